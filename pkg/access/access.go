@@ -1,0 +1,82 @@
+// Package access holds rights: principals and their roles, the scope grammar of
+// the Docker token protocol, and the signed tokens that carry granted scopes.
+package access
+
+import "github.com/berth-registry/berth/pkg/tenant"
+
+// Actions is a set of what may be done with a repository.
+type Actions uint8
+
+// The actions of the Docker token protocol.
+const (
+	Pull Actions = 1 << iota
+	Push
+	Delete
+)
+
+// Has says whether all of want is in a.
+func (a Actions) Has(want Actions) bool { return a&want == want }
+
+// Role is what a service account may do in all registries of its tenant.
+type Role string
+
+// The roles. A reader pulls; a writer pulls and pushes; an admin deletes too,
+// and may use the admin API for its own tenant.
+const (
+	Reader Role = "READER"
+	Writer Role = "WRITER"
+	Admin  Role = "ADMIN"
+)
+
+// Actions returns the rights of the role; an unknown role has none.
+func (r Role) Actions() Actions {
+	switch r {
+	case Reader:
+		return Pull
+	case Writer:
+		return Pull | Push
+	case Admin:
+		return Pull | Push | Delete
+	default:
+		return 0
+	}
+}
+
+// Principal is who asks. The zero value is anonymous.
+type Principal struct {
+	Name   string // "serviceAccounts/ci"; empty for anonymous
+	Tenant tenant.ID
+	Role   Role
+}
+
+// Anonymous says that no credential was given.
+func (p Principal) Anonymous() bool { return p.Name == "" }
+
+// Actor is the principal's name for the audit log.
+func (p Principal) Actor() string {
+	if p.Anonymous() {
+		return "anonymous"
+	}
+	return p.Name
+}
+
+// Allowed decides which actions the principal has on a repository of the site.
+// It looks at nothing but its arguments: whether the repository exists plays no
+// part, so that private and missing cannot be told apart (contract section 1).
+func Allowed(s tenant.Site, p Principal, repository string) Actions {
+	_ = repository
+	var a Actions
+	if s.Settings.AnonymousPull {
+		a |= Pull
+	}
+	if s.Settings.AnonymousPush {
+		a |= Pull | Push
+	}
+	if !p.Anonymous() && p.Tenant == s.Tenant {
+		a |= p.Role.Actions()
+	}
+	if s.Settings.ReadOnly {
+		a &= Pull
+	}
+	return a
+}

@@ -1,0 +1,144 @@
+// Package blob is the contract of the stores that hold bytes: objects under
+// random keys that are written once, never renamed and never used again.
+//
+// A store knows nothing of digests, repositories or rights; package meta
+// decides which object is live. Every implementation passes blobtest.
+package blob
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+
+	"github.com/google/uuid"
+)
+
+// ErrMissing is returned for an object that the store does not hold. It is an
+// answer, not an outage: any other error says nothing about existence.
+var ErrMissing = errors.New("blob: object is missing")
+
+// ErrFenced is returned by Append when a later Append of the same object took
+// over; nothing written after that counts.
+var ErrFenced = errors.New("blob: a later writer took over")
+
+// Key names one physical object. It contains no client text (contract D9).
+type Key struct {
+	Tenant      int64
+	Incarnation uuid.UUID
+}
+
+// String is the key in the store: o/<tenant>/<incarnation>.
+func (k Key) String() string {
+	return "o/" + strconv.FormatInt(k.Tenant, 10) + "/" + k.Incarnation.String()
+}
+
+// Store is a whole store. Consumers ask for the small contracts they need.
+// All methods are safe for concurrent use.
+type Store interface {
+	Opener
+	Appender
+	Deleter
+	Lister
+}
+
+// Opener reads objects.
+type Opener interface {
+	// Open returns the object's content; the caller closes it. ErrMissing when
+	// there is no such object.
+	Open(ctx context.Context, k Key) (Content, error)
+	// Stat returns the object's size in bytes; ErrMissing when there is none.
+	Stat(ctx context.Context, k Key) (int64, error)
+}
+
+// Content is an open object. The file system returns *os.File inside, so that
+// http.ServeContent reaches sendfile.
+type Content interface {
+	io.ReadSeekCloser
+	// Size is the object's length in bytes.
+	Size() int64
+}
+
+// Appender stores the bytes of upload sessions (protocol.md section 4).
+type Appender interface {
+	// Append continues the staged object at s.Offset with what src gives until
+	// io.EOF. It takes the object over: an older Append of it in this process
+	// ends with ErrFenced. After each durable step, and at the end, it calls
+	// j.Step, in order; bytes past the last Step do not count. An error of src
+	// or j ends it and is returned as it is, after the bytes read so far were
+	// offered to j.Step as far as they are durable.
+	Append(ctx context.Context, s Stage, src Source, j Journal) error
+	// Seal makes the staged bytes [0, s.Offset) one durable object under s.Key
+	// and returns its size. It is idempotent.
+	Seal(ctx context.Context, s Stage) (int64, error)
+}
+
+// Source is the body of an upload, hashed while it is read. Mark returns the
+// hash state after exactly the bytes read so far; Append calls it between
+// reads, from the goroutine that reads.
+type Source interface {
+	io.Reader
+	Mark() ([]byte, error)
+}
+
+// Stage is what is known of a session's bytes.
+type Stage struct {
+	Key       Key
+	Offset    int64  // bytes that count
+	Multipart string // the store's own id of a multipart upload; may be empty
+	Parts     []Part // in order, without gaps; empty on the file system
+	Tail      Tail   // bytes past the last part; zero when there is none
+}
+
+// Part is one stored part of a multipart upload.
+type Part struct {
+	Number int
+	Size   int64
+	ETag   string
+}
+
+// Tail is a small staged object that holds the bytes past the last part.
+type Tail struct {
+	Incarnation uuid.UUID
+	Size        int64
+}
+
+// Journal records the progress of an Append in package meta. An error ends
+// the Append; one that wraps ErrFenced says another writer owns the session.
+type Journal interface {
+	// Intend records an object before its first byte is written.
+	Intend(ctx context.Context, k Key) error
+	// Multipart records the store's id before the first part is written.
+	Multipart(ctx context.Context, id string) error
+	// Step records that the bytes up to p.Offset are durable.
+	Step(ctx context.Context, p Progress) error
+}
+
+// Progress is one durable step.
+type Progress struct {
+	Offset int64  // bytes that count from now on
+	State  []byte // Source.Mark at Offset
+	Parts  []Part // parts added since the last step
+	Tail   Tail   // the tail at Offset; replaces the one before
+}
+
+// Deleter removes objects.
+type Deleter interface {
+	// Delete removes the object and aborts its multipart upload if there is
+	// one. A missing object is success.
+	Delete(ctx context.Context, k Key, multipart string) error
+}
+
+// Lister walks the store, for fsck and the reconciler.
+type Lister interface {
+	// List calls fn for every stored object in no order, until fn fails. Keys
+	// that are none of ours are passed as Foreign.
+	List(ctx context.Context, fn func(Stored) error) error
+}
+
+// Stored is one object as the store sees it.
+type Stored struct {
+	Key     Key
+	Size    int64
+	Foreign string // the path of something that is no object of ours; Key is zero then
+}

@@ -1,0 +1,160 @@
+// Package fault is the one error type of Berth: a closed set of kinds, a
+// machine-readable reason, a message that is safe for users and a cause that
+// is for operators only.
+//
+// Every border maps it once: ocihttp to the OCI error body, the admin service
+// to google.rpc.Status. An error that is not a *Error is Internal.
+package fault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind says what went wrong in the widest terms; borders map it to a status.
+type Kind uint8
+
+// The kinds, with the HTTP status each becomes.
+const (
+	Internal        Kind = iota // 500: a defect of ours; never from input alone
+	Invalid                     // 400: the input can never be right
+	Unauthenticated             // 401: no or no valid credential
+	Denied                      // 403: known caller, not allowed
+	NotFound                    // 404: authoritative absence
+	Unsupported                 // 405: the operation is not to be had here
+	Conflict                    // 409: exists already, or changed meanwhile
+	TooLarge                    // 413: over a stated limit
+	MediaType                   // 415: an encoding or type we do not take
+	OutOfRange                  // 416: wrong offset or range
+	Misdirected                 // 421: the connection is for another host
+	TooMany                     // 429: slow down; see RetryAfter
+	BadUpstream                 // 502: an upstream answered wrongly
+	Unavailable                 // 503: a dependency is down; see RetryAfter
+	UpstreamTimeout             // 504: an upstream did not answer in time
+)
+
+// Reason is the machine-readable cause. The values are the error codes of the
+// OCI distribution spec ("Error Codes"), and ours in the same style.
+type Reason string
+
+// The reasons of the spec.
+const (
+	BlobUnknown         Reason = "BLOB_UNKNOWN"
+	BlobUploadInvalid   Reason = "BLOB_UPLOAD_INVALID"
+	BlobUploadUnknown   Reason = "BLOB_UPLOAD_UNKNOWN"
+	DigestInvalid       Reason = "DIGEST_INVALID"
+	ManifestBlobUnknown Reason = "MANIFEST_BLOB_UNKNOWN"
+	ManifestInvalid     Reason = "MANIFEST_INVALID"
+	ManifestUnknown     Reason = "MANIFEST_UNKNOWN"
+	NameInvalid         Reason = "NAME_INVALID"
+	NameUnknown         Reason = "NAME_UNKNOWN"
+	SizeInvalid         Reason = "SIZE_INVALID"
+	TagInvalid          Reason = "TAG_INVALID"
+	UnauthorizedReason  Reason = "UNAUTHORIZED"
+	DeniedReason        Reason = "DENIED"
+	UnsupportedReason   Reason = "UNSUPPORTED"
+	TooManyRequests     Reason = "TOOMANYREQUESTS"
+)
+
+// Reasons the spec has no word for.
+const (
+	HostUnknown      Reason = "HOST_UNKNOWN"
+	RequestInvalid   Reason = "REQUEST_INVALID"
+	PageTokenInvalid Reason = "PAGE_TOKEN_INVALID"
+	AlreadyExists    Reason = "ALREADY_EXISTS"
+	ResourceUnknown  Reason = "RESOURCE_UNKNOWN"
+	EtagMismatch     Reason = "ETAG_MISMATCH"
+	QuotaExceeded    Reason = "QUOTA_EXCEEDED"
+	NameQuarantined  Reason = "NAME_QUARANTINED"
+	Dependency       Reason = "UNAVAILABLE"
+	InternalReason   Reason = "INTERNAL"
+)
+
+// Error is a failure with all that a border needs to answer it. Make one with
+// New or Wrap and refine it with the With methods, which return a copy.
+type Error struct {
+	Kind    Kind
+	Reason  Reason
+	Message string // safe for users: what happened, which input, what to do
+
+	Field      string        // the input field at fault, for field violations; may be empty
+	Detail     any           // JSON-encodable detail for the OCI error body; may be nil
+	Offset     int64         // OutOfRange on an upload: the true number of stored bytes
+	RetryAfter time.Duration // TooMany and Unavailable: when to come back; 0 = the border's default
+
+	cause error // operators only; never leaves the process
+}
+
+// New makes an error without a cause.
+func New(k Kind, r Reason, format string, args ...any) *Error {
+	return &Error{Kind: k, Reason: r, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap makes an error with a cause for the operators' log. The message must
+// not repeat the cause.
+func Wrap(cause error, k Kind, r Reason, format string, args ...any) *Error {
+	e := New(k, r, format, args...)
+	e.cause = cause
+	return e
+}
+
+// Down says that a dependency did not answer: 503 with Retry-After, never 404
+// and never 401.
+func Down(cause error, what string) *Error {
+	return Wrap(cause, Unavailable, Dependency, "%s is not available, try again", what)
+}
+
+// Error is for logs: it contains the cause.
+func (e *Error) Error() string {
+	if e.cause == nil {
+		return string(e.Reason) + ": " + e.Message
+	}
+	return string(e.Reason) + ": " + e.Message + ": " + e.cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// WithField returns a copy that names the input field at fault.
+func (e *Error) WithField(f string) *Error { c := *e; c.Field = f; return &c }
+
+// WithDetail returns a copy with a detail for the OCI error body.
+func (e *Error) WithDetail(d any) *Error { c := *e; c.Detail = d; return &c }
+
+// WithOffset returns a copy that carries the true offset of an upload in bytes.
+func (e *Error) WithOffset(n int64) *Error { c := *e; c.Offset = n; return &c }
+
+// WithRetryAfter returns a copy that says when to come back.
+func (e *Error) WithRetryAfter(d time.Duration) *Error { c := *e; c.RetryAfter = d; return &c }
+
+// From finds the *Error in err's chain. Cancelled and timed-out contexts become
+// Unavailable; everything else is Internal with a message that says nothing.
+func From(err error) *Error {
+	var e *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Wrap(err, Unavailable, Dependency, "the request was not finished in time, try again")
+	default:
+		return Wrap(err, Internal, InternalReason, "internal error")
+	}
+}
+
+// Is says whether err carries the given reason.
+func Is(err error, r Reason) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reason == r
+}
+
+// KindOf returns the kind of err; Internal when it carries none.
+func KindOf(err error) Kind {
+	if err == nil {
+		return Internal
+	}
+	return From(err).Kind
+}

@@ -1,0 +1,64 @@
+package meta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/blob"
+)
+
+// Condemned is an object whose bytes may go: nothing points to it, for good.
+type Condemned struct {
+	Key       blob.Key
+	Multipart string
+}
+
+// Collector is the janitor's side of the storage protocol (section 6). Each
+// call does at most limit rows of work and says how many it did; 0 means
+// nothing is due. Any number of janitors may call at once.
+type Collector interface {
+	// ReapUploads expires sessions past their time, condemns their objects, and
+	// forgets ended sessions; it also condemns staged objects no session names.
+	ReapUploads(ctx context.Context, limit int) (int, error)
+	// UnlinkBlobs is phase B: unlink blobs no manifest names from repositories.
+	UnlinkBlobs(ctx context.Context, limit int) (int, error)
+	// DropBlobs is phase C: drop blobs no repository links, condemn their
+	// objects and give their bytes back to the quota.
+	DropBlobs(ctx context.Context, limit int) (int, error)
+	// ClaimCondemned is the first half of phase D: objects due for deletion,
+	// each claimed for a while.
+	ClaimCondemned(ctx context.Context, limit int) ([]Condemned, error)
+	// ForgetObject is the second half, after the bytes are gone.
+	ForgetObject(ctx context.Context, k blob.Key) error
+	// PurgeDeleted removes the content of repositories, registries and tenants
+	// that are being deleted.
+	PurgeDeleted(ctx context.Context, limit int) (int, error)
+	// SweepUnmarked is the weekly full sweep: it marks unreferenced rows that
+	// carry no mark (invariant I13) and says how many there were: 0, or a
+	// defect.
+	SweepUnmarked(ctx context.Context) (int, error)
+}
+
+// Finding is one broken invariant.
+type Finding struct {
+	Invariant string // "I1" … "I13"
+	Detail    string
+}
+
+// ObjectRow is one row of objects, for the check against the store.
+type ObjectRow struct {
+	Key   blob.Key
+	State byte   // 'S' staged, 'L' live, 'D' condemned
+	Size  int64  // of live objects
+	Blob  string // digest of the blob row that points to it; empty when none does
+}
+
+// Checker is what fsck reads.
+type Checker interface {
+	// CheckRows reports each broken invariant that rows alone can show: I4 to
+	// I7, I10, I13 and the row side of I3.
+	CheckRows(ctx context.Context, report func(Finding)) error
+	// ListObjects pages every object row in key order, after the given key.
+	ListObjects(ctx context.Context, after blob.Key, limit int) ([]ObjectRow, error)
+	// FindObject says what is known of one key; fault.ResourceUnknown if nothing.
+	FindObject(ctx context.Context, k blob.Key) (ObjectRow, error)
+}

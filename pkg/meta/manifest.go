@@ -1,0 +1,62 @@
+package meta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Manifest is a stored manifest, byte for byte as it was pushed.
+type Manifest struct {
+	Digest    oci.Digest
+	MediaType string
+	Payload   []byte
+}
+
+// ManifestPut is a manifest to store with the tags it shall have.
+type ManifestPut struct {
+	Repo      Repo
+	Manifest  Manifest
+	Parsed    *oci.Manifest // of Manifest.Payload
+	Tags      []string      // may be empty: by digest only
+	By        Cause
+	AllowMiss bool // references may be missing (registry setting); foreign layers always may
+}
+
+// Referrer is a manifest that has a subject.
+type Referrer struct {
+	Digest       oci.Digest
+	MediaType    string
+	Size         int64
+	ArtifactType string
+	Annotations  map[string]string
+}
+
+// Manifests keeps manifests and what they reference. Absence is
+// fault.ManifestUnknown; fault.NameUnknown when there is no such repository.
+type Manifests interface {
+	// FindManifest finds by tag or by digest, in one statement.
+	FindManifest(ctx context.Context, r Repo, ref oci.Reference) (Manifest, error)
+	// PutManifest stores the manifest, its references and tags in one
+	// transaction. fault.ManifestBlobUnknown names a missing blob;
+	// fault.ManifestUnknown (kind NotFound) a missing child of an index;
+	// fault.ManifestInvalid a media type that differs from the stored one.
+	PutManifest(ctx context.Context, p ManifestPut) error
+	// DeleteManifest deletes the manifest and all tags that point to it.
+	// deleteReferrers deletes manifests whose subject it is, too, and theirs.
+	DeleteManifest(ctx context.Context, by Cause, r Repo, d oci.Digest, deleteReferrers bool) error
+	// ListReferrers pages the manifests whose subject is d by their digest
+	// (Page.After is a digest in text form), of one artifact type unless it is
+	// empty. An unknown subject, or repository, has none: that is no error.
+	ListReferrers(ctx context.Context, r Repo, subject oci.Digest, artifactType string, p Page) ([]Referrer, error)
+}
+
+// Tags keeps tags. Operations on one tag are linearizable.
+type Tags interface {
+	// ListTags pages names in byte order; fault.NameUnknown when there is no
+	// such repository.
+	ListTags(ctx context.Context, r Repo, p Page) ([]string, error)
+	// DeleteTag removes the tag, not the manifest; fault.ManifestUnknown when
+	// there is none.
+	DeleteTag(ctx context.Context, by Cause, r Repo, tag string) error
+}

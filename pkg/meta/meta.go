@@ -1,0 +1,89 @@
+// Package meta is the contract of what a registry remembers: tenants and their
+// registries, repositories, manifests, tags, which bytes are live, and which
+// may go.
+//
+// Each method is one transaction of the storage protocol and decides inside
+// it. Each noun has a small contract in a file of its own; every
+// implementation passes metatest. All errors are *fault.Error: an outage is
+// fault.Unavailable, never "not found".
+package meta
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Store is everything at once. Consumers ask for the small contracts they
+// need. All methods are safe for concurrent use.
+type Store interface {
+	tenant.Finder
+	Tenants
+	Registries
+	Domains
+	Repositories
+	Blobs
+	Uploads
+	Manifests
+	Tags
+	Accounts
+	SigningKeys
+	Events
+	Collector
+	Checker
+
+	// Ping says whether the store answers at all, for readiness.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Lifetimes are the waits of the storage protocol. The zero value means the
+// defaults; every field's default is in DefaultLifetimes.
+type Lifetimes struct {
+	UploadTTL   time.Duration // an idle upload session lives this long
+	Grace       time.Duration // a committed blob that no manifest names yet; at least 1 h plus the longest push
+	HeadGrace   time.Duration // what a HEAD with push rights promises
+	Released    time.Duration // blobs of a deleted manifest
+	StagedDelay time.Duration // between condemning a staged object and its deletion
+	DeleteDelay time.Duration // between condemning a live object and its deletion: the restore window
+	Committed   time.Duration // how long a committed session answers a repeated PUT
+	Quarantine  time.Duration // how long a deleted tenant's slug cannot be taken
+}
+
+// DefaultLifetimes are the values of the storage protocol.
+var DefaultLifetimes = Lifetimes{
+	UploadTTL:   24 * time.Hour,
+	Grace:       25 * time.Hour,
+	HeadGrace:   6 * time.Hour,
+	Released:    24 * time.Hour,
+	StagedDelay: 10 * time.Minute,
+	DeleteDelay: 25 * time.Hour,
+	Committed:   time.Hour,
+	Quarantine:  30 * 24 * time.Hour,
+}
+
+// Cause says who made a mutation. It becomes one row of the audit log, in the
+// same transaction. Op is chosen once per request, before the first attempt: a
+// repeated Op takes effect once and answers success.
+type Cause struct {
+	Op        uuid.UUID
+	Actor     string // "operator", "serviceAccounts/ci", "anonymous"
+	RequestID string
+}
+
+// Repo names a repository of a registry. Methods find its row by name.
+type Repo struct {
+	Tenant   tenant.ID
+	Registry tenant.RegistryID
+	Name     string
+}
+
+// Page asks for at most Size items after After (exclusive, in the list's own
+// order). Size is at least 0; the caller has clamped it.
+type Page struct {
+	After string
+	Size  int
+}

@@ -1,0 +1,29 @@
+package meta
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Repository is a repository as lists show it.
+type Repository struct {
+	Name      string
+	Manifests int64
+	Tags      int64
+	Size      int64 // bytes of the blobs linked here; they may be shared with other repositories
+	CreatedAt time.Time
+}
+
+// Repositories keeps the hosted repositories of a registry. A repository comes
+// into being with its first push and is seen once it holds a manifest.
+type Repositories interface {
+	// ListRepositories pages names in byte order; only repositories that hold a
+	// manifest are listed. A page costs the same at any length of the list.
+	ListRepositories(ctx context.Context, t tenant.ID, r tenant.RegistryID, p Page) ([]string, error)
+	// FindRepository returns fault.NameUnknown when there is none.
+	FindRepository(ctx context.Context, r Repo) (Repository, error)
+	// DeleteRepository marks it deleting; the janitor removes the content.
+	DeleteRepository(ctx context.Context, by Cause, r Repo) error
+}
