@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -140,5 +141,6 @@ type Lister interface {
 type Stored struct {
 	Key     Key
 	Size    int64
-	Foreign string // the path of something that is no object of ours; Key is zero then
+	Changed time.Time // last written, by the store's clock
+	Foreign string    // the path of something that is no object of ours; Key is zero then
 }

@@ -32,6 +32,9 @@ type Collector interface {
 	// PurgeDeleted removes the content of repositories, registries and tenants
 	// that are being deleted.
 	PurgeDeleted(ctx context.Context, limit int) (int, error)
+	// CondemnUnknown records a stored object that no row knows, as condemned; a
+	// key that is known by now is left alone. The reconciler calls it.
+	CondemnUnknown(ctx context.Context, k blob.Key) error
 	// SweepUnmarked is the weekly full sweep: it marks unreferenced rows that
 	// carry no mark (invariant I13) and says how many there were: 0, or a
 	// defect.
