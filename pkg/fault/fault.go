@@ -158,3 +158,18 @@ func KindOf(err error) Kind {
 	}
 	return From(err).Kind
 }
+
+var kindNames = [...]string{
+	Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Denied: "denied",
+	NotFound: "not_found", Unsupported: "unsupported", Conflict: "conflict", TooLarge: "too_large",
+	MediaType: "media_type", OutOfRange: "out_of_range", Misdirected: "misdirected", TooMany: "too_many",
+	BadUpstream: "bad_upstream", Unavailable: "unavailable", UpstreamTimeout: "upstream_timeout",
+}
+
+// String is the kind's name in metrics and logs.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "unknown"
+}

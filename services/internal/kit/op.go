@@ -1,0 +1,43 @@
+// Package kit is all the go-kit glue of Berth: typed operations, their HTTP
+// handlers, and the middlewares that serve every operation of every service.
+package kit
+
+import (
+	"context"
+
+	"github.com/go-kit/kit/endpoint"
+)
+
+// Named is a middleware that is told, once and at start, which operation it
+// wraps.
+type Named func(op string) endpoint.Middleware
+
+// Op is one operation of a service with its middlewares around it.
+type Op[Req, Resp any] struct {
+	Name     string
+	Endpoint endpoint.Endpoint
+}
+
+// Wrap makes an operation of a service method. The first middleware is the
+// outermost. Middlewares are built here, so that one that refuses to serve the
+// operation (Access) fails at start.
+func Wrap[Req, Resp any](name string, f func(context.Context, Req) (Resp, error), mw ...Named) Op[Req, Resp] {
+	e := endpoint.Endpoint(func(ctx context.Context, req any) (any, error) {
+		return f(ctx, req.(Req))
+	})
+	for i := len(mw) - 1; i >= 0; i-- {
+		e = mw[i](name)(e)
+	}
+	return Op[Req, Resp]{Name: name, Endpoint: e}
+}
+
+// Call runs the operation in this process, middlewares included. It is also
+// the whole body of a unary gRPC method.
+func (o Op[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
+	resp, err := o.Endpoint(ctx, req)
+	if err != nil {
+		var none Resp
+		return none, err
+	}
+	return resp.(Resp), nil
+}
