@@ -1,0 +1,145 @@
+package boot
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// minOperatorToken is the least length of a token an operator chooses: 128
+// bits in hexadecimal are 32 characters, in base64 22.
+const minOperatorToken = 20
+
+// Check looks for values that cannot work. The error is Problems. It reads no
+// file but looks whether those that are named exist.
+func (c Config) Check() error {
+	var p Problems
+	c.checkStores(&p)
+	c.checkNames(&p)
+	c.checkListeners(&p)
+	c.checkFiles(&p)
+	c.checkTimes(&p)
+	c.checkLogs(&p)
+	if len(p) > 0 {
+		return p
+	}
+	return nil
+}
+
+// checkStores refuses servers: this version has the embedded stores alone.
+func (c Config) checkStores(p *Problems) {
+	if c.DataDir == "" {
+		p.add("data_dir", "is empty; name the directory that shall hold the registry's data")
+	}
+	for _, s := range []struct {
+		key string
+		url URL
+	}{{"meta", c.Meta}, {"blobs", c.Blobs}, {"redis", c.Redis}} {
+		if !s.url.IsZero() {
+			p.add(s.key, "%s: only the embedded default exists yet in this version; leave %s empty", s.url, s.key)
+		}
+	}
+}
+
+var domainLabels = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+
+func (c Config) checkNames(p *Problems) {
+	if len(c.BaseDomain) > 253 || !domainLabels.MatchString(c.BaseDomain) {
+		p.add("base_domain", "%q is not a domain in lower case without port, such as registry.example.com", c.BaseDomain)
+	}
+	if c.HostPattern != DotPattern && c.HostPattern != DashPattern {
+		p.add("host_pattern", "%q is neither %s nor %s", c.HostPattern, DotPattern, DashPattern)
+	}
+	if s := c.PublicScheme; s != "" && s != "http" && s != "https" {
+		p.add("public_scheme", "%q is neither http nor https", s)
+	}
+	if n := len(c.OperatorToken.Reveal()); n > 0 && n < minOperatorToken {
+		p.add("operator_token", "has %d characters; use at least %d, such as the output of `openssl rand -hex 32`, or unset it to have one made", n, minOperatorToken)
+	}
+	if strings.ContainsFunc(c.OperatorToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+		p.add("operator_token", "holds spaces or characters that an HTTP header cannot carry")
+	}
+}
+
+func (c Config) checkListeners(p *Problems) {
+	holder := map[string]string{}
+	for _, l := range []struct{ key, addr string }{
+		{"data_addr", c.DataAddr}, {"admin_addr", c.AdminAddr},
+		{"admin_grpc_addr", c.AdminGRPCAddr}, {"ops_addr", c.OpsAddr},
+	} {
+		port, err := portOf(l.addr)
+		if err != nil {
+			p.add(l.key, "%s", err)
+			continue
+		}
+		if other, taken := holder[l.addr]; taken && port != 0 {
+			p.add(l.key, "%s is the address of %s already; every listener needs its own", l.addr, other)
+		}
+		holder[l.addr] = l.key
+	}
+	if e := c.OTELEndpoint; e != "" {
+		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			p.add("otel_endpoint", "%q is not of the form http://host:4317", NewURL(e).String())
+		}
+	}
+}
+
+func portOf(addr string) (uint64, error) {
+	_, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not of the form host:port, such as 127.0.0.1:5000 or :5000", addr)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("%q has no port between 0 and 65535", addr)
+	}
+	return port, nil
+}
+
+func (c Config) checkFiles(p *Problems) {
+	if c.TLSCerts != "" {
+		if info, err := os.Stat(c.TLSCerts); err != nil {
+			p.add("tls_certs", "%s", fileProblem(c.TLSCerts, err))
+		} else if !info.IsDir() {
+			p.add("tls_certs", "%s is not a directory; name the one that holds the certificates and keys", c.TLSCerts)
+		}
+	}
+	if c.Seed != "" {
+		if info, err := os.Stat(c.Seed); err != nil {
+			p.add("seed", "%s", fileProblem(c.Seed, err))
+		} else if info.IsDir() {
+			p.add("seed", "%s is a directory; name a YAML file", c.Seed)
+		}
+	}
+}
+
+func (c Config) checkTimes(p *Problems) {
+	for _, t := range []struct {
+		key   string
+		value time.Duration
+	}{{"upload_ttl", c.UploadTTL}, {"grace", c.Grace}, {"delete_delay", c.DeleteDelay}, {"shutdown_timeout", c.ShutdownTimeout}} {
+		if t.value <= 0 {
+			p.add(t.key, "%s is not a positive time, such as %s", t.value, "30s")
+		}
+	}
+	if c.NameQuarantine < 0 {
+		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)
+	}
+	if c.MaxStagedBytes <= 0 {
+		p.add("max_staged_bytes", "%s lets nobody push; name a size such as 256GiB", c.MaxStagedBytes)
+	}
+}
+
+func (c Config) checkLogs(p *Problems) {
+	if _, err := parseLevel(c.LogLevel); err != nil {
+		p.add("log_level", "%s", err)
+	}
+	if f := c.LogFormat; f != "" && f != "text" && f != "json" {
+		p.add("log_format", "%q is neither text nor json", f)
+	}
+}

@@ -1,0 +1,114 @@
+package boot
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Config is everything an operator can set. Each field is one setting: the
+// koanf tag is its key in the file; BERTH_ and the key in capitals its
+// environment variable; the key with dashes its flag. Default returns the
+// values that stand when nothing is set.
+type Config struct {
+	DataDir     string `koanf:"data_dir" placeholder:"DIR" help:"Directory that holds everything the embedded registry keeps."`
+	BaseDomain  string `koanf:"base_domain" placeholder:"DOMAIN" help:"Domain under which tenants answer: acme.DOMAIN, dev.acme.DOMAIN."`
+	HostPattern string `koanf:"host_pattern" placeholder:"PATTERN" help:"Host of a registry other than main: {registry}.{tenant}.{base} or {registry}--{tenant}.{base}."`
+
+	Meta  URL `koanf:"meta" placeholder:"URL" help:"Metadata database; empty is SQLite in the data directory."`
+	Blobs URL `koanf:"blobs" placeholder:"URL" help:"Blob store; empty is files in the data directory."`
+	Redis URL `koanf:"redis" placeholder:"URL" help:"Shared leases and limits; empty is this process alone."`
+
+	DataAddr      string `koanf:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
+	AdminAddr     string `koanf:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`
+	AdminGRPCAddr string `koanf:"admin_grpc_addr" name:"admin-grpc-addr" placeholder:"ADDR" help:"Listener for the admin API over gRPC."`
+	OpsAddr       string `koanf:"ops_addr" placeholder:"ADDR" help:"Listener for /metrics, /healthz and /readyz."`
+
+	TLSCerts       string         `koanf:"tls_certs" name:"tls-certs" placeholder:"DIR" help:"Directory of certificates and keys; set, the data listener speaks TLS."`
+	PublicScheme   string         `koanf:"public_scheme" placeholder:"SCHEME" help:"Scheme clients use, http or https; empty is what the listener speaks. Set it behind a proxy that ends TLS."`
+	TrustedProxies []netip.Prefix `koanf:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`
+
+	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
+	OperatorTokenFile string `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
+	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the seeded default tenant although data_addr is not loopback."`
+	Seed              string `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants, registries and domains to apply at start."`
+
+	OTELEndpoint string `koanf:"otel_endpoint" name:"otel-endpoint" placeholder:"URL" help:"OTLP gRPC receiver for traces, such as http://127.0.0.1:4317; empty sends none."`
+	LogLevel     string `koanf:"log_level" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	LogFormat    string `koanf:"log_format" placeholder:"FORMAT" help:"text or json; empty is text on a terminal, else json."`
+
+	UploadTTL       time.Duration `koanf:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may lie still before it is removed."`
+	MaxStagedBytes  ByteSize      `koanf:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
+	Grace           time.Duration `koanf:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
+	DeleteDelay     time.Duration `koanf:"delete_delay" placeholder:"TIME" help:"How long bytes outlive their removal: backups of the metadata younger than this can be restored."`
+	NameQuarantine  time.Duration `koanf:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
+	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
+}
+
+// Default returns the configuration of a first start: embedded, on loopback.
+func Default() Config {
+	return Config{
+		DataDir:         "./berth-data",
+		BaseDomain:      "localhost",
+		HostPattern:     DotPattern,
+		DataAddr:        "127.0.0.1:5000",
+		AdminAddr:       "127.0.0.1:5080",
+		AdminGRPCAddr:   "127.0.0.1:5081",
+		OpsAddr:         "127.0.0.1:5090",
+		LogLevel:        "info",
+		UploadTTL:       24 * time.Hour,
+		MaxStagedBytes:  256 << 30,
+		Grace:           24 * time.Hour,
+		DeleteDelay:     26 * time.Hour,
+		NameQuarantine:  720 * time.Hour,
+		ShutdownTimeout: 30 * time.Second,
+	}
+}
+
+// The two host patterns. DashPattern fits a wildcard certificate of one level.
+const (
+	DotPattern  = "{registry}.{tenant}.{base}"
+	DashPattern = "{registry}--{tenant}.{base}"
+)
+
+// Scheme is the scheme clients use to reach the data listener.
+func (c Config) Scheme() string {
+	switch {
+	case c.PublicScheme != "":
+		return c.PublicScheme
+	case c.TLSCerts != "":
+		return "https"
+	default:
+		return "http"
+	}
+}
+
+// ByteSize is a number of bytes that is written with a unit: 64MiB, 2GB.
+type ByteSize int64
+
+// String gives the number of bytes, with a binary unit where that is exact.
+func (b ByteSize) String() string {
+	for _, u := range []struct {
+		size ByteSize
+		name string
+	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if b != 0 && b%u.size == 0 {
+			return humanize.Comma(int64(b/u.size)) + u.name
+		}
+	}
+	return humanize.Comma(int64(b)) + "B"
+}
+
+// MarshalText is String.
+func (b ByteSize) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// UnmarshalText reads a number with an optional unit; without one it is bytes.
+func (b *ByteSize) UnmarshalText(text []byte) error {
+	n, err := humanize.ParseBytes(string(text))
+	if err != nil || n > 1<<62 {
+		return errNotSize
+	}
+	*b = ByteSize(n)
+	return nil
+}

@@ -1,0 +1,349 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-viper/mapstructure/v2"
+	yamlparser "github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/v2"
+)
+
+// EnvPrefix begins the environment variable of every setting.
+const EnvPrefix = "BERTH_"
+
+// EnvConfigFile is the variable that names the configuration file when no flag
+// does. It is not a setting itself.
+const EnvConfigFile = EnvPrefix + "CONFIG"
+
+// maxConfigBytes bounds the configuration file and every secret file.
+const maxConfigBytes = 1 << 20
+
+// Origin says where the value of a setting came from.
+type Origin string
+
+// The origins, weakest first.
+const (
+	FromDefault Origin = "default"
+	FromFile    Origin = "file"
+	FromEnv     Origin = "environment"
+	FromFlag    Origin = "flag"
+)
+
+// Sources is what Load reads. The zero value gives the defaults.
+type Sources struct {
+	File    string         // path of the YAML file; empty: the one in EnvConfigFile, if any
+	Environ []string       // as os.Environ returns it; an empty variable counts as absent
+	Flags   map[string]any // by key, each of the type of its field in Config
+}
+
+// Loaded is a configuration together with where each value came from.
+type Loaded struct {
+	Config
+	Origins map[string]Origin // by key
+}
+
+// Load reads the file, lays the environment over it and the flags over that.
+// The error is Problems, with one entry for each thing that is wrong; Load
+// looks only at form, see Config.Check for sense.
+func Load(src Sources) (Loaded, error) {
+	l := loader{Loaded: Loaded{Config: Default(), Origins: map[string]Origin{}}}
+	for _, key := range Keys() {
+		l.Origins[key] = FromDefault
+	}
+	l.standardEnv(src.Environ)
+	path := src.File
+	if path == "" {
+		path = lookupEnv(src.Environ, EnvConfigFile)
+	}
+	if path != "" {
+		l.file(path)
+	}
+	l.environ(src.Environ)
+	for _, key := range sortedKeys(src.Flags) {
+		l.set(key, src.Flags[key], FromFlag, "--"+strings.ReplaceAll(key, "_", "-"))
+	}
+	l.operatorToken()
+	if len(l.problems) > 0 {
+		return l.Loaded, l.problems
+	}
+	return l.Loaded, nil
+}
+
+type loader struct {
+	Loaded
+	problems Problems
+}
+
+func (l *loader) file(path string) {
+	text, err := readSmallFile(path)
+	if err != nil {
+		l.problems.add("config file", "%s", fileProblem(path, err))
+		return
+	}
+	l.yaml(text, path)
+}
+
+// yaml reads the text of a configuration file; path is for messages only.
+func (l *loader) yaml(text []byte, path string) {
+	tree, err := yamlparser.Parser().Unmarshal(text)
+	if err != nil {
+		l.problems.add("config file", "%s is not YAML of the form `key: value`: %s", path, oneLine(err))
+		return
+	}
+	k := koanf.New(".")
+	if err := k.Load(confmap.Provider(tree, ""), nil); err != nil {
+		l.problems.add("config file", "%s: %s", path, oneLine(err))
+		return
+	}
+	flat := k.All()
+	for _, key := range sortedKeys(flat) {
+		// A key without a value (`redis:`) says nothing, so the default stands.
+		if flat[key] != nil {
+			l.set(key, flat[key], FromFile, path)
+		}
+	}
+}
+
+func (l *loader) environ(environ []string) {
+	k := koanf.New(".")
+	err := k.Load(env.Provider("", env.Opt{
+		Prefix:      EnvPrefix,
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(name, value string) (string, any) {
+			if value == "" || name == EnvConfigFile || serviceLink.MatchString(name) {
+				return "", nil
+			}
+			return name, value
+		},
+	}), nil)
+	if err != nil {
+		l.problems.add("environment", "%s", oneLine(err))
+		return
+	}
+	vars := k.Raw()
+	for _, name := range sortedKeys(vars) {
+		l.set(strings.ToLower(strings.TrimPrefix(name, EnvPrefix)), vars[name], FromEnv, name)
+	}
+}
+
+// serviceLink matches the variables that Kubernetes gives every pod of a
+// namespace in which a Service named berth, or berth-something, exists.
+var serviceLink = regexp.MustCompile(`^BERTH_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// standardEnv honours OpenTelemetry's own variables below all of ours.
+func (l *loader) standardEnv(environ []string) {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		if v := lookupEnv(environ, name); v != "" {
+			l.set("otel_endpoint", v, FromEnv, name)
+		}
+	}
+}
+
+// set gives one setting its value; where names the file, variable or flag that
+// the value stands in.
+func (l *loader) set(key string, value any, from Origin, where string) {
+	field, ok := fieldOf(reflect.ValueOf(&l.Config).Elem(), key)
+	if !ok {
+		l.problems.add(key, "unknown setting in %s%s", where, didYouMean(key))
+		return
+	}
+	if v := reflect.ValueOf(value); v.IsValid() && v.Type().AssignableTo(field.Type()) && from == FromFlag {
+		field.Set(v)
+	} else if err := decode(value, field); err != nil {
+		l.problems.add(key, "%s (from %s)", err, where)
+		return
+	}
+	l.Origins[key] = from
+}
+
+// operatorToken reads the token from its file. The two settings exclude each
+// other on one level; across levels the stronger one wins.
+func (l *loader) operatorToken() {
+	switch text, file := l.Origins["operator_token"], l.Origins["operator_token_file"]; {
+	case l.OperatorTokenFile == "":
+		return
+	case !l.OperatorToken.IsZero() && strength(text) > strength(file):
+		l.OperatorTokenFile = ""
+		return
+	case !l.OperatorToken.IsZero() && text == file:
+		l.problems.add("operator_token", "operator_token and operator_token_file are both set in the %s; keep one", text)
+		return
+	}
+	text, err := readSmallFile(l.OperatorTokenFile)
+	if err != nil {
+		l.problems.add("operator_token_file", "%s", fileProblem(l.OperatorTokenFile, err))
+		return
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		l.problems.add("operator_token_file", "%s is empty; put the token into it, or unset the setting to have one made", l.OperatorTokenFile)
+	}
+	l.OperatorToken = NewSecret(token)
+	l.Origins["operator_token"] = l.Origins["operator_token_file"]
+}
+
+func strength(o Origin) int {
+	return slices.Index([]Origin{FromDefault, FromFile, FromEnv, FromFlag}, o)
+}
+
+// Keys lists the settings in the order of Config's fields.
+func Keys() []string {
+	t := reflect.TypeFor[Config]()
+	keys := make([]string, 0, t.NumField())
+	for i := range t.NumField() {
+		keys = append(keys, t.Field(i).Tag.Get("koanf"))
+	}
+	return keys
+}
+
+func fieldOf(config reflect.Value, key string) (reflect.Value, bool) {
+	i := slices.Index(Keys(), key)
+	if i < 0 {
+		return reflect.Value{}, false
+	}
+	return config.Field(i), true
+}
+
+var (
+	errNotSize     = errors.New("is not a number of bytes, such as 512MiB or 20GB")
+	errNotDuration = errors.New("needs a number and a unit, such as 90s, 15m or 720h")
+	errNotBool     = errors.New("is neither true nor false")
+	errNotNetwork  = errors.New("is not a network such as 10.0.0.0/8")
+)
+
+// decode turns what YAML or the environment gave into the field's type.
+// mapstructure's own conversions are off: they would take 30 for 30 ns.
+func decode(value any, field reflect.Value) error {
+	target := reflect.New(field.Type())
+	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result:     target.Interface(),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(splitList, parseText),
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.Decode(value); err != nil {
+		return explain(err, value, field.Type())
+	}
+	field.Set(target.Elem())
+	return nil
+}
+
+// splitList lets the environment write a list as a,b,c.
+func splitList(from, to reflect.Type, value any) (any, error) {
+	if from.Kind() != reflect.String || to.Kind() != reflect.Slice {
+		return value, nil
+	}
+	parts := strings.Split(value.(string), ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts, nil
+}
+
+// parseText reads every type that is written as text.
+func parseText(from, to reflect.Type, value any) (any, error) {
+	target := reflect.New(to).Interface()
+	text, isText := value.(string)
+	switch target := target.(type) {
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil || !isText {
+			return nil, errNotDuration
+		}
+		return d, nil
+	case *ByteSize:
+		if from.Kind() == reflect.Int || isText {
+			text = fmt.Sprint(value)
+		}
+		return *target, target.UnmarshalText([]byte(text))
+	case *bool:
+		switch {
+		case !isText:
+			return value, nil
+		case text == "true" || text == "1":
+			return true, nil
+		case text == "false" || text == "0":
+			return false, nil
+		}
+		return nil, errNotBool
+	case interface{ UnmarshalText([]byte) error }:
+		if !isText {
+			return value, nil
+		}
+		err := target.UnmarshalText([]byte(text))
+		return reflect.ValueOf(target).Elem().Interface(), err
+	}
+	return value, nil
+}
+
+// explain says what is wrong with a value, in our words, and shows the value
+// unless its type is one that may hold a secret.
+func explain(err error, value any, t reflect.Type) error {
+	shown := fmt.Sprintf("%q ", fmt.Sprint(value))
+	if t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[URL]() {
+		shown = "the value "
+	}
+	for _, known := range []error{errNotSize, errNotDuration, errNotBool} {
+		if errors.Is(err, known) {
+			return fmt.Errorf("%s%w", shown, known)
+		}
+	}
+	switch t.Kind() {
+	case reflect.Slice:
+		return fmt.Errorf("%s%w", shown, errNotNetwork)
+	case reflect.Bool:
+		return fmt.Errorf("%s%w", shown, errNotBool)
+	default:
+		return fmt.Errorf("%sis not text; put it in quotes", shown)
+	}
+}
+
+func lookupEnv(environ []string, name string) string {
+	for _, e := range slices.Backward(environ) {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func readSmallFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxConfigBytes {
+		return nil, fmt.Errorf("is larger than %s", ByteSize(maxConfigBytes))
+	}
+	return os.ReadFile(path)
+}
+
+// fileProblem drops the "open" and "stat" of the system's wording.
+func fileProblem(path string, err error) string {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return fmt.Sprintf("cannot read %s: %s", path, err)
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

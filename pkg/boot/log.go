@@ -1,0 +1,49 @@
+package boot
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
+	"github.com/mattn/go-isatty"
+)
+
+// NewLogger writes to w in the configured format and level, and adds to each
+// line what its context carries (see package logs). Both formats escape line
+// breaks and control characters, so that one event is one line whatever a
+// client put into a header.
+func NewLogger(w io.Writer, c Config) (*slog.Logger, error) {
+	level, err := parseLevel(c.LogLevel)
+	if err != nil {
+		return nil, fmt.Errorf("log_level: %w", err)
+	}
+	format := c.LogFormat
+	if format == "" {
+		format = "json"
+		if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+			format = "text"
+		}
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if format == "text" {
+		return slog.New(logs.NewHandler(slog.NewTextHandler(w, opts))), nil
+	}
+	return slog.New(logs.NewHandler(slog.NewJSONHandler(w, opts))), nil
+}
+
+func parseLevel(text string) (slog.Level, error) {
+	switch text {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info", "":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	default:
+		return 0, fmt.Errorf("%q is none of debug, info, warn, error", text)
+	}
+}

@@ -1,0 +1,51 @@
+// Package logs carries what is known of a request, such as its id and tenant,
+// into every log line written on its behalf.
+package logs
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+type key struct{}
+
+// With returns a context whose log lines carry attrs besides those that ctx
+// already has. Never put a secret there.
+func With(ctx context.Context, attrs ...slog.Attr) context.Context {
+	held, _ := ctx.Value(key{}).([]slog.Attr)
+	return context.WithValue(ctx, key{}, slices.Concat(held, attrs))
+}
+
+// Handler adds to each record what With put into the context, and the ids of
+// the running trace span.
+type Handler struct{ next slog.Handler }
+
+// NewHandler wraps next.
+func NewHandler(next slog.Handler) Handler { return Handler{next} }
+
+// Enabled asks the wrapped handler.
+func (h Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
+
+// Handle adds the context's attributes and passes the record on.
+func (h Handler) Handle(ctx context.Context, r slog.Record) error {
+	held, _ := ctx.Value(key{}).([]slog.Attr)
+	span := trace.SpanContextFromContext(ctx)
+	if len(held) == 0 && !span.IsValid() {
+		return h.next.Handle(ctx, r)
+	}
+	r = r.Clone()
+	r.AddAttrs(held...)
+	if span.IsValid() {
+		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
+	}
+	return h.next.Handle(ctx, r)
+}
+
+// WithAttrs keeps the wrapping.
+func (h Handler) WithAttrs(attrs []slog.Attr) slog.Handler { return Handler{h.next.WithAttrs(attrs)} }
+
+// WithGroup keeps the wrapping.
+func (h Handler) WithGroup(name string) slog.Handler { return Handler{h.next.WithGroup(name)} }

@@ -1,0 +1,74 @@
+package boot
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Problem is one thing that is wrong with the configuration: which setting,
+// and what is wrong with it or what to do.
+type Problem struct {
+	Setting string
+	What    string
+}
+
+// String is one line.
+func (p Problem) String() string { return p.Setting + ": " + p.What }
+
+// Problems is everything that is wrong with a configuration. As an error it
+// reads as one line for each problem.
+type Problems []Problem
+
+// Error joins the lines.
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i := range p {
+		lines[i] = p[i].String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (p *Problems) add(setting, format string, args ...any) {
+	*p = append(*p, Problem{setting, fmt.Sprintf(format, args...)})
+}
+
+// didYouMean names the key nearest to an unknown one, if one is near.
+func didYouMean(unknown string) string {
+	// A setting has no inner keys: data_dir.path is a data_dir written wrongly.
+	unknown, _, _ = strings.Cut(unknown, ".")
+	best, least := "", len(unknown)/2+1
+	for _, key := range Keys() {
+		if d := editDistance(unknown, key); d < least {
+			best, least = key, d
+		}
+	}
+	switch {
+	case best == "":
+		return "; `berth config print` lists the settings"
+	case least == 0:
+		return fmt.Sprintf("; %s takes a single value", best)
+	default:
+		return fmt.Sprintf("; did you mean %s?", best)
+	}
+}
+
+// editDistance counts the insertions, deletions and substitutions of bytes
+// between a and b (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
