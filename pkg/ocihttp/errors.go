@@ -1,0 +1,112 @@
+package ocihttp
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// defaultRetryAfter is said with 429 and 503 when the fault does not say.
+const defaultRetryAfter = time.Second
+
+// Status is the HTTP status of a kind; 500 for a kind that is none.
+func Status(k fault.Kind) int {
+	switch k {
+	case fault.Invalid:
+		return http.StatusBadRequest
+	case fault.Unauthenticated:
+		return http.StatusUnauthorized
+	case fault.Denied:
+		return http.StatusForbidden
+	case fault.NotFound:
+		return http.StatusNotFound
+	case fault.Unsupported:
+		return http.StatusMethodNotAllowed
+	case fault.Conflict:
+		return http.StatusConflict
+	case fault.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case fault.MediaType:
+		return http.StatusUnsupportedMediaType
+	case fault.OutOfRange:
+		return http.StatusRequestedRangeNotSatisfiable
+	case fault.Misdirected:
+		return http.StatusMisdirectedRequest
+	case fault.TooMany:
+		return http.StatusTooManyRequests
+	case fault.BadUpstream:
+		return http.StatusBadGateway
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	case fault.UpstreamTimeout:
+		return http.StatusGatewayTimeout
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// errorBody is the body of the spec ("Error Codes").
+type errorBody struct {
+	Errors []errorEntry `json:"errors"`
+}
+
+type errorEntry struct {
+	Code    fault.Reason `json:"code"`
+	Message string       `json:"message"`
+	Detail  any          `json:"detail,omitempty"`
+}
+
+// WriteError answers the request with err: the status of its kind and the
+// error body of the spec, without one for HEAD. It never tells the cause: log
+// that before. Nothing may have been written to w yet; headers that are set
+// on it stay, but for those that describe another body.
+//
+// 429 and 503 carry Retry-After (1 s if the fault does not say). 416 carries
+// the true offset of the upload in Range, unless Content-Range is set and says
+// that a read was out of range.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	e := fault.From(err)
+	if e == nil {
+		e = fault.New(fault.Internal, fault.InternalReason, "internal error")
+	}
+	h := w.Header()
+	switch e.Kind {
+	case fault.TooMany, fault.Unavailable:
+		h.Set("Retry-After", retryAfter(e.RetryAfter))
+	case fault.OutOfRange:
+		if h.Get("Content-Range") == "" {
+			h.Set("Range", FormatUploadRange(e.Offset))
+		}
+	}
+	body := encodeError(e)
+	h.Del("Content-Encoding")
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(Status(e.Kind))
+	if r.Method != http.MethodHead {
+		// The client is gone when this fails; there is nobody left to tell.
+		_, _ = w.Write(body)
+	}
+}
+
+func encodeError(e *fault.Error) []byte {
+	entry := errorEntry{Code: e.Reason, Message: e.Message, Detail: e.Detail}
+	body, err := json.Marshal(errorBody{Errors: []errorEntry{entry}})
+	if err != nil { // only a detail can fail; the rest is strings
+		entry.Detail = nil
+		body, _ = json.Marshal(errorBody{Errors: []errorEntry{entry}})
+	}
+	return body
+}
+
+// retryAfter is d in whole seconds, rounded up: coming back early is refused again.
+func retryAfter(d time.Duration) string {
+	if d <= 0 {
+		d = defaultRetryAfter
+	}
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}

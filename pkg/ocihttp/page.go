@@ -1,0 +1,76 @@
+package ocihttp
+
+import (
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// The limits of a query.
+const (
+	MaxQuery      = 8 << 10 // bytes, escaped
+	MaxParameters = 100     // keys with a value; a push may set tags, a token request may name scopes
+	MaxPage       = 1000    // entries of a list; also how many there are when n is absent
+	maxLast       = 255     // no name, tag or digest is longer
+)
+
+// ParseQuery parses a raw query within MaxQuery and MaxParameters. Beyond
+// them, and for malformed escapes, it is fault.RequestInvalid.
+func ParseQuery(raw string) (url.Values, error) {
+	if len(raw) > MaxQuery {
+		return nil, badQuery("", "a query has at most %d bytes", MaxQuery)
+	}
+	if strings.Count(raw, "&") >= MaxParameters {
+		return nil, badQuery("", "a query has at most %d parameters", MaxParameters)
+	}
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the query is malformed")
+	}
+	return q, nil
+}
+
+// Page is which part of a list is asked for (distribution-spec, "Listing Tags").
+type Page struct {
+	N    int    // at most so many entries: 0 to MaxPage
+	Last string // entries after this one; empty for the first page
+}
+
+// ParsePage reads n and last. An absent n means MaxPage, a greater one, however
+// many digits it has, is clamped to it, and 0 asks for an empty list. Anything
+// but digits, a parameter given twice, and a last that no entry can be are
+// fault.RequestInvalid.
+func ParsePage(q url.Values) (Page, error) {
+	for _, key := range []string{"n", "last"} {
+		if len(q[key]) > 1 {
+			return Page{}, badQuery(key, "%s is given more than once", key)
+		}
+	}
+	p := Page{N: MaxPage, Last: q.Get("last")}
+	if q.Has("n") {
+		n, err := strconv.ParseUint(q.Get("n"), 10, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
+			return Page{}, badQuery("n", "n must be a number that is not negative")
+		}
+		p.N = int(min(n, MaxPage)) // out of range, n is the largest number there is
+	}
+	if len(p.Last) > maxLast || strings.ContainsFunc(p.Last, notPrintable) {
+		return Page{}, badQuery("last", "last must be at most %d printable ASCII characters", maxLast)
+	}
+	return p, nil
+}
+
+// NextLink is the value of the Link header that leads to the next page (RFC
+// 8288). path is escaped, as Route.Path returns it.
+func NextLink(path string, q url.Values) string {
+	return "<" + path + "?" + q.Encode() + `>; rel="next"`
+}
+
+func notPrintable(r rune) bool { return r < ' ' || r > '~' }
+
+func badQuery(field, format string, args ...any) error {
+	return fault.New(fault.Invalid, fault.RequestInvalid, format, args...).WithField(field)
+}
