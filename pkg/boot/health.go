@@ -1,0 +1,125 @@
+package boot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// checkTimeout bounds one readiness check.
+const checkTimeout = 2 * time.Second
+
+// Health knows whether a process can serve: each part it depends on adds a
+// check. Upstreams never do, since a process without its upstreams still
+// serves what it holds. The zero value is ready; it is safe for concurrent use.
+type Health struct {
+	mu       sync.Mutex
+	checks   []*check
+	draining atomic.Bool
+}
+
+type check struct {
+	name    string
+	run     func(context.Context) error
+	running atomic.Bool
+}
+
+// Add registers a check under the name of the dependency it asks. run answers
+// nil when the dependency works and gives up with its context; its error is
+// shown to operators, so that it must hold no secret.
+func (h *Health) Add(name string, run func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checks = append(h.checks, &check{name: name, run: run})
+}
+
+// Drain makes the process unready for good: it is about to stop.
+func (h *Health) Drain() { h.draining.Store(true) }
+
+// Readiness is the answer of /readyz.
+type Readiness struct {
+	Status string                `json:"status"` // ready, unready or draining
+	Checks map[string]Dependency `json:"checks"` // by name
+}
+
+// Dependency is what one check found.
+type Dependency struct {
+	Status    string  `json:"status"` // ok or failed
+	LatencyMS float64 `json:"latency_ms"`
+	Error     string  `json:"error,omitempty"`
+}
+
+// Ready runs all checks at once, each for at most two seconds.
+func (h *Health) Ready(ctx context.Context) Readiness {
+	h.mu.Lock()
+	checks := h.checks
+	h.mu.Unlock()
+
+	found := make([]Dependency, len(checks))
+	var wg sync.WaitGroup
+	for i, c := range checks {
+		wg.Go(func() { found[i] = c.ask(ctx) })
+	}
+	wg.Wait()
+
+	r := Readiness{Status: "ready", Checks: make(map[string]Dependency, len(checks))}
+	for i, c := range checks {
+		r.Checks[c.name] = found[i]
+		if found[i].Status != "ok" {
+			r.Status = "unready"
+		}
+	}
+	if h.draining.Load() {
+		r.Status = "draining"
+	}
+	return r
+}
+
+var (
+	errCheckTimeout = errors.New("no answer within " + checkTimeout.String())
+	errCheckRunning = errors.New("still no answer to an earlier check")
+)
+
+// ask does not wait for a check that ignores its context, and does not start
+// it again before it came back: probes must not pile up goroutines.
+func (c *check) ask(ctx context.Context) Dependency {
+	start := time.Now()
+	if !c.running.CompareAndSwap(false, true) {
+		return Dependency{Status: "failed", Error: errCheckRunning.Error()}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, errCheckTimeout)
+	defer cancel()
+	answer := make(chan error, 1)
+	go func() {
+		defer c.running.Store(false)
+		answer <- c.run(ctx)
+	}()
+	var err error
+	select {
+	case err = <-answer:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	d := Dependency{Status: "ok", LatencyMS: float64(time.Since(start).Microseconds()) / 1000}
+	if err != nil {
+		d.Status, d.Error = "failed", err.Error()
+	}
+	return d
+}
+
+// ServeHTTP answers /readyz: 200 when every check passes and the process is
+// not stopping, else 503.
+func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer := h.Ready(r.Context())
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if answer.Status != "ready" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	// A probe that went away needs no answer.
+	_ = json.NewEncoder(w).Encode(answer)
+}

@@ -1,0 +1,40 @@
+package boot
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// NewMetrics makes the registry of a process, with what Go and the operating
+// system tell of it and with berth_build_info.
+func NewMetrics() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	v := ReadVersion()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "berth_build_info",
+		Help:        "Always 1; the labels say which Berth this is.",
+		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "go": v.Go},
+	})
+	build.Set(1)
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build)
+	return reg
+}
+
+// OpsHandler serves the ops listener: /metrics for Prometheus, /healthz that
+// answers while the process lives, /readyz from health. It is never part of
+// the data listener.
+func OpsHandler(metrics *prometheus.Registry, health *Health) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 8}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		// A probe that went away needs no answer.
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.Handle("GET /readyz", health)
+	return mux
+}

@@ -1,0 +1,179 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// partTimeout bounds the closing of one part after requests have drained.
+const partTimeout = 10 * time.Second
+
+// Process runs listeners and background work until it is told to stop, and
+// then stops them in order. Fill it with Listen, Go and OnStop, then call Run
+// once.
+type Process struct {
+	Log     *slog.Logger
+	Metrics *prometheus.Registry
+	Health  *Health
+
+	shutdownTimeout time.Duration
+	ops             Listener
+	listeners       []Listener
+	loops           []loop
+	parts           []part
+	ready           func(addrs map[string]net.Addr)
+}
+
+type loop struct {
+	name string
+	run  func(context.Context) error
+}
+
+type part struct {
+	name  string
+	close func(context.Context) error
+}
+
+// New makes a process that has the ops listener and nothing else yet.
+func New(c Config, log *slog.Logger) *Process {
+	p := &Process{Log: log, Metrics: NewMetrics(), Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
+	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: NewHTTPServer(OpsHandler(p.Metrics, p.Health), log)}
+	return p
+}
+
+// Listen adds a listener. Run binds all before it serves any.
+func (p *Process) Listen(l Listener) { p.listeners = append(p.listeners, l) }
+
+// Go adds work that runs beside the listeners. run returns when its context
+// ends; when it returns earlier with an error, the process stops.
+func (p *Process) Go(name string, run func(context.Context) error) {
+	p.loops = append(p.loops, loop{name, run})
+}
+
+// OnStop adds a part that is closed once all requests and background work have
+// ended. Parts close in the reverse of the order in which they were added.
+func (p *Process) OnStop(name string, close func(context.Context) error) {
+	p.parts = append(p.parts, part{name, close})
+}
+
+// OnReady sets what to call once every listener is bound and served, with the
+// bound address of each by its setting.
+func (p *Process) OnReady(f func(addrs map[string]net.Addr)) { p.ready = f }
+
+// Run serves until ctx ends, a listener fails or background work fails. Then
+// /readyz turns 503, listeners stop accepting, running requests get the shutdown
+// timeout to finish, background work ends, parts close, and the ops listener
+// closes last. The error is nil after a stop that was asked for and went well.
+func (p *Process) Run(ctx context.Context) error {
+	sockets, err := p.bind(ctx)
+	if err != nil {
+		return errors.Join(err, p.closeParts())
+	}
+
+	failed := make(chan error, len(sockets)+len(p.loops))
+	var serving, working sync.WaitGroup
+	for l, socket := range sockets {
+		serving.Go(func() {
+			if err := l.Server.Serve(socket); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("%s %s: %w", l.Setting, l.Addr, err)
+			}
+		})
+	}
+	// Background work outlives ctx, so that it can serve requests that drain.
+	loopCtx, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	for _, l := range p.loops {
+		working.Go(func() {
+			if err := l.run(loopCtx); err != nil && loopCtx.Err() == nil {
+				failed <- fmt.Errorf("%s: %w", l.name, err)
+			}
+		})
+	}
+	if p.ready != nil {
+		p.ready(addrsOf(sockets))
+	}
+
+	var cause error
+	select {
+	case <-ctx.Done():
+		p.Log.Info("stopping", "shutdown_timeout", p.shutdownTimeout)
+	case cause = <-failed:
+		p.Log.Error("stopping", "error", cause)
+	}
+	p.Health.Drain()
+	drainErr := p.drain()
+	stopLoops()
+	working.Wait()
+	partsErr := p.closeParts()
+	opsErr := p.ops.Server.Close()
+	serving.Wait()
+	return errors.Join(cause, drainErr, partsErr, opsErr)
+}
+
+// bind opens all sockets or none.
+func (p *Process) bind(ctx context.Context) (map[Listener]net.Listener, error) {
+	sockets := map[Listener]net.Listener{}
+	for _, l := range append([]Listener{p.ops}, p.listeners...) {
+		socket, err := l.bind(ctx)
+		if err != nil {
+			for _, s := range sockets {
+				err = errors.Join(err, s.Close())
+			}
+			return nil, err
+		}
+		sockets[l] = socket
+	}
+	return sockets, nil
+}
+
+// drain shuts all listeners but ops down at once, and cuts what is left when
+// the time is over.
+func (p *Process) drain() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.shutdownTimeout)
+	defer cancel()
+	errs := make([]error, len(p.listeners))
+	var wg sync.WaitGroup
+	for i, l := range p.listeners {
+		wg.Go(func() {
+			err := l.Server.Shutdown(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				p.Log.Warn("requests were still running at the end of the shutdown timeout and are cut", "listener", l.Setting)
+				err = l.Server.Close()
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("stop %s: %w", l.Setting, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (p *Process) closeParts() error {
+	var errs []error
+	for _, part := range slices.Backward(p.parts) {
+		ctx, cancel := context.WithTimeout(context.Background(), partTimeout)
+		if err := part.close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", part.name, err))
+		}
+		cancel()
+	}
+	return errors.Join(errs...)
+}
+
+func addrsOf(sockets map[Listener]net.Listener) map[string]net.Addr {
+	addrs := make(map[string]net.Addr, len(sockets))
+	for l, s := range sockets {
+		addrs[l.Setting] = s.Addr()
+	}
+	return addrs
+}

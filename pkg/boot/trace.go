@@ -1,0 +1,57 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// Tracing makes the spans of a process and sends them.
+type Tracing struct {
+	trace.TracerProvider
+	close func(context.Context) error
+}
+
+// NewTracing sends spans over OTLP gRPC to the configured receiver. Without
+// one it makes none at all. A receiver that is down costs spans, nothing else.
+// Headers, certificates and sampling are set by OpenTelemetry's own OTEL_…
+// environment variables.
+func NewTracing(ctx context.Context, c Config) (*Tracing, error) {
+	if c.OTELEndpoint == "" {
+		return &Tracing{noop.NewTracerProvider(), func(context.Context) error { return nil }}, nil
+	}
+	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpointURL(c.OTELEndpoint))
+	if err != nil {
+		return nil, fmt.Errorf("otel_endpoint: %w", err)
+	}
+	v := ReadVersion()
+	res, err := resource.New(ctx,
+		resource.WithAttributes(attribute.String("service.name", "berth"), attribute.String("service.version", v.Version)),
+		resource.WithTelemetrySDK(),
+		resource.WithHost(),
+		resource.WithFromEnv(), // last, so that OTEL_SERVICE_NAME wins
+	)
+	if err != nil {
+		return nil, fmt.Errorf("describe this process for traces: %w", err)
+	}
+	p := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res))
+	return &Tracing{p, p.Shutdown}, nil
+}
+
+// Close sends what is still held, for as long as ctx lasts.
+func (t *Tracing) Close(ctx context.Context) error {
+	if err := t.close(ctx); err != nil {
+		return fmt.Errorf("send the last traces: %w", err)
+	}
+	return nil
+}
+
+// Propagation reads and writes the trace headers of W3C Trace Context.
+func Propagation() propagation.TextMapPropagator { return propagation.TraceContext{} }
