@@ -1,0 +1,170 @@
+// Package janitor removes what may go: expired uploads, blobs nothing names,
+// condemned objects, and the content of deleted repositories, registries and
+// tenants. It also checks that everything that must be there still is.
+//
+// It never removes a hosted manifest (protocol section 6). Any number of
+// janitors may run: the store hands each row to one of them at a time.
+package janitor
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// Config is what a janitor needs. Interval and Batch have defaults.
+type Config struct {
+	Meta     meta.Collector
+	Blobs    Blobs
+	Log      *slog.Logger
+	Interval time.Duration // between two passes when nothing was left to do; default 30 s
+	Batch    int           // rows per transaction; default 1,000
+	Wrap     []kit.Named   // tracing and metrics of each phase
+}
+
+// Blobs is what a janitor may do with bytes.
+type Blobs interface {
+	blob.Deleter
+	blob.Lister
+}
+
+// Janitor runs the phases. Make one with New.
+type Janitor struct {
+	cfg    Config
+	phases []phase
+}
+
+// phase is one kind of work: it does at most limit rows and says how many.
+type phase struct {
+	name string
+	op   kit.Op[int, int]
+}
+
+// The full sweeps read every row, so they run seldom.
+const (
+	sweepEvery     = 7 * 24 * time.Hour
+	reconcileEvery = 24 * time.Hour
+)
+
+// New makes a janitor.
+func New(cfg Config) *Janitor {
+	if cfg.Interval == 0 {
+		cfg.Interval = 30 * time.Second
+	}
+	if cfg.Batch == 0 {
+		cfg.Batch = 1000
+	}
+	j := &Janitor{cfg: cfg}
+	for _, p := range []struct {
+		name string
+		run  func(ctx context.Context, limit int) (int, error)
+	}{
+		// The order lets one pass carry garbage all the way: what a purge
+		// releases is unlinked, dropped, and condemned.
+		{"janitor.reap", cfg.Meta.ReapUploads},
+		{"janitor.purge", cfg.Meta.PurgeDeleted},
+		{"janitor.unlink", cfg.Meta.UnlinkBlobs},
+		{"janitor.drop", cfg.Meta.DropBlobs},
+		{"janitor.delete", j.deleteCondemned},
+	} {
+		j.phases = append(j.phases, phase{p.name, kit.Wrap(p.name, p.run, cfg.Wrap...)})
+	}
+	return j
+}
+
+// Run works until ctx ends. A failing phase is logged and tried again at the
+// next pass.
+func (j *Janitor) Run(ctx context.Context) {
+	tick := time.NewTicker(j.cfg.Interval)
+	defer tick.Stop()
+	sweep, reconcile := time.NewTicker(sweepEvery), time.NewTicker(reconcileEvery)
+	defer sweep.Stop()
+	defer reconcile.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			j.logged(ctx, "pass", j.Pass)
+		case <-sweep.C:
+			j.logged(ctx, "sweep", j.Sweep)
+		case <-reconcile.C:
+			j.logged(ctx, "reconcile", j.Reconcile)
+		}
+	}
+}
+
+func (j *Janitor) logged(ctx context.Context, what string, run func(context.Context) error) {
+	if err := run(ctx); err != nil && ctx.Err() == nil {
+		j.cfg.Log.ErrorContext(ctx, "janitor "+what+" failed, it is tried again", "error", err)
+	}
+}
+
+// Pass does all work that is due, a batch at a time. Its cost is in proportion
+// to the garbage, not to what is stored.
+func (j *Janitor) Pass(ctx context.Context) error {
+	for _, p := range j.phases {
+		total := 0
+		for {
+			n, err := p.op.Call(ctx, j.cfg.Batch)
+			if err != nil {
+				return err
+			}
+			total += n
+			if n == 0 || ctx.Err() != nil {
+				break
+			}
+		}
+		if total > 0 {
+			j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.name, "rows", total)
+		}
+	}
+	return ctx.Err()
+}
+
+// deleteCondemned is phase D. No transaction is held over the store's call; an
+// object whose deletion fails keeps its row and is tried again.
+func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
+	due, err := j.cfg.Meta.ClaimCondemned(ctx, limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range due {
+		if err := j.cfg.Blobs.Delete(ctx, c.Key, c.Multipart); err != nil {
+			j.cfg.Log.WarnContext(ctx, "a condemned object could not be deleted, it is tried again", "object", c.Key.String(), "error", err)
+			continue
+		}
+		if err := j.cfg.Meta.ForgetObject(ctx, c.Key); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}
+
+// Sweep marks unreferenced rows that carry no mark. There should be none
+// (invariant I13), so one is worth a warning.
+func (j *Janitor) Sweep(ctx context.Context) error {
+	n, err := j.cfg.Meta.SweepUnmarked(ctx)
+	if n > 0 {
+		j.cfg.Log.WarnContext(ctx, "unreferenced rows carried no mark; they are marked now", "rows", n)
+	}
+	return err
+}
+
+// unknownAge is how old a stored object that no row knows must be before it is
+// condemned: a paused writer may leak, and must never lose.
+const unknownAge = 24 * time.Hour
+
+// Reconcile condemns stored objects that no row knows (invariant I3).
+func (j *Janitor) Reconcile(ctx context.Context) error {
+	return j.cfg.Blobs.List(ctx, func(s blob.Stored) error {
+		if s.Foreign != "" || time.Since(s.Changed) < unknownAge {
+			return ctx.Err()
+		}
+		return j.cfg.Meta.CondemnUnknown(ctx, s.Key)
+	})
+}
