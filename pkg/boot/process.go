@@ -81,10 +81,10 @@ func (p *Process) Run(ctx context.Context) error {
 
 	failed := make(chan error, len(sockets)+len(p.loops))
 	var serving, working sync.WaitGroup
-	for l, socket := range sockets {
+	for _, s := range sockets {
 		serving.Go(func() {
-			if err := l.Server.Serve(socket); err != nil && !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("%s %s: %w", l.Setting, l.Addr, err)
+			if err := s.Server.Serve(s.socket); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("%s %s: %w", s.Setting, s.Addr, err)
 			}
 		})
 	}
@@ -119,18 +119,24 @@ func (p *Process) Run(ctx context.Context) error {
 	return errors.Join(cause, drainErr, partsErr, opsErr)
 }
 
+// bound is a listener with its open socket.
+type bound struct {
+	Listener
+	socket net.Listener
+}
+
 // bind opens all sockets or none.
-func (p *Process) bind(ctx context.Context) (map[Listener]net.Listener, error) {
-	sockets := map[Listener]net.Listener{}
+func (p *Process) bind(ctx context.Context) ([]bound, error) {
+	var sockets []bound
 	for _, l := range append([]Listener{p.ops}, p.listeners...) {
 		socket, err := l.bind(ctx)
 		if err != nil {
 			for _, s := range sockets {
-				err = errors.Join(err, s.Close())
+				err = errors.Join(err, s.socket.Close())
 			}
 			return nil, err
 		}
-		sockets[l] = socket
+		sockets = append(sockets, bound{l, socket})
 	}
 	return sockets, nil
 }
@@ -170,10 +176,10 @@ func (p *Process) closeParts() error {
 	return errors.Join(errs...)
 }
 
-func addrsOf(sockets map[Listener]net.Listener) map[string]net.Addr {
+func addrsOf(sockets []bound) map[string]net.Addr {
 	addrs := make(map[string]net.Addr, len(sockets))
-	for l, s := range sockets {
-		addrs[l.Setting] = s.Addr()
+	for _, s := range sockets {
+		addrs[s.Setting] = s.socket.Addr()
 	}
 	return addrs
 }

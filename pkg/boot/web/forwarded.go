@@ -1,0 +1,69 @@
+package web
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// forwarded settles who the client is before anything inside looks. Headers
+// that speak of another hop are believed from a trusted peer only (contract
+// row A2), and removed in either case, so that nothing inside can read them by
+// mistake. RFC 7239's Forwarded is not read: proxies that send it send the
+// X- forms as well.
+type forwarded struct {
+	trusted []netip.Prefix
+	next    http.Handler
+}
+
+func (f forwarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := requestOf(r.Context())
+	req.client = peerOf(r)
+	if f.trusts(req.client) {
+		f.believe(r, req)
+	}
+	for name := range r.Header {
+		if name == "Forwarded" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-") {
+			delete(r.Header, name)
+		}
+	}
+	f.next.ServeHTTP(w, r)
+}
+
+func (f forwarded) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(f.trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// believe takes the client's address, scheme and host from the headers.
+func (f forwarded) believe(r *http.Request, req *request) {
+	// Each proxy appends its peer, so that the nearest address that is not a
+	// trusted proxy's is the last one nobody could forge.
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		a, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		req.client = a.Unmap()
+		if !f.trusts(req.client) {
+			break
+		}
+	}
+	if s := strings.ToLower(r.Header.Get("X-Forwarded-Proto")); s == "http" || s == "https" {
+		req.scheme = s
+	}
+	// A list of hosts would be a proxy that appends: whose word is which?
+	if hosts := r.Header.Values("X-Forwarded-Host"); len(hosts) == 1 && hosts[0] != "" && !strings.Contains(hosts[0], ",") {
+		r.Host = hosts[0]
+	}
+}
+
+// peerOf returns the address at the other end of the connection.
+func peerOf(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{} // not a TCP connection: nobody is trusted
+	}
+	return ap.Addr().Unmap()
+}

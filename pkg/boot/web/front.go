@@ -1,0 +1,42 @@
+// Package web is what stands between a listener and the handlers of Berth:
+// request ids, access log, metrics, spans, trusted proxies, recovery from
+// panics and the pace a client must keep.
+//
+// No wrapper here hides http.ResponseController or io.ReaderFrom, so that a
+// blob in a file still leaves by sendfile.
+package web
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Front is everything between one listener and its handler.
+type Front struct {
+	Listener string // the listener's name, a label of every metric
+	Log      *slog.Logger
+	Tracer   trace.Tracer
+	Metrics  *Metrics
+	Scheme   string         // what clients speak to this listener: http or https
+	Proxies  []netip.Prefix // networks whose forwarded headers are believed
+	Pace     Pace
+
+	// Fail answers a request whose handler panicked before it had answered.
+	Fail func(w http.ResponseWriter, r *http.Request)
+}
+
+// Wrap puts the front before h. The wrappers, outermost first:
+//
+//	observe   id, span, metrics, access log; sees what all others did
+//	proxies   the client's address, scheme and host, from trusted peers only
+//	pace      deadlines that move with progress
+//	recover   a panic becomes a log line and an answer
+func (f Front) Wrap(h http.Handler) http.Handler {
+	h = recoverer{f, h}
+	h = pacer{f.Pace.orDefault(), h}
+	h = forwarded{f.Proxies, h}
+	return observer{f, h}
+}

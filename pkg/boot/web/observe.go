@@ -1,0 +1,163 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// HeaderRequestID carries the request's id in the answer. An id that a client
+// sends is ignored: it could forge another request's lines in the log.
+const HeaderRequestID = "X-Request-Id"
+
+// unknownRoute is the route of a request that no handler named.
+const unknownRoute = "other"
+
+type observer struct {
+	Front
+	next http.Handler
+}
+
+func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	out := &countingWriter{ResponseWriter: w}
+	req := &request{id: rand.Text(), route: unknownRoute, scheme: o.Scheme, out: out}
+	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	ctx, span := o.Tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
+	ctx = context.WithValue(ctx, requestKey{}, req)
+	ctx = logs.With(ctx, slog.String("request_id", req.id))
+	w.Header().Set(HeaderRequestID, req.id)
+
+	r = r.WithContext(ctx)
+	in := &countingBody{ReadCloser: r.Body}
+	if r.Body != http.NoBody {
+		r.Body = in
+	}
+	o.Metrics.inFlight.WithLabelValues(o.Listener).Inc()
+	// Deferred, since http.ErrAbortHandler passes through here as a panic.
+	defer func() {
+		took := time.Since(start)
+		status := out.status
+		if status == 0 {
+			status = http.StatusOK // net/http sends it for a handler that wrote nothing
+		}
+		o.Metrics.inFlight.WithLabelValues(o.Listener).Dec()
+		o.Metrics.observe(o.Listener, r.Method, req.route, status, took, in.n, out.n)
+		endSpan(span, r, req, status)
+		o.log(ctx, r, req, status, took, in.n, out.n)
+	}()
+	o.next.ServeHTTP(out, r)
+}
+
+// endSpan names the span by method and route, as OpenTelemetry's conventions
+// for HTTP servers say.
+func endSpan(span trace.Span, r *http.Request, req *request, status int) {
+	if span.IsRecording() {
+		span.SetName(methodLabel(r.Method) + " " + req.route)
+		span.SetAttributes(
+			attribute.String("http.request.method", methodLabel(r.Method)),
+			attribute.String("http.route", req.route),
+			attribute.Int("http.response.status_code", status),
+			attribute.String("server.address", r.Host),
+			attribute.String("url.path", r.URL.Path),
+			attribute.String("berth.request_id", req.id),
+		)
+		for _, a := range req.notes {
+			span.SetAttributes(attribute.String("berth."+a.Key, a.Value.String()))
+		}
+		if status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, http.StatusText(status))
+		}
+	}
+	span.End()
+}
+
+// log writes the access line. The query is left out: it may carry a token.
+func (o observer) log(ctx context.Context, r *http.Request, req *request, status int, took time.Duration, in, out int64) {
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if !o.Log.Enabled(ctx, level) {
+		return
+	}
+	o.Log.LogAttrs(ctx, level, "request", append([]slog.Attr{
+		slog.String("method", r.Method),
+		slog.String("host", r.Host),
+		slog.String("path", r.URL.Path),
+		slog.Int("status", status),
+		slog.Duration("took", took),
+		slog.Int64("received", in),
+		slog.Int64("sent", out),
+		slog.Any("client", req.client),
+		slog.String("user_agent", r.UserAgent()),
+	}, req.notes...)...)
+}
+
+// countingWriter sees the status and counts the bytes of the body.
+type countingWriter struct {
+	http.ResponseWriter
+	status int
+	n      int64
+}
+
+func (w *countingWriter) WriteHeader(status int) {
+	// 1xx answers come before the one that counts.
+	if w.status == 0 && status >= http.StatusOK {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.implicitOK()
+	n, err := w.ResponseWriter.Write(p)
+	w.n += int64(n)
+	return n, err
+}
+
+// ReadFrom passes the source on, so that a file is sent by sendfile.
+func (w *countingWriter) ReadFrom(src io.Reader) (int64, error) {
+	w.implicitOK()
+	n, err := readFrom(w.ResponseWriter, src)
+	w.n += n
+	return n, err
+}
+
+func (w *countingWriter) implicitOK() {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// readFrom copies src into w by w's own ReadFrom, if it has one. io.Copy would
+// try src's WriteTo first, which for a file ends in the same place by a detour.
+func readFrom(w http.ResponseWriter, src io.Reader) (int64, error) {
+	if rf, ok := w.(io.ReaderFrom); ok {
+		return rf.ReadFrom(src)
+	}
+	return io.Copy(struct{ io.Writer }{w}, src)
+}
+
+type countingBody struct {
+	io.ReadCloser
+	n int64
+}
+
+func (b *countingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,70 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+)
+
+// request is what the front knows of the request it is serving. Only the
+// goroutine of the handler may use it.
+type request struct {
+	id     string
+	route  string
+	client netip.Addr
+	scheme string
+	notes  []slog.Attr
+	out    *countingWriter
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request {
+	r, _ := ctx.Value(requestKey{}).(*request)
+	return r
+}
+
+// RequestID returns the id that the answer carries as X-Request-Id; empty
+// outside of a Front.
+func RequestID(ctx context.Context) string {
+	if r := requestOf(ctx); r != nil {
+		return r.id
+	}
+	return ""
+}
+
+// ClientAddr returns the address of the client, as its peer or a trusted proxy
+// says; the zero Addr outside of a Front.
+func ClientAddr(ctx context.Context) netip.Addr {
+	if r := requestOf(ctx); r != nil {
+		return r.client
+	}
+	return netip.Addr{}
+}
+
+// Scheme returns the scheme the client used, http or https, as the listener's
+// configuration or a trusted proxy says; http outside of a Front.
+func Scheme(ctx context.Context) string {
+	if r := requestOf(ctx); r != nil && r.scheme != "" {
+		return r.scheme
+	}
+	return "http"
+}
+
+// SetRoute names the kind of the request for metrics and the span: a constant
+// of the code such as "blob" or "manifest", never text from a client. Call it
+// from the handler's own goroutine; outside of a Front it does nothing.
+func SetRoute(ctx context.Context, route string) {
+	if r := requestOf(ctx); r != nil {
+		r.route = route
+	}
+}
+
+// Note adds to the access log line and the span of the request what a handler
+// found out, such as tenant and principal. Call it from the handler's own
+// goroutine; outside of a Front it does nothing.
+func Note(ctx context.Context, attrs ...slog.Attr) {
+	if r := requestOf(ctx); r != nil {
+		r.notes = append(r.notes, attrs...)
+	}
+}
