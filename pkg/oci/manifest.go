@@ -117,30 +117,29 @@ func (doc *document) manifest(mediaType string) (*Manifest, error) {
 		Annotations:  doc.Annotations,
 		Subject:      doc.Subject,
 	}
-	isImage, isIndex := false, false
+	isImage, isIndex, isArtifact := false, false, false
 	switch mediaType {
 	case MediaTypeImageManifest, MediaTypeDocker:
 		isImage = true
 	case MediaTypeImageIndex, MediaTypeDockerList:
 		isIndex = true
 	case MediaTypeArtifact:
-		if doc.MediaType == "" {
-			return nil, invalid("an artifact manifest must have a mediaType")
-		}
+		isArtifact = true
 	case mediaTypeSchema1, mediaTypeSchema1Signed:
 		return nil, invalid("Docker schema 1 manifests are not supported; push the image with a current client")
 	default:
 		return nil, invalid("media type %q is not one of a manifest", clip(mediaType))
 	}
-	isArtifact := !isImage && !isIndex
 	switch {
+	case isArtifact && doc.MediaType == "":
+		return nil, invalid("an artifact manifest must have a mediaType")
 	case !isArtifact && doc.SchemaVersion != 2:
 		return nil, invalid("schemaVersion must be 2")
 	case doc.FSLayers != nil,
 		doc.Manifests != nil && !isIndex,
 		doc.Blobs != nil && !isArtifact,
 		(doc.Config != nil || doc.Layers != nil) && !isImage:
-		return nil, invalid("the manifest is ambiguous: %q has no such members as config, layers, blobs, manifests or fsLayers beside its own", mediaType)
+		return nil, invalid("the manifest is ambiguous: it has members of another kind than %q", mediaType)
 	case isImage && doc.Config == nil:
 		return nil, invalid("an image manifest must have a config")
 	}
