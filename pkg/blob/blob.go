@@ -3,6 +3,9 @@
 //
 // A store knows nothing of digests, repositories or rights; package meta
 // decides which object is live. Every implementation passes blobtest.
+//
+// A store that cannot do its work (full, broken, unreachable) returns a
+// *fault.Error of kind Unavailable.
 package blob
 
 import (
@@ -52,8 +55,9 @@ type Opener interface {
 	Stat(ctx context.Context, k Key) (int64, error)
 }
 
-// Content is an open object. The file system returns *os.File inside, so that
-// http.ServeContent reaches sendfile.
+// Content is an open object. Where it also is a syscall.Conn, as on the file
+// system, http.ServeContent sends it by sendfile: hand it over as it is, since a
+// wrapper that reads on its behalf would hide that.
 type Content interface {
 	io.ReadSeekCloser
 	// Size is the object's length in bytes.
@@ -63,11 +67,13 @@ type Content interface {
 // Appender stores the bytes of upload sessions (protocol.md section 4).
 type Appender interface {
 	// Append continues the staged object at s.Offset with what src gives until
-	// io.EOF. It takes the object over: an older Append of it in this process
-	// ends with ErrFenced. After each durable step, and at the end, it calls
-	// j.Step, in order; bytes past the last Step do not count. An error of src
-	// or j ends it and is returned as it is, after the bytes read so far were
-	// offered to j.Step as far as they are durable.
+	// io.EOF. It takes the object over: an Append of it in this process that has
+	// no higher s.Epoch ends with ErrFenced. After each durable step, and at the
+	// end, it calls j.Step, in order; bytes past the last Step do not count. An
+	// error of src or j, or the end of ctx, ends it and is returned as it is,
+	// after the bytes read so far were made durable and offered to j.Step; for
+	// this, Step gets a context that outlives ctx. ErrMissing when the store
+	// holds less than s.Offset bytes.
 	Append(ctx context.Context, s Stage, src Source, j Journal) error
 	// Seal makes the staged bytes [0, s.Offset) one durable object under s.Key
 	// and returns its size. It is idempotent.
@@ -82,9 +88,17 @@ type Source interface {
 	Mark() ([]byte, error)
 }
 
+// Interrupter is a Source whose Read can be ended from another goroutine.
+// Append calls Interrupt when it is fenced or fails while Read may be waiting
+// for a slow client, never after it has returned.
+type Interrupter interface {
+	Interrupt()
+}
+
 // Stage is what is known of a session's bytes.
 type Stage struct {
 	Key       Key
+	Epoch     int64  // orders the writers of one object: the highest wins
 	Offset    int64  // bytes that count
 	Multipart string // the store's own id of a multipart upload; may be empty
 	Parts     []Part // in order, without gaps; empty on the file system
@@ -111,7 +125,8 @@ type Journal interface {
 	Intend(ctx context.Context, k Key) error
 	// Multipart records the store's id before the first part is written.
 	Multipart(ctx context.Context, id string) error
-	// Step records that the bytes up to p.Offset are durable.
+	// Step records that the bytes up to p.Offset are durable. At the offset it
+	// already has, it only says whether this writer still owns the session.
 	Step(ctx context.Context, p Progress) error
 }
 

@@ -1,0 +1,26 @@
+package fsblob
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockDir takes the directory for this process. The lock ends when the
+// returned file is closed, at the latest with the process.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("blob directory %s cannot be opened: %w", dir, err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = errors.New("another process uses it, and file-system blobs serve one process only; stop that process, or keep blobs in S3 to run several")
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("blob directory %s cannot be locked: %w", dir, err), f.Close())
+	}
+	return f, nil
+}

@@ -1,0 +1,59 @@
+package fsblob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/berth-registry/berth/pkg/blob"
+)
+
+var errNoFile = errors.New("not a regular file")
+
+// content is an open object. The embedded file makes it a syscall.Conn, which
+// is what net asks for before it uses sendfile.
+type content struct {
+	*os.File
+	size int64
+}
+
+// Size is the length of the file when it was opened.
+func (c content) Size() int64 { return c.size }
+
+// Open opens the object for reading (see blob.Opener).
+func (s *Store) Open(_ context.Context, k blob.Key) (blob.Content, error) {
+	f, err := s.tree.open(k, os.O_RDONLY)
+	if err != nil {
+		return nil, absentOr(err, "open an object")
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, errors.Join(down(err, "examine an object"), f.Close())
+	}
+	return content{File: f, size: info.Size()}, nil
+}
+
+// Stat returns the object's size in bytes (see blob.Opener).
+func (s *Store) Stat(_ context.Context, k blob.Key) (int64, error) {
+	info, err := s.tree.root.Lstat(pathOf(k))
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		return 0, absentOr(err, "examine an object")
+	}
+	return info.Size(), nil
+}
+
+// absentOr tells absence from failure.
+func absentOr(err error, doing string) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("fsblob: %s: %w", doing, blob.ErrMissing)
+	}
+	return down(err, doing)
+}
