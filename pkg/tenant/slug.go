@@ -1,0 +1,39 @@
+package tenant
+
+import (
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// The fewest and most characters of a slug.
+const (
+	minSlug = 2
+	maxSlug = 31
+)
+
+// CheckSlug says whether s can name a tenant, registry or service account:
+// 2 to 31 lower-case letters, digits and hyphens, a letter first, no hyphen
+// last and no two in a row, so that it is a DNS label and "--" is free to
+// separate two of them. Anything else is fault.RequestInvalid.
+func CheckSlug(s string) error {
+	if isSlug(s) {
+		return nil
+	}
+	return fault.New(fault.Invalid, fault.RequestInvalid,
+		"%q is not a name: it needs %d to %d lower-case letters, digits and single hyphens, a letter first and no hyphen last",
+		s[:min(len(s), 2*maxSlug)], minSlug, maxSlug)
+}
+
+func isSlug(s string) bool {
+	if len(s) < minSlug || len(s) > maxSlug || s[0] < 'a' || s[0] > 'z' || s[len(s)-1] == '-' || strings.Contains(s, "--") {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return true
+}
