@@ -40,7 +40,17 @@ type memory struct {
 
 type answer struct {
 	site  Site
+	err   error
 	until time.Time
+}
+
+// recall finds an answer that is young enough.
+func (m *memory) recall(host string, now time.Time) (answer, bool) {
+	if a, ok := m.known.Get(host); ok && now.Before(a.until) {
+		return a, true
+	}
+	a, ok := m.unknown.Get(host)
+	return a, ok && now.Before(a.until)
 }
 
 // NewDirectory makes a Directory that looks hosts up in f.
@@ -73,12 +83,9 @@ func (d *Directory) Resolve(ctx context.Context, hostHeader string) (Site, error
 	if err != nil {
 		return Site{}, err
 	}
-	m, now := d.memory.Load(), d.now()
-	if a, ok := m.known.Get(host); ok && now.Before(a.until) {
-		return a.site, nil
-	}
-	if a, ok := m.unknown.Get(host); ok && now.Before(a.until) {
-		return Site{}, errHost
+	m := d.memory.Load()
+	if a, ok := m.recall(host, d.now()); ok {
+		return a.site, a.err
 	}
 	// The look-up is everybody's: it goes on when the first caller leaves.
 	shared := context.WithoutCancel(ctx)
@@ -99,7 +106,11 @@ func (d *Directory) Resolve(ctx context.Context, hostHeader string) (Site, error
 func (d *Directory) lookUp(ctx context.Context, m *memory, host string) (Site, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	until := d.now().Add(CacheTTL) // counted from before the look-up: the answer is as old as that
+	now := d.now() // before the look-up: the answer is as old as that
+	if a, ok := m.recall(host, now); ok {
+		return a.site, a.err // another look-up ended between our recall and this one
+	}
+	until := now.Add(CacheTTL)
 	l := Lookup{Host: host}
 	if t, r, ok := d.pattern.Parse(host); ok {
 		l.TenantSlug, l.Registry = t, r
@@ -112,7 +123,7 @@ func (d *Directory) lookUp(ctx context.Context, m *memory, host string) (Site, e
 		return site, nil
 	case fault.Is(err, fault.HostUnknown):
 		m.known.Remove(host)
-		m.unknown.Add(host, answer{until: until})
+		m.unknown.Add(host, answer{err: errHost, until: until})
 		return Site{}, errHost
 	default:
 		return Site{}, err // an outage is no answer: nothing is remembered
