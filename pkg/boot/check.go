@@ -58,7 +58,9 @@ func (c Config) checkNames(p *Problems) {
 	if s := c.PublicScheme; s != "" && s != "http" && s != "https" {
 		p.add("public_scheme", "%q is neither http nor https", s)
 	}
-	if n := len(c.OperatorToken.Reveal()); n > 0 && n < minOperatorToken {
+	if n := len(c.OperatorToken.Reveal()); c.OperatorToken.Reveal() == Redacted {
+		p.add("operator_token", "%s stands for a token that was not printed; put the token itself, or unset it", Redacted)
+	} else if n > 0 && n < minOperatorToken {
 		p.add("operator_token", "has %d characters; use at least %d, such as the output of `openssl rand -hex 32`, or unset it to have one made", n, minOperatorToken)
 	}
 	if strings.ContainsFunc(c.OperatorToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {

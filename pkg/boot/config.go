@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -94,10 +95,10 @@ func (b ByteSize) String() string {
 		name string
 	}{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
 		if b != 0 && b%u.size == 0 {
-			return humanize.Comma(int64(b/u.size)) + u.name
+			return fmt.Sprintf("%d%s", b/u.size, u.name)
 		}
 	}
-	return humanize.Comma(int64(b)) + "B"
+	return fmt.Sprintf("%dB", b)
 }
 
 // MarshalText is String.

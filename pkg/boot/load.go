@@ -3,6 +3,7 @@ package boot
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -68,7 +69,7 @@ func Load(src Sources) (Loaded, error) {
 		l.file(path)
 	}
 	l.environ(src.Environ)
-	for _, key := range sortedKeys(src.Flags) {
+	for _, key := range slices.Sorted(maps.Keys(src.Flags)) {
 		l.set(key, src.Flags[key], FromFlag, "--"+strings.ReplaceAll(key, "_", "-"))
 	}
 	l.operatorToken()
@@ -105,7 +106,7 @@ func (l *loader) yaml(text []byte, path string) {
 		return
 	}
 	flat := k.All()
-	for _, key := range sortedKeys(flat) {
+	for _, key := range slices.Sorted(maps.Keys(flat)) {
 		// A key without a value (`redis:`) says nothing, so the default stands.
 		if flat[key] != nil {
 			l.set(key, flat[key], FromFile, path)
@@ -130,7 +131,7 @@ func (l *loader) environ(environ []string) {
 		return
 	}
 	vars := k.Raw()
-	for _, name := range sortedKeys(vars) {
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		l.set(strings.ToLower(strings.TrimPrefix(name, EnvPrefix)), vars[name], FromEnv, name)
 	}
 }
@@ -335,15 +336,6 @@ func fileProblem(path string, err error) string {
 		err = p.Err
 	}
 	return fmt.Sprintf("cannot read %s: %s", path, err)
-}
-
-func sortedKeys(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ const partTimeout = 10 * time.Second
 type Process struct {
 	Log     *slog.Logger
 	Metrics *prometheus.Registry
+	Tracing *Tracing
 	Health  *Health
 
 	shutdownTimeout time.Duration
@@ -43,11 +45,31 @@ type part struct {
 	close func(context.Context) error
 }
 
-// New makes a process that has the ops listener and nothing else yet.
-func New(c Config, log *slog.Logger) *Process {
-	p := &Process{Log: log, Metrics: NewMetrics(), Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
+// New makes a process that has logs, metrics, traces, health and the ops
+// listener, and serves nothing else yet. ctx is for making them only.
+func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
+	tracing, err := NewTracing(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{Log: log, Metrics: NewMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
 	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: NewHTTPServer(OpsHandler(p.Metrics, p.Health), log)}
-	return p
+	p.OnStop("traces", tracing.Close)
+	return p, nil
+}
+
+// TLS reads the certificates of dir, keeps reading them while the process
+// runs, and returns what a listener needs to serve them; nil when dir is empty.
+func (p *Process) TLS(dir string) (*tls.Config, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	certs, err := OpenCerts(dir, p.Log)
+	if err != nil {
+		return nil, err
+	}
+	p.Go("certificates", certs.Watch)
+	return certs.Config(), nil
 }
 
 // Listen adds a listener. Run binds all before it serves any.

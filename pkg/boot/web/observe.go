@@ -39,7 +39,7 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	r = r.WithContext(ctx)
 	in := &countingBody{ReadCloser: r.Body}
-	if r.Body != http.NoBody {
+	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = in
 	}
 	o.Metrics.inFlight.WithLabelValues(o.Listener).Inc()

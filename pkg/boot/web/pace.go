@@ -38,8 +38,9 @@ func (p Pace) orDefault() Pace {
 const sendChunk = 1 << 20
 
 // slack is how far an armed deadline may fall behind the true one before it is
-// set again, so that small reads and writes do not pay for a timer each.
-const slack = time.Second
+// set again, as a part of the grace, so that small reads and writes do not pay
+// for a timer each.
+const slack = 16
 
 type pacer struct {
 	Pace
@@ -55,7 +56,7 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// which net/http could not even write "100 Continue".
 		out.clear()
 	}
-	hasBody := r.Body != http.NoBody
+	hasBody := r.Body != nil && r.Body != http.NoBody
 	if hasBody {
 		r.Body = in
 	}
@@ -82,7 +83,7 @@ type clock struct {
 // moved when it ends.
 func (c *clock) start(credit time.Duration) time.Time {
 	now := time.Now()
-	if deadline := now.Add(c.budget + credit); deadline.Sub(c.armed) > slack || deadline.Before(c.armed) {
+	if deadline := now.Add(c.budget + credit); deadline.Sub(c.armed) > c.grace/slack || deadline.Before(c.armed) {
 		c.armed = deadline
 		_ = c.set(deadline)
 	}

@@ -1,0 +1,68 @@
+package boot
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Print writes the configuration as YAML that Load reads again, with where
+// each value came from as a comment. Secrets are redacted; Check
+// refuses a file made of it until they are put back.
+func (l Loaded) Print(w io.Writer) error {
+	if l.OperatorTokenFile != "" {
+		l.OperatorToken = Secret{} // its file stands for it
+	}
+	fields := reflect.ValueOf(l.Config)
+	doc := &yaml.Node{Kind: yaml.MappingNode}
+	for i, key := range Keys() {
+		var value yaml.Node
+		if err := value.Encode(plain(fields.Field(i).Interface())); err != nil {
+			return fmt.Errorf("write %s: %w", key, err)
+		}
+		value.LineComment = string(l.Origins[key])
+		if value.Kind == yaml.SequenceNode {
+			value.Style = yaml.FlowStyle
+		}
+		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, &value)
+	}
+	enc := yaml.NewEncoder(w)
+	if err := enc.Encode(doc); err != nil {
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	return enc.Close()
+}
+
+// plain turns a value into what YAML writes as an operator would.
+func plain(v any) any {
+	switch v := v.(type) {
+	case time.Duration:
+		return shortDuration(v)
+	case []netip.Prefix:
+		texts := make([]string, len(v))
+		for i := range v {
+			texts[i] = v[i].String()
+		}
+		return texts
+	case fmt.Stringer:
+		return v.String()
+	}
+	return v
+}
+
+// shortDuration writes 26h instead of 26h0m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

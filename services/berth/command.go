@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/berth-registry/berth/pkg/boot"
+)
+
+// The exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+type commandLine struct {
+	Serve   serveCommand   `cmd:"" help:"Run the registry."`
+	Config  configCommand  `cmd:"" help:"Show or check the configuration."`
+	Version versionCommand `cmd:"" help:"Show which Berth this is."`
+}
+
+const description = `Berth is a registry for container images and other OCI artifacts, for many tenants on one machine or many.
+
+  berth serve                                       run on this machine, data in ./berth-data
+  berth serve --base-domain registry.example.com --data-addr :443 --tls-certs /etc/berth/certs
+  BERTH_DATA_DIR=/var/lib/berth berth serve         every flag is a variable, too
+  berth config print > berth.yaml                   and a key of the file for --config
+  berth config check --config berth.yaml`
+
+// env is what a command may touch of its process.
+type env struct {
+	ctx     context.Context
+	environ []string
+	flags   map[string]any // settings given as flags, by key
+	stdout  io.Writer
+	stderr  io.Writer
+}
+
+// run is the whole command; it returns the exit code.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	var cli commandLine
+	exited := -1
+	parser, err := kong.New(&cli,
+		kong.Name("berth"), kong.Description(description), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }), // --help asks to exit
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "berth:", err)
+		return exitFailure
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "berth: %s\nberth --help tells more.\n", err)
+		return exitUsage
+	}
+	err = parsed.Run(&env{ctx, environ, settingsOf(parsed), stdout, stderr})
+	if err != nil {
+		complain(stderr, err)
+		return exitFailure
+	}
+	return exitOK
+}
+
+// settingsOf collects the flags that were given and are settings.
+func settingsOf(parsed *kong.Context) map[string]any {
+	flags := map[string]any{}
+	for _, p := range parsed.Path {
+		if p.Flag != nil && p.Flag.Tag.Get("koanf") != "" {
+			flags[p.Flag.Tag.Get("koanf")] = p.Flag.Target.Interface()
+		}
+	}
+	return flags
+}
+
+// complain writes one line for each thing that is wrong.
+func complain(w io.Writer, err error) {
+	var problems boot.Problems
+	if errors.As(err, &problems) {
+		for _, p := range problems {
+			fmt.Fprintln(w, "berth:", p)
+		}
+		return
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(w, "berth:", strings.TrimSpace(line))
+	}
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/berth-registry/berth/pkg/boot"
+)
+
+type configCommand struct {
+	Print printCommand `cmd:"" help:"Print the configuration in force as YAML, secrets redacted, and where each value is from."`
+	Check checkCommand `cmd:"" help:"Look for mistakes; one line for each, exit code 1."`
+}
+
+type printCommand struct{ settings }
+
+// Run prints even what Check would refuse: it is how one finds out.
+func (c printCommand) Run(e *env) error {
+	loaded, err := boot.Load(boot.Sources{File: c.ConfigFile, Environ: e.environ, Flags: e.flags})
+	if err != nil {
+		return err
+	}
+	return loaded.Print(e.stdout)
+}
+
+type checkCommand struct{ settings }
+
+func (c checkCommand) Run(e *env) error {
+	if _, err := c.load(e); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(e.stdout, "The configuration is good.")
+	return err
+}
