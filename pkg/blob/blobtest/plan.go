@@ -1,0 +1,62 @@
+package blobtest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/blob"
+)
+
+// Seed is the seed of a test that plays dice: BERTH_TEST_SEED, or a new one. A
+// failing test prints it.
+func Seed(t testing.TB) uint64 {
+	seed := rand.Uint64()
+	if s := os.Getenv("BERTH_TEST_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("BERTH_TEST_SEED: %v", err)
+		}
+	}
+	t.Logf("BERTH_TEST_SEED=%d", seed)
+	return seed
+}
+
+// borders are chunk sizes around the limits that stores have.
+var borders = []int{0, 1, 2, 511, 512, 513, 4095, 4096, 64<<10 - 1, 64 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 1 << 20}
+
+// testChunkPlans pushes blobs in chunks of odd sizes, some of which break off
+// or are not recorded and are sent again from the recorded offset.
+func testChunkPlans(t *testing.T, store blob.Store) {
+	r := rand.New(rand.NewPCG(Seed(t), 55))
+	for range 30 {
+		playPlan(t, store, r)
+	}
+}
+
+func playPlan(t *testing.T, store blob.Store, r *rand.Rand) {
+	want := content(r.IntN(2<<20), r.Uint64())
+	s := newSession(t, store)
+	gone := errors.New("client is gone")
+	for s.offset() < int64(len(want)) {
+		rest := want[s.offset():]
+		chunk := rest[:min(len(rest), borders[r.IntN(len(borders))])]
+		var body io.Reader = bytes.NewReader(chunk)
+		var expected error
+		switch r.IntN(6) {
+		case 0:
+			body, expected = io.MultiReader(body, failing{gone}), gone
+		case 1:
+			s.fail, expected = gone, gone
+		}
+		if err := s.append(t.Context(), body); !errors.Is(err, expected) {
+			t.Fatalf("append of %d bytes: %v, want %v", len(chunk), err, expected)
+		}
+		s.fail = nil
+	}
+	s.mustSeal(want)
+}

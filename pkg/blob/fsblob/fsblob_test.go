@@ -1,0 +1,30 @@
+package fsblob_test
+
+import (
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/blobtest"
+	"github.com/berth-registry/berth/pkg/blob/fsblob"
+)
+
+func open(t testing.TB, o fsblob.Options) blob.Store {
+	s, err := fsblob.Open(t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestStore(t *testing.T) {
+	blobtest.Run(t, func(t testing.TB) blob.Store { return open(t, fsblob.Options{StepBytes: 300 << 10}) })
+}
+
+func BenchmarkStore(b *testing.B) {
+	blobtest.Bench(b, b.TempDir(), func(b testing.TB) blob.Store { return open(b, fsblob.Options{}) })
+}
