@@ -1,0 +1,144 @@
+// Package sqlitemeta is the metadata store of the embedded shape: one SQLite
+// file, one process, one writer that commits for everybody who waits.
+//
+// It takes the steps of the storage protocol. Since writers run one after the
+// other, its row locks are not needed; the order of decisions, the
+// compare-and-sets and the rules about "0 rows" are.
+package sqlitemeta
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// Bounds of what one tenant may have staged, unless Options say otherwise.
+const (
+	DefaultMaxStaged   = 1 << 40 // bytes in sessions that are not committed
+	DefaultMaxSessions = 20_000  // open and sealed sessions
+)
+
+// Options of a store. Only Dir is required.
+type Options struct {
+	Dir       string           // holds meta.db and meta.lock; made if absent
+	Now       func() time.Time // the clock; default time.Now
+	Lifetimes meta.Lifetimes   // the zero value means meta.DefaultLifetimes
+
+	MaxStaged   int64 // staged bytes of one tenant; 0 = DefaultMaxStaged, < 0 = no limit
+	MaxSessions int64 // sessions of one tenant; 0 = DefaultMaxSessions, < 0 = no limit
+	Readers     int   // connections that read; 0 = 4 per processor
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Lifetimes == (meta.Lifetimes{}) {
+		o.Lifetimes = meta.DefaultLifetimes
+	}
+	if o.MaxStaged == 0 {
+		o.MaxStaged = DefaultMaxStaged
+	}
+	if o.MaxSessions == 0 {
+		o.MaxSessions = DefaultMaxSessions
+	}
+	if o.Readers == 0 {
+		o.Readers = 4 * runtime.GOMAXPROCS(0)
+	}
+	return o
+}
+
+// Store implements meta.Store. Make one with Open.
+type Store struct {
+	opts   Options
+	life   meta.Lifetimes
+	lock   *os.File
+	writer *writer
+	reader *reader
+
+	closing sync.Once
+}
+
+// Open locks the directory for this process, brings the schema up to date and
+// starts the writer. A directory in use, and a schema newer than this binary,
+// are refused with a sentence for the operator.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o = o.withDefaults()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &Store{opts: o, life: o.Lifetimes}
+	var err error
+	if s.lock, err = lockFile(filepath.Join(o.Dir, "meta.lock")); err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx, filepath.Join(o.Dir, "meta.db")); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, file string) error {
+	db, err := sql.Open("sqlite", dsn(file,
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-16384)"))
+	if err != nil {
+		return err
+	}
+	// One connection: what the migrations see, the writer continues on.
+	db.SetMaxOpenConns(1)
+	if err := migrate(ctx, db); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	if s.writer, err = startWriter(ctx, db, s.opts.Now); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.reader, err = openReader(dsn(file, "busy_timeout(10000)", "query_only(1)"), s.opts.Readers)
+	return err
+}
+
+// dsn names a database file and the pragmas of each of its connections.
+func dsn(file string, pragmas ...string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}
+	u.RawQuery = url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}.Encode()
+	return u.String()
+}
+
+// Close waits for the writes under way and gives the directory free. Only the
+// first call does anything.
+func (s *Store) Close() error {
+	var err error
+	s.closing.Do(func() { err = s.close() })
+	return err
+}
+
+func (s *Store) close() error {
+	var errs []error
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.reader != nil {
+		errs = append(errs, s.reader.close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// Ping says whether the file can be read and the writer runs.
+func (s *Store) Ping(ctx context.Context) error {
+	if s.writer.stopped() {
+		return fault.Down(errClosed, "the metadata store")
+	}
+	var one int
+	_, err := s.find(ctx, `SELECT 1`, nil, &one)
+	return err
+}

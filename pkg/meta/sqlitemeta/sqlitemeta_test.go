@@ -1,0 +1,266 @@
+package sqlitemeta
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+func open(t testing.TB, o Options) *Store {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestOpenRefusesADirectoryInUse(t *testing.T) {
+	s := open(t, Options{})
+	_, err := Open(t.Context(), Options{Dir: s.opts.Dir})
+	if err == nil || !strings.Contains(err.Error(), "already in use by another process") {
+		t.Fatalf("second Open: %v", err)
+	}
+}
+
+func TestOpenRefusesANewerSchema(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(t.Context(), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.write(t.Context(), func(tx *tx) error {
+		_, err := tx.exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`)
+		return err
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(t.Context(), Options{Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "schema version 9999, newer than this program's") {
+		t.Fatalf("Open of a newer schema: %v", err)
+	}
+}
+
+func TestOpenTwiceInARow(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b?c#d%e")
+	for range 2 {
+		s, err := Open(t.Context(), Options{Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Ping(t.Context()), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestClosedStoreIsUnavailable(t *testing.T) {
+	s := open(t, Options{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := s.write(t.Context(), func(*tx) error { return nil })
+	if fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("write: %v", err)
+	}
+	if err := s.Ping(t.Context()); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Ping: %v", err)
+	}
+}
+
+func TestPragmas(t *testing.T) {
+	s := open(t, Options{})
+	for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal", "busy_timeout": "10000"} {
+		var got string
+		err := s.write(t.Context(), func(tx *tx) error {
+			_, err := tx.find("PRAGMA "+pragma, nil, &got)
+			return err
+		})
+		if err != nil || got != want {
+			t.Errorf("PRAGMA %s = %q, %v; want %q", pragma, got, err, want)
+		}
+	}
+	if _, err := s.reader.db.ExecContext(t.Context(), `DELETE FROM events`); err == nil {
+		t.Error("the read pool can write")
+	}
+}
+
+func addClaim(tx *tx, n int) error {
+	_, err := tx.exec(`INSERT INTO signing_keys (id, algorithm, private, created_at) VALUES (?1, '', x'00', ?2)`, n, tx.now)
+	return err
+}
+
+func countClaims(t *testing.T, s *Store) int {
+	t.Helper()
+	var n int
+	if _, err := s.find(t.Context(), `SELECT count(*) FROM signing_keys`, nil, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// block keeps the writer busy until the returned function is called, so that
+// what is written meanwhile makes one group.
+func block(t *testing.T, s *Store) func() {
+	t.Helper()
+	started, release, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- s.write(context.Background(), func(*tx) error {
+			close(started)
+			<-release
+			return nil
+		})
+	}()
+	<-started
+	return func() {
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestGroupMembersFailAlone(t *testing.T) {
+	s := open(t, Options{})
+	release := block(t, s)
+	wrong := errors.New("wrong")
+	errs := make([]error, 60)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			errs[i] = s.write(t.Context(), func(tx *tx) error {
+				if err := addClaim(tx, i); err != nil {
+					return err
+				}
+				switch i % 4 {
+				case 1:
+					return wrong
+				case 2:
+					return addClaim(tx, i) // a constraint fails after a statement that did not
+				case 3:
+					panic("defect")
+				}
+				return nil
+			})
+		})
+	}
+	release()
+	all.Wait()
+	for i, err := range errs {
+		if want := i%4 == 0; (err == nil) != want {
+			t.Errorf("member %d: %v", i, err)
+		}
+	}
+	if got := countClaims(t, s); got != 15 {
+		t.Errorf("%d rows of 15 members that succeeded", got)
+	}
+}
+
+func TestCancelledBeforeItStarted(t *testing.T) {
+	s := open(t, Options{})
+	release := block(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.write(ctx, func(tx *tx) error { return addClaim(tx, 1) }) }()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("write: %v", err)
+	}
+	release()
+	if got := countClaims(t, s); got != 0 {
+		t.Errorf("%d rows of a write that was cancelled", got)
+	}
+}
+
+func TestCancelledAfterItStarted(t *testing.T) {
+	s := open(t, Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	err := s.write(ctx, func(tx *tx) error {
+		cancel()
+		return addClaim(tx, 1)
+	})
+	if err != nil || countClaims(t, s) != 1 {
+		t.Errorf("write: %v", err)
+	}
+}
+
+func TestFailedCommitFailsEverybody(t *testing.T) {
+	s := open(t, Options{})
+	release := block(t, s)
+	errs := make([]error, 10)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			errs[i] = s.write(t.Context(), func(tx *tx) error {
+				if i == 5 {
+					// What a full disk does: the whole transaction is gone.
+					return tx.control("ROLLBACK")
+				}
+				return addClaim(tx, i)
+			})
+		})
+	}
+	release()
+	all.Wait()
+	rows := 0
+	for _, err := range errs {
+		if err == nil {
+			rows++
+		}
+	}
+	if got := countClaims(t, s); got != rows {
+		t.Errorf("%d rows, but %d writes were acknowledged", got, rows)
+	}
+	if err := s.write(t.Context(), func(tx *tx) error { return addClaim(tx, 99) }); err != nil {
+		t.Errorf("the next write: %v", err)
+	}
+}
+
+func TestEventTakesEffectOnce(t *testing.T) {
+	s := open(t, Options{})
+	by := meta.Cause{Op: uuid.New(), Actor: "operator"}
+	for i := range 2 {
+		err := s.write(t.Context(), func(tx *tx) error {
+			if err := tx.event(by, 1, "test", "target"); err != nil {
+				return err
+			}
+			return addClaim(tx, i)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := countClaims(t, s); got != 1 {
+		t.Errorf("the operation took effect %d times", got)
+	}
+	if err := s.write(t.Context(), func(tx *tx) error { return tx.event(meta.Cause{}, 1, "test", "target") }); err == nil {
+		t.Error("an operation without an id was taken")
+	}
+}
+
+func TestSchemaIsStrict(t *testing.T) {
+	s := open(t, Options{})
+	var loose string
+	found, err := s.find(t.Context(), `SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND NOT strict
+		AND name NOT LIKE 'sqlite_%' AND name <> 'goose_db_version'`, nil, &loose)
+	if err != nil || found {
+		t.Errorf("table %q is not strict, %v", loose, err)
+	}
+}
