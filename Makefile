@@ -1,0 +1,75 @@
+# Berth's commands. Every target works on a fresh clone with Go, git, make and
+# gcc; what else a target needs it installs by tools/install.
+#
+#   make test    before every commit
+#   make ci      what CI runs
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/berth-tools
+export PATH := $(cache)/bin:$(PATH)
+# The race detector needs cgo, the product does not.
+export CGO_ENABLED := 1
+# A checkout that git does not trust or know has no revision to stamp.
+export GOFLAGS := $(GOFLAGS) $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+
+.PHONY: help
+help: ## say what there is
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+.PHONY: test
+test: vet lint ## everything a change must not break
+	go test -race -timeout 10m ./...
+
+.PHONY: vet
+vet:
+	go vet ./...
+
+.PHONY: lint
+lint: ## the linter, by .golangci.yml
+	tools/install golangci-lint
+	golangci-lint run ./...
+
+.PHONY: build
+build: ## bin/berth
+	CGO_ENABLED=0 go build -trimpath -o bin/berth ./services/berth
+
+.PHONY: e2e
+e2e: build ## real clients against a real server
+	tools/e2e bin/berth
+
+.PHONY: killrun
+killrun: build ## pushes and pulls while the server is killed
+	go run ./tools/killrun -berth bin/berth $(KILLRUN)
+
+.PHONY: memrun
+memrun: build ## memory of parallel uploads, and how blobs are sent
+	go run ./tools/memrun -berth bin/berth $(MEMRUN)
+
+.PHONY: ci
+ci: test ## make test, generated code, real clients, kills, memory
+	tools/generate
+	git diff --exit-code -- api
+	$(MAKE) e2e
+	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
+	$(MAKE) memrun
+
+.PHONY: long
+long: build ## the full counts, for hours; continues where it stopped
+	tools/long
+
+.PHONY: bench
+bench: build ## Go benchmarks, then side by side with distribution
+	go test -run '^$$' -bench . -benchmem ./...
+	tools/install registry
+	go run ./tools/bench -berth bin/berth -distribution "$$(command -v registry)" $(BENCH)
+
+.PHONY: generate
+generate: ## code from api/*.proto
+	tools/generate
+
+.PHONY: clean
+clean: ## what was built here
+	rm -rf bin dist

@@ -1,0 +1,111 @@
+package importcheck
+
+import "strings"
+
+// A row says what the packages that match its pattern may import of Berth,
+// beside their own subpackages, and what of the world outside they may not.
+// The first row that matches a package holds. "x/*" matches every package
+// below x, but not x.
+type row struct {
+	pattern string
+	may     []string // Berth packages, as patterns
+	never   []string // packages of other modules, as patterns
+	tests   []string // what its tests may import besides
+}
+
+// The groups that rows name.
+var (
+	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access"}
+	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
+	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web"}
+	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/upstream"}
+	anything  = []string{"pkg/*", "api/*", "migrations", "services/*"}
+)
+
+// What whole groups never import. Services are made by go-kit and configured
+// by the command; packages under pkg know neither.
+var (
+	// A noun is a value: it does no input or output.
+	noIO = []string{"net/http", "database/sql", "os", "log/slog", "github.com/go-kit/*", "flag", "github.com/alecthomas/kong"}
+	// A package under pkg is used by any program.
+	noKit = []string{"github.com/go-kit/*", "flag", "github.com/alecthomas/kong", "github.com/spf13/*"}
+	// A service asks its contracts, never a database or a file.
+	noStore = []string{
+		"database/sql", "modernc.org/sqlite", "github.com/jackc/*", "github.com/aws/*", "github.com/redis/*",
+		"flag", "github.com/alecthomas/kong", "github.com/spf13/*",
+	}
+)
+
+// Arrows point down this list: nouns, contracts, adapters, services, the
+// composition root, the command.
+var table = []row{
+	{pattern: "pkg/fault", never: noIO},
+	{pattern: "pkg/oci", may: []string{"pkg/fault"}, never: noIO},
+	{pattern: "pkg/tenant", may: []string{"pkg/fault", "pkg/oci"}, never: noIO},
+	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO},
+
+	{pattern: "pkg/blob", may: nouns, never: noKit, tests: []string{"pkg/blob/*"}},
+	{pattern: "pkg/lease", may: nouns, never: noKit, tests: []string{"pkg/lease/*"}},
+	{pattern: "pkg/limit", may: nouns, never: noKit, tests: []string{"pkg/limit/*"}},
+	{pattern: "pkg/meta", may: join(nouns, "pkg/blob"), never: noKit, tests: []string{"pkg/meta/*"}},
+
+	{pattern: "pkg/blob/*", may: join(nouns, "pkg/blob"), never: noKit, tests: []string{"pkg/blob/blobtest"}},
+	{pattern: "pkg/lease/*", may: join(nouns, "pkg/lease"), never: noKit, tests: []string{"pkg/lease/leasetest"}},
+	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit"), never: noKit, tests: []string{"pkg/limit/limittest"}},
+	{
+		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "migrations"), never: noKit,
+		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob"},
+	},
+	{pattern: "pkg/ocihttp", may: nouns, never: noKit},
+	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp", "pkg/lease", "pkg/limit"), never: noKit},
+	{pattern: "pkg/boot/logs", never: noKit},
+	{pattern: "pkg/boot/web", may: join(nouns, "pkg/boot/logs"), never: noKit},
+	{pattern: "pkg/boot", may: nouns, never: noKit},
+	{pattern: "migrations"},
+	{pattern: "api/*"},
+
+	{pattern: "services/internal/kit", may: join(nouns, faces...), never: noStore},
+	{pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit")...)...), never: noStore},
+	{
+		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "services/internal/*", "api/*")...)...), never: noStore,
+		tests: adapters,
+	},
+	{
+		pattern: "services/assemble", may: join(anything), never: []string{"flag", "github.com/alecthomas/kong"},
+	},
+	{pattern: "services/berth", may: join(anything)},
+	// No service imports another: one that did would know where it runs.
+	{
+		pattern: "services/*", may: join(nouns, join(contracts, join(faces, "services/internal/*")...)...), never: noStore,
+		tests: adapters,
+	},
+
+	// Tools watch Berth from outside; the operator's words they may share.
+	{pattern: "tools/*", may: []string{"pkg/oci"}},
+}
+
+func join(a []string, b ...string) []string { return append(append([]string(nil), a...), b...) }
+
+// matches says whether pkg is named by one of the patterns.
+func matches(patterns []string, pkg string) bool {
+	for _, p := range patterns {
+		if dir, below := strings.CutSuffix(p, "/*"); below {
+			if strings.HasPrefix(pkg, dir+"/") {
+				return true
+			}
+		} else if p == pkg {
+			return true
+		}
+	}
+	return false
+}
+
+// rowOf finds the row of a package; ok is false when the table has none.
+func rowOf(pkg string) (row, bool) {
+	for _, r := range table {
+		if matches([]string{r.pattern}, pkg) {
+			return r, true
+		}
+	}
+	return row{}, false
+}
