@@ -4,19 +4,6 @@ package access
 
 import "github.com/berth-registry/berth/pkg/tenant"
 
-// Actions is a set of what may be done with a repository.
-type Actions uint8
-
-// The actions of the Docker token protocol.
-const (
-	Pull Actions = 1 << iota
-	Push
-	Delete
-)
-
-// Has says whether all of want is in a.
-func (a Actions) Has(want Actions) bool { return a&want == want }
-
 // Role is what a service account may do in all registries of its tenant.
 type Role string
 

@@ -49,38 +49,3 @@ type Accounts interface {
 	// the secret, and t may be 0 likewise.
 	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Account, error)
 }
-
-// SigningKey is a key that signs tokens.
-type SigningKey struct {
-	ID        string // kid: ^[A-Za-z0-9_-]{1,64}$
-	Algorithm string // "EdDSA"
-	Private   []byte // PKCS #8
-	CreatedAt time.Time
-	RetiredAt time.Time // zero = signs; retired keys only verify
-}
-
-// SigningKeys keeps the keys of the token issuer.
-type SigningKeys interface {
-	// PutSigningKey adds the key; a key that is there already wins and is
-	// returned, so that processes that start together agree.
-	PutSigningKey(ctx context.Context, k SigningKey) (SigningKey, error)
-	ListSigningKeys(ctx context.Context) ([]SigningKey, error)
-}
-
-// Event is one row of the audit log.
-type Event struct {
-	ID        int64
-	Tenant    tenant.ID
-	At        time.Time
-	Actor     string
-	Verb      string // "manifest.put", "tag.delete", "registry.create", …
-	Target    string // "registries/dev/repositories/app", with tag or digest
-	RequestID string
-}
-
-// Events reads the audit log; the mutations write it.
-type Events interface {
-	// ListEvents pages newest first; Page.After is the id of the last event
-	// seen, in decimal.
-	ListEvents(ctx context.Context, t tenant.ID, p Page) ([]Event, error)
-}

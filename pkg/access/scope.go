@@ -1,0 +1,108 @@
+package access
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// MaxScopes is the most scopes one token can be asked for.
+const MaxScopes = 50
+
+// The types of resources that scopes name. Of RegistryType there is one
+// resource, CatalogName.
+const (
+	RepositoryType = "repository"
+	RegistryType   = "registry"
+	CatalogName    = "catalog"
+)
+
+// Scope asks for actions on one resource.
+type Scope struct {
+	Type    string // RepositoryType or RegistryType
+	Name    string // of the repository; CatalogName
+	Actions Actions
+}
+
+// Repository is the scope of actions on a repository.
+func Repository(name string, a Actions) Scope { return Scope{RepositoryType, name, a} }
+
+// Catalog is the scope of reading the list of repositories.
+var Catalog = Scope{RegistryType, CatalogName, Pull}
+
+// String writes the scope as challenges and token requests do:
+// "repository:a/b:pull,push", "registry:catalog:*".
+func (s Scope) String() string {
+	if s.Type == RegistryType {
+		return s.Type + ":" + s.Name + ":*"
+	}
+	return s.Type + ":" + s.Name + ":" + s.Actions.String()
+}
+
+// ParseScopes reads the values of all scope parameters of a token request
+// (Docker registry token specification, "Resource Scope Grammar"); a value may
+// hold several scopes, separated by spaces. What a resource is asked for in
+// several scopes is asked for together. A scope that is malformed or of an
+// unknown type asks for nothing, as does an unknown action: the token is then
+// issued without it. More than MaxScopes, counting those, is
+// fault.RequestInvalid.
+func ParseScopes(values []string) ([]Scope, error) {
+	var scopes []Scope
+	count := 0
+	for _, value := range values {
+		for text := range strings.SplitSeq(value, " ") {
+			if text == "" {
+				continue
+			}
+			if count++; count > MaxScopes {
+				return nil, fault.New(fault.Invalid, fault.RequestInvalid, "a token can be asked for at most %d scopes", MaxScopes).WithField("scope")
+			}
+			if s, ok := parseScope(text); ok {
+				scopes = merge(scopes, s)
+			}
+		}
+	}
+	return scopes, nil
+}
+
+func merge(scopes []Scope, s Scope) []Scope {
+	for i := range scopes {
+		if scopes[i].Type == s.Type && scopes[i].Name == s.Name {
+			scopes[i].Actions |= s.Actions
+			return scopes
+		}
+	}
+	return append(scopes, s)
+}
+
+// scopeType is resourcetype of the grammar; the class in brackets says what a
+// repository holds and changes nothing for rights.
+var scopeType = regexp.MustCompile(`^([a-z0-9]+)(?:\([a-z0-9]+\))?$`)
+
+// hostPrefix is the hostname that resourcename may begin with. It counts where
+// it has a port: without one it is also the first component of a plain name.
+var hostPrefix = regexp.MustCompile(`^[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*:[0-9]{1,5}/`)
+
+// parseScope splits at the first and the last colon: a name may hold one.
+func parseScope(text string) (Scope, bool) {
+	kind, rest, _ := strings.Cut(text, ":")
+	colon := strings.LastIndexByte(rest, ':')
+	m := scopeType.FindStringSubmatch(kind)
+	if m == nil || colon < 0 {
+		return Scope{}, false
+	}
+	s := Scope{Type: m[1], Name: rest[:colon]}
+	for word := range strings.SplitSeq(rest[colon+1:], ",") {
+		s.Actions |= parseAction(word)
+	}
+	switch s.Type {
+	case RepositoryType:
+		return s, oci.CheckName(s.Name[len(hostPrefix.FindString(s.Name)):]) == nil
+	case RegistryType:
+		return s, s.Name == CatalogName
+	default:
+		return Scope{}, false
+	}
+}

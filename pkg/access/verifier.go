@@ -1,0 +1,121 @@
+package access
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Tokens whose signature was found good are remembered; long ones are not, so
+// that the memory stays small.
+const (
+	rememberedTokens = 8192
+	rememberedLength = 2 << 10
+)
+
+// Verifier checks tokens. Safe for concurrent use.
+type Verifier struct {
+	keys      *Keys
+	validator *jwt.Validator
+	genuine   *lru.Cache[[sha256.Size]byte, *payload]
+}
+
+// NewVerifier makes a Verifier of the tokens that the Issuer of this name
+// signs.
+func NewVerifier(keys *Keys, issuer string) *Verifier {
+	genuine, err := lru.New[[sha256.Size]byte, *payload](rememberedTokens)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &Verifier{
+		keys: keys,
+		validator: jwt.NewValidator(
+			jwt.WithIssuer(issuer), jwt.WithExpirationRequired(), jwt.WithNotBeforeRequired(), jwt.WithIssuedAt(),
+			jwt.WithLeeway(leeway), jwt.WithTimeFunc(func() time.Time { return keys.now() }),
+		),
+		genuine: genuine,
+	}
+}
+
+// Verify returns what the token says if it is good at this site now: signed by
+// a key of ours, for this host and this tenant, issued since the tenant's
+// tokens last died, and within its time. Anything else is
+// fault.UnauthorizedReason, always with the same message. It does no I/O.
+func (v *Verifier) Verify(raw string, s tenant.Site) (Claims, error) {
+	p, err := v.authentic(raw)
+	if err == nil {
+		err = v.check(p, s)
+	}
+	if err != nil {
+		return Claims{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the token is not valid here, get a new one")
+	}
+	return p.claims(), nil
+}
+
+// check is made on every request, also for a remembered token.
+func (v *Verifier) check(p *payload, s tenant.Site) error {
+	switch {
+	case p.Use != useRegistry:
+		return fmt.Errorf("the token is for use %q", p.Use)
+	case len(p.Audience) != 1 || p.Audience[0] != s.Host:
+		return fmt.Errorf("the token is for host %q", p.Audience)
+	case p.Tenant != s.Tenant:
+		return fmt.Errorf("the token is for tenant %d", p.Tenant)
+	case p.Epoch < s.Epoch:
+		return fmt.Errorf("the token is of epoch %d", p.Epoch)
+	}
+	return v.validator.Validate(p)
+}
+
+var errForged = errors.New("the token is not signed by a key of ours")
+
+// authentic checks the signature and reads the payload. Nothing of the token
+// is decoded before a key of ours has vouched for it: the first segment is
+// looked up whole among the headers our keys write, so that one that says
+// anything else (another algorithm, a key of its own, crit) finds no key.
+func (v *Verifier) authentic(raw string) (*payload, error) {
+	if len(raw) > MaxToken {
+		return nil, fmt.Errorf("the token has %d bytes", len(raw))
+	}
+	sum := sha256.Sum256([]byte(raw))
+	if p, ok := v.genuine.Get(sum); ok {
+		return p, nil
+	}
+	header, rest, _ := strings.Cut(raw, ".")
+	body, signature, _ := strings.Cut(rest, ".")
+	key, ok := v.keys.current.Load().byHeader[header]
+	if !ok || len(signature) != base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize) {
+		return nil, errForged
+	}
+	sig, err := base64.RawURLEncoding.Strict().DecodeString(signature)
+	if err != nil {
+		return nil, errForged
+	}
+	signed := raw[:len(header)+1+len(body)]
+	if err := jwt.SigningMethodEdDSA.Verify(signed, sig, key.public()); err != nil {
+		return nil, fmt.Errorf("%w: %w", errForged, err)
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(body)
+	if err != nil {
+		return nil, fmt.Errorf("decode the payload: %w", err)
+	}
+	p := new(payload)
+	if err := json.Unmarshal(decoded, p); err != nil {
+		return nil, fmt.Errorf("read the payload: %w", err)
+	}
+	if len(raw) <= rememberedLength {
+		v.genuine.Add(sum, p)
+	}
+	return p, nil
+}
