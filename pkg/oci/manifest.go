@@ -15,7 +15,7 @@ const (
 	MaxManifest    = 4 << 20 // bytes; what the distribution-spec asks registries to take at least
 	MaxDescriptors = 10_000  // entries of layers, blobs or manifests
 	maxDepth       = 32      // nested objects and arrays
-	maxMembers     = 150_000 // members of all objects: bounds what decoding allocates
+	maxValues      = 150_000 // members and elements at all levels, told by their commas
 )
 
 // Manifest is what a registry needs to know of a manifest. The bytes it was
@@ -152,10 +152,11 @@ func (doc *document) manifest(mediaType string) (*Manifest, error) {
 	return m, nil
 }
 
-// checkShape bounds nesting and the number of members before anything is
-// decoded. What is not JSON at all is left to the decoder.
+// checkShape bounds nesting and the number of values before anything is
+// decoded, as each may cost many times its own size in memory. What is not
+// JSON at all is left to the decoder.
 func checkShape(payload []byte) error {
-	depth, members, inString := 0, 0, false
+	depth, values, inString := 0, 0, false
 	for i := 0; i < len(payload); i++ {
 		switch c := payload[i]; {
 		case inString && c == '\\':
@@ -167,14 +168,14 @@ func checkShape(payload []byte) error {
 			depth++
 		case c == '}' || c == ']':
 			depth--
-		case c == ':':
-			members++
+		case c == ',':
+			values++
 		}
 		if depth > maxDepth {
 			return invalid("the manifest is nested more than %d levels deep", maxDepth)
 		}
-		if members > maxMembers {
-			return tooLarge("a manifest has at most %d members", maxMembers)
+		if values > maxValues {
+			return tooLarge("a manifest has at most %d members and elements", maxValues)
 		}
 	}
 	return nil
