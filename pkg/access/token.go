@@ -1,41 +1,37 @@
 package access
 
-import (
-	"time"
+import "time"
 
-	"github.com/golang-jwt/jwt/v5"
-
-	"github.com/berth-registry/berth/pkg/tenant"
-)
-
-// TokenTTL is the life of a token: how long a right outlives its removal.
-const TokenTTL = 5 * time.Minute
-
-// leeway is how far the clocks of issuer and verifier may be apart.
-const leeway = 30 * time.Second
-
-// MaxToken is the most bytes a token has; longer ones are refused unread.
-const MaxToken = 8 << 10
-
-// useRegistry is what the tokens of this package are for. A token for anything
-// else that is ever signed with the same keys says so.
-const useRegistry = "registry"
-
-// payload is the second segment of a token.
-type payload struct {
-	jwt.RegisteredClaims
-
-	Use    string    `json:"use"`
-	Tenant tenant.ID `json:"tid"` // never reused, unlike the name in aud
-	Epoch  int64     `json:"epoch"`
-	Role   Role      `json:"role,omitempty"`
-	Access []Grant   `json:"access"`
+// Token is what a verified token says.
+type Token struct {
+	Principal Principal // as it was when the token was issued
+	Grants    []Grant
+	ExpiresAt time.Time
 }
 
-func (p *payload) claims() Claims {
-	return Claims{
-		Principal: Principal{Name: p.Subject, Tenant: p.Tenant, Role: p.Role},
-		Grants:    p.Access,
-		ExpiresAt: p.ExpiresAt.Time,
+// Granted returns the actions on a repository that the token carries. The
+// site's settings may allow less by now.
+func (t Token) Granted(repository string) Actions {
+	return t.find(RepositoryType, repository).Actions
+}
+
+// Asked returns the actions on a repository that the token was asked to carry,
+// granted or not.
+func (t Token) Asked(repository string) Actions {
+	return t.find(RepositoryType, repository).Asked
+}
+
+// AskedCatalog says whether the token was asked to carry the right to list
+// repositories, granted or not.
+func (t Token) AskedCatalog() bool {
+	return t.find(RegistryType, CatalogName).Asked.Has(Pull)
+}
+
+func (t Token) find(kind, name string) Grant {
+	for _, g := range t.Grants {
+		if g.Type == kind && g.Name == name {
+			return g
+		}
 	}
+	return Grant{}
 }

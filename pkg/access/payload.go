@@ -1,0 +1,41 @@
+package access
+
+import (
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// TokenTTL is the life of a token: how long a right outlives its removal.
+const TokenTTL = 5 * time.Minute
+
+// leeway is how far the clocks of issuer and verifier may be apart.
+const leeway = 30 * time.Second
+
+// MaxToken is the most bytes a token has; longer ones are refused unread.
+const MaxToken = 8 << 10
+
+// useRegistry is what the tokens of this package are for. A token for anything
+// else that is ever signed with the same keys says so.
+const useRegistry = "registry"
+
+// payload is the second segment of a token.
+type payload struct {
+	jwt.RegisteredClaims
+
+	Use    string    `json:"use"`
+	Tenant tenant.ID `json:"tid"` // never reused, unlike the name in aud
+	Epoch  int64     `json:"epoch"`
+	Role   Role      `json:"role,omitempty"`
+	Access []Grant   `json:"access"`
+}
+
+func (p *payload) verified() Token {
+	return Token{
+		Principal: Principal{Name: p.Subject, Tenant: p.Tenant, Role: p.Role},
+		Grants:    p.Access,
+		ExpiresAt: p.ExpiresAt.Time,
+	}
+}
