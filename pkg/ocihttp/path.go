@@ -100,6 +100,10 @@ func ParsePath(escaped string) (Route, error) {
 			return parseUpload(name, last)
 		}
 	}
+	if strings.Contains(rest, ":") {
+		// Only digests have colons, so this is one with slashes in it.
+		return Route{}, fault.New(fault.Invalid, fault.DigestInvalid, "a digest is the last part of its path")
+	}
 	return Route{}, noEndpoint()
 }
 
@@ -130,10 +134,11 @@ func (r Route) Path() string {
 
 func parseManifest(name, reference string) (Route, error) {
 	ref, err := oci.ParseReference(unescapeColon(reference))
-	if fault.Is(err, fault.TagInvalid) {
-		err = fault.New(fault.NotFound, fault.TagInvalid, "%s", fault.From(err).Message)
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case fault.Is(err, fault.TagInvalid):
+		return Route{}, fault.New(fault.NotFound, fault.TagInvalid, "%s", fault.From(err).Message)
+	default:
 		return Route{}, err
 	}
 	return named(Route{Kind: Manifest, Name: name, Reference: ref})
@@ -151,9 +156,9 @@ func parseUpload(name, id string) (Route, error) {
 	if id == "" {
 		return named(Route{Kind: UploadStart, Name: name})
 	}
-	// uuid.Parse takes other spellings too, each of another length.
+	const canonical = 36 // uuid.Parse takes other spellings too, each of another length
 	u, err := uuid.Parse(id)
-	if err != nil || len(id) != len(uuid.UUID{}.String()) {
+	if err != nil || len(id) != canonical {
 		return Route{}, fault.New(fault.NotFound, fault.BlobUploadUnknown, "there is no such upload session")
 	}
 	return named(Route{Kind: Upload, Name: name, Upload: u})
