@@ -20,17 +20,17 @@ type Issuer struct {
 // Verifier must be given the same.
 func NewIssuer(keys *Keys, name string) *Issuer { return &Issuer{keys: keys, name: name} }
 
-// Issued is a signed token.
-type Issued struct {
-	Raw  string
-	At   time.Time
-	Life time.Duration
+// Token is a signed token.
+type Token struct {
+	Raw      string
+	IssuedAt time.Time
+	Life     time.Duration
 }
 
 // Issue signs what Decide grants of the scopes, for the site's host alone.
 // Scopes whose names make the token longer than MaxToken are
 // fault.RequestInvalid.
-func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Issued, error) {
+func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error) {
 	key := i.keys.current.Load().signs
 	now := i.keys.now()
 	raw, err := key.token(&payload{
@@ -50,10 +50,10 @@ func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Issued, erro
 		Access: Decide(s, p, scopes),
 	}).SignedString(key.private)
 	if err != nil {
-		return Issued{}, fault.Wrap(err, fault.Internal, fault.InternalReason, "the token could not be signed")
+		return Token{}, fault.Wrap(err, fault.Internal, fault.InternalReason, "the token could not be signed")
 	}
 	if len(raw) > MaxToken {
-		return Issued{}, fault.New(fault.Invalid, fault.RequestInvalid, "one token cannot carry that many scopes, ask for fewer").WithField("scope")
+		return Token{}, fault.New(fault.Invalid, fault.RequestInvalid, "one token cannot carry that many scopes, ask for fewer").WithField("scope")
 	}
-	return Issued{Raw: raw, At: now, Life: TokenTTL}, nil
+	return Token{Raw: raw, IssuedAt: now, Life: TokenTTL}, nil
 }

@@ -32,8 +32,8 @@ type payload struct {
 	Access []Grant   `json:"access"`
 }
 
-func (p *payload) verified() Token {
-	return Token{
+func (p *payload) claims() Claims {
+	return Claims{
 		Principal: Principal{Name: p.Subject, Tenant: p.Tenant, Role: p.Role},
 		Grants:    p.Access,
 		ExpiresAt: p.ExpiresAt.Time,

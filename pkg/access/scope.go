@@ -26,6 +26,21 @@ type Scope struct {
 	Actions Actions
 }
 
+// Repository is the scope of actions on a repository.
+func Repository(name string, a Actions) Scope { return Scope{RepositoryType, name, a} }
+
+// Catalog is the scope of reading the list of repositories.
+var Catalog = Scope{RegistryType, CatalogName, Pull}
+
+// String writes the scope as challenges and token requests do:
+// "repository:a/b:pull,push", "registry:catalog:*".
+func (s Scope) String() string {
+	if s.Type == RegistryType {
+		return s.Type + ":" + s.Name + ":*"
+	}
+	return s.Type + ":" + s.Name + ":" + s.Actions.String()
+}
+
 // ParseScopes reads the values of all scope parameters of a token request
 // (Docker registry token specification, "Resource Scope Grammar"); a value may
 // hold several scopes, separated by spaces. What a resource is asked for in

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -53,15 +52,15 @@ func NewVerifier(keys *Keys, issuer string) *Verifier {
 // a key of ours, for this host and this tenant, issued since the tenant's
 // tokens last died, and within its time. Anything else is
 // fault.UnauthorizedReason, always with the same message. It does no I/O.
-func (v *Verifier) Verify(_ context.Context, s tenant.Site, raw string) (Token, error) {
+func (v *Verifier) Verify(raw string, s tenant.Site) (Claims, error) {
 	p, err := v.authentic(raw)
 	if err == nil {
 		err = v.check(p, s)
 	}
 	if err != nil {
-		return Token{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the token is not valid here, get a new one")
+		return Claims{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the token is not valid here, get a new one")
 	}
-	return p.verified(), nil
+	return p.claims(), nil
 }
 
 // check is made on every request, also for a remembered token.
