@@ -253,7 +253,7 @@ func (a *appending) put(ctx context.Context, c chunk) error {
 	if !c.step {
 		return nil
 	}
-	if err := a.store.flush(a.file); err != nil {
+	if err := a.store.tree.flush(a.file); err != nil {
 		return down(err, "flush a staged object")
 	}
 	if !a.settled {

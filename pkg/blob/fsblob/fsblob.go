@@ -31,7 +31,6 @@ type Store struct {
 	tree      *tree
 	lock      *os.File
 	stepBytes int64
-	flush     func(*os.File) error // makes a file durable: (*os.File).Sync
 
 	mu      sync.Mutex
 	writers map[blob.Key]*writer
@@ -58,7 +57,6 @@ func Open(dir string, o Options) (*Store, error) {
 		tree:      t,
 		lock:      lock,
 		stepBytes: cmp.Or(o.StepBytes, DefaultStepBytes),
-		flush:     (*os.File).Sync,
 		writers:   make(map[blob.Key]*writer),
 	}, nil
 }

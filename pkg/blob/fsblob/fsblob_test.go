@@ -1,6 +1,8 @@
 package fsblob_test
 
 import (
+	"bytes"
+	"context"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/blob"
@@ -28,3 +30,11 @@ func TestStore(t *testing.T) {
 func BenchmarkStore(b *testing.B) {
 	blobtest.Bench(b, b.TempDir(), func(b testing.TB) blob.Store { return open(b, fsblob.Options{}) })
 }
+
+// memory is a source in memory whose progress nobody records.
+type memory struct{ bytes.Reader }
+
+func (*memory) Mark() ([]byte, error)                     { return nil, nil }
+func (*memory) Intend(context.Context, blob.Key) error    { return nil }
+func (*memory) Multipart(context.Context, string) error   { return nil }
+func (*memory) Step(context.Context, blob.Progress) error { return nil }

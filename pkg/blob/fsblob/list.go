@@ -64,4 +64,4 @@ func describe(p string, d fs.DirEntry) (blob.Stored, error) {
 
 // ours matches the directories that the store makes: the root, o, o/<tenant>
 // and o/<tenant>/<shard>.
-var ours = regexp.MustCompile(`^(\.|o(/-?[0-9]+(/[0-9a-f]{2})?)?)$`)
+var ours = regexp.MustCompile(`^(\.|o(/(0|-?[1-9][0-9]*)(/[0-9a-f]{2})?)?)$`)

@@ -57,7 +57,7 @@ func (s *Store) sealFile(st blob.Stage, unfinished bool) error {
 		return down(err, "open a staged object")
 	}
 	if unfinished {
-		err = errors.Join(f.Truncate(st.Offset), s.flush(f), s.tree.settle(st.Key))
+		err = errors.Join(f.Truncate(st.Offset), s.tree.flush(f), s.tree.settle(st.Key))
 	}
 	if err == nil {
 		err = f.Chmod(sealedMode)

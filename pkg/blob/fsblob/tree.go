@@ -20,7 +20,8 @@ const objects = "o"
 // tree is the directories of a store. Paths go through os.Root, so no link
 // planted in them leads outside (contract F6).
 type tree struct {
-	root *os.Root
+	root  *os.Root
+	flush func(*os.File) error // makes a file or directory durable: (*os.File).Sync
 
 	// making is held while directories are made and made durable. Who holds it
 	// for reading knows that each directory it sees survives a power loss.
@@ -34,7 +35,7 @@ func openTree(dir string, handle *os.File) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{root: root}
+	t := &tree{root: root, flush: (*os.File).Sync}
 	if err := root.Mkdir(objects, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, errors.Join(err, root.Close())
 	}
@@ -118,5 +119,5 @@ func (t *tree) flushDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(t.flush(d), d.Close())
 }

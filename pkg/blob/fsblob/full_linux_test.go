@@ -1,0 +1,94 @@
+package fsblob_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/fsblob"
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// recorder is a memory source whose progress is recorded.
+type recorder struct {
+	memory
+	offset int64
+}
+
+func (r *recorder) Step(_ context.Context, p blob.Progress) error {
+	r.offset = p.Offset
+	return nil
+}
+
+// A disk that fills up at any write costs the upload nothing that was
+// recorded, and it goes on when there is space again.
+func TestR35_DiskFull(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount a small tmpfs")
+	}
+	const size = 4 << 20
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("a small tmpfs cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	s, err := fsblob.Open(dir, fsblob.Options{StepBytes: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	want := bytes.Repeat([]byte("0123456789abcdef"), 3<<20/16)
+	filler := filepath.Join(dir, "filler")
+	for point := range 20 {
+		room := point * len(want) / 20
+		if err := os.WriteFile(filler, make([]byte, size-room-(64<<10)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		st := blob.Stage{Key: blob.Key{Tenant: 1, Incarnation: uuid.New()}}
+		var r recorder
+		r.Reset(want)
+		if err := s.Append(t.Context(), st, &r, &r); fault.KindOf(err) != fault.Unavailable {
+			t.Fatalf("append with room for %d bytes: %v, want unavailable", room, err)
+		}
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		st.Offset = r.offset
+		r.Reset(want[st.Offset:])
+		if err := s.Append(t.Context(), st, &r, &r); err != nil {
+			t.Fatalf("append with room again: %v", err)
+		}
+		st.Offset = r.offset
+		if n, err := s.Seal(t.Context(), st); err != nil || n != int64(len(want)) {
+			t.Fatalf("seal: %d, %v", n, err)
+		}
+		c, err := s.Open(t.Context(), st.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("with room for %d bytes: %d bytes stored, %v; want %d, equal", room, len(got), err, len(want))
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Delete(t.Context(), st.Key, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
