@@ -84,6 +84,11 @@ func (c Config) checkListeners(p *Problems) {
 		}
 		holder[l.addr] = l.key
 	}
+	for _, network := range c.TrustedProxies {
+		if !network.IsValid() {
+			p.add("trusted_proxies", "holds an empty entry; every entry is a network such as 10.0.0.0/8")
+		}
+	}
 	if e := c.OTELEndpoint; e != "" {
 		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			p.add("otel_endpoint", "%q is not of the form http://host:4317", NewURL(e).String())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
@@ -277,6 +278,11 @@ func parseText(from, to reflect.Type, value any) (any, error) {
 			return false, nil
 		}
 		return nil, errNotBool
+	case *netip.Prefix: // its UnmarshalText takes nothing for a prefix
+		if !isText {
+			return value, nil
+		}
+		return netip.ParsePrefix(text)
 	case interface{ UnmarshalText([]byte) error }:
 		if !isText {
 			return value, nil

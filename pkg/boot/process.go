@@ -127,7 +127,7 @@ func (p *Process) Run(ctx context.Context) error {
 	var cause error
 	select {
 	case <-ctx.Done():
-		p.Log.Info("stopping", "shutdown_timeout", p.shutdownTimeout)
+		p.Log.Info("stopping", "shutdown_timeout", p.shutdownTimeout.String())
 	case cause = <-failed:
 		p.Log.Error("stopping", "error", cause)
 	}

@@ -95,7 +95,7 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 		slog.String("host", r.Host),
 		slog.String("path", r.URL.Path),
 		slog.Int("status", status),
-		slog.Duration("took", took),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		slog.Int64("received", in),
 		slog.Int64("sent", out),
 		slog.Any("client", req.client),
