@@ -27,7 +27,7 @@ type Manifest struct {
 	Subject      *Descriptor
 	Config       *Descriptor  // of an image manifest
 	Blobs        []Descriptor // config first, then layers or blobs, in order, repeated where the manifest repeats them
-	Children     []Descriptor // the manifests of an index
+	Children     []Descriptor // the entries of an index that are manifests; others, as in BuildKit's caches, are in Blobs
 }
 
 // ReferrerType is the artifact type under which the manifest is listed as a
@@ -148,7 +148,13 @@ func (doc *document) manifest(mediaType string) (*Manifest, error) {
 		m.Blobs = append(make([]Descriptor, 0, 1+len(doc.Layers)), *doc.Config)
 	}
 	m.Blobs = append(append(m.Blobs, doc.Layers...), doc.Blobs...)
-	m.Children = doc.Manifests
+	for _, d := range doc.Manifests {
+		if isManifest(d.MediaType) {
+			m.Children = append(m.Children, d)
+		} else {
+			m.Blobs = append(m.Blobs, d)
+		}
+	}
 	return m, nil
 }
 

@@ -64,6 +64,16 @@ func TestParseManifestKinds(t *testing.T) {
 	}
 }
 
+// TestIndexOfBlobs: BuildKit exports a cache as an index whose entries are
+// layers. They are blobs for everybody, so garbage collection must see them so.
+func TestIndexOfBlobs(t *testing.T) {
+	cache := strings.Replace(index, child, child+","+layer, 1)
+	m := parseManifest(t, cache)
+	if len(m.Children) != 1 || m.Children[0].Digest != digestA || len(m.Blobs) != 1 || m.Blobs[0].Digest != digestB {
+		t.Errorf("children %v, blobs %v", m.Children, m.Blobs)
+	}
+}
+
 // TestManifestTypeFromContentType: an image manifest need not name its type.
 func TestManifestTypeFromContentType(t *testing.T) {
 	untyped := `{"schemaVersion":2,"config":` + config + `,"layers":[]}`

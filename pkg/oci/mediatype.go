@@ -20,6 +20,18 @@ const (
 	mediaTypeSchema1Signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
 
+// isManifest says whether content of the type is pushed as a manifest. What is
+// not can only have been pushed as a blob, wherever it is referenced from.
+func isManifest(mediaType string) bool {
+	switch mediaType {
+	case MediaTypeImageManifest, MediaTypeImageIndex, MediaTypeDocker, MediaTypeDockerList, MediaTypeArtifact,
+		mediaTypeSchema1, mediaTypeSchema1Signed:
+		return true
+	default:
+		return false
+	}
+}
+
 // foreignLayers are the types of layers that must not be distributed (image-spec,
 // layer.md, "Non-Distributable Layers"; "foreign" in Docker's words).
 var foreignLayers = map[string]bool{

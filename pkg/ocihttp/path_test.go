@@ -190,8 +190,9 @@ func FuzzParsePath(f *testing.F) {
 			}
 		}
 		roundTrip(t, r)
-		// What is a route has no escapes left to undo but the colon's.
-		if plain, err := url.PathUnescape(path); err != nil || len(r.Path()) > len(plain)+1 {
+		// A route is what was asked for, but for a last slash and the case of an upload id.
+		plain, err := url.PathUnescape(path)
+		if err != nil || !strings.EqualFold(strings.TrimSuffix(r.Path(), "/"), strings.TrimSuffix(plain, "/")) {
 			t.Fatalf("ParsePath(%q) = %+v, unescaped %q, %v", path, r, plain, err)
 		}
 	})
