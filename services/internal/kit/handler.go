@@ -14,7 +14,7 @@ import (
 // go-kit calls the error encoder when enc fails, so enc returns an error only
 // while nothing is written; once the first byte may be out it ends with Stream
 // or ServeContent. Do not pass kithttp.ServerFinalizer: its writer has no
-// Unwrap and hides ReadFrom; count in a Writer outside.
+// Unwrap and hides ReadFrom; package web counts bytes.
 func Handler[Req, Resp any](
 	o Op[Req, Resp],
 	dec func(context.Context, *http.Request) (Req, error),

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -27,17 +28,23 @@ func Stream(ctx context.Context, log *slog.Logger, write func() error) {
 // sendfile.
 func ServeContent(ctx context.Context, log *slog.Logger, w http.ResponseWriter, content io.ReadSeeker) {
 	r := Request(ctx)
-	out := &Writer{ResponseWriter: w}
+	out := &countingWriter{ResponseWriter: w}
 	http.ServeContent(out, r, "", time.Time{}, content)
-	if r.Method == http.MethodHead || out.Status() == http.StatusNotModified {
+	if r.Method == http.MethodHead || out.status == http.StatusNotModified {
 		return
 	}
 	Stream(ctx, log, func() error {
-		if want, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && want != out.Bytes() {
-			return &cutError{want: want, sent: out.Bytes()}
+		if want, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && want != out.sent {
+			return &cutError{want: want, sent: out.sent}
 		}
 		return nil
 	})
+}
+
+// ServeBytes is http.ServeContent for what is in memory. It goes out in one
+// write: handed on by ReadFrom, net/http would send header and body apart.
+func ServeBytes(ctx context.Context, w http.ResponseWriter, body []byte) {
+	http.ServeContent(struct{ http.ResponseWriter }{w}, Request(ctx), "", time.Time{}, bytes.NewReader(body))
 }
 
 type cutError struct{ want, sent int64 }

@@ -1,0 +1,91 @@
+package front
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// admission lets a request in that is for exactly one host which is known, and
+// begins its Call.
+type admission struct {
+	Config
+	next http.Handler
+}
+
+func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	call, err := a.admit(r)
+	if err != nil {
+		if fault.KindOf(err) == fault.Internal || fault.KindOf(err) == fault.Unavailable {
+			a.Log.ErrorContext(r.Context(), "the host was not resolved", "error", err)
+		}
+		ocihttp.WriteError(w, r, err)
+		return
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
+	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
+	if call.Site.Suspended {
+		WriteError(w, r, fault.New(fault.Denied, fault.DeniedReason, "this tenant is suspended"))
+		return
+	}
+	if call.Query, err = ocihttp.ParseQuery(r.URL.RawQuery); err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	a.next.ServeHTTP(w, r)
+}
+
+func (a admission) admit(r *http.Request) (*Call, error) {
+	if err := checkAuthority(r); err != nil {
+		return nil, err
+	}
+	site, err := a.Sites.Resolve(r.Context(), r.Host)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkServerName(r, site); err != nil {
+		return nil, err
+	}
+	// The host resolved, so it holds nothing that could end the quoted string.
+	realm := web.Scheme(r.Context()) + "://" + r.Host + tokenPath
+	return &Call{Site: site, realm: realm, log: a.Log}, nil
+}
+
+// checkAuthority refuses requests that name two hosts (contract row A4).
+// net/http takes the host of an absolute request target and drops Host without
+// a word, and leaves a Host header beside HTTP/2's :authority unread.
+func checkAuthority(r *http.Request) error {
+	if !strings.HasPrefix(r.RequestURI, "/") && r.RequestURI != "*" {
+		return fault.New(fault.Invalid, fault.RequestInvalid, "the request target must be a path; send the host in Host alone")
+	}
+	for _, h := range r.Header["Host"] {
+		if h != r.Host {
+			return fault.New(fault.Invalid, fault.RequestInvalid, "Host and :authority differ")
+		}
+	}
+	return nil
+}
+
+// checkServerName holds the name that TLS was set up for against the host: a
+// connection serves the tenant it was opened for (contract row A4). Clients
+// that connect to an address send no name.
+func (a admission) checkServerName(r *http.Request, site tenant.Site) error {
+	if r.TLS == nil || r.TLS.ServerName == "" {
+		return nil
+	}
+	named, err := a.Sites.Resolve(r.Context(), r.TLS.ServerName)
+	if err != nil && !fault.Is(err, fault.HostUnknown) {
+		return err
+	}
+	if err != nil || named.Tenant != site.Tenant {
+		return fault.New(fault.Misdirected, fault.RequestInvalid, "this connection is for another host; open a new one")
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package front
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Call is what the front found out about one request. It is complete when the
+// request reaches a service; /token sees no principal and no route.
+type Call struct {
+	Site      tenant.Site
+	Principal access.Principal
+	Route     ocihttp.Route
+	Query     url.Values
+
+	claims *access.Claims // nil without a bearer token: rights are the present ones then
+	realm  string         // the URL of the token endpoint as the client reaches it
+	log    *slog.Logger
+}
+
+type callKey struct{}
+
+// CallOf returns the call of a request that passed the front. It panics for
+// one that did not: an operation that does not know its tenant must not run.
+func CallOf(ctx context.Context) *Call {
+	return ctx.Value(callKey{}).(*Call)
+}
+
+// Repo is the repository in the path.
+func (c *Call) Repo() meta.Repo { return c.RepoNamed(c.Route.Name) }
+
+// RepoNamed is a repository of the call's registry.
+func (c *Call) RepoNamed(name string) meta.Repo {
+	return meta.Repo{Tenant: c.Site.Tenant, Registry: c.Site.Registry, Name: name}
+}
+
+// Cause makes the cause of one mutation. Call it once per request: its Op is
+// what makes a repeated attempt take effect once.
+func (c *Call) Cause(ctx context.Context) meta.Cause {
+	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx)}
+}
+
+// Realm is the URL of the token endpoint of the host that was asked, as its
+// client reaches it.
+func (c *Call) Realm() string { return c.realm }
+
+// WriteError answers a request of the data port with err. A challenge becomes
+// WWW-Authenticate; what is our failure is logged with its cause.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	c, ok := r.Context().Value(callKey{}).(*Call)
+	if ok {
+		c.challenge(w.Header(), err)
+		c.logFailure(r, err)
+	}
+	ocihttp.WriteError(w, r, err)
+}
+
+func (c *Call) logFailure(r *http.Request, err error) {
+	switch fault.KindOf(err) {
+	case fault.Internal, fault.Unavailable, fault.BadUpstream, fault.UpstreamTimeout:
+		level := slog.LevelError
+		if r.Context().Err() != nil {
+			level = slog.LevelDebug // the client left, and what it asked for ended with it
+		}
+		c.log.Log(r.Context(), level, "the request failed", "error", err)
+	}
+}

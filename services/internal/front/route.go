@@ -1,0 +1,100 @@
+package front
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+)
+
+// tokenPath is the token endpoint of every host.
+const tokenPath = "/token"
+
+// router authenticates a request and hands it to its service, by path.
+type router struct {
+	Config
+	Services
+}
+
+func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	if path == tokenPath {
+		web.SetRoute(r.Context(), "token")
+		s.Token.ServeHTTP(w, r)
+		return
+	}
+	if strings.HasPrefix(path, "/v2") {
+		w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
+	}
+	route, err := ocihttp.ParsePath(path)
+	if err != nil {
+		WriteError(w, r, pathError(r.Method, err))
+		return
+	}
+	web.SetRoute(r.Context(), route.Kind.String())
+	call := CallOf(r.Context())
+	call.Route = route
+	if err := s.authenticate(r, call); err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	web.Note(r.Context(), slog.String("principal", call.Principal.Actor()))
+	switch route.Kind {
+	case ocihttp.Base:
+		serveBase(w, r)
+	case ocihttp.UploadStart, ocihttp.Upload:
+		s.Upload.ServeHTTP(w, r)
+	default:
+		s.Registry.ServeHTTP(w, r)
+	}
+}
+
+// pathError makes a malformed tag an invalid request where one is to be made:
+// only for reading is it a manifest that does not exist.
+func pathError(method string, err error) error {
+	if fault.Is(err, fault.TagInvalid) && method == http.MethodPut {
+		return fault.New(fault.Invalid, fault.TagInvalid, "%s", fault.From(err).Message)
+	}
+	return err
+}
+
+// serveBase answers /v2/, by which clients find out whether this is a registry
+// and how to authenticate. Where nothing could be pushed without a credential
+// the answer is a challenge even if all may be pulled without: clients only
+// authenticate when they are asked here.
+func serveBase(w http.ResponseWriter, r *http.Request) {
+	if err := checkRead(w, r); err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	c := CallOf(r.Context())
+	if c.claims == nil && c.Principal.Anonymous() && !access.Allowed(c.Site, c.Principal, "").Has(access.Push) {
+		WriteError(w, r, unauthenticated(access.Scope{}))
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", "2")
+	w.WriteHeader(http.StatusOK)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write([]byte("{}")) // a client that is gone needs no answer
+	}
+}
+
+func checkRead(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	return NotAllowed(w, http.MethodGet, http.MethodHead)
+}
+
+// NotAllowed is the error for a method that the path does not have. It names
+// in Allow those it has.
+func NotAllowed(w http.ResponseWriter, allowed ...string) error {
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return fault.New(fault.Unsupported, fault.UnsupportedReason, "this path takes %s only", strings.Join(allowed, ", "))
+}
