@@ -121,7 +121,8 @@ CREATE TABLE objects (            -- one row per physical object, written BEFORE
   UNIQUE (tenant_id, incarnation, state),
   CHECK ((state = 'D') = (delete_after IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX objects_condemned ON objects (delete_after) WHERE state = 'D';
+-- When a condemned object is due, so that those being tried do not stand in front of the others.
+CREATE INDEX objects_due ON objects (max(delete_after, coalesce(next_try, 0))) WHERE state = 'D';
 CREATE INDEX objects_staged ON objects (created_at) WHERE state = 'S';
 
 -- +goose StatementBegin
