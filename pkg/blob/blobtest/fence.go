@@ -3,7 +3,6 @@ package blobtest
 import (
 	"bytes"
 	"errors"
-	"io"
 	"sync"
 	"testing"
 
@@ -27,8 +26,8 @@ func newSlowClient(p []byte) *slowClient {
 }
 
 func (c *slowClient) Read(p []byte) (int, error) {
-	if n, err := c.Reader.Read(p); err != io.EOF {
-		return n, err
+	if c.Len() > 0 {
+		return c.Reader.Read(p)
 	}
 	c.once.Do(func() { close(c.waiting) })
 	<-c.ended

@@ -181,7 +181,7 @@ func (a *appending) read(ctx context.Context) error {
 			return nil
 		}
 		switch {
-		case readErr == io.EOF:
+		case errors.Is(readErr, io.EOF):
 			return nil
 		case readErr != nil:
 			return readErr
