@@ -53,6 +53,10 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func noEndpoint() error {
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "the distribution API has no such endpoint here")
+}
+
 // pathError makes a malformed tag an invalid request where one is to be made:
 // only for reading is it a manifest that does not exist.
 func pathError(method string, err error) error {

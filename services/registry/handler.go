@@ -1,0 +1,66 @@
+package registry
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// rules says who may do what. An operation that is missing here does not start.
+var rules = map[string]front.Rule{
+	"GetManifest":      front.Needs(access.Pull),
+	"PutManifest":      front.Needs(access.Push),
+	"DeleteManifest":   front.Needs(access.Delete),
+	"DeleteTag":        front.Needs(access.Delete),
+	"ListTags":         front.Needs(access.Pull),
+	"ListReferrers":    front.Needs(access.Pull),
+	"ListRepositories": front.NeedsCatalog,
+	"OpenBlob":         front.Needs(access.Pull),
+	"StatBlob":         front.Needs(access.Pull),
+	"DeleteBlob":       front.Needs(access.Delete),
+}
+
+// NewHandler serves the operations over HTTP, behind a front. mw go around each
+// of them, the first outermost; the rules are decided inside.
+func NewHandler(s *Service, log *slog.Logger, mw ...kit.Named) http.Handler {
+	mw = append(append([]kit.Named{}, mw...), front.Access(rules))
+	fail := kit.Errors(front.WriteError)
+
+	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, encodeManifest, fail)
+	putManifest := kit.Handler(kit.Wrap("PutManifest", s.PutManifest, mw...), decodePutManifest, encodeStored, fail)
+	deleteManifest := kit.Handler(kit.Wrap("DeleteManifest", s.DeleteManifest, mw...), decodeDeleteManifest, encodeDone, fail)
+	deleteTag := kit.Handler(kit.Wrap("DeleteTag", s.DeleteTag, mw...), decodeDeleteTag, encodeDone, fail)
+	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeGetBlob, encodeBlob(log), fail)
+	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, encodeBlobHead, fail)
+	deleteBlob := kit.Handler(kit.Wrap("DeleteBlob", s.DeleteBlob, mw...), decodeDeleteBlob, encodeDone, fail)
+	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, encodeTags, fail)
+	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, encodeReferrers, fail)
+	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, encodeCatalog, fail)
+
+	return front.Methods{
+		ocihttp.Manifest: {
+			http.MethodGet: getManifest, http.MethodHead: getManifest, http.MethodPut: putManifest,
+			http.MethodDelete: byReference(deleteManifest, deleteTag),
+		},
+		ocihttp.Blob:      {http.MethodGet: openBlob, http.MethodHead: statBlob, http.MethodDelete: deleteBlob},
+		ocihttp.Tags:      {http.MethodGet: listTags, http.MethodHead: listTags},
+		ocihttp.Referrers: {http.MethodGet: listReferrers, http.MethodHead: listReferrers},
+		ocihttp.Catalog:   {http.MethodGet: listRepositories, http.MethodHead: listRepositories},
+	}
+}
+
+// byReference picks by what the path names a manifest by: its deletion and
+// that of a tag are two operations (distribution-spec, "Content Management").
+func byReference(digest, tag http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if front.CallOf(r.Context()).Route.Reference.Digest != "" {
+			digest.ServeHTTP(w, r)
+		} else {
+			tag.ServeHTTP(w, r)
+		}
+	})
+}

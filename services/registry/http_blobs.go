@@ -1,0 +1,56 @@
+package registry
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// blobType is what every blob is served as, whatever its manifest calls it: a
+// browser shall never take one for a page (contract row A11).
+const blobType = "application/octet-stream"
+
+func decodeGetBlob(ctx context.Context, _ *http.Request) (GetBlob, error) {
+	c := front.CallOf(ctx)
+	return GetBlob{Repo: c.Repo(), Digest: c.Route.Digest}, nil
+}
+
+// encodeBlob streams: Range, several ranges and If-Range are net/http's.
+func encodeBlob(log *slog.Logger) func(context.Context, http.ResponseWriter, OpenBlob) error {
+	return func(ctx context.Context, w http.ResponseWriter, b OpenBlob) error {
+		defer func() {
+			if err := b.Content.Close(); err != nil {
+				log.WarnContext(ctx, "a blob was not closed", "error", err)
+			}
+		}()
+		setContent(w.Header(), b.Digest, blobType)
+		kit.ServeContent(ctx, log, w, b.Content)
+		return nil
+	}
+}
+
+func decodeStatBlob(ctx context.Context, r *http.Request) (StatBlob, error) {
+	get, err := decodeGetBlob(ctx, r)
+	mayPush := front.CallOf(ctx).Allowed(access.Repository(get.Repo.Name, access.Push)).Has(access.Push)
+	return StatBlob{GetBlob: get, MayPush: mayPush}, err
+}
+
+func encodeBlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error {
+	h := w.Header()
+	setContent(h, b.Digest, blobType)
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Content-Length", strconv.FormatInt(b.Size, 10))
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func decodeDeleteBlob(ctx context.Context, r *http.Request) (DeleteBlob, error) {
+	get, err := decodeGetBlob(ctx, r)
+	return DeleteBlob{GetBlob: get, By: front.CallOf(ctx).Cause(ctx)}, err
+}

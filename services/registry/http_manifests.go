@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+func decodeGetManifest(ctx context.Context, _ *http.Request) (GetManifest, error) {
+	c := front.CallOf(ctx)
+	return GetManifest{Repo: c.Repo(), Reference: c.Route.Reference}, nil
+}
+
+// encodeManifest ignores Accept: a registry cannot give another form of a
+// manifest without changing its digest.
+func encodeManifest(ctx context.Context, w http.ResponseWriter, m meta.Manifest) error {
+	setContent(w.Header(), m.Digest, m.MediaType)
+	kit.ServeBytes(ctx, w, m.Payload)
+	return nil
+}
+
+// setContent sets the headers of content that is addressed by its digest. The
+// digest is the strong validator: If-None-Match and If-Range work by it.
+func setContent(h http.Header, d oci.Digest, mediaType string) {
+	h.Set("Content-Type", mediaType)
+	h.Set("Docker-Content-Digest", d.String())
+	h.Set("ETag", `"`+d.String()+`"`)
+}
+
+// decodePutManifest takes tags from the query besides the reference
+// (distribution-spec main, "Pushing Manifests", tag parameters).
+func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error) {
+	c := front.CallOf(ctx)
+	tags := slices.Compact(slices.Sorted(slices.Values(c.Query["tag"])))
+	for _, tag := range tags {
+		if err := oci.CheckTag(tag); err != nil {
+			return PutManifest{}, err
+		}
+	}
+	return PutManifest{
+		Repo:         c.Repo(),
+		Reference:    c.Route.Reference,
+		Tags:         tags,
+		ContentType:  r.Header.Get("Content-Type"),
+		Body:         r.Body,
+		AllowMissing: c.Site.Settings.AllowMissingReferences,
+		By:           c.Cause(ctx),
+	}, ocihttp.CheckContentEncoding(r)
+}
+
+func encodeStored(_ context.Context, w http.ResponseWriter, s Stored) error {
+	h := w.Header()
+	h.Set("Location", ocihttp.Route{Kind: ocihttp.Manifest, Name: s.Repo.Name, Reference: oci.Reference{Digest: s.Digest}}.Path())
+	h.Set("Docker-Content-Digest", s.Digest.String())
+	for _, tag := range s.Tags {
+		h.Add("OCI-Tag", tag)
+	}
+	if s.Subject != "" {
+		h.Set("OCI-Subject", s.Subject.String())
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func decodeDeleteManifest(ctx context.Context, _ *http.Request) (DeleteManifest, error) {
+	c := front.CallOf(ctx)
+	return DeleteManifest{
+		Repo:      c.Repo(),
+		Digest:    c.Route.Reference.Digest,
+		Referrers: c.Site.Settings.DeleteReferrers,
+		By:        c.Cause(ctx),
+	}, nil
+}
+
+func decodeDeleteTag(ctx context.Context, _ *http.Request) (DeleteTag, error) {
+	c := front.CallOf(ctx)
+	return DeleteTag{Repo: c.Repo(), Tag: c.Route.Reference.Tag, By: c.Cause(ctx)}, nil
+}
+
+// encodeDone answers deletions.
+func encodeDone(_ context.Context, w http.ResponseWriter, _ Done) error {
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}

@@ -1,0 +1,109 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// GetManifest asks for a manifest by tag or digest.
+type GetManifest struct {
+	Repo      meta.Repo
+	Reference oci.Reference
+}
+
+// GetManifest returns the manifest byte for byte as it was pushed, with the
+// media type of its first push (contract row D1).
+func (s *Service) GetManifest(ctx context.Context, req GetManifest) (meta.Manifest, error) {
+	return s.meta.FindManifest(ctx, req.Repo, req.Reference)
+}
+
+// PutManifest is a manifest to store.
+type PutManifest struct {
+	Repo         meta.Repo
+	Reference    oci.Reference
+	Tags         []string // besides that of Reference
+	ContentType  string
+	Body         io.Reader // not read before the caller is known to have the right
+	AllowMissing bool      // the registry takes manifests whose references it does not hold
+	By           meta.Cause
+}
+
+// Stored says what a PutManifest made.
+type Stored struct {
+	Repo    meta.Repo
+	Digest  oci.Digest
+	Tags    []string   // those of PutManifest.Tags
+	Subject oci.Digest // empty without one
+}
+
+// PutManifest stores a manifest under its digest and tags. By digest, the body
+// must have that digest, of whichever algorithm; by tag alone it is addressed
+// by SHA-256 (distribution-spec, "Pushing Manifests").
+func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, error) {
+	payload, err := readManifest(req.Body)
+	if err != nil {
+		return Stored{}, err
+	}
+	parsed, err := oci.ParseManifest(req.ContentType, payload)
+	if err != nil {
+		return Stored{}, err
+	}
+	digest := oci.DigestOf(oci.SHA256, payload)
+	tags := req.Tags
+	if want := req.Reference.Digest; want != "" {
+		digest = oci.DigestOf(want.Algorithm(), payload)
+		if digest != want {
+			return Stored{}, fault.New(fault.Invalid, fault.DigestInvalid, "the manifest has the digest %s", digest)
+		}
+	} else if !slices.Contains(tags, req.Reference.Tag) {
+		tags = append([]string{req.Reference.Tag}, tags...)
+	}
+	err = s.meta.PutManifest(ctx, meta.ManifestPut{
+		Repo:      req.Repo,
+		Manifest:  meta.Manifest{Digest: digest, MediaType: parsed.MediaType, Payload: payload},
+		Parsed:    parsed,
+		Tags:      tags,
+		By:        req.By,
+		AllowMiss: req.AllowMissing,
+	})
+	if err != nil {
+		return Stored{}, err
+	}
+	stored := Stored{Repo: req.Repo, Digest: digest, Tags: req.Tags}
+	if parsed.Subject != nil {
+		stored.Subject = parsed.Subject.Digest
+	}
+	return stored, nil
+}
+
+// readManifest reads one byte more than a manifest may have, so that
+// oci.ParseManifest sees that it is too large.
+func readManifest(body io.Reader) ([]byte, error) {
+	payload, err := io.ReadAll(io.LimitReader(body, oci.MaxManifest+1))
+	var known *fault.Error
+	switch {
+	case err == nil, errors.As(err, &known):
+		return payload, err
+	default:
+		return nil, fault.Wrap(err, fault.Invalid, fault.ManifestInvalid, "the manifest did not arrive whole")
+	}
+}
+
+// DeleteManifest names a manifest to delete.
+type DeleteManifest struct {
+	Repo      meta.Repo
+	Digest    oci.Digest
+	Referrers bool // and those that refer to it
+	By        meta.Cause
+}
+
+// DeleteManifest deletes the manifest and the tags that point to it.
+func (s *Service) DeleteManifest(ctx context.Context, req DeleteManifest) (Done, error) {
+	return Done{}, s.meta.DeleteManifest(ctx, req.By, req.Repo, req.Digest, req.Referrers)
+}
