@@ -1,0 +1,78 @@
+// Package admin is the service that provisions tenants and what they own, over
+// gRPC and, by a gateway in front of it, over REST.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net"
+
+	"github.com/google/uuid"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Store is what the service needs of a meta.Store.
+type Store interface {
+	meta.Tenants
+	meta.Registries
+	meta.Domains
+	meta.Repositories
+	meta.Tags
+	meta.Accounts
+	meta.Events
+}
+
+// Config is what a Service is made of.
+type Config struct {
+	Store         Store
+	Pattern       tenant.Pattern
+	OperatorToken string        // never empty: there is no open admin API
+	PageKey       []byte        // authenticates page tokens; the same on every node
+	Resolver      *net.Resolver // looks up verification records; nil means the system's
+}
+
+// Service answers the calls of the admin API. Its methods trust the caller that
+// authentication put into the context and expect access to have been decided:
+// Server does both. It is safe for concurrent use.
+type Service struct {
+	store    Store
+	pattern  tenant.Pattern
+	operator [sha256.Size]byte
+	pages    pageTokens
+	resolver *net.Resolver
+}
+
+var _ pb.AdminServiceServer = (*Service)(nil)
+
+// minPageKey is the least length of a Config.PageKey in bytes.
+const minPageKey = 16
+
+// New makes a Service. It fails on an empty operator token or a short page key.
+func New(c Config) (*Service, error) {
+	if c.OperatorToken == "" {
+		return nil, errors.New("the admin API needs an operator token")
+	}
+	if len(c.PageKey) < minPageKey {
+		return nil, errors.New("the admin API needs a page key of 16 bytes or more")
+	}
+	resolver := c.Resolver
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	return &Service{
+		store:    c.Store,
+		pattern:  c.Pattern,
+		operator: sha256.Sum256([]byte(c.OperatorToken)),
+		pages:    pageTokens{key: c.PageKey},
+		resolver: resolver,
+	}, nil
+}
+
+// cause is who makes the change this call makes, for the audit log.
+func cause(ctx context.Context) meta.Cause {
+	return meta.Cause{Op: uuid.New(), Actor: callerOf(ctx).actor(), RequestID: requestID(ctx)}
+}

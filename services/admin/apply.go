@@ -1,0 +1,156 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// Apply makes what the YAML file names as the operator, and changes what is
+// there already but differs. Applying a file again changes nothing. It stops at
+// the first error, which names the resource.
+func (s *Service) Apply(ctx context.Context, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("open the seed file: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSeed+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("read the seed file: %w", err)
+	}
+	tree, err := parseSeed(text)
+	if err != nil {
+		return fmt.Errorf("seed file %s: %w", file, err)
+	}
+	ctx = withCaller(ctx, caller{operator: true})
+	for _, t := range tree.Tenants {
+		if err := s.applyTenant(ctx, t, filepath.Dir(file)); err != nil {
+			return fmt.Errorf("seed file %s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) error {
+	name := "tenants/" + t.ID
+	m := &pb.Tenant{}
+	mask, err := t.Fields.decode(m, tenantFields)
+	if err == nil {
+		m.Name = name
+		_, err = s.UpdateTenant(ctx, &pb.UpdateTenantRequest{Tenant: m, UpdateMask: mask, AllowMissing: true})
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	for _, r := range t.Registries {
+		if err := s.applyRegistry(ctx, name, r); err != nil {
+			return fmt.Errorf("%s/registries/%s: %w", name, r.ID, err)
+		}
+	}
+	for _, d := range t.Domains {
+		if err := s.applyDomain(ctx, name, d); err != nil {
+			return fmt.Errorf("%s/domains/%s: %w", name, d.ID, err)
+		}
+	}
+	for _, a := range t.ServiceAccounts {
+		if err := s.applyAccount(ctx, name, a, dir); err != nil {
+			return fmt.Errorf("%s/serviceAccounts/%s: %w", name, a.ID, err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResource) error {
+	m := &pb.Registry{}
+	mask, err := r.Fields.decode(m, registryFields)
+	if err != nil {
+		return err
+	}
+	m.Name = parent + "/registries/" + r.ID
+	_, err = s.UpdateRegistry(ctx, &pb.UpdateRegistryRequest{Registry: m, UpdateMask: mask, AllowMissing: true})
+	return err
+}
+
+// applyDomain makes a domain anew where it leads to another registry: a domain
+// has nothing that could be changed.
+func (s *Service) applyDomain(ctx context.Context, parent string, d seedResource) error {
+	m := &pb.Domain{}
+	if _, err := d.Fields.decode(m, []string{"registry"}); err != nil {
+		return err
+	}
+	host, err := s.checkHost(d.ID, true)
+	if err != nil {
+		return err
+	}
+	name := parent + "/domains/" + host
+	there, err := s.GetDomain(ctx, &pb.GetDomainRequest{Name: name})
+	switch {
+	case fault.Is(err, fault.ResourceUnknown):
+	case err != nil:
+		return err
+	case there.GetRegistry() == m.GetRegistry():
+		_, err = s.VerifyDomain(ctx, &pb.VerifyDomainRequest{Name: name})
+		return err
+	default:
+		if _, err := s.DeleteDomain(ctx, &pb.DeleteDomainRequest{Name: name}); err != nil {
+			return err
+		}
+	}
+	_, err = s.CreateDomain(ctx, &pb.CreateDomainRequest{Parent: parent, DomainId: host, Domain: m})
+	return err
+}
+
+func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount, dir string) error {
+	m := &pb.ServiceAccount{}
+	mask, err := a.Fields.decode(m, accountFields)
+	if err != nil {
+		return err
+	}
+	m.Name = parent + "/serviceAccounts/" + a.ID
+	if _, err := s.UpdateServiceAccount(ctx, &pb.UpdateServiceAccountRequest{ServiceAccount: m, UpdateMask: mask, AllowMissing: true}); err != nil {
+		return err
+	}
+	for _, k := range a.Keys {
+		if err := s.applyKey(ctx, m.GetName(), k, dir); err != nil {
+			return fmt.Errorf("keys/%s: %w", k.ID, err)
+		}
+	}
+	return nil
+}
+
+// applyKey makes the key, or makes it anew where its secret is another.
+func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir string) error {
+	if err := checkSlug("id", k.ID); err != nil {
+		return err
+	}
+	hash, err := k.hash(dir)
+	if err != nil {
+		return err
+	}
+	t, a, err := s.findAccount(ctx, "name", account)
+	if err != nil {
+		return err
+	}
+	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(keys, func(there meta.AccountKey) bool { return there.Name == k.ID }); i >= 0 {
+		if keys[i].Hash == hash {
+			return nil
+		}
+		if err := s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Slug, k.ID); err != nil {
+			return err
+		}
+	}
+	_, err = s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Slug, meta.AccountKey{Name: k.ID, Hash: hash})
+	return err
+}

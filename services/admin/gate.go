@@ -1,0 +1,70 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// gate is what every call passes on its way to an operation: request id,
+// authentication, decoding, middlewares (access is the innermost), and on its
+// way back the mapping of errors.
+type gate struct {
+	service *Service
+	log     *slog.Logger
+	mw      []kit.Named
+}
+
+// method makes an operation callable over gRPC. It authenticates before the
+// request is decoded, which a grpc.UnaryServerInterceptor could not.
+func method[P interface {
+	*M
+	proto.Message
+}, M, Resp any](g gate, name string, f func(context.Context, P) (Resp, error)) grpc.MethodDesc {
+	op := kit.Wrap(name, f, g.mw...)
+	return grpc.MethodDesc{
+		MethodName: name,
+		Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			ctx = withRequestID(ctx)
+			resp, err := recovered(func() (any, error) {
+				md, _ := metadata.FromIncomingContext(ctx)
+				c, err := g.service.authenticate(ctx, md.Get("authorization"))
+				if err != nil {
+					return nil, err
+				}
+				req := P(new(M))
+				if err := decode(req); err != nil {
+					return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request is not a message of this method")
+				}
+				return op.Call(withCaller(ctx, c), req)
+			})
+			if err != nil {
+				return nil, toStatus(ctx, g.log, err).Err()
+			}
+			return resp, nil
+		},
+	}
+}
+
+// recovered turns a panic of f into an error: gRPC would let it end the process.
+func recovered(f func() (any, error)) (any, error) {
+	var resp any
+	var err error
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fault.Wrap(fmt.Errorf("panic: %v\n%s", p, debug.Stack()), fault.Internal, fault.InternalReason, "internal error")
+			}
+		}()
+		resp, err = f()
+	}()
+	return resp, err
+}

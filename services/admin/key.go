@@ -1,0 +1,139 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// Limits of keys.
+const (
+	maxKeys = 100 // of one account
+	minTTL  = time.Second
+	maxTTL  = 100 * 365 * 24 * time.Hour
+)
+
+// secretPrefix lets scanners of source code and logs recognise a secret.
+const secretPrefix = "berth_"
+
+// newSecret makes a secret of 256 random bits. It is worth as much as its
+// randomness, so that one round of SHA-256 is enough to keep it.
+func newSecret() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	return secretPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// CreateServiceAccountKey makes a key and answers its secret, this once.
+func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateServiceAccountKeyRequest) (*pb.ServiceAccountKey, error) {
+	expires, err := expiry(req.GetKey().GetTtl())
+	if err != nil {
+		return nil, err
+	}
+	t, a, err := s.findAccount(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) >= maxKeys {
+		return nil, fault.New(fault.Conflict, reasonTooMany, "the account has %d keys, delete one first", len(keys))
+	}
+	if req.GetValidateOnly() {
+		return &pb.ServiceAccountKey{}, nil
+	}
+	secret := newSecret()
+	k, err := s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Slug, meta.AccountKey{
+		Name:      strings.ToLower(rand.Text()[:12]),
+		Hash:      sha256.Sum256([]byte(secret)),
+		ExpiresAt: expires,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := keyMessage(req.GetParent(), k)
+	m.Secret = secret
+	return m, nil
+}
+
+// ListServiceAccountKeys pages by name, without secrets.
+func (s *Service) ListServiceAccountKeys(ctx context.Context, req *pb.ListServiceAccountKeysRequest) (*pb.ListServiceAccountKeysResponse, error) {
+	t, a, err := s.findAccount(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := listPage(s, "keys", req.GetParent(), req,
+		func(p meta.Page) ([]meta.AccountKey, error) {
+			keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+			if err != nil {
+				return nil, err
+			}
+			slices.SortFunc(keys, func(x, y meta.AccountKey) int { return strings.Compare(x.Name, y.Name) })
+			keys = slices.DeleteFunc(keys, func(k meta.AccountKey) bool { return k.Name <= p.After })
+			return keys[:min(len(keys), p.Size)], nil
+		},
+		func(k meta.AccountKey) string { return k.Name })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListServiceAccountKeysResponse{
+		Keys:          mapped(rows, func(k meta.AccountKey) *pb.ServiceAccountKey { return keyMessage(req.GetParent(), k) }),
+		NextPageToken: next,
+	}, nil
+}
+
+// DeleteServiceAccountKey removes a key; its secret is refused from then on.
+func (s *Service) DeleteServiceAccountKey(ctx context.Context, req *pb.DeleteServiceAccountKeyRequest) (*emptypb.Empty, error) {
+	ids, err := splitName("name", req.GetName(), "tenants", "serviceAccounts", "keys")
+	if err != nil {
+		return nil, err
+	}
+	t, a, err := s.findAccount(ctx, "name", "tenants/"+ids[0]+"/serviceAccounts/"+ids[1])
+	if err != nil {
+		return deleted(err, req)
+	}
+	if req.GetValidateOnly() {
+		keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == ids[2] }) {
+			err = fault.New(fault.NotFound, fault.ResourceUnknown, "there is no such key")
+		}
+		return deleted(err, req)
+	}
+	return deleted(s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Slug, ids[2]), req)
+}
+
+// expiry is when a key of this lifetime ends; the zero time for none.
+func expiry(ttl *durationpb.Duration) (time.Time, error) {
+	if ttl == nil {
+		return time.Time{}, nil
+	}
+	if d := ttl.AsDuration(); ttl.CheckValid() != nil || d < minTTL || d > maxTTL {
+		return time.Time{}, invalid("key.ttl", "the lifetime of a key is between 1 second and 100 years")
+	}
+	return time.Now().Add(ttl.AsDuration()), nil
+}
+
+func keyMessage(account string, k meta.AccountKey) *pb.ServiceAccountKey {
+	m := &pb.ServiceAccountKey{
+		Name:       account + "/keys/" + k.Name,
+		CreateTime: timestamppb.New(k.CreatedAt),
+	}
+	if !k.ExpiresAt.IsZero() {
+		m.ExpireTime = timestamppb.New(k.ExpiresAt)
+	}
+	return m
+}

@@ -1,0 +1,66 @@
+package admin
+
+import (
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// splitName takes the ids out of a resource name of the form
+// c1/{id1}/c2/{id2}…; field is where the request carries it. The last id takes
+// the rest of the name if the last collection is "repositories".
+func splitName(field, name string, collections ...string) ([]string, error) {
+	ids := make([]string, 0, len(collections))
+	rest, more := name, true
+	for i, c := range collections {
+		var id string
+		after, found := strings.CutPrefix(rest, c+"/")
+		if i == len(collections)-1 && c == "repositories" {
+			id, more = after, false
+		} else {
+			id, rest, more = strings.Cut(after, "/")
+		}
+		if !found || id == "" || !more && i < len(collections)-1 {
+			return nil, badName(field, name, collections)
+		}
+		ids = append(ids, id)
+	}
+	if more {
+		return nil, badName(field, name, collections)
+	}
+	return ids, nil
+}
+
+func badName(field, name string, collections []string) error {
+	const longest = 300
+	if len(name) > longest {
+		name = name[:longest] + "…"
+	}
+	return invalid(field, "%q is not a name of the form %s/{id}", name, strings.Join(collections, "/{id}/"))
+}
+
+// invalid is a violation by one field of the request.
+func invalid(field, format string, args ...any) *fault.Error {
+	return fault.New(fault.Invalid, fault.RequestInvalid, format, args...).WithField(field)
+}
+
+// checkSlug is tenant.CheckSlug for one field of the request.
+func checkSlug(field, s string) error {
+	if err := tenant.CheckSlug(s); err != nil {
+		return fault.From(err).WithField(field)
+	}
+	return nil
+}
+
+// checkDisplayName holds display names to what a line of a list can show.
+func checkDisplayName(field, s string) error {
+	const longest = 200
+	if n := len([]rune(s)); n > longest {
+		return invalid(field, "a display name has at most %d characters, not %d", longest, n)
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return invalid(field, "a display name has no control characters")
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+package admin
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// rpcs are the names of all RPCs of the API.
+func rpcs() []string {
+	methods := pb.File_berth_admin_v1_admin_proto.Services().ByName("AdminService").Methods()
+	names := make([]string, methods.Len())
+	for i := range names {
+		names[i] = string(methods.Get(i).Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestC7_EveryRPCHasAnAccessRow(t *testing.T) {
+	if rows := slices.Sorted(maps.Keys(rules)); !slices.Equal(rows, rpcs()) {
+		t.Errorf("access rows:\n%q\nRPCs:\n%q", rows, rpcs())
+	}
+	for name, r := range rules {
+		if r != operatorOnly && r != ownTenant {
+			t.Errorf("%s has rule %d", name, r)
+		}
+	}
+}
+
+// A request that names no tenant could not be held to the caller's.
+func TestC7_EveryRequestOfATenantNamesIt(t *testing.T) {
+	methods := pb.File_berth_admin_v1_admin_proto.Services().ByName("AdminService").Methods()
+	for i := range methods.Len() {
+		m := methods.Get(i)
+		if rules[string(m.Name())] != ownTenant {
+			continue
+		}
+		req := newRequest(t, m)
+		nameTenant(req.ProtoReflect(), "tenants/acme")
+		if slug, ok := tenantOf(req); !ok || slug != "acme" {
+			t.Errorf("%s: tenant %q, %v", m.Name(), slug, ok)
+		}
+	}
+}
+
+func TestEveryRPCIsServed(t *testing.T) {
+	desc := operations(gate{service: &Service{}, mw: []kit.Named{kit.Access(rules, (&Service{}).decide)}})
+	var served []string
+	for _, m := range desc.Methods {
+		served = append(served, m.MethodName)
+	}
+	slices.Sort(served)
+	if !slices.Equal(served, rpcs()) {
+		t.Errorf("served:\n%q\nRPCs:\n%q", served, rpcs())
+	}
+}
+
+// nameTenant puts a resource name where requests of tenants have it.
+func nameTenant(m protoreflect.Message, name string) {
+	fields := m.Descriptor().Fields()
+	for _, f := range []protoreflect.Name{"parent", "name"} {
+		if fd := fields.ByName(f); fd != nil {
+			m.Set(fd, protoreflect.ValueOfString(name))
+			return
+		}
+	}
+	for i := range fields.Len() {
+		if fd := fields.Get(i); fd.Kind() == protoreflect.MessageKind && fd.Message().Fields().ByName("name") != nil {
+			nameTenant(m.Mutable(fd).Message(), name)
+			return
+		}
+	}
+}
+
+// newRequest makes an empty request of the RPC.
+func newRequest(t *testing.T, m protoreflect.MethodDescriptor) proto.Message {
+	t.Helper()
+	mt, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mt.New().Interface()
+}

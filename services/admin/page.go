@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// Page sizes of all lists.
+const (
+	defaultPage = 100
+	largestPage = 1000
+)
+
+// pageRequest is the part that all list requests share.
+type pageRequest interface {
+	GetPageSize() int32
+	GetPageToken() string
+}
+
+// listPage answers one page of a list. list and parent bind the page token: it
+// is good for this list of this parent only. key is what fetch's order goes by.
+func listPage[T any](s *Service, list, parent string, req pageRequest,
+	fetch func(meta.Page) ([]T, error), key func(T) string,
+) ([]T, string, error) {
+	size := int(req.GetPageSize())
+	switch {
+	case size < 0:
+		return nil, "", invalid("page_size", "a page has no negative size")
+	case size == 0:
+		size = defaultPage
+	case size > largestPage:
+		size = largestPage
+	}
+	after, err := s.pages.open(list, parent, req.GetPageToken())
+	if err != nil {
+		return nil, "", err
+	}
+	rows, err := fetch(meta.Page{After: after, Size: size + 1}) // one more says whether there is a next page
+	if err != nil {
+		return nil, "", err
+	}
+	if len(rows) <= size {
+		return rows, "", nil
+	}
+	rows = rows[:size]
+	return rows, s.pages.seal(list, parent, key(rows[size-1])), nil
+}
+
+// pageTokens makes and checks page tokens: base64url of a MAC and the key of
+// the last row seen. The MAC keeps clients from making positions up.
+type pageTokens struct{ key []byte }
+
+const (
+	pageMAC          = 16   // bytes of HMAC-SHA256 that are kept
+	longestPageToken = 1024 // characters
+)
+
+func (p pageTokens) seal(list, parent, after string) string {
+	return base64.RawURLEncoding.EncodeToString(append(p.mac(list, parent, after), after...))
+}
+
+// open returns what was sealed; "" for the empty token, which is the first page.
+func (p pageTokens) open(list, parent, token string) (string, error) {
+	if token == "" {
+		return "", nil
+	}
+	bad := fault.New(fault.Invalid, fault.PageTokenInvalid, "the page token is not one that this list gave out").WithField("page_token")
+	if len(token) > longestPageToken {
+		return "", bad
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(raw) <= pageMAC {
+		return "", bad
+	}
+	after := string(raw[pageMAC:])
+	if !hmac.Equal(raw[:pageMAC], p.mac(list, parent, after)) {
+		return "", bad
+	}
+	return after, nil
+}
+
+// mac authenticates the three parts, each with its length before it so that
+// none can flow into the next.
+func (p pageTokens) mac(parts ...string) []byte {
+	h := hmac.New(sha256.New, p.key)
+	for _, part := range parts {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	return h.Sum(nil)[:pageMAC]
+}

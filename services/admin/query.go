@@ -1,0 +1,36 @@
+package admin
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// The gateway keeps its query parser in a global: it is set here, once, before
+// anything is served.
+var _ = runtime.NewServeMux(runtime.SetQueryParameterParser(strictQuery{}))
+
+// strictQuery refuses parameters that the request has no field for: a misspelt
+// validate_only must not become the real thing.
+type strictQuery struct{ runtime.DefaultQueryParser }
+
+// Parse is for runtime.SetQueryParameterParser.
+func (q strictQuery) Parse(m proto.Message, values url.Values, filter *utilities.DoubleArray) error {
+	fields := m.ProtoReflect().Descriptor().Fields()
+	for key := range values {
+		top, _, _ := strings.Cut(key, ".")
+		field := fields.ByName(protoreflect.Name(top))
+		if field == nil || filter.HasCommonPrefix([]string{top}) {
+			return fmt.Errorf("there is no parameter %q", key)
+		}
+		if len(values[key]) > 1 && !field.IsList() {
+			return fmt.Errorf("parameter %q is given twice", key)
+		}
+	}
+	return q.DefaultQueryParser.Parse(m, values, filter)
+}

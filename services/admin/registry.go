@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// registryFields are those of a registry that its clients may set.
+var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers"}
+
+// CreateRegistry makes a registry, which answers at once.
+func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequest) (*pb.Registry, error) {
+	if err := checkSlug("registry_id", req.GetRegistryId()); err != nil {
+		return nil, err
+	}
+	settings, err := registrySettings(req.GetRegistry())
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.findTenant(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	r := meta.Registry{Tenant: t.ID, Slug: req.GetRegistryId(), Settings: settings}
+	if req.GetValidateOnly() {
+		if err := absent(s.store.FindRegistry(ctx, t.ID, r.Slug)); err != nil {
+			return nil, err
+		}
+		return s.registryMessage(t, r, nil), nil
+	}
+	r, err = s.store.CreateRegistry(ctx, cause(ctx), r)
+	if err != nil {
+		return nil, err
+	}
+	return s.registryMessage(t, r, nil), nil
+}
+
+// GetRegistry answers one registry with its hosts.
+func (s *Service) GetRegistry(ctx context.Context, req *pb.GetRegistryRequest) (*pb.Registry, error) {
+	t, r, err := s.findRegistry(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	domains, err := s.verifiedDomains(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return s.registryMessage(t, r, domains), nil
+}
+
+// ListRegistries pages by slug.
+func (s *Service) ListRegistries(ctx context.Context, req *pb.ListRegistriesRequest) (*pb.ListRegistriesResponse, error) {
+	t, err := s.findTenant(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := listPage(s, "registries", req.GetParent(), req,
+		func(p meta.Page) ([]meta.Registry, error) { return s.store.ListRegistries(ctx, t.ID, p) },
+		func(r meta.Registry) string { return r.Slug })
+	if err != nil {
+		return nil, err
+	}
+	domains, err := s.verifiedDomains(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListRegistriesResponse{
+		Registries:    mapped(rows, func(r meta.Registry) *pb.Registry { return s.registryMessage(t, r, domains) }),
+		NextPageToken: next,
+	}, nil
+}
+
+// UpdateRegistry changes the registry's settings.
+func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequest) (*pb.Registry, error) {
+	t, r, err := s.findRegistry(ctx, "registry.name", req.GetRegistry().GetName())
+	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
+		ids, err := splitName("registry.name", req.GetRegistry().GetName(), "tenants", "registries")
+		if err != nil {
+			return nil, err
+		}
+		return s.CreateRegistry(ctx, &pb.CreateRegistryRequest{
+			Parent: "tenants/" + ids[0], RegistryId: ids[1], Registry: req.GetRegistry(), ValidateOnly: req.GetValidateOnly(),
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEtag(req.GetRegistry().GetEtag(), r.Version); err != nil {
+		return nil, err
+	}
+	domains, err := s.verifiedDomains(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	before := s.registryMessage(t, r, domains)
+	after := proto.CloneOf(before)
+	if err := merge(after, req.GetRegistry(), req.GetUpdateMask(), registryFields); err != nil {
+		return nil, err
+	}
+	if r.Settings, err = registrySettings(after); err != nil {
+		return nil, err
+	}
+	after = s.registryMessage(t, r, domains) // an unspecified enum has its default now
+	if req.GetValidateOnly() || proto.Equal(before, after) {
+		return after, nil
+	}
+	r, err = s.store.UpdateRegistry(ctx, cause(ctx), r)
+	if err != nil {
+		return nil, err
+	}
+	return s.registryMessage(t, r, domains), nil
+}
+
+// DeleteRegistry marks the registry; the janitor removes its content.
+func (s *Service) DeleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequest) (*emptypb.Empty, error) {
+	t, r, err := s.findRegistry(ctx, "name", req.GetName())
+	if err != nil {
+		return deleted(err, req)
+	}
+	if r.Slug == tenant.MainRegistry {
+		return nil, fault.New(fault.Conflict, reasonMain, "registry %q lives as long as its tenant", r.Slug)
+	}
+	if err := checkEtag(req.GetEtag(), r.Version); err != nil || req.GetValidateOnly() {
+		return deleted(err, req)
+	}
+	return deleted(s.store.DeleteRegistry(ctx, cause(ctx), t.ID, r.Slug, r.Version), req)
+}
+
+// findRegistry finds by resource name; field is where the request carries it.
+func (s *Service) findRegistry(ctx context.Context, field, name string) (meta.Tenant, meta.Registry, error) {
+	ids, err := splitName(field, name, "tenants", "registries")
+	if err != nil {
+		return meta.Tenant{}, meta.Registry{}, err
+	}
+	t, err := s.store.FindTenant(ctx, ids[0])
+	if err != nil {
+		return meta.Tenant{}, meta.Registry{}, err
+	}
+	r, err := s.store.FindRegistry(ctx, t.ID, ids[1])
+	return t, r, err
+}
+
+// registrySettings is what a client may set, checked.
+func registrySettings(m *pb.Registry) (tenant.Settings, error) {
+	missing := m.GetMissingReferences()
+	if _, known := pb.Registry_MissingReferences_name[int32(missing)]; !known {
+		return tenant.Settings{}, invalid("registry.missing_references", "there is no value %d", missing)
+	}
+	return tenant.Settings{
+		AnonymousPull:          m.GetAnonymousPull(),
+		AnonymousPush:          m.GetAnonymousPush(),
+		ReadOnly:               m.GetReadOnly(),
+		AllowMissingReferences: missing == pb.Registry_ALLOW,
+		DeleteReferrers:        m.GetDeleteReferrers(),
+	}, nil
+}
+
+// registryMessage shows a registry; domains are the tenant's verified ones.
+func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta.Domain) *pb.Registry {
+	missing := pb.Registry_REJECT
+	if r.Settings.AllowMissingReferences {
+		missing = pb.Registry_ALLOW
+	}
+	hosts := []string{s.pattern.Host(t.Slug, r.Slug)}
+	for _, d := range domains {
+		if d.Slug == r.Slug {
+			hosts = append(hosts, d.Host)
+		}
+	}
+	m := &pb.Registry{
+		Name:              "tenants/" + t.Slug + "/registries/" + r.Slug,
+		Hosts:             hosts,
+		AnonymousPull:     r.Settings.AnonymousPull,
+		AnonymousPush:     r.Settings.AnonymousPush,
+		ReadOnly:          r.Settings.ReadOnly,
+		MissingReferences: missing,
+		DeleteReferrers:   r.Settings.DeleteReferrers,
+	}
+	if r.ID != 0 { // else it was only validated
+		m.Etag = etag(r.Version)
+		m.CreateTime, m.UpdateTime = timestamppb.New(r.CreatedAt), timestamppb.New(r.UpdatedAt)
+	}
+	return m
+}

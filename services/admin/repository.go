@@ -1,0 +1,97 @@
+package admin
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// GetRepository answers one repository.
+func (s *Service) GetRepository(ctx context.Context, req *pb.GetRepositoryRequest) (*pb.Repository, error) {
+	r, err := s.findRepository(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.store.FindRepository(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.Repository{
+		Name:          req.GetName(),
+		ManifestCount: &found.Manifests,
+		TagCount:      &found.Tags,
+		SizeBytes:     &found.Size,
+		CreateTime:    timestamppb.New(found.CreatedAt),
+	}, nil
+}
+
+// ListRepositories pages by name.
+func (s *Service) ListRepositories(ctx context.Context, req *pb.ListRepositoriesRequest) (*pb.ListRepositoriesResponse, error) {
+	t, r, err := s.findRegistry(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	names, next, err := listPage(s, "repositories", req.GetParent(), req,
+		func(p meta.Page) ([]string, error) { return s.store.ListRepositories(ctx, t.ID, r.ID, p) },
+		func(name string) string { return name })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListRepositoriesResponse{
+		Repositories: mapped(names, func(name string) *pb.Repository {
+			return &pb.Repository{Name: req.GetParent() + "/repositories/" + name}
+		}),
+		NextPageToken: next,
+	}, nil
+}
+
+// DeleteRepository marks the repository; the janitor removes its content.
+func (s *Service) DeleteRepository(ctx context.Context, req *pb.DeleteRepositoryRequest) (*emptypb.Empty, error) {
+	r, err := s.findRepository(ctx, req.GetName())
+	if err != nil {
+		return deleted(err, req)
+	}
+	if req.GetValidateOnly() {
+		_, err := s.store.FindRepository(ctx, r)
+		return deleted(err, req)
+	}
+	return deleted(s.store.DeleteRepository(ctx, cause(ctx), r), req)
+}
+
+// ListTags pages by tag.
+func (s *Service) ListTags(ctx context.Context, req *pb.ListTagsRequest) (*pb.ListTagsResponse, error) {
+	r, err := s.findRepository(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	tags, next, err := listPage(s, "tags", req.GetName(), req,
+		func(p meta.Page) ([]string, error) { return s.store.ListTags(ctx, r, p) },
+		func(tag string) string { return tag })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListTagsResponse{Tags: tags, NextPageToken: next}, nil
+}
+
+// findRepository finds the registry of a repository's resource name; whether
+// the repository is there is for the caller to ask.
+func (s *Service) findRepository(ctx context.Context, name string) (meta.Repo, error) {
+	ids, err := splitName("name", name, "tenants", "registries", "repositories")
+	if err != nil {
+		return meta.Repo{}, err
+	}
+	if err := oci.CheckName(ids[2]); err != nil {
+		return meta.Repo{}, fault.From(err).WithField("name")
+	}
+	t, r, err := s.findRegistry(ctx, "name", "tenants/"+ids[0]+"/registries/"+ids[1])
+	if err != nil {
+		return meta.Repo{}, err
+	}
+	return meta.Repo{Tenant: t.ID, Registry: r.ID, Name: ids[2]}, nil
+}

@@ -1,0 +1,36 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
+)
+
+// headerRequestID carries the id of a REST request to the gRPC side of it.
+const headerRequestID = "x-request-id"
+
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// withRequestID gives the call an id: the gateway's, which comes through the
+// pipe, or a new one. Nobody else can choose theirs, and forge another
+// request's lines in the log.
+func withRequestID(ctx context.Context) context.Context {
+	if p, ok := peer.FromContext(ctx); ok && p.Addr.Network() == pipeNetwork {
+		md, _ := metadata.FromIncomingContext(ctx)
+		if v := md.Get(headerRequestID); len(v) == 1 {
+			return context.WithValue(ctx, requestIDKey{}, v[0]) // logged by the front already
+		}
+	}
+	id := rand.Text()
+	return logs.With(context.WithValue(ctx, requestIDKey{}, id), slog.String("request_id", id))
+}

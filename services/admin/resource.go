@@ -1,0 +1,38 @@
+package admin
+
+import (
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// absent turns the outcome of a look-up around: what is found exists already.
+func absent[T any](_ T, err error) error {
+	switch {
+	case err == nil:
+		return fault.New(fault.Conflict, fault.AlreadyExists, "there is one with this name already")
+	case fault.Is(err, fault.ResourceUnknown):
+		return nil
+	default:
+		return err
+	}
+}
+
+// deleted answers a delete; where the request allows it, what is missing counts
+// as deleted.
+func deleted(err error, req interface{ GetAllowMissing() bool }) (*emptypb.Empty, error) {
+	missing := fault.Is(err, fault.ResourceUnknown) || fault.Is(err, fault.NameUnknown)
+	if err != nil && !(missing && req.GetAllowMissing()) {
+		return nil, err
+	}
+	return &emptypb.Empty{}, nil
+}
+
+// mapped applies f to each row.
+func mapped[T, M any](rows []T, f func(T) M) []M {
+	out := make([]M, len(rows))
+	for i, row := range rows {
+		out[i] = f(row)
+	}
+	return out
+}

@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// maxQuery is the longest query of a REST request in bytes.
+const maxQuery = 8 << 10
+
+// newREST is the REST face: the API description for everybody, the gateway for
+// those who have a credential.
+func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
+	gateway := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true},
+			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
+		}),
+		// No header becomes metadata but Authorization, which the gateway passes on
+		// by itself, and none of the metadata becomes a header.
+		runtime.WithIncomingHeaderMatcher(noHeader),
+		runtime.WithOutgoingHeaderMatcher(noHeader),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
+			if id := web.RequestID(ctx); id != "" {
+				return metadata.Pairs(headerRequestID, id)
+			}
+			return nil
+		}),
+		// The method is the request's, whatever its headers say.
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithErrorHandler(writeError),
+	)
+	if err := pb.RegisterAdminServiceHandler(context.Background(), gateway, conn); err != nil {
+		return nil, fmt.Errorf("register the REST gateway: %w", err)
+	}
+	private := g.authenticated(gateway)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/openapi.json" && r.Method == http.MethodGet {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(pb.OpenAPI)
+			return
+		}
+		private.ServeHTTP(w, r)
+	}), nil
+}
+
+func noHeader(string) (string, bool) { return "", false }
+
+// authenticated refuses callers without a credential before anything of their
+// request is looked at. The gRPC side decides who they are and what they may do.
+func (g gate) authenticated(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if _, err := g.service.authenticate(r.Context(), r.Header.Values("Authorization")); err != nil {
+			writeStatus(w, 0, toStatus(r.Context(), g.log, err))
+			return
+		}
+		if len(r.URL.RawQuery) > maxQuery {
+			err := fault.New(fault.Invalid, fault.RequestInvalid, "a query has at most %d bytes", maxQuery)
+			writeStatus(w, 0, toStatus(r.Context(), g.log, err))
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// writeError answers the errors of the gateway, which come from the gRPC side
+// or, without details, from its own reading of the request.
+func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+	code := 0
+	var routing *runtime.HTTPStatusError
+	if errors.As(err, &routing) {
+		code, err = routing.HTTPStatus, routing.Err
+	}
+	s := status.Convert(err)
+	if len(s.Details()) == 0 {
+		reason := fault.RequestInvalid
+		if s.Code() == codes.Unavailable {
+			reason = fault.Dependency
+		}
+		if detailed, err := s.WithDetails(&errdetails.ErrorInfo{Reason: string(reason), Domain: errorDomain}); err == nil {
+			s = detailed
+		}
+	}
+	writeStatus(w, code, s)
+}
+
+// writeStatus is the one writer of errors; code 0 means the one that belongs to
+// the status.
+func writeStatus(w http.ResponseWriter, code int, s *status.Status) {
+	if code == 0 {
+		code = runtime.HTTPStatusFromCode(s.Code())
+	}
+	h := w.Header()
+	switch s.Code() {
+	case codes.Unauthenticated:
+		h.Set("WWW-Authenticate", `Bearer realm="berth admin"`)
+	case codes.Unavailable, codes.ResourceExhausted:
+		h.Set("Retry-After", strconv.Itoa(retryAfter(s)))
+	}
+	body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(s.Proto())
+	if err != nil {
+		http.Error(w, `{"code":13,"message":"internal error"}`, http.StatusInternalServerError)
+		return
+	}
+	h.Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(body)
+}
+
+// retryAfter is the status's own delay in seconds, or a second.
+func retryAfter(s *status.Status) int {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			return max(1, int(info.GetRetryDelay().AsDuration().Seconds()))
+		}
+	}
+	return 1
+}

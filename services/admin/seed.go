@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+)
+
+// seed is a file of resources. Each has its id and, beside it, the fields that
+// the API takes; what a file does not name stays as it is.
+type seed struct {
+	Tenants []seedTenant `yaml:"tenants"`
+}
+
+type seedTenant struct {
+	ID              string         `yaml:"id"`
+	Fields          seedFields     `yaml:",inline"`
+	Registries      []seedResource `yaml:"registries"`
+	Domains         []seedResource `yaml:"domains"`
+	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
+}
+
+// seedResource is a registry or a domain.
+type seedResource struct {
+	ID     string     `yaml:"id"`
+	Fields seedFields `yaml:",inline"`
+}
+
+type seedAccount struct {
+	ID     string     `yaml:"id"`
+	Fields seedFields `yaml:",inline"`
+	Keys   []seedKey  `yaml:"keys"`
+}
+
+// seedKey is a key whose secret is in a file beside the seed file.
+type seedKey struct {
+	ID         string `yaml:"id"`
+	SecretFile string `yaml:"secret_file"`
+}
+
+// seedFields are fields of a resource by their names in the API.
+type seedFields map[string]any
+
+// Limits of what a seed file holds.
+const (
+	maxSeed   = 1 << 20 // bytes
+	minSecret = 32      // characters: only their hash is kept, so they must not be guessable
+)
+
+// parseSeed reads one YAML document.
+func parseSeed(text []byte) (seed, error) {
+	if len(text) > maxSeed {
+		return seed{}, fmt.Errorf("it has more than %d bytes", maxSeed)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	var tree seed
+	if err := d.Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
+		return seed{}, err
+	}
+	if err := d.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
+		return seed{}, errors.New("it has more than one document")
+	}
+	return tree, nil
+}
+
+// hash reads the secret from its file, relative to dir.
+func (k seedKey) hash(dir string) ([sha256.Size]byte, error) {
+	if k.SecretFile == "" {
+		return [sha256.Size]byte{}, errors.New("a key needs a secret_file")
+	}
+	file := k.SecretFile
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(dir, file)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return [sha256.Size]byte{}, fmt.Errorf("read the secret: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if len(secret) < minSecret {
+		return [sha256.Size]byte{}, fmt.Errorf("the secret in %s has fewer than %d characters", file, minSecret)
+	}
+	return sha256.Sum256([]byte(secret)), nil
+}
+
+// decode reads the fields into the resource's message and says which they were.
+func (f seedFields) decode(m proto.Message, known []string) (*fieldmaskpb.FieldMask, error) {
+	mask := &fieldmaskpb.FieldMask{Paths: slices.Sorted(maps.Keys(f))}
+	for _, field := range mask.Paths {
+		if !slices.Contains(known, field) {
+			return nil, fmt.Errorf("there is no field %q; known are id, %s", field, strings.Join(known, ", "))
+		}
+	}
+	text, err := json.Marshal(f)
+	if err != nil {
+		return nil, err
+	}
+	if err := protojson.Unmarshal(text, m); err != nil {
+		return nil, err
+	}
+	return mask, nil
+}

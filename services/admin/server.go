@@ -1,0 +1,104 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// Limits of one connection and one message.
+const (
+	maxMessage = 1 << 20  // bytes
+	maxHeaders = 16 << 10 // bytes
+	maxStreams = 250      // at a time
+	maxIdle    = 5 * time.Minute
+)
+
+// pipeNetwork is what connections of the in-memory pipe call their network.
+const pipeNetwork = "bufconn"
+
+// Options are what a Server takes from its process.
+type Options struct {
+	Log         *slog.Logger
+	Tracer      trace.TracerProvider
+	Middlewares []kit.Named // around every operation, outermost first
+}
+
+// Server is the service behind its transports: gRPC on any listener, REST as an
+// http.Handler. REST goes through the same gRPC server, over a pipe in memory.
+type Server struct {
+	grpc *grpc.Server
+	conn *grpc.ClientConn
+	rest http.Handler
+}
+
+// NewServer puts the transports before the service. Close it after use.
+func NewServer(s *Service, o Options) (*Server, error) {
+	access := kit.Access(rules, s.decide)
+	g := gate{service: s, log: o.Log, mw: append(slices.Clip(o.Middlewares), access)}
+
+	traced := []otelgrpc.Option{otelgrpc.WithTracerProvider(o.Tracer), otelgrpc.WithPropagators(propagation.TraceContext{})}
+	server := grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle}),
+		grpc.StatsHandler(otelgrpc.NewServerHandler(traced...)),
+	)
+	server.RegisterService(operations(g), s)
+
+	pipe := bufconn.Listen(maxMessage)
+	go func() { _ = server.Serve(pipe) }() // ends with the server; nothing else can fail on a pipe
+	conn, err := grpc.NewClient("passthrough:///admin",
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStatsHandler(otelgrpc.NewClientHandler(traced...)),
+	)
+	if err != nil {
+		server.Stop()
+		return nil, fmt.Errorf("connect the REST gateway: %w", err)
+	}
+	rest, err := newREST(g, conn)
+	if err != nil {
+		server.Stop()
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &Server{grpc: server, conn: conn, rest: rest}, nil
+}
+
+// ServeGRPC answers gRPC on l until Close, which also closes l.
+func (s *Server) ServeGRPC(l net.Listener) error { return s.grpc.Serve(l) }
+
+// ServeHTTP answers REST and /openapi.json.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.rest.ServeHTTP(w, r) }
+
+// Close lets the calls under way end, until ctx does; then it cuts them off.
+func (s *Server) Close(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-stopped
+	}
+	return s.conn.Close()
+}

@@ -1,0 +1,80 @@
+package admin
+
+import (
+	"context"
+	"log/slog"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// errorDomain is the domain of all ErrorInfo details.
+const errorDomain = "berth"
+
+// Reasons of this API alone.
+const (
+	reasonMain       fault.Reason = "REGISTRY_IS_MAIN"
+	reasonUnverified fault.Reason = "DOMAIN_RECORD_MISSING"
+	reasonTooMany    fault.Reason = "TOO_MANY_KEYS"
+)
+
+// toStatus is the one mapping of errors at this border: google.rpc.Status with
+// an ErrorInfo and, where a field is at fault, its violation. What is ours to
+// mend is logged with its cause, which does not leave the process.
+func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
+	f := fault.From(err)
+	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		log.ErrorContext(ctx, "the admin API failed", "error", err)
+	}
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: string(f.Reason), Domain: errorDomain}}
+	if f.Field != "" {
+		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
+			{Field: f.Field, Description: f.Message, Reason: string(f.Reason)},
+		}})
+	}
+	if f.RetryAfter > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
+	}
+	s := status.New(code(f), f.Message)
+	detailed, err := s.WithDetails(details...)
+	if err != nil {
+		log.ErrorContext(ctx, "an error's details cannot be encoded", "error", err)
+		return s
+	}
+	return detailed
+}
+
+func code(f *fault.Error) codes.Code {
+	switch f.Kind {
+	case fault.Invalid, fault.TooLarge, fault.MediaType, fault.OutOfRange:
+		return codes.InvalidArgument
+	case fault.Unauthenticated:
+		return codes.Unauthenticated
+	case fault.Denied, fault.Misdirected:
+		return codes.PermissionDenied
+	case fault.NotFound:
+		return codes.NotFound
+	case fault.Unsupported:
+		return codes.Unimplemented
+	case fault.Conflict:
+		switch f.Reason {
+		case fault.EtagMismatch:
+			return codes.Aborted
+		case fault.AlreadyExists, fault.NameQuarantined:
+			return codes.AlreadyExists
+		default:
+			return codes.FailedPrecondition
+		}
+	case fault.TooMany:
+		return codes.ResourceExhausted
+	case fault.Unavailable, fault.BadUpstream, fault.UpstreamTimeout:
+		return codes.Unavailable
+	default:
+		return codes.Internal
+	}
+}

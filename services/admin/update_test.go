@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+func TestMergeTakesWhatTheMaskNames(t *testing.T) {
+	stored := &pb.Registry{Name: "stored", AnonymousPull: true, ReadOnly: true, Etag: "3"}
+	sent := &pb.Registry{Name: "sent", AnonymousPush: true, MissingReferences: pb.Registry_ALLOW, Hosts: []string{"evil.example"}, Etag: "9"}
+	for _, tc := range []struct {
+		mask []string
+		want *pb.Registry
+	}{
+		{nil, &pb.Registry{AnonymousPull: true, AnonymousPush: true, ReadOnly: true, MissingReferences: pb.Registry_ALLOW}},
+		{[]string{"anonymous_pull"}, &pb.Registry{ReadOnly: true}},
+		{[]string{"read_only", "missing_references"}, &pb.Registry{AnonymousPull: true, MissingReferences: pb.Registry_ALLOW}},
+		{[]string{"*"}, &pb.Registry{AnonymousPush: true, MissingReferences: pb.Registry_ALLOW}},
+		// What was read can be sent back: output only fields count for nothing.
+		{[]string{"name", "hosts", "etag", "create_time", "create_time.seconds"}, &pb.Registry{AnonymousPull: true, ReadOnly: true}},
+	} {
+		got := proto.CloneOf(stored)
+		if err := merge(got, sent, &fieldmaskpb.FieldMask{Paths: tc.mask}, registryFields); err != nil {
+			t.Errorf("mask %q: %v", tc.mask, err)
+			continue
+		}
+		tc.want.Name, tc.want.Etag = stored.GetName(), stored.GetEtag()
+		if !proto.Equal(got, tc.want) {
+			t.Errorf("mask %q: %v, want %v", tc.mask, got, tc.want)
+		}
+	}
+}
+
+func TestMergeRefusesUnknownPaths(t *testing.T) {
+	for _, path := range []string{"", "quota", "anonymousPull", "anonymous_pull.x", "ANONYMOUS_PULL", "anonymous_pull ", ".", "tenant.name"} {
+		err := merge(&pb.Registry{}, &pb.Registry{}, &fieldmaskpb.FieldMask{Paths: []string{"read_only", path}}, registryFields)
+		if f := fault.From(err); f == nil || f.Kind != fault.Invalid || f.Field != "update_mask" {
+			t.Errorf("path %q: %v", path, err)
+		}
+	}
+	if err := merge(&pb.Registry{}, &pb.Registry{}, &fieldmaskpb.FieldMask{Paths: []string{"*", "read_only"}}, registryFields); err == nil {
+		t.Error("a star among others was taken")
+	}
+}
