@@ -138,7 +138,7 @@ func (c *Certs) Watch(ctx context.Context) error {
 func (c *Certs) watchDirs(watcher *fsnotify.Watcher) {
 	dirs, err := certDirs(c.dir)
 	if err != nil {
-		c.log.Error("certificates stay as they were", "error", err)
+		c.log.Error("certificates that cannot be read stay as they were", "error", err)
 		return
 	}
 	for _, d := range dirs {
@@ -152,7 +152,7 @@ func (c *Certs) reload() {
 	old := c.held.Load()
 	set, err := readCerts(c.dir, old)
 	if err != nil {
-		c.log.Error("certificates stay as they were", "error", err)
+		c.log.Error("certificates that cannot be read stay as they were", "error", err)
 	}
 	if set == nil || set.equal(old) {
 		return

@@ -1,0 +1,234 @@
+package boot
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// newPair makes a self-signed certificate for names and its key, both in PEM.
+// The serial number tells it from others.
+func newPair(t *testing.T, serial int64, names ...string) (certPEM, keyPEM []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: names[0]},
+		NotBefore: time.Now().Add(-time.Hour).Add(time.Duration(serial) * time.Second), NotAfter: time.Now().Add(time.Hour),
+	}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, n)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+func put(t *testing.T, path string, text []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// handshake asks for a name and returns the serial number of the certificate.
+func handshake(t *testing.T, config *tls.Config, name string) (int64, error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		if c, err := ln.Accept(); err == nil {
+			_ = tls.Server(c, config).Handshake() // the client sees how it ended
+			c.Close()
+		}
+	}()
+	c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{ServerName: name, InsecureSkipVerify: true}) //nolint:gosec // the certificates are of this test
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
+}
+
+func TestCertificateIsChosenByName(t *testing.T) {
+	dir := t.TempDir()
+	c1, k1 := newPair(t, 1, "*.registry.test")
+	put(t, filepath.Join(dir, "wild.crt"), c1)
+	put(t, filepath.Join(dir, "wild.key"), k1)
+	c2, k2 := newPair(t, 2, "acme.registry.test", "127.0.0.1")
+	put(t, filepath.Join(dir, "acme", "tls.crt"), c2) // as Kubernetes mounts it
+	put(t, filepath.Join(dir, "acme", "tls.key"), k2)
+	c3, k3 := newPair(t, 3, "registry.customer.test")
+	put(t, filepath.Join(dir, "customer.pem"), append(c3, k3...))
+	put(t, filepath.Join(dir, "..2026", "tls.crt"), []byte("not looked at"))
+
+	certs, err := OpenCerts(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int64{
+		"acme.registry.test": 2, "other.registry.test": 1, "ACME.registry.test": 2, "registry.customer.test": 3, "127.0.0.1": 2,
+	} {
+		if got, err := handshake(t, certs.Config(), name); err != nil || got != want {
+			t.Errorf("%s: certificate %d, error %v; want %d", name, got, err, want)
+		}
+	}
+	for _, name := range []string{"registry.test", "a.b.registry.test", "evil.test"} {
+		if got, err := handshake(t, certs.Config(), name); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			t.Errorf("%s: certificate %d, error %v; want the alert", name, got, err)
+		}
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	if v := (&Certs{}).Config().MinVersion; v != tls.VersionTLS12 {
+		t.Errorf("least version %s", tls.VersionName(v))
+	}
+}
+
+func TestBadCertificatesAreNamedAtStart(t *testing.T) {
+	good, key := newPair(t, 1, "a.test")
+	_, otherKey := newPair(t, 2, "a.test")
+	for name, c := range map[string]struct {
+		files map[string][]byte
+		want  string
+	}{
+		"empty":       {nil, "holds no certificate"},
+		"no key":      {map[string][]byte{"a.crt": good}, "a.key: no such file"},
+		"wrong key":   {map[string][]byte{"a.crt": good, "a.key": otherKey}, "a.crt with "},
+		"not PEM":     {map[string][]byte{"a.crt": []byte("x"), "a.key": key}, "a.crt with "},
+		"one is good": {map[string][]byte{"a.crt": good, "a.key": key, "b.crt": []byte("x"), "b.key": key}, "b.crt with "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for f, text := range c.files {
+				put(t, filepath.Join(dir, f), text)
+			}
+			_, err := OpenCerts(dir, slog.New(slog.DiscardHandler))
+			if err == nil || !strings.HasPrefix(err.Error(), "tls_certs: ") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// reloads waits for what Watch logs.
+type reloads struct{ lines chan string }
+
+func (r reloads) Write(p []byte) (int, error) {
+	r.lines <- string(p)
+	return len(p), nil
+}
+
+func (r reloads) next(t *testing.T, want string) {
+	t.Helper()
+	for {
+		select {
+		case line := <-r.lines:
+			if strings.Contains(line, want) {
+				return
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("nothing logged %q", want)
+		}
+	}
+}
+
+func TestCertificatesFollowTheFiles(t *testing.T) {
+	dir := t.TempDir()
+	crt, key := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	c1, k1 := newPair(t, 1, "a.test")
+	put(t, crt, c1)
+	put(t, key, k1)
+	logged := reloads{make(chan string, 100)}
+	certs, err := OpenCerts(dir, slog.New(slog.NewTextHandler(logged, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	watched := make(chan error, 1)
+	go func() { watched <- certs.Watch(ctx) }()
+	expect := func(name string, want int64) {
+		t.Helper()
+		if got, err := handshake(t, certs.Config(), name); err != nil || got != want {
+			t.Errorf("%s: certificate %d, error %v; want %d", name, got, err, want)
+		}
+	}
+
+	c2, k2 := newPair(t, 2, "a.test")
+	put(t, crt, c2)
+	put(t, key, k2)
+	logged.next(t, "certificates read again")
+	expect("a.test", 2)
+
+	put(t, crt, []byte("half written"))
+	logged.next(t, "stay as they were")
+	expect("a.test", 2)
+
+	c3, k3 := newPair(t, 3, "b.test")
+	put(t, filepath.Join(dir, "sub", "tls.crt"), c3) // a new directory, too
+	put(t, filepath.Join(dir, "sub", "tls.key"), k3)
+	logged.next(t, "certificates read again")
+	expect("b.test", 3)
+	expect("a.test", 2)
+
+	cancel()
+	if err := <-watched; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReloadSaysOnceWhatChanged(t *testing.T) {
+	var out bytes.Buffer
+	dir := t.TempDir()
+	c1, k1 := newPair(t, 1, "a.test")
+	put(t, filepath.Join(dir, "a.crt"), c1)
+	put(t, filepath.Join(dir, "a.key"), k1)
+	certs, err := OpenCerts(dir, slog.New(slog.NewTextHandler(&out, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c2, k2 := newPair(t, 2, "a.test")
+	put(t, filepath.Join(dir, "a.crt"), c2)
+	put(t, filepath.Join(dir, "a.key"), k2)
+	certs.reload()
+	certs.reload() // nothing changed: nothing is said
+	if got, err := handshake(t, certs.Config(), "a.test"); err != nil || got != 2 {
+		t.Errorf("certificate %d, error %v", got, err)
+	}
+	if n := strings.Count(out.String(), "certificates read again"); n != 1 {
+		t.Errorf("%d reloads are logged:\n%s", n, out.String())
+	}
+}

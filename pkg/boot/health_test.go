@@ -1,0 +1,85 @@
+package boot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func readyz(t *testing.T, h *Health) (int, Readiness) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	var r Readiness
+	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, r
+}
+
+func TestReadyAsksEveryDependency(t *testing.T) {
+	var h Health
+	var down error
+	h.Add("meta", func(context.Context) error { return nil })
+	h.Add("blobs", func(context.Context) error { return down })
+
+	if code, r := readyz(t, &h); code != 200 || r.Status != "ready" || r.Checks["meta"].Status != "ok" || r.Checks["blobs"].Status != "ok" {
+		t.Errorf("all work: %d %+v", code, r)
+	}
+	down = errors.New("disk gone")
+	if code, r := readyz(t, &h); code != 503 || r.Status != "unready" || r.Checks["meta"].Status != "ok" || r.Checks["blobs"].Error != "disk gone" {
+		t.Errorf("one fails: %d %+v", code, r)
+	}
+	down = nil
+	h.Drain()
+	if code, r := readyz(t, &h); code != 503 || r.Status != "draining" {
+		t.Errorf("draining: %d %+v", code, r)
+	}
+}
+
+func TestHangingCheckNeitherBlocksNorPilesUp(t *testing.T) {
+	var h Health
+	release, calls := make(chan struct{}), make(chan struct{}, 10)
+	h.Add("stuck", func(context.Context) error {
+		calls <- struct{}{}
+		<-release // ignores its context
+		return nil
+	})
+	defer close(release)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := h.Ready(ctx); r.Checks["stuck"].Status != "failed" {
+		t.Errorf("got %+v", r)
+	}
+	for range 3 {
+		if _, r := readyz(t, &h); r.Checks["stuck"].Error != errCheckRunning.Error() {
+			t.Errorf("got %+v", r)
+		}
+	}
+	<-calls
+	if len(calls) > 0 {
+		t.Error("the check was started again before it came back")
+	}
+}
+
+func TestOpsHandler(t *testing.T) {
+	h := OpsHandler(NewMetrics(), &Health{})
+	for path, want := range map[string]string{
+		"/healthz": "ok\n", "/readyz": `{"status":"ready","checks":{}}`, "/metrics": "berth_build_info{",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != 200 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %.200s", path, w.Code, w.Body)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/debug/pprof/", nil))
+	if w.Code != 404 {
+		t.Errorf("/debug/pprof/: %d", w.Code)
+	}
+}
