@@ -1,0 +1,179 @@
+// Package server runs a Berth process for the programs under tools: it starts
+// it, kills it, starts it again on the same ports, and reads its memory.
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Server is a Berth process and the directory it keeps its data in. Its
+// addresses stay the same over all its lives. Methods other than Ready are for
+// one goroutine.
+type Server struct {
+	Data string // host:port of the data listener
+	Ops  string // host:port of the ops listener
+	Log  string // file that all lives of the process write to
+
+	binary string
+	dir    string
+	env    []string
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	log     *os.File
+}
+
+// New chooses free loopback ports; nothing runs yet. The data directory is
+// made below dir.
+func New(binary, dir string) (*Server, error) {
+	binary, err := filepath.Abs(binary)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := freeAddrs(4)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{
+		Data: addrs[0], Ops: addrs[1], Log: filepath.Join(dir, "berth.log"),
+		binary: binary, dir: dir,
+		env: append(os.Environ(),
+			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
+			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_LOG_LEVEL=warn"),
+	}, nil
+}
+
+// freeAddrs asks the kernel for n ports nobody listens on.
+func freeAddrs(n int) ([]string, error) {
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // held until all are chosen: they differ
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs, nil
+}
+
+// Start runs the process and waits until it is ready.
+func (s *Server) Start(ctx context.Context) error {
+	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(s.binary, "serve")
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.Dir = s.env, log, log, s.dir
+	// The process must not outlive the run that watches it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return errors.Join(err, log.Close())
+	}
+	s.mu.Lock()
+	s.process, s.log = cmd, log
+	s.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for !s.Ready(ctx) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the server is not ready: %w; end of its log:\n%s", ctx.Err(), s.LogTail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Ready asks the server whether it serves. Safe for concurrent use.
+func (s *Server) Ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Ops+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode == http.StatusOK
+}
+
+// PID is the process id of the present life.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process.Process.Pid
+}
+
+// Kill ends the process without warning (SIGKILL).
+func (s *Server) Kill() error {
+	if err := s.process.Process.Kill(); err != nil {
+		return err
+	}
+	_ = s.process.Wait() // it was killed: that is its error
+	return s.log.Close()
+}
+
+// Stop ends the process in order (SIGTERM); an exit code other than 0 is an
+// error.
+func (s *Server) Stop() error {
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return errors.Join(s.process.Wait(), s.log.Close())
+}
+
+// Run runs another command of the binary, such as fsck, on the server's data.
+// Its output is returned in any case.
+func (s *Server) Run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.binary, args...)
+	cmd.Env, cmd.Dir = s.env, s.dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("berth %s: %w", strings.Join(args, " "), err)
+	}
+	return string(out), nil
+}
+
+// PeakMemory is the largest resident size the process has had, in bytes.
+func (s *Server) PeakMemory() (int64, error) {
+	const key = "VmHWM:"
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(status) {
+		if rest, ok := bytes.CutPrefix(line, []byte(key)); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(string(rest)), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no %s in /proc/%d/status", key, s.PID())
+}
+
+// LogTail is the end of the log, for a message.
+func (s *Server) LogTail() string {
+	const most = 4 << 10
+	log, err := os.ReadFile(s.Log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(log[max(0, len(log)-most):])
+}
