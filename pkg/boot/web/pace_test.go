@@ -1,0 +1,246 @@
+package web
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// quick is the pace of these tests: the defaults, made short.
+var quick = Pace{Grace: 400 * time.Millisecond, MinIn: 1 << 10, MinOut: 1 << 20}
+
+// limit is by when a slow client must have been cut.
+const limit = 10 * time.Second
+
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	f, _ := newFront(io.Discard)
+	f.Pace = quick
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = boot.NewHTTPServer(f.Wrap(h), slog.New(slog.DiscardHandler))
+	s.Config.ReadHeaderTimeout = quick.Grace
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func dial(t *testing.T, s *httptest.Server) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// drip writes one byte after the other until the server hangs up.
+func drip(c net.Conn) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if _, err := c.Write([]byte("a")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cutInTime(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the slow client was not cut: %v", err)
+	}
+}
+
+func TestA7_SlowHeaderIsCut(t *testing.T) {
+	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a handler was reached") })
+	c := dial(t, s)
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\nX: ")
+	cutInTime(t, drip(c))
+}
+
+func TestA7_SlowBodyIsCut(t *testing.T) {
+	failed := make(chan error, 2)
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		failed <- err
+		w.WriteHeader(http.StatusBadRequest)
+	})
+	for name, head := range map[string]string{
+		"with length": "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
+		"chunked":     "PATCH / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, s)
+			fmt.Fprint(c, head)
+			cutInTime(t, drip(c))
+			err := <-failed
+			if !errors.Is(err, os.ErrDeadlineExceeded) || !fault.Is(err, fault.RequestInvalid) {
+				t.Errorf("the handler read %v", err)
+			}
+		})
+	}
+}
+
+// A handler that answers without reading leaves net/http to read the rest.
+func TestA7_SlowBodyThatNobodyReadsIsCut(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	c := dial(t, s)
+	fmt.Fprint(c, "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+	cutInTime(t, drip(c))
+}
+
+func TestA7_SlowReaderIsCut(t *testing.T) {
+	failed := make(chan error, 1)
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, err := io.Copy(w, io.LimitReader(zeros{}, 1<<30))
+		failed <- err
+	})
+	c := dial(t, s)
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n") // and never reads
+	select {
+	case err := <-failed:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the handler wrote until %v", err)
+		}
+	case <-time.After(limit):
+		t.Error("the slow client was not cut")
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// A client that keeps the pace may take many times the grace, whichever way
+// the bytes go, and so may a handler that thinks.
+func TestA7_SteadyClientsAreServed(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		select { // thinks for longer than the grace, and the client is still there
+		case <-time.After(2 * quick.Grace):
+		case <-r.Context().Done():
+			t.Error("the request was cancelled")
+		}
+		fmt.Fprint(w, n)
+	})
+	c := dial(t, s)
+	fmt.Fprint(c, "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 40960\r\n\r\n")
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for range 20 { // one second
+		<-tick.C
+		if _, err := c.Write(bytes.Repeat([]byte("a"), 2048)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expectAnswer(t, c, "40960")
+	// The connection lives on; deadlines of the first request do not touch
+	// the second, which starts with an answer by net/http itself.
+	fmt.Fprint(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+	buf := make([]byte, 25)
+	if _, err := io.ReadFull(c, buf); err != nil || !strings.HasPrefix(string(buf), "HTTP/1.1 100 Continue") {
+		t.Fatalf("%q %v", buf, err)
+	}
+	fmt.Fprint(c, "ab")
+	expectAnswer(t, c, "2")
+}
+
+func expectAnswer(t *testing.T, c net.Conn, want string) {
+	t.Helper()
+	buf := make([]byte, 4096)
+	n, err := c.Read(buf)
+	if err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 200") || !strings.HasSuffix(string(buf[:n]), "\r\n\r\n"+want) {
+		t.Fatalf("%q %v", buf[:n], err)
+	}
+}
+
+// An HTTP/2 stream may pause between two writes for longer than the grace.
+func TestA7_HTTP2StreamMayPause(t *testing.T) {
+	f, _ := newFront(io.Discard)
+	f.Pace = quick
+	s := httptest.NewUnstartedServer(f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			fmt.Fprint(w, "part")
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-time.After(2 * quick.Grace):
+			case <-r.Context().Done():
+				t.Error("the stream was reset")
+			}
+		}
+	})))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	resp, err := s.Client().Post(s.URL, "text/plain", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || string(body) != "partpart" || resp.ProtoMajor != 2 {
+		t.Errorf("HTTP/%d %q %v", resp.ProtoMajor, body, err)
+	}
+}
+
+// Slow connections take nothing from others, and all are gone in the end.
+func TestA7_ManySlowOnes(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			fmt.Fprint(w, "ok")
+		}
+	})
+	cut := make(chan error)
+	const slow = 100
+	for i := range slow {
+		c := dial(t, s)
+		head := "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+		if i%2 == 0 {
+			head = "GET / HTTP/1.1\r\nHost: "
+		}
+		fmt.Fprint(c, head)
+		go func() { cut <- drip(c) }()
+	}
+	for left := slow; left > 0; {
+		select {
+		case err := <-cut:
+			cutInTime(t, err)
+			left--
+		default:
+			resp, err := http.Post(s.URL, "text/plain", strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || string(body) != "ok" {
+				t.Fatalf("%q %v", body, err)
+			}
+		}
+	}
+}
