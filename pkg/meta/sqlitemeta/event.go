@@ -29,3 +29,16 @@ func (t *tx) event(by meta.Cause, id tenant.ID, verb, target string) error {
 	}
 	return nil
 }
+
+const findEvent = `SELECT 1 FROM events WHERE tenant_id = ?1 AND op = ?2`
+
+// committed is for operations whose repetition finds its subject gone:
+// errAlreadyDone when an earlier attempt was committed.
+func (t *tx) committed(by meta.Cause, id tenant.ID) error {
+	var one int
+	found, err := t.find(findEvent, []any{id, by.Op[:]}, &one)
+	if err == nil && found {
+		err = errAlreadyDone
+	}
+	return err
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -16,7 +18,7 @@ func (m moment) Scan(v any) error {
 	case nil:
 		*m.to = time.Time{}
 	case int64:
-		*m.to = time.UnixMicro(v).UTC()
+		*m.to = timeOf(v)
 	default:
 		return fmt.Errorf("sqlitemeta: %T is no time", v)
 	}
@@ -47,4 +49,15 @@ func (d digest) Scan(v any) error {
 	default:
 		return fmt.Errorf("sqlitemeta: %T is no digest", v)
 	}
+}
+
+// timeOf is the reverse of time.Time.UnixMicro.
+func timeOf(micros int64) time.Time { return time.UnixMicro(micros).UTC() }
+
+// idOrNull stores uuid.Nil as NULL.
+func idOrNull(id uuid.UUID) any {
+	if id == uuid.Nil {
+		return nil
+	}
+	return id[:]
 }

@@ -1,0 +1,149 @@
+package sqlitemeta
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// repository is the row that a writing transaction begins with.
+type repository struct {
+	id     int64
+	target string // its name in the audit log
+}
+
+// In the order tenants, registries, repositories: each must be active.
+const activeRepository = `
+SELECT r.id, g.slug
+  FROM tenants t
+  JOIN registries g ON g.tenant_id = t.id AND g.id = ?2 AND g.state = 'active'
+  JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = ?3 AND r.state = 'active'
+ WHERE t.id = ?1 AND t.state = 'active'`
+
+// repository begins a writing transaction: fault.NameUnknown unless the
+// repository, its registry and its tenant are all active.
+func (t *tx) repository(r meta.Repo) (repository, error) {
+	var row repository
+	var slug string
+	found, err := t.find(activeRepository, []any{r.Tenant, r.Registry, r.Name}, &row.id, &slug)
+	if err != nil {
+		return row, err
+	}
+	if !found {
+		return row, nameUnknown(r)
+	}
+	row.target = fmt.Sprintf("registries/%s/repositories/%s", slug, r.Name)
+	return row, nil
+}
+
+const insertRepository = `
+INSERT INTO repositories (tenant_id, registry_id, name, state, created_at)
+SELECT t.id, g.id, ?3, 'active', ?4
+  FROM tenants t
+  JOIN registries g ON g.tenant_id = t.id AND g.id = ?2 AND g.state = 'active'
+ WHERE t.id = ?1 AND t.state = 'active'
+ON CONFLICT DO NOTHING`
+
+// pushedRepository is repository for pushes, the first of which makes the row.
+func (t *tx) pushedRepository(r meta.Repo) (repository, error) {
+	row, err := t.repository(r)
+	if !fault.Is(err, fault.NameUnknown) {
+		return row, err
+	}
+	if _, err := t.exec(insertRepository, r.Tenant, r.Registry, r.Name, t.now); err != nil {
+		return row, err
+	}
+	return t.repository(r)
+}
+
+func nameUnknown(r meta.Repo) error {
+	return fault.New(fault.NotFound, fault.NameUnknown, "repository %q is not known to this registry", r.Name)
+}
+
+const repositoryExists = `
+SELECT 1 FROM repositories WHERE tenant_id = ?1 AND registry_id = ?2 AND name = ?3 AND state = 'active'`
+
+// absent decides, for a read that found nothing, whether there is such a
+// repository at all: absence is the answer if there is.
+func (s *Store) absent(ctx context.Context, r meta.Repo, absence error) error {
+	var one int
+	found, err := s.find(ctx, repositoryExists, []any{r.Tenant, r.Registry, r.Name}, &one)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return nameUnknown(r)
+	default:
+		return absence
+	}
+}
+
+const listRepositories = `
+SELECT name FROM repositories
+ WHERE tenant_id = ?1 AND registry_id = ?2 AND state = 'active' AND listed = 1 AND name > ?3
+ ORDER BY name LIMIT ?4`
+
+// ListRepositories implements meta.Repositories.
+func (s *Store) ListRepositories(ctx context.Context, t tenant.ID, r tenant.RegistryID, p meta.Page) ([]string, error) {
+	return s.names(ctx, listRepositories, t, r, p.After, p.Size)
+}
+
+// names reads a list of one text column.
+func (s *Store) names(ctx context.Context, query string, args ...any) ([]string, error) {
+	var names []string
+	err := s.list(ctx, query, args, func(scan scan) error {
+		var name string
+		err := scan(&name)
+		names = append(names, name)
+		return err
+	})
+	return names, err
+}
+
+const findRepository = `
+SELECT r.name, r.created_at,
+       (SELECT count(*) FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id),
+       (SELECT count(*) FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.manifest IS NOT NULL),
+       (SELECT coalesce(sum(b.size), 0) FROM repo_blobs rb JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
+         WHERE rb.tenant_id = r.tenant_id AND rb.repo_id = r.id)
+  FROM repositories r
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active' AND r.listed = 1`
+
+// FindRepository implements meta.Repositories. It counts, so its cost grows
+// with the repository.
+func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repository, error) {
+	var out meta.Repository
+	found, err := s.find(ctx, findRepository, []any{r.Tenant, r.Registry, r.Name},
+		&out.Name, moment{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
+	if err == nil && !found {
+		err = nameUnknown(r)
+	}
+	return out, err
+}
+
+const markRepositoryDeleting = `
+UPDATE repositories SET state = 'deleting', listed = 0 WHERE tenant_id = ?1 AND id = ?2 AND state = 'active'`
+
+// DeleteRepository implements meta.Repositories. A repository that holds only
+// uploads or blobs can be deleted too.
+func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
+	return s.write(ctx, func(t *tx) error {
+		// A repeated request finds the repository gone, so here the operation is
+		// looked at first.
+		if err := t.committed(by, r.Tenant); err != nil {
+			return err
+		}
+		repo, err := t.repository(r)
+		if err != nil {
+			return err
+		}
+		if err := t.event(by, r.Tenant, "repository.delete", repo.target); err != nil {
+			return err
+		}
+		_, err = t.exec(markRepositoryDeleting, r.Tenant, repo.id)
+		return err
+	})
+}

@@ -1,0 +1,207 @@
+package sqlitemeta
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+func uploadUnknown(id uuid.UUID) error {
+	return fault.New(fault.NotFound, fault.BlobUploadUnknown, "upload %s is not known to this repository", id)
+}
+
+// fenced says that another writer has the session; the true offset goes with it.
+func fenced(offset int64) error {
+	return fault.Wrap(blob.ErrFenced, fault.OutOfRange, fault.BlobUploadInvalid,
+		"the upload stands at %d bytes and belongs to a later request", offset).WithOffset(offset)
+}
+
+// uploadRepository is repository for what is found under a session.
+func (t *tx) uploadRepository(r meta.Repo, id uuid.UUID) (repository, error) {
+	repo, err := t.repository(r)
+	if fault.Is(err, fault.NameUnknown) {
+		err = uploadUnknown(id)
+	}
+	return repo, err
+}
+
+const stagedByTenant = `
+SELECT count(*), coalesce(sum(off), 0) FROM uploads WHERE tenant_id = ?1 AND state IN ('open', 'sealed')`
+
+const insertUpload = `
+INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
+VALUES (?1, ?2, ?3, 'open', 0, 0, ?4, ?5, ?6)`
+
+// An object's intent row is written before its first byte.
+const insertObject = `INSERT INTO objects (tenant_id, incarnation, state, created_at) VALUES (?1, ?2, 'S', ?3)`
+
+// CreateUpload implements meta.Uploads. The tenant's staged bytes are bounded
+// by Options.MaxStaged and its sessions by Options.MaxSessions.
+func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) (meta.Upload, error) {
+	u := meta.Upload{ID: uuid.New(), Repo: r, State: meta.UploadOpen, Algorithm: a}
+	u.Stage.Key = blob.Key{Tenant: int64(r.Tenant), Incarnation: uuid.New()}
+	err := s.write(ctx, func(t *tx) error {
+		repo, err := t.pushedRepository(r)
+		if err != nil {
+			return err
+		}
+		var sessions, staged int64
+		if _, err := t.find(stagedByTenant, []any{r.Tenant}, &sessions, &staged); err != nil {
+			return err
+		}
+		if s.opts.MaxSessions >= 0 && sessions >= s.opts.MaxSessions || s.opts.MaxStaged >= 0 && staged >= s.opts.MaxStaged {
+			return quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some", staged, sessions)
+		}
+		expires := t.after(s.life.UploadTTL)
+		u.ExpiresAt = timeOf(expires)
+		if _, err := t.exec(insertUpload, r.Tenant, u.ID[:], repo.id, a, u.Stage.Key.Incarnation[:], expires); err != nil {
+			return err
+		}
+		_, err = t.exec(insertObject, r.Tenant, u.Stage.Key.Incarnation[:], t.now)
+		return err
+	})
+	return u, err
+}
+
+func quotaExceeded(format string, args ...any) error {
+	return fault.New(fault.Denied, fault.QuotaExceeded, "quota exceeded: "+format, args...).WithDetail("quota exceeded")
+}
+
+// An ended session's object may be forgotten already.
+const findUpload = `
+SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation, coalesce(o.multipart_id, ''),
+       u.tail, coalesce(x.size, 0), u.digest, u.expires_at,
+       (SELECT json_group_array(json_array(p.n, p.size, p.etag)) FROM
+         (SELECT n, size, etag FROM upload_parts WHERE tenant_id = u.tenant_id AND upload_id = u.id ORDER BY n) p)
+  FROM repositories r
+  JOIN uploads u ON u.tenant_id = r.tenant_id AND u.id = ?4 AND u.repo_id = r.id AND u.state <> 'expired'
+  LEFT JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation
+  LEFT JOIN objects x ON x.tenant_id = u.tenant_id AND x.incarnation = u.tail
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'`
+
+// FindUpload implements meta.Uploads.
+func (s *Store) FindUpload(ctx context.Context, r meta.Repo, id uuid.UUID) (meta.Upload, error) {
+	return uploadRow(r, id, func(args []any, dest ...any) (bool, error) { return s.find(ctx, findUpload, args, dest...) })
+}
+
+// upload is FindUpload inside a transaction.
+func (t *tx) upload(r meta.Repo, id uuid.UUID) (meta.Upload, error) {
+	return uploadRow(r, id, func(args []any, dest ...any) (bool, error) { return t.find(findUpload, args, dest...) })
+}
+
+func uploadRow(r meta.Repo, id uuid.UUID, find func(args []any, dest ...any) (bool, error)) (meta.Upload, error) {
+	u := meta.Upload{ID: id, Repo: r}
+	u.Stage.Key.Tenant = int64(r.Tenant)
+	var parts []byte
+	found, err := find([]any{r.Tenant, r.Registry, r.Name, id[:]},
+		&u.State, &u.Epoch, &u.Stage.Offset, &u.Algorithm, &u.HashState, &u.Stage.Key.Incarnation, &u.Stage.Multipart,
+		&u.Stage.Tail.Incarnation, &u.Stage.Tail.Size, digest{&u.Digest}, moment{&u.ExpiresAt}, &parts)
+	if err != nil {
+		return u, err
+	}
+	if !found {
+		return u, uploadUnknown(id)
+	}
+	u.Stage.Parts, err = decodeParts(parts)
+	return u, err
+}
+
+// decodeParts reads [[number, size, etag], …].
+func decodeParts(rows []byte) ([]blob.Part, error) {
+	var raw [][3]json.RawMessage
+	if err := json.Unmarshal(rows, &raw); err != nil {
+		return nil, err
+	}
+	var parts []blob.Part
+	for _, columns := range raw {
+		var p blob.Part
+		for i, to := range []any{&p.Number, &p.Size, &p.ETag} {
+			if err := json.Unmarshal(columns[i], to); err != nil {
+				return nil, err
+			}
+		}
+		parts = append(parts, p)
+	}
+	return parts, nil
+}
+
+const takeUpload = `
+UPDATE uploads SET epoch = epoch + 1, expires_at = ?4
+ WHERE tenant_id = ?1 AND id = ?2 AND repo_id = ?3 AND state = 'open' AND (?5 < 0 OR off = ?5)`
+
+// TakeUpload implements meta.Uploads.
+func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start int64) (meta.Upload, error) {
+	var u meta.Upload
+	err := s.write(ctx, func(t *tx) error {
+		repo, err := t.uploadRepository(r, id)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(takeUpload, r.Tenant, id[:], repo.id, t.after(s.life.UploadTTL), start)
+		if err != nil {
+			return err
+		}
+		if u, err = t.upload(r, id); err != nil {
+			return err
+		}
+		switch {
+		case n == 1:
+			return nil
+		case u.State == meta.UploadCommitted:
+			return uploadUnknown(id)
+		case u.State == meta.UploadSealed:
+			return fault.New(fault.OutOfRange, fault.BlobUploadInvalid, "the upload is being finished and takes no more bytes").WithOffset(u.Stage.Offset)
+		default:
+			return fault.New(fault.OutOfRange, fault.BlobUploadInvalid, "the upload stands at %d bytes, not %d", u.Stage.Offset, start).WithOffset(u.Stage.Offset)
+		}
+	})
+	return u, err
+}
+
+const cancelUpload = `
+UPDATE uploads SET state = 'expired', epoch = epoch + 1, expires_at = ?4
+ WHERE tenant_id = ?1 AND id = ?2 AND repo_id = ?3 AND state IN ('open', 'sealed') RETURNING incarnation, tail`
+
+// CancelUpload implements meta.Uploads.
+func (s *Store) CancelUpload(ctx context.Context, r meta.Repo, id uuid.UUID) error {
+	return s.write(ctx, func(t *tx) error {
+		repo, err := t.uploadRepository(r, id)
+		if err != nil {
+			return err
+		}
+		var incarnation, tail uuid.UUID
+		found, err := t.find(cancelUpload, []any{r.Tenant, id[:], repo.id, t.after(s.life.Committed)}, &incarnation, &tail)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return uploadUnknown(id)
+		}
+		return t.condemnStaged(r.Tenant, s.life, incarnation, tail)
+	})
+}
+
+const condemnStaged = `
+UPDATE objects SET state = 'D', delete_after = ?3 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'S'`
+
+// condemnStaged condemns a session's objects that are still staged; those that
+// are none (uuid.Nil) are left out.
+func (t *tx) condemnStaged(id tenant.ID, life meta.Lifetimes, incarnations ...uuid.UUID) error {
+	for _, i := range incarnations {
+		if i == uuid.Nil {
+			continue
+		}
+		if _, err := t.exec(condemnStaged, id, i[:], t.after(life.StagedDelay)); err != nil {
+			return fmt.Errorf("condemn %s: %w", i, err)
+		}
+	}
+	return nil
+}

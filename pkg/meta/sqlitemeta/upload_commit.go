@@ -1,0 +1,206 @@
+package sqlitemeta
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+const sealUpload = `
+UPDATE uploads SET state = 'sealed', digest = ?6, epoch = epoch + 1, expires_at = ?7
+ WHERE tenant_id = ?1 AND id = ?2 AND repo_id = ?3
+   AND (state = 'open' AND epoch = ?4 AND off = ?5 OR state = 'sealed' AND digest = ?6)`
+
+// SealUpload implements meta.Uploads.
+func (s *Store) SealUpload(ctx context.Context, u meta.Upload, d oci.Digest) (meta.Upload, error) {
+	var sealed meta.Upload
+	err := s.write(ctx, func(t *tx) error {
+		repo, err := t.uploadRepository(u.Repo, u.ID)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(sealUpload, u.Repo.Tenant, u.ID[:], repo.id, u.Epoch, u.Stage.Offset, d.Bytes(), t.after(s.life.UploadTTL))
+		if err != nil {
+			return err
+		}
+		if sealed, err = t.upload(u.Repo, u.ID); err != nil {
+			return err
+		}
+		switch {
+		case n == 1, sealed.State == meta.UploadCommitted && sealed.Digest == d:
+			return nil
+		case sealed.State == meta.UploadOpen:
+			return fenced(sealed.Stage.Offset)
+		default:
+			return fault.New(fault.Invalid, fault.DigestInvalid, "the upload was finished as %s", sealed.Digest)
+		}
+	})
+	return sealed, err
+}
+
+const findTenantBlob = `SELECT size, incarnation FROM blobs WHERE tenant_id = ?1 AND digest = ?2`
+
+// FindTenantBlob implements meta.Uploads.
+func (s *Store) FindTenantBlob(ctx context.Context, u meta.Upload) (meta.Blob, error) {
+	b := newBlob(u.Repo.Tenant, u.Digest)
+	found, err := s.find(ctx, findTenantBlob, []any{u.Repo.Tenant, u.Digest.Bytes()}, &b.Size, &b.Key.Incarnation)
+	if err == nil && !found {
+		err = blobUnknown(u.Digest)
+	}
+	return b, err
+}
+
+const commitUpload = `
+UPDATE uploads SET state = 'committed', epoch = epoch + 1, expires_at = ?5
+ WHERE tenant_id = ?1 AND id = ?2 AND repo_id = ?3 AND state = 'sealed' AND epoch = ?4
+RETURNING digest, off, incarnation, tail`
+
+// CommitUpload implements meta.Uploads; the order is that of protocol section
+// 4, PUT, step 5.
+func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, heal bool) (meta.Blob, error) {
+	var b meta.Blob
+	err := s.write(ctx, func(t *tx) error {
+		repo, err := t.uploadRepository(u.Repo, u.ID)
+		if err != nil {
+			return err
+		}
+		c := commit{tx: t, id: u.ID, life: s.life, tenant: u.Repo.Tenant, heal: heal}
+		found, err := t.find(commitUpload, []any{u.Repo.Tenant, u.ID[:], repo.id, u.Epoch, t.after(s.life.Committed)},
+			digest{&c.digest}, &c.size, &c.incarnation, &c.tail)
+		if err != nil {
+			return err
+		}
+		if !found {
+			b, err = t.committedBefore(u, repo, s.life)
+			return err
+		}
+		if b, err = c.run(repo); err != nil {
+			return err
+		}
+		return t.event(by, u.Repo.Tenant, "blob.push", repo.target+"@"+c.digest.String())
+	})
+	return b, err
+}
+
+// committedBefore answers a repeated commit from the session as it is now.
+func (t *tx) committedBefore(u meta.Upload, repo repository, life meta.Lifetimes) (meta.Blob, error) {
+	now, err := t.upload(u.Repo, u.ID)
+	if err != nil {
+		return meta.Blob{}, err
+	}
+	if now.State != meta.UploadCommitted {
+		return meta.Blob{}, fenced(now.Stage.Offset)
+	}
+	if now.Digest != u.Digest {
+		return meta.Blob{}, fault.New(fault.Invalid, fault.DigestInvalid, "the upload was finished as %s", now.Digest)
+	}
+	b, err := t.promiseBlob(u.Repo.Tenant, repo.id, now.Digest, life)
+	if fault.Is(err, fault.BlobUnknown) {
+		err = uploadUnknown(u.ID) // deleted since: the client must upload again
+	}
+	return b, err
+}
+
+// commit is a session on its way to a live blob.
+type commit struct {
+	*tx
+	id     uuid.UUID
+	life   meta.Lifetimes
+	tenant tenant.ID
+	heal   bool
+
+	digest            oci.Digest
+	size              int64
+	incarnation, tail uuid.UUID
+}
+
+const makeLive = `UPDATE objects SET state = 'L', size = ?3 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'S'`
+
+const upsertBlob = `
+INSERT INTO blobs (tenant_id, digest, size, incarnation, keep_until) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (tenant_id, digest) DO UPDATE SET keep_until = max(coalesce(blobs.keep_until, 0), excluded.keep_until)
+RETURNING incarnation, suspect`
+
+func (c commit) run(repo repository) (meta.Blob, error) {
+	b := newBlob(c.tenant, c.digest)
+	b.Size = c.size
+	n, err := c.exec(makeLive, c.tenant, c.incarnation[:], c.size)
+	if err != nil {
+		return b, err
+	}
+	if n == 0 {
+		return b, uploadUnknown(c.id) // the reaper won
+	}
+	var suspect bool
+	_, err = c.find(upsertBlob, []any{c.tenant, c.digest.Bytes(), c.size, c.incarnation[:], c.after(c.life.Grace)}, &b.Key.Incarnation, &suspect)
+	if err != nil {
+		return b, err
+	}
+	isNew := b.Key.Incarnation == c.incarnation
+	switch {
+	case isNew:
+	case suspect || c.heal:
+		err = c.healBlob(b.Key.Incarnation)
+		b.Key.Incarnation = c.incarnation
+	default:
+		// Nobody ever saw this object, so it goes like a staged one.
+		err = c.condemnLive(c.tenant, c.incarnation, c.after(c.life.StagedDelay))
+	}
+	if err != nil {
+		return b, err
+	}
+	if err := c.condemnStaged(c.tenant, c.life, c.tail); err != nil {
+		return b, err
+	}
+	if _, err := c.exec(linkBlob, c.tenant, repo.id, c.digest.Bytes(), c.after(c.life.Grace)); err != nil {
+		return b, err
+	}
+	if isNew {
+		err = c.charge()
+	}
+	return b, err
+}
+
+const pointBlob = `UPDATE blobs SET incarnation = ?3, suspect = 0 WHERE tenant_id = ?1 AND digest = ?2`
+
+// healBlob puts the pushed object in the place of one that is missing or wrong.
+func (c commit) healBlob(old uuid.UUID) error {
+	if _, err := c.exec(pointBlob, c.tenant, c.digest.Bytes(), c.incarnation[:]); err != nil {
+		return err
+	}
+	return c.condemnLive(c.tenant, old, c.after(c.life.DeleteDelay))
+}
+
+const condemnLive = `
+UPDATE objects SET state = 'D', delete_after = ?3 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'L'`
+
+func (t *tx) condemnLive(id tenant.ID, incarnation uuid.UUID, deleteAfter int64) error {
+	_, err := t.exec(condemnLive, id, incarnation[:], deleteAfter)
+	return err
+}
+
+// The CHECK of used refuses -1.
+const chargeUsage = `
+UPDATE usage SET used = CASE WHEN lim = 0 OR used <= lim - ?2 THEN used + ?2 ELSE -1 END WHERE tenant_id = ?1`
+
+// charge counts a blob that is new to the tenant.
+func (c commit) charge() error {
+	n, err := c.exec(chargeUsage, c.tenant, c.size)
+	switch {
+	case violates(err, sqlite3.SQLITE_CONSTRAINT_CHECK):
+		return quotaExceeded("the tenant has no room for %d more bytes", c.size)
+	case err != nil:
+		return err
+	case n == 0:
+		return errors.New("sqlitemeta: the tenant has no usage row")
+	default:
+		return nil
+	}
+}
