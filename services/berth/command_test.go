@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// berth runs the command to its end.
+func berth(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, environ, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestHelpTeaches(t *testing.T) {
+	for _, args := range [][]string{nil, {"--help"}} {
+		code, out, errs := berth(t, nil, args...)
+		if code != exitOK || !strings.Contains(out, "berth config check --config berth.yaml") || errs != "" {
+			t.Errorf("%q: exit code %d\n%s%s", args, code, out, errs)
+		}
+	}
+	code, out, _ := berth(t, nil, "serve", "--help")
+	if code != exitOK || !strings.Contains(out, "--data-addr") || !strings.Contains(out, "BERTH_DATA_DIR") {
+		t.Errorf("serve --help: exit code %d\n%s", code, out)
+	}
+	if strings.Contains(out, "--operator-token=") {
+		t.Error("a secret can be given on the command line, where others on the machine see it")
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	for arg, want := range map[string]string{
+		"sreve": `did you mean "serve"?`, "--no-such": "unknown flag",
+	} {
+		code, out, errs := berth(t, nil, arg)
+		if code != exitUsage || out != "" || !strings.Contains(errs, want) {
+			t.Errorf("%s: exit code %d\n%s%s", arg, code, out, errs)
+		}
+	}
+}
+
+func TestConfigPrintSaysWhereEachValueIsFrom(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "berth.yaml")
+	if err := os.WriteFile(file, []byte("base_domain: registry.test\noperator_token: hunter2hunter2hunter2hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := berth(t, []string{"BERTH_GRACE=48h"}, "config", "print", "-c", file, "--upload-ttl=3h", "--anonymous-push")
+	if code != exitOK || errs != "" {
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
+	for _, want := range []string{
+		"base_domain: registry.test # file\n", "grace: 48h # environment\n", "upload_ttl: 3h # flag\n", "anonymous_push: true # flag\n",
+		"data_dir: ./berth-data # default\n", "operator_token: '[redacted]' # file\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "hunter2") {
+		t.Errorf("a secret is in\n%s", out)
+	}
+}
+
+func TestConfigCheckPrintsALineForEachProblem(t *testing.T) {
+	code, out, errs := berth(t, []string{"BERTH_DATA_ADDR=5000", "BERTH_LOG_LEVEL=loud"}, "config", "check", "--redis=redis://cache")
+	want := `berth: redis: redis://cache: only the embedded default exists yet in this version; leave redis empty
+berth: data_addr: "5000" is not of the form host:port, such as 127.0.0.1:5000 or :5000
+berth: log_level: "loud" is none of debug, info, warn, error
+`
+	if code != exitFailure || out != "" || errs != want {
+		t.Errorf("exit code %d, %q\ngot  %s\nwant %s", code, out, errs, want)
+	}
+	if code, out, errs := berth(t, nil, "config", "check"); code != exitOK || out == "" || errs != "" {
+		t.Errorf("exit code %d %q %q", code, out, errs)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	code, out, _ := berth(t, nil, "version")
+	if code != exitOK || !strings.HasPrefix(out, "berth ") || !strings.Contains(out, "go1.") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	code, out, _ = berth(t, nil, "version", "-o", "json")
+	var v map[string]any
+	if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitOK || v["version"] == "" || v["go"] == "" {
+		t.Errorf("exit code %d, %v\n%s", code, err, out)
+	}
+	if code, _, errs := berth(t, nil, "version", "-o", "xml"); code != exitUsage || !strings.Contains(errs, "text") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestServeRefusesWhatCannotWork(t *testing.T) {
+	code, _, errs := berth(t, nil, "serve", "--meta=postgres://u:hunter2@db/berth")
+	if code != exitFailure || !strings.HasPrefix(errs, "berth: meta: ") || strings.Contains(errs, "hunter2") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestServeNamesTheAddressThatIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	code, _, errs := berth(t, nil, "serve", "--data-dir", t.TempDir(), "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr", taken.Addr().String())
+	if code != exitFailure || !strings.Contains(errs, "berth: ops_addr "+taken.Addr().String()+": address already in use") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+}
+
+func TestServeUntilToldToStop(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	done := make(chan int, 1)
+	args := []string{"serve", "--data-dir", t.TempDir(), "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}
+	go func() {
+		done <- run(ctx, args, nil, io.Discard, w)
+		w.Close()
+	}()
+	// Logs are JSON where there is no terminal.
+	lines := json.NewDecoder(r)
+	for {
+		var line struct{ Msg string }
+		if err := lines.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		if line.Msg == "serving" {
+			break
+		}
+	}
+	stop()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Error(err)
+	}
+	if code := <-done; code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
