@@ -1,0 +1,94 @@
+package token
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/netip"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// How many failed logins an account, and an address, may have in a period.
+const (
+	MaxFailures   = 10
+	FailurePeriod = time.Minute
+)
+
+// Accounts finds service accounts by their secrets; meta.Accounts does.
+type Accounts interface {
+	// FindAccountByKey returns fault.ResourceUnknown when the account does not
+	// exist, is disabled, or has no such unexpired key, at one and the same cost.
+	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error)
+}
+
+// Authenticator checks names and secrets, for the token endpoint and for Basic
+// authorization on the data port alike. Safe for concurrent use.
+type Authenticator struct {
+	accounts Accounts
+	failures limit.Failures
+}
+
+// NewAuthenticator makes an Authenticator that stops asking accounts after too
+// many failures.
+func NewAuthenticator(a Accounts, f limit.Failures) *Authenticator {
+	return &Authenticator{accounts: a, failures: f}
+}
+
+// Authenticate returns the service account of the site's tenant that has this
+// name and secret. Whatever is wrong with them is fault.UnauthorizedReason, with
+// one and the same message, by one and the same path (contract row B10). After
+// too many failures of the account, or from the client's address, it is
+// fault.TooManyRequests, whether or not the secret is right.
+func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
+	limited := [...]limit.Key{accountKey(s.Tenant, name), addressKey(web.ClientAddr(ctx))}
+	for _, k := range limited {
+		if err := a.failures.Check(ctx, k); err != nil {
+			return access.Principal{}, err
+		}
+	}
+	account, err := a.find(ctx, s.Tenant, name, secret)
+	switch {
+	case err == nil:
+		return access.Principal{Name: "serviceAccounts/" + account.Slug, Tenant: account.Tenant, Role: account.Role}, nil
+	case !fault.Is(err, fault.ResourceUnknown):
+		return access.Principal{}, err
+	}
+	for _, k := range limited {
+		if err := a.failures.Add(ctx, k); err != nil {
+			return access.Principal{}, err
+		}
+	}
+	return access.Principal{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the name or the secret is wrong")
+}
+
+func (a *Authenticator) find(ctx context.Context, t tenant.ID, name, secret string) (meta.Account, error) {
+	if name == "" { // means any account to the store
+		return meta.Account{}, fault.New(fault.NotFound, fault.ResourceUnknown, "no name was given")
+	}
+	return a.accounts.FindAccountByKey(ctx, t, name, sha256.Sum256([]byte(secret)))
+}
+
+// accountKey counts all names that no account can have as one: they are as
+// long as clients please.
+func accountKey(t tenant.ID, name string) limit.Key {
+	if tenant.CheckSlug(name) != nil {
+		name = ""
+	}
+	return limit.Key{Kind: "account", Tenant: t, Name: name}
+}
+
+// addressKey counts the network that one IPv6 client has as one address.
+func addressKey(a netip.Addr) limit.Key {
+	a = a.Unmap()
+	if !a.Is6() {
+		return limit.Key{Kind: "address", Name: a.String()}
+	}
+	network := netip.PrefixFrom(a.WithZone(""), 64).Masked()
+	return limit.Key{Kind: "address", Name: network.String()}
+}

@@ -1,0 +1,105 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// rules says who may do what: a token is for whoever asks. What it grants is
+// the operation's own decision.
+var rules = map[string]front.Rule{
+	"IssueToken": func(*front.Call) error { return nil },
+}
+
+// NewHandler serves the token endpoint over HTTP, behind a front. mw go around
+// the operation, the first outermost.
+func NewHandler(s *Service, mw ...kit.Named) http.Handler {
+	mw = append(append([]kit.Named{}, mw...), front.Access(rules))
+	issue := kit.Wrap("IssueToken", s.IssueToken, mw...)
+	fail := kit.Errors(front.WriteError)
+	get := kit.Handler(issue, decodeQuery, encodeResponse, fail)
+	post := kit.Handler(issue, decodeForm, encodeResponse, fail)
+
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		switch r.Method {
+		case http.MethodGet:
+			get.ServeHTTP(w, r)
+		case http.MethodPost:
+			post.ServeHTTP(w, r)
+		default:
+			front.WriteError(w, r, front.NotAllowed(w, http.MethodGet, http.MethodPost))
+		}
+	})
+}
+
+// decodeQuery reads the request of the Docker registry token specification:
+// the credential is in Basic authorization, or there is none.
+func decodeQuery(ctx context.Context, r *http.Request) (Request, error) {
+	call := front.CallOf(ctx)
+	req := Request{Site: call.Site, Service: call.Query.Get("service"), Scopes: call.Query["scope"]}
+	headers := r.Header["Authorization"]
+	if len(headers) == 0 {
+		return req, nil
+	}
+	name, secret, ok := r.BasicAuth()
+	if !ok || len(headers) > 1 {
+		return Request{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token endpoint takes one Basic authorization, or none")
+	}
+	req.Credential = &Credential{Name: name, Secret: secret}
+	return req, nil
+}
+
+// formType is how OAuth 2 clients send their parameters (RFC 6749 section 4.3.2).
+const formType = "application/x-www-form-urlencoded"
+
+// decodeForm reads the request of OAuth 2 clients with name and password
+// (Docker registry OAuth 2 specification). There are no refresh tokens here, so
+// that no other grant type can be served.
+func decodeForm(ctx context.Context, r *http.Request) (Request, error) {
+	form, err := readForm(r)
+	if err != nil {
+		return Request{}, err
+	}
+	if grant := form.Get("grant_type"); grant != "password" {
+		return Request{}, fault.New(fault.Invalid, fault.RequestInvalid,
+			"grant_type must be password; send a service account's name and secret").WithField("grant_type")
+	}
+	return Request{
+		Site:       front.CallOf(ctx).Site,
+		Service:    form.Get("service"),
+		Scopes:     form["scope"],
+		Credential: &Credential{Name: form.Get("username"), Secret: form.Get("password")},
+	}, nil
+}
+
+func readForm(r *http.Request) (url.Values, error) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !strings.EqualFold(t, formType) {
+		return nil, fault.New(fault.MediaType, fault.RequestInvalid, "Content-Type must be %s", formType)
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, ocihttp.MaxQuery+1))
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request body could not be read")
+	}
+	return ocihttp.ParseQuery(string(body))
+}
+
+func encodeResponse(_ context.Context, w http.ResponseWriter, resp Response) error {
+	body, err := json.Marshal(resp)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body) // a client that is gone needs no answer
+	return nil
+}

@@ -1,0 +1,75 @@
+// Package token is the Docker token endpoint: it finds out who asks and signs
+// what they are granted, for one host and a few minutes.
+package token
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Service has one method per operation.
+type Service struct {
+	accounts *Authenticator
+	issuer   *access.Issuer
+}
+
+// New makes the service.
+func New(accounts *Authenticator, issuer *access.Issuer) *Service {
+	return &Service{accounts: accounts, issuer: issuer}
+}
+
+// Request asks for a token.
+type Request struct {
+	Site       tenant.Site
+	Service    string   // what the client calls the registry; empty, or the site's host
+	Scopes     []string // values of the scope parameters, in the grammar of access.ParseScopes
+	Credential *Credential
+}
+
+// Credential is a name and its secret.
+type Credential struct{ Name, Secret string }
+
+// Response is the token in the form clients read (Docker registry token
+// specification, "Token Response Fields").
+type Response struct {
+	Token       string    `json:"token"`
+	AccessToken string    `json:"access_token"` // the same; OAuth 2 clients look here
+	ExpiresIn   int       `json:"expires_in"`   // seconds
+	IssuedAt    time.Time `json:"issued_at"`
+}
+
+// IssueToken signs what the caller is granted of the scopes: nobody in
+// particular gets a token too, with what anybody may do. That takes no store,
+// so that public pulls go on when there is none (contract row B14).
+//
+// Being granted less than was asked is no error. A service that is not the host
+// is fault.RequestInvalid; for a credential that is refused see
+// Authenticator.Authenticate.
+func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error) {
+	if req.Service != "" && req.Service != req.Site.Host {
+		return Response{}, fault.New(fault.Invalid, fault.RequestInvalid, "service must be %q, the host that was asked", req.Site.Host).WithField("service")
+	}
+	scopes, err := access.ParseScopes(req.Scopes)
+	if err != nil {
+		return Response{}, err
+	}
+	var p access.Principal
+	if req.Credential != nil {
+		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret); err != nil {
+			return Response{}, err
+		}
+	}
+	t, err := s.issuer.Issue(req.Site, p, scopes)
+	if err != nil {
+		return Response{}, err
+	}
+	return Response{
+		Token: t.Raw, AccessToken: t.Raw,
+		ExpiresIn: int(t.Life / time.Second),
+		IssuedAt:  t.IssuedAt.UTC().Truncate(time.Second),
+	}, nil
+}
