@@ -46,6 +46,7 @@ killrun: build ## pushes and pulls while the server is killed
 
 .PHONY: memrun
 memrun: build ## memory of parallel uploads, and how blobs are sent
+	tools/install deb:strace
 	go run ./tools/memrun -berth bin/berth $(MEMRUN)
 
 .PHONY: ci

@@ -1,0 +1,204 @@
+// Command memrun watches what transfers cost the server: many uploads and
+// downloads at once must stay under a limit of resident memory, and blobs must
+// go out by sendfile, which strace shows.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/berth-registry/berth/tools/internal/ociclient"
+	"github.com/berth-registry/berth/tools/internal/server"
+)
+
+type options struct {
+	berth   string
+	uploads int
+	mib     int64
+	limit   int64
+	seed    uint64
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.berth, "berth", "bin/berth", "the server's binary")
+	flag.IntVar(&o.uploads, "uploads", 50, "uploads at once")
+	flag.Int64Var(&o.mib, "mib", 64, "size of each upload in MiB")
+	flag.Int64Var(&o.limit, "limit", 128, "resident memory the server may reach, in MiB")
+	flag.Uint64Var(&o.seed, "seed", 1, "seed of the content")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o, os.Stdout); err != nil {
+		fmt.Println("FAIL memrun:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options, out io.Writer) error {
+	dir, err := os.MkdirTemp("", "memrun")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	srv, err := server.New(o.berth, dir)
+	if err != nil {
+		return err
+	}
+	if err := srv.Start(ctx); err != nil {
+		return err
+	}
+	client := &ociclient.Client{
+		Base: "http://" + srv.Data,
+		HTTP: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: o.uploads}},
+	}
+	idle, err := srv.PeakMemory()
+	if err != nil {
+		return err
+	}
+
+	started := time.Now()
+	digests := make([]string, o.uploads)
+	err = together(o.uploads, func(i int) error {
+		digest, err := upload(ctx, client, o.mib<<20, rand.New(rand.NewPCG(o.seed, uint64(i))))
+		digests[i] = digest
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
+	}
+	if err := report(srv, o, out, fmt.Sprintf("%d uploads of %d MiB at once", o.uploads, o.mib), idle, started); err != nil {
+		return err
+	}
+
+	started = time.Now()
+	err = together(o.uploads, func(i int) error { return download(ctx, client, digests[i]) })
+	if err != nil {
+		return fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
+	}
+	if err := report(srv, o, out, fmt.Sprintf("%d downloads of them at once", o.uploads), idle, started); err != nil {
+		return err
+	}
+
+	sent, err := sentBySendfile(ctx, srv.PID(), func() error { return download(ctx, client, digests[0]) })
+	if err != nil {
+		return err
+	}
+	if sent < o.mib<<20 {
+		return fmt.Errorf("of a blob of %d bytes %d went out by sendfile", o.mib<<20, sent)
+	}
+	fmt.Fprintf(out, "ok   a blob of %d MiB goes out by sendfile\n", o.mib)
+	return srv.Stop()
+}
+
+// report holds the server's peak against the limit.
+func report(srv *server.Server, o options, out io.Writer, what string, idle int64, started time.Time) error {
+	peak, err := srv.PeakMemory()
+	if err != nil {
+		return err
+	}
+	if peak > o.limit<<20 {
+		return fmt.Errorf("%s: %d MiB resident, more than %d", what, peak>>20, o.limit)
+	}
+	fmt.Fprintf(out, "ok   %s: %d MiB resident at most (%d MiB idle) in %v\n", what, peak>>20, idle>>20, time.Since(started).Round(100*time.Millisecond))
+	return nil
+}
+
+// together runs f n times at once and joins what goes wrong.
+func together(n int, f func(int) error) error {
+	var running sync.WaitGroup
+	errs := make([]error, n)
+	for i := range n {
+		running.Go(func() { errs[i] = f(i) })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// upload streams random bytes in one PATCH and returns their digest.
+func upload(ctx context.Context, client *ociclient.Client, size int64, rng *rand.Rand) (string, error) {
+	location, err := client.Open(ctx, "mem/app")
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	body := io.TeeReader(io.LimitReader(noise{rng}, size), hash)
+	res, err := send(ctx, client, http.MethodPatch, location, body, size)
+	if err != nil {
+		return "", err
+	}
+	next, err := client.Resolve(res.Get("Location"))
+	if err != nil {
+		return "", err
+	}
+	digest := "sha256:" + hex.EncodeToString(hash.Sum(nil))
+	return digest, client.Close(ctx, next, digest, nil)
+}
+
+func send(ctx context.Context, client *ociclient.Client, method, target string, body io.Reader, size int64) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = size
+	req.Header.Set("Content-Type", "application/octet-stream")
+	res, err := client.HTTP.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusAccepted {
+		said, _ := io.ReadAll(res.Body)
+		return nil, fmt.Errorf("%s: status %d: %s", method, res.StatusCode, said)
+	}
+	return res.Header, nil
+}
+
+// download reads a blob without keeping it, and compares its digest.
+func download(ctx context.Context, client *ociclient.Client, digest string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, client.Base+"/v2/mem/app/blobs/"+url.PathEscape(digest), nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.HTTP.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, res.Body); err != nil {
+		return err
+	}
+	if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != digest {
+		return fmt.Errorf("status %d with %s, not %s", res.StatusCode, got, digest)
+	}
+	return nil
+}
+
+// noise is an endless stream that nothing can compress.
+type noise struct{ rng *rand.Rand }
+
+func (n noise) Read(p []byte) (int, error) {
+	for i := 0; i < len(p); i += 8 {
+		v := n.rng.Uint64()
+		for j := i; j < min(i+8, len(p)); j++ {
+			p[j] = byte(v)
+			v >>= 8
+		}
+	}
+	return len(p), nil
+}
