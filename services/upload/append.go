@@ -1,0 +1,104 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// AppendUpload brings a session more bytes.
+type AppendUpload struct {
+	Repo meta.Repo
+	ID   uuid.UUID
+	Body Body
+}
+
+// AppendUpload takes the session over from whoever was writing it and appends
+// the body (distribution-spec, "Pushing a blob in chunks"). When the client
+// leaves, the session keeps what has arrived.
+func (s *Service) AppendUpload(ctx context.Context, req AppendUpload) (Session, error) {
+	u, err := s.meta.TakeUpload(ctx, req.Repo, req.ID, req.Body.Start)
+	if err != nil {
+		return Session{}, err
+	}
+	u, _, err = s.receive(ctx, u, req.Body)
+	return sessionOf(u), err
+}
+
+// receive appends the body to a session that the caller owns, and returns the
+// session as it is then, with the hasher of all its bytes.
+func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Upload, *oci.Hasher, error) {
+	h, err := s.hasherOf(ctx, u)
+	if err != nil {
+		return u, nil, err
+	}
+	j := &journal{uploads: s.meta, upload: u}
+	err = s.blobs.Append(ctx, stageOf(u), newSource(b, h), j)
+	switch {
+	case errors.Is(err, blob.ErrFenced):
+		err = s.overtaken(ctx, u, err)
+	case errors.Is(err, blob.ErrMissing):
+		err = unknown(err)
+	}
+	return j.upload, h, broken(err)
+}
+
+// stageOf is the session for the blob store.
+func stageOf(u meta.Upload) blob.Stage {
+	st := u.Stage
+	st.Epoch = u.Epoch
+	return st
+}
+
+// overtaken is the answer for a writer that lost its session to another: 416
+// with the offset that holds now, or 404 if the session ended.
+func (s *Service) overtaken(ctx context.Context, u meta.Upload, cause error) error {
+	now, err := s.meta.FindUpload(ctx, u.Repo, u.ID)
+	if err != nil {
+		return err
+	}
+	return fault.Wrap(cause, fault.OutOfRange, fault.BlobUploadInvalid, "another request took this upload over").
+		WithOffset(now.Stage.Offset)
+}
+
+// hasherOf resumes the session's hasher. A state that is damaged, or of other
+// bytes than those stored, is made again from what is stored.
+func (s *Service) hasherOf(ctx context.Context, u meta.Upload) (*oci.Hasher, error) {
+	h, err := oci.ResumeHasher(u.Algorithm, u.HashState)
+	if err == nil && h.Size() == u.Stage.Offset {
+		return h, nil
+	}
+	return s.rehash(ctx, u, u.Algorithm)
+}
+
+// rehash reads the session's bytes back.
+func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*oci.Hasher, error) {
+	h := oci.NewHasher(a)
+	if u.Stage.Offset == 0 {
+		return h, nil
+	}
+	c, err := s.blobs.Open(ctx, u.Stage.Key)
+	switch {
+	case errors.Is(err, blob.ErrMissing):
+		return nil, unknown(err)
+	case err != nil:
+		return nil, err
+	}
+	defer c.Close() //nolint:errcheck // nothing was written
+	n, err := io.Copy(h, io.LimitReader(c, u.Stage.Offset))
+	switch {
+	case err != nil:
+		return nil, fault.Down(fmt.Errorf("read %s back: %w", u.Stage.Key, err), "blob storage")
+	case n < u.Stage.Offset:
+		return nil, unknown(fmt.Errorf("%s has %d of %d bytes", u.Stage.Key, n, u.Stage.Offset))
+	}
+	return h, nil
+}

@@ -1,0 +1,91 @@
+package upload
+
+import (
+	"errors"
+	"io"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Body is what a request carries of a blob, and what it says about it.
+type Body struct {
+	Bytes  io.Reader // a blob.Interrupter if a waiting read can be ended
+	Start  int64     // offset of the first byte in the blob; -1 when it is not said
+	Length int64     // in bytes; -1 when it is not said
+}
+
+// empty says whether it is certain that there are no bytes.
+func (b Body) empty() bool { return b.Length == 0 }
+
+// discard reads what nobody needs: a client is answered the same way, and after
+// the same bytes, whether its blob is there already or not (contract C3).
+func (b Body) discard() error {
+	_, err := io.Copy(io.Discard, b.Bytes)
+	return broken(err)
+}
+
+// source is a body on its way into the blob store: hashed while it is read and
+// held to its length.
+type source struct {
+	body   Body
+	hasher *oci.Hasher
+	left   int64 // of Length
+}
+
+func newSource(b Body, h *oci.Hasher) *source {
+	return &source{body: b, hasher: h, left: b.Length}
+}
+
+// Read hashes what it returns. It returns no byte past the length.
+func (s *source) Read(p []byte) (int, error) {
+	if s.body.Length < 0 {
+		n, err := s.body.Bytes.Read(p)
+		_, _ = s.hasher.Write(p[:n])
+		return n, err
+	}
+	if s.left == 0 {
+		return 0, s.expectEnd()
+	}
+	n, err := s.body.Bytes.Read(p[:min(int64(len(p)), s.left)])
+	_, _ = s.hasher.Write(p[:n])
+	s.left -= int64(n)
+	if errors.Is(err, io.EOF) && s.left > 0 {
+		err = wrongLength("shorter", s.body.Length)
+	}
+	return n, err
+}
+
+// expectEnd says whether the body ends here.
+func (s *source) expectEnd() error {
+	n, err := s.body.Bytes.Read(make([]byte, 1))
+	if n > 0 {
+		return wrongLength("longer", s.body.Length)
+	}
+	return err
+}
+
+// Mark is the hash state after the bytes read so far.
+func (s *source) Mark() ([]byte, error) { return s.hasher.State(), nil }
+
+// Interrupt ends a Read that waits for the client.
+func (s *source) Interrupt() {
+	if i, ok := s.body.Bytes.(blob.Interrupter); ok {
+		i.Interrupt()
+	}
+}
+
+func wrongLength(how string, want int64) error {
+	return fault.New(fault.Invalid, fault.SizeInvalid, "the body is %s than the %d bytes it was said to have", how, want)
+}
+
+// broken is the answer for a body that could not be read to its end. The
+// client, if it is still there, may go on where the session is.
+func broken(err error) error {
+	var known *fault.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	return fault.Wrap(err, fault.Invalid, fault.BlobUploadInvalid, "the body ended early; continue where the upload's status says")
+}

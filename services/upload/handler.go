@@ -1,0 +1,59 @@
+package upload
+
+import (
+	"net/http"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// rules says who may do what. An operation that is missing here does not start.
+// MountBlob asks besides whether the caller may pull from the source.
+var rules = map[string]front.Rule{
+	"StartUpload":  front.Needs(access.Push),
+	"PutBlob":      front.Needs(access.Push),
+	"MountBlob":    front.Needs(access.Push),
+	"FindUpload":   front.Needs(access.Push),
+	"AppendUpload": front.Needs(access.Push),
+	"CommitUpload": front.Needs(access.Push),
+	"CancelUpload": front.Needs(access.Push),
+}
+
+// NewHandler serves the operations over HTTP, behind a front. mw go around each
+// of them, the first outermost; the rules are decided inside.
+func NewHandler(s *Service, mw ...kit.Named) http.Handler {
+	mw = append(append([]kit.Named{}, mw...), front.Access(rules))
+	fail := kit.Errors(front.WriteError)
+
+	start := kit.Handler(kit.Wrap("StartUpload", s.StartUpload, mw...), decodeStart, encodeAccepted, fail)
+	put := kit.Handler(kit.Wrap("PutBlob", s.PutBlob, mw...), decodePut, encodeStored, fail)
+	mount := kit.Handler(kit.Wrap("MountBlob", s.MountBlob, mw...), decodeMount, encodeMounted, fail)
+	find := kit.Handler(kit.Wrap("FindUpload", s.FindUpload, mw...), decodeName, encodeStatus, fail)
+	appending := kit.Handler(kit.Wrap("AppendUpload", s.AppendUpload, mw...), decodeAppend, encodeAccepted, fail)
+	commit := kit.Handler(kit.Wrap("CommitUpload", s.CommitUpload, mw...), decodeCommit, encodeStored, fail)
+	cancel := kit.Handler(kit.Wrap("CancelUpload", s.CancelUpload, mw...), decodeName, encodeDone, fail)
+
+	return interruptible(front.Methods{
+		ocihttp.UploadStart: {http.MethodPost: byQuery(mount, put, start)},
+		ocihttp.Upload: {
+			http.MethodGet: find, http.MethodPatch: appending, http.MethodPut: commit, http.MethodDelete: cancel,
+		},
+	})
+}
+
+// byQuery picks what a POST is by its parameters (distribution-spec,
+// "Endpoints": end-4a, end-4b and end-11 are one path).
+func byQuery(mount, put, start http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch q := front.CallOf(r.Context()).Query; {
+		case q.Has("mount"):
+			mount.ServeHTTP(w, r)
+		case q.Has("digest"):
+			put.ServeHTTP(w, r)
+		default:
+			start.ServeHTTP(w, r)
+		}
+	})
+}

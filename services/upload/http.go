@@ -1,0 +1,172 @@
+package upload
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+)
+
+func decodeStart(ctx context.Context, _ *http.Request) (StartUpload, error) {
+	c := front.CallOf(ctx)
+	a, err := algorithmOf(c.Query, oci.SHA256)
+	return StartUpload{Repo: c.Repo(), Algorithm: a}, err
+}
+
+func decodePut(ctx context.Context, r *http.Request) (PutBlob, error) {
+	c := front.CallOf(ctx)
+	d, err := digestOf(c.Query, "digest")
+	if err != nil {
+		return PutBlob{}, err
+	}
+	b, err := bodyOf(r)
+	if err == nil && b.Start > 0 {
+		err = fault.New(fault.OutOfRange, fault.BlobUploadInvalid, "a blob in one request begins at 0, not at %d", b.Start)
+	}
+	return PutBlob{Repo: c.Repo(), Digest: d, Body: b, By: c.Cause(ctx)}, err
+}
+
+func decodeMount(ctx context.Context, _ *http.Request) (MountBlob, error) {
+	c := front.CallOf(ctx)
+	d, err := digestOf(c.Query, "mount")
+	if err != nil {
+		return MountBlob{}, err
+	}
+	a, err := algorithmOf(c.Query, d.Algorithm())
+	return MountBlob{
+		Repo:   c.Repo(),
+		Digest: d,
+		From:   c.Query.Get("from"),
+		MayPull: func(repository string) bool {
+			return c.Allowed(access.Repository(repository, access.Pull)).Has(access.Pull)
+		},
+		Algorithm: a,
+		By:        c.Cause(ctx),
+	}, err
+}
+
+func decodeName(ctx context.Context, _ *http.Request) (NameUpload, error) {
+	c := front.CallOf(ctx)
+	return NameUpload{Repo: c.Repo(), ID: c.Route.Upload}, nil
+}
+
+func decodeAppend(ctx context.Context, r *http.Request) (AppendUpload, error) {
+	c := front.CallOf(ctx)
+	b, err := bodyOf(r)
+	return AppendUpload{Repo: c.Repo(), ID: c.Route.Upload, Body: b}, err
+}
+
+func decodeCommit(ctx context.Context, r *http.Request) (CommitUpload, error) {
+	c := front.CallOf(ctx)
+	d, err := digestOf(c.Query, "digest")
+	if err != nil {
+		return CommitUpload{}, err
+	}
+	b, err := bodyOf(r)
+	return CommitUpload{Repo: c.Repo(), ID: c.Route.Upload, Digest: d, Body: b, By: c.Cause(ctx)}, err
+}
+
+// digestOf reads the one digest of a query.
+func digestOf(q url.Values, key string) (oci.Digest, error) {
+	if len(q[key]) != 1 {
+		return "", fault.New(fault.Invalid, fault.DigestInvalid, "give %s once, with a digest", key).WithField(key)
+	}
+	return oci.ParseDigest(q.Get(key))
+}
+
+// algorithmOf reads the algorithm that the client declares for its digest
+// (distribution-spec, end-4c).
+func algorithmOf(q url.Values, otherwise oci.Algorithm) (oci.Algorithm, error) {
+	if !q.Has("digest-algorithm") {
+		return otherwise, nil
+	}
+	return oci.ParseAlgorithm(q.Get("digest-algorithm"))
+}
+
+// bodyOf reads what the headers say of a body.
+func bodyOf(r *http.Request) (Body, error) {
+	b := Body{Bytes: r.Body, Start: -1, Length: r.ContentLength}
+	if err := ocihttp.CheckContentEncoding(r); err != nil {
+		return b, err
+	}
+	said := r.Header.Get("Content-Range")
+	if said == "" {
+		return b, nil
+	}
+	start, end, err := ocihttp.ParseContentRange(said)
+	if err != nil {
+		return b, err
+	}
+	n := end - start + 1
+	if b.Length >= 0 && b.Length != n {
+		return b, fault.New(fault.Invalid, fault.SizeInvalid,
+			"Content-Range is of %d bytes, Content-Length of %d", n, b.Length).WithField("Content-Range")
+	}
+	b.Start, b.Length = start, n
+	return b, nil
+}
+
+// encodeAccepted answers with where the session is and how far. Locations are
+// paths without a host: behind any proxy they lead back the way the request
+// came (contract A2).
+func encodeAccepted(_ context.Context, w http.ResponseWriter, s Session) error {
+	setSession(w.Header(), s)
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func encodeStatus(_ context.Context, w http.ResponseWriter, s Session) error {
+	setSession(w.Header(), s)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func setSession(h http.Header, s Session) {
+	h.Set("Location", ocihttp.Route{Kind: ocihttp.Upload, Name: s.Repo.Name, Upload: s.ID}.Path())
+	h.Set("Docker-Upload-UUID", s.ID.String())
+	h.Set("Range", ocihttp.FormatUploadRange(s.Offset))
+}
+
+func encodeStored(_ context.Context, w http.ResponseWriter, s Stored) error {
+	h := w.Header()
+	h.Set("Location", ocihttp.Route{Kind: ocihttp.Blob, Name: s.Repo.Name, Digest: s.Blob.Digest}.Path())
+	h.Set("Docker-Content-Digest", s.Blob.Digest.String())
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+func encodeMounted(ctx context.Context, w http.ResponseWriter, m Mounted) error {
+	if m.Stored != nil {
+		return encodeStored(ctx, w, *m.Stored)
+	}
+	return encodeAccepted(ctx, w, m.Session)
+}
+
+func encodeDone(_ context.Context, w http.ResponseWriter, _ Done) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// interruptible lets the blob store end a read that waits for the client.
+func interruptible(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = interruptibleBody{r.Body, http.NewResponseController(w)}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type interruptibleBody struct {
+	io.ReadCloser
+	conn *http.ResponseController
+}
+
+// Interrupt makes the waiting read fail. It is best effort: on a connection
+// without deadlines the read ends when the client sends or leaves.
+func (b interruptibleBody) Interrupt() { _ = b.conn.SetReadDeadline(time.Unix(1, 0)) }

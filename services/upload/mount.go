@@ -1,0 +1,72 @@
+package upload
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// mountSources is how many repositories are tried when the client names none.
+const mountSources = 16
+
+// MountBlob asks for a blob of another repository.
+type MountBlob struct {
+	Repo      meta.Repo
+	Digest    oci.Digest
+	From      string                       // empty: wherever the caller may pull it from
+	MayPull   func(repository string) bool // of the same registry
+	Algorithm oci.Algorithm                // of the session that is started instead
+	By        meta.Cause
+}
+
+// Mounted is a mounted blob, or a session to upload it in.
+type Mounted struct {
+	Stored  *Stored // nil: use Session
+	Session Session
+}
+
+// MountBlob links the blob from a hosted repository of this registry that the
+// caller may pull from. Where that is not to be had, for whatever reason, it
+// starts a session: no answer tells what other repositories hold (contract C2).
+func (s *Service) MountBlob(ctx context.Context, req MountBlob) (Mounted, error) {
+	sources, err := s.sources(ctx, req)
+	if err != nil {
+		return Mounted{}, err
+	}
+	for _, from := range sources {
+		b, err := s.meta.MountBlob(ctx, req.By, from, req.Repo, req.Digest)
+		switch {
+		case err == nil:
+			return Mounted{Stored: &Stored{Repo: req.Repo, Blob: b}}, nil
+		case fault.KindOf(err) != fault.NotFound:
+			return Mounted{}, err
+		}
+	}
+	session, err := s.StartUpload(ctx, StartUpload{Repo: req.Repo, Algorithm: req.Algorithm})
+	return Mounted{Session: session}, err
+}
+
+// sources lists the repositories to try.
+func (s *Service) sources(ctx context.Context, req MountBlob) ([]meta.Repo, error) {
+	if req.From != "" {
+		if oci.CheckName(req.From) != nil || !req.MayPull(req.From) {
+			return nil, nil
+		}
+		from := req.Repo
+		from.Name = req.From
+		return []meta.Repo{from}, nil
+	}
+	found, err := s.meta.FindSources(ctx, req.Repo.Tenant, req.Digest, mountSources)
+	if err != nil {
+		return nil, err
+	}
+	allowed := found[:0]
+	for _, r := range found {
+		if r.Registry == req.Repo.Registry && req.MayPull(r.Name) {
+			allowed = append(allowed, r)
+		}
+	}
+	return allowed, nil
+}

@@ -1,0 +1,52 @@
+package upload
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// StartUpload asks for a new session.
+type StartUpload struct {
+	Repo      meta.Repo
+	Algorithm oci.Algorithm // of the digest to come; another one costs a second read
+}
+
+// StartUpload makes a session (distribution-spec, "Pushing blobs").
+func (s *Service) StartUpload(ctx context.Context, req StartUpload) (Session, error) {
+	u, err := s.meta.CreateUpload(ctx, req.Repo, req.Algorithm)
+	return sessionOf(u), err
+}
+
+// NameUpload names a session.
+type NameUpload struct {
+	Repo meta.Repo
+	ID   uuid.UUID
+}
+
+// FindUpload says how far a session is. One that has become a blob is over.
+func (s *Service) FindUpload(ctx context.Context, req NameUpload) (Session, error) {
+	u, err := s.meta.FindUpload(ctx, req.Repo, req.ID)
+	if err == nil && u.State == meta.UploadCommitted {
+		err = unknown(nil)
+	}
+	return sessionOf(u), err
+}
+
+// Done is the answer of an operation that has nothing to say but that it is
+// done.
+type Done struct{}
+
+// CancelUpload ends a session; its bytes are deleted later.
+func (s *Service) CancelUpload(ctx context.Context, req NameUpload) (Done, error) {
+	return Done{}, s.meta.CancelUpload(ctx, req.Repo, req.ID)
+}
+
+// unknown is the answer for a session that cannot go on.
+func unknown(cause error) error {
+	return fault.Wrap(cause, fault.NotFound, fault.BlobUploadUnknown, "there is no such upload, start a new one")
+}

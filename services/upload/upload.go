@@ -1,0 +1,58 @@
+// Package upload owns upload sessions: it takes the bytes of blobs in, checks
+// their digest, and makes them blobs of a repository (storage protocol,
+// section 4).
+package upload
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// Config is what the service works on.
+type Config struct {
+	Meta  Meta
+	Blobs Blobs
+}
+
+// Meta is the part of meta.Store that the service needs.
+type Meta interface {
+	meta.Uploads
+	meta.Blobs
+}
+
+// Blobs is the part of blob.Store that the service needs.
+type Blobs interface {
+	blob.Appender
+	blob.Opener
+}
+
+// Service has one method per operation. Rights are decided before, by the
+// rules of NewHandler.
+type Service struct {
+	meta  Meta
+	blobs Blobs
+}
+
+// New makes the service.
+func New(c Config) *Service {
+	return &Service{meta: c.Meta, blobs: c.Blobs}
+}
+
+// Session is what a client is told of an upload session.
+type Session struct {
+	Repo   meta.Repo
+	ID     uuid.UUID
+	Offset int64 // bytes that are stored for good
+}
+
+func sessionOf(u meta.Upload) Session {
+	return Session{Repo: u.Repo, ID: u.ID, Offset: u.Stage.Offset}
+}
+
+// Stored is a blob that the repository holds from now on.
+type Stored struct {
+	Repo meta.Repo
+	Blob meta.Blob
+}
