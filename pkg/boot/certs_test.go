@@ -20,9 +20,12 @@ import (
 	"time"
 )
 
-// newPair makes a self-signed certificate for names and its key, both in PEM.
-// The serial number tells it from others.
-func newPair(t *testing.T, serial int64, names ...string) (certPEM, keyPEM []byte) {
+// issuer makes certificates, and is what clients trust.
+type issuer struct{ roots *x509.CertPool }
+
+// pair makes a certificate for names and its key, both in PEM. The serial
+// number tells it from others.
+func (i issuer) pair(t *testing.T, serial int64, names ...string) ([]byte, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -47,6 +50,11 @@ func newPair(t *testing.T, serial int64, names ...string) (certPEM, keyPEM []byt
 	if err != nil {
 		t.Fatal(err)
 	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.roots.AddCert(leaf)
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
@@ -61,7 +69,7 @@ func put(t *testing.T, path string, text []byte) {
 }
 
 // handshake asks for a name and returns the serial number of the certificate.
-func handshake(t *testing.T, config *tls.Config, name string) (int64, error) {
+func (i issuer) handshake(t *testing.T, config *tls.Config, name string) (int64, error) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +82,7 @@ func handshake(t *testing.T, config *tls.Config, name string) (int64, error) {
 			c.Close()
 		}
 	}()
-	c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{ServerName: name, InsecureSkipVerify: true}) //nolint:gosec // the certificates are of this test
+	c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{ServerName: name, RootCAs: i.roots, MinVersion: tls.VersionTLS12})
 	if err != nil {
 		return 0, err
 	}
@@ -83,14 +91,15 @@ func handshake(t *testing.T, config *tls.Config, name string) (int64, error) {
 }
 
 func TestCertificateIsChosenByName(t *testing.T) {
+	ca := issuer{x509.NewCertPool()}
 	dir := t.TempDir()
-	c1, k1 := newPair(t, 1, "*.registry.test")
+	c1, k1 := ca.pair(t, 1, "*.registry.test")
 	put(t, filepath.Join(dir, "wild.crt"), c1)
 	put(t, filepath.Join(dir, "wild.key"), k1)
-	c2, k2 := newPair(t, 2, "acme.registry.test", "127.0.0.1")
+	c2, k2 := ca.pair(t, 2, "acme.registry.test", "127.0.0.1")
 	put(t, filepath.Join(dir, "acme", "tls.crt"), c2) // as Kubernetes mounts it
 	put(t, filepath.Join(dir, "acme", "tls.key"), k2)
-	c3, k3 := newPair(t, 3, "registry.customer.test")
+	c3, k3 := ca.pair(t, 3, "registry.customer.test")
 	put(t, filepath.Join(dir, "customer.pem"), append(c3, k3...))
 	put(t, filepath.Join(dir, "..2026", "tls.crt"), []byte("not looked at"))
 
@@ -101,12 +110,12 @@ func TestCertificateIsChosenByName(t *testing.T) {
 	for name, want := range map[string]int64{
 		"acme.registry.test": 2, "other.registry.test": 1, "ACME.registry.test": 2, "registry.customer.test": 3, "127.0.0.1": 2,
 	} {
-		if got, err := handshake(t, certs.Config(), name); err != nil || got != want {
+		if got, err := ca.handshake(t, certs.Config(), name); err != nil || got != want {
 			t.Errorf("%s: certificate %d, error %v; want %d", name, got, err, want)
 		}
 	}
 	for _, name := range []string{"registry.test", "a.b.registry.test", "evil.test"} {
-		if got, err := handshake(t, certs.Config(), name); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+		if got, err := ca.handshake(t, certs.Config(), name); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 			t.Errorf("%s: certificate %d, error %v; want the alert", name, got, err)
 		}
 	}
@@ -119,8 +128,9 @@ func TestOldTLSIsRefused(t *testing.T) {
 }
 
 func TestBadCertificatesAreNamedAtStart(t *testing.T) {
-	good, key := newPair(t, 1, "a.test")
-	_, otherKey := newPair(t, 2, "a.test")
+	ca := issuer{x509.NewCertPool()}
+	good, key := ca.pair(t, 1, "a.test")
+	_, otherKey := ca.pair(t, 2, "a.test")
 	for name, c := range map[string]struct {
 		files map[string][]byte
 		want  string
@@ -167,9 +177,10 @@ func (r reloads) next(t *testing.T, want string) {
 }
 
 func TestCertificatesFollowTheFiles(t *testing.T) {
+	ca := issuer{x509.NewCertPool()}
 	dir := t.TempDir()
 	crt, key := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
-	c1, k1 := newPair(t, 1, "a.test")
+	c1, k1 := ca.pair(t, 1, "a.test")
 	put(t, crt, c1)
 	put(t, key, k1)
 	logged := reloads{make(chan string, 100)}
@@ -182,12 +193,12 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 	go func() { watched <- certs.Watch(ctx) }()
 	expect := func(name string, want int64) {
 		t.Helper()
-		if got, err := handshake(t, certs.Config(), name); err != nil || got != want {
+		if got, err := ca.handshake(t, certs.Config(), name); err != nil || got != want {
 			t.Errorf("%s: certificate %d, error %v; want %d", name, got, err, want)
 		}
 	}
 
-	c2, k2 := newPair(t, 2, "a.test")
+	c2, k2 := ca.pair(t, 2, "a.test")
 	put(t, crt, c2)
 	put(t, key, k2)
 	logged.next(t, "certificates read again")
@@ -197,7 +208,7 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 	logged.next(t, "stay as they were")
 	expect("a.test", 2)
 
-	c3, k3 := newPair(t, 3, "b.test")
+	c3, k3 := ca.pair(t, 3, "b.test")
 	put(t, filepath.Join(dir, "sub", "tls.crt"), c3) // a new directory, too
 	put(t, filepath.Join(dir, "sub", "tls.key"), k3)
 	logged.next(t, "certificates read again")
@@ -211,21 +222,22 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 }
 
 func TestReloadSaysOnceWhatChanged(t *testing.T) {
+	ca := issuer{x509.NewCertPool()}
 	var out bytes.Buffer
 	dir := t.TempDir()
-	c1, k1 := newPair(t, 1, "a.test")
+	c1, k1 := ca.pair(t, 1, "a.test")
 	put(t, filepath.Join(dir, "a.crt"), c1)
 	put(t, filepath.Join(dir, "a.key"), k1)
 	certs, err := OpenCerts(dir, slog.New(slog.NewTextHandler(&out, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c2, k2 := newPair(t, 2, "a.test")
+	c2, k2 := ca.pair(t, 2, "a.test")
 	put(t, filepath.Join(dir, "a.crt"), c2)
 	put(t, filepath.Join(dir, "a.key"), k2)
 	certs.reload()
 	certs.reload() // nothing changed: nothing is said
-	if got, err := handshake(t, certs.Config(), "a.test"); err != nil || got != 2 {
+	if got, err := ca.handshake(t, certs.Config(), "a.test"); err != nil || got != 2 {
 		t.Errorf("certificate %d, error %v", got, err)
 	}
 	if n := strings.Count(out.String(), "certificates read again"); n != 1 {

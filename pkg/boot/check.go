@@ -71,8 +71,10 @@ func (c Config) checkNames(p *Problems) {
 func (c Config) checkListeners(p *Problems) {
 	holder := map[string]string{}
 	for _, l := range []struct{ key, addr string }{
-		{"data_addr", c.DataAddr}, {"admin_addr", c.AdminAddr},
-		{"admin_grpc_addr", c.AdminGRPCAddr}, {"ops_addr", c.OpsAddr},
+		{"data_addr", c.DataAddr},
+		{"admin_addr", c.AdminAddr},
+		{"admin_grpc_addr", c.AdminGRPCAddr},
+		{"ops_addr", c.OpsAddr},
 	} {
 		port, err := portOf(l.addr)
 		if err != nil {

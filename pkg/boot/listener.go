@@ -5,16 +5,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/http"
 	"syscall"
-	"time"
 
 	"google.golang.org/grpc"
 )
 
-// Server answers on one listener. *http.Server is one; GRPC makes one of a
+// Server answers on one listener. web.NewServer makes one; GRPC makes one of a
 // gRPC server.
 type Server interface {
 	// Serve blocks until the server is shut down or fails.
@@ -52,30 +49,6 @@ func (l Listener) bind(ctx context.Context) (net.Listener, error) {
 		return tls.NewListener(socket, l.TLS), nil
 	}
 	return socket, nil
-}
-
-// The limits of every HTTP listener (contract rows A6 and A7). Bodies have no
-// limit of time here, because uploads may take hours: web.Pace sets one by
-// progress.
-const (
-	readHeaderTimeout    = 10 * time.Second
-	idleTimeout          = 2 * time.Minute
-	maxHeaderBytes       = 32 << 10
-	maxConcurrentStreams = 250
-)
-
-// NewHTTPServer makes a server with the limits that every listener has. It
-// speaks HTTP/1.1, and HTTP/2 where TLS negotiates it.
-func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxConcurrentStreams},
-		// What net/http says here is about broken clients.
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
 }
 
 // GRPC makes a Server of a gRPC server.

@@ -6,8 +6,9 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/berth-registry/berth/pkg/boot/logs"
 	"github.com/mattn/go-isatty"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
 // NewLogger writes to w in the configured format and level, and adds to each

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-registry/berth/pkg/boot/logs"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
 func TestLogLinesCarryWhatTheContextHolds(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
 // partTimeout bounds the closing of one part after requests have drained.
@@ -53,7 +55,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{Log: log, Metrics: NewMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
-	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: NewHTTPServer(OpsHandler(p.Metrics, p.Health), log)}
+	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(OpsHandler(p.Metrics, p.Health), log)}
 	p.OnStop("traces", tracing.Close)
 	return p, nil
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
 // running is a process under test.
@@ -59,7 +61,7 @@ func (r running) get(setting, path string) (int, string, error) {
 }
 
 func (p *Process) listenHTTP(setting string, h http.HandlerFunc) {
-	p.Listen(Listener{Setting: setting, Addr: "127.0.0.1:0", Server: NewHTTPServer(h, p.Log)})
+	p.Listen(Listener{Setting: setting, Addr: "127.0.0.1:0", Server: web.NewServer(h, p.Log)})
 }
 
 func TestStopDrainsThenClosesInReverse(t *testing.T) {
@@ -151,7 +153,7 @@ func TestAddressInUseIsNamedAndNothingServes(t *testing.T) {
 	closed := false
 	p.OnStop("store", func(context.Context) error { closed = true; return nil })
 	p.OnReady(func(map[string]net.Addr) { t.Error("the process says that it is ready") })
-	p.Listen(Listener{Setting: "data_addr", Addr: taken.Addr().String(), Server: NewHTTPServer(http.NotFoundHandler(), p.Log)})
+	p.Listen(Listener{Setting: "data_addr", Addr: taken.Addr().String(), Server: web.NewServer(http.NotFoundHandler(), p.Log)})
 	err = p.Run(t.Context())
 	want := "data_addr " + taken.Addr().String() + ": address already in use; another Berth may be running, or choose another address"
 	if err == nil || err.Error() != want {

@@ -12,11 +12,12 @@ import (
 	"testing"
 )
 
-// berth runs the command to its end.
-func berth(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+// berth runs the command to its end and returns its exit code, what it said
+// and what it complained of.
+func berth(t *testing.T, environ []string, args ...string) (int, string, string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, environ, &out, &errs)
+	code := run(t.Context(), args, environ, &out, &errs)
 	return code, out.String(), errs.String()
 }
 

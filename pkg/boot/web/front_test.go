@@ -14,12 +14,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-registry/berth/pkg/boot/logs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
 // newFront makes a front whose log lines go to the buffer.

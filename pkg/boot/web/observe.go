@@ -8,11 +8,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/boot/logs"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
 // HeaderRequestID carries the request's id in the answer. An id that a client

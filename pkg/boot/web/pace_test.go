@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -29,7 +28,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	f, _ := newFront(io.Discard)
 	f.Pace = quick
 	s := httptest.NewUnstartedServer(nil)
-	s.Config = boot.NewHTTPServer(f.Wrap(h), slog.New(slog.DiscardHandler))
+	s.Config = NewServer(f.Wrap(h), slog.New(slog.DiscardHandler))
 	s.Config.ReadHeaderTimeout = quick.Grace
 	s.Start()
 	t.Cleanup(s.Close)

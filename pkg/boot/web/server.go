@@ -1,0 +1,31 @@
+package web
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// The limits of every HTTP listener (contract rows A6 and A7). Bodies have no
+// limit of time here, because uploads may take hours: Pace sets one by
+// progress.
+const (
+	readHeaderTimeout    = 10 * time.Second
+	idleTimeout          = 2 * time.Minute
+	maxHeaderBytes       = 32 << 10
+	maxConcurrentStreams = 250
+)
+
+// NewServer makes a server with the limits that every listener has. It speaks
+// HTTP/1.1, and HTTP/2 where TLS negotiates it.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxConcurrentStreams},
+		// What net/http says here is about broken clients.
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
