@@ -1,0 +1,240 @@
+// Package fronttest runs the data port of a small deployment for tests, on real
+// metadata, real blobs and real tokens, behind everything that stands before a
+// service in production.
+package fronttest
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/blob/fsblob"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// Base is the deployment's base domain: tenant acme answers at acme.localhost.
+const Base = "localhost"
+
+// By is the cause of what the deployment itself does to its metadata.
+func By() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "operator"} }
+
+// Deployment is one process on one directory.
+type Deployment struct {
+	Meta   *sqlitemeta.Store
+	Blobs  *fsblob.Store
+	Dir    string // the blobs'
+	Sites  *tenant.Directory
+	Issuer *access.Issuer
+	Log    *slog.Logger
+	Server *httptest.Server // after Serve
+
+	// Proxies are the networks whose forwarded headers are believed; set it
+	// before Serve.
+	Proxies []netip.Prefix
+
+	verifier *access.Verifier
+	registry *prometheus.Registry
+	t        testing.TB
+}
+
+// New opens the stores; they close with the test.
+func New(t testing.TB) *Deployment {
+	t.Helper()
+	dir := t.TempDir()
+	d := &Deployment{t: t, Dir: dir + "/blobs", Log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
+	var err error
+	if d.Meta, err = sqlitemeta.Open(context.Background(), sqlitemeta.Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if d.Blobs, err = fsblob.Open(d.Dir, fsblob.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(d.Blobs.Close(), d.Meta.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	pattern, err := tenant.NewPattern(tenant.DotPattern, Base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Sites = tenant.NewDirectory(d.Meta, pattern)
+	keys, err := access.OpenKeys(context.Background(), d.Meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Issuer, d.verifier = access.NewIssuer(keys, "test"), access.NewVerifier(keys, "test")
+	return d
+}
+
+// Middlewares are those around every operation in production.
+func (d *Deployment) Middlewares() []kit.Named {
+	return []kit.Named{kit.Tracing(noop.NewTracerProvider()), kit.Metrics(d.registry)}
+}
+
+// Handler puts before the services what is there in production.
+func (d *Deployment) Handler(s front.Services) http.Handler {
+	return web.Front{
+		Listener: "data", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(d.registry),
+		Scheme: "http", Proxies: d.Proxies,
+	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Log: d.Log}, s))
+}
+
+// Serve starts the data port; it stops with the test. A service that is nil
+// answers 501, so that a test sees where its request went.
+func (d *Deployment) Serve(s front.Services) {
+	d.t.Helper()
+	for _, h := range []*http.Handler{&s.Registry, &s.Upload, &s.Token} {
+		if *h == nil {
+			*h = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotImplemented) })
+		}
+	}
+	d.Server = httptest.NewUnstartedServer(d.Handler(s))
+	d.Server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	d.Server.Start()
+	d.t.Cleanup(d.Server.Close)
+}
+
+// Tenant makes a tenant, whose main registry has the settings.
+func (d *Deployment) Tenant(slug string, main tenant.Settings) tenant.Site {
+	d.t.Helper()
+	if _, err := d.Meta.CreateTenant(context.Background(), By(), meta.Tenant{Slug: slug}, main); err != nil {
+		d.t.Fatal(err)
+	}
+	return d.Site(slug + "." + Base)
+}
+
+// Registry makes another registry of a tenant.
+func (d *Deployment) Registry(of tenant.Site, slug string, s tenant.Settings) tenant.Site {
+	d.t.Helper()
+	if _, err := d.Meta.CreateRegistry(context.Background(), By(), meta.Registry{Tenant: of.Tenant, Slug: slug, Settings: s}); err != nil {
+		d.t.Fatal(err)
+	}
+	return d.Site(slug + "." + of.TenantSlug + "." + Base)
+}
+
+// Site is what a host leads to now.
+func (d *Deployment) Site(host string) tenant.Site {
+	d.t.Helper()
+	d.Sites.Clear()
+	s, err := d.Sites.Resolve(context.Background(), host)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return s
+}
+
+// Account makes a service account of the site's tenant, whose secret is
+// "secret-of-" and its slug.
+func (d *Deployment) Account(s tenant.Site, slug string, role access.Role) access.Principal {
+	d.t.Helper()
+	ctx := context.Background()
+	if _, err := d.Meta.CreateAccount(ctx, By(), meta.Account{Tenant: s.Tenant, Slug: slug, Role: role}); err != nil {
+		d.t.Fatal(err)
+	}
+	key := meta.AccountKey{Name: "k", Hash: sha256.Sum256([]byte(Secret(slug)))}
+	if _, err := d.Meta.CreateAccountKey(ctx, By(), s.Tenant, slug, key); err != nil {
+		d.t.Fatal(err)
+	}
+	return access.Principal{Name: "serviceAccounts/" + slug, Tenant: s.Tenant, Role: role}
+}
+
+// Secret is the secret of an account that Account made.
+func Secret(slug string) string { return "secret-of-" + slug }
+
+// Token issues a token as the token endpoint would.
+func (d *Deployment) Token(s tenant.Site, p access.Principal, scopes ...access.Scope) string {
+	d.t.Helper()
+	token, err := d.Issuer.Issue(s, p, scopes)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return token.Raw
+}
+
+// accounts is Basic authentication as services/token does it, without its limits.
+type accounts struct{ meta meta.Accounts }
+
+func (a accounts) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
+	found, err := a.meta.FindAccountByKey(ctx, s.Tenant, name, sha256.Sum256([]byte(secret)))
+	if fault.KindOf(err) == fault.NotFound {
+		return access.Principal{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "wrong name or secret")
+	}
+	return access.Principal{Name: "serviceAccounts/" + found.Slug, Tenant: found.Tenant, Role: found.Role}, err
+}
+
+// Request is one request to the deployment.
+type Request struct {
+	Method string // GET if empty
+	Host   string
+	Path   string // with its query
+	Body   string
+	Header http.Header
+	Bearer string // a token
+	Basic  string // the slug of an account that Account made
+}
+
+// Answer is a whole answer.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Code is the code of the error body; empty when there is none.
+func (a Answer) Code() string {
+	_, rest, _ := strings.Cut(a.Body, `"code":"`)
+	code, _, _ := strings.Cut(rest, `"`)
+	return code
+}
+
+// Do sends the request and reads the answer. Redirects are not followed.
+func (d *Deployment) Do(req Request) Answer {
+	d.t.Helper()
+	var body io.Reader
+	if req.Body != "" {
+		body = strings.NewReader(req.Body)
+	}
+	r, err := http.NewRequest(req.Method, d.Server.URL+req.Path, body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	r.Host = req.Host
+	for name, values := range req.Header {
+		r.Header[name] = values
+	}
+	if req.Bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+req.Bearer)
+	}
+	if req.Basic != "" {
+		r.SetBasicAuth(req.Basic, Secret(req.Basic))
+	}
+	resp, err := d.Server.Client().Transport.RoundTrip(r)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(b)}
+}
