@@ -109,14 +109,12 @@ SELECT r.registry_id, r.name
 
 // FindSources implements meta.Blobs.
 func (s *Store) FindSources(ctx context.Context, t tenant.ID, d oci.Digest, limit int) ([]meta.Repo, error) {
-	var sources []meta.Repo
-	err := s.list(ctx, findSources, []any{t, d.Bytes(), limit}, func(scan scan) error {
+	source := func(scan scan) (meta.Repo, error) {
 		r := meta.Repo{Tenant: t}
 		err := scan(&r.Registry, &r.Name)
-		sources = append(sources, r)
-		return err
-	})
-	return sources, err
+		return r, err
+	}
+	return collect(ctx, s, source, findSources, t, d.Bytes(), limit)
 }
 
 const linkBlob = `

@@ -88,19 +88,13 @@ SELECT name FROM repositories
 
 // ListRepositories implements meta.Repositories.
 func (s *Store) ListRepositories(ctx context.Context, t tenant.ID, r tenant.RegistryID, p meta.Page) ([]string, error) {
-	return s.names(ctx, listRepositories, t, r, p.After, p.Size)
+	return collect(ctx, s, scanName, listRepositories, t, r, p.After, p.Size)
 }
 
-// names reads a list of one text column.
-func (s *Store) names(ctx context.Context, query string, args ...any) ([]string, error) {
-	var names []string
-	err := s.list(ctx, query, args, func(scan scan) error {
-		var name string
-		err := scan(&name)
-		names = append(names, name)
-		return err
-	})
-	return names, err
+func scanName(scan scan) (string, error) {
+	var name string
+	err := scan(&name)
+	return name, err
 }
 
 const findRepository = `

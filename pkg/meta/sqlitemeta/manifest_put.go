@@ -1,0 +1,225 @@
+package sqlitemeta
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// PutManifest implements meta.Manifests; the order is that of protocol section 5.
+func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
+	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
+	return s.write(ctx, func(t *tx) error {
+		repo, err := t.pushedRepository(p.Repo)
+		if err != nil {
+			return err
+		}
+		put := put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
+		if err := t.event(p.By, p.Repo.Tenant, "manifest.put", target(repo, tags, p.Manifest.Digest)); err != nil {
+			return err
+		}
+		held, lacking, err := put.references()
+		if err != nil {
+			return err
+		}
+		if err := put.manifest(); err != nil {
+			return err
+		}
+		if err := put.children(); err != nil {
+			return err
+		}
+		if err := put.link(held, lacking); err != nil {
+			return err
+		}
+		for _, tag := range tags {
+			if _, err := t.exec(moveTag, p.Repo.Tenant, repo.id, tag, put.own); err != nil {
+				return err
+			}
+		}
+		return put.claim()
+	})
+}
+
+// target is "registries/dev/repositories/app:v1,v2@sha256:…".
+func target(repo repository, tags []string, d oci.Digest) string {
+	named := repo.target
+	if len(tags) > 0 {
+		named += ":" + strings.Join(tags, ",")
+	}
+	return named + "@" + d.String()
+}
+
+// put is one PutManifest under way.
+type put struct {
+	*tx
+	meta.ManifestPut
+	repo int64
+	own  []byte
+}
+
+// inJSON is how a set of digests goes into a statement: a JSON array of
+// hexadecimal text, read by json_each and unhex.
+func inJSON(digests []oci.Digest) string {
+	text := []byte{'['}
+	for i, d := range digests {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(hex.AppendEncode(append(text, '"'), d.Bytes()), '"')
+	}
+	return string(append(text, ']'))
+}
+
+const heldReferences = `
+SELECT rb.digest
+  FROM json_each(?3) j
+  JOIN repo_blobs rb ON rb.tenant_id = ?1 AND rb.repo_id = ?2 AND rb.digest = unhex(j.value)
+  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0`
+
+// references splits what the manifest references into what the repository
+// holds and what it may lack. A suspect blob is absent.
+func (p put) references() ([]oci.Digest, []oci.Digest, error) {
+	required := map[oci.Digest]bool{}
+	for _, d := range p.Parsed.Blobs {
+		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMiss
+	}
+	digests := slices.Sorted(maps.Keys(required))
+	present, err := p.present(heldReferences, digests)
+	if err != nil {
+		return nil, nil, err
+	}
+	var held, lacking []oci.Digest
+	for _, d := range digests {
+		switch {
+		case present[d]:
+			held = append(held, d)
+		case required[d]:
+			return nil, nil, fault.New(fault.NotFound, fault.ManifestBlobUnknown,
+				"the manifest names blob %s, which this repository does not hold; push it first", d).
+				WithDetail(map[string]string{"digest": d.String()})
+		default:
+			lacking = append(lacking, d)
+		}
+	}
+	return held, lacking, nil
+}
+
+// present says which of the digests a query finds in the repository.
+func (p put) present(query string, digests []oci.Digest) (map[oci.Digest]bool, error) {
+	present := make(map[oci.Digest]bool, len(digests))
+	err := p.list(query, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
+		var d oci.Digest
+		err := scan(digest{&d})
+		present[d] = true
+		return err
+	})
+	return present, err
+}
+
+const insertManifest = `
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
+
+const storedMediaType = `SELECT media_type FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+
+// manifest stores the manifest unless it is there; its media type never changes.
+func (p put) manifest() error {
+	var subject []byte
+	annotations := []byte("{}")
+	if p.Parsed.Subject != nil {
+		subject = p.Parsed.Subject.Digest.Bytes()
+		if len(p.Parsed.Annotations) > 0 {
+			var err error
+			if annotations, err = json.Marshal(p.Parsed.Annotations); err != nil {
+				return err
+			}
+		}
+	}
+	m := p.Manifest
+	_, err := p.exec(insertManifest, p.Repo.Tenant, p.repo, p.own, m.MediaType, len(m.Payload),
+		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload)
+	if err != nil {
+		return err
+	}
+	var stored string
+	if _, err := p.find(storedMediaType, []any{p.Repo.Tenant, p.repo, p.own}, &stored); err != nil {
+		return err
+	}
+	if stored != m.MediaType {
+		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q", m.Digest, stored, m.MediaType)
+	}
+	return nil
+}
+
+const presentChildren = `
+SELECT m.digest
+  FROM json_each(?3) j
+  JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = unhex(j.value)`
+
+const linkChildren = `
+INSERT INTO manifest_children (tenant_id, repo_id, parent, child)
+SELECT ?1, ?2, ?3, unhex(j.value) FROM json_each(?4) j WHERE true
+ON CONFLICT DO NOTHING`
+
+// children links the manifests of an index, which must be there already.
+func (p put) children() error {
+	if len(p.Parsed.Children) == 0 {
+		return nil
+	}
+	required := map[oci.Digest]bool{}
+	for _, d := range p.Parsed.Children {
+		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMiss
+	}
+	digests := slices.Sorted(maps.Keys(required))
+	present, err := p.present(presentChildren, digests)
+	if err != nil {
+		return err
+	}
+	for _, d := range digests {
+		if required[d] && !present[d] {
+			return fault.New(fault.NotFound, fault.ManifestUnknown,
+				"the index names manifest %s, which this repository does not hold; push it first", d).
+				WithDetail(map[string]string{"digest": d.String()})
+		}
+	}
+	_, err = p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(digests))
+	return err
+}
+
+// A reference that was lacking at an earlier PUT may be held now.
+const linkBlobs = `
+INSERT INTO manifest_blobs (tenant_id, repo_id, manifest, digest, held_repo_id)
+SELECT ?1, ?2, ?3, unhex(j.value), ?5 FROM json_each(?4) j WHERE true
+ON CONFLICT (tenant_id, repo_id, manifest, digest) DO UPDATE SET held_repo_id = excluded.held_repo_id
+ WHERE manifest_blobs.held_repo_id IS NULL AND excluded.held_repo_id IS NOT NULL`
+
+func (p put) link(held, lacking []oci.Digest) error {
+	if _, err := p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(held), p.repo); err != nil {
+		return err
+	}
+	_, err := p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(lacking), nil)
+	return err
+}
+
+const claimName = `
+INSERT INTO name_claims (tenant_id, registry_id, name, since) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`
+
+const showRepository = `UPDATE repositories SET listed = 1 WHERE tenant_id = ?1 AND id = ?2 AND listed = 0`
+
+// claim makes the name the tenant's own: from its first committed manifest on
+// no upstream is asked for it, whatever is deleted later.
+func (p put) claim() error {
+	if _, err := p.exec(claimName, p.Repo.Tenant, p.Repo.Registry, p.Repo.Name, p.now); err != nil {
+		return err
+	}
+	_, err := p.exec(showRepository, p.Repo.Tenant, p.repo)
+	return err
+}

@@ -1,0 +1,48 @@
+package sqlitemeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+const moveTag = `
+INSERT INTO tags (tenant_id, repo_id, name, manifest, version) VALUES (?1, ?2, ?3, ?4, 1)
+ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET manifest = excluded.manifest, version = tags.version + 1`
+
+const listTags = `
+SELECT g.name
+  FROM repositories r
+  JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active' AND g.manifest IS NOT NULL AND g.name > ?4
+ ORDER BY g.name LIMIT ?5`
+
+// ListTags implements meta.Tags.
+func (s *Store) ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error) {
+	tags, err := collect(ctx, s, scanName, listTags, r.Tenant, r.Registry, r.Name, p.After, p.Size)
+	if err == nil && len(tags) == 0 {
+		err = s.absent(ctx, r, nil)
+	}
+	return tags, err
+}
+
+const clearTag = `
+UPDATE tags SET manifest = NULL, version = version + 1 WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND manifest IS NOT NULL`
+
+// DeleteTag implements meta.Tags. The row stays, so that the version only grows.
+func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
+	return s.write(ctx, func(t *tx) error {
+		repo, err := t.repository(r)
+		if err != nil {
+			return err
+		}
+		if err := t.event(by, r.Tenant, "tag.delete", repo.target+":"+tag); err != nil {
+			return err
+		}
+		n, err := t.exec(clearTag, r.Tenant, repo.id, tag)
+		if err == nil && n == 0 {
+			err = manifestUnknown(tag)
+		}
+		return err
+	})
+}
