@@ -59,6 +59,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+var _ meta.Store = (*Store)(nil)
+
 // Store implements meta.Store. Make one with Open.
 type Store struct {
 	opts   Options

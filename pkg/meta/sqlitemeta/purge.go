@@ -1,0 +1,182 @@
+package sqlitemeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// PurgeDeleted implements meta.Collector. A call does the first step that finds
+// work, so that what a step needs gone is gone: the marks go down from tenants
+// to repositories, the rows go up from the content of a repository to its
+// tenant, which stays as a tombstone.
+func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
+	work := 0
+	err := s.write(ctx, func(t *tx) error {
+		p := purge{tx: t, life: s.life, limit: limit}
+		var err error
+		work, err = p.steps(p.marks, p.repository, p.registry, p.tenant)
+		return err
+	})
+	return work, err
+}
+
+// purge is one call of PurgeDeleted.
+type purge struct {
+	*tx
+	life  meta.Lifetimes
+	limit int
+}
+
+const (
+	markRegistries = `
+UPDATE registries SET state = 'deleting'
+ WHERE id IN (SELECT g.id FROM tenants t JOIN registries g ON g.tenant_id = t.id
+               WHERE t.state = 'deleting' AND g.state = 'active' LIMIT ?1)`
+
+	markRepositories = `
+UPDATE repositories SET state = 'deleting', listed = 0
+ WHERE id IN (SELECT r.id FROM registries g JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
+               WHERE g.state = 'deleting' AND r.state = 'active' LIMIT ?1)`
+)
+
+func (p purge) marks() (int, error) {
+	return p.steps(p.change(markRegistries, p.limit), p.change(markRepositories, p.limit))
+}
+
+const deletingRepository = `SELECT tenant_id, id FROM repositories WHERE state = 'deleting' ORDER BY id LIMIT 1`
+
+const (
+	purgeTags = `
+DELETE FROM tags WHERE (tenant_id, repo_id, name) IN
+       (SELECT g.tenant_id, g.repo_id, g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 LIMIT ?3)`
+
+	purgeManifests = `
+DELETE FROM manifests WHERE (tenant_id, repo_id, digest) IN
+       (SELECT m.tenant_id, m.repo_id, m.digest FROM manifests m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 LIMIT ?3)`
+
+	purgeRepository = `DELETE FROM repositories WHERE tenant_id = ?1 AND id = ?2 AND state = 'deleting'`
+)
+
+// repository empties one repository and then deletes its row.
+func (p purge) repository() (int, error) {
+	var id tenant.ID
+	var repo int64
+	found, err := p.find(deletingRepository, nil, &id, &repo)
+	if err != nil || !found {
+		return 0, err
+	}
+	return p.steps(
+		func() (int, error) { return p.uploads(id, repo) },
+		p.change(purgeTags, id, repo, p.limit),
+		p.change(purgeManifests, id, repo, p.limit),
+		func() (int, error) { return p.links(id, repo) },
+		p.change(purgeRepository, id, repo),
+	)
+}
+
+const uploadsOf = `
+SELECT id, incarnation, tail FROM uploads WHERE tenant_id = ?1 AND repo_id = ?2 LIMIT ?3`
+
+// uploads deletes sessions and condemns what they staged.
+func (p purge) uploads(id tenant.ID, repo int64) (int, error) {
+	var due []dueUpload
+	err := p.list(uploadsOf, []any{id, repo, p.limit}, func(scan scan) error {
+		var u dueUpload
+		err := scan(&u.id, &u.incarnation, &u.tail)
+		due = append(due, u)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range due {
+		if err := p.condemnStaged(id, p.life, u.incarnation, u.tail); err != nil {
+			return 0, err
+		}
+		if _, err := p.exec(forgetUpload, id, u.id[:]); err != nil {
+			return 0, err
+		}
+	}
+	return len(due), nil
+}
+
+const linksOf = `
+SELECT tenant_id, repo_id, digest FROM repo_blobs WHERE tenant_id = ?1 AND repo_id = ?2 ORDER BY digest LIMIT ?3`
+
+// links unlinks blobs and makes them candidates for phase C.
+func (p purge) links(id tenant.ID, repo int64) (int, error) {
+	links, err := p.tx.links(linksOf, id, repo, p.limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range links {
+		if _, err := p.exec(releaseBlob, id, l.digest.Bytes(), p.now); err != nil {
+			return 0, err
+		}
+		if _, err := p.exec(unlinkBlob, id, repo, l.digest.Bytes()); err != nil {
+			return 0, err
+		}
+	}
+	return len(links), nil
+}
+
+const deletingRegistry = `SELECT tenant_id, id FROM registries WHERE state = 'deleting' ORDER BY id LIMIT 1`
+
+const (
+	purgeClaims = `
+DELETE FROM name_claims WHERE (tenant_id, registry_id, name) IN
+       (SELECT c.tenant_id, c.registry_id, c.name FROM name_claims c WHERE c.tenant_id = ?1 AND c.registry_id = ?2 LIMIT ?3)`
+
+	purgeRegistry = `DELETE FROM registries WHERE tenant_id = ?1 AND id = ?2 AND state = 'deleting'`
+)
+
+// registry deletes one registry, which holds no repository any more.
+func (p purge) registry() (int, error) {
+	var id tenant.ID
+	var registry tenant.RegistryID
+	found, err := p.find(deletingRegistry, nil, &id, &registry)
+	if err != nil || !found {
+		return 0, err
+	}
+	return p.steps(p.change(purgeClaims, id, registry, p.limit), p.change(purgeRegistry, id, registry))
+}
+
+const deletingTenant = `SELECT id FROM tenants WHERE state = 'deleting' ORDER BY id LIMIT 1`
+
+const (
+	purgeAccounts = `
+DELETE FROM accounts WHERE id IN (SELECT a.id FROM accounts a WHERE a.tenant_id = ?1 LIMIT ?2)`
+
+	buryTenant = `UPDATE tenants SET state = 'deleted', version = version + 1 WHERE id = ?1 AND state = 'deleting'`
+)
+
+// tenant deletes the rest of one tenant, which has no registry any more. Its
+// audit log stays, and its usage goes down to 0 as phase C drops the blobs.
+func (p purge) tenant() (int, error) {
+	var id tenant.ID
+	found, err := p.find(deletingTenant, nil, &id)
+	if err != nil || !found {
+		return 0, err
+	}
+	return p.steps(p.change(purgeAccounts, id, p.limit), p.change(buryTenant, id))
+}
+
+// steps runs the first step that finds work.
+func (p purge) steps(steps ...func() (int, error)) (int, error) {
+	for _, step := range steps {
+		if n, err := step(); err != nil || n > 0 {
+			return n, err
+		}
+	}
+	return 0, nil
+}
+
+// change is a step of one statement.
+func (p purge) change(query string, args ...any) func() (int, error) {
+	return func() (int, error) {
+		n, err := p.exec(query, args...)
+		return int(n), err
+	}
+}
