@@ -7,8 +7,8 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strings"
 
+	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -56,7 +56,7 @@ func decodeQuery(ctx context.Context, r *http.Request) (Request, error) {
 	if !ok || len(headers) > 1 {
 		return Request{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token endpoint takes one Basic authorization, or none")
 	}
-	req.Credential = &Credential{Name: name, Secret: secret}
+	req.Credential = &Credential{Name: name, Secret: boot.NewSecret(secret)}
 	return req, nil
 }
 
@@ -79,12 +79,12 @@ func decodeForm(ctx context.Context, r *http.Request) (Request, error) {
 		Site:       front.CallOf(ctx).Site,
 		Service:    form.Get("service"),
 		Scopes:     form["scope"],
-		Credential: &Credential{Name: form.Get("username"), Secret: form.Get("password")},
+		Credential: &Credential{Name: form.Get("username"), Secret: boot.NewSecret(form.Get("password"))},
 	}, nil
 }
 
 func readForm(r *http.Request) (url.Values, error) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !strings.EqualFold(t, formType) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != formType {
 		return nil, fault.New(fault.MediaType, fault.RequestInvalid, "Content-Type must be %s", formType)
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, ocihttp.MaxQuery+1))

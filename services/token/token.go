@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -31,7 +32,10 @@ type Request struct {
 }
 
 // Credential is a name and its secret.
-type Credential struct{ Name, Secret string }
+type Credential struct {
+	Name   string
+	Secret boot.Secret
+}
 
 // Response is the token in the form clients read (Docker registry token
 // specification, "Token Response Fields").
@@ -59,7 +63,7 @@ func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error)
 	}
 	var p access.Principal
 	if req.Credential != nil {
-		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret); err != nil {
+		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret.Reveal()); err != nil {
 			return Response{}, err
 		}
 	}
