@@ -1,17 +1,11 @@
 package boot
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"slices"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,12 +30,6 @@ type Certs struct {
 	dir  string
 	log  *slog.Logger
 	held atomic.Pointer[certSet]
-}
-
-// certSet is one reading of the directory.
-type certSet struct {
-	pairs  map[string]*tls.Certificate   // by path of the certificate
-	byName map[string][]*tls.Certificate // by DNS name or IP address; newest first
 }
 
 // OpenCerts reads the directory. At this first reading every pair must be good
@@ -77,11 +65,9 @@ func (c *Certs) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	var candidates []*tls.Certificate
 	if name == "" {
-		host, _, ok := strings.Cut(hello.Conn.LocalAddr().String(), "]:")
-		if host = strings.TrimPrefix(host, "["); !ok {
-			host, _, _ = strings.Cut(host, ":")
+		if local, err := netip.ParseAddrPort(hello.Conn.LocalAddr().String()); err == nil {
+			candidates = append(candidates, set.byName[local.Addr().Unmap().String()]...)
 		}
-		candidates = append(candidates, set.byName[host]...)
 		candidates = append(candidates, set.sorted()...)
 	} else {
 		candidates = append(candidates, set.byName[name]...)
@@ -168,131 +154,4 @@ func (c *Certs) warnExpired(set *certSet) {
 			c.log.Warn("certificate has expired", "file", path, "not_after", cert.Leaf.NotAfter)
 		}
 	}
-}
-
-// readCerts reads every pair. A bad one is replaced by the one of the same
-// path in old; the set is nil only if then none is left. With an old set both
-// results may be there.
-func readCerts(dir string, old *certSet) (*certSet, error) {
-	dirs, err := certDirs(dir)
-	if err != nil {
-		return nil, err
-	}
-	set := &certSet{pairs: map[string]*tls.Certificate{}, byName: map[string][]*tls.Certificate{}}
-	var errs []error
-	for _, d := range dirs {
-		files, err := certFiles(d)
-		if err != nil {
-			errs = append(errs, err)
-		}
-		for _, f := range files {
-			cert, err := readPair(f)
-			if err != nil {
-				errs = append(errs, err)
-				if old == nil || old.pairs[f] == nil {
-					continue
-				}
-				cert = old.pairs[f]
-			}
-			set.pairs[f] = cert
-		}
-	}
-	if len(set.pairs) == 0 {
-		errs = append(errs, fmt.Errorf("%s holds no certificate; put pairs such as example.crt and example.key there", dir))
-	}
-	if len(set.pairs) == 0 || old == nil && len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
-	for _, cert := range set.sorted() {
-		for _, name := range namesOf(cert.Leaf) {
-			set.byName[name] = append(set.byName[name], cert)
-		}
-	}
-	return set, errors.Join(errs...)
-}
-
-// sorted lists the certificates, the newest first.
-func (s *certSet) sorted() []*tls.Certificate {
-	certs := make([]*tls.Certificate, 0, len(s.pairs))
-	for _, cert := range s.pairs {
-		certs = append(certs, cert)
-	}
-	slices.SortFunc(certs, func(a, b *tls.Certificate) int {
-		return cmp.Or(b.Leaf.NotBefore.Compare(a.Leaf.NotBefore), slices.Compare(a.Leaf.Raw, b.Leaf.Raw))
-	})
-	return certs
-}
-
-func (s *certSet) equal(other *certSet) bool {
-	if len(s.pairs) != len(other.pairs) {
-		return false
-	}
-	for path, cert := range s.pairs {
-		if o := other.pairs[path]; o == nil || !slices.EqualFunc(cert.Certificate, o.Certificate, slices.Equal) {
-			return false
-		}
-	}
-	return true
-}
-
-func namesOf(leaf *x509.Certificate) []string {
-	var names []string
-	for _, n := range leaf.DNSNames {
-		names = append(names, strings.ToLower(n))
-	}
-	for _, ip := range leaf.IPAddresses {
-		names = append(names, ip.String())
-	}
-	return names
-}
-
-// certDirs lists dir and the directories in it. Names with a dot in front are
-// left out: Kubernetes keeps the versions of a mounted secret there.
-func certDirs(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, errors.New(fileProblem(dir, err))
-	}
-	dirs := []string{dir}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if info, err := os.Stat(path); err == nil && info.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			dirs = append(dirs, path)
-		}
-	}
-	return dirs, nil
-}
-
-// certFiles lists the files of dir that hold a certificate.
-func certFiles(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, errors.New(fileProblem(dir, err))
-	}
-	var files []string
-	for _, e := range entries {
-		ext := filepath.Ext(e.Name())
-		if (ext == ".crt" || ext == ".pem") && !strings.HasPrefix(e.Name(), ".") {
-			files = append(files, filepath.Join(dir, e.Name()))
-		}
-	}
-	return files, nil
-}
-
-// readPair reads a certificate, its chain and its key.
-func readPair(certFile string) (*tls.Certificate, error) {
-	keyFile := strings.TrimSuffix(certFile, filepath.Ext(certFile)) + ".key"
-	if _, err := os.Stat(keyFile); errors.Is(err, fs.ErrNotExist) && filepath.Ext(certFile) == ".pem" {
-		keyFile = certFile
-	}
-	for _, f := range []string{certFile, keyFile} {
-		if _, err := readSmallFile(f); err != nil {
-			return nil, errors.New(fileProblem(f, err))
-		}
-	}
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("%s with %s: %w", certFile, keyFile, err)
-	}
-	return &cert, nil
 }

@@ -4,15 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/go-viper/mapstructure/v2"
 	yamlparser "github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/env/v2"
@@ -213,106 +210,6 @@ func fieldOf(config reflect.Value, key string) (reflect.Value, bool) {
 		return reflect.Value{}, false
 	}
 	return config.Field(i), true
-}
-
-var (
-	errNotSize     = errors.New("is not a number of bytes, such as 512MiB or 20GB")
-	errNotDuration = errors.New("needs a number and a unit, such as 90s, 15m or 720h")
-	errNotBool     = errors.New("is neither true nor false")
-	errNotNetwork  = errors.New("is not a network such as 10.0.0.0/8")
-)
-
-// decode turns what YAML or the environment gave into the field's type.
-// mapstructure's own conversions are off: they would take 30 for 30 ns.
-func decode(value any, field reflect.Value) error {
-	target := reflect.New(field.Type())
-	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
-		Result:     target.Interface(),
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(splitList, parseText),
-	})
-	if err != nil {
-		return err
-	}
-	if err := d.Decode(value); err != nil {
-		return explain(err, value, field.Type())
-	}
-	field.Set(target.Elem())
-	return nil
-}
-
-// splitList lets the environment write a list as a,b,c.
-func splitList(from, to reflect.Type, value any) (any, error) {
-	if from.Kind() != reflect.String || to.Kind() != reflect.Slice {
-		return value, nil
-	}
-	parts := strings.Split(value.(string), ",")
-	for i := range parts {
-		parts[i] = strings.TrimSpace(parts[i])
-	}
-	return parts, nil
-}
-
-// parseText reads every type that is written as text.
-func parseText(from, to reflect.Type, value any) (any, error) {
-	target := reflect.New(to).Interface()
-	text, isText := value.(string)
-	switch target := target.(type) {
-	case *time.Duration:
-		d, err := time.ParseDuration(text)
-		if err != nil || !isText {
-			return nil, errNotDuration
-		}
-		return d, nil
-	case *ByteSize:
-		if from.Kind() == reflect.Int || isText {
-			text = fmt.Sprint(value)
-		}
-		return *target, target.UnmarshalText([]byte(text))
-	case *bool:
-		switch {
-		case !isText:
-			return value, nil
-		case text == "true" || text == "1":
-			return true, nil
-		case text == "false" || text == "0":
-			return false, nil
-		}
-		return nil, errNotBool
-	case *netip.Prefix: // its UnmarshalText takes nothing for a prefix
-		if !isText {
-			return value, nil
-		}
-		return netip.ParsePrefix(text)
-	case interface{ UnmarshalText([]byte) error }:
-		if !isText {
-			return value, nil
-		}
-		err := target.UnmarshalText([]byte(text))
-		return reflect.ValueOf(target).Elem().Interface(), err
-	}
-	return value, nil
-}
-
-// explain says what is wrong with a value, in our words, and shows the value
-// unless its type is one that may hold a secret.
-func explain(err error, value any, t reflect.Type) error {
-	shown := fmt.Sprintf("%q ", fmt.Sprint(value))
-	if t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[URL]() {
-		shown = "the value "
-	}
-	for _, known := range []error{errNotSize, errNotDuration, errNotBool} {
-		if errors.Is(err, known) {
-			return fmt.Errorf("%s%w", shown, known)
-		}
-	}
-	switch t.Kind() {
-	case reflect.Slice:
-		return fmt.Errorf("%s%w", shown, errNotNetwork)
-	case reflect.Bool:
-		return fmt.Errorf("%s%w", shown, errNotBool)
-	default:
-		return fmt.Errorf("%sis not text; put it in quotes", shown)
-	}
 }
 
 func lookupEnv(environ []string, name string) string {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/berth-registry/berth/pkg/boot"
 )
 
 // berth runs the command to its end and returns its exit code, what it said
@@ -34,6 +36,16 @@ func TestHelpTeaches(t *testing.T) {
 	}
 	if strings.Contains(out, "--operator-token=") {
 		t.Error("a secret can be given on the command line, where others on the machine see it")
+	}
+}
+
+func TestEverySettingIsAFlag(t *testing.T) {
+	_, out, _ := berth(t, nil, "serve", "--help")
+	for _, key := range boot.Keys() {
+		flag := "--" + strings.ReplaceAll(key, "_", "-")
+		if !strings.Contains(out, flag) && key != "operator_token" {
+			t.Errorf("%s is not in\n%s", flag, out)
+		}
 	}
 }
 

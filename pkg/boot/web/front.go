@@ -14,7 +14,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Front is everything between one listener and its handler.
+// Front is everything between one listener and its handler. Log, Tracer and
+// Metrics are needed; the rest may be zero.
 type Front struct {
 	Listener string // the listener's name, a label of every metric
 	Log      *slog.Logger
