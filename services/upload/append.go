@@ -59,8 +59,13 @@ func stageOf(u meta.Upload) blob.Stage {
 }
 
 // overtaken is the answer for a writer that lost its session to another: 416
-// with the offset that holds now, or 404 if the session ended.
+// with the offset that holds now, or 404 if the session ended. Package meta
+// has said so already where it was the one to notice.
 func (s *Service) overtaken(ctx context.Context, u meta.Upload, cause error) error {
+	var known *fault.Error
+	if errors.As(cause, &known) {
+		return cause
+	}
 	now, err := s.meta.FindUpload(ctx, u.Repo, u.ID)
 	if err != nil {
 		return err

@@ -101,9 +101,6 @@ func (s *Service) verify(ctx context.Context, u meta.Upload, h *oci.Hasher, clai
 // then one transaction. Every step may be repeated.
 func (s *Service) commit(ctx context.Context, by meta.Cause, u meta.Upload, d oci.Digest) (Stored, error) {
 	sealed, err := s.meta.SealUpload(ctx, u, d)
-	if errors.Is(err, blob.ErrFenced) {
-		err = s.overtaken(ctx, u, err)
-	}
 	if err != nil {
 		return Stored{}, err
 	}

@@ -166,7 +166,7 @@ func (a *appending) read(ctx context.Context) error {
 			c.buf = buffers.Get().(*[bufferSize]byte)
 		}
 		var readErr error
-		c.n, readErr = fill(ctx, a.src, c.buf[:])
+		c.n, readErr = a.fill(ctx, c.buf[:])
 		since += int64(c.n)
 		if readErr != nil || since >= a.store.stepBytes {
 			state, err := a.src.Mark()
@@ -189,14 +189,18 @@ func (a *appending) read(ctx context.Context) error {
 	}
 }
 
-// fill reads until b is full, the source ends or ctx does.
-func fill(ctx context.Context, src io.Reader, b []byte) (int, error) {
+// fill reads until b is full, the source ends, ctx does or the writing side has.
+func (a *appending) fill(ctx context.Context, b []byte) (int, error) {
 	n := 0
 	for n < len(b) {
-		if ctx.Err() != nil {
+		select {
+		case <-a.ended:
+			return n, nil
+		case <-ctx.Done():
 			return n, context.Cause(ctx)
+		default:
 		}
-		m, err := src.Read(b[n:])
+		m, err := a.src.Read(b[n:])
 		n += m
 		if err != nil {
 			return n, err
