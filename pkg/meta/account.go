@@ -44,8 +44,8 @@ type Accounts interface {
 	CreateAccountKey(ctx context.Context, by Cause, t tenant.ID, slug string, k AccountKey) (AccountKey, error)
 	ListAccountKeys(ctx context.Context, t tenant.ID, slug string) ([]AccountKey, error)
 	DeleteAccountKey(ctx context.Context, by Cause, t tenant.ID, slug, name string) error
-	// FindAccountByKey finds the enabled account that holds an unexpired key with
-	// this hash, in one statement; slug may be empty for callers that only have
-	// the secret, and t may be 0 likewise.
+	// FindAccountByKey finds the enabled account, of an active tenant, that holds
+	// an unexpired key with this hash, in one statement; slug may be empty for
+	// callers that only have the secret, and t may be 0 likewise.
 	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Account, error)
 }

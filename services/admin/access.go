@@ -7,7 +7,6 @@ import (
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // rule says who may make a call. The zero value is nobody.
@@ -81,8 +80,6 @@ func (s *Service) decide(ctx context.Context, r rule, req any) error {
 		return err
 	case t.ID != c.principal.Tenant:
 		return denied
-	case t.State == tenant.Suspended:
-		return fault.New(fault.Denied, fault.DeniedReason, "the tenant is suspended")
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func TestC7_EveryRequestOfATenantNamesIt(t *testing.T) {
 		if rules[string(m.Name())] != ownTenant {
 			continue
 		}
-		req := newRequest(t, m)
+		req := newMessage(t, m.Input())
 		nameTenant(req.ProtoReflect(), "tenants/acme")
 		if slug, ok := tenantOf(req); !ok || slug != "acme" {
 			t.Errorf("%s: tenant %q, %v", m.Name(), slug, ok)
@@ -80,10 +80,10 @@ func nameTenant(m protoreflect.Message, name string) {
 	}
 }
 
-// newRequest makes an empty request of the RPC.
-func newRequest(t *testing.T, m protoreflect.MethodDescriptor) proto.Message {
+// newMessage makes an empty message.
+func newMessage(t *testing.T, d protoreflect.MessageDescriptor) proto.Message {
 	t.Helper()
-	mt, err := protoregistry.GlobalTypes.FindMessageByName(m.Input().FullName())
+	mt, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithErrorHandler(writeError),
+		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
 	if err := pb.RegisterAdminServiceHandler(context.Background(), gateway, conn); err != nil {
 		return nil, fmt.Errorf("register the REST gateway: %w", err)
@@ -102,6 +103,18 @@ func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w h
 		}
 	}
 	writeStatus(w, code, s)
+}
+
+// writeRoutingError answers requests that are for none of the API's methods.
+func writeRoutingError(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	s := status.New(codes.NotFound, "there is nothing at this path")
+	switch code {
+	case http.StatusMethodNotAllowed:
+		s = status.New(codes.Unimplemented, "the resource does not take this method")
+	case http.StatusBadRequest:
+		s = status.New(codes.InvalidArgument, "the path is not well-formed")
+	}
+	writeError(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: code, Err: s.Err()})
 }
 
 // writeStatus is the one writer of errors; code 0 means the one that belongs to

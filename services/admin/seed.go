@@ -105,6 +105,9 @@ func (f seedFields) decode(m proto.Message, known []string) (*fieldmaskpb.FieldM
 			return nil, fmt.Errorf("there is no field %q; known are id, %s", field, strings.Join(known, ", "))
 		}
 	}
+	if len(f) == 0 {
+		return mask, nil
+	}
 	text, err := json.Marshal(f)
 	if err != nil {
 		return nil, err

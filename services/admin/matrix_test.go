@@ -1,0 +1,258 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// matrixRows has one request per RPC, by the state of the resource it is about:
+// *_there exists, *_missing does not, *_deleting is being deleted. {s} stands
+// for the state, and only in the name of that resource. makes says that
+// the RPC creates it.
+var matrixRows = map[string]struct {
+	request proto.Message
+	makes   bool
+}{
+	"CreateTenant":  {&pb.CreateTenantRequest{TenantId: "t-{s}"}, true},
+	"GetTenant":     {&pb.GetTenantRequest{Name: "tenants/t-{s}"}, false},
+	"ListTenants":   {&pb.ListTenantsRequest{}, false},
+	"UpdateTenant":  {&pb.UpdateTenantRequest{Tenant: &pb.Tenant{Name: "tenants/t-{s}", QuotaBytes: 1}}, false},
+	"DeleteTenant":  {&pb.DeleteTenantRequest{Name: "tenants/t-{s}"}, false},
+	"SuspendTenant": {&pb.SuspendTenantRequest{Name: "tenants/t-{s}"}, false},
+	"ResumeTenant":  {&pb.ResumeTenantRequest{Name: "tenants/t-{s}"}, false},
+
+	"CreateRegistry": {&pb.CreateRegistryRequest{Parent: "tenants/t-there", RegistryId: "r-{s}"}, true},
+	"GetRegistry":    {&pb.GetRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
+	"ListRegistries": {&pb.ListRegistriesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateRegistry": {&pb.UpdateRegistryRequest{Registry: &pb.Registry{Name: "tenants/t-there/registries/r-{s}", AnonymousPull: true}}, false},
+	"DeleteRegistry": {&pb.DeleteRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
+
+	"GetRepository":    {&pb.GetRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"ListRepositories": {&pb.ListRepositoriesRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
+	"DeleteRepository": {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"ListTags":         {&pb.ListTagsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+
+	"CreateDomain": {&pb.CreateDomainRequest{Parent: "tenants/t-there", DomainId: "d-{s}.example", Domain: &pb.Domain{Registry: "main"}}, true},
+	"GetDomain":    {&pb.GetDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
+	"ListDomains":  {&pb.ListDomainsRequest{Parent: "tenants/t-{s}"}, false},
+	"DeleteDomain": {&pb.DeleteDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
+	"VerifyDomain": {&pb.VerifyDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
+
+	"CreateServiceAccount": {&pb.CreateServiceAccountRequest{
+		Parent: "tenants/t-there", ServiceAccountId: "a-{s}", ServiceAccount: &pb.ServiceAccount{Role: pb.ServiceAccount_READER},
+	}, true},
+	"GetServiceAccount":   {&pb.GetServiceAccountRequest{Name: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"ListServiceAccounts": {&pb.ListServiceAccountsRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateServiceAccount": {&pb.UpdateServiceAccountRequest{
+		ServiceAccount: &pb.ServiceAccount{Name: "tenants/t-there/serviceAccounts/a-{s}", Disabled: true},
+		UpdateMask:     &fieldmaskpb.FieldMask{Paths: []string{"disabled"}},
+	}, false},
+	"DeleteServiceAccount":    {&pb.DeleteServiceAccountRequest{Name: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"CreateServiceAccountKey": {&pb.CreateServiceAccountKeyRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"ListServiceAccountKeys":  {&pb.ListServiceAccountKeysRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"DeleteServiceAccountKey": {&pb.DeleteServiceAccountKeyRequest{Name: "tenants/t-there/serviceAccounts/a-there/keys/k-{s}"}, false},
+
+	"ListEvents": {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
+	"GetUsage":   {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
+}
+
+// request is the row's request for one state. It changes nothing: whatever
+// could is marked validate_only.
+func matrixRequest(t *testing.T, rpc, state string) proto.Message {
+	t.Helper()
+	row, ok := matrixRows[rpc]
+	if !ok {
+		t.Fatalf("%s has no row in the matrix", rpc)
+	}
+	req := row.request.ProtoReflect().New().Interface()
+	text := strings.ReplaceAll(prototext.Format(row.request), "{s}", state)
+	if err := prototext.Unmarshal([]byte(text), req); err != nil {
+		t.Fatal(err)
+	}
+	if fd := req.ProtoReflect().Descriptor().Fields().ByName("validate_only"); fd != nil {
+		req.ProtoReflect().Set(fd, protoreflect.ValueOfBool(true))
+	}
+	return req
+}
+
+// principals makes one of each kind and returns their Authorization headers.
+func principals(t *testing.T, a *api) map[string]string {
+	t.Helper()
+	ctx := t.Context()
+	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "operator"} }
+	key := func(tenantSlug, slug string, role access.Role, disabled bool, expires time.Time) string {
+		tn, err := a.store.FindTenant(ctx, tenantSlug)
+		if err != nil {
+			t.Fatal(err)
+		}
+		account, err := a.store.CreateAccount(ctx, by(), meta.Account{Tenant: tn.ID, Slug: slug, Role: role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret := newSecret()
+		k := meta.AccountKey{Name: "k-there", Hash: sha256.Sum256([]byte(secret)), ExpiresAt: expires}
+		if _, err := a.store.CreateAccountKey(ctx, by(), tn.ID, slug, k); err != nil {
+			t.Fatal(err)
+		}
+		if disabled {
+			account.Disabled = true
+			if _, err := a.store.UpdateAccount(ctx, by(), account); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return "Bearer " + secret
+	}
+	for _, slug := range []string{"t-there", "t-other", "t-stopped"} {
+		a.call(200, "POST", "/v1/tenants?tenant_id="+slug, "")
+	}
+	p := map[string]string{
+		"operator":               "Bearer " + operatorToken,
+		"own admin":              key("t-there", "own-admin", access.Admin, false, time.Time{}),
+		"own writer":             key("t-there", "own-writer", access.Writer, false, time.Time{}),
+		"own reader":             key("t-there", "own-reader", access.Reader, false, time.Time{}),
+		"own disabled admin":     key("t-there", "own-disabled", access.Admin, true, time.Time{}),
+		"own admin, expired key": key("t-there", "own-expired", access.Admin, false, time.Now().Add(-time.Hour)),
+		"another's admin":        key("t-other", "admin", access.Admin, false, time.Time{}),
+		"suspended one's admin":  key("t-stopped", "admin", access.Admin, false, time.Time{}),
+		"wrong token":            "Bearer berth_" + strings.Repeat("A", 43),
+		"anonymous":              "",
+	}
+	a.call(200, "POST", "/v1/tenants/t-stopped:suspend", "")
+	return p
+}
+
+// resources makes what the rows speak of.
+func resources(t *testing.T, a *api) {
+	t.Helper()
+	ctx := t.Context()
+	a.call(200, "POST", "/v1/tenants?tenant_id=t-deleting", "")
+	a.call(200, "DELETE", "/v1/tenants/t-deleting", "")
+	for _, state := range []string{"there", "deleting"} {
+		a.call(200, "POST", "/v1/tenants/t-there/registries?registry_id=r-"+state, "")
+		a.call(200, "POST", "/v1/tenants/t-there/domains?domain_id=d-"+state+".example", `{"registry": "main"}`)
+		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts?service_account_id=a-"+state, `{"role": "READER"}`)
+		a.push("t-there", "main", "team/p-"+state, "latest")
+	}
+	tn, err := a.store.FindTenant(ctx, "t-there")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"k-there", "k-deleting"} {
+		k := meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(newSecret()))}
+		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, "a-there", k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{
+		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
+		"serviceAccounts/a-there/keys/k-deleting", "registries/main/repositories/team/p-deleting",
+	} {
+		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
+	}
+}
+
+// matrixWant is what the contract says; the service's own table says the same
+// in other words.
+func matrixWant(rpc, principal, state string) codes.Code {
+	switch principal {
+	case "anonymous", "wrong token", "own disabled admin", "own admin, expired key", "suspended one's admin":
+		return codes.Unauthenticated
+	case "own writer", "own reader", "another's admin":
+		return codes.PermissionDenied
+	}
+	row := matrixRows[rpc]
+	if principal == "own admin" {
+		tenantName, _ := tenantOf(row.request)
+		ofTenants := strings.HasSuffix(rpc, "Tenant") && rpc != "GetTenant" || rpc == "ListTenants"
+		if ofTenants || tenantName == "t-{s}" && state != "there" {
+			return codes.PermissionDenied
+		}
+	}
+	switch {
+	case rpc == "ListTenants":
+		return codes.OK
+	case row.makes && state == "there":
+		return codes.AlreadyExists
+	case row.makes || state == "there":
+		return codes.OK
+	default:
+		return codes.NotFound
+	}
+}
+
+func TestC7_EveryRPCByEveryPrincipalInEveryState(t *testing.T) {
+	a := newAPI(t)
+	who := principals(t, a)
+	resources(t, a)
+	conn, err := grpc.NewClient(a.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+
+	cells := 0
+	for _, rpc := range rpcs() {
+		for principal, authorization := range who {
+			for _, state := range []string{"there", "missing", "deleting"} {
+				cells++
+				ctx := t.Context()
+				if authorization != "" {
+					ctx = metadata.AppendToOutgoingContext(ctx, "authorization", authorization)
+				}
+				err := invoke(ctx, t, conn, rpc, matrixRequest(t, rpc, state))
+				if got, want := status.Code(err), matrixWant(rpc, principal, state); got != want {
+					t.Errorf("%s by %s, %s: %v, want %v", rpc, principal, state, err, want)
+				}
+			}
+		}
+	}
+	if want := len(rpcs()) * 10 * 3; cells != want {
+		t.Errorf("%d cells, want %d", cells, want)
+	}
+}
+
+// A tenant's admin learns nothing of other tenants: the same words for one that
+// exists, one that does not and one that is being deleted.
+func TestC7_AnotherTenantAndNoTenantLookTheSame(t *testing.T) {
+	a := newAPI(t)
+	admin := strings.TrimPrefix(principals(t, a)["another's admin"], "Bearer ")
+	resources(t, a)
+	var first []byte
+	for _, slug := range []string{"t-there", "t-missing", "t-deleting", "t-stopped", "T", ""} {
+		resp, text := a.send(admin, "GET", "/v1/tenants/"+slug+"/registries", "")
+		if resp.StatusCode != 403 {
+			t.Errorf("%q: %d", slug, resp.StatusCode)
+		}
+		if first == nil {
+			first = text
+		}
+		if string(text) != string(first) {
+			t.Errorf("%q: %s, and not %s", slug, text, first)
+		}
+	}
+}
+
+func invoke(ctx context.Context, t *testing.T, conn *grpc.ClientConn, rpc string, req proto.Message) error {
+	t.Helper()
+	m := pb.File_berth_admin_v1_admin_proto.Services().ByName("AdminService").Methods().ByName(protoreflect.Name(rpc))
+	resp := newMessage(t, m.Output())
+	return conn.Invoke(ctx, "/berth.admin.v1.AdminService/"+rpc, req, resp)
+}
