@@ -29,15 +29,16 @@ type purge struct {
 	limit int
 }
 
+// CROSS JOIN keeps the order: from the few that are being deleted.
 const (
 	markRegistries = `
 UPDATE registries SET state = 'deleting'
- WHERE id IN (SELECT g.id FROM tenants t JOIN registries g ON g.tenant_id = t.id
+ WHERE id IN (SELECT g.id FROM tenants t CROSS JOIN registries g ON g.tenant_id = t.id
                WHERE t.state = 'deleting' AND g.state = 'active' LIMIT ?1)`
 
 	markRepositories = `
 UPDATE repositories SET state = 'deleting', listed = 0
- WHERE id IN (SELECT r.id FROM registries g JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
+ WHERE id IN (SELECT r.id FROM registries g CROSS JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
                WHERE g.state = 'deleting' AND r.state = 'active' LIMIT ?1)`
 )
 

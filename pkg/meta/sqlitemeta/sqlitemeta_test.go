@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -135,6 +136,13 @@ func block(t *testing.T, s *Store) func() error {
 	}
 }
 
+// waitQueued returns when n writes wait for a blocked writer.
+func waitQueued(s *Store, n int) {
+	for len(s.writer.queue) < n {
+		runtime.Gosched()
+	}
+}
+
 func TestGroupMembersFailAlone(t *testing.T) {
 	s := open(t, Options{})
 	release := block(t, s)
@@ -159,6 +167,7 @@ func TestGroupMembersFailAlone(t *testing.T) {
 			})
 		})
 	}
+	waitQueued(s, len(errs))
 	if err := release(); err != nil {
 		t.Error(err)
 	}
@@ -219,10 +228,11 @@ func TestFailedCommitFailsEverybody(t *testing.T) {
 			})
 		})
 	}
-	blocked := release()
+	waitQueued(s, len(errs))
+	_ = release() // undone or not, depending on how long it took
 	all.Wait()
-	if blocked == nil {
-		t.Error("a member of a group that was undone was told of success")
+	if errs[5] == nil {
+		t.Error("a member whose transaction was gone was told of success")
 	}
 	rows := 0
 	for _, err := range errs {

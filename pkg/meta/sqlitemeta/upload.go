@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -79,8 +80,7 @@ func quotaExceeded(format string, args ...any) error {
 const findUpload = `
 SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation, coalesce(o.multipart_id, ''),
        u.tail, coalesce(x.size, 0), u.digest, u.expires_at,
-       (SELECT json_group_array(json_array(p.n, p.size, p.etag)) FROM
-         (SELECT n, size, etag FROM upload_parts WHERE tenant_id = u.tenant_id AND upload_id = u.id ORDER BY n) p)
+       (SELECT json_group_array(json_array(p.n, p.size, p.etag)) FROM upload_parts p WHERE p.tenant_id = u.tenant_id AND p.upload_id = u.id)
   FROM repositories r
   JOIN uploads u ON u.tenant_id = r.tenant_id AND u.id = ?4 AND u.repo_id = r.id AND u.state <> 'expired'
   LEFT JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation
@@ -114,7 +114,7 @@ func uploadRow(r meta.Repo, id uuid.UUID, find func(args []any, dest ...any) (bo
 	return u, err
 }
 
-// decodeParts reads [[number, size, etag], …].
+// decodeParts reads [[number, size, etag], …], in any order.
 func decodeParts(rows []byte) ([]blob.Part, error) {
 	var raw [][3]json.RawMessage
 	if err := json.Unmarshal(rows, &raw); err != nil {
@@ -130,6 +130,7 @@ func decodeParts(rows []byte) ([]blob.Part, error) {
 		}
 		parts = append(parts, p)
 	}
+	slices.SortFunc(parts, func(a, b blob.Part) int { return a.Number - b.Number })
 	return parts, nil
 }
 
