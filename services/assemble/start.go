@@ -1,0 +1,129 @@
+package assemble
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// DefaultTenant is the tenant of a first start.
+const DefaultTenant = "default"
+
+// defaultHosts lead to the default tenant without a port or a name of its own.
+var defaultHosts = []string{"localhost", "127.0.0.1"}
+
+// operatorTokenFile is in the data directory.
+const operatorTokenFile = "operator-token"
+
+// operatorToken returns the configured token, or the one in the data
+// directory, which it makes at the first start; then file is its path.
+func operatorToken(c boot.Config) (token, file string, err error) {
+	if !c.OperatorToken.IsZero() {
+		return c.OperatorToken.Reveal(), "", nil
+	}
+	file = filepath.Join(c.DataDir, operatorTokenFile)
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return makeOperatorToken(file)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read the operator token: %w", err)
+	}
+	if token = strings.TrimSpace(string(text)); token == "" {
+		return "", "", fmt.Errorf("the operator token in %s is empty: put one there, or remove the file and a new one is made", file)
+	}
+	return token, file, nil
+}
+
+func makeOperatorToken(file string) (string, string, error) {
+	random := make([]byte, 32)
+	if _, err := rand.Read(random); err != nil {
+		return "", "", err
+	}
+	token := "berth_operator_" + base64.RawURLEncoding.EncodeToString(random)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", "", fmt.Errorf("write the operator token: %w", err)
+	}
+	_, err = f.WriteString(token + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", "", fmt.Errorf("write the operator token: %w", errors.Join(err, os.Remove(file)))
+	}
+	return token, file, nil
+}
+
+// firstStart makes the default tenant where nothing was ever kept. There is a
+// signing key from the end of the first start on, so one that was interrupted
+// is done again.
+func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) {
+	keys, err := m.ListSigningKeys(ctx)
+	if err != nil || len(keys) > 0 {
+		return false, err
+	}
+	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
+	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || loopback(c.DataAddr)}
+	t, err := m.CreateTenant(ctx, by(), meta.Tenant{Slug: DefaultTenant, DisplayName: "Default"}, open)
+	if fault.Is(err, fault.AlreadyExists) {
+		t, err = m.FindTenant(ctx, DefaultTenant)
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, host := range defaultHosts {
+		_, err := m.CreateDomain(ctx, by(), meta.Domain{Tenant: t.ID, Slug: tenant.MainRegistry, Host: host, Verified: true})
+		if err != nil && !fault.Is(err, fault.AlreadyExists) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// closeToStrangers takes anonymous push from the default tenant when the data
+// port can be reached from other machines, unless the operator asked for it.
+func closeToStrangers(ctx context.Context, c boot.Config, m meta.Store, log *slog.Logger) error {
+	if c.AnonymousPush || loopback(c.DataAddr) {
+		return nil
+	}
+	t, err := m.FindTenant(ctx, DefaultTenant)
+	if fault.Is(err, fault.ResourceUnknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r, err := m.FindRegistry(ctx, t.ID, tenant.MainRegistry)
+	if err != nil || !r.Settings.AnonymousPush {
+		return err
+	}
+	r.Settings.AnonymousPush = false
+	if _, err := m.UpdateRegistry(ctx, meta.Cause{Op: uuid.New(), Actor: "start"}, r); err != nil {
+		return err
+	}
+	log.WarnContext(ctx, "data_addr can be reached from other machines: anonymous push to the tenant default is switched off; set anonymous_push to keep it",
+		"data_addr", c.DataAddr)
+	return nil
+}
+
+// loopback says whether only this machine can reach the address.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
