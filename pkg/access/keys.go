@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -95,9 +94,9 @@ func signer(newestFirst []*key, now time.Time) *key {
 	return oldest
 }
 
-// Run reloads the keys every minute until ctx ends. Failures are logged: the
-// known keys go on serving.
-func (k *Keys) Run(ctx context.Context, log *slog.Logger) {
+// Run reloads the keys every minute until ctx ends. A reload that failed is
+// told to failed: the known keys go on serving.
+func (k *Keys) Run(ctx context.Context, failed func(error)) {
 	tick := time.NewTicker(keysReload)
 	defer tick.Stop()
 	for {
@@ -106,7 +105,7 @@ func (k *Keys) Run(ctx context.Context, log *slog.Logger) {
 			return
 		case <-tick.C:
 			if err := k.Reload(ctx); err != nil && ctx.Err() == nil {
-				log.WarnContext(ctx, "the signing keys could not be read again", "error", err)
+				failed(err)
 			}
 		}
 	}

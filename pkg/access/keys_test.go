@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -109,7 +108,7 @@ func TestKeys_RunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
-		r.keys.Run(ctx, slog.New(slog.DiscardHandler))
+		r.keys.Run(ctx, func(err error) { t.Error(err) })
 		close(done)
 	}()
 	cancel()

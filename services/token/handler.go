@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -56,7 +55,7 @@ func decodeQuery(ctx context.Context, r *http.Request) (Request, error) {
 	if !ok || len(headers) > 1 {
 		return Request{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token endpoint takes one Basic authorization, or none")
 	}
-	req.Credential = &Credential{Name: name, Secret: boot.NewSecret(secret)}
+	req.Credential = &Credential{Name: name, Secret: secret}
 	return req, nil
 }
 
@@ -79,7 +78,7 @@ func decodeForm(ctx context.Context, r *http.Request) (Request, error) {
 		Site:       front.CallOf(ctx).Site,
 		Service:    form.Get("service"),
 		Scopes:     form["scope"],
-		Credential: &Credential{Name: form.Get("username"), Secret: boot.NewSecret(form.Get("password"))},
+		Credential: &Credential{Name: form.Get("username"), Secret: form.Get("password")},
 	}, nil
 }
 

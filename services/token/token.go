@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
-	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -32,10 +31,13 @@ type Request struct {
 }
 
 // Credential is a name and its secret.
-type Credential struct {
-	Name   string
-	Secret boot.Secret
-}
+type Credential struct{ Name, Secret string }
+
+// String leaves the secret out of logs and dumps.
+func (c Credential) String() string { return c.Name + ":[redacted]" }
+
+// GoString is String.
+func (c Credential) GoString() string { return c.String() }
 
 // Response is the token in the form clients read (Docker registry token
 // specification, "Token Response Fields").
@@ -63,7 +65,7 @@ func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error)
 	}
 	var p access.Principal
 	if req.Credential != nil {
-		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret.Reveal()); err != nil {
+		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret); err != nil {
 			return Response{}, err
 		}
 	}
