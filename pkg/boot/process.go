@@ -29,7 +29,6 @@ type Process struct {
 	Tracing *Tracing
 	Health  *Health
 
-	requests        *web.Metrics
 	shutdownTimeout time.Duration
 	ops             Listener
 	listeners       []Listener
@@ -56,19 +55,9 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{Log: log, Metrics: NewMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
-	p.requests = web.NewMetrics(p.Metrics)
 	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(OpsHandler(p.Metrics, p.Health), log)}
 	p.OnStop("traces", tracing.Close)
 	return p, nil
-}
-
-// Front is what stands before the handler of the listener of that name, whose
-// clients speak scheme. It trusts no proxy; set Proxies and Fail where needed.
-func (p *Process) Front(listener, scheme string) web.Front {
-	return web.Front{
-		Listener: listener, Scheme: scheme,
-		Log: p.Log, Metrics: p.requests, Tracer: p.Tracing.Tracer("github.com/berth-registry/berth"),
-	}
 }
 
 // TLS reads the certificates of dir, keeps reading them while the process
