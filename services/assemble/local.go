@@ -80,7 +80,10 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err != nil {
 		return err
 	}
-	d.Go("signing keys", func(ctx context.Context) error { keys.Run(ctx, d.Log); return nil })
+	d.Go("signing keys", func(ctx context.Context) error {
+		keys.Run(ctx, func(err error) { d.Log.WarnContext(ctx, "the signing keys could not be read again", "error", err) })
+		return nil
+	})
 
 	pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
 	if err != nil {
