@@ -1,0 +1,113 @@
+package registry_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/registry"
+)
+
+// bench is a deployment with the registry service and one tenant, acme, whose
+// account "admin" may do everything.
+type bench struct {
+	*fronttest.Deployment
+	t    testing.TB
+	site tenant.Site
+}
+
+func start(t testing.TB, s tenant.Settings) *bench {
+	t.Helper()
+	d := fronttest.New(t)
+	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs})
+	d.Serve(front.Services{Registry: registry.NewHandler(svc, d.Log, d.Middlewares()...)})
+	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", s)}
+	d.Account(b.site, "admin", access.Admin)
+	return b
+}
+
+func (b *bench) repo(name string) meta.Repo {
+	return meta.Repo{Tenant: b.site.Tenant, Registry: b.site.Registry, Name: name}
+}
+
+// do asks as admin.
+func (b *bench) do(method, path string, header ...string) fronttest.Answer {
+	b.t.Helper()
+	return b.Do(fronttest.Request{Method: method, Host: b.site.Host, Path: path, Basic: "admin", Header: headers(header)})
+}
+
+func (b *bench) put(path, contentType, body string) fronttest.Answer {
+	b.t.Helper()
+	return b.Do(fronttest.Request{
+		Method: "PUT", Host: b.site.Host, Path: path, Body: body, Basic: "admin", Header: headers([]string{"Content-Type", contentType}),
+	})
+}
+
+func headers(pairs []string) http.Header {
+	h := http.Header{}
+	for i := 0; i < len(pairs); i += 2 {
+		h.Add(pairs[i], pairs[i+1])
+	}
+	return h
+}
+
+// pushed puts a manifest that must be taken and returns its digest.
+func (b *bench) pushed(path, body string) string {
+	b.t.Helper()
+	a := b.put(path, "", body)
+	if a.Status != http.StatusCreated {
+		b.t.Fatalf("PUT %s: %d %s", path, a.Status, a.Body)
+	}
+	return a.Header.Get("Docker-Content-Digest")
+}
+
+// image stores a config and a layer in the repository and returns the manifest
+// of an image of both.
+func (b *bench) image(repo, content string) string {
+	config := b.PutBlob(b.repo(repo), []byte(`{"of":"`+content+`"}`))
+	layer := b.PutBlob(b.repo(repo), []byte(content))
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, oci.MediaTypeImageManifest,
+		descriptor("application/vnd.oci.image.config.v1+json", config.Digest.String(), config.Size),
+		descriptor("application/vnd.oci.image.layer.v1.tar", layer.Digest.String(), layer.Size))
+}
+
+// index is an index of manifests that are stored already.
+func index(manifests ...string) string {
+	var list []string
+	for _, m := range manifests {
+		list = append(list, descriptor(oci.MediaTypeImageManifest, digestOf(m), int64(len(m))))
+	}
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, oci.MediaTypeImageIndex, strings.Join(list, ","))
+}
+
+// referrer is an artifact without content of its own that refers to subject.
+func referrer(subject, artifactType string, annotations map[string]string) string {
+	notes, err := json.Marshal(annotations) // without escapes for HTML
+	if err != nil {
+		panic(err)
+	}
+	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"artifactType":%q,"manifests":[],"subject":%s,"annotations":%s}`,
+		oci.MediaTypeImageIndex, artifactType, descriptor(oci.MediaTypeImageManifest, digestOf(subject), int64(len(subject))), notes)
+}
+
+func descriptor(mediaType, digest string, size int64) string {
+	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, digest, size)
+}
+
+func digestOf(content string) string { return oci.DigestOf(oci.SHA256, []byte(content)).String() }
+
+func (b *bench) expect(what string, a fronttest.Answer, status int, code string) {
+	b.t.Helper()
+	if a.Status != status || a.Code() != code {
+		b.t.Errorf("%s: %d %s, want %d %s", what, a.Status, a.Body, status, code)
+	}
+}
