@@ -22,6 +22,7 @@ const (
 type commandLine struct {
 	Serve   serveCommand   `cmd:"" help:"Run the registry."`
 	Config  configCommand  `cmd:"" help:"Show or check the configuration."`
+	Fsck    fsckCommand    `cmd:"" help:"Check that everything kept is whole."`
 	Version versionCommand `cmd:"" help:"Show which Berth this is."`
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"slices"
 
 	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/services/assemble"
 )
 
 type serveCommand struct{ settings }
@@ -32,16 +34,49 @@ func (c serveCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	p, err := boot.New(e.ctx, loaded.Config, log)
+	d, err := assemble.Local(e.ctx, loaded.Config, log)
 	if err != nil {
 		return err
 	}
-	p.OnReady(func(addrs map[string]net.Addr) {
+	d.OnReady(func(addrs map[string]net.Addr) {
 		var attrs []any
 		for _, setting := range slices.Sorted(maps.Keys(addrs)) {
 			attrs = append(attrs, setting, addrs[setting].String())
 		}
-		log.Info("serving", attrs...)
+		log.InfoContext(e.ctx, "serving", attrs...)
+		greet(e, loaded.Config, d, addrs)
 	})
-	return p.Run(e.ctx)
+	return d.Run(e.ctx)
+}
+
+// greet says what to type next: at the first start all of it, later where the
+// registry is and where its token lies.
+func greet(e *env, c boot.Config, d *assemble.Deployment, addrs map[string]net.Addr) {
+	registry := port("localhost", addrs["data_addr"])
+	admin := "http://" + port("localhost", addrs["admin_addr"])
+	fmt.Fprintf(e.stdout, "\nBerth is ready: registry %s, admin API %s\n", registry, admin)
+	token := "$BERTH_OPERATOR_TOKEN"
+	if d.OperatorToken != "" {
+		fmt.Fprintf(e.stdout, "Operator token: %s\n", d.OperatorToken)
+		token = "$(cat " + d.OperatorToken + ")"
+	}
+	if !d.First {
+		return
+	}
+	fmt.Fprintf(e.stdout, `
+Push an image and pull it back:
+  docker tag alpine %[1]s/alpine:1 && docker push %[1]s/alpine:1 && docker pull %[1]s/alpine:1
+
+Make a tenant with a registry of its own, at %[2]s:
+  curl -H "Authorization: Bearer %[3]s" -d '{}' '%[4]s/v1/tenants?tenant_id=acme'
+`, registry, port("acme."+c.BaseDomain, addrs["data_addr"]), token, admin)
+}
+
+// port puts the port of a bound address behind a host.
+func port(host string, addr net.Addr) string {
+	_, p, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return host
+	}
+	return net.JoinHostPort(host, p)
 }

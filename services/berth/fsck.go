@@ -1,0 +1,80 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/assemble"
+	"github.com/berth-registry/berth/services/janitor"
+)
+
+type fsckCommand struct {
+	settings
+	Deep   bool   `help:"Also read every blob and compare its digest."`
+	Output string `short:"o" enum:"table,json" default:"table" help:"table for people, json for programs (one finding a line)."`
+}
+
+// Help is the longer text of --help.
+func (fsckCommand) Help() string {
+	return `Examines metadata and blobs and reports everything that is not as it must be: pointers to bytes that are missing or of another size, tags without a manifest, a quota that does not add up, bytes nothing knows. It changes nothing. Stop the server first: one process at a time may have the data directory.
+
+  berth fsck
+  berth fsck --deep --data-dir /var/lib/berth
+  berth fsck -o json | jq .invariant
+
+The exit code is 0 when all is well and 1 when something was found or the check could not be finished.`
+}
+
+// errFindings is what fsck fails with after it has told what it found.
+var errFindings = errors.New("something is not as it must be; see above")
+
+// Run checks and reports.
+func (c fsckCommand) Run(e *env) error {
+	loaded, err := c.load(e)
+	if err != nil {
+		return err
+	}
+	found := 0
+	report := func(f meta.Finding) {
+		found++
+		c.print(e.stdout, f)
+	}
+	progress := func(objects int64) { fmt.Fprintf(e.stderr, "%s objects checked\n", humanize.Comma(objects)) }
+	sum, err := assemble.Check(e.ctx, loaded.Config, c.Deep, progress, report)
+	if err != nil {
+		return fmt.Errorf("the check could not be finished: %w", err)
+	}
+	c.conclude(e.stdout, sum, found)
+	if found > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+func (c fsckCommand) print(w io.Writer, f meta.Finding) {
+	if c.Output == "json" {
+		_ = json.NewEncoder(w).Encode(map[string]string{"invariant": f.Invariant, "detail": f.Detail})
+		return
+	}
+	fmt.Fprintf(w, "%-4s %s\n", f.Invariant, f.Detail)
+}
+
+func (c fsckCommand) conclude(w io.Writer, sum janitor.Summary, found int) {
+	if c.Output == "json" {
+		return
+	}
+	fmt.Fprintf(w, "%s objects, %s live, %s in the store: %s\n",
+		humanize.Comma(sum.Objects), humanize.IBytes(uint64(sum.Bytes)), humanize.Comma(sum.Stored), verdict(found))
+}
+
+func verdict(found int) string {
+	if found == 0 {
+		return "all is well"
+	}
+	return fmt.Sprintf("%d findings", found)
+}
