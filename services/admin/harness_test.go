@@ -85,8 +85,10 @@ func serveAPI(t *testing.T, store testStore, change ...func(*Config)) *api {
 		rest.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if err := server.Close(ctx); err != nil {
-			t.Error(err)
+		for range 2 {
+			if err := server.Close(ctx); err != nil {
+				t.Error(err)
+			}
 		}
 		if err := <-served; err != nil {
 			t.Error(err)

@@ -14,8 +14,10 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/berth-registry/berth/services/internal/kit"
@@ -81,13 +83,20 @@ func NewServer(s *Service, o Options) (*Server, error) {
 	return &Server{grpc: server, conn: conn, rest: rest}, nil
 }
 
-// ServeGRPC answers gRPC on l until Close, which also closes l.
-func (s *Server) ServeGRPC(l net.Listener) error { return s.grpc.Serve(l) }
+// ServeGRPC answers gRPC on l until Close, which also closes l and is no error,
+// whichever comes first.
+func (s *Server) ServeGRPC(l net.Listener) error {
+	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
 
 // ServeHTTP answers REST and /openapi.json.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.rest.ServeHTTP(w, r) }
 
-// Close lets the calls under way end, until ctx does; then it cuts them off.
+// Close lets the calls under way end, until ctx does; then it cuts them off. It
+// may be called again.
 func (s *Server) Close(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {
@@ -100,5 +109,8 @@ func (s *Server) Close(ctx context.Context) error {
 		s.grpc.Stop()
 		<-stopped
 	}
-	return s.conn.Close()
+	if err := s.conn.Close(); status.Code(err) != codes.Canceled { // which says that it is closed
+		return err
+	}
+	return nil
 }

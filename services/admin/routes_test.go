@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+)
+
+// Each route that the API description lists exists, is closed to those without
+// a credential, and to those whose role is not enough.
+func TestC7_EveryRouteIsClosed(t *testing.T) {
+	var doc struct {
+		Paths map[string]map[string]struct {
+			OperationID string `json:"operationId"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(pb.OpenAPI, &doc); err != nil {
+		t.Fatal(err)
+	}
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	writer := a.account("acme", "writer", "WRITER")
+	a.call(200, "POST", "/v1/tenants?tenant_id=evil", "")
+	evil := a.account("evil", "admin", "ADMIN")
+
+	parameter := regexp.MustCompile(`\{(\w+)\}`)
+	seen := map[string]bool{}
+	for template, methods := range doc.Paths {
+		path := strings.ReplaceAll(template, "{tenant}", "acme")
+		path = parameter.ReplaceAllString(path, "none")
+		for method, op := range methods {
+			seen[op.OperationID] = true
+			method = strings.ToUpper(method)
+			for token, want := range map[string]int{"": 401, "wrong": 401, writer: 403, evil: 403} {
+				if resp, text := a.send(token, method, path, ""); resp.StatusCode != want {
+					t.Errorf("%s %s (%s): %d, want %d: %s", method, path, op.OperationID, resp.StatusCode, want, text)
+				}
+			}
+		}
+	}
+	for _, rpc := range rpcs() {
+		if !seen[rpc] {
+			t.Errorf("%s has no route", rpc)
+		}
+	}
+}
