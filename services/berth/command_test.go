@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -134,9 +135,11 @@ func TestServeUntilToldToStop(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	done := make(chan int, 1)
-	args := []string{"serve", "--data-dir", t.TempDir(), "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}
+	dir := t.TempDir()
+	args := []string{"serve", "--data-dir", dir, "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}
+	var out bytes.Buffer
 	go func() {
-		done <- run(ctx, args, nil, io.Discard, w)
+		done <- run(ctx, args, nil, &out, w)
 		w.Close()
 	}()
 	// Logs are JSON where there is no terminal.
@@ -156,5 +159,20 @@ func TestServeUntilToldToStop(t *testing.T) {
 	}
 	if code := <-done; code != exitOK {
 		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{"Berth is ready: registry localhost:", filepath.Join(dir, "operator-token"), "docker push localhost:", "/v1/tenants?tenant_id=acme"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the first start does not say %q:\n%s", want, &out)
+		}
+	}
+}
+
+func TestReachNamesWhatThisMachineCanUse(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:5000": "localhost:5000", "[::]:5000": "localhost:5000", "10.0.0.5:5000": "10.0.0.5:5000",
+	} {
+		if got := reach("localhost", net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/services/assemble"
@@ -52,8 +54,8 @@ func (c serveCommand) Run(e *env) error {
 // greet says what to type next: at the first start all of it, later where the
 // registry is and where its token lies.
 func greet(e *env, c boot.Config, d *assemble.Deployment, addrs map[string]net.Addr) {
-	registry := port("localhost", addrs["data_addr"])
-	admin := "http://" + port("localhost", addrs["admin_addr"])
+	registry := reach("localhost", addrs["data_addr"])
+	admin := "http://" + reach("localhost", addrs["admin_addr"])
 	fmt.Fprintf(e.stdout, "\nBerth is ready: registry %s, admin API %s\n", registry, admin)
 	token := "$BERTH_OPERATOR_TOKEN"
 	if d.OperatorToken != "" {
@@ -69,14 +71,18 @@ Push an image and pull it back:
 
 Make a tenant with a registry of its own, at %[2]s:
   curl -H "Authorization: Bearer %[3]s" -d '{}' '%[4]s/v1/tenants?tenant_id=acme'
-`, registry, port("acme."+c.BaseDomain, addrs["data_addr"]), token, admin)
+`, registry, reach("acme."+c.BaseDomain, addrs["data_addr"]), token, admin)
 }
 
-// port puts the port of a bound address behind a host.
-func port(host string, addr net.Addr) string {
-	_, p, err := net.SplitHostPort(addr.String())
+// reach is how this machine names a bound address: by the host, unless only
+// another address leads there.
+func reach(host string, addr net.Addr) string {
+	ap, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
-		return host
+		return addr.String()
 	}
-	return net.JoinHostPort(host, p)
+	if ip := ap.Addr(); !ip.IsLoopback() && !ip.IsUnspecified() && host == "localhost" {
+		host = ip.String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(ap.Port())))
 }
