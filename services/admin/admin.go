@@ -21,9 +21,11 @@ type Store interface {
 	meta.Registries
 	meta.Domains
 	meta.Repositories
-	meta.Tags
 	meta.Accounts
 	meta.Events
+
+	// ListTags is that of meta.Tags.
+	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
 }
 
 // Config is what a Service is made of.

@@ -41,7 +41,7 @@ type testStore interface {
 }
 
 // newAPI starts one; change may touch the configuration.
-func newAPI(t *testing.T, change ...func(*Config)) *api {
+func newAPI(t *testing.T, change ...func(*Config, *Options)) *api {
 	t.Helper()
 	store, err := sqlitemeta.Open(t.Context(), sqlitemeta.Options{Dir: t.TempDir()})
 	if err != nil {
@@ -56,21 +56,22 @@ func newAPI(t *testing.T, change ...func(*Config)) *api {
 }
 
 // serveAPI starts one on a store that is there.
-func serveAPI(t *testing.T, store testStore, change ...func(*Config)) *api {
+func serveAPI(t *testing.T, store testStore, change ...func(*Config, *Options)) *api {
 	t.Helper()
 	pattern, err := tenant.NewPattern(tenant.DotPattern, "localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := Config{Store: store, Pattern: pattern, OperatorToken: operatorToken, PageKey: []byte("page key of the tests")}
+	o := Options{Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider()}
 	for _, f := range change {
-		f(&c)
+		f(&c, &o)
 	}
 	service, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := NewServer(service, Options{Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider()})
+	server, err := NewServer(service, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ func (s *nameServer) resolver() *net.Resolver {
 
 func TestDomainsOfTenantsNeedProof(t *testing.T) {
 	dns := startNameServer(t)
-	a := newAPI(t, func(c *Config) { c.Resolver = dns.resolver() })
+	a := newAPI(t, func(c *Config, _ *Options) { c.Resolver = dns.resolver() })
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 	a.call(200, "POST", "/v1/tenants?tenant_id=evil", "")
 	acme, evil := a.account("acme", "boss", "ADMIN"), a.account("evil", "boss", "ADMIN")

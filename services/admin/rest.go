@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -37,6 +39,9 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
 		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
+			if method, ok := runtime.RPCMethod(ctx); ok {
+				web.SetRoute(ctx, strings.TrimPrefix(method, "/"+pb.AdminService_ServiceDesc.ServiceName+"/"))
+			}
 			if id := web.RequestID(ctx); id != "" {
 				return metadata.Pairs(headerRequestID, id)
 			}
@@ -54,6 +59,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	private := g.authenticated(gateway)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/openapi.json" && r.Method == http.MethodGet {
+			web.SetRoute(r.Context(), "openapi")
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(pb.OpenAPI)
 			return
@@ -70,10 +76,12 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if _, err := g.service.authenticate(r.Context(), r.Header.Values("Authorization")); err != nil {
+		c, err := g.service.authenticate(r.Context(), r.Header.Values("Authorization"))
+		if err != nil {
 			writeStatus(w, 0, toStatus(r.Context(), g.log, err))
 			return
 		}
+		web.Note(r.Context(), slog.String("principal", c.actor()))
 		if len(r.URL.RawQuery) > maxQuery {
 			err := fault.New(fault.Invalid, fault.RequestInvalid, "a query has at most %d bytes", maxQuery)
 			writeStatus(w, 0, toStatus(r.Context(), g.log, err))

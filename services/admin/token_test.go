@@ -53,7 +53,7 @@ func TestB17_NoPasswordOpensTheAPI(t *testing.T) {
 func TestB17_ARotatedOperatorTokenIsRefused(t *testing.T) {
 	a := newAPI(t)
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
-	rotated := serveAPI(t, a.store, func(c *Config) { c.OperatorToken = "the next operator token" })
+	rotated := serveAPI(t, a.store, func(c *Config, _ *Options) { c.OperatorToken = "the next operator token" })
 	if resp, _ := rotated.send(operatorToken, "GET", "/v1/tenants", ""); resp.StatusCode != 401 {
 		t.Errorf("the old token: %d", resp.StatusCode)
 	}
