@@ -214,14 +214,14 @@ func TestD4_PagesOfReferrersAreBounded(t *testing.T) {
 	var want []string
 	for n := range 60 {
 		size := r.IntN(1 << 10)
-		if n%10 == 0 {
+		if n%20 == 0 {
 			size = oci.MaxManifest/2 + r.IntN(oci.MaxManifest/2-1000)
 		}
 		m := referrer(subject, "application/x", map[string]string{"n": fmt.Sprint(n), "pad": strings.Repeat("<", size)})
 		want = append(want, b.pushed("/v2/app/manifests/"+digestOf(m), m))
 	}
 	slices.Sort(want)
-	for _, query := range []string{"", "?n=7", "?artifactType=application%2Fx&n=50"} {
+	for _, query := range []string{"", "?artifactType=application%2Fx&n=7"} {
 		var got []string
 		for p := path + query; p != ""; {
 			a := b.do("GET", p)

@@ -12,11 +12,12 @@ import (
 )
 
 // Limits of one page of referrers (contract row D4). Annotations make a
-// referrer anything from 200 bytes to 4 MiB, so that rows are fetched a few at
-// a time until the page is full.
+// referrer anything from 200 bytes to 4 MiB, so that rows are fetched in
+// batches: a few first, then as many as should fit by the size of those.
 const (
 	maxReferrersPage = 4 << 20 // bytes of descriptors
-	referrersBatch   = 32
+	firstBatch       = 4
+	maxBatch         = 256
 )
 
 // ListReferrers asks for one page of the manifests that have a subject.
@@ -40,9 +41,10 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (Referre
 	var found Referrers
 	room := maxReferrersPage
 	after := req.Page.After
+	fits := firstBatch
 	for {
 		left := req.Page.Size - len(found.Descriptors)
-		batch := meta.Page{After: after, Size: min(left+1, referrersBatch)} // left+1: see oneMore
+		batch := meta.Page{After: after, Size: min(left+1, fits)} // left+1: see oneMore
 		rows, err := s.meta.ListReferrers(ctx, req.Repo, req.Subject, req.ArtifactType, batch)
 		if err != nil {
 			return Referrers{}, err
@@ -64,6 +66,8 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (Referre
 			return found, nil
 		}
 		after = rows[len(rows)-1].Digest.String()
+		average := (maxReferrersPage - room) / len(found.Descriptors)
+		fits = min(room/average+1, maxBatch)
 	}
 }
 
