@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -13,6 +14,9 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
+
+// afterwards bounds what is done for a request whose client may have left.
+const afterwards = 10 * time.Second
 
 // AppendUpload brings a session more bytes.
 type AppendUpload struct {
@@ -66,6 +70,9 @@ func (s *Service) overtaken(ctx context.Context, u meta.Upload, cause error) err
 	if errors.As(cause, &known) {
 		return cause
 	}
+	// Ending the read that waited for the client ended the request's context.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	defer cancel()
 	now, err := s.meta.FindUpload(ctx, u.Repo, u.ID)
 	if err != nil {
 		return err
@@ -97,7 +104,7 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	case err != nil:
 		return nil, err
 	}
-	defer c.Close() //nolint:errcheck // nothing was written
+	defer c.Close()
 	n, err := io.Copy(h, io.LimitReader(c, u.Stage.Offset))
 	switch {
 	case err != nil:

@@ -76,7 +76,9 @@ func (s *Service) PutBlob(ctx context.Context, req PutBlob) (Stored, error) {
 		err = s.verify(ctx, received, h, req.Digest)
 	}
 	if err != nil {
-		return Stored{}, errors.Join(err, s.meta.CancelUpload(context.WithoutCancel(ctx), u.Repo, u.ID))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+		defer cancel()
+		return Stored{}, errors.Join(err, s.meta.CancelUpload(ctx, u.Repo, u.ID))
 	}
 	return s.commit(ctx, req.By, received, req.Digest)
 }

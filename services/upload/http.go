@@ -2,10 +2,8 @@ package upload
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -153,20 +151,3 @@ func encodeDone(_ context.Context, w http.ResponseWriter, _ Done) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
-
-// interruptible lets the blob store end a read that waits for the client.
-func interruptible(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = interruptibleBody{r.Body, http.NewResponseController(w)}
-		next.ServeHTTP(w, r)
-	})
-}
-
-type interruptibleBody struct {
-	io.ReadCloser
-	conn *http.ResponseController
-}
-
-// Interrupt makes the waiting read fail. It is best effort: on a connection
-// without deadlines the read ends when the client sends or leaves.
-func (b interruptibleBody) Interrupt() { _ = b.conn.SetReadDeadline(time.Unix(1, 0)) }

@@ -51,7 +51,7 @@ func (s *Service) MountBlob(ctx context.Context, req MountBlob) (Mounted, error)
 // sources lists the repositories to try.
 func (s *Service) sources(ctx context.Context, req MountBlob) ([]meta.Repo, error) {
 	if req.From != "" {
-		if oci.CheckName(req.From) != nil || !req.MayPull(req.From) {
+		if isName := oci.CheckName(req.From) == nil; !isName || !req.MayPull(req.From) {
 			return nil, nil
 		}
 		from := req.Repo
