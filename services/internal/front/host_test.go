@@ -2,15 +2,19 @@ package front_test
 
 import (
 	"bufio"
+	"crypto/ed25519"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -110,11 +114,20 @@ func hostileHosts() []string {
 
 func TestA2_ForwardedHeadersFromAnyone(t *testing.T) {
 	forms := []http.Header{
-		{"X-Forwarded-Host": {"evil.tld"}}, {"X-Forwarded-Host": {"other.localhost"}}, {"X-Forwarded-Proto": {"https"}},
-		{"X-Forwarded-Scheme": {"https"}}, {"X-Forwarded-Port": {"444"}}, {"X-Forwarded-Server": {"evil.tld"}},
-		{"Forwarded": {"host=evil.tld;proto=https"}}, {"Forwarded": {`for=1.2.3.4;host="other.localhost"`}}, {"X-Real-Ip": {"1.2.3.4"}},
-		{"X-Original-Host": {"other.localhost"}}, {"X-Host": {"other.localhost"}}, {"X-Original-Url": {"/v2/other/tags/list"}},
-		{"X-Rewrite-Url": {"/token"}}, {"X-Http-Method-Override": {"DELETE"}},
+		{"X-Forwarded-Host": {"evil.tld"}},
+		{"X-Forwarded-Host": {"other.localhost"}},
+		{"X-Forwarded-Proto": {"https"}},
+		{"X-Forwarded-Scheme": {"https"}},
+		{"X-Forwarded-Port": {"444"}},
+		{"X-Forwarded-Server": {"evil.tld"}},
+		{"Forwarded": {"host=evil.tld;proto=https"}},
+		{"Forwarded": {`for=1.2.3.4;host="other.localhost"`}},
+		{"X-Real-Ip": {"1.2.3.4"}},
+		{"X-Original-Host": {"other.localhost"}},
+		{"X-Host": {"other.localhost"}},
+		{"X-Original-Url": {"/v2/other/tags/list"}},
+		{"X-Rewrite-Url": {"/token"}},
+		{"X-Http-Method-Override": {"DELETE"}},
 	}
 	t.Run("untrusted", func(t *testing.T) {
 		d := openDeployment(t)
@@ -176,6 +189,8 @@ func TestA4_ServerNameOfAnotherTenant(t *testing.T) {
 	h := http.HandlerFunc(reached)
 	s := httptest.NewUnstartedServer(d.Handler(front.Services{Registry: h, Upload: h, Token: h}))
 	s.EnableHTTP2 = true
+	certificate, roots := selfSigned(t)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 
@@ -195,10 +210,7 @@ func TestA4_ServerNameOfAnotherTenant(t *testing.T) {
 		for _, proto := range []string{"h2", "http/1.1"} {
 			client := &http.Client{Transport: &http.Transport{
 				ForceAttemptHTTP2: proto == "h2",
-				TLSClientConfig: &tls.Config{
-					ServerName: c.sni, NextProtos: []string{proto},
-					InsecureSkipVerify: true, // the test server's certificate is for example.com
-				},
+				TLSClientConfig:   &tls.Config{ServerName: c.sni, NextProtos: []string{proto}, RootCAs: roots},
 			}}
 			r, err := http.NewRequest("GET", s.URL+"/v2/app/tags/list", nil)
 			if err != nil {
@@ -216,6 +228,34 @@ func TestA4_ServerNameOfAnotherTenant(t *testing.T) {
 			client.CloseIdleConnections()
 		}
 	}
+}
+
+// selfSigned is a certificate for the names of the test above and the pool that
+// trusts it.
+func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotAfter:     time.Now().Add(time.Hour),
+		DNSNames:     []string{"acme.localhost", "dev.acme.localhost", "other.localhost", "nobody.localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:         true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, pool
 }
 
 func TestA4_HTTP2HostBesideAuthority(t *testing.T) {
