@@ -38,8 +38,8 @@ type Manifests interface {
 	// FindManifest finds by tag or by digest, in one statement.
 	FindManifest(ctx context.Context, r Repo, ref oci.Reference) (Manifest, error)
 	// PutManifest stores the manifest, its references and tags in one
-	// transaction. fault.ManifestBlobUnknown names a missing blob;
-	// fault.ManifestUnknown (kind NotFound) a missing child of an index;
+	// transaction. fault.ManifestBlobUnknown (kind NotFound) names a missing
+	// blob, or a missing child of an index;
 	// fault.ManifestInvalid a media type that differs from the stored one.
 	PutManifest(ctx context.Context, p ManifestPut) error
 	// DeleteManifest deletes the manifest and all tags that point to it.

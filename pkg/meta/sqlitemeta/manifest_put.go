@@ -185,7 +185,7 @@ func (p put) children() error {
 	}
 	for _, d := range digests {
 		if required[d] && !present[d] {
-			return fault.New(fault.NotFound, fault.ManifestUnknown,
+			return fault.New(fault.NotFound, fault.ManifestBlobUnknown,
 				"the index names manifest %s, which this repository does not hold; push it first", d).
 				WithDetail(map[string]string{"digest": d.String()})
 		}
