@@ -3,8 +3,7 @@ package assemble_test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"testing"
 )
@@ -21,45 +20,92 @@ const (
 // requirement is one row of the conformance table: what the spec says, where,
 // and a check of it in a repository of its own.
 type requirement struct {
-	section string // of distribution-spec's spec.md
+	section string // heading in distribution-spec's spec.md, of its main branch
 	level   level
 	title   string
 	check   func(*testing.T, repository)
 }
 
-// table is every requirement on a registry, by category of the spec.
-func table() []requirement {
-	var all []requirement
-	for _, rows := range [][]requirement{pullRequirements} {
-		all = append(all, rows...)
-	}
-	return all
+// requirements is the whole table, in the order of the spec.
+func requirements() []requirement {
+	return slices.Concat(
+		apiRequirements,
+		pullManifestRequirements,
+		pullBlobRequirements,
+		pushBlobRequirements,
+		chunkRequirements,
+		mountRequirements,
+		pushManifestRequirements,
+		contentRequirements,
+		subjectRequirements,
+		tagListRequirements,
+		catalogRequirements,
+		referrersRequirements,
+		deleteRequirements,
+	)
 }
 
 // deployment is what the table runs against, whatever its shape.
 type deployment struct {
-	base   string // a registry with all defaults that anybody may push to and pull from
-	client *http.Client
+	base   string       // URL of a registry with default settings
+	sparse string       // URL of one that allows missing references
+	client *http.Client // may push, pull and delete in both
 }
+
+// conformanceSeed makes the registries that the table needs, at the hosts
+// conformance.localhost and sparse.conformance.localhost, and an account that
+// may do everything there.
+const conformanceSeed = `
+tenants:
+  - id: conformance
+    registries:
+      - id: sparse
+        missing_references: ALLOW
+    service_accounts:
+      - id: suite
+        role: ADMIN
+        keys:
+          - id: key
+            secret_file: secret
+`
 
 // conform runs the whole table. Each row has its own repositories, so that
 // rows run in any order, several at once, and again on the same data.
 func conform(t *testing.T, d deployment) {
+	t.Helper()
 	var n atomic.Int64
-	for _, row := range table() {
+	for _, row := range requirements() {
 		t.Run(fmt.Sprintf("%s/%s %s", row.section, row.level, row.title), func(t *testing.T) {
 			t.Parallel()
-			name := fmt.Sprintf("conformance/%s-%d", runID, n.Add(1))
-			row.check(t, repository{deployment: d, name: name})
+			row.check(t, repository{deployment: d, name: fmt.Sprintf("conformance/%s-%d", runID, n.Add(1))})
 		})
 	}
 }
 
-// TestConformance runs the table against the registry at BERTH_TEST_REGISTRY.
-func TestConformance(t *testing.T) {
-	base := os.Getenv("BERTH_TEST_REGISTRY")
-	if base == "" {
-		t.Skip("BERTH_TEST_REGISTRY names no registry")
+// TestConformance_Embedded runs the table against one process on one
+// directory, then examines what it left there.
+func TestConformance_Embedded(t *testing.T) {
+	e := startEmbedded(t, conformanceSeed)
+	t.Run("table", func(t *testing.T) {
+		conform(t, deployment{
+			base:   e.registry("conformance.localhost"),
+			sparse: e.registry("sparse.conformance.localhost"),
+			client: e.as("suite"),
+		})
+	})
+	e.stop(t)
+	e.wantSound(t)
+}
+
+// TestConformance_RowsAreUnique keeps the names of rows apart: go test would
+// number rows of one name, and a report could not be read.
+func TestConformance_RowsAreUnique(t *testing.T) {
+	seen := map[string]bool{}
+	for _, row := range requirements() {
+		key := row.section + "/" + row.title
+		if seen[key] {
+			t.Errorf("%s is there twice", key)
+		}
+		seen[key] = true
 	}
-	conform(t, deployment{base: strings.TrimSuffix(base, "/"), client: http.DefaultClient})
 }
