@@ -1,0 +1,162 @@
+package token_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/token"
+)
+
+// counted counts the look-ups of the accounts behind it.
+type counted struct {
+	token.Accounts
+	lookups atomic.Int64
+}
+
+func (c *counted) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
+	c.lookups.Add(1)
+	return c.Accounts.FindAccountByKey(ctx, t, slug, hash)
+}
+
+func authenticator(a token.Accounts) *token.Authenticator {
+	return token.NewAuthenticator(a, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
+}
+
+func TestB10_UnknownAndKnownAccountsAreAlike(t *testing.T) {
+	d := fronttest.New(t)
+	acme := d.Tenant("acme", tenant.Settings{})
+	d.Account(acme, "ci", access.Writer)
+	a := d.Account(acme, "off", access.Writer)
+	if _, err := d.Meta.UpdateAccount(t.Context(), fronttest.By(), meta.Account{Tenant: a.Tenant, Slug: "off", Role: a.Role, Disabled: true}); err != nil {
+		t.Fatal(err)
+	}
+	var first string
+	for _, c := range []struct{ name, secret string }{
+		{"ci", "wrong"}, {"nobody", "wrong"}, {"nobody", fronttest.Secret("ci")}, {"off", fronttest.Secret("off")}, {"off", "wrong"},
+		{"CI", fronttest.Secret("ci")}, {"ci ", fronttest.Secret("ci")}, {"serviceAccounts/ci", fronttest.Secret("ci")}, {"' OR 1=1 --", "x"}, {"ci", ""},
+	} {
+		accounts := &counted{Accounts: d.Meta}
+		_, err := authenticator(accounts).Authenticate(t.Context(), acme, c.name, c.secret)
+		e := fault.From(err)
+		if first == "" {
+			first = e.Message
+		}
+		if e == nil || e.Kind != fault.Unauthenticated || e.Reason != fault.UnauthorizedReason || e.Message != first || e.Detail != nil {
+			t.Errorf("%q: %+v", c.name, e)
+		}
+		if n := accounts.lookups.Load(); n != 1 {
+			t.Errorf("%q: %d statements, want 1", c.name, n)
+		}
+	}
+}
+
+func TestB10_EleventhFailureIs429(t *testing.T) {
+	d := serve(t)
+	acme := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
+	d.Account(acme, "ci", access.Writer)
+	wrong := get(acme.Host, "")
+	for i := range 1000 {
+		wrong.Header = http.Header{}
+		r := &http.Request{Header: wrong.Header}
+		r.SetBasicAuth(fmt.Sprintf("account-%d", i%7), "wrong")
+		got := d.Do(wrong)
+		if want := map[bool]int{true: 401, false: 429}[i < token.MaxFailures]; got.Status != want {
+			t.Fatalf("try %d: %d, want %d", i+1, got.Status, want)
+		}
+		if got.Status == 429 && (got.Header.Get("Retry-After") == "" || got.Code() != "TOOMANYREQUESTS") {
+			t.Fatalf("try %d: %v %s", i+1, got.Header, got.Body)
+		}
+	}
+	login := get(acme.Host, "")
+	login.Basic = "ci"
+	if got := d.Do(login); got.Status != 429 {
+		t.Errorf("the right secret from a limited address: %d", got.Status)
+	}
+	if got := d.Do(get(acme.Host, "scope=repository:a:pull")); got.Status != 200 {
+		t.Errorf("an anonymous token from a limited address: %d", got.Status)
+	}
+}
+
+func TestB10_AccountIsLimitedFromAllAddresses(t *testing.T) {
+	d := fronttest.New(t)
+	acme, other := d.Tenant("acme", tenant.Settings{}), d.Tenant("other", tenant.Settings{})
+	for _, s := range []tenant.Site{acme, other} {
+		d.Account(s, "ci", access.Writer)
+	}
+	onlyAccounts := token.NewAuthenticator(d.Meta, addressless{limit.NewLocal(token.MaxFailures, token.FailurePeriod)})
+	for i := range token.MaxFailures {
+		if _, err := onlyAccounts.Authenticate(t.Context(), acme, "ci", "wrong"); fault.KindOf(err) != fault.Unauthenticated {
+			t.Fatalf("try %d: %v", i+1, err)
+		}
+	}
+	if _, err := onlyAccounts.Authenticate(t.Context(), acme, "ci", "wrong"); fault.KindOf(err) != fault.TooMany || fault.From(err).RetryAfter <= 0 {
+		t.Errorf("try 11: %v", err)
+	}
+	if _, err := onlyAccounts.Authenticate(t.Context(), other, "ci", fronttest.Secret("ci")); err != nil {
+		t.Errorf("the account of that name of another tenant: %v", err)
+	}
+}
+
+// addressless counts by account only, as for a client with many addresses.
+type addressless struct{ limit.Failures }
+
+func (a addressless) Check(ctx context.Context, k limit.Key) error {
+	if k.Kind == "address" {
+		return nil
+	}
+	return a.Failures.Check(ctx, k)
+}
+
+// broken is a store, and a limit, that is down.
+type broken struct{}
+
+var errBroken = errors.New("connection refused")
+
+func (broken) FindAccountByKey(context.Context, tenant.ID, string, [32]byte) (meta.Account, error) {
+	return meta.Account{}, fault.Down(errBroken, "the metadata store")
+}
+func (broken) Check(context.Context, limit.Key) error { return fault.Down(errBroken, "the limit") }
+func (broken) Add(context.Context, limit.Key) error   { return fault.Down(errBroken, "the limit") }
+
+func TestB14_AnonymousTokensNeedNoStore(t *testing.T) {
+	d := fronttest.New(t)
+	public := d.Tenant("open", tenant.Settings{AnonymousPull: true})
+	s := token.New(token.NewAuthenticator(broken{}, broken{}), d.Issuer)
+	for range 1000 {
+		if _, err := s.IssueToken(t.Context(), token.Request{Site: public, Scopes: []string{"repository:a:pull"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = token.New(authenticator(broken{}), d.Issuer)
+	_, err := s.IssueToken(t.Context(), token.Request{Site: public, Credential: &token.Credential{Name: "ci", Secret: "x"}})
+	if fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("a login without a store: %v; an outage is never a wrong password", err)
+	}
+}
+
+func TestB16_CredentialHidesItsSecret(t *testing.T) {
+	const canary = "canary-7f3a"
+	req := token.Request{Credential: &token.Credential{Name: "ci", Secret: canary}}
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("request", "request", req, "credential", req.Credential, "value", *req.Credential)
+	for name, text := range map[string]string{
+		"%v": fmt.Sprintf("%v %v", req, req.Credential), "%+v": fmt.Sprintf("%+v %+v", req, *req.Credential),
+		"%#v": fmt.Sprintf("%#v %#v", req, *req.Credential), "%s": fmt.Sprintf("%s", req.Credential), "log": log.String(),
+	} {
+		if strings.Contains(text, canary) {
+			t.Errorf("%s shows the secret: %s", name, text)
+		}
+	}
+}
