@@ -3,11 +3,8 @@ package fsblob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,11 +12,6 @@ import (
 )
 
 const (
-	// An Append holds at most bufferCount buffers: one is written while the
-	// next ones are read and hashed.
-	bufferSize  = 256 << 10
-	bufferCount = 3
-
 	// writebackBytes is how much is written before the kernel is asked to
 	// start moving it to the disk.
 	writebackBytes = 4 << 20
@@ -28,11 +20,9 @@ const (
 	stepTimeout = 20 * time.Second
 )
 
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-
 // chunk is what the reading side hands to the writing side.
 type chunk struct {
-	buf   *[bufferSize]byte
+	buf   *buffer
 	n     int
 	step  bool   // the bytes up to here are to be made durable and recorded
 	state []byte // of the source after this chunk, when step is set
@@ -53,8 +43,9 @@ type appending struct {
 	settled bool  // the file's name is durable
 
 	reading atomic.Bool // the reading side may be waiting for the source
+	held    int         // buffers this Append has taken
 	chunks  chan chunk
-	free    chan *[bufferSize]byte
+	free    chan *buffer
 	ended   chan struct{} // closed when the writing side has let go of the file
 	err     error         // of the writing side; read it after ended
 }
@@ -74,13 +65,10 @@ func (s *Store) Append(ctx context.Context, st blob.Stage, src blob.Source, j bl
 		store: s, journal: j, src: src, key: st.Key, owner: owner,
 		file: f, offset: st.Offset, flushed: st.Offset, settled: st.Offset > 0,
 		chunks: make(chan chunk, bufferCount),
-		free:   make(chan *[bufferSize]byte, bufferCount),
+		free:   make(chan *buffer, bufferCount),
 		ended:  make(chan struct{}),
 	}
 	a.reading.Store(true)
-	for range bufferCount {
-		a.free <- nil // allocated when it is needed: small blobs need one
-	}
 	go a.write(context.WithoutCancel(ctx))
 	readErr := a.read(ctx)
 	a.reading.Store(false)
@@ -97,73 +85,13 @@ func (s *Store) Append(ctx context.Context, st blob.Stage, src blob.Source, j bl
 	}
 }
 
-// openStaged opens the file to be continued at st.Offset. Bytes past it were
-// never recorded and are cut off, but only by a writer that still owns the
-// session: to a late one they may be the acknowledged bytes of its successor.
-func (s *Store) openStaged(ctx context.Context, st blob.Stage, src blob.Source, j blob.Journal) (*os.File, error) {
-	flag := os.O_RDWR
-	if st.Offset == 0 {
-		flag |= os.O_CREATE
-	}
-	f, err := s.tree.open(st.Key, flag)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("fsblob: continue at %d: %w", st.Offset, blob.ErrMissing)
-	case errors.Is(err, fs.ErrPermission) && s.isSealed(st.Key):
-		return nil, blob.ErrFenced
-	case err != nil:
-		return nil, down(err, "open a staged object")
-	}
-	if err := s.cutToOffset(ctx, f, st, src, j); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func (s *Store) cutToOffset(ctx context.Context, f *os.File, st blob.Stage, src blob.Source, j blob.Journal) error {
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return down(err, "examine a staged object")
-	case sealed(info):
-		return blob.ErrFenced
-	case info.Size() < st.Offset:
-		return fmt.Errorf("fsblob: continue at %d of %d bytes: %w", st.Offset, info.Size(), blob.ErrMissing)
-	case info.Size() == st.Offset:
-		return seekTo(f, st.Offset)
-	}
-	state, err := src.Mark()
-	if err != nil {
-		return err
-	}
-	if err := j.Step(ctx, blob.Progress{Offset: st.Offset, State: state}); err != nil {
-		return err
-	}
-	if err := f.Truncate(st.Offset); err != nil {
-		return down(err, "cut a staged object")
-	}
-	return seekTo(f, st.Offset)
-}
-
-func seekTo(f *os.File, offset int64) error {
-	if _, err := f.Seek(offset, io.SeekStart); err != nil {
-		return down(err, "continue a staged object")
-	}
-	return nil
-}
-
 // read hands the source's bytes over until it ends, and returns its error.
 func (a *appending) read(ctx context.Context) error {
 	var since int64
 	for {
-		var c chunk
-		select {
-		case c.buf = <-a.free:
-		case <-a.ended:
-			return nil
-		}
+		c := chunk{buf: a.take()}
 		if c.buf == nil {
-			c.buf = buffers.Get().(*[bufferSize]byte)
+			return nil
 		}
 		var readErr error
 		c.n, readErr = a.fill(ctx, c.buf[:])
@@ -269,14 +197,4 @@ func (a *appending) put(ctx context.Context, c chunk) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	return a.journal.Step(ctx, blob.Progress{Offset: a.offset, State: c.state})
-}
-
-// recycle gives the buffers back for other uploads.
-func (a *appending) recycle() {
-	close(a.free)
-	for b := range a.free {
-		if b != nil {
-			buffers.Put(b)
-		}
-	}
 }

@@ -31,6 +31,7 @@ type Store struct {
 	tree      *tree
 	lock      *os.File
 	stepBytes int64
+	extra     chan struct{} // one token for each buffer beyond an Append's first
 
 	mu      sync.Mutex
 	writers map[blob.Key]*writer
@@ -57,6 +58,7 @@ func Open(dir string, o Options) (*Store, error) {
 		tree:      t,
 		lock:      lock,
 		stepBytes: cmp.Or(o.StepBytes, DefaultStepBytes),
+		extra:     make(chan struct{}, extraBuffers),
 		writers:   make(map[blob.Key]*writer),
 	}, nil
 }
