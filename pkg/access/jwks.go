@@ -17,9 +17,9 @@ type JWK struct {
 	X         string `json:"x"`
 }
 
-// JWKS lists the public halves of all keys, newest first.
-func (k *Keys) JWKS() JWKS {
-	ordered := k.current.Load().ordered
+// JWKS lists the public halves of all keys that verify, newest first.
+func (i *Issuer) JWKS() JWKS {
+	ordered := i.keys.current.Load().ordered
 	set := JWKS{Keys: make([]JWK, 0, len(ordered))}
 	for _, key := range ordered {
 		set.Keys = append(set.Keys, JWK{

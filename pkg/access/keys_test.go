@@ -83,7 +83,7 @@ func TestKeys_Rotation(t *testing.T) {
 	}
 	r.store.keys = r.store.keys[:1]
 	reload()
-	if ids := r.keys.JWKS().Keys; len(ids) != 1 || ids[0].ID != first {
+	if ids := r.issuer.JWKS().Keys; len(ids) != 1 || ids[0].ID != first {
 		t.Errorf("keys %+v after one was removed", ids)
 	}
 }
@@ -118,7 +118,7 @@ func TestKeys_RunEnds(t *testing.T) {
 func TestJWKS(t *testing.T) {
 	r := newRealm(t)
 	raw := r.issue(t, site, writer)
-	encoded, err := json.Marshal(r.keys.JWKS())
+	encoded, err := json.Marshal(r.issuer.JWKS())
 	if err != nil {
 		t.Fatal(err)
 	}

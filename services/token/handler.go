@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -17,30 +20,42 @@ import (
 // rules says who may do what: a token is for whoever asks. What it grants is
 // the operation's own decision.
 var rules = map[string]front.Rule{
-	"IssueToken": func(*front.Call) error { return nil },
+	"IssueToken": anybody,
+	"ListKeys":   anybody,
 }
 
+func anybody(*front.Call) error { return nil }
+
+// keysPath is where the keys are published, beside the token endpoint itself.
+const keysPath = "/token/jwks"
+
 // NewHandler serves the token endpoint over HTTP, behind a front. mw go around
-// the operation, the first outermost.
+// each operation, the first outermost.
 func NewHandler(s *Service, mw ...kit.Named) http.Handler {
 	mw = append(append([]kit.Named{}, mw...), front.Access(rules))
 	issue := kit.Wrap("IssueToken", s.IssueToken, mw...)
 	fail := kit.Errors(front.WriteError)
-	get := kit.Handler(issue, decodeQuery, encodeResponse, fail)
-	post := kit.Handler(issue, decodeForm, encodeResponse, fail)
-
+	tokens := map[string]http.Handler{
+		http.MethodGet:  kit.Handler(issue, decodeQuery, encodeToken, fail),
+		http.MethodPost: kit.Handler(issue, decodeForm, encodeToken, fail),
+	}
+	keys := map[string]http.Handler{
+		http.MethodGet: kit.Handler(kit.Wrap("ListKeys", s.ListKeys, mw...), decodeNothing, encodeJSON[access.JWKS], fail),
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		switch r.Method {
-		case http.MethodGet:
-			get.ServeHTTP(w, r)
-		case http.MethodPost:
-			post.ServeHTTP(w, r)
-		default:
-			front.WriteError(w, r, front.NotAllowed(w, http.MethodGet, http.MethodPost))
+		methods := tokens
+		if r.URL.Path == keysPath {
+			methods = keys
 		}
+		if h, ok := methods[r.Method]; ok {
+			h.ServeHTTP(w, r)
+			return
+		}
+		front.WriteError(w, r, front.NotAllowed(w, slices.Sorted(maps.Keys(methods))...))
 	})
 }
+
+func decodeNothing(context.Context, *http.Request) (KeysRequest, error) { return KeysRequest{}, nil }
 
 // decodeQuery reads the request of the Docker registry token specification:
 // the credential is in Basic authorization, or there is none.
@@ -93,7 +108,12 @@ func readForm(r *http.Request) (url.Values, error) {
 	return ocihttp.ParseQuery(string(body))
 }
 
-func encodeResponse(_ context.Context, w http.ResponseWriter, resp Response) error {
+func encodeToken(ctx context.Context, w http.ResponseWriter, resp Response) error {
+	w.Header().Set("Cache-Control", "no-store")
+	return encodeJSON(ctx, w, resp)
+}
+
+func encodeJSON[Resp any](_ context.Context, w http.ResponseWriter, resp Resp) error {
 	body, err := json.Marshal(resp)
 	if err != nil {
 		return err

@@ -79,3 +79,11 @@ func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error)
 		IssuedAt:  t.IssuedAt.UTC().Truncate(time.Second),
 	}, nil
 }
+
+// ListKeys returns the keys that tokens can be verified with.
+func (s *Service) ListKeys(context.Context, KeysRequest) (access.JWKS, error) {
+	return s.issuer.JWKS(), nil
+}
+
+// KeysRequest asks for the keys.
+type KeysRequest struct{}

@@ -1,6 +1,8 @@
 package token_test
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/limit"
@@ -178,6 +182,28 @@ func TestToken_Refusals(t *testing.T) {
 		if got.Header.Get("WWW-Authenticate") != "" {
 			t.Errorf("%s: challenged by the endpoint that answers challenges", name)
 		}
+	}
+}
+
+func TestKeys_VerifyWhatIsIssued(t *testing.T) {
+	d := serve(t)
+	public := d.Tenant("open", tenant.Settings{AnonymousPull: true})
+	got := d.Do(fronttest.Request{Host: public.Host, Path: "/token/jwks"})
+	var set access.JWKS
+	if err := json.Unmarshal([]byte(got.Body), &set); err != nil || got.Status != 200 || len(set.Keys) != 1 {
+		t.Fatalf("%d %s, %v", got.Status, got.Body, err)
+	}
+	x, err := base64.RawURLEncoding.DecodeString(set.Keys[0].X)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := issued(t, d.Do(get(public.Host, "scope=repository:a:pull")))
+	parsed, err := jwt.Parse(raw, func(*jwt.Token) (any, error) { return ed25519.PublicKey(x), nil }, jwt.WithValidMethods([]string{"EdDSA"}))
+	if err != nil || parsed.Header["kid"] != set.Keys[0].ID {
+		t.Errorf("%v, %v", parsed, err)
+	}
+	if got := d.Do(fronttest.Request{Method: http.MethodPost, Host: public.Host, Path: "/token/jwks"}); got.Status != 405 || got.Header.Get("Allow") != "GET" {
+		t.Errorf("POST: %d %v", got.Status, got.Header)
 	}
 }
 

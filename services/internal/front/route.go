@@ -11,8 +11,11 @@ import (
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
-// tokenPath is the token endpoint of every host.
-const tokenPath = "/token"
+// The token endpoint of every host, and the keys of its tokens.
+const (
+	tokenPath = "/token"
+	keysPath  = "/token/jwks"
+)
 
 // router authenticates a request and hands it to its service, by path.
 type router struct {
@@ -22,7 +25,7 @@ type router struct {
 
 func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	if path == tokenPath {
+	if path == tokenPath || path == keysPath {
 		web.SetRoute(r.Context(), "token")
 		s.Token.ServeHTTP(w, r)
 		return
