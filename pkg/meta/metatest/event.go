@@ -1,0 +1,86 @@
+package metatest
+
+import (
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+func testEvents(t *testing.T, open Open) {
+	t.Run("tell of every change, and of no refusal", func(t *testing.T) {
+		w := newWorld(t, open)
+		ctx := t.Context()
+		w.addTenant("other", 0)
+		_, err := w.Store.CreateRegistry(ctx, cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})
+		w.must(err)
+		_, err = w.Store.CreateRegistry(ctx, cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})
+		w.refused(err, fault.Conflict, fault.AlreadyExists)
+		_, err = w.Store.UpdateRegistry(ctx, cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{ReadOnly: true}})
+		w.must(err)
+		w.addDomain("a.com", "dev", false)
+		_, err = w.Store.VerifyDomain(ctx, cause(), w.tenant, "a.com")
+		w.must(err)
+		w.must(w.Store.DeleteDomain(ctx, cause(), w.tenant, "a.com"))
+		w.refused(w.Store.DeleteDomain(ctx, cause(), w.tenant, "a.com"), fault.NotFound, fault.ResourceUnknown)
+		a := w.addAccount("ci", access.Writer)
+		w.addKey("ci", "k", "secret")
+		w.must(w.Store.DeleteAccountKey(ctx, cause(), w.tenant, "ci", "k"))
+		_, err = w.Store.UpdateAccount(ctx, cause(), a)
+		w.must(err)
+		w.must(w.Store.DeleteAccount(ctx, cause(), w.tenant, "ci", 0))
+		w.must(w.Store.DeleteRegistry(ctx, cause(), w.tenant, "dev", 0))
+		_, err = w.Store.UpdateTenant(ctx, cause(), w.findTenant("acme"))
+		w.must(err)
+		w.must(w.Store.DeleteTenant(ctx, cause(), "acme", 0))
+
+		var got []string
+		for _, e := range w.events("", 100) {
+			got = append(got, e.Verb+" "+e.Target)
+			if e.Actor != "serviceAccounts/ci" || e.RequestID != "r" || e.Tenant != w.tenant || !e.At.Equal(w.Now()) {
+				t.Errorf("event %+v", e)
+			}
+		}
+		want := []string{
+			"tenant.delete tenants/acme", "tenant.update tenants/acme", "registry.delete registries/dev",
+			"serviceAccount.delete serviceAccounts/ci", "serviceAccount.update serviceAccounts/ci",
+			"key.delete serviceAccounts/ci/keys/k", "key.create serviceAccounts/ci/keys/k", "serviceAccount.create serviceAccounts/ci",
+			"domain.delete domains/a.com", "domain.verify domains/a.com", "domain.create domains/a.com",
+			"registry.update registries/dev", "registry.create registries/dev", "tenant.create tenants/acme",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("events\n%q\nwant\n%q", got, want)
+		}
+	})
+	t.Run("page newest first", func(t *testing.T) {
+		w := newWorld(t, open)
+		for _, slug := range []string{"aa", "bb", "cc"} {
+			w.addAccount(slug, access.Reader)
+		}
+		all := w.events("", 100)
+		if len(all) != 4 || !slices.IsSortedFunc(all, func(a, b meta.Event) int { return int(b.ID - a.ID) }) {
+			t.Fatalf("events %+v", all)
+		}
+		if page := w.events("", 2); !slices.Equal(page, all[:2]) {
+			t.Errorf("first page %+v", page)
+		}
+		if page := w.events(strconv.FormatInt(all[1].ID, 10), 9); !slices.Equal(page, all[2:]) {
+			t.Errorf("second page %+v", page)
+		}
+		for _, after := range []string{"x", "1; DROP TABLE events", "99999999999999999999"} {
+			_, err := w.Store.ListEvents(t.Context(), w.tenant, meta.Page{After: after, Size: 1})
+			w.refused(err, fault.Invalid, fault.PageTokenInvalid)
+		}
+	})
+}
+
+func (w world) events(after string, size int) []meta.Event {
+	w.t.Helper()
+	events, err := w.Store.ListEvents(w.t.Context(), w.tenant, meta.Page{After: after, Size: size})
+	w.must(err)
+	return events
+}

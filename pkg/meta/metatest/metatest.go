@@ -1,0 +1,47 @@
+// Package metatest is the conformance suite of package meta: what every
+// metadata store must do, from single answers to the races of the storage
+// protocol.
+package metatest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// Harness is a fresh, empty store with meta.DefaultLifetimes, and the clock it
+// goes by. Whoever made it closes it.
+type Harness struct {
+	Store   meta.Store
+	Advance func(time.Duration) // moves the store's clock forward
+	Now     func() time.Time    // the store's clock
+}
+
+// Open makes a Harness for one test.
+type Open func(t *testing.T) Harness
+
+// Run runs the whole suite.
+func Run(t *testing.T, open Open) {
+	for _, noun := range []struct {
+		name string
+		test func(t *testing.T, open Open)
+	}{
+		{"Repositories", testRepositories},
+		{"Uploads", testUploads},
+		{"Commits", testCommits},
+		{"Blobs", testBlobs},
+		{"Manifests", testManifests},
+		{"Referrers", testReferrers},
+		{"Tags", testTags},
+		{"Collector", testCollector},
+		{"Purge", testPurge},
+		{"Races", testRaces},
+		{"Random", testRandom},
+	} {
+		t.Run(noun.name, func(t *testing.T) {
+			t.Parallel() // each test has a store of its own
+			noun.test(t, open)
+		})
+	}
+}

@@ -1,0 +1,242 @@
+package metatest
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/blob/blobtest"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+const (
+	randomSteps    = 400
+	randomContents = 12
+)
+
+// testRandom runs random operations against a simple model of what the store
+// has promised. A failing run is repeated with the seed that it prints.
+func testRandom(t *testing.T, open Open) {
+	seed := blobtest.Seed(t)
+	m := model{world: newWorld(t, open), rand: rand.New(rand.NewPCG(seed, 0)), repos: map[string]*modelRepo{}}
+	for step := range randomSteps {
+		m.step()
+		if step%20 == 19 {
+			m.compare()
+		}
+		if t.Failed() {
+			t.Fatalf("broken at step %d of seed %d", step, seed)
+		}
+	}
+	for name := range m.repos {
+		m.must(m.Store.DeleteRepository(t.Context(), cause(), m.repo(name)))
+	}
+	m.collectAll()
+	m.consistent()
+	if len(m.objects()) != 0 || m.used("acme") != 0 {
+		t.Errorf("after everything was deleted: charged %d, objects %v", m.used("acme"), m.objects())
+	}
+}
+
+// model is what the store has acknowledged.
+type model struct {
+	world
+	rand  *rand.Rand
+	repos map[string]*modelRepo
+}
+
+type modelRepo struct {
+	manifests map[oci.Digest]modelManifest
+	tags      map[string]oci.Digest
+	promised  map[string]time.Time // until when a content is held, by promise
+}
+
+type modelManifest struct {
+	put      meta.ManifestPut
+	contents []string
+}
+
+func (m model) pick() (string, *modelRepo) {
+	name := []string{"a", "b", "c/d"}[m.rand.IntN(3)]
+	return name, m.at(name)
+}
+
+// at is the model of a repository, made when it is first pushed to.
+func (m model) at(name string) *modelRepo {
+	if m.repos[name] == nil {
+		m.repos[name] = &modelRepo{map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}}
+	}
+	return m.repos[name]
+}
+
+func (m model) content() string { return fmt.Sprintf("content %d", m.rand.IntN(randomContents)) }
+
+// named says whether a manifest of the repository names the content.
+func (r *modelRepo) named(content string) bool {
+	for _, one := range r.manifests {
+		for _, c := range one.contents {
+			if c == content {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holds says whether the repository must hold the content; false says nothing.
+func (r *modelRepo) holds(content string, now time.Time) bool {
+	return r.named(content) || r.promised[content].After(now)
+}
+
+func (r *modelRepo) promise(content string, until time.Time) {
+	if until.After(r.promised[content]) {
+		r.promised[content] = until
+	}
+}
+
+func (m model) step() {
+	m.t.Helper()
+	life := meta.DefaultLifetimes
+	name, r := m.pick()
+	repo := m.repo(name)
+	content := m.content()
+	switch m.rand.IntN(12) {
+	case 0, 1, 2:
+		m.push(repo, content)
+		r.promise(content, m.Now().Add(life.Grace))
+	case 3, 4:
+		m.putImage(repo, r, content, m.content())
+	case 5:
+		m.moveTag(repo, r)
+	case 6:
+		m.deleteManifest(repo, r)
+	case 7:
+		_, err := m.Store.CheckBlob(m.t.Context(), repo, digestOf(content))
+		if m.expect(err, r.holds(content, m.Now()), fault.BlobUnknown) {
+			r.promise(content, m.Now().Add(life.HeadGrace/2))
+		}
+	case 8:
+		m.deleteBlob(repo, r, content)
+	case 9:
+		fromName, from := m.pick()
+		_, err := m.Store.MountBlob(m.t.Context(), cause(), m.repo(fromName), repo, digestOf(content))
+		if m.expect(err, from.holds(content, m.Now()), fault.BlobUnknown) {
+			r.promise(content, m.Now().Add(life.Grace))
+		}
+	case 10:
+		m.Advance(time.Duration(m.rand.Int64N(int64(30 * time.Hour))))
+		m.collect()
+	case 11:
+		m.end(repo, name)
+	}
+}
+
+// expect fails the test if err contradicts the model: an operation that must
+// work did not, or one failed for another reason than absence.
+func (m model) expect(err error, must bool, absence fault.Reason) bool {
+	m.t.Helper()
+	if err != nil && (must || !fault.Is(err, absence)) {
+		m.t.Errorf("%v, though it must work: %t", err, must)
+	}
+	return err == nil
+}
+
+func (m model) putImage(repo meta.Repo, r *modelRepo, contents ...string) {
+	m.t.Helper()
+	var blobs []meta.Blob
+	must := true
+	for _, c := range contents {
+		blobs = append(blobs, meta.Blob{Digest: digestOf(c), Size: int64(len(c))})
+		must = must && r.holds(c, m.Now())
+	}
+	image := m.image(nil, blobs...)
+	tag := fmt.Sprintf("v%d", m.rand.IntN(4))
+	if m.expect(m.tryPut(repo, image, tag), must, fault.ManifestBlobUnknown) {
+		r.manifests[image.Manifest.Digest] = modelManifest{image, contents}
+		r.tags[tag] = image.Manifest.Digest
+	}
+}
+
+func (m model) moveTag(repo meta.Repo, r *modelRepo) {
+	m.t.Helper()
+	if d, one := m.pickManifest(r); d != "" {
+		m.put(repo, one.put, "moved")
+		r.tags["moved"] = d
+	}
+}
+
+// pickManifest picks by the seed alone; the digest is empty when there is none.
+func (m model) pickManifest(r *modelRepo) (oci.Digest, modelManifest) {
+	digests := slices.Sorted(maps.Keys(r.manifests))
+	if len(digests) == 0 {
+		return "", modelManifest{}
+	}
+	d := digests[m.rand.IntN(len(digests))]
+	return d, r.manifests[d]
+}
+
+func (m model) deleteManifest(repo meta.Repo, r *modelRepo) {
+	m.t.Helper()
+	d, one := m.pickManifest(r)
+	if d == "" {
+		return
+	}
+	m.must(m.Store.DeleteManifest(m.t.Context(), cause(), repo, d, false))
+	delete(r.manifests, d)
+	maps.DeleteFunc(r.tags, func(_ string, at oci.Digest) bool { return at == d })
+	for _, c := range one.contents {
+		r.promise(c, m.Now().Add(meta.DefaultLifetimes.Released))
+	}
+}
+
+func (m model) deleteBlob(repo meta.Repo, r *modelRepo, content string) {
+	m.t.Helper()
+	err := m.Store.DeleteBlob(m.t.Context(), cause(), repo, digestOf(content))
+	switch {
+	case r.named(content):
+		m.refused(err, fault.Unsupported, fault.UnsupportedReason)
+	case m.expect(err, r.holds(content, m.Now()), fault.BlobUnknown):
+		delete(r.promised, content)
+	}
+}
+
+// end cancels an upload, or now and then deletes the whole repository.
+func (m model) end(repo meta.Repo, name string) {
+	m.t.Helper()
+	if m.rand.IntN(3) > 0 {
+		m.must(m.Store.CancelUpload(m.t.Context(), repo, m.stage(repo, "cancelled").ID))
+		return
+	}
+	err := m.Store.DeleteRepository(m.t.Context(), cause(), repo)
+	m.expect(err, len(m.repos[name].manifests) > 0, fault.NameUnknown)
+	delete(m.repos, name)
+}
+
+// compare reads everything that was acknowledged.
+func (m model) compare() {
+	m.t.Helper()
+	m.consistent()
+	for name, r := range m.repos {
+		repo := m.repo(name)
+		for d, one := range r.manifests {
+			if _, err := m.Store.FindManifest(m.t.Context(), repo, oci.Reference{Digest: d}); err != nil {
+				m.t.Errorf("%s@%s: %v", name, d, err)
+			}
+			for _, c := range one.contents {
+				if _, err := m.Store.FindBlob(m.t.Context(), repo, digestOf(c)); err != nil {
+					m.t.Errorf("%s of %s@%s: %v", c, name, d, err)
+				}
+			}
+		}
+		for _, tag := range []string{"v0", "v1", "v2", "v3", "moved"} {
+			if got := m.tagged(repo, tag); got != r.tags[tag] {
+				m.t.Errorf("%s:%s is %q, want %q", name, tag, got, r.tags[tag])
+			}
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package metatest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+func testTags(t *testing.T, open Open) {
+	t.Run("page in byte order", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		m := w.index()
+		w.put(r, m, "v2", "V1", "v10", "_x", "v1", "v1.0")
+		w.put(w.repo("other"), m, "elsewhere")
+		for _, page := range []struct {
+			after string
+			size  int
+			want  []string
+		}{
+			{"", 100, []string{"V1", "_x", "v1", "v1.0", "v10", "v2"}},
+			{"", 2, []string{"V1", "_x"}},
+			{"_x", 2, []string{"v1", "v1.0"}},
+			{"v1.1", 2, []string{"v10", "v2"}},
+			{"v2", 2, nil},
+			{"", 0, nil},
+		} {
+			got, err := w.Store.ListTags(t.Context(), r, meta.Page{After: page.after, Size: page.size})
+			if err != nil || !slices.Equal(got, page.want) {
+				t.Errorf("after %q: %v, %v; want %v", page.after, got, err, page.want)
+			}
+		}
+		_, err := w.Store.ListTags(t.Context(), w.repo("none"), meta.Page{Size: 1})
+		w.refused(err, fault.NotFound, fault.NameUnknown)
+	})
+	t.Run("move, and leave what they pointed to", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		first, second := w.pushImage(r, "latest", "one"), w.pushImage(r, "latest", "two")
+		if got := w.tagged(r, "latest"); got != second.Digest {
+			t.Errorf("latest is %s", got)
+		}
+		w.collectAll()
+		_, err := w.Store.FindManifest(t.Context(), r, oci.Reference{Digest: first.Digest})
+		w.must(err)
+		w.consistent()
+	})
+	t.Run("are deleted alone", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		m := w.pushImage(r, "v1", "config")
+		by := cause()
+		w.must(w.Store.DeleteTag(t.Context(), by, r, "v1"))
+		w.put(r, meta.ManifestPut{Manifest: m, Parsed: &oci.Manifest{}}, "v1")
+		w.must(w.Store.DeleteTag(t.Context(), by, r, "v1")) // its answer was lost: it must not delete the new tag
+		w.sameTags(r, "v1")
+		w.must(w.Store.DeleteTag(t.Context(), cause(), r, "v1"))
+		for _, tag := range []string{"v1", "none"} {
+			w.refused(w.Store.DeleteTag(t.Context(), cause(), r, tag), fault.NotFound, fault.ManifestUnknown)
+		}
+		w.refused(w.Store.DeleteTag(t.Context(), cause(), w.repo("none"), "v1"), fault.NotFound, fault.NameUnknown)
+		_, err := w.Store.FindManifest(t.Context(), r, oci.Reference{Digest: m.Digest})
+		w.must(err)
+		w.sameTags(r)
+		w.consistent()
+	})
+}

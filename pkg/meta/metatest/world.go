@@ -1,0 +1,284 @@
+package metatest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// world is a store with one tenant, and shorthands that fail the test.
+type world struct {
+	Harness
+	t        *testing.T
+	tenant   tenant.ID
+	registry tenant.RegistryID
+}
+
+func newWorld(t *testing.T, open Open) world {
+	t.Helper()
+	w := world{Harness: open(t), t: t}
+	w.tenant, w.registry = w.addTenant("acme", 0)
+	return w
+}
+
+// addTenant makes a tenant and says where its main registry is.
+func (w world) addTenant(slug string, quota int64) (tenant.ID, tenant.RegistryID) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	made, err := w.Store.CreateTenant(ctx, cause(), meta.Tenant{Slug: slug, Quota: quota}, tenant.Settings{})
+	w.must(err)
+	main, err := w.Store.FindRegistry(ctx, made.ID, tenant.MainRegistry)
+	w.must(err)
+	return made.ID, main.ID
+}
+
+func cause() meta.Cause {
+	return meta.Cause{Op: uuid.New(), Actor: "serviceAccounts/ci", RequestID: "r"}
+}
+
+func (w world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// refused fails the test unless err has the kind and reason.
+func (w world) refused(err error, k fault.Kind, r fault.Reason) {
+	w.t.Helper()
+	if !fault.Is(err, r) || fault.KindOf(err) != k {
+		w.t.Fatalf("got %v, want %s (%s)", err, r, k)
+	}
+}
+
+func (w world) repo(name string) meta.Repo {
+	return meta.Repo{Tenant: w.tenant, Registry: w.registry, Name: name}
+}
+
+func digestOf(content string) oci.Digest { return oci.DigestOf(oci.SHA256, []byte(content)) }
+
+// stage makes a session that holds content, ready to be sealed.
+func (w world) stage(r meta.Repo, content string) meta.Upload {
+	w.t.Helper()
+	u, err := w.tryStage(r, content)
+	w.must(err)
+	return u
+}
+
+func (w world) tryStage(r meta.Repo, content string) (meta.Upload, error) {
+	ctx := w.t.Context()
+	u, err := w.Store.CreateUpload(ctx, r, oci.SHA256)
+	if err != nil {
+		return u, err
+	}
+	if u, err = w.Store.TakeUpload(ctx, r, u.ID, 0); err != nil {
+		return u, err
+	}
+	return w.Store.AdvanceUpload(ctx, u, blob.Progress{Offset: int64(len(content)), State: []byte("hash")})
+}
+
+// push commits a blob.
+func (w world) push(r meta.Repo, content string) meta.Blob {
+	w.t.Helper()
+	b, err := w.tryPush(r, content)
+	w.must(err)
+	return b
+}
+
+func (w world) tryPush(r meta.Repo, content string) (meta.Blob, error) {
+	u, err := w.tryStage(r, content)
+	if err != nil {
+		return meta.Blob{}, err
+	}
+	if u, err = w.Store.SealUpload(w.t.Context(), u, digestOf(content)); err != nil {
+		return meta.Blob{}, err
+	}
+	return w.Store.CommitUpload(w.t.Context(), cause(), u, false)
+}
+
+// image is a parsed image manifest that names blobs: the first is its config.
+func (w world) image(subject *oci.Descriptor, blobs ...meta.Blob) meta.ManifestPut {
+	w.t.Helper()
+	layers := []oci.Descriptor{}
+	for _, b := range blobs {
+		layers = append(layers, oci.Descriptor{MediaType: "application/vnd.oci.image.layer.v1.tar", Digest: b.Digest, Size: b.Size})
+	}
+	if len(layers) == 0 {
+		w.t.Fatal("an image has a config")
+	}
+	layers[0].MediaType = "application/vnd.oci.image.config.v1+json"
+	return w.document(map[string]any{
+		"schemaVersion": 2, "mediaType": oci.MediaTypeImageManifest, "config": layers[0], "layers": layers[1:], "subject": subject,
+	})
+}
+
+// index is a parsed image index that names manifests.
+func (w world) index(children ...meta.Manifest) meta.ManifestPut {
+	w.t.Helper()
+	list := []oci.Descriptor{}
+	for _, m := range children {
+		list = append(list, oci.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Payload))})
+	}
+	return w.document(map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeImageIndex, "manifests": list})
+}
+
+// document parses a manifest that is given as its members.
+func (w world) document(members map[string]any) meta.ManifestPut {
+	w.t.Helper()
+	for name, value := range members {
+		if d, ok := value.(*oci.Descriptor); ok && d == nil {
+			delete(members, name)
+		}
+	}
+	payload, err := json.Marshal(members)
+	w.must(err)
+	parsed, err := oci.ParseManifest(members["mediaType"].(string), payload)
+	w.must(err)
+	return meta.ManifestPut{
+		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: parsed.MediaType, Payload: payload},
+		Parsed:   parsed,
+	}
+}
+
+// put stores a manifest under tags.
+func (w world) put(r meta.Repo, p meta.ManifestPut, tags ...string) meta.Manifest {
+	w.t.Helper()
+	w.must(w.tryPut(r, p, tags...))
+	return p.Manifest
+}
+
+func (w world) tryPut(r meta.Repo, p meta.ManifestPut, tags ...string) error {
+	p.Repo, p.Tags, p.By = r, tags, cause()
+	return w.Store.PutManifest(w.t.Context(), p)
+}
+
+// pushImage pushes blobs and an image of them.
+func (w world) pushImage(r meta.Repo, tag string, contents ...string) meta.Manifest {
+	w.t.Helper()
+	var blobs []meta.Blob
+	for _, content := range contents {
+		blobs = append(blobs, w.push(r, content))
+	}
+	return w.put(r, w.image(nil, blobs...), tag)
+}
+
+// tagged is the digest a tag points to; empty when there is no such tag.
+func (w world) tagged(r meta.Repo, tag string) oci.Digest {
+	w.t.Helper()
+	m, err := w.Store.FindManifest(w.t.Context(), r, oci.Reference{Tag: tag})
+	if fault.KindOf(err) == fault.NotFound {
+		return ""
+	}
+	w.must(err)
+	return m.Digest
+}
+
+// used is what the tenant is charged.
+func (w world) used(slug string) int64 {
+	w.t.Helper()
+	found, err := w.Store.FindTenant(w.t.Context(), slug)
+	w.must(err)
+	return found.Used
+}
+
+// objects are the states of all objects.
+func (w world) objects() map[blob.Key]byte {
+	w.t.Helper()
+	states := map[blob.Key]byte{}
+	var after blob.Key
+	for {
+		rows, err := w.Store.ListObjects(w.t.Context(), after, 7)
+		w.must(err)
+		if len(rows) == 0 {
+			return states
+		}
+		for _, row := range rows {
+			states[row.Key] = row.State
+			after = row.Key
+		}
+	}
+}
+
+// inState is how many objects are in a state.
+func (w world) inState(state byte) int {
+	n := 0
+	for _, s := range w.objects() {
+		if s == state {
+			n++
+		}
+	}
+	return n
+}
+
+// consistent fails the test for every broken invariant.
+func (w world) consistent() {
+	w.t.Helper()
+	w.must(w.Store.CheckRows(w.t.Context(), func(f meta.Finding) { w.t.Errorf("%s: %s", f.Invariant, f.Detail) }))
+}
+
+// collect runs every phase of the janitor until nothing is due, and deletes
+// what it is given.
+func (w world) collect() {
+	w.t.Helper()
+	w.must(w.tryCollect())
+}
+
+func (w world) tryCollect() error {
+	ctx := w.t.Context()
+	for {
+		work := 0
+		for _, phase := range []func() (int, error){
+			func() (int, error) { return w.Store.ReapUploads(ctx, 10) },
+			func() (int, error) { return w.Store.PurgeDeleted(ctx, 10) },
+			func() (int, error) { return w.Store.UnlinkBlobs(ctx, 10) },
+			func() (int, error) { return w.Store.DropBlobs(ctx, 10) },
+			func() (int, error) { return w.deleteCondemned(10) },
+		} {
+			n, err := phase()
+			if err != nil {
+				return err
+			}
+			work += n
+		}
+		if work == 0 {
+			return nil
+		}
+	}
+}
+
+// deleteCondemned is phase D over a store that deletes at once.
+func (w world) deleteCondemned(limit int) (int, error) {
+	due, err := w.Store.ClaimCondemned(w.t.Context(), limit)
+	for _, c := range due {
+		err = errors.Join(err, w.Store.ForgetObject(w.t.Context(), c.Key))
+	}
+	return len(due), err
+}
+
+// collectAll lets every time pass, again and again, until no garbage is left.
+func (w world) collectAll() {
+	w.t.Helper()
+	for range 4 {
+		w.Advance(49 * time.Hour)
+		w.collect()
+	}
+}
+
+// numbered are n distinct texts.
+func numbered(format string, n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf(format, i)
+	}
+	return out
+}
