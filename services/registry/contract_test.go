@@ -157,3 +157,35 @@ func TestA9_TraversalInNames(t *testing.T) {
 	b.pushed("/v2/"+long+"/manifests/1", b.image(long, "layer"))
 	b.expect("255 characters are a name", b.do("GET", "/v2/"+long+"/manifests/1"), 200, "")
 }
+
+func TestContract_DependencyDownIsNeverAbsence(t *testing.T) {
+	b := start(t, tenant.Settings{AnonymousPull: true})
+	image := b.image("app", "layer")
+	b.pushed("/v2/app/manifests/1", image)
+	token := b.Token(b.site, access.Principal{Name: "serviceAccounts/admin", Tenant: b.site.Tenant, Role: access.Admin},
+		access.Repository("app", access.All), access.Catalog)
+	if err := b.Meta.Close(); err != nil {
+		t.Fatal(err)
+	}
+	routes := append(everyRoute("app", digestOf(image)), struct{ method, path string }{"GET", "/v2/_catalog"})
+	ask := func(what string, requests ...fronttest.Request) {
+		t.Helper()
+		for _, req := range requests {
+			got := b.Do(req)
+			if got.Status != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
+				t.Errorf("%s: %s %s: %d %s", what, req.Method, req.Path, got.Status, got.Body)
+			}
+		}
+	}
+	for _, r := range routes {
+		req := fronttest.Request{Method: r.method, Host: b.site.Host, Path: r.path, Bearer: token}
+		if r.method == "PUT" {
+			req.Body = image
+		}
+		ask("with a token", req)
+		req.Bearer, req.Basic = "", "admin"
+		ask("with a name and secret", req)
+	}
+	b.Sites.Clear()
+	ask("at a host nobody remembers", fronttest.Request{Host: b.site.Host, Path: "/v2/"}, fronttest.Request{Host: "nobody.localhost", Path: "/v2/"})
+}

@@ -68,7 +68,7 @@ func TestManifestNeedsWhatItNames(t *testing.T) {
 	b := start(t, tenant.Settings{})
 	image := b.image("app", "layer")
 	b.expect("blobs of another repository", b.put("/v2/other/manifests/1", "", image), 404, "MANIFEST_BLOB_UNKNOWN")
-	b.expect("missing child", b.put("/v2/app/manifests/1", "", index(image)), 404, "MANIFEST_UNKNOWN")
+	b.expect("missing child", b.put("/v2/app/manifests/1", "", index(image)), 404, "MANIFEST_BLOB_UNKNOWN")
 	b.pushed("/v2/app/manifests/"+digestOf(image), image)
 	b.pushed("/v2/app/manifests/1", index(image))
 

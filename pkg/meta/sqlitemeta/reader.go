@@ -5,13 +5,17 @@ import (
 	"database/sql"
 	"errors"
 	"sync"
+	"sync/atomic"
+
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // reader is a pool of connections that cannot write. Each of its statements
 // sees everything that was committed before it began.
 type reader struct {
-	db    *sql.DB
-	stmts sync.Map // *sql.Stmt by their text
+	db     *sql.DB
+	stmts  sync.Map    // *sql.Stmt by their text
+	closed atomic.Bool // database/sql's own error for it cannot be told apart
 }
 
 func openReader(dsn string, connections int) (*reader, error) {
@@ -24,10 +28,16 @@ func openReader(dsn string, connections int) (*reader, error) {
 	return &reader{db: db}, nil
 }
 
-func (r *reader) close() error { return r.db.Close() }
+func (r *reader) close() error {
+	r.closed.Store(true)
+	return r.db.Close()
+}
 
 // statement returns the prepared form of query, which is a constant.
 func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	if r.closed.Load() {
+		return nil, fault.Down(errClosed, "the metadata store")
+	}
 	if st, ok := r.stmts.Load(query); ok {
 		return st.(*sql.Stmt), nil
 	}
