@@ -33,8 +33,8 @@ func testRandom(t *testing.T, open Open) {
 			t.Fatalf("broken at step %d of seed %d", step, seed)
 		}
 	}
-	for name := range m.repos {
-		m.must(m.Store.DeleteRepository(t.Context(), cause(), m.repo(name)))
+	for _, name := range slices.Sorted(maps.Keys(m.repos)) {
+		m.deleteRepository(name)
 	}
 	m.collectAll()
 	m.consistent()
@@ -212,7 +212,12 @@ func (m model) end(repo meta.Repo, name string) {
 		m.must(m.Store.CancelUpload(m.t.Context(), repo, m.stage(repo, "cancelled").ID))
 		return
 	}
-	err := m.Store.DeleteRepository(m.t.Context(), cause(), repo)
+	m.deleteRepository(name)
+}
+
+func (m model) deleteRepository(name string) {
+	m.t.Helper()
+	err := m.Store.DeleteRepository(m.t.Context(), cause(), m.repo(name))
 	m.expect(err, len(m.repos[name].manifests) > 0, fault.NameUnknown)
 	delete(m.repos, name)
 }
