@@ -5,10 +5,11 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // minOperatorToken is the least length of a token an operator chooses: 128
@@ -46,14 +47,12 @@ func (c Config) checkStores(p *Problems) {
 	}
 }
 
-var domainLabels = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-
 func (c Config) checkNames(p *Problems) {
-	if len(c.BaseDomain) > 253 || !domainLabels.MatchString(c.BaseDomain) {
+	if host, err := tenant.NormalizeHost(c.BaseDomain); err != nil || host != c.BaseDomain {
 		p.add("base_domain", "%q is not a domain in lower case without port, such as registry.example.com", c.BaseDomain)
 	}
-	if c.HostPattern != DotPattern && c.HostPattern != DashPattern {
-		p.add("host_pattern", "%q is neither %s nor %s", c.HostPattern, DotPattern, DashPattern)
+	if c.HostPattern != tenant.DotPattern && c.HostPattern != tenant.DashPattern {
+		p.add("host_pattern", "%q is neither %s nor %s", c.HostPattern, tenant.DotPattern, tenant.DashPattern)
 	}
 	if s := c.PublicScheme; s != "" && s != "http" && s != "https" {
 		p.add("public_scheme", "%q is neither http nor https", s)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // Config is everything an operator can set. Each field is one setting: the
@@ -52,7 +54,7 @@ func Default() Config {
 	return Config{
 		DataDir:         "./berth-data",
 		BaseDomain:      "localhost",
-		HostPattern:     DotPattern,
+		HostPattern:     tenant.DotPattern,
 		DataAddr:        "127.0.0.1:5000",
 		AdminAddr:       "127.0.0.1:5080",
 		AdminGRPCAddr:   "127.0.0.1:5081",
@@ -66,12 +68,6 @@ func Default() Config {
 		ShutdownTimeout: 30 * time.Second,
 	}
 }
-
-// The two host patterns. DashPattern fits a wildcard certificate of one level.
-const (
-	DotPattern  = "{registry}.{tenant}.{base}"
-	DashPattern = "{registry}--{tenant}.{base}"
-)
 
 // Scheme is the scheme clients use to reach the data listener.
 func (c Config) Scheme() string {
