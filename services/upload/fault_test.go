@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -19,16 +21,42 @@ import (
 // A blob whose object is lost, or has another size, is healed by whoever
 // pushes it next.
 func TestPushHealsALostBlob(t *testing.T) {
+	for name, harm := range map[string]func(file string) error{
+		"missing": os.Remove,
+		"cut":     func(file string) error { return os.Truncate(file, 3) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := serve(t, nil)
+			want := []byte("lost and pushed again")
+			first := c.PutBlob(c.repo(), want)
+			files, err := filepath.Glob(filepath.Join(c.Dir, "o", "*", "*", first.Key.Incarnation.String()))
+			if err != nil || len(files) != 1 {
+				t.Fatalf("files %v, %v; want one", files, err)
+			}
+			if err := harm(files[0]); err != nil {
+				t.Fatal(err)
+			}
+			c.mustStored(c.put(c.start(""), sha256Of(want), want), sha256Of(want))
+			if healed := c.mustHold(want); healed.Key == first.Key {
+				t.Error("the blob still points to the lost object")
+			}
+		})
+	}
+}
+
+// A session whose bytes are lost cannot go on, and says so: the client starts
+// again.
+func TestLostSessionIsUnknown(t *testing.T) {
 	c := serve(t, nil)
-	want := []byte("lost and pushed again")
-	first := c.PutBlob(c.repo(), want)
-	if err := c.Blobs.Delete(t.Context(), first.Key, ""); err != nil {
+	path := c.start("")
+	expect(t, c.patch(path, 0, []byte("lost")), http.StatusAccepted, "")
+	if err := c.Blobs.Delete(t.Context(), c.session(path).Stage.Key, ""); err != nil {
 		t.Fatal(err)
 	}
-	c.mustStored(c.put(c.start(""), sha256Of(want), want), sha256Of(want))
-	if healed := c.mustHold(want); healed.Key == first.Key {
-		t.Error("the blob still points to the lost object")
-	}
+	expect(t, c.patch(path, 4, []byte("more")), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	expect(t, c.put(path, oci.DigestOf(oci.SHA512, []byte("lost")), nil), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	expect(t, c.put(path, sha256Of([]byte("lost")), nil), http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	c.mustLack(sha256Of([]byte("lost")))
 }
 
 // sick fails as long as it is told to.

@@ -37,9 +37,9 @@ func (a *appending) take() *buffer {
 
 // grow says whether this Append may have one more buffer, and counts it.
 func (a *appending) grow() bool {
-	switch {
-	case a.held == 0:
-	case a.held == bufferCount:
+	switch a.held {
+	case 0:
+	case bufferCount:
 		return false
 	default:
 		select {

@@ -38,3 +38,14 @@ func (*memory) Mark() ([]byte, error)                     { return nil, nil }
 func (*memory) Intend(context.Context, blob.Key) error    { return nil }
 func (*memory) Multipart(context.Context, string) error   { return nil }
 func (*memory) Step(context.Context, blob.Progress) error { return nil }
+
+// recorder is a memory source whose progress is recorded.
+type recorder struct {
+	memory
+	offset int64
+}
+
+func (r *recorder) Step(_ context.Context, p blob.Progress) error {
+	r.offset = p.Offset
+	return nil
+}

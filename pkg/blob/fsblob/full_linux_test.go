@@ -2,7 +2,6 @@ package fsblob_test
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,17 +14,6 @@ import (
 	"github.com/berth-registry/berth/pkg/blob/fsblob"
 	"github.com/berth-registry/berth/pkg/fault"
 )
-
-// recorder is a memory source whose progress is recorded.
-type recorder struct {
-	memory
-	offset int64
-}
-
-func (r *recorder) Step(_ context.Context, p blob.Progress) error {
-	r.offset = p.Offset
-	return nil
-}
 
 // A disk that fills up at any write costs the upload nothing that was
 // recorded, and it goes on when there is space again.
