@@ -27,6 +27,13 @@ func Run(t *testing.T, open Open) {
 		name string
 		test func(t *testing.T, open Open)
 	}{
+		{"Tenants", testTenants},
+		{"Registries", testRegistries},
+		{"Domains", testDomains},
+		{"Sites", testSites},
+		{"Accounts", testAccounts},
+		{"SigningKeys", testSigningKeys},
+		{"Events", testEvents},
 		{"Repositories", testRepositories},
 		{"Uploads", testUploads},
 		{"Commits", testCommits},
