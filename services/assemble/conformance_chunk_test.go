@@ -2,10 +2,12 @@ package assemble_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/uuid"
 	"github.com/opencontainers/go-digest"
@@ -21,6 +23,40 @@ func streamOf(content []byte) io.Reader {
 func wantProgress(t *testing.T, a answer, status, size int) string {
 	t.Helper()
 	return a.want(t, status).wantHeader(t, "Range", fmt.Sprintf("0-%d", max(size-1, 0))).location(t)
+}
+
+// storedBytes is how much an answer about a session says it holds. Of one byte
+// and none, which are said alike, it takes none.
+func storedBytes(t *testing.T, a answer) int {
+	t.Helper()
+	var end int
+	if _, err := fmt.Sscanf(a.header.Get("Range"), "0-%d", &end); err != nil {
+		t.Fatalf("%s: got Range %q, want 0-<end>", a.what, a.header.Get("Range"))
+	}
+	if end == 0 {
+		return 0
+	}
+	return end + 1
+}
+
+// errCut is what a client that breaks off says to itself.
+var errCut = errors.New("cut off")
+
+// cutOff begins a chunk and breaks the connection after the given bytes.
+func (r repository) cutOff(t *testing.T, location string, begun []byte) {
+	t.Helper()
+	body := io.MultiReader(bytes.NewReader(begun), iotest.ErrReader(errCut))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, location, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := r.client.Do(req)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if !errors.Is(err, errCut) {
+		t.Fatalf("the request was not cut off: %v", err)
+	}
 }
 
 // wantGone fails the test unless all that can be done to a session is 404.
@@ -83,7 +119,7 @@ var chunkRequirements = []requirement{
 		location = wantProgress(t, r.get(t, location), http.StatusNoContent, 1000)
 		r.wantStored(t, r.finish(t, location, d, content[1000:]), content)
 	}},
-	{"Pushing a blob in chunks", must, "a Content-Range of another form, or another length than the chunk, is 400", func(t *testing.T, r repository) {
+	{"Pushing a blob in chunks", ours, "a Content-Range of another form, or another length than the chunk, is 400", func(t *testing.T, r repository) {
 		location := r.start(t, "").location(t)
 		for _, said := range []string{"0-3", "0-5", "bytes=0-4", "0", "-4", "0-", "4-0", "0-4-5", "0 - 4", "a-b", "0-99999999999999999999"} {
 			r.send(t, request{
@@ -123,6 +159,25 @@ var chunkRequirements = []requirement{
 		location = wantProgress(t, r.get(t, location), http.StatusNoContent, 700)
 		location = r.patch(t, location, 700, content[700:]).want(t, http.StatusAccepted).location(t)
 		location = wantProgress(t, r.get(t, location), http.StatusNoContent, 1500)
+		r.wantStored(t, r.finish(t, location, digest.FromBytes(content), nil), content)
+	}},
+	{"Pushing a blob in chunks", must, "an upload that was cut off goes on where GET says", func(t *testing.T, r repository) {
+		content := random(t, 3<<20)
+		location := r.start(t, "").location(t)
+		r.cutOff(t, location, content[:1<<20])
+		for attempt := 0; ; attempt++ {
+			a := r.get(t, location).want(t, http.StatusNoContent)
+			offset := storedBytes(t, a)
+			a = r.patch(t, a.location(t), offset, content[offset:])
+			if a.status == http.StatusAccepted {
+				location = wantProgress(t, a, http.StatusAccepted, len(content))
+				break
+			}
+			// The cut request may still have stored something in between.
+			if a.want(t, http.StatusRequestedRangeNotSatisfiable); attempt == 10 {
+				t.Fatal("the session's offset never holds")
+			}
+		}
 		r.wantStored(t, r.finish(t, location, digest.FromBytes(content), nil), content)
 	}},
 	{"Pushing a blob in chunks", ours, "a session survives a PUT with a wrong digest", func(t *testing.T, r repository) {

@@ -90,10 +90,26 @@ func (r repository) send(t *testing.T, q request) answer {
 	defer func() { _ = res.Body.Close() }()
 	got, err := io.ReadAll(res.Body)
 	what := q.method + " " + clip(target.RequestURI())
-	if err != nil {
+	switch {
+	case err != nil:
 		t.Fatalf("%s: the body was cut off: %v", what, err)
+	case res.StatusCode >= http.StatusInternalServerError:
+		t.Fatalf("%s: got status %d: no input is to cause one; body %s", what, res.StatusCode, clip(string(got)))
 	}
+	checkWarnings(t, what, res.Header)
 	return answer{res.StatusCode, res.Header, got, what, target}
+}
+
+// checkWarnings holds warnings to their form and size ("Warnings").
+func checkWarnings(t *testing.T, what string, h http.Header) {
+	t.Helper()
+	size := 0
+	for _, warning := range h.Values("Warning") {
+		size += len(warning)
+		if !strings.HasPrefix(warning, `299 - "`) || !strings.HasSuffix(warning, `"`) || size > 4096 {
+			t.Errorf("%s: got Warning %q, %d bytes so far", what, clip(warning), size)
+		}
+	}
 }
 
 func (r repository) get(t *testing.T, target string, header ...string) answer {

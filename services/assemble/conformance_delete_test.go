@@ -3,6 +3,8 @@ package assemble_test
 import (
 	"net/http"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 )
 
 var deleteRequirements = []requirement{
@@ -50,6 +52,13 @@ var deleteRequirements = []requirement{
 		r.remove(t, r.at("manifests/%s", m.Digest)).want(t, http.StatusAccepted)
 		r.push(t, m, "latest")
 		r.wantManifest(t, "latest", m)
+	}},
+	{"Deleting Manifests", must, "by a digest of sha512", func(t *testing.T, r repository) {
+		m := r.image(t, nil).in(digest.SHA512)
+		r.putManifest(t, m.Digest.String()+"?tag=latest", m).want(t, http.StatusCreated)
+		r.remove(t, r.at("manifests/%s", m.Digest)).want(t, http.StatusAccepted)
+		r.wantNoManifest(t, m.Digest.String())
+		r.wantNoManifest(t, "latest")
 	}},
 	{"Deleting Manifests", ours, "an index goes without its manifests, and they without it", func(t *testing.T, r repository) {
 		child := r.push(t, r.image(t, nil))

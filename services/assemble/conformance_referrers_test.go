@@ -179,6 +179,14 @@ var referrersRequirements = []requirement{
 		}
 		wantPages(t, r, r.at("referrers/%s", subject.Digest), 2, want)
 	}},
+	{"Enabling the Referrers API", must, "an index under the fallback tag is kept, and its manifests are listed once", func(t *testing.T, r repository) {
+		subject := r.push(t, r.image(t, nil))
+		m := r.push(t, r.referring(t, subject, typeSBOM, nil))
+		tag := strings.ReplaceAll(subject.Digest.String(), ":", "-")
+		list := r.push(t, index(t, nil, m), tag)
+		r.wantManifest(t, tag, list)
+		r.wantReferrers(t, r.at("referrers/%s", subject.Digest), m)
+	}},
 	{"Listing Referrers", ours, "a referrer that is deleted is no longer listed", func(t *testing.T, r repository) {
 		subject := r.push(t, r.image(t, nil))
 		stays, goes := r.push(t, r.referring(t, subject, typeSBOM, nil)), r.push(t, r.referring(t, subject, typeSBOM, nil))
