@@ -199,7 +199,10 @@ func TestB3_UnknownKids(t *testing.T) {
 		"' OR '1'='1", "x' UNION SELECT private FROM signing_keys --", "'; DROP TABLE signing_keys; --", "${jndi:ldap://x}", "{{7*7}}", "`id`", "$(id)",
 		"20260101", "19700101", r.key().ID + " ", " " + r.key().ID, r.key().ID + "\x00", r.key().ID + "/", r.key().ID + "\n", strings.Repeat("a", 64),
 		strings.Repeat("a", 65), strings.Repeat("a", 4096), strings.Repeat("a", 1<<20), "ключ", "\u202e", "\ufeff" + r.key().ID, "\xff\xfe",
-		nil, true, 0, 20260101, 1e300, []string{r.key().ID}, object{"kid": r.key().ID}, []any{},
+		nil, true, 0, 20260101, 1e300,
+		[]string{r.key().ID},
+		object{"kid": r.key().ID},
+		[]any{},
 	}
 	reads := r.store.reads
 	for _, kid := range kids {

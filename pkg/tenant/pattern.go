@@ -39,9 +39,9 @@ func NewPattern(pattern, base string) (Pattern, error) {
 	return p, nil
 }
 
-// Parse takes a normalised host apart; false when it is not of the pattern.
-// It does not say that the tenant or the registry exists.
-func (p Pattern) Parse(host string) (tenant, registry string, ok bool) {
+// Parse takes a normalised host apart into the slugs of tenant and registry;
+// false when it is not of the pattern. It does not say that they exist.
+func (p Pattern) Parse(host string) (string, string, bool) {
 	name, ok := strings.CutSuffix(host, p.suffix)
 	if !ok {
 		return "", "", false
@@ -49,7 +49,7 @@ func (p Pattern) Parse(host string) (tenant, registry string, ok bool) {
 	if isSlug(name) {
 		return name, MainRegistry, true
 	}
-	registry, tenant, ok = strings.Cut(name, p.separator)
+	registry, tenant, ok := strings.Cut(name, p.separator)
 	if !ok || !isSlug(registry) || !isSlug(tenant) || registry == MainRegistry {
 		return "", "", false
 	}

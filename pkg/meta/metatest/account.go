@@ -85,7 +85,7 @@ func testAccounts(t *testing.T, open Open) {
 		}
 		_, err = w.Store.CreateAccountKey(t.Context(), cause(), w.tenant, "ci", k)
 		w.refused(err, fault.Conflict, fault.AlreadyExists)
-		forever := w.addKey("ci", "k1", "one")
+		forever := w.addKey("k1", "one")
 		keys, err := w.Store.ListAccountKeys(t.Context(), w.tenant, "ci")
 		if err != nil || !slices.Equal(keys, []meta.AccountKey{forever, made}) {
 			t.Errorf("keys %+v, %v", keys, err)
@@ -102,7 +102,7 @@ func testAccounts(t *testing.T, open Open) {
 		other, _ := w.addTenant("other", 0)
 		ci := w.addAccount("ci", access.Writer)
 		w.addAccount("cd", access.Writer)
-		w.addKey("ci", "k", "secret")
+		w.addKey("k", "secret")
 		for _, c := range []struct {
 			t    tenant.ID
 			slug string
@@ -135,8 +135,8 @@ func testAccounts(t *testing.T, open Open) {
 	t.Run("are no good while their tenant is not", func(t *testing.T) {
 		w := newWorld(t, open)
 		w.addAccount("ci", access.Admin)
-		w.addKey("ci", "k", "secret")
-		change := w.findTenant("acme")
+		w.addKey("k", "secret")
+		change := w.acme()
 		change.State = tenant.Suspended
 		_, err := w.Store.UpdateTenant(t.Context(), cause(), change)
 		w.must(err)
@@ -154,9 +154,10 @@ func (w world) addAccount(slug string, role access.Role) meta.Account {
 	return a
 }
 
-func (w world) addKey(slug, name, secret string) meta.AccountKey {
+// addKey gives the account ci a key.
+func (w world) addKey(name, secret string) meta.AccountKey {
 	w.t.Helper()
-	k, err := w.Store.CreateAccountKey(w.t.Context(), cause(), w.tenant, slug, meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(secret))})
+	k, err := w.Store.CreateAccountKey(w.t.Context(), cause(), w.tenant, "ci", meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(secret))})
 	w.must(err)
 	return k
 }

@@ -81,14 +81,14 @@ func testRegistries(t *testing.T, open Open) {
 		w.addDomain("other.acme.com", tenant.MainRegistry, true)
 		r := meta.Repo{Tenant: w.tenant, Registry: dev.ID, Name: "app"}
 		w.pushImage(r, "v1", "config")
-		epoch := w.findTenant("acme").Epoch
+		epoch := w.acme().Epoch
 		by := cause()
 		w.must(w.Store.DeleteRegistry(t.Context(), by, w.tenant, "dev", dev.Version))
 		w.must(w.Store.DeleteRegistry(t.Context(), by, w.tenant, "dev", 0)) // the same request again
 		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0), fault.NotFound, fault.ResourceUnknown)
 		w.registries([]string{"main"}, "", 9)
 		w.domains([]string{"other.acme.com"}, "", 9)
-		if got := w.findTenant("acme").Epoch; got != epoch+1 {
+		if got := w.acme().Epoch; got != epoch+1 {
 			t.Errorf("epoch %d, was %d", got, epoch)
 		}
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})

@@ -19,7 +19,7 @@ func testSites(t *testing.T, open Open) {
 		r, err := w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: settings})
 		w.must(err)
 		return w, tenant.Site{
-			Host: dev.Host, Tenant: w.tenant, TenantSlug: "acme", Epoch: w.findTenant("acme").Epoch,
+			Host: dev.Host, Tenant: w.tenant, TenantSlug: "acme", Epoch: w.acme().Epoch,
 			Registry: r.ID, RegistrySlug: "dev", Settings: settings,
 		}
 	}
@@ -40,7 +40,7 @@ func testSites(t *testing.T, open Open) {
 	})
 	t.Run("say that the tenant is suspended", func(t *testing.T) {
 		w, want := prepare(t)
-		change := w.findTenant("acme")
+		change := w.acme()
 		change.State = tenant.Suspended
 		_, err := w.Store.UpdateTenant(t.Context(), cause(), change)
 		w.must(err)

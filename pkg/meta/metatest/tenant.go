@@ -49,7 +49,7 @@ func testTenants(t *testing.T, open Open) {
 	})
 	t.Run("change where nobody else changed them", func(t *testing.T) {
 		w := newWorld(t, open)
-		before := w.findTenant("acme")
+		before := w.acme()
 		w.Advance(time.Minute)
 		change := before
 		change.DisplayName, change.Quota = "Acme", 7
@@ -77,12 +77,12 @@ func testTenants(t *testing.T, open Open) {
 	})
 	t.Run("raise their epoch once when suspended", func(t *testing.T) {
 		w := newWorld(t, open)
-		epoch := w.findTenant("acme").Epoch
+		epoch := w.acme().Epoch
 		for _, c := range []struct {
 			to    tenant.State
 			epoch int64
 		}{{tenant.Suspended, epoch + 1}, {tenant.Suspended, epoch + 1}, {tenant.Active, epoch + 1}, {tenant.Suspended, epoch + 2}} {
-			change := w.findTenant("acme")
+			change := w.acme()
 			change.State = c.to
 			got, err := w.Store.UpdateTenant(t.Context(), cause(), change)
 			if err != nil || got.State != c.to || got.Epoch != c.epoch {
@@ -93,7 +93,7 @@ func testTenants(t *testing.T, open Open) {
 	t.Run("leave their slug in quarantine", func(t *testing.T) {
 		w := newWorld(t, open)
 		by := cause()
-		w.must(w.Store.DeleteTenant(t.Context(), by, "acme", w.findTenant("acme").Version))
+		w.must(w.Store.DeleteTenant(t.Context(), by, "acme", w.acme().Version))
 		w.must(w.Store.DeleteTenant(t.Context(), by, "acme", 0)) // the same request again
 		w.refused(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0), fault.NotFound, fault.ResourceUnknown)
 		_, err := w.Store.FindTenant(t.Context(), "acme")
@@ -134,9 +134,10 @@ func (w world) purge() {
 	}
 }
 
-func (w world) findTenant(slug string) meta.Tenant {
+// acme is the world's tenant as it is now.
+func (w world) acme() meta.Tenant {
 	w.t.Helper()
-	t, err := w.Store.FindTenant(w.t.Context(), slug)
+	t, err := w.Store.FindTenant(w.t.Context(), "acme")
 	w.must(err)
 	return t
 }
