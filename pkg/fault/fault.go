@@ -159,6 +159,17 @@ func KindOf(err error) Kind {
 	return From(err).Kind
 }
 
+// Failure says that we, or something we depend on, failed: operators want to
+// know. All other kinds are answers to what the caller asked.
+func (k Kind) Failure() bool {
+	switch k {
+	case Internal, BadUpstream, Unavailable, UpstreamTimeout:
+		return true
+	default:
+		return false
+	}
+}
+
 var kindNames = [...]string{
 	Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Denied: "denied",
 	NotFound: "not_found", Unsupported: "unsupported", Conflict: "conflict", TooLarge: "too_large",

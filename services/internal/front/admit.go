@@ -23,7 +23,7 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	call, err := a.admit(r)
 	if err != nil {
-		if fault.KindOf(err) == fault.Internal || fault.KindOf(err) == fault.Unavailable {
+		if fault.KindOf(err).Failure() {
 			a.Log.ErrorContext(r.Context(), "the host was not resolved", "error", err)
 		}
 		ocihttp.WriteError(w, r, err)

@@ -67,12 +67,12 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (c *Call) logFailure(r *http.Request, err error) {
-	switch fault.KindOf(err) {
-	case fault.Internal, fault.Unavailable, fault.BadUpstream, fault.UpstreamTimeout:
-		level := slog.LevelError
-		if r.Context().Err() != nil {
-			level = slog.LevelDebug // the client left, and what it asked for ended with it
-		}
-		c.log.Log(r.Context(), level, "the request failed", "error", err)
+	if !fault.KindOf(err).Failure() {
+		return
 	}
+	level := slog.LevelError
+	if r.Context().Err() != nil {
+		level = slog.LevelDebug // the client left, and what it asked for ended with it
+	}
+	c.log.Log(r.Context(), level, "the request failed", "error", err)
 }

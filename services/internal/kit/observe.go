@@ -25,7 +25,7 @@ func Tracing(p trace.TracerProvider) Named {
 				resp, err := next(ctx, req)
 				if span.IsRecording() {
 					span.SetAttributes(attribute.String("berth.outcome", outcome(err)))
-					if err != nil && ours(fault.KindOf(err)) {
+					if err != nil && fault.KindOf(err).Failure() {
 						span.RecordError(err)
 						span.SetStatus(codes.Error, string(fault.From(err).Reason))
 					}
@@ -68,13 +68,4 @@ func outcome(err error) string {
 		return "ok"
 	}
 	return fault.KindOf(err).String()
-}
-
-func ours(k fault.Kind) bool {
-	switch k {
-	case fault.Internal, fault.BadUpstream, fault.Unavailable, fault.UpstreamTimeout:
-		return true
-	default:
-		return false
-	}
 }
