@@ -34,7 +34,7 @@ lint: ## the linter, by .golangci.yml
 
 .PHONY: build
 build: ## bin/berth
-	CGO_ENABLED=0 go build -trimpath -o bin/berth ./services/berth
+	go build -o bin/berth ./services/berth
 
 .PHONY: e2e
 e2e: build ## real clients against a real server

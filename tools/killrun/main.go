@@ -74,10 +74,15 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := srv.Start(ctx); err != nil {
 		return err
 	}
+	secret, err := srv.Account(ctx, "killrun") // nobody deletes without one
+	if err != nil {
+		return err
+	}
 
 	w := newWorld(rand.New(rand.NewPCG(o.seed, 0)))
 	client := &ociclient.Client{
 		Base: "http://" + srv.Data,
+		User: "killrun", Secret: secret,
 		HTTP: &http.Client{
 			Timeout:   30 * time.Second,
 			Transport: &http.Transport{MaxIdleConnsPerHost: o.clients, DisableCompression: true},

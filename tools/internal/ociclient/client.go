@@ -17,10 +17,12 @@ import (
 // ManifestType is the media type of the manifests that tools push.
 const ManifestType = "application/vnd.oci.image.manifest.v1+json"
 
-// Client speaks to one registry at Base ("http://127.0.0.1:5000").
+// Client speaks to one registry at Base ("http://127.0.0.1:5000"), as User
+// unless that is empty.
 type Client struct {
-	Base string
-	HTTP *http.Client
+	Base         string
+	HTTP         *http.Client
+	User, Secret string
 }
 
 // Lost means that no answer came: what was asked may have been done or not. A
@@ -58,6 +60,9 @@ func (c *Client) Do(ctx context.Context, method, target string, body []byte, hea
 	}
 	for k, v := range header {
 		req.Header[k] = v
+	}
+	if c.User != "" {
+		req.SetBasicAuth(c.User, c.Secret)
 	}
 	res, err := c.HTTP.Do(req)
 	if err != nil {

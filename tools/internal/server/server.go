@@ -5,6 +5,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +25,10 @@ import (
 // addresses stay the same over all its lives. Methods other than Ready are for
 // one goroutine.
 type Server struct {
-	Data string // host:port of the data listener
-	Ops  string // host:port of the ops listener
-	Log  string // file that all lives of the process write to
+	Data  string // host:port of the data listener
+	Ops   string // host:port of the ops listener
+	Admin string // host:port of the admin API over REST
+	Log   string // file that all lives of the process write to
 
 	binary string
 	dir    string
@@ -49,7 +51,7 @@ func New(binary, dir string) (*Server, error) {
 		return nil, err
 	}
 	return &Server{
-		Data: addrs[0], Ops: addrs[1], Log: filepath.Join(dir, "berth.log"),
+		Data: addrs[0], Ops: addrs[1], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
 		binary: binary, dir: dir,
 		env: append(os.Environ(),
 			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
@@ -113,6 +115,44 @@ func (s *Server) Ready(ctx context.Context) bool {
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode == http.StatusOK
+}
+
+// Account makes a service account of the tenant default that may do everything
+// and returns its secret.
+func (s *Server) Account(ctx context.Context, id string) (string, error) {
+	token, err := os.ReadFile(filepath.Join(s.dir, "data", "operator-token"))
+	if err != nil {
+		return "", err
+	}
+	var key struct {
+		Secret string `json:"secret"`
+	}
+	for _, step := range []struct{ path, body string }{
+		{"?service_account_id=" + id, `{"role": "ADMIN"}`},
+		{"/" + id + "/keys", `{}`},
+	} {
+		target := "http://" + s.Admin + "/v1/tenants/default/serviceAccounts" + step.path
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(step.body))
+		if err != nil {
+			return "", err
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return "", err
+		}
+		said, err := io.ReadAll(res.Body)
+		if err := errors.Join(err, res.Body.Close()); err != nil {
+			return "", err
+		}
+		if res.StatusCode != http.StatusOK {
+			return "", fmt.Errorf("POST %s: status %d: %s", target, res.StatusCode, said)
+		}
+		if err := json.Unmarshal(said, &key); err != nil {
+			return "", err
+		}
+	}
+	return key.Secret, nil
 }
 
 // PID is the process id of the present life.
