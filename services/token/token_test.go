@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -265,25 +266,54 @@ func TestB4_SecretOfAnotherTenant(t *testing.T) {
 	}
 }
 
-func TestB5_DeletedTenantsCredentialsAreDead(t *testing.T) {
-	d := serve(t)
-	acme := d.Tenant("acme", tenant.Settings{})
-	d.Account(acme, "ci", access.Admin)
-	login := get(acme.Host, "scope=repository:app:*")
+// The name of a deleted tenant is given to another one: nothing that was good
+// for the first is good for the second.
+func TestB5_NameGivenToAnotherTenant(t *testing.T) {
+	soon := meta.DefaultLifetimes
+	soon.Quarantine = time.Nanosecond
+	d := fronttest.NewWith(t, soon)
+	d.Serve(front.Services{Token: handler(d), Registry: http.HandlerFunc(guarded)})
+	first := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
+	d.Account(first, "ci", access.Admin)
+	login := get(first.Host, "scope=repository:app:*")
+	anonymous := login
 	login.Basic = "ci"
-	bearer := issued(t, d.Do(login))
-	if got := reach(d, acme.Host, "app", bearer); got != "GET PUT DELETE" {
+	bearers := map[string]string{"account's token": issued(t, d.Do(login)), "anonymous token": issued(t, d.Do(anonymous))}
+	if got := reach(d, first.Host, "app", bearers["account's token"]); got != "GET PUT DELETE" {
 		t.Fatalf("before: %q", got)
 	}
+	old := map[string]fronttest.Request{
+		"login": login, "password grant": post(first.Host, url.Values{"grant_type": {"password"}, "username": {"ci"}, "password": {fronttest.Secret("ci")}}),
+		"Basic": {Host: first.Host, Path: "/v2/", Basic: "ci"},
+	}
+	for name, bearer := range bearers {
+		old[name] = fronttest.Request{Host: first.Host, Path: "/v2/", Bearer: bearer}
+		old[name+" for a manifest"] = fronttest.Request{Host: first.Host, Path: "/v2/app/manifests/1", Bearer: bearer}
+	}
+
 	if err := d.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0); err != nil {
 		t.Fatal(err)
 	}
 	d.Sites.Clear()
-	for name, req := range map[string]fronttest.Request{
-		"login": login, "anonymous": get(acme.Host, ""), "token": {Host: acme.Host, Path: "/v2/", Bearer: bearer},
-	} {
+	for name, req := range old {
 		if got := d.Do(req); got.Status != http.StatusNotFound || got.Code() != "HOST_UNKNOWN" {
-			t.Errorf("%s: %d %s", name, got.Status, got.Body)
+			t.Errorf("%s, tenant deleted: %d %s", name, got.Status, got.Body)
+		}
+	}
+	for n := 1; n > 0; {
+		var err error
+		if n, err = d.Meta.PurgeDeleted(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
+	if second.Host != first.Host || second.Tenant == first.Tenant {
+		t.Fatalf("the second tenant is %+v", second)
+	}
+	d.Account(second, "other", access.Admin)
+	for name, req := range old {
+		if got := d.Do(req); got.Status != http.StatusUnauthorized {
+			t.Errorf("%s, name given away: %d %s", name, got.Status, got.Body)
 		}
 	}
 }

@@ -58,10 +58,16 @@ type Deployment struct {
 // New opens the stores; they close with the test.
 func New(t testing.TB) *Deployment {
 	t.Helper()
+	return NewWith(t, meta.DefaultLifetimes)
+}
+
+// NewWith is New with other waits than the default ones.
+func NewWith(t testing.TB, l meta.Lifetimes) *Deployment {
+	t.Helper()
 	dir := t.TempDir()
 	d := &Deployment{t: t, Dir: dir + "/blobs", Log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
 	var err error
-	if d.Meta, err = sqlitemeta.Open(context.Background(), sqlitemeta.Options{Dir: dir}); err != nil {
+	if d.Meta, err = sqlitemeta.Open(context.Background(), sqlitemeta.Options{Dir: dir, Lifetimes: l}); err != nil {
 		t.Fatal(err)
 	}
 	if d.Blobs, err = fsblob.Open(d.Dir, fsblob.Options{}); err != nil {
