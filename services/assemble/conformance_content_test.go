@@ -62,15 +62,6 @@ func (m manifest) in(a digest.Algorithm) manifest {
 	return m
 }
 
-// postBlob pushes a blob in one request and does not look at the answer.
-func (r repository) postBlob(t *testing.T, d digest.Digest, content []byte) answer {
-	t.Helper()
-	return r.send(t, request{
-		method: http.MethodPost, target: withQuery(t, r.at("blobs/uploads/"), "digest", d.String()),
-		header: headers("Content-Type", typeBytes), body: content,
-	})
-}
-
 // blob pushes new content of the given size and returns it.
 func (r repository) blob(t *testing.T, size int) (imagespec.Descriptor, []byte) {
 	t.Helper()
@@ -78,11 +69,11 @@ func (r repository) blob(t *testing.T, size int) (imagespec.Descriptor, []byte) 
 	return r.blobOf(t, typeLayer, content), content
 }
 
-// blobOf pushes content.
+// blobOf pushes content in the way that every registry must have.
 func (r repository) blobOf(t *testing.T, mediaType string, content []byte) imagespec.Descriptor {
 	t.Helper()
 	d := describe(mediaType, content)
-	r.postBlob(t, d.Digest, content).want(t, http.StatusCreated)
+	r.finish(t, r.start(t, "").location(t), d.Digest, content).want(t, http.StatusCreated)
 	return d
 }
 

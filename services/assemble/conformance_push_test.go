@@ -39,6 +39,15 @@ func (r repository) finish(t *testing.T, location string, d digest.Digest, rest 
 	})
 }
 
+// postBlob pushes a blob in one request and does not look at the answer.
+func (r repository) postBlob(t *testing.T, d digest.Digest, content []byte) answer {
+	t.Helper()
+	return r.send(t, request{
+		method: http.MethodPost, target: withQuery(t, r.at("blobs/uploads/"), "digest", d.String()),
+		header: headers("Content-Type", typeBytes), body: content,
+	})
+}
+
 // wantStored fails the test unless the blob was made and its Location leads to
 // it.
 func (r repository) wantStored(t *testing.T, a answer, content []byte) {
@@ -94,7 +103,7 @@ var pushBlobRequirements = []requirement{
 		}
 		r.wantBlob(t, d, content)
 	}},
-	{"Single POST", must, "201 with a Location from which the blob is pulled", func(t *testing.T, r repository) {
+	{"Single POST", ours, "201 with a Location from which the blob is pulled", func(t *testing.T, r repository) {
 		for _, size := range []int{0, 2, 512, 3 << 20} {
 			content := random(t, size)
 			d := digest.FromBytes(content)
@@ -137,7 +146,7 @@ var pushBlobRequirements = []requirement{
 			}).want(t, http.StatusUnsupportedMediaType)
 		}
 	}},
-	{"Pushing a blob in chunks", should, "a digest of sha512 is taken, declared at the POST or not", func(t *testing.T, r repository) {
+	{"Pushing a blob in chunks", ours, "a digest of sha512 is taken, declared at the POST or not", func(t *testing.T, r repository) {
 		for i, query := range []string{"?digest-algorithm=sha512", "", "?digest-algorithm=sha256"} {
 			content := random(t, 10_000+i)
 			d := digest.SHA512.FromBytes(content)
@@ -154,7 +163,7 @@ var pushBlobRequirements = []requirement{
 		r.finish(t, r.start(t, "?digest-algorithm=sha512").location(t), digest.SHA512.FromString("else"), content).
 			want(t, http.StatusBadRequest).wantCode(t, "DIGEST_INVALID")
 	}},
-	{"Pushing a blob in chunks", should, "a sha256 digest is taken although sha512 was declared", func(t *testing.T, r repository) {
+	{"Pushing a blob in chunks", ours, "a sha256 digest is taken although sha512 was declared", func(t *testing.T, r repository) {
 		content := random(t, 1000)
 		location := r.patch(t, r.start(t, "?digest-algorithm=sha512").location(t), 0, content).want(t, http.StatusAccepted).location(t)
 		r.wantStored(t, r.finish(t, location, digest.FromBytes(content), nil), content)
