@@ -266,7 +266,7 @@ CREATE TABLE uploads (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_by_repo ON uploads (tenant_id, repo_id);
 CREATE INDEX uploads_expiring ON uploads (expires_at);
-CREATE INDEX uploads_staged ON uploads (tenant_id, off) WHERE state IN ('open', 'sealed');
+CREATE INDEX uploads_staged ON uploads (tenant_id, off, state) WHERE state IN ('open', 'sealed');
 CREATE INDEX uploads_by_object ON uploads (tenant_id, incarnation);
 CREATE INDEX uploads_by_tail ON uploads (tenant_id, tail) WHERE tail IS NOT NULL;
 
