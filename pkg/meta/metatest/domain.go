@@ -2,6 +2,7 @@ package metatest
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -43,6 +44,7 @@ func testDomains(t *testing.T, open Open) {
 		w.domains(nil, "c.com", 2)
 		w.domains(nil, "", 0)
 	})
+	t.Run("go to one of many who verify them", func(t *testing.T) { testDomainRace(t, open) })
 	t.Run("go to who verified them first", func(t *testing.T) {
 		w := newWorld(t, open)
 		other, _ := w.addTenant("other", 0)
@@ -63,6 +65,8 @@ func testDomains(t *testing.T, open Open) {
 		_, err = w.Store.VerifyDomain(t.Context(), cause(), third, "registry.acme.com")
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
 
+		w.refused(w.Store.DeleteDomain(t.Context(), cause(), third, "registry.acme.com"), fault.NotFound, fault.ResourceUnknown)
+
 		by := cause()
 		w.must(w.Store.DeleteDomain(t.Context(), by, w.tenant, "registry.acme.com"))
 		w.must(w.Store.DeleteDomain(t.Context(), by, w.tenant, "registry.acme.com")) // the same request again
@@ -71,6 +75,27 @@ func testDomains(t *testing.T, open Open) {
 			t.Errorf("the host is free: %v", err)
 		}
 	})
+}
+
+func testDomainRace(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	tenants := make([]tenant.ID, 8)
+	for i, slug := range numbered("tenant-%d", len(tenants)) {
+		tenants[i], _ = w.addTenant(slug, 0)
+		_, err := w.Store.CreateDomain(t.Context(), cause(), meta.Domain{Tenant: tenants[i], Slug: tenant.MainRegistry, Host: "a.com"})
+		w.must(err)
+	}
+	errs := make([]error, len(tenants))
+	var all sync.WaitGroup
+	for i, id := range tenants {
+		all.Go(func() { _, errs[i] = w.Store.VerifyDomain(t.Context(), cause(), id, "a.com") })
+	}
+	all.Wait()
+	w.oneWon(errs)
+	site, err := w.Store.FindSite(t.Context(), tenant.Lookup{Host: "a.com"})
+	if winner := tenants[slices.Index(errs, nil)]; err != nil || site.Tenant != winner {
+		t.Errorf("the host leads to tenant %d, %v; %d verified it", site.Tenant, err, winner)
+	}
 }
 
 func (w world) addDomain(host, registry string, verified bool) {

@@ -2,6 +2,7 @@ package metatest
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,6 +91,18 @@ func testTenants(t *testing.T, open Open) {
 			}
 		}
 	})
+	t.Run("get a slug that many want once", func(t *testing.T) {
+		w := newWorld(t, open)
+		errs := make([]error, 16)
+		var all sync.WaitGroup
+		for i := range errs {
+			all.Go(func() {
+				_, errs[i] = w.Store.CreateTenant(t.Context(), cause(), meta.Tenant{Slug: "corp"}, tenant.Settings{})
+			})
+		}
+		all.Wait()
+		w.oneWon(errs)
+	})
 	t.Run("leave their slug in quarantine", func(t *testing.T) {
 		w := newWorld(t, open)
 		by := cause()
@@ -120,6 +133,22 @@ func testTenants(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
+}
+
+// oneWon fails the test unless all but one were told that it exists already.
+func (w world) oneWon(errs []error) {
+	w.t.Helper()
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+		} else {
+			w.refused(err, fault.Conflict, fault.AlreadyExists)
+		}
+	}
+	if won != 1 {
+		w.t.Fatalf("%d of %d won", won, len(errs))
+	}
 }
 
 // purge lets the janitor finish all deletions.
