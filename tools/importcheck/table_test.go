@@ -52,6 +52,7 @@ var table = []row{
 	{pattern: "pkg/blob/*", may: join(nouns, "pkg/blob"), never: noKit, tests: []string{"pkg/blob/blobtest"}},
 	{pattern: "pkg/lease/*", may: join(nouns, "pkg/lease"), never: noKit, tests: []string{"pkg/lease/leasetest"}},
 	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit"), never: noKit, tests: []string{"pkg/limit/limittest"}},
+	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/blob/blobtest", "pkg/meta"), never: noKit},
 	{
 		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "migrations"), never: noKit,
 		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob"},
@@ -86,7 +87,7 @@ var table = []row{
 	},
 
 	// Tools watch Berth from outside; the operator's words they may share.
-	{pattern: "tools/*", may: []string{"pkg/oci"}},
+	{pattern: "tools/*", may: []string{"pkg/oci", "tools/internal/*"}},
 }
 
 func join(a []string, b ...string) []string { return append(append([]string(nil), a...), b...) }
