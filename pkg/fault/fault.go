@@ -51,7 +51,6 @@ const (
 	NameInvalid         Reason = "NAME_INVALID"
 	NameUnknown         Reason = "NAME_UNKNOWN"
 	SizeInvalid         Reason = "SIZE_INVALID"
-	TagInvalid          Reason = "TAG_INVALID"
 	UnauthorizedReason  Reason = "UNAUTHORIZED"
 	DeniedReason        Reason = "DENIED"
 	UnsupportedReason   Reason = "UNSUPPORTED"
@@ -61,6 +60,7 @@ const (
 // Reasons the spec has no word for.
 const (
 	HostUnknown      Reason = "HOST_UNKNOWN"
+	TagInvalid       Reason = "TAG_INVALID"
 	RequestInvalid   Reason = "REQUEST_INVALID"
 	PageTokenInvalid Reason = "PAGE_TOKEN_INVALID"
 	AlreadyExists    Reason = "ALREADY_EXISTS"

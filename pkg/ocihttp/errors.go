@@ -95,12 +95,38 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 
 func encodeError(e *fault.Error) []byte {
 	entry := errorEntry{Code: e.Reason, Message: e.Message, Detail: e.Detail}
+	if code, ours := specCode(e); ours {
+		entry.Code = code
+		if entry.Detail == nil {
+			entry.Detail = map[string]fault.Reason{"reason": e.Reason}
+		}
+	}
 	body, err := json.Marshal(errorBody{Errors: []errorEntry{entry}})
 	if err != nil { // only a detail can fail; the rest is strings
 		entry.Detail = nil
 		body, _ = json.Marshal(errorBody{Errors: []errorEntry{entry}})
 	}
 	return body
+}
+
+// specCode is the code of the spec that a 4xx answer for one of our own reasons
+// must carry ("Error Codes": a closed list); our reason goes into the detail.
+func specCode(e *fault.Error) (fault.Reason, bool) {
+	switch e.Reason {
+	case fault.TagInvalid:
+		if e.Kind == fault.NotFound {
+			return fault.ManifestUnknown, true // nothing can be under such a tag
+		}
+		return fault.ManifestInvalid, true
+	case fault.RequestInvalid:
+		return fault.UnsupportedReason, true
+	case fault.HostUnknown, fault.ResourceUnknown:
+		return fault.NameUnknown, true
+	case fault.QuotaExceeded:
+		return fault.DeniedReason, true
+	default:
+		return e.Reason, false
+	}
 }
 
 // retryAfter is d in whole seconds, rounded up: coming back early is refused again.

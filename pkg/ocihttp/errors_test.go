@@ -157,3 +157,24 @@ func ExampleWriteError() {
 	fmt.Println(w.Code, w.Body)
 	// Output: 404 {"errors":[{"code":"MANIFEST_UNKNOWN","message":"there is no manifest \"v2\""}]}
 }
+
+// A 4xx code is one of a closed list ("Error Codes"); our own reasons go into
+// the detail.
+func TestWriteErrorMapsOwnReasons(t *testing.T) {
+	for _, c := range []struct {
+		err  *fault.Error
+		want string
+	}{
+		{fault.New(fault.Invalid, fault.TagInvalid, "m"), `{"errors":[{"code":"MANIFEST_INVALID","message":"m","detail":{"reason":"TAG_INVALID"}}]}`},
+		{fault.New(fault.NotFound, fault.TagInvalid, "m"), `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"m","detail":{"reason":"TAG_INVALID"}}]}`},
+		{fault.New(fault.Invalid, fault.RequestInvalid, "m"), `{"errors":[{"code":"UNSUPPORTED","message":"m","detail":{"reason":"REQUEST_INVALID"}}]}`},
+		{fault.New(fault.NotFound, fault.HostUnknown, "m"), `{"errors":[{"code":"NAME_UNKNOWN","message":"m","detail":{"reason":"HOST_UNKNOWN"}}]}`},
+		{fault.New(fault.Denied, fault.QuotaExceeded, "m").WithDetail("quota exceeded"), `{"errors":[{"code":"DENIED","message":"m","detail":"quota exceeded"}]}`},
+	} {
+		w := httptest.NewRecorder()
+		WriteError(w, httptest.NewRequest("GET", "/v2/", nil), c.err)
+		if got := w.Body.String(); got != c.want {
+			t.Errorf("%v: body %s, want %s", c.err, got, c.want)
+		}
+	}
+}

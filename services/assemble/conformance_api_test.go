@@ -95,7 +95,7 @@ var apiRequirements = []requirement{
 			fmt.Sprintf("/v2/_catalog?n=%s", ""): http.StatusBadRequest,
 		} {
 			r.get(t, path).want(t, status).wantHeader(t, "Content-Type", "application/json").wantCode(t,
-				"BLOB_UNKNOWN", "DIGEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID", "NAME_UNKNOWN", "REQUEST_INVALID")
+				"BLOB_UNKNOWN", "DIGEST_INVALID", "MANIFEST_UNKNOWN", "NAME_INVALID", "NAME_UNKNOWN", "UNSUPPORTED")
 			r.head(t, path).want(t, status).wantBody(t, nil)
 		}
 	}},

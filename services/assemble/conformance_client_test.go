@@ -172,8 +172,8 @@ func (a answer) wantBody(t *testing.T, body []byte) answer {
 	return a
 }
 
-// errorCode is the form of a code ("Error Codes").
-var errorCode = regexp.MustCompile(`^[A-Z_]+$`)
+// errorCode is the closed list of the spec ("Error Codes").
+var errorCode = regexp.MustCompile(`^(BLOB_(UNKNOWN|UPLOAD_(INVALID|UNKNOWN))|DIGEST_INVALID|MANIFEST_(BLOB_UNKNOWN|INVALID|UNKNOWN)|NAME_(INVALID|UNKNOWN)|SIZE_INVALID|UNAUTHORIZED|DENIED|UNSUPPORTED|TOOMANYREQUESTS)$`)
 
 // wantCode fails the test unless the body is the error body of the spec and
 // holds one of the codes.

@@ -85,7 +85,7 @@ var pushManifestRequirements = []requirement{
 	{"Pushing Manifests", ours, "a reference that is neither tag nor digest is 400", func(t *testing.T, r repository) {
 		m := r.image(t, nil)
 		for _, reference := range []string{"-a", ".a", "a+b", strings.Repeat("a", 129)} {
-			r.putManifest(t, reference, m).want(t, http.StatusBadRequest).wantCode(t, "TAG_INVALID")
+			r.putManifest(t, reference, m).want(t, http.StatusBadRequest).wantCode(t, "MANIFEST_INVALID")
 		}
 		for _, reference := range []string{"sha256:baddigeststring", "md5:9a0364b9e99bb480dd25e1f0284c8555", "sha256:" + strings.ToUpper(m.Digest.Encoded())} {
 			r.putManifest(t, reference, m).want(t, http.StatusBadRequest).wantCode(t, "DIGEST_INVALID")
@@ -201,7 +201,7 @@ var pushManifestRequirements = []requirement{
 	}},
 	{"Pushing Manifests", ours, "tags beside a digest: all or none", func(t *testing.T, r repository) {
 		m := r.image(t, nil)
-		r.putManifest(t, m.Digest.String()+"?tag=good&tag=-bad", m).want(t, http.StatusBadRequest).wantCode(t, "TAG_INVALID")
+		r.putManifest(t, m.Digest.String()+"?tag=good&tag=-bad", m).want(t, http.StatusBadRequest).wantCode(t, "MANIFEST_INVALID")
 		r.putManifest(t, absent.String()+"?tag=good", m).want(t, http.StatusBadRequest).wantCode(t, "DIGEST_INVALID")
 		r.wantNoManifest(t, "good")
 		r.wantNoManifest(t, m.Digest.String())

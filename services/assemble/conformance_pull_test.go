@@ -42,7 +42,7 @@ var pullManifestRequirements = []requirement{
 	{"Pulling manifests", must, "a reference that is neither tag nor digest is refused", func(t *testing.T, r repository) {
 		r.push(t, r.image(t, nil), "latest")
 		for _, reference := range []string{"-a", ".a", "a+b", strings.Repeat("a", 129), "sha256:baddigeststring", "sha256:", "md5:d41d8cd98f00b204e9800998ecf8427e"} {
-			r.get(t, r.at("manifests/%s", reference)).want(t, http.StatusBadRequest, http.StatusNotFound).wantCode(t, "TAG_INVALID", "DIGEST_INVALID", "MANIFEST_UNKNOWN")
+			r.get(t, r.at("manifests/%s", reference)).want(t, http.StatusBadRequest, http.StatusNotFound).wantCode(t, "MANIFEST_INVALID", "DIGEST_INVALID", "MANIFEST_UNKNOWN")
 		}
 	}},
 	{"Pulling manifests", must, "a digest of another repository is not found in this one", func(t *testing.T, r repository) {

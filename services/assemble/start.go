@@ -30,12 +30,12 @@ var defaultHosts = []string{"localhost", "127.0.0.1"}
 const operatorTokenFile = "operator-token"
 
 // operatorToken returns the configured token, or the one in the data
-// directory, which it makes at the first start; then file is its path.
-func operatorToken(c boot.Config) (token, file string, err error) {
+// directory, which it makes at the first start, and then that file's path too.
+func operatorToken(c boot.Config) (string, string, error) {
 	if !c.OperatorToken.IsZero() {
 		return c.OperatorToken.Reveal(), "", nil
 	}
-	file = filepath.Join(c.DataDir, operatorTokenFile)
+	file := filepath.Join(c.DataDir, operatorTokenFile)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return makeOperatorToken(file)
@@ -43,7 +43,8 @@ func operatorToken(c boot.Config) (token, file string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("read the operator token: %w", err)
 	}
-	if token = strings.TrimSpace(string(text)); token == "" {
+	token := strings.TrimSpace(string(text))
+	if token == "" {
 		return "", "", fmt.Errorf("the operator token in %s is empty: put one there, or remove the file and a new one is made", file)
 	}
 	return token, file, nil

@@ -142,7 +142,7 @@ func TestA9_TraversalInNames(t *testing.T) {
 	} {
 		for _, suffix := range []string{"/tags/list", "/manifests/1", "/blobs/" + digestOf("x")} {
 			got := b.do("GET", "/v2/"+name+suffix)
-			if got.Status != http.StatusBadRequest && got.Status != http.StatusNotFound || got.Code() != "NAME_INVALID" && got.Code() != "RESOURCE_UNKNOWN" {
+			if got.Status != http.StatusBadRequest && got.Status != http.StatusNotFound || got.Code() != "NAME_INVALID" && got.Code() != "NAME_UNKNOWN" {
 				t.Errorf("%.60s%s: %d %s", name, suffix, got.Status, got.Body)
 			}
 		}

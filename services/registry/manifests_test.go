@@ -59,7 +59,7 @@ func TestManifestByAnotherAlgorithmAndWithTags(t *testing.T) {
 			t.Errorf("%s: %d %s %v", ref, got.Status, got.Body, got.Header)
 		}
 	}
-	b.expect("malformed tag", b.put("/v2/app/manifests/"+digest+"?tag=a&tag=.b", "", image), 400, "TAG_INVALID")
+	b.expect("malformed tag", b.put("/v2/app/manifests/"+digest+"?tag=a&tag=.b", "", image), 400, "MANIFEST_INVALID")
 	b.expect("other digest", b.put("/v2/app/manifests/"+digestOf("x"), "", image), 400, "DIGEST_INVALID")
 	b.expect("nothing of the refused push", b.do("GET", "/v2/app/manifests/"+digestOf(image)), 404, "MANIFEST_UNKNOWN")
 }

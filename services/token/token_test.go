@@ -153,21 +153,21 @@ func TestToken_Refusals(t *testing.T) {
 		status int
 		code   string
 	}{
-		"unknown host":          {get("nobody.localhost", ""), 404, "HOST_UNKNOWN"},
-		"another service":       {get(acme.Host, "service=other.localhost"), 400, "REQUEST_INVALID"},
-		"service with port":     {get(acme.Host, "service="+acme.Host+":5000"), 400, "REQUEST_INVALID"},
-		"too many scopes":       {get(acme.Host, "scope="+strings.Repeat("repository:a:pull+", 51)), 400, "REQUEST_INVALID"},
+		"unknown host":          {get("nobody.localhost", ""), 404, "NAME_UNKNOWN"},
+		"another service":       {get(acme.Host, "service=other.localhost"), 400, "UNSUPPORTED"},
+		"service with port":     {get(acme.Host, "service="+acme.Host+":5000"), 400, "UNSUPPORTED"},
+		"too many scopes":       {get(acme.Host, "scope="+strings.Repeat("repository:a:pull+", 51)), 400, "UNSUPPORTED"},
 		"bearer":                {authorize("Bearer x"), 401, "UNAUTHORIZED"},
 		"broken basic":          {authorize("Basic !"), 401, "UNAUTHORIZED"},
 		"basic without colon":   {authorize("Basic Y2k="), 401, "UNAUTHORIZED"},
 		"two authorizations":    {authorize("Basic Y2k6eA==", "Basic Y2k6eA=="), 401, "UNAUTHORIZED"},
 		"empty authorization":   {authorize(""), 401, "UNAUTHORIZED"},
-		"refresh token":         {grant("refresh_token"), 400, "REQUEST_INVALID"},
-		"authorization code":    {grant("authorization_code"), 400, "REQUEST_INVALID"},
-		"no grant type":         {grant(""), 400, "REQUEST_INVALID"},
-		"JSON":                  {asJSON, 415, "REQUEST_INVALID"},
-		"no content type":       {asNothing, 415, "REQUEST_INVALID"},
-		"long form":             {tooLong, 400, "REQUEST_INVALID"},
+		"refresh token":         {grant("refresh_token"), 400, "UNSUPPORTED"},
+		"authorization code":    {grant("authorization_code"), 400, "UNSUPPORTED"},
+		"no grant type":         {grant(""), 400, "UNSUPPORTED"},
+		"JSON":                  {asJSON, 415, "UNSUPPORTED"},
+		"no content type":       {asNothing, 415, "UNSUPPORTED"},
+		"long form":             {tooLong, 400, "UNSUPPORTED"},
 		"PUT":                   {put, 405, "UNSUPPORTED"},
 		"HEAD":                  {head, 405, ""},
 		"password of nobody":    {post(acme.Host, url.Values{"grant_type": {"password"}}), 401, "UNAUTHORIZED"},
@@ -296,7 +296,7 @@ func TestB5_NameGivenToAnotherTenant(t *testing.T) {
 	}
 	d.Sites.Clear()
 	for name, req := range old {
-		if got := d.Do(req); got.Status != http.StatusNotFound || got.Code() != "HOST_UNKNOWN" {
+		if got := d.Do(req); got.Status != http.StatusNotFound || got.Code() != "NAME_UNKNOWN" {
 			t.Errorf("%s, tenant deleted: %d %s", name, got.Status, got.Body)
 		}
 	}

@@ -78,7 +78,7 @@ func TestA1_HostVariants(t *testing.T) {
 		}
 	}
 	unknown := d.Do(fronttest.Request{Host: "nobody.localhost", Path: "/v2/app/tags/list"})
-	if unknown.Status != 404 || unknown.Code() != "HOST_UNKNOWN" || unknown.Header.Get("WWW-Authenticate") != "" {
+	if unknown.Status != 404 || unknown.Code() != "NAME_UNKNOWN" || unknown.Header.Get("WWW-Authenticate") != "" {
 		t.Fatalf("unknown host: %+v", unknown)
 	}
 	for _, host := range hostileHosts() {

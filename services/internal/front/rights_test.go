@@ -196,7 +196,7 @@ func TestAuthorizationHeaderForms(t *testing.T) {
 		{[]string{"Bearer " + token}, "204"},
 		{[]string{"bEARER " + token}, "204"},
 		{[]string{"Bearer"}, "401 UNAUTHORIZED invalid_token"},
-		{[]string{"Bearer " + token, "Bearer " + token}, "400 REQUEST_INVALID"},
+		{[]string{"Bearer " + token, "Bearer " + token}, "400 UNSUPPORTED"},
 		{[]string{"Basic"}, "401 UNAUTHORIZED"},
 		{[]string{"Basic !!!"}, "401 UNAUTHORIZED"},
 		{[]string{"Basic Og=="}, "401 UNAUTHORIZED"}, // ":"

@@ -37,19 +37,19 @@ func TestRoutes(t *testing.T) {
 		"/v2/a/blobs/uploads":             "upload",
 		"/v2/blobs/uploads/blobs/uploads": "upload",
 		"/v2/a/blobs/uploads/6ba7b810-9dad-11d1-80b4-00c04fd430c8": "upload",
-		"/":                     "404 RESOURCE_UNKNOWN",
-		"/token/":               "404 RESOURCE_UNKNOWN",
-		"/v1/tenants":           "404 RESOURCE_UNKNOWN",
-		"/metrics":              "404 RESOURCE_UNKNOWN",
-		"/v2/a":                 "404 RESOURCE_UNKNOWN",
-		"//v2/":                 "404 RESOURCE_UNKNOWN",
-		"/v2/%2e%2e/":           "404 RESOURCE_UNKNOWN",
+		"/":                     "404 NAME_UNKNOWN",
+		"/token/":               "404 NAME_UNKNOWN",
+		"/v1/tenants":           "404 NAME_UNKNOWN",
+		"/metrics":              "404 NAME_UNKNOWN",
+		"/v2/a":                 "404 NAME_UNKNOWN",
+		"//v2/":                 "404 NAME_UNKNOWN",
+		"/v2/%2e%2e/":           "404 NAME_UNKNOWN",
 		"/v2/A/tags/list":       "400 NAME_INVALID",
 		"/v2/a/blobs/sha256:12": "400 DIGEST_INVALID",
-		"/v2/a/manifests/.x":    "404 TAG_INVALID",
-		"/v2/_catalog?" + strings.Repeat("a=b&", 200): "400 REQUEST_INVALID",
-		"/v2/_catalog?" + strings.Repeat("a", 9000):   "400 REQUEST_INVALID",
-		"/v2/_catalog?n=%zz":                          "400 REQUEST_INVALID",
+		"/v2/a/manifests/.x":    "404 MANIFEST_UNKNOWN",
+		"/v2/_catalog?" + strings.Repeat("a=b&", 200): "400 UNSUPPORTED",
+		"/v2/_catalog?" + strings.Repeat("a", 9000):   "400 UNSUPPORTED",
+		"/v2/_catalog?n=%zz":                          "400 UNSUPPORTED",
 	} {
 		got := d.Do(fronttest.Request{Host: "acme.localhost", Path: path})
 		if s := got.Body; got.Status == 200 && s != want || got.Status != 200 && summary(got) != want {
@@ -59,7 +59,7 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%.60s: no nosniff", path)
 		}
 	}
-	if got := summary(d.Do(fronttest.Request{Method: "PUT", Host: "acme.localhost", Path: "/v2/a/manifests/.x"})); got != "400 TAG_INVALID" {
+	if got := summary(d.Do(fronttest.Request{Method: "PUT", Host: "acme.localhost", Path: "/v2/a/manifests/.x"})); got != "400 MANIFEST_INVALID" {
 		t.Errorf("a push to a malformed tag: %s", got)
 	}
 }
