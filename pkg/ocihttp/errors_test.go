@@ -172,7 +172,7 @@ func TestWriteErrorMapsOwnReasons(t *testing.T) {
 		{fault.New(fault.Denied, fault.QuotaExceeded, "m").WithDetail("quota exceeded"), `{"errors":[{"code":"DENIED","message":"m","detail":"quota exceeded"}]}`},
 	} {
 		w := httptest.NewRecorder()
-		WriteError(w, httptest.NewRequest("GET", "/v2/", nil), c.err)
+		ocihttp.WriteError(w, httptest.NewRequest("GET", "/v2/", nil), c.err)
 		if got := w.Body.String(); got != c.want {
 			t.Errorf("%v: body %s, want %s", c.err, got, c.want)
 		}
