@@ -3,6 +3,7 @@ package sqlitemeta
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -15,10 +16,35 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
+// empty is the file of an empty store: with it a test need not migrate anew.
+var empty = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "sqlitemeta")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	s, err := Open(context.Background(), Options{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(dir, "meta.db"))
+})
+
+// open opens an empty store, or the one in o.Dir, and closes it with the test.
 func open(t testing.TB, o Options) *Store {
 	t.Helper()
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
+		file, err := empty()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(o.Dir, "meta.db"), file, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	s, err := Open(t.Context(), o)
 	if err != nil {
