@@ -16,6 +16,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -271,7 +272,7 @@ func TestB4_SecretOfAnotherTenant(t *testing.T) {
 func TestB5_NameGivenToAnotherTenant(t *testing.T) {
 	soon := meta.DefaultLifetimes
 	soon.Quarantine = time.Nanosecond
-	d := fronttest.NewWith(t, soon)
+	d := fronttest.NewWith(t, sqlitemeta.Options{Lifetimes: soon})
 	d.Serve(front.Services{Token: handler(d), Registry: http.HandlerFunc(guarded)})
 	first := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
 	d.Account(first, "ci", access.Admin)

@@ -58,16 +58,18 @@ type Deployment struct {
 // New opens the stores; they close with the test.
 func New(t testing.TB) *Deployment {
 	t.Helper()
-	return NewWith(t, meta.DefaultLifetimes)
+	return NewWith(t, sqlitemeta.Options{})
 }
 
-// NewWith is New with other waits than the default ones.
-func NewWith(t testing.TB, l meta.Lifetimes) *Deployment {
+// NewWith is New with another clock, or other waits, than the default ones. It
+// sets the directory itself.
+func NewWith(t testing.TB, o sqlitemeta.Options) *Deployment {
 	t.Helper()
 	dir := t.TempDir()
+	o.Dir = dir
 	d := &Deployment{t: t, Dir: dir + "/blobs", Log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
 	var err error
-	if d.Meta, err = sqlitemeta.Open(context.Background(), sqlitemeta.Options{Dir: dir, Lifetimes: l}); err != nil {
+	if d.Meta, err = sqlitemeta.Open(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
 	if d.Blobs, err = fsblob.Open(d.Dir, fsblob.Options{}); err != nil {

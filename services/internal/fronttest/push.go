@@ -14,16 +14,8 @@ import (
 func (d *Deployment) PutBlob(r meta.Repo, content []byte) meta.Blob {
 	d.t.Helper()
 	ctx := context.Background()
-	u, err := d.Meta.CreateUpload(ctx, r, oci.SHA256)
+	u, err := d.Meta.SealUpload(ctx, d.StageBlob(r, content), oci.DigestOf(oci.SHA256, content))
 	if err != nil {
-		d.t.Fatal(err)
-	}
-	j := &journal{meta: d.Meta, upload: u}
-	h := oci.NewHasher(oci.SHA256)
-	if err := d.Blobs.Append(ctx, u.Stage, source{io.TeeReader(bytes.NewReader(content), h), h}, j); err != nil {
-		d.t.Fatal(err)
-	}
-	if u, err = d.Meta.SealUpload(ctx, j.upload, h.Digest()); err != nil {
 		d.t.Fatal(err)
 	}
 	if _, err := d.Blobs.Seal(ctx, u.Stage); err != nil {
@@ -34,6 +26,36 @@ func (d *Deployment) PutBlob(r meta.Repo, content []byte) meta.Blob {
 		d.t.Fatal(err)
 	}
 	return b
+}
+
+// StageBlob uploads content into a session that it leaves open.
+func (d *Deployment) StageBlob(r meta.Repo, content []byte) meta.Upload {
+	d.t.Helper()
+	ctx := context.Background()
+	u, err := d.Meta.CreateUpload(ctx, r, oci.SHA256)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	j := &journal{meta: d.Meta, upload: u}
+	h := oci.NewHasher(oci.SHA256)
+	if err := d.Blobs.Append(ctx, u.Stage, source{io.TeeReader(bytes.NewReader(content), h), h}, j); err != nil {
+		d.t.Fatal(err)
+	}
+	return j.upload
+}
+
+// PutManifest stores a manifest under tags.
+func (d *Deployment) PutManifest(r meta.Repo, payload []byte, tags ...string) oci.Digest {
+	d.t.Helper()
+	parsed, err := oci.ParseManifest("", payload)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	m := meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: parsed.MediaType, Payload: payload}
+	if err := d.Meta.PutManifest(context.Background(), meta.ManifestPut{Repo: r, Manifest: m, Parsed: parsed, Tags: tags, By: By()}); err != nil {
+		d.t.Fatal(err)
+	}
+	return m.Digest
 }
 
 type source struct {

@@ -1,0 +1,221 @@
+package janitor_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/fsblob"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/janitor"
+)
+
+// world is a deployment with a clock that the test moves.
+type world struct {
+	*fronttest.Deployment
+	t    *testing.T
+	now  time.Time
+	repo meta.Repo
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, now: time.Now()}
+	w.Deployment = fronttest.NewWith(t, sqlitemeta.Options{Now: func() time.Time { return w.now }})
+	site := w.Tenant("acme", tenant.Settings{})
+	w.repo = meta.Repo{Tenant: site.Tenant, Registry: site.Registry, Name: "app"}
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) push(content string) meta.Blob { return w.PutBlob(w.repo, []byte(content)) }
+
+// image pushes a manifest of the layer and tags it.
+func (w *world) image(layer meta.Blob) {
+	w.t.Helper()
+	config := w.push("{}")
+	w.PutManifest(w.repo, []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"`+config.Digest.String()+`","size":2},`+
+		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"`+layer.Digest.String()+`","size":5}]}`), "v1")
+}
+
+func (w *world) janitor(b janitor.Blobs) *janitor.Janitor {
+	return janitor.New(janitor.Config{Meta: w.Meta, Blobs: b, Log: slog.New(slog.DiscardHandler)})
+}
+
+// passMonth lets a month go by in days, with a pass each.
+func (w *world) passMonth(j *janitor.Janitor) {
+	w.t.Helper()
+	for range 30 {
+		w.now = w.now.Add(24 * time.Hour)
+		w.must(j.Pass(w.t.Context()))
+	}
+}
+
+// files lists the objects in the directory.
+func (w *world) files() []string {
+	w.t.Helper()
+	var files []string
+	w.must(filepath.WalkDir(filepath.Join(w.Dir, "o"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, path)
+		}
+		return err
+	}))
+	return files
+}
+
+// findings are what a deep check reports.
+func (w *world) findings() []meta.Finding {
+	w.t.Helper()
+	var found []meta.Finding
+	_, err := janitor.Check{Meta: w.Meta, Blobs: w.Blobs, Deep: true}.Run(w.t.Context(), func(f meta.Finding) { found = append(found, f) })
+	w.must(err)
+	return found
+}
+
+func TestPassRemovesGarbageAndNothingElse(t *testing.T) {
+	w := newWorld(t)
+	w.image(w.push("layer"))
+	w.push("named by nothing")
+	w.StageBlob(w.repo, []byte("never finished"))
+	if n := len(w.files()); n != 4 {
+		t.Fatalf("%d files before", n)
+	}
+	w.passMonth(w.janitor(w.Blobs))
+	if got := w.files(); len(got) != 2 {
+		t.Errorf("files after a month: %v, want those of config and layer", got)
+	}
+	if found := w.findings(); len(found) > 0 {
+		t.Errorf("findings %v", found)
+	}
+	w.must(w.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0))
+	w.passMonth(w.janitor(w.Blobs))
+	if got := w.files(); len(got) != 0 {
+		t.Errorf("files of the deleted tenant: %v", got)
+	}
+	if found := w.findings(); len(found) > 0 {
+		t.Errorf("findings %v", found)
+	}
+}
+
+// broken is a store whose deletes fail.
+type broken struct{ *fsblob.Store }
+
+var errBroken = errors.New("input/output error")
+
+func (broken) Delete(context.Context, blob.Key, string) error { return errBroken }
+
+func TestAFailedDeleteIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.push("named by nothing")
+	w.passMonth(w.janitor(broken{w.Blobs}))
+	if got := w.files(); len(got) != 1 {
+		t.Fatalf("files %v", got)
+	}
+	if found := w.findings(); len(found) > 0 {
+		t.Errorf("an object that waits for its deletion is a finding: %v", found)
+	}
+	w.passMonth(w.janitor(w.Blobs))
+	if got := w.files(); len(got) != 0 {
+		t.Errorf("files %v", got)
+	}
+}
+
+func TestReconcileCondemnsOldUnknownObjectsOnly(t *testing.T) {
+	w := newWorld(t)
+	known := w.push("12345")
+	old := w.plant(25 * time.Hour)
+	young := w.plant(time.Hour)
+	j := w.janitor(w.Blobs)
+	w.must(j.Reconcile(t.Context()))
+	w.now = w.now.Add(meta.DefaultLifetimes.DeleteDelay + time.Hour)
+	w.must(j.Pass(t.Context()))
+	for _, c := range []struct {
+		what string
+		key  blob.Key
+		want bool
+	}{{"a known one", known.Key, true}, {"an old unknown one", old, false}, {"a young unknown one", young, true}} {
+		if _, err := w.Blobs.Stat(t.Context(), c.key); (err == nil) != c.want || err != nil && !errors.Is(err, blob.ErrMissing) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
+// plant puts an object into the store that no row knows.
+func (w *world) plant(age time.Duration) blob.Key {
+	w.t.Helper()
+	known := w.path(w.push("to be copied").Key)
+	k := blob.Key{Tenant: int64(w.repo.Tenant), Incarnation: uuid.New()}
+	name := k.Incarnation.String()
+	file := filepath.Join(filepath.Dir(filepath.Dir(known)), name[len(name)-2:], name)
+	w.must(os.MkdirAll(filepath.Dir(file), 0o700))
+	w.must(os.WriteFile(file, []byte("stray"), 0o600))
+	then := time.Now().Add(-age)
+	w.must(os.Chtimes(file, then, then))
+	return k
+}
+
+// overwrite changes an object behind the store's back.
+func (w *world) overwrite(b meta.Blob, content string) {
+	w.t.Helper()
+	w.must(os.Chmod(w.path(b.Key), 0o600))
+	w.must(os.WriteFile(w.path(b.Key), []byte(content), 0o600))
+}
+
+// path is where an object's file is.
+func (w *world) path(k blob.Key) string {
+	w.t.Helper()
+	for _, f := range w.files() {
+		if filepath.Base(f) == k.Incarnation.String() {
+			return f
+		}
+	}
+	w.t.Fatalf("no file of %s", k)
+	return ""
+}
+
+func TestCheckFindsWhatIsBroken(t *testing.T) {
+	for _, c := range []struct {
+		what      string
+		invariant string
+		damage    func(w *world, b meta.Blob)
+	}{
+		{"a lost object", "I1", func(w *world, b meta.Blob) { w.must(os.Remove(w.path(b.Key))) }},
+		{"a cut object", "I1", func(w *world, b meta.Blob) { w.overwrite(b, "123") }},
+		{"a flipped bit", "I1", func(w *world, b meta.Blob) { w.overwrite(b, "12344") }},
+		{"an unknown object", "I3", func(w *world, _ meta.Blob) { w.plant(0) }},
+		{"a foreign file", "I3", func(w *world, b meta.Blob) {
+			w.must(os.WriteFile(filepath.Join(filepath.Dir(w.path(b.Key)), "notes.txt"), nil, 0o600))
+		}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w := newWorld(t)
+			b := w.push("12345")
+			if found := w.findings(); len(found) > 0 {
+				t.Fatalf("findings before: %v", found)
+			}
+			c.damage(w, b)
+			if found := w.findings(); len(found) != 1 || found[0].Invariant != c.invariant {
+				t.Errorf("findings %v, want one of %s", found, c.invariant)
+			}
+		})
+	}
+}
