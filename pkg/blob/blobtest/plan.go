@@ -15,7 +15,7 @@ import (
 // Seed is the seed of a test that plays dice: BERTH_TEST_SEED, or a new one. A
 // failing test prints it.
 func Seed(t testing.TB) uint64 {
-	seed := rand.Uint64() //nolint:gosec // dice, not secrets
+	seed := rand.Uint64()
 	if s := os.Getenv("BERTH_TEST_SEED"); s != "" {
 		var err error
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
@@ -32,7 +32,7 @@ var borders = []int{0, 1, 2, 511, 512, 513, 4095, 4096, 64<<10 - 1, 64 << 10, 25
 // testChunkPlans pushes blobs in chunks of odd sizes, some of which break off
 // or are not recorded and are sent again from the recorded offset.
 func testChunkPlans(t *testing.T, store blob.Store) {
-	r := rand.New(rand.NewPCG(Seed(t), 55)) //nolint:gosec // dice, not secrets
+	r := rand.New(rand.NewPCG(Seed(t), 55))
 	for range 30 {
 		playPlan(t, store, r)
 	}
