@@ -51,8 +51,7 @@ memrun: build ## memory of parallel uploads, and how blobs are sent
 
 .PHONY: ci
 ci: test ## make test, generated code, real clients, kills, memory
-	tools/generate
-	git diff --exit-code -- api
+	$(MAKE) generated
 	$(MAKE) e2e
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	$(MAKE) memrun
@@ -68,8 +67,15 @@ bench: build ## Go benchmarks, then side by side with distribution
 	go run ./tools/bench -berth bin/berth -distribution "$$(command -v registry)" $(BENCH)
 
 .PHONY: generate
-generate: ## code from api/*.proto
+generate: ## code from api/berth/admin/v1/*.proto
 	tools/generate
+
+.PHONY: generated
+generated: ## whether make generate would change anything
+	before="$$(find api -type f -exec sha256sum {} + | sort)"; \
+	tools/generate; \
+	after="$$(find api -type f -exec sha256sum {} + | sort)"; \
+	diff <(echo "$$before") <(echo "$$after") || { echo 'commit what make generate makes' >&2; exit 1; }
 
 .PHONY: clean
 clean: ## what was built here
