@@ -1,0 +1,70 @@
+package sqlitemeta
+
+import (
+	"context"
+	"database/sql"
+	"time"
+)
+
+// tx is a member's view of the group's transaction.
+type tx struct {
+	w   *writer
+	now int64 // microseconds, taken after BEGIN IMMEDIATE
+}
+
+// control runs a statement of transaction control.
+func (t *tx) control(statement string) error {
+	_, err := t.exec(statement)
+	return err
+}
+
+// statement returns the prepared form of query, which is a constant.
+func (t *tx) statement(query string) (*sql.Stmt, error) {
+	if st, ok := t.w.stmts[query]; ok {
+		return st, nil
+	}
+	st, err := t.w.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, err
+	}
+	t.w.stmts[query] = st
+	return st, nil
+}
+
+// The methods below run with a context that never ends: interrupting a
+// statement would roll back the whole group.
+
+// exec runs a writing statement and says how many rows it changed.
+func (t *tx) exec(query string, args ...any) (int64, error) {
+	st, err := t.statement(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// find scans the first row into dest; false when there is none.
+func (t *tx) find(query string, args []any, dest ...any) (bool, error) {
+	st, err := t.statement(query)
+	if err != nil {
+		return false, err
+	}
+	return findRow(st.QueryContext(context.Background(), args...))(dest...)
+}
+
+// list calls each for every row. The rows are read to the end before a later
+// statement runs, so each must not use t.
+func (t *tx) list(query string, args []any, each func(scan scan) error) error {
+	st, err := t.statement(query)
+	if err != nil {
+		return err
+	}
+	return eachRow(st.QueryContext(context.Background(), args...))(each)
+}
+
+// after is a moment d from now, in microseconds.
+func (t *tx) after(d time.Duration) int64 { return t.now + d.Microseconds() }
