@@ -3,6 +3,7 @@ package registry
 import (
 	"log/slog"
 	"net/http"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/ocihttp"
@@ -27,7 +28,7 @@ var rules = map[string]front.Rule{
 // NewHandler serves the operations over HTTP, behind a front. mw go around each
 // of them, the first outermost; the rules are decided inside.
 func NewHandler(s *Service, log *slog.Logger, mw ...kit.Named) http.Handler {
-	mw = append(append([]kit.Named{}, mw...), front.Access(rules))
+	mw = append(slices.Clip(mw), front.Access(rules))
 	fail := kit.Errors(front.WriteError)
 
 	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, encodeManifest, fail)
@@ -41,7 +42,7 @@ func NewHandler(s *Service, log *slog.Logger, mw ...kit.Named) http.Handler {
 	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, encodeReferrers, fail)
 	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, encodeCatalog, fail)
 
-	return front.Methods{
+	return front.Endpoints{
 		ocihttp.Manifest: {
 			http.MethodGet: getManifest, http.MethodHead: getManifest, http.MethodPut: putManifest,
 			http.MethodDelete: byReference(deleteManifest, deleteTag),
