@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -92,6 +93,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, file string) error {
+	if err := makePrivate(file); err != nil {
+		return err
+	}
 	db, err := sql.Open("sqlite", dsn(file,
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-16384)"))
 	if err != nil {
@@ -107,6 +111,17 @@ func (s *Store) open(ctx context.Context, file string) error {
 	}
 	s.reader, err = openReader(dsn(file, "busy_timeout(10000)", "query_only(1)"), s.opts.Readers)
 	return err
+}
+
+// makePrivate makes the file before SQLite does, which would let everybody read
+// it where the directory was there already: the file holds the keys that sign
+// tokens. SQLite gives its companions, -wal and -shm, the same mode.
+func makePrivate(file string) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // dsn names a database file and the pragmas of each of its connections.
