@@ -31,7 +31,7 @@ func startDistribution(ctx context.Context, binary, dir string) (*distribution, 
 	}
 	config := fmt.Sprintf(`
 version: 0.1
-log: {level: panic, accesslog: {disabled: true}}
+log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}, cache: {blobdescriptor: inmemory}}
 http: {addr: %q, secret: bench}
 `, filepath.Join(dir, "distribution"), d.addr)
@@ -41,7 +41,13 @@ http: {addr: %q, secret: bench}
 	}
 	d.cmd = exec.Command(binary, "serve", file)
 	d.cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	d.cmd.Stderr = os.Stderr
+	// It calls every blob that is not there an error.
+	log, err := os.Create(filepath.Join(dir, "distribution.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	d.cmd.Stderr = log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := d.cmd.Start(); err != nil {
 		return nil, err
