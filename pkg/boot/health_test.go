@@ -67,7 +67,7 @@ func TestHangingCheckNeitherBlocksNorPilesUp(t *testing.T) {
 }
 
 func TestOpsHandler(t *testing.T) {
-	h := OpsHandler(NewMetrics(), &Health{})
+	h := opsHandler(newMetrics(), &Health{})
 	for path, want := range map[string]string{
 		"/healthz": "ok\n", "/readyz": `{"status":"ready","checks":{}}`, "/metrics": "berth_build_info{",
 	} {
