@@ -55,7 +55,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, s
 	account, err := a.find(ctx, s.Tenant, name, secret)
 	switch {
 	case err == nil:
-		return access.Principal{Name: "serviceAccounts/" + account.Slug, Tenant: account.Tenant, Role: account.Role}, nil
+		return access.ServiceAccount(account.Tenant, account.Slug, account.Role), nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err
 	}

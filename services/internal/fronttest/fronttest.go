@@ -162,7 +162,7 @@ func (d *Deployment) Account(s tenant.Site, slug string, role access.Role) acces
 	if _, err := d.Meta.CreateAccountKey(ctx, By(), s.Tenant, slug, key); err != nil {
 		d.t.Fatal(err)
 	}
-	return access.Principal{Name: "serviceAccounts/" + slug, Tenant: s.Tenant, Role: role}
+	return access.ServiceAccount(s.Tenant, slug, role)
 }
 
 // Secret is the secret of an account that Account made.
@@ -186,7 +186,7 @@ func (a accounts) Authenticate(ctx context.Context, s tenant.Site, name, secret 
 	if fault.KindOf(err) == fault.NotFound {
 		return access.Principal{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "wrong name or secret")
 	}
-	return access.Principal{Name: "serviceAccounts/" + found.Slug, Tenant: found.Tenant, Role: found.Role}, err
+	return access.ServiceAccount(found.Tenant, found.Slug, found.Role), err
 }
 
 // Request is one request to the deployment.
