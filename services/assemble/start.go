@@ -20,8 +20,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// DefaultTenant is the tenant of a first start.
-const DefaultTenant = "default"
+// defaultTenant is the tenant of a first start.
+const defaultTenant = "default"
 
 // defaultHosts lead to the default tenant without a port or a name of its own.
 var defaultHosts = []string{"localhost", "127.0.0.1"}
@@ -77,9 +77,9 @@ func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) 
 	}
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
 	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || loopback(c.DataAddr)}
-	t, err := m.CreateTenant(ctx, by(), meta.Tenant{Slug: DefaultTenant, DisplayName: "Default"}, open)
+	t, err := m.CreateTenant(ctx, by(), meta.Tenant{Slug: defaultTenant, DisplayName: "Default"}, open)
 	if fault.Is(err, fault.AlreadyExists) {
-		t, err = m.FindTenant(ctx, DefaultTenant)
+		t, err = m.FindTenant(ctx, defaultTenant)
 	}
 	if err != nil {
 		return false, err
@@ -99,7 +99,7 @@ func closeToStrangers(ctx context.Context, c boot.Config, m meta.Store, log *slo
 	if c.AnonymousPush || loopback(c.DataAddr) {
 		return nil
 	}
-	t, err := m.FindTenant(ctx, DefaultTenant)
+	t, err := m.FindTenant(ctx, defaultTenant)
 	if fault.Is(err, fault.ResourceUnknown) {
 		return nil
 	}

@@ -21,9 +21,10 @@ type Config struct {
 	Meta     meta.Collector
 	Blobs    Blobs
 	Log      *slog.Logger
-	Interval time.Duration // between two passes when nothing was left to do; default 30 s
+	Interval time.Duration // between two passes; default 30 s
 	Batch    int           // rows per transaction; default 1,000
-	Wrap     []kit.Named   // tracing and metrics of each phase
+
+	Middlewares []kit.Named // around every phase, outermost first
 }
 
 // Blobs is what a janitor may do with bytes.
@@ -38,11 +39,9 @@ type Janitor struct {
 	phases []phase
 }
 
-// phase is one kind of work: it does at most limit rows and says how many.
-type phase struct {
-	name string
-	op   kit.Op[int, int]
-}
+// phase is one kind of work: it takes the most rows to do and says how many it
+// did.
+type phase = kit.Op[int, int]
 
 // The full sweeps read every row, so they run seldom.
 const (
@@ -59,19 +58,15 @@ func New(cfg Config) *Janitor {
 		cfg.Batch = 1000
 	}
 	j := &Janitor{cfg: cfg}
-	for _, p := range []struct {
-		name string
-		run  func(ctx context.Context, limit int) (int, error)
-	}{
-		// The order lets one pass carry garbage all the way: what a purge
-		// releases is unlinked, dropped, and condemned.
-		{"janitor.reap", cfg.Meta.ReapUploads},
-		{"janitor.purge", cfg.Meta.PurgeDeleted},
-		{"janitor.unlink", cfg.Meta.UnlinkBlobs},
-		{"janitor.drop", cfg.Meta.DropBlobs},
-		{"janitor.delete", j.deleteCondemned},
-	} {
-		j.phases = append(j.phases, phase{p.name, kit.Wrap(p.name, p.run, cfg.Wrap...)})
+	mw := cfg.Middlewares
+	// The order lets one pass carry garbage all the way: what a purge releases
+	// is unlinked, dropped, and condemned.
+	j.phases = []phase{
+		kit.Wrap("janitor.reap", cfg.Meta.ReapUploads, mw...),
+		kit.Wrap("janitor.purge", cfg.Meta.PurgeDeleted, mw...),
+		kit.Wrap("janitor.unlink", cfg.Meta.UnlinkBlobs, mw...),
+		kit.Wrap("janitor.drop", cfg.Meta.DropBlobs, mw...),
+		kit.Wrap("janitor.delete", j.deleteCondemned, mw...),
 	}
 	return j
 }
@@ -110,7 +105,7 @@ func (j *Janitor) Pass(ctx context.Context) error {
 	for _, p := range j.phases {
 		total := 0
 		for {
-			n, err := p.op.Call(ctx, j.cfg.Batch)
+			n, err := p.Call(ctx, j.cfg.Batch)
 			if err != nil {
 				return err
 			}
@@ -120,7 +115,7 @@ func (j *Janitor) Pass(ctx context.Context) error {
 			}
 		}
 		if total > 0 {
-			j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.name, "rows", total)
+			j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
 		}
 	}
 	return ctx.Err()
