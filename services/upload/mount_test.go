@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/access"
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -55,7 +54,7 @@ func TestC2_RefusedMountStartsAnUpload(t *testing.T) {
 	stranger := writerOf(t, c.Deployment, "globex")
 	foreign := c.PutBlob(stranger.repo(), []byte("of another tenant"))
 	sibling := c.Registry(c.site, "dev", tenant.Settings{AnonymousPull: true})
-	beside := c.PutBlob(meta.Repo{Tenant: c.site.Tenant, Registry: sibling.Registry, Name: c.name}, []byte("of another registry"))
+	beside := c.PutBlob(fronttest.Repo(sibling, c.name), []byte("of another registry"))
 	missing := sha256Of([]byte("nobody has this"))
 
 	var first fronttest.Answer
