@@ -154,7 +154,7 @@ func TestBadCertificatesAreNamedAtStart(t *testing.T) {
 	}
 }
 
-// reloads waits for what Watch logs.
+// reloads waits for what is logged.
 type reloads struct{ lines chan string }
 
 func (r reloads) Write(p []byte) (int, error) {
