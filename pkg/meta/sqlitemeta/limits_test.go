@@ -131,7 +131,7 @@ func TestC14_SessionsAreBounded(t *testing.T) {
 // a directory that was there already and that everybody may enter.
 func TestB16_FilesAreTheOwnersAlone(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s, err := Open(t.Context(), Options{Dir: dir})
