@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
 // GetBlob asks for a blob of a repository.
@@ -72,6 +73,6 @@ type DeleteBlob struct {
 }
 
 // DeleteBlob removes the blob from the repository, not from others that hold it.
-func (s *Service) DeleteBlob(ctx context.Context, req DeleteBlob) (Done, error) {
-	return Done{}, s.meta.DeleteBlob(ctx, req.By, req.Repo, req.Digest)
+func (s *Service) DeleteBlob(ctx context.Context, req DeleteBlob) (kit.Done, error) {
+	return kit.Done{}, s.meta.DeleteBlob(ctx, req.By, req.Repo, req.Digest)
 }

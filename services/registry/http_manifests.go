@@ -85,7 +85,7 @@ func decodeDeleteTag(ctx context.Context, _ *http.Request) (DeleteTag, error) {
 }
 
 // encodeDone answers deletions.
-func encodeDone(_ context.Context, w http.ResponseWriter, _ Done) error {
+func encodeDone(_ context.Context, w http.ResponseWriter, _ kit.Done) error {
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusAccepted)
 	return nil

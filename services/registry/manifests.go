@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
 // GetManifest asks for a manifest by tag or digest.
@@ -104,6 +105,6 @@ type DeleteManifest struct {
 }
 
 // DeleteManifest deletes the manifest and the tags that point to it.
-func (s *Service) DeleteManifest(ctx context.Context, req DeleteManifest) (Done, error) {
-	return Done{}, s.meta.DeleteManifest(ctx, req.By, req.Repo, req.Digest, req.Referrers)
+func (s *Service) DeleteManifest(ctx context.Context, req DeleteManifest) (kit.Done, error) {
+	return kit.Done{}, s.meta.DeleteManifest(ctx, req.By, req.Repo, req.Digest, req.Referrers)
 }

@@ -32,7 +32,3 @@ type Service struct {
 func New(c Config) *Service {
 	return &Service{meta: c.Meta, blobs: c.Blobs}
 }
-
-// Done is the answer of an operation that has nothing to say but that it is
-// done.
-type Done struct{}
