@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -106,7 +105,7 @@ func pushImage(ctx context.Context, c *ociclient.Client, repo, tag string, size 
 	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,`+
 		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},`+
 		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}]}`,
-		ociclient.ManifestType, digestOf(config), len(config), digestOf(layer), len(layer))
+		oci.MediaTypeImageManifest, digestOf(config), len(config), digestOf(layer), len(layer))
 	return c.PutManifest(ctx, repo, tag, manifest)
 }
 
@@ -127,10 +126,7 @@ func pushBlob(ctx context.Context, c *ociclient.Client, repo string, content []b
 	return c.Close(ctx, location, digest, nil)
 }
 
-func digestOf(b []byte) string {
-	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
+func digestOf(b []byte) string { return oci.DigestOf(oci.SHA256, b).String() }
 
 // digestsIn are the digests that a manifest of ours names.
 func digestsIn(manifest []byte) []string {

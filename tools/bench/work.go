@@ -3,18 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -68,11 +66,11 @@ var largeDigests sync.Map // Client.Base -> digest pushed last
 
 func pushLarge(ctx context.Context, c *ociclient.Client, mib int) (float64, error) {
 	mark := serial.Add(1)
-	hash := sha256.New()
+	hash := oci.NewHasher(oci.SHA256)
 	if _, err := io.Copy(hash, large(mib, mark)); err != nil {
 		return 0, err
 	}
-	digest := "sha256:" + hex.EncodeToString(hash.Sum(nil))
+	digest := hash.Digest().String()
 	content := large(mib, mark)
 
 	started := time.Now()
@@ -80,20 +78,7 @@ func pushLarge(ctx context.Context, c *ociclient.Client, mib int) (float64, erro
 	if err != nil {
 		return 0, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, location, content)
-	if err != nil {
-		return 0, err
-	}
-	req.ContentLength = int64(mib) << 20
-	req.Header.Set("Content-Type", "application/octet-stream")
-	res, err := c.HTTP.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	if err := errors.Join(expect(res, http.StatusAccepted), res.Body.Close()); err != nil {
-		return 0, err
-	}
-	next, err := c.Resolve(res.Header.Get("Location"))
+	next, err := c.Stream(ctx, location, content, int64(mib)<<20)
 	if err != nil {
 		return 0, err
 	}
@@ -110,31 +95,16 @@ func pullLarge(ctx context.Context, c *ociclient.Client, mib int) (float64, erro
 		return 0, errors.New("nothing was pushed")
 	}
 	started := time.Now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/v2/%s/blobs/%s", c.Base, largeRepo, digest), nil)
+	blob, err := c.OpenBlob(ctx, largeRepo, digest.(string))
 	if err != nil {
 		return 0, err
 	}
-	res, err := c.HTTP.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	if err := expect(res, http.StatusOK); err != nil {
-		return 0, err
-	}
+	defer blob.Close()
 	// Read in large steps: the client shall cost little.
-	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, res.Body, make([]byte, 1<<20)); err != nil || n != int64(mib)<<20 {
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, blob, make([]byte, 1<<20)); err != nil || n != int64(mib)<<20 {
 		return 0, fmt.Errorf("%d bytes came: %w", n, err)
 	}
 	return float64(mib) / time.Since(started).Seconds(), nil
-}
-
-func expect(res *http.Response, status int) error {
-	if res.StatusCode == status {
-		return nil
-	}
-	said, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-	return fmt.Errorf("status %d: %s", res.StatusCode, said)
 }
 
 func getManifests(ctx context.Context, c *ociclient.Client, period time.Duration) (float64, error) {
