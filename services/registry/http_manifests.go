@@ -49,6 +49,7 @@ func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error
 		Tags:         tags,
 		ContentType:  r.Header.Get("Content-Type"),
 		Body:         r.Body,
+		Length:       r.ContentLength,
 		AllowMissing: c.Site.Settings.AllowMissingReferences,
 		By:           c.Cause(ctx),
 	}, ocihttp.CheckContentEncoding(r)
