@@ -114,7 +114,7 @@ func bodyOf(r *http.Request) (Body, error) {
 
 // encodeAccepted answers with where the session is and how far. Locations are
 // paths without a host: behind any proxy they lead back the way the request
-// came (contract A2).
+// came (contract row A2).
 func encodeAccepted(_ context.Context, w http.ResponseWriter, s Session) error {
 	setSession(w.Header(), s)
 	w.WriteHeader(http.StatusAccepted)

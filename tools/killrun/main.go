@@ -1,7 +1,7 @@
 // Command killrun pushes, pulls, retags and deletes overlapping images with
 // many clients while it kills the server with SIGKILL and starts it again.
 // Afterwards it compares what is there with a ledger of everything that was
-// acknowledged, and runs berth fsck (protocol.md: I1 to I9).
+// acknowledged, and runs berth fsck (invariants I1 to I9).
 package main
 
 import (
