@@ -12,8 +12,8 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// GetBlob asks for a blob of a repository.
-type GetBlob struct {
+// NameBlob names a blob of a repository.
+type NameBlob struct {
 	Repo   meta.Repo
 	Digest oci.Digest
 }
@@ -27,7 +27,7 @@ type OpenBlob struct {
 // OpenBlob opens a blob. One whose bytes the store has lost, or has in another
 // size, is marked suspect, so that the next push of it uploads it again. It is
 // answered as an outage: it exists, and "not found" would be believed.
-func (s *Service) OpenBlob(ctx context.Context, req GetBlob) (OpenBlob, error) {
+func (s *Service) OpenBlob(ctx context.Context, req NameBlob) (OpenBlob, error) {
 	b, err := s.meta.FindBlob(ctx, req.Repo, req.Digest)
 	if err != nil {
 		return OpenBlob{}, err
@@ -52,7 +52,7 @@ func (s *Service) suspect(ctx context.Context, b meta.Blob, cause error) error {
 
 // StatBlob asks whether a blob is there.
 type StatBlob struct {
-	GetBlob
+	NameBlob
 	MayPush bool // the caller may push here, and will not upload what is there
 }
 
@@ -68,7 +68,7 @@ func (s *Service) StatBlob(ctx context.Context, req StatBlob) (meta.Blob, error)
 
 // DeleteBlob names a blob to delete from a repository.
 type DeleteBlob struct {
-	GetBlob
+	NameBlob
 	By meta.Cause
 }
 
