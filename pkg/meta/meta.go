@@ -65,7 +65,7 @@ var DefaultLifetimes = Lifetimes{
 	HeadGrace:   6 * time.Hour,
 	Released:    24 * time.Hour,
 	StagedDelay: 10 * time.Minute,
-	DeleteDelay: 25 * time.Hour,
+	DeleteDelay: 26 * time.Hour,
 	Committed:   time.Hour,
 	Quarantine:  30 * 24 * time.Hour,
 }
