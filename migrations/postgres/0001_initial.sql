@@ -178,6 +178,14 @@ CREATE INDEX repositories_listed ON repositories (tenant_id, registry_id, name) 
 CREATE INDEX repositories_by_registry ON repositories (tenant_id, registry_id);
 CREATE INDEX repositories_deleting ON repositories (id) WHERE state = 'deleting';
 
+-- What may be pushed to. Its rows are found by (tenant_id, registry_id, name).
+CREATE VIEW open_repositories AS
+SELECT r.tenant_id, r.registry_id, r.name, r.id, r.listed, g.slug AS registry
+  FROM repositories r
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+  JOIN tenants t ON t.id = r.tenant_id
+ WHERE r.state = 'active' AND g.state = 'active' AND t.state = 'active';
+
 CREATE TABLE name_claims (        -- names that ever held a manifest; they survive deletes
   tenant_id   bigint      NOT NULL,
   registry_id bigint      NOT NULL,
