@@ -49,15 +49,15 @@ func suffix(tags []string, d oci.Digest) string {
 type putting struct {
 	*tx
 	meta.ManifestPut
-	own            []byte
-	tags           []string
-	blobs          map[oci.Digest]bool // what it references, and whether it must be there
-	children       map[oci.Digest]bool // likewise
-	repo           *repository
-	recorded       int64
-	held           map[oci.Digest]bool   // blobs that the repository holds
-	old            map[string][]byte     // what the tags point to
-	present        map[oci.Digest]string // media types of manifests that are there
+	own      []byte
+	tags     []string
+	blobs    map[oci.Digest]bool // what it references, and whether it must be there
+	children map[oci.Digest]bool // likewise
+	repo     *repository
+	recorded int64
+	held     map[oci.Digest]bool   // blobs that the repository holds
+	old      map[string][]byte     // what the tags point to
+	present  map[oci.Digest]string // media types of manifests that are there
 }
 
 func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
