@@ -31,7 +31,7 @@ WITH repo AS (
 ), staged AS (
   SELECT count(*) AS sessions, coalesce(sum(off), 0)::bigint AS bytes FROM uploads WHERE tenant_id = $1 AND state IN ('open', 'sealed')
 ), allowed AS (
-  SELECT repo.id FROM repo, staged WHERE ($8 < 0 OR staged.sessions < $8) AND ($9 < 0 OR staged.bytes < $9)
+  SELECT repo.id FROM repo, staged WHERE ($8::bigint < 0 OR staged.sessions < $8) AND ($9::bigint < 0 OR staged.bytes < $9)
 ), upload AS (
   INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
   SELECT $1, $4, allowed.id, 'open', 0, 0, $5, $6, berth_now() + $7::interval FROM allowed
@@ -144,7 +144,7 @@ const takeUpload = `
 UPDATE uploads u SET epoch = u.epoch + 1, expires_at = berth_now() + $5::interval
   FROM open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-   AND u.tenant_id = r.tenant_id AND u.id = $4 AND u.repo_id = r.id AND u.state = 'open' AND ($6 < 0 OR u.off = $6)`
+   AND u.tenant_id = r.tenant_id AND u.id = $4 AND u.repo_id = r.id AND u.state = 'open' AND ($6::bigint < 0 OR u.off = $6)`
 
 // TakeUpload implements meta.Uploads.
 func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start int64) (meta.Upload, error) {
