@@ -60,13 +60,6 @@ func (p *postgres) url(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", p.port, database)
 }
 
-func (p *postgres) exec(statement string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, err := p.admin.Exec(context.Background(), statement)
-	return err
-}
-
 func (p *postgres) create(template string, prepare func(ctx context.Context, url string) error) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

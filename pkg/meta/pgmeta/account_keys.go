@@ -90,7 +90,7 @@ SELECT ` + accountColumns + `
 FROM account_keys k
 JOIN accounts a ON a.tenant_id = k.tenant_id AND a.id = k.account_id
 JOIN tenants t ON t.id = a.tenant_id
-WHERE k.hash = $3 AND ($1 = 0 OR a.tenant_id = $1) AND ($2 = '' OR a.slug = $2)
+WHERE k.hash = $3 AND ($1::bigint = 0 OR a.tenant_id = $1) AND ($2 = '' OR a.slug = $2)
   AND NOT a.disabled AND t.state = 'active' AND (k.expires_at IS NULL OR k.expires_at > berth_now())`
 
 // FindAccountByKey implements meta.Accounts. Of a suspended tenant no key is

@@ -114,7 +114,7 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 		}
 	}
 	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = o.Timeout
+		config.ConnConfig.ConnectTimeout = connectTime
 	}
 	if config.ConnConfig.ValidateConnect == nil {
 		// After a failover the old primary, or a standby, is no server to write to.

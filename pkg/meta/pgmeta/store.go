@@ -20,6 +20,10 @@ const (
 	maxLost      = 3
 )
 
+// connectTime is how long a request waits for a connection: a server that is
+// down is told of soon.
+const connectTime = 2 * time.Second
+
 // firstWait is about how long the first repetition waits for what was in the way.
 const firstWait = 20 * time.Millisecond
 
@@ -66,33 +70,49 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 func (s *Store) attempt(ctx context.Context, fn func(*tx) error, doubtful bool) error {
-	return s.withConn(ctx, func(ctx context.Context, c *pgx.Conn) error {
+	return s.withConn(ctx, doubtful, func(ctx context.Context, c *pgx.Conn) error {
 		t := &tx{ctx: ctx, conn: c, queued: &pgx.Batch{}, meanings: map[string]error{}, doubtful: doubtful}
 		return t.run(fn)
 	})
 }
 
-// withConn runs fn on a connection, for Options.Timeout at most.
-func (s *Store) withConn(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
-	c, err := s.acquire(ctx)
+// withConn runs fn on a connection, for Options.Timeout at most. A connection
+// that was lost comes back as errLost, unless time ran out with it.
+func (s *Store) withConn(ctx context.Context, proven bool, fn func(context.Context, *pgx.Conn) error) error {
+	c, err := s.acquire(ctx, proven)
 	if err != nil {
 		return err
 	}
 	defer c.Release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 	defer cancel()
-	return fn(ctx, c.Conn())
+	err = fn(ctx, c.Conn())
+	switch {
+	case err == nil || !c.Conn().IsClosed():
+		return err
+	case ctx.Err() != nil:
+		return down(err)
+	default:
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
 }
 
-// acquire waits for a connection at most as long as a request may take.
-func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	waiting, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+// acquire waits for a connection, for connectTime at most. A proven one has
+// just answered: where one connection was lost, the others may be dead too.
+func (s *Store) acquire(ctx context.Context, proven bool) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	c, err := s.pool.Acquire(waiting)
-	if err != nil {
-		return nil, down(err)
+	for {
+		c, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return nil, down(err)
+		}
+		if !proven || c.Ping(ctx) == nil {
+			return c, nil
+		}
+		_ = c.Conn().Close(ctx) // the pool makes another
+		c.Release()
 	}
-	return c, nil
 }
 
 // find scans the first row into dest; false when there is none.
@@ -130,14 +150,8 @@ func collect[Noun any](ctx context.Context, s *Store, read func(scan) (Noun, err
 // lost.
 func (s *Store) read(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	for losses := 0; ; losses++ {
-		err := s.withConn(ctx, func(ctx context.Context, c *pgx.Conn) error {
-			err := fn(ctx, c)
-			if err != nil && c.IsClosed() {
-				return fmt.Errorf("%w: %w", errLost, err)
-			}
-			return err
-		})
-		if !errors.Is(err, errLost) || losses == maxLost || ctx.Err() != nil {
+		err := s.withConn(ctx, losses > 0, fn)
+		if !errors.Is(err, errLost) || losses == maxLost {
 			return translate(err)
 		}
 	}

@@ -3,7 +3,6 @@ package pgmeta
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -110,16 +109,12 @@ func (t *tx) run(fn func(*tx) error) error {
 	if err == nil {
 		return nil
 	}
-	if t.conn.IsClosed() {
-		return fmt.Errorf("%w: %w", errLost, err)
-	}
-	if t.conn.PgConn().TxStatus() != 'I' {
+	if !t.conn.IsClosed() && t.conn.PgConn().TxStatus() != 'I' {
 		t.queued = &pgx.Batch{}
 		t.queue(rollbackTx)
 		if failed := t.flush(); failed != nil {
 			// The connection's end rolls back.
-			_ = t.conn.Close(t.ctx)
-			return fmt.Errorf("%w: %w", errLost, errors.Join(err, failed))
+			return errors.Join(err, failed, t.conn.Close(t.ctx))
 		}
 	}
 	if meaning, ok := t.meanings[violated(err)]; ok {

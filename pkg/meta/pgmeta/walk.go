@@ -8,7 +8,7 @@ import (
 // walk calls read for every row of a statement that may read whole tables: its
 // only bound is ctx. read has seen some rows when walk fails.
 func (s *Store) walk(ctx context.Context, query string, args []any, read func(scan scan) error) error {
-	c, err := s.acquire(ctx)
+	c, err := s.acquire(ctx, false)
 	if err != nil {
 		return err
 	}
