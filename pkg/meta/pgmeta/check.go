@@ -141,10 +141,11 @@ func (s *Store) check(ctx context.Context, report func(meta.Finding), c check, a
 	})
 }
 
+// The blob is looked up for each object: a join might begin at the first blob of all.
 const listObjects = `
-SELECT o.tenant_id, o.incarnation, o.state, o.size, b.digest
+SELECT o.tenant_id, o.incarnation, o.state, o.size,
+       (SELECT b.digest FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1)
   FROM objects o
-  LEFT JOIN blobs b ON b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation AND b.ostate = 'L'
  WHERE (o.tenant_id, o.incarnation) > ($1, $2)
  ORDER BY o.tenant_id, o.incarnation LIMIT $3`
 
@@ -154,9 +155,9 @@ func (s *Store) ListObjects(ctx context.Context, after blob.Key, limit int) ([]m
 }
 
 const findObject = `
-SELECT o.tenant_id, o.incarnation, o.state, o.size, b.digest
+SELECT o.tenant_id, o.incarnation, o.state, o.size,
+       (SELECT b.digest FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1)
   FROM objects o
-  LEFT JOIN blobs b ON b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation AND b.ostate = 'L'
  WHERE o.tenant_id = $1 AND o.incarnation = $2`
 
 // FindObject implements meta.Checker.

@@ -55,35 +55,36 @@ WITH doomed AS (
 UPDATE repositories r SET state = 'deleting', listed = false FROM doomed WHERE r.tenant_id = doomed.tenant_id AND r.id = doomed.id`
 )
 
-// The content of repositories.
+// The content of a few repositories at a time, which are looked up first.
 const (
-	uploadsToPurge = `
+	deletingRepositories = `
+WITH deleting AS MATERIALIZED (SELECT tenant_id, id FROM repositories WHERE state = 'deleting' ORDER BY id LIMIT 10)`
+
+	uploadsToPurge = deletingRepositories + `
 SELECT u.tenant_id, u.id, u.incarnation, u.tail
-  FROM repositories r JOIN uploads u ON u.tenant_id = r.tenant_id AND u.repo_id = r.id
- WHERE r.state = 'deleting' ORDER BY u.tenant_id, u.id LIMIT $1
+  FROM deleting r JOIN uploads u ON u.tenant_id = r.tenant_id AND u.repo_id = r.id
+ ORDER BY u.tenant_id, u.id LIMIT $1
    FOR UPDATE OF u SKIP LOCKED`
 
-	purgeTags = `
-WITH doomed AS (
-  SELECT g.tenant_id, g.repo_id, g.name FROM repositories r JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
-   WHERE r.state = 'deleting' ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
+	purgeTags = deletingRepositories + `, doomed AS (
+  SELECT g.tenant_id, g.repo_id, g.name FROM deleting r JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+   ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
 )
 DELETE FROM tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
 
-	purgeManifests = `
-WITH doomed AS (
-  SELECT m.tenant_id, m.repo_id, m.digest FROM repositories r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id
-   WHERE r.state = 'deleting' AND NOT EXISTS (SELECT 1 FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id)
+	purgeManifests = deletingRepositories + `, doomed AS (
+  SELECT m.tenant_id, m.repo_id, m.digest FROM deleting r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id
+   WHERE NOT EXISTS (SELECT 1 FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id)
    ORDER BY m.tenant_id, m.repo_id, m.digest LIMIT $1 FOR UPDATE OF m SKIP LOCKED
 )
 DELETE FROM manifests m USING doomed WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest`
 
-	lockBlobsToPurge = `
+	lockBlobsToPurge = deletingRepositories + `
 SELECT rb.tenant_id, rb.repo_id, rb.digest
-  FROM repositories r
+  FROM deleting r
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
- WHERE r.state = 'deleting' AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
+ WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
  ORDER BY b.tenant_id, b.digest LIMIT $1
    FOR NO KEY UPDATE OF b SKIP LOCKED`
 
