@@ -68,7 +68,9 @@ func (c *cutter) disarm() bool {
 	return cut
 }
 
-func (c *cutter) message() (cut, deliver bool) {
+// message counts one message of a client, and says whether to cut there, and
+// whether to deliver it before.
+func (c *cutter) message() (bool, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left == 0 {
@@ -367,7 +369,9 @@ func TestR24_LockTimeoutsAreRetriedThenUnavailable(t *testing.T) {
 }
 
 func TestR24_DeadlocksAreRetried(t *testing.T) {
-	s, r := filled(t, Options{URL: migrated(t) + "&deadlock_timeout=100ms"})
+	at := migrated(t)
+	t.Cleanup(func() { wantDeadlocks(t, at, 1) })
+	s, r := filled(t, Options{URL: at + "&deadlock_timeout=100ms"})
 	u := sealed(t, s, r, "content")
 	other := otherSession{connect(t, s.opts.URL)}
 	other.exec(t, `SET deadlock_timeout = '1min'`)

@@ -97,8 +97,14 @@ SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation, coales
 // uploadRow is where the columns of findUpload go.
 func uploadRow(u *meta.Upload) []any {
 	return []any{
-		&u.State, &u.Epoch, &u.Stage.Offset, &u.Algorithm, &u.HashState, ident{&u.Stage.Key.Incarnation}, &u.Stage.Multipart,
-		ident{&u.Stage.Tail.Incarnation}, &u.Stage.Tail.Size, digest{&u.Digest}, moment{&u.ExpiresAt}, &u.Stage.Parts,
+		&u.State, &u.Epoch, &u.Stage.Offset, &u.Algorithm, &u.HashState,
+		ident{&u.Stage.Key.Incarnation},
+		&u.Stage.Multipart,
+		ident{&u.Stage.Tail.Incarnation},
+		&u.Stage.Tail.Size,
+		digest{&u.Digest},
+		moment{&u.ExpiresAt},
+		&u.Stage.Parts,
 	}
 }
 
