@@ -92,10 +92,11 @@ func findPostgres() (string, error) {
 		return "", err
 	}
 	slices.Sort(dirs)
+	slices.Reverse(dirs)
 	if path, err := exec.LookPath("initdb"); err == nil {
 		dirs = append(dirs, filepath.Dir(path))
 	}
-	for _, dir := range slices.Backward(dirs) {
+	for _, dir := range dirs {
 		_, errInit := os.Stat(filepath.Join(dir, "initdb"))
 		_, errServer := os.Stat(filepath.Join(dir, "postgres"))
 		if errInit == nil && errServer == nil {

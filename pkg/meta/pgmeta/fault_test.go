@@ -328,7 +328,7 @@ func (h otherSession) waitBlocked(t *testing.T) {
 }
 
 // sealed is a session of s ready to be committed.
-func sealed(t *testing.T, s *Store, r meta.Repo, content string) meta.Upload {
+func sealed(t testing.TB, s *Store, r meta.Repo, content string) meta.Upload {
 	t.Helper()
 	u, err := s.CreateUpload(t.Context(), r, oci.SHA256)
 	if err == nil {

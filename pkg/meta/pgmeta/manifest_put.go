@@ -78,7 +78,8 @@ func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
 const lockReferences = `
 SELECT rb.digest
   FROM open_repositories r
-  JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = ANY ($4::bytea[])
+ CROSS JOIN unnest($4::bytea[]) AS referenced (digest)
+  JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = referenced.digest
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND NOT b.suspect
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
  ORDER BY rb.digest
@@ -95,7 +96,8 @@ ON CONFLICT (tenant_id, repo_id, name) DO NOTHING`
 const lockTags = `
 SELECT g.name, g.manifest
   FROM open_repositories r
-  JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = ANY ($4::text[])
+ CROSS JOIN unnest($4::text[]) AS wanted (name)
+  JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = wanted.name
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
  ORDER BY g.name
    FOR NO KEY UPDATE OF g`
@@ -104,13 +106,27 @@ SELECT g.name, g.manifest
 // manifest's own, which is then inserted, and it and those after it. They are
 // its children ($5) and what its tags ($6, locked) point to.
 const (
-	lockManifestsBefore = `
+	wantedManifests = `
+WITH repo AS MATERIALIZED (
+  SELECT r.tenant_id, r.id FROM open_repositories r WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+), wanted AS MATERIALIZED (
+  SELECT child.digest FROM unnest($5::bytea[]) AS child (digest)
+  UNION
+  SELECT g.manifest
+    FROM repo
+   CROSS JOIN unnest($6::text[]) AS tag (name)
+    JOIN tags g ON g.tenant_id = repo.tenant_id AND g.repo_id = repo.id AND g.name = tag.name
+   WHERE g.manifest IS NOT NULL
+  UNION
+  SELECT $4::bytea
+)
 SELECT m.digest, m.media_type
-  FROM open_repositories r
-  JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest < $4
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-   AND m.digest = ANY ($5::bytea[] || ARRAY (SELECT g.manifest FROM tags g
-                        WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = ANY ($6::text[]) AND g.manifest IS NOT NULL))
+  FROM repo
+ CROSS JOIN wanted
+  JOIN manifests m ON m.tenant_id = repo.tenant_id AND m.repo_id = repo.id AND m.digest = wanted.digest`
+
+	lockManifestsBefore = wantedManifests + `
+ WHERE wanted.digest < $4
  ORDER BY m.digest
    FOR KEY SHARE OF m`
 
@@ -121,13 +137,8 @@ SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
-	lockManifestsFrom = `
-SELECT m.digest, m.media_type
-  FROM open_repositories r
-  JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest >= $4
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-   AND m.digest = ANY ($5::bytea[] || $4::bytea || ARRAY (SELECT g.manifest FROM tags g
-                        WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = ANY ($6::text[]) AND g.manifest IS NOT NULL))
+	lockManifestsFrom = wantedManifests + `
+ WHERE wanted.digest >= $4
  ORDER BY m.digest
    FOR KEY SHARE OF m`
 )
