@@ -73,7 +73,7 @@ generate: ## code from api/berth/admin/v1/*.proto
 
 .PHONY: generated
 generated: ## whether make generate would change anything
-	before="$$(find api -type f -exec sha256sum {} + | sort)"; \
+	@before="$$(find api -type f -exec sha256sum {} + | sort)"; \
 	tools/generate; \
 	after="$$(find api -type f -exec sha256sum {} + | sort)"; \
 	diff <(echo "$$before") <(echo "$$after") || { echo 'commit what make generate makes' >&2; exit 1; }

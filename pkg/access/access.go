@@ -36,6 +36,11 @@ type Principal struct {
 	Role   Role
 }
 
+// ServiceAccount is the principal of a tenant's service account.
+func ServiceAccount(t tenant.ID, slug string, r Role) Principal {
+	return Principal{Name: "serviceAccounts/" + slug, Tenant: t, Role: r}
+}
+
 // Anonymous says that no credential was given.
 func (p Principal) Anonymous() bool { return p.Name == "" }
 
@@ -47,11 +52,11 @@ func (p Principal) Actor() string {
 	return p.Name
 }
 
-// Allowed decides which actions the principal has on a repository of the site.
-// It looks at nothing but its arguments: whether the repository exists plays no
-// part, so that private and missing cannot be told apart (contract section 1).
+// Allowed decides which actions the principal has on a repository of the site;
+// all of a site are alike. It looks at nothing but its arguments: whether the
+// repository exists plays no part, so that private and missing cannot be told
+// apart (contract section 1).
 func Allowed(s tenant.Site, p Principal, repository string) Actions {
-	_ = repository
 	var a Actions
 	if s.Settings.AnonymousPull {
 		a |= Pull

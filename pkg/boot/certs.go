@@ -21,21 +21,21 @@ const certPoll = time.Minute
 // that a certificate is not read before its key is written.
 const certSettle = 200 * time.Millisecond
 
-// Certs serves the certificates of a directory by the name a client asks for,
-// and keeps them as new as the files are. A pair is name.crt (or name.pem) and
+// certificates serves those of a directory by the name a client asks for, and
+// keeps them as new as the files are. A pair is name.crt (or name.pem) and
 // name.key, in the directory itself or in a directory of it, which is how
 // Kubernetes mounts secrets (tls.crt and tls.key); a .pem without a .key holds
 // both. It is safe for concurrent use.
-type Certs struct {
+type certificates struct {
 	dir  string
 	log  *slog.Logger
 	held atomic.Pointer[certSet]
 }
 
-// OpenCerts reads the directory. At this first reading every pair must be good
-// and one must exist; the error names the file.
-func OpenCerts(dir string, log *slog.Logger) (*Certs, error) {
-	c := &Certs{dir: dir, log: log}
+// openCertificates reads the directory. At this first reading every pair must
+// be good and one must exist; the error names the file.
+func openCertificates(dir string, log *slog.Logger) (*certificates, error) {
+	c := &certificates{dir: dir, log: log}
 	set, err := readCerts(dir, nil)
 	if err != nil {
 		return nil, fmt.Errorf("tls_certs: %w", err)
@@ -45,11 +45,11 @@ func OpenCerts(dir string, log *slog.Logger) (*Certs, error) {
 	return c, nil
 }
 
-// Config is for a listener: TLS 1.2 at least, HTTP/2 and HTTP/1.1. A client
+// config is for a listener: TLS 1.2 at least, HTTP/2 and HTTP/1.1. A client
 // that asks for a name without certificate is refused with the alert
 // unrecognized_name. Whether that name is the Host of a request is for the
 // handler to see, in Request.TLS.ServerName.
-func (c *Certs) Config() *tls.Config {
+func (c *certificates) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
@@ -60,7 +60,7 @@ func (c *Certs) Config() *tls.Config {
 // find picks an exact name before a wildcard, and what the client can use
 // before what it cannot. A client that names no server gets the certificate of
 // the address it came to, or any: it asked for none in particular.
-func (c *Certs) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	set := c.held.Load()
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	var candidates []*tls.Certificate
@@ -87,9 +87,9 @@ func (c *Certs) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return nil, nil
 }
 
-// Watch reads the directory again whenever it changes, until ctx ends. A pair
+// watch reads the directory again whenever it changes, until ctx ends. A pair
 // that cannot be read leaves the old one in place and is logged.
-func (c *Certs) Watch(ctx context.Context) error {
+func (c *certificates) watch(ctx context.Context) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", c.dir, err)
@@ -97,7 +97,7 @@ func (c *Certs) Watch(ctx context.Context) error {
 	defer watcher.Close()
 	poll := time.NewTicker(certPoll)
 	defer poll.Stop()
-	settle := time.NewTimer(0) // fires at once: files may have changed since OpenCerts
+	settle := time.NewTimer(0) // fires at once: files may have changed since openCertificates
 	defer settle.Stop()
 	for {
 		select {
@@ -106,7 +106,7 @@ func (c *Certs) Watch(ctx context.Context) error {
 		case <-watcher.Events:
 			settle.Reset(certSettle)
 		case err := <-watcher.Errors:
-			c.log.Warn("watching certificates", "dir", c.dir, "error", err)
+			c.log.Warn("a change of the certificates may have been missed, they are read again", "dir", c.dir, "error", err)
 			settle.Reset(certSettle)
 		case <-poll.C:
 			c.watchDirs(watcher)
@@ -121,7 +121,7 @@ func (c *Certs) Watch(ctx context.Context) error {
 
 // watchDirs follows the directories that hold pairs; adding one again does
 // nothing.
-func (c *Certs) watchDirs(watcher *fsnotify.Watcher) {
+func (c *certificates) watchDirs(watcher *fsnotify.Watcher) {
 	dirs, err := certDirs(c.dir)
 	if err != nil {
 		c.log.Error("certificates that cannot be read stay as they were", "error", err)
@@ -134,7 +134,7 @@ func (c *Certs) watchDirs(watcher *fsnotify.Watcher) {
 	}
 }
 
-func (c *Certs) reload() {
+func (c *certificates) reload() {
 	old := c.held.Load()
 	set, err := readCerts(c.dir, old)
 	if err != nil {
@@ -148,7 +148,7 @@ func (c *Certs) reload() {
 	c.log.Info("certificates read again", "dir", c.dir, "pairs", len(set.pairs))
 }
 
-func (c *Certs) warnExpired(set *certSet) {
+func (c *certificates) warnExpired(set *certSet) {
 	for path, cert := range set.pairs {
 		if time.Now().After(cert.Leaf.NotAfter) {
 			c.log.Warn("certificate has expired", "file", path, "not_after", cert.Leaf.NotAfter)

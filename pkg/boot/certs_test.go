@@ -103,26 +103,26 @@ func TestCertificateIsChosenByName(t *testing.T) {
 	put(t, filepath.Join(dir, "customer.pem"), append(c3, k3...))
 	put(t, filepath.Join(dir, "..2026", "tls.crt"), []byte("not looked at"))
 
-	certs, err := OpenCerts(dir, slog.New(slog.DiscardHandler))
+	certs, err := openCertificates(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int64{
 		"acme.registry.test": 2, "other.registry.test": 1, "ACME.registry.test": 2, "registry.customer.test": 3, "127.0.0.1": 2,
 	} {
-		if got, err := ca.handshake(t, certs.Config(), name); err != nil || got != want {
+		if got, err := ca.handshake(t, certs.config(), name); err != nil || got != want {
 			t.Errorf("%s: certificate %d, error %v; want %d", name, got, err, want)
 		}
 	}
 	for _, name := range []string{"registry.test", "a.b.registry.test", "evil.test"} {
-		if got, err := ca.handshake(t, certs.Config(), name); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+		if got, err := ca.handshake(t, certs.config(), name); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 			t.Errorf("%s: certificate %d, error %v; want the alert", name, got, err)
 		}
 	}
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	if v := (&Certs{}).Config().MinVersion; v != tls.VersionTLS12 {
+	if v := (&certificates{}).config().MinVersion; v != tls.VersionTLS12 {
 		t.Errorf("least version %s", tls.VersionName(v))
 	}
 }
@@ -146,7 +146,7 @@ func TestBadCertificatesAreNamedAtStart(t *testing.T) {
 			for f, text := range c.files {
 				put(t, filepath.Join(dir, f), text)
 			}
-			_, err := OpenCerts(dir, slog.New(slog.DiscardHandler))
+			_, err := openCertificates(dir, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.HasPrefix(err.Error(), "tls_certs: ") || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -154,7 +154,7 @@ func TestBadCertificatesAreNamedAtStart(t *testing.T) {
 	}
 }
 
-// reloads waits for what Watch logs.
+// reloads waits for what is logged.
 type reloads struct{ lines chan string }
 
 func (r reloads) Write(p []byte) (int, error) {
@@ -184,16 +184,16 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 	put(t, crt, c1)
 	put(t, key, k1)
 	logged := reloads{make(chan string, 100)}
-	certs, err := OpenCerts(dir, slog.New(slog.NewTextHandler(logged, nil)))
+	certs, err := openCertificates(dir, slog.New(slog.NewTextHandler(logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	watched := make(chan error, 1)
-	go func() { watched <- certs.Watch(ctx) }()
+	go func() { watched <- certs.watch(ctx) }()
 	expect := func(name string, want int64) {
 		t.Helper()
-		if got, err := ca.handshake(t, certs.Config(), name); err != nil || got != want {
+		if got, err := ca.handshake(t, certs.config(), name); err != nil || got != want {
 			t.Errorf("%s: certificate %d, error %v; want %d", name, got, err, want)
 		}
 	}
@@ -228,7 +228,7 @@ func TestReloadSaysOnceWhatChanged(t *testing.T) {
 	c1, k1 := ca.pair(t, 1, "a.test")
 	put(t, filepath.Join(dir, "a.crt"), c1)
 	put(t, filepath.Join(dir, "a.key"), k1)
-	certs, err := OpenCerts(dir, slog.New(slog.NewTextHandler(&out, nil)))
+	certs, err := openCertificates(dir, slog.New(slog.NewTextHandler(&out, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestReloadSaysOnceWhatChanged(t *testing.T) {
 	put(t, filepath.Join(dir, "a.key"), k2)
 	certs.reload()
 	certs.reload() // nothing changed: nothing is said
-	if got, err := ca.handshake(t, certs.Config(), "a.test"); err != nil || got != 2 {
+	if got, err := ca.handshake(t, certs.config(), "a.test"); err != nil || got != 2 {
 		t.Errorf("certificate %d, error %v", got, err)
 	}
 	if n := strings.Count(out.String(), "certificates read again"); n != 1 {

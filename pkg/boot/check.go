@@ -42,7 +42,7 @@ func (c Config) checkStores(p *Problems) {
 		url URL
 	}{{"meta", c.Meta}, {"blobs", c.Blobs}, {"redis", c.Redis}} {
 		if !s.url.IsZero() {
-			p.add(s.key, "%s: only the embedded default exists yet in this version; leave %s empty", s.url, s.key)
+			p.add(s.key, "%s: this version has the embedded stores only; leave %s empty", s.url, s.key)
 		}
 	}
 }

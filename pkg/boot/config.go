@@ -19,9 +19,9 @@ type Config struct {
 	BaseDomain  string `koanf:"base_domain" placeholder:"DOMAIN" help:"Domain under which tenants answer: acme.DOMAIN, dev.acme.DOMAIN."`
 	HostPattern string `koanf:"host_pattern" placeholder:"PATTERN" help:"Host of a registry other than main: {registry}.{tenant}.{base} or {registry}--{tenant}.{base}."`
 
-	Meta  URL `koanf:"meta" placeholder:"URL" help:"Metadata database; empty is SQLite in the data directory."`
-	Blobs URL `koanf:"blobs" placeholder:"URL" help:"Blob store; empty is files in the data directory."`
-	Redis URL `koanf:"redis" placeholder:"URL" help:"Shared leases and limits; empty is this process alone."`
+	Meta  URL `koanf:"meta" placeholder:"URL" help:"Metadata database. This version has SQLite in the data directory only: leave it empty."`
+	Blobs URL `koanf:"blobs" placeholder:"URL" help:"Blob store. This version has files in the data directory only: leave it empty."`
+	Redis URL `koanf:"redis" placeholder:"URL" help:"What processes share. This version has one process only: leave it empty."`
 
 	DataAddr      string `koanf:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
 	AdminAddr     string `koanf:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`
@@ -35,7 +35,7 @@ type Config struct {
 	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
 	OperatorTokenFile string `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
 	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the seeded default tenant although data_addr is not loopback."`
-	Seed              string `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants, registries and domains to apply at start."`
+	Seed              string `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
 	OTELEndpoint string `koanf:"otel_endpoint" name:"otel-endpoint" placeholder:"URL" help:"OTLP gRPC receiver for traces, such as http://127.0.0.1:4317; empty sends none."`
 	LogLevel     string `koanf:"log_level" placeholder:"LEVEL" help:"debug, info, warn or error."`
@@ -62,7 +62,7 @@ func Default() Config {
 		LogLevel:        "info",
 		UploadTTL:       24 * time.Hour,
 		MaxStagedBytes:  256 << 30,
-		Grace:           24 * time.Hour,
+		Grace:           25 * time.Hour,
 		DeleteDelay:     26 * time.Hour,
 		NameQuarantine:  720 * time.Hour,
 		ShutdownTimeout: 30 * time.Second,

@@ -23,9 +23,18 @@ type Health struct {
 }
 
 type check struct {
-	name    string
-	run     func(context.Context) error
-	running atomic.Bool
+	name string
+	run  func(context.Context) error
+
+	mu      sync.Mutex
+	current *checkRun // nil when none is under way
+}
+
+// checkRun is one run of a check; err is for those who saw done closed.
+type checkRun struct {
+	began time.Time
+	done  chan struct{}
+	err   error
 }
 
 // Add registers a check under the name of the dependency it asks. run answers
@@ -79,28 +88,23 @@ func (h *Health) Ready(ctx context.Context) Readiness {
 	return r
 }
 
-var (
-	errCheckTimeout = errors.New("no answer within " + checkTimeout.String())
-	errCheckRunning = errors.New("still no answer to an earlier check")
-)
+var errCheckTimeout = errors.New("no answer within " + checkTimeout.String())
 
-// ask does not wait for a check that ignores its context, and does not start
-// it again before it came back: probes must not pile up goroutines.
+// ask waits for the answer of the run under way, or of a new one: probes that
+// come at once share it, so that a check that never comes back piles up
+// nothing. The run is nobody's own: it goes on when the probe that began it
+// leaves.
 func (c *check) ask(ctx context.Context) Dependency {
 	start := time.Now()
-	if !c.running.CompareAndSwap(false, true) {
-		return Dependency{Status: "failed", Error: errCheckRunning.Error()}
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, checkTimeout, errCheckTimeout)
-	defer cancel()
-	answer := make(chan error, 1)
-	go func() {
-		defer c.running.Store(false)
-		answer <- c.run(ctx)
-	}()
+	r := c.running(ctx)
+	left := time.NewTimer(checkTimeout - time.Since(r.began))
+	defer left.Stop()
 	var err error
 	select {
-	case err = <-answer:
+	case <-r.done:
+		err = r.err
+	case <-left.C:
+		err = errCheckTimeout
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -109,6 +113,27 @@ func (c *check) ask(ctx context.Context) Dependency {
 		d.Status, d.Error = "failed", err.Error()
 	}
 	return d
+}
+
+// running is the run under way, which it starts where there is none.
+func (c *check) running(ctx context.Context) *checkRun {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != nil {
+		return c.current
+	}
+	r := &checkRun{began: time.Now(), done: make(chan struct{})}
+	c.current = r
+	go func() {
+		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), checkTimeout, errCheckTimeout)
+		defer cancel()
+		r.err = c.run(ctx)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.current = nil
+		close(r.done)
+	}()
+	return r
 }
 
 // ServeHTTP answers /readyz: 200 when every check passes and the process is

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func readyz(t *testing.T, h *Health) (int, Readiness) {
@@ -42,32 +45,66 @@ func TestReadyAsksEveryDependency(t *testing.T) {
 }
 
 func TestHangingCheckNeitherBlocksNorPilesUp(t *testing.T) {
-	var h Health
-	release, calls := make(chan struct{}), make(chan struct{}, 10)
-	h.Add("stuck", func(context.Context) error {
-		calls <- struct{}{}
-		<-release // ignores its context
-		return nil
-	})
-	defer close(release)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if r := h.Ready(ctx); r.Checks["stuck"].Status != "failed" {
-		t.Errorf("got %+v", r)
-	}
-	for range 3 {
-		if _, r := readyz(t, &h); r.Checks["stuck"].Error != errCheckRunning.Error() {
+	synctest.Test(t, func(t *testing.T) {
+		var h Health
+		release, calls := make(chan struct{}), make(chan struct{}, 10)
+		h.Add("stuck", func(context.Context) error {
+			calls <- struct{}{}
+			<-release // ignores its context
+			return nil
+		})
+		defer close(release)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if r := h.Ready(ctx); r.Checks["stuck"].Status != "failed" {
 			t.Errorf("got %+v", r)
 		}
-	}
-	<-calls
-	if len(calls) > 0 {
-		t.Error("the check was started again before it came back")
-	}
+		began := time.Now()
+		for range 3 {
+			if _, r := readyz(t, &h); r.Checks["stuck"].Error != errCheckTimeout.Error() {
+				t.Errorf("got %+v", r)
+			}
+		}
+		if took := time.Since(began); took > checkTimeout {
+			t.Errorf("three probes of one hanging check took %v", took)
+		}
+		<-calls
+		if len(calls) > 0 {
+			t.Error("the check was started again before it came back")
+		}
+	})
+}
+
+// Several who probe at once get one answer, and it is the true one.
+func TestProbesAtOnceShareOneAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h Health
+		h.Add("meta", func(ctx context.Context) error {
+			select {
+			case <-time.After(checkTimeout / 4):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		gone, leave := context.WithCancel(t.Context())
+		var probes sync.WaitGroup
+		probes.Go(func() { _ = h.Ready(gone) }) // begins the run and leaves
+		synctest.Wait()
+		leave()
+		for range 10 {
+			probes.Go(func() {
+				if r := h.Ready(t.Context()); r.Status != "ready" {
+					t.Errorf("got %+v", r)
+				}
+			})
+		}
+		probes.Wait()
+	})
 }
 
 func TestOpsHandler(t *testing.T) {
-	h := OpsHandler(NewMetrics(), &Health{})
+	h := opsHandler(newMetrics(), &Health{})
 	for path, want := range map[string]string{
 		"/healthz": "ok\n", "/readyz": `{"status":"ready","checks":{}}`, "/metrics": "berth_build_info{",
 	} {

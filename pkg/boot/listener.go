@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"net"
 	"syscall"
-
-	"google.golang.org/grpc"
 )
 
-// Server answers on one listener. web.NewServer makes one; GRPC makes one of a
-// gRPC server.
+// Server answers on one listener; the *http.Server of web.NewServer is one.
 type Server interface {
 	// Serve blocks until the server is shut down or fails.
 	Serve(net.Listener) error
@@ -49,28 +46,4 @@ func (l Listener) bind(ctx context.Context) (net.Listener, error) {
 		return tls.NewListener(socket, l.TLS), nil
 	}
 	return socket, nil
-}
-
-// GRPC makes a Server of a gRPC server.
-func GRPC(s *grpc.Server) Server { return grpcServer{s} }
-
-type grpcServer struct{ *grpc.Server }
-
-func (s grpcServer) Shutdown(ctx context.Context) error {
-	drained := make(chan struct{})
-	go func() {
-		defer close(drained)
-		s.GracefulStop()
-	}()
-	select {
-	case <-drained:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s grpcServer) Close() error {
-	s.Stop()
-	return nil
 }

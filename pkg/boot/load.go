@@ -16,12 +16,12 @@ import (
 	"github.com/knadh/koanf/v2"
 )
 
-// EnvPrefix begins the environment variable of every setting.
-const EnvPrefix = "BERTH_"
+// envPrefix begins the environment variable of every setting.
+const envPrefix = "BERTH_"
 
-// EnvConfigFile is the variable that names the configuration file when no flag
+// envConfigFile is the variable that names the configuration file when no flag
 // does. It is not a setting itself.
-const EnvConfigFile = EnvPrefix + "CONFIG"
+const envConfigFile = envPrefix + "CONFIG"
 
 // maxConfigBytes bounds the configuration file and every secret file.
 const maxConfigBytes = 1 << 20
@@ -39,7 +39,7 @@ const (
 
 // Sources is what Load reads. The zero value gives the defaults.
 type Sources struct {
-	File    string         // path of the YAML file; empty: the one in EnvConfigFile, if any
+	File    string         // path of the YAML file; empty: the one that BERTH_CONFIG names, if any
 	Environ []string       // as os.Environ returns it; an empty variable counts as absent
 	Flags   map[string]any // by key, each of the type of its field in Config
 }
@@ -61,7 +61,7 @@ func Load(src Sources) (Loaded, error) {
 	l.standardEnv(src.Environ)
 	path := src.File
 	if path == "" {
-		path = lookupEnv(src.Environ, EnvConfigFile)
+		path = lookupEnv(src.Environ, envConfigFile)
 	}
 	if path != "" {
 		l.file(path)
@@ -115,10 +115,10 @@ func (l *loader) yaml(text []byte, path string) {
 func (l *loader) environ(environ []string) {
 	k := koanf.New(".")
 	err := k.Load(env.Provider("", env.Opt{
-		Prefix:      EnvPrefix,
+		Prefix:      envPrefix,
 		EnvironFunc: func() []string { return environ },
 		TransformFunc: func(name, value string) (string, any) {
-			if value == "" || name == EnvConfigFile || serviceLink.MatchString(name) {
+			if value == "" || name == envConfigFile || serviceLink.MatchString(name) {
 				return "", nil
 			}
 			return name, value
@@ -130,7 +130,7 @@ func (l *loader) environ(environ []string) {
 	}
 	vars := k.Raw()
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		l.set(strings.ToLower(strings.TrimPrefix(name, EnvPrefix)), vars[name], FromEnv, name)
+		l.set(strings.ToLower(strings.TrimPrefix(name, envPrefix)), vars[name], FromEnv, name)
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// NewMetrics makes the registry of a process, with what Go and the operating
+// newMetrics makes the registry of a process, with what Go and the operating
 // system tell of it and with berth_build_info.
-func NewMetrics() *prometheus.Registry {
+func newMetrics() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	v := ReadVersion()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -24,10 +24,10 @@ func NewMetrics() *prometheus.Registry {
 	return reg
 }
 
-// OpsHandler serves the ops listener: /metrics for Prometheus, /healthz that
+// opsHandler serves the ops listener: /metrics for Prometheus, /healthz that
 // answers while the process lives, /readyz from health. It is never part of
 // the data listener.
-func OpsHandler(metrics *prometheus.Registry, health *Health) http.Handler {
+func opsHandler(metrics *prometheus.Registry, health *Health) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 8}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {

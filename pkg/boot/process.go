@@ -50,12 +50,12 @@ type part struct {
 // New makes a process that has logs, metrics, traces, health and the ops
 // listener, and serves nothing else yet. ctx is for making them only.
 func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
-	tracing, err := NewTracing(ctx, c)
+	tracing, err := newTracing(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Log: log, Metrics: NewMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
-	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(OpsHandler(p.Metrics, p.Health), log)}
+	p := &Process{Log: log, Metrics: newMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
+	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(opsHandler(p.Metrics, p.Health), log)}
 	p.OnStop("traces", tracing.Close)
 	return p, nil
 }
@@ -66,12 +66,12 @@ func (p *Process) TLS(dir string) (*tls.Config, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	certs, err := OpenCerts(dir, p.Log)
+	certs, err := openCertificates(dir, p.Log)
 	if err != nil {
 		return nil, err
 	}
-	p.Go("certificates", certs.Watch)
-	return certs.Config(), nil
+	p.Go("certificates", certs.watch)
+	return certs.config(), nil
 }
 
 // Listen adds a listener. Run binds all before it serves any.

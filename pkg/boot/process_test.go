@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-
 	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
@@ -172,15 +170,5 @@ func TestFailedWorkStopsTheProcess(t *testing.T) {
 	err := p.Run(t.Context())
 	if !errors.Is(err, gone) || !strings.Contains(err.Error(), "sweeper: disk gone") || !strings.Contains(err.Error(), "close store: not flushed") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestGRPCServerIsAServer(t *testing.T) {
-	p := newProcess(t, 10*time.Second)
-	p.Listen(Listener{Setting: "admin_grpc_addr", Addr: "127.0.0.1:0", Server: GRPC(grpc.NewServer())})
-	r := start(t, p)
-	r.stop()
-	if err := <-r.done; err != nil {
-		t.Error(err)
 	}
 }

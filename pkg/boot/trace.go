@@ -6,7 +6,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -19,11 +18,11 @@ type Tracing struct {
 	close func(context.Context) error
 }
 
-// NewTracing sends spans over OTLP gRPC to the configured receiver. Without
+// newTracing sends spans over OTLP gRPC to the configured receiver. Without
 // one it makes none at all. A receiver that is down costs spans, nothing else.
 // Headers, certificates and sampling are set by OpenTelemetry's own OTEL_…
 // environment variables.
-func NewTracing(ctx context.Context, c Config) (*Tracing, error) {
+func newTracing(ctx context.Context, c Config) (*Tracing, error) {
 	if c.OTELEndpoint == "" {
 		return &Tracing{noop.NewTracerProvider(), func(context.Context) error { return nil }}, nil
 	}
@@ -52,6 +51,3 @@ func (t *Tracing) Close(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Propagation reads and writes the trace headers of W3C Trace Context.
-func Propagation() propagation.TextMapPropagator { return propagation.TraceContext{} }

@@ -37,7 +37,7 @@ func TestSpansReachTheReceiver(t *testing.T) {
 		}
 	}()
 
-	tracing, err := NewTracing(t.Context(), Config{OTELEndpoint: "http://" + socket.Addr().String()})
+	tracing, err := newTracing(t.Context(), Config{OTELEndpoint: "http://" + socket.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestSpansReachTheReceiver(t *testing.T) {
 }
 
 func TestNoReceiverNoSpans(t *testing.T) {
-	tracing, err := NewTracing(t.Context(), Config{})
+	tracing, err := newTracing(t.Context(), Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

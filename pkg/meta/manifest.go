@@ -47,9 +47,14 @@ type Manifests interface {
 	DeleteManifest(ctx context.Context, by Cause, r Repo, d oci.Digest, deleteReferrers bool) error
 	// ListReferrers pages the manifests whose subject is d by their digest
 	// (Page.After is a digest in text form), of one artifact type unless it is
-	// empty. An unknown subject, or repository, has none: that is no error.
+	// empty. An unknown subject, or repository, has none: that is no error. A
+	// page also ends with the manifest by which it reaches MaxReferrerBytes.
 	ListReferrers(ctx context.Context, r Repo, subject oci.Digest, artifactType string, p Page) ([]Referrer, error)
 }
+
+// MaxReferrerBytes is how many bytes of manifests, by Referrer.Size, end a page
+// of ListReferrers: annotations make a row of it anything up to 4 MiB.
+const MaxReferrerBytes = 4 << 20
 
 // Tags keeps tags. Operations on one tag are linearizable.
 type Tags interface {

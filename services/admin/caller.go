@@ -55,7 +55,7 @@ func (s *Service) authenticate(ctx context.Context, authorization []string) (cal
 	case err != nil:
 		return caller{}, err
 	}
-	return caller{principal: access.Principal{Name: "serviceAccounts/" + a.Slug, Tenant: a.Tenant, Role: a.Role}}, nil
+	return caller{principal: access.ServiceAccount(a.Tenant, a.Slug, a.Role)}, nil
 }
 
 func unauthenticated(message string) error {

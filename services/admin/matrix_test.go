@@ -74,7 +74,7 @@ var matrixRows = map[string]struct {
 	"GetUsage":   {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
 }
 
-// request is the row's request for one state. It changes nothing: whatever
+// matrixRequest is the row's request for one state. It changes nothing: whatever
 // could is marked validate_only.
 func matrixRequest(t *testing.T, rpc, state string) proto.Message {
 	t.Helper()

@@ -45,8 +45,8 @@ type Deployment struct {
 const issuer = "berth"
 
 // Local builds all services in one process on one directory: SQLite, files, and
-// leases and limits in memory. The caller runs the process or, if it does not,
-// need do nothing: a failure closes what was opened.
+// limits in memory. Running the process closes what was opened; so does a
+// failure here.
 func Local(ctx context.Context, c boot.Config, log *slog.Logger) (*Deployment, error) {
 	p, err := boot.New(ctx, c, log)
 	if err != nil {
@@ -64,8 +64,19 @@ func Local(ctx context.Context, c boot.Config, log *slog.Logger) (*Deployment, e
 	return d, nil
 }
 
+// builder holds what the ports of a deployment share.
+type builder struct {
+	*Deployment
+	config  boot.Config
+	stores  stores
+	pattern tenant.Pattern
+	sites   *tenant.Directory
+	web     *web.Metrics
+	around  []kit.Named // every operation
+}
+
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
-	operatorToken, file, err := operatorToken(c)
+	token, file, err := operatorToken(c)
 	if err != nil {
 		return err
 	}
@@ -76,33 +87,24 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := closeToStrangers(ctx, c, s.meta, d.Log); err != nil {
 		return err
 	}
-	keys, err := access.OpenKeys(ctx, s.meta)
-	if err != nil {
-		return err
-	}
-	d.Go("signing keys", func(ctx context.Context) error {
-		keys.Run(ctx, func(err error) { d.Log.WarnContext(ctx, "the signing keys could not be read again", "error", err) })
-		return nil
-	})
-
 	pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
 	if err != nil {
 		return err
 	}
-	sites := tenant.NewDirectory(s.meta, pattern)
-	around := []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)}
-	webMetrics := web.NewMetrics(d.Metrics)
-
-	if err := d.data(c, s, keys, sites, around, webMetrics); err != nil {
+	b := builder{
+		Deployment: d, config: c, stores: s,
+		pattern: pattern,
+		sites:   tenant.NewDirectory(s.meta, pattern),
+		web:     web.NewMetrics(d.Metrics),
+		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
+	}
+	if err := b.data(ctx); err != nil {
 		return err
 	}
-	if err := d.admin(ctx, c, s, operatorToken, pattern, sites, around, webMetrics); err != nil {
+	if err := b.admin(ctx, token); err != nil {
 		return err
 	}
-
-	sweeper := janitor.New(janitor.Config{Meta: s.meta, Blobs: s.blobs, Log: d.Log, Wrap: around})
-	d.Go("janitor", func(ctx context.Context) error { sweeper.Run(ctx); return nil })
-
+	b.janitor()
 	d.Health.Add("meta", s.meta.Ping)
 	d.Health.Add("blobs", func(ctx context.Context) error { return answers(ctx, s.blobs) })
 	return nil
@@ -110,52 +112,67 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 
 // data builds the data port: the front, and behind it registry, upload and
 // token.
-func (d *Deployment) data(c boot.Config, s stores, keys *access.Keys, sites *tenant.Directory, around []kit.Named, m *web.Metrics) error {
-	certs, err := d.TLS(c.TLSCerts)
+func (b builder) data(ctx context.Context) error {
+	certs, err := b.TLS(b.config.TLSCerts)
 	if err != nil {
 		return err
 	}
-	accounts := token.NewAuthenticator(s.meta, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
-	services := front.Services{
-		Registry: registry.NewHandler(registry.New(registry.Config{Meta: s.meta, Blobs: s.blobs}), d.Log, around...),
-		Upload:   upload.NewHandler(upload.New(upload.Config{Meta: s.meta, Blobs: s.blobs}), around...),
-		Token:    token.NewHandler(token.New(accounts, access.NewIssuer(keys, issuer)), around...),
+	keys, err := access.OpenKeys(ctx, b.stores.meta)
+	if err != nil {
+		return err
 	}
-	h := front.New(front.Config{Sites: sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: d.Log}, services)
+	b.Go("signing keys", func(ctx context.Context) error {
+		keys.Run(ctx, func(err error) { b.Log.WarnContext(ctx, "the signing keys could not be read again", "error", err) })
+		return nil
+	})
+	meta, blobs := b.stores.meta, b.stores.blobs
+	accounts := token.NewAuthenticator(meta, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
+	services := front.Services{
+		Registry: registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs}), b.Log, b.around...),
+		Upload:   upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs}), b.around...),
+		Token:    token.NewHandler(token.New(accounts, access.NewIssuer(keys, issuer)), b.around...),
+	}
+	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log}, services)
 	wrapped := web.Front{
-		Listener: "data", Log: d.Log, Tracer: d.Tracing.Tracer("berth/data"), Metrics: m,
-		Scheme: c.Scheme(), Proxies: c.TrustedProxies, Fail: failed,
+		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
+		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Fail: failed,
 	}.Wrap(h)
-	d.Listen(boot.Listener{Setting: "data_addr", Addr: c.DataAddr, TLS: certs, Server: web.NewServer(wrapped, d.Log)})
+	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: web.NewServer(wrapped, b.Log)})
 	return nil
 }
 
 // admin builds the admin API, and applies the seed file through it.
-func (d *Deployment) admin(ctx context.Context, c boot.Config, s stores, operator string, pattern tenant.Pattern, sites *tenant.Directory, around []kit.Named, m *web.Metrics) error {
+func (b builder) admin(ctx context.Context, operatorToken string) error {
 	pageKey := make([]byte, 32) // page tokens need not outlive the process
 	if _, err := rand.Read(pageKey); err != nil {
 		return err
 	}
-	service, err := admin.New(admin.Config{Store: s.meta, Pattern: pattern, OperatorToken: operator, PageKey: pageKey})
+	service, err := admin.New(admin.Config{Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey})
 	if err != nil {
 		return err
 	}
-	if c.Seed != "" {
-		if err := service.Apply(ctx, c.Seed); err != nil {
+	if b.config.Seed != "" {
+		if err := service.Apply(ctx, b.config.Seed); err != nil {
 			return err
 		}
 	}
-	server, err := admin.NewServer(service, admin.Options{Log: d.Log, Tracer: d.Tracing, Middlewares: append(slices.Clip(around), forget(sites))})
+	server, err := admin.NewServer(service, admin.Options{Log: b.Log, Tracer: b.Tracing, Middlewares: append(slices.Clip(b.around), forget(b.sites))})
 	if err != nil {
 		return err
 	}
 	rest := web.Front{
-		Listener: "admin", Log: d.Log, Tracer: d.Tracing.Tracer("berth/admin"), Metrics: m,
+		Listener: "admin", Log: b.Log, Tracer: b.Tracing.Tracer("berth/admin"), Metrics: b.web,
 		Scheme: "http",
 	}.Wrap(server)
-	d.Listen(boot.Listener{Setting: "admin_addr", Addr: c.AdminAddr, Server: web.NewServer(rest, d.Log)})
-	d.Listen(boot.Listener{Setting: "admin_grpc_addr", Addr: c.AdminGRPCAddr, Server: adminGRPC{server}})
+	b.Listen(boot.Listener{Setting: "admin_addr", Addr: b.config.AdminAddr, Server: web.NewServer(rest, b.Log)})
+	b.Listen(boot.Listener{Setting: "admin_grpc_addr", Addr: b.config.AdminGRPCAddr, Server: adminGRPC{server}})
 	return nil
+}
+
+// janitor builds what removes garbage, beside the ports.
+func (b builder) janitor() {
+	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Log: b.Log, Middlewares: b.around})
+	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 }
 
 // forget makes the data port see at once what an admin operation changed.

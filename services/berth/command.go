@@ -26,7 +26,7 @@ type commandLine struct {
 	Version versionCommand `cmd:"" help:"Show which Berth this is."`
 }
 
-const description = `Berth is a registry for container images and other OCI artifacts, for many tenants on one machine or many.
+const description = `Berth is a registry for container images and other OCI artifacts, for many tenants.
 
   berth serve                                       run on this machine, data in ./berth-data
   berth serve --base-domain registry.example.com --data-addr :443 --tls-certs /etc/berth/certs

@@ -85,7 +85,7 @@ func TestConfigPrintSaysWhereEachValueIsFrom(t *testing.T) {
 
 func TestConfigCheckPrintsALineForEachProblem(t *testing.T) {
 	code, out, errs := berth(t, []string{"BERTH_DATA_ADDR=5000", "BERTH_LOG_LEVEL=loud"}, "config", "check", "--redis=redis://cache")
-	want := `berth: redis: redis://cache: only the embedded default exists yet in this version; leave redis empty
+	want := `berth: redis: redis://cache: this version has the embedded stores only; leave redis empty
 berth: data_addr: "5000" is not of the form host:port, such as 127.0.0.1:5000 or :5000
 berth: log_level: "loud" is none of debug, info, warn, error
 `

@@ -8,6 +8,8 @@ package janitor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -21,9 +23,10 @@ type Config struct {
 	Meta     meta.Collector
 	Blobs    Blobs
 	Log      *slog.Logger
-	Interval time.Duration // between two passes when nothing was left to do; default 30 s
+	Interval time.Duration // between two passes; default 30 s
 	Batch    int           // rows per transaction; default 1,000
-	Wrap     []kit.Named   // tracing and metrics of each phase
+
+	Middlewares []kit.Named // around every phase, outermost first
 }
 
 // Blobs is what a janitor may do with bytes.
@@ -38,16 +41,15 @@ type Janitor struct {
 	phases []phase
 }
 
-// phase is one kind of work: it does at most limit rows and says how many.
-type phase struct {
-	name string
-	op   kit.Op[int, int]
-}
+// phase is one kind of work: it takes the most rows to do and says how many it
+// did.
+type phase = kit.Op[int, int]
 
 // The full sweeps read every row, so they run seldom.
 const (
 	sweepEvery     = 7 * 24 * time.Hour
 	reconcileEvery = 24 * time.Hour
+	firstFull      = time.Hour // after the start, so that restarts do not add up
 )
 
 // New makes a janitor.
@@ -59,19 +61,15 @@ func New(cfg Config) *Janitor {
 		cfg.Batch = 1000
 	}
 	j := &Janitor{cfg: cfg}
-	for _, p := range []struct {
-		name string
-		run  func(ctx context.Context, limit int) (int, error)
-	}{
-		// The order lets one pass carry garbage all the way: what a purge
-		// releases is unlinked, dropped, and condemned.
-		{"janitor.reap", cfg.Meta.ReapUploads},
-		{"janitor.purge", cfg.Meta.PurgeDeleted},
-		{"janitor.unlink", cfg.Meta.UnlinkBlobs},
-		{"janitor.drop", cfg.Meta.DropBlobs},
-		{"janitor.delete", j.deleteCondemned},
-	} {
-		j.phases = append(j.phases, phase{p.name, kit.Wrap(p.name, p.run, cfg.Wrap...)})
+	mw := cfg.Middlewares
+	// The order lets one pass carry garbage all the way: what a purge releases
+	// is unlinked, dropped, and condemned.
+	j.phases = []phase{
+		kit.Wrap("janitor.reap", cfg.Meta.ReapUploads, mw...),
+		kit.Wrap("janitor.purge", cfg.Meta.PurgeDeleted, mw...),
+		kit.Wrap("janitor.unlink", cfg.Meta.UnlinkBlobs, mw...),
+		kit.Wrap("janitor.drop", cfg.Meta.DropBlobs, mw...),
+		kit.Wrap("janitor.delete", j.deleteCondemned, mw...),
 	}
 	return j
 }
@@ -81,7 +79,7 @@ func New(cfg Config) *Janitor {
 func (j *Janitor) Run(ctx context.Context) {
 	tick := time.NewTicker(j.cfg.Interval)
 	defer tick.Stop()
-	sweep, reconcile := time.NewTicker(sweepEvery), time.NewTicker(reconcileEvery)
+	sweep, reconcile := time.NewTimer(firstFull), time.NewTimer(firstFull)
 	defer sweep.Stop()
 	defer reconcile.Stop()
 	for {
@@ -92,8 +90,10 @@ func (j *Janitor) Run(ctx context.Context) {
 			j.logged(ctx, "pass", j.Pass)
 		case <-sweep.C:
 			j.logged(ctx, "sweep", j.Sweep)
+			sweep.Reset(sweepEvery)
 		case <-reconcile.C:
 			j.logged(ctx, "reconcile", j.Reconcile)
+			reconcile.Reset(reconcileEvery)
 		}
 	}
 }
@@ -105,25 +105,34 @@ func (j *Janitor) logged(ctx context.Context, what string, run func(context.Cont
 }
 
 // Pass does all work that is due, a batch at a time. Its cost is in proportion
-// to the garbage, not to what is stored.
+// to the garbage, not to what is stored. A phase that fails does not keep the
+// others from their work.
 func (j *Janitor) Pass(ctx context.Context) error {
-	for _, p := range j.phases {
-		total := 0
-		for {
-			n, err := p.op.Call(ctx, j.cfg.Batch)
-			if err != nil {
-				return err
-			}
-			total += n
-			if n == 0 || ctx.Err() != nil {
-				break
-			}
+	errs := make([]error, len(j.phases))
+	for i, p := range j.phases {
+		total, err := j.exhaust(ctx, p)
+		if err != nil {
+			errs[i] = fmt.Errorf("%s: %w", p.Name, err)
 		}
 		if total > 0 {
-			j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.name, "rows", total)
+			j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
 		}
 	}
-	return ctx.Err()
+	return errors.Join(errs...)
+}
+
+// exhaust runs a phase until nothing is left for it to do.
+func (j *Janitor) exhaust(ctx context.Context, p phase) (int, error) {
+	for total := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		n, err := p.Call(ctx, j.cfg.Batch)
+		total += n
+		if n == 0 || err != nil {
+			return total, err
+		}
+	}
 }
 
 // deleteCondemned is phase D. No transaction is held over the store's call; an

@@ -34,7 +34,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: time.Now()}
 	w.Deployment = fronttest.NewWith(t, sqlitemeta.Options{Now: func() time.Time { return w.now }})
 	site := w.Tenant("acme", tenant.Settings{})
-	w.repo = meta.Repo{Tenant: site.Tenant, Registry: site.Registry, Name: "app"}
+	w.repo = fronttest.Repo(site, "app")
 	return w
 }
 

@@ -36,28 +36,20 @@ func start(t testing.TB, s tenant.Settings) *bench {
 }
 
 func (b *bench) repo(name string) meta.Repo {
-	return meta.Repo{Tenant: b.site.Tenant, Registry: b.site.Registry, Name: name}
+	return fronttest.Repo(b.site, name)
 }
 
 // do asks as admin.
 func (b *bench) do(method, path string, header ...string) fronttest.Answer {
 	b.t.Helper()
-	return b.Do(fronttest.Request{Method: method, Host: b.site.Host, Path: path, Basic: "admin", Header: headers(header)})
+	return b.Do(fronttest.Request{Method: method, Host: b.site.Host, Path: path, Basic: "admin", Header: fronttest.Headers(header...)})
 }
 
 func (b *bench) put(path, contentType, body string) fronttest.Answer {
 	b.t.Helper()
 	return b.Do(fronttest.Request{
-		Method: "PUT", Host: b.site.Host, Path: path, Body: body, Basic: "admin", Header: headers([]string{"Content-Type", contentType}),
+		Method: "PUT", Host: b.site.Host, Path: path, Body: body, Basic: "admin", Header: fronttest.Headers("Content-Type", contentType),
 	})
-}
-
-func headers(pairs []string) http.Header {
-	h := http.Header{}
-	for i := 0; i < len(pairs); i += 2 {
-		h.Add(pairs[i], pairs[i+1])
-	}
-	return h
 }
 
 // pushed puts a manifest that must be taken and returns its digest.

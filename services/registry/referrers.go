@@ -54,7 +54,8 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (Referre
 			if err != nil {
 				return Referrers{}, err
 			}
-			if len(found.Descriptors) == req.Page.Size || len(d) > room {
+			// The first one has its place whatever its size, or the list ended here.
+			if full := len(d) > room && found.Descriptors != nil; full || len(found.Descriptors) == req.Page.Size {
 				found.More = true
 				return found, nil
 			}
@@ -62,13 +63,21 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (Referre
 			found.Descriptors = append(found.Descriptors, d)
 			found.Last = row.Digest
 		}
-		if len(rows) < batch.Size {
+		if len(rows) < batch.Size && bytesOf(rows) < meta.MaxReferrerBytes {
 			return found, nil
 		}
 		after = rows[len(rows)-1].Digest.String()
 		average := (maxReferrersPage - room) / len(found.Descriptors)
-		fits = min(room/average+1, maxBatch)
+		fits = min(max(room, 0)/average+1, maxBatch)
 	}
+}
+
+func bytesOf(rows []meta.Referrer) int64 {
+	var n int64
+	for _, r := range rows {
+		n += r.Size
+	}
+	return n
 }
 
 // encodeReferrer leaves the annotations out where they alone would fill a

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -26,32 +25,25 @@ var rules = map[string]front.Rule{
 
 func anybody(*front.Call) error { return nil }
 
-// keysPath is where the keys are published, beside the token endpoint itself.
-const keysPath = "/token/jwks"
-
 // NewHandler serves the token endpoint over HTTP, behind a front. mw go around
 // each operation, the first outermost.
 func NewHandler(s *Service, mw ...kit.Named) http.Handler {
-	mw = append(append([]kit.Named{}, mw...), front.Access(rules))
+	mw = append(slices.Clip(mw), front.Access(rules))
 	issue := kit.Wrap("IssueToken", s.IssueToken, mw...)
 	fail := kit.Errors(front.WriteError)
-	tokens := map[string]http.Handler{
+	tokens := front.Methods{
 		http.MethodGet:  kit.Handler(issue, decodeQuery, encodeToken, fail),
 		http.MethodPost: kit.Handler(issue, decodeForm, encodeToken, fail),
 	}
-	keys := map[string]http.Handler{
+	keys := front.Methods{
 		http.MethodGet: kit.Handler(kit.Wrap("ListKeys", s.ListKeys, mw...), decodeNothing, encodeJSON[access.JWKS], fail),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		methods := tokens
-		if r.URL.Path == keysPath {
-			methods = keys
+		if r.URL.Path == front.KeysPath {
+			keys.ServeHTTP(w, r)
+		} else {
+			tokens.ServeHTTP(w, r)
 		}
-		if h, ok := methods[r.Method]; ok {
-			h.ServeHTTP(w, r)
-			return
-		}
-		front.WriteError(w, r, front.NotAllowed(w, slices.Sorted(maps.Keys(methods))...))
 	})
 }
 

@@ -2,6 +2,7 @@ package upload
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/ocihttp"
@@ -24,7 +25,7 @@ var rules = map[string]front.Rule{
 // NewHandler serves the operations over HTTP, behind a front. mw go around each
 // of them, the first outermost; the rules are decided inside.
 func NewHandler(s *Service, mw ...kit.Named) http.Handler {
-	mw = append(append([]kit.Named{}, mw...), front.Access(rules))
+	mw = append(slices.Clip(mw), front.Access(rules))
 	fail := kit.Errors(front.WriteError)
 
 	start := kit.Handler(kit.Wrap("StartUpload", s.StartUpload, mw...), decodeStart, encodeAccepted, fail)
@@ -35,7 +36,7 @@ func NewHandler(s *Service, mw ...kit.Named) http.Handler {
 	commit := kit.Handler(kit.Wrap("CommitUpload", s.CommitUpload, mw...), decodeCommit, encodeStored, fail)
 	cancel := kit.Handler(kit.Wrap("CancelUpload", s.CancelUpload, mw...), decodeName, encodeDone, fail)
 
-	return interruptible(front.Methods{
+	return interruptible(front.Endpoints{
 		ocihttp.UploadStart: {http.MethodPost: byQuery(mount, put, start)},
 		ocihttp.Upload: {
 			http.MethodGet: find, http.MethodPatch: appending, http.MethodPut: commit, http.MethodDelete: cancel,

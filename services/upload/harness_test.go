@@ -54,7 +54,7 @@ func writerOf(t testing.TB, d *fronttest.Deployment, slug string) client {
 func (c client) in(name string) client { c.name = name; return c }
 
 func (c client) repo() meta.Repo {
-	return meta.Repo{Tenant: c.site.Tenant, Registry: c.site.Registry, Name: c.name}
+	return fronttest.Repo(c.site, c.name)
 }
 
 func (c client) uploads(query string) string { return "/v2/" + c.name + "/blobs/uploads/" + query }
@@ -62,31 +62,16 @@ func (c client) uploads(query string) string { return "/v2/" + c.name + "/blobs/
 // send sends a request with headers given as name, value, name, value.
 func (c client) send(method, path, body string, header ...string) fronttest.Answer {
 	c.t.Helper()
-	h := make(http.Header)
-	for i := 0; i < len(header); i += 2 {
-		h.Set(header[i], header[i+1])
-	}
-	return c.Do(fronttest.Request{Method: method, Host: c.site.Host, Path: path, Body: body, Header: h, Bearer: c.auth})
+	return c.Do(fronttest.Request{
+		Method: method, Host: c.site.Host, Path: path, Body: body, Header: fronttest.Headers(header...), Bearer: c.auth,
+	})
 }
 
 // stream sends a body whose length is not announced.
 func (c client) stream(method, path string, body io.Reader, header ...string) (fronttest.Answer, error) {
-	req, err := http.NewRequestWithContext(c.t.Context(), method, c.Server.URL+path, io.NopCloser(body))
-	if err != nil {
-		return fronttest.Answer{}, err
-	}
-	req.Host = c.site.Host
-	req.Header.Set("Authorization", "Bearer "+c.auth)
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := c.Server.Client().Do(req)
-	if err != nil {
-		return fronttest.Answer{}, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return fronttest.Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(b)}, err
+	return c.Send(fronttest.Request{
+		Method: method, Host: c.site.Host, Path: path, Stream: body, Header: fronttest.Headers(header...), Bearer: c.auth,
+	})
 }
 
 // start starts a session and returns its path.

@@ -1,13 +1,13 @@
 package upload_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/access"
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -25,7 +25,7 @@ func (c client) mount(d oci.Digest, from string) fronttest.Answer {
 
 // mayAlso adds a scope to the client's token.
 func (c client) mayAlso(s access.Scope) client {
-	p := access.Principal{Name: "serviceAccounts/writer", Tenant: c.site.Tenant, Role: access.Writer}
+	p := access.ServiceAccount(c.site.Tenant, "writer", access.Writer)
 	c.auth = c.Token(c.site, p, access.Repository(c.name, access.Pull|access.Push), s)
 	return c
 }
@@ -55,7 +55,7 @@ func TestC2_RefusedMountStartsAnUpload(t *testing.T) {
 	stranger := writerOf(t, c.Deployment, "globex")
 	foreign := c.PutBlob(stranger.repo(), []byte("of another tenant"))
 	sibling := c.Registry(c.site, "dev", tenant.Settings{AnonymousPull: true})
-	beside := c.PutBlob(meta.Repo{Tenant: c.site.Tenant, Registry: sibling.Registry, Name: c.name}, []byte("of another registry"))
+	beside := c.PutBlob(fronttest.Repo(sibling, c.name), []byte("of another registry"))
 	missing := sha256Of([]byte("nobody has this"))
 
 	var first fronttest.Answer
@@ -93,14 +93,7 @@ func TestC2_RefusedMountStartsAnUpload(t *testing.T) {
 	}
 }
 
-func names(h http.Header) []string {
-	var all []string
-	for name := range h {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all
-}
+func names(h http.Header) []string { return slices.Sorted(maps.Keys(h)) }
 
 // The upload that a refused mount starts is one for the digest it asked for.
 func TestMountFallsBackToUpload(t *testing.T) {

@@ -81,7 +81,9 @@ func (s *Store) Append(ctx context.Context, st blob.Stage, src blob.Source, j bl
 	case readErr == nil, errors.Is(a.err, blob.ErrFenced):
 		return a.err
 	default:
-		return errors.Join(readErr, a.err)
+		// The outage is the answer: a read that Interrupt ended says that the
+		// client was too slow, which it was not.
+		return errors.Join(a.err, readErr)
 	}
 }
 

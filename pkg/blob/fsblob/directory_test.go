@@ -13,17 +13,9 @@ import (
 )
 
 func openDir(t *testing.T) (*fsblob.Store, string) {
+	t.Helper()
 	dir := t.TempDir()
-	s, err := fsblob.Open(dir, fsblob.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s, dir
+	return open(t, dir, fsblob.Options{}), dir
 }
 
 // seal stores an empty object.

@@ -17,13 +17,12 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// DefaultStepBytes is how many bytes an Append stores between two durable
-// steps, unless Options say otherwise.
-const DefaultStepBytes = 64 << 20
+// defaultStepBytes is Options.StepBytes unless it is given.
+const defaultStepBytes = 64 << 20
 
 // Options tune a Store; the zero value is right for use.
 type Options struct {
-	StepBytes int64 // between two durable steps of one Append; 0 = DefaultStepBytes
+	StepBytes int64 // between two durable steps of one Append; 0 = 64 MiB
 }
 
 // Store is a blob.Store in a directory. It is safe for concurrent use.
@@ -57,7 +56,7 @@ func Open(dir string, o Options) (*Store, error) {
 	return &Store{
 		tree:      t,
 		lock:      lock,
-		stepBytes: cmp.Or(o.StepBytes, DefaultStepBytes),
+		stepBytes: cmp.Or(o.StepBytes, defaultStepBytes),
 		extra:     make(chan struct{}, extraBuffers),
 		writers:   make(map[blob.Key]*writer),
 	}, nil

@@ -10,8 +10,10 @@ import (
 	"github.com/berth-registry/berth/pkg/blob/fsblob"
 )
 
-func open(t testing.TB, o fsblob.Options) blob.Store {
-	s, err := fsblob.Open(t.TempDir(), o)
+// open opens the store in dir until the end of the test.
+func open(t testing.TB, dir string, o fsblob.Options) *fsblob.Store {
+	t.Helper()
+	s, err := fsblob.Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,11 +26,11 @@ func open(t testing.TB, o fsblob.Options) blob.Store {
 }
 
 func TestStore(t *testing.T) {
-	blobtest.Run(t, func(t testing.TB) blob.Store { return open(t, fsblob.Options{StepBytes: 300 << 10}) })
+	blobtest.Run(t, func(t testing.TB) blob.Store { return open(t, t.TempDir(), fsblob.Options{StepBytes: 300 << 10}) })
 }
 
 func BenchmarkStore(b *testing.B) {
-	blobtest.Bench(b, b.TempDir(), func(b testing.TB) blob.Store { return open(b, fsblob.Options{}) })
+	blobtest.Bench(b, b.TempDir(), func(b testing.TB) blob.Store { return open(b, b.TempDir(), fsblob.Options{}) })
 }
 
 // memory is a source in memory whose progress nobody records.

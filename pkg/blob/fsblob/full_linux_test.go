@@ -31,15 +31,7 @@ func TestR35_DiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	s, err := fsblob.Open(dir, fsblob.Options{StepBytes: 256 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := open(t, dir, fsblob.Options{StepBytes: 256 << 10})
 	want := bytes.Repeat([]byte("0123456789abcdef"), 3<<20/16)
 	filler := filepath.Join(dir, "filler")
 	for point := range 20 {

@@ -3,6 +3,7 @@ package sqlitemeta
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -34,6 +35,86 @@ func TestC14_StagedBytesAreBounded(t *testing.T) {
 	}
 }
 
+// Sessions that were made while there was room do not stage past the bound,
+// neither by a body that goes on nor by another one.
+func TestC14_StagedBytesAreBoundedInASession(t *testing.T) {
+	s, r := filled(t, Options{MaxStaged: 10})
+	var sessions [2]meta.Upload
+	for i := range sessions {
+		var err error
+		if sessions[i], err = s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := s.AdvanceUpload(t.Context(), sessions[0], blob.Progress{Offset: 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		if !fault.Is(err, fault.QuotaExceeded) || fault.KindOf(err) != fault.Denied {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err = s.AdvanceUpload(t.Context(), first, blob.Progress{Offset: 11})
+	refused("a body without an end", err)
+	_, err = s.AdvanceUpload(t.Context(), sessions[1], blob.Progress{Offset: 5})
+	refused("a second session", err)
+	if u, err := s.FindUpload(t.Context(), r, first.ID); err != nil || u.Stage.Offset != 6 || u.Epoch != first.Epoch {
+		t.Errorf("the refused step left %+v, %v", u, err)
+	}
+	if _, err := s.AdvanceUpload(t.Context(), first, blob.Progress{Offset: 10}); err != nil {
+		t.Errorf("up to the bound: %v", err)
+	}
+	_, err = s.TakeUpload(t.Context(), r, sessions[1].ID, 0)
+	refused("one more request at the bound", err)
+	if u, err := s.FindUpload(t.Context(), r, sessions[1].ID); err != nil || u.Epoch != sessions[1].Epoch {
+		t.Errorf("the refused request took the session over: %+v, %v", u, err)
+	}
+}
+
+// However many referrers one page asks for, the store holds little more than
+// their bound of bytes at a time: annotations make each anything up to 4 MiB.
+func TestD4_ReferrersReadAtOnceAreBounded(t *testing.T) {
+	s, r := filled(t, Options{})
+	subject := oci.DigestOf(oci.SHA256, []byte("subject"))
+	const referrers, each = 12, 1 << 20
+	for i := range referrers {
+		payload := fmt.Appendf(nil, "%d%s", i, strings.Repeat(" ", each))
+		parsed := &oci.Manifest{
+			MediaType: oci.MediaTypeImageIndex, Subject: &oci.Descriptor{Digest: subject},
+			Annotations: map[string]string{"note": strings.Repeat("x", each)},
+		}
+		put := meta.ManifestPut{
+			Repo:   r,
+			Parsed: parsed, By: meta.Cause{Op: uuid.New()},
+			Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: parsed.MediaType, Payload: payload},
+		}
+		if err := s.PutManifest(t.Context(), put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page := meta.Page{Size: 256}
+	seen := 0
+	for {
+		found, err := s.ListReferrers(t.Context(), r, subject, "", page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 {
+			break
+		}
+		if len(found) > meta.MaxReferrerBytes/each+1 {
+			t.Errorf("a page of %d referrers of 1 MiB", len(found))
+		}
+		seen += len(found)
+		page.After = found[len(found)-1].Digest.String()
+	}
+	if seen != referrers {
+		t.Errorf("the pages have %d referrers", seen)
+	}
+}
+
 func TestC14_SessionsAreBounded(t *testing.T) {
 	s, r := filled(t, Options{MaxSessions: 3}) // one of which is open
 	for range 2 {
@@ -43,6 +124,29 @@ func TestC14_SessionsAreBounded(t *testing.T) {
 	}
 	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); !fault.Is(err, fault.QuotaExceeded) {
 		t.Errorf("over the limit: %v", err)
+	}
+}
+
+// The file holds the keys that sign tokens, so nobody else may read it, also in
+// a directory that was there already and that everybody may enter.
+func TestB16_FilesAreTheOwnersAlone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) < 4 { // meta.db, its -wal and -shm, and the lock
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", f.Name(), info.Mode(), err)
+		}
 	}
 }
 

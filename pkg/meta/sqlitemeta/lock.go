@@ -11,13 +11,14 @@ import (
 // lockFile takes the lock that keeps a second process out of the directory. It
 // ends with the process, however that ends.
 func lockFile(path string) (*os.File, error) {
+	dir := filepath.Dir(path)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("data directory %s cannot be locked: %w", dir, err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("%s is already in use by another process: only one may write there", filepath.Dir(path))
+		err = fmt.Errorf("data directory %s is already in use by another process, and SQLite serves one process only; stop that process", dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

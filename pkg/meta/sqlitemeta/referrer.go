@@ -3,6 +3,7 @@ package sqlitemeta
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -37,8 +38,27 @@ func (s *Store) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Dige
 	if artifactType != "" {
 		query, args = listReferrersByType, append(args, artifactType)
 	}
-	return collect(ctx, s, scanReferrer, query, args...)
+	var found []meta.Referrer
+	size := int64(0)
+	err := s.list(ctx, query, args, func(scan scan) error {
+		r, err := scanReferrer(scan)
+		if err != nil {
+			return err
+		}
+		found = append(found, r)
+		if size += r.Size; size >= meta.MaxReferrerBytes {
+			return errPageFull
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errPageFull) {
+		return nil, err
+	}
+	return found, nil
 }
+
+// errPageFull ends the reading of rows; it is no failure.
+var errPageFull = errors.New("sqlitemeta: the page is full")
 
 func scanReferrer(scan scan) (meta.Referrer, error) {
 	var r meta.Referrer

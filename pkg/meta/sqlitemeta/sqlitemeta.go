@@ -10,11 +10,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -25,8 +27,8 @@ import (
 
 // Bounds of what one tenant may have staged, unless Options say otherwise.
 const (
-	DefaultMaxStaged   = 1 << 40 // bytes in sessions that are not committed
-	DefaultMaxSessions = 20_000  // open and sealed sessions
+	defaultMaxStaged   = 1 << 40 // bytes in sessions that are not committed
+	defaultMaxSessions = 20_000  // open and sealed sessions
 )
 
 // Options of a store. Only Dir is required.
@@ -35,8 +37,8 @@ type Options struct {
 	Now       func() time.Time // the clock; default time.Now
 	Lifetimes meta.Lifetimes   // the zero value means meta.DefaultLifetimes
 
-	MaxStaged   int64 // staged bytes of one tenant; 0 = DefaultMaxStaged, < 0 = no limit
-	MaxSessions int64 // sessions of one tenant; 0 = DefaultMaxSessions, < 0 = no limit
+	MaxStaged   int64 // staged bytes of one tenant; 0 = 1 TiB, < 0 = no limit
+	MaxSessions int64 // sessions of one tenant; 0 = 20,000, < 0 = no limit
 	Readers     int   // connections that read; 0 = 4 per processor
 }
 
@@ -48,10 +50,10 @@ func (o Options) withDefaults() Options {
 		o.Lifetimes = meta.DefaultLifetimes
 	}
 	if o.MaxStaged == 0 {
-		o.MaxStaged = DefaultMaxStaged
+		o.MaxStaged = defaultMaxStaged
 	}
 	if o.MaxSessions == 0 {
-		o.MaxSessions = DefaultMaxSessions
+		o.MaxSessions = defaultMaxSessions
 	}
 	if o.Readers == 0 {
 		o.Readers = 4 * runtime.GOMAXPROCS(0)
@@ -78,7 +80,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("data directory %s cannot be created: %w", o.Dir, err)
 	}
 	s := &Store{opts: o, life: o.Lifetimes}
 	var err error
@@ -92,6 +94,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, file string) error {
+	if err := makePrivate(file); err != nil {
+		return err
+	}
 	db, err := sql.Open("sqlite", dsn(file,
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-16384)"))
 	if err != nil {
@@ -107,6 +112,17 @@ func (s *Store) open(ctx context.Context, file string) error {
 	}
 	s.reader, err = openReader(dsn(file, "busy_timeout(10000)", "query_only(1)"), s.opts.Readers)
 	return err
+}
+
+// makePrivate makes the file before SQLite does, which would let everybody read
+// it where the directory was there already: the file holds the keys that sign
+// tokens. SQLite gives its companions, -wal and -shm, the same mode.
+func makePrivate(file string) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // dsn names a database file and the pragmas of each of its connections.

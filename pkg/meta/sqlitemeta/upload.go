@@ -54,12 +54,8 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		if err != nil {
 			return err
 		}
-		var sessions, staged int64
-		if _, err := t.find(stagedByTenant, []any{r.Tenant}, &sessions, &staged); err != nil {
+		if err := t.roomToStage(r.Tenant, s.opts, 1, 1); err != nil {
 			return err
-		}
-		if s.opts.MaxSessions >= 0 && sessions >= s.opts.MaxSessions || s.opts.MaxStaged >= 0 && staged >= s.opts.MaxStaged {
-			return quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some", staged, sessions)
 		}
 		expires := t.after(s.life.UploadTTL)
 		u.ExpiresAt = timeOf(expires)
@@ -70,6 +66,19 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		return err
 	})
 	return u, err
+}
+
+// roomToStage refuses so many more sessions and bytes where they bring the
+// tenant's unfinished uploads over their bounds.
+func (t *tx) roomToStage(id tenant.ID, o Options, sessions, bytes int64) error {
+	var open, staged int64
+	if _, err := t.find(stagedByTenant, []any{id}, &open, &staged); err != nil {
+		return err
+	}
+	if o.MaxSessions >= 0 && open+sessions > o.MaxSessions || o.MaxStaged >= 0 && staged+bytes > o.MaxStaged {
+		return quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some", staged, open)
+	}
+	return nil
 }
 
 func quotaExceeded(format string, args ...any) error {
@@ -155,7 +164,7 @@ func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start
 		}
 		switch {
 		case n == 1:
-			return nil
+			return t.roomToStage(r.Tenant, s.opts, 0, 1) // before any byte is taken in
 		case u.State == meta.UploadCommitted:
 			return uploadUnknown(id)
 		case u.State == meta.UploadSealed:

@@ -76,7 +76,8 @@ const sizeTail = `UPDATE objects SET size = ?3 WHERE tenant_id = ?1 AND incarnat
 
 const insertPart = `INSERT INTO upload_parts (tenant_id, upload_id, n, size, etag) VALUES (?1, ?2, ?3, ?4, ?5)`
 
-// AdvanceUpload implements meta.Uploads.
+// AdvanceUpload implements meta.Uploads. One body may have no end, so what is
+// staged is bounded here too, and not at the start of a session alone.
 func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progress) (meta.Upload, error) {
 	next := u
 	next.HashState = p.State
@@ -97,6 +98,9 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 		}
 		if n == 0 {
 			return t.lost(u)
+		}
+		if err := t.roomToStage(u.Repo.Tenant, s.opts, 0, 0); err != nil {
+			return err
 		}
 		if err := t.replaceTail(u, p.Tail, s.life); err != nil {
 			return err

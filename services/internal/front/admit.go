@@ -54,7 +54,7 @@ func (a admission) admit(r *http.Request) (*Call, error) {
 		return nil, err
 	}
 	// The host resolved, so it holds nothing that could end the quoted string.
-	realm := web.Scheme(r.Context()) + "://" + r.Host + tokenPath
+	realm := web.Scheme(r.Context()) + "://" + r.Host + TokenPath
 	return &Call{Site: site, realm: realm, log: a.Log}, nil
 }
 

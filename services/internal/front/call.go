@@ -38,11 +38,8 @@ func CallOf(ctx context.Context) *Call {
 }
 
 // Repo is the repository in the path.
-func (c *Call) Repo() meta.Repo { return c.RepoNamed(c.Route.Name) }
-
-// RepoNamed is a repository of the call's registry.
-func (c *Call) RepoNamed(name string) meta.Repo {
-	return meta.Repo{Tenant: c.Site.Tenant, Registry: c.Site.Registry, Name: name}
+func (c *Call) Repo() meta.Repo {
+	return meta.Repo{Tenant: c.Site.Tenant, Registry: c.Site.Registry, Name: c.Route.Name}
 }
 
 // Cause makes the cause of one mutation. Call it once per request: its Op is
@@ -50,10 +47,6 @@ func (c *Call) RepoNamed(name string) meta.Repo {
 func (c *Call) Cause(ctx context.Context) meta.Cause {
 	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx)}
 }
-
-// Realm is the URL of the token endpoint of the host that was asked, as its
-// client reaches it.
-func (c *Call) Realm() string { return c.realm }
 
 // WriteError answers a request of the data port with err. A challenge becomes
 // WWW-Authenticate; what is our failure is logged with its cause.

@@ -46,7 +46,7 @@ type Accounts interface {
 type Services struct {
 	Registry http.Handler // all of /v2/ but uploads, and not /v2/ itself
 	Upload   http.Handler // …/blobs/uploads/…
-	Token    http.Handler // /token: authenticates for itself
+	Token    http.Handler // TokenPath and KeysPath: authenticates for itself
 }
 
 // New puts the front before the services. A request passes, in this order:

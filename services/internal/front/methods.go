@@ -4,24 +4,46 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
-// Methods is a service's handler: by endpoint, then by method. It answers 405
-// for other methods of an endpoint it has, 404 for other endpoints.
-type Methods map[ocihttp.Kind]map[string]http.Handler
+// Endpoints is a service's handler, by endpoint of the distribution API; 404 for
+// endpoints that the service does not have.
+type Endpoints map[ocihttp.Kind]Methods
 
 // ServeHTTP serves a request that passed the front.
-func (m Methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	endpoint := m[CallOf(r.Context()).Route.Kind]
-	if h, ok := endpoint[r.Method]; ok {
-		h.ServeHTTP(w, r)
-		return
-	}
-	if endpoint == nil {
+func (e Endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	methods, ok := e[CallOf(r.Context()).Route.Kind]
+	if !ok {
 		WriteError(w, r, noEndpoint())
 		return
 	}
-	WriteError(w, r, NotAllowed(w, slices.Sorted(maps.Keys(endpoint))...))
+	methods.ServeHTTP(w, r)
+}
+
+// Methods is an endpoint's handler, by method; 405 for all others.
+type Methods map[string]http.Handler
+
+// ServeHTTP serves a request that passed the front.
+func (m Methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h, ok := m[r.Method]; ok {
+		h.ServeHTTP(w, r)
+		return
+	}
+	WriteError(w, r, notAllowed(w, slices.Sorted(maps.Keys(m))...))
+}
+
+func noEndpoint() error {
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "the distribution API has no such endpoint here")
+}
+
+// notAllowed is the error for a method that the path does not have. It names
+// in Allow those it has.
+func notAllowed(w http.ResponseWriter, allowed ...string) error {
+	list := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", list)
+	return fault.New(fault.Unsupported, fault.UnsupportedReason, "this path takes %s only", list)
 }

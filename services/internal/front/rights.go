@@ -23,12 +23,12 @@ func Access(rules map[string]Rule) kit.Named {
 
 // Needs is the rule of operations on the repository in the path.
 func Needs(want access.Actions) Rule {
-	return func(c *Call) error { return c.Need(access.Repository(c.Route.Name, want)) }
+	return func(c *Call) error { return c.need(access.Repository(c.Route.Name, want)) }
 }
 
 // NeedsCatalog is the rule of listing the registry's repositories: only those
 // who may pull all of them see their names (contract row C10).
-func NeedsCatalog(c *Call) error { return c.Need(access.Catalog) }
+func NeedsCatalog(c *Call) error { return c.need(access.Catalog) }
 
 // Allowed says what the caller may do with the resource: what the token grants
 // as far as the registry's settings still allow it; without a token, what the
@@ -40,14 +40,14 @@ func (c *Call) Allowed(resource access.Scope) access.Actions {
 	return access.Allowed(c.Site, c.Principal, resource.Name)
 }
 
-// Need returns nil if the caller may do all that the scope says, else the
+// need returns nil if the caller may do all that the scope says, else the
 // refusal of contract section 1:
 //
 //   - 401 insufficient_scope for a token that did not ask for it, so that the
 //     client widens it;
 //   - 401 with a challenge for nobody in particular;
 //   - 404 for somebody who may not pull, 403 for somebody who may.
-func (c *Call) Need(want access.Scope) error {
+func (c *Call) need(want access.Scope) error {
 	has := c.Allowed(want)
 	switch {
 	case has.Has(want.Actions):

@@ -11,10 +11,11 @@ import (
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
-// The token endpoint of every host, and the keys of its tokens.
+// The paths that Services.Token serves on every host: the token endpoint, and
+// the keys its tokens are verified with.
 const (
-	tokenPath = "/token"
-	keysPath  = "/token/jwks"
+	TokenPath = "/token"
+	KeysPath  = "/token/jwks"
 )
 
 // router authenticates a request and hands it to its service, by path.
@@ -25,7 +26,7 @@ type router struct {
 
 func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	if path == tokenPath || path == keysPath {
+	if path == TokenPath || path == KeysPath {
 		web.SetRoute(r.Context(), "token")
 		s.Token.ServeHTTP(w, r)
 		return
@@ -54,10 +55,6 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.Registry.ServeHTTP(w, r)
 	}
-}
-
-func noEndpoint() error {
-	return fault.New(fault.NotFound, fault.ResourceUnknown, "the distribution API has no such endpoint here")
 }
 
 // pathError makes a malformed tag an invalid request where one is to be made:
@@ -96,12 +93,5 @@ func checkRead(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
 	}
-	return NotAllowed(w, http.MethodGet, http.MethodHead)
-}
-
-// NotAllowed is the error for a method that the path does not have. It names
-// in Allow those it has.
-func NotAllowed(w http.ResponseWriter, allowed ...string) error {
-	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return fault.New(fault.Unsupported, fault.UnsupportedReason, "this path takes %s only", strings.Join(allowed, ", "))
+	return notAllowed(w, http.MethodGet, http.MethodHead)
 }

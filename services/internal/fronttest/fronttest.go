@@ -7,12 +7,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -139,6 +137,11 @@ func (d *Deployment) Registry(of tenant.Site, slug string, s tenant.Settings) te
 	return d.Site(slug + "." + of.TenantSlug + "." + Base)
 }
 
+// Repo names a repository of a site.
+func Repo(s tenant.Site, name string) meta.Repo {
+	return meta.Repo{Tenant: s.Tenant, Registry: s.Registry, Name: name}
+}
+
 // Site is what a host leads to now.
 func (d *Deployment) Site(host string) tenant.Site {
 	d.t.Helper()
@@ -162,7 +165,7 @@ func (d *Deployment) Account(s tenant.Site, slug string, role access.Role) acces
 	if _, err := d.Meta.CreateAccountKey(ctx, By(), s.Tenant, slug, key); err != nil {
 		d.t.Fatal(err)
 	}
-	return access.Principal{Name: "serviceAccounts/" + slug, Tenant: s.Tenant, Role: role}
+	return access.ServiceAccount(s.Tenant, slug, role)
 }
 
 // Secret is the secret of an account that Account made.
@@ -186,63 +189,5 @@ func (a accounts) Authenticate(ctx context.Context, s tenant.Site, name, secret 
 	if fault.KindOf(err) == fault.NotFound {
 		return access.Principal{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "wrong name or secret")
 	}
-	return access.Principal{Name: "serviceAccounts/" + found.Slug, Tenant: found.Tenant, Role: found.Role}, err
-}
-
-// Request is one request to the deployment.
-type Request struct {
-	Method string // GET if empty
-	Host   string
-	Path   string // with its query
-	Body   string
-	Header http.Header
-	Bearer string // a token
-	Basic  string // the slug of an account that Account made
-}
-
-// Answer is a whole answer.
-type Answer struct {
-	Status int
-	Header http.Header
-	Body   string
-}
-
-// Code is the code of the error body; empty when there is none.
-func (a Answer) Code() string {
-	_, rest, _ := strings.Cut(a.Body, `"code":"`)
-	code, _, _ := strings.Cut(rest, `"`)
-	return code
-}
-
-// Do sends the request and reads the answer. Redirects are not followed.
-func (d *Deployment) Do(req Request) Answer {
-	d.t.Helper()
-	var body io.Reader
-	if req.Body != "" {
-		body = strings.NewReader(req.Body)
-	}
-	r, err := http.NewRequest(req.Method, d.Server.URL+req.Path, body)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	r.Host = req.Host
-	for name, values := range req.Header {
-		r.Header[name] = values
-	}
-	if req.Bearer != "" {
-		r.Header.Set("Authorization", "Bearer "+req.Bearer)
-	}
-	if req.Basic != "" {
-		r.SetBasicAuth(req.Basic, Secret(req.Basic))
-	}
-	resp, err := d.Server.Client().Transport.RoundTrip(r)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(b)}
+	return access.ServiceAccount(found.Tenant, found.Slug, found.Role), err
 }
