@@ -115,7 +115,7 @@ func startPostgres() (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := who.directory("berth-postgres-")
+	dir, err := who.directory("berth-postgres")
 	if err != nil {
 		return nil, err
 	}

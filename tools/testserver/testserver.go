@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -77,9 +78,20 @@ func serverAccount(name string) (account, error) {
 	return account{&syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 }
 
-// directory makes a private directory of the account.
-func (a account) directory(pattern string) (string, error) {
-	dir, err := os.MkdirTemp("", pattern)
+// directory makes a private directory of the account, after it has removed
+// those of test processes that were killed.
+func (a account) directory(name string) (string, error) {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), name+".*.*"))
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range left {
+		pid, err := strconv.Atoi(strings.Split(filepath.Base(dir), ".")[1])
+		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(dir) // another process may be at it too
+		}
+	}
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s.%d.*", name, os.Getpid()))
 	if err == nil && a.credential != nil {
 		err = os.Chown(dir, int(a.credential.Uid), int(a.credential.Gid))
 	}
