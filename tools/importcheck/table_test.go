@@ -56,7 +56,7 @@ var table = []row{
 	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "tools/dice"), never: noKit},
 	{
 		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "migrations"), never: noKit,
-		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob"},
+		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob", "tools/testserver"},
 	},
 	{pattern: "pkg/ocihttp", may: nouns, never: noKit},
 	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp", "pkg/lease", "pkg/limit"), never: noKit},

@@ -44,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		{"Collector", testCollector},
 		{"Purge", testPurge},
 		{"Races", testRaces},
+		{"RepositoryRaces", testRepositoryRaces},
 		{"Random", testRandom},
 	} {
 		t.Run(noun.name, func(t *testing.T) {

@@ -1,0 +1,175 @@
+package pgmeta
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// check is a query whose rows break an invariant. Its one column says what is
+// wrong. All of them read whole tables.
+type check struct {
+	invariant string
+	query     string
+}
+
+// D is final and nothing points to it.
+const checkPointers = `
+SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' points to object ' || b.incarnation || ' in state ' || coalesce(o.state::text, 'none')
+  FROM blobs b
+  LEFT JOIN objects o ON o.tenant_id = b.tenant_id AND o.incarnation = b.incarnation
+ WHERE o.state IS NULL OR o.state <> 'L'`
+
+const checkHeld = `
+SELECT 'manifest ' || encode(m.manifest, 'hex') || ' of repository ' || m.repo_id || ' holds blob ' || encode(m.digest, 'hex') || ', which is not linked there'
+  FROM manifest_blobs m
+  LEFT JOIN repo_blobs rb ON rb.tenant_id = m.tenant_id AND rb.repo_id = m.held_repo_id AND rb.digest = m.digest
+ WHERE m.held_repo_id IS NOT NULL AND rb.digest IS NULL`
+
+const checkTags = `
+SELECT 'tag ' || g.name || ' of repository ' || g.repo_id || ' points to manifest ' || encode(g.manifest, 'hex') || ', which is not there'
+  FROM tags g
+  LEFT JOIN manifests m ON m.tenant_id = g.tenant_id AND m.repo_id = g.repo_id AND m.digest = g.manifest
+ WHERE g.manifest IS NOT NULL AND m.digest IS NULL`
+
+const checkUsage = `
+SELECT 'tenant ' || t.id || ' is charged ' || coalesce(u.used::text, 'nothing') || ' for ' || coalesce(b.size, 0) || ' bytes'
+  FROM tenants t
+  LEFT JOIN usage u ON u.tenant_id = t.id
+  LEFT JOIN (SELECT tenant_id, sum(size)::bigint AS size FROM blobs GROUP BY tenant_id) b ON b.tenant_id = t.id
+ WHERE u.used IS DISTINCT FROM coalesce(b.size, 0)`
+
+const checkUnmarkedLinks = `
+SELECT 'blob ' || encode(rb.digest, 'hex') || ' is linked in repository ' || rb.repo_id || ', named by no manifest and not marked'
+  FROM repo_blobs rb
+ WHERE rb.keep_until IS NULL
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)`
+
+const checkUnmarkedBlobs = `
+SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' is linked nowhere and not marked'
+  FROM blobs b
+ WHERE b.keep_until IS NULL
+   AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)`
+
+const checkCached = `
+SELECT 'cached manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' never expires'
+  FROM manifests m
+  JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
+ WHERE r.upstream_id IS NOT NULL AND m.expire_at IS NULL`
+
+const checkSessions = `
+SELECT 'upload ' || u.id || ' is ' || u.state || ', but its object ' || u.incarnation || ' is in state ' || coalesce(o.state::text, 'none')
+  FROM uploads u
+  LEFT JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation
+ WHERE u.state IN ('open', 'sealed') AND o.state IS DISTINCT FROM 'S'`
+
+// That a row is overdue says only that no janitor ran; what no janitor will
+// ever reach is a defect.
+const (
+	checkSessionTimes = `
+SELECT 'upload ' || id || ' expires later than any session can' FROM uploads WHERE expires_at > berth_now() + $1::interval`
+
+	checkCondemnedTimes = `
+SELECT 'object ' || incarnation || ' of tenant ' || tenant_id || ' is condemned for later than any can be'
+  FROM objects WHERE state = 'D' AND greatest(delete_after, next_try) > berth_now() + $1::interval`
+)
+
+// Every unique key of a table of tenant data, and every foreign key to or from
+// one, starts with tenant_id; but who a host leads to is decided between
+// tenants.
+const (
+	checkUniqueKeys = `
+SELECT 'unique key ' || i.indexrelid::regclass::text || ' of ' || i.indrelid::regclass::text || ' does not start with tenant_id'
+  FROM pg_index i
+  JOIN pg_class c ON c.oid = i.indrelid AND c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
+  JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped
+  JOIN pg_class x ON x.oid = i.indexrelid
+ WHERE i.indisunique AND i.indkey[0] <> t.attnum AND x.relname <> 'domains_routing'`
+
+	checkForeignKeys = `
+SELECT 'a foreign key of ' || f.conrelid::regclass::text || ' to ' || f.confrelid::regclass::text || ' does not start with tenant_id'
+  FROM pg_constraint f
+  JOIN pg_class c ON c.oid = f.conrelid AND c.relnamespace = current_schema()::regnamespace
+  JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped
+ WHERE f.contype = 'f' AND f.conkey[1] <> t.attnum`
+)
+
+var rowChecks = []check{
+	{"I3", checkSessions},
+	{"I4", checkPointers},
+	{"I5", checkHeld},
+	{"I6", checkTags},
+	{"I7", checkUsage},
+	{"I10", checkUniqueKeys},
+	{"I10", checkForeignKeys},
+	{"I13", checkUnmarkedLinks},
+	{"I13", checkUnmarkedBlobs},
+	{"I13", checkCached},
+}
+
+// slack is how much clocks may have differed.
+const slack = time.Hour
+
+// CheckRows implements meta.Checker.
+func (s *Store) CheckRows(ctx context.Context, report func(meta.Finding)) error {
+	for _, c := range rowChecks {
+		if err := s.check(ctx, report, c); err != nil {
+			return err
+		}
+	}
+	latest := func(waits ...time.Duration) time.Duration { return slices.Max(waits) + slack }
+	return errors.Join(
+		s.check(ctx, report, check{"I3", checkSessionTimes}, latest(s.life.UploadTTL, s.life.Committed)),
+		s.check(ctx, report, check{"I3", checkCondemnedTimes}, latest(s.life.StagedDelay, s.life.DeleteDelay, claimTime)),
+	)
+}
+
+func (s *Store) check(ctx context.Context, report func(meta.Finding), c check, args ...any) error {
+	return s.walk(ctx, c.query, args, func(scan scan) error {
+		f := meta.Finding{Invariant: c.invariant}
+		err := scan(&f.Detail)
+		report(f)
+		return err
+	})
+}
+
+// The blob is looked up for each object: a join might begin at the first blob of all.
+const listObjects = `
+SELECT o.tenant_id, o.incarnation, o.state, o.size,
+       (SELECT b.digest FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1)
+  FROM objects o
+ WHERE (o.tenant_id, o.incarnation) > ($1, $2)
+ ORDER BY o.tenant_id, o.incarnation LIMIT $3`
+
+// ListObjects implements meta.Checker.
+func (s *Store) ListObjects(ctx context.Context, after blob.Key, limit int) ([]meta.ObjectRow, error) {
+	return collect(ctx, s, scanObject, listObjects, after.Tenant, pgtype.UUID{Bytes: after.Incarnation, Valid: true}, limit)
+}
+
+const findObject = `
+SELECT o.tenant_id, o.incarnation, o.state, o.size,
+       (SELECT b.digest FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1)
+  FROM objects o
+ WHERE o.tenant_id = $1 AND o.incarnation = $2`
+
+// FindObject implements meta.Checker.
+func (s *Store) FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error) {
+	found, err := collect(ctx, s, scanObject, findObject, k.Tenant, pgUUID(k.Incarnation))
+	return only(found, err, fault.New(fault.NotFound, fault.ResourceUnknown, "object %s is not known", k))
+}
+
+func scanObject(scan scan) (meta.ObjectRow, error) {
+	var row meta.ObjectRow
+	var d oci.Digest
+	err := scan(&row.Key.Tenant, ident{&row.Key.Incarnation}, &row.State, &row.Size, digest{&d})
+	row.Blob = d.String()
+	return row, err
+}

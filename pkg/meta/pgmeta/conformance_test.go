@@ -1,0 +1,43 @@
+package pgmeta
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/berth-registry/berth/pkg/meta/metatest"
+)
+
+func TestConformance(t *testing.T) {
+	metatest.Run(t, func(t *testing.T) metatest.Harness {
+		url := migrated(t)
+		// A deadlock is retried, and nobody would see it otherwise.
+		t.Cleanup(func() { wantDeadlocks(t, url, 0) }) // after the store was closed
+		s := open(t, Options{URL: url})
+		c := newClock(t, s)
+		return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now}
+	})
+}
+
+// wantDeadlocks says how many deadlocks there were in a database, which nobody
+// uses any more: a session's statistics are complete when it has ended.
+func wantDeadlocks(t *testing.T, url string, want int) {
+	t.Helper()
+	ctx := context.Background()
+	c, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(ctx)
+	for sessions := 1; sessions > 0; {
+		err := c.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`).Scan(&sessions)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var deadlocks int
+	if err := c.QueryRow(ctx, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`).Scan(&deadlocks); err != nil || deadlocks != want {
+		t.Errorf("%d deadlocks, %v; want %d", deadlocks, err, want)
+	}
+}

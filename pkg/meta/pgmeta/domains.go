@@ -1,0 +1,120 @@
+package pgmeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+const selectDomain = `
+SELECT d.tenant_id, d.registry_id, r.slug, d.host, d.verified, d.challenge, d.version, d.created_at
+FROM domains d JOIN registries r ON r.tenant_id = d.tenant_id AND r.id = d.registry_id
+WHERE d.tenant_id = $1`
+
+func scanDomain(scan scan) (meta.Domain, error) {
+	var d meta.Domain
+	err := scan(&d.Tenant, &d.Registry, &d.Slug, &d.Host, &d.Verified, &d.Challenge, &d.Version, moment{&d.CreatedAt})
+	return d, err
+}
+
+const (
+	findDomain  = selectDomain + ` AND d.host = $2`
+	listDomains = selectDomain + ` AND d.host > $2 ORDER BY d.host LIMIT $3`
+)
+
+// FindDomain implements meta.Domains.
+func (s *Store) FindDomain(ctx context.Context, t tenant.ID, host string) (meta.Domain, error) {
+	found, err := collect(ctx, s, scanDomain, findDomain, t, host)
+	return only(found, err, noDomain(host))
+}
+
+// ListDomains implements meta.Domains.
+func (s *Store) ListDomains(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Domain, error) {
+	return collect(ctx, s, scanDomain, listDomains, t, p.After, p.Size)
+}
+
+const (
+	domainIsTaken = `SELECT 1 FROM domains WHERE host = $2 AND verified UNION ALL SELECT 1 FROM domains WHERE tenant_id = $1 AND host = $2`
+
+	insertDomain = `
+INSERT INTO domains (tenant_id, host, registry_id, verified, challenge, version, created_at) VALUES ($1, $2, $3, $4, $5, 1, berth_now())`
+)
+
+// CreateDomain implements meta.Domains.
+func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) (meta.Domain, error) {
+	err := s.write(ctx, func(t *tx) error {
+		if err := t.change(by, d.Tenant, "domain.create", domainTarget(d.Host)); err != nil {
+			return err
+		}
+		registry, _, err := t.registry(lockRegistry, d.Tenant, d.Slug)
+		if err != nil {
+			return err
+		}
+		var one int
+		taken, err := t.find(domainIsTaken, []any{d.Tenant, d.Host}, &one)
+		if err != nil {
+			return err
+		}
+		if taken {
+			return domainTaken(d.Host)
+		}
+		// Somebody may take it between the two statements.
+		t.means("domains_pkey", domainTaken(d.Host))
+		t.means("domains_routing", domainTaken(d.Host))
+		_, err = t.exec(insertDomain, d.Tenant, d.Host, registry, d.Verified, d.Challenge)
+		return err
+	})
+	if err != nil {
+		return meta.Domain{}, err
+	}
+	return s.FindDomain(ctx, d.Tenant, d.Host)
+}
+
+const verifyDomain = `UPDATE domains SET verified = true, version = version + 1 WHERE tenant_id = $1 AND host = $2`
+
+// VerifyDomain implements meta.Domains.
+func (s *Store) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) (meta.Domain, error) {
+	err := s.write(ctx, func(t *tx) error {
+		if err := t.change(by, id, "domain.verify", domainTarget(host)); err != nil {
+			return err
+		}
+		t.means("domains_routing", domainTaken(host))
+		n, err := t.exec(verifyDomain, id, host)
+		if err == nil && n == 0 {
+			return noDomain(host)
+		}
+		return err
+	})
+	if err != nil {
+		return meta.Domain{}, err
+	}
+	return s.FindDomain(ctx, id, host)
+}
+
+const deleteDomain = `DELETE FROM domains WHERE tenant_id = $1 AND host = $2`
+
+// DeleteDomain implements meta.Domains.
+func (s *Store) DeleteDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.change(by, id, "domain.delete", domainTarget(host)); err != nil {
+			return err
+		}
+		n, err := t.exec(deleteDomain, id, host)
+		if err == nil && n == 0 {
+			return noDomain(host)
+		}
+		return err
+	})
+}
+
+func domainTarget(host string) string { return "domains/" + host }
+
+func noDomain(host string) error {
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no domain %q", host)
+}
+
+func domainTaken(host string) error {
+	return fault.New(fault.Conflict, fault.AlreadyExists, "domain %q is in use already", host)
+}

@@ -1,0 +1,46 @@
+package pgmeta
+
+import (
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+var errNoOperation = errors.New("pgmeta: a mutation needs an operation id")
+
+const insertEvent = `
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id) VALUES ($1, $2, berth_now(), $3, $4, $5, $6)
+ON CONFLICT (tenant_id, op) DO NOTHING`
+
+// event records who did what to what a tenant owns, right after the tenant's row
+// was locked or made. errAlreadyDone says that an earlier attempt of
+// this operation was committed: return it.
+func (t *tx) event(by meta.Cause, id tenant.ID, verb, target string) error {
+	if by.Op == uuid.Nil {
+		return errNoOperation
+	}
+	n, err := t.exec(insertEvent, id, pgUUID(by.Op), by.Actor, verb, target, by.RequestID)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errAlreadyDone
+	}
+	return nil
+}
+
+const findEvent = `SELECT 1 FROM events WHERE tenant_id = $1 AND op = $2`
+
+// done is for operations whose repetition finds its subject gone:
+// errAlreadyDone when an earlier attempt was committed.
+func (t *tx) done(by meta.Cause, id tenant.ID) error {
+	var one int
+	found, err := t.find(findEvent, []any{id, pgUUID(by.Op)}, &one)
+	if err == nil && found {
+		err = errAlreadyDone
+	}
+	return err
+}

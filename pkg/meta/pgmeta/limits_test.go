@@ -1,0 +1,80 @@
+package pgmeta
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+func TestC14_StagedBytesAreBounded(t *testing.T) {
+	s, r := filled(t, Options{MaxStaged: 10})
+	u, err := s.CreateUpload(t.Context(), r, oci.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AdvanceUpload(t.Context(), u, blob.Progress{Offset: 10}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); !fault.Is(err, fault.QuotaExceeded) || fault.KindOf(err) != fault.Denied {
+		t.Errorf("over the limit: %v", err)
+	}
+	if err := s.CancelUpload(t.Context(), r, u.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
+		t.Errorf("after a cancel: %v", err)
+	}
+}
+
+func TestC14_SessionsAreBounded(t *testing.T) {
+	s, r := filled(t, Options{MaxSessions: 3}) // one of which is open
+	for range 2 {
+		if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); !fault.Is(err, fault.QuotaExceeded) {
+		t.Errorf("over the limit: %v", err)
+	}
+}
+
+func TestTranslateKeepsOutagesApart(t *testing.T) {
+	own := fault.New(fault.NotFound, fault.BlobUnknown, "no")
+	if err := translate(own); !errors.Is(err, own) {
+		t.Errorf("a fault became %v", err)
+	}
+	if err := translate(errors.New("?")); fault.KindOf(err) != fault.Internal {
+		t.Errorf("the unforeseen became %v", err)
+	}
+	if translate(nil) != nil {
+		t.Error("nil became an error")
+	}
+}
+
+// TestTextThatCannotBeStored: no 500 from input alone (contract section 1).
+func TestTextThatCannotBeStored(t *testing.T) {
+	s, r := filled(t, Options{})
+	for _, text := range []string{"a\x00b", "a\xffb"} {
+		if _, err := s.FindTenant(t.Context(), text); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("reading %q: %v", text, err)
+		}
+		put := imagePut(r, "config", text)
+		if err := s.PutManifest(t.Context(), put); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("writing %q: %v", text, err)
+		}
+	}
+	put := imagePut(r, "config", "annotated")
+	put.Parsed.Subject = &oci.Descriptor{Digest: put.Manifest.Digest}
+	put.Parsed.Annotations = map[string]string{"a\x00b": "\x00"}
+	if err := s.PutManifest(t.Context(), put); err != nil {
+		t.Errorf("an annotation with NUL: %v", err)
+	}
+	referrers, err := s.ListReferrers(t.Context(), r, put.Manifest.Digest, "", meta.Page{Size: 1})
+	if err != nil || len(referrers) != 1 || referrers[0].Annotations["a\x00b"] != "\x00" {
+		t.Errorf("%+v, %v", referrers, err)
+	}
+}

@@ -1,0 +1,281 @@
+package pgmeta
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// PutManifest implements meta.Manifests; the order is that of protocol section
+// 5. The first batch takes every lock and stores the manifest, then everything
+// is decided, and the second batch links and commits.
+func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
+	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
+	again := false // a reference that was not seen is looked for once more
+	return s.write(ctx, func(t *tx) error {
+		put := newPut(t, p, tags)
+		if err := t.pushed(p.Repo, put.lock); err != nil {
+			return err
+		}
+		if put.recorded == 0 {
+			return errAlreadyDone
+		}
+		if err := put.decide(); err != nil {
+			if fault.Is(err, fault.ManifestBlobUnknown) && !again {
+				again = true
+				return errStartAgain
+			}
+			return err
+		}
+		put.link()
+		return nil
+	})
+}
+
+// suffix is ":v1,v2@sha256:…".
+func suffix(tags []string, d oci.Digest) string {
+	if len(tags) == 0 {
+		return "@" + d.String()
+	}
+	return ":" + strings.Join(tags, ",") + "@" + d.String()
+}
+
+// putting is one PutManifest under way.
+type putting struct {
+	*tx
+	meta.ManifestPut
+	own      []byte
+	tags     []string
+	blobs    map[oci.Digest]bool // what it references, and whether it must be there
+	children map[oci.Digest]bool // likewise
+	repo     *repository
+	recorded int64
+	held     map[oci.Digest]bool   // blobs that the repository holds
+	old      map[string][]byte     // what the tags point to
+	present  map[oci.Digest]string // media types of manifests that are there
+}
+
+func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
+	put := &putting{
+		tx: t, ManifestPut: p, own: p.Manifest.Digest.Bytes(), tags: tags,
+		blobs: map[oci.Digest]bool{}, children: map[oci.Digest]bool{},
+	}
+	for _, d := range p.Parsed.Blobs {
+		put.blobs[d.Digest] = put.blobs[d.Digest] || !d.Foreign() && !p.AllowMiss
+	}
+	for _, d := range p.Parsed.Children {
+		put.children[d.Digest] = put.children[d.Digest] || !d.Foreign() && !p.AllowMiss
+	}
+	return put
+}
+
+// A suspect blob is absent.
+const lockReferences = `
+SELECT rb.digest
+  FROM open_repositories r
+ CROSS JOIN unnest($4::bytea[]) AS referenced (digest)
+  JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = referenced.digest
+  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND NOT b.suspect
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ ORDER BY rb.digest
+   FOR KEY SHARE OF rb`
+
+const insertTags = `
+INSERT INTO tags (tenant_id, repo_id, name, manifest, version)
+SELECT r.tenant_id, r.id, wanted.name, NULL, 0
+  FROM open_repositories r, unnest($4::text[]) AS wanted (name)
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ ORDER BY wanted.name COLLATE "C"
+ON CONFLICT (tenant_id, repo_id, name) DO NOTHING`
+
+const lockTags = `
+SELECT g.name, g.manifest
+  FROM open_repositories r
+ CROSS JOIN unnest($4::text[]) AS wanted (name)
+  JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = wanted.name
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ ORDER BY g.name
+   FOR NO KEY UPDATE OF g`
+
+// Manifests are locked in the order of their digests: those before the
+// manifest's own, which is then inserted, and it and those after it. They are
+// its children ($5) and what its tags ($6, locked) point to.
+const (
+	wantedManifests = `
+WITH repo AS MATERIALIZED (
+  SELECT r.tenant_id, r.id FROM open_repositories r WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+), wanted AS MATERIALIZED (
+  SELECT child.digest FROM unnest($5::bytea[]) AS child (digest)
+  UNION
+  SELECT g.manifest
+    FROM repo
+   CROSS JOIN unnest($6::text[]) AS tag (name)
+    JOIN tags g ON g.tenant_id = repo.tenant_id AND g.repo_id = repo.id AND g.name = tag.name
+   WHERE g.manifest IS NOT NULL
+  UNION
+  SELECT $4::bytea
+)
+SELECT m.digest, m.media_type
+  FROM repo
+ CROSS JOIN wanted
+  JOIN manifests m ON m.tenant_id = repo.tenant_id AND m.repo_id = repo.id AND m.digest = wanted.digest`
+
+	lockManifestsBefore = wantedManifests + `
+ WHERE wanted.digest < $4
+ ORDER BY m.digest
+   FOR KEY SHARE OF m`
+
+	insertManifest = `
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload)
+SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10
+  FROM open_repositories r
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
+
+	lockManifestsFrom = wantedManifests + `
+ WHERE wanted.digest >= $4
+ ORDER BY m.digest
+   FOR KEY SHARE OF m`
+)
+
+// lock is the first batch.
+func (p *putting) lock() (bool, error) {
+	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
+	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
+	p.repo = p.lockRepository(p.Repo)
+	if err := p.repositoryEvent(p.By, p.Repo, "manifest.put", suffix(p.tags, p.Manifest.Digest), &p.recorded); err != nil {
+		return false, err
+	}
+	p.queue(lockReferences, t, g, n, stored(slices.Collect(maps.Keys(p.blobs)))).Query(each(func(scan scan) error {
+		var d oci.Digest
+		err := scan(digest{&d})
+		p.held[d] = true
+		return err
+	}))
+	if len(p.tags) > 0 {
+		p.queue(insertTags, t, g, n, p.tags)
+		p.queue(lockTags, t, g, n, p.tags).Query(each(func(scan scan) error {
+			var name string
+			var manifest []byte
+			err := scan(&name, &manifest)
+			p.old[name] = manifest
+			return err
+		}))
+	}
+	p.lockManifests()
+	err := p.flush()
+	return p.repo.found, err
+}
+
+// lockManifests is the part of the first batch that is about manifests.
+func (p *putting) lockManifests() {
+	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
+	children := stored(slices.Collect(maps.Keys(p.children)))
+	remember := each(func(scan scan) error {
+		var d oci.Digest
+		var mediaType string
+		err := scan(digest{&d}, &mediaType)
+		p.present[d] = mediaType
+		return err
+	})
+	var subject []byte
+	annotations := map[string]string{}
+	if p.Parsed.Subject != nil {
+		subject = p.Parsed.Subject.Digest.Bytes()
+		if len(p.Parsed.Annotations) > 0 {
+			annotations = p.Parsed.Annotations
+		}
+	}
+	m := p.Manifest
+	p.queue(lockManifestsBefore, t, g, n, p.own, children, p.tags).Query(remember)
+	p.queue(insertManifest, t, g, n, p.own, m.MediaType, len(m.Payload), subject, p.Parsed.ReferrerType(), annotations, m.Payload)
+	p.queue(lockManifestsFrom, t, g, n, p.own, children, p.tags).Query(remember)
+}
+
+// decide says what is wrong, if anything.
+func (p *putting) decide() error {
+	for _, d := range slices.Sorted(maps.Keys(p.blobs)) {
+		if p.blobs[d] && !p.held[d] {
+			return fault.New(fault.NotFound, fault.ManifestBlobUnknown,
+				"the manifest names blob %s, which this repository does not hold; push it first", d).
+				WithDetail(map[string]string{"digest": d.String()})
+		}
+	}
+	mediaType, there := p.present[p.Manifest.Digest]
+	switch {
+	case !there:
+		return errStartAgain // deleted between the insert and the lock
+	case mediaType != p.Manifest.MediaType:
+		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q",
+			p.Manifest.Digest, mediaType, p.Manifest.MediaType)
+	}
+	for _, d := range slices.Sorted(maps.Keys(p.children)) {
+		if _, there := p.present[d]; p.children[d] && !there {
+			return fault.New(fault.NotFound, fault.ManifestBlobUnknown,
+				"the index names manifest %s, which this repository does not hold; push it first", d).
+				WithDetail(map[string]string{"digest": d.String()})
+		}
+	}
+	return nil
+}
+
+// A reference that was lacking at an earlier PUT may be held now.
+const linkBlobs = `
+INSERT INTO manifest_blobs (tenant_id, repo_id, manifest, digest, held_repo_id)
+SELECT $1, $2, $3, referenced.digest, $5 FROM unnest($4::bytea[]) AS referenced (digest) ORDER BY referenced.digest
+ON CONFLICT (tenant_id, repo_id, manifest, digest) DO UPDATE SET held_repo_id = excluded.held_repo_id
+ WHERE manifest_blobs.held_repo_id IS NULL AND excluded.held_repo_id IS NOT NULL`
+
+const linkChildren = `
+INSERT INTO manifest_children (tenant_id, repo_id, parent, child)
+SELECT $1, $2, $3, listed.digest FROM unnest($4::bytea[]) AS listed (digest) ORDER BY listed.digest
+ON CONFLICT (tenant_id, repo_id, parent, child) DO NOTHING`
+
+// A tag that is not what it was when it was locked gets no version, which its
+// column refuses.
+const moveTag = `
+UPDATE tags SET manifest = $4, version = CASE WHEN manifest IS NOT DISTINCT FROM $5 THEN version + 1 END
+ WHERE tenant_id = $1 AND repo_id = $2 AND name = $3`
+
+const claimName = `
+INSERT INTO name_claims (tenant_id, registry_id, name, since) VALUES ($1, $2, $3, berth_now())
+ON CONFLICT (tenant_id, registry_id, name) DO NOTHING`
+
+const showRepository = `UPDATE repositories SET listed = true WHERE tenant_id = $1 AND id = $2 AND NOT listed`
+
+// link queues the second batch.
+func (p *putting) link() {
+	t, repo := p.Repo.Tenant, p.repo.id
+	var held, lacking []oci.Digest
+	for d := range p.blobs {
+		if p.held[d] {
+			held = append(held, d)
+		} else {
+			lacking = append(lacking, d)
+		}
+	}
+	if len(held) > 0 {
+		p.queue(linkBlobs, t, repo, p.own, stored(held), repo)
+	}
+	if len(lacking) > 0 {
+		p.queue(linkBlobs, t, repo, p.own, stored(lacking), nil)
+	}
+	if len(p.children) > 0 {
+		p.queue(linkChildren, t, repo, p.own, stored(slices.Collect(maps.Keys(p.children))))
+	}
+	p.means("tags.version", errStartAgain)
+	for _, tag := range p.tags {
+		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])
+	}
+	if !p.repo.listed {
+		// From its first committed manifest on, the name is the tenant's own: no
+		// upstream is asked for it, whatever is deleted later.
+		p.queue(claimName, t, p.Repo.Registry, p.Repo.Name)
+		p.queue(showRepository, t, repo)
+	}
+}

@@ -1,0 +1,198 @@
+package pgmeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/blob"
+)
+
+// PurgeDeleted implements meta.Collector. A call does the first step that finds
+// work, in a transaction of its own, so that what a step needs gone is gone: the
+// marks go down from tenants to repositories, the rows go up from the content
+// of a repository to its tenant, which stays as a tombstone. Janitors that meet
+// in a step share its rows.
+func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
+	for _, step := range []func(t *tx, limit int) (int, error){
+		rows(markRegistries),
+		rows(markRepositories),
+		s.purgeUploads,
+		rows(purgeTags),
+		rows(purgeManifests),
+		(*tx).purgeLinks,
+		rows(purgeRepositories),
+		rows(purgeClaims),
+		rows(purgeRegistries),
+		rows(purgeAccounts),
+		rows(buryTenants),
+	} {
+		work := 0
+		err := s.write(ctx, func(t *tx) error {
+			var err error
+			work, err = step(t, limit)
+			return err
+		})
+		if err != nil || work > 0 {
+			return work, err
+		}
+	}
+	return 0, nil
+}
+
+// FOR UPDATE waits for the writers in flight.
+const (
+	markRegistries = `
+WITH doomed AS (
+  SELECT g.tenant_id, g.id FROM tenants t JOIN registries g ON g.tenant_id = t.id
+   WHERE t.state = 'deleting' AND g.state = 'active' ORDER BY g.tenant_id, g.id LIMIT $1 FOR UPDATE OF g
+)
+UPDATE registries g SET state = 'deleting' FROM doomed WHERE g.tenant_id = doomed.tenant_id AND g.id = doomed.id`
+
+	markRepositories = `
+WITH doomed AS (
+  SELECT r.tenant_id, r.id FROM registries g JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
+   WHERE g.state = 'deleting' AND r.state = 'active' ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE OF r
+)
+UPDATE repositories r SET state = 'deleting', listed = false FROM doomed WHERE r.tenant_id = doomed.tenant_id AND r.id = doomed.id`
+)
+
+// The content of a few repositories at a time, which are looked up first.
+const (
+	deletingRepositories = `
+WITH deleting AS MATERIALIZED (SELECT tenant_id, id FROM repositories WHERE state = 'deleting' ORDER BY id LIMIT 10)`
+
+	uploadsToPurge = deletingRepositories + `
+SELECT u.tenant_id, u.id, u.incarnation, u.tail
+  FROM deleting r JOIN uploads u ON u.tenant_id = r.tenant_id AND u.repo_id = r.id
+ ORDER BY u.tenant_id, u.id LIMIT $1
+   FOR UPDATE OF u SKIP LOCKED`
+
+	purgeTags = deletingRepositories + `, doomed AS (
+  SELECT g.tenant_id, g.repo_id, g.name FROM deleting r JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+   ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
+)
+DELETE FROM tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
+
+	purgeManifests = deletingRepositories + `, doomed AS (
+  SELECT m.tenant_id, m.repo_id, m.digest FROM deleting r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id
+   WHERE NOT EXISTS (SELECT 1 FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id)
+   ORDER BY m.tenant_id, m.repo_id, m.digest LIMIT $1 FOR UPDATE OF m SKIP LOCKED
+)
+DELETE FROM manifests m USING doomed WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest`
+
+	lockBlobsToPurge = deletingRepositories + `
+SELECT rb.tenant_id, rb.repo_id, rb.digest
+  FROM deleting r
+  JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id
+  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
+ WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
+ ORDER BY b.tenant_id, b.digest LIMIT $1
+   FOR NO KEY UPDATE OF b SKIP LOCKED`
+
+	lockLinksToPurge = `
+SELECT rb.tenant_id, rb.repo_id, rb.digest
+  FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
+  JOIN repo_blobs rb ON rb.tenant_id = l.tenant_id AND rb.repo_id = l.repo_id AND rb.digest = l.digest
+ ORDER BY rb.tenant_id, rb.repo_id, rb.digest
+   FOR UPDATE OF rb SKIP LOCKED`
+
+	purgeLinks = `
+DELETE FROM repo_blobs rb USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
+ WHERE rb.tenant_id = l.tenant_id AND rb.repo_id = l.repo_id AND rb.digest = l.digest`
+)
+
+// What holds nothing any more.
+const (
+	purgeRepositories = `
+WITH doomed AS (
+  SELECT r.tenant_id, r.id FROM repositories r
+   WHERE r.state = 'deleting'
+     AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.tenant_id = r.tenant_id AND u.repo_id = r.id)
+     AND NOT EXISTS (SELECT 1 FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id)
+     AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
+     AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = r.tenant_id AND rb.repo_id = r.id)
+   ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM repositories r USING doomed WHERE r.tenant_id = doomed.tenant_id AND r.id = doomed.id`
+
+	purgeClaims = `
+WITH doomed AS (
+  SELECT c.tenant_id, c.registry_id, c.name FROM registries g JOIN name_claims c ON c.tenant_id = g.tenant_id AND c.registry_id = g.id
+   WHERE g.state = 'deleting' ORDER BY c.tenant_id, c.registry_id, c.name LIMIT $1 FOR UPDATE OF c SKIP LOCKED
+)
+DELETE FROM name_claims c USING doomed
+ WHERE c.tenant_id = doomed.tenant_id AND c.registry_id = doomed.registry_id AND c.name = doomed.name`
+
+	purgeRegistries = `
+WITH doomed AS (
+  SELECT g.tenant_id, g.id FROM registries g
+   WHERE g.state = 'deleting'
+     AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = g.tenant_id AND r.registry_id = g.id)
+     AND NOT EXISTS (SELECT 1 FROM name_claims c WHERE c.tenant_id = g.tenant_id AND c.registry_id = g.id)
+   ORDER BY g.tenant_id, g.id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM registries g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.id = doomed.id`
+
+	purgeAccounts = `
+WITH doomed AS (
+  SELECT a.tenant_id, a.id FROM tenants t JOIN accounts a ON a.tenant_id = t.id
+   WHERE t.state = 'deleting' ORDER BY a.tenant_id, a.id LIMIT $1 FOR UPDATE OF a SKIP LOCKED
+)
+DELETE FROM accounts a USING doomed WHERE a.tenant_id = doomed.tenant_id AND a.id = doomed.id`
+
+	// The audit log stays, and usage goes down to 0 as phase C drops the blobs.
+	buryTenants = `
+WITH doomed AS (
+  SELECT t.id FROM tenants t
+   WHERE t.state = 'deleting'
+     AND NOT EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = t.id)
+     AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.tenant_id = t.id)
+   ORDER BY t.id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE tenants t SET state = 'deleted', version = t.version + 1 FROM doomed WHERE t.id = doomed.id`
+)
+
+// rows is a step of one statement.
+func rows(query string) func(t *tx, limit int) (int, error) {
+	return func(t *tx, limit int) (int, error) {
+		n, err := t.exec(query, limit)
+		return int(n), err
+	}
+}
+
+// purgeUploads deletes sessions and condemns what they staged.
+func (s *Store) purgeUploads(t *tx, limit int) (int, error) {
+	var sessions, staged keys
+	t.queue(uploadsToPurge, limit).Query(each(func(scan scan) error {
+		var u, object, tail blob.Key
+		if err := scan(&u.Tenant, ident{&u.Incarnation}, ident{&object.Incarnation}, ident{&tail.Incarnation}); err != nil {
+			return err
+		}
+		object.Tenant, tail.Tenant = u.Tenant, u.Tenant
+		sessions.add(u)
+		staged.add(object)
+		staged.add(tail)
+		return nil
+	}))
+	if err := t.flush(); err != nil || sessions.len() == 0 {
+		return 0, err
+	}
+	t.queue(condemnAllStaged, staged.tenants, staged.ids, s.life.StagedDelay)
+	t.queue(forgetUploads, sessions.tenants, sessions.ids)
+	return sessions.len(), nil
+}
+
+// purgeLinks unlinks blobs and makes them candidates for phase C.
+func (t *tx) purgeLinks(limit int) (int, error) {
+	var held, doomed links
+	t.queue(lockBlobsToPurge, limit).Query(each(held.read()))
+	if err := t.flush(); err != nil || held.len() == 0 {
+		return 0, err
+	}
+	t.queue(lockLinksToPurge, held.tenants, held.repos, held.digests).Query(each(doomed.read()))
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
+	t.queue(releaseBlobs, doomed.tenants, doomed.digests)
+	t.queue(purgeLinks, doomed.tenants, doomed.repos, doomed.digests)
+	return doomed.len(), nil
+}

@@ -1,0 +1,146 @@
+package pgmeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+const selectRegistry = `
+SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at FROM registries
+WHERE state = 'active' AND tenant_id = $1`
+
+func scanRegistry(scan scan) (meta.Registry, error) {
+	var r meta.Registry
+	err := scan(&r.ID, &r.Tenant, &r.Slug, &r.Settings, &r.State, &r.Version, moment{&r.CreatedAt}, moment{&r.UpdatedAt})
+	return r, err
+}
+
+const (
+	findRegistry   = selectRegistry + ` AND slug = $2`
+	listRegistries = selectRegistry + ` AND slug > $2 ORDER BY slug LIMIT $3`
+)
+
+// FindRegistry implements meta.Registries.
+func (s *Store) FindRegistry(ctx context.Context, t tenant.ID, slug string) (meta.Registry, error) {
+	found, err := collect(ctx, s, scanRegistry, findRegistry, t, slug)
+	return only(found, err, noRegistry(slug))
+}
+
+// ListRegistries implements meta.Registries.
+func (s *Store) ListRegistries(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Registry, error) {
+	return collect(ctx, s, scanRegistry, listRegistries, t, p.After, p.Size)
+}
+
+const insertRegistry = `
+INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, updated_at) VALUES ($1, $2, $3, 'active', 1, berth_now(), berth_now())`
+
+// insertRegistry adds the registry; its predecessor of that slug counts as
+// long as it is being deleted.
+func (t *tx) insertRegistry(r meta.Registry) error {
+	t.means("registries_by_slug", fault.New(fault.Conflict, fault.AlreadyExists, "registry %q exists already, or is still being deleted", r.Slug))
+	_, err := t.exec(insertRegistry, r.Tenant, r.Slug, r.Settings)
+	return err
+}
+
+// CreateRegistry implements meta.Registries.
+func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Registry) (meta.Registry, error) {
+	err := s.write(ctx, func(t *tx) error {
+		if err := t.change(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
+			return err
+		}
+		return t.insertRegistry(r)
+	})
+	if err != nil {
+		return meta.Registry{}, err
+	}
+	return s.FindRegistry(ctx, r.Tenant, r.Slug)
+}
+
+const (
+	lockRegistry = `
+SELECT id, version FROM registries WHERE tenant_id = $1 AND slug = $2 AND state = 'active' FOR NO KEY UPDATE`
+
+	// It waits for those who are making a repository there.
+	lockRegistryToDelete = `
+SELECT id, version FROM registries WHERE tenant_id = $1 AND slug = $2 AND state = 'active' FOR UPDATE`
+
+	updateRegistry = `UPDATE registries SET settings = $3, version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
+)
+
+// registry locks a registry by one of the statements above, and finds its id
+// and version.
+func (t *tx) registry(lock string, id tenant.ID, slug string) (tenant.RegistryID, int64, error) {
+	var r tenant.RegistryID
+	var version int64
+	found, err := t.find(lock, []any{id, slug}, &r, &version)
+	if err == nil && !found {
+		err = noRegistry(slug)
+	}
+	return r, version, err
+}
+
+// changeRegistry records the event of a change and locks the registry, in the
+// version that was asked for.
+func (t *tx) changeRegistry(lock string, by meta.Cause, verb string, id tenant.ID, slug string, version int64) (tenant.RegistryID, error) {
+	if err := t.change(by, id, verb, registryTarget(slug)); err != nil {
+		return 0, err
+	}
+	r, have, err := t.registry(lock, id, slug)
+	if err != nil {
+		return 0, err
+	}
+	return r, checkVersion(have, version)
+}
+
+// UpdateRegistry implements meta.Registries.
+func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.Registry) (meta.Registry, error) {
+	err := s.write(ctx, func(t *tx) error {
+		id, err := t.changeRegistry(lockRegistry, by, "registry.update", change.Tenant, change.Slug, change.Version)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(updateRegistry, change.Tenant, id, change.Settings)
+		return err
+	})
+	if err != nil {
+		return meta.Registry{}, err
+	}
+	return s.FindRegistry(ctx, change.Tenant, change.Slug)
+}
+
+const (
+	deleteRegistry = `
+UPDATE registries SET state = 'deleting', version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
+
+	deleteRegistryDomains = `DELETE FROM domains WHERE tenant_id = $1 AND registry_id = $2`
+	raiseEpoch            = `UPDATE tenants SET epoch = epoch + 1 WHERE id = $1`
+)
+
+// DeleteRegistry implements meta.Registries. The epoch is the tenant's: its
+// clients fetch new tokens, none of which is for the host that is gone.
+func (s *Store) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
+	return s.write(ctx, func(t *tx) error {
+		// The tenant's row is locked before the registry's.
+		if _, err := t.exec(raiseEpoch, id); err != nil {
+			return err
+		}
+		r, err := t.changeRegistry(lockRegistryToDelete, by, "registry.delete", id, slug, version)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(deleteRegistry, id, r); err != nil {
+			return err
+		}
+		_, err = t.exec(deleteRegistryDomains, id, r)
+		return err
+	})
+}
+
+func registryTarget(slug string) string { return "registries/" + slug }
+
+func noRegistry(slug string) error {
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no registry %q", slug)
+}

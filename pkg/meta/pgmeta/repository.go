@@ -1,0 +1,186 @@
+package pgmeta
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// repository is the row that a writing transaction begins with.
+type repository struct {
+	found  bool
+	id     int64
+	listed bool
+}
+
+// Only the repository's row is locked: its tenant and its registry have one row
+// for all pushes, and what is pushed while one of them is being deleted goes
+// with the repository, which the janitor locks before it touches the content.
+const lockRepository = `
+SELECT r.id, r.listed
+  FROM tenants t
+  JOIN registries g ON g.tenant_id = t.id AND g.id = $2 AND g.state = 'active'
+  JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = $3 AND r.state = 'active'
+ WHERE t.id = $1 AND t.state = 'active'
+   FOR KEY SHARE OF r`
+
+// lockRepository begins a writing transaction: after the next flush, found says
+// whether the repository, its registry and its tenant are all active.
+func (t *tx) lockRepository(r meta.Repo) *repository {
+	row := new(repository)
+	t.queue(lockRepository, r.Tenant, r.Registry, r.Name).QueryRow(first(&row.found, &row.id, &row.listed))
+	return row
+}
+
+const insertRepository = `
+INSERT INTO repositories (tenant_id, registry_id, name, state, created_at)
+SELECT t.id, g.id, $3, 'active', berth_now()
+  FROM tenants t
+  JOIN registries g ON g.tenant_id = t.id AND g.id = $2 AND g.state = 'active'
+ WHERE t.id = $1 AND t.state = 'active'
+   FOR KEY SHARE OF t, g
+ON CONFLICT DO NOTHING`
+
+// pushed runs the first batch of a push, which queues and flushes what it needs
+// and says whether it found the repository. The first push makes the row; then
+// the batch runs again.
+func (t *tx) pushed(r meta.Repo, batch func() (bool, error)) error {
+	found, err := batch()
+	if err != nil || found {
+		return err
+	}
+	if _, err := t.exec(insertRepository, r.Tenant, r.Registry, r.Name); err != nil {
+		return err
+	}
+	found, err = batch()
+	if err == nil && !found {
+		err = nameUnknown(r)
+	}
+	return err
+}
+
+// The event of a change in a repository; its target is the repository's name
+// and what follows it. 0 rows: an earlier attempt was committed, or there is no
+// such repository.
+const insertRepositoryEvent = `
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id)
+SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || r.registry || '/repositories/' || r.name || $7::text, $8
+  FROM open_repositories r
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ON CONFLICT (tenant_id, op) DO NOTHING`
+
+// repositoryEvent queues the event of a change in r; recorded is how many rows
+// it became.
+func (t *tx) repositoryEvent(by meta.Cause, r meta.Repo, verb, suffix string, recorded *int64) error {
+	if by.Op == uuid.Nil {
+		return errNoOperation
+	}
+	t.queue(insertRepositoryEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID).Exec(counted(recorded))
+	return nil
+}
+
+func nameUnknown(r meta.Repo) error {
+	return fault.New(fault.NotFound, fault.NameUnknown, "repository %q is not known to this registry", r.Name)
+}
+
+const repositoryExists = `
+SELECT 1 FROM repositories WHERE tenant_id = $1 AND registry_id = $2 AND name = $3 AND state = 'active'`
+
+// absent decides, for a read that found nothing, whether there is such a
+// repository at all: absence is the answer if there is.
+func (s *Store) absent(ctx context.Context, r meta.Repo, absence error) error {
+	var one int
+	found, err := s.find(ctx, repositoryExists, []any{r.Tenant, r.Registry, r.Name}, &one)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return nameUnknown(r)
+	default:
+		return absence
+	}
+}
+
+const listRepositories = `
+SELECT name FROM repositories
+ WHERE tenant_id = $1 AND registry_id = $2 AND state = 'active' AND listed AND name > $3
+ ORDER BY name LIMIT $4`
+
+// ListRepositories implements meta.Repositories.
+func (s *Store) ListRepositories(ctx context.Context, t tenant.ID, r tenant.RegistryID, p meta.Page) ([]string, error) {
+	return collect(ctx, s, scanName, listRepositories, t, r, p.After, p.Size)
+}
+
+func scanName(scan scan) (string, error) {
+	var name string
+	err := scan(&name)
+	return name, err
+}
+
+const findRepository = `
+SELECT r.name, r.created_at,
+       (SELECT count(*) FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id),
+       (SELECT count(*) FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.manifest IS NOT NULL),
+       (SELECT coalesce(sum(b.size), 0)::bigint FROM repo_blobs rb JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
+         WHERE rb.tenant_id = r.tenant_id AND rb.repo_id = r.id)
+  FROM repositories r
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active' AND r.listed`
+
+// FindRepository implements meta.Repositories. It counts, so its cost grows
+// with the repository.
+func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repository, error) {
+	var out meta.Repository
+	found, err := s.find(ctx, findRepository, []any{r.Tenant, r.Registry, r.Name},
+		&out.Name, moment{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
+	if err == nil && !found {
+		err = nameUnknown(r)
+	}
+	return out, err
+}
+
+// It waits for the writers in flight.
+const lockRepositoryToDelete = `
+SELECT r.id
+  FROM tenants t
+  JOIN registries g ON g.tenant_id = t.id AND g.id = $2 AND g.state = 'active'
+  JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = $3 AND r.state = 'active'
+ WHERE t.id = $1 AND t.state = 'active'
+   FOR UPDATE OF r`
+
+const markRepositoryDeleting = `
+UPDATE repositories SET state = 'deleting', listed = false WHERE tenant_id = $1 AND id = $2 AND state = 'active'`
+
+// DeleteRepository implements meta.Repositories. A repository that holds only
+// uploads or blobs can be deleted too.
+func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
+	return s.write(ctx, func(t *tx) error {
+		// A repeated request finds the repository gone, so here the operation is
+		// looked at first.
+		if err := t.done(by, r.Tenant); err != nil {
+			return err
+		}
+		var repo, recorded int64
+		found, err := t.find(lockRepositoryToDelete, []any{r.Tenant, r.Registry, r.Name}, &repo)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return nameUnknown(r)
+		}
+		if err := t.repositoryEvent(by, r, "repository.delete", "", &recorded); err != nil {
+			return err
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if recorded == 0 {
+			return errAlreadyDone
+		}
+		t.queue(markRepositoryDeleting, r.Tenant, repo)
+		return nil
+	})
+}

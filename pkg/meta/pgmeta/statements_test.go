@@ -1,0 +1,191 @@
+package pgmeta
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// statements finds every SQL statement of the package, by name: the constants
+// whose text begins like one and that are no part of another.
+func statements(t *testing.T) map[string]string {
+	t.Helper()
+	begins := regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts, parts := map[string]ast.Expr{}, map[string]bool{}
+	for _, source := range sources {
+		if strings.HasSuffix(source, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if decl, ok := n.(*ast.GenDecl); ok && decl.Tok == token.CONST {
+				for _, spec := range decl.Specs {
+					for i, value := range spec.(*ast.ValueSpec).Values {
+						texts[spec.(*ast.ValueSpec).Names[i].Name] = value
+						ast.Inspect(value, func(n ast.Node) bool {
+							if id, ok := n.(*ast.Ident); ok {
+								parts[id.Name] = true
+							}
+							return true
+						})
+					}
+				}
+			}
+			return true
+		})
+	}
+	out := map[string]string{}
+	for name, expr := range texts {
+		if text, ok := constantText(expr, texts); ok && !parts[name] && begins.MatchString(text) {
+			out[name] = text
+		}
+	}
+	if len(out) < 50 {
+		t.Fatalf("only %d statements found", len(out))
+	}
+	return out
+}
+
+// constantText evaluates literals, names of constants, and their sums.
+func constantText(expr ast.Expr, texts map[string]ast.Expr) (string, bool) {
+	switch e := expr.(type) {
+	case *ast.BasicLit:
+		s, err := strconv.Unquote(e.Value)
+		return s, err == nil && e.Kind == token.STRING
+	case *ast.Ident:
+		named, ok := texts[e.Name]
+		if !ok {
+			return "", false
+		}
+		return constantText(named, texts)
+	case *ast.BinaryExpr:
+		x, okX := constantText(e.X, texts)
+		y, okY := constantText(e.Y, texts)
+		return x + y, okX && okY && e.Op == token.ADD
+	default:
+		return "", false
+	}
+}
+
+func TestStatementsPrepare(t *testing.T) {
+	c := connect(t, migrated(t))
+	for name, query := range statements(t) {
+		if _, err := c.Prepare(t.Context(), name, query); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// node is a step of a plan, as EXPLAIN (FORMAT JSON) tells it.
+type node struct {
+	Type      string `json:"Node Type"`
+	Relation  string `json:"Relation Name"`
+	Index     string `json:"Index Name"`
+	Condition string `json:"Index Cond"`
+	Plans     []node
+}
+
+// walksAll finds the steps that go through a whole table, or a whole index that
+// is not there to find few rows.
+func (n node) walksAll() []string {
+	var found []string
+	few := strings.HasSuffix(n.Index, "_deleting")
+	scan := n.Type == "Seq Scan" || strings.Contains(n.Type, "Index") && strings.HasSuffix(n.Type, "Scan")
+	if scan && n.Condition == "" && !few {
+		found = append(found, n.Type+" of "+n.Relation+" by "+n.Index)
+	}
+	for _, below := range n.Plans {
+		found = append(found, below.walksAll()...)
+	}
+	return found
+}
+
+// walkers are the statements that read a whole table on purpose: fsck, the
+// weekly sweep, and what has few rows.
+func walker(name string) bool {
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") ||
+		name == "listSigningKeys" || name == "findDurability" || strings.HasSuffix(name, "Migrations")
+}
+
+// large are rows of every table, so many that the planner weighs its ways.
+var large = []string{
+	`INSERT INTO tenants (id, slug, display_name, state, epoch, version, created_at, updated_at) OVERRIDING SYSTEM VALUE
+	 SELECT i, 't' || i, '', CASE WHEN i = 1 THEN 'deleting' ELSE 'active' END, 1, 1, now(), now() FROM generate_series(1, 2000) i`,
+	`INSERT INTO usage SELECT i, 0, 0 FROM generate_series(1, 2000) i`,
+	`INSERT INTO registries (tenant_id, id, slug, settings, state, version, created_at, updated_at) OVERRIDING SYSTEM VALUE
+	 SELECT i / 2 + 1, i, 'r' || i, '{}', CASE WHEN i < 3 THEN 'deleting' ELSE 'active' END, 1, now(), now() FROM generate_series(1, 4000) i`,
+	`INSERT INTO domains SELECT i / 2 + 1, 'd' || i, i, true, '', 1, now() FROM generate_series(1, 4000) i`,
+	`INSERT INTO accounts (tenant_id, id, slug, display_name, role, disabled, version, created_at, updated_at) OVERRIDING SYSTEM VALUE
+	 SELECT i / 4 + 1, i, 'a' || i, '', 'reader', false, 1, now(), now() FROM generate_series(1, 8000) i`,
+	`INSERT INTO account_keys SELECT i / 4 + 1, i, 'k', sha256(i::text::bytea), now(), NULL FROM generate_series(1, 8000) i`,
+	`INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id) SELECT i % 2000 + 1, gen_random_uuid(), now(), '', '', '', '' FROM generate_series(1, 20000) i`,
+	`INSERT INTO repositories (tenant_id, id, registry_id, name, state, listed, created_at) OVERRIDING SYSTEM VALUE
+	 SELECT i / 10 / 2 + 1, i, i / 10 + 1, 'n' || i, CASE WHEN i % 1000 = 0 THEN 'deleting' ELSE 'active' END, true, now() FROM generate_series(1, 30000) i`,
+	`INSERT INTO name_claims SELECT tenant_id, registry_id, name, now() FROM repositories`,
+	`INSERT INTO objects (tenant_id, incarnation, state, created_at, delete_after)
+	 SELECT tenant_id, gen_random_uuid(), s.state, now(), CASE WHEN s.state = 'D' THEN now() END FROM repositories r, unnest(ARRAY['L', 'L', 'S', 'D']::"char"[]) AS s (state)`,
+	`INSERT INTO blobs (tenant_id, digest, size, incarnation, keep_until)
+	 SELECT tenant_id, sha256(incarnation::text::bytea), 1, incarnation, CASE WHEN random() < 0.1 THEN now() END FROM objects WHERE state = 'L'`,
+	`INSERT INTO repo_blobs SELECT r.tenant_id, r.id, b.digest, b.keep_until FROM repositories r JOIN blobs b USING (tenant_id) WHERE r.id % 5 = 0`,
+	`INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload)
+	 SELECT tenant_id, id, sha256((id || '/' || n)::bytea), '', 1, CASE WHEN n = 3 THEN sha256((id || '/1')::bytea) END, '', '{}', now(), '' FROM repositories, generate_series(1, 3) n`,
+	`INSERT INTO manifest_blobs SELECT m.tenant_id, m.repo_id, m.digest, rb.digest, m.repo_id FROM manifests m JOIN repo_blobs rb USING (tenant_id, repo_id)`,
+	`INSERT INTO manifest_children SELECT tenant_id, repo_id, digest, digest FROM manifests`,
+	`INSERT INTO tags SELECT tenant_id, repo_id, 'v' || row_number() OVER (), digest, 1 FROM manifests`,
+	`INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
+	 SELECT o.tenant_id, gen_random_uuid(), r.id, 'open', 1, 1, '', o.incarnation, now() + interval '1 hour' FROM objects o JOIN repositories r USING (tenant_id) WHERE o.state = 'S' AND r.id % 10 = 1`,
+	`INSERT INTO upload_parts SELECT tenant_id, id, 1, 1, '' FROM uploads`,
+	`ANALYZE`,
+}
+
+// TestStatementsUseIndexes holds every statement to an index for each table
+// that it reads, with the plan that serves all parameters.
+func TestStatementsUseIndexes(t *testing.T) {
+	c := connect(t, migrated(t))
+	run := func(statement string) {
+		t.Helper()
+		if _, err := c.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`SET session_replication_role = replica`)
+	for _, statement := range large {
+		run(statement)
+	}
+	run(`SET enable_seqscan = off`) // the shorter way through the smaller tables
+	run(`SET plan_cache_mode = force_generic_plan`)
+	parameter := regexp.MustCompile(`\$[0-9]+`)
+	for name, query := range statements(t) {
+		if walker(name) {
+			continue
+		}
+		nulls := map[string]bool{}
+		for _, p := range parameter.FindAllString(query, -1) {
+			nulls[p] = true
+		}
+		run("PREPARE " + name + " AS " + query)
+		explain := "EXPLAIN (FORMAT JSON, COSTS OFF) EXECUTE " + name
+		if len(nulls) > 0 {
+			explain += "(" + strings.TrimSuffix(strings.Repeat("NULL,", len(nulls)), ",") + ")"
+		}
+		var plans []struct{ Plan node }
+		if err := c.QueryRow(t.Context(), explain).Scan(&plans); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, step := range plans[0].Plan.walksAll() {
+			t.Errorf("%s: %s", name, step)
+		}
+	}
+}

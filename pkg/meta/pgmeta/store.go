@@ -1,0 +1,158 @@
+package pgmeta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// How often a transaction is repeated, by why (protocol section 3).
+const (
+	maxContended = 3
+	maxRestarts  = 20
+	maxLost      = 3
+)
+
+// connectTime is how long a request waits for a connection: a server that is
+// down is told of soon.
+const connectTime = 2 * time.Second
+
+// firstWait is about how long the first repetition waits for what was in the way.
+const firstWait = 20 * time.Millisecond
+
+// write runs fn as one transaction and returns after it is durable. fn may run
+// several times, each time in a transaction of its own: it sets its results, it
+// never adds to them. When an earlier attempt was committed and its answer
+// lost, tx.event ends the next one and write answers nil.
+//
+// A ctx that ends before an attempt has a connection ends the write; a running
+// attempt goes on, since ending it would cost a connection and say nothing of
+// the outcome.
+func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	var waits, restarts, losses int
+	for {
+		err := s.attempt(ctx, fn, losses > 0)
+		switch {
+		case err == nil, errors.Is(err, errAlreadyDone), errors.Is(err, errUndo):
+			return nil
+		case errors.Is(err, errStartAgain) && restarts < maxRestarts:
+			restarts++
+		case contended(err) && waits < maxContended:
+			if err := pause(ctx, firstWait<<(2*waits)); err != nil {
+				return err
+			}
+			waits++
+		case errors.Is(err, errLost) && losses < maxLost:
+			losses++
+		default:
+			return translate(err)
+		}
+	}
+}
+
+// pause waits for between one and two times d.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d + rand.N(d)) //nolint:gosec // spreads repetitions; nothing secret
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fault.From(ctx.Err())
+	}
+}
+
+func (s *Store) attempt(ctx context.Context, fn func(*tx) error, doubtful bool) error {
+	return s.withConn(ctx, doubtful, func(ctx context.Context, c *pgx.Conn) error {
+		t := &tx{ctx: ctx, conn: c, queued: &pgx.Batch{}, meanings: map[string]error{}, doubtful: doubtful}
+		return t.run(fn)
+	})
+}
+
+// withConn runs fn on a connection, for Options.Timeout at most. A connection
+// that was lost comes back as errLost, unless time ran out with it.
+func (s *Store) withConn(ctx context.Context, proven bool, fn func(context.Context, *pgx.Conn) error) error {
+	c, err := s.acquire(ctx, proven)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
+	defer cancel()
+	err = fn(ctx, c.Conn())
+	switch {
+	case err == nil || !c.Conn().IsClosed():
+		return err
+	case ctx.Err() != nil:
+		return down(err)
+	default:
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
+}
+
+// acquire waits for a connection, for connectTime at most. A proven one has
+// just answered: where one connection was lost, the others may be dead too.
+func (s *Store) acquire(ctx context.Context, proven bool) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	for {
+		c, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return nil, down(err)
+		}
+		if !proven || c.Ping(ctx) == nil {
+			return c, nil
+		}
+		_ = c.Conn().Close(ctx) // the pool makes another
+		c.Release()
+	}
+}
+
+// find scans the first row into dest; false when there is none.
+func (s *Store) find(ctx context.Context, query string, args []any, dest ...any) (bool, error) {
+	var found bool
+	err := s.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return first(&found, dest...)(c.QueryRow(ctx, query, args...))
+	})
+	return found, err
+}
+
+// collect reads all rows of a query, each by the noun's own scan function.
+func collect[Noun any](ctx context.Context, s *Store, read func(scan) (Noun, error), query string, args ...any) ([]Noun, error) {
+	var nouns []Noun
+	err := s.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		nouns = []Noun{}
+		rows, err := c.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		return each(func(scan scan) error {
+			n, err := read(scan)
+			nouns = append(nouns, n)
+			return err
+		})(rows)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return nouns, nil
+}
+
+// read runs a reading function, again on another connection when that one was
+// lost.
+func (s *Store) read(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
+	for losses := 0; ; losses++ {
+		err := s.withConn(ctx, losses > 0, fn)
+		if !errors.Is(err, errLost) || losses == maxLost {
+			return translate(err)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package pgmeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// The index leaves out the rows of deleted tags, of which there may be many more.
+const listTags = `
+SELECT g.name
+  FROM repositories r
+  JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active' AND g.manifest IS NOT NULL AND g.name > $4
+ ORDER BY g.name LIMIT $5`
+
+// ListTags implements meta.Tags.
+func (s *Store) ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error) {
+	tags, err := collect(ctx, s, scanName, listTags, r.Tenant, r.Registry, r.Name, p.After, p.Size)
+	if err == nil && len(tags) == 0 {
+		err = s.absent(ctx, r, nil)
+	}
+	return tags, err
+}
+
+const clearTag = `
+UPDATE tags g SET manifest = NULL, version = g.version + 1
+  FROM open_repositories r
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+   AND g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = $4 AND g.manifest IS NOT NULL`
+
+// DeleteTag implements meta.Tags. The row stays, so that the version only grows.
+func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
+	return s.write(ctx, func(t *tx) error {
+		var recorded, cleared int64
+		repo := t.lockRepository(r)
+		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {
+			return err
+		}
+		t.queue(clearTag, r.Tenant, r.Registry, r.Name, tag).Exec(counted(&cleared))
+		if err := t.flush(); err != nil {
+			return err
+		}
+		switch {
+		case !repo.found:
+			return nameUnknown(r)
+		case recorded == 0:
+			return errAlreadyDone
+		case cleared == 0:
+			return manifestUnknown(tag)
+		default:
+			return nil
+		}
+	})
+}

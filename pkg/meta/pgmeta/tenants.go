@@ -1,0 +1,219 @@
+package pgmeta
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+const selectTenant = `
+SELECT t.id, t.slug, t.display_name, t.state, t.epoch, u.lim, u.used, t.version, t.created_at, t.updated_at
+FROM tenants t JOIN usage u ON u.tenant_id = t.id
+WHERE t.state <> 'deleted' AND t.state <> 'deleting'`
+
+func scanTenant(scan scan) (meta.Tenant, error) {
+	var t meta.Tenant
+	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.Quota, &t.Used, &t.Version, moment{&t.CreatedAt}, moment{&t.UpdatedAt})
+	return t, err
+}
+
+const (
+	findTenant  = selectTenant + ` AND t.slug = $1`
+	listTenants = selectTenant + ` AND t.slug > $1 ORDER BY t.slug LIMIT $2`
+)
+
+// FindTenant implements meta.Tenants.
+func (s *Store) FindTenant(ctx context.Context, slug string) (meta.Tenant, error) {
+	found, err := collect(ctx, s, scanTenant, findTenant, slug)
+	return only(found, err, noTenant(slug))
+}
+
+// ListTenants implements meta.Tenants.
+func (s *Store) ListTenants(ctx context.Context, p meta.Page) ([]meta.Tenant, error) {
+	return collect(ctx, s, scanTenant, listTenants, p.After, p.Size)
+}
+
+const (
+	// Who has the slug, or had it last; $2 is how long a deleted tenant's is reserved.
+	lockSlug = `
+SELECT id, state, version, coalesce(deleted_at > berth_now() - $2::interval, false)
+FROM tenants WHERE slug = $1 ORDER BY id DESC LIMIT 1 FOR NO KEY UPDATE`
+
+	// It waits for those who are changing what the tenant owns.
+	lockSlugToDelete = `
+SELECT id, state, version, coalesce(deleted_at > berth_now() - $2::interval, false)
+FROM tenants WHERE slug = $1 ORDER BY id DESC LIMIT 1 FOR UPDATE`
+
+	insertTenant = `
+INSERT INTO tenants (slug, display_name, state, epoch, version, created_at, updated_at) VALUES ($1, $2, 'active', 1, 1, berth_now(), berth_now())
+RETURNING id`
+
+	insertUsage = `INSERT INTO usage (tenant_id, used, lim) VALUES ($1, 0, $2)`
+)
+
+// holder is who has a slug, or had it last.
+type holder struct {
+	id       tenant.ID
+	state    tenant.State
+	version  int64
+	reserved bool // deleted not long ago
+}
+
+func (h holder) gone() bool { return h.state == tenant.Deleting || h.state == tenant.Deleted }
+
+// holder locks the tenant that has the slug, or had it last.
+func (t *tx) holder(lock, slug string, quarantine time.Duration) (holder, bool, error) {
+	var h holder
+	found, err := t.find(lock, []any{slug, quarantine}, &h.id, &h.state, &h.version, &h.reserved)
+	return h, found, err
+}
+
+// CreateTenant implements meta.Tenants.
+func (s *Store) CreateTenant(ctx context.Context, by meta.Cause, create meta.Tenant, main tenant.Settings) (meta.Tenant, error) {
+	err := s.write(ctx, func(t *tx) error {
+		if err := t.slugIsFree(by, create.Slug, s.life.Quarantine); err != nil {
+			return err
+		}
+		t.means("tenants_by_slug", errStartAgain) // somebody took it meanwhile: see who
+		var id tenant.ID
+		if _, err := t.find(insertTenant, []any{create.Slug, create.DisplayName}, &id); err != nil {
+			return err
+		}
+		if err := t.event(by, id, "tenant.create", tenantTarget(create.Slug)); err != nil {
+			return err
+		}
+		if err := t.insertRegistry(meta.Registry{Tenant: id, Slug: tenant.MainRegistry, Settings: main}); err != nil {
+			return err
+		}
+		_, err := t.exec(insertUsage, id, create.Quota)
+		return err
+	})
+	if err != nil {
+		return meta.Tenant{}, err
+	}
+	return s.FindTenant(ctx, create.Slug)
+}
+
+// slugIsFree refuses a slug that a living tenant has, or that another one had
+// less than quarantine ago. The tenant's own creation, repeated, ends in
+// errAlreadyDone.
+func (t *tx) slugIsFree(by meta.Cause, slug string, quarantine time.Duration) error {
+	h, found, err := t.holder(lockSlug, slug, quarantine)
+	switch {
+	case err != nil || !found:
+		return err
+	case h.state == tenant.Deleting, h.state == tenant.Deleted && h.reserved:
+		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted; its name is reserved for a while", slug)
+	case h.state == tenant.Deleted:
+		return nil
+	}
+	if err := t.event(by, h.id, "tenant.create", tenantTarget(slug)); err != nil {
+		return err
+	}
+	return fault.New(fault.Conflict, fault.AlreadyExists, "tenant %q exists already", slug)
+}
+
+const (
+	updateTenant = `
+UPDATE tenants SET display_name = $2, state = $3, epoch = epoch + (state = 'active' AND $3 = 'suspended')::int, version = version + 1, updated_at = berth_now()
+WHERE id = $1`
+
+	updateQuota = `UPDATE usage SET lim = $2 WHERE tenant_id = $1`
+)
+
+// UpdateTenant implements meta.Tenants.
+func (s *Store) UpdateTenant(ctx context.Context, by meta.Cause, change meta.Tenant) (meta.Tenant, error) {
+	if change.State != tenant.Active && change.State != tenant.Suspended {
+		return meta.Tenant{}, fault.New(fault.Invalid, fault.RequestInvalid, "a tenant cannot be set to state %q", change.State)
+	}
+	err := s.write(ctx, func(t *tx) error {
+		h, err := t.changeTenant(lockSlug, by, "tenant.update", change.Slug, change.Version)
+		if err != nil {
+			return err
+		}
+		if change.ID != 0 && change.ID != h.id {
+			return noTenant(change.Slug) // its name has gone to another one since
+		}
+		if _, err := t.exec(updateTenant, h.id, change.DisplayName, change.State); err != nil {
+			return err
+		}
+		_, err = t.exec(updateQuota, h.id, change.Quota)
+		return err
+	})
+	if err != nil {
+		return meta.Tenant{}, err
+	}
+	return s.FindTenant(ctx, change.Slug)
+}
+
+const (
+	deleteTenant = `
+UPDATE tenants SET state = 'deleting', epoch = epoch + 1, version = version + 1, updated_at = berth_now(), deleted_at = berth_now() WHERE id = $1`
+
+	deleteTenantDomains  = `DELETE FROM domains WHERE tenant_id = $1`
+	deleteTenantAccounts = `DELETE FROM accounts WHERE tenant_id = $1`
+)
+
+// DeleteTenant implements meta.Tenants. What leads in goes at once: domains and
+// accounts with their keys.
+func (s *Store) DeleteTenant(ctx context.Context, by meta.Cause, slug string, version int64) error {
+	return s.write(ctx, func(t *tx) error {
+		h, err := t.changeTenant(lockSlugToDelete, by, "tenant.delete", slug, version)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(deleteTenant, h.id); err != nil {
+			return err
+		}
+		if _, err := t.exec(deleteTenantDomains, h.id); err != nil {
+			return err
+		}
+		_, err = t.exec(deleteTenantAccounts, h.id)
+		return err
+	})
+}
+
+// changeTenant records the event of a change of the tenant itself and checks
+// that the tenant is there, in the version that was asked for. The event comes
+// first: a repeated deletion finds the tenant gone.
+func (t *tx) changeTenant(lock string, by meta.Cause, verb, slug string, version int64) (holder, error) {
+	h, found, err := t.holder(lock, slug, 0)
+	switch {
+	case err != nil:
+		return holder{}, err
+	case !found:
+		return holder{}, noTenant(slug)
+	}
+	if err := t.event(by, h.id, verb, tenantTarget(slug)); err != nil {
+		return holder{}, err
+	}
+	if h.gone() {
+		return holder{}, noTenant(slug)
+	}
+	return h, checkVersion(h.version, version)
+}
+
+const tenantLives = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended') FOR KEY SHARE`
+
+// change begins a change of what a tenant owns: it checks that the tenant is
+// there and records the event.
+func (t *tx) change(by meta.Cause, id tenant.ID, verb, target string) error {
+	var one int
+	found, err := t.find(tenantLives, []any{id}, &one)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no such tenant")
+	}
+	return t.event(by, id, verb, target)
+}
+
+func tenantTarget(slug string) string { return "tenants/" + slug }
+
+func noTenant(slug string) error {
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no tenant %q", slug)
+}

@@ -1,0 +1,89 @@
+package pgmeta
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// moment reads a time; NULL is the zero time.
+type moment struct{ to *time.Time }
+
+// ScanTimestamptz implements pgtype.TimestamptzScanner.
+func (m moment) ScanTimestamptz(v pgtype.Timestamptz) error {
+	*m.to = time.Time{}
+	if v.Valid {
+		*m.to = v.Time.UTC()
+	}
+	return nil
+}
+
+// timeOrNull stores the zero time as NULL.
+func timeOrNull(t time.Time) pgtype.Timestamptz {
+	return pgtype.Timestamptz{Time: t, Valid: !t.IsZero()}
+}
+
+// digest reads a stored digest; NULL is the empty one.
+type digest struct{ to *oci.Digest }
+
+// ScanBytes implements pgtype.BytesScanner.
+func (d digest) ScanBytes(v []byte) error {
+	if v == nil {
+		*d.to = ""
+		return nil
+	}
+	var err error
+	*d.to, err = oci.DigestFromBytes(v)
+	return err
+}
+
+// stored is how a set of digests goes into a statement.
+func stored(digests []oci.Digest) [][]byte {
+	out := make([][]byte, len(digests))
+	for i, d := range digests {
+		out[i] = d.Bytes()
+	}
+	return out
+}
+
+// ident reads a uuid; NULL is uuid.Nil.
+type ident struct{ to *uuid.UUID }
+
+// ScanUUID implements pgtype.UUIDScanner.
+func (i ident) ScanUUID(v pgtype.UUID) error {
+	*i.to = uuid.Nil
+	if v.Valid {
+		*i.to = v.Bytes
+	}
+	return nil
+}
+
+// pgUUID is how a uuid is stored; uuid.Nil is NULL.
+func pgUUID(u uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: u, Valid: u != uuid.Nil} }
+
+// pgUUIDs are those of the uuids that are none of uuid.Nil.
+func pgUUIDs(us ...uuid.UUID) []pgtype.UUID {
+	out := make([]pgtype.UUID, 0, len(us))
+	for _, u := range us {
+		if u != uuid.Nil {
+			out = append(out, pgUUID(u))
+		}
+	}
+	return out
+}
+
+// keyHash reads a stored SHA-256.
+type keyHash struct{ to *[32]byte }
+
+// ScanBytes implements pgtype.BytesScanner.
+func (h keyHash) ScanBytes(v []byte) error {
+	if len(v) != len(h.to) {
+		return fmt.Errorf("pgmeta: %d bytes are no hash of a key", len(v))
+	}
+	copy(h.to[:], v)
+	return nil
+}
