@@ -39,6 +39,7 @@ func Run(t *testing.T, open Opener) {
 		{"SealTwice", testSealTwice},
 		{"SealCutsWhatDoesNotCount", testSealCuts},
 		{"SealEmpty", testSealEmpty},
+		{"OpenStaged", testOpenStaged},
 		{"OpenSeeks", testOpenSeeks},
 		{"Missing", testMissing},
 		{"DeleteTwice", testDeleteTwice},
@@ -168,6 +169,25 @@ func testSealEmpty(t *testing.T, store blob.Store) {
 	s.mustSeal(nil)
 }
 
+// Staged bytes can be read back, and sealed afterwards.
+func testOpenStaged(t *testing.T, store blob.Store) {
+	want := content(1<<20+1, 7)
+	s := newSession(t, store)
+	for _, n := range []int{0, 1, 300_000, len(want)} {
+		s.mustAppend(want[s.offset():n])
+		if n == 0 {
+			continue
+		}
+		s.mustReadBack(want[:n])
+	}
+	s.mustSeal(want)
+
+	k := blob.Key{Tenant: 1, Incarnation: uuid.New()}
+	if _, err := store.OpenStaged(t.Context(), blob.Stage{Key: k, Offset: 3}); !errors.Is(err, blob.ErrMissing) {
+		t.Errorf("bytes that are not there: %v, want ErrMissing", err)
+	}
+}
+
 func testOpenSeeks(t *testing.T, store blob.Store) {
 	want := content(300_000, 4)
 	s := newSession(t, store)
@@ -224,6 +244,7 @@ func testDeleteTwice(t *testing.T, store blob.Store) {
 
 func testList(t *testing.T, store blob.Store) {
 	want := make(map[blob.Key]int64)
+	staged := make(map[blob.Key]bool)
 	for n := range 20 {
 		s := newSession(t, store)
 		s.stage.Key.Tenant = int64(1 + n%3)
@@ -231,8 +252,14 @@ func testList(t *testing.T, store blob.Store) {
 		s.mustAppend(p)
 		s.mustSeal(p)
 		want[s.stage.Key] = int64(len(p))
+		for _, k := range s.intended {
+			staged[k] = true
+		}
 	}
 	err := store.List(t.Context(), func(o blob.Stored) error {
+		if staged[o.Key] {
+			return nil
+		}
 		if size, ok := want[o.Key]; !ok || size != o.Size || o.Foreign != "" || o.Changed.IsZero() {
 			t.Errorf("listed %+v, want size %d", o, size)
 		}
