@@ -32,6 +32,18 @@ func TestStore(t *testing.T) {
 	})
 }
 
+// The same with parts: every border of the suite lies past one.
+func TestStoreOfParts(t *testing.T) {
+	scale := blobtest.Scale{
+		Unit:  8 << 20,
+		Plans: 12,
+		Sizes: []int{0, 1, 1 << 20, partBytes - 1, partBytes, partBytes + 1, 2*partBytes - 1, 2 * partBytes, 3*partBytes + 1},
+	}
+	blobtest.RunAt(t, scale, func(t testing.TB) blob.Store {
+		return open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
+	})
+}
+
 func BenchmarkStore(b *testing.B) {
 	blobtest.Bench(b, b.TempDir(), func(b testing.TB) blob.Store { return open(b, testserver.S3(b), s3blob.Options{}) })
 }
