@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
@@ -18,10 +17,8 @@ import (
 )
 
 const (
-	// A request is tried so often, with at most maxBackoff between two tries
-	// (fault R28).
+	// maxAttempts is how often a request is tried (fault R28).
 	maxAttempts = 4
-	maxBackoff  = time.Second
 
 	maxIdleConnections = 64
 )
@@ -29,7 +26,7 @@ const (
 // newClient makes the client. Bytes are guarded by the CRC32C that goes with
 // each request, which the store compares, so they are not hashed once more for
 // the signature.
-func newClient(ctx context.Context, a address, stall, patience time.Duration) (*s3.Client, error) {
+func newClient(ctx context.Context, a address, options Options) (*s3.Client, error) {
 	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = maxIdleConnections
 	})
@@ -38,14 +35,14 @@ func newClient(ctx context.Context, a address, stall, patience time.Duration) (*
 		return nil, err
 	}
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
-		o.HTTPClient = guard{client: transport, stall: stall, patience: patience}
+		o.HTTPClient = guard{client: transport, stall: options.Stall, patience: options.Patience}
 		o.Region = cmp.Or(a.region, o.Region, "us-east-1")
 		o.UsePathStyle = a.pathStyle
 		if a.endpoint != "" {
 			o.BaseEndpoint = aws.String(a.endpoint)
 		}
 		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-			r.MaxAttempts, r.MaxBackoff = maxAttempts, maxBackoff
+			r.MaxAttempts, r.MaxBackoff = maxAttempts, options.Backoff
 			// Attempts are bounded for each request; a budget that all requests
 			// share would let a bad minute fail requests that come after it.
 			r.RateLimiter = ratelimit.None

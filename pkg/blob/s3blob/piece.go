@@ -90,12 +90,24 @@ func (s *Store) putPart(ctx context.Context, k blob.Key, upload string, number i
 		Body: sp.reader(), ContentLength: &sp.size, ChecksumCRC32C: &sum,
 	})
 	switch {
-	case isNoUpload(err):
+	case err != nil && s.uploadIsGone(ctx, k, upload, err):
 		return blob.Part{}, missing("store a part")
 	case err != nil:
 		return blob.Part{}, down(err, "store a part")
 	}
 	return blob.Part{Number: number, Size: sp.size, ETag: wordOf(aws.ToString(stored.ETag), sum)}, nil
+}
+
+// uploadIsGone says whether a part could not be stored because its multipart
+// upload is no more. A store that says so before it has read the part may not
+// be heard.
+func (s *Store) uploadIsGone(ctx context.Context, k blob.Key, upload string, err error) bool {
+	if statusOf(err) == 0 && ctx.Err() == nil {
+		_, err = s.client.ListParts(ctx, &s3.ListPartsInput{
+			Bucket: &s.bucket, Key: aws.String(k.String()), UploadId: &upload, MaxParts: aws.Int32(1),
+		})
+	}
+	return isNoUpload(err)
 }
 
 // putObject stores an object in one piece.

