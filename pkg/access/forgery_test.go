@@ -159,7 +159,7 @@ func TestB2_KeysOfOtherKinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, err := NewSigningKey(time.Now())
+	good, err := newSigningKey(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

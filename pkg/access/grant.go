@@ -12,9 +12,9 @@ type Grant struct {
 	Asked   Actions `json:"asked"`
 }
 
-// Decide grants of each scope what the principal is allowed at the site, and
+// decide grants of each scope what the principal is allowed at the site, and
 // nothing else. The list of repositories may be read by whoever may pull.
-func Decide(s tenant.Site, p Principal, scopes []Scope) []Grant {
+func decide(s tenant.Site, p Principal, scopes []Scope) []Grant {
 	grants := make([]Grant, 0, len(scopes))
 	for _, scope := range scopes {
 		g := Grant{Type: scope.Type, Name: scope.Name, Asked: scope.Actions}

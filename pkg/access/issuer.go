@@ -27,7 +27,7 @@ type Token struct {
 	Life     time.Duration
 }
 
-// Issue signs what Decide grants of the scopes, for the site's host alone.
+// Issue signs what p is allowed of the scopes at the site, for its host alone.
 // Scopes whose names make the token longer than MaxToken are
 // fault.RequestInvalid.
 func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error) {
@@ -47,7 +47,7 @@ func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error
 		Tenant: s.Tenant,
 		Epoch:  s.Epoch,
 		Role:   p.Role,
-		Access: Decide(s, p, scopes),
+		Access: decide(s, p, scopes),
 	}).SignedString(key.private)
 	if err != nil {
 		return Token{}, fault.Wrap(err, fault.Internal, fault.InternalReason, "the token could not be signed")

@@ -25,9 +25,9 @@ type SigningKey struct {
 	RetiredAt time.Time // zero = signs; retired keys only verify
 }
 
-// NewSigningKey makes a random key. Its id is the day: processes that make one
+// newSigningKey makes a random key. Its id is the day: processes that make one
 // at the same time make the same id, and the store lets one of them win.
-func NewSigningKey(now time.Time) (SigningKey, error) {
+func newSigningKey(now time.Time) (SigningKey, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return SigningKey{}, fmt.Errorf("make a signing key: %w", err)

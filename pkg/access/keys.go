@@ -39,24 +39,24 @@ type keySet struct {
 // OpenKeys reads the keys, and makes the first one where there is none.
 func OpenKeys(ctx context.Context, store KeyStore) (*Keys, error) {
 	k := &Keys{store: store, now: time.Now}
-	err := k.Reload(ctx)
+	err := k.reload(ctx)
 	if !errors.Is(err, errNoKey) {
 		return k, err
 	}
-	fresh, err := NewSigningKey(k.now())
+	fresh, err := newSigningKey(k.now())
 	if err != nil {
 		return nil, err
 	}
 	if _, err := store.PutSigningKey(ctx, fresh); err != nil {
 		return nil, fmt.Errorf("keep the first signing key: %w", err)
 	}
-	return k, k.Reload(ctx)
+	return k, k.reload(ctx)
 }
 
 var errNoKey = errors.New("there is no signing key that is not retired")
 
-// Reload reads the keys again; after an error the known ones stay.
-func (k *Keys) Reload(ctx context.Context) error {
+// reload reads the keys again; after an error the known ones stay.
+func (k *Keys) reload(ctx context.Context) error {
 	stored, err := k.store.ListSigningKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("read the signing keys: %w", err)
@@ -104,7 +104,7 @@ func (k *Keys) Run(ctx context.Context, failed func(error)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := k.Reload(ctx); err != nil && ctx.Err() == nil {
+			if err := k.reload(ctx); err != nil && ctx.Err() == nil {
 				failed(err)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 
 func newKey(t *testing.T, id string, created time.Time) SigningKey {
 	t.Helper()
-	k, err := NewSigningKey(created)
+	k, err := newSigningKey(created)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestKeys_Rotation(t *testing.T) {
 	}
 	reload := func() {
 		t.Helper()
-		if err := r.keys.Reload(t.Context()); err != nil {
+		if err := r.keys.reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestKeys_OutageKeepsKnownKeys(t *testing.T) {
 	r := newRealm(t)
 	raw := r.issue(t, site, writer)
 	r.store.down = true
-	if err := r.keys.Reload(t.Context()); !errors.Is(err, errDown) {
+	if err := r.keys.reload(t.Context()); !errors.Is(err, errDown) {
 		t.Fatal(err)
 	}
 	if _, err := r.verifier.Verify(raw, site); err != nil {

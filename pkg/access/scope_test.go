@@ -180,7 +180,7 @@ func TestB9_GrantedEqualsModel(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", values, err)
 		}
-		checkGrants(t, fmt.Sprintf("%q for %+v at %+v", values, p, site.Settings), asked, Decide(site, p, scopes), site, p)
+		checkGrants(t, fmt.Sprintf("%q for %+v at %+v", values, p, site.Settings), asked, decide(site, p, scopes), site, p)
 	}
 }
 

@@ -26,7 +26,7 @@ var ErrMissing = errors.New("blob: object is missing")
 // over; nothing written after that counts.
 var ErrFenced = errors.New("blob: a later writer took over")
 
-// Key names one physical object. It contains no client text (contract D9).
+// Key names one physical object. It contains no client text (contract row D9).
 type Key struct {
 	Tenant      int64
 	Incarnation uuid.UUID
@@ -81,7 +81,7 @@ type Content interface {
 	Size() int64
 }
 
-// Appender stores the bytes of upload sessions (protocol.md section 4).
+// Appender stores the bytes of upload sessions (protocol section 4).
 type Appender interface {
 	// Append continues the staged object at s.Offset with what src gives until
 	// io.EOF. It takes the object over: an Append of it in this process that has

@@ -62,7 +62,7 @@ func Default() Config {
 		LogLevel:        "info",
 		UploadTTL:       24 * time.Hour,
 		MaxStagedBytes:  256 << 30,
-		Grace:           24 * time.Hour,
+		Grace:           25 * time.Hour,
 		DeleteDelay:     26 * time.Hour,
 		NameQuarantine:  720 * time.Hour,
 		ShutdownTimeout: 30 * time.Second,

@@ -59,17 +59,17 @@ const (
 
 // Reasons the spec has no word for.
 const (
-	HostUnknown      Reason = "HOST_UNKNOWN"
-	TagInvalid       Reason = "TAG_INVALID"
-	RequestInvalid   Reason = "REQUEST_INVALID"
-	PageTokenInvalid Reason = "PAGE_TOKEN_INVALID"
-	AlreadyExists    Reason = "ALREADY_EXISTS"
-	ResourceUnknown  Reason = "RESOURCE_UNKNOWN"
-	EtagMismatch     Reason = "ETAG_MISMATCH"
-	QuotaExceeded    Reason = "QUOTA_EXCEEDED"
-	NameQuarantined  Reason = "NAME_QUARANTINED"
-	Dependency       Reason = "UNAVAILABLE"
-	InternalReason   Reason = "INTERNAL"
+	HostUnknown       Reason = "HOST_UNKNOWN"
+	TagInvalid        Reason = "TAG_INVALID"
+	RequestInvalid    Reason = "REQUEST_INVALID"
+	PageTokenInvalid  Reason = "PAGE_TOKEN_INVALID"
+	AlreadyExists     Reason = "ALREADY_EXISTS"
+	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"
+	EtagMismatch      Reason = "ETAG_MISMATCH"
+	QuotaExceeded     Reason = "QUOTA_EXCEEDED"
+	NameQuarantined   Reason = "NAME_QUARANTINED"
+	UnavailableReason Reason = "UNAVAILABLE"
+	InternalReason    Reason = "INTERNAL"
 )
 
 // Error is a failure with all that a border needs to answer it. Make one with
@@ -103,7 +103,7 @@ func Wrap(cause error, k Kind, r Reason, format string, args ...any) *Error {
 // Down says that a dependency did not answer: 503 with Retry-After, never 404
 // and never 401.
 func Down(cause error, what string) *Error {
-	return Wrap(cause, Unavailable, Dependency, "%s is not available, try again", what)
+	return Wrap(cause, Unavailable, UnavailableReason, "%s is not available, try again", what)
 }
 
 // Error is for logs: it contains the cause.
@@ -139,7 +139,7 @@ func From(err error) *Error {
 	case errors.As(err, &e):
 		return e
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return Wrap(err, Unavailable, Dependency, "the request was not finished in time, try again")
+		return Wrap(err, Unavailable, UnavailableReason, "the request was not finished in time, try again")
 	default:
 		return Wrap(err, Internal, InternalReason, "internal error")
 	}

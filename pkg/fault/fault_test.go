@@ -12,10 +12,10 @@ import (
 )
 
 func ExampleWrap() {
-	err := error(fault.Wrap(io.ErrUnexpectedEOF, fault.Unavailable, fault.Dependency, "the store is not available"))
+	err := error(fault.Wrap(io.ErrUnexpectedEOF, fault.Unavailable, fault.UnavailableReason, "the store is not available"))
 	fmt.Println("for the log: ", err)
 	fmt.Println("for the user:", fault.From(err).Message)
-	fmt.Println(fault.Is(err, fault.Dependency), errors.Is(err, io.ErrUnexpectedEOF))
+	fmt.Println(fault.Is(err, fault.UnavailableReason), errors.Is(err, io.ErrUnexpectedEOF))
 	// Output:
 	// for the log:  UNAVAILABLE: the store is not available: unexpected EOF
 	// for the user: the store is not available

@@ -41,7 +41,20 @@ type Collector interface {
 	SweepUnmarked(ctx context.Context) (int, error)
 }
 
-// Finding is one broken invariant.
+// Finding is one broken invariant of the storage protocol:
+//
+//	I1   the object behind a blob exists and has the blob's size and digest
+//	I3   a stored object has a row, and rows of staged and condemned ones come to their end
+//	I4   condemned is final: no blob points to a condemned object
+//	I5   what a manifest holds is linked in its repository
+//	I6   a tag points to a manifest of its repository
+//	I7   a tenant is charged for its blobs, each once
+//	I10  the keys of tenant data begin with the tenant
+//	I13  what nothing references is marked, so that the janitor finds it
+//
+// The others can be seen only while a store is used: I2, no acknowledged push
+// is lost; I8, an upload's offset and hash state tell what is stored; I9,
+// operations on one tag or upload have an order.
 type Finding struct {
 	Invariant string // "I1" … "I13"
 	Detail    string

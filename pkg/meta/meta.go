@@ -6,6 +6,11 @@
 // it. Each noun has a small contract in a file of its own; every
 // implementation passes metatest. All errors are *fault.Error: an outage is
 // fault.Unavailable, never "not found".
+//
+// Comments name the storage protocol by its sections: 1 the invariants
+// (Finding), 4 the way of an upload to a live blob (Uploads), 5 what a HEAD
+// promises and a manifest PUT holds (Blobs, Manifests), 6 what the janitor
+// removes (Collector).
 package meta
 
 import (
@@ -60,7 +65,7 @@ var DefaultLifetimes = Lifetimes{
 	HeadGrace:   6 * time.Hour,
 	Released:    24 * time.Hour,
 	StagedDelay: 10 * time.Minute,
-	DeleteDelay: 25 * time.Hour,
+	DeleteDelay: 26 * time.Hour,
 	Committed:   time.Hour,
 	Quarantine:  30 * 24 * time.Hour,
 }

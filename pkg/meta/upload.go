@@ -36,7 +36,7 @@ type Upload struct {
 }
 
 // Uploads keeps upload sessions. A session is found only under its own tenant
-// and repository (contract C5); absence is fault.BlobUploadUnknown, which is
+// and repository (contract row C5); absence is fault.BlobUploadUnknown, which is
 // also the answer for cancelled and expired ones. A wrong offset is
 // fault.OutOfRange with the true Offset.
 type Uploads interface {

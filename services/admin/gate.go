@@ -61,7 +61,7 @@ func recovered(f func() (any, error)) (any, error) {
 	func() {
 		defer func() {
 			if p := recover(); p != nil {
-				err = fault.Wrap(fmt.Errorf("panic: %v\n%s", p, debug.Stack()), fault.Internal, fault.InternalReason, "internal error")
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			}
 		}()
 		resp, err = f()

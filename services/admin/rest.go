@@ -104,7 +104,7 @@ func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w h
 	if len(s.Details()) == 0 {
 		reason := fault.RequestInvalid
 		if s.Code() == codes.Unavailable {
-			reason = fault.Dependency
+			reason = fault.UnavailableReason
 		}
 		if detailed, err := s.WithDetails(&errdetails.ErrorInfo{Reason: string(reason), Domain: errorDomain}); err == nil {
 			s = detailed

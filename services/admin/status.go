@@ -28,7 +28,7 @@ const (
 // mend is logged with its cause, which does not leave the process.
 func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
 	f := fault.From(err)
-	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+	if f.Kind.Failure() {
 		log.ErrorContext(ctx, "the admin API failed", "error", err)
 	}
 	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: string(f.Reason), Domain: errorDomain}}

@@ -76,7 +76,7 @@ func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) 
 		return false, err
 	}
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
-	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || loopback(c.DataAddr)}
+	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || thisMachineOnly(c)}
 	t, err := m.CreateTenant(ctx, by(), meta.Tenant{Slug: defaultTenant, DisplayName: "Default"}, open)
 	if fault.Is(err, fault.AlreadyExists) {
 		t, err = m.FindTenant(ctx, defaultTenant)
@@ -96,7 +96,7 @@ func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) 
 // closeToStrangers takes anonymous push from the default tenant when the data
 // port can be reached from other machines, unless the operator asked for it.
 func closeToStrangers(ctx context.Context, c boot.Config, m meta.Store, log *slog.Logger) error {
-	if c.AnonymousPush || loopback(c.DataAddr) {
+	if c.AnonymousPush || thisMachineOnly(c) {
 		return nil
 	}
 	t, err := m.FindTenant(ctx, defaultTenant)
@@ -114,10 +114,17 @@ func closeToStrangers(ctx context.Context, c boot.Config, m meta.Store, log *slo
 	if _, err := m.UpdateRegistry(ctx, meta.Cause{Op: uuid.New(), Actor: "start"}, r); err != nil {
 		return err
 	}
-	log.WarnContext(ctx, "data_addr can be reached from other machines: anonymous push to the tenant default is switched off; set anonymous_push to keep it",
-		"data_addr", c.DataAddr)
+	log.WarnContext(ctx, "the data port can be reached from other machines: anonymous push to the tenant default is switched off; set anonymous_push to keep it",
+		"data_addr", c.DataAddr, "behind_proxy", behindProxy(c))
 	return nil
 }
+
+// thisMachineOnly says whether nobody elsewhere can reach the data port. A
+// proxy before it lets everybody in, under every host name they send.
+func thisMachineOnly(c boot.Config) bool { return loopback(c.DataAddr) && !behindProxy(c) }
+
+// behindProxy says whether the configuration speaks of a proxy.
+func behindProxy(c boot.Config) bool { return c.PublicScheme != "" || len(c.TrustedProxies) > 0 }
 
 // loopback says whether only this machine can reach the address.
 func loopback(addr string) bool {

@@ -8,6 +8,8 @@ package janitor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -47,6 +49,7 @@ type phase = kit.Op[int, int]
 const (
 	sweepEvery     = 7 * 24 * time.Hour
 	reconcileEvery = 24 * time.Hour
+	firstFull      = time.Hour // after the start, so that restarts do not add up
 )
 
 // New makes a janitor.
@@ -76,7 +79,7 @@ func New(cfg Config) *Janitor {
 func (j *Janitor) Run(ctx context.Context) {
 	tick := time.NewTicker(j.cfg.Interval)
 	defer tick.Stop()
-	sweep, reconcile := time.NewTicker(sweepEvery), time.NewTicker(reconcileEvery)
+	sweep, reconcile := time.NewTimer(firstFull), time.NewTimer(firstFull)
 	defer sweep.Stop()
 	defer reconcile.Stop()
 	for {
@@ -87,8 +90,10 @@ func (j *Janitor) Run(ctx context.Context) {
 			j.logged(ctx, "pass", j.Pass)
 		case <-sweep.C:
 			j.logged(ctx, "sweep", j.Sweep)
+			sweep.Reset(sweepEvery)
 		case <-reconcile.C:
 			j.logged(ctx, "reconcile", j.Reconcile)
+			reconcile.Reset(reconcileEvery)
 		}
 	}
 }
@@ -100,25 +105,34 @@ func (j *Janitor) logged(ctx context.Context, what string, run func(context.Cont
 }
 
 // Pass does all work that is due, a batch at a time. Its cost is in proportion
-// to the garbage, not to what is stored.
+// to the garbage, not to what is stored. A phase that fails does not keep the
+// others from their work.
 func (j *Janitor) Pass(ctx context.Context) error {
-	for _, p := range j.phases {
-		total := 0
-		for {
-			n, err := p.Call(ctx, j.cfg.Batch)
-			if err != nil {
-				return err
-			}
-			total += n
-			if n == 0 || ctx.Err() != nil {
-				break
-			}
+	errs := make([]error, len(j.phases))
+	for i, p := range j.phases {
+		total, err := j.exhaust(ctx, p)
+		if err != nil {
+			errs[i] = fmt.Errorf("%s: %w", p.Name, err)
 		}
 		if total > 0 {
 			j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
 		}
 	}
-	return ctx.Err()
+	return errors.Join(errs...)
+}
+
+// exhaust runs a phase until nothing is left for it to do.
+func (j *Janitor) exhaust(ctx context.Context, p phase) (int, error) {
+	for total := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		n, err := p.Call(ctx, j.cfg.Batch)
+		total += n
+		if n == 0 || err != nil {
+			return total, err
+		}
+	}
 }
 
 // deleteCondemned is phase D. No transaction is held over the store's call; an

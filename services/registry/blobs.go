@@ -9,10 +9,11 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// GetBlob asks for a blob of a repository.
-type GetBlob struct {
+// NameBlob names a blob of a repository.
+type NameBlob struct {
 	Repo   meta.Repo
 	Digest oci.Digest
 }
@@ -26,7 +27,7 @@ type OpenBlob struct {
 // OpenBlob opens a blob. One whose bytes the store has lost, or has in another
 // size, is marked suspect, so that the next push of it uploads it again. It is
 // answered as an outage: it exists, and "not found" would be believed.
-func (s *Service) OpenBlob(ctx context.Context, req GetBlob) (OpenBlob, error) {
+func (s *Service) OpenBlob(ctx context.Context, req NameBlob) (OpenBlob, error) {
 	b, err := s.meta.FindBlob(ctx, req.Repo, req.Digest)
 	if err != nil {
 		return OpenBlob{}, err
@@ -51,7 +52,7 @@ func (s *Service) suspect(ctx context.Context, b meta.Blob, cause error) error {
 
 // StatBlob asks whether a blob is there.
 type StatBlob struct {
-	GetBlob
+	NameBlob
 	MayPush bool // the caller may push here, and will not upload what is there
 }
 
@@ -67,11 +68,11 @@ func (s *Service) StatBlob(ctx context.Context, req StatBlob) (meta.Blob, error)
 
 // DeleteBlob names a blob to delete from a repository.
 type DeleteBlob struct {
-	GetBlob
+	NameBlob
 	By meta.Cause
 }
 
 // DeleteBlob removes the blob from the repository, not from others that hold it.
-func (s *Service) DeleteBlob(ctx context.Context, req DeleteBlob) (Done, error) {
-	return Done{}, s.meta.DeleteBlob(ctx, req.By, req.Repo, req.Digest)
+func (s *Service) DeleteBlob(ctx context.Context, req DeleteBlob) (kit.Done, error) {
+	return kit.Done{}, s.meta.DeleteBlob(ctx, req.By, req.Repo, req.Digest)
 }

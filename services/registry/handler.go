@@ -31,16 +31,16 @@ func NewHandler(s *Service, log *slog.Logger, mw ...kit.Named) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules))
 	fail := kit.Errors(front.WriteError)
 
-	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, encodeManifest, fail)
+	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, sending(s.transit, manifestSize, encodeManifest), fail)
 	putManifest := kit.Handler(kit.Wrap("PutManifest", s.PutManifest, mw...), decodePutManifest, encodeStored, fail)
 	deleteManifest := kit.Handler(kit.Wrap("DeleteManifest", s.DeleteManifest, mw...), decodeDeleteManifest, encodeDone, fail)
 	deleteTag := kit.Handler(kit.Wrap("DeleteTag", s.DeleteTag, mw...), decodeDeleteTag, encodeDone, fail)
-	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeGetBlob, encodeBlob(log), fail)
+	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeNameBlob, encodeBlob(log), fail)
 	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, encodeBlobHead, fail)
 	deleteBlob := kit.Handler(kit.Wrap("DeleteBlob", s.DeleteBlob, mw...), decodeDeleteBlob, encodeDone, fail)
-	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, encodeTags, fail)
-	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, encodeReferrers, fail)
-	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, encodeCatalog, fail)
+	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, sending(s.transit, namesSize, encodeTags), fail)
+	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, sending(s.transit, referrersSize, encodeReferrers), fail)
+	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, sending(s.transit, namesSize, encodeCatalog), fail)
 
 	return front.Endpoints{
 		ocihttp.Manifest: {

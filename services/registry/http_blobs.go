@@ -16,9 +16,9 @@ import (
 // browser shall never take one for a page (contract row A11).
 const blobType = "application/octet-stream"
 
-func decodeGetBlob(ctx context.Context, _ *http.Request) (GetBlob, error) {
+func decodeNameBlob(ctx context.Context, _ *http.Request) (NameBlob, error) {
 	c := front.CallOf(ctx)
-	return GetBlob{Repo: c.Repo(), Digest: c.Route.Digest}, nil
+	return NameBlob{Repo: c.Repo(), Digest: c.Route.Digest}, nil
 }
 
 // encodeBlob streams: Range, several ranges and If-Range are net/http's.
@@ -36,9 +36,9 @@ func encodeBlob(log *slog.Logger) func(context.Context, http.ResponseWriter, Ope
 }
 
 func decodeStatBlob(ctx context.Context, r *http.Request) (StatBlob, error) {
-	get, err := decodeGetBlob(ctx, r)
-	mayPush := front.CallOf(ctx).Allowed(access.Repository(get.Repo.Name, access.Push)).Has(access.Push)
-	return StatBlob{GetBlob: get, MayPush: mayPush}, err
+	name, err := decodeNameBlob(ctx, r)
+	mayPush := front.CallOf(ctx).Allowed(access.Repository(name.Repo.Name, access.Push)).Has(access.Push)
+	return StatBlob{NameBlob: name, MayPush: mayPush}, err
 }
 
 func encodeBlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error {
@@ -51,6 +51,6 @@ func encodeBlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error
 }
 
 func decodeDeleteBlob(ctx context.Context, r *http.Request) (DeleteBlob, error) {
-	get, err := decodeGetBlob(ctx, r)
-	return DeleteBlob{GetBlob: get, By: front.CallOf(ctx).Cause(ctx)}, err
+	name, err := decodeNameBlob(ctx, r)
+	return DeleteBlob{NameBlob: name, By: front.CallOf(ctx).Cause(ctx)}, err
 }

@@ -49,6 +49,7 @@ func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error
 		Tags:         tags,
 		ContentType:  r.Header.Get("Content-Type"),
 		Body:         r.Body,
+		Length:       r.ContentLength,
 		AllowMissing: c.Site.Settings.AllowMissingReferences,
 		By:           c.Cause(ctx),
 	}, ocihttp.CheckContentEncoding(r)
@@ -85,7 +86,7 @@ func decodeDeleteTag(ctx context.Context, _ *http.Request) (DeleteTag, error) {
 }
 
 // encodeDone answers deletions.
-func encodeDone(_ context.Context, w http.ResponseWriter, _ Done) error {
+func encodeDone(_ context.Context, w http.ResponseWriter, _ kit.Done) error {
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusAccepted)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
 // GetManifest asks for a manifest by tag or digest.
@@ -30,6 +31,7 @@ type PutManifest struct {
 	Tags         []string // besides that of Reference
 	ContentType  string
 	Body         io.Reader // not read before the caller is known to have the right
+	Length       int64     // of Body as announced; -1 when it is not
 	AllowMissing bool      // the registry takes manifests whose references it does not hold
 	By           meta.Cause
 }
@@ -46,6 +48,11 @@ type Stored struct {
 // must have that digest, of whichever algorithm; by tag alone it is addressed
 // by SHA-256 (distribution-spec, "Pushing Manifests").
 func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, error) {
+	leave, err := s.transit.enter(req.Repo.Tenant, receivedSize(req.Length))
+	if err != nil {
+		return Stored{}, err
+	}
+	defer leave()
 	payload, err := readManifest(req.Body)
 	if err != nil {
 		return Stored{}, err
@@ -104,6 +111,6 @@ type DeleteManifest struct {
 }
 
 // DeleteManifest deletes the manifest and the tags that point to it.
-func (s *Service) DeleteManifest(ctx context.Context, req DeleteManifest) (Done, error) {
-	return Done{}, s.meta.DeleteManifest(ctx, req.By, req.Repo, req.Digest, req.Referrers)
+func (s *Service) DeleteManifest(ctx context.Context, req DeleteManifest) (kit.Done, error) {
+	return kit.Done{}, s.meta.DeleteManifest(ctx, req.By, req.Repo, req.Digest, req.Referrers)
 }

@@ -5,6 +5,7 @@ package registry
 import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // Config is what the service works on.
@@ -24,15 +25,12 @@ type Meta interface {
 // Service has one method per operation. Rights are decided before, by the
 // rules of NewHandler.
 type Service struct {
-	meta  Meta
-	blobs blob.Opener
+	meta    Meta
+	blobs   blob.Opener
+	transit *transit
 }
 
 // New makes the service.
 func New(c Config) *Service {
-	return &Service{meta: c.Meta, blobs: c.Blobs}
+	return &Service{meta: c.Meta, blobs: c.Blobs, transit: &transit{tenants: map[tenant.ID]int64{}}}
 }
-
-// Done is the answer of an operation that has nothing to say but that it is
-// done.
-type Done struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
 // ListTags asks for one page of a repository's tags.
@@ -32,8 +33,8 @@ type DeleteTag struct {
 }
 
 // DeleteTag deletes the tag; the manifest stays.
-func (s *Service) DeleteTag(ctx context.Context, req DeleteTag) (Done, error) {
-	return Done{}, s.meta.DeleteTag(ctx, req.By, req.Repo, req.Tag)
+func (s *Service) DeleteTag(ctx context.Context, req DeleteTag) (kit.Done, error) {
+	return kit.Done{}, s.meta.DeleteTag(ctx, req.By, req.Repo, req.Tag)
 }
 
 // oneMore asks for an entry beyond the page: whether it is there says whether

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -32,22 +34,39 @@ type Accounts interface {
 type Authenticator struct {
 	accounts Accounts
 	failures limit.Failures
+	good     *lru.Cache[login, struct{}]
 }
+
+// login is an account that was used from an address.
+type login struct{ account, address limit.Key }
+
+// goodLogins is how many of them are remembered.
+const goodLogins = 16384
 
 // NewAuthenticator makes an Authenticator that stops asking accounts after too
 // many failures.
 func NewAuthenticator(a Accounts, f limit.Failures) *Authenticator {
-	return &Authenticator{accounts: a, failures: f}
+	good, err := lru.New[login, struct{}](goodLogins)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &Authenticator{accounts: a, failures: f, good: good}
 }
 
 // Authenticate returns the service account of the site's tenant that has this
 // name and secret. Whatever is wrong with them is fault.UnauthorizedReason, with
 // one and the same message, by one and the same path (contract row B10). After
 // too many failures of the account, or from the client's address, it is
-// fault.TooManyRequests, whether or not the secret is right.
+// fault.TooManyRequests, whether or not the secret is right; but what others
+// fail at does not lock an account out of the addresses that it was used from.
 func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
-	limited := [...]limit.Key{accountKey(s.Tenant, name), addressKey(web.ClientAddr(ctx))}
-	for _, k := range limited {
+	used := login{accountKey(s.Tenant, name), addressKey(web.ClientAddr(ctx))}
+	limited := [...]limit.Key{used.address, used.account}
+	checked := limited[:]
+	if _, known := a.good.Get(used); known {
+		checked = limited[:1]
+	}
+	for _, k := range checked {
 		if err := a.failures.Check(ctx, k); err != nil {
 			return access.Principal{}, err
 		}
@@ -55,6 +74,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, s
 	account, err := a.find(ctx, s.Tenant, name, secret)
 	switch {
 	case err == nil:
+		a.good.Add(used, struct{}{})
 		return access.ServiceAccount(account.Tenant, account.Slug, account.Role), nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err

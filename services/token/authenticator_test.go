@@ -2,10 +2,12 @@ package token_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/token"
 )
@@ -114,6 +117,51 @@ func TestB10_AccountIsLimitedFromAllAddresses(t *testing.T) {
 	}
 	if _, err := onlyAccounts.Authenticate(t.Context(), other, "ci", fronttest.Secret("ci")); err != nil {
 		t.Errorf("the account of that name of another tenant: %v", err)
+	}
+}
+
+// Whoever knows the name of an account could otherwise keep its owner out, at
+// the price of one failure every few seconds.
+func TestB10_StrangersDoNotLockAnAccountOut(t *testing.T) {
+	d := fronttest.New(t)
+	d.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	d.Serve(front.Services{Token: handler(d)})
+	acme := d.Tenant("acme", tenant.Settings{})
+	d.Account(acme, "ci", access.Writer)
+	from := func(address string) fronttest.Request {
+		r := get(acme.Host, "")
+		r.Header = fronttest.Headers("X-Forwarded-For", address)
+		return r
+	}
+	owner := from("192.0.2.1")
+	owner.Basic = "ci"
+	if got := d.Do(owner); got.Status != 200 {
+		t.Fatalf("the owner: %d", got.Status)
+	}
+	for i := range 3 * token.MaxFailures { // from as many addresses as it takes
+		stranger := from(fmt.Sprintf("198.51.100.%d", i))
+		stranger.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("ci:wrong")))
+		if got, want := d.Do(stranger).Status, map[bool]int{true: 401, false: 429}[i < token.MaxFailures]; got != want {
+			t.Errorf("try %d of strangers: %d, want %d", i+1, got, want)
+		}
+	}
+	if got := d.Do(owner); got.Status != 200 {
+		t.Errorf("the owner, after strangers failed: %d", got.Status)
+	}
+	elsewhere := from("203.0.113.1")
+	elsewhere.Basic = "ci"
+	if got := d.Do(elsewhere); got.Status != 429 {
+		t.Errorf("the right secret from an address of which nothing is known: %d", got.Status)
+	}
+	for range token.MaxFailures {
+		thief := from("192.0.2.1")
+		thief.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("ci:wrong")))
+		if got := d.Do(thief); got.Status != 401 {
+			t.Errorf("a wrong secret from the owner's address: %d", got.Status)
+		}
+	}
+	if got := d.Do(owner); got.Status != 429 {
+		t.Errorf("the owner's address after its own failures: %d", got.Status)
 	}
 }
 

@@ -105,12 +105,28 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 		return nil, err
 	}
 	defer c.Close()
-	n, err := io.Copy(h, io.LimitReader(c, u.Stage.Offset))
+	n, err := io.Copy(h, io.LimitReader(awaited{ctx, c}, u.Stage.Offset))
 	switch {
+	case ctx.Err() != nil:
+		return nil, fault.From(context.Cause(ctx))
 	case err != nil:
 		return nil, fault.Down(fmt.Errorf("read %s back: %w", u.Stage.Key, err), "blob storage")
 	case n < u.Stage.Offset:
 		return nil, unknown(fmt.Errorf("%s has %d of %d bytes", u.Stage.Key, n, u.Stage.Offset))
 	}
 	return h, nil
+}
+
+// awaited reads as long as somebody waits for it: whoever asks and leaves must
+// not keep this process busy with what may be hundreds of gigabytes.
+type awaited struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (a awaited) Read(p []byte) (int, error) {
+	if err := a.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return a.Reader.Read(p)
 }

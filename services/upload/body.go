@@ -20,7 +20,7 @@ type Body struct {
 func (b Body) empty() bool { return b.Length == 0 }
 
 // discard reads what nobody needs: a client is answered the same way, and after
-// the same bytes, whether its blob is there already or not (contract C3).
+// the same bytes, whether its blob is there already or not (contract row C3).
 func (b Body) discard() error {
 	_, err := io.Copy(io.Discard, b.Bytes)
 	return broken(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
 )
 
@@ -150,5 +151,48 @@ func TestR23_EveryOutageIsRetryable(t *testing.T) {
 		rest := want[c.session(path).Stage.Offset:]
 		c.mustStored(c.put(path, sha256Of(want), rest), sha256Of(want))
 		c.mustHold(want)
+	}
+}
+
+// watched is a store whose contents call seen at each read.
+type watched struct {
+	upload.Blobs
+	seen func()
+}
+
+func (w watched) Open(ctx context.Context, k blob.Key) (blob.Content, error) {
+	c, err := w.Blobs.Open(ctx, k)
+	return watchedContent{c, w.seen}, err
+}
+
+type watchedContent struct {
+	blob.Content
+	seen func()
+}
+
+func (c watchedContent) Read(p []byte) (int, error) {
+	c.seen()
+	return c.Content.Read(p[:1])
+}
+
+// A digest of another algorithm costs reading all bytes again; not for a client
+// that has left.
+func TestR45_ReadingBackEndsWhenTheClientLeaves(t *testing.T) {
+	c := serve(t, nil)
+	content := []byte("many bytes, read one by one")
+	u := c.StageBlob(c.repo(), content)
+	ctx, leave := context.WithCancel(t.Context())
+	reads := 0
+	s := upload.New(upload.Config{Meta: c.Meta, Blobs: watched{c.Blobs, func() {
+		if reads++; reads == 3 {
+			leave()
+		}
+	}}})
+	_, err := s.CommitUpload(ctx, upload.CommitUpload{Repo: c.repo(), ID: u.ID, Digest: oci.DigestOf(oci.SHA512, content), By: fronttest.By()})
+	if fault.KindOf(err) != fault.Unavailable || reads != 3 {
+		t.Errorf("%d reads, %v", reads, err)
+	}
+	if _, err := s.CommitUpload(t.Context(), upload.CommitUpload{Repo: c.repo(), ID: u.ID, Digest: oci.DigestOf(oci.SHA512, content), By: fronttest.By()}); err != nil {
+		t.Errorf("by a client that stays: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
 func decodeStart(ctx context.Context, _ *http.Request) (StartUpload, error) {
@@ -113,7 +114,7 @@ func bodyOf(r *http.Request) (Body, error) {
 
 // encodeAccepted answers with where the session is and how far. Locations are
 // paths without a host: behind any proxy they lead back the way the request
-// came (contract A2).
+// came (contract row A2).
 func encodeAccepted(_ context.Context, w http.ResponseWriter, s Session) error {
 	setSession(w.Header(), s)
 	w.WriteHeader(http.StatusAccepted)
@@ -147,7 +148,7 @@ func encodeMounted(ctx context.Context, w http.ResponseWriter, m Mounted) error 
 	return encodeAccepted(ctx, w, m.Session)
 }
 
-func encodeDone(_ context.Context, w http.ResponseWriter, _ Done) error {
+func encodeDone(_ context.Context, w http.ResponseWriter, _ kit.Done) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -29,7 +29,7 @@ type Mounted struct {
 
 // MountBlob links the blob from a hosted repository of this registry that the
 // caller may pull from. Where that is not to be had, for whatever reason, it
-// starts a session: no answer tells what other repositories hold (contract C2).
+// starts a session: no answer tells what other repositories hold (contract row C2).
 func (s *Service) MountBlob(ctx context.Context, req MountBlob) (Mounted, error) {
 	sources, err := s.sources(ctx, req)
 	if err != nil {

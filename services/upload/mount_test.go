@@ -1,6 +1,7 @@
 package upload_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,7 +25,7 @@ func (c client) mount(d oci.Digest, from string) fronttest.Answer {
 
 // mayAlso adds a scope to the client's token.
 func (c client) mayAlso(s access.Scope) client {
-	p := access.Principal{Name: "serviceAccounts/writer", Tenant: c.site.Tenant, Role: access.Writer}
+	p := access.ServiceAccount(c.site.Tenant, "writer", access.Writer)
 	c.auth = c.Token(c.site, p, access.Repository(c.name, access.Pull|access.Push), s)
 	return c
 }
@@ -92,14 +93,7 @@ func TestC2_RefusedMountStartsAnUpload(t *testing.T) {
 	}
 }
 
-func names(h http.Header) []string {
-	var all []string
-	for name := range h {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all
-}
+func names(h http.Header) []string { return slices.Sorted(maps.Keys(h)) }
 
 // The upload that a refused mount starts is one for the digest it asked for.
 func TestMountFallsBackToUpload(t *testing.T) {

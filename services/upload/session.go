@@ -8,6 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
 // StartUpload asks for a new session.
@@ -37,13 +38,9 @@ func (s *Service) FindUpload(ctx context.Context, req NameUpload) (Session, erro
 	return sessionOf(u), err
 }
 
-// Done is the answer of an operation that has nothing to say but that it is
-// done.
-type Done struct{}
-
 // CancelUpload ends a session; its bytes are deleted later.
-func (s *Service) CancelUpload(ctx context.Context, req NameUpload) (Done, error) {
-	return Done{}, s.meta.CancelUpload(ctx, req.Repo, req.ID)
+func (s *Service) CancelUpload(ctx context.Context, req NameUpload) (kit.Done, error) {
+	return kit.Done{}, s.meta.CancelUpload(ctx, req.Repo, req.ID)
 }
 
 // unknown is the answer for a session that cannot go on.

@@ -2,81 +2,60 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
-// images pushes and pulls images of one layer.
+// images pushes and pulls images of one layer, tagged t1, t2 and so on.
 type images struct {
 	size    int
 	clients int
 	period  time.Duration
-
-	pushed [2]atomic.Int64 // of the registries in turn, by slot
-	bases  [2]string
 }
 
-// slot tells the two registries apart.
-func (m *images) slot(c *ociclient.Client) int {
-	for i, base := range m.bases {
-		if base == c.Base {
-			return i
-		}
-		if base == "" {
-			m.bases[i] = c.Base
-			return i
-		}
-	}
-	return 0
+func (m images) repo() string { return fmt.Sprintf("bench/images-%d", m.size) }
+
+func (m images) push(ctx context.Context, r *registry) (float64, error) {
+	pushed := r.images(m.size)
+	return repeat(m.period, m.clients, func() error { return m.pushOne(ctx, r.Client, pushed.Add(1)) })
 }
 
-func (m *images) repo() string { return fmt.Sprintf("bench/images-%d", m.size) }
-
-func (m *images) pushNext(ctx context.Context, c *ociclient.Client, slot int) error {
-	n := m.pushed[slot].Add(1)
-	return pushImage(ctx, c, m.repo(), fmt.Sprintf("t%d", n), m.size)
-}
-
-func (m *images) push(ctx context.Context, c *ociclient.Client) (float64, error) {
-	slot := m.slot(c)
-	return repeat(m.period, m.clients, func() error { return m.pushNext(ctx, c, slot) })
-}
-
-func (m *images) pull(ctx context.Context, c *ociclient.Client) (float64, error) {
-	slot := m.slot(c)
+func (m images) pull(ctx context.Context, r *registry) (float64, error) {
+	there := r.images(m.size).Load()
 	var next atomic.Int64
-	return repeat(m.period, m.clients, func() error {
-		return m.pullOne(ctx, c, 1+next.Add(1)%m.pushed[slot].Load())
-	})
+	return repeat(m.period, m.clients, func() error { return m.pullOne(ctx, r.Client, 1+next.Add(1)%there) })
 }
 
-func (m *images) mixed(ctx context.Context, c *ociclient.Client) (float64, error) {
-	slot := m.slot(c)
+func (m images) mixed(ctx context.Context, r *registry) (float64, error) {
+	pushed := r.images(m.size)
 	for range m.clients {
-		if err := m.pushNext(ctx, c, slot); err != nil {
+		if err := m.pushOne(ctx, r.Client, pushed.Add(1)); err != nil {
 			return 0, err
 		}
 	}
-	there := m.pushed[slot].Load()
+	there := pushed.Load()
 	var turn atomic.Int64
 	return repeat(m.period, m.clients, func() error {
 		n := turn.Add(1)
 		if n%2 == 0 {
-			return m.pushNext(ctx, c, slot)
+			return m.pushOne(ctx, r.Client, pushed.Add(1))
 		}
-		return m.pullOne(ctx, c, 1+n%there)
+		return m.pullOne(ctx, r.Client, 1+n%there)
 	})
 }
 
-func (m *images) pullOne(ctx context.Context, c *ociclient.Client, n int64) error {
+func (m images) pushOne(ctx context.Context, c *ociclient.Client, n int64) error {
+	return pushImage(ctx, c, m.repo(), fmt.Sprintf("t%d", n), m.size)
+}
+
+func (m images) pullOne(ctx context.Context, c *ociclient.Client, n int64) error {
 	manifest, ok, err := c.Manifest(ctx, m.repo(), fmt.Sprintf("t%d", n))
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("image %d is there: %v", n, ok))
@@ -106,7 +85,7 @@ func pushImage(ctx context.Context, c *ociclient.Client, repo, tag string, size 
 	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,`+
 		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},`+
 		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}]}`,
-		ociclient.ManifestType, digestOf(config), len(config), digestOf(layer), len(layer))
+		oci.MediaTypeImageManifest, digestOf(config), len(config), digestOf(layer), len(layer))
 	return c.PutManifest(ctx, repo, tag, manifest)
 }
 
@@ -127,10 +106,7 @@ func pushBlob(ctx context.Context, c *ociclient.Client, repo string, content []b
 	return c.Close(ctx, location, digest, nil)
 }
 
-func digestOf(b []byte) string {
-	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
+func digestOf(b []byte) string { return oci.DigestOf(oci.SHA256, b).String() }
 
 // digestsIn are the digests that a manifest of ours names.
 func digestsIn(manifest []byte) []string {

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 )
 
@@ -63,17 +61,17 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return errors.Join(err, berth.Kill())
 	}
-	registries := []*ociclient.Client{newClient(berth.Data), newClient(other.addr)}
+	registries := []*registry{newRegistry(berth.Data), newRegistry(other.addr)}
 
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "work\tunit\tberth\tdistribution\tratio\t")
 	for _, w := range works(o) {
 		figures := [2][]float64{}
 		for range o.rounds {
-			for i, c := range registries { // in turns: what disturbs one disturbs the other
-				figure, err := w.measure(ctx, c)
+			for i, r := range registries { // in turns: what disturbs one disturbs the other
+				figure, err := w.measure(ctx, r)
 				if err != nil {
-					return errors.Join(fmt.Errorf("%s at %s: %w", w.name, c.Base, err), berth.Kill(), other.stop())
+					return errors.Join(fmt.Errorf("%s at %s: %w", w.name, r.Base, err), berth.Kill(), other.stop())
 				}
 				figures[i] = append(figures[i], figure)
 			}
@@ -82,13 +80,6 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		fmt.Fprintf(table, "%s\t%s\t%.0f\t%.0f\t%.2f\t\n", w.name, w.unit, b, d, b/d)
 	}
 	return errors.Join(table.Flush(), berth.Stop(), other.stop())
-}
-
-func newClient(addr string) *ociclient.Client {
-	return &ociclient.Client{
-		Base: "http://" + addr,
-		HTTP: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}},
-	}
 }
 
 func median(figures []float64) float64 {

@@ -3,43 +3,40 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-registry/berth/tools/internal/ociclient"
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 // A work is one row of the table: how much of something a registry does in a
 // second.
 type work struct {
 	name, unit string
-	measure    func(context.Context, *ociclient.Client) (float64, error)
+	measure    func(context.Context, *registry) (float64, error)
 }
 
 // Each measurement pushes content that no other has: serial is in all of it.
 var serial atomic.Uint64
 
 func works(o options) []work {
-	small := &images{size: 1 << 20, clients: 8, period: o.period}
-	medium := &images{size: 10 << 20, clients: 8, period: o.period}
+	small := images{size: 1 << 20, clients: 8, period: o.period}
+	medium := images{size: 10 << 20, clients: 8, period: o.period}
 	return []work{
-		{"push of a large blob", "MiB/s", func(ctx context.Context, c *ociclient.Client) (float64, error) {
-			return pushLarge(ctx, c, o.mib)
+		{"push of a large blob", "MiB/s", func(ctx context.Context, r *registry) (float64, error) {
+			return pushLarge(ctx, r, o.mib)
 		}},
-		{"pull of it", "MiB/s", func(ctx context.Context, c *ociclient.Client) (float64, error) {
-			return pullLarge(ctx, c, o.mib)
+		{"pull of it", "MiB/s", func(ctx context.Context, r *registry) (float64, error) {
+			return pullLarge(ctx, r, o.mib)
 		}},
-		{"manifest GET by tag, 64 clients", "/s", func(ctx context.Context, c *ociclient.Client) (float64, error) {
-			return getManifests(ctx, c, o.period)
+		{"manifest GET by tag, 64 clients", "/s", func(ctx context.Context, r *registry) (float64, error) {
+			return getManifests(ctx, r, o.period)
 		}},
 		{"push of 1 MiB images, 8 clients", "/s", small.push},
 		{"pull of 1 MiB images, 8 clients", "/s", small.pull},
@@ -64,86 +61,52 @@ func large(mib int, mark uint64) io.Reader {
 
 const largeRepo = "bench/large"
 
-var largeDigests sync.Map // Client.Base -> digest pushed last
-
-func pushLarge(ctx context.Context, c *ociclient.Client, mib int) (float64, error) {
+func pushLarge(ctx context.Context, r *registry, mib int) (float64, error) {
 	mark := serial.Add(1)
-	hash := sha256.New()
+	hash := oci.NewHasher(oci.SHA256)
 	if _, err := io.Copy(hash, large(mib, mark)); err != nil {
 		return 0, err
 	}
-	digest := "sha256:" + hex.EncodeToString(hash.Sum(nil))
+	digest := hash.Digest().String()
 	content := large(mib, mark)
 
 	started := time.Now()
-	location, err := c.Open(ctx, largeRepo)
+	location, err := r.Open(ctx, largeRepo)
 	if err != nil {
 		return 0, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, location, content)
+	next, err := r.Stream(ctx, location, content, int64(mib)<<20)
 	if err != nil {
 		return 0, err
 	}
-	req.ContentLength = int64(mib) << 20
-	req.Header.Set("Content-Type", "application/octet-stream")
-	res, err := c.HTTP.Do(req)
-	if err != nil {
+	if err := r.Close(ctx, next, digest, nil); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(expect(res, http.StatusAccepted), res.Body.Close()); err != nil {
-		return 0, err
-	}
-	next, err := c.Resolve(res.Header.Get("Location"))
-	if err != nil {
-		return 0, err
-	}
-	if err := c.Close(ctx, next, digest, nil); err != nil {
-		return 0, err
-	}
-	largeDigests.Store(c.Base, digest)
+	r.large = digest
 	return float64(mib) / time.Since(started).Seconds(), nil
 }
 
-func pullLarge(ctx context.Context, c *ociclient.Client, mib int) (float64, error) {
-	digest, ok := largeDigests.Load(c.Base)
-	if !ok {
-		return 0, errors.New("nothing was pushed")
-	}
+func pullLarge(ctx context.Context, r *registry, mib int) (float64, error) {
 	started := time.Now()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/v2/%s/blobs/%s", c.Base, largeRepo, digest), nil)
+	blob, err := r.OpenBlob(ctx, largeRepo, r.large)
 	if err != nil {
 		return 0, err
 	}
-	res, err := c.HTTP.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
-	if err := expect(res, http.StatusOK); err != nil {
-		return 0, err
-	}
+	defer blob.Close()
 	// Read in large steps: the client shall cost little.
-	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, res.Body, make([]byte, 1<<20)); err != nil || n != int64(mib)<<20 {
+	if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, blob, make([]byte, 1<<20)); err != nil || n != int64(mib)<<20 {
 		return 0, fmt.Errorf("%d bytes came: %w", n, err)
 	}
 	return float64(mib) / time.Since(started).Seconds(), nil
 }
 
-func expect(res *http.Response, status int) error {
-	if res.StatusCode == status {
-		return nil
-	}
-	said, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-	return fmt.Errorf("status %d: %s", res.StatusCode, said)
-}
-
-func getManifests(ctx context.Context, c *ociclient.Client, period time.Duration) (float64, error) {
+func getManifests(ctx context.Context, r *registry, period time.Duration) (float64, error) {
 	const repo, tag = "bench/manifests", "one"
-	if err := pushImage(ctx, c, repo, tag, 1<<10); err != nil {
+	if err := pushImage(ctx, r.Client, repo, tag, 1<<10); err != nil {
 		return 0, err
 	}
 	return repeat(period, 64, func() error {
-		_, ok, err := c.Manifest(ctx, repo, tag)
+		_, ok, err := r.Manifest(ctx, repo, tag)
 		if err == nil && !ok {
 			err = errors.New("the manifest is not there")
 		}

@@ -1,7 +1,7 @@
 // Command killrun pushes, pulls, retags and deletes overlapping images with
 // many clients while it kills the server with SIGKILL and starts it again.
 // Afterwards it compares what is there with a ledger of everything that was
-// acknowledged, and runs berth fsck (protocol.md: I1 to I9).
+// acknowledged, and runs berth fsck (invariants I1 to I9).
 package main
 
 import (
@@ -88,27 +88,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			Transport: &http.Transport{MaxIdleConnsPerHost: o.clients, DisableCompression: true},
 		},
 	}
-	working, cancel := context.WithTimeout(ctx, o.duration)
-	defer cancel()
-	var clients sync.WaitGroup
-	found := make(chan error, o.clients)
-	for i := range o.clients {
-		clients.Go(func() {
-			c := &worker{world: w, oci: client, rng: rand.New(rand.NewPCG(o.seed, uint64(i+1))), name: i, alive: srv.Ready}
-			if err := c.work(working); err != nil {
-				found <- fmt.Errorf("client %d: %w", i, err)
-				cancel()
-			}
-		})
-	}
-	killErr := kill(working, srv, o, out)
-	clients.Wait()
-	close(found)
-	var failures []error
-	for err := range found {
-		failures = append(failures, err)
-	}
-	if err := errors.Join(append(failures, killErr)...); err != nil {
+	if err := drive(ctx, o, w, client, srv, out); err != nil {
 		return fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
 	}
 	if ctx.Err() != nil {
@@ -127,6 +107,27 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "ok   %d acknowledged operations, %d without an answer; %s; fsck finds nothing\n", w.acknowledged(), w.lost(), seen)
 	return nil
+}
+
+// drive lets the clients work while the server is killed. The first client that
+// sees what must never happen ends the run.
+func drive(ctx context.Context, o options, w *world, client *ociclient.Client, srv *server.Server, out io.Writer) error {
+	working, cancel := context.WithTimeout(ctx, o.duration)
+	defer cancel()
+	var clients sync.WaitGroup
+	failures := make([]error, o.clients)
+	for i := range o.clients {
+		clients.Go(func() {
+			c := &worker{world: w, oci: client, rng: rand.New(rand.NewPCG(o.seed, uint64(i+1))), name: i, alive: srv.Ready}
+			if err := c.work(working); err != nil {
+				failures[i] = fmt.Errorf("client %d: %w", i, err)
+				cancel()
+			}
+		})
+	}
+	killErr := kill(working, srv, o, out)
+	clients.Wait()
+	return errors.Join(killErr, errors.Join(failures...))
 }
 
 // kill ends and starts the server o.kills times, at random moments of equal

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 
-	"github.com/berth-registry/berth/tools/internal/ociclient"
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 // How much there is to push. Few repositories, tags and blobs: clients must
@@ -25,10 +23,7 @@ type content struct {
 	bytes  []byte
 }
 
-func contentOf(b []byte) content {
-	sum := sha256.Sum256(b)
-	return content{"sha256:" + hex.EncodeToString(sum[:]), b}
-}
+func contentOf(b []byte) content { return content{oci.DigestOf(oci.SHA256, b).String(), b} }
 
 // An image is a manifest and what it references.
 type image struct {
@@ -93,7 +88,7 @@ func newImage(name string, layers []content) image {
 		MediaType     string       `json:"mediaType"`
 		Config        descriptor   `json:"config"`
 		Layers        []descriptor `json:"layers"`
-	}{2, ociclient.ManifestType, descriptor{"application/vnd.oci.image.config.v1+json", config.digest, len(config.bytes)}, nil}
+	}{2, oci.MediaTypeImageManifest, descriptor{"application/vnd.oci.image.config.v1+json", config.digest, len(config.bytes)}, nil}
 	for _, l := range layers {
 		m.Layers = append(m.Layers, descriptor{"application/vnd.oci.image.layer.v1.tar", l.digest, len(l.bytes)})
 	}

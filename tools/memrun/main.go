@@ -5,21 +5,19 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 )
@@ -135,56 +133,28 @@ func upload(ctx context.Context, client *ociclient.Client, size int64, rng *rand
 	if err != nil {
 		return "", err
 	}
-	hash := sha256.New()
-	body := io.TeeReader(io.LimitReader(noise{rng}, size), hash)
-	res, err := send(ctx, client, http.MethodPatch, location, body, size)
+	hash := oci.NewHasher(oci.SHA256)
+	next, err := client.Stream(ctx, location, io.TeeReader(io.LimitReader(noise{rng}, size), hash), size)
 	if err != nil {
 		return "", err
 	}
-	next, err := client.Resolve(res.Get("Location"))
-	if err != nil {
-		return "", err
-	}
-	digest := "sha256:" + hex.EncodeToString(hash.Sum(nil))
+	digest := hash.Digest().String()
 	return digest, client.Close(ctx, next, digest, nil)
-}
-
-func send(ctx context.Context, client *ociclient.Client, method, target string, body io.Reader, size int64) (http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
-	if err != nil {
-		return nil, err
-	}
-	req.ContentLength = size
-	req.Header.Set("Content-Type", "application/octet-stream")
-	res, err := client.HTTP.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusAccepted {
-		said, _ := io.ReadAll(res.Body)
-		return nil, fmt.Errorf("%s: status %d: %s", method, res.StatusCode, said)
-	}
-	return res.Header, nil
 }
 
 // download reads a blob without keeping it, and compares its digest.
 func download(ctx context.Context, client *ociclient.Client, digest string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, client.Base+"/v2/mem/app/blobs/"+url.PathEscape(digest), nil)
+	blob, err := client.OpenBlob(ctx, "mem/app", digest)
 	if err != nil {
 		return err
 	}
-	res, err := client.HTTP.Do(req)
-	if err != nil {
+	defer blob.Close()
+	hash := oci.NewHasher(oci.SHA256)
+	if _, err := io.Copy(hash, blob); err != nil {
 		return err
 	}
-	defer res.Body.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, res.Body); err != nil {
-		return err
-	}
-	if got := "sha256:" + hex.EncodeToString(hash.Sum(nil)); got != digest {
-		return fmt.Errorf("status %d with %s, not %s", res.StatusCode, got, digest)
+	if got := hash.Digest().String(); got != digest {
+		return fmt.Errorf("%s came, not %s", got, digest)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 const objects = "o"
 
 // tree is the directories of a store. Paths go through os.Root, so no link
-// planted in them leads outside (contract F6).
+// planted in them leads outside (contract row F6).
 type tree struct {
 	root  *os.Root
 	flush func(*os.File) error // makes a file or directory durable: (*os.File).Sync

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -138,6 +139,27 @@ func TestSpanContinuesTheClientsTrace(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), `"trace_id":"`+traceID+`"`) {
 		t.Errorf("the access line lacks the trace id: %s", &out)
+	}
+}
+
+// A span that OTLP cannot carry takes the spans of other requests with it.
+func TestF10_SpansAreValidUTF8(t *testing.T) {
+	f, _ := newFront(io.Discard)
+	spans := tracetest.NewInMemoryExporter()
+	f.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("")
+	r := httptest.NewRequest(http.MethodGet, "/v2/%ff%0a%80/tags/list", nil)
+	r.Method = "BR\xffEW"
+	r.Host = "acme\xff.localhost"
+	r.Header.Set("User-Agent", "\xff")
+	f.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), r)
+	got := spans.GetSpans()
+	if len(got) != 1 || len(got[0].Attributes) < 5 || !utf8.ValidString(got[0].Name) {
+		t.Fatalf("got %+v", got)
+	}
+	for _, a := range got[0].Attributes {
+		if !utf8.ValidString(a.Value.AsString()) {
+			t.Errorf("%s = %q", a.Key, a.Value.AsString())
+		}
 	}
 }
 

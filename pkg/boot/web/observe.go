@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -60,7 +61,8 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // endSpan names the span by method and route, as OpenTelemetry's conventions
-// for HTTP servers say.
+// for HTTP servers say. What a client sent is valid UTF-8 there: with one span
+// that is not, OTLP loses all that are sent together with it.
 func endSpan(span trace.Span, r *http.Request, req *request, status int) {
 	if span.IsRecording() {
 		span.SetName(methodLabel(r.Method) + " " + req.route)
@@ -68,8 +70,8 @@ func endSpan(span trace.Span, r *http.Request, req *request, status int) {
 			attribute.String("http.request.method", methodLabel(r.Method)),
 			attribute.String("http.route", req.route),
 			attribute.Int("http.response.status_code", status),
-			attribute.String("server.address", r.Host),
-			attribute.String("url.path", r.URL.Path),
+			attribute.String("server.address", strings.ToValidUTF8(r.Host, "\uFFFD")),
+			attribute.String("url.path", r.URL.EscapedPath()),
 			attribute.String("berth.request_id", req.id),
 		)
 		for _, a := range req.notes {

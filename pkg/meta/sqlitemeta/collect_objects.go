@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
@@ -52,8 +53,12 @@ const condemnUnknown = `
 INSERT INTO objects (tenant_id, incarnation, state, created_at, delete_after) VALUES (?1, ?2, 'D', ?3, ?4)
 ON CONFLICT (tenant_id, incarnation) DO NOTHING`
 
-// CondemnUnknown implements meta.Collector.
+// CondemnUnknown implements meta.Collector. Nearly every key is known, so it
+// reads first and does not wait for the writer.
 func (s *Store) CondemnUnknown(ctx context.Context, k blob.Key) error {
+	if _, err := s.FindObject(ctx, k); !fault.Is(err, fault.ResourceUnknown) {
+		return err
+	}
 	return s.write(ctx, func(t *tx) error {
 		_, err := t.exec(condemnUnknown, k.Tenant, k.Incarnation[:], t.now, t.after(s.life.DeleteDelay))
 		return err

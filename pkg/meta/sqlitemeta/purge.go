@@ -53,6 +53,14 @@ const (
 DELETE FROM tags WHERE (tenant_id, repo_id, name) IN
        (SELECT g.tenant_id, g.repo_id, g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 LIMIT ?3)`
 
+	// The references would go with their manifests, but one manifest has 10,000:
+	// everybody's writes would wait for a thousand of those.
+	purgeReferences = `
+DELETE FROM manifest_blobs WHERE (tenant_id, repo_id, manifest, digest) IN
+       (SELECT m.tenant_id, m.repo_id, m.manifest, m.digest FROM manifest_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 LIMIT ?3)`
+	purgeChildren = `
+DELETE FROM manifest_children WHERE (tenant_id, repo_id, parent, child) IN
+       (SELECT m.tenant_id, m.repo_id, m.parent, m.child FROM manifest_children m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 LIMIT ?3)`
 	purgeManifests = `
 DELETE FROM manifests WHERE (tenant_id, repo_id, digest) IN
        (SELECT m.tenant_id, m.repo_id, m.digest FROM manifests m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 LIMIT ?3)`
@@ -71,6 +79,8 @@ func (p purge) repository() (int, error) {
 	return p.steps(
 		func() (int, error) { return p.uploads(id, repo) },
 		p.change(purgeTags, id, repo, p.limit),
+		p.change(purgeReferences, id, repo, p.limit),
+		p.change(purgeChildren, id, repo, p.limit),
 		p.change(purgeManifests, id, repo, p.limit),
 		func() (int, error) { return p.links(id, repo) },
 		p.change(purgeRepository, id, repo),

@@ -133,6 +133,8 @@ var walks = map[string]string{
 	"insertTenant":         "looks for children of a new row",
 	"purgeRepository":      "looks for children, which are gone",
 	"purgeTags":            "has a LIMIT",
+	"purgeReferences":      "has a LIMIT",
+	"purgeChildren":        "has a LIMIT",
 	"purgeManifests":       "has a LIMIT",
 	"purgeAccounts":        "has a LIMIT",
 	"linksOf":              "has a LIMIT",

@@ -18,6 +18,10 @@ type Op[Req, Resp any] struct {
 	Endpoint endpoint.Endpoint
 }
 
+// Done is the answer of an operation that has nothing to say but that it is
+// done.
+type Done struct{}
+
 // Wrap makes an operation of a service method. The first middleware is the
 // outermost. Middlewares are built here, so that one that refuses to serve the
 // operation (Access) fails at start.

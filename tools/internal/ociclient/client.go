@@ -10,12 +10,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-)
 
-// ManifestType is the media type of the manifests that tools push.
-const ManifestType = "application/vnd.oci.image.manifest.v1+json"
+	"github.com/berth-registry/berth/pkg/oci"
+)
 
 // Client speaks to one registry at Base ("http://127.0.0.1:5000"), as User
 // unless that is empty.
@@ -51,13 +51,22 @@ type Answer struct {
 // Do sends one request. Errors are *Lost; want lists the statuses that are no
 // *Refused.
 func (c *Client) Do(ctx context.Context, method, target string, body []byte, header http.Header, want ...int) (Answer, error) {
-	if strings.HasPrefix(target, "/") {
-		target = c.Base + target
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
+	res, err := c.send(ctx, method, target, bytes.NewReader(body), int64(len(body)), header)
 	if err != nil {
 		return Answer{}, err
 	}
+	return read(res, want...)
+}
+
+func (c *Client) send(ctx context.Context, method, target string, body io.Reader, size int64, header http.Header) (*http.Response, error) {
+	if strings.HasPrefix(target, "/") {
+		target = c.Base + target
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = size
 	for k, v := range header {
 		req.Header[k] = v
 	}
@@ -66,20 +75,23 @@ func (c *Client) Do(ctx context.Context, method, target string, body []byte, hea
 	}
 	res, err := c.HTTP.Do(req)
 	if err != nil {
-		return Answer{}, &Lost{err}
+		return nil, &Lost{err}
 	}
+	return res, nil
+}
+
+// read reads the response to its end.
+func read(res *http.Response, want ...int) (Answer, error) {
 	defer res.Body.Close()
 	got, err := io.ReadAll(res.Body)
 	if err != nil {
 		return Answer{}, &Lost{err}
 	}
 	a := Answer{Status: res.StatusCode, Header: res.Header, Body: got}
-	for _, w := range want {
-		if a.Status == w {
-			return a, nil
-		}
+	if slices.Contains(want, a.Status) {
+		return a, nil
 	}
-	refused := &Refused{What: method + " " + req.URL.Path, Status: a.Status, Body: string(got)}
+	refused := &Refused{What: res.Request.Method + " " + res.Request.URL.Path, Status: a.Status, Body: string(got)}
 	if a.Status >= http.StatusInternalServerError {
 		return a, &Lost{refused}
 	}
@@ -109,6 +121,19 @@ func (c *Client) HasBlob(ctx context.Context, repo, digest string) (bool, error)
 func (c *Client) Blob(ctx context.Context, repo, digest string) ([]byte, bool, error) {
 	a, err := c.Do(ctx, http.MethodGet, "/v2/"+repo+"/blobs/"+digest, nil, nil, http.StatusOK, http.StatusNotFound)
 	return a.Body, a.Status == http.StatusOK, err
+}
+
+// OpenBlob reads a blob as it comes; the caller closes it.
+func (c *Client) OpenBlob(ctx context.Context, repo, digest string) (io.ReadCloser, error) {
+	res, err := c.send(ctx, http.MethodGet, "/v2/"+repo+"/blobs/"+digest, nil, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res.Body, nil
+	}
+	_, err = read(res)
+	return nil, err
 }
 
 // PostBlob uploads in one request.
@@ -151,6 +176,19 @@ func (c *Client) Patch(ctx context.Context, location string, offset int, chunk [
 	return c.Resolve(a.Header.Get("Location"))
 }
 
+// Stream sends size bytes in one request and returns the next location.
+func (c *Client) Stream(ctx context.Context, location string, content io.Reader, size int64) (string, error) {
+	res, err := c.send(ctx, http.MethodPatch, location, content, size, http.Header{"Content-Type": {"application/octet-stream"}})
+	if err != nil {
+		return "", err
+	}
+	a, err := read(res, http.StatusAccepted)
+	if err != nil {
+		return "", err
+	}
+	return c.Resolve(a.Header.Get("Location"))
+}
+
 // Offset asks how many bytes an upload holds.
 func (c *Client) Offset(ctx context.Context, location string) (int, string, error) {
 	a, err := c.Do(ctx, http.MethodGet, location, nil, nil, http.StatusNoContent)
@@ -187,13 +225,13 @@ func (c *Client) Close(ctx context.Context, location, digest string, content []b
 
 // PutManifest pushes under a tag or a digest.
 func (c *Client) PutManifest(ctx context.Context, repo, reference string, content []byte) error {
-	_, err := c.Do(ctx, http.MethodPut, "/v2/"+repo+"/manifests/"+reference, content, http.Header{"Content-Type": {ManifestType}}, http.StatusCreated)
+	_, err := c.Do(ctx, http.MethodPut, "/v2/"+repo+"/manifests/"+reference, content, http.Header{"Content-Type": {oci.MediaTypeImageManifest}}, http.StatusCreated)
 	return err
 }
 
 // Manifest reads by tag or digest; ok is false when there is none.
 func (c *Client) Manifest(ctx context.Context, repo, reference string) ([]byte, bool, error) {
-	a, err := c.Do(ctx, http.MethodGet, "/v2/"+repo+"/manifests/"+reference, nil, http.Header{"Accept": {ManifestType}}, http.StatusOK, http.StatusNotFound)
+	a, err := c.Do(ctx, http.MethodGet, "/v2/"+repo+"/manifests/"+reference, nil, http.Header{"Accept": {oci.MediaTypeImageManifest}}, http.StatusOK, http.StatusNotFound)
 	return a.Body, a.Status == http.StatusOK, err
 }
 
