@@ -21,6 +21,7 @@ help: ## say what there is
 
 .PHONY: test
 test: vet lint ## everything a change must not break
+	tools/install versitygw
 	go test -race -timeout 10m ./...
 
 .PHONY: vet

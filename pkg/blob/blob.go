@@ -97,7 +97,8 @@ type Appender interface {
 	Seal(ctx context.Context, s Stage) (int64, error)
 	// OpenStaged returns the staged bytes [0, s.Offset), maybe with more after
 	// them, to be read back; the caller closes it. ErrMissing when the store
-	// holds less. A store may have to end the writing for it: what is staged can
+	// holds less. A store may have to take the object over and end the writing
+	// for it, ErrFenced when a writer has a higher s.Epoch: what is staged can
 	// be sealed then, but an Append or a Seal of more bytes is ErrMissing.
 	OpenStaged(ctx context.Context, s Stage) (io.ReadCloser, error)
 }

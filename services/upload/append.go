@@ -101,6 +101,8 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	switch {
 	case errors.Is(err, blob.ErrMissing):
 		return nil, unknown(err)
+	case errors.Is(err, blob.ErrFenced):
+		return nil, s.overtaken(ctx, u, err)
 	case err != nil:
 		return nil, err
 	}

@@ -28,7 +28,7 @@ type session struct {
 	steps []int64 // every offset that was recorded
 
 	intended []blob.Key // objects beside stage.Key that may be there
-	fail  error   // what the next Step returns instead of recording
+	fail     error      // what the next Step returns instead of recording
 }
 
 func newSession(t testing.TB, store blob.Store) *session {

@@ -77,6 +77,7 @@ var calls = map[string]func(*testing.T, *s3blob.Store) func() error{
 }
 
 func TestR28_EveryCallIsRetriedThenUnavailable(t *testing.T) {
+	t.Parallel()
 	for call, prepare := range calls {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()
@@ -104,18 +105,22 @@ func TestR28_EveryCallIsRetriedThenUnavailable(t *testing.T) {
 }
 
 func TestR29_CompleteDecidesNothing(t *testing.T) {
+	t.Parallel()
 	lie := answer(http.StatusOK, "InternalError")
 	for name, sick := range map[string]trick{
-		"200 with an error body":        first(1, lie),
-		"done, 200 with an error body":  done(lie),
-		"done, the answer is cut":       done(cut),
-		"done, no answer":               done(hang),
-		"done once, the answer is cut":  first(1, done(cut)),
-		"done once, no such upload":     first(1, done(answer(http.StatusNotFound, "NoSuchUpload"))),
-		"done, refused for no reason":   done(answer(http.StatusBadRequest, "InvalidRequest")),
-		"done, said to be other parts":  done(answer(http.StatusBadRequest, "InvalidPart")),
-		"done, said to be not allowed":  done(answer(http.StatusForbidden, "AccessDenied")),
-		"200 and an empty answer, done": done(func(w http.ResponseWriter, _ *http.Request, _ func(http.ResponseWriter)) bool { w.WriteHeader(200); return true }),
+		"200 with an error body":       first(1, lie),
+		"done, 200 with an error body": done(lie),
+		"done, the answer is cut":      done(cut),
+		"done, no answer":              done(hang),
+		"done once, the answer is cut": first(1, done(cut)),
+		"done once, no such upload":    first(1, done(answer(http.StatusNotFound, "NoSuchUpload"))),
+		"done, refused for no reason":  done(answer(http.StatusBadRequest, "InvalidRequest")),
+		"done, said to be other parts": done(answer(http.StatusBadRequest, "InvalidPart")),
+		"done, said to be not allowed": done(answer(http.StatusForbidden, "AccessDenied")),
+		"200 and an empty answer, done": done(func(w http.ResponseWriter, _ *http.Request, _ func(http.ResponseWriter)) bool {
+			w.WriteHeader(200)
+			return true
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,16 +136,20 @@ func TestR29_CompleteDecidesNothing(t *testing.T) {
 }
 
 func TestR29_WhatIsNotDoneIsNotSealed(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		call    string
 		sick    trick
 		missing bool
 	}{
 		"200 with an error body": {"CompleteMultipartUpload", answer(http.StatusOK, "InternalError"), false},
-		"200 and nothing":        {"CompleteMultipartUpload", func(w http.ResponseWriter, _ *http.Request, _ func(http.ResponseWriter)) bool { w.WriteHeader(200); return true }, false},
-		"other parts":            {"CompleteMultipartUpload", answer(http.StatusBadRequest, "InvalidPart"), true},
-		"another size":           {"HeadObject", altered("Content-Length", "17"), false},
-		"another checksum":       {"HeadObject", altered("X-Amz-Checksum-Crc32c", "AAAAAA==-2"), false},
+		"200 and nothing": {"CompleteMultipartUpload", func(w http.ResponseWriter, _ *http.Request, _ func(http.ResponseWriter)) bool {
+			w.WriteHeader(200)
+			return true
+		}, false},
+		"other parts":      {"CompleteMultipartUpload", answer(http.StatusBadRequest, "InvalidPart"), true},
+		"another size":     {"HeadObject", altered("Content-Length", "17"), false},
+		"another checksum": {"HeadObject", altered("X-Amz-Checksum-Crc32c", "AAAAAA==-2"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -196,6 +205,7 @@ func TestR34_SessionWhoseUploadIsGone(t *testing.T) {
 // A store that hangs, or takes a byte now and then, is given up; uploads that
 // it serves go on meanwhile.
 func TestR30_NoProgress(t *testing.T) {
+	t.Parallel()
 	const stall = 400 * time.Millisecond
 	trickle := func(w http.ResponseWriter, r *http.Request, _ func(http.ResponseWriter)) bool {
 		tick := time.NewTicker(stall / 8)

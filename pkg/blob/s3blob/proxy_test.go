@@ -44,7 +44,9 @@ func newProxy(t testing.TB) *proxy {
 	}
 	// The Host that was signed stays.
 	pass := &httputil.ReverseProxy{
-		Rewrite:  func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = server.Scheme, server.Host, r.In.Host },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = server.Scheme, server.Host, r.In.Host
+		},
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,7 +3,6 @@ package s3blob
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -32,14 +31,16 @@ func (s *Store) Seal(ctx context.Context, st blob.Stage) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = s.confirm(ctx, st.Key, object{size: st.Offset, sum: done.sum}, commitLags)
+	same, err := s.holds(ctx, st.Key, object{size: st.Offset, sum: done.sum}, commitLags)
 	switch {
-	case errors.Is(err, blob.ErrMissing) && done.taken:
+	case same:
+		return st.Offset, nil
+	case done.taken && (err == nil || errors.Is(err, blob.ErrMissing)):
 		return 0, down(errors.New("the store does not show what it has taken"), "seal an object")
-	case err != nil:
-		return 0, err
+	case err == nil:
+		return 0, missing("seal what became another object")
 	}
-	return st.Offset, nil
+	return 0, err
 }
 
 // sealing is what became of the staged bytes.
@@ -64,8 +65,8 @@ func (s *Store) sealTail(ctx context.Context, st blob.Stage) (sealing, error) {
 
 // sealParts ends the multipart upload, with the tail as its last part. An upload
 // that is gone became the object before; an answer that is lost or says
-// something else decides nothing either (fault R29). What the object is says
-// confirm.
+// something else decides nothing either (fault R29). What the store
+// holds does.
 func (s *Store) sealParts(ctx context.Context, st blob.Stage) (sealing, error) {
 	parts := st.Parts[:len(st.Parts):len(st.Parts)]
 	gone := false
@@ -85,25 +86,32 @@ func (s *Store) sealParts(ctx context.Context, st blob.Stage) (sealing, error) {
 	for i, p := range parts {
 		etag, sum := ofWord(p)
 		sums[i] = sum
-		ended[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.Number)), ETag: &etag, ChecksumCRC32C: &sums[i]} //nolint:gosec // at most maxParts
+		ended[i] = types.CompletedPart{PartNumber: aws.Int32(int32(p.Number)), ETag: &etag, ChecksumCRC32C: &sums[i]}
 	}
 	sum := composite(sums)
 	if gone {
 		return sealing{sum: sum}, nil
 	}
-	_, err := s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &s.bucket, Key: aws.String(st.Key.String()), UploadId: &st.Multipart,
-		MultipartUpload: &types.CompletedMultipartUpload{Parts: ended},
-	})
-	switch {
-	case err == nil, isNoUpload(err):
+	err := s.complete(ctx, st, ended)
+	if err == nil || isNoUpload(err) {
 		return sealing{sum, err == nil}, nil
-	case s.confirm(ctx, st.Key, object{size: st.Offset, sum: sum}, nil) == nil:
+	}
+	same, _ := s.holds(ctx, st.Key, object{size: st.Offset, sum: sum}, nil)
+	switch {
+	case same:
 		return sealing{sum, true}, nil
 	case isCode(err, "InvalidPart", "InvalidPartOrder"):
 		return sealing{}, missing("put parts together that are not those that were stored")
 	}
 	return sealing{}, down(err, "end a multipart upload")
+}
+
+func (s *Store) complete(ctx context.Context, st blob.Stage, parts []types.CompletedPart) error {
+	_, err := s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+		Bucket: &s.bucket, Key: aws.String(st.Key.String()), UploadId: &st.Multipart,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+	})
+	return err
 }
 
 // lastPart makes the tail the last part. When the multipart upload is gone it
@@ -129,15 +137,12 @@ var (
 	commitLags = append(readLags[:len(readLags):len(readLags)], 800*time.Millisecond, 1600*time.Millisecond)
 )
 
-// confirm makes sure that the object is there with the size and, where it is
-// known on both sides, the checksum.
-func (s *Store) confirm(ctx context.Context, k blob.Key, want object, lags []time.Duration) error {
+// holds says whether the object is there with the size and, where it is known on
+// both sides, the checksum.
+func (s *Store) holds(ctx context.Context, k blob.Key, want object, lags []time.Duration) (bool, error) {
 	got, err := s.find(ctx, k, lags)
-	switch {
-	case err != nil:
-		return err
-	case got.size != want.size, got.sum != want.sum && got.sum != "" && want.sum != "":
-		return down(fmt.Errorf("%s has %d bytes with checksum %q, not %d with %q", k, got.size, got.sum, want.size, want.sum), "seal an object")
+	if err != nil {
+		return false, err
 	}
-	return nil
+	return got.size == want.size && (got.sum == want.sum || got.sum == "" || want.sum == ""), nil
 }

@@ -56,7 +56,8 @@ func (s *Store) OpenStaged(ctx context.Context, st blob.Stage) (io.ReadCloser, e
 	case st.Offset == 0:
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	case len(st.Parts) == 0:
-		return s.openTail(ctx, st), nil
+		c := s.openTail(ctx, st)
+		return c, c.fetch() // to say now whether it is there
 	}
 	if _, err := s.Seal(ctx, st); err != nil {
 		return nil, err
