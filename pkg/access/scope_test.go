@@ -6,11 +6,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 func TestB9_Scopes(t *testing.T) {
@@ -152,10 +152,8 @@ func randomScope(r *rand.Rand) string {
 }
 
 func TestB9_GrantedEqualsModel(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	for range 10_000 {
+	r := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	for range dice.Count(t, 10_000, 1_000_000) {
 		asked := model{}
 		values := make([]string, 1+r.IntN(3))
 		for i := range values {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 // next is the path that the answer's Link leads to; empty without one.
@@ -209,10 +210,10 @@ func TestD4_PagesOfReferrersAreBounded(t *testing.T) {
 	b := start(t, tenant.Settings{AllowMissingReferences: true})
 	subject := index()
 	path := "/v2/app/referrers/" + digestOf(subject)
-	const seed = 4
-	r := rand.New(rand.NewPCG(seed, seed))
+	seed := dice.Seed(t)
+	r := rand.New(rand.NewPCG(seed, 4))
 	var want []string
-	for n := range 40 {
+	for n := range dice.Count(t, 40, 100_000) {
 		size := r.IntN(1 << 10)
 		if n < 2 { // the two do not fit on one page
 			size = oci.MaxManifest/2 + r.IntN(1<<10)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 func TestManifestByTagAndDigest(t *testing.T) {
@@ -151,10 +152,10 @@ func TestD2_ParserDifferences(t *testing.T) {
 
 func TestD3_BytesStayAsTheyWere(t *testing.T) {
 	b := start(t, tenant.Settings{AllowMissingReferences: true})
-	const seed = 3
-	r := rand.New(rand.NewPCG(seed, seed))
+	seed := dice.Seed(t)
+	r := rand.New(rand.NewPCG(seed, 3))
 	spaces := []string{"", " ", "\n", "\t", "\r\n", "  "}
-	for n := range 20 {
+	for n := range dice.Count(t, 20, 1000) {
 		body := index()
 		var odd strings.Builder
 		quoted := false

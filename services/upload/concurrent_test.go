@@ -16,9 +16,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
-	"github.com/berth-registry/berth/pkg/blob/blobtest"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 // session is what is known of the session at a path.
@@ -72,15 +72,22 @@ func (c client) openObjects() int {
 
 // A client that leaves loses nothing that has arrived, and holds nothing open.
 func TestR45_ClientLeaves(t *testing.T) {
+	random := rand.New(rand.NewPCG(dice.Seed(t), 45))
+	for range dice.Count(t, 1, 500) { // of 20 aborts each
+		t.Run("round", func(t *testing.T) { leaveOften(t, random) })
+	}
+}
+
+func leaveOften(t *testing.T, random *rand.Rand) {
+	t.Helper()
 	c := serve(t, nil)
-	dice := rand.New(rand.NewPCG(blobtest.Seed(t), 45))
-	want := content(2<<20, 45)
+	want := content(2<<20, random.Uint64())
 	path := c.start("")
 	at := 0
 	for range 20 {
-		n := 1 + dice.IntN(len(want)/25)
+		n := 1 + random.IntN(len(want)/25)
 		method, query := http.MethodPatch, ""
-		if dice.IntN(3) == 0 {
+		if random.IntN(3) == 0 {
 			method, query = http.MethodPut, "?digest="+sha256Of(want).String()
 		}
 		c.abort(method, path+query, len(want)-at, want[at:at+n])
@@ -136,8 +143,16 @@ func TestR47_NextTryEndsHangingRequest(t *testing.T) {
 // Two clients that push into one session as each sees it: one wins each
 // offset, the other is told the true one, and the blob is right.
 func TestR47_TwoClientsOneSession(t *testing.T) {
+	for range dice.Count(t, 1, 167) { // of 60 chunks each
+		t.Run("round", race)
+	}
+}
+
+func race(t *testing.T) {
+	t.Helper()
 	c := serve(t, nil)
-	want := content(60_000, 47)
+	const chunk = 997
+	want := content(60*chunk, 47)
 	path := c.start("")
 	var wg sync.WaitGroup
 	for range 2 {
@@ -147,7 +162,7 @@ func TestR47_TwoClientsOneSession(t *testing.T) {
 				if at == len(want) {
 					return
 				}
-				a := c.patch(path, at, want[at:min(at+997, len(want))])
+				a := c.patch(path, at, want[at:min(at+chunk, len(want))])
 				if a.Status != http.StatusAccepted && a.Status != http.StatusRequestedRangeNotSatisfiable {
 					t.Errorf("chunk at %d: %d %s", at, a.Status, a.Body)
 					return
@@ -179,11 +194,19 @@ func TestR48_ChunkAgain(t *testing.T) {
 // One blob from many clients at once: all get 201, one object is live, the
 // tenant is charged once.
 func TestR46_SameBlobFromManyClients(t *testing.T) {
+	clients := dice.Count(t, 16, 64)
+	for range dice.Count(t, 1, 1000) {
+		t.Run("round", func(t *testing.T) { pushTogether(t, clients) })
+	}
+}
+
+func pushTogether(t *testing.T, clients int) {
+	t.Helper()
 	c := serve(t, nil)
 	want := content(300_000, 46)
 	d := sha256Of(want)
 	var wg sync.WaitGroup
-	for n := range 16 {
+	for n := range clients {
 		wg.Go(func() {
 			var a fronttest.Answer
 			var err error
@@ -209,7 +232,7 @@ func TestR46_SameBlobFromManyClients(t *testing.T) {
 		}
 	}
 	found, err := c.Meta.FindTenant(t.Context(), c.site.TenantSlug)
-	if err != nil || found.Used != int64(len(want)) || len(rows) != 16 {
-		t.Errorf("%d bytes used, %v, %d objects; want %d and 16", found.Used, err, len(rows), len(want))
+	if err != nil || found.Used != int64(len(want)) || len(rows) != clients {
+		t.Errorf("%d bytes used, %v, %d objects; want %d and %d", found.Used, err, len(rows), len(want), clients)
 	}
 }

@@ -17,10 +17,10 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/blob"
-	"github.com/berth-registry/berth/pkg/blob/blobtest"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 // counting counts the bytes that a request body gave.
@@ -217,11 +217,11 @@ func (d damaged) damage(u meta.Upload, err error) (meta.Upload, error) {
 }
 
 func TestC6_DamagedHashState(t *testing.T) {
-	dice := rand.New(rand.NewPCG(blobtest.Seed(t), 6))
-	c := serve(t, func(cfg *upload.Config) { cfg.Meta = damaged{cfg.Meta, dice} })
-	for range 100 {
-		want := content(1+dice.IntN(20_000), dice.Uint64())
-		path, cut := c.start(""), dice.IntN(len(want))
+	random := rand.New(rand.NewPCG(dice.Seed(t), 6))
+	c := serve(t, func(cfg *upload.Config) { cfg.Meta = damaged{cfg.Meta, random} })
+	for range dice.Count(t, 100, 10_000) {
+		want := content(1+random.IntN(20_000), random.Uint64())
+		path, cut := c.start(""), random.IntN(len(want))
 		expect(t, c.patch(path, 0, want[:cut+1]), http.StatusAccepted, "")
 		c.mustStored(c.put(path, sha256Of(want), want[cut+1:]), sha256Of(want))
 		c.mustHold(want)
@@ -266,17 +266,17 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // objects under keys of ours.
 func TestD9_KeysAreOurs(t *testing.T) {
 	c := serve(t, nil)
-	dice := rand.New(rand.NewPCG(blobtest.Seed(t), 9))
+	random := rand.New(rand.NewPCG(dice.Seed(t), 9))
 	bad := []string{"..", "%2e%2e", "%2F", "\\", "%00", "a/../../b", "o/1/aa", strings.Repeat("a/", 100) + "a", "ü", "A", "_", "-x", "sha256:aa"}
 	stored := 0
 	for range 200 {
-		name := fmt.Sprintf("x%s/y%s", bad[dice.IntN(len(bad))], bad[dice.IntN(len(bad))])
-		if dice.IntN(4) == 0 {
-			name = "a" + strings.Repeat("b", dice.IntN(200))
+		name := fmt.Sprintf("x%s/y%s", bad[random.IntN(len(bad))], bad[random.IntN(len(bad))])
+		if random.IntN(4) == 0 {
+			name = "a" + strings.Repeat("b", random.IntN(200))
 		}
 		who := c.in(name).mayAlso(access.Scope{})
 		u := &url.URL{Path: who.uploads("")}
-		q := url.Values{"digest": {sha256Of([]byte(name)).String()}, "from": {bad[dice.IntN(len(bad))]}}
+		q := url.Values{"digest": {sha256Of([]byte(name)).String()}, "from": {bad[random.IntN(len(bad))]}}
 		switch a := who.send(http.MethodPost, u.EscapedPath()+"?"+q.Encode(), name); a.Status {
 		case http.StatusCreated:
 			stored++

@@ -49,13 +49,14 @@ var table = []row{
 	{pattern: "pkg/limit", may: nouns, never: noKit, tests: []string{"pkg/limit/*"}},
 	{pattern: "pkg/meta", may: join(nouns, "pkg/blob"), never: noKit, tests: []string{"pkg/meta/*"}},
 
+	{pattern: "pkg/blob/blobtest", may: join(nouns, "pkg/blob", "tools/dice"), never: noKit},
 	{
 		pattern: "pkg/blob/*", may: join(nouns, "pkg/blob", "pkg/blob/internal/*"), never: noKit,
-		tests: []string{"pkg/blob/blobtest", "tools/testserver"},
+		tests: []string{"pkg/blob/blobtest", "tools/dice", "tools/testserver"},
 	},
 	{pattern: "pkg/lease/*", may: join(nouns, "pkg/lease"), never: noKit, tests: []string{"pkg/lease/leasetest"}},
 	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit"), never: noKit, tests: []string{"pkg/limit/limittest"}},
-	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/blob/blobtest", "pkg/meta"), never: noKit},
+	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "tools/dice"), never: noKit},
 	{
 		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "migrations"), never: noKit,
 		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob"},

@@ -23,7 +23,7 @@ type Opener func(t testing.TB) blob.Store
 // borders.
 type Scale struct {
 	Unit  int   // bytes
-	Plans int   // of chunks (fault R55)
+	Plans int   // of chunks (fault R55), in a short run
 	Sizes []int // of their chunks, around the limits of the store
 }
 

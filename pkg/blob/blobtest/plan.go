@@ -5,26 +5,11 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/tools/dice"
 )
-
-// Seed is the seed of a test that plays dice: BERTH_TEST_SEED, or a new one. A
-// failing test prints it.
-func Seed(t testing.TB) uint64 {
-	seed := rand.Uint64()
-	if s := os.Getenv("BERTH_TEST_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("BERTH_TEST_SEED: %v", err)
-		}
-	}
-	t.Logf("BERTH_TEST_SEED=%d", seed)
-	return seed
-}
 
 // smallSizes are chunk sizes around the limits that most stores have.
 var smallSizes = []int{0, 1, 2, 511, 512, 513, 4095, 4096, 64<<10 - 1, 64 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 1 << 20}
@@ -32,8 +17,8 @@ var smallSizes = []int{0, 1, 2, 511, 512, 513, 4095, 4096, 64<<10 - 1, 64 << 10,
 // testChunkPlans pushes blobs in chunks of odd sizes, some of which break off
 // or are not recorded and are sent again from the recorded offset.
 func (scale Scale) testChunkPlans(t *testing.T, store blob.Store) {
-	r := rand.New(rand.NewPCG(Seed(t), 55))
-	for range scale.Plans {
+	r := rand.New(rand.NewPCG(dice.Seed(t), 55))
+	for range dice.Count(t, scale.Plans, 10_000) {
 		scale.playPlan(t, store, r)
 	}
 }

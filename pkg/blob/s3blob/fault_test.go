@@ -185,6 +185,7 @@ func altered(header, value string) trick {
 
 // The multipart upload disappears under a session: it cannot go on, and says so.
 func TestR34_SessionWhoseUploadIsGone(t *testing.T) {
+	t.Parallel()
 	s, _ := openProxied(t, s3blob.Options{})
 	for name, more := range map[string]int{"a part": partBytes, "a tail": 1} {
 		x := newSession(t, s)
@@ -244,6 +245,7 @@ func TestR30_NoProgress(t *testing.T) {
 }
 
 func TestR30_ReadMakesNoProgress(t *testing.T) {
+	t.Parallel()
 	const stall = 300 * time.Millisecond
 	s, p := openProxied(t, s3blob.Options{Stall: stall})
 	x := newSession(t, s)

@@ -18,14 +18,15 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
-	"github.com/berth-registry/berth/pkg/blob/blobtest"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/tools/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // A delete whose answer is lost, that comes twice, or that comes late, removes
 // the object it names and no other.
 func TestR32_LostDoubledAndLateDeletes(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	old, next := newSession(t, s), newSession(t, s)
 	want := random(partBytes+1, 32)
@@ -62,8 +63,9 @@ func TestR32_LostDoubledAndLateDeletes(t *testing.T) {
 // Uploads that end at any point, also between the start of a multipart upload
 // and its record, leave nothing behind once their objects are deleted.
 func TestR34_AbortedUploadsLeaveNothing(t *testing.T) {
+	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
-	r := rand.New(rand.NewPCG(blobtest.Seed(t), 34))
+	r := rand.New(rand.NewPCG(dice.Seed(t), 34))
 	content := random(2*partBytes+1, 34)
 	gone := errors.New("client is gone")
 	all := make([]*session, 40)
@@ -124,7 +126,7 @@ func (w *waiting) Read([]byte) (int, error) {
 // Many open uploads hold many bytes and little memory: what does not fit lies
 // in files without a name. A client beside them is served.
 func TestR53_OpenUploadsAreBounded(t *testing.T) {
-	const uploads, memory = 100, 8 << 20
+	const uploads, memory = 60, 8 << 20
 	dir := t.TempDir()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes, MemoryBytes: memory, SpoolDir: dir})
 	content := random(partBytes+partBytes*3/4, 53) // a part that goes, and most of one that stays
@@ -168,6 +170,7 @@ func heap() int64 {
 }
 
 func TestPresign(t *testing.T) {
+	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
 	x := newSession(t, s)
 	want := random(partBytes+9, 40)
@@ -201,6 +204,7 @@ func TestPresign(t *testing.T) {
 }
 
 func TestOpenNamesTheSetting(t *testing.T) {
+	t.Parallel()
 	good := testserver.S3(t)
 	p := newProxy(t)
 	p.play("PutObject", answer(http.StatusForbidden, "AccessDenied"))
@@ -233,6 +237,7 @@ func TestOpenNamesTheSetting(t *testing.T) {
 
 // A store that is closed fences its writers and takes no more.
 func TestCloseFencesWriters(t *testing.T) {
+	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
 	x := newSession(t, s)
 	var arrived sync.WaitGroup
@@ -256,6 +261,7 @@ func TestCloseFencesWriters(t *testing.T) {
 }
 
 func TestListReportsForeignKeys(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	k := blob.Key{Tenant: 1, Incarnation: uuid.New()}
 	p.play("ListObjectsV2", changed(func(h http.Header, b []byte) []byte {

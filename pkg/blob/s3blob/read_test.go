@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
-	"github.com/berth-registry/berth/pkg/blob/blobtest"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 // stored is an object of one piece and one of parts.
@@ -37,8 +37,9 @@ func stored(t *testing.T, s *s3blob.Store) map[string]struct {
 
 // An answer that breaks off is fetched again from there.
 func TestR31_TruncatedReadGoesOn(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
-	r := rand.New(rand.NewPCG(blobtest.Seed(t), 31))
+	r := rand.New(rand.NewPCG(dice.Seed(t), 31))
 	for _, o := range stored(t, s) {
 		p.play("GetObject", changed(func(_ http.Header, b []byte) []byte { return b[:r.IntN(len(b))+1] }))
 		o.mustHold(o.want)
@@ -53,8 +54,9 @@ func TestR31_TruncatedReadGoesOn(t *testing.T) {
 // Whatever byte is wrong, a read of the whole does not end cleanly, and not
 // after all bytes.
 func TestR31_WrongBytesNeverEndCleanly(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
-	r := rand.New(rand.NewPCG(blobtest.Seed(t), 32))
+	r := rand.New(rand.NewPCG(dice.Seed(t), 32))
 	for name, o := range stored(t, s) {
 		for _, at := range []int{0, len(o.want) - 1, r.IntN(len(o.want))} {
 			p.play("GetObject", changed(func(_ http.Header, b []byte) []byte { b[at] ^= 1; return b }))
@@ -68,6 +70,7 @@ func TestR31_WrongBytesNeverEndCleanly(t *testing.T) {
 
 // An answer about another object, or another range, is none.
 func TestR31_AnswerAboutSomethingElse(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	for name, change := range map[string]func(h http.Header, b []byte) []byte{
 		"etag":  func(h http.Header, b []byte) []byte { h.Set("Etag", `"0123"`); return b },
@@ -101,6 +104,7 @@ func TestR31_AnswerAboutSomethingElse(t *testing.T) {
 
 // A tail that comes back wrong never becomes part of a blob.
 func TestR31_WrongTail(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	x := newSession(t, s)
 	x.mustAppend([]byte("tail "))
@@ -118,6 +122,7 @@ func TestR31_WrongTail(t *testing.T) {
 
 // A store shows late what it has taken: the commit waits, and so does a reader.
 func TestR33_ReadAfterWriteLag(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	lag := func() trick {
 		visible := time.Now().Add(500 * time.Millisecond)
@@ -154,6 +159,7 @@ func TestR33_ReadAfterWriteLag(t *testing.T) {
 
 // A bucket that is gone does not make objects missing.
 func TestR28_MissingBucketIsAnOutage(t *testing.T) {
+	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	x := newSession(t, s)
 	gone := answer(http.StatusNotFound, "NoSuchBucket")

@@ -27,13 +27,16 @@ func open(t testing.TB, address string, o s3blob.Options) *s3blob.Store {
 }
 
 func TestStore(t *testing.T) {
-	blobtest.Run(t, func(t testing.TB) blob.Store {
+	t.Parallel()
+	scale := blobtest.Scale{Unit: 1 << 20, Plans: 8, Sizes: []int{0, 1, 512, 4095, 64 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 1 << 20}}
+	blobtest.RunAt(t, scale, func(t testing.TB) blob.Store {
 		return open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
 	})
 }
 
 // The same with parts: every border of the suite lies past one.
 func TestStoreOfParts(t *testing.T) {
+	t.Parallel()
 	scale := blobtest.Scale{
 		Unit:  8 << 20,
 		Plans: 12,

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 // quick is the pace of these tests: the defaults, made short.
@@ -225,7 +226,7 @@ func TestA7_ManySlowOnes(t *testing.T) {
 		}
 	})
 	cut := make(chan error)
-	const slow = 100
+	slow := dice.Count(t, 100, 2000)
 	for i := range slow {
 		c := dial(t, s)
 		head := "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"

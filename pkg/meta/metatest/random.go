@@ -8,23 +8,20 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/blob/blobtest"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
-const (
-	randomSteps    = 400
-	randomContents = 12
-)
+const randomContents = 12
 
 // testRandom runs random operations against a simple model of what the store
 // has promised. A failing run is repeated with the seed that it prints.
 func testRandom(t *testing.T, open Open) {
-	seed := blobtest.Seed(t)
+	seed := dice.Seed(t)
 	m := model{world: newWorld(t, open), rand: rand.New(rand.NewPCG(seed, 0)), repos: map[string]*modelRepo{}}
-	for step := range randomSteps {
+	for step := range dice.Count(t, 400, 100_000) {
 		m.step()
 		if step%20 == 19 {
 			m.compare()
