@@ -21,7 +21,7 @@ help: ## say what there is
 
 .PHONY: test
 test: vet lint ## everything a change must not break
-	tools/install deb:postgresql
+	tools/install deb:postgresql versitygw
 	go test -race -timeout 10m ./...
 
 .PHONY: vet

@@ -55,6 +55,23 @@ type Opener interface {
 	Stat(ctx context.Context, k Key) (int64, error)
 }
 
+// Presigner is a store that lets a client fetch an object from it directly. Use
+// Presign to ask any store.
+type Presigner interface {
+	// Presign returns a URL that answers GET with the object's content until
+	// life has passed. It does not look whether there is such an object.
+	Presign(ctx context.Context, k Key, life time.Duration) (string, error)
+}
+
+// Presign returns a URL of the object at a store that is a Presigner, and "" at
+// one that is none: its bytes are to be sent.
+func Presign(ctx context.Context, o Opener, k Key, life time.Duration) (string, error) {
+	if p, ok := o.(Presigner); ok {
+		return p.Presign(ctx, k, life)
+	}
+	return "", nil
+}
+
 // Content is an open object. Where it also is a syscall.Conn, as on the file
 // system, http.ServeContent sends it by sendfile: hand it over as it is, since a
 // wrapper that reads on its behalf would hide that.
@@ -78,6 +95,12 @@ type Appender interface {
 	// Seal makes the staged bytes [0, s.Offset) one durable object under s.Key
 	// and returns its size. It is idempotent.
 	Seal(ctx context.Context, s Stage) (int64, error)
+	// OpenStaged returns the staged bytes [0, s.Offset), maybe with more after
+	// them, to be read back; the caller closes it. ErrMissing when the store
+	// holds less. A store may have to take the object over and end the writing
+	// for it, ErrFenced when a writer has a higher s.Epoch: what is staged can
+	// be sealed then, but an Append or a Seal of more bytes is ErrMissing.
+	OpenStaged(ctx context.Context, s Stage) (io.ReadCloser, error)
 }
 
 // Source is the body of an upload, hashed while it is read. Mark returns the
@@ -109,7 +132,7 @@ type Stage struct {
 type Part struct {
 	Number int
 	Size   int64
-	ETag   string
+	ETag   string // the store's own word for the part's content
 }
 
 // Tail is a small staged object that holds the bytes past the last part.

@@ -97,10 +97,12 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	if u.Stage.Offset == 0 {
 		return h, nil
 	}
-	c, err := s.blobs.Open(ctx, u.Stage.Key)
+	c, err := s.blobs.OpenStaged(ctx, stageOf(u))
 	switch {
 	case errors.Is(err, blob.ErrMissing):
 		return nil, unknown(err)
+	case errors.Is(err, blob.ErrFenced):
+		return nil, s.overtaken(ctx, u, err)
 	case err != nil:
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package upload_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -160,19 +161,19 @@ type watched struct {
 	seen func()
 }
 
-func (w watched) Open(ctx context.Context, k blob.Key) (blob.Content, error) {
-	c, err := w.Blobs.Open(ctx, k)
+func (w watched) OpenStaged(ctx context.Context, st blob.Stage) (io.ReadCloser, error) {
+	c, err := w.Blobs.OpenStaged(ctx, st)
 	return watchedContent{c, w.seen}, err
 }
 
 type watchedContent struct {
-	blob.Content
+	io.ReadCloser
 	seen func()
 }
 
 func (c watchedContent) Read(p []byte) (int, error) {
 	c.seen()
-	return c.Content.Read(p[:1])
+	return c.ReadCloser.Read(p[:1])
 }
 
 // A digest of another algorithm costs reading all bytes again; not for a client

@@ -50,7 +50,10 @@ var table = []row{
 	{pattern: "pkg/meta", may: join(nouns, "pkg/blob"), never: noKit, tests: []string{"pkg/meta/*"}},
 
 	{pattern: "pkg/blob/blobtest", may: join(nouns, "pkg/blob", "tools/dice"), never: noKit},
-	{pattern: "pkg/blob/*", may: join(nouns, "pkg/blob"), never: noKit, tests: []string{"pkg/blob/blobtest"}},
+	{
+		pattern: "pkg/blob/*", may: join(nouns, "pkg/blob", "pkg/blob/internal/*"), never: noKit,
+		tests: []string{"pkg/blob/blobtest", "tools/dice", "tools/testserver"},
+	},
 	{pattern: "pkg/lease/*", may: join(nouns, "pkg/lease"), never: noKit, tests: []string{"pkg/lease/leasetest"}},
 	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit"), never: noKit, tests: []string{"pkg/limit/limittest"}},
 	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "tools/dice"), never: noKit},
@@ -84,7 +87,7 @@ var table = []row{
 	// No service imports another: one that did would know where it runs.
 	{
 		pattern: "services/*", may: join(nouns, join(contracts, join(faces, "services/internal/*")...)...), never: noStore,
-		tests: adapters,
+		tests: join(adapters, "tools/testserver"),
 	},
 
 	// Tools watch Berth from outside; the operator's words they may share.

@@ -18,32 +18,48 @@ import (
 // Opener opens an empty store; it closes it with t's end.
 type Opener func(t testing.TB) blob.Store
 
-// Run runs the suite. Stores that record progress every so many bytes should
-// do so after at most a megabyte here, so that the suite crosses such borders.
+// Scale is how much the suite stores. A store that records progress every so
+// many bytes should do so after less than a Unit, so that the suite crosses such
+// borders.
+type Scale struct {
+	Unit  int   // bytes
+	Plans int   // of chunks (fault R55), in a short run
+	Sizes []int // of their chunks, around the limits of the store
+}
+
+// Run runs the suite at the scale of a store that records progress at least
+// every megabyte.
 func Run(t *testing.T, open Opener) {
+	RunAt(t, Scale{Unit: 1 << 20, Plans: 30, Sizes: smallSizes}, open)
+}
+
+// RunAt runs the suite at another scale.
+func RunAt(t *testing.T, scale Scale, open Opener) {
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, blob.Store)
 	}{
-		{"Append", testAppend},
-		{"AppendResumes", testAppendResumes},
+		{"Append", scale.testAppend},
+		{"AppendResumes", scale.testAppendResumes},
 		{"AppendNothing", testAppendNothing},
 		{"AppendMissing", testAppendMissing},
-		{"R45_SourceFails", testSourceFails},
+		{"R45_SourceFails", scale.testSourceFails},
 		{"R45_ContextEnds", testContextEnds},
 		{"JournalFails", testJournalFails},
-		{"R47_NewerWriterFencesOlder", testFence},
+		{"R47_NewerWriterFencesOlder", scale.testFence},
+		{"R47_StepsOfAnOlderWriterCount", scale.testFenceAfterSteps},
 		{"R47_LateWriterIsFenced", testLateWriter},
 		{"R47_LateWriterAfterSeal", testLateWriterAfterSeal},
 		{"R47_ManyWriters", testManyWriters},
 		{"SealTwice", testSealTwice},
 		{"SealCutsWhatDoesNotCount", testSealCuts},
 		{"SealEmpty", testSealEmpty},
+		{"OpenStaged", scale.testOpenStaged},
 		{"OpenSeeks", testOpenSeeks},
 		{"Missing", testMissing},
 		{"DeleteTwice", testDeleteTwice},
 		{"List", testList},
-		{"R55_ChunkPlans", testChunkPlans},
+		{"R55_ChunkPlans", scale.testChunkPlans},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
@@ -58,8 +74,8 @@ func content(n int, seed uint64) []byte {
 	return p
 }
 
-func testAppend(t *testing.T, store blob.Store) {
-	want := content(3<<20+17, 1)
+func (scale Scale) testAppend(t *testing.T, store blob.Store) {
+	want := content(3*scale.Unit+17, 1)
 	s := newSession(t, store)
 	s.mustAppend(want)
 	s.mustSeal(want)
@@ -70,10 +86,10 @@ func testAppend(t *testing.T, store blob.Store) {
 	}
 }
 
-func testAppendResumes(t *testing.T, store blob.Store) {
-	want := content(1<<20, 2)
+func (scale Scale) testAppendResumes(t *testing.T, store blob.Store) {
+	want := content(scale.Unit, 2)
 	s := newSession(t, store)
-	for _, cut := range [][2]int{{0, 1}, {1, 1000}, {1000, 700_000}, {700_000, len(want)}} {
+	for _, cut := range [][2]int{{0, 1}, {1, 1000}, {1000, len(want) * 2 / 3}, {len(want) * 2 / 3, len(want)}} {
 		s.mustAppend(want[cut[0]:cut[1]])
 	}
 	s.mustSeal(want)
@@ -104,11 +120,11 @@ func testAppendMissing(t *testing.T, store blob.Store) {
 	}
 }
 
-func testSourceFails(t *testing.T, store blob.Store) {
+func (scale Scale) testSourceFails(t *testing.T, store blob.Store) {
 	gone := errors.New("client is gone")
-	want := content(2<<20, 3)
+	want := content(2*scale.Unit, 3)
 	s := newSession(t, store)
-	for _, n := range []int{0, 1, 300_000, 1 << 20} {
+	for _, n := range []int{0, 1, 300_000, scale.Unit} {
 		from := s.offset()
 		body := io.MultiReader(bytes.NewReader(want[from:from+int64(n)]), failing{gone})
 		if err := s.append(t.Context(), body); err != gone { //nolint:errorlint // it is to be returned as it is
@@ -168,6 +184,26 @@ func testSealEmpty(t *testing.T, store blob.Store) {
 	s.mustSeal(nil)
 }
 
+// Staged bytes can be read back, and sealed afterwards.
+func (scale Scale) testOpenStaged(t *testing.T, store blob.Store) {
+	want := content(scale.Unit+1, 7)
+	for _, n := range []int{0, 1, 300_000, len(want)} {
+		s := newSession(t, store)
+		s.mustAppend(want[:n/2])
+		s.mustAppend(want[n/2 : n])
+		if n > 0 {
+			s.mustReadBack(want[:n])
+			s.mustReadBack(want[:n])
+		}
+		s.mustSeal(want[:n])
+	}
+
+	k := blob.Key{Tenant: 1, Incarnation: uuid.New()}
+	if _, err := store.OpenStaged(t.Context(), blob.Stage{Key: k, Offset: 3}); !errors.Is(err, blob.ErrMissing) {
+		t.Errorf("bytes that are not there: %v, want ErrMissing", err)
+	}
+}
+
 func testOpenSeeks(t *testing.T, store blob.Store) {
 	want := content(300_000, 4)
 	s := newSession(t, store)
@@ -224,6 +260,7 @@ func testDeleteTwice(t *testing.T, store blob.Store) {
 
 func testList(t *testing.T, store blob.Store) {
 	want := make(map[blob.Key]int64)
+	staged := make(map[blob.Key]bool)
 	for n := range 20 {
 		s := newSession(t, store)
 		s.stage.Key.Tenant = int64(1 + n%3)
@@ -231,8 +268,14 @@ func testList(t *testing.T, store blob.Store) {
 		s.mustAppend(p)
 		s.mustSeal(p)
 		want[s.stage.Key] = int64(len(p))
+		for _, k := range s.intended {
+			staged[k] = true
+		}
 	}
 	err := store.List(t.Context(), func(o blob.Stored) error {
+		if staged[o.Key] {
+			return nil
+		}
 		if size, ok := want[o.Key]; !ok || size != o.Size || o.Foreign != "" || o.Changed.IsZero() {
 			t.Errorf("listed %+v, want size %d", o, size)
 		}

@@ -44,11 +44,11 @@ type slowSource struct {
 func (s slowSource) Interrupt() { close(s.client.ended) }
 
 // A session whose client hangs is taken over by the client's next try.
-func testFence(t *testing.T, store blob.Store) {
+func (scale Scale) testFence(t *testing.T, store blob.Store) {
 	s := newSession(t, store)
 	s.mustAppend([]byte("first "))
 
-	client := newSlowClient(content(1<<19, 5))
+	client := newSlowClient(content(scale.Unit/4, 5))
 	stage, j := s.take()
 	older := make(chan error, 1)
 	go func() { older <- store.Append(t.Context(), stage, slowSource{s.source(client), client}, j) }()
@@ -59,6 +59,28 @@ func testFence(t *testing.T, store blob.Store) {
 		t.Errorf("older append: %v, want ErrFenced", err)
 	}
 	s.mustSeal([]byte("first second"))
+}
+
+// What the older writer recorded before it was fenced counts; the next one goes
+// on from there.
+func (scale Scale) testFenceAfterSteps(t *testing.T, store blob.Store) {
+	want := content(3*scale.Unit, 8)
+	s := newSession(t, store)
+	client := newSlowClient(want[:2*scale.Unit+scale.Unit/2])
+	stage, j := s.take()
+	older := make(chan error, 1)
+	go func() { older <- store.Append(t.Context(), stage, slowSource{s.source(client), client}, j) }()
+	<-client.waiting
+
+	stage, j = s.take()
+	rest := s.source(bytes.NewReader(want[stage.Offset:]))
+	if err := store.Append(t.Context(), stage, rest, j); err != nil {
+		t.Errorf("newer append at %d: %v", stage.Offset, err)
+	}
+	if err := <-older; !errors.Is(err, blob.ErrFenced) {
+		t.Errorf("older append: %v, want ErrFenced", err)
+	}
+	s.mustSeal(want)
 }
 
 // A writer took the session, was paused, and wakes up after its successor is

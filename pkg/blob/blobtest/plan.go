@@ -11,25 +11,25 @@ import (
 	"github.com/berth-registry/berth/tools/dice"
 )
 
-// borders are chunk sizes around the limits that stores have.
-var borders = []int{0, 1, 2, 511, 512, 513, 4095, 4096, 64<<10 - 1, 64 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 1 << 20}
+// smallSizes are chunk sizes around the limits that most stores have.
+var smallSizes = []int{0, 1, 2, 511, 512, 513, 4095, 4096, 64<<10 - 1, 64 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 1 << 20}
 
 // testChunkPlans pushes blobs in chunks of odd sizes, some of which break off
 // or are not recorded and are sent again from the recorded offset.
-func testChunkPlans(t *testing.T, store blob.Store) {
+func (scale Scale) testChunkPlans(t *testing.T, store blob.Store) {
 	r := rand.New(rand.NewPCG(dice.Seed(t), 55))
-	for range dice.Count(t, 30, 10_000) {
-		playPlan(t, store, r)
+	for range dice.Count(t, scale.Plans, 10_000) {
+		scale.playPlan(t, store, r)
 	}
 }
 
-func playPlan(t *testing.T, store blob.Store, r *rand.Rand) {
-	want := content(r.IntN(2<<20), r.Uint64())
+func (scale Scale) playPlan(t *testing.T, store blob.Store, r *rand.Rand) {
+	want := content(r.IntN(2*scale.Unit), r.Uint64())
 	s := newSession(t, store)
 	gone := errors.New("client is gone")
 	for s.offset() < int64(len(want)) {
 		rest := want[s.offset():]
-		chunk := rest[:min(len(rest), borders[r.IntN(len(borders))])]
+		chunk := rest[:min(len(rest), scale.Sizes[r.IntN(len(scale.Sizes))])]
 		var body io.Reader = bytes.NewReader(chunk)
 		var expected error
 		switch r.IntN(6) {

@@ -26,7 +26,9 @@ type session struct {
 	stage blob.Stage
 	state []byte  // of the source at stage.Offset
 	steps []int64 // every offset that was recorded
-	fail  error   // what the next Step returns instead of recording
+
+	intended []blob.Key // objects beside stage.Key that may be there
+	fail     error      // what the next Step returns instead of recording
 }
 
 func newSession(t testing.TB, store blob.Store) *session {
@@ -83,6 +85,20 @@ func (s *session) mustSeal(want []byte) {
 	s.mustHold(want)
 }
 
+// mustReadBack expects the staged bytes to be exactly want.
+func (s *session) mustReadBack(want []byte) {
+	s.t.Helper()
+	c, err := s.store.OpenStaged(s.t.Context(), s.stage)
+	if err != nil {
+		s.t.Fatalf("open staged: %v", err)
+	}
+	defer c.Close()
+	got, err := io.ReadAll(io.LimitReader(c, s.offset()))
+	if err != nil || !bytes.Equal(got, want) {
+		s.t.Fatalf("staged: %d bytes, %v; want %d, equal", len(got), err, len(want))
+	}
+}
+
 // mustHold expects the object to be exactly want.
 func (s *session) mustHold(want []byte) {
 	s.t.Helper()
@@ -113,8 +129,9 @@ type journal struct {
 	epoch   int64
 }
 
-// Intend accepts every object: the suite looks at what the store lists instead.
-func (j journal) Intend(context.Context, blob.Key) error { return j.record(func(*session) {}) }
+func (j journal) Intend(_ context.Context, k blob.Key) error {
+	return j.record(func(s *session) { s.intended = append(s.intended, k) })
+}
 
 func (j journal) Multipart(_ context.Context, id string) error {
 	return j.record(func(s *session) { s.stage.Multipart = id })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/internal/turns"
 )
 
 const (
@@ -35,7 +36,7 @@ type appending struct {
 	journal blob.Journal
 	src     blob.Source
 	key     blob.Key
-	owner   *writer
+	turn    *turns.Turn
 
 	file    *os.File
 	offset  int64 // bytes in the file
@@ -52,17 +53,17 @@ type appending struct {
 
 // Append stores what src gives (see blob.Appender).
 func (s *Store) Append(ctx context.Context, st blob.Stage, src blob.Source, j blob.Journal) error {
-	owner, err := s.takeOver(ctx, st)
+	turn, err := s.takeOver(ctx, st)
 	if err != nil {
 		return err
 	}
 	f, err := s.openStaged(ctx, st, src, j)
 	if err != nil {
-		s.release(st.Key, owner)
+		turn.End()
 		return err
 	}
 	a := &appending{
-		store: s, journal: j, src: src, key: st.Key, owner: owner,
+		store: s, journal: j, src: src, key: st.Key, turn: turn,
 		file: f, offset: st.Offset, flushed: st.Offset, settled: st.Offset > 0,
 		chunks: make(chan chunk, bufferCount),
 		free:   make(chan *buffer, bufferCount),
@@ -146,7 +147,7 @@ func (a *appending) write(ctx context.Context) {
 	if err := a.file.Close(); err != nil && a.err == nil {
 		a.err = down(err, "close a staged object")
 	}
-	a.store.release(a.key, a.owner)
+	a.turn.End()
 	if i, ok := a.src.(blob.Interrupter); ok && a.err != nil && a.reading.Load() {
 		i.Interrupt()
 	}
@@ -156,13 +157,13 @@ func (a *appending) write(ctx context.Context) {
 func (a *appending) writeChunks(ctx context.Context) error {
 	for {
 		select {
-		case <-a.owner.fenced:
+		case <-a.turn.Fenced():
 			return blob.ErrFenced
 		case c, more := <-a.chunks:
 			switch {
 			case !more:
 				return nil
-			case a.owner.lost():
+			case a.turn.IsFenced():
 				return blob.ErrFenced
 			}
 			if err := a.put(ctx, c); err != nil {

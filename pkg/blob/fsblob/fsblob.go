@@ -11,9 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/internal/turns"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -32,9 +32,7 @@ type Store struct {
 	stepBytes int64
 	extra     chan struct{} // one token for each buffer beyond an Append's first
 
-	mu      sync.Mutex
-	writers map[blob.Key]*writer
-	closed  bool
+	writers turns.Table
 }
 
 var _ blob.Store = (*Store)(nil)
@@ -58,24 +56,13 @@ func Open(dir string, o Options) (*Store, error) {
 		lock:      lock,
 		stepBytes: cmp.Or(o.StepBytes, defaultStepBytes),
 		extra:     make(chan struct{}, extraBuffers),
-		writers:   make(map[blob.Key]*writer),
 	}, nil
 }
 
 // Close fences the running writers, waits until they have let go of their
 // files and gives the directory free. Open contents stay readable.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	running := make([]*writer, 0, len(s.writers))
-	for _, w := range s.writers {
-		running = append(running, w)
-	}
-	s.mu.Unlock()
-	for _, w := range running {
-		w.fence()
-		<-w.gone
-	}
+	s.writers.Close()
 	return errors.Join(s.tree.close(), s.lock.Close())
 }
 

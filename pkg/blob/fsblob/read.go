@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -36,6 +37,19 @@ func (s *Store) Open(_ context.Context, k blob.Key) (blob.Content, error) {
 		return nil, errors.Join(down(err, "examine an object"), f.Close())
 	}
 	return content{File: f, size: info.Size()}, nil
+}
+
+// OpenStaged opens the staged file, which may be longer than what counts of it
+// (see blob.Appender).
+func (s *Store) OpenStaged(ctx context.Context, st blob.Stage) (io.ReadCloser, error) {
+	c, err := s.Open(ctx, st.Key)
+	if err != nil {
+		return nil, err
+	}
+	if c.Size() < st.Offset {
+		return nil, errors.Join(fmt.Errorf("fsblob: read %d of %d bytes back: %w", st.Offset, c.Size(), blob.ErrMissing), c.Close())
+	}
+	return c, nil
 }
 
 // Stat returns the object's size in bytes (see blob.Opener).

@@ -24,11 +24,11 @@ func (s *Store) isSealed(k blob.Key) bool {
 // Seal ends the writing of the object (see blob.Appender). The bytes up to
 // st.Offset are durable since the step that recorded them.
 func (s *Store) Seal(ctx context.Context, st blob.Stage) (int64, error) {
-	owner, err := s.takeOver(ctx, st)
+	turn, err := s.takeOver(ctx, st)
 	if err != nil {
 		return 0, err
 	}
-	defer s.release(st.Key, owner)
+	defer turn.End()
 	info, err := s.tree.root.Lstat(pathOf(st.Key))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && st.Offset > 0:

@@ -9,7 +9,17 @@ import (
 	"os"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/internal/turns"
 )
+
+// takeOver makes the caller the one writer of the object.
+func (s *Store) takeOver(ctx context.Context, st blob.Stage) (*turns.Turn, error) {
+	turn, err := s.writers.Take(ctx, st.Key, st.Epoch)
+	if errors.Is(err, turns.ErrClosed) {
+		err = down(err, "take an object over")
+	}
+	return turn, err
+}
 
 // openStaged opens the file to be continued at st.Offset. Bytes past it were
 // never recorded and are cut off, but only by a writer that still owns the

@@ -1,0 +1,88 @@
+package s3blob
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+)
+
+const (
+	// maxAttempts is how often a request is tried (fault R28).
+	maxAttempts = 4
+
+	maxIdleConnections = 64
+)
+
+// newClient makes the client. Bytes are guarded by the CRC32C that goes with
+// each request, which the store compares, so they are not hashed once more for
+// the signature.
+func newClient(ctx context.Context, a address, options Options) (*s3.Client, error) {
+	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConnsPerHost = maxIdleConnections
+	})
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport))
+	if err != nil {
+		return nil, err
+	}
+	return s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.HTTPClient = guard{client: transport, stall: options.Stall, patience: options.Patience}
+		o.Region = cmp.Or(a.region, o.Region, "us-east-1")
+		o.UsePathStyle = a.pathStyle
+		if a.endpoint != "" {
+			o.BaseEndpoint = aws.String(a.endpoint)
+		}
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+			r.MaxAttempts, r.MaxBackoff = maxAttempts, options.Backoff
+			// Attempts are bounded for each request; a budget that all requests
+			// share would let a bad minute fail requests that come after it.
+			r.RateLimiter = ratelimit.None
+		})
+		// What a request needs of checksums is said there: stores that know
+		// nothing of the ones the client would add refuse them.
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		o.DisableLogOutputChecksumValidationSkipped = true
+		o.APIOptions = append(o.APIOptions, v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware)
+	}), nil
+}
+
+// isCode says whether err is an answer of the store with one of the codes.
+func isCode(err error, codes ...string) bool {
+	var answer smithy.APIError
+	if !errors.As(err, &answer) {
+		return false
+	}
+	for _, c := range codes {
+		if answer.ErrorCode() == c {
+			return true
+		}
+	}
+	return false
+}
+
+// isAbsent says whether err is the answer that there is no such object. The
+// answer to HEAD has no body and hence no code of its own.
+func isAbsent(err error) bool { return isCode(err, "NoSuchKey", "NotFound") }
+
+// isNoUpload says whether err is the answer that there is no such multipart
+// upload: it was aborted, or became an object.
+func isNoUpload(err error) bool { return isCode(err, "NoSuchUpload") }
+
+// statusOf is the HTTP status of an answer; 0 when there was none.
+func statusOf(err error) int {
+	var answer *awshttp.ResponseError
+	if errors.As(err, &answer) {
+		return answer.HTTPStatusCode()
+	}
+	return 0
+}

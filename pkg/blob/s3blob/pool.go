@@ -1,0 +1,192 @@
+package s3blob
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"sync"
+)
+
+// chunkSize is the unit of the memory that uploads share.
+const chunkSize = 256 << 10
+
+type chunk = [chunkSize]byte
+
+// pool is the memory of all uploads. What does not fit goes to temporary files,
+// so that a few slow clients that hold it stop nobody (fault R53).
+type pool struct {
+	tokens chan struct{} // one for each chunk in use
+	chunks sync.Pool
+	dir    string
+}
+
+func newPool(size int64, dir string) *pool {
+	return &pool{
+		tokens: make(chan struct{}, max(size/chunkSize, 1)),
+		chunks: sync.Pool{New: func() any { return new(chunk) }},
+		dir:    dir,
+	}
+}
+
+func (p *pool) put(c *chunk) {
+	p.chunks.Put(c)
+	<-p.tokens
+}
+
+// spillSize is how much is written to a temporary file at a time.
+const spillSize = 32 << 10
+
+var spills = sync.Pool{New: func() any { return new([spillSize]byte) }}
+
+// spool keeps the bytes of one part, or of a tail, until they are stored: the
+// first ones in memory, and from where there was none the rest in a file
+// without a name.
+type spool struct {
+	pool   *pool
+	chunks []*chunk
+	file   *os.File
+	spill  *[spillSize]byte // what is on its way to file
+	size   int64
+	crc    uint32
+
+	// A request that was given up may still be read from for a moment.
+	reading sync.Mutex
+	freed   bool
+}
+
+func (p *pool) spool() *spool { return &spool{pool: p} }
+
+// space returns room for the next bytes, at most limit. It takes memory if there
+// is some; else, if an earlier part of the upload is still being sent, it waits
+// for more or for that; else it goes on in a file. busy says what to wait for.
+func (s *spool) space(limit int64, busy func() <-chan struct{}) ([]byte, error) {
+	free, err := s.room(busy)
+	return free[:min(int64(len(free)), limit)], err
+}
+
+func (s *spool) room(busy func() <-chan struct{}) ([]byte, error) {
+	if s.file != nil {
+		return s.spill[:], nil
+	}
+	if free := int64(len(s.chunks))*chunkSize - s.size; free > 0 {
+		return s.chunks[len(s.chunks)-1][chunkSize-free:], nil
+	}
+	for {
+		select {
+		case s.pool.tokens <- struct{}{}:
+			return s.grow(), nil
+		default:
+		}
+		wait := busy()
+		if wait == nil {
+			break
+		}
+		select {
+		case s.pool.tokens <- struct{}{}:
+			return s.grow(), nil
+		case <-wait:
+		}
+	}
+	f, err := os.CreateTemp(s.pool.dir, "berth-part-")
+	if err != nil {
+		return nil, down(err, "make a temporary file")
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(down(err, "unlink a temporary file"), f.Close())
+	}
+	s.file, s.spill = f, spills.Get().(*[spillSize]byte)
+	return s.spill[:], nil
+}
+
+func (s *spool) grow() []byte {
+	c := s.pool.chunks.Get().(*chunk)
+	s.chunks = append(s.chunks, c)
+	return c[:]
+}
+
+// keep takes the bytes that were put into the space.
+func (s *spool) keep(b []byte) error {
+	s.crc = crc32.Update(s.crc, castagnoli, b)
+	if s.file != nil {
+		if _, err := s.file.Write(b); err != nil {
+			return down(err, "write a temporary file")
+		}
+	}
+	s.size += int64(len(b))
+	return nil
+}
+
+// inMemory is how many bytes lie before those in the file.
+func (s *spool) inMemory() int64 {
+	if s.file == nil {
+		return s.size
+	}
+	return int64(len(s.chunks)) * chunkSize
+}
+
+// ReadAt reads what was kept.
+func (s *spool) ReadAt(b []byte, off int64) (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.freed {
+		return 0, os.ErrClosed
+	}
+	n := 0
+	for n < len(b) && off < s.inMemory() {
+		end := min(chunkSize, s.inMemory()-off/chunkSize*chunkSize)
+		m := copy(b[n:], s.chunks[off/chunkSize][off%chunkSize:end])
+		n, off = n+m, off+int64(m)
+	}
+	switch {
+	case n == len(b):
+		return n, nil
+	case s.file == nil || off >= s.size:
+		return n, io.EOF
+	}
+	m, err := s.file.ReadAt(b[n:], off-s.inMemory())
+	return n + m, err
+}
+
+// reader reads what was kept from the first byte.
+func (s *spool) reader() io.ReadSeeker { return io.NewSectionReader(s, 0, s.size) }
+
+// fill keeps what r gives until io.EOF.
+func (s *spool) fill(r io.Reader, busy func() <-chan struct{}) error {
+	for {
+		b, err := s.space(chunkSize, busy)
+		if err != nil {
+			return err
+		}
+		n, err := r.Read(b)
+		if kept := s.keep(b[:n]); kept != nil {
+			return kept
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read a tail: %w", err)
+		}
+	}
+}
+
+// free gives the memory and the file back.
+func (s *spool) free() {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.freed = true
+	for _, c := range s.chunks {
+		s.pool.put(c)
+	}
+	s.chunks = nil
+	if s.file != nil {
+		_ = s.file.Close() // it has no name: nothing is lost
+		spills.Put(s.spill)
+		s.file = nil
+	}
+}
+
+// idle is what a spool of nobody else's parts waits for: nothing.
+func idle() <-chan struct{} { return nil }

@@ -1,0 +1,113 @@
+// Package s3blob keeps objects in a bucket of any S3-compatible store, which
+// many processes share.
+//
+// A large object is a multipart upload straight to its final key: nothing is
+// copied when it goes live. Part n always holds the same bytes of the object, so
+// a late writer cannot do harm. Bytes short of a part are a small staged object
+// of their own, the tail. An object that never reached a part is written from
+// its tail by Seal: to let the tail take the blob's place would move the key
+// that package meta chose at the start, and costs no more than the few MiB that
+// are written again.
+package s3blob
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/internal/turns"
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// The values of Options that are zero.
+const (
+	DefaultPartBytes   = 16 << 20
+	DefaultMemoryBytes = 128 << 20
+	DefaultStall       = 20 * time.Second
+	DefaultPatience    = 5 * time.Minute
+	DefaultBackoff     = time.Second
+)
+
+// Options tune a Store; the zero value is right for use.
+type Options struct {
+	PartBytes   int64         // of every part but the last; S3 takes no fewer than 5 MiB
+	MemoryBytes int64         // for the bytes of all uploads; what is more goes to SpoolDir
+	SpoolDir    string        // of unlinked temporary files; "" = the system's
+	Stall       time.Duration // after which a request that makes no progress is given up
+	Patience    time.Duration // with a request that ends a multipart upload, instead of Stall
+	Backoff     time.Duration // the longest wait between two tries of a request
+}
+
+// Store is a blob.Store in a bucket. It is safe for concurrent use.
+type Store struct {
+	client    *s3.Client
+	presigner *s3.PresignClient
+	bucket    string
+	partBytes int64
+	pool      *pool
+	writers   turns.Table
+}
+
+var (
+	_ blob.Store     = (*Store)(nil)
+	_ blob.Presigner = (*Store)(nil)
+)
+
+// Open opens the store at an address like
+//
+//	s3://bucket?endpoint=http://127.0.0.1:9000&region=us-east-1&path_style=true
+//
+// with the credentials that the usual AWS chain finds, and makes sure that the
+// bucket is there and takes objects. Without an endpoint it is one of AWS. Its
+// errors are sentences for the operator; they name the setting blobs.
+func Open(ctx context.Context, address string, o Options) (*Store, error) {
+	a, err := parseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	o.Stall = cmp.Or(o.Stall, DefaultStall)
+	o.Patience = cmp.Or(o.Patience, DefaultPatience)
+	o.Backoff = cmp.Or(o.Backoff, DefaultBackoff)
+	client, err := newClient(ctx, a, o)
+	if err != nil {
+		return nil, fmt.Errorf("blobs: the S3 client cannot be configured: %w", err)
+	}
+	s := &Store{
+		client:    client,
+		presigner: s3.NewPresignClient(client),
+		bucket:    a.bucket,
+		partBytes: cmp.Or(o.PartBytes, DefaultPartBytes),
+		pool:      newPool(cmp.Or(o.MemoryBytes, DefaultMemoryBytes), o.SpoolDir),
+	}
+	if err := s.probe(ctx, a); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close fences the running writers and waits until they have let go. Open
+// contents stay readable.
+func (s *Store) Close() error {
+	s.writers.Close()
+	return nil
+}
+
+// down says that the store failed while doing something. A connection that
+// breaks may wrap io.EOF, which to a reader is a clean end: that is cut off.
+func down(err error, doing string) error {
+	if errors.Is(err, io.EOF) {
+		err = errors.New(err.Error())
+	}
+	return fault.Down(fmt.Errorf("s3blob: %s: %w", doing, err), "blob storage")
+}
+
+// missing says that something that was stored is not there.
+func missing(doing string) error {
+	return fmt.Errorf("s3blob: %s: %w", doing, blob.ErrMissing)
+}
