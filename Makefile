@@ -63,8 +63,8 @@ long: build ## the full counts, for hours; continues where it stopped
 
 .PHONY: bench
 bench: build ## Go benchmarks, then side by side with distribution
+	tools/install deb:postgresql versitygw registry
 	go test -run '^$$' -bench . -benchmem ./...
-	tools/install registry
 	go run ./tools/bench -berth bin/berth -distribution "$$(command -v registry)" $(BENCH)
 
 .PHONY: generate

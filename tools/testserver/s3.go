@@ -71,9 +71,11 @@ func startS3() (s3, error) {
 	if err := errors.Join(os.MkdirAll(data, 0o750), os.MkdirAll(sidecar, 0o750)); err != nil {
 		return s, err
 	}
-	if s.address, err = freeAddress(); err != nil {
+	port, err := freePort()
+	if err != nil {
 		return s, err
 	}
+	s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	cmd := exec.Command(program, "--port", s.address, "--keep-alive", "--quiet", "posix", "--sidecar", sidecar, data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s3Access, "ROOT_SECRET_KEY="+s3Secret)
 	if err := errors.Join(os.Setenv("AWS_ACCESS_KEY_ID", s3Access), os.Setenv("AWS_SECRET_ACCESS_KEY", s3Secret)); err != nil {
@@ -155,12 +157,4 @@ func findProgram(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s is missing: run tools/install %s", name, name)
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
