@@ -6,21 +6,17 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/tenant"
 )
-
-// minOperatorToken is the least length of a token an operator chooses: 128
-// bits in hexadecimal are 32 characters, in base64 22.
-const minOperatorToken = 20
 
 // Check looks for values that cannot work. The error is Problems. It reads no
 // file but looks whether those that are named exist.
 func (c Config) Check() error {
 	var p Problems
 	c.checkStores(&p)
+	c.checkServices(&p)
 	c.checkNames(&p)
 	c.checkListeners(&p)
 	c.checkFiles(&p)
@@ -30,21 +26,6 @@ func (c Config) Check() error {
 		return p
 	}
 	return nil
-}
-
-// checkStores refuses servers: this version has the embedded stores alone.
-func (c Config) checkStores(p *Problems) {
-	if c.DataDir == "" {
-		p.add("data_dir", "is empty; name the directory that shall hold the registry's data")
-	}
-	for _, s := range []struct {
-		key string
-		url URL
-	}{{"meta", c.Meta}, {"blobs", c.Blobs}, {"redis", c.Redis}} {
-		if !s.url.IsZero() {
-			p.add(s.key, "%s: this version has the embedded stores only; leave %s empty", s.url, s.key)
-		}
-	}
 }
 
 func (c Config) checkNames(p *Problems) {
@@ -57,14 +38,7 @@ func (c Config) checkNames(p *Problems) {
 	if s := c.PublicScheme; s != "" && s != "http" && s != "https" {
 		p.add("public_scheme", "%q is neither http nor https", s)
 	}
-	if n := len(c.OperatorToken.Reveal()); c.OperatorToken.Reveal() == Redacted {
-		p.add("operator_token", "%s stands for a token that was not printed; put the token itself, or unset it", Redacted)
-	} else if n > 0 && n < minOperatorToken {
-		p.add("operator_token", "has %d characters; use at least %d, such as the output of `openssl rand -hex 32`, or unset it to have one made", n, minOperatorToken)
-	}
-	if strings.ContainsFunc(c.OperatorToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
-		p.add("operator_token", "holds spaces or characters that an HTTP header cannot carry")
-	}
+	checkSecret(p, "operator_token", c.OperatorToken)
 }
 
 func (c Config) checkListeners(p *Problems) {
@@ -73,6 +47,7 @@ func (c Config) checkListeners(p *Problems) {
 		{"data_addr", c.DataAddr},
 		{"admin_addr", c.AdminAddr},
 		{"admin_grpc_addr", c.AdminGRPCAddr},
+		{"internal_addr", c.InternalAddr},
 		{"ops_addr", c.OpsAddr},
 	} {
 		port, err := portOf(l.addr)

@@ -19,13 +19,22 @@ type Config struct {
 	BaseDomain  string `koanf:"base_domain" placeholder:"DOMAIN" help:"Domain under which tenants answer: acme.DOMAIN, dev.acme.DOMAIN."`
 	HostPattern string `koanf:"host_pattern" placeholder:"PATTERN" help:"Host of a registry other than main: {registry}.{tenant}.{base} or {registry}--{tenant}.{base}."`
 
-	Meta  URL `koanf:"meta" placeholder:"URL" help:"Metadata database. This version has SQLite in the data directory only: leave it empty."`
-	Blobs URL `koanf:"blobs" placeholder:"URL" help:"Blob store. This version has files in the data directory only: leave it empty."`
-	Redis URL `koanf:"redis" placeholder:"URL" help:"What processes share. This version has one process only: leave it empty."`
+	Meta      URL    `koanf:"meta" placeholder:"URL" help:"Metadata database, postgres://user@host/database; empty is SQLite in the data directory."`
+	MetaFile  string `koanf:"meta_file" placeholder:"FILE" help:"File with the URL of meta, since it may hold a password."`
+	Blobs     URL    `koanf:"blobs" placeholder:"URL" help:"Blob store, s3://bucket?endpoint=http://host:9000&region=…&path_style=true, credentials from the usual AWS chain; empty is files in the data directory."`
+	Redis     URL    `koanf:"redis" placeholder:"URL" help:"Redis that saves nodes work, redis://host:6379/0; answers are right without it. Empty does without."`
+	RedisFile string `koanf:"redis_file" placeholder:"FILE" help:"File with the URL of redis, since it may hold a password."`
+
+	Services        []string `koanf:"services" placeholder:"SERVICE" help:"What this process runs: registry, upload, token, admin, janitor, comma-separated; empty runs all. A part of them needs meta and blobs."`
+	InternalKey     Secret   `koanf:"internal_key" kong:"-"`
+	InternalKeyFile string   `koanf:"internal_key_file" placeholder:"FILE" help:"File with the key that split services sign their calls with, the same in all."`
+	UploadURL       URL      `koanf:"upload_url" name:"upload-url" placeholder:"URL" help:"Internal listener of the upload service, for a process that does not run it and is not behind an edge that does this by path."`
+	TokenURL        URL      `koanf:"token_url" name:"token-url" placeholder:"URL" help:"Internal listener of the token service, likewise."`
 
 	DataAddr      string `koanf:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
 	AdminAddr     string `koanf:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`
 	AdminGRPCAddr string `koanf:"admin_grpc_addr" name:"admin-grpc-addr" placeholder:"ADDR" help:"Listener for the admin API over gRPC."`
+	InternalAddr  string `koanf:"internal_addr" placeholder:"ADDR" help:"Listener for calls from other services, open when they are split."`
 	OpsAddr       string `koanf:"ops_addr" placeholder:"ADDR" help:"Listener for /metrics, /healthz and /readyz."`
 
 	TLSCerts       string         `koanf:"tls_certs" name:"tls-certs" placeholder:"DIR" help:"Directory of certificates and keys; set, the data listener speaks TLS."`
@@ -58,6 +67,7 @@ func Default() Config {
 		DataAddr:        "127.0.0.1:5000",
 		AdminAddr:       "127.0.0.1:5080",
 		AdminGRPCAddr:   "127.0.0.1:5081",
+		InternalAddr:    "127.0.0.1:5091",
 		OpsAddr:         "127.0.0.1:5090",
 		LogLevel:        "info",
 		UploadTTL:       24 * time.Hour,

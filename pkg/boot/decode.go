@@ -32,6 +32,9 @@ func decode(value any, field reflect.Value) error {
 	if err := d.Decode(value); err != nil {
 		return explain(err, value, field.Type())
 	}
+	if target.Elem().Kind() == reflect.Slice && target.Elem().Len() == 0 {
+		target.Elem().SetZero() // [] and nothing are the same
+	}
 	field.Set(target.Elem())
 	return nil
 }
@@ -101,10 +104,12 @@ func explain(err error, value any, t reflect.Type) error {
 			return fmt.Errorf("%s%w", shown, known)
 		}
 	}
-	switch t.Kind() {
-	case reflect.Slice:
+	switch {
+	case t == reflect.TypeFor[[]netip.Prefix]():
 		return fmt.Errorf("%s%w", shown, errNotNetwork)
-	case reflect.Bool:
+	case t.Kind() == reflect.Slice:
+		return fmt.Errorf("%sis not a list of words", shown)
+	case t.Kind() == reflect.Bool:
 		return fmt.Errorf("%s%w", shown, errNotBool)
 	default:
 		return fmt.Errorf("%sis not text; put it in quotes", shown)

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -70,7 +71,7 @@ func Load(src Sources) (Loaded, error) {
 	for _, key := range slices.Sorted(maps.Keys(src.Flags)) {
 		l.set(key, src.Flags[key], FromFlag, "--"+strings.ReplaceAll(key, "_", "-"))
 	}
-	l.operatorToken()
+	l.secretFiles()
 	if len(l.problems) > 0 {
 		return l.Loaded, l.problems
 	}
@@ -164,30 +165,51 @@ func (l *loader) set(key string, value any, from Origin, where string) {
 	l.Origins[key] = from
 }
 
-// operatorToken reads the token from its file. The two settings exclude each
-// other on one level; across levels the stronger one wins.
-func (l *loader) operatorToken() {
-	switch text, file := l.Origins["operator_token"], l.Origins["operator_token_file"]; {
-	case l.OperatorTokenFile == "":
+// secretFiles reads every secret that stands in a file of its own.
+func (l *loader) secretFiles() {
+	for _, file := range Keys() {
+		if key, ok := strings.CutSuffix(file, "_file"); ok {
+			l.secretFile(key, file)
+		}
+	}
+}
+
+// secret is a field that may be given by a file.
+type secret interface {
+	IsZero() bool
+	UnmarshalText(text []byte) error
+}
+
+// secretFile reads one. The two settings exclude each other on one level;
+// across levels the stronger one wins.
+func (l *loader) secretFile(key, file string) {
+	config := reflect.ValueOf(&l.Config).Elem()
+	valueField, _ := fieldOf(config, key)
+	pathField, _ := fieldOf(config, file)
+	value, path := valueField.Addr().Interface().(secret), pathField.String()
+	switch given, named := l.Origins[key], l.Origins[file]; {
+	case path == "":
 		return
-	case !l.OperatorToken.IsZero() && strength(text) > strength(file):
-		l.OperatorTokenFile = ""
+	case !value.IsZero() && strength(given) > strength(named):
+		pathField.SetString("")
 		return
-	case !l.OperatorToken.IsZero() && text == file:
-		l.problems.add("operator_token", "operator_token and operator_token_file are both set in the %s; keep one", text)
+	case !value.IsZero() && given == named:
+		l.problems.add(key, "%s and %s are both set in the %s; keep one", key, file, given)
 		return
 	}
-	text, err := readSmallFile(l.OperatorTokenFile)
-	if err != nil {
-		l.problems.add("operator_token_file", "%s", fileProblem(l.OperatorTokenFile, err))
-		return
+	text, err := readSmallFile(path)
+	if err == nil {
+		text = bytes.TrimSpace(text)
+		err = value.UnmarshalText(text)
 	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		l.problems.add("operator_token_file", "%s is empty; put the token into it, or unset the setting to have one made", l.OperatorTokenFile)
+	switch {
+	case err != nil:
+		l.problems.add(file, "%s", fileProblem(path, err))
+	case len(text) == 0:
+		l.problems.add(file, "%s is empty; put the %s into it, or unset the setting", path, key)
+	default:
+		l.Origins[key] = l.Origins[file]
 	}
-	l.OperatorToken = NewSecret(token)
-	l.Origins["operator_token"] = l.Origins["operator_token_file"]
 }
 
 func strength(o Origin) int {

@@ -204,7 +204,7 @@ func TestCheckNamesEachSetting(t *testing.T) {
 		got = append(got, p.Setting)
 	}
 	want := []string{
-		"data_dir", "meta", "base_domain", "host_pattern", "public_scheme", "operator_token", "data_addr", "admin_grpc_addr", "ops_addr",
+		"data_dir", "blobs", "base_domain", "host_pattern", "public_scheme", "operator_token", "data_addr", "admin_grpc_addr", "ops_addr",
 		"otel_endpoint", "tls_certs", "seed", "upload_ttl", "name_quarantine", "max_staged_bytes", "log_level", "log_format",
 	}
 	if !slices.Equal(got, want) {
@@ -212,6 +212,55 @@ func TestCheckNamesEachSetting(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a secret is in %v", err)
+	}
+}
+
+// What would only look as if it worked is refused, with the reason.
+func TestCheckRefusesUnsafeDeployments(t *testing.T) {
+	token := NewSecret(strings.Repeat("t", 32))
+	cluster := func(edit func(*Config)) Config {
+		c := Default()
+		c.Meta, c.Blobs = NewURL("postgres://berth:hunter2@db/berth"), NewURL("s3://bucket?region=x")
+		c.OperatorToken, c.InternalKey = token, token
+		edit(&c)
+		return c
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*Config)
+		want string // the setting that is named; empty when all is well
+		why  string
+	}{
+		{"a cluster", func(*Config) {}, "", ""},
+		{"no directory", func(c *Config) { c.DataDir = "" }, "", ""},
+		{"one service", func(c *Config) { c.Services = []string{UploadService} }, "", ""},
+		{"SQLite and a bucket", func(c *Config) { c.Meta = URL{} }, "", ""},
+		{"a database and files", func(c *Config) { c.Blobs = URL{} }, "blobs", "other machines"},
+		{"no common operator token", func(c *Config) { c.OperatorToken = Secret{} }, "operator_token", "share"},
+		{"no operator token where none is needed", func(c *Config) { c.OperatorToken, c.Services = Secret{}, []string{JanitorService} }, "", ""},
+		{"one service on SQLite", func(c *Config) { c.Meta, c.Services = URL{}, []string{RegistryService} }, "services", "one process at a time"},
+		{"an unknown service", func(c *Config) { c.Services = []string{"registy"} }, "services", "registry, upload"},
+		{"a service twice", func(c *Config) { c.Services = []string{TokenService, TokenService} }, "services", "twice"},
+		{"calls without a key", func(c *Config) {
+			c.Services, c.UploadURL, c.InternalKey = []string{RegistryService}, NewURL("http://up:5091"), Secret{}
+		}, "internal_key", "sign"},
+		{"a short key", func(c *Config) { c.InternalKey = NewSecret("short") }, "internal_key", "at least 20"},
+		{"an upload URL with a path", func(c *Config) { c.UploadURL = NewURL("http://up:5091/v2") }, "upload_url", "of the form"},
+		{"another database", func(c *Config) { c.Meta = NewURL("mysql://u:hunter2@db/berth") }, "meta", "postgres://"},
+		{"another store", func(c *Config) { c.Blobs = NewURL("gs://bucket") }, "blobs", "s3://"},
+		{"another cache", func(c *Config) { c.Redis = NewURL("localhost:6379") }, "redis", "redis://"},
+		{"a printed URL", func(c *Config) { c.Meta = NewURL(c.Meta.String()) }, "meta", "printed"},
+	} {
+		err := cluster(c.edit).Check()
+		var problems Problems
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want != "" && (!errors.As(err, &problems) || len(problems) != 1 || problems[0].Setting != c.want || !strings.Contains(problems[0].What, c.why)):
+			t.Errorf("%s: got %v, want one problem with %s that says %q", c.name, err, c.want, c.why)
+		case err != nil && strings.Contains(err.Error(), "hunter2"):
+			t.Errorf("%s: a secret is in %v", c.name, err)
+		}
 	}
 }
 

@@ -15,10 +15,14 @@ import (
 // each value came from as a comment. Secrets are redacted; Check
 // refuses a file made of it until they are put back.
 func (l Loaded) Print(w io.Writer) error {
-	if l.OperatorTokenFile != "" {
-		l.OperatorToken = Secret{} // its file stands for it
+	fields := reflect.ValueOf(&l.Config).Elem()
+	for _, file := range Keys() {
+		key, ok := strings.CutSuffix(file, "_file")
+		if path, _ := fieldOf(fields, file); ok && path.String() != "" {
+			value, _ := fieldOf(fields, key)
+			value.SetZero() // its file stands for it
+		}
 	}
-	fields := reflect.ValueOf(l.Config)
 	doc := &yaml.Node{Kind: yaml.MappingNode}
 	for i, key := range Keys() {
 		var value yaml.Node

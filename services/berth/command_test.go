@@ -84,8 +84,8 @@ func TestConfigPrintSaysWhereEachValueIsFrom(t *testing.T) {
 }
 
 func TestConfigCheckPrintsALineForEachProblem(t *testing.T) {
-	code, out, errs := berth(t, []string{"BERTH_DATA_ADDR=5000", "BERTH_LOG_LEVEL=loud"}, "config", "check", "--redis=redis://cache")
-	want := `berth: redis: redis://cache: this version has the embedded stores only; leave redis empty
+	code, out, errs := berth(t, []string{"BERTH_DATA_ADDR=5000", "BERTH_LOG_LEVEL=loud"}, "config", "check", "--redis=memcached://cache")
+	want := `berth: redis: memcached://cache is not of the form redis://cache.example.com:6379/0; leave it empty to do without a server
 berth: data_addr: "5000" is not of the form host:port, such as 127.0.0.1:5000 or :5000
 berth: log_level: "loud" is none of debug, info, warn, error
 `
@@ -114,7 +114,7 @@ func TestVersion(t *testing.T) {
 
 func TestServeRefusesWhatCannotWork(t *testing.T) {
 	code, _, errs := berth(t, nil, "serve", "--meta=postgres://u:hunter2@db/berth")
-	if code != exitFailure || !strings.HasPrefix(errs, "berth: meta: ") || strings.Contains(errs, "hunter2") {
+	if code != exitFailure || !strings.HasPrefix(errs, "berth: blobs: ") || strings.Contains(errs, "hunter2") {
 		t.Errorf("exit code %d\n%s", code, errs)
 	}
 }

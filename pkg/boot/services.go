@@ -1,0 +1,86 @@
+package boot
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// The services a process can run.
+const (
+	RegistryService = "registry"
+	UploadService   = "upload"
+	TokenService    = "token"
+	AdminService    = "admin"
+	JanitorService  = "janitor"
+)
+
+var allServices = []string{RegistryService, UploadService, TokenService, AdminService, JanitorService}
+
+// Runs says whether this process runs the service.
+func (c Config) Runs(service string) bool {
+	return len(c.Services) == 0 || slices.Contains(c.Services, service)
+}
+
+// Split says whether other processes run some of the services.
+func (c Config) Split() bool {
+	return slices.ContainsFunc(allServices, func(s string) bool { return !c.Runs(s) })
+}
+
+// checkServices refuses what cannot work, or not safely, once services are
+// spread over processes and machines.
+func (c Config) checkServices(p *Problems) {
+	for i, s := range c.Services {
+		switch {
+		case !slices.Contains(allServices, s):
+			p.add("services", "%q is none of %s", s, strings.Join(allServices, ", "))
+		case slices.Contains(c.Services[:i], s):
+			p.add("services", "%s is named twice", s)
+		}
+	}
+	if c.Split() && c.Meta.IsZero() {
+		p.add("services", "%s alone needs a database that the other services share: one process at a time may have the data directory. Set meta to postgres://…, or run all services", strings.Join(c.Services, ", "))
+	}
+	if !c.Embedded() && c.Runs(AdminService) && c.OperatorToken.IsZero() {
+		p.add("operator_token", "is not set; with a database that nodes share all of them must know the same one. Set operator_token_file, such as to a file made by `openssl rand -hex 32`")
+	}
+	c.checkCalls(p)
+}
+
+// checkCalls looks at how split services reach each other.
+func (c Config) checkCalls(p *Problems) {
+	calls := false
+	for _, u := range []struct {
+		key, service string
+		url          URL
+	}{{"upload_url", UploadService, c.UploadURL}, {"token_url", TokenService, c.TokenURL}} {
+		if u.url.IsZero() {
+			continue
+		}
+		calls = calls || !c.Runs(u.service)
+		if parsed, err := url.Parse(u.url.Reveal()); err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || strings.Trim(parsed.Path, "/") != "" {
+			p.add(u.key, "%s is not of the form http://upload.internal:5091", u.url)
+		}
+	}
+	if calls && c.InternalKey.IsZero() {
+		p.add("internal_key", "is not set; split services sign the calls with it that upload_url and token_url lead to. Set internal_key_file to a file made by `openssl rand -hex 32`, the same for all")
+	}
+	checkSecret(p, "internal_key", c.InternalKey)
+}
+
+// minSecret is the least length of a secret an operator chooses: 128 bits in
+// hexadecimal are 32 characters, in base64 22.
+const minSecret = 20
+
+func checkSecret(p *Problems, key string, s Secret) {
+	text := s.Reveal()
+	switch n := len(text); {
+	case text == Redacted:
+		p.add(key, "%s stands for a secret that was not printed; put the secret itself, or unset it", Redacted)
+	case n > 0 && n < minSecret:
+		p.add(key, "has %d characters; use at least %d, such as the output of `openssl rand -hex 32`", n, minSecret)
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		p.add(key, "holds spaces or characters that an HTTP header cannot carry")
+	}
+}

@@ -1,0 +1,52 @@
+package boot
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Embedded says whether the deployment is the one process that may have its
+// data directory: it keeps metadata there.
+func (c Config) Embedded() bool { return c.Meta.IsZero() }
+
+// store is a setting that names a server, or is empty for what is local.
+type store struct {
+	key     string
+	url     URL
+	schemes []string
+	example string
+}
+
+// checkStores refuses addresses of another form, and stores that many processes
+// would share beside one that they cannot share.
+func (c Config) checkStores(p *Problems) {
+	for _, s := range []store{
+		{"meta", c.Meta, []string{"postgres", "postgresql"}, "postgres://berth@db.example.com/berth"},
+		{"blobs", c.Blobs, []string{"s3"}, "s3://bucket?region=eu-central-1"},
+		{"redis", c.Redis, []string{"redis", "rediss", "unix"}, "redis://cache.example.com:6379/0"},
+	} {
+		s.check(p)
+	}
+	if c.DataDir == "" && (c.Meta.IsZero() || c.Blobs.IsZero()) {
+		p.add("data_dir", "is empty; name the directory that shall hold the registry's data")
+	}
+	if !c.Meta.IsZero() && c.Blobs.IsZero() {
+		p.add("blobs", "is empty, so that blobs would be files of this machine, while meta is a database that other machines share and would not find them; set blobs to s3://…")
+	}
+}
+
+func (s store) check(p *Problems) {
+	if s.url.IsZero() {
+		return
+	}
+	u, err := url.Parse(s.url.Reveal())
+	if err != nil || !slices.Contains(s.schemes, u.Scheme) || u.Host == "" && u.Path == "" {
+		p.add(s.key, "%s is not of the form %s; leave it empty to do without a server", s.url, s.example)
+		return
+	}
+	// What `config print` writes must not be taken for the real thing.
+	if password, _ := u.User.Password(); password == "xxxxx" || strings.Contains(u.RawQuery, "redacted") {
+		p.add(s.key, "%s is what was printed, without its secrets; put the URL itself", s.url)
+	}
+}
