@@ -22,10 +22,7 @@ func (c Config) Check() error {
 	c.checkFiles(&p)
 	c.checkTimes(&p)
 	c.checkLogs(&p)
-	if len(p) > 0 {
-		return p
-	}
-	return nil
+	return p.orNil()
 }
 
 func (c Config) checkNames(p *Problems) {

@@ -28,6 +28,14 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// orNil is nil when nothing is wrong.
+func (p Problems) orNil() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}
+
 func (p *Problems) add(setting, format string, args ...any) {
 	*p = append(*p, Problem{setting, fmt.Sprintf(format, args...)})
 }

@@ -18,6 +18,13 @@ type store struct {
 	example string
 }
 
+// CheckStores is Check for a command that only opens what is kept.
+func (c Config) CheckStores() error {
+	var p Problems
+	c.checkStores(&p)
+	return p.orNil()
+}
+
 // checkStores refuses addresses of another form, and stores that many processes
 // would share beside one that they cannot share.
 func (c Config) checkStores(p *Problems) {

@@ -45,7 +45,7 @@ func startEmbedded(t *testing.T, seed string) *embedded {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	d, err := assemble.Local(ctx, c, log)
+	d, err := assemble.New(ctx, c, log)
 	if err != nil {
 		cancel()
 		t.Fatal(err)

@@ -21,6 +21,7 @@ const (
 
 type commandLine struct {
 	Serve   serveCommand   `cmd:"" help:"Run the registry."`
+	Migrate migrateCommand `cmd:"" help:"Bring the database of a cluster to this version."`
 	Config  configCommand  `cmd:"" help:"Show or check the configuration."`
 	Fsck    fsckCommand    `cmd:"" help:"Check that everything kept is whole."`
 	Version versionCommand `cmd:"" help:"Show which Berth this is."`
@@ -30,6 +31,7 @@ const description = `Berth is a registry for container images and other OCI arti
 
   berth serve                                       run on this machine, data in ./berth-data
   berth serve --base-domain registry.example.com --data-addr :443 --tls-certs /etc/berth/certs
+  berth serve --meta postgres://db/berth --blobs 's3://berth?region=eu-central-1'     a node of a cluster
   BERTH_DATA_DIR=/var/lib/berth berth serve         every flag is a variable, too
   berth config print > berth.yaml                   and a key of the file for --config
   berth config check --config berth.yaml`

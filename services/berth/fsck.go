@@ -21,7 +21,7 @@ type fsckCommand struct {
 
 // Help is the longer text of --help.
 func (fsckCommand) Help() string {
-	return `Examines metadata and blobs and reports everything that is not as it must be: pointers to bytes that are missing or of another size, tags without a manifest, a quota that does not add up, bytes nothing knows. It changes nothing. Stop the server first: one process at a time may have the data directory.
+	return `Examines metadata and blobs and reports everything that is not as it must be: pointers to bytes that are missing or of another size, tags without a manifest, a quota that does not add up, bytes nothing knows. It changes nothing. A cluster may be in use meanwhile. Where data_dir holds the data, stop the server first: one process at a time may have it.
 
   berth fsck
   berth fsck --deep --data-dir /var/lib/berth
@@ -35,8 +35,11 @@ var errFindings = errors.New("something is not as it must be; see above")
 
 // Run checks and reports.
 func (c fsckCommand) Run(e *env) error {
-	loaded, err := c.load(e)
+	loaded, err := c.read(e)
 	if err != nil {
+		return err
+	}
+	if err := loaded.CheckStores(); err != nil {
 		return err
 	}
 	found := 0

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/services/assemble"
@@ -22,6 +23,8 @@ func (serveCommand) Help() string {
   berth serve --data-dir /var/lib/berth --seed tenants.yaml
   berth serve --base-domain registry.example.com --data-addr :443 --tls-certs /etc/berth/certs
   berth serve --data-addr :5000 --public-scheme https --trusted-proxies 10.0.0.0/8      behind a proxy that ends TLS
+  berth serve --meta-file meta.url --blobs 's3://berth?region=eu-central-1'             a node of a cluster
+  berth serve --meta-file meta.url --blobs 's3://berth?region=eu-central-1' --services registry,token
 
 SIGTERM or an interrupt stops in order: running uploads and downloads get --shutdown-timeout to finish. A second one stops at once.`
 }
@@ -36,7 +39,7 @@ func (c serveCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	d, err := assemble.Local(e.ctx, loaded.Config, log)
+	d, err := assemble.New(e.ctx, loaded.Config, log)
 	if err != nil {
 		return err
 	}
@@ -52,8 +55,13 @@ func (c serveCommand) Run(e *env) error {
 }
 
 // greet says what to type next: at the first start all of it, later where the
-// registry is and where its token lies.
+// registry is and where its token lies. A process that runs a part of the
+// services has no first start, and who started it knows what for.
 func greet(e *env, c boot.Config, d *assemble.Deployment, addrs map[string]net.Addr) {
+	if c.Split() {
+		fmt.Fprintf(e.stdout, "\nBerth is ready: %s\n", strings.Join(c.Services, ", "))
+		return
+	}
 	registry := reach("localhost", addrs["data_addr"])
 	admin := "http://" + reach("localhost", addrs["admin_addr"])
 	fmt.Fprintf(e.stdout, "\nBerth is ready: registry %s, admin API %s\n", registry, admin)

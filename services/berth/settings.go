@@ -10,11 +10,16 @@ type settings struct {
 	Settings   boot.Config `embed:""`
 }
 
-// load reads the configuration and looks at every value.
+// load reads the configuration, and looks at every value that serving needs.
 func (s settings) load(e *env) (boot.Loaded, error) {
-	loaded, err := boot.Load(boot.Sources{File: s.ConfigFile, Environ: e.environ, Flags: e.flags})
+	loaded, err := s.read(e)
 	if err != nil {
 		return loaded, err
 	}
 	return loaded, loaded.Check()
+}
+
+// read reads the configuration for a command that needs little of it.
+func (s settings) read(e *env) (boot.Loaded, error) {
+	return boot.Load(boot.Sources{File: s.ConfigFile, Environ: e.environ, Flags: e.flags})
 }

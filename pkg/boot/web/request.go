@@ -51,6 +51,16 @@ func Scheme(ctx context.Context) string {
 	return "http"
 }
 
+// Adopt makes the request one that another process took in and handed on: its
+// id there and its client. Call it from the handler's own goroutine; outside
+// of a Front it does nothing.
+func Adopt(ctx context.Context, id string, client netip.Addr) {
+	if r := requestOf(ctx); r != nil {
+		r.notes = append(r.notes, slog.String("handed_on_by", r.client.String()), slog.String("origin_request_id", id))
+		r.id, r.client = id, client
+	}
+}
+
 // SetRoute names the kind of the request for metrics and the span: a constant
 // of the code such as "blob" or "manifest", never text from a client. Call it
 // from the handler's own goroutine; outside of a Front it does nothing.

@@ -26,9 +26,8 @@ type router struct {
 
 func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	if path == TokenPath || path == KeysPath {
-		web.SetRoute(r.Context(), "token")
-		s.Token.ServeHTTP(w, r)
+	if isToken(path) {
+		s.serveToken(w, r)
 		return
 	}
 	if strings.HasPrefix(path, "/v2") {
@@ -47,7 +46,19 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	web.Note(r.Context(), slog.String("principal", call.Principal.Actor()))
-	switch route.Kind {
+	s.serveRoute(w, r)
+}
+
+func isToken(path string) bool { return path == TokenPath || path == KeysPath }
+
+func (s Services) serveToken(w http.ResponseWriter, r *http.Request) {
+	web.SetRoute(r.Context(), "token")
+	s.Token.ServeHTTP(w, r)
+}
+
+// serveRoute serves a call whose route and principal are known.
+func (s Services) serveRoute(w http.ResponseWriter, r *http.Request) {
+	switch CallOf(r.Context()).Route.Kind {
 	case ocihttp.Base:
 		serveBase(w, r)
 	case ocihttp.UploadStart, ocihttp.Upload:

@@ -1,0 +1,74 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// internalTTL is how long a call between services may take to arrive.
+const internalTTL = time.Minute
+
+// useInternal is what the tokens of this file are for.
+const useInternal = "internal"
+
+// InternalCall is what one service tells another of a request it has admitted
+// and hands on: the registry it is for, who asks, and with which rights. It is
+// good for that request alone.
+type InternalCall struct {
+	Method, Path string // of the request; Path as it was sent
+	Site         tenant.Site
+	Principal    Principal
+	Claims       *Claims    `json:",omitempty"` // nil when the caller has no token
+	Realm        string     // URL of the token endpoint as the client reaches it
+	Client       netip.Addr // of the client, for limits and logs
+	RequestID    string     // as the client is told, for logs and events
+}
+
+// Internal signs calls between services, and checks them, by a key that all of
+// them know. Safe for concurrent use.
+type Internal struct {
+	key []byte
+	now func() time.Time
+}
+
+// NewInternal makes an Internal with the key of the deployment.
+func NewInternal(key string) *Internal { return &Internal{key: []byte(key), now: time.Now} }
+
+type internalPayload struct {
+	jwt.RegisteredClaims
+	Use  string       `json:"use"`
+	Call InternalCall `json:"call"`
+}
+
+// Sign makes the token of a call; it is good for a minute.
+func (i *Internal) Sign(c InternalCall) (string, error) {
+	now := i.now()
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, internalPayload{
+		RegisteredClaims: jwt.RegisteredClaims{IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(internalTTL))},
+		Use:              useInternal, Call: c,
+	}).SignedString(i.key)
+}
+
+// Verify returns the call that the token was signed for, if it is the one of
+// this method and path, and arrived in time.
+func (i *Internal) Verify(token, method, path string) (InternalCall, error) {
+	var p internalPayload
+	_, err := jwt.ParseWithClaims(token, &p, func(*jwt.Token) (any, error) { return i.key, nil },
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(),
+		jwt.WithLeeway(leeway), jwt.WithTimeFunc(i.now))
+	switch {
+	case err != nil:
+		return InternalCall{}, fmt.Errorf("internal token: %w", err)
+	case p.Use != useInternal:
+		return InternalCall{}, errors.New("internal token: it is for another use")
+	case p.Call.Method != method || p.Call.Path != path:
+		return InternalCall{}, fmt.Errorf("internal token: it is for %s %s", p.Call.Method, p.Call.Path)
+	}
+	return p.Call, nil
+}

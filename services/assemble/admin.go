@@ -1,0 +1,80 @@
+package assemble
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/go-kit/kit/endpoint"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/admin"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// admin builds the admin API, and applies the seed file through it.
+func (b builder) admin(ctx context.Context) error {
+	operatorToken, file, err := operatorToken(b.config)
+	if err != nil {
+		return err
+	}
+	b.OperatorToken = file
+	// Any node continues a list that another one began.
+	pageKey, err := hkdf.Key(sha256.New, []byte(operatorToken), nil, "page tokens", sha256.Size)
+	if err != nil {
+		return err
+	}
+	service, err := admin.New(admin.Config{Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey})
+	if err != nil {
+		return err
+	}
+	if b.config.Seed != "" {
+		if err := service.Apply(ctx, b.config.Seed); err != nil {
+			return err
+		}
+	}
+	server, err := admin.NewServer(service, admin.Options{Log: b.Log, Tracer: b.Tracing, Middlewares: append(slices.Clip(b.around), forget(b.sites))})
+	if err != nil {
+		return err
+	}
+	rest := web.Front{
+		Listener: "admin", Log: b.Log, Tracer: b.Tracing.Tracer("berth/admin"), Metrics: b.web,
+		Scheme: "http",
+	}.Wrap(server)
+	b.Listen(boot.Listener{Setting: "admin_addr", Addr: b.config.AdminAddr, Server: web.NewServer(rest, b.Log)})
+	b.Listen(boot.Listener{Setting: "admin_grpc_addr", Addr: b.config.AdminGRPCAddr, Server: adminGRPC{server}})
+	return nil
+}
+
+// forget makes the data port see at once what an admin operation changed.
+func forget(sites *tenant.Directory) kit.Named {
+	return func(op string) endpoint.Middleware {
+		return func(next endpoint.Endpoint) endpoint.Endpoint {
+			if strings.HasPrefix(op, "Get") || strings.HasPrefix(op, "List") {
+				return next
+			}
+			return func(ctx context.Context, req any) (any, error) {
+				defer sites.Clear()
+				return next(ctx, req)
+			}
+		}
+	}
+}
+
+// adminGRPC is the gRPC side of the admin server as a listener's server. Its
+// end is also the end of the REST side, which goes through it.
+type adminGRPC struct{ *admin.Server }
+
+func (a adminGRPC) Serve(l net.Listener) error         { return a.ServeGRPC(l) }
+func (a adminGRPC) Shutdown(ctx context.Context) error { return a.Server.Close(ctx) }
+
+func (a adminGRPC) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // wait for nobody
+	return a.Server.Close(ctx)
+}

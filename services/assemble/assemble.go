@@ -1,0 +1,112 @@
+// Package assemble builds the services from their parts. It alone knows which
+// implementation each part has and which services this process runs; no service
+// asks.
+package assemble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/janitor"
+)
+
+// Deployment is a process that is ready to run, and what its operator wants to
+// know.
+type Deployment struct {
+	*boot.Process
+	First         bool   // nothing was kept in the data directory before
+	OperatorToken string // the file that holds it; empty when it came from the configuration
+}
+
+// New builds the services that the process runs on the parts that the
+// configuration names: each of metadata, blobs and shared work is a server if
+// there is a URL for it, else local. Running the process closes what was
+// opened; so does a failure here. The configuration has passed its Check.
+func New(ctx context.Context, c boot.Config, log *slog.Logger) (*Deployment, error) {
+	p, err := boot.New(ctx, c, log)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openStores(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	p.OnStop("stores", func(context.Context) error { return s.close() })
+	d := &Deployment{Process: p}
+	if err := d.build(ctx, c, s); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return d, nil
+}
+
+// builder holds what the ports of a process share.
+type builder struct {
+	*Deployment
+	config  boot.Config
+	stores  stores
+	pattern tenant.Pattern
+	sites   *tenant.Directory
+	web     *web.Metrics
+	around  []kit.Named // every operation
+}
+
+func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
+	var err error
+	if c.Embedded() {
+		if d.First, err = firstStart(ctx, c, s.meta); err != nil {
+			return fmt.Errorf("set the first tenant up: %w", err)
+		}
+		if err := closeToStrangers(ctx, c, s.meta, d.Log); err != nil {
+			return err
+		}
+	}
+	pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
+	if err != nil {
+		return err
+	}
+	b := builder{
+		Deployment: d, config: c, stores: s,
+		pattern: pattern,
+		sites:   tenant.NewDirectory(s.meta, pattern),
+		web:     web.NewMetrics(d.Metrics),
+		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
+	}
+	if c.Runs(boot.RegistryService) || c.Runs(boot.UploadService) || c.Runs(boot.TokenService) {
+		if err := b.data(ctx); err != nil {
+			return err
+		}
+	}
+	if c.Runs(boot.AdminService) {
+		if err := b.admin(ctx); err != nil {
+			return err
+		}
+	}
+	if c.Runs(boot.JanitorService) {
+		b.janitor()
+	}
+	d.Health.Add("meta", s.meta.Ping)
+	d.Health.Add("blobs", func(ctx context.Context) error { return answers(ctx, s.blobs) })
+	return nil
+}
+
+// janitor builds what removes garbage, beside the ports.
+func (b builder) janitor() {
+	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Log: b.Log, Middlewares: b.around})
+	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
+}
+
+// answers says whether the store answers at all: that an object nobody has is
+// missing is an answer.
+func answers(ctx context.Context, b blob.Opener) error {
+	if _, err := b.Stat(ctx, blob.Key{}); !errors.Is(err, blob.ErrMissing) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package assemble
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/registry"
+	"github.com/berth-registry/berth/services/token"
+	"github.com/berth-registry/berth/services/upload"
+)
+
+// issuer is what tokens call who signed them; the audience, which is the host,
+// is what tells deployments and tenants apart.
+const issuer = "berth"
+
+// data builds the data port: the front, and behind it registry, upload and
+// token, each in this process or at the end of a call to another.
+func (b builder) data(ctx context.Context) error {
+	certs, err := b.TLS(b.config.TLSCerts)
+	if err != nil {
+		return err
+	}
+	keys, err := access.OpenKeys(ctx, b.stores.meta)
+	if err != nil {
+		return err
+	}
+	b.Go("signing keys", func(ctx context.Context) error {
+		keys.Run(ctx, func(err error) { b.Log.WarnContext(ctx, "the signing keys could not be read again", "error", err) })
+		return nil
+	})
+	accounts := token.NewAuthenticator(b.stores.meta, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
+	services, err := b.services(keys, accounts)
+	if err != nil {
+		return err
+	}
+	b.internal(services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log}, services)
+	wrapped := web.Front{
+		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
+		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Fail: failed,
+	}.Wrap(h)
+	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: web.NewServer(wrapped, b.Log)})
+	return nil
+}
+
+// services are the handlers of the data port.
+func (b builder) services(keys *access.Keys, accounts *token.Authenticator) (front.Services, error) {
+	meta, blobs := b.stores.meta, b.stores.blobs
+	s := front.Services{Registry: front.Absent(boot.RegistryService, "services")}
+	if b.config.Runs(boot.RegistryService) {
+		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs}), b.Log, b.around...)
+	}
+	var err error
+	if b.config.Runs(boot.UploadService) {
+		s.Upload = upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs}), b.around...)
+	} else if s.Upload, err = b.elsewhere(boot.UploadService, "upload_url", b.config.UploadURL); err != nil {
+		return s, err
+	}
+	if b.config.Runs(boot.TokenService) {
+		s.Token = token.NewHandler(token.New(accounts, access.NewIssuer(keys, issuer)), b.around...)
+	} else if s.Token, err = b.elsewhere(boot.TokenService, "token_url", b.config.TokenURL); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+// elsewhere is the handler of a service that this process does not run.
+func (b builder) elsewhere(service, setting string, at boot.URL) (http.Handler, error) {
+	if at.IsZero() {
+		return front.Absent(service, setting), nil
+	}
+	u, err := url.Parse(at.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	return front.Remote{Service: service, URL: u, Calls: access.NewInternal(b.config.InternalKey.Reveal()), Log: b.Log}.Handler(), nil
+}
+
+// internal builds the listener for calls from processes that do not run what
+// this one runs.
+func (b builder) internal(s front.Services) {
+	if !b.config.Split() || b.config.InternalKey.IsZero() {
+		return
+	}
+	wrapped := web.Front{
+		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
+		Scheme: "http", Fail: failed,
+	}.Wrap(front.NewInternal(access.NewInternal(b.config.InternalKey.Reveal()), b.Log, s))
+	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log)})
+}
+
+// failed answers a request whose handler panicked.
+func failed(w http.ResponseWriter, r *http.Request) {
+	ocihttp.WriteError(w, r, fault.New(fault.Internal, fault.InternalReason, "internal error"))
+}

@@ -1,0 +1,67 @@
+package front
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+)
+
+// NewInternal serves what the fronts of other processes hand on: the host is
+// known, the caller authenticated. Rights are decided here, as behind New.
+func NewInternal(calls *access.Internal, log *slog.Logger, s Services) http.Handler {
+	return internal{calls, log, s}
+}
+
+type internal struct {
+	calls *access.Internal
+	log   *slog.Logger
+	Services
+}
+
+func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.EscapedPath()
+	call, err := i.accept(r, path)
+	if err == nil && !isToken(path) {
+		call.Route, err = ocihttp.ParsePath(path)
+	}
+	if err == nil {
+		call.Query, err = ocihttp.ParseQuery(r.URL.RawQuery)
+	}
+	if err != nil {
+		if fault.KindOf(err).Failure() {
+			i.log.ErrorContext(r.Context(), "a call from another service is refused", "error", err)
+		}
+		ocihttp.WriteError(w, r, err)
+		return
+	}
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
+	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug),
+		slog.String("principal", call.Principal.Actor()))
+	if isToken(path) {
+		i.serveToken(w, r)
+		return
+	}
+	web.SetRoute(r.Context(), call.Route.Kind.String())
+	i.serveRoute(w, r)
+}
+
+// accept reads the signed call. One that is wrong is an outage and no refusal:
+// the client, whose front let it in, must not be told that it has no right.
+func (i internal) accept(r *http.Request, path string) (*Call, error) {
+	signed := r.Header[internalHeader]
+	if len(signed) != 1 {
+		return nil, fault.New(fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
+	}
+	delete(r.Header, internalHeader)
+	c, err := i.calls.Verify(signed[0], r.Method, path)
+	if err != nil {
+		return nil, fault.Down(err, "the call from another service, whose internal_key must be the same,")
+	}
+	web.Adopt(r.Context(), c.RequestID, c.Client)
+	return &Call{Site: c.Site, Principal: c.Principal, claims: c.Claims, realm: c.Realm, log: i.log}, nil
+}
