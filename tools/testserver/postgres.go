@@ -120,20 +120,15 @@ func startPostgres() (*postgres, error) {
 		return nil, err
 	}
 	atStop(func() error { return os.RemoveAll(dir) })
-	data := filepath.Join(dir, "data")
-	// An order of words that is not the order of bytes shows where one is meant
-	// and the other is used.
-	initdb := who.command(dir, syscall.SIGKILL, filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync",
-		"-E", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US")
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	if err := initPostgres(who, bin, dir); err != nil {
+		return nil, err
 	}
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	// A crash of the server loses nothing without fsync; only one of the machine does.
-	server, err := start(who.command(dir, syscall.SIGQUIT, filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port),
+	server, err := start(who.command(dir, syscall.SIGQUIT, filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port),
 		"-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "fsync=off", "-c", "full_page_writes=off",
 		"-c", "autovacuum=off", "-c", "jit=off"),
 		"database system is ready to accept connections")
@@ -147,4 +142,16 @@ func startPostgres() (*postgres, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// initPostgres makes the files of a server under dir/data.
+func initPostgres(who account, bin, dir string) error {
+	// An order of words that is not the order of bytes shows where one is meant
+	// and the other is used.
+	initdb := who.command(dir, syscall.SIGKILL, filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-A", "trust", "-U", "postgres",
+		"--no-sync", "-E", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US")
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
 }

@@ -10,13 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // The account of the server. It guards nothing: the server listens on loopback
@@ -25,9 +23,6 @@ const (
 	s3Access = "berth"
 	s3Secret = "berth-tests"
 )
-
-// s3Dirs is the pattern of the servers' directories, one for each process.
-const s3Dirs = "berth-test-s3-"
 
 // S3 returns the URL of an empty bucket, in the form of the setting blobs. The
 // bucket goes with the test. The server, versitygw, is started once per test
@@ -63,87 +58,42 @@ func startS3() (s3, error) {
 	if err != nil {
 		return s3{}, err
 	}
-	if err := sweepS3Dirs(); err != nil {
+	var who account
+	dir, err := who.directory("berth-s3")
+	if err != nil {
 		return s3{}, err
 	}
-	s := s3{dir: filepath.Join(os.TempDir(), s3Dirs+strconv.Itoa(os.Getpid()))}
-	data, sidecar := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "sidecar")
-	if err := errors.Join(os.MkdirAll(data, 0o750), os.MkdirAll(sidecar, 0o750)); err != nil {
-		return s, err
+	atStop(func() error { return os.RemoveAll(dir) })
+	data, sidecar := filepath.Join(dir, "data"), filepath.Join(dir, "sidecar")
+	if err := errors.Join(os.Mkdir(data, 0o750), os.Mkdir(sidecar, 0o750)); err != nil {
+		return s3{}, err
 	}
 	port, err := freePort()
 	if err != nil {
-		return s, err
+		return s3{}, err
 	}
-	s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	cmd := exec.Command(program, "--port", s.address, "--keep-alive", "--quiet", "posix", "--sidecar", sidecar, data)
+	s := s3{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
+	cmd := who.command(dir, syscall.SIGKILL, program, "--port", s.address, "--keep-alive", "--quiet", "posix", "--sidecar", sidecar, data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s3Access, "ROOT_SECRET_KEY="+s3Secret)
 	if err := errors.Join(os.Setenv("AWS_ACCESS_KEY_ID", s3Access), os.Setenv("AWS_SECRET_ACCESS_KEY", s3Secret)); err != nil {
-		return s, err
+		return s3{}, err
 	}
-	ended, err := startWithProcess(cmd)
+	server, err := startAnswering(cmd, s.answers)
 	if err != nil {
-		return s, fmt.Errorf("cannot start %s: %w", program, err)
+		return s3{}, err
 	}
-	return s, s.waitUntilReady(ended)
+	atStop(func() error { return server.stop(syscall.SIGKILL) })
+	return s, nil
 }
 
-// waitUntilReady asks until the server answers, in whatever way.
-func (s s3) waitUntilReady(ended <-chan error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/", nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			return resp.Body.Close()
-		}
-		select {
-		case err := <-ended:
-			return fmt.Errorf("the S3 server ended: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("the S3 server at %s did not answer in time", s.address)
-		case <-tick.C:
-		}
-	}
-}
-
-// startWithProcess starts a server that the kernel kills when this process
-// ends, however it does. The signal belongs to the thread that started the
-// server, so that thread stays.
-func startWithProcess(cmd *exec.Cmd) (<-chan error, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, ended := make(chan error), make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			ended <- cmd.Wait()
-		}
-	}()
-	return ended, <-started
-}
-
-// sweepS3Dirs removes what servers of processes that are gone left behind.
-func sweepS3Dirs() error {
-	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), s3Dirs+"*"))
+// answers says whether the server answers, in whatever way.
+func (s s3) answers(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/", nil)
 	if err != nil {
-		return err
+		return false
 	}
-	for _, dir := range dirs {
-		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(dir), s3Dirs))
-		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-			if err := os.RemoveAll(dir); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	resp, err := http.DefaultClient.Do(req)
+	return err == nil && resp.Body.Close() == nil
 }
 
 // findProgram finds a server on the PATH, or where tools/install puts it.

@@ -1,5 +1,6 @@
-// Package testserver starts the real servers that tests need, one of each kind
-// per test process, on free loopback ports and in private directories.
+// Package testserver starts the real servers that tests need, on free loopback
+// ports and in private directories: one of each kind per test process, and
+// servers of one test's own that it may stop, kill and pause.
 //
 // A test that needs a server which is not installed fails and says what to
 // install; it is never skipped. A package that uses a server stops it in its
@@ -15,6 +16,7 @@ package testserver
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -109,7 +111,7 @@ func (a account) command(dir string, death syscall.Signal, name string, args ...
 // process is a running server.
 type process struct {
 	cmd   *exec.Cmd
-	ended chan struct{}
+	ended chan struct{} // closed when it has
 
 	mu  sync.Mutex
 	log []string // its last lines
@@ -117,10 +119,46 @@ type process struct {
 
 // start runs cmd and returns once it has written a line that contains ready.
 func start(cmd *exec.Cmd, ready string) (*process, error) {
+	isReady := make(chan struct{})
+	once := sync.OnceFunc(func() { close(isReady) })
+	return launch(cmd, isReady, func(line string) {
+		if strings.Contains(line, ready) {
+			once()
+		}
+	})
+}
+
+// startAnswering runs cmd and returns once answers says so, for servers that
+// write no line when they are ready.
+func startAnswering(cmd *exec.Cmd, answers func(context.Context) bool) (*process, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	isReady := make(chan struct{})
+	go func() {
+		for tick := time.NewTicker(20 * time.Millisecond); ; {
+			if answers(ctx) {
+				tick.Stop()
+				close(isReady)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return launch(cmd, isReady, func(string) {})
+}
+
+// launch runs cmd and returns once it is ready; each line that it writes goes
+// to told.
+func launch(cmd *exec.Cmd, isReady <-chan struct{}, told func(line string)) (*process, error) {
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	p := &process{cmd: cmd, ended: make(chan struct{})}
-	isReady, failed := make(chan struct{}), make(chan error, 1)
+	failed := make(chan error, 1)
 	go func() {
 		// The kernel sends Pdeathsig when the thread that started the process
 		// ends, so that thread is kept until the process has ended.
@@ -135,7 +173,7 @@ func start(cmd *exec.Cmd, ready string) (*process, error) {
 		failed <- fmt.Errorf("it ended: %w", errors.Join(err, errors.New(p.lastLines())))
 		close(p.ended)
 	}()
-	go p.read(out, ready, isReady)
+	go p.read(out, told)
 	select {
 	case <-isReady:
 		return p, nil
@@ -147,10 +185,9 @@ func start(cmd *exec.Cmd, ready string) (*process, error) {
 	}
 }
 
-// read keeps the last lines and closes isReady at the first one with ready.
-func (p *process) read(out io.Reader, ready string, isReady chan<- struct{}) {
+// read keeps the last lines and passes each on.
+func (p *process) read(out io.Reader, told func(line string)) {
 	const most = 40
-	waiting := true
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		p.mu.Lock()
 		p.log = append(p.log, lines.Text())
@@ -158,10 +195,7 @@ func (p *process) read(out io.Reader, ready string, isReady chan<- struct{}) {
 			p.log = p.log[1:]
 		}
 		p.mu.Unlock()
-		if waiting && strings.Contains(lines.Text(), ready) {
-			waiting = false
-			close(isReady)
-		}
+		told(lines.Text())
 	}
 	_, _ = io.Copy(io.Discard, out)
 }
