@@ -82,19 +82,26 @@ func conform(t *testing.T, d deployment) {
 	}
 }
 
-// TestConformance_Embedded runs the table against one process on one
-// directory, then examines what it left there.
-func TestConformance_Embedded(t *testing.T) {
-	e := startEmbedded(t, conformanceSeed)
+// TestConformance_Embedded runs the table against one process on one directory.
+func TestConformance_Embedded(t *testing.T) { conforming(t, startEmbedded(t, conformanceSeed)) }
+
+// TestConformance_OnServers runs it against one process on servers.
+func TestConformance_OnServers(t *testing.T) { conforming(t, startOnServers(t, conformanceSeed, "")) }
+
+// TestConformance_Split runs it against split services on three nodes.
+func TestConformance_Split(t *testing.T) { conforming(t, startSplit(t, conformanceSeed, "")) }
+
+// conforming runs the table, then examines what it left in the stores.
+func conforming(t *testing.T, w *world) {
 	t.Run("table", func(t *testing.T) {
 		conform(t, deployment{
-			base:   e.registry("conformance.localhost"),
-			sparse: e.registry("sparse.conformance.localhost"),
-			client: e.as("suite"),
+			base:   w.registry("conformance.localhost"),
+			sparse: w.registry("sparse.conformance.localhost"),
+			client: w.as("suite"),
 		})
 	})
-	e.stop(t)
-	e.wantSound(t)
+	w.stop(t)
+	w.wantSound(t)
 }
 
 // TestConformance_RowsAreUnique keeps the names of rows apart: go test would

@@ -1,0 +1,173 @@
+package assemble_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/assemble"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	testserver.Stop()
+	os.Exit(code)
+}
+
+// world is a whole deployment in one of its shapes.
+type world struct {
+	nodes  []*node
+	data   string       // address of the data port
+	client *http.Client // anonymous; reaches the data port under every host name
+}
+
+// accountSecret is the content of the file "secret" beside the seed file.
+const accountSecret = "a secret that only these tests know: 8c1f"
+
+// secret is the operator token and the internal key of a cluster.
+const secret = "0123456789abcdef0123456789abcdef"
+
+// startEmbedded starts one process on one directory.
+func startEmbedded(t *testing.T, seed string) *world {
+	t.Helper()
+	c := seeded(t, boot.Default(), seed)
+	c.DataDir = filepath.Join(t.TempDir(), "data")
+	n := startNode(t, c)
+	return newWorld(t, n.at("data_addr"), n)
+}
+
+// servers is the configuration of a cluster's nodes: a database and a bucket
+// of its own, and the Redis at the URL, if there is one.
+func servers(t *testing.T, redis string) boot.Config {
+	t.Helper()
+	c := boot.Default()
+	c.DataDir = ""
+	c.Meta = boot.NewURL(testserver.Postgres(t))
+	c.Blobs = boot.NewURL(testserver.S3(t))
+	c.Redis = boot.NewURL(redis)
+	c.OperatorToken, c.InternalKey = boot.NewSecret(secret), boot.NewSecret(secret)
+	return c
+}
+
+// startOnServers starts one process on servers.
+func startOnServers(t *testing.T, seed, redis string) *world {
+	t.Helper()
+	n := startNode(t, seeded(t, servers(t, redis), seed))
+	return newWorld(t, n.at("data_addr"), n)
+}
+
+// startSplit starts every service as a process of its own on servers, those of
+// the data port three times behind an edge. Two of three uploads go to the
+// upload service by the edge's rule, the third through a registry.
+func startSplit(t *testing.T, seed, redis string) *world {
+	t.Helper()
+	c := servers(t, redis)
+	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	w := &world{}
+	run := func(c boot.Config, service string) *node {
+		t.Helper()
+		c.Services = []string{service}
+		n := startNode(t, c)
+		w.nodes = append(w.nodes, n)
+		return n
+	}
+	run(seeded(t, c, seed), boot.AdminService)
+	run(c, boot.JanitorService)
+	e := &edge{}
+	for i := range 3 {
+		up, tokens := run(c, boot.UploadService), run(c, boot.TokenService)
+		calling := c
+		calling.UploadURL = boot.NewURL("http://" + up.at("internal_addr"))
+		calling.TokenURL = boot.NewURL("http://" + tokens.at("internal_addr"))
+		registry := run(calling, boot.RegistryService)
+		e.registry.add(registry)
+		e.upload.add(up)
+		e.token.add(tokens)
+		if i == 0 {
+			e.upload.add(registry)
+			e.token.add(registry)
+		}
+	}
+	return newWorld(t, e.serve(t), w.nodes...)
+}
+
+// seeded adds the seed file to the configuration of a node.
+func seeded(t *testing.T, c boot.Config, seed string) boot.Config {
+	t.Helper()
+	dir := t.TempDir()
+	c.Seed = filepath.Join(dir, "seed.yaml")
+	for file, text := range map[string]string{c.Seed: seed, filepath.Join(dir, "secret"): accountSecret} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func newWorld(t *testing.T, data string, nodes ...*node) *world {
+	t.Helper()
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", data)
+		},
+		MaxIdleConnsPerHost: 32,
+		DisableCompression:  true, // what is served is to be seen as it is
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &world{nodes: nodes, data: data, client: &http.Client{Transport: transport}}
+}
+
+// registry is the URL of the registry at the host name. Only w's client
+// reaches it.
+func (w *world) registry(host string) string {
+	_, port, _ := net.SplitHostPort(w.data)
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// as is the client of a service account whose key has accountSecret.
+func (w *world) as(account string) *http.Client {
+	return &http.Client{Transport: authorized{w.client.Transport, account}}
+}
+
+// authorized sends the credential of an account along.
+type authorized struct {
+	http.RoundTripper
+	account string
+}
+
+func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.SetBasicAuth(a.account, accountSecret)
+	return a.RoundTripper.RoundTrip(r)
+}
+
+// stop ends all nodes in order.
+func (w *world) stop(t *testing.T) {
+	t.Helper()
+	w.client.CloseIdleConnections()
+	for _, n := range w.nodes {
+		n.stop(t)
+	}
+}
+
+// wantSound fails the test if what a stopped deployment keeps breaks an
+// invariant of the storage protocol.
+func (w *world) wantSound(t *testing.T) {
+	t.Helper()
+	sum, err := assemble.Check(context.Background(), w.nodes[0].config, true, func(int64) {}, func(f meta.Finding) {
+		t.Errorf("fsck: %+v", f)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Objects == 0 {
+		t.Error("fsck examined no object")
+	}
+}
