@@ -23,8 +23,9 @@ type Health struct {
 }
 
 type check struct {
-	name string
-	run  func(context.Context) error
+	name     string
+	optional bool
+	run      func(context.Context) error
 
 	mu      sync.Mutex
 	current *checkRun // nil when none is under way
@@ -41,9 +42,19 @@ type checkRun struct {
 // nil when the dependency works and gives up with its context; its error is
 // shown to operators, so that it must hold no secret.
 func (h *Health) Add(name string, run func(context.Context) error) {
+	h.add(&check{name: name, run: run})
+}
+
+// AddOptional is Add for a dependency that the process does without: its state
+// is shown, and the process is ready all the same.
+func (h *Health) AddOptional(name string, run func(context.Context) error) {
+	h.add(&check{name: name, optional: true, run: run})
+}
+
+func (h *Health) add(c *check) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.checks = append(h.checks, &check{name: name, run: run})
+	h.checks = append(h.checks, c)
 }
 
 // Drain makes the process unready for good: it is about to stop.
@@ -78,7 +89,7 @@ func (h *Health) Ready(ctx context.Context) Readiness {
 	r := Readiness{Status: "ready", Checks: make(map[string]Dependency, len(checks))}
 	for i, c := range checks {
 		r.Checks[c.name] = found[i]
-		if found[i].Status != "ok" {
+		if found[i].Status != "ok" && !c.optional {
 			r.Status = "unready"
 		}
 	}

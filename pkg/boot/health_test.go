@@ -38,6 +38,10 @@ func TestReadyAsksEveryDependency(t *testing.T) {
 		t.Errorf("one fails: %d %+v", code, r)
 	}
 	down = nil
+	h.AddOptional("redis", func(context.Context) error { return errors.New("cache gone") })
+	if code, r := readyz(t, &h); code != 200 || r.Status != "ready" || r.Checks["redis"].Error != "cache gone" {
+		t.Errorf("an optional one fails: %d %+v", code, r)
+	}
 	h.Drain()
 	if code, r := readyz(t, &h); code != 503 || r.Status != "draining" {
 		t.Errorf("draining: %d %+v", code, r)
