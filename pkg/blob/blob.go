@@ -22,6 +22,10 @@ import (
 // answer, not an outage: any other error says nothing about existence.
 var ErrMissing = errors.New("blob: object is missing")
 
+// ErrDamaged is what a Read of Content fails with when the store answers with
+// something else than was stored (fault R31).
+var ErrDamaged = errors.New("blob: object is not what was stored")
+
 // ErrFenced is returned by Append when a later Append of the same object took
 // over; nothing written after that counts.
 var ErrFenced = errors.New("blob: a later writer took over")
@@ -55,11 +59,37 @@ type Opener interface {
 	Stat(ctx context.Context, k Key) (int64, error)
 }
 
+// Range is the part [From, To) of an object, in bytes. The zero Range is all of
+// it.
+type Range struct{ From, To int64 }
+
+// RangeOpener is a store to which it matters what will be read. Use OpenRange to
+// ask any store.
+type RangeOpener interface {
+	// OpenRange is Open for a caller that will read r first, r.To being at most
+	// the object's size as far as the caller knows. All of the content can be
+	// read, but the rest may cost the store more.
+	OpenRange(ctx context.Context, k Key, r Range) (Content, error)
+}
+
+// OpenRange opens an object of which r will be read first.
+func OpenRange(ctx context.Context, o Opener, k Key, r Range) (Content, error) {
+	if ro, ok := o.(RangeOpener); ok {
+		return ro.OpenRange(ctx, k, r)
+	}
+	return o.Open(ctx, k)
+}
+
+// MaxPresignLife is how long a presigned URL may live (contract row F1). Objects
+// outlive their blobs by more.
+const MaxPresignLife = 5 * time.Minute
+
 // Presigner is a store that lets a client fetch an object from it directly. Use
 // Presign to ask any store.
 type Presigner interface {
-	// Presign returns a URL that answers GET with the object's content until
-	// life has passed. It does not look whether there is such an object.
+	// Presign returns a URL that answers GET, and nothing else, with the
+	// object's content until life has passed, at most MaxPresignLife. It does
+	// not look whether there is such an object.
 	Presign(ctx context.Context, k Key, life time.Duration) (string, error)
 }
 
@@ -81,6 +111,16 @@ type Content interface {
 	Size() int64
 }
 
+// ReadError says what the last Read of c failed with, for callers that handed c
+// to somebody who does not: nil where it did not fail, and at stores whose
+// content does not remember it.
+func ReadError(c Content) error {
+	if f, ok := c.(interface{ ReadError() error }); ok {
+		return f.ReadError()
+	}
+	return nil
+}
+
 // Appender stores the bytes of upload sessions (protocol section 4).
 type Appender interface {
 	// Append continues the staged object at s.Offset with what src gives until
@@ -97,9 +137,8 @@ type Appender interface {
 	Seal(ctx context.Context, s Stage) (int64, error)
 	// OpenStaged returns the staged bytes [0, s.Offset), maybe with more after
 	// them, to be read back; the caller closes it. ErrMissing when the store
-	// holds less. A store may have to take the object over and end the writing
-	// for it, ErrFenced when a writer has a higher s.Epoch: what is staged can
-	// be sealed then, but an Append or a Seal of more bytes is ErrMissing.
+	// holds less. A store may have to take the object over for it, ErrFenced
+	// when a writer has a higher s.Epoch. The session can go on afterwards.
 	OpenStaged(ctx context.Context, s Stage) (io.ReadCloser, error)
 }
 

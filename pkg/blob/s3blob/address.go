@@ -11,6 +11,7 @@ import (
 type address struct {
 	bucket    string
 	endpoint  string // "" = AWS
+	public    string // the endpoint by which clients reach it; "" = endpoint
 	region    string // "" = the one of the AWS configuration
 	pathStyle bool   // the bucket is in the path, not in the host
 }
@@ -57,12 +58,16 @@ func parseAddress(s string) (address, error) {
 
 func (a *address) set(name, value string) error {
 	switch name {
-	case "endpoint":
+	case "endpoint", "public_endpoint":
 		u, err := url.Parse(value)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
-			return errors.New("blobs: the endpoint is not a URL like https://s3.example.com")
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("blobs: the %s is not a URL like https://s3.example.com", name)
 		}
-		a.endpoint = value
+		if name == "endpoint" {
+			a.endpoint = value
+		} else {
+			a.public = value
+		}
 	case "region":
 		a.region = value
 	case "path_style":
@@ -72,7 +77,7 @@ func (a *address) set(name, value string) error {
 		}
 		a.pathStyle = b
 	default:
-		return fmt.Errorf("blobs: there is no parameter %q; there are endpoint, region and path_style", name)
+		return fmt.Errorf("blobs: there is no parameter %q; there are endpoint, public_endpoint, region and path_style", name)
 	}
 	return nil
 }

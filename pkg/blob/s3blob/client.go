@@ -56,6 +56,16 @@ func newClient(ctx context.Context, a address, options Options) (*s3.Client, err
 	}), nil
 }
 
+// newPresigner signs for the endpoint by which clients reach the store: its name
+// is part of what is signed.
+func newPresigner(client *s3.Client, a address) *s3.PresignClient {
+	return s3.NewPresignClient(client, s3.WithPresignClientFromClientOptions(func(o *s3.Options) {
+		if a.public != "" {
+			o.BaseEndpoint = aws.String(a.public)
+		}
+	}))
+}
+
 // isCode says whether err is an answer of the store with one of the codes.
 func isCode(err error, codes ...string) bool {
 	var answer smithy.APIError

@@ -43,6 +43,20 @@ func FuzzParseAddress(f *testing.F) {
 	})
 }
 
+// What a store says of the range it answers with lies within the object it says
+// to have, whatever it says.
+func FuzzParseContentRange(f *testing.F) {
+	for _, seed := range []string{"bytes 5-9/20", "bytes 0-0/1", "bytes 0-0/*", "bytes */20", "bytes 9-5/20", "bytes 0-20/20", "bytes -1-0/1", "bytes 0-9223372036854775807/9223372036854775807", "5-9/20", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, size, ok := parseContentRange(s)
+		if ok && (r.From < 0 || r.From >= r.To || r.To > size) {
+			t.Errorf("%q was read as %v of %d", s, r, size)
+		}
+	})
+}
+
 // The checksum of a store, and its size, say whatever they like: what they
 // accept is the content they are of.
 func FuzzVerifier(f *testing.F) {

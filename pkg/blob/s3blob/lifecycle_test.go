@@ -169,40 +169,6 @@ func heap() int64 {
 	return int64(m.HeapInuse)
 }
 
-func TestPresign(t *testing.T) {
-	t.Parallel()
-	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
-	x := newSession(t, s)
-	want := random(partBytes+9, 40)
-	x.mustAppend(want)
-	x.mustSeal(want)
-	u, err := blob.Presign(t.Context(), s, x.stage.Key, time.Minute)
-	if err != nil || !strings.Contains(u, "X-Amz-Expires=60") {
-		t.Fatalf("presign: %q, %v", u, err)
-	}
-	for rng, part := range map[string][]byte{"": want, "bytes=5-104": want[5:105]} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, u, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if rng != "" {
-			req.Header.Set("Range", rng)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || !bytes.Equal(got, part) {
-			t.Errorf("%q: %s, %d bytes, %v; want %d, equal", rng, resp.Status, len(got), err, len(part))
-		}
-	}
-	if u, err := blob.Presign(t.Context(), struct{ blob.Opener }{s}, x.stage.Key, time.Minute); u != "" || err != nil {
-		t.Errorf("a store that cannot sign: %q, %v", u, err)
-	}
-}
-
 func TestOpenNamesTheSetting(t *testing.T) {
 	t.Parallel()
 	good := testserver.S3(t)
@@ -221,7 +187,8 @@ func TestOpenNamesTheSetting(t *testing.T) {
 		"a path":       {"s3://bucket/prefix", "nothing after its name"},
 		"a secret":     {"s3://key:hidden@bucket", "AWS_SECRET_ACCESS_KEY"},
 		"a directory":  {"/var/lib/berth", "s3://"},
-		"no endpoint":  {"s3://bucket?endpoint=127.0.0.1:9000", "endpoint"},
+		"no endpoint":  {"s3://bucket?endpoint=127.0.0.1:9000", "the endpoint is not"},
+		"no public":    {"s3://bucket?public_endpoint=s3.example.com", "public_endpoint"},
 		"twice":        {"s3://bucket?region=a&region=b", "twice"},
 	} {
 		s, err := s3blob.Open(t.Context(), c.address, s3blob.Options{Backoff: time.Millisecond})

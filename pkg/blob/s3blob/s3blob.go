@@ -55,8 +55,9 @@ type Store struct {
 }
 
 var (
-	_ blob.Store     = (*Store)(nil)
-	_ blob.Presigner = (*Store)(nil)
+	_ blob.Store       = (*Store)(nil)
+	_ blob.RangeOpener = (*Store)(nil)
+	_ blob.Presigner   = (*Store)(nil)
 )
 
 // Open opens the store at an address like
@@ -64,8 +65,14 @@ var (
 //	s3://bucket?endpoint=http://127.0.0.1:9000&region=us-east-1&path_style=true
 //
 // with the credentials that the usual AWS chain finds, and makes sure that the
-// bucket is there and takes objects. Without an endpoint it is one of AWS. Its
-// errors are sentences for the operator; they name the setting blobs.
+// bucket is there and takes objects. Without an endpoint it is one of AWS.
+//
+// Where clients are redirected to the store (Presign) and reach it by another
+// name, public_endpoint is that name. It has to lead to the store with its Host
+// unchanged, and must not be a registry's host or below one: clients would send
+// their registry token along, which S3 refuses beside a signature.
+//
+// Its errors are sentences for the operator; they name the setting blobs.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	a, err := parseAddress(address)
 	if err != nil {
@@ -80,7 +87,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	}
 	s := &Store{
 		client:    client,
-		presigner: s3.NewPresignClient(client),
+		presigner: newPresigner(client, a),
 		bucket:    a.bucket,
 		partBytes: cmp.Or(o.PartBytes, DefaultPartBytes),
 		pool:      newPool(cmp.Or(o.MemoryBytes, DefaultMemoryBytes), o.SpoolDir),

@@ -122,3 +122,5 @@ func random(n int, seed uint64) []byte {
 }
 
 func isDown(err error) bool { return fault.KindOf(err) == fault.Unavailable && err != nil }
+
+func isMissing(err error) bool { return errors.Is(err, blob.ErrMissing) && !isDown(err) }

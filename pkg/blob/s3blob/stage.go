@@ -33,18 +33,15 @@ func (s *Store) tail(ctx context.Context, st blob.Stage) (*spool, error) {
 	if st.Tail.Incarnation == uuid.Nil {
 		return sp, nil
 	}
-	c := s.openTail(ctx, st)
-	err := errors.Join(sp.fill(c, idle), c.Close())
+	c, err := s.openTail(ctx, st)
+	if err == nil {
+		err = errors.Join(sp.fill(c, idle), c.Close())
+	}
 	if err != nil {
 		sp.free()
 		return nil, err
 	}
 	return sp, nil
-}
-
-func (s *Store) openTail(ctx context.Context, st blob.Stage) *content {
-	k := blob.Key{Tenant: st.Key.Tenant, Incarnation: st.Tail.Incarnation}
-	return s.newContent(ctx, k, object{size: st.Tail.Size})
 }
 
 // OpenStaged reads staged bytes back (see blob.Appender). Parts of a multipart
@@ -56,8 +53,7 @@ func (s *Store) OpenStaged(ctx context.Context, st blob.Stage) (io.ReadCloser, e
 	case st.Offset == 0:
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	case len(st.Parts) == 0:
-		c := s.openTail(ctx, st)
-		return c, c.fetch() // to say now whether it is there
+		return s.openTail(ctx, st)
 	}
 	if _, err := s.Seal(ctx, st); err != nil {
 		return nil, err
