@@ -67,7 +67,8 @@ func (s *PostgresServer) must(err error) {
 	}
 }
 
-func (s *PostgresServer) data() string { return filepath.Join(s.dir, "data") }
+// Dir is the server's data directory, with its configuration files.
+func (s *PostgresServer) Dir() string { return filepath.Join(s.dir, "data") }
 
 // Addr is where the server listens, host:port, also after a restart.
 func (s *PostgresServer) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
@@ -104,7 +105,7 @@ func (s *PostgresServer) asSuperuser(f func(context.Context, *pgx.Conn) error) e
 func (s *PostgresServer) Start() {
 	s.t.Helper()
 	var err error
-	s.server, err = start(s.who.command(s.dir, syscall.SIGKILL, filepath.Join(s.bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
+	s.server, err = start(s.who.command(s.dir, syscall.SIGKILL, filepath.Join(s.bin, "postgres"), "-D", s.Dir(), "-p", strconv.Itoa(s.port),
 		"-k", s.dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "wal_keep_size=256MB", "-c", "jit=off"),
 		"database system is ready to accept") // "connections", or a standby's "read-only connections"
 	s.must(err)
@@ -214,7 +215,7 @@ func (s *PostgresServer) Copy() *PostgresServer {
 	s.t.Helper()
 	c := newPostgresServer(s.t)
 	out, err := s.who.command(s.dir, syscall.SIGKILL, filepath.Join(s.bin, "pg_basebackup"), "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
-		"-U", "postgres", "-D", c.data(), "-X", "stream", "-c", "fast", "--no-sync").CombinedOutput()
+		"-U", "postgres", "-D", c.Dir(), "-X", "stream", "-c", "fast", "--no-sync").CombinedOutput()
 	if err != nil {
 		s.t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
@@ -227,11 +228,11 @@ func (s *PostgresServer) Standby(sync bool) *PostgresServer {
 	s.t.Helper()
 	c := s.Copy()
 	follow := fmt.Sprintf("primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'\n", s.port)
-	config, err := os.OpenFile(filepath.Join(c.data(), "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	config, err := os.OpenFile(filepath.Join(c.Dir(), "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	s.must(err)
 	_, err = config.WriteString(follow)
 	s.must(errors.Join(err, config.Close()))
-	s.must(os.WriteFile(filepath.Join(c.data(), "standby.signal"), nil, 0o600))
+	s.must(os.WriteFile(filepath.Join(c.Dir(), "standby.signal"), nil, 0o600))
 	c.Start()
 	if sync {
 		s.Exec(`ALTER SYSTEM SET synchronous_standby_names = '*'`)

@@ -22,9 +22,11 @@ const (
 	unlockMigrations = `SELECT pg_advisory_unlock($1)`
 )
 
-// Migrate brings the schema of the database forward; it never goes back. Any
-// number of processes may call it at once. A schema newer than this program is
-// refused with a sentence for the operator.
+// Migrate brings the schema of the database that url names forward; it never
+// goes back. Any number of processes may call it at once, also while nodes of
+// the version before are at work: the first one does the work, the others wait
+// for it and find it done. A current schema needs no lock and no more rights than
+// to read. Refusals are as those of Open.
 func Migrate(ctx context.Context, url string) error {
 	config, err := poolConfig(Options{URL: url}.withDefaults())
 	if err != nil {
@@ -35,26 +37,12 @@ func Migrate(ctx context.Context, url string) error {
 	config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	db := stdlib.OpenDB(*config.ConnConfig)
 	if err := migrate(ctx, db); err != nil {
-		return errors.Join(fmt.Errorf("schema of the metadata store: %w", err), db.Close())
+		return errors.Join(refusal(err), db.Close())
 	}
 	return db.Close()
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {
-	// The lock is the session's: it ends with the process, however that ends.
-	lock, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := lock.ExecContext(ctx, lockMigrations, migrationLock); err != nil {
-		return errors.Join(err, lock.Close())
-	}
-	err = bringForward(ctx, db)
-	_, unlocked := lock.ExecContext(context.WithoutCancel(ctx), unlockMigrations, migrationLock)
-	return errors.Join(err, unlocked, lock.Close())
-}
-
-func bringForward(ctx context.Context, db *sql.DB) error {
 	steps, err := fs.Sub(migrations.Postgres, "postgres")
 	if err != nil {
 		return err
@@ -63,13 +51,42 @@ func bringForward(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	have, known, err := p.GetVersions(ctx)
+	if current, err := isCurrent(ctx, db, p); err != nil || current {
+		return err
+	}
+	// The lock is the session's: it ends with the process, however that ends.
+	lock, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	if have > known {
-		return fmt.Errorf("it has version %d, newer than this program's %d: run a newer version of berth", have, known)
+	if _, err := lock.ExecContext(ctx, lockMigrations, migrationLock); err != nil {
+		return errors.Join(err, lock.Close())
 	}
 	_, err = p.Up(ctx)
-	return err
+	_, unlocked := lock.ExecContext(context.WithoutCancel(ctx), unlockMigrations, migrationLock)
+	return errors.Join(err, unlocked, lock.Close())
+}
+
+const (
+	schemaExists  = `SELECT to_regclass('goose_db_version') IS NOT NULL`
+	schemaVersion = `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`
+)
+
+// isCurrent compares the schema with this program's, and refuses a newer one.
+func isCurrent(ctx context.Context, db *sql.DB, p *goose.Provider) (bool, error) {
+	var exists bool
+	if err := db.QueryRowContext(ctx, schemaExists).Scan(&exists); err != nil || !exists {
+		return false, err
+	}
+	var have, known int64
+	if err := db.QueryRowContext(ctx, schemaVersion).Scan(&have); err != nil {
+		return false, err
+	}
+	for _, step := range p.ListSources() {
+		known = max(known, step.Version)
+	}
+	if have > known {
+		return false, fmt.Errorf("the database has schema version %d, newer than this program's %d; run a newer version of berth", have, known)
+	}
+	return have == known, nil
 }

@@ -9,11 +9,9 @@ package pgmeta
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/berth-registry/berth/pkg/meta"
@@ -24,9 +22,6 @@ const (
 	DefaultMaxStaged   = 1 << 40 // bytes in sessions that are not committed
 	DefaultMaxSessions = 20_000  // open and sealed sessions
 )
-
-// maxConns is more than any server takes.
-const maxConns = 10_000
 
 // DefaultTimeout bounds one attempt of a transaction, and one read.
 const DefaultTimeout = 5 * time.Second
@@ -70,10 +65,12 @@ type Store struct {
 	pool *pgxpool.Pool
 }
 
-// Open connects and brings the schema up to date; any number of nodes may do
-// so at once. A server that cannot be reached, one that may lose what it has
-// acknowledged, and a schema newer than this binary are refused with a sentence
-// for the operator, which never holds the password.
+// Open brings the schema up to date and makes a store over the database; any
+// number of nodes may do so at once. A URL that is none, a server that cannot be
+// reached or takes no writes, a user that it does not let in, a schema newer than
+// this binary, and one that is older and may not be changed by the user are
+// refused with a sentence for the operator: it names the setting, and never
+// holds the password.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	config, err := poolConfig(o)
@@ -85,57 +82,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{opts: o, life: o.Lifetimes}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		return nil, fmt.Errorf("connect to the metadata store: %w", err)
+		return nil, refusal(err)
 	}
-	if err := s.safe(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := s.Ping(ctx); err != nil {
+		return nil, errors.Join(refusal(err), s.Close())
 	}
 	return s, nil
-}
-
-// The session's settings (protocol section 3). Whoever names one of them in the
-// URL has chosen.
-var sessionSettings = map[string]string{
-	"application_name":                    "berth",
-	"default_transaction_isolation":       "read committed",
-	"lock_timeout":                        "2s",
-	"idle_in_transaction_session_timeout": "5s",
-	"timezone":                            "UTC",
-}
-
-func poolConfig(o Options) (*pgxpool.Config, error) {
-	config, err := pgxpool.ParseConfig(o.URL)
-	if err != nil {
-		return nil, fmt.Errorf("the URL of the metadata store: %w", err)
-	}
-	for name, value := range sessionSettings {
-		if _, chosen := config.ConnConfig.RuntimeParams[name]; !chosen {
-			config.ConnConfig.RuntimeParams[name] = value
-		}
-	}
-	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = connectTime
-	}
-	if config.ConnConfig.ValidateConnect == nil {
-		// After a failover the old primary, or a standby, is no server to write to.
-		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	config.MaxConns = int32(min(o.MaxConns, maxConns))
-	return config, nil
-}
-
-const findDurability = `SELECT current_setting('synchronous_commit')`
-
-// safe refuses a server that acknowledges what it may lose (protocol section 7).
-func (s *Store) safe(ctx context.Context) error {
-	var durability string
-	if _, err := s.find(ctx, findDurability, nil, &durability); err != nil {
-		return err
-	}
-	if durability == "off" {
-		return errors.New("the metadata store runs with synchronous_commit = off and may lose acknowledged pushes: set it to on for this database")
-	}
-	return nil
 }
 
 // Close waits for the transactions under way and closes all connections.

@@ -20,10 +20,6 @@ const (
 	maxLost      = 3
 )
 
-// connectTime is how long a request waits for a connection: a server that is
-// down is told of soon.
-const connectTime = 2 * time.Second
-
 // firstWait is about how long the first repetition waits for what was in the way.
 const firstWait = 20 * time.Millisecond
 
