@@ -37,6 +37,10 @@ type Settings struct {
 
 	// DeleteReferrers removes referrers together with their subject.
 	DeleteReferrers bool `json:"delete_referrers"`
+
+	// RedirectBlobs sends clients to the blob store for the bytes of blobs,
+	// where the store can sign URLs.
+	RedirectBlobs bool `json:"redirect_blobs"`
 }
 
 // Site is what one host name leads to: everything a request needs to know of

@@ -14,7 +14,7 @@ import (
 )
 
 // registryFields are those of a registry that its clients may set.
-var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers"}
+var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs"}
 
 // CreateRegistry makes a registry, which answers at once.
 func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequest) (*pb.Registry, error) {
@@ -160,6 +160,7 @@ func registrySettings(m *pb.Registry) (tenant.Settings, error) {
 		ReadOnly:               m.GetReadOnly(),
 		AllowMissingReferences: missing == pb.Registry_ALLOW,
 		DeleteReferrers:        m.GetDeleteReferrers(),
+		RedirectBlobs:          m.GetRedirectBlobs(),
 	}, nil
 }
 
@@ -183,6 +184,7 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 		ReadOnly:          r.Settings.ReadOnly,
 		MissingReferences: missing,
 		DeleteReferrers:   r.Settings.DeleteReferrers,
+		RedirectBlobs:     r.Settings.RedirectBlobs,
 	}
 	if r.ID != 0 { // else it was only validated
 		m.Etag = etag(r.Version)

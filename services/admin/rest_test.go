@@ -76,6 +76,13 @@ func TestRESTUpdates(t *testing.T) {
 	if third["anonymous_pull"] != true || third["delete_referrers"] != true {
 		t.Errorf("after the masked update: %v", third)
 	}
+	if got := a.call(200, "PATCH", "/v1/tenants/acme/registries/main", `{"redirect_blobs": true}`); got["redirect_blobs"] != true || third["redirect_blobs"] != false {
+		t.Errorf("redirect_blobs: %v before, %v after", third["redirect_blobs"], got["redirect_blobs"])
+	}
+	third = a.call(200, "PATCH", "/v1/tenants/acme/registries/main?update_mask=redirect_blobs", `{}`)
+	if third["redirect_blobs"] != false || third["delete_referrers"] != true {
+		t.Errorf("after it was switched off: %v", third)
+	}
 	// What was read can be sent back, and changes nothing.
 	text, err := json.Marshal(third)
 	if err != nil {

@@ -14,7 +14,7 @@ func testRegistries(t *testing.T, open Open) {
 	t.Run("belong to one tenant", func(t *testing.T) {
 		w := newWorld(t, open)
 		other, _ := w.addTenant("other", 0)
-		settings := tenant.Settings{AnonymousPush: true, ReadOnly: true, AllowMissingReferences: true}
+		settings := tenant.Settings{AnonymousPush: true, ReadOnly: true, AllowMissingReferences: true, RedirectBlobs: true}
 		by := cause()
 		dev, err := w.Store.CreateRegistry(t.Context(), by, meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: settings})
 		w.must(err)

@@ -99,7 +99,12 @@ type Registry struct {
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Pulls of blobs are answered with a redirect (307) to the blob store, by a URL
+	// that is signed for a few minutes and that one blob. Whoever has the URL can
+	// fetch the blob, and clients have to reach the store. Without effect where
+	// blobs lie in files.
+	RedirectBlobs bool `protobuf:"varint,11,opt,name=redirect_blobs,json=redirectBlobs,proto3" json:"redirect_blobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -202,6 +207,13 @@ func (x *Registry) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Registry) GetRedirectBlobs() bool {
+	if x != nil {
+		return x.RedirectBlobs
+	}
+	return false
 }
 
 type CreateRegistryRequest struct {
@@ -586,7 +598,7 @@ var File_berth_admin_v1_registry_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x04\n" +
+	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x04\n" +
 	"\bRegistry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05hosts\x18\x02 \x03(\tR\x05hosts\x12%\n" +
@@ -600,7 +612,8 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"N\n" +
+	"updateTime\x12%\n" +
+	"\x0eredirect_blobs\x18\v \x01(\bR\rredirectBlobs\"N\n" +
 	"\x11MissingReferences\x12\"\n" +
 	"\x1eMISSING_REFERENCES_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
