@@ -35,7 +35,7 @@ func NewHandler(s *Service, log *slog.Logger, mw ...kit.Named) http.Handler {
 	putManifest := kit.Handler(kit.Wrap("PutManifest", s.PutManifest, mw...), decodePutManifest, encodeStored, fail)
 	deleteManifest := kit.Handler(kit.Wrap("DeleteManifest", s.DeleteManifest, mw...), decodeDeleteManifest, encodeDone, fail)
 	deleteTag := kit.Handler(kit.Wrap("DeleteTag", s.DeleteTag, mw...), decodeDeleteTag, encodeDone, fail)
-	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeNameBlob, encodeBlob(log), fail)
+	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeOpenBlob, s.encodeBlob(log), fail)
 	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, encodeBlobHead, fail)
 	deleteBlob := kit.Handler(kit.Wrap("DeleteBlob", s.DeleteBlob, mw...), decodeDeleteBlob, encodeDone, fail)
 	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, sending(s.transit, namesSize, encodeTags), fail)

@@ -21,10 +21,21 @@ func decodeNameBlob(ctx context.Context, _ *http.Request) (NameBlob, error) {
 	return NameBlob{Repo: c.Repo(), Digest: c.Route.Digest}, nil
 }
 
+func decodeOpenBlob(ctx context.Context, r *http.Request) (OpenBlob, error) {
+	name, err := decodeNameBlob(ctx, r)
+	return OpenBlob{NameBlob: name, Redirect: front.CallOf(ctx).Site.Settings.RedirectBlobs, Range: r.Header.Get("Range")}, err
+}
+
 // encodeBlob streams: Range, several ranges and If-Range are net/http's.
-func encodeBlob(log *slog.Logger) func(context.Context, http.ResponseWriter, OpenBlob) error {
-	return func(ctx context.Context, w http.ResponseWriter, b OpenBlob) error {
+func (s *Service) encodeBlob(log *slog.Logger) func(context.Context, http.ResponseWriter, OpenedBlob) error {
+	return func(ctx context.Context, w http.ResponseWriter, b OpenedBlob) error {
+		if b.URL != "" {
+			return encodeRedirect(w, b)
+		}
 		defer func() {
+			if err := s.readBlob(ctx, b); err != nil {
+				log.WarnContext(ctx, "the content of a blob could not be read", "error", err)
+			}
 			if err := b.Content.Close(); err != nil {
 				log.WarnContext(ctx, "a blob was not closed", "error", err)
 			}
@@ -33,6 +44,18 @@ func encodeBlob(log *slog.Logger) func(context.Context, http.ResponseWriter, Ope
 		kit.ServeContent(ctx, log, w, b.Content)
 		return nil
 	}
+}
+
+// encodeRedirect sends the client to the store, which takes care of Range. Nobody
+// may keep the answer: the URL does not live long, and is as good as the blob.
+func encodeRedirect(w http.ResponseWriter, b OpenedBlob) error {
+	h := w.Header()
+	h.Set("Docker-Content-Digest", b.Digest.String())
+	h.Set("Cache-Control", "no-store")
+	h.Set("Location", b.URL)
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return nil
 }
 
 func decodeStatBlob(ctx context.Context, r *http.Request) (StatBlob, error) {
