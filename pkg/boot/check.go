@@ -98,6 +98,10 @@ func (c Config) checkFiles(p *Problems) {
 	}
 }
 
+// MinDeleteDelay is the shortest delete_delay: transfers and redirects that are
+// under way when a blob is deleted end before its bytes do (contract row F1).
+const MinDeleteDelay = time.Hour
+
 func (c Config) checkTimes(p *Problems) {
 	for _, t := range []struct {
 		key   string
@@ -106,6 +110,9 @@ func (c Config) checkTimes(p *Problems) {
 		if t.value <= 0 {
 			p.add(t.key, "%s is not a positive time, such as %s", t.value, "30s")
 		}
+	}
+	if c.DeleteDelay > 0 && c.DeleteDelay < MinDeleteDelay {
+		p.add("delete_delay", "%s is too short for transfers that are under way; take %s or more", c.DeleteDelay, MinDeleteDelay)
 	}
 	if c.NameQuarantine < 0 {
 		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)

@@ -58,6 +58,9 @@ func openBlobs(ctx context.Context, c boot.Config) (blobStore, error) {
 
 func (s stores) close() error { return errors.Join(s.blobs.Close(), s.meta.Close()) }
 
+// What a redirect to the blob store leads to outlives it.
+const _ = uint64(boot.MinDeleteDelay - blob.MaxPresignLife - 1)
+
 func lifetimes(c boot.Config) meta.Lifetimes {
 	l := meta.DefaultLifetimes
 	l.UploadTTL = c.UploadTTL

@@ -16,14 +16,11 @@ import (
 // browser shall never take one for a page (contract row A11).
 const blobType = "application/octet-stream"
 
-func decodeNameBlob(ctx context.Context, _ *http.Request) (NameBlob, error) {
-	c := front.CallOf(ctx)
-	return NameBlob{Repo: c.Repo(), Digest: c.Route.Digest}, nil
-}
+func nameOf(c *front.Call) NameBlob { return NameBlob{Repo: c.Repo(), Digest: c.Route.Digest} }
 
 func decodeOpenBlob(ctx context.Context, r *http.Request) (OpenBlob, error) {
-	name, err := decodeNameBlob(ctx, r)
-	return OpenBlob{NameBlob: name, Redirect: front.CallOf(ctx).Site.Settings.RedirectBlobs, Range: r.Header.Get("Range")}, err
+	c := front.CallOf(ctx)
+	return OpenBlob{NameBlob: nameOf(c), Redirect: c.Site.Settings.RedirectBlobs, Range: r.Header.Get("Range")}, nil
 }
 
 // encodeBlob streams: Range, several ranges and If-Range are net/http's.
@@ -58,10 +55,10 @@ func encodeRedirect(w http.ResponseWriter, b OpenedBlob) error {
 	return nil
 }
 
-func decodeStatBlob(ctx context.Context, r *http.Request) (StatBlob, error) {
-	name, err := decodeNameBlob(ctx, r)
-	mayPush := front.CallOf(ctx).Allowed(access.Repository(name.Repo.Name, access.Push)).Has(access.Push)
-	return StatBlob{NameBlob: name, MayPush: mayPush}, err
+func decodeStatBlob(ctx context.Context, _ *http.Request) (StatBlob, error) {
+	c := front.CallOf(ctx)
+	mayPush := c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
+	return StatBlob{NameBlob: nameOf(c), MayPush: mayPush}, nil
 }
 
 func encodeBlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error {
@@ -73,7 +70,7 @@ func encodeBlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error
 	return nil
 }
 
-func decodeDeleteBlob(ctx context.Context, r *http.Request) (DeleteBlob, error) {
-	name, err := decodeNameBlob(ctx, r)
-	return DeleteBlob{NameBlob: name, By: front.CallOf(ctx).Cause(ctx)}, err
+func decodeDeleteBlob(ctx context.Context, _ *http.Request) (DeleteBlob, error) {
+	c := front.CallOf(ctx)
+	return DeleteBlob{NameBlob: nameOf(c), By: c.Cause(ctx)}, nil
 }
