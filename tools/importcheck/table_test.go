@@ -18,7 +18,7 @@ var (
 	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access"}
 	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web"}
-	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/upstream"}
+	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream"}
 	anything  = []string{"pkg/*", "api/*", "migrations", "services/*"}
 )
 
@@ -54,8 +54,13 @@ var table = []row{
 		pattern: "pkg/blob/*", may: join(nouns, "pkg/blob", "pkg/blob/internal/*"), never: noKit,
 		tests: []string{"pkg/blob/blobtest", "tools/dice", "tools/testserver"},
 	},
-	{pattern: "pkg/lease/*", may: join(nouns, "pkg/lease"), never: noKit, tests: []string{"pkg/lease/leasetest"}},
-	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit"), never: noKit, tests: []string{"pkg/limit/limittest"}},
+	{pattern: "pkg/lease/leasetest", may: join(nouns, "pkg/lease"), never: noKit},
+	{
+		pattern: "pkg/lease/*", may: join(nouns, "pkg/lease", "pkg/boot/redisconn"), never: noKit,
+		tests: []string{"pkg/lease/leasetest", "tools/testserver"},
+	},
+	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit", "pkg/boot/redisconn"), never: noKit, tests: []string{"tools/testserver"}},
+	{pattern: "pkg/tenant/*", may: nouns, never: noKit, tests: []string{"pkg/boot/redisconn", "tools/testserver"}},
 	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "tools/dice"), never: noKit},
 	{
 		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "migrations"), never: noKit,
@@ -64,6 +69,7 @@ var table = []row{
 	{pattern: "pkg/ocihttp", may: nouns, never: noKit},
 	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp", "pkg/lease", "pkg/limit"), never: noKit},
 	{pattern: "pkg/boot/logs", never: noKit},
+	{pattern: "pkg/boot/redisconn", never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/boot/web", may: join(nouns, "pkg/boot/logs"), never: noKit},
 	{pattern: "pkg/boot", may: nouns, never: noKit},
 	{pattern: "migrations"},

@@ -1,0 +1,7 @@
+package testserver
+
+// For the fuzz test.
+var (
+	ReadFrame    = readFrame
+	SplitCommand = splitCommand
+)

@@ -1,0 +1,164 @@
+package testserver_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// client talks to a Redis without retries.
+func client(t *testing.T, url string, timeout time.Duration) *redis.Client {
+	t.Helper()
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.MaxRetries, o.DialerRetries, o.Protocol, o.DisableIdentity = -1, 1, 2, true
+	o.ReadTimeout, o.DialTimeout = timeout, timeout
+	c := redis.NewClient(o)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func TestRedisServer(t *testing.T) {
+	s := testserver.StartRedis(t)
+	if got := s.Do("SET", "k", "v"); got != "OK" {
+		t.Errorf("SET: %v", got)
+	}
+	s.Flush()
+	if got := s.Do("GET", "k"); got != nil {
+		t.Errorf("after a flush: %v", got)
+	}
+	s.Pause()
+	c := client(t, s.URL(), 50*time.Millisecond)
+	if err := c.Ping(t.Context()).Err(); err == nil {
+		t.Error("a paused server answers")
+	}
+	s.Resume()
+	s.Do("SET", "k", "v")
+	s.Restart()
+	if got := s.Do("GET", "k"); got != nil {
+		t.Errorf("after a restart: %v", got)
+	}
+	s.Kill()
+	if err := c.Ping(t.Context()).Err(); err == nil {
+		t.Error("a killed server answers")
+	}
+}
+
+// lock asks for a lock as Berth's leases do.
+func lock(t *testing.T, c *redis.Client, key string) (bool, error) {
+	t.Helper()
+	err := c.Do(t.Context(), "SET", key, "me", "NX", "PX", "60000").Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func TestR16_LyingRedisLies(t *testing.T) {
+	s := testserver.StartRedis(t)
+	proxy := testserver.StartLyingRedis(t, s.Addr())
+	c := client(t, proxy.URL(), time.Minute)
+	try := func(mode testserver.RedisMode, key string, want bool) {
+		t.Helper()
+		proxy.SetMode(t, mode)
+		if got, err := lock(t, c, key); err != nil || got != want {
+			t.Errorf("%s: lock of %s %v, %v; want %v", mode, key, got, err, want)
+		}
+	}
+	try(testserver.RedisHonest, "a", true)
+	try(testserver.RedisHonest, "a", false)
+	try(testserver.RedisGrantAll, "a", true)
+	try(testserver.RedisDenyAll, "b", false)
+	try(testserver.RedisExpireNow, "c", true)
+	try(testserver.RedisHonest, "c", true)
+	proxy.SetMode(t, testserver.RedisFlush)
+	for {
+		if free, err := lock(t, c, "a"); err != nil {
+			t.Fatal(err)
+		} else if free {
+			break
+		}
+	}
+	proxy.SetMode(t, testserver.RedisSwapReplies)
+	s.Do("SET", "mine", "my value")
+	first, err := c.Get(t.Context(), "mine").Result()
+	if err != nil || first != "my value" {
+		t.Errorf("the first reply: %q, %v", first, err)
+	}
+	if got, err := client(t, proxy.URL(), time.Minute).Get(t.Context(), "another's").Result(); err != nil || got != "my value" {
+		t.Errorf("another connection: %q, %v; want the reply of the one before", got, err)
+	}
+}
+
+func TestR14_LyingRedisFails(t *testing.T) {
+	s := testserver.StartRedis(t)
+	for _, mode := range []testserver.RedisMode{
+		testserver.RedisRefused, testserver.RedisBlackhole, testserver.RedisDropRequests, testserver.RedisDropReplies,
+		testserver.RedisSlow, testserver.RedisReset,
+	} {
+		proxy := testserver.StartLyingRedis(t, s.Addr())
+		c := client(t, proxy.URL(), 100*time.Millisecond)
+		for c.Ping(t.Context()).Err() != nil { // until a busy machine has answered
+		}
+		proxy.SetMode(t, mode)
+		key := string(mode)
+		if _, err := lock(t, c, key); err == nil {
+			t.Errorf("%s: an answer", mode)
+		}
+		arrived := mode != testserver.RedisRefused && mode != testserver.RedisBlackhole && mode != testserver.RedisDropRequests
+		if arrived {
+			for s.Do("GET", key) == nil { // it was sent before the reply was waited for
+			}
+		} else if s.Do("GET", key) != nil {
+			t.Errorf("%s: the server was told", mode)
+		}
+		proxy.SetMode(t, testserver.RedisHonest)
+		for c.Ping(t.Context()).Err() != nil {
+		}
+	}
+}
+
+func TestR17_LyingRedisCutsOneWay(t *testing.T) {
+	s := testserver.StartRedis(t)
+	proxy := testserver.StartLyingRedis(t, s.Addr())
+	c := client(t, proxy.URL(), time.Minute)
+	sub := c.Subscribe(t.Context(), "news")
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	proxy.SetMode(t, testserver.RedisDropRequests)
+	s.Do("PUBLISH", "news", "through")
+	if m, err := sub.ReceiveMessage(t.Context()); err != nil || m.Payload != "through" {
+		t.Errorf("requests dropped: %v, %v", m, err)
+	}
+	proxy.SetMode(t, testserver.RedisDropReplies)
+	s.Do("PUBLISH", "news", "lost")
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if m, err := sub.ReceiveMessage(ctx); err == nil {
+		t.Errorf("replies dropped: %v", m)
+	}
+}
+
+func FuzzReadFrame(f *testing.F) {
+	for _, s := range []string{"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", "+OK\r\n", "$-1\r\n", "*-1\r\n", "%1\r\n+a\r\n:1\r\n", "|1\r\n+a\r\n:1\r\n+b\r\n", "$9\r\n", "*9\r\n", "\r\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		frame, err := testserver.ReadFrame(bufio.NewReader(strings.NewReader(s)))
+		if err == nil && !strings.HasPrefix(s, string(frame)) {
+			t.Errorf("%q became %q", s, frame)
+		}
+		testserver.SplitCommand(frame)
+	})
+}
