@@ -1,0 +1,46 @@
+// Package lease lets one caller do the work that many ask for.
+//
+// A lease saves work and decides nothing. It may be granted to two callers at
+// once, denied to all of them for ever, or lost while it is held; every caller
+// must stay right all the same, and only work more (protocol section 8). What
+// must not happen twice is prevented by the store that it happens in.
+package lease
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Key names the work.
+type Key struct {
+	Kind   string    // a constant of the caller: "sweep", "fetch"
+	Tenant tenant.ID // 0 for work of the whole deployment
+	Name   string    // may be empty; it may come from outside and be long
+}
+
+// MaxNote is the most bytes of a note.
+const MaxNote = 256
+
+// Leases hands leases out. Implementations are safe for concurrent use.
+type Leases interface {
+	// Acquire asks for the lease of k and waits for nobody. When the answer is
+	// true the caller does the work, and then releases the lease. Else somebody
+	// else does it already, and the text is the note that they left for others,
+	// such as where their result can be read; it may be empty or out of date.
+	//
+	// It never fails: where nobody can be asked, the caller gets a lease and does
+	// the work itself. A note longer than MaxNote is not left.
+	Acquire(ctx context.Context, k Key, note string) (Lease, string, bool)
+}
+
+// Lease is held from Acquire until it is released or lost. It is safe for
+// concurrent use.
+type Lease interface {
+	// Lost is closed once others may have the lease too. The holder may go on; it
+	// then does work that somebody else may do as well.
+	Lost() <-chan struct{}
+	// Release lets others have the lease at once. It takes a moment at most, and
+	// more than one call is harmless.
+	Release()
+}
