@@ -21,7 +21,7 @@ const useInternal = "internal"
 // and hands on: the registry it is for, who asks, and with which rights. It is
 // good for that request alone.
 type InternalCall struct {
-	Method, Path string // of the request; Path as it was sent
+	Method, Path string // of the request; Path as it was sent, with its query
 	Site         tenant.Site
 	Principal    Principal
 	Claims       *Claims    `json:",omitempty"` // nil when the caller has no token

@@ -1,4 +1,13 @@
 package front
 
+import "time"
+
 // Realm shows tests the URL that challenges lead to.
 func (c *Call) Realm() string { return c.realm }
+
+// Within makes a Remote that waits no longer than that for a step of the other
+// process.
+func (s Remote) Within(limit time.Duration) Remote {
+	s.timeout = limit
+	return s
+}

@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 
@@ -25,7 +26,7 @@ type internal struct {
 
 func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	call, err := i.accept(r, path)
+	call, err := i.accept(r)
 	if err == nil && !isToken(path) {
 		call.Route, err = ocihttp.ParsePath(path)
 	}
@@ -52,15 +53,15 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // accept reads the signed call. One that is wrong is an outage and no refusal:
 // the client, whose front let it in, must not be told that it has no right.
-func (i internal) accept(r *http.Request, path string) (*Call, error) {
+func (i internal) accept(r *http.Request) (*Call, error) {
 	signed := r.Header[internalHeader]
 	if len(signed) != 1 {
 		return nil, fault.New(fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
 	}
 	delete(r.Header, internalHeader)
-	c, err := i.calls.Verify(signed[0], r.Method, path)
+	c, err := i.calls.Verify(signed[0], r.Method, r.URL.RequestURI())
 	if err != nil {
-		return nil, fault.Down(err, "the call from another service, whose internal_key must be the same,")
+		return nil, fault.Down(fmt.Errorf("internal_key must be the same in all services: %w", err), "a service")
 	}
 	web.Adopt(r.Context(), c.RequestID, c.Client)
 	return &Call{Site: c.Site, Principal: c.Principal, claims: c.Claims, realm: c.Realm, log: i.log}, nil

@@ -1,12 +1,16 @@
 package front
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -19,17 +23,28 @@ import (
 // internalHeader carries the signed call.
 const internalHeader = "Berth-Internal-Call"
 
+// How long the other process may take for its next step: connect, take more of
+// the request, answer, send more of the answer. It needs minutes where it puts a
+// large upload together.
+const (
+	connectTimeout = 2 * time.Second
+	stepTimeout    = 30 * time.Second
+	commitTimeout  = 6 * time.Minute
+)
+
 // Remote is a service that another process runs.
 type Remote struct {
 	Service string           // its name, for messages
 	URL     *url.URL         // of its process's internal listener
 	Calls   *access.Internal // signs
 	Log     *slog.Logger
+
+	timeout time.Duration // instead of stepTimeout and commitTimeout
 }
 
 // Handler hands the calls that passed this process's front on to the other,
 // with what the front found out, signed. It streams both ways. A service that
-// cannot be reached is an outage.
+// cannot be reached, or stands still, is an outage.
 func (s Remote) Handler() http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -37,16 +52,18 @@ func (s Remote) Handler() http.Handler {
 			p.Out.Host = p.In.Host
 			propagation.TraceContext{}.Inject(p.In.Context(), propagation.HeaderCarrier(p.Out.Header))
 		},
-		Transport: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
+		Transport: caller{s, &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
 			MaxIdleConnsPerHost:   64,
 			IdleConnTimeout:       time.Minute,
-			ExpectContinueTimeout: 5 * time.Second,
+			ExpectContinueTimeout: stepTimeout, // sending the body unasked would be wrong, too
 			DisableCompression:    true,
-		},
+		}},
 		FlushInterval: -1,
 		ModifyResponse: func(answer *http.Response) error {
-			answer.Header.Del(web.HeaderRequestID) // ours is there
+			// This process's own are there already.
+			answer.Header.Del(web.HeaderRequestID)
+			answer.Header.Del("X-Content-Type-Options")
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -55,23 +72,105 @@ func (s Remote) Handler() http.Handler {
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		signed, err := s.sign(r)
-		if err != nil {
+		r.Header.Del("Upgrade") // no service speaks another protocol
+		// The answer does not wait for a body that is still being handed on.
+		conn := http.NewResponseController(w)
+		if err := conn.EnableFullDuplex(); err != nil {
 			WriteError(w, r, err)
 			return
 		}
-		r.Header[internalHeader] = []string{signed}
+		body := &lentBody{ReadCloser: r.Body}
+		r.Body = body
+		defer body.takeBack(conn)
 		proxy.ServeHTTP(w, r)
 	})
 }
 
-func (s Remote) sign(r *http.Request) (string, error) {
+// lentBody is the body of a request in the hands of a transport, which may read
+// it even after its answer.
+type lentBody struct {
+	io.ReadCloser
+	reading sync.Mutex
+	over    bool
+}
+
+func (b *lentBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if b.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// takeBack waits until nobody reads the body any more: when the client sends or
+// leaves, or the pacer has had enough. The client has its answer meanwhile.
+func (b *lentBody) takeBack(conn *http.ResponseController) {
+	if !b.reading.TryLock() {
+		_ = conn.Flush() // fails for a client that is gone
+		b.reading.Lock()
+	}
+	b.over = true
+	b.reading.Unlock()
+}
+
+// caller sends calls, and ends those that make no progress.
+type caller struct {
+	Remote
+	http.RoundTripper
+}
+
+var errStandstill = errors.New("it took too long for its next step")
+
+// RoundTrip signs the call here and not earlier, where a client's Connection
+// header could remove the signature.
+func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
+	signed, err := c.sign(r)
+	if err != nil {
+		return nil, err
+	}
+	limit := cmp.Or(c.timeout, stepTimeout)
+	if r.Method == http.MethodPut || r.Body != nil {
+		limit = cmp.Or(c.timeout, commitTimeout)
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	timer := time.AfterFunc(limit, func() { cancel(errStandstill) })
+	r = r.WithContext(ctx)
+	r.Header[internalHeader] = []string{signed}
+	if r.Body != nil {
+		r.Body = stepping{r.Body, timer, limit}
+	}
+	answer, err := c.RoundTripper.RoundTrip(r)
+	if err != nil {
+		timer.Stop()
+		return nil, err
+	}
+	timer.Reset(limit)
+	answer.Body = stepping{answer.Body, timer, limit}
+	return answer, nil
+}
+
+func (c caller) sign(r *http.Request) (string, error) {
 	call := CallOf(r.Context())
-	return s.Calls.Sign(access.InternalCall{
-		Method: r.Method, Path: r.URL.EscapedPath(),
+	return c.Calls.Sign(access.InternalCall{
+		Method: r.Method, Path: r.URL.RequestURI(),
 		Site: call.Site, Principal: call.Principal, Claims: call.claims, Realm: call.realm,
 		Client: web.ClientAddr(r.Context()), RequestID: web.RequestID(r.Context()),
 	})
+}
+
+// stepping is a body of which each read is a step forward. That a client takes
+// its time is the pacer's business: it is far less patient.
+type stepping struct {
+	io.ReadCloser
+	timer *time.Timer
+	limit time.Duration
+}
+
+func (s stepping) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	s.timer.Reset(s.limit)
+	return n, err
 }
 
 // Absent is the handler of a service that other processes run, where this one
