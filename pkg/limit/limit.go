@@ -3,7 +3,9 @@ package limit
 
 import (
 	"context"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -22,4 +24,9 @@ type Failures interface {
 	Check(ctx context.Context, k Key) error
 	// Add counts one failed attempt.
 	Add(ctx context.Context, k Key) error
+}
+
+// Refused is what Check returns when the next attempt comes back after wait.
+func Refused(wait time.Duration) error {
+	return fault.New(fault.TooMany, fault.TooManyRequests, "too many failed attempts, try again later").WithRetryAfter(wait)
 }

@@ -6,8 +6,6 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
-
-	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // localKeys bounds the memory of a Local: the keys that failed least recently
@@ -45,7 +43,7 @@ func (l *Local) Check(_ context.Context, k Key) error {
 		return nil
 	}
 	wait := time.Duration((1 - left) * float64(l.every))
-	return fault.New(fault.TooMany, fault.TooManyRequests, "too many failed attempts, try again later").WithRetryAfter(wait)
+	return Refused(wait)
 }
 
 // Add implements Failures. Attempts that ran side by side were all let in by
