@@ -26,13 +26,13 @@ const (
 
 // FindAccount implements meta.Accounts.
 func (s *Store) FindAccount(ctx context.Context, t tenant.ID, slug string) (meta.Account, error) {
-	found, err := collect(ctx, s, scanAccount, findAccount, t, slug)
+	found, err := collect(ctx, s, t, scanAccount, findAccount, t, slug)
 	return only(found, err, noAccount(slug))
 }
 
 // ListAccounts implements meta.Accounts.
 func (s *Store) ListAccounts(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Account, error) {
-	return collect(ctx, s, scanAccount, listAccounts, t, p.After, p.Size)
+	return collect(ctx, s, t, scanAccount, listAccounts, t, p.After, p.Size)
 }
 
 const insertAccount = `
@@ -40,7 +40,7 @@ INSERT INTO accounts (tenant_id, slug, display_name, role, disabled, version, cr
 
 // CreateAccount implements meta.Accounts.
 func (s *Store) CreateAccount(ctx context.Context, by meta.Cause, a meta.Account) (meta.Account, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, a.Tenant, func(t *tx) error {
 		if err := t.change(by, a.Tenant, "serviceAccount.create", accountTarget(a.Slug)); err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (t *tx) account(id tenant.ID, slug string, version int64) (int64, error) {
 
 // UpdateAccount implements meta.Accounts.
 func (s *Store) UpdateAccount(ctx context.Context, by meta.Cause, change meta.Account) (meta.Account, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, change.Tenant, func(t *tx) error {
 		if err := t.change(by, change.Tenant, "serviceAccount.update", accountTarget(change.Slug)); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (s *Store) UpdateAccount(ctx context.Context, by meta.Cause, change meta.Ac
 
 // DeleteAccount implements meta.Accounts. Its keys go with it.
 func (s *Store) DeleteAccount(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "serviceAccount.delete", accountTarget(slug)); err != nil {
 			return err
 		}

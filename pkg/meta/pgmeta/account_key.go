@@ -24,7 +24,7 @@ func (s *Store) ListAccountKeys(ctx context.Context, t tenant.ID, slug string) (
 	if _, err := s.FindAccount(ctx, t, slug); err != nil {
 		return nil, err
 	}
-	return collect(ctx, s, scanAccountKey, listAccountKeys, t, slug)
+	return collect(ctx, s, t, scanAccountKey, listAccountKeys, t, slug)
 }
 
 const insertAccountKey = `
@@ -33,7 +33,7 @@ ON CONFLICT (tenant_id, account_id, name) DO NOTHING`
 
 // CreateAccountKey implements meta.Accounts.
 func (s *Store) CreateAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug string, k meta.AccountKey) (meta.AccountKey, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "key.create", keyTarget(slug, k.Name)); err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ FROM accounts a JOIN account_keys k ON k.tenant_id = a.tenant_id AND k.account_i
 WHERE a.tenant_id = $1 AND a.slug = $2 AND k.name = $3`
 
 func (s *Store) findAccountKey(ctx context.Context, t tenant.ID, slug, name string) (meta.AccountKey, error) {
-	found, err := collect(ctx, s, scanAccountKey, findAccountKey, t, slug, name)
+	found, err := collect(ctx, s, t, scanAccountKey, findAccountKey, t, slug, name)
 	return only(found, err, noKey(slug, name))
 }
 
@@ -67,7 +67,7 @@ const deleteAccountKey = `DELETE FROM account_keys WHERE tenant_id = $1 AND acco
 
 // DeleteAccountKey implements meta.Accounts.
 func (s *Store) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug, name string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "key.delete", keyTarget(slug, name)); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ WHERE k.hash = $3 AND ($1::bigint = 0 OR a.tenant_id = $1) AND ($2 = '' OR a.slu
 // FindAccountByKey implements meta.Accounts. Of a suspended tenant no key is
 // good.
 func (s *Store) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
-	found, err := collect(ctx, s, scanAccount, findAccountByKey, t, slug, hash[:])
+	found, err := collect(ctx, s, t, scanAccount, findAccountByKey, t, slug, hash[:])
 	return only(found, err, fault.New(fault.NotFound, fault.ResourceUnknown, "no service account has this key"))
 }
 

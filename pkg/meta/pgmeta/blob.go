@@ -27,7 +27,7 @@ SELECT b.size, b.incarnation
 // FindBlob implements meta.Blobs.
 func (s *Store) FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
-	found, err := s.find(ctx, findBlob, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, &b.Size, ident{&b.Key.Incarnation})
+	found, err := s.find(ctx, r.Tenant, findBlob, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, &b.Size, ident{&b.Key.Incarnation})
 	if err == nil && !found {
 		err = blobUnknown(d)
 	}
@@ -65,7 +65,7 @@ SELECT size, incarnation FROM hit
 func (s *Store) CheckBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
 	var found bool
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		t.queueCheck(r, d, s.life.HeadGrace, &b, &found)
 		return nil
 	})
@@ -95,7 +95,7 @@ func (s *Store) FindSources(ctx context.Context, t tenant.ID, d oci.Digest, limi
 		err := scan(&r.Registry, &r.Name)
 		return r, err
 	}
-	return collect(ctx, s, source, findSources, t, d.Bytes(), limit)
+	return collect(ctx, s, t, source, findSources, t, d.Bytes(), limit)
 }
 
 const lockBlobToDelete = `
@@ -122,7 +122,7 @@ const releaseBlob = `UPDATE blobs SET keep_until = berth_now() WHERE tenant_id =
 
 // DeleteBlob implements meta.Blobs.
 func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oci.Digest) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
 		var held, linked, named bool
 		var one int
@@ -156,7 +156,7 @@ const markSuspect = `UPDATE blobs SET suspect = true WHERE tenant_id = $1 AND di
 
 // MarkSuspect implements meta.Blobs.
 func (s *Store) MarkSuspect(ctx context.Context, b meta.Blob) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, tenant.ID(b.Key.Tenant), func(t *tx) error {
 		t.queue(markSuspect, b.Key.Tenant, b.Digest.Bytes(), pgUUID(b.Key.Incarnation))
 		return nil
 	})

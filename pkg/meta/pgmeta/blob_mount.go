@@ -38,7 +38,7 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 	if from.Tenant != to.Tenant {
 		return b, blobUnknown(d)
 	}
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, to.Tenant, func(t *tx) error {
 		m := mount{tx: t, by: by, from: from, to: to, digest: d}
 		if err := t.pushed(to, m.lock); err != nil {
 			return err

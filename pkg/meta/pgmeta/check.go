@@ -151,7 +151,7 @@ SELECT o.tenant_id, o.incarnation, o.state, o.size,
 
 // ListObjects implements meta.Checker.
 func (s *Store) ListObjects(ctx context.Context, after blob.Key, limit int) ([]meta.ObjectRow, error) {
-	return collect(ctx, s, scanObject, listObjects, after.Tenant, pgtype.UUID{Bytes: after.Incarnation, Valid: true}, limit)
+	return collect(ctx, s, nobody, scanObject, listObjects, after.Tenant, pgtype.UUID{Bytes: after.Incarnation, Valid: true}, limit)
 }
 
 const findObject = `
@@ -162,7 +162,7 @@ SELECT o.tenant_id, o.incarnation, o.state, o.size,
 
 // FindObject implements meta.Checker.
 func (s *Store) FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error) {
-	found, err := collect(ctx, s, scanObject, findObject, k.Tenant, pgUUID(k.Incarnation))
+	found, err := collect(ctx, s, nobody, scanObject, findObject, k.Tenant, pgUUID(k.Incarnation))
 	return only(found, err, fault.New(fault.NotFound, fault.ResourceUnknown, "object %s is not known", k))
 }
 

@@ -88,7 +88,7 @@ UPDATE blobs b SET keep_until = berth_now()
 
 // UnlinkBlobs implements meta.Collector: phase B.
 func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
-	candidates, err := collect(ctx, s, scanLink, linkCandidates, limit)
+	candidates, err := collect(ctx, s, nobody, scanLink, linkCandidates, limit)
 	if err != nil || len(candidates) == 0 {
 		return 0, err
 	}
@@ -97,7 +97,7 @@ func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
 		all.add(l)
 	}
 	work := 0
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, nobody, func(t *tx) error {
 		var held, due, unlinked links
 		t.queue(lockBlobsOfLinks, all.tenants, all.repos, all.digests).Query(each(held.read()))
 		if err := t.flush(); err != nil {
@@ -164,7 +164,7 @@ UPDATE usage u SET used = u.used - dropped.size
 
 // DropBlobs implements meta.Collector: phase C.
 func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
-	candidates, err := collect(ctx, s, scanLink, blobCandidates, limit)
+	candidates, err := collect(ctx, s, nobody, scanLink, blobCandidates, limit)
 	if err != nil || len(candidates) == 0 {
 		return 0, err
 	}
@@ -173,7 +173,7 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 		all.add(l)
 	}
 	work := 0
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, nobody, func(t *tx) error {
 		var due links
 		var dropped keys
 		var sizes []int64

@@ -14,7 +14,7 @@ import (
 // left for the next call.
 func (s *Store) ReapUploads(ctx context.Context, limit int) (int, error) {
 	work := 0
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, nobody, func(t *tx) error {
 		var ended, left, staged keys
 		t.queue(dueUploads, limit).Query(each(func(scan scan) error {
 			var k, object, tail blob.Key

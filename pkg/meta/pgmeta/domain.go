@@ -26,13 +26,13 @@ const (
 
 // FindDomain implements meta.Domains.
 func (s *Store) FindDomain(ctx context.Context, t tenant.ID, host string) (meta.Domain, error) {
-	found, err := collect(ctx, s, scanDomain, findDomain, t, host)
+	found, err := collect(ctx, s, t, scanDomain, findDomain, t, host)
 	return only(found, err, noDomain(host))
 }
 
 // ListDomains implements meta.Domains.
 func (s *Store) ListDomains(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Domain, error) {
-	return collect(ctx, s, scanDomain, listDomains, t, p.After, p.Size)
+	return collect(ctx, s, t, scanDomain, listDomains, t, p.After, p.Size)
 }
 
 const (
@@ -44,7 +44,7 @@ INSERT INTO domains (tenant_id, host, registry_id, verified, challenge, version,
 
 // CreateDomain implements meta.Domains.
 func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) (meta.Domain, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, d.Tenant, func(t *tx) error {
 		if err := t.change(by, d.Tenant, "domain.create", domainTarget(d.Host)); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ const verifyDomain = `UPDATE domains SET verified = true, version = version + 1 
 
 // VerifyDomain implements meta.Domains.
 func (s *Store) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) (meta.Domain, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "domain.verify", domainTarget(host)); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ const deleteDomain = `DELETE FROM domains WHERE tenant_id = $1 AND host = $2`
 
 // DeleteDomain implements meta.Domains.
 func (s *Store) DeleteDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "domain.delete", domainTarget(host)); err != nil {
 			return err
 		}

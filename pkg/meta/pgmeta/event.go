@@ -68,5 +68,5 @@ func (s *Store) ListEvents(ctx context.Context, t tenant.ID, p meta.Page) ([]met
 			return nil, fault.Wrap(err, fault.Invalid, fault.PageTokenInvalid, "the page token is not one of ours")
 		}
 	}
-	return collect(ctx, s, scanEvent, listEvents, t, before, p.Size)
+	return collect(ctx, s, t, scanEvent, listEvents, t, before, p.Size)
 }

@@ -300,7 +300,7 @@ func digestHex(s string) string { return oci.DigestOf(oci.SHA256, []byte(s)).Hex
 func countEvents(t *testing.T, s *Store) int {
 	t.Helper()
 	var n int
-	if _, err := s.find(t.Context(), `SELECT count(*) FROM events`, nil, &n); err != nil {
+	if _, err := s.find(t.Context(), nobody, `SELECT count(*) FROM events`, nil, &n); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -316,11 +316,12 @@ func (h otherSession) exec(t *testing.T, statement string, args ...any) {
 	}
 }
 
-// waitBlocked returns once somebody waits for a lock in the session's database.
-func (h otherSession) waitBlocked(t *testing.T) {
+// waitBlocked returns once n sessions wait for a lock in the session's database.
+func (h otherSession) waitBlocked(t *testing.T, n int) {
 	t.Helper()
-	for blocked := false; !blocked; {
-		err := h.QueryRow(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&blocked)
+	for blocked := 0; blocked < n; {
+		h.exec(t, `SELECT pg_stat_clear_snapshot()`) // which is kept as long as a transaction
+		err := h.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&blocked)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +359,7 @@ func TestR24_LockTimeoutsAreRetriedThenUnavailable(t *testing.T) {
 		_, err := s.CommitUpload(context.Background(), meta.Cause{Op: uuid.New()}, u, false)
 		done <- err
 	}()
-	other.waitBlocked(t)
+	other.waitBlocked(t, 1)
 	other.exec(t, `COMMIT`)
 	if err := <-done; err != nil {
 		t.Errorf("the row was given free: %v", err)
@@ -383,7 +384,7 @@ func TestR24_DeadlocksAreRetried(t *testing.T) {
 		_, err := s.CommitUpload(context.Background(), meta.Cause{Op: uuid.New()}, u, false)
 		done <- err
 	}()
-	other.waitBlocked(t)
+	other.waitBlocked(t, 1)
 	// Against the lock order: the other way round.
 	other.exec(t, `SELECT 1 FROM uploads WHERE id = $1 FOR UPDATE`, pgUUID(u.ID))
 	other.exec(t, `COMMIT`)
@@ -433,7 +434,7 @@ func TestR20_BackendsDieUnderLoad(t *testing.T) {
 	close(stop)
 	pushers.Wait()
 	var images int64
-	if _, err := s.find(t.Context(), `SELECT count(*) FROM tags WHERE manifest IS NOT NULL`, nil, &images); err != nil || images < pushed.Load()+1 {
+	if _, err := s.find(t.Context(), nobody, `SELECT count(*) FROM tags WHERE manifest IS NOT NULL`, nil, &images); err != nil || images < pushed.Load()+1 {
 		t.Errorf("%d images of %d that were acknowledged, %v", images, pushed.Load()+1, err)
 	}
 	if found := findings(t, s); len(found) != 0 {

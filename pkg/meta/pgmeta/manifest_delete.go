@@ -9,7 +9,7 @@ import (
 
 // DeleteManifest implements meta.Manifests.
 func (s *Store) DeleteManifest(ctx context.Context, by meta.Cause, r meta.Repo, d oci.Digest, deleteReferrers bool) error {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
 		repo := t.lockRepository(r)
 		if err := t.repositoryEvent(by, r, "manifest.delete", suffix(nil, d), &recorded); err != nil {
@@ -146,11 +146,11 @@ UPDATE repositories SET listed = false
 // and the list is put right by the next deletion or push.
 func (s *Store) hideEmpty(ctx context.Context, r meta.Repo) {
 	var repo int64
-	empty, err := s.find(ctx, isEmptyListed, []any{r.Tenant, r.Registry, r.Name}, &repo)
+	empty, err := s.find(ctx, r.Tenant, isEmptyListed, []any{r.Tenant, r.Registry, r.Name}, &repo)
 	if err != nil || !empty {
 		return
 	}
-	_ = s.write(ctx, func(t *tx) error {
+	_ = s.write(ctx, r.Tenant, func(t *tx) error {
 		t.queue(lockRepositoryToHide, r.Tenant, repo)
 		t.queue(hideRepository, r.Tenant, repo)
 		return nil

@@ -17,7 +17,7 @@ import (
 func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
 	again := false // a reference that was not seen is looked for once more
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, p.Repo.Tenant, func(t *tx) error {
 		put := newPut(t, p, tags)
 		if err := t.pushed(p.Repo, put.lock); err != nil {
 			return err

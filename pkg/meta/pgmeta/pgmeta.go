@@ -63,6 +63,8 @@ type Store struct {
 	opts Options
 	life meta.Lifetimes
 	pool *pgxpool.Pool
+
+	shares *shares // of pool
 }
 
 // Open brings the schema up to date and makes a store over the database; any
@@ -80,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := Migrate(ctx, o.URL); err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, life: o.Lifetimes}
+	s := &Store{opts: o, life: o.Lifetimes, shares: newShares(int(config.MaxConns))}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, refusal(err)
 	}
@@ -99,6 +101,6 @@ func (s *Store) Close() error {
 // Ping says whether the server answers.
 func (s *Store) Ping(ctx context.Context) error {
 	var one int
-	_, err := s.find(ctx, `SELECT 1`, nil, &one)
+	_, err := s.find(ctx, nobody, `SELECT 1`, nil, &one)
 	return err
 }

@@ -26,7 +26,7 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		rows(buryTenants),
 	} {
 		work := 0
-		err := s.write(ctx, func(t *tx) error {
+		err := s.write(ctx, nobody, func(t *tx) error {
 			var err error
 			work, err = step(t, limit)
 			return err

@@ -36,7 +36,7 @@ func (s *Store) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Dige
 	if artifactType != "" {
 		query, args = listReferrersByType, append(args, artifactType)
 	}
-	return collect(ctx, s, scanReferrer, query, args...)
+	return collect(ctx, s, r.Tenant, scanReferrer, query, args...)
 }
 
 func scanReferrer(scan scan) (meta.Referrer, error) {

@@ -25,13 +25,13 @@ const (
 
 // FindRegistry implements meta.Registries.
 func (s *Store) FindRegistry(ctx context.Context, t tenant.ID, slug string) (meta.Registry, error) {
-	found, err := collect(ctx, s, scanRegistry, findRegistry, t, slug)
+	found, err := collect(ctx, s, t, scanRegistry, findRegistry, t, slug)
 	return only(found, err, noRegistry(slug))
 }
 
 // ListRegistries implements meta.Registries.
 func (s *Store) ListRegistries(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Registry, error) {
-	return collect(ctx, s, scanRegistry, listRegistries, t, p.After, p.Size)
+	return collect(ctx, s, t, scanRegistry, listRegistries, t, p.After, p.Size)
 }
 
 const insertRegistry = `
@@ -47,7 +47,7 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 
 // CreateRegistry implements meta.Registries.
 func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Registry) (meta.Registry, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		if err := t.change(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (t *tx) changeRegistry(lock string, by meta.Cause, verb string, id tenant.I
 
 // UpdateRegistry implements meta.Registries.
 func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.Registry) (meta.Registry, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, change.Tenant, func(t *tx) error {
 		id, err := t.changeRegistry(lockRegistry, by, "registry.update", change.Tenant, change.Slug, change.Version)
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ UPDATE registries SET state = 'deleting', version = version + 1, updated_at = be
 // DeleteRegistry implements meta.Registries. The epoch is the tenant's: its
 // clients fetch new tokens, none of which is for the host that is gone.
 func (s *Store) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, id, func(t *tx) error {
 		// The tenant's row is locked before the registry's.
 		if _, err := t.exec(raiseEpoch, id); err != nil {
 			return err

@@ -94,7 +94,7 @@ SELECT 1 FROM repositories WHERE tenant_id = $1 AND registry_id = $2 AND name = 
 // repository at all: absence is the answer if there is.
 func (s *Store) absent(ctx context.Context, r meta.Repo, absence error) error {
 	var one int
-	found, err := s.find(ctx, repositoryExists, []any{r.Tenant, r.Registry, r.Name}, &one)
+	found, err := s.find(ctx, r.Tenant, repositoryExists, []any{r.Tenant, r.Registry, r.Name}, &one)
 	switch {
 	case err != nil:
 		return err
@@ -112,7 +112,7 @@ SELECT name FROM repositories
 
 // ListRepositories implements meta.Repositories.
 func (s *Store) ListRepositories(ctx context.Context, t tenant.ID, r tenant.RegistryID, p meta.Page) ([]string, error) {
-	return collect(ctx, s, scanName, listRepositories, t, r, p.After, p.Size)
+	return collect(ctx, s, t, scanName, listRepositories, t, r, p.After, p.Size)
 }
 
 func scanName(scan scan) (string, error) {
@@ -134,7 +134,7 @@ SELECT r.name, r.created_at,
 // with the repository.
 func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repository, error) {
 	var out meta.Repository
-	found, err := s.find(ctx, findRepository, []any{r.Tenant, r.Registry, r.Name},
+	found, err := s.find(ctx, r.Tenant, findRepository, []any{r.Tenant, r.Registry, r.Name},
 		&out.Name, moment{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
 	if err == nil && !found {
 		err = nameUnknown(r)
@@ -157,7 +157,7 @@ UPDATE repositories SET state = 'deleting', listed = false WHERE tenant_id = $1 
 // DeleteRepository implements meta.Repositories. A repository that holds only
 // uploads or blobs can be deleted too.
 func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request finds the repository gone, so here the operation is
 		// looked at first.
 		if err := t.done(by, r.Tenant); err != nil {

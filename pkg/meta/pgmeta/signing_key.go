@@ -25,7 +25,7 @@ func scanSigningKey(scan scan) (access.SigningKey, error) {
 // PutSigningKey implements meta.SigningKeys.
 func (s *Store) PutSigningKey(ctx context.Context, k access.SigningKey) (access.SigningKey, error) {
 	var kept access.SigningKey
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, nobody, func(t *tx) error {
 		if _, err := t.exec(insertSigningKey, k.ID, k.Algorithm, k.Private, timeOrNull(k.CreatedAt), timeOrNull(k.RetiredAt)); err != nil {
 			return err
 		}
@@ -41,5 +41,5 @@ func (s *Store) PutSigningKey(ctx context.Context, k access.SigningKey) (access.
 
 // ListSigningKeys implements meta.SigningKeys.
 func (s *Store) ListSigningKeys(ctx context.Context) ([]access.SigningKey, error) {
-	return collect(ctx, s, scanSigningKey, listSigningKeys)
+	return collect(ctx, s, nobody, scanSigningKey, listSigningKeys)
 }

@@ -28,7 +28,7 @@ func (s *Store) FindSite(ctx context.Context, l tenant.Lookup) (tenant.Site, err
 		query, args = findSiteBySlugs, []any{l.TenantSlug, l.Registry}
 	}
 	site := tenant.Site{Host: l.Host}
-	found, err := s.find(ctx, query, args,
+	found, err := s.find(ctx, nobody, query, args,
 		&site.Tenant, &site.TenantSlug, &site.Epoch, &site.Suspended, &site.Registry, &site.RegistrySlug, &site.Settings)
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // How often a transaction is repeated, by why (protocol section 3).
@@ -23,18 +24,19 @@ const (
 // firstWait is about how long the first repetition waits for what was in the way.
 const firstWait = 20 * time.Millisecond
 
-// write runs fn as one transaction and returns after it is durable. fn may run
-// several times, each time in a transaction of its own: it sets its results, it
-// never adds to them. When an earlier attempt was committed and its answer
-// lost, tx.event ends the next one and write answers nil.
+// write runs fn as one transaction, on a connection of the tenant's share, and
+// returns after it is durable. fn may run several times, each time in a
+// transaction of its own: it sets its results, it never adds to them. When an
+// earlier attempt was committed and its answer lost, tx.event ends the next one
+// and write answers nil.
 //
 // A ctx that ends before an attempt has a connection ends the write; a running
 // attempt goes on, since ending it would cost a connection and say nothing of
 // the outcome.
-func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+func (s *Store) write(ctx context.Context, whose tenant.ID, fn func(*tx) error) error {
 	var waits, restarts, losses int
 	for {
-		err := s.attempt(ctx, fn, losses > 0)
+		err := s.attempt(ctx, whose, fn, losses > 0)
 		switch {
 		case err == nil, errors.Is(err, errAlreadyDone), errors.Is(err, errUndo):
 			return nil
@@ -65,8 +67,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (s *Store) attempt(ctx context.Context, fn func(*tx) error, doubtful bool) error {
-	return s.withConn(ctx, doubtful, func(ctx context.Context, c *pgx.Conn) error {
+func (s *Store) attempt(ctx context.Context, whose tenant.ID, fn func(*tx) error, doubtful bool) error {
+	return s.withConn(ctx, whose, doubtful, func(ctx context.Context, c *pgx.Conn) error {
 		t := &tx{ctx: ctx, conn: c, queued: &pgx.Batch{}, meanings: map[string]error{}, doubtful: doubtful}
 		return t.run(fn)
 	})
@@ -74,17 +76,17 @@ func (s *Store) attempt(ctx context.Context, fn func(*tx) error, doubtful bool) 
 
 // withConn runs fn on a connection, for Options.Timeout at most. A connection
 // that was lost comes back as errLost, unless time ran out with it.
-func (s *Store) withConn(ctx context.Context, proven bool, fn func(context.Context, *pgx.Conn) error) error {
-	c, err := s.acquire(ctx, proven)
+func (s *Store) withConn(ctx context.Context, whose tenant.ID, proven bool, fn func(context.Context, *pgx.Conn) error) error {
+	c, err := s.acquire(ctx, whose, proven)
 	if err != nil {
 		return err
 	}
-	defer c.Release()
+	defer c.release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 	defer cancel()
-	err = fn(ctx, c.Conn())
+	err = fn(ctx, c.Conn)
 	switch {
-	case err == nil || !c.Conn().IsClosed():
+	case err == nil || !c.IsClosed():
 		return err
 	case ctx.Err() != nil:
 		return down(err)
@@ -93,18 +95,35 @@ func (s *Store) withConn(ctx context.Context, proven bool, fn func(context.Conte
 	}
 }
 
+// conn is a connection that counts as one of a tenant's.
+type conn struct {
+	*pgx.Conn
+	pooled *pgxpool.Conn
+	shares *shares
+	whose  tenant.ID
+}
+
+func (c conn) release() {
+	c.pooled.Release()
+	c.shares.give(c.whose)
+}
+
 // acquire waits for a connection, for connectTime at most. A proven one has
 // just answered: where one connection was lost, the others may be dead too.
-func (s *Store) acquire(ctx context.Context, proven bool) (*pgxpool.Conn, error) {
+func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
+	if err := s.shares.take(ctx, whose); err != nil {
+		return conn{}, down(err)
+	}
 	for {
 		c, err := s.pool.Acquire(ctx)
 		if err != nil {
-			return nil, down(err)
+			s.shares.give(whose)
+			return conn{}, down(err)
 		}
 		if !proven || c.Ping(ctx) == nil {
-			return c, nil
+			return conn{c.Conn(), c, s.shares, whose}, nil
 		}
 		_ = c.Conn().Close(ctx) // the pool makes another
 		c.Release()
@@ -112,18 +131,18 @@ func (s *Store) acquire(ctx context.Context, proven bool) (*pgxpool.Conn, error)
 }
 
 // find scans the first row into dest; false when there is none.
-func (s *Store) find(ctx context.Context, query string, args []any, dest ...any) (bool, error) {
+func (s *Store) find(ctx context.Context, whose tenant.ID, query string, args []any, dest ...any) (bool, error) {
 	var found bool
-	err := s.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
+	err := s.read(ctx, whose, func(ctx context.Context, c *pgx.Conn) error {
 		return first(&found, dest...)(c.QueryRow(ctx, query, args...))
 	})
 	return found, err
 }
 
 // collect reads all rows of a query, each by the noun's own scan function.
-func collect[Noun any](ctx context.Context, s *Store, read func(scan) (Noun, error), query string, args ...any) ([]Noun, error) {
+func collect[Noun any](ctx context.Context, s *Store, whose tenant.ID, read func(scan) (Noun, error), query string, args ...any) ([]Noun, error) {
 	var nouns []Noun
-	err := s.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
+	err := s.read(ctx, whose, func(ctx context.Context, c *pgx.Conn) error {
 		nouns = []Noun{}
 		rows, err := c.Query(ctx, query, args...)
 		if err != nil {
@@ -144,9 +163,9 @@ func collect[Noun any](ctx context.Context, s *Store, read func(scan) (Noun, err
 
 // read runs a reading function, again on another connection when that one was
 // lost.
-func (s *Store) read(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
+func (s *Store) read(ctx context.Context, whose tenant.ID, fn func(context.Context, *pgx.Conn) error) error {
 	for losses := 0; ; losses++ {
-		err := s.withConn(ctx, losses > 0, fn)
+		err := s.withConn(ctx, whose, losses > 0, fn)
 		if !errors.Is(err, errLost) || losses == maxLost {
 			return translate(err)
 		}

@@ -16,7 +16,7 @@ SELECT g.name
 
 // ListTags implements meta.Tags.
 func (s *Store) ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error) {
-	tags, err := collect(ctx, s, scanName, listTags, r.Tenant, r.Registry, r.Name, p.After, p.Size)
+	tags, err := collect(ctx, s, r.Tenant, scanName, listTags, r.Tenant, r.Registry, r.Name, p.After, p.Size)
 	if err == nil && len(tags) == 0 {
 		err = s.absent(ctx, r, nil)
 	}
@@ -31,7 +31,7 @@ UPDATE tags g SET manifest = NULL, version = g.version + 1
 
 // DeleteTag implements meta.Tags. The row stays, so that the version only grows.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded, cleared int64
 		repo := t.lockRepository(r)
 		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {

@@ -27,13 +27,13 @@ const (
 
 // FindTenant implements meta.Tenants.
 func (s *Store) FindTenant(ctx context.Context, slug string) (meta.Tenant, error) {
-	found, err := collect(ctx, s, scanTenant, findTenant, slug)
+	found, err := collect(ctx, s, nobody, scanTenant, findTenant, slug)
 	return only(found, err, noTenant(slug))
 }
 
 // ListTenants implements meta.Tenants.
 func (s *Store) ListTenants(ctx context.Context, p meta.Page) ([]meta.Tenant, error) {
-	return collect(ctx, s, scanTenant, listTenants, p.After, p.Size)
+	return collect(ctx, s, nobody, scanTenant, listTenants, p.After, p.Size)
 }
 
 const (
@@ -73,7 +73,7 @@ func (t *tx) holder(lock, slug string, quarantine time.Duration) (holder, bool, 
 
 // CreateTenant implements meta.Tenants.
 func (s *Store) CreateTenant(ctx context.Context, by meta.Cause, create meta.Tenant, main tenant.Settings) (meta.Tenant, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, nobody, func(t *tx) error {
 		if err := t.slugIsFree(by, create.Slug, s.life.Quarantine); err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (s *Store) UpdateTenant(ctx context.Context, by meta.Cause, change meta.Ten
 	if change.State != tenant.Active && change.State != tenant.Suspended {
 		return meta.Tenant{}, fault.New(fault.Invalid, fault.RequestInvalid, "a tenant cannot be set to state %q", change.State)
 	}
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, nobody, func(t *tx) error {
 		h, err := t.changeTenant(lockSlug, by, "tenant.update", change.Slug, change.Version)
 		if err != nil {
 			return err
@@ -160,7 +160,7 @@ UPDATE tenants SET state = 'deleting', epoch = epoch + 1, version = version + 1,
 // DeleteTenant implements meta.Tenants. What leads in goes at once: domains and
 // accounts with their keys.
 func (s *Store) DeleteTenant(ctx context.Context, by meta.Cause, slug string, version int64) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, nobody, func(t *tx) error {
 		h, err := t.changeTenant(lockSlugToDelete, by, "tenant.delete", slug, version)
 		if err != nil {
 			return err

@@ -58,12 +58,12 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 			QueryRow(func(row pgx.Row) error { return row.Scan(&sessions, &staged, moment{&u.ExpiresAt}) })
 	}
 	// Nearly always the repository is there, and everything goes in one batch.
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		batch(t)
 		return nil
 	})
 	if err == nil && !repo.found {
-		err = s.write(ctx, func(t *tx) error {
+		err = s.write(ctx, r.Tenant, func(t *tx) error {
 			return t.pushed(r, func() (bool, error) {
 				batch(t)
 				err := t.flush()
@@ -117,7 +117,7 @@ func newUpload(r meta.Repo, id uuid.UUID) meta.Upload {
 // FindUpload implements meta.Uploads.
 func (s *Store) FindUpload(ctx context.Context, r meta.Repo, id uuid.UUID) (meta.Upload, error) {
 	u := newUpload(r, id)
-	found, err := s.find(ctx, findUpload, []any{r.Tenant, r.Registry, r.Name, pgUUID(id)}, uploadRow(&u)...)
+	found, err := s.find(ctx, r.Tenant, findUpload, []any{r.Tenant, r.Registry, r.Name, pgUUID(id)}, uploadRow(&u)...)
 	if err == nil && !found {
 		err = uploadUnknown(id)
 	}
@@ -133,7 +133,7 @@ func (s *Store) changeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, cha
 		found   bool
 		changed int64
 	)
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		u = newUpload(r, id)
 		repo = t.lockRepository(r)
 		change(t, &changed)
@@ -184,7 +184,7 @@ SELECT 1
 
 // CancelUpload implements meta.Uploads.
 func (s *Store) CancelUpload(ctx context.Context, r meta.Repo, id uuid.UUID) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, r.Tenant, func(t *tx) error {
 		var found, cancelled bool
 		var one int
 		var incarnation, tail uuid.UUID

@@ -42,7 +42,7 @@ const findTenantBlob = `SELECT size, incarnation FROM blobs WHERE tenant_id = $1
 // FindTenantBlob implements meta.Uploads.
 func (s *Store) FindTenantBlob(ctx context.Context, u meta.Upload) (meta.Blob, error) {
 	b := newBlob(u.Repo.Tenant, u.Digest)
-	found, err := s.find(ctx, findTenantBlob, []any{u.Repo.Tenant, u.Digest.Bytes()}, &b.Size, ident{&b.Key.Incarnation})
+	found, err := s.find(ctx, u.Repo.Tenant, findTenantBlob, []any{u.Repo.Tenant, u.Digest.Bytes()}, &b.Size, ident{&b.Key.Incarnation})
 	if err == nil && !found {
 		err = blobUnknown(u.Digest)
 	}
@@ -79,7 +79,7 @@ RETURNING incarnation, suspect`
 func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, heal bool) (meta.Blob, error) {
 	var b meta.Blob
 	before := false
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, u.Repo.Tenant, func(t *tx) error {
 		c := committing{tx: t, store: s, upload: u}
 		if err := c.lock(); err != nil {
 			return err

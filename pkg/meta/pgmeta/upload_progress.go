@@ -28,7 +28,7 @@ func (s *Store) lost(ctx context.Context, u meta.Upload) error {
 // statement changes no row unless the session is open at u's epoch.
 func (s *Store) asWriter(ctx context.Context, u meta.Upload, query string, arg any) error {
 	var changed int64
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, u.Repo.Tenant, func(t *tx) error {
 		t.lockRepository(u.Repo)
 		t.queue(query, u.Repo.Tenant, u.Repo.Registry, u.Repo.Name, pgUUID(u.ID), u.Epoch, arg).Exec(counted(&changed))
 		return nil
@@ -88,7 +88,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 	next.Stage.Tail = p.Tail
 	next.Stage.Parts = append(append([]blob.Part(nil), u.Stage.Parts...), p.Parts...)
 	advanced := false
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, u.Repo.Tenant, func(t *tx) error {
 		t.lockRepository(u.Repo)
 		t.queue(advanceUpload, u.Repo.Tenant, u.Repo.Registry, u.Repo.Name, pgUUID(u.ID), u.Epoch, u.Stage.Offset,
 			p.Offset, p.State, pgUUID(p.Tail.Incarnation), s.life.UploadTTL).QueryRow(first(&advanced, moment{&next.ExpiresAt}))
