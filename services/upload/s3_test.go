@@ -94,16 +94,18 @@ func TestPushToS3WithAnUndeclaredAlgorithm(t *testing.T) {
 	}
 }
 
-// After that a session of parts takes no more bytes; a client that wants to
-// send some is told to start again.
-func TestReadBackSessionOnS3TakesNoMore(t *testing.T) {
-	c, _ := onS3(t)
-	want := content(s3Part+5, 70)
+// After that the session takes more bytes, too.
+func TestReadBackSessionOnS3GoesOn(t *testing.T) {
+	c, s := onS3(t)
+	want := content(2*s3Part+5, 70)
 	path := c.start("")
-	expect(t, c.patch(path, 0, want), http.StatusAccepted, "")
-	expect(t, c.put(path, oci.DigestOf(oci.SHA512, nil), nil), http.StatusBadRequest, "DIGEST_INVALID")
-	a := c.put(path, sha256Of(append(want, 'x')), []byte("x"))
-	expect(t, a, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	for _, cut := range [][2]int{{0, s3Part + 5}, {s3Part + 5, 2 * s3Part}} {
+		expect(t, c.patch(path, cut[0], want[cut[0]:cut[1]]), http.StatusAccepted, "")
+		expect(t, c.put(path, oci.DigestOf(oci.SHA512, nil), nil), http.StatusBadRequest, "DIGEST_INVALID")
+	}
+	d := sha256Of(want)
+	c.mustStored(c.put(path, d, want[2*s3Part:]), d)
+	c.mustHoldOn(s, d, want)
 }
 
 // A session whose staged tail is lost says so, also when it is read back.

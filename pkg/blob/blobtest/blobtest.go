@@ -184,7 +184,7 @@ func testSealEmpty(t *testing.T, store blob.Store) {
 	s.mustSeal(nil)
 }
 
-// Staged bytes can be read back, and sealed afterwards.
+// Staged bytes can be read back, and sealed or appended to afterwards.
 func (scale Scale) testOpenStaged(t *testing.T, store blob.Store) {
 	want := content(scale.Unit+1, 7)
 	for _, n := range []int{0, 1, 300_000, len(want)} {
@@ -196,6 +196,16 @@ func (scale Scale) testOpenStaged(t *testing.T, store blob.Store) {
 			s.mustReadBack(want[:n])
 		}
 		s.mustSeal(want[:n])
+	}
+	for _, cut := range []int{1, scale.Unit / 2, scale.Unit} {
+		s := newSession(t, store)
+		s.mustAppend(want[:cut])
+		s.mustReadBack(want[:cut])
+		s.mustAppend(want[cut : cut+1])
+		s.mustReadBack(want[:cut+1])
+		s.mustAppend(want[cut+1:])
+		s.mustAppend(want[:scale.Unit])
+		s.mustSeal(append(bytes.Clone(want), want[:scale.Unit]...))
 	}
 
 	k := blob.Key{Tenant: 1, Incarnation: uuid.New()}

@@ -98,7 +98,8 @@ func (s *Store) takeOver(ctx context.Context, st blob.Stage) (*turns.Turn, error
 	return turn, err
 }
 
-// begin reads the tail back, which the first piece begins with.
+// begin makes sure that the session can go on, and reads the tail back, which
+// the first piece begins with.
 func (a *appending) begin(ctx context.Context) (*spool, error) {
 	state, err := a.src.Mark()
 	if err != nil {
@@ -108,7 +109,11 @@ func (a *appending) begin(ctx context.Context) (*spool, error) {
 	if !isWhole(a.stage) {
 		return nil, a.lost(ctx)
 	}
-	first, err := a.store.tail(ctx, a.stage)
+	err = a.reopen(ctx)
+	var first *spool
+	if err == nil {
+		first, err = a.store.tail(ctx, a.stage)
+	}
 	if errors.Is(err, blob.ErrMissing) {
 		err = a.lost(ctx)
 	}

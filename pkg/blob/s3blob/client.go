@@ -20,7 +20,12 @@ const (
 	// maxAttempts is how often a request is tried (fault R28).
 	maxAttempts = 4
 
-	maxIdleConnections = 64
+	// maxSends is how many pieces all uploads send at a time: each takes a
+	// connection, its buffers and, where there is TLS, its handshake.
+	maxSends = 64
+
+	// maxIdleConnections are kept for the next requests.
+	maxIdleConnections = maxSends
 )
 
 // newClient makes the client. Bytes are guarded by the CRC32C that goes with

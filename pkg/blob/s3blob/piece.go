@@ -5,7 +5,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/berth-registry/berth/pkg/blob"
 )
@@ -28,6 +27,10 @@ type piece struct {
 func (a *appending) send(p *piece) {
 	defer close(p.sent)
 	defer p.spool.free()
+	if p.err = a.store.enter(a.work); p.err != nil {
+		return
+	}
+	defer a.store.leave()
 	switch {
 	case p.number > 0:
 		p.part, p.err = a.sendPart(a.work, p)
@@ -35,6 +38,18 @@ func (a *appending) send(p *piece) {
 		p.err = a.sendTail(a.work, p)
 	}
 }
+
+// enter waits until one of the maxSends is free. The caller leaves.
+func (s *Store) enter(ctx context.Context) error {
+	select {
+	case s.sends <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Store) leave() { <-s.sends }
 
 func (a *appending) sendPart(ctx context.Context, p *piece) (blob.Part, error) {
 	upload, err := a.multipart(ctx)
@@ -61,14 +76,10 @@ func (a *appending) multipart(ctx context.Context) (string, error) {
 	if a.upload != "" {
 		return a.upload, nil
 	}
-	created, err := a.store.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &a.store.bucket, Key: aws.String(a.stage.Key.String()),
-		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ContentType: aws.String(mediaType),
-	})
+	id, err := a.store.createUpload(ctx, a.stage.Key)
 	if err != nil {
-		return "", down(err, "start a multipart upload")
+		return "", err
 	}
-	id := aws.ToString(created.UploadId)
 	err = a.ask(ctx, func(ctx context.Context) error { return a.keeper.Multipart(ctx, id) })
 	if err != nil {
 		// If this fails too, Delete finds the upload by its key.
@@ -103,9 +114,8 @@ func (s *Store) putPart(ctx context.Context, k blob.Key, upload string, number i
 // be heard.
 func (s *Store) uploadIsGone(ctx context.Context, k blob.Key, upload string, err error) bool {
 	if statusOf(err) == 0 && ctx.Err() == nil {
-		_, err = s.client.ListParts(ctx, &s3.ListPartsInput{
-			Bucket: &s.bucket, Key: aws.String(k.String()), UploadId: &upload, MaxParts: aws.Int32(1),
-		})
+		open, _ := s.isOpen(ctx, k, upload)
+		return !open
 	}
 	return isNoUpload(err)
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // chunkSize is the unit of the memory that uploads share.
@@ -16,23 +18,64 @@ type chunk = [chunkSize]byte
 
 // pool is the memory of all uploads. What does not fit goes to temporary files,
 // so that a few slow clients that hold it stop nobody (fault R53).
+//
+// It is not of the Go heap: that may grow to twice of what is in use before it
+// is collected, and the largest part of what is in use is this.
 type pool struct {
 	tokens chan struct{} // one for each chunk in use
-	chunks sync.Pool
 	dir    string
+
+	mu     sync.Mutex
+	idle   []*chunk // mapped, and in nobody's use
+	closed bool     // what comes back is unmapped
 }
 
 func newPool(size int64, dir string) *pool {
-	return &pool{
-		tokens: make(chan struct{}, max(size/chunkSize, 1)),
-		chunks: sync.Pool{New: func() any { return new(chunk) }},
-		dir:    dir,
-	}
+	return &pool{tokens: make(chan struct{}, max(size/chunkSize, 1)), dir: dir}
 }
 
+// get returns a chunk for the caller's token; nil when the system has no memory.
+func (p *pool) get() *chunk {
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		c := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return c
+	}
+	p.mu.Unlock()
+	b, err := unix.Mmap(-1, 0, chunkSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil
+	}
+	return (*chunk)(b)
+}
+
+// put gives a chunk and its token back.
 func (p *pool) put(c *chunk) {
-	p.chunks.Put(c)
+	p.mu.Lock()
+	if p.closed {
+		unmap(c)
+	} else {
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
 	<-p.tokens
+}
+
+// close gives the memory back to the system, that in use when it comes back.
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, c := range p.idle {
+		unmap(c)
+	}
+	p.idle = nil
+}
+
+func unmap(c *chunk) {
+	_ = unix.Munmap(c[:]) // it fails only for what was not mapped
 }
 
 // spillSize is how much is written to a temporary file at a time.
@@ -76,19 +119,23 @@ func (s *spool) room(busy func() <-chan struct{}) ([]byte, error) {
 	for {
 		select {
 		case s.pool.tokens <- struct{}{}:
-			return s.grow(), nil
+			return s.grow()
 		default:
 		}
 		wait := busy()
 		if wait == nil {
-			break
+			return s.toFile()
 		}
 		select {
 		case s.pool.tokens <- struct{}{}:
-			return s.grow(), nil
+			return s.grow()
 		case <-wait:
 		}
 	}
+}
+
+// toFile goes on in a file without a name.
+func (s *spool) toFile() ([]byte, error) {
 	f, err := os.CreateTemp(s.pool.dir, "berth-part-")
 	if err != nil {
 		return nil, down(err, "make a temporary file")
@@ -100,10 +147,15 @@ func (s *spool) room(busy func() <-chan struct{}) ([]byte, error) {
 	return s.spill[:], nil
 }
 
-func (s *spool) grow() []byte {
-	c := s.pool.chunks.Get().(*chunk)
+// grow takes a chunk for a token that was got.
+func (s *spool) grow() ([]byte, error) {
+	c := s.pool.get()
+	if c == nil {
+		<-s.pool.tokens
+		return s.toFile()
+	}
 	s.chunks = append(s.chunks, c)
-	return c[:]
+	return c[:], nil
 }
 
 // keep takes the bytes that were put into the space.

@@ -51,6 +51,7 @@ type Store struct {
 	bucket    string
 	partBytes int64
 	pool      *pool
+	sends     chan struct{} // one for each piece that is being sent
 	writers   turns.Table
 }
 
@@ -91,6 +92,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 		bucket:    a.bucket,
 		partBytes: cmp.Or(o.PartBytes, DefaultPartBytes),
 		pool:      newPool(cmp.Or(o.MemoryBytes, DefaultMemoryBytes), o.SpoolDir),
+		sends:     make(chan struct{}, maxSends),
 	}
 	if err := s.probe(ctx, a); err != nil {
 		return nil, err
@@ -102,6 +104,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 // contents stay readable.
 func (s *Store) Close() error {
 	s.writers.Close()
+	s.pool.close()
 	return nil
 }
 

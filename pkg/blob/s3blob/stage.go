@@ -45,7 +45,8 @@ func (s *Store) tail(ctx context.Context, st blob.Stage) (*spool, error) {
 }
 
 // OpenStaged reads staged bytes back (see blob.Appender). Parts of a multipart
-// upload cannot be read: it is ended, so that there is an object to read.
+// upload cannot be read: it is ended, so that there is an object to read. An
+// Append that comes after all starts another (reopen).
 func (s *Store) OpenStaged(ctx context.Context, st blob.Stage) (io.ReadCloser, error) {
 	switch {
 	case !isWhole(st):
