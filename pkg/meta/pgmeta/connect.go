@@ -64,6 +64,9 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 	// After a failover the old primary, or a standby, is no server to write to;
 	// of several servers in the URL, the one that takes writes is used.
 	c.ValidateConnect = takesWrites
+	if o.Traces != nil {
+		c.Tracer = newTracer(o.Traces)
+	}
 	config.PingTimeout = connectTime
 	config.MaxConnLifetimeJitter = config.MaxConnLifetime / 4 // not all at once
 	config.MaxConns = int32(min(o.MaxConns, maxConns))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/berth-registry/berth/pkg/meta"
 )
@@ -35,6 +36,8 @@ type Options struct {
 	MaxSessions int64         // sessions of one tenant; 0 = DefaultMaxSessions, < 0 = no limit
 	MaxConns    int           // connections of this process; 0 = 4 per processor, at least 16
 	Timeout     time.Duration // of one attempt and of one read; 0 = DefaultTimeout
+
+	Traces trace.TracerProvider // of requests that are traced; nil = none
 }
 
 func (o Options) withDefaults() Options {
