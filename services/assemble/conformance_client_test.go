@@ -60,15 +60,30 @@ type answer struct {
 	url    *url.URL
 }
 
+// send fails the test where there is no whole answer, or a failure of the
+// deployment: no input is to cause one.
 func (r repository) send(t *testing.T, q request) answer {
 	t.Helper()
+	a, err := r.try(q)
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case a.status >= http.StatusInternalServerError:
+		t.Fatalf("%s: got status %d: no input is to cause one; body %s", a.what, a.status, clip(string(a.body)))
+	}
+	checkWarnings(t, a.what, a.header)
+	return a
+}
+
+// try is send where something may be wrong.
+func (r repository) try(q request) (answer, error) {
 	base, err := url.Parse(r.base)
 	if err != nil {
-		t.Fatal(err)
+		return answer{}, err
 	}
 	target, err := base.Parse(q.target)
 	if err != nil {
-		t.Fatalf("%q does not resolve: %v", q.target, err)
+		return answer{}, fmt.Errorf("%q does not resolve: %w", q.target, err)
 	}
 	body := q.stream
 	if body == nil {
@@ -78,26 +93,22 @@ func (r repository) send(t *testing.T, q request) answer {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, q.method, target.String(), body)
 	if err != nil {
-		t.Fatal(err)
+		return answer{}, err
 	}
 	for key, values := range q.header {
 		req.Header[http.CanonicalHeaderKey(key)] = values
 	}
 	res, err := r.client.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return answer{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	got, err := io.ReadAll(res.Body)
 	what := q.method + " " + clip(target.RequestURI())
-	switch {
-	case err != nil:
-		t.Fatalf("%s: the body was cut off: %v", what, err)
-	case res.StatusCode >= http.StatusInternalServerError:
-		t.Fatalf("%s: got status %d: no input is to cause one; body %s", what, res.StatusCode, clip(string(got)))
+	if err != nil {
+		return answer{}, fmt.Errorf("%s: the body was cut off: %w", what, err)
 	}
-	checkWarnings(t, what, res.Header)
-	return answer{res.StatusCode, res.Header, got, what, target}
+	return answer{res.StatusCode, res.Header, got, what, target}, nil
 }
 
 // checkWarnings holds warnings to their form and size ("Warnings").

@@ -7,7 +7,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -16,9 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	testserver.Stop()
-	os.Exit(code)
 }
 
 // world is a whole deployment in one of its shapes.
@@ -31,15 +32,35 @@ type world struct {
 // accountSecret is the content of the file "secret" beside the seed file.
 const accountSecret = "a secret that only these tests know: 8c1f"
 
+// An edit changes the configuration that a deployment of its shape has. What it
+// makes of it need not be one that is allowed.
+type edit func(*boot.Config)
+
+// abrupt makes nodes cut all connections when they stop.
+func abrupt(c *boot.Config) { c.ShutdownTimeout = time.Millisecond }
+
+// edited is a good configuration after the edits.
+func edited(t *testing.T, c boot.Config, edits []edit) boot.Config {
+	t.Helper()
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range edits {
+		e(&c)
+	}
+	return c
+}
+
 // secret is the operator token and the internal key of a cluster.
 const secret = "0123456789abcdef0123456789abcdef"
 
 // startEmbedded starts one process on one directory.
-func startEmbedded(t *testing.T, seed string) *world {
+func startEmbedded(t *testing.T, seed string, edits ...edit) *world {
 	t.Helper()
 	c := seeded(t, boot.Default(), seed)
 	c.DataDir = filepath.Join(t.TempDir(), "data")
-	n := startNode(t, c)
+	c.OperatorToken = boot.NewSecret(secret)
+	n := startNode(t, edited(t, c, edits))
 	return newWorld(t, n.at("data_addr"), n)
 }
 
@@ -57,16 +78,16 @@ func servers(t *testing.T, redis string) boot.Config {
 }
 
 // startOnServers starts one process on servers.
-func startOnServers(t *testing.T, seed, redis string) *world {
+func startOnServers(t *testing.T, seed, redis string, edits ...edit) *world {
 	t.Helper()
-	n := startNode(t, seeded(t, servers(t, redis), seed))
+	n := startNode(t, edited(t, seeded(t, servers(t, redis), seed), edits))
 	return newWorld(t, n.at("data_addr"), n)
 }
 
 // startSplit starts every service as a process of its own on servers, those of
 // the data port three times behind an edge. Two of three uploads go to the
 // upload service by the edge's rule, the third through a registry.
-func startSplit(t *testing.T, seed, redis string) *world {
+func startSplit(t *testing.T, seed, redis string, edits ...edit) *world {
 	t.Helper()
 	c := servers(t, redis)
 	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -74,7 +95,7 @@ func startSplit(t *testing.T, seed, redis string) *world {
 	run := func(c boot.Config, service string) *node {
 		t.Helper()
 		c.Services = []string{service}
-		n := startNode(t, c)
+		n := startNode(t, edited(t, c, edits))
 		w.nodes = append(w.nodes, n)
 		return n
 	}
@@ -113,6 +134,12 @@ func seeded(t *testing.T, c boot.Config, seed string) boot.Config {
 
 func newWorld(t *testing.T, data string, nodes ...*node) *world {
 	t.Helper()
+	return &world{nodes: nodes, data: data, client: clientOf(t, data)}
+}
+
+// clientOf reaches the data port at the address under every host name.
+func clientOf(t *testing.T, data string) *http.Client {
+	t.Helper()
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", data)
@@ -121,7 +148,30 @@ func newWorld(t *testing.T, data string, nodes ...*node) *world {
 		DisableCompression:  true, // what is served is to be seen as it is
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &world{nodes: nodes, data: data, client: &http.Client{Transport: transport}}
+	return &http.Client{Transport: transport}
+}
+
+// only are the processes that run the service and no other.
+func (w *world) only(service string) []*node {
+	var nodes []*node
+	for _, n := range w.nodes {
+		if slices.Equal(n.config.Services, []string{service}) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// through is the same deployment as those see it who reach one node of it.
+func (w *world) through(t *testing.T, n *node) *world {
+	t.Helper()
+	return newWorld(t, n.at("data_addr"), w.nodes...)
+}
+
+// repository is a repository of the registry at the host, as the account sees
+// it.
+func (w *world) repository(host, account, name string) repository {
+	return repository{deployment{base: w.registry(host), client: w.as(account)}, name}
 }
 
 // registry is the URL of the registry at the host name. Only w's client
