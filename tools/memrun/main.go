@@ -1,6 +1,7 @@
 // Command memrun watches what transfers cost the server: many uploads and
-// downloads at once must stay under a limit of resident memory, and blobs must
-// go out by sendfile, which strace shows.
+// downloads at once must stay under a limit of resident memory, slow clients
+// must not stop others, and blobs must go out of files by sendfile, which
+// strace shows.
 package main
 
 import (
@@ -9,7 +10,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/signal"
@@ -24,7 +24,9 @@ import (
 
 type options struct {
 	berth   string
+	s3      bool
 	uploads int
+	slow    int
 	mib     int64
 	limit   int64
 	seed    uint64
@@ -33,7 +35,9 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.berth, "berth", "bin/berth", "the server's binary")
+	flag.BoolVar(&o.s3, "s3", false, "keep blobs in S3 (versitygw), not in files")
 	flag.IntVar(&o.uploads, "uploads", 50, "uploads at once")
+	flag.IntVar(&o.slow, "slow", 0, "uploads besides whose clients are slow")
 	flag.Int64Var(&o.mib, "mib", 64, "size of each upload in MiB")
 	flag.Int64Var(&o.limit, "limit", 128, "resident memory the server may reach, in MiB")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the content")
@@ -53,6 +57,13 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if o.s3 {
+		stop, err := startS3(ctx, dir)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = stop() }() // it is killed in any case
+	}
 	srv, err := server.New(o.berth, dir)
 	if err != nil {
 		return err
@@ -64,32 +75,12 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		Base: "http://" + srv.Data,
 		HTTP: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: o.uploads}},
 	}
-	idle, err := srv.PeakMemory()
-	if err != nil {
-		return err
-	}
-
-	started := time.Now()
-	digests := make([]string, o.uploads)
-	err = together(o.uploads, func(i int) error {
-		digest, err := upload(ctx, client, o.mib<<20, rand.New(rand.NewPCG(o.seed, uint64(i))))
-		digests[i] = digest
-		return err
-	})
+	digests, err := transfers(ctx, srv, client, o, out)
 	if err != nil {
 		return fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
 	}
-	if err := report(srv, o, out, fmt.Sprintf("%d uploads of %d MiB at once", o.uploads, o.mib), idle, started); err != nil {
-		return err
-	}
-
-	started = time.Now()
-	err = together(o.uploads, func(i int) error { return download(ctx, client, digests[i]) })
-	if err != nil {
-		return fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
-	}
-	if err := report(srv, o, out, fmt.Sprintf("%d downloads of them at once", o.uploads), idle, started); err != nil {
-		return err
+	if o.s3 {
+		return srv.Stop()
 	}
 
 	sent, err := sentBySendfile(ctx, srv.PID(), func() error { return download(ctx, client, digests[0]) })
@@ -101,6 +92,47 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "ok   a blob of %d MiB goes out by sendfile\n", o.mib)
 	return srv.Stop()
+}
+
+// transfers uploads and downloads and returns the digests of what it uploaded.
+func transfers(ctx context.Context, srv *server.Server, client *ociclient.Client, o options, out io.Writer) ([]string, error) {
+	idle, err := srv.PeakMemory()
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	slow, err := startSlow(ctx, o.slow, client, o.seed)
+	if err != nil {
+		return nil, err
+	}
+	if o.slow > 0 {
+		if err := report(srv, o, out, fmt.Sprintf("%d uploads that nearly stop after %d MiB", o.slow, slowStart>>20), idle, started); err != nil {
+			return nil, err
+		}
+	}
+
+	started = time.Now()
+	digests := make([]string, o.uploads)
+	err = together(o.uploads, func(i int) error {
+		digest, err := upload(ctx, client, o.mib<<20, noise(o.seed, uint64(i)))
+		digests[i] = digest
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := report(srv, o, out, fmt.Sprintf("%d uploads of %d MiB at once", o.uploads, o.mib), idle, started); err != nil {
+		return nil, err
+	}
+	if err := slow.end(); err != nil {
+		return nil, err
+	}
+
+	started = time.Now()
+	if err := together(o.uploads, func(i int) error { return download(ctx, client, digests[i]) }); err != nil {
+		return nil, err
+	}
+	return digests, report(srv, o, out, fmt.Sprintf("%d downloads of them at once", o.uploads), idle, started)
 }
 
 // report holds the server's peak against the limit.
@@ -128,13 +160,13 @@ func together(n int, f func(int) error) error {
 }
 
 // upload streams random bytes in one PATCH and returns their digest.
-func upload(ctx context.Context, client *ociclient.Client, size int64, rng *rand.Rand) (string, error) {
+func upload(ctx context.Context, client *ociclient.Client, size int64, content io.Reader) (string, error) {
 	location, err := client.Open(ctx, "mem/app")
 	if err != nil {
 		return "", err
 	}
 	hash := oci.NewHasher(oci.SHA256)
-	next, err := client.Stream(ctx, location, io.TeeReader(io.LimitReader(noise{rng}, size), hash), size)
+	next, err := client.Stream(ctx, location, io.TeeReader(io.LimitReader(content, size), hash), size)
 	if err != nil {
 		return "", err
 	}
@@ -157,18 +189,4 @@ func download(ctx context.Context, client *ociclient.Client, digest string) erro
 		return fmt.Errorf("%s came, not %s", got, digest)
 	}
 	return nil
-}
-
-// noise is an endless stream that nothing can compress.
-type noise struct{ rng *rand.Rand }
-
-func (n noise) Read(p []byte) (int, error) {
-	for i := 0; i < len(p); i += 8 {
-		v := n.rng.Uint64()
-		for j := i; j < min(i+8, len(p)); j++ {
-			p[j] = byte(v)
-			v >>= 8
-		}
-	}
-	return len(p), nil
 }

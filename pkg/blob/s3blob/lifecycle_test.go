@@ -68,16 +68,6 @@ func TestR34_AbortedUploadsLeaveNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(dice.Seed(t), 34))
 	content := random(2*partBytes+1, 34)
 	gone := errors.New("client is gone")
-	all := make([]*session, 40)
-	for i := range all {
-		x := newSession(t, s)
-		all[i] = x
-		x.forget = i%4 == 0
-		n := r.IntN(len(content))
-		if err := x.append(t.Context(), io.MultiReader(bytes.NewReader(content[:n]), failing{gone})); !errors.Is(err, gone) && !errors.Is(err, errForgotten) {
-			t.Fatalf("append of %d bytes: %v", n, err)
-		}
-	}
 	count := func() int {
 		n := 0
 		err := s.List(t.Context(), func(o blob.Stored) error {
@@ -92,16 +82,28 @@ func TestR34_AbortedUploadsLeaveNothing(t *testing.T) {
 		}
 		return n
 	}
-	if count() == 0 {
-		t.Fatal("the aborted uploads are not listed")
-	}
-	for _, x := range all {
-		if err := x.discard(); err != nil {
-			t.Error(err)
+	for range dice.Count(t, 1, 250) { // of 40 each: 10,000
+		all := make([]*session, 40)
+		for i := range all {
+			x := newSession(t, s)
+			all[i] = x
+			x.forget = i%4 == 0
+			n := r.IntN(len(content))
+			if err := x.append(t.Context(), io.MultiReader(bytes.NewReader(content[:n]), failing{gone})); !errors.Is(err, gone) && !errors.Is(err, errForgotten) {
+				t.Fatalf("append of %d bytes: %v", n, err)
+			}
 		}
-	}
-	if n := count(); n != 0 {
-		t.Errorf("%d objects and uploads are left", n)
+		if count() == 0 {
+			t.Fatal("the aborted uploads are not listed")
+		}
+		for _, x := range all {
+			if err := x.discard(); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := count(); n != 0 {
+			t.Errorf("%d objects and uploads are left", n)
+		}
 	}
 }
 

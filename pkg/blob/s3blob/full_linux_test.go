@@ -1,0 +1,55 @@
+package s3blob_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// A disk of temporary files that is full at any point costs an upload nothing
+// that was recorded, and it goes on when there is space again.
+func TestR35_SpoolDiskFull(t *testing.T) {
+	const size = partBytes + 1<<20
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		// A developer may lack the right to mount; CI has it and must not pass by.
+		if os.Getenv("CI") != "" {
+			t.Fatalf("mount a small tmpfs: %v", err)
+		}
+		t.Skipf("a small tmpfs cannot be mounted here, run as root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil { // somebody may be looking around there
+			t.Error(err)
+		}
+	})
+	// There is memory for the first chunk only, all else is spooled.
+	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes, MemoryBytes: 1, SpoolDir: dir})
+	want := random(2*partBytes, 35)
+	filler := filepath.Join(dir, "filler")
+	for point := range 20 {
+		room := point * (partBytes - 1<<20) / 20
+		if err := os.WriteFile(filler, make([]byte, 8<<20-room-(256<<10)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x := newSession(t, s)
+		err := x.append(t.Context(), bytes.NewReader(want[:size]))
+		if !isDown(err) {
+			t.Fatalf("append with room for %d bytes: %v, want Unavailable", room, err)
+		}
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		x.mustAppend(want[x.stage.Offset:])
+		x.mustSeal(want)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
+		t.Errorf("left in the directory: %v, %v", names, err)
+	}
+}

@@ -1,0 +1,83 @@
+package s3blob_test
+
+import (
+	"bytes"
+	"net/http"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/blob/s3blob"
+)
+
+// readBack reads the session's bytes as the comparison with a digest of another
+// algorithm does, which ends its multipart upload.
+func (s *session) readBack() {
+	s.t.Helper()
+	c, err := s.store.OpenStaged(s.t.Context(), s.stage)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// A session that was read back goes on, also when the first try fails halfway
+// and the process that read it back died.
+func TestR28_ReadBackSessionGoesOnAfterAFailure(t *testing.T) {
+	t.Parallel()
+	s, p := openProxied(t, s3blob.Options{})
+	for _, call := range []string{"CreateMultipartUpload", "UploadPart", "GetObject"} {
+		x := newSession(t, s)
+		want := random(2*partBytes+7, 28)
+		x.mustAppend(want[:2*partBytes+3])
+		x.readBack()
+		p.play(call, answer(http.StatusServiceUnavailable, "SlowDown"))
+		if err := x.append(t.Context(), bytes.NewReader(want[2*partBytes+3:])); !isDown(err) || isMissing(err) {
+			t.Errorf("%s fails: %v, want Unavailable", call, err)
+		}
+		p.play(call, nil)
+		x.mustAppend(want[x.stage.Offset:])
+		x.mustSeal(want)
+	}
+	if n := uploadsLeft(t, s); n != 0 {
+		t.Errorf("%d multipart uploads are left", n)
+	}
+}
+
+// Where the store calls the same bytes otherwise the second time, as one does
+// that encrypts them, the session cannot go on, and says so.
+func TestReadBackSessionOfAnotherETagIsMissing(t *testing.T) {
+	t.Parallel()
+	s, p := openProxied(t, s3blob.Options{})
+	x := newSession(t, s)
+	want := random(partBytes+3, 29)
+	x.mustAppend(want)
+	x.readBack()
+	p.play("UploadPart", altered("Etag", `"other"`))
+	if err := x.append(t.Context(), bytes.NewReader([]byte("more"))); !isMissing(err) {
+		t.Errorf("append: %v, want ErrMissing", err)
+	}
+	p.play("UploadPart", nil)
+	if n := uploadsLeft(t, s); n != 0 {
+		t.Errorf("%d multipart uploads are left", n)
+	}
+	x.mustSeal(want)
+}
+
+// uploadsLeft counts the multipart uploads that take room.
+func uploadsLeft(t *testing.T, s *s3blob.Store) int {
+	t.Helper()
+	seen, left := make(map[blob.Key]bool), 0
+	err := s.List(t.Context(), func(o blob.Stored) error {
+		if o.Size == 0 || seen[o.Key] {
+			left++
+		}
+		seen[o.Key] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return left
+}
