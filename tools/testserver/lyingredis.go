@@ -313,6 +313,7 @@ var wrongReplies = []string{
 	"$9223372036854775807\r\n", "$2147483647\r\nabc", "$1048577\r\n", "$-2\r\n", "$5\r\nab\r\n", "$x\r\n",
 	"*9223372036854775807\r\n", "*2147483647\r\n", strings.Repeat("*1\r\n", 1000), "*-1\r\n", "*2\r\n$1\r\nx\r\n:0\r\n", "*0\r\n",
 	":9223372036854775808\r\n", ":-9223372036854775808\r\n", ":NaN\r\n", "+OK\r\n+OK\r\n:1\r\n", "+\r\n", "-\r\n", "-ERR\r\n",
+	"*1\r\n:1\r\n", "*1\r\n$9\r\nsubscribe\r\n", "*3\r\n$7\r\nmessage\r\n:1\r\n:2\r\n", "*2\r\n$4\r\npong\r\n:1\r\n", "*2\r\n*0\r\n*0\r\n",
 	"%1\r\n+a\r\n:1\r\n", "|1\r\n", ",nan\r\n", "(x\r\n", "#y\r\n", "_\r\n", "=3\r\nabc\r\n", "\r\n", "\x00\xff\x7f", "HTTP/1.1 200 OK\r\n\r\n", "",
 }
 
