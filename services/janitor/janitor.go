@@ -14,17 +14,22 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// Config is what a janitor needs. Interval and Batch have defaults.
+// Config is what a janitor needs. Interval, Batch and Leases have defaults.
 type Config struct {
 	Meta     meta.Collector
 	Blobs    Blobs
 	Log      *slog.Logger
 	Interval time.Duration // between two passes; default 30 s
 	Batch    int           // rows per transaction; default 1,000
+
+	// Leases spare many janitors the whole-store work that one of them does; by
+	// default this is the only one.
+	Leases lease.Leases
 
 	Middlewares []kit.Named // around every phase, outermost first
 }
@@ -45,13 +50,6 @@ type Janitor struct {
 // did.
 type phase = kit.Op[int, int]
 
-// The full sweeps read every row, so they run seldom.
-const (
-	sweepEvery     = 7 * 24 * time.Hour
-	reconcileEvery = 24 * time.Hour
-	firstFull      = time.Hour // after the start, so that restarts do not add up
-)
-
 // New makes a janitor.
 func New(cfg Config) *Janitor {
 	if cfg.Interval == 0 {
@@ -59,6 +57,9 @@ func New(cfg Config) *Janitor {
 	}
 	if cfg.Batch == 0 {
 		cfg.Batch = 1000
+	}
+	if cfg.Leases == nil {
+		cfg.Leases = lease.NewMemory()
 	}
 	j := &Janitor{cfg: cfg}
 	mw := cfg.Middlewares
@@ -79,9 +80,12 @@ func New(cfg Config) *Janitor {
 func (j *Janitor) Run(ctx context.Context) {
 	tick := time.NewTicker(j.cfg.Interval)
 	defer tick.Stop()
-	sweep, reconcile := time.NewTimer(firstFull), time.NewTimer(firstFull)
+	sweep, reconcile := time.NewTimer(first()), time.NewTimer(first())
 	defer sweep.Stop()
 	defer reconcile.Stop()
+	sweeper, reconciler := newDuty(j.cfg.Leases, "sweep"), newDuty(j.cfg.Leases, "reconcile")
+	defer sweeper.release()
+	defer reconciler.release()
 	for {
 		select {
 		case <-ctx.Done():
@@ -89,10 +93,14 @@ func (j *Janitor) Run(ctx context.Context) {
 		case <-tick.C:
 			j.logged(ctx, "pass", j.Pass)
 		case <-sweep.C:
-			j.logged(ctx, "sweep", j.Sweep)
+			if sweeper.ours(ctx) {
+				j.logged(ctx, "sweep", j.Sweep)
+			}
 			sweep.Reset(sweepEvery)
 		case <-reconcile.C:
-			j.logged(ctx, "reconcile", j.Reconcile)
+			if reconciler.ours(ctx) {
+				j.logged(ctx, "reconcile", j.Reconcile)
+			}
 			reconcile.Reset(reconcileEvery)
 		}
 	}
