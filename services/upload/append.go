@@ -44,7 +44,7 @@ func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Uplo
 	if err != nil {
 		return u, nil, err
 	}
-	j := &journal{uploads: s.meta, upload: u}
+	j := meta.NewJournal(s.meta, u)
 	err = s.blobs.Append(ctx, stageOf(u), newSource(b, h), j)
 	switch {
 	case errors.Is(err, blob.ErrFenced):
@@ -52,7 +52,7 @@ func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Uplo
 	case errors.Is(err, blob.ErrMissing):
 		err = unknown(err)
 	}
-	return j.upload, h, broken(err)
+	return j.Upload(), h, broken(err)
 }
 
 // stageOf is the session for the blob store.

@@ -58,13 +58,14 @@ func startS3(ctx context.Context, dir string) (func() error, error) {
 // belongs to the thread that started it, so that thread stays.
 func begin(cmd *exec.Cmd) (func() error, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, ended := make(chan error), make(chan error, 1)
+	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			_ = cmd.Wait() // it was killed: that is its error
+			close(ended)
 		}
 	}()
 	if err := <-started; err != nil {
@@ -72,7 +73,7 @@ func begin(cmd *exec.Cmd) (func() error, error) {
 	}
 	return func() error {
 		err := cmd.Process.Kill()
-		_ = <-ended // it was killed: that is its error
+		<-ended
 		return err
 	}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 
-	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -36,12 +35,12 @@ func (d *Deployment) StageBlob(r meta.Repo, content []byte) meta.Upload {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	j := &journal{meta: d.Meta, upload: u}
+	j := meta.NewJournal(d.Meta, u)
 	h := oci.NewHasher(oci.SHA256)
 	if err := d.Blobs.Append(ctx, u.Stage, source{io.TeeReader(bytes.NewReader(content), h), h}, j); err != nil {
 		d.t.Fatal(err)
 	}
-	return j.upload
+	return j.Upload()
 }
 
 // PutManifest stores a manifest under tags.
@@ -64,22 +63,3 @@ type source struct {
 }
 
 func (s source) Mark() ([]byte, error) { return s.hash.State(), nil }
-
-type journal struct {
-	meta   meta.Uploads
-	upload meta.Upload
-}
-
-func (j *journal) Intend(ctx context.Context, k blob.Key) error {
-	return j.meta.IntendTail(ctx, j.upload, k.Incarnation)
-}
-
-func (j *journal) Multipart(ctx context.Context, id string) error {
-	return j.meta.RecordMultipart(ctx, j.upload, id)
-}
-
-func (j *journal) Step(ctx context.Context, p blob.Progress) error {
-	var err error
-	j.upload, err = j.meta.AdvanceUpload(ctx, j.upload, p)
-	return err
-}

@@ -1,0 +1,44 @@
+package meta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/blob"
+)
+
+// Journal records the progress of one Append of an upload's bytes: it is the
+// blob.Journal over Uploads. It is not safe for concurrent use.
+type Journal struct {
+	uploads Uploads
+	upload  Upload
+}
+
+// NewJournal makes the journal of a session that the caller has taken.
+func NewJournal(s Uploads, u Upload) *Journal { return &Journal{uploads: s, upload: u} }
+
+// Upload is the session as it was recorded last.
+func (j *Journal) Upload() Upload { return j.upload }
+
+// Intend implements blob.Journal.
+func (j *Journal) Intend(ctx context.Context, k blob.Key) error {
+	return j.uploads.IntendTail(ctx, j.upload, k.Incarnation)
+}
+
+// Multipart implements blob.Journal.
+func (j *Journal) Multipart(ctx context.Context, id string) error {
+	if err := j.uploads.RecordMultipart(ctx, j.upload, id); err != nil {
+		return err
+	}
+	j.upload.Stage.Multipart = id
+	return nil
+}
+
+// Step implements blob.Journal.
+func (j *Journal) Step(ctx context.Context, p blob.Progress) error {
+	u, err := j.uploads.AdvanceUpload(ctx, j.upload, p)
+	if err != nil {
+		return err
+	}
+	j.upload = u
+	return nil
+}
