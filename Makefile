@@ -47,8 +47,9 @@ killrun: build ## pushes and pulls while the server is killed
 
 .PHONY: memrun
 memrun: build ## memory of parallel uploads, and how blobs are sent
-	tools/install deb:strace
+	tools/install deb:strace versitygw
 	go run ./tools/memrun -berth bin/berth $(MEMRUN)
+	go run ./tools/memrun -berth bin/berth -s3 versitygw -uploads 150 -slow 50 -limit 256 $(MEMRUN)
 
 .PHONY: ci
 ci: test ## make test, generated code, real clients, kills, memory

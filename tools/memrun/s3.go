@@ -15,43 +15,69 @@ import (
 	"time"
 )
 
-// startS3 starts an S3 server (versitygw) with an empty bucket below dir and
-// puts the server's settings for it into the environment. stop ends it.
-func startS3(ctx context.Context, dir string) (func() error, error) {
-	data, sidecar, spool := filepath.Join(dir, "objects"), filepath.Join(dir, "sidecar"), filepath.Join(dir, "spool")
-	for _, d := range []string{filepath.Join(data, "blobs"), sidecar, spool} {
-		if err := os.MkdirAll(d, 0o750); err != nil {
-			return nil, err
-		}
+// The servers that -s3 names.
+const (
+	versitygw = "versitygw"
+	discard   = "discard"
+)
+
+// startS3 starts an S3 server with an empty bucket, below dir if it keeps
+// anything, and puts Berth's settings for it into the environment. stop ends it.
+func startS3(ctx context.Context, which, dir string) (func() error, error) {
+	spool := filepath.Join(dir, "spool")
+	if err := os.Mkdir(spool, 0o750); err != nil {
+		return nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	address := l.Addr().String()
-	if err := l.Close(); err != nil {
+	var stop func() error
+	switch which {
+	case discard:
+		s := &http.Server{Handler: newDiscarding(), ReadHeaderTimeout: time.Minute}
+		go func() { _ = s.Serve(l) }() // it ends with Close
+		stop = s.Close
+	case versitygw:
+		if err = l.Close(); err == nil {
+			stop, err = startVersitygw(l.Addr().String(), dir)
+		}
+	default:
+		err = fmt.Errorf("-s3 is %s or %s", versitygw, discard)
+	}
+	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("versitygw", "--port", address, "--keep-alive", "--quiet", "posix", "--sidecar", sidecar, data)
-	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY=berth", "ROOT_SECRET_KEY=berth-memrun")
-	stop, err := begin(cmd)
-	if err != nil {
-		return nil, fmt.Errorf("the S3 server: %w", err)
-	}
 	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": "berth", "AWS_SECRET_ACCESS_KEY": "berth-memrun", "TMPDIR": spool,
-		"BERTH_BLOBS": "s3://blobs?path_style=true&region=us-east-1&endpoint=" + url.QueryEscape("http://"+address),
+		"AWS_ACCESS_KEY_ID": s3Access, "AWS_SECRET_ACCESS_KEY": s3Secret, "TMPDIR": spool,
+		"BERTH_BLOBS": "s3://blobs?path_style=true&region=us-east-1&endpoint=" + url.QueryEscape("http://"+l.Addr().String()),
 	} {
 		err = errors.Join(err, os.Setenv(name, value))
 	}
 	if err == nil {
-		err = answers(ctx, "http://"+address+"/")
+		err = answers(ctx, "http://"+l.Addr().String()+"/")
 	}
 	if err != nil {
 		return nil, errors.Join(err, stop())
 	}
 	return stop, nil
+}
+
+// The account of the server, which lives as long as this run.
+const (
+	s3Access = "berth"
+	s3Secret = "berth-memrun"
+)
+
+func startVersitygw(address, dir string) (func() error, error) {
+	data, sidecar := filepath.Join(dir, "objects"), filepath.Join(dir, "sidecar")
+	if err := errors.Join(os.MkdirAll(filepath.Join(data, "blobs"), 0o750), os.Mkdir(sidecar, 0o750)); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("versitygw", "--port", address, "--keep-alive", "--quiet", "posix", "--sidecar", sidecar, data)
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s3Access, "ROOT_SECRET_KEY="+s3Secret)
+	return begin(cmd)
 }
 
 // begin starts a program that the kernel kills when this one ends. The signal
