@@ -22,7 +22,7 @@ help: ## say what there is
 .PHONY: test
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql versitygw
-	go test -race -timeout 10m ./...
+	go test -race -timeout 10m $$(go list ./... | grep -v /tools/clusterrun) # that one takes times: make clusterrun
 
 .PHONY: vet
 vet:
@@ -45,6 +45,11 @@ e2e: build ## real clients against a real server
 killrun: build ## pushes and pulls while the server is killed
 	go run ./tools/killrun -berth bin/berth $(KILLRUN)
 
+.PHONY: clusterrun
+clusterrun: build ## clusters under load while nodes and servers die
+	tools/install deb:postgresql deb:redis-server versitygw
+	go test -count=1 -timeout 30m -v ./tools/clusterrun -args -berth $(CURDIR)/bin/berth $(CLUSTERRUN)
+
 .PHONY: memrun
 memrun: build ## memory of parallel uploads, and how blobs are sent
 	tools/install deb:strace versitygw
@@ -52,10 +57,11 @@ memrun: build ## memory of parallel uploads, and how blobs are sent
 	go run ./tools/memrun -berth bin/berth -s3 versitygw -uploads 150 -slow 50 -limit 256 $(MEMRUN)
 
 .PHONY: ci
-ci: test ## make test, generated code, real clients, kills, memory
+ci: test ## make test, generated code, real clients, kills, clusters, memory
 	$(MAKE) generated
 	$(MAKE) e2e
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
+	$(MAKE) clusterrun
 	$(MAKE) memrun
 
 .PHONY: long

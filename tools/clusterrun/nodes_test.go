@@ -1,0 +1,77 @@
+package clusterrun
+
+import (
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/tools/dice"
+)
+
+// TestR2_NodesKilled kills nodes under load, one at a time, and starts each
+// again.
+func TestR2_NodesKilled(t *testing.T) {
+	for name, layout := range map[string][]string{"whole": whole, "split": split} {
+		t.Run(name, func(t *testing.T) {
+			kills := dice.Count(t, 6, 100)
+			c := newCluster(t, layout)
+			l := c.begin(12)
+			for range kills {
+				l.lull(c.between(200*time.Millisecond, 1200*time.Millisecond))
+				n := c.nodes[c.rng.IntN(len(c.nodes))]
+				c.must(n.Kill())
+				l.lull(c.between(0, 800*time.Millisecond))
+				c.must(n.Start(t.Context()))
+			}
+			l.lull(500 * time.Millisecond)
+			l.end()
+			c.verify()
+		})
+	}
+}
+
+// stopWithin is how long a node may take to end in order.
+const stopWithin = 30 * time.Second
+
+// TestR13_RollingRestart ends all nodes in order and starts them again, one
+// after the other, under load. Nobody is told "later", and Postgres has no more
+// than twice the work.
+func TestR13_RollingRestart(t *testing.T) {
+	const clients = 32
+	rounds := dice.Count(t, 1, 10)
+	postgres := newObservedPostgres(t)
+	c := clusterOn(t, whole, "BERTH_META="+postgres.URL())
+	l := c.begin(clients)
+	l.lull(2 * time.Second) // the pool of blobs is there then: what follows is steady
+	steady := postgres.observe(func() { l.lull(6 * time.Second) })
+	restarting := postgres.observe(func() {
+		for range rounds {
+			for _, n := range c.nodes {
+				began := time.Now()
+				c.must(n.Stop())
+				if took := time.Since(began); took > stopWithin {
+					t.Errorf("%s took %v to stop", n.Data, took)
+				}
+				c.must(n.Start(t.Context()))
+				l.lull(time.Second)
+			}
+		}
+	})
+	l.end()
+	t.Logf("steady: %v; restarting: %v", steady, restarting)
+	if restarting.connections > 2*steady.connections || restarting.transactions > 2*steady.transactions {
+		t.Error("the restarts more than double the work of Postgres")
+	}
+	seen := c.counts()
+	if n := seen.refusals(); n > 0 {
+		t.Errorf("%d requests were refused: %v", n, seen.refused)
+	}
+	// A connection may end just when a request comes in on it, and the edge does not
+	// know whether it was read.
+	if stops := rounds * len(c.nodes); len(seen.cut) > clients*stops {
+		t.Errorf("%d requests were cut in %d stops", len(seen.cut), stops)
+	}
+	for _, what := range seen.cut {
+		t.Log("cut: ", what)
+	}
+	c.verify()
+}

@@ -1,0 +1,89 @@
+package clusterrun
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// observedPostgres is a database whose work is counted.
+type observedPostgres struct {
+	*testserver.PostgresServer
+	t    *testing.T
+	conn *pgx.Conn
+}
+
+// work is what the nodes made Postgres do.
+type work struct {
+	connections  int     // at most
+	transactions float64 // a second, in the busiest window
+}
+
+func (w work) String() string {
+	return fmt.Sprintf("%d connections, %.0f transactions/s at most", w.connections, w.transactions)
+}
+
+func newObservedPostgres(t *testing.T) *observedPostgres {
+	t.Helper()
+	p := &observedPostgres{PostgresServer: testserver.StartPostgres(t), t: t}
+	var err error
+	if p.conn, err = pgx.Connect(t.Context(), p.URL()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.conn.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// window is the time over which a rate is taken: Postgres counts a connection's
+// transactions once a second.
+const window = 3 * time.Second
+
+// sample is one look at the counters.
+type sample struct {
+	at           time.Time
+	transactions int64
+}
+
+// observe counts while f runs.
+func (p *observedPostgres) observe(f func()) work {
+	p.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	var w work
+	var samples []sample
+	for tick := time.NewTicker(250 * time.Millisecond); ; <-tick.C {
+		s := sample{at: time.Now()}
+		var connections int
+		if err := p.conn.QueryRow(context.Background(), `SELECT
+			(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'berth'),
+			(SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database())`).Scan(&connections, &s.transactions); err != nil {
+			p.t.Fatal(err)
+		}
+		w.connections = max(w.connections, connections)
+		samples = append(samples, s)
+		at := slices.IndexFunc(samples, func(old sample) bool { return s.at.Sub(old.at) <= window })
+		if at > 0 {
+			old := samples[at-1]
+			w.transactions = max(w.transactions, float64(s.transactions-old.transactions)/s.at.Sub(old.at).Seconds())
+		}
+		select {
+		case <-done:
+			tick.Stop()
+			return w
+		default:
+		}
+	}
+}
