@@ -12,9 +12,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
-	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/admin"
-	"github.com/berth-registry/berth/services/internal/kit"
 )
 
 // admin builds the admin API, and applies the seed file through it.
@@ -38,7 +36,7 @@ func (b builder) admin(ctx context.Context) error {
 			return err
 		}
 	}
-	server, err := admin.NewServer(service, admin.Options{Log: b.Log, Tracer: b.Tracing, Middlewares: append(slices.Clip(b.around), forget(b.sites))})
+	server, err := admin.NewServer(service, admin.Options{Log: b.Log, Tracer: b.Tracing, Middlewares: append(slices.Clip(b.around), b.forget)})
 	if err != nil {
 		return err
 	}
@@ -51,17 +49,17 @@ func (b builder) admin(ctx context.Context) error {
 	return nil
 }
 
-// forget makes the data port see at once what an admin operation changed.
-func forget(sites *tenant.Directory) kit.Named {
-	return func(op string) endpoint.Middleware {
-		return func(next endpoint.Endpoint) endpoint.Endpoint {
-			if strings.HasPrefix(op, "Get") || strings.HasPrefix(op, "List") {
-				return next
-			}
-			return func(ctx context.Context, req any) (any, error) {
-				defer sites.Clear()
-				return next(ctx, req)
-			}
+// forget makes the data ports of all processes see soon what an admin operation
+// changed, and that of this one at once.
+func (b builder) forget(op string) endpoint.Middleware {
+	return func(next endpoint.Endpoint) endpoint.Endpoint {
+		if strings.HasPrefix(op, "Get") || strings.HasPrefix(op, "List") {
+			return next
+		}
+		return func(ctx context.Context, req any) (any, error) {
+			defer b.shared.changes.Announce(ctx)
+			defer b.sites.Clear()
+			return next(ctx, req)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func New(ctx context.Context, c boot.Config, log *slog.Logger) (*Deployment, err
 	if err != nil {
 		return nil, err
 	}
-	s, err := openStores(ctx, c)
+	s, err := openStores(ctx, c, p.Tracing)
 	if err != nil {
 		return nil, err
 	}
@@ -53,11 +53,16 @@ type builder struct {
 	stores  stores
 	pattern tenant.Pattern
 	sites   *tenant.Directory
+	shared  shared
 	web     *web.Metrics
 	around  []kit.Named // every operation
 }
 
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
+	if err := s.durable(ctx); err != nil {
+		return err
+	}
+	d.Metrics.MustRegister(s.metrics...)
 	var err error
 	if c.Embedded() {
 		if d.First, err = firstStart(ctx, c, s.meta); err != nil {
@@ -77,6 +82,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		sites:   tenant.NewDirectory(s.meta, pattern),
 		web:     web.NewMetrics(d.Metrics),
 		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
+	}
+	if err := b.share(ctx); err != nil {
+		return err
 	}
 	if c.Runs(boot.RegistryService) || c.Runs(boot.UploadService) || c.Runs(boot.TokenService) {
 		if err := b.data(ctx); err != nil {

@@ -69,15 +69,17 @@ tenants:
             secret_file: secret
 `
 
+// rowsRun counts the rows of all tables that were run.
+var rowsRun atomic.Int64
+
 // conform runs the whole table. Each row has its own repositories, so that
 // rows run in any order, several at once, and again on the same data.
 func conform(t *testing.T, d deployment) {
 	t.Helper()
-	var n atomic.Int64
 	for _, row := range requirements() {
 		t.Run(fmt.Sprintf("%s/%s %s", row.section, row.level, row.title), func(t *testing.T) {
 			t.Parallel()
-			row.check(t, repository{deployment: d, name: fmt.Sprintf("conformance/%s-%d", runID, n.Add(1))})
+			row.check(t, repository{deployment: d, name: fmt.Sprintf("conformance/%s-%d", runID, rowsRun.Add(1))})
 		})
 	}
 }
@@ -94,14 +96,19 @@ func TestConformance_Split(t *testing.T) { conforming(t, startSplit(t, conforman
 // conforming runs the table, then examines what it left in the stores.
 func conforming(t *testing.T, w *world) {
 	t.Run("table", func(t *testing.T) {
-		conform(t, deployment{
-			base:   w.registry("conformance.localhost"),
-			sparse: w.registry("sparse.conformance.localhost"),
-			client: w.as("suite"),
-		})
+		conform(t, w.conformance())
 	})
 	w.stop(t)
 	w.wantSound(t)
+}
+
+// conformance is what the table runs against in a world with its seed.
+func (w *world) conformance() deployment {
+	return deployment{
+		base:   w.registry("conformance.localhost"),
+		sparse: w.registry("sparse.conformance.localhost"),
+		client: w.as("suite"),
+	}
 }
 
 // TestConformance_RowsAreUnique keeps the names of rows apart: go test would

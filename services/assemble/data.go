@@ -9,7 +9,6 @@ import (
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/registry"
@@ -36,7 +35,7 @@ func (b builder) data(ctx context.Context) error {
 		keys.Run(ctx, func(err error) { b.Log.WarnContext(ctx, "the signing keys could not be read again", "error", err) })
 		return nil
 	})
-	accounts := token.NewAuthenticator(b.stores.meta, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
+	accounts := token.NewAuthenticator(b.stores.meta, b.shared.failures)
 	services, err := b.services(keys, accounts)
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func servers(t *testing.T, redis string) boot.Config {
 	t.Helper()
 	c := boot.Default()
 	c.DataDir = ""
-	c.Meta = boot.NewURL(testserver.Postgres(t))
+	c.Meta = boot.NewURL(testserver.StartPostgres(t).URL())
 	c.Blobs = boot.NewURL(testserver.S3(t))
 	c.Redis = boot.NewURL(redis)
 	c.OperatorToken, c.InternalKey = boot.NewSecret(secret), boot.NewSecret(secret)

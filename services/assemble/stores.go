@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/fsblob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
@@ -23,6 +26,10 @@ import (
 type stores struct {
 	meta  meta.Store
 	blobs blobStore
+
+	// What a server is asked besides, by a process that serves from it.
+	metrics []prometheus.Collector
+	durable func(context.Context) error // fails where an acknowledged push may be lost
 }
 
 type blobStore interface {
@@ -30,23 +37,31 @@ type blobStore interface {
 	io.Closer
 }
 
-func openStores(ctx context.Context, c boot.Config) (stores, error) {
-	m, err := openMeta(ctx, c)
+func openStores(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
+	s, err := openMeta(ctx, c, traces)
 	if err != nil {
 		return stores{}, err
 	}
-	b, err := openBlobs(ctx, c)
-	if err != nil {
-		return stores{}, errors.Join(err, m.Close())
+	if s.blobs, err = openBlobs(ctx, c); err != nil {
+		return stores{}, errors.Join(err, s.meta.Close())
 	}
-	return stores{meta: m, blobs: b}, nil
+	return s, nil
 }
 
-func openMeta(ctx context.Context, c boot.Config) (meta.Store, error) {
+// openMeta returns stores without blobs.
+func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
 	if c.Meta.IsZero() {
-		return sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes)})
+		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes)})
+		if err != nil {
+			return stores{}, err
+		}
+		return stores{meta: m, durable: func(context.Context) error { return nil }}, nil
 	}
-	return pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes)})
+	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces})
+	if err != nil {
+		return stores{}, err
+	}
+	return stores{meta: m, durable: m.CheckDurable, metrics: []prometheus.Collector{m.Collector()}}, nil
 }
 
 func openBlobs(ctx context.Context, c boot.Config) (blobStore, error) {
@@ -76,7 +91,7 @@ func Check(ctx context.Context, c boot.Config, deep bool, progress func(objects 
 	if _, err := os.Stat(c.DataDir); err != nil && c.Embedded() {
 		return janitor.Summary{}, fmt.Errorf("data_dir %s: there is nothing to check: %w", c.DataDir, err)
 	}
-	s, err := openStores(ctx, c)
+	s, err := openStores(ctx, c, nil)
 	if err != nil {
 		return janitor.Summary{}, err
 	}

@@ -1,0 +1,53 @@
+package assemble
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/boot/redisconn"
+	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/lease/redislease"
+	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/limit/redislimit"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/tenant/redischanges"
+	"github.com/berth-registry/berth/services/token"
+)
+
+// shared is what saves the processes of a deployment work. No answer depends
+// on it.
+type shared struct {
+	failures limit.Failures
+	leases   lease.Leases
+	changes  tenant.Changes
+}
+
+// share is for a process alone, unless there is a Redis.
+func (b *builder) share(ctx context.Context) error {
+	if b.config.Redis.IsZero() {
+		b.shared = shared{
+			failures: limit.NewLocal(token.MaxFailures, token.FailurePeriod),
+			leases:   lease.NewMemory(),
+			changes:  nobodyElse{},
+		}
+		return nil
+	}
+	client, err := redisconn.Open(ctx, redisconn.Options{URL: b.config.Redis.Reveal(), Log: b.Log})
+	if err != nil {
+		return err
+	}
+	b.OnStop("redis", func(context.Context) error { return client.Close() })
+	changes := redischanges.New(client, b.Log, b.sites.Clear)
+	b.Go("changes of hosts", func(ctx context.Context) error { changes.Run(ctx); return nil })
+	b.Health.AddOptional("redis", func(ctx context.Context) error { return redisconn.Ping(ctx, client) })
+	b.shared = shared{
+		failures: redislimit.New(client, token.MaxFailures, token.FailurePeriod),
+		leases:   redislease.New(redislease.Options{Redis: client, Secret: b.config.InternalKey.Reveal()}),
+		changes:  changes,
+	}
+	return nil
+}
+
+// nobodyElse is tenant.Changes where no other process listens.
+type nobodyElse struct{}
+
+func (nobodyElse) Announce(context.Context) {}
