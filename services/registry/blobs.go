@@ -100,7 +100,11 @@ const afterwards = 10 * time.Second
 // read does not.
 func (s *Service) readBlob(ctx context.Context, b OpenedBlob) error {
 	err := blob.ReadError(b.Content)
-	if !errors.Is(err, blob.ErrMissing) && !errors.Is(err, blob.ErrDamaged) {
+	switch {
+	case errors.Is(err, blob.ErrMissing), errors.Is(err, blob.ErrDamaged):
+	case ctx.Err() != nil:
+		return nil // the client left
+	default:
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)

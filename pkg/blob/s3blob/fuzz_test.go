@@ -105,8 +105,17 @@ func TestSpool(t *testing.T) {
 			}
 		}
 		s.free()
-		if len(p.tokens) != 0 {
-			t.Errorf("%d chunks were not given back", len(p.tokens))
+		if len(p.tokens) != 0 || len(p.idle) == 0 {
+			t.Errorf("%d chunks were not given back, %d are idle", len(p.tokens), len(p.idle))
+		}
+		p.close()
+		late := p.spool() // of a writer that is fenced by the store's end
+		if err := late.fill(bytes.NewReader(want), idle); err != nil {
+			t.Error(err)
+		}
+		late.free()
+		if len(p.tokens) != 0 || len(p.idle) != 0 {
+			t.Errorf("after the end: %d chunks were not given back, %d are idle", len(p.tokens), len(p.idle))
 		}
 		if _, err := s.ReadAt(make([]byte, 1), 0); err == nil {
 			t.Error("a spool that was given back is read")
