@@ -50,6 +50,11 @@ clusterrun: build ## clusters under load while nodes and servers die
 	tools/install deb:postgresql deb:redis-server versitygw
 	go test -count=1 -timeout 30m -v ./tools/clusterrun -args -berth $(CURDIR)/bin/berth $(CLUSTERRUN)
 
+.PHONY: crashrun
+crashrun: build ## kills at every step of every operation
+	tools/install deb:postgresql versitygw
+	go run ./tools/crashrun -berth bin/berth $(CRASHRUN)
+
 .PHONY: memrun
 memrun: build ## memory of parallel uploads, and how blobs are sent
 	tools/install deb:strace versitygw
@@ -62,6 +67,7 @@ ci: test ## make test, generated code, real clients, kills, clusters, memory
 	$(MAKE) e2e
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	$(MAKE) clusterrun
+	$(MAKE) crashrun
 	$(MAKE) memrun
 
 .PHONY: long

@@ -16,21 +16,21 @@ import (
 func (w *world) verify(ctx context.Context, oci *ociclient.Client) (string, error) {
 	reader := &worker{world: w, oci: oci}
 	var wrong []error
-	for _, key := range w.byTag.keys() {
+	for _, key := range w.byTag.Keys() {
 		repo, tag, _ := strings.Cut(key, ":")
 		wrong = append(wrong, reader.pull(ctx, repo, tag))
 	}
-	for _, key := range w.byImage.keys() {
+	for _, key := range w.byImage.Keys() {
 		wrong = append(wrong, w.verifyManifest(ctx, oci, key))
 	}
-	for _, key := range w.pushed.keys() {
+	for _, key := range w.pushed.Keys() {
 		wrong = append(wrong, w.verifyBlob(ctx, oci, key))
 	}
 	if err := errors.Join(wrong...); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d tags, %d manifests and %d blobs are as the ledger says",
-		len(w.byTag.keys()), len(w.byImage.keys()), len(w.pushed.keys())), nil
+		len(w.byTag.Keys()), len(w.byImage.Keys()), len(w.pushed.Keys())), nil
 }
 
 func (w *world) verifyManifest(ctx context.Context, oci *ociclient.Client, key string) error {
@@ -44,7 +44,7 @@ func (w *world) verifyManifest(ctx context.Context, oci *ociclient.Client, key s
 	if ok {
 		value = contentOf(got).digest
 	}
-	return w.byImage.check(key, value, start, time.Now())
+	return w.byImage.Check(key, value, start, time.Now())
 }
 
 // verifyBlob reads a blob back. Nothing in a run deletes blobs, and grace is
@@ -60,7 +60,7 @@ func (w *world) verifyBlob(ctx context.Context, oci *ociclient.Client, key strin
 	if ok {
 		value = contentOf(got).digest
 	}
-	return w.pushed.check(key, value, start, time.Now())
+	return w.pushed.Check(key, value, start, time.Now())
 }
 
 // repoOf cuts the repository out of an upload's location.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/berth-registry/berth/tools/internal/ledger"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -74,15 +75,15 @@ func (w *worker) push(ctx context.Context, repo, tag string, img image) error {
 }
 
 // set runs a write with its entry in the ledger.
-func (w *worker) set(l *ledger, key, value string, do func() error) error {
-	entry := l.begin(key, value)
+func (w *worker) set(l *ledger.Ledger, key, value string, do func() error) error {
+	entry := l.Begin(key, value)
 	err := do()
 	refused := (*ociclient.Refused)(nil)
 	switch lost := (*ociclient.Lost)(nil); {
 	case err == nil:
-		l.acknowledge(entry)
+		l.Acknowledge(entry)
 	case !errors.As(err, &lost) && errors.As(err, &refused):
-		l.refuse(entry)
+		l.Refuse(entry)
 	}
 	return err
 }
@@ -179,10 +180,10 @@ func (w *worker) pull(ctx context.Context, repo, tag string) error {
 		return err
 	}
 	if !ok {
-		return w.byTag.check(repo+":"+tag, "", start, time.Now())
+		return w.byTag.Check(repo+":"+tag, "", start, time.Now())
 	}
 	m := contentOf(got)
-	if err := w.byTag.check(repo+":"+tag, m.digest, start, time.Now()); err != nil {
+	if err := w.byTag.Check(repo+":"+tag, m.digest, start, time.Now()); err != nil {
 		return err
 	}
 	img, ok := w.image(m.digest)

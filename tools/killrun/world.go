@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/internal/ledger"
 )
 
 // How much there is to push. Few repositories, tags and blobs: clients must
@@ -35,14 +36,14 @@ type image struct {
 type world struct {
 	blobs   []content
 	images  []image
-	byTag   *ledger // "repo:tag" -> digest of the manifest, "" for none
-	byImage *ledger // "repo@digest" of manifests that are also deleted -> digest or ""
-	pushed  *ledger // "repo@digest" of blobs
+	byTag   *ledger.Ledger // "repo:tag" -> digest of the manifest, "" for none
+	byImage *ledger.Ledger // "repo@digest" of manifests that are also deleted -> digest or ""
+	pushed  *ledger.Ledger // "repo@digest" of blobs
 	serial  atomic.Int64
 }
 
 func newWorld(rng *rand.Rand) *world {
-	w := &world{byTag: newLedger(), byImage: newLedger(), pushed: newLedger()}
+	w := &world{byTag: ledger.New(), byImage: ledger.New(), pushed: ledger.New()}
 	for i := range pooledBlobs {
 		w.blobs = append(w.blobs, randomBlob(rng, sizeOf(rng, i)))
 	}
@@ -110,10 +111,10 @@ func (w *world) image(digest string) (image, bool) {
 }
 
 func (w *world) acknowledged() int {
-	return w.byTag.acknowledged() + w.byImage.acknowledged() + w.pushed.acknowledged()
+	return w.byTag.Acknowledged() + w.byImage.Acknowledged() + w.pushed.Acknowledged()
 }
 
-func (w *world) lost() int { return w.byTag.lost() + w.byImage.lost() + w.pushed.lost() }
+func (w *world) lost() int { return w.byTag.Lost() + w.byImage.Lost() + w.pushed.Lost() }
 
 func repoName(i int) string { return fmt.Sprintf("kill/repo-%d", i) }
 func tagName(i int) string  { return fmt.Sprintf("t%d", i) }

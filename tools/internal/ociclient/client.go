@@ -6,6 +6,7 @@ package ociclient
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 // unless that is empty.
 type Client struct {
 	Base         string
+	Host         string // sent in place of Base's; empty is Base's
 	HTTP         *http.Client
 	User, Secret string
 }
@@ -66,7 +68,7 @@ func (c *Client) send(ctx context.Context, method, target string, body io.Reader
 	if err != nil {
 		return nil, err
 	}
-	req.ContentLength = size
+	req.ContentLength, req.Host = size, c.Host
 	for k, v := range header {
 		req.Header[k] = v
 	}
@@ -223,15 +225,60 @@ func (c *Client) Close(ctx context.Context, location, digest string, content []b
 	return err
 }
 
+// Cancel ends an upload without keeping anything; false means there was none.
+func (c *Client) Cancel(ctx context.Context, location string) (bool, error) {
+	a, err := c.Do(ctx, http.MethodDelete, location, nil, nil, http.StatusNoContent, http.StatusNotFound)
+	return a.Status == http.StatusNoContent, err
+}
+
+// DeleteBlob takes a blob out of a repository; false means there was none.
+func (c *Client) DeleteBlob(ctx context.Context, repo, digest string) (bool, error) {
+	a, err := c.Do(ctx, http.MethodDelete, "/v2/"+repo+"/blobs/"+digest, nil, nil, http.StatusAccepted, http.StatusNotFound)
+	return a.Status == http.StatusAccepted, err
+}
+
 // PutManifest pushes under a tag or a digest.
 func (c *Client) PutManifest(ctx context.Context, repo, reference string, content []byte) error {
-	_, err := c.Do(ctx, http.MethodPut, "/v2/"+repo+"/manifests/"+reference, content, http.Header{"Content-Type": {oci.MediaTypeImageManifest}}, http.StatusCreated)
+	return c.put(ctx, repo, reference, oci.MediaTypeImageManifest, content)
+}
+
+// PutIndex pushes an image index under a tag or a digest.
+func (c *Client) PutIndex(ctx context.Context, repo, reference string, content []byte) error {
+	return c.put(ctx, repo, reference, oci.MediaTypeImageIndex, content)
+}
+
+func (c *Client) put(ctx context.Context, repo, reference, mediaType string, content []byte) error {
+	_, err := c.Do(ctx, http.MethodPut, "/v2/"+repo+"/manifests/"+reference, content, http.Header{"Content-Type": {mediaType}}, http.StatusCreated)
 	return err
 }
 
-// Manifest reads by tag or digest; ok is false when there is none.
+// Referrers are the digests of the manifests whose subject is digest, as far as
+// the first page goes.
+func (c *Client) Referrers(ctx context.Context, repo, digest string) ([]string, error) {
+	a, err := c.Do(ctx, http.MethodGet, "/v2/"+repo+"/referrers/"+digest, nil, nil, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	var index struct {
+		Manifests []struct {
+			Digest string `json:"digest"`
+		} `json:"manifests"`
+	}
+	if err := json.Unmarshal(a.Body, &index); err != nil {
+		return nil, err
+	}
+	digests := make([]string, len(index.Manifests))
+	for i, m := range index.Manifests {
+		digests[i] = m.Digest
+	}
+	return digests, nil
+}
+
+// Manifest reads an image manifest or index by tag or digest; ok is false when
+// there is none.
 func (c *Client) Manifest(ctx context.Context, repo, reference string) ([]byte, bool, error) {
-	a, err := c.Do(ctx, http.MethodGet, "/v2/"+repo+"/manifests/"+reference, nil, http.Header{"Accept": {oci.MediaTypeImageManifest}}, http.StatusOK, http.StatusNotFound)
+	a, err := c.Do(ctx, http.MethodGet, "/v2/"+repo+"/manifests/"+reference, nil,
+		http.Header{"Accept": {oci.MediaTypeImageManifest, oci.MediaTypeImageIndex}}, http.StatusOK, http.StatusNotFound)
 	return a.Body, a.Status == http.StatusOK, err
 }
 

@@ -19,43 +19,51 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/berth-registry/berth/tools/internal/gate"
 )
 
 // Server is a Berth process and the directory it keeps its data in. Its
-// addresses stay the same over all its lives. Methods other than Ready are for
-// one goroutine.
+// addresses stay the same over all its lives. Methods other than Ready, Call and
+// PID are for one goroutine.
 type Server struct {
-	Data  string // host:port of the data listener
-	Ops   string // host:port of the ops listener
-	Admin string // host:port of the admin API over REST
-	Log   string // file that all lives of the process write to
+	Data   string      // host:port of the data listener
+	Ops    string      // host:port of the ops listener
+	Admin  string      // host:port of the admin API over REST
+	Log    string      // file that all lives of the process write to
+	Keeper gate.Keeper // of the gate that the next lives run behind; nil is none
 
 	binary string
 	dir    string
 	env    []string
 
 	mu      sync.Mutex
-	process *exec.Cmd
+	process *Process
 	log     *os.File
 }
 
+// ErrEnded is the error of a Start whose process ended before it was ready.
+var ErrEnded = errors.New("the server ended before it was ready")
+
 // New chooses free loopback ports; nothing runs yet. The data directory is
-// made below dir.
-func New(binary, dir string) (*Server, error) {
+// made below dir. Settings ("BERTH_META=…") stand over the caller's
+// environment.
+func New(binary, dir string, settings ...string) (*Server, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(4)
+	addrs, err := freeAddrs(5)
 	if err != nil {
 		return nil, err
 	}
 	return &Server{
 		Data: addrs[0], Ops: addrs[1], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
 		binary: binary, dir: dir,
-		env: append(os.Environ(),
+		env: append(append(os.Environ(),
 			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
-			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_LOG_LEVEL=warn"),
+			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_INTERNAL_ADDR="+addrs[4],
+			"BERTH_LOG_LEVEL=warn"), settings...),
 	}, nil
 }
 
@@ -73,21 +81,21 @@ func freeAddrs(n int) ([]string, error) {
 	return addrs, nil
 }
 
-// Start runs the process and waits until it is ready.
+// Start runs the process and waits until it is ready; ErrEnded when it ended
+// before.
 func (s *Server) Start(ctx context.Context) error {
 	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(s.binary, "serve")
-	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.Dir = s.env, log, log, s.dir
-	// The process must not outlive the run that watches it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	cmd.Env, cmd.Stderr, cmd.Dir = s.env, log, s.dir // its greeting is for people
+	process, err := Begin(cmd, s.Keeper)
+	if err != nil {
 		return errors.Join(err, log.Close())
 	}
 	s.mu.Lock()
-	s.process, s.log = cmd, log
+	s.process, s.log = process, log
 	s.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -96,7 +104,9 @@ func (s *Server) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the server is not ready: %w; end of its log:\n%s", ctx.Err(), s.LogTail())
-		case <-time.After(20 * time.Millisecond):
+		case <-process.Ended():
+			return errors.Join(ErrEnded, log.Close())
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 	return nil
@@ -124,6 +134,11 @@ func (s *Server) Account(ctx context.Context, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return s.AccountOf(ctx, strings.TrimSpace(string(token)), "default", id)
+}
+
+// AccountOf is Account for any tenant and a known operator token.
+func (s *Server) AccountOf(ctx context.Context, operatorToken, tenant, id string) (string, error) {
 	var key struct {
 		Secret string `json:"secret"`
 	}
@@ -131,50 +146,55 @@ func (s *Server) Account(ctx context.Context, id string) (string, error) {
 		{"?service_account_id=" + id, `{"role": "ADMIN"}`},
 		{"/" + id + "/keys", `{}`},
 	} {
-		target := "http://" + s.Admin + "/v1/tenants/default/serviceAccounts" + step.path
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(step.body))
-		if err != nil {
-			return "", err
-		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return "", err
-		}
-		said, err := io.ReadAll(res.Body)
-		if err := errors.Join(err, res.Body.Close()); err != nil {
-			return "", err
-		}
-		if res.StatusCode != http.StatusOK {
-			return "", fmt.Errorf("POST %s: status %d: %s", target, res.StatusCode, said)
-		}
-		if err := json.Unmarshal(said, &key); err != nil {
+		if err := s.Call(ctx, operatorToken, http.MethodPost, "/v1/tenants/"+tenant+"/serviceAccounts"+step.path, step.body, &key); err != nil {
 			return "", err
 		}
 	}
 	return key.Secret, nil
 }
 
-// PID is the process id of the present life.
-func (s *Server) PID() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.process.Process.Pid
-}
-
-// Kill ends the process without warning (SIGKILL).
-func (s *Server) Kill() error {
-	if err := s.process.Process.Kill(); err != nil {
+// Call asks the admin API and decodes its answer into answer.
+func (s *Server) Call(ctx context.Context, operatorToken, method, path, body string, answer any) error {
+	target := "http://" + s.Admin + path
+	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
+	if err != nil {
 		return err
 	}
-	_ = s.process.Wait() // it was killed: that is its error
-	return s.log.Close()
+	req.Header.Set("Authorization", "Bearer "+operatorToken)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	said, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: status %d: %s", method, target, res.StatusCode, said)
+	}
+	return json.Unmarshal(said, answer)
 }
+
+// PID is the process id of the present life.
+func (s *Server) PID() int { return s.present().PID() }
+
+func (s *Server) present() *Process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.process
+}
+
+// Ended is closed when the present life has ended.
+func (s *Server) Ended() <-chan struct{} { return s.present().Ended() }
+
+// Kill ends the process without warning (SIGKILL), or takes note that somebody
+// else did.
+func (s *Server) Kill() error { return errors.Join(s.process.Kill(), s.log.Close()) }
 
 // Stop ends the process in order (SIGTERM); an exit code other than 0 is an
 // error.
 func (s *Server) Stop() error {
-	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := s.process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	return errors.Join(s.process.Wait(), s.log.Close())

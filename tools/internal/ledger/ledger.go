@@ -1,58 +1,65 @@
-package main
+// Package ledger remembers writes to registers with their answers, and says
+// which values a later read may see.
+package ledger
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
-// ledger remembers every write to registers, each named by a key and holding a
-// string, and says which values a read may see. Writes that were never
-// answered may have happened at any time after they began, or not at all.
-type ledger struct {
+// Ledger holds writes to registers, each named by a key and holding a string
+// that is empty before the first write. Writes that were never answered may
+// have happened at any time after they began, or not at all. It is safe for
+// concurrent use.
+type Ledger struct {
 	mu     sync.Mutex
-	writes map[string][]*write
+	writes map[string][]*Write
 }
 
-type write struct {
+// Write is one write. Its outcome is unknown until it is acknowledged or
+// refused.
+type Write struct {
 	value      string
 	start, end time.Time // end is zero while there is no answer
 	refused    bool      // an answer said that it did not happen
 }
 
-func newLedger() *ledger { return &ledger{writes: map[string][]*write{}} }
+// New returns an empty ledger.
+func New() *Ledger { return &Ledger{writes: map[string][]*Write{}} }
 
-// begin records a write before it is sent.
-func (l *ledger) begin(key, value string) *write {
+// Begin records a write before it is sent.
+func (l *Ledger) Begin(key, value string) *Write {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := &write{value: value, start: time.Now()}
+	w := &Write{value: value, start: time.Now()}
 	l.writes[key] = append(l.writes[key], w)
 	return w
 }
 
-// acknowledge records that the write was answered with success.
-func (l *ledger) acknowledge(w *write) {
+// Acknowledge records that the write was answered with success.
+func (l *Ledger) Acknowledge(w *Write) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w.end = time.Now()
 }
 
-// refuse records that the answer said the write did not happen.
-func (l *ledger) refuse(w *write) {
+// Refuse records that the answer said the write did not happen.
+func (l *Ledger) Refuse(w *Write) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w.refused = true
 }
 
-// check says whether a read of key that ran from start to end may have seen
+// Check says whether a read of key that ran from start to end may have seen
 // value: some write of it began before the read ended, and no acknowledged
 // write lies wholly between the end of that one and the start of the read.
-func (l *ledger) check(key, value string, start, end time.Time) error {
+func (l *Ledger) Check(key, value string, start, end time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The register is empty before its first write.
-	candidates := append([]*write{{end: time.Time{}.Add(1)}}, l.writes[key]...)
+	candidates := append([]*Write{{end: time.Time{}.Add(1)}}, l.writes[key]...)
 	for _, c := range candidates {
 		if c.value == value && !c.refused && c.start.Before(end) && !l.overwritten(key, c, start) {
 			return nil
@@ -63,7 +70,7 @@ func (l *ledger) check(key, value string, start, end time.Time) error {
 
 // overwritten says whether an acknowledged write other than c lies between the
 // end of c and the moment before.
-func (l *ledger) overwritten(key string, c *write, before time.Time) bool {
+func (l *Ledger) overwritten(key string, c *Write, before time.Time) bool {
 	if c.end.IsZero() {
 		return false // it may happen as late as it likes
 	}
@@ -75,19 +82,20 @@ func (l *ledger) overwritten(key string, c *write, before time.Time) bool {
 	return false
 }
 
-// keys are the registers that have been written to.
-func (l *ledger) keys() []string {
+// Keys are the registers that have been written to, sorted.
+func (l *Ledger) Keys() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	keys := make([]string, 0, len(l.writes))
 	for k := range l.writes {
 		keys = append(keys, k)
 	}
+	slices.Sort(keys)
 	return keys
 }
 
 // history is what is known of a register, for a message.
-func (l *ledger) history(key string) string {
+func (l *Ledger) history(key string) string {
 	var s string
 	first := time.Time{}
 	for _, w := range l.writes[key] {
@@ -106,7 +114,7 @@ func (l *ledger) history(key string) string {
 	return s
 }
 
-func (l *ledger) count(match func(*write) bool) int {
+func (l *Ledger) count(match func(*Write) bool) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
@@ -120,8 +128,12 @@ func (l *ledger) count(match func(*write) bool) int {
 	return n
 }
 
-func (l *ledger) acknowledged() int { return l.count(func(w *write) bool { return !w.end.IsZero() }) }
+// Acknowledged is how many writes were answered with success.
+func (l *Ledger) Acknowledged() int {
+	return l.count(func(w *Write) bool { return !w.end.IsZero() })
+}
 
-func (l *ledger) lost() int {
-	return l.count(func(w *write) bool { return w.end.IsZero() && !w.refused })
+// Lost is how many writes have an unknown outcome.
+func (l *Ledger) Lost() int {
+	return l.count(func(w *Write) bool { return w.end.IsZero() && !w.refused })
 }

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/berth-registry/berth/tools/internal/ociclient"
+)
+
+// client is the one client of a deployment. It does operations to their end,
+// however often the node it asks dies, and writes down what was acknowledged.
+type client struct {
+	deployment
+	*watch
+	*books
+	rng    *rand.Rand
+	oci    *ociclient.Client // who it asks at the moment
+	serial int
+
+	survived bool              // the kill of this run is over
+	pair     map[string]string // registers that change in one step, and what they hold then
+}
+
+// maxTries bounds the tries of one request. A kill costs one; a refusal that
+// says "later" may come while the database still ends what a killed node began.
+const maxTries = 8
+
+// try asks until there is an answer. The function must be one that may be
+// repeated.
+func (c *client) try(ctx context.Context, ask func(*ociclient.Client) error) error {
+	for tries := 1; ; tries++ {
+		err := ask(c.oci)
+		lost := (*ociclient.Lost)(nil)
+		if !errors.As(err, &lost) {
+			return err
+		}
+		if tries == maxTries {
+			return fmt.Errorf("%d times in a row: %w", tries, err)
+		}
+		if err := c.goOn(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// goOn is what to do about an answer that got lost: the victim died, or it said
+// that it cannot answer now.
+func (c *client) goOn(ctx context.Context, cause error) error {
+	if c.oci == c.victim() && c.killed() && !c.survived {
+		c.survived = true
+		oci, err := c.survive(ctx, c.rng.IntN(2) == 0)
+		if err != nil {
+			return fmt.Errorf("after the kill: %w", err)
+		}
+		c.oci = oci
+		return c.look(ctx)
+	}
+	if refused := (*ociclient.Refused)(nil); errors.As(cause, &refused) && refused.Status == http.StatusServiceUnavailable {
+		c.refusals++
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond): // as Retry-After asks, only sooner
+		}
+		return ctx.Err()
+	}
+	return fmt.Errorf("nobody was killed, and yet there was %w", cause)
+}
+
+// together says that a request changes registers in one step.
+func (c *client) together(registers map[string]string, request func() error) error {
+	c.pair = registers
+	defer func() { c.pair = nil }()
+	return request()
+}
+
+// write does a request that changes a register of the ledger.
+func (c *client) write(ctx context.Context, key, value string, ask func(*ociclient.Client) error) error {
+	entry := c.ledger.Begin(key, value)
+	c.touch(key)
+	err := c.try(ctx, ask)
+	if err == nil {
+		c.ledger.Acknowledge(entry)
+	}
+	return err
+}
+
+// name makes a name that nothing else has.
+func (c *client) name(kind string) string {
+	c.serial++
+	return fmt.Sprintf("%s-%d", kind, c.serial)
+}
+
+func (c *client) repo() string { return c.name("crash/repo") }
+
+func (c *client) noise(size int) content { return noise(c.rng.Uint64(), size) }
+
+// small is content of a size that fits into one write.
+func (c *client) small() content { return c.noise(2 + c.rng.IntN(8<<10)) }

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/berth-registry/berth/tools/internal/ociclient"
+)
+
+// operation is something that the victim is killed in. Its prepare brings about
+// what it needs, and returns what is watched.
+type operation struct {
+	name    string
+	rows    string // of the fault contract
+	shape   string // the only one that has it; empty is all
+	about   string // steps that are of interest end with it
+	prepare func(context.Context, *client) (act, error)
+}
+
+type act func(context.Context) error
+
+var operations = []operation{
+	{name: "push", rows: "R5-R8", prepare: push},
+	{name: "push again", rows: "R5-R8", prepare: pushAgain},
+	{name: "upload in chunks", rows: "R1-R8", prepare: uploadChunks},
+	{name: "upload of parts", rows: "R1-R8", prepare: uploadParts},
+	{name: "cancel", rows: "R10", prepare: cancel},
+	{name: "mount", rows: "R10", prepare: mount},
+	{name: "manifest, new tag", rows: "R9", prepare: putNewTag},
+	{name: "manifest, moved tag", rows: "R9", prepare: putMovedTag},
+	{name: "manifest, referrer", rows: "R9", prepare: putReferrer},
+	{name: "index", rows: "R9", prepare: putIndex},
+	{name: "tag delete", rows: "R10", prepare: deleteTag},
+	{name: "manifest delete", rows: "R10", prepare: deleteManifest},
+	{name: "blob delete", rows: "R10", prepare: deleteBlob},
+	{name: "janitor", rows: "R10", prepare: runJanitor},
+	{name: "checkpoint", rows: "R7", shape: "embedded", about: " meta.db", prepare: checkpoint},
+	{name: "start", rows: "R13", prepare: restart},
+	{name: "stop", rows: "R13", prepare: stopInOrder},
+}
+
+func tagKey(repo, tag string) string            { return repo + ":" + tag }
+func manifestKey(repo string, m content) string { return repo + "@" + m.digest }
+func blobKey(repo string, b content) string     { return repo + "/" + b.digest }
+
+// set writes a register and keeps in mind what it holds from then on.
+func (c *client) set(ctx context.Context, key, value string, ask func(*ociclient.Client) error) error {
+	if err := c.write(ctx, key, value, ask); err != nil {
+		return err
+	}
+	c.current[key] = value
+	return nil
+}
+
+// keepBlob writes the register of a blob that is pushed, which the tenant is
+// charged for once.
+func (c *client) keepBlob(ctx context.Context, repo string, b content, ask func(*ociclient.Client) error) error {
+	if err := c.set(ctx, blobKey(repo, b), b.digest, ask); err != nil {
+		return err
+	}
+	c.charged[b.digest] = b.size
+	return nil
+}
+
+func (c *client) pushBlob(ctx context.Context, repo string, b content) error {
+	bytes := b.bytes()
+	return c.keepBlob(ctx, repo, b, func(oci *ociclient.Client) error { return oci.PostBlob(ctx, repo, b.digest, bytes) })
+}
+
+func (c *client) pushBlobs(ctx context.Context, repo string, img image) error {
+	for _, b := range img.blobs {
+		if err := c.pushBlob(ctx, repo, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putManifest puts an image under a tag, or by digest where that is empty. Its
+// own register is written with the tag's: they are one request.
+func (c *client) putManifest(ctx context.Context, repo, tag string, img image) error {
+	names := make([]string, len(img.blobs))
+	for i, b := range img.blobs {
+		names[i] = "/" + b.digest
+	}
+	c.names[img.manifest.digest] = names
+	return c.put(ctx, repo, tag, img.manifest, (*ociclient.Client).PutManifest)
+}
+
+type putter func(oci *ociclient.Client, ctx context.Context, repo, reference string, content []byte) error
+
+func (c *client) put(ctx context.Context, repo, tag string, m content, put putter) error {
+	key := manifestKey(repo, m)
+	if tag == "" {
+		return c.set(ctx, key, m.digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, m.digest, m.bytes()) })
+	}
+	return c.together(map[string]string{key: m.digest, tagKey(repo, tag): m.digest}, func() error {
+		return c.set(ctx, key, m.digest, func(*ociclient.Client) error {
+			return c.set(ctx, tagKey(repo, tag), m.digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, tag, m.bytes()) })
+		})
+	})
+}
+
+// pushImage pushes a small image without being watched.
+func (c *client) pushImage(ctx context.Context, repo, tag string, shared ...content) (image, error) {
+	img := newImage(c.name("image"), nil, append(shared, c.small())...)
+	if err := c.pushBlobs(ctx, repo, img); err != nil {
+		return image{}, err
+	}
+	return img, c.putManifest(ctx, repo, tag, img)
+}
+
+func push(_ context.Context, c *client) (act, error) {
+	repo, b := c.repo(), c.small()
+	return func(ctx context.Context) error { return c.pushBlob(ctx, repo, b) }, nil
+}
+
+// pushAgain brings a blob that the tenant has, in the same repository or in
+// another.
+func pushAgain(ctx context.Context, c *client) (act, error) {
+	repo, b := c.repo(), c.small()
+	if err := c.pushBlob(ctx, repo, b); err != nil {
+		return nil, err
+	}
+	if c.rng.IntN(2) == 0 {
+		repo = c.repo()
+	}
+	return func(ctx context.Context) error { return c.pushBlob(ctx, repo, b) }, nil
+}
+
+func mount(ctx context.Context, c *client) (act, error) {
+	from, to, b := c.repo(), c.repo(), c.small()
+	return func(ctx context.Context) error {
+		return c.keepBlob(ctx, to, b, func(oci *ociclient.Client) error {
+			mounted, _, err := oci.Mount(ctx, to, b.digest, from)
+			if err == nil && !mounted {
+				err = fmt.Errorf("%s@%s was there and is not mounted", from, b.digest)
+			}
+			return err
+		})
+	}, c.pushBlob(ctx, from, b)
+}
+
+func putNewTag(ctx context.Context, c *client) (act, error) {
+	repo, img := c.repo(), newImage(c.name("image"), nil, c.small(), c.small())
+	return func(ctx context.Context) error { return c.putManifest(ctx, repo, "v1", img) }, c.pushBlobs(ctx, repo, img)
+}
+
+func putMovedTag(ctx context.Context, c *client) (act, error) {
+	repo := c.repo()
+	if _, err := c.pushImage(ctx, repo, "v1"); err != nil {
+		return nil, err
+	}
+	next := newImage(c.name("image"), nil, c.small())
+	return func(ctx context.Context) error { return c.putManifest(ctx, repo, "v1", next) }, c.pushBlobs(ctx, repo, next)
+}
+
+// putReferrer puts a manifest with a subject by digest. It is listed if and only
+// if it is there.
+func putReferrer(ctx context.Context, c *client) (act, error) {
+	repo := c.repo()
+	subject, err := c.pushImage(ctx, repo, "v1")
+	if err != nil {
+		return nil, err
+	}
+	of := subject.descriptor()
+	referrer := newImage(c.name("referrer"), &of, c.small())
+	return func(ctx context.Context) error {
+		if err := c.putManifest(ctx, repo, "", referrer); err != nil {
+			return err
+		}
+		var listed []string
+		err := c.try(ctx, func(oci *ociclient.Client) error {
+			var err error
+			listed, err = oci.Referrers(ctx, repo, of.Digest)
+			return err
+		})
+		if err == nil && !slices.Contains(listed, referrer.manifest.digest) {
+			err = fmt.Errorf("referrer %s of %s is there and not listed", referrer.manifest.digest, of.Digest)
+		}
+		return err
+	}, c.pushBlobs(ctx, repo, referrer)
+}
+
+func putIndex(ctx context.Context, c *client) (act, error) {
+	repo := c.repo()
+	var images []image
+	var names []string
+	for range 2 {
+		img, err := c.pushImage(ctx, repo, "")
+		if err != nil {
+			return nil, err
+		}
+		images, names = append(images, img), append(names, "@"+img.manifest.digest)
+	}
+	index := newIndex(c.name("index"), images...)
+	return func(ctx context.Context) error {
+		c.names[index.digest] = names
+		return c.put(ctx, repo, "v1", index, (*ociclient.Client).PutIndex)
+	}, nil
+}
+
+func deleteTag(ctx context.Context, c *client) (act, error) {
+	repo := c.repo()
+	_, err := c.pushImage(ctx, repo, "v1")
+	return func(ctx context.Context) error {
+		return c.set(ctx, tagKey(repo, "v1"), "", func(oci *ociclient.Client) error {
+			_, err := oci.DeleteManifest(ctx, repo, "v1")
+			return err
+		})
+	}, err
+}
+
+func deleteManifest(ctx context.Context, c *client) (act, error) {
+	repo := c.repo()
+	img, err := c.pushImage(ctx, repo, "v1")
+	return func(ctx context.Context) error { return c.removeImage(ctx, repo, "v1", img) }, err
+}
+
+// removeImage deletes a manifest, which takes the tag that points to it along in
+// the same step.
+func (c *client) removeImage(ctx context.Context, repo, tag string, img image) error {
+	byTag, byDigest := tagKey(repo, tag), manifestKey(repo, img.manifest)
+	return c.together(map[string]string{byTag: "", byDigest: ""}, func() error {
+		return c.set(ctx, byTag, "", func(*ociclient.Client) error {
+			return c.set(ctx, byDigest, "", func(oci *ociclient.Client) error {
+				_, err := oci.DeleteManifest(ctx, repo, img.manifest.digest)
+				return err
+			})
+		})
+	})
+}
+
+func deleteBlob(ctx context.Context, c *client) (act, error) {
+	repo, b := c.repo(), c.small()
+	return func(ctx context.Context) error {
+		return c.set(ctx, blobKey(repo, b), "", func(oci *ociclient.Client) error {
+			_, err := oci.DeleteBlob(ctx, repo, b.digest)
+			return err
+		})
+	}, c.pushBlob(ctx, repo, b)
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/berth-registry/berth/tools/dice"
+)
+
+func TestPlanTakesEachPointOnceBeforeAnyTwice(t *testing.T) {
+	surveys := []survey{
+		{operation{name: "a"}, []step{{"write", 30}, {"sync", 1}}},
+		{operation{name: "none"}, nil},
+		{operation{name: "b"}, []step{{"write", 5}}},
+	}
+	const total = 36
+	next := plan(rand.New(rand.NewPCG(dice.Seed(t), 0)), surveys)
+	for round := range 3 {
+		seen := map[string]bool{}
+		for i := range total {
+			p := next()
+			if seen[p.String()] {
+				t.Fatalf("round %d: %v came twice in %d", round, p, i+1)
+			}
+			seen[p.String()] = true
+			if i == 3 && !seen["a / sync #1"] {
+				t.Errorf("round %d: of the first four points none is a sync of a: %v", round, seen)
+			}
+		}
+	}
+}
+
+func TestWatchKillsOnceAtItsTarget(t *testing.T) {
+	w := &watch{}
+	if w.reach("write") {
+		t.Error("killed before it was armed")
+	}
+	w.arm(step{"write", 2})
+	_ = w.blind(func() error {
+		for range 2 {
+			if w.reach("write") {
+				t.Error("killed while it was not to look")
+			}
+		}
+		return nil
+	})
+	for i, want := range []bool{false, true, false} {
+		if got := w.reach("write"); got != want {
+			t.Errorf("write %d: kill %v, want %v", i+1, got, want)
+		}
+	}
+	if !w.disarm() || w.reach("write") {
+		t.Error("the hit is not remembered, or it kills after that")
+	}
+}

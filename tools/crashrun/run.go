@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// deepEvery is how seldom fsck reads every byte again.
+const deepEvery = 25
+
+// shapes are the deployments, by their names.
+var shapes = []struct {
+	name string
+	make func(berth, dir string, w *watch) (deployment, error)
+}{
+	{"embedded", func(berth, dir string, w *watch) (deployment, error) { return newEmbedded(berth, dir, w) }},
+}
+
+func run(ctx context.Context, o options, out io.Writer) error {
+	fmt.Fprintf(out, "crashrun -runs %d -seed %d\n", o.runs, o.seed)
+	dir := o.dir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "crashrun"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for i, shape := range shapes {
+		if o.shape != "" && o.shape != shape.name {
+			continue
+		}
+		runs := o.runs
+		if o.shape == "" {
+			runs = o.runs/len(shapes) + min(1, i)*(o.runs%len(shapes))
+		}
+		dir := filepath.Join(dir, shape.name)
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return err
+		}
+		w := &watch{}
+		d, err := shape.make(o.berth, dir, w)
+		if err != nil {
+			return fmt.Errorf("%s: %w", shape.name, err)
+		}
+		r := runner{options: o, name: shape.name, out: out, client: &client{
+			deployment: d, watch: w, books: newBooks(), rng: rand.New(rand.NewPCG(o.seed, uint64(i))),
+		}}
+		if err := r.runAll(ctx, runs); err != nil {
+			return fmt.Errorf("%s: %w", shape.name, err)
+		}
+	}
+	return nil
+}
+
+// runner kills the victim of one deployment.
+type runner struct {
+	options
+	*client
+	name string
+	out  io.Writer
+}
+
+func (r *runner) runAll(ctx context.Context, runs int) error {
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	defer r.close()
+	surveys, err := r.survey(ctx)
+	if err != nil {
+		return err
+	}
+	printSurveys(r.out, r.name, surveys)
+	began, kills, missed := time.Now(), 0, 0
+	next := plan(r.rng, surveys)
+	for kills < runs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := next()
+		hit, err := r.once(ctx, p.operation, p.step, (kills+1)%deepEvery == 0)
+		if err != nil {
+			return fmt.Errorf("killed at %v: %w\nend of the node's log:\n%s", p, err, r.log())
+		}
+		if hit {
+			kills++
+		} else if missed++; missed > 2*runs {
+			return fmt.Errorf("%d points were never reached", missed)
+		}
+	}
+	// What is held only by the grace of a push goes now.
+	if err := errors.Join(r.clearAway(ctx), r.verifyAll(ctx, r.ledger.Keys()), r.verifyQuota(ctx)); err != nil {
+		return err
+	}
+	if said, err := r.fsck(ctx, true); err != nil {
+		return fmt.Errorf("%w\n%s", err, said)
+	}
+	took := time.Since(began)
+	fmt.Fprintf(r.out, "ok   %s: %d kills in %v (%v each), %d points not reached, %d answers asked to come later; %d registers are as the ledger says, the quota is exact, fsck finds nothing\n",
+		r.name, kills, took.Round(time.Second), (took / time.Duration(max(1, kills))).Round(time.Millisecond), missed, r.refusals, len(r.ledger.Keys()))
+	return nil
+}
+
+// survey does every operation once and counts its steps.
+func (r *runner) survey(ctx context.Context) ([]survey, error) {
+	var surveys []survey
+	for _, op := range operations {
+		if r.only != "" && r.only != op.name || op.shape != "" && op.shape != r.name {
+			continue
+		}
+		if _, err := r.once(ctx, op, step{}, false); err != nil {
+			return nil, fmt.Errorf("%s, nobody killed: %w\nend of the node's log:\n%s", op.name, err, r.log())
+		}
+		steps := slices.DeleteFunc(r.counted(), func(s step) bool { return !strings.HasSuffix(s.name, op.about) })
+		surveys = append(surveys, survey{op, steps})
+	}
+	if len(surveys) == 0 {
+		return nil, fmt.Errorf("there is no operation %q", r.only)
+	}
+	return surveys, nil
+}
+
+// once does an operation, in which the victim dies at the target, and looks
+// whether all is as it must be. It says whether the target was reached.
+func (r *runner) once(ctx context.Context, op operation, target step, deep bool) (bool, error) {
+	clear(r.touched)
+	r.survived = false
+	r.oci = r.victim()
+	act, err := op.prepare(ctx, r.client)
+	if err != nil {
+		return false, fmt.Errorf("prepare: %w", err)
+	}
+	r.arm(target)
+	err = act(ctx)
+	hit := r.disarm()
+	if err != nil {
+		return hit, err
+	}
+	if err := r.whole(ctx); err != nil {
+		return hit, err
+	}
+	if err := r.audit(ctx); err != nil {
+		return hit, err
+	}
+	if said, err := r.fsck(ctx, deep); err != nil {
+		return hit, fmt.Errorf("%w\n%s", err, said)
+	}
+	return hit, nil
+}
