@@ -20,6 +20,10 @@ import (
 // callTimeout bounds a call, from asking the pool for a connection to the reply.
 const callTimeout = 50 * time.Millisecond
 
+// connectTimeout bounds the making of a connection, with TLS. A call does not
+// wait for it that long: a later one finds the connection ready.
+const connectTimeout = time.Second
+
 // poolSize bounds the connections of a process; subscriptions come on top.
 const poolSize = 16
 
@@ -91,7 +95,8 @@ func parse(raw string) (*redis.Options, error) {
 // bound gives o limits that no URL can widen.
 func bound(o *redis.Options, timeout time.Duration) {
 	o.Protocol = 2 // in which the server says nothing that was not asked for
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
+	o.DialTimeout = connectTimeout
+	o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout
 	o.ContextTimeoutEnabled = true // the bound of the whole call, which the breaker sets
 	o.MaxRetries = -1
 	o.DialerRetries = 1

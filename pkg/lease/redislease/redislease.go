@@ -38,10 +38,10 @@ type Options struct {
 // Leases is lease.Leases among processes. While Redis does not answer, it is
 // that among the callers of this process.
 type Leases struct {
-	redis  *redis.Client
-	secret []byte
-	ttl    time.Duration
-	local  *lease.Memory
+	redis *redis.Client
+	notes []byte // the key of their MACs
+	ttl   time.Duration
+	local *lease.Memory
 }
 
 var _ lease.Leases = (*Leases)(nil)
@@ -51,7 +51,10 @@ func New(o Options) *Leases {
 	if o.TTL == 0 {
 		o.TTL = defaultTTL
 	}
-	return &Leases{redis: o.Redis, secret: []byte(o.Secret), ttl: o.TTL, local: lease.NewMemory()}
+	// The secret has other uses, so notes have a key of their own.
+	key := hmac.New(sha256.New, []byte(o.Secret))
+	_, _ = key.Write([]byte("notes of leases"))
+	return &Leases{redis: o.Redis, notes: key.Sum(nil), ttl: o.TTL, local: lease.NewMemory()}
 }
 
 // Acquire implements lease.Leases, in one round trip.
@@ -94,7 +97,7 @@ func (l *Leases) value(key, note string) string {
 }
 
 func (l *Leases) mac(key, token, note string) string {
-	h := hmac.New(sha256.New, l.secret)
+	h := hmac.New(sha256.New, l.notes)
 	_, _ = h.Write([]byte(key + token + note)) // the first two have one length
 	return string(h.Sum(nil))
 }
