@@ -162,7 +162,6 @@ func (o *outage) at(r repository, host string) repository {
 // with Retry-After, within the limit.
 func (o *outage) wantDown(t *testing.T, limit time.Duration) {
 	t.Helper()
-	all0 := time.Now(); defer func() { t.Log("DOWN TOOK", time.Since(all0)) }()
 	var all sync.WaitGroup
 	ask := func(what string, r repository, q request) {
 		all.Go(func() {
@@ -246,40 +245,41 @@ func sha256Of(content []byte) []byte {
 	return sum[:]
 }
 
-// forgotten waits until no node remembers a host.
-func forgotten(t *testing.T) {
-	t.Helper()
-	<-time.After(tenant.CacheTTL)
+// TestR18_PostgresIsGone takes the database away: no answer is to say that
+// something is not there, or that somebody may not have it.
+func TestR18_PostgresIsGone(t *testing.T) {
+	db := testserver.StartPostgres(t)
+	w := startOnServers(t, outageSeed, "", func(c *boot.Config) { c.Meta = boot.NewURL(db.URL()) })
+	o := newOutage(t, w)
+
+	rest := o.streaming(t)
+	db.StopImmediate()
+	o.wantDown(t, 2*time.Second)
+	rest(t)
+	<-time.After(tenant.CacheTTL) // until no host is remembered
+	o.wantDown(t, 2*time.Second)
+	db.Start()
+	o.wantBack(t)
+
+	let := admission(t, db, "reject")
+	o.wantDown(t, 2*time.Second)
+	let()
+	o.wantBack(t)
+	w.stop(t)
+	w.wantSound(t)
 }
 
-// TestR18_PostgresIsGone takes the database away in every way: no answer is to
-// say that something is not there, or that somebody may not have it.
-func TestR18_PostgresIsGone(t *testing.T) {
-	for name, start := range map[string]func(*testing.T, string, string, ...edit) *world{
-		"one process": startOnServers, "split": startSplit,
-	} {
-		t.Run(name, func(t *testing.T) {
-			db := testserver.StartPostgres(t)
-			w := start(t, outageSeed, "", func(c *boot.Config) { c.Meta = boot.NewURL(db.URL()) })
-			o := newOutage(t, w)
-
-			rest := o.streaming(t)
-			db.StopImmediate()
-			o.wantDown(t, 2*time.Second)
-			rest(t)
-			forgotten(t)
-			o.wantDown(t, 2*time.Second)
-			db.Start()
-			o.wantBack(t)
-
-			let := admission(t, db, "reject")
-			o.wantDown(t, 2*time.Second)
-			let()
-			o.wantBack(t)
-			w.stop(t)
-			w.wantSound(t)
-		})
-	}
+// TestR18_PostgresIsGoneForSplitServices does so where calls are handed on.
+func TestR18_PostgresIsGoneForSplitServices(t *testing.T) {
+	db := testserver.StartPostgres(t)
+	w := startSplit(t, outageSeed, "", func(c *boot.Config) { c.Meta = boot.NewURL(db.URL()) })
+	o := newOutage(t, w)
+	db.StopImmediate()
+	o.wantDown(t, 2*time.Second)
+	db.Start()
+	o.wantBack(t)
+	w.stop(t)
+	w.wantSound(t)
 }
 
 // admission makes the server refuse all logins to its database, until the
