@@ -61,10 +61,8 @@ func TestR13_RollingRestart(t *testing.T) {
 	if restarting.connections > 2*steady.connections || restarting.transactions > 2*steady.transactions {
 		t.Error("the restarts more than double the work of Postgres")
 	}
+	c.noneRefused()
 	seen := c.counts()
-	if n := seen.refusals(); n > 0 {
-		t.Errorf("%d requests were refused: %v", n, seen.refused)
-	}
 	// A connection may end just when a request comes in on it, and the edge does not
 	// know whether it was read.
 	if stops := rounds * len(c.nodes); len(seen.cut) > clients*stops {

@@ -51,9 +51,7 @@ func TestR46_OneBlobPushedByMany(t *testing.T) {
 		c.must(uploads[0].read(t.Context(), oci))
 	}
 	c.noneCut()
-	if n := c.counts().refusals(); n > 0 {
-		t.Errorf("%d requests were refused: %v", n, c.counts().refused)
-	}
+	c.noneRefused()
 	conn, err := pgx.Connect(t.Context(), postgres.URL())
 	c.must(err)
 	defer conn.Close(t.Context())

@@ -59,3 +59,11 @@ func (c *cluster) noneCut() {
 		c.t.Error("no answer, although the node lives: ", what)
 	}
 }
+
+// noneRefused fails the test if a request was told "later".
+func (c *cluster) noneRefused() {
+	c.t.Helper()
+	if seen := c.counts(); seen.refusals() > 0 {
+		c.t.Errorf("%d requests were refused, by status: %v", seen.refusals(), seen.refused)
+	}
+}
