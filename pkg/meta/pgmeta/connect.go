@@ -24,13 +24,18 @@ const leastConnectTime = 500 * time.Millisecond
 // maxConns is more than any server takes.
 const maxConns = 10_000
 
-// The session's settings (protocol section 3). Whoever names one of them in the
-// URL has chosen; what the user or the database is set to counts for nothing.
+// The session's settings (protocol section 3, and how to plan: every statement
+// is made to find its rows by an index, whatever its parameters, so planning it
+// once is enough). Whoever names one of them in the URL has chosen; what the
+// user or the database is set to counts for nothing.
 var sessionSettings = map[string]string{
+	"enable_seqscan":                      "off",
 	"application_name":                    "berth",
 	"default_transaction_isolation":       "read committed",
 	"lock_timeout":                        "2s",
+	"plan_cache_mode":                     "force_generic_plan",
 	"idle_in_transaction_session_timeout": "5s",
+	"jit":                                 "off",
 	"synchronous_commit":                  "on",
 	"timezone":                            "UTC",
 }

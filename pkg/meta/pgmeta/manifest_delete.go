@@ -44,7 +44,10 @@ const withReferrers = `
 WITH RECURSIVE doomed (digest) AS (
   SELECT $3::bytea
   UNION
-  SELECT m.digest FROM doomed JOIN manifests m ON m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = doomed.digest
+  SELECT referrer.digest
+    FROM doomed
+   CROSS JOIN LATERAL (
+          SELECT m.digest FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = doomed.digest OFFSET 0) AS referrer
 )
 SELECT digest FROM doomed ORDER BY digest`
 
@@ -59,24 +62,44 @@ func (t *tx) withReferrers(r meta.Repo, repo int64, d oci.Digest) ([]oci.Digest,
 	return doomed, t.flush()
 }
 
+// These three lock as those of PutManifest do: from the sorted names to the rows.
+
 const lockReleased = `
-SELECT rb.digest FROM repo_blobs rb
- WHERE rb.tenant_id = $1 AND rb.repo_id = $2 AND rb.digest IN
-       (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = $1 AND mb.repo_id = $2 AND mb.manifest = ANY ($3::bytea[]))
- ORDER BY rb.digest
-   FOR NO KEY UPDATE`
+SELECT held.digest
+  FROM (SELECT DISTINCT named.digest
+          FROM unnest($3::bytea[]) AS doomed (digest)
+         CROSS JOIN LATERAL (
+                SELECT mb.digest FROM manifest_blobs mb
+                 WHERE mb.tenant_id = $1 AND mb.repo_id = $2 AND mb.manifest = doomed.digest OFFSET 0) AS named
+         ORDER BY named.digest OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT rb.digest FROM repo_blobs rb
+         WHERE rb.tenant_id = $1 AND rb.repo_id = $2 AND rb.digest = wanted.digest
+        OFFSET 0
+           FOR NO KEY UPDATE) AS held`
 
 const lockPointingTags = `
-SELECT g.name FROM tags g
- WHERE g.tenant_id = $1 AND g.repo_id = $2 AND g.manifest = ANY ($3::bytea[])
- ORDER BY g.name
-   FOR NO KEY UPDATE`
+SELECT locked.name
+  FROM (SELECT pointing.name
+          FROM unnest($3::bytea[]) AS doomed (digest)
+         CROSS JOIN LATERAL (
+                SELECT g.name FROM tags g
+                 WHERE g.tenant_id = $1 AND g.repo_id = $2 AND g.manifest = doomed.digest OFFSET 0) AS pointing
+         ORDER BY pointing.name OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT g.name FROM tags g
+         WHERE g.tenant_id = $1 AND g.repo_id = $2 AND g.name = wanted.name AND g.manifest = ANY ($3::bytea[])
+        OFFSET 0
+           FOR NO KEY UPDATE) AS locked`
 
 const lockDoomed = `
-SELECT m.digest FROM manifests m
- WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = ANY ($3::bytea[])
- ORDER BY m.digest
-   FOR UPDATE`
+SELECT locked.digest
+  FROM (SELECT doomed.digest FROM unnest($3::bytea[]) AS doomed (digest) ORDER BY doomed.digest OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT m.digest FROM manifests m
+         WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = wanted.digest
+        OFFSET 0
+           FOR UPDATE) AS locked`
 
 // What a deleted manifest referenced stays for a while, so that a HEAD that was
 // answered 200 still holds for the manifest PUT that follows it.
@@ -131,7 +154,7 @@ func (t *tx) deleteManifests(r meta.Repo, repo int64, d oci.Digest, doomed []oci
 const isEmptyListed = `
 SELECT r.id FROM repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active' AND r.listed
-   AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)`
+   AND (SELECT NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id))`
 
 const lockRepositoryToHide = `SELECT 1 FROM repositories WHERE tenant_id = $1 AND id = $2 AND state = 'active' FOR UPDATE`
 

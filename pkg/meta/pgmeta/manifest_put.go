@@ -74,16 +74,26 @@ func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
 	return put
 }
 
+// The statements that lock what a push names go from the sorted names to the
+// rows, each by its whole key, whatever the planner believes: OFFSET 0 keeps it
+// from joining the other way round, through all rows of the repository, which
+// looks cheap as long as a young table has no statistics. The locks are taken in
+// the order of the names.
+
 // A suspect blob is absent.
 const lockReferences = `
-SELECT rb.digest
-  FROM open_repositories r
- CROSS JOIN unnest($4::bytea[]) AS referenced (digest)
-  JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = referenced.digest
-  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND NOT b.suspect
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
- ORDER BY rb.digest
-   FOR KEY SHARE OF rb`
+SELECT held.digest
+  FROM (SELECT r.tenant_id, r.id, named.digest
+          FROM open_repositories r
+         CROSS JOIN unnest($4::bytea[]) AS named (digest)
+         WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+         ORDER BY named.digest OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT rb.digest FROM repo_blobs rb
+         WHERE rb.tenant_id = wanted.tenant_id AND rb.repo_id = wanted.id AND rb.digest = wanted.digest
+           AND (SELECT NOT b.suspect FROM blobs b WHERE b.tenant_id = rb.tenant_id AND b.digest = rb.digest)
+        OFFSET 0
+           FOR KEY SHARE OF rb) AS held`
 
 const insertTags = `
 INSERT INTO tags (tenant_id, repo_id, name, manifest, version)
@@ -94,13 +104,17 @@ SELECT r.tenant_id, r.id, wanted.name, NULL, 0
 ON CONFLICT (tenant_id, repo_id, name) DO NOTHING`
 
 const lockTags = `
-SELECT g.name, g.manifest
-  FROM open_repositories r
- CROSS JOIN unnest($4::text[]) AS wanted (name)
-  JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = wanted.name
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
- ORDER BY g.name
-   FOR NO KEY UPDATE OF g`
+SELECT locked.name, locked.manifest
+  FROM (SELECT r.tenant_id, r.id, named.name
+          FROM open_repositories r
+         CROSS JOIN unnest($4::text[]) AS named (name)
+         WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+         ORDER BY named.name COLLATE "C" OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT g.name, g.manifest FROM tags g
+         WHERE g.tenant_id = wanted.tenant_id AND g.repo_id = wanted.id AND g.name = wanted.name
+        OFFSET 0
+           FOR NO KEY UPDATE OF g) AS locked`
 
 // Manifests are locked in the order of their digests: those before the
 // manifest's own, which is then inserted, and it and those after it. They are
@@ -112,23 +126,25 @@ WITH repo AS MATERIALIZED (
 ), wanted AS MATERIALIZED (
   SELECT child.digest FROM unnest($5::bytea[]) AS child (digest)
   UNION
-  SELECT g.manifest
+  SELECT (SELECT g.manifest FROM tags g WHERE g.tenant_id = repo.tenant_id AND g.repo_id = repo.id AND g.name = tag.name)
     FROM repo
    CROSS JOIN unnest($6::text[]) AS tag (name)
-    JOIN tags g ON g.tenant_id = repo.tenant_id AND g.repo_id = repo.id AND g.name = tag.name
-   WHERE g.manifest IS NOT NULL
   UNION
   SELECT $4::bytea
 )
-SELECT m.digest, m.media_type
-  FROM repo
- CROSS JOIN wanted
-  JOIN manifests m ON m.tenant_id = repo.tenant_id AND m.repo_id = repo.id AND m.digest = wanted.digest`
+SELECT locked.digest, locked.media_type
+  FROM (SELECT repo.tenant_id, repo.id, wanted.digest FROM repo CROSS JOIN wanted`
+
+	lockWantedManifests = `
+         ORDER BY wanted.digest OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT m.digest, m.media_type FROM manifests m
+         WHERE m.tenant_id = wanted.tenant_id AND m.repo_id = wanted.id AND m.digest = wanted.digest
+        OFFSET 0
+           FOR KEY SHARE OF m) AS locked`
 
 	lockManifestsBefore = wantedManifests + `
- WHERE wanted.digest < $4
- ORDER BY m.digest
-   FOR KEY SHARE OF m`
+         WHERE wanted.digest < $4` + lockWantedManifests
 
 	insertManifest = `
 INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload)
@@ -138,9 +154,7 @@ SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
 	lockManifestsFrom = wantedManifests + `
- WHERE wanted.digest >= $4
- ORDER BY m.digest
-   FOR KEY SHARE OF m`
+         WHERE wanted.digest >= $4` + lockWantedManifests
 )
 
 // lock is the first batch.

@@ -8,11 +8,14 @@ import (
 
 // The index leaves out the rows of deleted tags, of which there may be many more.
 const listTags = `
-SELECT g.name
+SELECT page.name
   FROM repositories r
-  JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active' AND g.manifest IS NOT NULL AND g.name > $4
- ORDER BY g.name LIMIT $5`
+ CROSS JOIN LATERAL (
+        SELECT g.name FROM tags g
+         WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.manifest IS NOT NULL AND g.name > $4
+         ORDER BY g.name LIMIT $5) AS page
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
+ ORDER BY page.name`
 
 // ListTags implements meta.Tags.
 func (s *Store) ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error) {

@@ -84,14 +84,13 @@ func quotaExceeded(format string, args ...any) error {
 // An ended session's object may be forgotten already. The parts are the JSON of
 // []blob.Part.
 const findUpload = `
-SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation, coalesce(o.multipart_id, ''),
-       u.tail, coalesce(x.size, 0), u.digest, u.expires_at,
+SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation,
+       coalesce((SELECT o.multipart_id FROM objects o WHERE o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation), ''),
+       u.tail, coalesce((SELECT o.size FROM objects o WHERE o.tenant_id = u.tenant_id AND o.incarnation = u.tail), 0), u.digest, u.expires_at,
        (SELECT json_agg(json_build_object('Number', p.n, 'Size', p.size, 'ETag', p.etag) ORDER BY p.n)
           FROM upload_parts p WHERE p.tenant_id = u.tenant_id AND p.upload_id = u.id)
   FROM repositories r
   JOIN uploads u ON u.tenant_id = r.tenant_id AND u.id = $4 AND u.repo_id = r.id AND u.state <> 'expired'
-  LEFT JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation
-  LEFT JOIN objects x ON x.tenant_id = u.tenant_id AND x.incarnation = u.tail
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'`
 
 // uploadRow is where the columns of findUpload go.

@@ -59,17 +59,16 @@ UPDATE uploads u SET state = 'committed', epoch = u.epoch + 1, expires_at = bert
 RETURNING u.digest, u.off, u.incarnation, u.tail`
 
 	makeLive = `
-UPDATE objects o SET state = 'L', size = u.off
-  FROM uploads u
- WHERE u.tenant_id = $1 AND u.id = $2 AND u.state = 'committed' AND u.epoch = $3::bigint + 1
-   AND o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation AND o.state = 'S'`
+UPDATE objects SET state = 'L', size = (SELECT off FROM uploads WHERE tenant_id = $1 AND id = $2)
+ WHERE tenant_id = $1 AND state = 'S'
+   AND incarnation = (SELECT incarnation FROM uploads WHERE tenant_id = $1 AND id = $2 AND state = 'committed' AND epoch = $3::bigint + 1)`
 
 	upsertBlob = `
 INSERT INTO blobs (tenant_id, digest, size, incarnation, keep_until)
 SELECT u.tenant_id, u.digest, u.off, u.incarnation, berth_now() + $4::interval
   FROM uploads u
-  JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation AND o.state = 'L'
  WHERE u.tenant_id = $1 AND u.id = $2 AND u.state = 'committed' AND u.epoch = $3::bigint + 1
+   AND (SELECT o.state = 'L' FROM objects o WHERE o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation)
 ON CONFLICT (tenant_id, digest) DO UPDATE SET keep_until = greatest(blobs.keep_until, excluded.keep_until)
 RETURNING incarnation, suspect`
 )
