@@ -21,7 +21,7 @@ help: ## say what there is
 
 .PHONY: test
 test: vet lint ## everything a change must not break
-	tools/install deb:postgresql versitygw
+	tools/install deb:postgresql deb:redis-server versitygw
 	go test -race -timeout 10m $$(go list ./... | grep -v /tools/clusterrun) # that one takes times: make clusterrun
 
 .PHONY: vet
@@ -76,7 +76,7 @@ long: build ## the full counts, for hours; continues where it stopped
 
 .PHONY: bench
 bench: build ## Go benchmarks, then side by side with distribution
-	tools/install deb:postgresql versitygw registry
+	tools/install deb:postgresql deb:redis-server versitygw registry
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./tools/bench -berth bin/berth -distribution "$$(command -v registry)" $(BENCH)
 

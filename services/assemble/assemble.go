@@ -106,7 +106,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 
 // janitor builds what removes garbage, beside the ports.
 func (b builder) janitor() {
-	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Log: b.Log, Middlewares: b.around})
+	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around})
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 }
 
