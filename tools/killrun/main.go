@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
+	"github.com/berth-registry/berth/tools/internal/workload"
 )
 
 type options struct {
@@ -79,7 +80,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 
-	w := newWorld(rand.New(rand.NewPCG(o.seed, 0)))
+	w := workload.New(o.seed, 0)
 	client := &ociclient.Client{
 		Base: "http://" + srv.Data,
 		User: "killrun", Secret: secret,
@@ -95,7 +96,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return errors.Join(ctx.Err(), srv.Kill())
 	}
 
-	seen, err := w.verify(ctx, client)
+	seen, err := w.Client(o.clients, client, await(srv)).Verify(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,22 +106,20 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if said, err := srv.Run(ctx, "fsck", "--deep"); err != nil {
 		return fmt.Errorf("%w\n%s", err, said)
 	}
-	fmt.Fprintf(out, "ok   %d acknowledged operations, %d without an answer; %s; fsck finds nothing\n", w.acknowledged(), w.lost(), seen)
+	fmt.Fprintf(out, "ok   %d acknowledged operations, %d without an answer; %s; fsck finds nothing\n", w.Acknowledged(), w.Lost(), seen)
 	return nil
 }
 
 // drive lets the clients work while the server is killed. The first client that
 // sees what must never happen ends the run.
-func drive(ctx context.Context, o options, w *world, client *ociclient.Client, srv *server.Server, out io.Writer) error {
+func drive(ctx context.Context, o options, w *workload.World, client *ociclient.Client, srv *server.Server, out io.Writer) error {
 	working, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
 	var clients sync.WaitGroup
 	failures := make([]error, o.clients)
 	for i := range o.clients {
 		clients.Go(func() {
-			c := &worker{world: w, oci: client, rng: rand.New(rand.NewPCG(o.seed, uint64(i+1))), name: i, alive: srv.Ready}
-			if err := c.work(working); err != nil {
-				failures[i] = fmt.Errorf("client %d: %w", i, err)
+			if failures[i] = w.Client(i, client, await(srv)).Work(working); failures[i] != nil {
 				cancel()
 			}
 		})
@@ -128,6 +127,18 @@ func drive(ctx context.Context, o options, w *world, client *ociclient.Client, s
 	killErr := kill(working, srv, o, out)
 	clients.Wait()
 	return errors.Join(killErr, errors.Join(failures...))
+}
+
+// await waits until the server is there again.
+func await(srv *server.Server) func(context.Context) {
+	return func(ctx context.Context) {
+		for ctx.Err() == nil && !srv.Ready(ctx) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
 }
 
 // kill ends and starts the server o.kills times, at random moments of equal
