@@ -37,6 +37,12 @@ const week = 7 * 24 * time.Hour
 // again.
 const passes = 2
 
+// janitors are how many there may be at one work.
+const janitors = 2
+
+// aheadOf is how far the clock of the nth janitor is put forward in a pass.
+func aheadOf(nth, pass int) time.Duration { return time.Duration(nth*passes+pass+1) * week }
+
 // janitorCommand runs this program as the nth janitor at one work.
 func janitorCommand(nth int, args ...string) (*exec.Cmd, error) {
 	self, err := os.Executable()
@@ -82,8 +88,8 @@ func clean(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	for i := range passes {
-		ahead := time.Duration(*nth*passes+i+1) * week
+	for pass := range passes {
+		ahead := aheadOf(*nth, pass)
 		var err error
 		if *data != "" {
 			err = cleanDirectory(ctx, *data, ahead)

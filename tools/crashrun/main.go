@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/berth-registry/berth/tools/internal/gate"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 type options struct {
@@ -42,7 +43,9 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "the operation to kill in; empty is all")
 	flag.StringVar(&o.dir, "dir", "", "work here and leave the data behind")
 	flag.Parse()
-	if err := run(ctx, o, os.Stdout); err != nil {
+	err := run(ctx, o, os.Stdout)
+	testserver.Stop()
+	if err != nil {
 		fmt.Printf("FAIL crashrun -seed %d: %v\n", o.seed, err)
 		os.Exit(1)
 	}

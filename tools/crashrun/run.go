@@ -22,6 +22,7 @@ var shapes = []struct {
 	make func(berth, dir string, w *watch) (deployment, error)
 }{
 	{"embedded", func(berth, dir string, w *watch) (deployment, error) { return newEmbedded(berth, dir, w) }},
+	{"cluster", func(berth, dir string, w *watch) (deployment, error) { return newCluster(berth, dir, w) }},
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
@@ -75,7 +76,7 @@ type runner struct {
 
 func (r *runner) runAll(ctx context.Context, runs int) error {
 	if err := r.start(ctx); err != nil {
-		return err
+		return fmt.Errorf("%w\nend of the node's log:\n%s", err, r.log())
 	}
 	defer r.close()
 	surveys, err := r.survey(ctx)

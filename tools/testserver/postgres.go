@@ -107,36 +107,11 @@ func findPostgres() (string, error) {
 }
 
 func startPostgres() (*postgres, error) {
-	bin, err := findPostgres()
-	if err != nil {
-		return nil, err
-	}
-	who, err := serverAccount("postgres")
-	if err != nil {
-		return nil, err
-	}
-	dir, err := who.directory("berth-postgres")
-	if err != nil {
-		return nil, err
-	}
-	atStop(func() error { return os.RemoveAll(dir) })
-	if err := initPostgres(who, bin, dir); err != nil {
-		return nil, err
-	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
 	// A crash of the server loses nothing without fsync; only one of the machine does.
-	server, err := start(who.command(dir, syscall.SIGQUIT, filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port),
-		"-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300", "-c", "fsync=off", "-c", "full_page_writes=off",
-		"-c", "autovacuum=off", "-c", "jit=off"),
-		"database system is ready to accept connections")
+	port, err := runPostgres("-c", "max_connections=300", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off")
 	if err != nil {
 		return nil, err
 	}
-	// SIGINT is PostgreSQL's fast shutdown.
-	atStop(func() error { return server.stop(syscall.SIGINT) })
 	p := &postgres{port: port, templates: map[string]error{}}
 	if p.admin, err = pgx.Connect(context.Background(), p.url("postgres")); err != nil {
 		return nil, err
@@ -154,4 +129,37 @@ func initPostgres(who account, bin, dir string) error {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// runPostgres starts a new server that goes with Stop, and returns its port.
+func runPostgres(settings ...string) (int, error) {
+	bin, err := findPostgres()
+	if err != nil {
+		return 0, err
+	}
+	who, err := serverAccount("postgres")
+	if err != nil {
+		return 0, err
+	}
+	dir, err := who.directory("berth-postgres")
+	if err != nil {
+		return 0, err
+	}
+	atStop(func() error { return os.RemoveAll(dir) })
+	if err := initPostgres(who, bin, dir); err != nil {
+		return 0, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return 0, err
+	}
+	args := []string{"-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port), "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "jit=off"}
+	server, err := start(who.command(dir, syscall.SIGQUIT, filepath.Join(bin, "postgres"), append(args, settings...)...),
+		"database system is ready to accept connections")
+	if err != nil {
+		return 0, err
+	}
+	// SIGINT is PostgreSQL's fast shutdown.
+	atStop(func() error { return server.stop(syscall.SIGINT) })
+	return port, nil
 }

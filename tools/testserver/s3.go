@@ -29,13 +29,8 @@ const (
 // process and killed with it; its credentials are set in the environment.
 func S3(t testing.TB) string {
 	t.Helper()
-	server, err := s3Server()
+	address, dir, err := newBucket()
 	if err != nil {
-		t.Fatal(err)
-	}
-	bucket := "b-" + strings.ToLower(rand.Text())
-	dir := filepath.Join(server.dir, "data", bucket)
-	if err := os.Mkdir(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -43,7 +38,18 @@ func S3(t testing.TB) string {
 			t.Error(err)
 		}
 	})
-	return fmt.Sprintf("s3://%s?endpoint=http://%s&region=us-east-1&path_style=true", bucket, server.address)
+	return address
+}
+
+// newBucket makes an empty bucket, and returns its URL and its directory.
+func newBucket() (string, string, error) {
+	server, err := s3Server()
+	if err != nil {
+		return "", "", err
+	}
+	bucket := "b-" + strings.ToLower(rand.Text())
+	dir := filepath.Join(server.dir, "data", bucket)
+	return fmt.Sprintf("s3://%s?endpoint=http://%s&region=us-east-1&path_style=true", bucket, server.address), dir, os.Mkdir(dir, 0o750)
 }
 
 type s3 struct {

@@ -24,8 +24,8 @@ import (
 )
 
 // Server is a Berth process and the directory it keeps its data in. Its
-// addresses stay the same over all its lives. Methods other than Ready, Call and
-// PID are for one goroutine.
+// addresses stay the same over all its lives. Methods other than Ready, Call,
+// PID and Process are for one goroutine.
 type Server struct {
 	Data   string      // host:port of the data listener
 	Ops    string      // host:port of the ops listener
@@ -90,13 +90,16 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	cmd := exec.Command(s.binary, "serve")
 	cmd.Env, cmd.Stderr, cmd.Dir = s.env, log, s.dir // its greeting is for people
+	// Whoever asks for the present life is to see this one as soon as it acts.
+	s.mu.Lock()
 	process, err := Begin(cmd, s.Keeper)
+	if err == nil {
+		s.process, s.log = process, log
+	}
+	s.mu.Unlock()
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	s.mu.Lock()
-	s.process, s.log = process, log
-	s.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -105,7 +108,7 @@ func (s *Server) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("the server is not ready: %w; end of its log:\n%s", ctx.Err(), s.LogTail())
 		case <-process.Ended():
-			return errors.Join(ErrEnded, log.Close())
+			return errors.Join(ErrEnded, process.Wait(), log.Close())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
@@ -176,16 +179,14 @@ func (s *Server) Call(ctx context.Context, operatorToken, method, path, body str
 }
 
 // PID is the process id of the present life.
-func (s *Server) PID() int { return s.present().PID() }
+func (s *Server) PID() int { return s.Process().PID() }
 
-func (s *Server) present() *Process {
+// Process is the present life, or the last.
+func (s *Server) Process() *Process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.process
 }
-
-// Ended is closed when the present life has ended.
-func (s *Server) Ended() <-chan struct{} { return s.present().Ended() }
 
 // Kill ends the process without warning (SIGKILL), or takes note that somebody
 // else did.

@@ -1,0 +1,30 @@
+package testserver
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// NewPostgres starts a durable server with one empty database, whose URL it
+// returns, for a program that is no test. It goes with Stop.
+func NewPostgres(ctx context.Context) (string, error) {
+	port, err := runPostgres()
+	if err != nil {
+		return "", err
+	}
+	p := postgres{port: port}
+	admin, err := pgx.Connect(ctx, p.url("postgres"))
+	if err != nil {
+		return "", err
+	}
+	_, err = admin.Exec(ctx, `CREATE DATABASE berth TEMPLATE template0`)
+	return p.url("berth"), errors.Join(err, admin.Close(ctx))
+}
+
+// NewS3 is S3 for a program that is no test; its bucket goes with Stop.
+func NewS3() (string, error) {
+	address, _, err := newBucket()
+	return address, err
+}
