@@ -3,6 +3,7 @@ package clusterrun
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
@@ -90,7 +91,11 @@ func (c *cluster) startAll() {
 	var starts sync.WaitGroup
 	errs := make([]error, len(c.nodes))
 	for i, n := range c.nodes {
-		starts.Go(func() { errs[i] = n.Start(c.t.Context()) })
+		starts.Go(func() {
+			if err := n.Start(c.t.Context()); err != nil {
+				errs[i] = fmt.Errorf("%w; end of its log:\n%s", err, n.LogTail())
+			}
+		})
 	}
 	starts.Wait()
 	c.must(errors.Join(errs...))

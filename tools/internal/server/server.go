@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,8 +47,8 @@ type Server struct {
 var ErrEnded = errors.New("the server ended before it was ready")
 
 // New chooses free loopback ports; nothing runs yet. The data directory is
-// made below dir. Settings ("BERTH_META=…") stand over the caller's
-// environment.
+// made below dir. The process has the caller's environment but for settings of
+// Berth; its own are the given ones ("BERTH_META=…").
 func New(binary, dir string, settings ...string) (*Server, error) {
 	binary, err := filepath.Abs(binary)
 	if err != nil {
@@ -60,11 +61,17 @@ func New(binary, dir string, settings ...string) (*Server, error) {
 	return &Server{
 		Data: addrs[0], Ops: addrs[1], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
 		binary: binary, dir: dir,
-		env: append(append(os.Environ(),
+		env: append(append(environ(),
 			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
 			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_INTERNAL_ADDR="+addrs[4],
 			"BERTH_LOG_LEVEL=warn"), settings...),
 	}, nil
+}
+
+// environ is the caller's environment without variables that are for Berth, or
+// for its tests.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "BERTH_") })
 }
 
 // freeAddrs asks the kernel for n ports nobody listens on.
