@@ -237,21 +237,26 @@ func (s *PostgresServer) Standby(sync bool) *PostgresServer {
 	if sync {
 		s.Exec(`ALTER SYSTEM SET synchronous_standby_names = '*'`)
 		s.Exec(`SELECT pg_reload_conf()`)
+		s.await("a synchronous standby", `SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')`)
 	}
-	s.waitReplication(sync)
+	s.AwaitStandby()
 	return c
 }
 
-// waitReplication waits until a standby has all that there is.
-func (s *PostgresServer) waitReplication(sync bool) {
+// AwaitStandby waits until a standby of this server has on disk what this one
+// has.
+func (s *PostgresServer) AwaitStandby() {
 	s.t.Helper()
-	s.wait("the standby", func() bool {
-		var follows bool
-		s.must(s.asSuperuser(func(ctx context.Context, c *pgx.Conn) error {
-			return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_stat_replication
-				WHERE state = 'streaming' AND (sync_state <> 'async') = $1 AND flush_lsn >= pg_current_wal_flush_lsn())`, sync).Scan(&follows)
-		}))
-		return follows
+	s.await("the standby", `SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming' AND flush_lsn >= pg_current_wal_flush_lsn())`)
+}
+
+// await waits until a query answers true.
+func (s *PostgresServer) await(what, query string) {
+	s.t.Helper()
+	s.wait(what, func() bool {
+		var done bool
+		s.must(s.asSuperuser(func(ctx context.Context, c *pgx.Conn) error { return c.QueryRow(ctx, query).Scan(&done) }))
+		return done
 	})
 }
 

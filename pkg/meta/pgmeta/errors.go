@@ -31,6 +31,9 @@ const (
 	lockNotAvailable     = "55P03"
 )
 
+// readOnly is the SQLSTATE of a server that takes no writes (any more).
+const readOnly = "25006"
+
 // contended says that another transaction was in the way.
 func contended(err error) bool {
 	return slices.Contains([]string{serializationFailure, deadlockDetected, lockNotAvailable}, code(err))
@@ -64,7 +67,7 @@ func violated(err error) string {
 // The classes and codes of SQLSTATE by which a server says that it cannot do
 // its work now: no connection, no right to connect, out of resources, stopped
 // by an operator, broken, or no primary (any more).
-var outages = []string{"08", "28", "3D", "53", "57", "58", "XX", "25006", serializationFailure, deadlockDetected, lockNotAvailable}
+var outages = []string{"08", "28", "3D", "53", "57", "58", "XX", readOnly, serializationFailure, deadlockDetected, lockNotAvailable}
 
 // Codes for text that the database cannot hold: a NUL, or no UTF-8.
 var badTexts = []string{"22021", "22P05"}

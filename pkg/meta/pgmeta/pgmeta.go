@@ -4,6 +4,13 @@
 // It takes the steps of the storage protocol under READ COMMITTED, with its
 // locks in its order. Transactions run in batches: a statement that needs no
 // answer to an earlier one travels with it.
+//
+// Nothing is ever read from a replica, so whoever pushed reads what was pushed.
+// Of several servers in the URL the one that takes writes is used; after a
+// failover the old primary must be stopped, or set to read-only, as with any
+// client. A synchronous standby makes a failover lose nothing. A database may be
+// restored to any moment within Lifetimes.DeleteDelay: objects outlive their rows
+// by that, and what a restored row points to is there.
 package pgmeta
 
 import (

@@ -86,6 +86,11 @@ func (s *Store) withConn(ctx context.Context, whose tenant.ID, proven bool, fn f
 	defer cancel()
 	err = fn(ctx, c.Conn)
 	switch {
+	case code(err) == readOnly:
+		// The server was fenced while we were connected: another one is the
+		// primary now, and new connections find it. Nothing was committed here.
+		s.pool.Reset()
+		return fmt.Errorf("%w: %w", errLost, err)
 	case err == nil || !c.IsClosed():
 		return err
 	case ctx.Err() != nil:
