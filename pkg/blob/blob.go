@@ -102,6 +102,25 @@ func Presign(ctx context.Context, o Opener, k Key, life time.Duration) (string, 
 	return "", nil
 }
 
+// Pinger is a store that says whether it answers faster than by looking for an
+// object, which it may do more than once. Use Ping to ask any store.
+type Pinger interface {
+	// Ping fails when the store cannot be asked for objects.
+	Ping(ctx context.Context) error
+}
+
+// Ping says whether a store answers at all, for readiness. Where the store is no
+// Pinger, that an object nobody has is missing is an answer.
+func Ping(ctx context.Context, o Opener) error {
+	if p, ok := o.(Pinger); ok {
+		return p.Ping(ctx)
+	}
+	if _, err := o.Stat(ctx, Key{}); !errors.Is(err, ErrMissing) {
+		return err
+	}
+	return nil
+}
+
 // Content is an open object. Where it also is a syscall.Conn, as on the file
 // system, http.ServeContent sends it by sendfile: hand it over as it is, since a
 // wrapper that reads on its behalf would hide that.

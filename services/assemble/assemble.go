@@ -100,7 +100,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		b.janitor()
 	}
 	d.Health.Add("meta", s.meta.Ping)
-	d.Health.Add("blobs", func(ctx context.Context) error { return answers(ctx, s.blobs) })
+	d.Health.Add("blobs", func(ctx context.Context) error { return blob.Ping(ctx, s.blobs) })
 	return nil
 }
 
@@ -108,13 +108,4 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 func (b builder) janitor() {
 	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around})
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
-}
-
-// answers says whether the store answers at all: that an object nobody has is
-// missing is an answer.
-func answers(ctx context.Context, b blob.Opener) error {
-	if _, err := b.Stat(ctx, blob.Key{}); !errors.Is(err, blob.ErrMissing) {
-		return err
-	}
-	return nil
 }

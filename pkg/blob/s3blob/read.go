@@ -24,6 +24,15 @@ func (s *Store) Stat(ctx context.Context, k blob.Key) (int64, error) {
 	return o.size, err
 }
 
+// Ping implements blob.Pinger: it asks for the bucket, since an object that is
+// missing is looked for again and again.
+func (s *Store) Ping(ctx context.Context) error {
+	if _, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket}); err != nil {
+		return down(err, "examine the bucket")
+	}
+	return nil
+}
+
 // find asks for an object, and again after each of lags while it is not there.
 func (s *Store) find(ctx context.Context, k blob.Key, lags []time.Duration) (object, error) {
 	for {
@@ -56,8 +65,8 @@ func (s *Store) head(ctx context.Context, k blob.Key) (object, error) {
 // absent is the answer for an object that is not there. It is believed only of
 // a bucket that is: ErrMissing is for ever.
 func (s *Store) absent(ctx context.Context, doing string) error {
-	if _, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket}); err != nil {
-		return down(err, "examine the bucket")
+	if err := s.Ping(ctx); err != nil {
+		return err
 	}
 	return missing(doing)
 }

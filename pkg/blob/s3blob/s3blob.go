@@ -59,6 +59,7 @@ var (
 	_ blob.Store       = (*Store)(nil)
 	_ blob.RangeOpener = (*Store)(nil)
 	_ blob.Presigner   = (*Store)(nil)
+	_ blob.Pinger      = (*Store)(nil)
 )
 
 // Open opens the store at an address like
