@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"sync"
 	"testing"
@@ -94,37 +93,23 @@ type gate struct {
 
 func newGate(t *testing.T) (string, *gate) {
 	t.Helper()
-	u, err := url.Parse(testserver.S3(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	query := u.Query()
-	server, err := url.Parse(query.Get("endpoint"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The Host that was signed stays.
-	pass := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = server.Scheme, server.Host, r.In.Host
-	}}
 	g := &gate{counts: make(map[string]int)}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		instead := g.count(r.Method)
-		if instead == nil || r.Method != http.MethodGet {
-			pass.ServeHTTP(w, r)
-			return
-		}
-		rec := httptest.NewRecorder()
-		pass.ServeHTTP(rec, r)
-		for name, values := range rec.Header() {
-			w.Header()[name] = values
-		}
-		instead(w, rec)
-	}))
-	t.Cleanup(s.Close)
-	query.Set("endpoint", s.URL)
-	u.RawQuery = query.Encode()
-	return u.String(), g
+	address, _ := testserver.S3Behind(t, func(pass http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			instead := g.count(r.Method)
+			if instead == nil || r.Method != http.MethodGet {
+				pass.ServeHTTP(w, r)
+				return
+			}
+			rec := httptest.NewRecorder()
+			pass.ServeHTTP(rec, r)
+			for name, values := range rec.Header() {
+				w.Header()[name] = values
+			}
+			instead(w, rec)
+		})
+	})
+	return address, g
 }
 
 func (g *gate) count(method string) func(http.ResponseWriter, *httptest.ResponseRecorder) {

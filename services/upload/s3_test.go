@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -19,8 +22,10 @@ import (
 const s3Part = 5 << 20
 
 // onS3 is the service with its blobs in S3.
-func onS3(t *testing.T) (client, blob.Store) {
-	s, err := s3blob.Open(t.Context(), testserver.S3(t), s3blob.Options{PartBytes: s3Part})
+func onS3(t *testing.T) (client, blob.Store) { return onS3At(t, testserver.S3(t)) }
+
+func onS3At(t *testing.T, address string) (client, blob.Store) {
+	s, err := s3blob.Open(t.Context(), address, s3blob.Options{PartBytes: s3Part, Backoff: 10 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +77,51 @@ func TestR55_PushToS3(t *testing.T) {
 		d = sha256Of(other)
 		c.mustStored(c.send(http.MethodPost, c.uploads("?digest="+d.String()), string(other)), d)
 		c.mustHoldOn(s, d, other)
+	}
+}
+
+// A store that refuses every write is an outage at each step of a push, and when
+// it is over the push goes on from what the session says.
+func TestR28_StoreSlowsDown(t *testing.T) {
+	var sick atomic.Bool
+	address, _ := testserver.S3Behind(t, func(pass http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !sick.Load() || r.Method == http.MethodHead {
+				pass.ServeHTTP(w, r)
+				return
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "<Error><Code>SlowDown</Code></Error>")
+		})
+	})
+	c, s := onS3At(t, address)
+	down := func(what string, a fronttest.Answer) {
+		t.Helper()
+		if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %v %s, want 503 with Retry-After", what, a.Status, a.Header, a.Body)
+		}
+	}
+	for i, size := range []int{100, s3Part + 100} {
+		want := content(size, uint64(28+i))
+		d := sha256Of(want)
+		path := c.start("")
+		sick.Store(true)
+		down("PATCH", c.patch(path, 0, want[:size/2]))
+		sick.Store(false)
+		expect(t, c.patch(path, 0, want[:size-50]), http.StatusAccepted, "")
+		sick.Store(true)
+		down("PUT with the last bytes", c.put(path, d, want[size-50:]))
+		c.mustLack(d)
+		sick.Store(false)
+		c.mustOffset(path, size-50)
+		expect(t, c.patch(path, size-50, want[size-50:]), http.StatusAccepted, "")
+		sick.Store(true)
+		down("PUT", c.put(path, d, nil))
+		c.mustLack(d)
+		sick.Store(false)
+		c.mustStored(c.put(path, d, nil), d)
+		c.mustHoldOn(s, d, want)
 	}
 }
 

@@ -164,6 +164,48 @@ func TestR53_OpenUploadsAreBounded(t *testing.T) {
 	}
 }
 
+// However many uploads there are, so many pieces are on their way at a time: the
+// store sees no more, and all get through.
+func TestR53_PiecesOnTheirWayAreBounded(t *testing.T) {
+	t.Parallel()
+	const uploads, most = 100, 64
+	s, p := openProxied(t, s3blob.Options{})
+	var mu sync.Mutex
+	now, peak := 0, 0
+	full := make(chan struct{})
+	release := sync.OnceFunc(func() { close(full) })
+	p.play("PutObject", func(w http.ResponseWriter, _ *http.Request, pass func(http.ResponseWriter)) bool {
+		mu.Lock()
+		now++
+		peak = max(peak, now)
+		if now == most {
+			release()
+		}
+		mu.Unlock()
+		<-full // so that all that may come have come
+		pass(w)
+		mu.Lock()
+		now--
+		mu.Unlock()
+		return true
+	})
+	var all sync.WaitGroup
+	for range uploads {
+		x := newSession(t, s)
+		all.Go(func() {
+			if err := x.append(t.Context(), strings.NewReader("tail")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	if peak > most {
+		t.Errorf("%d pieces were on their way, more than %d", peak, most)
+	}
+}
+
 // heap is what is in use after a collection.
 func heap() int64 {
 	runtime.GC()

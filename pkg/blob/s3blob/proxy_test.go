@@ -3,11 +3,8 @@ package s3blob_test
 import (
 	"bytes"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,34 +29,14 @@ type proxy struct {
 
 func newProxy(t testing.TB) *proxy {
 	t.Helper()
-	p := &proxy{direct: testserver.S3(t), tricks: make(map[string]trick), calls: make(map[string]int)}
-	u, err := url.Parse(p.direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	query := u.Query()
-	server, err := url.Parse(query.Get("endpoint"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The Host that was signed stays.
-	pass := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = server.Scheme, server.Host, r.In.Host
-		},
-		ErrorLog: log.New(io.Discard, "", 0),
-	}
-	front := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if play := p.count(callOf(r)); play == nil || !play(w, r, func(w http.ResponseWriter) { pass.ServeHTTP(w, r) }) {
-			pass.ServeHTTP(w, r)
-		}
-	}))
-	front.Config.ErrorLog = log.New(io.Discard, "", 0)
-	front.Start()
-	t.Cleanup(front.Close)
-	query.Set("endpoint", front.URL)
-	u.RawQuery = query.Encode()
-	p.address = u.String()
+	p := &proxy{tricks: make(map[string]trick), calls: make(map[string]int)}
+	p.address, p.direct = testserver.S3Behind(t, func(pass http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if play := p.count(callOf(r)); play == nil || !play(w, r, func(w http.ResponseWriter) { pass.ServeHTTP(w, r) }) {
+				pass.ServeHTTP(w, r)
+			}
+		})
+	})
 	return p
 }
 

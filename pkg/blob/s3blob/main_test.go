@@ -1,0 +1,12 @@
+package s3blob_test
+
+import (
+	"testing"
+
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+func TestMain(m *testing.M) {
+	m.Run()
+	testserver.Stop()
+}
