@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"context"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if task := os.Getenv(nodeEnv); task != "" {
+		runNode(task)
+		return
+	}
 	m.Run()
 	testserver.Stop()
 }
