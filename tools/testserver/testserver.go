@@ -31,6 +31,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/berth-registry/berth/tools/internal/port"
 )
 
 // patience is how long a server may take to start or to stop.
@@ -219,12 +221,15 @@ func (p *process) stop(s syscall.Signal) error {
 	}
 }
 
-// freePort is a loopback port that nobody listened on just now.
+// freePort is a loopback port that nobody listens on.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := port.Free(1)
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	_, number, err := net.SplitHostPort(addrs[0])
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(number)
 }

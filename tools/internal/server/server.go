@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/tools/internal/gate"
+	"github.com/berth-registry/berth/tools/internal/port"
 )
 
 // Server is a Berth process and the directory it keeps its data in. Its
@@ -54,7 +54,7 @@ func New(binary, dir string, settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := freeAddrs(5)
+	addrs, err := port.Free(5)
 	if err != nil {
 		return nil, err
 	}
@@ -72,20 +72,6 @@ func New(binary, dir string, settings ...string) (*Server, error) {
 // for its tests.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "BERTH_") })
-}
-
-// freeAddrs asks the kernel for n ports nobody listens on.
-func freeAddrs(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // held until all are chosen: they differ
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs, nil
 }
 
 // Start runs the process and waits until it is ready; ErrEnded when it ended
