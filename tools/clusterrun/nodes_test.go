@@ -12,7 +12,7 @@ import (
 func TestR2_NodesKilled(t *testing.T) {
 	for name, layout := range map[string][]string{"whole": whole, "split": split} {
 		t.Run(name, func(t *testing.T) {
-			kills := dice.Count(t, 6, 100)
+			kills := dice.Count(t, 4, 100)
 			c := newCluster(t, layout)
 			l := c.begin(12)
 			for range kills {

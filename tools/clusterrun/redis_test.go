@@ -14,7 +14,7 @@ import (
 // kills it and starts it anew, all under load. No request is any worse for it:
 // all are answered, and none is told "later".
 func TestR15_RedisForgetsAndDies(t *testing.T) {
-	flushes := dice.Count(t, 4, 600)
+	flushes := dice.Count(t, 4, 120)
 	redis := testserver.StartRedis(t)
 	c := newCluster(t, whole, "BERTH_REDIS="+redis.URL())
 	l := c.begin(12)
