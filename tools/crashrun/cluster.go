@@ -30,6 +30,7 @@ type cluster struct {
 	*watch
 	srv, heir *server.Server
 	clients   map[*server.Server]*ociclient.Client
+	admins    map[*ociclient.Client]*ociclient.Client
 	database  string
 	janitor   servers // as janitors reach them
 	proxies   []interface{ close() error }
@@ -44,7 +45,7 @@ type servers struct{ meta, blobs string }
 
 func newCluster(berth, dir string, w *watch) (*cluster, error) {
 	ctx := context.Background()
-	c := &cluster{watch: w, clients: map[*server.Server]*ociclient.Client{}}
+	c := &cluster{watch: w, clients: map[*server.Server]*ociclient.Client{}, admins: map[*ociclient.Client]*ociclient.Client{}}
 	var direct servers
 	var err error
 	if direct.meta, err = testserver.NewPostgres(ctx); err != nil {
@@ -120,8 +121,9 @@ func (c *cluster) start(ctx context.Context) error {
 	secret, err := c.heir.AccountOf(ctx, clusterToken, tenant, account)
 	for _, s := range []*server.Server{c.srv, c.heir} {
 		c.clients[s] = newClient(s.Data, tenant+".localhost", secret)
+		c.admins[c.clients[s]] = newAdmin(s, tenant, clusterToken, c.clients[s])
 	}
-	h := c.victim().HTTP
+	h := c.victim().HTTP // the way of both
 	h.Transport = mortal{h.Transport, c.cutVictim}
 	return err
 }
@@ -157,6 +159,8 @@ func (c *cluster) close() error {
 
 func (c *cluster) log() string               { return c.srv.LogTail() }
 func (c *cluster) victim() *ociclient.Client { return c.clients[c.srv] }
+
+func (c *cluster) admin(of *ociclient.Client) *ociclient.Client { return c.admins[of] }
 
 func (c *cluster) stop() error {
 	c.down = true

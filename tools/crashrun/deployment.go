@@ -19,6 +19,9 @@ type deployment interface {
 
 	// victim is who the client asks first.
 	victim() *ociclient.Client
+	// admin is the admin API of the node that a client asks, below the tenant's
+	// registry.
+	admin(of *ociclient.Client) *ociclient.Client
 	// survive is called when the victim was killed. It returns who the client
 	// asks from then on. The coin says which of the ways to go on is taken.
 	survive(ctx context.Context, coin bool) (*ociclient.Client, error)

@@ -27,7 +27,8 @@ type embedded struct {
 	data   string
 	client *ociclient.Client
 
-	stopped bool // for something aside
+	operator *ociclient.Client
+	stopped  bool // for something aside
 }
 
 func newEmbedded(berth, dir string, w *watch) (*embedded, error) {
@@ -45,7 +46,12 @@ func (e *embedded) start(ctx context.Context) error {
 		return err
 	}
 	secret, err := e.srv.Account(ctx, account)
+	if err != nil {
+		return err
+	}
 	e.client = newClient(e.srv.Data, "", secret)
+	token, err := os.ReadFile(filepath.Join(e.data, "operator-token"))
+	e.operator = newAdmin(e.srv, "default", strings.TrimSpace(string(token)), e.client)
 	return err
 }
 
@@ -57,11 +63,18 @@ func newClient(addr, host, secret string) *ociclient.Client {
 	}
 }
 
-func (e *embedded) close() error              { return e.srv.Kill() }
-func (e *embedded) log() string               { return e.srv.LogTail() }
-func (e *embedded) victim() *ociclient.Client { return e.client }
-func (e *embedded) stop() error               { return e.srv.Stop() }
-func (e *embedded) kill() error               { return e.srv.Kill() }
+// newAdmin makes a client of a node's admin API, below the registry main of the
+// tenant, by the way that another client takes.
+func newAdmin(srv *server.Server, tenant, token string, like *ociclient.Client) *ociclient.Client {
+	return &ociclient.Client{Base: "http://" + srv.Admin + "/v1/tenants/" + tenant + "/registries/main", Token: token, HTTP: like.HTTP}
+}
+
+func (e *embedded) close() error                              { return e.srv.Kill() }
+func (e *embedded) log() string                               { return e.srv.LogTail() }
+func (e *embedded) victim() *ociclient.Client                 { return e.client }
+func (e *embedded) admin(*ociclient.Client) *ociclient.Client { return e.operator }
+func (e *embedded) stop() error                               { return e.srv.Stop() }
+func (e *embedded) kill() error                               { return e.srv.Kill() }
 
 func (e *embedded) revive(ctx context.Context) error { return e.srv.Start(ctx) }
 
@@ -115,11 +128,7 @@ func (e *embedded) check(ctx context.Context, deep bool) (string, error) {
 }
 
 func (e *embedded) used(ctx context.Context) (int64, error) {
-	token, err := os.ReadFile(filepath.Join(e.data, "operator-token"))
-	if err != nil {
-		return 0, err
-	}
-	return usedOf(ctx, e.srv, strings.TrimSpace(string(token)), "default")
+	return usedOf(ctx, e.srv, e.operator.Token, "default")
 }
 
 // usedOf asks the admin API for a tenant's usage.

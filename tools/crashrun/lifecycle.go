@@ -15,7 +15,8 @@ import (
 
 // runJanitor makes garbage of each kind, which a janitor removes then: a session
 // that nobody ends, a blob that no manifest names, a deleted image that shared a
-// layer with one that stays, and a blob that is left in one of two repositories.
+// layer with one that stays, a blob that is left in one of two repositories, and
+// a deleted repository.
 func runJanitor(ctx context.Context, c *client) (act, error) {
 	u := upload{client: c, bytes: c.small().bytes()}
 	if err := u.open(ctx, c.repo()); err != nil {
@@ -38,7 +39,14 @@ func runJanitor(ctx context.Context, c *client) (act, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.clearAway, c.removeImage(ctx, repo, "goes", deleted)
+	if err := c.removeImage(ctx, repo, "goes", deleted); err != nil {
+		return nil, err
+	}
+	repo = c.repo()
+	if _, err := c.pushImage(ctx, repo, "v1", shared); err != nil {
+		return nil, err
+	}
+	return c.clearAway, c.removeRepository(ctx, repo)
 }
 
 // clearAway has all garbage removed. What of it is gone when the janitor dies is
@@ -68,6 +76,7 @@ func (c *client) cleanTwice(ctx context.Context) error {
 	if !errors.Is(err, errKilled) {
 		return err
 	}
+	c.survived = true
 	if said, err := c.fsck(ctx, false); err != nil && !onlyAhead(said) {
 		return fmt.Errorf("after the janitor was killed: %w\n%s", err, said)
 	}

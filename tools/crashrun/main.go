@@ -37,7 +37,7 @@ func main() {
 	defer stop()
 	var o options
 	flag.StringVar(&o.berth, "berth", "bin/berth", "the server's binary")
-	flag.StringVar(&o.shape, "shape", "", "embedded or cluster; empty is half of the runs each")
+	flag.StringVar(&o.shape, "shape", "", "embedded or cluster; empty is both")
 	flag.IntVar(&o.runs, "runs", 300, "how often a process is killed")
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64(), "seed of every choice")
 	flag.StringVar(&o.only, "only", "", "the operation to kill in; empty is all")

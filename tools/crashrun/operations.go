@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 
 	"github.com/berth-registry/berth/tools/internal/ociclient"
@@ -34,6 +36,7 @@ var operations = []operation{
 	{name: "tag delete", rows: "R10", prepare: deleteTag},
 	{name: "manifest delete", rows: "R10", prepare: deleteManifest},
 	{name: "blob delete", rows: "R10", prepare: deleteBlob},
+	{name: "repository delete", rows: "R10", prepare: deleteRepository},
 	{name: "janitor", rows: "R10", prepare: runJanitor},
 	{name: "checkpoint", rows: "R7", shape: "embedded", about: " meta.db", prepare: checkpoint},
 	{name: "start", rows: "R13", prepare: restart},
@@ -240,4 +243,34 @@ func deleteBlob(ctx context.Context, c *client) (act, error) {
 			return err
 		})
 	}, c.pushBlob(ctx, repo, b)
+}
+
+// deleteRepository deletes by the admin API; all that the repository holds is
+// gone at once, and its bytes with the janitor.
+func deleteRepository(ctx context.Context, c *client) (act, error) {
+	repo := c.repo()
+	if _, err := c.pushImage(ctx, repo, "v1"); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return c.removeRepository(ctx, repo) }, c.pushBlob(ctx, repo, c.small())
+}
+
+func (c *client) removeRepository(ctx context.Context, repo string) error {
+	gone := map[string]string{}
+	remove := func(*ociclient.Client) error {
+		return c.try(ctx, func(oci *ociclient.Client) error {
+			admin := c.admin(oci)
+			_, err := admin.Do(ctx, http.MethodDelete, admin.Base+"/repositories/"+repo, nil, nil, http.StatusOK, http.StatusNotFound)
+			return err
+		})
+	}
+	for _, key := range slices.Sorted(maps.Keys(c.current)) {
+		if of, _, _ := split(key); of != repo {
+			continue
+		}
+		gone[key] = ""
+		next := remove
+		remove = func(*ociclient.Client) error { return c.set(ctx, key, "", next) }
+	}
+	return c.together(gone, func() error { return remove(c.oci) })
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -25,67 +26,48 @@ type survey struct {
 func printSurveys(out io.Writer, name string, surveys []survey) {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "%s: operation\tfaults\tstep\ttimes\n", name)
-	total := 0
+	total, kinds := 0, 0
 	for _, s := range surveys {
 		for _, step := range s.steps {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%d\n", s.operation.name, s.operation.rows, step.name, step.n)
-			total += step.n
+			total, kinds = total+step.n, kinds+1
 		}
 	}
-	fmt.Fprintf(table, "%d points\n", total)
+	fmt.Fprintf(table, "%d points of %d kinds\n", total, kinds)
 	_ = table.Flush() // to a terminal or a log
 }
 
-// plan chooses points in an order that spreads them: rounds over the operations,
-// in each the kinds of step before the times that they come, and no point twice
-// before all had their turn. It is endless.
+// plan chooses points in an order that spreads them: first each kind of step of
+// each operation once, at one of the times that it comes, then each kind that
+// comes more often a second time, and so on until all points had their turn. It
+// is endless.
 func plan(rng *rand.Rand, surveys []survey) func() point {
-	var queues [][]point
-	refill := func() {
-		queues = nil
-		for _, s := range surveys {
-			queues = append(queues, spread(rng, s))
-		}
-	}
-	at := 0
+	var queue []point
 	return func() point {
-		for empty := 0; ; at++ {
-			if empty == len(queues) {
-				refill()
-				empty = 0
-			}
-			i := at % len(queues)
-			if len(queues[i]) == 0 {
-				empty++
-				continue
-			}
-			p := queues[i][0]
-			queues[i] = queues[i][1:]
-			at++
-			return p
+		if len(queue) == 0 {
+			queue = shuffle(rng, surveys)
 		}
+		p := queue[0]
+		queue = queue[1:]
+		return p
 	}
 }
 
-// spread orders the points of an operation: one of each kind, then another one
-// of each kind, and so on.
-func spread(rng *rand.Rand, s survey) []point {
-	times := make([][]int, len(s.steps))
-	left := 0
-	for i, step := range s.steps {
-		times[i] = rng.Perm(step.n)
-		left += step.n
-	}
-	var points []point
-	for left > 0 {
-		for _, i := range rng.Perm(len(times)) {
-			if len(times[i]) == 0 {
-				continue
+// shuffle is one order of all points.
+func shuffle(rng *rand.Rand, surveys []survey) []point {
+	var rounds [][]point
+	for _, s := range surveys {
+		for _, kind := range s.steps {
+			for round, nth := range rng.Perm(kind.n) {
+				if round == len(rounds) {
+					rounds = append(rounds, nil)
+				}
+				rounds[round] = append(rounds[round], point{s.operation, step{kind.name, nth + 1}})
 			}
-			points = append(points, point{s.operation, step{s.steps[i].name, times[i][0] + 1}})
-			times[i] = times[i][1:]
-			left--
 		}
 	}
-	return points
+	for _, r := range rounds {
+		rng.Shuffle(len(r), func(i, j int) { r[i], r[j] = r[j], r[i] })
+	}
+	return slices.Concat(rounds...)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -22,6 +23,15 @@ type postgresProxy struct {
 	server   string
 	cut      cut
 	listener net.Listener
+}
+
+// The moment after a statement that only reads is the one before the next.
+func reads(summary string) bool { return strings.HasPrefix(summary, "SELECT") || summary == "WITH" }
+
+// aside are statements that belong to no operation: a connection is examined,
+// and the caller's key is looked up.
+func aside(summary string) bool {
+	return summary == "SHOW" || summary == "SELECT" || strings.HasPrefix(summary, "--") || strings.HasSuffix(summary, " account_keys")
 }
 
 // newPostgresProxy stands before the server of a URL, and returns the URL of the
@@ -61,7 +71,7 @@ func (p *postgresProxy) pass(node net.Conn) {
 		return
 	}
 	defer server.Close()
-	c := &postgresConn{cut: p.cut, statements: map[string]string{}, portals: map[string]string{}}
+	c := newPostgresConn(p.cut)
 	go func() {
 		c.answers(bufio.NewReader(server), bufio.NewWriter(node))
 		// Whichever side ends first ends the other.
@@ -80,6 +90,10 @@ type postgresConn struct {
 
 	mu      sync.Mutex
 	pending []string // the last statement of each Sync that has no answer
+}
+
+func newPostgresConn(c cut) *postgresConn {
+	return &postgresConn{cut: c, statements: map[string]string{}, portals: map[string]string{}}
 }
 
 // requests passes on what the node says, until it or the server ends, or it is
@@ -125,7 +139,7 @@ func (c *postgresConn) request(m []byte, server *bufio.Writer) bool {
 func (c *postgresConn) before(query string, server *bufio.Writer) bool {
 	c.last = summary(query)
 	// The server has what came before, whether or not this is the end.
-	return server.Flush() != nil || c.cut("before "+c.last)
+	return server.Flush() != nil || !aside(c.last) && c.cut("before "+c.last)
 }
 
 func (c *postgresConn) sync() {
@@ -151,7 +165,7 @@ func (c *postgresConn) answers(server *bufio.Reader, node *bufio.Writer) {
 			continue
 		}
 		if ready && greeted {
-			if done := c.answered(); done != "" && c.cut("after "+done) {
+			if done := c.answered(); done != "" && !reads(done) && !aside(done) && c.cut("after "+done) {
 				return
 			}
 		}
@@ -181,19 +195,22 @@ func (c *postgresConn) answered() string {
 	return done
 }
 
+// biggest bounds a message: a manifest and its frame fit.
+const biggest = 64 << 20
+
 // message reads one message whole: a type, if it has one, and a length that
 // counts itself.
 func message(r *bufio.Reader, typed int) ([]byte, error) {
-	head := make([]byte, typed+4)
-	if _, err := io.ReadFull(r, head); err != nil {
+	head, err := r.Peek(typed + 4)
+	if err != nil {
 		return nil, err
 	}
-	size := int(binary.BigEndian.Uint32(head[typed:]))
-	if size < 4 || size > 1<<30 {
-		return nil, io.ErrUnexpectedEOF
+	size := binary.BigEndian.Uint32(head[typed:])
+	if size < 4 || size > biggest {
+		return nil, fmt.Errorf("a message of %d bytes", size)
 	}
-	m := append(head, make([]byte, size-4)...)
-	_, err := io.ReadFull(r, m[len(head):])
+	m := make([]byte, typed+int(size))
+	_, err = io.ReadFull(r, m)
 	return m, err
 }
 

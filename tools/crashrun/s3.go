@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"log"
 	"net"
@@ -112,18 +111,4 @@ func callOf(r *http.Request) string {
 		return name
 	}
 	return r.Method + " of a bucket"
-}
-
-// mortal is the client's way to a node that may die before an answer arrives.
-type mortal struct {
-	http.RoundTripper
-	cut cut
-}
-
-func (m mortal) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := m.RoundTripper.RoundTrip(r)
-	if err == nil && m.cut("before the answer") {
-		return nil, errors.Join(errKilled, res.Body.Close())
-	}
-	return res, err
 }

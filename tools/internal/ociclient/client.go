@@ -18,13 +18,14 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Client speaks to one registry at Base ("http://127.0.0.1:5000"), as User
-// unless that is empty.
+// Client speaks to one registry at Base ("http://127.0.0.1:5000"), as User, or
+// with a Token, unless both are empty.
 type Client struct {
 	Base         string
 	Host         string // sent in place of Base's; empty is Base's
 	HTTP         *http.Client
 	User, Secret string
+	Token        string
 }
 
 // Lost means that no answer came: what was asked may have been done or not. A
@@ -72,7 +73,10 @@ func (c *Client) send(ctx context.Context, method, target string, body io.Reader
 	for k, v := range header {
 		req.Header[k] = v
 	}
-	if c.User != "" {
+	switch {
+	case c.Token != "":
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	case c.User != "":
 		req.SetBasicAuth(c.User, c.Secret)
 	}
 	res, err := c.HTTP.Do(req)
