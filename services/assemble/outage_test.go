@@ -249,7 +249,7 @@ func sha256Of(content []byte) []byte {
 // something is not there, or that somebody may not have it.
 func TestR18_PostgresIsGone(t *testing.T) {
 	db := testserver.StartPostgres(t)
-	w := startOnServers(t, outageSeed, "", func(c *boot.Config) { c.Meta = boot.NewURL(db.URL()) })
+	w := startOneWith(t, serversWith(t, db, ""), outageSeed)
 	o := newOutage(t, w)
 
 	rest := o.streaming(t)
@@ -272,7 +272,7 @@ func TestR18_PostgresIsGone(t *testing.T) {
 // TestR18_PostgresIsGoneForSplitServices does so where calls are handed on.
 func TestR18_PostgresIsGoneForSplitServices(t *testing.T) {
 	db := testserver.StartPostgres(t)
-	w := startSplit(t, outageSeed, "", func(c *boot.Config) { c.Meta = boot.NewURL(db.URL()) })
+	w := startSplitWith(t, serversWith(t, db, ""), outageSeed)
 	o := newOutage(t, w)
 	db.StopImmediate()
 	o.wantDown(t, 2*time.Second)
@@ -308,7 +308,7 @@ func admission(t *testing.T, db *testserver.PostgresServer, how string) func() {
 func TestR19_PostgresHangs(t *testing.T) {
 	const budget = 5*time.Second + 1500*time.Millisecond // of a statement, after waiting for a connection
 	db := testserver.StartPostgres(t)
-	w := startOnServers(t, outageSeed, "", func(c *boot.Config) { c.Meta = boot.NewURL(db.URL()) })
+	w := startOneWith(t, serversWith(t, db, ""), outageSeed)
 	o := newOutage(t, w)
 	rest := o.streaming(t)
 	db.Pause()

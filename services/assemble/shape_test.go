@@ -68,9 +68,14 @@ func startEmbedded(t *testing.T, seed string, edits ...edit) *world {
 // of its own, and the Redis at the URL, if there is one.
 func servers(t *testing.T, redis string) boot.Config {
 	t.Helper()
+	return serversWith(t, testserver.StartPostgres(t), redis)
+}
+
+func serversWith(t *testing.T, db *testserver.PostgresServer, redis string) boot.Config {
+	t.Helper()
 	c := boot.Default()
 	c.DataDir = ""
-	c.Meta = boot.NewURL(testserver.StartPostgres(t).URL())
+	c.Meta = boot.NewURL(db.URL())
 	c.Blobs = boot.NewURL(testserver.S3(t))
 	c.Redis = boot.NewURL(redis)
 	c.OperatorToken, c.InternalKey = boot.NewSecret(secret), boot.NewSecret(secret)
@@ -80,7 +85,12 @@ func servers(t *testing.T, redis string) boot.Config {
 // startOnServers starts one process on servers.
 func startOnServers(t *testing.T, seed, redis string, edits ...edit) *world {
 	t.Helper()
-	n := startNode(t, edited(t, seeded(t, servers(t, redis), seed), edits))
+	return startOneWith(t, servers(t, redis), seed, edits...)
+}
+
+func startOneWith(t *testing.T, c boot.Config, seed string, edits ...edit) *world {
+	t.Helper()
+	n := startNode(t, edited(t, seeded(t, c, seed), edits))
 	return newWorld(t, n.at("data_addr"), n)
 }
 
@@ -89,7 +99,11 @@ func startOnServers(t *testing.T, seed, redis string, edits ...edit) *world {
 // upload service by the edge's rule, the third through a registry.
 func startSplit(t *testing.T, seed, redis string, edits ...edit) *world {
 	t.Helper()
-	c := servers(t, redis)
+	return startSplitWith(t, servers(t, redis), seed, edits...)
+}
+
+func startSplitWith(t *testing.T, c boot.Config, seed string, edits ...edit) *world {
+	t.Helper()
 	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	w := &world{}
 	run := func(c boot.Config, service string) *node {
@@ -183,18 +197,18 @@ func (w *world) registry(host string) string {
 
 // as is the client of a service account whose key has accountSecret.
 func (w *world) as(account string) *http.Client {
-	return &http.Client{Transport: authorized{w.client.Transport, account}}
+	return &http.Client{Transport: authorized{w.client.Transport, account, accountSecret}}
 }
 
 // authorized sends the credential of an account along.
 type authorized struct {
 	http.RoundTripper
-	account string
+	account, secret string
 }
 
 func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.SetBasicAuth(a.account, accountSecret)
+	r.SetBasicAuth(a.account, a.secret)
 	return a.RoundTripper.RoundTrip(r)
 }
 
