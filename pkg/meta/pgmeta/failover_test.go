@@ -126,14 +126,15 @@ func (l *ledger) wantNothingLost() {
 // TestR20_RestartsUnderLoad: the server is stopped without a checkpoint again
 // and again while others push.
 func TestR20_RestartsUnderLoad(t *testing.T) {
+	t.Parallel() // it waits for a server of its own most of the time
 	server := testserver.StartPostgres(t)
 	s, r := onServer(t, server, Options{})
 	l := &ledger{t: t, s: s, r: r}
-	end := l.begin(6)
+	end := l.begin(3)
 	defer end()
 	var slowest time.Duration
 	for range dice.Count(t, 20, 200) {
-		l.more(5)
+		l.more(3)
 		server.Restart()
 		slowest = max(slowest, l.more(1))
 	}
@@ -211,6 +212,7 @@ func TestR21_FailoverToASynchronousStandby(t *testing.T) {
 // TestR21_ANodeLeavesAServerThatTakesNoWritesAnyMore: the old primary is
 // fenced while nodes are connected to it.
 func TestR21_ANodeLeavesAServerThatTakesNoWritesAnyMore(t *testing.T) {
+	t.Parallel() // it waits for a server of its own most of the time
 	primary := testserver.StartPostgres(t)
 	primary.Exec(`CREATE ROLE node LOGIN`)
 	primary.Exec(`ALTER DATABASE berth OWNER TO node`)
@@ -231,6 +233,7 @@ func TestR21_ANodeLeavesAServerThatTakesNoWritesAnyMore(t *testing.T) {
 // as was chosen, and fsck tells of exactly that; nothing else is lost, and no row
 // points to bytes that are gone, since they outlive their rows.
 func TestR22_FailoverToAnAsynchronousStandby(t *testing.T) {
+	t.Parallel() // it waits for a server of its own most of the time
 	const pushes = 20
 	primary := testserver.StartPostgres(t)
 	primary.Exec(`CREATE ROLE node LOGIN`)

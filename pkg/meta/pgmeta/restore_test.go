@@ -182,6 +182,7 @@ func (f files) check(s *Store) (int, int) {
 // backup was taken. The database that is restored from it points to no bytes
 // that are gone, as long as it is restored within the delay of deletions.
 func TestR27_RestoreFromABackup(t *testing.T) {
+	t.Parallel() // it waits for a server of its own most of the time
 	server := testserver.StartPostgres(t)
 	s, r := onServer(t, server, Options{})
 	f := newFiles(t)

@@ -16,19 +16,8 @@ import (
 func statements(t *testing.T) map[string]string {
 	t.Helper()
 	begins := regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
-	sources, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
 	texts, parts := map[string]ast.Expr{}, map[string]bool{}
-	for _, source := range sources {
-		if strings.HasSuffix(source, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, file := range sources(t) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if decl, ok := n.(*ast.GenDecl); ok && decl.Tok == token.CONST {
 				for _, spec := range decl.Specs {
@@ -187,5 +176,90 @@ func TestStatementsUseIndexes(t *testing.T) {
 		for _, step := range plans[0].Plan.walksAll() {
 			t.Errorf("%s: %s", name, step)
 		}
+	}
+}
+
+// sources are the files of the package, without its tests.
+func sources(t *testing.T) map[string]*ast.File {
+	t.Helper()
+	paths, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]*ast.File{}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		if out[path], err = parser.ParseFile(token.NewFileSet(), path, nil, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// TestR51_TimeIsTheServers: a node whose clock is wrong decides nothing by it.
+// Statements take the time from berth_now, and no code asks for it, but to tell
+// how long something took.
+func TestR51_TimeIsTheServers(t *testing.T) {
+	own := regexp.MustCompile(`(?i)\b(now\(\)|current_timestamp|localtimestamp|clock_timestamp|statement_timestamp|current_date)`)
+	for name, query := range statements(t) {
+		if found := own.FindString(query); found != "" {
+			t.Errorf("%s goes by %s", name, found)
+		}
+	}
+	for path, file := range sources(t) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Now" && path != "share.go" {
+				t.Errorf("%s asks for the time of its machine", path)
+			}
+			return true
+		})
+	}
+}
+
+// TestF7_StatementsAreConstants: what runs on a connection is a name, or a text
+// as it stands; it is never put together.
+func TestF7_StatementsAreConstants(t *testing.T) {
+	// Where each function has its statement.
+	argument := map[string]int{
+		"queue": 0, "exec": 0, "Queue": 0, "walk": 1, "Exec": 1, "Query": 1, "QueryRow": 1, "ExecContext": 1, "QueryRowContext": 1, "collect": 4,
+	}
+	calls := 0
+	for path, file := range sources(t) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			name := ""
+			switch f := call.Fun.(type) {
+			case *ast.Ident:
+				name = f.Name
+			case *ast.SelectorExpr:
+				name = f.Sel.Name
+			}
+			at, ok := argument[name]
+			if name == "find" {
+				if at, ok = 0, true; len(call.Args) > 1 { // the store's has ctx and the tenant before it
+					if id, isName := call.Args[0].(*ast.Ident); isName && id.Name == "ctx" {
+						at = 2
+					}
+				}
+			}
+			if !ok || len(call.Args) <= at {
+				return true
+			}
+			calls++
+			switch arg := call.Args[at].(type) {
+			case *ast.Ident, *ast.BasicLit, *ast.SelectorExpr:
+			default:
+				t.Errorf("%s: %s is given a statement that is a %T", path, name, arg)
+			}
+			return true
+		})
+	}
+	if calls < 80 {
+		t.Errorf("only %d calls found", calls)
 	}
 }
