@@ -48,42 +48,55 @@ func newObservedPostgres(t *testing.T) *observedPostgres {
 // transactions once a second.
 const window = 3 * time.Second
 
+// observe counts while f runs.
+func (p *observedPostgres) observe(f func()) work {
+	p.t.Helper()
+	stop, counted := make(chan struct{}), make(chan struct{})
+	var w work
+	var err error
+	go func() {
+		defer close(counted)
+		w, err = p.count(stop)
+	}()
+	func() {
+		defer func() { close(stop); <-counted }() // also where f ends the test
+		f()
+	}()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return w
+}
+
 // sample is one look at the counters.
 type sample struct {
 	at           time.Time
 	transactions int64
 }
 
-// observe counts while f runs.
-func (p *observedPostgres) observe(f func()) work {
-	p.t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
+func (p *observedPostgres) count(stop <-chan struct{}) (work, error) {
 	var w work
 	var samples []sample
-	for tick := time.NewTicker(250 * time.Millisecond); ; <-tick.C {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		s := sample{at: time.Now()}
 		var connections int
 		if err := p.conn.QueryRow(context.Background(), `SELECT
 			(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'berth'),
 			(SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database())`).Scan(&connections, &s.transactions); err != nil {
-			p.t.Fatal(err)
+			return w, err
 		}
 		w.connections = max(w.connections, connections)
 		samples = append(samples, s)
-		at := slices.IndexFunc(samples, func(old sample) bool { return s.at.Sub(old.at) <= window })
-		if at > 0 {
+		if at := slices.IndexFunc(samples, func(old sample) bool { return s.at.Sub(old.at) <= window }); at > 0 {
 			old := samples[at-1]
 			w.transactions = max(w.transactions, float64(s.transactions-old.transactions)/s.at.Sub(old.at).Seconds())
 		}
 		select {
-		case <-done:
-			tick.Stop()
-			return w
-		default:
+		case <-stop:
+			return w, nil
+		case <-tick.C:
 		}
 	}
 }
