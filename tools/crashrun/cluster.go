@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -73,7 +71,9 @@ func newNode(berth, dir string, s servers) (*server.Server, error) {
 	if err := os.Mkdir(dir, 0o750); err != nil {
 		return nil, err
 	}
-	return server.New(berth, dir, "BERTH_META="+s.meta, "BERTH_BLOBS="+s.blobs, "BERTH_OPERATOR_TOKEN="+clusterToken)
+	return server.New(berth, dir, "BERTH_META="+s.meta, "BERTH_BLOBS="+s.blobs, "BERTH_OPERATOR_TOKEN="+clusterToken,
+		// A janitor of their own would take garbage away while it is being counted.
+		"BERTH_SERVICES=registry,upload,token,admin", "BERTH_INTERNAL_KEY="+clusterToken)
 }
 
 // proxy puts proxies before the servers.
@@ -111,7 +111,7 @@ func (c *cluster) start(ctx context.Context) error {
 	if err := c.srv.Start(ctx); err != nil {
 		return err
 	}
-	if err := c.clocks(ctx); err != nil {
+	if err := c.makeClock(ctx); err != nil {
 		return err
 	}
 	var made struct{}
@@ -128,21 +128,18 @@ func (c *cluster) start(ctx context.Context) error {
 	return err
 }
 
-// clocks makes the schemas in which janitors find a clock that is ahead.
-func (c *cluster) clocks(ctx context.Context) error {
+// makeClock makes the clock that janitors find before the schema's own.
+const makeClock = `
+CREATE SCHEMA ahead;
+CREATE FUNCTION ahead.berth_now() RETURNS timestamptz LANGUAGE sql STABLE AS
+  'SELECT now() + current_setting(''crashrun.ahead'')::interval'`
+
+func (c *cluster) makeClock(ctx context.Context) error {
 	db, err := pgx.Connect(ctx, c.database)
 	if err != nil {
 		return err
 	}
-	for i := range janitors * passes {
-		ahead := aheadOf(0, i)
-		_, err = db.Exec(ctx, fmt.Sprintf(`CREATE SCHEMA %[1]s;
-CREATE FUNCTION %[1]s.berth_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now() + interval ''%[2]d s'''`,
-			clockSchema(ahead), int64(ahead/time.Second)))
-		if err != nil {
-			break
-		}
-	}
+	_, err = db.Exec(ctx, makeClock)
 	return errors.Join(err, db.Close(ctx))
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -37,9 +36,6 @@ const week = 7 * 24 * time.Hour
 // again.
 const passes = 2
 
-// janitors are how many there may be at one work.
-const janitors = 2
-
 // aheadOf is how far the clock of the nth janitor is put forward in a pass.
 func aheadOf(nth, pass int) time.Duration { return time.Duration(nth*passes+pass+1) * week }
 
@@ -50,7 +46,7 @@ func janitorCommand(nth int, args ...string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := exec.Command(self, append([]string{janitorName, "-nth", strconv.Itoa(nth)}, args...)...)
-	cmd.Env, cmd.Stderr = os.Environ(), new(bytes.Buffer)
+	cmd.Env, cmd.Stderr = os.Environ(), os.Stderr
 	return cmd, nil
 }
 
@@ -82,7 +78,7 @@ func serveAsJanitor() {
 func clean(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(janitorName, flag.ContinueOnError)
 	data := flags.String("data", "", "data directory; empty for servers")
-	database := flags.String("meta", "", "URL of Postgres, with the schemas of ahead")
+	database := flags.String("meta", "", "URL of Postgres, with the clock of makeClock")
 	blobs := flags.String("blobs", "", "URL of the bucket")
 	nth := flags.Int("nth", 0, "how many have died at this work")
 	if err := flags.Parse(args); err != nil {
@@ -125,7 +121,8 @@ func cleanServers(ctx context.Context, database, blobs string, ahead time.Durati
 	}
 	// The clock of this session's search path goes before the schema's own.
 	q := u.Query()
-	q.Set("search_path", clockSchema(ahead)+",public")
+	q.Set("search_path", "ahead,public")
+	q.Set("crashrun.ahead", fmt.Sprintf("%ds", int64(ahead/time.Second)))
 	u.RawQuery = q.Encode()
 	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: u.String(), Lifetimes: lifetimes(ahead)})
 	if err != nil {
@@ -148,6 +145,3 @@ func lifetimes(ahead time.Duration) meta.Lifetimes {
 	l.DeleteDelay -= ahead
 	return l
 }
-
-// clockSchema is the schema that holds a clock put forward.
-func clockSchema(ahead time.Duration) string { return "ahead" + ahead.String() }
