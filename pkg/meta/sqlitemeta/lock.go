@@ -18,7 +18,7 @@ func lockFile(path string) (*os.File, error) {
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("data directory %s is already in use by another process, and SQLite serves one process only; stop that process", dir)
+		err = fmt.Errorf("data_dir %s is already in use by another process, and SQLite serves one process only; stop that process", dir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
