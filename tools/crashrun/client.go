@@ -52,7 +52,7 @@ func (c *client) try(ctx context.Context, ask func(*ociclient.Client) error) err
 func (c *client) goOn(ctx context.Context, cause error) error {
 	if c.oci == c.victim() && c.killed() && !c.survived {
 		c.survived = true
-		oci, err := c.survive(ctx, c.rng.IntN(2) == 0)
+		oci, err := c.survive(ctx, c.rng.IntN(2) == 0, c.rng.IntN(2) == 0)
 		if err != nil {
 			return fmt.Errorf("after the kill: %w", err)
 		}

@@ -177,11 +177,16 @@ func (c *cluster) revive(ctx context.Context) error {
 
 // survive goes on at the heir, while the victim stays dead, or at the victim,
 // once it runs again.
-func (c *cluster) survive(ctx context.Context, coin bool) (*ociclient.Client, error) {
+func (c *cluster) survive(ctx context.Context, heir, inspect bool) (*ociclient.Client, error) {
 	if err := c.kill(); err != nil {
 		return nil, err
 	}
-	if coin {
+	if inspect {
+		if said, err := c.fsck(ctx, false); err != nil {
+			return nil, errors.Join(err, errors.New(said))
+		}
+	}
+	if heir {
 		return c.clients[c.heir], nil
 	}
 	return c.victim(), c.revive(ctx)

@@ -23,8 +23,9 @@ type deployment interface {
 	// registry.
 	admin(of *ociclient.Client) *ociclient.Client
 	// survive is called when the victim was killed. It returns who the client
-	// asks from then on. The coin says which of the ways to go on is taken.
-	survive(ctx context.Context, coin bool) (*ociclient.Client, error)
+	// asks from then on. With heir, that is another node, if there is one; with
+	// inspect, fsck finds nothing in what the victim left.
+	survive(ctx context.Context, heir, inspect bool) (*ociclient.Client, error)
 	// whole brings the victim up again if it still is down.
 	whole(ctx context.Context) error
 	// stop ends the victim in order, kill without warning; revive starts it.

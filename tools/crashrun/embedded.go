@@ -79,12 +79,12 @@ func (e *embedded) kill() error                               { return e.srv.Kil
 func (e *embedded) revive(ctx context.Context) error { return e.srv.Start(ctx) }
 
 // survive starts the server again: on what the killed one left, or on what fsck
-// has looked at before.
-func (e *embedded) survive(ctx context.Context, coin bool) (*ociclient.Client, error) {
+// has opened before.
+func (e *embedded) survive(ctx context.Context, _, inspect bool) (*ociclient.Client, error) {
 	if err := e.srv.Kill(); err != nil {
 		return nil, err
 	}
-	if coin {
+	if inspect {
 		if said, err := e.check(ctx, false); err != nil {
 			return nil, errors.Join(err, errors.New(said))
 		}

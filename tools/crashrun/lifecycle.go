@@ -142,14 +142,3 @@ func restart(ctx context.Context, c *client) (act, error) {
 		return err
 	}, end()
 }
-
-// stopInOrder is a SIGTERM and the next start.
-func stopInOrder(ctx context.Context, c *client) (act, error) {
-	return func(ctx context.Context) error {
-		if err := c.stop(); err != nil && !c.killed() {
-			return err
-		}
-		c.survived = true
-		return c.blind(func() error { return c.revive(ctx) })
-	}, c.pushBlob(ctx, c.repo(), c.small())
-}

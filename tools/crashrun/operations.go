@@ -40,7 +40,6 @@ var operations = []operation{
 	{name: "janitor", rows: "R10", prepare: runJanitor},
 	{name: "checkpoint", rows: "R7", shape: "embedded", about: " meta.db", prepare: checkpoint},
 	{name: "start", rows: "R13", prepare: restart},
-	{name: "stop", rows: "R13", prepare: stopInOrder},
 }
 
 func tagKey(repo, tag string) string            { return repo + ":" + tag }

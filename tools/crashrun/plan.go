@@ -22,8 +22,8 @@ type survey struct {
 	steps     []step
 }
 
-// print is the table of all points.
-func printSurveys(out io.Writer, name string, surveys []survey) {
+// printSurveys writes the table of all points, and returns how many there are.
+func printSurveys(out io.Writer, name string, surveys []survey) int {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "%s: operation\tfaults\tstep\ttimes\n", name)
 	total, kinds := 0, 0
@@ -35,6 +35,7 @@ func printSurveys(out io.Writer, name string, surveys []survey) {
 	}
 	fmt.Fprintf(table, "%d points of %d kinds\n", total, kinds)
 	_ = table.Flush() // to a terminal or a log
+	return total
 }
 
 // plan chooses points in an order that spreads them: first each kind of step of

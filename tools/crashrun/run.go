@@ -88,7 +88,9 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 	if err != nil {
 		return err
 	}
-	printSurveys(r.out, r.name, surveys)
+	if printSurveys(r.out, r.name, surveys) == 0 {
+		return errors.New("there is no step to kill at")
+	}
 	began, kills, missed, unseen := time.Now(), 0, 0, 0
 	next := plan(r.rng, surveys)
 	for kills < runs {
