@@ -19,14 +19,17 @@ type observedPostgres struct {
 	conn *pgx.Conn
 }
 
-// work is what the nodes made Postgres do.
+// work is what the nodes made Postgres do, at most. A machine that is busy with
+// other things has fewer of all a second, so transactions are also counted by
+// what they were for.
 type work struct {
-	connections  int     // at most
-	transactions float64 // a second, in the busiest window
+	connections int
+	rate        float64 // transactions a second
+	cost        float64 // transactions for each request of a client
 }
 
 func (w work) String() string {
-	return fmt.Sprintf("%d connections, %.0f transactions/s at most", w.connections, w.transactions)
+	return fmt.Sprintf("%d connections, %.0f transactions/s, %.1f for each request at most", w.connections, w.rate, w.cost)
 }
 
 func newObservedPostgres(t *testing.T) *observedPostgres {
@@ -48,15 +51,15 @@ func newObservedPostgres(t *testing.T) *observedPostgres {
 // transactions once a second.
 const window = 3 * time.Second
 
-// observe counts while f runs.
-func (p *observedPostgres) observe(f func()) work {
+// observe counts while f runs; requests is how many clients have made.
+func (p *observedPostgres) observe(requests func() int, f func()) work {
 	p.t.Helper()
 	stop, counted := make(chan struct{}), make(chan struct{})
 	var w work
 	var err error
 	go func() {
 		defer close(counted)
-		w, err = p.count(stop)
+		w, err = p.count(requests, stop)
 	}()
 	func() {
 		defer func() { close(stop); <-counted }() // also where f ends the test
@@ -70,17 +73,17 @@ func (p *observedPostgres) observe(f func()) work {
 
 // sample is one look at the counters.
 type sample struct {
-	at           time.Time
-	transactions int64
+	at                     time.Time
+	requests, transactions int
 }
 
-func (p *observedPostgres) count(stop <-chan struct{}) (work, error) {
+func (p *observedPostgres) count(requests func() int, stop <-chan struct{}) (work, error) {
 	var w work
 	var samples []sample
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		s := sample{at: time.Now()}
+		s := sample{at: time.Now(), requests: requests()}
 		var connections int
 		if err := p.conn.QueryRow(context.Background(), `SELECT
 			(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'berth'),
@@ -91,7 +94,9 @@ func (p *observedPostgres) count(stop <-chan struct{}) (work, error) {
 		samples = append(samples, s)
 		if at := slices.IndexFunc(samples, func(old sample) bool { return s.at.Sub(old.at) <= window }); at > 0 {
 			old := samples[at-1]
-			w.transactions = max(w.transactions, float64(s.transactions-old.transactions)/s.at.Sub(old.at).Seconds())
+			transactions := float64(s.transactions - old.transactions)
+			w.rate = max(w.rate, transactions/s.at.Sub(old.at).Seconds())
+			w.cost = max(w.cost, transactions/float64(max(1, s.requests-old.requests)))
 		}
 		select {
 		case <-stop:
