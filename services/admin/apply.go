@@ -32,11 +32,25 @@ func (s *Service) Apply(ctx context.Context, file string) error {
 	}
 	ctx = withCaller(ctx, caller{operator: true})
 	for _, t := range tree.Tenants {
-		if err := s.applyTenant(ctx, t, filepath.Dir(file)); err != nil {
+		if err := s.applyAmongOthers(ctx, t, filepath.Dir(file)); err != nil {
 			return fmt.Errorf("seed file %s: %w", file, err)
 		}
 	}
 	return nil
+}
+
+// maxApplied is how often a tenant is applied again because of others.
+const maxApplied = 20
+
+// applyAmongOthers goes over a tenant again where somebody else made or changed
+// a resource at the same moment: the nodes of a cluster start together.
+func (s *Service) applyAmongOthers(ctx context.Context, t seedTenant, dir string) error {
+	for applied := 1; ; applied++ {
+		err := s.applyTenant(ctx, t, dir)
+		if err == nil || applied == maxApplied || fault.KindOf(err) != fault.Conflict {
+			return err
+		}
+	}
 }
 
 func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) error {

@@ -1,10 +1,13 @@
 package assemble_test
 
 import (
+	"errors"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/url"
 	"regexp"
 	"sync/atomic"
 	"testing"
@@ -19,26 +22,41 @@ type edge struct {
 	registry, upload, token turn
 }
 
-// turn is a list of nodes of which each request gets the next.
+// turn is a list of nodes of which each request gets the next; one to which
+// there is no connection is passed over.
 type turn struct {
-	nodes []http.Handler
+	nodes []string
 	next  atomic.Uint64
 }
 
-func (t *turn) add(n *node) {
-	u := &url.URL{Scheme: "http", Host: n.at("data_addr")}
-	t.nodes = append(t.nodes, &httputil.ReverseProxy{
+func (t *turn) add(n *node) { t.nodes = append(t.nodes, n.at("data_addr")) }
+
+func (t *turn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	proxy := httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(u)
+			p.Out.URL.Scheme = "http"
 			p.Out.Host = p.In.Host
 			p.SetXForwarded()
 		},
+		Transport:     t,
 		FlushInterval: -1,
-	})
+		ErrorLog:      log.New(io.Discard, "", 0),
+	}
+	proxy.ServeHTTP(w, r)
 }
 
-func (t *turn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	t.nodes[t.next.Add(1)%uint64(len(t.nodes))].ServeHTTP(w, r)
+func (t *turn) RoundTrip(r *http.Request) (*http.Response, error) {
+	var errs []error
+	for range t.nodes {
+		r.URL.Host = t.nodes[t.next.Add(1)%uint64(len(t.nodes))]
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		var failed *net.OpError
+		if err == nil || !errors.As(err, &failed) || failed.Op != "dial" {
+			return answer, err
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
 }
 
 func (e *edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {

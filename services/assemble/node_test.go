@@ -2,6 +2,7 @@ package assemble_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"testing"
@@ -20,19 +21,33 @@ type node struct {
 	ended  chan error
 }
 
-// startNode starts one and returns when it serves. It is stopped at the end of
-// the test.
+// startNode starts one on free ports and returns when it serves. It is stopped
+// at the end of the test.
 func startNode(t *testing.T, c boot.Config) *node {
 	t.Helper()
+	n, err := launch(t, onFreePorts(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.stop(t) })
+	return n
+}
+
+func onFreePorts(c boot.Config) boot.Config {
 	for _, addr := range []*string{&c.DataAddr, &c.AdminAddr, &c.AdminGRPCAddr, &c.InternalAddr, &c.OpsAddr} {
 		*addr = "127.0.0.1:0"
 	}
+	return c
+}
+
+// launch is startNode for any goroutine; whoever calls it stops the node.
+func launch(t *testing.T, c boot.Config) (*node, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	d, err := assemble.New(ctx, c, log)
 	if err != nil {
 		cancel()
-		t.Fatal(err)
+		return nil, err
 	}
 	n := &node{config: c, cancel: cancel, ended: make(chan error, 1)}
 	ready := make(chan map[string]net.Addr, 1)
@@ -40,12 +55,30 @@ func startNode(t *testing.T, c boot.Config) *node {
 	go func() { n.ended <- d.Run(ctx) }()
 	select {
 	case n.addrs = <-ready:
+		return n, nil
 	case err := <-n.ended:
 		cancel()
-		t.Fatalf("the node did not start: %v", err)
+		return nil, fmt.Errorf("the node did not start: %w", err)
 	}
-	t.Cleanup(func() { n.stop(t) })
-	return n
+}
+
+// again starts a node that was stopped, where it was.
+func (n *node) again(t *testing.T) *node {
+	t.Helper()
+	c := n.config
+	for setting, addr := range map[string]*string{
+		"data_addr": &c.DataAddr, "admin_addr": &c.AdminAddr, "admin_grpc_addr": &c.AdminGRPCAddr, "internal_addr": &c.InternalAddr, "ops_addr": &c.OpsAddr,
+	} {
+		if bound, ok := n.addrs[setting]; ok {
+			*addr = bound.String()
+		}
+	}
+	fresh, err := launch(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { fresh.stop(t) })
+	return fresh
 }
 
 // at is the address of the listener.

@@ -207,7 +207,7 @@ func story(t *testing.T, w *world) {
 	everywhere := func(what string, status int) {
 		t.Helper()
 		nobody := rival.repository("", app.name) // logins that fail would be counted
-		for range 2 * len(w.nodes) { // each in its turn
+		for range 2 * len(w.nodes) {             // each in its turn
 			soon(t, what, func() bool { return nobody.get(t, nobody.at("manifests/latest")).status == status })
 		}
 	}
