@@ -21,7 +21,7 @@ help: ## say what there is
 
 .PHONY: test
 test: vet lint ## everything a change must not break
-	tools/install deb:postgresql deb:redis-server versitygw
+	tools/install deb:postgresql deb:redis-server deb:nginx versitygw
 	go test -race -timeout 10m $$(go list ./... | grep -v /tools/clusterrun) # that one takes times: make clusterrun
 
 .PHONY: vet
