@@ -21,7 +21,8 @@ type client struct {
 	oci    *ociclient.Client // who it asks at the moment
 	serial int
 
-	survived bool              // the kill of this run is over
+	survived bool              // the last kill is over
+	second   step              // where to kill once more, if the victim goes on
 	pair     map[string]string // registers that change in one step, and what they hold then
 }
 
@@ -57,7 +58,14 @@ func (c *client) goOn(ctx context.Context, cause error) error {
 			return fmt.Errorf("after the kill: %w", err)
 		}
 		c.oci = oci
-		return c.look(ctx)
+		if err := c.look(ctx); err != nil {
+			return err
+		}
+		if c.oci == c.victim() && c.second != (step{}) {
+			c.rearm(c.second)
+			c.survived, c.second = false, step{}
+		}
+		return nil
 	}
 	if refused := (*ociclient.Refused)(nil); errors.As(cause, &refused) && refused.Status == http.StatusServiceUnavailable {
 		c.refusals++

@@ -12,9 +12,15 @@ import (
 type point struct {
 	operation operation
 	step      step
+	second    step // where to kill once more, while the client tries again
 }
 
-func (p point) String() string { return fmt.Sprintf("%s / %v", p.operation.name, p.step) }
+func (p point) String() string {
+	if p.second == (step{}) {
+		return fmt.Sprintf("%s / %v", p.operation.name, p.step)
+	}
+	return fmt.Sprintf("%s / %v, then at %v", p.operation.name, p.step, p.second)
+}
 
 // survey is how often each step of each operation came when nobody was killed.
 type survey struct {
@@ -63,7 +69,10 @@ func shuffle(rng *rand.Rand, surveys []survey) []point {
 				if round == len(rounds) {
 					rounds = append(rounds, nil)
 				}
-				rounds[round] = append(rounds[round], point{s.operation, step{kind.name, nth + 1}})
+				other := s.steps[rng.IntN(len(s.steps))]
+				rounds[round] = append(rounds[round], point{
+					s.operation, step{kind.name, nth + 1}, step{other.name, 1 + rng.IntN(other.n)},
+				})
 			}
 		}
 	}

@@ -19,6 +19,7 @@ func TestPlanTakesEachPointOnceBeforeAnyTwice(t *testing.T) {
 		seen := map[string]bool{}
 		for i := range total {
 			p := next()
+			p.second = step{}
 			if seen[p.String()] {
 				t.Fatalf("round %d: %v came twice in %d", round, p, i+1)
 			}
@@ -49,7 +50,11 @@ func TestWatchKillsOnceAtItsTarget(t *testing.T) {
 			t.Errorf("write %d: kill %v, want %v", i+1, got, want)
 		}
 	}
-	if !w.disarm() || w.reach("write") {
-		t.Error("the hit is not remembered, or it kills after that")
+	w.rearm(step{"write", 1})
+	if w.killed() || !w.reach("write") || w.reach("write") {
+		t.Error("killed at another than the second target")
+	}
+	if n := w.disarm(); n != 2 || w.reach("write") {
+		t.Errorf("%d kills, want 2, and none after that", n)
 	}
 }

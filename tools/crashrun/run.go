@@ -91,22 +91,24 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 	if printSurveys(r.out, r.name, surveys) == 0 {
 		return errors.New("there is no step to kill at")
 	}
-	began, kills, missed, unseen := time.Now(), 0, 0, 0
+	began, left, kills, missed := time.Now(), runs, 0, 0
 	next := plan(r.rng, surveys)
-	for kills < runs {
+	for left > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		p := next()
-		hit, err := r.once(ctx, p.operation, p.step, (kills+1)%deepEvery == 0)
+		if r.rng.IntN(4) > 0 {
+			p.second = step{}
+		}
+		r.second = p.second
+		n, err := r.once(ctx, p.operation, p.step, (runs-left+1)%deepEvery == 0)
 		if err != nil {
 			return fmt.Errorf("killed at %v: %w\nend of the node's log:\n%s", p, err, r.log())
 		}
-		if hit {
-			kills++
-			if !r.survived {
-				unseen++
-			}
+		kills += n
+		if n > 0 {
+			left--
 		} else if missed++; missed > 2*runs {
 			return fmt.Errorf("%d points were never reached", missed)
 		}
@@ -119,8 +121,8 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 		return fmt.Errorf("%w\n%s", err, said)
 	}
 	took := time.Since(began)
-	fmt.Fprintf(r.out, "ok   %s: %d kills in %v (%v each), %d of them after the client had its answer, %d points not reached, %d answers asked to come later; %d registers are as the ledger says, the quota is exact, fsck finds nothing\n",
-		r.name, kills, took.Round(time.Second), (took / time.Duration(max(1, kills))).Round(time.Millisecond), unseen, missed, r.refusals, len(r.ledger.Keys()))
+	fmt.Fprintf(r.out, "ok   %s: %d runs with %d kills in %v (%v each), %d points not reached, %d answers asked to come later; %d registers are as the ledger says, the quota is exact, fsck finds nothing\n",
+		r.name, runs, kills, took.Round(time.Second), (took / time.Duration(runs)).Round(time.Millisecond), missed, r.refusals, len(r.ledger.Keys()))
 	return nil
 }
 
@@ -144,29 +146,30 @@ func (r *runner) survey(ctx context.Context) ([]survey, error) {
 }
 
 // once does an operation, in which the victim dies at the target, and looks
-// whether all is as it must be. It says whether the target was reached.
-func (r *runner) once(ctx context.Context, op operation, target step, deep bool) (bool, error) {
+// whether all is as it must be. It says how often the victim died.
+func (r *runner) once(ctx context.Context, op operation, target step, deep bool) (int, error) {
 	clear(r.touched)
 	r.survived = false
+	defer func() { r.second = step{} }()
 	r.oci = r.victim()
 	act, err := op.prepare(ctx, r.client)
 	if err != nil {
-		return false, fmt.Errorf("prepare: %w", err)
+		return 0, fmt.Errorf("prepare: %w", err)
 	}
 	r.arm(target)
 	err = act(ctx)
-	hit := r.disarm()
+	kills := r.disarm()
 	if err != nil {
-		return hit, err
+		return kills, err
 	}
 	if err := r.whole(ctx); err != nil {
-		return hit, err
+		return kills, err
 	}
 	if err := r.audit(ctx); err != nil {
-		return hit, err
+		return kills, err
 	}
 	if said, err := r.fsck(ctx, deep); err != nil {
-		return hit, fmt.Errorf("%w\n%s", err, said)
+		return kills, fmt.Errorf("%w\n%s", err, said)
 	}
-	return hit, nil
+	return kills, nil
 }

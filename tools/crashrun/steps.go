@@ -23,21 +23,29 @@ type watch struct {
 	seen   map[string]int
 	order  []string // names of steps in the order of their first time
 	hit    bool
+	kills  int
 }
 
 // arm begins to count; the target is where to kill, zero to count only.
 func (w *watch) arm(target step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.on, w.target, w.seen, w.order, w.hit = true, target, map[string]int{}, nil, false
+	w.on, w.target, w.seen, w.order, w.hit, w.kills = true, target, map[string]int{}, nil, false, 0
 }
 
-// disarm ends the counting, and says whether the target was reached.
-func (w *watch) disarm() bool {
+// rearm counts anew after a kill, to kill once more at another target.
+func (w *watch) rearm(target step) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.target, w.seen, w.hit = target, map[string]int{}, false
+}
+
+// disarm ends the counting, and says how often a target was reached.
+func (w *watch) disarm() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.on = false
-	return w.hit
+	return w.kills
 }
 
 // blind does something that belongs to no operation.
@@ -69,15 +77,18 @@ func (w *watch) reach(name string) bool {
 	if !w.on || w.hit || name == "" {
 		return false
 	}
-	if w.seen[name] == 0 {
+	if w.seen[name] == 0 && w.kills == 0 {
 		w.order = append(w.order, name)
 	}
 	w.seen[name]++
-	w.hit = w.target == step{name, w.seen[name]}
+	if w.target == (step{name, w.seen[name]}) {
+		w.hit = true
+		w.kills++
+	}
 	return w.hit
 }
 
-// killed says whether the target was reached.
+// killed says whether the present target was reached.
 func (w *watch) killed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
