@@ -125,8 +125,11 @@ func makePrivate(file string) error {
 	return f.Close()
 }
 
-// dsn names a database file and the pragmas of each of its connections.
+// dsn names a database file and the pragmas of each of its connections. Journals
+// of statements and sorted rows stay in memory: the data directory may be the
+// only place that this process can write to, and no other disk is to fail it.
 func dsn(file string, pragmas ...string) string {
+	pragmas = append(pragmas, "temp_store(MEMORY)")
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}
 	u.RawQuery = url.Values{"_pragma": pragmas, "_txlock": {"immediate"}}.Encode()
 	return u.String()

@@ -114,7 +114,7 @@ func TestClosedStoreIsUnavailable(t *testing.T) {
 
 func TestPragmas(t *testing.T) {
 	s := open(t, Options{})
-	for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal", "busy_timeout": "10000"} {
+	for pragma, want := range map[string]string{"foreign_keys": "1", "synchronous": "2", "journal_mode": "wal", "busy_timeout": "10000", "temp_store": "2"} {
 		var got string
 		err := s.write(t.Context(), func(tx *tx) error {
 			_, err := tx.find("PRAGMA "+pragma, nil, &got)
