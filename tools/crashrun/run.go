@@ -16,6 +16,9 @@ import (
 // deepEvery is how seldom fsck reads every byte again.
 const deepEvery = 25
 
+// progressEvery is after how many runs a line says so.
+const progressEvery = 250
+
 // shapes are the deployments, by their names. Where both run, each has its share
 // of the runs: a cluster has more kinds of steps.
 var shapes = []struct {
@@ -91,27 +94,10 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 	if printSurveys(r.out, r.name, surveys) == 0 {
 		return errors.New("there is no step to kill at")
 	}
-	began, left, kills, missed := time.Now(), runs, 0, 0
-	next := plan(r.rng, surveys)
-	for left > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		p := next()
-		if r.rng.IntN(4) > 0 {
-			p.second = step{}
-		}
-		r.second = p.second
-		n, err := r.once(ctx, p.operation, p.step, (runs-left+1)%deepEvery == 0)
-		if err != nil {
-			return fmt.Errorf("killed at %v: %w\nend of the node's log:\n%s", p, err, r.log())
-		}
-		kills += n
-		if n > 0 {
-			left--
-		} else if missed++; missed > 2*runs {
-			return fmt.Errorf("%d points were never reached", missed)
-		}
+	began := time.Now()
+	t, err := r.killAll(ctx, plan(r.rng, surveys), runs)
+	if err != nil {
+		return err
 	}
 	// What is held only by the grace of a push goes now.
 	if err := errors.Join(r.clearAway(ctx), r.verifyAll(ctx, r.ledger.Keys()), r.verifyQuota(ctx)); err != nil {
@@ -121,9 +107,45 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 		return fmt.Errorf("%w\n%s", err, said)
 	}
 	took := time.Since(began)
-	fmt.Fprintf(r.out, "ok   %s: %d runs with %d kills in %v (%v each), %d points not reached, %d answers asked to come later; %d registers are as the ledger says, the quota is exact, fsck finds nothing\n",
-		r.name, runs, kills, took.Round(time.Second), (took / time.Duration(runs)).Round(time.Millisecond), missed, r.refusals, len(r.ledger.Keys()))
+	fmt.Fprintf(r.out, "ok   %s: %d runs with %d kills in %v (%v each), %d points not reached, %d answers asked to come later; "+
+		"%d registers are as the ledger says, the quota is exact, fsck finds nothing\n",
+		r.name, runs, t.kills, took.Round(time.Second), (took / time.Duration(runs)).Round(time.Millisecond),
+		t.missed, r.refusals, len(r.ledger.Keys()))
 	return nil
+}
+
+// tally is what became of the planned points.
+type tally struct{ kills, missed int }
+
+// killAll does operations until the victim has died in so many of them. A point
+// may be missed: operations do not always take the same steps.
+func (r *runner) killAll(ctx context.Context, next func() point, runs int) (tally, error) {
+	var t tally
+	for done := 0; done < runs; {
+		if err := ctx.Err(); err != nil {
+			return t, err
+		}
+		p := next()
+		if r.rng.IntN(4) > 0 {
+			p.second = step{}
+		}
+		r.second = p.second
+		kills, err := r.once(ctx, p.operation, p.step, (done+1)%deepEvery == 0)
+		if err != nil {
+			return t, fmt.Errorf("killed at %v: %w\nend of the node's log:\n%s", p, err, r.log())
+		}
+		t.kills += kills
+		if kills == 0 {
+			if t.missed++; t.missed > 2*runs {
+				return t, fmt.Errorf("%d points were never reached", t.missed)
+			}
+			continue
+		}
+		if done++; done%progressEvery == 0 {
+			fmt.Fprintf(r.out, "%d of %d runs\n", done, runs)
+		}
+	}
+	return t, nil
 }
 
 // survey does every operation once and counts its steps.
