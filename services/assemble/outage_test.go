@@ -82,7 +82,7 @@ func newOutage(t *testing.T, w *world) *outage {
 	o.token = w.withToken(t, o.basic)
 	o.image = o.basic.push(t, o.basic.image(t, nil), "latest")
 	o.layer = layerOf(t, o.image)
-	o.large = random(t, 48<<20)
+	o.large = random(t, 24<<20)
 	o.basic.blobOf(t, typeLayer, o.large)
 	o.location = path(t, o.basic.start(t, "").location(t))
 	o.basic.patch(t, o.location, 0, []byte("begun")).want(t, http.StatusAccepted)

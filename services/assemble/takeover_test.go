@@ -223,7 +223,7 @@ func TestR55_ChunksOfAllSizesAtOtherNodes(t *testing.T) {
 		return nodes[random.IntN(len(nodes))].repository(uploadsHost, "suite", name)
 	}
 	sizes := []int{0, 1, 2, 4095, 64 << 10, 5<<20 - 1, 5 << 20, 5<<20 + 1, part - 1, part, part + 1, 2*part + 1}
-	for i := range dice.Count(t, 6, 1000) {
+	for i := range dice.Count(t, 4, 1000) {
 		name := fmt.Sprintf("chunks/%s-%d", runID, i)
 		var plan []int
 		for range 1 + random.IntN(5) {
@@ -270,7 +270,7 @@ func TestR46_SameBlobFromManyClientsAtThreeNodes(t *testing.T) {
 		nodes = append(nodes, w.through(t, n))
 	}
 	var total int
-	rounds := dice.Count(t, 2, 1000)
+	rounds := dice.Count(t, 1, 1000)
 	for round := range rounds {
 		content := noise(random, 8*(1+random.IntN(100_000)))
 		total += len(content)
