@@ -239,7 +239,7 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 		{"no common operator token", func(c *Config) { c.OperatorToken = Secret{} }, "operator_token", "share"},
 		{"no operator token where none is needed", func(c *Config) { c.OperatorToken, c.Services = Secret{}, []string{JanitorService} }, "", ""},
 		{"one service on SQLite", func(c *Config) { c.Meta, c.Services = URL{}, []string{RegistryService} }, "services", "one process at a time"},
-		{"an unknown service", func(c *Config) { c.Services = []string{"registy"} }, "services", "registry, upload"},
+		{"an unknown service", func(c *Config) { c.Services = []string{"storage"} }, "services", "registry, upload"},
 		{"a service twice", func(c *Config) { c.Services = []string{TokenService, TokenService} }, "services", "twice"},
 		{"calls without a key", func(c *Config) {
 			c.Services, c.UploadURL, c.InternalKey = []string{RegistryService}, NewURL("http://up:5091"), Secret{}
