@@ -97,6 +97,8 @@ var table = []row{
 		tests: join(adapters, "tools/testserver"),
 	},
 
+	// Its tests give what the chart renders to Berth's own configuration.
+	{pattern: "tools/charts", tests: []string{"pkg/boot"}},
 	// Tools watch Berth from outside; the operator's words they may share.
 	{pattern: "tools/clusterrun", tests: []string{"pkg/oci", "tools/internal/*", "tools/dice", "tools/testserver"}},
 	// It runs the janitor alone, since a server's waits for days.

@@ -1,0 +1,219 @@
+package charts
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/berth-registry/berth/pkg/boot"
+)
+
+const chart = "../../deployments/helm/berth"
+
+// needed are the values without a default.
+var needed = []string{"baseDomain=registry.example.com", "existingSecret=berth", "blobs.url=s3://berth?region=eu-central-1"}
+
+// helm runs the program and returns what it wrote, and what it complained of.
+func helm(t *testing.T, args ...string) (string, string, error) {
+	t.Helper()
+	var out, complaint bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "helm", args...)
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Fatal("this test needs helm: run tools/install helm")
+	}
+	return out.String(), complaint.String(), err
+}
+
+func sets(values ...string) []string {
+	var args []string
+	for _, v := range values {
+		args = append(args, "--set", v)
+	}
+	return args
+}
+
+// object is as much of a Kubernetes object as the tests look at.
+type object struct {
+	Kind     string
+	Metadata struct{ Name string }
+	Spec     struct {
+		Replicas int
+		Template struct{ Spec pod }
+		Rules    []struct {
+			Host string
+			HTTP struct{ Paths []struct{ Path string } }
+		}
+	}
+}
+
+type pod struct {
+	SecurityContext struct {
+		RunAsNonRoot bool `yaml:"runAsNonRoot"`
+	} `yaml:"securityContext"`
+	TerminationGracePeriodSeconds int `yaml:"terminationGracePeriodSeconds"`
+	Containers                    []container
+}
+
+type container struct {
+	Args []string
+	Env  []struct {
+		Name, Value string
+		ValueFrom   struct {
+			SecretKeyRef struct{ Name, Key string } `yaml:"secretKeyRef"`
+		} `yaml:"valueFrom"`
+	}
+	SecurityContext struct {
+		ReadOnlyRootFilesystem   bool `yaml:"readOnlyRootFilesystem"`
+		AllowPrivilegeEscalation bool `yaml:"allowPrivilegeEscalation"`
+	} `yaml:"securityContext"`
+}
+
+// render makes the objects of the chart with the needed values and these.
+func render(t *testing.T, values ...string) []object {
+	t.Helper()
+	args := append([]string{"template", "test", chart, "--kube-version", "1.30"}, sets(append(slices.Clip(needed), values...)...)...)
+	out, complaint, err := helm(t, args...)
+	if err != nil {
+		t.Fatalf("helm %q: %v\n%s", args, err, complaint)
+	}
+	var objects []object
+	decoder := yaml.NewDecoder(strings.NewReader(out))
+	for {
+		var o object
+		err := decoder.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			return objects
+		}
+		if err != nil {
+			t.Fatalf("the chart renders what is not YAML: %v", err)
+		}
+		if o.Kind != "" {
+			objects = append(objects, o)
+		}
+	}
+}
+
+func TestChartLints(t *testing.T) {
+	out, complaint, err := helm(t, append([]string{"lint", "--strict", chart}, sets(needed...)...)...)
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, complaint)
+	}
+}
+
+// secretValues are what the Secrets that the chart names might hold.
+var secretValues = map[string]string{
+	"meta":                  "postgres://berth:password@db.example.com/berth",
+	"meta-owner":            "postgres://owner:password@db.example.com/berth",
+	"redis":                 "redis://cache.example.com:6379/0",
+	"operator-token":        "0123456789abcdef0123456789abcdef",
+	"internal-key":          "fedcba9876543210fedcba9876543210",
+	"AWS_ACCESS_KEY_ID":     "id",
+	"AWS_SECRET_ACCESS_KEY": "secret",
+}
+
+// config is what Berth makes of a container.
+func (c container) config(t *testing.T) boot.Loaded {
+	t.Helper()
+	var environ []string
+	for _, e := range c.Env {
+		value := e.Value
+		if key := e.ValueFrom.SecretKeyRef.Key; key != "" {
+			if value = secretValues[key]; value == "" {
+				t.Errorf("%s is from the key %q, which values.yaml does not tell of", e.Name, key)
+			}
+		}
+		environ = append(environ, e.Name+"="+value)
+	}
+	if len(c.Args) == 3 && c.Args[1] == "--services" {
+		environ = append(environ, "BERTH_SERVICES="+c.Args[2])
+	}
+	loaded, err := boot.Load(boot.Sources{Environ: environ})
+	if err != nil {
+		t.Errorf("berth %q does not understand its environment: %v", c.Args, err)
+	}
+	return loaded
+}
+
+func TestChartStartsWhatBerthUnderstands(t *testing.T) {
+	for name, values := range map[string][]string{
+		"the least": nil,
+		"everything": {
+			"redis.enabled=true", "blobs.existingSecret=s3", "migration.existingSecret=owner", "networkPolicy.enabled=true",
+			"ingress.enabled=true", "ingress.tlsSecret=tls", "ingress.hosts[0]=registry.customer.example", "trustedProxies[0]=10.0.0.0/8",
+			"settings.BERTH_LOG_LEVEL=debug", "services.upload.replicas=5", "image.pullSecrets[0].name=pull", "serviceAccount.name=berth",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var services []string
+			for _, o := range render(t, values...) {
+				for _, c := range o.Spec.Template.Spec.Containers {
+					loaded := c.config(t)
+					if c.Args[0] == "serve" {
+						services = append(services, loaded.Services...)
+						if err := loaded.Check(); err != nil {
+							t.Errorf("%s would not start: %v", o.Metadata.Name, err)
+						}
+						if grace := o.Spec.Template.Spec.TerminationGracePeriodSeconds; float64(grace) <= loaded.ShutdownTimeout.Seconds() {
+							t.Errorf("%s is killed after %d s, before its requests have drained", o.Metadata.Name, grace)
+						}
+					}
+					if !o.Spec.Template.Spec.SecurityContext.RunAsNonRoot || !c.SecurityContext.ReadOnlyRootFilesystem || c.SecurityContext.AllowPrivilegeEscalation {
+						t.Errorf("%s may do more than it needs", o.Metadata.Name)
+					}
+				}
+			}
+			slices.Sort(services)
+			if want := []string{"admin", "janitor", "registry", "token", "upload"}; !slices.Equal(services, want) {
+				t.Errorf("the chart runs %v, want %v", services, want)
+			}
+		})
+	}
+}
+
+func TestChartRoutesHostsOfTenants(t *testing.T) {
+	for _, o := range render(t, "ingress.enabled=true", "ingress.hosts[0]=registry.customer.example") {
+		if o.Kind != "Ingress" {
+			continue
+		}
+		var hosts []string
+		for _, r := range o.Spec.Rules {
+			hosts = append(hosts, r.Host)
+			if len(r.HTTP.Paths) != 3 || r.HTTP.Paths[0].Path != `/v2/.+/blobs/uploads/[^/]*$` {
+				t.Errorf("%s has the paths %v", r.Host, r.HTTP.Paths)
+			}
+		}
+		if want := []string{"*.registry.example.com", "registry.customer.example"}; !slices.Equal(hosts, want) {
+			t.Errorf("got hosts %v, want %v", hosts, want)
+		}
+		return
+	}
+	t.Error("there is no Ingress")
+}
+
+func TestSchemaRefusesNonsense(t *testing.T) {
+	for value, want := range map[string]string{
+		"existingSecret=":               "existingSecret",
+		"baseDomain=Registry_1":         "baseDomain",
+		"blobs.url=https://example.com": "url",
+		"services.upload.replicas=-1":   "replicas",
+		"services.uplaod.replicas=1":    "uplaod",
+		"operatorToken=x":               "operatorToken",
+		"publicScheme=ftp":              "publicScheme",
+		"settings.LOG_LEVEL=debug":      "LOG_LEVEL",
+		"trustedProxies[0]=everybody":   "trustedProxies",
+		"spool.sizeLimit=10":            "sizeLimit",
+	} {
+		args := append([]string{"template", "test", chart, "--kube-version", "1.30"}, sets(append(slices.Clip(needed), value)...)...)
+		if _, complaint, err := helm(t, args...); err == nil || !strings.Contains(complaint, want) {
+			t.Errorf("%s: got %v and %q, want a complaint of %s", value, err, complaint, want)
+		}
+	}
+}
