@@ -37,6 +37,25 @@ lint: ## the linter, by .golangci.yml
 build: ## bin/berth
 	go build -o bin/berth ./services/berth
 
+.PHONY: dist/image
+dist/image: ## what deployments/Dockerfile copies: a static binary, certificates
+	mkdir -p $@/data
+	CGO_ENABLED=0 go build -trimpath -o $@/berth ./services/berth
+	cp -L $(or $(SSL_CERT_FILE),/etc/ssl/certs/ca-certificates.crt) $@/ca-certificates.crt
+
+.PHONY: image
+image: dist/image ## the image, called berth or IMAGE, by the Docker engine at hand
+	docker build -q -t $(or $(IMAGE),berth) -f deployments/Dockerfile dist/image
+
+.PHONY: compose
+compose: ## README.md's "Run it on a cluster", in a Docker engine of its own
+	tools/e2e-cluster
+
+.PHONY: charts
+charts: ## the Helm chart: lint, and what it makes of values, right and wrong
+	tools/install helm
+	go test -count=1 ./deployments/...
+
 .PHONY: e2e
 e2e: build ## real clients against a real server
 	tools/e2e bin/berth
