@@ -37,8 +37,7 @@ type Registries interface {
 // Domain is a host name that leads to a registry.
 type Domain struct {
 	Tenant    tenant.ID
-	Registry  tenant.RegistryID
-	Slug      string // of the registry
+	Registry  string // its slug
 	Host      string // normalised
 	Verified  bool   // only verified domains route
 	Challenge string // what the TXT record must hold
@@ -50,7 +49,7 @@ type Domain struct {
 type Domains interface {
 	// CreateDomain returns fault.AlreadyExists when the host is verified for
 	// anybody, or known to this tenant: an unverified claim of another tenant
-	// does not block. Registry is found by d.Slug.
+	// does not block. The registry is found by d.Registry.
 	CreateDomain(ctx context.Context, by Cause, d Domain) (Domain, error)
 	FindDomain(ctx context.Context, t tenant.ID, host string) (Domain, error)
 	// ListDomains pages by host.

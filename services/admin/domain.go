@@ -33,7 +33,7 @@ func (s *Service) CreateDomain(ctx context.Context, req *pb.CreateDomainRequest)
 	if err != nil {
 		return nil, err
 	}
-	d := meta.Domain{Tenant: t.ID, Registry: r.ID, Slug: r.Slug, Host: host, Verified: byOperator}
+	d := meta.Domain{Tenant: t.ID, Registry: r.Slug, Host: host, Verified: byOperator}
 	if !byOperator {
 		d.Challenge = "berth-verification=" + rand.Text()
 	}
@@ -158,7 +158,7 @@ func (s *Service) verifiedDomains(ctx context.Context, t meta.Tenant) ([]meta.Do
 func domainMessage(t meta.Tenant, d meta.Domain) *pb.Domain {
 	m := &pb.Domain{
 		Name:     "tenants/" + t.Slug + "/domains/" + d.Host,
-		Registry: d.Slug,
+		Registry: d.Registry,
 		Verified: d.Verified,
 	}
 	if !d.CreatedAt.IsZero() { // else it was only validated

@@ -172,7 +172,7 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 	}
 	hosts := []string{s.pattern.Host(t.Slug, r.Slug)}
 	for _, d := range domains {
-		if d.Slug == r.Slug {
+		if d.Registry == r.Slug {
 			hosts = append(hosts, d.Host)
 		}
 	}

@@ -85,7 +85,7 @@ func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) 
 		return false, err
 	}
 	for _, host := range defaultHosts {
-		_, err := m.CreateDomain(ctx, by(), meta.Domain{Tenant: t.ID, Slug: tenant.MainRegistry, Host: host, Verified: true})
+		_, err := m.CreateDomain(ctx, by(), meta.Domain{Tenant: t.ID, Registry: tenant.MainRegistry, Host: host, Verified: true})
 		if err != nil && !fault.Is(err, fault.AlreadyExists) {
 			return false, err
 		}

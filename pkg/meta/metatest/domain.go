@@ -14,11 +14,11 @@ func testDomains(t *testing.T, open Open) {
 	t.Run("belong to one registry", func(t *testing.T) {
 		w := newWorld(t, open)
 		by := cause()
-		d := meta.Domain{Tenant: w.tenant, Slug: tenant.MainRegistry, Host: "registry.acme.com", Challenge: "berth-1"}
+		d := meta.Domain{Tenant: w.tenant, Registry: tenant.MainRegistry, Host: "registry.acme.com", Challenge: "berth-1"}
 		made, err := w.Store.CreateDomain(t.Context(), by, d)
 		w.must(err)
 		want := d
-		want.Registry, want.Version, want.CreatedAt = w.registry, made.Version, w.Now()
+		want.Version, want.CreatedAt = made.Version, w.Now()
 		if made != want || made.Version == 0 {
 			t.Errorf("made %+v, want %+v", made, want)
 		}
@@ -28,7 +28,7 @@ func testDomains(t *testing.T, open Open) {
 		}
 		_, err = w.Store.CreateDomain(t.Context(), cause(), d)
 		w.refused(err, fault.Conflict, fault.AlreadyExists)
-		d.Host, d.Slug = "x.acme.com", "nowhere"
+		d.Host, d.Registry = "x.acme.com", "nowhere"
 		_, err = w.Store.CreateDomain(t.Context(), cause(), d)
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
 		_, err = w.Store.FindDomain(t.Context(), w.tenant, "x.acme.com")
@@ -48,7 +48,7 @@ func testDomains(t *testing.T, open Open) {
 	t.Run("go to who verified them first", func(t *testing.T) {
 		w := newWorld(t, open)
 		other, _ := w.addTenant("other", 0)
-		claim := meta.Domain{Tenant: other, Slug: tenant.MainRegistry, Host: "registry.acme.com"}
+		claim := meta.Domain{Tenant: other, Registry: tenant.MainRegistry, Host: "registry.acme.com"}
 		_, err := w.Store.CreateDomain(t.Context(), cause(), claim)
 		w.must(err)
 		w.addDomain("registry.acme.com", tenant.MainRegistry, false) // an unverified claim does not block
@@ -82,7 +82,7 @@ func testDomainRace(t *testing.T, open Open) {
 	tenants := make([]tenant.ID, 8)
 	for i, slug := range numbered("tenant-%d", len(tenants)) {
 		tenants[i], _ = w.addTenant(slug, 0)
-		_, err := w.Store.CreateDomain(t.Context(), cause(), meta.Domain{Tenant: tenants[i], Slug: tenant.MainRegistry, Host: "a.com"})
+		_, err := w.Store.CreateDomain(t.Context(), cause(), meta.Domain{Tenant: tenants[i], Registry: tenant.MainRegistry, Host: "a.com"})
 		w.must(err)
 	}
 	errs := make([]error, len(tenants))
@@ -100,7 +100,7 @@ func testDomainRace(t *testing.T, open Open) {
 
 func (w world) addDomain(host, registry string, verified bool) {
 	w.t.Helper()
-	_, err := w.Store.CreateDomain(w.t.Context(), cause(), meta.Domain{Tenant: w.tenant, Slug: registry, Host: host, Verified: verified})
+	_, err := w.Store.CreateDomain(w.t.Context(), cause(), meta.Domain{Tenant: w.tenant, Registry: registry, Host: host, Verified: verified})
 	w.must(err)
 }
 

@@ -65,7 +65,7 @@ func testSites(t *testing.T, open Open) {
 			w.nowhere(l)
 		}
 		other, _ := w.addTenant("other", 0)
-		_, err := w.Store.CreateDomain(t.Context(), cause(), meta.Domain{Tenant: other, Slug: tenant.MainRegistry, Host: own.Host, Verified: true})
+		_, err := w.Store.CreateDomain(t.Context(), cause(), meta.Domain{Tenant: other, Registry: tenant.MainRegistry, Host: own.Host, Verified: true})
 		if err != nil {
 			t.Errorf("the domain is free: %v", err)
 		}

@@ -9,13 +9,13 @@ import (
 )
 
 const selectDomain = `
-SELECT d.tenant_id, d.registry_id, r.slug, d.host, d.verified, d.challenge, d.version, d.created_at
+SELECT d.tenant_id, r.slug, d.host, d.verified, d.challenge, d.version, d.created_at
 FROM domains d JOIN registries r ON r.tenant_id = d.tenant_id AND r.id = d.registry_id
 WHERE d.tenant_id = $1`
 
 func scanDomain(scan scan) (meta.Domain, error) {
 	var d meta.Domain
-	err := scan(&d.Tenant, &d.Registry, &d.Slug, &d.Host, &d.Verified, &d.Challenge, &d.Version, moment{&d.CreatedAt})
+	err := scan(&d.Tenant, &d.Registry, &d.Host, &d.Verified, &d.Challenge, &d.Version, moment{&d.CreatedAt})
 	return d, err
 }
 
@@ -48,7 +48,7 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 		if err := t.change(by, d.Tenant, "domain.create", domainTarget(d.Host)); err != nil {
 			return err
 		}
-		registry, _, err := t.registry(lockRegistry, d.Tenant, d.Slug)
+		registry, _, err := t.registry(lockRegistry, d.Tenant, d.Registry)
 		if err != nil {
 			return err
 		}
