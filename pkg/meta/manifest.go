@@ -15,12 +15,12 @@ type Manifest struct {
 
 // ManifestPut is a manifest to store with the tags it shall have.
 type ManifestPut struct {
-	Repo      Repo
-	Manifest  Manifest
-	Parsed    *oci.Manifest // of Manifest.Payload
-	Tags      []string      // may be empty: by digest only
-	By        Cause
-	AllowMiss bool // references may be missing (registry setting); foreign layers always may
+	Repo                   Repo
+	Manifest               Manifest
+	Parsed                 *oci.Manifest // of Manifest.Payload
+	Tags                   []string      // may be empty: by digest only
+	By                     Cause
+	AllowMissingReferences bool // references may be missing (registry setting); foreign layers always may
 }
 
 // Referrer is a manifest that has a subject.

@@ -44,14 +44,14 @@ func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error
 		}
 	}
 	return PutManifest{
-		Repo:         c.Repo(),
-		Reference:    c.Route.Reference,
-		Tags:         tags,
-		ContentType:  r.Header.Get("Content-Type"),
-		Body:         r.Body,
-		Length:       r.ContentLength,
-		AllowMissing: c.Site.Settings.AllowMissingReferences,
-		By:           c.Cause(ctx),
+		Repo:                   c.Repo(),
+		Reference:              c.Route.Reference,
+		Tags:                   tags,
+		ContentType:            r.Header.Get("Content-Type"),
+		Body:                   r.Body,
+		Length:                 r.ContentLength,
+		AllowMissingReferences: c.Site.Settings.AllowMissingReferences,
+		By:                     c.Cause(ctx),
 	}, ocihttp.CheckContentEncoding(r)
 }
 

@@ -26,14 +26,14 @@ func (s *Service) GetManifest(ctx context.Context, req GetManifest) (meta.Manife
 
 // PutManifest is a manifest to store.
 type PutManifest struct {
-	Repo         meta.Repo
-	Reference    oci.Reference
-	Tags         []string // besides that of Reference
-	ContentType  string
-	Body         io.Reader // not read before the caller is known to have the right
-	Length       int64     // of Body as announced; -1 when it is not
-	AllowMissing bool      // the registry takes manifests whose references it does not hold
-	By           meta.Cause
+	Repo                   meta.Repo
+	Reference              oci.Reference
+	Tags                   []string // besides that of Reference
+	ContentType            string
+	Body                   io.Reader // not read before the caller is known to have the right
+	Length                 int64     // of Body as announced; -1 when it is not
+	AllowMissingReferences bool      // the registry takes manifests whose references it does not hold
+	By                     meta.Cause
 }
 
 // Stored says what a PutManifest made.
@@ -72,12 +72,12 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, err
 		tags = append([]string{req.Reference.Tag}, tags...)
 	}
 	err = s.meta.PutManifest(ctx, meta.ManifestPut{
-		Repo:      req.Repo,
-		Manifest:  meta.Manifest{Digest: digest, MediaType: parsed.MediaType, Payload: payload},
-		Parsed:    parsed,
-		Tags:      tags,
-		By:        req.By,
-		AllowMiss: req.AllowMissing,
+		Repo:                   req.Repo,
+		Manifest:               meta.Manifest{Digest: digest, MediaType: parsed.MediaType, Payload: payload},
+		Parsed:                 parsed,
+		Tags:                   tags,
+		By:                     req.By,
+		AllowMissingReferences: req.AllowMissingReferences,
 	})
 	if err != nil {
 		return Stored{}, err

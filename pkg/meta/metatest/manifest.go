@@ -79,10 +79,10 @@ func testManifests(t *testing.T, open Open) {
 		w.refused(w.tryPut(r, image(foreign, layer)), fault.NotFound, fault.ManifestBlobUnknown)
 
 		sparse := image(layer)
-		sparse.AllowMiss = true
+		sparse.AllowMissingReferences = true
 		w.put(r, sparse, "sparse")
 		lacking := w.index(w.image(nil, w.push(w.repo("other"), "x")).Manifest)
-		lacking.AllowMiss = true
+		lacking.AllowMissingReferences = true
 		w.put(r, lacking, "index")
 
 		// What is pushed later is held from the next PUT on.

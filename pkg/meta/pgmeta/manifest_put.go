@@ -66,10 +66,10 @@ func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
 		blobs: map[oci.Digest]bool{}, children: map[oci.Digest]bool{},
 	}
 	for _, d := range p.Parsed.Blobs {
-		put.blobs[d.Digest] = put.blobs[d.Digest] || !d.Foreign() && !p.AllowMiss
+		put.blobs[d.Digest] = put.blobs[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
 	for _, d := range p.Parsed.Children {
-		put.children[d.Digest] = put.children[d.Digest] || !d.Foreign() && !p.AllowMiss
+		put.children[d.Digest] = put.children[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
 	return put
 }

@@ -88,7 +88,7 @@ SELECT rb.digest
 func (p put) references() ([]oci.Digest, []oci.Digest, error) {
 	required := map[oci.Digest]bool{}
 	for _, d := range p.Parsed.Blobs {
-		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMiss
+		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
 	digests := slices.Sorted(maps.Keys(required))
 	present, err := p.present(heldReferences, digests)
@@ -176,7 +176,7 @@ func (p put) children() error {
 	}
 	required := map[oci.Digest]bool{}
 	for _, d := range p.Parsed.Children {
-		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMiss
+		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
 	digests := slices.Sorted(maps.Keys(required))
 	present, err := p.present(presentChildren, digests)

@@ -22,7 +22,7 @@ func TestPurgeTakesReferencesInBatches(t *testing.T) {
 	}
 	payload := []byte("an index")
 	put := meta.ManifestPut{
-		Repo: r, Parsed: index, AllowMiss: true, By: meta.Cause{Op: uuid.New()},
+		Repo: r, Parsed: index, AllowMissingReferences: true, By: meta.Cause{Op: uuid.New()},
 		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: index.MediaType, Payload: payload},
 	}
 	if err := s.PutManifest(t.Context(), put); err != nil {
