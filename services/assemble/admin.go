@@ -40,7 +40,7 @@ func (b builder) admin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rest := web.Front{
+	rest := web.Middleware{
 		Listener: "admin", Log: b.Log, Tracer: b.Tracing.Tracer("berth/admin"), Metrics: b.web,
 		Scheme: "http",
 	}.Wrap(server)

@@ -42,7 +42,7 @@ func (b builder) data(ctx context.Context) error {
 	}
 	b.internal(services)
 	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log}, services)
-	wrapped := web.Front{
+	wrapped := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Fail: failed,
 	}.Wrap(h)
@@ -89,7 +89,7 @@ func (b builder) internal(s front.Services) {
 	if !b.config.Split() || b.config.InternalKey.IsZero() {
 		return
 	}
-	wrapped := web.Front{
+	wrapped := web.Middleware{
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Fail: failed,
 	}.Wrap(front.NewInternal(access.NewInternal(b.config.InternalKey.Reveal()), b.Log, s))

@@ -13,14 +13,14 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
-func ExampleFront_Wrap() {
-	front := web.Front{
+func ExampleMiddleware_Wrap() {
+	middleware := web.Middleware{
 		Listener: "data", Scheme: "https",
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Tracer:  noop.NewTracerProvider().Tracer(""),
 		Metrics: web.NewMetrics(prometheus.NewRegistry()),
 	}
-	handler := front.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := middleware.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		web.SetRoute(r.Context(), "base")                          // for metrics
 		web.Note(r.Context(), slog.String("tenant", "acme"))       // for the access line
 		fmt.Fprint(w, web.Scheme(r.Context()), "://", r.Host, "/") // what the client typed

@@ -9,18 +9,18 @@ import (
 	"testing"
 )
 
-// seen tells what a handler behind the front sees of the client.
+// seen tells what a handler behind the middleware sees of the client.
 func seen(t *testing.T, peer string, header http.Header) string {
 	t.Helper()
-	f, _ := newFront(io.Discard)
-	f.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	m, _ := newMiddleware(io.Discard)
+	m.Proxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodGet, "http://acme.test/v2/", nil)
 	r.RemoteAddr = peer
 	for k, v := range header {
 		r.Header[k] = v
 	}
-	f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, ClientAddr(r.Context()), " ", Scheme(r.Context()), " ", r.Host)
 		for name := range r.Header {
 			fmt.Fprint(w, " ", name)

@@ -25,7 +25,7 @@ const HeaderRequestID = "X-Request-Id"
 const unknownRoute = "other"
 
 type observer struct {
-	Front
+	Middleware
 	next http.Handler
 }
 

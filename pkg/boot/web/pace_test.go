@@ -26,10 +26,10 @@ const limit = 20 * time.Second
 
 func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	t.Helper()
-	f, _ := newFront(io.Discard)
-	f.Pace = quick
+	m, _ := newMiddleware(io.Discard)
+	m.Pace = quick
 	s := httptest.NewUnstartedServer(nil)
-	s.Config = NewServer(f.Wrap(h), slog.New(slog.DiscardHandler))
+	s.Config = NewServer(m.Wrap(h), slog.New(slog.DiscardHandler))
 	s.Config.ReadHeaderTimeout = quick.Grace
 	s.Start()
 	t.Cleanup(s.Close)
@@ -185,9 +185,9 @@ func expectAnswer(t *testing.T, c net.Conn, want string) {
 // An HTTP/2 stream may pause between two writes for longer than the grace.
 func TestA7_HTTP2StreamMayPause(t *testing.T) {
 	t.Parallel()
-	f, _ := newFront(io.Discard)
-	f.Pace = quick
-	s := httptest.NewUnstartedServer(f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m, _ := newMiddleware(io.Discard)
+	m.Pace = quick
+	s := httptest.NewUnstartedServer(m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			t.Error(err)
 		}

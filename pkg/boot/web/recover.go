@@ -7,7 +7,7 @@ import (
 )
 
 type recoverer struct {
-	Front
+	Middleware
 	next http.Handler
 }
 

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// request is what the front knows of the request it is serving. Only the
+// request is what the middleware knows of the request it is serving. Only the
 // goroutine of the handler may use it.
 type request struct {
 	id     string
@@ -25,7 +25,7 @@ func requestOf(ctx context.Context) *request {
 }
 
 // RequestID returns the id that the answer carries as X-Request-Id; empty
-// outside of a Front.
+// outside of Middleware.
 func RequestID(ctx context.Context) string {
 	if r := requestOf(ctx); r != nil {
 		return r.id
@@ -34,7 +34,7 @@ func RequestID(ctx context.Context) string {
 }
 
 // ClientAddr returns the address of the client, as its peer or a trusted proxy
-// says; the zero Addr outside of a Front.
+// says; the zero Addr outside of Middleware.
 func ClientAddr(ctx context.Context) netip.Addr {
 	if r := requestOf(ctx); r != nil {
 		return r.client
@@ -43,7 +43,7 @@ func ClientAddr(ctx context.Context) netip.Addr {
 }
 
 // Scheme returns the scheme the client used, http or https, as the listener's
-// configuration or a trusted proxy says; http outside of a Front.
+// configuration or a trusted proxy says; http outside of Middleware.
 func Scheme(ctx context.Context) string {
 	if r := requestOf(ctx); r != nil && r.scheme != "" {
 		return r.scheme
@@ -53,7 +53,7 @@ func Scheme(ctx context.Context) string {
 
 // Adopt makes the request one that another process took in and handed on: its
 // id there and its client. Call it from the handler's own goroutine; outside
-// of a Front it does nothing.
+// of Middleware it does nothing.
 func Adopt(ctx context.Context, id string, client netip.Addr) {
 	if r := requestOf(ctx); r != nil {
 		r.notes = append(r.notes, slog.String("handed_on_by", r.client.String()), slog.String("origin_request_id", id))
@@ -63,7 +63,7 @@ func Adopt(ctx context.Context, id string, client netip.Addr) {
 
 // SetRoute names the kind of the request for metrics and the span: a constant
 // of the code such as "blob" or "manifest", never text from a client. Call it
-// from the handler's own goroutine; outside of a Front it does nothing.
+// from the handler's own goroutine; outside of Middleware it does nothing.
 func SetRoute(ctx context.Context, route string) {
 	if r := requestOf(ctx); r != nil {
 		r.route = route
@@ -72,7 +72,7 @@ func SetRoute(ctx context.Context, route string) {
 
 // Note adds to the access log line and the span of the request what a handler
 // found out, such as tenant and principal. Call it from the handler's own
-// goroutine; outside of a Front it does nothing.
+// goroutine; outside of Middleware it does nothing.
 func Note(ctx context.Context, attrs ...slog.Attr) {
 	if r := requestOf(ctx); r != nil {
 		r.notes = append(r.notes, attrs...)

@@ -25,7 +25,7 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxConcurrentStreams},
-		// net/http would answer "OPTIONS *" with 200, for any host and past the front.
+		// net/http would answer "OPTIONS *" with 200, for any host and past the middleware.
 		DisableGeneralOptionsHandler: true,
 		// What net/http says here is about broken clients.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),

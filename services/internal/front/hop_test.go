@@ -70,7 +70,7 @@ func serveHere(t *testing.T, s front.Services) hop {
 func listenInternal(t *testing.T, key string, logged *journal, s front.Services) *httptest.Server {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(logged, nil))
-	server := httptest.NewUnstartedServer(web.Front{
+	server := httptest.NewUnstartedServer(web.Middleware{
 		Listener: "internal", Log: log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(prometheus.NewRegistry()), Scheme: "http",
 	}.Wrap(front.NewInternal(access.NewInternal(key), log, s)))
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)

@@ -98,7 +98,7 @@ func (d *Deployment) Middlewares() []kit.Named {
 
 // Handler puts before the services what is there in production.
 func (d *Deployment) Handler(s front.Services) http.Handler {
-	return web.Front{
+	return web.Middleware{
 		Listener: "data", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(d.registry),
 		Scheme: "http", Proxies: d.Proxies,
 	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Log: d.Log}, s))

@@ -14,9 +14,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Front is everything between one listener and its handler. Log, Tracer and
-// Metrics are needed; the rest may be zero.
-type Front struct {
+// Middleware is everything between one listener and its handler. Log, Tracer
+// and Metrics are needed; the rest may be zero.
+type Middleware struct {
 	Listener string // the listener's name, a label of every metric
 	Log      *slog.Logger
 	Tracer   trace.Tracer
@@ -29,15 +29,15 @@ type Front struct {
 	Fail func(w http.ResponseWriter, r *http.Request)
 }
 
-// Wrap puts the front before h. The wrappers, outermost first:
+// Wrap puts it before h. The wrappers, outermost first:
 //
 //	observe   id, span, metrics, access log; sees what all others did
 //	proxies   the client's address, scheme and host, from trusted peers only
 //	pace      deadlines that move with progress
 //	recover   a panic becomes a log line and an answer
-func (f Front) Wrap(h http.Handler) http.Handler {
-	h = recoverer{f, h}
-	h = pacer{f.Pace.orDefault(), h}
-	h = forwarded{f.Proxies, h}
-	return observer{f, h}
+func (m Middleware) Wrap(h http.Handler) http.Handler {
+	h = recoverer{m, h}
+	h = pacer{m.Pace.orDefault(), h}
+	h = forwarded{m.Proxies, h}
+	return observer{m, h}
 }

@@ -24,10 +24,10 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
-// newFront makes a front whose log lines go to the buffer.
-func newFront(out io.Writer) (Front, *prometheus.Registry) {
+// newMiddleware makes middleware whose log lines go to the buffer.
+func newMiddleware(out io.Writer) (Middleware, *prometheus.Registry) {
 	reg := prometheus.NewRegistry()
-	return Front{
+	return Middleware{
 		Listener: "data", Scheme: "http", Metrics: NewMetrics(reg),
 		Log:    slog.New(logs.NewHandler(slog.NewJSONHandler(out, nil))),
 		Tracer: noop.NewTracerProvider().Tracer(""),
@@ -36,13 +36,13 @@ func newFront(out io.Writer) (Front, *prometheus.Registry) {
 
 func TestAccessLine(t *testing.T) {
 	var out bytes.Buffer
-	f, _ := newFront(&out)
-	h := f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m, _ := newMiddleware(&out)
+	h := m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			t.Error(err)
 		}
 		Note(r.Context(), slog.String("tenant", "acme"))
-		f.Log.InfoContext(r.Context(), "inside")
+		m.Log.InfoContext(r.Context(), "inside")
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprint(w, "12345")
 	}))
@@ -76,8 +76,8 @@ func TestAccessLine(t *testing.T) {
 }
 
 func TestMetricsHaveBoundedLabels(t *testing.T) {
-	f, reg := newFront(io.Discard)
-	h := f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m, reg := newMiddleware(io.Discard)
+	h := m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
 			SetRoute(r.Context(), "blob")
 			fmt.Fprint(w, "12345")
@@ -111,10 +111,10 @@ func scrape(reg *prometheus.Registry) string {
 
 func TestSpanContinuesTheClientsTrace(t *testing.T) {
 	var out bytes.Buffer
-	f, _ := newFront(&out)
+	m, _ := newMiddleware(&out)
 	spans := tracetest.NewInMemoryExporter()
-	f.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("")
-	h := f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("")
+	h := m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), "manifest")
 		Note(r.Context(), slog.String("tenant", "acme"))
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -144,14 +144,14 @@ func TestSpanContinuesTheClientsTrace(t *testing.T) {
 
 // A span that OTLP cannot carry takes the spans of other requests with it.
 func TestF10_SpansAreValidUTF8(t *testing.T) {
-	f, _ := newFront(io.Discard)
+	m, _ := newMiddleware(io.Discard)
 	spans := tracetest.NewInMemoryExporter()
-	f.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("")
+	m.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("")
 	r := httptest.NewRequest(http.MethodGet, "/v2/%ff%0a%80/tags/list", nil)
 	r.Method = "BR\xffEW"
 	r.Host = "acme\xff.localhost"
 	r.Header.Set("User-Agent", "\xff")
-	f.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), r)
+	m.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), r)
 	got := spans.GetSpans()
 	if len(got) != 1 || len(got[0].Attributes) < 5 || !utf8.ValidString(got[0].Name) {
 		t.Fatalf("got %+v", got)
@@ -165,11 +165,11 @@ func TestF10_SpansAreValidUTF8(t *testing.T) {
 
 func TestPanicIsAnsweredOnce(t *testing.T) {
 	var out bytes.Buffer
-	f, reg := newFront(&out)
-	f.Fail = func(w http.ResponseWriter, _ *http.Request) {
+	m, reg := newMiddleware(&out)
+	m.Fail = func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "our own words", http.StatusInternalServerError)
 	}
-	server := httptest.NewUnstartedServer(f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewUnstartedServer(m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/late":
 			w.WriteHeader(http.StatusOK)
@@ -211,7 +211,7 @@ func TestPanicIsAnsweredOnce(t *testing.T) {
 	if metrics := scrape(reg); !strings.Contains(metrics, `berth_http_panics_total{listener="data"} 2`+"\n") {
 		t.Errorf("not two panics are counted, an abort being none:\n%s", metrics)
 	}
-	if !strings.Contains(out.String(), "front_test.go") {
+	if !strings.Contains(out.String(), "middleware_test.go") {
 		t.Errorf("no stack is in the log: %s", &out)
 	}
 }
@@ -246,14 +246,14 @@ func (l *fileListener) Accept() (net.Conn, error) {
 	return fileConn{c.(*net.TCPConn), &l.files}, nil
 }
 
-func TestSendfileSurvivesTheFront(t *testing.T) {
+func TestSendfileSurvivesTheMiddleware(t *testing.T) {
 	const size = 5*sendChunk + 123
 	path := filepath.Join(t.TempDir(), "blob")
 	content := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, _ := newFront(io.Discard)
+	m, _ := newMiddleware(io.Discard)
 	for name, h := range map[string]http.HandlerFunc{
 		"io.Copy": func(w http.ResponseWriter, _ *http.Request) {
 			file, err := os.Open(path)
@@ -270,7 +270,7 @@ func TestSendfileSurvivesTheFront(t *testing.T) {
 		"http.ServeFile": func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewUnstartedServer(f.Wrap(h))
+			server := httptest.NewUnstartedServer(m.Wrap(h))
 			ln := &fileListener{Listener: server.Listener}
 			server.Listener = ln
 			server.Start()
@@ -292,10 +292,10 @@ func TestSendfileSurvivesTheFront(t *testing.T) {
 	}
 }
 
-func BenchmarkFront(b *testing.B) {
-	f, _ := newFront(io.Discard)
-	f.Log = slog.New(slog.DiscardHandler)
-	h := f.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+func BenchmarkMiddleware(b *testing.B) {
+	m, _ := newMiddleware(io.Discard)
+	m.Log = slog.New(slog.DiscardHandler)
+	h := m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
 	w := httptest.NewRecorder()
 	b.ReportAllocs()
