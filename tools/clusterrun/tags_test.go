@@ -2,7 +2,6 @@ package clusterrun
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -179,7 +178,7 @@ func (h *history) act(number int, rng *rand.Rand) {
 		}
 	}
 	end := int64(time.Since(h.since))
-	if lost := (*ociclient.Lost)(nil); errors.As(err, &lost) {
+	if ociclient.IsLost(err) {
 		pause(ctx)
 		if a.kind == get {
 			return // it changed nothing, and told nothing

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -35,8 +34,7 @@ const maxTries = 8
 func (c *client) try(ctx context.Context, ask func(*ociclient.Client) error) error {
 	for tries := 1; ; tries++ {
 		err := ask(c.oci)
-		lost := (*ociclient.Lost)(nil)
-		if !errors.As(err, &lost) {
+		if !ociclient.IsLost(err) {
 			return err
 		}
 		if tries == maxTries {
@@ -67,7 +65,7 @@ func (c *client) goOn(ctx context.Context, cause error) error {
 		}
 		return nil
 	}
-	if refused := (*ociclient.Refused)(nil); errors.As(cause, &refused) && refused.Status == http.StatusServiceUnavailable {
+	if ociclient.StatusOf(cause) == http.StatusServiceUnavailable {
 		c.refusals++
 		select {
 		case <-ctx.Done():

@@ -91,8 +91,7 @@ func (u *upload) end(ctx context.Context) error {
 func (u *upload) persist(ctx context.Context, sent int64, ask func(*ociclient.Client) error) error {
 	for range maxTries {
 		err := ask(u.oci)
-		lost := (*ociclient.Lost)(nil)
-		if !errors.As(err, &lost) {
+		if !ociclient.IsLost(err) {
 			return err
 		}
 		if err := errors.Join(u.goOn(ctx, err), u.resume(ctx, sent)); err != nil {
@@ -107,9 +106,8 @@ func (u *upload) persist(ctx context.Context, sent int64, ask func(*ociclient.Cl
 func (u *upload) resume(ctx context.Context, sent int64) error {
 	return u.try(ctx, func(oci *ociclient.Client) error {
 		held, location, err := oci.Offset(ctx, u.location)
-		refused := (*ociclient.Refused)(nil)
 		switch {
-		case errors.As(err, &refused) && refused.Status == http.StatusNotFound && sent == int64(len(u.bytes)):
+		case ociclient.StatusOf(err) == http.StatusNotFound && sent == int64(len(u.bytes)):
 			u.offset = sent // the PUT may have ended it
 			return nil
 		case err != nil:
@@ -141,7 +139,7 @@ func cancel(ctx context.Context, c *client) (act, error) {
 		}
 		return c.try(ctx, func(oci *ociclient.Client) error {
 			held, _, err := oci.Offset(ctx, u.location)
-			if refused := (*ociclient.Refused)(nil); errors.As(err, &refused) && refused.Status == http.StatusNotFound {
+			if ociclient.StatusOf(err) == http.StatusNotFound {
 				return nil
 			}
 			return errors.Join(err, fmt.Errorf("a session that was cancelled holds %d bytes", held))

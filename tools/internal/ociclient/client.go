@@ -28,22 +28,6 @@ type Client struct {
 	Token        string
 }
 
-// Lost means that no answer came: what was asked may have been done or not. A
-// 5xx says as little.
-type Lost struct{ Err error }
-
-func (l *Lost) Error() string { return "no answer: " + l.Err.Error() }
-func (l *Lost) Unwrap() error { return l.Err }
-
-// Refused is an answer other than the one that was hoped for.
-type Refused struct {
-	What   string
-	Status int
-	Body   string
-}
-
-func (r *Refused) Error() string { return fmt.Sprintf("%s: status %d: %s", r.What, r.Status, r.Body) }
-
 // Answer is a response whose body has been read.
 type Answer struct {
 	Status int

@@ -29,11 +29,11 @@ import (
 // PID and Process are for one goroutine.
 type Server struct {
 	Data   string      // host:port of the data listener
-	Ops    string      // host:port of the ops listener
 	Admin  string      // host:port of the admin API over REST
 	Log    string      // file that all lives of the process write to
 	Keeper gate.Keeper // of the gate that the next lives run behind; nil is none
 
+	ops    string // host:port of the ops listener
 	binary string
 	dir    string
 	env    []string
@@ -59,8 +59,8 @@ func New(binary, dir string, settings ...string) (*Server, error) {
 		return nil, err
 	}
 	return &Server{
-		Data: addrs[0], Ops: addrs[1], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
-		binary: binary, dir: dir,
+		Data: addrs[0], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
+		ops: addrs[1], binary: binary, dir: dir,
 		env: append(append(environ(),
 			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
 			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_INTERNAL_ADDR="+addrs[4],
@@ -100,7 +100,7 @@ func (s *Server) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("the server is not ready: %w; end of its log:\n%s", ctx.Err(), s.LogTail())
-		case <-process.Ended():
+		case <-process.ended:
 			return errors.Join(ErrEnded, process.Wait(), log.Close())
 		case <-time.After(5 * time.Millisecond):
 		}
@@ -110,7 +110,7 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Ready asks the server whether it serves. Safe for concurrent use.
 func (s *Server) Ready(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Ops+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.ops+"/readyz", nil)
 	if err != nil {
 		return false
 	}

@@ -3,7 +3,6 @@ package workload
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -37,7 +36,7 @@ func (c *Client) Work(ctx context.Context) error {
 	unhurried := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		err := c.operate(unhurried)
-		if lost(err) {
+		if ociclient.IsLost(err) {
 			c.pause(ctx)
 			continue
 		}
@@ -81,7 +80,7 @@ func (c *Client) set(l *ledger.Ledger, key, value string, do func() error) error
 	switch {
 	case err == nil:
 		l.Acknowledge(entry)
-	case status(err) != 0:
+	case !ociclient.IsLost(err) && ociclient.StatusOf(err) != 0:
 		l.Refuse(entry)
 	}
 	return err
@@ -205,19 +204,4 @@ func (c *Client) pushAndDelete(ctx context.Context, repo string) error {
 func (c *Client) Push(ctx context.Context) error {
 	repo, b := repoName(c.rng.IntN(repositories)), noise(c.rng, 2+c.rng.IntN(4<<10))
 	return c.pushBlob(repo, b, func() error { return c.oci.PostBlob(ctx, repo, b.digest, b.bytes) })
-}
-
-// lost says whether there was no answer that tells what happened.
-func lost(err error) bool {
-	l := (*ociclient.Lost)(nil)
-	return errors.As(err, &l)
-}
-
-// status is that of an answer that tells what did not happen; 0 for all else.
-func status(err error) int {
-	refused := (*ociclient.Refused)(nil)
-	if lost(err) || !errors.As(err, &refused) {
-		return 0
-	}
-	return refused.Status
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
 // patience is how long a client goes on with an upload whose answers get lost.
@@ -40,13 +42,13 @@ func (c *Client) resume(ctx context.Context, location string, b content) error {
 	for resumed := false; ; resumed = true {
 		err := c.send(ctx, &location, &offset, b)
 		// A node that was only slow may still write what it was sent before.
-		behind := resumed && status(err) == http.StatusRequestedRangeNotSatisfiable
-		if !lost(err) && !behind || time.Now().After(deadline) {
+		behind := resumed && ociclient.StatusOf(err) == http.StatusRequestedRangeNotSatisfiable
+		if !ociclient.IsLost(err) && !behind || time.Now().After(deadline) {
 			return err
 		}
 		held, next, err := c.locate(ctx, location, deadline)
 		switch {
-		case status(err) == http.StatusNotFound:
+		case ociclient.StatusOf(err) == http.StatusNotFound:
 			return c.ended(ctx, repoOf(location), b, err)
 		case err != nil:
 			return err
@@ -62,7 +64,7 @@ func (c *Client) locate(ctx context.Context, location string, deadline time.Time
 	for {
 		c.pause(ctx)
 		held, next, err := c.oci.Offset(ctx, location)
-		if !lost(err) || time.Now().After(deadline) {
+		if !ociclient.IsLost(err) || time.Now().After(deadline) {
 			return held, next, err
 		}
 	}
