@@ -13,13 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis starts an empty Redis server and returns its URL, in the form of the
-// setting redis. The server goes with the test.
-func Redis(t testing.TB) string {
-	t.Helper()
-	return StartRedis(t).URL()
-}
-
 // RedisServer is a Redis server of one test's own, which the test may stop,
 // pause and flush. It keeps nothing on disk. Its methods fail the test where
 // they fail; they are for the test's own goroutine, one at a time. The server

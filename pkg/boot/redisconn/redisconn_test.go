@@ -53,7 +53,7 @@ func TestOpen_WrongURLNamesTheSetting(t *testing.T) {
 }
 
 func TestOpen_LimitsAreOurs(t *testing.T) {
-	c := open(t, redisconn.Options{URL: testserver.Redis(t) + "?read_timeout=60s&dial_timeout=60s&pool_timeout=60s&max_retries=9&pool_size=5000&max_active_conns=5000"})
+	c := open(t, redisconn.Options{URL: testserver.StartRedis(t).URL() + "?read_timeout=60s&dial_timeout=60s&pool_timeout=60s&max_retries=9&pool_size=5000&max_active_conns=5000"})
 	o := c.Options()
 	for what, d := range map[string]time.Duration{"read": o.ReadTimeout, "write": o.WriteTimeout, "pool": o.PoolTimeout} {
 		if d > 50*time.Millisecond {
@@ -194,7 +194,7 @@ func TestE15_TLSIsVerified(t *testing.T) {
 
 // Callers that leave say nothing about Redis.
 func TestBreaker_CallersThatLeave(t *testing.T) {
-	c := open(t, redisconn.Options{URL: testserver.Redis(t), Timeout: patient})
+	c := open(t, redisconn.Options{URL: testserver.StartRedis(t).URL(), Timeout: patient})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 10 {
@@ -209,7 +209,7 @@ func TestBreaker_CallersThatLeave(t *testing.T) {
 
 // Redis's own errors are answers, and the caller gets to see them.
 func TestBreaker_ErrorsOfRedisAreAnswers(t *testing.T) {
-	c := open(t, redisconn.Options{URL: testserver.Redis(t), Timeout: patient})
+	c := open(t, redisconn.Options{URL: testserver.StartRedis(t).URL(), Timeout: patient})
 	for range 10 {
 		if err := c.Do(t.Context(), "NOSUCHCOMMAND").Err(); err == nil || !strings.Contains(err.Error(), "unknown command") {
 			t.Fatal(err)
