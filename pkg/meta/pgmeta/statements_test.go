@@ -2,75 +2,16 @@ package pgmeta
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
-
-// statements finds every SQL statement of the package, by name: the constants
-// whose text begins like one and that are no part of another.
-func statements(t *testing.T) map[string]string {
-	t.Helper()
-	begins := regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
-	texts, parts := map[string]ast.Expr{}, map[string]bool{}
-	for _, file := range sources(t) {
-		ast.Inspect(file, func(n ast.Node) bool {
-			if decl, ok := n.(*ast.GenDecl); ok && decl.Tok == token.CONST {
-				for _, spec := range decl.Specs {
-					for i, value := range spec.(*ast.ValueSpec).Values {
-						texts[spec.(*ast.ValueSpec).Names[i].Name] = value
-						ast.Inspect(value, func(n ast.Node) bool {
-							if id, ok := n.(*ast.Ident); ok {
-								parts[id.Name] = true
-							}
-							return true
-						})
-					}
-				}
-			}
-			return true
-		})
-	}
-	out := map[string]string{}
-	for name, expr := range texts {
-		if text, ok := constantText(expr, texts); ok && !parts[name] && begins.MatchString(text) {
-			out[name] = text
-		}
-	}
-	if len(out) < 50 {
-		t.Fatalf("only %d statements found", len(out))
-	}
-	return out
-}
-
-// constantText evaluates literals, names of constants, and their sums.
-func constantText(expr ast.Expr, texts map[string]ast.Expr) (string, bool) {
-	switch e := expr.(type) {
-	case *ast.BasicLit:
-		s, err := strconv.Unquote(e.Value)
-		return s, err == nil && e.Kind == token.STRING
-	case *ast.Ident:
-		named, ok := texts[e.Name]
-		if !ok {
-			return "", false
-		}
-		return constantText(named, texts)
-	case *ast.BinaryExpr:
-		x, okX := constantText(e.X, texts)
-		y, okY := constantText(e.Y, texts)
-		return x + y, okX && okY && e.Op == token.ADD
-	default:
-		return "", false
-	}
-}
 
 func TestStatementsPrepare(t *testing.T) {
 	c := connect(t, migrated(t))
-	for name, query := range statements(t) {
+	for name, query := range metatest.Statements(t) {
 		if _, err := c.Prepare(t.Context(), name, query); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -156,7 +97,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 	run(`SET enable_seqscan = off`) // the shorter way through the smaller tables
 	run(`SET plan_cache_mode = force_generic_plan`)
 	parameter := regexp.MustCompile(`\$[0-9]+`)
-	for name, query := range statements(t) {
+	for name, query := range metatest.Statements(t) {
 		if walker(name) {
 			continue
 		}
@@ -179,36 +120,17 @@ func TestStatementsUseIndexes(t *testing.T) {
 	}
 }
 
-// sources are the files of the package, without its tests.
-func sources(t *testing.T) map[string]*ast.File {
-	t.Helper()
-	paths, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]*ast.File{}
-	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		if out[path], err = parser.ParseFile(token.NewFileSet(), path, nil, 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
 // TestR51_TimeIsTheServers: a node whose clock is wrong decides nothing by it.
 // Statements take the time from berth_now, and no code asks for it, but to tell
 // how long something took.
 func TestR51_TimeIsTheServers(t *testing.T) {
 	own := regexp.MustCompile(`(?i)\b(now\(\)|current_timestamp|localtimestamp|clock_timestamp|statement_timestamp|current_date)`)
-	for name, query := range statements(t) {
+	for name, query := range metatest.Statements(t) {
 		if found := own.FindString(query); found != "" {
 			t.Errorf("%s goes by %s", name, found)
 		}
 	}
-	for path, file := range sources(t) {
+	for path, file := range metatest.Sources(t) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Now" && path != "share.go" {
 				t.Errorf("%s asks for the time of its machine", path)
@@ -226,7 +148,7 @@ func TestF7_StatementsAreConstants(t *testing.T) {
 		"queue": 0, "exec": 0, "Queue": 0, "walk": 1, "Exec": 1, "Query": 1, "QueryRow": 1, "ExecContext": 1, "QueryRowContext": 1, "collect": 4,
 	}
 	calls := 0
-	for path, file := range sources(t) {
+	for path, file := range metatest.Sources(t) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok {

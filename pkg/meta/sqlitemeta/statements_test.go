@@ -1,88 +1,17 @@
 package sqlitemeta
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
-
-// statements finds every SQL statement of the package, by name: the constants
-// whose text begins like one and that are no part of another.
-func statements(t *testing.T) map[string]string {
-	t.Helper()
-	begins := regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
-	sources, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	texts, parts := map[string]ast.Expr{}, map[string]bool{}
-	for _, source := range sources {
-		if strings.HasSuffix(source, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			if decl, ok := n.(*ast.GenDecl); ok && decl.Tok == token.CONST {
-				for _, spec := range decl.Specs {
-					for i, value := range spec.(*ast.ValueSpec).Values {
-						texts[spec.(*ast.ValueSpec).Names[i].Name] = value
-						ast.Inspect(value, func(n ast.Node) bool {
-							if id, ok := n.(*ast.Ident); ok {
-								parts[id.Name] = true
-							}
-							return true
-						})
-					}
-				}
-			}
-			return true
-		})
-	}
-	out := map[string]string{}
-	for name, expr := range texts {
-		if text, ok := constantText(expr, texts); ok && !parts[name] && begins.MatchString(text) {
-			out[name] = text
-		}
-	}
-	if len(out) < 50 {
-		t.Fatalf("only %d statements found", len(out))
-	}
-	return out
-}
-
-// constantText evaluates literals, names of constants, and their sums.
-func constantText(expr ast.Expr, texts map[string]ast.Expr) (string, bool) {
-	switch e := expr.(type) {
-	case *ast.BasicLit:
-		s, err := strconv.Unquote(e.Value)
-		return s, err == nil && e.Kind == token.STRING
-	case *ast.Ident:
-		named, ok := texts[e.Name]
-		if !ok {
-			return "", false
-		}
-		return constantText(named, texts)
-	case *ast.BinaryExpr:
-		x, okX := constantText(e.X, texts)
-		y, okY := constantText(e.Y, texts)
-		return x + y, okX && okY && e.Op == token.ADD
-	default:
-		return "", false
-	}
-}
 
 func TestStatementsPrepare(t *testing.T) {
 	s := open(t, Options{})
-	for name, query := range statements(t) {
+	for name, query := range metatest.Statements(t) {
 		st, err := s.reader.db.PrepareContext(t.Context(), query)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -152,7 +81,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
 	bounded := regexp.MustCompile(`^SCAN (j VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_deleting|signing_keys|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
-	for name, query := range statements(t) {
+	for name, query := range metatest.Statements(t) {
 		if wholeTables(name) {
 			continue
 		}
