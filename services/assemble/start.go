@@ -2,15 +2,8 @@ package assemble
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -25,47 +18,6 @@ const defaultTenant = "default"
 
 // defaultHosts lead to the default tenant without a port or a name of its own.
 var defaultHosts = []string{"localhost", "127.0.0.1"}
-
-// operatorTokenFile is in the data directory.
-const operatorTokenFile = "operator-token"
-
-// operatorToken returns the configured token, or the one in the data
-// directory, which it makes at the first start, and then that file's path too.
-func operatorToken(c boot.Config) (string, string, error) {
-	if !c.OperatorToken.IsZero() {
-		return c.OperatorToken.Reveal(), "", nil
-	}
-	file := filepath.Join(c.DataDir, operatorTokenFile)
-	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return makeOperatorToken(file)
-	}
-	if err != nil {
-		return "", "", fmt.Errorf("read the operator token: %w", err)
-	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		return "", "", fmt.Errorf("the operator token in %s is empty: put one there, or remove the file and a new one is made", file)
-	}
-	return token, file, nil
-}
-
-func makeOperatorToken(file string) (string, string, error) {
-	random := make([]byte, 32)
-	if _, err := rand.Read(random); err != nil {
-		return "", "", err
-	}
-	token := "berth_operator_" + base64.RawURLEncoding.EncodeToString(random)
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return "", "", fmt.Errorf("write the operator token: %w", err)
-	}
-	_, err = f.WriteString(token + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return "", "", fmt.Errorf("write the operator token: %w", errors.Join(err, os.Remove(file)))
-	}
-	return token, file, nil
-}
 
 // firstStart makes the default tenant where nothing was ever kept. There is a
 // signing key from the end of the first start on, so one that was interrupted
