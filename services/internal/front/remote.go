@@ -143,10 +143,11 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := c.RoundTripper.RoundTrip(r)
 	if err != nil {
 		timer.Stop()
+		cancel(nil)
 		return nil, err
 	}
 	timer.Reset(limit)
-	answer.Body = stepping{answer.Body, timer, limit}
+	answer.Body = lastSteps{stepping{answer.Body, timer, limit}, cancel}
 	return answer, nil
 }
 
@@ -171,6 +172,19 @@ func (s stepping) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
 	s.timer.Reset(s.limit)
 	return n, err
+}
+
+// lastSteps is the body of an answer. With it the call ends.
+type lastSteps struct {
+	stepping
+	cancel context.CancelCauseFunc
+}
+
+func (s lastSteps) Close() error {
+	s.timer.Stop()
+	err := s.stepping.Close()
+	s.cancel(nil)
+	return err
 }
 
 // Absent is the handler of a service that other processes run, where this one
