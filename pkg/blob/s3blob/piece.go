@@ -80,14 +80,7 @@ func (a *appending) multipart(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = a.ask(ctx, func(ctx context.Context) error { return a.keeper.Multipart(ctx, id) })
-	if err != nil {
-		// If this fails too, Delete finds the upload by its key.
-		_ = a.store.abort(context.WithoutCancel(ctx), a.stage.Key.String(), id)
-		return "", err
-	}
-	a.upload = id
-	return id, nil
+	return id, a.use(ctx, id)
 }
 
 // mediaType is what the store says of an object to who fetches it there.

@@ -38,17 +38,27 @@ func (a *appending) reopen(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}
-	err = errors.Join(a.resend(ctx, c, id), c.Close())
-	if err == nil {
-		err = a.ask(ctx, func(ctx context.Context) error { return a.keeper.Multipart(ctx, id) })
-	}
-	if err != nil {
+	if err := errors.Join(a.resend(ctx, c, id), c.Close()); err != nil {
 		// If this fails too, Delete finds the upload by its key.
 		_ = a.store.abort(context.WithoutCancel(ctx), a.stage.Key.String(), id)
 		return err
 	}
-	a.upload = id
-	return nil
+	return a.use(ctx, id)
+}
+
+// use records the multipart upload that this Append made. It is aborted only if
+// it certainly is not the session's: after a COMMIT whose answer is lost it is,
+// and the session would have parts that nobody can put together. Otherwise
+// Delete finds it by its key.
+func (a *appending) use(ctx context.Context, id string) error {
+	err := a.ask(ctx, func(ctx context.Context) error { return a.keeper.Multipart(ctx, id) })
+	if errors.Is(err, blob.ErrFenced) {
+		_ = a.store.abort(context.WithoutCancel(ctx), a.stage.Key.String(), id)
+	}
+	if err == nil {
+		a.upload = id
+	}
+	return err
 }
 
 // resend sends the parts, one after the other, to another upload.

@@ -2,11 +2,13 @@ package s3blob_test
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // A session that was read back goes on, also when the first try fails halfway
@@ -29,6 +31,34 @@ func TestR28_ReadBackSessionGoesOnAfterAFailure(t *testing.T) {
 	}
 	if n := uploadsLeft(t, s); n != 0 {
 		t.Errorf("%d multipart uploads are left", n)
+	}
+}
+
+// A multipart upload is the session's from the COMMIT on that recorded it, also
+// where the answer to that is lost: whoever goes on needs it.
+func TestR23_SessionGoesOnAfterALostAnswerToItsMultipartUpload(t *testing.T) {
+	t.Parallel()
+	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
+	want := random(3*partBytes+7, 23)
+	for name, before := range map[string]func(*session){
+		"first part": func(x *session) { x.mustAppend(want[:9]) },
+		"read back": func(x *session) {
+			x.mustAppend(want[:partBytes+9])
+			x.mustReadBack(want[:partBytes+9])
+		},
+	} {
+		x := newSession(t, s)
+		before(x)
+		x.unheard = true
+		if err := x.append(t.Context(), bytes.NewReader(want[x.stage.Offset:])); !errors.Is(err, errForgotten) {
+			t.Errorf("%s: the append with the lost answer: %v", name, err)
+		}
+		x.unheard = false
+		if err := x.append(t.Context(), bytes.NewReader(want[x.stage.Offset:])); err != nil {
+			t.Errorf("%s: the append after it: %v", name, err)
+			continue
+		}
+		x.mustSeal(want)
 	}
 }
 

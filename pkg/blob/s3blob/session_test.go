@@ -25,6 +25,7 @@ type session struct {
 	stage    blob.Stage
 	intended []blob.Key
 	forget   bool // to lose the answer of Multipart, as a crash does
+	unheard  bool // to record what Multipart says, and lose the answer
 }
 
 var errForgotten = errors.New("the process died here")
@@ -103,6 +104,9 @@ func (s *session) Multipart(_ context.Context, id string) error {
 		return errForgotten
 	}
 	s.stage.Multipart = id
+	if s.unheard {
+		return errForgotten
+	}
 	return nil
 }
 
