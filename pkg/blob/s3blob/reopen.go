@@ -46,9 +46,9 @@ func (a *appending) reopen(ctx context.Context) error {
 	return a.use(ctx, id)
 }
 
-// use records the multipart upload that this Append made. It is aborted only if
-// it certainly is not the session's: after a COMMIT whose answer is lost it is,
-// and the session would have parts that nobody can put together. Otherwise
+// use records the multipart upload that this Append made. It is aborted only
+// where another writer owns the session: after a COMMIT whose answer is lost it
+// may be the session's, whose parts nobody could put together then. Otherwise
 // Delete finds it by its key.
 func (a *appending) use(ctx context.Context, id string) error {
 	err := a.ask(ctx, func(ctx context.Context) error { return a.keeper.Multipart(ctx, id) })
