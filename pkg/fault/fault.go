@@ -64,6 +64,7 @@ const (
 	RequestInvalid    Reason = "REQUEST_INVALID"
 	PageTokenInvalid  Reason = "PAGE_TOKEN_INVALID"
 	AlreadyExists     Reason = "ALREADY_EXISTS"
+	InUse             Reason = "IN_USE"
 	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"
 	EtagMismatch      Reason = "ETAG_MISMATCH"
 	QuotaExceeded     Reason = "QUOTA_EXCEEDED"

@@ -13,6 +13,9 @@ type ID int64
 // RegistryID identifies a registry; it is never used again, unlike its slug.
 type RegistryID int64
 
+// UpstreamID identifies an upstream; it is never used again, unlike its slug.
+type UpstreamID int64
+
 // State is where a tenant, registry or repository is in its life.
 type State string
 
@@ -41,6 +44,10 @@ type Settings struct {
 	// RedirectBlobs sends clients to the blob store for the bytes of blobs,
 	// where the store can sign URLs.
 	RedirectBlobs bool `json:"redirect_blobs"`
+
+	// UpstreamGroup is the slug of the group that is asked for what the registry
+	// itself does not have; empty for none.
+	UpstreamGroup string `json:"upstream_group,omitempty"`
 }
 
 // Site is what one host name leads to: everything a request needs to know of

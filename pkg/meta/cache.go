@@ -1,0 +1,90 @@
+package meta
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// CachedTag is what an upstream said of a tag, and when.
+type CachedTag struct {
+	Manifest  Manifest
+	CheckedAt time.Time // the last time the upstream confirmed it
+}
+
+// CachedPut is a manifest that an upstream gave.
+type CachedPut struct {
+	Repo     Repo // of a cache registry
+	Manifest Manifest
+	Parsed   *oci.Manifest // of Manifest.Payload
+	Tag      string        // that it was asked for by; empty by digest
+	Keep     time.Duration // how long it is kept after its last pull
+}
+
+// CachedPull is a pull of cached content.
+type CachedPull struct {
+	Repo   Repo
+	Digest oci.Digest // of a manifest
+	Keep   time.Duration
+}
+
+// Cache keeps what upstreams gave, in repositories of their cache registries.
+// Manifests.FindManifest by digest, Blobs.FindBlob and Uploads work there as in
+// hosted repositories; CommitUpload with the zero Cause writes no event. A
+// repository comes into being with the first thing that is put there, and there
+// is none in a cache registry that was given up: fault.NameUnknown.
+type Cache interface {
+	// FindCachedTag finds a tag with its manifest, in one statement;
+	// fault.ManifestUnknown when the upstream was never asked, or what it gave is
+	// no longer kept.
+	FindCachedTag(ctx context.Context, r Repo, tag string) (CachedTag, error)
+	// PutCached stores a manifest, with the references it has and none of which
+	// need to be there, and points the tag to it, checked now. It does not prolong
+	// what is there already, but for the manifest itself. A media type that
+	// differs from that of the stored manifest changes nothing.
+	//
+	// A tag that goes back to the manifest it had before its present one is
+	// stored like any other; the event "cache.tag_rollback" of the actor
+	// upstreams/<slug> says so (contract row E15).
+	PutCached(ctx context.Context, p CachedPut) error
+	// ConfirmCachedTag records that the upstream has just said, without sending
+	// it, that the tag is d, with the event of PutCached; fault.ManifestUnknown
+	// when that manifest is not kept.
+	ConfirmCachedTag(ctx context.Context, r Repo, tag string, d oci.Digest) error
+	// DropCachedTag forgets the tag, which the upstream does not have any more,
+	// and not the manifest. A tag that is not there is no error.
+	DropCachedTag(ctx context.Context, r Repo, tag string) error
+	// FindNaming finds a manifest of the repository that names d: as a child of an
+	// index, as its config or as a layer. fault.ManifestUnknown when there is
+	// none.
+	FindNaming(ctx context.Context, r Repo, d oci.Digest) (Manifest, error)
+	// LinkBlob links a blob that the tenant has in any repository into r, for a
+	// while, as a fresh upload would; fault.BlobUnknown when it has none, or only
+	// a suspect one.
+	LinkBlob(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
+	// RecordPulls makes each manifest, and all indexes that list it, kept for
+	// CachedPull.Keep from now on. Those that are not there are ignored.
+	RecordPulls(ctx context.Context, pulls []CachedPull) error
+	// ClaimedBy says whether one of the registries has, or ever had, a manifest
+	// under this name, in one statement.
+	ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.RegistryID, name string) (bool, error)
+	// PurgeCached forgets a tag or a manifest with all tags on it and, if the
+	// zero reference is given, the whole repository. fault.ManifestUnknown or
+	// fault.NameUnknown when there is none.
+	PurgeCached(ctx context.Context, by Cause, r Repo, ref oci.Reference) error
+}
+
+// CacheCollector is the part of the janitor's work that is about cached content.
+// Calls are as those of Collector.
+type CacheCollector interface {
+	// ExpireCached removes cached manifests past their time, with their tags, and
+	// makes the blobs that they named candidates. An index goes before its
+	// children: nothing goes that an index names which stays.
+	ExpireCached(ctx context.Context, limit int) (int, error)
+	// EvictCached ends the time of the manifests that were pulled least recently,
+	// in caches whose blobs are more than UpstreamSettings.MaxBytes, until what
+	// stays fits; ExpireCached removes them.
+	EvictCached(ctx context.Context, limit int) (int, error)
+}
