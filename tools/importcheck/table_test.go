@@ -51,7 +51,7 @@ var table = []row{
 
 	{pattern: "pkg/blob/blobtest", may: join(nouns, "pkg/blob", "tools/dice"), never: noKit},
 	{
-		pattern: "pkg/blob/*", may: join(nouns, "pkg/blob", "pkg/blob/internal/*"), never: noKit,
+		pattern: "pkg/blob/*", may: join(nouns, "pkg/blob", "pkg/blob/internal/*", "pkg/internal/tempfile"), never: noKit,
 		tests: []string{"pkg/blob/blobtest", "tools/dice", "tools/testserver"},
 	},
 	{pattern: "pkg/lease/leasetest", may: join(nouns, "pkg/lease"), never: noKit},
@@ -66,6 +66,12 @@ var table = []row{
 		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "migrations"), never: noKit,
 		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob", "tools/testserver"},
 	},
+	{pattern: "pkg/internal/tempfile", never: noKit},
+	{
+		pattern: "pkg/inflight", may: join(nouns, "pkg/blob", "pkg/internal/tempfile"), never: noKit,
+		tests: []string{"tools/testserver"},
+	},
+	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
 	{pattern: "pkg/ocihttp", may: nouns, never: noKit},
 	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp", "pkg/lease", "pkg/limit"), never: noKit},
 	{pattern: "pkg/boot/logs", never: noKit},
@@ -83,8 +89,16 @@ var table = []row{
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "services/internal/*", "api/*")...)...), never: noStore,
+		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
 		tests: adapters,
+	},
+	{
+		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,
+		tests: join(adapters, "tools/testserver"),
+	},
+	{
+		pattern: "services/proxy/fetch", may: join(nouns, join(contracts, "pkg/inflight", "services/internal/*")...), never: noStore,
+		tests: join(adapters, "tools/testserver"),
 	},
 	{
 		pattern: "services/assemble", may: join(anything), never: []string{"flag", "github.com/alecthomas/kong"},

@@ -8,30 +8,18 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/fsblob"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // A disk that fills up at any write costs the upload nothing that was
 // recorded, and it goes on when there is space again.
 func TestR35_DiskFull(t *testing.T) {
 	const size = 4 << 20
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
-		// A developer may lack the right to mount; CI has it and must not pass by.
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mount a small tmpfs: %v", err)
-		}
-		t.Skipf("a small tmpfs cannot be mounted here, run as root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := testserver.SmallDisk(t, "4m")
 	s := open(t, dir, fsblob.Options{StepBytes: 256 << 10})
 	want := bytes.Repeat([]byte("0123456789abcdef"), 3<<20/16)
 	filler := filepath.Join(dir, "filler")

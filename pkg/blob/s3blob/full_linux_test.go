@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -16,19 +14,7 @@ import (
 // that was recorded, and it goes on when there is space again.
 func TestR35_SpoolDiskFull(t *testing.T) {
 	const size = partBytes + 1<<20
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
-		// A developer may lack the right to mount; CI has it and must not pass by.
-		if os.Getenv("CI") != "" {
-			t.Fatalf("mount a small tmpfs: %v", err)
-		}
-		t.Skipf("a small tmpfs cannot be mounted here, run as root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil { // somebody may be looking around there
-			t.Error(err)
-		}
-	})
+	dir := testserver.SmallDisk(t, "8m")
 	// There is memory for the first chunk only, all else is spooled.
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes, MemoryBytes: 1, SpoolDir: dir})
 	want := random(2*partBytes, 35)

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-registry/berth/pkg/internal/tempfile"
 )
 
 // chunkSize is the unit of the memory that uploads share.
@@ -136,12 +138,9 @@ func (s *spool) room(busy func() <-chan struct{}) ([]byte, error) {
 
 // toFile goes on in a file without a name.
 func (s *spool) toFile() ([]byte, error) {
-	f, err := os.CreateTemp(s.pool.dir, "berth-part-")
+	f, err := tempfile.Unlinked(s.pool.dir, "berth-part-")
 	if err != nil {
 		return nil, down(err, "make a temporary file")
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(down(err, "unlink a temporary file"), f.Close())
 	}
 	s.file, s.spill = f, spills.Get().(*[spillSize]byte)
 	return s.spill[:], nil
