@@ -1,0 +1,159 @@
+package chain_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// acme has dev → prod → ghcr.io.
+func acme() meta.Topology {
+	return meta.Topology{
+		Registries: map[string]meta.TopologyRegistry{
+			"main": {ID: 1}, "dev": {ID: 2, Group: "below-dev"}, "prod": {ID: 3, Group: "outside"},
+		},
+		Groups: map[string][]meta.Member{
+			"below-dev": {{Registry: "prod", Exclude: []string{"secret/**"}, OnOutage: meta.Continue}},
+			"outside":   {{Upstream: "ghcr", Include: []string{"team-*/**"}}, {Upstream: "hub", OnDenied: meta.Continue}},
+		},
+		Upstreams: map[string]meta.Upstream{
+			"ghcr": {Slug: "ghcr", Settings: meta.UpstreamSettings{URL: "https://ghcr.io", HostAliases: []string{"GitHub", "mirror.example:5000"}}},
+			"hub":  {Slug: "hub", Settings: meta.UpstreamSettings{URL: "https://registry-1.docker.io", Username: "acme", AllowClaimed: []string{"library/*"}}},
+		},
+	}
+}
+
+func TestOf_FollowsGroupsOfGroups(t *testing.T) {
+	c, err := chain.Of(acme(), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(c.Members); got != "registries/prod(upstreams/ghcr upstreams/hub)" {
+		t.Errorf("the chain of dev is %s", got)
+	}
+	if got := fmt.Sprint(c.Registries); got != "[2 3]" {
+		t.Errorf("names are claimed by registries %s", got)
+	}
+	prod := &c.Members[0]
+	if prod.Takes("secret/a/b") || !prod.Takes("app") || !prod.ContinuesOnOutage() || prod.ContinuesOnDenied() {
+		t.Errorf("prod does not go by its entry: %+v", prod)
+	}
+	ghcr, hub := &prod.Members[0], &prod.Members[1]
+	if !ghcr.Takes("team-x/app") || ghcr.Takes("app") || !ghcr.ContinuesOnDenied() || ghcr.ContinuesOnOutage() {
+		t.Errorf("ghcr does not go by its entry")
+	}
+	if !hub.ContinuesOnDenied() {
+		t.Error("hub stops although its entry says that it shall not")
+	}
+	if chain.AllowsClaimed(ghcr.Upstream, "library/a") || !chain.AllowsClaimed(hub.Upstream, "library/a") {
+		t.Error("allow_claimed is not held against the name")
+	}
+}
+
+func names(members []chain.Member) string {
+	out := make([]string, len(members))
+	for i, m := range members {
+		if out[i] = m.Name; len(m.Members) > 0 {
+			out[i] += "(" + names(m.Members) + ")"
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// A credential that is refused must be looked into; a registry that refuses
+// anybody may just not have it.
+func TestMember_DeniedStopsWithCredential(t *testing.T) {
+	tp := acme()
+	tp.Groups["outside"] = []meta.Member{{Upstream: "ghcr"}, {Upstream: "hub"}}
+	c, err := chain.Of(tp, "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Members[0].ContinuesOnDenied() || c.Members[1].ContinuesOnDenied() {
+		t.Error("want ghcr, without a credential, to continue and hub to stop")
+	}
+}
+
+func TestE12_CyclesAndFansAreRefused(t *testing.T) {
+	cycle := acme()
+	cycle.Groups["outside"] = append(cycle.Groups["outside"], meta.Member{Registry: "dev"})
+	fan := acme()
+	for i := range 12 {
+		slug := fmt.Sprintf("fan-%d", i)
+		fan.Registries[slug] = meta.TopologyRegistry{ID: tenant.RegistryID(100 + i), Group: fmt.Sprintf("fan-%d", i+1)}
+		fan.Groups[slug] = []meta.Member{{Registry: slug}, {Registry: slug}}
+	}
+	fan.Groups["fan-12"] = nil
+	gone := acme()
+	gone.Groups["outside"] = []meta.Member{{Upstream: "nobody"}}
+	for _, c := range []struct {
+		topology       meta.Topology
+		registry, want string
+	}{
+		{cycle, "dev", "dev → prod → dev"},
+		{fan, "fan-0", "more than 64 members"},
+		{gone, "dev", `no upstream "nobody"`},
+		{acme(), "nobody", `no registry "nobody"`},
+	} {
+		_, err := chain.Of(c.topology, c.registry)
+		if fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.From(err).Message, c.want) {
+			t.Errorf("%v, want a refusal with %q", err, c.want)
+		}
+	}
+}
+
+func TestByHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"docker.io": "hub", "index.docker.io": "hub", "Registry-1.Docker.io": "hub", "hub": "hub",
+		"ghcr.io": "ghcr", "github": "ghcr", "mirror.example:5000": "ghcr", "ghcr": "ghcr",
+		"mirror.example": "", "quay.io": "", "": "",
+	} {
+		if u, ok := chain.ByHost(acme(), host); u.Slug != want || ok != (want != "") {
+			t.Errorf("%q leads to %q, want %q", host, u.Slug, want)
+		}
+	}
+}
+
+func TestCheckPattern(t *testing.T) {
+	for _, good := range []string{"library/**", "team-*/app", "**", "a", "b/[a-z]?"} {
+		if err := chain.CheckPattern(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", "[a", "{a,aa}{a,aa}b", `a\b`, strings.Repeat("a", 256)} {
+		if err := chain.CheckPattern(bad); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%q is taken: %v", bad, err)
+		}
+	}
+}
+
+// FuzzOffers holds what tenants write against what clients ask: no pattern may
+// take long or fail.
+func FuzzOffers(f *testing.F) {
+	f.Add("library/**", "library/alpine")
+	f.Add("*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaa")
+	f.Add("**/**/**/**/**/**/x", "a/b/c/d/e/f/g/h")
+	f.Fuzz(func(t *testing.T, pattern, name string) {
+		if chain.CheckPattern(pattern) != nil {
+			return
+		}
+		u := meta.Upstream{Settings: meta.UpstreamSettings{Include: []string{pattern}, Exclude: []string{pattern}}}
+		if chain.Offers(&u, name) {
+			t.Errorf("%q is included and excluded by %q at once", name, pattern)
+		}
+	})
+}
+
+func BenchmarkOf(b *testing.B) {
+	tp := acme()
+	for b.Loop() {
+		if _, err := chain.Of(tp, "dev"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
