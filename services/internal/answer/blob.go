@@ -1,0 +1,163 @@
+package answer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/kit"
+)
+
+// blobType is what every blob is served as, whatever its manifest calls it: a
+// browser shall never take one for a page (contract row A11).
+const blobType = "application/octet-stream"
+
+// redirectLife is how long a client has to follow a redirect. It is the longest
+// there may be, so that clocks of stores may differ from ours by some of it.
+const redirectLife = blob.MaxPresignLife
+
+// afterwards bounds what is done for a request whose answer was cut off.
+const afterwards = 10 * time.Second
+
+// ErrLost is wrapped by the error for a blob whose stored bytes are missing or
+// wrong.
+var ErrLost = errors.New("the stored bytes are missing or wrong")
+
+// OpenedBlob is a blob with its bytes, or with the URL that gives them. Whoever
+// gets one closes Content.
+type OpenedBlob struct {
+	meta.Blob
+	Content blob.Content // nil when there is a URL
+	URL     string       // for GET, for redirectLife; it gives the blob to whoever has it
+}
+
+// Blobs opens and sends the blobs of a store.
+type Blobs struct {
+	Store blob.Opener
+	Meta  interface {
+		MarkSuspect(ctx context.Context, b meta.Blob) error
+	}
+	Log *slog.Logger
+}
+
+// Open opens a blob that Meta found. One whose bytes the store has lost, or has
+// in another size, is marked suspect, so that the next push of it uploads it
+// again. It is answered as an outage that wraps ErrLost: it exists, and "not
+// found" would be believed. redirect rather says where the bytes
+// are, where the store lets clients fetch them; first is the Range header, as a
+// hint for the store what will be read.
+func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, first string) (OpenedBlob, error) {
+	if redirect {
+		if to, err := s.redirect(ctx, b); err != nil || to.URL != "" {
+			return to, err
+		}
+	}
+	content, err := blob.OpenRange(ctx, s.Store, b.Key, firstRange(first, b.Size))
+	if err != nil {
+		return OpenedBlob{}, s.lost(ctx, b, err)
+	}
+	if err := s.compare(ctx, b, content.Size()); err != nil {
+		return OpenedBlob{}, errors.Join(err, content.Close())
+	}
+	return OpenedBlob{Blob: b, Content: content}, nil
+}
+
+// redirect has the URL empty where the store cannot sign one. The store is asked
+// for the object first, at the price of a small request: it would say "not
+// found" to the client, which would believe it, and we would never know.
+func (s Blobs) redirect(ctx context.Context, b meta.Blob) (OpenedBlob, error) {
+	u, err := blob.Presign(ctx, s.Store, b.Key, redirectLife)
+	if err != nil || u == "" {
+		return OpenedBlob{}, err
+	}
+	size, err := s.Store.Stat(ctx, b.Key)
+	if err != nil {
+		return OpenedBlob{}, s.lost(ctx, b, err)
+	}
+	return OpenedBlob{Blob: b, URL: u}, s.compare(ctx, b, size)
+}
+
+// lost is the answer where a blob could not be opened.
+func (s Blobs) lost(ctx context.Context, b meta.Blob, err error) error {
+	if errors.Is(err, blob.ErrMissing) {
+		return s.suspect(ctx, b, err)
+	}
+	return fault.Down(err, "the content of this blob")
+}
+
+// compare holds the size of the object against the blob's.
+func (s Blobs) compare(ctx context.Context, b meta.Blob, size int64) error {
+	if size == b.Size {
+		return nil
+	}
+	return s.suspect(ctx, b, fmt.Errorf("object %s has %d bytes instead of %d", b.Key, size, b.Size))
+}
+
+func (s Blobs) suspect(ctx context.Context, b meta.Blob, cause error) error {
+	cause = fmt.Errorf("blob %s at %s: %w", b.Digest, b.Key, errors.Join(ErrLost, cause, s.Meta.MarkSuspect(ctx, b)))
+	return fault.Down(cause, "the content of this blob")
+}
+
+// Send streams a blob: Range, several ranges and If-Range are net/http's.
+func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenedBlob) error {
+	if b.URL != "" {
+		return sendElsewhere(w, b)
+	}
+	defer func() {
+		if err := s.sent(ctx, b); err != nil {
+			s.Log.WarnContext(ctx, "the content of a blob could not be read", "error", err)
+		}
+		if err := b.Content.Close(); err != nil {
+			s.Log.WarnContext(ctx, "a blob was not closed", "error", err)
+		}
+	}()
+	setContent(w.Header(), b.Digest, blobType)
+	kit.ServeContent(ctx, s.Log, w, b.Content)
+	return nil
+}
+
+// sent looks what became of a blob's content while it was sent. Bytes that are
+// missing or wrong make the blob suspect; a store that could not be read does
+// not.
+func (s Blobs) sent(ctx context.Context, b OpenedBlob) error {
+	err := blob.ReadError(b.Content)
+	switch {
+	case errors.Is(err, blob.ErrMissing), errors.Is(err, blob.ErrDamaged):
+	case ctx.Err() != nil:
+		return nil // the client left
+	default:
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	defer cancel()
+	return s.suspect(ctx, b.Blob, err)
+}
+
+// sendElsewhere sends the client to the store, which takes care of Range. Nobody
+// may keep the answer: the URL does not live long, and is as good as the blob.
+func sendElsewhere(w http.ResponseWriter, b OpenedBlob) error {
+	h := w.Header()
+	h.Set("Docker-Content-Digest", b.Digest.String())
+	h.Set("Cache-Control", "no-store")
+	h.Set("Location", b.URL)
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusTemporaryRedirect)
+	return nil
+}
+
+// BlobHead answers HEAD.
+func BlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error {
+	h := w.Header()
+	setContent(h, b.Digest, blobType)
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Content-Length", strconv.FormatInt(b.Size, 10))
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
