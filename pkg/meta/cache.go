@@ -32,22 +32,25 @@ type CachedPull struct {
 
 // Cache keeps what upstreams gave, in repositories of their cache registries.
 // Manifests.FindManifest by digest, Blobs.FindBlob and Uploads work there as in
-// hosted repositories; CommitUpload with the zero Cause writes no event. A
-// repository comes into being with the first thing that is put there, and there
-// is none in a cache registry that was given up: fault.NameUnknown.
+// hosted repositories; CommitUpload with the zero Cause writes no event. What
+// only pushes do is refused there, and what is here is refused in hosted
+// repositories, as if there were no such repository. A repository comes into
+// being with the first thing that is put there, and there is none in a cache
+// registry that was given up: fault.NameUnknown.
 type Cache interface {
 	// FindCachedTag finds a tag with its manifest, in one statement;
 	// fault.ManifestUnknown when the upstream was never asked, or what it gave is
-	// no longer kept.
+	// no longer kept, or was given up.
 	FindCachedTag(ctx context.Context, r Repo, tag string) (CachedTag, error)
 	// PutCached stores a manifest, with the references it has and none of which
 	// need to be there, and points the tag to it, checked now. It does not prolong
-	// what is there already, but for the manifest itself. A media type that
-	// differs from that of the stored manifest changes nothing.
+	// what is there already, but for the manifest itself, whose media type stays
+	// what it is.
 	//
 	// A tag that goes back to the manifest it had before its present one is
 	// stored like any other; the event "cache.tag_rollback" of the actor
-	// upstreams/<slug> says so (contract row E15).
+	// upstreams/<slug> says so (contract row E15). Its target is
+	// upstreams/<slug>/repositories/<name>:<tag>@<digest>.
 	PutCached(ctx context.Context, p CachedPut) error
 	// ConfirmCachedTag records that the upstream has just said, without sending
 	// it, that the tag is d, with the event of PutCached; fault.ManifestUnknown
@@ -58,11 +61,11 @@ type Cache interface {
 	DropCachedTag(ctx context.Context, r Repo, tag string) error
 	// FindNaming finds a manifest of the repository that names d: as a child of an
 	// index, as its config or as a layer. fault.ManifestUnknown when there is
-	// none.
+	// none, or no such repository.
 	FindNaming(ctx context.Context, r Repo, d oci.Digest) (Manifest, error)
 	// LinkBlob links a blob that the tenant has in any repository into r, for a
 	// while, as a fresh upload would; fault.BlobUnknown when it has none, or only
-	// a suspect one.
+	// a suspect one. Nothing is charged: the tenant has it already.
 	LinkBlob(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
 	// RecordPulls makes each manifest, and all indexes that list it, kept for
 	// CachedPull.Keep from now on. Those that are not there are ignored.
@@ -72,7 +75,8 @@ type Cache interface {
 	ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.RegistryID, name string) (bool, error)
 	// PurgeCached forgets a tag or a manifest with all tags on it and, if the
 	// zero reference is given, the whole repository. fault.ManifestUnknown or
-	// fault.NameUnknown when there is none.
+	// fault.NameUnknown when there is none. The event is "cache.purge", its target
+	// as that of PutCached.
 	PurgeCached(ctx context.Context, by Cause, r Repo, ref oci.Reference) error
 }
 
@@ -80,11 +84,15 @@ type Cache interface {
 // Calls are as those of Collector.
 type CacheCollector interface {
 	// ExpireCached removes cached manifests past their time, with their tags, and
-	// makes the blobs that they named candidates. An index goes before its
-	// children: nothing goes that an index names which stays.
+	// makes the blobs that they named candidates at once, whatever is left of the
+	// time of their uploads. An index goes before its children: nothing goes that
+	// an index names which stays; it is kept as long as that index instead.
 	ExpireCached(ctx context.Context, limit int) (int, error)
 	// EvictCached ends the time of the manifests that were pulled least recently,
 	// in caches whose blobs are more than UpstreamSettings.MaxBytes, until what
-	// stays fits; ExpireCached removes them.
+	// stays fits; ExpireCached removes them. What counts are the blobs that
+	// manifests name whose time is not over, each once in a cache. What an index
+	// lists does not go before the index but with it, unless another index that
+	// stays lists it, too, or it was pulled since.
 	EvictCached(ctx context.Context, limit int) (int, error)
 }

@@ -50,7 +50,9 @@ type Collector interface {
 //	I6   a tag points to a manifest of its repository
 //	I7   a tenant is charged for its blobs, each once
 //	I10  the keys of tenant data begin with the tenant
-//	I13  what nothing references is marked, so that the janitor finds it
+//	I12  what is cached is reached only through its upstream as it is configured now
+//	I13  what nothing references is marked, so that the janitor finds it; what is
+//	     cached expires, what is hosted does not
 //
 // The others can be seen only while a store is used: I2, no acknowledged push
 // is lost; I8, an upload's offset and hash state tell what is stored; I9,
@@ -71,7 +73,7 @@ type ObjectRow struct {
 // Checker is what fsck reads.
 type Checker interface {
 	// CheckRows reports each broken invariant that rows alone can show: I4 to
-	// I7, I10, I13 and the row side of I3.
+	// I7, I10, I12, I13 and the row side of I3.
 	CheckRows(ctx context.Context, report func(Finding)) error
 	// ListObjects pages every object row in key order, after the given key.
 	ListObjects(ctx context.Context, after blob.Key, limit int) ([]ObjectRow, error)

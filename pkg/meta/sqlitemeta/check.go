@@ -57,11 +57,28 @@ SELECT 'blob ' || hex(b.digest) || ' of tenant ' || b.tenant_id || ' is linked n
  WHERE b.keep_until IS NULL
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)`
 
-const checkCached = `
-SELECT 'cached manifest ' || hex(m.digest) || ' of repository ' || m.repo_id || ' never expires'
+const checkExpiry = `
+SELECT 'manifest ' || hex(m.digest) || ' of repository ' || m.repo_id || CASE WHEN m.expire_at IS NULL THEN ' is cached and never expires' ELSE ' is hosted and expires' END
   FROM manifests m
   JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
- WHERE r.upstream_id IS NOT NULL AND m.expire_at IS NULL`
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+ WHERE (g.upstream_id IS NULL) <> (m.expire_at IS NULL)`
+
+// What is cached is reached through the registry that its upstream names, and
+// through no other.
+const (
+	checkCaches = `
+SELECT 'registry ' || g.id || ' of tenant ' || g.tenant_id || ' is an active cache, but not that of upstream ' || g.upstream_id
+  FROM registries g
+  LEFT JOIN upstreams u ON u.tenant_id = g.tenant_id AND u.id = g.upstream_id
+ WHERE g.upstream_id IS NOT NULL AND g.state = 'active' AND u.cache_id IS NOT g.id`
+
+	checkUpstreams = `
+SELECT 'upstream ' || u.id || ' of tenant ' || u.tenant_id || ' names registry ' || coalesce(u.cache_id, 'none') || ', which is not its cache'
+  FROM upstreams u
+  LEFT JOIN registries g ON g.tenant_id = u.tenant_id AND g.id = u.cache_id AND g.state = 'active'
+ WHERE g.upstream_id IS NOT u.id`
+)
 
 const checkSessions = `
 SELECT 'upload ' || lower(hex(u.id)) || ' is ' || u.state || ', but its object ' || lower(hex(u.incarnation)) || ' is in state ' || coalesce(o.state, 'none')
@@ -108,9 +125,11 @@ var rowChecks = []check{
 	{"I7", checkUsage},
 	{"I10", checkUniqueKeys},
 	{"I10", checkForeignKeys},
+	{"I12", checkCaches},
+	{"I12", checkUpstreams},
 	{"I13", checkUnmarkedLinks},
 	{"I13", checkUnmarkedBlobs},
-	{"I13", checkCached},
+	{"I13", checkExpiry},
 }
 
 // slack is how much clocks may have differed.

@@ -100,7 +100,10 @@ func TestCheckRowsFindsWhatIsBroken(t *testing.T) {
 		{"I10", []string{`CREATE TABLE wrong (tenant_id INTEGER, tag INTEGER, FOREIGN KEY (tag, tenant_id) REFERENCES repositories (id, tenant_id))`}, "a foreign key of wrong to repositories"},
 		{"I13", []string{`UPDATE repo_blobs SET keep_until = NULL`, `DELETE FROM tags`, `DELETE FROM manifest_blobs`}, "named by no manifest and not marked"},
 		{"I13", []string{`UPDATE blobs SET keep_until = NULL`, `DELETE FROM manifest_blobs`, `DELETE FROM repo_blobs`}, "is linked nowhere and not marked"},
-		{"I13", []string{`UPDATE repositories SET registry_id = NULL, upstream_id = 1, config_version = 1`}, "never expires"},
+		{"I12", []string{`INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, updated_at, upstream_id) VALUES (1, 'upstream/1/1', '{}', 'active', 1, 0, 0, 1)`}, "not that of upstream 1"},
+		{"I12", []string{`INSERT INTO upstreams (tenant_id, slug, settings, status, cache_id, version, created_at, updated_at) VALUES (1, 'ghcr', '{}', '{}', 1, 1, 0, 0)`}, "which is not its cache"},
+		{"I13", []string{`UPDATE registries SET upstream_id = 1`}, "is cached and never expires"},
+		{"I13", []string{`UPDATE manifests SET expire_at = 1`}, "is hosted and expires"},
 	} {
 		s, _ := filled(t, Options{})
 		if found := findings(t, s); len(found) != 0 {
@@ -140,7 +143,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"I6 to delete a manifest that a tag points to":         `DELETE FROM manifests`,
 		"I7 a negative charge":                                 `UPDATE usage SET used = -1`,
 		"to hold a blob through another repository":            `UPDATE manifest_blobs SET held_repo_id = 2`,
-		"a repository that is neither hosted nor cached":       `UPDATE repositories SET registry_id = NULL`,
+		"a repository of no registry":                          `UPDATE repositories SET registry_id = NULL`,
 		"a digest as text":                                     `UPDATE blobs SET digest = 'sha256:00'`,
 		"to delete a repository that holds anything":           `DELETE FROM repositories`,
 		"to delete a registry that holds repositories":         `DELETE FROM registries`,

@@ -3,7 +3,6 @@ package sqlitemeta
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -12,25 +11,12 @@ import (
 
 const selectRegistry = `
 SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at FROM registries
-WHERE state = 'active' AND tenant_id = ?1`
+WHERE state = 'active' AND upstream_id IS NULL AND tenant_id = ?1`
 
 func scanRegistry(scan scan) (meta.Registry, error) {
 	var r meta.Registry
-	err := scan(&r.ID, &r.Tenant, &r.Slug, settings{&r.Settings}, &r.State, &r.Version, moment{&r.CreatedAt}, moment{&r.UpdatedAt})
+	err := scan(&r.ID, &r.Tenant, &r.Slug, document{&r.Settings}, &r.State, &r.Version, moment{&r.CreatedAt}, moment{&r.UpdatedAt})
 	return r, err
-}
-
-// settings reads a registry's stored settings.
-type settings struct{ to *tenant.Settings }
-
-// Scan implements sql.Scanner.
-func (s settings) Scan(v any) error {
-	text, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("sqlitemeta: %T is no settings", v)
-	}
-	*s.to = tenant.Settings{}
-	return json.Unmarshal([]byte(text), s.to)
 }
 
 const (
@@ -55,6 +41,9 @@ INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, u
 // insertRegistry adds the registry; its predecessor of that slug counts as
 // long as it is being deleted.
 func (t *tx) insertRegistry(r meta.Registry) error {
+	if err := t.groupExists(r.Tenant, r.Settings.UpstreamGroup); err != nil {
+		return err
+	}
 	encoded, err := json.Marshal(r.Settings)
 	if err != nil {
 		return err
@@ -81,7 +70,7 @@ func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Regist
 }
 
 const (
-	findRegistryID = `SELECT id, version FROM registries WHERE tenant_id = ?1 AND slug = ?2 AND state = 'active'`
+	findRegistryID = `SELECT id, version FROM registries WHERE tenant_id = ?1 AND slug = ?2 AND state = 'active' AND upstream_id IS NULL`
 	updateRegistry = `UPDATE registries SET settings = ?3, version = version + 1, updated_at = ?4 WHERE tenant_id = ?1 AND id = ?2`
 )
 
@@ -120,6 +109,9 @@ func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.R
 		if err != nil {
 			return err
 		}
+		if err := t.groupExists(change.Tenant, change.Settings.UpstreamGroup); err != nil {
+			return err
+		}
 		_, err = t.exec(updateRegistry, change.Tenant, id, string(encoded), t.now)
 		return err
 	})
@@ -143,6 +135,9 @@ func (s *Store) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID,
 	return s.write(ctx, func(t *tx) error {
 		r, err := t.changeRegistry(by, "registry.delete", id, slug, version)
 		if err != nil {
+			return err
+		}
+		if err := t.unnamed(id, "registry", slug); err != nil {
 			return err
 		}
 		if _, err := t.exec(deleteRegistry, id, r, t.now); err != nil {

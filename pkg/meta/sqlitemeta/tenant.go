@@ -148,10 +148,15 @@ UPDATE tenants SET state = 'deleting', epoch = epoch + 1, version = version + 1,
 
 	deleteTenantDomains  = `DELETE FROM domains WHERE tenant_id = ?1`
 	deleteTenantAccounts = `DELETE FROM accounts WHERE tenant_id = ?1`
+
+	deleteTenantUpstreams = `DELETE FROM upstreams WHERE tenant_id = ?1`
+	deleteTenantGroups    = `DELETE FROM upstream_groups WHERE tenant_id = ?1`
+	deleteTenantCaches    = `
+UPDATE registries SET state = 'deleting' WHERE tenant_id = ?1 AND upstream_id IS NOT NULL AND state = 'active'`
 )
 
 // DeleteTenant implements meta.Tenants. What leads in goes at once: domains and
-// accounts with their keys.
+// accounts with their keys; and so does what leads out, with its credentials.
 func (s *Store) DeleteTenant(ctx context.Context, by meta.Cause, slug string, version int64) error {
 	return s.write(ctx, func(t *tx) error {
 		h, err := t.changeTenant(by, "tenant.delete", slug, version)
@@ -161,11 +166,14 @@ func (s *Store) DeleteTenant(ctx context.Context, by meta.Cause, slug string, ve
 		if _, err := t.exec(deleteTenant, h.id, t.now); err != nil {
 			return err
 		}
-		if _, err := t.exec(deleteTenantDomains, h.id); err != nil {
-			return err
+		for _, statement := range []string{
+			deleteTenantDomains, deleteTenantAccounts, deleteTenantUpstreams, deleteTenantGroups, deleteTenantCaches,
+		} {
+			if _, err := t.exec(statement, h.id); err != nil {
+				return err
+			}
 		}
-		_, err = t.exec(deleteTenantAccounts, h.id)
-		return err
+		return nil
 	})
 }
 

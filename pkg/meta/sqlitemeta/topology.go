@@ -1,0 +1,49 @@
+package sqlitemeta
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// One statement, so that all is of one moment. The third column says which
+// table a row is of.
+const findTopology = `
+SELECT r.slug, r.id, 'registry', coalesce(r.settings ->> 'upstream_group', ''), 0, 0, 0, 0
+  FROM registries r WHERE r.tenant_id = ?1 AND r.state = 'active' AND r.upstream_id IS NULL
+UNION ALL
+SELECT g.slug, 0, 'group', g.members, 0, 0, 0, 0 FROM upstream_groups g WHERE g.tenant_id = ?1
+UNION ALL
+SELECT u.slug, u.id, 'upstream', u.settings, u.cache_id, u.version, u.created_at, u.updated_at FROM upstreams u WHERE u.tenant_id = ?1`
+
+// FindTopology implements meta.Groups.
+func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, error) {
+	top := meta.Topology{
+		Registries: map[string]meta.TopologyRegistry{},
+		Groups:     map[string][]meta.Member{},
+		Upstreams:  map[string]meta.Upstream{},
+	}
+	err := s.list(ctx, findTopology, []any{t}, func(scan scan) error {
+		u := meta.Upstream{Tenant: t}
+		var kind, text string
+		err := scan(&u.Slug, &u.ID, &kind, &text, &u.Cache, &u.Version, moment{&u.CreatedAt}, moment{&u.UpdatedAt})
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case "registry":
+			top.Registries[u.Slug] = meta.TopologyRegistry{ID: tenant.RegistryID(u.ID), Group: text}
+		case "group":
+			var members []meta.Member
+			err = json.Unmarshal([]byte(text), &members)
+			top.Groups[u.Slug] = members
+		default:
+			err = json.Unmarshal([]byte(text), &u.Settings)
+			top.Upstreams[u.Slug] = u
+		}
+		return err
+	})
+	return top, err
+}
