@@ -65,7 +65,7 @@ func launch(cmd *exec.Cmd, isReady <-chan struct{}, told func(line string)) (*pr
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	p := &process{cmd: cmd, ended: make(chan struct{})}
-	failed := make(chan error, 1)
+	failed, started := make(chan error, 1), make(chan struct{})
 	go func() {
 		// The kernel sends Pdeathsig when the thread that started the process
 		// ends, so that thread is kept until the process has ended.
@@ -75,6 +75,7 @@ func launch(cmd *exec.Cmd, isReady <-chan struct{}, told func(line string)) (*pr
 			failed <- err
 			return
 		}
+		close(started)
 		err := cmd.Wait()
 		_ = in.Close()
 		failed <- fmt.Errorf("it ended: %w", errors.Join(err, errors.New(p.lastLines())))
@@ -83,6 +84,7 @@ func launch(cmd *exec.Cmd, isReady <-chan struct{}, told func(line string)) (*pr
 	go p.read(out, told)
 	select {
 	case <-isReady:
+		<-started // it has, but cmd may not be written yet
 		return p, nil
 	case err := <-failed:
 		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
