@@ -6,11 +6,8 @@ import (
 	"net/url"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
@@ -90,66 +87,6 @@ func names(ctx context.Context, w http.ResponseWriter, n Names, body any) error 
 		linkNext(ctx, w.Header(), n.Names[len(n.Names)-1], nil)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	kit.ServeBytes(ctx, w, b)
-	return nil
-}
-
-// Referrers is one page of referrers in the order of their digests.
-type Referrers struct {
-	Descriptors []jsontext.Value // as they stand in the index
-	Last        oci.Digest       // of the last descriptor
-	More        bool
-}
-
-// ReferrersSize is what sending the list takes.
-func ReferrersSize(r Referrers) int64 {
-	size := int64(0)
-	for _, d := range r.Descriptors {
-		size += int64(len(d))
-	}
-	return size
-}
-
-// ReferrersPage reads what a list of referrers is asked for: the artifact type,
-// empty for all, and the page.
-func ReferrersPage(c *front.Call) (string, meta.Page, error) {
-	p, err := Page(c)
-	if err != nil {
-		return "", p, err
-	}
-	if len(c.Query["artifactType"]) > 1 {
-		return "", p, fault.New(fault.Invalid, fault.RequestInvalid, "artifactType is given more than once").WithField("artifactType")
-	}
-	if p.After != "" {
-		// This list is in the order of digests, so nothing else can be its last entry.
-		if _, err := oci.ParseDigest(p.After); err != nil {
-			return "", p, err
-		}
-	}
-	return c.Query.Get("artifactType"), p, nil
-}
-
-// ReferrersIndex writes an image index of the referrers (distribution-spec,
-// "Listing Referrers").
-func ReferrersIndex(ctx context.Context, w http.ResponseWriter, found Referrers) error {
-	b, err := json.Marshal(struct {
-		SchemaVersion int              `json:"schemaVersion"`
-		MediaType     string           `json:"mediaType"`
-		Manifests     []jsontext.Value `json:"manifests"`
-	}{2, oci.MediaTypeImageIndex, found.Descriptors})
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	filter := url.Values{}
-	if t := front.CallOf(ctx).Query.Get("artifactType"); t != "" {
-		h.Set("OCI-Filters-Applied", "artifactType")
-		filter.Set("artifactType", t)
-	}
-	if found.More && found.Last != "" {
-		linkNext(ctx, h, found.Last.String(), filter)
-	}
-	h.Set("Content-Type", oci.MediaTypeImageIndex)
 	kit.ServeBytes(ctx, w, b)
 	return nil
 }
