@@ -125,3 +125,8 @@ func (m *Member) ContinuesOnDenied() bool {
 	}
 	return m.entry.OnDenied == meta.Continue
 }
+
+// Alone is an upstream that is asked by itself, for all names.
+func Alone(u *meta.Upstream) Member {
+	return Member{Name: "upstreams/" + u.Slug, Upstream: u}
+}
