@@ -83,8 +83,8 @@ const findSources = `
 SELECT r.registry_id, r.name
   FROM repo_blobs rb
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND NOT b.suspect
-  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'active' AND r.registry_id IS NOT NULL
-  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active'
+  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'active'
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NULL
  WHERE rb.tenant_id = $1 AND rb.digest = $2
  ORDER BY rb.repo_id LIMIT $3`
 

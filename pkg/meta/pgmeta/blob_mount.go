@@ -8,12 +8,12 @@ import (
 )
 
 // Two repositories are locked in the order of their ids. $2 and $3 name the
-// target, $4 and $5 the source; they may be the same.
+// target, $4 and $5 the source; they may be the same, and both are hosted.
 const lockRepositories = `
 SELECT r.id, r.registry_id = $2 AND r.name = $3, r.registry_id = $4 AND r.name = $5
   FROM tenants t
   JOIN repositories r ON r.tenant_id = t.id AND r.state = 'active' AND (r.registry_id, r.name) IN (($2, $3), ($4, $5))
-  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active'
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NULL
  WHERE t.id = $1 AND t.state = 'active'
  ORDER BY r.id
    FOR KEY SHARE OF r`

@@ -59,11 +59,29 @@ SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' i
  WHERE b.keep_until IS NULL
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)`
 
-const checkCached = `
-SELECT 'cached manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' never expires'
+const checkExpiry = `
+SELECT CASE WHEN m.expire_at IS NULL THEN 'cached manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' never expires'
+       ELSE 'hosted manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' expires' END
   FROM manifests m
   JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
- WHERE r.upstream_id IS NOT NULL AND m.expire_at IS NULL`
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+ WHERE (g.upstream_id IS NULL) <> (m.expire_at IS NULL)`
+
+// What was fetched as an upstream is configured now, and nothing else, can be
+// reached.
+const (
+	checkCaches = `
+SELECT 'cache registry ' || g.id || ' of tenant ' || g.tenant_id || ' is active, and its upstream ' || g.upstream_id || ' does not name it'
+  FROM registries g
+ WHERE g.upstream_id IS NOT NULL AND g.state = 'active'
+   AND NOT EXISTS (SELECT 1 FROM upstreams u WHERE u.tenant_id = g.tenant_id AND u.id = g.upstream_id AND u.cache_id = g.id)`
+
+	checkUpstreams = `
+SELECT 'upstream ' || u.id || ' of tenant ' || u.tenant_id || ' has no active cache registry of its own'
+  FROM upstreams u
+  JOIN tenants t ON t.id = u.tenant_id AND t.state IN ('active', 'suspended')
+ WHERE NOT EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = u.tenant_id AND g.id = u.cache_id AND g.upstream_id = u.id AND g.state = 'active')`
+)
 
 const checkSessions = `
 SELECT 'upload ' || u.id || ' is ' || u.state || ', but its object ' || u.incarnation || ' is in state ' || coalesce(o.state::text, 'none')
@@ -112,7 +130,9 @@ var rowChecks = []check{
 	{"I10", checkForeignKeys},
 	{"I13", checkUnmarkedLinks},
 	{"I13", checkUnmarkedBlobs},
-	{"I13", checkCached},
+	{"I12", checkCaches},
+	{"I12", checkUpstreams},
+	{"I13", checkExpiry},
 }
 
 // slack is how much clocks may have differed.

@@ -9,15 +9,17 @@ import (
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
-func TestConformance(t *testing.T) {
-	metatest.Run(t, func(t *testing.T) metatest.Harness {
-		url := migrated(t)
-		// A deadlock is retried, and nobody would see it otherwise.
-		t.Cleanup(func() { wantDeadlocks(t, url, 0) }) // after the store was closed
-		s := open(t, Options{URL: url})
-		c := newClock(t, s)
-		return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now}
-	})
+func TestConformance(t *testing.T) { metatest.Run(t, harness) }
+
+func TestChains(t *testing.T) { metatest.RunChains(t, harness) }
+
+func harness(t *testing.T) metatest.Harness {
+	url := migrated(t)
+	// A deadlock is retried, and nobody would see it otherwise.
+	t.Cleanup(func() { wantDeadlocks(t, url, 0) }) // after the store was closed
+	s := open(t, Options{URL: url})
+	c := newClock(t, s)
+	return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now}
 }
 
 // wantDeadlocks says how many deadlocks there were in a database, which nobody

@@ -125,7 +125,10 @@ func TestCheckRowsFindsWhatIsBroken(t *testing.T) {
 		},
 		{"I13", []string{`UPDATE repo_blobs SET keep_until = NULL`, `DELETE FROM tags`, `DELETE FROM manifest_blobs`}, "named by no manifest and not marked"},
 		{"I13", []string{`UPDATE blobs SET keep_until = NULL`, `DELETE FROM manifest_blobs`, `DELETE FROM repo_blobs`}, "is linked nowhere and not marked"},
-		{"I13", []string{`UPDATE repositories SET registry_id = NULL, upstream_id = 1, config_version = 1`}, "never expires"},
+		{"I13", []string{`UPDATE registries SET upstream_id = 1`}, "never expires"},
+		{"I13", []string{`UPDATE manifests SET expire_at = now()`}, "of repository 1 expires"},
+		{"I12", []string{`UPDATE registries SET upstream_id = 1`}, "its upstream 1 does not name it"},
+		{"I12", []string{`INSERT INTO upstreams (tenant_id, slug, settings, status, cache_id, version, created_at, updated_at) SELECT tenant_id, 'hub', '{}', '{}', id, 1, now(), now() FROM registries`}, "has no active cache registry"},
 	} {
 		s, _ := filled(t, Options{})
 		if found := findings(t, s); len(found) != 0 {

@@ -17,12 +17,14 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		rows(markRepositories),
 		s.purgeUploads,
 		rows(purgeTags),
+		rows(purgeCachedTags),
 		rows(purgeManifests),
 		(*tx).purgeLinks,
 		rows(purgeRepositories),
 		rows(purgeClaims),
 		rows(purgeRegistries),
 		rows(purgeAccounts),
+		rows(purgeGroups),
 		rows(buryTenants),
 	} {
 		work := 0
@@ -72,10 +74,21 @@ SELECT u.tenant_id, u.id, u.incarnation, u.tail
 )
 DELETE FROM tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
 
+	purgeCachedTags = deletingRepositories + `, doomed AS (
+  SELECT g.tenant_id, g.repo_id, g.name FROM deleting r JOIN cache_tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+   ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
+)
+DELETE FROM cache_tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
+
 	purgeManifests = deletingRepositories + `, doomed AS (
-  SELECT m.tenant_id, m.repo_id, m.digest FROM deleting r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id
-   WHERE NOT EXISTS (SELECT 1 FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id)
-   ORDER BY m.tenant_id, m.repo_id, m.digest LIMIT $1 FOR UPDATE OF m SKIP LOCKED
+  SELECT held.tenant_id, held.repo_id, held.digest
+    FROM deleting r
+   CROSS JOIN LATERAL (
+          SELECT m.tenant_id, m.repo_id, m.digest FROM manifests m
+           WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id
+             AND (SELECT NOT EXISTS (SELECT 1 FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id))
+           ORDER BY m.digest LIMIT $1 FOR UPDATE SKIP LOCKED) AS held
+   LIMIT $1
 )
 DELETE FROM manifests m USING doomed WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest`
 
@@ -139,6 +152,13 @@ WITH doomed AS (
 )
 DELETE FROM accounts a USING doomed WHERE a.tenant_id = doomed.tenant_id AND a.id = doomed.id`
 
+	purgeGroups = `
+WITH doomed AS (
+  SELECT g.tenant_id, g.slug FROM tenants t JOIN upstream_groups g ON g.tenant_id = t.id
+   WHERE t.state = 'deleting' ORDER BY g.tenant_id, g.slug LIMIT $1 FOR UPDATE OF g SKIP LOCKED
+)
+DELETE FROM upstream_groups g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.slug = doomed.slug`
+
 	// The audit log stays, and usage goes down to 0 as phase C drops the blobs.
 	buryTenants = `
 WITH doomed AS (
@@ -146,6 +166,7 @@ WITH doomed AS (
    WHERE t.state = 'deleting'
      AND NOT EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = t.id)
      AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.tenant_id = t.id)
+     AND NOT EXISTS (SELECT 1 FROM upstream_groups g WHERE g.tenant_id = t.id)
    ORDER BY t.id LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE tenants t SET state = 'deleted', version = t.version + 1 FROM doomed WHERE t.id = doomed.id`

@@ -10,7 +10,7 @@ import (
 
 const selectRegistry = `
 SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at FROM registries
-WHERE state = 'active' AND tenant_id = $1`
+WHERE state = 'active' AND upstream_id IS NULL AND tenant_id = $1`
 
 func scanRegistry(scan scan) (meta.Registry, error) {
 	var r meta.Registry
@@ -40,6 +40,9 @@ INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, u
 // insertRegistry adds the registry; its predecessor of that slug counts as
 // long as it is being deleted.
 func (t *tx) insertRegistry(r meta.Registry) error {
+	if err := t.groupExists(r.Tenant, r.Settings.UpstreamGroup); err != nil {
+		return err
+	}
 	t.means("registries_by_slug", fault.New(fault.Conflict, fault.AlreadyExists, "registry %q exists already, or is still being deleted", r.Slug))
 	_, err := t.exec(insertRegistry, r.Tenant, r.Slug, r.Settings)
 	return err
@@ -48,7 +51,7 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 // CreateRegistry implements meta.Registries.
 func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Registry) (meta.Registry, error) {
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
-		if err := t.change(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
+		if err := t.changeChains(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
 			return err
 		}
 		return t.insertRegistry(r)
@@ -61,11 +64,11 @@ func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Regist
 
 const (
 	lockRegistry = `
-SELECT id, version FROM registries WHERE tenant_id = $1 AND slug = $2 AND state = 'active' FOR NO KEY UPDATE`
+SELECT id, version FROM registries WHERE tenant_id = $1 AND slug = $2 AND state = 'active' AND upstream_id IS NULL FOR NO KEY UPDATE`
 
 	// It waits for those who are making a repository there.
 	lockRegistryToDelete = `
-SELECT id, version FROM registries WHERE tenant_id = $1 AND slug = $2 AND state = 'active' FOR UPDATE`
+SELECT id, version FROM registries WHERE tenant_id = $1 AND slug = $2 AND state = 'active' AND upstream_id IS NULL FOR UPDATE`
 
 	updateRegistry = `UPDATE registries SET settings = $3, version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
 )
@@ -85,7 +88,7 @@ func (t *tx) registry(lock string, id tenant.ID, slug string) (tenant.RegistryID
 // changeRegistry records the event of a change and locks the registry, in the
 // version that was asked for.
 func (t *tx) changeRegistry(lock string, by meta.Cause, verb string, id tenant.ID, slug string, version int64) (tenant.RegistryID, error) {
-	if err := t.change(by, id, verb, registryTarget(slug)); err != nil {
+	if err := t.changeChains(by, id, verb, registryTarget(slug)); err != nil {
 		return 0, err
 	}
 	r, have, err := t.registry(lock, id, slug)
@@ -100,6 +103,9 @@ func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.R
 	err := s.write(ctx, change.Tenant, func(t *tx) error {
 		id, err := t.changeRegistry(lockRegistry, by, "registry.update", change.Tenant, change.Slug, change.Version)
 		if err != nil {
+			return err
+		}
+		if err := t.groupExists(change.Tenant, change.Settings.UpstreamGroup); err != nil {
 			return err
 		}
 		_, err = t.exec(updateRegistry, change.Tenant, id, change.Settings)
@@ -129,6 +135,9 @@ func (s *Store) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID,
 		}
 		r, err := t.changeRegistry(lockRegistryToDelete, by, "registry.delete", id, slug, version)
 		if err != nil {
+			return err
+		}
+		if err := t.unnamed(id, "registry", slug); err != nil {
 			return err
 		}
 		if _, err := t.exec(deleteRegistry, id, r); err != nil {

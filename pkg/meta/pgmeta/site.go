@@ -13,7 +13,7 @@ const (
 	findSiteBySlugs = `
 SELECT t.id, t.slug, t.epoch, t.state = 'suspended', r.id, r.slug, r.settings
 FROM tenants t JOIN registries r ON r.tenant_id = t.id
-WHERE t.slug = $1 AND t.state <> 'deleted' AND t.state <> 'deleting' AND r.slug = $2 AND r.state = 'active'`
+WHERE t.slug = $1 AND t.state <> 'deleted' AND t.state <> 'deleting' AND r.slug = $2 AND r.state = 'active' AND r.upstream_id IS NULL`
 
 	findSiteByDomain = `
 SELECT t.id, t.slug, t.epoch, t.state = 'suspended', r.id, r.slug, r.settings

@@ -155,10 +155,15 @@ UPDATE tenants SET state = 'deleting', epoch = epoch + 1, version = version + 1,
 
 	deleteTenantDomains  = `DELETE FROM domains WHERE tenant_id = $1`
 	deleteTenantAccounts = `DELETE FROM accounts WHERE tenant_id = $1`
+
+	deleteTenantGroups    = `DELETE FROM upstream_groups WHERE tenant_id = $1`
+	deleteTenantUpstreams = `DELETE FROM upstreams WHERE tenant_id = $1`
+	deleteTenantCaches    = `
+UPDATE registries SET state = 'deleting' WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND state = 'active'`
 )
 
 // DeleteTenant implements meta.Tenants. What leads in goes at once: domains and
-// accounts with their keys.
+// accounts with their keys; and so does what leads out, with its credentials.
 func (s *Store) DeleteTenant(ctx context.Context, by meta.Cause, slug string, version int64) error {
 	return s.write(ctx, nobody, func(t *tx) error {
 		h, err := t.changeTenant(lockSlugToDelete, by, "tenant.delete", slug, version)
@@ -168,11 +173,12 @@ func (s *Store) DeleteTenant(ctx context.Context, by meta.Cause, slug string, ve
 		if _, err := t.exec(deleteTenant, h.id); err != nil {
 			return err
 		}
-		if _, err := t.exec(deleteTenantDomains, h.id); err != nil {
-			return err
-		}
-		_, err = t.exec(deleteTenantAccounts, h.id)
-		return err
+		t.queue(deleteTenantDomains, h.id)
+		t.queue(deleteTenantAccounts, h.id)
+		t.queue(deleteTenantGroups, h.id)
+		t.queue(deleteTenantUpstreams, h.id)
+		t.queue(deleteTenantCaches, h.id)
+		return nil
 	})
 }
 
@@ -196,13 +202,28 @@ func (t *tx) changeTenant(lock string, by meta.Cause, verb, slug string, version
 	return h, checkVersion(h.version, version)
 }
 
-const tenantLives = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended') FOR KEY SHARE`
+const (
+	tenantLives = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended') FOR KEY SHARE`
+
+	// Whoever names a registry, group or upstream, or deletes one, has the tenant's
+	// row for itself: so the statements that follow see all names there are.
+	tenantLivesForChains = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended') FOR NO KEY UPDATE`
+)
 
 // change begins a change of what a tenant owns: it checks that the tenant is
 // there and records the event.
 func (t *tx) change(by meta.Cause, id tenant.ID, verb, target string) error {
+	return t.changeUnder(tenantLives, by, id, verb, target)
+}
+
+// changeChains is change for all by which a name may come to dangle.
+func (t *tx) changeChains(by meta.Cause, id tenant.ID, verb, target string) error {
+	return t.changeUnder(tenantLivesForChains, by, id, verb, target)
+}
+
+func (t *tx) changeUnder(lock string, by meta.Cause, id tenant.ID, verb, target string) error {
 	var one int
-	found, err := t.find(tenantLives, []any{id}, &one)
+	found, err := t.find(lock, []any{id}, &one)
 	if err != nil {
 		return err
 	}
