@@ -22,6 +22,9 @@ const useInternal = "internal"
 // good for that request alone.
 type InternalCall struct {
 	Method, Path string // of the request; Path as it was sent, with its query
+	Service      string // that is asked
+	Namespace    string // the registry that the client wants the content of; empty for Site's own
+	Hops         int    // how many registries asked one another before
 	Site         tenant.Site
 	Principal    Principal
 	Claims       *Claims    `json:",omitempty"` // nil when the caller has no token

@@ -81,9 +81,10 @@ func merge(scopes []Scope, s Scope) []Scope {
 // repository holds and changes nothing for rights.
 var scopeType = regexp.MustCompile(`^([a-z0-9]+)(?:\([a-z0-9]+\))?$`)
 
-// hostPrefix is the hostname that resourcename may begin with. It counts where
-// it has a port: without one it is also the first component of a plain name.
-var hostPrefix = regexp.MustCompile(`^[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*:[0-9]{1,5}/`)
+// hostPrefix is the hostname that resourcename may begin with, or that of the
+// registry which "proxy/" stands before. It counts where it has a port: without
+// one it is also a component of a plain name.
+var hostPrefix = regexp.MustCompile(`^(?:[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*|proxy/[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*):[0-9]{1,5}/`)
 
 // parseScope splits at the first and the last colon: a name may hold one.
 func parseScope(text string) (Scope, bool) {

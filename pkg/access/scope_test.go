@@ -34,6 +34,9 @@ func TestB9_Scopes(t *testing.T) {
 		{"registry:catalog:pull", []Scope{Catalog}},
 		{"repository:localhost:5000/a:pull", []Scope{Repository("localhost:5000/a", Pull)}},
 		{"repository:Reg.Example:443/a/b:pull,push", []Scope{Repository("Reg.Example:443/a/b", Pull|Push)}},
+		{"repository:proxy/docker.io/library/alpine:pull", []Scope{Repository("proxy/docker.io/library/alpine", Pull)}},
+		{"repository:proxy/localhost:5000/app:pull", []Scope{Repository("proxy/localhost:5000/app", Pull)}},
+		{"repository:proxy/xn--bcher-kva.example:443/a/b:pull,push", []Scope{Repository("proxy/xn--bcher-kva.example:443/a/b", Pull|Push)}},
 		{"repository:a:", []Scope{Repository("a", 0)}},
 		{"repository:a:fly,pull", []Scope{Repository("a", Pull)}},
 		{"repository:a:PULL", []Scope{Repository("a", 0)}},
@@ -62,6 +65,19 @@ func TestB9_Scopes(t *testing.T) {
 		{"repository:host:99999999/a:pull", nil},
 		{"repository:host:/a:pull", nil},
 		{"repository:-h:1/a:pull", nil},
+		{"repository:proxy/LOCALHOST:5000/app:pull", nil},
+		{"repository:proxy/localhost:5000:pull", nil},
+		{"repository:proxy/localhost:5000/:pull", nil},
+		{"repository:proxy/:5000/app:pull", nil},
+		{"repository:proxy/localhost:/app:pull", nil},
+		{"repository:proxy/localhost:123456/app:pull", nil},
+		{"repository:proxy/a/localhost:5000/app:pull", nil},
+		{"repository:other/localhost:5000/app:pull", nil},
+		{"repository:proxy/localhost:5000/proxy/localhost:5000/app:pull", nil},
+		{"repository:proxy/..:5000/app:pull", nil},
+		{"repository:proxy/-h:1/a:pull", nil},
+		{"repository:proxy/h.:1/a:pull", nil},
+		{"repository:h:1/proxy/h:1/a:pull", nil},
 		{"Repository:a:pull", nil},
 		{"repository():a:pull", nil},
 		{"repository(a)(b):a:pull", nil},
@@ -116,6 +132,12 @@ func (m model) ask(scope string) {
 	path := name
 	if len(parts) == 4 { // host:port/path
 		host, port := parts[1], parts[2]
+		if upstream, ok := strings.CutPrefix(host, "proxy/"); ok {
+			if upstream != strings.ToLower(upstream) {
+				return
+			}
+			host = upstream
+		}
 		slash := strings.IndexByte(port, '/')
 		if host == "" || slash < 1 || slash > 5 || strings.Trim(port[:slash], "0123456789") != "" || strings.ContainsAny(host, "/_") {
 			return
@@ -140,7 +162,7 @@ func (m model) ask(scope string) {
 func randomScope(r *rand.Rand) string {
 	pick := func(words ...string) string { return words[r.IntN(len(words))] }
 	s := pick("repository", "repository", "repository", "registry", "repository(plugin)", "repository()", "repository(x", "user", "", "*") + ":"
-	s += pick("a", "a/b", "b", "catalog", "localhost:5000/a", "h:x/a", "h:1/a/b", ":", "", "A", "a//b", "*", "h:123456/a")
+	s += pick("a", "a/b", "b", "catalog", "localhost:5000/a", "h:x/a", "h:1/a/b", "proxy/h:1/a", "proxy/H:1/a", "proxy/h/i:1/a", "proxy/h:1/", ":", "", "A", "a//b", "*", "h:123456/a")
 	for i := range r.IntN(4) {
 		s += pick(":", ",", ",")[:1]
 		if i == 0 {
@@ -207,7 +229,8 @@ func checkGrants(t *testing.T, what string, asked model, grants []Grant, site te
 
 func FuzzParseScopes(f *testing.F) {
 	for _, s := range []string{
-		"repository:a/b:pull,push", "repository(plugin):a:*", "registry:catalog:*", "repository:localhost:5000/a:pull", "*", "a:b:c d:e:f", ":::",
+		"repository:a/b:pull,push", "repository(plugin):a:*", "registry:catalog:*", "repository:localhost:5000/a:pull", "repository:proxy/localhost:5000/a:pull",
+		"repository:proxy/docker.io/a:pull", "repository:proxy/h--i.j:1/a:*", "*", "a:b:c d:e:f", ":::",
 	} {
 		f.Add(s)
 	}

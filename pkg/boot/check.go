@@ -3,6 +3,7 @@ package boot
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -57,14 +58,19 @@ func (c Config) checkListeners(p *Problems) {
 		}
 		holder[l.addr] = l.key
 	}
-	for _, network := range c.TrustedProxies {
-		if !network.IsValid() {
-			p.add("trusted_proxies", "holds an empty entry; every entry is a network such as 10.0.0.0/8")
-		}
-	}
+	checkNetworks(p, "trusted_proxies", c.TrustedProxies)
+	checkNetworks(p, "upstream_allow", c.UpstreamAllow)
 	if e := c.OTELEndpoint; e != "" {
 		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			p.add("otel_endpoint", "%q is not of the form http://host:4317", NewURL(e).String())
+		}
+	}
+}
+
+func checkNetworks(p *Problems, key string, networks []netip.Prefix) {
+	for _, network := range networks {
+		if !network.IsValid() {
+			p.add(key, "holds an empty entry; every entry is a network such as 10.0.0.0/8")
 		}
 	}
 }

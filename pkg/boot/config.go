@@ -25,11 +25,13 @@ type Config struct {
 	Redis     URL    `koanf:"redis" placeholder:"URL" help:"Redis that saves nodes work, redis://host:6379/0; answers are right without it. Empty does without."`
 	RedisFile string `koanf:"redis_file" placeholder:"FILE" help:"File with the URL of redis, since it may hold a password."`
 
-	Services        []string `koanf:"services" placeholder:"SERVICE" help:"What this process runs: registry, upload, token, admin, janitor, comma-separated; empty runs all. A part of them needs meta and blobs."`
+	Services        []string `koanf:"services" placeholder:"SERVICE" help:"What this process runs: registry, upload, token, admin, janitor, proxy, comma-separated; empty runs all. A part of them needs meta and blobs."`
 	InternalKey     Secret   `koanf:"internal_key" kong:"-"`
 	InternalKeyFile string   `koanf:"internal_key_file" placeholder:"FILE" help:"File with the key that split services sign their calls with, the same in all."`
 	UploadURL       URL      `koanf:"upload_url" name:"upload-url" placeholder:"URL" help:"Internal listener of the upload service, for a process that does not run it and is not behind an edge that does this by path."`
 	TokenURL        URL      `koanf:"token_url" name:"token-url" placeholder:"URL" help:"Internal listener of the token service, likewise."`
+	ProxyURL        URL      `koanf:"proxy_url" name:"proxy-url" placeholder:"URL" help:"Internal listener of the proxy service, likewise, for a process that runs registry without it."`
+	InternalAt      URL      `koanf:"internal_url" name:"internal-url" placeholder:"URL" help:"Internal listener of this process as other nodes reach it; empty is internal_addr, with an address of this machine where that is 0.0.0.0."`
 
 	DataAddr      string `koanf:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
 	AdminAddr     string `koanf:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`
@@ -40,6 +42,7 @@ type Config struct {
 	TLSCerts       string         `koanf:"tls_certs" name:"tls-certs" placeholder:"DIR" help:"Directory of certificates and keys; set, the data listener speaks TLS."`
 	PublicScheme   string         `koanf:"public_scheme" placeholder:"SCHEME" help:"Scheme clients use, http or https; empty is what the listener speaks. Set it behind a proxy that ends TLS."`
 	TrustedProxies []netip.Prefix `koanf:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`
+	UpstreamAllow  []netip.Prefix `koanf:"upstream_allow" placeholder:"CIDR" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated."`
 
 	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
 	OperatorTokenFile string `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`

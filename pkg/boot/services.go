@@ -13,9 +13,10 @@ const (
 	TokenService    = "token"
 	AdminService    = "admin"
 	JanitorService  = "janitor"
+	ProxyService    = "proxy"
 )
 
-var allServices = []string{RegistryService, UploadService, TokenService, AdminService, JanitorService}
+var allServices = []string{RegistryService, UploadService, TokenService, AdminService, JanitorService, ProxyService}
 
 // Runs says whether this process runs the service.
 func (c Config) Runs(service string) bool {
@@ -53,19 +54,25 @@ func (c Config) checkCalls(p *Problems) {
 	for _, u := range []struct {
 		key, service string
 		url          URL
-	}{{"upload_url", UploadService, c.UploadURL}, {"token_url", TokenService, c.TokenURL}} {
-		if u.url.IsZero() {
-			continue
-		}
-		calls = calls || !c.Runs(u.service)
-		if parsed, err := url.Parse(u.url.Reveal()); err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || strings.Trim(parsed.Path, "/") != "" {
-			p.add(u.key, "%s is not of the form http://upload.internal:5091", u.url)
-		}
+	}{{"upload_url", UploadService, c.UploadURL}, {"token_url", TokenService, c.TokenURL}, {"proxy_url", ProxyService, c.ProxyURL}} {
+		calls = calls || !u.url.IsZero() && !c.Runs(u.service)
+		checkInternal(p, u.key, u.url)
 	}
+	checkInternal(p, "internal_url", c.InternalAt)
 	if calls && c.InternalKey.IsZero() {
-		p.add("internal_key", "is not set; split services sign the calls with it that upload_url and token_url lead to. Set internal_key_file to a file made by `openssl rand -hex 32`, the same for all")
+		p.add("internal_key", "is not set; split services sign the calls with it that upload_url, token_url and proxy_url lead to. Set internal_key_file to a file made by `openssl rand -hex 32`, the same for all")
 	}
 	checkSecret(p, "internal_key", c.InternalKey)
+}
+
+// checkInternal refuses what is not the URL of an internal listener.
+func checkInternal(p *Problems, key string, u URL) {
+	if u.IsZero() {
+		return
+	}
+	if parsed, err := url.Parse(u.Reveal()); err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || strings.Trim(parsed.Path, "/") != "" {
+		p.add(key, "%s is not of the form http://upload.internal:5091", u)
+	}
 }
 
 // minSecret is the least length of a secret an operator chooses: 128 bits in

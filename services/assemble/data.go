@@ -53,9 +53,9 @@ func (b builder) data(ctx context.Context) error {
 // services are the handlers of the data port.
 func (b builder) services(keys *access.Keys, accounts *token.Authenticator) (front.Services, error) {
 	meta, blobs := b.stores.meta, b.stores.blobs
-	s := front.Services{Registry: front.Absent(boot.RegistryService, "services")}
+	s := front.Services{Registry: front.Absent(boot.RegistryService, "services"), Proxy: front.Absent(boot.ProxyService, "proxy_url")}
 	if b.config.Runs(boot.RegistryService) {
-		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs}), b.Log, b.around...)
+		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs}), s.Proxy, b.Log, b.around...)
 	}
 	var err error
 	if b.config.Runs(boot.UploadService) {

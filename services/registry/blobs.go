@@ -44,7 +44,7 @@ const redirectLife = blob.MaxPresignLife
 func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (OpenedBlob, error) {
 	b, err := s.meta.FindBlob(ctx, req.Repo, req.Digest)
 	if err != nil {
-		return OpenedBlob{}, err
+		return OpenedBlob{}, miss(err)
 	}
 	if req.Redirect {
 		if to, err := s.redirect(ctx, b); err != nil || to.URL != "" {
@@ -120,7 +120,7 @@ func (s *Service) suspect(ctx context.Context, b meta.Blob, cause error) error {
 // StatBlob asks whether a blob is there.
 type StatBlob struct {
 	NameBlob
-	MayPush bool // the caller may push here, and will not upload what is there
+	MayPush bool // the caller may push here, and will not upload what is there: what is hosted, not what others have
 }
 
 // StatBlob finds a blob without opening it. A caller who may push is promised
@@ -130,7 +130,8 @@ func (s *Service) StatBlob(ctx context.Context, req StatBlob) (meta.Blob, error)
 	if req.MayPush {
 		return s.meta.CheckBlob(ctx, req.Repo, req.Digest)
 	}
-	return s.meta.FindBlob(ctx, req.Repo, req.Digest)
+	b, err := s.meta.FindBlob(ctx, req.Repo, req.Digest)
+	return b, miss(err)
 }
 
 // DeleteBlob names a blob to delete from a repository.

@@ -25,18 +25,22 @@ var rules = map[string]front.Rule{
 	"DeleteBlob":       front.Needs(access.Delete),
 }
 
-// NewHandler serves the operations over HTTP, behind a front. mw go around each
-// of them, the first outermost; the rules are decided inside.
-func NewHandler(s *Service, log *slog.Logger, mw ...kit.Named) http.Handler {
+// NewHandler serves the operations over HTTP, behind a front. What a registry
+// with a group does not host, and its lists, are proxy's to answer, which decides
+// rights itself. mw go around each operation, the first outermost; the rules are
+// decided inside.
+func NewHandler(s *Service, proxy http.Handler, log *slog.Logger, mw ...kit.Named) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules))
 	fail := kit.Errors(front.WriteError)
+	proxy = front.Walk(proxy)
+	failPull := kit.Errors(orElse(proxy))
 
-	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, sending(s.transit, manifestSize, encodeManifest), fail)
+	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, sending(s.transit, manifestSize, encodeManifest), failPull)
 	putManifest := kit.Handler(kit.Wrap("PutManifest", s.PutManifest, mw...), decodePutManifest, encodeStored, fail)
 	deleteManifest := kit.Handler(kit.Wrap("DeleteManifest", s.DeleteManifest, mw...), decodeDeleteManifest, encodeDone, fail)
 	deleteTag := kit.Handler(kit.Wrap("DeleteTag", s.DeleteTag, mw...), decodeDeleteTag, encodeDone, fail)
-	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeOpenBlob, s.encodeBlob(log), fail)
-	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, encodeBlobHead, fail)
+	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeOpenBlob, s.encodeBlob(log), failPull)
+	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, encodeBlobHead, failPull)
 	deleteBlob := kit.Handler(kit.Wrap("DeleteBlob", s.DeleteBlob, mw...), decodeDeleteBlob, encodeDone, fail)
 	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, sending(s.transit, namesSize, encodeTags), fail)
 	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, sending(s.transit, referrersSize, encodeReferrers), fail)
@@ -48,10 +52,15 @@ func NewHandler(s *Service, log *slog.Logger, mw ...kit.Named) http.Handler {
 			http.MethodDelete: byReference(deleteManifest, deleteTag),
 		},
 		ocihttp.Blob:      {http.MethodGet: openBlob, http.MethodHead: statBlob, http.MethodDelete: deleteBlob},
-		ocihttp.Tags:      {http.MethodGet: listTags, http.MethodHead: listTags},
-		ocihttp.Referrers: {http.MethodGet: listReferrers, http.MethodHead: listReferrers},
-		ocihttp.Catalog:   {http.MethodGet: listRepositories, http.MethodHead: listRepositories},
+		ocihttp.Tags:      lists(merged(proxy, listTags)),
+		ocihttp.Referrers: lists(merged(proxy, listReferrers)),
+		ocihttp.Catalog:   lists(listRepositories),
 	}
+}
+
+// lists are the methods of a list.
+func lists(h http.Handler) front.Methods {
+	return front.Methods{http.MethodGet: h, http.MethodHead: h}
 }
 
 // byReference picks by what the path names a manifest by: its deletion and

@@ -29,7 +29,7 @@ func start(t testing.TB, s tenant.Settings) *bench {
 	t.Helper()
 	d := fronttest.New(t)
 	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs})
-	d.Serve(front.Services{Registry: registry.NewHandler(svc, d.Log, d.Middlewares()...)})
+	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Log, d.Middlewares()...)})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", s)}
 	d.Account(b.site, "admin", access.Admin)
 	return b

@@ -21,7 +21,8 @@ type GetManifest struct {
 // GetManifest returns the manifest byte for byte as it was pushed, with the
 // media type of its first push (contract row D1).
 func (s *Service) GetManifest(ctx context.Context, req GetManifest) (meta.Manifest, error) {
-	return s.meta.FindManifest(ctx, req.Repo, req.Reference)
+	m, err := s.meta.FindManifest(ctx, req.Repo, req.Reference)
+	return m, miss(err)
 }
 
 // PutManifest is a manifest to store.

@@ -21,12 +21,17 @@ import (
 type Call struct {
 	Site      tenant.Site
 	Principal access.Principal
-	Route     ocihttp.Route
+	Route     ocihttp.Route // with the full name of the repository, which rights are about: proxy/<upstream>/<name>
 	Query     url.Values
+	Upstream  string // host or alias of the registry that has the content; empty for the names of this one
+	Name      string // of the repository: at the upstream, if there is one, else Route.Name
+	Hops      int    // how many registries asked one another before this one; past ocihttp.MaxHops nobody is asked
 
-	claims *access.Claims // nil without a bearer token: rights are the present ones then
-	realm  string         // the URL of the token endpoint as the client reaches it
-	log    *slog.Logger
+	claims    *access.Claims // nil without a bearer token: rights are the present ones then
+	realm     string         // the URL of the token endpoint as the client reaches it
+	namespace string         // that ns gave, if it is not this registry: Upstream then
+	walks     bool           // a registry service looked already, and asks the proxy service
+	log       *slog.Logger
 }
 
 type callKey struct{}

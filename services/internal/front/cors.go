@@ -20,8 +20,8 @@ func crossOrigin(next http.Handler) http.Handler {
 			"Accept", "Authorization", "Content-Range", "Content-Type", "If-None-Match", "Range",
 		},
 		ExposedHeaders: []string{
-			"Docker-Content-Digest", "Docker-Distribution-API-Version", "ETag", "Link", "Location", "Range",
-			"OCI-Chunk-Min-Length", "OCI-Filters-Applied", "OCI-Subject", "OCI-Tag", "Retry-After", "WWW-Authenticate", "X-Request-Id",
+			"Age", "Docker-Content-Digest", "Docker-Distribution-API-Version", "ETag", "Link", "Location", "Range",
+			"OCI-Chunk-Min-Length", "OCI-Filters-Applied", "OCI-Namespace", "OCI-Subject", "OCI-Tag", "Retry-After", "Warning", "WWW-Authenticate", "X-Request-Id",
 		},
 		MaxAge: 3600,
 	}).Handler(next)

@@ -46,6 +46,7 @@ type Accounts interface {
 type Services struct {
 	Registry http.Handler // all of /v2/ but uploads, and not /v2/ itself
 	Upload   http.Handler // …/blobs/uploads/…
+	Proxy    http.Handler // pulls of what upstreams have: names under proxy/, and requests with ns
 	Token    http.Handler // TokenPath and KeysPath: authenticates for itself
 }
 

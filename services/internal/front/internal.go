@@ -29,6 +29,9 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call, err := i.accept(r)
 	if err == nil && !isToken(path) {
 		call.Route, err = ocihttp.ParsePath(path)
+		if err == nil {
+			err = call.aim(r.Method, call.namespace)
+		}
 	}
 	if err == nil {
 		call.Query, err = ocihttp.ParseQuery(r.URL.RawQuery)
@@ -64,5 +67,8 @@ func (i internal) accept(r *http.Request) (*Call, error) {
 		return nil, fault.Down(fmt.Errorf("internal_key must be the same in all services: %w", err), "a service")
 	}
 	web.Adopt(r.Context(), c.RequestID, c.Client)
-	return &Call{Site: c.Site, Principal: c.Principal, claims: c.Claims, realm: c.Realm, log: i.log}, nil
+	return &Call{
+		Site: c.Site, Principal: c.Principal, Hops: c.Hops,
+		claims: c.Claims, realm: c.Realm, namespace: c.Namespace, walks: c.Service == proxyService, log: i.log,
+	}, nil
 }

@@ -34,7 +34,7 @@ const (
 
 // Remote is a service that another process runs.
 type Remote struct {
-	Service string           // its name, for messages
+	Service string           // its name; "proxy" is asked whatever the path is
 	URL     *url.URL         // of its process's internal listener
 	Calls   *access.Internal // signs
 	Log     *slog.Logger
@@ -154,7 +154,8 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c caller) sign(r *http.Request) (string, error) {
 	call := CallOf(r.Context())
 	return c.Calls.Sign(access.InternalCall{
-		Method: r.Method, Path: r.URL.RequestURI(),
+		Method: r.Method, Path: r.URL.RequestURI(), Service: c.Service,
+		Namespace: call.namespace, Hops: call.Hops,
 		Site: call.Site, Principal: call.Principal, Claims: call.claims, Realm: call.realm,
 		Client: web.ClientAddr(r.Context()), RequestID: web.RequestID(r.Context()),
 	})

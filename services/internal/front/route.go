@@ -41,6 +41,17 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.SetRoute(r.Context(), route.Kind.String())
 	call := CallOf(r.Context())
 	call.Route = route
+	namespace, err := s.namespace(r.Context(), call)
+	if err == nil {
+		err = call.aim(r.Method, namespace)
+	}
+	if err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	if namespace != "" {
+		w.Header().Set(ocihttp.HeaderNamespace, namespace)
+	}
 	if err := s.authenticate(r, call); err != nil {
 		WriteError(w, r, err)
 		return
@@ -58,10 +69,13 @@ func (s Services) serveToken(w http.ResponseWriter, r *http.Request) {
 
 // serveRoute serves a call whose route and principal are known.
 func (s Services) serveRoute(w http.ResponseWriter, r *http.Request) {
-	switch CallOf(r.Context()).Route.Kind {
-	case ocihttp.Base:
+	call := CallOf(r.Context())
+	switch kind := call.Route.Kind; {
+	case call.Upstream != "", call.walks && call.reads(r.Method):
+		Walk(s.Proxy).ServeHTTP(w, r)
+	case kind == ocihttp.Base:
 		serveBase(w, r)
-	case ocihttp.UploadStart, ocihttp.Upload:
+	case kind == ocihttp.UploadStart, kind == ocihttp.Upload:
 		s.Upload.ServeHTTP(w, r)
 	default:
 		s.Registry.ServeHTTP(w, r)

@@ -108,7 +108,7 @@ func (d *Deployment) Handler(s front.Services) http.Handler {
 // answers 501, so that a test sees where its request went.
 func (d *Deployment) Serve(s front.Services) {
 	d.t.Helper()
-	for _, h := range []*http.Handler{&s.Registry, &s.Upload, &s.Token} {
+	for _, h := range []*http.Handler{&s.Registry, &s.Upload, &s.Token, &s.Proxy} {
 		if *h == nil {
 			*h = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotImplemented) })
 		}

@@ -1,0 +1,116 @@
+package front
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+)
+
+// upstreamPrefix begins the names of what other registries have:
+// proxy/<host or alias>/<name>. "proxy" alone is a name like any other.
+const upstreamPrefix = "proxy/"
+
+// proxyService is what a Remote calls the service that Services.Proxy is.
+const proxyService = "proxy"
+
+// namespace is the registry that the parameter ns tells a mirror to answer for.
+// It is empty where that is the registry which is asked, under whichever of its
+// names.
+func (c Config) namespace(ctx context.Context, call *Call) (string, error) {
+	if call.Route.Name == "" {
+		return "", nil
+	}
+	ns, err := ocihttp.ParseNamespace(call.Query)
+	if err != nil || ns == "" {
+		return "", err
+	}
+	if host, _, _ := strings.Cut(ns, ":"); host == call.Site.Host {
+		return "", nil
+	}
+	site, err := c.Sites.Resolve(ctx, ns)
+	switch {
+	case fault.Is(err, fault.HostUnknown):
+		return ns, nil
+	case err != nil:
+		return "", err
+	case site.Tenant == call.Site.Tenant && site.Registry == call.Site.Registry:
+		return "", nil
+	default:
+		return ns, nil
+	}
+}
+
+// aim finds out whether the call is for what an upstream has, by its namespace
+// or by its name, and refuses what only hosted repositories can take. It looks
+// at nothing but the call.
+func (c *Call) aim(method, namespace string) error {
+	c.Name = c.Route.Name
+	if namespace != "" {
+		c.Upstream, c.namespace = namespace, namespace
+		c.Route.Name = upstreamPrefix + namespace + "/" + c.Name
+		if len(c.Route.Name) > oci.MaxName {
+			return fault.New(fault.Invalid, fault.NameInvalid, "%s/%s is too long for the name of a repository", namespace, c.Name)
+		}
+	} else if rest, ok := strings.CutPrefix(c.Route.Name, upstreamPrefix); ok {
+		c.Upstream, c.Name, _ = strings.Cut(rest, "/")
+	}
+	switch {
+	case c.Upstream == "":
+		return nil
+	case !c.reads(method):
+		return fault.New(fault.Denied, fault.DeniedReason, "this is the content of another registry: it can be pulled here, and neither pushed nor deleted")
+	case c.Name == "":
+		return fault.New(fault.Invalid, fault.NameInvalid, "what an upstream has is named %s<host or alias>/<name>", upstreamPrefix)
+	default:
+		return nil
+	}
+}
+
+// reads says whether the call is a part of a pull.
+func (c *Call) reads(method string) bool {
+	switch c.Route.Kind {
+	case ocihttp.Manifest, ocihttp.Blob, ocihttp.Tags, ocihttp.Referrers:
+		return method == http.MethodGet || method == http.MethodHead
+	default:
+		return false
+	}
+}
+
+// Asked is the name of the repository as it stands in the path of the request,
+// to which a namespace adds nothing.
+func (c *Call) Asked() string {
+	if c.namespace != "" {
+		return c.Name
+	}
+	return c.Route.Name
+}
+
+// NextLink is the value of the Link header that leads to the page of the list
+// with that query, as the client asked for the list.
+func (c *Call) NextLink(q url.Values) string {
+	route := c.Route
+	route.Name = c.Asked()
+	if c.namespace != "" {
+		q.Set("ns", c.namespace)
+	}
+	return ocihttp.NextLink(route.Path(), q)
+}
+
+// Walk puts before the proxy service what ends a chain that leads back to
+// itself: a request that came through too many registries goes no further
+// (contract row E12).
+func Walk(proxy http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if CallOf(r.Context()).Hops > ocihttp.MaxHops {
+			WriteError(w, r, fault.New(fault.BadUpstream, fault.UnavailableReason,
+				"the request came through more than %d registries; the upstreams of one of them lead back to it", ocihttp.MaxHops))
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	})
+}
