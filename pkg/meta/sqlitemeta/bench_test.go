@@ -80,7 +80,7 @@ func BenchmarkListTags(b *testing.B) {
 			s, r := filled(b, Options{})
 			d := putImage(b, s, r, pushBlob(b, s, r, "config"))
 			err := s.write(b.Context(), func(tx *tx) error {
-				repo, err := tx.repository(r)
+				repo, err := tx.repository(r, hosted)
 				if err != nil {
 					return err
 				}

@@ -60,7 +60,7 @@ func (s *Store) CheckBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.
 		return b, nil // referenced, or kept for long enough
 	}
 	err = s.write(ctx, func(t *tx) error {
-		repo, err := t.repository(r)
+		repo, err := t.repository(r, either)
 		if fault.Is(err, fault.NameUnknown) {
 			return blobUnknown(d)
 		}
@@ -102,8 +102,8 @@ const findSources = `
 SELECT r.registry_id, r.name
   FROM repo_blobs rb
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0
-  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'active' AND r.registry_id IS NOT NULL
-  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active'
+  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'active'
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NULL
  WHERE rb.tenant_id = ?1 AND rb.digest = ?2
  ORDER BY rb.repo_id LIMIT ?3`
 
@@ -128,11 +128,11 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 		return b, blobUnknown(d)
 	}
 	err := s.write(ctx, func(t *tx) error {
-		target, err := t.pushedRepository(to)
+		target, err := t.pushedRepository(to, hosted)
 		if err != nil {
 			return err
 		}
-		source, err := t.repository(from)
+		source, err := t.repository(from, hosted)
 		if fault.Is(err, fault.NameUnknown) {
 			return blobUnknown(d)
 		}
@@ -168,7 +168,7 @@ const releaseBlob = `UPDATE blobs SET keep_until = ?3 WHERE tenant_id = ?1 AND d
 // DeleteBlob implements meta.Blobs.
 func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oci.Digest) error {
 	return s.write(ctx, func(t *tx) error {
-		repo, err := t.repository(r)
+		repo, err := t.repository(r, hosted)
 		if fault.Is(err, fault.NameUnknown) {
 			return blobUnknown(d)
 		}

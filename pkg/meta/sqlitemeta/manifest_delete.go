@@ -11,7 +11,7 @@ import (
 // DeleteManifest implements meta.Manifests.
 func (s *Store) DeleteManifest(ctx context.Context, by meta.Cause, r meta.Repo, d oci.Digest, deleteReferrers bool) error {
 	return s.write(ctx, func(t *tx) error {
-		repo, err := t.repository(r)
+		repo, err := t.repository(r, hosted)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
 	return s.write(ctx, func(t *tx) error {
-		repo, err := t.pushedRepository(p.Repo)
+		repo, err := t.pushedRepository(p.Repo, hosted)
 		if err != nil {
 			return err
 		}
@@ -29,7 +29,10 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		if err != nil {
 			return err
 		}
-		if err := put.manifest(); err != nil {
+		if _, err := put.manifest(nil); err != nil {
+			return err
+		}
+		if err := put.sameType(); err != nil {
 			return err
 		}
 		if err := put.children(); err != nil {
@@ -124,14 +127,15 @@ func (p put) present(query string, digests []oci.Digest) (map[oci.Digest]bool, e
 }
 
 const insertManifest = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
 const storedMediaType = `SELECT media_type FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
-// manifest stores the manifest unless it is there; its media type never changes.
-func (p put) manifest() error {
+// manifest stores the manifest unless it is there, and says whether it did.
+// expireAt is nil for a hosted one.
+func (p put) manifest(expireAt any) (bool, error) {
 	var subject []byte
 	annotations := []byte("{}")
 	if p.Parsed.Subject != nil {
@@ -139,21 +143,24 @@ func (p put) manifest() error {
 		if len(p.Parsed.Annotations) > 0 {
 			var err error
 			if annotations, err = json.Marshal(p.Parsed.Annotations); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
 	m := p.Manifest
-	_, err := p.exec(insertManifest, p.Repo.Tenant, p.repo, p.own, m.MediaType, len(m.Payload),
-		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload)
-	if err != nil {
-		return err
-	}
+	n, err := p.exec(insertManifest, p.Repo.Tenant, p.repo, p.own, m.MediaType, len(m.Payload),
+		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload, expireAt)
+	return n > 0, err
+}
+
+// sameType refuses a manifest that is there with another media type: it never
+// changes.
+func (p put) sameType() error {
 	var stored string
 	if _, err := p.find(storedMediaType, []any{p.Repo.Tenant, p.repo, p.own}, &stored); err != nil {
 		return err
 	}
-	if stored != m.MediaType {
+	if m := p.Manifest; stored != m.MediaType {
 		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q", m.Digest, stored, m.MediaType)
 	}
 	return nil

@@ -52,6 +52,9 @@ const (
 	purgeTags = `
 DELETE FROM tags WHERE (tenant_id, repo_id, name) IN
        (SELECT g.tenant_id, g.repo_id, g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 LIMIT ?3)`
+	purgeCacheTags = `
+DELETE FROM cache_tags WHERE (tenant_id, repo_id, name) IN
+       (SELECT g.tenant_id, g.repo_id, g.name FROM cache_tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 LIMIT ?3)`
 
 	// The references would go with their manifests, but one manifest has 10,000:
 	// everybody's writes would wait for a thousand of those.
@@ -79,6 +82,7 @@ func (p purge) repository() (int, error) {
 	return p.steps(
 		func() (int, error) { return p.uploads(id, repo) },
 		p.change(purgeTags, id, repo, p.limit),
+		p.change(purgeCacheTags, id, repo, p.limit),
 		p.change(purgeReferences, id, repo, p.limit),
 		p.change(purgeChildren, id, repo, p.limit),
 		p.change(purgeManifests, id, repo, p.limit),

@@ -2,7 +2,6 @@ package sqlitemeta
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -11,31 +10,51 @@ import (
 
 // repository is the row that a writing transaction begins with.
 type repository struct {
-	id     int64
-	target string // its name in the audit log
+	id       int64
+	target   string // its name in the audit log
+	upstream string // slug of the upstream that a cached one is of
+}
+
+// kind is what a transaction is about: each kind of repositories does not exist
+// for what is about the other.
+type kind int
+
+const (
+	either kind = iota
+	hosted
+	cached
+)
+
+func (k kind) matches(row repository) bool {
+	return k == either || (k == cached) == (row.upstream != "")
 }
 
 // In the order tenants, registries, repositories: each must be active.
 const activeRepository = `
-SELECT r.id, g.slug
+SELECT r.id, g.slug, coalesce(u.slug, '')
   FROM tenants t
   JOIN registries g ON g.tenant_id = t.id AND g.id = ?2 AND g.state = 'active'
   JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = ?3 AND r.state = 'active'
+  LEFT JOIN upstreams u ON u.tenant_id = g.tenant_id AND u.id = g.upstream_id
  WHERE t.id = ?1 AND t.state = 'active'`
 
 // repository begins a writing transaction: fault.NameUnknown unless the
 // repository, its registry and its tenant are all active.
-func (t *tx) repository(r meta.Repo) (repository, error) {
+func (t *tx) repository(r meta.Repo, k kind) (repository, error) {
 	var row repository
-	var slug string
-	found, err := t.find(activeRepository, []any{r.Tenant, r.Registry, r.Name}, &row.id, &slug)
+	var registry string
+	found, err := t.find(activeRepository, []any{r.Tenant, r.Registry, r.Name}, &row.id, &registry, &row.upstream)
 	if err != nil {
 		return row, err
 	}
-	if !found {
+	if !found || !k.matches(row) {
 		return row, nameUnknown(r)
 	}
-	row.target = fmt.Sprintf("registries/%s/repositories/%s", slug, r.Name)
+	parent := registryTarget(registry)
+	if row.upstream != "" {
+		parent = upstreamTarget(row.upstream)
+	}
+	row.target = parent + "/repositories/" + r.Name
 	return row, nil
 }
 
@@ -48,15 +67,15 @@ SELECT t.id, g.id, ?3, 'active', ?4
 ON CONFLICT DO NOTHING`
 
 // pushedRepository is repository for pushes, the first of which makes the row.
-func (t *tx) pushedRepository(r meta.Repo) (repository, error) {
-	row, err := t.repository(r)
+func (t *tx) pushedRepository(r meta.Repo, k kind) (repository, error) {
+	row, err := t.repository(r, k)
 	if !fault.Is(err, fault.NameUnknown) {
 		return row, err
 	}
 	if _, err := t.exec(insertRepository, r.Tenant, r.Registry, r.Name, t.now); err != nil {
 		return row, err
 	}
-	return t.repository(r)
+	return t.repository(r, k)
 }
 
 func nameUnknown(r meta.Repo) error {
@@ -130,7 +149,7 @@ func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo
 		if err := t.committed(by, r.Tenant); err != nil {
 			return err
 		}
-		repo, err := t.repository(r)
+		repo, err := t.repository(r, hosted)
 		if err != nil {
 			return err
 		}

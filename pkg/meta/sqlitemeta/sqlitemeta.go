@@ -61,7 +61,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-var _ meta.Store = (*Store)(nil)
+var _ interface {
+	meta.Store
+	meta.Upstreams
+	meta.Groups
+	meta.Cache
+	meta.CacheCollector
+} = (*Store)(nil)
 
 // Store implements meta.Store. Make one with Open.
 type Store struct {

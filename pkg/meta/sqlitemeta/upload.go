@@ -27,7 +27,7 @@ func fenced(offset int64) error {
 
 // uploadRepository is repository for what is found under a session.
 func (t *tx) uploadRepository(r meta.Repo, id uuid.UUID) (repository, error) {
-	repo, err := t.repository(r)
+	repo, err := t.repository(r, either)
 	if fault.Is(err, fault.NameUnknown) {
 		err = uploadUnknown(id)
 	}
@@ -50,7 +50,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 	u := meta.Upload{ID: uuid.New(), Repo: r, State: meta.UploadOpen, Algorithm: a}
 	u.Stage.Key = blob.Key{Tenant: int64(r.Tenant), Incarnation: uuid.New()}
 	err := s.write(ctx, func(t *tx) error {
-		repo, err := t.pushedRepository(r)
+		repo, err := t.pushedRepository(r, either)
 		if err != nil {
 			return err
 		}

@@ -84,6 +84,9 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 		if b, err = c.run(repo); err != nil {
 			return err
 		}
+		if repo.upstream != "" && by.Op == uuid.Nil {
+			return nil // what was fetched is nobody's push
+		}
 		return t.event(by, u.Repo.Tenant, "blob.push", repo.target+"@"+c.digest.String())
 	})
 	return b, err

@@ -1,0 +1,161 @@
+package sqlitemeta
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// PutCached implements meta.Cache.
+func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
+	return s.write(ctx, func(t *tx) error {
+		repo, err := t.pushedRepository(p.Repo, cached)
+		if err != nil {
+			return err
+		}
+		d := p.Manifest.Digest
+		fetched := meta.ManifestPut{Repo: p.Repo, Manifest: p.Manifest, Parsed: p.Parsed, AllowMissingReferences: true}
+		put := put{tx: t, ManifestPut: fetched, repo: repo.id, own: d.Bytes()}
+		if err := put.cached(p.Keep); err != nil {
+			return err
+		}
+		if p.Tag == "" {
+			return nil
+		}
+		return t.moveCachedTag(p.Repo.Tenant, repo, p.Tag, d)
+	})
+}
+
+// cached stores what an upstream gave, or prolongs it. Nothing of what it names
+// is held: bytes that go missing are fetched again.
+func (p put) cached(keep time.Duration) error {
+	isNew, err := p.manifest(p.after(keep))
+	if err != nil {
+		return err
+	}
+	if !isNew {
+		_, err := p.exec(prolongManifest, p.Repo.Tenant, p.repo, p.own, p.after(keep))
+		return err
+	}
+	if err := p.children(); err != nil {
+		return err
+	}
+	blobs := map[oci.Digest]bool{}
+	for _, d := range p.Parsed.Blobs {
+		blobs[d.Digest] = true
+	}
+	if err := p.link(nil, slices.Sorted(maps.Keys(blobs))); err != nil {
+		return err
+	}
+	_, err = p.exec(showRepository, p.Repo.Tenant, p.repo)
+	return err
+}
+
+const prolongManifest = `UPDATE manifests SET expire_at = ?4 WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+
+// Indexes of indexes, too.
+const prolongIndexes = `
+UPDATE manifests SET expire_at = ?4
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN (
+       WITH RECURSIVE up (digest) AS (
+            SELECT c.parent FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = ?3
+            UNION
+            SELECT c.parent FROM up CROSS JOIN manifest_children c ON c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest)
+       SELECT digest FROM up)`
+
+// RecordPulls implements meta.Cache.
+func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error {
+	if len(pulls) == 0 {
+		return nil
+	}
+	return s.write(ctx, func(t *tx) error {
+		for _, p := range pulls {
+			repo, err := t.repository(p.Repo, cached)
+			if fault.Is(err, fault.NameUnknown) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			until := t.after(p.Keep)
+			if _, err := t.exec(prolongManifest, p.Repo.Tenant, repo.id, p.Digest.Bytes(), until); err != nil {
+				return err
+			}
+			if _, err := t.exec(prolongIndexes, p.Repo.Tenant, repo.id, p.Digest.Bytes(), until); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// The registry, too, since what was given up is to be found no more.
+const activeCache = `
+  FROM repositories r
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NOT NULL`
+
+const ofRepo = `
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'`
+
+const findNaming = `
+SELECT m.digest, m.media_type, m.payload` + activeCache + `
+  JOIN manifest_children c ON c.tenant_id = r.tenant_id AND c.repo_id = r.id AND c.child = ?4
+  JOIN manifests m ON m.tenant_id = c.tenant_id AND m.repo_id = c.repo_id AND m.digest = c.parent` + ofRepo + `
+UNION ALL
+SELECT m.digest, m.media_type, m.payload` + activeCache + `
+  JOIN manifest_blobs b ON b.tenant_id = r.tenant_id AND b.repo_id = r.id AND b.digest = ?4
+  JOIN manifests m ON m.tenant_id = b.tenant_id AND m.repo_id = b.repo_id AND m.digest = b.manifest` + ofRepo + `
+LIMIT 1`
+
+// FindNaming implements meta.Cache.
+func (s *Store) FindNaming(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Manifest, error) {
+	var m meta.Manifest
+	found, err := s.find(ctx, findNaming, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, digest{&m.Digest}, &m.MediaType, &m.Payload)
+	if err == nil && !found {
+		err = manifestUnknown("that names " + d.String())
+	}
+	return m, err
+}
+
+const findHealthyBlob = `SELECT size, incarnation FROM blobs WHERE tenant_id = ?1 AND digest = ?2 AND suspect = 0`
+
+// LinkBlob implements meta.Cache.
+func (s *Store) LinkBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
+	b := newBlob(r.Tenant, d)
+	err := s.write(ctx, func(t *tx) error {
+		repo, err := t.pushedRepository(r, cached)
+		if err != nil {
+			return err
+		}
+		found, err := t.find(findHealthyBlob, []any{r.Tenant, d.Bytes()}, &b.Size, &b.Key.Incarnation)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return blobUnknown(d)
+		}
+		_, err = t.exec(linkBlob, r.Tenant, repo.id, d.Bytes(), t.after(s.life.Grace))
+		return err
+	})
+	return b, err
+}
+
+const claimedBy = `
+SELECT 1 FROM json_each(?2) j CROSS JOIN name_claims c ON c.tenant_id = ?1 AND c.registry_id = j.value AND c.name = ?3 LIMIT 1`
+
+// ClaimedBy implements meta.Cache.
+func (s *Store) ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.RegistryID, name string) (bool, error) {
+	encoded, err := json.Marshal(registries)
+	if err != nil {
+		return false, translate(err)
+	}
+	var one int
+	return s.find(ctx, claimedBy, []any{t, string(encoded), name}, &one)
+}

@@ -1,0 +1,73 @@
+package sqlitemeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// PurgeCached implements meta.Cache.
+func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error {
+	return s.write(ctx, func(t *tx) error {
+		// A repeated request may find the repository gone.
+		if err := t.committed(by, r.Tenant); err != nil {
+			return err
+		}
+		repo, err := t.repository(r, cached)
+		if err != nil {
+			return err
+		}
+		named := repo.target
+		switch {
+		case ref.Digest != "":
+			named = target(repo, nil, ref.Digest)
+		case ref.Tag != "":
+			named += ":" + ref.Tag
+		}
+		if err := t.event(by, r.Tenant, "cache.purge", named); err != nil {
+			return err
+		}
+		return t.purgeCached(r.Tenant, repo.id, ref)
+	})
+}
+
+func (t *tx) purgeCached(id tenant.ID, repo int64, ref oci.Reference) error {
+	if ref == (oci.Reference{}) {
+		_, err := t.exec(markRepositoryDeleting, id, repo)
+		return err
+	}
+	var n int64
+	var err error
+	if ref.Digest != "" {
+		n, err = t.removeCached(id, repo, ref.Digest)
+	} else {
+		n, err = t.exec(dropCachedTag, id, repo, ref.Tag)
+	}
+	if err == nil && n == 0 {
+		err = manifestUnknown(ref.String())
+	}
+	return err
+}
+
+// Nobody was promised that what was fetched stays.
+const releaseReferences = `
+UPDATE repo_blobs SET keep_until = ?4
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN
+       (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)`
+
+// removeCached removes a manifest with its tags and makes the blobs that it
+// named candidates. It says how many rows it wrote: 0, there is none.
+func (t *tx) removeCached(id tenant.ID, repo int64, d oci.Digest) (int64, error) {
+	released, err := t.exec(releaseReferences, id, repo, d.Bytes(), t.now)
+	if err != nil {
+		return 0, err
+	}
+	n, err := t.exec(deleteManifest, id, repo, d.Bytes())
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	_, err = t.exec(hideRepository, id, repo)
+	return released + n, err
+}

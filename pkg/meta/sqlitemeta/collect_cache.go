@@ -1,0 +1,92 @@
+package sqlitemeta
+
+import (
+	"context"
+	"database/sql"
+)
+
+const expiredManifests = `
+SELECT tenant_id, repo_id, digest FROM manifests WHERE expire_at <= ?1 ORDER BY expire_at LIMIT ?2`
+
+// ExpireCached implements meta.CacheCollector. A manifest may name thousands of
+// blobs: their rows, too, are bounded by limit.
+func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
+	work := 0
+	err := s.write(ctx, func(t *tx) error {
+		candidates, err := t.links(expiredManifests, t.now, limit)
+		if err != nil {
+			return err
+		}
+		e := expiry{tx: t, limit: limit}
+		for _, l := range candidates {
+			if e.full() {
+				break
+			}
+			if err := e.expire(l); err != nil {
+				return err
+			}
+		}
+		work = e.manifests
+		return nil
+	})
+	return work, err
+}
+
+// expiry is one call of ExpireCached.
+type expiry struct {
+	*tx
+	limit           int
+	manifests, rows int // written so far
+}
+
+func (e *expiry) full() bool { return e.manifests >= e.limit || e.rows >= e.limit }
+
+// The indexes that list a manifest, and those that list them.
+const listing = `
+  WITH RECURSIVE up (digest) AS (
+       SELECT c.parent FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = ?3
+       UNION
+       SELECT c.parent FROM up CROSS JOIN manifest_children c ON c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest)`
+
+const (
+	keptByIndex = listing + `
+SELECT max(m.expire_at) FROM up CROSS JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = up.digest AND m.expire_at > ?4`
+
+	// An index that no other lists.
+	topIndex = listing + `
+SELECT ?1, ?2, up.digest FROM up
+ WHERE NOT EXISTS (SELECT 1 FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest) LIMIT 1`
+)
+
+// expire removes a manifest past its time, after the indexes that list it. If
+// one of them stays, the manifest is kept as long as that.
+func (e *expiry) expire(l link) error {
+	var until sql.NullInt64
+	if _, err := e.find(keptByIndex, []any{l.tenant, l.repo, l.digest.Bytes(), e.now}, &until); err != nil {
+		return err
+	}
+	if until.Valid {
+		n, err := e.exec(prolongManifest, l.tenant, l.repo, l.digest.Bytes(), until.Int64)
+		e.manifests += int(n)
+		return err
+	}
+	for !e.full() {
+		top, err := e.links(topIndex, l.tenant, l.repo, l.digest.Bytes())
+		if err != nil {
+			return err
+		}
+		top = append(top, l)
+		rows, err := e.removeCached(l.tenant, l.repo, top[0].digest)
+		if err != nil {
+			return err
+		}
+		if rows > 0 {
+			e.manifests++
+			e.rows += int(rows)
+		}
+		if top[0] == l {
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package sqlitemeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// limited is a cache registry that has a limit, in bytes.
+type limited struct {
+	tenant tenant.ID
+	cache  tenant.RegistryID
+	bytes  int64
+}
+
+func scanLimited(scan scan) (limited, error) {
+	var l limited
+	err := scan(&l.tenant, &l.cache, &l.bytes)
+	return l, err
+}
+
+// These run on the read pool: they go through whole caches, and are to hold up
+// nobody's writes.
+const (
+	limitedCaches = `
+SELECT u.tenant_id, u.cache_id, u.settings ->> 'max_bytes' FROM upstreams u INDEXED BY upstreams_limited
+ WHERE u.settings ->> 'max_bytes' IS NOT NULL`
+
+	cachedBytes = `
+SELECT coalesce(sum(b.size), 0) FROM blobs b
+ WHERE b.tenant_id = ?1 AND b.digest IN (
+       SELECT rb.digest
+         FROM repositories r
+        CROSS JOIN manifests m INDEXED BY manifests_cached ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > ?3
+        CROSS JOIN manifest_blobs mb ON mb.tenant_id = m.tenant_id AND mb.repo_id = m.repo_id AND mb.manifest = m.digest
+        CROSS JOIN repo_blobs rb ON rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest
+        WHERE r.tenant_id = ?1 AND r.registry_id = ?2)`
+
+	leastPulled = `
+SELECT m.repo_id, m.digest, m.expire_at
+  FROM repositories r
+ CROSS JOIN manifests m INDEXED BY manifests_cached ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > ?3
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2
+   AND NOT EXISTS (SELECT 1 FROM manifest_children c CROSS JOIN manifests p ON p.tenant_id = c.tenant_id AND p.repo_id = c.repo_id AND p.digest = c.parent
+                    WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest AND p.expire_at > ?3)
+ ORDER BY m.expire_at LIMIT ?4`
+)
+
+// EvictCached implements meta.CacheCollector.
+func (s *Store) EvictCached(ctx context.Context, limit int) (int, error) {
+	caches, err := collect(ctx, s, scanLimited, limitedCaches)
+	work := 0
+	for _, l := range caches {
+		if err != nil || work >= limit {
+			break
+		}
+		var n int
+		n, err = s.evict(ctx, l, limit-work)
+		work += n
+	}
+	return work, err
+}
+
+// cachedManifest is one whose time is not over.
+type cachedManifest struct {
+	repo     int64
+	digest   oci.Digest
+	expireAt int64
+}
+
+func scanCachedManifest(scan scan) (cachedManifest, error) {
+	var m cachedManifest
+	err := scan(&m.repo, digest{&m.digest}, &m.expireAt)
+	return m, err
+}
+
+// evict ends the time of manifests of one cache, of at most limit images and
+// indexes, and says of how many manifests.
+func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
+	now := s.opts.Now().UnixMicro()
+	var used int64
+	if _, err := s.find(ctx, cachedBytes, []any{l.tenant, l.cache, now}, &used); err != nil || used <= l.bytes {
+		return 0, err
+	}
+	oldest, err := collect(ctx, s, scanCachedManifest, leastPulled, l.tenant, l.cache, now, limit)
+	if err != nil {
+		return 0, err
+	}
+	work := 0
+	err = s.write(ctx, func(t *tx) error {
+		e := eviction{tx: t, limited: l, over: used - l.bytes}
+		for _, m := range oldest {
+			if e.over <= 0 {
+				break
+			}
+			if found, err := e.end(m); err != nil || !found {
+				return err // pulled, or evicted, since it was read: the next call reads again
+			}
+		}
+		work = e.manifests
+		return nil
+	})
+	return work, err
+}
+
+// eviction is evict under way.
+type eviction struct {
+	*tx
+	limited
+	over      int64 // bytes that are still too many
+	manifests int   // ended so far
+}
+
+// What an index lists that stays, stays with it.
+const (
+	endManifest = `
+UPDATE manifests SET expire_at = ?5 WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND expire_at = ?4 AND expire_at > ?5`
+
+	endChildren = `
+UPDATE manifests SET expire_at = ?5
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND expire_at > ?5 AND expire_at <= ?4
+   AND digest IN (SELECT c.child FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.parent = ?3)
+   AND NOT EXISTS (SELECT 1 FROM manifest_children c CROSS JOIN manifests p ON p.tenant_id = c.tenant_id AND p.repo_id = c.repo_id AND p.digest = c.parent
+                    WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = manifests.digest AND p.expire_at > ?5)
+RETURNING digest`
+
+	// The blobs that the manifest named and no other one of the cache does whose
+	// time is not over.
+	freedBytes = `
+SELECT coalesce(sum(b.size), 0)
+  FROM manifest_blobs mb
+ CROSS JOIN repo_blobs rb ON rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest
+ CROSS JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
+ WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3
+   AND NOT EXISTS (SELECT 1
+         FROM repo_blobs o
+        CROSS JOIN repositories r ON r.tenant_id = o.tenant_id AND r.id = o.repo_id AND r.registry_id = ?4
+        CROSS JOIN manifest_blobs n ON n.tenant_id = o.tenant_id AND n.repo_id = o.repo_id AND n.digest = o.digest
+        CROSS JOIN manifests m ON m.tenant_id = n.tenant_id AND m.repo_id = n.repo_id AND m.digest = n.manifest
+        WHERE o.tenant_id = mb.tenant_id AND o.digest = mb.digest AND m.expire_at > ?5)`
+)
+
+// end ends the time of a manifest and of what it lists; false when the manifest
+// is not what it was.
+func (e *eviction) end(m cachedManifest) (bool, error) {
+	n, err := e.exec(endManifest, e.tenant, m.repo, m.digest.Bytes(), m.expireAt, e.now)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	for ended := []oci.Digest{m.digest}; len(ended) > 0; ended = ended[1:] {
+		var freed int64
+		if _, err := e.find(freedBytes, []any{e.tenant, m.repo, ended[0].Bytes(), e.cache, e.now}, &freed); err != nil {
+			return false, err
+		}
+		e.over -= freed
+		e.manifests++
+		err := e.list(endChildren, []any{e.tenant, m.repo, ended[0].Bytes(), m.expireAt, e.now}, func(scan scan) error {
+			var child oci.Digest
+			err := scan(digest{&child})
+			ended = append(ended, child)
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
