@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Body is a blob on its way. Its bytes are not verified: the reader computes the
+// digest. Read returns io.EOF only after as many bytes as were announced, and
+// *Error for fewer, for more, and for an upstream that becomes too slow. The time
+// between reads does not count. Close it; it is not safe for concurrent use.
+type Body struct {
+	Size int64 // in bytes; -1 when neither the caller nor the upstream knows it
+
+	client *Client
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	turn   *turn
+	body   io.ReadCloser
+	slow   *time.Timer
+
+	read   int64
+	window int64         // bytes in the present window
+	spent  time.Duration // of reading, in the present window
+	err    error
+	closed bool
+}
+
+var (
+	errClosed = errors.New("the body is closed")
+	errSize   = errors.New("wrong size")
+)
+
+// Blob gets a blob from its first byte; size is what the caller knows that it
+// has, negative for nothing. ctx holds until the body is closed.
+func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64) (*Body, error) {
+	if err := oci.CheckName(name); err != nil {
+		return nil, err
+	}
+	turn, err := c.enter(ctx, c.blobs)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	slow := time.AfterFunc(c.owner.limits.answer, func() { cancel(errSlow) })
+	resp, err := c.exchange(ctx, request{method: http.MethodGet, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown})
+	if err == nil && size >= 0 && resp.ContentLength >= 0 && resp.ContentLength != size {
+		_ = resp.Body.Close()
+		err = c.outage(errSize, "has a blob of %d bytes where its manifest says %d", resp.ContentLength, size)
+	}
+	if err == nil && !slow.Stop() {
+		_ = resp.Body.Close()
+		err = c.failed(ctx, errSlow)
+	}
+	if err = turn.end(err); err != nil {
+		slow.Stop()
+		cancel(errClosed)
+		turn.leave()
+		return nil, err
+	}
+	if size < 0 {
+		size = resp.ContentLength
+	}
+	return &Body{Size: size, client: c, ctx: ctx, cancel: cancel, turn: turn, body: resp.Body, slow: slow}, nil
+}
+
+// HasBlob asks for the size of a blob in bytes; -1 when the upstream has it and
+// does not say.
+func (c *Client) HasBlob(ctx context.Context, name string, d oci.Digest) (int64, error) {
+	if err := oci.CheckName(name); err != nil {
+		return 0, err
+	}
+	a, err := c.document(ctx, request{method: http.MethodHead, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown})
+	return a.size, err
+}
+
+// Read implements io.Reader.
+func (b *Body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.timed(p)
+	b.read += int64(n)
+	limit := b.Size
+	if limit < 0 {
+		limit = maxUnsized
+	}
+	switch {
+	case b.read > limit:
+		n -= int(b.read - limit)
+		err = b.client.outage(errSize, "sent more than the %d bytes of a blob", limit)
+	case errors.Is(err, io.EOF) && b.Size >= 0 && b.read < b.Size:
+		err = b.client.outage(io.ErrUnexpectedEOF, "ended a blob early")
+	case err != nil && !errors.Is(err, io.EOF):
+		err = b.client.failed(b.ctx, err)
+	}
+	if err != nil {
+		b.err = err
+		if !errors.Is(err, io.EOF) {
+			_ = b.client.health.complain(err)
+		}
+	}
+	return n, err
+}
+
+// timed reads, and ends the request if the present window lasts too long. Bytes
+// that trickle are as bad as none: they hold a place for hours (contract E13).
+func (b *Body) timed(p []byte) (int, error) {
+	limits := b.client.owner.limits
+	start := time.Now()
+	b.slow = time.AfterFunc(limits.window-b.spent, func() { b.cancel(errSlow) })
+	n, err := b.body.Read(p)
+	b.slow.Stop()
+	b.spent += time.Since(start)
+	if b.window += int64(n); b.window >= limits.windowBytes {
+		b.window, b.spent = 0, 0
+	}
+	return n, err
+}
+
+// Close ends the transfer, finished or not, and gives the place to the next. It
+// never fails.
+func (b *Body) Close() error {
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	if b.err == nil {
+		b.err = errClosed
+	}
+	b.cancel(errClosed)
+	_ = b.body.Close()
+	b.turn.leave()
+	return nil
+}

@@ -1,0 +1,157 @@
+package upstream
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sony/gobreaker/v2"
+	"golang.org/x/time/rate"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// Client pulls from one upstream. Its methods return *Error, but for a name that
+// no repository has (fault.NameInvalid). It is safe for concurrent use.
+type Client struct {
+	owner  *Clients
+	config Config
+	base   *url.URL // scheme and host
+	login  *login
+	series series
+
+	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
+	pace    *rate.Limiter
+	// Each request holds a place: for a document until it is read, for a blob
+	// until its body is closed.
+	documents, blobs chan struct{}
+	health           health
+}
+
+func newClient(cs *Clients, cfg Config) (*Client, error) {
+	base, err := baseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		owner:     cs,
+		config:    cfg,
+		base:      base,
+		series:    cs.metrics.of(cfg.Tenant, cfg.Upstream),
+		pace:      rate.NewLimiter(rate.Limit(cs.limits.rate), cs.limits.burst),
+		documents: make(chan struct{}, cs.limits.documents),
+		blobs:     make(chan struct{}, cs.limits.blobs),
+	}
+	c.circuit = newCircuit(c)
+	c.login = newLogin(c)
+	return c, nil
+}
+
+// request asks for something in a repository.
+type request struct {
+	method  string
+	name    string
+	path    string // below the repository: "manifests/latest"
+	query   string
+	accept  string
+	missing fault.Reason // what a 404 says
+	limit   int64        // of the body, in bytes
+	stay    bool         // a redirect to another host is an outage
+}
+
+// answer is a document with what came with it.
+type answer struct {
+	header http.Header
+	size   int64 // Content-Length; -1 when there was none
+	body   []byte
+}
+
+// document asks for something that is read as a whole. The answer is a 200 and
+// not encoded in any way.
+func (c *Client) document(ctx context.Context, rq request) (answer, error) {
+	turn, err := c.enter(ctx, c.documents)
+	if err != nil {
+		return answer{}, err
+	}
+	defer turn.leave()
+	ctx, cancel := context.WithTimeoutCause(ctx, c.owner.limits.answer, errSlow)
+	defer cancel()
+	resp, err := c.exchange(ctx, rq)
+	if err != nil {
+		return answer{}, turn.end(err)
+	}
+	body, err := c.readAll(ctx, resp, rq.limit)
+	if err != nil {
+		return answer{}, turn.end(err)
+	}
+	return answer{header: resp.Header, size: resp.ContentLength, body: body}, turn.end(nil)
+}
+
+// exchange sends the request, and once more with the credential or token that
+// the upstream asks for. The response is a 200 in no encoding.
+func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
+	name := c.nameOf(rq.name)
+	auth, err := c.login.known(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	t := trip{
+		method: rq.method,
+		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
+		header: hopHeader(ctx, rq.accept),
+		auth:   auth,
+		stay:   rq.stay,
+	}
+	resp, away, err := c.follow(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusUnauthorized && !away {
+		discard(resp)
+		if t.auth, err = c.login.answer(ctx, name, auth, resp.Header); err != nil {
+			return nil, err
+		}
+		if resp, away, err = c.follow(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	if !away {
+		c.health.sawLimits(c, resp.Header)
+	}
+	if resp.StatusCode != http.StatusOK {
+		discard(resp)
+		return nil, c.refused(resp, away, rq.missing)
+	}
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		_ = resp.Body.Close()
+		return nil, c.outage(nil, "sent an answer in an encoding that was not asked for")
+	}
+	return resp, nil
+}
+
+// readAll reads and closes the body.
+func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {
+	defer resp.Body.Close()
+	if resp.ContentLength > limit && resp.Request.Method != http.MethodHead {
+		return nil, c.outage(nil, "sent an answer of more than %d bytes", limit)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, c.failed(ctx, err)
+	case int64(len(body)) > limit:
+		return nil, c.outage(nil, "sent an answer of more than %d bytes", limit)
+	}
+	return body, nil
+}
+
+// nameOf is the repository's name as the upstream has it: Docker Hub keeps its
+// official images under "library/".
+func (c *Client) nameOf(name string) string {
+	if c.base.Host == hubHost && !strings.Contains(name, "/") {
+		return "library/" + name
+	}
+	return name
+}

@@ -1,0 +1,151 @@
+package upstream
+
+import (
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// Config is one upstream as its tenant configured it.
+type Config struct {
+	Key       string   // unique for tenant, upstream and version of its configuration
+	Tenant    string   // slug, for metrics
+	Upstream  string   // slug, for metrics and messages
+	URL       string   // as CheckURL takes it
+	Username  string   // both empty: anonymous. For ECR an access key id, or "AWS" with a password
+	Password  string   // for ECR with an access key id: the secret key
+	AuthHosts []string // "host" or "host:port": token endpoints, besides the upstream's own host, that may get the credential
+}
+
+func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" }
+
+func (c Config) equal(d Config) bool {
+	return c.Key == d.Key && c.Tenant == d.Tenant && c.Upstream == d.Upstream && c.URL == d.URL &&
+		c.Username == d.Username && c.Password == d.Password && slices.Equal(c.AuthHosts, d.AuthHosts)
+}
+
+// String leaves the credential out, so that none is printed by mistake.
+func (c Config) String() string { return c.Tenant + "/" + c.Upstream + " at " + c.URL }
+
+// LogValue implements slog.LogValuer, without the credential.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// CheckURL says whether raw can be the URL of an upstream: http or https, a
+// host, perhaps a port, and nothing else. Errors are of kind fault.Invalid and
+// name the field "url". Whether the host may be connected to shows only when it
+// is: http in particular works only within Options.Allow.
+func CheckURL(raw string) error {
+	_, err := baseURL(raw)
+	return err
+}
+
+// baseURL is where the registry's /v2/ is.
+func baseURL(raw string) (*url.URL, error) {
+	u, problem := parseURL(raw)
+	switch {
+	case problem != "":
+	case u.Path != "" && u.Path != "/":
+		problem = "has a path; a prefix of names belongs in name_prefix"
+	case u.RawQuery != "" || u.ForceQuery:
+		problem = "has a query"
+	case u.Fragment != "" || strings.Contains(raw, "#"):
+		problem = "has a fragment"
+	}
+	if problem != "" {
+		return nil, fault.New(fault.Invalid, fault.RequestInvalid,
+			"the URL of an upstream is like https://ghcr.io or https://registry.example.com:8443; this one %s", problem).WithField("url")
+	}
+	u.Path = ""
+	// What Docker clients call docker.io answers under another name.
+	if u.Scheme == "https" && (u.Host == "docker.io" || u.Host == "index.docker.io") {
+		u.Host = hubHost
+	}
+	return u, nil
+}
+
+// parseURL parses a URL that may be connected to. The host of the result is in
+// lower case and has no port that the scheme implies. The problem, empty for
+// none, never contains the URL: a password may be in it.
+func parseURL(raw string) (*url.URL, string) {
+	const mostBytes = 8 << 10 // signed URLs are long
+	if len(raw) > mostBytes {
+		return nil, "is too long"
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, "cannot be parsed"
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, "is neither https nor http"
+	case u.User != nil:
+		return nil, "has a user name in it"
+	case u.Opaque != "" || u.Host == "":
+		return nil, "has no host"
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	if problem := checkHost(host, strings.HasPrefix(u.Host, "[")); problem != "" {
+		return nil, problem
+	}
+	if port == "" && strings.HasSuffix(u.Host, ":") {
+		return nil, "has an empty port"
+	}
+	if port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' {
+			return nil, "has a port that is none"
+		}
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" && port != impliedPort(u.Scheme) {
+		host += ":" + port
+	}
+	u.Host = host
+	return u, ""
+}
+
+func impliedPort(scheme string) string {
+	if scheme == "http" {
+		return "80"
+	}
+	return "443"
+}
+
+// checkHost takes DNS names and the one spelling of an address. All the others
+// that resolvers read as addresses (decimal, hexadecimal, octal, shortened) end
+// in a number, which no DNS name does (WHATWG URL, "ends in a number").
+func checkHost(host string, bracketed bool) string {
+	const wrong = "has a host that is none"
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" || addr.Is6() != bracketed {
+			return wrong
+		}
+		return ""
+	}
+	if bracketed || len(host) > 253 {
+		return wrong
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if last == "" || last[0] >= '0' && last[0] <= '9' {
+		return wrong
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, notInLabel) {
+			return wrong
+		}
+	}
+	return ""
+}
+
+// notInLabel allows the underscore, which names in container networks have.
+func notInLabel(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
+}
+
+// sameOrigin compares what parseURL made.
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }

@@ -1,0 +1,93 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// guard decides what is connected to.
+type guard struct {
+	allow []netip.Prefix
+}
+
+// errForbidden is the cause of a connection that was not tried.
+var errForbidden = errors.New("upstreams are not looked for at this address")
+
+// check is given each address just before a socket connects to it, after all
+// that could change its meaning: no name is looked up twice (contract E1, E2).
+// Without TLS only allowed networks are connected to: credentials and images
+// do not travel in clear over public ones.
+func (g guard) check(address string, inClear bool) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("%w: %s", errForbidden, address)
+	}
+	addr := ap.Addr().Unmap()
+	if contains(g.allow, addr) || !inClear && isPublic(addr) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", errForbidden, addr)
+}
+
+func (g guard) dialer(resolver *net.Resolver, timeout time.Duration, inClear bool) *net.Dialer {
+	return &net.Dialer{
+		Timeout:  timeout,
+		Resolver: resolver,
+		ControlContext: func(_ context.Context, network, address string, _ syscall.RawConn) error {
+			if network != "tcp4" && network != "tcp6" {
+				return fmt.Errorf("%w: %s", errForbidden, network)
+			}
+			return g.check(address, inClear)
+		},
+	}
+}
+
+// byScheme is a transport that has connections with and without TLS from
+// different dialers.
+type byScheme struct{ secure, clear *http.Transport }
+
+// newTransport is what every request leaves through: to registries, token
+// endpoints, targets of redirects and ECR's API. It knows no proxy, keeps no
+// cookies, follows no redirect and decompresses nothing. A nil roots means the
+// system's.
+func newTransport(g guard, resolver *net.Resolver, l limits, roots *x509.CertPool) http.RoundTripper {
+	transport := func(inClear bool) *http.Transport {
+		return &http.Transport{
+			DialContext:            g.dialer(resolver, l.dial, inClear).DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			TLSHandshakeTimeout:    l.tls,
+			ResponseHeaderTimeout:  l.answer,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeader,
+			ForceAttemptHTTP2:      !inClear,
+			MaxIdleConns:           512,
+			MaxIdleConnsPerHost:    l.blobs,
+			IdleConnTimeout:        90 * time.Second,
+			// A connection that went dead is found out, and what an upstream may send
+			// before it is read is bounded.
+			HTTP2: &http.HTTP2Config{
+				SendPingTimeout:               15 * time.Second,
+				PingTimeout:                   15 * time.Second,
+				MaxReceiveBufferPerConnection: 4 << 20,
+				MaxReceiveBufferPerStream:     1 << 20,
+			},
+		}
+	}
+	return byScheme{secure: transport(false), clear: transport(true)}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b byScheme) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "http" {
+		return b.clear.RoundTrip(r)
+	}
+	return b.secure.RoundTrip(r)
+}

@@ -1,0 +1,167 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// Outcome is what an upstream's answer comes to.
+type Outcome string
+
+// The outcomes. Only NotHere is an authoritative absence.
+const (
+	Found   Outcome = "found"
+	NotHere Outcome = "not_here" // the registry itself said 404
+	Denied  Outcome = "denied"   // 401 or 403, by the registry or its token endpoint
+	Outage  Outcome = "outage"   // all else
+)
+
+// OutcomeOf says what a call came to by its error; an error that is not of this
+// package is an Outage.
+func OutcomeOf(err error) Outcome {
+	if err == nil {
+		return Found
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Outcome
+	}
+	return Outage
+}
+
+// Error is why an upstream did not give what it was asked for. errors.As and
+// fault.From find the *fault.Error that Fault returns in it.
+type Error struct {
+	Outcome     Outcome       // never Found
+	Status      int           // of HTTP; 0 when there was no answer, or it did not matter
+	RetryAfter  time.Duration // when to come back; 0 = unknown
+	RateLimited bool          // the upstream, or our own pace, allows no more for now
+	Timeout     bool          // too slow, and only that
+	Upstream    string        // its slug
+	Message     string        // safe for users: names the upstream, never an address
+
+	reason fault.Reason // of NotHere
+	paused bool         // nobody was asked: it failed too often just before
+	broken bool         // speaks for an upstream that is down
+	left   bool         // the caller went away
+	cause  error
+}
+
+// Error is for logs: it contains the cause.
+func (e *Error) Error() string {
+	if e.cause == nil {
+		return e.Message
+	}
+	return e.Message + ": " + e.cause.Error()
+}
+
+// Unwrap returns the cause; nil for an answer that says all.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Fault is the error as Berth's clients are told it: NotFound, Denied, TooMany,
+// UpstreamTimeout, Unavailable while the upstream is not asked because it is
+// down, and else BadUpstream. e is its cause.
+func (e *Error) Fault() *fault.Error {
+	kind, reason := fault.BadUpstream, fault.UnavailableReason
+	switch {
+	case e.Outcome == NotHere:
+		kind, reason = fault.NotFound, e.reason
+	case e.Outcome == Denied:
+		kind, reason = fault.Denied, fault.DeniedReason
+	case e.RateLimited:
+		kind, reason = fault.TooMany, fault.TooManyRequests
+	case e.Timeout:
+		kind = fault.UpstreamTimeout
+	case e.paused, e.left:
+		kind = fault.Unavailable
+	}
+	return fault.Wrap(e, kind, reason, "%s", e.Message).WithRetryAfter(e.RetryAfter)
+}
+
+// As makes fault.From and errors.As find e as a *fault.Error.
+func (e *Error) As(target any) bool {
+	f, ok := target.(**fault.Error)
+	if ok {
+		*f = e.Fault()
+	}
+	return ok
+}
+
+// errSlow ends what takes longer than the limits say.
+var errSlow = errors.New("the upstream took too long")
+
+// outage is an answer that cannot be used. The message goes on after the
+// upstream's name.
+func (c *Client) outage(cause error, format string, args ...any) *Error {
+	return &Error{
+		Outcome: Outage, Upstream: c.config.Upstream, cause: cause,
+		Message: fmt.Sprintf("upstream %q ", c.config.Upstream) + fmt.Sprintf(format, args...),
+	}
+}
+
+// failed is for requests without an answer. What failed, a name, an address we
+// do not connect to, a port, TLS, is for the log only: told apart by users, it
+// would be a scanner of the network we are in (contract E1).
+func (c *Client) failed(ctx context.Context, cause error) *Error {
+	e := c.outage(cause, "cannot be reached")
+	switch {
+	case errors.Is(context.Cause(ctx), errSlow):
+		e = c.outage(cause, "did not answer in time")
+		e.Timeout, e.broken = true, true
+	case ctx.Err() != nil:
+		e = c.outage(context.Cause(ctx), "was not waited for")
+		e.left = true
+	default:
+		e.broken = true
+	}
+	return e
+}
+
+// refused turns the status of an answer into an error; away says that it is not
+// the registry's (or its token endpoint's) own, but of a host that it redirected
+// to. Such a host knows neither what there is nor who may have it.
+func (c *Client) refused(resp *http.Response, away bool, reason fault.Reason) *Error {
+	e := c.outage(nil, "answered with status %d", resp.StatusCode)
+	e.Status = resp.StatusCode
+	e.RetryAfter = min(retryAfter(resp.Header, time.Now()), c.owner.limits.maxBackOff)
+	switch status := resp.StatusCode; {
+	case status == http.StatusTooManyRequests:
+		c.rateLimited(e)
+	case status >= 500:
+		e.broken = status != http.StatusNotImplemented
+		e.Timeout = status == http.StatusGatewayTimeout
+	case status == http.StatusNotFound && reason != "" && (!away || isRegistry(resp.Header)):
+		e.Outcome, e.reason = NotHere, reason
+		e.Message = fmt.Sprintf("upstream %q does not have it", c.config.Upstream)
+	case !away && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		c.denied(e)
+	}
+	return e
+}
+
+func (c *Client) denied(e *Error) {
+	e.Outcome = Denied
+	e.Message = fmt.Sprintf("upstream %q denies access, or does not have it: no credential is configured for it", c.config.Upstream)
+	if !c.config.anonymous() {
+		e.Message = fmt.Sprintf("upstream %q denies access with the credential that is configured for it", c.config.Upstream)
+	}
+}
+
+func (c *Client) rateLimited(e *Error) {
+	e.RateLimited = true
+	e.Message = fmt.Sprintf("upstream %q allows no more requests for now, try again later", c.config.Upstream)
+	if e.RetryAfter == 0 {
+		e.RetryAfter = c.owner.limits.backOff
+	}
+}
+
+// isRegistry says whether an answer is that of a registry, as for instance
+// registry.k8s.io redirects to, and not that of a store of files.
+func isRegistry(h http.Header) bool {
+	return h.Get("Docker-Distribution-Api-Version") == "registry/2.0"
+}

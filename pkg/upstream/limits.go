@@ -1,0 +1,55 @@
+package upstream
+
+import "time"
+
+// limits bound what an upstream can cost. Only tests have others than the
+// default.
+type limits struct {
+	dial   time.Duration // to look the name up and connect
+	tls    time.Duration // for the handshake
+	answer time.Duration // for a whole document, or the header of a blob; token and redirects included
+	window time.Duration // each windowBytes of a blob arrive within it: 1 KiB/s
+	token  time.Duration // for a token, whoever waits for it
+
+	windowBytes int64
+
+	documents, blobs int           // requests at a time
+	rate             float64       // requests per second
+	burst            int           // requests
+	patience         time.Duration // that a request waits for its turn
+	breakAfter       uint32        // failures in a row
+	breakFor         time.Duration
+	backOff          time.Duration // after a 429 that does not say for how long
+	maxBackOff       time.Duration
+}
+
+func defaultLimits() limits {
+	return limits{
+		dial:        5 * time.Second,
+		tls:         10 * time.Second,
+		answer:      30 * time.Second,
+		window:      30 * time.Second,
+		token:       30 * time.Second,
+		windowBytes: 30 << 10,
+		documents:   64,
+		blobs:       32,
+		rate:        200,
+		burst:       1000,
+		patience:    10 * time.Second,
+		breakAfter:  5,
+		breakFor:    5 * time.Second,
+		backOff:     10 * time.Second,
+		maxBackOff:  5 * time.Minute,
+	}
+}
+
+// What a document has at most, in bytes.
+const (
+	maxTokenReply = 64 << 10
+	maxTagPage    = 4 << 20
+	maxTagList    = 32 << 20 // all pages
+	maxHeader     = 64 << 10
+	// maxUnsized is what a blob has of which neither the caller nor the upstream
+	// says the size: all that must end it is the disk.
+	maxUnsized = 64 << 30
+)

@@ -1,0 +1,129 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// acceptManifests are all kinds of manifest that Berth takes. Without the Docker
+// types a registry may convert what it has, and with it the digest.
+var acceptManifests = strings.Join([]string{
+	oci.MediaTypeImageIndex, oci.MediaTypeImageManifest, oci.MediaTypeDockerList, oci.MediaTypeDocker, oci.MediaTypeArtifact,
+}, ", ")
+
+// Manifest is a manifest as an upstream gave it: Payload has the Digest and is,
+// by oci.ParseManifest, one of MediaType.
+type Manifest struct {
+	Digest    oci.Digest
+	MediaType string
+	Payload   []byte
+}
+
+// Descriptor is what an upstream says of a manifest without sending it.
+type Descriptor struct {
+	Digest    oci.Digest
+	MediaType string // empty when it does not say
+	Size      int64  // in bytes; -1 when it does not say
+}
+
+// Manifest gets a manifest of at most oci.MaxManifest bytes. Asked for by
+// digest, it has that digest; by tag, its digest is the sha256 of its bytes. An
+// answer that contradicts itself is an Outage (contract E7).
+func (c *Client) Manifest(ctx context.Context, name string, ref oci.Reference) (Manifest, error) {
+	a, err := c.manifest(ctx, http.MethodGet, name, ref)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m, err := c.checkManifest(a, ref)
+	if err != nil {
+		return Manifest{}, c.health.complain(err)
+	}
+	return m, nil
+}
+
+// HeadManifest asks what a tag points to. What comes back is the upstream's
+// claim: good for comparing with a digest that was computed from bytes, and no
+// more. An upstream that does not claim a digest is asked for the manifest.
+func (c *Client) HeadManifest(ctx context.Context, name, tag string) (Descriptor, error) {
+	ref := oci.Reference{Tag: tag}
+	a, err := c.manifest(ctx, http.MethodHead, name, ref)
+	if err == nil {
+		mediaType := mediaTypeOf(a.header)
+		if d, err := oci.ParseDigest(a.header.Get("Docker-Content-Digest")); err == nil && mediaType != "text/html" {
+			return Descriptor{Digest: d, MediaType: mediaType, Size: a.size}, nil
+		}
+	} else if !notAllowed(err) {
+		return Descriptor{}, err
+	}
+	m, err := c.Manifest(ctx, name, ref)
+	if err != nil {
+		return Descriptor{}, err
+	}
+	return Descriptor{Digest: m.Digest, MediaType: m.MediaType, Size: int64(len(m.Payload))}, nil
+}
+
+func (c *Client) manifest(ctx context.Context, method, name string, ref oci.Reference) (answer, error) {
+	if err := oci.CheckName(name); err != nil {
+		return answer{}, err
+	}
+	return c.document(ctx, request{
+		method: method, name: name, path: "manifests/" + ref.String(), accept: acceptManifests,
+		missing: fault.ManifestUnknown, limit: oci.MaxManifest,
+	})
+}
+
+// checkManifest computes the digest from the bytes and only compares it with
+// what the upstream says.
+func (c *Client) checkManifest(a answer, ref oci.Reference) (Manifest, error) {
+	m := Manifest{Payload: a.body, Digest: ref.Digest}
+	if ref.Digest == "" {
+		m.Digest = oci.DigestOf(oci.SHA256, a.body)
+	} else if oci.DigestOf(ref.Digest.Algorithm(), a.body) != ref.Digest {
+		return Manifest{}, c.outage(nil, "sent a manifest that does not have the digest it was asked for by")
+	}
+	if claim := a.header.Get("Docker-Content-Digest"); claim != "" {
+		algorithm, _, _ := strings.Cut(claim, ":")
+		// A digest of an algorithm that nobody here can compute is no contradiction.
+		if known, err := oci.ParseAlgorithm(algorithm); err == nil && string(oci.DigestOf(known, a.body)) != claim {
+			return Manifest{}, c.outage(nil, "sent a manifest that does not have the digest it claims")
+		}
+	}
+	parsed, err := oci.ParseManifest(declaredType(a.header), a.body)
+	if err != nil {
+		return Manifest{}, c.outage(err, "sent a manifest that cannot be used: %s", fault.From(err).Message)
+	}
+	m.MediaType = parsed.MediaType
+	return m, nil
+}
+
+// declaredType is the media type that an answer gives a manifest; empty where it
+// gives the general one of its syntax, as registries made of files do, and only
+// the document itself can tell.
+func declaredType(h http.Header) string {
+	switch t := mediaTypeOf(h); t {
+	case "application/json", "application/octet-stream", "text/plain":
+		return ""
+	default:
+		return t
+	}
+}
+
+func mediaTypeOf(h http.Header) string {
+	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}
+
+// notAllowed says that an upstream does not answer HEAD.
+func notAllowed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
+}

@@ -1,0 +1,78 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sony/gobreaker/v2"
+)
+
+// metrics are those of all upstreams of the process.
+type metrics struct {
+	requests  *prometheus.CounterVec
+	seconds   *prometheus.HistogramVec
+	remaining *prometheus.GaugeVec
+	state     *prometheus.GaugeVec
+}
+
+// newMetrics registers them, if there is where to.
+func newMetrics(reg prometheus.Registerer) *metrics {
+	labels := []string{"tenant", "upstream"}
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "berth_upstream_requests_total",
+			Help: "Requests to upstreams, by what they came to: found, not_here, denied, outage, rate_limited, or left when nobody waited.",
+		}, append(labels, "outcome")),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "berth_upstream_request_seconds",
+			Help:    "Time that upstreams took for a document or the header of a blob, token and redirects included.",
+			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, labels),
+		remaining: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_upstream_ratelimit_remaining",
+			Help: "Requests that the upstream said it still allows.",
+		}, labels),
+		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_upstream_breaker_state",
+			Help: "Circuit breaker of the upstream: 0 closed, 1 half-open, 2 open.",
+		}, labels),
+	}
+	if reg != nil {
+		reg.MustRegister(m.requests, m.seconds, m.remaining, m.state)
+	}
+	return m
+}
+
+// series are the metrics of one upstream.
+type series struct {
+	metrics          *metrics
+	tenant, upstream string
+}
+
+func (m *metrics) of(tenant, upstream string) series {
+	m.state.WithLabelValues(tenant, upstream).Set(0)
+	return series{metrics: m, tenant: tenant, upstream: upstream}
+}
+
+func (s series) observe(e *Error, took time.Duration) {
+	outcome := string(Found)
+	switch {
+	case e == nil:
+	case e.left:
+		outcome = "left"
+	case e.RateLimited:
+		outcome = "rate_limited"
+	default:
+		outcome = string(e.Outcome)
+	}
+	s.metrics.requests.WithLabelValues(s.tenant, s.upstream, outcome).Inc()
+	s.metrics.seconds.WithLabelValues(s.tenant, s.upstream).Observe(took.Seconds())
+}
+
+func (s series) remaining(n int64) {
+	s.metrics.remaining.WithLabelValues(s.tenant, s.upstream).Set(float64(n))
+}
+
+func (s series) state(to gobreaker.State) {
+	s.metrics.state.WithLabelValues(s.tenant, s.upstream).Set(float64(to))
+}

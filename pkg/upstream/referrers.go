@@ -1,0 +1,111 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Referrer is a manifest that has another one as its subject.
+type Referrer struct {
+	Descriptor
+	ArtifactType string
+	Annotations  map[string]string
+}
+
+// Referrers lists what refers to d (distribution-spec, "Listing Referrers"); the
+// manifest d need not be there. More than limit are an Outage.
+//
+// An upstream without that API is asked for the tag that clients keep such a list
+// under ("Unavailable Referrers API"). GitHub is one of them: it leads to a page
+// of its own instead of saying 404.
+func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit int) ([]Referrer, error) {
+	if err := oci.CheckName(name); err != nil {
+		return nil, err
+	}
+	p := pages{client: c, budget: maxTagList, rq: request{
+		method: http.MethodGet, name: name, path: "referrers/" + d.String(), accept: oci.MediaTypeImageIndex,
+		missing: fault.ManifestUnknown, limit: oci.MaxManifest, stay: true,
+	}}
+	var all []Referrer
+	for p.more() {
+		a, err := p.turn(ctx)
+		first := p.count <= 1
+		if first && (err == nil && mediaTypeOf(a.header) != oci.MediaTypeImageIndex || noReferrersAPI(err)) {
+			return c.referrersByTag(ctx, name, d, limit)
+		}
+		if err != nil {
+			return nil, err
+		}
+		page, err := c.referrersIn(a)
+		if err != nil {
+			return nil, c.health.complain(err)
+		}
+		if all = append(all, page...); len(all) > limit {
+			return nil, c.tooManyReferrers(limit)
+		}
+	}
+	return all, nil
+}
+
+// noReferrersAPI tells a registry that does not know the API from one that is
+// down.
+func noReferrersAPI(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Status {
+	case http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
+		return true
+	default:
+		return isRedirect(e.Status)
+	}
+}
+
+func (c *Client) referrersByTag(ctx context.Context, name string, d oci.Digest, limit int) ([]Referrer, error) {
+	const longest = 64 // of the digest, by the spec
+	tag := string(d.Algorithm()) + "-" + d.Hex()[:min(longest, len(d.Hex()))]
+	m, err := c.Manifest(ctx, name, oci.Reference{Tag: tag})
+	switch {
+	case OutcomeOf(err) == NotHere:
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case oci.DigestOf(d.Algorithm(), m.Payload) == d:
+		return nil, nil // GitLab takes the tag for the digest, and gives the subject itself
+	}
+	all, err := c.referrersIn(answer{body: m.Payload, header: http.Header{"Content-Type": {m.MediaType}}})
+	if err != nil {
+		return nil, c.health.complain(err)
+	}
+	if len(all) > limit {
+		return nil, c.tooManyReferrers(limit)
+	}
+	return all, nil
+}
+
+func (c *Client) referrersIn(a answer) ([]Referrer, error) {
+	if mediaTypeOf(a.header) != oci.MediaTypeImageIndex {
+		return nil, c.outage(nil, "sent a list of referrers that is no index")
+	}
+	index, err := oci.ParseManifest(oci.MediaTypeImageIndex, a.body)
+	if err != nil {
+		return nil, c.outage(err, "sent a list of referrers that cannot be used: %s", fault.From(err).Message)
+	}
+	list := make([]Referrer, 0, len(index.Children))
+	for _, m := range index.Children {
+		list = append(list, Referrer{
+			Descriptor:   Descriptor{Digest: m.Digest, MediaType: m.MediaType, Size: m.Size},
+			ArtifactType: m.ArtifactType, Annotations: m.Annotations,
+		})
+	}
+	return list, nil
+}
+
+func (c *Client) tooManyReferrers(limit int) error {
+	return c.outage(nil, "has more than %d referrers of a manifest", limit)
+}

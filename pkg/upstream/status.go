@@ -1,0 +1,122 @@
+package upstream
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Status is what this process last saw of an upstream.
+type Status struct {
+	State       string    // of the circuit breaker: "closed", "half-open" or "open"
+	SucceededAt time.Time // the last answer, be it that there is nothing; zero for none
+	FailedAt    time.Time // the last denial or outage; zero for none
+	Failure     string    // what it was; safe for users
+	RateLimit   RateLimit
+}
+
+// RateLimit is what an upstream said of how much it may be asked, as Docker Hub
+// does. The zero value means that it said nothing.
+type RateLimit struct {
+	Limit     int64
+	Remaining int64
+	Window    time.Duration // that Limit is for; 0 = not said
+}
+
+// Status returns what is known now.
+func (c *Client) Status() Status {
+	c.health.mu.Lock()
+	s := c.health.status
+	c.health.mu.Unlock()
+	s.State = c.circuit.State().String()
+	return s
+}
+
+// health is what a client remembers of how its calls went.
+type health struct {
+	mu     sync.Mutex
+	status Status
+	quiet  time.Time // until then the upstream wants to be left alone
+}
+
+// saw takes in how a call ended; nil for well.
+func (h *health) saw(e *Error, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case e == nil || e.Outcome == NotHere:
+		h.status.SucceededAt = now
+		return
+	case e.left:
+		return
+	case e.RateLimited && now.Add(e.RetryAfter).After(h.quiet):
+		h.quiet = now.Add(e.RetryAfter)
+	}
+	h.status.FailedAt, h.status.Failure = now, e.Message
+}
+
+// backOff is how long the upstream is not to be asked yet.
+func (h *health) backOff(now time.Time) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.quiet.Sub(now)
+}
+
+// sawLimits takes in what an answer says of limits.
+func (h *health) sawLimits(c *Client, header http.Header) {
+	limit, window, ok := parseRateLimit(header.Get("Ratelimit-Limit"))
+	if !ok {
+		return
+	}
+	remaining, _, ok := parseRateLimit(header.Get("Ratelimit-Remaining"))
+	if !ok {
+		return
+	}
+	h.mu.Lock()
+	h.status.RateLimit = RateLimit{Limit: limit, Remaining: remaining, Window: window}
+	h.mu.Unlock()
+	c.series.remaining(remaining)
+}
+
+// parseRateLimit reads "100;w=21600", a count with the seconds it is for, as
+// Docker Hub sends it.
+func parseRateLimit(s string) (int64, time.Duration, bool) {
+	count, params, _ := strings.Cut(s, ";")
+	n, err := strconv.ParseUint(strings.TrimSpace(count), 10, 32)
+	if err != nil {
+		return 0, 0, false
+	}
+	for p := range strings.SplitSeq(params, ";") {
+		if w, ok := strings.CutPrefix(strings.TrimSpace(p), "w="); ok {
+			if seconds, err := strconv.ParseUint(w, 10, 32); err == nil {
+				return int64(n), time.Duration(seconds) * time.Second, true
+			}
+		}
+	}
+	return int64(n), 0, true
+}
+
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3), seconds or a date; 0
+// for none, and for what is in the past.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// complain takes in that an answer turned out to be useless, and returns err.
+func (h *health) complain(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		h.saw(e, time.Now())
+	}
+	return err
+}

@@ -1,0 +1,135 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// token is what a token endpoint gave (distribution's "Token Authentication
+// Specification").
+type token struct {
+	value   string
+	taken   time.Time
+	expires time.Time
+}
+
+// Tokens live for as long as their endpoint says, within bounds, and end a bit
+// earlier here.
+const (
+	defaultTokenLife = time.Minute
+	maxTokenLife     = time.Hour
+	tokenSlack       = 10 * time.Second
+)
+
+// token returns a token for pulling from the repository that is not the rejected
+// one. However many ask at a time, the endpoint is asked once, and a caller that
+// leaves does not take the answer from the others (contract R42).
+func (l *login) token(ctx context.Context, name string, ch challenge, rejected string) (string, error) {
+	if t, ok := l.cached(name, rejected); ok {
+		return t, nil
+	}
+	scope := ch.params["scope"]
+	if scope == "" {
+		scope = "repository:" + name + ":pull"
+	}
+	key := strings.Join([]string{name, ch.params["realm"], ch.params["service"], scope}, "\n")
+	done := l.flight.DoChan(key, func() (any, error) {
+		// Whoever was here just before may have left one.
+		if t, ok := l.cached(name, rejected); ok {
+			return t, nil
+		}
+		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), l.client.owner.limits.token, errSlow)
+		defer cancel()
+		t, err := l.fetch(ctx, ch.params["realm"], ch.params["service"], scope)
+		if err != nil {
+			return "", err
+		}
+		l.mu.Lock()
+		l.tokens.Add(name, t)
+		l.mu.Unlock()
+		return t.value, nil
+	})
+	select {
+	case r := <-done:
+		if r.Err != nil {
+			return "", r.Err
+		}
+		return r.Val.(string), nil
+	case <-ctx.Done():
+		return "", l.client.failed(ctx, ctx.Err())
+	}
+}
+
+func (l *login) cached(name, rejected string) (string, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t, ok := l.tokens.Get(name)
+	return t.value, ok && t.value != rejected && time.Now().Before(t.expires)
+}
+
+// fetch asks a token endpoint. Its 404 says nothing about the repository, and
+// its 401 and 403 deny the pull.
+func (l *login) fetch(ctx context.Context, realm, service, scope string) (token, error) {
+	c := l.client
+	u, err := l.realm(realm)
+	if err != nil {
+		return token{}, err
+	}
+	q := u.Query()
+	if service != "" {
+		q.Set("service", service)
+	}
+	q.Set("scope", scope)
+	u.RawQuery = q.Encode()
+	auth, err := l.credential(ctx)
+	if err != nil {
+		return token{}, err
+	}
+	resp, away, err := c.follow(ctx, trip{
+		method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: auth,
+	})
+	if err != nil {
+		return token{}, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		discard(resp)
+		return token{}, c.refused(resp, away, "")
+	}
+	body, err := c.readAll(ctx, resp, maxTokenReply)
+	if err != nil {
+		return token{}, err
+	}
+	t, err := parseToken(body, time.Now())
+	if err != nil {
+		return token{}, c.outage(err, "has a token endpoint that answered without a token")
+	}
+	return t, nil
+}
+
+// parseToken reads the reply of a token endpoint.
+func parseToken(body []byte, now time.Time) (token, error) {
+	var reply struct {
+		Token       string  `json:"token"`
+		AccessToken string  `json:"access_token"` // OAuth 2's name of the same
+		ExpiresIn   float64 `json:"expires_in"`   // seconds
+	}
+	if err := json.Unmarshal(body, &reply); err != nil {
+		return token{}, err
+	}
+	value := reply.Token
+	if value == "" {
+		value = reply.AccessToken
+	}
+	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return token{}, errors.New("no token that fits a header")
+	}
+	life := defaultTokenLife
+	if reply.ExpiresIn >= 1 {
+		life = time.Duration(min(reply.ExpiresIn, maxTokenLife.Seconds()) * float64(time.Second))
+	}
+	return token{value: value, taken: now, expires: now.Add(life - min(tokenSlack, life/5))}, nil
+}

@@ -1,0 +1,124 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// turn is one call's permission to ask the upstream.
+type turn struct {
+	client  *Client
+	places  chan struct{}
+	done    func(error) // tells the breaker
+	started time.Time
+}
+
+// enter waits for a place and for the upstream's pace, and says at once that
+// nothing will come of it when the upstream is down or wants to be left alone.
+func (c *Client) enter(ctx context.Context, places chan struct{}) (*turn, error) {
+	if hopsOf(ctx) >= maxHops {
+		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", maxHops)
+	}
+	select {
+	case places <- struct{}{}:
+	case <-ctx.Done():
+		return nil, c.failed(ctx, ctx.Err())
+	}
+	done, err := c.admit(ctx)
+	if err != nil {
+		<-places
+		return nil, err
+	}
+	return &turn{client: c, places: places, done: done, started: time.Now()}, nil
+}
+
+func (c *Client) admit(ctx context.Context) (func(error), error) {
+	if left := c.health.backOff(time.Now()); left > 0 {
+		e := c.outage(nil, "")
+		e.RetryAfter = left
+		c.rateLimited(e)
+		return nil, e
+	}
+	if err := c.wait(ctx); err != nil {
+		return nil, err
+	}
+	done, err := c.circuit.Allow()
+	if err != nil {
+		e := c.outage(err, "failed several times in a row and is left alone for a moment")
+		e.paused, e.RetryAfter = true, c.owner.limits.breakFor
+		return nil, e
+	}
+	return done, nil
+}
+
+// wait keeps the pace.
+func (c *Client) wait(ctx context.Context) error {
+	r := c.pace.Reserve()
+	delay := r.Delay()
+	if delay == 0 {
+		return nil
+	}
+	if delay > c.owner.limits.patience {
+		r.Cancel()
+		e := c.outage(nil, "")
+		e.RetryAfter = delay
+		c.rateLimited(e)
+		return e
+	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		r.Cancel()
+		return c.failed(ctx, ctx.Err())
+	}
+}
+
+// end records what the call came to, and returns it.
+func (t *turn) end(err error) error {
+	c := t.client
+	var e *Error
+	if err != nil && !errors.As(err, &e) {
+		e = c.outage(err, "cannot be asked")
+		err = e
+	}
+	t.done(err)
+	c.series.observe(e, time.Since(t.started))
+	c.health.saw(e, time.Now())
+	return err
+}
+
+// leave gives the place to the next.
+func (t *turn) leave() { <-t.places }
+
+// newCircuit opens after so many failures in a row that the upstream seems to be
+// down. An answer, be it a denial or one that makes no sense, is no such failure.
+func newCircuit(c *Client) *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:        c.config.Upstream,
+		Timeout:     c.owner.limits.breakFor,
+		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= c.owner.limits.breakAfter },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			c.series.state(to)
+			switch {
+			case to == gobreaker.StateClosed:
+				c.owner.log.Info("upstream answers again", "upstream", c.config)
+			case from == gobreaker.StateClosed:
+				c.owner.log.Warn("upstream stopped answering", "upstream", c.config)
+			}
+		},
+		IsSuccessful: func(err error) bool {
+			var e *Error
+			return !errors.As(err, &e) || !e.broken
+		},
+		IsExcluded: func(err error) bool {
+			var e *Error
+			return errors.As(err, &e) && e.left
+		},
+	})
+}

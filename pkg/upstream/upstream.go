@@ -1,0 +1,117 @@
+// Package upstream pulls from remote OCI registries: challenge and token,
+// redirects, limits, and a dialer that never leads into an internal network.
+//
+// What an upstream sends is the word of a stranger. Sizes and times are bounded,
+// a credential stays where it belongs, and whatever is not clearly "found", "not
+// here" or "denied" is an outage, which must never be taken for an absence.
+package upstream
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// mostClients is how many clients are kept; the one unused for longest goes
+// first, with its tokens.
+const mostClients = 4096
+
+// Options are what all upstreams of a process have in common. The zero value
+// works: only public addresses are connected to.
+type Options struct {
+	Allow    []netip.Prefix        // networks that are not public, where upstreams may be nevertheless
+	Metrics  prometheus.Registerer // may be nil; takes the metrics of one Clients only
+	Log      *slog.Logger          // nil: nothing is logged
+	Resolver *net.Resolver         // nil: the system's
+}
+
+// Clients owns what upstreams share: the guarded connections and the metrics.
+// There is one per process. It is safe for concurrent use.
+type Clients struct {
+	transport http.RoundTripper
+	limits    limits
+	metrics   *metrics
+	log       *slog.Logger
+	ecrURL    string // where the API of ECR is asked for passwords; empty: where AWS has it
+
+	mu    sync.Mutex
+	known *lru.Cache[string, *Client]
+}
+
+// New makes the one Clients of a process.
+func New(o Options) *Clients { return newClients(o, defaultLimits()) }
+
+func newClients(o Options, l limits) *Clients {
+	known, err := lru.New[string, *Client](mostClients)
+	if err != nil {
+		panic("upstream: " + err.Error()) // only a size below 1 is refused
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Clients{
+		transport: newTransport(guard{allow: o.Allow}, o.Resolver, l, nil),
+		limits:    l,
+		metrics:   newMetrics(o.Metrics),
+		log:       log,
+		known:     known,
+	}
+}
+
+// Client returns the client of a configured upstream, the same one for the same
+// Config, so that its tokens, its pace and what is known of its health last. A
+// URL that can never be used is of kind fault.Invalid, as CheckURL says it.
+func (cs *Clients) Client(cfg Config) (*Client, error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if c, ok := cs.known.Get(cfg.Key); ok && c.config.equal(cfg) {
+		return c, nil
+	}
+	c, err := newClient(cs, cfg)
+	if err != nil {
+		return nil, err
+	}
+	cs.known.Add(cfg.Key, c)
+	return c, nil
+}
+
+// HopsHeader carries how many registries a request went through already, so
+// that a chain which comes back to itself by public host names ends (contract
+// E12).
+const HopsHeader = "Berth-Hops"
+
+// maxHops is the most that is sent: with one more, nobody is asked.
+const maxHops = 5
+
+type hopsKey struct{}
+
+// WithHops says that the request which ctx belongs to came with n hops behind
+// it: upstreams are sent n+1.
+func WithHops(ctx context.Context, n int) context.Context {
+	return context.WithValue(ctx, hopsKey{}, n)
+}
+
+func hopsOf(ctx context.Context) int {
+	n, _ := ctx.Value(hopsKey{}).(int)
+	return n
+}
+
+// ParseHops reads the HopsHeader of a request. None is 0; what is not a small
+// number counts as too many, since only a loop or a liar sends it.
+func ParseHops(h http.Header) int {
+	values := h.Values(HopsHeader)
+	if len(values) == 0 {
+		return 0
+	}
+	if v := values[0]; len(values) == 1 && len(v) == 1 && v[0] >= '0' && v[0] <= '9' {
+		return int(v[0] - '0')
+	}
+	return maxHops
+}
