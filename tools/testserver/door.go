@@ -29,6 +29,7 @@ type Door struct {
 	shut     func()         // nil while the door is shut
 	running  sync.WaitGroup // requests
 	requests []Request
+	accepted int
 	latency  time.Duration
 }
 
@@ -84,7 +85,7 @@ func (d *Door) Start() {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = server.Serve(&doorListener{l, d.accept}) // it ends by being shut
+		_ = server.Serve(&doorListener{l, d}) // it ends by being shut
 	}()
 	d.shut = func() {
 		cancel()
@@ -168,21 +169,34 @@ func (d *Door) Count(method, path string) int {
 func (d *Door) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.requests = nil
+	d.requests, d.accepted = nil, 0
+}
+
+// Connections is how many were made, also those on which no request came.
+func (d *Door) Connections() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.accepted
 }
 
 // doorListener asks before it lets a connection in.
 type doorListener struct {
 	net.Listener
-	accept func(net.Conn) bool
+	door *Door
 }
 
 // Accept returns the next connection that was let in.
 func (l *doorListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
-		if err != nil || l.accept(conn) {
-			return conn, err
+		if err != nil {
+			return nil, err
+		}
+		l.door.mu.Lock()
+		l.door.accepted++
+		l.door.mu.Unlock()
+		if l.door.accept(conn) {
+			return conn, nil
 		}
 	}
 }

@@ -1,0 +1,156 @@
+package testserver
+
+import (
+	"bytes"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Part is what a request asks for.
+type Part string
+
+// The parts of a registry.
+const (
+	PartPing      Part = "ping" // /v2/, and paths that are nothing else
+	PartManifests Part = "manifests"
+	PartBlobs     Part = "blobs"
+	PartTags      Part = "tags"
+	PartReferrers Part = "referrers"
+	PartToken     Part = "token" // the token endpoint
+
+	partConnection Part = "connection" // before there is a request
+)
+
+// asked is what a path asks for.
+type asked struct {
+	part            Part
+	name, reference string
+}
+
+var askedPath = regexp.MustCompile(`^/v2/(.+)/(?:(manifests|blobs|referrers)/([^/]+)|(tags)/list)$`)
+
+func parseAsked(r *http.Request) asked {
+	if r.URL.Path == "/token" {
+		return asked{part: PartToken}
+	}
+	m := askedPath.FindStringSubmatch(r.URL.Path)
+	if m == nil {
+		return asked{part: PartPing}
+	}
+	return asked{part: Part(m[2] + m[4]), name: m[1], reference: m[3]}
+}
+
+// answer answers properly.
+func (s *Scripted) answer(w http.ResponseWriter, r *http.Request, a asked) {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	switch {
+	case a.part == PartToken:
+		s.answerToken(w, r)
+		return
+	case !s.authorize(w, r, a):
+		return
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo, found := s.repos[a.name]
+	switch {
+	case r.URL.Path == "/v2/":
+		serveContent(w, r, Content{MediaType: "application/json", Bytes: []byte("{}")})
+	case !found:
+		refuse(w, http.StatusNotFound, "NAME_UNKNOWN")
+	case a.part == PartManifests:
+		repo.answerManifest(w, r, a.reference)
+	case a.part == PartBlobs:
+		s.answerBlob(w, r, repo, oci.Digest(a.reference))
+	case a.part == PartTags:
+		repo.answerTags(w, r)
+	default:
+		repo.answerReferrers(w, r, oci.Digest(a.reference))
+	}
+}
+
+// refuse writes an error in the form of the spec.
+func refuse(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(encode(map[string]any{"errors": []any{map[string]string{"code": code, "message": "as scripted"}}}))
+}
+
+// serveContent serves all of it, or the ranges that r asks for.
+func serveContent(w http.ResponseWriter, r *http.Request, c Content) {
+	w.Header().Set("Content-Type", c.MediaType)
+	if c.Digest != "" {
+		w.Header().Set("Docker-Content-Digest", c.Digest.String())
+	}
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.Bytes))
+}
+
+func (repo *scriptedRepo) answerManifest(w http.ResponseWriter, r *http.Request, reference string) {
+	d, tagged := repo.tags[reference]
+	if !tagged {
+		d = oci.Digest(reference)
+	}
+	m, found := repo.manifests[d]
+	if !found {
+		refuse(w, http.StatusNotFound, "MANIFEST_UNKNOWN")
+		return
+	}
+	serveContent(w, r, m)
+}
+
+func (s *Scripted) answerBlob(w http.ResponseWriter, r *http.Request, repo *scriptedRepo, d oci.Digest) {
+	b, found := repo.blobs[d]
+	switch {
+	case !found:
+		refuse(w, http.StatusNotFound, "BLOB_UNKNOWN")
+	case s.redirect != "" && r.Method == http.MethodGet:
+		w.Header().Set("Location", s.redirect+"/"+d.String())
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	default:
+		serveContent(w, r, Content{MediaType: "application/octet-stream", Digest: d, Bytes: b.Bytes})
+	}
+}
+
+// answerTags pages as the spec says.
+func (repo *scriptedRepo) answerTags(w http.ResponseWriter, r *http.Request) {
+	tags := slices.Sorted(maps.Keys(repo.tags))
+	if last := r.FormValue("last"); last != "" {
+		tags = slices.DeleteFunc(tags, func(tag string) bool { return tag <= last })
+	}
+	if n, err := strconv.Atoi(r.FormValue("n")); err == nil && n > 0 && n < len(tags) {
+		tags = tags[:n]
+		next := url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}}
+		w.Header().Set("Link", "<"+r.URL.Path+"?"+next.Encode()+`>; rel="next"`)
+	}
+	name := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v2/"), "/tags/list")
+	serveContent(w, r, Content{MediaType: "application/json", Bytes: encode(map[string]any{"name": name, "tags": tags})})
+}
+
+func (repo *scriptedRepo) answerReferrers(w http.ResponseWriter, r *http.Request, subject oci.Digest) {
+	found := []oci.Descriptor{} // never null
+	for _, d := range slices.Sorted(maps.Keys(repo.manifests)) {
+		m := repo.manifests[d]
+		parsed, err := oci.ParseManifest(m.MediaType, m.Bytes)
+		if err == nil && parsed.Subject != nil && parsed.Subject.Digest == subject {
+			entry := m.descriptor()
+			entry.ArtifactType, entry.Annotations = parsed.ReferrerType(), parsed.Annotations
+			found = append(found, entry)
+		}
+	}
+	serveContent(w, r, Content{MediaType: imagespec.MediaTypeImageIndex, Bytes: encode(map[string]any{
+		"schemaVersion": 2, "mediaType": imagespec.MediaTypeImageIndex, "manifests": found,
+	})})
+}

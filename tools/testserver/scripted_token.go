@@ -1,0 +1,92 @@
+package testserver
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// scriptedAuth is what a Scripted knows of who may pull. Its Scripted's mu
+// guards it.
+type scriptedAuth struct {
+	required       bool
+	user, password string              // "" = anybody gets a token
+	challenge      string              // in place of its own; "" = its own
+	issued         map[string][]string // scopes by token
+}
+
+// RequireToken makes the registry ask for tokens, which its own /token gives for
+// the account, and to anybody where user is "".
+func (s *Scripted) RequireToken(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auth.required, s.auth.user, s.auth.password = true, user, password
+}
+
+// SetChallenge makes the registry's 401s carry this WWW-Authenticate, such as
+// one that names a realm elsewhere; "" is its own again.
+func (s *Scripted) SetChallenge(challenge string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auth.challenge = challenge
+}
+
+// ExpireTokens makes all tokens void that were given before.
+func (s *Scripted) ExpireTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auth.issued = nil
+}
+
+// authorize says whether the request may be answered; if not it has refused.
+func (s *Scripted) authorize(w http.ResponseWriter, r *http.Request, a asked) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scopes, valid := s.auth.issued[token]
+	if !s.auth.required || bearer && valid && (a.name == "" || slices.Contains(scopes, a.scope())) {
+		return true
+	}
+	w.Header().Set("WWW-Authenticate", s.challenge(a))
+	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED")
+	return false
+}
+
+func (a asked) scope() string { return "repository:" + a.name + ":pull" }
+
+// challenge is what a 401 carries. The caller holds mu.
+func (s *Scripted) challenge(a asked) string {
+	if s.auth.challenge != "" {
+		return s.auth.challenge
+	}
+	c := fmt.Sprintf("Bearer realm=%q,service=%q", s.URL()+"/token", tokenService)
+	if a.name != "" {
+		c += fmt.Sprintf(",scope=%q", a.scope())
+	}
+	return c
+}
+
+// answerToken gives a token for the scopes that are asked for, in one parameter
+// or several.
+func (s *Scripted) answerToken(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user, password, credentials := r.BasicAuth()
+	if (credentials || s.auth.user != "") && (user != s.auth.user || password != s.auth.password) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="tests"`)
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED")
+		return
+	}
+	if err := r.ParseForm(); err != nil || r.Method != http.MethodGet {
+		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED")
+		return
+	}
+	if s.auth.issued == nil {
+		s.auth.issued = map[string][]string{}
+	}
+	token := rand.Text()
+	s.auth.issued[token] = strings.Fields(strings.Join(r.Form["scope"], " "))
+	answerToken(w, token)
+}

@@ -1,0 +1,171 @@
+package testserver
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// rightBytes are those of the body that come right.
+func (sc *scene) rightBytes() []byte {
+	b := sc.honest.Body.Bytes()
+	at := sc.at
+	if at == 0 {
+		at = int64(len(b)) / 2
+	}
+	return b[:min(at, int64(len(b)))]
+}
+
+// flush sends the header and what was written so far.
+func (sc *scene) flush() { _ = http.NewResponseController(sc.w).Flush() } // a client that is gone heard enough
+
+// wait answers nothing, or no more, until the client has left or the door is
+// shut.
+func (sc *scene) wait() {
+	<-sc.r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
+// truncated leaves it to net/http to close a connection with a body that is
+// short.
+func (sc *scene) truncated() { sc.send(sc.honest.Code, sc.rightBytes()) }
+
+func (sc *scene) stall() {
+	sc.truncated()
+	sc.flush()
+	sc.wait()
+}
+
+func (sc *scene) drip() {
+	sc.send(sc.honest.Code, nil)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for _, b := range sc.honest.Body.Bytes() {
+		_, _ = sc.w.Write([]byte{b}) // a client that is gone ends the request
+		sc.flush()
+		select {
+		case <-tick.C:
+		case <-sc.r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// chunked sends some bytes without saying how many there will be.
+func (sc *scene) chunked(b []byte) {
+	sc.honest.Header().Del("Content-Length")
+	sc.send(sc.honest.Code, b)
+	sc.flush()
+}
+
+func (sc *scene) endless() {
+	sc.chunked(sc.honest.Body.Bytes())
+	filler := make([]byte, 32<<10)
+	for sc.r.Context().Err() == nil {
+		if _, err := sc.w.Write(filler); err != nil {
+			break
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func (sc *scene) noEnd() {
+	sc.chunked(sc.honest.Body.Bytes())
+	sc.wait()
+}
+
+func (sc *scene) cut() {
+	sc.chunked(sc.rightBytes())
+	panic(http.ErrAbortHandler)
+}
+
+func (sc *scene) zipped() {
+	sc.w.Header().Set("Content-Encoding", "gzip")
+	sc.sendBody(zip(bytes.NewReader(sc.honest.Body.Bytes())))
+}
+
+func (sc *scene) bomb() {
+	sc.w.Header().Set("Content-Encoding", "gzip")
+	sc.sendBody(gzipBomb())
+}
+
+var gzipBomb = sync.OnceValue(func() []byte { return zip(io.LimitReader(zeros{}, 256<<20)) })
+
+// zeros has no end.
+type zeros struct{}
+
+// Read gives zeros.
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+func zip(r io.Reader) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := io.Copy(w, r)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic(err) // memory has no error of its own
+	}
+	return b.Bytes()
+}
+
+// hijack takes the connection from net/http; the door closes it when it is shut.
+func (sc *scene) hijack(do func(net.Conn)) {
+	conn, _, err := http.NewResponseController(sc.w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer conn.Close()
+	defer context.AfterFunc(sc.r.Context(), func() { _ = conn.Close() })() // ends a Write
+	do(conn)
+}
+
+func (sc *scene) noStatus() {
+	sc.hijack(func(conn net.Conn) { _, _ = io.WriteString(conn, "<html>this was a proxy</html>\r\n") }) // nobody may listen
+}
+
+func (sc *scene) hugeHeaders() {
+	sc.hijack(func(conn net.Conn) {
+		_, err := fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n", sc.honest.Header().Get("Content-Type"), sc.honest.Body.Len())
+		line := "X-Filler: " + strings.Repeat("x", 1000) + "\r\n"
+		for n := 0; err == nil && n < 11<<20; n += len(line) {
+			_, err = io.WriteString(conn, line)
+		}
+		if err == nil {
+			_, _ = conn.Write(append([]byte("\r\n"), sc.honest.Body.Bytes()...)) // nobody may listen
+		}
+	})
+}
+
+func (sc *scene) resetAfterHeaders() {
+	sc.hijack(func(conn net.Conn) {
+		if _, err := fmt.Fprintf(conn, "HTTP/1.1 %d OK\r\n", sc.honest.Code); err != nil {
+			return
+		}
+		_ = sc.honest.Header().Write(conn) // nobody may listen
+		_, _ = io.WriteString(conn, "\r\n")
+		reset(conn)
+	})
+}
+
+// alert is what a TLS server says to HTTP without TLS: handshake failure.
+func alert(conn net.Conn) {
+	go func() {
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err := conn.Read(make([]byte, 1024)); err == nil {
+			_, _ = conn.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // nobody may listen
+		}
+	}()
+}
