@@ -147,7 +147,7 @@ func call(t *testing.T, to *httptest.Server, method, path string, header ...stri
 // none is a service that nobody may reach.
 func none(t *testing.T) front.Services {
 	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a service was reached") })
-	return front.Services{Registry: h, Upload: h, Token: h}
+	return front.Services{Registry: h, Upload: h, Token: h, Proxy: h}
 }
 
 func TestF5_InternalListenerIsForServicesOnly(t *testing.T) {

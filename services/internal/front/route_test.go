@@ -16,7 +16,7 @@ func says(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(name)) })
 }
 
-var named = front.Services{Registry: says("registry"), Upload: says("upload"), Token: says("token")}
+var named = front.Services{Registry: says("registry"), Upload: says("upload"), Token: says("token"), Proxy: says("proxy")}
 
 const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -24,18 +24,20 @@ func TestRoutes(t *testing.T) {
 	d := openDeployment(t)
 	d.Serve(named)
 	for path, want := range map[string]string{
-		"/v2/":                            "{}",
-		"/v2":                             "{}",
-		"/token":                          "token",
-		"/token?service=x&scope=y":        "token",
-		"/v2/_catalog":                    "registry",
-		"/v2/a/b/manifests/v1":            "registry",
-		"/v2/a/blobs/" + digest:           "registry",
-		"/v2/a/tags/list":                 "registry",
-		"/v2/a/referrers/" + digest:       "registry",
-		"/v2/a/blobs/uploads/":            "upload",
-		"/v2/a/blobs/uploads":             "upload",
-		"/v2/blobs/uploads/blobs/uploads": "upload",
+		"/v2/":                              "{}",
+		"/v2":                               "{}",
+		"/token":                            "token",
+		"/token?service=x&scope=y":          "token",
+		"/v2/_catalog":                      "registry",
+		"/v2/a/b/manifests/v1":              "registry",
+		"/v2/a/blobs/" + digest:             "registry",
+		"/v2/a/tags/list":                   "registry",
+		"/v2/a/referrers/" + digest:         "registry",
+		"/v2/proxy/docker.io/a/manifests/1": "proxy",
+		"/v2/a/tags/list?ns=docker.io":      "proxy",
+		"/v2/a/blobs/uploads/":              "upload",
+		"/v2/a/blobs/uploads":               "upload",
+		"/v2/blobs/uploads/blobs/uploads":   "upload",
 		"/v2/a/blobs/uploads/6ba7b810-9dad-11d1-80b4-00c04fd430c8": "upload",
 		"/":                     "404 NAME_UNKNOWN",
 		"/token/":               "404 NAME_UNKNOWN",
@@ -95,6 +97,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add("OPTIONS", "*", "acme.localhost", "Bearer a.b.c")
 	f.Add("GET", "http://acme.localhost/v2/", "[::1]", "Bearer")
 	f.Add("DELETE", "/v2/%2e%2e/blobs/sha256:00", "ACME.localhost.", "basic")
+	f.Add("GET", "/v2/proxy/docker.io/a/manifests/x?ns=localhost:5000", "acme.localhost", "")
+	f.Add("POST", "/v2/proxy/a/blobs/uploads/?ns=acme.localhost&ns=", "acme.localhost", "")
 	f.Fuzz(func(t *testing.T, method, target, host, authorization string) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Method, r.RequestURI, r.Host = method, target, host
