@@ -49,7 +49,7 @@ CREATE INDEX cache_tags_by_manifest ON cache_tags (tenant_id, repo_id, manifest)
 -- Which indexes name a manifest.
 CREATE INDEX manifest_children_by_child ON manifest_children (tenant_id, repo_id, child);
 -- Which manifests of a cache were pulled least recently.
-CREATE INDEX manifests_kept ON manifests (tenant_id, repo_id, expire_at, digest) WHERE expire_at IS NOT NULL;
+CREATE INDEX manifests_cached ON manifests (tenant_id, repo_id, expire_at, digest) WHERE expire_at IS NOT NULL;
 
 -- Statistics, as in the step before this one: an index that is made where there
 -- are no rows takes back what was seen there. In a database in use the new tables

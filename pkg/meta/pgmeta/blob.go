@@ -137,7 +137,7 @@ func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oc
 			return err
 		}
 		switch {
-		case !repo.found:
+		case !repo.isHosted():
 			return blobUnknown(d)
 		case recorded == 0:
 			return errAlreadyDone

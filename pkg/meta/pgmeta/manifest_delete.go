@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // DeleteManifest implements meta.Manifests.
@@ -19,7 +20,7 @@ func (s *Store) DeleteManifest(ctx context.Context, by meta.Cause, r meta.Repo, 
 			return err
 		}
 		switch {
-		case !repo.found:
+		case !repo.isHosted():
 			return nameUnknown(r)
 		case recorded == 0:
 			return errAlreadyDone
@@ -173,9 +174,13 @@ func (s *Store) hideEmpty(ctx context.Context, r meta.Repo) {
 	if err != nil || !empty {
 		return
 	}
-	_ = s.write(ctx, r.Tenant, func(t *tx) error {
-		t.queue(lockRepositoryToHide, r.Tenant, repo)
-		t.queue(hideRepository, r.Tenant, repo)
+	s.hide(ctx, r.Tenant, repo)
+}
+
+func (s *Store) hide(ctx context.Context, t tenant.ID, repo int64) {
+	_ = s.write(ctx, t, func(tx *tx) error {
+		tx.queue(lockRepositoryToHide, t, repo)
+		tx.queue(hideRepository, t, repo)
 		return nil
 	})
 }

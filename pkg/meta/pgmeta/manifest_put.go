@@ -157,9 +157,14 @@ ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
          WHERE wanted.digest >= $4` + lockWantedManifests
 )
 
+// reset forgets what an earlier run of the first batch saw.
+func (p *putting) reset() {
+	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
+}
+
 // lock is the first batch.
 func (p *putting) lock() (bool, error) {
-	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
+	p.reset()
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
 	p.repo = p.lockRepository(p.Repo)
 	if err := p.repositoryEvent(p.By, p.Repo, "manifest.put", suffix(p.tags, p.Manifest.Digest), &p.recorded); err != nil {
@@ -181,13 +186,14 @@ func (p *putting) lock() (bool, error) {
 			return err
 		}))
 	}
-	p.lockManifests()
+	p.lockManifests(insertManifest)
 	err := p.flush()
-	return p.repo.found, err
+	return p.repo.isHosted(), err
 }
 
-// lockManifests is the part of the first batch that is about manifests.
-func (p *putting) lockManifests() {
+// lockManifests is the part of the first batch that is about manifests; insert
+// is insertManifest, or a statement like it that takes more.
+func (p *putting) lockManifests(insert string, more ...any) {
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
 	children := stored(slices.Collect(maps.Keys(p.children)))
 	remember := each(func(scan scan) error {
@@ -207,7 +213,8 @@ func (p *putting) lockManifests() {
 	}
 	m := p.Manifest
 	p.queue(lockManifestsBefore, t, g, n, p.own, children, p.tags).Query(remember)
-	p.queue(insertManifest, t, g, n, p.own, m.MediaType, len(m.Payload), subject, p.Parsed.ReferrerType(), annotations, m.Payload)
+	row := []any{t, g, n, p.own, m.MediaType, len(m.Payload), subject, p.Parsed.ReferrerType(), annotations, m.Payload}
+	p.queue(insert, append(row, more...)...)
 	p.queue(lockManifestsFrom, t, g, n, p.own, children, p.tags).Query(remember)
 }
 
@@ -286,7 +293,7 @@ func (p *putting) link() {
 	for _, tag := range p.tags {
 		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])
 	}
-	if !p.repo.listed {
+	if !p.repo.listed && !p.repo.cached {
 		// From its first committed manifest on, the name is the tenant's own: no
 		// upstream is asked for it, whatever is deleted later.
 		p.queue(claimName, t, p.Repo.Registry, p.Repo.Name)

@@ -15,13 +15,19 @@ type repository struct {
 	found  bool
 	id     int64
 	listed bool
+	cached bool // of a cache registry
 }
+
+// What pushes do and what fetches do is refused in each other's repositories, as
+// if there were none.
+func (r *repository) isHosted() bool { return r.found && !r.cached }
+func (r *repository) isCached() bool { return r.found && r.cached }
 
 // Only the repository's row is locked: its tenant and its registry have one row
 // for all pushes, and what is pushed while one of them is being deleted goes
 // with the repository, which the janitor locks before it touches the content.
 const lockRepository = `
-SELECT r.id, r.listed
+SELECT r.id, r.listed, g.upstream_id IS NOT NULL
   FROM tenants t
   JOIN registries g ON g.tenant_id = t.id AND g.id = $2 AND g.state = 'active'
   JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = $3 AND r.state = 'active'
@@ -32,7 +38,7 @@ SELECT r.id, r.listed
 // whether the repository, its registry and its tenant are all active.
 func (t *tx) lockRepository(r meta.Repo) *repository {
 	row := new(repository)
-	t.queue(lockRepository, r.Tenant, r.Registry, r.Name).QueryRow(first(&row.found, &row.id, &row.listed))
+	t.queue(lockRepository, r.Tenant, r.Registry, r.Name).QueryRow(first(&row.found, &row.id, &row.listed, &row.cached))
 	return row
 }
 
@@ -146,7 +152,7 @@ func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repositor
 const lockRepositoryToDelete = `
 SELECT r.id
   FROM tenants t
-  JOIN registries g ON g.tenant_id = t.id AND g.id = $2 AND g.state = 'active'
+  JOIN registries g ON g.tenant_id = t.id AND g.id = $2 AND g.state = 'active' AND g.upstream_id IS NULL
   JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = $3 AND r.state = 'active'
  WHERE t.id = $1 AND t.state = 'active'
    FOR UPDATE OF r`

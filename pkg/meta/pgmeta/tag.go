@@ -45,7 +45,7 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 			return err
 		}
 		switch {
-		case !repo.found:
+		case !repo.isHosted():
 			return nameUnknown(r)
 		case recorded == 0:
 			return errAlreadyDone

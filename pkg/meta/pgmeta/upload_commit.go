@@ -89,9 +89,11 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 		if c.live == 0 {
 			return uploadUnknown(u.ID) // the reaper won
 		}
-		var recorded int64
-		if err := c.repositoryEvent(by, u.Repo, "blob.push", "@"+c.digest.String(), &recorded); err != nil {
-			return err
+		if !c.repo.cached || by.Op != uuid.Nil { // what was fetched is nobody's push
+			var recorded int64
+			if err := c.repositoryEvent(by, u.Repo, "blob.push", "@"+c.digest.String(), &recorded); err != nil {
+				return err
+			}
 		}
 		b = newBlob(u.Repo.Tenant, c.digest)
 		b.Size = c.size
