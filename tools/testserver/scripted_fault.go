@@ -51,7 +51,7 @@ const (
 	FaultWrongMediaType Fault = "200 with the Content-Type of a config"
 	FaultLyingDigest    Fault = "200 with another Docker-Content-Digest"
 	FaultGzip           Fault = "200 with Content-Encoding gzip"
-	FaultGzipBomb       Fault = "200 with 256 MiB of zeros in gzip"
+	FaultGzipBomb       Fault = "200 with 1 GiB of zeros in gzip"
 	FaultMillionTags    Fault = "200 with 1,000,000 tags"
 )
 

@@ -87,7 +87,10 @@ func (p *puller) get(path, token string) (*http.Response, []byte, error) {
 	return resp, body, err
 }
 
-var challenge = regexp.MustCompile(`^Bearer realm="([^"]+)",service="([^"]+)",scope="([^"]+)"$`)
+var (
+	challenge   = regexp.MustCompile(`^Bearer realm="([^"]+)",service="([^"]+)",scope="([^"]+)"$`)
+	tokenMember = regexp.MustCompile(`"token":"([^"]+)"`)
+)
 
 func (p *puller) login(header string) (string, testserver.Outcome) {
 	p.t.Helper()
@@ -99,8 +102,11 @@ func (p *puller) login(header string) (string, testserver.Outcome) {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return "", outcomeOf(resp, err)
 	}
-	token := regexp.MustCompile(`"token":"([^"]+)"`).FindSubmatch(body)
-	if token == nil || len(token[1]) > 64<<10 {
+	if len(body) > 64<<10 {
+		return "", testserver.OutcomeOutage
+	}
+	token := tokenMember.FindSubmatch(body)
+	if token == nil {
 		return "", testserver.OutcomeOutage
 	}
 	return string(token[1]), testserver.OutcomeFound
@@ -348,6 +354,15 @@ func TestScripted_ListsTagsAndReferrers(t *testing.T) {
 	s.PushManifest(testserver.ScriptedName, signature)
 	if body, _ = get(referrers); !strings.Contains(body, signature.Digest.String()) || !strings.Contains(body, "test/signature") {
 		t.Errorf("referrers: %s", body)
+	}
+	s.Script(testserver.FaultGzipBomb)
+	resp, err := http.DefaultClient.Get(s.URL() + "/v2/library/app/manifests/1") // it unzips
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := io.CopyN(io.Discard, resp.Body, 32<<20); err != nil {
+		t.Errorf("the bomb has %d bytes, %v", n, err)
 	}
 	s.Script(testserver.FaultMillionTags)
 	if _, _, err := p.get(s.URL()+"/v2/library/app/tags/list", ""); err == nil {

@@ -96,16 +96,10 @@ func (sc *scene) bomb() {
 	sc.sendBody(gzipBomb())
 }
 
-var gzipBomb = sync.OnceValue(func() []byte { return zip(io.LimitReader(zeros{}, 256<<20)) })
-
-// zeros has no end.
-type zeros struct{}
-
-// Read gives zeros.
-func (zeros) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
-}
+// gzipBomb has 1024 members of 1 MiB each (RFC 1952, section 2.2).
+var gzipBomb = sync.OnceValue(func() []byte {
+	return bytes.Repeat(zip(bytes.NewReader(make([]byte, 1<<20))), 1024)
+})
 
 func zip(r io.Reader) []byte {
 	var b bytes.Buffer
