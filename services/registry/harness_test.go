@@ -27,9 +27,15 @@ type bench struct {
 
 func start(t testing.TB, s tenant.Settings) *bench {
 	t.Helper()
+	return startBefore(t, front.Absent("proxy", "proxy_url"), s)
+}
+
+// startBefore is start with another proxy service than none.
+func startBefore(t testing.TB, proxy http.Handler, s tenant.Settings) *bench {
+	t.Helper()
 	d := fronttest.New(t)
-	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs})
-	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Log, d.Middlewares()...)})
+	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs, Log: d.Log})
+	d.Serve(front.Services{Registry: registry.NewHandler(svc, proxy, d.Middlewares()...), Proxy: proxy})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", s)}
 	d.Account(b.site, "admin", access.Admin)
 	return b

@@ -228,7 +228,9 @@ func TestContract_PushesToUpstreamsAreTheSameForAll(t *testing.T) {
 	for _, path := range []string{"/v2/proxy/docker.io/app/manifests/1", "/v2/app/manifests/1?ns=docker.io", "/v2/proxy/docker.io/app/blobs/uploads/", session + "?ns=docker.io"} {
 		var first fronttest.Answer
 		for i, r := range []fronttest.Request{
-			{}, {Basic: "ci"}, {Bearer: "x.y.z"},
+			{},
+			{Basic: "ci"},
+			{Bearer: "x.y.z"},
 			{Bearer: h.Token(h.private, writer, access.Repository("proxy/docker.io/app", access.All), access.Repository("app", access.All))},
 		} {
 			r.Method, r.Host, r.Path = http.MethodPut, h.private.Host, path

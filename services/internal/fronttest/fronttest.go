@@ -137,6 +137,14 @@ func (d *Deployment) Registry(of tenant.Site, slug string, s tenant.Settings) te
 	return d.Site(slug + "." + of.TenantSlug + "." + Base)
 }
 
+// Group makes an upstream group of a tenant.
+func (d *Deployment) Group(of tenant.Site, slug string, members ...meta.Member) {
+	d.t.Helper()
+	if _, err := d.Meta.CreateGroup(context.Background(), By(), meta.Group{Tenant: of.Tenant, Slug: slug, Members: members}); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
 // Repo names a repository of a site.
 func Repo(s tenant.Site, name string) meta.Repo {
 	return meta.Repo{Tenant: s.Tenant, Registry: s.Registry, Name: name}
