@@ -23,7 +23,7 @@ type Body struct {
 	cancel context.CancelCauseFunc
 	turn   *turn
 	body   io.ReadCloser
-	slow   *time.Timer
+	slow   *time.Timer // ends the request
 
 	read   int64
 	window int64         // bytes in the present window
@@ -76,8 +76,14 @@ func (c *Client) HasBlob(ctx context.Context, name string, d oci.Digest) (int64,
 	if err := oci.CheckName(name); err != nil {
 		return 0, err
 	}
-	a, err := c.document(ctx, request{method: http.MethodHead, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown})
-	return a.size, err
+	var size int64
+	err := c.document(ctx, request{
+		method: http.MethodHead, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown,
+	}, func(a answer) error {
+		size = a.size
+		return nil
+	})
+	return size, err
 }
 
 // Read implements io.Reader.
@@ -98,12 +104,16 @@ func (b *Body) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF) && b.Size >= 0 && b.read < b.Size:
 		err = b.client.outage(io.ErrUnexpectedEOF, "ended a blob early")
 	case err != nil && !errors.Is(err, io.EOF):
-		err = b.client.failed(b.ctx, err)
+		e := b.client.failed(b.ctx, err)
+		if e.broken && !e.Timeout {
+			e = b.client.outage(err, "ended a blob early")
+		}
+		err = e
 	}
-	if err != nil {
-		b.err = err
-		if !errors.Is(err, io.EOF) {
-			_ = b.client.health.complain(err)
+	if b.err = err; err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			b.client.health.saw(e, time.Now())
 		}
 	}
 	return n, err
@@ -114,7 +124,7 @@ func (b *Body) Read(p []byte) (int, error) {
 func (b *Body) timed(p []byte) (int, error) {
 	limits := b.client.owner.limits
 	start := time.Now()
-	b.slow = time.AfterFunc(limits.window-b.spent, func() { b.cancel(errSlow) })
+	b.slow.Reset(limits.window - b.spent)
 	n, err := b.body.Read(p)
 	b.slow.Stop()
 	b.spent += time.Since(start)

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -51,14 +52,33 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 
 // request asks for something in a repository.
 type request struct {
-	method  string
-	name    string
-	path    string // below the repository: "manifests/latest"
-	query   string
-	accept  string
-	missing fault.Reason // what a 404 says
-	limit   int64        // of the body, in bytes
-	stay    bool         // a redirect to another host is an outage
+	method   string
+	name     string
+	path     string // below the repository: "manifests/latest"
+	query    string
+	accept   string
+	missing  fault.Reason // what a 404 says
+	limit    int64        // of the body, in bytes
+	optional bool         // about an API that registries need not have
+}
+
+// judge takes the ways in which registries say that they do not have an optional
+// API for a 404.
+func (rq request) judge(err error) error {
+	var e *Error
+	if !rq.optional || !errors.As(err, &e) {
+		return err
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
+	default:
+		if !isRedirect(e.Status) {
+			return err
+		}
+	}
+	excused := *e
+	excused.Outcome, excused.reason = NotHere, rq.missing
+	return &excused
 }
 
 // answer is a document with what came with it.
@@ -68,25 +88,25 @@ type answer struct {
 	body   []byte
 }
 
-// document asks for something that is read as a whole. The answer is a 200 and
-// not encoded in any way.
-func (c *Client) document(ctx context.Context, rq request) (answer, error) {
+// document asks for something that is read as a whole, and gives it to use,
+// whose error is the call's. The answer is a 200 and not encoded in any way.
+func (c *Client) document(ctx context.Context, rq request, use func(answer) error) error {
 	turn, err := c.enter(ctx, c.documents)
 	if err != nil {
-		return answer{}, err
+		return err
 	}
 	defer turn.leave()
 	ctx, cancel := context.WithTimeoutCause(ctx, c.owner.limits.answer, errSlow)
 	defer cancel()
 	resp, err := c.exchange(ctx, rq)
 	if err != nil {
-		return answer{}, turn.end(err)
+		return turn.end(rq.judge(err))
 	}
 	body, err := c.readAll(ctx, resp, rq.limit)
 	if err != nil {
-		return answer{}, turn.end(err)
+		return turn.end(err)
 	}
-	return answer{header: resp.Header, size: resp.ContentLength, body: body}, turn.end(nil)
+	return turn.end(use(answer{header: resp.Header, size: resp.ContentLength, body: body}))
 }
 
 // exchange sends the request, and once more with the credential or token that
@@ -102,7 +122,7 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
 		header: hopHeader(ctx, rq.accept),
 		auth:   auth,
-		stay:   rq.stay,
+		stay:   rq.optional,
 	}
 	resp, away, err := c.follow(ctx, t)
 	if err != nil {

@@ -64,7 +64,6 @@ func newTransport(g guard, resolver *net.Resolver, l limits, roots *x509.CertPoo
 			DialContext:            g.dialer(resolver, l.dial, inClear).DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:    l.tls,
-			ResponseHeaderTimeout:  l.answer,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxHeader,
 			ForceAttemptHTTP2:      !inClear,
@@ -76,8 +75,8 @@ func newTransport(g guard, resolver *net.Resolver, l limits, roots *x509.CertPoo
 			HTTP2: &http.HTTP2Config{
 				SendPingTimeout:               15 * time.Second,
 				PingTimeout:                   15 * time.Second,
-				MaxReceiveBufferPerConnection: 4 << 20,
-				MaxReceiveBufferPerStream:     1 << 20,
+				MaxReceiveBufferPerConnection: 32 << 20,
+				MaxReceiveBufferPerStream:     4 << 20,
 			},
 		}
 	}

@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"errors"
-	"mime"
 	"net/http"
 	"strings"
 
@@ -36,15 +35,13 @@ type Descriptor struct {
 // digest, it has that digest; by tag, its digest is the sha256 of its bytes. An
 // answer that contradicts itself is an Outage (contract E7).
 func (c *Client) Manifest(ctx context.Context, name string, ref oci.Reference) (Manifest, error) {
-	a, err := c.manifest(ctx, http.MethodGet, name, ref)
-	if err != nil {
-		return Manifest{}, err
-	}
-	m, err := c.checkManifest(a, ref)
-	if err != nil {
-		return Manifest{}, c.health.complain(err)
-	}
-	return m, nil
+	var m Manifest
+	err := c.manifest(ctx, http.MethodGet, name, ref, func(a answer) error {
+		var err error
+		m, err = c.checkManifest(a, ref)
+		return err
+	})
+	return m, err
 }
 
 // HeadManifest asks what a tag points to. What comes back is the upstream's
@@ -52,14 +49,16 @@ func (c *Client) Manifest(ctx context.Context, name string, ref oci.Reference) (
 // more. An upstream that does not claim a digest is asked for the manifest.
 func (c *Client) HeadManifest(ctx context.Context, name, tag string) (Descriptor, error) {
 	ref := oci.Reference{Tag: tag}
-	a, err := c.manifest(ctx, http.MethodHead, name, ref)
-	if err == nil {
-		mediaType := mediaTypeOf(a.header)
-		if d, err := oci.ParseDigest(a.header.Get("Docker-Content-Digest")); err == nil && mediaType != "text/html" {
-			return Descriptor{Digest: d, MediaType: mediaType, Size: a.size}, nil
+	var d Descriptor
+	err := c.manifest(ctx, http.MethodHead, name, ref, func(a answer) error {
+		claim, err := oci.ParseDigest(a.header.Get("Docker-Content-Digest"))
+		if t := mediaTypeOf(a.header); err == nil && t != "text/html" {
+			d = Descriptor{Digest: claim, MediaType: t, Size: a.size}
 		}
-	} else if !notAllowed(err) {
-		return Descriptor{}, err
+		return nil
+	})
+	if err == nil && d.Digest != "" || err != nil && !notAllowed(err) {
+		return d, err
 	}
 	m, err := c.Manifest(ctx, name, ref)
 	if err != nil {
@@ -68,14 +67,14 @@ func (c *Client) HeadManifest(ctx context.Context, name, tag string) (Descriptor
 	return Descriptor{Digest: m.Digest, MediaType: m.MediaType, Size: int64(len(m.Payload))}, nil
 }
 
-func (c *Client) manifest(ctx context.Context, method, name string, ref oci.Reference) (answer, error) {
+func (c *Client) manifest(ctx context.Context, method, name string, ref oci.Reference, use func(answer) error) error {
 	if err := oci.CheckName(name); err != nil {
-		return answer{}, err
+		return err
 	}
 	return c.document(ctx, request{
 		method: method, name: name, path: "manifests/" + ref.String(), accept: acceptManifests,
 		missing: fault.ManifestUnknown, limit: oci.MaxManifest,
-	})
+	}, use)
 }
 
 // checkManifest computes the digest from the bytes and only compares it with
@@ -115,11 +114,8 @@ func declaredType(h http.Header) string {
 }
 
 func mediaTypeOf(h http.Header) string {
-	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil {
-		return ""
-	}
-	return t
+	t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(t))
 }
 
 // notAllowed says that an upstream does not answer HEAD.

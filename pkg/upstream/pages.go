@@ -22,28 +22,26 @@ type pages struct {
 
 func (p *pages) more() bool { return !p.ended }
 
-// turn gets the next page.
-func (p *pages) turn(ctx context.Context) (answer, error) {
+// turn gets the next page, and gives it to use.
+func (p *pages) turn(ctx context.Context, use func(answer) error) error {
 	p.rq.query = p.next
-	a, err := p.client.document(ctx, p.rq)
-	if err != nil {
-		return answer{}, err
-	}
-	p.count++
-	p.budget -= int64(len(a.body))
-	next, problem := nextPage(a.header.Values("Link"), p.client.base)
-	switch {
-	case problem != "":
-	case next == "":
-		p.ended = true
-	case next == p.next || p.count == maxPages || p.budget <= 0:
-		problem = "has a list without end"
-	}
-	if problem != "" {
-		return answer{}, p.client.health.complain(p.client.outage(nil, "%s", problem))
-	}
-	p.next = next
-	return a, nil
+	return p.client.document(ctx, p.rq, func(a answer) error {
+		p.count++
+		p.budget -= int64(len(a.body))
+		next, problem := nextPage(a.header.Values("Link"), p.client.base)
+		switch {
+		case problem != "":
+		case next == "":
+			p.ended = true
+		case next == p.next || p.count == maxPages || p.budget <= 0:
+			problem = "has a list without end"
+		}
+		if problem != "" {
+			return p.client.outage(nil, "%s", problem)
+		}
+		p.next = next
+		return use(a)
+	})
 }
 
 // nextPage finds the query of the next page (RFC 8288, rel "next"); empty for

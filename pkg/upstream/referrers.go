@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -28,42 +27,31 @@ func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit
 	}
 	p := pages{client: c, budget: maxTagList, rq: request{
 		method: http.MethodGet, name: name, path: "referrers/" + d.String(), accept: oci.MediaTypeImageIndex,
-		missing: fault.ManifestUnknown, limit: oci.MaxManifest, stay: true,
+		missing: fault.ManifestUnknown, limit: oci.MaxManifest, optional: true,
 	}}
 	var all []Referrer
 	for p.more() {
-		a, err := p.turn(ctx)
-		first := p.count <= 1
-		if first && (err == nil && mediaTypeOf(a.header) != oci.MediaTypeImageIndex || noReferrersAPI(err)) {
+		known := true
+		err := p.turn(ctx, func(a answer) error {
+			if known = mediaTypeOf(a.header) == oci.MediaTypeImageIndex; !known {
+				return nil
+			}
+			page, err := c.referrersIn(a.body)
+			all = append(all, page...)
+			return err
+		})
+		switch {
+		case p.count <= 1 && (!known || OutcomeOf(err) == NotHere):
 			return c.referrersByTag(ctx, name, d, limit)
-		}
-		if err != nil {
+		case !known:
+			return nil, c.outage(nil, "sent a page of referrers that is no index")
+		case err != nil:
 			return nil, err
-		}
-		page, err := c.referrersIn(a)
-		if err != nil {
-			return nil, c.health.complain(err)
-		}
-		if all = append(all, page...); len(all) > limit {
+		case len(all) > limit:
 			return nil, c.tooManyReferrers(limit)
 		}
 	}
 	return all, nil
-}
-
-// noReferrersAPI tells a registry that does not know the API from one that is
-// down.
-func noReferrersAPI(err error) bool {
-	var e *Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Status {
-	case http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
-		return true
-	default:
-		return isRedirect(e.Status)
-	}
 }
 
 func (c *Client) referrersByTag(ctx context.Context, name string, d oci.Digest, limit int) ([]Referrer, error) {
@@ -78,21 +66,15 @@ func (c *Client) referrersByTag(ctx context.Context, name string, d oci.Digest, 
 	case oci.DigestOf(d.Algorithm(), m.Payload) == d:
 		return nil, nil // GitLab takes the tag for the digest, and gives the subject itself
 	}
-	all, err := c.referrersIn(answer{body: m.Payload, header: http.Header{"Content-Type": {m.MediaType}}})
-	if err != nil {
-		return nil, c.health.complain(err)
-	}
-	if len(all) > limit {
+	all, err := c.referrersIn(m.Payload)
+	if err == nil && len(all) > limit {
 		return nil, c.tooManyReferrers(limit)
 	}
-	return all, nil
+	return all, err
 }
 
-func (c *Client) referrersIn(a answer) ([]Referrer, error) {
-	if mediaTypeOf(a.header) != oci.MediaTypeImageIndex {
-		return nil, c.outage(nil, "sent a list of referrers that is no index")
-	}
-	index, err := oci.ParseManifest(oci.MediaTypeImageIndex, a.body)
+func (c *Client) referrersIn(body []byte) ([]Referrer, error) {
+	index, err := oci.ParseManifest(oci.MediaTypeImageIndex, body)
 	if err != nil {
 		return nil, c.outage(err, "sent a list of referrers that cannot be used: %s", fault.From(err).Message)
 	}

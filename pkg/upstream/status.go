@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -110,13 +109,4 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 		return max(0, at.Sub(now))
 	}
 	return 0
-}
-
-// complain takes in that an answer turned out to be useless, and returns err.
-func (h *health) complain(err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		h.saw(e, time.Now())
-	}
-	return err
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,6 +15,9 @@ import (
 
 // tagPage is how many tags are asked for at a time; upstreams may give fewer.
 const tagPage = 1000
+
+// fewTags is what no upstream refuses to list at a time.
+const fewTags = 100
 
 // Tags lists tags of a repository after last (distribution-spec, "Listing
 // Tags"): at least n of them if the upstream has as many, in its own order.
@@ -40,7 +44,17 @@ func (c *Client) tags(ctx context.Context, name, last string, n int) ([]string, 
 	if err := oci.CheckName(name); err != nil {
 		return nil, false, err
 	}
-	q := url.Values{"n": {strconv.Itoa(min(n, tagPage))}}
+	all, more, err := c.tagsBy(ctx, name, last, n, min(n, tagPage))
+	var e *Error
+	if n > fewTags && errors.As(err, &e) && e.Status == http.StatusRequestEntityTooLarge {
+		// Quay says so when it is asked for more at a time than it likes.
+		return c.tagsBy(ctx, name, last, n, fewTags)
+	}
+	return all, more, err
+}
+
+func (c *Client) tagsBy(ctx context.Context, name, last string, n, page int) ([]string, bool, error) {
+	q := url.Values{"n": {strconv.Itoa(page)}}
 	if last != "" {
 		q.Set("last", last)
 	}
@@ -50,15 +64,17 @@ func (c *Client) tags(ctx context.Context, name, last string, n int) ([]string, 
 	}}
 	var all []string
 	for p.more() && len(all) < n {
-		a, err := p.turn(ctx)
+		err := p.turn(ctx, func(a answer) error {
+			tags, err := parseTags(a.body)
+			if err != nil {
+				return c.outage(err, "sent a list of tags that is none")
+			}
+			all = append(all, tags...)
+			return nil
+		})
 		if err != nil {
 			return nil, false, err
 		}
-		tags, err := parseTags(a.body)
-		if err != nil {
-			return nil, false, c.health.complain(c.outage(err, "sent a list of tags that is none"))
-		}
-		all = append(all, tags...)
 	}
 	return all, p.more(), nil
 }
