@@ -68,7 +68,8 @@ type Cache interface {
 	// a suspect one. Nothing is charged: the tenant has it already.
 	LinkBlob(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
 	// RecordPulls makes each manifest, and all indexes that list it, kept for
-	// CachedPull.Keep from now on. Those that are not there are ignored.
+	// CachedPull.Keep from now on. Those that are not there are ignored; a pull
+	// less than an hour after one that was recorded may be, too.
 	RecordPulls(ctx context.Context, pulls []CachedPull) error
 	// ClaimedBy says whether one of the registries has, or ever had, a manifest
 	// under this name, in one statement.

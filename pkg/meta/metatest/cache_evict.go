@@ -19,7 +19,8 @@ func testCacheEviction(t *testing.T, open Open) {
 		w.must(err)
 		return w, r
 	}
-	// image fetches an image of these blobs, a second after all before it.
+	const apart = 2 * time.Hour // pulls of one hour may count as one
+	// image fetches an image of these blobs, after all before it.
 	image := func(w world, r meta.Repo, contents ...string) meta.ManifestPut {
 		w.t.Helper()
 		var blobs []meta.Blob
@@ -31,7 +32,7 @@ func testCacheEviction(t *testing.T, open Open) {
 		for _, content := range contents {
 			w.fill(r, content)
 		}
-		w.Advance(time.Second)
+		w.Advance(apart)
 		return m
 	}
 	evict := func(w world, want int) {
@@ -60,7 +61,7 @@ func testCacheEviction(t *testing.T, open Open) {
 		third := image(w, r, "10 bytes c")
 		evict(w, 0) // it fits exactly
 		w.pulled(r, first)
-		w.Advance(time.Second)
+		w.Advance(apart)
 		fourth := image(w, other, "10 bytes d", "10 bytes e")
 		evict(w, 2)
 		w.gone(other, second)
@@ -95,10 +96,10 @@ func testCacheEviction(t *testing.T, open Open) {
 		one, two := image(w, r, "10 bytes a"), image(w, r, "10 bytes b")
 		index := w.index(one.Manifest, two.Manifest)
 		w.fetched(r, index, "v1")
-		w.Advance(time.Second)
+		w.Advance(apart)
 		single := image(w, r, "10 bytes c")
 		w.pulled(r, one) // and so its index
-		w.Advance(time.Second)
+		w.Advance(apart)
 		last := image(w, r, "10 bytes d", "10 bytes e")
 		evict(w, 1)
 		w.gone(r, single)

@@ -35,6 +35,9 @@ func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
 		if err != nil {
 			return err
 		}
+		if _, there := fetched.present[p.Manifest.Digest]; !there {
+			return errStartAgain // the cache was given up after the repository was locked
+		}
 		fetched.link()
 		if p.Tag != "" {
 			tag.move(fetched.repo.id, p.Manifest.Digest)

@@ -42,7 +42,7 @@ WITH repo AS (
   SELECT $1, $6, 'S', berth_now() FROM allowed
   ON CONFLICT (tenant_id, incarnation) DO NOTHING
 )
-SELECT staged.sessions, staged.bytes, (SELECT expires_at FROM upload) FROM staged`
+SELECT staged.sessions, staged.bytes, (SELECT expires_at FROM upload), EXISTS (SELECT FROM repo) FROM staged`
 
 // CreateUpload implements meta.Uploads. The tenant's staged bytes are bounded
 // by Options.MaxStaged and its sessions by Options.MaxSessions.
@@ -51,11 +51,12 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 	u.Stage.Key = blob.Key{Tenant: int64(r.Tenant), Incarnation: uuid.New()}
 	var sessions, staged int64
 	var repo *repository
+	var stillOpen bool // the registry may be given up after the repository was locked
 	batch := func(t *tx) {
 		repo = t.lockRepository(r)
 		t.queue(insertUpload, r.Tenant, r.Registry, r.Name, pgUUID(u.ID), a, pgUUID(u.Stage.Key.Incarnation),
 			s.life.UploadTTL, s.opts.MaxSessions, s.opts.MaxStaged).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&sessions, &staged, moment{&u.ExpiresAt}) })
+			QueryRow(func(row pgx.Row) error { return row.Scan(&sessions, &staged, moment{&u.ExpiresAt}, &stillOpen) })
 	}
 	// Nearly always the repository is there, and everything goes in one batch.
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
@@ -71,7 +72,11 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 			})
 		})
 	}
-	if err == nil && u.ExpiresAt.IsZero() {
+	switch {
+	case err != nil:
+	case !stillOpen:
+		err = nameUnknown(r)
+	case u.ExpiresAt.IsZero():
 		err = quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some", staged, sessions)
 	}
 	return u, err
@@ -89,9 +94,9 @@ SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation,
        u.tail, coalesce((SELECT o.size FROM objects o WHERE o.tenant_id = u.tenant_id AND o.incarnation = u.tail), 0), u.digest, u.expires_at,
        (SELECT json_agg(json_build_object('Number', p.n, 'Size', p.size, 'ETag', p.etag) ORDER BY p.n)
           FROM upload_parts p WHERE p.tenant_id = u.tenant_id AND p.upload_id = u.id)
-  FROM repositories r
+  FROM open_repositories r
   JOIN uploads u ON u.tenant_id = r.tenant_id AND u.id = $4 AND u.repo_id = r.id AND u.state <> 'expired'
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'`
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3`
 
 // uploadRow is where the columns of findUpload go.
 func uploadRow(u *meta.Upload) []any {
