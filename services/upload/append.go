@@ -2,21 +2,16 @@ package upload
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/ingest"
 )
-
-// afterwards bounds what is done for a request whose client may have left.
-const afterwards = 10 * time.Second
 
 // AppendUpload brings a session more bytes.
 type AppendUpload struct {
@@ -44,41 +39,8 @@ func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Uplo
 	if err != nil {
 		return u, nil, err
 	}
-	j := meta.NewJournal(s.meta, u)
-	err = s.blobs.Append(ctx, stageOf(u), newSource(b, h), j)
-	switch {
-	case errors.Is(err, blob.ErrFenced):
-		err = s.overtaken(ctx, u, err)
-	case errors.Is(err, blob.ErrMissing):
-		err = unknown(err)
-	}
-	return j.Upload(), h, broken(err)
-}
-
-// stageOf is the session for the blob store.
-func stageOf(u meta.Upload) blob.Stage {
-	st := u.Stage
-	st.Epoch = u.Epoch
-	return st
-}
-
-// overtaken is the answer for a writer that lost its session to another: 416
-// with the offset that holds now, or 404 if the session ended. Package meta
-// has said so already where it was the one to notice.
-func (s *Service) overtaken(ctx context.Context, u meta.Upload, cause error) error {
-	var known *fault.Error
-	if errors.As(cause, &known) {
-		return cause
-	}
-	// Ending the read that waited for the client ended the request's context.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
-	defer cancel()
-	now, err := s.meta.FindUpload(ctx, u.Repo, u.ID)
-	if err != nil {
-		return err
-	}
-	return fault.Wrap(cause, fault.OutOfRange, fault.BlobUploadInvalid, "another request took this upload over").
-		WithOffset(now.Stage.Offset)
+	u, err = s.sessions.Append(ctx, u, newSource(b, h))
+	return u, h, broken(err)
 }
 
 // hasherOf resumes the session's hasher. A state that is damaged, or of other
@@ -97,14 +59,9 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	if u.Stage.Offset == 0 {
 		return h, nil
 	}
-	c, err := s.blobs.OpenStaged(ctx, stageOf(u))
-	switch {
-	case errors.Is(err, blob.ErrMissing):
-		return nil, unknown(err)
-	case errors.Is(err, blob.ErrFenced):
-		return nil, s.overtaken(ctx, u, err)
-	case err != nil:
-		return nil, err
+	c, err := s.blobs.OpenStaged(ctx, ingest.StageOf(u))
+	if err != nil {
+		return nil, s.sessions.Failure(ctx, u, err)
 	}
 	defer c.Close()
 	n, err := io.Copy(h, io.LimitReader(awaited{ctx, c}, u.Stage.Offset))
@@ -114,7 +71,7 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	case err != nil:
 		return nil, fault.Down(fmt.Errorf("read %s back: %w", u.Stage.Key, err), "blob storage")
 	case n < u.Stage.Offset:
-		return nil, unknown(fmt.Errorf("%s has %d of %d bytes", u.Stage.Key, n, u.Stage.Offset))
+		return nil, ingest.Unknown(fmt.Errorf("%s has %d of %d bytes", u.Stage.Key, n, u.Stage.Offset))
 	}
 	return h, nil
 }

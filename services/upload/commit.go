@@ -3,11 +3,9 @@ package upload
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/google/uuid"
 
-	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -76,9 +74,7 @@ func (s *Service) PutBlob(ctx context.Context, req PutBlob) (Stored, error) {
 		err = s.verify(ctx, received, h, req.Digest)
 	}
 	if err != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
-		defer cancel()
-		return Stored{}, errors.Join(err, s.meta.CancelUpload(ctx, u.Repo, u.ID))
+		return Stored{}, errors.Join(err, s.sessions.Discard(ctx, u))
 	}
 	return s.commit(ctx, req.By, received, req.Digest)
 }
@@ -99,57 +95,7 @@ func (s *Service) verify(ctx context.Context, u meta.Upload, h *oci.Hasher, clai
 	return nil
 }
 
-// commit makes a verified session a live blob: sealed, finished in the store,
-// then one transaction. Every step may be repeated.
 func (s *Service) commit(ctx context.Context, by meta.Cause, u meta.Upload, d oci.Digest) (Stored, error) {
-	sealed, err := s.meta.SealUpload(ctx, u, d)
-	if err != nil {
-		return Stored{}, err
-	}
-	heal := false
-	if sealed.State != meta.UploadCommitted {
-		if err := s.finish(ctx, sealed); err != nil {
-			return Stored{}, err
-		}
-		if heal, err = s.winnerIsLost(ctx, sealed); err != nil {
-			return Stored{}, err
-		}
-	}
-	b, err := s.meta.CommitUpload(ctx, by, sealed, heal)
+	b, err := s.sessions.Commit(ctx, by, u, d)
 	return Stored{Repo: u.Repo, Blob: b}, err
-}
-
-// finish makes the session's bytes one object and checks its size.
-func (s *Service) finish(ctx context.Context, u meta.Upload) error {
-	size, err := s.blobs.Seal(ctx, stageOf(u))
-	switch {
-	case errors.Is(err, blob.ErrMissing):
-		return unknown(err)
-	case errors.Is(err, blob.ErrFenced):
-		return s.overtaken(ctx, u, err)
-	case err != nil:
-		return err
-	case size != u.Stage.Offset:
-		return fault.Down(fmt.Errorf("%s has %d bytes, not %d", u.Stage.Key, size, u.Stage.Offset), "blob storage")
-	}
-	return nil
-}
-
-// winnerIsLost says whether the tenant already has this blob by an object that
-// is missing or wrong: then the new one takes its place.
-func (s *Service) winnerIsLost(ctx context.Context, u meta.Upload) (bool, error) {
-	winner, err := s.meta.FindTenantBlob(ctx, u)
-	switch {
-	case fault.Is(err, fault.BlobUnknown):
-		return false, nil
-	case err != nil:
-		return false, err
-	case winner.Key == u.Stage.Key:
-		return false, nil
-	}
-	size, err := s.blobs.Stat(ctx, winner.Key)
-	if errors.Is(err, blob.ErrMissing) {
-		return true, nil
-	}
-	return size != winner.Size, err
 }

@@ -5,9 +5,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/ingest"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -33,7 +33,7 @@ type NameUpload struct {
 func (s *Service) FindUpload(ctx context.Context, req NameUpload) (Session, error) {
 	u, err := s.meta.FindUpload(ctx, req.Repo, req.ID)
 	if err == nil && u.State == meta.UploadCommitted {
-		err = unknown(nil)
+		err = ingest.Unknown(nil)
 	}
 	return sessionOf(u), err
 }
@@ -41,9 +41,4 @@ func (s *Service) FindUpload(ctx context.Context, req NameUpload) (Session, erro
 // CancelUpload ends a session; its bytes are deleted later.
 func (s *Service) CancelUpload(ctx context.Context, req NameUpload) (kit.Done, error) {
 	return kit.Done{}, s.meta.CancelUpload(ctx, req.Repo, req.ID)
-}
-
-// unknown is the answer for a session that cannot go on.
-func unknown(cause error) error {
-	return fault.Wrap(cause, fault.NotFound, fault.BlobUploadUnknown, "there is no such upload, start a new one")
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
 // Config is what the service works on.
@@ -31,13 +32,14 @@ type Blobs interface {
 // Service has one method per operation. Rights are decided before, by the
 // rules of NewHandler.
 type Service struct {
-	meta  Meta
-	blobs Blobs
+	meta     Meta
+	blobs    Blobs
+	sessions ingest.Sessions
 }
 
 // New makes the service.
 func New(c Config) *Service {
-	return &Service{meta: c.Meta, blobs: c.Blobs}
+	return &Service{meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs}}
 }
 
 // Session is what a client is told of an upload session.

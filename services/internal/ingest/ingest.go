@@ -1,0 +1,95 @@
+// Package ingest brings bytes into an upload session and makes them a blob, for
+// all who bring any (storage protocol, section 4).
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// afterwards bounds what is done for somebody who may have left.
+const afterwards = 10 * time.Second
+
+// Sessions are the upload sessions of a deployment.
+type Sessions struct {
+	Meta  meta.Uploads
+	Blobs interface {
+		blob.Appender
+		blob.Opener
+	}
+}
+
+// Append appends what src gives to a session that the caller owns, and returns
+// the session as it is then, also with an error. An error of src is returned as
+// it is.
+func (s Sessions) Append(ctx context.Context, u meta.Upload, src blob.Source) (meta.Upload, error) {
+	j := meta.NewJournal(s.Meta, u)
+	err := s.Blobs.Append(ctx, StageOf(u), src, j)
+	return j.Upload(), s.Failure(ctx, u, err)
+}
+
+// Commit makes a session, whose bytes were found to have the digest, a live
+// blob: sealed, finished in the store, then one transaction. Every step may be
+// repeated.
+func (s Sessions) Commit(ctx context.Context, by meta.Cause, u meta.Upload, d oci.Digest) (meta.Blob, error) {
+	sealed, err := s.Meta.SealUpload(ctx, u, d)
+	if err != nil {
+		return meta.Blob{}, err
+	}
+	heal := false
+	if sealed.State != meta.UploadCommitted {
+		if err := s.finish(ctx, sealed); err != nil {
+			return meta.Blob{}, err
+		}
+		if heal, err = s.winnerIsLost(ctx, sealed); err != nil {
+			return meta.Blob{}, err
+		}
+	}
+	return s.Meta.CommitUpload(ctx, by, sealed, heal)
+}
+
+// finish makes the session's bytes one object and checks its size.
+func (s Sessions) finish(ctx context.Context, u meta.Upload) error {
+	size, err := s.Blobs.Seal(ctx, StageOf(u))
+	switch {
+	case err != nil:
+		return s.Failure(ctx, u, err)
+	case size != u.Stage.Offset:
+		return fault.Down(fmt.Errorf("%s has %d bytes, not %d", u.Stage.Key, size, u.Stage.Offset), "blob storage")
+	}
+	return nil
+}
+
+// winnerIsLost says whether the tenant already has this blob by an object that
+// is missing or wrong: then the new one takes its place.
+func (s Sessions) winnerIsLost(ctx context.Context, u meta.Upload) (bool, error) {
+	winner, err := s.Meta.FindTenantBlob(ctx, u)
+	switch {
+	case fault.Is(err, fault.BlobUnknown):
+		return false, nil
+	case err != nil:
+		return false, err
+	case winner.Key == u.Stage.Key:
+		return false, nil
+	}
+	size, err := s.Blobs.Stat(ctx, winner.Key)
+	if errors.Is(err, blob.ErrMissing) {
+		return true, nil
+	}
+	return size != winner.Size, err
+}
+
+// Discard ends a session of which nothing is to be kept, also where the end of
+// ctx is the reason.
+func (s Sessions) Discard(ctx context.Context, u meta.Upload) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	defer cancel()
+	return s.Meta.CancelUpload(ctx, u.Repo, u.ID)
+}

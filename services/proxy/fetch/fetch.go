@@ -1,0 +1,189 @@
+// Package fetch fetches a blob from outside once, however many ask for it, and
+// stores it while they read it.
+//
+// Who asks first begins a flight, who comes later joins it. A flight belongs to
+// nobody: it goes on when all who wait for it have left (contract row R43), and
+// ends when the blob is stored, or was not to be had. In each process there is
+// one flight of a blob of a repository, and by their lease only one of all
+// processes asks the upstream; the others read from that one.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/ingest"
+)
+
+// Config is what fetches work on. Self, Peer, Dir and Flights may be left out.
+type Config struct {
+	Meta   Meta
+	Blobs  Blobs
+	Leases lease.Leases
+	// Self is the URL by which other processes reach this one; empty where none
+	// can.
+	Self string
+	// Peer reads the blob from the flight of the process at Self's URL there, from
+	// byte 0, with its size, -1 where that is not known. It fails where that
+	// process has no such flight. Until the first byte is there it may wait, but
+	// not to get a connection: a second is long. Reading ends with ctx.
+	Peer    func(ctx context.Context, at string, t Target) (io.ReadCloser, int64, error)
+	Dir     string // of temporary files; "" = the system's
+	Flights int    // at a time; 0 = 64
+	Log     *slog.Logger
+}
+
+// Meta is the part of meta.Store that fetches need.
+type Meta interface {
+	meta.Uploads
+	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
+}
+
+// Blobs is the part of blob.Store that fetches need.
+type Blobs interface {
+	blob.Opener
+	blob.Appender
+}
+
+// Target is a blob to be fetched.
+type Target struct {
+	Repo   meta.Repo // where it is stored, in a cache registry
+	Digest oci.Digest
+	Size   int64 // in bytes; -1 = not known
+}
+
+// Source asks the upstream for the blob, from byte 0, and returns its body with
+// its size, -1 where that is not said. Reading ends with ctx.
+type Source func(ctx context.Context) (io.ReadCloser, int64, error)
+
+// Fetches are the flights of a process. It is safe for concurrent use.
+type Fetches struct {
+	Config
+	sessions ingest.Sessions
+	slots    *slots
+	ended    context.Context // by Close, at the latest
+	end      context.CancelCauseFunc
+	running  sync.WaitGroup
+
+	mu      sync.Mutex
+	closed  bool
+	flights map[key]*flight
+}
+
+// key is what there is one flight of.
+type key struct {
+	repo   meta.Repo
+	digest oci.Digest
+}
+
+func (t Target) key() key { return key{t.Repo, t.Digest} }
+
+// defaultFlights is enough for upstreams that give each connection little, and
+// bounds what one process asks of them, and the files it keeps open.
+const defaultFlights = 64
+
+// errClosing is why a flight ends that would have gone on.
+var errClosing = fault.New(fault.Unavailable, fault.UnavailableReason, "this process is being stopped, try again")
+
+// New makes Fetches; Close ends them.
+func New(c Config) *Fetches {
+	if c.Flights == 0 {
+		c.Flights = defaultFlights
+	}
+	f := &Fetches{
+		Config:   c,
+		sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs},
+		slots:    newSlots(c.Flights),
+		flights:  map[key]*flight{},
+	}
+	f.ended, f.end = context.WithCancelCause(context.Background())
+	return f
+}
+
+// Open joins the flight of the blob or begins one, and returns once its first
+// bytes can be read; the caller closes it. What goes wrong before is the error,
+// as the source returned it; later, a Read of the content fails. The end of ctx
+// ends the reading, and not the flight.
+//
+// The caller has looked whether the blob is stored. Open looks again.
+func (f *Fetches) Open(ctx context.Context, t Target, src Source) (blob.Content, error) {
+	fl, err := f.join(ctx, t, src)
+	if err != nil {
+		return nil, err
+	}
+	defer fl.leave()
+	return fl.open(ctx)
+}
+
+// Join is Open for other processes. It is false where nothing is asked of the
+// upstream here: a flight that reads from another process is not to be read
+// from, or each could wait for the other.
+func (f *Fetches) Join(ctx context.Context, t Target) (blob.Content, bool) {
+	f.mu.Lock()
+	fl := f.current(t.key())
+	if fl == nil || !fl.leading {
+		f.mu.Unlock()
+		return nil, false
+	}
+	fl.callers++
+	f.mu.Unlock()
+	defer fl.leave()
+	c, err := fl.open(ctx)
+	return c, err == nil
+}
+
+// join finds the flight or begins it; the caller leaves it.
+func (f *Fetches) join(ctx context.Context, t Target, src Source) (*flight, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errClosing
+	}
+	fl := f.current(t.key())
+	if fl == nil {
+		fl = f.begin(ctx, t, src)
+	}
+	fl.callers++
+	return fl, nil
+}
+
+// current is the flight to join. One that failed is not, although it may have
+// something left to do: who tries again shall not be told of the last time. The
+// caller holds mu.
+func (f *Fetches) current(k key) *flight {
+	fl := f.flights[k]
+	if fl == nil || fl.failed() {
+		return nil
+	}
+	return fl
+}
+
+// Close lets the flights end, and begins none. When ctx ends it ends them, and
+// returns why; what is half stored is given up.
+func (f *Fetches) Close(ctx context.Context) error {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	defer f.end(errClosing)
+	landed := make(chan struct{})
+	go func() {
+		f.running.Wait()
+		close(landed)
+	}()
+	select {
+	case <-landed:
+		return nil
+	case <-ctx.Done():
+	}
+	f.end(errClosing)
+	<-landed
+	return errors.Join(errors.New("fetch: blobs were on their way, and are not stored"), context.Cause(ctx))
+}

@@ -1,0 +1,159 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/inflight"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// flight is one blob on its way into this process.
+type flight struct {
+	*Fetches
+	target Target
+	source Source
+	cancel context.CancelCauseFunc
+
+	// Set before known is closed: one of the three.
+	known  chan struct{}
+	stream *inflight.Stream
+	stored meta.Blob // it was there already
+	err    error     // it failed before there was a stream
+
+	// Guarded by Fetches.mu.
+	callers  int  // who may be about to read
+	admitted bool // it has a slot
+	leading  bool // it asks the upstream
+	landed   bool // nothing is done for it any more
+}
+
+// begin begins a flight that runs on its own. The caller holds mu.
+func (f *Fetches) begin(ctx context.Context, t Target, src Source) *flight {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	fl := &flight{Fetches: f, target: t, source: src, cancel: cancel, known: make(chan struct{})}
+	f.flights[t.key()] = fl
+	f.running.Go(func() {
+		defer cancel(nil)
+		stop := context.AfterFunc(f.ended, func() { cancel(errClosing) })
+		defer stop()
+		fl.run(ctx)
+	})
+	return fl
+}
+
+// run brings the blob in. The flight is there to be joined until the blob is
+// stored, so that everybody finds either of them.
+func (fl *flight) run(ctx context.Context) {
+	if err := fl.fetch(ctx); err != nil {
+		fl.fail(err)
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.forget()
+	fl.landed = true
+	fl.release()
+}
+
+// fail tells all who wait.
+func (fl *flight) fail(err error) {
+	if fl.stream != nil {
+		fl.stream.Fail(err)
+		return
+	}
+	fl.err = err
+	close(fl.known)
+}
+
+// failed says whether readers fail.
+func (fl *flight) failed() bool {
+	select {
+	case <-fl.known:
+		return fl.err != nil || fl.stream != nil && fl.stream.Err() != nil
+	default:
+		return false
+	}
+}
+
+// open waits for the first bytes that can be read. The caller has joined the
+// flight, and leaves it after.
+func (fl *flight) open(ctx context.Context) (blob.Content, error) {
+	select {
+	case <-fl.known:
+	case <-ctx.Done():
+		return nil, fault.From(context.Cause(ctx))
+	}
+	switch {
+	case fl.err != nil:
+		return nil, fl.err
+	case fl.stream == nil:
+		c, err := fl.Blobs.Open(ctx, fl.stored.Key)
+		if err != nil {
+			return nil, fault.Down(err, "the content of this blob")
+		}
+		return c, nil
+	}
+	c := fl.stream.Open(ctx)
+	_, err := c.Read(make([]byte, 1))
+	if errors.Is(err, io.EOF) { // an empty blob
+		err = nil
+	}
+	if err == nil {
+		_, err = c.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		_ = c.Close() // it only lets the file go
+		if ctx.Err() != nil {
+			err = fault.From(context.Cause(ctx))
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// leave is for who has joined. A flight that has not begun to do anything ends
+// when nobody waits for it any more: else clients that come and go would leave
+// a queue behind.
+func (fl *flight) leave() {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.callers--
+	if fl.callers == 0 && !fl.admitted {
+		fl.forget()
+		fl.cancel(context.Canceled)
+	}
+	fl.release()
+}
+
+// forget lets a new flight take the place of this one. The caller holds mu.
+func (fl *flight) forget() {
+	if k := fl.target.key(); fl.flights[k] == fl {
+		delete(fl.flights, k)
+	}
+}
+
+// release lets the bytes go once nobody can be about to open them. The caller
+// holds mu.
+func (fl *flight) release() {
+	if fl.landed && fl.callers == 0 && fl.stream != nil {
+		fl.stream.Release()
+	}
+}
+
+// admit records that the flight has a slot; false where nobody waits for it.
+func (fl *flight) admit() bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.admitted = fl.callers > 0
+	return fl.admitted
+}
+
+// lead records that the flight asks the upstream from now on.
+func (fl *flight) lead() {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.leading = true
+}

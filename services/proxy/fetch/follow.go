@@ -1,0 +1,172 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+const (
+	// patience is how long whoever has the lease need not be reachable.
+	patience = time.Second
+	// lookAgain is how long is waited, more or less, before the next look.
+	lookAgain = 100 * time.Millisecond
+	// stalled is after how long without a byte from another process it is looked
+	// whether that one still has the lease.
+	stalled = 2 * time.Second
+)
+
+// fetch brings the blob in, from where it is nearest: the store, the process
+// that fetches it already, the upstream.
+func (fl *flight) fetch(ctx context.Context) error {
+	release, err := fl.slots.acquire(ctx, fl.target.Repo.Tenant)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if !fl.admit() {
+		return context.Canceled
+	}
+	since := time.Now() // when somebody else's flight was last of use
+	for ctx.Err() == nil {
+		l, at, granted := fl.Leases.Acquire(ctx, fl.lease(), fl.Self)
+		if granted {
+			defer l.Release()
+			fl.lead()
+		}
+		if found, err := fl.fromStore(ctx); found || err != nil {
+			return err
+		}
+		// A lease saves work and decides nothing.
+		if granted || time.Since(since) > patience {
+			fl.lead()
+			return fl.fromUpstream(ctx)
+		}
+		before := fl.written()
+		if done, err := fl.fromPeer(ctx, at); done || err != nil {
+			return err
+		}
+		if fl.written() > before {
+			since = time.Now()
+		}
+		select {
+		case <-time.After(lookAgain/2 + rand.N(lookAgain)): //nolint:gosec // spreads the load, hides nothing
+		case <-ctx.Done():
+		}
+	}
+	return context.Cause(ctx)
+}
+
+func (fl *flight) written() int64 {
+	if fl.stream == nil {
+		return 0
+	}
+	return fl.stream.Written()
+}
+
+// fromStore looks whether the blob is stored meanwhile. Where the store does not
+// answer, or has lost the bytes, it is as if it were not: fetching heals that.
+func (fl *flight) fromStore(ctx context.Context) (bool, error) {
+	b, err := fl.Meta.FindBlob(ctx, fl.target.Repo, fl.target.Digest)
+	if err != nil {
+		if fault.KindOf(err) != fault.NotFound {
+			fl.Log.WarnContext(ctx, "whether a blob is stored could not be found out; it is fetched", "digest", fl.target.Digest, "error", err)
+		}
+		return false, nil
+	}
+	c, err := fl.Blobs.Open(ctx, b.Key)
+	if err != nil {
+		fl.Log.WarnContext(ctx, "a stored blob cannot be opened; it is fetched", "digest", b.Digest, "key", b.Key, "error", err)
+		return false, nil
+	}
+	defer c.Close()
+	switch {
+	case c.Size() != b.Size:
+		return false, nil
+	case fl.stream == nil:
+		fl.stored = b
+		close(fl.known)
+		return true, nil
+	}
+	if err := fl.expect(b.Size); err != nil {
+		return false, err
+	}
+	return fl.fromOther(ctx, c)
+}
+
+// fromPeer reads from the flight of another process. It is not done where that
+// does not work.
+func (fl *flight) fromPeer(ctx context.Context, at string) (bool, error) {
+	if fl.Peer == nil || at == "" || at == fl.Self {
+		return false, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	came := make(chan struct{}, 1)
+	go fl.watch(ctx, cancel, came)
+	body, size, err := fl.Peer(ctx, at, fl.target)
+	if err != nil {
+		fl.Log.DebugContext(ctx, "a blob is not to be had from the process that fetches it", "at", at, "digest", fl.target.Digest, "error", err)
+		return false, nil
+	}
+	defer body.Close()
+	if want := fl.target.Size; want >= 0 && size >= 0 && size != want {
+		return false, nil
+	}
+	if err := fl.expect(size); err != nil {
+		return false, err
+	}
+	return fl.fromOther(ctx, noted{body, came})
+}
+
+// fromOther takes what was fetched before; it is not done where r breaks off.
+func (fl *flight) fromOther(ctx context.Context, r io.Reader) (bool, error) {
+	err := fl.pour(r)
+	if errors.Is(err, errBroken) {
+		return false, nil
+	}
+	if err == nil {
+		err = fl.finish(ctx)
+	}
+	return err == nil, err
+}
+
+// watch ends reading from another process once that one has lost the lease
+// without a word: its node died, and so no connection to it ever breaks.
+func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, came <-chan struct{}) {
+	timer := time.NewTimer(stalled)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-came:
+		case <-timer.C:
+			if l, _, granted := fl.Leases.Acquire(ctx, fl.lease(), fl.Self); granted {
+				l.Release()
+				cancel()
+				return
+			}
+		}
+		timer.Reset(stalled)
+	}
+}
+
+// noted tells of every piece that is read.
+type noted struct {
+	io.Reader
+	came chan<- struct{}
+}
+
+func (n noted) Read(p []byte) (int, error) {
+	read, err := n.Reader.Read(p)
+	select {
+	case n.came <- struct{}{}:
+	default:
+	}
+	return read, err
+}

@@ -1,0 +1,71 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// keep stores the blob while it arrives. Readers have it from the stream, so
+// that a store that is full or broken, or a quota, fails none of them.
+func (fl *flight) keep(ctx context.Context) {
+	err := fl.store(ctx)
+	if err == nil || fl.stream.Err() != nil {
+		return
+	}
+	log := fl.Log.With("repository", fl.target.Repo.Name, "digest", fl.target.Digest, "error", err)
+	if fault.Is(err, fault.QuotaExceeded) {
+		log.InfoContext(ctx, "a blob was passed through and not stored: the tenant has no room for it")
+		return
+	}
+	log.WarnContext(ctx, "a blob was passed through and could not be stored")
+}
+
+// store brings the stream into an upload session of its own (storage protocol,
+// section 4). Nothing is kept of one that is not the blob.
+func (fl *flight) store(ctx context.Context) error {
+	u, err := fl.Meta.CreateUpload(ctx, fl.target.Repo, fl.target.Digest.Algorithm())
+	if err != nil {
+		return err
+	}
+	if err := fl.fill(ctx, u); err != nil {
+		return errors.Join(err, fl.sessions.Discard(ctx, u))
+	}
+	return nil
+}
+
+func (fl *flight) fill(ctx context.Context, u meta.Upload) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	h := oci.NewHasher(u.Algorithm)
+	src := hashed{io.TeeReader(fl.stream.Source(reading), h), h, stop}
+	u, err := fl.sessions.Append(ctx, u, src)
+	if err != nil {
+		return err
+	}
+	// It ends well only where the stream's bytes were found right. These were
+	// read back from a disk: what is stored is proven by itself (invariant I12).
+	if got := h.Digest(); got != fl.target.Digest {
+		return fault.New(fault.Unavailable, fault.UnavailableReason,
+			"what was read back of the blob on its way has the digest %s", got)
+	}
+	_, err = fl.sessions.Commit(ctx, meta.Cause{}, u, fl.target.Digest)
+	return err
+}
+
+// hashed is the stream on its way into the blob store.
+type hashed struct {
+	io.Reader
+	hash *oci.Hasher
+	stop context.CancelFunc
+}
+
+// Mark is the hash state after the bytes read so far.
+func (h hashed) Mark() ([]byte, error) { return h.hash.State(), nil }
+
+// Interrupt ends a Read that waits for the upstream.
+func (h hashed) Interrupt() { h.stop() }
