@@ -55,7 +55,7 @@ func (b builder) services(keys *access.Keys, accounts *token.Authenticator) (fro
 	meta, blobs := b.stores.meta, b.stores.blobs
 	s := front.Services{Registry: front.Absent(boot.RegistryService, "services"), Proxy: front.Absent(boot.ProxyService, "proxy_url")}
 	if b.config.Runs(boot.RegistryService) {
-		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs}), s.Proxy, b.Log, b.around...)
+		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log}), s.Proxy, b.around...)
 	}
 	var err error
 	if b.config.Runs(boot.UploadService) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/answer"
 )
 
 // ListRepositories asks for one page of a registry's repositories.
@@ -15,7 +16,7 @@ type ListRepositories struct {
 }
 
 // ListRepositories lists at most Page.Size repositories that hold a manifest.
-func (s *Service) ListRepositories(ctx context.Context, req ListRepositories) (Names, error) {
-	names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, oneMore(req.Page))
-	return page(names, req.Page.Size), err
+func (s *Service) ListRepositories(ctx context.Context, req ListRepositories) (answer.Names, error) {
+	names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, answer.OneMore(req.Page))
+	return answer.PageOf(names, req.Page.Size), err
 }

@@ -1,12 +1,12 @@
 package registry
 
 import (
-	"log/slog"
 	"net/http"
 	"slices"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
@@ -29,22 +29,22 @@ var rules = map[string]front.Rule{
 // with a group does not host, and its lists, are proxy's to answer, which decides
 // rights itself. mw go around each operation, the first outermost; the rules are
 // decided inside.
-func NewHandler(s *Service, proxy http.Handler, log *slog.Logger, mw ...kit.Named) http.Handler {
+func NewHandler(s *Service, proxy http.Handler, mw ...kit.Named) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules))
 	fail := kit.Errors(front.WriteError)
 	proxy = front.Walk(proxy)
 	failPull := kit.Errors(orElse(proxy))
 
-	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, sending(s.transit, manifestSize, encodeManifest), failPull)
+	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, answer.Sending(s.transit, answer.ManifestSize, answer.Manifest), failPull)
 	putManifest := kit.Handler(kit.Wrap("PutManifest", s.PutManifest, mw...), decodePutManifest, encodeStored, fail)
 	deleteManifest := kit.Handler(kit.Wrap("DeleteManifest", s.DeleteManifest, mw...), decodeDeleteManifest, encodeDone, fail)
 	deleteTag := kit.Handler(kit.Wrap("DeleteTag", s.DeleteTag, mw...), decodeDeleteTag, encodeDone, fail)
-	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeOpenBlob, s.encodeBlob(log), failPull)
-	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, encodeBlobHead, failPull)
+	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeOpenBlob, s.blobs.Send, failPull)
+	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, answer.BlobHead, failPull)
 	deleteBlob := kit.Handler(kit.Wrap("DeleteBlob", s.DeleteBlob, mw...), decodeDeleteBlob, encodeDone, fail)
-	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, sending(s.transit, namesSize, encodeTags), fail)
-	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, sending(s.transit, referrersSize, encodeReferrers), fail)
-	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, sending(s.transit, namesSize, encodeCatalog), fail)
+	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, answer.Sending(s.transit, answer.NamesSize, answer.Tags), fail)
+	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, answer.Sending(s.transit, answer.ReferrersSize, answer.ReferrersIndex), fail)
+	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, answer.Sending(s.transit, answer.NamesSize, answer.Catalog), fail)
 
 	return front.Endpoints{
 		ocihttp.Manifest: {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -15,22 +14,6 @@ import (
 func decodeGetManifest(ctx context.Context, _ *http.Request) (GetManifest, error) {
 	c := front.CallOf(ctx)
 	return GetManifest{Repo: c.Repo(), Reference: c.Route.Reference}, nil
-}
-
-// encodeManifest ignores Accept: a registry cannot give another form of a
-// manifest without changing its digest.
-func encodeManifest(ctx context.Context, w http.ResponseWriter, m meta.Manifest) error {
-	setContent(w.Header(), m.Digest, m.MediaType)
-	kit.ServeBytes(ctx, w, m.Payload)
-	return nil
-}
-
-// setContent sets the headers of content that is addressed by its digest. The
-// digest is the strong validator: If-None-Match and If-Range work by it.
-func setContent(h http.Header, d oci.Digest, mediaType string) {
-	h.Set("Content-Type", mediaType)
-	h.Set("Docker-Content-Digest", d.String())
-	h.Set("ETag", `"`+d.String()+`"`)
 }
 
 // decodePutManifest takes tags from the query besides the reference

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -49,7 +50,7 @@ type Stored struct {
 // must have that digest, of whichever algorithm; by tag alone it is addressed
 // by SHA-256 (distribution-spec, "Pushing Manifests").
 func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, error) {
-	leave, err := s.transit.enter(req.Repo.Tenant, receivedSize(req.Length))
+	leave, err := s.transit.Enter(req.Repo.Tenant, answer.ReceivedSize(req.Length))
 	if err != nil {
 		return Stored{}, err
 	}

@@ -3,15 +3,18 @@
 package registry
 
 import (
+	"log/slog"
+
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/answer"
 )
 
 // Config is what the service works on.
 type Config struct {
 	Meta  Meta
 	Blobs blob.Opener
+	Log   *slog.Logger
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -26,11 +29,15 @@ type Meta interface {
 // rules of NewHandler.
 type Service struct {
 	meta    Meta
-	blobs   blob.Opener
-	transit *transit
+	blobs   answer.Blobs
+	transit *answer.Transit
 }
 
 // New makes the service.
 func New(c Config) *Service {
-	return &Service{meta: c.Meta, blobs: c.Blobs, transit: &transit{tenants: map[tenant.ID]int64{}}}
+	return &Service{
+		meta:    c.Meta,
+		blobs:   answer.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
+		transit: answer.NewTransit(),
+	}
 }

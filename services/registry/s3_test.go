@@ -42,8 +42,8 @@ func startOnS3(t *testing.T, settings tenant.Settings) onS3 {
 		}
 	})
 	d := fronttest.New(t)
-	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: store})
-	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Log, d.Middlewares()...)})
+	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: store, Log: d.Log})
+	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Middlewares()...)})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", settings)}
 	d.Account(b.site, "admin", access.Admin)
 	return onS3{b, store, g}

@@ -29,7 +29,7 @@ func linkNext(ctx context.Context, h http.Header, last string, also url.Values) 
 	if c.Query.Has("n") {
 		q.Set("n", c.Query.Get("n"))
 	}
-	h.Set("Link", ocihttp.NextLink(c.Route.Path(), q))
+	h.Set("Link", c.NextLink(q))
 }
 
 // Names is one page of a list in byte order.
@@ -67,7 +67,7 @@ func Tags(ctx context.Context, w http.ResponseWriter, n Names) error {
 	return names(ctx, w, n, struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
-	}{front.CallOf(ctx).Route.Name, n.Names})
+	}{front.CallOf(ctx).Asked(), n.Names})
 }
 
 // Catalog writes a page of repositories.
