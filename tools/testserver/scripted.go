@@ -1,7 +1,6 @@
 package testserver
 
 import (
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -177,22 +176,33 @@ func (s *Scripted) admit(conn net.Conn) bool {
 	return !now
 }
 
-// serve answers a request, properly unless the script is played.
 func (s *Scripted) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close") // no connection outlives a script
-	a := parseAsked(r)
-	honest := httptest.NewRecorder()
-	s.answer(honest, r, a)
+	s.perform(w, r, parseAsked(r), s.answer)
+}
+
+// serveCDN gives blobs to anybody who knows their digest.
+func (s *Scripted) serveCDN(w http.ResponseWriter, r *http.Request) {
+	s.perform(w, r, asked{part: PartCDN, reference: strings.TrimPrefix(r.URL.Path, "/")}, s.answerCDN)
+}
+
+// perform answers a request by answer, unless the script is played.
+func (s *Scripted) perform(w http.ResponseWriter, r *http.Request, a asked, answer func(http.ResponseWriter, *http.Request, asked)) {
 	reach := s.reach(a.part)
-	right := honest.Code/100 == 2
-	if reach == reachAll || right && reach == reachRight || right && reach == reachBodies && r.Method == http.MethodGet {
+	if reach == reachNone {
+		answer(w, r, a)
+		return
+	}
+	sc := scene{w: w, r: r, asked: a, honest: httptest.NewRecorder(), upstream: s}
+	answer(sc.honest, r, a)
+	if sc.isIn(reach) {
 		if script, now := s.take(a.part); now {
-			faults[script.Fault].play(&scene{w: w, r: r, asked: a, honest: honest, upstream: s, at: script.At})
+			sc.at = script.At
+			faults[script.Fault].play(&sc)
 			return
 		}
 	}
-	sc := scene{w: w, r: r, honest: honest}
-	sc.send(honest.Code, honest.Body.Bytes())
+	sc.send(sc.honest.Code, sc.honest.Body.Bytes())
 }
 
 // reach is what answers the current script changes; reachNone where it does not
@@ -204,25 +214,4 @@ func (s *Scripted) reach(part Part) reach {
 		return reachNone
 	}
 	return faults[s.script.Fault].reach
-}
-
-// serveCDN gives blobs to anybody who knows their digest.
-func (s *Scripted) serveCDN(w http.ResponseWriter, r *http.Request) {
-	b, found := s.findAnywhere(oci.Digest(strings.TrimPrefix(r.URL.Path, "/")))
-	if !found {
-		http.Error(w, "nothing here", http.StatusNotFound)
-		return
-	}
-	serveContent(w, r, Content{MediaType: "application/octet-stream", Bytes: b.Bytes})
-}
-
-func (s *Scripted) findAnywhere(d oci.Digest) (Content, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for repo := range maps.Values(s.repos) {
-		if b, found := repo.blobs[d]; found {
-			return b, true
-		}
-	}
-	return Content{}, false
 }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -27,6 +26,7 @@ const (
 	PartTags      Part = "tags"
 	PartReferrers Part = "referrers"
 	PartToken     Part = "token" // the token endpoint
+	PartCDN       Part = "CDN"   // blobs at Scripted.CDN; what outcome a fault has is said of the registry's own
 
 	partConnection Part = "connection" // before there is a request
 )
@@ -63,23 +63,39 @@ func (s *Scripted) answer(w http.ResponseWriter, r *http.Request, a asked) {
 		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED")
 		return
 	}
+	s.find(r, a)(w)
+}
+
+// reply is an answer that is ready to be sent, without a lock: the client may be
+// slow.
+type reply func(http.ResponseWriter)
+
+func (s *Scripted) find(r *http.Request, a asked) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	repo, found := s.repos[a.name]
 	switch {
 	case r.URL.Path == "/v2/":
-		serveContent(w, r, Content{MediaType: "application/json", Bytes: []byte("{}")})
+		return give(r, Content{MediaType: "application/json", Bytes: []byte("{}")})
 	case !found:
-		refuse(w, http.StatusNotFound, "NAME_UNKNOWN")
+		return refusal(http.StatusNotFound, "NAME_UNKNOWN")
 	case a.part == PartManifests:
-		repo.answerManifest(w, r, a.reference)
+		return repo.findManifest(r, a.reference)
 	case a.part == PartBlobs:
-		s.answerBlob(w, r, repo, oci.Digest(a.reference))
+		return s.findBlob(r, repo, oci.Digest(a.reference))
 	case a.part == PartTags:
-		repo.answerTags(w, r)
+		return repo.listTags(r, a.name)
 	default:
-		repo.answerReferrers(w, r, oci.Digest(a.reference))
+		return repo.listReferrers(r, oci.Digest(a.reference))
 	}
+}
+
+func give(r *http.Request, c Content) reply {
+	return func(w http.ResponseWriter) { serveContent(w, r, c) }
+}
+
+func refusal(status int, code string) reply {
+	return func(w http.ResponseWriter) { refuse(w, status, code) }
 }
 
 // refuse writes an error in the form of the spec.
@@ -98,48 +114,58 @@ func serveContent(w http.ResponseWriter, r *http.Request, c Content) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.Bytes))
 }
 
-func (repo *scriptedRepo) answerManifest(w http.ResponseWriter, r *http.Request, reference string) {
+func (repo *scriptedRepo) findManifest(r *http.Request, reference string) reply {
 	d, tagged := repo.tags[reference]
 	if !tagged {
 		d = oci.Digest(reference)
 	}
 	m, found := repo.manifests[d]
 	if !found {
-		refuse(w, http.StatusNotFound, "MANIFEST_UNKNOWN")
-		return
+		return refusal(http.StatusNotFound, "MANIFEST_UNKNOWN")
 	}
-	serveContent(w, r, m)
+	return give(r, m)
 }
 
-func (s *Scripted) answerBlob(w http.ResponseWriter, r *http.Request, repo *scriptedRepo, d oci.Digest) {
+func (s *Scripted) findBlob(r *http.Request, repo *scriptedRepo, d oci.Digest) reply {
 	b, found := repo.blobs[d]
 	switch {
 	case !found:
-		refuse(w, http.StatusNotFound, "BLOB_UNKNOWN")
+		return refusal(http.StatusNotFound, "BLOB_UNKNOWN")
 	case s.redirect != "" && r.Method == http.MethodGet:
-		w.Header().Set("Location", s.redirect+"/"+d.String())
-		w.WriteHeader(http.StatusTemporaryRedirect)
+		to := s.redirect + "/" + d.String()
+		return func(w http.ResponseWriter) { redirect(w, to) }
 	default:
-		serveContent(w, r, Content{MediaType: "application/octet-stream", Digest: d, Bytes: b.Bytes})
+		return give(r, Content{MediaType: "application/octet-stream", Digest: d, Bytes: b.Bytes})
 	}
 }
 
-// answerTags pages as the spec says.
-func (repo *scriptedRepo) answerTags(w http.ResponseWriter, r *http.Request) {
+func redirect(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
+// listTags pages as the spec says.
+func (repo *scriptedRepo) listTags(r *http.Request, name string) reply {
 	tags := slices.Sorted(maps.Keys(repo.tags))
 	if last := r.FormValue("last"); last != "" {
 		tags = slices.DeleteFunc(tags, func(tag string) bool { return tag <= last })
 	}
+	link := ""
 	if n, err := strconv.Atoi(r.FormValue("n")); err == nil && n > 0 && n < len(tags) {
 		tags = tags[:n]
 		next := url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}}
-		w.Header().Set("Link", "<"+r.URL.Path+"?"+next.Encode()+`>; rel="next"`)
+		link = "<" + r.URL.Path + "?" + next.Encode() + `>; rel="next"`
 	}
-	name := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v2/"), "/tags/list")
-	serveContent(w, r, Content{MediaType: "application/json", Bytes: encode(map[string]any{"name": name, "tags": tags})})
+	list := Content{MediaType: "application/json", Bytes: encode(map[string]any{"name": name, "tags": tags})}
+	return func(w http.ResponseWriter) {
+		if link != "" {
+			w.Header().Set("Link", link)
+		}
+		serveContent(w, r, list)
+	}
 }
 
-func (repo *scriptedRepo) answerReferrers(w http.ResponseWriter, r *http.Request, subject oci.Digest) {
+func (repo *scriptedRepo) listReferrers(r *http.Request, subject oci.Digest) reply {
 	found := []oci.Descriptor{} // never null
 	for _, d := range slices.Sorted(maps.Keys(repo.manifests)) {
 		m := repo.manifests[d]
@@ -150,7 +176,28 @@ func (repo *scriptedRepo) answerReferrers(w http.ResponseWriter, r *http.Request
 			found = append(found, entry)
 		}
 	}
-	serveContent(w, r, Content{MediaType: imagespec.MediaTypeImageIndex, Bytes: encode(map[string]any{
+	return give(r, Content{MediaType: imagespec.MediaTypeImageIndex, Bytes: encode(map[string]any{
 		"schemaVersion": 2, "mediaType": imagespec.MediaTypeImageIndex, "manifests": found,
 	})})
+}
+
+func (s *Scripted) answerCDN(w http.ResponseWriter, r *http.Request, a asked) {
+	b, found := s.findAnywhere(oci.Digest(a.reference))
+	if !found {
+		http.Error(w, "nothing here", http.StatusNotFound)
+		return
+	}
+	serveContent(w, r, Content{MediaType: "application/octet-stream", Bytes: b.Bytes})
+}
+
+// findAnywhere finds a blob of any repository.
+func (s *Scripted) findAnywhere(d oci.Digest) (Content, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for repo := range maps.Values(s.repos) {
+		if b, found := repo.blobs[d]; found {
+			return b, true
+		}
+	}
+	return Content{}, false
 }

@@ -19,6 +19,19 @@ type scene struct {
 	at       int64 // see Script.At
 }
 
+// isIn says whether a fault of this reach takes the place of the right answer.
+func (sc *scene) isIn(r reach) bool {
+	right := sc.honest.Code/100 == 2
+	switch r {
+	case reachAll:
+		return true
+	case reachRight:
+		return right
+	default:
+		return right && sc.r.Method == http.MethodGet
+	}
+}
+
 // send answers with the right header, as far as there is no other value yet.
 func (sc *scene) send(code int, b []byte) {
 	h := sc.w.Header()
@@ -118,16 +131,11 @@ func (sc *scene) hugeToken() {
 	sc.sendBody(encode(map[string]any{"token": string(token), "expires_in": 300}))
 }
 
-func (sc *scene) redirect(to string) {
-	sc.w.Header().Set("Location", to)
-	sc.w.WriteHeader(http.StatusTemporaryRedirect)
-}
-
 func (sc *scene) loop() {
 	hop, _ := strconv.Atoi(sc.r.FormValue("hop")) // 0 on the first
-	sc.redirect(sc.r.URL.Path + "?hop=" + strconv.Itoa(hop+1))
+	redirect(sc.w, sc.r.URL.Path+"?hop="+strconv.Itoa(hop+1))
 }
 
-func (sc *scene) toDead() { sc.redirect("http://" + sc.upstream.dead + sc.r.URL.Path) }
+func (sc *scene) toDead() { redirect(sc.w, "http://"+sc.upstream.dead+sc.r.URL.Path) }
 
-func (sc *scene) toNothing() { sc.redirect(sc.upstream.CDN.URL() + "/nothing") }
+func (sc *scene) toNothing() { redirect(sc.w, sc.upstream.CDN.URL()+"/nothing") }

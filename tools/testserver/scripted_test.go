@@ -321,7 +321,17 @@ func TestScripted_RedirectsAndRanges(t *testing.T) {
 		}
 		s.RedirectBlobs("")
 	}
-	if s.CDN.Count(http.MethodGet, "/"+layer.Digest.String()) != 1 || s.Count(http.MethodGet, "/v2/library/app/blobs/*") != 2 {
+	s.RedirectBlobs(s.CDN.URL())
+	p := newPuller(t, s, time.Minute)
+	s.Script(testserver.FaultTruncated, testserver.PartCDN)
+	if got := p.pull(testserver.PartBlobs, layer, ""); got != testserver.OutcomeOutage {
+		t.Errorf("by a CDN that fails: %q", got)
+	}
+	s.Script(testserver.FaultNone)
+	if got := p.pull(testserver.PartBlobs, layer, ""); got != testserver.OutcomeFound {
+		t.Errorf("by a CDN that does not: %q", got)
+	}
+	if s.CDN.Count(http.MethodGet, "/"+layer.Digest.String()) != 3 || s.Count(http.MethodGet, "/v2/library/app/blobs/*") != 4 {
 		t.Errorf("CDN %v, registry %v", s.CDN.Requests(), s.Requests())
 	}
 }
