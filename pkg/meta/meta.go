@@ -37,7 +37,11 @@ type Store interface {
 	Accounts
 	SigningKeys
 	Events
+	Upstreams
+	Groups
+	Cache
 	Collector
+	CacheCollector
 	Checker
 
 	// Ping says whether the store answers at all, for readiness.
