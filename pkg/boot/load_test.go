@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -80,6 +81,7 @@ func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
 func TestEveryTypeIsReadFromFileAndEnvironment(t *testing.T) {
 	file := writeFile(t, "berth.yaml", `
 trusted_proxies: [10.0.0.0/8, "::1/128"]
+upstream_allow: [127.0.0.0/8]
 anonymous_push: true
 max_staged_bytes: 5GiB
 grace: 90m
@@ -91,7 +93,7 @@ meta: postgres://db/berth
 		t.Fatal(err)
 	}
 	fromEnv, err := Load(Sources{Environ: []string{
-		"BERTH_TRUSTED_PROXIES=10.0.0.0/8, ::1/128", "BERTH_ANONYMOUS_PUSH=1", "BERTH_MAX_STAGED_BYTES=5368709120", "BERTH_GRACE=1h30m",
+		"BERTH_TRUSTED_PROXIES=10.0.0.0/8, ::1/128", "BERTH_UPSTREAM_ALLOW=127.0.0.0/8", "BERTH_ANONYMOUS_PUSH=1", "BERTH_MAX_STAGED_BYTES=5368709120", "BERTH_GRACE=1h30m",
 		"BERTH_OPERATOR_TOKEN=0123456789abcdef0123456789abcdef", "BERTH_META=postgres://db/berth",
 	}})
 	if err != nil {
@@ -100,7 +102,7 @@ meta: postgres://db/berth
 	if !reflect.DeepEqual(fromFile.Config, fromEnv.Config) {
 		t.Errorf("file:        %+v\nenvironment: %+v", fromFile.Config, fromEnv.Config)
 	}
-	if len(fromFile.TrustedProxies) != 2 || fromFile.MaxStagedBytes != 5<<30 || fromFile.Grace != 90*time.Minute {
+	if len(fromFile.TrustedProxies) != 2 || len(fromFile.UpstreamAllow) != 1 || fromFile.MaxStagedBytes != 5<<30 || fromFile.Grace != 90*time.Minute {
 		t.Errorf("read %+v", fromFile.Config)
 	}
 }
@@ -244,6 +246,16 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 		{"calls without a key", func(c *Config) {
 			c.Services, c.UploadURL, c.InternalKey = []string{RegistryService}, NewURL("http://up:5091"), Secret{}
 		}, "internal_key", "sign"},
+		{"calls of a proxy service without a key", func(c *Config) {
+			c.Services, c.ProxyURL, c.InternalKey = []string{RegistryService}, NewURL("http://proxy:5091"), Secret{}
+		}, "internal_key", "proxy_url"},
+		{"a proxy URL with a path", func(c *Config) { c.ProxyURL = NewURL("http://proxy:5091/v2") }, "proxy_url", "of the form"},
+		{"the URL of a service that this process runs", func(c *Config) {
+			c.ProxyURL, c.InternalKey = NewURL("http://proxy:5091"), Secret{}
+		}, "", ""},
+		{"an internal URL", func(c *Config) { c.InternalAt = NewURL("http://10.0.0.7:5091/") }, "", ""},
+		{"an internal address for a URL", func(c *Config) { c.InternalAt = NewURL("10.0.0.7:5091") }, "internal_url", "of the form"},
+		{"networks of upstreams with an empty one", func(c *Config) { c.UpstreamAllow = make([]netip.Prefix, 1) }, "upstream_allow", "empty entry"},
 		{"a short key", func(c *Config) { c.InternalKey = NewSecret("short") }, "internal_key", "at least 20"},
 		{"an upload URL with a path", func(c *Config) { c.UploadURL = NewURL("http://up:5091/v2") }, "upload_url", "of the form"},
 		{"another database", func(c *Config) { c.Meta = NewURL("mysql://u:hunter2@db/berth") }, "meta", "postgres://"},
