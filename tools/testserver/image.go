@@ -3,6 +3,7 @@ package testserver
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -33,7 +34,7 @@ type Image struct {
 	Index    Content // names Manifest for linux/amd64
 	Manifest Content
 	Config   Content
-	Layers   []Content // uncompressed tar archives
+	Layers   []Content // tar archives in gzip, which makes them no smaller
 }
 
 // NewImage makes an image with a layer for each size, which holds one file of
@@ -46,9 +47,10 @@ func NewImage(seed uint64, sizes ...int) Image {
 	for i, size := range sizes {
 		content := make([]byte, size)
 		_, _ = play.Read(content) // it never fails
-		layer := ContentOf(imagespec.MediaTypeImageLayer, archive(fmt.Sprintf("file-%d", i), content))
+		files := archive(fmt.Sprintf("file-%d", i), content)
+		layer := ContentOf(imagespec.MediaTypeImageLayerGzip, zip(files, gzip.NoCompression))
 		img.Layers = append(img.Layers, layer)
-		layers, diffs = append(layers, layer.descriptor()), append(diffs, layer.Digest)
+		layers, diffs = append(layers, layer.descriptor()), append(diffs, oci.DigestOf(oci.SHA256, files))
 	}
 	img.Config = ContentOf(imagespec.MediaTypeImageConfig, encode(map[string]any{
 		"architecture": "amd64", "os": "linux", "created": "2026-01-01T00:00:00Z", "author": fmt.Sprintf("seed %d", seed),
@@ -83,6 +85,22 @@ func archive(name string, content []byte) []byte {
 	}
 	if err != nil {
 		panic(err) // a buffer has no error of its own
+	}
+	return b.Bytes()
+}
+
+// zip compresses at a level of package gzip.
+func zip(content []byte, level int) []byte {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, level)
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		panic(err) // a buffer has no error of its own, and the level is right
 	}
 	return b.Bytes()
 }

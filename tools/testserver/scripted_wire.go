@@ -88,7 +88,7 @@ func (sc *scene) cut() {
 
 func (sc *scene) zipped() {
 	sc.w.Header().Set("Content-Encoding", "gzip")
-	sc.sendBody(zip(bytes.NewReader(sc.honest.Body.Bytes())))
+	sc.sendBody(zip(sc.honest.Body.Bytes(), gzip.BestSpeed))
 }
 
 func (sc *scene) bomb() {
@@ -98,21 +98,8 @@ func (sc *scene) bomb() {
 
 // gzipBomb has 1024 members of 1 MiB each (RFC 1952, section 2.2).
 var gzipBomb = sync.OnceValue(func() []byte {
-	return bytes.Repeat(zip(bytes.NewReader(make([]byte, 1<<20))), 1024)
+	return bytes.Repeat(zip(make([]byte, 1<<20), gzip.BestCompression), 1024)
 })
-
-func zip(r io.Reader) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, err := io.Copy(w, r)
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
-		panic(err) // memory has no error of its own
-	}
-	return b.Bytes()
-}
 
 // hijack takes the connection from net/http; the door closes it when it is shut.
 func (sc *scene) hijack(do func(net.Conn)) {
