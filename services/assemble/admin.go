@@ -58,7 +58,7 @@ func (b builder) forget(op string) endpoint.Middleware {
 		}
 		return func(ctx context.Context, req any) (any, error) {
 			defer b.shared.changes.Announce(ctx)
-			defer b.sites.Clear()
+			defer b.clear()
 			return next(ctx, req)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/janitor"
+	"github.com/berth-registry/berth/services/proxy"
+	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
 // Deployment is a process that is ready to run, and what its operator wants to
@@ -55,7 +57,9 @@ type builder struct {
 	sites   *tenant.Directory
 	shared  shared
 	web     *web.Metrics
-	around  []kit.Named // every operation
+	around  []kit.Named    // every operation
+	proxy   *proxy.Service // nil where chains are neither followed nor told of
+	fetches *fetch.Fetches // likewise
 }
 
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
@@ -86,7 +90,8 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.share(ctx); err != nil {
 		return err
 	}
-	if c.Runs(boot.RegistryService) || c.Runs(boot.UploadService) || c.Runs(boot.TokenService) {
+	b.chains()
+	if c.Runs(boot.RegistryService) || c.Runs(boot.UploadService) || c.Runs(boot.TokenService) || c.Runs(boot.ProxyService) {
 		if err := b.data(ctx); err != nil {
 			return err
 		}

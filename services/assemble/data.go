@@ -53,11 +53,14 @@ func (b builder) data(ctx context.Context) error {
 // services are the handlers of the data port.
 func (b builder) services(keys *access.Keys, accounts *token.Authenticator) (front.Services, error) {
 	meta, blobs := b.stores.meta, b.stores.blobs
-	s := front.Services{Registry: front.Absent(boot.RegistryService, "services"), Proxy: front.Absent(boot.ProxyService, "proxy_url")}
+	s := front.Services{Registry: front.Absent(boot.RegistryService, "services")}
+	var err error
+	if s.Proxy, err = b.proxyHandler(); err != nil {
+		return s, err
+	}
 	if b.config.Runs(boot.RegistryService) {
 		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log}), s.Proxy, b.around...)
 	}
-	var err error
 	if b.config.Runs(boot.UploadService) {
 		s.Upload = upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs}), b.around...)
 	} else if s.Upload, err = b.elsewhere(boot.UploadService, "upload_url", b.config.UploadURL); err != nil {
@@ -84,15 +87,16 @@ func (b builder) elsewhere(service, setting string, at boot.URL) (http.Handler, 
 }
 
 // internal builds the listener for calls from processes that do not run what
-// this one runs.
+// this one runs, or want what it is fetching.
 func (b builder) internal(s front.Services) {
-	if !b.config.Split() || b.config.InternalKey.IsZero() {
+	if !b.joined() {
 		return
 	}
+	calls := access.NewInternal(b.config.InternalKey.Reveal())
 	wrapped := web.Middleware{
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Fail: failed,
-	}.Wrap(front.NewInternal(access.NewInternal(b.config.InternalKey.Reveal()), b.Log, s))
+	}.Wrap(b.withFlights(calls, front.NewInternal(calls, b.Log, s)))
 	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log)})
 }
 

@@ -36,7 +36,7 @@ func (b *builder) share(ctx context.Context) error {
 		return err
 	}
 	b.OnStop("redis", func(context.Context) error { return client.Close() })
-	changes := redischanges.New(client, b.Log, b.sites.Clear)
+	changes := redischanges.New(client, b.Log, b.clear)
 	b.Go("changes of hosts", func(ctx context.Context) error { changes.Run(ctx); return nil })
 	b.Health.AddOptional("redis", func(ctx context.Context) error { return redisconn.Ping(ctx, client) })
 	b.shared = shared{
@@ -45,6 +45,14 @@ func (b *builder) share(ctx context.Context) error {
 		changes:  changes,
 	}
 	return nil
+}
+
+// clear forgets what this process remembers of what the admin API can change.
+func (b *builder) clear() {
+	b.sites.Clear()
+	if b.proxy != nil {
+		b.proxy.Clear()
+	}
 }
 
 // nobodyElse is tenant.Changes where no other process listens.

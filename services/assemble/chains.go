@@ -1,0 +1,66 @@
+package assemble
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/proxy"
+	"github.com/berth-registry/berth/services/proxy/fetch"
+)
+
+// chains builds what answers for chains: the proxy service, and the part of the
+// admin API that tells how it would.
+func (b *builder) chains() {
+	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) {
+		return
+	}
+	f := fetch.Config{
+		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases,
+		Self: b.config.InternalURL(), Log: b.Log,
+	}
+	if b.joined() {
+		f.Peer = proxy.NewPeers(access.NewInternal(b.config.InternalKey.Reveal())).Open
+	}
+	b.fetches = fetch.New(f)
+	b.OnStop("fetches", b.fetches.Close)
+	b.proxy = proxy.New(proxy.Config{
+		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log,
+		Upstreams: upstream.New(upstream.Options{Allow: b.config.UpstreamAllow, Metrics: b.Metrics, Log: b.Log}),
+	})
+	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
+}
+
+// joined says whether other processes can ask this one: services are split, or
+// nodes share what they fetch.
+func (b *builder) joined() bool {
+	return !b.config.InternalKey.IsZero() && (b.config.Split() || !b.config.Embedded() && !b.config.Redis.IsZero())
+}
+
+// proxyHandler is the handler of the proxy service, here or elsewhere.
+func (b builder) proxyHandler() (http.Handler, error) {
+	if !b.config.Runs(boot.ProxyService) {
+		return b.elsewhere(boot.ProxyService, "proxy_url", b.config.ProxyURL)
+	}
+	return front.Walk(proxy.NewHandler(b.proxy, b.around...)), nil
+}
+
+// withFlights serves to other processes, besides the services, what is being
+// fetched here.
+func (b builder) withFlights(calls *access.Internal, services http.Handler) http.Handler {
+	if b.fetches == nil {
+		return services
+	}
+	flights := proxy.Flights{Fetches: b.fetches, Calls: calls, Log: b.Log}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, proxy.FlightsPath) {
+			flights.ServeHTTP(w, r)
+			return
+		}
+		services.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,59 @@
+package proxy
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/upstream"
+)
+
+// Ask says where a pull came in, and for what name.
+type Ask struct {
+	Tenant     tenant.ID
+	TenantSlug string
+	Registry   string // slug
+	Upstream   string // host or alias, where the client names one; the registry's chain is asked otherwise
+	Name       string // as clients of the registry, or of the upstream, say it
+	Hops       int    // registries that the request came through before
+}
+
+// asked is an Ask with the members that it is for.
+type asked struct {
+	Ask
+	chain chain.Chain
+}
+
+// follow finds out who is asked.
+func (s *Service) follow(ctx context.Context, a Ask) (context.Context, asked, error) {
+	ctx = upstream.WithHops(ctx, a.Hops)
+	topology, err := s.topologies.find(ctx, a.Tenant)
+	if err != nil {
+		return ctx, asked{}, err
+	}
+	if a.Upstream != "" {
+		u, ok := chain.ByHost(topology, a.Upstream)
+		if !ok {
+			return ctx, asked{}, fault.New(fault.NotFound, fault.NameUnknown, "this registry has no upstream that is called %q", a.Upstream)
+		}
+		return ctx, asked{a, chain.Chain{Members: []chain.Member{chain.Alone(&u)}}}, nil
+	}
+	c, err := chain.Of(topology, a.Registry)
+	if err != nil {
+		return ctx, asked{}, fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
+			"the chain of this registry cannot be followed: its upstream group must be corrected")
+	}
+	return ctx, asked{a, c}, nil
+}
+
+// nameAt is the name in the upstream of what the client names. It is not ok
+// where the tenant does not take that name from it.
+func (a asked) nameAt(m *chain.Member) (string, bool) {
+	name := a.Name
+	if a.Upstream == "" {
+		name = m.Upstream.Settings.NamePrefix + name
+	}
+	return name, oci.CheckName(name) == nil && chain.Offers(m.Upstream, name)
+}

@@ -1,0 +1,161 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/proxy/fetch"
+)
+
+// NameBlob asks the chain for a blob.
+type NameBlob struct {
+	Ask
+	Digest oci.Digest
+}
+
+// OpenBlob asks for the bytes of a blob.
+type OpenBlob struct {
+	NameBlob
+	Redirect bool   // rather say where they are, where the store lets clients fetch them
+	Range    string // the Range header, as a hint for the store what will be read
+}
+
+// OpenBlob opens the blob at the first member that has it. Its bytes may still be
+// on their way.
+func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob, error) {
+	ctx, asked, err := s.follow(ctx, req.Ask)
+	if err != nil {
+		return answer.OpenedBlob{}, err
+	}
+	opened, err := byDigest[answer.OpenedBlob]{
+		walk: &walk[answer.OpenedBlob]{
+			Service: s, asked: asked,
+			hosted: func(ctx context.Context, r meta.Repo) (answer.OpenedBlob, error) { return s.open(ctx, r, req) },
+		},
+		digest: req.Digest,
+		local: func(ctx context.Context, r meta.Repo, u *meta.Upstream) (answer.OpenedBlob, error) {
+			opened, err := s.open(ctx, r, req)
+			if u != nil && errors.Is(err, answer.ErrLost) {
+				err = errNotHere // the upstream has it again
+			}
+			return opened, err
+		},
+		fetch: func(ctx context.Context, r remote, by named) (answer.OpenedBlob, error) {
+			return r.fetchBlob(ctx, req.Digest, by)
+		},
+	}.run(ctx, unknownBlob(req.Digest))
+	return opened, failure(err)
+}
+
+func unknownBlob(d oci.Digest) error {
+	return fault.New(fault.NotFound, fault.BlobUnknown, "blob %s is not known to this registry, nor to those that it asks", d).
+		WithDetail(map[string]string{"digest": d.String()})
+}
+
+func (s *Service) open(ctx context.Context, r meta.Repo, req OpenBlob) (answer.OpenedBlob, error) {
+	b, err := s.meta.FindBlob(ctx, r, req.Digest)
+	if err != nil {
+		return answer.OpenedBlob{}, err
+	}
+	return s.blobs.Open(ctx, b, req.Redirect, req.Range)
+}
+
+// fetchBlob joins, or begins, the one fetch of the blob.
+func (r remote) fetchBlob(ctx context.Context, d oci.Digest, by named) (answer.OpenedBlob, error) {
+	what := "blob " + d.String()
+	if _, known := r.absent.find(r.key(what), r.now()); known {
+		return answer.OpenedBlob{}, errNotHere
+	}
+	linked, err := r.link(ctx, d)
+	if err == nil {
+		return r.blobs.Open(ctx, linked, false, "")
+	}
+	if !errors.Is(err, errUnknown) {
+		return answer.OpenedBlob{}, err
+	}
+	content, err := r.fetches.Open(ctx, fetch.Target{Repo: r.repo, Digest: d, Size: by.size}, func(ctx context.Context) (io.ReadCloser, int64, error) {
+		body, err := r.client.Blob(ctx, r.repo.Name, d, by.size)
+		r.statuses.add(r.upstream, r.client)
+		if err != nil {
+			return nil, 0, err
+		}
+		return body, body.Size, nil
+	})
+	if upstream.OutcomeOf(err) == upstream.NotHere {
+		r.absent.add(r.key(what), r.now(), r.upstream.Settings.NegativeTTL)
+	}
+	if err != nil {
+		return answer.OpenedBlob{}, err
+	}
+	return answer.OpenedBlob{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
+}
+
+// link takes a blob that the tenant has already, from elsewhere, once the
+// upstream has said that it has it, too: else one who knows a digest could get at
+// what only others of the tenant may pull (storage protocol, section 6). It is
+// errUnknown where the blob must be fetched.
+func (r remote) link(ctx context.Context, d oci.Digest) (meta.Blob, error) {
+	_, err := r.meta.FindTenantBlob(ctx, meta.Upload{Repo: r.repo, Digest: d})
+	switch {
+	case fault.Is(err, fault.BlobUnknown):
+		return meta.Blob{}, errUnknown
+	case err != nil:
+		return meta.Blob{}, ours(err)
+	}
+	return once(ctx, r, "link "+d.String(), func(ctx context.Context) (meta.Blob, error) {
+		if b, err := r.meta.FindBlob(ctx, r.repo, d); err == nil {
+			return b, nil
+		}
+		if _, err := r.client.HasBlob(ctx, r.repo.Name, d); err != nil {
+			return meta.Blob{}, errUnknown // a GET says why
+		}
+		b, err := r.meta.LinkBlob(ctx, r.repo, d)
+		if err != nil && fault.KindOf(err) == fault.NotFound {
+			err = errUnknown
+		}
+		return b, ours(err)
+	})
+}
+
+// StatBlob finds a blob without fetching it: one that is not kept is answered
+// from the manifest that names it.
+func (s *Service) StatBlob(ctx context.Context, req NameBlob) (meta.Blob, error) {
+	ctx, asked, err := s.follow(ctx, req.Ask)
+	if err != nil {
+		return meta.Blob{}, err
+	}
+	find := func(ctx context.Context, r meta.Repo) (meta.Blob, error) { return s.meta.FindBlob(ctx, r, req.Digest) }
+	b, err := byDigest[meta.Blob]{
+		walk:   &walk[meta.Blob]{Service: s, asked: asked, hosted: find},
+		digest: req.Digest,
+		local:  func(ctx context.Context, r meta.Repo, _ *meta.Upstream) (meta.Blob, error) { return find(ctx, r) },
+		fetch: func(ctx context.Context, r remote, by named) (meta.Blob, error) {
+			if by.size >= 0 {
+				return meta.Blob{Digest: req.Digest, Size: by.size}, nil
+			}
+			return r.statBlob(ctx, req.Digest)
+		},
+	}.run(ctx, unknownBlob(req.Digest))
+	return b, failure(err)
+}
+
+func (r remote) statBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {
+	what := "blob " + d.String()
+	if _, known := r.absent.find(r.key(what), r.now()); known {
+		return meta.Blob{}, errNotHere
+	}
+	size, err := once(ctx, r, "stat "+what, func(ctx context.Context) (int64, error) {
+		return r.client.HasBlob(ctx, r.repo.Name, d)
+	})
+	if outcomeOf(err) == chain.NotHere {
+		r.absent.add(r.key(what), r.now(), r.upstream.Settings.NegativeTTL)
+	}
+	return meta.Blob{Digest: d, Size: size}, err
+}

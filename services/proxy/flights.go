@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/proxy/fetch"
+)
+
+// FlightsPath is where processes read from each other, on their internal
+// listeners, what one of them is fetching.
+const FlightsPath = "/flights/"
+
+// flightHeader carries the signature of the asking process.
+const flightHeader = "Berth-Internal-Call"
+
+// flightPath names a target. Both ends sign it, and nobody else can.
+func flightPath(t fetch.Target) string {
+	return FlightsPath + strconv.FormatInt(int64(t.Repo.Tenant), 10) + "/" + strconv.FormatInt(int64(t.Repo.Registry), 10) +
+		"/" + t.Digest.String() + "?name=" + url.QueryEscape(t.Repo.Name)
+}
+
+// Flights serves what this process is fetching to the others.
+type Flights struct {
+	Fetches *fetch.Fetches
+	Calls   *access.Internal
+	Log     *slog.Logger
+}
+
+// ServeHTTP answers 404 for what is not on its way here: the other process looks
+// whether it has arrived.
+func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	content, err := f.join(r)
+	if err != nil {
+		ocihttp.WriteError(w, r, err)
+		return
+	}
+	defer content.Close()
+	w.Header().Set("Content-Length", strconv.FormatInt(content.Size(), 10))
+	w.WriteHeader(http.StatusOK)
+	if _, err := io.Copy(w, content); err != nil {
+		f.Log.DebugContext(r.Context(), "another process did not get all that is fetched here", "error", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (f Flights) join(r *http.Request) (interface {
+	io.ReadCloser
+	Size() int64
+}, error) {
+	if _, err := f.Calls.Verify(r.Header.Get(flightHeader), r.Method, r.URL.RequestURI()); err != nil {
+		return nil, fault.Wrap(err, fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
+	}
+	var t fetch.Target
+	var id, registry int64
+	var digest string
+	if _, err := fmt.Sscanf(r.URL.Path, FlightsPath+"%d/%d/%s", &id, &registry, &digest); err != nil {
+		return nil, fault.New(fault.Invalid, fault.RequestInvalid, "there is no such path")
+	}
+	d, err := oci.ParseDigest(digest)
+	if err != nil {
+		return nil, err
+	}
+	t = fetch.Target{Repo: meta.Repo{Tenant: tenant.ID(id), Registry: tenant.RegistryID(registry), Name: r.URL.Query().Get("name")}, Digest: d, Size: -1}
+	content, ok := f.Fetches.Join(r.Context(), t)
+	if !ok {
+		return nil, fault.New(fault.NotFound, fault.BlobUnknown, "this is not on its way here")
+	}
+	return content, nil
+}
+
+// Peers reads from other processes.
+type Peers struct {
+	calls  *access.Internal
+	client *http.Client
+}
+
+// peerPatience is how long another process may take to connect or to answer: it
+// does as soon as it has the first bytes, or knows that there are none.
+const peerPatience = 2 * time.Second
+
+// NewPeers makes Peers that sign with the key of the deployment.
+func NewPeers(calls *access.Internal) *Peers {
+	return &Peers{calls, &http.Client{
+		Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: peerPatience}).DialContext,
+			MaxIdleConnsPerHost: 16,
+			IdleConnTimeout:     time.Minute,
+			DisableCompression:  true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Open implements fetch.Config.Peer.
+func (p *Peers) Open(ctx context.Context, at string, t fetch.Target) (io.ReadCloser, int64, error) {
+	path := flightPath(t)
+	signed, err := p.calls.Sign(access.InternalCall{Method: http.MethodGet, Path: path})
+	if err != nil {
+		return nil, 0, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+path, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	r.Header.Set(flightHeader, signed)
+	got, err := p.client.Do(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if got.StatusCode != http.StatusOK {
+		return nil, 0, errors.Join(fmt.Errorf("the process at %s answered %s", at, got.Status), got.Body.Close())
+	}
+	return got.Body, got.ContentLength, nil
+}

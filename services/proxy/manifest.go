@@ -1,0 +1,238 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/answer"
+)
+
+// GetManifest asks the chain for a manifest by tag or digest.
+type GetManifest struct {
+	Ask
+	Reference oci.Reference
+}
+
+// Manifest is a manifest with how sure it is.
+type Manifest struct {
+	meta.Manifest
+	Cached    bool          // the upstream was not asked just now
+	CheckedAt time.Time     // when the upstream said so; zero for what a registry hosts, and by digest
+	Stale     bool          // older than it should be: the upstream is out
+	Age       time.Duration // since CheckedAt
+}
+
+// GetManifest finds the manifest at the first member that has it.
+func (s *Service) GetManifest(ctx context.Context, req GetManifest) (Manifest, error) {
+	ctx, asked, err := s.follow(ctx, req.Ask)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m, err := s.manifest(ctx, asked, req.Reference, nil)
+	return m, failure(err)
+}
+
+type noteManifest = func(m *chain.Member, v Manifest, err error)
+
+func (s *Service) manifest(ctx context.Context, a asked, ref oci.Reference, note noteManifest) (Manifest, error) {
+	notHere := fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s is not known to this registry, nor to those that it asks", ref).
+		WithDetail(map[string]string{"reference": ref.String()})
+	w := &walk[Manifest]{
+		Service: s, asked: a, note: note,
+		hosted: func(ctx context.Context, r meta.Repo) (Manifest, error) {
+			m, err := s.meta.FindManifest(ctx, r, ref)
+			return Manifest{Manifest: m}, err
+		},
+	}
+	if ref.Digest == "" {
+		w.remote = func(ctx context.Context, r remote) (Manifest, error) { return r.tag(ctx, ref.Tag) }
+		return w.run(ctx, notHere)
+	}
+	return byDigest[Manifest]{
+		walk: w, digest: ref.Digest,
+		local: func(ctx context.Context, r meta.Repo, u *meta.Upstream) (Manifest, error) {
+			m, err := s.meta.FindManifest(ctx, r, ref)
+			if err == nil && u != nil {
+				s.pulls.add(meta.CachedPull{Repo: r, Digest: m.Digest, Keep: u.Settings.Keep})
+			}
+			return Manifest{Manifest: m, Cached: u != nil}, err
+		},
+		fetch: func(ctx context.Context, r remote, _ named) (Manifest, error) { return r.fetchManifest(ctx, ref) },
+	}.run(ctx, notHere)
+}
+
+// fetchManifest fetches what is not kept yet, by digest.
+func (r remote) fetchManifest(ctx context.Context, ref oci.Reference) (Manifest, error) {
+	what := "manifest " + ref.String()
+	if _, known := r.absent.find(r.key(what), r.now()); known {
+		return Manifest{}, errNotHere
+	}
+	return once(ctx, r, what, func(ctx context.Context) (Manifest, error) {
+		return among(ctx, r, what,
+			func(ctx context.Context) (Manifest, error) {
+				m, err := r.meta.FindManifest(ctx, r.repo, ref)
+				if fault.KindOf(err) == fault.NotFound && err != nil {
+					return Manifest{}, errUnknown
+				}
+				return Manifest{Manifest: m, Cached: true}, ours(err)
+			},
+			func(ctx context.Context) (Manifest, error) { return r.take(ctx, ref, what) })
+	})
+}
+
+// take asks the upstream for a manifest and keeps it.
+func (r remote) take(ctx context.Context, ref oci.Reference, what string) (Manifest, error) {
+	got, err := r.client.Manifest(ctx, r.repo.Name, ref)
+	if upstream.OutcomeOf(err) == upstream.NotHere {
+		r.absent.add(r.key(what), r.now(), r.upstream.Settings.NegativeTTL)
+	}
+	if err != nil {
+		return Manifest{}, err
+	}
+	m := Manifest{
+		Manifest:  meta.Manifest{Digest: got.Digest, MediaType: got.MediaType, Payload: got.Payload},
+		CheckedAt: r.now(),
+	}
+	parsed, err := oci.ParseManifest(got.MediaType, got.Payload)
+	if err != nil {
+		return Manifest{}, ours(fmt.Errorf("the client let pass what is no manifest: %w", err))
+	}
+	r.absent.drop(r.key(what))
+	err = r.meta.PutCached(ctx, meta.CachedPut{Repo: r.repo, Manifest: m.Manifest, Parsed: parsed, Tag: ref.Tag, Keep: r.upstream.Settings.Keep})
+	return m, ours(err)
+}
+
+// tag answers what the upstream says of a tag: what it said a while ago, what it
+// says now, or, when it does not answer, what it said last.
+func (r remote) tag(ctx context.Context, tag string) (Manifest, error) {
+	m, err := r.freshTag(ctx, tag)
+	if err == nil || err != errUnknown {
+		return m, err
+	}
+	return r.askTag(ctx, tag, time.Time{})
+}
+
+// freshTag is errUnknown where the upstream has to be asked.
+func (r remote) freshTag(ctx context.Context, tag string) (Manifest, error) {
+	c, err := r.meta.FindCachedTag(ctx, r.repo, tag)
+	now := r.now()
+	switch {
+	case err == nil && now.Sub(c.CheckedAt) < r.upstream.Settings.TagTTL:
+		r.pulled(c.Manifest.Digest)
+		return Manifest{Manifest: c.Manifest, Cached: true, CheckedAt: c.CheckedAt}, nil
+	case err != nil && fault.KindOf(err) != fault.NotFound:
+		return Manifest{}, ours(err)
+	case err != nil:
+		if _, known := r.absent.find(r.key("tag "+tag), now); known {
+			return Manifest{}, errNotHere
+		}
+	}
+	return Manifest{}, errUnknown
+}
+
+func (r remote) pulled(d oci.Digest) {
+	r.pulls.add(meta.CachedPull{Repo: r.repo, Digest: d, Keep: r.upstream.Settings.Keep})
+}
+
+// askTag asks the upstream, unless another process has done so since.
+func (r remote) askTag(ctx context.Context, tag string, since time.Time) (Manifest, error) {
+	what := "tag " + tag
+	return once(ctx, r, what, func(ctx context.Context) (Manifest, error) {
+		return among(ctx, r, what,
+			func(ctx context.Context) (Manifest, error) {
+				if !since.IsZero() {
+					return r.tagSince(ctx, tag, since)
+				}
+				return r.freshTag(ctx, tag)
+			},
+			func(ctx context.Context) (Manifest, error) { return r.revalidate(ctx, tag) })
+	})
+}
+
+// tagSince is freshTag for a caller who wants to hear what the upstream says now.
+func (r remote) tagSince(ctx context.Context, tag string, since time.Time) (Manifest, error) {
+	c, err := r.meta.FindCachedTag(ctx, r.repo, tag)
+	switch {
+	case err == nil && !c.CheckedAt.Before(since):
+		return Manifest{Manifest: c.Manifest, CheckedAt: c.CheckedAt}, nil
+	case err != nil && fault.KindOf(err) != fault.NotFound:
+		return Manifest{}, ours(err)
+	}
+	return Manifest{}, errUnknown
+}
+
+// revalidate asks the upstream for what it says of the tag. What is kept already
+// costs a HEAD; what is not is never asked for by HEAD first, since a cache in
+// the middle fetches only on GET.
+func (r remote) revalidate(ctx context.Context, tag string) (Manifest, error) {
+	kept, err := r.meta.FindCachedTag(ctx, r.repo, tag)
+	if err != nil {
+		if fault.KindOf(err) != fault.NotFound {
+			return Manifest{}, ours(err)
+		}
+		return r.take(ctx, oci.Reference{Tag: tag}, "tag "+tag)
+	}
+	m, err := r.confirm(ctx, tag, kept)
+	switch outcomeOf(err) {
+	case chain.Found:
+		return m, nil
+	case chain.NotHere:
+		return m, r.gone(ctx, tag, err)
+	default:
+		return r.stale(kept, err)
+	}
+}
+
+// confirm asks whether the tag is what it was, and fetches it if not.
+func (r remote) confirm(ctx context.Context, tag string, kept meta.CachedTag) (Manifest, error) {
+	head, err := r.client.HeadManifest(ctx, r.repo.Name, tag)
+	now := r.now()
+	if upstream.OutcomeOf(err) == upstream.NotHere || err == nil && head.Digest != kept.Manifest.Digest {
+		return r.take(ctx, oci.Reference{Tag: tag}, "tag "+tag) // a 404 of a HEAD is not believed alone (E16)
+	}
+	if err != nil {
+		return Manifest{}, err
+	}
+	r.pulled(kept.Manifest.Digest)
+	err = r.meta.ConfirmCachedTag(ctx, r.repo, tag, kept.Manifest.Digest)
+	if err != nil && fault.KindOf(err) == fault.NotFound { // removed meanwhile
+		return r.take(ctx, oci.Reference{Tag: tag}, "tag "+tag)
+	}
+	return Manifest{Manifest: kept.Manifest, Cached: true, CheckedAt: now}, ours(err)
+}
+
+// gone forgets a tag that the upstream does not have any more.
+func (r remote) gone(ctx context.Context, tag string, notHere error) error {
+	if err := r.meta.DropCachedTag(ctx, r.repo, tag); err != nil {
+		return ours(err)
+	}
+	return notHere
+}
+
+// deniedLimit is how long a tag is answered at most after its upstream began to
+// refuse the tenant: long enough for a mistake of theirs, too short for a right
+// that was taken away (contract row E16).
+const deniedLimit = time.Hour
+
+// stale answers what the upstream said last, where the tenant wants that and it
+// is not too long ago; else with how asking it failed.
+func (r remote) stale(kept meta.CachedTag, err error) (Manifest, error) {
+	limit := r.upstream.Settings.StaleIfError
+	if outcomeOf(err) == chain.Denied {
+		limit = min(limit, deniedLimit)
+	}
+	if limit <= 0 || r.now().Sub(kept.CheckedAt) > r.upstream.Settings.TagTTL+limit {
+		return Manifest{}, err
+	}
+	r.pulled(kept.Manifest.Digest)
+	return Manifest{Manifest: kept.Manifest, Cached: true, CheckedAt: kept.CheckedAt, Stale: true, Age: r.now().Sub(kept.CheckedAt)}, nil
+}
+
+// manifestSize is what sending m takes.
+func manifestSize(m Manifest) int64 { return answer.ManifestSize(m.Manifest) }

@@ -1,0 +1,124 @@
+// Package proxy answers pulls for what a registry does not hold: it asks the
+// members of the registry's chain in order, fetches what an upstream has once
+// for all who want it, verifies it, and keeps it.
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/proxy/fetch"
+)
+
+// Config is what the service works on.
+type Config struct {
+	Meta      Meta
+	Blobs     blob.Opener
+	Upstreams *upstream.Clients
+	Secrets   Secrets
+	Leases    lease.Leases
+	Fetches   *fetch.Fetches
+	Log       *slog.Logger
+}
+
+// Secrets opens sealed passwords; *seal.Keyring does.
+type Secrets interface {
+	// Open fails where sealed was sealed by another key, or for another place
+	// than bound.
+	Open(sealed []byte, bound string) (string, error)
+}
+
+// Meta is the part of meta.Store that the service needs.
+type Meta interface {
+	meta.Cache
+
+	FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error)
+	ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest, artifactType string, p meta.Page) ([]meta.Referrer, error)
+	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
+	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
+	MarkSuspect(ctx context.Context, b meta.Blob) error
+	FindTenantBlob(ctx context.Context, u meta.Upload) (meta.Blob, error)
+	FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, error)
+	RecordStatus(ctx context.Context, t tenant.ID, id tenant.UpstreamID, s meta.UpstreamStatus) error
+}
+
+// Service has one method per operation. Rights are decided before, by the rules
+// of NewHandler.
+type Service struct {
+	meta       Meta
+	blobs      answer.Blobs
+	clients    *upstream.Clients
+	secrets    Secrets
+	leases     lease.Leases
+	fetches    *fetch.Fetches
+	log        *slog.Logger
+	now        func() time.Time
+	topologies *topologies
+	absent     *absences
+	lists      *lists
+	pulls      *pulls
+	statuses   *statuses
+	transit    *answer.Transit
+	flights    *singleflight.Group // of manifests and lists, by what is asked of whom
+}
+
+// New makes the service. Run does what it has to do beside answering.
+func New(c Config) *Service {
+	return &Service{
+		meta: c.Meta, clients: c.Upstreams, secrets: c.Secrets, leases: c.Leases, fetches: c.Fetches, log: c.Log,
+		blobs:      answer.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
+		now:        time.Now,
+		topologies: newTopologies(c.Meta),
+		absent:     newAbsences(),
+		lists:      newLists(),
+		pulls:      newPulls(),
+		statuses:   newStatuses(),
+		transit:    answer.NewTransit(),
+		flights:    &singleflight.Group{},
+	}
+}
+
+// flushEvery is how long pulls and statuses are gathered before they are
+// written.
+const flushEvery = 10 * time.Second
+
+// Run writes down what was pulled, and how upstreams do, until ctx ends; then
+// what is left.
+func (s *Service) Run(ctx context.Context) {
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.flush(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushEvery)
+			defer cancel()
+			s.flush(last)
+			return
+		}
+	}
+}
+
+func (s *Service) flush(ctx context.Context) {
+	if err := s.pulls.flush(ctx, s.meta); err != nil {
+		s.log.WarnContext(ctx, "pulls of cached content were not recorded; it may be removed earlier than it should", "error", err)
+	}
+	if err := s.statuses.flush(ctx, s.meta); err != nil {
+		s.log.WarnContext(ctx, "the status of upstreams was not recorded", "error", err)
+	}
+}
+
+// Clear forgets what is remembered of tenants' chains. Whoever changes them in
+// this process calls it after the change.
+func (s *Service) Clear() { s.topologies.clear() }

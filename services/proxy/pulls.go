@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+)
+
+// maxPulls is how many different pulls are gathered. What is beyond is not
+// recorded this time: it counts as not pulled.
+const maxPulls = 65536
+
+// pulls gathers what was pulled from the cache, so that it is kept, without a
+// write for each.
+type pulls struct {
+	mu   sync.Mutex
+	seen map[pullKey]meta.CachedPull
+}
+
+type pullKey struct {
+	repo   meta.Repo
+	digest oci.Digest
+}
+
+func newPulls() *pulls { return &pulls{seen: map[pullKey]meta.CachedPull{}} }
+
+func (p *pulls) add(pull meta.CachedPull) {
+	key := pullKey{pull.Repo, pull.Digest}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, seen := p.seen[key]; seen || len(p.seen) < maxPulls {
+		p.seen[key] = pull
+	}
+}
+
+// recorded is how many pulls one call of the store takes.
+const recorded = 1000
+
+func (p *pulls) flush(ctx context.Context, m Meta) error {
+	p.mu.Lock()
+	seen := p.seen
+	p.seen = map[pullKey]meta.CachedPull{}
+	p.mu.Unlock()
+
+	batch := make([]meta.CachedPull, 0, min(len(seen), recorded))
+	for _, pull := range seen {
+		if batch = append(batch, pull); len(batch) == recorded {
+			if err := m.RecordPulls(ctx, batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	return m.RecordPulls(ctx, batch)
+}
+
+// statuses gathers which upstreams were asked, to write down how they do.
+type statuses struct {
+	mu    sync.Mutex
+	asked map[*meta.Upstream]*upstream.Client
+	known map[upstreamKey]meta.UpstreamStatus // as written last
+}
+
+type upstreamKey struct {
+	tenant int64
+	id     int64
+}
+
+func newStatuses() *statuses {
+	return &statuses{asked: map[*meta.Upstream]*upstream.Client{}, known: map[upstreamKey]meta.UpstreamStatus{}}
+}
+
+// add is called after each time that u was asked.
+func (s *statuses) add(u *meta.Upstream, c *upstream.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[u] = c
+}
+
+// often is how seldom a status is written that says nothing new but when.
+const often = time.Minute
+
+func (s *statuses) flush(ctx context.Context, m Meta) error {
+	s.mu.Lock()
+	asked := s.asked
+	s.asked = map[*meta.Upstream]*upstream.Client{}
+	s.mu.Unlock()
+
+	for u, c := range asked {
+		key := upstreamKey{int64(u.Tenant), int64(u.ID)}
+		now := statusOf(c.Status())
+		if before := s.known[key]; same(before, now) && now.SucceededAt.Sub(before.SucceededAt) < often {
+			continue
+		}
+		if err := m.RecordStatus(ctx, u.Tenant, u.ID, now); err != nil {
+			return err
+		}
+		s.known[key] = now
+	}
+	return nil
+}
+
+// same leaves out what changes with every request.
+func same(a, b meta.UpstreamStatus) bool {
+	a.SucceededAt, b.SucceededAt = time.Time{}, time.Time{}
+	a.RateLimitRemaining, b.RateLimitRemaining = 0, 0
+	return a == b
+}
+
+// statusOf is a client's status as it is written down.
+func statusOf(s upstream.Status) meta.UpstreamStatus {
+	return meta.UpstreamStatus{
+		State: s.State, SucceededAt: s.SucceededAt, FailedAt: s.FailedAt, Failure: s.Failure,
+		RateLimit: s.RateLimit.Limit, RateLimitRemaining: s.RateLimit.Remaining, RateLimitWindow: int64(s.RateLimit.Window.Seconds()),
+	}
+}

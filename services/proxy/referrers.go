@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/answer"
+)
+
+// maxReferrers is how many referrers of one subject are taken from an upstream.
+const maxReferrers = 1000
+
+// ListReferrers asks for one page of the manifests that have a subject, at all
+// members.
+type ListReferrers struct {
+	Ask
+	Subject      oci.Digest
+	ArtifactType string // empty for all
+	Page         meta.Page
+}
+
+// ListReferrers merges what the members list, in the order of digests, each once.
+func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.Referrers, error) {
+	ctx, asked, err := s.follow(ctx, req.Ask)
+	if err != nil {
+		return answer.Referrers{}, err
+	}
+	page := answer.OneMore(req.Page)
+	var merged []meta.Referrer
+	collect := func(rows []meta.Referrer, err error) error {
+		if err != nil {
+			return err
+		}
+		merged = append(merged, rows...)
+		return errNotHere // the others have more
+	}
+	hosted := func(ctx context.Context, r meta.Repo) error {
+		return collect(s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page))
+	}
+	if req.Upstream == "" {
+		own := meta.Repo{Tenant: asked.Tenant, Registry: asked.chain.Registries[0], Name: asked.Name}
+		if err := hosted(ctx, own); outcomeOf(err) != chain.NotHere {
+			return answer.Referrers{}, err
+		}
+	}
+	w := &walk[struct{}]{
+		Service: s, asked: asked,
+		hosted: func(ctx context.Context, r meta.Repo) (struct{}, error) { return struct{}{}, hosted(ctx, r) },
+		remote: func(ctx context.Context, r remote) (struct{}, error) {
+			return struct{}{}, collect(r.referrers(ctx, req))
+		},
+	}
+	if _, err := w.run(ctx, errNotHere); outcomeOf(err) != chain.NotHere {
+		return answer.Referrers{}, failure(err)
+	}
+	slices.SortFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	merged = slices.CompactFunc(merged, func(a, b meta.Referrer) bool { return a.Digest == b.Digest })
+	return answer.ReferrersOf(merged[:min(len(merged), page.Size)], req.Page.Size)
+}
+
+// referrers is a page of what the upstream lists.
+func (r remote) referrers(ctx context.Context, req ListReferrers) ([]meta.Referrer, error) {
+	l, err := r.list(ctx, "referrers "+req.Subject.String(), func(ctx context.Context) (list, error) {
+		found, err := r.client.Referrers(ctx, r.repo.Name, req.Subject, maxReferrers)
+		rows := make([]meta.Referrer, len(found))
+		for i, f := range found {
+			rows[i] = meta.Referrer{Digest: f.Digest, MediaType: f.MediaType, Size: f.Size, ArtifactType: f.ArtifactType, Annotations: f.Annotations}
+		}
+		return list{referrers: rows}, err
+	})
+	if outcomeOf(err) == chain.NotHere {
+		return nil, nil // a subject that nobody knows has no referrers: that is no error
+	}
+	var page []meta.Referrer
+	for _, row := range l.referrers {
+		if (req.ArtifactType == "" || row.ArtifactType == req.ArtifactType) && string(row.Digest) > req.Page.After {
+			page = append(page, row)
+		}
+	}
+	return page, err
+}

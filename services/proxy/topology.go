@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"context"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// knownTenants is how many tenants' chains a process remembers.
+const knownTenants = 1024
+
+// lookupTimeout ends a look-up that outlived the requests waiting for it.
+const lookupTimeout = 5 * time.Second
+
+// topologies remembers how tenants' registries, groups and upstreams hang
+// together, for tenant.CacheTTL at most, as a tenant.Directory remembers hosts.
+type topologies struct {
+	meta   Meta
+	now    func() time.Time
+	memory atomic.Pointer[topologyMemory]
+}
+
+// topologyMemory is what is remembered since the last clear. A look-up that
+// began before ends in the old memory, where nobody sees it.
+type topologyMemory struct {
+	known   *lru.Cache[tenant.ID, knownTopology]
+	lookups singleflight.Group
+}
+
+type knownTopology struct {
+	meta.Topology
+	until time.Time
+}
+
+func newTopologies(m Meta) *topologies {
+	t := &topologies{meta: m, now: time.Now}
+	t.clear()
+	return t
+}
+
+func (t *topologies) clear() {
+	known, err := lru.New[tenant.ID, knownTopology](knownTenants)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	t.memory.Store(&topologyMemory{known: known})
+}
+
+func (t *topologies) find(ctx context.Context, id tenant.ID) (meta.Topology, error) {
+	m := t.memory.Load()
+	if k, ok := m.known.Get(id); ok && t.now().Before(k.until) {
+		return k.Topology, nil
+	}
+	shared := context.WithoutCancel(ctx) // the look-up is everybody's
+	done := m.lookups.DoChan(strconv.FormatInt(int64(id), 10), func() (any, error) {
+		ctx, cancel := context.WithTimeout(shared, lookupTimeout)
+		defer cancel()
+		until := t.now().Add(tenant.CacheTTL) // the answer is as old as the question
+		found, err := t.meta.FindTopology(ctx, id)
+		if err == nil {
+			m.known.Add(id, knownTopology{found, until})
+		}
+		return found, err
+	})
+	select {
+	case <-ctx.Done():
+		return meta.Topology{}, fault.From(ctx.Err())
+	case r := <-done:
+		if r.Err != nil {
+			return meta.Topology{}, r.Err
+		}
+		return r.Val.(meta.Topology), nil
+	}
+}

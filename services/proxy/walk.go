@@ -1,0 +1,198 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/upstream"
+)
+
+// walk asks the members of a chain, in order, until one has the answer. Only an
+// authoritative "not here" goes on by itself; an outage ends the walk, since
+// nobody can say whether that member has it, and the answer of another would
+// take its place (contract row E10).
+type walk[T any] struct {
+	*Service
+	asked
+
+	hosted func(ctx context.Context, r meta.Repo) (T, error)
+	remote func(ctx context.Context, r remote) (T, error)
+	// note is told what each member said; it may be nil.
+	note func(m *chain.Member, v T, err error)
+
+	claimed func() (bool, error)
+}
+
+// errSkipped is noted for members that are not asked.
+type errSkipped struct{ why string }
+
+func (e errSkipped) Error() string { return e.why }
+
+// run returns notHere where nobody has it.
+func (w *walk[T]) run(ctx context.Context, notHere error) (T, error) {
+	if w.claimed == nil {
+		w.claimed = w.claims(ctx)
+	}
+	v, err := w.members(ctx, w.chain.Members)
+	if errors.Is(err, errNotHere) {
+		err = notHere
+	}
+	return v, err
+}
+
+// errNotHere says that all who were asked do not have it.
+var errNotHere = errors.New("proxy: no member has it")
+
+func (w *walk[T]) members(ctx context.Context, members []chain.Member) (T, error) {
+	var none T
+	for i := range members {
+		m := &members[i]
+		v, err := w.member(ctx, m)
+		switch outcomeOf(err) {
+		case chain.Found:
+			return v, nil
+		case chain.Denied:
+			if m.ContinuesOnDenied() {
+				continue
+			}
+		case chain.Outage:
+			if m.ContinuesOnOutage() && !errors.Is(err, errOurs) {
+				continue
+			}
+		default:
+			continue
+		}
+		return none, err
+	}
+	return none, errNotHere
+}
+
+// member asks one member, and where it is a registry that does not have it, the
+// members of its own group.
+func (w *walk[T]) member(ctx context.Context, m *chain.Member) (T, error) {
+	var v T
+	err := w.skips(m)
+	switch {
+	case err != nil:
+	case m.Upstream != nil:
+		v, err = w.upstream(ctx, m)
+	case w.hosted != nil:
+		v, err = w.hosted(ctx, meta.Repo{Tenant: w.Tenant, Registry: m.Registry, Name: w.Name})
+		err = ours(err)
+	default:
+		err = errNotHere
+	}
+	if w.note != nil {
+		w.note(m, v, err)
+	}
+	if outcomeOf(err) == chain.NotHere && len(m.Members) > 0 {
+		return w.members(ctx, m.Members)
+	}
+	return v, err
+}
+
+func (w *walk[T]) skips(m *chain.Member) error {
+	if !m.Takes(w.Name) {
+		return errSkipped{"the group does not ask it for this name"}
+	}
+	return nil
+}
+
+// upstream asks an upstream, unless the name is one of the tenant's own: what it
+// has, or ever had, nobody outside can take over (contract row E9).
+func (w *walk[T]) upstream(ctx context.Context, m *chain.Member) (T, error) {
+	var none T
+	name, ok := w.nameAt(m)
+	if !ok {
+		return none, errSkipped{"the upstream is not asked for this name"}
+	}
+	if !chain.AllowsClaimed(m.Upstream, w.Name) {
+		claimed, err := w.claimed()
+		if err != nil {
+			return none, ours(err)
+		}
+		if claimed {
+			return none, errSkipped{"a registry of this tenant has, or had, this name"}
+		}
+	}
+	r, err := w.at(m, w.Ask, name)
+	if err != nil {
+		return none, err
+	}
+	return w.remote(ctx, r)
+}
+
+// claims finds out at most once whether the name is the tenant's own. One that
+// the client asks of an upstream by its host is never mistaken for another's.
+func (w *walk[T]) claims(ctx context.Context) func() (bool, error) {
+	known, claimed := w.Ask.Upstream != "", false
+	return func() (bool, error) {
+		if known {
+			return claimed, nil
+		}
+		var err error
+		claimed, err = w.meta.ClaimedBy(ctx, w.Tenant, w.chain.Registries, w.Name)
+		known = err == nil
+		return claimed, err
+	}
+}
+
+// errOurs marks a failure of ours: it says nothing about a member, and no policy
+// goes over it.
+var errOurs = errors.New("proxy: our own failure")
+
+// ours marks what our own store failed with, and not that something is not
+// there.
+func ours(err error) error {
+	if err == nil || fault.KindOf(err) == fault.NotFound {
+		return err
+	}
+	return ourFailure{err}
+}
+
+// ourFailure is errOurs beside its cause.
+type ourFailure struct{ error }
+
+func (e ourFailure) Unwrap() error        { return e.error }
+func (e ourFailure) Is(target error) bool { return target == errOurs }
+
+// outcomeOf says what a member said, by the error that asking it ended with.
+func outcomeOf(err error) chain.Outcome {
+	var skipped errSkipped
+	var remote *upstream.Error
+	switch {
+	case err == nil:
+		return chain.Found
+	case errors.As(err, &skipped):
+		return chain.Skipped
+	case errors.Is(err, errNotHere):
+		return chain.NotHere
+	case errors.Is(err, errOurs):
+		return chain.Outage
+	case errors.As(err, &remote):
+		switch upstream.OutcomeOf(err) {
+		case upstream.NotHere:
+			return chain.NotHere
+		case upstream.Denied:
+			return chain.Denied
+		default:
+			return chain.Outage
+		}
+	case fault.KindOf(err) == fault.NotFound:
+		return chain.NotHere
+	default:
+		return chain.Outage
+	}
+}
+
+// failure is err as clients are told.
+func failure(err error) error {
+	var remote *upstream.Error
+	if errors.As(err, &remote) {
+		return remote.Fault()
+	}
+	return err
+}
