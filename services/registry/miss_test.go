@@ -119,12 +119,15 @@ type caller struct {
 func reader(s tenant.Site) access.Principal {
 	return access.ServiceAccount(s.Tenant, "reader", access.Reader)
 }
+
 func writer(s tenant.Site) access.Principal {
 	return access.ServiceAccount(s.Tenant, "writer", access.Writer)
 }
+
 func admin(s tenant.Site) access.Principal {
 	return access.ServiceAccount(s.Tenant, "admin", access.Admin)
 }
+
 func none(s tenant.Site) access.Principal {
 	return access.Principal{Name: "serviceAccounts/none", Tenant: s.Tenant}
 }

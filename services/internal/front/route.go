@@ -70,6 +70,9 @@ func (s Services) serveToken(w http.ResponseWriter, r *http.Request) {
 // serveRoute serves a call whose route and principal are known.
 func (s Services) serveRoute(w http.ResponseWriter, r *http.Request) {
 	call := CallOf(r.Context())
+	if call.Upstream != "" {
+		web.Note(r.Context(), slog.String("upstream", call.Upstream))
+	}
 	switch kind := call.Route.Kind; {
 	case call.Upstream != "", call.walks && call.reads(r.Method):
 		Walk(s.Proxy).ServeHTTP(w, r)
