@@ -51,7 +51,30 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 			return r.fetchBlob(ctx, req.Digest, by)
 		},
 	}.run(ctx, unknownBlob(req.Digest))
+	if err == nil && req.Range != "" {
+		err = arrived(opened)
+	}
 	return opened, failure(err)
+}
+
+// arrived waits until all of the blob is there: a part of it that is sent before
+// its digest is known would end well, whatever it holds. The last byte is not
+// read before.
+func arrived(b answer.OpenedBlob) error {
+	if b.Content == nil || b.Content.Size() == 0 {
+		return nil
+	}
+	_, err := b.Content.Seek(-1, io.SeekEnd)
+	if err == nil {
+		_, err = io.ReadFull(b.Content, make([]byte, 1))
+	}
+	if err == nil {
+		_, err = b.Content.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return errors.Join(fault.Wrap(err, fault.BadUpstream, fault.UnavailableReason, "the blob could not be fetched whole"), b.Content.Close())
+	}
+	return nil
 }
 
 func unknownBlob(d oci.Digest) error {

@@ -29,6 +29,7 @@ type Config struct {
 	Leases    lease.Leases
 	Fetches   *fetch.Fetches
 	Log       *slog.Logger
+	Now       func() time.Time // the clock; nil: time.Now
 }
 
 // Secrets opens sealed passwords; *seal.Keyring does.
@@ -74,10 +75,13 @@ type Service struct {
 
 // New makes the service. Run does what it has to do beside answering.
 func New(c Config) *Service {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	return &Service{
 		meta: c.Meta, clients: c.Upstreams, secrets: c.Secrets, leases: c.Leases, fetches: c.Fetches, log: c.Log,
 		blobs:      answer.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
-		now:        time.Now,
+		now:        c.Now,
 		topologies: newTopologies(c.Meta),
 		absent:     newAbsences(),
 		lists:      newLists(),

@@ -50,6 +50,11 @@ func (f *Fetches) begin(ctx context.Context, t Target, src Source) *flight {
 func (fl *flight) run(ctx context.Context) {
 	if err := fl.fetch(ctx); err != nil {
 		fl.fail(err)
+		// Said once here, however many it is sent to.
+		if fault.Is(err, fault.DigestInvalid) || fault.Is(err, fault.SizeInvalid) {
+			fl.Log.WarnContext(ctx, "what was fetched is not the blob; nothing of it is kept",
+				"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "error", err)
+		}
 	}
 	fl.mu.Lock()
 	defer fl.mu.Unlock()

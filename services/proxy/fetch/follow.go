@@ -95,7 +95,7 @@ func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 	if err := fl.expect(b.Size); err != nil {
 		return false, err
 	}
-	return fl.fromOther(ctx, c)
+	return fl.fromOther(c)
 }
 
 // fromPeer reads from the flight of another process. It is not done where that
@@ -120,17 +120,17 @@ func (fl *flight) fromPeer(ctx context.Context, at string) (bool, error) {
 	if err := fl.expect(size); err != nil {
 		return false, err
 	}
-	return fl.fromOther(ctx, noted{body, came})
+	return fl.fromOther(noted{body, came})
 }
 
 // fromOther takes what was fetched before; it is not done where r breaks off.
-func (fl *flight) fromOther(ctx context.Context, r io.Reader) (bool, error) {
+func (fl *flight) fromOther(r io.Reader) (bool, error) {
 	err := fl.pour(r)
 	if errors.Is(err, errBroken) {
 		return false, nil
 	}
 	if err == nil {
-		err = fl.finish(ctx)
+		err = fl.stream.Finish()
 	}
 	return err == nil, err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -22,6 +23,17 @@ import (
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
+// TestMain sees to it that no goroutine of a flight outlives the tests.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for limit := time.Now().Add(10 * time.Second); strings.Contains(stacks(), "proxy/fetch.(*f"); runtime.Gosched() {
+		if time.Now().After(limit) {
+			panic("a flight has left something behind:\n" + stacks())
+		}
+	}
+	os.Exit(code) //nolint:forbidigo // it is the test's main
+}
+
 // held is how many bytes readers get only at the end.
 const held = 64 << 10
 
@@ -34,9 +46,6 @@ type world struct {
 
 func newWorld(t testing.TB) world {
 	t.Helper()
-	t.Cleanup(func() {
-		eventually(t, "no flight is left", func() bool { return !strings.Contains(stacks(), "proxy/fetch.(*f") })
-	})
 	w := world{Deployment: fronttest.New(t), t: t}
 	w.repo = w.cacheOf("acme")
 	return w

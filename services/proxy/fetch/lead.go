@@ -84,7 +84,7 @@ func (fl *flight) ask(ctx context.Context, begun func()) error {
 	if err := fl.pour(body); err != nil {
 		return err
 	}
-	return fl.finish(ctx)
+	return fl.stream.Finish()
 }
 
 // final says whether asking again is of no use.
@@ -151,17 +151,6 @@ func (fl *flight) pour(r io.Reader) error {
 			return errors.Join(errBroken, err)
 		}
 	}
-}
-
-// finish holds what came against the digest. What is wrong is said once here,
-// however many it is sent to.
-func (fl *flight) finish(ctx context.Context) error {
-	err := fl.stream.Finish()
-	if err != nil && ctx.Err() == nil {
-		fl.Log.WarnContext(ctx, "what was fetched is not the blob; nothing of it is kept",
-			"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "error", err)
-	}
-	return err
 }
 
 // lease is what one of all processes has while it fetches the blob.
