@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -162,6 +163,9 @@ func (l *login) realm(raw string) (*url.URL, error) {
 	}
 	u.Fragment, u.RawFragment = "", ""
 	if !c.config.anonymous() && !sameOrigin(u, c.base) && !pinned(u, c.base) && !slices.ContainsFunc(c.config.AuthHosts, isHost(u)) {
+		if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+			return nil, c.outage(nil, "wants its credential sent to an address that is not in auth_hosts")
+		}
 		return nil, c.outage(nil, "wants its credential sent to %q: if that is right, add this host to auth_hosts", u.Host)
 	}
 	return u, nil

@@ -72,6 +72,9 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	h(rec, r)
 	resp := rec.Result()
 	resp.Request = r
+	if r.Method == http.MethodHead {
+		resp.Body = http.NoBody
+	}
 	return resp, nil
 }
 

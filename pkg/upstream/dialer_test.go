@@ -1,0 +1,267 @@
+package upstream
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/dice"
+)
+
+// listen starts something that counts who connects to it.
+func listen(t *testing.T, address string) (net.Listener, *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var connections atomic.Int64
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			conn.Close()
+		}
+	}()
+	return l, &connections
+}
+
+// unused is a port that nobody listens on.
+func unused(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// TestE1_NoConnectionIntoInternalNetworks: whatever spelling or name an upstream
+// has, the sink sees nobody, and users see one and the same text.
+func TestE1_NoConnectionIntoInternalNetworks(t *testing.T) {
+	sink, connections := listen(t, "0.0.0.0:0")
+	_, port, _ := net.SplitHostPort(sink.Addr().String())
+	other := unused(t)
+	local := netip.MustParseAddr("127.0.0.1")
+	r := resolver(t, &dnsServer{answer: func(n int) []netip.Addr {
+		return [][]netip.Addr{
+			{local},
+			{netip.IPv6Loopback()},
+			{netip.MustParseAddr("::ffff:127.0.0.1")},
+			{netip.MustParseAddr("0.0.0.0")},
+			{netip.MustParseAddr("169.254.169.254"), local},
+		}[n%5]
+	}})
+	cs := newClients(Options{Resolver: r}, quick())
+	hosts := []string{
+		"127.0.0.1", "127.1.2.3", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::127.0.0.1]",
+		"[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1]", "10.0.0.1", "169.254.169.254", "100.100.100.200", "192.168.0.1", "[fd00:ec2::254]",
+		"a.example.com", "b.example.com", "c.example.com", "d.example.com", "e.example.com", "127.0.0.1.nip.example",
+	}
+	hosts = append(hosts, oddAddresses(127, 0, 0, 1)...)
+	texts, tried := map[string]int{}, 0
+	for _, scheme := range []string{"http", "https"} {
+		for _, host := range hosts {
+			for _, port := range []string{port, other} {
+				cfg := Config{Key: scheme + host + port, Upstream: "up", URL: scheme + "://" + host + ":" + port}
+				c, err := cs.Client(cfg)
+				if err != nil {
+					if fault.KindOf(err) != fault.Invalid {
+						t.Errorf("%s: %v", cfg.URL, err)
+					}
+					continue
+				}
+				tried++
+				start := time.Now()
+				_, err = c.Manifest(t.Context(), "a/b", latest)
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("%s took %v to refuse: the time tells what is there", cfg.URL, took)
+				}
+				e := wantOutage(t, err)
+				texts[fmt.Sprint(e.Message, e.Fault().Kind, e.Status, e.RetryAfter, e.Timeout)]++
+			}
+		}
+	}
+	if connections.Load() != 0 {
+		t.Errorf("%d connections", connections.Load())
+	}
+	if len(texts) != 1 || tried < 80 {
+		t.Errorf("%d URLs got %v", tried, texts)
+	}
+}
+
+// TestE1_RefusedLooksLikeClosed: what may not be connected to and what nobody
+// listens on are the same to users, so that upstreams are no port scanner.
+func TestE1_RefusedLooksLikeClosed(t *testing.T) {
+	closed := clientOf(t, newClients(Options{Allow: loopback}, quick()), Config{URL: "https://127.0.0.1:" + unused(t)})
+	_, err := closed.Manifest(t.Context(), "a/b", latest)
+	a := wantOutage(t, err)
+	refused := clientOf(t, newClients(Options{}, quick()), Config{URL: "https://127.0.0.1:" + unused(t)})
+	_, err = refused.Manifest(t.Context(), "a/b", latest)
+	b := wantOutage(t, err)
+	if a.Message != b.Message || a.Fault().Kind != b.Fault().Kind || a.Timeout != b.Timeout {
+		t.Errorf("%q and %q", a.Message, b.Message)
+	}
+	if a.Error() == b.Error() {
+		t.Errorf("operators cannot tell either: %v", a)
+	}
+}
+
+// TestE1_RedirectsAndRealmsAreGuarded: an upstream that may be connected to leads
+// to addresses that may not.
+func TestE1_RedirectsAndRealmsAreGuarded(t *testing.T) {
+	sink, connections := listen(t, "127.0.0.2:0")
+	allow := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	for name, h := range map[string]http.HandlerFunc{
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://"+sink.Addr().String()+"/x", http.StatusTemporaryRedirect)
+		},
+		"redirect to https": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://"+sink.Addr().String()+"/x", http.StatusTemporaryRedirect)
+		},
+		"realm": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+sink.Addr().String()+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+		"realm that redirects": func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				http.Redirect(w, r, "http://"+sink.Addr().String()+"/x", http.StatusTemporaryRedirect)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(h)
+			defer s.Close()
+			c := clientOf(t, newClients(Options{Allow: allow}, quick()), Config{URL: s.URL})
+			_, err := c.Manifest(t.Context(), "a/b", latest)
+			wantOutage(t, err)
+			_, err = c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
+			wantOutage(t, err)
+		})
+	}
+	if connections.Load() != 0 {
+		t.Errorf("%d connections", connections.Load())
+	}
+}
+
+// TestE1_PasswordsOfECRAreAskedForThroughTheGuard: AWS's library connects with
+// the same dialer.
+func TestE1_PasswordsOfECRAreAskedForThroughTheGuard(t *testing.T) {
+	sink, connections := listen(t, "127.0.0.1:0")
+	cs := newClients(Options{}, quick())
+	cs.ecrURL = "http://" + sink.Addr().String()
+	c := clientOf(t, cs, Config{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIA", Password: "secret"})
+	_, err := c.login.credential(t.Context())
+	wantOutage(t, err)
+	if connections.Load() != 0 {
+		t.Errorf("%d connections", connections.Load())
+	}
+}
+
+// TestE1_NoProxyFromTheEnvironment: a proxy would connect for us, wherever.
+func TestE1_NoProxyFromTheEnvironment(t *testing.T) {
+	proxy, connections := listen(t, "127.0.0.1:0")
+	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
+		t.Setenv(v, "http://"+proxy.Addr().String())
+	}
+	c := clientOf(t, newClients(Options{Allow: loopback, Resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr { return nil }})}, quick()), Config{URL: "http://up.example.com"})
+	_, err := c.Manifest(t.Context(), "a/b", latest)
+	wantOutage(t, err)
+	if connections.Load() != 0 {
+		t.Errorf("%d connections to the proxy", connections.Load())
+	}
+}
+
+// TestE2_Rebinding: a name changes between an address that may be connected to
+// and one that may not, within answers too. 127.0.0.2 stands for the public one.
+func TestE2_Rebinding(t *testing.T) {
+	private, connections := listen(t, "127.0.0.1:0")
+	_, port, _ := net.SplitHostPort(private.Addr().String())
+	l, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close") // the next request looks the name up again
+		sendImage(w, r)
+	}))
+	s.Listener.Close()
+	s.Listener = l
+	s.Start()
+	defer s.Close()
+	inside, outside := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")
+	d := &dnsServer{cname: "elsewhere.example.com.", answer: func(n int) []netip.Addr {
+		return [][]netip.Addr{
+			{outside},
+			{inside},
+			{inside, outside},
+			{outside, inside},
+			{netip.IPv6Loopback(), outside},
+			{netip.MustParseAddr("::ffff:127.0.0.1"), inside},
+			{netip.MustParseAddr("169.254.169.254")},
+		}[n%7]
+	}}
+	limits := quick()
+	limits.breakAfter = 1 << 30
+	limits.burst = 1 << 20
+	c := clientOf(t, newClients(Options{
+		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, Resolver: resolver(t, d),
+	}, limits), Config{URL: "http://rebind.example.com:" + port})
+	found, outages := 0, 0
+	for range dice.Count(t, 210, 1000) {
+		if _, err := c.Manifest(t.Context(), "a/b", latest); err == nil {
+			found++
+		} else {
+			wantOutage(t, err)
+			outages++
+		}
+	}
+	if connections.Load() != 0 {
+		t.Errorf("%d private connections", connections.Load())
+	}
+	if found == 0 || outages == 0 {
+		t.Errorf("found %d, outages %d: the name did not change", found, outages)
+	}
+}
+
+// TestE15_CertificatesAreVerified: an unknown authority, another name.
+func TestE15_CertificatesAreVerified(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(sendImage))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are the point
+	s.StartTLS()
+	defer s.Close()
+	cs := newClients(Options{Allow: loopback}, quick())
+	_, err := clientOf(t, cs, Config{Key: "1", URL: s.URL}).Manifest(t.Context(), "a/b", latest)
+	if e := wantOutage(t, err); !strings.Contains(e.Error(), "certificate") {
+		t.Errorf("the log says %v", e)
+	}
+	roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	cs.transport = newTransport(guard{allow: loopback}, resolver(t, &dnsServer{answer: func(int) []netip.Addr {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	}}), quick(), roots)
+	if _, err := clientOf(t, cs, Config{Key: "2", URL: s.URL}).Manifest(t.Context(), "a/b", latest); err != nil {
+		t.Errorf("with the right authority: %v", err)
+	}
+	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+	_, err = clientOf(t, cs, Config{Key: "3", URL: "https://other.invalid:" + port}).Manifest(t.Context(), "a/b", latest)
+	wantOutage(t, err)
+}
