@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -48,31 +49,32 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 			return opened, err
 		},
 		fetch: func(ctx context.Context, r remote, by named) (answer.OpenedBlob, error) {
-			return r.fetchBlob(ctx, req.Digest, by)
+			opened, err := r.fetchBlob(ctx, req.Digest, by)
+			if err == nil && req.Range != "" {
+				err = arrived(opened.Content)
+			}
+			return opened, err
 		},
 	}.run(ctx, unknownBlob(req.Digest))
-	if err == nil && req.Range != "" {
-		err = arrived(opened)
-	}
 	return opened, failure(err)
 }
 
 // arrived waits until all of the blob is there: a part of it that is sent before
 // its digest is known would end well, whatever it holds. The last byte is not
 // read before.
-func arrived(b answer.OpenedBlob) error {
-	if b.Content == nil || b.Content.Size() == 0 {
+func arrived(c blob.Content) error {
+	if c.Size() == 0 {
 		return nil
 	}
-	_, err := b.Content.Seek(-1, io.SeekEnd)
+	_, err := c.Seek(-1, io.SeekEnd)
 	if err == nil {
-		_, err = io.ReadFull(b.Content, make([]byte, 1))
+		_, err = io.ReadFull(c, make([]byte, 1))
 	}
 	if err == nil {
-		_, err = b.Content.Seek(0, io.SeekStart)
+		_, err = c.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return errors.Join(fault.Wrap(err, fault.BadUpstream, fault.UnavailableReason, "the blob could not be fetched whole"), b.Content.Close())
+		return errors.Join(err, c.Close())
 	}
 	return nil
 }

@@ -266,16 +266,24 @@ func TestR23_StoreFails(t *testing.T) {
 				s := sick{c.Meta, c.Blobs, method}
 				c.Meta, c.Blobs = s, s
 			})
-			var all sync.WaitGroup
 			s := newFed(int64(len(content)))
+			go s.give(t, content[:held])
+			var readers []io.Reader
 			for range 5 {
-				all.Go(func() { mustRead(t, f, w.target(content), s.source, content) })
+				c, err := f.Open(t.Context(), w.target(content), s.Open)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				readers = append(readers, c)
 			}
-			for at := 0; at < len(content); at += held {
-				s.give(t, content[at:at+held])
-			}
+			s.give(t, content[held:])
 			s.feed.Close()
-			all.Wait()
+			for _, r := range readers {
+				if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, content) {
+					t.Errorf("a reader: %d bytes, %v", len(got), err)
+				}
+			}
 			w.settle(f)
 			if method == "FindBlob" {
 				w.mustHold(content)
