@@ -33,10 +33,10 @@ func testCache(t *testing.T, open Open) {
 		if err != nil || found != b {
 			t.Errorf("found %+v, %v; want %+v", found, err, b)
 		}
-		_, err = w.cache().FindCachedTag(t.Context(), r, "v2")
+		_, err = w.Store.FindCachedTag(t.Context(), r, "v2")
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		r.Name = "none"
-		_, err = w.cache().FindCachedTag(t.Context(), r, "v1")
+		_, err = w.Store.FindCachedTag(t.Context(), r, "v1")
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		w.consistent()
 	})
@@ -58,7 +58,7 @@ func testCache(t *testing.T, open Open) {
 		} {
 			w.nothingCached(r, image.Manifest.Digest, "v1", "config")
 		}
-		_, err := w.cache().LinkBlob(t.Context(), meta.Repo{Tenant: other.tenant, Registry: theirs.Cache, Name: r.Name}, digestOf("config"))
+		_, err := w.Store.LinkBlob(t.Context(), meta.Repo{Tenant: other.tenant, Registry: theirs.Cache, Name: r.Name}, digestOf("config"))
 		w.refused(err, fault.NotFound, fault.BlobUnknown)
 	})
 	t.Run("E8 is given up at once when the upstream is renewed", func(t *testing.T) {
@@ -67,26 +67,26 @@ func testCache(t *testing.T, open Open) {
 		w.fetched(r, image, "v1")
 		b := w.fill(r, "config")
 		session := w.stage(r, "unfinished")
-		before, err := w.upstreams().FindUpstream(t.Context(), w.tenant, "ghcr")
+		before, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
 		w.must(err)
 		by := cause()
-		after, err := w.upstreams().UpdateUpstream(t.Context(), by, before, true)
+		after, err := w.Store.UpdateUpstream(t.Context(), by, before, true)
 		w.must(err)
 		if after.Cache == before.Cache || after.ID != before.ID {
 			t.Errorf("renewed to %+v from %+v", after, before)
 		}
-		again, err := w.upstreams().UpdateUpstream(t.Context(), by, before, true) // the same request again
+		again, err := w.Store.UpdateUpstream(t.Context(), by, before, true) // the same request again
 		w.must(err)
 		w.sameUpstream(again, after)
-		top, err := w.groups().FindTopology(t.Context(), w.tenant)
+		top, err := w.Store.FindTopology(t.Context(), w.tenant)
 		if err != nil || top.Upstreams["ghcr"].Cache != after.Cache {
 			t.Errorf("topology %+v, %v", top, err)
 		}
 		fresh := meta.Repo{Tenant: w.tenant, Registry: after.Cache, Name: r.Name}
 		w.nothingCached(fresh, image.Manifest.Digest, "v1", "config")
-		_, err = w.cache().FindCachedTag(t.Context(), r, "v1")
+		_, err = w.Store.FindCachedTag(t.Context(), r, "v1")
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
-		_, err = w.cache().FindNaming(t.Context(), r, digestOf("config"))
+		_, err = w.Store.FindNaming(t.Context(), r, digestOf("config"))
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		w.cacheClosed(r, session, image)
 		w.consistent()
@@ -105,7 +105,7 @@ func testCache(t *testing.T, open Open) {
 		w.fetched(r, image, "v1")
 		w.fill(r, "config")
 		session := w.stage(r, "unfinished")
-		w.must(w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
+		w.must(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
 		w.cacheClosed(r, session, image)
 		w.consistent()
 		w.collectAll()
@@ -136,14 +136,14 @@ func testCache(t *testing.T, open Open) {
 		}
 		for _, r := range []meta.Repo{h, w.repo("new")} {
 			w.refused(w.tryFetched(r, image, "v2"), fault.NotFound, fault.NameUnknown)
-			_, err = w.cache().LinkBlob(t.Context(), r, digestOf("config"))
+			_, err = w.Store.LinkBlob(t.Context(), r, digestOf("config"))
 			w.refused(err, fault.NotFound, fault.NameUnknown)
-			w.refused(w.cache().ConfirmCachedTag(t.Context(), r, "v1", hosted.Digest), fault.NotFound, fault.NameUnknown)
-			w.refused(w.cache().PurgeCached(t.Context(), cause(), r, oci.Reference{}), fault.NotFound, fault.NameUnknown)
-			w.must(w.cache().DropCachedTag(t.Context(), r, "v1"))
-			w.must(w.cache().RecordPulls(t.Context(), []meta.CachedPull{{Repo: r, Digest: hosted.Digest, Keep: keep}}))
+			w.refused(w.Store.ConfirmCachedTag(t.Context(), r, "v1", hosted.Digest), fault.NotFound, fault.NameUnknown)
+			w.refused(w.Store.PurgeCached(t.Context(), cause(), r, oci.Reference{}), fault.NotFound, fault.NameUnknown)
+			w.must(w.Store.DropCachedTag(t.Context(), r, "v1"))
+			w.must(w.Store.RecordPulls(t.Context(), []meta.CachedPull{{Repo: r, Digest: hosted.Digest, Keep: keep}}))
 		}
-		_, err = w.cache().FindNaming(t.Context(), h, digestOf("hosted"))
+		_, err = w.Store.FindNaming(t.Context(), h, digestOf("hosted"))
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		w.sameTags(h, "v1")
 		w.names([]string{"app"}, "", 9)
@@ -155,7 +155,7 @@ func testCache(t *testing.T, open Open) {
 		w.fetched(r, w.image(nil, described("config")), "v1")
 		w.fill(r, "config")
 		w.fetched(r, w.image(nil, described("other")), "v1")
-		w.must(w.cache().DropCachedTag(t.Context(), r, "v1"))
+		w.must(w.Store.DropCachedTag(t.Context(), r, "v1"))
 		if got := len(w.events("", 100)); got != before {
 			t.Errorf("%d events, there were %d: %+v", got, before, w.events("", got-before))
 		}
@@ -188,22 +188,37 @@ func testCache(t *testing.T, open Open) {
 		w.fetched(r, index, "v1")
 		naming := func(d oci.Digest, want oci.Digest) {
 			t.Helper()
-			m, err := w.cache().FindNaming(t.Context(), r, d)
+			m, err := w.Store.FindNaming(t.Context(), r, d)
 			if err != nil || m.Digest != want || len(m.Payload) == 0 || m.MediaType == "" {
 				t.Errorf("%s is named by %+v, %v; want %s", d, m, err, want)
 			}
 		}
 		naming(image.Manifest.Digest, index.Manifest.Digest)
-		_, err := w.cache().FindNaming(t.Context(), r, digestOf("layer"))
+		_, err := w.Store.FindNaming(t.Context(), r, digestOf("layer"))
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		w.fetched(r, image)
 		naming(digestOf("layer"), image.Manifest.Digest)
 		naming(digestOf("config"), image.Manifest.Digest)
-		_, err = w.cache().FindNaming(t.Context(), r, index.Manifest.Digest)
+		_, err = w.Store.FindNaming(t.Context(), r, index.Manifest.Digest)
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		r.Name = "none"
-		_, err = w.cache().FindNaming(t.Context(), r, digestOf("layer"))
+		_, err = w.Store.FindNaming(t.Context(), r, digestOf("layer"))
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
+	})
+	t.Run("lists the repositories that hold a manifest", func(t *testing.T) {
+		w, r := newCache(t, open)
+		other := r
+		other.Name = "another"
+		w.fetched(r, w.image(nil, described("config")), "v1")
+		w.fetched(other, w.image(nil, described("config")))
+		w.stage(meta.Repo{Tenant: w.tenant, Registry: r.Registry, Name: "empty"}, "unfinished")
+		inCache := w
+		inCache.registry = r.Registry
+		inCache.names([]string{"another", "library/app"}, "", 9)
+		w.names(nil, "", 9)
+		w.Advance(keep + time.Second)
+		w.collect()
+		inCache.names(nil, "", 9)
 	})
 	t.Run("keeps the media type that a manifest has", func(t *testing.T) {
 		w, r := newCache(t, open)
@@ -213,7 +228,7 @@ func testCache(t *testing.T, open Open) {
 		changed.Manifest.MediaType = oci.MediaTypeDocker
 		w.fetched(r, changed, "v2")
 		for _, tag := range []string{"v1", "v2"} {
-			got, err := w.cache().FindCachedTag(t.Context(), r, tag)
+			got, err := w.Store.FindCachedTag(t.Context(), r, tag)
 			if err != nil || got.Manifest.MediaType != oci.MediaTypeImageManifest {
 				t.Errorf("%s: %+v, %v", tag, got.Manifest, err)
 			}
@@ -239,8 +254,6 @@ func newCache(t *testing.T, open Open) (world, meta.Repo) {
 	return w, meta.Repo{Tenant: w.tenant, Registry: u.Cache, Name: "library/app"}
 }
 
-func (w world) cache() meta.Cache { return w.Store.(meta.Cache) }
-
 // described is a blob that nobody has, for a manifest to name.
 func described(content string) meta.Blob {
 	return meta.Blob{Digest: digestOf(content), Size: int64(len(content))}
@@ -253,7 +266,7 @@ func (w world) fetched(r meta.Repo, p meta.ManifestPut, tags ...string) {
 }
 
 func (w world) tryFetched(r meta.Repo, p meta.ManifestPut, tags ...string) error {
-	return w.cache().PutCached(w.t.Context(), meta.CachedPut{
+	return w.Store.PutCached(w.t.Context(), meta.CachedPut{
 		Repo: r, Manifest: p.Manifest, Parsed: p.Parsed, Tag: strings.Join(tags, ""), Keep: keep,
 	})
 }
@@ -281,16 +294,16 @@ func (w world) findCached(r meta.Repo, ref oci.Reference) (meta.Manifest, error)
 	if ref.Tag == "" {
 		return w.Store.FindManifest(w.t.Context(), r, ref)
 	}
-	found, err := w.cache().FindCachedTag(w.t.Context(), r, ref.Tag)
+	found, err := w.Store.FindCachedTag(w.t.Context(), r, ref.Tag)
 	return found.Manifest, err
 }
 
 // nothingCached fails the test if any of this is found in r.
 func (w world) nothingCached(r meta.Repo, d oci.Digest, tag, content string) {
 	w.t.Helper()
-	_, byTag := w.cache().FindCachedTag(w.t.Context(), r, tag)
+	_, byTag := w.Store.FindCachedTag(w.t.Context(), r, tag)
 	_, byDigest := w.Store.FindManifest(w.t.Context(), r, oci.Reference{Digest: d})
-	_, naming := w.cache().FindNaming(w.t.Context(), r, digestOf(content))
+	_, naming := w.Store.FindNaming(w.t.Context(), r, digestOf(content))
 	_, blob := w.Store.FindBlob(w.t.Context(), r, digestOf(content))
 	for what, err := range map[string]error{"tag": byTag, "digest": byDigest, "naming": naming, "blob": blob} {
 		if fault.KindOf(err) != fault.NotFound {
@@ -307,13 +320,13 @@ func (w world) cacheClosed(r meta.Repo, u meta.Upload, image meta.ManifestPut) {
 	fresh.Name = "fresh"
 	for _, r := range []meta.Repo{r, fresh} {
 		w.refused(w.tryFetched(r, image, "v1"), fault.NotFound, fault.NameUnknown)
-		_, err := w.cache().LinkBlob(w.t.Context(), r, digestOf("config"))
+		_, err := w.Store.LinkBlob(w.t.Context(), r, digestOf("config"))
 		w.refused(err, fault.NotFound, fault.NameUnknown)
 		_, err = w.Store.CreateUpload(w.t.Context(), r, oci.SHA256)
 		w.refused(err, fault.NotFound, fault.NameUnknown)
-		w.refused(w.cache().ConfirmCachedTag(w.t.Context(), r, "v1", image.Manifest.Digest), fault.NotFound, fault.NameUnknown)
-		w.must(w.cache().DropCachedTag(w.t.Context(), r, "v1"))
-		w.must(w.cache().RecordPulls(w.t.Context(), []meta.CachedPull{{Repo: r, Digest: image.Manifest.Digest, Keep: keep}}))
+		w.refused(w.Store.ConfirmCachedTag(w.t.Context(), r, "v1", image.Manifest.Digest), fault.NotFound, fault.NameUnknown)
+		w.must(w.Store.DropCachedTag(w.t.Context(), r, "v1"))
+		w.must(w.Store.RecordPulls(w.t.Context(), []meta.CachedPull{{Repo: r, Digest: image.Manifest.Digest, Keep: keep}}))
 	}
 	_, err := w.Store.TakeUpload(w.t.Context(), r, u.ID, -1)
 	w.refused(err, fault.NotFound, fault.BlobUploadUnknown)
@@ -323,7 +336,7 @@ func (w world) cacheClosed(r meta.Repo, u meta.Upload, image meta.ManifestPut) {
 
 func (w world) claimed(want bool, name string, registries ...tenant.RegistryID) {
 	w.t.Helper()
-	if got, err := w.cache().ClaimedBy(w.t.Context(), w.tenant, registries, name); err != nil || got != want {
+	if got, err := w.Store.ClaimedBy(w.t.Context(), w.tenant, registries, name); err != nil || got != want {
 		w.t.Errorf("%q is claimed by one of %v: %t, %v", name, registries, got, err)
 	}
 }

@@ -42,18 +42,18 @@ func testCachedBlobs(t *testing.T, open Open) {
 		u := w.addUpstream("ghcr", meta.UpstreamSettings{})
 		r.Tenant, r.Registry = w.tenant, u.Cache
 		pushed := w.push(w.repo("app"), "12345")
-		linked, err := w.cache().LinkBlob(t.Context(), r, pushed.Digest)
+		linked, err := w.Store.LinkBlob(t.Context(), r, pushed.Digest)
 		if err != nil || linked != pushed {
 			t.Errorf("linked %+v, %v; want %+v", linked, err, pushed)
 		}
-		again, err := w.cache().LinkBlob(t.Context(), r, pushed.Digest)
+		again, err := w.Store.LinkBlob(t.Context(), r, pushed.Digest)
 		if err != nil || again != pushed || w.used("small") != 5 {
 			t.Errorf("linked again %+v, %v, charged %d", again, err, w.used("small"))
 		}
 		w.fetched(r, w.image(nil, pushed), "v1")
 		w.must(w.Store.DeleteBlob(t.Context(), cause(), w.repo("app"), pushed.Digest))
 		w.Advance(2 * meta.DefaultLifetimes.Grace)
-		w.sweep()
+		w.collect()
 		found, err := w.Store.FindBlob(t.Context(), r, pushed.Digest)
 		if err != nil || found != pushed {
 			t.Errorf("found %+v, %v: a cached manifest names it", found, err)
@@ -65,7 +65,7 @@ func testCachedBlobs(t *testing.T, open Open) {
 		other := w
 		other.tenant, other.registry = w.addTenant("other", 0)
 		other.push(other.repo("app"), "12345")
-		_, err := w.cache().LinkBlob(t.Context(), r, digestOf("12345"))
+		_, err := w.Store.LinkBlob(t.Context(), r, digestOf("12345"))
 		w.refused(err, fault.NotFound, fault.BlobUnknown)
 		_, err = w.Store.FindManifest(t.Context(), r, oci.Reference{Digest: digestOf("x")})
 		w.refused(err, fault.NotFound, fault.NameUnknown) // nothing is left behind
@@ -74,7 +74,7 @@ func testCachedBlobs(t *testing.T, open Open) {
 		w, r := newCache(t, open)
 		lost := w.push(w.repo("app"), "12345")
 		w.must(w.Store.MarkSuspect(t.Context(), lost))
-		_, err := w.cache().LinkBlob(t.Context(), r, lost.Digest)
+		_, err := w.Store.LinkBlob(t.Context(), r, lost.Digest)
 		w.refused(err, fault.NotFound, fault.BlobUnknown)
 		healed := w.fill(r, "12345")
 		if healed.Key == lost.Key {
@@ -82,7 +82,7 @@ func testCachedBlobs(t *testing.T, open Open) {
 		}
 		other := r
 		other.Name = "another"
-		linked, err := w.cache().LinkBlob(t.Context(), other, lost.Digest)
+		linked, err := w.Store.LinkBlob(t.Context(), other, lost.Digest)
 		if err != nil || linked != healed || w.used("acme") != 5 {
 			t.Errorf("linked %+v, %v; want %+v, charged %d", linked, err, healed, w.used("acme"))
 		}
@@ -92,7 +92,7 @@ func testCachedBlobs(t *testing.T, open Open) {
 		w, r := newCache(t, open)
 		w.fill(r, "12345")
 		w.Advance(meta.DefaultLifetimes.Grace)
-		w.sweep()
+		w.collect()
 		_, err := w.Store.FindBlob(t.Context(), r, digestOf("12345"))
 		w.must(err)
 		w.collectAll()

@@ -12,10 +12,10 @@ func testCacheEviction(t *testing.T, open Open) {
 	limited := func(t *testing.T, bytes int64) (world, meta.Repo) {
 		t.Helper()
 		w, r := newCache(t, open)
-		u, err := w.upstreams().FindUpstream(t.Context(), w.tenant, "ghcr")
+		u, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
 		w.must(err)
 		u.Settings.MaxBytes = bytes
-		_, err = w.upstreams().UpdateUpstream(t.Context(), cause(), u, false)
+		_, err = w.Store.UpdateUpstream(t.Context(), cause(), u, false)
 		w.must(err)
 		return w, r
 	}
@@ -39,7 +39,7 @@ func testCacheEviction(t *testing.T, open Open) {
 		w.t.Helper()
 		total := 0
 		for {
-			n, err := w.collector().EvictCached(w.t.Context(), 10)
+			n, err := w.Store.EvictCached(w.t.Context(), 10)
 			w.must(err)
 			if total += n; n == 0 {
 				break
@@ -73,7 +73,22 @@ func testCacheEviction(t *testing.T, open Open) {
 		}
 		evict(w, 0)
 	})
-	t.Run("counts a shared blob once, and frees it with its last image", func(t *testing.T) {
+	t.Run("frees a shared blob with its last image", func(t *testing.T) {
+		w, r := limited(t, 10)
+		for _, content := range numbered("config %d", 3) {
+			w.fetched(r, w.image(nil, described(content), described("10 bytes s")))
+			w.Advance(time.Second)
+		}
+		w.fill(r, "10 bytes s")
+		last := image(w, r, "10 bytes b")
+		n, err := w.Store.EvictCached(t.Context(), 10)
+		if err != nil || n != 3 {
+			t.Errorf("evicted %d at once, %v; want 3", n, err)
+		}
+		evict(w, 0)
+		w.there(r, last)
+	})
+	t.Run("counts a shared blob once", func(t *testing.T) {
 		w, r := limited(t, 20)
 		other := r
 		other.Name = "another"
@@ -114,6 +129,39 @@ func testCacheEviction(t *testing.T, open Open) {
 		w.there(r, last)
 		w.there(r, later)
 	})
+	t.Run("leaves of an index's children what is younger, or another one's", func(t *testing.T) {
+		w, r := limited(t, 30)
+		own, young, shared := image(w, r, "10 bytes a"), image(w, r, "10 bytes b"), image(w, r, "10 bytes c")
+		index := w.index(own.Manifest, young.Manifest, shared.Manifest)
+		w.fetched(r, index, "v1")
+		w.Advance(time.Second)
+		w.fetched(r, young)
+		second := w.index(shared.Manifest)
+		w.fetched(r, second, "v2")
+		w.Advance(time.Second)
+		last := image(w, r, "10 bytes d")
+		evict(w, 2)
+		w.gone(r, index)
+		w.gone(r, own)
+		for _, m := range []meta.ManifestPut{young, shared, second, last} {
+			w.there(r, m)
+		}
+	})
+	t.Run("counts each cache for itself", func(t *testing.T) {
+		w, r := limited(t, 20)
+		second := meta.Repo{Tenant: w.tenant, Registry: w.addUpstream("quay", meta.UpstreamSettings{MaxBytes: 20}).Cache, Name: "app"}
+		image(w, r, "10 bytes a")
+		kept := image(w, r, "10 bytes b")
+		theirs := image(w, second, "10 bytes a")
+		last := image(w, r, "10 bytes c")
+		evict(w, 1) // what the other cache has, too, goes from this one all the same
+		w.there(r, kept)
+		w.there(r, last)
+		w.there(second, theirs)
+		if got := w.used("acme"); got != 30 {
+			t.Errorf("charged %d", got)
+		}
+	})
 	t.Run("leaves caches without a limit, and those that fit", func(t *testing.T) {
 		w, r := limited(t, 10)
 		free := w.addUpstream("quay", meta.UpstreamSettings{})
@@ -131,7 +179,7 @@ func testCacheEviction(t *testing.T, open Open) {
 		}
 		total := 0
 		for range 7 {
-			n, err := w.collector().EvictCached(t.Context(), 3)
+			n, err := w.Store.EvictCached(t.Context(), 3)
 			w.must(err)
 			if n > 3 {
 				t.Errorf("%d in one call", n)
@@ -145,13 +193,14 @@ func testCacheEviction(t *testing.T, open Open) {
 	t.Run("what is pulled meanwhile stays", func(t *testing.T) {
 		w, r := limited(t, 10)
 		first, second := image(w, r, "10 bytes a"), image(w, r, "10 bytes b")
-		n, err := w.collector().EvictCached(t.Context(), 10)
+		n, err := w.Store.EvictCached(t.Context(), 10)
 		if err != nil || n != 1 {
 			t.Errorf("evicted %d, %v", n, err)
 		}
 		w.pulled(r, first)
 		w.Advance(time.Second)
-		w.sweep()
+		_, err = w.Store.ExpireCached(t.Context(), 10)
+		w.must(err)
 		w.there(r, first)
 		w.there(r, second)
 	})

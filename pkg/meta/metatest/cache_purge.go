@@ -16,10 +16,10 @@ func testCachePurge(t *testing.T, open Open) {
 		w.fetched(r, image, "v1")
 		w.fetched(r, image, "v2")
 		by := cause()
-		w.must(w.cache().PurgeCached(t.Context(), by, r, oci.Reference{Tag: "v1"}))
-		w.must(w.cache().PurgeCached(t.Context(), by, r, oci.Reference{Tag: "v1"})) // the same request again
+		w.must(w.Store.PurgeCached(t.Context(), by, r, oci.Reference{Tag: "v1"}))
+		w.must(w.Store.PurgeCached(t.Context(), by, r, oci.Reference{Tag: "v1"})) // the same request again
 		w.told("cache.purge upstreams/ghcr/repositories/library/app:v1", "upstream.create upstreams/ghcr")
-		w.refused(w.cache().PurgeCached(t.Context(), cause(), r, oci.Reference{Tag: "v1"}), fault.NotFound, fault.ManifestUnknown)
+		w.refused(w.Store.PurgeCached(t.Context(), cause(), r, oci.Reference{Tag: "v1"}), fault.NotFound, fault.ManifestUnknown)
 		w.cachedTag(r, "v2", image, w.Now())
 	})
 	t.Run("forgets a manifest with its tags, and frees its bytes", func(t *testing.T) {
@@ -32,13 +32,13 @@ func testCachePurge(t *testing.T, open Open) {
 		w.fill(r, "config")
 		d := image.Manifest.Digest
 		by := cause()
-		w.must(w.cache().PurgeCached(t.Context(), by, r, oci.Reference{Digest: d}))
-		w.must(w.cache().PurgeCached(t.Context(), by, r, oci.Reference{Digest: d})) // the same request again
+		w.must(w.Store.PurgeCached(t.Context(), by, r, oci.Reference{Digest: d}))
+		w.must(w.Store.PurgeCached(t.Context(), by, r, oci.Reference{Digest: d})) // the same request again
 		w.told("cache.purge upstreams/ghcr/repositories/library/app@" + d.String())
-		w.refused(w.cache().PurgeCached(t.Context(), cause(), r, oci.Reference{Digest: d}), fault.NotFound, fault.ManifestUnknown)
+		w.refused(w.Store.PurgeCached(t.Context(), cause(), r, oci.Reference{Digest: d}), fault.NotFound, fault.ManifestUnknown)
 		w.gone(r, image)
 		for _, tag := range []string{"v1", "v2"} {
-			_, err := w.cache().FindCachedTag(t.Context(), r, tag)
+			_, err := w.Store.FindCachedTag(t.Context(), r, tag)
 			w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		}
 		w.cachedTag(r, "index", index, w.Now())
@@ -59,15 +59,15 @@ func testCachePurge(t *testing.T, open Open) {
 			w.fill(r, "config")
 		}
 		by := cause()
-		w.must(w.cache().PurgeCached(t.Context(), by, r, oci.Reference{}))
-		w.must(w.cache().PurgeCached(t.Context(), by, r, oci.Reference{})) // the same request again
+		w.must(w.Store.PurgeCached(t.Context(), by, r, oci.Reference{}))
+		w.must(w.Store.PurgeCached(t.Context(), by, r, oci.Reference{})) // the same request again
 		w.told("cache.purge upstreams/ghcr/repositories/library/app")
-		w.refused(w.cache().PurgeCached(t.Context(), cause(), r, oci.Reference{}), fault.NotFound, fault.NameUnknown)
+		w.refused(w.Store.PurgeCached(t.Context(), cause(), r, oci.Reference{}), fault.NotFound, fault.NameUnknown)
 		w.nothingCached(r, image.Manifest.Digest, "v1", "config")
 		w.cachedTag(other, "v1", image, w.Now())
 		w.fetched(r, image, "v2")
 		w.collect()
-		_, err := w.cache().FindCachedTag(t.Context(), r, "v1")
+		_, err := w.Store.FindCachedTag(t.Context(), r, "v1")
 		w.refused(err, fault.NotFound, fault.ManifestUnknown)
 		w.cachedTag(r, "v2", image, w.Now())
 		w.consistent()
@@ -95,7 +95,7 @@ func testCachePurge(t *testing.T, open Open) {
 			}
 		}
 		for _, tag := range []string{"0", "11", "index3"} {
-			if _, err := w.cache().FindCachedTag(t.Context(), r, tag); err != nil {
+			if _, err := w.Store.FindCachedTag(t.Context(), r, tag); err != nil {
 				t.Errorf("%s: %v", tag, err)
 			}
 		}

@@ -26,10 +26,10 @@ func testCacheRaces(t *testing.T, open Open) {
 			together(
 				func() { w.fine(w.tryFetched(r, index, "v1")) },
 				func() { w.fine(w.tryFetched(r, child, "v2")) },
-				func() { w.fine(w.trySweep()) },
-				func() { w.fine(w.trySweep()) },
+				func() { w.fine(w.tryCollect()) },
+				func() { w.fine(w.tryCollect()) },
 				func() {
-					w.fine(w.cache().RecordPulls(t.Context(), []meta.CachedPull{{Repo: r, Digest: child.Manifest.Digest, Keep: keep}}))
+					w.fine(w.Store.RecordPulls(t.Context(), []meta.CachedPull{{Repo: r, Digest: child.Manifest.Digest, Keep: keep}}))
 				},
 			)
 			// Who came last put it, or the janitor left it.
@@ -55,7 +55,7 @@ func testCacheRaces(t *testing.T, open Open) {
 			w.Advance(time.Second) // now it is to be dropped
 			var err error
 			together(
-				func() { _, err = w.cache().LinkBlob(t.Context(), r, b.Digest) },
+				func() { _, err = w.Store.LinkBlob(t.Context(), r, b.Digest) },
 				func() { w.fine(w.tryCollect()) },
 			)
 			found, missing := w.Store.FindBlob(t.Context(), r, b.Digest)
@@ -64,7 +64,9 @@ func testCacheRaces(t *testing.T, open Open) {
 				t.Errorf("linked, but found %+v, %v", found, missing)
 			case err == nil:
 				linked++
-				w.fetched(r, w.image(nil, b))
+				image := w.image(nil, b)
+				put := meta.CachedPut{Repo: r, Manifest: image.Manifest, Parsed: image.Parsed, Keep: 10 * keep}
+				w.must(w.Store.PutCached(t.Context(), put))
 			case !fault.Is(err, fault.BlobUnknown):
 				t.Error(err)
 			}
@@ -86,7 +88,7 @@ func testCacheRaces(t *testing.T, open Open) {
 			w.fine(w.tryFetched(r, []meta.ManifestPut{index, child}[i%2], fmt.Sprint("v", i%3)))
 			_, err := w.tryFill(r, "config")
 			w.fine(err)
-			w.fine(w.cache().RecordPulls(t.Context(), []meta.CachedPull{{Repo: r, Digest: child.Manifest.Digest, Keep: keep}}))
+			w.fine(w.Store.RecordPulls(t.Context(), []meta.CachedPull{{Repo: r, Digest: child.Manifest.Digest, Keep: keep}}))
 		})...)
 		w.there(r, index)
 		w.there(r, child)
@@ -98,7 +100,7 @@ func testCacheRaces(t *testing.T, open Open) {
 	t.Run("fetches against a renewal", func(t *testing.T) {
 		w, r := newCache(t, open)
 		for range 8 {
-			u, err := w.upstreams().FindUpstream(t.Context(), w.tenant, "ghcr")
+			u, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
 			w.must(err)
 			r.Registry = u.Cache
 			fetches := times(4, func(i int) {
@@ -111,9 +113,9 @@ func testCacheRaces(t *testing.T, open Open) {
 				}
 			})
 			together(append(fetches, func() {
-				_, err := w.upstreams().UpdateUpstream(t.Context(), cause(), u, true)
+				_, err := w.Store.UpdateUpstream(t.Context(), cause(), u, true)
 				w.fine(err)
-				w.fine(w.trySweep())
+				w.fine(w.tryCollect())
 			})...)
 			w.consistent()
 		}
@@ -132,14 +134,14 @@ func testCacheRaces(t *testing.T, open Open) {
 			ref := []oci.Reference{{}, {Tag: "v1"}, {Digest: image.Manifest.Digest}}[i%3]
 			together(
 				func() {
-					ignore(t, w.cache().PurgeCached(t.Context(), cause(), r, ref), fault.ManifestUnknown)
+					ignore(t, w.Store.PurgeCached(t.Context(), cause(), r, ref), fault.ManifestUnknown)
 				},
 				func() { w.fine(w.tryFetched(r, image, "v1")) },
-				func() { w.fine(w.cache().DropCachedTag(t.Context(), r, "v1")) },
+				func() { w.fine(w.Store.DropCachedTag(t.Context(), r, "v1")) },
 				func() {
-					ignore(t, w.cache().ConfirmCachedTag(t.Context(), r, "v1", image.Manifest.Digest), fault.ManifestUnknown, fault.NameUnknown)
+					ignore(t, w.Store.ConfirmCachedTag(t.Context(), r, "v1", image.Manifest.Digest), fault.ManifestUnknown, fault.NameUnknown)
 				},
-				func() { w.fine(w.trySweep()) },
+				func() { w.fine(w.tryCollect()) },
 			)
 			w.consistent()
 		}

@@ -21,7 +21,7 @@ func testGroups(t *testing.T, open Open) {
 			{Upstream: "ghcr", Exclude: []string{"b"}, OnDenied: meta.Continue},
 			{Registry: tenant.MainRegistry},
 		}}
-		made, err := w.groups().CreateGroup(t.Context(), by, g)
+		made, err := w.Store.CreateGroup(t.Context(), by, g)
 		w.must(err)
 		want := g
 		want.Version, want.CreatedAt, want.UpdatedAt = made.Version, w.Now(), w.Now()
@@ -29,19 +29,19 @@ func testGroups(t *testing.T, open Open) {
 		if made.Version == 0 {
 			t.Error("no version")
 		}
-		again, err := w.groups().CreateGroup(t.Context(), by, g) // the same request again
+		again, err := w.Store.CreateGroup(t.Context(), by, g) // the same request again
 		w.must(err)
 		w.sameGroup(again, made)
-		_, err = w.groups().CreateGroup(t.Context(), cause(), g)
+		_, err = w.Store.CreateGroup(t.Context(), cause(), g)
 		w.refused(err, fault.Conflict, fault.AlreadyExists)
-		_, err = w.groups().FindGroup(t.Context(), other, "chain")
+		_, err = w.Store.FindGroup(t.Context(), other, "chain")
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
-		_, err = w.groups().UpdateGroup(t.Context(), cause(), meta.Group{Tenant: other, Slug: "chain"})
+		_, err = w.Store.UpdateGroup(t.Context(), cause(), meta.Group{Tenant: other, Slug: "chain"})
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
-		w.refused(w.groups().DeleteGroup(t.Context(), cause(), other, "chain", 0), fault.NotFound, fault.ResourceUnknown)
-		_, err = w.groups().CreateGroup(t.Context(), cause(), meta.Group{Tenant: 4711, Slug: "chain"})
+		w.refused(w.Store.DeleteGroup(t.Context(), cause(), other, "chain", 0), fault.NotFound, fault.ResourceUnknown)
+		_, err = w.Store.CreateGroup(t.Context(), cause(), meta.Group{Tenant: 4711, Slug: "chain"})
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
-		_, err = w.groups().CreateGroup(t.Context(), cause(), meta.Group{Tenant: other, Slug: "chain", Members: []meta.Member{{Registry: tenant.MainRegistry}}})
+		_, err = w.Store.CreateGroup(t.Context(), cause(), meta.Group{Tenant: other, Slug: "chain", Members: []meta.Member{{Registry: tenant.MainRegistry}}})
 		if err != nil {
 			t.Errorf("the same slug for another tenant: %v", err)
 		}
@@ -56,7 +56,7 @@ func testGroups(t *testing.T, open Open) {
 			size  int
 			want  []string
 		}{{"", 2, []string{"aa", "bb"}}, {"bb", 2, []string{"cc"}}, {"cc", 2, nil}, {"", 0, nil}} {
-			got, err := w.groups().ListGroups(t.Context(), w.tenant, meta.Page{After: page.after, Size: page.size})
+			got, err := w.Store.ListGroups(t.Context(), w.tenant, meta.Page{After: page.after, Size: page.size})
 			w.must(err)
 			var slugs []string
 			for _, g := range got {
@@ -73,7 +73,7 @@ func testGroups(t *testing.T, open Open) {
 		w.Advance(time.Minute)
 		change := before
 		change.Members = []meta.Member{}
-		after, err := w.groups().UpdateGroup(t.Context(), cause(), change)
+		after, err := w.Store.UpdateGroup(t.Context(), cause(), change)
 		w.must(err)
 		want := change
 		want.Version, want.UpdatedAt = after.Version, w.Now()
@@ -81,13 +81,13 @@ func testGroups(t *testing.T, open Open) {
 		if after.Version <= before.Version {
 			t.Errorf("version %d after %d", after.Version, before.Version)
 		}
-		_, err = w.groups().UpdateGroup(t.Context(), cause(), change)
+		_, err = w.Store.UpdateGroup(t.Context(), cause(), change)
 		w.refused(err, fault.Conflict, fault.EtagMismatch)
-		w.refused(w.groups().DeleteGroup(t.Context(), cause(), w.tenant, "chain", before.Version), fault.Conflict, fault.EtagMismatch)
+		w.refused(w.Store.DeleteGroup(t.Context(), cause(), w.tenant, "chain", before.Version), fault.Conflict, fault.EtagMismatch)
 		by := cause()
-		w.must(w.groups().DeleteGroup(t.Context(), by, w.tenant, "chain", after.Version))
-		w.must(w.groups().DeleteGroup(t.Context(), by, w.tenant, "chain", 0)) // the same request again
-		w.refused(w.groups().DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0), fault.NotFound, fault.ResourceUnknown)
+		w.must(w.Store.DeleteGroup(t.Context(), by, w.tenant, "chain", after.Version))
+		w.must(w.Store.DeleteGroup(t.Context(), by, w.tenant, "chain", 0)) // the same request again
+		w.refused(w.Store.DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0), fault.NotFound, fault.ResourceUnknown)
 		w.told("upstreamGroup.delete upstreamGroups/chain", "upstreamGroup.update upstreamGroups/chain", "upstreamGroup.create upstreamGroups/chain")
 	})
 	t.Run("name only what is there", func(t *testing.T) {
@@ -106,10 +106,10 @@ func testGroups(t *testing.T, open Open) {
 		}
 		for _, m := range []meta.Member{{Registry: "dev"}, {Upstream: "ghcr"}, {Registry: "quay"}, {Upstream: "main"}, {Registry: "upstream/1/1"}} {
 			g := meta.Group{Tenant: w.tenant, Slug: "second", Members: []meta.Member{{Upstream: "quay"}, m}}
-			_, err := w.groups().CreateGroup(t.Context(), cause(), g)
+			_, err := w.Store.CreateGroup(t.Context(), cause(), g)
 			unknown(err, "members")
 			g.Slug = "chain"
-			_, err = w.groups().UpdateGroup(t.Context(), cause(), g)
+			_, err = w.Store.UpdateGroup(t.Context(), cause(), g)
 			unknown(err, "members")
 		}
 		r := meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "none"}}
@@ -131,12 +131,12 @@ func testGroups(t *testing.T, open Open) {
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "chain"}})
 		w.must(err)
 		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0), fault.Conflict, fault.InUse)
-		w.refused(w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0), fault.Conflict, fault.InUse)
-		w.refused(w.groups().DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0), fault.Conflict, fault.InUse)
+		w.refused(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0), fault.Conflict, fault.InUse)
+		w.refused(w.Store.DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0), fault.Conflict, fault.InUse)
 
 		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0))
-		w.must(w.groups().DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0)) // what is being deleted names nothing
-		w.must(w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
+		w.must(w.Store.DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0)) // what is being deleted names nothing
+		w.must(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
 		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0))
 	})
 	t.Run("are not left with members that go at the same moment", func(t *testing.T) {
@@ -146,16 +146,16 @@ func testGroups(t *testing.T, open Open) {
 			var made, gone error
 			together(
 				func() {
-					_, made = w.groups().CreateGroup(t.Context(), cause(), meta.Group{Tenant: w.tenant, Slug: "chain", Members: []meta.Member{{Upstream: "ghcr"}}})
+					_, made = w.Store.CreateGroup(t.Context(), cause(), meta.Group{Tenant: w.tenant, Slug: "chain", Members: []meta.Member{{Upstream: "ghcr"}}})
 				},
-				func() { gone = w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0) },
+				func() { gone = w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0) },
 			)
 			if (made == nil) == (gone == nil) {
 				t.Fatalf("made: %v, deleted: %v", made, gone)
 			}
 			if made == nil {
-				w.must(w.groups().DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0))
-				w.must(w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
+				w.must(w.Store.DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0))
+				w.must(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
 			}
 		}
 	})
@@ -176,8 +176,8 @@ func testTopology(t *testing.T, open Open) {
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "gone"})
 		w.must(err)
 		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "gone", 0))
-		w.must(w.upstreams().RecordStatus(t.Context(), w.tenant, ghcr.ID, meta.UpstreamStatus{State: "open"}))
-		got, err := w.groups().FindTopology(t.Context(), w.tenant)
+		w.must(w.Store.RecordStatus(t.Context(), w.tenant, ghcr.ID, meta.UpstreamStatus{State: "open"}))
+		got, err := w.Store.FindTopology(t.Context(), w.tenant)
 		w.must(err)
 		if u := got.Upstreams["ghcr"]; u.Status != (meta.UpstreamStatus{}) {
 			t.Errorf("with a status: %+v", u)
@@ -189,7 +189,7 @@ func testTopology(t *testing.T, open Open) {
 		if want := map[string]meta.TopologyRegistry{"main": {ID: w.registry}, "dev": {ID: dev.ID, Group: "chain"}}; !reflect.DeepEqual(got.Registries, want) {
 			t.Errorf("registries %+v, want %+v", got.Registries, want)
 		}
-		nobody, err := w.groups().FindTopology(t.Context(), 4711)
+		nobody, err := w.Store.FindTopology(t.Context(), 4711)
 		if err != nil || len(nobody.Registries)+len(nobody.Groups)+len(nobody.Upstreams) != 0 {
 			t.Errorf("of nobody: %+v, %v", nobody, err)
 		}
@@ -198,7 +198,7 @@ func testTopology(t *testing.T, open Open) {
 
 func (w world) addGroup(slug string, members ...meta.Member) meta.Group {
 	w.t.Helper()
-	g, err := w.groups().CreateGroup(w.t.Context(), cause(), meta.Group{Tenant: w.tenant, Slug: slug, Members: members})
+	g, err := w.Store.CreateGroup(w.t.Context(), cause(), meta.Group{Tenant: w.tenant, Slug: slug, Members: members})
 	w.must(err)
 	return g
 }

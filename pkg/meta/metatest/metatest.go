@@ -46,6 +46,16 @@ func Run(t *testing.T, open Open) {
 		{"Races", testRaces},
 		{"RepositoryRaces", testRepositoryRaces},
 		{"Random", testRandom},
+		{"Upstreams", testUpstreams},
+		{"Groups", testGroups},
+		{"Topology", testTopology},
+		{"Cache", testCache},
+		{"CachedTags", testCachedTags},
+		{"CachedBlobs", testCachedBlobs},
+		{"CachePurge", testCachePurge},
+		{"CacheCollector", testCacheCollector},
+		{"CacheEviction", testCacheEviction},
+		{"CacheRaces", testCacheRaces},
 	} {
 		t.Run(noun.name, func(t *testing.T) {
 			t.Parallel() // each test has a store of its own

@@ -22,7 +22,7 @@ func testUpstreams(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		other, _ := w.addTenant("other", 0)
 		by, u := cause(), meta.Upstream{Tenant: w.tenant, Slug: "ghcr", Settings: settings}
-		made, err := w.upstreams().CreateUpstream(t.Context(), by, u)
+		made, err := w.Store.CreateUpstream(t.Context(), by, u)
 		w.must(err)
 		want := u
 		want.ID, want.Cache, want.Version, want.CreatedAt, want.UpdatedAt = made.ID, made.Cache, made.Version, w.Now(), w.Now()
@@ -30,20 +30,20 @@ func testUpstreams(t *testing.T, open Open) {
 		if made.ID == 0 || made.Cache == 0 || made.Version == 0 {
 			t.Errorf("made %+v", made)
 		}
-		again, err := w.upstreams().CreateUpstream(t.Context(), by, u) // the same request again
+		again, err := w.Store.CreateUpstream(t.Context(), by, u) // the same request again
 		w.must(err)
 		w.sameUpstream(again, made)
-		found, err := w.upstreams().FindUpstream(t.Context(), w.tenant, "ghcr")
+		found, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
 		w.must(err)
 		w.sameUpstream(found, made)
-		_, err = w.upstreams().CreateUpstream(t.Context(), cause(), u)
+		_, err = w.Store.CreateUpstream(t.Context(), cause(), u)
 		w.refused(err, fault.Conflict, fault.AlreadyExists)
-		_, err = w.upstreams().FindUpstream(t.Context(), other, "ghcr")
+		_, err = w.Store.FindUpstream(t.Context(), other, "ghcr")
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
-		_, err = w.upstreams().UpdateUpstream(t.Context(), cause(), meta.Upstream{Tenant: other, Slug: "ghcr"}, true)
+		_, err = w.Store.UpdateUpstream(t.Context(), cause(), meta.Upstream{Tenant: other, Slug: "ghcr"}, true)
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
-		w.refused(w.upstreams().DeleteUpstream(t.Context(), cause(), other, "ghcr", 0), fault.NotFound, fault.ResourceUnknown)
-		_, err = w.upstreams().CreateUpstream(t.Context(), cause(), meta.Upstream{Tenant: 4711, Slug: "ghcr"})
+		w.refused(w.Store.DeleteUpstream(t.Context(), cause(), other, "ghcr", 0), fault.NotFound, fault.ResourceUnknown)
+		_, err = w.Store.CreateUpstream(t.Context(), cause(), meta.Upstream{Tenant: 4711, Slug: "ghcr"})
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
 		if u := w.addUpstreamOf(other, "ghcr", meta.UpstreamSettings{}); u.ID == made.ID || u.Cache == made.Cache {
 			t.Errorf("another tenant's is %+v", u)
@@ -60,7 +60,7 @@ func testUpstreams(t *testing.T, open Open) {
 			size  int
 			want  []string
 		}{{"", 2, []string{"aa", "bb"}}, {"bb", 2, []string{"cc"}}, {"cc", 2, nil}, {"", 0, nil}} {
-			got, err := w.upstreams().ListUpstreams(t.Context(), w.tenant, meta.Page{After: page.after, Size: page.size})
+			got, err := w.Store.ListUpstreams(t.Context(), w.tenant, meta.Page{After: page.after, Size: page.size})
 			w.must(err)
 			var slugs []string
 			for _, u := range got {
@@ -78,7 +78,7 @@ func testUpstreams(t *testing.T, open Open) {
 		change := before
 		change.Settings.TagTTL, change.Settings.Include = time.Hour, nil
 		by := cause()
-		after, err := w.upstreams().UpdateUpstream(t.Context(), by, change, false)
+		after, err := w.Store.UpdateUpstream(t.Context(), by, change, false)
 		w.must(err)
 		want := change
 		want.Version, want.UpdatedAt = after.Version, w.Now()
@@ -86,16 +86,16 @@ func testUpstreams(t *testing.T, open Open) {
 		if after.Version <= before.Version {
 			t.Errorf("version %d after %d", after.Version, before.Version)
 		}
-		again, err := w.upstreams().UpdateUpstream(t.Context(), by, change, false) // the same request again
+		again, err := w.Store.UpdateUpstream(t.Context(), by, change, false) // the same request again
 		w.must(err)
 		w.sameUpstream(again, after)
-		_, err = w.upstreams().UpdateUpstream(t.Context(), cause(), change, false)
+		_, err = w.Store.UpdateUpstream(t.Context(), cause(), change, false)
 		w.refused(err, fault.Conflict, fault.EtagMismatch)
-		w.refused(w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", before.Version), fault.Conflict, fault.EtagMismatch)
+		w.refused(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", before.Version), fault.Conflict, fault.EtagMismatch)
 		by = cause()
-		w.must(w.upstreams().DeleteUpstream(t.Context(), by, w.tenant, "ghcr", after.Version))
-		w.must(w.upstreams().DeleteUpstream(t.Context(), by, w.tenant, "ghcr", 0)) // the same request again
-		w.refused(w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0), fault.NotFound, fault.ResourceUnknown)
+		w.must(w.Store.DeleteUpstream(t.Context(), by, w.tenant, "ghcr", after.Version))
+		w.must(w.Store.DeleteUpstream(t.Context(), by, w.tenant, "ghcr", 0)) // the same request again
+		w.refused(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0), fault.NotFound, fault.ResourceUnknown)
 		if again := w.addUpstream("ghcr", settings); again.ID == before.ID || again.Cache == before.Cache {
 			t.Errorf("made again %+v, was %+v", again, before)
 		}
@@ -110,17 +110,17 @@ func testUpstreams(t *testing.T, open Open) {
 			RateLimit: 100, RateLimitRemaining: 7, RateLimitWindow: 21600,
 		}
 		w.Advance(time.Minute)
-		w.must(w.upstreams().RecordStatus(t.Context(), w.tenant, u.ID, u.Status))
-		w.must(w.upstreams().RecordStatus(t.Context(), w.tenant, u.ID+1, u.Status)) // it is gone
+		w.must(w.Store.RecordStatus(t.Context(), w.tenant, u.ID, u.Status))
+		w.must(w.Store.RecordStatus(t.Context(), w.tenant, u.ID+1, u.Status)) // it is gone
 		other, _ := w.addTenant("other", 0)
-		w.must(w.upstreams().RecordStatus(t.Context(), other, u.ID, meta.UpstreamStatus{State: "closed"}))
-		found, err := w.upstreams().FindUpstream(t.Context(), w.tenant, "ghcr")
+		w.must(w.Store.RecordStatus(t.Context(), other, u.ID, meta.UpstreamStatus{State: "closed"}))
+		found, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
 		w.must(err)
 		w.sameUpstream(found, u)
 		if got := len(w.events("", 100)); got != events {
 			t.Errorf("%d events, there were %d", got, events)
 		}
-		changed, err := w.upstreams().UpdateUpstream(t.Context(), cause(), found, false)
+		changed, err := w.Store.UpdateUpstream(t.Context(), cause(), found, false)
 		if err != nil || changed.Status.State != "open" {
 			t.Errorf("a change left %+v, %v", changed.Status, err)
 		}
@@ -140,7 +140,7 @@ func testUpstreams(t *testing.T, open Open) {
 			w.refused(err, fault.NotFound, fault.ResourceUnknown)
 			w.nowhere(tenant.Lookup{Host: "x", TenantSlug: "acme", Registry: slug})
 		}
-		_, err := w.upstreams().FindUpstream(t.Context(), w.tenant, "ghcr")
+		_, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
 		w.must(err)
 		if _, err := w.Store.CreateUpload(t.Context(), meta.Repo{Tenant: w.tenant, Registry: u.Cache, Name: "app"}, oci.SHA256); err != nil {
 			t.Errorf("the cache takes no upload: %v", err)
@@ -149,9 +149,9 @@ func testUpstreams(t *testing.T, open Open) {
 	t.Run("tell of every change in the audit log", func(t *testing.T) {
 		w := newWorld(t, open)
 		u := w.addUpstream("ghcr", settings)
-		_, err := w.upstreams().UpdateUpstream(t.Context(), cause(), u, true)
+		_, err := w.Store.UpdateUpstream(t.Context(), cause(), u, true)
 		w.must(err)
-		w.must(w.upstreams().DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
+		w.must(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
 		w.told("upstream.delete upstreams/ghcr", "upstream.update upstreams/ghcr", "upstream.create upstreams/ghcr")
 	})
 	t.Run("end with their tenant", func(t *testing.T) {
@@ -164,11 +164,11 @@ func testUpstreams(t *testing.T, open Open) {
 		w.consistent()
 		w.collectAll()
 		w.consistent()
-		found, err := w.upstreams().ListUpstreams(t.Context(), w.tenant, meta.Page{Size: 9})
+		found, err := w.Store.ListUpstreams(t.Context(), w.tenant, meta.Page{Size: 9})
 		if err != nil || len(found) != 0 {
 			t.Errorf("left %v, %v", found, err)
 		}
-		top, err := w.groups().FindTopology(t.Context(), w.tenant)
+		top, err := w.Store.FindTopology(t.Context(), w.tenant)
 		if err != nil || len(top.Registries)+len(top.Groups)+len(top.Upstreams) != 0 {
 			t.Errorf("left %v, %v", top, err)
 		}
@@ -182,7 +182,7 @@ func (w world) addUpstream(slug string, s meta.UpstreamSettings) meta.Upstream {
 
 func (w world) addUpstreamOf(t tenant.ID, slug string, s meta.UpstreamSettings) meta.Upstream {
 	w.t.Helper()
-	u, err := w.upstreams().CreateUpstream(w.t.Context(), cause(), meta.Upstream{Tenant: t, Slug: slug, Settings: s})
+	u, err := w.Store.CreateUpstream(w.t.Context(), cause(), meta.Upstream{Tenant: t, Slug: slug, Settings: s})
 	w.must(err)
 	return u
 }

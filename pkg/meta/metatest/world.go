@@ -240,6 +240,8 @@ func (w world) tryCollect() error {
 		for _, phase := range []func() (int, error){
 			func() (int, error) { return w.Store.ReapUploads(ctx, 10) },
 			func() (int, error) { return w.Store.PurgeDeleted(ctx, 10) },
+			func() (int, error) { return w.Store.EvictCached(ctx, 10) },
+			func() (int, error) { return w.Store.ExpireCached(ctx, 10) },
 			func() (int, error) { return w.Store.UnlinkBlobs(ctx, 10) },
 			func() (int, error) { return w.Store.DropBlobs(ctx, 10) },
 			func() (int, error) { return w.deleteCondemned(10) },

@@ -11,8 +11,6 @@ import (
 
 func TestConformance(t *testing.T) { metatest.Run(t, harness) }
 
-func TestChains(t *testing.T) { metatest.RunChains(t, harness) }
-
 func harness(t *testing.T) metatest.Harness {
 	url := migrated(t)
 	// A deadlock is retried, and nobody would see it otherwise.

@@ -60,15 +60,20 @@ func (p put) cached(keep time.Duration) error {
 
 const prolongManifest = `UPDATE manifests SET expire_at = ?4 WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
-// Indexes of indexes, too.
-const prolongIndexes = `
+// The manifest, the indexes that list it, and those that list them. A row that
+// was written a moment ago is not written again for each pull of many.
+const recordPull = `
 UPDATE manifests SET expire_at = ?4
- WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN (
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND expire_at NOT BETWEEN ?5 AND ?4 AND digest IN (
        WITH RECURSIVE up (digest) AS (
-            SELECT c.parent FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = ?3
+            SELECT ?3
             UNION
             SELECT c.parent FROM up CROSS JOIN manifest_children c ON c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest)
        SELECT digest FROM up)`
+
+// momentAgo is how old a recorded pull may be that stands for another one: an
+// hour, or less of what is kept for less than a day.
+func momentAgo(keep time.Duration) time.Duration { return min(time.Hour, keep/24) }
 
 // RecordPulls implements meta.Cache.
 func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error {
@@ -84,11 +89,8 @@ func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error 
 			if err != nil {
 				return err
 			}
-			until := t.after(p.Keep)
-			if _, err := t.exec(prolongManifest, p.Repo.Tenant, repo.id, p.Digest.Bytes(), until); err != nil {
-				return err
-			}
-			if _, err := t.exec(prolongIndexes, p.Repo.Tenant, repo.id, p.Digest.Bytes(), until); err != nil {
+			_, err = t.exec(recordPull, p.Repo.Tenant, repo.id, p.Digest.Bytes(), t.after(p.Keep), t.after(p.Keep-momentAgo(p.Keep)))
+			if err != nil {
 				return err
 			}
 		}

@@ -34,10 +34,3 @@ func TestConformance(t *testing.T) {
 		return metatest.Harness{Store: open(t, Options{Now: c.Now}), Advance: c.Advance, Now: c.Now}
 	})
 }
-
-func TestChains(t *testing.T) {
-	metatest.RunChains(t, func(t *testing.T) metatest.Harness {
-		c := newClock()
-		return metatest.Harness{Store: open(t, Options{Now: c.Now}), Advance: c.Advance, Now: c.Now}
-	})
-}

@@ -61,13 +61,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-var _ interface {
-	meta.Store
-	meta.Upstreams
-	meta.Groups
-	meta.Cache
-	meta.CacheCollector
-} = (*Store)(nil)
+var _ meta.Store = (*Store)(nil)
 
 // Store implements meta.Store. Make one with Open.
 type Store struct {

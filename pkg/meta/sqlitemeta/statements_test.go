@@ -125,7 +125,7 @@ func TestListsUseTheirIndexes(t *testing.T) {
 		condemnOrphans:      "INDEX objects_staged (created_at<?)",
 		expiredManifests:    "INDEX manifests_expiring (expire_at<?)",
 		leastPulled:         "INDEX manifests_cached (tenant_id=? AND repo_id=? AND expire_at>?)",
-		prolongIndexes:      "INDEX manifest_children_by_child (tenant_id=? AND repo_id=? AND child=?)",
+		recordPull:          "INDEX manifest_children_by_child (tenant_id=? AND repo_id=? AND child=?)",
 	} {
 		steps := plan(t, s, query)
 		if !slices.ContainsFunc(steps, func(step string) bool { return strings.HasSuffix(step, want) }) {
