@@ -41,7 +41,7 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.SetRoute(r.Context(), route.Kind.String())
 	call := CallOf(r.Context())
 	call.Route = route
-	namespace, err := s.namespace(r.Context(), call)
+	namespace, err := s.namespace(r, call)
 	if err == nil {
 		err = call.aim(r.Method, namespace)
 	}

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,8 +19,9 @@ const proxyService = "proxy"
 
 // namespace is the registry that the parameter ns tells a mirror to answer for.
 // It is empty where that is the registry which is asked, under whichever of its
-// names.
-func (c Config) namespace(ctx context.Context, call *Call) (string, error) {
+// names. What has another port than the one that is asked is another server, as
+// is common on loopback; proxies before this one may have taken the port away.
+func (c Config) namespace(r *http.Request, call *Call) (string, error) {
 	if call.Route.Name == "" {
 		return "", nil
 	}
@@ -29,10 +29,15 @@ func (c Config) namespace(ctx context.Context, call *Call) (string, error) {
 	if err != nil || ns == "" {
 		return "", err
 	}
-	if host, _, _ := strings.Cut(ns, ":"); host == call.Site.Host {
+	host, port, _ := strings.Cut(ns, ":")
+	own := (&url.URL{Host: r.Host}).Port()
+	switch {
+	case port != "" && own != "" && port != own:
+		return ns, nil
+	case host == call.Site.Host:
 		return "", nil
 	}
-	site, err := c.Sites.Resolve(ctx, ns)
+	site, err := c.Sites.Resolve(r.Context(), ns)
 	switch {
 	case fault.Is(err, fault.HostUnknown):
 		return ns, nil

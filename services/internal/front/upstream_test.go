@@ -148,6 +148,24 @@ func TestWaysToAnUpstream(t *testing.T) {
 	}
 }
 
+// The port tells servers of one host apart, where both are known.
+func TestNamespaceOfAnotherPort(t *testing.T) {
+	d := openDeployment(t)
+	d.Serve(ways())
+	for host, own := range map[string]map[string]bool{
+		"acme.localhost":       {"acme.localhost": true, "acme.localhost:5000": true, "acme.localhost:5999": true, "other.localhost": false},
+		"acme.localhost:5000":  {"acme.localhost": true, "acme.localhost:5000": true, "acme.localhost:5999": false, "other.localhost:5000": false},
+		"Acme.localhost.:5000": {"acme.localhost": true, "ACME.localhost.:5000": true, "acme.localhost:50": false},
+	} {
+		for ns, want := range own {
+			got := d.Do(fronttest.Request{Host: host, Path: "/v2/a/tags/list?ns=" + ns})
+			if got.Status != http.StatusOK || (got.Body == "registry: a") != want {
+				t.Errorf("%s at %s: %d %s, own: %v", ns, host, got.Status, got.Body, want)
+			}
+		}
+	}
+}
+
 // statusOf is the status of what a table wants.
 func statusOf(want string) string {
 	if status, _, _ := strings.Cut(want, " "); len(status) == 3 {
