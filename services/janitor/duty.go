@@ -8,8 +8,10 @@ import (
 	"github.com/berth-registry/berth/pkg/lease"
 )
 
-// The full sweeps read every row, or list every object, so they run seldom.
+// The full sweeps read every row, or list every object, so they run seldom;
+// evictions read all rows of some caches.
 const (
+	evictEvery     = 5 * time.Minute
 	sweepEvery     = 7 * 24 * time.Hour
 	reconcileEvery = 24 * time.Hour
 	firstFull      = time.Hour // after the start at the earliest, so that restarts do not add up

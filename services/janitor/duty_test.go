@@ -11,17 +11,18 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/lease"
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/janitor"
 )
 
 // calls are a store in which nothing is to do, and which counts the work that
 // goes over all of it.
 type calls struct {
-	meta.Collector
+	janitor.Meta
 	janitor.Blobs
 	sweeps, lists atomic.Int64
 }
+
+func (c *calls) EvictCached(context.Context, int) (int, error) { return 0, nil }
 
 func (c *calls) SweepUnmarked(context.Context) (int, error) {
 	c.sweeps.Add(1)

@@ -2,7 +2,8 @@
 // condemned objects, and the content of deleted repositories, registries and
 // tenants. It also checks that everything that must be there still is.
 //
-// It never removes a hosted manifest (protocol section 6). Any number of
+// It never removes a hosted manifest (protocol section 6), and cached ones when
+// they were not pulled for long. Any number of
 // janitors may run: the store hands each row to one of them at a time.
 package janitor
 
@@ -21,7 +22,7 @@ import (
 
 // Config is what a janitor needs. Interval, Batch and Leases have defaults.
 type Config struct {
-	Meta     meta.Collector
+	Meta     Meta
 	Blobs    Blobs
 	Log      *slog.Logger
 	Interval time.Duration // between two passes; default 30 s
@@ -34,6 +35,12 @@ type Config struct {
 	Middlewares []kit.Named // around every phase, outermost first
 }
 
+// Meta is what a janitor may do with rows.
+type Meta interface {
+	meta.Collector
+	meta.CacheCollector
+}
+
 // Blobs is what a janitor may do with bytes.
 type Blobs interface {
 	blob.Deleter
@@ -44,6 +51,7 @@ type Blobs interface {
 type Janitor struct {
 	cfg    Config
 	phases []phase
+	evict  phase
 }
 
 // phase is one kind of work: it takes the most rows to do and says how many it
@@ -63,15 +71,17 @@ func New(cfg Config) *Janitor {
 	}
 	j := &Janitor{cfg: cfg}
 	mw := cfg.Middlewares
-	// The order lets one pass carry garbage all the way: what a purge releases
-	// is unlinked, dropped, and condemned.
+	// The order lets one pass carry garbage all the way: what a purge or the end
+	// of a manifest's time releases is unlinked, dropped, and condemned.
 	j.phases = []phase{
 		kit.Wrap("janitor.reap", cfg.Meta.ReapUploads, mw...),
 		kit.Wrap("janitor.purge", cfg.Meta.PurgeDeleted, mw...),
+		kit.Wrap("janitor.expire", cfg.Meta.ExpireCached, mw...),
 		kit.Wrap("janitor.unlink", cfg.Meta.UnlinkBlobs, mw...),
 		kit.Wrap("janitor.drop", cfg.Meta.DropBlobs, mw...),
 		kit.Wrap("janitor.delete", j.deleteCondemned, mw...),
 	}
+	j.evict = kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...)
 	return j
 }
 
@@ -80,10 +90,12 @@ func New(cfg Config) *Janitor {
 func (j *Janitor) Run(ctx context.Context) {
 	tick := time.NewTicker(j.cfg.Interval)
 	defer tick.Stop()
-	sweep, reconcile := time.NewTimer(first()), time.NewTimer(first())
+	evict, sweep, reconcile := time.NewTicker(evictEvery), time.NewTimer(first()), time.NewTimer(first())
+	defer evict.Stop()
 	defer sweep.Stop()
 	defer reconcile.Stop()
-	sweeper, reconciler := newDuty(j.cfg.Leases, "sweep"), newDuty(j.cfg.Leases, "reconcile")
+	evictor, sweeper, reconciler := newDuty(j.cfg.Leases, "evict"), newDuty(j.cfg.Leases, "sweep"), newDuty(j.cfg.Leases, "reconcile")
+	defer evictor.release()
 	defer sweeper.release()
 	defer reconciler.release()
 	for {
@@ -92,6 +104,10 @@ func (j *Janitor) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			j.logged(ctx, "pass", j.Pass)
+		case <-evict.C:
+			if evictor.ours(ctx) {
+				j.logged(ctx, "eviction", j.Evict)
+			}
 		case <-sweep.C:
 			if sweeper.ours(ctx) {
 				j.logged(ctx, "sweep", j.Sweep)
@@ -118,15 +134,26 @@ func (j *Janitor) logged(ctx context.Context, what string, run func(context.Cont
 func (j *Janitor) Pass(ctx context.Context) error {
 	errs := make([]error, len(j.phases))
 	for i, p := range j.phases {
-		total, err := j.exhaust(ctx, p)
-		if err != nil {
-			errs[i] = fmt.Errorf("%s: %w", p.Name, err)
-		}
-		if total > 0 {
-			j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
-		}
+		errs[i] = j.finish(ctx, p)
 	}
 	return errors.Join(errs...)
+}
+
+// Evict ends the time of what was pulled least recently, where a cache is over
+// its limit; the next pass removes it. It costs as much as is kept in caches that
+// have a limit.
+func (j *Janitor) Evict(ctx context.Context) error { return j.finish(ctx, j.evict) }
+
+// finish does all that a phase has to do, and says what that was.
+func (j *Janitor) finish(ctx context.Context, p phase) error {
+	total, err := j.exhaust(ctx, p)
+	if total > 0 {
+		j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Name, err)
+	}
+	return nil
 }
 
 // exhaust runs a phase until nothing is left for it to do.

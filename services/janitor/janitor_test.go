@@ -3,6 +3,7 @@ package janitor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,8 +15,10 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/fsblob"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/janitor"
@@ -110,6 +113,71 @@ func TestPassRemovesGarbageAndNothingElse(t *testing.T) {
 	w.passMonth(w.janitor(w.Blobs))
 	if got := w.files(); len(got) != 0 {
 		t.Errorf("files of the deleted tenant: %v", got)
+	}
+	if found := w.findings(); len(found) > 0 {
+		t.Errorf("findings %v", found)
+	}
+}
+
+// cache makes an upstream whose cached content is kept for as long after a pull,
+// and puts an image of the layer there.
+func (w *world) cache(slug, layer string, keep time.Duration, most int64) meta.Repo {
+	w.t.Helper()
+	u, err := w.Meta.CreateUpstream(w.t.Context(), fronttest.By(), meta.Upstream{
+		Tenant: w.repo.Tenant, Slug: slug, Settings: meta.UpstreamSettings{URL: "https://registry.example", Keep: keep, MaxBytes: most},
+	})
+	w.must(err)
+	r := meta.Repo{Tenant: u.Tenant, Registry: u.Cache, Name: "library/app"}
+	w.fetch(r, layer, keep)
+	return r
+}
+
+func (w *world) fetch(r meta.Repo, layer string, keep time.Duration) {
+	w.t.Helper()
+	blob := w.PutBlob(r, []byte(layer))
+	payload := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+		`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":%d},"layers":[]}`, blob.Digest, blob.Size)
+	parsed, err := oci.ParseManifest("", payload)
+	w.must(err)
+	w.must(w.Meta.PutCached(w.t.Context(), meta.CachedPut{
+		Repo: r, Parsed: parsed, Tag: layer, Keep: keep,
+		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: parsed.MediaType, Payload: payload},
+	}))
+}
+
+func TestCachedContentGoesWhenItWasNotPulledForLong(t *testing.T) {
+	w := newWorld(t)
+	w.image(w.push("layer"))
+	w.cache("short", "kept for ten days", 240*time.Hour, 0)
+	w.cache("long", "kept for a year", 8760*time.Hour, 0)
+	w.passMonth(w.janitor(w.Blobs))
+	if got := w.files(); len(got) != 3 {
+		t.Errorf("files after a month: %v, want those of what is hosted and of what is kept", got)
+	}
+	if found := w.findings(); len(found) > 0 {
+		t.Errorf("findings %v", found)
+	}
+}
+
+func TestTheLeastPulledGoesFromACacheOverItsLimit(t *testing.T) {
+	w := newWorld(t)
+	const year = 8760 * time.Hour
+	r := w.cache("small", "one layer of 30 bytes, pulled.", year, 60)
+	for _, layer := range []string{"another of 30 bytes, least so.", "the last one with 30 bytes too"} {
+		w.now = w.now.Add(24 * time.Hour)
+		w.fetch(r, layer, year)
+	}
+	pulled, err := w.Meta.FindCachedTag(t.Context(), r, "one layer of 30 bytes, pulled.")
+	w.must(err)
+	w.must(w.Meta.RecordPulls(t.Context(), []meta.CachedPull{{Repo: r, Digest: pulled.Manifest.Digest, Keep: year}}))
+	j := w.janitor(w.Blobs)
+	w.must(j.Evict(t.Context()))
+	w.passMonth(j)
+	if got := w.files(); len(got) != 2 {
+		t.Errorf("files after a month: %v, want two", got)
+	}
+	if _, err := w.Meta.FindCachedTag(t.Context(), r, "another of 30 bytes, least so."); !fault.Is(err, fault.ManifestUnknown) {
+		t.Errorf("the least pulled: %v", err)
 	}
 	if found := w.findings(); len(found) > 0 {
 		t.Errorf("findings %v", found)
