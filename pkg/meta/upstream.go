@@ -44,6 +44,15 @@ type UpstreamSettings struct {
 	MaxBytes     int64         `json:"max_bytes,omitempty"`      // of cached blobs; 0 = no limit but the tenant's quota
 }
 
+// DefaultUpstreamSettings are those of an upstream of which only the URL is
+// known.
+var DefaultUpstreamSettings = UpstreamSettings{
+	TagTTL:       5 * time.Minute,
+	NegativeTTL:  30 * time.Second,
+	StaleIfError: 30 * 24 * time.Hour,
+	Keep:         30 * 24 * time.Hour,
+}
+
 // UpstreamStatus is what the process that asked last saw of the upstream.
 type UpstreamStatus struct {
 	State              string    `json:"state,omitempty"` // of the circuit breaker: closed, open, half-open; empty before the first request

@@ -42,7 +42,43 @@ func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) 
 			return false, err
 		}
 	}
-	return true, nil
+	return true, wellKnown(ctx, m, t.ID)
+}
+
+// wellKnown lets the default tenant pull what others have: all the registries by
+// proxy/<host>/<name>, and library/** of Docker Hub under its own name.
+func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
+	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
+	for _, u := range []struct{ slug, host string }{
+		{"docker-hub", "registry-1.docker.io"},
+		{"ghcr", "ghcr.io"},
+		{"quay", "quay.io"},
+		{"kubernetes", "registry.k8s.io"},
+		{"gitlab", "registry.gitlab.com"},
+		{"microsoft", "mcr.microsoft.com"},
+		{"ecr-public", "public.ecr.aws"},
+	} {
+		s := meta.DefaultUpstreamSettings
+		s.URL = "https://" + u.host
+		_, err := m.CreateUpstream(ctx, by(), meta.Upstream{Tenant: t, Slug: u.slug, Settings: s})
+		if err != nil && !fault.Is(err, fault.AlreadyExists) {
+			return err
+		}
+	}
+	const group = "docker-library"
+	_, err := m.CreateGroup(ctx, by(), meta.Group{Tenant: t, Slug: group, Members: []meta.Member{
+		{Upstream: "docker-hub", Include: []string{"library/**"}},
+	}})
+	if err != nil && !fault.Is(err, fault.AlreadyExists) {
+		return err
+	}
+	r, err := m.FindRegistry(ctx, t, tenant.MainRegistry)
+	if err != nil {
+		return err
+	}
+	r.Settings.UpstreamGroup = group
+	_, err = m.UpdateRegistry(ctx, by(), r)
+	return err
 }
 
 // closeToStrangers takes anonymous push from the default tenant when the data
