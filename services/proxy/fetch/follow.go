@@ -31,7 +31,7 @@ func (fl *flight) fetch(ctx context.Context) error {
 	if !fl.admit() {
 		return context.Canceled
 	}
-	since := time.Now() // when somebody else's flight was last of use
+	var since time.Time // when whoever has the lease began to be of no use; zero while that is not known
 	for ctx.Err() == nil {
 		l, at, granted := fl.Leases.Acquire(ctx, fl.lease(), fl.Self)
 		if granted {
@@ -42,7 +42,7 @@ func (fl *flight) fetch(ctx context.Context) error {
 			return err
 		}
 		// A lease saves work and decides nothing.
-		if granted || time.Since(since) > patience {
+		if granted || !since.IsZero() && time.Since(since) > patience {
 			fl.lead()
 			return fl.fromUpstream(ctx)
 		}
@@ -50,7 +50,7 @@ func (fl *flight) fetch(ctx context.Context) error {
 		if done, err := fl.fromPeer(ctx, at); done || err != nil {
 			return err
 		}
-		if fl.written() > before {
+		if since.IsZero() || fl.written() > before {
 			since = time.Now()
 		}
 		select {

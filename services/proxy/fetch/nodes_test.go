@@ -209,7 +209,6 @@ func TestR43_LeaderIsKilled(t *testing.T) {
 				}
 				c.kill(leader)
 				dead.Wait()
-				delete(c.nodes, leader)
 				living.Wait()
 				c.settle()
 				// Where nobody can tell that it is dead, both may give up waiting at once.
