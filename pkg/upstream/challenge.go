@@ -31,6 +31,10 @@ func parseChallenges(values []string) []challenge {
 				continue
 			}
 			s.skip(" \t")
+			if s.rest == "" || s.rest[0] == '=' || s.rest[0] == ',' {
+				s.skip("=") // what looked like a name was the base64 of another scheme
+				continue
+			}
 			value, ok := s.value()
 			if !ok {
 				break

@@ -1,0 +1,122 @@
+package upstream
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// indexOf is an index of n signatures.
+func indexOf(n int) string {
+	entry := `{"mediaType":"` + oci.MediaTypeImageManifest + `","digest":"` + oci.DigestOf(oci.SHA256, image()).String() +
+		`","size":7,"artifactType":"application/vnd.example.signature","annotations":{"k":"v"}}`
+	return `{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageIndex + `","manifests":[` + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + `]}`
+}
+
+func sendIndex(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", oci.MediaTypeImageIndex)
+	fmt.Fprint(w, body)
+}
+
+func TestReferrers(t *testing.T) {
+	subject := oci.DigestOf(oci.SHA256, []byte("subject"))
+	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v2/a/b/referrers/"+subject.String() {
+			t.Errorf("asked %s", r.URL)
+		}
+		if r.URL.RawQuery == "" {
+			w.Header().Set("Link", "<"+r.URL.Path+`?page=2>; rel="next"`)
+		}
+		sendIndex(w, indexOf(2))
+	})
+	list, err := c.Referrers(t.Context(), "a/b", subject, 4)
+	if err != nil || len(list) != 4 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	if r := list[3]; r.Digest != oci.DigestOf(oci.SHA256, image()) || r.Size != 7 || r.MediaType != oci.MediaTypeImageManifest ||
+		r.ArtifactType != "application/vnd.example.signature" || r.Annotations["k"] != "v" {
+		t.Errorf("%+v", r)
+	}
+	if _, err := c.Referrers(t.Context(), "a/b", subject, 3); OutcomeOf(err) != Outage {
+		t.Errorf("more than the limit: %v", err)
+	}
+}
+
+// TestReferrers_Unavailable: the ways in which registries do not have the API,
+// and what they have under the tag instead.
+func TestReferrers_Unavailable(t *testing.T) {
+	subject := oci.DigestOf(oci.SHA256, image())
+	status := func(n int) http.HandlerFunc { return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(n) } }
+	apis := map[string]http.HandlerFunc{
+		"404": status(404), "400": status(400), "405": status(405), "406": status(406), "501": status(501),
+		"a page of GitHub's": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://github.example.com/-/v2/packages", http.StatusSeeOther)
+		},
+		"a page":       func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"another type": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") },
+	}
+	tags := map[string]struct {
+		h    http.HandlerFunc
+		want int // -1 for an outage
+	}{
+		"none":               {status(404), 0},
+		"an index":           {func(w http.ResponseWriter, _ *http.Request) { sendIndex(w, indexOf(3)) }, 3},
+		"GitLab's subject":   {sendImage, 0},
+		"a broken index":     {func(w http.ResponseWriter, _ *http.Request) { sendIndex(w, indexOf(3)[1:]) }, -1},
+		"down":               {status(500), -1},
+		"more than is asked": {func(w http.ResponseWriter, _ *http.Request) { sendIndex(w, indexOf(11)) }, -1},
+		"no index": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", oci.MediaTypeImageManifest)
+			_, _ = w.Write(append(image(), ' '))
+		}, -1},
+	}
+	for api, refuse := range apis {
+		for tag, c := range tags {
+			client := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/v2/a/b/referrers/" + subject.String():
+					refuse(w, r)
+				case "/v2/a/b/manifests/sha256-" + subject.Hex():
+					c.h(w, r)
+				default:
+					t.Errorf("asked %s", r.URL)
+				}
+			})
+			list, err := client.Referrers(t.Context(), "a/b", subject, 10)
+			if c.want < 0 {
+				wantOutage(t, err)
+				continue
+			}
+			if err != nil || len(list) != c.want {
+				t.Errorf("%s, %s: %d referrers, %v", api, tag, len(list), err)
+			}
+			if s := client.Status(); !s.FailedAt.IsZero() {
+				t.Errorf("%s, %s: an API that need not be there is held against the upstream: %+v", api, tag, s)
+			}
+		}
+	}
+	for n, want := range map[int]Outcome{401: Denied, 403: Denied, 500: Outage, 429: Outage} {
+		c := serve(t, quick(), status(n))
+		if _, err := c.Referrers(t.Context(), "a/b", subject, 10); OutcomeOf(err) != want {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
+func TestReferrers_TagOfLongDigests(t *testing.T) {
+	subject := oci.DigestOf(oci.SHA512, []byte("subject"))
+	var paths []string
+	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.URL.Path)
+		http.NotFound(w, r)
+	})
+	if list, err := c.Referrers(t.Context(), "a/b", subject, 10); err != nil || len(list) != 0 {
+		t.Error(list, err)
+	}
+	if len(paths) != 2 || paths[1] != "/v2/a/b/manifests/sha512-"+subject.Hex()[:64] {
+		t.Errorf("asked %s", paths)
+	}
+}

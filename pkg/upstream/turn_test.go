@@ -1,0 +1,304 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// TestR37_BreakerOpensAndCloses: an upstream that is down is left alone, and asked
+// again by one request at a time.
+func TestR37_BreakerOpensAndCloses(t *testing.T) {
+	var asked atomic.Int64
+	var down atomic.Bool
+	down.Store(true)
+	l := quick()
+	l.breakFor = 50 * time.Millisecond
+	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if down.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		sendImage(w, r)
+	})
+	pull := func() error {
+		_, err := c.Manifest(t.Context(), "a/b", latest)
+		return err
+	}
+	for range l.breakAfter {
+		if e := wantOutage(t, pull()); e.Status != http.StatusBadGateway || e.Fault().Kind != fault.BadUpstream {
+			t.Fatal(e)
+		}
+	}
+	for range 100 {
+		e := wantOutage(t, pull())
+		if e.Status == 0 && (e.Fault().Kind != fault.Unavailable || e.Fault().RetryAfter <= 0) {
+			t.Fatal(e.Fault())
+		}
+	}
+	if n := asked.Load(); n < 5 || n > 10 {
+		t.Errorf("asked %d times while down", n)
+	}
+	if s := c.Status(); s.State == "closed" || s.Failure == "" {
+		t.Errorf("%+v", s)
+	}
+	down.Store(false)
+	for pull() != nil {
+		wait(t)
+	}
+	if s := c.Status(); s.State != "closed" || s.SucceededAt.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestR37_AnswersDoNotOpenTheBreaker: an upstream that says no is well.
+func TestR37_AnswersDoNotOpenTheBreaker(t *testing.T) {
+	for _, status := range []int{404, 401, 403, 400, 410, 501} {
+		asked := 0
+		c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			w.WriteHeader(status)
+		})
+		for range 20 {
+			_, _ = c.Manifest(t.Context(), "a/b", latest)
+		}
+		if asked != 20 || c.Status().State != "closed" {
+			t.Errorf("%d: asked %d times, %+v", status, asked, c.Status())
+		}
+	}
+}
+
+func TestR37_DeadConnectionsOpenTheBreaker(t *testing.T) {
+	l, connections := listen(t, "127.0.0.1:0")
+	c := clientOf(t, newClients(Options{Allow: loopback}, quick()), Config{URL: "http://" + l.Addr().String()})
+	for range 50 {
+		_, err := c.Manifest(t.Context(), "a/b", latest)
+		wantOutage(t, err)
+	}
+	if n := connections.Load(); n != 5 || c.Status().State != "open" {
+		t.Errorf("%d connections, %+v", n, c.Status())
+	}
+}
+
+// TestR38_BacksOff: after a 429 the upstream is not asked for as long as it says,
+// or a while if it does not say.
+func TestR38_BacksOff(t *testing.T) {
+	for name, c2 := range map[string]struct {
+		retryAfter string
+		from, to   time.Duration
+	}{
+		"seconds":    {"120", 119 * time.Second, 120 * time.Second},
+		"date":       {time.Now().Add(2 * time.Minute).UTC().Format(http.TimeFormat), 110 * time.Second, 2 * time.Minute},
+		"none":       {"", 9 * time.Second, 10 * time.Second},
+		"garbage":    {"soon", 9 * time.Second, 10 * time.Second},
+		"far future": {"999999999", 299 * time.Second, 300 * time.Second},
+		"overflow":   {"99999999999999999999", 9 * time.Second, 10 * time.Second},
+		"negative":   {"-5", 9 * time.Second, 10 * time.Second},
+		"past":       {"Thu, 01 Jan 2015 00:00:00 GMT", 9 * time.Second, 10 * time.Second},
+	} {
+		var asked atomic.Int64
+		c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			if c2.retryAfter != "" {
+				w.Header().Set("Retry-After", c2.retryAfter)
+			}
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		for range 50 {
+			_, err := c.Manifest(t.Context(), "a/b", latest)
+			e := wantOutage(t, err)
+			f := e.Fault()
+			if !e.RateLimited || f.Kind != fault.TooMany || f.RetryAfter < c2.from || f.RetryAfter > c2.to {
+				t.Fatalf("%s: %+v", name, f)
+			}
+			_, err = c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
+			wantOutage(t, err)
+		}
+		if asked.Load() != 1 {
+			t.Errorf("%s: asked %d times", name, asked.Load())
+		}
+		if s := c.Status(); s.State != "closed" || s.Failure == "" {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+func TestR38_AsksAgainAfterwards(t *testing.T) {
+	asked := 0
+	l := quick()
+	l.backOff = 30 * time.Millisecond
+	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 1 {
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		sendImage(w, r)
+	})
+	_, err := c.Manifest(t.Context(), "a/b", latest)
+	for err != nil {
+		wait(t)
+		_, err = c.Manifest(t.Context(), "a/b", latest)
+	}
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
+// TestE14_Pace: more than the pace waits, and more than it would wait for is told
+// so at once.
+func TestE14_Pace(t *testing.T) {
+	var asked atomic.Int64
+	l := quick()
+	l.rate, l.burst, l.patience = 20, 5, 200*time.Millisecond
+	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		sendImage(w, r)
+	})
+	var all sync.WaitGroup
+	var limited atomic.Int64
+	for range 60 {
+		all.Go(func() {
+			if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
+				if f := fault.From(err); f.Kind != fault.TooMany || f.RetryAfter <= 0 {
+					t.Error(err)
+				}
+				limited.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := asked.Load(); n < 5 || n > 25 || n+limited.Load() != 60 {
+		t.Errorf("asked %d times, limited %d", n, limited.Load())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Manifest(ctx, "a/b", latest); err == nil {
+		t.Error("nobody waits, and it is asked")
+	}
+}
+
+// TestE14_PlacesAreBounded: documents and blobs each have their own, and waiting
+// for one ends with the caller.
+func TestE14_PlacesAreBounded(t *testing.T) {
+	var now, most atomic.Int64
+	end := make(chan struct{})
+	l := quick()
+	l.documents, l.blobs, l.answer = 4, 2, 20*time.Second
+	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			return
+		}
+		n := now.Add(1)
+		defer now.Add(-1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		<-end
+		sendImage(w, r)
+	})
+	var all sync.WaitGroup
+	for range 30 {
+		all.Go(func() {
+			if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			b, err := c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = b.Close()
+		})
+	}
+	for now.Load() < 6 {
+		wait(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := c.HasBlob(ctx, "a/b", oci.DigestOf(oci.SHA256, nil)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who waits for a place no longer than that: %v", err)
+	}
+	close(end)
+	all.Wait()
+	if most.Load() != 6 {
+		t.Errorf("%d at a time", most.Load())
+	}
+}
+
+func TestStatus_RateLimit(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	cs := New(Options{Allow: loopback, Metrics: reg})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := http.StatusOK
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("RateLimit-Limit", "100;w=21600")
+		w.Header().Set("RateLimit-Remaining", "76;w=21600")
+		if status != http.StatusOK {
+			w.WriteHeader(status)
+			return
+		}
+		sendImage(w, r)
+	}), ReadHeaderTimeout: time.Minute}
+	go func() { _ = s.Serve(l) }()
+	defer s.Close()
+	c := clientOf(t, cs, Config{URL: "http://" + l.Addr().String()})
+	if s := c.Status(); s != (Status{State: "closed"}) {
+		t.Errorf("before the first request: %+v", s)
+	}
+	for _, status = range []int{200, 404, 403, 500, 429} {
+		_, _ = c.Manifest(t.Context(), "a/b", latest)
+	}
+	if got := c.Status().RateLimit; got != (RateLimit{Limit: 100, Remaining: 76, Window: 6 * time.Hour}) {
+		t.Errorf("%+v", got)
+	}
+	got := gather(t, reg)
+	for series, want := range map[string]float64{
+		"berth_upstream_requests_total found": 1, "berth_upstream_requests_total not_here": 1, "berth_upstream_requests_total denied": 1,
+		"berth_upstream_requests_total outage": 1, "berth_upstream_requests_total rate_limited": 1,
+		"berth_upstream_request_seconds": 5, "berth_upstream_ratelimit_remaining": 76, "berth_upstream_breaker_state": 0,
+	} {
+		if v, ok := got[series]; !ok || v != want {
+			t.Errorf("%s is %v", series, v)
+		}
+	}
+}
+
+// gather reads the series of one upstream, by name and outcome; a histogram's
+// value is its count.
+func gather(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				switch l.GetName() + "=" + l.GetValue() {
+				case "tenant=acme", "upstream=up":
+				default:
+					name += " " + l.GetValue()
+				}
+			}
+			all[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return all
+}
