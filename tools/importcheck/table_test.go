@@ -71,6 +71,7 @@ var table = []row{
 		pattern: "pkg/inflight", may: join(nouns, "pkg/blob", "pkg/internal/tempfile"), never: noKit,
 		tests: []string{"tools/testserver"},
 	},
+	{pattern: "pkg/seal", never: noKit},
 	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
 	{pattern: "pkg/ocihttp", may: nouns, never: noKit},
 	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp", "pkg/lease", "pkg/limit"), never: noKit},
