@@ -21,22 +21,27 @@ import (
 // TestE6_WrongBytes: every reader fails, nothing is kept, one line is logged,
 // and the next pull fetches anew.
 func TestE6_WrongBytes(t *testing.T) {
-	right := bytesOf(4*held + 9)
-	flipped := func(at int) []byte {
-		p := bytes.Clone(right)
-		p[at] ^= 1
-		return p
+	flip := func(at int) func(p []byte) []byte {
+		return func(p []byte) []byte {
+			p[at] ^= 1
+			return p
+		}
 	}
-	for name, wrong := range map[string][]byte{
-		"first byte":  flipped(0),
-		"last byte":   flipped(len(right) - 1),
-		"middle":      flipped(2 * held),
-		"long":        append(bytes.Clone(right), 0),
-		"doubled":     append(bytes.Clone(right), right...),
-		"other bytes": bytesOf(len(right) + 1)[1:],
+	w := newWorld(t)
+	for i, c := range []struct {
+		name  string
+		wrong func(p []byte) []byte
+	}{
+		{"first byte", flip(0)},
+		{"last byte", flip(4*held - 1)},
+		{"middle", flip(2 * held)},
+		{"long", func(p []byte) []byte { return append(p, 0) }},
+		{"doubled", func(p []byte) []byte { return append(p, p...) }},
+		{"other bytes", func(p []byte) []byte { return bytesOf(len(p) + 1)[1:] }},
 	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+		t.Run(c.name, func(t *testing.T) {
+			right := bytesOf(4*held + i)
+			wrong := c.wrong(bytes.Clone(right))
 			var lines lines
 			f := w.node(func(c *fetch.Config) { c.Log = slog.New(slog.NewTextHandler(&lines, nil)) })
 			s := &source{say: func(context.Context, int) (io.Reader, int64, error) { return bytes.NewReader(wrong), -1, nil }}
@@ -120,36 +125,52 @@ func TestE6_WrongSizeSaid(t *testing.T) {
 
 // TestR39_SourceBreaksOff: it is asked again, and readers do not notice.
 func TestR39_SourceBreaksOff(t *testing.T) {
-	content := bytesOf(3*held + 1)
-	for name, end := range map[string]error{"with an error": io.ErrUnexpectedEOF, "cleanly": io.EOF} {
+	w := newWorld(t)
+	f := w.node(nil)
+	var all sync.WaitGroup
+	var whole, lacking [][]byte
+	for _, end := range []error{io.ErrUnexpectedEOF, io.EOF} {
 		for _, breaks := range []int{1, 2, 3} {
-			for _, at := range []int{0, 1, 2 * held, len(content) - 1} {
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					w := newWorld(t)
-					f := w.node(nil)
-					s := &source{say: func(_ context.Context, call int) (io.Reader, int64, error) {
-						if call <= breaks {
-							return io.MultiReader(bytes.NewReader(content[:at]), failing{end}), int64(len(content)), nil
-						}
-						return bytes.NewReader(content), int64(len(content)), nil
-					}}
-					got, err := read(t.Context(), f, w.target(content), s)
-					w.settle(f)
-					if breaks <= 2 {
-						if err != nil || !bytes.Equal(got, content) || s.calls() != breaks+1 {
-							t.Errorf("%d breaks at %d: %d bytes after %d calls, %v", breaks, at, len(got), s.calls(), err)
-						}
-						w.mustHold(content)
-						return
-					}
-					if fault.KindOf(err) != fault.BadUpstream || s.calls() != 3 {
-						t.Errorf("%d breaks at %d: %d bytes after %d calls, %v", breaks, at, len(got), s.calls(), err)
-					}
-					w.mustLack(content)
-				})
+			for _, at := range []int{0, 1, 2 * held, 3 * held} {
+				content := bytesOf(3*held + 1 + len(whole) + len(lacking))
+				if breaks <= 2 {
+					whole = append(whole, content)
+				} else {
+					lacking = append(lacking, content)
+				}
+				all.Go(func() { breakOff(t, w, f, content, at, breaks, end) })
 			}
 		}
+	}
+	all.Wait()
+	w.settle(f)
+	for _, content := range whole {
+		w.held[w.target(content).Digest] = true
+	}
+	for _, content := range whole {
+		w.mustHold(content)
+	}
+	for _, content := range lacking {
+		w.mustLack(content)
+	}
+}
+
+func breakOff(t *testing.T, w world, f *fetch.Fetches, content []byte, at, breaks int, end error) {
+	t.Helper()
+	s := &source{say: func(_ context.Context, call int) (io.Reader, int64, error) {
+		if call <= breaks {
+			return io.MultiReader(bytes.NewReader(content[:at]), failing{end}), int64(len(content)), nil
+		}
+		return bytes.NewReader(content), int64(len(content)), nil
+	}}
+	got, err := read(t.Context(), f, w.target(content), s)
+	switch {
+	case breaks <= 2:
+		if err != nil || !bytes.Equal(got, content) || s.calls() != breaks+1 {
+			t.Errorf("%d breaks at %d, %v: %d bytes after %d calls, %v", breaks, at, end, len(got), s.calls(), err)
+		}
+	case fault.KindOf(err) != fault.BadUpstream || s.calls() != 3:
+		t.Errorf("%d breaks at %d, %v: %d bytes after %d calls, %v", breaks, at, end, len(got), s.calls(), err)
 	}
 }
 

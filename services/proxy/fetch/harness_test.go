@@ -42,11 +42,12 @@ type world struct {
 	*fronttest.Deployment
 	t    testing.TB
 	repo meta.Repo
+	held map[oci.Digest]bool // that mustHold found
 }
 
 func newWorld(t testing.TB) world {
 	t.Helper()
-	w := world{Deployment: fronttest.New(t), t: t}
+	w := world{Deployment: fronttest.New(t), t: t, held: map[oci.Digest]bool{}}
 	w.repo = w.cacheOf("acme")
 	return w
 }
@@ -112,7 +113,8 @@ func (w world) mustHold(content []byte) {
 	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, content) || b.Size != int64(len(content)) {
 		w.t.Fatalf("stored: %d bytes, the row says %d, %v; want %d, equal", len(got), b.Size, err, len(content))
 	}
-	w.mustBeClean(1)
+	w.held[b.Digest] = true
+	w.mustBeClean()
 }
 
 // mustLack expects nothing to be kept.
@@ -121,12 +123,12 @@ func (w world) mustLack(content []byte) {
 	if b, err := w.Meta.FindBlob(w.t.Context(), w.repo, oci.DigestOf(oci.SHA256, content)); !fault.Is(err, fault.BlobUnknown) {
 		w.t.Fatalf("the repository has %v, %v", b, err)
 	}
-	w.mustBeClean(0)
+	w.mustBeClean()
 }
 
-// mustBeClean is what fsck looks at: so many live objects, none staged, and no
-// broken invariant.
-func (w world) mustBeClean(live int) {
+// mustBeClean is what fsck looks at: no broken invariant, nothing staged, and no
+// object lives but those of the blobs that mustHold found.
+func (w world) mustBeClean() {
 	w.t.Helper()
 	if err := w.Meta.CheckRows(w.t.Context(), func(f meta.Finding) { w.t.Errorf("fsck: %v", f) }); err != nil {
 		w.t.Fatal(err)
@@ -135,6 +137,7 @@ func (w world) mustBeClean(live int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	live := len(w.held)
 	for _, r := range rows {
 		switch r.State {
 		case 'L':
@@ -144,7 +147,7 @@ func (w world) mustBeClean(live int) {
 		}
 	}
 	if live != 0 {
-		w.t.Errorf("%d live objects are missing, of %d", live, len(rows))
+		w.t.Errorf("there are %d live objects, not %d", len(w.held)-live, len(w.held))
 	}
 }
 

@@ -1,0 +1,79 @@
+package fetch_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// BenchmarkCold reads a blob that is not here yet, from an upstream over HTTP:
+// directly, and through a fetch that stores it. first-ms is the time to the first
+// byte.
+func BenchmarkCold(b *testing.B) {
+	for _, size := range []int{held / 2, 1 << 20, 64 << 20} {
+		content := bytesOf(size)
+		hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+		}))
+		b.Cleanup(hub.Close)
+		get := func(ctx context.Context) (io.ReadCloser, int64, error) {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, hub.URL, nil)
+			if err != nil {
+				return nil, 0, err
+			}
+			resp, err := hub.Client().Do(req)
+			if err != nil {
+				return nil, 0, err
+			}
+			return resp.Body, resp.ContentLength, nil
+		}
+		name := strconv.Itoa(size>>10) + "KiB"
+		b.Run("direct/"+name, func(b *testing.B) {
+			measure(b, size, func() (io.ReadCloser, error) {
+				body, _, err := get(b.Context())
+				return body, err
+			})
+		})
+		b.Run("fetch/"+name, func(b *testing.B) {
+			w := newWorld(b)
+			f := w.node(nil)
+			target, n := w.target(content), 0
+			measure(b, size, func() (io.ReadCloser, error) {
+				n++
+				target.Repo.Name = "library/app" + strconv.Itoa(n)
+				return f.Open(b.Context(), target, get)
+			})
+		})
+	}
+}
+
+// measure reads whole blobs.
+func measure(b *testing.B, size int, open func() (io.ReadCloser, error)) {
+	b.Helper()
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	var first time.Duration
+	for b.Loop() {
+		began := time.Now()
+		body, err := open()
+		if err != nil {
+			b.Fatal(err)
+		}
+		one := make([]byte, 1)
+		if _, err := io.ReadFull(body, one); err != nil {
+			b.Fatal(err)
+		}
+		first += time.Since(began)
+		n, err := io.Copy(io.Discard, body)
+		if err != nil || n != int64(size)-1 {
+			b.Fatalf("%d of %d bytes, %v", n+1, size, err)
+		}
+		body.Close()
+	}
+	b.ReportMetric(float64(first.Microseconds())/1000/float64(b.N), "first-ms")
+}
