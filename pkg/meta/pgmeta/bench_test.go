@@ -2,8 +2,10 @@ package pgmeta
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -21,6 +23,31 @@ func BenchmarkFindManifestByTag(b *testing.B) {
 			}
 		}
 	})
+}
+
+func BenchmarkFindCachedTag(b *testing.B) {
+	s, r := filled(b, Options{})
+	cached := cachedImage(b, s, r)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if _, err := s.FindCachedTag(b.Context(), cached, "v0"); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// BenchmarkRecordPulls is 100 pulls, none of which has to be written down.
+func BenchmarkRecordPulls(b *testing.B) {
+	s, r := filled(b, Options{})
+	cached := cachedImage(b, s, r)
+	pulls := slices.Repeat([]meta.CachedPull{{Repo: cached, Digest: imagePut(cached, "config", "v0").Manifest.Digest, Keep: time.Hour}}, 100)
+	for b.Loop() {
+		if err := s.RecordPulls(b.Context(), pulls); err != nil {
+			b.Error(err)
+		}
+	}
 }
 
 // BenchmarkCommitUpload is the transaction that makes a blob live, by many

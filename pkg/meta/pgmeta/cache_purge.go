@@ -82,8 +82,11 @@ func (t *tx) purgeCachedManifest(by meta.Cause, r meta.Repo, d oci.Digest) error
 		return manifestUnknown(d.String())
 	}
 	t.queue(releaseLinks, released.tenants, released.repos, released.digests)
-	t.queue(deleteManifests, r.Tenant, repo, locked.digests)
-	return nil
+	n, err := t.exec(deleteCached, locked.tenants, locked.repos, locked.digests, released.tenants, released.repos, released.digests)
+	if err == nil && n == 0 {
+		return errStartAgain
+	}
+	return err
 }
 
 // It waits for the writers in flight.

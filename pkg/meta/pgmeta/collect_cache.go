@@ -79,10 +79,20 @@ UPDATE repo_blobs rb SET keep_until = berth_now()
   FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
  WHERE rb.tenant_id = l.tenant_id AND rb.repo_id = l.repo_id AND rb.digest = l.digest`
 
-	// It sees the indexes that came in while the locks were waited for.
-	deleteExpired = `
+	// A manifest that was removed and put again between the two locks may name
+	// blobs whose links, by $4 to $6, are not locked: it stays for now.
+	deleteCached = `
 DELETE FROM manifests m USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
  WHERE m.tenant_id = l.tenant_id AND m.repo_id = l.repo_id AND m.digest = l.digest
+   AND (SELECT NOT EXISTS (
+       SELECT 1 FROM manifest_blobs mb
+         JOIN repo_blobs rb ON rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest
+        WHERE mb.tenant_id = m.tenant_id AND mb.repo_id = m.repo_id AND mb.manifest = m.digest
+          AND (rb.tenant_id, rb.repo_id, rb.digest) NOT IN (
+              SELECT held.tenant_id, held.repo_id, held.digest FROM unnest($4::bigint[], $5::bigint[], $6::bytea[]) AS held (tenant_id, repo_id, digest))))`
+
+	// It sees the indexes that came in while the locks were waited for.
+	deleteExpired = deleteCached + `
    AND (SELECT NOT EXISTS (SELECT 1 FROM manifest_children c WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest))`
 
 	emptyListed = `
@@ -131,7 +141,7 @@ func (s *Store) removeExpired(ctx context.Context, limit int) (int, error) {
 			return err
 		}
 		t.queue(releaseLinks, released.tenants, released.repos, released.digests)
-		t.queue(deleteExpired, due.tenants, due.repos, due.digests).Exec(counted(&removed))
+		t.queue(deleteExpired, due.tenants, due.repos, due.digests, released.tenants, released.repos, released.digests).Exec(counted(&removed))
 		return nil
 	})
 	if err != nil {

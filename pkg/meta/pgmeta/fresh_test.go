@@ -3,6 +3,7 @@ package pgmeta
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -30,6 +31,10 @@ var crowd = []string{
 	`INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id) SELECT tenant_id, gen_random_uuid(), now(), '', '', '', '' FROM objects`,
 	`INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
 	 SELECT o.tenant_id, gen_random_uuid(), r.id, 'committed', 1, 1, '', o.incarnation, now() + interval '1 hour' FROM objects o JOIN repositories r USING (tenant_id) WHERE o.state = 'S'`,
+	`UPDATE manifests m SET expire_at = now() + interval '1 day' FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+	  WHERE r.tenant_id = m.tenant_id AND r.id = m.repo_id AND g.upstream_id IS NOT NULL`,
+	`INSERT INTO cache_tags SELECT tenant_id, repo_id, 'crowd' || row_number() OVER (), digest, NULL, now() FROM manifests WHERE expire_at IS NOT NULL`,
+	`INSERT INTO name_claims SELECT tenant_id, registry_id, 'crowd' || i, now() FROM repositories, generate_series(1, 5000) i`,
 }
 
 // TestStatementsFindTheirRowsInAYoungDatabase: on a young database, before the
@@ -37,8 +42,9 @@ var crowd = []string{
 // planner knows nothing there, and a statement that leaves it the choice gets
 // slower with every push.
 func TestStatementsFindTheirRowsInAYoungDatabase(t *testing.T) {
-	const most = 100 // of the 5,000 rows in each table
+	const most = 100 // of the 5,000 rows, or more, in each table
 	s, r := filled(t, Options{MaxConns: 1})
+	cached := cachedImage(t, s, r)
 	mustRun(t, s, `SET session_replication_role = replica`)
 	for _, statement := range crowd {
 		mustRun(t, s, statement)
@@ -58,7 +64,7 @@ func TestStatementsFindTheirRowsInAYoungDatabase(t *testing.T) {
 	target := r
 	target.Name = "target"
 	pushBlob(t, s, target, "config")
-	var image oci.Digest
+	var image, fetched oci.Digest
 	var content string
 	var u meta.Upload
 	cause := func() meta.Cause { return meta.Cause{Op: uuid.New()} }
@@ -101,6 +107,33 @@ func TestStatementsFindTheirRowsInAYoungDatabase(t *testing.T) {
 			_, err := s.FindSite(ctx, tenant.Lookup{TenantSlug: "acme", Registry: "main"})
 			return err
 		}},
+		{"PutCached", func() error {
+			put := imagePut(cached, content, "v1")
+			fetched = put.Manifest.Digest
+			return s.PutCached(ctx, meta.CachedPut{Repo: cached, Manifest: put.Manifest, Parsed: put.Parsed, Tag: "v1", Keep: time.Hour})
+		}},
+		{"FindCachedTag", func() error { _, err := s.FindCachedTag(ctx, cached, "v1"); return err }},
+		{"ConfirmCachedTag", func() error { return s.ConfirmCachedTag(ctx, cached, "v2", fetched) }},
+		{"FindNaming", func() error { _, err := s.FindNaming(ctx, cached, digestOf(content)); return err }},
+		{"LinkBlob", func() error { _, err := s.LinkBlob(ctx, cached, digestOf("config")); return err }},
+		{"RecordPulls", func() error {
+			return s.RecordPulls(ctx, []meta.CachedPull{{Repo: cached, Digest: fetched, Keep: 2 * time.Hour}})
+		}},
+		{"ClaimedBy", func() error { _, err := s.ClaimedBy(ctx, r.Tenant, []tenant.RegistryID{r.Registry}, "app"); return err }},
+		{"DropCachedTag", func() error { return s.DropCachedTag(ctx, cached, "v2") }},
+		{"PurgeCached", func() error { return s.PurgeCached(ctx, cause(), cached, oci.Reference{Digest: fetched}) }},
+		{"ExpireCached", func() error {
+			put := imagePut(cached, content, "gone")
+			err := s.PutCached(ctx, meta.CachedPut{Repo: cached, Manifest: put.Manifest, Parsed: put.Parsed, Tag: "v1"})
+			if err != nil {
+				return err
+			}
+			if n, err := s.ExpireCached(ctx, 10); n != 1 || err != nil {
+				return fmt.Errorf("%d expired, %w", n, err)
+			}
+			return nil
+		}},
+		{"FindTopology", func() error { _, err := s.FindTopology(ctx, r.Tenant); return err }},
 		{"CancelUpload", func() error {
 			u, err := s.CreateUpload(ctx, r, oci.SHA256)
 			if err != nil {
@@ -121,6 +154,21 @@ func TestStatementsFindTheirRowsInAYoungDatabase(t *testing.T) {
 			}
 		}
 	}
+}
+
+// cachedImage is a repository of a cache that holds one image under v0.
+func cachedImage(t testing.TB, s *Store, r meta.Repo) meta.Repo {
+	t.Helper()
+	u, err := s.CreateUpstream(t.Context(), meta.Cause{Op: uuid.New()}, meta.Upstream{Tenant: r.Tenant, Slug: "hub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cached := meta.Repo{Tenant: r.Tenant, Registry: u.Cache, Name: "library/app"}
+	put := imagePut(cached, "config", "v0")
+	if err := s.PutCached(t.Context(), meta.CachedPut{Repo: cached, Manifest: put.Manifest, Parsed: put.Parsed, Tag: "v0", Keep: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	return cached
 }
 
 func digestOf(content string) oci.Digest { return oci.DigestOf(oci.SHA256, []byte(content)) }

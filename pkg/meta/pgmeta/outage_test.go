@@ -33,6 +33,7 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 		t.Fatal(err)
 	}
 	config := digestOf("config")
+	cached := cachedImage(t, s, r)
 	cause := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "operator"} }
 	name := func() string { return "n" + strings.ReplaceAll(uuid.NewString(), "-", "")[:20] }
 	none := func(_ any, err error) error { return err }
@@ -66,6 +67,24 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 		"CreateAccount": func(ctx context.Context) error {
 			return none(s.CreateAccount(ctx, cause(), meta.Account{Tenant: r.Tenant, Slug: name(), Role: access.Reader}))
 		},
+		"CreateUpstream": func(ctx context.Context) error {
+			return none(s.CreateUpstream(ctx, cause(), meta.Upstream{Tenant: r.Tenant, Slug: name()}))
+		},
+		"CreateGroup": func(ctx context.Context) error {
+			return none(s.CreateGroup(ctx, cause(), meta.Group{Tenant: r.Tenant, Slug: name()}))
+		},
+		"FindTopology":  func(ctx context.Context) error { return none(s.FindTopology(ctx, r.Tenant)) },
+		"FindCachedTag": func(ctx context.Context) error { return none(s.FindCachedTag(ctx, cached, "v0")) },
+		"PutCached": func(ctx context.Context) error {
+			put := imagePut(cached, "config", name())
+			return s.PutCached(ctx, meta.CachedPut{Repo: cached, Manifest: put.Manifest, Parsed: put.Parsed, Tag: "v1", Keep: time.Hour})
+		},
+		"LinkBlob": func(ctx context.Context) error { return none(s.LinkBlob(ctx, cached, config)) },
+		"RecordPulls": func(ctx context.Context) error {
+			return s.RecordPulls(ctx, []meta.CachedPull{{Repo: cached, Digest: config, Keep: time.Hour}})
+		},
+		"ExpireCached":    func(ctx context.Context) error { return none(s.ExpireCached(ctx, 1)) },
+		"EvictCached":     func(ctx context.Context) error { return none(s.EvictCached(ctx, 1)) },
 		"ListSigningKeys": func(ctx context.Context) error { return none(s.ListSigningKeys(ctx)) },
 		"FindRepository":  func(ctx context.Context) error { return none(s.FindRepository(ctx, r)) },
 		"ListRepositories": func(ctx context.Context) error {
