@@ -20,7 +20,8 @@ const randomContents = 12
 // has promised. A failing run is repeated with the seed that it prints.
 func testRandom(t *testing.T, open Open) {
 	seed := dice.Seed(t)
-	m := model{world: newWorld(t, open), rand: rand.New(rand.NewPCG(seed, 0)), repos: map[string]*modelRepo{}}
+	m := &model{world: newWorld(t, open), rand: rand.New(rand.NewPCG(seed, 0)), repos: map[string]*modelRepo{}}
+	m.cache = newModelCache(m)
 	for step := range dice.Count(t, 400, 100_000) {
 		m.step()
 		if step%20 == 19 {
@@ -33,6 +34,7 @@ func testRandom(t *testing.T, open Open) {
 	for _, name := range slices.Sorted(maps.Keys(m.repos)) {
 		m.deleteRepository(name)
 	}
+	m.must(m.Store.DeleteUpstream(t.Context(), cause(), m.tenant, "ghcr", 0))
 	m.collectAll()
 	m.consistent()
 	if len(m.objects()) != 0 || m.used("acme") != 0 {
@@ -45,6 +47,7 @@ type model struct {
 	world
 	rand  *rand.Rand
 	repos map[string]*modelRepo
+	cache *modelCache
 }
 
 type modelRepo struct {
@@ -58,20 +61,20 @@ type modelManifest struct {
 	contents []string
 }
 
-func (m model) pick() (string, *modelRepo) {
+func (m *model) pick() (string, *modelRepo) {
 	name := []string{"a", "b", "c/d"}[m.rand.IntN(3)]
 	return name, m.at(name)
 }
 
 // at is the model of a repository, made when it is first pushed to.
-func (m model) at(name string) *modelRepo {
+func (m *model) at(name string) *modelRepo {
 	if m.repos[name] == nil {
 		m.repos[name] = &modelRepo{map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}}
 	}
 	return m.repos[name]
 }
 
-func (m model) content() string { return fmt.Sprintf("content %d", m.rand.IntN(randomContents)) }
+func (m *model) content() string { return fmt.Sprintf("content %d", m.rand.IntN(randomContents)) }
 
 // named says whether a manifest of the repository names the content.
 func (r *modelRepo) named(content string) bool {
@@ -96,13 +99,13 @@ func (r *modelRepo) promise(content string, until time.Time) {
 	}
 }
 
-func (m model) step() {
+func (m *model) step() {
 	m.t.Helper()
 	life := meta.DefaultLifetimes
 	name, r := m.pick()
 	repo := m.repo(name)
 	content := m.content()
-	switch m.rand.IntN(12) {
+	switch m.rand.IntN(18) {
 	case 0, 1, 2:
 		m.push(repo, content)
 		r.promise(content, m.Now().Add(life.Grace))
@@ -128,14 +131,17 @@ func (m model) step() {
 	case 10:
 		m.Advance(time.Duration(m.rand.Int64N(int64(30 * time.Hour))))
 		m.collect()
+		m.cache.collected()
 	case 11:
 		m.end(repo, name)
+	default:
+		m.cache.stepCached(r)
 	}
 }
 
 // expect fails the test if err contradicts the model: an operation that must
 // work did not, or one failed for another reason than absence.
-func (m model) expect(err error, must bool, absence fault.Reason) bool {
+func (m *model) expect(err error, must bool, absence fault.Reason) bool {
 	m.t.Helper()
 	if err != nil && (must || !fault.Is(err, absence)) {
 		m.t.Errorf("%v, though it must work: %t", err, must)
@@ -143,7 +149,7 @@ func (m model) expect(err error, must bool, absence fault.Reason) bool {
 	return err == nil
 }
 
-func (m model) putImage(repo meta.Repo, r *modelRepo, contents ...string) {
+func (m *model) putImage(repo meta.Repo, r *modelRepo, contents ...string) {
 	m.t.Helper()
 	var blobs []meta.Blob
 	must := true
@@ -159,7 +165,7 @@ func (m model) putImage(repo meta.Repo, r *modelRepo, contents ...string) {
 	}
 }
 
-func (m model) moveTag(repo meta.Repo, r *modelRepo) {
+func (m *model) moveTag(repo meta.Repo, r *modelRepo) {
 	m.t.Helper()
 	if d, one := m.pickManifest(r); d != "" {
 		m.put(repo, one.put, "moved")
@@ -168,7 +174,7 @@ func (m model) moveTag(repo meta.Repo, r *modelRepo) {
 }
 
 // pickManifest picks by the seed alone; the digest is empty when there is none.
-func (m model) pickManifest(r *modelRepo) (oci.Digest, modelManifest) {
+func (m *model) pickManifest(r *modelRepo) (oci.Digest, modelManifest) {
 	digests := slices.Sorted(maps.Keys(r.manifests))
 	if len(digests) == 0 {
 		return "", modelManifest{}
@@ -177,7 +183,7 @@ func (m model) pickManifest(r *modelRepo) (oci.Digest, modelManifest) {
 	return d, r.manifests[d]
 }
 
-func (m model) deleteManifest(repo meta.Repo, r *modelRepo) {
+func (m *model) deleteManifest(repo meta.Repo, r *modelRepo) {
 	m.t.Helper()
 	d, one := m.pickManifest(r)
 	if d == "" {
@@ -191,7 +197,7 @@ func (m model) deleteManifest(repo meta.Repo, r *modelRepo) {
 	}
 }
 
-func (m model) deleteBlob(repo meta.Repo, r *modelRepo, content string) {
+func (m *model) deleteBlob(repo meta.Repo, r *modelRepo, content string) {
 	m.t.Helper()
 	err := m.Store.DeleteBlob(m.t.Context(), cause(), repo, digestOf(content))
 	switch {
@@ -203,7 +209,7 @@ func (m model) deleteBlob(repo meta.Repo, r *modelRepo, content string) {
 }
 
 // end cancels an upload, or now and then deletes the whole repository.
-func (m model) end(repo meta.Repo, name string) {
+func (m *model) end(repo meta.Repo, name string) {
 	m.t.Helper()
 	if m.rand.IntN(3) > 0 {
 		m.must(m.Store.CancelUpload(m.t.Context(), repo, m.stage(repo, "cancelled").ID))
@@ -212,7 +218,7 @@ func (m model) end(repo meta.Repo, name string) {
 	m.deleteRepository(name)
 }
 
-func (m model) deleteRepository(name string) {
+func (m *model) deleteRepository(name string) {
 	m.t.Helper()
 	err := m.Store.DeleteRepository(m.t.Context(), cause(), m.repo(name))
 	m.expect(err, len(m.repos[name].manifests) > 0, fault.NameUnknown)
@@ -220,9 +226,10 @@ func (m model) deleteRepository(name string) {
 }
 
 // compare reads everything that was acknowledged.
-func (m model) compare() {
+func (m *model) compare() {
 	m.t.Helper()
 	m.consistent()
+	m.cache.compareCached()
 	for name, r := range m.repos {
 		repo := m.repo(name)
 		for d, one := range r.manifests {
