@@ -180,6 +180,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // What the upstream answers when it is asked again may settle it.
 func TestR39_AskedAgain(t *testing.T) {
+	t.Parallel()
 	content := bytesOf(3 * held)
 	denied := fault.New(fault.Denied, fault.DeniedReason, "no more")
 	for name, c := range map[string]struct {

@@ -166,6 +166,7 @@ func (l stuckLease) Release() {
 // TestR43_LeaderIsKilled: the readers of the other nodes get every byte, for at
 // most one more fetch; also where the lease of the dead stays.
 func TestR43_LeaderIsKilled(t *testing.T) {
+	t.Parallel()
 	content := bytesOf(6*held + 5)
 	for _, stays := range []bool{false, true} {
 		for _, at := range []int{0, held, len(content) - 1} {
@@ -293,6 +294,7 @@ func (lost) Lost() <-chan struct{} {
 
 // TestR16_LeasesThatLie: each node fetches once for itself then, and all is right.
 func TestR16_LeasesThatLie(t *testing.T) {
+	t.Parallel()
 	for name, leases := range map[string]lease.Leases{
 		"granted to all":       granting{},
 		"each has its own":     nil,
