@@ -150,6 +150,9 @@ func TestSchemaRefuses(t *testing.T) {
 		"a condemned object that is never due":                 `UPDATE objects SET state = 'D' WHERE state = 'S'`,
 		"two active repositories of one name":                  `INSERT INTO repositories (tenant_id, registry_id, name, state, created_at) SELECT tenant_id, registry_id, name, state, 0 FROM repositories`,
 		"two events of one operation":                          `INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id) SELECT tenant_id, op, at, actor, verb, target, request_id FROM events`,
+		"I12 two active caches of one upstream":                `INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, updated_at, upstream_id) VALUES (1, 'upstream/1/1', '{}', 'active', 1, 0, 0, 1), (1, 'upstream/1/2', '{}', 'active', 1, 0, 0, 1)`,
+		"a cached tag of a manifest that is not there":         `INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) SELECT tenant_id, id, 'v1', x'01', 0 FROM repositories`,
+		"an upstream whose cache is another tenant's":          `INSERT INTO upstreams (tenant_id, slug, settings, status, cache_id, version, created_at, updated_at) SELECT tenant_id, 'ghcr', '{}', '{}', id + 1, 1, 0, 0 FROM registries`,
 		"a session's object under another tenant's row of one": `UPDATE blobs SET tenant_id = tenant_id + 1`,
 	} {
 		s, r := filled(t, Options{})

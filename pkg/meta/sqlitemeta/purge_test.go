@@ -3,6 +3,7 @@ package sqlitemeta
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -58,5 +59,53 @@ SELECT (SELECT count(*) FROM manifest_blobs) + (SELECT count(*) FROM manifest_ch
 	}
 	if n := rows(); n != 0 {
 		t.Errorf("%d rows are left", n)
+	}
+}
+
+// A renewed upstream leaves as many tags as it had, which would all go with one
+// manifest.
+func TestPurgeTakesCachedTagsInBatches(t *testing.T) {
+	s, r := filled(t, Options{})
+	const tags, batch = 50, 10
+	u, err := s.CreateUpstream(t.Context(), meta.Cause{Op: uuid.New()}, meta.Upstream{Tenant: r.Tenant, Slug: "ghcr"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := []byte("an image")
+	put := meta.CachedPut{
+		Repo: meta.Repo{Tenant: r.Tenant, Registry: u.Cache, Name: "app"}, Keep: time.Hour, Parsed: &oci.Manifest{},
+		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: oci.MediaTypeImageManifest, Payload: payload},
+	}
+	for i := range tags {
+		put.Tag = fmt.Sprint("v", i)
+		if err := s.PutCached(t.Context(), put); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.UpdateUpstream(t.Context(), meta.Cause{Op: uuid.New()}, u, true); err != nil {
+		t.Fatal(err)
+	}
+	left := func() int {
+		var n int
+		if _, err := s.find(t.Context(), `SELECT count(*) FROM cache_tags`, nil, &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for before := left(); ; {
+		n, err := s.PurgeDeleted(t.Context(), batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := left()
+		if before-after > batch {
+			t.Errorf("one call took %d tags, more than %d", before-after, batch)
+		}
+		if before = after; n == 0 {
+			break
+		}
+	}
+	if n := left(); n != 0 {
+		t.Errorf("%d tags are left", n)
 	}
 }

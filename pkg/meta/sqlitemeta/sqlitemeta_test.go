@@ -2,7 +2,9 @@ package sqlitemeta
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/pressly/goose/v3"
 
+	"github.com/berth-registry/berth/migrations"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
@@ -82,6 +86,42 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 	_, err = Open(t.Context(), Options{Dir: dir})
 	if err == nil || !strings.Contains(err.Error(), "schema version 9999, newer than this program's") {
 		t.Fatalf("Open of a newer schema: %v", err)
+	}
+}
+
+// What a store of the version before holds is found, and takes what is new.
+func TestOpenBringsTheSchemaForward(t *testing.T) {
+	dir := t.TempDir()
+	db, err := sql.Open("sqlite", dsn(filepath.Join(dir, "meta.db"), "foreign_keys(1)"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.UpTo(t.Context(), 2)
+	for _, statement := range []string{
+		`INSERT INTO tenants (slug, display_name, state, epoch, version, created_at, updated_at) VALUES ('acme', '', 'active', 1, 1, 0, 0)`,
+		`INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, updated_at) VALUES (1, 'main', '{}', 'active', 1, 0, 0)`,
+	} {
+		if err == nil {
+			_, err = db.ExecContext(t.Context(), statement)
+		}
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, Options{Dir: dir})
+	if r, err := s.FindRegistry(t.Context(), 1, "main"); err != nil || r.ID != 1 {
+		t.Errorf("found %+v, %v", r, err)
+	}
+	if _, err := s.CreateUpstream(t.Context(), meta.Cause{Op: uuid.New()}, meta.Upstream{Tenant: 1, Slug: "ghcr"}); err != nil {
+		t.Error(err)
 	}
 }
 
