@@ -28,7 +28,7 @@ func TestBlob_Found(t *testing.T) {
 	content := layer(100_000)
 	d := oci.DigestOf(oci.SHA256, content)
 	for name, sized := range map[string]bool{"with Content-Length": true, "chunked": false} {
-		c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+		c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/v2/a/b/blobs/"+d.String() {
 				t.Errorf("asked %s", r.URL)
 			}
@@ -62,7 +62,7 @@ func TestBlob_Found(t *testing.T) {
 func TestHasBlob(t *testing.T) {
 	for status, want := range map[int]Outcome{200: Found, 404: NotHere, 403: Denied, 500: Outage} {
 		for _, length := range []string{"1234", ""} {
-			c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+			c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 				if r.Method != http.MethodHead {
 					t.Error(r.Method)
 				}
@@ -87,7 +87,7 @@ func TestR39_WrongLength(t *testing.T) {
 	const size = 50_000
 	for _, sent := range []int{0, 1, size - 1, size + 1, 2 * size} {
 		for name, sized := range map[string]bool{"honest Content-Length": true, "chunked": false} {
-			c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+			c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 				if sized {
 					w.Header().Set("Content-Length", strconv.Itoa(sent))
 				} else {
@@ -121,7 +121,11 @@ func TestR39_EndsOrStallsAnywhere(t *testing.T) {
 	for i := range dice.Count(t, 12, 50) {
 		stalls, sized, at := i%2 == 0, i%4 < 2, rnd.IntN(size)
 		end := make(chan struct{})
-		c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+		l := patient()
+		if stalls {
+			l = impatient()
+		}
+		c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
 			if sized {
 				w.Header().Set("Content-Length", strconv.Itoa(size))
 			}
@@ -148,7 +152,7 @@ func TestR39_EndsOrStallsAnywhere(t *testing.T) {
 // TestE13_TricklingBlob: bytes come, but so slowly that nobody would wait for the
 // last one.
 func TestE13_TricklingBlob(t *testing.T) {
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, impatient(), func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000000")
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
@@ -176,7 +180,7 @@ func TestE13_TricklingBlob(t *testing.T) {
 // TestBlob_SlowReader: the upstream is not blamed for who does not read.
 func TestBlob_SlowReader(t *testing.T) {
 	content := layer(20_000)
-	l := quick()
+	l := patient()
 	l.window = 50 * time.Millisecond
 	c := serve(t, l, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) })
 	b, err := c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, content), -1)
@@ -198,7 +202,7 @@ func TestBlob_SlowReader(t *testing.T) {
 func TestBlob_TheCallerLeaves(t *testing.T) {
 	end := make(chan struct{})
 	defer close(end)
-	l := quick()
+	l := patient()
 	l.blobs = 1
 	l.window = time.Minute
 	c := serve(t, l, func(w http.ResponseWriter, _ *http.Request) {

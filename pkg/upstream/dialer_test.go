@@ -68,7 +68,7 @@ func TestE1_NoConnectionIntoInternalNetworks(t *testing.T) {
 			{netip.MustParseAddr("169.254.169.254"), local},
 		}[n%5]
 	}})
-	cs := newClients(Options{Resolver: r}, quick())
+	cs := newClients(Options{Resolver: r}, patient())
 	hosts := []string{
 		"127.0.0.1", "127.1.2.3", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::127.0.0.1]",
 		"[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1]", "10.0.0.1", "169.254.169.254", "100.100.100.200", "192.168.0.1", "[fd00:ec2::254]",
@@ -109,10 +109,10 @@ func TestE1_NoConnectionIntoInternalNetworks(t *testing.T) {
 // TestE1_RefusedLooksLikeClosed: what may not be connected to and what nobody
 // listens on are the same to users, so that upstreams are no port scanner.
 func TestE1_RefusedLooksLikeClosed(t *testing.T) {
-	closed := clientOf(t, newClients(Options{Allow: loopback}, quick()), Config{URL: "https://127.0.0.1:" + unused(t)})
+	closed := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: "https://127.0.0.1:" + unused(t)})
 	_, err := closed.Manifest(t.Context(), "a/b", latest)
 	a := wantOutage(t, err)
-	refused := clientOf(t, newClients(Options{}, quick()), Config{URL: "https://127.0.0.1:" + unused(t)})
+	refused := clientOf(t, newClients(Options{}, patient()), Config{URL: "https://127.0.0.1:" + unused(t)})
 	_, err = refused.Manifest(t.Context(), "a/b", latest)
 	b := wantOutage(t, err)
 	if a.Message != b.Message || a.Fault().Kind != b.Fault().Kind || a.Timeout != b.Timeout {
@@ -151,7 +151,7 @@ func TestE1_RedirectsAndRealmsAreGuarded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(h)
 			defer s.Close()
-			c := clientOf(t, newClients(Options{Allow: allow}, quick()), Config{URL: s.URL})
+			c := clientOf(t, newClients(Options{Allow: allow}, patient()), Config{URL: s.URL})
 			_, err := c.Manifest(t.Context(), "a/b", latest)
 			wantOutage(t, err)
 			_, err = c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
@@ -167,7 +167,7 @@ func TestE1_RedirectsAndRealmsAreGuarded(t *testing.T) {
 // the same dialer.
 func TestE1_PasswordsOfECRAreAskedForThroughTheGuard(t *testing.T) {
 	sink, connections := listen(t, "127.0.0.1:0")
-	cs := newClients(Options{}, quick())
+	cs := newClients(Options{}, patient())
 	cs.ecrURL = "http://" + sink.Addr().String()
 	c := clientOf(t, cs, Config{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIA", Password: "secret"})
 	_, err := c.login.credential(t.Context())
@@ -183,7 +183,7 @@ func TestE1_NoProxyFromTheEnvironment(t *testing.T) {
 	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
 		t.Setenv(v, "http://"+proxy.Addr().String())
 	}
-	c := clientOf(t, newClients(Options{Allow: loopback, Resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr { return nil }})}, quick()), Config{URL: "http://up.example.com"})
+	c := clientOf(t, newClients(Options{Allow: loopback, Resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr { return nil }})}, patient()), Config{URL: "http://up.example.com"})
 	_, err := c.Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)
 	if connections.Load() != 0 {
@@ -220,7 +220,7 @@ func TestE2_Rebinding(t *testing.T) {
 			{netip.MustParseAddr("169.254.169.254")},
 		}[n%7]
 	}}
-	limits := quick()
+	limits := patient()
 	limits.breakAfter = 1 << 30
 	limits.burst = 1 << 20
 	c := clientOf(t, newClients(Options{
@@ -249,7 +249,7 @@ func TestE15_CertificatesAreVerified(t *testing.T) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are the point
 	s.StartTLS()
 	defer s.Close()
-	cs := newClients(Options{Allow: loopback}, quick())
+	cs := newClients(Options{Allow: loopback}, patient())
 	_, err := clientOf(t, cs, Config{Key: "1", URL: s.URL}).Manifest(t.Context(), "a/b", latest)
 	if e := wantOutage(t, err); !strings.Contains(e.Error(), "certificate") {
 		t.Errorf("the log says %v", e)
@@ -257,7 +257,7 @@ func TestE15_CertificatesAreVerified(t *testing.T) {
 	roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	cs.transport = newTransport(guard{allow: loopback}, resolver(t, &dnsServer{answer: func(int) []netip.Addr {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
-	}}), quick(), roots)
+	}}), patient(), roots)
 	if _, err := clientOf(t, cs, Config{Key: "2", URL: s.URL}).Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Errorf("with the right authority: %v", err)
 	}

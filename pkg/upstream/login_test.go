@@ -205,8 +205,8 @@ func startTokens(t *testing.T, s *tokenServer, cfg Config) *Client {
 	t.Helper()
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
-	l := quick()
-	l.documents, l.answer, l.token = 500, 20*time.Second, 20*time.Second
+	l := patient()
+	l.documents = 500
 	cfg.URL = h.URL
 	return clientOf(t, newClients(Options{Allow: loopback}, l), cfg)
 }
@@ -361,7 +361,7 @@ func TestR42_TokensEnd(t *testing.T) {
 // enough is not replaced at each pull.
 func TestR42_ADeniedScopeIsNotAskedForAgainAndAgain(t *testing.T) {
 	calls := 0
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/token" {
 			calls++
 			fmt.Fprintf(w, `{"token":"t%d"}`, calls)
@@ -384,6 +384,30 @@ func TestR42_ADeniedScopeIsNotAskedForAgainAndAgain(t *testing.T) {
 	}
 }
 
+// TestE4_TokensAreForPullingOnly, whatever an upstream would like to have.
+func TestE4_TokensAreForPullingOnly(t *testing.T) {
+	const own = "repository:a/b:pull"
+	for offered, want := range map[string]string{
+		"":                           own,
+		"repository:a/b:pull":        own,
+		"repository:a/b:pull,push":   own,
+		"repository:a/b:*":           own,
+		"repository:a/b:push,delete": own,
+		"repository:a/b":             own,
+		"repository::pull":           own,
+		"registry:catalog:*":         own,
+		"*":                          own,
+		"repository:a/b:pull repository:secret/x:pull": own,
+		"repository:local/a/b:pull,push":               "repository:local/a/b:pull",
+		"repository:host:5000/a/b:pull":                "repository:host:5000/a/b:pull",
+		"repository:a/b:metadata_read":                 "repository:a/b:metadata_read",
+	} {
+		if got := pullScope("a/b", offered); got != want {
+			t.Errorf("%q: asked for %q, not %q", offered, got, want)
+		}
+	}
+}
+
 func TestLogin_Basic(t *testing.T) {
 	asked := 0
 	handler := func(w http.ResponseWriter, r *http.Request) {
@@ -397,7 +421,7 @@ func TestLogin_Basic(t *testing.T) {
 	}
 	s := httptest.NewServer(http.HandlerFunc(handler))
 	defer s.Close()
-	cs := newClients(Options{Allow: loopback}, quick())
+	cs := newClients(Options{Allow: loopback}, patient())
 	c := clientOf(t, cs, Config{Key: "1", URL: s.URL, Username: "_json_key", Password: `{"type":"service_account"}`})
 	for range 3 {
 		if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {

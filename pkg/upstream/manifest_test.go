@@ -17,7 +17,7 @@ import (
 
 func TestManifest_Found(t *testing.T) {
 	var asked *http.Request
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		asked = r
 		sendImage(w, r)
 	})
@@ -50,7 +50,7 @@ func TestManifest_Found(t *testing.T) {
 
 // answerOf is an upstream with one answer to all.
 func answerOf(t *testing.T, contentType, claim string, body []byte) *Client {
-	return serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) {
+	return serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Content-Type"] = []string{contentType}
 		if claim != "" {
 			w.Header().Set("Docker-Content-Digest", claim)
@@ -164,7 +164,7 @@ func TestHeadManifest(t *testing.T) {
 	digest := oci.DigestOf(oci.SHA256, image())
 	methods := ""
 	var head http.HandlerFunc
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		methods += r.Method + " "
 		if r.Method == http.MethodHead {
 			head(w, r)
@@ -219,7 +219,7 @@ func TestR37_WhatFailuresComeTo(t *testing.T) {
 		503: fault.BadUpstream, 507: fault.BadUpstream, 508: fault.BadUpstream, 599: fault.BadUpstream, 201: fault.BadUpstream, 202: fault.BadUpstream,
 		204: fault.BadUpstream, 206: fault.BadUpstream, 300: fault.BadUpstream, 304: fault.BadUpstream,
 	} {
-		c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 		_, err := c.Manifest(t.Context(), "a/b", latest)
 		var e *Error
 		if !errors.As(err, &e) || fault.KindOf(err) != want || e.Status != status || strings.Contains(fault.From(err).Message, "127.0.0.1") {
@@ -229,7 +229,7 @@ func TestR37_WhatFailuresComeTo(t *testing.T) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
-	c := serve(t, quick(), http.NotFound)
+	c := serve(t, patient(), http.NotFound)
 	if _, err := c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1); !fault.Is(err, fault.BlobUnknown) {
 		t.Error(err)
 	}
@@ -258,7 +258,7 @@ func TestOutcomeOf(t *testing.T) {
 // TestManifest_TheCallerLeaves is no failure of the upstream.
 func TestManifest_TheCallerLeaves(t *testing.T) {
 	asked, end := make(chan struct{}), make(chan struct{})
-	c := serve(t, quick(), func(http.ResponseWriter, *http.Request) {
+	c := serve(t, patient(), func(http.ResponseWriter, *http.Request) {
 		close(asked)
 		<-end
 	})
@@ -279,7 +279,7 @@ func TestManifest_TheCallerLeaves(t *testing.T) {
 
 func TestManifest_StalledAnswer(t *testing.T) {
 	end := make(chan struct{})
-	l := quick()
+	l := patient()
 	l.answer = 100 * time.Millisecond
 	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", oci.MediaTypeImageManifest)
@@ -305,8 +305,8 @@ func TestManifest_OverHTTP2(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	defer s.Close()
-	cs := newClients(Options{Allow: loopback}, quick())
-	cs.transport = newTransport(guard{allow: loopback}, nil, quick(), s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
+	cs := newClients(Options{Allow: loopback}, patient())
+	cs.transport = newTransport(guard{allow: loopback}, nil, patient(), s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
 	if _, err := clientOf(t, cs, Config{URL: s.URL}).Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Error(err)
 	}

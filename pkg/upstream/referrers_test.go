@@ -23,7 +23,7 @@ func sendIndex(w http.ResponseWriter, body string) {
 
 func TestReferrers(t *testing.T) {
 	subject := oci.DigestOf(oci.SHA256, []byte("subject"))
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/a/b/referrers/"+subject.String() {
 			t.Errorf("asked %s", r.URL)
 		}
@@ -75,7 +75,7 @@ func TestReferrers_Unavailable(t *testing.T) {
 	}
 	for api, refuse := range apis {
 		for tag, c := range tags {
-			client := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+			client := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 				switch r.URL.Path {
 				case "/v2/a/b/referrers/" + subject.String():
 					refuse(w, r)
@@ -99,7 +99,7 @@ func TestReferrers_Unavailable(t *testing.T) {
 		}
 	}
 	for n, want := range map[int]Outcome{401: Denied, 403: Denied, 500: Outage, 429: Outage} {
-		c := serve(t, quick(), status(n))
+		c := serve(t, patient(), status(n))
 		if _, err := c.Referrers(t.Context(), "a/b", subject, 10); OutcomeOf(err) != want {
 			t.Errorf("%d: %v", n, err)
 		}
@@ -109,7 +109,7 @@ func TestReferrers_Unavailable(t *testing.T) {
 func TestReferrers_TagOfLongDigests(t *testing.T) {
 	subject := oci.DigestOf(oci.SHA512, []byte("subject"))
 	var paths []string
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		paths = append(paths, r.URL.Path)
 		http.NotFound(w, r)
 	})

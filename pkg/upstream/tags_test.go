@@ -49,7 +49,7 @@ func TestTags_Pages(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := serve(t, quick(), tagServer(250, 70, link))
+			c := serve(t, patient(), tagServer(250, 70, link))
 			all, err := c.AllTags(t.Context(), "a/b", 250)
 			if err != nil || len(all) != 250 || all[249] != "t0249" {
 				t.Errorf("%d tags, %v", len(all), err)
@@ -80,7 +80,7 @@ func TestE13_ListsWithoutEnd(t *testing.T) {
 		"protocol-relative": `<//evil.example.net/?x=1>; rel="next"`,
 	} {
 		asked := 0
-		c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) {
+		c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
 			asked++
 			w.Header().Set("Link", link)
 			fmt.Fprint(w, `{"tags":["a"]}`)
@@ -92,7 +92,7 @@ func TestE13_ListsWithoutEnd(t *testing.T) {
 		}
 	}
 	asked := 0
-	c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
 		asked++
 		w.Header().Set("Link", fmt.Sprintf(`<?x=%d>; rel="next"`, asked))
 		fmt.Fprint(w, `{"tags":[]}`)
@@ -107,7 +107,7 @@ func TestE13_ListsWithoutEnd(t *testing.T) {
 // TestTags_QuayRefusesLongPages: it is asked for short ones then.
 func TestTags_QuayRefusesLongPages(t *testing.T) {
 	list := tagServer(250, 100, relative)
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		if n, _ := strconv.Atoi(r.URL.Query().Get("n")); n > 100 {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			return
@@ -130,7 +130,7 @@ func TestTags_OddAnswers(t *testing.T) {
 		``:                 {"outage"},
 		`{"tags":["` + strings.Repeat("a", maxTagPage) + `"]}`: {"outage"},
 	} {
-		c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
+		c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
 		tags, err := c.Tags(t.Context(), "a/b", "", 10)
 		if err != nil {
 			wantOutage(t, err)

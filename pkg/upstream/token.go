@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,10 +33,7 @@ func (l *login) token(ctx context.Context, name string, ch challenge, rejected s
 	if t, ok := l.cached(name, rejected); ok {
 		return t, nil
 	}
-	scope := ch.params["scope"]
-	if scope == "" {
-		scope = "repository:" + name + ":pull"
-	}
+	scope := pullScope(name, ch.params["scope"])
 	key := strings.Join([]string{name, ch.params["realm"], ch.params["service"], scope}, "\n")
 	done := l.flight.DoChan(key, func() (any, error) {
 		// Whoever was here just before may have left one.
@@ -62,6 +60,23 @@ func (l *login) token(ctx context.Context, name string, ch challenge, rejected s
 	case <-ctx.Done():
 		return "", l.client.failed(ctx, ctx.Err())
 	}
+}
+
+// pullScope is what a token is asked for: what the upstream says, as it may have
+// another name for the repository, without all that is more than reading. A
+// registry could use more where its tokens are good elsewhere, too.
+func pullScope(name, offered string) string {
+	if rest, ok := strings.CutPrefix(offered, "repository:"); ok && !strings.Contains(rest, " ") {
+		if i := strings.LastIndexByte(rest, ':'); i > 0 {
+			actions := slices.DeleteFunc(strings.Split(rest[i+1:], ","), func(a string) bool {
+				return a != "pull" && a != "metadata_read" // the latter is Azure's word for lists
+			})
+			if len(actions) > 0 {
+				return "repository:" + rest[:i] + ":" + strings.Join(actions, ",")
+			}
+		}
+	}
+	return "repository:" + name + ":pull"
 }
 
 func (l *login) cached(name, rejected string) (string, bool) {

@@ -22,7 +22,7 @@ func TestR37_BreakerOpensAndCloses(t *testing.T) {
 	var asked atomic.Int64
 	var down atomic.Bool
 	down.Store(true)
-	l := quick()
+	l := patient()
 	l.breakFor = 50 * time.Millisecond
 	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -66,7 +66,7 @@ func TestR37_BreakerOpensAndCloses(t *testing.T) {
 func TestR37_AnswersDoNotOpenTheBreaker(t *testing.T) {
 	for _, status := range []int{404, 401, 403, 400, 410, 501} {
 		asked := 0
-		c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) {
+		c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
 			asked++
 			w.WriteHeader(status)
 		})
@@ -81,7 +81,7 @@ func TestR37_AnswersDoNotOpenTheBreaker(t *testing.T) {
 
 func TestR37_DeadConnectionsOpenTheBreaker(t *testing.T) {
 	l, connections := listen(t, "127.0.0.1:0")
-	c := clientOf(t, newClients(Options{Allow: loopback}, quick()), Config{URL: "http://" + l.Addr().String()})
+	c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: "http://" + l.Addr().String()})
 	for range 50 {
 		_, err := c.Manifest(t.Context(), "a/b", latest)
 		wantOutage(t, err)
@@ -108,7 +108,7 @@ func TestR38_BacksOff(t *testing.T) {
 		"past":       {"Thu, 01 Jan 2015 00:00:00 GMT", 9 * time.Second, 10 * time.Second},
 	} {
 		var asked atomic.Int64
-		c := serve(t, quick(), func(w http.ResponseWriter, _ *http.Request) {
+		c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
 			if c2.retryAfter != "" {
 				w.Header().Set("Retry-After", c2.retryAfter)
@@ -136,7 +136,7 @@ func TestR38_BacksOff(t *testing.T) {
 
 func TestR38_AsksAgainAfterwards(t *testing.T) {
 	asked := 0
-	l := quick()
+	l := patient()
 	l.backOff = 30 * time.Millisecond
 	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
 		if asked++; asked == 1 {
@@ -159,7 +159,7 @@ func TestR38_AsksAgainAfterwards(t *testing.T) {
 // so at once.
 func TestE14_Pace(t *testing.T) {
 	var asked atomic.Int64
-	l := quick()
+	l := patient()
 	l.rate, l.burst, l.patience = 20, 5, 200*time.Millisecond
 	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -193,7 +193,7 @@ func TestE14_Pace(t *testing.T) {
 func TestE14_PlacesAreBounded(t *testing.T) {
 	var now, most atomic.Int64
 	end := make(chan struct{})
-	l := quick()
+	l := patient()
 	l.documents, l.blobs, l.answer = 4, 2, 20*time.Second
 	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {

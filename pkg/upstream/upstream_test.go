@@ -19,10 +19,17 @@ import (
 // loopback lets tests have servers.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-// quick are limits that tests can wait for.
-func quick() limits {
+// patient are limits that a busy machine does not reach.
+func patient() limits {
 	l := defaultLimits()
-	l.answer, l.token = 2*time.Second, 2*time.Second
+	l.dial, l.tls = 20*time.Second, 20*time.Second
+	return l
+}
+
+// impatient are limits that tests can wait for.
+func impatient() limits {
+	l := defaultLimits()
+	l.answer, l.token = 3*time.Second, 3*time.Second
 	l.window, l.windowBytes = 300*time.Millisecond, 2<<10
 	return l
 }
@@ -55,7 +62,7 @@ type world struct {
 
 func newWorld() (*world, *Clients) {
 	w := &world{hosts: map[string]http.HandlerFunc{}}
-	cs := newClients(Options{}, quick())
+	cs := newClients(Options{}, patient())
 	cs.transport = w
 	return w, cs
 }
@@ -151,7 +158,7 @@ func TestConfig_PrintsNoCredential(t *testing.T) {
 // TestE12_HopsAreCountedAndBounded: a loop through public names ends.
 func TestE12_HopsAreCountedAndBounded(t *testing.T) {
 	var sent []string
-	c := serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		sent = append(sent, r.Header.Get(HopsHeader))
 		sendImage(w, r)
 	})
@@ -180,7 +187,7 @@ func TestE12_HopsAreCountedAndBounded(t *testing.T) {
 func TestE12_ALoopEnds(t *testing.T) {
 	asked := 0
 	var c *Client
-	c = serve(t, quick(), func(w http.ResponseWriter, r *http.Request) {
+	c = serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		asked++
 		if _, err := c.Manifest(WithHops(r.Context(), ParseHops(r.Header)), "a/b", latest); err != nil {
 			w.WriteHeader(http.StatusBadGateway)
