@@ -46,12 +46,17 @@ func (fl *flight) fetch(ctx context.Context) error {
 			fl.lead()
 			return fl.fromUpstream(ctx)
 		}
-		before := fl.written()
+		before, asked := fl.written(), time.Now()
 		if done, err := fl.fromPeer(ctx, at); done || err != nil {
 			return err
 		}
-		if since.IsZero() || fl.written() > before {
+		switch {
+		case fl.written() > before:
 			since = time.Now()
+		case since.IsZero():
+			// One that waited in vain for an upstream that is out counts from here:
+			// else the processes would wait for their turns one after the other.
+			since = asked
 		}
 		select {
 		case <-time.After(lookAgain/2 + rand.N(lookAgain)): //nolint:gosec // spreads the load, hides nothing

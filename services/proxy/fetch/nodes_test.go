@@ -8,6 +8,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/lease"
@@ -363,4 +364,45 @@ func TestJoin_OnlyOfTheLeader(t *testing.T) {
 	all.Wait()
 	c.settle()
 	c.mustHold(content)
+}
+
+// TestR37_OutageIsNotWaitedForInTurns: what one node waited for in vain, the
+// others try at once, and not one after the other.
+func TestR37_OutageIsNotWaitedForInTurns(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, lease.NewMemory())
+	content := bytesOf(100)
+	slow := make(chan struct{})
+	s := &source{}
+	both := make(chan struct{})
+	s.say = func(_ context.Context, call int) (io.Reader, int64, error) {
+		switch call {
+		case 1:
+			<-slow
+		case 2:
+			select {
+			case <-both:
+			case <-time.After(10 * time.Second):
+				t.Error("the third node waits for the second")
+			}
+		case 3:
+			close(both)
+		}
+		return nil, 0, errDown
+	}
+	time.AfterFunc(1500*time.Millisecond, func() { close(slow) }) // longer than anybody need be reachable
+	var all sync.WaitGroup
+	for _, f := range c.nodes {
+		all.Go(func() {
+			if _, err := f.Open(t.Context(), c.target(content), s.Open); !errors.Is(err, errDown) {
+				t.Errorf("Open: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	c.settle()
+	if n := s.calls(); n != 3 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+	c.mustLack(content)
 }
