@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,7 @@ type Options struct {
 	Metrics  prometheus.Registerer // may be nil; takes the metrics of one Clients only
 	Log      *slog.Logger          // nil: nothing is logged
 	Resolver *net.Resolver         // nil: the system's
+	Patience time.Duration         // how long an upstream may take for its next step; 0: 30 seconds
 }
 
 // Clients owns what upstreams share: the guarded connections and the metrics.
@@ -45,7 +47,13 @@ type Clients struct {
 }
 
 // New makes the one Clients of a process.
-func New(o Options) *Clients { return newClients(o, defaultLimits()) }
+func New(o Options) *Clients {
+	l := defaultLimits()
+	if o.Patience > 0 {
+		l.answer, l.window, l.token = o.Patience, o.Patience, o.Patience
+	}
+	return newClients(o, l)
+}
 
 func newClients(o Options, l limits) *Clients {
 	known, err := lru.New[string, *Client](mostClients)

@@ -220,3 +220,13 @@ func readAndClose(t *testing.T, b *Body) ([]byte, error) {
 	}
 	return content, err
 }
+
+func TestPatienceIsTheOperators(t *testing.T) {
+	stalls := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	t.Cleanup(stalls.Close)
+	c := clientOf(t, New(Options{Allow: loopback, Patience: 50 * time.Millisecond}), Config{URL: stalls.URL})
+	_, err := c.Manifest(t.Context(), "library/app", oci.Reference{Tag: "1"})
+	if got := fault.KindOf(err); got != fault.UpstreamTimeout {
+		t.Errorf("an upstream that stalls: %v, of kind %v", err, got)
+	}
+}
