@@ -20,8 +20,7 @@ import (
 // fetching does to one cache what nodes, janitors and operators do.
 type fetching struct {
 	s      *Store
-	r      meta.Repo // Registry is the cache, when it was looked up
-	keep   time.Duration
+	r      meta.Repo // of a hosted registry of the tenant
 	images []meta.CachedPut
 	index  []meta.CachedPut
 }
@@ -164,7 +163,7 @@ func TestCachesAtRandom(t *testing.T) {
 	for range dice.Count(t, 4, 400) {
 		var workers sync.WaitGroup
 		for w := range 8 {
-			d := rand.New(rand.NewPCG(seed, uint64(w))) //nolint:gosec // repeatable
+			d := rand.New(rand.NewPCG(seed, uint64(w)))
 			workers.Go(func() {
 				for range 60 {
 					if err := f.step(t.Context(), d); err != nil {

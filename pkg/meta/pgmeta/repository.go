@@ -51,15 +51,20 @@ SELECT t.id, g.id, $3, 'active', berth_now()
    FOR KEY SHARE OF t, g
 ON CONFLICT DO NOTHING`
 
-// pushed runs the first batch of a push, which queues and flushes what it needs
-// and says whether it found the repository. The first push makes the row; then
-// the batch runs again.
+// pushed begins a transaction by the first batch of a push, which queues and
+// flushes what it needs and says whether it found the repository. The first push
+// makes the row; then the batch runs again. Somebody else may have made the row
+// after the batch looked for it: what its later statements locked, or wrote, is
+// given back first, since it came before the repository's lock.
 func (t *tx) pushed(r meta.Repo, batch func() (bool, error)) error {
 	found, err := batch()
 	if err != nil || found {
 		return err
 	}
-	if _, err := t.exec(insertRepository, r.Tenant, r.Registry, r.Name); err != nil {
+	t.queue(rollbackTx)
+	t.queue(beginTx)
+	t.queue(insertRepository, r.Tenant, r.Registry, r.Name)
+	if err := t.flush(); err != nil {
 		return err
 	}
 	found, err = batch()

@@ -47,8 +47,7 @@ SELECT staged.sessions, staged.bytes, (SELECT expires_at FROM upload), EXISTS (S
 // CreateUpload implements meta.Uploads. The tenant's staged bytes are bounded
 // by Options.MaxStaged and its sessions by Options.MaxSessions.
 func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) (meta.Upload, error) {
-	u := meta.Upload{ID: uuid.New(), Repo: r, State: meta.UploadOpen, Algorithm: a}
-	u.Stage.Key = blob.Key{Tenant: int64(r.Tenant), Incarnation: uuid.New()}
+	u := createdUpload(r, a)
 	var sessions, staged int64
 	var repo *repository
 	var stillOpen bool // the registry may be given up after the repository was locked
@@ -64,6 +63,9 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		return nil
 	})
 	if err == nil && !repo.found {
+		// With other ids: that session may be there without the lock, in a repository
+		// that somebody else made, and be purged with it.
+		u = createdUpload(r, a)
 		err = s.write(ctx, r.Tenant, func(t *tx) error {
 			return t.pushed(r, func() (bool, error) {
 				batch(t)
@@ -80,6 +82,13 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		err = quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some", staged, sessions)
 	}
 	return u, err
+}
+
+func createdUpload(r meta.Repo, a oci.Algorithm) meta.Upload {
+	u := newUpload(r, uuid.New())
+	u.State, u.Algorithm = meta.UploadOpen, a
+	u.Stage.Key.Incarnation = uuid.New()
+	return u
 }
 
 func quotaExceeded(format string, args ...any) error {
