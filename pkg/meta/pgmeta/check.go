@@ -47,11 +47,13 @@ SELECT 'tenant ' || t.id || ' is charged ' || coalesce(u.used::text, 'nothing') 
   LEFT JOIN (SELECT tenant_id, sum(size)::bigint AS size FROM blobs GROUP BY tenant_id) b ON b.tenant_id = t.id
  WHERE u.used IS DISTINCT FROM coalesce(b.size, 0)`
 
+// The links of a repository that is being deleted go with it.
 const checkUnmarkedLinks = `
 SELECT 'blob ' || encode(rb.digest, 'hex') || ' is linked in repository ' || rb.repo_id || ', named by no manifest and not marked'
   FROM repo_blobs rb
  WHERE rb.keep_until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)`
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')`
 
 const checkUnmarkedBlobs = `
 SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' is linked nowhere and not marked'

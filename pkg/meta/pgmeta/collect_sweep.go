@@ -2,12 +2,14 @@ package pgmeta
 
 import "context"
 
-// Both are full scans and lock nothing.
+// Both are full scans and lock nothing. The links of a repository that is being
+// deleted go with it.
 const (
 	unmarkedLinks = `
 SELECT rb.tenant_id, rb.repo_id, rb.digest FROM repo_blobs rb
  WHERE rb.keep_until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)`
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')`
 
 	unmarkedBlobs = `
 SELECT b.tenant_id, 0::bigint, b.digest FROM blobs b
