@@ -46,6 +46,10 @@ type Config struct {
 
 	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
 	OperatorTokenFile string `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
+	SecretKey         Secret `koanf:"secret_key" kong:"-"`
+	SecretKeyFile     string `koanf:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams are kept with; empty makes one in the data directory."`
+	OldSecretKey      Secret `koanf:"old_secret_key" kong:"-"`
+	OldSecretKeyFile  string `koanf:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was kept with it is kept with the new one from the next start on."`
 	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the seeded default tenant although data_addr is not loopback."`
 	Seed              string `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -24,30 +25,44 @@ func CanonicalHost(host string) string {
 	}
 }
 
-// Hosts are all names that the upstream has in proxy/<name>/ and ?ns=, in
-// canonical form: the host of its URL and its aliases.
+// Hosts are the names that the upstream has in proxy/<name>/ and ?ns=, in
+// canonical form: its aliases, and then the host of its URL.
 func Hosts(u *meta.Upstream) []string {
-	hosts := make([]string, 0, 1+len(u.Settings.HostAliases))
-	if parsed, err := url.Parse(u.Settings.URL); err == nil && parsed.Host != "" {
-		hosts = append(hosts, CanonicalHost(parsed.Host))
-	}
+	hosts := make([]string, 0, len(u.Settings.HostAliases)+1)
 	for _, alias := range u.Settings.HostAliases {
-		if alias = CanonicalHost(alias); !slices.Contains(hosts, alias) {
-			hosts = append(hosts, alias)
-		}
+		hosts = append(hosts, CanonicalHost(alias))
 	}
-	return hosts
+	return append(hosts, urlHost(u))
 }
 
-// ByHost finds the upstream that the tenant calls by this host or alias. Its slug
-// is an alias that another one's alias comes before.
+func urlHost(u *meta.Upstream) string {
+	parsed, err := url.Parse(u.Settings.URL)
+	if err != nil {
+		return ""
+	}
+	return CanonicalHost(parsed.Host)
+}
+
+// ByHost finds the upstream that the tenant calls by this name. One that has it
+// as an alias goes before one that is at that host, of which there may be
+// several, with other credentials: the first by its slug is meant then. The slug
+// is a name, too.
 func ByHost(t meta.Topology, host string) (meta.Upstream, bool) {
 	host = CanonicalHost(host)
-	for _, u := range t.Upstreams {
-		if slices.Contains(Hosts(&u), host) {
-			return u, true
+	if host == "" {
+		return meta.Upstream{}, false
+	}
+	slugs := slices.Sorted(maps.Keys(t.Upstreams))
+	for _, has := range []func(u *meta.Upstream) bool{
+		func(u *meta.Upstream) bool { return slices.Contains(Hosts(u)[:len(u.Settings.HostAliases)], host) },
+		func(u *meta.Upstream) bool { return urlHost(u) == host },
+		func(u *meta.Upstream) bool { return u.Slug == host },
+	} {
+		for _, slug := range slugs {
+			if u := t.Upstreams[slug]; has(&u) {
+				return u, true
+			}
 		}
 	}
-	u, ok := t.Upstreams[host]
-	return u, ok
+	return meta.Upstream{}, false
 }

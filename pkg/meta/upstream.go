@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -150,4 +151,9 @@ type Topology struct {
 type TopologyRegistry struct {
 	ID    tenant.RegistryID
 	Group string // slug of its group; empty for none
+}
+
+// PasswordOf says where the sealed password of an upstream belongs, for pkg/seal.
+func PasswordOf(u Upstream) string {
+	return "tenants/" + strconv.FormatInt(int64(u.Tenant), 10) + "/upstreams/" + u.Slug + "/password"
 }

@@ -38,6 +38,24 @@ var rules = map[string]rule{
 	"DeleteRepository": ownTenant,
 	"ListTags":         ownTenant,
 
+	"ResolveReference": ownTenant,
+
+	"CreateUpstream":         ownTenant,
+	"GetUpstream":            ownTenant,
+	"ListUpstreams":          ownTenant,
+	"UpdateUpstream":         ownTenant,
+	"DeleteUpstream":         ownTenant,
+	"PurgeUpstream":          ownTenant,
+	"RefreshUpstream":        ownTenant,
+	"GetCachedRepository":    ownTenant,
+	"ListCachedRepositories": ownTenant,
+
+	"CreateUpstreamGroup": ownTenant,
+	"GetUpstreamGroup":    ownTenant,
+	"ListUpstreamGroups":  ownTenant,
+	"UpdateUpstreamGroup": ownTenant,
+	"DeleteUpstreamGroup": ownTenant,
+
 	"CreateDomain": ownTenant,
 	"GetDomain":    ownTenant,
 	"ListDomains":  ownTenant,
@@ -96,6 +114,10 @@ func tenantOf(req any) (string, bool) {
 		name = r.GetRegistry().GetName()
 	case *pb.UpdateServiceAccountRequest:
 		name = r.GetServiceAccount().GetName()
+	case *pb.UpdateUpstreamRequest:
+		name = r.GetUpstream().GetName()
+	case *pb.UpdateUpstreamGroupRequest:
+		name = r.GetUpstreamGroup().GetName()
 	}
 	rest, ok := strings.CutPrefix(name, "tenants/")
 	slug, _, _ := strings.Cut(rest, "/")

@@ -12,6 +12,8 @@ import (
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -23,7 +25,11 @@ type Store interface {
 	meta.Repositories
 	meta.Accounts
 	meta.Events
+	meta.Upstreams
+	meta.Groups
 
+	// PurgeCached is that of meta.Cache.
+	PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error
 	// ListTags is that of meta.Tags.
 	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
 }
@@ -34,6 +40,8 @@ type Config struct {
 	Pattern       tenant.Pattern
 	OperatorToken string        // never empty: there is no open admin API
 	PageKey       []byte        // authenticates page tokens; the same on every node
+	Secrets       *seal.Keyring // of passwords of upstreams; nil: none can be kept
+	Chains        Chains
 	Resolver      *net.Resolver // looks up verification records; nil means the system's
 }
 
@@ -46,6 +54,8 @@ type Service struct {
 	operator [sha256.Size]byte
 	pages    pageTokens
 	resolver *net.Resolver
+	secrets  *seal.Keyring
+	chains   Chains
 }
 
 var _ pb.AdminServiceServer = (*Service)(nil)
@@ -65,12 +75,17 @@ func New(c Config) (*Service, error) {
 	if resolver == nil {
 		resolver = net.DefaultResolver
 	}
+	if c.Secrets == nil {
+		c.Secrets = &seal.Keyring{}
+	}
 	return &Service{
 		store:    c.Store,
 		pattern:  c.Pattern,
 		operator: sha256.Sum256([]byte(c.OperatorToken)),
 		pages:    pageTokens{key: c.PageKey},
 		resolver: resolver,
+		secrets:  c.Secrets,
+		chains:   c.Chains,
 	}, nil
 }
 

@@ -64,10 +64,8 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	for _, r := range t.Registries {
-		if err := s.applyRegistry(ctx, name, r); err != nil {
-			return fmt.Errorf("%s/registries/%s: %w", name, r.ID, err)
-		}
+	if err := s.applyChains(ctx, name, t, dir); err != nil {
+		return err
 	}
 	for _, d := range t.Domains {
 		if err := s.applyDomain(ctx, name, d); err != nil {
@@ -80,6 +78,60 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 		}
 	}
 	return nil
+}
+
+// applyChains applies what names each other: registries without their groups,
+// what the groups are made of, and then all of the registries.
+func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, dir string) error {
+	for _, r := range t.Registries {
+		if err := s.applyRegistry(ctx, name, r.without("upstream_group")); err != nil {
+			return fmt.Errorf("%s/registries/%s: %w", name, r.ID, err)
+		}
+	}
+	for _, u := range t.Upstreams {
+		if err := s.applyUpstream(ctx, name, u, dir); err != nil {
+			return fmt.Errorf("%s/upstreams/%s: %w", name, u.ID, err)
+		}
+	}
+	for _, g := range t.UpstreamGroups {
+		if err := s.applyGroup(ctx, name, g); err != nil {
+			return fmt.Errorf("%s/upstreamGroups/%s: %w", name, g.ID, err)
+		}
+	}
+	for _, r := range t.Registries {
+		if err := s.applyRegistry(ctx, name, r); err != nil {
+			return fmt.Errorf("%s/registries/%s: %w", name, r.ID, err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) applyUpstream(ctx context.Context, parent string, u seedUpstream, dir string) error {
+	m := &pb.Upstream{}
+	mask, err := u.Fields.decode(m, slices.DeleteFunc(slices.Clone(upstreamFields), func(f string) bool { return f == "password" }))
+	if err != nil {
+		return err
+	}
+	if u.PasswordFile != "" {
+		if m.Password, err = readSecret(dir, u.PasswordFile); err != nil {
+			return err
+		}
+		mask.Paths = append(mask.Paths, "password")
+	}
+	m.Name = parent + "/upstreams/" + u.ID
+	_, err = s.UpdateUpstream(ctx, &pb.UpdateUpstreamRequest{Upstream: m, UpdateMask: mask, AllowMissing: true})
+	return err
+}
+
+func (s *Service) applyGroup(ctx context.Context, parent string, g seedResource) error {
+	m := &pb.UpstreamGroup{}
+	mask, err := g.Fields.decode(m, groupFields)
+	if err != nil {
+		return err
+	}
+	m.Name = parent + "/upstreamGroups/" + g.ID
+	_, err = s.UpdateUpstreamGroup(ctx, &pb.UpdateUpstreamGroupRequest{UpstreamGroup: m, UpdateMask: mask, AllowMissing: true})
+	return err
 }
 
 func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResource) error {

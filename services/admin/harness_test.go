@@ -16,9 +16,11 @@ import (
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -38,6 +40,21 @@ type api struct {
 type testStore interface {
 	Store
 	meta.Manifests
+	meta.Cache
+}
+
+// silent are chains in which nobody has anything.
+type silent struct{}
+
+func (silent) Resolve(_ context.Context, _ tenant.ID, _, registry, name string, ref oci.Reference) (chain.Account, error) {
+	return chain.Account{
+		Name: name, Reference: ref.String(), Winner: -1, Outcome: chain.NotHere,
+		Answers: []chain.Answer{{Member: "registries/" + registry, Outcome: chain.NotHere}},
+	}, nil
+}
+
+func (silent) Refresh(_ context.Context, _ string, u meta.Upstream, _ string, _ oci.Reference) (chain.Answer, error) {
+	return chain.Answer{Member: "upstreams/" + u.Slug, Outcome: chain.NotHere}, nil
 }
 
 // newAPI starts one; change may touch the configuration.
@@ -62,7 +79,14 @@ func serveAPI(t *testing.T, store testStore, change ...func(*Config, *Options)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Config{Store: store, Pattern: pattern, OperatorToken: operatorToken, PageKey: []byte("page key of the tests")}
+	secrets, err := seal.New([]byte("the secret key of the tests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{
+		Store: store, Pattern: pattern, OperatorToken: operatorToken, PageKey: []byte("page key of the tests"),
+		Secrets: secrets, Chains: silent{},
+	}
 	o := Options{Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider()}
 	for _, f := range change {
 		f(&c, &o)
@@ -176,15 +200,10 @@ func (a *api) push(tenantID, registryID, name string, tags ...string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	const mediaType = "application/vnd.oci.image.index.v1+json"
-	payload := []byte(`{"schemaVersion": 2, "mediaType": "` + mediaType + `", "manifests": []}`)
-	parsed, err := oci.ParseManifest(mediaType, payload)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	m, parsed := a.index()
 	err = a.store.PutManifest(a.t.Context(), meta.ManifestPut{
 		Repo:     meta.Repo{Tenant: t.ID, Registry: r.ID, Name: name},
-		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: mediaType, Payload: payload},
+		Manifest: m,
 		Parsed:   parsed,
 		Tags:     tags,
 		By:       meta.Cause{Op: uuid.New(), Actor: "serviceAccounts/ci", RequestID: "push"},
@@ -192,4 +211,42 @@ func (a *api) push(tenantID, registryID, name string, tags ...string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
+}
+
+// index is one of nothing.
+func (a *api) index() (meta.Manifest, *oci.Manifest) {
+	a.t.Helper()
+	const mediaType = "application/vnd.oci.image.index.v1+json"
+	payload := []byte(`{"schemaVersion": 2, "mediaType": "` + mediaType + `", "manifests": []}`)
+	parsed, err := oci.ParseManifest(mediaType, payload)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: mediaType, Payload: payload}, parsed
+}
+
+// upstream finds an upstream as it is kept.
+func (a *api) upstream(tenantID, upstreamID string) meta.Upstream {
+	a.t.Helper()
+	t, err := a.store.FindTenant(a.t.Context(), tenantID)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	u, err := a.store.FindUpstream(a.t.Context(), t.ID, upstreamID)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return u
+}
+
+// cache puts an empty index into what is kept of an upstream.
+func (a *api) cache(tenantID, upstreamID, name, tag string) meta.Repo {
+	a.t.Helper()
+	u := a.upstream(tenantID, upstreamID)
+	r := meta.Repo{Tenant: u.Tenant, Registry: u.Cache, Name: name}
+	m, parsed := a.index()
+	if err := a.store.PutCached(a.t.Context(), meta.CachedPut{Repo: r, Manifest: m, Parsed: parsed, Tag: tag, Keep: time.Hour}); err != nil {
+		a.t.Fatal(err)
+	}
+	return r
 }

@@ -18,6 +18,9 @@ var lists = map[string]string{
 	"/v1/tenants/acme/serviceAccounts":                          "service_accounts",
 	"/v1/tenants/acme/serviceAccounts/s1/keys":                  "keys",
 	"/v1/tenants/acme/events":                                   "events",
+	"/v1/tenants/acme/upstreams":                                "upstreams",
+	"/v1/tenants/acme/upstreamGroups":                           "upstream_groups",
+	"/v1/tenants/acme/upstreams/u1/repositories":                "repositories",
 }
 
 // fillLists gives each list five rows or more.
@@ -29,6 +32,9 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/domains?domain_id=d%d.example", i), `{"registry": "main"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/serviceAccounts?service_account_id=s%d", i), `{"role": "READER"}`)
 		a.call(200, "POST", "/v1/tenants/acme/serviceAccounts/s1/keys", "")
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreams?upstream_id=u%d", i), `{"url": "https://ghcr.io"}`)
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreamGroups?upstream_group_id=g%d", i), "")
+		a.cache("acme", "u1", fmt.Sprintf("r%d", i), "t1")
 		a.push("acme", "main", fmt.Sprintf("r%d", i), "t1", "t2", "t3", "t4", "t5")
 	}
 }

@@ -50,6 +50,26 @@ var matrixRows = map[string]struct {
 	"DeleteRepository": {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 	"ListTags":         {&pb.ListTagsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 
+	"ResolveReference": {&pb.ResolveReferenceRequest{Name: "tenants/t-there/registries/r-{s}", Reference: "app:1"}, false},
+
+	"CreateUpstream": {&pb.CreateUpstreamRequest{
+		Parent: "tenants/t-there", UpstreamId: "u-{s}", Upstream: &pb.Upstream{Url: "https://registry.example"},
+	}, true},
+	"GetUpstream":            {&pb.GetUpstreamRequest{Name: "tenants/t-there/upstreams/u-{s}"}, false},
+	"ListUpstreams":          {&pb.ListUpstreamsRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateUpstream":         {&pb.UpdateUpstreamRequest{Upstream: &pb.Upstream{Name: "tenants/t-there/upstreams/u-{s}", MaxBytes: 1}}, false},
+	"DeleteUpstream":         {&pb.DeleteUpstreamRequest{Name: "tenants/t-there/upstreams/u-{s}"}, false},
+	"PurgeUpstream":          {&pb.PurgeUpstreamRequest{Name: "tenants/t-there/upstreams/u-{s}"}, false},
+	"RefreshUpstream":        {&pb.RefreshUpstreamRequest{Name: "tenants/t-there/upstreams/u-{s}", Repository: "app", Reference: "1"}, false},
+	"GetCachedRepository":    {&pb.GetCachedRepositoryRequest{Name: "tenants/t-there/upstreams/u-there/repositories/team/c-{s}"}, false},
+	"ListCachedRepositories": {&pb.ListCachedRepositoriesRequest{Parent: "tenants/t-there/upstreams/u-{s}"}, false},
+
+	"CreateUpstreamGroup": {&pb.CreateUpstreamGroupRequest{Parent: "tenants/t-there", UpstreamGroupId: "g-{s}"}, true},
+	"GetUpstreamGroup":    {&pb.GetUpstreamGroupRequest{Name: "tenants/t-there/upstreamGroups/g-{s}"}, false},
+	"ListUpstreamGroups":  {&pb.ListUpstreamGroupsRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateUpstreamGroup": {&pb.UpdateUpstreamGroupRequest{UpstreamGroup: &pb.UpstreamGroup{Name: "tenants/t-there/upstreamGroups/g-{s}"}}, false},
+	"DeleteUpstreamGroup": {&pb.DeleteUpstreamGroupRequest{Name: "tenants/t-there/upstreamGroups/g-{s}"}, false},
+
 	"CreateDomain": {&pb.CreateDomainRequest{Parent: "tenants/t-there", DomainId: "d-{s}.example", Domain: &pb.Domain{Registry: "main"}}, true},
 	"GetDomain":    {&pb.GetDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
 	"ListDomains":  {&pb.ListDomainsRequest{Parent: "tenants/t-{s}"}, false},
@@ -150,7 +170,13 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/domains?domain_id=d-"+state+".example", `{"registry": "main"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts?service_account_id=a-"+state, `{"role": "READER"}`)
 		a.push("t-there", "main", "team/p-"+state, "latest")
+		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)
+		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 	}
+	for _, state := range []string{"there", "deleting"} {
+		a.cache("t-there", "u-there", "team/c-"+state, "latest")
+	}
+	a.call(200, "POST", "/v1/tenants/t-there/upstreams/u-there:purge", `{"repository": "team/c-deleting"}`)
 	tn, err := a.store.FindTenant(ctx, "t-there")
 	if err != nil {
 		t.Fatal(err)
@@ -164,6 +190,7 @@ func resources(t *testing.T, a *api) {
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "registries/main/repositories/team/p-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -34,6 +34,24 @@ func operations(g gate) *grpc.ServiceDesc {
 			method(g, "DeleteRepository", s.DeleteRepository),
 			method(g, "ListTags", s.ListTags),
 
+			method(g, "ResolveReference", s.ResolveReference),
+
+			method(g, "CreateUpstream", s.CreateUpstream),
+			method(g, "GetUpstream", s.GetUpstream),
+			method(g, "ListUpstreams", s.ListUpstreams),
+			method(g, "UpdateUpstream", s.UpdateUpstream),
+			method(g, "DeleteUpstream", s.DeleteUpstream),
+			method(g, "PurgeUpstream", s.PurgeUpstream),
+			method(g, "RefreshUpstream", s.RefreshUpstream),
+			method(g, "GetCachedRepository", s.GetCachedRepository),
+			method(g, "ListCachedRepositories", s.ListCachedRepositories),
+
+			method(g, "CreateUpstreamGroup", s.CreateUpstreamGroup),
+			method(g, "GetUpstreamGroup", s.GetUpstreamGroup),
+			method(g, "ListUpstreamGroups", s.ListUpstreamGroups),
+			method(g, "UpdateUpstreamGroup", s.UpdateUpstreamGroup),
+			method(g, "DeleteUpstreamGroup", s.DeleteUpstreamGroup),
+
 			method(g, "CreateDomain", s.CreateDomain),
 			method(g, "GetDomain", s.GetDomain),
 			method(g, "ListDomains", s.ListDomains),

@@ -14,7 +14,7 @@ import (
 )
 
 // registryFields are those of a registry that its clients may set.
-var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs"}
+var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs", "upstream_group"}
 
 // CreateRegistry makes a registry, which answers at once.
 func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequest) (*pb.Registry, error) {
@@ -30,6 +30,9 @@ func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequ
 		return nil, err
 	}
 	r := meta.Registry{Tenant: t.ID, Slug: req.GetRegistryId(), Settings: settings}
+	if err := s.admitRegistry(ctx, r); err != nil {
+		return nil, err
+	}
 	if req.GetValidateOnly() {
 		if err := absent(s.store.FindRegistry(ctx, t.ID, r.Slug)); err != nil {
 			return nil, err
@@ -108,6 +111,9 @@ func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequ
 	if r.Settings, err = registrySettings(after); err != nil {
 		return nil, err
 	}
+	if err := s.admitRegistry(ctx, r); err != nil {
+		return nil, err
+	}
 	after = s.registryMessage(t, r, domains) // an unspecified enum has its default now
 	if req.GetValidateOnly() || proto.Equal(before, after) {
 		return after, nil
@@ -132,6 +138,23 @@ func (s *Service) DeleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequ
 		return deleted(err, req)
 	}
 	return deleted(s.store.DeleteRegistry(ctx, cause(ctx), t.ID, r.Slug, r.Version), req)
+}
+
+// admitRegistry looks whether all chains of the tenant come to an end with the
+// registry.
+func (s *Service) admitRegistry(ctx context.Context, r meta.Registry) error {
+	if r.Settings.UpstreamGroup == "" {
+		return nil
+	}
+	t, err := s.store.FindTopology(ctx, r.Tenant)
+	if err != nil {
+		return err
+	}
+	if t.Registries == nil {
+		t.Registries = map[string]meta.TopologyRegistry{}
+	}
+	t.Registries[r.Slug] = meta.TopologyRegistry{ID: r.ID, Group: r.Settings.UpstreamGroup}
+	return checkChains(t, "registry.upstream_group")
 }
 
 // findRegistry finds by resource name; field is where the request carries it.
@@ -161,6 +184,7 @@ func registrySettings(m *pb.Registry) (tenant.Settings, error) {
 		AllowMissingReferences: missing == pb.Registry_ALLOW,
 		DeleteReferrers:        m.GetDeleteReferrers(),
 		RedirectBlobs:          m.GetRedirectBlobs(),
+		UpstreamGroup:          m.GetUpstreamGroup(),
 	}, nil
 }
 
@@ -185,6 +209,7 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 		MissingReferences: missing,
 		DeleteReferrers:   r.Settings.DeleteReferrers,
 		RedirectBlobs:     r.Settings.RedirectBlobs,
+		UpstreamGroup:     r.Settings.UpstreamGroup,
 	}
 	if r.ID != 0 { // else it was only validated
 		m.Etag = etag(r.Version)

@@ -29,14 +29,30 @@ type seedTenant struct {
 	ID              string         `yaml:"id"`
 	Fields          seedFields     `yaml:",inline"`
 	Registries      []seedResource `yaml:"registries"`
+	Upstreams       []seedUpstream `yaml:"upstreams"`
+	UpstreamGroups  []seedResource `yaml:"upstream_groups"`
 	Domains         []seedResource `yaml:"domains"`
 	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
 }
 
-// seedResource is a registry or a domain.
+// seedUpstream may have its password in a file beside the seed file.
+type seedUpstream struct {
+	ID           string     `yaml:"id"`
+	Fields       seedFields `yaml:",inline"`
+	PasswordFile string     `yaml:"password_file"`
+}
+
+// seedResource is a registry, an upstream group or a domain.
 type seedResource struct {
 	ID     string     `yaml:"id"`
 	Fields seedFields `yaml:",inline"`
+}
+
+// without is the resource but for one field.
+func (r seedResource) without(field string) seedResource {
+	r.Fields = maps.Clone(r.Fields)
+	delete(r.Fields, field)
+	return r
 }
 
 type seedAccount struct {
@@ -82,19 +98,26 @@ func (k seedKey) hash(dir string) ([sha256.Size]byte, error) {
 	if k.SecretFile == "" {
 		return [sha256.Size]byte{}, errors.New("a key needs a secret_file")
 	}
-	file := k.SecretFile
+	secret, err := readSecret(dir, k.SecretFile)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	if len(secret) < minSecret {
+		return [sha256.Size]byte{}, fmt.Errorf("the secret in %s has fewer than %d characters", k.SecretFile, minSecret)
+	}
+	return sha256.Sum256([]byte(secret)), nil
+}
+
+// readSecret reads a file that may be relative to dir.
+func readSecret(dir, file string) (string, error) {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(dir, file)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return [sha256.Size]byte{}, fmt.Errorf("read the secret: %w", err)
+		return "", fmt.Errorf("read the secret: %w", err)
 	}
-	secret := strings.TrimSpace(string(text))
-	if len(secret) < minSecret {
-		return [sha256.Size]byte{}, fmt.Errorf("the secret in %s has fewer than %d characters", file, minSecret)
-	}
-	return sha256.Sum256([]byte(secret)), nil
+	return strings.TrimSpace(string(text)), nil
 }
 
 // decode reads the fields into the resource's message and says which they were.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -27,9 +28,14 @@ func (b builder) admin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	service, err := admin.New(admin.Config{Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey})
+	service, err := admin.New(admin.Config{Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy})
 	if err != nil {
 		return err
+	}
+	if n, err := service.Reseal(ctx); err != nil {
+		return fmt.Errorf("keep the passwords of upstreams with the new secret_key: %w", err)
+	} else if n > 0 {
+		b.Log.InfoContext(ctx, "passwords of upstreams are kept with the new secret_key now; old_secret_key can go once all nodes have it", "passwords", n)
 	}
 	if b.config.Seed != "" {
 		if err := service.Apply(ctx, b.config.Seed); err != nil {

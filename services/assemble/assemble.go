@@ -12,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/janitor"
@@ -57,7 +58,8 @@ type builder struct {
 	sites   *tenant.Directory
 	shared  shared
 	web     *web.Metrics
-	around  []kit.Named    // every operation
+	around  []kit.Named // every operation
+	secrets *seal.Keyring
 	proxy   *proxy.Service // nil where chains are neither followed nor told of
 	fetches *fetch.Fetches // likewise
 }
@@ -90,7 +92,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.share(ctx); err != nil {
 		return err
 	}
-	b.chains()
+	if err := b.chains(); err != nil {
+		return err
+	}
 	if c.Runs(boot.RegistryService) || c.Runs(boot.UploadService) || c.Runs(boot.TokenService) || c.Runs(boot.ProxyService) {
 		if err := b.data(ctx); err != nil {
 			return err

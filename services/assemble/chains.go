@@ -8,16 +8,19 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/upstream"
-	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
 // chains builds what answers for chains: the proxy service, and the part of the
 // admin API that tells how it would.
-func (b *builder) chains() {
+func (b *builder) chains() error {
 	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) {
-		return
+		return nil
+	}
+	var err error
+	if b.secrets, err = keyring(b.config); err != nil {
+		return err
 	}
 	f := fetch.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases,
@@ -29,10 +32,11 @@ func (b *builder) chains() {
 	b.fetches = fetch.New(f)
 	b.OnStop("fetches", b.fetches.Close)
 	b.proxy = proxy.New(proxy.Config{
-		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log,
+		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log,
 		Upstreams: upstream.New(upstream.Options{Allow: b.config.UpstreamAllow, Metrics: b.Metrics, Log: b.Log}),
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
+	return nil
 }
 
 // joined says whether other processes can ask this one: services are split, or
@@ -46,7 +50,7 @@ func (b builder) proxyHandler() (http.Handler, error) {
 	if !b.config.Runs(boot.ProxyService) {
 		return b.elsewhere(boot.ProxyService, "proxy_url", b.config.ProxyURL)
 	}
-	return front.Walk(proxy.NewHandler(b.proxy, b.around...)), nil
+	return proxy.NewHandler(b.proxy, b.around...), nil
 }
 
 // withFlights serves to other processes, besides the services, what is being

@@ -23,11 +23,6 @@ type remote struct {
 	repo     meta.Repo // in the upstream's cache registry
 }
 
-// SecretOf says where a sealed password belongs, for pkg/seal.
-func SecretOf(u meta.Upstream) string {
-	return fmt.Sprintf("tenants/%d/upstreams/%s/password", u.Tenant, u.Slug)
-}
-
 // at finds the way to a repository of an upstream.
 func (s *Service) at(m *chain.Member, a Ask, name string) (remote, error) {
 	u := m.Upstream
@@ -37,7 +32,7 @@ func (s *Service) at(m *chain.Member, a Ask, name string) (remote, error) {
 		URL: u.Settings.URL, Username: u.Settings.Username, AuthHosts: u.Settings.AuthHosts,
 	}
 	if len(u.Settings.Password) > 0 {
-		password, err := s.secrets.Open(u.Settings.Password, SecretOf(*u))
+		password, err := s.secrets.Open(u.Settings.Password, meta.PasswordOf(*u))
 		if err != nil {
 			return remote{}, ours(fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
 				"the password of upstream %q cannot be opened with the secret_key of this deployment", u.Slug))

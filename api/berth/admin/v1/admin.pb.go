@@ -25,7 +25,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\x92\x15\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\x80 \n" +
 	"\fAdminService\x12K\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12E\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12V\n" +
@@ -42,7 +42,22 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\x12e\n" +
 	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\x12S\n" +
 	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\x12M\n" +
-	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\x12K\n" +
+	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\x12W\n" +
+	"\x10ResolveReference\x12'.berth.admin.v1.ResolveReferenceRequest\x1a\x1a.berth.admin.v1.Resolution\x12Q\n" +
+	"\x0eCreateUpstream\x12%.berth.admin.v1.CreateUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12K\n" +
+	"\vGetUpstream\x12\".berth.admin.v1.GetUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12\\\n" +
+	"\rListUpstreams\x12$.berth.admin.v1.ListUpstreamsRequest\x1a%.berth.admin.v1.ListUpstreamsResponse\x12Q\n" +
+	"\x0eUpdateUpstream\x12%.berth.admin.v1.UpdateUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12O\n" +
+	"\x0eDeleteUpstream\x12%.berth.admin.v1.DeleteUpstreamRequest\x1a\x16.google.protobuf.Empty\x12M\n" +
+	"\rPurgeUpstream\x12$.berth.admin.v1.PurgeUpstreamRequest\x1a\x16.google.protobuf.Empty\x12\\\n" +
+	"\x0fRefreshUpstream\x12&.berth.admin.v1.RefreshUpstreamRequest\x1a!.berth.admin.v1.Resolution.Answer\x12c\n" +
+	"\x13GetCachedRepository\x12*.berth.admin.v1.GetCachedRepositoryRequest\x1a .berth.admin.v1.CachedRepository\x12w\n" +
+	"\x16ListCachedRepositories\x12-.berth.admin.v1.ListCachedRepositoriesRequest\x1a..berth.admin.v1.ListCachedRepositoriesResponse\x12`\n" +
+	"\x13CreateUpstreamGroup\x12*.berth.admin.v1.CreateUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\x12Z\n" +
+	"\x10GetUpstreamGroup\x12'.berth.admin.v1.GetUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\x12k\n" +
+	"\x12ListUpstreamGroups\x12).berth.admin.v1.ListUpstreamGroupsRequest\x1a*.berth.admin.v1.ListUpstreamGroupsResponse\x12`\n" +
+	"\x13UpdateUpstreamGroup\x12*.berth.admin.v1.UpdateUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\x12Y\n" +
+	"\x13DeleteUpstreamGroup\x12*.berth.admin.v1.DeleteUpstreamGroupRequest\x1a\x16.google.protobuf.Empty\x12K\n" +
 	"\fCreateDomain\x12#.berth.admin.v1.CreateDomainRequest\x1a\x16.berth.admin.v1.Domain\x12E\n" +
 	"\tGetDomain\x12 .berth.admin.v1.GetDomainRequest\x1a\x16.berth.admin.v1.Domain\x12V\n" +
 	"\vListDomains\x12\".berth.admin.v1.ListDomainsRequest\x1a#.berth.admin.v1.ListDomainsResponse\x12K\n" +
@@ -77,37 +92,60 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListRepositoriesRequest)(nil),        // 13: berth.admin.v1.ListRepositoriesRequest
 	(*DeleteRepositoryRequest)(nil),        // 14: berth.admin.v1.DeleteRepositoryRequest
 	(*ListTagsRequest)(nil),                // 15: berth.admin.v1.ListTagsRequest
-	(*CreateDomainRequest)(nil),            // 16: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),               // 17: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),             // 18: berth.admin.v1.ListDomainsRequest
-	(*DeleteDomainRequest)(nil),            // 19: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),            // 20: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),    // 21: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),       // 22: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),     // 23: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),    // 24: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),    // 25: berth.admin.v1.DeleteServiceAccountRequest
-	(*CreateServiceAccountKeyRequest)(nil), // 26: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),  // 27: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil), // 28: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*ListEventsRequest)(nil),              // 29: berth.admin.v1.ListEventsRequest
-	(*GetUsageRequest)(nil),                // 30: berth.admin.v1.GetUsageRequest
-	(*Tenant)(nil),                         // 31: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 32: berth.admin.v1.ListTenantsResponse
-	(*emptypb.Empty)(nil),                  // 33: google.protobuf.Empty
-	(*Registry)(nil),                       // 34: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 35: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 36: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 37: berth.admin.v1.ListRepositoriesResponse
-	(*ListTagsResponse)(nil),               // 38: berth.admin.v1.ListTagsResponse
-	(*Domain)(nil),                         // 39: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 40: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 41: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 42: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 43: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 44: berth.admin.v1.ListServiceAccountKeysResponse
-	(*ListEventsResponse)(nil),             // 45: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 46: berth.admin.v1.Usage
+	(*ResolveReferenceRequest)(nil),        // 16: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),          // 17: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),             // 18: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),           // 19: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),          // 20: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),          // 21: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),           // 22: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),         // 23: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),     // 24: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),  // 25: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),     // 26: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),        // 27: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),      // 28: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),     // 29: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),     // 30: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateDomainRequest)(nil),            // 31: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),               // 32: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),             // 33: berth.admin.v1.ListDomainsRequest
+	(*DeleteDomainRequest)(nil),            // 34: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),            // 35: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),    // 36: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),       // 37: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),     // 38: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),    // 39: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),    // 40: berth.admin.v1.DeleteServiceAccountRequest
+	(*CreateServiceAccountKeyRequest)(nil), // 41: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),  // 42: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil), // 43: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*ListEventsRequest)(nil),              // 44: berth.admin.v1.ListEventsRequest
+	(*GetUsageRequest)(nil),                // 45: berth.admin.v1.GetUsageRequest
+	(*Tenant)(nil),                         // 46: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 47: berth.admin.v1.ListTenantsResponse
+	(*emptypb.Empty)(nil),                  // 48: google.protobuf.Empty
+	(*Registry)(nil),                       // 49: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 50: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 51: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 52: berth.admin.v1.ListRepositoriesResponse
+	(*ListTagsResponse)(nil),               // 53: berth.admin.v1.ListTagsResponse
+	(*Resolution)(nil),                     // 54: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 55: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 56: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 57: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 58: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 59: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 60: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 61: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 62: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 63: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 64: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 65: berth.admin.v1.ListServiceAccountsResponse
+	(*ServiceAccountKey)(nil),              // 66: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 67: berth.admin.v1.ListServiceAccountKeysResponse
+	(*ListEventsResponse)(nil),             // 68: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 69: berth.admin.v1.Usage
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -126,54 +164,84 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	13, // 13: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
 	14, // 14: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
 	15, // 15: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	16, // 16: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	17, // 17: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	18, // 18: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	19, // 19: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	20, // 20: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	21, // 21: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	22, // 22: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	23, // 23: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	24, // 24: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	25, // 25: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	26, // 26: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	27, // 27: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	28, // 28: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	29, // 29: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	30, // 30: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	31, // 31: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	31, // 32: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	32, // 33: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	31, // 34: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	33, // 35: berth.admin.v1.AdminService.DeleteTenant:output_type -> google.protobuf.Empty
-	31, // 36: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	31, // 37: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	34, // 38: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	34, // 39: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	35, // 40: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	34, // 41: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	33, // 42: berth.admin.v1.AdminService.DeleteRegistry:output_type -> google.protobuf.Empty
-	36, // 43: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	37, // 44: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	33, // 45: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	38, // 46: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	39, // 47: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	39, // 48: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	40, // 49: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	33, // 50: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	39, // 51: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	41, // 52: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	41, // 53: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	42, // 54: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	41, // 55: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	33, // 56: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	43, // 57: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	44, // 58: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	33, // 59: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	45, // 60: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	46, // 61: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	31, // [31:62] is the sub-list for method output_type
-	0,  // [0:31] is the sub-list for method input_type
+	16, // 16: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	17, // 17: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	18, // 18: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	19, // 19: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	20, // 20: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	21, // 21: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	22, // 22: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	23, // 23: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	24, // 24: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	25, // 25: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	26, // 26: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	27, // 27: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	28, // 28: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	29, // 29: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	30, // 30: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	31, // 31: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	32, // 32: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	33, // 33: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	34, // 34: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	35, // 35: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	36, // 36: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	37, // 37: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	38, // 38: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	39, // 39: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	40, // 40: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	41, // 41: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	42, // 42: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	43, // 43: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	44, // 44: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	45, // 45: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	46, // 46: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	46, // 47: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	47, // 48: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	46, // 49: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	48, // 50: berth.admin.v1.AdminService.DeleteTenant:output_type -> google.protobuf.Empty
+	46, // 51: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	46, // 52: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	49, // 53: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	49, // 54: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	50, // 55: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	49, // 56: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	48, // 57: berth.admin.v1.AdminService.DeleteRegistry:output_type -> google.protobuf.Empty
+	51, // 58: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	52, // 59: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	48, // 60: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	53, // 61: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	54, // 62: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	55, // 63: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	55, // 64: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	56, // 65: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	55, // 66: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	48, // 67: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	48, // 68: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	57, // 69: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	58, // 70: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	59, // 71: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	60, // 72: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	60, // 73: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	61, // 74: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	60, // 75: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	48, // 76: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	62, // 77: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	62, // 78: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	63, // 79: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	48, // 80: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	62, // 81: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	64, // 82: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	64, // 83: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	65, // 84: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	64, // 85: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	48, // 86: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	66, // 87: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	67, // 88: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	48, // 89: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	68, // 90: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	69, // 91: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	46, // [46:92] is the sub-list for method output_type
+	0,  // [0:46] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
@@ -190,6 +258,8 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_repository_proto_init()
 	file_berth_admin_v1_service_account_proto_init()
 	file_berth_admin_v1_tenant_proto_init()
+	file_berth_admin_v1_upstream_proto_init()
+	file_berth_admin_v1_upstream_group_proto_init()
 	file_berth_admin_v1_usage_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

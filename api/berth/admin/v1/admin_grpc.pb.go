@@ -36,6 +36,21 @@ const (
 	AdminService_ListRepositories_FullMethodName        = "/berth.admin.v1.AdminService/ListRepositories"
 	AdminService_DeleteRepository_FullMethodName        = "/berth.admin.v1.AdminService/DeleteRepository"
 	AdminService_ListTags_FullMethodName                = "/berth.admin.v1.AdminService/ListTags"
+	AdminService_ResolveReference_FullMethodName        = "/berth.admin.v1.AdminService/ResolveReference"
+	AdminService_CreateUpstream_FullMethodName          = "/berth.admin.v1.AdminService/CreateUpstream"
+	AdminService_GetUpstream_FullMethodName             = "/berth.admin.v1.AdminService/GetUpstream"
+	AdminService_ListUpstreams_FullMethodName           = "/berth.admin.v1.AdminService/ListUpstreams"
+	AdminService_UpdateUpstream_FullMethodName          = "/berth.admin.v1.AdminService/UpdateUpstream"
+	AdminService_DeleteUpstream_FullMethodName          = "/berth.admin.v1.AdminService/DeleteUpstream"
+	AdminService_PurgeUpstream_FullMethodName           = "/berth.admin.v1.AdminService/PurgeUpstream"
+	AdminService_RefreshUpstream_FullMethodName         = "/berth.admin.v1.AdminService/RefreshUpstream"
+	AdminService_GetCachedRepository_FullMethodName     = "/berth.admin.v1.AdminService/GetCachedRepository"
+	AdminService_ListCachedRepositories_FullMethodName  = "/berth.admin.v1.AdminService/ListCachedRepositories"
+	AdminService_CreateUpstreamGroup_FullMethodName     = "/berth.admin.v1.AdminService/CreateUpstreamGroup"
+	AdminService_GetUpstreamGroup_FullMethodName        = "/berth.admin.v1.AdminService/GetUpstreamGroup"
+	AdminService_ListUpstreamGroups_FullMethodName      = "/berth.admin.v1.AdminService/ListUpstreamGroups"
+	AdminService_UpdateUpstreamGroup_FullMethodName     = "/berth.admin.v1.AdminService/UpdateUpstreamGroup"
+	AdminService_DeleteUpstreamGroup_FullMethodName     = "/berth.admin.v1.AdminService/DeleteUpstreamGroup"
 	AdminService_CreateDomain_FullMethodName            = "/berth.admin.v1.AdminService/CreateDomain"
 	AdminService_GetDomain_FullMethodName               = "/berth.admin.v1.AdminService/GetDomain"
 	AdminService_ListDomains_FullMethodName             = "/berth.admin.v1.AdminService/ListDomains"
@@ -95,6 +110,36 @@ type AdminServiceClient interface {
 	DeleteRepository(ctx context.Context, in *DeleteRepositoryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Answers a page of a repository's tags, by name.
 	ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error)
+	// Resolves a reference as a pull from the registry does, and tells how.
+	ResolveReference(ctx context.Context, in *ResolveReferenceRequest, opts ...grpc.CallOption) (*Resolution, error)
+	// Makes an upstream.
+	CreateUpstream(ctx context.Context, in *CreateUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error)
+	// Answers one upstream.
+	GetUpstream(ctx context.Context, in *GetUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error)
+	// Answers a page of upstreams, by name.
+	ListUpstreams(ctx context.Context, in *ListUpstreamsRequest, opts ...grpc.CallOption) (*ListUpstreamsResponse, error)
+	// Changes an upstream.
+	UpdateUpstream(ctx context.Context, in *UpdateUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error)
+	// Deletes an upstream with what is kept of it. It fails while a group names it.
+	DeleteUpstream(ctx context.Context, in *DeleteUpstreamRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Forgets what is kept: all of it, a repository, or a tag or manifest.
+	PurgeUpstream(ctx context.Context, in *PurgeUpstreamRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Asks the upstream now, however fresh what is kept may be.
+	RefreshUpstream(ctx context.Context, in *RefreshUpstreamRequest, opts ...grpc.CallOption) (*Resolution_Answer, error)
+	// Answers what is kept of one repository of an upstream.
+	GetCachedRepository(ctx context.Context, in *GetCachedRepositoryRequest, opts ...grpc.CallOption) (*CachedRepository, error)
+	// Answers a page of the repositories of which something is kept, by name.
+	ListCachedRepositories(ctx context.Context, in *ListCachedRepositoriesRequest, opts ...grpc.CallOption) (*ListCachedRepositoriesResponse, error)
+	// Makes an upstream group.
+	CreateUpstreamGroup(ctx context.Context, in *CreateUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error)
+	// Answers one upstream group.
+	GetUpstreamGroup(ctx context.Context, in *GetUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error)
+	// Answers a page of upstream groups, by name.
+	ListUpstreamGroups(ctx context.Context, in *ListUpstreamGroupsRequest, opts ...grpc.CallOption) (*ListUpstreamGroupsResponse, error)
+	// Changes an upstream group.
+	UpdateUpstreamGroup(ctx context.Context, in *UpdateUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error)
+	// Deletes an upstream group. It fails while a registry names it.
+	DeleteUpstreamGroup(ctx context.Context, in *DeleteUpstreamGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Adds a host name.
 	CreateDomain(ctx context.Context, in *CreateDomainRequest, opts ...grpc.CallOption) (*Domain, error)
 	// Answers one domain.
@@ -296,6 +341,156 @@ func (c *adminServiceClient) ListTags(ctx context.Context, in *ListTagsRequest, 
 	return out, nil
 }
 
+func (c *adminServiceClient) ResolveReference(ctx context.Context, in *ResolveReferenceRequest, opts ...grpc.CallOption) (*Resolution, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Resolution)
+	err := c.cc.Invoke(ctx, AdminService_ResolveReference_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateUpstream(ctx context.Context, in *CreateUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Upstream)
+	err := c.cc.Invoke(ctx, AdminService_CreateUpstream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetUpstream(ctx context.Context, in *GetUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Upstream)
+	err := c.cc.Invoke(ctx, AdminService_GetUpstream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListUpstreams(ctx context.Context, in *ListUpstreamsRequest, opts ...grpc.CallOption) (*ListUpstreamsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUpstreamsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListUpstreams_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateUpstream(ctx context.Context, in *UpdateUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Upstream)
+	err := c.cc.Invoke(ctx, AdminService_UpdateUpstream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteUpstream(ctx context.Context, in *DeleteUpstreamRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteUpstream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) PurgeUpstream(ctx context.Context, in *PurgeUpstreamRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_PurgeUpstream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RefreshUpstream(ctx context.Context, in *RefreshUpstreamRequest, opts ...grpc.CallOption) (*Resolution_Answer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Resolution_Answer)
+	err := c.cc.Invoke(ctx, AdminService_RefreshUpstream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetCachedRepository(ctx context.Context, in *GetCachedRepositoryRequest, opts ...grpc.CallOption) (*CachedRepository, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CachedRepository)
+	err := c.cc.Invoke(ctx, AdminService_GetCachedRepository_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListCachedRepositories(ctx context.Context, in *ListCachedRepositoriesRequest, opts ...grpc.CallOption) (*ListCachedRepositoriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCachedRepositoriesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListCachedRepositories_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateUpstreamGroup(ctx context.Context, in *CreateUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpstreamGroup)
+	err := c.cc.Invoke(ctx, AdminService_CreateUpstreamGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetUpstreamGroup(ctx context.Context, in *GetUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpstreamGroup)
+	err := c.cc.Invoke(ctx, AdminService_GetUpstreamGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListUpstreamGroups(ctx context.Context, in *ListUpstreamGroupsRequest, opts ...grpc.CallOption) (*ListUpstreamGroupsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUpstreamGroupsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListUpstreamGroups_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateUpstreamGroup(ctx context.Context, in *UpdateUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpstreamGroup)
+	err := c.cc.Invoke(ctx, AdminService_UpdateUpstreamGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteUpstreamGroup(ctx context.Context, in *DeleteUpstreamGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteUpstreamGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateDomain(ctx context.Context, in *CreateDomainRequest, opts ...grpc.CallOption) (*Domain, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Domain)
@@ -488,6 +683,36 @@ type AdminServiceServer interface {
 	DeleteRepository(context.Context, *DeleteRepositoryRequest) (*emptypb.Empty, error)
 	// Answers a page of a repository's tags, by name.
 	ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error)
+	// Resolves a reference as a pull from the registry does, and tells how.
+	ResolveReference(context.Context, *ResolveReferenceRequest) (*Resolution, error)
+	// Makes an upstream.
+	CreateUpstream(context.Context, *CreateUpstreamRequest) (*Upstream, error)
+	// Answers one upstream.
+	GetUpstream(context.Context, *GetUpstreamRequest) (*Upstream, error)
+	// Answers a page of upstreams, by name.
+	ListUpstreams(context.Context, *ListUpstreamsRequest) (*ListUpstreamsResponse, error)
+	// Changes an upstream.
+	UpdateUpstream(context.Context, *UpdateUpstreamRequest) (*Upstream, error)
+	// Deletes an upstream with what is kept of it. It fails while a group names it.
+	DeleteUpstream(context.Context, *DeleteUpstreamRequest) (*emptypb.Empty, error)
+	// Forgets what is kept: all of it, a repository, or a tag or manifest.
+	PurgeUpstream(context.Context, *PurgeUpstreamRequest) (*emptypb.Empty, error)
+	// Asks the upstream now, however fresh what is kept may be.
+	RefreshUpstream(context.Context, *RefreshUpstreamRequest) (*Resolution_Answer, error)
+	// Answers what is kept of one repository of an upstream.
+	GetCachedRepository(context.Context, *GetCachedRepositoryRequest) (*CachedRepository, error)
+	// Answers a page of the repositories of which something is kept, by name.
+	ListCachedRepositories(context.Context, *ListCachedRepositoriesRequest) (*ListCachedRepositoriesResponse, error)
+	// Makes an upstream group.
+	CreateUpstreamGroup(context.Context, *CreateUpstreamGroupRequest) (*UpstreamGroup, error)
+	// Answers one upstream group.
+	GetUpstreamGroup(context.Context, *GetUpstreamGroupRequest) (*UpstreamGroup, error)
+	// Answers a page of upstream groups, by name.
+	ListUpstreamGroups(context.Context, *ListUpstreamGroupsRequest) (*ListUpstreamGroupsResponse, error)
+	// Changes an upstream group.
+	UpdateUpstreamGroup(context.Context, *UpdateUpstreamGroupRequest) (*UpstreamGroup, error)
+	// Deletes an upstream group. It fails while a registry names it.
+	DeleteUpstreamGroup(context.Context, *DeleteUpstreamGroupRequest) (*emptypb.Empty, error)
 	// Adds a host name.
 	CreateDomain(context.Context, *CreateDomainRequest) (*Domain, error)
 	// Answers one domain.
@@ -575,6 +800,51 @@ func (UnimplementedAdminServiceServer) DeleteRepository(context.Context, *Delete
 }
 func (UnimplementedAdminServiceServer) ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTags not implemented")
+}
+func (UnimplementedAdminServiceServer) ResolveReference(context.Context, *ResolveReferenceRequest) (*Resolution, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolveReference not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateUpstream(context.Context, *CreateUpstreamRequest) (*Upstream, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateUpstream not implemented")
+}
+func (UnimplementedAdminServiceServer) GetUpstream(context.Context, *GetUpstreamRequest) (*Upstream, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUpstream not implemented")
+}
+func (UnimplementedAdminServiceServer) ListUpstreams(context.Context, *ListUpstreamsRequest) (*ListUpstreamsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUpstreams not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateUpstream(context.Context, *UpdateUpstreamRequest) (*Upstream, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateUpstream not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteUpstream(context.Context, *DeleteUpstreamRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteUpstream not implemented")
+}
+func (UnimplementedAdminServiceServer) PurgeUpstream(context.Context, *PurgeUpstreamRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method PurgeUpstream not implemented")
+}
+func (UnimplementedAdminServiceServer) RefreshUpstream(context.Context, *RefreshUpstreamRequest) (*Resolution_Answer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefreshUpstream not implemented")
+}
+func (UnimplementedAdminServiceServer) GetCachedRepository(context.Context, *GetCachedRepositoryRequest) (*CachedRepository, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCachedRepository not implemented")
+}
+func (UnimplementedAdminServiceServer) ListCachedRepositories(context.Context, *ListCachedRepositoriesRequest) (*ListCachedRepositoriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCachedRepositories not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateUpstreamGroup(context.Context, *CreateUpstreamGroupRequest) (*UpstreamGroup, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateUpstreamGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) GetUpstreamGroup(context.Context, *GetUpstreamGroupRequest) (*UpstreamGroup, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUpstreamGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) ListUpstreamGroups(context.Context, *ListUpstreamGroupsRequest) (*ListUpstreamGroupsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUpstreamGroups not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateUpstreamGroup(context.Context, *UpdateUpstreamGroupRequest) (*UpstreamGroup, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateUpstreamGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteUpstreamGroup(context.Context, *DeleteUpstreamGroupRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteUpstreamGroup not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateDomain(context.Context, *CreateDomainRequest) (*Domain, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateDomain not implemented")
@@ -929,6 +1199,276 @@ func _AdminService_ListTags_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ResolveReference_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveReferenceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ResolveReference(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ResolveReference_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ResolveReference(ctx, req.(*ResolveReferenceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateUpstream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateUpstreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateUpstream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateUpstream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateUpstream(ctx, req.(*CreateUpstreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetUpstream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetUpstreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetUpstream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetUpstream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetUpstream(ctx, req.(*GetUpstreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListUpstreams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUpstreamsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListUpstreams(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListUpstreams_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListUpstreams(ctx, req.(*ListUpstreamsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateUpstream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateUpstreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateUpstream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateUpstream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateUpstream(ctx, req.(*UpdateUpstreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteUpstream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteUpstreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteUpstream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteUpstream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteUpstream(ctx, req.(*DeleteUpstreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_PurgeUpstream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeUpstreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PurgeUpstream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PurgeUpstream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PurgeUpstream(ctx, req.(*PurgeUpstreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RefreshUpstream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefreshUpstreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RefreshUpstream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RefreshUpstream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RefreshUpstream(ctx, req.(*RefreshUpstreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetCachedRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCachedRepositoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetCachedRepository(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetCachedRepository_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetCachedRepository(ctx, req.(*GetCachedRepositoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListCachedRepositories_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCachedRepositoriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListCachedRepositories(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListCachedRepositories_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListCachedRepositories(ctx, req.(*ListCachedRepositoriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateUpstreamGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateUpstreamGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateUpstreamGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateUpstreamGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateUpstreamGroup(ctx, req.(*CreateUpstreamGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetUpstreamGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetUpstreamGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetUpstreamGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetUpstreamGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetUpstreamGroup(ctx, req.(*GetUpstreamGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListUpstreamGroups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUpstreamGroupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListUpstreamGroups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListUpstreamGroups_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListUpstreamGroups(ctx, req.(*ListUpstreamGroupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateUpstreamGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateUpstreamGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateUpstreamGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateUpstreamGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateUpstreamGroup(ctx, req.(*UpdateUpstreamGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteUpstreamGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteUpstreamGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteUpstreamGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteUpstreamGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteUpstreamGroup(ctx, req.(*DeleteUpstreamGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateDomain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateDomainRequest)
 	if err := dec(in); err != nil {
@@ -1269,6 +1809,66 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListTags",
 			Handler:    _AdminService_ListTags_Handler,
+		},
+		{
+			MethodName: "ResolveReference",
+			Handler:    _AdminService_ResolveReference_Handler,
+		},
+		{
+			MethodName: "CreateUpstream",
+			Handler:    _AdminService_CreateUpstream_Handler,
+		},
+		{
+			MethodName: "GetUpstream",
+			Handler:    _AdminService_GetUpstream_Handler,
+		},
+		{
+			MethodName: "ListUpstreams",
+			Handler:    _AdminService_ListUpstreams_Handler,
+		},
+		{
+			MethodName: "UpdateUpstream",
+			Handler:    _AdminService_UpdateUpstream_Handler,
+		},
+		{
+			MethodName: "DeleteUpstream",
+			Handler:    _AdminService_DeleteUpstream_Handler,
+		},
+		{
+			MethodName: "PurgeUpstream",
+			Handler:    _AdminService_PurgeUpstream_Handler,
+		},
+		{
+			MethodName: "RefreshUpstream",
+			Handler:    _AdminService_RefreshUpstream_Handler,
+		},
+		{
+			MethodName: "GetCachedRepository",
+			Handler:    _AdminService_GetCachedRepository_Handler,
+		},
+		{
+			MethodName: "ListCachedRepositories",
+			Handler:    _AdminService_ListCachedRepositories_Handler,
+		},
+		{
+			MethodName: "CreateUpstreamGroup",
+			Handler:    _AdminService_CreateUpstreamGroup_Handler,
+		},
+		{
+			MethodName: "GetUpstreamGroup",
+			Handler:    _AdminService_GetUpstreamGroup_Handler,
+		},
+		{
+			MethodName: "ListUpstreamGroups",
+			Handler:    _AdminService_ListUpstreamGroups_Handler,
+		},
+		{
+			MethodName: "UpdateUpstreamGroup",
+			Handler:    _AdminService_UpdateUpstreamGroup_Handler,
+		},
+		{
+			MethodName: "DeleteUpstreamGroup",
+			Handler:    _AdminService_DeleteUpstreamGroup_Handler,
 		},
 		{
 			MethodName: "CreateDomain",

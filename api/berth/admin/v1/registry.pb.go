@@ -105,6 +105,9 @@ type Registry struct {
 	// fetch the blob, and clients have to reach the store. Without effect where
 	// blobs lie in files.
 	RedirectBlobs bool `protobuf:"varint,11,opt,name=redirect_blobs,json=redirectBlobs,proto3" json:"redirect_blobs,omitempty"`
+	// The slug of the upstream group that is asked for what the registry does not
+	// have; empty for none.
+	UpstreamGroup string `protobuf:"bytes,12,opt,name=upstream_group,json=upstreamGroup,proto3" json:"upstream_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -214,6 +217,13 @@ func (x *Registry) GetRedirectBlobs() bool {
 		return x.RedirectBlobs
 	}
 	return false
+}
+
+func (x *Registry) GetUpstreamGroup() string {
+	if x != nil {
+		return x.UpstreamGroup
+	}
+	return ""
 }
 
 type CreateRegistryRequest struct {
@@ -598,7 +608,7 @@ var File_berth_admin_v1_registry_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x04\n" +
+	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x04\n" +
 	"\bRegistry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05hosts\x18\x02 \x03(\tR\x05hosts\x12%\n" +
@@ -613,7 +623,8 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12%\n" +
-	"\x0eredirect_blobs\x18\v \x01(\bR\rredirectBlobs\"N\n" +
+	"\x0eredirect_blobs\x18\v \x01(\bR\rredirectBlobs\x12%\n" +
+	"\x0eupstream_group\x18\f \x01(\tR\rupstreamGroup\"N\n" +
 	"\x11MissingReferences\x12\"\n" +
 	"\x1eMISSING_REFERENCES_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +

@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"context"
+	"strings"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Chains asks the members of chains as pulls do; the proxy service does.
+type Chains interface {
+	// Resolve finds a manifest and tells who was asked. That nobody has it is no
+	// error.
+	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference) (chain.Account, error)
+	// Refresh asks one upstream, however fresh what is kept may be.
+	Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error)
+}
+
+// ResolveReference tells how a reference is resolved.
+func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReferenceRequest) (*pb.Resolution, error) {
+	t, r, err := s.findRegistry(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	name, ref, err := splitReference(req.GetReference())
+	if err != nil {
+		return nil, fault.From(err).WithField("reference")
+	}
+	a, err := s.chains.Resolve(ctx, t.ID, t.Slug, r.Slug, name, ref)
+	if err != nil {
+		return nil, err
+	}
+	m := &pb.Resolution{Repository: a.Name, Reference: a.Reference, Outcome: outcomes[a.Outcome]}
+	for i, one := range a.Answers {
+		m.Answers = append(m.Answers, answerMessage(one))
+		m.Answers[i].Wins = i == a.Winner
+	}
+	return m, nil
+}
+
+// splitReference takes a name apart from its tag or digest. A tag beside a digest
+// says nothing, as with clients.
+func splitReference(text string) (string, oci.Reference, error) {
+	rest, digest, byDigest := strings.Cut(text, "@")
+	name, tag, tagged := strings.Cut(rest, ":")
+	if err := oci.CheckName(name); err != nil {
+		return "", oci.Reference{}, err
+	}
+	switch {
+	case byDigest:
+		tag = digest
+	case !tagged:
+		tag = "latest"
+	}
+	ref, err := oci.ParseReference(tag)
+	return name, ref, err
+}
+
+var outcomes = map[chain.Outcome]pb.Resolution_Outcome{
+	chain.Found: pb.Resolution_FOUND, chain.NotHere: pb.Resolution_NOT_HERE, chain.Denied: pb.Resolution_DENIED,
+	chain.Outage: pb.Resolution_OUTAGE, chain.Skipped: pb.Resolution_SKIPPED,
+}
+
+func answerMessage(a chain.Answer) *pb.Resolution_Answer {
+	return &pb.Resolution_Answer{
+		Member: a.Member, Outcome: outcomes[a.Outcome], Detail: a.Detail, Digest: a.Digest,
+		Cached: a.Cached, Stale: a.Stale, CheckTime: moment(a.CheckedAt),
+	}
+}

@@ -1,0 +1,219 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// upstreamFields are those of an upstream that its clients may set.
+var upstreamFields = []string{
+	"url", "username", "password", "host_aliases", "name_prefix", "tag_ttl", "negative_ttl", "stale_if_error", "keep", "max_bytes",
+	"include", "exclude", "allow_claimed", "auth_hosts",
+}
+
+// maxChained is how many upstreams, and how many groups, a tenant has at most:
+// what every node remembers of it.
+const maxChained = 100
+
+// CreateUpstream makes an upstream. It is not asked for anything: whether it can
+// be shows at the first pull, in its status.
+func (s *Service) CreateUpstream(ctx context.Context, req *pb.CreateUpstreamRequest) (*pb.Upstream, error) {
+	if err := checkSlug("upstream_id", req.GetUpstreamId()); err != nil {
+		return nil, err
+	}
+	t, err := s.findTenant(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	u := meta.Upstream{Tenant: t.ID, Slug: req.GetUpstreamId()}
+	if err := s.configure(&u, req.GetUpstream()); err != nil {
+		return nil, err
+	}
+	if err := s.admitUpstream(ctx, u, true); err != nil {
+		return nil, err
+	}
+	if req.GetValidateOnly() {
+		if err := absent(s.store.FindUpstream(ctx, t.ID, u.Slug)); err != nil {
+			return nil, err
+		}
+		return upstreamMessage(t, u), nil
+	}
+	u, err = s.store.CreateUpstream(ctx, cause(ctx), u)
+	if err != nil {
+		return nil, err
+	}
+	return upstreamMessage(t, u), nil
+}
+
+// GetUpstream answers one upstream with its status.
+func (s *Service) GetUpstream(ctx context.Context, req *pb.GetUpstreamRequest) (*pb.Upstream, error) {
+	t, u, err := s.findUpstream(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return upstreamMessage(t, u), nil
+}
+
+// ListUpstreams pages by slug.
+func (s *Service) ListUpstreams(ctx context.Context, req *pb.ListUpstreamsRequest) (*pb.ListUpstreamsResponse, error) {
+	t, err := s.findTenant(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := listPage(s, "upstreams", req.GetParent(), req,
+		func(p meta.Page) ([]meta.Upstream, error) { return s.store.ListUpstreams(ctx, t.ID, p) },
+		func(u meta.Upstream) string { return u.Slug })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListUpstreamsResponse{
+		Upstreams:     mapped(rows, func(u meta.Upstream) *pb.Upstream { return upstreamMessage(t, u) }),
+		NextPageToken: next,
+	}, nil
+}
+
+// UpdateUpstream changes an upstream.
+func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequest) (*pb.Upstream, error) {
+	t, u, err := s.findUpstream(ctx, "upstream.name", req.GetUpstream().GetName())
+	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
+		ids, err := splitName("upstream.name", req.GetUpstream().GetName(), "tenants", "upstreams")
+		if err != nil {
+			return nil, err
+		}
+		return s.CreateUpstream(ctx, &pb.CreateUpstreamRequest{
+			Parent: "tenants/" + ids[0], UpstreamId: ids[1], Upstream: req.GetUpstream(), ValidateOnly: req.GetValidateOnly(),
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEtag(req.GetUpstream().GetEtag(), u.Version); err != nil {
+		return nil, err
+	}
+	before := upstreamMessage(t, u)
+	before.Password = samePassword
+	after := proto.CloneOf(before)
+	if err := merge(after, req.GetUpstream(), req.GetUpdateMask(), upstreamFields); err != nil {
+		return nil, err
+	}
+	was := u
+	if err := s.configure(&u, after); err != nil {
+		return nil, err
+	}
+	if err := s.admitUpstream(ctx, u, false); err != nil {
+		return nil, err
+	}
+	renew := s.gaveAccess(was, u)
+	if req.GetValidateOnly() || !renew && proto.Equal(upstreamMessage(t, was), upstreamMessage(t, u)) {
+		return upstreamMessage(t, u), nil
+	}
+	u, err = s.store.UpdateUpstream(ctx, cause(ctx), u, renew)
+	if err != nil {
+		return nil, err
+	}
+	return upstreamMessage(t, u), nil
+}
+
+// gaveAccess says whether something changed by which it was decided who may have
+// what was fetched.
+func (s *Service) gaveAccess(before, after meta.Upstream) bool {
+	a, b := before.Settings, after.Settings
+	return a.URL != b.URL || a.Username != b.Username || !s.samePassword(before, after) || !slices.Equal(a.AuthHosts, b.AuthHosts)
+}
+
+// samePassword takes one that cannot be opened for another.
+func (s *Service) samePassword(before, after meta.Upstream) bool {
+	a, b := before.Settings.Password, after.Settings.Password
+	if slices.Equal(a, b) {
+		return true
+	}
+	was, err := s.secrets.Open(a, meta.PasswordOf(before))
+	if err != nil {
+		return false
+	}
+	is, err := s.secrets.Open(b, meta.PasswordOf(after))
+	return err == nil && was == is
+}
+
+// DeleteUpstream deletes an upstream with what is kept of it.
+func (s *Service) DeleteUpstream(ctx context.Context, req *pb.DeleteUpstreamRequest) (*emptypb.Empty, error) {
+	t, u, err := s.findUpstream(ctx, "name", req.GetName())
+	if err != nil {
+		return deleted(err, req)
+	}
+	if err := checkEtag(req.GetEtag(), u.Version); err != nil || req.GetValidateOnly() {
+		return deleted(err, req)
+	}
+	return deleted(s.store.DeleteUpstream(ctx, cause(ctx), t.ID, u.Slug, u.Version), req)
+}
+
+// findUpstream finds by resource name; field is where the request carries it.
+func (s *Service) findUpstream(ctx context.Context, field, name string) (meta.Tenant, meta.Upstream, error) {
+	ids, err := splitName(field, name, "tenants", "upstreams")
+	if err != nil {
+		return meta.Tenant{}, meta.Upstream{}, err
+	}
+	t, err := s.store.FindTenant(ctx, ids[0])
+	if err != nil {
+		return meta.Tenant{}, meta.Upstream{}, err
+	}
+	u, err := s.store.FindUpstream(ctx, t.ID, ids[1])
+	return t, u, err
+}
+
+// upstreamMessage shows an upstream, without its password.
+func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
+	set := u.Settings
+	m := &pb.Upstream{
+		Name:         "tenants/" + t.Slug + "/upstreams/" + u.Slug,
+		Url:          set.URL,
+		Username:     set.Username,
+		PasswordSet:  len(set.Password) > 0,
+		HostAliases:  set.HostAliases,
+		NamePrefix:   set.NamePrefix,
+		TagTtl:       durationpb.New(set.TagTTL),
+		NegativeTtl:  durationpb.New(set.NegativeTTL),
+		StaleIfError: durationpb.New(set.StaleIfError),
+		Keep:         durationpb.New(set.Keep),
+		MaxBytes:     set.MaxBytes,
+		Include:      set.Include,
+		Exclude:      set.Exclude,
+		AllowClaimed: set.AllowClaimed,
+		AuthHosts:    set.AuthHosts,
+		Status:       statusMessage(u.Status),
+	}
+	if u.ID != 0 { // else it was only validated
+		m.Etag = etag(u.Version)
+		m.CreateTime, m.UpdateTime = timestamppb.New(u.CreatedAt), timestamppb.New(u.UpdatedAt)
+	}
+	return m
+}
+
+func statusMessage(s meta.UpstreamStatus) *pb.Upstream_Status {
+	m := &pb.Upstream_Status{
+		State: s.State, LastSuccessTime: moment(s.SucceededAt), LastFailureTime: moment(s.FailedAt), LastFailure: s.Failure,
+		RateLimit: s.RateLimit, RateLimitRemaining: s.RateLimitRemaining,
+	}
+	if s.RateLimitWindow > 0 {
+		m.RateLimitWindow = durationpb.New(time.Duration(s.RateLimitWindow) * time.Second)
+	}
+	return m
+}
+
+// moment is nil for a time that never was.
+func moment(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}

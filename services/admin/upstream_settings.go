@@ -1,0 +1,223 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/upstream"
+)
+
+// samePassword stands for a password that an update does not name. It is longer
+// than a password may be.
+var samePassword = strings.Repeat("=", maxPassword+1)
+
+// Limits of what an upstream is told.
+const (
+	maxPatterns   = 100
+	maxHosts      = 20
+	maxUsername   = 255       // bytes
+	maxPassword   = 8 << 10   // bytes: some are whole JSON documents
+	longestLife   = 10 * year // of anything
+	year          = 365 * 24 * time.Hour
+	shortestStay  = time.Minute // of content after its last pull
+	fieldUpstream = "upstream."
+)
+
+// configure makes the settings of u what a client may set, checked. Its password
+// is sealed for u.
+func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
+	is := meta.DefaultUpstreamSettings
+	is.URL, is.Username, is.Password = m.GetUrl(), m.GetUsername(), u.Settings.Password
+	is.NamePrefix, is.MaxBytes = m.GetNamePrefix(), m.GetMaxBytes()
+	is.Include, is.Exclude, is.AllowClaimed = m.GetInclude(), m.GetExclude(), m.GetAllowClaimed()
+	if err := upstream.CheckURL(is.URL); err != nil {
+		return fault.From(err).WithField(fieldUpstream + "url")
+	}
+	if err := s.setPassword(u, &is, m); err != nil {
+		return err
+	}
+	if p, ok := strings.CutSuffix(is.NamePrefix, "/"); is.NamePrefix != "" && (!ok || oci.CheckName(p) != nil) {
+		return invalid(fieldUpstream+"name_prefix", "a prefix is the beginning of a repository's name and ends in a slash: acme/")
+	}
+	if is.MaxBytes < 0 {
+		return invalid(fieldUpstream+"max_bytes", "there is no negative size")
+	}
+	for field, patterns := range map[string][]string{"include": is.Include, "exclude": is.Exclude, "allow_claimed": is.AllowClaimed} {
+		if err := checkPatterns(fieldUpstream+field, patterns); err != nil {
+			return err
+		}
+	}
+	for field, hosts := range map[string]struct {
+		from []string
+		to   *[]string
+	}{"host_aliases": {m.GetHostAliases(), &is.HostAliases}, "auth_hosts": {m.GetAuthHosts(), &is.AuthHosts}} {
+		var err error
+		if *hosts.to, err = checkHosts(fieldUpstream+field, hosts.from); err != nil {
+			return err
+		}
+	}
+	for field, d := range map[string]struct {
+		from *durationpb.Duration
+		to   *time.Duration
+		min  time.Duration
+	}{
+		"tag_ttl": {m.GetTagTtl(), &is.TagTTL, 0}, "negative_ttl": {m.GetNegativeTtl(), &is.NegativeTTL, 0},
+		"stale_if_error": {m.GetStaleIfError(), &is.StaleIfError, 0}, "keep": {m.GetKeep(), &is.Keep, shortestStay},
+	} {
+		if d.from == nil {
+			continue // the default
+		}
+		if *d.to = d.from.AsDuration(); d.from.CheckValid() != nil || *d.to < d.min || *d.to > longestLife {
+			return invalid(fieldUpstream+field, "a time is %s at least and ten years at most, such as 300s", d.min)
+		}
+	}
+	u.Settings = is
+	return nil
+}
+
+// setPassword seals the password that m has, if it has another.
+func (s *Service) setPassword(u *meta.Upstream, is *meta.UpstreamSettings, m *pb.Upstream) error {
+	if len(is.Username) > maxUsername || strings.ContainsFunc(is.Username, func(r rune) bool { return r < ' ' || r == 0x7f || r == ':' }) {
+		return invalid(fieldUpstream+"username", "a username has at most %d bytes, no colon and no control characters", maxUsername)
+	}
+	switch password := m.GetPassword(); {
+	case password == samePassword:
+	case password == "":
+		is.Password = nil
+	case len(password) > maxPassword || strings.ContainsFunc(password, isControl):
+		return invalid(fieldUpstream+"password", "a password has at most %d bytes, and no control characters", maxPassword)
+	case s.secrets.Empty():
+		return invalid(fieldUpstream+"password", "this deployment has no key to keep passwords with: its operator must set secret_key_file")
+	default:
+		sealed, err := s.secrets.Seal(password, meta.PasswordOf(*u))
+		if err != nil {
+			return err
+		}
+		is.Password = sealed
+	}
+	if len(is.Password) > 0 && is.Username == "" {
+		return invalid(fieldUpstream+"username", "a password needs a username")
+	}
+	return nil
+}
+
+// isControl leaves out what is in documents that serve as passwords.
+func isControl(r rune) bool { return r < ' ' && !strings.ContainsRune("\n\t\r", r) || r == 0x7f }
+
+func checkPatterns(field string, patterns []string) error {
+	if len(patterns) > maxPatterns {
+		return invalid(field, "there are at most %d patterns", maxPatterns)
+	}
+	for _, p := range patterns {
+		if err := chain.CheckPattern(p); err != nil {
+			return fault.From(err).WithField(field)
+		}
+	}
+	return nil
+}
+
+// checkHosts takes host names with or without a port, and returns them in the
+// form that they are compared in.
+func checkHosts(field string, names []string) ([]string, error) {
+	if len(names) > maxHosts {
+		return nil, invalid(field, "there are at most %d hosts", maxHosts)
+	}
+	var hosts []string
+	for _, name := range names {
+		host, err := tenant.NormalizeHost(name)
+		if err != nil {
+			return nil, invalid(field, "%q is not the name of a host, such as docker.io or registry.example:5000", clipped(name))
+		}
+		if _, port, ok := strings.Cut(name, ":"); ok {
+			host += ":" + port
+		}
+		if slices.Contains(hosts, host) {
+			return nil, invalid(field, "%q is named twice", host)
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts, nil
+}
+
+func clipped(s string) string {
+	const longest = 80
+	if len(s) > longest {
+		return s[:longest] + "…"
+	}
+	return s
+}
+
+// admitUpstream looks at an upstream beside the others of its tenant.
+func (s *Service) admitUpstream(ctx context.Context, u meta.Upstream, added bool) error {
+	t, err := s.store.FindTopology(ctx, u.Tenant)
+	if err != nil {
+		return err
+	}
+	if added && len(t.Upstreams) >= maxChained {
+		return fault.New(fault.Conflict, reasonFull, "a tenant has at most %d upstreams", maxChained)
+	}
+	for _, alias := range u.Settings.HostAliases {
+		for _, other := range t.Upstreams {
+			if other.Slug == u.Slug {
+				continue
+			}
+			if alias == other.Slug || slices.Contains(other.Settings.HostAliases, alias) {
+				return fault.New(fault.Conflict, fault.AlreadyExists, "upstream %q has the name %q already", other.Slug, alias).
+					WithField(fieldUpstream + "host_aliases")
+			}
+		}
+	}
+	return nil
+}
+
+// Reseal seals passwords anew that were sealed with a key from before the present
+// one, and says how many. It is for the start of a process.
+func (s *Service) Reseal(ctx context.Context) (int, error) {
+	ctx = withCaller(ctx, caller{operator: true})
+	resealed, page := 0, meta.Page{Size: largestPage}
+	for {
+		tenants, err := s.store.ListTenants(ctx, page)
+		if err != nil || len(tenants) == 0 {
+			return resealed, err
+		}
+		for _, t := range tenants {
+			n, err := s.resealTenant(ctx, t)
+			if resealed += n; err != nil {
+				return resealed, err
+			}
+		}
+		page.After = tenants[len(tenants)-1].Slug
+	}
+}
+
+func (s *Service) resealTenant(ctx context.Context, t meta.Tenant) (int, error) {
+	upstreams, err := s.store.ListUpstreams(ctx, t.ID, meta.Page{Size: maxChained})
+	resealed := 0
+	for _, u := range upstreams {
+		if err != nil || !s.secrets.Stale(u.Settings.Password) {
+			continue
+		}
+		var password string
+		if password, err = s.secrets.Open(u.Settings.Password, meta.PasswordOf(u)); err != nil {
+			return resealed, err
+		}
+		if u.Settings.Password, err = s.secrets.Seal(password, meta.PasswordOf(u)); err != nil {
+			return resealed, err
+		}
+		if _, err = s.store.UpdateUpstream(ctx, cause(ctx), u, false); fault.Is(err, fault.EtagMismatch) {
+			err = nil // changed meanwhile, and sealed with that
+		}
+		resealed++
+	}
+	return resealed, err
+}

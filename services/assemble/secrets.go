@@ -1,0 +1,72 @@
+package assemble
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/seal"
+)
+
+// secretKeyFile is in the data directory.
+const secretKeyFile = "secret-key"
+
+// keyring seals the passwords of upstreams: with the configured key, or the one
+// in the data directory, which it makes at the first start. A deployment on
+// servers without a key has none, and keeps no passwords.
+func keyring(c boot.Config) (*seal.Keyring, error) {
+	var keys [][]byte
+	switch {
+	case !c.SecretKey.IsZero():
+		keys = append(keys, []byte(c.SecretKey.Reveal()))
+	case c.Embedded():
+		key, err := keptSecret(filepath.Join(c.DataDir, secretKeyFile), "the key of stored passwords", "")
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, []byte(key))
+	}
+	if !c.OldSecretKey.IsZero() {
+		keys = append(keys, []byte(c.OldSecretKey.Reveal()))
+	}
+	return seal.New(keys...)
+}
+
+// keptSecret is what the file holds; where there is none, it is made, with a
+// random secret after the prefix. what names it in errors.
+func keptSecret(file, what, prefix string) (string, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return makeSecret(file, what, prefix)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("%s in %s is empty: put one there, or remove the file and a new one is made", what, file)
+	}
+	return secret, nil
+}
+
+func makeSecret(file, what, prefix string) (string, error) {
+	random := make([]byte, 32)
+	if _, err := rand.Read(random); err != nil {
+		return "", err
+	}
+	secret := prefix + base64.RawURLEncoding.EncodeToString(random)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", what, err)
+	}
+	_, err = f.WriteString(secret + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", fmt.Errorf("write %s: %w", what, errors.Join(err, os.Remove(file)))
+	}
+	return secret, nil
+}
