@@ -84,6 +84,9 @@ func (l *login) answer(ctx context.Context, name, sent string, h http.Header) (s
 		return bearerOf(t), nil
 	}
 	if _, ok := pick(offered, "basic"); !ok || l.client.config.anonymous() {
+		if _, broken := pick(offered, "bearer"); broken && !ok {
+			return "", l.client.outage(nil, "asks for a token, and does not say where one is to be had")
+		}
 		return "", l.refusal()
 	}
 	if l.ecr != nil {

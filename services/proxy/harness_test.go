@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -25,6 +26,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil { // those that run in parallel mostly wait
+		panic(err)
+	}
 	m.Run()
 	testserver.Stop()
 }
@@ -33,11 +38,11 @@ func TestMain(m *testing.M) {
 // that is asked for what dev does not have.
 type world struct {
 	*fronttest.Deployment
-	t         *testing.T
+	t         testing.TB
 	dev, prod tenant.Site
 	proxy     *proxy.Service
 	fetches   *fetch.Fetches
-	ahead     atomic.Int64 // of the clock
+	ahead     *atomic.Int64 // of the clock
 }
 
 // plain are the secrets of tests: not sealed.
@@ -45,16 +50,23 @@ type plain struct{}
 
 func (plain) Open(sealed []byte, _ string) (string, error) { return string(sealed), nil }
 
-func newWorld(t *testing.T) *world {
+// newWorld makes a world that waits for upstreams as long as production does.
+func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t}
+	return newWorldWith(t, 0)
+}
+
+// impatient is long enough for every upstream of this process that answers.
+const impatient = 2 * time.Second
+
+func newWorldWith(t testing.TB, patience time.Duration) *world {
+	t.Helper()
+	w := &world{t: t, ahead: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 	d := fronttest.NewWith(t, sqlitemeta.Options{Now: now})
 	w.Deployment = d
-	d.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	main := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
-	w.dev = d.Registry(main, "dev", tenant.Settings{AnonymousPull: true})
-	w.prod = d.Registry(main, "prod", tenant.Settings{AnonymousPull: true})
+	d.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	w.sites("acme")
 	w.fetches = fetch.New(fetch.Config{Meta: d.Meta, Blobs: d.Blobs, Leases: lease.NewMemory(), Dir: t.TempDir(), Log: d.Log})
 	t.Cleanup(func() {
 		if err := w.fetches.Close(context.Background()); err != nil {
@@ -63,11 +75,29 @@ func newWorld(t *testing.T) *world {
 	})
 	w.proxy = proxy.New(proxy.Config{
 		Meta: d.Meta, Blobs: d.Blobs, Secrets: plain{}, Leases: lease.NewMemory(), Fetches: w.fetches, Log: d.Log, Now: now,
-		Upstreams: upstream.New(upstream.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: d.Log}),
+		Upstreams: upstream.New(upstream.Options{
+			Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: d.Log, Patience: patience,
+		}),
 	})
 	h := front.Walk(proxy.NewHandler(w.proxy, d.Middlewares()...))
 	d.Serve(front.Services{Registry: h, Proxy: h}) // as if nothing were hosted in dev
 	return w
+}
+
+// sites makes the tenant.
+func (w *world) sites(slug string) {
+	w.t.Helper()
+	main := w.Tenant(slug, tenant.Settings{AnonymousPull: true})
+	w.dev = w.Registry(main, "dev", tenant.Settings{AnonymousPull: true})
+	w.prod = w.Registry(main, "prod", tenant.Settings{AnonymousPull: true})
+}
+
+// another is another tenant of the same deployment.
+func (w *world) another(slug string) *world {
+	w.t.Helper()
+	other := *w
+	other.sites(slug)
+	return &other
 }
 
 // upstream makes an upstream; change is made to its settings.
@@ -182,7 +212,7 @@ func (w *world) push(to tenant.Site, name, tag string, img testserver.Image) {
 // resolve is how dev resolves a tag.
 func (w *world) resolve(name, tag string) chain.Account {
 	w.t.Helper()
-	a, err := w.proxy.Resolve(w.t.Context(), w.dev.Tenant, "acme", "dev", name, oci.Reference{Tag: tag})
+	a, err := w.proxy.Resolve(w.t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, oci.Reference{Tag: tag})
 	if err != nil {
 		w.t.Fatal(err)
 	}
