@@ -97,14 +97,17 @@ func pathError(method string, err error) error {
 // serveBase answers /v2/, by which clients find out whether this is a registry
 // and how to authenticate. Where nothing could be pushed without a credential
 // the answer is a challenge even if all may be pulled without: clients only
-// authenticate when they are asked here.
+// authenticate when they are asked here. So it is where others may answer for the
+// registry, although everybody may push: anybody gets a token, and that says
+// whether its holder is about to push, whom only the registry itself answers.
 func serveBase(w http.ResponseWriter, r *http.Request) {
 	if err := checkRead(w, r); err != nil {
 		WriteError(w, r, err)
 		return
 	}
 	c := CallOf(r.Context())
-	if c.claims == nil && c.Principal.Anonymous() && !access.Allowed(c.Site, c.Principal, "").Has(access.Push) {
+	needless := access.Allowed(c.Site, c.Principal, "").Has(access.Push) && c.Site.Settings.UpstreamGroup == ""
+	if c.claims == nil && c.Principal.Anonymous() && !needless {
 		WriteError(w, r, unauthenticated(access.Scope{}))
 		return
 	}

@@ -465,3 +465,25 @@ func FuzzWaysToAnUpstream(f *testing.F) {
 		}
 	})
 }
+
+// A push to a registry that asks others must carry a token, which tells it from a
+// pull, even where everybody may push: else what others have would be taken for
+// what was pushed already.
+func TestBaseAsksForATokenWhereOthersAnswer(t *testing.T) {
+	d := openDeployment(t)
+	acme := d.Site("acme.localhost")
+	d.Registry(acme, "alone", tenant.Settings{AnonymousPush: true})
+	d.Group(acme, "chain")
+	d.Registry(acme, "chained", tenant.Settings{AnonymousPush: true, UpstreamGroup: "chain"})
+	d.Serve(ways())
+	for host, want := range map[string]int{"alone.acme.localhost": http.StatusOK, "chained.acme.localhost": http.StatusUnauthorized} {
+		if a := d.Do(fronttest.Request{Host: host, Path: "/v2/"}); a.Status != want {
+			t.Errorf("%s: %d, want %d", host, a.Status, want)
+		}
+	}
+	site := d.Site("chained.acme.localhost")
+	token := d.Token(site, access.Principal{}, access.Repository("app", access.Pull|access.Push))
+	if a := d.Do(fronttest.Request{Host: site.Host, Path: "/v2/", Bearer: token}); a.Status != http.StatusOK {
+		t.Errorf("with the token that anybody gets: %d", a.Status)
+	}
+}
