@@ -50,6 +50,6 @@ const (
 	maxTagList    = 32 << 20 // all pages
 	maxHeader     = 64 << 10
 	// maxUnsized is what a blob has of which neither the caller nor the upstream
-	// says the size: all that must end it is the disk.
-	maxUnsized = 64 << 30
+	// says the size: it must end before the disk of whoever takes it is full.
+	maxUnsized = 1 << 30
 )

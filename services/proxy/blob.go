@@ -100,12 +100,14 @@ func (r remote) fetchBlob(ctx context.Context, d oci.Digest, by named) (answer.O
 	}
 	linked, err := r.link(ctx, d)
 	if err == nil {
-		return r.blobs.Open(ctx, linked, false, "")
-	}
-	if !errors.Is(err, errUnknown) {
+		var opened answer.OpenedBlob
+		if opened, err = r.blobs.Open(ctx, linked, false, ""); err == nil || !errors.Is(err, answer.ErrLost) {
+			return opened, ours(err)
+		}
+	} else if !errors.Is(err, errUnknown) {
 		return answer.OpenedBlob{}, err
 	}
-	content, err := r.fetches.Open(ctx, fetch.Target{Repo: r.repo, Digest: d, Size: by.size}, func(ctx context.Context) (io.ReadCloser, int64, error) {
+	content, err := r.fetches.Open(ctx, fetch.Target{Repo: r.repo, Digest: d, Size: by.size, Hops: r.hops}, func(ctx context.Context) (io.ReadCloser, int64, error) {
 		body, err := r.client.Blob(ctx, r.repo.Name, d, by.size)
 		r.statuses.add(r.upstream, r.client)
 		if err != nil {
@@ -117,9 +119,18 @@ func (r remote) fetchBlob(ctx context.Context, d oci.Digest, by named) (answer.O
 		r.absent.add(r.key(what), r.now(), r.upstream.Settings.NegativeTTL)
 	}
 	if err != nil {
-		return answer.OpenedBlob{}, err
+		return answer.OpenedBlob{}, fetchFailure(err)
 	}
 	return answer.OpenedBlob{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
+}
+
+// fetchFailure tells what failed here from what the upstream did.
+func fetchFailure(err error) error {
+	var remote *upstream.Error
+	if errors.As(err, &remote) || fault.KindOf(err) == fault.BadUpstream {
+		return err
+	}
+	return ours(err)
 }
 
 // link takes a blob that the tenant has already, from elsewhere, once the

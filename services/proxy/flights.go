@@ -31,7 +31,7 @@ const flightHeader = "Berth-Internal-Call"
 // flightPath names a target. Both ends sign it, and nobody else can.
 func flightPath(t fetch.Target) string {
 	return FlightsPath + strconv.FormatInt(int64(t.Repo.Tenant), 10) + "/" + strconv.FormatInt(int64(t.Repo.Registry), 10) +
-		"/" + t.Digest.String() + "?name=" + url.QueryEscape(t.Repo.Name)
+		"/" + t.Digest.String() + "?hops=" + strconv.Itoa(t.Hops) + "&name=" + url.QueryEscape(t.Repo.Name)
 }
 
 // Flights serves what this process is fetching to the others.
@@ -65,7 +65,6 @@ func (f Flights) join(r *http.Request) (interface {
 	if _, err := f.Calls.Verify(r.Header.Get(flightHeader), r.Method, r.URL.RequestURI()); err != nil {
 		return nil, fault.Wrap(err, fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
 	}
-	var t fetch.Target
 	var id, registry int64
 	var digest string
 	if _, err := fmt.Sscanf(r.URL.Path, FlightsPath+"%d/%d/%s", &id, &registry, &digest); err != nil {
@@ -75,7 +74,13 @@ func (f Flights) join(r *http.Request) (interface {
 	if err != nil {
 		return nil, err
 	}
-	t = fetch.Target{Repo: meta.Repo{Tenant: tenant.ID(id), Registry: tenant.RegistryID(registry), Name: r.URL.Query().Get("name")}, Digest: d, Size: -1}
+	q := r.URL.Query()
+	hops, err := strconv.Atoi(q.Get("hops"))
+	if err != nil {
+		return nil, fault.New(fault.Invalid, fault.RequestInvalid, "hops must be a number")
+	}
+	repo := meta.Repo{Tenant: tenant.ID(id), Registry: tenant.RegistryID(registry), Name: q.Get("name")}
+	t := fetch.Target{Repo: repo, Digest: d, Size: -1, Hops: hops}
 	content, ok := f.Fetches.Join(r.Context(), t)
 	if !ok {
 		return nil, fault.New(fault.NotFound, fault.BlobUnknown, "this is not on its way here")

@@ -105,6 +105,10 @@ func (r remote) take(ctx context.Context, ref oci.Reference, what string) (Manif
 	}
 	r.absent.drop(r.key(what))
 	err = r.meta.PutCached(ctx, meta.CachedPut{Repo: r.repo, Manifest: m.Manifest, Parsed: parsed, Tag: ref.Tag, Keep: r.upstream.Settings.Keep})
+	if err != nil && fault.KindOf(err) == fault.NotFound { // another cache took the place of this one meanwhile
+		r.Clear()
+		err = nil
+	}
 	return m, ours(err)
 }
 
@@ -204,7 +208,7 @@ func (r remote) confirm(ctx context.Context, tag string, kept meta.CachedTag) (M
 	if err != nil && fault.KindOf(err) == fault.NotFound { // removed meanwhile
 		return r.take(ctx, oci.Reference{Tag: tag}, "tag "+tag)
 	}
-	return Manifest{Manifest: kept.Manifest, Cached: true, CheckedAt: now}, ours(err)
+	return Manifest{Manifest: kept.Manifest, CheckedAt: now}, ours(err)
 }
 
 // gone forgets a tag that the upstream does not have any more.

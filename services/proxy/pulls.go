@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
 )
 
@@ -64,24 +65,24 @@ func (p *pulls) flush(ctx context.Context, m Meta) error {
 // statuses gathers which upstreams were asked, to write down how they do.
 type statuses struct {
 	mu    sync.Mutex
-	asked map[*meta.Upstream]*upstream.Client
+	asked map[upstreamKey]*upstream.Client
 	known map[upstreamKey]meta.UpstreamStatus // as written last
 }
 
 type upstreamKey struct {
-	tenant int64
-	id     int64
+	tenant tenant.ID
+	id     tenant.UpstreamID
 }
 
 func newStatuses() *statuses {
-	return &statuses{asked: map[*meta.Upstream]*upstream.Client{}, known: map[upstreamKey]meta.UpstreamStatus{}}
+	return &statuses{asked: map[upstreamKey]*upstream.Client{}, known: map[upstreamKey]meta.UpstreamStatus{}}
 }
 
 // add is called after each time that u was asked.
 func (s *statuses) add(u *meta.Upstream, c *upstream.Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked[u] = c
+	s.asked[upstreamKey{u.Tenant, u.ID}] = c
 }
 
 // often is how seldom a status is written that says nothing new but when.
@@ -90,16 +91,15 @@ const often = time.Minute
 func (s *statuses) flush(ctx context.Context, m Meta) error {
 	s.mu.Lock()
 	asked := s.asked
-	s.asked = map[*meta.Upstream]*upstream.Client{}
+	s.asked = map[upstreamKey]*upstream.Client{}
 	s.mu.Unlock()
 
-	for u, c := range asked {
-		key := upstreamKey{int64(u.Tenant), int64(u.ID)}
+	for key, c := range asked {
 		now := statusOf(c.Status())
 		if before := s.known[key]; same(before, now) && now.SucceededAt.Sub(before.SucceededAt) < often {
 			continue
 		}
-		if err := m.RecordStatus(ctx, u.Tenant, u.ID, now); err != nil {
+		if err := m.RecordStatus(ctx, key.tenant, key.id, now); err != nil {
 			return err
 		}
 		s.known[key] = now

@@ -21,6 +21,7 @@ type remote struct {
 	upstream *meta.Upstream
 	client   *upstream.Client
 	repo     meta.Repo // in the upstream's cache registry
+	hops     int       // see Ask
 }
 
 // at finds the way to a repository of an upstream.
@@ -45,7 +46,7 @@ func (s *Service) at(m *chain.Member, a Ask, name string) (remote, error) {
 	}
 	return remote{
 		Service: s, member: m, upstream: u, client: client,
-		repo: meta.Repo{Tenant: u.Tenant, Registry: u.Cache, Name: name},
+		repo: meta.Repo{Tenant: u.Tenant, Registry: u.Cache, Name: name}, hops: a.Hops,
 	}, nil
 }
 
@@ -59,11 +60,16 @@ func (r remote) key(what string) string {
 // request that asked first. A blob has its own bounds.
 const fetchTimeout = 90 * time.Second
 
+// work names the fetching of something. Requests that came through other
+// registries are told apart by how many: one that a chain led back here would
+// else wait for the one that it is part of (contract row E12).
+func (r remote) work(what string) string { return fmt.Sprintf("%d %s", r.hops, r.key(what)) }
+
 // once runs f for all who ask for the same in this process at a time. A caller
 // that leaves does not end it.
 func once[T any](ctx context.Context, r remote, what string, f func(ctx context.Context) (T, error)) (T, error) {
 	shared := context.WithoutCancel(ctx)
-	done := r.flights.DoChan(r.key(what), func() (any, error) {
+	done := r.flights.DoChan(r.work(what), func() (any, error) {
 		ctx, cancel := context.WithTimeout(shared, fetchTimeout)
 		defer cancel()
 		v, err := f(ctx)
@@ -73,7 +79,7 @@ func once[T any](ctx context.Context, r remote, what string, f func(ctx context.
 	var none T
 	select {
 	case <-ctx.Done():
-		return none, fault.From(ctx.Err())
+		return none, ours(fault.From(ctx.Err()))
 	case result := <-done:
 		if result.Err != nil {
 			return none, result.Err
@@ -99,7 +105,7 @@ func among[T any](ctx context.Context, r remote, what string, cached, fetch func
 	var none T
 	patience := time.NewTimer(otherNode)
 	defer patience.Stop()
-	key := lease.Key{Kind: "proxy", Tenant: r.repo.Tenant, Name: r.key(what)}
+	key := lease.Key{Kind: "proxy", Tenant: r.repo.Tenant, Name: r.work(what)}
 	for {
 		l, _, granted := r.leases.Acquire(ctx, key, "")
 		if granted {
@@ -114,7 +120,7 @@ func among[T any](ctx context.Context, r remote, what string, cached, fetch func
 		}
 		select {
 		case <-ctx.Done():
-			return none, fault.From(ctx.Err())
+			return none, ours(fault.From(ctx.Err()))
 		case <-patience.C:
 			return fetch(ctx)
 		case <-time.After(lookAgain/2 + rand.N(lookAgain)):

@@ -58,6 +58,10 @@ type Target struct {
 	Repo   meta.Repo // where it is stored, in a cache registry
 	Digest oci.Digest
 	Size   int64 // in bytes; -1 = not known
+	// Hops is how many registries the request came through. A flight is joined by
+	// requests of the same Hops only: one that a chain led back here would else
+	// wait for itself (contract row E12).
+	Hops int
 }
 
 // Source asks the upstream for the blob, from byte 0, and returns its body with
@@ -82,9 +86,10 @@ type Fetches struct {
 type key struct {
 	repo   meta.Repo
 	digest oci.Digest
+	hops   int
 }
 
-func (t Target) key() key { return key{t.Repo, t.Digest} }
+func (t Target) key() key { return key{t.Repo, t.Digest, t.Hops} }
 
 // defaultFlights is enough for upstreams that give each connection little, and
 // bounds what one process asks of them, and the files it keeps open.

@@ -130,12 +130,21 @@ func (fl *flight) expect(size int64) error {
 	return nil
 }
 
+// lookForRoom is after how many bytes it is looked whether there is still room.
+const lookForRoom = 64 << 20
+
 // pour writes what r gives to the stream. Where r is what fails, the error wraps
 // errBroken; the end of r before that of a blob of known size counts as that.
 func (fl *flight) pour(r io.Reader) error {
 	piece := make([]byte, 64<<10)
-	var came int64
+	var came, looked int64
 	for {
+		if came-looked >= lookForRoom { // others take it, too, and maybe nobody said how much it will be
+			if err := room(fl.Dir, 0); err != nil {
+				return err
+			}
+			looked = came
+		}
 		n, err := r.Read(piece)
 		if _, err := fl.stream.Write(piece[:n]); err != nil {
 			return err
@@ -156,5 +165,5 @@ func (fl *flight) pour(r io.Reader) error {
 // lease is what one of all processes has while it fetches the blob.
 func (fl *flight) lease() lease.Key {
 	r := fl.target.Repo
-	return lease.Key{Kind: "fetch", Tenant: r.Tenant, Name: fmt.Sprintf("%d %s@%s", r.Registry, r.Name, fl.target.Digest)}
+	return lease.Key{Kind: "fetch", Tenant: r.Tenant, Name: fmt.Sprintf("%d %d %s@%s", fl.target.Hops, r.Registry, r.Name, fl.target.Digest)}
 }

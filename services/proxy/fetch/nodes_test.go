@@ -247,7 +247,7 @@ func TestR43_LeaderFallsSilent(t *testing.T) {
 			return r, int64(len(content)), nil
 		}
 	})
-	dead := lease.Key{Kind: "fetch", Tenant: w.repo.Tenant, Name: fmt.Sprintf("%d %s@%s", w.repo.Registry, w.repo.Name, w.target(content).Digest)}
+	dead := lease.Key{Kind: "fetch", Tenant: w.repo.Tenant, Name: fmt.Sprintf("0 %d %s@%s", w.repo.Registry, w.repo.Name, w.target(content).Digest)}
 	l, _, ok := leases.Acquire(t.Context(), dead, "http://node0")
 	if !ok {
 		t.Fatal("the lease is taken")

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"fmt"
 	"os"
 	"syscall"
 
@@ -24,7 +25,7 @@ func room(dir string, size int64) error {
 	block := uint64(fs.Bsize)
 	keep := min(spare, fs.Blocks*block/16)
 	if free := fs.Bavail * block; uint64(max(size, 0))+keep > free {
-		return fault.New(fault.Unavailable, fault.UnavailableReason,
+		return fault.Wrap(fmt.Errorf("%s has %d bytes free, of which %d stay so", dir, free, keep), fault.Unavailable, fault.UnavailableReason,
 			"there is no room in data_dir for a blob of %d bytes on its way", size)
 	}
 	return nil
