@@ -210,12 +210,7 @@ func TestE13_HostileUpstreams(t *testing.T) {
 		"thousands of challenges": {served(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", strings.Repeat("Bearer ", 9000))
 			w.WriteHeader(http.StatusUnauthorized)
-		}), func(t *testing.T, c *Client) error {
-			if err := pullManifest(t, c); OutcomeOf(err) != Denied {
-				t.Errorf("many challenges: %v", err)
-			}
-			return c.outage(nil, "denied as it should")
-		}},
+		}), pullManifest},
 		"a million tags": {served(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"tags":["a"`+strings.Repeat(`,"v1.0.0"`, 1_000_000)+`]}`)
 		}), listTags},

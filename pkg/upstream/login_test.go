@@ -440,7 +440,6 @@ func TestLogin_Basic(t *testing.T) {
 	}
 }
 
-// TestLogin_DockerHub: its other name, its official images, its token endpoint.
 func TestLogin_ABrokenChallengeIsNoDenial(t *testing.T) {
 	c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="://,service=,scope`)
@@ -451,6 +450,7 @@ func TestLogin_ABrokenChallengeIsNoDenial(t *testing.T) {
 	}
 }
 
+// TestLogin_DockerHub: its other name, its official images, its token endpoint.
 func TestLogin_DockerHub(t *testing.T) {
 	w, cs := withRealm("https://registry-1.docker.io", "https://auth.docker.io/token", "https://auth.docker.io")
 	c := clientOf(t, cs, Config{URL: "https://docker.io"})

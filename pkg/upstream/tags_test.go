@@ -70,7 +70,7 @@ func TestTags_Pages(t *testing.T) {
 // TestE13_ListsWithoutEnd are given up, and lead nowhere else.
 func TestE13_ListsWithoutEnd(t *testing.T) {
 	for name, link := range map[string]string{
-		"to itself":         `</v2/a/b/tags/list?n=1000>; rel="next"`,
+		"to itself":         `</v2/a/b/tags/list?n=1000&x=y>; rel="next"`,
 		"another host":      `<https://evil.example.net/v2/a/b/tags/list?last=a>; rel="next"`,
 		"another port":      `<http://127.0.0.1:1/v2/a/b/tags/list?last=a>; rel="next"`,
 		"with a user":       `<http://u@127.0.0.1/v2/a/b/tags/list?last=a>; rel="next"`,
@@ -87,7 +87,11 @@ func TestE13_ListsWithoutEnd(t *testing.T) {
 		})
 		_, err := c.AllTags(t.Context(), "a/b", 1000)
 		wantOutage(t, err)
-		if asked > 2 {
+		want := 1
+		if name == "to itself" {
+			want = 2 // the first page is asked for in other words
+		}
+		if asked != want {
 			t.Errorf("%s: %d requests", name, asked)
 		}
 	}

@@ -51,6 +51,7 @@ func New(o Options) *Clients {
 	l := defaultLimits()
 	if o.Patience > 0 {
 		l.answer, l.window, l.token = o.Patience, o.Patience, o.Patience
+		l.windowBytes = int64(max(1, o.Patience.Seconds()*(1<<10))) // still 1 KiB/s
 	}
 	return newClients(o, l)
 }
