@@ -74,7 +74,11 @@ func greet(e *env, c boot.Config, d *assemble.Deployment, addrs map[string]net.A
 		return
 	}
 	fmt.Fprintf(e.stdout, `
-Push an image and pull it back:
+Pull through it; what was fetched once stays here:
+  docker pull %[1]s/library/alpine
+  docker pull %[1]s/proxy/quay.io/prometheus/busybox
+
+Push an image of your own and pull it back:
   docker tag alpine %[1]s/alpine:1 && docker push %[1]s/alpine:1 && docker pull %[1]s/alpine:1
 
 Make a tenant with a registry of its own, at %[2]s:
