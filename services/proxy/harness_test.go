@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -104,7 +105,7 @@ func (w *world) another(slug string) *world {
 func (w *world) upstream(slug, url string, change func(*meta.UpstreamSettings)) meta.Upstream {
 	w.t.Helper()
 	s := meta.UpstreamSettings{
-		URL: url, TagTTL: 5 * time.Minute, NegativeTTL: 30 * time.Second, StaleIfError: 24 * time.Hour, Keep: 24 * time.Hour,
+		URL: url, TagTTL: tagTTL, NegativeTTL: 30 * time.Second, StaleIfError: 24 * time.Hour, Keep: 24 * time.Hour,
 	}
 	if change != nil {
 		change(&s)
@@ -135,6 +136,19 @@ func (w *world) chain(members ...meta.Member) {
 	}
 	w.Sites.Clear()
 	w.proxy.Clear()
+}
+
+// tagTTL is that of upstreams that do not say otherwise.
+const tagTTL = 5 * time.Minute
+
+// eventually waits for something to become true.
+func (w *world) eventually(what string, is func() bool) {
+	w.t.Helper()
+	for limit := time.Now().Add(time.Minute); !is(); runtime.Gosched() {
+		if time.Now().After(limit) {
+			w.t.Fatalf("it does not come to pass that %s", what)
+		}
+	}
 }
 
 // pass lets time pass.
