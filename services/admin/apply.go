@@ -108,7 +108,7 @@ func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, di
 
 func (s *Service) applyUpstream(ctx context.Context, parent string, u seedUpstream, dir string) error {
 	m := &pb.Upstream{}
-	mask, err := u.Fields.decode(m, slices.DeleteFunc(slices.Clone(upstreamFields), func(f string) bool { return f == "password" }))
+	mask, err := u.Fields.decode(m, upstreamFieldsRead)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,6 @@ func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamReques
 		if req.GetValidateOnly() {
 			return &emptypb.Empty{}, nil
 		}
-		u.Version = 0 // whatever it is: its settings stay
 		_, err := s.store.UpdateUpstream(ctx, cause(ctx), u, true)
 		return &emptypb.Empty{}, err
 	}
@@ -103,7 +102,8 @@ func (s *Service) RefreshUpstream(ctx context.Context, req *pb.RefreshUpstreamRe
 func cachedReference(u meta.Upstream, req interface {
 	GetRepository() string
 	GetReference() string
-}) (meta.Repo, oci.Reference, error) {
+},
+) (meta.Repo, oci.Reference, error) {
 	r := meta.Repo{Tenant: u.Tenant, Registry: u.Cache, Name: req.GetRepository()}
 	if err := oci.CheckName(r.Name); err != nil {
 		return r, oci.Reference{}, fault.From(err).WithField("repository")

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -20,6 +21,9 @@ var upstreamFields = []string{
 	"url", "username", "password", "host_aliases", "name_prefix", "tag_ttl", "negative_ttl", "stale_if_error", "keep", "max_bytes",
 	"include", "exclude", "allow_claimed", "auth_hosts",
 }
+
+// upstreamFieldsRead are those of them that are answered, too.
+var upstreamFieldsRead = slices.DeleteFunc(slices.Clone(upstreamFields), func(f string) bool { return f == "password" })
 
 // maxChained is how many upstreams, and how many groups, a tenant has at most:
 // what every node remembers of it.
@@ -103,11 +107,18 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 	before := upstreamMessage(t, u)
 	before.Password = samePassword
 	after := proto.CloneOf(before)
-	if err := merge(after, req.GetUpstream(), req.GetUpdateMask(), upstreamFields); err != nil {
+	mutable := upstreamFields
+	if m := req.GetUpstream(); m.GetPasswordSet() && m.GetPassword() == "" { // as it was read
+		mutable = upstreamFieldsRead
+	}
+	if err := merge(after, req.GetUpstream(), req.GetUpdateMask(), mutable); err != nil {
 		return nil, err
 	}
 	was := u
 	if err := s.configure(&u, after); err != nil {
+		return nil, err
+	}
+	if err := staysWhereItWas(was, u); err != nil {
 		return nil, err
 	}
 	if err := s.admitUpstream(ctx, u, false); err != nil {
@@ -122,6 +133,17 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 		return nil, err
 	}
 	return upstreamMessage(t, u), nil
+}
+
+// staysWhereItWas refuses to send a password that nobody can read any more to
+// where whoever asks for that could read it.
+func staysWhereItWas(before, after meta.Upstream) error {
+	a, b := before.Settings, after.Settings
+	sameHost := strings.EqualFold(strings.TrimSuffix(a.URL, "/"), strings.TrimSuffix(b.URL, "/"))
+	if len(b.Password) == 0 || sameHost || !slices.Equal(a.Password, b.Password) {
+		return nil
+	}
+	return invalid(fieldUpstream+"password", "the password was given for %s: give the one for %s together with its url", a.URL, b.URL)
 }
 
 // gaveAccess says whether something changed by which it was decided who may have

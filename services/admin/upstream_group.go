@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -198,14 +199,21 @@ func (s *Service) admitGroup(ctx context.Context, g meta.Group, added bool) erro
 	if t.Groups == nil {
 		t.Groups = map[string][]meta.Member{}
 	}
+	for _, m := range g.Members {
+		_, isRegistry := t.Registries[m.Registry]
+		_, isUpstream := t.Upstreams[m.Upstream]
+		if !isRegistry && !isUpstream {
+			return invalid(fieldMembers, "there is no registry or upstream %q", clipped(m.Registry+m.Upstream))
+		}
+	}
 	t.Groups[g.Slug] = g.Members
 	return checkChains(t, fieldMembers)
 }
 
 // checkChains fails where the chain of a registry has no end.
 func checkChains(t meta.Topology, field string) error {
-	for registry, r := range t.Registries {
-		if r.Group == "" {
+	for _, registry := range slices.Sorted(maps.Keys(t.Registries)) {
+		if t.Registries[registry].Group == "" {
 			continue
 		}
 		if _, err := chain.Of(t, registry); err != nil {

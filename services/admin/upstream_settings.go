@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -138,7 +140,7 @@ func checkHosts(field string, names []string) ([]string, error) {
 		if err != nil {
 			return nil, invalid(field, "%q is not the name of a host, such as docker.io or registry.example:5000", clipped(name))
 		}
-		if _, port, ok := strings.Cut(name, ":"); ok {
+		if _, port, err := net.SplitHostPort(name); err == nil {
 			host += ":" + port
 		}
 		if slices.Contains(hosts, host) {
@@ -166,58 +168,27 @@ func (s *Service) admitUpstream(ctx context.Context, u meta.Upstream, added bool
 	if added && len(t.Upstreams) >= maxChained {
 		return fault.New(fault.Conflict, reasonFull, "a tenant has at most %d upstreams", maxChained)
 	}
-	for _, alias := range u.Settings.HostAliases {
-		for _, other := range t.Upstreams {
-			if other.Slug == u.Slug {
-				continue
-			}
-			if alias == other.Slug || slices.Contains(other.Settings.HostAliases, alias) {
-				return fault.New(fault.Conflict, fault.AlreadyExists, "upstream %q has the name %q already", other.Slug, alias).
-					WithField(fieldUpstream + "host_aliases")
+	delete(t.Upstreams, u.Slug)
+	for _, slug := range slices.Sorted(maps.Keys(t.Upstreams)) {
+		taken := aliases(t.Upstreams[slug])
+		if slices.Contains(taken, u.Slug) {
+			return nameTaken(slug, u.Slug).WithField("upstream_id")
+		}
+		taken = append(taken, slug)
+		for _, alias := range aliases(u) {
+			if slices.Contains(taken, alias) {
+				return nameTaken(slug, alias).WithField(fieldUpstream + "host_aliases")
 			}
 		}
 	}
 	return nil
 }
 
-// Reseal seals passwords anew that were sealed with a key from before the present
-// one, and says how many. It is for the start of a process.
-func (s *Service) Reseal(ctx context.Context) (int, error) {
-	ctx = withCaller(ctx, caller{operator: true})
-	resealed, page := 0, meta.Page{Size: largestPage}
-	for {
-		tenants, err := s.store.ListTenants(ctx, page)
-		if err != nil || len(tenants) == 0 {
-			return resealed, err
-		}
-		for _, t := range tenants {
-			n, err := s.resealTenant(ctx, t)
-			if resealed += n; err != nil {
-				return resealed, err
-			}
-		}
-		page.After = tenants[len(tenants)-1].Slug
-	}
+// aliases are the host aliases in the form that chains compare them in.
+func aliases(u meta.Upstream) []string {
+	return mapped(u.Settings.HostAliases, chain.CanonicalHost)
 }
 
-func (s *Service) resealTenant(ctx context.Context, t meta.Tenant) (int, error) {
-	upstreams, err := s.store.ListUpstreams(ctx, t.ID, meta.Page{Size: maxChained})
-	resealed := 0
-	for _, u := range upstreams {
-		if err != nil || !s.secrets.Stale(u.Settings.Password) {
-			continue
-		}
-		var password string
-		if password, err = s.secrets.Open(u.Settings.Password, meta.PasswordOf(u)); err != nil {
-			return resealed, err
-		}
-		if u.Settings.Password, err = s.secrets.Seal(password, meta.PasswordOf(u)); err != nil {
-			return resealed, err
-		}
-		if _, err = s.store.UpdateUpstream(ctx, cause(ctx), u, false); fault.Is(err, fault.EtagMismatch) {
-			err = nil // changed meanwhile, and sealed with that
-		}
-		resealed++
-	}
-	return resealed, err
+func nameTaken(by, name string) *fault.Error {
+	return fault.New(fault.Conflict, fault.AlreadyExists, "upstream %q has the name %q already", by, name)
 }

@@ -171,7 +171,7 @@ func TestE8_AnotherCredentialGivesUpWhatWasFetched(t *testing.T) {
 	a := withChain(t)
 	was := a.upstream("acme", "ghcr").Cache
 	for _, body := range []string{
-		`{"username": "robot", "password": "` + password + `"}`, `{"password": "another"}`, `{"url": "https://other.example"}`,
+		`{"username": "robot", "password": "` + password + `"}`, `{"password": "another"}`, `{"url": "https://other.example", "password": "another"}`,
 		`{"auth_hosts": ["login.example"]}`, `{"username": "", "password": ""}`,
 	} {
 		path := upstreams + "/ghcr"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ func (b builder) admin(ctx context.Context) error {
 		return err
 	}
 	if n, err := service.Reseal(ctx); err != nil {
-		return fmt.Errorf("keep the passwords of upstreams with the new secret_key: %w", err)
+		b.Log.ErrorContext(ctx, "passwords of upstreams are not all kept with the new secret_key; leave old_secret_key as it is", "error", err)
 	} else if n > 0 {
 		b.Log.InfoContext(ctx, "passwords of upstreams are kept with the new secret_key now; old_secret_key can go once all nodes have it", "passwords", n)
 	}

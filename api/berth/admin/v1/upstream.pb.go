@@ -37,9 +37,10 @@ type Upstream struct {
 	// Empty: the upstream is asked as anybody. For ECR the id of an access key.
 	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
 	// Input only. A password or token; for ECR the secret access key. It is never
-	// answered.
+	// answered. It belongs to url: another url needs it again.
 	Password string `protobuf:"bytes,4,opt,name=password,proto3" json:"password,omitempty"`
-	// Output only. Whether there is a password.
+	// Output only. Whether there is a password. Sent back as it was read, without
+	// a password, it keeps the one there is.
 	PasswordSet bool `protobuf:"varint,5,opt,name=password_set,json=passwordSet,proto3" json:"password_set,omitempty"`
 	// Names that it has in `proxy/{name}/` and `?ns={name}`, besides the host of
 	// url: `docker.io`, or `internal` for a host with a port. Those of Docker Hub
