@@ -21,11 +21,13 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/proxy/fetch"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // TestMain sees to it that no goroutine of a flight outlives the tests.
 func TestMain(m *testing.M) {
 	code := m.Run()
+	testserver.Stop()
 	for limit := time.Now().Add(10 * time.Second); strings.Contains(stacks(), "proxy/fetch.(*f"); runtime.Gosched() {
 		if time.Now().After(limit) {
 			panic("a flight has left something behind:\n" + stacks())
