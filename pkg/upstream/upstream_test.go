@@ -29,7 +29,7 @@ func patient() limits {
 // impatient are limits that tests can wait for.
 func impatient() limits {
 	l := defaultLimits()
-	l.answer, l.token = 3*time.Second, 3*time.Second
+	l.answer, l.token = 1500*time.Millisecond, 1500*time.Millisecond
 	l.window, l.windowBytes = 300*time.Millisecond, 2<<10
 	return l
 }
