@@ -63,8 +63,14 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		return nil
 	})
 	if err == nil && !repo.found {
-		// With other ids: that session may be there without the lock, in a repository
-		// that somebody else made, and be purged with it.
+		// A session that is there all the same was made without the lock, in a
+		// repository that somebody else made, and may be purged with it. It is given
+		// up for one with other ids.
+		if !u.ExpiresAt.IsZero() {
+			if err := s.CancelUpload(ctx, r, u.ID); err != nil && !fault.Is(err, fault.BlobUploadUnknown) {
+				return u, err
+			}
+		}
 		u = createdUpload(r, a)
 		err = s.write(ctx, r.Tenant, func(t *tx) error {
 			return t.pushed(r, func() (bool, error) {
