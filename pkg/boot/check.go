@@ -37,6 +37,15 @@ func (c Config) checkNames(p *Problems) {
 		p.add("public_scheme", "%q is neither http nor https", s)
 	}
 	checkSecret(p, "operator_token", c.OperatorToken)
+	checkSecret(p, "secret_key", c.SecretKey)
+	checkSecret(p, "old_secret_key", c.OldSecretKey)
+	switch {
+	case c.OldSecretKey.IsZero():
+	case c.SecretKey.IsZero() && !c.Embedded():
+		p.add("old_secret_key", "is set without secret_key; set that to the key that shall take its place")
+	case c.SecretKey.Reveal() == c.OldSecretKey.Reveal():
+		p.add("old_secret_key", "is the same as secret_key; set that to another key, or unset this one")
+	}
 }
 
 func (c Config) checkListeners(p *Problems) {

@@ -63,8 +63,6 @@ func (c Config) checkCalls(p *Problems) {
 		p.add("internal_key", "is not set; split services sign the calls with it that upload_url, token_url and proxy_url lead to. Set internal_key_file to a file made by `openssl rand -hex 32`, the same for all")
 	}
 	checkSecret(p, "internal_key", c.InternalKey)
-	checkSecret(p, "secret_key", c.SecretKey)
-	checkSecret(p, "old_secret_key", c.OldSecretKey)
 }
 
 // checkInternal refuses what is not the URL of an internal listener.
