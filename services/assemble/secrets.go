@@ -54,19 +54,36 @@ func keptSecret(file, what, prefix string) (string, error) {
 	return secret, nil
 }
 
+// makeSecret writes the file so that it is there whole or not at all, and does
+// not go with the power: what is sealed with a key that is lost is lost, too.
 func makeSecret(file, what, prefix string) (string, error) {
 	random := make([]byte, 32)
 	if _, err := rand.Read(random); err != nil {
 		return "", err
 	}
 	secret := prefix + base64.RawURLEncoding.EncodeToString(random)
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	dir := filepath.Dir(file)
+	f, err := os.CreateTemp(dir, filepath.Base(file)+".*") // of mode 0600
 	if err != nil {
 		return "", fmt.Errorf("write %s: %w", what, err)
 	}
 	_, err = f.WriteString(secret + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return "", fmt.Errorf("write %s: %w", what, errors.Join(err, os.Remove(file)))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", what, errors.Join(err, os.Remove(f.Name())))
+	}
+	if err := syncDirectory(dir); err != nil {
+		return "", fmt.Errorf("write %s: %w", what, err)
 	}
 	return secret, nil
+}
+
+func syncDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -35,6 +35,10 @@ func TestTheKeyOfPasswordsOutlivesRestarts(t *testing.T) {
 		t.Fatalf("%v, %v", info, err)
 	}
 
+	if files, err := os.ReadDir(c.DataDir); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
+	}
+
 	// From the key in the directory to one that is configured.
 	made, err := os.ReadFile(file)
 	if err != nil {
