@@ -69,6 +69,12 @@ clusterrun: build ## clusters under load while nodes and servers die
 	tools/install deb:postgresql deb:redis-server versitygw
 	go test -count=1 -timeout 30m -v ./tools/clusterrun -args -berth $(CURDIR)/bin/berth $(CLUSTERRUN)
 
+.PHONY: ssrfrun
+ssrfrun: build ## addresses that upstreams must not lead to; as root
+	tools/install deb:iproute2
+	go build -o bin/ssrfrun ./tools/ssrfrun
+	bin/ssrfrun -berth bin/berth $(SSRFRUN)
+
 .PHONY: crashrun
 crashrun: build ## kills at every step of every operation
 	tools/install deb:postgresql versitygw
@@ -81,13 +87,14 @@ memrun: build ## memory of parallel uploads, and how blobs are sent
 	go run ./tools/memrun -berth bin/berth -s3 versitygw -uploads 150 -slow 50 -limit 256 $(MEMRUN)
 
 .PHONY: ci
-ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, memory
+ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, addresses, memory
 	$(MAKE) generated
 	$(MAKE) e2e
 	$(MAKE) charts
 	$(MAKE) compose
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	$(MAKE) clusterrun
+	$(MAKE) ssrfrun
 	$(MAKE) crashrun
 	$(MAKE) memrun
 

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/internal/server"
+)
+
+const token = "operator token of the addresses' run"
+
+// attempt is all that is done to lead Berth astray.
+type attempt struct {
+	server  *server.Server
+	sink    *sink
+	hostile *hostile
+	out     io.Writer
+	refused int // forms that the admin API did not take
+	pulls   int
+	n       int
+	words   map[string]string // of upstreams that cannot be reached: all the same
+}
+
+func run(ctx context.Context, o options, out io.Writer) error {
+	dir, err := os.MkdirTemp("", "ssrfrun")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := furnish(ctx, dir); err != nil {
+		return err
+	}
+	a := &attempt{out: out, words: map[string]string{}}
+	if a.sink, err = openSink(ctx); err != nil {
+		return err
+	}
+	if err := serveNames(ctx); err != nil {
+		return err
+	}
+	if a.hostile, err = serveHostile(ctx); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, "operator-token")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(token, " ", "-")), 0o600); err != nil {
+		return err
+	}
+	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32")
+	if err != nil {
+		return err
+	}
+	if err := a.server.Start(ctx); err != nil {
+		return fmt.Errorf("%w\n%s", err, a.server.LogTail())
+	}
+	err = a.all(ctx, o.fetches)
+	if stopped := a.server.Stop(); err == nil {
+		err = stopped
+	}
+	return err
+}
+
+func (a *attempt) all(ctx context.Context, fetches int) error {
+	if err := a.control(ctx); err != nil {
+		return err
+	}
+	all := forms()
+	for _, f := range all {
+		if err := a.asUpstream(ctx, f); err != nil {
+			return err
+		}
+	}
+	if err := a.nobody(ctx, "the URL of an upstream"); err != nil {
+		return err
+	}
+	if len(a.words) != 1 {
+		return fmt.Errorf("clients are told apart why an upstream is not reached: %v", a.words)
+	}
+	for _, place := range places {
+		for _, f := range all {
+			a.hostile.lead(place, f.url())
+			if err := a.throughHostile(ctx, place); err != nil {
+				return err
+			}
+		}
+		if err := a.nobody(ctx, place); err != nil {
+			return err
+		}
+	}
+	if err := a.rebinding(ctx, fetches); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "ok ssrfrun: %d forms in %d places, %d not even taken, %d pulls: no connection into a network that is not public\n",
+		len(all), len(places)+1, a.refused, a.pulls)
+	return nil
+}
+
+// control shows that what is public is connected to, and counted.
+func (a *attempt) control(ctx context.Context) error {
+	if ok, err := a.upstream(ctx, "https://outside.test"); err != nil || !ok {
+		return fmt.Errorf("a public upstream is refused: %w", err)
+	}
+	if _, err := a.pull(ctx, "manifests/1"); err != nil {
+		return err
+	}
+	if err := a.sink.settle(ctx); err != nil {
+		return err
+	}
+	if a.sink.take()[netip.MustParseAddr(outside)] == 0 {
+		return fmt.Errorf("the sink counted nobody at %s: it proves nothing", outside)
+	}
+	return nil
+}
+
+// nobody fails where somebody was connected to who is not public.
+func (a *attempt) nobody(ctx context.Context, place string) error {
+	if err := a.sink.settle(ctx); err != nil {
+		return err
+	}
+	for at, n := range a.sink.take() {
+		if at != barrier && at.String() != outside {
+			return fmt.Errorf("%s led to %d connections to %s", place, n, at)
+		}
+	}
+	return nil
+}
+
+// asUpstream makes the form the URL of an upstream, if the API takes it, and
+// pulls from it.
+func (a *attempt) asUpstream(ctx context.Context, f form) error {
+	ok, err := a.upstream(ctx, f.url())
+	if err != nil {
+		return err
+	}
+	if !ok {
+		a.refused++
+		return nil
+	}
+	status, body, err := a.get(ctx, "manifests/1")
+	if err != nil {
+		return err
+	}
+	if status < 500 {
+		return fmt.Errorf("a pull from %s is answered %d: %s", f.url(), status, body)
+	}
+	a.words[strings.ReplaceAll(body, fmt.Sprintf("u%d", a.n), "")] = f.url()
+	return nil
+}
+
+// throughHostile pulls all that there is from the hostile upstream.
+func (a *attempt) throughHostile(ctx context.Context, place string) error {
+	if ok, err := a.upstream(ctx, "http://"+hostileAt); err != nil || !ok {
+		return fmt.Errorf("the hostile upstream is refused: %w", err)
+	}
+	what := map[string]string{
+		"realm": "manifests/1", "manifest redirect": "manifests/1", "list link": "tags/list",
+		"referrers redirect": "referrers/" + oci.DigestOf(oci.SHA256, manifest).String(),
+	}[place]
+	if what == "" {
+		if _, err := a.pull(ctx, "manifests/1"); err != nil {
+			return err
+		}
+		what = "blobs/" + oci.DigestOf(oci.SHA256, config).String()
+	}
+	status, err := a.pull(ctx, what)
+	if err == nil && status == http.StatusNotFound {
+		err = fmt.Errorf("%s: an outage is answered as not found", place)
+	}
+	return err
+}
+
+// rebinding asks for a name that leads outside and inside in turn (E2).
+func (a *attempt) rebinding(ctx context.Context, fetches int) error {
+	for range fetches {
+		if ok, err := a.upstream(ctx, "https://"+strings.TrimSuffix(rebound, ".")); err != nil || !ok {
+			return fmt.Errorf("an upstream is refused by its name: %w", err)
+		}
+		if _, err := a.pull(ctx, "manifests/1"); err != nil {
+			return err
+		}
+	}
+	return a.nobody(ctx, "a name that leads elsewhere each time")
+}
+
+// upstream makes a new upstream in place of the last one; false where the admin
+// API refuses its URL.
+func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
+	secret := strings.ReplaceAll(token, " ", "-")
+	if a.n > 0 {
+		if err := a.server.Call(ctx, secret, http.MethodDelete, fmt.Sprintf("/v1/tenants/default/upstreams/u%d?allow_missing=true", a.n), "", &struct{}{}); err != nil {
+			return false, err
+		}
+	}
+	a.n++
+	body, err := json.Marshal(map[string]string{"url": url})
+	if err != nil {
+		return false, err
+	}
+	status, answer, err := a.send(ctx, http.MethodPost, "http://"+a.server.Admin+fmt.Sprintf("/v1/tenants/default/upstreams?upstream_id=u%d", a.n), string(body), secret)
+	if err == nil && status != http.StatusOK && status != http.StatusBadRequest {
+		err = fmt.Errorf("an upstream at %q is answered %d: %s", url, status, answer)
+	}
+	return status == http.StatusOK, err
+}
+
+// pull asks the newest upstream for something, and returns the status.
+func (a *attempt) pull(ctx context.Context, what string) (int, error) {
+	status, _, err := a.get(ctx, what)
+	return status, err
+}
+
+func (a *attempt) get(ctx context.Context, what string) (int, string, error) {
+	a.pulls++
+	return a.send(ctx, http.MethodGet, fmt.Sprintf("http://%s/v2/proxy/u%d/app/%s", a.server.Data, a.n, what), "", "")
+}
+
+func (a *attempt) send(ctx context.Context, method, url, body, bearer string) (int, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	if bearer != "" {
+		r.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
