@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/services/assemble"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // node is one process of a deployment, which runs in the test's own process on
@@ -34,9 +35,21 @@ func startNode(t *testing.T, c boot.Config) *node {
 }
 
 func onFreePorts(c boot.Config) boot.Config {
-	for _, addr := range []*string{&c.DataAddr, &c.AdminAddr, &c.AdminGRPCAddr, &c.InternalAddr, &c.OpsAddr} {
+	for _, addr := range []*string{&c.DataAddr, &c.AdminAddr, &c.AdminGRPCAddr, &c.OpsAddr} {
 		*addr = "127.0.0.1:0"
 	}
+	if c.InternalAt.IsZero() {
+		c.InternalAddr = "127.0.0.1:0"
+	}
+	return c
+}
+
+// reachable gives a node an internal listener where other nodes know it to be
+// before it is open, and so can read what the node is fetching.
+func reachable(t *testing.T, c boot.Config) boot.Config {
+	t.Helper()
+	c.InternalAddr = testserver.FreeAddr(t)
+	c.InternalAt = boot.NewURL("http://" + c.InternalAddr)
 	return c
 }
 

@@ -51,7 +51,18 @@ func edited(t *testing.T, c boot.Config, edits []edit) boot.Config {
 	return c
 }
 
-// secret is the operator token and the internal key of a cluster.
+// loopback is the network of the tests: of the edge, and of upstreams.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+
+// chained lets upstreams be in the network of the tests, and have passwords.
+func chained(c *boot.Config) {
+	c.UpstreamAllow = loopback
+	if !c.Embedded() {
+		c.SecretKey = boot.NewSecret(secret)
+	}
+}
+
+// secret is the operator token, and the internal and secret key of a cluster.
 const secret = "0123456789abcdef0123456789abcdef"
 
 // startEmbedded starts one process on one directory.
@@ -94,9 +105,31 @@ func startOneWith(t *testing.T, c boot.Config, seed string, edits ...edit) *worl
 	return newWorld(t, n.at("data_addr"), n)
 }
 
+// startWhole starts three processes on servers, each of which runs all services,
+// behind an edge.
+func startWhole(t *testing.T, seed, redis string, edits ...edit) *world {
+	t.Helper()
+	c := servers(t, redis)
+	c.TrustedProxies = loopback
+	w, e := &world{}, &edge{}
+	for i := range 3 {
+		own := c
+		if i == 0 {
+			own = seeded(t, c, seed)
+		}
+		n := startNode(t, edited(t, reachable(t, own), edits))
+		w.nodes = append(w.nodes, n)
+		for _, service := range []*turn{&e.registry, &e.upload, &e.token} {
+			service.add(n)
+		}
+	}
+	return newWorld(t, e.serve(t), w.nodes...)
+}
+
 // startSplit starts every service as a process of its own on servers, those of
 // the data port three times behind an edge. Two of three uploads go to the
-// upload service by the edge's rule, the third through a registry.
+// upload service by the edge's rule, the third through a registry. Each registry
+// asks a proxy service of its own.
 func startSplit(t *testing.T, seed, redis string, edits ...edit) *world {
 	t.Helper()
 	return startSplitWith(t, servers(t, redis), seed, edits...)
@@ -104,7 +137,7 @@ func startSplit(t *testing.T, seed, redis string, edits ...edit) *world {
 
 func startSplitWith(t *testing.T, c boot.Config, seed string, edits ...edit) *world {
 	t.Helper()
-	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	c.TrustedProxies = loopback
 	w := &world{}
 	run := func(c boot.Config, service string) *node {
 		t.Helper()
@@ -121,6 +154,7 @@ func startSplitWith(t *testing.T, c boot.Config, seed string, edits ...edit) *wo
 		calling := c
 		calling.UploadURL = boot.NewURL("http://" + up.at("internal_addr"))
 		calling.TokenURL = boot.NewURL("http://" + tokens.at("internal_addr"))
+		calling.ProxyURL = run(reachable(t, c), boot.ProxyService).config.InternalAt
 		registry := run(calling, boot.RegistryService)
 		e.registry.add(registry)
 		e.upload.add(up)
@@ -138,7 +172,9 @@ func seeded(t *testing.T, c boot.Config, seed string) boot.Config {
 	t.Helper()
 	dir := t.TempDir()
 	c.Seed = filepath.Join(dir, "seed.yaml")
-	for file, text := range map[string]string{c.Seed: seed, filepath.Join(dir, "secret"): accountSecret} {
+	for file, text := range map[string]string{
+		c.Seed: seed, filepath.Join(dir, "secret"): accountSecret, filepath.Join(dir, "upstream-password"): testserver.RegistryPassword,
+	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/berth-registry/berth/tools/internal/port"
@@ -50,6 +51,17 @@ func Stop() {
 		}
 	}
 	stops.all = nil
+}
+
+// FreeAddr is a loopback address, host:port, on which nobody listens: for what a
+// test starts itself.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	addrs, err := port.Free(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addrs[0]
 }
 
 // freePort is a loopback port that nobody listens on.
