@@ -4,9 +4,6 @@ import (
 	"context"
 	"slices"
 	"sort"
-	"time"
-
-	"github.com/hashicorp/golang-lru/v2/expirable"
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -14,30 +11,9 @@ import (
 	"github.com/berth-registry/berth/services/internal/answer"
 )
 
-// Limits of what upstreams list. Longer lists are cut; lists up to rememberedTags
-// are remembered for a while.
-const (
-	maxTags         = 100_000
-	rememberedTags  = 10_000
-	rememberedLists = 256
-	listsLife       = time.Hour // they are answered for so long while an upstream is out
-)
-
-// lists remembers what upstreams listed.
-type lists struct {
-	known *expirable.LRU[string, list]
-}
-
-// list is what an upstream listed, and when.
-type list struct {
-	tags      []string
-	referrers []meta.Referrer
-	said      time.Time
-}
-
-func newLists() *lists {
-	return &lists{expirable.NewLRU[string, list](rememberedLists, nil, listsLife)}
-}
+// maxTags is how many tags an upstream may have in a repository: a list that
+// ends early would be taken for the whole.
+const maxTags = 100_000
 
 // ListTags asks for one page of a repository's tags at all members.
 type ListTags struct {
@@ -105,34 +81,4 @@ func (r remote) tags(ctx context.Context, p meta.Page) ([]string, error) {
 		from++
 	}
 	return l.tags[from:min(from+p.Size, len(l.tags))], nil
-}
-
-// list answers what the upstream listed a while ago, what it lists now, or, when
-// it is out, what it listed last.
-func (r remote) list(ctx context.Context, what string, fetch func(ctx context.Context) (list, error)) (list, error) {
-	key := r.key(what)
-	before, known := r.lists.known.Get(key)
-	if known && r.now().Sub(before.said) < r.upstream.Settings.TagTTL {
-		return before, nil
-	}
-	if _, absent := r.absent.find(key, r.now()); absent {
-		return list{}, errNotHere
-	}
-	now, err := once(ctx, r, what, fetch)
-	switch outcomeOf(err) {
-	case chain.Found:
-		now.said = r.now()
-		if len(now.tags)+len(now.referrers) <= rememberedTags {
-			r.lists.known.Add(key, now)
-		}
-		return now, nil
-	case chain.NotHere:
-		r.lists.known.Remove(key)
-		r.absent.add(key, r.now(), r.upstream.Settings.NegativeTTL)
-	case chain.Outage:
-		if known && r.upstream.Settings.StaleIfError > 0 {
-			return before, nil
-		}
-	}
-	return list{}, err
 }

@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// TestE14_AbsencesAreBounded remembers more than there is room for.
+func TestE14_AbsencesAreBounded(t *testing.T) {
+	a := newAbsences()
+	now := time.Now()
+	for i := range knownAbsences + 1000 {
+		a.add(fmt.Sprint(i), now, time.Minute)
+	}
+	if n := a.until.Len(); n != knownAbsences {
+		t.Errorf("%d absences are remembered, want %d", n, knownAbsences)
+	}
+	last := fmt.Sprint(knownAbsences + 999)
+	if said, known := a.find(last, now.Add(time.Minute-1)); !known || !said.Equal(now) {
+		t.Errorf("the last one: %v, %v", said, known)
+	}
+	if _, known := a.find(last, now.Add(time.Minute)); known {
+		t.Error("one that is over is known")
+	}
+}
+
+func TestListsAreBounded(t *testing.T) {
+	l := newLists()
+	tags := slices.Repeat([]string{"a-tag-of-some-length"}, maxTags)
+	one := list{tags: tags}.size()
+	for i := range 4 * knownBytes / one {
+		l.put(fmt.Sprint(i%100), list{tags: tags})
+		l.put("small", list{referrers: []meta.Referrer{{Digest: "sha256:a", Annotations: map[string]string{"k": "v"}}}})
+		if l.bytes > knownBytes || l.bytes < 0 {
+			t.Fatalf("%d bytes of lists", l.bytes)
+		}
+	}
+	if n := l.known.Len(); n < 3 {
+		t.Errorf("%d lists are remembered, want several", n)
+	}
+	l.drop("small")
+	for l.known.Len() > 0 {
+		l.known.RemoveOldest()
+	}
+	if l.bytes != 0 {
+		t.Errorf("no lists have %d bytes", l.bytes)
+	}
+}
+
+func TestPullsAreBounded(t *testing.T) {
+	p := newPulls()
+	for i := range maxPulls + 10 {
+		p.add(meta.CachedPull{Digest: oci.Digest(fmt.Sprint(i))})
+		p.add(meta.CachedPull{Digest: oci.Digest(fmt.Sprint(i))})
+	}
+	if n := len(p.seen); n != maxPulls {
+		t.Errorf("%d pulls are gathered, want %d", n, maxPulls)
+	}
+}
