@@ -81,10 +81,14 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 }
 
 // applyChains applies what names each other: registries without their groups,
-// what the groups are made of, and then all of the registries.
+// what the groups are made of, and then all of the registries. A registry that
+// shall have no group any more loses it first: a group may name it now.
 func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, dir string) error {
 	for _, r := range t.Registries {
-		if err := s.applyRegistry(ctx, name, r.without("upstream_group")); err != nil {
+		if r.Fields["upstream_group"] != "" {
+			r = r.without("upstream_group")
+		}
+		if err := s.applyRegistry(ctx, name, r); err != nil {
 			return fmt.Errorf("%s/registries/%s: %w", name, r.ID, err)
 		}
 	}

@@ -74,6 +74,7 @@ func TestSeedRefusesUnknownFields(t *testing.T) {
 
 func FuzzParseSeed(f *testing.F) {
 	f.Add([]byte(wholeSeed))
+	f.Add([]byte(chainSeed))
 	f.Add([]byte("tenants: [{id: 1, ? [a] : b}]"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -112,3 +112,24 @@ func TestUpstreamsAnswerAsAllResourcesDo(t *testing.T) {
 		a.call(200, "DELETE", all+"/new?allow_missing=true", "")
 	}
 }
+
+// Whatever an address leads to, open, closed or nothing, the answer is the same:
+// nothing is looked up or connected to (contract row E1).
+func TestE1_TheAPIIsNoPortScanner(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	var first string
+	for _, host := range []string{
+		"127.0.0.1:22", strings.TrimPrefix(a.url, "http://"), "169.254.169.254", "10.0.0.1", "[::1]:5432", "[::ffff:10.0.0.1]",
+		"localhost", "metadata.google.internal", "no-such-host.invalid", "ghcr.io",
+	} {
+		resp, text := a.send(operatorToken, "POST", upstreams+"?upstream_id=scan&validate_only=true", `{"url": "http://`+host+`"}`)
+		got := fmt.Sprint(resp.StatusCode, strings.Replace(string(text), host, "HOST", 1))
+		if first == "" {
+			first = got
+		}
+		if resp.StatusCode != 200 || got != first {
+			t.Errorf("%s: %s, and not %s", host, got, first)
+		}
+	}
+}

@@ -275,6 +275,27 @@ tenants:
         members: [{registry: prod}, {upstream: ghcr, include: ["team/**"]}]
 `
 
+// What is turned around in the file is turned around, without a circle in between.
+func TestApplyTurnsChainsAround(t *testing.T) {
+	a := newAPI(t)
+	const file = `
+tenants:
+  - id: acme
+    registries: [{id: dev, upstream_group: %s}, {id: prod, upstream_group: %s}]
+    upstream_groups: [{id: chain, members: [{registry: %s}]}]
+`
+	for _, c := range [][3]string{{"chain", `""`, "prod"}, {`""`, "chain", "dev"}, {"chain", `""`, "prod"}} {
+		if err := a.service.Apply(t.Context(), writeSeed(t, fmt.Sprintf(file, c[0], c[1], c[2]), nil)); err != nil {
+			t.Fatalf("%v: %v", c, err)
+		}
+	}
+	for slug, want := range map[string]string{"dev": "chain", "prod": ""} {
+		if got := a.call(200, "GET", "/v1/tenants/acme/registries/"+slug, "")["upstream_group"]; got != want {
+			t.Errorf("%s has group %q, want %q", slug, got, want)
+		}
+	}
+}
+
 func TestApplyChains(t *testing.T) {
 	a := newAPI(t)
 	file := writeSeed(t, chainSeed, map[string]string{"ghcr.password": password})

@@ -58,7 +58,7 @@ func (b builder) admin(ctx context.Context) error {
 // changed, and that of this one at once.
 func (b builder) forget(op string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
-		if strings.HasPrefix(op, "Get") || strings.HasPrefix(op, "List") {
+		if strings.HasPrefix(op, "Get") || strings.HasPrefix(op, "List") || strings.HasPrefix(op, "Resolve") {
 			return next
 		}
 		return func(ctx context.Context, req any) (any, error) {
