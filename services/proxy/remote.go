@@ -88,10 +88,11 @@ func once[T any](ctx context.Context, r remote, what string, f func(ctx context.
 	}
 }
 
-// How long a process waits for what another fetches: an upstream that is that
-// slow is asked by both.
+// How long a process waits for what another fetches. It may have died with its
+// lease, or leases may be given to nobody: so an upstream that is that slow is
+// asked by both.
 const (
-	otherNode = 20 * time.Second
+	otherNode = 3 * time.Second
 	lookAgain = 50 * time.Millisecond
 )
 
