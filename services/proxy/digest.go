@@ -34,9 +34,12 @@ func (b byDigest[T]) run(ctx context.Context, notHere error) (T, error) {
 	here := *b.walk
 	here.remote = func(ctx context.Context, r remote) (T, error) {
 		v, err := b.local(ctx, r.repo, r.upstream)
+		if outcomeOf(err) == chain.NotHere {
+			return v, errSkipped{"it is asked only for what nobody has already"}
+		}
 		return v, ours(err)
 	}
-	v, err := here.run(ctx, errNotHere)
+	v, err := here.round(ctx)
 	if outcomeOf(err) != chain.NotHere {
 		return v, err
 	}
@@ -50,7 +53,7 @@ func (b byDigest[T]) run(ctx context.Context, notHere error) (T, error) {
 		one := all
 		one.chain.Members = []chain.Member{*first}
 		one.remote = func(ctx context.Context, r remote) (T, error) { return b.fetch(ctx, r, by) }
-		if v, err := one.run(ctx, errNotHere); outcomeOf(err) != chain.NotHere {
+		if v, err := one.round(ctx); outcomeOf(err) != chain.NotHere {
 			return v, err
 		}
 	}
@@ -62,6 +65,22 @@ func (b byDigest[T]) run(ctx context.Context, notHere error) (T, error) {
 		return b.fetch(ctx, r, named{size: -1})
 	}
 	return all.run(ctx, notHere)
+}
+
+// round is run where others follow unless it finds something: only then its
+// members are noted.
+func (w *walk[T]) round(ctx context.Context) (T, error) {
+	var said []func()
+	if note := w.note; note != nil {
+		w.note = func(m *chain.Member, v T, err error) { said = append(said, func() { note(m, v, err) }) }
+	}
+	v, err := w.run(ctx, errNotHere)
+	if outcomeOf(err) != chain.NotHere {
+		for _, tell := range said {
+			tell()
+		}
+	}
+	return v, err
 }
 
 // naming finds the first upstream of which a manifest is kept that names the

@@ -60,6 +60,7 @@ func (s *Service) Refresh(ctx context.Context, tenantSlug string, u meta.Upstrea
 	}
 	var v Manifest
 	if ref.Digest != "" {
+		r.absent.drop(r.key("manifest " + ref.String()))
 		v, err = r.fetchManifest(ctx, ref)
 	} else {
 		r.absent.drop(r.key("tag " + ref.Tag))

@@ -1,0 +1,149 @@
+package proxy_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// TestResolve_TellsWhatAPullGets asks for the account, and then pulls: the one is
+// not to say other than the other.
+func TestResolve_TellsWhatAPullGets(t *testing.T) {
+	w := newWorld(t)
+	first, second, secret := testserver.StartScripted(t), testserver.StartScripted(t), testserver.StartScripted(t)
+	secret.RequireToken("bob", "secret")
+	w.upstream("first", first.URL(), func(s *meta.UpstreamSettings) { s.Exclude = []string{"second/**"} })
+	w.upstream("second", second.URL(), nil)
+	w.upstream("secret", secret.URL(), func(s *meta.UpstreamSettings) { s.Username, s.Password = "bob", []byte("wrong") })
+	w.chain(meta.Member{Registry: "prod"}, meta.Member{Upstream: "first"}, meta.Member{Upstream: "second"},
+		meta.Member{Upstream: "secret", Include: []string{"secret/**"}})
+	inDev, inProd, inSecond := testserver.NewImage(100, 10), testserver.NewImage(101, 10), testserver.NewImage(102, 10)
+	w.push(w.prod, "team/prod", "1", inProd)
+	w.push(w.prod, "team/dev", "1", inProd)
+	w.push(w.dev, "team/dev", "2", inDev)
+	second.Push("second/app", inSecond, "1")
+	second.Push("app", inSecond, "1")
+
+	const (
+		nobody = "registries/dev not_here, registries/prod not_here, "
+		all    = nobody + "upstreams/first not_here, upstreams/second "
+	)
+	tell := func(name, reference, want string, status int) chain.Account {
+		t.Helper()
+		ref, err := oci.ParseReference(reference)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := story(a); got != want {
+			t.Errorf("%s@%s resolves as\n %s, want\n %s", name, reference, got, want)
+		}
+		if a.Name != name || a.Reference != reference || (a.Winner >= 0) != (a.Outcome == chain.Found) {
+			t.Errorf("%s@%s: %+v", name, reference, a)
+		}
+		if strings.HasPrefix(want, "registries/dev found") {
+			return a // the registry service answers that
+		}
+		pulled := w.get("/v2/" + name + "/manifests/" + reference)
+		if pulled.Status != status {
+			t.Errorf("%s@%s is pulled with %d, want %d", name, reference, pulled.Status, status)
+		}
+		if a.Winner >= 0 && a.Answers[a.Winner].Digest != pulled.Header.Get("Docker-Content-Digest") {
+			t.Errorf("%s@%s: %s wins, and %s is pulled", name, reference, a.Answers[a.Winner].Digest, pulled.Header.Get("Docker-Content-Digest"))
+		}
+		return a
+	}
+	ok := http.StatusOK
+	tell("team/dev", "2", "registries/dev found!", ok)
+	tell("team/dev", "1", "registries/dev not_here, registries/prod found!", ok)
+	tell("team/prod", "1", "registries/dev not_here, registries/prod found!", ok)
+	tell("team/prod", inProd.Manifest.Digest.String(), "registries/dev not_here, registries/prod found!", ok)
+	a := tell("team/prod", "none", nobody+"upstreams/first skipped, upstreams/second skipped, upstreams/secret skipped", http.StatusNotFound)
+	for _, answer := range a.Answers[2:] {
+		if answer.Detail == "" {
+			t.Errorf("%s is skipped, and nobody says why", answer.Member)
+		}
+	}
+	tell("second/app", "1", nobody+"upstreams/first skipped, upstreams/second found!", ok)
+	tell("second/app", inSecond.Manifest.Digest.String(), "registries/dev not_here, upstreams/second found!", ok) // whose index names it
+	tell("app", "none", all+"not_here, upstreams/secret skipped", http.StatusNotFound)
+	tell("app", testserver.NewImage(103).Index.Digest.String(), all+"not_here, upstreams/secret skipped", http.StatusNotFound)
+
+	begin := time.Now()
+	a = tell("app", "1", all+"found!", ok)
+	if got := a.Answers[a.Winner]; got.Cached || got.Stale || got.CheckedAt.Before(begin) || got.CheckedAt.After(time.Now()) {
+		t.Errorf("just fetched: %+v", got)
+	}
+	checked := a.Answers[a.Winner].CheckedAt
+	w.pass(2 * time.Minute)
+	a = tell("app", "1", all+"found!", ok)
+	if got := a.Answers[a.Winner]; !got.Cached || got.Stale || !near(got.CheckedAt, checked) {
+		t.Errorf("from the cache: %+v, want checked at %v", got, checked)
+	}
+	tell("app", inSecond.Index.Digest.String(), nobody+"upstreams/first skipped, upstreams/second found!", ok)
+	w.pass(tagTTL)
+	second.Script(testserver.FaultRefused)
+	a = tell("app", "1", all+"found!", ok)
+	if got := a.Answers[a.Winner]; !got.Cached || !got.Stale || !near(got.CheckedAt, checked) {
+		t.Errorf("in an outage: %+v, want checked at %v", got, checked)
+	}
+	a = tell("app", "2", all+"outage", http.StatusBadGateway)
+	if last := a.Answers[len(a.Answers)-1]; !strings.Contains(last.Detail, "second") || strings.Contains(last.Detail, "127.0.0.1") || a.Outcome != chain.Outage {
+		t.Errorf("an outage: %+v", a)
+	}
+	second.Script(testserver.FaultNone)
+	w.pass(tagTTL)
+	a = tell("secret/app", "1", nobody+"upstreams/first not_here, upstreams/second not_here, upstreams/secret denied", http.StatusForbidden)
+	if last := a.Answers[len(a.Answers)-1]; !strings.Contains(last.Detail, "secret") || a.Outcome != chain.Denied {
+		t.Errorf("a denial: %+v", a)
+	}
+}
+
+// near takes times for the same that the store rounded.
+func near(a, b time.Time) bool { return a.Sub(b).Abs() < time.Second }
+
+// TestRefresh_AsksNow finds out what an upstream says, whatever is remembered.
+func TestRefresh_AsksNow(t *testing.T) {
+	w, up, _ := oneUpstream(t)
+	u, err := w.Meta.FindUpstream(t.Context(), w.dev.Tenant, "hub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refresh := func(tag string) chain.Answer {
+		t.Helper()
+		a, err := w.proxy.Refresh(t.Context(), w.dev.TenantSlug, u, testserver.ScriptedName, oci.Reference{Tag: tag})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	path := "/v2/" + testserver.ScriptedName + "/manifests/"
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	if a := w.get(path + "2"); a.Status != http.StatusNotFound {
+		t.Fatal(a.Status)
+	}
+	newer := testserver.NewImage(104, 10)
+	up.Push(testserver.ScriptedName, newer, testserver.ScriptedTag, "2")
+	w.pass(time.Second)
+	for _, tag := range []string{testserver.ScriptedTag, "2"} {
+		if a := refresh(tag); a.Outcome != chain.Found || a.Digest != newer.Index.Digest.String() || a.Cached || a.Stale {
+			t.Errorf("tag %s: %+v", tag, a)
+		}
+		if a := w.get(path + tag); a.Body != string(newer.Index.Bytes) {
+			t.Errorf("tag %s after that: %d, %d bytes", tag, a.Status, len(a.Body))
+		}
+	}
+	up.Script(testserver.FaultRefused)
+	if a := refresh("3"); a.Outcome != chain.Outage || a.Detail == "" {
+		t.Errorf("in an outage: %+v", a)
+	}
+}
