@@ -30,41 +30,43 @@ SELECT tenant_id, cache_id, (settings ->> 'max_bytes')::bigint FROM upstreams WH
 // since. A blob goes with the last manifest that names it, so that what stays
 // after a rank are the blobs whose last manifest is of a later one.
 const leastPulled = `
-WITH RECURSIVE staying AS MATERIALIZED (
-  SELECT m.repo_id, m.digest, m.expire_at
+WITH RECURSIVE tree (repo_id, digest, expire_at, root, until) AS (
+  SELECT m.repo_id, m.digest, m.expire_at, m.digest, m.expire_at
     FROM repositories r
     JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > berth_now()
    WHERE r.tenant_id = $1 AND r.registry_id = $2
-), listing AS MATERIALIZED (
-  SELECT s.repo_id, s.digest AS parent, c.child
-    FROM staying s
-    JOIN manifest_children c ON c.tenant_id = $1 AND c.repo_id = s.repo_id AND c.parent = s.digest
-), tree (repo_id, digest, root, expire_at) AS (
-  SELECT s.repo_id, s.digest, s.digest, s.expire_at
-    FROM staying s
-   WHERE NOT EXISTS (SELECT 1 FROM listing WHERE listing.repo_id = s.repo_id AND listing.child = s.digest)
+     AND (SELECT NOT EXISTS (
+         SELECT 1 FROM manifest_children c
+           JOIN manifests i ON i.tenant_id = c.tenant_id AND i.repo_id = c.repo_id AND i.digest = c.parent AND i.expire_at > berth_now()
+          WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest))
   UNION
-  SELECT t.repo_id, listing.child, t.root, t.expire_at
+  SELECT t.repo_id, listed.digest, listed.expire_at, t.root, t.until
     FROM tree t
-    JOIN listing ON listing.repo_id = t.repo_id AND listing.parent = t.digest
+   CROSS JOIN LATERAL (
+          SELECT m.digest, m.expire_at
+            FROM manifest_children c
+            JOIN manifests m ON m.tenant_id = c.tenant_id AND m.repo_id = c.repo_id AND m.digest = c.child AND m.expire_at > berth_now()
+           WHERE c.tenant_id = $1 AND c.repo_id = t.repo_id AND c.parent = t.digest OFFSET 0) AS listed
 ), led AS (
-  SELECT DISTINCT ON (s.repo_id, s.digest) s.repo_id, s.digest, s.expire_at,
-         greatest(s.expire_at, t.expire_at) AS until, CASE WHEN s.expire_at > t.expire_at THEN s.digest ELSE t.root END AS leader
-    FROM staying s
-    JOIN tree t ON t.repo_id = s.repo_id AND t.digest = s.digest
-   ORDER BY s.repo_id, s.digest, t.expire_at DESC, t.root
+  SELECT DISTINCT ON (repo_id, digest) repo_id, digest, expire_at,
+         greatest(expire_at, until) AS until, CASE WHEN expire_at > until THEN digest ELSE root END AS leader
+    FROM tree
+   ORDER BY repo_id, digest, tree.until DESC, root
 ), ranked AS MATERIALIZED (
   SELECT repo_id, digest, expire_at, digest = leader AS leads, dense_rank() OVER (ORDER BY until, repo_id, leader) AS rank FROM led
 ), named AS (
-  SELECT mb.digest, max(k.rank) AS last
+  SELECT held.digest, max(k.rank) AS last
     FROM ranked k
-    JOIN manifest_blobs mb ON mb.tenant_id = $1 AND mb.repo_id = k.repo_id AND mb.manifest = k.digest
-    JOIN repo_blobs rb ON rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest
-   GROUP BY mb.digest
+   CROSS JOIN LATERAL (
+          SELECT mb.digest FROM manifest_blobs mb
+           WHERE mb.tenant_id = $1 AND mb.repo_id = k.repo_id AND mb.manifest = k.digest
+             AND (SELECT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest))
+          OFFSET 0) AS held
+   GROUP BY held.digest
 ), stays AS (
   SELECT n.last, sum(sum(b.size)) OVER (ORDER BY n.last DESC) AS bytes
     FROM named n
-    JOIN blobs b ON b.tenant_id = $1 AND b.digest = n.digest
+   CROSS JOIN LATERAL (SELECT blobs.size FROM blobs WHERE blobs.tenant_id = $1 AND blobs.digest = n.digest OFFSET 0) AS b
    GROUP BY n.last
 )
 SELECT repo_id, digest, expire_at FROM ranked
