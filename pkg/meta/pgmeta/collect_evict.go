@@ -37,16 +37,17 @@ WITH RECURSIVE tree (repo_id, digest, expire_at, root, until) AS (
    WHERE r.tenant_id = $1 AND r.registry_id = $2
      AND (SELECT NOT EXISTS (
          SELECT 1 FROM manifest_children c
-           JOIN manifests i ON i.tenant_id = c.tenant_id AND i.repo_id = c.repo_id AND i.digest = c.parent AND i.expire_at > berth_now()
-          WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest))
+          WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest
+            AND (SELECT i.expire_at > berth_now() FROM manifests i WHERE i.tenant_id = c.tenant_id AND i.repo_id = c.repo_id AND i.digest = c.parent)))
   UNION
   SELECT t.repo_id, listed.digest, listed.expire_at, t.root, t.until
     FROM tree t
    CROSS JOIN LATERAL (
-          SELECT m.digest, m.expire_at
+          SELECT c.child AS digest,
+                 (SELECT m.expire_at FROM manifests m WHERE m.tenant_id = c.tenant_id AND m.repo_id = c.repo_id AND m.digest = c.child) AS expire_at
             FROM manifest_children c
-            JOIN manifests m ON m.tenant_id = c.tenant_id AND m.repo_id = c.repo_id AND m.digest = c.child AND m.expire_at > berth_now()
            WHERE c.tenant_id = $1 AND c.repo_id = t.repo_id AND c.parent = t.digest OFFSET 0) AS listed
+   WHERE listed.expire_at > berth_now()
 ), led AS (
   SELECT DISTINCT ON (repo_id, digest) repo_id, digest, expire_at,
          greatest(expire_at, until) AS until, CASE WHEN expire_at > until THEN digest ELSE root END AS leader
