@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -43,8 +44,12 @@ type world struct {
 	dev, prod tenant.Site
 	proxy     *proxy.Service
 	fetches   *fetch.Fetches
-	ahead     *atomic.Int64 // of the clock
+	ahead     *atomic.Int64  // of the clock
+	nodes     []http.Handler // all processes; the first is that of proxy
 }
+
+// nodeHeader says which of the nodes a request is for, from 0.
+const nodeHeader = "X-Test-Node"
 
 // plain are the secrets of tests: not sealed.
 type plain struct{}
@@ -80,7 +85,11 @@ func newWorldWith(t testing.TB, patience time.Duration) *world {
 			Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: d.Log, Patience: patience,
 		}),
 	})
-	h := front.Walk(proxy.NewHandler(w.proxy, d.Middlewares()...))
+	w.nodes = []http.Handler{proxy.NewHandler(w.proxy, d.Middlewares()...)}
+	h := front.Walk(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		node, _ := strconv.Atoi(r.Header.Get(nodeHeader)) // without one, the first
+		w.nodes[node].ServeHTTP(rw, r)
+	}))
 	d.Serve(front.Services{Registry: h, Proxy: h}) // as if nothing were hosted in dev
 	return w
 }

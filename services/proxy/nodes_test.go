@@ -1,0 +1,161 @@
+package proxy_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/proxy"
+	"github.com/berth-registry/berth/services/proxy/fetch"
+	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// node starts another process on the stores of the world, which shares leases
+// with others. It returns where the others reach it.
+func (w *world) node(leases lease.Leases, calls *access.Internal) *httptest.Server {
+	w.t.Helper()
+	flights := proxy.Flights{Calls: calls, Log: w.Log}
+	internal := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { flights.ServeHTTP(rw, r) }))
+	flights.Fetches = fetch.New(fetch.Config{
+		Meta: w.Meta, Blobs: w.Blobs, Leases: leases, Dir: w.t.TempDir(), Log: w.Log,
+		Self: internal.URL, Peer: proxy.NewPeers(calls).Open,
+	})
+	s := proxy.New(proxy.Config{
+		Meta: w.Meta, Blobs: w.Blobs, Secrets: plain{}, Leases: leases, Fetches: flights.Fetches, Log: w.Log,
+		Upstreams: upstream.New(upstream.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: w.Log}),
+	})
+	w.nodes = append(w.nodes, proxy.NewHandler(s))
+	w.t.Cleanup(func() {
+		if err := flights.Fetches.Close(context.Background()); err != nil {
+			w.t.Error(err)
+		}
+		internal.Close()
+	})
+	return internal
+}
+
+// TestE14_ThreeNodesAskOnce has them pull the same at the same time.
+func TestE14_ThreeNodesAskOnce(t *testing.T) {
+	w, up, _ := oneUpstream(t)
+	leases, calls := lease.NewMemory(), access.NewInternal("0123456789abcdef0123456789abcdef")
+	const nodes = 3
+	for range nodes {
+		w.node(leases, calls)
+	}
+	requests := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	up.SetLatency(20 * time.Millisecond)
+	together(dice.Count(t, 90, 1000), func(i int) {
+		for _, r := range requests {
+			a, err := w.Send(fronttest.Request{Host: w.dev.Host, Path: r.path, Header: fronttest.Headers(nodeHeader, strconv.Itoa(1+i%nodes))})
+			if err != nil || a.Status != http.StatusOK || a.Body != string(r.want.Bytes) {
+				t.Errorf("GET %s: %d, %d bytes, %v", r.path, a.Status, len(a.Body), err)
+				return
+			}
+		}
+	})
+	for _, r := range requests {
+		if n := up.Count(http.MethodGet, r.path); n != 1 {
+			t.Errorf("GET %s was asked of the upstream %d times, want once", r.path, n)
+		}
+	}
+}
+
+// TestFlights_AreForThisDeployment asks the internal listener without its key,
+// and for what is not on its way.
+func TestFlights_AreForThisDeployment(t *testing.T) {
+	w, up, cache := oneUpstream(t)
+	calls := access.NewInternal("0123456789abcdef0123456789abcdef")
+	internal := w.node(lease.NewMemory(), calls)
+	target := fetch.Target{Repo: cache, Digest: up.Image.Config.Digest, Size: -1}
+	for name, other := range map[string]*access.Internal{"another key": access.NewInternal("another"), "nothing on its way": calls} {
+		if body, _, err := proxy.NewPeers(other).Open(t.Context(), internal.URL, target); err == nil {
+			_ = body.Close() // it should not be there
+			t.Errorf("%s: something is answered", name)
+		}
+	}
+	resp, err := internal.Client().Get(internal.URL + proxy.FlightsPath + "1/2/" + string(target.Digest) + "?hops=0&name=a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close() // only the status matters
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("not signed: %d", resp.StatusCode)
+	}
+	for _, path := range []string{
+		"nothing", "1/2/", "1/2/sha256:abc?hops=0&name=a", "x/2/" + string(target.Digest) + "?hops=0", "1/2/" + string(target.Digest) + "?name=a",
+	} {
+		path = proxy.FlightsPath + path
+		signed, err := calls.Sign(access.InternalCall{Method: http.MethodGet, Path: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, internal.URL+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Berth-Internal-Call", signed)
+		resp, err := internal.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // only the status matters
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("GET %s: %d", path, resp.StatusCode)
+		}
+	}
+}
+
+// TestRun_WritesDownWhatWasPulled lets the service end, which writes what is
+// left.
+func TestRun_WritesDownWhatWasPulled(t *testing.T) {
+	w, up, cache := oneUpstream(t)
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	w.wantEverything(cache, up.Image)
+	run := func() {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		w.proxy.Run(ended)
+	}
+	run()
+	u, err := w.Meta.FindUpstream(t.Context(), w.dev.Tenant, "hub")
+	if err != nil || u.Status.State != "closed" || u.Status.SucceededAt.IsZero() || u.Status.Failure != "" {
+		t.Errorf("after a pull: %+v, %v", u.Status, err)
+	}
+	// Pulled again in time, it is kept for as long again; by index too.
+	for range 3 {
+		w.pass(20 * time.Hour) // it is kept for 24
+		up.Script(testserver.Fault500)
+		w.fetch("/v2/"+testserver.ScriptedName+"/manifests/"+up.Image.Manifest.Digest.String(), up.Image.Manifest)
+		run()
+		if _, err := w.Meta.ExpireCached(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range []testserver.Content{up.Image.Index, up.Image.Manifest} {
+		if _, err := w.Meta.FindManifest(t.Context(), cache, oci.Reference{Digest: m.Digest}); err != nil {
+			t.Errorf("manifest %s, pulled every 20 hours: %v", m.Digest, err)
+		}
+	}
+	w.get("/v2/" + testserver.ScriptedName + "/manifests/other")
+	run()
+	if u, err = w.Meta.FindUpstream(t.Context(), w.dev.Tenant, "hub"); err != nil || u.Status.FailedAt.IsZero() || u.Status.Failure == "" {
+		t.Errorf("after a failure: %+v, %v", u.Status, err)
+	}
+	w.pass(25 * time.Hour)
+	if n, err := w.Meta.ExpireCached(t.Context(), 100); err != nil || n == 0 {
+		t.Errorf("%d manifests expire that nobody pulls: %v", n, err)
+	}
+	if _, err := w.Meta.FindManifest(t.Context(), cache, oci.Reference{Digest: up.Image.Index.Digest}); err == nil {
+		t.Error("what nobody pulled is kept")
+	}
+}
