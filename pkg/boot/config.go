@@ -31,7 +31,7 @@ type Config struct {
 	UploadURL       URL      `koanf:"upload_url" name:"upload-url" placeholder:"URL" help:"Internal listener of the upload service, for a process that does not run it and is not behind an edge that does this by path."`
 	TokenURL        URL      `koanf:"token_url" name:"token-url" placeholder:"URL" help:"Internal listener of the token service, likewise."`
 	ProxyURL        URL      `koanf:"proxy_url" name:"proxy-url" placeholder:"URL" help:"Internal listener of the proxy service, likewise, for a process that runs registry without it."`
-	InternalAt      URL      `koanf:"internal_url" name:"internal-url" placeholder:"URL" help:"Internal listener of this process as other nodes reach it; empty is internal_addr, with an address of this machine where that is 0.0.0.0."`
+	InternalAt      URL      `koanf:"internal_url" name:"internal-url" placeholder:"URL" help:"Internal listener of this process as other nodes reach it; empty is internal_addr, with an address of this machine where that is 0.0.0.0, and none where it is a loopback address."`
 
 	DataAddr      string `koanf:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
 	AdminAddr     string `koanf:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`

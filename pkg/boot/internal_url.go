@@ -8,8 +8,9 @@ import (
 
 // InternalURL is where other nodes reach the internal listener of this process:
 // internal_url, or else internal_addr, with an address of this machine where that
-// is every one. It is empty where there is no such listener, and where its port
-// is only known once it is open.
+// is every one. It is empty where there is no such listener, where its port is
+// only known once it is open, and where internal_addr leads no further than this
+// machine: another node would find itself there.
 func (c Config) InternalURL() string {
 	if c.Embedded() || c.InternalKey.IsZero() {
 		return ""
@@ -23,14 +24,19 @@ func (c Config) InternalURL() string {
 	}
 	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
 		host = machineAddress()
+	} else if host == "localhost" || err == nil && ip.IsLoopback() {
+		return ""
+	}
+	if host == "" {
+		return ""
 	}
 	return "http://" + net.JoinHostPort(host, port)
 }
 
 // machineAddress is the first address of this machine that others can reach it
-// by, of IPv4 if there is one; the loopback address where there is none.
+// by, of IPv4 if there is one; empty where there is none.
 func machineAddress() string {
-	found := "127.0.0.1"
+	var found string
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
 		return found

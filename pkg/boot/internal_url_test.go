@@ -20,7 +20,10 @@ func TestInternalURL(t *testing.T) {
 		"of one address":        {node(at("10.0.0.7:5091")), "http://10.0.0.7:5091"},
 		"of a name":             {node(at("node-1.internal:80")), "http://node-1.internal:80"},
 		"of IPv6":               {node(at("[fd00::7]:5091")), "http://[fd00::7]:5091"},
-		"the default":           {node(func(*Config) {}), "http://127.0.0.1:5091"},
+		"the default":           {node(func(*Config) {}), ""},
+		"of loopback":           {node(at("[::1]:5091")), ""},
+		"localhost":             {node(at("localhost:5091")), ""},
+		"given, of loopback":    {node(func(c *Config) { c.InternalAt = NewURL("http://127.0.0.1:5092") }), "http://127.0.0.1:5092"},
 		"given":                 {node(func(c *Config) { c.InternalAt = NewURL("https://n1.internal/") }), "https://n1.internal"},
 		"given, of every one":   {node(func(c *Config) { c.InternalAt, c.InternalAddr = NewURL("http://n1:1"), ":5091" }), "http://n1:1"},
 		"a port that is chosen": {node(at("127.0.0.1:0")), ""},
@@ -32,12 +35,18 @@ func TestInternalURL(t *testing.T) {
 		}
 	}
 	for _, every := range []string{":5091", "0.0.0.0:5091", "[::]:5091"} {
+		if machineAddress() == "" { // it is alone
+			if got := node(at(every)); got != "" {
+				t.Errorf("%s of a machine without an address: %q", every, got)
+			}
+			continue
+		}
 		u, err := url.Parse(node(at(every)))
 		if err != nil || u.Scheme != "http" || u.Port() != "5091" {
 			t.Fatalf("%s: %v, %v", every, u, err)
 		}
 		ip, err := netip.ParseAddr(u.Hostname())
-		if err != nil || ip.IsUnspecified() {
+		if err != nil || ip.IsUnspecified() || ip.IsLoopback() {
 			t.Fatalf("%s: nobody reaches %s", every, u)
 		}
 		// Only an address of this machine can be listened on.

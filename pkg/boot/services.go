@@ -62,6 +62,9 @@ func (c Config) checkCalls(p *Problems) {
 	if calls && c.InternalKey.IsZero() {
 		p.add("internal_key", "is not set; split services sign the calls with it that upload_url, token_url and proxy_url lead to. Set internal_key_file to a file made by `openssl rand -hex 32`, the same for all")
 	}
+	if c.Split() && c.Runs(ProxyService) && !c.Runs(RegistryService) && c.InternalKey.IsZero() {
+		p.add("internal_key", "is not set; proxy alone is asked by the processes that run registry, which sign their calls with it. Set internal_key_file to a file made by `openssl rand -hex 32`, the same for all")
+	}
 	checkSecret(p, "internal_key", c.InternalKey)
 }
 

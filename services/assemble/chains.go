@@ -26,6 +26,9 @@ func (b *builder) chains() error {
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases,
 		Self: b.config.InternalURL(), Log: b.Log,
 	}
+	if f.Self == "" && b.config.Runs(boot.ProxyService) && !b.config.Embedded() && !b.config.Redis.IsZero() {
+		b.Log.Warn("other nodes cannot read what this one is fetching from an upstream, and fetch it too: set internal_key, the same for all, and internal_url, or internal_addr to an address that they reach")
+	}
 	if b.joined() {
 		f.Peer = proxy.NewPeers(access.NewInternal(b.config.InternalKey.Reveal())).Open
 	}

@@ -3,6 +3,7 @@ package assemble_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -54,9 +55,12 @@ func reachable(t *testing.T, c boot.Config) boot.Config {
 }
 
 // launch is startNode for any goroutine; whoever calls it stops the node.
-func launch(t *testing.T, c boot.Config) (*node, error) {
+func launch(t *testing.T, c boot.Config) (*node, error) { return launchTelling(t.Output(), c) }
+
+// launchTelling is launch with another place for the log.
+func launchTelling(to io.Writer, c boot.Config) (*node, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	d, err := assemble.New(ctx, c, log)
 	if err != nil {
 		cancel()
