@@ -29,6 +29,7 @@ func (w *world) open(ctx context.Context, path string) (*http.Response, error) {
 // TestR39_ABlobThatBreaksOff has the upstream stall, or end, at offsets of a
 // layer: once, and then it is fetched again and nobody notices; or always.
 func TestR39_ABlobThatBreaksOff(t *testing.T) {
+	t.Parallel()
 	play := rand.New(rand.NewPCG(dice.Seed(t), 39))
 	const patience = time.Second
 	for i := range dice.Count(t, 24, 50) {

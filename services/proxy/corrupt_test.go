@@ -15,6 +15,7 @@ import (
 // TestE6_CorruptContentIsNeverKept plays all corruptions on each request of a
 // pull. What comes before it comes right.
 func TestE6_CorruptContentIsNeverKept(t *testing.T) {
+	t.Parallel()
 	for _, f := range testserver.Corruptions() {
 		for i, what := range []string{"manifest by tag", "manifest by digest", "config", "layer"} {
 			t.Run(fmt.Sprintf("%s, %s", f, what), func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -58,10 +59,7 @@ func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (f Flights) join(r *http.Request) (interface {
-	io.ReadCloser
-	Size() int64
-}, error) {
+func (f Flights) join(r *http.Request) (blob.Content, error) {
 	if _, err := f.Calls.Verify(r.Header.Get(flightHeader), r.Method, r.URL.RequestURI()); err != nil {
 		return nil, fault.Wrap(err, fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -116,7 +117,7 @@ func (r remote) take(ctx context.Context, ref oci.Reference, what string) (Manif
 // says now, or, when it does not answer, what it said last.
 func (r remote) tag(ctx context.Context, tag string) (Manifest, error) {
 	m, err := r.freshTag(ctx, tag)
-	if err == nil || err != errUnknown {
+	if !errors.Is(err, errUnknown) {
 		return m, err
 	}
 	return r.askTag(ctx, tag, time.Time{})

@@ -47,6 +47,7 @@ func lure(t *testing.T, of *testserver.Scripted) *testserver.Scripted {
 // TestE10_NoFailureFallsThrough plays every failure that there is at the first
 // and at the second of three members.
 func TestE10_NoFailureFallsThrough(t *testing.T) {
+	t.Parallel()
 	kinds := failing(testserver.OutcomeOutage, testserver.OutcomeRateLimited)
 	if len(kinds) < 25 {
 		t.Fatalf("%d kinds of failure, want 25 or more", len(kinds))
@@ -125,6 +126,7 @@ func wantOutage(t *testing.T, path string, f testserver.Fault, a fronttest.Answe
 // TestE10_DeniedStopsWithACredential is about 401 and 403, of the registry and
 // of its token endpoint.
 func TestE10_DeniedStopsWithACredential(t *testing.T) {
+	t.Parallel()
 	for _, f := range failing(testserver.OutcomeDenied) {
 		for name, c := range map[string]struct {
 			username string

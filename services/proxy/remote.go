@@ -124,7 +124,7 @@ func among[T any](ctx context.Context, r remote, what string, cached, fetch func
 			return none, ours(fault.From(ctx.Err()))
 		case <-patience.C:
 			return fetch(ctx)
-		case <-time.After(lookAgain/2 + rand.N(lookAgain)):
+		case <-time.After(lookAgain/2 + rand.N(lookAgain)): //nolint:gosec // spreads the load, hides nothing
 		}
 	}
 }
