@@ -72,6 +72,56 @@ func TestChain_ThreeWaysShareOneCache(t *testing.T) {
 	}
 }
 
+// TestChain_RegistriesHaveChainsOfTheirOwn has dev ask prod, and prod ask the
+// upstream.
+func TestChain_RegistriesHaveChainsOfTheirOwn(t *testing.T) {
+	w := newWorld(t)
+	up := testserver.StartScripted(t)
+	w.upstream("ghcr", up.URL(), nil)
+	w.Group(w.dev, "outside", meta.Member{Upstream: "ghcr"})
+	prod, err := w.Meta.FindRegistry(t.Context(), w.dev.Tenant, "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	prod.Settings.UpstreamGroup = "outside"
+	if _, err := w.Meta.UpdateRegistry(t.Context(), fronttest.By(), prod); err != nil {
+		t.Fatal(err)
+	}
+	w.chain(meta.Member{Registry: "prod"})
+	inProd := testserver.NewImage(16, 1000)
+	w.push(w.prod, "team/prod", "1", inProd)
+	w.wantPull("", "team/prod", "1", inProd)
+	if n := up.Connections(); n != 0 {
+		t.Errorf("%d requests for what prod has", n)
+	}
+	for range 2 {
+		w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	}
+	if n, want := up.Count("", "*"), len(requestsOf("", "", up.Image)); n != want {
+		t.Errorf("%d requests for an image that is pulled twice, want %d", n, want)
+	}
+	if got := w.tags("/v2/"+testserver.ScriptedName+"/tags/list", 10); len(got) != 2 {
+		t.Errorf("tags %v", got)
+	}
+	for name, want := range map[string]string{
+		testserver.ScriptedName: "registries/dev not_here, registries/prod not_here, upstreams/ghcr found!",
+		"team/prod":             "registries/dev not_here, registries/prod found!",
+		"team/none":             "registries/dev not_here, registries/prod not_here, upstreams/ghcr not_here",
+	} {
+		if got := story(w.resolve(name, "1")); got != want {
+			t.Errorf("%s resolves as\n %s, want\n %s", name, got, want)
+		}
+	}
+	up.Script(testserver.Fault500)
+	if a := w.get("/v2/team/other/manifests/1"); a.Status != http.StatusBadGateway {
+		t.Errorf("with the last member out: %d", a.Status)
+	}
+	// What prod claims is not asked for on behalf of dev either.
+	if a := w.get("/v2/team/prod/manifests/2"); a.Status != http.StatusNotFound {
+		t.Errorf("a tag that prod does not have: %d", a.Status)
+	}
+}
+
 func TestE9_ClaimedNamesAreNeverAskedUpstream(t *testing.T) {
 	w := newWorld(t)
 	up := testserver.StartScripted(t)
@@ -167,4 +217,29 @@ func TestR37_WithTheUpstreamStoppedWhatIsKeptIsAnswered(t *testing.T) {
 		t.Errorf("what is not kept: %d %s", a.Status, a.Body)
 	}
 	up.Script(testserver.FaultNone)
+}
+
+// TestR37_AnUpstreamThatStallsSlowsNobodyDownForLong has it take the request, and
+// say nothing.
+func TestR37_AnUpstreamThatStallsSlowsNobodyDownForLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	up := testserver.StartScripted(t)
+	w.upstream("hub", up.URL(), nil)
+	w.chain(meta.Member{Upstream: "hub"})
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	w.pass(tagTTL)
+	up.Forget()
+	up.Script(testserver.FaultStallBefore)
+	begin := time.Now()
+	a := w.get("/v2/" + testserver.ScriptedName + "/manifests/" + testserver.ScriptedTag)
+	if a.Status != http.StatusOK || a.Header.Get("Warning") == "" || a.Body != string(up.Image.Index.Bytes) {
+		t.Errorf("%d, Warning %q", a.Status, a.Header.Get("Warning"))
+	}
+	if took := time.Since(begin); took > 15*time.Second { // the upstream has 30
+		t.Errorf("what is kept came after %v", took)
+	}
+	if n := up.Count("", "*"); n != 1 {
+		t.Errorf("%d requests", n)
+	}
 }

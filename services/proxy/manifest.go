@@ -120,8 +120,24 @@ func (r remote) tag(ctx context.Context, tag string) (Manifest, error) {
 	if !errors.Is(err, errUnknown) {
 		return m, err
 	}
+	waiting, cancel := context.WithTimeout(ctx, impatience)
+	defer cancel()
+	m, err = r.askTag(waiting, tag, time.Time{})
+	if err == nil || waiting.Err() == nil || ctx.Err() != nil {
+		return m, err
+	}
+	if kept, missing := r.meta.FindCachedTag(ctx, r.repo, tag); missing == nil {
+		if m, err := r.stale(kept, err); err == nil {
+			return m, nil
+		}
+	}
 	return r.askTag(ctx, tag, time.Time{})
 }
+
+// impatience is how long an upstream is waited for that said something before:
+// one that answers nobody shall not slow down each pull of what is kept. It goes
+// on being asked.
+const impatience = 5 * time.Second
 
 // freshTag is errUnknown where the upstream has to be asked.
 func (r remote) freshTag(ctx context.Context, tag string) (Manifest, error) {
