@@ -170,7 +170,62 @@ func TestE10_DeniedStopsWithACredential(t *testing.T) {
 	}
 }
 
-// TestE10_OnOutage is the tenant's choice, and stops at a failure of ours.
+// TestE10_NoListEndsAtAFailure plays the same failures where tags and referrers
+// of two members are merged: half of a list would be taken for the whole.
+func TestE10_NoListEndsAtAFailure(t *testing.T) {
+	t.Parallel()
+	lists := []testserver.Part{testserver.PartTags, testserver.PartReferrers}
+	meant := []testserver.Fault{
+		testserver.FaultLyingDigest, testserver.FaultWrongMediaType, // lists have no digest, and registries call them many things
+		testserver.FaultRedirectLoop, testserver.FaultRedirectDead, // a registry that has no referrers may lead to a page
+	}
+	for _, f := range failing(testserver.OutcomeOutage, testserver.OutcomeRateLimited) {
+		on := f.On()
+		if slices.Equal(on, []testserver.Part{testserver.PartBlobs}) || slices.Contains(meant, f) {
+			continue
+		}
+		if len(on) > 0 && !slices.Contains(on, testserver.PartToken) && !slices.Contains(on, testserver.PartTags) {
+			on = lists
+		}
+		t.Run(f.String(), func(t *testing.T) {
+			t.Parallel()
+			w := newWorldWith(t, impatient)
+			faulty, after := testserver.StartScripted(t), testserver.StartScripted(t)
+			subject := faulty.Image.Index
+			after.PushManifest(testserver.ScriptedName, referrer(subject, "application/x.sbom", 1))
+			w.upstream("faulty", faulty.URL(), nil)
+			w.upstream("after", after.URL(), nil)
+			w.chain(meta.Member{Upstream: "faulty"}, meta.Member{Upstream: "after"})
+			faulty.Script(f, on...)
+			for _, path := range []string{"tags/list", "referrers/" + subject.Digest.String()} {
+				path = "/v2/" + testserver.ScriptedName + "/" + path
+				wantOutage(t, path, f, w.get(path))
+			}
+			if n := after.Connections(); n != 0 {
+				t.Errorf("the member after the one that failed saw %d requests: %+v", n, after.Requests())
+			}
+		})
+	}
+}
+
+// TestE10_OurOwnFailureStops whatever the policy: it says nothing of the member.
+func TestE10_OurOwnFailureStops(t *testing.T) {
+	w := newWorld(t)
+	after := testserver.StartScripted(t)
+	w.upstream("broken", "ftp://cannot.be.asked", nil)
+	w.upstream("after", after.URL(), nil)
+	w.chain(meta.Member{Upstream: "broken", OnOutage: meta.Continue, OnDenied: meta.Continue}, meta.Member{Upstream: "after"})
+	for _, r := range requestsOf(testserver.ScriptedName, testserver.ScriptedTag, after.Image) {
+		if a := w.get(r.path); a.Status != http.StatusServiceUnavailable {
+			t.Errorf("GET %s: %d %s", r.path, a.Status, a.Body)
+		}
+	}
+	if n := after.Connections(); n != 0 {
+		t.Errorf("the member after it saw %d requests", n)
+	}
+}
+
+// TestE10_OnOutage is the tenant's choice.
 func TestE10_OnOutage(t *testing.T) {
 	for policy, status := range map[meta.Policy]int{meta.Continue: http.StatusOK, meta.Stop: http.StatusBadGateway, "": http.StatusBadGateway} {
 		w := newWorld(t)
