@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/lease"
 )
 
 const (
@@ -31,9 +32,10 @@ func (fl *flight) fetch(ctx context.Context) error {
 	if !fl.admit() {
 		return context.Canceled
 	}
+	key, again := fl.lease("fetch"), false
 	var since time.Time // when whoever has the lease began to be of no use; zero while that is not known
 	for ctx.Err() == nil {
-		l, at, granted := fl.Leases.Acquire(ctx, fl.lease(), fl.Self)
+		l, at, granted := fl.Leases.Acquire(ctx, key, fl.Self)
 		if granted {
 			defer l.Release()
 			fl.lead()
@@ -42,12 +44,19 @@ func (fl *flight) fetch(ctx context.Context) error {
 			return err
 		}
 		// A lease saves work and decides nothing.
-		if granted || !since.IsZero() && time.Since(since) > patience {
+		late := !since.IsZero() && time.Since(since) > patience
+		if granted || late && (again || at == "") {
 			fl.lead()
 			return fl.fromUpstream(ctx)
 		}
+		if late {
+			// A process that died keeps its lease for a while. Those who read from it
+			// have another one, or all of them would ask the upstream.
+			key, again, since = fl.lease("fetch again"), true, time.Time{}
+			continue
+		}
 		before, asked := fl.written(), time.Now()
-		if done, err := fl.fromPeer(ctx, at); done || err != nil {
+		if done, err := fl.fromPeer(ctx, key, again, at); done || err != nil {
 			return err
 		}
 		switch {
@@ -103,17 +112,23 @@ func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 	return fl.fromOther(c)
 }
 
-// fromPeer reads from the flight of another process. It is not done where that
-// does not work.
-func (fl *flight) fromPeer(ctx context.Context, at string) (bool, error) {
+// fromPeer reads from the flight of the process that has the lease. It is not
+// done where that does not work. Who waited before does not wait long for the
+// first byte.
+func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at string) (bool, error) {
 	if fl.Peer == nil || at == "" || at == fl.Self {
 		return false, nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	came := make(chan struct{}, 1)
-	go fl.watch(ctx, cancel, came)
+	go fl.watch(ctx, cancel, key, came)
+	hurry := time.AfterFunc(patience, cancel)
+	if !again {
+		hurry.Stop()
+	}
 	body, size, err := fl.Peer(ctx, at, fl.target)
+	hurry.Stop()
 	if err != nil {
 		fl.Log.DebugContext(ctx, "a blob is not to be had from the process that fetches it", "at", at, "digest", fl.target.Digest, "error", err)
 		return false, nil
@@ -142,7 +157,7 @@ func (fl *flight) fromOther(r io.Reader) (bool, error) {
 
 // watch ends reading from another process once that one has lost the lease
 // without a word: its node died, and so no connection to it ever breaks.
-func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, came <-chan struct{}) {
+func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, key lease.Key, came <-chan struct{}) {
 	timer := time.NewTimer(stalled)
 	defer timer.Stop()
 	for {
@@ -151,7 +166,7 @@ func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, came <-c
 			return
 		case <-came:
 		case <-timer.C:
-			if l, _, granted := fl.Leases.Acquire(ctx, fl.lease(), fl.Self); granted {
+			if l, _, granted := fl.Leases.Acquire(ctx, key, fl.Self); granted {
 				l.Release()
 				cancel()
 				return

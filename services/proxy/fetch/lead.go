@@ -163,7 +163,7 @@ func (fl *flight) pour(r io.Reader) error {
 }
 
 // lease is what one of all processes has while it fetches the blob.
-func (fl *flight) lease() lease.Key {
+func (fl *flight) lease(kind string) lease.Key {
 	r := fl.target.Repo
-	return lease.Key{Kind: "fetch", Tenant: r.Tenant, Name: fmt.Sprintf("%d %d %s@%s", fl.target.Hops, r.Registry, r.Name, fl.target.Digest)}
+	return lease.Key{Kind: kind, Tenant: r.Tenant, Name: fmt.Sprintf("%d %d %s@%s", fl.target.Hops, r.Registry, r.Name, fl.target.Digest)}
 }

@@ -213,12 +213,7 @@ func TestR43_LeaderIsKilled(t *testing.T) {
 				dead.Wait()
 				living.Wait()
 				c.settle()
-				// Where nobody can tell that it is dead, both may give up waiting at once.
-				most := 2
-				if stays {
-					most = 3
-				}
-				if n := s.calls(); n > most {
+				if n := s.calls(); n > 2 {
 					t.Errorf("the upstream was asked %d times", n)
 				}
 				c.mustHold(content)
