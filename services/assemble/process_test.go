@@ -1,0 +1,100 @@
+package assemble_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/services/assemble"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// envNode makes this test program a node by itself, which can be killed.
+const envNode = "ASSEMBLE_TEST_NODE"
+
+// runNode is the program then. Its settings are in its environment.
+func runNode() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	l, err := boot.Load(boot.Sources{Environ: os.Environ()})
+	if err != nil {
+		return err
+	}
+	d, err := assemble.New(ctx, l.Config, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		return err
+	}
+	return d.Run(ctx)
+}
+
+// mortal is a node in a process of its own.
+type mortal struct {
+	data  string // address of the data port
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+// startMortal starts a node on servers as a process of its own, and returns when
+// it serves.
+func startMortal(t *testing.T, c boot.Config) *mortal {
+	t.Helper()
+	addrs := make(map[string]string)
+	for _, setting := range []string{"DATA", "ADMIN", "ADMIN_GRPC", "INTERNAL", "OPS"} {
+		addrs[setting] = testserver.FreeAddr(t)
+	}
+	m := &mortal{data: addrs["DATA"], cmd: exec.Command(os.Args[0]), ended: make(chan struct{})}
+	m.cmd.Env = append(os.Environ(), envNode+"=1", "BERTH_DATA_DIR=",
+		"BERTH_META="+c.Meta.Reveal(), "BERTH_BLOBS="+c.Blobs.Reveal(), "BERTH_REDIS="+c.Redis.Reveal(),
+		"BERTH_OPERATOR_TOKEN="+c.OperatorToken.Reveal(), "BERTH_INTERNAL_KEY="+c.InternalKey.Reveal(), "BERTH_SECRET_KEY="+c.SecretKey.Reveal(),
+		"BERTH_INTERNAL_URL=http://"+addrs["INTERNAL"], "BERTH_UPSTREAM_ALLOW=127.0.0.0/8")
+	for setting, addr := range addrs {
+		m.cmd.Env = append(m.cmd.Env, "BERTH_"+setting+"_ADDR="+addr)
+	}
+	m.cmd.Stderr = t.Output()
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // Pdeathsig is sent when this thread ends
+		defer runtime.UnlockOSThread()
+		err := m.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = m.cmd.Wait() // it is killed
+		}
+		close(m.ended)
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.kill)
+	until(t, "the process to serve", 30*time.Second, func() bool {
+		a, err := http.Get("http://" + addrs["OPS"] + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = a.Body.Close()
+		return a.StatusCode == http.StatusOK
+	})
+	return m
+}
+
+// kill ends the process without warning: it says goodbye to nobody, and keeps its
+// leases until their time is over.
+func (m *mortal) kill() {
+	_ = m.cmd.Process.Kill() // it may have ended
+	<-m.ended
+}
+
+// world is the deployment as those see it who reach this node.
+func (m *mortal) world(t *testing.T) *world {
+	t.Helper()
+	return &world{data: m.data, client: clientOf(t, m.data)}
+}
