@@ -10,17 +10,14 @@ import (
 // this and nothing else (contract row E14).
 const knownAbsences = 65536
 
-// absences remembers what upstreams said that they do not have.
+// absences remembers what upstreams said that they do not have, and until when
+// that counts.
 type absences struct {
-	until *lru.Cache[string, absence]
-}
-
-type absence struct {
-	said, until time.Time
+	until *lru.Cache[string, time.Time]
 }
 
 func newAbsences() *absences {
-	c, err := lru.New[string, absence](knownAbsences)
+	c, err := lru.New[string, time.Time](knownAbsences)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
@@ -29,14 +26,13 @@ func newAbsences() *absences {
 
 func (a *absences) add(key string, now time.Time, ttl time.Duration) {
 	if ttl > 0 {
-		a.until.Add(key, absence{now, now.Add(ttl)})
+		a.until.Add(key, now.Add(ttl))
 	}
 }
 
-// find says when the upstream said so, if it did and that still counts.
-func (a *absences) find(key string, now time.Time) (time.Time, bool) {
-	known, ok := a.until.Get(key)
-	return known.said, ok && now.Before(known.until)
+func (a *absences) knows(key string, now time.Time) bool {
+	until, ok := a.until.Get(key)
+	return ok && now.Before(until)
 }
 
 func (a *absences) drop(key string) { a.until.Remove(key) }

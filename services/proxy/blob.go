@@ -95,7 +95,7 @@ func (s *Service) open(ctx context.Context, r meta.Repo, req OpenBlob) (answer.O
 // fetchBlob joins, or begins, the one fetch of the blob.
 func (r remote) fetchBlob(ctx context.Context, d oci.Digest, by named) (answer.OpenedBlob, error) {
 	what := "blob " + d.String()
-	if _, known := r.absent.find(r.key(what), r.now()); known {
+	if r.absent.knows(r.key(what), r.now()) {
 		return answer.OpenedBlob{}, errNotHere
 	}
 	linked, err := r.link(ctx, d)
@@ -184,7 +184,7 @@ func (s *Service) StatBlob(ctx context.Context, req NameBlob) (meta.Blob, error)
 
 func (r remote) statBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {
 	what := "blob " + d.String()
-	if _, known := r.absent.find(r.key(what), r.now()); known {
+	if r.absent.knows(r.key(what), r.now()) {
 		return meta.Blob{}, errNotHere
 	}
 	size, err := once(ctx, r, "stat "+what, func(ctx context.Context) (int64, error) {

@@ -90,7 +90,7 @@ func (r remote) list(ctx context.Context, what string, fetch func(ctx context.Co
 	if known && age < r.upstream.Settings.TagTTL {
 		return before, nil
 	}
-	if _, absent := r.absent.find(key, r.now()); absent {
+	if r.absent.knows(key, r.now()) {
 		return list{}, errNotHere
 	}
 	now, err := once(ctx, r, what, fetch)

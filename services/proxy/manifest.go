@@ -71,7 +71,7 @@ func (s *Service) manifest(ctx context.Context, a asked, ref oci.Reference, note
 // fetchManifest fetches what is not kept yet, by digest.
 func (r remote) fetchManifest(ctx context.Context, ref oci.Reference) (Manifest, error) {
 	what := "manifest " + ref.String()
-	if _, known := r.absent.find(r.key(what), r.now()); known {
+	if r.absent.knows(r.key(what), r.now()) {
 		return Manifest{}, errNotHere
 	}
 	return once(ctx, r, what, func(ctx context.Context) (Manifest, error) {
@@ -150,7 +150,7 @@ func (r remote) freshTag(ctx context.Context, tag string) (Manifest, error) {
 	case err != nil && fault.KindOf(err) != fault.NotFound:
 		return Manifest{}, ours(err)
 	case err != nil:
-		if _, known := r.absent.find(r.key("tag "+tag), now); known {
+		if r.absent.knows(r.key("tag "+tag), now) {
 			return Manifest{}, errNotHere
 		}
 	}
