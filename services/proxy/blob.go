@@ -35,7 +35,7 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 	if err != nil {
 		return answer.OpenedBlob{}, err
 	}
-	opened, err := byDigest[answer.OpenedBlob]{
+	return byDigest[answer.OpenedBlob]{
 		walk: &walk[answer.OpenedBlob]{
 			Service: s, asked: asked,
 			hosted: func(ctx context.Context, r meta.Repo) (answer.OpenedBlob, error) { return s.open(ctx, r, req) },
@@ -56,7 +56,6 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 			return opened, err
 		},
 	}.run(ctx, unknownBlob(req.Digest))
-	return opened, failure(err)
 }
 
 // arrived waits until all of the blob is there: a part of it that is sent before
@@ -168,7 +167,7 @@ func (s *Service) StatBlob(ctx context.Context, req NameBlob) (meta.Blob, error)
 		return meta.Blob{}, err
 	}
 	find := func(ctx context.Context, r meta.Repo) (meta.Blob, error) { return s.meta.FindBlob(ctx, r, req.Digest) }
-	b, err := byDigest[meta.Blob]{
+	return byDigest[meta.Blob]{
 		walk:   &walk[meta.Blob]{Service: s, asked: asked, hosted: find},
 		digest: req.Digest,
 		local:  func(ctx context.Context, r meta.Repo, _ *meta.Upstream) (meta.Blob, error) { return find(ctx, r) },
@@ -179,7 +178,6 @@ func (s *Service) StatBlob(ctx context.Context, req NameBlob) (meta.Blob, error)
 			return r.statBlob(ctx, req.Digest)
 		},
 	}.run(ctx, unknownBlob(req.Digest))
-	return b, failure(err)
 }
 
 func (r remote) statBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {

@@ -35,8 +35,7 @@ func (s *Service) GetManifest(ctx context.Context, req GetManifest) (Manifest, e
 	if err != nil {
 		return Manifest{}, err
 	}
-	m, err := s.manifest(ctx, asked, req.Reference, nil)
-	return m, failure(err)
+	return s.manifest(ctx, asked, req.Reference, nil)
 }
 
 type noteManifest = func(m *chain.Member, v Manifest, err error)

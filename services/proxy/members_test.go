@@ -92,3 +92,37 @@ func TestE11_AnImageIsFromOneMember(t *testing.T) {
 		t.Errorf("whole pulls by member: %v, want some of each", whole)
 	}
 }
+
+// TestE11_PartsComeFromOthersOnlyWhereTheFirstDoesNotHaveThem has the first member
+// say that it does not have a layer of its image, and the second have it.
+func TestE11_PartsComeFromOthersOnlyWhereTheFirstDoesNotHaveThem(t *testing.T) {
+	w := newWorld(t)
+	first, second := testserver.StartScripted(t), testserver.StartScripted(t)
+	for name, up := range map[string]*testserver.Scripted{"first": first, "second": second} {
+		w.upstream(name, up.URL(), func(s *meta.UpstreamSettings) { s.NegativeTTL = 0 })
+	}
+	w.chain(meta.Member{Upstream: "second"}, meta.Member{Upstream: "first"}) // in the other order
+	img := testserver.NewImage(110, 1000, 2000)
+	for _, m := range []testserver.Content{img.Index, img.Manifest} {
+		first.PushManifest("library/parted", m, "1")
+	}
+	first.PushBlob("library/parted", img.Config)
+	first.PushBlob("library/parted", img.Layers[0])
+	for _, b := range img.Blobs() {
+		second.PushBlob("library/parted", b)
+	}
+	for _, r := range requestsOf("library/parted", img.Index.Digest.String(), img) {
+		if status, ok := w.fetch(r.path, r.want); !ok {
+			t.Fatalf("GET %s: %d", r.path, status)
+		}
+	}
+	path := "/v2/library/parted/blobs/"
+	for _, b := range img.Blobs() {
+		if n := first.Count("", path+b.Digest.String()); n != 1 {
+			t.Errorf("the member that names blob %s was asked %d times for it", b.Digest, n)
+		}
+	}
+	if n, all := second.Count("", path+img.Layers[1].Digest.String()), second.Count("", path+"*"); n != 1 || all != 1 {
+		t.Errorf("the other was asked %d times for what the first does not have, and %d times in all", n, all)
+	}
+}

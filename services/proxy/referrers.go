@@ -55,7 +55,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 		},
 	}
 	if _, err := w.run(ctx, errNotHere); outcomeOf(err) != chain.NotHere {
-		return answer.Referrers{}, failure(err)
+		return answer.Referrers{}, err
 	}
 	slices.SortFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	merged = slices.CompactFunc(merged, func(a, b meta.Referrer) bool { return a.Digest == b.Digest })

@@ -46,7 +46,7 @@ func answerOf(m *chain.Member, v Manifest, err error) chain.Answer {
 		a.Detail = skipped.why
 	case a.Outcome == chain.NotHere:
 	default:
-		a.Detail = fault.From(failure(err)).Message
+		a.Detail = fault.From(err).Message
 	}
 	return a
 }

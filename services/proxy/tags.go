@@ -56,7 +56,7 @@ func (s *Service) ListTags(ctx context.Context, req ListTags) (answer.Names, err
 	}
 	unknown := fault.New(fault.NotFound, fault.NameUnknown, "repository %s is not known to this registry, nor to those that it asks", asked.Name)
 	if _, err := w.run(ctx, errNotHere); outcomeOf(err) != chain.NotHere {
-		return answer.Names{}, failure(err)
+		return answer.Names{}, err
 	}
 	if !known {
 		return answer.Names{}, unknown

@@ -187,12 +187,3 @@ func outcomeOf(err error) chain.Outcome {
 		return chain.Outage
 	}
 }
-
-// failure is err as clients are told.
-func failure(err error) error {
-	var remote *upstream.Error
-	if errors.As(err, &remote) {
-		return remote.Fault()
-	}
-	return err
-}
