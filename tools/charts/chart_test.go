@@ -3,7 +3,9 @@ package charts
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -46,6 +48,7 @@ type object struct {
 	Metadata struct{ Name string }
 	Spec     struct {
 		Replicas int
+		Ports    []struct{ Port int }
 		Template struct{ Spec pod }
 		Rules    []struct {
 			Host string
@@ -115,6 +118,7 @@ var secretValues = map[string]string{
 	"redis":                 "redis://cache.example.com:6379/0",
 	"operator-token":        "0123456789abcdef0123456789abcdef",
 	"internal-key":          "fedcba9876543210fedcba9876543210",
+	"secret-key":            "00112233445566778899aabbccddeeff",
 	"AWS_ACCESS_KEY_ID":     "id",
 	"AWS_SECRET_ACCESS_KEY": "secret",
 }
@@ -171,10 +175,36 @@ func TestChartStartsWhatBerthUnderstands(t *testing.T) {
 				}
 			}
 			slices.Sort(services)
-			if want := []string{"admin", "janitor", "registry", "token", "upload"}; !slices.Equal(services, want) {
+			if want := []string{"admin", "janitor", "proxy", "registry", "token", "upload"}; !slices.Equal(services, want) {
 				t.Errorf("the chart runs %v, want %v", services, want)
 			}
 		})
+	}
+}
+
+// What a service calls another one by leads to a Service of the chart.
+func TestChartLeadsToWhatIsThere(t *testing.T) {
+	objects := render(t)
+	there := map[string]bool{}
+	for _, o := range objects {
+		for _, p := range o.Spec.Ports {
+			there[fmt.Sprintf("http://%s:%d", o.Metadata.Name, p.Port)] = true
+		}
+	}
+	calls := 0
+	for _, o := range objects {
+		for _, c := range o.Spec.Template.Spec.Containers {
+			for _, e := range c.Env {
+				if strings.HasSuffix(e.Name, "_URL") {
+					if calls++; !there[e.Value] {
+						t.Errorf("%s of %s is %s, and there are only %v", e.Name, o.Metadata.Name, e.Value, slices.Sorted(maps.Keys(there)))
+					}
+				}
+			}
+		}
+	}
+	if calls == 0 {
+		t.Error("no service calls another")
 	}
 }
 

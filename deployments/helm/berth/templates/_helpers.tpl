@@ -51,6 +51,7 @@ securityContext:
 - {name: BERTH_INTERNAL_ADDR, value: ":5091"}
 - {name: BERTH_UPLOAD_URL, value: "http://{{ include "berth.name" . }}-upload:5091"}
 - {name: BERTH_TOKEN_URL, value: "http://{{ include "berth.name" . }}-token:5091"}
+- {name: BERTH_PROXY_URL, value: "http://{{ include "berth.name" . }}-proxy:5091"}
 - {name: BERTH_BLOBS, value: {{ .Values.blobs.url | quote }}}
 - {name: BERTH_META, valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: meta}}}
 - {name: BERTH_INTERNAL_KEY, valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: internal-key}}}
