@@ -2,7 +2,6 @@ package assemble_test
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,8 +20,7 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv(envNode) != "" {
 		if err := runNode(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			panic(err)
 		}
 		return
 	}

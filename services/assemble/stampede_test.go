@@ -30,6 +30,10 @@ tenants:
     upstream_groups:
       - id: chain
         members: [{upstream: hub}]
+    service_accounts:
+      - id: suite
+        role: ADMIN
+        keys: [{id: key, secret_file: secret}]
 `, url)
 }
 
