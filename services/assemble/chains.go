@@ -2,7 +2,10 @@ package assemble
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/access"
@@ -28,6 +31,12 @@ func (b *builder) chains() error {
 	}
 	if f.Self == "" && b.config.Runs(boot.ProxyService) && !b.config.Embedded() && !b.config.Redis.IsZero() {
 		b.Log.Warn("other nodes cannot read what this one is fetching from an upstream, and fetch it too: set internal_key, the same for all, and internal_url, or internal_addr to an address that they reach")
+	}
+	if b.config.Embedded() { // the system's directory may be memory, or not there at all
+		f.Dir = filepath.Join(b.config.DataDir, "tmp")
+		if err := os.MkdirAll(f.Dir, 0o700); err != nil {
+			return fmt.Errorf("make the directory of content on its way: %w", err)
+		}
 	}
 	if b.joined() {
 		f.Peer = proxy.NewPeers(access.NewInternal(b.config.InternalKey.Reveal())).Open

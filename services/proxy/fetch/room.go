@@ -20,13 +20,13 @@ func room(dir string, size int64) error {
 	}
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {
-		return fault.Down(err, "the space for content on its way (data_dir)")
+		return fault.Down(err, "the space for content on its way")
 	}
 	block := uint64(fs.Bsize)
 	keep := min(spare, fs.Blocks*block/16)
 	if free := fs.Bavail * block; uint64(max(size, 0))+keep > free {
 		return fault.Wrap(fmt.Errorf("%s has %d bytes free, of which %d stay so", dir, free, keep), fault.Unavailable, fault.UnavailableReason,
-			"there is no room in data_dir for a blob of %d bytes on its way", size)
+			"there is no room here for a blob of %d bytes on its way", size)
 	}
 	return nil
 }
