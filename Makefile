@@ -59,6 +59,7 @@ charts: ## the Helm chart: lint, and what it makes of values, right and wrong
 .PHONY: e2e
 e2e: build ## real clients against a real server
 	tools/e2e bin/berth
+	tools/e2e-chains bin/berth
 
 .PHONY: killrun
 killrun: build ## pushes and pulls while the server is killed
