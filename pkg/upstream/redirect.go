@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
 const maxRedirects = 5
@@ -106,7 +108,7 @@ func hopHeader(ctx context.Context, accept string) http.Header {
 	h.Set("User-Agent", "berth")
 	// Some hosts compress what they are not told not to.
 	h.Set("Accept-Encoding", "identity")
-	h.Set(HopsHeader, strconv.Itoa(hopsOf(ctx)+1))
+	h.Set(ocihttp.HeaderHops, strconv.Itoa(hopsOf(ctx)+1))
 	if accept != "" {
 		h.Set("Accept", accept)
 	}

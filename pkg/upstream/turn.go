@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
 // turn is one call's permission to ask the upstream.
@@ -19,8 +21,8 @@ type turn struct {
 // enter waits for a place and for the upstream's pace, and says at once that
 // nothing will come of it when the upstream is down or wants to be left alone.
 func (c *Client) enter(ctx context.Context, places chan struct{}) (*turn, error) {
-	if hopsOf(ctx) >= maxHops {
-		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", maxHops)
+	if hopsOf(ctx) >= ocihttp.MaxHops {
+		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", ocihttp.MaxHops)
 	}
 	select {
 	case places <- struct{}{}:

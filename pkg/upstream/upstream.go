@@ -91,18 +91,12 @@ func (cs *Clients) Client(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// HopsHeader carries how many registries a request went through already, so
-// that a chain which comes back to itself by public host names ends (contract
-// E12).
-const HopsHeader = "Berth-Hops"
-
-// maxHops is the most that is sent: with one more, nobody is asked.
-const maxHops = 5
-
 type hopsKey struct{}
 
 // WithHops says that the request which ctx belongs to came with n hops behind
-// it: upstreams are sent n+1.
+// it, as ocihttp.ParseHops reads them: upstreams are sent n+1, and from
+// ocihttp.MaxHops on nobody is asked, so that a chain which comes back to itself
+// by public host names ends (contract E12).
 func WithHops(ctx context.Context, n int) context.Context {
 	return context.WithValue(ctx, hopsKey{}, n)
 }
@@ -110,17 +104,4 @@ func WithHops(ctx context.Context, n int) context.Context {
 func hopsOf(ctx context.Context) int {
 	n, _ := ctx.Value(hopsKey{}).(int)
 	return n
-}
-
-// ParseHops reads the HopsHeader of a request. None is 0; what is not a small
-// number counts as too many, since only a loop or a liar sends it.
-func ParseHops(h http.Header) int {
-	values := h.Values(HopsHeader)
-	if len(values) == 0 {
-		return 0
-	}
-	if v := values[0]; len(values) == 1 && len(v) == 1 && v[0] >= '0' && v[0] <= '9' {
-		return int(v[0] - '0')
-	}
-	return maxHops
 }

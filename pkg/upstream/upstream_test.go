@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
 // loopback lets tests have servers.
@@ -159,12 +160,12 @@ func TestConfig_PrintsNoCredential(t *testing.T) {
 func TestE12_HopsAreCountedAndBounded(t *testing.T) {
 	var sent []string
 	c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
-		sent = append(sent, r.Header.Get(HopsHeader))
+		sent = append(sent, r.Header.Get(ocihttp.HeaderHops))
 		sendImage(w, r)
 	})
 	for n := range 7 {
 		_, err := c.Manifest(WithHops(t.Context(), n), "a/b", latest)
-		if n < maxHops {
+		if n < ocihttp.MaxHops {
 			if err != nil {
 				t.Errorf("%d hops: %v", n, err)
 			}
@@ -189,7 +190,7 @@ func TestE12_ALoopEnds(t *testing.T) {
 	var c *Client
 	c = serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
 		asked++
-		if _, err := c.Manifest(WithHops(r.Context(), ParseHops(r.Header)), "a/b", latest); err != nil {
+		if _, err := c.Manifest(WithHops(r.Context(), ocihttp.ParseHops(r.Header)), "a/b", latest); err != nil {
 			w.WriteHeader(http.StatusBadGateway)
 		}
 	})
@@ -198,17 +199,6 @@ func TestE12_ALoopEnds(t *testing.T) {
 	wantOutage(t, err)
 	if asked == 0 || asked >= 10 || time.Since(start) > time.Second {
 		t.Errorf("%d requests in %v", asked, time.Since(start))
-	}
-}
-
-func TestParseHops(t *testing.T) {
-	for value, want := range map[string]int{"0": 0, "1": 1, "4": 4, "5": 5, "": maxHops, "-1": maxHops, "12": maxHops, "1e3": maxHops, " 1": maxHops} {
-		if got := ParseHops(http.Header{HopsHeader: {value}}); got != want {
-			t.Errorf("%q is %d, not %d", value, got, want)
-		}
-	}
-	if ParseHops(http.Header{}) != 0 || ParseHops(http.Header{HopsHeader: {"1", "1"}}) < maxHops {
-		t.Error("none is 0, two are too many")
 	}
 }
 
@@ -221,7 +211,7 @@ func readAndClose(t *testing.T, b *Body) ([]byte, error) {
 	return content, err
 }
 
-func TestPatienceIsTheOperators(t *testing.T) {
+func TestOptions_Patience(t *testing.T) {
 	stalls := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	t.Cleanup(stalls.Close)
 	c := clientOf(t, New(Options{Allow: loopback, Patience: 50 * time.Millisecond}), Config{URL: stalls.URL})

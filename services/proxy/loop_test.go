@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -36,7 +36,7 @@ func (w *world) public() *public {
 	}}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
-		p.hops = append(p.hops, r.Header.Get(upstream.HopsHeader))
+		p.hops = append(p.hops, r.Header.Get(ocihttp.HeaderHops))
 		p.mu.Unlock()
 		forward.ServeHTTP(rw, r)
 	}))
@@ -105,8 +105,8 @@ func TestE12_AChainOfRegistriesWorks(t *testing.T) {
 	}
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	for _, r := range up.Requests() {
-		if hops, err := strconv.Atoi(r.Header.Get(upstream.HopsHeader)); err != nil || hops != 4 {
-			t.Errorf("%s %s came with hops %q", r.Method, r.Path, r.Header.Get(upstream.HopsHeader))
+		if hops, err := strconv.Atoi(r.Header.Get(ocihttp.HeaderHops)); err != nil || hops != 4 {
+			t.Errorf("%s %s came with hops %q", r.Method, r.Path, r.Header.Get(ocihttp.HeaderHops))
 		}
 	}
 }

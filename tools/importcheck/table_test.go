@@ -74,7 +74,7 @@ var table = []row{
 	{pattern: "pkg/seal", never: noKit},
 	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
 	{pattern: "pkg/ocihttp", may: nouns, never: noKit},
-	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp", "pkg/lease", "pkg/limit"), never: noKit},
+	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp"), never: noKit},
 	{pattern: "pkg/boot/logs", never: noKit},
 	{pattern: "pkg/boot/redisconn", never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/boot/web", may: join(nouns, "pkg/boot/logs"), never: noKit},
