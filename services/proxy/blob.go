@@ -55,7 +55,7 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 			}
 			return opened, err
 		},
-	}.run(ctx, unknownBlob(req.Digest))
+	}.find(ctx, unknownBlob(req.Digest))
 }
 
 // arrived waits until all of the blob is there: a part of it that is sent before
@@ -177,7 +177,7 @@ func (s *Service) StatBlob(ctx context.Context, req NameBlob) (meta.Blob, error)
 			}
 			return r.statBlob(ctx, req.Digest)
 		},
-	}.run(ctx, unknownBlob(req.Digest))
+	}.find(ctx, unknownBlob(req.Digest))
 }
 
 func (r remote) statBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {

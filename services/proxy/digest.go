@@ -26,7 +26,7 @@ type named struct {
 	size int64 // in bytes; -1 when no kept manifest names it
 }
 
-func (b byDigest[T]) run(ctx context.Context, notHere error) (T, error) {
+func (b byDigest[T]) find(ctx context.Context, notHere error) (T, error) {
 	all := *b.walk // with the policies, for the last round
 	b.walk.claimed = b.walk.claims(ctx)
 	all.claimed = b.walk.claimed
@@ -49,10 +49,15 @@ func (b byDigest[T]) run(ctx context.Context, notHere error) (T, error) {
 		return v, err
 	}
 	all.hosted = nil // they were asked
+	said := errNotHere
 	if first != nil {
 		one := all
 		one.chain.Members = []chain.Member{*first}
-		one.remote = func(ctx context.Context, r remote) (T, error) { return b.fetch(ctx, r, by) }
+		one.remote = func(ctx context.Context, r remote) (T, error) {
+			v, err := b.fetch(ctx, r, by)
+			said = err
+			return v, err
+		}
 		if v, err := one.round(ctx); outcomeOf(err) != chain.NotHere {
 			return v, err
 		}
@@ -60,11 +65,11 @@ func (b byDigest[T]) run(ctx context.Context, notHere error) (T, error) {
 	all.remote = func(ctx context.Context, r remote) (T, error) {
 		if r.member == first {
 			var none T
-			return none, errNotHere // it said so
+			return none, said
 		}
 		return b.fetch(ctx, r, named{size: -1})
 	}
-	return all.run(ctx, notHere)
+	return all.find(ctx, notHere)
 }
 
 // round is run where others follow unless it finds something: only then its
@@ -74,7 +79,7 @@ func (w *walk[T]) round(ctx context.Context) (T, error) {
 	if note := w.note; note != nil {
 		w.note = func(m *chain.Member, v T, err error) { said = append(said, func() { note(m, v, err) }) }
 	}
-	v, err := w.run(ctx, errNotHere)
+	v, err := w.run(ctx)
 	if outcomeOf(err) != chain.NotHere {
 		for _, tell := range said {
 			tell()
@@ -99,7 +104,7 @@ func (b byDigest[T]) naming(ctx context.Context, w walk[T]) (*chain.Member, name
 		found = r.member
 		return none, nil
 	}
-	_, err := w.run(ctx, errNotHere)
+	_, err := w.run(ctx)
 	if outcomeOf(err) == chain.NotHere {
 		err = nil
 	}

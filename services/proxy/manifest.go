@@ -52,7 +52,7 @@ func (s *Service) manifest(ctx context.Context, a asked, ref oci.Reference, note
 	}
 	if ref.Digest == "" {
 		w.remote = func(ctx context.Context, r remote) (Manifest, error) { return r.tag(ctx, ref.Tag) }
-		return w.run(ctx, notHere)
+		return w.find(ctx, notHere)
 	}
 	return byDigest[Manifest]{
 		walk: w, digest: ref.Digest,
@@ -64,7 +64,7 @@ func (s *Service) manifest(ctx context.Context, a asked, ref oci.Reference, note
 			return Manifest{Manifest: m, Cached: u != nil}, err
 		},
 		fetch: func(ctx context.Context, r remote, _ named) (Manifest, error) { return r.fetchManifest(ctx, ref) },
-	}.run(ctx, notHere)
+	}.find(ctx, notHere)
 }
 
 // fetchManifest fetches what is not kept yet, by digest.

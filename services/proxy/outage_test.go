@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -236,6 +237,36 @@ func TestE10_OnOutage(t *testing.T) {
 		w.chain(meta.Member{Upstream: "faulty", OnOutage: policy}, meta.Member{Upstream: "after"})
 		if got, _ := w.pull("", testserver.ScriptedName, testserver.ScriptedTag, after.Image); got != status {
 			t.Errorf("with on_outage %q: %d, want %d", policy, got, status)
+		}
+	}
+}
+
+// TestE10_AnOutageThatIsPassedIsNoAbsence where nobody else has it, whichever
+// comes first.
+func TestE10_AnOutageThatIsPassedIsNoAbsence(t *testing.T) {
+	for _, order := range [][]string{{"faulty", "empty"}, {"empty", "faulty"}} {
+		w := newWorld(t)
+		faulty, empty := testserver.StartScripted(t), testserver.StartScripted(t)
+		image := faulty.Image
+		w.upstream("faulty", faulty.URL(), nil)
+		w.upstream("empty", empty.URL(), nil)
+		faulty.Script(testserver.Fault500)
+		empty.Script(testserver.FaultNotFound)
+		w.chain(meta.Member{Upstream: order[0], OnOutage: meta.Continue}, meta.Member{Upstream: order[1], OnOutage: meta.Continue})
+		paths := []string{"/v2/" + testserver.ScriptedName + "/tags/list"}
+		for _, r := range requestsOf(testserver.ScriptedName, testserver.ScriptedTag, image) {
+			paths = append(paths, r.path)
+		}
+		for _, path := range paths {
+			if a := w.get(path); a.Status != http.StatusBadGateway && a.Status != http.StatusServiceUnavailable {
+				t.Errorf("%v: GET %s: %d %s", order, path, a.Status, a.Body)
+			}
+		}
+		if a := w.resolve(testserver.ScriptedName, testserver.ScriptedTag); a.Outcome != chain.Outage {
+			t.Errorf("%v: %+v", order, a)
+		}
+		if empty.Count("", "*") == 0 {
+			t.Errorf("%v: the other member was not asked", order)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 			return struct{}{}, collect(r.referrers(ctx, req))
 		},
 	}
-	if _, err := w.run(ctx, errNotHere); outcomeOf(err) != chain.NotHere {
+	if _, err := w.run(ctx); outcomeOf(err) != chain.NotHere {
 		return answer.Referrers{}, err
 	}
 	slices.SortFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })

@@ -54,12 +54,12 @@ func (s *Service) ListTags(ctx context.Context, req ListTags) (answer.Names, err
 			return struct{}{}, collect(r.tags(ctx, page))
 		},
 	}
-	unknown := fault.New(fault.NotFound, fault.NameUnknown, "repository %s is not known to this registry, nor to those that it asks", asked.Name)
-	if _, err := w.run(ctx, errNotHere); outcomeOf(err) != chain.NotHere {
+	if _, err := w.run(ctx); outcomeOf(err) != chain.NotHere {
 		return answer.Names{}, err
 	}
 	if !known {
-		return answer.Names{}, unknown
+		return answer.Names{}, w.absence(fault.New(fault.NotFound, fault.NameUnknown,
+			"repository %s is not known to this registry, nor to those that it asks", asked.Name))
 	}
 	slices.Sort(merged)
 	merged = slices.Compact(merged)

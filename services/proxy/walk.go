@@ -24,6 +24,7 @@ type walk[T any] struct {
 	note func(m *chain.Member, v T, err error)
 
 	claimed func() (bool, error)
+	passed  error // how the first member failed of those whose policy it is to go on
 }
 
 // errSkipped is noted for members that are not asked.
@@ -31,16 +32,30 @@ type errSkipped struct{ why string }
 
 func (e errSkipped) Error() string { return e.why }
 
-// run returns notHere where nobody has it.
-func (w *walk[T]) run(ctx context.Context, notHere error) (T, error) {
+// find returns notHere where nobody has it.
+func (w *walk[T]) find(ctx context.Context, notHere error) (T, error) {
+	v, err := w.run(ctx)
+	if errors.Is(err, errNotHere) {
+		err = w.absence(notHere)
+	}
+	return v, err
+}
+
+// absence is notHere, unless a member failed and the others were asked all the
+// same: then nobody knows whether it is there.
+func (w *walk[T]) absence(notHere error) error {
+	if w.passed != nil {
+		return w.passed
+	}
+	return notHere
+}
+
+// run returns errNotHere where none of those who answer has it.
+func (w *walk[T]) run(ctx context.Context) (T, error) {
 	if w.claimed == nil {
 		w.claimed = w.claims(ctx)
 	}
-	v, err := w.members(ctx, w.chain.Members)
-	if errors.Is(err, errNotHere) {
-		err = notHere
-	}
-	return v, err
+	return w.members(ctx, w.chain.Members)
 }
 
 // errNotHere says that all who were asked do not have it.
@@ -60,6 +75,9 @@ func (w *walk[T]) members(ctx context.Context, members []chain.Member) (T, error
 			}
 		case chain.Outage:
 			if m.ContinuesOnOutage() && !errors.Is(err, errOurs) {
+				if w.passed == nil {
+					w.passed = err
+				}
 				continue
 			}
 		default:
