@@ -79,7 +79,8 @@ Pull through it; what was fetched once stays here:
   docker pull %[1]s/proxy/quay.io/prometheus/busybox
 
 Push an image of your own and pull it back:
-  docker tag alpine %[1]s/alpine:1 && docker push %[1]s/alpine:1 && docker pull %[1]s/alpine:1
+  docker tag %[1]s/library/alpine %[1]s/my/alpine:1
+  docker push %[1]s/my/alpine:1 && docker pull %[1]s/my/alpine:1
 
 Make a tenant with a registry of its own, at %[2]s:
   curl -H "Authorization: Bearer %[3]s" -d '{}' '%[4]s/v1/tenants?tenant_id=acme'
