@@ -2,6 +2,9 @@ package assemble
 
 import (
 	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-registry/berth/pkg/boot/redisconn"
 	"github.com/berth-registry/berth/pkg/lease"
@@ -31,20 +34,38 @@ func (b *builder) share(ctx context.Context) error {
 		}
 		return nil
 	}
-	client, err := redisconn.Open(ctx, redisconn.Options{URL: b.config.Redis.Reveal(), Log: b.Log})
+	client, err := b.redis(ctx, redisconn.Options{Log: b.Log})
 	if err != nil {
 		return err
 	}
-	b.OnStop("redis", func(context.Context) error { return client.Close() })
+	forLeases, err := b.redis(ctx, redisconn.Options{Log: b.Log.With("for", "leases"), Timeout: leasePatience})
+	if err != nil {
+		return err
+	}
 	changes := redischanges.New(client, b.Log, b.clear)
 	b.Go("changes of hosts", func(ctx context.Context) error { changes.Run(ctx); return nil })
 	b.Health.AddOptional("redis", func(ctx context.Context) error { return redisconn.Ping(ctx, client) })
 	b.shared = shared{
 		failures: redislimit.New(client, token.MaxFailures, token.FailurePeriod),
-		leases:   redislease.New(redislease.Options{Redis: client, Secret: b.config.InternalKey.Reveal()}),
+		leases:   redislease.New(redislease.Options{Redis: forLeases, Secret: b.config.InternalKey.Reveal()}),
 		changes:  changes,
 	}
 	return nil
+}
+
+// leasePatience is how long Redis may take to grant a lease. Nobody asks for one
+// whom this holds up for long: what it saves, such as the fetch of a blob, takes
+// longer. And on a node that is overloaded because very many want the same blob,
+// Redis must not be taken for gone.
+const leasePatience = 500 * time.Millisecond
+
+func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client, error) {
+	o.URL = b.config.Redis.Reveal()
+	client, err := redisconn.Open(ctx, o)
+	if err == nil {
+		b.OnStop("redis", func(context.Context) error { return client.Close() })
+	}
+	return client, err
 }
 
 // clear forgets what this process remembers of what the admin API can change.
