@@ -1,9 +1,11 @@
 package proxy_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -231,5 +233,77 @@ func TestReferrers_AllMembersMerged(t *testing.T) {
 	up.Script(testserver.FaultNone)
 	if a := w.get(other); a.Status != http.StatusOK || len(referrersIn([]byte(a.Body))) != 0 {
 		t.Errorf("of a subject that nobody knows: %d %s", a.Status, a.Body)
+	}
+}
+
+// TestReferrers_LargeOnes has the store end its pages early, since what it lists
+// is large: nothing of what follows may be left out.
+func TestReferrers_LargeOnes(t *testing.T) {
+	w := newWorld(t)
+	up := testserver.StartScripted(t)
+	w.upstream("hub", up.URL(), func(s *meta.UpstreamSettings) { s.AllowClaimed = []string{"library/*"} })
+	w.chain(meta.Member{Registry: "prod"}, meta.Member{Upstream: "hub"})
+	w.push(w.prod, testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	w.PutBlob(fronttest.Repo(w.prod, testserver.ScriptedName), []byte("{}"))
+	w.PutBlob(fronttest.Repo(w.dev, testserver.ScriptedName), []byte("{}"))
+	var want []string
+	for i := range 18 {
+		r := referrer(up.Image.Index, "application/x.sbom", i)
+		switch i % 3 {
+		case 0:
+			up.PushManifest(testserver.ScriptedName, r)
+		case 1:
+			r = testserver.ContentOf(r.MediaType, slices.Concat(r.Bytes, bytes.Repeat([]byte(" "), meta.MaxReferrerBytes/2)))
+			w.PutManifest(fronttest.Repo(w.prod, testserver.ScriptedName), r.Bytes)
+		default:
+			r = testserver.ContentOf(r.MediaType, slices.Concat(r.Bytes, bytes.Repeat([]byte(" "), meta.MaxReferrerBytes/4)))
+			w.PutManifest(fronttest.Repo(w.dev, testserver.ScriptedName), r.Bytes)
+		}
+		want = append(want, r.Digest.String())
+	}
+	slices.Sort(want)
+	path := "/v2/" + testserver.ScriptedName + "/referrers/" + up.Image.Index.Digest.String()
+	for _, n := range []int{1, 4, 1000} {
+		var got []string
+		for _, d := range pages(w, fmt.Sprintf("%s?n=%d", path, n), n, referrersIn) {
+			got = append(got, d.Digest.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("by pages of %d: %d of %d, or in another order:\n%v", n, len(got), len(want), got)
+		}
+	}
+}
+
+// TestReferrers_FirstMemberWins has an upstream say something else of what the
+// registry hosts.
+func TestReferrers_FirstMemberWins(t *testing.T) {
+	w := newWorld(t)
+	subject := testserver.NewImage(83, 10).Index
+	var lies []oci.Descriptor
+	w.PutBlob(fronttest.Repo(w.dev, "library/app"), []byte("{}"))
+	for i := range 40 {
+		r := referrer(subject, "application/x.truth", i)
+		w.PutManifest(fronttest.Repo(w.dev, "library/app"), r.Bytes)
+		lies = append(lies, oci.Descriptor{MediaType: r.MediaType, Digest: r.Digest, Size: int64(len(r.Bytes)), ArtifactType: "application/x.lie"})
+	}
+	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeImageIndex, "manifests": lies})
+	if err != nil {
+		t.Fatal(err)
+	}
+	liar := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", oci.MediaTypeImageIndex)
+		_, _ = rw.Write(index)
+	}))
+	t.Cleanup(liar.Close)
+	w.upstream("hub", liar.URL, func(s *meta.UpstreamSettings) { s.AllowClaimed = []string{"library/*"} })
+	w.chain(meta.Member{Upstream: "hub"})
+	found := pages(w, "/v2/library/app/referrers/"+subject.Digest.String()+"?n=1000", 1000, referrersIn)
+	for _, d := range found {
+		if d.ArtifactType != "application/x.truth" {
+			t.Errorf("%s is listed as %s", d.Digest, d.ArtifactType)
+		}
+	}
+	if len(found) != len(lies) {
+		t.Errorf("%d referrers, want %d", len(found), len(lies))
 	}
 }

@@ -31,6 +31,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 	}
 	page := answer.OneMore(req.Page)
 	var merged []meta.Referrer
+	var end oci.Digest // what follows it is not known of all members; empty: all is
 	collect := func(rows []meta.Referrer, err error) error {
 		if err != nil {
 			return err
@@ -39,7 +40,11 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 		return errNotHere // the others have more
 	}
 	hosted := func(ctx context.Context, r meta.Repo) error {
-		return collect(s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page))
+		rows, err := s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page)
+		if last := cutAt(rows, page.Size); last != "" && (end == "" || last < end) {
+			end = last
+		}
+		return collect(rows, err)
 	}
 	if req.Upstream == "" {
 		own := meta.Repo{Tenant: asked.Tenant, Registry: asked.chain.Registries[0], Name: asked.Name}
@@ -57,9 +62,28 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 	if _, err := w.run(ctx); outcomeOf(err) != chain.NotHere {
 		return answer.Referrers{}, err
 	}
-	slices.SortFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	// Of several that list the same, the first has its say.
+	slices.SortStableFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	merged = slices.CompactFunc(merged, func(a, b meta.Referrer) bool { return a.Digest == b.Digest })
-	return answer.ReferrersOf(merged[:min(len(merged), page.Size)], req.Page.Size)
+	if end != "" {
+		merged = slices.DeleteFunc(merged, func(m meta.Referrer) bool { return m.Digest > end })
+	}
+	found, err := answer.ReferrersOf(merged[:min(len(merged), page.Size)], req.Page.Size)
+	found.More = found.More || end != ""
+	return found, err
+}
+
+// cutAt is where the store ended a page before it had n rows, since they are
+// large (meta.MaxReferrerBytes); empty where it did not.
+func cutAt(rows []meta.Referrer, n int) oci.Digest {
+	size := int64(0)
+	for _, r := range rows {
+		size += r.Size
+	}
+	if size < meta.MaxReferrerBytes || len(rows) == n {
+		return ""
+	}
+	return rows[len(rows)-1].Digest
 }
 
 // referrers is a page of what the upstream lists.
