@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -51,7 +53,8 @@ func startMortal(t *testing.T, c boot.Config) *mortal {
 		addrs[setting] = testserver.FreeAddr(t)
 	}
 	m := &mortal{data: addrs["DATA"], cmd: exec.Command(os.Args[0]), ended: make(chan struct{})}
-	m.cmd.Env = append(os.Environ(), envNode+"=1", "BERTH_DATA_DIR=",
+	forTests := func(v string) bool { return strings.HasPrefix(v, "BERTH_") }
+	m.cmd.Env = append(slices.DeleteFunc(os.Environ(), forTests), envNode+"=1", "BERTH_DATA_DIR=",
 		"BERTH_META="+c.Meta.Reveal(), "BERTH_BLOBS="+c.Blobs.Reveal(), "BERTH_REDIS="+c.Redis.Reveal(),
 		"BERTH_OPERATOR_TOKEN="+c.OperatorToken.Reveal(), "BERTH_INTERNAL_KEY="+c.InternalKey.Reveal(), "BERTH_SECRET_KEY="+c.SecretKey.Reveal(),
 		"BERTH_INTERNAL_URL=http://"+addrs["INTERNAL"], "BERTH_UPSTREAM_ALLOW=127.0.0.0/8")
