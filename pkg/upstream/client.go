@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
@@ -28,6 +29,7 @@ type Client struct {
 	// Each request holds a place: for a document until it is read, for a blob
 	// until its body is closed.
 	documents, blobs chan struct{}
+	queued           atomic.Int64 // requests that wait for a place
 	health           health
 }
 

@@ -14,6 +14,7 @@ type limits struct {
 	windowBytes int64
 
 	documents, blobs int           // requests at a time
+	queue            int           // requests that wait for one of these to end
 	rate             float64       // requests per second
 	burst            int           // requests
 	patience         time.Duration // that a request waits for its turn
@@ -33,6 +34,7 @@ func defaultLimits() limits {
 		windowBytes: 30 << 10,
 		documents:   64,
 		blobs:       32,
+		queue:       2000,
 		rate:        200,
 		burst:       1000,
 		patience:    10 * time.Second,

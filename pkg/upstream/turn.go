@@ -24,10 +24,8 @@ func (c *Client) enter(ctx context.Context, places chan struct{}) (*turn, error)
 	if hopsOf(ctx) >= ocihttp.MaxHops {
 		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", ocihttp.MaxHops)
 	}
-	select {
-	case places <- struct{}{}:
-	case <-ctx.Done():
-		return nil, c.failed(ctx, ctx.Err())
+	if err := c.place(ctx, places); err != nil {
+		return nil, err
 	}
 	done, err := c.admit(ctx)
 	if err != nil {
@@ -35,6 +33,28 @@ func (c *Client) enter(ctx context.Context, places chan struct{}) (*turn, error)
 		return nil, err
 	}
 	return &turn{client: c, places: places, done: done, started: time.Now()}, nil
+}
+
+// place waits for a place. How many wait is bounded: they stay when those who
+// asked have left.
+func (c *Client) place(ctx context.Context, places chan struct{}) error {
+	select {
+	case places <- struct{}{}:
+		return nil
+	default:
+	}
+	defer c.queued.Add(-1)
+	if c.queued.Add(1) > int64(c.owner.limits.queue) {
+		e := c.outage(nil, "")
+		c.rateLimited(e)
+		return e
+	}
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return c.failed(ctx, ctx.Err())
+	}
 }
 
 func (c *Client) admit(ctx context.Context) (func(error), error) {

@@ -237,6 +237,37 @@ func TestE14_PlacesAreBounded(t *testing.T) {
 	}
 }
 
+// TestE14_QueueIsBounded: those who wait go on doing so when their clients left.
+func TestE14_QueueIsBounded(t *testing.T) {
+	end := make(chan struct{})
+	l := patient()
+	l.documents, l.queue, l.answer = 1, 3, 20*time.Second
+	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
+		<-end
+		sendImage(w, r)
+	})
+	var all sync.WaitGroup
+	for range l.documents + l.queue {
+		all.Go(func() {
+			if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for c.queued.Load() < int64(l.queue) {
+		wait(t)
+	}
+	_, err := c.Manifest(t.Context(), "a/b", latest)
+	if f := fault.From(wantOutage(t, err)); f.Kind != fault.TooMany || f.RetryAfter <= 0 {
+		t.Error(f)
+	}
+	close(end)
+	all.Wait()
+	if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil || c.queued.Load() != 0 {
+		t.Errorf("afterwards: %v, %d wait", err, c.queued.Load())
+	}
+}
+
 func TestStatus_RateLimit(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	cs := New(Options{Allow: loopback, Metrics: reg})
