@@ -54,6 +54,9 @@ func answerOf(m *chain.Member, v Manifest, err error) chain.Answer {
 // Refresh asks an upstream for what it says of a tag now, whatever is kept.
 func (s *Service) Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error) {
 	m := chain.Alone(&u)
+	if !chain.Offers(&u, name) {
+		return answerOf(&m, Manifest{}, errNotOffered), nil
+	}
 	r, err := s.at(&m, Ask{Tenant: u.Tenant, TenantSlug: tenantSlug}, name)
 	if err != nil {
 		return chain.Answer{}, err

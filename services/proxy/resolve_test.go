@@ -147,3 +147,20 @@ func TestRefresh_AsksNow(t *testing.T) {
 		t.Errorf("in an outage: %+v", a)
 	}
 }
+
+// TestE9_RefreshKeepsToTheUpstreamsNames: a name that the tenant does not take
+// from an upstream is not told to it in any way.
+func TestE9_RefreshKeepsToTheUpstreamsNames(t *testing.T) {
+	w := newWorld(t)
+	up := testserver.StartScripted(t)
+	u := w.upstream("hub", up.URL(), func(s *meta.UpstreamSettings) { s.Exclude = []string{"secret/**"} })
+	for _, ref := range []oci.Reference{{Tag: "1"}, {Digest: up.Image.Index.Digest}} {
+		a, err := w.proxy.Refresh(t.Context(), w.dev.TenantSlug, u, "secret/app", ref)
+		if err != nil || a.Outcome != chain.Skipped || a.Detail == "" {
+			t.Errorf("%s: %+v, %v", ref, a, err)
+		}
+	}
+	if n := up.Connections(); n != 0 {
+		t.Errorf("the upstream saw %d requests", n)
+	}
+}

@@ -32,6 +32,9 @@ type errSkipped struct{ why string }
 
 func (e errSkipped) Error() string { return e.why }
 
+// errNotOffered is for names that the tenant does not take from the upstream.
+var errNotOffered = errSkipped{"the upstream is not asked for this name"}
+
 // find returns notHere where nobody has it.
 func (w *walk[T]) find(ctx context.Context, notHere error) (T, error) {
 	v, err := w.run(ctx)
@@ -125,7 +128,7 @@ func (w *walk[T]) upstream(ctx context.Context, m *chain.Member) (T, error) {
 	var none T
 	name, ok := w.nameAt(m)
 	if !ok {
-		return none, errSkipped{"the upstream is not asked for this name"}
+		return none, errNotOffered
 	}
 	if !chain.AllowsClaimed(m.Upstream, w.Name) {
 		claimed, err := w.claimed()
