@@ -54,6 +54,15 @@ func (m *metrics) of(tenant, upstream string) series {
 	return series{metrics: m, tenant: tenant, upstream: upstream}
 }
 
+// forget ends the series. They begin anew where the upstream is asked again.
+func (s series) forget() {
+	labels := prometheus.Labels{"tenant": s.tenant, "upstream": s.upstream}
+	s.metrics.requests.DeletePartialMatch(labels)
+	s.metrics.seconds.DeletePartialMatch(labels)
+	s.metrics.remaining.DeletePartialMatch(labels)
+	s.metrics.state.DeletePartialMatch(labels)
+}
+
 func (s series) observe(e *Error, took time.Duration) {
 	outcome := string(Found)
 	switch {

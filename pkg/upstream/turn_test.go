@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -305,6 +306,30 @@ func TestStatus_RateLimit(t *testing.T) {
 	} {
 		if v, ok := got[series]; !ok || v != want {
 			t.Errorf("%s is %v", series, v)
+		}
+	}
+}
+
+// TestStatus_SeriesAreBounded: tenants make and delete upstreams as they like.
+func TestStatus_SeriesAreBounded(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	cs := New(Options{Metrics: reg})
+	for i := range mostClients + 10 {
+		slug := fmt.Sprintf("u%d", i)
+		c, err := cs.Client(Config{Key: slug, Tenant: "acme", Upstream: slug, URL: "https://registry.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.series.observe(nil, time.Second)
+		c.series.remaining(1)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if n := len(f.GetMetric()); n != mostClients {
+			t.Errorf("%s has %d series, want %d", f.GetName(), n, mostClients)
 		}
 	}
 }

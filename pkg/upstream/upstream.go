@@ -20,7 +20,7 @@ import (
 )
 
 // mostClients is how many clients are kept; the one unused for longest goes
-// first, with its tokens.
+// first, with its tokens and metrics.
 const mostClients = 4096
 
 // Options are what all upstreams of a process have in common. The zero value
@@ -57,7 +57,7 @@ func New(o Options) *Clients {
 }
 
 func newClients(o Options, l limits) *Clients {
-	known, err := lru.New[string, *Client](mostClients)
+	known, err := lru.NewWithEvict(mostClients, func(_ string, c *Client) { c.series.forget() })
 	if err != nil {
 		panic("upstream: " + err.Error()) // only a size below 1 is refused
 	}
