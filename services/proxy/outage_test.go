@@ -253,7 +253,7 @@ func TestE10_AnOutageThatIsPassedIsNoAbsence(t *testing.T) {
 		faulty.Script(testserver.Fault500)
 		empty.Script(testserver.FaultNotFound)
 		w.chain(meta.Member{Upstream: order[0], OnOutage: meta.Continue}, meta.Member{Upstream: order[1], OnOutage: meta.Continue})
-		paths := []string{"/v2/" + testserver.ScriptedName + "/tags/list"}
+		paths := []string{"/v2/" + testserver.ScriptedName + "/tags/list", "/v2/" + testserver.ScriptedName + "/referrers/" + image.Index.Digest.String()}
 		for _, r := range requestsOf(testserver.ScriptedName, testserver.ScriptedTag, image) {
 			paths = append(paths, r.path)
 		}

@@ -62,6 +62,11 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 	if _, err := w.run(ctx); outcomeOf(err) != chain.NotHere {
 		return answer.Referrers{}, err
 	}
+	if len(merged) == 0 {
+		if err := w.absence(nil); err != nil {
+			return answer.Referrers{}, err
+		}
+	}
 	// Of several that list the same, the first has its say.
 	slices.SortStableFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	merged = slices.CompactFunc(merged, func(a, b meta.Referrer) bool { return a.Digest == b.Digest })
