@@ -29,7 +29,8 @@ type Client struct {
 	// Each request holds a place: for a document until it is read, for a blob
 	// until its body is closed.
 	documents, blobs chan struct{}
-	queued           atomic.Int64 // requests that wait for a place
+	large            chan struct{} // places of large documents
+	queued           atomic.Int64  // requests that wait for a place
 	health           health
 }
 
@@ -46,6 +47,7 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 		pace:      rate.NewLimiter(rate.Limit(cs.limits.rate), cs.limits.burst),
 		documents: make(chan struct{}, cs.limits.documents),
 		blobs:     make(chan struct{}, cs.limits.blobs),
+		large:     make(chan struct{}, cs.limits.largeOfOne),
 	}
 	c.circuit = newCircuit(c)
 	c.login = newLogin(c)
@@ -104,7 +106,7 @@ func (c *Client) document(ctx context.Context, rq request, use func(answer) erro
 	if err != nil {
 		return turn.end(rq.judge(err))
 	}
-	body, err := c.readAll(ctx, resp, rq.limit)
+	body, err := c.readAll(ctx, resp, rq.limit, turn)
 	if err != nil {
 		return turn.end(err)
 	}
@@ -153,13 +155,22 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 	return resp, nil
 }
 
-// readAll reads and closes the body.
-func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {
+// readAll reads and closes the body. What is large waits, before most of it is in
+// memory, until few others are; t may be nil where limit makes it small.
+func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64, t *turn) ([]byte, error) {
 	defer resp.Body.Close()
 	if resp.ContentLength > limit && resp.Request.Method != http.MethodHead {
 		return nil, c.outage(nil, "sent an answer of more than %d bytes", limit)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, min(limit, largeDocument)+1))
+	if err == nil && len(body) > largeDocument && limit > largeDocument {
+		if err := t.large(ctx); err != nil {
+			return nil, err
+		}
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(resp.Body, limit+1-int64(len(body))))
+		body = append(body, rest...)
+	}
 	switch {
 	case err != nil:
 		return nil, c.failed(ctx, err)

@@ -15,6 +15,8 @@ type limits struct {
 
 	documents, blobs int           // requests at a time
 	queue            int           // requests that wait for one of these to end
+	largeOfOne       int           // large documents that are in memory at a time
+	large            int           // likewise, of all upstreams
 	rate             float64       // requests per second
 	burst            int           // requests
 	patience         time.Duration // that a request waits for its turn
@@ -35,6 +37,8 @@ func defaultLimits() limits {
 		documents:   64,
 		blobs:       32,
 		queue:       2000,
+		largeOfOne:  4,
+		large:       16,
 		rate:        200,
 		burst:       1000,
 		patience:    10 * time.Second,
@@ -51,6 +55,7 @@ const (
 	maxTagPage    = 4 << 20
 	maxTagList    = 32 << 20 // all pages
 	maxHeader     = 64 << 10
+	largeDocument = 256 << 10 // more than this is large: hardly any manifest is
 	// maxUnsized is what a blob has of which neither the caller nor the upstream
 	// says the size: it must end before the disk of whoever takes it is full.
 	maxUnsized = 1 << 30

@@ -114,7 +114,7 @@ func (l *login) fetch(ctx context.Context, realm, service, scope string) (token,
 		discard(resp)
 		return token{}, c.refused(resp, away, "")
 	}
-	body, err := c.readAll(ctx, resp, maxTokenReply)
+	body, err := c.readAll(ctx, resp, maxTokenReply, nil)
 	if err != nil {
 		return token{}, err
 	}

@@ -16,6 +16,7 @@ type turn struct {
 	places  chan struct{}
 	done    func(error) // tells the breaker
 	started time.Time
+	isLarge bool // it has a place among the large documents
 }
 
 // enter waits for a place and for the upstream's pace, and says at once that
@@ -115,8 +116,34 @@ func (t *turn) end(err error) error {
 	return err
 }
 
-// leave gives the place to the next.
-func (t *turn) leave() { <-t.places }
+// large waits for a place among the large documents. That there is none says
+// nothing about the upstream.
+func (t *turn) large(ctx context.Context) error {
+	c := t.client
+	for i, places := range []chan struct{}{c.large, c.owner.large} {
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			if i > 0 {
+				<-c.large
+			}
+			e := c.outage(context.Cause(ctx), "sends too much at a time")
+			e.left = true
+			return e
+		}
+	}
+	t.isLarge = true
+	return nil
+}
+
+// leave gives the places to the next.
+func (t *turn) leave() {
+	if t.isLarge {
+		<-t.client.owner.large
+		<-t.client.large
+	}
+	<-t.places
+}
 
 // newCircuit opens after so many failures in a row that the upstream seems to be
 // down. An answer, be it a denial or one that makes no sense, is no such failure.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"path"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -235,6 +238,61 @@ func TestE14_PlacesAreBounded(t *testing.T) {
 	all.Wait()
 	if most.Load() != 6 {
 		t.Errorf("%d at a time", most.Load())
+	}
+}
+
+// TestE13_FewLargeDocumentsAtATime are in memory, however many are asked for, and
+// they are in nobody's way.
+func TestE13_FewLargeDocumentsAtATime(t *testing.T) {
+	l := patient()
+	l.largeOfOne, l.large = 2, 3
+	cs := newClients(Options{Allow: loopback}, l)
+	size := map[string]int{"small": largeDocument, "large": largeDocument + 1}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write(make([]byte, size[path.Base(r.URL.Path)]))
+	}))
+	t.Cleanup(s.Close)
+	var all sync.WaitGroup
+	var now, most, small atomic.Int64
+	end := make(chan struct{})
+	get := func(c *Client, kind string, use func(answer) error) {
+		all.Go(func() {
+			rq := request{method: http.MethodGet, name: "a/b", path: kind, limit: oci.MaxManifest}
+			if err := c.document(t.Context(), rq, use); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for i := range 3 {
+		c, err := cs.Client(Config{Key: strconv.Itoa(i), Tenant: "acme", Upstream: "up", URL: s.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			get(c, "large", func(a answer) error {
+				n := now.Add(1)
+				defer now.Add(-1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				<-end
+				if len(a.body) != size["large"] {
+					t.Errorf("%d bytes", len(a.body))
+				}
+				return nil
+			})
+			get(c, "small", func(answer) error {
+				small.Add(1)
+				return nil
+			})
+		}
+	}
+	for small.Load() < 15 || now.Load() < 3 {
+		wait(t)
+	}
+	close(end)
+	all.Wait()
+	if most.Load() != 3 {
+		t.Errorf("%d large documents at a time", most.Load())
 	}
 }
 

@@ -40,7 +40,8 @@ type Clients struct {
 	limits    limits
 	metrics   *metrics
 	log       *slog.Logger
-	ecrURL    string // where the API of ECR is asked for passwords; empty: where AWS has it
+	large     chan struct{} // places of large documents
+	ecrURL    string        // where the API of ECR is asked for passwords; empty: where AWS has it
 
 	mu    sync.Mutex
 	known *lru.Cache[string, *Client]
@@ -68,6 +69,7 @@ func newClients(o Options, l limits) *Clients {
 	return &Clients{
 		transport: newTransport(guard{allow: o.Allow}, o.Resolver, l, nil),
 		limits:    l,
+		large:     make(chan struct{}, l.large),
 		metrics:   newMetrics(o.Metrics),
 		log:       log,
 		known:     known,
