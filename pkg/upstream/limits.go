@@ -52,6 +52,7 @@ func defaultLimits() limits {
 // What a document has at most, in bytes.
 const (
 	maxTokenReply = 64 << 10
+	maxToken      = 16 << 10 // many are kept, and servers take no longer headers
 	maxTagPage    = 4 << 20
 	maxTagList    = 32 << 20 // all pages
 	maxHeader     = 64 << 10

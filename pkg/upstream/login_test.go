@@ -357,6 +357,16 @@ func TestR42_TokensEnd(t *testing.T) {
 	}
 }
 
+// TestE13_TokensAreBounded: one is kept for each of many repositories.
+func TestE13_TokensAreBounded(t *testing.T) {
+	for size, taken := range map[int]bool{maxToken: true, maxToken + 1: false} {
+		body := fmt.Appendf(nil, `{"token":%q}`, strings.Repeat("t", size))
+		if _, err := parseToken(body, time.Now()); (err == nil) != taken {
+			t.Errorf("a token of %d bytes: %v", size, err)
+		}
+	}
+}
+
 // TestR42_ADeniedScopeIsNotAskedForAgainAndAgain: a token that is valid and not
 // enough is not replaced at each pull.
 func TestR42_ADeniedScopeIsNotAskedForAgainAndAgain(t *testing.T) {

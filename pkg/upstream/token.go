@@ -139,7 +139,7 @@ func parseToken(body []byte, now time.Time) (token, error) {
 	if value == "" {
 		value = reply.AccessToken
 	}
-	if value == "" || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if value == "" || len(value) > maxToken || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return token{}, errors.New("no token that fits a header")
 	}
 	life := defaultTokenLife
