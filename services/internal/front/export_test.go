@@ -1,6 +1,9 @@
 package front
 
-import "time"
+import (
+	"net/http"
+	"time"
+)
 
 // Realm shows tests the URL that challenges lead to.
 func (c *Call) Realm() string { return c.realm }
@@ -11,3 +14,6 @@ func (s Remote) Within(limit time.Duration) Remote {
 	s.timeout = limit
 	return s
 }
+
+// Patience shows tests how long the other process may take for a step.
+func (s Remote) Patience(r *http.Request) time.Duration { return s.patience(r) }

@@ -25,11 +25,12 @@ const internalHeader = "Berth-Internal-Call"
 
 // How long the other process may take for its next step: connect, take more of
 // the request, answer, send more of the answer. It needs minutes where it puts a
-// large upload together.
+// large upload together, or waits for all of a blob that an upstream sends before
+// it answers with a part of it.
 const (
 	connectTimeout = 2 * time.Second
 	stepTimeout    = 30 * time.Second
-	commitTimeout  = 6 * time.Minute
+	longTimeout    = 6 * time.Minute
 )
 
 // Remote is a service that another process runs.
@@ -39,7 +40,7 @@ type Remote struct {
 	Calls   *access.Internal // signs
 	Log     *slog.Logger
 
-	timeout time.Duration // instead of stepTimeout and commitTimeout
+	timeout time.Duration // instead of stepTimeout and longTimeout
 }
 
 // Handler hands the calls that passed this process's front on to the other,
@@ -129,10 +130,7 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit := cmp.Or(c.timeout, stepTimeout)
-	if r.Method == http.MethodPut || r.Body != nil {
-		limit = cmp.Or(c.timeout, commitTimeout)
-	}
+	limit := c.patience(r)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	timer := time.AfterFunc(limit, func() { cancel(errStandstill) })
 	r = r.WithContext(ctx)
@@ -149,6 +147,14 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	timer.Reset(limit)
 	answer.Body = lastSteps{stepping{answer.Body, timer, limit}, cancel}
 	return answer, nil
+}
+
+// patience is how long the other process may take for a step.
+func (s Remote) patience(r *http.Request) time.Duration {
+	if r.Method == http.MethodPut || r.Body != nil || r.Header.Get("Range") != "" {
+		return cmp.Or(s.timeout, longTimeout)
+	}
+	return cmp.Or(s.timeout, stepTimeout)
 }
 
 func (c caller) sign(r *http.Request) (string, error) {

@@ -281,6 +281,29 @@ func TestRemoteIsDown(t *testing.T) {
 }
 
 // An answer that has begun and breaks off must not look whole.
+// TestRemotePatience: who puts an upload together, or waits for all of a blob to
+// send a part of it, is not taken for one that stands still.
+func TestRemotePatience(t *testing.T) {
+	for _, c := range []struct {
+		method, ranges string
+		long           bool
+	}{
+		{http.MethodGet, "", false},
+		{http.MethodHead, "", false},
+		{http.MethodGet, "bytes=5-", true},
+		{http.MethodPut, "", true},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), c.method, "/v2/app/blobs/x", nil)
+		r.Body = nil // as httputil sends none
+		if c.ranges != "" {
+			r.Header.Set("Range", c.ranges)
+		}
+		if got := (front.Remote{}).Patience(r); got > time.Minute != c.long {
+			t.Errorf("%s %s: %v", c.method, c.ranges, got)
+		}
+	}
+}
+
 func TestRemoteDiesInItsAnswer(t *testing.T) {
 	for _, framing := range []string{"Content-Length: 100\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"} {
 		for name, end := range map[string]func(net.Conn){
