@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -157,10 +158,16 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 // ReadFrom hands chunks of src to the wrapped writer, each with a deadline.
 // net/http uses sendfile for a file, and for one io.LimitedReader around a
 // file, but not for two: the limit of http.ServeContent is therefore opened.
+// What is no file may have to be waited for, as what an upstream sends is, and
+// that is not the client's doing: it is sent as it comes.
 func (w *pacedWriter) ReadFrom(src io.Reader) (int64, error) {
+	all := src
 	whole, limited := src.(*io.LimitedReader)
 	if limited {
 		src = whole.R
+	}
+	if _, isFile := src.(syscall.Conn); !isFile {
+		return io.Copy(struct{ io.Writer }{w}, all)
 	}
 	var total int64
 	for {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,36 @@ func expectAnswer(t *testing.T, c net.Conn, want string) {
 	n, err := c.Read(buf)
 	if err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 200") || !strings.HasSuffix(string(buf[:n]), "\r\n\r\n"+want) {
 		t.Fatalf("%q %v", buf[:n], err)
+	}
+}
+
+// trickle gives a little at each tick.
+type trickle struct{ tick <-chan time.Time }
+
+func (r trickle) Read(p []byte) (int, error) {
+	<-r.tick
+	return zeros{}.Read(p[:min(len(p), 1000)])
+}
+
+// What a client has to wait for itself is not held against it.
+func TestA7_SlowContentIsServed(t *testing.T) {
+	t.Parallel()
+	const size = 80 * 1000 // four times the grace
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		if n, err := io.CopyN(w, trickle{tick.C}, size); n != size || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
+	resp, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); len(got) != size || err != nil {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
 
