@@ -31,6 +31,7 @@ const (
 	connectTimeout = 2 * time.Second
 	stepTimeout    = 30 * time.Second
 	longTimeout    = 6 * time.Minute
+	walkTimeout    = 2 * time.Minute // of the proxy service, which bounds its waits for upstreams itself
 )
 
 // Remote is a service that another process runs.
@@ -153,6 +154,9 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 func (s Remote) patience(r *http.Request) time.Duration {
 	if r.Method == http.MethodPut || r.Body != nil || r.Header.Get("Range") != "" {
 		return cmp.Or(s.timeout, longTimeout)
+	}
+	if s.Service == proxyService {
+		return cmp.Or(s.timeout, walkTimeout)
 	}
 	return cmp.Or(s.timeout, stepTimeout)
 }

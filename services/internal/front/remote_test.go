@@ -281,25 +281,25 @@ func TestRemoteIsDown(t *testing.T) {
 }
 
 // An answer that has begun and breaks off must not look whole.
-// TestRemotePatience: who puts an upload together, or waits for all of a blob to
-// send a part of it, is not taken for one that stands still.
+// TestRemotePatience: who puts an upload together, waits for an upstream, or for
+// all of a blob to send a part of it, is not taken for one that stands still.
 func TestRemotePatience(t *testing.T) {
 	for _, c := range []struct {
-		method, ranges string
-		long           bool
+		service, method, ranges string
+		least, most             time.Duration
 	}{
-		{http.MethodGet, "", false},
-		{http.MethodHead, "", false},
-		{http.MethodGet, "bytes=5-", true},
-		{http.MethodPut, "", true},
+		{"upload", http.MethodGet, "", 0, 30 * time.Second},
+		{"upload", http.MethodPut, "", 6 * time.Minute, time.Hour},
+		{"proxy", http.MethodGet, "", 95 * time.Second, 2 * time.Minute},
+		{"proxy", http.MethodGet, "bytes=5-", 6 * time.Minute, time.Hour},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), c.method, "/v2/app/blobs/x", nil)
 		r.Body = nil // as httputil sends none
 		if c.ranges != "" {
 			r.Header.Set("Range", c.ranges)
 		}
-		if got := (front.Remote{}).Patience(r); got > time.Minute != c.long {
-			t.Errorf("%s %s: %v", c.method, c.ranges, got)
+		if got := (front.Remote{Service: c.service}).Patience(r); got < c.least || got > c.most {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }
