@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -66,9 +67,11 @@ func (s Remote) Handler() http.Handler {
 			// This process's own are there already.
 			answer.Header.Del(web.HeaderRequestID)
 			answer.Header.Del("X-Content-Type-Options")
+			announceEnd(answer.Header, answer.Request)
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			announceEnd(w.Header(), r)
 			WriteError(w, r, fault.Down(err, "the "+s.Service+" service"))
 		},
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
@@ -82,16 +85,30 @@ func (s Remote) Handler() http.Handler {
 			return
 		}
 		body := &lentBody{ReadCloser: r.Body}
-		r.Body = body
+		body.left.Store(r.ContentLength)
 		defer body.takeBack(conn)
+		r = r.WithContext(context.WithValue(r.Context(), lentKey{}, body))
+		r.Body = body
 		proxy.ServeHTTP(w, r)
 	})
+}
+
+type lentKey struct{}
+
+// announceEnd says where an answer comes before all of the body that its
+// connection ends with it, which net/http does not say of both ways at a time:
+// the client must not send its next request there.
+func announceEnd(h http.Header, r *http.Request) {
+	if b, ok := r.Context().Value(lentKey{}).(*lentBody); ok && b.left.Load() != 0 && r.ProtoMajor == 1 {
+		h.Set("Connection", "close")
+	}
 }
 
 // lentBody is the body of a request in the hands of a transport, which may read
 // it even after its answer.
 type lentBody struct {
 	io.ReadCloser
+	left    atomic.Int64 // bytes still to be read; negative while nobody knows
 	reading sync.Mutex
 	over    bool
 }
@@ -102,7 +119,14 @@ func (b *lentBody) Read(p []byte) (int, error) {
 	if b.over {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	return b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.left.Store(0)
+	case b.left.Load() > 0:
+		b.left.Add(int64(-n))
+	}
+	return n, err
 }
 
 // takeBack waits until nobody reads the body any more: when the client sends or

@@ -65,6 +65,9 @@ func TestRemoteStreams(t *testing.T) {
 	if n, err := io.Copy(io.Discard, res.Body); n != 0 || err != nil {
 		t.Errorf("%d bytes too many, %v", n, err)
 	}
+	if res.Close {
+		t.Error("a connection on which all was read is not kept")
+	}
 }
 
 // dial opens a connection for a client that is not a well-behaved one.
@@ -150,7 +153,8 @@ func TestRemoteExpectContinue(t *testing.T) {
 }
 
 // A refusal that does not wait for the body reaches a client that is in the
-// middle of sending it.
+// middle of sending it, and says that the connection ends: it would else send
+// its next request there.
 func TestRemoteEarlyAnswer(t *testing.T) {
 	h := newHop(t, front.Services{Upload: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPatch {
@@ -173,6 +177,9 @@ func TestRemoteEarlyAnswer(t *testing.T) {
 			}
 			if text := body(t, res); res.StatusCode != want || want == 416 && res.Header.Get("Range") != "0-6" {
 				t.Fatalf("%s: %d %v %s", method, res.StatusCode, res.Header, text)
+			}
+			if !res.Close {
+				t.Errorf("%s: the end of the connection comes as a surprise", method)
 			}
 			_ = conn.Close()
 		}
