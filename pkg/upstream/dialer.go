@@ -19,7 +19,7 @@ type guard struct {
 }
 
 // errForbidden is the cause of a connection that was not tried.
-var errForbidden = errors.New("upstreams are not looked for at this address")
+var errForbidden = errors.New("upstreams are connected to at public addresses by https, and in the networks of upstream_allow")
 
 // check is given each address just before a socket connects to it, after all
 // that could change its meaning: no name is looked up twice (contract E1, E2).

@@ -34,7 +34,11 @@ func keyring(c boot.Config) (*seal.Keyring, error) {
 	if !c.OldSecretKey.IsZero() {
 		keys = append(keys, []byte(c.OldSecretKey.Reveal()))
 	}
-	return seal.New(keys...)
+	k, err := seal.New(keys...)
+	if err != nil {
+		return nil, fmt.Errorf("set up the key of stored passwords, which is secret_key or in %s of data_dir: %w", secretKeyFile, err)
+	}
+	return k, nil
 }
 
 // keptSecret is what the file holds; where there is none, it is made, with a

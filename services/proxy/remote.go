@@ -36,7 +36,7 @@ func (s *Service) at(m *chain.Member, a Ask, name string) (remote, error) {
 		password, err := s.secrets.Open(u.Settings.Password, meta.PasswordOf(*u))
 		if err != nil {
 			return remote{}, ours(fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
-				"the password of upstream %q cannot be opened with the secret_key of this deployment", u.Slug))
+				"the password of upstream %q cannot be opened with the secret_key of this deployment: give the password again, or set old_secret_key to the key before", u.Slug))
 		}
 		c.Password = password
 	}
