@@ -10,15 +10,15 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// MaxPattern is the most bytes of a pattern.
-const MaxPattern = 255
+// maxPattern is the most bytes of a pattern.
+const maxPattern = 255
 
 // CheckPattern says whether text is a pattern of names: a name in which * stands
 // for anything in one component, ** for any number of components, ? for a
 // character, [a-z] for one of several.
 func CheckPattern(text string) error {
-	if text == "" || len(text) > MaxPattern || strings.ContainsAny(text, `{}\`) || !doublestar.ValidatePattern(text) {
-		return fault.New(fault.Invalid, fault.RequestInvalid, "%q is no pattern of names, such as library/** or team-*/app, of at most %d bytes", text, MaxPattern)
+	if text == "" || len(text) > maxPattern || strings.ContainsAny(text, `{}\`) || !doublestar.ValidatePattern(text) {
+		return fault.New(fault.Invalid, fault.RequestInvalid, "%q is no pattern of names, such as library/** or team-*/app, of at most %d bytes", text, maxPattern)
 	}
 	return nil
 }

@@ -20,8 +20,8 @@ const (
 	header  = 1 + idSize
 )
 
-// MinKey is the least length of a key in bytes.
-const MinKey = 20
+// minKey is the least length of a key in bytes.
+const minKey = 20
 
 // errSealed says nothing of why: who may see it must not learn from it.
 var errSealed = errors.New("seal: it cannot be opened with these keys, or not here")
@@ -36,12 +36,12 @@ type key struct {
 }
 
 // New makes a Keyring. What it seals with is derived from the keys, which may
-// have any form; they are refused when they are shorter than MinKey.
+// have any form; they are refused when they are shorter than 20 bytes.
 func New(keys ...[]byte) (*Keyring, error) {
 	k := &Keyring{}
 	for _, secret := range keys {
-		if len(secret) < MinKey {
-			return nil, fmt.Errorf("seal: a key has at least %d bytes", MinKey)
+		if len(secret) < minKey {
+			return nil, fmt.Errorf("seal: a key has at least %d bytes", minKey)
 		}
 		made, err := derive(secret)
 		if err != nil {

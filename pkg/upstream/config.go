@@ -13,7 +13,7 @@ import (
 
 // Config is one upstream as its tenant configured it.
 type Config struct {
-	Key       string   // unique for tenant, upstream and version of its configuration
+	Key       string   // unique among the upstreams of a process; what it names may change
 	Tenant    string   // slug, for metrics
 	Upstream  string   // slug, for metrics and messages
 	URL       string   // as CheckURL takes it

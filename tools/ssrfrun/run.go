@@ -16,7 +16,7 @@ import (
 	"github.com/berth-registry/berth/tools/internal/server"
 )
 
-const token = "operator token of the addresses' run"
+const token = "operator-token-of-ssrfrun"
 
 // attempt is all that is done to lead Berth astray.
 type attempt struct {
@@ -50,7 +50,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	file := filepath.Join(dir, "operator-token")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(token, " ", "-")), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		return err
 	}
 	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32")
@@ -192,9 +192,8 @@ func (a *attempt) rebinding(ctx context.Context, fetches int) error {
 // upstream makes a new upstream in place of the last one; false where the admin
 // API refuses its URL.
 func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
-	secret := strings.ReplaceAll(token, " ", "-")
 	if a.n > 0 {
-		if err := a.server.Call(ctx, secret, http.MethodDelete, fmt.Sprintf("/v1/tenants/default/upstreams/u%d?allow_missing=true", a.n), "", &struct{}{}); err != nil {
+		if err := a.server.Call(ctx, token, http.MethodDelete, fmt.Sprintf("/v1/tenants/default/upstreams/u%d?allow_missing=true", a.n), "", &struct{}{}); err != nil {
 			return false, err
 		}
 	}
@@ -203,7 +202,7 @@ func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	status, answer, err := a.send(ctx, http.MethodPost, "http://"+a.server.Admin+fmt.Sprintf("/v1/tenants/default/upstreams?upstream_id=u%d", a.n), string(body), secret)
+	status, answer, err := a.send(ctx, http.MethodPost, "http://"+a.server.Admin+fmt.Sprintf("/v1/tenants/default/upstreams?upstream_id=u%d", a.n), string(body), token)
 	if err == nil && status != http.StatusOK && status != http.StatusBadRequest {
 		err = fmt.Errorf("an upstream at %q is answered %d: %s", url, status, answer)
 	}

@@ -83,9 +83,6 @@ func StartLyingRedis(t testing.TB, server string) *LyingRedis {
 	return l
 }
 
-// Addr is where clients connect, host:port.
-func (l *LyingRedis) Addr() string { return l.address }
-
 // URL is where clients connect, in the form of the setting redis.
 func (l *LyingRedis) URL() string { return "redis://" + l.address }
 
