@@ -158,8 +158,7 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 // ReadFrom hands chunks of src to the wrapped writer, each with a deadline.
 // net/http uses sendfile for a file, and for one io.LimitedReader around a
 // file, but not for two: the limit of http.ServeContent is therefore opened.
-// What is no file may have to be waited for, as what an upstream sends is, and
-// that is not the client's doing: it is sent as it comes.
+// What is no file may have to be waited for.
 func (w *pacedWriter) ReadFrom(src io.Reader) (int64, error) {
 	all := src
 	whole, limited := src.(*io.LimitedReader)
@@ -167,7 +166,7 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (int64, error) {
 		src = whole.R
 	}
 	if _, isFile := src.(syscall.Conn); !isFile {
-		return io.Copy(struct{ io.Writer }{w}, all)
+		return w.pass(all)
 	}
 	var total int64
 	for {
@@ -188,6 +187,39 @@ func (w *pacedWriter) ReadFrom(src io.Reader) (int64, error) {
 		}
 		if err != nil || n < size {
 			return total, err
+		}
+	}
+}
+
+// passed is how much of what is no file is sent at a time.
+const passed = 32 << 10
+
+// pass sends what comes as it comes: all of it, although the next may take a
+// while, which is not the client's doing.
+func (w *pacedWriter) pass(src io.Reader) (int64, error) {
+	conn := http.NewResponseController(w.ResponseWriter)
+	piece := make([]byte, passed)
+	var total int64
+	for {
+		n, read := src.Read(piece)
+		if n > 0 {
+			credit := worth(int64(n), w.rate)
+			began := w.start(credit)
+			sent, err := w.ResponseWriter.Write(piece[:n])
+			if err == nil && n < passed {
+				err = conn.Flush()
+			}
+			w.wrote(began, credit)
+			total += int64(sent)
+			if err != nil {
+				return total, err
+			}
+		}
+		switch {
+		case errors.Is(read, io.EOF):
+			return total, nil
+		case read != nil:
+			return total, read
 		}
 	}
 }
