@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"regexp"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/chain"
@@ -50,13 +51,17 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 		},
 		fetch: func(ctx context.Context, r remote, by named) (answer.OpenedBlob, error) {
 			opened, err := r.fetchBlob(ctx, req.Digest, by)
-			if err == nil && req.Range != "" {
+			if err == nil && req.Range != "" && !toTheEnd.MatchString(req.Range) {
 				err = arrived(opened.Content)
 			}
 			return opened, err
 		},
 	}.find(ctx, unknownBlob(req.Digest))
 }
+
+// toTheEnd is the range of who goes on with a blob that broke off. Like the whole
+// it has the last bytes, which are held back.
+var toTheEnd = regexp.MustCompile(`^bytes=[0-9]+-$`)
 
 // arrived waits until all of the blob is there: a part of it that is sent before
 // its digest is known would end well, whatever it holds. The last byte is not

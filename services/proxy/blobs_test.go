@@ -73,7 +73,7 @@ func TestE6_ARangeWaitsForTheDigest(t *testing.T) {
 		return fronttest.Request{Host: w.dev.Host, Path: layer.path, Header: fronttest.Headers("Range", r)}
 	}
 	up.Script(testserver.CorruptLastByte, testserver.PartBlobs)
-	for _, r := range []string{"bytes=0-9", "bytes=100-199", "bytes=-5"} {
+	for _, r := range []string{"bytes=0-9", "bytes=100-199", "bytes=-5", "bytes=0-", "bytes=100-", fmt.Sprintf("bytes=%d-", len(layer.want.Bytes)-1)} {
 		if a, err := w.Send(part(r)); err == nil && a.Status < 500 {
 			t.Errorf("%s of a corrupt blob: %d, %d bytes", r, a.Status, len(a.Body))
 		}
@@ -85,6 +85,7 @@ func TestE6_ARangeWaitsForTheDigest(t *testing.T) {
 		"bytes=0-9":     string(layer.want.Bytes[:10]),
 		"bytes=100-199": string(layer.want.Bytes[100:200]),
 		"bytes=-5":      string(layer.want.Bytes[size-5:]),
+		"bytes=100-":    string(layer.want.Bytes[100:]),
 	} {
 		a := w.Do(part(r))
 		if a.Status != http.StatusPartialContent || a.Body != want || !strings.HasSuffix(a.Header.Get("Content-Range"), "/"+strconv.Itoa(size)) {
@@ -100,7 +101,7 @@ func TestE6_ARangeWaitsForTheDigest(t *testing.T) {
 }
 
 // TestStream_WholeBlobsBeginBeforeTheirEnd has the upstream stall in the middle:
-// what came is there, and a part is not answered yet.
+// what came is there, also for who goes on with what broke off.
 func TestStream_WholeBlobsBeginBeforeTheirEnd(t *testing.T) {
 	w, up, _ := oneUpstream(t)
 	requests := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)
@@ -118,11 +119,26 @@ func TestStream_WholeBlobsBeginBeforeTheirEnd(t *testing.T) {
 	if n, err := io.ReadFull(resp.Body, begin); err != nil || string(begin) != string(layer.want.Bytes[:n]) {
 		t.Fatalf("%d bytes came while the upstream stalled: %v", n, err)
 	}
+	const from = 40_000
+	goesOn, err := w.open(t.Context(), layer.path, "Range", fmt.Sprintf("bytes=%d-", from))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer goesOn.Body.Close()
+	part := make([]byte, len(begin)-from)
+	if n, err := io.ReadFull(goesOn.Body, part); err != nil || goesOn.StatusCode != http.StatusPartialContent || string(part) != string(begin[from:]) {
+		t.Fatalf("%d, then %d bytes came while the upstream stalled: %v", goesOn.StatusCode, n, err)
+	}
+	if n := up.Count(http.MethodGet, layer.path); n != 1 {
+		t.Errorf("the rest came after %d requests, want the first to be on its way", n)
+	}
 	up.Stop() // the connection breaks, and the blob is fetched again
 	up.Start()
-	rest, err := io.ReadAll(resp.Body)
-	if err != nil || string(rest) != string(layer.want.Bytes[len(begin):]) {
-		t.Errorf("then %d bytes: %v", len(rest), err)
+	for _, r := range []*http.Response{resp, goesOn} {
+		rest, err := io.ReadAll(r.Body)
+		if err != nil || string(rest) != string(layer.want.Bytes[len(begin):]) {
+			t.Errorf("then %d bytes: %v", len(rest), err)
+		}
 	}
 }
 

@@ -17,12 +17,12 @@ import (
 )
 
 // open sends a GET whose answer is read by the caller, until ctx ends.
-func (w *world) open(ctx context.Context, path string) (*http.Response, error) {
+func (w *world) open(ctx context.Context, path string, header ...string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.Server.URL+path, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	r.Host = w.dev.Host
+	r.Host, r.Header = w.dev.Host, fronttest.Headers(header...)
 	return w.Server.Client().Transport.RoundTrip(r)
 }
 
