@@ -27,7 +27,7 @@ type Config struct {
 
 	Services        []string `koanf:"services" placeholder:"SERVICE" help:"What this process runs: registry, upload, token, admin, janitor, proxy, comma-separated; empty runs all. A part of them needs meta and blobs."`
 	InternalKey     Secret   `koanf:"internal_key" kong:"-"`
-	InternalKeyFile string   `koanf:"internal_key_file" placeholder:"FILE" help:"File with the key that split services sign their calls with, the same in all."`
+	InternalKeyFile string   `koanf:"internal_key_file" placeholder:"FILE" help:"File with the key that split services, and nodes that share fetches, sign their calls with, the same in all."`
 	UploadURL       URL      `koanf:"upload_url" name:"upload-url" placeholder:"URL" help:"Internal listener of the upload service, for a process that does not run it and is not behind an edge that does this by path."`
 	TokenURL        URL      `koanf:"token_url" name:"token-url" placeholder:"URL" help:"Internal listener of the token service, likewise."`
 	ProxyURL        URL      `koanf:"proxy_url" name:"proxy-url" placeholder:"URL" help:"Internal listener of the proxy service, likewise, for a process that runs registry without it."`
@@ -36,7 +36,7 @@ type Config struct {
 	DataAddr      string `koanf:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
 	AdminAddr     string `koanf:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`
 	AdminGRPCAddr string `koanf:"admin_grpc_addr" name:"admin-grpc-addr" placeholder:"ADDR" help:"Listener for the admin API over gRPC."`
-	InternalAddr  string `koanf:"internal_addr" placeholder:"ADDR" help:"Listener for calls from other services, open when they are split."`
+	InternalAddr  string `koanf:"internal_addr" placeholder:"ADDR" help:"Listener for calls of split services, and of nodes that share by redis what they fetch from upstreams; closed without internal_key."`
 	OpsAddr       string `koanf:"ops_addr" placeholder:"ADDR" help:"Listener for /metrics, /healthz and /readyz."`
 
 	TLSCerts       string         `koanf:"tls_certs" name:"tls-certs" placeholder:"DIR" help:"Directory of certificates and keys; set, the data listener speaks TLS."`
@@ -47,7 +47,7 @@ type Config struct {
 	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
 	OperatorTokenFile string `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
 	SecretKey         Secret `koanf:"secret_key" kong:"-"`
-	SecretKeyFile     string `koanf:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams are kept with; empty makes one in the data directory."`
+	SecretKeyFile     string `koanf:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams are kept with; empty makes one in the data directory where that holds the data, and takes no passwords on a cluster."`
 	OldSecretKey      Secret `koanf:"old_secret_key" kong:"-"`
 	OldSecretKeyFile  string `koanf:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was kept with it is kept with the new one from the next start on."`
 	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the seeded default tenant although data_addr is not loopback."`

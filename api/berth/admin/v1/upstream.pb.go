@@ -55,9 +55,9 @@ type Upstream struct {
 	// How long it is remembered that something is not there. Absent means 30s.
 	NegativeTtl *durationpb.Duration `protobuf:"bytes,9,opt,name=negative_ttl,json=negativeTtl,proto3" json:"negative_ttl,omitempty"`
 	// How long past tag_ttl a tag is answered as it was, with a Warning, while the
-	// upstream is out. Absent means 720h, 0s means never.
+	// upstream is out. Absent means 2592000s, which are 30 days; 0s means never.
 	StaleIfError *durationpb.Duration `protobuf:"bytes,10,opt,name=stale_if_error,json=staleIfError,proto3" json:"stale_if_error,omitempty"`
-	// How long content is kept after its last pull. Absent means 720h.
+	// How long content is kept after its last pull. Absent means 2592000s.
 	Keep *durationpb.Duration `protobuf:"bytes,11,opt,name=keep,proto3" json:"keep,omitempty"`
 	// How many bytes of blobs are kept; what was pulled least recently goes first.
 	// 0 means as many as the tenant's quota allows.
