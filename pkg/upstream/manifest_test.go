@@ -124,6 +124,7 @@ func TestR40_CorruptManifests(t *testing.T) {
 		"4 MiB and one byte":       {oci.MediaTypeImageManifest, append(image(), bytes.Repeat([]byte(" "), oci.MaxManifest+1-len(image()))...)},
 		"named twice":              {oci.MediaTypeImageManifest, []byte(`{"schemaVersion":2,"schemaVersion":2}`)},
 		"page as an image by type": {"text/html", image()},
+		"a type that is no text":   {oci.MediaTypeImageIndex, []byte(`{"schemaVersion":2,"artifactType":"a\u0000b","manifests":[]}`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := answerOf(t, c.contentType, "", c.body)
