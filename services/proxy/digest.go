@@ -9,9 +9,9 @@ import (
 )
 
 // byDigest asks a chain for content by its digest: whoever has it has the same.
-// So all are asked first who need not be fetched from; then the upstream whose
-// manifest named it, so that an image comes from one member as a whole (contract
-// row E11); then all others in order.
+// So there are three rounds. First all are asked who need not be fetched from;
+// then the upstream whose manifest named it, so that an image comes from one
+// member as a whole (contract row E11); then all others in order.
 type byDigest[T any] struct {
 	*walk[T]
 	digest oci.Digest
@@ -27,11 +27,9 @@ type named struct {
 }
 
 func (b byDigest[T]) find(ctx context.Context, notHere error) (T, error) {
-	all := *b.walk // with the policies, for the last round
-	b.walk.claimed = b.walk.claims(ctx)
-	all.claimed = b.walk.claimed
+	b.walk.claimed = b.walk.claims(ctx) // looked up once for all rounds
+	here, all := *b.walk, *b.walk
 
-	here := *b.walk
 	here.remote = func(ctx context.Context, r remote) (T, error) {
 		v, err := b.local(ctx, r.repo, r.upstream)
 		if outcomeOf(err) == chain.NotHere {
@@ -48,7 +46,7 @@ func (b byDigest[T]) find(ctx context.Context, notHere error) (T, error) {
 	if err != nil {
 		return v, err
 	}
-	all.hosted = nil // they were asked
+	all.hosted = nil // the registries were asked
 	said := errNotHere
 	if first != nil {
 		one := all
@@ -65,7 +63,7 @@ func (b byDigest[T]) find(ctx context.Context, notHere error) (T, error) {
 	all.remote = func(ctx context.Context, r remote) (T, error) {
 		if r.member == first {
 			var none T
-			return none, said
+			return none, said // where it stands in the order, it has its say
 		}
 		return b.fetch(ctx, r, named{size: -1})
 	}

@@ -32,40 +32,24 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 	page := answer.OneMore(req.Page)
 	var merged []meta.Referrer
 	var end oci.Digest // what follows it is not known of all members; empty: all is
-	collect := func(rows []meta.Referrer, err error) error {
-		if err != nil {
+	err = s.gather(ctx, asked, parts{
+		hosted: func(ctx context.Context, r meta.Repo) error {
+			rows, err := s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page)
+			if last := cutAt(rows, page.Size); last != "" && (end == "" || last < end) {
+				end = last
+			}
+			merged = append(merged, rows...)
 			return err
-		}
-		merged = append(merged, rows...)
-		return errNotHere // the others have more
-	}
-	hosted := func(ctx context.Context, r meta.Repo) error {
-		rows, err := s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page)
-		if last := cutAt(rows, page.Size); last != "" && (end == "" || last < end) {
-			end = last
-		}
-		return collect(rows, err)
-	}
-	if req.Upstream == "" {
-		own := meta.Repo{Tenant: asked.Tenant, Registry: asked.chain.Registries[0], Name: asked.Name}
-		if err := hosted(ctx, own); outcomeOf(err) != chain.NotHere {
-			return answer.Referrers{}, err
-		}
-	}
-	w := &walk[struct{}]{
-		Service: s, asked: asked,
-		hosted: func(ctx context.Context, r meta.Repo) (struct{}, error) { return struct{}{}, hosted(ctx, r) },
-		remote: func(ctx context.Context, r remote) (struct{}, error) {
-			return struct{}{}, collect(r.referrers(ctx, req))
 		},
-	}
-	if _, err := w.run(ctx); outcomeOf(err) != chain.NotHere {
+		remote: func(ctx context.Context, r remote) error {
+			rows, err := r.referrers(ctx, req)
+			merged = append(merged, rows...)
+			return err
+		},
+		found: func() bool { return len(merged) > 0 },
+	})
+	if err != nil {
 		return answer.Referrers{}, err
-	}
-	if len(merged) == 0 {
-		if err := w.absence(nil); err != nil {
-			return answer.Referrers{}, err
-		}
 	}
 	// Of several that list the same, the first has its say.
 	slices.SortStableFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/answer"
@@ -21,8 +20,7 @@ type ListTags struct {
 	Page meta.Page
 }
 
-// ListTags merges what the members list: sorted, each once. The name's own
-// registries alone are asked for a name that is the tenant's own.
+// ListTags merges what the members list: sorted, each once.
 func (s *Service) ListTags(ctx context.Context, req ListTags) (answer.Names, error) {
 	ctx, asked, err := s.follow(ctx, req.Ask)
 	if err != nil {
@@ -37,29 +35,19 @@ func (s *Service) ListTags(ctx context.Context, req ListTags) (answer.Names, err
 		}
 		known = true
 		merged = append(merged, names...)
-		return errNotHere // the others have more
+		return nil
 	}
-	if req.Upstream == "" {
-		own := meta.Repo{Tenant: asked.Tenant, Registry: asked.chain.Registries[0], Name: asked.Name}
-		if err := collect(s.meta.ListTags(ctx, own, page)); outcomeOf(err) != chain.NotHere {
-			return answer.Names{}, err
-		}
-	}
-	w := &walk[struct{}]{
-		Service: s, asked: asked,
-		hosted: func(ctx context.Context, r meta.Repo) (struct{}, error) {
-			return struct{}{}, collect(s.meta.ListTags(ctx, r, page))
-		},
-		remote: func(ctx context.Context, r remote) (struct{}, error) {
-			return struct{}{}, collect(r.tags(ctx, page))
-		},
-	}
-	if _, err := w.run(ctx); outcomeOf(err) != chain.NotHere {
+	err = s.gather(ctx, asked, parts{
+		hosted: func(ctx context.Context, r meta.Repo) error { return collect(s.meta.ListTags(ctx, r, page)) },
+		remote: func(ctx context.Context, r remote) error { return collect(r.tags(ctx, page)) },
+		found:  func() bool { return known },
+	})
+	if err != nil {
 		return answer.Names{}, err
 	}
 	if !known {
-		return answer.Names{}, w.absence(fault.New(fault.NotFound, fault.NameUnknown,
-			"repository %s is not known to this registry, nor to those that it asks", asked.Name))
+		return answer.Names{}, fault.New(fault.NotFound, fault.NameUnknown,
+			"repository %s is not known to this registry, nor to those that it asks", asked.Name)
 	}
 	slices.Sort(merged)
 	merged = slices.Compact(merged)
