@@ -86,7 +86,7 @@ func newWorldWith(t testing.TB, patience time.Duration) *world {
 		}),
 	})
 	w.nodes = []http.Handler{proxy.NewHandler(w.proxy, d.Middlewares()...)}
-	h := front.Walk(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	h := front.LimitHops(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		node, _ := strconv.Atoi(r.Header.Get(nodeHeader)) // without one, the first
 		w.nodes[node].ServeHTTP(rw, r)
 	}))

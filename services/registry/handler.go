@@ -32,7 +32,7 @@ var rules = map[string]front.Rule{
 func NewHandler(s *Service, proxy http.Handler, mw ...kit.Named) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules))
 	fail := kit.Errors(front.WriteError)
-	proxy = front.Walk(proxy)
+	proxy = front.LimitHops(proxy)
 	failPull := kit.Errors(orElse(proxy))
 
 	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, answer.Sending(s.transit, answer.ManifestSize, answer.Manifest), failPull)

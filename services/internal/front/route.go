@@ -75,7 +75,7 @@ func (s Services) serveRoute(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind := call.Route.Kind; {
 	case call.Upstream != "", call.walks && call.reads(r.Method):
-		Walk(s.Proxy).ServeHTTP(w, r)
+		LimitHops(s.Proxy).ServeHTTP(w, r)
 	case kind == ocihttp.Base:
 		serveBase(w, r)
 	case kind == ocihttp.UploadStart, kind == ocihttp.Upload:

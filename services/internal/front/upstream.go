@@ -106,10 +106,10 @@ func (c *Call) NextLink(q url.Values) string {
 	return ocihttp.NextLink(route.Path(), q)
 }
 
-// Walk puts before the proxy service what ends a chain that leads back to
+// LimitHops puts before the proxy service what ends a chain that leads back to
 // itself: a request that came through too many registries goes no further
 // (contract row E12).
-func Walk(proxy http.Handler) http.Handler {
+func LimitHops(proxy http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if CallOf(r.Context()).Hops > ocihttp.MaxHops {
 			WriteError(w, r, fault.New(fault.BadUpstream, fault.UnavailableReason,

@@ -389,7 +389,7 @@ func beforeProxy(proxy http.Handler) front.Services {
 			hosted("registry").ServeHTTP(w, r)
 			return
 		}
-		front.Walk(proxy).ServeHTTP(w, r)
+		front.LimitHops(proxy).ServeHTTP(w, r)
 	})
 	return front.Services{Registry: registry, Upload: says("upload"), Token: says("token"), Proxy: proxy}
 }
