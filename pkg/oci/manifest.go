@@ -14,6 +14,7 @@ import (
 const (
 	MaxManifest    = 4 << 20 // bytes; what the distribution-spec asks registries to take at least
 	MaxDescriptors = 10_000  // entries of layers, blobs or manifests
+	maxType        = 255     // bytes of the type that a referrer is listed by: two names of 127 (RFC 6838, section 4.2)
 	maxDepth       = 32      // nested objects and arrays
 	maxValues      = 150_000 // members and elements at all levels, told by their commas
 )
@@ -154,6 +155,9 @@ func (doc *document) manifest(mediaType string) (*Manifest, error) {
 		} else {
 			m.Blobs = append(m.Blobs, d)
 		}
+	}
+	if t := m.ReferrerType(); len(t) > maxType || strings.ContainsRune(t, 0) {
+		return nil, invalid("artifactType, or else the mediaType of the config, has at most %d bytes and no NUL", maxType)
 	}
 	return m, nil
 }

@@ -98,6 +98,17 @@ func TestReferrerType(t *testing.T) {
 	}
 }
 
+// TestReferrerType_CanBeStored: stores look referrers up by it.
+func TestReferrerType_CanBeStored(t *testing.T) {
+	typed := func(artifactType string) string {
+		return strings.Replace(image, `"custom"`, `"artifactType":"`+artifactType+`","custom"`, 1)
+	}
+	parseManifest(t, typed(strings.Repeat("a", 255)))
+	refuseManifest(t, oci.MediaTypeImageManifest, typed(strings.Repeat("a", 256)))
+	refuseManifest(t, oci.MediaTypeImageManifest, typed(`a\u0000b`))
+	refuseManifest(t, oci.MediaTypeImageManifest, strings.Replace(image, "application/vnd.oci.image.config.v1+json", strings.Repeat("a", 256), 1))
+}
+
 // TestD1_AmbiguousManifests: a document has one kind, which all agree on.
 func TestD1_AmbiguousManifests(t *testing.T) {
 	add := func(payload, members string) string { return payload[:len(payload)-1] + "," + members + "}" }

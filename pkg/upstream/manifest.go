@@ -97,9 +97,6 @@ func (c *Client) checkManifest(a answer, ref oci.Reference) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, c.outage(err, "sent a manifest that cannot be used: %s", fault.From(err).Message)
 	}
-	if strings.ContainsRune(parsed.ReferrerType(), 0) { // not every store could keep it
-		return Manifest{}, c.outage(nil, "sent a manifest whose artifact type is no text")
-	}
 	m.MediaType = parsed.MediaType
 	return m, nil
 }
