@@ -36,7 +36,7 @@ func keyring(c boot.Config) (*seal.Keyring, error) {
 	}
 	k, err := seal.New(keys...)
 	if err != nil {
-		return nil, fmt.Errorf("set up the key of stored passwords, which is secret_key or in %s of data_dir: %w", secretKeyFile, err)
+		return nil, fmt.Errorf("the key of stored passwords, which is secret_key or in the file %s of data_dir, cannot be used: %w", secretKeyFile, err)
 	}
 	return k, nil
 }
