@@ -139,7 +139,7 @@ type faultKind struct {
 var (
 	// content is what a pull is of.
 	content = []Part{PartManifests, PartBlobs}
-	// lists are manifests too, or as good as.
+	// documents are read as a whole: lists are, too.
 	documents = []Part{PartManifests, PartTags, PartReferrers}
 	// everything is the registry without its token endpoint.
 	everything = []Part{PartPing, PartManifests, PartBlobs, PartTags, PartReferrers}
