@@ -72,10 +72,7 @@ func BenchmarkWarmBlob(b *testing.B) {
 // that of the upstream, which takes as long to answer as one that is near.
 func BenchmarkColdFirstByte(b *testing.B) {
 	const latency = 20 * time.Millisecond
-	w := newWorld(b)
-	up := testserver.StartScripted(b)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(b)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	up.SetLatency(latency)
 	first := func(resp *http.Response, err error) {

@@ -71,10 +71,7 @@ func TestR39_ABlobThatBreaksOff(t *testing.T) {
 
 func TestR41_RedirectsThatLeadNowhere(t *testing.T) {
 	for _, f := range []testserver.Fault{testserver.FaultRedirectLoop, testserver.FaultRedirectDead} {
-		w := newWorld(t)
-		up := testserver.StartScripted(t)
-		w.upstream("hub", up.URL(), nil)
-		w.chain(meta.Member{Upstream: "hub"})
+		w, up := newHub(t)
 		for _, on := range []testserver.Part{testserver.PartManifests, testserver.PartBlobs} {
 			up.Script(f, on)
 			path := "/v2/" + testserver.ScriptedName + "/" + string(on) + "/" + up.Image.Config.Digest.String()

@@ -192,10 +192,7 @@ func TestChain_PatternsSayWhoIsAsked(t *testing.T) {
 }
 
 func TestR37_WithTheUpstreamStoppedWhatIsKeptIsAnswered(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	up.Script(testserver.FaultRefused)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
@@ -223,10 +220,7 @@ func TestR37_WithTheUpstreamStoppedWhatIsKeptIsAnswered(t *testing.T) {
 // say nothing.
 func TestR37_AnUpstreamThatStallsSlowsNobodyDownForLong(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	w.pass(tagTTL)
 	up.Forget()

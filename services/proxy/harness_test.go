@@ -62,6 +62,17 @@ func newWorld(t testing.TB) *world {
 	return newWorldWith(t, 0)
 }
 
+// newHub makes a world in which dev asks one upstream, "hub", that does as it is
+// told.
+func newHub(t testing.TB) (*world, *testserver.Scripted) {
+	t.Helper()
+	w := newWorld(t)
+	up := testserver.StartScripted(t)
+	w.upstream("hub", up.URL(), nil)
+	w.chain(meta.Member{Upstream: "hub"})
+	return w, up
+}
+
 // impatient is long enough for every upstream of this process that answers.
 const impatient = 2 * time.Second
 

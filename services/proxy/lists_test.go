@@ -128,10 +128,7 @@ func TestE9_TagsOfClaimedNamesAreHosted(t *testing.T) {
 
 // TestTags_InAnOutage answers what was listed less than an hour ago.
 func TestTags_InAnOutage(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	path := "/v2/" + testserver.ScriptedName + "/tags/list"
 	want := []string{testserver.ScriptedTag, testserver.ScriptedSingleTag}
 	if got := w.tags(path, 10); !slices.Equal(got, want) {
@@ -156,10 +153,7 @@ func TestTags_InAnOutage(t *testing.T) {
 }
 
 func TestE13_AMillionTagsAreAnOutage(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	up.Script(testserver.FaultMillionTags)
 	if a := w.get("/v2/" + testserver.ScriptedName + "/tags/list?n=10"); a.Status != http.StatusBadGateway {
 		t.Errorf("%d, %d bytes", a.Status, len(a.Body))

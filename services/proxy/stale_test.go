@@ -82,10 +82,7 @@ func TestE16_WhatIsAnsweredWhenTheUpstreamNoLongerAgrees(t *testing.T) {
 // TestE16_A404OfAHeadIsNotBelievedAlone has a cache in the middle that answers
 // HEAD by what it has.
 func TestE16_A404OfAHeadIsNotBelievedAlone(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	w.pass(tagTTL)
 	up.Forget()
@@ -98,10 +95,7 @@ func TestE16_A404OfAHeadIsNotBelievedAlone(t *testing.T) {
 
 // TestE15_ATagThatGoesBack is served, and recorded.
 func TestE15_ATagThatGoesBack(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	newer := testserver.NewImage(70, 1000)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	rollbacks := func() []meta.Event {
@@ -139,10 +133,7 @@ func TestE15_ATagThatGoesBack(t *testing.T) {
 func TestR38_ARateLimitIsHeeded(t *testing.T) {
 	for _, f := range []testserver.Fault{testserver.Fault429, testserver.Fault429RetryAfter} {
 		t.Run(f.String(), func(t *testing.T) {
-			w := newWorld(t)
-			up := testserver.StartScripted(t)
-			w.upstream("hub", up.URL(), nil)
-			w.chain(meta.Member{Upstream: "hub"})
+			w, up := newHub(t)
 			w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 			w.pass(tagTTL)
 			up.Forget()

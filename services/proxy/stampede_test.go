@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/dice"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -42,10 +41,7 @@ func (w *world) pullAll(n int, requests []request) {
 }
 
 func TestE14_AStampedeAsksOnce(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	requests := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	n := dice.Count(t, 200, 1000)
 	up.SetLatency(20 * time.Millisecond)
@@ -61,10 +57,7 @@ func TestE14_AStampedeAsksOnce(t *testing.T) {
 }
 
 func TestR44_AnExpiredTagIsAskedForOnce(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	up.SetLatency(20 * time.Millisecond)
 	for range 3 {
@@ -80,10 +73,7 @@ func TestR44_AnExpiredTagIsAskedForOnce(t *testing.T) {
 // TestE14_MadeUpTagsKeepTheUpstreamsPace asks for tags that there are not: the
 // same one many times, then many.
 func TestE14_MadeUpTagsKeepTheUpstreamsPace(t *testing.T) {
-	w := newWorld(t)
-	up := testserver.StartScripted(t)
-	w.upstream("hub", up.URL(), nil)
-	w.chain(meta.Member{Upstream: "hub"})
+	w, up := newHub(t)
 	path := "/v2/" + testserver.ScriptedName + "/manifests/"
 	together(50, func(int) {
 		if a, err := w.Send(fronttest.Request{Host: w.dev.Host, Path: path + "none"}); err != nil || a.Status != http.StatusNotFound {
