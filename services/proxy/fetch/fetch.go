@@ -37,7 +37,7 @@ type Config struct {
 	// not to get a connection: a second is long. Reading ends with ctx.
 	Peer    func(ctx context.Context, at string, t Target) (io.ReadCloser, int64, error)
 	Dir     string // of temporary files; "" = the system's
-	Flights int    // at a time; 0 = 64
+	Flights int    // at a time, besides a 16th of it that each tenant is assured of; 0 = 64
 	Log     *slog.Logger
 }
 

@@ -9,11 +9,13 @@ import (
 )
 
 // slots bounds how many flights there are at a time. No tenant has all of them,
-// and the next free one goes to whoever has least.
+// and the next free one goes to whoever has least. A flight may take for ever, if
+// its upstream wants that; so each tenant is assured of a few, beyond all.
 type slots struct {
 	mu      sync.Mutex
-	free    int
+	free    int // less than 0 where more are held than there are
 	share   int // of a tenant, at most
+	assured int // of a tenant, whatever others have
 	held    map[tenant.ID]int
 	waiting []*ticket // first come first
 }
@@ -24,7 +26,7 @@ type ticket struct {
 }
 
 func newSlots(n int) *slots {
-	return &slots{free: n, share: max(n-n/4, 1), held: map[tenant.ID]int{}}
+	return &slots{free: n, share: max(n-n/4, 1), assured: n / 16, held: map[tenant.ID]int{}}
 }
 
 // acquire waits for a slot, and returns what gives it back.
@@ -63,10 +65,14 @@ func (s *slots) release(t tenant.ID) {
 
 // hand gives free slots to those who wait. The caller holds mu.
 func (s *slots) hand() {
-	for s.free > 0 {
+	for {
+		most := s.assured
+		if s.free > 0 {
+			most = s.share
+		}
 		next := -1
 		for i, w := range s.waiting {
-			if n := s.held[w.tenant]; n < s.share && (next < 0 || n < s.held[s.waiting[next].tenant]) {
+			if n := s.held[w.tenant]; n < most && (next < 0 || n < s.held[s.waiting[next].tenant]) {
 				next = i
 			}
 		}

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -64,6 +65,45 @@ func TestSlots_Fair(t *testing.T) {
 		}
 		if _, err := s.acquire(ended, 99); !errors.Is(err, errClosing) {
 			t.Errorf("acquire after the end: %v", err)
+		}
+	})
+}
+
+// Fetches may take for ever: who has none gets a few, however many others have.
+func TestC15_SlotsForEveryTenant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(32)
+		got := map[tenant.ID]int{}
+		var release []func()
+		ask := func(of tenant.ID, times int) {
+			for range times {
+				go func() {
+					if r, err := s.acquire(t.Context(), of); err == nil {
+						got[of]++
+						release = append(release, r)
+					}
+				}()
+				synctest.Wait()
+			}
+		}
+		ask(1, 30)
+		ask(2, 30)
+		ask(3, 5)
+		ask(4, 1)
+		if want := map[tenant.ID]int{1: 24, 2: 8, 3: 2, 4: 1}; !maps.Equal(got, want) {
+			t.Errorf("%v, want %v", got, want)
+		}
+		for len(release) > 0 { // others get what is given back
+			r := release[0]
+			release = release[1:]
+			r()
+			synctest.Wait()
+			if held := s.held[1] + s.held[2]; held > 32 {
+				t.Errorf("%d slots are held", held)
+			}
+		}
+		if s.free != 32 || len(s.held) != 0 || got[1]+got[2]+got[3]+got[4] != 66 {
+			t.Errorf("%d free, held %v, %v", s.free, s.held, got)
 		}
 	})
 }
