@@ -54,7 +54,7 @@ const (
 	maxTokenReply = 64 << 10
 	maxToken      = 16 << 10 // many are kept, and servers take no longer headers
 	maxTagPage    = 4 << 20
-	maxTagList    = 32 << 20 // all pages
+	maxList       = 32 << 20 // of tags or referrers, all pages
 	maxHeader     = 64 << 10
 	largeDocument = 256 << 10 // more than this is large: hardly any manifest is
 	// maxUnsized is what a blob has of which neither the caller nor the upstream

@@ -25,7 +25,7 @@ func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
 	}
-	p := pages{client: c, budget: maxTagList, rq: request{
+	p := pages{client: c, budget: maxList, rq: request{
 		method: http.MethodGet, name: name, path: "referrers/" + d.String(), accept: oci.MediaTypeImageIndex,
 		missing: fault.ManifestUnknown, limit: oci.MaxManifest, optional: true,
 	}}

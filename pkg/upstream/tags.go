@@ -37,7 +37,7 @@ func (c *Client) AllTags(ctx context.Context, name string, limit int) ([]string,
 
 // tagsBy goes from page to page.
 func (c *Client) tagsBy(ctx context.Context, name string, limit, page int) ([]string, error) {
-	p := pages{client: c, budget: maxTagList, next: url.Values{"n": {strconv.Itoa(page)}}.Encode(), rq: request{
+	p := pages{client: c, budget: maxList, next: url.Values{"n": {strconv.Itoa(page)}}.Encode(), rq: request{
 		method: http.MethodGet, name: name, path: "tags/list", accept: "application/json",
 		missing: fault.NameUnknown, limit: maxTagPage,
 	}}
