@@ -105,7 +105,7 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 		return nil, err
 	}
 	before := upstreamMessage(t, u)
-	before.Password = samePassword
+	before.Password = unchangedPassword
 	after := proto.CloneOf(before)
 	mutable := upstreamFields
 	if m := req.GetUpstream(); m.GetPasswordSet() && m.GetPassword() == "" { // as it was read
@@ -124,7 +124,7 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 	if err := s.admitUpstream(ctx, u, false); err != nil {
 		return nil, err
 	}
-	renew := s.gaveAccess(was, u)
+	renew := s.mustRenew(was, u)
 	if req.GetValidateOnly() || !renew && proto.Equal(upstreamMessage(t, was), upstreamMessage(t, u)) {
 		return upstreamMessage(t, u), nil
 	}
@@ -146,9 +146,9 @@ func staysWhereItWas(before, after meta.Upstream) error {
 	return invalid(fieldUpstream+"password", "the password was given for %s: give the one for %s together with its url", a.URL, b.URL)
 }
 
-// gaveAccess says whether something changed by which it was decided who may have
-// what was fetched.
-func (s *Service) gaveAccess(before, after meta.Upstream) bool {
+// mustRenew says whether what was fetched so far is given up: something changed by
+// which it was decided who may have it (invariant I12).
+func (s *Service) mustRenew(before, after meta.Upstream) bool {
 	a, b := before.Settings, after.Settings
 	return a.URL != b.URL || a.Username != b.Username || !s.samePassword(before, after) || !slices.Equal(a.AuthHosts, b.AuthHosts)
 }

@@ -19,9 +19,9 @@ import (
 	"github.com/berth-registry/berth/pkg/upstream"
 )
 
-// samePassword stands for a password that an update does not name. It is longer
-// than a password may be.
-var samePassword = strings.Repeat("=", maxPassword+1)
+// unchangedPassword stands for a password that an update does not name. It is
+// longer than a password may be.
+var unchangedPassword = strings.Repeat("=", maxPassword+1)
 
 // Limits of what an upstream is told.
 const (
@@ -93,7 +93,7 @@ func (s *Service) setPassword(u *meta.Upstream, is *meta.UpstreamSettings, m *pb
 		return invalid(fieldUpstream+"username", "a username has at most %d bytes, no colon and no control characters", maxUsername)
 	}
 	switch password := m.GetPassword(); {
-	case password == samePassword:
+	case password == unchangedPassword:
 	case password == "":
 		is.Password = nil
 	case len(password) > maxPassword || strings.ContainsFunc(password, isControl):
