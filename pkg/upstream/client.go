@@ -29,7 +29,7 @@ type Client struct {
 	// Each request holds a place: for a document until it is read, for a blob
 	// until its body is closed.
 	documents, blobs chan struct{}
-	large            chan struct{} // places of large documents
+	large            chan struct{} // places of large documents of its tenant
 	queued           atomic.Int64  // requests that wait for a place
 	health           health
 }
@@ -47,7 +47,6 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 		pace:      rate.NewLimiter(rate.Limit(cs.limits.rate), cs.limits.burst),
 		documents: make(chan struct{}, cs.limits.documents),
 		blobs:     make(chan struct{}, cs.limits.blobs),
-		large:     make(chan struct{}, cs.limits.largeOfOne),
 	}
 	c.circuit = newCircuit(c)
 	c.login = newLogin(c)

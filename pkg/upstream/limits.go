@@ -15,8 +15,8 @@ type limits struct {
 
 	documents, blobs int           // requests at a time
 	queue            int           // requests that wait for one of these to end
-	largeOfOne       int           // large documents that are in memory at a time
-	large            int           // likewise, of all upstreams
+	largeOfOne       int           // large documents of a tenant that are in memory at a time
+	large            int           // likewise, of all tenants
 	rate             float64       // requests per second
 	burst            int           // requests
 	patience         time.Duration // that a request waits for its turn

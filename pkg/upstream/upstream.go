@@ -43,8 +43,9 @@ type Clients struct {
 	large     chan struct{} // places of large documents
 	ecrURL    string        // where the API of ECR is asked for passwords; empty: where AWS has it
 
-	mu    sync.Mutex
-	known *lru.Cache[string, *Client]
+	mu      sync.Mutex
+	known   *lru.Cache[string, *Client]
+	largeOf map[string]chan struct{} // of a tenant, by its slug
 }
 
 // New makes the one Clients of a process.
@@ -70,6 +71,7 @@ func newClients(o Options, l limits) *Clients {
 		transport: newTransport(guard{allow: o.Allow}, o.Resolver, l, nil),
 		limits:    l,
 		large:     make(chan struct{}, l.large),
+		largeOf:   map[string]chan struct{}{},
 		metrics:   newMetrics(o.Metrics),
 		log:       log,
 		known:     known,
@@ -89,6 +91,10 @@ func (cs *Clients) Client(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cs.largeOf[cfg.Tenant] == nil {
+		cs.largeOf[cfg.Tenant] = make(chan struct{}, cs.limits.largeOfOne)
+	}
+	c.large = cs.largeOf[cfg.Tenant]
 	cs.known.Add(cfg.Key, c)
 	return c, nil
 }
