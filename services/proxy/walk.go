@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -35,22 +36,13 @@ func (e errSkipped) Error() string { return e.why }
 // errNotOffered is for names that the tenant does not take from the upstream.
 var errNotOffered = errSkipped{"the upstream is not asked for this name"}
 
-// find returns notHere where nobody has it.
+// find returns notHere where nobody has it and nobody failed.
 func (w *walk[T]) find(ctx context.Context, notHere error) (T, error) {
 	v, err := w.run(ctx)
 	if errors.Is(err, errNotHere) {
-		err = w.absence(notHere)
+		err = cmp.Or(w.passed, notHere) // after a failure nobody knows whether it is there
 	}
 	return v, err
-}
-
-// absence is notHere, unless a member failed and the others were asked all the
-// same: then nobody knows whether it is there.
-func (w *walk[T]) absence(notHere error) error {
-	if w.passed != nil {
-		return w.passed
-	}
-	return notHere
 }
 
 // run returns errNotHere where none of those who answer has it.
@@ -95,9 +87,10 @@ func (w *walk[T]) members(ctx context.Context, members []chain.Member) (T, error
 // members of its own group.
 func (w *walk[T]) member(ctx context.Context, m *chain.Member) (T, error) {
 	var v T
-	err := w.skips(m)
+	var err error
 	switch {
-	case err != nil:
+	case !m.Takes(w.Name):
+		err = errSkipped{"the group does not ask it for this name"}
 	case m.Upstream != nil:
 		v, err = w.upstream(ctx, m)
 	case w.hosted != nil:
@@ -113,13 +106,6 @@ func (w *walk[T]) member(ctx context.Context, m *chain.Member) (T, error) {
 		return w.members(ctx, m.Members)
 	}
 	return v, err
-}
-
-func (w *walk[T]) skips(m *chain.Member) error {
-	if !m.Takes(w.Name) {
-		return errSkipped{"the group does not ask it for this name"}
-	}
-	return nil
 }
 
 // upstream asks an upstream, unless the name is one of the tenant's own: what it
