@@ -20,8 +20,8 @@ import (
 // is what tells deployments and tenants apart.
 const issuer = "berth"
 
-// data builds the data port: the front, and behind it registry, upload and
-// token, each in this process or at the end of a call to another.
+// data builds the data port: the front, and behind it registry, proxy, upload
+// and token, each in this process or at the end of a call to another.
 func (b builder) data(ctx context.Context) error {
 	certs, err := b.TLS(b.config.TLSCerts)
 	if err != nil {
