@@ -78,6 +78,16 @@ func (s *Stream) Written() int64 {
 	return s.written
 }
 
+// Readers is how many are open.
+func (s *Stream) Readers() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.released {
+		return s.users
+	}
+	return s.users - 1 // the owner is none
+}
+
 // Done is closed once the stream has ended, well or not.
 func (s *Stream) Done() <-chan struct{} { return s.done }
 

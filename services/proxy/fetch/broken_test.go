@@ -316,6 +316,33 @@ func TestR23_StoreFails(t *testing.T) {
 	}
 }
 
+// What cannot be stored is fetched for those who read it, and no further when the
+// last of them leaves. Who comes then begins anew.
+func TestR23_NeitherStoredNorRead(t *testing.T) {
+	w := newWorld(t)
+	var log lines
+	f := w.node(func(c *fetch.Config) {
+		s := sick{c.Meta, c.Blobs, "CreateUpload"}
+		c.Meta, c.Blobs, c.Log = s, s, slog.New(slog.NewTextHandler(&log, nil))
+	})
+	content := bytesOf(4 * held)
+	s := newFed(int64(len(content)))
+	go s.give(t, content[:held])
+	c, err := f.Open(t.Context(), w.target(content), s.Open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it cannot be stored", func() bool { return log.count("could not be stored") == 1 })
+	s.give(t, content[held:2*held])
+	c.Close()
+	if n, err := s.feed.Write(content[2*held:]); err == nil {
+		t.Errorf("%d bytes were fetched for nobody", n)
+	}
+	mustRead(t, f, w.target(content), gives(content), content)
+	w.settle(f)
+	w.mustLack(content)
+}
+
 // A tenant without room gets what it asks for, and keeps nothing of it.
 func TestC14_OverQuotaIsPassedThrough(t *testing.T) {
 	w := newWorld(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -23,6 +24,8 @@ type flight struct {
 	stream *inflight.Stream
 	stored meta.Blob // it was there already
 	err    error     // it failed before there was a stream
+
+	keeping atomic.Bool // it is being stored
 
 	// Guarded by Fetches.mu.
 	callers  int  // who may be about to read
@@ -131,6 +134,24 @@ func (fl *flight) leave() {
 		fl.cancel(context.Canceled)
 	}
 	fl.release()
+}
+
+// errUseless is why a flight ends before it has all.
+var errUseless = errors.New("fetch: nobody reads it, and it is not being stored")
+
+// useless says whether all that comes is for nobody, and lets a new flight begin
+// for whoever comes next.
+func (fl *flight) useless() bool {
+	if fl.keeping.Load() || fl.stream.Readers() > 0 {
+		return false
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if fl.callers > 0 || fl.stream.Readers() > 0 {
+		return false
+	}
+	fl.forget()
+	return true
 }
 
 // forget lets a new flight take the place of this one. The caller holds mu.

@@ -11,9 +11,11 @@ import (
 )
 
 // keep stores the blob while it arrives. Readers have it from the stream, so
-// that a store that is full or broken, or a quota, fails none of them.
+// that a store that is full or broken, or a quota, fails none of them; but when
+// the last of them leaves then, the rest is not fetched.
 func (fl *flight) keep(ctx context.Context) {
 	err := fl.store(ctx)
+	fl.keeping.Store(false)
 	if err == nil || fl.stream.Err() != nil {
 		return
 	}

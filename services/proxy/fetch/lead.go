@@ -29,6 +29,7 @@ func (fl *flight) fromUpstream(ctx context.Context) error {
 	err := fl.askUntil(ctx, func() {
 		if stored == nil {
 			stored = make(chan struct{})
+			fl.keeping.Store(true)
 			go func() {
 				defer close(stored)
 				fl.keep(ctx)
@@ -150,6 +151,9 @@ func (fl *flight) pour(r io.Reader) error {
 			return err
 		}
 		came += int64(n)
+		if fl.useless() {
+			return errUseless
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			if want := fl.target.Size; came < want {
