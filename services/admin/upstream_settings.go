@@ -54,33 +54,40 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 	if is.MaxBytes < 0 {
 		return invalid(fieldUpstream+"max_bytes", "there is no negative size")
 	}
-	for field, patterns := range map[string][]string{"include": is.Include, "exclude": is.Exclude, "allow_claimed": is.AllowClaimed} {
-		if err := checkPatterns(fieldUpstream+field, patterns); err != nil {
+	for _, list := range []struct {
+		field    string
+		patterns []string
+	}{{"include", is.Include}, {"exclude", is.Exclude}, {"allow_claimed", is.AllowClaimed}} {
+		if err := checkPatterns(fieldUpstream+list.field, list.patterns); err != nil {
 			return err
 		}
 	}
-	for field, hosts := range map[string]struct {
-		from []string
-		to   *[]string
-	}{"host_aliases": {m.GetHostAliases(), &is.HostAliases}, "auth_hosts": {m.GetAuthHosts(), &is.AuthHosts}} {
+	for _, hosts := range []struct {
+		field string
+		from  []string
+		to    *[]string
+	}{{"host_aliases", m.GetHostAliases(), &is.HostAliases}, {"auth_hosts", m.GetAuthHosts(), &is.AuthHosts}} {
 		var err error
-		if *hosts.to, err = checkHosts(fieldUpstream+field, hosts.from); err != nil {
+		if *hosts.to, err = checkHosts(fieldUpstream+hosts.field, hosts.from); err != nil {
 			return err
 		}
 	}
-	for field, d := range map[string]struct {
-		from *durationpb.Duration
-		to   *time.Duration
-		min  time.Duration
+	for _, d := range []struct {
+		field string
+		from  *durationpb.Duration
+		to    *time.Duration
+		min   time.Duration
 	}{
-		"tag_ttl": {m.GetTagTtl(), &is.TagTTL, 0}, "negative_ttl": {m.GetNegativeTtl(), &is.NegativeTTL, 0},
-		"stale_if_error": {m.GetStaleIfError(), &is.StaleIfError, 0}, "keep": {m.GetKeep(), &is.Keep, shortestStay},
+		{"tag_ttl", m.GetTagTtl(), &is.TagTTL, 0},
+		{"negative_ttl", m.GetNegativeTtl(), &is.NegativeTTL, 0},
+		{"stale_if_error", m.GetStaleIfError(), &is.StaleIfError, 0},
+		{"keep", m.GetKeep(), &is.Keep, shortestStay},
 	} {
 		if d.from == nil {
 			continue // the default
 		}
 		if *d.to = d.from.AsDuration(); d.from.CheckValid() != nil || *d.to < d.min || *d.to > longestLife {
-			return invalid(fieldUpstream+field, "a time is %s at least and ten years at most, such as 300s", d.min)
+			return invalid(fieldUpstream+d.field, "a time is %s at least and ten years at most, such as 300s", d.min)
 		}
 	}
 	u.Settings = is

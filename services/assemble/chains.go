@@ -60,6 +60,9 @@ func (b *builder) joined() bool {
 // proxyHandler is the handler of the proxy service, here or elsewhere.
 func (b builder) proxyHandler() (http.Handler, error) {
 	if !b.config.Runs(boot.ProxyService) {
+		if b.config.Runs(boot.RegistryService) && b.config.ProxyURL.IsZero() {
+			b.Log.Warn("registries with an upstream group will answer 503 for what they do not host: this process runs no proxy service, and proxy_url is not set")
+		}
 		return b.elsewhere(boot.ProxyService, "proxy_url", b.config.ProxyURL)
 	}
 	return proxy.NewHandler(b.proxy, b.around...), nil

@@ -186,11 +186,11 @@ func (s *Service) StatBlob(ctx context.Context, req NameBlob) (meta.Blob, error)
 }
 
 func (r remote) statBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	what := "blob " + d.String()
+	what := "stat blob " + d.String() // a 404 of a HEAD is not believed by who wants the blob (E16)
 	if r.absent.knows(r.key(what), r.now()) {
 		return meta.Blob{}, errNotHere
 	}
-	size, err := once(ctx, r, "stat "+what, func(ctx context.Context) (int64, error) {
+	size, err := once(ctx, r, what, func(ctx context.Context) (int64, error) {
 		return r.client.HasBlob(ctx, r.repo.Name, d)
 	})
 	if outcomeOf(err) == chain.NotHere {

@@ -51,13 +51,18 @@ func TestHead_AnswersWithoutTheContent(t *testing.T) {
 	if a := w.head(path + unnamed.Digest.String()); a.Status != http.StatusOK || a.Header.Get("Content-Length") != strconv.Itoa(len(unnamed.Bytes)) {
 		t.Errorf("HEAD of a blob that no manifest names: %d %v", a.Status, a.Header)
 	}
+	nowhere := testserver.NewImage(91, 1).Config
 	for range 2 {
-		if a := w.head(path + testserver.NewImage(91, 1).Config.Digest.String()); a.Status != http.StatusNotFound {
+		if a := w.head(path + nowhere.Digest.String()); a.Status != http.StatusNotFound {
 			t.Errorf("HEAD of a blob that is nowhere: %d", a.Status)
 		}
 	}
 	if heads, all := up.Count(http.MethodHead, "*"), up.Count("", "*"); heads != 2 || all != 2 {
 		t.Errorf("%d HEAD in %d requests, want 2", heads, all)
+	}
+	up.PushBlob(testserver.ScriptedName, nowhere)
+	if a := w.get(path + nowhere.Digest.String()); a.Status != http.StatusOK {
+		t.Errorf("a blob that a HEAD did not find: %d, although nobody wanted it until now", a.Status)
 	}
 }
 
