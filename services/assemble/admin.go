@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/services/admin"
 )
 
@@ -58,13 +59,18 @@ func (b builder) admin(ctx context.Context) error {
 // changed, and that of this one at once.
 func (b builder) forget(op string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
-		if strings.HasPrefix(op, "Get") || strings.HasPrefix(op, "List") || strings.HasPrefix(op, "Resolve") {
-			return next
+		for _, reading := range []string{"Get", "List", "Resolve", "Refresh"} {
+			if strings.HasPrefix(op, reading) {
+				return next
+			}
 		}
 		return func(ctx context.Context, req any) (any, error) {
-			defer b.shared.changes.Announce(ctx)
-			defer b.clear()
-			return next(ctx, req)
+			answer, err := next(ctx, req)
+			if fault.KindOf(err) != fault.Denied { // who is refused does not have all processes forget
+				b.clear()
+				b.shared.changes.Announce(ctx)
+			}
+			return answer, err
 		}
 	}
 }
