@@ -3,7 +3,7 @@
 //
 // Who asks first begins a flight, who comes later joins it. A flight belongs to
 // nobody: it goes on when all who wait for it have left (contract row R43), and
-// ends when the blob is stored, or was not to be had. In each process there is
+// ends when the blob is stored, was not to be had, or is neither stored nor read. In each process there is
 // one flight of a blob of a repository, and by their lease only one of all
 // processes asks the upstream; the others read from that one.
 package fetch
