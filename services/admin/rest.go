@@ -58,14 +58,20 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	}
 	private := g.authenticated(gateway)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/openapi.json" && r.Method == http.MethodGet {
+		if description, ok := descriptions[r.URL.Path]; ok && r.Method == http.MethodGet {
 			web.SetRoute(r.Context(), "openapi")
 			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write(pb.OpenAPI)
+			_, _ = w.Write(description)
 			return
 		}
 		private.ServeHTTP(w, r)
 	}), nil
+}
+
+// descriptions are the API's own descriptions by path, in OpenAPI 2.0 and 3.1.
+var descriptions = map[string][]byte{
+	"/openapi.json":     pb.OpenAPI,
+	"/openapi-3.1.json": pb.OpenAPI31,
 }
 
 func noHeader(string) (string, bool) { return "", false }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 )
 
@@ -236,10 +238,40 @@ func TestRESTNamesTheFieldAtFault(t *testing.T) {
 	t.Errorf("no violation in %v", got)
 }
 
-func TestOpenAPIIsServedToEverybody(t *testing.T) {
+func TestP40_OpenAPIIsServedToEverybody(t *testing.T) {
 	a := newAPI(t)
-	resp, text := a.send("", "GET", "/openapi.json", "")
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/json" || !slices.Equal(text, pb.OpenAPI) {
-		t.Errorf("%d %s, %d bytes", resp.StatusCode, resp.Header.Get("Content-Type"), len(text))
+	for path, want := range map[string][]byte{"/openapi.json": pb.OpenAPI, "/openapi-3.1.json": pb.OpenAPI31} {
+		resp, text := a.send("", "GET", path, "")
+		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/json" || !slices.Equal(text, want) {
+			t.Errorf("%s: %d %s, %d bytes", path, resp.StatusCode, resp.Header.Get("Content-Type"), len(text))
+		}
+	}
+}
+
+// TestP40_OpenAPI31IsValid reads the document by a library that knows the
+// specification, and looks for what clients of PATCH must know.
+func TestP40_OpenAPI31IsValid(t *testing.T) {
+	doc, err := openapi3.NewLoader().LoadFromData(pb.OpenAPI31)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
+		t.Errorf("the document is of OpenAPI %s", doc.OpenAPI)
+	}
+	patches := 0
+	for path, item := range doc.Paths.Map() {
+		if item.Patch == nil {
+			continue
+		}
+		patches++
+		if p := item.Patch.Parameters.GetByInAndName("query", "update_mask"); p == nil || p.Description == "" {
+			t.Errorf("PATCH %s does not describe update_mask", path)
+		}
+	}
+	if patches == 0 {
+		t.Error("the document has no PATCH")
 	}
 }

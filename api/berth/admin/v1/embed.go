@@ -1,5 +1,5 @@
 // Package adminv1 is the admin API: its messages, gRPC service, REST gateway
-// and OpenAPI document, all generated from the .proto files beside it.
+// and OpenAPI documents, all generated from the .proto files beside it.
 package adminv1
 
 import _ "embed"
@@ -8,3 +8,8 @@ import _ "embed"
 //
 //go:embed openapi.swagger.json
 var OpenAPI []byte
+
+// OpenAPI31 is the same description in OpenAPI 3.1, as JSON.
+//
+//go:embed openapi-3.1.json
+var OpenAPI31 []byte

@@ -419,8 +419,8 @@ type UpdateServiceAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `service_account.name` says which one.
 	ServiceAccount *ServiceAccount `protobuf:"bytes,1,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
-	// The fields to change: `display_name`, `role`, `disabled`. Over REST, an
-	// absent mask means the fields of the body.
+	// The fields to change, separated by commas over REST: `display_name`, `role`,
+	// `disabled`; `*` means all. Absent, it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Create the account where there is none.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`

@@ -405,8 +405,8 @@ type UpdateTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenant.name` says which one.
 	Tenant *Tenant `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// The fields to change: `display_name`, `quota_bytes`. Over REST, an absent
-	// mask means the fields of the body.
+	// The fields to change, separated by commas over REST: `display_name`,
+	// `quota_bytes`; `*` means all. Absent, it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Create the tenant where there is none.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`

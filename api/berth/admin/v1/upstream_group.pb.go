@@ -463,8 +463,8 @@ type UpdateUpstreamGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `upstream_group.name` says which one.
 	UpstreamGroup *UpstreamGroup `protobuf:"bytes,1,opt,name=upstream_group,json=upstreamGroup,proto3" json:"upstream_group,omitempty"`
-	// The fields to change. Over REST, an absent mask means the fields of the
-	// body.
+	// The fields to change, separated by commas over REST; `*` means all. Absent,
+	// it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Create the group where there is none.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
