@@ -46,7 +46,8 @@ type Collector interface {
 //	I1   the object behind a blob exists and has the blob's size and digest
 //	I3   a stored object has a row, and rows of staged and condemned ones come to their end
 //	I4   condemned is final: no blob points to a condemned object
-//	I5   what a manifest holds is linked in its repository
+//	I5   what a manifest holds is linked in its repository, and a manifest that an
+//	     index holds is there
 //	I6   a tag points to a manifest of its repository
 //	I7   a tenant is charged for its blobs, each once
 //	I10  the keys of tenant data begin with the tenant

@@ -2,7 +2,9 @@ package meta
 
 import (
 	"context"
+	"slices"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -21,6 +23,31 @@ type ManifestPut struct {
 	Tags                   []string      // may be empty: by digest only
 	By                     Cause
 	AllowMissingReferences bool // references may be missing (registry setting); foreign layers always may
+}
+
+// ManifestDelete is a manifest to delete, with all tags that point to it.
+type ManifestDelete struct {
+	Repo      Repo
+	Digest    oci.Digest
+	By        Cause
+	Referrers bool // delete the manifests whose subject it is, too, and theirs; but none that an index names
+	Force     bool // delete it although an index names it
+}
+
+// MaxParents is how many indexes a refused deletion names.
+const MaxParents = 10
+
+// NamedByIndex refuses to delete a manifest that indexes name: parents, of which
+// there is at least one.
+func NamedByIndex(d oci.Digest, parents []oci.Digest) error {
+	parents = slices.Sorted(slices.Values(parents))
+	others := ""
+	if len(parents) > 1 {
+		others = " and others"
+	}
+	return fault.New(fault.Unsupported, fault.UnsupportedReason,
+		"manifest %s is named by index %s%s of this repository; delete that first, or this one with force=true", d, parents[0], others).
+		WithDetail(map[string][]oci.Digest{"parents": parents[:min(len(parents), MaxParents)]})
 }
 
 // Referrer is a manifest that has a subject.
@@ -43,8 +70,8 @@ type Manifests interface {
 	// fault.ManifestInvalid a media type that differs from the stored one.
 	PutManifest(ctx context.Context, p ManifestPut) error
 	// DeleteManifest deletes the manifest and all tags that point to it.
-	// deleteReferrers deletes manifests whose subject it is, too, and theirs.
-	DeleteManifest(ctx context.Context, by Cause, r Repo, d oci.Digest, deleteReferrers bool) error
+	// fault.UnsupportedReason (405, see NamedByIndex) while an index names it.
+	DeleteManifest(ctx context.Context, d ManifestDelete) error
 	// ListReferrers pages the manifests whose subject is d by their digest
 	// (Page.After is a digest in text form), of one artifact type unless it is
 	// empty. An unknown subject, or repository, has none: that is no error. A

@@ -2,6 +2,7 @@ package assemble_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -60,13 +61,39 @@ var deleteRequirements = []requirement{
 		r.wantNoManifest(t, m.Digest.String())
 		r.wantNoManifest(t, "latest")
 	}},
-	{"Deleting Manifests", ours, "an index goes without its manifests, and they without it", func(t *testing.T, r repository) {
+	{"Deleting Manifests", ours, "an index goes without its manifests", func(t *testing.T, r repository) {
 		child := r.push(t, r.image(t, nil))
 		list := r.push(t, index(t, nil, child), "list")
 		r.remove(t, r.at("manifests/%s", list.Digest)).want(t, http.StatusAccepted)
 		r.wantManifest(t, child.Digest.String(), child)
 		r.push(t, list, "list")
+	}},
+	{"Deleting Manifests", ours, "Q10 a manifest that an index names is 405 and stays until that is deleted, whatever its tags", func(t *testing.T, r repository) {
+		child := r.push(t, r.image(t, nil), "child")
+		list := r.push(t, index(t, nil, child), "list")
+		refused := func() {
+			t.Helper()
+			a := r.remove(t, r.at("manifests/%s", child.Digest)).want(t, http.StatusMethodNotAllowed).wantCode(t, "UNSUPPORTED")
+			if want := `"detail":{"parents":["` + list.Digest.String() + `"]}`; !strings.Contains(string(a.body), want) {
+				t.Errorf("%s, want %s", a.body, want)
+			}
+			r.wantManifest(t, "child", child)
+			r.wantManifest(t, child.Digest.String(), child)
+		}
+		refused()
+		r.remove(t, r.at("manifests/list")).want(t, http.StatusAccepted)
+		refused()
+		r.remove(t, r.at("manifests/%s", list.Digest)).want(t, http.StatusAccepted)
 		r.remove(t, r.at("manifests/%s", child.Digest)).want(t, http.StatusAccepted)
+		r.wantNoManifest(t, "child")
+	}},
+	{"Deleting Manifests", ours, "Q11 what an index names goes with force=true", func(t *testing.T, r repository) {
+		child := r.push(t, r.image(t, nil), "child")
+		list := r.push(t, index(t, nil, child), "list")
+		r.remove(t, r.at("manifests/%s?force=maybe", child.Digest)).want(t, http.StatusBadRequest)
+		r.remove(t, r.at("manifests/%s?force=false", child.Digest)).want(t, http.StatusMethodNotAllowed)
+		r.remove(t, r.at("manifests/%s?force=true", child.Digest)).want(t, http.StatusAccepted)
+		r.wantNoManifest(t, "child")
 		r.wantManifest(t, "list", list)
 	}},
 	{"Deleting Blobs", must, "202, then 404", func(t *testing.T, r repository) {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -53,13 +56,23 @@ func encodeStored(_ context.Context, w http.ResponseWriter, s Stored) error {
 	return nil
 }
 
-func decodeDeleteManifest(ctx context.Context, _ *http.Request) (DeleteManifest, error) {
+// decodeDeleteManifest takes "force=true" from the query: the manifest goes
+// although an index names it.
+func decodeDeleteManifest(ctx context.Context, _ *http.Request) (meta.ManifestDelete, error) {
 	c := front.CallOf(ctx)
-	return DeleteManifest{
+	force := false
+	if value := c.Query.Get("force"); value != "" {
+		var err error
+		if force, err = strconv.ParseBool(value); err != nil {
+			return meta.ManifestDelete{}, fault.New(fault.Invalid, fault.RequestInvalid, "force is true or false, not %q", value).WithField("force")
+		}
+	}
+	return meta.ManifestDelete{
 		Repo:      c.Repo(),
 		Digest:    c.Route.Reference.Digest,
-		Referrers: c.Site.Settings.DeleteReferrers,
 		By:        c.Cause(ctx),
+		Referrers: c.Site.Settings.DeleteReferrers,
+		Force:     force,
 	}, nil
 }
 

@@ -104,15 +104,7 @@ func readManifest(body io.Reader) ([]byte, error) {
 	}
 }
 
-// DeleteManifest names a manifest to delete.
-type DeleteManifest struct {
-	Repo      meta.Repo
-	Digest    oci.Digest
-	Referrers bool // and those that refer to it
-	By        meta.Cause
-}
-
 // DeleteManifest deletes the manifest and the tags that point to it.
-func (s *Service) DeleteManifest(ctx context.Context, req DeleteManifest) (kit.Done, error) {
-	return kit.Done{}, s.meta.DeleteManifest(ctx, req.By, req.Repo, req.Digest, req.Referrers)
+func (s *Service) DeleteManifest(ctx context.Context, req meta.ManifestDelete) (kit.Done, error) {
+	return kit.Done{}, s.meta.DeleteManifest(ctx, req)
 }

@@ -93,6 +93,35 @@ func TestDeleteManifestAndTag(t *testing.T) {
 	b.expect("digest again", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)), 404, "MANIFEST_UNKNOWN")
 }
 
+func TestQ10_ManifestThatAnIndexNamesStays(t *testing.T) {
+	b := start(t, tenant.Settings{})
+	image := b.image("app", "layer")
+	b.pushed("/v2/app/manifests/child", image)
+	list := index(image)
+	b.pushed("/v2/app/manifests/list", list)
+	b.expect("the tag of the index", b.do("DELETE", "/v2/app/manifests/list"), 202, "")
+	refused := b.do("DELETE", "/v2/app/manifests/"+digestOf(image))
+	b.expect("child of an untagged index", refused, 405, "UNSUPPORTED")
+	if want := `"detail":{"parents":["` + digestOf(list) + `"]}`; !strings.Contains(string(refused.Body), want) {
+		t.Errorf("%s, want %s", refused.Body, want)
+	}
+	b.expect("its tag", b.do("GET", "/v2/app/manifests/child"), 200, "")
+	b.expect("index", b.do("DELETE", "/v2/app/manifests/"+digestOf(list)), 202, "")
+	b.expect("child", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)), 202, "")
+}
+
+func TestQ11_ForceDeletesWhatAnIndexNames(t *testing.T) {
+	b := start(t, tenant.Settings{})
+	image := b.image("app", "layer")
+	b.pushed("/v2/app/manifests/child", image)
+	b.pushed("/v2/app/manifests/list", index(image))
+	b.expect("neither true nor false", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)+"?force=maybe"), 400, "REQUEST_INVALID")
+	b.expect("not forced", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)+"?force=false"), 405, "UNSUPPORTED")
+	b.expect("forced", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)+"?force=true"), 202, "")
+	b.expect("child", b.do("GET", "/v2/app/manifests/child"), 404, "MANIFEST_UNKNOWN")
+	b.expect("index", b.do("GET", "/v2/app/manifests/list"), 200, "")
+}
+
 func TestContract_ManifestOverLimit(t *testing.T) {
 	b := start(t, tenant.Settings{AllowMissingReferences: true})
 	image := func(size int) string {

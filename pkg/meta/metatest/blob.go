@@ -94,7 +94,7 @@ func testBlobs(t *testing.T, open Open) {
 		w.refused(w.Store.DeleteBlob(t.Context(), cause(), r, free.Digest), fault.NotFound, fault.BlobUnknown)
 		_, err := w.Store.FindBlob(t.Context(), r, free.Digest)
 		w.refused(err, fault.NotFound, fault.BlobUnknown)
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), r, m.Digest, false))
+		w.must(w.tryDelete(r, m.Digest))
 		w.must(w.Store.DeleteBlob(t.Context(), cause(), r, named.Digest))
 		w.consistent()
 	})
@@ -122,7 +122,7 @@ func testBlobs(t *testing.T, open Open) {
 		w.collect() // now the blob carries no mark
 		_, err := w.Store.CheckBlob(t.Context(), r, digestOf("config"))
 		w.must(err)
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), r, image.Manifest.Digest, false))
+		w.must(w.tryDelete(r, image.Manifest.Digest))
 		w.Advance(time.Hour)
 		w.collect()
 		w.put(r, image, "v1")

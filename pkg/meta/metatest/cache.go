@@ -117,7 +117,7 @@ func testCache(t *testing.T, open Open) {
 		h := w.repo("app")
 		hosted := w.pushImage(h, "v1", "hosted")
 		w.refused(w.tryPut(r, image, "v1"), fault.NotFound, fault.NameUnknown)
-		w.refused(w.Store.DeleteManifest(t.Context(), cause(), r, image.Manifest.Digest, false), fault.NotFound, fault.NameUnknown)
+		w.refused(w.tryDelete(r, image.Manifest.Digest), fault.NotFound, fault.NameUnknown)
 		w.refused(w.Store.DeleteTag(t.Context(), cause(), r, "v1"), fault.NotFound, fault.NameUnknown)
 		w.refused(w.Store.DeleteBlob(t.Context(), cause(), r, digestOf("config")), fault.NotFound, fault.BlobUnknown)
 		w.refused(w.Store.DeleteRepository(t.Context(), cause(), r), fault.NotFound, fault.NameUnknown)

@@ -67,7 +67,7 @@ func testCollector(t *testing.T, open Open) {
 		m := w.pushImage(r, "v1", "config")
 		w.Advance(life.Grace + time.Hour)
 		w.collect()
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), r, m.Digest, false))
+		w.must(w.tryDelete(r, m.Digest))
 		w.Advance(life.Released - time.Second)
 		w.collect()
 		_, err := w.Store.FindBlob(t.Context(), r, digestOf("config"))

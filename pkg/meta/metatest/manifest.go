@@ -122,13 +122,13 @@ func testManifests(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		r := w.repo("app")
 		m := w.pushImage(r, "v1", "config", "layer")
-		w.put(r, w.index(m), "index")
+		w.put(r, w.index(), "index")
 		w.put(r, w.image(nil, w.push(r, "config"), w.push(r, "layer")), "v2", "v3", "v2")
-		w.refused(w.Store.DeleteManifest(t.Context(), cause(), r, digestOf("none"), false), fault.NotFound, fault.ManifestUnknown)
+		w.refused(w.tryDelete(r, digestOf("none")), fault.NotFound, fault.ManifestUnknown)
 		by := cause()
-		w.must(w.Store.DeleteManifest(t.Context(), by, r, m.Digest, false))
-		w.must(w.Store.DeleteManifest(t.Context(), by, r, m.Digest, false)) // the same request again
-		w.refused(w.Store.DeleteManifest(t.Context(), cause(), r, m.Digest, false), fault.NotFound, fault.ManifestUnknown)
+		w.must(w.Store.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: m.Digest, By: by}))
+		w.must(w.Store.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: m.Digest, By: by})) // the same request again
+		w.refused(w.tryDelete(r, m.Digest), fault.NotFound, fault.ManifestUnknown)
 		tags, err := w.Store.ListTags(t.Context(), r, meta.Page{Size: 10})
 		if err != nil || !slices.Equal(tags, []string{"index"}) {
 			t.Errorf("tags %v, %v", tags, err)
@@ -143,7 +143,7 @@ func testManifests(t *testing.T, open Open) {
 		m := w.pushImage(r, "v1", "config")
 		w.refused(w.tryPut(r, w.image(nil, meta.Blob{Digest: digestOf("none")})), fault.NotFound, fault.ManifestBlobUnknown)
 		w.must(w.Store.DeleteTag(t.Context(), cause(), r, "v1"))
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), r, m.Digest, false))
+		w.must(w.tryDelete(r, m.Digest))
 		events, err := w.Store.ListEvents(t.Context(), w.tenant, meta.Page{Size: 4})
 		w.must(err)
 		app := "registries/main/repositories/team/app"

@@ -39,6 +39,7 @@ func Run(t *testing.T, open Open) {
 		{"Commits", testCommits},
 		{"Blobs", testBlobs},
 		{"Manifests", testManifests},
+		{"Children", testChildren},
 		{"Referrers", testReferrers},
 		{"Tags", testTags},
 		{"Collector", testCollector},

@@ -113,7 +113,7 @@ func testRaces(t *testing.T, open Open) {
 			w.put(r, image, "v1")
 			together(
 				func() {
-					ignore(t, w.Store.DeleteManifest(t.Context(), cause(), r, image.Manifest.Digest, false), fault.ManifestUnknown)
+					ignore(t, w.tryDelete(r, image.Manifest.Digest), fault.ManifestUnknown)
 				},
 				func() { ignore(t, w.tryPut(r, image, "v1")) },
 				func() { ignore(t, w.Store.DeleteTag(t.Context(), cause(), r, "v1"), fault.ManifestUnknown) },

@@ -36,32 +36,6 @@ func testRepositoryRaces(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
-	t.Run("R49 indexes against deletes of their children", func(t *testing.T) {
-		w := newWorld(t, open)
-		r := w.repo("app")
-		config := w.push(r, "config")
-		var children []meta.ManifestPut
-		for _, content := range numbered("layer %d", 4) {
-			children = append(children, w.image(nil, config, w.push(r, content)))
-		}
-		for range 10 {
-			var manifests []meta.Manifest
-			for _, child := range children {
-				manifests = append(manifests, w.put(r, child))
-			}
-			there, turned := w.index(manifests...), w.index(manifests[3], manifests[1], manifests[2], manifests[0])
-			deletion := func(i int) func() {
-				return func() {
-					ignore(t, w.Store.DeleteManifest(t.Context(), cause(), r, manifests[i].Digest, false), fault.ManifestUnknown)
-				}
-			}
-			put := func(index meta.ManifestPut) func() {
-				return func() { ignore(t, w.tryPut(r, index, "index"), fault.ManifestBlobUnknown) }
-			}
-			together(put(there), deletion(0), put(turned), deletion(3))
-			w.consistent()
-		}
-	})
 	t.Run("R49 the last delete against a push", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")
@@ -69,11 +43,11 @@ func testRepositoryRaces(t *testing.T, open Open) {
 		for range 20 {
 			w.put(r, first, "v1")
 			together(
-				func() { w.fine(w.Store.DeleteManifest(t.Context(), cause(), r, first.Manifest.Digest, false)) },
+				func() { w.fine(w.tryDelete(r, first.Manifest.Digest)) },
 				func() { w.fine(w.tryPut(r, second, "v2")) },
 			)
 			w.names([]string{"app"}, "", 10)
-			w.must(w.Store.DeleteManifest(t.Context(), cause(), r, second.Manifest.Digest, false))
+			w.must(w.tryDelete(r, second.Manifest.Digest))
 			w.names(nil, "", 10)
 		}
 		w.consistent()

@@ -59,6 +59,7 @@ type modelRepo struct {
 type modelManifest struct {
 	put      meta.ManifestPut
 	contents []string
+	children []oci.Digest // of an index
 }
 
 func (m *model) pick() (string, *modelRepo) {
@@ -105,7 +106,7 @@ func (m *model) step() {
 	name, r := m.pick()
 	repo := m.repo(name)
 	content := m.content()
-	switch m.rand.IntN(18) {
+	switch m.rand.IntN(19) {
 	case 0, 1, 2:
 		m.push(repo, content)
 		r.promise(content, m.Now().Add(life.Grace))
@@ -134,6 +135,8 @@ func (m *model) step() {
 		m.cache.collected()
 	case 11:
 		m.end(repo, name)
+	case 12:
+		m.putIndex(repo, r)
 	default:
 		m.cache.stepCached(r)
 	}
@@ -160,9 +163,37 @@ func (m *model) putImage(repo meta.Repo, r *modelRepo, contents ...string) {
 	image := m.image(nil, blobs...)
 	tag := fmt.Sprintf("v%d", m.rand.IntN(4))
 	if m.expect(m.tryPut(repo, image, tag), must, fault.ManifestBlobUnknown) {
-		r.manifests[image.Manifest.Digest] = modelManifest{image, contents}
+		r.manifests[image.Manifest.Digest] = modelManifest{put: image, contents: contents}
 		r.tags[tag] = image.Manifest.Digest
 	}
+}
+
+// putIndex puts an index of up to two manifests, which may be indexes.
+func (m *model) putIndex(repo meta.Repo, r *modelRepo) {
+	m.t.Helper()
+	var children []meta.Manifest
+	var digests []oci.Digest
+	for range 2 {
+		if d, one := m.pickManifest(r); d != "" {
+			children, digests = append(children, one.put.Manifest), append(digests, d)
+		}
+	}
+	index := m.index(children...)
+	m.put(repo, index, "index")
+	r.manifests[index.Manifest.Digest] = modelManifest{put: index, children: digests}
+	r.tags["index"] = index.Manifest.Digest
+}
+
+// parents are the indexes of the repository that name the manifest.
+func (r *modelRepo) parents(d oci.Digest) []oci.Digest {
+	var parents []oci.Digest
+	for parent, one := range r.manifests {
+		if slices.Contains(one.children, d) {
+			parents = append(parents, parent)
+		}
+	}
+	slices.Sort(parents)
+	return parents
 }
 
 func (m *model) moveTag(repo meta.Repo, r *modelRepo) {
@@ -189,7 +220,14 @@ func (m *model) deleteManifest(repo meta.Repo, r *modelRepo) {
 	if d == "" {
 		return
 	}
-	m.must(m.Store.DeleteManifest(m.t.Context(), cause(), repo, d, false))
+	if parents := r.parents(d); len(parents) > 0 {
+		named := m.parents(m.tryDelete(repo, d))
+		if !slices.Equal(named, parents) && len(parents) <= meta.MaxParents {
+			m.t.Errorf("%s is named by %v, want %v", d, named, parents)
+		}
+		return
+	}
+	m.must(m.tryDelete(repo, d))
 	delete(r.manifests, d)
 	maps.DeleteFunc(r.tags, func(_ string, at oci.Digest) bool { return at == d })
 	for _, c := range one.contents {
@@ -242,7 +280,7 @@ func (m *model) compare() {
 				}
 			}
 		}
-		for _, tag := range []string{"v0", "v1", "v2", "v3", "moved"} {
+		for _, tag := range []string{"v0", "v1", "v2", "v3", "moved", "index"} {
 			if got := m.tagged(repo, tag); got != r.tags[tag] {
 				m.t.Errorf("%s:%s is %q, want %q", name, tag, got, r.tags[tag])
 			}

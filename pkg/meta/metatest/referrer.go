@@ -91,10 +91,10 @@ func testReferrers(t *testing.T, open Open) {
 			w.put(r, stays, "stays")
 		}
 		put()
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), r, image.Manifest.Digest, false))
+		w.must(w.tryDelete(r, image.Manifest.Digest))
 		w.sameTags(r, "sig", "stays")
 		put()
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), r, image.Manifest.Digest, true))
+		w.must(w.Store.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: image.Manifest.Digest, By: cause(), Referrers: true}))
 		w.sameTags(r, "stays")
 		found, err := w.Store.FindRepository(t.Context(), r)
 		if err != nil || found.Manifests != 1 {

@@ -27,7 +27,7 @@ func testRepositories(t *testing.T, open Open) {
 			t.Errorf("found %+v, want %+v made at %s", found, want, w.Now())
 		}
 
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), r, m.Digest, false))
+		w.must(w.tryDelete(r, m.Digest))
 		w.names(nil, "", 10)
 		w.put(r, w.image(nil, config), "v3")
 		w.names([]string{"team/app"}, "", 10)
@@ -64,7 +64,7 @@ func testRepositories(t *testing.T, open Open) {
 		w.refused(err, fault.NotFound, fault.NameUnknown)
 		_, err = w.Store.FindBlob(t.Context(), r, digestOf("layer"))
 		w.refused(err, fault.NotFound, fault.BlobUnknown)
-		w.refused(w.Store.DeleteManifest(t.Context(), cause(), r, m.Digest, false), fault.NotFound, fault.NameUnknown)
+		w.refused(w.tryDelete(r, m.Digest), fault.NotFound, fault.NameUnknown)
 		w.refused(w.Store.DeleteTag(t.Context(), cause(), r, "v1"), fault.NotFound, fault.NameUnknown)
 		_, err = w.Store.ListTags(t.Context(), r, meta.Page{Size: 1})
 		w.refused(err, fault.NotFound, fault.NameUnknown)

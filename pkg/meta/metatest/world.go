@@ -162,6 +162,11 @@ func (w world) tryPut(r meta.Repo, p meta.ManifestPut, tags ...string) error {
 	return w.Store.PutManifest(w.t.Context(), p)
 }
 
+// tryDelete deletes one manifest, if no index names it.
+func (w world) tryDelete(r meta.Repo, d oci.Digest) error {
+	return w.Store.DeleteManifest(w.t.Context(), meta.ManifestDelete{Repo: r, Digest: d, By: cause()})
+}
+
 // pushImage pushes blobs and an image of them.
 func (w world) pushImage(r meta.Repo, tag string, contents ...string) meta.Manifest {
 	w.t.Helper()

@@ -34,6 +34,15 @@ SELECT 'manifest ' || encode(m.manifest, 'hex') || ' of repository ' || m.repo_i
   LEFT JOIN repo_blobs rb ON rb.tenant_id = m.tenant_id AND rb.repo_id = m.held_repo_id AND rb.digest = m.digest
  WHERE m.held_repo_id IS NOT NULL AND rb.digest IS NULL`
 
+// What is being deleted goes row by row, and what is cached may lack anything.
+const checkChildren = `
+SELECT 'index ' || encode(c.parent, 'hex') || ' of repository ' || c.repo_id || ' names manifest ' || encode(c.child, 'hex') || ', which is not there'
+  FROM manifest_children c
+  JOIN repositories r ON r.tenant_id = c.tenant_id AND r.id = c.repo_id AND r.state = 'active'
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
+  LEFT JOIN manifests m ON m.tenant_id = c.tenant_id AND m.repo_id = c.repo_id AND m.digest = c.child
+ WHERE m.digest IS NULL AND coalesce(c.held, NOT coalesce((g.settings ->> 'allow_missing_references')::boolean, false))`
+
 const checkTags = `
 SELECT 'tag ' || g.name || ' of repository ' || g.repo_id || ' points to manifest ' || encode(g.manifest, 'hex') || ', which is not there'
   FROM tags g
@@ -126,6 +135,7 @@ var rowChecks = []check{
 	{"I3", checkSessions},
 	{"I4", checkPointers},
 	{"I5", checkHeld},
+	{"I5", checkChildren},
 	{"I6", checkTags},
 	{"I7", checkUsage},
 	{"I10", checkUniqueKeys},

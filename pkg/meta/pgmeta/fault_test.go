@@ -248,7 +248,9 @@ func TestR23_AnswersLostAtEveryMessage(t *testing.T) {
 		"manifest.delete": func(r meta.Repo) func() error {
 			pushBlob(t, direct, r, "config")
 			d, by := putImage(t, direct, r, "config", "v1"), cause()
-			return func() error { return s.DeleteManifest(ctx, by, r, d, true) }
+			return func() error {
+				return s.DeleteManifest(ctx, meta.ManifestDelete{Repo: r, Digest: d, By: by, Referrers: true})
+			}
 		},
 		"tag.delete": func(r meta.Repo) func() error {
 			pushBlob(t, direct, r, "config")

@@ -96,7 +96,9 @@ func TestStatementsFindTheirRowsInAYoungDatabase(t *testing.T) {
 		{"ListTags", func() error { _, err := s.ListTags(ctx, r, meta.Page{After: "crowd3", Size: 10}); return err }},
 		{"ListRepositories", func() error { _, err := s.ListRepositories(ctx, r.Tenant, r.Registry, meta.Page{Size: 10}); return err }},
 		{"DeleteTag", func() error { return s.DeleteTag(ctx, cause(), r, "v2") }},
-		{"DeleteManifest", func() error { return s.DeleteManifest(ctx, cause(), r, image, true) }},
+		{"DeleteManifest", func() error {
+			return s.DeleteManifest(ctx, meta.ManifestDelete{Repo: r, Digest: image, By: cause(), Referrers: true})
+		}},
 		{"DeleteBlob", func() error { return s.DeleteBlob(ctx, cause(), r, digestOf(content)) }},
 		{"ReapUploads", func() error { _, err := s.ReapUploads(ctx, 10); return err }},
 		{"UnlinkBlobs", func() error { _, err := s.UnlinkBlobs(ctx, 10); return err }},

@@ -144,6 +144,33 @@ func TestCheckRowsFindsWhatIsBroken(t *testing.T) {
 	}
 }
 
+// TestQ13_IndexesThatMissAManifest: what an index held must be there. What it
+// named before that was written down must be, unless the registry lets it miss.
+func TestQ13_IndexesThatMissAManifest(t *testing.T) {
+	const miss = `INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held) SELECT tenant_id, repo_id, digest, '\x01', `
+	const allow = `UPDATE registries SET settings = '{"allow_missing_references": true}'`
+	for _, missing := range []struct {
+		statements []string
+		found      int
+	}{
+		{[]string{miss + `true FROM manifests`}, 1},
+		{[]string{miss + `true FROM manifests`, allow}, 1},
+		{[]string{miss + `false FROM manifests`}, 0},
+		{[]string{miss + `NULL FROM manifests`}, 1},
+		{[]string{miss + `NULL FROM manifests`, allow}, 0},
+		{[]string{miss + `true FROM manifests`, `UPDATE repositories SET state = 'deleting'`}, 0},
+	} {
+		s, _ := filled(t, Options{})
+		for _, statement := range missing.statements {
+			mustRun(t, s, statement)
+		}
+		found := findings(t, s)
+		if len(found) != missing.found || missing.found > 0 && !strings.HasPrefix(found[0], "I5 ") {
+			t.Errorf("after %q: %q", missing.statements, found)
+		}
+	}
+}
+
 // TestSchemaRefuses are the last lines of defence: what the database itself
 // does not let a defect of ours do.
 func TestSchemaRefuses(t *testing.T) {

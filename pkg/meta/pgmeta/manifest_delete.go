@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -9,11 +10,12 @@ import (
 )
 
 // DeleteManifest implements meta.Manifests.
-func (s *Store) DeleteManifest(ctx context.Context, by meta.Cause, r meta.Repo, d oci.Digest, deleteReferrers bool) error {
+func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
+	r := del.Repo
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
 		repo := t.lockRepository(r)
-		if err := t.repositoryEvent(by, r, "manifest.delete", suffix(nil, d), &recorded); err != nil {
+		if err := t.repositoryEvent(del.By, r, "manifest.delete", suffix(nil, del.Digest), &recorded); err != nil {
 			return err
 		}
 		if err := t.flush(); err != nil {
@@ -25,14 +27,14 @@ func (s *Store) DeleteManifest(ctx context.Context, by meta.Cause, r meta.Repo, 
 		case recorded == 0:
 			return errAlreadyDone
 		}
-		doomed := []oci.Digest{d}
-		if deleteReferrers {
+		doomed := []oci.Digest{del.Digest}
+		if del.Referrers {
 			var err error
-			if doomed, err = t.withReferrers(r, repo.id, d); err != nil {
+			if doomed, err = t.withReferrers(r, repo.id, del.Digest); err != nil {
 				return err
 			}
 		}
-		return t.deleteManifests(r, repo.id, d, doomed, s.life)
+		return t.deleteManifests(del, repo.id, doomed, s.life)
 	})
 	if err == nil {
 		s.hideEmpty(ctx, r)
@@ -40,7 +42,8 @@ func (s *Store) DeleteManifest(ctx context.Context, by meta.Cause, r meta.Repo, 
 	return err
 }
 
-// The manifest and what has it as its subject, and their referrers in turn.
+// The manifest and what has it as its subject, and their referrers in turn. What
+// an index names stays, and so do its referrers.
 const withReferrers = `
 WITH RECURSIVE doomed (digest) AS (
   SELECT $3::bytea
@@ -49,6 +52,9 @@ WITH RECURSIVE doomed (digest) AS (
     FROM doomed
    CROSS JOIN LATERAL (
           SELECT m.digest FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = doomed.digest OFFSET 0) AS referrer
+   WHERE (SELECT NOT EXISTS (
+          SELECT 1 FROM manifest_children c
+           WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.child = referrer.digest AND c.parent <> referrer.digest))
 )
 SELECT digest FROM doomed ORDER BY digest`
 
@@ -102,6 +108,23 @@ SELECT locked.digest
         OFFSET 0
            FOR UPDATE) AS locked`
 
+// The indexes that name them, at most $4 for each. It comes after lockDoomed and
+// sees what that has waited for: whoever puts an index locks what it names.
+const namingIndexes = `
+SELECT naming.child, naming.parent
+  FROM unnest($3::bytea[]) AS doomed (digest)
+ CROSS JOIN LATERAL (
+        SELECT c.child, c.parent FROM manifest_children c
+         WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.child = doomed.digest AND c.parent <> doomed.digest
+         LIMIT $4) AS naming`
+
+// What lacks it by a forced deletion lacks it on purpose.
+const releaseChild = `
+UPDATE manifest_children c SET held = false
+  FROM (SELECT l.parent FROM manifest_children l
+         WHERE l.tenant_id = $1 AND l.repo_id = $2 AND l.child = $3 ORDER BY l.parent FOR NO KEY UPDATE) AS locked
+ WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.parent = locked.parent AND c.child = $3`
+
 // What a deleted manifest referenced stays for a while, so that a HEAD that was
 // answered 200 still holds for the manifest PUT that follows it.
 const keepReleased = `
@@ -114,11 +137,12 @@ UPDATE tags SET manifest = NULL, version = version + 1
 
 const deleteManifests = `DELETE FROM manifests WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
-// deleteManifests deletes manifests with their tags, in two batches. d, one of
-// them, must be there.
-func (t *tx) deleteManifests(r meta.Repo, repo int64, d oci.Digest, doomed []oci.Digest, life meta.Lifetimes) error {
+// deleteManifests deletes manifests with their tags, in two batches. That of del,
+// one of them, must be there.
+func (t *tx) deleteManifests(del meta.ManifestDelete, repo int64, doomed []oci.Digest, life meta.Lifetimes) error {
 	var released, locked []oci.Digest
 	var tags []string
+	parents := map[oci.Digest][]oci.Digest{}
 	digests := func(to *[]oci.Digest) func(scan) error {
 		return func(scan scan) error {
 			var one oci.Digest
@@ -127,28 +151,41 @@ func (t *tx) deleteManifests(r meta.Repo, repo int64, d oci.Digest, doomed []oci
 			return err
 		}
 	}
-	t.queue(lockReleased, r.Tenant, repo, stored(doomed)).Query(each(digests(&released)))
-	t.queue(lockPointingTags, r.Tenant, repo, stored(doomed)).Query(each(func(scan scan) error {
+	id := del.Repo.Tenant
+	t.queue(lockReleased, id, repo, stored(doomed)).Query(each(digests(&released)))
+	t.queue(lockPointingTags, id, repo, stored(doomed)).Query(each(func(scan scan) error {
 		name, err := scanName(scan)
 		tags = append(tags, name)
 		return err
 	}))
-	t.queue(lockDoomed, r.Tenant, repo, stored(doomed)).Query(each(digests(&locked)))
+	t.queue(lockDoomed, id, repo, stored(doomed)).Query(each(digests(&locked)))
+	t.queue(namingIndexes, id, repo, stored(doomed), meta.MaxParents+1).Query(each(func(scan scan) error {
+		var child, parent oci.Digest
+		err := scan(digest{&child}, digest{&parent})
+		parents[child] = append(parents[child], parent)
+		return err
+	}))
 	if err := t.flush(); err != nil {
 		return err
 	}
-	there := false
-	for _, l := range locked {
-		there = there || l == d
-	}
-	if !there {
-		return manifestUnknown(d.String())
+	named := parents[del.Digest]
+	delete(parents, del.Digest)
+	switch {
+	case !slices.Contains(locked, del.Digest):
+		return manifestUnknown(del.Digest.String())
+	case len(named) > 0 && !del.Force:
+		return meta.NamedByIndex(del.Digest, named)
+	case len(parents) > 0:
+		return errStartAgain // a referrer that an index names since it was found
 	}
 	// A tag that came to one of them after the tags were locked.
 	t.means("tags_point_to_manifests", errStartAgain)
-	t.queue(keepReleased, r.Tenant, repo, stored(released), life.Released)
-	t.queue(clearTags, r.Tenant, repo, tags)
-	t.queue(deleteManifests, r.Tenant, repo, stored(locked))
+	t.queue(keepReleased, id, repo, stored(released), life.Released)
+	t.queue(clearTags, id, repo, tags)
+	if len(named) > 0 {
+		t.queue(releaseChild, id, repo, del.Digest.Bytes())
+	}
+	t.queue(deleteManifests, id, repo, stored(locked))
 	return nil
 }
 

@@ -253,9 +253,10 @@ ON CONFLICT (tenant_id, repo_id, manifest, digest) DO UPDATE SET held_repo_id = 
  WHERE manifest_blobs.held_repo_id IS NULL AND excluded.held_repo_id IS NOT NULL`
 
 const linkChildren = `
-INSERT INTO manifest_children (tenant_id, repo_id, parent, child)
-SELECT $1, $2, $3, listed.digest FROM unnest($4::bytea[]) AS listed (digest) ORDER BY listed.digest
-ON CONFLICT (tenant_id, repo_id, parent, child) DO NOTHING`
+INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held)
+SELECT $1, $2, $3, listed.digest, $5 FROM unnest($4::bytea[]) AS listed (digest) ORDER BY listed.digest
+ON CONFLICT (tenant_id, repo_id, parent, child) DO UPDATE SET held = excluded.held
+ WHERE manifest_children.held IS NOT TRUE AND excluded.held`
 
 // A tag that is not what it was when it was locked gets no version, which its
 // column refuses.
@@ -286,8 +287,19 @@ func (p *putting) link() {
 	if len(lacking) > 0 {
 		p.queue(linkBlobs, t, repo, p.own, stored(lacking), nil)
 	}
-	if len(p.children) > 0 {
-		p.queue(linkChildren, t, repo, p.own, stored(slices.Collect(maps.Keys(p.children))))
+	held, lacking = nil, nil
+	for d := range p.children {
+		if _, there := p.present[d]; there {
+			held = append(held, d)
+		} else {
+			lacking = append(lacking, d)
+		}
+	}
+	if len(held) > 0 {
+		p.queue(linkChildren, t, repo, p.own, stored(held), true)
+	}
+	if len(lacking) > 0 {
+		p.queue(linkChildren, t, repo, p.own, stored(lacking), false)
 	}
 	p.means("tags.version", errStartAgain)
 	for _, tag := range p.tags {

@@ -118,7 +118,7 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 		"FindManifest by tag": func(ctx context.Context) error { return none(s.FindManifest(ctx, r, oci.Reference{Tag: "v1"})) },
 		"PutManifest":         func(ctx context.Context) error { return s.PutManifest(ctx, imagePut(r, "config", name())) },
 		"DeleteManifest": func(ctx context.Context) error {
-			return absent(s.DeleteManifest(ctx, cause(), r, digestOf("nothing"), true), fault.ManifestUnknown)
+			return absent(s.DeleteManifest(ctx, meta.ManifestDelete{Repo: r, Digest: digestOf("nothing"), By: cause(), Referrers: true}), fault.ManifestUnknown)
 		},
 		"ListReferrers": func(ctx context.Context) error { return none(s.ListReferrers(ctx, r, config, "", meta.Page{Size: 1})) },
 		"ListTags":      func(ctx context.Context) error { return none(s.ListTags(ctx, r, meta.Page{Size: 1})) },

@@ -111,7 +111,8 @@ func (f files) has(s *Store, r meta.Repo, text string) bool {
 func (f files) deleteImage(s *Store, r meta.Repo, text string) {
 	f.t.Helper()
 	ctx := f.t.Context()
-	if err := s.DeleteManifest(ctx, meta.Cause{Op: uuid.New()}, r, imagePut(r, text, "t"+digestHex(text)).Manifest.Digest, false); err != nil {
+	image := imagePut(r, text, "t"+digestHex(text)).Manifest.Digest
+	if err := s.DeleteManifest(ctx, meta.ManifestDelete{Repo: r, Digest: image, By: meta.Cause{Op: uuid.New()}}); err != nil {
 		f.t.Fatal(err)
 	}
 	mustRun(f.t, s, `UPDATE repo_blobs SET keep_until = berth_now() - interval '1 second' WHERE digest = $1`, digestOf(text).Bytes())

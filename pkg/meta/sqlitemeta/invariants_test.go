@@ -132,6 +132,39 @@ func TestCheckRowsFindsWhatIsBroken(t *testing.T) {
 	}
 }
 
+// TestQ13_IndexesThatMissAManifest: what an index held must be there. What it
+// named before that was written down must be, unless the registry lets it miss.
+func TestQ13_IndexesThatMissAManifest(t *testing.T) {
+	const miss = `INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held) SELECT tenant_id, repo_id, digest, x'01', `
+	const allow = `UPDATE registries SET settings = '{"allow_missing_references":true}'`
+	for _, missing := range []struct {
+		statements []string
+		found      int
+	}{
+		{[]string{miss + `1 FROM manifests`}, 1},
+		{[]string{miss + `1 FROM manifests`, allow}, 1},
+		{[]string{miss + `0 FROM manifests`}, 0},
+		{[]string{miss + `NULL FROM manifests`}, 1},
+		{[]string{miss + `NULL FROM manifests`, allow}, 0},
+		{[]string{miss + `1 FROM manifests`, `UPDATE repositories SET state = 'deleting'`}, 0},
+	} {
+		s, _ := filled(t, Options{})
+		for _, statement := range missing.statements {
+			err := s.write(t.Context(), func(tx *tx) error {
+				_, err := tx.exec(statement)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		found := findings(t, s)
+		if len(found) != missing.found || missing.found > 0 && !strings.HasPrefix(found[0], "I5 ") {
+			t.Errorf("after %q: %q", missing.statements, found)
+		}
+	}
+}
+
 // TestSchemaRefuses are the last lines of defence: what the database itself
 // does not let a defect of ours do.
 func TestSchemaRefuses(t *testing.T) {

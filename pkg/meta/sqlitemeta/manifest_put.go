@@ -171,10 +171,12 @@ SELECT m.digest
   FROM json_each(?3) j
   JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = unhex(j.value)`
 
+// As for blobs: one that was lacking at an earlier PUT may be held now.
 const linkChildren = `
-INSERT INTO manifest_children (tenant_id, repo_id, parent, child)
-SELECT ?1, ?2, ?3, unhex(j.value) FROM json_each(?4) j WHERE true
-ON CONFLICT DO NOTHING`
+INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held)
+SELECT ?1, ?2, ?3, unhex(j.value), ?5 FROM json_each(?4) j WHERE true
+ON CONFLICT (tenant_id, repo_id, parent, child) DO UPDATE SET held = excluded.held
+ WHERE manifest_children.held IS NOT 1 AND excluded.held = 1`
 
 // children links the manifests of an index, which must be there already.
 func (p put) children() error {
@@ -190,14 +192,23 @@ func (p put) children() error {
 	if err != nil {
 		return err
 	}
+	var held, lacking []oci.Digest
 	for _, d := range digests {
-		if required[d] && !present[d] {
+		switch {
+		case present[d]:
+			held = append(held, d)
+		case required[d]:
 			return fault.New(fault.NotFound, fault.ManifestBlobUnknown,
 				"the index names manifest %s, which this repository does not hold; push it first", d).
 				WithDetail(map[string]string{"digest": d.String()})
+		default:
+			lacking = append(lacking, d)
 		}
 	}
-	_, err = p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(digests))
+	if _, err := p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(held), true); err != nil {
+		return err
+	}
+	_, err = p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(lacking), false)
 	return err
 }
 

@@ -1,0 +1,6 @@
+-- Whether the repository held a manifest when an index that names it was put, so
+-- that fsck knows which of those that are missing must be there. NULL: the index
+-- was put before this was written down; then the registry's setting says it.
+
+-- +goose Up
+ALTER TABLE manifest_children ADD COLUMN held INTEGER;
