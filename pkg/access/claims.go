@@ -9,7 +9,7 @@ import (
 // Claims is what a verified token says.
 type Claims struct {
 	Principal Principal // as it was when the token was issued
-	Grants    []Grant
+	Grants    Grants
 	ExpiresAt time.Time
 }
 

@@ -14,8 +14,8 @@ type Grant struct {
 
 // decide grants of each scope what the principal is allowed at the site, and
 // nothing else. The list of repositories may be read by whoever may pull.
-func decide(s tenant.Site, p Principal, scopes []Scope) []Grant {
-	grants := make([]Grant, 0, len(scopes))
+func decide(s tenant.Site, p Principal, scopes []Scope) Grants {
+	grants := make(Grants, 0, len(scopes))
 	for _, scope := range scopes {
 		g := Grant{Type: scope.Type, Name: scope.Name, Asked: scope.Actions}
 		switch scope.Type {

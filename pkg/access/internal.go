@@ -1,6 +1,8 @@
 package access
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -49,9 +51,23 @@ type internalPayload struct {
 	Call InternalCall `json:"call"`
 }
 
+// maxSignedPath is the longest path, with its query, that a token carries. Of a
+// longer one it has the digest, so that it fits in a header: a client may ask for
+// a token of many scopes.
+const maxSignedPath = 8 << 10
+
+func signedPath(path string) string {
+	if len(path) <= maxSignedPath {
+		return path
+	}
+	sum := sha256.Sum256([]byte(path))
+	return "sha256:" + hex.EncodeToString(sum[:]) // no path begins so
+}
+
 // Sign makes the token of a call; it is good for a minute.
 func (i *Internal) Sign(c InternalCall) (string, error) {
 	now := i.now()
+	c.Path = signedPath(c.Path)
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, internalPayload{
 		RegisteredClaims: jwt.RegisteredClaims{IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(internalTTL))},
 		Use:              useInternal, Call: c,
@@ -70,8 +86,9 @@ func (i *Internal) Verify(token, method, path string) (InternalCall, error) {
 		return InternalCall{}, fmt.Errorf("internal token: %w", err)
 	case p.Use != useInternal:
 		return InternalCall{}, errors.New("internal token: it is for another use")
-	case p.Call.Method != method || p.Call.Path != path:
+	case p.Call.Method != method || p.Call.Path != signedPath(path):
 		return InternalCall{}, fmt.Errorf("internal token: it is for %s %s", p.Call.Method, p.Call.Path)
 	}
+	p.Call.Path = path
 	return p.Call, nil
 }

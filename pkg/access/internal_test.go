@@ -40,6 +40,24 @@ func TestInternal_ACallArrivesAsItWasSent(t *testing.T) {
 	}
 }
 
+func TestQ15_ACallWithManyScopesFitsInAHeader(t *testing.T) {
+	want := internalTestCall()
+	want.Path = "/token?service=x&scope=" + strings.Repeat("repository%3Aapp%3Apull+", 2700)
+	want.Claims.Grants = decide(site, writer, repositories(300, 40))
+	i := NewInternal(internalTestKey)
+	token, err := i.Sign(want)
+	if err != nil || len(token) > 24<<10 {
+		t.Fatalf("the token has %d bytes, %v", len(token), err)
+	}
+	got, err := i.Verify(token, want.Method, want.Path)
+	if err != nil || got.Path != want.Path || len(got.Claims.Grants) != 300 {
+		t.Errorf("got %d grants for %d bytes, %v", len(got.Claims.Grants), len(got.Path), err)
+	}
+	if _, err := i.Verify(token, want.Method, want.Path+"x"); err == nil {
+		t.Error("it is good for another path")
+	}
+}
+
 func TestF5_ForgedInternalTokensAreRefused(t *testing.T) {
 	call := internalTestCall()
 	sign := func(method jwt.SigningMethod, key any, edit func(*internalPayload)) string {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"sort"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -25,15 +26,15 @@ type Token struct {
 	Raw      string
 	IssuedAt time.Time
 	Life     time.Duration
+	Granted  []Scope // what it is good for
 }
 
 // Issue signs what p is allowed of the scopes at the site, for its host alone.
-// Scopes whose names make the token longer than MaxToken are
-// fault.RequestInvalid.
+// Of more scopes than one token can carry the last are in it, as many as fit. It
+// says nothing of the others, so that whoever needs one is told to ask for it.
 func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error) {
-	key := i.keys.current.Load().signs
 	now := i.keys.now()
-	raw, err := key.token(&payload{
+	said := payload{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.name,
 			Subject:   p.Name,
@@ -48,12 +49,23 @@ func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error
 		Epoch:  s.Epoch,
 		Role:   p.Role,
 		Access: decide(s, p, scopes),
-	}).SignedString(key.private)
+	}
+	key := i.keys.current.Load().signs
+	raw, err := key.sign(said)
+	if err == nil && len(raw) > maxIssued {
+		all := said.Access
+		fewest := sort.Search(len(all), func(n int) bool {
+			said.Access = all[n:]
+			raw, err = key.sign(said)
+			return err != nil || len(raw) <= maxIssued
+		})
+		said.Access = all[fewest:]
+		raw, err = key.sign(said)
+	}
 	if err != nil {
 		return Token{}, fault.Wrap(err, fault.Internal, fault.InternalReason, "the token could not be signed")
 	}
-	if len(raw) > MaxToken {
-		return Token{}, fault.New(fault.Invalid, fault.RequestInvalid, "one token cannot carry that many scopes, ask for fewer").WithField("scope")
-	}
-	return Token{Raw: raw, IssuedAt: now, Life: TokenTTL}, nil
+	return Token{Raw: raw, IssuedAt: now, Life: TokenTTL, Granted: said.Access.Granted()}, nil
 }
+
+func (k *key) sign(p payload) (string, error) { return k.token(&p).SignedString(k.private) }

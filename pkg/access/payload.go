@@ -14,8 +14,13 @@ const TokenTTL = 5 * time.Minute
 // leeway is how far the clocks of issuer and verifier may be apart.
 const leeway = 30 * time.Second
 
-// MaxToken is the most bytes a token has; longer ones are refused unread.
-const MaxToken = 8 << 10
+// MaxToken is the most bytes a token has; longer ones are refused unread. Issued
+// are somewhat shorter ones, which fit with the header's name in the 8 KiB that
+// proxies often have for a header.
+const (
+	MaxToken  = 8 << 10
+	maxIssued = 8000
+)
 
 // useRegistry is what the tokens of this package are for. A token for anything
 // else that is ever signed with the same keys says so.
@@ -29,7 +34,7 @@ type payload struct {
 	Tenant tenant.ID `json:"tid"` // never reused, unlike the name in aud
 	Epoch  int64     `json:"epoch"`
 	Role   Role      `json:"role,omitempty"`
-	Access []Grant   `json:"access"`
+	Access Grants    `json:"access"`
 }
 
 func (p *payload) claims() Claims {

@@ -2,14 +2,14 @@ package access
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// MaxScopes is the most scopes one token can be asked for.
-const MaxScopes = 50
+// MaxScopes is the most resources that one token can be asked for.
+const MaxScopes = 500
 
 // The types of resources that scopes name. Of RegistryType there is one
 // resource, CatalogName.
@@ -44,37 +44,30 @@ func (s Scope) String() string {
 // ParseScopes reads the values of all scope parameters of a token request
 // (Docker registry token specification, "Resource Scope Grammar"); a value may
 // hold several scopes, separated by spaces. What a resource is asked for in
-// several scopes is asked for together. A scope that is malformed or of an
-// unknown type asks for nothing, as does an unknown action: the token is then
-// issued without it. More than MaxScopes, counting those, is
-// fault.RequestInvalid.
-func ParseScopes(values []string) ([]Scope, error) {
+// several scopes is asked for together, at the place of the last. A scope that
+// is malformed or of an unknown type asks for nothing, as does an unknown action:
+// the token is then issued without it. Of more than MaxScopes resources the last
+// count: clients that ask for all they ever needed put the newest last.
+func ParseScopes(values []string) []Scope {
 	var scopes []Scope
-	count := 0
-	for _, value := range values {
-		for text := range strings.SplitSeq(value, " ") {
-			if text == "" {
+	known := map[Scope]int{} // without actions: where it is in scopes
+	for _, value := range slices.Backward(values) {
+		for _, text := range slices.Backward(strings.Split(value, " ")) {
+			s, ok := parseScope(text)
+			if !ok {
 				continue
 			}
-			if count++; count > MaxScopes {
-				return nil, fault.New(fault.Invalid, fault.RequestInvalid, "a token can be asked for at most %d scopes", MaxScopes).WithField("scope")
-			}
-			if s, ok := parseScope(text); ok {
-				scopes = merge(scopes, s)
+			resource := Scope{Type: s.Type, Name: s.Name}
+			if i, there := known[resource]; there {
+				scopes[i].Actions |= s.Actions
+			} else if len(scopes) < MaxScopes {
+				known[resource] = len(scopes)
+				scopes = append(scopes, s)
 			}
 		}
 	}
-	return scopes, nil
-}
-
-func merge(scopes []Scope, s Scope) []Scope {
-	for i := range scopes {
-		if scopes[i].Type == s.Type && scopes[i].Name == s.Name {
-			scopes[i].Actions |= s.Actions
-			return scopes
-		}
-	}
-	return append(scopes, s)
+	slices.Reverse(scopes)
+	return scopes
 }
 
 // scopeType is resourcetype of the grammar; the class in brackets says what a

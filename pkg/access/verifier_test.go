@@ -33,7 +33,7 @@ func TestVerify(t *testing.T) {
 		if claims.Principal != writer || !claims.ExpiresAt.Equal(r.clock.Add(TokenTTL)) {
 			t.Errorf("claims %+v", claims)
 		}
-		want := []Grant{{RepositoryType, "a/b", Pull | Push, All}, {RepositoryType, "c", Pull, Pull}, {RegistryType, CatalogName, Pull, All}}
+		want := Grants{{RepositoryType, "a/b", Pull | Push, All}, {RepositoryType, "c", Pull, Pull}, {RegistryType, CatalogName, Pull, All}}
 		if !reflect.DeepEqual(claims.Grants, want) {
 			t.Errorf("grants %+v, want %+v", claims.Grants, want)
 		}

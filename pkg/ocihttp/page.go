@@ -12,19 +12,31 @@ import (
 // The limits of a query.
 const (
 	MaxQuery      = 8 << 10 // bytes, escaped
-	MaxParameters = 100     // keys with a value; a push may set tags, a token request may name scopes
+	MaxParameters = 100     // keys with a value; a push may set tags
 	MaxPage       = 1000    // entries of a list; also how many there are when n is absent
 	maxLast       = 255     // no name, tag or digest is longer
+
+	// A token request has a scope for each of the repositories that a client works
+	// on, and clients keep those that they are done with.
+	MaxTokenQuery      = 64 << 10
+	maxTokenParameters = 2000
 )
 
 // ParseQuery parses a raw query within MaxQuery and MaxParameters. Beyond
 // them, and for malformed escapes, it is fault.RequestInvalid.
-func ParseQuery(raw string) (url.Values, error) {
-	if len(raw) > MaxQuery {
-		return nil, badQuery("", "a query has at most %d bytes", MaxQuery)
+func ParseQuery(raw string) (url.Values, error) { return parseQuery(raw, MaxQuery, MaxParameters) }
+
+// ParseTokenQuery is ParseQuery for a token request, within MaxTokenQuery.
+func ParseTokenQuery(raw string) (url.Values, error) {
+	return parseQuery(raw, MaxTokenQuery, maxTokenParameters)
+}
+
+func parseQuery(raw string, bytes, parameters int) (url.Values, error) {
+	if len(raw) > bytes {
+		return nil, badQuery("", "a query has at most %d bytes", bytes)
 	}
-	if strings.Count(raw, "&") >= MaxParameters {
-		return nil, badQuery("", "a query has at most %d parameters", MaxParameters)
+	if strings.Count(raw, "&") >= parameters {
+		return nil, badQuery("", "a query has at most %d parameters", parameters)
 	}
 	q, err := url.ParseQuery(raw)
 	if err != nil {

@@ -115,7 +115,7 @@ func TestQ11_ForceDeletesWhatAnIndexNames(t *testing.T) {
 	image := b.image("app", "layer")
 	b.pushed("/v2/app/manifests/child", image)
 	b.pushed("/v2/app/manifests/list", index(image))
-	b.expect("neither true nor false", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)+"?force=maybe"), 400, "REQUEST_INVALID")
+	b.expect("neither true nor false", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)+"?force=maybe"), 400, "UNSUPPORTED")
 	b.expect("not forced", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)+"?force=false"), 405, "UNSUPPORTED")
 	b.expect("forced", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)+"?force=true"), 202, "")
 	b.expect("child", b.do("GET", "/v2/app/manifests/child"), 404, "MANIFEST_UNKNOWN")

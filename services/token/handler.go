@@ -93,11 +93,11 @@ func readForm(r *http.Request) (url.Values, error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != formType {
 		return nil, fault.New(fault.MediaType, fault.RequestInvalid, "Content-Type must be %s", formType)
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, ocihttp.MaxQuery+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, ocihttp.MaxTokenQuery+1))
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request body could not be read")
 	}
-	return ocihttp.ParseQuery(string(body))
+	return ocihttp.ParseTokenQuery(string(body))
 }
 
 func encodeToken(ctx context.Context, w http.ResponseWriter, resp Response) error {

@@ -4,6 +4,7 @@ package token
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
@@ -46,37 +47,40 @@ type Response struct {
 	AccessToken string    `json:"access_token"` // the same; OAuth 2 clients look here
 	ExpiresIn   int       `json:"expires_in"`   // seconds
 	IssuedAt    time.Time `json:"issued_at"`
+	Scope       string    `json:"scope"` // what was granted (RFC 6749, section 5.1)
 }
 
 // IssueToken signs what the caller is granted of the scopes: nobody in
 // particular gets a token too, with what anybody may do. That takes no store,
 // so that public pulls go on when there is none (contract row B14).
 //
-// Being granted less than was asked is no error. A service that is not the host
+// Being granted less than was asked is no error: Scope says what was granted. A service that is not the host
 // is fault.RequestInvalid; for a credential that is refused see
 // Authenticator.Authenticate.
 func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error) {
 	if req.Service != "" && req.Service != req.Site.Host {
 		return Response{}, fault.New(fault.Invalid, fault.RequestInvalid, "service must be %q, the host that was asked", req.Site.Host).WithField("service")
 	}
-	scopes, err := access.ParseScopes(req.Scopes)
-	if err != nil {
-		return Response{}, err
-	}
 	var p access.Principal
 	if req.Credential != nil {
+		var err error
 		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret); err != nil {
 			return Response{}, err
 		}
 	}
-	t, err := s.issuer.Issue(req.Site, p, scopes)
+	t, err := s.issuer.Issue(req.Site, p, access.ParseScopes(req.Scopes))
 	if err != nil {
 		return Response{}, err
+	}
+	granted := make([]string, len(t.Granted))
+	for i, scope := range t.Granted {
+		granted[i] = scope.String()
 	}
 	return Response{
 		Token: t.Raw, AccessToken: t.Raw,
 		ExpiresIn: int(t.Life / time.Second),
 		IssuedAt:  t.IssuedAt.UTC().Truncate(time.Second),
+		Scope:     strings.Join(granted, " "),
 	}, nil
 }
 

@@ -12,7 +12,7 @@ import (
 const (
 	readHeaderTimeout    = 10 * time.Second
 	idleTimeout          = 2 * time.Minute
-	maxHeaderBytes       = 32 << 10
+	maxHeaderBytes       = 96 << 10 // a token request of 64 KiB, a token, a signed call
 	maxConcurrentStreams = 250
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/boot/web"
@@ -35,11 +36,19 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, fault.New(fault.Denied, fault.DeniedReason, "this tenant is suspended"))
 		return
 	}
-	if call.Query, err = ocihttp.ParseQuery(r.URL.RawQuery); err != nil {
+	if call.Query, err = parseQuery(r.URL); err != nil {
 		WriteError(w, r, err)
 		return
 	}
 	a.next.ServeHTTP(w, r)
+}
+
+// parseQuery gives token requests more room.
+func parseQuery(u *url.URL) (url.Values, error) {
+	if isToken(u.EscapedPath()) {
+		return ocihttp.ParseTokenQuery(u.RawQuery)
+	}
+	return ocihttp.ParseQuery(u.RawQuery)
 }
 
 func (a admission) admit(r *http.Request) (*Call, error) {

@@ -34,7 +34,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err == nil {
-		call.Query, err = ocihttp.ParseQuery(r.URL.RawQuery)
+		call.Query, err = parseQuery(r.URL)
 	}
 	if err != nil {
 		if fault.KindOf(err).Failure() {
