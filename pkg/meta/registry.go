@@ -57,5 +57,7 @@ type Domains interface {
 	// VerifyDomain makes the domain route; fault.AlreadyExists when another
 	// tenant verified it first.
 	VerifyDomain(ctx context.Context, by Cause, t tenant.ID, host string) (Domain, error)
+	// UpdateDomain changes which registry it leads to; Version as in UpdateTenant.
+	UpdateDomain(ctx context.Context, by Cause, d Domain) (Domain, error)
 	DeleteDomain(ctx context.Context, by Cause, t tenant.ID, host string) error
 }

@@ -59,6 +59,7 @@ var rules = map[string]rule{
 	"CreateDomain": ownTenant,
 	"GetDomain":    ownTenant,
 	"ListDomains":  ownTenant,
+	"UpdateDomain": ownTenant,
 	"DeleteDomain": ownTenant,
 	"VerifyDomain": ownTenant,
 
@@ -112,6 +113,8 @@ func tenantOf(req any) (string, bool) {
 		name = r.GetName()
 	case *pb.UpdateRegistryRequest:
 		name = r.GetRegistry().GetName()
+	case *pb.UpdateDomainRequest:
+		name = r.GetDomain().GetName()
 	case *pb.UpdateServiceAccountRequest:
 		name = r.GetServiceAccount().GetName()
 	case *pb.UpdateUpstreamRequest:

@@ -149,8 +149,7 @@ func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResour
 	return err
 }
 
-// applyDomain makes a domain anew where it leads to another registry: a domain
-// has nothing that could be changed.
+// applyDomain makes a domain, leads it to the registry, and verifies it.
 func (s *Service) applyDomain(ctx context.Context, parent string, d seedResource) error {
 	m := &pb.Domain{}
 	if _, err := d.Fields.decode(m, []string{"registry"}); err != nil {
@@ -164,17 +163,18 @@ func (s *Service) applyDomain(ctx context.Context, parent string, d seedResource
 	there, err := s.GetDomain(ctx, &pb.GetDomainRequest{Name: name})
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):
+		_, err = s.CreateDomain(ctx, &pb.CreateDomainRequest{Parent: parent, DomainId: host, Domain: m})
+		return err
 	case err != nil:
 		return err
-	case there.GetRegistry() == m.GetRegistry():
-		_, err = s.VerifyDomain(ctx, &pb.VerifyDomainRequest{Name: name})
-		return err
-	default:
-		if _, err := s.DeleteDomain(ctx, &pb.DeleteDomainRequest{Name: name}); err != nil {
+	}
+	if there.GetRegistry() != m.GetRegistry() {
+		m.Name = name
+		if _, err := s.UpdateDomain(ctx, &pb.UpdateDomainRequest{Domain: m}); err != nil {
 			return err
 		}
 	}
-	_, err = s.CreateDomain(ctx, &pb.CreateDomainRequest{Parent: parent, DomainId: host, Domain: m})
+	_, err = s.VerifyDomain(ctx, &pb.VerifyDomainRequest{Name: name})
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -26,10 +27,7 @@ func (s *Service) CreateDomain(ctx context.Context, req *pb.CreateDomainRequest)
 	if err != nil {
 		return nil, err
 	}
-	r, err := s.store.FindRegistry(ctx, t.ID, req.GetDomain().GetRegistry())
-	if fault.Is(err, fault.ResourceUnknown) {
-		return nil, invalid("domain.registry", "tenant %q has no such registry", t.Slug)
-	}
+	r, err := s.domainRegistry(ctx, t, req.GetDomain().GetRegistry())
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +50,7 @@ func (s *Service) CreateDomain(ctx context.Context, req *pb.CreateDomainRequest)
 
 // GetDomain answers one domain.
 func (s *Service) GetDomain(ctx context.Context, req *pb.GetDomainRequest) (*pb.Domain, error) {
-	t, d, err := s.findDomain(ctx, req.GetName())
+	t, d, err := s.findDomain(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +75,49 @@ func (s *Service) ListDomains(ctx context.Context, req *pb.ListDomainsRequest) (
 	}, nil
 }
 
+// domainFields are the fields that UpdateDomain changes.
+var domainFields = []string{"registry"}
+
+// UpdateDomain changes which registry a host name leads to.
+func (s *Service) UpdateDomain(ctx context.Context, req *pb.UpdateDomainRequest) (*pb.Domain, error) {
+	t, d, err := s.findDomain(ctx, "domain.name", req.GetDomain().GetName())
+	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
+		ids, err := splitName("domain.name", req.GetDomain().GetName(), "tenants", "domains")
+		if err != nil {
+			return nil, err
+		}
+		return s.CreateDomain(ctx, &pb.CreateDomainRequest{
+			Parent: "tenants/" + ids[0], DomainId: ids[1], Domain: req.GetDomain(), ValidateOnly: req.GetValidateOnly(),
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEtag(req.GetDomain().GetEtag(), d.Version); err != nil {
+		return nil, err
+	}
+	before := domainMessage(t, d)
+	after := proto.CloneOf(before)
+	if err := merge(after, req.GetDomain(), req.GetUpdateMask(), domainFields); err != nil {
+		return nil, err
+	}
+	if _, err := s.domainRegistry(ctx, t, after.GetRegistry()); err != nil {
+		return nil, err
+	}
+	if req.GetValidateOnly() || proto.Equal(before, after) {
+		return after, nil
+	}
+	d.Registry = after.GetRegistry()
+	d, err = s.store.UpdateDomain(ctx, cause(ctx), d)
+	if err != nil {
+		return nil, err
+	}
+	return domainMessage(t, d), nil
+}
+
 // DeleteDomain removes a host name; requests to it are refused from then on.
 func (s *Service) DeleteDomain(ctx context.Context, req *pb.DeleteDomainRequest) (*emptypb.Empty, error) {
-	t, d, err := s.findDomain(ctx, req.GetName())
+	t, d, err := s.findDomain(ctx, "name", req.GetName())
 	if err != nil || req.GetValidateOnly() {
 		return deleted(err, req)
 	}
@@ -89,7 +127,7 @@ func (s *Service) DeleteDomain(ctx context.Context, req *pb.DeleteDomainRequest)
 // VerifyDomain looks for the record that CreateDomain asked for. The operator
 // needs to prove nothing. A domain that is verified stays so.
 func (s *Service) VerifyDomain(ctx context.Context, req *pb.VerifyDomainRequest) (*pb.Domain, error) {
-	t, d, err := s.findDomain(ctx, req.GetName())
+	t, d, err := s.findDomain(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -125,9 +163,18 @@ func (s *Service) checkHost(id string, byOperator bool) (string, error) {
 	return host, nil
 }
 
-// findDomain finds by resource name.
-func (s *Service) findDomain(ctx context.Context, name string) (meta.Tenant, meta.Domain, error) {
-	ids, err := splitName("name", name, "tenants", "domains")
+// domainRegistry finds the registry that a domain shall lead to.
+func (s *Service) domainRegistry(ctx context.Context, t meta.Tenant, slug string) (meta.Registry, error) {
+	r, err := s.store.FindRegistry(ctx, t.ID, slug)
+	if fault.Is(err, fault.ResourceUnknown) {
+		return r, invalid("domain.registry", "tenant %q has no registry %q", t.Slug, slug)
+	}
+	return r, err
+}
+
+// findDomain finds by resource name; field is where the request carries it.
+func (s *Service) findDomain(ctx context.Context, field, name string) (meta.Tenant, meta.Domain, error) {
+	ids, err := splitName(field, name, "tenants", "domains")
 	if err != nil {
 		return meta.Tenant{}, meta.Domain{}, err
 	}
@@ -163,6 +210,7 @@ func domainMessage(t meta.Tenant, d meta.Domain) *pb.Domain {
 	}
 	if !d.CreatedAt.IsZero() { // else it was only validated
 		m.CreateTime = timestamppb.New(d.CreatedAt)
+		m.Etag = etag(d.Version)
 	}
 	if !d.Verified && !d.CreatedAt.IsZero() {
 		m.TxtName, m.TxtValue = recordName(d.Host), d.Challenge

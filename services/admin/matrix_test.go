@@ -73,6 +73,7 @@ var matrixRows = map[string]struct {
 	"CreateDomain": {&pb.CreateDomainRequest{Parent: "tenants/t-there", DomainId: "d-{s}.example", Domain: &pb.Domain{Registry: "main"}}, true},
 	"GetDomain":    {&pb.GetDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
 	"ListDomains":  {&pb.ListDomainsRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateDomain": {&pb.UpdateDomainRequest{Domain: &pb.Domain{Name: "tenants/t-there/domains/d-{s}.example", Registry: "main"}}, false},
 	"DeleteDomain": {&pb.DeleteDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
 	"VerifyDomain": {&pb.VerifyDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
 

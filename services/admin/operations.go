@@ -55,6 +55,7 @@ func operations(g gate) *grpc.ServiceDesc {
 			method(g, "CreateDomain", s.CreateDomain),
 			method(g, "GetDomain", s.GetDomain),
 			method(g, "ListDomains", s.ListDomains),
+			method(g, "UpdateDomain", s.UpdateDomain),
 			method(g, "DeleteDomain", s.DeleteDomain),
 			method(g, "VerifyDomain", s.VerifyDomain),
 

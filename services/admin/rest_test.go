@@ -238,6 +238,35 @@ func TestRESTNamesTheFieldAtFault(t *testing.T) {
 	t.Errorf("no violation in %v", got)
 }
 
+// TestP41_ADomainIsChanged leads a custom domain to another registry.
+func TestP41_ADomainIsChanged(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants/acme/registries?registry_id=dev", "")
+	const domain = "/v1/tenants/acme/domains/r.acme.example"
+	made := a.call(200, "POST", "/v1/tenants/acme/domains?domain_id=r.acme.example", `{"registry": "main"}`)
+	tried := a.call(200, "PATCH", domain+"?validate_only=true", `{"registry": "dev"}`)
+	if tried["registry"] != "dev" || a.call(200, "GET", domain, "")["registry"] != "main" {
+		t.Errorf("validate_only answered %v", tried)
+	}
+	changed := a.call(200, "PATCH", domain, `{"registry": "dev", "etag": "`+made["etag"].(string)+`"}`)
+	if changed["registry"] != "dev" || changed["verified"] != true || changed["etag"] == made["etag"] {
+		t.Errorf("changed to %v", changed)
+	}
+	if got := a.call(409, "PATCH", domain, `{"registry": "main", "etag": "`+made["etag"].(string)+`"}`); reason(t, got) != "ETAG_MISMATCH" {
+		t.Errorf("a stale etag is answered %v", got)
+	}
+	a.call(400, "PATCH", domain, `{"registry": "none"}`)
+	a.call(400, "PATCH", domain+"?update_mask=nonsense", `{}`)
+	a.call(404, "PATCH", "/v1/tenants/acme/domains/other.example", `{"registry": "dev"}`)
+	if again := a.call(200, "GET", domain, ""); again["registry"] != "dev" || again["etag"] != changed["etag"] {
+		t.Errorf("refused changes left %v", again)
+	}
+	if new := a.call(200, "PATCH", "/v1/tenants/acme/domains/other.example?allow_missing=true", `{"registry": "dev"}`); new["registry"] != "dev" {
+		t.Errorf("allow_missing made %v", new)
+	}
+}
+
 func TestP40_OpenAPIIsServedToEverybody(t *testing.T) {
 	a := newAPI(t)
 	for path, want := range map[string][]byte{"/openapi.json": pb.OpenAPI, "/openapi-3.1.json": pb.OpenAPI31} {

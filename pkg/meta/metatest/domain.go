@@ -44,6 +44,38 @@ func testDomains(t *testing.T, open Open) {
 		w.domains(nil, "c.com", 2)
 		w.domains(nil, "", 0)
 	})
+	t.Run("are led to another registry", func(t *testing.T) {
+		w := newWorld(t, open)
+		dev, err := w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})
+		w.must(err)
+		w.addDomain("a.com", tenant.MainRegistry, true)
+		d, err := w.Store.FindDomain(t.Context(), w.tenant, "a.com")
+		w.must(err)
+		change := d
+		change.Registry = dev.Slug
+		by := cause()
+		after, err := w.Store.UpdateDomain(t.Context(), by, change)
+		want := change
+		want.Version = d.Version + 1
+		if err != nil || after != want {
+			t.Errorf("changed to %+v, %v; want %+v", after, err, want)
+		}
+		if _, err := w.Store.UpdateDomain(t.Context(), by, change); err != nil { // the same request again
+			t.Error(err)
+		}
+		site, err := w.Store.FindSite(t.Context(), tenant.Lookup{Host: "a.com"})
+		if err != nil || site.Registry != dev.ID {
+			t.Errorf("the host leads to registry %d, %v; want %d", site.Registry, err, dev.ID)
+		}
+		_, err = w.Store.UpdateDomain(t.Context(), cause(), change)
+		w.refused(err, fault.Conflict, fault.EtagMismatch)
+		after.Registry = "nowhere"
+		_, err = w.Store.UpdateDomain(t.Context(), cause(), after)
+		w.refused(err, fault.NotFound, fault.ResourceUnknown)
+		after.Registry, after.Host = tenant.MainRegistry, "b.com"
+		_, err = w.Store.UpdateDomain(t.Context(), cause(), after)
+		w.refused(err, fault.NotFound, fault.ResourceUnknown)
+	})
 	t.Run("go to one of many who verify them", func(t *testing.T) { testDomainRace(t, open) })
 	t.Run("go to who verified them first", func(t *testing.T) {
 		w := newWorld(t, open)

@@ -72,6 +72,42 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 	return s.FindDomain(ctx, d.Tenant, d.Host)
 }
 
+const (
+	findDomainVersion = `SELECT version FROM domains WHERE tenant_id = $1 AND host = $2 FOR UPDATE`
+
+	updateDomain = `UPDATE domains SET registry_id = $3, version = version + 1 WHERE tenant_id = $1 AND host = $2`
+)
+
+// UpdateDomain implements meta.Domains.
+func (s *Store) UpdateDomain(ctx context.Context, by meta.Cause, d meta.Domain) (meta.Domain, error) {
+	err := s.write(ctx, d.Tenant, func(t *tx) error {
+		if err := t.change(by, d.Tenant, "domain.update", domainTarget(d.Host)); err != nil {
+			return err
+		}
+		registry, _, err := t.registry(lockRegistry, d.Tenant, d.Registry)
+		if err != nil {
+			return err
+		}
+		var have int64
+		found, err := t.find(findDomainVersion, []any{d.Tenant, d.Host}, &have)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return noDomain(d.Host)
+		}
+		if err := checkVersion(have, d.Version); err != nil {
+			return err
+		}
+		_, err = t.exec(updateDomain, d.Tenant, d.Host, registry)
+		return err
+	})
+	if err != nil {
+		return meta.Domain{}, err
+	}
+	return s.FindDomain(ctx, d.Tenant, d.Host)
+}
+
 const verifyDomain = `UPDATE domains SET verified = true, version = version + 1 WHERE tenant_id = $1 AND host = $2`
 
 // VerifyDomain implements meta.Domains.

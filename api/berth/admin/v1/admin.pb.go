@@ -25,7 +25,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\x80 \n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\xcd \n" +
 	"\fAdminService\x12K\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12E\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12V\n" +
@@ -61,6 +61,7 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\fCreateDomain\x12#.berth.admin.v1.CreateDomainRequest\x1a\x16.berth.admin.v1.Domain\x12E\n" +
 	"\tGetDomain\x12 .berth.admin.v1.GetDomainRequest\x1a\x16.berth.admin.v1.Domain\x12V\n" +
 	"\vListDomains\x12\".berth.admin.v1.ListDomainsRequest\x1a#.berth.admin.v1.ListDomainsResponse\x12K\n" +
+	"\fUpdateDomain\x12#.berth.admin.v1.UpdateDomainRequest\x1a\x16.berth.admin.v1.Domain\x12K\n" +
 	"\fDeleteDomain\x12#.berth.admin.v1.DeleteDomainRequest\x1a\x16.google.protobuf.Empty\x12K\n" +
 	"\fVerifyDomain\x12#.berth.admin.v1.VerifyDomainRequest\x1a\x16.berth.admin.v1.Domain\x12c\n" +
 	"\x14CreateServiceAccount\x12+.berth.admin.v1.CreateServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\x12]\n" +
@@ -110,42 +111,43 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*CreateDomainRequest)(nil),            // 31: berth.admin.v1.CreateDomainRequest
 	(*GetDomainRequest)(nil),               // 32: berth.admin.v1.GetDomainRequest
 	(*ListDomainsRequest)(nil),             // 33: berth.admin.v1.ListDomainsRequest
-	(*DeleteDomainRequest)(nil),            // 34: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),            // 35: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),    // 36: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),       // 37: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),     // 38: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),    // 39: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),    // 40: berth.admin.v1.DeleteServiceAccountRequest
-	(*CreateServiceAccountKeyRequest)(nil), // 41: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),  // 42: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil), // 43: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*ListEventsRequest)(nil),              // 44: berth.admin.v1.ListEventsRequest
-	(*GetUsageRequest)(nil),                // 45: berth.admin.v1.GetUsageRequest
-	(*Tenant)(nil),                         // 46: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 47: berth.admin.v1.ListTenantsResponse
-	(*emptypb.Empty)(nil),                  // 48: google.protobuf.Empty
-	(*Registry)(nil),                       // 49: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 50: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 51: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 52: berth.admin.v1.ListRepositoriesResponse
-	(*ListTagsResponse)(nil),               // 53: berth.admin.v1.ListTagsResponse
-	(*Resolution)(nil),                     // 54: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 55: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 56: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 57: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 58: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 59: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 60: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 61: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 62: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 63: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 64: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 65: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 66: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 67: berth.admin.v1.ListServiceAccountKeysResponse
-	(*ListEventsResponse)(nil),             // 68: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 69: berth.admin.v1.Usage
+	(*UpdateDomainRequest)(nil),            // 34: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),            // 35: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),            // 36: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),    // 37: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),       // 38: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),     // 39: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),    // 40: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),    // 41: berth.admin.v1.DeleteServiceAccountRequest
+	(*CreateServiceAccountKeyRequest)(nil), // 42: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),  // 43: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil), // 44: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*ListEventsRequest)(nil),              // 45: berth.admin.v1.ListEventsRequest
+	(*GetUsageRequest)(nil),                // 46: berth.admin.v1.GetUsageRequest
+	(*Tenant)(nil),                         // 47: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 48: berth.admin.v1.ListTenantsResponse
+	(*emptypb.Empty)(nil),                  // 49: google.protobuf.Empty
+	(*Registry)(nil),                       // 50: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 51: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 52: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 53: berth.admin.v1.ListRepositoriesResponse
+	(*ListTagsResponse)(nil),               // 54: berth.admin.v1.ListTagsResponse
+	(*Resolution)(nil),                     // 55: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 56: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 57: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 58: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 59: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 60: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 61: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 62: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 63: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 64: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 65: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 66: berth.admin.v1.ListServiceAccountsResponse
+	(*ServiceAccountKey)(nil),              // 67: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 68: berth.admin.v1.ListServiceAccountKeysResponse
+	(*ListEventsResponse)(nil),             // 69: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 70: berth.admin.v1.Usage
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -182,66 +184,68 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	31, // 31: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
 	32, // 32: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
 	33, // 33: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	34, // 34: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	35, // 35: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	36, // 36: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	37, // 37: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	38, // 38: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	39, // 39: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	40, // 40: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	41, // 41: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	42, // 42: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	43, // 43: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	44, // 44: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	45, // 45: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	46, // 46: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	46, // 47: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	47, // 48: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	46, // 49: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	48, // 50: berth.admin.v1.AdminService.DeleteTenant:output_type -> google.protobuf.Empty
-	46, // 51: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	46, // 52: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	49, // 53: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	49, // 54: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	50, // 55: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	49, // 56: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	48, // 57: berth.admin.v1.AdminService.DeleteRegistry:output_type -> google.protobuf.Empty
-	51, // 58: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	52, // 59: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	48, // 60: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	53, // 61: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	54, // 62: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	55, // 63: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	55, // 64: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	56, // 65: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	55, // 66: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	48, // 67: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	48, // 68: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	57, // 69: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	58, // 70: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	59, // 71: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	60, // 72: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	60, // 73: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	61, // 74: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	60, // 75: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	48, // 76: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	62, // 77: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	62, // 78: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	63, // 79: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	48, // 80: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	62, // 81: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	64, // 82: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	64, // 83: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	65, // 84: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	64, // 85: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	48, // 86: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	66, // 87: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	67, // 88: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	48, // 89: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	68, // 90: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	69, // 91: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	46, // [46:92] is the sub-list for method output_type
-	0,  // [0:46] is the sub-list for method input_type
+	34, // 34: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	35, // 35: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	36, // 36: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	37, // 37: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	38, // 38: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	39, // 39: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	40, // 40: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	41, // 41: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	42, // 42: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	43, // 43: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	44, // 44: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	45, // 45: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	46, // 46: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	47, // 47: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	47, // 48: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	48, // 49: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	47, // 50: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	49, // 51: berth.admin.v1.AdminService.DeleteTenant:output_type -> google.protobuf.Empty
+	47, // 52: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	47, // 53: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	50, // 54: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	50, // 55: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	51, // 56: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	50, // 57: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	49, // 58: berth.admin.v1.AdminService.DeleteRegistry:output_type -> google.protobuf.Empty
+	52, // 59: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	53, // 60: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	49, // 61: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	54, // 62: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	55, // 63: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	56, // 64: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	56, // 65: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	57, // 66: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	56, // 67: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	49, // 68: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	49, // 69: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	58, // 70: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	59, // 71: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	60, // 72: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	61, // 73: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	61, // 74: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	62, // 75: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	61, // 76: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	49, // 77: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	63, // 78: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	63, // 79: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	64, // 80: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	63, // 81: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	49, // 82: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	63, // 83: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	65, // 84: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	65, // 85: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	66, // 86: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	65, // 87: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	49, // 88: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	67, // 89: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	68, // 90: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	49, // 91: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	69, // 92: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	70, // 93: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	47, // [47:94] is the sub-list for method output_type
+	0,  // [0:47] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name

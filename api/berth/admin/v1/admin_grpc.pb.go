@@ -54,6 +54,7 @@ const (
 	AdminService_CreateDomain_FullMethodName            = "/berth.admin.v1.AdminService/CreateDomain"
 	AdminService_GetDomain_FullMethodName               = "/berth.admin.v1.AdminService/GetDomain"
 	AdminService_ListDomains_FullMethodName             = "/berth.admin.v1.AdminService/ListDomains"
+	AdminService_UpdateDomain_FullMethodName            = "/berth.admin.v1.AdminService/UpdateDomain"
 	AdminService_DeleteDomain_FullMethodName            = "/berth.admin.v1.AdminService/DeleteDomain"
 	AdminService_VerifyDomain_FullMethodName            = "/berth.admin.v1.AdminService/VerifyDomain"
 	AdminService_CreateServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/CreateServiceAccount"
@@ -146,6 +147,8 @@ type AdminServiceClient interface {
 	GetDomain(ctx context.Context, in *GetDomainRequest, opts ...grpc.CallOption) (*Domain, error)
 	// Answers a page of domains, by host name.
 	ListDomains(ctx context.Context, in *ListDomainsRequest, opts ...grpc.CallOption) (*ListDomainsResponse, error)
+	// Changes which registry a host name leads to. Whether it is verified stays.
+	UpdateDomain(ctx context.Context, in *UpdateDomainRequest, opts ...grpc.CallOption) (*Domain, error)
 	// Removes a host name.
 	DeleteDomain(ctx context.Context, in *DeleteDomainRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Looks for the DNS record that proves the tenant's right to the name. From
@@ -521,6 +524,16 @@ func (c *adminServiceClient) ListDomains(ctx context.Context, in *ListDomainsReq
 	return out, nil
 }
 
+func (c *adminServiceClient) UpdateDomain(ctx context.Context, in *UpdateDomainRequest, opts ...grpc.CallOption) (*Domain, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Domain)
+	err := c.cc.Invoke(ctx, AdminService_UpdateDomain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) DeleteDomain(ctx context.Context, in *DeleteDomainRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
@@ -719,6 +732,8 @@ type AdminServiceServer interface {
 	GetDomain(context.Context, *GetDomainRequest) (*Domain, error)
 	// Answers a page of domains, by host name.
 	ListDomains(context.Context, *ListDomainsRequest) (*ListDomainsResponse, error)
+	// Changes which registry a host name leads to. Whether it is verified stays.
+	UpdateDomain(context.Context, *UpdateDomainRequest) (*Domain, error)
 	// Removes a host name.
 	DeleteDomain(context.Context, *DeleteDomainRequest) (*emptypb.Empty, error)
 	// Looks for the DNS record that proves the tenant's right to the name. From
@@ -854,6 +869,9 @@ func (UnimplementedAdminServiceServer) GetDomain(context.Context, *GetDomainRequ
 }
 func (UnimplementedAdminServiceServer) ListDomains(context.Context, *ListDomainsRequest) (*ListDomainsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDomains not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateDomain(context.Context, *UpdateDomainRequest) (*Domain, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateDomain not implemented")
 }
 func (UnimplementedAdminServiceServer) DeleteDomain(context.Context, *DeleteDomainRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDomain not implemented")
@@ -1523,6 +1541,24 @@ func _AdminService_ListDomains_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_UpdateDomain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateDomainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateDomain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateDomain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateDomain(ctx, req.(*UpdateDomainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_DeleteDomain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteDomainRequest)
 	if err := dec(in); err != nil {
@@ -1881,6 +1917,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListDomains",
 			Handler:    _AdminService_ListDomains_Handler,
+		},
+		{
+			MethodName: "UpdateDomain",
+			Handler:    _AdminService_UpdateDomain_Handler,
 		},
 		{
 			MethodName: "DeleteDomain",

@@ -9,6 +9,7 @@ package adminv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -29,7 +30,7 @@ type Domain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The resource name, `tenants/{tenant}/domains/{host}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Required, immutable. The slug of the registry that answers.
+	// Required. The slug of the registry that answers.
 	Registry string `protobuf:"bytes,2,opt,name=registry,proto3" json:"registry,omitempty"`
 	// Output only. Only verified domains lead anywhere.
 	Verified bool `protobuf:"varint,3,opt,name=verified,proto3" json:"verified,omitempty"`
@@ -39,7 +40,10 @@ type Domain struct {
 	// Output only. What that record must hold; empty once verified.
 	TxtValue string `protobuf:"bytes,5,opt,name=txt_value,json=txtValue,proto3" json:"txt_value,omitempty"`
 	// Output only.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Changes with every change. In an update it is the etag the domain must still
+	// have; empty means any.
+	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +118,13 @@ func (x *Domain) GetCreateTime() *timestamppb.Timestamp {
 		return x.CreateTime
 	}
 	return nil
+}
+
+func (x *Domain) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
 }
 
 type CreateDomainRequest struct {
@@ -348,6 +359,79 @@ func (x *ListDomainsResponse) GetNextPageToken() string {
 	return ""
 }
 
+type UpdateDomainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `domain.name` says which one.
+	Domain *Domain `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	// The fields to change, separated by commas over REST: `registry`; `*` means
+	// all. Absent, it means the fields of the body.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Create the domain where there is none.
+	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateDomainRequest) Reset() {
+	*x = UpdateDomainRequest{}
+	mi := &file_berth_admin_v1_domain_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateDomainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateDomainRequest) ProtoMessage() {}
+
+func (x *UpdateDomainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_domain_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateDomainRequest.ProtoReflect.Descriptor instead.
+func (*UpdateDomainRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_domain_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UpdateDomainRequest) GetDomain() *Domain {
+	if x != nil {
+		return x.Domain
+	}
+	return nil
+}
+
+func (x *UpdateDomainRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateDomainRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+func (x *UpdateDomainRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 type DeleteDomainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/domains/{host}`.
@@ -362,7 +446,7 @@ type DeleteDomainRequest struct {
 
 func (x *DeleteDomainRequest) Reset() {
 	*x = DeleteDomainRequest{}
-	mi := &file_berth_admin_v1_domain_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_domain_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +458,7 @@ func (x *DeleteDomainRequest) String() string {
 func (*DeleteDomainRequest) ProtoMessage() {}
 
 func (x *DeleteDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_domain_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_domain_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +471,7 @@ func (x *DeleteDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDomainRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDomainRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_domain_proto_rawDescGZIP(), []int{5}
+	return file_berth_admin_v1_domain_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteDomainRequest) GetName() string {
@@ -423,7 +507,7 @@ type VerifyDomainRequest struct {
 
 func (x *VerifyDomainRequest) Reset() {
 	*x = VerifyDomainRequest{}
-	mi := &file_berth_admin_v1_domain_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_domain_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +519,7 @@ func (x *VerifyDomainRequest) String() string {
 func (*VerifyDomainRequest) ProtoMessage() {}
 
 func (x *VerifyDomainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_domain_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_domain_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +532,7 @@ func (x *VerifyDomainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyDomainRequest.ProtoReflect.Descriptor instead.
 func (*VerifyDomainRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_domain_proto_rawDescGZIP(), []int{6}
+	return file_berth_admin_v1_domain_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VerifyDomainRequest) GetName() string {
@@ -469,7 +553,7 @@ var File_berth_admin_v1_domain_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_domain_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/domain.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x01\n" +
+	"\x1bberth/admin/v1/domain.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n" +
 	"\x06Domain\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bregistry\x18\x02 \x01(\tR\bregistry\x12\x1a\n" +
@@ -477,7 +561,8 @@ const file_berth_admin_v1_domain_proto_rawDesc = "" +
 	"\btxt_name\x18\x04 \x01(\tR\atxtName\x12\x1b\n" +
 	"\ttxt_value\x18\x05 \x01(\tR\btxtValue\x12;\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x9f\x01\n" +
+	"createTime\x12\x12\n" +
+	"\x04etag\x18\a \x01(\tR\x04etag\"\x9f\x01\n" +
 	"\x13CreateDomainRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
 	"\tdomain_id\x18\x02 \x01(\tR\bdomainId\x12.\n" +
@@ -492,7 +577,13 @@ const file_berth_admin_v1_domain_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"o\n" +
 	"\x13ListDomainsResponse\x120\n" +
 	"\adomains\x18\x01 \x03(\v2\x16.berth.admin.v1.DomainR\adomains\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"s\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcc\x01\n" +
+	"\x13UpdateDomainRequest\x12.\n" +
+	"\x06domain\x18\x01 \x01(\v2\x16.berth.admin.v1.DomainR\x06domain\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12#\n" +
+	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"s\n" +
 	"\x13DeleteDomainRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\x12#\n" +
@@ -513,26 +604,30 @@ func file_berth_admin_v1_domain_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_domain_proto_rawDescData
 }
 
-var file_berth_admin_v1_domain_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_berth_admin_v1_domain_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_berth_admin_v1_domain_proto_goTypes = []any{
 	(*Domain)(nil),                // 0: berth.admin.v1.Domain
 	(*CreateDomainRequest)(nil),   // 1: berth.admin.v1.CreateDomainRequest
 	(*GetDomainRequest)(nil),      // 2: berth.admin.v1.GetDomainRequest
 	(*ListDomainsRequest)(nil),    // 3: berth.admin.v1.ListDomainsRequest
 	(*ListDomainsResponse)(nil),   // 4: berth.admin.v1.ListDomainsResponse
-	(*DeleteDomainRequest)(nil),   // 5: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),   // 6: berth.admin.v1.VerifyDomainRequest
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*UpdateDomainRequest)(nil),   // 5: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),   // 6: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),   // 7: berth.admin.v1.VerifyDomainRequest
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_domain_proto_depIdxs = []int32{
-	7, // 0: berth.admin.v1.Domain.create_time:type_name -> google.protobuf.Timestamp
+	8, // 0: berth.admin.v1.Domain.create_time:type_name -> google.protobuf.Timestamp
 	0, // 1: berth.admin.v1.CreateDomainRequest.domain:type_name -> berth.admin.v1.Domain
 	0, // 2: berth.admin.v1.ListDomainsResponse.domains:type_name -> berth.admin.v1.Domain
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0, // 3: berth.admin.v1.UpdateDomainRequest.domain:type_name -> berth.admin.v1.Domain
+	9, // 4: berth.admin.v1.UpdateDomainRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_domain_proto_init() }
@@ -546,7 +641,7 @@ func file_berth_admin_v1_domain_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_domain_proto_rawDesc), len(file_berth_admin_v1_domain_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
