@@ -38,11 +38,27 @@ func parseQuery(raw string, bytes, parameters int) (url.Values, error) {
 	if strings.Count(raw, "&") >= parameters {
 		return nil, badQuery("", "a query has at most %d parameters", parameters)
 	}
-	q, err := url.ParseQuery(raw)
+	q, err := url.ParseQuery(plusInTypes(raw))
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the query is malformed")
 	}
 	return q, nil
+}
+
+// plusInTypes keeps a plus as it is in artifactType, where it belongs to the types
+// ("application/vnd.example+json") and no client means a space by it. It is in the
+// value of no other parameter of the API.
+func plusInTypes(raw string) string {
+	if !strings.Contains(raw, "+") {
+		return raw
+	}
+	pairs := strings.Split(raw, "&")
+	for i, pair := range pairs {
+		if strings.HasPrefix(pair, "artifactType=") {
+			pairs[i] = strings.ReplaceAll(pair, "+", "%2B")
+		}
+	}
+	return strings.Join(pairs, "&")
 }
 
 // Page is which part of a list is asked for (distribution-spec, "Listing Tags").

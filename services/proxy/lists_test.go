@@ -191,7 +191,7 @@ func TestReferrers_AllMembersMerged(t *testing.T) {
 	w.PutBlob(fronttest.Repo(w.prod, testserver.ScriptedName), []byte("{}"))
 	byType := map[string][]string{}
 	for i := range 12 {
-		artifactType := []string{"application/x.sbom", "application/x.signature"}[i%2]
+		artifactType := []string{"application/x.sbom+json", "application/x.signature"}[i%2] // Q17: asked for as it is
 		r := referrer(up.Image.Index, artifactType, i)
 		if i%3 != 0 {
 			up.PushManifest(testserver.ScriptedName, r)

@@ -91,6 +91,27 @@ func TestBlobWholeAndInRanges(t *testing.T) {
 	}
 }
 
+// TestQ18_RangesThatCannotBeUnderstood ask for the whole, of whatever it is.
+func TestQ18_RangesThatCannotBeUnderstood(t *testing.T) {
+	b := start(t, tenant.Settings{})
+	blob := b.PutBlob(b.repo("app"), []byte("0123456789abcdefghij"))
+	image := b.image("app", "layer")
+	b.pushed("/v2/app/manifests/1", image)
+	for path, size := range map[string]int{
+		"/v2/app/blobs/" + blob.Digest.String(): 20, "/v2/app/manifests/1": len(image), "/v2/app/tags/list": len(`{"name":"app","tags":["1"]}`),
+	} {
+		for ranges, want := range map[string]int{
+			"lines=1-2": 200, "bytes=5-2": 200, "bytes=x": 200, "bytes": 200, "bytes=1-2,2-3": 200, "Bytes=0-3": 206,
+			"bytes=0-99999999999999999999": 206, "bytes=5000-": 416, "bytes=99999999999999999999-": 416, "bytes=-0": 416,
+		} {
+			got := b.do("GET", path, "Range", ranges)
+			if got.Status != want || want == 200 && len(got.Body) != size {
+				t.Errorf("%s of %s: %d with %d bytes, want %d", ranges, path, got.Status, len(got.Body), want)
+			}
+		}
+	}
+}
+
 func TestBlobInSeveralRanges(t *testing.T) {
 	b := start(t, tenant.Settings{})
 	blob := b.PutBlob(b.repo("app"), []byte("0123456789abcdefghij"))

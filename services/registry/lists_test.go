@@ -187,6 +187,29 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
+func TestQ17_APlusInAnArtifactType(t *testing.T) {
+	b := start(t, tenant.Settings{})
+	image := b.image("app", "layer")
+	b.pushed("/v2/app/manifests/1", image)
+	for _, text := range []string{"one", "two"} {
+		sbom := referrer(image, "application/spdx+json", map[string]string{"text": text})
+		b.pushed("/v2/app/manifests/"+digestOf(sbom), sbom)
+	}
+	path := "/v2/app/referrers/" + digestOf(image)
+	for _, written := range []string{"application/spdx+json", "application%2Fspdx%2Bjson", "application/spdx%2bjson"} {
+		a := b.do("GET", path+"?n=1&artifactType="+written)
+		if got := list(t, a); len(got) != 1 || a.Header.Get("OCI-Filters-Applied") != "artifactType" {
+			t.Errorf("%s: %+v", written, got)
+		}
+		if got := list(t, b.do("GET", next(t, a))); len(got) != 1 {
+			t.Errorf("%s, the page after: %+v", written, got)
+		}
+	}
+	if got := list(t, b.do("GET", path+"?artifactType=application/spdx%20json")); len(got) != 0 {
+		t.Errorf("of a type with a space: %+v", got)
+	}
+}
+
 func TestDeleteReferrersSetting(t *testing.T) {
 	b := start(t, tenant.Settings{DeleteReferrers: true})
 	image := b.image("app", "layer")

@@ -3,10 +3,12 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -159,6 +161,42 @@ func TestPullFromS3IsOneRequest(t *testing.T) {
 	}
 	if gets, heads := o.gate.counted(); gets != 0 || heads != 0 {
 		t.Errorf("HEAD: %d GET and %d HEAD at the store, want none", gets, heads)
+	}
+}
+
+// A store sends the whole to whoever asks it for several ranges.
+func TestQ19_SeveralRangesComeFromBerth(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
+	many := "bytes=0-0"
+	for i := range 5000 {
+		many += fmt.Sprintf(",%d-%d", 2*i+2, 2*i+2)
+	}
+	for _, redirect := range []bool{false, true} {
+		o := startOnS3(t, tenant.Settings{RedirectBlobs: redirect})
+		_, path := o.put("app", content)
+		whole, one := http.StatusOK, http.StatusPartialContent
+		if redirect {
+			whole, one = http.StatusTemporaryRedirect, http.StatusTemporaryRedirect
+		}
+		for _, c := range []struct {
+			ranges string
+			status int
+			gets   int // at the store, at most
+		}{
+			{"bytes=0-1", one, 1},
+			{"bytes=0-1,50-60,-2", http.StatusPartialContent, 3},
+			{"bytes=0-1,1-60", whole, 1},
+			{many, whole, 1},
+		} {
+			o.gate.answer(nil)
+			got := o.do("GET", path, "Range", c.ranges)
+			if gets, _ := o.gate.counted(); got.Status != c.status || gets > c.gets {
+				t.Errorf("redirect %t, %.30s: %d and %d GET at the store, want %d and %d", redirect, c.ranges, got.Status, gets, c.status, c.gets)
+			}
+			if strings.HasPrefix(got.Header.Get("Content-Type"), "multipart/") != (c.status == http.StatusPartialContent && strings.Contains(c.ranges, ",")) {
+				t.Errorf("redirect %t, %.30s: %v", redirect, c.ranges, got.Header)
+			}
+		}
 	}
 }
 

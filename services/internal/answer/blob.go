@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
@@ -51,15 +52,16 @@ type Blobs struct {
 // in another size, is marked suspect, so that the next push of it uploads it
 // again. It is answered as an outage that wraps ErrLost: it exists, and "not
 // found" would be believed. redirect rather says where the bytes
-// are, where the store lets clients fetch them; first is the Range header, as a
-// hint for the store what will be read.
-func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, first string) (OpenedBlob, error) {
-	if redirect {
+// are, where the store lets clients fetch them; ranges is the Range header, as a
+// hint for the store what will be read. Nobody is sent to the store for several
+// ranges: it would send the whole.
+func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges string) (OpenedBlob, error) {
+	if redirect && !strings.Contains(ranges, ",") {
 		if to, err := s.redirect(ctx, b); err != nil || to.URL != "" {
 			return to, err
 		}
 	}
-	content, err := blob.OpenRange(ctx, s.Store, b.Key, firstRange(first, b.Size))
+	content, err := blob.OpenRange(ctx, s.Store, b.Key, firstRange(ranges, b.Size))
 	if err != nil {
 		return OpenedBlob{}, s.lost(ctx, b, err)
 	}

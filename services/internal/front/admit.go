@@ -22,6 +22,7 @@ type admission struct {
 
 func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	ocihttp.CleanRange(r.Header)
 	call, err := a.admit(r)
 	if err != nil {
 		if fault.KindOf(err).Failure() {

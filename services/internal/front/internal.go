@@ -26,6 +26,7 @@ type internal struct {
 
 func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
+	ocihttp.CleanRange(r.Header)
 	call, err := i.accept(r)
 	if err == nil && !isToken(path) {
 		call.Route, err = ocihttp.ParsePath(path)
