@@ -56,7 +56,7 @@ var DefaultUpstreamSettings = UpstreamSettings{
 
 // UpstreamStatus is what the process that asked last saw of the upstream.
 type UpstreamStatus struct {
-	State              string    `json:"state,omitempty"` // of the circuit breaker: closed, open, half-open; empty before the first request
+	State              string    `json:"state,omitempty"` // upstream.Health; before that was kept, of the circuit breaker: closed, open, half-open
 	SucceededAt        time.Time `json:"succeeded_at,omitzero"`
 	FailedAt           time.Time `json:"failed_at,omitzero"`
 	Failure            string    `json:"failure,omitempty"` // safe for users

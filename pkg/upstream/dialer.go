@@ -18,8 +18,11 @@ type guard struct {
 	allow []netip.Prefix
 }
 
-// errForbidden is the cause of a connection that was not tried.
-var errForbidden = errors.New("upstreams are connected to at public addresses by https, and in the networks of upstream_allow")
+// The causes of a connection that was not tried.
+var (
+	errForbidden = errors.New("upstreams are connected to at public addresses by https, and in the networks of upstream_allow")
+	errInClear   = fmt.Errorf("http is for the networks of upstream_allow: %w", errForbidden)
+)
 
 // check is given each address just before a socket connects to it, after all
 // that could change its meaning: no name is looked up twice (contract E1, E2).
@@ -30,11 +33,22 @@ func (g guard) check(address string, inClear bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s", errForbidden, address)
 	}
-	addr := ap.Addr().Unmap()
-	if contains(g.allow, addr) || !inClear && isPublic(addr) {
+	return g.permits(ap.Addr(), inClear)
+}
+
+// permits is check for an address without a port.
+func (g guard) permits(addr netip.Addr, inClear bool) error {
+	addr = addr.Unmap()
+	switch {
+	case contains(g.allow, addr):
+		return nil
+	case !isPublic(addr):
+		return fmt.Errorf("%w: %s", errForbidden, addr)
+	case inClear:
+		return fmt.Errorf("%w: %s", errInClear, addr)
+	default:
 		return nil
 	}
-	return fmt.Errorf("%w: %s", errForbidden, addr)
 }
 
 func (g guard) dialer(resolver *net.Resolver, timeout time.Duration, inClear bool) *net.Dialer {

@@ -42,6 +42,7 @@ type Error struct {
 	RetryAfter  time.Duration // when to come back; 0 = unknown
 	RateLimited bool          // the upstream, or our own pace, allows no more for now
 	Timeout     bool          // too slow, and only that
+	Refused     bool          // the operator's configuration forbids the address: it was not connected to
 	Upstream    string        // its slug
 	Message     string        // safe for users: names the upstream, never an address
 
@@ -49,6 +50,7 @@ type Error struct {
 	paused bool         // nobody was asked: it failed too often just before
 	broken bool         // speaks for an upstream that is down
 	left   bool         // the caller went away
+	silent bool         // there was no answer
 	cause  error
 }
 
@@ -80,7 +82,11 @@ func (e *Error) Fault() *fault.Error {
 	case e.paused, e.left:
 		kind = fault.Unavailable
 	}
-	return fault.Wrap(e, kind, reason, "%s", e.Message).WithRetryAfter(e.RetryAfter)
+	f := fault.Wrap(e, kind, reason, "%s", e.Message).WithRetryAfter(e.RetryAfter)
+	if e.Refused {
+		f = f.WithDetail(map[string]string{"reason": "REFUSED_BY_CONFIGURATION", "upstream": e.Upstream})
+	}
+	return f
 }
 
 // As makes fault.From and errors.As find e as a *fault.Error.
@@ -104,18 +110,23 @@ func (c *Client) outage(cause error, format string, args ...any) *Error {
 	}
 }
 
-// failed is for requests without an answer. What failed, a name, an address we
-// do not connect to, a port, TLS, is for the log only: told apart by users, it
-// would be a scanner of the network we are in (contract E1).
+// failed is for requests without an answer. What failed, a name, a port, TLS, is
+// for the log only: told apart by users, it would be a scanner of the network we
+// are in (contract E1). An address that is not connected to is told, without the
+// address: every port of it is refused alike, open or not.
 func (c *Client) failed(ctx context.Context, cause error) *Error {
 	e := c.outage(cause, "cannot be reached")
+	e.silent = true
 	switch {
 	case errors.Is(context.Cause(ctx), errSlow):
 		e = c.outage(cause, "did not answer in time")
-		e.Timeout, e.broken = true, true
+		e.Timeout, e.broken, e.silent = true, true, true
 	case ctx.Err() != nil:
 		e = c.outage(context.Cause(ctx), "was not waited for")
 		e.left = true
+	case errors.Is(cause, errForbidden):
+		e = c.outage(cause, "is refused by configuration: %s", refusal(cause))
+		e.Refused = true
 	default:
 		e.broken = true
 	}

@@ -11,10 +11,42 @@ import (
 // Status is what this process last saw of an upstream.
 type Status struct {
 	State       string    // of the circuit breaker: "closed", "half-open" or "open"
+	Health      Health    // what the last call came to
 	SucceededAt time.Time // the last answer, be it that there is nothing; zero for none
 	FailedAt    time.Time // the last denial or outage; zero for none
 	Failure     string    // what it was; safe for users
 	RateLimit   RateLimit
+}
+
+// Health is an upstream's state in one word.
+type Health string
+
+// The states. Failing is an upstream that answers, but with errors or with what
+// cannot be used.
+const (
+	NeverAsked             Health = ""
+	Healthy                Health = "OK"
+	Unreachable            Health = "UNREACHABLE"
+	Failing                Health = "FAILING"
+	RefusedByConfiguration Health = "REFUSED_BY_CONFIGURATION"
+	AccessDenied           Health = "DENIED"
+	RateLimitReached       Health = "RATE_LIMITED"
+)
+
+// health is the state of an upstream whose call ended so.
+func (e *Error) health() Health {
+	switch {
+	case e.Refused:
+		return RefusedByConfiguration
+	case e.Outcome == Denied:
+		return AccessDenied
+	case e.RateLimited:
+		return RateLimitReached
+	case e.silent:
+		return Unreachable
+	default:
+		return Failing
+	}
 }
 
 // RateLimit is what an upstream said of how much it may be asked, as Docker Hub
@@ -47,7 +79,7 @@ func (h *health) saw(e *Error, now time.Time) {
 	defer h.mu.Unlock()
 	switch {
 	case e == nil || e.Outcome == NotHere:
-		h.status.SucceededAt = now
+		h.status.SucceededAt, h.status.Health = now, Healthy
 		return
 	case e.left:
 		return
@@ -55,6 +87,9 @@ func (h *health) saw(e *Error, now time.Time) {
 		h.quiet = now.Add(e.RetryAfter)
 	}
 	h.status.FailedAt, h.status.Failure = now, e.Message
+	if !e.paused { // it failed before, as it says already
+		h.status.Health = e.health()
+	}
 }
 
 // backOff is how long the upstream is not to be asked yet.

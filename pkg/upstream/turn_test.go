@@ -355,8 +355,13 @@ func TestStatus_RateLimit(t *testing.T) {
 	if s := c.Status(); s != (Status{State: "closed"}) {
 		t.Errorf("before the first request: %+v", s)
 	}
-	for _, status = range []int{200, 404, 403, 500, 429} {
+	healths := []Health{Healthy, Healthy, AccessDenied, Failing, RateLimitReached}
+	for i, code := range []int{200, 404, 403, 500, 429} {
+		status = code
 		_, _ = c.Manifest(t.Context(), "a/b", latest)
+		if got := c.Status().Health; got != healths[i] {
+			t.Errorf("after %d: %q, want %q", code, got, healths[i])
+		}
 	}
 	if got := c.Status().RateLimit; got != (RateLimit{Limit: 100, Remaining: 76, Window: 6 * time.Hour}) {
 		t.Errorf("%+v", got)

@@ -37,6 +37,8 @@ type Options struct {
 // There is one per process. It is safe for concurrent use.
 type Clients struct {
 	transport http.RoundTripper
+	guard     guard
+	resolver  *net.Resolver
 	limits    limits
 	metrics   *metrics
 	log       *slog.Logger
@@ -67,8 +69,14 @@ func newClients(o Options, l limits) *Clients {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	g, resolver := guard{allow: o.Allow}, o.Resolver
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
 	return &Clients{
-		transport: newTransport(guard{allow: o.Allow}, o.Resolver, l, nil),
+		transport: newTransport(g, resolver, l, nil),
+		guard:     g,
+		resolver:  resolver,
 		limits:    l,
 		large:     make(chan struct{}, l.large),
 		largeOf:   map[string]chan struct{}{},

@@ -128,7 +128,7 @@ func TestRun_WritesDownWhatWasPulled(t *testing.T) {
 	}
 	run()
 	u, err := w.Meta.FindUpstream(t.Context(), w.dev.Tenant, "hub")
-	if err != nil || u.Status.State != "closed" || u.Status.SucceededAt.IsZero() || u.Status.Failure != "" {
+	if err != nil || u.Status.State != string(upstream.Healthy) || u.Status.SucceededAt.IsZero() || u.Status.Failure != "" {
 		t.Errorf("after a pull: %+v, %v", u.Status, err)
 	}
 	// Pulled again in time, it is kept for as long again; by index too.

@@ -65,7 +65,7 @@ func same(a, b meta.UpstreamStatus) bool {
 // statusOf is a client's status as it is written down.
 func statusOf(s upstream.Status) meta.UpstreamStatus {
 	return meta.UpstreamStatus{
-		State: s.State, SucceededAt: s.SucceededAt, FailedAt: s.FailedAt, Failure: s.Failure,
+		State: string(s.Health), SucceededAt: s.SucceededAt, FailedAt: s.FailedAt, Failure: s.Failure,
 		RateLimit: s.RateLimit.Limit, RateLimitRemaining: s.RateLimit.Remaining, RateLimitWindow: int64(s.RateLimit.Window.Seconds()),
 	}
 }

@@ -1,0 +1,62 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// lookupPatience is how long CheckAddress waits for a name's addresses.
+const lookupPatience = 2 * time.Second
+
+// refusal says which rule refuses an address. It names no address: what a name
+// leads to in the network of this process is not for tenants.
+func refusal(cause error) string {
+	if errors.Is(cause, errInClear) {
+		return "http is for networks that the operator's upstream_allow names; use https"
+	}
+	return "its address is in a network that is not public; the operator's upstream_allow must name it"
+}
+
+// CheckAddress is CheckURL, and also refuses a URL whose host the configuration
+// of this process never connects to: an address, localhost, or a name of which
+// all addresses are refused. A name that cannot be looked up now, or in a moment,
+// is no error. Nothing is connected to, so the answer is the same for every port
+// of an address (contract E1); what a name leads to later is checked then (E2).
+func (cs *Clients) CheckAddress(ctx context.Context, raw string) error {
+	u, err := baseURL(raw)
+	if err != nil {
+		return err
+	}
+	inClear := u.Scheme == "http"
+	for _, addr := range cs.addresses(ctx, u.Hostname()) {
+		if err = cs.guard.permits(addr, inClear); err == nil {
+			return nil
+		}
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "%q is refused by configuration: %s", u.String(), refusal(err)).WithField("url")
+	}
+	return nil
+}
+
+// addresses are those that the host leads to, as far as it can be told.
+func (cs *Clients) addresses(ctx context.Context, host string) []netip.Addr {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr}
+	}
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // by definition (RFC 6761, section 6.3)
+		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupPatience)
+	defer cancel()
+	found, err := cs.resolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil
+	}
+	return found
+}
