@@ -30,6 +30,7 @@ type Store interface {
 	Registries
 	Domains
 	Repositories
+	NameClaims
 	Blobs
 	Uploads
 	Manifests

@@ -35,6 +35,7 @@ func Run(t *testing.T, open Open) {
 		{"SigningKeys", testSigningKeys},
 		{"Events", testEvents},
 		{"Repositories", testRepositories},
+		{"NameClaims", testNameClaims},
 		{"Uploads", testUploads},
 		{"Commits", testCommits},
 		{"Blobs", testBlobs},

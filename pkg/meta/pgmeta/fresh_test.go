@@ -122,6 +122,8 @@ func TestStatementsFindTheirRowsInAYoungDatabase(t *testing.T) {
 			return s.RecordPulls(ctx, []meta.CachedPull{{Repo: cached, Digest: fetched, Keep: 2 * time.Hour}})
 		}},
 		{"ClaimedBy", func() error { _, err := s.ClaimedBy(ctx, r.Tenant, []tenant.RegistryID{r.Registry}, "app"); return err }},
+		{"FindNameClaim", func() error { _, err := s.FindNameClaim(ctx, r); return err }},
+		{"ListNameClaims", func() error { _, err := s.ListNameClaims(ctx, r.Tenant, r.Registry, meta.Page{Size: 10}); return err }},
 		{"DropCachedTag", func() error { return s.DropCachedTag(ctx, cached, "v2") }},
 		{"PurgeCached", func() error { return s.PurgeCached(ctx, cause(), cached, oci.Reference{Digest: fetched}) }},
 		{"ExpireCached", func() error {
