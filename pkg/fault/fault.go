@@ -84,6 +84,7 @@ type Error struct {
 	Detail     any           // JSON-encodable detail for the OCI error body; may be nil
 	Offset     int64         // OutOfRange on an upload: the true number of stored bytes
 	RetryAfter time.Duration // TooMany and Unavailable: when to come back; 0 = the border's default
+	Warn       bool          // people should read Message, although clients expect errors of this kind
 
 	cause error // operators only; never leaves the process
 }
@@ -129,6 +130,9 @@ func (e *Error) WithOffset(n int64) *Error { c := *e; c.Offset = n; return &c }
 
 // WithRetryAfter returns a copy that says when to come back.
 func (e *Error) WithRetryAfter(d time.Duration) *Error { c := *e; c.RetryAfter = d; return &c }
+
+// WithWarning returns a copy whose message people should read.
+func (e *Error) WithWarning() *Error { c := *e; c.Warn = true; return &c }
 
 // From finds the *Error in err's chain. Cancelled and timed-out contexts become
 // Unavailable; everything else is Internal with a message that says nothing.

@@ -66,7 +66,7 @@ type errorEntry struct {
 //
 // 429 and 503 carry Retry-After (1 s if the fault does not say). 416 carries
 // the true offset of the upload in Range, unless Content-Range is set and says
-// that a read was out of range.
+// that a read was out of range. What people should read is in Warning, too.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := fault.From(err)
 	if e == nil {
@@ -80,6 +80,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		if h.Get("Content-Range") == "" {
 			h.Set("Range", FormatUploadRange(e.Offset))
 		}
+	}
+	if text := warning(e); text != "" {
+		h.Set("Warning", text)
 	}
 	body := encodeError(e)
 	h.Del("Content-Encoding")

@@ -381,3 +381,32 @@ func FuzzTokenRequest(f *testing.F) {
 		}
 	})
 }
+
+// TestN7_TokenRefusalsCarryTheirReason as JSON, as all other refusals do.
+func TestN7_TokenRefusalsCarryTheirReason(t *testing.T) {
+	d := serve(t)
+	s := d.Tenant("acme", tenant.Settings{})
+	d.Account(s, "ci", access.Reader)
+	wrong := get(s.Host, "service="+s.Host)
+	wrong.Header = http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("ci:wrong"))}}
+	for _, c := range []struct {
+		req           fronttest.Request
+		status        int
+		code, message string
+	}{
+		{wrong, 401, "UNAUTHORIZED", "the name or the secret is wrong"},
+		{get(s.Host, "service=elsewhere"), 400, "UNSUPPORTED", "service must be"},
+		{post(s.Host, url.Values{"grant_type": {"refresh_token"}}), 400, "UNSUPPORTED", "grant_type must be password"},
+	} {
+		a := d.Do(c.req)
+		var body struct {
+			Errors []struct{ Code, Message string }
+		}
+		if err := json.Unmarshal([]byte(a.Body), &body); err != nil || len(body.Errors) != 1 || a.Header.Get("Content-Type") != "application/json" {
+			t.Fatalf("%d %q %v", a.Status, a.Body, err)
+		}
+		if e := body.Errors[0]; a.Status != c.status || e.Code != c.code || !strings.Contains(e.Message, c.message) {
+			t.Errorf("%d %+v, want %d %s %q", a.Status, e, c.status, c.code, c.message)
+		}
+	}
+}

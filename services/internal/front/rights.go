@@ -65,11 +65,11 @@ func (c *Call) need(want access.Scope) error {
 			code:  "insufficient_scope",
 		}
 	case c.Principal.Anonymous():
-		return unauthenticated(writing(want))
+		return c.anonymousMayNot(want)
 	case !access.Allowed(c.Site, c.Principal, want.Name).Has(access.Pull):
-		return fault.New(fault.NotFound, fault.NameUnknown, "there is no such repository that you may pull from")
+		return fault.New(fault.NotFound, fault.NameUnknown, "repository not found, or you do not have pull access")
 	default:
-		return fault.New(fault.Denied, fault.DeniedReason, "you may pull from here, but not do this")
+		return c.denied(want)
 	}
 }
 
