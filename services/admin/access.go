@@ -38,6 +38,9 @@ var rules = map[string]rule{
 	"DeleteRepository": ownTenant,
 	"ListTags":         ownTenant,
 
+	"ListNameClaims":   ownTenant,
+	"ReleaseNameClaim": ownTenant,
+
 	"ResolveReference": ownTenant,
 
 	"CreateUpstream":         ownTenant,
@@ -83,7 +86,7 @@ func (s *Service) decide(ctx context.Context, r rule, req any) error {
 	if c.operator && (r == operatorOnly || r == ownTenant) {
 		return nil
 	}
-	denied := fault.New(fault.Denied, fault.DeniedReason, "the caller may not do this")
+	denied := c.denied(r)
 	if r != ownTenant || c.principal.Anonymous() || c.principal.Role != access.Admin {
 		return denied
 	}

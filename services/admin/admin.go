@@ -23,6 +23,7 @@ type Store interface {
 	meta.Registries
 	meta.Domains
 	meta.Repositories
+	meta.NameClaims
 	meta.Accounts
 	meta.Events
 	meta.Upstreams

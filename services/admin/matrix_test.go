@@ -50,6 +50,9 @@ var matrixRows = map[string]struct {
 	"DeleteRepository": {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 	"ListTags":         {&pb.ListTagsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 
+	"ListNameClaims":   {&pb.ListNameClaimsRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
+	"ReleaseNameClaim": {&pb.ReleaseNameClaimRequest{Name: "tenants/t-there/registries/main/nameClaims/team/n-{s}"}, false},
+
 	"ResolveReference": {&pb.ResolveReferenceRequest{Name: "tenants/t-there/registries/r-{s}", Reference: "app:1"}, false},
 
 	"CreateUpstream": {&pb.CreateUpstreamRequest{
@@ -171,12 +174,15 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/domains?domain_id=d-"+state+".example", `{"registry": "main"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts?service_account_id=a-"+state, `{"role": "READER"}`)
 		a.push("t-there", "main", "team/p-"+state, "latest")
+		a.push("t-there", "main", "team/n-"+state, "latest")
+		a.call(200, "DELETE", "/v1/tenants/t-there/registries/main/repositories/team/n-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 	}
 	for _, state := range []string{"there", "deleting"} {
 		a.cache("t-there", "u-there", "team/c-"+state, "latest")
 	}
+	a.call(200, "POST", "/v1/tenants/t-there/registries/main/nameClaims/team/n-deleting:release", "{}")
 	a.call(200, "POST", "/v1/tenants/t-there/upstreams/u-there:purge", `{"repository": "team/c-deleting"}`)
 	tn, err := a.store.FindTenant(ctx, "t-there")
 	if err != nil {

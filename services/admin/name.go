@@ -9,14 +9,14 @@ import (
 
 // splitName takes the ids out of a resource name of the form
 // c1/{id1}/c2/{id2}…; field is where the request carries it. The last id takes
-// the rest of the name if the last collection is "repositories".
+// the rest of the name if it is the name of a repository.
 func splitName(field, name string, collections ...string) ([]string, error) {
 	ids := make([]string, 0, len(collections))
 	rest, more := name, true
 	for i, c := range collections {
 		var id string
 		after, found := strings.CutPrefix(rest, c+"/")
-		if i == len(collections)-1 && c == "repositories" {
+		if i == len(collections)-1 && (c == "repositories" || c == "nameClaims") {
 			id, more = after, false
 		} else {
 			id, rest, more = strings.Cut(after, "/")

@@ -34,6 +34,9 @@ func operations(g gate) *grpc.ServiceDesc {
 			method(g, "DeleteRepository", s.DeleteRepository),
 			method(g, "ListTags", s.ListTags),
 
+			method(g, "ListNameClaims", s.ListNameClaims),
+			method(g, "ReleaseNameClaim", s.ReleaseNameClaim),
+
 			method(g, "ResolveReference", s.ResolveReference),
 
 			method(g, "CreateUpstream", s.CreateUpstream),

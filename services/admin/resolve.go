@@ -17,6 +17,10 @@ type Chains interface {
 	// Resolve finds a manifest and tells who was asked. That nobody has it is no
 	// error.
 	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference) (chain.Account, error)
+	// CheckAddress is fault.Invalid, with Field "url", where the configuration of
+	// this deployment does not let an upstream at the URL be connected to. It asks
+	// the upstream for nothing.
+	CheckAddress(ctx context.Context, url string) error
 	// Refresh asks one upstream, however fresh what is kept may be.
 	Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error)
 }

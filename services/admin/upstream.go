@@ -29,8 +29,9 @@ var upstreamFieldsRead = slices.DeleteFunc(slices.Clone(upstreamFields), func(f 
 // what every node remembers of it.
 const maxChained = 100
 
-// CreateUpstream makes an upstream. It is not asked for anything: whether it can
-// be shows at the first pull, in its status.
+// CreateUpstream makes an upstream. It is not asked for anything: how that goes
+// shows at the first pull, in its status. But an address that will never be
+// connected to is refused now.
 func (s *Service) CreateUpstream(ctx context.Context, req *pb.CreateUpstreamRequest) (*pb.Upstream, error) {
 	if err := checkSlug("upstream_id", req.GetUpstreamId()); err != nil {
 		return nil, err
@@ -41,6 +42,9 @@ func (s *Service) CreateUpstream(ctx context.Context, req *pb.CreateUpstreamRequ
 	}
 	u := meta.Upstream{Tenant: t.ID, Slug: req.GetUpstreamId()}
 	if err := s.configure(&u, req.GetUpstream()); err != nil {
+		return nil, err
+	}
+	if err := s.checkAddress(ctx, u); err != nil {
 		return nil, err
 	}
 	if err := s.admitUpstream(ctx, u, true); err != nil {
@@ -120,6 +124,11 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 	}
 	if err := staysWhereItWas(was, u); err != nil {
 		return nil, err
+	}
+	if was.Settings.URL != u.Settings.URL { // what is there already may be mended in all else
+		if err := s.checkAddress(ctx, u); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.admitUpstream(ctx, u, false); err != nil {
 		return nil, err
@@ -223,13 +232,29 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 
 func statusMessage(s meta.UpstreamStatus) *pb.Upstream_Status {
 	m := &pb.Upstream_Status{
-		State: s.State, LastSuccessTime: moment(s.SucceededAt), LastFailureTime: moment(s.FailedAt), LastFailure: s.Failure,
+		State: upstreamState(s), LastSuccessTime: moment(s.SucceededAt), LastFailureTime: moment(s.FailedAt), LastFailure: s.Failure,
 		RateLimit: s.RateLimit, RateLimitRemaining: s.RateLimitRemaining,
 	}
 	if s.RateLimitWindow > 0 {
 		m.RateLimitWindow = durationpb.New(time.Duration(s.RateLimitWindow) * time.Second)
 	}
 	return m
+}
+
+// upstreamState is the word for how an upstream does. What was kept before there
+// were words was the state of its circuit breaker.
+func upstreamState(s meta.UpstreamStatus) pb.Upstream_Status_State {
+	known, ok := pb.Upstream_Status_State_value[s.State]
+	switch {
+	case ok:
+		return pb.Upstream_Status_State(known)
+	case s.SucceededAt.IsZero() && s.FailedAt.IsZero():
+		return pb.Upstream_Status_NEVER_ASKED
+	case s.FailedAt.After(s.SucceededAt):
+		return pb.Upstream_Status_FAILING
+	default:
+		return pb.Upstream_Status_OK
+	}
 }
 
 // moment is nil for a time that never was.

@@ -166,6 +166,15 @@ func clipped(s string) string {
 	return s
 }
 
+// checkAddress refuses an upstream that this deployment never connects to.
+func (s *Service) checkAddress(ctx context.Context, u meta.Upstream) error {
+	err := s.chains.CheckAddress(ctx, u.Settings.URL)
+	if f := fault.From(err); f != nil && f.Field == "url" {
+		return f.WithField(fieldUpstream + "url")
+	}
+	return err
+}
+
 // admitUpstream looks at an upstream beside the others of its tenant.
 func (s *Service) admitUpstream(ctx context.Context, u meta.Upstream, added bool) error {
 	t, err := s.store.FindTopology(ctx, u.Tenant)

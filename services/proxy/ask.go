@@ -18,6 +18,7 @@ type Ask struct {
 	Upstream   string // host or alias, where the client names one; the registry's chain is asked otherwise
 	Name       string // as clients of the registry, or of the upstream, say it
 	Hops       int    // registries that the request came through before
+	Member     bool   // the caller may pull from every registry of the tenant
 }
 
 // asked is an Ask with the members that it is for.

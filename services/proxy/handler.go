@@ -47,6 +47,7 @@ func askOf(c *front.Call) Ask {
 	return Ask{
 		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug,
 		Upstream: c.Upstream, Name: c.Name, Hops: c.Hops,
+		Member: c.Principal.Tenant == c.Site.Tenant && c.Principal.Role.Actions().Has(access.Pull),
 	}
 }
 

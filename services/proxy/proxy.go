@@ -43,6 +43,7 @@ type Secrets interface {
 type Meta interface {
 	meta.Cache
 
+	FindNameClaim(ctx context.Context, r meta.Repo) (meta.NameClaim, error)
 	FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error)
 	ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest, artifactType string, p meta.Page) ([]meta.Referrer, error)
 	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)

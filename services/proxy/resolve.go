@@ -51,6 +51,12 @@ func answerOf(m *chain.Member, v Manifest, err error) chain.Answer {
 	return a
 }
 
+// CheckAddress says whether an upstream at the URL may be connected to, as
+// upstream.Clients does.
+func (s *Service) CheckAddress(ctx context.Context, url string) error {
+	return s.clients.CheckAddress(ctx, url)
+}
+
 // Refresh asks an upstream for what it says of a tag now, whatever is kept.
 func (s *Service) Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error) {
 	m := chain.Alone(&u)

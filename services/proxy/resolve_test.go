@@ -1,14 +1,18 @@
 package proxy_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -145,6 +149,89 @@ func TestRefresh_AsksNow(t *testing.T) {
 	up.Script(testserver.FaultRefused)
 	if a := refresh("3"); a.Outcome != chain.Outage || a.Detail == "" {
 		t.Errorf("in an outage: %+v", a)
+	}
+}
+
+// TestN2_RefusedByConfigurationIsSaid in the pull, in its account and in the
+// status of the upstream, and nothing is connected to.
+func TestN2_RefusedByConfigurationIsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.upstream("inside", "https://10.0.0.1:5000", nil)
+	w.chain(meta.Member{Upstream: "inside"})
+	const want = `upstream "inside" is refused by configuration: its address is in a network that is not public; the operator's upstream_allow must name it`
+	pulled := w.get("/v2/app/manifests/1")
+	quoted := strings.ReplaceAll(want, `"`, `\"`)
+	if pulled.Status != http.StatusBadGateway || !strings.Contains(pulled.Body, quoted) || !strings.Contains(pulled.Body, `"reason":"REFUSED_BY_CONFIGURATION"`) {
+		t.Errorf("%d %s", pulled.Status, pulled.Body)
+	}
+	if got := w.head("/v2/app/manifests/1").Header.Get("Warning"); got != `299 - "`+quoted+`"` {
+		t.Errorf("Warning: %s", got)
+	}
+	a := w.resolve("app", "1")
+	if last := a.Answers[len(a.Answers)-1]; last.Outcome != chain.Outage || last.Detail != want || a.Outcome != chain.Outage {
+		t.Errorf("%+v", a)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	w.proxy.Run(ctx) // writes down what is left
+	u, err := w.Meta.FindUpstream(t.Context(), w.dev.Tenant, "inside")
+	if err != nil || u.Status.State != string(upstream.RefusedByConfiguration) || u.Status.Failure != want {
+		t.Errorf("%+v, %v", u.Status, err)
+	}
+}
+
+// TestN5_ClaimedNamesAreTold to whoever may pull from the registry that claims
+// them, in a pull that finds nothing; once the claim is released, the upstream is
+// asked.
+func TestN5_ClaimedNamesAreTold(t *testing.T) {
+	w, up := newHub(t)
+	ctx := t.Context()
+	r, err := w.Meta.FindGroup(ctx, w.dev.Tenant, "chain")
+	if err == nil {
+		r.Members = append([]meta.Member{{Registry: "prod"}}, r.Members...)
+		_, err = w.Meta.UpdateGroup(ctx, fronttest.By(), r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.proxy.Clear()
+	ours, theirs := testserver.NewImage(1, 10), testserver.NewImage(2, 10)
+	up.Push("app", theirs, "1")
+	w.push(w.prod, "app", "old", ours)
+	reader := w.Account(w.dev, "reader", access.Reader)
+	pull := func(bearer string) fronttest.Answer {
+		return w.Do(fronttest.Request{Host: w.dev.Host, Path: "/v2/app/manifests/1", Bearer: bearer})
+	}
+	known := w.Token(w.dev, reader, access.Repository("app", access.Pull))
+	const told = `upstream hub is not asked, since registry \"prod\" claims the name \"app\"`
+	for range 2 { // while prod has the name, and when it had it
+		a := pull(known)
+		if a.Status != http.StatusNotFound || a.Code() != "MANIFEST_UNKNOWN" || !strings.Contains(a.Body, told) ||
+			!strings.Contains(a.Body, `"claimed_by":"registries/prod"`) || !strings.Contains(a.Body, `"not_asked":["upstreams/hub"]`) || !strings.Contains(a.Header.Get("Warning"), "allow_claimed") {
+			t.Errorf("%d %s %v", a.Status, a.Body, a.Header)
+		}
+		if a := pull(""); a.Status != http.StatusNotFound || strings.Contains(a.Body+a.Header.Get("Warning"), "claim") {
+			t.Errorf("anybody is told that prod has the name: %s", a.Body)
+		}
+		w.mustDo(w.Meta.DeleteRepository(ctx, fronttest.By(), fronttest.Repo(w.prod, "app")))
+		w.push(w.prod, "app", "old", ours)
+	}
+	w.mustDo(w.Meta.DeleteRepository(ctx, fronttest.By(), fronttest.Repo(w.prod, "app")))
+	w.mustDo(w.Meta.ReleaseNameClaim(ctx, fronttest.By(), fronttest.Repo(w.prod, "app")))
+	w.wantPull("", "app", "1", theirs)
+
+	// The registry that is asked itself claims the name: who may pull there may know.
+	w.push(w.dev, "mine", "1", ours)
+	w.mustDo(w.Meta.DeleteRepository(ctx, fronttest.By(), fronttest.Repo(w.dev, "mine")))
+	if a := w.get("/v2/mine/manifests/1"); !strings.Contains(a.Body, `"claimed_by":"registries/dev"`) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+func (w *world) mustDo(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 
@@ -24,8 +23,9 @@ type walk[T any] struct {
 	// note is told what each member said; it may be nil.
 	note func(m *chain.Member, v T, err error)
 
-	claimed func() (bool, error)
-	passed  error // how the first member failed of those whose policy it is to go on
+	claimed  func() (bool, error)
+	withheld []string // the upstreams that were not asked since the name is claimed
+	passed   error    // how the first member failed of those whose policy it is to go on
 }
 
 // errSkipped is noted for members that are not asked.
@@ -40,7 +40,10 @@ var errNotOffered = errSkipped{"the upstream is not asked for this name"}
 func (w *walk[T]) find(ctx context.Context, notHere error) (T, error) {
 	v, err := w.run(ctx)
 	if errors.Is(err, errNotHere) {
-		err = cmp.Or(w.passed, notHere) // after a failure nobody knows whether it is there
+		err = w.passed // after a failure nobody knows whether it is there
+		if err == nil {
+			err = w.explain(ctx, notHere)
+		}
 	}
 	return v, err
 }
@@ -122,7 +125,8 @@ func (w *walk[T]) upstream(ctx context.Context, m *chain.Member) (T, error) {
 			return none, ours(err)
 		}
 		if claimed {
-			return none, errSkipped{"a registry of this tenant has, or had, this name"}
+			w.withheld = append(w.withheld, m.Name)
+			return none, errSkipped{"a registry of this tenant claims this name: it has, or had, a repository of that name"}
 		}
 	}
 	r, err := w.at(m, w.Ask, name)

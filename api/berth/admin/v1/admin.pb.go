@@ -25,7 +25,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\xcd \n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\x83\"\n" +
 	"\fAdminService\x12K\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12E\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12V\n" +
@@ -42,7 +42,9 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\x12e\n" +
 	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\x12S\n" +
 	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\x12M\n" +
-	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\x12W\n" +
+	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\x12_\n" +
+	"\x0eListNameClaims\x12%.berth.admin.v1.ListNameClaimsRequest\x1a&.berth.admin.v1.ListNameClaimsResponse\x12S\n" +
+	"\x10ReleaseNameClaim\x12'.berth.admin.v1.ReleaseNameClaimRequest\x1a\x16.google.protobuf.Empty\x12W\n" +
 	"\x10ResolveReference\x12'.berth.admin.v1.ResolveReferenceRequest\x1a\x1a.berth.admin.v1.Resolution\x12Q\n" +
 	"\x0eCreateUpstream\x12%.berth.admin.v1.CreateUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12K\n" +
 	"\vGetUpstream\x12\".berth.admin.v1.GetUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12\\\n" +
@@ -93,61 +95,64 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListRepositoriesRequest)(nil),        // 13: berth.admin.v1.ListRepositoriesRequest
 	(*DeleteRepositoryRequest)(nil),        // 14: berth.admin.v1.DeleteRepositoryRequest
 	(*ListTagsRequest)(nil),                // 15: berth.admin.v1.ListTagsRequest
-	(*ResolveReferenceRequest)(nil),        // 16: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),          // 17: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),             // 18: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),           // 19: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),          // 20: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),          // 21: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),           // 22: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),         // 23: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),     // 24: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),  // 25: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),     // 26: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),        // 27: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),      // 28: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),     // 29: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),     // 30: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateDomainRequest)(nil),            // 31: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),               // 32: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),             // 33: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),            // 34: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),            // 35: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),            // 36: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),    // 37: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),       // 38: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),     // 39: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),    // 40: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),    // 41: berth.admin.v1.DeleteServiceAccountRequest
-	(*CreateServiceAccountKeyRequest)(nil), // 42: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),  // 43: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil), // 44: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*ListEventsRequest)(nil),              // 45: berth.admin.v1.ListEventsRequest
-	(*GetUsageRequest)(nil),                // 46: berth.admin.v1.GetUsageRequest
-	(*Tenant)(nil),                         // 47: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 48: berth.admin.v1.ListTenantsResponse
-	(*emptypb.Empty)(nil),                  // 49: google.protobuf.Empty
-	(*Registry)(nil),                       // 50: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 51: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 52: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 53: berth.admin.v1.ListRepositoriesResponse
-	(*ListTagsResponse)(nil),               // 54: berth.admin.v1.ListTagsResponse
-	(*Resolution)(nil),                     // 55: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 56: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 57: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 58: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 59: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 60: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 61: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 62: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 63: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 64: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 65: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 66: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 67: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 68: berth.admin.v1.ListServiceAccountKeysResponse
-	(*ListEventsResponse)(nil),             // 69: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 70: berth.admin.v1.Usage
+	(*ListNameClaimsRequest)(nil),          // 16: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),        // 17: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),        // 18: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),          // 19: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),             // 20: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),           // 21: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),          // 22: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),          // 23: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),           // 24: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),         // 25: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),     // 26: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),  // 27: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),     // 28: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),        // 29: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),      // 30: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),     // 31: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),     // 32: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateDomainRequest)(nil),            // 33: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),               // 34: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),             // 35: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),            // 36: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),            // 37: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),            // 38: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),    // 39: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),       // 40: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),     // 41: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),    // 42: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),    // 43: berth.admin.v1.DeleteServiceAccountRequest
+	(*CreateServiceAccountKeyRequest)(nil), // 44: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),  // 45: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil), // 46: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*ListEventsRequest)(nil),              // 47: berth.admin.v1.ListEventsRequest
+	(*GetUsageRequest)(nil),                // 48: berth.admin.v1.GetUsageRequest
+	(*Tenant)(nil),                         // 49: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 50: berth.admin.v1.ListTenantsResponse
+	(*emptypb.Empty)(nil),                  // 51: google.protobuf.Empty
+	(*Registry)(nil),                       // 52: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 53: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 54: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 55: berth.admin.v1.ListRepositoriesResponse
+	(*ListTagsResponse)(nil),               // 56: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 57: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 58: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 59: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 60: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 61: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 62: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 63: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 64: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 65: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 66: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 67: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 68: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 69: berth.admin.v1.ListServiceAccountsResponse
+	(*ServiceAccountKey)(nil),              // 70: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 71: berth.admin.v1.ListServiceAccountKeysResponse
+	(*ListEventsResponse)(nil),             // 72: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 73: berth.admin.v1.Usage
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -166,86 +171,90 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	13, // 13: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
 	14, // 14: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
 	15, // 15: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	16, // 16: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	17, // 17: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	18, // 18: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	19, // 19: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	20, // 20: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	21, // 21: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	22, // 22: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	23, // 23: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	24, // 24: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	25, // 25: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	26, // 26: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	27, // 27: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	28, // 28: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	29, // 29: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	30, // 30: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	31, // 31: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	32, // 32: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	33, // 33: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	34, // 34: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	35, // 35: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	36, // 36: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	37, // 37: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	38, // 38: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	39, // 39: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	40, // 40: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	41, // 41: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	42, // 42: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	43, // 43: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	44, // 44: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	45, // 45: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	46, // 46: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	47, // 47: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	47, // 48: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	48, // 49: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	47, // 50: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	49, // 51: berth.admin.v1.AdminService.DeleteTenant:output_type -> google.protobuf.Empty
-	47, // 52: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	47, // 53: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	50, // 54: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	50, // 55: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	51, // 56: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	50, // 57: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	49, // 58: berth.admin.v1.AdminService.DeleteRegistry:output_type -> google.protobuf.Empty
-	52, // 59: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	53, // 60: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	49, // 61: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	54, // 62: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	55, // 63: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	56, // 64: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	56, // 65: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	57, // 66: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	56, // 67: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	49, // 68: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	49, // 69: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	58, // 70: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	59, // 71: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	60, // 72: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	61, // 73: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	61, // 74: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	62, // 75: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	61, // 76: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	49, // 77: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	63, // 78: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	63, // 79: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	64, // 80: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	63, // 81: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	49, // 82: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	63, // 83: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	65, // 84: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	65, // 85: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	66, // 86: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	65, // 87: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	49, // 88: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	67, // 89: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	68, // 90: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	49, // 91: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	69, // 92: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	70, // 93: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	47, // [47:94] is the sub-list for method output_type
-	0,  // [0:47] is the sub-list for method input_type
+	16, // 16: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	17, // 17: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	18, // 18: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	19, // 19: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	20, // 20: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	21, // 21: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	22, // 22: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	23, // 23: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	24, // 24: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	25, // 25: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	26, // 26: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	27, // 27: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	28, // 28: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	29, // 29: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	30, // 30: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	31, // 31: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	32, // 32: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	33, // 33: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	34, // 34: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	35, // 35: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	36, // 36: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	37, // 37: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	38, // 38: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	39, // 39: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	40, // 40: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	41, // 41: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	42, // 42: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	43, // 43: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	44, // 44: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	45, // 45: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	46, // 46: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	47, // 47: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	48, // 48: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	49, // 49: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	49, // 50: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	50, // 51: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	49, // 52: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	51, // 53: berth.admin.v1.AdminService.DeleteTenant:output_type -> google.protobuf.Empty
+	49, // 54: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	49, // 55: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	52, // 56: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	52, // 57: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	53, // 58: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	52, // 59: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	51, // 60: berth.admin.v1.AdminService.DeleteRegistry:output_type -> google.protobuf.Empty
+	54, // 61: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	55, // 62: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	51, // 63: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	56, // 64: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	57, // 65: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	51, // 66: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	58, // 67: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	59, // 68: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	59, // 69: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	60, // 70: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	59, // 71: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	51, // 72: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	51, // 73: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	61, // 74: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	62, // 75: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	63, // 76: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	64, // 77: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	64, // 78: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	65, // 79: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	64, // 80: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	51, // 81: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	66, // 82: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	66, // 83: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	67, // 84: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	66, // 85: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	51, // 86: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	66, // 87: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	68, // 88: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	68, // 89: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	69, // 90: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	68, // 91: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	51, // 92: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	70, // 93: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	71, // 94: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	51, // 95: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	72, // 96: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	73, // 97: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	49, // [49:98] is the sub-list for method output_type
+	0,  // [0:49] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
@@ -258,6 +267,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	}
 	file_berth_admin_v1_domain_proto_init()
 	file_berth_admin_v1_event_proto_init()
+	file_berth_admin_v1_name_claim_proto_init()
 	file_berth_admin_v1_registry_proto_init()
 	file_berth_admin_v1_repository_proto_init()
 	file_berth_admin_v1_service_account_proto_init()

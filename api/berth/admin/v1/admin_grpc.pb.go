@@ -36,6 +36,8 @@ const (
 	AdminService_ListRepositories_FullMethodName        = "/berth.admin.v1.AdminService/ListRepositories"
 	AdminService_DeleteRepository_FullMethodName        = "/berth.admin.v1.AdminService/DeleteRepository"
 	AdminService_ListTags_FullMethodName                = "/berth.admin.v1.AdminService/ListTags"
+	AdminService_ListNameClaims_FullMethodName          = "/berth.admin.v1.AdminService/ListNameClaims"
+	AdminService_ReleaseNameClaim_FullMethodName        = "/berth.admin.v1.AdminService/ReleaseNameClaim"
 	AdminService_ResolveReference_FullMethodName        = "/berth.admin.v1.AdminService/ResolveReference"
 	AdminService_CreateUpstream_FullMethodName          = "/berth.admin.v1.AdminService/CreateUpstream"
 	AdminService_GetUpstream_FullMethodName             = "/berth.admin.v1.AdminService/GetUpstream"
@@ -111,6 +113,11 @@ type AdminServiceClient interface {
 	DeleteRepository(ctx context.Context, in *DeleteRepositoryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Answers a page of a repository's tags, by name.
 	ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error)
+	// Answers a page of the names that a registry claims, by name.
+	ListNameClaims(ctx context.Context, in *ListNameClaimsRequest, opts ...grpc.CallOption) (*ListNameClaimsResponse, error)
+	// Gives up the claim to a name: upstreams are asked for it again. It fails
+	// while the registry holds a manifest under the name.
+	ReleaseNameClaim(ctx context.Context, in *ReleaseNameClaimRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Resolves a reference as a pull from the registry does, and tells how.
 	ResolveReference(ctx context.Context, in *ResolveReferenceRequest, opts ...grpc.CallOption) (*Resolution, error)
 	// Makes an upstream.
@@ -338,6 +345,26 @@ func (c *adminServiceClient) ListTags(ctx context.Context, in *ListTagsRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListTagsResponse)
 	err := c.cc.Invoke(ctx, AdminService_ListTags_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListNameClaims(ctx context.Context, in *ListNameClaimsRequest, opts ...grpc.CallOption) (*ListNameClaimsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNameClaimsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListNameClaims_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ReleaseNameClaim(ctx context.Context, in *ReleaseNameClaimRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_ReleaseNameClaim_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -696,6 +723,11 @@ type AdminServiceServer interface {
 	DeleteRepository(context.Context, *DeleteRepositoryRequest) (*emptypb.Empty, error)
 	// Answers a page of a repository's tags, by name.
 	ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error)
+	// Answers a page of the names that a registry claims, by name.
+	ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error)
+	// Gives up the claim to a name: upstreams are asked for it again. It fails
+	// while the registry holds a manifest under the name.
+	ReleaseNameClaim(context.Context, *ReleaseNameClaimRequest) (*emptypb.Empty, error)
 	// Resolves a reference as a pull from the registry does, and tells how.
 	ResolveReference(context.Context, *ResolveReferenceRequest) (*Resolution, error)
 	// Makes an upstream.
@@ -815,6 +847,12 @@ func (UnimplementedAdminServiceServer) DeleteRepository(context.Context, *Delete
 }
 func (UnimplementedAdminServiceServer) ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTags not implemented")
+}
+func (UnimplementedAdminServiceServer) ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNameClaims not implemented")
+}
+func (UnimplementedAdminServiceServer) ReleaseNameClaim(context.Context, *ReleaseNameClaimRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseNameClaim not implemented")
 }
 func (UnimplementedAdminServiceServer) ResolveReference(context.Context, *ResolveReferenceRequest) (*Resolution, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResolveReference not implemented")
@@ -1213,6 +1251,42 @@ func _AdminService_ListTags_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ListTags(ctx, req.(*ListTagsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListNameClaims_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNameClaimsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListNameClaims(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListNameClaims_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListNameClaims(ctx, req.(*ListNameClaimsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ReleaseNameClaim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseNameClaimRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ReleaseNameClaim(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ReleaseNameClaim_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ReleaseNameClaim(ctx, req.(*ReleaseNameClaimRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1845,6 +1919,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListTags",
 			Handler:    _AdminService_ListTags_Handler,
+		},
+		{
+			MethodName: "ListNameClaims",
+			Handler:    _AdminService_ListNameClaims_Handler,
+		},
+		{
+			MethodName: "ReleaseNameClaim",
+			Handler:    _AdminService_ReleaseNameClaim_Handler,
 		},
 		{
 			MethodName: "ResolveReference",

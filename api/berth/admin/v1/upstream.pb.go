@@ -24,6 +24,80 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What the last request came to.
+type Upstream_Status_State int32
+
+const (
+	Upstream_Status_STATE_UNSPECIFIED Upstream_Status_State = 0
+	// It answers.
+	Upstream_Status_OK Upstream_Status_State = 1
+	// It gives no answer: its name is not known, nothing listens, TLS fails, or
+	// it is too slow.
+	Upstream_Status_UNREACHABLE Upstream_Status_State = 2
+	// It answers with errors, or with what is not what was asked for.
+	Upstream_Status_FAILING Upstream_Status_State = 3
+	// The operator's configuration does not let it be connected to: its address
+	// is in a network that is not public, and not in upstream_allow.
+	Upstream_Status_REFUSED_BY_CONFIGURATION Upstream_Status_State = 4
+	// It denies access.
+	Upstream_Status_DENIED Upstream_Status_State = 5
+	// It allows no more requests for now.
+	Upstream_Status_RATE_LIMITED Upstream_Status_State = 6
+	// It was not asked for anything yet.
+	Upstream_Status_NEVER_ASKED Upstream_Status_State = 7
+)
+
+// Enum value maps for Upstream_Status_State.
+var (
+	Upstream_Status_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "OK",
+		2: "UNREACHABLE",
+		3: "FAILING",
+		4: "REFUSED_BY_CONFIGURATION",
+		5: "DENIED",
+		6: "RATE_LIMITED",
+		7: "NEVER_ASKED",
+	}
+	Upstream_Status_State_value = map[string]int32{
+		"STATE_UNSPECIFIED":        0,
+		"OK":                       1,
+		"UNREACHABLE":              2,
+		"FAILING":                  3,
+		"REFUSED_BY_CONFIGURATION": 4,
+		"DENIED":                   5,
+		"RATE_LIMITED":             6,
+		"NEVER_ASKED":              7,
+	}
+)
+
+func (x Upstream_Status_State) Enum() *Upstream_Status_State {
+	p := new(Upstream_Status_State)
+	*p = x
+	return p
+}
+
+func (x Upstream_Status_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Upstream_Status_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_berth_admin_v1_upstream_proto_enumTypes[0].Descriptor()
+}
+
+func (Upstream_Status_State) Type() protoreflect.EnumType {
+	return &file_berth_admin_v1_upstream_proto_enumTypes[0]
+}
+
+func (x Upstream_Status_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Upstream_Status_State.Descriptor instead.
+func (Upstream_Status_State) EnumDescriptor() ([]byte, []int) {
+	return file_berth_admin_v1_upstream_proto_rawDescGZIP(), []int{0, 0, 0}
+}
+
 // An upstream is a remote registry that pulls are answered from: through the
 // upstream group of a registry, by the path `proxy/{host}/{repository}`, and to
 // clients that are told to use a registry as a mirror. What it gave is kept.
@@ -1012,10 +1086,7 @@ func (x *ListCachedRepositoriesResponse) GetNextPageToken() string {
 // How asking the upstream went, as the process that asked last saw it.
 type Upstream_Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of the circuit breaker: `closed` while all is well, `open` while the
-	// upstream is not asked because it failed too often, `half-open` while that
-	// is tried again. Empty before the first request.
-	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	State Upstream_Status_State  `protobuf:"varint,8,opt,name=state,proto3,enum=berth.admin.v1.Upstream_Status_State" json:"state,omitempty"`
 	// The last answer, be it that there is nothing.
 	LastSuccessTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_success_time,json=lastSuccessTime,proto3" json:"last_success_time,omitempty"`
 	// The last failure or refusal.
@@ -1061,11 +1132,11 @@ func (*Upstream_Status) Descriptor() ([]byte, []int) {
 	return file_berth_admin_v1_upstream_proto_rawDescGZIP(), []int{0, 0}
 }
 
-func (x *Upstream_Status) GetState() string {
+func (x *Upstream_Status) GetState() Upstream_Status_State {
 	if x != nil {
 		return x.State
 	}
-	return ""
+	return Upstream_Status_STATE_UNSPECIFIED
 }
 
 func (x *Upstream_Status) GetLastSuccessTime() *timestamppb.Timestamp {
@@ -1114,7 +1185,8 @@ var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\b\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\n" +
+	"\n" +
 	"\bUpstream\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1140,16 +1212,26 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\vcreate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x1a\xe9\x02\n" +
-	"\x06Status\x12\x14\n" +
-	"\x05state\x18\x01 \x01(\tR\x05state\x12F\n" +
+	"updateTime\x1a\xaa\x04\n" +
+	"\x06Status\x12;\n" +
+	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
 	"\x11last_failure_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\x12!\n" +
 	"\flast_failure\x18\x04 \x01(\tR\vlastFailure\x12\x1d\n" +
 	"\n" +
 	"rate_limit\x18\x05 \x01(\x03R\trateLimit\x120\n" +
 	"\x14rate_limit_remaining\x18\x06 \x01(\x03R\x12rateLimitRemaining\x12E\n" +
-	"\x11rate_limit_window\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0frateLimitWindow\"\xab\x01\n" +
+	"\x11rate_limit_window\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0frateLimitWindow\"\x91\x01\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x06\n" +
+	"\x02OK\x10\x01\x12\x0f\n" +
+	"\vUNREACHABLE\x10\x02\x12\v\n" +
+	"\aFAILING\x10\x03\x12\x1c\n" +
+	"\x18REFUSED_BY_CONFIGURATION\x10\x04\x12\n" +
+	"\n" +
+	"\x06DENIED\x10\x05\x12\x10\n" +
+	"\fRATE_LIMITED\x10\x06\x12\x0f\n" +
+	"\vNEVER_ASKED\x10\aJ\x04\b\x01\x10\x02\"\xab\x01\n" +
 	"\x15CreateUpstreamRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1f\n" +
 	"\vupstream_id\x18\x02 \x01(\tR\n" +
@@ -1222,48 +1304,51 @@ func file_berth_admin_v1_upstream_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_upstream_proto_rawDescData
 }
 
+var file_berth_admin_v1_upstream_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_berth_admin_v1_upstream_proto_goTypes = []any{
-	(*Upstream)(nil),                       // 0: berth.admin.v1.Upstream
-	(*CreateUpstreamRequest)(nil),          // 1: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),             // 2: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),           // 3: berth.admin.v1.ListUpstreamsRequest
-	(*ListUpstreamsResponse)(nil),          // 4: berth.admin.v1.ListUpstreamsResponse
-	(*UpdateUpstreamRequest)(nil),          // 5: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),          // 6: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),           // 7: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),         // 8: berth.admin.v1.RefreshUpstreamRequest
-	(*CachedRepository)(nil),               // 9: berth.admin.v1.CachedRepository
-	(*GetCachedRepositoryRequest)(nil),     // 10: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),  // 11: berth.admin.v1.ListCachedRepositoriesRequest
-	(*ListCachedRepositoriesResponse)(nil), // 12: berth.admin.v1.ListCachedRepositoriesResponse
-	(*Upstream_Status)(nil),                // 13: berth.admin.v1.Upstream.Status
-	(*durationpb.Duration)(nil),            // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),          // 15: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),          // 16: google.protobuf.FieldMask
+	(Upstream_Status_State)(0),             // 0: berth.admin.v1.Upstream.Status.State
+	(*Upstream)(nil),                       // 1: berth.admin.v1.Upstream
+	(*CreateUpstreamRequest)(nil),          // 2: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),             // 3: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),           // 4: berth.admin.v1.ListUpstreamsRequest
+	(*ListUpstreamsResponse)(nil),          // 5: berth.admin.v1.ListUpstreamsResponse
+	(*UpdateUpstreamRequest)(nil),          // 6: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),          // 7: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),           // 8: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),         // 9: berth.admin.v1.RefreshUpstreamRequest
+	(*CachedRepository)(nil),               // 10: berth.admin.v1.CachedRepository
+	(*GetCachedRepositoryRequest)(nil),     // 11: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),  // 12: berth.admin.v1.ListCachedRepositoriesRequest
+	(*ListCachedRepositoriesResponse)(nil), // 13: berth.admin.v1.ListCachedRepositoriesResponse
+	(*Upstream_Status)(nil),                // 14: berth.admin.v1.Upstream.Status
+	(*durationpb.Duration)(nil),            // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),          // 16: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),          // 17: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_upstream_proto_depIdxs = []int32{
-	14, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
-	14, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
-	14, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
-	14, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
-	13, // 4: berth.admin.v1.Upstream.status:type_name -> berth.admin.v1.Upstream.Status
-	15, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
-	15, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	0,  // 8: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
-	0,  // 9: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	16, // 10: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	15, // 11: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 12: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
-	15, // 13: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
-	15, // 14: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
-	14, // 15: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	15, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
+	15, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
+	15, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
+	15, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
+	14, // 4: berth.admin.v1.Upstream.status:type_name -> berth.admin.v1.Upstream.Status
+	16, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
+	16, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	1,  // 8: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
+	1,  // 9: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	17, // 10: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 11: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
+	10, // 12: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
+	0,  // 13: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
+	16, // 14: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
+	16, // 15: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
+	15, // 16: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_proto_init() }
@@ -1277,13 +1362,14 @@ func file_berth_admin_v1_upstream_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_upstream_proto_rawDesc), len(file_berth_admin_v1_upstream_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_berth_admin_v1_upstream_proto_goTypes,
 		DependencyIndexes: file_berth_admin_v1_upstream_proto_depIdxs,
+		EnumInfos:         file_berth_admin_v1_upstream_proto_enumTypes,
 		MessageInfos:      file_berth_admin_v1_upstream_proto_msgTypes,
 	}.Build()
 	File_berth_admin_v1_upstream_proto = out.File
