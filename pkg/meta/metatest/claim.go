@@ -46,7 +46,7 @@ func testNameClaims(t *testing.T, open Open) {
 		w.pushImage(app, "v2", "config") // claims it again
 		w.claimed(true, app.Name, w.registry)
 		m := w.pushImage(lib, "v2", "config", "layer")
-		w.must(w.Store.DeleteManifest(t.Context(), cause(), lib, m.Digest, false))
+		w.must(w.Store.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: lib, Digest: m.Digest, By: cause()}))
 		w.refused(w.Store.ReleaseNameClaim(t.Context(), cause(), lib), fault.Conflict, fault.InUse)
 		w.consistent()
 	})
