@@ -48,7 +48,7 @@ image: dist/image ## the image, called berth or IMAGE, by the Docker engine at h
 	docker build -q -t $(or $(IMAGE),berth) -f deployments/Dockerfile dist/image
 
 .PHONY: compose
-compose: ## README.md's "Run it on a cluster", in a Docker engine of its own
+compose: ## docs/how-to/cluster.md, in a Docker engine of its own
 	tools/e2e-cluster
 
 .PHONY: charts
@@ -110,14 +110,14 @@ bench: build ## Go benchmarks, then side by side with distribution
 	go run ./tools/bench -berth bin/berth -distribution "$$(command -v registry)" $(BENCH)
 
 .PHONY: generate
-generate: ## code from api/berth/admin/v1/*.proto
+generate: ## code from api/berth/admin/v1/*.proto, docs/reference from the code
 	tools/generate
 
 .PHONY: generated
 generated: ## whether make generate would change anything
-	@before="$$(find api -type f -exec sha256sum {} + | sort)"; \
+	@before="$$(find api docs/reference -type f -exec sha256sum {} + | sort)"; \
 	tools/generate; \
-	after="$$(find api -type f -exec sha256sum {} + | sort)"; \
+	after="$$(find api docs/reference -type f -exec sha256sum {} + | sort)"; \
 	diff <(echo "$$before") <(echo "$$after") || { echo 'commit what make generate makes' >&2; exit 1; }
 
 .PHONY: clean

@@ -41,36 +41,36 @@ type Reason string
 
 // The reasons of the spec.
 const (
-	BlobUnknown         Reason = "BLOB_UNKNOWN"
-	BlobUploadInvalid   Reason = "BLOB_UPLOAD_INVALID"
-	BlobUploadUnknown   Reason = "BLOB_UPLOAD_UNKNOWN"
-	DigestInvalid       Reason = "DIGEST_INVALID"
-	ManifestBlobUnknown Reason = "MANIFEST_BLOB_UNKNOWN"
-	ManifestInvalid     Reason = "MANIFEST_INVALID"
-	ManifestUnknown     Reason = "MANIFEST_UNKNOWN"
-	NameInvalid         Reason = "NAME_INVALID"
-	NameUnknown         Reason = "NAME_UNKNOWN"
-	SizeInvalid         Reason = "SIZE_INVALID"
-	UnauthorizedReason  Reason = "UNAUTHORIZED"
-	DeniedReason        Reason = "DENIED"
-	UnsupportedReason   Reason = "UNSUPPORTED"
-	TooManyRequests     Reason = "TOOMANYREQUESTS"
+	BlobUnknown         Reason = "BLOB_UNKNOWN"          // the repository has no such blob
+	BlobUploadInvalid   Reason = "BLOB_UPLOAD_INVALID"   // the upload cannot be continued like this
+	BlobUploadUnknown   Reason = "BLOB_UPLOAD_UNKNOWN"   // there is no such upload in this repository, or it has ended
+	DigestInvalid       Reason = "DIGEST_INVALID"        // the digest is malformed, or the content does not have it
+	ManifestBlobUnknown Reason = "MANIFEST_BLOB_UNKNOWN" // the manifest names a blob or a manifest that the repository does not have
+	ManifestInvalid     Reason = "MANIFEST_INVALID"      // the manifest is not one that every reader understands alike
+	ManifestUnknown     Reason = "MANIFEST_UNKNOWN"      // the repository has no such manifest or tag
+	NameInvalid         Reason = "NAME_INVALID"          // the name is not that of a repository
+	NameUnknown         Reason = "NAME_UNKNOWN"          // there is no such repository, or the caller may not pull from it
+	SizeInvalid         Reason = "SIZE_INVALID"          // the body does not have the length it was declared with
+	UnauthorizedReason  Reason = "UNAUTHORIZED"          // a credential is missing, wrong or expired
+	DeniedReason        Reason = "DENIED"                // the caller is known and may not do this
+	UnsupportedReason   Reason = "UNSUPPORTED"           // the operation is not possible here, or not in this state
+	TooManyRequests     Reason = "TOOMANYREQUESTS"       // slow down; the header Retry-After says until when
 )
 
 // Reasons the spec has no word for.
 const (
-	HostUnknown       Reason = "HOST_UNKNOWN"
-	TagInvalid        Reason = "TAG_INVALID"
-	RequestInvalid    Reason = "REQUEST_INVALID"
-	PageTokenInvalid  Reason = "PAGE_TOKEN_INVALID"
-	AlreadyExists     Reason = "ALREADY_EXISTS"
-	InUse             Reason = "IN_USE"
-	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"
-	EtagMismatch      Reason = "ETAG_MISMATCH"
-	QuotaExceeded     Reason = "QUOTA_EXCEEDED"
-	NameQuarantined   Reason = "NAME_QUARANTINED"
-	UnavailableReason Reason = "UNAVAILABLE"
-	InternalReason    Reason = "INTERNAL"
+	HostUnknown       Reason = "HOST_UNKNOWN"       // the host leads to no registry
+	TagInvalid        Reason = "TAG_INVALID"        // the tag is malformed
+	RequestInvalid    Reason = "REQUEST_INVALID"    // a part of the request is malformed; the message names it
+	PageTokenInvalid  Reason = "PAGE_TOKEN_INVALID" // the page token is not one that this list gave
+	AlreadyExists     Reason = "ALREADY_EXISTS"     // a resource with this ID already exists
+	InUse             Reason = "IN_USE"             // another resource names this one
+	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"   // there is no such resource
+	EtagMismatch      Reason = "ETAG_MISMATCH"      // the resource was modified; fetch it and retry
+	QuotaExceeded     Reason = "QUOTA_EXCEEDED"     // the tenant's quota has no room for it
+	NameQuarantined   Reason = "NAME_QUARANTINED"   // the name of a deleted tenant is still reserved
+	UnavailableReason Reason = "UNAVAILABLE"        // something that Berth depends on does not answer; try again
+	InternalReason    Reason = "INTERNAL"           // a defect of Berth; the log has the cause under the request id
 )
 
 // Error is a failure with all that a border needs to answer it. Make one with

@@ -43,10 +43,13 @@ until_true() {
   done
 }
 
-block() { # <name>: writes to block.<name> the code block of README.md that follows <!-- e2e: name -->
+# The documents whose blocks are run as they stand.
+documents=("$repo/README.md" "$repo"/docs/*.md "$repo"/docs/*/*.md)
+
+block() { # <name>: writes to block.<name> the code block of a document that follows <!-- e2e: name -->
   awk -v mark="<!-- e2e: $1 -->" '
     $0 == mark { found = 1; next }
     found && /^```/ { if (inside) exit; inside = 1; next }
-    inside' "$repo/README.md" >"block.$1"
-  [[ -s block.$1 ]] || fail "README.md has no block named $1"
+    inside' "${documents[@]}" >"block.$1"
+  [[ -s block.$1 ]] || fail "no document has a block named $1"
 }

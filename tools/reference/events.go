@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// meanings are what the verbs of events say. The page fails to build where the
+// code and this list differ.
+var meanings = map[string]string{
+	"blob.delete":           "A blob was removed from a repository.",
+	"blob.mount":            "A blob of another repository was linked.",
+	"blob.push":             "A blob was uploaded.",
+	"cache.purge":           "What is kept of an upstream was forgotten by an administrator.",
+	"cache.tag_rollback":    "An upstream's tag went back to an older manifest.",
+	"domain.create":         "A host name was added.",
+	"domain.delete":         "A host name was removed.",
+	"domain.update":         "A host name was led to another registry.",
+	"domain.verify":         "A host name was proved to be the tenant's.",
+	"key.create":            "A key of a service account was made.",
+	"key.delete":            "A key of a service account was deleted.",
+	"manifest.delete":       "A manifest was deleted, with the tags on it.",
+	"manifest.put":          "A manifest was pushed.",
+	"registry.create":       "A registry was made.",
+	"registry.delete":       "A registry was deleted.",
+	"registry.update":       "A registry's settings were changed.",
+	"repository.delete":     "A repository was deleted with its content.",
+	"serviceAccount.create": "A service account was made.",
+	"serviceAccount.delete": "A service account was deleted with its keys.",
+	"serviceAccount.update": "A service account was changed.",
+	"tag.delete":            "A tag was deleted.",
+	"tenant.create":         "A tenant was made.",
+	"tenant.delete":         "A tenant was deleted.",
+	"tenant.update":         "A tenant was changed, suspended or resumed.",
+	"upstream.create":       "An upstream was made.",
+	"upstream.delete":       "An upstream was deleted with what was kept of it.",
+	"upstream.update":       "An upstream was changed.",
+	"upstreamGroup.create":  "An upstream group was made.",
+	"upstreamGroup.delete":  "An upstream group was deleted.",
+	"upstreamGroup.update":  "An upstream group was changed.",
+}
+
+// verb matches what both metadata stores write as the verb of an event.
+var verb = regexp.MustCompile(`^[a-z][A-Za-z]+\.[a-z_]+$`)
+
+// others look like verbs and are a file or a column.
+var others = []string{"meta.db", "meta.lock", "tags.version"}
+
+// events lists the verbs of the audit log.
+func events(page *bytes.Buffer) error {
+	want := slices.Sorted(maps.Keys(meanings))
+	for _, store := range []string{"pkg/meta/sqlitemeta", "pkg/meta/pgmeta"} {
+		found, err := verbs(store)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(found, want) {
+			return fmt.Errorf("%s writes %v; tools/reference/events.go explains %v", store, found, want)
+		}
+	}
+	page.WriteString("# Events\n\n" + generated +
+		"The audit log of a tenant, `GET /v1/tenants/{tenant}/events`, newest first. Each change is one row, written in the same transaction\n" +
+		"as the change itself, with its time, actor, target and request id.\n\n" +
+		"| verb | what happened |\n| --- | --- |\n")
+	for _, v := range want {
+		fmt.Fprintf(page, "| `%s` | %s |\n", v, meanings[v])
+	}
+	return nil
+}
+
+// verbs are the arguments in the code of a store that look like one.
+func verbs(store string) ([]string, error) {
+	files, err := sources(store)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for _, file := range files {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				for _, arg := range call.Args {
+					if s, ok := text(arg); ok && verb.MatchString(s) && !slices.Contains(others, s) {
+						found[s] = true
+					}
+				}
+			}
+			return true
+		})
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
