@@ -24,7 +24,7 @@ type NameClaims interface {
 	ListNameClaims(ctx context.Context, t tenant.ID, r tenant.RegistryID, p Page) ([]NameClaim, error)
 	// ReleaseNameClaim deletes the claim: fault.InUse, kind Conflict, while the
 	// registry holds a manifest under the name, fault.ResourceUnknown without a
-	// claim. The event is "name_claim.release", its target
+	// claim. The event is "nameClaim.release", its target
 	// registries/<slug>/nameClaims/<name>.
 	ReleaseNameClaim(ctx context.Context, by Cause, r Repo) error
 }

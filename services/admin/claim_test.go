@@ -44,7 +44,7 @@ func TestN4_ClaimsAreListedAndReleased(t *testing.T) {
 		t.Errorf("claims: %s", got)
 	}
 	event := a.call(200, "GET", "/v1/tenants/acme/events?page_size=1", "")["events"].([]any)[0].(map[string]any)
-	if event["verb"] != "name_claim.release" || event["target"] != "registries/main/nameClaims/team/app" || event["actor"] != "serviceAccounts/boss" {
+	if event["verb"] != "nameClaim.release" || event["target"] != "registries/main/nameClaims/team/app" || event["actor"] != "serviceAccounts/boss" {
 		t.Errorf("the event: %v", event)
 	}
 	page := a.call(200, "GET", registry+"/nameClaims?page_size=1", "")

@@ -25,6 +25,7 @@ var meanings = map[string]string{
 	"key.delete":            "A key of a service account was deleted.",
 	"manifest.delete":       "A manifest was deleted, with the tags on it.",
 	"manifest.put":          "A manifest was pushed.",
+	"nameClaim.release":     "A registry gave up a name, which its upstreams may answer for again.",
 	"registry.create":       "A registry was made.",
 	"registry.delete":       "A registry was deleted.",
 	"registry.update":       "A registry's settings were changed.",
@@ -45,7 +46,7 @@ var meanings = map[string]string{
 }
 
 // verb matches what both metadata stores write as the verb of an event.
-var verb = regexp.MustCompile(`^[a-z][A-Za-z]+\.[a-z_]+$`)
+var verb = regexp.MustCompile(`^[a-z][A-Za-z_]+\.[a-z_]+$`)
 
 // others look like verbs and are a file or a column.
 var others = []string{"meta.db", "meta.lock", "tags.version"}

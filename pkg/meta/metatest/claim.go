@@ -39,7 +39,7 @@ func testNameClaims(t *testing.T, open Open) {
 		_, err = w.Store.FindNameClaim(t.Context(), app)
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
 		w.claimed(false, app.Name, w.registry)
-		if e := w.events("", 1)[0]; e.Verb != "name_claim.release" || e.Target != "registries/main/nameClaims/team/app" {
+		if e := w.events("", 1)[0]; e.Verb != "nameClaim.release" || e.Target != "registries/main/nameClaims/team/app" {
 			t.Errorf("the event is %+v", e)
 		}
 

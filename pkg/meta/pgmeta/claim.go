@@ -87,7 +87,7 @@ func (s *Store) ReleaseNameClaim(ctx context.Context, by meta.Cause, r meta.Repo
 		if n == 0 {
 			return noClaim(r)
 		}
-		return t.event(by, r.Tenant, "name_claim.release", registryTarget(slug)+"/nameClaims/"+r.Name)
+		return t.event(by, r.Tenant, "nameClaim.release", registryTarget(slug)+"/nameClaims/"+r.Name)
 	})
 }
 

@@ -75,7 +75,7 @@ func (s *Store) ReleaseNameClaim(ctx context.Context, by meta.Cause, r meta.Repo
 		case c.InUse:
 			return claimInUse(r)
 		}
-		if err := t.event(by, r.Tenant, "name_claim.release", registryTarget(slug)+"/nameClaims/"+r.Name); err != nil {
+		if err := t.event(by, r.Tenant, "nameClaim.release", registryTarget(slug)+"/nameClaims/"+r.Name); err != nil {
 			return err
 		}
 		_, err = t.exec(deleteNameClaim, r.Tenant, r.Registry, r.Name)
