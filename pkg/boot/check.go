@@ -117,17 +117,26 @@ func (c Config) checkFiles(p *Problems) {
 // under way when a blob is deleted end before its bytes do (contract row F1).
 const MinDeleteDelay = time.Hour
 
+// maxTransferPause is far below delete_delay: what is read stays there meanwhile.
+const maxTransferPause = MinDeleteDelay / 2
+
 func (c Config) checkTimes(p *Problems) {
 	for _, t := range []struct {
 		key   string
 		value time.Duration
-	}{{"upload_ttl", c.UploadTTL}, {"grace", c.Grace}, {"delete_delay", c.DeleteDelay}, {"shutdown_timeout", c.ShutdownTimeout}} {
+	}{{"upload_ttl", c.UploadTTL}, {"grace", c.Grace}, {"delete_delay", c.DeleteDelay}, {"transfer_pause", c.TransferPause}, {"shutdown_timeout", c.ShutdownTimeout}} {
 		if t.value <= 0 {
 			p.add(t.key, "%s is not a positive time, such as %s", t.value, "30s")
 		}
 	}
 	if c.DeleteDelay > 0 && c.DeleteDelay < MinDeleteDelay {
 		p.add("delete_delay", "%s is too short for transfers that are under way; take %s or more", c.DeleteDelay, MinDeleteDelay)
+	}
+	if c.TransferPause > maxTransferPause {
+		p.add("transfer_pause", "%s is longer than %s, and connections are few", c.TransferPause, maxTransferPause)
+	}
+	if c.PausedTransfers <= 0 {
+		p.add("paused_transfers", "%d lets no transfer stand still; name a number such as 64", c.PausedTransfers)
 	}
 	if c.NameQuarantine < 0 {
 		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)

@@ -26,6 +26,10 @@ type Listener struct {
 	Addr    string      // host:port
 	TLS     *tls.Config // nil: plain
 	Server  Server
+
+	// Relieve is called when the process has no file descriptor left for the next
+	// connection; it may give one back. May be nil.
+	Relieve func()
 }
 
 // bind opens the listener's socket. The error names the setting and says what
@@ -42,8 +46,27 @@ func (l Listener) bind(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("%s %s: this machine does not have that address", l.Setting, l.Addr)
 	case err != nil:
 		return nil, fmt.Errorf("%s %s: %w", l.Setting, l.Addr, err)
-	case l.TLS != nil:
-		return tls.NewListener(socket, l.TLS), nil
+	}
+	if l.Relieve != nil {
+		socket = relieved{socket, l.Relieve}
+	}
+	if l.TLS != nil {
+		socket = tls.NewListener(socket, l.TLS)
 	}
 	return socket, nil
+}
+
+// relieved tells when no connection can be accepted for want of a descriptor.
+// net/http tries again by itself.
+type relieved struct {
+	net.Listener
+	relieve func()
+}
+
+func (r relieved) Accept() (net.Conn, error) {
+	conn, err := r.Listener.Accept()
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		r.relieve()
+	}
+	return conn, err
 }

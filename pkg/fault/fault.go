@@ -24,6 +24,7 @@ const (
 	Denied                      // 403: known caller, not allowed
 	NotFound                    // 404: authoritative absence
 	Unsupported                 // 405: the operation is not to be had here
+	TooSlow                     // 408: the client stopped sending, or nearly
 	Conflict                    // 409: exists already, or changed meanwhile
 	TooLarge                    // 413: over a stated limit
 	MediaType                   // 415: an encoding or type we do not take
@@ -60,6 +61,7 @@ const (
 // Reasons the spec has no word for.
 const (
 	HostUnknown       Reason = "HOST_UNKNOWN"       // the host leads to no registry
+	RequestTimeout    Reason = "REQUEST_TIMEOUT"    // the client stopped sending, or nearly; send it again
 	TagInvalid        Reason = "TAG_INVALID"        // the tag is malformed
 	RequestInvalid    Reason = "REQUEST_INVALID"    // a part of the request is malformed; the message names it
 	PageTokenInvalid  Reason = "PAGE_TOKEN_INVALID" // the page token is not one that this list gave
@@ -177,7 +179,7 @@ func (k Kind) Failure() bool {
 
 var kindNames = [...]string{
 	Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Denied: "denied",
-	NotFound: "not_found", Unsupported: "unsupported", Conflict: "conflict", TooLarge: "too_large",
+	NotFound: "not_found", Unsupported: "unsupported", TooSlow: "too_slow", Conflict: "conflict", TooLarge: "too_large",
 	MediaType: "media_type", OutOfRange: "out_of_range", Misdirected: "misdirected", TooMany: "too_many",
 	BadUpstream: "bad_upstream", Unavailable: "unavailable", UpstreamTimeout: "upstream_timeout",
 }

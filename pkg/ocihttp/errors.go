@@ -25,6 +25,8 @@ func Status(k fault.Kind) int {
 		return http.StatusNotFound
 	case fault.Unsupported:
 		return http.StatusMethodNotAllowed
+	case fault.TooSlow:
+		return http.StatusRequestTimeout
 	case fault.Conflict:
 		return http.StatusConflict
 	case fault.TooLarge:
@@ -65,8 +67,8 @@ type errorEntry struct {
 // on it stay, but for those that describe another body.
 //
 // 429 and 503 carry Retry-After (1 s if the fault does not say). 416 carries
-// the true offset of the upload in Range, unless Content-Range is set and says
-// that a read was out of range. What people should read is in Warning, too.
+// the true offset of the upload in Range, as 408 does, unless Content-Range is set
+// and says that a read was out of range. What people should read is in Warning, too.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := fault.From(err)
 	if e == nil {
@@ -78,6 +80,13 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("Retry-After", retryAfter(e.RetryAfter))
 	case fault.OutOfRange:
 		if h.Get("Content-Range") == "" {
+			h.Set("Range", FormatUploadRange(e.Offset))
+		}
+	case fault.TooSlow:
+		if r.ProtoMajor == 1 {
+			h.Set("Connection", "close") // the rest of the body is not waited for
+		}
+		if e.Offset > 0 {
 			h.Set("Range", FormatUploadRange(e.Offset))
 		}
 	}
@@ -121,7 +130,7 @@ func specCode(e *fault.Error) (fault.Reason, bool) {
 			return fault.ManifestUnknown, true // nothing can be under such a tag
 		}
 		return fault.ManifestInvalid, true
-	case fault.RequestInvalid:
+	case fault.RequestInvalid, fault.RequestTimeout:
 		return fault.UnsupportedReason, true
 	case fault.HostUnknown, fault.ResourceUnknown:
 		return fault.NameUnknown, true

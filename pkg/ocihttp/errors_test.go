@@ -15,7 +15,7 @@ import (
 )
 
 func TestStatusOfEveryKind(t *testing.T) {
-	want := []int{500, 400, 401, 403, 404, 405, 409, 413, 415, 416, 421, 429, 502, 503, 504}
+	want := []int{500, 400, 401, 403, 404, 405, 408, 409, 413, 415, 416, 421, 429, 502, 503, 504}
 	for k := fault.Internal; k <= fault.UpstreamTimeout; k++ {
 		if got := ocihttp.Status(k); got != want[k] {
 			t.Errorf("Status(%d) = %d, want %d", k, got, want[k])

@@ -100,8 +100,13 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 
 // writeError answers the errors of the gateway, which come from the gRPC side
 // or, without details, from its own reading of the request.
-func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
 	code := 0
+	if web.TooSlow(ctx) { // the gateway keeps no more of that error than its text
+		code = http.StatusRequestTimeout
+		err = toStatus(ctx, slog.Default(), fault.New(fault.TooSlow, fault.RequestTimeout, "the request body came too slowly")).Err()
+		w.Header().Set("Connection", "close")
+	}
 	var routing *runtime.HTTPStatusError
 	if errors.As(err, &routing) {
 		code, err = routing.HTTPStatus, routing.Err

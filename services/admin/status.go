@@ -54,6 +54,8 @@ func code(f *fault.Error) codes.Code {
 	switch f.Kind {
 	case fault.Invalid, fault.TooLarge, fault.MediaType, fault.OutOfRange:
 		return codes.InvalidArgument
+	case fault.TooSlow:
+		return codes.DeadlineExceeded
 	case fault.Unauthenticated:
 		return codes.Unauthenticated
 	case fault.Denied, fault.Misdirected:

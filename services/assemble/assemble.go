@@ -58,6 +58,8 @@ type builder struct {
 	sites   *tenant.Directory
 	shared  shared
 	web     *web.Metrics
+	pace    web.Pace
+	pauses  *web.Pauses // of all listeners
 	around  []kit.Named // every operation
 	secrets *seal.Keyring
 	proxy   *proxy.Service // nil where chains are neither followed nor told of
@@ -87,6 +89,8 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pattern: pattern,
 		sites:   tenant.NewDirectory(s.meta, pattern),
 		web:     web.NewMetrics(d.Metrics),
+		pace:    web.Pace{Pause: c.TransferPause},
+		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	if err := b.share(ctx); err != nil {

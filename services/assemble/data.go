@@ -44,9 +44,9 @@ func (b builder) data(ctx context.Context) error {
 	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log}, services)
 	wrapped := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
-		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Fail: failed,
+		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: failed,
 	}.Wrap(h)
-	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: web.NewServer(wrapped, b.Log)})
+	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: web.NewServer(wrapped, b.Log), Relieve: b.relieve})
 	return nil
 }
 
@@ -95,9 +95,17 @@ func (b builder) internal(s front.Services) {
 	calls := access.NewInternal(b.config.InternalKey.Reveal())
 	wrapped := web.Middleware{
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
-		Scheme: "http", Fail: failed,
+		Scheme: "http", Pace: b.pace, Pauses: b.pauses, Fail: failed,
 	}.Wrap(b.withFlights(calls, front.NewInternal(calls, b.Log, s)))
-	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log)})
+	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log), Relieve: b.relieve})
+}
+
+// relieve ends the transfer that has paused for longest where connections run
+// short.
+func (b builder) relieve() {
+	if b.pauses.Relieve() {
+		b.Log.Warn("no file descriptor is left for a connection; the transfer that has paused for longest is ended")
+	}
 }
 
 // failed answers a request whose handler panicked.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -45,12 +46,13 @@ type Flights struct {
 // ServeHTTP answers 404 for what is not on its way here: the other process looks
 // whether it has arrived.
 func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	content, err := f.join(r)
+	t, content, err := f.join(r)
 	if err != nil {
 		ocihttp.WriteError(w, r, err)
 		return
 	}
 	defer content.Close()
+	web.AllowPause(r.Context(), int64(t.Repo.Tenant))
 	w.Header().Set("Content-Length", strconv.FormatInt(content.Size(), 10))
 	w.WriteHeader(http.StatusOK)
 	if _, err := io.Copy(w, content); err != nil {
@@ -59,31 +61,31 @@ func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (f Flights) join(r *http.Request) (blob.Content, error) {
+func (f Flights) join(r *http.Request) (fetch.Target, blob.Content, error) {
 	if _, err := f.Calls.Verify(r.Header.Get(flightHeader), r.Method, r.URL.RequestURI()); err != nil {
-		return nil, fault.Wrap(err, fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
+		return fetch.Target{}, nil, fault.Wrap(err, fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
 	}
 	var id, registry int64
 	var digest string
 	if _, err := fmt.Sscanf(r.URL.Path, FlightsPath+"%d/%d/%s", &id, &registry, &digest); err != nil {
-		return nil, fault.New(fault.Invalid, fault.RequestInvalid, "there is no such path")
+		return fetch.Target{}, nil, fault.New(fault.Invalid, fault.RequestInvalid, "there is no such path")
 	}
 	d, err := oci.ParseDigest(digest)
 	if err != nil {
-		return nil, err
+		return fetch.Target{}, nil, err
 	}
 	q := r.URL.Query()
 	hops, err := strconv.Atoi(q.Get("hops"))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, fault.RequestInvalid, "hops must be a number")
+		return fetch.Target{}, nil, fault.New(fault.Invalid, fault.RequestInvalid, "hops must be a number")
 	}
 	repo := meta.Repo{Tenant: tenant.ID(id), Registry: tenant.RegistryID(registry), Name: q.Get("name")}
 	t := fetch.Target{Repo: repo, Digest: d, Size: -1, Hops: hops}
 	content, ok := f.Fetches.Join(r.Context(), t)
 	if !ok {
-		return nil, fault.New(fault.NotFound, fault.BlobUnknown, "this is not on its way here")
+		return fetch.Target{}, nil, fault.New(fault.NotFound, fault.BlobUnknown, "this is not on its way here")
 	}
-	return content, nil
+	return t, content, nil
 }
 
 // Peers reads from other processes.

@@ -94,6 +94,9 @@ func readForm(r *http.Request) (url.Values, error) {
 		return nil, fault.New(fault.MediaType, fault.RequestInvalid, "Content-Type must be %s", formType)
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, ocihttp.MaxTokenQuery+1))
+	if fault.KindOf(err) == fault.TooSlow {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request body could not be read")
 	}

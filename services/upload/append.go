@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -29,18 +30,32 @@ func (s *Service) AppendUpload(ctx context.Context, req AppendUpload) (Session, 
 		return Session{}, err
 	}
 	u, _, err = s.receive(ctx, u, req.Body)
-	return sessionOf(u), err
+	return sessionOf(u), keeping(u, err)
 }
 
 // receive appends the body to a session that the caller owns, and returns the
-// session as it is then, with the hasher of all its bytes.
+// session as it is then, with the hasher of all its bytes. Its client may pause
+// once there are bytes that it would have to send again.
 func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Upload, *oci.Hasher, error) {
 	h, err := s.hasherOf(ctx, u)
 	if err != nil {
 		return u, nil, err
 	}
-	u, err = s.sessions.Append(ctx, u, newSource(b, h))
+	first := func() { web.AllowPause(ctx, int64(u.Repo.Tenant)) }
+	if u.Stage.Offset > 0 {
+		first()
+	}
+	u, err = s.sessions.Append(ctx, u, newSource(b, h, first))
 	return u, h, broken(err)
+}
+
+// keeping says, with an error that ended a body which paused too long, how far
+// the session is.
+func keeping(u meta.Upload, err error) error {
+	if fault.KindOf(err) != fault.TooSlow {
+		return err
+	}
+	return fault.From(err).WithOffset(u.Stage.Offset)
 }
 
 // hasherOf resumes the session's hasher. A state that is damaged, or of other

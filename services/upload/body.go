@@ -31,15 +31,25 @@ func (b Body) discard() error {
 type source struct {
 	body   Body
 	hasher *oci.Hasher
-	left   int64 // of Length
+	left   int64  // of Length
+	first  func() // called with the first byte; nil after that
 }
 
-func newSource(b Body, h *oci.Hasher) *source {
-	return &source{body: b, hasher: h, left: b.Length}
+func newSource(b Body, h *oci.Hasher, first func()) *source {
+	return &source{body: b, hasher: h, left: b.Length, first: first}
 }
 
 // Read hashes what it returns. It returns no byte past the length.
 func (s *source) Read(p []byte) (int, error) {
+	n, err := s.read(p)
+	if n > 0 && s.first != nil {
+		s.first()
+		s.first = nil
+	}
+	return n, err
+}
+
+func (s *source) read(p []byte) (int, error) {
 	if s.body.Length < 0 {
 		n, err := s.body.Bytes.Read(p)
 		_, _ = s.hasher.Write(p[:n])
@@ -84,8 +94,11 @@ func wrongLength(how string, want int64) error {
 // client, if it is still there, may go on where the session is.
 func broken(err error) error {
 	var known *fault.Error
-	if err == nil || errors.As(err, &known) {
+	if err == nil || errors.As(err, &known) && known.Kind != fault.TooSlow {
 		return err
+	}
+	if known != nil {
+		return fault.Wrap(err, fault.TooSlow, fault.BlobUploadInvalid, "%s; continue where the upload's status says", known.Message)
 	}
 	return fault.Wrap(err, fault.Invalid, fault.BlobUploadInvalid, "the body ended early; continue where the upload's status says")
 }

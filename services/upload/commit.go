@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -31,6 +32,7 @@ func (s *Service) CommitUpload(ctx context.Context, req CommitUpload) (Stored, e
 	case u.State == meta.UploadOpen:
 		u, err = s.complete(ctx, u, req)
 	default:
+		web.AllowPause(ctx, int64(req.Repo.Tenant)) // the session holds all bytes
 		err = req.Body.discard()
 	}
 	if err != nil {
@@ -47,6 +49,7 @@ func (s *Service) complete(ctx context.Context, u meta.Upload, req CommitUpload)
 		h, err = s.hasherOf(ctx, u)
 	} else if u, err = s.meta.TakeUpload(ctx, req.Repo, req.ID, req.Body.Start); err == nil {
 		u, h, err = s.receive(ctx, u, req.Body)
+		err = keeping(u, err)
 	}
 	if err != nil {
 		return u, err

@@ -24,6 +24,7 @@ type Middleware struct {
 	Scheme   string         // what clients speak to this listener: http or https
 	Proxies  []netip.Prefix // networks whose forwarded headers are believed
 	Pace     Pace
+	Pauses   *Pauses // those of the process; nil are the listener's own
 
 	// Fail answers a request whose handler panicked before it had answered.
 	Fail func(w http.ResponseWriter, r *http.Request)
@@ -33,11 +34,14 @@ type Middleware struct {
 //
 //	observe   id, span, metrics, access log; sees what all others did
 //	proxies   the client's address, scheme and host, from trusted peers only
-//	pace      deadlines that move with progress
+//	pace      an end to waiting for a client
 //	recover   a panic becomes a log line and an answer
 func (m Middleware) Wrap(h http.Handler) http.Handler {
 	h = recoverer{m, h}
-	h = pacer{m.Pace.orDefault(), h}
+	if m.Pauses == nil {
+		m.Pauses = NewPauses(PauseLimits{}, nil)
+	}
+	h = pacer{m.Pace.orDefault(), m.Pauses, h}
 	h = forwarded{m.Proxies, h}
 	return observer{m, h}
 }

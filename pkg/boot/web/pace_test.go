@@ -95,7 +95,7 @@ func TestA7_SlowBodyIsCut(t *testing.T) {
 			fmt.Fprint(c, head)
 			cutInTime(t, drip(c))
 			err := <-failed
-			if !errors.Is(err, os.ErrDeadlineExceeded) || !fault.Is(err, fault.RequestInvalid) {
+			if !errors.Is(err, os.ErrDeadlineExceeded) || fault.KindOf(err) != fault.TooSlow {
 				t.Errorf("the handler read %v", err)
 			}
 		})

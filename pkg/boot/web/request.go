@@ -15,6 +15,7 @@ type request struct {
 	scheme string
 	notes  []slog.Attr
 	out    *countingWriter
+	pace   *pacing // nil before the pacer
 }
 
 type requestKey struct{}

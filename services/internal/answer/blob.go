@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -120,6 +122,7 @@ func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenedBlob) er
 			s.Log.WarnContext(ctx, "a blob was not closed", "error", err)
 		}
 	}()
+	web.AllowPause(ctx, int64(front.CallOf(ctx).Site.Tenant))
 	setContent(w.Header(), b.Digest, blobType)
 	kit.ServeContent(ctx, s.Log, w, b.Content)
 	return nil

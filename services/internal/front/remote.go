@@ -19,6 +19,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
 // internalHeader carries the signed call.
@@ -30,7 +31,7 @@ const internalHeader = "Berth-Internal-Call"
 // it answers with a part of it.
 const (
 	connectTimeout = 2 * time.Second
-	stepTimeout    = 30 * time.Second
+	stepTimeout    = 30 * time.Second // waits for the client do not count
 	longTimeout    = 6 * time.Minute
 	walkTimeout    = 2 * time.Minute // of the proxy service, which bounds its waits for upstreams itself
 )
@@ -67,11 +68,18 @@ func (s Remote) Handler() http.Handler {
 			// This process's own are there already.
 			answer.Header.Del(web.HeaderRequestID)
 			answer.Header.Del("X-Content-Type-Options")
+			if c := CallOf(answer.Request.Context()); c.Route.Kind == ocihttp.Blob && answer.StatusCode < http.StatusMultipleChoices {
+				web.AllowPause(answer.Request.Context(), int64(c.Site.Tenant))
+			}
 			announceEnd(answer.Header, answer.Request)
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			announceEnd(w.Header(), r)
+			if slow := bodyOf(r).tooSlow(); slow != nil {
+				WriteError(w, r, slow)
+				return
+			}
 			WriteError(w, r, fault.Down(err, "the "+s.Service+" service"))
 		},
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
@@ -86,7 +94,12 @@ func (s Remote) Handler() http.Handler {
 		}
 		body := &lentBody{ReadCloser: r.Body}
 		body.left.Store(r.ContentLength)
-		defer body.takeBack(conn)
+		defer body.takeBack(conn, r)
+		if c := CallOf(r.Context()); c.sendsBlob(r.Method) {
+			// Whether the session holds bytes is known there, where the first one has
+			// to come as soon as any.
+			web.AllowPause(r.Context(), int64(c.Site.Tenant))
+		}
 		r = r.WithContext(context.WithValue(r.Context(), lentKey{}, body))
 		r.Body = body
 		proxy.ServeHTTP(w, r)
@@ -95,11 +108,23 @@ func (s Remote) Handler() http.Handler {
 
 type lentKey struct{}
 
+// bodyOf is the body that was lent for the call; nil outside of one.
+func bodyOf(r *http.Request) *lentBody {
+	b, _ := r.Context().Value(lentKey{}).(*lentBody)
+	return b
+}
+
+// sendsBlob says whether the request brings a blob, of a caller who may push.
+func (c *Call) sendsBlob(method string) bool {
+	isUpload := c.Route.Kind == ocihttp.Upload || c.Route.Kind == ocihttp.UploadStart
+	return isUpload && method != http.MethodGet && c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
+}
+
 // announceEnd says where an answer comes before all of the body that its
 // connection ends with it, which net/http does not say of both ways at a time:
 // the client must not send its next request there.
 func announceEnd(h http.Header, r *http.Request) {
-	if b, ok := r.Context().Value(lentKey{}).(*lentBody); ok && b.left.Load() != 0 && r.ProtoMajor == 1 {
+	if b := bodyOf(r); b != nil && b.left.Load() != 0 && r.ProtoMajor == 1 {
 		h.Set("Connection", "close")
 	}
 }
@@ -111,6 +136,14 @@ type lentBody struct {
 	left    atomic.Int64 // bytes still to be read; negative while nobody knows
 	reading sync.Mutex
 	over    bool
+	slow    atomic.Pointer[fault.Error] // why it was ended, if its client was too slow
+}
+
+func (b *lentBody) tooSlow() *fault.Error {
+	if b == nil {
+		return nil
+	}
+	return b.slow.Load()
 }
 
 func (b *lentBody) Read(p []byte) (int, error) {
@@ -123,6 +156,8 @@ func (b *lentBody) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		b.left.Store(0)
+	case fault.KindOf(err) == fault.TooSlow:
+		b.slow.Store(fault.From(err))
 	case b.left.Load() > 0:
 		b.left.Add(int64(-n))
 	}
@@ -131,9 +166,10 @@ func (b *lentBody) Read(p []byte) (int, error) {
 
 // takeBack waits until nobody reads the body any more: when the client sends or
 // leaves, or the pacer has had enough. The client has its answer meanwhile.
-func (b *lentBody) takeBack(conn *http.ResponseController) {
+func (b *lentBody) takeBack(conn *http.ResponseController, r *http.Request) {
 	if !b.reading.TryLock() {
 		_ = conn.Flush() // fails for a client that is gone
+		web.EndPause(r.Context())
 		b.reading.Lock()
 	}
 	b.over = true
@@ -161,7 +197,7 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.WithContext(ctx)
 	r.Header[internalHeader] = []string{signed}
 	if r.Body != nil {
-		r.Body = stepping{r.Body, timer, limit}
+		r.Body = lentSteps{stepping{r.Body, timer, limit}}
 	}
 	answer, err := c.RoundTripper.RoundTrip(r)
 	if err != nil {
@@ -169,7 +205,7 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	timer.Reset(limit)
+	timer.Stop() // until somebody waits for more of the answer
 	answer.Body = lastSteps{stepping{answer.Body, timer, limit}, cancel}
 	return answer, nil
 }
@@ -195,24 +231,36 @@ func (c caller) sign(r *http.Request) (string, error) {
 	})
 }
 
-// stepping is a body of which each read is a step forward. That a client takes
-// its time is the pacer's business: it is far less patient.
+// stepping is a body that is handed on. Only what the other process takes its
+// time for counts: clients may pause, which is the pacer's business.
 type stepping struct {
 	io.ReadCloser
 	timer *time.Timer
 	limit time.Duration
 }
 
-func (s stepping) Read(p []byte) (int, error) {
+// lentSteps is the body of a request: reading it waits for the client.
+type lentSteps struct{ stepping }
+
+func (s lentSteps) Read(p []byte) (int, error) {
+	s.timer.Stop()
 	n, err := s.ReadCloser.Read(p)
 	s.timer.Reset(s.limit)
 	return n, err
 }
 
-// lastSteps is the body of an answer. With it the call ends.
+// lastSteps is the body of an answer: reading it waits for the other process.
+// With it the call ends.
 type lastSteps struct {
 	stepping
 	cancel context.CancelCauseFunc
+}
+
+func (s lastSteps) Read(p []byte) (int, error) {
+	s.timer.Reset(s.limit)
+	n, err := s.ReadCloser.Read(p)
+	s.timer.Stop()
+	return n, err
 }
 
 func (s lastSteps) Close() error {

@@ -47,6 +47,9 @@ type Deployment struct {
 	// Proxies are the networks whose forwarded headers are believed; set it
 	// before Serve.
 	Proxies []netip.Prefix
+	// Pace and Pauses are what clients must keep to, likewise.
+	Pace   web.Pace
+	Pauses *web.Pauses
 
 	verifier *access.Verifier
 	registry *prometheus.Registry
@@ -100,7 +103,7 @@ func (d *Deployment) Middlewares() []kit.Named {
 func (d *Deployment) Handler(s front.Services) http.Handler {
 	return web.Middleware{
 		Listener: "data", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(d.registry),
-		Scheme: "http", Proxies: d.Proxies,
+		Scheme: "http", Proxies: d.Proxies, Pace: d.Pace, Pauses: d.Pauses,
 	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Log: d.Log}, s))
 }
 
@@ -115,6 +118,7 @@ func (d *Deployment) Serve(s front.Services) {
 	}
 	d.Server = httptest.NewUnstartedServer(d.Handler(s))
 	d.Server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	d.Server.Config.ConnContext = web.KeepConn
 	d.Server.Start()
 	d.t.Cleanup(d.Server.Close)
 }

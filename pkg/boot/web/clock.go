@@ -1,0 +1,238 @@
+package web
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// looks is how often in a grace a wait is looked at while it lasts, where the
+// connection tells how much the client takes meanwhile.
+const looks = 4
+
+// clock keeps what one direction of one request owes. It looks at the wait from
+// time to time instead of setting a deadline for each: small reads and writes do
+// not pay for it, and what the client took during one long write counts.
+type clock struct {
+	pace   Pace
+	rate   int64 // bytes per second that pay the debt off as time adds to it
+	pauses *Pauses
+	expire func()                // fails the wait, and all to come
+	taken  func() (uint64, bool) // bytes that the client has confirmed; nil where nobody knows
+
+	mu       sync.Mutex
+	timer    *time.Timer // of the next look
+	armed    bool
+	waiting  bool
+	since    time.Time     // what is counted of the wait
+	ahead    time.Duration // what the wait may take longer, for bytes that will have moved when it ends
+	seen     uint64        // of taken, at the last look at this wait
+	known    bool          // seen is set
+	debt     time.Duration
+	total    time.Duration // all that was waited
+	transfer bool
+	tenant   int64
+	paused   bool // counted in pauses
+	closed   bool
+	failed   error
+}
+
+// start begins a wait for the client. moves is how many bytes will have moved
+// when it ends; 0 where it ends with the first.
+func (c *clock) start(moves int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed != nil {
+		return c.failed
+	}
+	c.waiting, c.known, c.ahead = true, false, 0
+	if c.taken == nil {
+		c.ahead = c.worth(moves)
+	}
+	c.since = time.Now()
+	if !c.armed && !c.closed {
+		c.arm()
+	}
+	return nil
+}
+
+// stop ends a wait in which that many bytes have moved, and returns why the
+// request is over, if it is.
+func (c *clock) stop(moved int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count()
+	c.waiting = false
+	c.earn(moved)
+	return c.failed
+}
+
+func (c *clock) count() {
+	now := time.Now()
+	c.debt += now.Sub(c.since)
+	c.total += now.Sub(c.since)
+	c.since = now
+}
+
+func (c *clock) earn(bytes int64) {
+	c.debt = max(0, c.debt-c.worth(bytes))
+	if c.debt < c.pace.Grace {
+		c.resume()
+	}
+}
+
+// resume ends a pause, if there is one.
+func (c *clock) resume() {
+	if c.paused {
+		c.paused = false
+		c.pauses.remove(c)
+	}
+}
+
+// worth is the time that n bytes may take.
+func (c *clock) worth(n int64) time.Duration {
+	return time.Duration(float64(n) / float64(c.rate) * float64(time.Second))
+}
+
+// left is how long the wait may still last.
+func (c *clock) left() time.Duration {
+	if c.transfer {
+		return c.pace.Pause + c.ahead - c.debt
+	}
+	return min(c.pace.Grace+c.ahead-c.debt, c.pace.Bound-c.total)
+}
+
+// arm sets the next look: when the wait is to end, when it counts as a pause, or
+// when the client may have taken something.
+func (c *clock) arm() {
+	next := c.left()
+	if c.transfer && !c.paused {
+		next = min(next, c.pace.Grace+c.ahead-c.debt)
+	}
+	if c.taken != nil {
+		next = min(next, c.pace.Grace/looks)
+	}
+	next = max(next, time.Millisecond)
+	c.armed = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(next, c.look)
+	} else {
+		c.timer.Reset(next)
+	}
+}
+
+// look is run by the timer.
+func (c *clock) look() {
+	if longest := c.check(); longest != nil {
+		longest.end(errTooMany)
+	}
+}
+
+// check returns the transfer that must end so that this one may pause.
+func (c *clock) check() *clock {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armed = false
+	if !c.waiting || c.closed || c.failed != nil {
+		return nil // the next wait arms it
+	}
+	c.count()
+	c.progress()
+	if c.left() <= 0 {
+		c.fail(errTooSlow)
+		return nil
+	}
+	var longest *clock
+	if c.transfer && !c.paused && c.debt >= c.pace.Grace+c.ahead {
+		c.paused = true
+		longest = c.pauses.add(c)
+	}
+	c.arm()
+	return longest
+}
+
+// progress accounts for what the client has confirmed since the last look: a
+// write ends when the system has taken it, which says little of the client.
+func (c *clock) progress() {
+	if c.taken == nil {
+		return
+	}
+	now, ok := c.taken()
+	if ok && c.known && now > c.seen {
+		c.earn(int64(now - c.seen))
+	}
+	c.seen, c.known = now, ok
+}
+
+// lift makes it that of a transfer.
+func (c *clock) lift(tenant int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.transfer, c.tenant = true, tenant
+}
+
+// lower takes lift back, and gives a grace from now on.
+func (c *clock) lower() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.transfer, c.debt, c.total, c.since = false, 0, 0, time.Now()
+	c.resume()
+	if c.armed {
+		c.arm()
+	}
+}
+
+func (c *clock) isTransfer() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.transfer
+}
+
+// end ends the request.
+func (c *clock) end(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && c.failed == nil {
+		c.fail(why)
+	}
+}
+
+func (c *clock) fail(why error) {
+	c.failed = why
+	c.resume()
+	c.pauses.ended(why)
+	c.expire()
+}
+
+// ended is why the request was ended; nil if it was not.
+func (c *clock) ended() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failed
+}
+
+// close lets go of the connection: it is another request's from now on.
+func (c *clock) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed, c.waiting = true, false
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.resume()
+}
+
+var (
+	errTooSlow = errors.New("the client was too slow")
+	errTooMany = errors.New("too many transfers pause, and this one has for longest")
+)
+
+// slowBody is the answer for a body that was ended.
+func slowBody(cause error) error {
+	if errors.Is(cause, errTooMany) {
+		return fault.Wrap(cause, fault.TooSlow, fault.RequestTimeout, "the request body paused while too many others did; send it again")
+	}
+	return fault.Wrap(cause, fault.TooSlow, fault.RequestTimeout, "the request body came too slowly")
+}

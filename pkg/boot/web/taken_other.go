@@ -1,0 +1,8 @@
+//go:build !linux
+
+package web
+
+import "syscall"
+
+// confirmed does not know.
+func confirmed(syscall.RawConn) (uint64, bool) { return 0, false }
