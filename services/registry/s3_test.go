@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -33,6 +34,11 @@ type onS3 struct {
 
 func startOnS3(t *testing.T, settings tenant.Settings) onS3 {
 	t.Helper()
+	return startOnS3At(t, settings, web.Pace{})
+}
+
+func startOnS3At(t *testing.T, settings tenant.Settings, pace web.Pace) onS3 {
+	t.Helper()
 	address, g := newGate(t)
 	store, err := s3blob.Open(t.Context(), address, s3blob.Options{})
 	if err != nil {
@@ -44,6 +50,7 @@ func startOnS3(t *testing.T, settings tenant.Settings) onS3 {
 		}
 	})
 	d := fronttest.New(t)
+	d.Pace = pace
 	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: store, Log: d.Log})
 	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Middlewares()...)})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", settings)}
@@ -77,11 +84,15 @@ type copying struct {
 	stage blob.Stage
 }
 
-func (c *copying) Mark() ([]byte, error)                   { return nil, nil }
-func (c *copying) Intend(context.Context, blob.Key) error  { return nil }
-func (c *copying) Multipart(context.Context, string) error { return nil }
+func (c *copying) Mark() ([]byte, error)                  { return nil, nil }
+func (c *copying) Intend(context.Context, blob.Key) error { return nil }
+func (c *copying) Multipart(_ context.Context, id string) error {
+	c.stage.Multipart = id
+	return nil
+}
+
 func (c *copying) Step(_ context.Context, p blob.Progress) error {
-	c.stage.Offset, c.stage.Tail = p.Offset, p.Tail
+	c.stage.Offset, c.stage.Tail, c.stage.Parts = p.Offset, p.Tail, append(c.stage.Parts, p.Parts...)
 	return nil
 }
 

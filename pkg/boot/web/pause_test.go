@@ -308,7 +308,8 @@ func TestQ3_SteadyReaderIsNeverCut(t *testing.T) {
 				defer s.Close()
 				c := dial(t, s)
 				if secure {
-					c = tls.Client(c, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // its certificate is of no concern here
+					trust := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+					c = tls.Client(c, &tls.Config{RootCAs: trust, ServerName: "example.com", MinVersion: tls.VersionTLS13})
 				}
 				fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 				resp, err := http.ReadResponse(bufio.NewReaderSize(c, 4<<10), nil)

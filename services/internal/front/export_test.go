@@ -11,7 +11,7 @@ func (c *Call) Realm() string { return c.realm }
 // Within makes a Remote that waits no longer than that for a step of the other
 // process.
 func (s Remote) Within(limit time.Duration) Remote {
-	s.timeout = limit
+	s.StepTimeout = limit
 	return s
 }
 

@@ -43,7 +43,9 @@ type Remote struct {
 	Calls   *access.Internal // signs
 	Log     *slog.Logger
 
-	timeout time.Duration // instead of stepTimeout and longTimeout
+	// StepTimeout is how long the other process may take for a step, whatever it
+	// is; 0 is as long as that step may need.
+	StepTimeout time.Duration
 }
 
 // Handler hands the calls that passed this process's front on to the other,
@@ -77,6 +79,9 @@ func (s Remote) Handler() http.Handler {
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			announceEnd(w.Header(), r)
 			if slow := bodyOf(r).tooSlow(); slow != nil {
+				if CallOf(r.Context()).sendsBlob(r.Method) {
+					slow = fault.Wrap(slow, fault.TooSlow, fault.BlobUploadInvalid, "%s; continue where the upload's status says", slow.Message)
+				}
 				WriteError(w, r, slow)
 				return
 			}
@@ -213,12 +218,12 @@ func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
 // patience is how long the other process may take for a step.
 func (s Remote) patience(r *http.Request) time.Duration {
 	if r.Method == http.MethodPut || r.Body != nil || r.Header.Get("Range") != "" {
-		return cmp.Or(s.timeout, longTimeout)
+		return cmp.Or(s.StepTimeout, longTimeout)
 	}
 	if s.Service == proxyService {
-		return cmp.Or(s.timeout, walkTimeout)
+		return cmp.Or(s.StepTimeout, walkTimeout)
 	}
-	return cmp.Or(s.timeout, stepTimeout)
+	return cmp.Or(s.StepTimeout, stepTimeout)
 }
 
 func (c caller) sign(r *http.Request) (string, error) {
