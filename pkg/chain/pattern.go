@@ -18,7 +18,7 @@ const maxPattern = 255
 // character, [a-z] for one of several.
 func CheckPattern(text string) error {
 	if text == "" || len(text) > maxPattern || strings.ContainsAny(text, `{}\`) || !doublestar.ValidatePattern(text) {
-		return fault.New(fault.Invalid, fault.RequestInvalid, "%q is no pattern of names, such as library/** or team-*/app, of at most %d bytes", text, maxPattern)
+		return fault.New(fault.Invalid, fault.RequestInvalid, "%q is not a valid name pattern, such as library/** or team-*/app, of at most %d bytes", text, maxPattern)
 	}
 	return nil
 }

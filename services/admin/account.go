@@ -146,7 +146,7 @@ func setAccount(a *meta.Account, m *pb.ServiceAccount) error {
 	case pb.ServiceAccount_ADMIN:
 		a.Role = access.Admin
 	default:
-		return invalid("service_account.role", "a service account needs a role: READER, WRITER or ADMIN")
+		return invalid("service_account.role", "%s is not a role; it is one of READER, WRITER, ADMIN", m.GetRole())
 	}
 	a.DisplayName, a.Disabled = m.GetDisplayName(), m.GetDisabled()
 	return nil

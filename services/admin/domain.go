@@ -153,9 +153,12 @@ func (s *Service) VerifyDomain(ctx context.Context, req *pb.VerifyDomainRequest)
 // checkHost normalises the host name of a new domain. Names that the pattern
 // gives are nobody's to add, and a tenant may add none under the base domain.
 func (s *Service) checkHost(id string, byOperator bool) (string, error) {
+	if id == "" {
+		return "", missing("domain_id")
+	}
 	host, err := tenant.NormalizeHost(id)
 	if err != nil || !strings.EqualFold(host, strings.TrimSuffix(id, ".")) {
-		return "", invalid("domain_id", "a domain is a host name without port, in ASCII form")
+		return "", invalid("domain_id", "%q is not a host name without port, in ASCII form, such as registry.acme.example", clipped(id))
 	}
 	if _, _, ok := s.pattern.Parse(host); ok || !byOperator && s.pattern.Contains(host) {
 		return "", invalid("domain_id", "%q belongs to the base domain, whose names are given by tenant and registry", host)

@@ -37,7 +37,11 @@ func badName(field, name string, collections []string) error {
 	if len(name) > longest {
 		name = name[:longest] + "…"
 	}
-	return invalid(field, "%q is not a name of the form %s/{id}", name, strings.Join(collections, "/{id}/"))
+	form := strings.Join(collections, "/{id}/") + "/{id}"
+	if name == "" {
+		return invalid(field, "it is missing; it is a name of the form %s", form)
+	}
+	return invalid(field, "%q is not a name of the form %s", name, form)
 }
 
 // invalid is a violation by one field of the request.
@@ -45,8 +49,22 @@ func invalid(field, format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, fault.RequestInvalid, format, args...).WithField(field)
 }
 
+// examples are ids as people give them.
+var examples = map[string]string{
+	"tenant_id": "acme", "registry_id": "dev", "upstream_id": "ghcr", "upstream_group_id": "chain",
+	"domain_id": "registry.acme.example", "service_account_id": "ci",
+}
+
+// missing says of an id that was not given where it belongs.
+func missing(field string) error {
+	return invalid(field, "it is missing; over REST it is a parameter of the query: …?%s=%s", field, examples[field])
+}
+
 // checkSlug is tenant.CheckSlug for one field of the request.
 func checkSlug(field, s string) error {
+	if s == "" && examples[field] != "" {
+		return missing(field)
+	}
 	if err := tenant.CheckSlug(s); err != nil {
 		return fault.From(err).WithField(field)
 	}

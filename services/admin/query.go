@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"fmt"
 	"net/url"
 	"strings"
 
@@ -26,10 +25,10 @@ func (q strictQuery) Parse(m proto.Message, values url.Values, filter *utilities
 		top, _, _ := strings.Cut(key, ".")
 		field := fields.ByName(protoreflect.Name(top))
 		if field == nil || filter.HasCommonPrefix([]string{top}) {
-			return fmt.Errorf("there is no parameter %q", key)
+			return inputError{invalid(clipped(key), "there is no such parameter; known are %s", strings.Join(fieldNames(m.ProtoReflect().Descriptor()), ", "))}
 		}
 		if len(values[key]) > 1 && !field.IsList() {
-			return fmt.Errorf("parameter %q is given twice", key)
+			return inputError{invalid(key, "the parameter is given twice")}
 		}
 	}
 	return q.DefaultQueryParser.Parse(m, values, filter)

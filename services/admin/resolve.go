@@ -31,7 +31,11 @@ func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReference
 	if err != nil {
 		return nil, err
 	}
-	name, ref, err := splitReference(req.GetReference())
+	text, err := s.withoutHost(ctx, t, r, req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	name, ref, err := splitReference(text)
 	if err != nil {
 		return nil, fault.From(err).WithField("reference")
 	}

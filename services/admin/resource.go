@@ -10,7 +10,7 @@ import (
 func absent[T any](_ T, err error) error {
 	switch {
 	case err == nil:
-		return fault.New(fault.Conflict, fault.AlreadyExists, "there is one with this name already")
+		return fault.New(fault.Conflict, fault.AlreadyExists, "a resource with this ID already exists")
 	case fault.Is(err, fault.ResourceUnknown):
 		return nil
 	default:

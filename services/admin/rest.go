@@ -29,10 +29,10 @@ const maxQuery = 8 << 10
 // those who have a credential.
 func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	gateway := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.JSONPb{
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &bodies{runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
-		}),
+		}}),
 		// No header becomes metadata but Authorization, which the gateway passes on
 		// by itself, and none of the metadata becomes a header.
 		runtime.WithIncomingHeaderMatcher(noHeader),
@@ -112,6 +112,9 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 		code, err = routing.HTTPStatus, routing.Err
 	}
 	s := status.Convert(err)
+	if field, message, ok := strings.Cut(s.Message(), fieldEnd); ok { // see inputError
+		s = toStatus(ctx, slog.New(slog.DiscardHandler), invalid(field, "%s", message))
+	}
 	if len(s.Details()) == 0 {
 		reason := fault.RequestInvalid
 		if s.Code() == codes.Unavailable {
@@ -121,7 +124,7 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 			s = detailed
 		}
 	}
-	writeStatus(w, code, s)
+	writeStatus(w, code, asWritten(s))
 }
 
 // writeRoutingError answers requests that are for none of the API's methods.

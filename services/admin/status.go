@@ -41,7 +41,11 @@ func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
 	if f.RetryAfter > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.RetryAfter)})
 	}
-	s := status.New(code(f), f.Message)
+	message := f.Message
+	if f.Field != "" {
+		message = f.Field + ": " + message
+	}
+	s := status.New(code(f), message)
 	detailed, err := s.WithDetails(details...)
 	if err != nil {
 		log.ErrorContext(ctx, "an error's details cannot be encoded", "error", err)

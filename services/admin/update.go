@@ -35,7 +35,7 @@ func merge(dst, src proto.Message, mask *fieldmaskpb.FieldMask, mutable []string
 		top, _, nested := strings.Cut(path, ".")
 		field := fields.ByName(protoreflect.Name(top))
 		if field == nil || nested && field.Kind() != protoreflect.MessageKind {
-			return invalid("update_mask", "there is no field %q", path)
+			return invalid("update_mask", "there is no field %q; known are %s", clipped(path), strings.Join(fieldNames(from.Descriptor()), ", "))
 		}
 		if !slices.Contains(mutable, path) {
 			continue

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -144,27 +145,29 @@ const fieldMembers = "upstream_group.members"
 // groupMembers is what a client may set, checked as far as it can be by itself.
 func groupMembers(m *pb.UpstreamGroup) ([]meta.Member, error) {
 	if len(m.GetMembers()) > chain.MaxMembers {
-		return nil, invalid(fieldMembers, "a group has at most %d members", chain.MaxMembers)
+		return nil, invalid(fieldMembers, "there are %d members; the most are %d", len(m.GetMembers()), chain.MaxMembers)
 	}
 	members := make([]meta.Member, 0, len(m.GetMembers()))
-	for _, one := range m.GetMembers() {
+	for i, one := range m.GetMembers() {
+		at := fmt.Sprintf("%s[%d]", fieldMembers, i)
 		member := meta.Member{Registry: one.GetRegistry(), Upstream: one.GetUpstream(), Include: one.GetInclude(), Exclude: one.GetExclude()}
 		if (member.Registry == "") == (member.Upstream == "") {
-			return nil, invalid(fieldMembers, "a member is a registry or an upstream, by its slug")
+			return nil, invalid(at, "a member has either registry or upstream, with the id of one")
 		}
 		if slices.ContainsFunc(members, func(m meta.Member) bool { return m.Registry == member.Registry && m.Upstream == member.Upstream }) {
-			return nil, invalid(fieldMembers, "%q is a member twice", member.Registry+member.Upstream)
+			return nil, invalid(at, "%q is a member twice", clipped(member.Registry+member.Upstream))
 		}
-		for _, patterns := range [][]string{member.Include, member.Exclude} {
-			if err := checkPatterns(fieldMembers, patterns); err != nil {
-				return nil, err
-			}
+		if err := checkPatterns(at+".include", member.Include); err != nil {
+			return nil, err
+		}
+		if err := checkPatterns(at+".exclude", member.Exclude); err != nil {
+			return nil, err
 		}
 		var known [2]bool
 		member.OnOutage, known[0] = policies[one.GetOnOutage()]
 		member.OnDenied, known[1] = policies[one.GetOnDenied()]
 		if !known[0] || !known[1] {
-			return nil, invalid(fieldMembers, "a policy is STOP or CONTINUE")
+			return nil, invalid(at, "on_outage and on_denied are each one of STOP, CONTINUE")
 		}
 		members = append(members, member)
 	}
@@ -199,11 +202,15 @@ func (s *Service) admitGroup(ctx context.Context, g meta.Group, added bool) erro
 	if t.Groups == nil {
 		t.Groups = map[string][]meta.Member{}
 	}
-	for _, m := range g.Members {
+	for i, m := range g.Members {
 		_, isRegistry := t.Registries[m.Registry]
 		_, isUpstream := t.Upstreams[m.Upstream]
 		if !isRegistry && !isUpstream {
-			return invalid(fieldMembers, "there is no registry or upstream %q", clipped(m.Registry+m.Upstream))
+			field, kind := fmt.Sprintf("%s[%d].registry", fieldMembers, i), "registry"
+			if m.Upstream != "" {
+				field, kind = fmt.Sprintf("%s[%d].upstream", fieldMembers, i), "upstream"
+			}
+			return invalid(field, "there is no %s %q in this tenant", kind, clipped(m.Registry+m.Upstream))
 		}
 	}
 	t.Groups[g.Slug] = g.Members

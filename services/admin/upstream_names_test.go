@@ -17,10 +17,10 @@ func TestHostAliasesLeadToOneUpstream(t *testing.T) {
 		t.Errorf("aliases %s", got)
 	}
 	for _, c := range [][3]string{
-		{"other", `{"url": "https://a", "host_aliases": ["registry-1.docker.io"]}`, "upstream.host_aliases"}, // another name of docker.io
-		{"other", `{"url": "https://a", "host_aliases": ["hub"]}`, "upstream.host_aliases"},
-		{"other", `{"url": "https://a", "host_aliases": ["SHORT"]}`, "upstream.host_aliases"},
-		{"other", `{"url": "https://a", "host_aliases": ["[2001:DB8:0::1]:5000"]}`, "upstream.host_aliases"},
+		{"other", `{"url": "https://a", "host_aliases": ["registry-1.docker.io"]}`, "host_aliases"}, // another name of docker.io
+		{"other", `{"url": "https://a", "host_aliases": ["hub"]}`, "host_aliases"},
+		{"other", `{"url": "https://a", "host_aliases": ["SHORT"]}`, "host_aliases"},
+		{"other", `{"url": "https://a", "host_aliases": ["[2001:DB8:0::1]:5000"]}`, "host_aliases"},
 		{"short", `{"url": "https://a"}`, "upstream_id"},
 	} {
 		if got := a.call(409, "POST", upstreams+"?upstream_id="+c[0], c[1]); !strings.Contains(fmt.Sprint(got), "field:"+c[2]) {
@@ -61,7 +61,7 @@ func TestGroupsOfWhatIsNotThereAreRefusedAlsoByValidation(t *testing.T) {
 	for _, member := range []string{`{"registry": "nobody"}`, `{"upstream": "nobody"}`, `{"registry": "ghcr"}`, `{"upstream": "prod"}`} {
 		for _, query := range []string{"", "&validate_only=true"} {
 			got := a.call(400, "POST", "/v1/tenants/acme/upstreamGroups?upstream_group_id=new"+query, `{"members": [`+member+`]}`)
-			if !strings.Contains(fmt.Sprint(got), "field:upstream_group.members") {
+			if !strings.Contains(fmt.Sprint(got), "field:members[0].") {
 				t.Errorf("%s%s: %v", member, query, got)
 			}
 		}

@@ -68,7 +68,7 @@ func TestE4_APasswordDoesNotFollowTheURL(t *testing.T) {
 	was := a.upstream("acme", "ghcr")
 	for _, url := range []string{"https://evil.example", "http://ghcr.io", "https://ghcr.io:8443", "https://ghcr.io.evil.example"} {
 		got := a.call(400, "PATCH", upstreams+"/ghcr", `{"url": "`+url+`"}`)
-		if text := fmt.Sprint(got); !strings.Contains(text, "upstream.password") || strings.Contains(text, password) {
+		if text := fmt.Sprint(got); !strings.Contains(text, "field:password") || strings.Contains(text, password) {
 			t.Errorf("%s: %v", url, got)
 		}
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -49,10 +50,10 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 		return err
 	}
 	if p, ok := strings.CutSuffix(is.NamePrefix, "/"); is.NamePrefix != "" && (!ok || oci.CheckName(p) != nil) {
-		return invalid(fieldUpstream+"name_prefix", "a prefix is the beginning of a repository's name and ends in a slash: acme/")
+		return invalid(fieldUpstream+"name_prefix", "%q is not the beginning of a repository's name with a slash at its end, such as acme/", clipped(is.NamePrefix))
 	}
 	if is.MaxBytes < 0 {
-		return invalid(fieldUpstream+"max_bytes", "there is no negative size")
+		return invalid(fieldUpstream+"max_bytes", "%d is negative; 0 means no limit but the tenant's quota", is.MaxBytes)
 	}
 	for _, list := range []struct {
 		field    string
@@ -87,7 +88,7 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 			continue // the default
 		}
 		if *d.to = d.from.AsDuration(); d.from.CheckValid() != nil || *d.to < d.min || *d.to > longestLife {
-			return invalid(fieldUpstream+d.field, "a time is %s at least and ten years at most, such as 300s", d.min)
+			return invalid(fieldUpstream+d.field, "%s is out of range: from %s to 87600h, such as \"300s\" or \"5m\"", d.from.AsDuration(), d.min)
 		}
 	}
 	u.Settings = is
@@ -97,7 +98,7 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 // setPassword seals the password that m has, if it has another.
 func (s *Service) setPassword(u *meta.Upstream, is *meta.UpstreamSettings, m *pb.Upstream) error {
 	if len(is.Username) > maxUsername || strings.ContainsFunc(is.Username, func(r rune) bool { return r < ' ' || r == 0x7f || r == ':' }) {
-		return invalid(fieldUpstream+"username", "a username has at most %d bytes, no colon and no control characters", maxUsername)
+		return invalid(fieldUpstream+"username", "%q has more than %d bytes, a colon or a control character", clipped(is.Username), maxUsername)
 	}
 	switch password := m.GetPassword(); {
 	case password == unchangedPassword:
@@ -115,7 +116,7 @@ func (s *Service) setPassword(u *meta.Upstream, is *meta.UpstreamSettings, m *pb
 		is.Password = sealed
 	}
 	if len(is.Password) > 0 && is.Username == "" {
-		return invalid(fieldUpstream+"username", "a password needs a username")
+		return invalid(fieldUpstream+"username", "it is missing; a password needs a username")
 	}
 	return nil
 }
@@ -125,11 +126,11 @@ func isControl(r rune) bool { return r < ' ' && !strings.ContainsRune("\n\t\r", 
 
 func checkPatterns(field string, patterns []string) error {
 	if len(patterns) > maxPatterns {
-		return invalid(field, "there are at most %d patterns", maxPatterns)
+		return invalid(field, "there are %d patterns; the most are %d", len(patterns), maxPatterns)
 	}
-	for _, p := range patterns {
+	for i, p := range patterns {
 		if err := chain.CheckPattern(p); err != nil {
-			return fault.From(err).WithField(field)
+			return fault.From(err).WithField(fmt.Sprintf("%s[%d]", field, i))
 		}
 	}
 	return nil
@@ -139,10 +140,11 @@ func checkPatterns(field string, patterns []string) error {
 // form that they are compared in.
 func checkHosts(field string, names []string) ([]string, error) {
 	if len(names) > maxHosts {
-		return nil, invalid(field, "there are at most %d hosts", maxHosts)
+		return nil, invalid(field, "there are %d hosts; the most are %d", len(names), maxHosts)
 	}
 	var hosts []string
-	for _, name := range names {
+	for i, name := range names {
+		field := fmt.Sprintf("%s[%d]", field, i)
 		host, err := tenant.NormalizeHost(name)
 		if err != nil {
 			return nil, invalid(field, "%q is not the name of a host, such as docker.io or registry.example:5000", clipped(name))

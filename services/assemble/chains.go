@@ -17,12 +17,12 @@ import (
 
 // chains builds what answers for chains: the proxy service, and the part of the
 // admin API that tells how it would.
-func (b *builder) chains() error {
+func (b *builder) chains(ctx context.Context) error {
 	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) {
 		return nil
 	}
 	var err error
-	if b.secrets, err = keyring(b.config); err != nil {
+	if b.secrets, err = keyring(b.config, func() (string, error) { return sealedPassword(ctx, b.stores.meta) }); err != nil {
 		return err
 	}
 	f := fetch.Config{

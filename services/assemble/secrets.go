@@ -1,6 +1,7 @@
 package assemble
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/seal"
 )
 
@@ -17,15 +19,20 @@ import (
 const secretKeyFile = "secret-key"
 
 // keyring seals the passwords of upstreams: with the configured key, or the one
-// in the data directory, which it makes at the first start. A deployment on
-// servers without a key has none, and keeps no passwords.
-func keyring(c boot.Config) (*seal.Keyring, error) {
+// in the data directory, which it makes where nothing was sealed yet: sealed
+// names something that was, or nothing. A deployment on servers without a key has
+// none, and keeps no passwords.
+func keyring(c boot.Config, sealed func() (string, error)) (*seal.Keyring, error) {
 	var keys [][]byte
 	switch {
 	case !c.SecretKey.IsZero():
 		keys = append(keys, []byte(c.SecretKey.Reveal()))
 	case c.Embedded():
-		key, err := keptSecret(filepath.Join(c.DataDir, secretKeyFile), "the key of stored passwords", "")
+		file := filepath.Join(c.DataDir, secretKeyFile)
+		if err := notLost(file, sealed); err != nil {
+			return nil, err
+		}
+		key, err := keptSecret(file, "the key of stored passwords", "")
 		if err != nil {
 			return nil, err
 		}
@@ -41,6 +48,47 @@ func keyring(c boot.Config) (*seal.Keyring, error) {
 	return k, nil
 }
 
+// notLost refuses to go on where the file of the key is gone although something
+// was sealed with it: a new key would open none of it.
+func notLost(file string, sealed func() (string, error)) error {
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		return nil // reading it says what is wrong
+	}
+	name, err := sealed()
+	if err != nil || name == "" {
+		return err
+	}
+	return fmt.Errorf("the key of stored passwords is lost: %s is not there, and the password of %s is sealed with it. "+
+		"Put the file back from a backup of data_dir, or set secret_key_file to a new key (`openssl rand -hex 32`) and give the passwords of all upstreams again", file, name)
+}
+
+// sealedPassword names an upstream that has a password; empty for none.
+func sealedPassword(ctx context.Context, m meta.Store) (string, error) {
+	const size = 1000
+	for page := (meta.Page{Size: size}); ; {
+		tenants, err := m.ListTenants(ctx, page)
+		if err != nil || len(tenants) == 0 {
+			return "", err
+		}
+		for _, t := range tenants {
+			upstreams, err := m.ListUpstreams(ctx, t.ID, meta.Page{Size: size})
+			if err != nil {
+				return "", err
+			}
+			for _, u := range upstreams {
+				if len(u.Settings.Password) > 0 {
+					return "tenants/" + t.Slug + "/upstreams/" + u.Slug, nil
+				}
+			}
+		}
+		page.After = tenants[len(tenants)-1].Slug
+	}
+}
+
+// minSecret is the least length of a secret in characters, as of one that is
+// configured.
+const minSecret = 20
+
 // keptSecret is what the file holds; where there is none, it is made, with a
 // random secret after the prefix. what names it in errors.
 func keptSecret(file, what, prefix string) (string, error) {
@@ -54,6 +102,9 @@ func keptSecret(file, what, prefix string) (string, error) {
 	secret := strings.TrimSpace(string(text))
 	if secret == "" {
 		return "", fmt.Errorf("%s in %s is empty: put one there, or remove the file and a new one is made", what, file)
+	}
+	if n := len(secret); n < minSecret {
+		return "", fmt.Errorf("%s in %s has %d characters; put one of at least %d there, such as the output of `openssl rand -hex 32`, or remove the file and a new one is made", what, file, n, minSecret)
 	}
 	return secret, nil
 }
