@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -111,6 +112,20 @@ func (c Config) checkFiles(p *Problems) {
 			p.add("seed", "%s is a directory; name a YAML file", c.Seed)
 		}
 	}
+}
+
+// CheckCertificates reads the certificates, as a start does.
+func (c Config) CheckCertificates() Problems {
+	var p Problems
+	if c.TLSCerts == "" {
+		return p
+	}
+	if _, err := readCerts(c.TLSCerts, nil); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			p.add("tls_certs", "%s", strings.TrimSpace(line))
+		}
+	}
+	return p
 }
 
 // MinDeleteDelay is the shortest delete_delay: transfers and redirects that are

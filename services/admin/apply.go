@@ -2,10 +2,7 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -16,24 +13,16 @@ import (
 
 // Apply makes what the YAML file names as the operator, and changes what is
 // there already but differs. Applying a file again changes nothing. It stops at
-// the first error, which names the resource.
+// the first error, which names the file, the line and the value.
 func (s *Service) Apply(ctx context.Context, file string) error {
-	f, err := os.Open(file)
+	f, err := readSeed(file)
 	if err != nil {
-		return fmt.Errorf("open the seed file: %w", err)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSeed+1))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("read the seed file: %w", err)
-	}
-	tree, err := parseSeed(text)
-	if err != nil {
-		return fmt.Errorf("seed file %s: %w", file, err)
+		return err
 	}
 	ctx = withCaller(ctx, caller{operator: true})
-	for _, t := range tree.Tenants {
+	for i, t := range f.Tenants {
 		if err := s.applyAmongOthers(ctx, t, filepath.Dir(file)); err != nil {
-			return fmt.Errorf("seed file %s: %w", file, err)
+			return f.locate(within(fmt.Sprintf("tenants[%d]", i), err))
 		}
 	}
 	return nil
@@ -54,6 +43,9 @@ func (s *Service) applyAmongOthers(ctx context.Context, t seedTenant, dir string
 }
 
 func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) error {
+	if err := checkSeedID(t.ID); err != nil {
+		return err
+	}
 	name := "tenants/" + t.ID
 	m := &pb.Tenant{}
 	mask, err := t.Fields.decode(m, tenantFields)
@@ -62,19 +54,19 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 		_, err = s.UpdateTenant(ctx, &pb.UpdateTenantRequest{Tenant: m, UpdateMask: mask, AllowMissing: true})
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
 	if err := s.applyChains(ctx, name, t, dir); err != nil {
 		return err
 	}
-	for _, d := range t.Domains {
+	for i, d := range t.Domains {
 		if err := s.applyDomain(ctx, name, d); err != nil {
-			return fmt.Errorf("%s/domains/%s: %w", name, d.ID, err)
+			return within(fmt.Sprintf("domains[%d]", i), err)
 		}
 	}
-	for _, a := range t.ServiceAccounts {
+	for i, a := range t.ServiceAccounts {
 		if err := s.applyAccount(ctx, name, a, dir); err != nil {
-			return fmt.Errorf("%s/serviceAccounts/%s: %w", name, a.ID, err)
+			return within(fmt.Sprintf("service_accounts[%d]", i), err)
 		}
 	}
 	return nil
@@ -84,43 +76,39 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 // what the groups are made of, and then all of the registries. A registry that
 // shall have no group any more loses it first: a group may name it now.
 func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, dir string) error {
-	for _, r := range t.Registries {
+	for i, r := range t.Registries {
 		if r.Fields["upstream_group"] != "" {
 			r = r.without("upstream_group")
 		}
 		if err := s.applyRegistry(ctx, name, r); err != nil {
-			return fmt.Errorf("%s/registries/%s: %w", name, r.ID, err)
+			return within(fmt.Sprintf("registries[%d]", i), err)
 		}
 	}
-	for _, u := range t.Upstreams {
+	for i, u := range t.Upstreams {
 		if err := s.applyUpstream(ctx, name, u, dir); err != nil {
-			return fmt.Errorf("%s/upstreams/%s: %w", name, u.ID, err)
+			return within(fmt.Sprintf("upstreams[%d]", i), err)
 		}
 	}
-	for _, g := range t.UpstreamGroups {
+	for i, g := range t.UpstreamGroups {
 		if err := s.applyGroup(ctx, name, g); err != nil {
-			return fmt.Errorf("%s/upstreamGroups/%s: %w", name, g.ID, err)
+			return within(fmt.Sprintf("upstream_groups[%d]", i), err)
 		}
 	}
-	for _, r := range t.Registries {
+	for i, r := range t.Registries {
 		if err := s.applyRegistry(ctx, name, r); err != nil {
-			return fmt.Errorf("%s/registries/%s: %w", name, r.ID, err)
+			return within(fmt.Sprintf("registries[%d]", i), err)
 		}
 	}
 	return nil
 }
 
 func (s *Service) applyUpstream(ctx context.Context, parent string, u seedUpstream, dir string) error {
-	m := &pb.Upstream{}
-	mask, err := u.Fields.decode(m, upstreamFieldsRead)
+	m, mask, err := u.read(dir)
 	if err != nil {
 		return err
 	}
-	if u.PasswordFile != "" {
-		if m.Password, err = readSecret(dir, u.PasswordFile); err != nil {
-			return err
-		}
-		mask.Paths = append(mask.Paths, "password")
+	if err := checkSeedID(u.ID); err != nil {
+		return err
 	}
 	m.Name = parent + "/upstreams/" + u.ID
 	_, err = s.UpdateUpstream(ctx, &pb.UpdateUpstreamRequest{Upstream: m, UpdateMask: mask, AllowMissing: true})
@@ -133,6 +121,9 @@ func (s *Service) applyGroup(ctx context.Context, parent string, g seedResource)
 	if err != nil {
 		return err
 	}
+	if err := checkSeedID(g.ID); err != nil {
+		return err
+	}
 	m.Name = parent + "/upstreamGroups/" + g.ID
 	_, err = s.UpdateUpstreamGroup(ctx, &pb.UpdateUpstreamGroupRequest{UpstreamGroup: m, UpdateMask: mask, AllowMissing: true})
 	return err
@@ -142,6 +133,9 @@ func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResour
 	m := &pb.Registry{}
 	mask, err := r.Fields.decode(m, registryFields)
 	if err != nil {
+		return err
+	}
+	if err := checkSeedID(r.ID); err != nil {
 		return err
 	}
 	m.Name = parent + "/registries/" + r.ID
@@ -184,13 +178,16 @@ func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount
 	if err != nil {
 		return err
 	}
+	if err := checkSeedID(a.ID); err != nil {
+		return err
+	}
 	m.Name = parent + "/serviceAccounts/" + a.ID
 	if _, err := s.UpdateServiceAccount(ctx, &pb.UpdateServiceAccountRequest{ServiceAccount: m, UpdateMask: mask, AllowMissing: true}); err != nil {
 		return err
 	}
-	for _, k := range a.Keys {
+	for i, k := range a.Keys {
 		if err := s.applyKey(ctx, m.GetName(), k, dir); err != nil {
-			return fmt.Errorf("keys/%s: %w", k.ID, err)
+			return within(fmt.Sprintf("keys[%d]", i), err)
 		}
 	}
 	return nil
@@ -198,7 +195,7 @@ func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount
 
 // applyKey makes the key, or makes it anew where its secret is another.
 func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir string) error {
-	if err := checkSlug("id", k.ID); err != nil {
+	if err := checkSeedID(k.ID); err != nil {
 		return err
 	}
 	hash, err := k.hash(dir)

@@ -94,17 +94,17 @@ func TestApplyChangesWhatDiffers(t *testing.T) {
 
 func TestApplyNamesWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
-		"tenants: [{id: UPPER}]":                                                                                         `tenants/UPPER`,
-		"tenants: [{id: acme, quota_bytes: -1}]":                                                                         `tenants/acme`,
-		"tenants: [{id: acme, quota: 1}]":                                                                                `there is no field "quota"`,
-		"tenants: [{id: acme, registries: [{id: a_b}]}]":                                                                 `tenants/acme/registries/a_b`,
-		"tenants: [{id: acme, domains: [{id: a.example}]}]":                                                              `tenants/acme/domains/a.example`,
-		"tenants: [{id: acme, domains: [{id: 'x y', registry: dev}]}]":                                                   `tenants/acme/domains/x y`,
-		"tenants: [{id: acme, service_accounts: [{id: ci}]}]":                                                            `tenants/acme/serviceAccounts/ci`,
-		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk}]}]}]":                            `keys/kk: a key needs a secret_file`,
-		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk, secret_file: none}]}]}]":         `keys/kk: read the secret`,
-		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk, secret_file: short}]}]}]":        `fewer than 32 characters`,
-		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: 'k/k', secret_file: ci.secret}]}]}]": `keys/k/k`,
+		"tenants: [{id: UPPER}]":                                                                                         `:1: tenants[0].id: "UPPER"`,
+		"tenants: [{id: acme, quota_bytes: -1}]":                                                                         `:1: tenants[0].quota_bytes: `,
+		"tenants: [{id: acme, quota: 1}]":                                                                                `tenants[0].quota: there is no such field; known are id, display_name`,
+		"tenants: [{id: acme, registries: [{id: a_b}]}]":                                                                 `tenants[0].registries[0].id: `,
+		"tenants: [{id: acme, domains: [{id: a.example}]}]":                                                              `tenants[0].domains[0]`,
+		"tenants: [{id: acme, domains: [{id: 'x y', registry: dev}]}]":                                                   `tenants[0].domains[0].id: "x y"`,
+		"tenants: [{id: acme, service_accounts: [{id: ci}]}]":                                                            `tenants[0].service_accounts[0].role: `,
+		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk}]}]}]":                            `keys[0].secret_file: it is missing`,
+		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk, secret_file: none}]}]}]":         `keys[0].secret_file: read the secret`,
+		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk, secret_file: short}]}]}]":        `has 7 characters; it needs at least 32`,
+		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: 'k/k', secret_file: ci.secret}]}]}]": `tenants[0].service_accounts[0].keys[0].id: `,
 	} {
 		a := newAPI(t)
 		err := a.service.Apply(t.Context(), writeSeed(t, text, map[string]string{"short": "hunter2", "ci.secret": seedSecret}))

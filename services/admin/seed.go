@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 )
 
 // seed is a file of resources. Each has its id and, beside it, the fields that
@@ -93,17 +95,54 @@ func parseSeed(text []byte) (seed, error) {
 	return tree, nil
 }
 
+// readSeed reads a seed file. Its errors name the file, and the line where there
+// is one.
+func readSeed(file string) (*seedFile, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("open the seed file: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxSeed+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("read the seed file: %w", err)
+	}
+	read := &seedFile{name: file}
+	if read.seed, err = parseSeed(text); err == nil {
+		err = yaml.Unmarshal(text, &read.root)
+	}
+	if err != nil {
+		return nil, yamlError(file, err)
+	}
+	return read, nil
+}
+
+// read is the upstream's message, with its password, and which fields are given.
+func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, error) {
+	m := &pb.Upstream{}
+	mask, err := u.Fields.decode(m, upstreamFieldsRead)
+	if err != nil {
+		return nil, nil, err
+	}
+	if u.PasswordFile != "" {
+		if m.Password, err = readSecret(dir, u.PasswordFile); err != nil {
+			return nil, nil, within("password_file", err)
+		}
+		mask.Paths = append(mask.Paths, "password")
+	}
+	return m, mask, nil
+}
+
 // hash reads the secret from its file, relative to dir.
 func (k seedKey) hash(dir string) ([sha256.Size]byte, error) {
 	if k.SecretFile == "" {
-		return [sha256.Size]byte{}, errors.New("a key needs a secret_file")
+		return [sha256.Size]byte{}, invalid("secret_file", "it is missing; a key needs a file that holds its secret")
 	}
 	secret, err := readSecret(dir, k.SecretFile)
 	if err != nil {
-		return [sha256.Size]byte{}, err
+		return [sha256.Size]byte{}, within("secret_file", err)
 	}
 	if len(secret) < minSecret {
-		return [sha256.Size]byte{}, fmt.Errorf("the secret in %s has fewer than %d characters", k.SecretFile, minSecret)
+		return [sha256.Size]byte{}, invalid("secret_file", "the secret in %s has %d characters; it needs at least %d", k.SecretFile, len(secret), minSecret)
 	}
 	return sha256.Sum256([]byte(secret)), nil
 }
@@ -125,7 +164,7 @@ func (f seedFields) decode(m proto.Message, known []string) (*fieldmaskpb.FieldM
 	mask := &fieldmaskpb.FieldMask{Paths: slices.Sorted(maps.Keys(f))}
 	for _, field := range mask.Paths {
 		if !slices.Contains(known, field) {
-			return nil, fmt.Errorf("there is no field %q; known are id, %s", field, strings.Join(known, ", "))
+			return nil, invalid(clipped(field), "there is no such field; known are id, %s", strings.Join(known, ", "))
 		}
 	}
 	if len(f) == 0 {
@@ -133,6 +172,9 @@ func (f seedFields) decode(m proto.Message, known []string) (*fieldmaskpb.FieldM
 	}
 	text, err := json.Marshal(f)
 	if err != nil {
+		return nil, err
+	}
+	if text, err = readInput(text, m); err != nil {
 		return nil, err
 	}
 	if err := protojson.Unmarshal(text, m); err != nil {

@@ -176,3 +176,40 @@ func TestReachNamesWhatThisMachineCanUse(t *testing.T) {
 		}
 	}
 }
+
+// TestN13_ConfigCheckReadsTheSeedAndTheCertificates, and names their files.
+func TestN13_ConfigCheckReadsTheSeedAndTheCertificates(t *testing.T) {
+	dir := t.TempDir()
+	seed, certs := filepath.Join(dir, "tenants.yaml"), filepath.Join(dir, "certs")
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(seed, "tenants:\n  - id: acme\n    upstreams:\n      - id: inside\n        url: http://127.0.0.1:5000\n      - id: here\n        urll: x\n")
+	write(filepath.Join(certs, "a.crt"), "nothing")
+	write(filepath.Join(certs, "a.key"), "nothing")
+	args := []string{"config", "check", "--data-dir", filepath.Join(dir, "data"), "--seed", seed, "--tls-certs", certs}
+	code, _, errs := berth(t, nil, args...)
+	for _, want := range []string{
+		"tls_certs: ", filepath.Join(certs, "a.crt"),
+		"seed: " + seed + ":5: tenants[0].upstreams[0].url: ", "upstream_allow",
+		"seed: " + seed + ":7: tenants[0].upstreams[1].urll: there is no such field",
+	} {
+		if code != exitFailure || !strings.Contains(errs, want) {
+			t.Errorf("no %q: exit code %d\n%s", want, code, errs)
+		}
+	}
+	write(seed, "tenants: [{id: acme, quota_bytes: 10GiB, upstreams: [{id: inside, url: 'http://127.0.0.1:5000', tag_ttl: 5m}]}]")
+	code, out, errs := berth(t, nil, "config", "check", "--data-dir", filepath.Join(dir, "data"), "--seed", seed, "--upstream-allow", "127.0.0.0/8")
+	if code != exitOK || out != "The configuration is good.\n" {
+		t.Errorf("a good seed: exit code %d\n%s%s", code, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
+		t.Error("the check made a data directory")
+	}
+}

@@ -4,11 +4,12 @@ import (
 	"fmt"
 
 	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/services/assemble"
 )
 
 type configCommand struct {
 	Print printCommand `cmd:"" help:"Print the configuration in force as YAML, secrets redacted, and where each value is from."`
-	Check checkCommand `cmd:"" help:"Look for mistakes; one line for each, exit code 1."`
+	Check checkCommand `cmd:"" help:"Look for mistakes, also in the seed file and the certificates; one line for each, exit code 1."`
 }
 
 type printCommand struct{ settings }
@@ -25,9 +26,13 @@ func (c printCommand) Run(e *env) error {
 type checkCommand struct{ settings }
 
 func (c checkCommand) Run(e *env) error {
-	if _, err := c.load(e); err != nil {
+	loaded, err := c.load(e)
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(e.stdout, "The configuration is good.")
+	if err := assemble.CheckFiles(e.ctx, loaded.Config); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(e.stdout, "The configuration is good.")
 	return err
 }

@@ -1,0 +1,43 @@
+package assemble
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/seal"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/admin"
+)
+
+// CheckFiles reads the files that a start would read, certificates and the seed,
+// and says what is wrong with them, a boot.Problem for each. The configuration has
+// passed its Check. Nothing is written and no server is asked, but for the names
+// of upstreams.
+func CheckFiles(ctx context.Context, c boot.Config) error {
+	problems := c.CheckCertificates()
+	if c.Seed != "" && c.Runs(boot.AdminService) {
+		pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
+		if err != nil {
+			return err
+		}
+		secrets := &seal.Keyring{}
+		if c.Embedded() || !c.SecretKey.IsZero() { // a start has a key; which one does not matter here
+			if secrets, err = seal.New([]byte(rand.Text())); err != nil {
+				return err
+			}
+		}
+		check := admin.SeedCheck{
+			Pattern: pattern, Secrets: secrets,
+			CheckAddress: upstream.New(upstream.Options{Allow: c.UpstreamAllow}).CheckAddress,
+		}
+		for _, wrong := range admin.CheckSeed(ctx, c.Seed, check) {
+			problems = append(problems, boot.Problem{Setting: "seed", What: wrong.Error()})
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return problems
+}
