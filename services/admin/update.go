@@ -56,7 +56,7 @@ func etag(version int64) string { return strconv.FormatInt(version, 10) }
 // the version there is.
 func checkEtag(seen string, version int64) error {
 	if seen != "" && seen != etag(version) {
-		return fault.New(fault.Conflict, fault.EtagMismatch, "the resource has changed: its etag is %q now", etag(version)).WithField("etag")
+		return fault.New(fault.Conflict, fault.EtagMismatch, "the resource was modified; fetch it and retry (its etag is %q now)", etag(version)).WithField("etag")
 	}
 	return nil
 }

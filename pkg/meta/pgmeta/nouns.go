@@ -22,5 +22,5 @@ func checkVersion(have, want int64) error {
 	if want == 0 || want == have {
 		return nil
 	}
-	return fault.New(fault.Conflict, fault.EtagMismatch, "it was changed meanwhile; read it again").WithField("etag")
+	return fault.New(fault.Conflict, fault.EtagMismatch, "the resource was modified; fetch it and retry").WithField("etag")
 }
