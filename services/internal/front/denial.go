@@ -21,7 +21,7 @@ const (
 func (c *Call) denied(want access.Scope) error {
 	need := want.Actions &^ c.Allowed(want)
 	detail := map[string]string{"needs": need.String(), "registry": c.Site.RegistrySlug}
-	message := ""
+	var message string
 	switch role := c.Principal.Role; {
 	case c.Site.Settings.ReadOnly:
 		detail["reason"] = reasonReadOnly
