@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 // maxPattern is the most bytes of a pattern.
@@ -43,8 +44,40 @@ func Offers(u *meta.Upstream, name string) bool {
 	return selects(u.Settings.Include, u.Settings.Exclude, name)
 }
 
+// NameAt is the upstream's own name of the repository that clients of a registry
+// call name. It is not ok where the tenant does not take that name from it.
+func NameAt(u *meta.Upstream, name string) (string, bool) {
+	name = u.Settings.NamePrefix + name
+	return name, oci.CheckName(name) == nil && Offers(u, name)
+}
+
 // AllowsClaimed says whether the upstream may be asked for the name, as clients
 // say it, although a registry of the tenant has or had it.
 func AllowsClaimed(u *meta.Upstream, name string) bool {
 	return matches(u.Settings.AllowClaimed, name)
+}
+
+// UpstreamOf finds the first upstream in the chain that is asked for the name, as
+// clients of the registry say it. claimed says that a registry of the chain has,
+// or had, the name.
+func (c Chain) UpstreamOf(name string, claimed bool) (*meta.Upstream, bool) {
+	u := upstreamOf(c.Members, name, claimed)
+	return u, u != nil
+}
+
+func upstreamOf(members []Member, name string, claimed bool) *meta.Upstream {
+	for i := range members {
+		m := &members[i]
+		if !m.Takes(name) {
+			continue
+		}
+		if m.Upstream == nil {
+			if u := upstreamOf(m.Members, name, claimed); u != nil {
+				return u
+			}
+		} else if _, ok := NameAt(m.Upstream, name); ok && (!claimed || AllowsClaimed(m.Upstream, name)) {
+			return m.Upstream
+		}
+	}
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
@@ -56,6 +57,7 @@ type builder struct {
 	stores  stores
 	pattern tenant.Pattern
 	sites   *tenant.Directory
+	chained *chains.Topologies // how tenants' chains are remembered
 	shared  shared
 	web     *web.Metrics
 	pace    web.Pace
@@ -88,6 +90,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		Deployment: d, config: c, stores: s,
 		pattern: pattern,
 		sites:   tenant.NewDirectory(s.meta, pattern),
+		chained: chains.NewTopologies(s.meta),
 		web:     web.NewMetrics(d.Metrics),
 		pace:    web.Pace{Pause: c.TransferPause},
 		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),

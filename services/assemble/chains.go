@@ -44,7 +44,7 @@ func (b *builder) chains(ctx context.Context) error {
 	b.fetches = fetch.New(f)
 	b.OnStop("fetches", b.fetches.Close)
 	b.proxy = proxy.New(proxy.Config{
-		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log,
+		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.chained,
 		Upstreams: upstream.New(upstream.Options{Allow: b.config.UpstreamAllow, Metrics: b.Metrics, Log: b.Log}),
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })

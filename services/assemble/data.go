@@ -59,10 +59,10 @@ func (b builder) services(keys *access.Keys, accounts *token.Authenticator) (fro
 		return s, err
 	}
 	if b.config.Runs(boot.RegistryService) {
-		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log}), s.Proxy, b.around...)
+		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log, Topologies: b.chained}), s.Proxy, b.around...)
 	}
 	if b.config.Runs(boot.UploadService) {
-		s.Upload = upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs}), b.around...)
+		s.Upload = upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs, Topologies: b.chained}), b.around...)
 	} else if s.Upload, err = b.elsewhere(boot.UploadService, "upload_url", b.config.UploadURL); err != nil {
 		return s, err
 	}

@@ -71,9 +71,7 @@ func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client
 // clear forgets what this process remembers of what the admin API can change.
 func (b *builder) clear() {
 	b.sites.Clear()
-	if b.proxy != nil {
-		b.proxy.Clear()
-	}
+	b.chained.Clear()
 }
 
 // nobodyElse is tenant.Changes where no other process listens.

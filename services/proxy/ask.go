@@ -30,31 +30,26 @@ type asked struct {
 // follow finds out who is asked.
 func (s *Service) follow(ctx context.Context, a Ask) (context.Context, asked, error) {
 	ctx = upstream.WithHops(ctx, a.Hops)
-	topology, err := s.topologies.find(ctx, a.Tenant)
-	if err != nil {
-		return ctx, asked{}, err
-	}
 	if a.Upstream != "" {
+		topology, err := s.topologies.Find(ctx, a.Tenant)
+		if err != nil {
+			return ctx, asked{}, err
+		}
 		u, ok := chain.ByHost(topology, a.Upstream)
 		if !ok {
 			return ctx, asked{}, fault.New(fault.NotFound, fault.NameUnknown, "this registry has no upstream that is called %q", a.Upstream)
 		}
 		return ctx, asked{a, chain.Chain{Members: []chain.Member{chain.Alone(&u)}}}, nil
 	}
-	c, err := chain.Of(topology, a.Registry)
-	if err != nil {
-		return ctx, asked{}, fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
-			"the chain of this registry cannot be followed: its upstream group must be corrected")
-	}
-	return ctx, asked{a, c}, nil
+	c, err := s.topologies.Of(ctx, a.Tenant, a.Registry)
+	return ctx, asked{a, c}, err
 }
 
 // nameAt is the name in the upstream of what the client names. It is not ok
 // where the tenant does not take that name from it.
 func (a asked) nameAt(m *chain.Member) (string, bool) {
-	name := a.Name
 	if a.Upstream == "" {
-		name = m.Upstream.Settings.NamePrefix + name
+		return chain.NameAt(m.Upstream, a.Name)
 	}
-	return name, oci.CheckName(name) == nil && chain.Offers(m.Upstream, name)
+	return a.Name, oci.CheckName(a.Name) == nil && chain.Offers(m.Upstream, a.Name)
 }

@@ -13,11 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -97,7 +99,7 @@ func newWorldWith(t testing.TB, patience time.Duration) *world {
 		}),
 	})
 	w.nodes = []http.Handler{proxy.NewHandler(w.proxy, d.Middlewares()...)}
-	h := front.LimitHops(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	h := front.BeforeProxy(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		node, _ := strconv.Atoi(r.Header.Get(nodeHeader)) // without one, the first
 		w.nodes[node].ServeHTTP(rw, r)
 	}))
@@ -180,9 +182,16 @@ func (w *world) get(path string) fronttest.Answer {
 	return w.Do(fronttest.Request{Host: w.dev.Host, Path: path})
 }
 
+// head asks as clients do that pull: by a token, which anybody gets (contract row
+// G1).
 func (w *world) head(path string) fronttest.Answer {
 	w.t.Helper()
-	return w.Do(fronttest.Request{Method: http.MethodHead, Host: w.dev.Host, Path: path})
+	route, err := ocihttp.ParsePath(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	token := w.Token(w.dev, access.Principal{}, access.Repository(route.Name, access.Pull))
+	return w.Do(fronttest.Request{Method: http.MethodHead, Host: w.dev.Host, Path: path, Bearer: token})
 }
 
 // pull pulls an image as clients do: the index, its manifest, then all blobs. It

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
@@ -30,6 +31,8 @@ type Config struct {
 	Fetches   *fetch.Fetches
 	Log       *slog.Logger
 	Now       func() time.Time // the clock; nil: time.Now
+
+	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
 }
 
 // Secrets opens sealed passwords; *seal.Keyring does.
@@ -50,7 +53,7 @@ type Meta interface {
 	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
 	MarkSuspect(ctx context.Context, b meta.Blob) error
 	FindTenantBlob(ctx context.Context, u meta.Upload) (meta.Blob, error)
-	FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, error)
+	chains.Finder
 	RecordStatus(ctx context.Context, t tenant.ID, id tenant.UpstreamID, s meta.UpstreamStatus) error
 }
 
@@ -65,7 +68,7 @@ type Service struct {
 	fetches    *fetch.Fetches
 	log        *slog.Logger
 	now        func() time.Time
-	topologies *topologies
+	topologies *chains.Topologies
 	absent     *absences
 	lists      *lists
 	pulls      *pulls
@@ -79,11 +82,14 @@ func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Topologies == nil {
+		c.Topologies = chains.NewTopologies(c.Meta)
+	}
 	return &Service{
 		meta: c.Meta, clients: c.Upstreams, secrets: c.Secrets, leases: c.Leases, fetches: c.Fetches, log: c.Log,
 		blobs:      answer.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
 		now:        c.Now,
-		topologies: newTopologies(c.Meta),
+		topologies: c.Topologies,
 		absent:     newAbsences(),
 		lists:      newLists(),
 		pulls:      newPulls(),
@@ -124,6 +130,6 @@ func (s *Service) flush(ctx context.Context) {
 	}
 }
 
-// Clear forgets what is remembered of tenants' chains. Whoever changes them in
-// this process calls it after the change.
-func (s *Service) Clear() { s.topologies.clear() }
+// Clear forgets what is remembered of tenants' chains, by all who share
+// Config.Topologies.
+func (s *Service) Clear() { s.topologies.Clear() }

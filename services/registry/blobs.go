@@ -34,17 +34,18 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 // StatBlob asks whether a blob is there.
 type StatBlob struct {
 	NameBlob
-	MayPush bool // the caller may push here, and will not upload what is there: what is hosted, not what others have
+	MayPush bool // the caller may push here, and will not upload what is there
 }
 
 // StatBlob finds a blob without opening it. A caller who may push is promised
 // that it stays long enough for the manifest that will name it (storage
 // protocol, section 5).
 func (s *Service) StatBlob(ctx context.Context, req StatBlob) (meta.Blob, error) {
+	find := s.meta.FindBlob
 	if req.MayPush {
-		return s.meta.CheckBlob(ctx, req.Repo, req.Digest)
+		find = s.meta.CheckBlob
 	}
-	b, err := s.meta.FindBlob(ctx, req.Repo, req.Digest)
+	b, err := find(ctx, req.Repo, req.Digest)
 	return b, miss(err)
 }
 

@@ -30,9 +30,9 @@ var rules = map[string]front.Rule{
 // rights itself. mw go around each operation, the first outermost; the rules are
 // decided inside.
 func NewHandler(s *Service, proxy http.Handler, mw ...kit.Named) http.Handler {
-	mw = append(slices.Clip(mw), front.Access(rules))
+	mw = append(slices.Clip(mw), front.Access(rules), s.guard.Around("PutManifest"))
 	fail := kit.Errors(front.WriteError)
-	proxy = front.LimitHops(proxy)
+	proxy = front.BeforeProxy(proxy)
 	failPull := kit.Errors(orElse(proxy))
 
 	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, answer.Sending(s.transit, answer.ManifestSize, answer.Manifest), failPull)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/services/internal/front"
 )
 
@@ -17,8 +16,7 @@ func decodeOpenBlob(ctx context.Context, r *http.Request) (OpenBlob, error) {
 
 func decodeStatBlob(ctx context.Context, _ *http.Request) (StatBlob, error) {
 	c := front.CallOf(ctx)
-	mayPush := c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
-	return StatBlob{NameBlob: nameOf(c), MayPush: mayPush}, nil
+	return StatBlob{NameBlob: nameOf(c), MayPush: c.MayPush()}, nil
 }
 
 func decodeDeleteBlob(ctx context.Context, _ *http.Request) (DeleteBlob, error) {

@@ -1,11 +1,11 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
 )
 
@@ -29,21 +29,16 @@ func miss(err error) error {
 // the registry has a group that may answer for it.
 func orElse(proxy http.Handler) func(http.ResponseWriter, *http.Request, error) {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
-		if errors.As(err, new(missed)) && mayWalk(r) {
-			proxy.ServeHTTP(w, r)
-			return
+		if c := front.CallOf(r.Context()); errors.As(err, new(missed)) && hasGroup(c) {
+			may, refusal := c.MayUseChain(r.Method)
+			if may {
+				proxy.ServeHTTP(w, r)
+				return
+			}
+			err = cmp.Or(refusal, err)
 		}
 		front.WriteError(w, r, err)
 	}
-}
-
-// mayWalk says whether others than the registry itself may answer. A push never
-// hears of what they have: clients do not upload what they believe to be there.
-// Without a token, a push cannot be told by its look at a manifest.
-func mayWalk(r *http.Request) bool {
-	c := front.CallOf(r.Context())
-	isCheck := r.Method == http.MethodHead && c.Route.Kind == ocihttp.Manifest
-	return hasGroup(c) && !(isCheck && c.Pushing())
 }
 
 // merged serves a list: of a registry with a group, which has more to list than

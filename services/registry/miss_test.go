@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/access"
@@ -66,10 +67,11 @@ func pulls(repo, reference, digest string) []struct{ method, path string } {
 	}
 }
 
-// TestPushIsNeverAnsweredByTheChain: clients do not upload what a HEAD says is
-// there. Rights are decided before anything is looked up, and a refusal is none
-// of the chain's business, but for lists, which it decides itself.
-func TestPushIsNeverAnsweredByTheChain(t *testing.T) {
+// TestG1_PushIsNeverAnsweredByTheChain: clients do not upload what a HEAD says is
+// there, and most do not say by then that they are pushing. Rights are decided
+// before anything is looked up, and a refusal is none of the chain's business, but
+// for lists, which it decides itself.
+func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 	const up = walked
 	for _, registry := range []struct {
 		settings tenant.Settings
@@ -78,27 +80,35 @@ func TestPushIsNeverAnsweredByTheChain(t *testing.T) {
 		{tenant.Settings{}, []caller{
 			{"nobody", fronttest.Request{}, nil, 0, [6]int{401, 401, 401, 401, up, up}},
 			{"reader", fronttest.Request{Basic: "reader"}, nil, 0, [6]int{up, up, up, up, up, up}},
-			{"somebody who might push, with a password", fronttest.Request{Basic: "writer"}, nil, 0, [6]int{up, up, up, 404, up, up}},
-			{"docker or containerd that pulls", fronttest.Request{}, writer, access.Pull, [6]int{up, up, up, up, up, up}},
+			{"somebody who might push, with a password", fronttest.Request{Basic: "writer"}, nil, 0, [6]int{up, 404, up, 404, up, up}},
+			{"reader that pulls", fronttest.Request{}, reader, access.Pull, [6]int{up, up, up, up, up, up}},
+			{"regctl that looks before it pushes", fronttest.Request{}, writer, access.Pull, [6]int{up, up, up, 404, up, up}},
 			{"docker or containerd that pushes", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
 			{"token for all", fronttest.Request{}, admin, access.All, [6]int{up, 404, up, 404, up, up}},
-			{"reader that tries to push", fronttest.Request{}, reader, access.Pull | access.Push, [6]int{up, up, up, up, up, up}},
+			{"reader that tries to push", fronttest.Request{}, reader, access.Pull | access.Push, [6]int{up, 403, up, 403, up, up}},
 			{"token for push alone", fronttest.Request{}, writer, access.Push, [6]int{401, 401, 401, 401, up, up}},
 			{"token for nothing", fronttest.Request{}, writer, 0, [6]int{401, 401, 401, 401, up, up}},
 			{"somebody without rights", fronttest.Request{}, none, access.All, [6]int{404, 404, 404, 404, up, up}},
+			{"an empty credential", fronttest.Request{Header: emptyBasic}, nil, 0, [6]int{401, 401, 401, 401, up, up}},
 		}},
 		{tenant.Settings{AnonymousPull: true}, []caller{
-			{"nobody", fronttest.Request{}, nil, 0, [6]int{up, up, up, up, up, up}},
-			{"docker that pulls", fronttest.Request{}, nobody, access.Pull, [6]int{up, up, up, up, up, up}},
+			{"containerd before it has a token", fronttest.Request{}, nil, 0, [6]int{up, 401, up, 401, up, up}},
+			{"an empty credential", fronttest.Request{Header: emptyBasic}, nil, 0, [6]int{up, 401, up, 401, up, up}},
+			{"docker or containerd that pulls", fronttest.Request{}, nobody, access.Pull, [6]int{up, up, up, up, up, up}},
+			{"docker that tries to push", fronttest.Request{}, nobody, access.Pull | access.Push, [6]int{up, 401, up, 401, up, up}},
 			{"containerd that pushes", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
+			{"somebody without rights", fronttest.Request{}, none, access.All, [6]int{up, 403, up, 403, up, up}},
 		}},
 		{tenant.Settings{AnonymousPush: true}, []caller{
-			// It has no token, so that its HEAD of a manifest is not known for a push.
-			{"docker without an account", fronttest.Request{}, nil, 0, [6]int{up, up, up, 404, up, up}},
-			{"anonymous token", fronttest.Request{}, nobody, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
+			{"containerd without an account, before it has a token", fronttest.Request{}, nil, 0, [6]int{up, 401, up, 401, up, up}},
+			{"anonymous token for a pull", fronttest.Request{}, nobody, access.Pull, [6]int{up, up, up, 404, up, up}},
+			{"anonymous token for a push", fronttest.Request{}, nobody, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
+			{"reader, with a password", fronttest.Request{Basic: "reader"}, nil, 0, [6]int{up, 404, up, 404, up, up}},
 		}},
 		{tenant.Settings{ReadOnly: true}, []caller{
-			{"somebody who may push elsewhere", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, up, up, up, up, up}},
+			{"somebody who may push elsewhere", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 403, up, 403, up, up}},
+			{"and pulls here", fronttest.Request{}, writer, access.Pull, [6]int{up, up, up, up, up, up}},
+			{"with a password", fronttest.Request{Basic: "writer"}, nil, 0, [6]int{up, up, up, up, up, up}},
 		}},
 	} {
 		b, image := chained(t, registry.settings)
@@ -107,6 +117,10 @@ func TestPushIsNeverAnsweredByTheChain(t *testing.T) {
 		}
 	}
 }
+
+// emptyBasic is the header of a client without a credential that sends one all
+// the same.
+var emptyBasic = fronttest.Headers("Authorization", "Basic Og==")
 
 type caller struct {
 	name    string
@@ -151,6 +165,9 @@ func (c caller) check(b *bench, s tenant.Settings, image string) {
 			got := ask(p.method, p.path)
 			if got.Status != c.want[i] {
 				b.t.Errorf("%+v: %s: %s %s: %d %s, want %d", s, c.name, p.method, p.path, got.Status, got.Body, c.want[i])
+			}
+			if scope := `scope="repository:` + missing.repo + `:`; got.Status == 401 && !strings.Contains(got.Header.Get("WWW-Authenticate"), scope) {
+				b.t.Errorf("%+v: %s: %s %s: challenge %q", s, c.name, p.method, p.path, got.Header.Get("WWW-Authenticate"))
 			}
 			if asked := p.method + " " + p.path + " " + missing.repo; got.Status == walked && got.Header.Get("Asked") != asked {
 				b.t.Errorf("%s %s: handed on as %q", p.method, p.path, got.Header.Get("Asked"))

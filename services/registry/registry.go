@@ -8,6 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/internal/chains"
 )
 
 // Config is what the service works on.
@@ -15,6 +16,8 @@ type Config struct {
 	Meta  Meta
 	Blobs blob.Opener
 	Log   *slog.Logger
+
+	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -23,6 +26,8 @@ type Meta interface {
 	meta.Tags
 	meta.Blobs
 	meta.Repositories
+	chains.Finder
+	chains.Claims
 }
 
 // Service has one method per operation. Rights are decided before, by the
@@ -31,13 +36,18 @@ type Service struct {
 	meta    Meta
 	blobs   answer.Blobs
 	transit *answer.Transit
+	guard   chains.PushGuard
 }
 
 // New makes the service.
 func New(c Config) *Service {
+	if c.Topologies == nil {
+		c.Topologies = chains.NewTopologies(c.Meta)
+	}
 	return &Service{
 		meta:    c.Meta,
 		blobs:   answer.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
 		transit: answer.NewTransit(),
+		guard:   chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 	}
 }

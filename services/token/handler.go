@@ -62,7 +62,9 @@ func decodeQuery(ctx context.Context, r *http.Request) (Request, error) {
 	if !ok || len(headers) > 1 {
 		return Request{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token endpoint takes one Basic authorization, or none")
 	}
-	req.Credential = &Credential{Name: name, Secret: secret}
+	if name != "" || secret != "" { // clients without a credential send an empty one
+		req.Credential = &Credential{Name: name, Secret: secret}
+	}
 	return req, nil
 }
 

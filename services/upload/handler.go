@@ -23,9 +23,10 @@ var rules = map[string]front.Rule{
 }
 
 // NewHandler serves the operations over HTTP, behind a front. mw go around each
-// of them, the first outermost; the rules are decided inside.
+// of them, the first outermost; the rules are decided inside. A push that may not
+// take its name ends where it begins.
 func NewHandler(s *Service, mw ...kit.Named) http.Handler {
-	mw = append(slices.Clip(mw), front.Access(rules))
+	mw = append(slices.Clip(mw), front.Access(rules), s.guard.Around("StartUpload", "PutBlob", "MountBlob"))
 	fail := kit.Errors(front.WriteError)
 
 	start := kit.Handler(kit.Wrap("StartUpload", s.StartUpload, mw...), decodeStart, encodeAccepted, fail)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
@@ -15,12 +16,16 @@ import (
 type Config struct {
 	Meta  Meta
 	Blobs Blobs
+
+	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
 }
 
 // Meta is the part of meta.Store that the service needs.
 type Meta interface {
 	meta.Uploads
 	meta.Blobs
+	chains.Finder
+	chains.Claims
 }
 
 // Blobs is the part of blob.Store that the service needs.
@@ -35,11 +40,18 @@ type Service struct {
 	meta     Meta
 	blobs    Blobs
 	sessions ingest.Sessions
+	guard    chains.PushGuard
 }
 
 // New makes the service.
 func New(c Config) *Service {
-	return &Service{meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs}}
+	if c.Topologies == nil {
+		c.Topologies = chains.NewTopologies(c.Meta)
+	}
+	return &Service{
+		meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs},
+		guard: chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
+	}
 }
 
 // Session is what a client is told of an upload session.

@@ -87,6 +87,10 @@ var table = []row{
 	{pattern: "services/internal/fronttest", may: join(nouns, join(contracts, join(faces, join(adapters, "services/internal/*")...)...)...), never: noStore},
 	{pattern: "services/internal/answer", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/front")...)...), never: noStore},
 	{
+		pattern: "services/internal/chains", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/kit", "services/internal/front")...)...), never: noStore,
+		tests: []string{"services/internal/fronttest"},
+	},
+	{
 		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
 	},

@@ -40,12 +40,6 @@ func (c *Call) Allowed(resource access.Scope) access.Actions {
 	return access.Allowed(c.Site, c.Principal, resource.Name)
 }
 
-// Pushing says that the caller holds a token which lets it push to the
-// repository: as far as can be told, what it asks for is a part of a push.
-func (c *Call) Pushing() bool {
-	return c.claims != nil && c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
-}
-
 // need returns nil if the caller may do all that the scope says, else the
 // refusal of contract section 1:
 //

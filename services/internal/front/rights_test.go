@@ -1,6 +1,7 @@
 package front_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strconv"
 	"strings"
@@ -101,32 +102,48 @@ func summary(a fronttest.Answer) string {
 	return s
 }
 
-func TestBaseAsksWhereNobodyMayPush(t *testing.T) {
+// TestQ20_BaseChallengesWhoeverHasNoCredential: a client that has a credential
+// sends it only where it is asked here (contract row Q20).
+func TestQ20_BaseChallengesWhoeverHasNoCredential(t *testing.T) {
 	d := fronttest.New(t)
-	private := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
-	open := d.Registry(private, "open", tenant.Settings{AnonymousPush: true})
+	private := d.Tenant("acme", tenant.Settings{})
 	d.Account(private, "ci", access.Reader)
+	d.Group(private, "chain")
+	sites := []tenant.Site{
+		private,
+		d.Registry(private, "public", tenant.Settings{AnonymousPull: true}),
+		d.Registry(private, "open", tenant.Settings{AnonymousPush: true}),
+		d.Registry(private, "chained", tenant.Settings{AnonymousPush: true, UpstreamGroup: "chain"}),
+	}
 	d.Serve(front.Services{})
-	for _, c := range []struct {
-		name string
-		req  fronttest.Request
-		want int
-	}{
-		{"anonymous where pull is free", fronttest.Request{Host: private.Host, Path: "/v2/"}, 401},
-		{"without the slash", fronttest.Request{Host: private.Host, Path: "/v2"}, 401},
-		{"anonymous where push is free", fronttest.Request{Host: open.Host, Path: "/v2/"}, 200},
-		{"HEAD", fronttest.Request{Method: "HEAD", Host: open.Host, Path: "/v2/"}, 200},
-		{"anonymous token", fronttest.Request{Host: private.Host, Path: "/v2/", Bearer: d.Token(private, access.Principal{})}, 200},
-		{"account", fronttest.Request{Host: private.Host, Path: "/v2/", Basic: "ci"}, 200},
-		{"POST", fronttest.Request{Method: "POST", Host: open.Host, Path: "/v2/"}, 405},
-	} {
-		got := d.Do(c.req)
-		if got.Status != c.want || got.Header.Get("Docker-Distribution-API-Version") != "registry/2.0" {
-			t.Errorf("%s: %d %v", c.name, got.Status, got.Header)
+	for _, s := range sites {
+		basic := func(credential string) http.Header {
+			return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(credential))}}
 		}
-		if got.Status == 401 {
-			if h := got.Header.Get("WWW-Authenticate"); h != `Bearer realm="http://acme.localhost/token",service="acme.localhost"` {
-				t.Errorf("%s: %q", c.name, h)
+		for _, c := range []struct {
+			name string
+			req  fronttest.Request
+			want int
+		}{
+			{"anonymous", fronttest.Request{Path: "/v2/"}, 401},
+			{"without the slash", fronttest.Request{Path: "/v2"}, 401},
+			{"HEAD", fronttest.Request{Method: "HEAD", Path: "/v2/"}, 401},
+			{"an empty credential", fronttest.Request{Path: "/v2/", Header: basic(":")}, 401},
+			{"a secret without a name", fronttest.Request{Path: "/v2/", Header: basic(":" + fronttest.Secret("ci"))}, 401},
+			{"a wrong secret", fronttest.Request{Path: "/v2/", Header: basic("ci:wrong")}, 401},
+			{"anonymous token", fronttest.Request{Path: "/v2/", Bearer: d.Token(s, access.Principal{})}, 200},
+			{"HEAD with a token", fronttest.Request{Method: "HEAD", Path: "/v2/", Bearer: d.Token(s, access.Principal{})}, 200},
+			{"account", fronttest.Request{Path: "/v2/", Basic: "ci"}, 200},
+			{"POST", fronttest.Request{Method: "POST", Path: "/v2/"}, 405},
+		} {
+			c.req.Host = s.Host
+			got := d.Do(c.req)
+			if got.Status != c.want || got.Header.Get("Docker-Distribution-API-Version") != "registry/2.0" {
+				t.Errorf("%s at %s: %d %v, want %d", c.name, s.Host, got.Status, got.Header, c.want)
+			}
+			challenge := `Bearer realm="http://` + s.Host + `/token",service="` + s.Host + `"`
+			if h := got.Header.Get("WWW-Authenticate"); got.Status == 401 && h != challenge {
+				t.Errorf("%s at %s: %q, want %q", c.name, s.Host, h, challenge)
 			}
 		}
 	}
@@ -199,7 +216,9 @@ func TestAuthorizationHeaderForms(t *testing.T) {
 		{[]string{"Bearer " + token, "Bearer " + token}, "400 UNSUPPORTED"},
 		{[]string{"Basic"}, "401 UNAUTHORIZED"},
 		{[]string{"Basic !!!"}, "401 UNAUTHORIZED"},
-		{[]string{"Basic Og=="}, "401 UNAUTHORIZED"}, // ":"
+		{[]string{"Basic Og=="}, "204"},                      // ":", which is no credential (Q20)
+		{[]string{"Basic OnNlY3JldA=="}, "401 UNAUTHORIZED"}, // ":secret"
+		{[]string{"Basic bmFtZTo="}, "401 UNAUTHORIZED"},     // "name:"
 		{[]string{"Digest x"}, "401 UNAUTHORIZED"},
 		{[]string{""}, "401 UNAUTHORIZED"},
 		{[]string{"Bearer " + strings.Repeat("a.", 100_000)}, "401 UNAUTHORIZED invalid_token"},

@@ -75,7 +75,7 @@ func (s Services) serveRoute(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind := call.Route.Kind; {
 	case call.Upstream != "", call.walks && call.reads(r.Method):
-		LimitHops(s.Proxy).ServeHTTP(w, r)
+		BeforeProxy(s.Proxy).ServeHTTP(w, r)
 	case kind == ocihttp.Base:
 		serveBase(w, r)
 	case kind == ocihttp.UploadStart, kind == ocihttp.Upload:
@@ -95,19 +95,16 @@ func pathError(method string, err error) error {
 }
 
 // serveBase answers /v2/, by which clients find out whether this is a registry
-// and how to authenticate. Where nothing could be pushed without a credential
-// the answer is a challenge even if all may be pulled without: clients only
-// authenticate when they are asked here. So it is where others may answer for the
-// registry, although everybody may push: anybody gets a token, and that says
-// whether its holder is about to push, whom only the registry itself answers.
+// and how to authenticate. Without a credential the answer is a challenge, also
+// where anybody may do everything: a client sends a credential that it has only
+// where it is asked here, and one that has none gets a token all the same.
 func serveBase(w http.ResponseWriter, r *http.Request) {
 	if err := checkRead(w, r); err != nil {
 		WriteError(w, r, err)
 		return
 	}
 	c := CallOf(r.Context())
-	needless := access.Allowed(c.Site, c.Principal, "").Has(access.Push) && c.Site.Settings.UpstreamGroup == ""
-	if c.claims == nil && c.Principal.Anonymous() && !needless {
+	if c.claims == nil && c.Principal.Anonymous() {
 		WriteError(w, r, unauthenticated(access.Scope{}))
 		return
 	}

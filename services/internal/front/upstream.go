@@ -105,17 +105,3 @@ func (c *Call) NextLink(q url.Values) string {
 	}
 	return ocihttp.NextLink(route.Path(), q)
 }
-
-// LimitHops puts before the proxy service what ends a chain that leads back to
-// itself: a request that came through too many registries goes no further
-// (contract row E12).
-func LimitHops(proxy http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if CallOf(r.Context()).Hops > ocihttp.MaxHops {
-			WriteError(w, r, fault.New(fault.BadUpstream, fault.UnavailableReason,
-				"the request came through more than %d registries; the upstreams of one of them lead back to it", ocihttp.MaxHops))
-			return
-		}
-		proxy.ServeHTTP(w, r)
-	})
-}

@@ -197,6 +197,9 @@ func (d *Deployment) Token(s tenant.Site, p access.Principal, scopes ...access.S
 type accounts struct{ meta meta.Accounts }
 
 func (a accounts) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
+	if name == "" { // means any account to the store
+		return access.Principal{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "wrong name or secret")
+	}
 	found, err := a.meta.FindAccountByKey(ctx, s.Tenant, name, sha256.Sum256([]byte(secret)))
 	if fault.KindOf(err) == fault.NotFound {
 		return access.Principal{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "wrong name or secret")

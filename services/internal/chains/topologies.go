@@ -1,4 +1,7 @@
-package proxy
+// Package chains knows the chains of tenants' registries: it remembers how
+// registries, groups and upstreams hang together, and keeps the names that an
+// upstream serves from callers who are not logged in.
+package chains
 
 import (
 	"context"
@@ -9,6 +12,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -20,10 +24,16 @@ const knownTenants = 1024
 // lookupTimeout ends a look-up that outlived the requests waiting for it.
 const lookupTimeout = 5 * time.Second
 
-// topologies remembers how tenants' registries, groups and upstreams hang
+// Finder finds the topology of a tenant; meta.Store does.
+type Finder interface {
+	FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, error)
+}
+
+// Topologies remembers how tenants' registries, groups and upstreams hang
 // together, for tenant.CacheTTL at most, as a tenant.Directory remembers hosts.
-type topologies struct {
-	meta   Meta
+// Safe for concurrent use.
+type Topologies struct {
+	meta   Finder
 	now    func() time.Time
 	memory atomic.Pointer[topologyMemory]
 }
@@ -40,13 +50,16 @@ type knownTopology struct {
 	until time.Time
 }
 
-func newTopologies(m Meta) *topologies {
-	t := &topologies{meta: m, now: time.Now}
-	t.clear()
+// NewTopologies makes an empty memory of what m finds.
+func NewTopologies(m Finder) *Topologies {
+	t := &Topologies{meta: m, now: time.Now}
+	t.Clear()
 	return t
 }
 
-func (t *topologies) clear() {
+// Clear forgets everything. Whoever changes registries, groups or upstreams in
+// this process calls it after the change.
+func (t *Topologies) Clear() {
 	known, err := lru.New[tenant.ID, knownTopology](knownTenants)
 	if err != nil {
 		panic(err) // only for a size below 1
@@ -54,7 +67,23 @@ func (t *topologies) clear() {
 	t.memory.Store(&topologyMemory{known: known})
 }
 
-func (t *topologies) find(ctx context.Context, id tenant.ID) (meta.Topology, error) {
+// Of is the chain of the registry, by its slug. One that cannot be followed to its
+// end is an outage.
+func (t *Topologies) Of(ctx context.Context, id tenant.ID, registry string) (chain.Chain, error) {
+	topology, err := t.Find(ctx, id)
+	if err != nil {
+		return chain.Chain{}, err
+	}
+	c, err := chain.Of(topology, registry)
+	if err != nil {
+		return chain.Chain{}, fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
+			"the chain of this registry cannot be followed: its upstream group must be corrected")
+	}
+	return c, nil
+}
+
+// Find returns the tenant's topology, which is at most tenant.CacheTTL old.
+func (t *Topologies) Find(ctx context.Context, id tenant.ID) (meta.Topology, error) {
 	m := t.memory.Load()
 	if k, ok := m.known.Get(id); ok && t.now().Before(k.until) {
 		return k.Topology, nil
