@@ -65,6 +65,27 @@ func names(members []chain.Member) string {
 	return strings.Join(out, " ")
 }
 
+func TestG4_UpstreamOf(t *testing.T) {
+	c, err := chain.Of(acme(), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []struct{ name, free, claimed string }{
+		{"team-a/app", "ghcr", ""},
+		{"library/app", "hub", "hub"},
+		{"app", "hub", ""},
+		{"secret/app", "", ""},
+		{"team-a/" + strings.Repeat("a", 300), "", ""},
+	} {
+		for claimed, want := range map[bool]string{false: w.free, true: w.claimed} {
+			u, ok := c.UpstreamOf(w.name, claimed)
+			if ok != (want != "") || ok && u.Slug != want {
+				t.Errorf("%.20s, claimed: %t: asked of %+v, want %q", w.name, claimed, u, want)
+			}
+		}
+	}
+}
+
 // A credential that is refused must be looked into; a registry that refuses
 // anybody may just not have it.
 func TestMember_DeniedStopsWithCredential(t *testing.T) {

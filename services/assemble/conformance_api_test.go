@@ -23,6 +23,19 @@ var apiRequirements = []requirement{
 			r.head(t, path).want(t, http.StatusOK).wantBody(t, nil)
 		}
 	}},
+	{"Determining Support", ours, "GET v2 without a credential, or with an empty one, is 401 with a challenge in every registry", func(t *testing.T, r repository) {
+		for _, r := range []repository{r.asNobody(), r.asNobody().inSparse(), r.asNobody().inChained()} {
+			for _, header := range [][]string{nil, {"Authorization", "Basic Og=="}} {
+				a := r.get(t, "/v2/", header...).want(t, http.StatusUnauthorized).wantCode(t, "UNAUTHORIZED")
+				if h := a.header.Get("WWW-Authenticate"); !strings.HasPrefix(h, `Bearer realm="http`) || !strings.Contains(h, `/token",service="`) {
+					t.Errorf("%s: got WWW-Authenticate %q", a.what, h)
+				}
+			}
+			r.get(t, "/token", "Authorization", "Basic Og==").want(t, http.StatusOK)
+			r.get(t, "/v2/", "Authorization", "Basic OnNlY3JldA==").want(t, http.StatusUnauthorized)
+			r.get(t, "/token", "Authorization", "Basic OnNlY3JldA==").want(t, http.StatusUnauthorized)
+		}
+	}},
 	{"Pulling manifests", must, "names: every form of the grammar, up to 255 characters", func(t *testing.T, r repository) {
 		for _, suffix := range []string{
 			"a", "0", "a/b/c/d/e/f/g/h", "a.b", "a_b", "a__b", "a-b", "a---b", "a.b_c__d-e--f/0.0",

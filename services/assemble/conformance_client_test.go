@@ -37,6 +37,18 @@ func (r repository) inSparse() repository {
 	return r
 }
 
+// inChained is the repository in the registry that asks that of r.
+func (r repository) inChained() repository {
+	r.base = r.chained
+	return r
+}
+
+// asNobody is the repository as a client sees it that has no credential.
+func (r repository) asNobody() repository {
+	r.client = r.nobody
+	return r
+}
+
 // at is a path below the repository.
 func (r repository) at(format string, args ...any) string {
 	return "/v2/" + r.name + "/" + fmt.Sprintf(format, args...)

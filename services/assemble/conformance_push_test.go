@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -59,6 +60,20 @@ func (r repository) wantStored(t *testing.T, a answer, content []byte) {
 var uuidForm = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 var pushBlobRequirements = []requirement{
+	{"POST then PUT", ours, "the HEAD before a push is answered by what is hosted, not by those that the registry asks", func(t *testing.T, r repository) {
+		m := r.push(t, r.image(t, nil), "latest")
+		chained, layer := r.inChained(), layerOf(t, m)
+		for _, target := range []string{r.at("manifests/latest"), r.at("manifests/%s", m.Digest), r.at("blobs/%s", layer)} {
+			chained.get(t, target).want(t, http.StatusOK)
+			chained.head(t, target).want(t, http.StatusNotFound)
+			a := chained.asNobody().head(t, target).want(t, http.StatusUnauthorized)
+			if h := a.header.Get("WWW-Authenticate"); !strings.HasSuffix(h, `scope="repository:`+r.name+`:pull"`) {
+				t.Errorf("%s: got WWW-Authenticate %q", a.what, h)
+			}
+			chained.asNobody().get(t, target).want(t, http.StatusOK)
+		}
+		chained.asNobody().head(t, chained.at("tags/list")).want(t, http.StatusOK)
+	}},
 	{"POST then PUT", must, "POST is 202 with a Location that holds a UUID", func(t *testing.T, r repository) {
 		first, second := r.start(t, "").location(t), r.start(t, "").location(t)
 		if !uuidForm.MatchString(first) || first == second {

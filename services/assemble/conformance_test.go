@@ -47,20 +47,28 @@ func requirements() []requirement {
 
 // deployment is what the table runs against, whatever its shape.
 type deployment struct {
-	base   string       // URL of a registry with default settings
-	sparse string       // URL of one that allows missing references
-	client *http.Client // may push, pull and delete in both
+	base    string       // URL of a registry with default settings
+	sparse  string       // URL of one that allows missing references
+	chained string       // URL of one that anybody may pull from, and that asks base for what it does not have
+	client  *http.Client // may push, pull and delete in all of them
+	nobody  *http.Client // sends no credential
 }
 
 // conformanceSeed makes the registries that the table needs, at the hosts
-// conformance.localhost and sparse.conformance.localhost, and an account that
-// may do everything there.
+// conformance.localhost, sparse.conformance.localhost and
+// chained.conformance.localhost, and an account that may do everything there.
 const conformanceSeed = `
 tenants:
   - id: conformance
     registries:
       - id: sparse
         missing_references: ALLOW
+      - id: chained
+        anonymous_pull: true
+        upstream_group: chain
+    upstream_groups:
+      - id: chain
+        members: [{registry: main}]
     service_accounts:
       - id: suite
         role: ADMIN
@@ -105,9 +113,11 @@ func conforming(t *testing.T, w *world) {
 // conformance is what the table runs against in a world with its seed.
 func (w *world) conformance() deployment {
 	return deployment{
-		base:   w.registry("conformance.localhost"),
-		sparse: w.registry("sparse.conformance.localhost"),
-		client: w.as("suite"),
+		base:    w.registry("conformance.localhost"),
+		sparse:  w.registry("sparse.conformance.localhost"),
+		chained: w.registry("chained.conformance.localhost"),
+		client:  w.as("suite"),
+		nobody:  w.client,
 	}
 }
 

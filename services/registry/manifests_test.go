@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/dice"
 )
 
@@ -229,4 +231,28 @@ func TestD6_UrlsAreNeverFollowed(t *testing.T) {
 	if n := sink.connections(); n != 0 {
 		t.Errorf("%d connections to the url", n)
 	}
+}
+
+// TestG4_ManifestOfAnUpstreamsName: what anybody may push does not take the place
+// of what an upstream of the chain serves.
+func TestG4_ManifestOfAnUpstreamsName(t *testing.T) {
+	b := start(t, tenant.Settings{})
+	s := meta.DefaultUpstreamSettings
+	s.URL = "https://hub.example"
+	if _, err := b.Meta.CreateUpstream(t.Context(), fronttest.By(), meta.Upstream{Tenant: b.site.Tenant, Slug: "hub", Settings: s}); err != nil {
+		t.Fatal(err)
+	}
+	b.Group(b.site, "chain", meta.Member{Upstream: "hub", Include: []string{"library/**"}})
+	b.site = b.Registry(b.site, "open", tenant.Settings{AnonymousPush: true, UpstreamGroup: "chain"})
+	anybody := func(name string) fronttest.Answer {
+		return b.Do(fronttest.Request{Method: "PUT", Host: b.site.Host, Path: "/v2/" + name + "/manifests/1", Body: index()})
+	}
+	a := anybody("library/alpine")
+	b.expect("not logged in", a, 403, "DENIED")
+	if !strings.Contains(a.Body, "belongs to upstream hub") {
+		t.Errorf("the refusal does not say why: %s", a.Body)
+	}
+	b.expect("another name", anybody("app"), 201, "")
+	b.pushed("/v2/library/alpine/manifests/1", index())
+	b.expect("a name that is taken", anybody("library/alpine"), 201, "")
 }

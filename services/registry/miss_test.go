@@ -7,13 +7,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/registry"
 )
 
 // walked is the status of a proxy service that only says that it was asked.
@@ -183,6 +188,59 @@ func (c caller) check(b *bench, s tenant.Settings, image string) {
 			if got := ask(p.method, p.path); got.Status != want {
 				b.t.Errorf("%+v: %s: hosted, %s %s: %d %s, want %d, not %d", s, c.name, p.method, p.path, got.Status, got.Body, want, c.want[i])
 			}
+		}
+	}
+}
+
+// TestG2_WhoMayPushIsPromisedTheBlob: a client that sees a blob does not push it, so
+// it stays for the manifest to come, whatever the token of that HEAD was for.
+func TestG2_WhoMayPushIsPromisedTheBlob(t *testing.T) {
+	var ahead atomic.Int64
+	d := fronttest.NewWith(t, sqlitemeta.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	site := d.Tenant("acme", tenant.Settings{})
+	d.Serve(front.Services{Registry: registry.NewHandler(registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs, Log: d.Log}), walks, d.Middlewares()...)})
+	token := func(name string, p access.Principal) fronttest.Request {
+		return fronttest.Request{Bearer: d.Token(site, p, access.Repository(name, access.Pull))}
+	}
+	d.Account(site, "writer", access.Writer)
+	repositories := map[string]struct {
+		req  fronttest.Request
+		want int
+	}{
+		"pulled":     {token("pulled", reader(site)), 404},
+		"looked-at":  {token("looked-at", writer(site)), 200},
+		"basic":      {fronttest.Request{Basic: "writer"}, 200},
+		"not-looked": {},
+	}
+	head := func(name string, r fronttest.Request) int {
+		r.Method, r.Host, r.Path = "HEAD", site.Host, "/v2/"+name+"/blobs/"+digestOf(name)
+		return d.Do(r).Status
+	}
+	for name := range repositories {
+		d.PutBlob(fronttest.Repo(site, name), []byte(name))
+	}
+	ahead.Store(int64(meta.DefaultLifetimes.Grace - time.Hour))
+	for name, c := range repositories {
+		if name != "not-looked" && head(name, c.req) != 200 {
+			t.Errorf("%s: the blob is not there", name)
+		}
+	}
+	ahead.Store(int64(meta.DefaultLifetimes.Grace + time.Hour))
+	for {
+		n, err := d.Meta.UnlinkBlobs(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	for name, c := range repositories {
+		if c.want == 0 {
+			c.req, c.want = token(name, writer(site)), 404
+		}
+		if got := head(name, c.req); got != c.want {
+			t.Errorf("%s: %d after the time that a push has, want %d", name, got, c.want)
 		}
 	}
 }

@@ -224,6 +224,31 @@ func TestToken_Refusals(t *testing.T) {
 	}
 }
 
+// TestQ20_AnEmptyCredentialIsAnonymous: clients without a credential send an empty
+// one, more often than an address may fail.
+func TestQ20_AnEmptyCredentialIsAnonymous(t *testing.T) {
+	d := serve(t)
+	public := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
+	d.Account(public, "ci", access.Writer)
+	for range 2 * token.MaxFailures {
+		req := get(public.Host, "scope=repository:app:pull,push")
+		req.Header = http.Header{"Authorization": {"Basic Og=="}}
+		if got := reach(d, public.Host, "app", issued(t, d.Do(req))); got != "GET" {
+			t.Fatalf("the token opens %q", got)
+		}
+	}
+	login := get(public.Host, "")
+	login.Basic = "ci"
+	if got := d.Do(login); got.Status != http.StatusOK {
+		t.Errorf("a login after that: %d %s", got.Status, got.Body)
+	}
+	nameless := get(public.Host, "")
+	nameless.Header = http.Header{"Authorization": {"Basic OnNlY3JldC1vZi1jaQ=="}} // :secret-of-ci
+	if got := d.Do(nameless); got.Status != http.StatusUnauthorized {
+		t.Errorf("a secret without a name: %d %s", got.Status, got.Body)
+	}
+}
+
 func TestKeys_VerifyWhatIsIssued(t *testing.T) {
 	d := serve(t)
 	public := d.Tenant("open", tenant.Settings{AnonymousPull: true})
