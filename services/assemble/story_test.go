@@ -207,9 +207,14 @@ func story(t *testing.T, w *world) {
 	everywhere := func(what string, status int) {
 		t.Helper()
 		nobody := rival.repository("", app.name) // logins that fail would be counted
-		for range 2 * len(w.nodes) {             // each in its turn
-			soon(t, what, func() bool { return nobody.get(t, nobody.at("manifests/latest")).status == status })
-		}
+		soon(t, what, func() bool {
+			for range 2 * len(w.nodes) { // each in its turn, one that does not know it yet too
+				if nobody.get(t, nobody.at("manifests/latest")).status != status {
+					return false
+				}
+			}
+			return true
+		})
 	}
 	w.admin(t, http.MethodPost, rival.path(":suspend"), nothing).want(t, http.StatusOK)
 	everywhere("the tenant to be suspended", http.StatusForbidden)
