@@ -24,8 +24,8 @@ func TestRoutes(t *testing.T) {
 	d := openDeployment(t)
 	d.Serve(named)
 	for path, want := range map[string]string{
-		"/v2/":                              "{}",
-		"/v2":                               "{}",
+		"/v2/":                              "{}\n",
+		"/v2":                               "{}\n",
 		"/token":                            "token",
 		"/token?service=x&scope=y":          "token",
 		"/v2/_catalog":                      "registry",
