@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-registry/berth/pkg/blob"
@@ -29,7 +30,8 @@ type Config struct {
 	Leases    lease.Leases
 	Fetches   *fetch.Fetches
 	Log       *slog.Logger
-	Now       func() time.Time // the clock; nil: time.Now
+	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Service only
+	Now       func() time.Time      // the clock; nil: time.Now
 }
 
 // Secrets opens sealed passwords; *seal.Keyring does.
@@ -71,6 +73,7 @@ type Service struct {
 	pulls      *pulls
 	statuses   *statuses
 	transit    *answer.Transit
+	cache      *cacheMetrics
 	flights    *singleflight.Group // of manifests and lists, by what is asked of whom
 }
 
@@ -89,6 +92,7 @@ func New(c Config) *Service {
 		pulls:      newPulls(),
 		statuses:   newStatuses(),
 		transit:    answer.NewTransit(),
+		cache:      newCacheMetrics(c.Metrics),
 		flights:    &singleflight.Group{},
 	}
 }
