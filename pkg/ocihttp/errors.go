@@ -127,6 +127,9 @@ func encodeError(e *fault.Error) []byte {
 // reason that the detail gives, if it gives one.
 func RefusalOf(err error) web.Refusal {
 	e := fault.From(err)
+	if e == nil {
+		return web.Refusal{}
+	}
 	code, _ := specCode(e)
 	r := web.Refusal{Code: string(code), Reason: string(e.Reason), Detail: e.Message}
 	if e.Detail == nil {
