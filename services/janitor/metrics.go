@@ -17,24 +17,23 @@ type progress struct {
 }
 
 func newProgress(reg prometheus.Registerer) *progress {
-	task := []string{"task"}
 	p := &progress{
 		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_janitor_last_run_timestamp_seconds",
 			Help: "When this process last finished a run of the task without an error.",
-		}, task),
+		}, []string{"task"}),
 		duration: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_janitor_last_run_duration_seconds",
 			Help: "How long its last run took, whether or not it failed.",
-		}, task),
+		}, []string{"task"}),
 		items: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_janitor_items_total",
 			Help: "Rows and objects that the task removed, marked or, for reconcile, compared.",
-		}, task),
+		}, []string{"task"}),
 		failed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_janitor_errors_total",
 			Help: "Runs of the task that failed; each is tried again.",
-		}, task),
+		}, []string{"task"}),
 		stored: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "berth_stored_bytes",
 			Help: "Bytes of blobs that all tenants together are charged for, as it was a few minutes ago. Every janitor of a deployment has the same number: take the maximum.",
