@@ -33,6 +33,12 @@ lint: ## the linter, by .golangci.yml
 	tools/install golangci-lint
 	golangci-lint run ./...
 
+.PHONY: run
+run: ## build and serve: make run ARGS="--data-dir /var/lib/berth"
+	@echo 'building berth (the first time takes about a minute)…' >&2
+	@$(MAKE) --no-print-directory -s build
+	@exec bin/berth serve $(ARGS)
+
 .PHONY: build
 build: ## bin/berth
 	go build -o bin/berth ./services/berth

@@ -20,18 +20,22 @@ func NewLogger(w io.Writer, c Config) (*slog.Logger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log_level: %w", err)
 	}
-	format := c.LogFormat
-	if format == "" {
-		format = "json"
-		if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
-			format = "text"
-		}
-	}
 	opts := &slog.HandlerOptions{Level: level}
-	if format == "text" {
+	if LogFormat(w, c) == "text" {
 		return slog.New(logs.NewHandler(slog.NewTextHandler(w, opts))), nil
 	}
 	return slog.New(logs.NewHandler(slog.NewJSONHandler(w, opts))), nil
+}
+
+// LogFormat is the format in which logs are written to w: text or json.
+func LogFormat(w io.Writer, c Config) string {
+	if c.LogFormat != "" {
+		return c.LogFormat
+	}
+	if f, ok := w.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		return "text"
+	}
+	return "json"
 }
 
 func parseLevel(text string) (slog.Level, error) {

@@ -42,6 +42,17 @@ func (l Loaded) Print(w io.Writer) error {
 	return enc.Close()
 }
 
+// DefaultText is the default of a setting as an operator would write it; empty
+// where nothing is set.
+func DefaultText(key string) string {
+	c := Default()
+	field, ok := fieldOf(reflect.ValueOf(&c).Elem(), key)
+	if !ok || field.IsZero() && field.Kind() != reflect.Bool {
+		return ""
+	}
+	return fmt.Sprint(plain(field.Interface()))
+}
+
 // plain turns a value into what YAML writes as an operator would.
 func plain(v any) any {
 	switch v := v.(type) {

@@ -39,6 +39,9 @@ type Collector interface {
 	// carry no mark (invariant I13) and says how many there were: 0, or a
 	// defect.
 	SweepUnmarked(ctx context.Context) (int, error)
+	// StoredBytes is how many bytes all tenants together are charged for. It reads
+	// a row for each tenant.
+	StoredBytes(ctx context.Context) (int64, error)
 }
 
 // Finding is one broken invariant of the storage protocol:

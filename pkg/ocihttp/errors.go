@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -62,8 +63,8 @@ type errorEntry struct {
 }
 
 // WriteError answers the request with err: the status of its kind and the
-// error body of the spec, without one for HEAD. It never tells the cause: log
-// that before. Nothing may have been written to w yet; headers that are set
+// error body of the spec, without one for HEAD, and tells the access line why.
+// It never tells the cause: log that before. Nothing may have been written to w yet; headers that are set
 // on it stay, but for those that describe another body.
 //
 // 429 and 503 carry Retry-After (1 s if the fault does not say). 416 carries
@@ -90,6 +91,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 			h.Set("Range", FormatUploadRange(e.Offset))
 		}
 	}
+	web.Refuse(r.Context(), RefusalOf(e))
 	if text := warning(e); text != "" {
 		h.Set("Warning", text)
 	}
@@ -118,7 +120,33 @@ func encodeError(e *fault.Error) []byte {
 		entry.Detail = nil
 		body, _ = json.Marshal(errorBody{Errors: []errorEntry{entry}})
 	}
-	return body
+	return append(body, '\n')
+}
+
+// RefusalOf is what the log says of an error: what the client is told, with the
+// reason that the detail gives, if it gives one.
+func RefusalOf(err error) web.Refusal {
+	e := fault.From(err)
+	if e == nil {
+		return web.Refusal{}
+	}
+	code, _ := specCode(e)
+	r := web.Refusal{Code: string(code), Reason: string(e.Reason), Detail: e.Message}
+	if e.Detail == nil {
+		return r
+	}
+	detail, err := json.Marshal(e.Detail)
+	if err != nil {
+		return r
+	}
+	r.Detail += " " + string(detail)
+	var given struct {
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(detail, &given) == nil && given.Reason != "" {
+		r.Reason = given.Reason
+	}
+	return r
 }
 
 // specCode is the code of the spec that a 4xx answer for one of our own reasons

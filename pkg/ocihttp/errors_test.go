@@ -114,7 +114,7 @@ func TestWriteErrorOfOddInput(t *testing.T) {
 		t.Errorf("body %q", answer.Body)
 	}
 	answer = writeError(t, http.MethodGet, fault.New(fault.Invalid, fault.NameInvalid, "name").WithDetail(func() {}), nil)
-	if got := answer.Body.String(); got != `{"errors":[{"code":"NAME_INVALID","message":"name"}]}` {
+	if got := answer.Body.String(); got != `{"errors":[{"code":"NAME_INVALID","message":"name"}]}`+"\n" {
 		t.Errorf("with a detail that has no JSON: %q", got)
 	}
 }
@@ -173,7 +173,7 @@ func TestWriteErrorMapsOwnReasons(t *testing.T) {
 	} {
 		w := httptest.NewRecorder()
 		ocihttp.WriteError(w, httptest.NewRequest("GET", "/v2/", nil), c.err)
-		if got := w.Body.String(); got != c.want {
+		if got := w.Body.String(); got != c.want+"\n" {
 			t.Errorf("%v: body %s, want %s", c.err, got, c.want)
 		}
 	}

@@ -17,6 +17,18 @@ const (
 	ownTenant         // the operator, and admins of the tenant the request names
 )
 
+// String is what a call under the rule needs, for the log.
+func (r rule) String() string {
+	switch r {
+	case operatorOnly:
+		return "operator"
+	case ownTenant:
+		return "operator, or ADMIN of the tenant"
+	default:
+		return "nobody"
+	}
+}
+
 // rules has one row per RPC; a call without a row is refused, at start.
 var rules = map[string]rule{
 	"CreateTenant":  operatorOnly,

@@ -111,7 +111,7 @@ func TestB15_NoFormOfPathGetsPastAccess(t *testing.T) {
 		"/ListTenants",
 		"/../berth.admin.v1.AdminService/ListTenants",
 		"http://localhost/berth.admin.v1.AdminService/ListTenants",
-		"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+		"/grpc.reflection.v1.ServerReflection/ServerReflection",
 		"/v1/tenants",
 		"*",
 		"/",

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
@@ -20,6 +21,7 @@ import (
 type gate struct {
 	service *Service
 	log     *slog.Logger
+	metrics *web.Metrics // nil: nothing is counted
 	mw      []kit.Named
 }
 
@@ -34,18 +36,21 @@ func method[P interface {
 		MethodName: name,
 		Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 			ctx = withRequestID(ctx)
+			line := g.begin(name)
 			resp, err := recovered(func() (any, error) {
 				md, _ := metadata.FromIncomingContext(ctx)
 				c, err := g.service.authenticate(ctx, md.Get("authorization"))
 				if err != nil {
 					return nil, err
 				}
+				line.principal = c.actor()
 				req := P(new(M))
 				if err := decode(req); err != nil {
 					return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request is not a message of this method")
 				}
 				return op.Call(withCaller(ctx, c), req)
 			})
+			line.end(ctx, err)
 			if err != nil {
 				return nil, toStatus(ctx, g.log, err).Err()
 			}

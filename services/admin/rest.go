@@ -29,10 +29,10 @@ const maxQuery = 8 << 10
 // those who have a credential.
 func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	gateway := runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, &bodies{runtime.JSONPb{
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, wholeLines{&bodies{runtime.JSONPb{
 			MarshalOptions:   protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true},
 			UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: false},
-		}}),
+		}}}),
 		// No header becomes metadata but Authorization, which the gateway passes on
 		// by itself, and none of the metadata becomes a header.
 		runtime.WithIncomingHeaderMatcher(noHeader),
@@ -40,7 +40,9 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 		runtime.WithOutgoingTrailerMatcher(noHeader),
 		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
 			if method, ok := runtime.RPCMethod(ctx); ok {
-				web.SetRoute(ctx, strings.TrimPrefix(method, "/"+pb.AdminService_ServiceDesc.ServiceName+"/"))
+				name := strings.TrimPrefix(method, "/"+pb.AdminService_ServiceDesc.ServiceName+"/")
+				web.SetRoute(ctx, name)
+				web.SetScope(ctx, rules[name].String())
 			}
 			if id := web.RequestID(ctx); id != "" {
 				return metadata.Pairs(headerRequestID, id)
@@ -74,6 +76,16 @@ var descriptions = map[string][]byte{
 	"/openapi-3.1.json": pb.OpenAPI31,
 }
 
+// wholeLines ends every answer with a line break, for terminals and for tools that
+// read lines.
+type wholeLines struct{ *bodies }
+
+// Marshal is that of JSONPb.
+func (w wholeLines) Marshal(v any) ([]byte, error) {
+	text, err := w.JSONPb.Marshal(v)
+	return append(text, '\n'), err
+}
+
 func noHeader(string) (string, bool) { return "", false }
 
 // authenticated refuses callers without a credential before anything of their
@@ -82,15 +94,20 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		c, err := g.service.authenticate(r.Context(), r.Header.Values("Authorization"))
+		web.SetScope(r.Context(), adminScope)
+		credential := r.Header.Values("Authorization")
+		c, err := g.service.authenticate(r.Context(), credential)
 		if err != nil {
-			writeStatus(w, 0, toStatus(r.Context(), g.log, err))
+			if len(credential) > 0 && fault.KindOf(err) == fault.Unauthenticated {
+				web.LoginFailed(r.Context(), web.WrongCredential, "")
+			}
+			writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
 			return
 		}
-		web.Note(r.Context(), slog.String("principal", c.actor()))
+		web.SetPrincipal(r.Context(), c.actor())
 		if len(r.URL.RawQuery) > maxQuery {
 			err := fault.New(fault.Invalid, fault.RequestInvalid, "a query has at most %d bytes", maxQuery)
-			writeStatus(w, 0, toStatus(r.Context(), g.log, err))
+			writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
@@ -100,7 +117,7 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 
 // writeError answers the errors of the gateway, which come from the gRPC side
 // or, without details, from its own reading of the request.
-func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	code := 0
 	if web.TooSlow(ctx) { // the gateway keeps no more of that error than its text
 		code = http.StatusRequestTimeout
@@ -124,7 +141,7 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 			s = detailed
 		}
 	}
-	writeStatus(w, code, asWritten(s))
+	writeStatus(w, r, code, asWritten(s))
 }
 
 // writeRoutingError answers requests that are for none of the API's methods.
@@ -141,7 +158,8 @@ func writeRoutingError(ctx context.Context, mux *runtime.ServeMux, m runtime.Mar
 
 // writeStatus is the one writer of errors; code 0 means the one that belongs to
 // the status.
-func writeStatus(w http.ResponseWriter, code int, s *status.Status) {
+func writeStatus(w http.ResponseWriter, r *http.Request, code int, s *status.Status) {
+	web.Refuse(r.Context(), refusalOf(s))
 	if code == 0 {
 		code = runtime.HTTPStatusFromCode(s.Code())
 	}
@@ -159,7 +177,7 @@ func writeStatus(w http.ResponseWriter, code int, s *status.Status) {
 	}
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(body)
+	_, _ = w.Write(append(body, '\n'))
 }
 
 // retryAfter is the status's own delay in seconds, or a second.

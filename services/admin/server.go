@@ -16,10 +16,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -38,7 +41,12 @@ const pipeNetwork = "bufconn"
 type Options struct {
 	Log         *slog.Logger
 	Tracer      trace.TracerProvider
+	Metrics     *web.Metrics
 	Middlewares []kit.Named // around every operation, outermost first
+
+	// Ready says whether the process can serve, for the health service; nil: it
+	// can.
+	Ready func(context.Context) bool
 }
 
 // Server is the service behind its transports: gRPC on any listener, REST as an
@@ -52,7 +60,7 @@ type Server struct {
 // NewServer puts the transports before the service. Close it after use.
 func NewServer(s *Service, o Options) (*Server, error) {
 	access := kit.Access(rules, s.decide)
-	g := gate{service: s, log: o.Log, mw: append(slices.Clip(o.Middlewares), access)}
+	g := gate{service: s, log: o.Log, metrics: o.Metrics, mw: append(slices.Clip(o.Middlewares), access)}
 
 	traced := []otelgrpc.Option{otelgrpc.WithTracerProvider(o.Tracer), otelgrpc.WithPropagators(propagation.TraceContext{})}
 	server := grpc.NewServer(
@@ -61,8 +69,12 @@ func NewServer(s *Service, o Options) (*Server, error) {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle}),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(traced...)),
+		grpc.StreamInterceptor(g.stream),
+		grpc.UnknownServiceHandler(g.unknown),
 	)
 	server.RegisterService(operations(g), s)
+	healthpb.RegisterHealthServer(server, health{ready: o.Ready})
+	reflection.Register(server)
 
 	pipe := bufconn.Listen(maxMessage)
 	go func() { _ = server.Serve(pipe) }() // ends with the server; nothing else can fail on a pipe

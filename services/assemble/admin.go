@@ -42,7 +42,10 @@ func (b builder) admin(ctx context.Context) error {
 			return err
 		}
 	}
-	server, err := admin.NewServer(service, admin.Options{Log: b.Log, Tracer: b.Tracing, Middlewares: append(slices.Clip(b.around), b.forget)})
+	server, err := admin.NewServer(service, admin.Options{
+		Log: b.Log, Tracer: b.Tracing, Metrics: b.web, Middlewares: append(slices.Clip(b.around), b.forget),
+		Ready: func(ctx context.Context) bool { return b.Health.Ready(ctx).Status == "ready" },
+	})
 	if err != nil {
 		return err
 	}

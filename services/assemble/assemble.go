@@ -27,6 +27,8 @@ type Deployment struct {
 	*boot.Process
 	First         bool   // nothing was kept in the data directory before
 	OperatorToken string // the file that holds it; empty when it came from the configuration
+
+	Default *DefaultRegistry // nil where the tenant default is not served
 }
 
 // New builds the services that the process runs on the parts that the
@@ -78,9 +80,11 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		if d.First, err = firstStart(ctx, c, s.meta); err != nil {
 			return fmt.Errorf("set the first tenant up: %w", err)
 		}
-		if err := closeToStrangers(ctx, c, s.meta, d.Log); err != nil {
+		if d.Default, err = settlePush(ctx, c, s.meta, d.Log); err != nil {
 			return err
 		}
+	} else if c.AnonymousPush {
+		d.Log.WarnContext(ctx, "anonymous_push has no effect: it is about the tenant default, which only a deployment on one data directory has")
 	}
 	pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
 	if err != nil {
@@ -122,6 +126,6 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 
 // janitor builds what removes garbage, beside the ports.
 func (b builder) janitor() {
-	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around})
+	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around, Metrics: b.Metrics})
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/upstream"
@@ -43,8 +45,12 @@ func (b *builder) chains(ctx context.Context) error {
 	}
 	b.fetches = fetch.New(f)
 	b.OnStop("fetches", b.fetches.Close)
+	b.Metrics.MustRegister(queue("fetches", b.fetches.Waiting), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "berth_fetches_running",
+		Help: "Blobs that are being fetched from upstreams, those included that wait for their turn.",
+	}, func() float64 { return float64(b.fetches.Running()) }))
 	b.proxy = proxy.New(proxy.Config{
-		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.chained,
+		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.chained, Metrics: b.Metrics,
 		Upstreams: upstream.New(upstream.Options{Allow: b.config.UpstreamAllow, Metrics: b.Metrics, Log: b.Log}),
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })

@@ -159,8 +159,8 @@ var catalogRequirements = []requirement{
 		first.tagged(t, "latest")
 		second.tagged(t, "latest")
 		a := r.get(t, "/v2/_catalog?n=1&last="+first.name).want(t, http.StatusOK)
-		a.wantBody(t, fmt.Appendf(nil, `{"repositories":[%q]}`, second.name))
-		r.get(t, "/v2/_catalog?n=0").want(t, http.StatusOK).wantBody(t, []byte(`{"repositories":[]}`)).wantNoHeader(t, "Link")
+		a.wantBody(t, fmt.Appendf(nil, "{\"repositories\":[%q]}\n", second.name))
+		r.get(t, "/v2/_catalog?n=0").want(t, http.StatusOK).wantBody(t, []byte("{\"repositories\":[]}\n")).wantNoHeader(t, "Link")
 		r.get(t, "/v2/_catalog?n=-1").want(t, http.StatusBadRequest)
 	}},
 	{"Catalog", ours, "a repository without a manifest is not listed", func(t *testing.T, r repository) {
@@ -168,6 +168,6 @@ var catalogRequirements = []requirement{
 		empty.blob(t, 1)
 		full.tagged(t, "latest")
 		a := r.get(t, "/v2/_catalog?n=1&last="+r.name+"/.").want(t, http.StatusOK)
-		a.wantBody(t, fmt.Appendf(nil, `{"repositories":[%q]}`, full.name))
+		a.wantBody(t, fmt.Appendf(nil, "{\"repositories\":[%q]}\n", full.name))
 	}},
 }

@@ -42,11 +42,15 @@ func (b builder) data(ctx context.Context) error {
 	}
 	b.internal(services)
 	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log}, services)
-	wrapped := web.Middleware{
+	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: failed,
-	}.Wrap(h)
-	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: web.NewServer(wrapped, b.Log), Relieve: b.relieve})
+	}
+	server := web.NewServer(m.Wrap(h), b.Log)
+	if certs != nil {
+		certs = web.LogHandshakes(server, certs, m)
+	}
+	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: server, Relieve: b.relieve})
 	return nil
 }
 

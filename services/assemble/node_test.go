@@ -59,8 +59,12 @@ func launch(t *testing.T, c boot.Config) (*node, error) { return launchTelling(t
 
 // launchTelling is launch with another place for the log.
 func launchTelling(to io.Writer, c boot.Config) (*node, error) {
+	return launchLogging(slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelWarn})), c)
+}
+
+// launchLogging is launch with another log.
+func launchLogging(log *slog.Logger, c boot.Config) (*node, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	d, err := assemble.New(ctx, c, log)
 	if err != nil {
 		cancel()

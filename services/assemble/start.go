@@ -81,30 +81,56 @@ func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
 	return err
 }
 
-// closeToStrangers takes anonymous push from the default tenant when the data
-// port can be reached from other machines, unless the operator asked for it.
-func closeToStrangers(ctx context.Context, c boot.Config, m meta.Store, log *slog.Logger) error {
-	if c.AnonymousPush || thisMachineOnly(c) {
-		return nil
-	}
+// DefaultRegistry is what anybody may do at the registry main of the tenant
+// default, once the process has started.
+type DefaultRegistry struct {
+	AnonymousPull bool
+	AnonymousPush bool
+}
+
+// settlePush makes anonymous push to the default tenant what the configuration
+// says of it, at every start: given where the operator asks for it, taken where
+// the operator does not and the data port can be reached from other machines.
+// Otherwise it stays as it is, which is on after a first start on this machine
+// alone. The answer is nil where there is no such registry, or none that answers.
+func settlePush(ctx context.Context, c boot.Config, m meta.Store, log *slog.Logger) (*DefaultRegistry, error) {
 	t, err := m.FindTenant(ctx, defaultTenant)
-	if fault.Is(err, fault.ResourceUnknown) {
-		return nil
+	switch {
+	case fault.Is(err, fault.ResourceUnknown), err == nil && t.State != tenant.Active && t.State != tenant.Suspended:
+		if c.AnonymousPush {
+			log.WarnContext(ctx, "anonymous_push has no effect: the tenant default, which it is about, was deleted")
+		}
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	if err != nil {
-		return err
-	}
+	suspended := t.State == tenant.Suspended
 	r, err := m.FindRegistry(ctx, t.ID, tenant.MainRegistry)
-	if err != nil || !r.Settings.AnonymousPush {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	r.Settings.AnonymousPush = false
-	if _, err := m.UpdateRegistry(ctx, meta.Cause{Op: uuid.New(), Actor: "start"}, r); err != nil {
-		return err
+	change := ""
+	switch {
+	case c.AnonymousPush && !r.Settings.AnonymousPush:
+		change = "anonymous push to the tenant default is switched on, as anonymous_push says"
+	case !c.AnonymousPush && r.Settings.AnonymousPush && !thisMachineOnly(c):
+		change = "the data port can be reached from other machines: anonymous push to the tenant default is switched off; set anonymous_push to keep it"
 	}
-	log.WarnContext(ctx, "the data port can be reached from other machines: anonymous push to the tenant default is switched off; set anonymous_push to keep it",
-		"data_addr", c.DataAddr, "behind_proxy", behindProxy(c))
-	return nil
+	if change != "" {
+		r.Settings.AnonymousPush = c.AnonymousPush
+		if _, err := m.UpdateRegistry(ctx, meta.Cause{Op: uuid.New(), Actor: "start"}, r); err != nil {
+			return nil, err
+		}
+		log.WarnContext(ctx, change, "data_addr", c.DataAddr, "behind_proxy", behindProxy(c))
+	}
+	push := r.Settings.AnonymousPush && !r.Settings.ReadOnly
+	if c.AnonymousPush && (!push || suspended) {
+		log.WarnContext(ctx, "anonymous_push has no effect now: the tenant default is suspended, or its registry main is read-only", "suspended", suspended, "read_only", r.Settings.ReadOnly)
+	}
+	if suspended {
+		return nil, nil
+	}
+	return &DefaultRegistry{AnonymousPull: r.Settings.AnonymousPull, AnonymousPush: push}, nil
 }
 
 // thisMachineOnly says whether nobody elsewhere can reach the data port. A

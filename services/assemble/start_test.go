@@ -1,12 +1,17 @@
 package assemble
 
 import (
+	"bytes"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
+
+	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -26,7 +31,8 @@ func TestB17_AnonymousPushIsForThisMachineOnly(t *testing.T) {
 		if _, err := firstStart(t.Context(), c, s); err != nil {
 			t.Fatal(err)
 		}
-		if err := closeToStrangers(t.Context(), c, s, slog.New(slog.DiscardHandler)); err != nil {
+		told, err := settlePush(t.Context(), c, s, slog.New(slog.DiscardHandler))
+		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := access.OpenKeys(t.Context(), s); err != nil { // ends the first start
@@ -35,6 +41,9 @@ func TestB17_AnonymousPushIsForThisMachineOnly(t *testing.T) {
 		site, err := s.FindSite(t.Context(), tenant.Lookup{Host: "localhost"})
 		if err != nil || !site.Settings.AnonymousPull {
 			t.Fatalf("%+v, %v", site, err)
+		}
+		if told.AnonymousPush != site.Settings.AnonymousPush {
+			t.Errorf("the operator is told that anonymous push is %v", told.AnonymousPush)
 		}
 		return site.Settings.AnonymousPush
 	}
@@ -51,6 +60,9 @@ func TestB17_AnonymousPushIsForThisMachineOnly(t *testing.T) {
 		{"here, then exposed", here, exposed, [2]bool{true, false}},
 		{"here, then behind a proxy", here, proxied, [2]bool{true, false}},
 		{"as asked", asked, asked, [2]bool{true, true}},
+		{"asked for later", exposed, asked, [2]bool{false, true}},
+		{"asked for, then no more", asked, exposed, [2]bool{true, false}},
+		{"asked for, then here", asked, here, [2]bool{true, true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := sqlitemeta.Open(t.Context(), sqlitemeta.Options{Dir: t.TempDir()})
@@ -63,4 +75,49 @@ func TestB17_AnonymousPushIsForThisMachineOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestP3_AnonymousPushSaysWhyNot starts with the flag where it can do nothing.
+func TestP3_AnonymousPushSaysWhyNot(t *testing.T) {
+	s, err := sqlitemeta.Open(t.Context(), sqlitemeta.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := boot.Default()
+	c.AnonymousPush = true
+	if _, err := firstStart(t.Context(), c, s); err != nil {
+		t.Fatal(err)
+	}
+	settled := func(want *DefaultRegistry, says string) {
+		t.Helper()
+		var log bytes.Buffer
+		got, err := settlePush(t.Context(), c, s, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil || (got == nil) != (want == nil) || got != nil && *got != *want {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+		if !strings.Contains(log.String(), says) || says == "" && log.Len() > 0 {
+			t.Errorf("the log does not say %q: %s", says, &log)
+		}
+	}
+	by := meta.Cause{Op: uuid.New(), Actor: "test"}
+	settled(&DefaultRegistry{AnonymousPull: true, AnonymousPush: true}, "")
+	own, err := s.FindTenant(t.Context(), defaultTenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	main, err := s.FindRegistry(t.Context(), own.ID, tenant.MainRegistry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	main.Settings.ReadOnly = true
+	if _, err := s.UpdateRegistry(t.Context(), by, main); err != nil {
+		t.Fatal(err)
+	}
+	settled(&DefaultRegistry{AnonymousPull: true}, "read_only=true")
+	by.Op = uuid.New()
+	if err := s.DeleteTenant(t.Context(), by, own.Slug, 0); err != nil {
+		t.Fatal(err)
+	}
+	settled(nil, "was deleted")
 }

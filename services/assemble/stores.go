@@ -38,37 +38,39 @@ type blobStore interface {
 }
 
 func openStores(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
-	s, err := openMeta(ctx, c, traces)
+	times := newTimings()
+	s, err := openMeta(ctx, c, traces, times)
 	if err != nil {
 		return stores{}, err
 	}
-	if s.blobs, err = openBlobs(ctx, c); err != nil {
+	s.metrics = append(s.metrics, times.collectors()...)
+	if s.blobs, err = openBlobs(ctx, c, times); err != nil {
 		return stores{}, errors.Join(err, s.meta.Close())
 	}
 	return s, nil
 }
 
 // openMeta returns stores without blobs.
-func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
+func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider, times timings) (stores, error) {
 	if c.Meta.IsZero() {
-		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes)})
+		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Observe: times.metaCall})
 		if err != nil {
 			return stores{}, err
 		}
-		return stores{meta: m, durable: func(context.Context) error { return nil }}, nil
+		return stores{meta: m, durable: func(context.Context) error { return nil }, metrics: []prometheus.Collector{queue("meta_writer", m.Waiting)}}, nil
 	}
-	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces})
+	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces, Observe: times.metaCall})
 	if err != nil {
 		return stores{}, err
 	}
-	return stores{meta: m, durable: m.CheckDurable, metrics: []prometheus.Collector{m.Collector()}}, nil
+	return stores{meta: m, durable: m.CheckDurable, metrics: []prometheus.Collector{m.Collector(), queue("meta_connections", m.Waiting)}}, nil
 }
 
-func openBlobs(ctx context.Context, c boot.Config) (blobStore, error) {
+func openBlobs(ctx context.Context, c boot.Config, times timings) (blobStore, error) {
 	if c.Blobs.IsZero() {
 		return fsblob.Open(filepath.Join(c.DataDir, "blobs"), fsblob.Options{})
 	}
-	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{})
+	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{Observe: times.s3Request})
 }
 
 func (s stores) close() error { return errors.Join(s.blobs.Close(), s.meta.Close()) }

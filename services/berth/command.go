@@ -20,6 +20,8 @@ const (
 )
 
 type commandLine struct {
+	ShowVersion versionFlag `name:"version" help:"Show which Berth this is, and end."`
+
 	Serve   serveCommand   `cmd:"" help:"Run the registry."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database of a cluster to this version."`
 	Config  configCommand  `cmd:"" help:"Show or check the configuration."`
@@ -52,6 +54,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	parser, err := kong.New(&cli,
 		kong.Name("berth"), kong.Description(description), kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.ValueFormatter(helpWithDefault),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }), // --help asks to exit
 	)
@@ -76,6 +79,23 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitFailure
 	}
 	return exitOK
+}
+
+// helpWithDefault is the help of a flag, with the default of a setting.
+func helpWithDefault(v *kong.Value) string {
+	key := v.Tag.Get("koanf")
+	if key == "" {
+		return kong.DefaultHelpValueFormatter(v)
+	}
+	text := boot.DefaultText(key)
+	switch {
+	case text != "":
+		return v.Help + " Default: " + text + "."
+	case strings.Contains(v.Help, "mpty"): // the help says what that means
+		return v.Help
+	default:
+		return v.Help + " Default: none."
+	}
 }
 
 // settingsOf collects the flags that were given and are settings.

@@ -50,6 +50,42 @@ func TestEverySettingIsAFlag(t *testing.T) {
 	}
 }
 
+// TestP4_HelpHasEveryDefault looks at each setting, and at each command's example.
+func TestP4_HelpHasEveryDefault(t *testing.T) {
+	_, out, _ := berth(t, nil, "serve", "--help")
+	_, help, _ := strings.Cut(strings.Join(strings.Fields(out), " "), " Flags: ")
+	for _, key := range boot.Keys() {
+		flag := "--" + strings.ReplaceAll(key, "_", "-")
+		_, rest, ok := strings.Cut(help, " "+flag+"=")
+		if !ok {
+			_, rest, ok = strings.Cut(help, " "+flag+" ") // takes no value
+		}
+		if !ok {
+			continue // a secret: it is no flag
+		}
+		rest, _, _ = strings.Cut(rest, " --") // up to the next flag
+		if want := boot.DefaultText(key); !strings.Contains(rest, "Default: "+want) && !strings.Contains(rest, "mpty") {
+			t.Errorf("%s does not say that its default is %q: %s", flag, want, rest)
+		}
+	}
+	for _, command := range [][]string{{"serve"}, {"migrate"}, {"config", "print"}, {"config", "check"}, {"fsck"}, {"version"}} {
+		code, out, errs := berth(t, nil, append(command, "--help")...)
+		if code != exitOK || errs != "" || strings.Count(out, "  berth "+strings.Join(command, " ")) == 0 {
+			t.Errorf("%v --help has no example: exit code %d\n%s%s", command, code, out, errs)
+		}
+	}
+}
+
+// TestP5_VersionIsAFlag gives what the command of that name gives.
+func TestP5_VersionIsAFlag(t *testing.T) {
+	_, want, _ := berth(t, nil, "version")
+	for _, args := range [][]string{{"--version"}, {"serve", "--version"}} {
+		if code, out, errs := berth(t, nil, args...); code != exitOK || out != want || errs != "" {
+			t.Errorf("%v: exit code %d\n%s%s", args, code, out, errs)
+		}
+	}
+}
+
 func TestWrongUsage(t *testing.T) {
 	for arg, want := range map[string]string{
 		"sreve": `did you mean "serve"?`, "--no-such": "unknown flag",
@@ -144,13 +180,10 @@ func TestServeUntilToldToStop(t *testing.T) {
 	}()
 	// Logs are JSON where there is no terminal.
 	lines := json.NewDecoder(r)
-	for {
-		var line struct{ Msg string }
-		if err := lines.Decode(&line); err != nil {
+	var serving map[string]any
+	for serving["msg"] != "serving" {
+		if err := lines.Decode(&serving); err != nil {
 			t.Fatal(err)
-		}
-		if line.Msg == "serving" {
-			break
 		}
 	}
 	stop()
@@ -160,9 +193,14 @@ func TestServeUntilToldToStop(t *testing.T) {
 	if code := <-done; code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"Berth is ready: registry localhost:", filepath.Join(dir, "operator-token"), "docker push localhost:", "/v1/tenants?tenant_id=acme"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("the first start does not say %q:\n%s", want, &out)
+	if out.Len() > 0 {
+		t.Errorf("beside logs in JSON the command says\n%s", &out)
+	}
+	for key, want := range map[string]any{
+		"scheme": "http", "data_dir": dir, "operator_token_file": filepath.Join(dir, "operator-token"), "anybody": "anybody who reaches it may pull and push",
+	} {
+		if serving[key] != want {
+			t.Errorf("%s is %v, want %v", key, serving[key], want)
 		}
 	}
 }

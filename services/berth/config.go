@@ -14,6 +14,14 @@ type configCommand struct {
 
 type printCommand struct{ settings }
 
+// Help is the longer text of --help.
+func (printCommand) Help() string {
+	return `Prints what is in force, each value with where it is from: default, file, environment or flag. Secrets are not printed.
+
+  berth config print
+  berth config print --config berth.yaml | grep -v '# default'`
+}
+
 // Run prints even what Check would refuse: it is how one finds out.
 func (c printCommand) Run(e *env) error {
 	loaded, err := boot.Load(boot.Sources{File: c.ConfigFile, Environ: e.environ, Flags: e.flags})
@@ -24,6 +32,14 @@ func (c printCommand) Run(e *env) error {
 }
 
 type checkCommand struct{ settings }
+
+// Help is the longer text of --help.
+func (checkCommand) Help() string {
+	return `Looks at every setting as serve would, and prints one line for each mistake.
+
+  berth config check --config berth.yaml
+  BERTH_DATA_ADDR=:5000 berth config check`
+}
 
 func (c checkCommand) Run(e *env) error {
 	loaded, err := c.load(e)

@@ -24,6 +24,8 @@ type calls struct {
 
 func (c *calls) EvictCached(context.Context, int) (int, error) { return 0, nil }
 
+func (c *calls) StoredBytes(context.Context) (int64, error) { return 0, nil }
+
 func (c *calls) SweepUnmarked(context.Context) (int, error) {
 	c.sweeps.Add(1)
 	return 0, nil

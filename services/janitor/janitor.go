@@ -12,7 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/lease"
@@ -33,6 +36,8 @@ type Config struct {
 	Leases lease.Leases
 
 	Middlewares []kit.Named // around every phase, outermost first
+
+	Metrics prometheus.Registerer // may be nil; takes the metrics of one Janitor only
 }
 
 // Meta is what a janitor may do with rows.
@@ -49,9 +54,13 @@ type Blobs interface {
 
 // Janitor runs the phases. Make one with New.
 type Janitor struct {
-	cfg    Config
-	phases []phase
-	evict  phase
+	cfg       Config
+	phases    []phase
+	evict     phase
+	sweep     phase
+	reconcile phase
+	measure   phase
+	progress  *progress
 }
 
 // phase is one kind of work: it takes the most rows to do and says how many it
@@ -69,7 +78,7 @@ func New(cfg Config) *Janitor {
 	if cfg.Leases == nil {
 		cfg.Leases = lease.NewMemory()
 	}
-	j := &Janitor{cfg: cfg}
+	j := &Janitor{cfg: cfg, progress: newProgress(cfg.Metrics)}
 	mw := cfg.Middlewares
 	// The order lets one pass carry garbage all the way: what a purge or the end
 	// of a manifest's time releases is unlinked, dropped, and condemned.
@@ -82,6 +91,9 @@ func New(cfg Config) *Janitor {
 		kit.Wrap("janitor.delete", j.deleteCondemned, mw...),
 	}
 	j.evict = kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...)
+	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)
+	j.reconcile = kit.Wrap("janitor.reconcile", j.condemnUnknown, mw...)
+	j.measure = kit.Wrap("janitor.measure", j.measureStored, mw...)
 	return j
 }
 
@@ -90,6 +102,7 @@ func New(cfg Config) *Janitor {
 func (j *Janitor) Run(ctx context.Context) {
 	tick := time.NewTicker(j.cfg.Interval)
 	defer tick.Stop()
+	j.logged(ctx, "measurement", j.Measure)
 	evict, sweep, reconcile := time.NewTicker(evictEvery), time.NewTimer(first()), time.NewTimer(first())
 	defer evict.Stop()
 	defer sweep.Stop()
@@ -105,6 +118,7 @@ func (j *Janitor) Run(ctx context.Context) {
 		case <-tick.C:
 			j.logged(ctx, "pass", j.Pass)
 		case <-evict.C:
+			j.logged(ctx, "measurement", j.Measure)
 			if evictor.ours(ctx) {
 				j.logged(ctx, "eviction", j.Evict)
 			}
@@ -146,7 +160,9 @@ func (j *Janitor) Evict(ctx context.Context) error { return j.finish(ctx, j.evic
 
 // finish does all that a phase has to do, and says what that was.
 func (j *Janitor) finish(ctx context.Context, p phase) error {
+	began := time.Now()
 	total, err := j.exhaust(ctx, p)
+	j.progress.ran(task(p), began, total, err)
 	if total > 0 {
 		j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
 	}
@@ -154,6 +170,17 @@ func (j *Janitor) finish(ctx context.Context, p phase) error {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	return nil
+}
+
+// task is what metrics call the phase.
+func task(p phase) string { return strings.TrimPrefix(p.Name, "janitor.") }
+
+// once runs a phase that does all its work in one call.
+func (j *Janitor) once(ctx context.Context, p phase) error {
+	began := time.Now()
+	n, err := p.Call(ctx, j.cfg.Batch)
+	j.progress.ran(task(p), began, n, err)
+	return err
 }
 
 // exhaust runs a phase until nothing is left for it to do.
@@ -191,12 +218,14 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 
 // Sweep marks unreferenced rows that carry no mark. There should be none
 // (invariant I13), so one is worth a warning.
-func (j *Janitor) Sweep(ctx context.Context) error {
+func (j *Janitor) Sweep(ctx context.Context) error { return j.once(ctx, j.sweep) }
+
+func (j *Janitor) sweepUnmarked(ctx context.Context, _ int) (int, error) {
 	n, err := j.cfg.Meta.SweepUnmarked(ctx)
 	if n > 0 {
 		j.cfg.Log.WarnContext(ctx, "unreferenced rows carried no mark; they are marked now", "rows", n)
 	}
-	return err
+	return n, err
 }
 
 // unknownAge is how old a stored object that no row knows must be before it is
@@ -204,11 +233,28 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 const unknownAge = 24 * time.Hour
 
 // Reconcile condemns stored objects that no row knows (invariant I3).
-func (j *Janitor) Reconcile(ctx context.Context) error {
-	return j.cfg.Blobs.List(ctx, func(s blob.Stored) error {
+func (j *Janitor) Reconcile(ctx context.Context) error { return j.once(ctx, j.reconcile) }
+
+func (j *Janitor) condemnUnknown(ctx context.Context, _ int) (int, error) {
+	looked := 0
+	err := j.cfg.Blobs.List(ctx, func(s blob.Stored) error {
 		if s.Foreign != "" || time.Since(s.Changed) < unknownAge {
 			return ctx.Err()
 		}
+		looked++
 		return j.cfg.Meta.CondemnUnknown(ctx, s.Key)
 	})
+	return looked, err
+}
+
+// Measure finds out how many bytes are stored, for the metric: it reads a row for
+// each tenant, and not when the metric is read.
+func (j *Janitor) Measure(ctx context.Context) error { return j.once(ctx, j.measure) }
+
+func (j *Janitor) measureStored(ctx context.Context, _ int) (int, error) {
+	bytes, err := j.cfg.Meta.StoredBytes(ctx)
+	if err == nil {
+		j.progress.stored.Set(float64(bytes))
+	}
+	return 0, err
 }

@@ -41,7 +41,8 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob
 			Service: s, asked: asked,
 			hosted: func(ctx context.Context, r meta.Repo) (answer.OpenedBlob, error) { return s.open(ctx, r, req) },
 		},
-		digest: req.Digest,
+		digest:  req.Digest,
+		content: "blob",
 		local: func(ctx context.Context, r meta.Repo, u *meta.Upstream) (answer.OpenedBlob, error) {
 			opened, err := s.open(ctx, r, req)
 			if u != nil && errors.Is(err, answer.ErrLost) {

@@ -14,7 +14,8 @@ import (
 // member as a whole (contract row E11); then all others in order.
 type byDigest[T any] struct {
 	*walk[T]
-	digest oci.Digest
+	digest  oci.Digest
+	content string // what it is, for metrics: manifest or blob; empty: it is not counted
 	// local finds it in a repository; u is nil in a hosted one.
 	local func(ctx context.Context, r meta.Repo, u *meta.Upstream) (T, error)
 	// fetch gets it from an upstream.
@@ -35,6 +36,9 @@ func (b byDigest[T]) find(ctx context.Context, notHere error) (T, error) {
 		if outcomeOf(err) == chain.NotHere {
 			return v, errSkipped{"it is asked only for what nobody has already"}
 		}
+		if err == nil {
+			r.counted(b.content, cacheHit)
+		}
 		return v, ours(err)
 	}
 	v, err := here.round(ctx)
@@ -52,7 +56,7 @@ func (b byDigest[T]) find(ctx context.Context, notHere error) (T, error) {
 		one := all
 		one.chain.Members = []chain.Member{*first}
 		one.remote = func(ctx context.Context, r remote) (T, error) {
-			v, err := b.fetch(ctx, r, by)
+			v, err := b.get(ctx, r, by)
 			said = err
 			return v, err
 		}
@@ -65,9 +69,18 @@ func (b byDigest[T]) find(ctx context.Context, notHere error) (T, error) {
 			var none T
 			return none, said // where it stands in the order, it has its say
 		}
-		return b.fetch(ctx, r, named{size: -1})
+		return b.get(ctx, r, named{size: -1})
 	}
 	return all.find(ctx, notHere)
+}
+
+// get is fetch, counted.
+func (b byDigest[T]) get(ctx context.Context, r remote, by named) (T, error) {
+	v, err := b.fetch(ctx, r, by)
+	if err == nil {
+		r.counted(b.content, cacheMiss)
+	}
+	return v, err
 }
 
 // round is run where others follow unless it finds something: only then its

@@ -54,7 +54,7 @@ func (s *Service) manifest(ctx context.Context, a asked, ref oci.Reference, note
 		return w.find(ctx, notHere)
 	}
 	return byDigest[Manifest]{
-		walk: w, digest: ref.Digest,
+		walk: w, digest: ref.Digest, content: "manifest",
 		local: func(ctx context.Context, r meta.Repo, u *meta.Upstream) (Manifest, error) {
 			m, err := s.meta.FindManifest(ctx, r, ref)
 			if err == nil && u != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-registry/berth/pkg/blob"
@@ -30,7 +31,8 @@ type Config struct {
 	Leases    lease.Leases
 	Fetches   *fetch.Fetches
 	Log       *slog.Logger
-	Now       func() time.Time // the clock; nil: time.Now
+	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Service only
+	Now       func() time.Time      // the clock; nil: time.Now
 
 	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
 }
@@ -74,6 +76,7 @@ type Service struct {
 	pulls      *pulls
 	statuses   *statuses
 	transit    *answer.Transit
+	cache      *cacheMetrics
 	flights    *singleflight.Group // of manifests and lists, by what is asked of whom
 }
 
@@ -95,6 +98,7 @@ func New(c Config) *Service {
 		pulls:      newPulls(),
 		statuses:   newStatuses(),
 		transit:    answer.NewTransit(),
+		cache:      newCacheMetrics(c.Metrics),
 		flights:    &singleflight.Group{},
 	}
 }

@@ -15,6 +15,20 @@ import (
 // tag answers what the upstream says of a tag: what it said a while ago, what it
 // says now, or, when it does not answer, what it said last.
 func (r remote) tag(ctx context.Context, tag string) (Manifest, error) {
+	m, err := r.latest(ctx, tag)
+	switch {
+	case err != nil:
+	case m.Stale:
+		r.counted("manifest", cacheStale)
+	case m.Cached:
+		r.counted("manifest", cacheHit)
+	default:
+		r.counted("manifest", cacheMiss)
+	}
+	return m, err
+}
+
+func (r remote) latest(ctx context.Context, tag string) (Manifest, error) {
 	m, err := r.freshTag(ctx, tag)
 	if !errors.Is(err, errUnknown) {
 		return m, err

@@ -98,7 +98,7 @@ func TestQ18_RangesThatCannotBeUnderstood(t *testing.T) {
 	image := b.image("app", "layer")
 	b.pushed("/v2/app/manifests/1", image)
 	for path, size := range map[string]int{
-		"/v2/app/blobs/" + blob.Digest.String(): 20, "/v2/app/manifests/1": len(image), "/v2/app/tags/list": len(`{"name":"app","tags":["1"]}`),
+		"/v2/app/blobs/" + blob.Digest.String(): 20, "/v2/app/manifests/1": len(image), "/v2/app/tags/list": len(`{"name":"app","tags":["1"]}` + "\n"),
 	} {
 		for ranges, want := range map[string]int{
 			"lines=1-2": 200, "bytes=5-2": 200, "bytes=x": 200, "bytes": 200, "bytes=1-2,2-3": 200, "Bytes=0-3": 206,

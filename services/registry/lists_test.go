@@ -60,10 +60,10 @@ func TestTagsArePagedInByteOrder(t *testing.T) {
 			t.Errorf("n=%d: %v in %d pages", n, got, pages)
 		}
 	}
-	if got := b.do("GET", "/v2/a/b/tags/list?last=a-b"); got.Body != `{"name":"a/b","tags":["a.b","b"]}` {
+	if got := b.do("GET", "/v2/a/b/tags/list?last=a-b"); got.Body != `{"name":"a/b","tags":["a.b","b"]}`+"\n" {
 		t.Errorf("after a-b: %s", got.Body)
 	}
-	if got := b.do("GET", "/v2/a/b/tags/list?last=zz"); got.Body != `{"name":"a/b","tags":[]}` {
+	if got := b.do("GET", "/v2/a/b/tags/list?last=zz"); got.Body != `{"name":"a/b","tags":[]}`+"\n" {
 		t.Errorf("after the end: %s", got.Body)
 	}
 	b.expect("unknown repository", b.do("GET", "/v2/a/tags/list"), 404, "NAME_UNKNOWN")
@@ -114,12 +114,12 @@ func TestC10_CatalogIsForThoseWhoMayPullAll(t *testing.T) {
 		b.pushed("/v2/"+repo+"/manifests/1", b.image(repo, "layer"))
 	}
 	b.PutBlob(b.repo("empty"), []byte("x")) // no manifest: not seen
-	const all = `{"repositories":["a","a/x","b"]}`
+	const all = `{"repositories":["a","a/x","b"]}` + "\n"
 	if got := b.do("GET", "/v2/_catalog"); got.Body != all {
 		t.Errorf("%d %s", got.Status, got.Body)
 	}
 	got := b.do("GET", "/v2/_catalog?n=2")
-	if got.Body != `{"repositories":["a","a/x"]}` || b.do("GET", next(t, got)).Body != `{"repositories":["b"]}` {
+	if got.Body != `{"repositories":["a","a/x"]}`+"\n" || b.do("GET", next(t, got)).Body != `{"repositories":["b"]}`+"\n" {
 		t.Errorf("%s %v", got.Body, got.Header)
 	}
 
@@ -140,7 +140,7 @@ func TestC10_CatalogIsForThoseWhoMayPullAll(t *testing.T) {
 		}
 	}
 	public := b.Registry(b.site, "pub", tenant.Settings{AnonymousPull: true})
-	if got := b.Do(fronttest.Request{Host: public.Host, Path: "/v2/_catalog"}); got.Body != `{"repositories":[]}` {
+	if got := b.Do(fronttest.Request{Host: public.Host, Path: "/v2/_catalog"}); got.Body != `{"repositories":[]}`+"\n" {
 		t.Errorf("a public registry lists its own: %d %s", got.Status, got.Body)
 	}
 }
@@ -149,7 +149,7 @@ func TestReferrers(t *testing.T) {
 	b := start(t, tenant.Settings{})
 	image := b.image("app", "layer")
 	path := "/v2/app/referrers/" + digestOf(image)
-	const none = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
+	const none = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}` + "\n"
 	for what, p := range map[string]string{"unknown repository": path, "unknown subject": "/v2/other/referrers/" + digestOf("x")} {
 		if got := b.do("GET", p); got.Status != 200 || got.Body != none || got.Header.Get("Content-Type") != oci.MediaTypeImageIndex {
 			t.Errorf("%s: %d %s", what, got.Status, got.Body)

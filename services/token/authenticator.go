@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -59,7 +60,32 @@ func NewAuthenticator(a Accounts, f limit.Failures) *Authenticator {
 // too many failures of the account, or from the client's address, it is
 // fault.TooManyRequests, whether or not the secret is right; but what others
 // fail at does not lock an account out of the addresses that it was used from.
+// The access line and a metric tell of a failure.
 func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
+	p, err := a.authenticate(ctx, s, name, secret)
+	switch fault.KindOf(err) {
+	case fault.Unauthenticated:
+		web.LoginFailed(ctx, web.WrongCredential, tried(name, secret))
+	case fault.TooMany:
+		web.LoginFailed(ctx, web.TooManyFailures, tried(name, secret))
+	}
+	return p, err
+}
+
+// leastSecret is fewer characters than any secret of a deployment has.
+const leastSecret = 20
+
+// tried is the name of a failed login as the log may hold it. People paste
+// secrets where the name belongs: what is neither the name of an account nor
+// too short for a secret is told by its length only.
+func tried(name, secret string) string {
+	if name != secret && (tenant.CheckSlug(name) == nil || len(name) < leastSecret) {
+		return name
+	}
+	return fmt.Sprintf("(%d characters that are the name of no account)", len(name))
+}
+
+func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
 	used := login{accountKey(s.Tenant, name), addressKey(web.ClientAddr(ctx))}
 	limited := [...]limit.Key{used.address, used.account}
 	checked := limited[:]

@@ -116,6 +116,6 @@ func encodeJSON[Resp any](_ context.Context, w http.ResponseWriter, resp Resp) e
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(body) // a client that is gone needs no answer
+	_, _ = w.Write(append(body, '\n')) // a client that is gone needs no answer
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -61,6 +62,7 @@ func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error)
 	if req.Service != "" && req.Service != req.Site.Host {
 		return Response{}, fault.New(fault.Invalid, fault.RequestInvalid, "service must be %q, the host that was asked", req.Site.Host).WithField("service")
 	}
+	web.SetScope(ctx, strings.Join(req.Scopes, " "))
 	var p access.Principal
 	if req.Credential != nil {
 		var err error
@@ -68,6 +70,7 @@ func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error)
 			return Response{}, err
 		}
 	}
+	web.SetPrincipal(ctx, p.Actor())
 	t, err := s.issuer.Issue(req.Site, p, access.ParseScopes(req.Scopes))
 	if err != nil {
 		return Response{}, err

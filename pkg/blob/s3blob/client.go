@@ -40,7 +40,7 @@ func newClient(ctx context.Context, a address, options Options) (*s3.Client, err
 		return nil, err
 	}
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
-		o.HTTPClient = guard{client: transport, stall: options.Stall, patience: options.Patience}
+		o.HTTPClient = guard{client: transport, stall: options.Stall, patience: options.Patience, observe: options.Observe}
 		o.Region = cmp.Or(a.region, o.Region, "us-east-1")
 		o.UsePathStyle = a.pathStyle
 		if a.endpoint != "" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // slowest is the rate in bytes per second below which a transfer counts as
@@ -27,6 +28,7 @@ type guard struct {
 	client   aws.HTTPClient
 	stall    time.Duration
 	patience time.Duration
+	observe  func(operation string, took time.Duration, status int) // see Options
 }
 
 // Do sends a request and watches it, and its response while it is read.
@@ -42,8 +44,16 @@ func (g guard) Do(req *http.Request) (*http.Response, error) {
 	if req.Body != nil && req.ContentLength > 0 {
 		req.Body = &countedBody{ReadCloser: req.Body, n: sent}
 	}
+	began := time.Now()
 	resp, err := g.client.Do(req)
 	w.stop()
+	if g.observe != nil {
+		status := 0
+		if err == nil {
+			status = resp.StatusCode
+		}
+		g.observe(middleware.GetOperationName(ctx), time.Since(began), status)
+	}
 	if err != nil {
 		if _, stalled := context.Cause(ctx).(stalledError); stalled { //nolint:errorlint // it is ours, as it was given
 			err = stalledError{}

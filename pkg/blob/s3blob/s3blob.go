@@ -42,6 +42,10 @@ type Options struct {
 	Stall       time.Duration // after which a request that makes no progress is given up
 	Patience    time.Duration // with a request that ends a multipart upload, instead of Stall
 	Backoff     time.Duration // the longest wait between two tries of a request
+
+	// Observe is told of each request how long the store took to answer it, by the
+	// operation of S3, with the status; 0 where there was no answer. May be nil.
+	Observe func(operation string, took time.Duration, status int)
 }
 
 // Store is a blob.Store in a bucket. It is safe for concurrent use.

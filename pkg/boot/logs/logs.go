@@ -20,7 +20,8 @@ func With(ctx context.Context, attrs ...slog.Attr) context.Context {
 }
 
 // Handler adds to each record what With put into the context, and the ids of
-// the running trace span.
+// the running trace span. It clips every text that is too long: the one place
+// where text from outside is kept from filling the log.
 type Handler struct{ next slog.Handler }
 
 // NewHandler wraps next.
@@ -33,6 +34,7 @@ func (h Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next
 func (h Handler) Handle(ctx context.Context, r slog.Record) error {
 	held, _ := ctx.Value(key{}).([]slog.Attr)
 	span := trace.SpanContextFromContext(ctx)
+	r = clipped(r)
 	if len(held) == 0 && !span.IsValid() {
 		return h.next.Handle(ctx, r)
 	}

@@ -54,6 +54,13 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		o.Metrics.inFlight.WithLabelValues(o.Listener).Dec()
 		o.Metrics.observe(o.Listener, r.Method, req.route, status, took, in.n, out.n)
+		if status >= http.StatusBadRequest {
+			req.complete(status)
+			o.Metrics.refused(o.Listener, req.route, status, req.refusal.Code)
+		}
+		if req.login != "" {
+			o.Metrics.LoginFailed(o.Listener, req.login)
+		}
 		endSpan(span, r, req, status)
 		o.log(ctx, r, req, status, took, in.n, out.n)
 	}()
@@ -70,12 +77,18 @@ func endSpan(span trace.Span, r *http.Request, req *request, status int) {
 			attribute.String("http.request.method", methodLabel(r.Method)),
 			attribute.String("http.route", req.route),
 			attribute.Int("http.response.status_code", status),
-			attribute.String("server.address", strings.ToValidUTF8(r.Host, "\uFFFD")),
-			attribute.String("url.path", r.URL.EscapedPath()),
+			attribute.String("server.address", logs.Clip(strings.ToValidUTF8(r.Host, "\uFFFD"))),
+			attribute.String("url.path", logs.Clip(r.URL.EscapedPath())),
 			attribute.String("berth.request_id", req.id),
 		)
 		for _, a := range req.notes {
-			span.SetAttributes(attribute.String("berth."+a.Key, a.Value.String()))
+			span.SetAttributes(attribute.String("berth."+a.Key, logs.Clip(a.Value.String())))
+		}
+		if req.principal != "" {
+			span.SetAttributes(attribute.String("berth.principal", req.principal))
+		}
+		if status >= http.StatusBadRequest {
+			span.SetAttributes(attribute.String("berth.code", req.refusal.Code), attribute.String("berth.reason", req.refusal.Reason))
 		}
 		if status >= http.StatusInternalServerError {
 			span.SetStatus(codes.Error, http.StatusText(status))
@@ -93,7 +106,9 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 	if !o.Log.Enabled(ctx, level) {
 		return
 	}
-	o.Log.LogAttrs(ctx, level, "request", append([]slog.Attr{
+	attrs := make([]slog.Attr, 0, lineAttrs+len(req.notes))
+	attrs = append(
+		attrs,
 		slog.String("method", r.Method),
 		slog.String("host", r.Host),
 		slog.String("path", r.URL.Path),
@@ -103,8 +118,19 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 		slog.Int64("sent", out),
 		slog.Any("client", req.client),
 		slog.String("user_agent", r.UserAgent()),
-	}, req.notes...)...)
+	)
+	attrs = append(attrs, req.notes...)
+	if req.principal != "" {
+		attrs = append(attrs, slog.String("principal", req.principal))
+	}
+	if status >= http.StatusBadRequest {
+		attrs = req.refusal.log(attrs)
+	}
+	o.Log.LogAttrs(ctx, level, "request", attrs...)
 }
+
+// lineAttrs is the most attributes of an access line besides its notes.
+const lineAttrs = 15
 
 // countingWriter sees the status and counts the bytes of the body.
 type countingWriter struct {

@@ -16,6 +16,9 @@ type request struct {
 	notes  []slog.Attr
 	out    *countingWriter
 	pace   *pacing // nil before the pacer
+
+	principal string
+	refusal
 }
 
 type requestKey struct{}
@@ -71,8 +74,17 @@ func SetRoute(ctx context.Context, route string) {
 	}
 }
 
+// SetPrincipal names for the access line and the span who makes the request.
+// Call it from the handler's own goroutine; outside of Middleware it does
+// nothing.
+func SetPrincipal(ctx context.Context, name string) {
+	if r := requestOf(ctx); r != nil {
+		r.principal = name
+	}
+}
+
 // Note adds to the access log line and the span of the request what a handler
-// found out, such as tenant and principal. Call it from the handler's own
+// found out, such as the tenant. Never put a secret there. Call it from the handler's own
 // goroutine; outside of Middleware it does nothing.
 func Note(ctx context.Context, attrs ...slog.Attr) {
 	if r := requestOf(ctx); r != nil {

@@ -160,6 +160,22 @@ func testCollector(t *testing.T, open Open) {
 			}
 		}
 	})
+	t.Run("M6 the bytes that all tenants are charged for", func(t *testing.T) {
+		w := newWorld(t, open)
+		other, registry := w.addTenant("zenith", 0)
+		w.push(w.repo("app"), "a blob")
+		w.push(meta.Repo{Tenant: other, Registry: registry, Name: "app"}, "a longer blob")
+		var charged int64
+		for _, slug := range []string{"acme", "zenith"} {
+			owner, err := w.Store.FindTenant(t.Context(), slug)
+			w.must(err)
+			charged += owner.Used
+		}
+		stored, err := w.Store.StoredBytes(t.Context())
+		if err != nil || stored != charged || stored == 0 {
+			t.Errorf("%d bytes, %v, want %d", stored, err, charged)
+		}
+	})
 	t.Run("I3 a store that was stopped for a month is not broken", func(t *testing.T) {
 		w := newWorld(t, open)
 		w.stage(w.repo("app"), "left")

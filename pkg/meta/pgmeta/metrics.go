@@ -21,6 +21,9 @@ var (
 // between.
 type poolCollector struct{ store *Store }
 
+// Waiting is how many transactions and reads wait for a connection now.
+func (s *Store) Waiting() int { return s.shares.length() }
+
 // Collector tells Prometheus how the store's connections are used.
 func (s *Store) Collector() prometheus.Collector { return poolCollector{s} }
 

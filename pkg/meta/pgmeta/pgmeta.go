@@ -45,6 +45,10 @@ type Options struct {
 	Timeout     time.Duration // of one attempt and of one read; 0 = DefaultTimeout
 
 	Traces trace.TracerProvider // of requests that are traced; nil = none
+
+	// Observe is told how long each call took, a read or a write, with the wait for
+	// a connection and all repetitions; may be nil.
+	Observe func(kind string, took time.Duration, err error)
 }
 
 func (o Options) withDefaults() Options {

@@ -126,3 +126,14 @@ func (s *shares) read() shareStats {
 	defer s.mu.Unlock()
 	return s.stats
 }
+
+// length is how many wait now.
+func (s *shares) length() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, turns := range s.waiting {
+		n += len(turns)
+	}
+	return n
+}

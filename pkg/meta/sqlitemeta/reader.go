@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 )
@@ -56,21 +57,27 @@ type scan func(dest ...any) error
 
 // find scans the first row into dest; false when there is none.
 func (s *Store) find(ctx context.Context, query string, args []any, dest ...any) (bool, error) {
+	began := time.Now()
 	st, err := s.reader.statement(ctx, query)
-	if err != nil {
-		return false, translate(err)
+	found := false
+	if err == nil {
+		found, err = findRow(st.QueryContext(ctx, args...))(dest...)
 	}
-	found, err := findRow(st.QueryContext(ctx, args...))(dest...)
-	return found, translate(err)
+	err = translate(err)
+	s.observed("read", began, err)
+	return found, err
 }
 
 // list calls each for every row.
 func (s *Store) list(ctx context.Context, query string, args []any, each func(scan scan) error) error {
+	began := time.Now()
 	st, err := s.reader.statement(ctx, query)
-	if err != nil {
-		return translate(err)
+	if err == nil {
+		err = eachRow(st.QueryContext(ctx, args...))(each)
 	}
-	return translate(eachRow(st.QueryContext(ctx, args...))(each))
+	err = translate(err)
+	s.observed("read", began, err)
+	return err
 }
 
 // findRow and eachRow take what a query returned and say how its rows are read;

@@ -80,6 +80,22 @@ func (w *writer) stopped() bool {
 // earlier attempt of the same operation was committed (tx.event), fn is undone
 // and the answer is nil: results that fn did not set must be read again.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	began := time.Now()
+	err := s.transact(ctx, fn)
+	s.observed("write", began, err)
+	return err
+}
+
+func (s *Store) observed(kind string, began time.Time, err error) {
+	if s.opts.Observe != nil {
+		s.opts.Observe(kind, time.Since(began), err)
+	}
+}
+
+// Waiting is how many transactions wait for the writer now.
+func (s *Store) Waiting() int { return len(s.writer.queue) }
+
+func (s *Store) transact(ctx context.Context, fn func(*tx) error) error {
 	j := &job{run: fn, done: make(chan struct{})}
 	select {
 	case s.writer.queue <- j:

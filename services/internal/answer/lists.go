@@ -87,6 +87,6 @@ func names(ctx context.Context, w http.ResponseWriter, n Names, body any) error 
 		linkNext(ctx, w.Header(), n.Names[len(n.Names)-1], nil)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	kit.ServeBytes(ctx, w, b)
+	kit.ServeBytes(ctx, w, append(b, '\n'))
 	return nil
 }

@@ -119,6 +119,6 @@ func ReferrersIndex(ctx context.Context, w http.ResponseWriter, found Referrers)
 		linkNext(ctx, h, found.Last.String(), filter)
 	}
 	h.Set("Content-Type", oci.MediaTypeImageIndex)
-	kit.ServeBytes(ctx, w, b)
+	kit.ServeBytes(ctx, w, append(b, '\n'))
 	return nil
 }

@@ -31,6 +31,7 @@ type Call struct {
 	realm     string         // the URL of the token endpoint as the client reaches it
 	namespace string         // that ns gave, if it is not this registry: Upstream then
 	walks     bool           // a registry service looked already, and asks the proxy service
+	internal  bool           // another process took the request in, and logs it as well
 	log       *slog.Logger
 }
 
@@ -54,12 +55,17 @@ func (c *Call) Cause(ctx context.Context) meta.Cause {
 }
 
 // WriteError answers a request of the data port with err. A challenge becomes
-// WWW-Authenticate; what is our failure is logged with its cause.
+// WWW-Authenticate; what is our failure is logged with its cause. The access
+// line says why, and what the request needed.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	c, ok := r.Context().Value(callKey{}).(*Call)
 	if ok {
 		c.challenge(w.Header(), err)
 		c.logFailure(r, err)
+		c.noteScope(r, err)
+		if c.internal {
+			handBack(w.Header(), err)
+		}
 	}
 	ocihttp.WriteError(w, r, err)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
@@ -36,6 +37,19 @@ func (c *Call) challenge(h http.Header, err error) {
 		b.WriteString(`,error="` + ch.code + `"`)
 	}
 	h.Set("WWW-Authenticate", b.String())
+}
+
+// noteScope tells the access line what a request that is answered with err
+// needed.
+func (c *Call) noteScope(r *http.Request, err error) {
+	scope := routeScope(c.Route, r.Method)
+	var ch *challenge
+	if errors.As(err, &ch) && ch.scope.Type != "" {
+		scope = ch.scope
+	}
+	if scope.Type != "" {
+		web.SetScope(r.Context(), scope.String())
+	}
 }
 
 // routeScope is the scope of a request whose credential was refused before its

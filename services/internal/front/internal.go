@@ -41,12 +41,15 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if fault.KindOf(err).Failure() {
 			i.log.ErrorContext(r.Context(), "a call from another service is refused", "error", err)
 		}
+		handBack(w.Header(), err)
 		ocihttp.WriteError(w, r, err)
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
-	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug),
-		slog.String("principal", call.Principal.Actor()))
+	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
+	if !isToken(path) { // who asks is not known before the token service asked
+		web.SetPrincipal(r.Context(), call.Principal.Actor())
+	}
 	if isToken(path) {
 		i.serveToken(w, r)
 		return
@@ -70,6 +73,6 @@ func (i internal) accept(r *http.Request) (*Call, error) {
 	web.Adopt(r.Context(), c.RequestID, c.Client)
 	return &Call{
 		Site: c.Site, Principal: c.Principal, Hops: c.Hops,
-		claims: c.Claims, realm: c.Realm, namespace: c.Namespace, walks: c.Service == proxyService, log: i.log,
+		claims: c.Claims, realm: c.Realm, namespace: c.Namespace, walks: c.Service == proxyService, internal: true, log: i.log,
 	}, nil
 }

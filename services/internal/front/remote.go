@@ -67,6 +67,7 @@ func (s Remote) Handler() http.Handler {
 		}},
 		FlushInterval: -1,
 		ModifyResponse: func(answer *http.Response) error {
+			takeRefusal(answer)
 			// This process's own are there already.
 			answer.Header.Del(web.HeaderRequestID)
 			answer.Header.Del("X-Content-Type-Options")

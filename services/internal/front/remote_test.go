@@ -4,16 +4,20 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
@@ -355,5 +359,40 @@ func TestRemoteIsSlowButAlive(t *testing.T) {
 	got := h.Do(fronttest.Request{Method: http.MethodPatch, Host: h.open.Host, Path: session, Stream: body})
 	if got.Status != http.StatusOK || got.Body != strings.Repeat(".", steps) {
 		t.Errorf("%d %q", got.Status, got.Body)
+	}
+}
+
+// TestM3_WhatAnotherProcessRefusedIsInTheLine looks at the access lines of both
+// processes, and at what the client gets.
+func TestM3_WhatAnotherProcessRefusedIsInTheLine(t *testing.T) {
+	there := listenInternal(t, deploymentKey, &journal{}, front.Services{Upload: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		front.WriteError(w, r, fault.New(fault.Denied, fault.QuotaExceeded, "the quota is used up"))
+	})})
+	u, err := url.Parse(there.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote := front.Remote{Service: "other", URL: u, Calls: access.NewInternal(deploymentKey), Log: slog.New(slog.DiscardHandler)}
+	d, here := fronttest.New(t), &journal{}
+	d.Log = slog.New(slog.NewJSONHandler(here, nil))
+	site := d.Tenant("acme", tenant.Settings{AnonymousPull: true, AnonymousPush: true})
+	d.Serve(front.Services{Upload: remote.Handler()})
+	got := d.Do(fronttest.Request{Host: site.Host, Method: http.MethodPut, Path: session})
+	if got.Status != http.StatusForbidden {
+		t.Fatalf("%d %s", got.Status, got.Body)
+	}
+	for name := range got.Header {
+		if strings.HasPrefix(name, "Berth-") {
+			t.Errorf("the client gets %s", name)
+		}
+	}
+	for _, want := range []string{`"code":"DENIED"`, `"reason":"QUOTA_EXCEEDED"`, `"detail":"the quota is used up"`, `"principal":"anonymous"`, `"scope":"repository:app:pull,push"`} {
+		tick := time.NewTicker(time.Millisecond)
+		for deadline := time.Now().Add(10 * time.Second); !here.contains(want); <-tick.C {
+			if time.Now().After(deadline) {
+				t.Fatalf("the line does not say %s: %s", want, here.text.String())
+			}
+		}
+		tick.Stop()
 	}
 }

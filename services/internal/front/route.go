@@ -3,6 +3,7 @@ package front
 import (
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/access"
@@ -56,7 +57,7 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
-	web.Note(r.Context(), slog.String("principal", call.Principal.Actor()))
+	web.SetPrincipal(r.Context(), call.Principal.Actor())
 	s.serveRoute(w, r)
 }
 
@@ -67,8 +68,16 @@ func (s Services) serveToken(w http.ResponseWriter, r *http.Request) {
 	s.Token.ServeHTTP(w, r)
 }
 
-// serveRoute serves a call whose route and principal are known.
+// serveRoute serves a call whose route and principal are known. The access line
+// of a refusal says what was needed also where net/http wrote the answer.
 func (s Services) serveRoute(w http.ResponseWriter, r *http.Request) {
+	s.dispatch(w, r)
+	if web.RefusedWithoutScope(r.Context()) {
+		CallOf(r.Context()).noteScope(r, nil)
+	}
+}
+
+func (s Services) dispatch(w http.ResponseWriter, r *http.Request) {
 	call := CallOf(r.Context())
 	if call.Upstream != "" {
 		web.Note(r.Context(), slog.String("upstream", call.Upstream))
@@ -110,12 +119,15 @@ func serveBase(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", "2")
+	h.Set("Content-Length", strconv.Itoa(len(emptyObject)))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte("{}")) // a client that is gone needs no answer
+		_, _ = w.Write([]byte(emptyObject)) // a client that is gone needs no answer
 	}
 }
+
+// emptyObject is the body of /v2/.
+const emptyObject = "{}\n"
 
 func checkRead(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {

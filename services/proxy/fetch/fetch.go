@@ -82,6 +82,16 @@ type Fetches struct {
 	flights map[key]*flight
 }
 
+// Waiting is how many flights wait for their turn now.
+func (f *Fetches) Waiting() int { return f.slots.length() }
+
+// Running is how many flights there are now, those that wait included.
+func (f *Fetches) Running() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.flights)
+}
+
 // key is what there is one flight of.
 type key struct {
 	repo   meta.Repo

@@ -53,6 +53,13 @@ func (s *slots) acquire(ctx context.Context, t tenant.ID) (func(), error) {
 	return nil, context.Cause(ctx)
 }
 
+// length is how many wait now.
+func (s *slots) length() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
+}
+
 func (s *slots) release(t tenant.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,110 @@
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// How many TLS handshakes that failed are told of at most, in which time. A
+// scanner makes thousands of them.
+const (
+	maxHandshakeLines = 10
+	handshakePeriod   = time.Minute
+)
+
+// maxServerName is the longest DNS name, and the most that is kept of what a
+// client calls one.
+const maxServerName = 255
+
+// LogHandshakes makes the server tell of the TLS handshakes that fail on the
+// listener: a few a minute, with the number of those that it left out. It
+// returns the configuration to listen with. Call it before the server serves.
+func LogHandshakes(s *http.Server, c *tls.Config, m Middleware) *tls.Config {
+	h := &handshakes{Middleware: m, period: handshakePeriod, rest: s.ErrorLog}
+	s.ErrorLog = log.New(h, "", 0)
+	s.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateClosed || state == http.StateHijacked {
+			h.hellos.Delete(conn.RemoteAddr().String())
+		}
+	}
+	c = c.Clone()
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		name := hello.ServerName
+		h.hellos.Store(hello.Conn.RemoteAddr().String(), strings.Clone(name[:min(len(name), maxServerName)]))
+		return nil, nil // as it is
+	}
+	return c
+}
+
+// handshakes is the error log of a server: net/http says nowhere else that a
+// handshake failed.
+type handshakes struct {
+	Middleware
+	rest   *log.Logger // for all that is about something else
+	hellos sync.Map    // server name that the client asked for, by its address, while it is connected
+	period time.Duration
+
+	mu   sync.Mutex
+	told int // in this period; 0 before the first of a new one
+	left int // that were not told of
+}
+
+// handshakePrefix begins net/http's words for one.
+const handshakePrefix = "http: TLS handshake error from "
+
+// Write takes one line of the log.
+func (h *handshakes) Write(line []byte) (int, error) {
+	text := strings.TrimSuffix(string(line), "\n")
+	rest, ok := strings.CutPrefix(text, handshakePrefix)
+	if !ok {
+		h.rest.Print(text)
+		return len(line), nil
+	}
+	client, reason, _ := strings.Cut(rest, ": ")
+	name, greeted := h.hellos.Load(client)
+	if !greeted && !strings.HasPrefix(reason, "client sent") && !strings.HasPrefix(reason, "tls:") {
+		// It said nothing: a probe of the port, or a browser that did not need the connection.
+		h.rest.Print(text)
+		return len(line), nil
+	}
+	h.Metrics.tls.WithLabelValues(h.Listener).Inc()
+	if h.may() {
+		asked, _ := name.(string)
+		h.Log.LogAttrs(context.Background(), slog.LevelWarn, "a TLS handshake failed",
+			slog.String("listener", h.Listener), slog.String("client", client), slog.String("server_name", asked), slog.String("reason", reason))
+	}
+	return len(line), nil
+}
+
+// may says whether there is room for one more line. The first of a period begins
+// it; its end tells what was left out.
+func (h *handshakes) may() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.told == maxHandshakeLines {
+		h.left++
+		return false
+	}
+	if h.told == 0 {
+		time.AfterFunc(h.period, h.end)
+	}
+	h.told++
+	return true
+}
+
+func (h *handshakes) end() {
+	h.mu.Lock()
+	left := h.left
+	h.told, h.left = 0, 0
+	h.mu.Unlock()
+	if left > 0 {
+		h.Log.Warn("more TLS handshakes failed than the log tells of", "listener", h.Listener, "left_out", left, "period", h.period.String())
+	}
+}

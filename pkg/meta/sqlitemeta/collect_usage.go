@@ -1,0 +1,12 @@
+package sqlitemeta
+
+import "context"
+
+const sumUsage = `SELECT coalesce(sum(used), 0) FROM usage`
+
+// StoredBytes implements meta.Collector.
+func (s *Store) StoredBytes(ctx context.Context) (int64, error) {
+	var bytes int64
+	_, err := s.find(ctx, sumUsage, nil, &bytes)
+	return bytes, err
+}

@@ -1,0 +1,104 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// adminScope is what any call of this API needs before its method is known.
+const adminScope = "admin API"
+
+// grpcListener is what metrics call the listener for gRPC.
+const grpcListener = "admin_grpc"
+
+// line is the access line of one call over gRPC, with the same keys as that of
+// an HTTP request. A call that came by REST has its line at the HTTP listener.
+type line struct {
+	gate
+	method    string // a label of a metric: of a few values
+	path      string
+	began     time.Time
+	principal string
+	scope     string
+}
+
+func (g gate) begin(method string) *line {
+	return &line{gate: g, method: method, path: "/" + pb.AdminService_ServiceDesc.ServiceName + "/" + method, began: time.Now(), scope: rules[method].String()}
+}
+
+// end writes the line of a call that ended with err.
+func (l *line) end(ctx context.Context, err error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok || p.Addr.Network() == pipeNetwork {
+		return
+	}
+	took := time.Since(l.began)
+	s := codes.OK
+	if err != nil {
+		s = code(fault.From(err))
+	}
+	l.metrics.ObserveRPC(l.method, s.String(), took)
+	if s == codes.Unauthenticated && len(metadata.ValueFromIncomingContext(ctx, "authorization")) > 0 {
+		l.metrics.LoginFailed(grpcListener, web.WrongCredential)
+	}
+	level := slog.LevelInfo
+	if err != nil && fault.KindOf(err).Failure() {
+		level = slog.LevelError
+	}
+	if !l.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", http.MethodPost),
+		slog.String("path", l.path),
+		slog.Int("status", runtime.HTTPStatusFromCode(s)),
+		slog.String("grpc_status", s.String()),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000),
+		slog.String("client", p.Addr.String()),
+		slog.String("principal", cmp.Or(l.principal, "anonymous")),
+	}
+	if err != nil {
+		f := fault.From(err)
+		attrs = append(attrs, slog.String("code", string(f.Reason)), slog.String("reason", string(f.Reason)),
+			slog.String("detail", f.Message), slog.String("scope", l.scope))
+	}
+	l.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// refusalOf is what the access line of a REST request says of an error.
+func refusalOf(s *status.Status) web.Refusal {
+	r := web.Refusal{Code: s.Code().String(), Detail: loggable(s.Message())}
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			r.Code = info.GetReason()
+		}
+	}
+	return r
+}
+
+// decodeError matches what the JSON decoder says of a body it cannot read. It
+// quotes the body, in which a password may be.
+var decodeError = regexp.MustCompile(`^proto:.*?(\(line \d+:\d+\)).*`)
+
+// loggable is the message of an error as the log may hold it.
+func loggable(message string) string {
+	if m := decodeError.FindStringSubmatch(message); m != nil {
+		return "the body could not be read " + m[1]
+	}
+	return message
+}
