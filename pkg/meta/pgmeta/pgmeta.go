@@ -45,6 +45,10 @@ type Options struct {
 	Timeout     time.Duration // of one attempt and of one read; 0 = DefaultTimeout
 
 	Traces trace.TracerProvider // of requests that are traced; nil = none
+
+	// ReadOnly is for who only reads: the schema must be current, and the server
+	// is told to refuse every write.
+	ReadOnly bool
 }
 
 func (o Options) withDefaults() Options {
@@ -89,7 +93,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Migrate(ctx, o.URL); err != nil {
+	if o.ReadOnly {
+		err = checkCurrent(ctx, config)
+	} else {
+		err = Migrate(ctx, o.URL)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s := &Store{opts: o, life: o.Lifetimes, shares: newShares(int(config.MaxConns))}

@@ -80,6 +80,9 @@ func (w *writer) stopped() bool {
 // earlier attempt of the same operation was committed (tx.event), fn is undone
 // and the answer is nil: results that fn did not set must be read again.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	if s.writer == nil {
+		return fault.New(fault.Internal, fault.InternalReason, "the metadata store was opened to be read only")
+	}
 	j := &job{run: fn, done: make(chan struct{})}
 	select {
 	case s.writer.queue <- j:
