@@ -3,9 +3,7 @@ package assemble
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,42 +32,67 @@ type stores struct {
 
 type blobStore interface {
 	blob.Store
+	blob.Identified
 	io.Closer
 }
 
+// openStores opens the stores to serve from them. Where one half of a deployment
+// is missing, the other is not made beside it.
 func openStores(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
-	s, err := openMeta(ctx, c, traces)
+	if err := refuseStoreAlone(ctx, c); err != nil {
+		return stores{}, err
+	}
+	s, err := openMeta(ctx, c, traces, false)
 	if err != nil {
 		return stores{}, err
 	}
-	if s.blobs, err = openBlobs(ctx, c); err != nil {
+	if err := s.refuseDatabaseAlone(ctx, c); err != nil {
+		return stores{}, errors.Join(err, s.meta.Close())
+	}
+	if s.blobs, err = openBlobs(ctx, c, false); err != nil {
+		return stores{}, errors.Join(err, s.meta.Close())
+	}
+	return s, nil
+}
+
+// openExisting opens the stores as they are, to read from them: nothing is made,
+// migrated or changed.
+func openExisting(ctx context.Context, c boot.Config) (stores, error) {
+	s, err := openMeta(ctx, c, nil, true)
+	if err != nil {
+		return stores{}, err
+	}
+	if s.blobs, err = openBlobs(ctx, c, true); err != nil {
 		return stores{}, errors.Join(err, s.meta.Close())
 	}
 	return s, nil
 }
 
 // openMeta returns stores without blobs.
-func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
+func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider, existing bool) (stores, error) {
 	if c.Meta.IsZero() {
-		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes)})
+		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), ReadOnly: existing})
 		if err != nil {
 			return stores{}, err
 		}
 		return stores{meta: m, durable: func(context.Context) error { return nil }}, nil
 	}
-	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces})
+	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces, ReadOnly: existing})
 	if err != nil {
 		return stores{}, err
 	}
 	return stores{meta: m, durable: m.CheckDurable, metrics: []prometheus.Collector{m.Collector()}}, nil
 }
 
-func openBlobs(ctx context.Context, c boot.Config) (blobStore, error) {
+func openBlobs(ctx context.Context, c boot.Config, existing bool) (blobStore, error) {
 	if c.Blobs.IsZero() {
-		return fsblob.Open(filepath.Join(c.DataDir, "blobs"), fsblob.Options{})
+		return fsblob.Open(blobDir(c), fsblob.Options{Existing: existing})
 	}
-	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{})
+	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{ReadOnly: existing})
 }
+
+// blobDir is the directory of blobs that are files.
+func blobDir(c boot.Config) string { return filepath.Join(c.DataDir, "blobs") }
 
 func (s stores) close() error { return errors.Join(s.blobs.Close(), s.meta.Close()) }
 
@@ -86,14 +109,15 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 }
 
 // Check examines everything the deployment keeps and reports each broken
-// invariant. Servers may be in use meanwhile; a data directory must not.
+// invariant. Servers may be in use meanwhile; a data directory must not. It
+// changes nothing, and refuses stores that do not belong together.
 func Check(ctx context.Context, c boot.Config, deep bool, progress func(objects int64), report func(meta.Finding)) (janitor.Summary, error) {
-	if _, err := os.Stat(c.DataDir); err != nil && c.Embedded() {
-		return janitor.Summary{}, fmt.Errorf("data_dir %s: there is nothing to check: %w", c.DataDir, err)
-	}
-	s, err := openStores(ctx, c, nil)
+	s, err := openExisting(ctx, c)
 	if err != nil {
 		return janitor.Summary{}, err
+	}
+	if err := s.compareToCheck(ctx, c); err != nil {
+		return janitor.Summary{}, errors.Join(err, s.close())
 	}
 	sum, err := janitor.Check{Meta: s.meta, Blobs: s.blobs, Deep: deep, Progress: progress}.Run(ctx, report)
 	return sum, errors.Join(err, s.close())
