@@ -28,7 +28,7 @@ type Survey struct {
 // most is how many of so many stored objects one run condemns by itself: a tenth,
 // or a few of a small store. A database that knows less of its store has lost
 // something, and so would the store.
-func most(stored int64) int64 { return max(stored/10, min(10, stored/2)) }
+func most(stored int64) int64 { return max(stored/10, min(10, stored/4)) }
 
 // Survey returns what the last reconciliation has seen.
 func (j *Janitor) Survey() Survey {
