@@ -128,7 +128,7 @@ func (b builder) janitor() {
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around,
 		Guard: b.stores.compare, CondemnUnknown: b.config.CondemnUnknown,
 	})
-	b.Health.AddOptional("unknown objects", func(context.Context) error { return j.Refusal() })
+	b.Health.AddOptional(unknownCheck, func(context.Context) error { return j.Refusal() })
 	b.Metrics.MustRegister(unknownObjects(j)...)
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 }

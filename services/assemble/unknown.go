@@ -6,6 +6,10 @@ import (
 	"github.com/berth-registry/berth/services/janitor"
 )
 
+// unknownCheck is the name of the reconciliation's refusal in /readyz. It says
+// something to operators, and the process serves all the same.
+const unknownCheck = "unknown_objects"
+
 // unknownObjects are the metrics of the janitor's last reconciliation.
 func unknownObjects(j *janitor.Janitor) []prometheus.Collector {
 	return []prometheus.Collector{

@@ -56,7 +56,7 @@ func TestRemovedDirectoryIsAnOutage(t *testing.T) {
 }
 
 // What opens an existing directory changes nothing in it, and makes none.
-func TestOpenExistingMakesNothing(t *testing.T) {
+func TestH1_OpenExistingMakesNothing(t *testing.T) {
 	dir := t.TempDir()
 	s, err := fsblob.Open(dir, fsblob.Options{Existing: true})
 	if err != nil {

@@ -41,7 +41,7 @@ func TestIdentityOfAMissingBucket(t *testing.T) {
 
 // Two that write at once: the store compares, where it can; where it cannot, the
 // identity is written all the same.
-func TestIdentityIsWrittenOnConditionWhereThatCanBe(t *testing.T) {
+func TestH5_IdentityIsWrittenOnConditionWhereThatCanBe(t *testing.T) {
 	t.Parallel()
 	for _, can := range []bool{true, false} {
 		s, p := openProxied(t, s3blob.Options{})
@@ -94,7 +94,7 @@ func TestIdentityOfAnotherIsNotOverwritten(t *testing.T) {
 }
 
 // Who only reads writes nothing, not even to see whether it could.
-func TestReadOnlyWritesNothing(t *testing.T) {
+func TestH1_ReadOnlyChangesNothing(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t)
 	p.play("PutObject", nil)

@@ -15,7 +15,7 @@ import (
 )
 
 // What is opened to be read is read, and the server refuses every write.
-func TestReadOnlyWritesNothing(t *testing.T) {
+func TestH1_ReadOnlyChangesNothing(t *testing.T) {
 	url := migrated(t)
 	s := open(t, Options{URL: url, ReadOnly: true})
 	if err := s.CheckRows(t.Context(), func(f meta.Finding) { t.Error(f) }); err != nil {

@@ -39,7 +39,7 @@ func contents(t *testing.T, dir string) map[string][32]byte {
 }
 
 // What is opened to be read is read, and nothing in the directory changes.
-func TestReadOnlyChangesNothing(t *testing.T) {
+func TestH1_ReadOnlyChangesNothing(t *testing.T) {
 	s, r := filled(t, Options{})
 	dir := s.opts.Dir
 	id, err := s.ClaimIdentity(t.Context(), identity.New())
