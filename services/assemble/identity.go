@@ -105,7 +105,7 @@ func (s stores) establish(ctx context.Context, c boot.Config, log *slog.Logger) 
 		return err
 	}
 	s.blobs.Expect(id.Deployment)
-	log.InfoContext(ctx, "database and blob store belong together", "deployment", id.Deployment, "generation", id.Generation)
+	log.DebugContext(ctx, "database and blob store belong together", "deployment", id.Deployment, "generation", id.Generation)
 	if (identity.Accepted{}).Allows(now.state) && a != (identity.Accepted{}) {
 		log.WarnContext(ctx, "accept_restored or accept_store is set, and nothing needed it; unset it, so that what it accepts is noticed the next time")
 	}
