@@ -53,6 +53,10 @@ type Config struct {
 	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the seeded default tenant although data_addr is not loopback."`
 	Seed              string `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
+	AcceptRestored bool `koanf:"accept_restored" help:"Go on with a database that is behind its blob store: one that was restored from a backup. For one start."`
+	AcceptStore    bool `koanf:"accept_store" help:"Go on with a blob store that is not known to be this database's, and make it that. For one start."`
+	CondemnUnknown bool `koanf:"condemn_unknown" help:"Let the janitor remove stored objects that the database does not know, however many they are. For one start."`
+
 	OTELEndpoint string `koanf:"otel_endpoint" name:"otel-endpoint" placeholder:"URL" help:"OTLP gRPC receiver for traces, such as http://127.0.0.1:4317; empty sends none."`
 	LogLevel     string `koanf:"log_level" placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat    string `koanf:"log_format" placeholder:"FORMAT" help:"text or json; empty is text on a terminal, else json."`

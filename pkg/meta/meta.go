@@ -37,6 +37,7 @@ type Store interface {
 	Tags
 	Accounts
 	SigningKeys
+	Identities
 	Events
 	Upstreams
 	Groups

@@ -74,6 +74,10 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := s.durable(ctx); err != nil {
 		return err
 	}
+	if err := s.establish(ctx, c, d.Log); err != nil {
+		return err
+	}
+	d.Go("identity", func(ctx context.Context) error { s.keepRaising(ctx, d.Log); return nil })
 	d.Metrics.MustRegister(s.metrics...)
 	var err error
 	if c.Embedded() {
@@ -121,11 +125,17 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	}
 	d.Health.Add("meta", s.meta.Ping)
 	d.Health.Add("blobs", func(ctx context.Context) error { return blob.Ping(ctx, s.blobs) })
+	d.Health.Add("identity", s.compare)
 	return nil
 }
 
 // janitor builds what removes garbage, beside the ports.
 func (b builder) janitor() {
-	j := janitor.New(janitor.Config{Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around, Metrics: b.Metrics})
+	j := janitor.New(janitor.Config{
+		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around,
+		Metrics: b.Metrics, Guard: b.stores.compare, CondemnUnknown: b.config.CondemnUnknown,
+	})
+	b.Health.AddOptional(unknownCheck, func(context.Context) error { return j.Refusal() })
+	b.Metrics.MustRegister(unknownObjects(j)...)
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 }

@@ -3,9 +3,7 @@ package assemble
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,44 +32,70 @@ type stores struct {
 
 type blobStore interface {
 	blob.Store
+	blob.Identified
 	io.Closer
 }
 
+// openStores opens the stores to serve from them. Where one half of a deployment
+// is missing, the other is not made beside it.
 func openStores(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
+	if err := refuseStoreAlone(ctx, c); err != nil {
+		return stores{}, err
+	}
 	times := newTimings()
-	s, err := openMeta(ctx, c, traces, times)
+	s, err := openMeta(ctx, c, traces, times, false)
 	if err != nil {
 		return stores{}, err
 	}
 	s.metrics = append(s.metrics, times.collectors()...)
-	if s.blobs, err = openBlobs(ctx, c, times); err != nil {
+	if err := s.refuseDatabaseAlone(ctx, c); err != nil {
+		return stores{}, errors.Join(err, s.meta.Close())
+	}
+	if s.blobs, err = openBlobs(ctx, c, times, false); err != nil {
+		return stores{}, errors.Join(err, s.meta.Close())
+	}
+	return s, nil
+}
+
+// openExisting opens the stores as they are, to read from them: nothing is made,
+// migrated or changed.
+func openExisting(ctx context.Context, c boot.Config) (stores, error) {
+	times := newTimings()
+	s, err := openMeta(ctx, c, nil, times, true)
+	if err != nil {
+		return stores{}, err
+	}
+	if s.blobs, err = openBlobs(ctx, c, times, true); err != nil {
 		return stores{}, errors.Join(err, s.meta.Close())
 	}
 	return s, nil
 }
 
 // openMeta returns stores without blobs.
-func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider, times timings) (stores, error) {
+func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider, times timings, existing bool) (stores, error) {
 	if c.Meta.IsZero() {
-		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Observe: times.metaCall})
+		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), ReadOnly: existing, Observe: times.metaCall})
 		if err != nil {
 			return stores{}, err
 		}
 		return stores{meta: m, durable: func(context.Context) error { return nil }, metrics: []prometheus.Collector{queue("meta_writer", m.Waiting)}}, nil
 	}
-	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces, Observe: times.metaCall})
+	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces, ReadOnly: existing, Observe: times.metaCall})
 	if err != nil {
 		return stores{}, err
 	}
 	return stores{meta: m, durable: m.CheckDurable, metrics: []prometheus.Collector{m.Collector(), queue("meta_connections", m.Waiting)}}, nil
 }
 
-func openBlobs(ctx context.Context, c boot.Config, times timings) (blobStore, error) {
+func openBlobs(ctx context.Context, c boot.Config, times timings, existing bool) (blobStore, error) {
 	if c.Blobs.IsZero() {
-		return fsblob.Open(filepath.Join(c.DataDir, "blobs"), fsblob.Options{})
+		return fsblob.Open(blobDir(c), fsblob.Options{Existing: existing})
 	}
-	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{Observe: times.s3Request})
+	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{ReadOnly: existing, Observe: times.s3Request})
 }
+
+// blobDir is the directory of blobs that are files.
+func blobDir(c boot.Config) string { return filepath.Join(c.DataDir, "blobs") }
 
 func (s stores) close() error { return errors.Join(s.blobs.Close(), s.meta.Close()) }
 
@@ -88,14 +112,15 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 }
 
 // Check examines everything the deployment keeps and reports each broken
-// invariant. Servers may be in use meanwhile; a data directory must not.
+// invariant. Servers may be in use meanwhile; a data directory must not. It
+// changes nothing, and refuses stores that do not belong together.
 func Check(ctx context.Context, c boot.Config, deep bool, progress func(objects int64), report func(meta.Finding)) (janitor.Summary, error) {
-	if _, err := os.Stat(c.DataDir); err != nil && c.Embedded() {
-		return janitor.Summary{}, fmt.Errorf("data_dir %s: there is nothing to check: %w", c.DataDir, err)
-	}
-	s, err := openStores(ctx, c, nil)
+	s, err := openExisting(ctx, c)
 	if err != nil {
 		return janitor.Summary{}, err
+	}
+	if err := s.compareToCheck(ctx, c); err != nil {
+		return janitor.Summary{}, errors.Join(err, s.close())
 	}
 	sum, err := janitor.Check{Meta: s.meta, Blobs: s.blobs, Deep: deep, Progress: progress}.Run(ctx, report)
 	return sum, errors.Join(err, s.close())

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,14 @@ type Config struct {
 	// default this is the only one.
 	Leases lease.Leases
 
+	// Guard is asked before each run; its error ends the run before it has removed
+	// anything. nil = every run may begin.
+	Guard func(context.Context) error
+
+	// CondemnUnknown is an operator's word to condemn objects that no row knows,
+	// however many.
+	CondemnUnknown bool
+
 	Middlewares []kit.Named // around every phase, outermost first
 
 	Metrics prometheus.Registerer // may be nil; takes the metrics of one Janitor only
@@ -44,6 +53,7 @@ type Config struct {
 type Meta interface {
 	meta.Collector
 	meta.CacheCollector
+	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
 
 // Blobs is what a janitor may do with bytes.
@@ -61,6 +71,7 @@ type Janitor struct {
 	reconcile phase
 	measure   phase
 	progress  *progress
+	survey    atomic.Pointer[Survey] // of the last reconciliation; nil before the first
 }
 
 // phase is one kind of work: it takes the most rows to do and says how many it
@@ -146,6 +157,9 @@ func (j *Janitor) logged(ctx context.Context, what string, run func(context.Cont
 // to the garbage, not to what is stored. A phase that fails does not keep the
 // others from their work.
 func (j *Janitor) Pass(ctx context.Context) error {
+	if err := j.guard(ctx); err != nil {
+		return err
+	}
 	errs := make([]error, len(j.phases))
 	for i, p := range j.phases {
 		errs[i] = j.finish(ctx, p)
@@ -156,7 +170,23 @@ func (j *Janitor) Pass(ctx context.Context) error {
 // Evict ends the time of what was pulled least recently, where a cache is over
 // its limit; the next pass removes it. It costs as much as is kept in caches that
 // have a limit.
-func (j *Janitor) Evict(ctx context.Context) error { return j.finish(ctx, j.evict) }
+func (j *Janitor) Evict(ctx context.Context) error {
+	if err := j.guard(ctx); err != nil {
+		return err
+	}
+	return j.finish(ctx, j.evict)
+}
+
+// guard says whether a run may begin.
+func (j *Janitor) guard(ctx context.Context) error {
+	if j.cfg.Guard == nil {
+		return nil
+	}
+	if err := j.cfg.Guard(ctx); err != nil {
+		return fmt.Errorf("nothing is removed: %w", err)
+	}
+	return nil
+}
 
 // finish does all that a phase has to do, and says what that was.
 func (j *Janitor) finish(ctx context.Context, p phase) error {
@@ -218,7 +248,12 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 
 // Sweep marks unreferenced rows that carry no mark. There should be none
 // (invariant I13), so one is worth a warning.
-func (j *Janitor) Sweep(ctx context.Context) error { return j.once(ctx, j.sweep) }
+func (j *Janitor) Sweep(ctx context.Context) error {
+	if err := j.guard(ctx); err != nil {
+		return err
+	}
+	return j.once(ctx, j.sweep)
+}
 
 func (j *Janitor) sweepUnmarked(ctx context.Context, _ int) (int, error) {
 	n, err := j.cfg.Meta.SweepUnmarked(ctx)
@@ -226,25 +261,6 @@ func (j *Janitor) sweepUnmarked(ctx context.Context, _ int) (int, error) {
 		j.cfg.Log.WarnContext(ctx, "unreferenced rows carried no mark; they are marked now", "rows", n)
 	}
 	return n, err
-}
-
-// unknownAge is how old a stored object that no row knows must be before it is
-// condemned: a paused writer may leak, and must never lose.
-const unknownAge = 24 * time.Hour
-
-// Reconcile condemns stored objects that no row knows (invariant I3).
-func (j *Janitor) Reconcile(ctx context.Context) error { return j.once(ctx, j.reconcile) }
-
-func (j *Janitor) condemnUnknown(ctx context.Context, _ int) (int, error) {
-	looked := 0
-	err := j.cfg.Blobs.List(ctx, func(s blob.Stored) error {
-		if s.Foreign != "" || time.Since(s.Changed) < unknownAge {
-			return ctx.Err()
-		}
-		looked++
-		return j.cfg.Meta.CondemnUnknown(ctx, s.Key)
-	})
-	return looked, err
 }
 
 // Measure finds out how many bytes are stored, for the metric: it reads a row for

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -224,6 +225,67 @@ func TestReconcileCondemnsOldUnknownObjectsOnly(t *testing.T) {
 		if _, err := w.Blobs.Stat(t.Context(), c.key); (err == nil) != c.want || err != nil && !errors.Is(err, blob.ErrMissing) {
 			t.Errorf("%s: %v", c.what, err)
 		}
+	}
+}
+
+// A database that knows little of its store has lost something; the store shall
+// not lose it, too, unless an operator says so.
+func TestH7_ReconcileCondemnsABoundedShare(t *testing.T) {
+	w := newWorld(t)
+	w.push("12345")
+	strays := []blob.Key{w.plant(25 * time.Hour), w.plant(25 * time.Hour), w.plant(25 * time.Hour)}
+	left := func() int {
+		n := 0
+		w.now = w.now.Add(meta.DefaultLifetimes.DeleteDelay + time.Hour)
+		w.must(w.janitor(w.Blobs).Pass(t.Context()))
+		for _, k := range strays {
+			if _, err := w.Blobs.Stat(t.Context(), k); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	j := w.janitor(w.Blobs)
+	if err := j.Reconcile(t.Context()); err == nil || !strings.Contains(err.Error(), "3 of the 7 objects") || !strings.Contains(err.Error(), "--condemn-unknown") {
+		t.Errorf("reconciled: %v", err)
+	}
+	if got := j.Survey(); got != (janitor.Survey{Stored: 7, Unknown: 3, Refused: true}) || j.Refusal() == nil {
+		t.Errorf("survey %+v", got)
+	}
+	if n := left(); n != 3 {
+		t.Errorf("%d of 3 objects are left that no operator gave up", n)
+	}
+	told := janitor.New(janitor.Config{Meta: w.Meta, Blobs: w.Blobs, Log: slog.New(slog.DiscardHandler), CondemnUnknown: true})
+	w.must(told.Reconcile(t.Context()))
+	if n := left(); n != 0 {
+		t.Errorf("%d of 3 objects are left", n)
+	}
+	w.must(j.Reconcile(t.Context()))
+	if got := j.Survey(); got.Unknown != 0 || got.Refused || j.Refusal() != nil {
+		t.Errorf("survey %+v", got)
+	}
+}
+
+// A janitor that may not begin removes nothing.
+func TestH7_NoRunWithoutTheGuard(t *testing.T) {
+	w := newWorld(t)
+	w.push("named by nothing")
+	w.plant(25 * time.Hour)
+	before := len(w.files())
+	refused := errors.New("the store is another one")
+	j := janitor.New(janitor.Config{
+		Meta: w.Meta, Blobs: w.Blobs, Log: slog.New(slog.DiscardHandler), Guard: func(context.Context) error { return refused },
+	})
+	for range 3 {
+		w.now = w.now.Add(30 * 24 * time.Hour)
+		for what, run := range map[string]func(context.Context) error{"pass": j.Pass, "evict": j.Evict, "sweep": j.Sweep, "reconcile": j.Reconcile} {
+			if err := run(t.Context()); !errors.Is(err, refused) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+	if got := len(w.files()); got != before {
+		t.Errorf("%d files of %d", got, before)
 	}
 }
 

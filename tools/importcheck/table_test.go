@@ -15,7 +15,7 @@ type row struct {
 
 // The groups that rows name.
 var (
-	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access"}
+	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity"}
 	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream"}
@@ -43,6 +43,8 @@ var table = []row{
 	{pattern: "pkg/oci", may: []string{"pkg/fault"}, never: noIO},
 	{pattern: "pkg/tenant", may: []string{"pkg/fault", "pkg/oci"}, never: noIO},
 	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO},
+
+	{pattern: "pkg/identity", never: noIO},
 
 	{pattern: "pkg/blob", may: nouns, never: noKit, tests: []string{"pkg/blob/*"}},
 	{pattern: "pkg/lease", may: nouns, never: noKit, tests: []string{"pkg/lease/*"}},

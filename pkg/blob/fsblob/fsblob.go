@@ -10,7 +10,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/internal/turns"
@@ -23,6 +28,10 @@ const defaultStepBytes = 64 << 20
 // Options tune a Store; the zero value is right for use.
 type Options struct {
 	StepBytes int64 // between two durable steps of one Append; 0 = 64 MiB
+
+	// Existing opens a directory as it is, for who only reads: nothing in it is
+	// made or changed. One that is not there is fs.ErrNotExist.
+	Existing bool
 }
 
 // Store is a blob.Store in a directory. It is safe for concurrent use.
@@ -33,21 +42,32 @@ type Store struct {
 	extra     chan struct{} // one token for each buffer beyond an Append's first
 
 	writers turns.Table
+
+	naming   sync.Mutex                // held while the identity is written
+	expected atomic.Pointer[uuid.UUID] // the deployment; nil = none
 }
 
-var _ blob.Store = (*Store)(nil)
+var (
+	_ blob.Store      = (*Store)(nil)
+	_ blob.Pinger     = (*Store)(nil)
+	_ blob.Identified = (*Store)(nil)
+)
 
 // Open opens the store in dir, which it creates if it is missing, and locks it
 // against other processes. Its errors are sentences for the operator.
 func Open(dir string, o Options) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("blob directory %s cannot be created: %w", dir, err)
+	if !o.Existing {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return nil, fmt.Errorf("blob directory %s cannot be created: %w", dir, err)
+		}
+	} else if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no blob directory %s: %w", dir, err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	t, err := openTree(dir, lock)
+	t, err := openTree(dir, lock, o.Existing)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("blob directory %s cannot be used: %w", dir, err), lock.Close())
 	}

@@ -26,6 +26,9 @@ func (s *Store) List(ctx context.Context, fn func(blob.Stored) error) error {
 		case d.IsDir() && ours.MatchString(p):
 			return nil
 		}
+		if isIdentity(p) {
+			return nil
+		}
 		stored, err := describe(p, d)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil

@@ -24,10 +24,10 @@ type content struct {
 func (c content) Size() int64 { return c.size }
 
 // Open opens the object for reading (see blob.Opener).
-func (s *Store) Open(_ context.Context, k blob.Key) (blob.Content, error) {
+func (s *Store) Open(ctx context.Context, k blob.Key) (blob.Content, error) {
 	f, err := s.tree.open(k, os.O_RDONLY)
 	if err != nil {
-		return nil, absentOr(err, "open an object")
+		return nil, s.absentOr(ctx, err, "open an object")
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -53,21 +53,21 @@ func (s *Store) OpenStaged(ctx context.Context, st blob.Stage) (io.ReadCloser, e
 }
 
 // Stat returns the object's size in bytes (see blob.Opener).
-func (s *Store) Stat(_ context.Context, k blob.Key) (int64, error) {
+func (s *Store) Stat(ctx context.Context, k blob.Key) (int64, error) {
 	info, err := s.tree.root.Lstat(pathOf(k))
 	if err == nil && !info.Mode().IsRegular() {
 		err = errNoFile
 	}
 	if err != nil {
-		return 0, absentOr(err, "examine an object")
+		return 0, s.absentOr(ctx, err, "examine an object")
 	}
 	return info.Size(), nil
 }
 
 // absentOr tells absence from failure.
-func absentOr(err error, doing string) error {
+func (s *Store) absentOr(ctx context.Context, err error, doing string) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("fsblob: %s: %w", doing, blob.ErrMissing)
+		return s.absent(ctx, doing)
 	}
 	return down(err, doing)
 }

@@ -32,7 +32,7 @@ func (s *Store) Seal(ctx context.Context, st blob.Stage) (int64, error) {
 	info, err := s.tree.root.Lstat(pathOf(st.Key))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && st.Offset > 0:
-		return 0, fmt.Errorf("fsblob: seal: %w", blob.ErrMissing)
+		return 0, s.absent(ctx, "seal")
 	case errors.Is(err, fs.ErrNotExist):
 		// An empty blob: no Append came before.
 	case err != nil:

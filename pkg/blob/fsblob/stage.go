@@ -32,7 +32,7 @@ func (s *Store) openStaged(ctx context.Context, st blob.Stage, src blob.Source, 
 	f, err := s.tree.open(st.Key, flag)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("fsblob: continue at %d: %w", st.Offset, blob.ErrMissing)
+		return nil, s.absent(ctx, fmt.Sprintf("continue at %d", st.Offset))
 	case errors.Is(err, fs.ErrPermission) && s.isSealed(st.Key):
 		return nil, blob.ErrFenced
 	case err != nil:

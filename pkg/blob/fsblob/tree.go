@@ -30,12 +30,15 @@ type tree struct {
 
 // openTree opens the tree in dir. A process that was killed may have left
 // directories that are not durable; from here on all are.
-func openTree(dir string, handle *os.File) (*tree, error) {
+func openTree(dir string, handle *os.File, existing bool) (*tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
 	t := &tree{root: root, flush: (*os.File).Sync}
+	if existing {
+		return t, nil
+	}
 	if err := root.Mkdir(objects, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, errors.Join(err, root.Close())
 	}

@@ -126,7 +126,7 @@ func (a *appending) lost(ctx context.Context) error {
 	if err := a.step(ctx, a.recorded); err != nil {
 		return err
 	}
-	return missing("continue a staged object")
+	return a.store.absent(ctx, "continue a staged object")
 }
 
 // read hands the source's bytes over, a part each, until it ends, and returns

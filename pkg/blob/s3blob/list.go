@@ -24,7 +24,7 @@ func (s *Store) List(ctx context.Context, fn func(blob.Stored) error) error {
 		}
 		for _, o := range page.Contents {
 			key := aws.ToString(o.Key)
-			if key == probeKey {
+			if key == probeKey || key == identityKey {
 				continue
 			}
 			if err := fn(stored(key, aws.ToInt64(o.Size), aws.ToTime(o.LastModified))); err != nil {

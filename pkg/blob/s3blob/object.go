@@ -25,8 +25,12 @@ func (s *Store) Stat(ctx context.Context, k blob.Key) (int64, error) {
 }
 
 // Ping implements blob.Pinger: it asks for the bucket, since an object that is
-// missing is looked for again and again.
+// missing is looked for again and again, or for the identity that is expected
+// there.
 func (s *Store) Ping(ctx context.Context) error {
+	if expected := s.expected.Load(); expected != nil {
+		return s.isOf(ctx, *expected)
+	}
 	if _, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket}); err != nil {
 		return down(err, "examine the bucket")
 	}
@@ -63,7 +67,7 @@ func (s *Store) head(ctx context.Context, k blob.Key) (object, error) {
 }
 
 // absent is the answer for an object that is not there. It is believed only of
-// a bucket that is: ErrMissing is for ever.
+// a bucket that is, and that is the deployment's: ErrMissing is for ever.
 func (s *Store) absent(ctx context.Context, doing string) error {
 	if err := s.Ping(ctx); err != nil {
 		return err

@@ -95,7 +95,7 @@ func (s *Store) putPart(ctx context.Context, k blob.Key, upload string, number i
 	})
 	switch {
 	case err != nil && s.uploadIsGone(ctx, k, upload, err):
-		return blob.Part{}, missing("store a part")
+		return blob.Part{}, s.absent(ctx, "store a part")
 	case err != nil:
 		return blob.Part{}, down(err, "store a part")
 	}

@@ -13,11 +13,14 @@ import (
 // probeKey is written and deleted at start, by every process.
 const probeKey = "berth-write-check"
 
-// probe makes sure that the bucket is there and takes objects. Its errors are
-// sentences for the operator.
-func (s *Store) probe(ctx context.Context, a address) error {
+// probe makes sure that the bucket is there and, if it is to be written to, takes
+// objects. Its errors are sentences for the operator.
+func (s *Store) probe(ctx context.Context, a address, write bool) error {
 	if _, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket}); err != nil {
 		return refusal(a, err)
+	}
+	if !write {
+		return nil
 	}
 	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &s.bucket, Key: aws.String(probeKey), Body: bytes.NewReader(nil), ContentLength: aws.Int64(0),

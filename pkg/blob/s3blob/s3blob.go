@@ -16,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/internal/turns"
@@ -46,6 +48,8 @@ type Options struct {
 	// Observe is told of each request how long the store took to answer it, by the
 	// operation of S3, with the status; 0 where there was no answer. May be nil.
 	Observe func(operation string, took time.Duration, status int)
+
+	ReadOnly bool // for who only reads: nothing is written to see whether that can be done
 }
 
 // Store is a blob.Store in a bucket. It is safe for concurrent use.
@@ -57,6 +61,7 @@ type Store struct {
 	pool      *pool
 	sends     chan struct{} // one for each piece that is being sent
 	writers   turns.Table
+	expected  atomic.Pointer[uuid.UUID] // the deployment; nil = none
 }
 
 var (
@@ -64,6 +69,7 @@ var (
 	_ blob.RangeOpener = (*Store)(nil)
 	_ blob.Presigner   = (*Store)(nil)
 	_ blob.Pinger      = (*Store)(nil)
+	_ blob.Identified  = (*Store)(nil)
 )
 
 // Open opens the store at an address like
@@ -71,7 +77,7 @@ var (
 //	s3://bucket?endpoint=http://127.0.0.1:9000&region=us-east-1&path_style=true
 //
 // with the credentials that the usual AWS chain finds, and makes sure that the
-// bucket is there and takes objects. Without an endpoint it is one of AWS.
+// bucket is there and, unless it is only read, takes objects. Without an endpoint it is one of AWS.
 //
 // Where clients are redirected to the store (Presign) and reach it by another
 // name, public_endpoint is that name. It has to lead to the store with its Host
@@ -99,7 +105,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 		pool:      newPool(cmp.Or(o.MemoryBytes, DefaultMemoryBytes), o.SpoolDir),
 		sends:     make(chan struct{}, maxSends),
 	}
-	if err := s.probe(ctx, a); err != nil {
+	if err := s.probe(ctx, a, !o.ReadOnly); err != nil {
 		return nil, err
 	}
 	return s, nil

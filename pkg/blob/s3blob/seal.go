@@ -101,7 +101,7 @@ func (s *Store) sealParts(ctx context.Context, st blob.Stage) (sealing, error) {
 	case same:
 		return sealing{sum, true}, nil
 	case isCode(err, "InvalidPart", "InvalidPartOrder"):
-		return sealing{}, missing("put parts together that are not those that were stored")
+		return sealing{}, s.absent(ctx, "put parts together that are not those that were stored")
 	}
 	return sealing{}, down(err, "end a multipart upload")
 }

@@ -33,6 +33,7 @@ func Run(t *testing.T, open Open) {
 		{"Sites", testSites},
 		{"Accounts", testAccounts},
 		{"SigningKeys", testSigningKeys},
+		{"Identities", testIdentities},
 		{"Events", testEvents},
 		{"Repositories", testRepositories},
 		{"NameClaims", testNameClaims},

@@ -69,6 +69,10 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 	// After a failover the old primary, or a standby, is no server to write to;
 	// of several servers in the URL, the one that takes writes is used.
 	c.ValidateConnect = takesWrites
+	if o.ReadOnly {
+		c.RuntimeParams["default_transaction_read_only"] = "on"
+		c.ValidateConnect = isPrimary
+	}
 	if o.Traces != nil {
 		c.Tracer = newTracer(o.Traces)
 	}
@@ -101,6 +105,18 @@ func takesWrites(ctx context.Context, c *pgconn.PgConn) error {
 		return result.Err
 	}
 	if len(result.Rows) != 1 || string(result.Rows[0][0]) != "off" {
+		return errNoWrites
+	}
+	return nil
+}
+
+// isPrimary is takesWrites for a session that itself is read-only.
+func isPrimary(ctx context.Context, c *pgconn.PgConn) error {
+	result := c.ExecParams(ctx, `SELECT pg_is_in_recovery()`, nil, nil, nil, nil).Read()
+	if result.Err != nil {
+		return result.Err
+	}
+	if len(result.Rows) != 1 || string(result.Rows[0][0]) != "f" {
 		return errNoWrites
 	}
 	return nil

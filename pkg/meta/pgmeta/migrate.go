@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
@@ -74,19 +75,57 @@ const (
 
 // isCurrent compares the schema with this program's, and refuses a newer one.
 func isCurrent(ctx context.Context, db *sql.DB, p *goose.Provider) (bool, error) {
-	var exists bool
-	if err := db.QueryRowContext(ctx, schemaExists).Scan(&exists); err != nil || !exists {
+	have, known, err := versions(ctx, db, p)
+	if err != nil {
 		return false, err
 	}
+	if have > known {
+		return false, newerSchema(have, known)
+	}
+	return have == known, nil
+}
+
+func newerSchema(have, known int64) error {
+	return fmt.Errorf("the database has schema version %d, newer than this program's %d; run a newer version of berth", have, known)
+}
+
+// versions are that of the schema, 0 where there is none, and this program's.
+func versions(ctx context.Context, db *sql.DB, p *goose.Provider) (int64, int64, error) {
+	var exists bool
 	var have, known int64
-	if err := db.QueryRowContext(ctx, schemaVersion).Scan(&have); err != nil {
-		return false, err
+	err := db.QueryRowContext(ctx, schemaExists).Scan(&exists)
+	if err == nil && exists {
+		err = db.QueryRowContext(ctx, schemaVersion).Scan(&have)
 	}
 	for _, step := range p.ListSources() {
 		known = max(known, step.Version)
 	}
-	if have > known {
-		return false, fmt.Errorf("the database has schema version %d, newer than this program's %d; run a newer version of berth", have, known)
+	return have, known, err
+}
+
+// checkCurrent refuses every schema but this program's, and changes none.
+func checkCurrent(ctx context.Context, config *pgxpool.Config) error {
+	steps, err := fs.Sub(migrations.Postgres, "postgres")
+	if err != nil {
+		return err
 	}
-	return have == known, nil
+	db := stdlib.OpenDB(*config.ConnConfig)
+	defer db.Close()
+	p, err := goose.NewProvider(goose.DialectPostgres, db, steps)
+	if err != nil {
+		return refusal(err)
+	}
+	have, known, err := versions(ctx, db, p)
+	switch {
+	case err != nil:
+		return refusal(err)
+	case have == 0:
+		return errors.New("meta: the database holds nothing of Berth; name the one that does")
+	case have > known:
+		return refusal(newerSchema(have, known))
+	case have < known:
+		return fmt.Errorf("meta: the database has schema version %d, older than this program's %d; run `berth migrate`, or start a server, first", have, known)
+	default:
+		return nil
+	}
 }

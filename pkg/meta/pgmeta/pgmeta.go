@@ -49,6 +49,10 @@ type Options struct {
 	// Observe is told how long each call took, a read or a write, with the wait for
 	// a connection and all repetitions; may be nil.
 	Observe func(kind string, took time.Duration, err error)
+
+	// ReadOnly is for who only reads: the schema must be current, and the server
+	// is told to refuse every write.
+	ReadOnly bool
 }
 
 func (o Options) withDefaults() Options {
@@ -93,7 +97,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Migrate(ctx, o.URL); err != nil {
+	if o.ReadOnly {
+		err = checkCurrent(ctx, config)
+	} else {
+		err = Migrate(ctx, o.URL)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s := &Store{opts: o, life: o.Lifetimes, shares: newShares(int(config.MaxConns))}

@@ -9,10 +9,10 @@ import (
 )
 
 // lockFile takes the lock that keeps a second process out of the directory. It
-// ends with the process, however that ends.
-func lockFile(path string) (*os.File, error) {
+// ends with the process, however that ends. flag is os.O_CREATE or 0.
+func lockFile(path string, flag int) (*os.File, error) {
 	dir := filepath.Dir(path)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(path, flag|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s cannot be locked: %w", dir, err)
 	}

@@ -31,6 +31,12 @@ const (
 	defaultMaxSessions = 20_000  // open and sealed sessions
 )
 
+// The files of the directory.
+const (
+	FileName = "meta.db" // and what SQLite keeps beside it
+	lockName = "meta.lock"
+)
+
 // Options of a store. Only Dir is required.
 type Options struct {
 	Dir       string           // holds meta.db and meta.lock; made if absent
@@ -44,6 +50,10 @@ type Options struct {
 	// Observe is told how long each call took, a read or a write, with the wait for
 	// its turn; may be nil.
 	Observe func(kind string, took time.Duration, err error)
+
+	// ReadOnly opens what is there as it is: nothing is made, migrated or written
+	// but what SQLite does by itself to finish a log that a killed process left.
+	ReadOnly bool
 }
 
 func (o Options) withDefaults() Options {
@@ -83,15 +93,18 @@ type Store struct {
 // are refused with a sentence for the operator.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
+	if o.ReadOnly {
+		return openReadOnly(ctx, o)
+	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s cannot be created: %w", o.Dir, err)
 	}
 	s := &Store{opts: o, life: o.Lifetimes}
 	var err error
-	if s.lock, err = lockFile(filepath.Join(o.Dir, "meta.lock")); err != nil {
+	if s.lock, err = lockFile(filepath.Join(o.Dir, lockName), os.O_CREATE); err != nil {
 		return nil, err
 	}
-	if err := s.open(ctx, filepath.Join(o.Dir, "meta.db")); err != nil {
+	if err := s.open(ctx, filepath.Join(o.Dir, FileName)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -155,12 +168,15 @@ func (s *Store) close() error {
 	if s.reader != nil {
 		errs = append(errs, s.reader.close())
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Ping says whether the file can be read and the writer runs.
 func (s *Store) Ping(ctx context.Context) error {
-	if s.writer.stopped() {
+	if s.writer != nil && s.writer.stopped() {
 		return fault.Down(errClosed, "the metadata store")
 	}
 	var one int

@@ -96,6 +96,9 @@ func (s *Store) observed(kind string, began time.Time, err error) {
 func (s *Store) Waiting() int { return len(s.writer.queue) }
 
 func (s *Store) transact(ctx context.Context, fn func(*tx) error) error {
+	if s.writer == nil {
+		return fault.New(fault.Internal, fault.InternalReason, "the metadata store was opened to be read only")
+	}
 	j := &job{run: fn, done: make(chan struct{})}
 	select {
 	case s.writer.queue <- j:
