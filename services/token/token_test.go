@@ -354,7 +354,7 @@ func TestB5_NameGivenToAnotherTenant(t *testing.T) {
 		old[name+" for a manifest"] = fronttest.Request{Host: first.Host, Path: "/v2/app/manifests/1", Bearer: bearer}
 	}
 
-	if err := d.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0); err != nil {
+	if err := d.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0, true); err != nil {
 		t.Fatal(err)
 	}
 	d.Sites.Clear()
