@@ -242,7 +242,7 @@ func TestL9_SeedBringsBackWhatItNames(t *testing.T) {
 	a.call(200, "GET", "/v1/tenants/acme/registries/dev/repositories/app", "")
 	a.call(200, "DELETE", "/v1/tenants/acme?force=true", "")
 	wait(24 * time.Hour)
-	if err := a.service.Apply(t.Context(), file); err == nil || !strings.Contains(err.Error(), "tenants/acme: ") {
+	if err := a.service.Apply(t.Context(), file); err == nil || !strings.Contains(err.Error(), `tenant "acme" was deleted`) {
 		t.Errorf("what cannot come back: %v", err)
 	}
 }
