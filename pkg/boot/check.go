@@ -156,6 +156,9 @@ func (c Config) checkTimes(p *Problems) {
 	if c.NameQuarantine < 0 {
 		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)
 	}
+	if c.UndeleteWindow < 0 {
+		p.add("undelete_window", "%s is negative; 0s removes what is deleted at once", c.UndeleteWindow)
+	}
 	if c.MaxStagedBytes <= 0 {
 		p.add("max_staged_bytes", "%s lets nobody push; name a size such as 256GiB", c.MaxStagedBytes)
 	}

@@ -66,6 +66,7 @@ type Config struct {
 	Grace           time.Duration `koanf:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
 	DeleteDelay     time.Duration `koanf:"delete_delay" placeholder:"TIME" help:"How long bytes outlive their removal: backups of the metadata younger than this can be restored."`
 	NameQuarantine  time.Duration `koanf:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
+	UndeleteWindow  time.Duration `koanf:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
 	TransferPause   time.Duration `koanf:"transfer_pause" placeholder:"TIME" help:"How long the client of an upload that holds bytes, or of a blob that it reads, may stand still."`
 	PausedTransfers int           `koanf:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may stand still at once in a process; more end those that have for longest."`
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
@@ -88,6 +89,7 @@ func Default() Config {
 		Grace:           25 * time.Hour,
 		DeleteDelay:     26 * time.Hour,
 		NameQuarantine:  720 * time.Hour,
+		UndeleteWindow:  24 * time.Hour,
 		TransferPause:   5 * time.Minute,
 		PausedTransfers: 64,
 		ShutdownTimeout: 30 * time.Second,

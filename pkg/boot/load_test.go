@@ -193,7 +193,7 @@ func TestCheckNamesEachSetting(t *testing.T) {
 	c.DataAddr, c.AdminAddr, c.OpsAddr = "5000", "127.0.0.1:5081", ":http"
 	c.TLSCerts, c.Seed = "/none", "/none"
 	c.OTELEndpoint = "localhost:4317"
-	c.UploadTTL, c.DeleteDelay, c.NameQuarantine, c.MaxStagedBytes = 0, MinDeleteDelay-1, -1, 0
+	c.UploadTTL, c.DeleteDelay, c.NameQuarantine, c.UndeleteWindow, c.MaxStagedBytes = 0, MinDeleteDelay-1, -1, -1, 0
 	c.LogLevel, c.LogFormat = "loud", "xml"
 
 	err := c.Check()
@@ -207,7 +207,7 @@ func TestCheckNamesEachSetting(t *testing.T) {
 	}
 	want := []string{
 		"data_dir", "blobs", "base_domain", "host_pattern", "public_scheme", "operator_token", "data_addr", "admin_grpc_addr", "ops_addr",
-		"otel_endpoint", "tls_certs", "seed", "upload_ttl", "delete_delay", "name_quarantine", "max_staged_bytes", "log_level", "log_format",
+		"otel_endpoint", "tls_certs", "seed", "upload_ttl", "delete_delay", "name_quarantine", "undelete_window", "max_staged_bytes", "log_level", "log_format",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v\n%v", got, want, err)

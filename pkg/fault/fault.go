@@ -67,6 +67,7 @@ const (
 	PageTokenInvalid  Reason = "PAGE_TOKEN_INVALID" // the page token is not one that this list gave
 	AlreadyExists     Reason = "ALREADY_EXISTS"     // a resource with this ID already exists
 	InUse             Reason = "IN_USE"             // another resource names this one
+	NotEmpty          Reason = "NOT_EMPTY"          // it has content; deleting it with that needs force
 	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"   // there is no such resource
 	EtagMismatch      Reason = "ETAG_MISMATCH"      // the resource was modified; fetch it and retry
 	QuotaExceeded     Reason = "QUOTA_EXCEEDED"     // the tenant's quota has no room for it

@@ -62,6 +62,7 @@ type Lifetimes struct {
 	DeleteDelay time.Duration // between condemning a live object and its deletion: the restore window
 	Committed   time.Duration // how long a committed session answers a repeated PUT
 	Quarantine  time.Duration // how long a deleted tenant's slug cannot be taken
+	Undelete    time.Duration // how long a deleted tenant or registry can be taken back
 }
 
 // DefaultLifetimes are the values of the storage protocol.
@@ -74,6 +75,7 @@ var DefaultLifetimes = Lifetimes{
 	DeleteDelay: 26 * time.Hour,
 	Committed:   time.Hour,
 	Quarantine:  30 * 24 * time.Hour,
+	Undelete:    24 * time.Hour,
 }
 
 // Cause says who made a mutation. It becomes one row of the audit log, in the

@@ -2,8 +2,11 @@ package meta
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -19,10 +22,12 @@ type Tenant struct {
 	Version     int64 // etag; grows with every change
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	DeletedAt   time.Time // zero while it lives
+	ExpireAt    time.Time // until then UndeleteTenant brings it back; else zero
 }
 
-// Tenants keeps tenants. A tenant that is being deleted, or is deleted, is not
-// found.
+// Tenants keeps tenants. A tenant that is being deleted, or is deleted, is found
+// only by the methods that say so.
 type Tenants interface {
 	// CreateTenant makes the tenant with its registry "main", its usage row and
 	// settings for main. fault.AlreadyExists for a slug in use,
@@ -37,7 +42,38 @@ type Tenants interface {
 	// where t.Version is still current, else fault.EtagMismatch. Version 0 means
 	// whatever is current. Suspending raises the epoch: tokens die.
 	UpdateTenant(ctx context.Context, by Cause, t Tenant) (Tenant, error)
-	// DeleteTenant marks it deleting: hosts are refused at once, tokens die, the
-	// janitor removes the content. Its row stays as a tombstone.
-	DeleteTenant(ctx context.Context, by Cause, slug string, version int64) error
+	// DeleteTenant marks it deleting: hosts are refused at once and tokens die.
+	// Lifetimes.Undelete later the janitor removes what it owns; its row stays as a
+	// tombstone. Without force, fault.NotEmpty where a registry of it holds a
+	// manifest.
+	DeleteTenant(ctx context.Context, by Cause, slug string, version int64, force bool) error
+	// UndeleteTenant brings it back with all that it had, also suspended if it was.
+	// Tokens from before stay dead. A domain whose host somebody else verified
+	// meanwhile comes back unverified. fault.AlreadyExists for a tenant that lives,
+	// fault.ResourceUnknown after Tenant.ExpireAt.
+	UndeleteTenant(ctx context.Context, by Cause, slug string, version int64) (Tenant, error)
+	// FindHolder is FindTenant, but also finds the deleted tenant that had the slug
+	// last, in state Deleting or Deleted.
+	FindHolder(ctx context.Context, slug string) (Tenant, error)
+	// FindTenantByID finds a tenant in any state.
+	FindTenantByID(ctx context.Context, id tenant.ID) (Tenant, error)
+	// ListHolders pages tenants in any state by slug and id; Page.After is the
+	// HolderKey of the last one seen.
+	ListHolders(ctx context.Context, p Page) ([]Tenant, error)
+}
+
+// HolderKey is the place of a tenant in ListHolders.
+func HolderKey(t Tenant) string { return t.Slug + "/" + strconv.FormatInt(int64(t.ID), 10) }
+
+// ParseHolderKey undoes HolderKey; the empty key is before all others.
+func ParseHolderKey(key string) (string, tenant.ID, error) {
+	slug, decimal, _ := strings.Cut(key, "/")
+	if key == "" {
+		return "", 0, nil
+	}
+	id, err := strconv.ParseInt(decimal, 10, 64)
+	if err != nil {
+		return "", 0, fault.Wrap(err, fault.Invalid, fault.PageTokenInvalid, "the page token is not valid")
+	}
+	return slug, tenant.ID(id), nil
 }

@@ -31,19 +31,21 @@ func (r rule) String() string {
 
 // rules has one row per RPC; a call without a row is refused, at start.
 var rules = map[string]rule{
-	"CreateTenant":  operatorOnly,
-	"GetTenant":     ownTenant,
-	"ListTenants":   operatorOnly,
-	"UpdateTenant":  operatorOnly,
-	"DeleteTenant":  operatorOnly,
-	"SuspendTenant": operatorOnly,
-	"ResumeTenant":  operatorOnly,
+	"CreateTenant":   operatorOnly,
+	"GetTenant":      ownTenant,
+	"ListTenants":    operatorOnly,
+	"UpdateTenant":   operatorOnly,
+	"DeleteTenant":   operatorOnly,
+	"UndeleteTenant": operatorOnly,
+	"SuspendTenant":  operatorOnly,
+	"ResumeTenant":   operatorOnly,
 
-	"CreateRegistry": ownTenant,
-	"GetRegistry":    ownTenant,
-	"ListRegistries": ownTenant,
-	"UpdateRegistry": ownTenant,
-	"DeleteRegistry": ownTenant,
+	"CreateRegistry":   ownTenant,
+	"GetRegistry":      ownTenant,
+	"ListRegistries":   ownTenant,
+	"UpdateRegistry":   ownTenant,
+	"DeleteRegistry":   ownTenant,
+	"UndeleteRegistry": ownTenant,
 
 	"GetRepository":    ownTenant,
 	"ListRepositories": ownTenant,

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -43,7 +44,8 @@ type Config struct {
 	PageKey       []byte        // authenticates page tokens; the same on every node
 	Secrets       *seal.Keyring // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
-	Resolver      *net.Resolver // looks up verification records; nil means the system's
+	Resolver      *net.Resolver  // looks up verification records; nil means the system's
+	Lifetimes     meta.Lifetimes // those of the store
 }
 
 // Service answers the calls of the admin API. Its methods trust the caller that
@@ -57,6 +59,8 @@ type Service struct {
 	resolver *net.Resolver
 	secrets  *seal.Keyring
 	chains   Chains
+
+	undelete, quarantine time.Duration // as meta.Lifetimes has them
 }
 
 var _ pb.AdminServiceServer = (*Service)(nil)
@@ -87,6 +91,9 @@ func New(c Config) (*Service, error) {
 		resolver: resolver,
 		secrets:  c.Secrets,
 		chains:   c.Chains,
+
+		undelete:   c.Lifetimes.Undelete,
+		quarantine: c.Lifetimes.Quarantine,
 	}, nil
 }
 

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // Apply makes what the YAML file names as the operator, and changes what is
-// there already but differs. Applying a file again changes nothing. It stops at
-// the first error, which names the file, the line and the value.
+// there already but differs; a tenant or registry that was deleted and can be
+// taken back is. Applying a file again changes nothing. It stops at the first
+// error, which names the file, the line and the value.
 func (s *Service) Apply(ctx context.Context, file string) error {
 	f, err := readSeed(file)
 	if err != nil {
@@ -49,6 +52,9 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 	name := "tenants/" + t.ID
 	m := &pb.Tenant{}
 	mask, err := t.Fields.decode(m, tenantFields)
+	if err == nil {
+		err = s.bringBackTenant(ctx, t.ID)
+	}
 	if err == nil {
 		m.Name = name
 		_, err = s.UpdateTenant(ctx, &pb.UpdateTenantRequest{Tenant: m, UpdateMask: mask, AllowMissing: true})
@@ -102,6 +108,30 @@ func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, di
 	return nil
 }
 
+// bringBackTenant undeletes a tenant that the file names. The file says what there
+// shall be, and makes anew what else was deleted.
+func (s *Service) bringBackTenant(ctx context.Context, slug string) error {
+	t, err := s.store.FindHolder(ctx, slug)
+	if fault.Is(err, fault.ResourceUnknown) || err == nil && !t.ExpireAt.After(time.Now()) {
+		return nil
+	}
+	if err == nil {
+		_, err = s.UndeleteTenant(ctx, &pb.UndeleteTenantRequest{Name: "tenants/" + slug})
+	}
+	return err
+}
+
+func (s *Service) bringBackRegistry(ctx context.Context, name string) error {
+	_, r, err := s.findAnyRegistry(ctx, name)
+	if fault.Is(err, fault.ResourceUnknown) || err == nil && r.State == tenant.Active {
+		return nil
+	}
+	if err == nil {
+		_, err = s.UndeleteRegistry(ctx, &pb.UndeleteRegistryRequest{Name: name})
+	}
+	return err
+}
+
 func (s *Service) applyUpstream(ctx context.Context, parent string, u seedUpstream, dir string) error {
 	m, mask, err := u.read(dir)
 	if err != nil {
@@ -139,6 +169,9 @@ func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResour
 		return err
 	}
 	m.Name = parent + "/registries/" + r.ID
+	if err := s.bringBackRegistry(ctx, m.GetName()); err != nil {
+		return err
+	}
 	_, err = s.UpdateRegistry(ctx, &pb.UpdateRegistryRequest{Registry: m, UpdateMask: mask, AllowMissing: true})
 	return err
 }

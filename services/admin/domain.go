@@ -215,7 +215,7 @@ func domainMessage(t meta.Tenant, d meta.Domain) *pb.Domain {
 		m.CreateTime = timestamppb.New(d.CreatedAt)
 		m.Etag = etag(d.Version)
 	}
-	if !d.Verified && !d.CreatedAt.IsZero() {
+	if !d.Verified && !d.CreatedAt.IsZero() && d.Challenge != "" {
 		m.TxtName, m.TxtValue = recordName(d.Host), d.Challenge
 	}
 	return m

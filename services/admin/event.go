@@ -10,9 +10,10 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// ListEvents pages the audit log of a tenant, newest first.
+// ListEvents pages the audit log of a tenant, newest first; for the operator, that
+// of a deleted one, too.
 func (s *Service) ListEvents(ctx context.Context, req *pb.ListEventsRequest) (*pb.ListEventsResponse, error) {
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
+	t, err := s.findAnyTenant(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}

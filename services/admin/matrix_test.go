@@ -31,19 +31,21 @@ var matrixRows = map[string]struct {
 	request proto.Message
 	makes   bool
 }{
-	"CreateTenant":  {&pb.CreateTenantRequest{TenantId: "t-{s}"}, true},
-	"GetTenant":     {&pb.GetTenantRequest{Name: "tenants/t-{s}"}, false},
-	"ListTenants":   {&pb.ListTenantsRequest{}, false},
-	"UpdateTenant":  {&pb.UpdateTenantRequest{Tenant: &pb.Tenant{Name: "tenants/t-{s}", QuotaBytes: 1}}, false},
-	"DeleteTenant":  {&pb.DeleteTenantRequest{Name: "tenants/t-{s}"}, false},
-	"SuspendTenant": {&pb.SuspendTenantRequest{Name: "tenants/t-{s}"}, false},
-	"ResumeTenant":  {&pb.ResumeTenantRequest{Name: "tenants/t-{s}"}, false},
+	"CreateTenant":   {&pb.CreateTenantRequest{TenantId: "t-{s}"}, true},
+	"GetTenant":      {&pb.GetTenantRequest{Name: "tenants/t-{s}"}, false},
+	"ListTenants":    {&pb.ListTenantsRequest{}, false},
+	"UpdateTenant":   {&pb.UpdateTenantRequest{Tenant: &pb.Tenant{Name: "tenants/t-{s}", QuotaBytes: 1}}, false},
+	"DeleteTenant":   {&pb.DeleteTenantRequest{Name: "tenants/t-{s}", Force: true}, false},
+	"UndeleteTenant": {&pb.UndeleteTenantRequest{Name: "tenants/t-{s}"}, false},
+	"SuspendTenant":  {&pb.SuspendTenantRequest{Name: "tenants/t-{s}"}, false},
+	"ResumeTenant":   {&pb.ResumeTenantRequest{Name: "tenants/t-{s}"}, false},
 
-	"CreateRegistry": {&pb.CreateRegistryRequest{Parent: "tenants/t-there", RegistryId: "r-{s}"}, true},
-	"GetRegistry":    {&pb.GetRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
-	"ListRegistries": {&pb.ListRegistriesRequest{Parent: "tenants/t-{s}"}, false},
-	"UpdateRegistry": {&pb.UpdateRegistryRequest{Registry: &pb.Registry{Name: "tenants/t-there/registries/r-{s}", AnonymousPull: true}}, false},
-	"DeleteRegistry": {&pb.DeleteRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
+	"CreateRegistry":   {&pb.CreateRegistryRequest{Parent: "tenants/t-there", RegistryId: "r-{s}"}, true},
+	"GetRegistry":      {&pb.GetRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
+	"ListRegistries":   {&pb.ListRegistriesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateRegistry":   {&pb.UpdateRegistryRequest{Registry: &pb.Registry{Name: "tenants/t-there/registries/r-{s}", AnonymousPull: true}}, false},
+	"DeleteRegistry":   {&pb.DeleteRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
+	"UndeleteRegistry": {&pb.UndeleteRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
 
 	"GetRepository":    {&pb.GetRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 	"ListRepositories": {&pb.ListRepositoriesRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
@@ -203,6 +205,11 @@ func resources(t *testing.T, a *api) {
 	}
 }
 
+// takenBack are the calls that find what was deleted and can be taken back.
+var takenBack = map[string]bool{
+	"GetTenant": true, "UndeleteTenant": true, "ListEvents": true, "GetRegistry": true, "UndeleteRegistry": true,
+}
+
 // matrixWant is what the contract says; the service's own table says the same
 // in other words.
 func matrixWant(rpc, principal, state string) codes.Code {
@@ -223,6 +230,12 @@ func matrixWant(rpc, principal, state string) codes.Code {
 	switch {
 	case rpc == "ListTenants":
 		return codes.OK
+	case strings.HasPrefix(rpc, "Undelete") && state == "there":
+		return codes.AlreadyExists
+	case state == "deleting" && takenBack[rpc]:
+		return codes.OK
+	case state == "deleting" && (rpc == "CreateTenant" || rpc == "CreateRegistry"):
+		return codes.AlreadyExists
 	case row.makes && state == "there":
 		return codes.AlreadyExists
 	case row.makes || state == "there":

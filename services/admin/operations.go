@@ -20,6 +20,7 @@ func operations(g gate) *grpc.ServiceDesc {
 			method(g, "ListTenants", s.ListTenants),
 			method(g, "UpdateTenant", s.UpdateTenant),
 			method(g, "DeleteTenant", s.DeleteTenant),
+			method(g, "UndeleteTenant", s.UndeleteTenant),
 			method(g, "SuspendTenant", s.SuspendTenant),
 			method(g, "ResumeTenant", s.ResumeTenant),
 
@@ -28,6 +29,7 @@ func operations(g gate) *grpc.ServiceDesc {
 			method(g, "ListRegistries", s.ListRegistries),
 			method(g, "UpdateRegistry", s.UpdateRegistry),
 			method(g, "DeleteRegistry", s.DeleteRegistry),
+			method(g, "UndeleteRegistry", s.UndeleteRegistry),
 
 			method(g, "GetRepository", s.GetRepository),
 			method(g, "ListRepositories", s.ListRepositories),

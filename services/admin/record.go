@@ -20,6 +20,9 @@ func recordName(host string) string { return "_berth-challenge." + host }
 // checkRecord looks for the domain's challenge among the TXT records of its
 // name. An answer without it is a conflict, no answer an outage.
 func (s *Service) checkRecord(ctx context.Context, d meta.Domain) error {
+	if d.Challenge == "" { // the operator made it, and it lost its host while it was deleted
+		return fault.New(fault.Conflict, reasonUnverified, "domain %q has no record to be verified by: delete it and add it again", d.Host)
+	}
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	name := recordName(d.Host)

@@ -2,9 +2,10 @@ package admin
 
 import (
 	"context"
+	"strconv"
+	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
@@ -34,7 +35,7 @@ func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequ
 		return nil, err
 	}
 	if req.GetValidateOnly() {
-		if err := absent(s.store.FindRegistry(ctx, t.ID, r.Slug)); err != nil {
+		if err := absent(s.store.FindAnyRegistry(ctx, t.ID, r.Slug)); err != nil {
 			return nil, err
 		}
 		return s.registryMessage(t, r, nil), nil
@@ -46,9 +47,10 @@ func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequ
 	return s.registryMessage(t, r, nil), nil
 }
 
-// GetRegistry answers one registry with its hosts.
+// GetRegistry answers one registry with its hosts, also a deleted one that can be
+// taken back.
 func (s *Service) GetRegistry(ctx context.Context, req *pb.GetRegistryRequest) (*pb.Registry, error) {
-	t, r, err := s.findRegistry(ctx, "name", req.GetName())
+	t, r, err := s.findAnyRegistry(ctx, req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +67,12 @@ func (s *Service) ListRegistries(ctx context.Context, req *pb.ListRegistriesRequ
 	if err != nil {
 		return nil, err
 	}
-	rows, next, err := listPage(s, "registries", req.GetParent(), req,
-		func(p meta.Page) ([]meta.Registry, error) { return s.store.ListRegistries(ctx, t.ID, p) },
+	list, fetch := "registries", s.store.ListRegistries
+	if req.GetShowDeleted() {
+		list, fetch = "registries, deleted ones too", s.store.ListAllRegistries
+	}
+	rows, next, err := listPage(s, list, req.GetParent(), req,
+		func(p meta.Page) ([]meta.Registry, error) { return fetch(ctx, t.ID, p) },
 		func(r meta.Registry) string { return r.Slug })
 	if err != nil {
 		return nil, err
@@ -125,19 +131,87 @@ func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequ
 	return s.registryMessage(t, r, domains), nil
 }
 
-// DeleteRegistry marks the registry; the janitor removes its content.
-func (s *Service) DeleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequest) (*emptypb.Empty, error) {
+// DeleteRegistry marks the registry; the janitor removes it when it cannot be
+// taken back any more.
+func (s *Service) DeleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequest) (*pb.Deletion, error) {
+	m, err := s.deleteRegistry(ctx, req)
+	return deletedAnswer(m, err, req)
+}
+
+func (s *Service) deleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequest) (*pb.Deletion, error) {
 	t, r, err := s.findRegistry(ctx, "name", req.GetName())
 	if err != nil {
-		return deleted(err, req)
+		return nil, err
 	}
 	if r.Slug == tenant.MainRegistry {
 		return nil, fault.New(fault.Conflict, reasonMain, "registry %q lives as long as its tenant", r.Slug)
 	}
-	if err := checkEtag(req.GetEtag(), r.Version); err != nil || req.GetValidateOnly() {
-		return deleted(err, req)
+	if err := checkEtag(req.GetEtag(), r.Version); err != nil {
+		return nil, err
 	}
-	return deleted(s.store.DeleteRegistry(ctx, cause(ctx), t.ID, r.Slug, r.Version), req)
+	d := doomed{name: "registry " + strconv.Quote(r.Slug), tenant: t.ID, registry: r.ID}
+	if err := s.force(ctx, &d, req.GetForce()); err != nil {
+		return nil, err
+	}
+	if req.GetValidateOnly() {
+		return s.deletion(d, time.Time{}, time.Time{}), nil
+	}
+	err = s.store.DeleteRegistry(ctx, cause(ctx), t.ID, r.Slug, r.Version, req.GetForce())
+	if fault.Is(err, fault.NotEmpty) { // something was pushed after it was counted
+		err = s.force(ctx, &d, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err = s.store.FindAnyRegistry(ctx, t.ID, r.Slug)
+	if fault.Is(err, fault.ResourceUnknown) { // it cannot be taken back
+		r, err = meta.Registry{DeletedAt: time.Now()}, nil
+	}
+	return s.deletion(d, r.DeletedAt, r.ExpireAt), err
+}
+
+// UndeleteRegistry undoes DeleteRegistry.
+func (s *Service) UndeleteRegistry(ctx context.Context, req *pb.UndeleteRegistryRequest) (*pb.Registry, error) {
+	t, r, err := s.findAnyRegistry(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEtag(req.GetEtag(), r.Version); err != nil {
+		return nil, err
+	}
+	if r.State != tenant.Active {
+		if err := s.admitUndeleted(ctx, r); err != nil {
+			return nil, err
+		}
+	} else if req.GetValidateOnly() {
+		return nil, fault.New(fault.Conflict, fault.AlreadyExists, "registry %q is not deleted", r.Slug)
+	}
+	if !req.GetValidateOnly() {
+		if r, err = s.store.UndeleteRegistry(ctx, cause(ctx), t.ID, r.Slug, r.Version); err != nil {
+			return nil, err
+		}
+	}
+	domains, err := s.verifiedDomains(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return s.registryMessage(t, r, domains), nil
+}
+
+// admitUndeleted is admitRegistry for one whose group may be gone by now: then it
+// comes back without.
+func (s *Service) admitUndeleted(ctx context.Context, r meta.Registry) error {
+	if r.Settings.UpstreamGroup == "" {
+		return nil
+	}
+	_, err := s.store.FindGroup(ctx, r.Tenant, r.Settings.UpstreamGroup)
+	if fault.Is(err, fault.ResourceUnknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.admitRegistry(ctx, r)
 }
 
 // admitRegistry looks whether all chains of the tenant come to an end with the
@@ -171,6 +245,20 @@ func (s *Service) findRegistry(ctx context.Context, field, name string) (meta.Te
 	return t, r, err
 }
 
+// findAnyRegistry is findRegistry, but also finds one that can be taken back.
+func (s *Service) findAnyRegistry(ctx context.Context, name string) (meta.Tenant, meta.Registry, error) {
+	ids, err := splitName("name", name, "tenants", "registries")
+	if err != nil {
+		return meta.Tenant{}, meta.Registry{}, err
+	}
+	t, err := s.store.FindTenant(ctx, ids[0])
+	if err != nil {
+		return meta.Tenant{}, meta.Registry{}, err
+	}
+	r, err := s.store.FindAnyRegistry(ctx, t.ID, ids[1])
+	return t, r, err
+}
+
 // registrySettings is what a client may set, checked.
 func registrySettings(m *pb.Registry) (tenant.Settings, error) {
 	missing := m.GetMissingReferences()
@@ -194,7 +282,10 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 	if r.Settings.AllowMissingReferences {
 		missing = pb.Registry_ALLOW
 	}
-	hosts := []string{s.pattern.Host(t.Slug, r.Slug)}
+	state, hosts := pb.Registry_ACTIVE, []string{s.pattern.Host(t.Slug, r.Slug)}
+	if r.State == tenant.Deleting {
+		state, hosts = pb.Registry_DELETED, nil
+	}
 	for _, d := range domains {
 		if d.Registry == r.Slug {
 			hosts = append(hosts, d.Host)
@@ -210,6 +301,13 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 		DeleteReferrers:   r.Settings.DeleteReferrers,
 		RedirectBlobs:     r.Settings.RedirectBlobs,
 		UpstreamGroup:     r.Settings.UpstreamGroup,
+		State:             state,
+	}
+	if !r.DeletedAt.IsZero() {
+		m.DeleteTime = timestamppb.New(r.DeletedAt)
+	}
+	if !r.ExpireAt.IsZero() {
+		m.ExpireTime = timestamppb.New(r.ExpireAt)
 	}
 	if r.ID != 0 { // else it was only validated
 		m.Etag = etag(r.Version)

@@ -32,7 +32,11 @@ func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
 	if f.Kind.Failure() {
 		log.ErrorContext(ctx, "the admin API failed", "error", err)
 	}
-	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: string(f.Reason), Domain: errorDomain}}
+	info := &errdetails.ErrorInfo{Reason: string(f.Reason), Domain: errorDomain}
+	if fields, ok := f.Detail.(map[string]string); ok {
+		info.Metadata = fields
+	}
+	details := []protoadapt.MessageV1{info}
 	if f.Field != "" {
 		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
 			{Field: f.Field, Description: f.Message, Reason: string(f.Reason)},

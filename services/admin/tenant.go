@@ -3,9 +3,10 @@ package admin
 import (
 	"context"
 	"strconv"
+	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
@@ -18,7 +19,8 @@ import (
 var tenantFields = []string{"display_name", "quota_bytes"}
 
 // CreateTenant makes a tenant with its registry "main", private. With
-// validate_only, a name that is quarantined is not noticed.
+// validate_only, a name that is quarantined is noticed only while the tenant that
+// had it can be taken back.
 func (s *Service) CreateTenant(ctx context.Context, req *pb.CreateTenantRequest) (*pb.Tenant, error) {
 	t := meta.Tenant{Slug: req.GetTenantId(), State: tenant.Active}
 	if err := checkSlug("tenant_id", t.Slug); err != nil {
@@ -28,7 +30,7 @@ func (s *Service) CreateTenant(ctx context.Context, req *pb.CreateTenantRequest)
 		return nil, err
 	}
 	if req.GetValidateOnly() {
-		if err := absent(s.store.FindTenant(ctx, t.Slug)); err != nil {
+		if err := s.slugIsFree(ctx, t.Slug); err != nil {
 			return nil, err
 		}
 		return tenantMessage(t), nil
@@ -42,18 +44,27 @@ func (s *Service) CreateTenant(ctx context.Context, req *pb.CreateTenantRequest)
 
 // GetTenant answers one tenant.
 func (s *Service) GetTenant(ctx context.Context, req *pb.GetTenantRequest) (*pb.Tenant, error) {
-	t, err := s.findTenant(ctx, "name", req.GetName())
+	t, err := s.findAnyTenant(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
+	}
+	if t.State == tenant.Deleted || t.State == tenant.Deleting && t.ExpireAt.IsZero() {
+		// Its slug can be another one's at any time: only the uid names it.
+		if _, byID := uidOf(req.GetName()); !byID {
+			return nil, fault.New(fault.NotFound, fault.ResourceUnknown, "there is no tenant %q", t.Slug)
+		}
 	}
 	return tenantMessage(t), nil
 }
 
-// ListTenants pages by slug.
+// ListTenants pages by slug, and deleted ones of one slug by id.
 func (s *Service) ListTenants(ctx context.Context, req *pb.ListTenantsRequest) (*pb.ListTenantsResponse, error) {
-	rows, next, err := listPage(s, "tenants", "", req,
-		func(p meta.Page) ([]meta.Tenant, error) { return s.store.ListTenants(ctx, p) },
-		func(t meta.Tenant) string { return t.Slug })
+	list, fetch, key := "tenants", s.store.ListTenants, func(t meta.Tenant) string { return t.Slug }
+	if req.GetShowDeleted() {
+		list, fetch, key = "tenants, deleted ones too", s.store.ListHolders, meta.HolderKey
+	}
+	rows, next, err := listPage(s, list, "", req,
+		func(p meta.Page) ([]meta.Tenant, error) { return fetch(ctx, p) }, key)
 	if err != nil {
 		return nil, err
 	}
@@ -94,16 +105,66 @@ func (s *Service) UpdateTenant(ctx context.Context, req *pb.UpdateTenantRequest)
 	return tenantMessage(t), nil
 }
 
-// DeleteTenant marks the tenant; the janitor removes what it has.
-func (s *Service) DeleteTenant(ctx context.Context, req *pb.DeleteTenantRequest) (*emptypb.Empty, error) {
+// DeleteTenant marks the tenant; the janitor removes what it has when it cannot
+// be taken back any more.
+func (s *Service) DeleteTenant(ctx context.Context, req *pb.DeleteTenantRequest) (*pb.Deletion, error) {
+	m, err := s.deleteTenant(ctx, req)
+	return deletedAnswer(m, err, req)
+}
+
+func (s *Service) deleteTenant(ctx context.Context, req *pb.DeleteTenantRequest) (*pb.Deletion, error) {
 	t, err := s.findTenant(ctx, "name", req.GetName())
 	if err != nil {
-		return deleted(err, req)
+		return nil, err
 	}
-	if err := checkEtag(req.GetEtag(), t.Version); err != nil || req.GetValidateOnly() {
-		return deleted(err, req)
+	if err := checkEtag(req.GetEtag(), t.Version); err != nil {
+		return nil, err
 	}
-	return deleted(s.store.DeleteTenant(ctx, cause(ctx), t.Slug, t.Version), req)
+	d := doomed{name: "tenant " + strconv.Quote(t.Slug), tenant: t.ID}
+	if err := s.force(ctx, &d, req.GetForce()); err != nil {
+		return nil, err
+	}
+	if req.GetValidateOnly() {
+		return s.deletion(d, time.Time{}, time.Time{}), nil
+	}
+	err = s.store.DeleteTenant(ctx, cause(ctx), t.Slug, t.Version, req.GetForce())
+	if fault.Is(err, fault.NotEmpty) { // something was pushed after it was counted
+		err = s.force(ctx, &d, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err = s.store.FindTenantByID(ctx, t.ID)
+	return s.deletion(d, t.DeletedAt, t.ExpireAt), err
+}
+
+// UndeleteTenant undoes DeleteTenant.
+func (s *Service) UndeleteTenant(ctx context.Context, req *pb.UndeleteTenantRequest) (*pb.Tenant, error) {
+	ids, err := splitName("name", req.GetName(), "tenants")
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.store.FindHolder(ctx, ids[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := checkEtag(req.GetEtag(), t.Version); err != nil {
+		return nil, err
+	}
+	if req.GetValidateOnly() && t.State == tenant.Deleting && t.ExpireAt.After(time.Now()) {
+		return tenantMessage(t), nil
+	}
+	if req.GetValidateOnly() && (t.State == tenant.Deleting || t.State == tenant.Deleted) {
+		return nil, fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q was deleted too long ago to be taken back", t.Slug)
+	}
+	if req.GetValidateOnly() {
+		return nil, fault.New(fault.Conflict, fault.AlreadyExists, "tenant %q is not deleted", t.Slug)
+	}
+	t, err = s.store.UndeleteTenant(ctx, cause(ctx), t.Slug, t.Version)
+	if err != nil {
+		return nil, err
+	}
+	return tenantMessage(t), nil
 }
 
 // SuspendTenant makes the tenant's hosts answer 403.
@@ -151,6 +212,44 @@ func (s *Service) findTenant(ctx context.Context, field, name string) (meta.Tena
 	return s.store.FindTenant(ctx, ids[0])
 }
 
+// findAnyTenant is findTenant, but finds deleted tenants, too: by the slug, if no
+// other tenant has it, or by the uid in place of the slug.
+func (s *Service) findAnyTenant(ctx context.Context, field, name string) (meta.Tenant, error) {
+	ids, err := splitName(field, name, "tenants")
+	if err != nil {
+		return meta.Tenant{}, err
+	}
+	if id, ok := uidOf(name); ok {
+		return s.store.FindTenantByID(ctx, id)
+	}
+	return s.store.FindHolder(ctx, ids[0])
+}
+
+// uidOf is the uid that a name of a tenant has in place of the slug. No slug
+// begins with a digit.
+func uidOf(name string) (tenant.ID, bool) {
+	id, err := strconv.ParseInt(strings.TrimPrefix(name, "tenants/"), 10, 64)
+	return tenant.ID(id), err == nil && id > 0
+}
+
+// slugIsFree refuses the slug of a tenant, also of a deleted one that can be
+// taken back.
+func (s *Service) slugIsFree(ctx context.Context, slug string) error {
+	t, err := s.store.FindHolder(ctx, slug)
+	switch {
+	case fault.Is(err, fault.ResourceUnknown):
+		return nil
+	case err != nil:
+		return err
+	case t.ExpireAt.After(time.Now()):
+		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted and can be taken back: undelete it, or take another name", slug)
+	case t.State == tenant.Deleting || t.State == tenant.Deleted:
+		return nil
+	default:
+		return absent(t, nil)
+	}
+}
+
 // setTenant takes over what a client may set.
 func setTenant(t *meta.Tenant, m *pb.Tenant) error {
 	if err := checkDisplayName("tenant.display_name", m.GetDisplayName()); err != nil {
@@ -165,8 +264,13 @@ func setTenant(t *meta.Tenant, m *pb.Tenant) error {
 
 func tenantMessage(t meta.Tenant) *pb.Tenant {
 	state := pb.Tenant_ACTIVE
-	if t.State == tenant.Suspended {
+	switch {
+	case t.State == tenant.Suspended:
 		state = pb.Tenant_SUSPENDED
+	case t.State == tenant.Deleting && !t.ExpireAt.IsZero():
+		state = pb.Tenant_DELETED
+	case t.State == tenant.Deleting, t.State == tenant.Deleted:
+		state = pb.Tenant_PURGED
 	}
 	m := &pb.Tenant{
 		Name:        "tenants/" + t.Slug,
@@ -178,6 +282,12 @@ func tenantMessage(t meta.Tenant) *pb.Tenant {
 		m.Uid = strconv.FormatInt(int64(t.ID), 10)
 		m.Etag = etag(t.Version)
 		m.CreateTime, m.UpdateTime = timestamppb.New(t.CreatedAt), timestamppb.New(t.UpdatedAt)
+	}
+	if !t.DeletedAt.IsZero() {
+		m.DeleteTime = timestamppb.New(t.DeletedAt)
+	}
+	if !t.ExpireAt.IsZero() {
+		m.ExpireTime = timestamppb.New(t.ExpireAt)
 	}
 	return m
 }

@@ -28,7 +28,10 @@ func (b builder) admin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	service, err := admin.New(admin.Config{Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy})
+	service, err := admin.New(admin.Config{
+		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy,
+		Lifetimes: lifetimes(b.config),
+	})
 	if err != nil {
 		return err
 	}

@@ -108,6 +108,7 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 	l.Grace = c.Grace
 	l.DeleteDelay = c.DeleteDelay
 	l.Quarantine = c.NameQuarantine
+	l.Undelete = c.UndeleteWindow
 	return l
 }
 

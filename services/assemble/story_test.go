@@ -29,7 +29,9 @@ func TestStory_OnServers(t *testing.T) { story(t, startOnServers(t, "", "", shor
 func TestStory_Split(t *testing.T) { story(t, startSplit(t, "", "", shortLived)) }
 
 // shortLived lets garbage go at once.
-func shortLived(c *boot.Config) { c.Grace, c.DeleteDelay = time.Microsecond, time.Microsecond }
+func shortLived(c *boot.Config) {
+	c.Grace, c.DeleteDelay, c.UndeleteWindow = time.Microsecond, time.Microsecond, time.Microsecond
+}
 
 // customer is a tenant with the keys of its accounts.
 type customer struct {
@@ -240,7 +242,7 @@ func story(t *testing.T, w *world) {
 
 	// A tenant goes with all that it has; the other keeps what it has.
 	used := acme.used(t)
-	w.admin(t, http.MethodDelete, rival.path(""), nil).want(t, http.StatusOK)
+	w.admin(t, http.MethodDelete, rival.path("?force=true"), nil).want(t, http.StatusOK)
 	everywhere("the tenant to be gone", http.StatusNotFound)
 	left := w.collect(t)
 	if left.Stored >= collected.Stored || acme.used(t) != used {

@@ -110,7 +110,7 @@ func TestPassRemovesGarbageAndNothingElse(t *testing.T) {
 	if found := w.findings(); len(found) > 0 {
 		t.Errorf("findings %v", found)
 	}
-	w.must(w.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0))
+	w.must(w.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0, true))
 	w.passMonth(w.janitor(w.Blobs))
 	if got := w.files(); len(got) != 0 {
 		t.Errorf("files of the deleted tenant: %v", got)

@@ -333,7 +333,7 @@ func TestB4_SecretOfAnotherTenant(t *testing.T) {
 // for the first is good for the second.
 func TestB5_NameGivenToAnotherTenant(t *testing.T) {
 	soon := meta.DefaultLifetimes
-	soon.Quarantine = time.Nanosecond
+	soon.Quarantine, soon.Undelete = time.Nanosecond, 0
 	d := fronttest.NewWith(t, sqlitemeta.Options{Lifetimes: soon})
 	d.Serve(front.Services{Token: handler(d), Registry: http.HandlerFunc(guarded)})
 	first := d.Tenant("acme", tenant.Settings{AnonymousPull: true})
@@ -354,7 +354,7 @@ func TestB5_NameGivenToAnotherTenant(t *testing.T) {
 		old[name+" for a manifest"] = fronttest.Request{Host: first.Host, Path: "/v2/app/manifests/1", Bearer: bearer}
 	}
 
-	if err := d.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0); err != nil {
+	if err := d.Meta.DeleteTenant(t.Context(), fronttest.By(), "acme", 0, true); err != nil {
 		t.Fatal(err)
 	}
 	d.Sites.Clear()

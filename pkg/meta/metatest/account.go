@@ -141,8 +141,9 @@ func testAccounts(t *testing.T, open Open) {
 		_, err := w.Store.UpdateTenant(t.Context(), cause(), change)
 		w.must(err)
 		w.unknownKey(0, "", "secret")
-		w.must(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0))
+		w.must(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0, true))
 		w.unknownKey(0, "", "secret")
+		w.purge()
 		w.accounts(nil, "", 9)
 	})
 }

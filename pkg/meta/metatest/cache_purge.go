@@ -87,7 +87,8 @@ func testCachePurge(t *testing.T, open Open) {
 			}
 			w.stage(r, "unfinished")
 		}
-		w.must(w.Store.DeleteTenant(t.Context(), cause(), "other", 0))
+		w.must(w.Store.DeleteTenant(t.Context(), cause(), "other", 0, true))
+		w.purge()
 		w.settle()
 		for k, state := range w.objects() {
 			if k.Tenant == int64(other.tenant) && state != 'D' {

@@ -33,10 +33,10 @@ func testEvents(t *testing.T, open Open) {
 		_, err = w.Store.UpdateAccount(ctx, cause(), a)
 		w.must(err)
 		w.must(w.Store.DeleteAccount(ctx, cause(), w.tenant, "ci", 0))
-		w.must(w.Store.DeleteRegistry(ctx, cause(), w.tenant, "dev", 0))
+		w.must(w.Store.DeleteRegistry(ctx, cause(), w.tenant, "dev", 0, true))
 		_, err = w.Store.UpdateTenant(ctx, cause(), w.acme())
 		w.must(err)
-		w.must(w.Store.DeleteTenant(ctx, cause(), "acme", 0))
+		w.must(w.Store.DeleteTenant(ctx, cause(), "acme", 0, true))
 
 		var got []string
 		for _, e := range w.events("", 100) {

@@ -130,14 +130,14 @@ func testGroups(t *testing.T, open Open) {
 		w.addGroup("chain", meta.Member{Registry: "prod"}, meta.Member{Upstream: "ghcr"})
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "chain"}})
 		w.must(err)
-		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0), fault.Conflict, fault.InUse)
+		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0, true), fault.Conflict, fault.InUse)
 		w.refused(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0), fault.Conflict, fault.InUse)
 		w.refused(w.Store.DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0), fault.Conflict, fault.InUse)
 
-		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0))
+		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0, true))
 		w.must(w.Store.DeleteGroup(t.Context(), cause(), w.tenant, "chain", 0)) // what is being deleted names nothing
 		w.must(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
-		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0))
+		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0, true))
 	})
 	t.Run("are not left with members that go at the same moment", func(t *testing.T) {
 		w := newWorld(t, open)
@@ -175,7 +175,7 @@ func testTopology(t *testing.T, open Open) {
 		w.must(err)
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "gone"})
 		w.must(err)
-		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "gone", 0))
+		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "gone", 0, true))
 		w.must(w.Store.RecordStatus(t.Context(), w.tenant, ghcr.ID, meta.UpstreamStatus{State: "open"}))
 		got, err := w.Store.FindTopology(t.Context(), w.tenant)
 		w.must(err)

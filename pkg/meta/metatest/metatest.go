@@ -46,6 +46,8 @@ func Run(t *testing.T, open Open) {
 		{"Tags", testTags},
 		{"Collector", testCollector},
 		{"Purge", testPurge},
+		{"Deletion", testDeletion},
+		{"DeletionRaces", testDeletionRaces},
 		{"Races", testRaces},
 		{"RepositoryRaces", testRepositoryRaces},
 		{"Random", testRandom},

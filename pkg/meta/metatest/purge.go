@@ -41,7 +41,7 @@ func testPurge(t *testing.T, open Open) {
 		fill(w, gone)
 		u := w.stage(gone, "unfinished too")
 		w.pushImage(w.repo("app"), "v1", "config of all")
-		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0))
+		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0, true))
 		w.noPushes(gone, u)
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})
 		w.refused(err, fault.Conflict, fault.AlreadyExists)
@@ -63,7 +63,7 @@ func testPurge(t *testing.T, open Open) {
 		u := other.stage(other.repo("app"), "unfinished too")
 		fill(w, w.repo("app"))
 		before := w.used("acme")
-		w.must(w.Store.DeleteTenant(t.Context(), cause(), "other", 0))
+		w.must(w.Store.DeleteTenant(t.Context(), cause(), "other", 0, true))
 		w.noPushes(other.repo("app"), u)
 		w.collectAll()
 		for k := range w.objects() {

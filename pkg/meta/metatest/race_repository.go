@@ -89,7 +89,7 @@ func testRepositoryRaces(t *testing.T, open Open) {
 			other.stage(other.repo("gone/staged"), content)
 		}
 		w.pushImage(w.repo("kept"), "v1", "config 1", "shared")
-		w.must(w.Store.DeleteTenant(t.Context(), cause(), "other", 0))
+		w.must(w.Store.DeleteTenant(t.Context(), cause(), "other", 0, true))
 		for range 4 {
 			w.Advance(meta.DefaultLifetimes.DeleteDelay * 2)
 			together(times(4, func(int) { w.fine(w.tryCollect()) })...)

@@ -35,7 +35,7 @@ func testRegistries(t *testing.T, open Open) {
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
 		_, err = w.Store.UpdateRegistry(t.Context(), cause(), meta.Registry{Tenant: other, Slug: "dev"})
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
-		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), other, "dev", 0), fault.NotFound, fault.ResourceUnknown)
+		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), other, "dev", 0, true), fault.NotFound, fault.ResourceUnknown)
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: 4711, Slug: "dev"})
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
 		if _, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: other, Slug: "dev"}); err != nil {
@@ -68,7 +68,7 @@ func testRegistries(t *testing.T, open Open) {
 		}
 		_, err = w.Store.UpdateRegistry(t.Context(), cause(), change)
 		w.refused(err, fault.Conflict, fault.EtagMismatch)
-		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, tenant.MainRegistry, before.Version), fault.Conflict, fault.EtagMismatch)
+		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, tenant.MainRegistry, before.Version, true), fault.Conflict, fault.EtagMismatch)
 		change.Version = 0
 		_, err = w.Store.UpdateRegistry(t.Context(), cause(), change)
 		w.must(err)
@@ -83,9 +83,9 @@ func testRegistries(t *testing.T, open Open) {
 		w.pushImage(r, "v1", "config")
 		epoch := w.acme().Epoch
 		by := cause()
-		w.must(w.Store.DeleteRegistry(t.Context(), by, w.tenant, "dev", dev.Version))
-		w.must(w.Store.DeleteRegistry(t.Context(), by, w.tenant, "dev", 0)) // the same request again
-		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0), fault.NotFound, fault.ResourceUnknown)
+		w.must(w.Store.DeleteRegistry(t.Context(), by, w.tenant, "dev", dev.Version, true))
+		w.must(w.Store.DeleteRegistry(t.Context(), by, w.tenant, "dev", 0, true)) // the same request again
+		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0, true), fault.NotFound, fault.ResourceUnknown)
 		w.registries([]string{"main"}, "", 9)
 		w.domains([]string{"other.acme.com"}, "", 9)
 		if got := w.acme().Epoch; got != epoch+1 {

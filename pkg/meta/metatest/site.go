@@ -50,7 +50,7 @@ func testSites(t *testing.T, open Open) {
 	t.Run("end with their registry", func(t *testing.T) {
 		w, _ := prepare(t)
 		w.addDomain(own.Host, "dev", true)
-		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0))
+		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0, true))
 		w.nowhere(dev)
 		w.nowhere(own)
 		if _, err := w.Store.FindSite(t.Context(), main); err != nil {
@@ -60,7 +60,7 @@ func testSites(t *testing.T, open Open) {
 	t.Run("end with their tenant", func(t *testing.T) {
 		w, _ := prepare(t)
 		w.addDomain(own.Host, "dev", true)
-		w.must(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0))
+		w.must(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0, true))
 		for _, l := range []tenant.Lookup{main, dev, own} {
 			w.nowhere(l)
 		}

@@ -42,7 +42,7 @@ func testTenants(t *testing.T, open Open) {
 		for _, slug := range []string{"zoo", "bee-1", "bee"} {
 			w.addTenant(slug, 0)
 		}
-		w.must(w.Store.DeleteTenant(t.Context(), cause(), "zoo", 0))
+		w.must(w.Store.DeleteTenant(t.Context(), cause(), "zoo", 0, true))
 		w.tenants([]string{"acme", "bee"}, "", 2)
 		w.tenants([]string{"bee-1"}, "bee", 2)
 		w.tenants(nil, "bee-1", 2)
@@ -73,8 +73,8 @@ func testTenants(t *testing.T, open Open) {
 		change.ID, change.State = 4711, tenant.Active
 		_, err = w.Store.UpdateTenant(t.Context(), cause(), change)
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
-		w.refused(w.Store.DeleteTenant(t.Context(), cause(), "acme", before.Version), fault.Conflict, fault.EtagMismatch)
-		w.refused(w.Store.DeleteTenant(t.Context(), cause(), "nobody", 0), fault.NotFound, fault.ResourceUnknown)
+		w.refused(w.Store.DeleteTenant(t.Context(), cause(), "acme", before.Version, true), fault.Conflict, fault.EtagMismatch)
+		w.refused(w.Store.DeleteTenant(t.Context(), cause(), "nobody", 0, true), fault.NotFound, fault.ResourceUnknown)
 	})
 	t.Run("raise their epoch once when suspended", func(t *testing.T) {
 		w := newWorld(t, open)
@@ -106,9 +106,9 @@ func testTenants(t *testing.T, open Open) {
 	t.Run("leave their slug in quarantine", func(t *testing.T) {
 		w := newWorld(t, open)
 		by := cause()
-		w.must(w.Store.DeleteTenant(t.Context(), by, "acme", w.acme().Version))
-		w.must(w.Store.DeleteTenant(t.Context(), by, "acme", 0)) // the same request again
-		w.refused(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0), fault.NotFound, fault.ResourceUnknown)
+		w.must(w.Store.DeleteTenant(t.Context(), by, "acme", w.acme().Version, true))
+		w.must(w.Store.DeleteTenant(t.Context(), by, "acme", 0, true)) // the same request again
+		w.refused(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0, true), fault.NotFound, fault.ResourceUnknown)
 		_, err := w.Store.FindTenant(t.Context(), "acme")
 		w.refused(err, fault.NotFound, fault.ResourceUnknown)
 		_, err = w.Store.UpdateTenant(t.Context(), cause(), meta.Tenant{Slug: "acme", State: tenant.Active})
@@ -122,7 +122,7 @@ func testTenants(t *testing.T, open Open) {
 		_, err = create()
 		w.refused(err, fault.Conflict, fault.NameQuarantined)
 		w.purge()
-		w.Advance(meta.DefaultLifetimes.Quarantine - time.Second)
+		w.Advance(meta.DefaultLifetimes.Quarantine - meta.DefaultLifetimes.Undelete - time.Second)
 		_, err = create()
 		w.refused(err, fault.Conflict, fault.NameQuarantined)
 		w.Advance(time.Second)
@@ -151,8 +151,15 @@ func (w world) oneWon(errs []error) {
 	}
 }
 
-// purge lets the janitor finish all deletions.
+// purge lets the time pass in which deletions can be taken back, and the janitor
+// finish them.
 func (w world) purge() {
+	w.t.Helper()
+	w.Advance(meta.DefaultLifetimes.Undelete)
+	w.purgeNow()
+}
+
+func (w world) purgeNow() {
 	w.t.Helper()
 	for {
 		n, err := w.Store.PurgeDeleted(w.t.Context(), 100)

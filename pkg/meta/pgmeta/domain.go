@@ -11,7 +11,7 @@ import (
 const selectDomain = `
 SELECT d.tenant_id, r.slug, d.host, d.verified, d.challenge, d.version, d.created_at
 FROM domains d JOIN registries r ON r.tenant_id = d.tenant_id AND r.id = d.registry_id
-WHERE d.tenant_id = $1`
+WHERE d.tenant_id = $1 AND r.state = 'active'`
 
 func scanDomain(scan scan) (meta.Domain, error) {
 	var d meta.Domain
@@ -36,6 +36,12 @@ func (s *Store) ListDomains(ctx context.Context, t tenant.ID, p meta.Page) ([]me
 }
 
 const (
+	// Of the tenant's own, one that nobody sees does not count.
+	replaceDomain = `
+DELETE FROM domains d
+ WHERE d.tenant_id = $1 AND d.host = $2
+   AND EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = d.tenant_id AND g.id = d.registry_id AND g.state <> 'active')`
+
 	domainIsTaken = `SELECT 1 FROM domains WHERE host = $2 AND verified UNION ALL SELECT 1 FROM domains WHERE tenant_id = $1 AND host = $2`
 
 	insertDomain = `
@@ -52,6 +58,7 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 		if err != nil {
 			return err
 		}
+		t.queue(replaceDomain, d.Tenant, d.Host)
 		var one int
 		taken, err := t.find(domainIsTaken, []any{d.Tenant, d.Host}, &one)
 		if err != nil {
@@ -73,7 +80,11 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 }
 
 const (
-	findDomainVersion = `SELECT version FROM domains WHERE tenant_id = $1 AND host = $2 FOR UPDATE`
+	findDomainVersion = `
+SELECT d.version FROM domains d
+ WHERE d.tenant_id = $1 AND d.host = $2
+   AND EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = d.tenant_id AND g.id = d.registry_id AND g.state = 'active')
+   FOR UPDATE`
 
 	updateDomain = `UPDATE domains SET registry_id = $3, version = version + 1 WHERE tenant_id = $1 AND host = $2`
 )
@@ -108,7 +119,10 @@ func (s *Store) UpdateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 	return s.FindDomain(ctx, d.Tenant, d.Host)
 }
 
-const verifyDomain = `UPDATE domains SET verified = true, version = version + 1 WHERE tenant_id = $1 AND host = $2`
+const verifyDomain = `
+UPDATE domains d SET verified = true, version = version + 1
+ WHERE d.tenant_id = $1 AND d.host = $2
+   AND EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = d.tenant_id AND g.id = d.registry_id AND g.state = 'active')`
 
 // VerifyDomain implements meta.Domains.
 func (s *Store) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) (meta.Domain, error) {
@@ -129,7 +143,10 @@ func (s *Store) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID, h
 	return s.FindDomain(ctx, id, host)
 }
 
-const deleteDomain = `DELETE FROM domains WHERE tenant_id = $1 AND host = $2`
+const deleteDomain = `
+DELETE FROM domains d
+ WHERE d.tenant_id = $1 AND d.host = $2
+   AND EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = d.tenant_id AND g.id = d.registry_id AND g.state = 'active')`
 
 // DeleteDomain implements meta.Domains.
 func (s *Store) DeleteDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) error {

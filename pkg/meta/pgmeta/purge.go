@@ -4,15 +4,19 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // PurgeDeleted implements meta.Collector. A call does the first step that finds
 // work, in a transaction of its own, so that what a step needs gone is gone: the
 // marks go down from tenants to repositories, the rows go up from the content
 // of a repository to its tenant, which stays as a tombstone. Janitors that meet
-// in a step share its rows.
+// in a step share its rows. What can still be taken back has its expire_at, and
+// no step but the first two looks at it.
 func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	for _, step := range []func(t *tx, limit int) (int, error){
+		(*tx).giveUpTenants,
+		rows(giveUpRegistries),
 		rows(markRegistries),
 		rows(markRepositories),
 		s.purgeUploads,
@@ -40,19 +44,43 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	return 0, nil
 }
 
+const (
+	dueTenants = `
+SELECT id FROM tenants WHERE state = 'deleting' AND expire_at <= berth_now() ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED`
+
+	giveUpRegistries = `
+WITH due AS (
+  SELECT g.tenant_id, g.id FROM registries g
+   WHERE g.state = 'deleting' AND g.expire_at <= berth_now() ORDER BY g.tenant_id, g.id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE registries g SET expire_at = NULL FROM due WHERE g.tenant_id = due.tenant_id AND g.id = due.id`
+)
+
+// giveUpTenants gives up a tenant that cannot be taken back any more.
+func (t *tx) giveUpTenants(int) (int, error) {
+	var id tenant.ID
+	found, err := t.find(dueTenants, nil, &id)
+	if err != nil || !found {
+		return 0, err
+	}
+	t.giveUpTenant(id)
+	return 1, nil
+}
+
 // FOR UPDATE waits for the writers in flight.
 const (
 	markRegistries = `
 WITH doomed AS (
   SELECT g.tenant_id, g.id FROM tenants t JOIN registries g ON g.tenant_id = t.id
-   WHERE t.state = 'deleting' AND g.state = 'active' ORDER BY g.tenant_id, g.id LIMIT $1 FOR UPDATE OF g
+   WHERE t.state = 'deleting' AND t.expire_at IS NULL AND (g.state = 'active' OR g.expire_at IS NOT NULL)
+   ORDER BY g.tenant_id, g.id LIMIT $1 FOR UPDATE OF g
 )
-UPDATE registries g SET state = 'deleting' FROM doomed WHERE g.tenant_id = doomed.tenant_id AND g.id = doomed.id`
+UPDATE registries g SET state = 'deleting', expire_at = NULL FROM doomed WHERE g.tenant_id = doomed.tenant_id AND g.id = doomed.id`
 
 	markRepositories = `
 WITH doomed AS (
   SELECT r.tenant_id, r.id FROM registries g JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
-   WHERE g.state = 'deleting' AND r.state = 'active' ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE OF r
+   WHERE g.state = 'deleting' AND g.expire_at IS NULL AND r.state = 'active' ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE OF r
 )
 UPDATE repositories r SET state = 'deleting', listed = false FROM doomed WHERE r.tenant_id = doomed.tenant_id AND r.id = doomed.id`
 )
@@ -130,7 +158,7 @@ DELETE FROM repositories r USING doomed WHERE r.tenant_id = doomed.tenant_id AND
 	purgeClaims = `
 WITH doomed AS (
   SELECT c.tenant_id, c.registry_id, c.name FROM registries g JOIN name_claims c ON c.tenant_id = g.tenant_id AND c.registry_id = g.id
-   WHERE g.state = 'deleting' ORDER BY c.tenant_id, c.registry_id, c.name LIMIT $1 FOR UPDATE OF c SKIP LOCKED
+   WHERE g.state = 'deleting' AND g.expire_at IS NULL ORDER BY c.tenant_id, c.registry_id, c.name LIMIT $1 FOR UPDATE OF c SKIP LOCKED
 )
 DELETE FROM name_claims c USING doomed
  WHERE c.tenant_id = doomed.tenant_id AND c.registry_id = doomed.registry_id AND c.name = doomed.name`
@@ -138,7 +166,7 @@ DELETE FROM name_claims c USING doomed
 	purgeRegistries = `
 WITH doomed AS (
   SELECT g.tenant_id, g.id FROM registries g
-   WHERE g.state = 'deleting'
+   WHERE g.state = 'deleting' AND g.expire_at IS NULL
      AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = g.tenant_id AND r.registry_id = g.id)
      AND NOT EXISTS (SELECT 1 FROM name_claims c WHERE c.tenant_id = g.tenant_id AND c.registry_id = g.id)
    ORDER BY g.tenant_id, g.id LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -148,14 +176,14 @@ DELETE FROM registries g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g
 	purgeAccounts = `
 WITH doomed AS (
   SELECT a.tenant_id, a.id FROM tenants t JOIN accounts a ON a.tenant_id = t.id
-   WHERE t.state = 'deleting' ORDER BY a.tenant_id, a.id LIMIT $1 FOR UPDATE OF a SKIP LOCKED
+   WHERE t.state = 'deleting' AND t.expire_at IS NULL ORDER BY a.tenant_id, a.id LIMIT $1 FOR UPDATE OF a SKIP LOCKED
 )
 DELETE FROM accounts a USING doomed WHERE a.tenant_id = doomed.tenant_id AND a.id = doomed.id`
 
 	purgeGroups = `
 WITH doomed AS (
   SELECT g.tenant_id, g.slug FROM tenants t JOIN upstream_groups g ON g.tenant_id = t.id
-   WHERE t.state = 'deleting' ORDER BY g.tenant_id, g.slug LIMIT $1 FOR UPDATE OF g SKIP LOCKED
+   WHERE t.state = 'deleting' AND t.expire_at IS NULL ORDER BY g.tenant_id, g.slug LIMIT $1 FOR UPDATE OF g SKIP LOCKED
 )
 DELETE FROM upstream_groups g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.slug = doomed.slug`
 
@@ -163,7 +191,7 @@ DELETE FROM upstream_groups g USING doomed WHERE g.tenant_id = doomed.tenant_id 
 	buryTenants = `
 WITH doomed AS (
   SELECT t.id FROM tenants t
-   WHERE t.state = 'deleting'
+   WHERE t.state = 'deleting' AND t.expire_at IS NULL
      AND NOT EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = t.id)
      AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.tenant_id = t.id)
      AND NOT EXISTS (SELECT 1 FROM upstream_groups g WHERE g.tenant_id = t.id)

@@ -8,19 +8,27 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-const selectRegistry = `
-SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at FROM registries
-WHERE state = 'active' AND upstream_id IS NULL AND tenant_id = $1`
+const (
+	selectAnyRegistry = `
+SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at, deleted_at, expire_at FROM registries
+WHERE upstream_id IS NULL AND tenant_id = $1`
+
+	selectRegistry = selectAnyRegistry + ` AND state = 'active'`
+)
 
 func scanRegistry(scan scan) (meta.Registry, error) {
 	var r meta.Registry
-	err := scan(&r.ID, &r.Tenant, &r.Slug, &r.Settings, &r.State, &r.Version, moment{&r.CreatedAt}, moment{&r.UpdatedAt})
+	err := scan(&r.ID, &r.Tenant, &r.Slug, &r.Settings, &r.State, &r.Version,
+		moment{&r.CreatedAt}, moment{&r.UpdatedAt}, moment{&r.DeletedAt}, moment{&r.ExpireAt})
 	return r, err
 }
 
 const (
 	findRegistry   = selectRegistry + ` AND slug = $2`
 	listRegistries = selectRegistry + ` AND slug > $2 ORDER BY slug LIMIT $3`
+
+	findAnyRegistry   = selectAnyRegistry + ` AND slug = $2 AND (state = 'active' OR expire_at > berth_now())`
+	listAllRegistries = selectAnyRegistry + ` AND slug > $2 AND (state = 'active' OR expire_at > berth_now()) ORDER BY slug LIMIT $3`
 )
 
 // FindRegistry implements meta.Registries.
@@ -34,6 +42,17 @@ func (s *Store) ListRegistries(ctx context.Context, t tenant.ID, p meta.Page) ([
 	return collect(ctx, s, t, scanRegistry, listRegistries, t, p.After, p.Size)
 }
 
+// FindAnyRegistry implements meta.Registries.
+func (s *Store) FindAnyRegistry(ctx context.Context, t tenant.ID, slug string) (meta.Registry, error) {
+	found, err := collect(ctx, s, t, scanRegistry, findAnyRegistry, t, slug)
+	return only(found, err, noRegistry(slug))
+}
+
+// ListAllRegistries implements meta.Registries.
+func (s *Store) ListAllRegistries(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Registry, error) {
+	return collect(ctx, s, t, scanRegistry, listAllRegistries, t, p.After, p.Size)
+}
+
 const insertRegistry = `
 INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, updated_at) VALUES ($1, $2, $3, 'active', 1, berth_now(), berth_now())`
 
@@ -43,7 +62,7 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 	if err := t.groupExists(r.Tenant, r.Settings.UpstreamGroup); err != nil {
 		return err
 	}
-	t.means("registries_by_slug", fault.New(fault.Conflict, fault.AlreadyExists, "registry %q exists already, or is still being deleted", r.Slug))
+	t.means("registries_by_slug", fault.New(fault.Conflict, fault.AlreadyExists, "registry %q exists already, or was deleted: then undelete it, or wait until it is removed", r.Slug))
 	_, err := t.exec(insertRegistry, r.Tenant, r.Slug, r.Settings)
 	return err
 }
@@ -115,37 +134,6 @@ func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.R
 		return meta.Registry{}, err
 	}
 	return s.FindRegistry(ctx, change.Tenant, change.Slug)
-}
-
-const (
-	deleteRegistry = `
-UPDATE registries SET state = 'deleting', version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
-
-	deleteRegistryDomains = `DELETE FROM domains WHERE tenant_id = $1 AND registry_id = $2`
-	raiseEpoch            = `UPDATE tenants SET epoch = epoch + 1 WHERE id = $1`
-)
-
-// DeleteRegistry implements meta.Registries. The epoch is the tenant's: its
-// clients fetch new tokens, none of which is for the host that is gone.
-func (s *Store) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.write(ctx, id, func(t *tx) error {
-		// The tenant's row is locked before the registry's.
-		if _, err := t.exec(raiseEpoch, id); err != nil {
-			return err
-		}
-		r, err := t.changeRegistry(lockRegistryToDelete, by, "registry.delete", id, slug, version)
-		if err != nil {
-			return err
-		}
-		if err := t.unnamed(id, "registry", slug); err != nil {
-			return err
-		}
-		if _, err := t.exec(deleteRegistry, id, r); err != nil {
-			return err
-		}
-		_, err = t.exec(deleteRegistryDomains, id, r)
-		return err
-	})
 }
 
 func registryTarget(slug string) string { return "registries/" + slug }

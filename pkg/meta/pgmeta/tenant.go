@@ -9,20 +9,29 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-const selectTenant = `
-SELECT t.id, t.slug, t.display_name, t.state, t.epoch, u.lim, u.used, t.version, t.created_at, t.updated_at
-FROM tenants t JOIN usage u ON u.tenant_id = t.id
+const (
+	selectHolder = `
+SELECT t.id, t.slug, t.display_name, t.state, t.epoch, u.lim, u.used, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
+FROM tenants t JOIN usage u ON u.tenant_id = t.id`
+
+	selectTenant = selectHolder + `
 WHERE t.state <> 'deleted' AND t.state <> 'deleting'`
+)
 
 func scanTenant(scan scan) (meta.Tenant, error) {
 	var t meta.Tenant
-	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.Quota, &t.Used, &t.Version, moment{&t.CreatedAt}, moment{&t.UpdatedAt})
+	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.Quota, &t.Used, &t.Version,
+		moment{&t.CreatedAt}, moment{&t.UpdatedAt}, moment{&t.DeletedAt}, moment{&t.ExpireAt})
 	return t, err
 }
 
 const (
 	findTenant  = selectTenant + ` AND t.slug = $1`
 	listTenants = selectTenant + ` AND t.slug > $1 ORDER BY t.slug LIMIT $2`
+
+	findHolder     = selectHolder + ` WHERE t.slug = $1 ORDER BY t.id DESC LIMIT 1`
+	findTenantByID = selectHolder + ` WHERE t.id = $1`
+	listHolders    = selectHolder + ` WHERE (t.slug, t.id) > ($1, $2) ORDER BY t.slug, t.id LIMIT $3`
 )
 
 // FindTenant implements meta.Tenants.
@@ -36,15 +45,36 @@ func (s *Store) ListTenants(ctx context.Context, p meta.Page) ([]meta.Tenant, er
 	return collect(ctx, s, nobody, scanTenant, listTenants, p.After, p.Size)
 }
 
+// FindHolder implements meta.Tenants.
+func (s *Store) FindHolder(ctx context.Context, slug string) (meta.Tenant, error) {
+	found, err := collect(ctx, s, nobody, scanTenant, findHolder, slug)
+	return only(found, err, noTenant(slug))
+}
+
+// FindTenantByID implements meta.Tenants.
+func (s *Store) FindTenantByID(ctx context.Context, id tenant.ID) (meta.Tenant, error) {
+	found, err := collect(ctx, s, nobody, scanTenant, findTenantByID, id)
+	return only(found, err, fault.New(fault.NotFound, fault.ResourceUnknown, "there is no tenant with the id %d", id))
+}
+
+// ListHolders implements meta.Tenants.
+func (s *Store) ListHolders(ctx context.Context, p meta.Page) ([]meta.Tenant, error) {
+	slug, id, err := meta.ParseHolderKey(p.After)
+	if err != nil {
+		return nil, err
+	}
+	return collect(ctx, s, nobody, scanTenant, listHolders, slug, id, p.Size)
+}
+
 const (
 	// Who has the slug, or had it last; $2 is how long a deleted tenant's is reserved.
 	lockSlug = `
-SELECT id, state, version, coalesce(deleted_at > berth_now() - $2::interval, false)
+SELECT id, state, version, coalesce(deleted_at > berth_now() - $2::interval, false), coalesce(expire_at > berth_now(), false)
 FROM tenants WHERE slug = $1 ORDER BY id DESC LIMIT 1 FOR NO KEY UPDATE`
 
 	// It waits for those who are changing what the tenant owns.
 	lockSlugToDelete = `
-SELECT id, state, version, coalesce(deleted_at > berth_now() - $2::interval, false)
+SELECT id, state, version, coalesce(deleted_at > berth_now() - $2::interval, false), coalesce(expire_at > berth_now(), false)
 FROM tenants WHERE slug = $1 ORDER BY id DESC LIMIT 1 FOR UPDATE`
 
 	insertTenant = `
@@ -56,10 +86,11 @@ RETURNING id`
 
 // holder is who has a slug, or had it last.
 type holder struct {
-	id       tenant.ID
-	state    tenant.State
-	version  int64
-	reserved bool // deleted not long ago
+	id         tenant.ID
+	state      tenant.State
+	version    int64
+	reserved   bool // deleted not long ago
+	restorable bool // deleted, and can be taken back
 }
 
 func (h holder) gone() bool { return h.state == tenant.Deleting || h.state == tenant.Deleted }
@@ -67,7 +98,7 @@ func (h holder) gone() bool { return h.state == tenant.Deleting || h.state == te
 // holder locks the tenant that has the slug, or had it last.
 func (t *tx) holder(lock, slug string, quarantine time.Duration) (holder, bool, error) {
 	var h holder
-	found, err := t.find(lock, []any{slug, quarantine}, &h.id, &h.state, &h.version, &h.reserved)
+	found, err := t.find(lock, []any{slug, quarantine}, &h.id, &h.state, &h.version, &h.reserved, &h.restorable)
 	return h, found, err
 }
 
@@ -105,6 +136,8 @@ func (t *tx) slugIsFree(by meta.Cause, slug string, quarantine time.Duration) er
 	switch {
 	case err != nil || !found:
 		return err
+	case h.restorable:
+		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted and can be taken back: undelete it, or take another name", slug)
 	case h.state == tenant.Deleting, h.state == tenant.Deleted && h.reserved:
 		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted; its name is reserved for a while", slug)
 	case h.state == tenant.Deleted:
@@ -149,57 +182,30 @@ func (s *Store) UpdateTenant(ctx context.Context, by meta.Cause, change meta.Ten
 	return s.FindTenant(ctx, change.Slug)
 }
 
-const (
-	deleteTenant = `
-UPDATE tenants SET state = 'deleting', epoch = epoch + 1, version = version + 1, updated_at = berth_now(), deleted_at = berth_now() WHERE id = $1`
-
-	deleteTenantDomains  = `DELETE FROM domains WHERE tenant_id = $1`
-	deleteTenantAccounts = `DELETE FROM accounts WHERE tenant_id = $1`
-
-	deleteTenantGroups    = `DELETE FROM upstream_groups WHERE tenant_id = $1`
-	deleteTenantUpstreams = `DELETE FROM upstreams WHERE tenant_id = $1`
-	deleteTenantCaches    = `
-UPDATE registries SET state = 'deleting' WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND state = 'active'`
-)
-
-// DeleteTenant implements meta.Tenants. What leads in goes at once: domains and
-// accounts with their keys; and so does what leads out, with its credentials.
-func (s *Store) DeleteTenant(ctx context.Context, by meta.Cause, slug string, version int64) error {
-	return s.write(ctx, nobody, func(t *tx) error {
-		h, err := t.changeTenant(lockSlugToDelete, by, "tenant.delete", slug, version)
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec(deleteTenant, h.id); err != nil {
-			return err
-		}
-		t.queue(deleteTenantDomains, h.id)
-		t.queue(deleteTenantAccounts, h.id)
-		t.queue(deleteTenantGroups, h.id)
-		t.queue(deleteTenantUpstreams, h.id)
-		t.queue(deleteTenantCaches, h.id)
-		return nil
-	})
-}
-
 // changeTenant records the event of a change of the tenant itself and checks
 // that the tenant is there, in the version that was asked for. The event comes
 // first: a repeated deletion finds the tenant gone.
 func (t *tx) changeTenant(lock string, by meta.Cause, verb, slug string, version int64) (holder, error) {
-	h, found, err := t.holder(lock, slug, 0)
-	switch {
-	case err != nil:
-		return holder{}, err
-	case !found:
-		return holder{}, noTenant(slug)
-	}
-	if err := t.event(by, h.id, verb, tenantTarget(slug)); err != nil {
+	h, err := t.changeHolder(lock, by, verb, slug)
+	if err != nil {
 		return holder{}, err
 	}
 	if h.gone() {
 		return holder{}, noTenant(slug)
 	}
 	return h, checkVersion(h.version, version)
+}
+
+// changeHolder is changeTenant for a tenant in any state and version.
+func (t *tx) changeHolder(lock string, by meta.Cause, verb, slug string) (holder, error) {
+	h, found, err := t.holder(lock, slug, 0)
+	if err == nil && !found {
+		err = noTenant(slug)
+	}
+	if err != nil {
+		return holder{}, err
+	}
+	return h, t.event(by, h.id, verb, tenantTarget(slug))
 }
 
 const (

@@ -11,7 +11,7 @@ import (
 const selectDomain = `
 SELECT d.tenant_id, r.slug, d.host, d.verified, d.challenge, d.version, d.created_at
 FROM domains d JOIN registries r ON r.tenant_id = d.tenant_id AND r.id = d.registry_id
-WHERE d.tenant_id = ?1`
+WHERE d.tenant_id = ?1 AND r.state = 'active'`
 
 func scanDomain(scan scan) (meta.Domain, error) {
 	var d meta.Domain
@@ -36,6 +36,11 @@ func (s *Store) ListDomains(ctx context.Context, t tenant.ID, p meta.Page) ([]me
 }
 
 const (
+	// Of the tenant's own, one that nobody sees does not count.
+	replaceDomain = `
+DELETE FROM domains WHERE tenant_id = ?1 AND host = ?2
+   AND EXISTS (SELECT 1 FROM registries r WHERE r.tenant_id = ?1 AND r.id = domains.registry_id AND r.state <> 'active')`
+
 	domainIsTaken = `SELECT 1 FROM domains WHERE host = ?2 AND verified = 1 UNION ALL SELECT 1 FROM domains WHERE tenant_id = ?1 AND host = ?2`
 
 	insertDomain = `
@@ -50,6 +55,9 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 		}
 		registry, _, err := t.registry(d.Tenant, d.Registry)
 		if err != nil {
+			return err
+		}
+		if _, err := t.exec(replaceDomain, d.Tenant, d.Host); err != nil {
 			return err
 		}
 		var one int
@@ -70,7 +78,10 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 }
 
 const (
-	findDomainVersion = `SELECT version FROM domains WHERE tenant_id = ?1 AND host = ?2`
+	findDomainVersion = `
+SELECT version FROM domains
+ WHERE tenant_id = ?1 AND host = ?2
+   AND EXISTS (SELECT 1 FROM registries r WHERE r.tenant_id = ?1 AND r.id = domains.registry_id AND r.state = 'active')`
 
 	updateDomain = `UPDATE domains SET registry_id = ?3, version = version + 1 WHERE tenant_id = ?1 AND host = ?2`
 )
@@ -105,7 +116,10 @@ func (s *Store) UpdateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 	return s.FindDomain(ctx, d.Tenant, d.Host)
 }
 
-const verifyDomain = `UPDATE domains SET verified = 1, version = version + 1 WHERE tenant_id = ?1 AND host = ?2`
+const verifyDomain = `
+UPDATE domains SET verified = 1, version = version + 1
+ WHERE tenant_id = ?1 AND host = ?2
+   AND EXISTS (SELECT 1 FROM registries r WHERE r.tenant_id = ?1 AND r.id = domains.registry_id AND r.state = 'active')`
 
 // VerifyDomain implements meta.Domains.
 func (s *Store) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) (meta.Domain, error) {
@@ -128,7 +142,10 @@ func (s *Store) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID, h
 	return s.FindDomain(ctx, id, host)
 }
 
-const deleteDomain = `DELETE FROM domains WHERE tenant_id = ?1 AND host = ?2`
+const deleteDomain = `
+DELETE FROM domains
+ WHERE tenant_id = ?1 AND host = ?2
+   AND EXISTS (SELECT 1 FROM registries r WHERE r.tenant_id = ?1 AND r.id = domains.registry_id AND r.state = 'active')`
 
 // DeleteDomain implements meta.Domains.
 func (s *Store) DeleteDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) error {

@@ -10,13 +10,14 @@ import (
 // PurgeDeleted implements meta.Collector. A call does the first step that finds
 // work, so that what a step needs gone is gone: the marks go down from tenants
 // to repositories, the rows go up from the content of a repository to its
-// tenant, which stays as a tombstone.
+// tenant, which stays as a tombstone. What can still be taken back has its
+// expire_at, and no step but the first looks at it.
 func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	work := 0
 	err := s.write(ctx, func(t *tx) error {
 		p := purge{tx: t, life: s.life, limit: limit}
 		var err error
-		work, err = p.steps(p.marks, p.repository, p.registry, p.tenant)
+		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant)
 		return err
 	})
 	return work, err
@@ -29,17 +30,39 @@ type purge struct {
 	limit int
 }
 
+const (
+	dueTenant = `SELECT id FROM tenants WHERE state = 'deleting' AND expire_at <= ?1 ORDER BY id LIMIT 1`
+
+	giveUpRegistries = `
+UPDATE registries SET expire_at = NULL
+ WHERE id IN (SELECT g.id FROM registries g WHERE g.state = 'deleting' AND g.expire_at <= ?1 ORDER BY g.id LIMIT ?2)`
+)
+
+// due gives up what cannot be taken back any more.
+func (p purge) due() (int, error) {
+	var id tenant.ID
+	found, err := p.find(dueTenant, []any{p.now}, &id)
+	switch {
+	case err != nil:
+		return 0, err
+	case found:
+		return 1, p.giveUpTenant(id)
+	default:
+		return p.change(giveUpRegistries, p.now, p.limit)()
+	}
+}
+
 // CROSS JOIN keeps the order: from the few that are being deleted.
 const (
 	markRegistries = `
-UPDATE registries SET state = 'deleting'
+UPDATE registries SET state = 'deleting', expire_at = NULL
  WHERE id IN (SELECT g.id FROM tenants t CROSS JOIN registries g ON g.tenant_id = t.id
-               WHERE t.state = 'deleting' AND g.state = 'active' LIMIT ?1)`
+               WHERE t.state = 'deleting' AND t.expire_at IS NULL AND (g.state = 'active' OR g.expire_at IS NOT NULL) LIMIT ?1)`
 
 	markRepositories = `
 UPDATE repositories SET state = 'deleting', listed = 0
  WHERE id IN (SELECT r.id FROM registries g CROSS JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
-               WHERE g.state = 'deleting' AND r.state = 'active' LIMIT ?1)`
+               WHERE g.state = 'deleting' AND g.expire_at IS NULL AND r.state = 'active' LIMIT ?1)`
 )
 
 func (p purge) marks() (int, error) {
@@ -137,7 +160,7 @@ func (p purge) links(id tenant.ID, repo int64) (int, error) {
 	return len(links), nil
 }
 
-const deletingRegistry = `SELECT tenant_id, id FROM registries WHERE state = 'deleting' ORDER BY id LIMIT 1`
+const deletingRegistry = `SELECT tenant_id, id FROM registries WHERE state = 'deleting' AND expire_at IS NULL ORDER BY id LIMIT 1`
 
 const (
 	purgeClaims = `
@@ -158,7 +181,7 @@ func (p purge) registry() (int, error) {
 	return p.steps(p.change(purgeClaims, id, registry, p.limit), p.change(purgeRegistry, id, registry))
 }
 
-const deletingTenant = `SELECT id FROM tenants WHERE state = 'deleting' ORDER BY id LIMIT 1`
+const deletingTenant = `SELECT id FROM tenants WHERE state = 'deleting' AND expire_at IS NULL ORDER BY id LIMIT 1`
 
 const (
 	purgeAccounts = `

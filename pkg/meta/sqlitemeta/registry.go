@@ -9,19 +9,27 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-const selectRegistry = `
-SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at FROM registries
-WHERE state = 'active' AND upstream_id IS NULL AND tenant_id = ?1`
+const (
+	selectAnyRegistry = `
+SELECT id, tenant_id, slug, settings, state, version, created_at, updated_at, deleted_at, expire_at FROM registries
+WHERE upstream_id IS NULL AND tenant_id = ?1`
+
+	selectRegistry = selectAnyRegistry + ` AND state = 'active'`
+)
 
 func scanRegistry(scan scan) (meta.Registry, error) {
 	var r meta.Registry
-	err := scan(&r.ID, &r.Tenant, &r.Slug, document{&r.Settings}, &r.State, &r.Version, moment{&r.CreatedAt}, moment{&r.UpdatedAt})
+	err := scan(&r.ID, &r.Tenant, &r.Slug, document{&r.Settings}, &r.State, &r.Version,
+		moment{&r.CreatedAt}, moment{&r.UpdatedAt}, moment{&r.DeletedAt}, moment{&r.ExpireAt})
 	return r, err
 }
 
 const (
 	findRegistry   = selectRegistry + ` AND slug = ?2`
 	listRegistries = selectRegistry + ` AND slug > ?2 ORDER BY slug LIMIT ?3`
+
+	findAnyRegistry   = selectAnyRegistry + ` AND slug = ?2 AND (state = 'active' OR expire_at > ?3)`
+	listAllRegistries = selectAnyRegistry + ` AND slug > ?2 AND (state = 'active' OR expire_at > ?3) ORDER BY slug LIMIT ?4`
 )
 
 // FindRegistry implements meta.Registries.
@@ -33,6 +41,17 @@ func (s *Store) FindRegistry(ctx context.Context, t tenant.ID, slug string) (met
 // ListRegistries implements meta.Registries.
 func (s *Store) ListRegistries(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Registry, error) {
 	return collect(ctx, s, scanRegistry, listRegistries, t, p.After, p.Size)
+}
+
+// FindAnyRegistry implements meta.Registries.
+func (s *Store) FindAnyRegistry(ctx context.Context, t tenant.ID, slug string) (meta.Registry, error) {
+	found, err := collect(ctx, s, scanRegistry, findAnyRegistry, t, slug, s.opts.Now().UnixMicro())
+	return only(found, err, noRegistry(slug))
+}
+
+// ListAllRegistries implements meta.Registries.
+func (s *Store) ListAllRegistries(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Registry, error) {
+	return collect(ctx, s, scanRegistry, listAllRegistries, t, p.After, s.opts.Now().UnixMicro(), p.Size)
 }
 
 const insertRegistry = `
@@ -50,7 +69,7 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 	}
 	_, err = t.exec(insertRegistry, r.Tenant, r.Slug, string(encoded), t.now)
 	if violatesUnique(err) {
-		return fault.Wrap(err, fault.Conflict, fault.AlreadyExists, "registry %q exists already, or is still being deleted", r.Slug)
+		return fault.Wrap(err, fault.Conflict, fault.AlreadyExists, "registry %q exists already, or was deleted: then undelete it, or wait until it is removed", r.Slug)
 	}
 	return err
 }
@@ -119,36 +138,6 @@ func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.R
 		return meta.Registry{}, err
 	}
 	return s.FindRegistry(ctx, change.Tenant, change.Slug)
-}
-
-const (
-	deleteRegistry = `
-UPDATE registries SET state = 'deleting', version = version + 1, updated_at = ?3 WHERE tenant_id = ?1 AND id = ?2`
-
-	deleteRegistryDomains = `DELETE FROM domains WHERE tenant_id = ?1 AND registry_id = ?2`
-	raiseEpoch            = `UPDATE tenants SET epoch = epoch + 1 WHERE id = ?1`
-)
-
-// DeleteRegistry implements meta.Registries. The epoch is the tenant's: its
-// clients fetch new tokens, none of which is for the host that is gone.
-func (s *Store) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.write(ctx, func(t *tx) error {
-		r, err := t.changeRegistry(by, "registry.delete", id, slug, version)
-		if err != nil {
-			return err
-		}
-		if err := t.unnamed(id, "registry", slug); err != nil {
-			return err
-		}
-		if _, err := t.exec(deleteRegistry, id, r, t.now); err != nil {
-			return err
-		}
-		if _, err := t.exec(deleteRegistryDomains, id, r); err != nil {
-			return err
-		}
-		_, err = t.exec(raiseEpoch, id)
-		return err
-	})
 }
 
 func registryTarget(slug string) string { return "registries/" + slug }

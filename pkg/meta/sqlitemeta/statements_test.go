@@ -73,6 +73,11 @@ var walks = map[string]string{
 	"deleteTenantAccounts": "deletes them all",
 	"deleteTenantDomains":  "deletes them all",
 
+	"closeTenantDomains": "changes them all",
+	"openTenantDomains":  "changes them all",
+	"anyContent":         "stops at the first row",
+	"countContent":       "has a LIMIT",
+
 	"deleteTenantUpstreams": "deletes them all",
 	"deleteTenantGroups":    "deletes them all",
 	"findTopology":          "returns them all",
@@ -84,6 +89,8 @@ var walks = map[string]string{
 var sorting = map[string]string{
 	"findSlug":    "sorts the few tenants that had one slug",
 	"leastPulled": "goes through a whole cache, and keeps the first",
+
+	"countContent": "tells digests apart, up to a LIMIT",
 }
 
 // TestStatementsUseIndexes holds the cost of every statement, with the look-ups
@@ -92,7 +99,7 @@ var sorting = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed)$|signing_keys|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d)$|signing_keys|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
 	for name, query := range metatest.Statements(t) {
 		if wholeTables(name) {

@@ -25,20 +25,22 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\x83\"\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\xaf#\n" +
 	"\fAdminService\x12K\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12E\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12V\n" +
 	"\vListTenants\x12\".berth.admin.v1.ListTenantsRequest\x1a#.berth.admin.v1.ListTenantsResponse\x12K\n" +
-	"\fUpdateTenant\x12#.berth.admin.v1.UpdateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12K\n" +
-	"\fDeleteTenant\x12#.berth.admin.v1.DeleteTenantRequest\x1a\x16.google.protobuf.Empty\x12M\n" +
+	"\fUpdateTenant\x12#.berth.admin.v1.UpdateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12M\n" +
+	"\fDeleteTenant\x12#.berth.admin.v1.DeleteTenantRequest\x1a\x18.berth.admin.v1.Deletion\x12O\n" +
+	"\x0eUndeleteTenant\x12%.berth.admin.v1.UndeleteTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12M\n" +
 	"\rSuspendTenant\x12$.berth.admin.v1.SuspendTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12K\n" +
 	"\fResumeTenant\x12#.berth.admin.v1.ResumeTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12Q\n" +
 	"\x0eCreateRegistry\x12%.berth.admin.v1.CreateRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12K\n" +
 	"\vGetRegistry\x12\".berth.admin.v1.GetRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12_\n" +
 	"\x0eListRegistries\x12%.berth.admin.v1.ListRegistriesRequest\x1a&.berth.admin.v1.ListRegistriesResponse\x12Q\n" +
-	"\x0eUpdateRegistry\x12%.berth.admin.v1.UpdateRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12O\n" +
-	"\x0eDeleteRegistry\x12%.berth.admin.v1.DeleteRegistryRequest\x1a\x16.google.protobuf.Empty\x12Q\n" +
+	"\x0eUpdateRegistry\x12%.berth.admin.v1.UpdateRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12Q\n" +
+	"\x0eDeleteRegistry\x12%.berth.admin.v1.DeleteRegistryRequest\x1a\x18.berth.admin.v1.Deletion\x12U\n" +
+	"\x10UndeleteRegistry\x12'.berth.admin.v1.UndeleteRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12Q\n" +
 	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\x12e\n" +
 	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\x12S\n" +
 	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\x12M\n" +
@@ -84,75 +86,78 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListTenantsRequest)(nil),             // 2: berth.admin.v1.ListTenantsRequest
 	(*UpdateTenantRequest)(nil),            // 3: berth.admin.v1.UpdateTenantRequest
 	(*DeleteTenantRequest)(nil),            // 4: berth.admin.v1.DeleteTenantRequest
-	(*SuspendTenantRequest)(nil),           // 5: berth.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),            // 6: berth.admin.v1.ResumeTenantRequest
-	(*CreateRegistryRequest)(nil),          // 7: berth.admin.v1.CreateRegistryRequest
-	(*GetRegistryRequest)(nil),             // 8: berth.admin.v1.GetRegistryRequest
-	(*ListRegistriesRequest)(nil),          // 9: berth.admin.v1.ListRegistriesRequest
-	(*UpdateRegistryRequest)(nil),          // 10: berth.admin.v1.UpdateRegistryRequest
-	(*DeleteRegistryRequest)(nil),          // 11: berth.admin.v1.DeleteRegistryRequest
-	(*GetRepositoryRequest)(nil),           // 12: berth.admin.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),        // 13: berth.admin.v1.ListRepositoriesRequest
-	(*DeleteRepositoryRequest)(nil),        // 14: berth.admin.v1.DeleteRepositoryRequest
-	(*ListTagsRequest)(nil),                // 15: berth.admin.v1.ListTagsRequest
-	(*ListNameClaimsRequest)(nil),          // 16: berth.admin.v1.ListNameClaimsRequest
-	(*ReleaseNameClaimRequest)(nil),        // 17: berth.admin.v1.ReleaseNameClaimRequest
-	(*ResolveReferenceRequest)(nil),        // 18: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),          // 19: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),             // 20: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),           // 21: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),          // 22: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),          // 23: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),           // 24: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),         // 25: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),     // 26: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),  // 27: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),     // 28: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),        // 29: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),      // 30: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),     // 31: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),     // 32: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateDomainRequest)(nil),            // 33: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),               // 34: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),             // 35: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),            // 36: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),            // 37: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),            // 38: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),    // 39: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),       // 40: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),     // 41: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),    // 42: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),    // 43: berth.admin.v1.DeleteServiceAccountRequest
-	(*CreateServiceAccountKeyRequest)(nil), // 44: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),  // 45: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil), // 46: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*ListEventsRequest)(nil),              // 47: berth.admin.v1.ListEventsRequest
-	(*GetUsageRequest)(nil),                // 48: berth.admin.v1.GetUsageRequest
-	(*Tenant)(nil),                         // 49: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 50: berth.admin.v1.ListTenantsResponse
-	(*emptypb.Empty)(nil),                  // 51: google.protobuf.Empty
-	(*Registry)(nil),                       // 52: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 53: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 54: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 55: berth.admin.v1.ListRepositoriesResponse
-	(*ListTagsResponse)(nil),               // 56: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 57: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 58: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 59: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 60: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 61: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 62: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 63: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 64: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 65: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 66: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 67: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 68: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 69: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 70: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 71: berth.admin.v1.ListServiceAccountKeysResponse
-	(*ListEventsResponse)(nil),             // 72: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 73: berth.admin.v1.Usage
+	(*UndeleteTenantRequest)(nil),          // 5: berth.admin.v1.UndeleteTenantRequest
+	(*SuspendTenantRequest)(nil),           // 6: berth.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),            // 7: berth.admin.v1.ResumeTenantRequest
+	(*CreateRegistryRequest)(nil),          // 8: berth.admin.v1.CreateRegistryRequest
+	(*GetRegistryRequest)(nil),             // 9: berth.admin.v1.GetRegistryRequest
+	(*ListRegistriesRequest)(nil),          // 10: berth.admin.v1.ListRegistriesRequest
+	(*UpdateRegistryRequest)(nil),          // 11: berth.admin.v1.UpdateRegistryRequest
+	(*DeleteRegistryRequest)(nil),          // 12: berth.admin.v1.DeleteRegistryRequest
+	(*UndeleteRegistryRequest)(nil),        // 13: berth.admin.v1.UndeleteRegistryRequest
+	(*GetRepositoryRequest)(nil),           // 14: berth.admin.v1.GetRepositoryRequest
+	(*ListRepositoriesRequest)(nil),        // 15: berth.admin.v1.ListRepositoriesRequest
+	(*DeleteRepositoryRequest)(nil),        // 16: berth.admin.v1.DeleteRepositoryRequest
+	(*ListTagsRequest)(nil),                // 17: berth.admin.v1.ListTagsRequest
+	(*ListNameClaimsRequest)(nil),          // 18: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),        // 19: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),        // 20: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),          // 21: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),             // 22: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),           // 23: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),          // 24: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),          // 25: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),           // 26: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),         // 27: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),     // 28: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),  // 29: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),     // 30: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),        // 31: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),      // 32: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),     // 33: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),     // 34: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateDomainRequest)(nil),            // 35: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),               // 36: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),             // 37: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),            // 38: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),            // 39: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),            // 40: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),    // 41: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),       // 42: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),     // 43: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),    // 44: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),    // 45: berth.admin.v1.DeleteServiceAccountRequest
+	(*CreateServiceAccountKeyRequest)(nil), // 46: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),  // 47: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil), // 48: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*ListEventsRequest)(nil),              // 49: berth.admin.v1.ListEventsRequest
+	(*GetUsageRequest)(nil),                // 50: berth.admin.v1.GetUsageRequest
+	(*Tenant)(nil),                         // 51: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 52: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                       // 53: berth.admin.v1.Deletion
+	(*Registry)(nil),                       // 54: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 55: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 56: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 57: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                  // 58: google.protobuf.Empty
+	(*ListTagsResponse)(nil),               // 59: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 60: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 61: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 62: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 63: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 64: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 65: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 66: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 67: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 68: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 69: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 70: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 71: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 72: berth.admin.v1.ListServiceAccountsResponse
+	(*ServiceAccountKey)(nil),              // 73: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 74: berth.admin.v1.ListServiceAccountKeysResponse
+	(*ListEventsResponse)(nil),             // 75: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 76: berth.admin.v1.Usage
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -160,101 +165,105 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	2,  // 2: berth.admin.v1.AdminService.ListTenants:input_type -> berth.admin.v1.ListTenantsRequest
 	3,  // 3: berth.admin.v1.AdminService.UpdateTenant:input_type -> berth.admin.v1.UpdateTenantRequest
 	4,  // 4: berth.admin.v1.AdminService.DeleteTenant:input_type -> berth.admin.v1.DeleteTenantRequest
-	5,  // 5: berth.admin.v1.AdminService.SuspendTenant:input_type -> berth.admin.v1.SuspendTenantRequest
-	6,  // 6: berth.admin.v1.AdminService.ResumeTenant:input_type -> berth.admin.v1.ResumeTenantRequest
-	7,  // 7: berth.admin.v1.AdminService.CreateRegistry:input_type -> berth.admin.v1.CreateRegistryRequest
-	8,  // 8: berth.admin.v1.AdminService.GetRegistry:input_type -> berth.admin.v1.GetRegistryRequest
-	9,  // 9: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
-	10, // 10: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
-	11, // 11: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
-	12, // 12: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
-	13, // 13: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
-	14, // 14: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
-	15, // 15: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	16, // 16: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
-	17, // 17: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
-	18, // 18: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	19, // 19: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	20, // 20: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	21, // 21: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	22, // 22: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	23, // 23: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	24, // 24: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	25, // 25: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	26, // 26: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	27, // 27: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	28, // 28: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	29, // 29: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	30, // 30: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	31, // 31: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	32, // 32: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	33, // 33: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	34, // 34: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	35, // 35: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	36, // 36: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	37, // 37: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	38, // 38: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	39, // 39: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	40, // 40: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	41, // 41: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	42, // 42: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	43, // 43: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	44, // 44: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	45, // 45: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	46, // 46: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	47, // 47: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	48, // 48: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	49, // 49: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	49, // 50: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	50, // 51: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	49, // 52: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	51, // 53: berth.admin.v1.AdminService.DeleteTenant:output_type -> google.protobuf.Empty
-	49, // 54: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	49, // 55: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	52, // 56: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	52, // 57: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	53, // 58: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	52, // 59: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	51, // 60: berth.admin.v1.AdminService.DeleteRegistry:output_type -> google.protobuf.Empty
-	54, // 61: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	55, // 62: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	51, // 63: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	56, // 64: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	57, // 65: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	51, // 66: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	58, // 67: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	59, // 68: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	59, // 69: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	60, // 70: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	59, // 71: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	51, // 72: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	51, // 73: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	61, // 74: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	62, // 75: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	63, // 76: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	64, // 77: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	64, // 78: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	65, // 79: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	64, // 80: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	51, // 81: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	66, // 82: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	66, // 83: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	67, // 84: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	66, // 85: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	51, // 86: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	66, // 87: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	68, // 88: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	68, // 89: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	69, // 90: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	68, // 91: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	51, // 92: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	70, // 93: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	71, // 94: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	51, // 95: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	72, // 96: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	73, // 97: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	49, // [49:98] is the sub-list for method output_type
-	0,  // [0:49] is the sub-list for method input_type
+	5,  // 5: berth.admin.v1.AdminService.UndeleteTenant:input_type -> berth.admin.v1.UndeleteTenantRequest
+	6,  // 6: berth.admin.v1.AdminService.SuspendTenant:input_type -> berth.admin.v1.SuspendTenantRequest
+	7,  // 7: berth.admin.v1.AdminService.ResumeTenant:input_type -> berth.admin.v1.ResumeTenantRequest
+	8,  // 8: berth.admin.v1.AdminService.CreateRegistry:input_type -> berth.admin.v1.CreateRegistryRequest
+	9,  // 9: berth.admin.v1.AdminService.GetRegistry:input_type -> berth.admin.v1.GetRegistryRequest
+	10, // 10: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
+	11, // 11: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
+	12, // 12: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
+	13, // 13: berth.admin.v1.AdminService.UndeleteRegistry:input_type -> berth.admin.v1.UndeleteRegistryRequest
+	14, // 14: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
+	15, // 15: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
+	16, // 16: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
+	17, // 17: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
+	18, // 18: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	19, // 19: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	20, // 20: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	21, // 21: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	22, // 22: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	23, // 23: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	24, // 24: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	25, // 25: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	26, // 26: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	27, // 27: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	28, // 28: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	29, // 29: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	30, // 30: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	31, // 31: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	32, // 32: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	33, // 33: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	34, // 34: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	35, // 35: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	36, // 36: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	37, // 37: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	38, // 38: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	39, // 39: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	40, // 40: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	41, // 41: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	42, // 42: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	43, // 43: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	44, // 44: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	45, // 45: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	46, // 46: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	47, // 47: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	48, // 48: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	49, // 49: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	50, // 50: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	51, // 51: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	51, // 52: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	52, // 53: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	51, // 54: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	53, // 55: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	51, // 56: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	51, // 57: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	51, // 58: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	54, // 59: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	54, // 60: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	55, // 61: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	54, // 62: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	53, // 63: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	54, // 64: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	56, // 65: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	57, // 66: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	58, // 67: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	59, // 68: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	60, // 69: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	58, // 70: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	61, // 71: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	62, // 72: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	62, // 73: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	63, // 74: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	62, // 75: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	58, // 76: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	58, // 77: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	64, // 78: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	65, // 79: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	66, // 80: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	67, // 81: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	67, // 82: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	68, // 83: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	67, // 84: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	58, // 85: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	69, // 86: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	69, // 87: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	70, // 88: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	69, // 89: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	58, // 90: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	69, // 91: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	71, // 92: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	71, // 93: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	72, // 94: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	71, // 95: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	58, // 96: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	73, // 97: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	74, // 98: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	58, // 99: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	75, // 100: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	76, // 101: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	51, // [51:102] is the sub-list for method output_type
+	0,  // [0:51] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
@@ -265,6 +274,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	if File_berth_admin_v1_admin_proto != nil {
 		return
 	}
+	file_berth_admin_v1_deletion_proto_init()
 	file_berth_admin_v1_domain_proto_init()
 	file_berth_admin_v1_event_proto_init()
 	file_berth_admin_v1_name_claim_proto_init()

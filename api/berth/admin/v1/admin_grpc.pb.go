@@ -25,6 +25,7 @@ const (
 	AdminService_ListTenants_FullMethodName             = "/berth.admin.v1.AdminService/ListTenants"
 	AdminService_UpdateTenant_FullMethodName            = "/berth.admin.v1.AdminService/UpdateTenant"
 	AdminService_DeleteTenant_FullMethodName            = "/berth.admin.v1.AdminService/DeleteTenant"
+	AdminService_UndeleteTenant_FullMethodName          = "/berth.admin.v1.AdminService/UndeleteTenant"
 	AdminService_SuspendTenant_FullMethodName           = "/berth.admin.v1.AdminService/SuspendTenant"
 	AdminService_ResumeTenant_FullMethodName            = "/berth.admin.v1.AdminService/ResumeTenant"
 	AdminService_CreateRegistry_FullMethodName          = "/berth.admin.v1.AdminService/CreateRegistry"
@@ -32,6 +33,7 @@ const (
 	AdminService_ListRegistries_FullMethodName          = "/berth.admin.v1.AdminService/ListRegistries"
 	AdminService_UpdateRegistry_FullMethodName          = "/berth.admin.v1.AdminService/UpdateRegistry"
 	AdminService_DeleteRegistry_FullMethodName          = "/berth.admin.v1.AdminService/DeleteRegistry"
+	AdminService_UndeleteRegistry_FullMethodName        = "/berth.admin.v1.AdminService/UndeleteRegistry"
 	AdminService_GetRepository_FullMethodName           = "/berth.admin.v1.AdminService/GetRepository"
 	AdminService_ListRepositories_FullMethodName        = "/berth.admin.v1.AdminService/ListRepositories"
 	AdminService_DeleteRepository_FullMethodName        = "/berth.admin.v1.AdminService/DeleteRepository"
@@ -86,9 +88,13 @@ type AdminServiceClient interface {
 	ListTenants(ctx context.Context, in *ListTenantsRequest, opts ...grpc.CallOption) (*ListTenantsResponse, error)
 	// Changes a tenant.
 	UpdateTenant(ctx context.Context, in *UpdateTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
-	// Deletes a tenant. Its hosts stop to answer at once, its content goes bit by
-	// bit, its name cannot be taken again for a while.
-	DeleteTenant(ctx context.Context, in *DeleteTenantRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Deletes a tenant. Its hosts stop answering at once. For a set time it can be
+	// brought back; then its content is removed. Its name cannot be taken again for
+	// a while. A tenant with content is deleted with `force` only.
+	DeleteTenant(ctx context.Context, in *DeleteTenantRequest, opts ...grpc.CallOption) (*Deletion, error)
+	// Brings a deleted tenant back with all that it had. Tokens from before stay
+	// invalid. A domain that another tenant verified meanwhile comes back unverified.
+	UndeleteTenant(ctx context.Context, in *UndeleteTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// Stops all that the tenant's hosts answer, and its admin API, until it is
 	// resumed.
 	SuspendTenant(ctx context.Context, in *SuspendTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
@@ -102,9 +108,16 @@ type AdminServiceClient interface {
 	ListRegistries(ctx context.Context, in *ListRegistriesRequest, opts ...grpc.CallOption) (*ListRegistriesResponse, error)
 	// Changes a registry.
 	UpdateRegistry(ctx context.Context, in *UpdateRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
-	// Deletes a registry with its domains and content. `main` goes with its
-	// tenant only.
-	DeleteRegistry(ctx context.Context, in *DeleteRegistryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Deletes a registry with its domains and content. Its hosts stop answering at
+	// once. For a set time it can be brought back; until its content was removed it
+	// counts towards the quota, and its name cannot be taken. A registry with
+	// content is deleted with `force` only, `main` with its tenant only.
+	DeleteRegistry(ctx context.Context, in *DeleteRegistryRequest, opts ...grpc.CallOption) (*Deletion, error)
+	// Brings a deleted registry back with all that it had. A domain that another
+	// tenant verified meanwhile comes back unverified; one that the tenant itself
+	// gave to another registry stays there; a group that was deleted meanwhile is not
+	// named any more.
+	UndeleteRegistry(ctx context.Context, in *UndeleteRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Answers one repository.
 	GetRepository(ctx context.Context, in *GetRepositoryRequest, opts ...grpc.CallOption) (*Repository, error)
 	// Answers a page of repositories, by name.
@@ -231,10 +244,20 @@ func (c *adminServiceClient) UpdateTenant(ctx context.Context, in *UpdateTenantR
 	return out, nil
 }
 
-func (c *adminServiceClient) DeleteTenant(ctx context.Context, in *DeleteTenantRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+func (c *adminServiceClient) DeleteTenant(ctx context.Context, in *DeleteTenantRequest, opts ...grpc.CallOption) (*Deletion, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(emptypb.Empty)
+	out := new(Deletion)
 	err := c.cc.Invoke(ctx, AdminService_DeleteTenant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UndeleteTenant(ctx context.Context, in *UndeleteTenantRequest, opts ...grpc.CallOption) (*Tenant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Tenant)
+	err := c.cc.Invoke(ctx, AdminService_UndeleteTenant_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -301,10 +324,20 @@ func (c *adminServiceClient) UpdateRegistry(ctx context.Context, in *UpdateRegis
 	return out, nil
 }
 
-func (c *adminServiceClient) DeleteRegistry(ctx context.Context, in *DeleteRegistryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+func (c *adminServiceClient) DeleteRegistry(ctx context.Context, in *DeleteRegistryRequest, opts ...grpc.CallOption) (*Deletion, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(emptypb.Empty)
+	out := new(Deletion)
 	err := c.cc.Invoke(ctx, AdminService_DeleteRegistry_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UndeleteRegistry(ctx context.Context, in *UndeleteRegistryRequest, opts ...grpc.CallOption) (*Registry, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Registry)
+	err := c.cc.Invoke(ctx, AdminService_UndeleteRegistry_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -696,9 +729,13 @@ type AdminServiceServer interface {
 	ListTenants(context.Context, *ListTenantsRequest) (*ListTenantsResponse, error)
 	// Changes a tenant.
 	UpdateTenant(context.Context, *UpdateTenantRequest) (*Tenant, error)
-	// Deletes a tenant. Its hosts stop to answer at once, its content goes bit by
-	// bit, its name cannot be taken again for a while.
-	DeleteTenant(context.Context, *DeleteTenantRequest) (*emptypb.Empty, error)
+	// Deletes a tenant. Its hosts stop answering at once. For a set time it can be
+	// brought back; then its content is removed. Its name cannot be taken again for
+	// a while. A tenant with content is deleted with `force` only.
+	DeleteTenant(context.Context, *DeleteTenantRequest) (*Deletion, error)
+	// Brings a deleted tenant back with all that it had. Tokens from before stay
+	// invalid. A domain that another tenant verified meanwhile comes back unverified.
+	UndeleteTenant(context.Context, *UndeleteTenantRequest) (*Tenant, error)
 	// Stops all that the tenant's hosts answer, and its admin API, until it is
 	// resumed.
 	SuspendTenant(context.Context, *SuspendTenantRequest) (*Tenant, error)
@@ -712,9 +749,16 @@ type AdminServiceServer interface {
 	ListRegistries(context.Context, *ListRegistriesRequest) (*ListRegistriesResponse, error)
 	// Changes a registry.
 	UpdateRegistry(context.Context, *UpdateRegistryRequest) (*Registry, error)
-	// Deletes a registry with its domains and content. `main` goes with its
-	// tenant only.
-	DeleteRegistry(context.Context, *DeleteRegistryRequest) (*emptypb.Empty, error)
+	// Deletes a registry with its domains and content. Its hosts stop answering at
+	// once. For a set time it can be brought back; until its content was removed it
+	// counts towards the quota, and its name cannot be taken. A registry with
+	// content is deleted with `force` only, `main` with its tenant only.
+	DeleteRegistry(context.Context, *DeleteRegistryRequest) (*Deletion, error)
+	// Brings a deleted registry back with all that it had. A domain that another
+	// tenant verified meanwhile comes back unverified; one that the tenant itself
+	// gave to another registry stays there; a group that was deleted meanwhile is not
+	// named any more.
+	UndeleteRegistry(context.Context, *UndeleteRegistryRequest) (*Registry, error)
 	// Answers one repository.
 	GetRepository(context.Context, *GetRepositoryRequest) (*Repository, error)
 	// Answers a page of repositories, by name.
@@ -812,8 +856,11 @@ func (UnimplementedAdminServiceServer) ListTenants(context.Context, *ListTenants
 func (UnimplementedAdminServiceServer) UpdateTenant(context.Context, *UpdateTenantRequest) (*Tenant, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateTenant not implemented")
 }
-func (UnimplementedAdminServiceServer) DeleteTenant(context.Context, *DeleteTenantRequest) (*emptypb.Empty, error) {
+func (UnimplementedAdminServiceServer) DeleteTenant(context.Context, *DeleteTenantRequest) (*Deletion, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteTenant not implemented")
+}
+func (UnimplementedAdminServiceServer) UndeleteTenant(context.Context, *UndeleteTenantRequest) (*Tenant, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteTenant not implemented")
 }
 func (UnimplementedAdminServiceServer) SuspendTenant(context.Context, *SuspendTenantRequest) (*Tenant, error) {
 	return nil, status.Error(codes.Unimplemented, "method SuspendTenant not implemented")
@@ -833,8 +880,11 @@ func (UnimplementedAdminServiceServer) ListRegistries(context.Context, *ListRegi
 func (UnimplementedAdminServiceServer) UpdateRegistry(context.Context, *UpdateRegistryRequest) (*Registry, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateRegistry not implemented")
 }
-func (UnimplementedAdminServiceServer) DeleteRegistry(context.Context, *DeleteRegistryRequest) (*emptypb.Empty, error) {
+func (UnimplementedAdminServiceServer) DeleteRegistry(context.Context, *DeleteRegistryRequest) (*Deletion, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteRegistry not implemented")
+}
+func (UnimplementedAdminServiceServer) UndeleteRegistry(context.Context, *UndeleteRegistryRequest) (*Registry, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteRegistry not implemented")
 }
 func (UnimplementedAdminServiceServer) GetRepository(context.Context, *GetRepositoryRequest) (*Repository, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRepository not implemented")
@@ -1057,6 +1107,24 @@ func _AdminService_DeleteTenant_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_UndeleteTenant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteTenantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UndeleteTenant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UndeleteTenant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UndeleteTenant(ctx, req.(*UndeleteTenantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_SuspendTenant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SuspendTenantRequest)
 	if err := dec(in); err != nil {
@@ -1179,6 +1247,24 @@ func _AdminService_DeleteRegistry_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).DeleteRegistry(ctx, req.(*DeleteRegistryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UndeleteRegistry_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteRegistryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UndeleteRegistry(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UndeleteRegistry_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UndeleteRegistry(ctx, req.(*UndeleteRegistryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1877,6 +1963,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_DeleteTenant_Handler,
 		},
 		{
+			MethodName: "UndeleteTenant",
+			Handler:    _AdminService_UndeleteTenant_Handler,
+		},
+		{
 			MethodName: "SuspendTenant",
 			Handler:    _AdminService_SuspendTenant_Handler,
 		},
@@ -1903,6 +1993,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteRegistry",
 			Handler:    _AdminService_DeleteRegistry_Handler,
+		},
+		{
+			MethodName: "UndeleteRegistry",
+			Handler:    _AdminService_UndeleteRegistry_Handler,
 		},
 		{
 			MethodName: "GetRepository",

@@ -116,7 +116,8 @@ func (x *Event) GetRequestId() string {
 
 type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. `tenants/{tenant}`.
+	// Required. `tenants/{tenant}`. For the operator also a deleted tenant: by its
+	// name, until another tenant has that, or by its `uid` in place of the slug.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// At most this many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`

@@ -75,6 +75,57 @@ func (Registry_MissingReferences) EnumDescriptor() ([]byte, []int) {
 	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Where a registry is in its life.
+type Registry_State int32
+
+const (
+	Registry_STATE_UNSPECIFIED Registry_State = 0
+	Registry_ACTIVE            Registry_State = 1
+	// It was deleted, and `:undelete` brings it back until `expire_time`.
+	Registry_DELETED Registry_State = 2
+)
+
+// Enum value maps for Registry_State.
+var (
+	Registry_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "ACTIVE",
+		2: "DELETED",
+	}
+	Registry_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"ACTIVE":            1,
+		"DELETED":           2,
+	}
+)
+
+func (x Registry_State) Enum() *Registry_State {
+	p := new(Registry_State)
+	*p = x
+	return p
+}
+
+func (x Registry_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Registry_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_berth_admin_v1_registry_proto_enumTypes[1].Descriptor()
+}
+
+func (Registry_State) Type() protoreflect.EnumType {
+	return &file_berth_admin_v1_registry_proto_enumTypes[1]
+}
+
+func (x Registry_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Registry_State.Descriptor instead.
+func (Registry_State) EnumDescriptor() ([]byte, []int) {
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // A registry is the content that is pushed to one host. Registry `main` is made
 // with its tenant and lives as long.
 type Registry struct {
@@ -108,6 +159,13 @@ type Registry struct {
 	// The slug of the upstream group that is asked for what the registry does not
 	// have; empty for none.
 	UpstreamGroup string `protobuf:"bytes,12,opt,name=upstream_group,json=upstreamGroup,proto3" json:"upstream_group,omitempty"`
+	// Output only.
+	State Registry_State `protobuf:"varint,13,opt,name=state,proto3,enum=berth.admin.v1.Registry_State" json:"state,omitempty"`
+	// Output only. When it was deleted; unset while it is active.
+	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	// Output only. Until then a deleted registry can be brought back; unset while it
+	// is active.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -224,6 +282,27 @@ func (x *Registry) GetUpstreamGroup() string {
 		return x.UpstreamGroup
 	}
 	return ""
+}
+
+func (x *Registry) GetState() Registry_State {
+	if x != nil {
+		return x.State
+	}
+	return Registry_STATE_UNSPECIFIED
+}
+
+func (x *Registry) GetDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteTime
+	}
+	return nil
+}
+
+func (x *Registry) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
 }
 
 type CreateRegistryRequest struct {
@@ -350,7 +429,9 @@ type ListRegistriesRequest struct {
 	// At most this many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Also list deleted registries that can be brought back.
+	ShowDeleted   bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -404,6 +485,13 @@ func (x *ListRegistriesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListRegistriesRequest) GetShowDeleted() bool {
+	if x != nil {
+		return x.ShowDeleted
+	}
+	return false
 }
 
 type ListRegistriesResponse struct {
@@ -540,8 +628,11 @@ type DeleteRegistryRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Succeed where there is none.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
-	// Check everything, change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Check everything, change nothing: the answer says what would go.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Delete the registry with its content. Without it, a registry that holds a
+	// manifest is not deleted.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -604,11 +695,81 @@ func (x *DeleteRegistryRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *DeleteRegistryRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type UndeleteRegistryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/registries/{registry}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The etag the registry must still have; empty means any.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteRegistryRequest) Reset() {
+	*x = UndeleteRegistryRequest{}
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteRegistryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteRegistryRequest) ProtoMessage() {}
+
+func (x *UndeleteRegistryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_registry_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteRegistryRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteRegistryRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UndeleteRegistryRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UndeleteRegistryRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *UndeleteRegistryRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 var File_berth_admin_v1_registry_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x04\n" +
+	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x06\n" +
 	"\bRegistry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05hosts\x18\x02 \x03(\tR\x05hosts\x12%\n" +
@@ -624,12 +785,22 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12%\n" +
 	"\x0eredirect_blobs\x18\v \x01(\bR\rredirectBlobs\x12%\n" +
-	"\x0eupstream_group\x18\f \x01(\tR\rupstreamGroup\"N\n" +
+	"\x0eupstream_group\x18\f \x01(\tR\rupstreamGroup\x124\n" +
+	"\x05state\x18\r \x01(\x0e2\x1e.berth.admin.v1.Registry.StateR\x05state\x12;\n" +
+	"\vdelete_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deleteTime\x12;\n" +
+	"\vexpire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"N\n" +
 	"\x11MissingReferences\x12\"\n" +
 	"\x1eMISSING_REFERENCES_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06REJECT\x10\x01\x12\t\n" +
-	"\x05ALLOW\x10\x02\"\xab\x01\n" +
+	"\x05ALLOW\x10\x02\"7\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06ACTIVE\x10\x01\x12\v\n" +
+	"\aDELETED\x10\x02\"\xab\x01\n" +
 	"\x15CreateRegistryRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1f\n" +
 	"\vregistry_id\x18\x02 \x01(\tR\n" +
@@ -637,12 +808,13 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\bregistry\x18\x03 \x01(\v2\x18.berth.admin.v1.RegistryR\bregistry\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"(\n" +
 	"\x12GetRegistryRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"k\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x8e\x01\n" +
 	"\x15ListRegistriesRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"z\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12!\n" +
+	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"z\n" +
 	"\x16ListRegistriesResponse\x128\n" +
 	"\n" +
 	"registries\x18\x01 \x03(\v2\x18.berth.admin.v1.RegistryR\n" +
@@ -653,12 +825,17 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x89\x01\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x9f\x01\n" +
 	"\x15DeleteRegistryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnlyB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"f\n" +
+	"\x17UndeleteRegistryRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnlyB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_berth_admin_v1_registry_proto_rawDescOnce sync.Once
@@ -672,33 +849,38 @@ func file_berth_admin_v1_registry_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_registry_proto_rawDescData
 }
 
-var file_berth_admin_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_berth_admin_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_berth_admin_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_berth_admin_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_berth_admin_v1_registry_proto_goTypes = []any{
 	(Registry_MissingReferences)(0), // 0: berth.admin.v1.Registry.MissingReferences
-	(*Registry)(nil),                // 1: berth.admin.v1.Registry
-	(*CreateRegistryRequest)(nil),   // 2: berth.admin.v1.CreateRegistryRequest
-	(*GetRegistryRequest)(nil),      // 3: berth.admin.v1.GetRegistryRequest
-	(*ListRegistriesRequest)(nil),   // 4: berth.admin.v1.ListRegistriesRequest
-	(*ListRegistriesResponse)(nil),  // 5: berth.admin.v1.ListRegistriesResponse
-	(*UpdateRegistryRequest)(nil),   // 6: berth.admin.v1.UpdateRegistryRequest
-	(*DeleteRegistryRequest)(nil),   // 7: berth.admin.v1.DeleteRegistryRequest
-	(*timestamppb.Timestamp)(nil),   // 8: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),   // 9: google.protobuf.FieldMask
+	(Registry_State)(0),             // 1: berth.admin.v1.Registry.State
+	(*Registry)(nil),                // 2: berth.admin.v1.Registry
+	(*CreateRegistryRequest)(nil),   // 3: berth.admin.v1.CreateRegistryRequest
+	(*GetRegistryRequest)(nil),      // 4: berth.admin.v1.GetRegistryRequest
+	(*ListRegistriesRequest)(nil),   // 5: berth.admin.v1.ListRegistriesRequest
+	(*ListRegistriesResponse)(nil),  // 6: berth.admin.v1.ListRegistriesResponse
+	(*UpdateRegistryRequest)(nil),   // 7: berth.admin.v1.UpdateRegistryRequest
+	(*DeleteRegistryRequest)(nil),   // 8: berth.admin.v1.DeleteRegistryRequest
+	(*UndeleteRegistryRequest)(nil), // 9: berth.admin.v1.UndeleteRegistryRequest
+	(*timestamppb.Timestamp)(nil),   // 10: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),   // 11: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_registry_proto_depIdxs = []int32{
-	0, // 0: berth.admin.v1.Registry.missing_references:type_name -> berth.admin.v1.Registry.MissingReferences
-	8, // 1: berth.admin.v1.Registry.create_time:type_name -> google.protobuf.Timestamp
-	8, // 2: berth.admin.v1.Registry.update_time:type_name -> google.protobuf.Timestamp
-	1, // 3: berth.admin.v1.CreateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
-	1, // 4: berth.admin.v1.ListRegistriesResponse.registries:type_name -> berth.admin.v1.Registry
-	1, // 5: berth.admin.v1.UpdateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
-	9, // 6: berth.admin.v1.UpdateRegistryRequest.update_mask:type_name -> google.protobuf.FieldMask
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	0,  // 0: berth.admin.v1.Registry.missing_references:type_name -> berth.admin.v1.Registry.MissingReferences
+	10, // 1: berth.admin.v1.Registry.create_time:type_name -> google.protobuf.Timestamp
+	10, // 2: berth.admin.v1.Registry.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 3: berth.admin.v1.Registry.state:type_name -> berth.admin.v1.Registry.State
+	10, // 4: berth.admin.v1.Registry.delete_time:type_name -> google.protobuf.Timestamp
+	10, // 5: berth.admin.v1.Registry.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 6: berth.admin.v1.CreateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
+	2,  // 7: berth.admin.v1.ListRegistriesResponse.registries:type_name -> berth.admin.v1.Registry
+	2,  // 8: berth.admin.v1.UpdateRegistryRequest.registry:type_name -> berth.admin.v1.Registry
+	11, // 9: berth.admin.v1.UpdateRegistryRequest.update_mask:type_name -> google.protobuf.FieldMask
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_registry_proto_init() }
@@ -711,8 +893,8 @@ func file_berth_admin_v1_registry_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_registry_proto_rawDesc), len(file_berth_admin_v1_registry_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      2,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

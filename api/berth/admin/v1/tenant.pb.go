@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Where a tenant is in its life. A tenant that is being deleted is not found.
+// Where a tenant is in its life.
 type Tenant_State int32
 
 const (
@@ -31,6 +31,12 @@ const (
 	Tenant_ACTIVE            Tenant_State = 1
 	// Every request to the tenant's hosts is answered 403.
 	Tenant_SUSPENDED Tenant_State = 2
+	// It was deleted, and `:undelete` brings it back until `expire_time`. Only its
+	// name and its events can be asked for.
+	Tenant_DELETED Tenant_State = 3
+	// It was deleted for good: what it had is being removed, or gone. Its events
+	// stay.
+	Tenant_PURGED Tenant_State = 4
 )
 
 // Enum value maps for Tenant_State.
@@ -39,11 +45,15 @@ var (
 		0: "STATE_UNSPECIFIED",
 		1: "ACTIVE",
 		2: "SUSPENDED",
+		3: "DELETED",
+		4: "PURGED",
 	}
 	Tenant_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
 		"ACTIVE":            1,
 		"SUSPENDED":         2,
+		"DELETED":           3,
+		"PURGED":            4,
 	}
 )
 
@@ -95,7 +105,12 @@ type Tenant struct {
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Output only. When it was deleted; unset while it lives.
+	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	// Output only. Until then a deleted tenant can be brought back; unset for all
+	// others.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -186,6 +201,20 @@ func (x *Tenant) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Tenant) GetDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteTime
+	}
+	return nil
+}
+
+func (x *Tenant) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 type CreateTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. The slug: `[a-z][a-z0-9-]{1,30}` without `--`. It becomes part of
@@ -251,7 +280,8 @@ func (x *CreateTenantRequest) GetValidateOnly() bool {
 
 type GetTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Required. `tenants/{tenant}`.
+	// Required. `tenants/{tenant}`. A `uid` in place of the slug also finds a tenant
+	// that was deleted for good.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -299,7 +329,9 @@ type ListTenantsRequest struct {
 	// At most this many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Also list deleted tenants, those that were deleted for good too.
+	ShowDeleted   bool `protobuf:"varint,3,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -346,6 +378,13 @@ func (x *ListTenantsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListTenantsRequest) GetShowDeleted() bool {
+	if x != nil {
+		return x.ShowDeleted
+	}
+	return false
 }
 
 type ListTenantsResponse struct {
@@ -482,8 +521,11 @@ type DeleteTenantRequest struct {
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Succeed where there is none.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
-	// Check everything, change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Check everything, change nothing: the answer says what would go.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Delete the tenant with its content. Without it, a tenant with a registry that
+	// holds a manifest is not deleted.
+	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -546,6 +588,76 @@ func (x *DeleteTenantRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *DeleteTenantRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type UndeleteTenantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The etag the tenant must still have; empty means any.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteTenantRequest) Reset() {
+	*x = UndeleteTenantRequest{}
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteTenantRequest) ProtoMessage() {}
+
+func (x *UndeleteTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteTenantRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteTenantRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UndeleteTenantRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UndeleteTenantRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *UndeleteTenantRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 type SuspendTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}`.
@@ -560,7 +672,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +684,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +697,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{7}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -623,7 +735,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +747,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_tenant_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_tenant_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +760,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{8}
+	return file_berth_admin_v1_tenant_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -676,7 +788,7 @@ var File_berth_admin_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x02\n" +
+	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x04\n" +
 	"\x06Tenant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12!\n" +
@@ -688,22 +800,31 @@ const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"9\n" +
+	"updateTime\x12;\n" +
+	"\vdelete_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deleteTime\x12;\n" +
+	"\vexpire_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"R\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06ACTIVE\x10\x01\x12\r\n" +
-	"\tSUSPENDED\x10\x02\"\x87\x01\n" +
+	"\tSUSPENDED\x10\x02\x12\v\n" +
+	"\aDELETED\x10\x03\x12\n" +
+	"\n" +
+	"\x06PURGED\x10\x04\"\x87\x01\n" +
 	"\x13CreateTenantRequest\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\tR\btenantId\x12.\n" +
 	"\x06tenant\x18\x02 \x01(\v2\x16.berth.admin.v1.TenantR\x06tenant\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"&\n" +
 	"\x10GetTenantRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"P\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"s\n" +
 	"\x12ListTenantsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"o\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12!\n" +
+	"\fshow_deleted\x18\x03 \x01(\bR\vshowDeleted\"o\n" +
 	"\x13ListTenantsResponse\x120\n" +
 	"\atenants\x18\x01 \x03(\v2\x16.berth.admin.v1.TenantR\atenants\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcc\x01\n" +
@@ -712,12 +833,17 @@ const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x87\x01\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x9d\x01\n" +
 	"\x13DeleteTenantRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"c\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"d\n" +
+	"\x15UndeleteTenantRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"c\n" +
 	"\x14SuspendTenantRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
@@ -740,7 +866,7 @@ func file_berth_admin_v1_tenant_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_tenant_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_berth_admin_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_berth_admin_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_berth_admin_v1_tenant_proto_goTypes = []any{
 	(Tenant_State)(0),             // 0: berth.admin.v1.Tenant.State
 	(*Tenant)(nil),                // 1: berth.admin.v1.Tenant
@@ -750,24 +876,27 @@ var file_berth_admin_v1_tenant_proto_goTypes = []any{
 	(*ListTenantsResponse)(nil),   // 5: berth.admin.v1.ListTenantsResponse
 	(*UpdateTenantRequest)(nil),   // 6: berth.admin.v1.UpdateTenantRequest
 	(*DeleteTenantRequest)(nil),   // 7: berth.admin.v1.DeleteTenantRequest
-	(*SuspendTenantRequest)(nil),  // 8: berth.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),   // 9: berth.admin.v1.ResumeTenantRequest
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
+	(*UndeleteTenantRequest)(nil), // 8: berth.admin.v1.UndeleteTenantRequest
+	(*SuspendTenantRequest)(nil),  // 9: berth.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),   // 10: berth.admin.v1.ResumeTenantRequest
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 12: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_tenant_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.Tenant.state:type_name -> berth.admin.v1.Tenant.State
-	10, // 1: berth.admin.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
-	10, // 2: berth.admin.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: berth.admin.v1.CreateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
-	1,  // 4: berth.admin.v1.ListTenantsResponse.tenants:type_name -> berth.admin.v1.Tenant
-	1,  // 5: berth.admin.v1.UpdateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
-	11, // 6: berth.admin.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 1: berth.admin.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	11, // 2: berth.admin.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
+	11, // 3: berth.admin.v1.Tenant.delete_time:type_name -> google.protobuf.Timestamp
+	11, // 4: berth.admin.v1.Tenant.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 5: berth.admin.v1.CreateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
+	1,  // 6: berth.admin.v1.ListTenantsResponse.tenants:type_name -> berth.admin.v1.Tenant
+	1,  // 7: berth.admin.v1.UpdateTenantRequest.tenant:type_name -> berth.admin.v1.Tenant
+	12, // 8: berth.admin.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_tenant_proto_init() }
@@ -781,7 +910,7 @@ func file_berth_admin_v1_tenant_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_tenant_proto_rawDesc), len(file_berth_admin_v1_tenant_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
