@@ -141,6 +141,9 @@ func (c Config) checkTimes(p *Problems) {
 	if c.NameQuarantine < 0 {
 		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)
 	}
+	if c.MinFree < 0 {
+		p.add("min_free", "%s is negative; 0 is 1GiB, or 5 %% of a small disk", c.MinFree)
+	}
 	if c.MaxStagedBytes <= 0 {
 		p.add("max_staged_bytes", "%s lets nobody push; name a size such as 256GiB", c.MaxStagedBytes)
 	}

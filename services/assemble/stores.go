@@ -66,7 +66,7 @@ func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider) (
 
 func openBlobs(ctx context.Context, c boot.Config) (blobStore, error) {
 	if c.Blobs.IsZero() {
-		return fsblob.Open(filepath.Join(c.DataDir, "blobs"), fsblob.Options{})
+		return fsblob.Open(filepath.Join(c.DataDir, "blobs"), fsblob.Options{MinFree: int64(c.MinFree)})
 	}
 	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{})
 }

@@ -39,7 +39,7 @@ type Service struct {
 
 // New makes the service.
 func New(c Config) *Service {
-	return &Service{meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs}}
+	return &Service{meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs, Remove: ingest.RemoverOf(c.Blobs)}}
 }
 
 // Session is what a client is told of an upload session.
