@@ -159,6 +159,9 @@ func (c Config) checkTimes(p *Problems) {
 	if c.UndeleteWindow < 0 {
 		p.add("undelete_window", "%s is negative; 0s removes what is deleted at once", c.UndeleteWindow)
 	}
+	if c.MinFree < 0 {
+		p.add("min_free", "%s is negative; 0 is 1GiB, or 5 %% of a small disk", c.MinFree)
+	}
 	if c.MaxStagedBytes <= 0 {
 		p.add("max_staged_bytes", "%s lets nobody push; name a size such as 256GiB", c.MaxStagedBytes)
 	}

@@ -63,6 +63,7 @@ type Config struct {
 
 	UploadTTL       time.Duration `koanf:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may lie still before it is removed."`
 	MaxStagedBytes  ByteSize      `koanf:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
+	MinFree         ByteSize      `koanf:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
 	Grace           time.Duration `koanf:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
 	DeleteDelay     time.Duration `koanf:"delete_delay" placeholder:"TIME" help:"How long bytes outlive their removal: backups of the metadata younger than this can be restored."`
 	NameQuarantine  time.Duration `koanf:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`

@@ -25,7 +25,7 @@ type Health struct {
 type check struct {
 	name     string
 	optional bool
-	run      func(context.Context) error
+	run      func(context.Context) (string, error)
 
 	mu      sync.Mutex
 	current *checkRun // nil when none is under way
@@ -35,6 +35,7 @@ type check struct {
 type checkRun struct {
 	began time.Time
 	done  chan struct{}
+	said  string
 	err   error
 }
 
@@ -42,13 +43,22 @@ type checkRun struct {
 // nil when the dependency works and gives up with its context; its error is
 // shown to operators, so that it must hold no secret.
 func (h *Health) Add(name string, run func(context.Context) error) {
-	h.add(&check{name: name, run: run})
+	h.add(&check{name: name, run: undetailed(run)})
 }
 
 // AddOptional is Add for a dependency that the process does without: its state
 // is shown, and the process is ready all the same.
 func (h *Health) AddOptional(name string, run func(context.Context) error) {
+	h.add(&check{name: name, optional: true, run: undetailed(run)})
+}
+
+// AddDetailed is AddOptional for a check that says more than whether all is well.
+func (h *Health) AddDetailed(name string, run func(context.Context) (string, error)) {
 	h.add(&check{name: name, optional: true, run: run})
+}
+
+func undetailed(run func(context.Context) error) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return "", run(ctx) }
 }
 
 func (h *Health) add(c *check) {
@@ -70,6 +80,7 @@ type Readiness struct {
 type Dependency struct {
 	Status    string  `json:"status"` // ok or failed
 	LatencyMS float64 `json:"latency_ms"`
+	Detail    string  `json:"detail,omitempty"`
 	Error     string  `json:"error,omitempty"`
 }
 
@@ -110,16 +121,17 @@ func (c *check) ask(ctx context.Context) Dependency {
 	r := c.running(ctx)
 	left := time.NewTimer(checkTimeout - time.Since(r.began))
 	defer left.Stop()
+	var said string
 	var err error
 	select {
 	case <-r.done:
-		err = r.err
+		said, err = r.said, r.err
 	case <-left.C:
 		err = errCheckTimeout
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	d := Dependency{Status: "ok", LatencyMS: float64(time.Since(start).Microseconds()) / 1000}
+	d := Dependency{Status: "ok", Detail: said, LatencyMS: float64(time.Since(start).Microseconds()) / 1000}
 	if err != nil {
 		d.Status, d.Error = "failed", err.Error()
 	}
@@ -138,7 +150,7 @@ func (c *check) running(ctx context.Context) *checkRun {
 	go func() {
 		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), checkTimeout, errCheckTimeout)
 		defer cancel()
-		r.err = c.run(ctx)
+		r.said, r.err = c.run(ctx)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.current = nil

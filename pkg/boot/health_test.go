@@ -124,3 +124,17 @@ func TestOpsHandler(t *testing.T) {
 		t.Errorf("/debug/pprof/: %d", w.Code)
 	}
 }
+
+// K3: a check may say how things are, and that something is short.
+func TestK3_DetailIsShown(t *testing.T) {
+	var h Health
+	var full error
+	h.AddDetailed("disk", func(context.Context) (string, error) { return "1 GiB free", full })
+	if r := h.Ready(t.Context()); r.Status != "ready" || r.Checks["disk"].Detail != "1 GiB free" || r.Checks["disk"].Status != "ok" {
+		t.Errorf("%+v", r)
+	}
+	full = errors.New("full")
+	if r := h.Ready(t.Context()); r.Status != "ready" || r.Checks["disk"].Detail != "1 GiB free" || r.Checks["disk"].Error != "full" {
+		t.Errorf("%+v", r)
+	}
+}

@@ -34,6 +34,7 @@ const (
 	BadUpstream                 // 502: an upstream answered wrongly
 	Unavailable                 // 503: a dependency is down; see RetryAfter
 	UpstreamTimeout             // 504: an upstream did not answer in time
+	Full                        // 507: the storage has no room; see RetryAfter
 )
 
 // Reason is the machine-readable cause. The values are the error codes of the
@@ -73,6 +74,7 @@ const (
 	QuotaExceeded     Reason = "QUOTA_EXCEEDED"     // the tenant's quota has no room for it
 	NameQuarantined   Reason = "NAME_QUARANTINED"   // the name of a deleted tenant is still reserved
 	UnavailableReason Reason = "UNAVAILABLE"        // something that Berth depends on does not answer; try again
+	StorageFull       Reason = "STORAGE_FULL"       // the disk of this registry is full; its operator has to make room
 	InternalReason    Reason = "INTERNAL"           // a defect of Berth; the log has the cause under the request id
 )
 
@@ -171,7 +173,7 @@ func KindOf(err error) Kind {
 // know. All other kinds are answers to what the caller asked.
 func (k Kind) Failure() bool {
 	switch k {
-	case Internal, BadUpstream, Unavailable, UpstreamTimeout:
+	case Internal, BadUpstream, Unavailable, UpstreamTimeout, Full:
 		return true
 	default:
 		return false
@@ -182,7 +184,7 @@ var kindNames = [...]string{
 	Internal: "internal", Invalid: "invalid", Unauthenticated: "unauthenticated", Denied: "denied",
 	NotFound: "not_found", Unsupported: "unsupported", TooSlow: "too_slow", Conflict: "conflict", TooLarge: "too_large",
 	MediaType: "media_type", OutOfRange: "out_of_range", Misdirected: "misdirected", TooMany: "too_many",
-	BadUpstream: "bad_upstream", Unavailable: "unavailable", UpstreamTimeout: "upstream_timeout",
+	BadUpstream: "bad_upstream", Unavailable: "unavailable", UpstreamTimeout: "upstream_timeout", Full: "full",
 }
 
 // String is the kind's name in metrics and logs.

@@ -58,7 +58,7 @@ func TestWithReturnsACopy(t *testing.T) {
 
 func TestKindNames(t *testing.T) {
 	seen := map[string]bool{}
-	for k := fault.Internal; k <= fault.UpstreamTimeout; k++ {
+	for k := fault.Internal; k <= fault.Full; k++ {
 		name := k.String()
 		if name == "" || name == "unknown" || seen[name] {
 			t.Errorf("kind %d is called %q", k, name)
@@ -68,7 +68,7 @@ func TestKindNames(t *testing.T) {
 			t.Errorf("%s: Failure is %v", name, k.Failure())
 		}
 	}
-	if s := (fault.UpstreamTimeout + 1).String(); s != "unknown" {
+	if s := (fault.Full + 1).String(); s != "unknown" {
 		t.Errorf("a kind that is none is called %q", s)
 	}
 }

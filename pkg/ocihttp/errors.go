@@ -46,6 +46,8 @@ func Status(k fault.Kind) int {
 		return http.StatusServiceUnavailable
 	case fault.UpstreamTimeout:
 		return http.StatusGatewayTimeout
+	case fault.Full:
+		return http.StatusInsufficientStorage
 	default:
 		return http.StatusInternalServerError
 	}
@@ -77,7 +79,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h := w.Header()
 	switch e.Kind {
-	case fault.TooMany, fault.Unavailable:
+	case fault.TooMany, fault.Unavailable, fault.Full:
 		h.Set("Retry-After", retryAfter(e.RetryAfter))
 	case fault.OutOfRange:
 		if h.Get("Content-Range") == "" {

@@ -15,13 +15,13 @@ import (
 )
 
 func TestStatusOfEveryKind(t *testing.T) {
-	want := []int{500, 400, 401, 403, 404, 405, 408, 409, 413, 415, 416, 421, 429, 502, 503, 504}
-	for k := fault.Internal; k <= fault.UpstreamTimeout; k++ {
+	want := []int{500, 400, 401, 403, 404, 405, 408, 409, 413, 415, 416, 421, 429, 502, 503, 504, 507}
+	for k := fault.Internal; k <= fault.Full; k++ {
 		if got := ocihttp.Status(k); got != want[k] {
 			t.Errorf("Status(%d) = %d, want %d", k, got, want[k])
 		}
 	}
-	if got := ocihttp.Status(fault.UpstreamTimeout + 1); got != 500 {
+	if got := ocihttp.Status(fault.Full + 1); got != 500 {
 		t.Errorf("Status of no kind = %d", got)
 	}
 }

@@ -16,7 +16,7 @@ const maxWarning = 1024
 // yet, has none: they would show it each time.
 func warning(e *fault.Error) string {
 	switch e.Kind {
-	case fault.Denied, fault.TooMany, fault.BadUpstream, fault.Unavailable, fault.UpstreamTimeout:
+	case fault.Denied, fault.TooMany, fault.BadUpstream, fault.Unavailable, fault.UpstreamTimeout, fault.Full:
 	default:
 		if !e.Warn {
 			return ""

@@ -81,7 +81,7 @@ func code(f *fault.Error) codes.Code {
 		default:
 			return codes.FailedPrecondition
 		}
-	case fault.TooMany:
+	case fault.TooMany, fault.Full:
 		return codes.ResourceExhausted
 	case fault.Unavailable, fault.BadUpstream, fault.UpstreamTimeout:
 		return codes.Unavailable

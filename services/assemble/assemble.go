@@ -124,6 +124,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		b.janitor()
 	}
 	d.Health.Add("meta", s.meta.Ping)
+	b.space()
 	d.Health.Add("blobs", func(ctx context.Context) error { return blob.Ping(ctx, s.blobs) })
 	d.Health.Add("identity", s.compare)
 	return nil

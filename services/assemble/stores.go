@@ -89,7 +89,7 @@ func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider, t
 
 func openBlobs(ctx context.Context, c boot.Config, times timings, existing bool) (blobStore, error) {
 	if c.Blobs.IsZero() {
-		return fsblob.Open(blobDir(c), fsblob.Options{Existing: existing})
+		return fsblob.Open(blobDir(c), fsblob.Options{Existing: existing, MinFree: int64(c.MinFree)})
 	}
 	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{ReadOnly: existing, Observe: times.s3Request})
 }

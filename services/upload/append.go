@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -25,6 +26,9 @@ type AppendUpload struct {
 // the body (distribution-spec, "Pushing a blob in chunks"). When the client
 // leaves, the session keeps what has arrived.
 func (s *Service) AppendUpload(ctx context.Context, req AppendUpload) (Session, error) {
+	if err := blob.CheckRoom(ctx, s.blobs, req.Body.Length); err != nil {
+		return Session{}, err
+	}
 	u, err := s.meta.TakeUpload(ctx, req.Repo, req.ID, req.Body.Start)
 	if err != nil {
 		return Session{}, err

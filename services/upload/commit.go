@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -68,6 +69,9 @@ type PutBlob struct {
 // PutBlob stores a blob (distribution-spec, "Single POST"). Its session is
 // known to nobody, so that nothing is kept of a body that is broken or wrong.
 func (s *Service) PutBlob(ctx context.Context, req PutBlob) (Stored, error) {
+	if err := blob.CheckRoom(ctx, s.blobs, req.Body.Length); err != nil {
+		return Stored{}, err
+	}
 	u, err := s.meta.CreateUpload(ctx, req.Repo, req.Digest.Algorithm())
 	if err != nil {
 		return Stored{}, err
@@ -77,6 +81,9 @@ func (s *Service) PutBlob(ctx context.Context, req PutBlob) (Stored, error) {
 		err = s.verify(ctx, received, h, req.Digest)
 	}
 	if err != nil {
+		if fault.KindOf(err) == fault.Full {
+			return Stored{}, err // nothing is left of it
+		}
 		return Stored{}, errors.Join(err, s.sessions.Discard(ctx, u))
 	}
 	return s.commit(ctx, req.By, received, req.Digest)

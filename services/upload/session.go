@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/services/internal/ingest"
@@ -19,6 +20,9 @@ type StartUpload struct {
 
 // StartUpload makes a session (distribution-spec, "Pushing blobs").
 func (s *Service) StartUpload(ctx context.Context, req StartUpload) (Session, error) {
+	if err := blob.CheckRoom(ctx, s.blobs, 0); err != nil {
+		return Session{}, err
+	}
 	u, err := s.meta.CreateUpload(ctx, req.Repo, req.Algorithm)
 	return sessionOf(u), err
 }

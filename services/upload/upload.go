@@ -49,7 +49,7 @@ func New(c Config) *Service {
 		c.Topologies = chains.NewTopologies(c.Meta)
 	}
 	return &Service{
-		meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs},
+		meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs, Remove: ingest.RemoverOf(c.Blobs)},
 		guard: chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/internal/turns"
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 const (
@@ -40,6 +41,7 @@ type appending struct {
 
 	file    *os.File
 	offset  int64 // bytes in the file
+	counted int64 // bytes of them that the journal has
 	flushed int64 // the writeback of the bytes before it has been started
 	settled bool  // the file's name is durable
 
@@ -53,6 +55,9 @@ type appending struct {
 
 // Append stores what src gives (see blob.Appender).
 func (s *Store) Append(ctx context.Context, st blob.Stage, src blob.Source, j blob.Journal) error {
+	if err := s.checkRoom(ctx, 0); err != nil {
+		return err
+	}
 	turn, err := s.takeOver(ctx, st)
 	if err != nil {
 		return err
@@ -64,7 +69,7 @@ func (s *Store) Append(ctx context.Context, st blob.Stage, src blob.Source, j bl
 	}
 	a := &appending{
 		store: s, journal: j, src: src, key: st.Key, turn: turn,
-		file: f, offset: st.Offset, flushed: st.Offset, settled: st.Offset > 0,
+		file: f, offset: st.Offset, counted: st.Offset, flushed: st.Offset, settled: st.Offset > 0,
 		chunks: make(chan chunk, bufferCount),
 		free:   make(chan *buffer, bufferCount),
 		ended:  make(chan struct{}),
@@ -144,6 +149,11 @@ func (a *appending) fill(ctx context.Context, b []byte) (int, error) {
 // that the reading side does not wait for a client whose bytes nobody wants.
 func (a *appending) write(ctx context.Context) {
 	a.err = a.writeChunks(ctx)
+	if fault.KindOf(a.err) == fault.Full {
+		// Whatever becomes of the upload, what does not count gives its room back, in
+		// which its end can be recorded.
+		_ = a.file.Truncate(a.counted)
+	}
 	if err := a.file.Close(); err != nil && a.err == nil {
 		a.err = down(err, "close a staged object")
 	}
@@ -178,10 +188,13 @@ func (a *appending) writeChunks(ctx context.Context) error {
 // here durable and records them: file, then name, then row (fault R36).
 func (a *appending) put(ctx context.Context, c chunk) error {
 	if _, err := a.file.Write(c.buf[:c.n]); err != nil {
-		return down(err, "write a staged object")
+		return written(err, "write a staged object")
 	}
 	a.offset += int64(c.n)
 	if n := a.offset - a.flushed; n >= writebackBytes {
+		if err := a.store.checkRoom(ctx, writebackBytes); err != nil {
+			return err
+		}
 		startWriteback(a.file, a.flushed, n)
 		a.flushed = a.offset
 	}
@@ -189,15 +202,19 @@ func (a *appending) put(ctx context.Context, c chunk) error {
 		return nil
 	}
 	if err := a.store.tree.flush(a.file); err != nil {
-		return down(err, "flush a staged object")
+		return written(err, "flush a staged object")
 	}
 	if !a.settled {
 		if err := a.store.tree.settle(a.key); err != nil {
-			return down(err, "flush the directory of a staged object")
+			return written(err, "flush the directory of a staged object")
 		}
 		a.settled = true
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	return a.journal.Step(ctx, blob.Progress{Offset: a.offset, State: c.state})
+	if err := a.journal.Step(ctx, blob.Progress{Offset: a.offset, State: c.state}); err != nil {
+		return err
+	}
+	a.counted = a.offset
+	return nil
 }

@@ -28,6 +28,7 @@ const defaultStepBytes = 64 << 20
 // Options tune a Store; the zero value is right for use.
 type Options struct {
 	StepBytes int64 // between two durable steps of one Append; 0 = 64 MiB
+	MinFree   int64 // bytes of the disk that uploads leave free; 0 = 1 GiB, or 5 % of a small one
 
 	// Existing opens a directory as it is, for who only reads: nothing in it is
 	// made or changed. One that is not there is fs.ErrNotExist.
@@ -37,6 +38,8 @@ type Options struct {
 // Store is a blob.Store in a directory. It is safe for concurrent use.
 type Store struct {
 	tree      *tree
+	dir       string
+	minFree   int64
 	lock      *os.File
 	stepBytes int64
 	extra     chan struct{} // one token for each buffer beyond an Append's first
@@ -73,6 +76,8 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	return &Store{
 		tree:      t,
+		dir:       dir,
+		minFree:   o.MinFree,
 		lock:      lock,
 		stepBytes: cmp.Or(o.StepBytes, defaultStepBytes),
 		extra:     make(chan struct{}, extraBuffers),

@@ -20,7 +20,7 @@ import (
 func TestR35_DiskFull(t *testing.T) {
 	const size = 4 << 20
 	dir := testserver.SmallDisk(t, "4m")
-	s := open(t, dir, fsblob.Options{StepBytes: 256 << 10})
+	s := open(t, dir, fsblob.Options{StepBytes: 256 << 10, MinFree: 1})
 	want := bytes.Repeat([]byte("0123456789abcdef"), 3<<20/16)
 	filler := filepath.Join(dir, "filler")
 	for point := range 20 {
@@ -31,8 +31,8 @@ func TestR35_DiskFull(t *testing.T) {
 		st := blob.Stage{Key: blob.Key{Tenant: 1, Incarnation: uuid.New()}}
 		var r recorder
 		r.Reset(want)
-		if err := s.Append(t.Context(), st, &r, &r); fault.KindOf(err) != fault.Unavailable {
-			t.Fatalf("append with room for %d bytes: %v, want unavailable", room, err)
+		if err := s.Append(t.Context(), st, &r, &r); fault.KindOf(err) != fault.Full {
+			t.Fatalf("append with room for %d bytes: %v, want full", room, err)
 		}
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)

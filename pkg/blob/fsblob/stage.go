@@ -36,7 +36,7 @@ func (s *Store) openStaged(ctx context.Context, st blob.Stage, src blob.Source, 
 	case errors.Is(err, fs.ErrPermission) && s.isSealed(st.Key):
 		return nil, blob.ErrFenced
 	case err != nil:
-		return nil, down(err, "open a staged object")
+		return nil, written(err, "open a staged object")
 	}
 	if err := s.cutToOffset(ctx, f, st, src, j); err != nil {
 		return nil, errors.Join(err, f.Close())

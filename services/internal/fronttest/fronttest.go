@@ -66,14 +66,19 @@ func New(t testing.TB) *Deployment {
 // sets the directory itself.
 func NewWith(t testing.TB, o sqlitemeta.Options) *Deployment {
 	t.Helper()
-	dir := t.TempDir()
+	return NewIn(t, t.TempDir(), o, fsblob.Options{})
+}
+
+// NewIn is NewWith in a directory that is there, and with options for its blobs.
+func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *Deployment {
+	t.Helper()
 	o.Dir = dir
 	d := &Deployment{t: t, Dir: dir + "/blobs", Log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
 	var err error
 	if d.Meta, err = sqlitemeta.Open(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	if d.Blobs, err = fsblob.Open(d.Dir, fsblob.Options{}); err != nil {
+	if d.Blobs, err = fsblob.Open(d.Dir, b); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -24,6 +24,18 @@ type Sessions struct {
 		blob.Appender
 		blob.Opener
 	}
+	// Remove deletes an object at once; nil leaves that to the janitor.
+	Remove func(ctx context.Context, k blob.Key) error
+}
+
+// RemoverOf is Sessions.Remove for a store that has an end; nil for one that has
+// none, where removing is the janitor's.
+func RemoverOf(store any) func(context.Context, blob.Key) error {
+	d, deletes := store.(blob.Deleter)
+	if _, ends := store.(blob.Measurer); !ends || !deletes {
+		return nil
+	}
+	return func(ctx context.Context, k blob.Key) error { return d.Delete(ctx, k, "") }
 }
 
 // Append appends what src gives to a session that the caller owns, and returns
@@ -32,7 +44,23 @@ type Sessions struct {
 func (s Sessions) Append(ctx context.Context, u meta.Upload, src blob.Source) (meta.Upload, error) {
 	j := meta.NewJournal(s.Meta, u)
 	err := s.Blobs.Append(ctx, StageOf(u), src, j)
+	if fault.KindOf(err) == fault.Full {
+		return j.Upload(), errors.Join(err, s.giveRoomBack(ctx, u))
+	}
 	return j.Upload(), s.Failure(ctx, u, err)
+}
+
+// giveRoomBack ends a session that the store has no room for, and deletes its
+// bytes at once: the disk is full of them. Once the session is over nobody can
+// make them a blob, and a key is never used again.
+func (s Sessions) giveRoomBack(ctx context.Context, u meta.Upload) error {
+	err := s.Discard(ctx, u)
+	if err != nil || s.Remove == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	defer cancel()
+	return s.Remove(ctx, u.Stage.Key)
 }
 
 // Commit makes a session, whose bytes were found to have the digest, a live
