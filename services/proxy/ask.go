@@ -52,9 +52,8 @@ func (s *Service) follow(ctx context.Context, a Ask) (context.Context, asked, er
 // nameAt is the name in the upstream of what the client names. It is not ok
 // where the tenant does not take that name from it.
 func (a asked) nameAt(m *chain.Member) (string, bool) {
-	name := a.Name
 	if a.Upstream == "" {
-		name = m.Upstream.Settings.NamePrefix + name
+		return m.NameAt(a.Name)
 	}
-	return name, oci.CheckName(name) == nil && chain.Offers(m.Upstream, name)
+	return a.Name, oci.CheckName(a.Name) == nil && chain.Offers(m.Upstream, a.Name)
 }
