@@ -3,10 +3,12 @@
 package registry
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/answer"
 )
 
@@ -23,6 +25,11 @@ type Meta interface {
 	meta.Tags
 	meta.Blobs
 	meta.Repositories
+	meta.Adopter
+
+	// These say what the chain of a registry comes to (meta.Groups, meta.Cache).
+	FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, error)
+	ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.RegistryID, name string) (bool, error)
 }
 
 // Service has one method per operation. Rights are decided before, by the
