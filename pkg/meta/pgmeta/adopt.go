@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
@@ -73,6 +74,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	if err := meta.CheckAdoption(by, from, to, blobs); err != nil || len(blobs) == 0 {
 		return nil, err
 	}
+	blobs = slices.Compact(slices.Sorted(slices.Values(blobs)))
 	var missing []oci.Digest
 	err := s.write(ctx, to.Tenant, func(t *tx) error {
 		a := adopting{tx: t, from: from, to: to, blobs: blobs, grace: s.life.Grace}

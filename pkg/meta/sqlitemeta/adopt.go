@@ -2,6 +2,7 @@ package sqlitemeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -17,6 +18,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	if err := meta.CheckAdoption(by, from, to, blobs); err != nil || len(blobs) == 0 {
 		return nil, translate(err)
 	}
+	blobs = slices.Compact(slices.Sorted(slices.Values(blobs)))
 	var missing []oci.Digest
 	err := s.write(ctx, func(t *tx) error {
 		target, err := t.pushedRepository(to, hosted)
