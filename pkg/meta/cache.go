@@ -81,18 +81,22 @@ type Cache interface {
 	PurgeCached(ctx context.Context, by Cause, r Repo, ref oci.Reference) error
 }
 
-// CacheCollector is the part of the janitor's work that is about cached content.
-// Calls are as those of Collector.
+// CacheCollector is the part of the janitor's work that is about cached content,
+// and about provisional manifests (ManifestPut). Calls are as those of Collector.
 type CacheCollector interface {
 	// ExpireCached removes cached manifests past their time, with their tags, and
 	// makes the blobs that they named candidates at once, whatever is left of the
 	// time of their uploads. An index goes before its children: nothing goes that
-	// an index names which stays; it is kept as long as that index instead.
+	// an index names which stays; it is kept as long as that index instead: for
+	// good, if that is a hosted one without expiry. Blobs that a hosted manifest
+	// named stay for Lifetimes.Released, as after its deletion.
 	ExpireCached(ctx context.Context, limit int) (int, error)
 	// EvictCached ends the time of the manifests that were pulled least recently,
 	// in caches whose blobs are more than UpstreamSettings.MaxBytes, until what
 	// stays fits; ExpireCached removes them. What counts are the blobs that
-	// manifests name whose time is not over, each once in a cache. What an index
+	// manifests name whose time is not over, each once in a cache, but for those
+	// that a hosted repository holds, too: they are the tenant's, and their
+	// eviction would free nothing. What an index
 	// lists does not go before the index but with it, unless another index that
 	// stays lists it, too, or it was pulled since.
 	EvictCached(ctx context.Context, limit int) (int, error)

@@ -56,7 +56,8 @@ type Collector interface {
 //	I10  the keys of tenant data begin with the tenant
 //	I12  what is cached is reached only through its upstream as it is configured now
 //	I13  what nothing references is marked, so that the janitor finds it; what is
-//	     cached expires, what is hosted does not
+//	     cached expires; what is hosted does not, but for provisional manifests,
+//	     which have no tag
 //
 // The others can be seen only while a store is used: I2, no acknowledged push
 // is lost; I8, an upload's offset and hash state tell what is stored; I9,

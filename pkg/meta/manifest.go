@@ -23,6 +23,12 @@ type ManifestPut struct {
 	Tags                   []string      // may be empty: by digest only
 	By                     Cause
 	AllowMissingReferences bool // references may be missing (registry setting); foreign layers always may
+	// Provisional stores the manifest for the sake of an index that is to name it:
+	// it expires after Lifetimes.Grace, unless an index names it by then. It takes
+	// no tags, claims no name and lists no repository. A manifest that is there for
+	// good stays so; a later put of it that is not provisional, or of an index that
+	// names it, ends the expiry in its own transaction.
+	Provisional bool
 }
 
 // ManifestDelete is a manifest to delete, with all tags that point to it.
@@ -65,8 +71,8 @@ type Manifests interface {
 	// FindManifest finds by tag or by digest, in one statement.
 	FindManifest(ctx context.Context, r Repo, ref oci.Reference) (Manifest, error)
 	// PutManifest stores the manifest, its references and tags in one
-	// transaction. fault.ManifestBlobUnknown (kind NotFound) names a missing
-	// blob, or a missing child of an index;
+	// transaction. fault.ManifestBlobUnknown (kind NotFound), whose cause is a
+	// *Missing, names all missing blobs and children of an index;
 	// fault.ManifestInvalid a media type that differs from the stored one.
 	PutManifest(ctx context.Context, p ManifestPut) error
 	// DeleteManifest deletes the manifest and all tags that point to it.

@@ -35,6 +35,7 @@ type Store interface {
 	Uploads
 	Manifests
 	Tags
+	Adopter
 	Accounts
 	SigningKeys
 	Identities

@@ -29,6 +29,10 @@ func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error
 			return PutManifest{}, err
 		}
 	}
+	adoptFor := ""
+	if mayAdopt(c) {
+		adoptFor = c.Site.RegistrySlug
+	}
 	return PutManifest{
 		Repo:                   c.Repo(),
 		Reference:              c.Route.Reference,
@@ -37,6 +41,7 @@ func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error
 		Body:                   r.Body,
 		Length:                 r.ContentLength,
 		AllowMissingReferences: c.Site.Settings.AllowMissingReferences,
+		AdoptFor:               adoptFor,
 		By:                     c.Cause(ctx),
 	}, ocihttp.CheckContentEncoding(r)
 }

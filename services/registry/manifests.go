@@ -35,6 +35,7 @@ type PutManifest struct {
 	Body                   io.Reader // not read before the caller is known to have the right
 	Length                 int64     // of Body as announced; -1 when it is not
 	AllowMissingReferences bool      // the registry takes manifests whose references it does not hold
+	AdoptFor               string    // slug of the registry from whose chain missing references are taken over; empty: from none
 	By                     meta.Cause
 }
 
@@ -73,7 +74,7 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, err
 	} else if !slices.Contains(tags, req.Reference.Tag) {
 		tags = append([]string{req.Reference.Tag}, tags...)
 	}
-	err = s.meta.PutManifest(ctx, meta.ManifestPut{
+	err = s.store(ctx, req.AdoptFor, meta.ManifestPut{
 		Repo:                   req.Repo,
 		Manifest:               meta.Manifest{Digest: digest, MediaType: parsed.MediaType, Payload: payload},
 		Parsed:                 parsed,
@@ -89,6 +90,15 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, err
 		stored.Subject = parsed.Subject.Digest
 	}
 	return stored, nil
+}
+
+// store puts a manifest, with what it can take over from the registry's chain.
+func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut) error {
+	if adoptFor == "" {
+		return s.meta.PutManifest(ctx, p)
+	}
+	a := adoption{Service: s, registry: adoptFor, by: p.By, seen: map[oci.Digest]bool{}}
+	return a.put(ctx, p, maxDepth)
 }
 
 // readManifest reads one byte more than a manifest may have, so that

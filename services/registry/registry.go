@@ -28,6 +28,7 @@ type Meta interface {
 	meta.Repositories
 	chains.Finder
 	chains.Claims
+	meta.Adopter
 }
 
 // Service has one method per operation. Rights are decided before, by the

@@ -113,6 +113,10 @@ var table = []row{
 		tests: []string{"tools/testserver", "tools/dice", "tools/internal/*"},
 	},
 	{pattern: "services/berth", may: join(anything), tests: []string{"tools/testserver", "tools/dice"}},
+	{
+		pattern: "services/registry", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/*")...)...), never: noStore,
+		tests: join(adapters, "tools/testserver"),
+	},
 	// No service imports another: one that did would know where it runs.
 	{
 		pattern: "services/*", may: join(nouns, join(contracts, join(faces, "services/internal/*")...)...), never: noStore,

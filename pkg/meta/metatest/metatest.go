@@ -61,6 +61,9 @@ func Run(t *testing.T, open Open) {
 		{"CacheCollector", testCacheCollector},
 		{"CacheEviction", testCacheEviction},
 		{"CacheRaces", testCacheRaces},
+		{"Adoption", testAdoption},
+		{"Provisional", testProvisional},
+		{"AdoptionRaces", testAdoptionRaces},
 	} {
 		t.Run(noun.name, func(t *testing.T) {
 			t.Parallel() // each test has a store of its own

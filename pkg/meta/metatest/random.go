@@ -54,6 +54,8 @@ type modelRepo struct {
 	manifests map[oci.Digest]modelManifest
 	tags      map[string]oci.Digest
 	promised  map[string]time.Time // until when a content is held, by promise
+
+	provisional map[string]bool // contents that a provisional manifest named, which may be gone
 }
 
 type modelManifest struct {
@@ -70,7 +72,7 @@ func (m *model) pick() (string, *modelRepo) {
 // at is the model of a repository, made when it is first pushed to.
 func (m *model) at(name string) *modelRepo {
 	if m.repos[name] == nil {
-		m.repos[name] = &modelRepo{map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}}
+		m.repos[name] = &modelRepo{map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}, map[string]bool{}}
 	}
 	return m.repos[name]
 }
@@ -106,7 +108,7 @@ func (m *model) step() {
 	name, r := m.pick()
 	repo := m.repo(name)
 	content := m.content()
-	switch m.rand.IntN(19) {
+	switch m.rand.IntN(21) {
 	case 0, 1, 2:
 		m.push(repo, content)
 		r.promise(content, m.Now().Add(life.Grace))
@@ -137,6 +139,8 @@ func (m *model) step() {
 		m.end(repo, name)
 	case 12:
 		m.putIndex(repo, r)
+	case 13, 14:
+		m.adopt(repo, r, content, m.content())
 	default:
 		m.cache.stepCached(r)
 	}
@@ -241,6 +245,7 @@ func (m *model) deleteBlob(repo meta.Repo, r *modelRepo, content string) {
 	switch {
 	case r.named(content):
 		m.refused(err, fault.Unsupported, fault.UnsupportedReason)
+	case r.provisional[content] && fault.Is(err, fault.UnsupportedReason):
 	case m.expect(err, r.holds(content, m.Now()), fault.BlobUnknown):
 		delete(r.promised, content)
 	}

@@ -16,7 +16,7 @@ func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref
 		}
 		switch {
 		case ref.Digest != "":
-			return t.purgeCachedManifest(by, r, ref.Digest)
+			return t.purgeCachedManifest(by, r, ref.Digest, s.life)
 		case ref.Tag != "":
 			return t.purgeCachedTag(by, r, ref.Tag)
 		default:
@@ -61,7 +61,7 @@ func (t *tx) purgeCachedTag(by meta.Cause, r meta.Repo, tag string) error {
 	return err
 }
 
-func (t *tx) purgeCachedManifest(by meta.Cause, r meta.Repo, d oci.Digest) error {
+func (t *tx) purgeCachedManifest(by meta.Cause, r meta.Repo, d oci.Digest, life meta.Lifetimes) error {
 	repo, err := t.beginPurge(by, r, suffix(nil, d))
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (t *tx) purgeCachedManifest(by meta.Cause, r meta.Repo, d oci.Digest) error
 	if locked.len() == 0 {
 		return manifestUnknown(d.String())
 	}
-	t.queue(releaseLinks, released.tenants, released.repos, released.digests)
+	t.queue(releaseLinks, released.tenants, released.repos, released.digests, life.Released)
 	n, err := t.exec(deleteCached, locked.tenants, locked.repos, locked.digests, released.tenants, released.repos, released.digests)
 	if err == nil && n == 0 {
 		return errStartAgain

@@ -70,13 +70,23 @@ SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' i
  WHERE b.keep_until IS NULL
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)`
 
+// A hosted manifest expires only while it is provisional.
 const checkExpiry = `
-SELECT CASE WHEN m.expire_at IS NULL THEN 'cached manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' never expires'
-       ELSE 'hosted manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' expires' END
+SELECT 'cached manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' never expires'
   FROM manifests m
   JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
- WHERE (g.upstream_id IS NULL) <> (m.expire_at IS NULL)`
+ WHERE g.upstream_id IS NOT NULL AND m.expire_at IS NULL`
+
+const checkProvisional = `
+SELECT 'hosted manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' expires, though it ' ||
+       CASE WHEN m.expire_at > berth_now() + $1::interval THEN 'was not to stay so long' ELSE 'has a tag' END
+  FROM manifests m
+  JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+ WHERE g.upstream_id IS NULL AND m.expire_at IS NOT NULL
+   AND (m.expire_at > berth_now() + $1::interval
+        OR EXISTS (SELECT 1 FROM tags t WHERE t.tenant_id = m.tenant_id AND t.repo_id = m.repo_id AND t.manifest = m.digest))`
 
 // What was fetched as an upstream is configured now, and nothing else, can be
 // reached.
@@ -161,6 +171,7 @@ func (s *Store) CheckRows(ctx context.Context, report func(meta.Finding)) error 
 	return errors.Join(
 		s.check(ctx, report, check{"I3", checkSessionTimes}, latest(s.life.UploadTTL, s.life.Committed)),
 		s.check(ctx, report, check{"I3", checkCondemnedTimes}, latest(s.life.StagedDelay, s.life.DeleteDelay, claimTime)),
+		s.check(ctx, report, check{"I13", checkProvisional}, latest(s.life.Grace)),
 	)
 }
 

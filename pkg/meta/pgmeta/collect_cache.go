@@ -6,14 +6,14 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// What an index that stays lists is kept as long as the index; so it is looked
-// at again only then. Neither this nor expiredManifests locks what it reads.
+// What an index that stays lists is kept as long as the index, and for good if
+// that has no expiry, being hosted; so it is looked at again only then. Neither this nor expiredManifests locks what it reads.
 const keepListed = `
 WITH listed AS (
   SELECT m.tenant_id, m.repo_id, m.digest, listing.until
     FROM manifests m
    CROSS JOIN LATERAL (
-          SELECT max(i.expire_at) AS until
+          SELECT max(coalesce(i.expire_at, 'infinity')) AS until
             FROM manifest_children c
             JOIN manifests i ON i.tenant_id = c.tenant_id AND i.repo_id = c.repo_id AND i.digest = c.parent
            WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest) AS listing
@@ -28,7 +28,7 @@ WITH listed AS (
           OFFSET 0
              FOR NO KEY UPDATE SKIP LOCKED) AS stale
 )
-UPDATE manifests m SET expire_at = locked.until
+UPDATE manifests m SET expire_at = nullif(locked.until, 'infinity')
   FROM locked WHERE m.tenant_id = locked.tenant_id AND m.repo_id = locked.repo_id AND m.digest = locked.digest`
 
 const expiredManifests = `
@@ -73,9 +73,14 @@ SELECT due.tenant_id, due.repo_id, due.digest
         OFFSET 0
            FOR UPDATE SKIP LOCKED) AS due`
 
-	// Nobody was promised that what was fetched stays.
+	// What was fetched is promised to no client. What is hosted may be: a HEAD that
+	// was answered 200 still holds for the manifest PUT that follows it.
 	releaseLinks = `
-UPDATE repo_blobs rb SET keep_until = berth_now()
+UPDATE repo_blobs rb
+   SET keep_until = CASE WHEN (SELECT g.upstream_id IS NULL
+                                 FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+                                WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id)
+                    THEN greatest(rb.keep_until, berth_now() + $4::interval) ELSE berth_now() END
   FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
  WHERE rb.tenant_id = l.tenant_id AND rb.repo_id = l.repo_id AND rb.digest = l.digest`
 
@@ -140,7 +145,7 @@ func (s *Store) removeExpired(ctx context.Context, limit int) (int, error) {
 		if err := t.flush(); err != nil {
 			return err
 		}
-		t.queue(releaseLinks, released.tenants, released.repos, released.digests)
+		t.queue(releaseLinks, released.tenants, released.repos, released.digests, s.life.Released)
 		t.queue(deleteExpired, due.tenants, due.repos, due.digests, released.tenants, released.repos, released.digests).Exec(counted(&removed))
 		return nil
 	})

@@ -25,7 +25,7 @@ const limitedCaches = `
 SELECT tenant_id, cache_id, (settings ->> 'max_bytes')::bigint FROM upstreams WHERE settings ->> 'max_bytes' IS NOT NULL`
 
 // leastPulled reads a whole cache, whose limit is $3: the manifests whose time
-// must end, and when it would end. They are ranked by their last pull; what an
+// must end, and when it would end. Blobs that are hosted, too, do not count. They are ranked by their last pull; what an
 // index lists goes with it, or with the last of several, unless it was pulled
 // since. A blob goes with the last manifest that names it, so that what stays
 // after a rank are the blobs whose last manifest is of a later one.
@@ -62,6 +62,11 @@ WITH RECURSIVE tree (repo_id, digest, expire_at, root, until) AS (
           SELECT mb.digest FROM manifest_blobs mb
            WHERE mb.tenant_id = $1 AND mb.repo_id = k.repo_id AND mb.manifest = k.digest
              AND (SELECT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest))
+            AND (SELECT NOT EXISTS (
+                SELECT 1 FROM repo_blobs h
+                  JOIN repositories hr ON hr.tenant_id = h.tenant_id AND hr.id = h.repo_id
+                  JOIN registries hg ON hg.tenant_id = hr.tenant_id AND hg.id = hr.registry_id AND hg.upstream_id IS NULL
+                 WHERE h.tenant_id = mb.tenant_id AND h.digest = mb.digest))
           OFFSET 0) AS held
    GROUP BY held.digest
 ), stays AS (

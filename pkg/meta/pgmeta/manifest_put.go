@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -15,10 +16,14 @@ import (
 // 5. The first batch takes every lock and stores the manifest, then everything
 // is decided, and the second batch links and commits.
 func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
+	if err := p.CheckTags(); err != nil {
+		return translate(err)
+	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
 	again := false // a reference that was not seen is looked for once more
 	return s.write(ctx, p.Repo.Tenant, func(t *tx) error {
 		put := newPut(t, p, tags)
+		put.grace = s.life.Grace
 		if err := t.pushed(p.Repo, put.lock); err != nil {
 			return err
 		}
@@ -31,6 +36,9 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 				return errStartAgain
 			}
 			return err
+		}
+		if !p.Provisional {
+			put.endExpiry()
 		}
 		put.link()
 		return nil
@@ -55,9 +63,11 @@ type putting struct {
 	children map[oci.Digest]bool // likewise
 	repo     *repository
 	recorded int64
+	grace    time.Duration         // of a provisional manifest
 	held     map[oci.Digest]bool   // blobs that the repository holds
 	old      map[string][]byte     // what the tags point to
 	present  map[oci.Digest]string // media types of manifests that are there
+	expiring []oci.Digest          // those of them that expire
 }
 
 func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
@@ -132,13 +142,13 @@ WITH repo AS MATERIALIZED (
   UNION
   SELECT $4::bytea
 )
-SELECT locked.digest, locked.media_type
+SELECT locked.digest, locked.media_type, locked.expires
   FROM (SELECT repo.tenant_id, repo.id, wanted.digest FROM repo CROSS JOIN wanted`
 
 	lockWantedManifests = `
          ORDER BY wanted.digest OFFSET 0) AS wanted
  CROSS JOIN LATERAL (
-        SELECT m.digest, m.media_type FROM manifests m
+        SELECT m.digest, m.media_type, m.expire_at IS NOT NULL AS expires FROM manifests m
          WHERE m.tenant_id = wanted.tenant_id AND m.repo_id = wanted.id AND m.digest = wanted.digest
         OFFSET 0
            FOR KEY SHARE OF m) AS locked`
@@ -153,6 +163,15 @@ SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
+	// One that is there for good stays so.
+	insertProvisional = `
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at)
+SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, berth_now() + $11::interval
+  FROM open_repositories r
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET expire_at = greatest(manifests.expire_at, excluded.expire_at)
+ WHERE manifests.expire_at IS NOT NULL`
+
 	lockManifestsFrom = wantedManifests + `
          WHERE wanted.digest >= $4` + lockWantedManifests
 )
@@ -160,6 +179,7 @@ ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 // reset forgets what an earlier run of the first batch saw.
 func (p *putting) reset() {
 	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
+	p.expiring = nil
 }
 
 // lock is the first batch.
@@ -186,7 +206,11 @@ func (p *putting) lock() (bool, error) {
 			return err
 		}))
 	}
-	p.lockManifests(insertManifest)
+	if p.Provisional {
+		p.lockManifests(insertProvisional, p.grace)
+	} else {
+		p.lockManifests(insertManifest)
+	}
 	err := p.flush()
 	return p.repo.isHosted(), err
 }
@@ -199,8 +223,12 @@ func (p *putting) lockManifests(insert string, more ...any) {
 	remember := each(func(scan scan) error {
 		var d oci.Digest
 		var mediaType string
-		err := scan(digest{&d}, &mediaType)
+		var expires bool
+		err := scan(digest{&d}, &mediaType, &expires)
 		p.present[d] = mediaType
+		if expires {
+			p.expiring = append(p.expiring, d)
+		}
 		return err
 	})
 	var subject []byte
@@ -220,13 +248,6 @@ func (p *putting) lockManifests(insert string, more ...any) {
 
 // decide says what is wrong, if anything.
 func (p *putting) decide() error {
-	for _, d := range slices.Sorted(maps.Keys(p.blobs)) {
-		if p.blobs[d] && !p.held[d] {
-			return fault.New(fault.NotFound, fault.ManifestBlobUnknown,
-				"the manifest names blob %s, which this repository does not hold; push it first", d).
-				WithDetail(map[string]string{"digest": d.String()})
-		}
-	}
 	mediaType, there := p.present[p.Manifest.Digest]
 	switch {
 	case !there:
@@ -235,14 +256,45 @@ func (p *putting) decide() error {
 		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q",
 			p.Manifest.Digest, mediaType, p.Manifest.MediaType)
 	}
-	for _, d := range slices.Sorted(maps.Keys(p.children)) {
-		if _, there := p.present[d]; p.children[d] && !there {
-			return fault.New(fault.NotFound, fault.ManifestBlobUnknown,
-				"the index names manifest %s, which this repository does not hold; push it first", d).
-				WithDetail(map[string]string{"digest": d.String()})
+	var missing meta.Missing
+	for _, d := range slices.Sorted(maps.Keys(p.blobs)) {
+		if p.blobs[d] && !p.held[d] {
+			missing.Blobs = append(missing.Blobs, d)
 		}
 	}
-	return nil
+	for _, d := range slices.Sorted(maps.Keys(p.children)) {
+		if _, there := p.present[d]; p.children[d] && !there {
+			missing.Children = append(missing.Children, d)
+		}
+	}
+	return missing.Fault()
+}
+
+// Both are for rows that this transaction holds by FOR KEY SHARE already, so that
+// none of them can go. Others that end an expiry come in the same order.
+const (
+	lockProvisional = `
+SELECT expiring.digest
+  FROM (SELECT named.digest FROM unnest($3::bytea[]) AS named (digest) ORDER BY named.digest OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT m.digest FROM manifests m
+         WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = wanted.digest AND m.expire_at IS NOT NULL
+        OFFSET 0
+           FOR NO KEY UPDATE OF m) AS expiring`
+
+	endExpiry = `
+UPDATE manifests m SET expire_at = NULL
+  FROM unnest($3::bytea[]) AS named (digest)
+ WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = named.digest AND m.expire_at IS NOT NULL`
+)
+
+// endExpiry makes what was provisional stay: the manifest itself and its children.
+// What a tag pointed to before does not expire.
+func (p *putting) endExpiry() {
+	if len(p.expiring) > 0 {
+		p.queue(lockProvisional, p.Repo.Tenant, p.repo.id, stored(p.expiring))
+		p.queue(endExpiry, p.Repo.Tenant, p.repo.id, stored(p.expiring))
+	}
 }
 
 // A reference that was lacking at an earlier PUT may be held now.
@@ -305,7 +357,7 @@ func (p *putting) link() {
 	for _, tag := range p.tags {
 		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])
 	}
-	if !p.repo.listed && !p.repo.cached {
+	if !p.repo.listed && !p.repo.cached && !p.Provisional {
 		// From its first committed manifest on, the name is the tenant's own: no
 		// upstream is asked for it, whatever is deleted later.
 		p.queue(claimName, t, p.Repo.Registry, p.Repo.Name)

@@ -22,7 +22,7 @@ func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
 		}
 		d := p.Manifest.Digest
 		fetched := meta.ManifestPut{Repo: p.Repo, Manifest: p.Manifest, Parsed: p.Parsed, AllowMissingReferences: true}
-		put := put{tx: t, ManifestPut: fetched, repo: repo.id, own: d.Bytes()}
+		put := &put{tx: t, ManifestPut: fetched, repo: repo.id, own: d.Bytes()}
 		if err := put.cached(p.Keep); err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
 
 // cached stores what an upstream gave, or prolongs it. Nothing of what it names
 // is held: bytes that go missing are fetched again.
-func (p put) cached(keep time.Duration) error {
+func (p *put) cached(keep time.Duration) error {
 	isNew, err := p.manifest(p.after(keep))
 	if err != nil {
 		return err

@@ -29,11 +29,11 @@ func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref
 		if err := t.event(by, r.Tenant, "cache.purge", named); err != nil {
 			return err
 		}
-		return t.purgeCached(r.Tenant, repo.id, ref)
+		return t.purgeCached(r.Tenant, repo.id, ref, s.life)
 	})
 }
 
-func (t *tx) purgeCached(id tenant.ID, repo int64, ref oci.Reference) error {
+func (t *tx) purgeCached(id tenant.ID, repo int64, ref oci.Reference, life meta.Lifetimes) error {
 	if ref == (oci.Reference{}) {
 		_, err := t.exec(markRepositoryDeleting, id, repo)
 		return err
@@ -41,7 +41,7 @@ func (t *tx) purgeCached(id tenant.ID, repo int64, ref oci.Reference) error {
 	var n int64
 	var err error
 	if ref.Digest != "" {
-		n, err = t.removeCached(id, repo, ref.Digest)
+		n, err = t.removeCached(id, repo, ref.Digest, life)
 	} else {
 		n, err = t.exec(dropCachedTag, id, repo, ref.Tag)
 	}
@@ -51,16 +51,20 @@ func (t *tx) purgeCached(id tenant.ID, repo int64, ref oci.Reference) error {
 	return err
 }
 
-// Nobody was promised that what was fetched stays.
+// What was fetched is promised to no client. What is hosted may be: a HEAD that
+// was answered 200 still holds for the manifest PUT that follows it.
 const releaseReferences = `
-UPDATE repo_blobs SET keep_until = ?4
+UPDATE repo_blobs
+   SET keep_until = CASE WHEN (SELECT g.upstream_id IS NULL FROM repositories r CROSS JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+                                WHERE r.tenant_id = ?1 AND r.id = ?2)
+                    THEN max(coalesce(keep_until, 0), ?5) ELSE ?4 END
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN
        (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)`
 
 // removeCached removes a manifest with its tags and makes the blobs that it
 // named candidates. It says how many rows it wrote: 0, there is none.
-func (t *tx) removeCached(id tenant.ID, repo int64, d oci.Digest) (int64, error) {
-	released, err := t.exec(releaseReferences, id, repo, d.Bytes(), t.now)
+func (t *tx) removeCached(id tenant.ID, repo int64, d oci.Digest, life meta.Lifetimes) (int64, error) {
+	released, err := t.exec(releaseReferences, id, repo, d.Bytes(), t.now, t.after(life.Released))
 	if err != nil {
 		return 0, err
 	}

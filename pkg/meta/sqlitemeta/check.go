@@ -66,12 +66,25 @@ SELECT 'blob ' || hex(b.digest) || ' of tenant ' || b.tenant_id || ' is linked n
  WHERE b.keep_until IS NULL
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)`
 
-const checkExpiry = `
-SELECT 'manifest ' || hex(m.digest) || ' of repository ' || m.repo_id || CASE WHEN m.expire_at IS NULL THEN ' is cached and never expires' ELSE ' is hosted and expires' END
+// A hosted manifest expires only while it is provisional.
+const (
+	checkExpiry = `
+SELECT 'manifest ' || hex(m.digest) || ' of repository ' || m.repo_id || ' is cached and never expires'
   FROM manifests m
   JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
- WHERE (g.upstream_id IS NULL) <> (m.expire_at IS NULL)`
+ WHERE g.upstream_id IS NOT NULL AND m.expire_at IS NULL`
+
+	checkProvisional = `
+SELECT 'manifest ' || hex(m.digest) || ' of repository ' || m.repo_id || ' is hosted and expires, though it ' ||
+       CASE WHEN m.expire_at > ?1 THEN 'was not to stay so long' ELSE 'has a tag' END
+  FROM manifests m
+  JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+ WHERE g.upstream_id IS NULL AND m.expire_at IS NOT NULL
+   AND (m.expire_at > ?1
+        OR EXISTS (SELECT 1 FROM tags t WHERE t.tenant_id = m.tenant_id AND t.repo_id = m.repo_id AND t.manifest = m.digest))`
+)
 
 // What is cached is reached through the registry that its upstream names, and
 // through no other.
@@ -156,6 +169,7 @@ func (s *Store) CheckRows(ctx context.Context, report func(meta.Finding)) error 
 	return errors.Join(
 		s.check(ctx, report, check{"I3", checkSessionTimes}, latest(s.life.UploadTTL, s.life.Committed)),
 		s.check(ctx, report, check{"I3", checkCondemnedTimes}, latest(s.life.StagedDelay, s.life.DeleteDelay, claimTime)),
+		s.check(ctx, report, check{"I13", checkProvisional}, latest(s.life.Grace)),
 	)
 }
 

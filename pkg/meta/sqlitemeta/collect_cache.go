@@ -3,6 +3,9 @@ package sqlitemeta
 import (
 	"context"
 	"database/sql"
+	"math"
+
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
 const expiredManifests = `
@@ -17,7 +20,7 @@ func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 		if err != nil {
 			return err
 		}
-		e := expiry{tx: t, limit: limit}
+		e := expiry{tx: t, life: s.life, limit: limit}
 		for _, l := range candidates {
 			if e.full() {
 				break
@@ -35,11 +38,14 @@ func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 // expiry is one call of ExpireCached.
 type expiry struct {
 	*tx
+	life            meta.Lifetimes
 	limit           int
 	manifests, rows int // written so far
 }
 
 func (e *expiry) full() bool { return e.manifests >= e.limit || e.rows >= e.limit }
+
+const keepForGood = math.MaxInt64
 
 // The indexes that list a manifest, and those that list them.
 const listing = `
@@ -49,8 +55,10 @@ const listing = `
        SELECT c.parent FROM up CROSS JOIN manifest_children c ON c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest)`
 
 const (
+	// One that has no expiry, being hosted, keeps for good: until keepForGood.
 	keptByIndex = listing + `
-SELECT max(m.expire_at) FROM up CROSS JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = up.digest AND m.expire_at > ?4`
+SELECT max(coalesce(m.expire_at, 9223372036854775807))
+  FROM up CROSS JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = up.digest AND coalesce(m.expire_at > ?4, 1)`
 
 	// An index that no other lists.
 	topIndex = listing + `
@@ -66,7 +74,8 @@ func (e *expiry) expire(l link) error {
 		return err
 	}
 	if until.Valid {
-		n, err := e.exec(prolongManifest, l.tenant, l.repo, l.digest.Bytes(), until.Int64)
+		until.Valid = until.Int64 != keepForGood // NULL has no expiry
+		n, err := e.exec(prolongManifest, l.tenant, l.repo, l.digest.Bytes(), until)
 		e.manifests += int(n)
 		return err
 	}
@@ -76,7 +85,7 @@ func (e *expiry) expire(l link) error {
 			return err
 		}
 		top = append(top, l)
-		rows, err := e.removeCached(l.tenant, l.repo, top[0].digest)
+		rows, err := e.removeCached(l.tenant, l.repo, top[0].digest, e.life)
 		if err != nil {
 			return err
 		}

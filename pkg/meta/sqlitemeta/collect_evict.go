@@ -35,7 +35,11 @@ SELECT coalesce(sum(b.size), 0) FROM blobs b
         CROSS JOIN manifests m INDEXED BY manifests_cached ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > ?3
         CROSS JOIN manifest_blobs mb ON mb.tenant_id = m.tenant_id AND mb.repo_id = m.repo_id AND mb.manifest = m.digest
         CROSS JOIN repo_blobs rb ON rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest
-        WHERE r.tenant_id = ?1 AND r.registry_id = ?2)`
+        WHERE r.tenant_id = ?1 AND r.registry_id = ?2
+          AND NOT EXISTS (SELECT 1 FROM repo_blobs h
+               CROSS JOIN repositories hr ON hr.tenant_id = h.tenant_id AND hr.id = h.repo_id
+               CROSS JOIN registries hg ON hg.tenant_id = hr.tenant_id AND hg.id = hr.registry_id AND hg.upstream_id IS NULL
+               WHERE h.tenant_id = rb.tenant_id AND h.digest = rb.digest))`
 
 	leastPulled = `
 SELECT m.repo_id, m.digest, m.expire_at
@@ -126,7 +130,7 @@ UPDATE manifests SET expire_at = ?5
 RETURNING digest`
 
 	// The blobs that the manifest named and no other one of the cache does whose
-	// time is not over.
+	// time is not over; but what is hosted, too, did not count.
 	freedBytes = `
 SELECT coalesce(sum(b.size), 0)
   FROM manifest_blobs mb
@@ -138,7 +142,11 @@ SELECT coalesce(sum(b.size), 0)
         CROSS JOIN repositories r ON r.tenant_id = o.tenant_id AND r.id = o.repo_id AND r.registry_id = ?4
         CROSS JOIN manifest_blobs n ON n.tenant_id = o.tenant_id AND n.repo_id = o.repo_id AND n.digest = o.digest
         CROSS JOIN manifests m ON m.tenant_id = n.tenant_id AND m.repo_id = n.repo_id AND m.digest = n.manifest
-        WHERE o.tenant_id = mb.tenant_id AND o.digest = mb.digest AND m.expire_at > ?5)`
+        WHERE o.tenant_id = mb.tenant_id AND o.digest = mb.digest AND m.expire_at > ?5)
+          AND NOT EXISTS (SELECT 1 FROM repo_blobs h
+               CROSS JOIN repositories hr ON hr.tenant_id = h.tenant_id AND hr.id = h.repo_id
+               CROSS JOIN registries hg ON hg.tenant_id = hr.tenant_id AND hg.id = hr.registry_id AND hg.upstream_id IS NULL
+               WHERE h.tenant_id = mb.tenant_id AND h.digest = mb.digest)`
 )
 
 // end ends the time of a manifest and of what it lists; false when the manifest

@@ -7,35 +7,43 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // PutManifest implements meta.Manifests; the order is that of protocol section 5.
 func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
+	if err := p.CheckTags(); err != nil {
+		return translate(err)
+	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
 	return s.write(ctx, func(t *tx) error {
 		repo, err := t.pushedRepository(p.Repo, hosted)
 		if err != nil {
 			return err
 		}
-		put := put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
+		put := &put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
 		if err := t.event(p.By, p.Repo.Tenant, "manifest.put", target(repo, tags, p.Manifest.Digest)); err != nil {
+			return err
+		}
+		if err := put.store(s.life.Grace); err != nil {
 			return err
 		}
 		held, lacking, err := put.references()
 		if err != nil {
 			return err
 		}
-		if _, err := put.manifest(nil); err != nil {
-			return err
-		}
-		if err := put.sameType(); err != nil {
-			return err
-		}
 		if err := put.children(); err != nil {
+			return err
+		}
+		if err := put.missing.Fault(); err != nil {
+			return err
+		}
+		if err := put.stay(); err != nil {
 			return err
 		}
 		if err := put.link(held, lacking); err != nil {
@@ -63,8 +71,10 @@ func target(repo repository, tags []string, d oci.Digest) string {
 type put struct {
 	*tx
 	meta.ManifestPut
-	repo int64
-	own  []byte
+	repo     int64
+	own      []byte
+	missing  meta.Missing
+	expiring []oci.Digest // the manifest and those of its children that expire
 }
 
 // inJSON is how a set of digests goes into a statement: a JSON array of
@@ -88,13 +98,13 @@ SELECT rb.digest
 
 // references splits what the manifest references into what the repository
 // holds and what it may lack. A suspect blob is absent.
-func (p put) references() ([]oci.Digest, []oci.Digest, error) {
+func (p *put) references() ([]oci.Digest, []oci.Digest, error) {
 	required := map[oci.Digest]bool{}
 	for _, d := range p.Parsed.Blobs {
 		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
 	digests := slices.Sorted(maps.Keys(required))
-	present, err := p.present(heldReferences, digests)
+	present, err := p.held(p.Repo.Tenant, p.repo, digests)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -104,9 +114,7 @@ func (p put) references() ([]oci.Digest, []oci.Digest, error) {
 		case present[d]:
 			held = append(held, d)
 		case required[d]:
-			return nil, nil, fault.New(fault.NotFound, fault.ManifestBlobUnknown,
-				"the manifest names blob %s, which this repository does not hold; push it first", d).
-				WithDetail(map[string]string{"digest": d.String()})
+			p.missing.Blobs = append(p.missing.Blobs, d)
 		default:
 			lacking = append(lacking, d)
 		}
@@ -114,16 +122,16 @@ func (p put) references() ([]oci.Digest, []oci.Digest, error) {
 	return held, lacking, nil
 }
 
-// present says which of the digests a query finds in the repository.
-func (p put) present(query string, digests []oci.Digest) (map[oci.Digest]bool, error) {
-	present := make(map[oci.Digest]bool, len(digests))
-	err := p.list(query, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
+// held says which of the blobs the repository holds.
+func (t *tx) held(id tenant.ID, repo int64, digests []oci.Digest) (map[oci.Digest]bool, error) {
+	held := make(map[oci.Digest]bool, len(digests))
+	err := t.list(heldReferences, []any{id, repo, inJSON(digests)}, func(scan scan) error {
 		var d oci.Digest
 		err := scan(digest{&d})
-		present[d] = true
+		held[d] = true
 		return err
 	})
-	return present, err
+	return held, err
 }
 
 const insertManifest = `
@@ -131,11 +139,47 @@ INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, ar
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
-const storedMediaType = `SELECT media_type FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+// One that is there for good stays so.
+const prolongProvisional = `
+UPDATE manifests SET expire_at = max(expire_at, ?4) WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND expire_at IS NOT NULL`
+
+// store stores a manifest that was pushed, or adopted for another one's sake.
+func (p *put) store(grace time.Duration) error {
+	if !p.Provisional {
+		if _, err := p.manifest(nil); err != nil {
+			return err
+		}
+		return p.sameType()
+	}
+	isNew, err := p.manifest(p.after(grace))
+	if err == nil && !isNew {
+		_, err = p.exec(prolongProvisional, p.Repo.Tenant, p.repo, p.own, p.after(grace))
+	}
+	if err != nil {
+		return err
+	}
+	return p.sameType()
+}
+
+const endExpiry = `
+UPDATE manifests SET expire_at = NULL
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND expire_at IS NOT NULL AND digest IN (SELECT unhex(j.value) FROM json_each(?3) j)`
+
+// stay makes what was provisional stay, the manifest itself and its children,
+// unless the manifest is provisional.
+func (p *put) stay() error {
+	if p.Provisional || len(p.expiring) == 0 {
+		return nil
+	}
+	_, err := p.exec(endExpiry, p.Repo.Tenant, p.repo, inJSON(p.expiring))
+	return err
+}
+
+const storedMediaType = `SELECT media_type, expire_at IS NOT NULL FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
 // manifest stores the manifest unless it is there, and says whether it did.
 // expireAt is nil for a hosted one.
-func (p put) manifest(expireAt any) (bool, error) {
+func (p *put) manifest(expireAt any) (bool, error) {
 	var subject []byte
 	annotations := []byte("{}")
 	if p.Parsed.Subject != nil {
@@ -155,10 +199,14 @@ func (p put) manifest(expireAt any) (bool, error) {
 
 // sameType refuses a manifest that is there with another media type: it never
 // changes.
-func (p put) sameType() error {
+func (p *put) sameType() error {
 	var stored string
-	if _, err := p.find(storedMediaType, []any{p.Repo.Tenant, p.repo, p.own}, &stored); err != nil {
+	var expires bool
+	if _, err := p.find(storedMediaType, []any{p.Repo.Tenant, p.repo, p.own}, &stored, &expires); err != nil {
 		return err
+	}
+	if expires {
+		p.expiring = append(p.expiring, p.Manifest.Digest)
 	}
 	if m := p.Manifest; stored != m.MediaType {
 		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q", m.Digest, stored, m.MediaType)
@@ -167,7 +215,7 @@ func (p put) sameType() error {
 }
 
 const presentChildren = `
-SELECT m.digest
+SELECT m.digest, m.expire_at IS NOT NULL
   FROM json_each(?3) j
   JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = unhex(j.value)`
 
@@ -179,7 +227,7 @@ ON CONFLICT (tenant_id, repo_id, parent, child) DO UPDATE SET held = excluded.he
  WHERE manifest_children.held IS NOT 1 AND excluded.held = 1`
 
 // children links the manifests of an index, which must be there already.
-func (p put) children() error {
+func (p *put) children() error {
 	if len(p.Parsed.Children) == 0 {
 		return nil
 	}
@@ -188,7 +236,17 @@ func (p put) children() error {
 		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
 	digests := slices.Sorted(maps.Keys(required))
-	present, err := p.present(presentChildren, digests)
+	present := make(map[oci.Digest]bool, len(digests))
+	err := p.list(presentChildren, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
+		var d oci.Digest
+		var expires bool
+		err := scan(digest{&d}, &expires)
+		present[d] = true
+		if expires {
+			p.expiring = append(p.expiring, d)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -198,9 +256,7 @@ func (p put) children() error {
 		case present[d]:
 			held = append(held, d)
 		case required[d]:
-			return fault.New(fault.NotFound, fault.ManifestBlobUnknown,
-				"the index names manifest %s, which this repository does not hold; push it first", d).
-				WithDetail(map[string]string{"digest": d.String()})
+			p.missing.Children = append(p.missing.Children, d)
 		default:
 			lacking = append(lacking, d)
 		}
@@ -219,7 +275,7 @@ SELECT ?1, ?2, ?3, unhex(j.value), ?5 FROM json_each(?4) j WHERE true
 ON CONFLICT (tenant_id, repo_id, manifest, digest) DO UPDATE SET held_repo_id = excluded.held_repo_id
  WHERE manifest_blobs.held_repo_id IS NULL AND excluded.held_repo_id IS NOT NULL`
 
-func (p put) link(held, lacking []oci.Digest) error {
+func (p *put) link(held, lacking []oci.Digest) error {
 	if _, err := p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(held), p.repo); err != nil {
 		return err
 	}
@@ -234,7 +290,10 @@ const showRepository = `UPDATE repositories SET listed = 1 WHERE tenant_id = ?1 
 
 // claim makes the name the tenant's own: from its first committed manifest on
 // no upstream is asked for it, whatever is deleted later.
-func (p put) claim() error {
+func (p *put) claim() error {
+	if p.Provisional {
+		return nil
+	}
 	if _, err := p.exec(claimName, p.Repo.Tenant, p.Repo.Registry, p.Repo.Name, p.now); err != nil {
 		return err
 	}

@@ -1,0 +1,51 @@
+package chain_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+func TestG10_StoragesAreThoseOfTheMembersThatAnswer(t *testing.T) {
+	tp := acme()
+	ghcr, hub := tp.Upstreams["ghcr"], tp.Upstreams["hub"]
+	ghcr.Cache, hub.Cache = 30, 40
+	ghcr.Settings.NamePrefix = "mirror/"
+	ghcr.Settings.Exclude = []string{"mirror/team-x/hidden"}
+	hub.Settings.Include = []string{"library/*", "app"}
+	tp.Upstreams["ghcr"], tp.Upstreams["hub"] = ghcr, hub
+	for _, c := range []struct{ registry, name, want string }{
+		{"dev", "app", "[{3 app false} {40 app true}]"},
+		{"dev", "library/a", "[{3 library/a false} {40 library/a false}]"},          // allowed although it is claimed
+		{"dev", "team-x/app", "[{3 team-x/app false} {30 mirror/team-x/app true}]"}, // hub does not include it
+		{"dev", "team-x/hidden", "[{3 team-x/hidden false}]"},                       // by its name at the upstream
+		{"dev", "secret/a", "[]"},                                                   // and so nobody below prod either
+		{"prod", "app", "[{40 app true}]"},
+		{"main", "app", "[]"},
+	} {
+		made, err := chain.Of(tp, c.registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(made.Storages(c.name)); got != c.want {
+			t.Errorf("%s of %s: %s, want %s", c.name, c.registry, got, c.want)
+		}
+	}
+}
+
+// A name that the prefix makes too long is not the upstream's.
+func TestStorages_LeaveNamesThatCannotBe(t *testing.T) {
+	tp := acme()
+	hub := tp.Upstreams["hub"]
+	hub.Settings = meta.UpstreamSettings{NamePrefix: "Not/A/Name/"}
+	tp.Upstreams["hub"] = hub
+	made, err := chain.Of(tp, "prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := made.Storages("app"); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+}

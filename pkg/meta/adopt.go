@@ -1,0 +1,95 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// MaxAdopted is how many blobs one AdoptBlobs may take, so that its transaction
+// stays short.
+const MaxAdopted = 100
+
+// Adopter takes over what other repositories of the tenant hold, hosted and
+// cached ones alike, before a manifest that names it is put (protocol section 5).
+// The caller has made sure that they answer for the target's name. One that is
+// not there, or whose registry was deleted or given up, holds nothing.
+type Adopter interface {
+	// AdoptBlobs links those of the blobs into to that one of the repositories
+	// holds, as MountBlob would, each with an event of its own, and returns the
+	// others; a suspect blob is held by none. Nothing is charged: the tenant has
+	// the bytes already. More than MaxAdopted blobs are refused.
+	AdoptBlobs(ctx context.Context, by Cause, from []Repo, to Repo, blobs []oci.Digest) (missing []oci.Digest, err error)
+	// FindAdoptable finds a manifest in the first of the repositories that holds
+	// it, fault.ManifestUnknown when there is none.
+	FindAdoptable(ctx context.Context, from []Repo, d oci.Digest) (Manifest, error)
+}
+
+// AdoptionOp is the operation under which one blob is adopted: the same for a
+// repeated attempt, another one for each blob.
+func AdoptionOp(by Cause, d oci.Digest) uuid.UUID { return uuid.NewSHA1(by.Op, []byte(d)) }
+
+// CheckAdoption refuses what AdoptBlobs must not be asked for.
+func CheckAdoption(by Cause, from []Repo, to Repo, blobs []oci.Digest) error {
+	if by.Op == uuid.Nil {
+		return errors.New("meta: an adoption needs an operation id")
+	}
+	if len(blobs) > MaxAdopted {
+		return fault.New(fault.Invalid, fault.RequestInvalid, "%d blobs are more than the %d that can be adopted at once", len(blobs), MaxAdopted)
+	}
+	for _, r := range from {
+		if r.Tenant != to.Tenant {
+			return fault.New(fault.Invalid, fault.RequestInvalid, "a repository of another tenant cannot be adopted from")
+		}
+	}
+	return nil
+}
+
+// Missing are the references of a manifest that its repository must hold and
+// does not, each list sorted. It is the cause of fault.ManifestBlobUnknown.
+type Missing struct {
+	Blobs    []oci.Digest
+	Children []oci.Digest // manifests that an index names
+}
+
+// All are the digests of both lists.
+func (m *Missing) All() []oci.Digest {
+	return append(append(make([]oci.Digest, 0, len(m.Blobs)+len(m.Children)), m.Blobs...), m.Children...)
+}
+
+// Error implements error, for logs.
+func (m *Missing) Error() string {
+	return fmt.Sprintf("%d blobs and %d manifests are missing", len(m.Blobs), len(m.Children))
+}
+
+// Fault is the refusal of the manifest; nil if nothing is missing. Its detail
+// names every digest, so that a client can push all of them before it tries again.
+func (m *Missing) Fault() error {
+	all := m.All()
+	if len(all) == 0 {
+		return nil
+	}
+	message := fmt.Sprintf("the manifest names %d blobs and manifests that this repository does not hold; push them first", len(all))
+	if len(all) == 1 {
+		kind := "blob"
+		if len(m.Blobs) == 0 {
+			kind = "manifest"
+		}
+		message = fmt.Sprintf("the manifest names %s %s, which this repository does not hold; push it first", kind, all[0])
+	}
+	return fault.Wrap(m, fault.NotFound, fault.ManifestBlobUnknown, "%s", message).
+		WithDetail(map[string][]oci.Digest{"digests": all})
+}
+
+// CheckTags refuses tags of a provisional manifest, which may go by itself.
+func (p *ManifestPut) CheckTags() error {
+	if p.Provisional && len(p.Tags) > 0 {
+		return errors.New("meta: a provisional manifest takes no tags")
+	}
+	return nil
+}
