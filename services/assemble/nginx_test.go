@@ -51,9 +51,15 @@ http {
 }
 `
 
-// startNginx starts Debian's nginx before the nodes; listen is its address, and
-// what else its directive of that name takes.
+// startNginx starts Debian's nginx before the nodes, impatient; listen is its
+// address, and what else its directive of that name takes.
 func startNginx(t *testing.T, listen string, nodes ...*node) {
+	t.Helper()
+	startNginxAs(t, impatientNginx, listen, nodes...)
+}
+
+// startNginxAs starts it with a configuration like impatientNginx.
+func startNginxAs(t *testing.T, config, listen string, nodes ...*node) {
 	t.Helper()
 	program, err := exec.LookPath("nginx")
 	if err != nil {
@@ -68,7 +74,7 @@ func startNginx(t *testing.T, listen string, nodes ...*node) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, impatientNginx, dir, listen, upstreams.String()), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, listen, upstreams.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// The signal comes with the end of the thread that started it.
