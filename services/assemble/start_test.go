@@ -116,7 +116,7 @@ func TestP3_AnonymousPushSaysWhyNot(t *testing.T) {
 	}
 	settled(&DefaultRegistry{AnonymousPull: true}, "read_only=true")
 	by.Op = uuid.New()
-	if err := s.DeleteTenant(t.Context(), by, own.Slug, 0); err != nil {
+	if err := s.DeleteTenant(t.Context(), by, own.Slug, 0, true); err != nil {
 		t.Fatal(err)
 	}
 	settled(nil, "was deleted")
