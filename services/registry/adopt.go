@@ -172,7 +172,7 @@ func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error
 	found := []meta.Repo{}
 	c, err := chain.Of(topology, a.registry)
 	if err != nil {
-		return found, nil // a chain that cannot be followed answers nothing
+		return found, nil //nolint:nilerr // a chain that cannot be followed answers nothing
 	}
 	storages := c.Storages(r.Name)
 	claimed := false
