@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -82,23 +81,11 @@ func (l *line) end(ctx context.Context, err error) {
 
 // refusalOf is what the access line of a REST request says of an error.
 func refusalOf(s *status.Status) web.Refusal {
-	r := web.Refusal{Code: s.Code().String(), Detail: loggable(s.Message())}
+	r := web.Refusal{Code: s.Code().String(), Detail: s.Message()}
 	for _, d := range s.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok {
 			r.Code = info.GetReason()
 		}
 	}
 	return r
-}
-
-// decodeError matches what the JSON decoder says of a body it cannot read. It
-// quotes the body, in which a password may be.
-var decodeError = regexp.MustCompile(`^proto:.*?(\(line \d+:\d+\)).*`)
-
-// loggable is the message of an error as the log may hold it.
-func loggable(message string) string {
-	if m := decodeError.FindStringSubmatch(message); m != nil {
-		return "the body could not be read " + m[1]
-	}
-	return message
 }

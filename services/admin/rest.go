@@ -80,9 +80,9 @@ var descriptions = map[string][]byte{
 // read lines.
 type wholeLines struct{ *bodies }
 
-// Marshal is that of JSONPb.
+// Marshal is that of bodies.
 func (w wholeLines) Marshal(v any) ([]byte, error) {
-	text, err := w.JSONPb.Marshal(v)
+	text, err := w.bodies.Marshal(v)
 	return append(text, '\n'), err
 }
 
@@ -129,6 +129,7 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 		code, err = routing.HTTPStatus, routing.Err
 	}
 	s := status.Convert(err)
+	ownWords := routing != nil || len(s.Details()) > 0                // else it quotes the request
 	if field, message, ok := strings.Cut(s.Message(), fieldEnd); ok { // see inputError
 		s = toStatus(ctx, slog.New(slog.DiscardHandler), invalid(field, "%s", message))
 	}
@@ -142,6 +143,10 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 		}
 	}
 	writeStatus(w, r, code, asWritten(s))
+	if why := refusalOf(s); !ownWords {
+		why.Detail = "the request is not one of this method; the client is told what is wrong with it"
+		web.Refuse(r.Context(), why)
+	}
 }
 
 // writeRoutingError answers requests that are for none of the API's methods.
