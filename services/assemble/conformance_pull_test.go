@@ -150,7 +150,7 @@ var pullBlobRequirements = []requirement{
 	}},
 	{"Pulling blobs", should, "Range: 416 for one that cannot be", func(t *testing.T, r repository) {
 		d, _ := r.blob(t, 2048)
-		for _, ask := range []string{"bytes=5000-10000", "bytes=2048-", "bytes=500-0"} {
+		for _, ask := range []string{"bytes=5000-10000", "bytes=2048-", "bytes=9999-"} {
 			r.get(t, r.at("blobs/%s", d.Digest), "Range", ask).want(t, http.StatusRequestedRangeNotSatisfiable)
 		}
 	}},

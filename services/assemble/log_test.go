@@ -156,8 +156,10 @@ func TestM1_RefusalsSayWhy(t *testing.T) {
 		})
 	}
 	whole := describe("", []byte("0123456789"))
+	before := len(log.access(t))
 	quota := suite.send(t, request{method: http.MethodPost, target: "/v2/app/blobs/uploads/?digest=" + whole.Digest.String(), body: []byte("0123456789")})
-	line := log.access(t)[len(log.access(t))-1]
+	until(t, "the access line", 10*time.Second, func() bool { return len(log.access(t)) > before })
+	line := log.access(t)[before]
 	if quota.status != http.StatusForbidden || line["code"] != "DENIED" || line["reason"] != "QUOTA_EXCEEDED" || line["scope"] != "repository:app:pull,push" {
 		t.Errorf("over the quota: %d, %v", quota.status, line)
 	}

@@ -34,16 +34,10 @@ const firstWait = 20 * time.Millisecond
 // attempt goes on, since ending it would cost a connection and say nothing of
 // the outcome.
 func (s *Store) write(ctx context.Context, whose tenant.ID, fn func(*tx) error) error {
-	began := time.Now()
+	observe := s.observing("write")
 	err := s.transact(ctx, whose, fn)
-	s.observe("write", began, err)
+	observe(err)
 	return err
-}
-
-func (s *Store) observe(kind string, began time.Time, err error) {
-	if s.opts.Observe != nil {
-		s.opts.Observe(kind, time.Since(began), err)
-	}
 }
 
 func (s *Store) transact(ctx context.Context, whose tenant.ID, fn func(*tx) error) error {
@@ -182,12 +176,12 @@ func collect[Noun any](ctx context.Context, s *Store, whose tenant.ID, read func
 // read runs a reading function, again on another connection when that one was
 // lost.
 func (s *Store) read(ctx context.Context, whose tenant.ID, fn func(context.Context, *pgx.Conn) error) error {
-	began := time.Now()
+	observe := s.observing("read")
 	for losses := 0; ; losses++ {
 		err := s.withConn(ctx, whose, losses > 0, fn)
 		if !errors.Is(err, errLost) || losses == maxLost {
 			err = translate(err)
-			s.observe("read", began, err)
+			observe(err)
 			return err
 		}
 	}
