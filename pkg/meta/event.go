@@ -23,4 +23,6 @@ type Events interface {
 	// ListEvents pages newest first; Page.After is the id of the last event
 	// seen, in decimal.
 	ListEvents(ctx context.Context, t tenant.ID, p Page) ([]Event, error)
+	// EventsBetween returns a part of the audit log by id.
+	EventsBetween(ctx context.Context, t tenant.ID, b Between[int64]) ([]Event, error)
 }

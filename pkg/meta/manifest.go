@@ -94,6 +94,8 @@ type Tags interface {
 	// ListTags pages names in byte order; fault.NameUnknown when there is no
 	// such repository.
 	ListTags(ctx context.Context, r Repo, p Page) ([]string, error)
+	// TagsBetween is ListTags for a part of the names, in either order.
+	TagsBetween(ctx context.Context, r Repo, b Between[string]) ([]string, error)
 	// DeleteTag removes the tag, not the manifest; fault.ManifestUnknown when
 	// there is none.
 	DeleteTag(ctx context.Context, by Cause, r Repo, tag string) error

@@ -22,6 +22,9 @@ type Repositories interface {
 	// ListRepositories pages names in byte order; only repositories that hold a
 	// manifest are listed. A page costs the same at any length of the list.
 	ListRepositories(ctx context.Context, t tenant.ID, r tenant.RegistryID, p Page) ([]string, error)
+	// RepositoriesBetween is ListRepositories for a part of the names, in either
+	// order.
+	RepositoriesBetween(ctx context.Context, t tenant.ID, r tenant.RegistryID, b Between[string]) ([]string, error)
 	// FindRepository returns fault.NameUnknown when there is none.
 	FindRepository(ctx context.Context, r Repo) (Repository, error)
 	// DeleteRepository marks it deleting; the janitor removes the content.

@@ -32,8 +32,8 @@ type Store interface {
 
 	// PurgeCached is that of meta.Cache.
 	PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error
-	// ListTags is that of meta.Tags.
-	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
+	// TagsBetween is that of meta.Tags.
+	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)
 }
 
 // Config is what a Service is made of.

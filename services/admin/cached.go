@@ -34,15 +34,16 @@ func (s *Service) GetCachedRepository(ctx context.Context, req *pb.GetCachedRepo
 	}, nil
 }
 
-// ListCachedRepositories pages by name.
+// ListCachedRepositories pages by name, either way.
 func (s *Service) ListCachedRepositories(ctx context.Context, req *pb.ListCachedRepositoriesRequest) (*pb.ListCachedRepositoriesResponse, error) {
 	t, u, err := s.findUpstream(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := listPage(s, "cached repositories", req.GetParent(), req,
-		func(p meta.Page) ([]string, error) { return s.store.ListRepositories(ctx, t.ID, u.Cache, p) },
-		func(name string) string { return name })
+	names, next, err := searchNames(s, "cached repositories", req.GetParent(), req,
+		func(b meta.Between[string]) ([]string, error) {
+			return s.store.RepositoriesBetween(ctx, t.ID, u.Cache, b)
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -2,24 +2,24 @@ package admin
 
 import (
 	"context"
+	"math"
 	"strconv"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// ListEvents pages the audit log of a tenant, newest first; for the operator, that
-// of a deleted one, too.
+// ListEvents pages the audit log of a tenant, newest first unless the order is
+// another; for the operator, that of a deleted one, too.
 func (s *Service) ListEvents(ctx context.Context, req *pb.ListEventsRequest) (*pb.ListEventsResponse, error) {
 	t, err := s.findAnyTenant(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	rows, next, err := listPage(s, "events", req.GetParent(), req,
-		func(p meta.Page) ([]meta.Event, error) { return s.store.ListEvents(ctx, t.ID, p) },
-		func(e meta.Event) string { return strconv.FormatInt(e.ID, 10) })
+	rows, next, err := s.searchEvents(ctx, t.ID, req)
 	if err != nil {
 		return nil, err
 	}
@@ -36,4 +36,29 @@ func (s *Service) ListEvents(ctx context.Context, req *pb.ListEventsRequest) (*p
 		}),
 		NextPageToken: next,
 	}, nil
+}
+
+// searchEvents goes by id, which is the order of time but for transactions that
+// were under way together.
+func (s *Service) searchEvents(ctx context.Context, t tenant.ID, req *pb.ListEventsRequest) ([]meta.Event, string, error) {
+	filter, err := parseEventFilter(req.GetFilter())
+	if err != nil {
+		return nil, "", err
+	}
+	all := meta.Between[int64]{Before: math.MaxInt64}
+	if all.Descending, err = parseOrder("time", req.GetOrderBy(), true); err != nil {
+		return nil, "", err
+	}
+	fetch := func(b meta.Between[int64]) ([]meta.Event, error) { return s.store.EventsBetween(ctx, t, b) }
+	if all, err = filter.narrow(all, fetch); err != nil {
+		return nil, "", err
+	}
+	events := search[meta.Event, int64]{
+		list: "events", parent: req.GetParent(), fetch: fetch,
+		key: func(e meta.Event) int64 { return e.ID },
+	}
+	if filter != (eventFilter{}) {
+		events.matches = filter.matches
+	}
+	return events.page(s.pages, req, all)
 }

@@ -27,14 +27,9 @@ type pageRequest interface {
 func listPage[T any](s *Service, list, parent string, req pageRequest,
 	fetch func(meta.Page) ([]T, error), key func(T) string,
 ) ([]T, string, error) {
-	size := int(req.GetPageSize())
-	switch {
-	case size < 0:
-		return nil, "", invalid("page_size", "a page has no negative size")
-	case size == 0:
-		size = defaultPage
-	case size > largestPage:
-		size = largestPage
+	size, err := pageSize(req)
+	if err != nil {
+		return nil, "", err
 	}
 	after, err := s.pages.open(list, parent, req.GetPageToken())
 	if err != nil {
@@ -49,6 +44,20 @@ func listPage[T any](s *Service, list, parent string, req pageRequest,
 	}
 	rows = rows[:size]
 	return rows, s.pages.seal(list, parent, key(rows[size-1])), nil
+}
+
+// pageSize is how many rows the caller wants at most.
+func pageSize(req pageRequest) (int, error) {
+	switch size := int(req.GetPageSize()); {
+	case size < 0:
+		return 0, invalid("page_size", "a page has no negative size")
+	case size == 0:
+		return defaultPage, nil
+	case size > largestPage:
+		return largestPage, nil
+	default:
+		return size, nil
+	}
 }
 
 // pageTokens makes and checks page tokens: base64url of a MAC and the key of

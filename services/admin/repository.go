@@ -31,15 +31,16 @@ func (s *Service) GetRepository(ctx context.Context, req *pb.GetRepositoryReques
 	}, nil
 }
 
-// ListRepositories pages by name.
+// ListRepositories pages by name, either way.
 func (s *Service) ListRepositories(ctx context.Context, req *pb.ListRepositoriesRequest) (*pb.ListRepositoriesResponse, error) {
 	t, r, err := s.findRegistry(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := listPage(s, "repositories", req.GetParent(), req,
-		func(p meta.Page) ([]string, error) { return s.store.ListRepositories(ctx, t.ID, r.ID, p) },
-		func(name string) string { return name })
+	names, next, err := searchNames(s, "repositories", req.GetParent(), req,
+		func(b meta.Between[string]) ([]string, error) {
+			return s.store.RepositoriesBetween(ctx, t.ID, r.ID, b)
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -64,15 +65,14 @@ func (s *Service) DeleteRepository(ctx context.Context, req *pb.DeleteRepository
 	return deleted(s.store.DeleteRepository(ctx, cause(ctx), r), req)
 }
 
-// ListTags pages by tag.
+// ListTags pages by tag, either way.
 func (s *Service) ListTags(ctx context.Context, req *pb.ListTagsRequest) (*pb.ListTagsResponse, error) {
 	r, err := s.findRepository(ctx, req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	tags, next, err := listPage(s, "tags", req.GetName(), req,
-		func(p meta.Page) ([]string, error) { return s.store.ListTags(ctx, r, p) },
-		func(tag string) string { return tag })
+	tags, next, err := searchNames(s, "tags", req.GetName(), req,
+		func(b meta.Between[string]) ([]string, error) { return s.store.TagsBetween(ctx, r, b) })
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"math"
 	"slices"
 	"strconv"
 	"testing"
@@ -56,6 +57,7 @@ func testEvents(t *testing.T, open Open) {
 			t.Errorf("events\n%q\nwant\n%q", got, want)
 		}
 	})
+	t.Run("P30 are read in parts, either way", func(t *testing.T) { testEventsBetween(t, open) })
 	t.Run("page newest first", func(t *testing.T) {
 		w := newWorld(t, open)
 		for _, slug := range []string{"aa", "bb", "cc"} {
@@ -76,6 +78,40 @@ func testEvents(t *testing.T, open Open) {
 			w.refused(err, fault.Invalid, fault.PageTokenInvalid)
 		}
 	})
+}
+
+func testEventsBetween(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	for _, slug := range []string{"aa", "bb", "cc"} {
+		w.addAccount(slug, access.Reader)
+	}
+	other, _ := w.addTenant("other", 0)
+	newest := w.events("", 100)
+	oldest := slices.Clone(newest)
+	slices.Reverse(oldest)
+	for _, c := range []struct {
+		between meta.Between[int64]
+		want    []meta.Event
+	}{
+		{meta.Between[int64]{Before: math.MaxInt64, Size: 9}, oldest},
+		{meta.Between[int64]{Before: math.MaxInt64, Descending: true, Size: 9}, newest},
+		{meta.Between[int64]{Before: math.MaxInt64, Size: 2}, oldest[:2]},
+		{meta.Between[int64]{Before: math.MaxInt64, Descending: true, Size: 2}, newest[:2]},
+		{meta.Between[int64]{After: oldest[0].ID, Before: oldest[3].ID, Size: 9}, oldest[1:3]},
+		{meta.Between[int64]{After: oldest[0].ID, Before: oldest[3].ID, Descending: true, Size: 9}, newest[1:3]},
+		{meta.Between[int64]{After: oldest[1].ID, Before: oldest[1].ID, Size: 9}, nil},
+		{meta.Between[int64]{After: math.MaxInt64, Before: math.MinInt64, Size: 9}, nil},
+		{meta.Between[int64]{Before: math.MaxInt64}, nil},
+	} {
+		got, err := w.Store.EventsBetween(t.Context(), w.tenant, c.between)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %+v, %v; want %+v", c.between, got, err, c.want)
+		}
+	}
+	got, err := w.Store.EventsBetween(t.Context(), other, meta.Between[int64]{Before: math.MaxInt64, Size: 9})
+	if err != nil || len(got) != 1 || got[0].Tenant != other {
+		t.Errorf("the other tenant has %+v, %v", got, err)
+	}
 }
 
 func (w world) events(after string, size int) []meta.Event {

@@ -51,6 +51,23 @@ func testRepositories(t *testing.T, open Open) {
 			t.Errorf("another registry lists %v, %v", names, err)
 		}
 	})
+	t.Run("P30 are read in parts, either way", func(t *testing.T) {
+		w := newWorld(t, open)
+		index := w.index()
+		for _, name := range []string{"b", "a/b", "a-b", "a", "a.b", "a_b", "a0", "deleted"} {
+			w.put(w.repo(name), index)
+		}
+		w.must(w.Store.DeleteRepository(t.Context(), cause(), w.repo("deleted")))
+		w.push(w.repo("unseen"), "config")
+		acme := w.tenant
+		_, other := w.addTenant("other", 0)
+		testBetween(t, []string{"a", "a-b", "a.b", "a/b", "a0", "a_b", "b"}, func(b meta.Between[string]) ([]string, error) {
+			return w.Store.RepositoriesBetween(t.Context(), acme, w.registry, b)
+		})
+		testBetween(t, nil, func(b meta.Between[string]) ([]string, error) {
+			return w.Store.RepositoriesBetween(t.Context(), acme, other, b)
+		})
+	})
 	t.Run("deleted ones are gone at once", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")

@@ -36,6 +36,20 @@ func testTags(t *testing.T, open Open) {
 		_, err := w.Store.ListTags(t.Context(), w.repo("none"), meta.Page{Size: 1})
 		w.refused(err, fault.NotFound, fault.NameUnknown)
 	})
+	t.Run("P30 are read in parts, either way", func(t *testing.T) {
+		w := newWorld(t, open)
+		r, gone := w.repo("app"), w.repo("none")
+		w.put(r, w.index(), "v2", "V1", "v10", "_x", "v1", "v1.0", "deleted")
+		w.must(w.Store.DeleteTag(t.Context(), cause(), r, "deleted"))
+		w.put(w.repo("other"), w.index(), "elsewhere")
+		testBetween(t, []string{"V1", "_x", "v1", "v1.0", "v10", "v2"}, func(b meta.Between[string]) ([]string, error) {
+			return w.Store.TagsBetween(t.Context(), r, b)
+		})
+		for _, descending := range []bool{false, true} {
+			_, err := w.Store.TagsBetween(t.Context(), gone, meta.Between[string]{Before: meta.LastName, Descending: descending, Size: 1})
+			w.refused(err, fault.NotFound, fault.NameUnknown)
+		}
+	})
 	t.Run("move, and leave what they pointed to", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")

@@ -90,6 +90,15 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 		"ListRepositories": func(ctx context.Context) error {
 			return none(s.ListRepositories(ctx, r.Tenant, r.Registry, meta.Page{Size: 1}))
 		},
+		"RepositoriesBetween": func(ctx context.Context) error {
+			return none(s.RepositoriesBetween(ctx, r.Tenant, r.Registry, meta.Between[string]{Before: meta.LastName, Size: 1}))
+		},
+		"TagsBetween": func(ctx context.Context) error {
+			return none(s.TagsBetween(ctx, r, meta.Between[string]{Before: meta.LastName, Size: 1}))
+		},
+		"EventsBetween": func(ctx context.Context) error {
+			return none(s.EventsBetween(ctx, r.Tenant, meta.Between[int64]{Before: 1 << 62, Size: 1}))
+		},
 		"FindBlob":    func(ctx context.Context) error { return none(s.FindBlob(ctx, r, config)) },
 		"CheckBlob":   func(ctx context.Context) error { return none(s.CheckBlob(ctx, r, config)) },
 		"FindSources": func(ctx context.Context) error { return none(s.FindSources(ctx, r.Tenant, config, 1)) },

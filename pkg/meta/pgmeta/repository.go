@@ -126,6 +126,24 @@ func (s *Store) ListRepositories(ctx context.Context, t tenant.ID, r tenant.Regi
 	return collect(ctx, s, t, scanName, listRepositories, t, r, p.After, p.Size)
 }
 
+const repositoriesBetween = `
+SELECT name FROM repositories
+ WHERE tenant_id = $1 AND registry_id = $2 AND state = 'active' AND listed AND name > $3 AND name < $4
+ ORDER BY name LIMIT $5`
+
+const repositoriesDescending = `
+SELECT name FROM repositories
+ WHERE tenant_id = $1 AND registry_id = $2 AND state = 'active' AND listed AND name > $3 AND name < $4
+ ORDER BY name DESC LIMIT $5`
+
+// RepositoriesBetween implements meta.Repositories.
+func (s *Store) RepositoriesBetween(ctx context.Context, t tenant.ID, r tenant.RegistryID, b meta.Between[string]) ([]string, error) {
+	if b.Descending {
+		return collect(ctx, s, t, scanName, repositoriesDescending, t, r, b.After, b.Before, b.Size)
+	}
+	return collect(ctx, s, t, scanName, repositoriesBetween, t, r, b.After, b.Before, b.Size)
+}
+
 func scanName(scan scan) (string, error) {
 	var name string
 	err := scan(&name)

@@ -26,6 +26,39 @@ func (s *Store) ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]strin
 	return tags, err
 }
 
+const tagsBetween = `
+SELECT page.name
+  FROM repositories r
+ CROSS JOIN LATERAL (
+        SELECT g.name FROM tags g
+         WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.manifest IS NOT NULL AND g.name > $4 AND g.name < $5
+         ORDER BY g.name LIMIT $6) AS page
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
+ ORDER BY page.name`
+
+const tagsDescending = `
+SELECT page.name
+  FROM repositories r
+ CROSS JOIN LATERAL (
+        SELECT g.name FROM tags g
+         WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.manifest IS NOT NULL AND g.name > $4 AND g.name < $5
+         ORDER BY g.name DESC LIMIT $6) AS page
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
+ ORDER BY page.name DESC`
+
+// TagsBetween implements meta.Tags.
+func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) (tags []string, err error) {
+	if b.Descending {
+		tags, err = collect(ctx, s, r.Tenant, scanName, tagsDescending, r.Tenant, r.Registry, r.Name, b.After, b.Before, b.Size)
+	} else {
+		tags, err = collect(ctx, s, r.Tenant, scanName, tagsBetween, r.Tenant, r.Registry, r.Name, b.After, b.Before, b.Size)
+	}
+	if err == nil && len(tags) == 0 {
+		err = s.absent(ctx, r, nil)
+	}
+	return tags, err
+}
+
 const clearTag = `
 UPDATE tags g SET manifest = NULL, version = g.version + 1
   FROM open_repositories r

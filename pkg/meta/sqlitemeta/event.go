@@ -68,3 +68,19 @@ func (s *Store) ListEvents(ctx context.Context, t tenant.ID, p meta.Page) ([]met
 	}
 	return collect(ctx, s, scanEvent, listEvents, t, before, p.Size)
 }
+
+const oldestEvents = `
+SELECT id, tenant_id, at, actor, verb, target, request_id FROM events
+WHERE tenant_id = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4`
+
+const newestEvents = `
+SELECT id, tenant_id, at, actor, verb, target, request_id FROM events
+WHERE tenant_id = ?1 AND id > ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4`
+
+// EventsBetween implements meta.Events.
+func (s *Store) EventsBetween(ctx context.Context, t tenant.ID, b meta.Between[int64]) ([]meta.Event, error) {
+	if b.Descending {
+		return collect(ctx, s, scanEvent, newestEvents, t, b.After, b.Before, b.Size)
+	}
+	return collect(ctx, s, scanEvent, oldestEvents, t, b.After, b.Before, b.Size)
+}

@@ -120,19 +120,25 @@ func TestStatementsUseIndexes(t *testing.T) {
 func TestListsUseTheirIndexes(t *testing.T) {
 	s := open(t, Options{})
 	for query, want := range map[string]string{
-		listRepositories:    "INDEX repositories_listed (tenant_id=? AND registry_id=? AND name>?)",
-		listTags:            "INDEX tags_listed (tenant_id=? AND repo_id=? AND name>?)",
-		listReferrers:       "INDEX manifests_referrers (tenant_id=? AND repo_id=? AND subject=? AND digest>?)",
-		listReferrersByType: "INDEX manifests_referrers_by_type (tenant_id=? AND repo_id=? AND subject=? AND artifact_type=? AND digest>?)",
-		listObjects:         "PRIMARY KEY ((tenant_id,incarnation)>(?,?))",
-		claimCondemned:      "INDEX objects_due (<expr><?)",
-		dueUploads:          "INDEX uploads_expiring (expires_at<?)",
-		linkCandidates:      "INDEX repo_blobs_candidates (keep_until<?)",
-		blobCandidates:      "INDEX blobs_candidates (keep_until<?)",
-		condemnOrphans:      "INDEX objects_staged (created_at<?)",
-		expiredManifests:    "INDEX manifests_expiring (expire_at<?)",
-		leastPulled:         "INDEX manifests_cached (tenant_id=? AND repo_id=? AND expire_at>?)",
-		recordPull:          "INDEX manifest_children_by_child (tenant_id=? AND repo_id=? AND child=?)",
+		listRepositories:       "INDEX repositories_listed (tenant_id=? AND registry_id=? AND name>?)",
+		repositoriesBetween:    "INDEX repositories_listed (tenant_id=? AND registry_id=? AND name>? AND name<?)",
+		repositoriesDescending: "INDEX repositories_listed (tenant_id=? AND registry_id=? AND name>? AND name<?)",
+		tagsBetween:            "INDEX tags_listed (tenant_id=? AND repo_id=? AND name>? AND name<?)",
+		tagsDescending:         "INDEX tags_listed (tenant_id=? AND repo_id=? AND name>? AND name<?)",
+		oldestEvents:           "INDEX sqlite_autoindex_events_2 (tenant_id=? AND id>? AND id<?)",
+		newestEvents:           "INDEX sqlite_autoindex_events_2 (tenant_id=? AND id>? AND id<?)",
+		listTags:               "INDEX tags_listed (tenant_id=? AND repo_id=? AND name>?)",
+		listReferrers:          "INDEX manifests_referrers (tenant_id=? AND repo_id=? AND subject=? AND digest>?)",
+		listReferrersByType:    "INDEX manifests_referrers_by_type (tenant_id=? AND repo_id=? AND subject=? AND artifact_type=? AND digest>?)",
+		listObjects:            "PRIMARY KEY ((tenant_id,incarnation)>(?,?))",
+		claimCondemned:         "INDEX objects_due (<expr><?)",
+		dueUploads:             "INDEX uploads_expiring (expires_at<?)",
+		linkCandidates:         "INDEX repo_blobs_candidates (keep_until<?)",
+		blobCandidates:         "INDEX blobs_candidates (keep_until<?)",
+		condemnOrphans:         "INDEX objects_staged (created_at<?)",
+		expiredManifests:       "INDEX manifests_expiring (expire_at<?)",
+		leastPulled:            "INDEX manifests_cached (tenant_id=? AND repo_id=? AND expire_at>?)",
+		recordPull:             "INDEX manifest_children_by_child (tenant_id=? AND repo_id=? AND child=?)",
 	} {
 		steps := plan(t, s, query)
 		if !slices.ContainsFunc(steps, func(step string) bool { return strings.HasSuffix(step, want) }) {

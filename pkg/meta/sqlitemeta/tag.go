@@ -27,6 +27,35 @@ func (s *Store) ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]strin
 	return tags, err
 }
 
+const tagsBetween = `
+SELECT g.name
+  FROM repositories r
+  JOIN tags g INDEXED BY tags_listed ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'
+   AND g.manifest IS NOT NULL AND g.name > ?4 AND g.name < ?5
+ ORDER BY g.name LIMIT ?6`
+
+const tagsDescending = `
+SELECT g.name
+  FROM repositories r
+  JOIN tags g INDEXED BY tags_listed ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'
+   AND g.manifest IS NOT NULL AND g.name > ?4 AND g.name < ?5
+ ORDER BY g.name DESC LIMIT ?6`
+
+// TagsBetween implements meta.Tags.
+func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) (tags []string, err error) {
+	if b.Descending {
+		tags, err = collect(ctx, s, scanName, tagsDescending, r.Tenant, r.Registry, r.Name, b.After, b.Before, b.Size)
+	} else {
+		tags, err = collect(ctx, s, scanName, tagsBetween, r.Tenant, r.Registry, r.Name, b.After, b.Before, b.Size)
+	}
+	if err == nil && len(tags) == 0 {
+		err = s.absent(ctx, r, nil)
+	}
+	return tags, err
+}
+
 const clearTag = `
 UPDATE tags SET manifest = NULL, version = version + 1 WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND manifest IS NOT NULL`
 

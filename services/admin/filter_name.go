@@ -1,0 +1,69 @@
+package admin
+
+import (
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// nameForm is the filter of lists of names.
+var nameForm = filterForm{
+	{"name", "=", `name="app" (this one)`},
+	{"name", "=", `name="team/*" (begins so)`},
+	{"name", ":", `name:"nginx" (contains it)`},
+}
+
+// searchNames answers one page of a list of names.
+func searchNames(s *Service, list, parent string, req searchRequest, fetch func(meta.Between[string]) ([]string, error)) ([]string, string, error) {
+	within, contains, err := nameRange(req)
+	if err != nil {
+		return nil, "", err
+	}
+	names := search[string, string]{
+		list: list, parent: parent, fetch: fetch,
+		key: func(name string) string { return name },
+	}
+	if contains.value != "" {
+		names.matches = contains.is
+	}
+	return names.page(s.pages, req, within)
+}
+
+// nameRange turns filter and order into a part of an index, and what the names
+// in it must contain.
+func nameRange(req searchRequest) (within meta.Between[string], contains condition, err error) {
+	within = meta.Between[string]{Before: meta.LastName}
+	if within.Descending, err = parseOrder("name", req.GetOrderBy(), false); err != nil {
+		return within, contains, err
+	}
+	conditions, err := parseFilter(nameForm, req.GetFilter())
+	if err != nil {
+		return within, contains, err
+	}
+	for _, c := range conditions {
+		if strings.ContainsFunc(c.value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return within, contains, nameForm.fault(req.GetFilter(), "no name has characters such as those of %q", clipped(c.value))
+		}
+		if c.op == ":" {
+			contains = c
+			continue
+		}
+		prefix, star := c.prefix()
+		switch {
+		case !star:
+			// Nothing but the name itself lies between these.
+			within.After, within.Before = before(c.value), c.value+"\x01"
+		case prefix != "":
+			within.After, within.Before = before(prefix), prefix+meta.LastName
+		}
+	}
+	return within, contains, nil
+}
+
+// before is less than name and all that begins with it, but greater than every
+// other name that is less: all have characters of ASCII only, none of them below
+// the space.
+func before(name string) string {
+	last := len(name) - 1
+	return name[:last] + string(name[last]-1) + meta.LastName
+}
