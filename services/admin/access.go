@@ -91,6 +91,10 @@ var rules = map[string]rule{
 
 	"ListEvents": ownTenant,
 	"GetUsage":   ownTenant,
+
+	"CreateBackup": operatorOnly,
+	"RenewBackup":  operatorOnly,
+	"DeleteBackup": operatorOnly,
 }
 
 // decide is the one decision on who may do what. A tenant's admin gets the same

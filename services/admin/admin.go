@@ -44,6 +44,7 @@ type Config struct {
 	PageKey       []byte        // authenticates page tokens; the same on every node
 	Secrets       *seal.Keyring // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
+	Backups       Backups        // nil: this deployment is backed up by other means
 	Resolver      *net.Resolver  // looks up verification records; nil means the system's
 	Lifetimes     meta.Lifetimes // those of the store
 }
@@ -59,6 +60,7 @@ type Service struct {
 	resolver *net.Resolver
 	secrets  *seal.Keyring
 	chains   Chains
+	backups  Backups
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
 }
@@ -91,6 +93,7 @@ func New(c Config) (*Service, error) {
 		resolver: resolver,
 		secrets:  c.Secrets,
 		chains:   c.Chains,
+		backups:  c.Backups,
 
 		undelete:   c.Lifetimes.Undelete,
 		quarantine: c.Lifetimes.Quarantine,

@@ -98,6 +98,10 @@ var matrixRows = map[string]struct {
 
 	"ListEvents": {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
 	"GetUsage":   {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
+
+	"CreateBackup": {&pb.CreateBackupRequest{}, false},
+	"RenewBackup":  {&pb.RenewBackupRequest{Name: "backups/b-{s}"}, false},
+	"DeleteBackup": {&pb.DeleteBackupRequest{Name: "backups/b-{s}"}, false},
 }
 
 // matrixRequest is the row's request for one state. It changes nothing: whatever
@@ -222,6 +226,9 @@ func matrixWant(rpc, principal, state string) codes.Code {
 	row := matrixRows[rpc]
 	if principal == "own admin" {
 		tenantName, _ := tenantOf(row.request)
+		if strings.HasSuffix(rpc, "Backup") {
+			return codes.PermissionDenied
+		}
 		ofTenants := strings.HasSuffix(rpc, "Tenant") && rpc != "GetTenant" || rpc == "ListTenants"
 		if ofTenants || tenantName == "t-{s}" && state != "there" {
 			return codes.PermissionDenied
@@ -230,6 +237,8 @@ func matrixWant(rpc, principal, state string) codes.Code {
 	switch {
 	case rpc == "ListTenants":
 		return codes.OK
+	case strings.HasSuffix(rpc, "Backup"):
+		return codes.FailedPrecondition // there are none on servers, as here
 	case strings.HasPrefix(rpc, "Undelete") && state == "there":
 		return codes.AlreadyExists
 	case state == "deleting" && takenBack[rpc]:

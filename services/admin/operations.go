@@ -75,6 +75,10 @@ func operations(g gate) *grpc.ServiceDesc {
 
 			method(g, "ListEvents", s.ListEvents),
 			method(g, "GetUsage", s.GetUsage),
+
+			method(g, "CreateBackup", s.CreateBackup),
+			method(g, "RenewBackup", s.RenewBackup),
+			method(g, "DeleteBackup", s.DeleteBackup),
 		},
 	}
 }

@@ -30,7 +30,7 @@ func (b builder) admin(ctx context.Context) error {
 	}
 	service, err := admin.New(admin.Config{
 		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy,
-		Lifetimes: lifetimes(b.config),
+		Lifetimes: lifetimes(b.config), Backups: b.adminBackups(),
 	})
 	if err != nil {
 		return err

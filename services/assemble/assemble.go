@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/backup"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/janitor"
@@ -68,6 +69,7 @@ type builder struct {
 	secrets *seal.Keyring
 	proxy   *proxy.Service // nil where chains are neither followed nor told of
 	fetches *fetch.Fetches // likewise
+	backups *backup.Keeper // nil where the metadata is on a server
 }
 
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
@@ -115,6 +117,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 			return err
 		}
 	}
+	if err := b.keepBackups(); err != nil {
+		return err
+	}
 	if c.Runs(boot.AdminService) {
 		if err := b.admin(ctx); err != nil {
 			return err
@@ -134,7 +139,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 func (b builder) janitor() {
 	j := janitor.New(janitor.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around,
-		Metrics: b.Metrics, Guard: b.stores.compare, CondemnUnknown: b.config.CondemnUnknown,
+		Metrics: b.Metrics, Guard: b.stores.compare, Held: b.held, CondemnUnknown: b.config.CondemnUnknown,
 	})
 	b.Health.AddOptional(unknownCheck, func(context.Context) error { return j.Refusal() })
 	b.Metrics.MustRegister(unknownObjects(j)...)

@@ -26,6 +26,8 @@ type commandLine struct {
 	Migrate migrateCommand `cmd:"" help:"Bring the database of a cluster to this version."`
 	Config  configCommand  `cmd:"" help:"Show or check the configuration."`
 	Fsck    fsckCommand    `cmd:"" help:"Check that everything kept is whole."`
+	Backup  backupCommand  `cmd:"" help:"Copy metadata and blobs of the data directory, also while it is served."`
+	Restore restoreCommand `cmd:"" help:"Make a data directory of a backup."`
 	Version versionCommand `cmd:"" help:"Show which Berth this is."`
 }
 

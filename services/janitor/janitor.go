@@ -32,6 +32,10 @@ type Config struct {
 	Interval time.Duration // between two passes; default 30 s
 	Batch    int           // rows per transaction; default 1,000
 
+	// Held says whether bytes that could be pulled a while ago must stay, as a
+	// backup needs it. May be nil: they need not.
+	Held func() bool
+
 	// Leases spare many janitors the whole-store work that one of them does; by
 	// default this is the only one.
 	Leases lease.Leases
@@ -227,14 +231,24 @@ func (j *Janitor) exhaust(ctx context.Context, p phase) (int, error) {
 	}
 }
 
+func (j *Janitor) held() bool { return j.cfg.Held != nil && j.cfg.Held() }
+
 // deleteCondemned is phase D. No transaction is held over the store's call; an
 // object whose deletion fails keeps its row and is tried again.
 func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
+	if j.held() {
+		return 0, nil
+	}
 	due, err := j.cfg.Meta.ClaimCondemned(ctx, limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, c := range due {
+		// Asked after the claim: what was live when the hold began is condemned, and
+		// claimed, later than that. The claim runs out by itself.
+		if j.held() {
+			return 0, nil
+		}
 		if err := j.cfg.Blobs.Delete(ctx, c.Key, c.Multipart); err != nil {
 			j.cfg.Log.WarnContext(ctx, "a condemned object could not be deleted, it is tried again", "object", c.Key.String(), "error", err)
 			continue

@@ -117,6 +117,8 @@ var table = []row{
 		pattern: "services/registry", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),
 	},
+	// A backup is a data directory of the embedded shape, whatever the server's is.
+	{pattern: "services/backup", may: join(nouns, join(contracts, "pkg/blob/fsblob", "pkg/meta/sqlitemeta")...), never: noStore},
 	// No service imports another: one that did would know where it runs.
 	{
 		pattern: "services/*", may: join(nouns, join(contracts, join(faces, "services/internal/*")...)...), never: noStore,

@@ -33,6 +33,10 @@ type Options struct {
 	// Existing opens a directory as it is, for who only reads: nothing in it is
 	// made or changed. One that is not there is fs.ErrNotExist.
 	Existing bool
+
+	// Beside opens a directory as Existing does, beside the process that owns it.
+	// Only Open and Stat may be called then.
+	Beside bool
 }
 
 // Store is a blob.Store in a directory. It is safe for concurrent use.
@@ -59,6 +63,7 @@ var (
 // Open opens the store in dir, which it creates if it is missing, and locks it
 // against other processes. Its errors are sentences for the operator.
 func Open(dir string, o Options) (*Store, error) {
+	o.Existing = o.Existing || o.Beside
 	if !o.Existing {
 		if err := os.MkdirAll(dir, 0o750); err != nil {
 			return nil, fmt.Errorf("blob directory %s cannot be created: %w", dir, err)
@@ -66,7 +71,7 @@ func Open(dir string, o Options) (*Store, error) {
 	} else if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no blob directory %s: %w", dir, err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := lockDir(dir, o.Beside)
 	if err != nil {
 		return nil, err
 	}

@@ -9,11 +9,15 @@ import (
 )
 
 // lockDir takes the directory for this process. The lock ends when the
-// returned file is closed, at the latest with the process.
-func lockDir(dir string) (*os.File, error) {
+// returned file is closed, at the latest with the process. Who reads beside that
+// process only opens the directory.
+func lockDir(dir string, beside bool) (*os.File, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("blob directory %s cannot be opened: %w", dir, err)
+	}
+	if beside {
+		return f, nil
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {

@@ -60,6 +60,9 @@ func shardOf(k blob.Key) string {
 // pathOf is the file of the object.
 func pathOf(k blob.Key) string { return path.Join(shardOf(k), k.Incarnation.String()) }
 
+// Path is where an object's file is, below the directory of its store.
+func Path(k blob.Key) string { return pathOf(k) }
+
 // keyOf is the inverse of pathOf; false for any other path.
 func keyOf(p string) (blob.Key, bool) {
 	parts := strings.Split(p, "/")

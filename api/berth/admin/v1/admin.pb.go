@@ -25,7 +25,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\xaf#\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\x94%\n" +
 	"\fAdminService\x12K\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12E\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12V\n" +
@@ -78,7 +78,10 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\x12S\n" +
 	"\n" +
 	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\x12B\n" +
-	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.UsageB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\x12K\n" +
+	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\x12I\n" +
+	"\vRenewBackup\x12\".berth.admin.v1.RenewBackupRequest\x1a\x16.berth.admin.v1.Backup\x12K\n" +
+	"\fDeleteBackup\x12#.berth.admin.v1.DeleteBackupRequest\x1a\x16.google.protobuf.EmptyB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*CreateTenantRequest)(nil),            // 0: berth.admin.v1.CreateTenantRequest
@@ -132,32 +135,36 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*DeleteServiceAccountKeyRequest)(nil), // 48: berth.admin.v1.DeleteServiceAccountKeyRequest
 	(*ListEventsRequest)(nil),              // 49: berth.admin.v1.ListEventsRequest
 	(*GetUsageRequest)(nil),                // 50: berth.admin.v1.GetUsageRequest
-	(*Tenant)(nil),                         // 51: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 52: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                       // 53: berth.admin.v1.Deletion
-	(*Registry)(nil),                       // 54: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 55: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 56: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 57: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                  // 58: google.protobuf.Empty
-	(*ListTagsResponse)(nil),               // 59: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 60: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 61: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 62: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 63: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 64: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 65: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 66: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 67: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 68: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 69: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 70: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 71: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 72: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 73: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 74: berth.admin.v1.ListServiceAccountKeysResponse
-	(*ListEventsResponse)(nil),             // 75: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 76: berth.admin.v1.Usage
+	(*CreateBackupRequest)(nil),            // 51: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),             // 52: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),            // 53: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                         // 54: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 55: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                       // 56: berth.admin.v1.Deletion
+	(*Registry)(nil),                       // 57: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 58: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 59: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 60: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                  // 61: google.protobuf.Empty
+	(*ListTagsResponse)(nil),               // 62: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 63: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 64: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 65: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 66: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 67: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 68: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 69: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 70: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 71: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 72: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 73: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 74: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 75: berth.admin.v1.ListServiceAccountsResponse
+	(*ServiceAccountKey)(nil),              // 76: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 77: berth.admin.v1.ListServiceAccountKeysResponse
+	(*ListEventsResponse)(nil),             // 78: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 79: berth.admin.v1.Usage
+	(*Backup)(nil),                         // 80: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -211,59 +218,65 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	48, // 48: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
 	49, // 49: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
 	50, // 50: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	51, // 51: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	51, // 52: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	52, // 53: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	51, // 54: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	53, // 55: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	51, // 56: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	51, // 57: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	51, // 58: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	54, // 59: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	54, // 60: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	55, // 61: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	54, // 62: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	53, // 63: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	54, // 64: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	56, // 65: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	57, // 66: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	58, // 67: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	59, // 68: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	60, // 69: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	58, // 70: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	61, // 71: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	62, // 72: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	62, // 73: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	63, // 74: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	62, // 75: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	58, // 76: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	58, // 77: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	64, // 78: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	65, // 79: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	66, // 80: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	67, // 81: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	67, // 82: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	68, // 83: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	67, // 84: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	58, // 85: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	69, // 86: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	69, // 87: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	70, // 88: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	69, // 89: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	58, // 90: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	69, // 91: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	71, // 92: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	71, // 93: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	72, // 94: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	71, // 95: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	58, // 96: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	73, // 97: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	74, // 98: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	58, // 99: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	75, // 100: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	76, // 101: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	51, // [51:102] is the sub-list for method output_type
-	0,  // [0:51] is the sub-list for method input_type
+	51, // 51: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	52, // 52: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	53, // 53: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	54, // 54: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	54, // 55: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	55, // 56: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	54, // 57: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	56, // 58: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	54, // 59: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	54, // 60: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	54, // 61: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	57, // 62: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	57, // 63: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	58, // 64: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	57, // 65: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	56, // 66: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	57, // 67: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	59, // 68: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	60, // 69: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	61, // 70: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	62, // 71: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	63, // 72: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	61, // 73: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	64, // 74: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	65, // 75: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	65, // 76: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	66, // 77: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	65, // 78: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	61, // 79: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	61, // 80: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	67, // 81: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	68, // 82: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	69, // 83: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	70, // 84: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	70, // 85: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	71, // 86: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	70, // 87: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	61, // 88: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	72, // 89: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	72, // 90: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	73, // 91: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	72, // 92: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	61, // 93: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	72, // 94: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	74, // 95: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	74, // 96: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	75, // 97: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	74, // 98: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	61, // 99: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	76, // 100: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	77, // 101: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	61, // 102: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	78, // 103: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	79, // 104: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	80, // 105: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	80, // 106: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	61, // 107: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	54, // [54:108] is the sub-list for method output_type
+	0,  // [0:54] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
@@ -274,6 +287,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	if File_berth_admin_v1_admin_proto != nil {
 		return
 	}
+	file_berth_admin_v1_backup_proto_init()
 	file_berth_admin_v1_deletion_proto_init()
 	file_berth_admin_v1_domain_proto_init()
 	file_berth_admin_v1_event_proto_init()
