@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -306,7 +307,7 @@ func TestH5_ServersThatDoNotBelongTogetherAreRefused(t *testing.T) {
 	}
 	w := newWorld(t, nodes[0].at("data_addr"), nodes...)
 	later := startNode(t, c)
-	for _, n := range append(nodes, later) {
+	for _, n := range slices.Concat(nodes, []*node{later}) {
 		wantReady(t, n, http.StatusOK)
 	}
 	if got := w.count(t, `SELECT generation FROM deployment`); got != 5 {

@@ -83,8 +83,14 @@ func public(c boot.Config, host string, addr net.Addr) string {
 func (b banner) attrs() []any {
 	var attrs []any
 	for _, a := range []struct{ key, value string }{
-		{"services", b.services}, {"scheme", b.scheme}, {"registry", b.registry}, {"registries", b.tenants}, {"anybody", b.may},
-		{"admin_api", b.admin}, {"operator_token_file", b.token}, {"data_dir", b.data},
+		{"services", b.services},
+		{"scheme", b.scheme},
+		{"registry", b.registry},
+		{"registries", b.tenants},
+		{"anybody", b.may},
+		{"admin_api", b.admin},
+		{"operator_token_file", b.token},
+		{"data_dir", b.data},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, a.key, a.value)

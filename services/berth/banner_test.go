@@ -46,21 +46,56 @@ func TestP2_BannerSaysWhatWorksInThisShape(t *testing.T) {
 		has    []string
 		hasNot []string
 	}{
-		{"first start", func(*boot.Config) {}, assemble.Deployment{First: true, Default: open, OperatorToken: "berth-data/operator-token"}, whole,
-			[]string{"http://localhost:5000 (anybody who reaches it may pull and push)", here + "\n", here + "/operator-token", "docker push localhost:5000/my/alpine:1", "acme.localhost:5000", "$(cat '" + here + "/operator-token')", boot.ReadVersion().Version}, nil},
-		{"later start, no push", func(*boot.Config) {}, assemble.Deployment{Default: &assemble.DefaultRegistry{AnonymousPull: true}}, whole,
-			[]string{"may pull; to push needs an account, or --anonymous-push"}, []string{"docker push", "may pull and push"}},
+		{
+			"first start", func(*boot.Config) {},
+			assemble.Deployment{First: true, Default: open, OperatorToken: "berth-data/operator-token"},
+			whole,
+			[]string{"http://localhost:5000 (anybody who reaches it may pull and push)", here + "\n", here + "/operator-token", "docker push localhost:5000/my/alpine:1", "acme.localhost:5000", "$(cat '" + here + "/operator-token')", boot.ReadVersion().Version},
+			nil,
+		},
+		{
+			"later start, no push", func(*boot.Config) {},
+			assemble.Deployment{Default: &assemble.DefaultRegistry{AnonymousPull: true}},
+			whole,
+			[]string{"may pull; to push needs an account, or --anonymous-push"},
+			[]string{"docker push", "may pull and push"},
+		},
 		{"no tenant default", func(*boot.Config) {}, assemble.Deployment{First: false}, whole, []string{"http://TENANT.localhost:5000"}, []string{"default", "docker"}},
-		{"TLS", func(c *boot.Config) { c.TLSCerts, c.BaseDomain = "certs", "registry.example.com" }, assemble.Deployment{First: true, Default: open},
-			bound(t, "data_addr=0.0.0.0:443", "admin_addr=127.0.0.1:5080"), []string{"https://default.registry.example.com (", "docker push default.registry.example.com/my"}, []string{"localhost:443", ":443"}},
-		{"behind a proxy", func(c *boot.Config) { c.PublicScheme, c.BaseDomain = "https", "registry.example.com" }, assemble.Deployment{Default: open}, whole,
-			[]string{"https://default.registry.example.com ("}, []string{":5000"}},
-		{"node of a cluster", cluster, assemble.Deployment{}, bound(t, "data_addr=0.0.0.0:5000", "admin_addr=0.0.0.0:5080"),
-			[]string{"http://TENANT.registry.example.com:5000", "/etc/berth/operator-token"}, []string{"default", "docker", "berth-data"}},
-		{"janitor alone", func(c *boot.Config) { cluster(c); c.Services = []string{"janitor"} }, assemble.Deployment{}, bound(t, "ops_addr=127.0.0.1:5090"),
-			[]string{"janitor"}, []string{"TENANT", "http", "operator-token"}},
-		{"admin alone", func(c *boot.Config) { cluster(c); c.Services = []string{"admin"} }, assemble.Deployment{}, bound(t, "admin_addr=127.0.0.1:5080"),
-			[]string{"admin API", "http://localhost:5080"}, []string{"TENANT", "docker"}},
+		{
+			"TLS", func(c *boot.Config) { c.TLSCerts, c.BaseDomain = "certs", "registry.example.com" },
+			assemble.Deployment{First: true, Default: open},
+			bound(t, "data_addr=0.0.0.0:443", "admin_addr=127.0.0.1:5080"),
+			[]string{"https://default.registry.example.com (", "docker push default.registry.example.com/my"},
+			[]string{"localhost:443", ":443"},
+		},
+		{
+			"behind a proxy", func(c *boot.Config) { c.PublicScheme, c.BaseDomain = "https", "registry.example.com" },
+			assemble.Deployment{Default: open},
+			whole,
+			[]string{"https://default.registry.example.com ("},
+			[]string{":5000"},
+		},
+		{
+			"node of a cluster", cluster,
+			assemble.Deployment{},
+			bound(t, "data_addr=0.0.0.0:5000", "admin_addr=0.0.0.0:5080"),
+			[]string{"http://TENANT.registry.example.com:5000", "/etc/berth/operator-token"},
+			[]string{"default", "docker", "berth-data"},
+		},
+		{
+			"janitor alone", func(c *boot.Config) { cluster(c); c.Services = []string{"janitor"} },
+			assemble.Deployment{},
+			bound(t, "ops_addr=127.0.0.1:5090"),
+			[]string{"janitor"},
+			[]string{"TENANT", "http", "operator-token"},
+		},
+		{
+			"admin alone", func(c *boot.Config) { cluster(c); c.Services = []string{"admin"} },
+			assemble.Deployment{},
+			bound(t, "admin_addr=127.0.0.1:5080"),
+			[]string{"admin API", "http://localhost:5080"},
+			[]string{"TENANT", "docker"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config := boot.Default()

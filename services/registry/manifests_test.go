@@ -104,7 +104,7 @@ func TestQ10_ManifestThatAnIndexNamesStays(t *testing.T) {
 	b.expect("the tag of the index", b.do("DELETE", "/v2/app/manifests/list"), 202, "")
 	refused := b.do("DELETE", "/v2/app/manifests/"+digestOf(image))
 	b.expect("child of an untagged index", refused, 405, "UNSUPPORTED")
-	if want := `"detail":{"parents":["` + digestOf(list) + `"]}`; !strings.Contains(string(refused.Body), want) {
+	if want := `"detail":{"parents":["` + digestOf(list) + `"]}`; !strings.Contains(refused.Body, want) {
 		t.Errorf("%s, want %s", refused.Body, want)
 	}
 	b.expect("its tag", b.do("GET", "/v2/app/manifests/child"), 200, "")

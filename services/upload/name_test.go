@@ -15,8 +15,9 @@ import (
 const emptyIndex = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
 
 // openBesides makes a registry open to anybody whose chain is prod, with a group of
-// its own, and then a mirror that may be asked for claimed names below old/.
-func openBesides(t *testing.T, c client) (open, prod tenant.Site) {
+// its own, and then a mirror that may be asked for claimed names below old/. It
+// returns both.
+func openBesides(t *testing.T, c client) (tenant.Site, tenant.Site) {
 	t.Helper()
 	for slug, allow := range map[string][]string{"hub": nil, "ghcr": nil, "mirror": {"old/**"}} {
 		s := meta.DefaultUpstreamSettings
@@ -29,7 +30,7 @@ func openBesides(t *testing.T, c client) (open, prod tenant.Site) {
 		}
 	}
 	c.Group(c.site, "below", meta.Member{Upstream: "ghcr"})
-	prod = c.Registry(c.site, "prod", tenant.Settings{UpstreamGroup: "below"})
+	prod := c.Registry(c.site, "prod", tenant.Settings{UpstreamGroup: "below"})
 	c.Group(c.site, "chain",
 		meta.Member{Upstream: "hub", Include: []string{"library/**"}},
 		meta.Member{Registry: "prod", Exclude: []string{"team-y/**"}},

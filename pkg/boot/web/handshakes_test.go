@@ -88,7 +88,7 @@ func TestP1_FailedHandshakesAreInTheLog(t *testing.T) {
 	const told = "a TLS handshake failed"
 	long := strings.Repeat("a.", 120) + "test"
 	fail(&tls.Config{ServerName: "dev.acme.test"}) // does not trust the certificate
-	fail(&tls.Config{ServerName: long, MaxVersion: tls.VersionTLS10, MinVersion: tls.VersionTLS10, InsecureSkipVerify: true})
+	fail(&tls.Config{ServerName: long, MaxVersion: tls.VersionTLS10, MinVersion: tls.VersionTLS10})
 	probe, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

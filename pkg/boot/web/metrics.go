@@ -96,7 +96,8 @@ func (m *Metrics) ObserveRPC(method, status string, took time.Duration) {
 }
 
 // statuses are the labels of all statuses, made once.
-var statuses = func() (labels [600]string) {
+var statuses = func() [600]string {
+	var labels [600]string
 	for i := range labels {
 		labels[i] = strconv.Itoa(i)
 	}
