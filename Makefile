@@ -66,6 +66,7 @@ charts: ## the Helm chart: lint, and what it makes of values, right and wrong
 e2e: build ## real clients against a real server
 	tools/e2e bin/berth
 	tools/e2e-chains bin/berth
+	tools/e2e-pushes bin/berth
 
 .PHONY: killrun
 killrun: build ## pushes and pulls while the server is killed

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What tools/e2e and tools/e2e-cluster have in common. Who includes it sets
+# What the tools/e2e… have in common. Who includes it sets
 # repo, defines fail, and is in a directory of its own.
 
 declare -A pids=()
@@ -52,4 +52,21 @@ block() { # <name>: writes to block.<name> the code block of a document that fol
     found && /^```/ { if (inside) exit; inside = 1; next }
     inside' "${documents[@]}" >"block.$1"
   [[ -s block.$1 ]] || fail "no document has a block named $1"
+}
+
+# readme runs a block; what it sets stays for the next ones.
+readme() {
+  [[ ! -e variables ]] || source ./variables
+  source "./block.$1"
+  { declare -p token api secret; declare -f post patch; } 2>/dev/null >variables || true
+}
+
+same() { [[ $1 == "$2" ]] || { echo "have: $1"; echo "want: $2"; return 1; }; }
+
+ready() { curl -fsS "http://127.0.0.1:$1/readyz"; }
+answers() { [[ $(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$1/v2/") =~ ^(200|401)$ ]]; }
+start_registry() { # <name> <port>: one of the distribution project, by <name>.yml
+  registry serve "$1.yml" >>"$1.log" 2>&1 &
+  pids[$1]=$!
+  until_true 20 answers "$2" || fail "$1 does not answer"
 }
