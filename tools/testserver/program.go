@@ -3,6 +3,7 @@ package testserver
 import (
 	"context"
 	"errors"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -27,4 +28,15 @@ func NewPostgres(ctx context.Context) (string, error) {
 func NewS3() (string, error) {
 	address, _, err := newBucket()
 	return address, err
+}
+
+// Program is the path of a program that tools/install installs; the test fails
+// where it is missing.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := findProgram(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
