@@ -51,7 +51,7 @@ func wantWhole(t *testing.T, dir string) {
 // restore makes a data directory of a backup.
 func restore(t *testing.T, from, to string) error {
 	t.Helper()
-	_, err := assemble.Restore(t.Context(), embeddedIn(to), backup.Restore{From: from}, slog.New(slog.DiscardHandler),
+	_, err := assemble.Restore(t.Context(), embeddedIn(to), backup.Restore{From: from},
 		func(f meta.Finding) { t.Errorf("%+v", f) })
 	return err
 }
@@ -201,6 +201,15 @@ func TestJ3_CollectionWaitsForABackup(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(c.DataDir, "backups", "*")); err != nil || len(left) > 0 {
 		t.Errorf("%v is left of it, %v", left, err)
 	}
+
+	_, _, err = keeper.Begin(t.Context())
+	mustAll(t, err)
+	again, err := backup.NewKeeper(backup.Config{Dir: c.DataDir, Snapshot: m.Snapshot, Log: log}) // as the next start does
+	mustAll(t, err)
+	if left, err := filepath.Glob(filepath.Join(c.DataDir, "backups", "*")); err != nil || len(left) > 0 || again.Held() {
+		t.Errorf("%v is left of a server that was killed, %v", left, err)
+	}
+	now = now.Add(2 * backup.Lease)
 	collect()
 	if got := objectsIn(t, c.DataDir); got != 0 {
 		t.Errorf("%d objects are there after the backup", got)
@@ -277,6 +286,8 @@ func TestJ5_BackupsKeepToThemselves(t *testing.T) {
 	unreachable.AdminAddr = "127.0.0.1:1"
 	stranger := one.settings()
 	stranger.OperatorToken = boot.NewSecret("another-operator-token-than-that")
+	cluster := one.settings()
+	cluster.Meta = boot.NewURL("postgres://db.example/berth")
 	for _, c := range []struct {
 		what, dir, want string
 		settings        boot.Config
@@ -286,6 +297,7 @@ func TestJ5_BackupsKeepToThemselves(t *testing.T) {
 		{"of another server", filepath.Join(t.TempDir(), "new"), "is not that of the server at", elsewhere},
 		{"of a server that does not answer", filepath.Join(t.TempDir(), "new"), "no server answers at admin_addr", unreachable},
 		{"with a wrong token", filepath.Join(t.TempDir(), "new"), "refuses", stranger},
+		{"of a cluster", filepath.Join(t.TempDir(), "new"), "use pg_dump", cluster},
 		{"of nothing", filepath.Join(t.TempDir(), "new"), "there is nothing to back up", embeddedIn(t.TempDir())},
 	} {
 		if _, err := assemble.Backup(t.Context(), c.settings, backup.Copy{Dir: c.dir}); err == nil || !strings.Contains(err.Error(), c.want) {

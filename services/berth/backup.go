@@ -7,7 +7,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/assemble"
 	"github.com/berth-registry/berth/services/backup"
@@ -82,14 +81,10 @@ func (c restoreCommand) Run(e *env) error {
 	if err := loaded.CheckStores(); err != nil {
 		return err
 	}
-	log, err := boot.NewLogger(e.stderr, loaded.Config)
-	if err != nil {
-		return err
-	}
 	findings := 0
 	sum, err := assemble.Restore(e.ctx, loaded.Config, backup.Restore{
 		From: c.Dir, Progress: progress(e, "restored"), Report: func(wrong string) { fmt.Fprintln(e.stdout, wrong) },
-	}, log, func(f meta.Finding) {
+	}, func(f meta.Finding) {
 		findings++
 		fsckCommand{Output: "table"}.print(e.stdout, f)
 	})
