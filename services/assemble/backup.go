@@ -76,18 +76,20 @@ func Backup(ctx context.Context, c boot.Config, copying backup.Copy) (backup.Sum
 
 // backupServed copies the snapshot that the server has made, and what it names,
 // while the server deletes nothing.
-func backupServed(ctx context.Context, c boot.Config, copying backup.Copy, server *backup.Client, id string) (sum backup.Summary, err error) {
+func backupServed(ctx context.Context, c boot.Config, copying backup.Copy, server *backup.Client, id string) (backup.Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
 		cancel(server.KeepRenewing(ctx, id))
 	}()
-	defer func() {
-		cancel(nil)
-		<-renewed
-		err = errors.Join(err, server.End(context.WithoutCancel(ctx), id))
-	}()
+	sum, err := backupBeside(ctx, c, copying, id)
+	cancel(nil)
+	<-renewed
+	return sum, errors.Join(err, server.End(context.WithoutCancel(ctx), id))
+}
+
+func backupBeside(ctx context.Context, c boot.Config, copying backup.Copy, id string) (backup.Summary, error) {
 	copying.Snapshot = func(ctx context.Context, file string) error {
 		err := backup.CopyFile(ctx, filepath.Join(c.DataDir, backup.SnapshotPath(id)), file)
 		if errors.Is(err, os.ErrNotExist) {
@@ -97,10 +99,10 @@ func backupServed(ctx context.Context, c boot.Config, copying backup.Copy, serve
 	}
 	blobs, err := besideServer(ctx, c)
 	if err != nil {
-		return sum, err
+		return backup.Summary{}, err
 	}
 	copying.Blobs = blobs
-	sum, err = copying.Run(ctx)
+	sum, err := copying.Run(ctx)
 	return sum, errors.Join(err, blobs.Close())
 }
 

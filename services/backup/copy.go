@@ -67,27 +67,16 @@ type copying struct {
 }
 
 // Run copies.
-func (c Copy) Run(ctx context.Context) (sum Summary, err error) {
+func (c Copy) Run(ctx context.Context) (Summary, error) {
 	lock, err := c.take()
 	if err != nil {
-		return sum, err
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := os.RemoveAll(c.tmp("")); err != nil {
-		return sum, err
-	}
-	if err := os.Mkdir(c.tmp(""), 0o700); err != nil {
-		return sum, err
-	}
-	if err := c.Snapshot(ctx, c.tmp(database)); err != nil {
-		return sum, err
+		return Summary{}, err
 	}
 	run := &copying{Copy: c}
-	err = run.open(ctx)
-	if err == nil {
+	if err = run.open(ctx); err == nil {
 		err = run.run(ctx)
 	}
-	return run.sum, errors.Join(err, run.close(), os.RemoveAll(c.tmp("")))
+	return run.sum, errors.Join(err, run.close(), os.RemoveAll(c.tmp("")), lock.Close())
 }
 
 func (c Copy) tmp(name string) string { return filepath.Join(c.Dir, working, name) }
@@ -123,7 +112,17 @@ func (c Copy) take() (*os.File, error) {
 	return lock, nil
 }
 
-func (c *copying) open(ctx context.Context) (err error) {
+func (c *copying) open(ctx context.Context) error {
+	if err := os.RemoveAll(c.tmp("")); err != nil {
+		return err
+	}
+	if err := os.Mkdir(c.tmp(""), 0o700); err != nil {
+		return err
+	}
+	if err := c.Snapshot(ctx, c.tmp(database)); err != nil {
+		return err
+	}
+	var err error
 	if c.rows, err = sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.tmp(""), ReadOnly: true, Readers: 1}); err != nil {
 		return err
 	}
@@ -233,18 +232,17 @@ func (c *copying) object(ctx context.Context, row meta.ObjectRow) error {
 	case err != nil && !errors.Is(err, blob.ErrMissing):
 		return err
 	default:
-		lost, got, err := c.fetch(ctx, row, want, path)
-		if err != nil {
-			return fmt.Errorf("copy object %s of blob %s: %w", row.Key, row.Blob, err)
-		}
-		if lost != "" {
+		sum, err = c.fetch(ctx, row, want, path)
+		if errors.Is(err, errMissing) || errors.Is(err, errDamaged) {
 			c.sum.Lost++
 			if c.Report != nil {
-				c.Report(fmt.Sprintf("blob %s (object %s) %s", row.Blob, row.Key, lost))
+				c.Report(fmt.Sprintf("blob %s (object %s) %s", row.Blob, row.Key, err))
 			}
 			return nil
 		}
-		sum = got
+		if err != nil {
+			return fmt.Errorf("copy object %s of blob %s: %w", row.Key, row.Blob, err)
+		}
 		c.sum.NewObjects++
 		c.sum.NewBytes += row.Size
 	}
@@ -264,26 +262,31 @@ func (c *copying) known(ctx context.Context, d oci.Digest, path string) (string,
 	return sumOf(ctx, filepath.Join(c.Dir, path))
 }
 
-// fetch copies an object, or says in which way it is lost.
-func (c *copying) fetch(ctx context.Context, row meta.ObjectRow, want oci.Digest, path string) (lost, sum string, err error) {
+// In which way the server has lost an object.
+var (
+	errMissing = errors.New("is missing")
+	errDamaged = errors.New("is damaged")
+)
+
+// fetch copies an object and returns its SHA-256.
+func (c *copying) fetch(ctx context.Context, row meta.ObjectRow, want oci.Digest, path string) (string, error) {
 	src, err := c.Blobs.Open(ctx, row.Key)
 	if errors.Is(err, blob.ErrMissing) {
-		return "is missing", "", nil
+		return "", errMissing
 	}
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
 	h := oci.NewHasher(want.Algorithm())
 	file := c.tmp("object")
-	_, sum, err = write(ctx, file, 0o440, io.TeeReader(src, h))
-	if err != nil {
-		return "", "", err
+	_, sum, err := write(ctx, file, 0o440, io.TeeReader(src, h))
+	if err = errors.Join(err, src.Close()); err != nil {
+		return "", err
 	}
 	if h.Digest() != want {
-		return "is damaged", "", os.Remove(file)
+		return "", errors.Join(errDamaged, os.Remove(file))
 	}
-	return "", sum, place(file, c.Dir, path)
+	return sum, place(file, c.Dir, path)
 }
 
 // finish puts metadata and sums in their places: from here on the backup is the
