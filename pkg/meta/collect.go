@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 // Condemned is an object whose bytes may go: nothing points to it, for good.
@@ -63,8 +64,20 @@ type Collector interface {
 // is lost; I8, an upload's offset and hash state tell what is stored; I9,
 // operations on one tag or upload have an order.
 type Finding struct {
-	Invariant string // "I1" … "I13"
-	Detail    string
+	Invariant string `json:"invariant"` // "I1" … "I13"
+	Detail    string `json:"detail"`
+	Place
+	Digest string `json:"digest,omitempty"` // of the blob or manifest that it is about
+	Object string `json:"object,omitempty"` // its key in the store
+}
+
+// Place says whose a finding is, in the words of the admin API. Both are empty
+// where the finding is about no tenant, or about one that is unknown.
+type Place struct {
+	Tenant string `json:"tenant,omitempty"`
+	// Repositories are names of resources, up to 10: the repository that the
+	// finding is about, or those that hold the blob.
+	Repositories []string `json:"repositories,omitempty"`
 }
 
 // ObjectRow is one row of objects, for the check against the store.
@@ -84,4 +97,7 @@ type Checker interface {
 	ListObjects(ctx context.Context, after blob.Key, limit int) ([]ObjectRow, error)
 	// FindObject says what is known of one key; fault.ResourceUnknown if nothing.
 	FindObject(ctx context.Context, k blob.Key) (ObjectRow, error)
+	// LocateBlob names a tenant, and up to 10 of the repositories that hold a
+	// blob; the digest may be empty.
+	LocateBlob(ctx context.Context, owner int64, d oci.Digest) (Place, error)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 
@@ -16,7 +17,7 @@ import (
 type fsckCommand struct {
 	settings
 	Deep   bool   `help:"Also read every blob and compare its digest."`
-	Output string `short:"o" enum:"table,json" default:"table" help:"table for people, json for programs (one finding a line)."`
+	Output string `short:"o" enum:"table,json" default:"table" help:"table for people, json for programs (one finding a line, the summary last)."`
 }
 
 // Help is the longer text of --help.
@@ -25,7 +26,7 @@ func (fsckCommand) Help() string {
 
   berth fsck
   berth fsck --deep --data-dir /var/lib/berth
-  berth fsck -o json | jq .invariant
+  berth fsck -o json | jq -r '.repositories[]?'
 
 The exit code is 0 when all is well and 1 when something was found or the check could not be finished.`
 }
@@ -61,18 +62,41 @@ func (c fsckCommand) Run(e *env) error {
 
 func (c fsckCommand) print(w io.Writer, f meta.Finding) {
 	if c.Output == "json" {
-		_ = json.NewEncoder(w).Encode(map[string]string{"invariant": f.Invariant, "detail": f.Detail})
+		_ = encoder(w).Encode(f)
 		return
 	}
-	fmt.Fprintf(w, "%-4s %s\n", f.Invariant, f.Detail)
+	fmt.Fprintf(w, "%-4s %s%s\n", f.Invariant, f.Detail, where(f.Place))
 }
 
 func (c fsckCommand) conclude(w io.Writer, sum janitor.Summary, found int) {
 	if c.Output == "json" {
+		_ = encoder(w).Encode(map[string]any{"summary": struct {
+			janitor.Summary
+			Findings int `json:"findings"`
+		}{sum, found}})
 		return
 	}
 	fmt.Fprintf(w, "%s objects, %s live, %s in the store: %s\n",
 		humanize.Comma(sum.Objects), humanize.IBytes(uint64(sum.Bytes)), humanize.Comma(sum.Stored), verdict(found))
+}
+
+// encoder writes one line for each value, with texts as people read them.
+func encoder(w io.Writer) *json.Encoder {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e
+}
+
+// where is the end of a finding's line.
+func where(p meta.Place) string {
+	switch {
+	case len(p.Repositories) > 0:
+		return " (" + strings.Join(p.Repositories, ", ") + ")"
+	case p.Tenant != "":
+		return " (tenants/" + p.Tenant + ")"
+	default:
+		return ""
+	}
 }
 
 func verdict(found int) string {

@@ -25,9 +25,9 @@ type Check struct {
 
 // Summary says how much was looked at.
 type Summary struct {
-	Objects int64 // rows of objects
-	Bytes   int64 // of live objects
-	Stored  int64 // objects in the store
+	Objects int64 `json:"objects"` // rows of objects
+	Bytes   int64 `json:"bytes"`   // of live objects
+	Stored  int64 `json:"stored"`  // objects in the store
 }
 
 // checkPage is how many object rows are read at a time.
@@ -79,16 +79,13 @@ func (c Check) liveObject(ctx context.Context, row meta.ObjectRow, report func(m
 	size, err := c.Blobs.Stat(ctx, row.Key)
 	switch {
 	case errors.Is(err, blob.ErrMissing):
-		report(meta.Finding{Invariant: "I1", Detail: fmt.Sprintf("object %s of blob %s is missing", row.Key, row.Blob)})
-		return nil
+		return c.of(ctx, row, report, "I1", "object %s of blob %s is missing", row.Key, row.Blob)
 	case err != nil:
 		return err
 	case size != row.Size:
-		report(meta.Finding{Invariant: "I1", Detail: fmt.Sprintf("object %s of blob %s has %d bytes, not %d", row.Key, row.Blob, size, row.Size)})
-		return nil
+		return c.of(ctx, row, report, "I1", "object %s of blob %s has %d bytes, not %d", row.Key, row.Blob, size, row.Size)
 	case row.Blob == "":
-		report(meta.Finding{Invariant: "I13", Detail: fmt.Sprintf("live object %s has no blob", row.Key)})
-		return nil
+		return c.of(ctx, row, report, "I13", "live object %s has no blob", row.Key)
 	case !c.Deep:
 		return nil
 	}
@@ -110,7 +107,7 @@ func (c Check) deep(ctx context.Context, row meta.ObjectRow, report func(meta.Fi
 		return err
 	}
 	if got := h.Digest(); got != want {
-		report(meta.Finding{Invariant: "I1", Detail: fmt.Sprintf("object %s holds %s, not %s", row.Key, got, want)})
+		return c.of(ctx, row, report, "I1", "object %s holds %s, not %s", row.Key, got, want)
 	}
 	return ctx.Err()
 }
@@ -118,13 +115,25 @@ func (c Check) deep(ctx context.Context, row meta.ObjectRow, report func(meta.Fi
 // objectHasRow is I3: no unknown object.
 func (c Check) objectHasRow(ctx context.Context, s blob.Stored, report func(meta.Finding)) error {
 	if s.Foreign != "" {
-		report(meta.Finding{Invariant: "I3", Detail: fmt.Sprintf("%s is no object of ours", s.Foreign)})
+		report(meta.Finding{Invariant: "I3", Detail: fmt.Sprintf("%s is no object of ours", s.Foreign), Object: s.Foreign})
 		return nil
 	}
 	_, err := c.Meta.FindObject(ctx, s.Key)
 	if fault.Is(err, fault.ResourceUnknown) {
-		report(meta.Finding{Invariant: "I3", Detail: fmt.Sprintf("object %s (%d bytes) is in the store and in no row", s.Key, s.Size)})
-		return nil
+		return c.of(ctx, meta.ObjectRow{Key: s.Key}, report, "I3", "object %s (%d bytes) is in the store and in no row", s.Key, s.Size)
 	}
 	return err
+}
+
+// of reports what is wrong with an object, and where its blob is held.
+func (c Check) of(ctx context.Context, row meta.ObjectRow, report func(meta.Finding), invariant, format string, args ...any) error {
+	place, err := c.Meta.LocateBlob(ctx, row.Key.Tenant, oci.Digest(row.Blob))
+	if err != nil {
+		return err
+	}
+	report(meta.Finding{
+		Invariant: invariant, Detail: fmt.Sprintf(format, args...),
+		Place: place, Digest: row.Blob, Object: row.Key.String(),
+	})
+	return nil
 }

@@ -45,6 +45,7 @@ func Run(t *testing.T, open Open) {
 		{"Referrers", testReferrers},
 		{"Tags", testTags},
 		{"Collector", testCollector},
+		{"LocateBlob", testLocateBlob},
 		{"Purge", testPurge},
 		{"Deletion", testDeletion},
 		{"DeletionRaces", testDeletionRaces},

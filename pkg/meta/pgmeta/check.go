@@ -14,131 +14,149 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// check is a query whose rows break an invariant. Its one column says what is
-// wrong. All of them read whole tables.
+// check is a query whose rows break an invariant: what is wrong, and the tenant,
+// repository, digest and object that it is about, where there are such. All of
+// them read whole tables.
 type check struct {
 	invariant string
 	query     string
 }
 
 // D is final and nothing points to it.
-const checkPointers = `
-SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' points to object ' || b.incarnation || ' in state ' || coalesce(o.state::text, 'none')
+const checkPointers = findingsOf + `
+SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' points to object ' || b.incarnation || ' in state ' || coalesce(o.state::text, 'none') AS detail,
+       b.tenant_id AS tenant_id, NULL::bigint AS repo_id, b.digest AS digest, b.incarnation::text AS object
   FROM blobs b
   LEFT JOIN objects o ON o.tenant_id = b.tenant_id AND o.incarnation = b.incarnation
- WHERE o.state IS NULL OR o.state <> 'L'`
+ WHERE o.state IS NULL OR o.state <> 'L'` + inPlace
 
-const checkHeld = `
-SELECT 'manifest ' || encode(m.manifest, 'hex') || ' of repository ' || m.repo_id || ' holds blob ' || encode(m.digest, 'hex') || ', which is not linked there'
+const checkHeld = findingsOf + `
+SELECT 'manifest ' || encode(m.manifest, 'hex') || ' of repository ' || m.repo_id || ' holds blob ' || encode(m.digest, 'hex') || ', which is not linked there' AS detail,
+       m.tenant_id AS tenant_id, m.repo_id AS repo_id, m.digest AS digest, NULL::text AS object
   FROM manifest_blobs m
   LEFT JOIN repo_blobs rb ON rb.tenant_id = m.tenant_id AND rb.repo_id = m.held_repo_id AND rb.digest = m.digest
- WHERE m.held_repo_id IS NOT NULL AND rb.digest IS NULL`
+ WHERE m.held_repo_id IS NOT NULL AND rb.digest IS NULL` + inPlace
 
 // What is being deleted goes row by row, and what is cached may lack anything.
-const checkChildren = `
-SELECT 'index ' || encode(c.parent, 'hex') || ' of repository ' || c.repo_id || ' names manifest ' || encode(c.child, 'hex') || ', which is not there'
+const checkChildren = findingsOf + `
+SELECT 'index ' || encode(c.parent, 'hex') || ' of repository ' || c.repo_id || ' names manifest ' || encode(c.child, 'hex') || ', which is not there' AS detail,
+       c.tenant_id AS tenant_id, c.repo_id AS repo_id, c.child AS digest, NULL::text AS object
   FROM manifest_children c
   JOIN repositories r ON r.tenant_id = c.tenant_id AND r.id = c.repo_id AND r.state = 'active'
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
   LEFT JOIN manifests m ON m.tenant_id = c.tenant_id AND m.repo_id = c.repo_id AND m.digest = c.child
- WHERE m.digest IS NULL AND coalesce(c.held, NOT coalesce((g.settings ->> 'allow_missing_references')::boolean, false))`
+ WHERE m.digest IS NULL AND coalesce(c.held, NOT coalesce((g.settings ->> 'allow_missing_references')::boolean, false))` + inPlace
 
-const checkTags = `
-SELECT 'tag ' || g.name || ' of repository ' || g.repo_id || ' points to manifest ' || encode(g.manifest, 'hex') || ', which is not there'
+const checkTags = findingsOf + `
+SELECT 'tag ' || g.name || ' of repository ' || g.repo_id || ' points to manifest ' || encode(g.manifest, 'hex') || ', which is not there' AS detail,
+       g.tenant_id AS tenant_id, g.repo_id AS repo_id, g.manifest AS digest, NULL::text AS object
   FROM tags g
   LEFT JOIN manifests m ON m.tenant_id = g.tenant_id AND m.repo_id = g.repo_id AND m.digest = g.manifest
- WHERE g.manifest IS NOT NULL AND m.digest IS NULL`
+ WHERE g.manifest IS NOT NULL AND m.digest IS NULL` + inPlace
 
-const checkUsage = `
-SELECT 'tenant ' || t.id || ' is charged ' || coalesce(u.used::text, 'nothing') || ' for ' || coalesce(b.size, 0) || ' bytes'
+const checkUsage = findingsOf + `
+SELECT 'tenant ' || t.id || ' is charged ' || coalesce(u.used::text, 'nothing') || ' for ' || coalesce(b.size, 0) || ' bytes' AS detail,
+       t.id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL::text AS object
   FROM tenants t
   LEFT JOIN usage u ON u.tenant_id = t.id
   LEFT JOIN (SELECT tenant_id, sum(size)::bigint AS size FROM blobs GROUP BY tenant_id) b ON b.tenant_id = t.id
- WHERE u.used IS DISTINCT FROM coalesce(b.size, 0)`
+ WHERE u.used IS DISTINCT FROM coalesce(b.size, 0)` + inPlace
 
 // The links of a repository that is being deleted go with it.
-const checkUnmarkedLinks = `
-SELECT 'blob ' || encode(rb.digest, 'hex') || ' is linked in repository ' || rb.repo_id || ', named by no manifest and not marked'
+const checkUnmarkedLinks = findingsOf + `
+SELECT 'blob ' || encode(rb.digest, 'hex') || ' is linked in repository ' || rb.repo_id || ', named by no manifest and not marked' AS detail,
+       rb.tenant_id AS tenant_id, rb.repo_id AS repo_id, rb.digest AS digest, NULL::text AS object
   FROM repo_blobs rb
  WHERE rb.keep_until IS NULL
    AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
-   AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')`
+   AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')` + inPlace
 
-const checkUnmarkedBlobs = `
-SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' is linked nowhere and not marked'
+const checkUnmarkedBlobs = findingsOf + `
+SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' is linked nowhere and not marked' AS detail,
+       b.tenant_id AS tenant_id, NULL::bigint AS repo_id, b.digest AS digest, NULL::text AS object
   FROM blobs b
  WHERE b.keep_until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)`
+   AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)` + inPlace
 
 // A hosted manifest expires only while it is provisional.
-const checkExpiry = `
-SELECT 'cached manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' never expires'
+const checkExpiry = findingsOf + `
+SELECT 'cached manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' never expires' AS detail,
+       m.tenant_id AS tenant_id, m.repo_id AS repo_id, m.digest AS digest, NULL::text AS object
   FROM manifests m
   JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
- WHERE g.upstream_id IS NOT NULL AND m.expire_at IS NULL`
+ WHERE g.upstream_id IS NOT NULL AND m.expire_at IS NULL` + inPlace
 
-const checkProvisional = `
+const checkProvisional = findingsOf + `
 SELECT 'hosted manifest ' || encode(m.digest, 'hex') || ' of repository ' || m.repo_id || ' expires, though it ' ||
-       CASE WHEN m.expire_at > berth_now() + $1::interval THEN 'was not to stay so long' ELSE 'has a tag' END
+       CASE WHEN m.expire_at > berth_now() + $1::interval THEN 'was not to stay so long' ELSE 'has a tag' END AS detail,
+       m.tenant_id AS tenant_id, m.repo_id AS repo_id, m.digest AS digest, NULL::text AS object
   FROM manifests m
   JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
  WHERE g.upstream_id IS NULL AND m.expire_at IS NOT NULL
    AND (m.expire_at > berth_now() + $1::interval
-        OR EXISTS (SELECT 1 FROM tags t WHERE t.tenant_id = m.tenant_id AND t.repo_id = m.repo_id AND t.manifest = m.digest))`
+        OR EXISTS (SELECT 1 FROM tags t WHERE t.tenant_id = m.tenant_id AND t.repo_id = m.repo_id AND t.manifest = m.digest))` + inPlace
 
 // What was fetched as an upstream is configured now, and nothing else, can be
 // reached.
 const (
-	checkCaches = `
-SELECT 'cache registry ' || g.id || ' of tenant ' || g.tenant_id || ' is active, and its upstream ' || g.upstream_id || ' does not name it'
+	checkCaches = findingsOf + `
+SELECT 'cache registry ' || g.id || ' of tenant ' || g.tenant_id || ' is active, and its upstream ' || g.upstream_id || ' does not name it' AS detail,
+       g.tenant_id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL::text AS object
   FROM registries g
  WHERE g.upstream_id IS NOT NULL AND g.state = 'active'
-   AND NOT EXISTS (SELECT 1 FROM upstreams u WHERE u.tenant_id = g.tenant_id AND u.id = g.upstream_id AND u.cache_id = g.id)`
+   AND NOT EXISTS (SELECT 1 FROM upstreams u WHERE u.tenant_id = g.tenant_id AND u.id = g.upstream_id AND u.cache_id = g.id)` + inPlace
 
-	checkUpstreams = `
-SELECT 'upstream ' || u.id || ' of tenant ' || u.tenant_id || ' has no active cache registry of its own'
+	checkUpstreams = findingsOf + `
+SELECT 'upstream ' || u.id || ' of tenant ' || u.tenant_id || ' has no active cache registry of its own' AS detail,
+       u.tenant_id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL::text AS object
   FROM upstreams u
   JOIN tenants t ON t.id = u.tenant_id AND t.state IN ('active', 'suspended')
- WHERE NOT EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = u.tenant_id AND g.id = u.cache_id AND g.upstream_id = u.id AND g.state = 'active')`
+ WHERE NOT EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = u.tenant_id AND g.id = u.cache_id AND g.upstream_id = u.id AND g.state = 'active')` + inPlace
 )
 
-const checkSessions = `
-SELECT 'upload ' || u.id || ' is ' || u.state || ', but its object ' || u.incarnation || ' is in state ' || coalesce(o.state::text, 'none')
+const checkSessions = findingsOf + `
+SELECT 'upload ' || u.id || ' is ' || u.state || ', but its object ' || u.incarnation || ' is in state ' || coalesce(o.state::text, 'none') AS detail,
+       u.tenant_id AS tenant_id, u.repo_id AS repo_id, NULL::bytea AS digest, u.incarnation::text AS object
   FROM uploads u
   LEFT JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation
- WHERE u.state IN ('open', 'sealed') AND o.state IS DISTINCT FROM 'S'`
+ WHERE u.state IN ('open', 'sealed') AND o.state IS DISTINCT FROM 'S'` + inPlace
 
 // That a row is overdue says only that no janitor ran; what no janitor will
 // ever reach is a defect.
 const (
-	checkSessionTimes = `
-SELECT 'upload ' || id || ' expires later than any session can' FROM uploads WHERE expires_at > berth_now() + $1::interval`
+	checkSessionTimes = findingsOf + `
+SELECT 'upload ' || id || ' expires later than any session can' AS detail,
+       tenant_id AS tenant_id, repo_id AS repo_id, NULL::bytea AS digest, incarnation::text AS object
+  FROM uploads WHERE expires_at > berth_now() + $1::interval` + inPlace
 
-	checkCondemnedTimes = `
-SELECT 'object ' || incarnation || ' of tenant ' || tenant_id || ' is condemned for later than any can be'
-  FROM objects WHERE state = 'D' AND greatest(delete_after, next_try) > berth_now() + $1::interval`
+	checkCondemnedTimes = findingsOf + `
+SELECT 'object ' || incarnation || ' of tenant ' || tenant_id || ' is condemned for later than any can be' AS detail,
+       tenant_id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, incarnation::text AS object
+  FROM objects WHERE state = 'D' AND greatest(delete_after, next_try) > berth_now() + $1::interval` + inPlace
 )
 
 // Every unique key of a table of tenant data, and every foreign key to or from
 // one, starts with tenant_id; but who a host leads to is decided between
 // tenants.
 const (
-	checkUniqueKeys = `
-SELECT 'unique key ' || i.indexrelid::regclass::text || ' of ' || i.indrelid::regclass::text || ' does not start with tenant_id'
+	checkUniqueKeys = findingsOf + `
+SELECT 'unique key ' || i.indexrelid::regclass::text || ' of ' || i.indrelid::regclass::text || ' does not start with tenant_id' AS detail,
+       NULL::bigint AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL::text AS object
   FROM pg_index i
   JOIN pg_class c ON c.oid = i.indrelid AND c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace
   JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped
   JOIN pg_class x ON x.oid = i.indexrelid
- WHERE i.indisunique AND i.indkey[0] <> t.attnum AND x.relname <> 'domains_routing'`
+ WHERE i.indisunique AND i.indkey[0] <> t.attnum AND x.relname <> 'domains_routing'` + inPlace
 
-	checkForeignKeys = `
-SELECT 'a foreign key of ' || f.conrelid::regclass::text || ' to ' || f.confrelid::regclass::text || ' does not start with tenant_id'
+	checkForeignKeys = findingsOf + `
+SELECT 'a foreign key of ' || f.conrelid::regclass::text || ' to ' || f.confrelid::regclass::text || ' does not start with tenant_id' AS detail,
+       NULL::bigint AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL::text AS object
   FROM pg_constraint f
   JOIN pg_class c ON c.oid = f.conrelid AND c.relnamespace = current_schema()::regnamespace
   JOIN pg_attribute t ON t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped
- WHERE f.contype = 'f' AND f.conkey[1] <> t.attnum`
+ WHERE f.contype = 'f' AND f.conkey[1] <> t.attnum` + inPlace
 )
 
 var rowChecks = []check{
@@ -177,9 +195,11 @@ func (s *Store) CheckRows(ctx context.Context, report func(meta.Finding)) error 
 
 func (s *Store) check(ctx context.Context, report func(meta.Finding), c check, args ...any) error {
 	return s.walk(ctx, c.query, args, func(scan scan) error {
-		f := meta.Finding{Invariant: c.invariant}
-		err := scan(&f.Detail)
-		report(f)
+		f, err := scanFinding(scan)
+		f.Invariant = c.invariant
+		if err == nil {
+			report(f)
+		}
 		return err
 	})
 }

@@ -255,3 +255,36 @@ SELECT f.conrelid::regclass || ' ' || f.conname
 		t.Errorf("no index leads to the rows of %q, %v", slow, err)
 	}
 }
+
+// TestP50_FindingsNameWhereTheyApply: a repository's own name, those of the
+// repositories that hold a blob, the digest and the object.
+func TestP50_FindingsNameWhereTheyApply(t *testing.T) {
+	const app = "tenants/acme/registries/main/repositories/app"
+	config := oci.DigestOf(oci.SHA256, []byte("config")).String()
+	for _, broken := range []struct {
+		statement, want string
+		found           meta.Finding
+	}{
+		{`DELETE FROM repo_blobs`, "which is not linked there", meta.Finding{Invariant: "I5", Place: meta.Place{Tenant: "acme", Repositories: []string{app}}, Digest: config}},
+		{`DELETE FROM objects WHERE state = 'L'`, "in state none", meta.Finding{Invariant: "I4", Place: meta.Place{Tenant: "acme", Repositories: []string{app}}, Digest: config, Object: "o/1/"}},
+		{`DELETE FROM objects WHERE state = 'S'`, "is open, but", meta.Finding{Invariant: "I3", Place: meta.Place{Tenant: "acme", Repositories: []string{app}}, Object: "o/1/"}},
+		{`UPDATE usage SET used = used + 1`, "is charged 7", meta.Finding{Invariant: "I7", Place: meta.Place{Tenant: "acme"}}},
+	} {
+		s, _ := filled(t, Options{})
+		withoutKeys(t, s, broken.statement)
+		found := 0
+		err := s.CheckRows(t.Context(), func(f meta.Finding) {
+			if f.Invariant != broken.found.Invariant || !strings.Contains(f.Detail, broken.want) {
+				return
+			}
+			found++
+			if f.Tenant != broken.found.Tenant || !slices.Equal(f.Repositories, broken.found.Repositories) || f.Digest != broken.found.Digest ||
+				!strings.HasPrefix(f.Object, broken.found.Object) || (f.Object == "") != (broken.found.Object == "") {
+				t.Errorf("after %q: %+v, want %+v", broken.statement, f, broken.found)
+			}
+		})
+		if err != nil || found == 0 {
+			t.Errorf("after %q: %d findings, %v", broken.statement, found, err)
+		}
+	}
+}

@@ -142,6 +142,7 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 		"PurgeDeleted":   func(ctx context.Context) error { return none(s.PurgeDeleted(ctx, 1)) },
 		"SweepUnmarked":  func(ctx context.Context) error { return none(s.SweepUnmarked(ctx)) },
 		"CheckRows":      func(ctx context.Context) error { return s.CheckRows(ctx, func(meta.Finding) {}) },
+		"LocateBlob":     func(ctx context.Context) error { return none(s.LocateBlob(ctx, 1, "")) },
 		"ListObjects":    func(ctx context.Context) error { return none(s.ListObjects(ctx, blob.Key{}, 1)) },
 	}
 }

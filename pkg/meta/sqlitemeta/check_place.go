@@ -1,0 +1,100 @@
+package sqlitemeta
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// The names of repositories are those of the admin API, which calls a cached one
+// by its upstream.
+
+const repositoryName = `'tenants/' || rt.slug || CASE WHEN ru.slug IS NULL THEN '/registries/' || rg.slug ELSE '/upstreams/' || ru.slug END || '/repositories/' || r.name`
+
+const repositoryParents = `
+  JOIN tenants rt ON rt.id = r.tenant_id
+  JOIN registries rg ON rg.tenant_id = r.tenant_id AND rg.id = r.registry_id
+  LEFT JOIN upstreams ru ON ru.tenant_id = rg.tenant_id AND ru.id = rg.upstream_id`
+
+// findingsOf and inPlace go around a check: its rows name the tenant, and the
+// repository or, where the finding is about none, those that hold the digest.
+const findingsOf = `
+SELECT f.detail, t.slug, f.tenant_id, f.digest, f.object,
+       CASE WHEN f.repo_id IS NOT NULL THEN
+         (SELECT json_array(` + repositoryName + `)
+            FROM repositories r` + repositoryParents + `
+           WHERE r.tenant_id = f.tenant_id AND r.id = f.repo_id)
+       ELSE
+         (SELECT json_group_array(name) FROM (
+           SELECT ` + repositoryName + ` AS name
+             FROM repo_blobs rb
+             JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id` + repositoryParents + `
+            WHERE rb.tenant_id = f.tenant_id AND rb.digest = f.digest LIMIT 10))
+       END
+  FROM (`
+
+const inPlace = `) f
+  LEFT JOIN tenants t ON t.id = f.tenant_id`
+
+func scanFinding(scan scan) (meta.Finding, error) {
+	var (
+		f                   meta.Finding
+		slug, object, names sql.NullString
+		key                 blob.Key
+		owner               sql.NullInt64
+		stored              []byte
+	)
+	if err := scan(&f.Detail, &slug, &owner, &stored, &object, &names); err != nil {
+		return f, err
+	}
+	f.Tenant = slug.String
+	if d, err := oci.DigestFromBytes(stored); err == nil { // what is no digest is in the detail alone
+		f.Digest = d.String()
+	}
+	if names.Valid {
+		if err := json.Unmarshal([]byte(names.String), &f.Repositories); err != nil {
+			return f, err
+		}
+	}
+	if object.Valid {
+		var err error
+		if key.Incarnation, err = uuid.Parse(object.String); err != nil {
+			return f, err
+		}
+		key.Tenant = owner.Int64
+		f.Object = key.String()
+	}
+	return f, nil
+}
+
+const (
+	findSlugByID = `SELECT slug FROM tenants WHERE id = ?1`
+
+	holdersOf = `
+SELECT ` + repositoryName + `
+  FROM repo_blobs rb
+  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id` + repositoryParents + `
+ WHERE rb.tenant_id = ?1 AND rb.digest = ?2 LIMIT 10`
+)
+
+// LocateBlob implements meta.Checker.
+func (s *Store) LocateBlob(ctx context.Context, owner int64, d oci.Digest) (meta.Place, error) {
+	slugs, err := collect(ctx, s, scanText, findSlugByID, owner)
+	if err != nil || len(slugs) == 0 {
+		return meta.Place{}, err
+	}
+	names, err := collect(ctx, s, scanText, holdersOf, owner, d.Bytes())
+	return meta.Place{Tenant: slugs[0], Repositories: names}, err
+}
+
+func scanText(scan scan) (string, error) {
+	var text string
+	err := scan(&text)
+	return text, err
+}
