@@ -86,10 +86,12 @@ func (f filterForm) has(c condition) bool {
 	return false
 }
 
-// cutCondition takes the first condition off a filter; wrong says why there is
-// none.
-func (f filterForm) cutCondition(filter string) (c condition, rest, wrong string) {
-	rest = strings.TrimLeftFunc(filter, func(r rune) bool { return r >= 'a' && r <= 'z' || r == '_' })
+// cutCondition takes the first condition off a filter, and returns the rest or
+// what is wrong.
+func (f filterForm) cutCondition(filter string) (condition, string, string) {
+	var c condition
+	var wrong string
+	rest := strings.TrimLeftFunc(filter, func(r rune) bool { return r >= 'a' && r <= 'z' || r == '_' })
 	if c.field = filter[:len(filter)-len(rest)]; c.field == "" {
 		return c, "", "a condition begins with the name of a field"
 	}
@@ -113,9 +115,9 @@ func (f filterForm) cutCondition(filter string) (c condition, rest, wrong string
 	return c, rest, ""
 }
 
-// cutText takes a value in double quotes, in which a backslash takes the special
-// meaning from a quote or a backslash.
-func cutText(filter string) (value, rest, wrong string) {
+// cutText takes a value in double quotes off a filter, in which a backslash stands
+// before a quote or backslash of the value; it returns the rest or what is wrong.
+func cutText(filter string) (string, string, string) {
 	inner, quoted := strings.CutPrefix(filter, `"`)
 	if !quoted {
 		return "", "", "a value is in double quotes"
@@ -142,11 +144,11 @@ func cutText(filter string) (value, rest, wrong string) {
 }
 
 // parseOrder reads `field` or `field desc`, of the one field that a list is
-// ordered by; none is for the empty order.
-func parseOrder(field, order string, none bool) (descending bool, err error) {
+// ordered by: whether it is descending, which byDefault says of an empty order.
+func parseOrder(field, order string, byDefault bool) (bool, error) {
 	switch words := strings.Fields(order); {
 	case len(words) == 0:
-		return none, nil
+		return byDefault, nil
 	case words[0] != field || len(words) > 2 || len(words) == 2 && words[1] != "desc":
 		return false, invalid("order_by", "%q is not an order of this list; known are %q and %q", clipped(order), field, field+" desc")
 	default:

@@ -21,7 +21,8 @@ type eventFilter struct {
 	since, until        time.Time // until is exclusive; zero is no bound
 }
 
-func parseEventFilter(filter string) (f eventFilter, err error) {
+func parseEventFilter(filter string) (eventFilter, error) {
+	var f eventFilter
 	conditions, err := parseFilter(eventForm, filter)
 	if err != nil {
 		return f, err

@@ -31,8 +31,9 @@ func searchNames(s *Service, list, parent string, req searchRequest, fetch func(
 
 // nameRange turns filter and order into a part of an index, and what the names
 // in it must contain.
-func nameRange(req searchRequest) (within meta.Between[string], contains condition, err error) {
-	within = meta.Between[string]{Before: meta.LastName}
+func nameRange(req searchRequest) (meta.Between[string], condition, error) {
+	within, contains := meta.Between[string]{Before: meta.LastName}, condition{}
+	var err error
 	if within.Descending, err = parseOrder("name", req.GetOrderBy(), false); err != nil {
 		return within, contains, err
 	}

@@ -13,7 +13,7 @@ import (
 const acmeRepositories = "/v1/tenants/acme/registries/main/repositories"
 
 // fillNames gives a registry and a cache the same repositories, and one the tags.
-func fillNames(a *api) (paths map[string]string) {
+func fillNames(a *api) map[string]string {
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 	a.call(200, "POST", "/v1/tenants/acme/upstreams?upstream_id=u1", `{"url": "https://ghcr.io"}`)
 	names := []string{"app", "app-old", "apps", "web", "lib.nginx", "nginx", "zz"}
@@ -158,7 +158,10 @@ func TestP33_PageTokensAreOfOneFilter(t *testing.T) {
 	a := newAPI(t)
 	for path := range fillNames(a) {
 		queries := []url.Values{
-			{}, {"filter": {`name="a*"`}}, {"filter": {`name:"a"`}}, {"order_by": {"name desc"}},
+			{},
+			{"filter": {`name="a*"`}},
+			{"filter": {`name:"a"`}},
+			{"order_by": {"name desc"}},
 			{"filter": {`name="a*"`}, "order_by": {"name desc"}},
 		}
 		for i, q := range queries {

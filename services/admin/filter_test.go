@@ -33,7 +33,7 @@ func TestP30_FiltersAreRead(t *testing.T) {
 
 func TestP32_RefusalsSayWhatIsKnown(t *testing.T) {
 	for filter, says := range map[string]string{
-		`nmae="a"`:                `"nmae=\"a\"": nmae= is not a condition of this list; known are name="app" (this one), name="team/*" (begins so), name:"nginx" (contains it), joined by AND`,
+		`nam="a"`:                 `"nam=\"a\"": nam= is not a condition of this list; known are name="app" (this one), name="team/*" (begins so), name:"nginx" (contains it), joined by AND`,
 		`name!="a"`:               `name!= is not a condition`,
 		`name>"a"`:                `name> is not a condition`,
 		`name`:                    `name is not a condition`,

@@ -20,7 +20,7 @@ type searchRequest interface {
 
 // search is a list of rows that are ordered by a key.
 type search[Row any, Key string | int64] struct {
-	list, parent string // what page tokens are bound to, with filter and order
+	list, parent string // as for listPage
 	fetch        func(meta.Between[Key]) ([]Row, error)
 	key          func(Row) Key
 	matches      func(Row) bool // nil: all rows match
@@ -52,7 +52,8 @@ func (f search[Row, Key]) page(tokens pageTokens, req searchRequest, all meta.Be
 	return rows, tokens.seal(bound, f.parent, last), nil
 }
 
-// bound is the list with its filter and order, each with its length before it.
+// bound is what page tokens are bound to: the list with filter and order, quoted
+// so that none can flow into the next.
 func (f search[Row, Key]) bound(req searchRequest) string {
 	if req.GetFilter() == "" && req.GetOrderBy() == "" {
 		return f.list
@@ -62,13 +63,15 @@ func (f search[Row, Key]) bound(req searchRequest) string {
 
 // scan goes through the rows in left until it has size of them that match, and
 // returns the key where the next page begins; "" if there is none.
-func (f search[Row, Key]) scan(left meta.Between[Key], size int) (rows []Row, next string, err error) {
-	left.Size = size + 1 // one more says whether there is a next page
+func (f search[Row, Key]) scan(left meta.Between[Key], size int) ([]Row, string, error) {
+	batchSize := size + 1 // one more says whether there is a next page
 	if f.matches != nil {
-		left.Size = max(left.Size, largestPage)
+		batchSize = max(batchSize, largestPage)
 	}
+	var rows []Row
 	var last Key
 	for scanned := 0; scanned < mostScanned; {
+		left.Size = min(batchSize, mostScanned-scanned)
 		batch, err := f.fetch(left)
 		if err != nil {
 			return nil, "", err
@@ -98,7 +101,9 @@ func formatKey[Key string | int64](key Key) string {
 	return any(key).(string)
 }
 
-func parseKey[Key string | int64](token string) (key Key, err error) {
+func parseKey[Key string | int64](token string) (Key, error) {
+	var key Key
+	var err error
 	switch to := any(&key).(type) {
 	case *string:
 		*to = token

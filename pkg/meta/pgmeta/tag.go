@@ -47,7 +47,9 @@ SELECT page.name
  ORDER BY page.name DESC`
 
 // TagsBetween implements meta.Tags.
-func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) (tags []string, err error) {
+func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error) {
+	var tags []string
+	var err error
 	if b.Descending {
 		tags, err = collect(ctx, s, r.Tenant, scanName, tagsDescending, r.Tenant, r.Registry, r.Name, b.After, b.Before, b.Size)
 	} else {

@@ -44,7 +44,9 @@ SELECT g.name
  ORDER BY g.name DESC LIMIT ?6`
 
 // TagsBetween implements meta.Tags.
-func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) (tags []string, err error) {
+func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error) {
+	var tags []string
+	var err error
 	if b.Descending {
 		tags, err = collect(ctx, s, scanName, tagsDescending, r.Tenant, r.Registry, r.Name, b.After, b.Before, b.Size)
 	} else {
