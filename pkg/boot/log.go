@@ -49,6 +49,6 @@ func parseLevel(text string) (slog.Level, error) {
 	case "error":
 		return slog.LevelError, nil
 	default:
-		return 0, fmt.Errorf("%q is none of debug, info, warn, error", text)
+		return 0, fmt.Errorf("%q is not one of debug, info, warn, error", text)
 	}
 }

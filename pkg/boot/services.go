@@ -34,7 +34,7 @@ func (c Config) checkServices(p *Problems) {
 	for i, s := range c.Services {
 		switch {
 		case !slices.Contains(allServices, s):
-			p.add("services", "%q is none of %s", s, strings.Join(allServices, ", "))
+			p.add("services", "%q is not one of %s", s, strings.Join(allServices, ", "))
 		case slices.Contains(c.Services[:i], s):
 			p.add("services", "%s is named twice", s)
 		}

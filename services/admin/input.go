@@ -167,7 +167,7 @@ func checkEnum(path string, e protoreflect.EnumDescriptor, value any) error {
 			names = append(names, name)
 		}
 	}
-	return wrongValue(path, value, "is none of "+strings.Join(names, ", "))
+	return wrongValue(path, value, "is not one of "+strings.Join(names, ", "))
 }
 
 // wrongValue shows the value as it was written, unless its field may hold a

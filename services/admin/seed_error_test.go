@@ -79,7 +79,7 @@ func TestN12_SeedErrorsHaveFileAndLine(t *testing.T) {
 		`:18: tenants[0].upstreams[1].include[1]: "[a" is not a valid name pattern`,
 		`:22: tenants[0].upstreams[2].password_file: read the secret`,
 		`:29: tenants[0].domains[0].id: "https://x" is not a host name`,
-		`:33: tenants[0].service_accounts[0].role: "OWNER" is none of READER, WRITER, ADMIN`,
+		`:33: tenants[0].service_accounts[0].role: "OWNER" is not one of READER, WRITER, ADMIN`,
 		`:38: tenants[0].service_accounts[1].keys[0].secret_file: the secret in short has 7 characters`,
 		`:39: tenants[1].id: it is missing`,
 	}

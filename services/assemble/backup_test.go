@@ -251,7 +251,7 @@ func TestJ4_DamageIsTold(t *testing.T) {
 			list := filepath.Join(dir, "SHA256SUMS")
 			text, err := os.ReadFile(list)
 			return errors.Join(err, os.WriteFile(list, []byte(strings.Replace(string(text), "  blobs/", "  ../blobs/", 1)), 0o600))
-		}, "is none that berth backup writes"},
+		}, "is not one that berth backup writes"},
 		{"no backup", func(dir string) error { return os.Remove(filepath.Join(dir, "SHA256SUMS")) }, "is no backup"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

@@ -51,7 +51,7 @@ func eachSum(dir string, fn func(sum, path string) error) error {
 	for n := 1; lines.Scan(); n++ {
 		parts := entry.FindStringSubmatch(lines.Text())
 		if parts == nil || last == database {
-			return fmt.Errorf("%s: line %d is none that berth backup writes: %.200q", f.Name(), n, strings.TrimSpace(lines.Text()))
+			return fmt.Errorf("%s: line %d is not one that berth backup writes: %.200q", f.Name(), n, strings.TrimSpace(lines.Text()))
 		}
 		last = parts[2]
 		if err := fn(parts[1], last); err != nil {

@@ -123,7 +123,7 @@ func TestConfigCheckPrintsALineForEachProblem(t *testing.T) {
 	code, out, errs := berth(t, []string{"BERTH_DATA_ADDR=5000", "BERTH_LOG_LEVEL=loud"}, "config", "check", "--redis=memcached://cache")
 	want := `berth: redis: memcached://cache is not of the form redis://cache.example.com:6379/0; leave it empty to do without a server
 berth: data_addr: "5000" is not of the form host:port, such as 127.0.0.1:5000 or :5000
-berth: log_level: "loud" is none of debug, info, warn, error
+berth: log_level: "loud" is not one of debug, info, warn, error
 `
 	if code != exitFailure || out != "" || errs != want {
 		t.Errorf("exit code %d, %q\ngot  %s\nwant %s", code, out, errs, want)

@@ -104,7 +104,7 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 		{name: "no operator token", want: "operator_token: is not set", remove: "BERTH_OPERATOR_TOKEN"},
 		{name: "not a Redis", want: "redis: ", setting: map[string]string{"BERTH_REDIS": "http://:" + password + "@127.0.0.1/0"}},
 		{name: "no database of a Redis", want: "redis: ", setting: map[string]string{"BERTH_REDIS": "redis://:" + password + "@127.0.0.1:6379/many"}},
-		{name: "no such service", want: `services: "mirror" is none of `, setting: map[string]string{"BERTH_SERVICES": "registry,mirror"}},
+		{name: "no such service", want: `services: "mirror" is not one of `, setting: map[string]string{"BERTH_SERVICES": "registry,mirror"}},
 		{name: "services without a database", want: "services: ", remove: "BERTH_META", setting: map[string]string{"BERTH_SERVICES": "upload"}},
 		{name: "calls without a key", want: "internal_key: is not set", setting: map[string]string{
 			"BERTH_SERVICES": "registry", "BERTH_UPLOAD_URL": "http://127.0.0.1:5091",
