@@ -22,7 +22,7 @@ help: ## say what there is
 .PHONY: test
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx versitygw registry regsync
-	go test -race -timeout 10m $$(go list ./... | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own
+	go test -race -timeout 20m $$(go list ./... | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own
 
 .PHONY: vet
 vet:
