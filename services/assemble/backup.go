@@ -118,7 +118,7 @@ func besideServer(ctx context.Context, c boot.Config) (blobStore, error) {
 func backupStopped(ctx context.Context, c boot.Config, copying backup.Copy, refused error) (backup.Summary, error) {
 	s, err := openExisting(ctx, c)
 	if err != nil {
-		return backup.Summary{}, fmt.Errorf("no server answers at admin_addr (%w), and without one: %w", refused, err)
+		return backup.Summary{}, fmt.Errorf("no server answers at admin_addr %s; if one runs, set admin_addr as it has it (%w). Without a server: %w", c.AdminAddr, refused, err)
 	}
 	err = s.compareToCheck(ctx, c)
 	var sum backup.Summary

@@ -103,5 +103,8 @@ func verdict(found int) string {
 	if found == 0 {
 		return "all is well"
 	}
+	if found == 1 {
+		return "1 finding"
+	}
 	return fmt.Sprintf("%d findings", found)
 }

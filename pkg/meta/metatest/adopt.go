@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 // adopter is a world with the registries dev, which adopts, and prod, and with an
@@ -210,7 +211,7 @@ func testAdoption(t *testing.T, open Open) {
 	})
 	t.Run("G11 a thousand references in batches", func(t *testing.T) {
 		a := newAdopter(t, open)
-		contents := numbered("layer %d", 1000)
+		contents := numbered("layer %d", dice.Count(t, 250, 1000))
 		var blobs []meta.Blob
 		for _, c := range contents {
 			blobs = append(blobs, a.push(a.prod, c))

@@ -2,12 +2,14 @@ package metatest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/dice"
 )
 
 // adoptionPlay is the push of an index to dev whose images prod and the cache
@@ -178,11 +180,14 @@ func disturbances() map[string]func(p adoptionPlay) {
 }
 
 func testAdoptionRaces(t *testing.T, open Open) {
-	// Every disturbance before every step.
+	// Every disturbance before every step; before some of them in the common run.
+	const steps = 6
+	chance := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	some := dice.Count(t, 2, steps)
 	for what, disturb := range disturbances() {
 		t.Run("G16 "+what+" between the steps", func(t *testing.T) {
 			w := newWorld(t, open)
-			for at := range 6 {
+			for _, at := range chance.Perm(steps)[:some] {
 				p := w.play()
 				err := p.pushIndex(func(step int) {
 					if step == at {
@@ -190,7 +195,7 @@ func testAdoptionRaces(t *testing.T, open Open) {
 					}
 				})
 				// What is deleted after the acknowledgement is deleted.
-				deleted := err == nil && at == 5 && what == "the deletion of the target"
+				deleted := err == nil && at == steps-1 && what == "the deletion of the target"
 				p.outcome(err, deleted)
 				if t.Failed() {
 					t.Fatalf("broken by %s before step %d, which ended with %v", what, at, err)
@@ -201,7 +206,7 @@ func testAdoptionRaces(t *testing.T, open Open) {
 	// And all of them at any time, beside two adoptions of the same.
 	t.Run("G16 everything at once", func(t *testing.T) {
 		w := newWorld(t, open)
-		for round := range 4 {
+		for round := range dice.Count(t, 1, 4) {
 			for _, what := range []string{"a collection", "the deletion of the source's image", "the deletion of the source", "a purge of the cache", "a renewal of the upstream"} {
 				p := w.play()
 				var errs [2]error
