@@ -31,7 +31,7 @@ type Token struct {
 
 // Issue signs what p is allowed of the scopes at the site, for its host alone.
 // Of more scopes than one token can carry the last are in it, as many as fit. It
-// says nothing of the others, so that whoever needs one is told to ask for it.
+// says nothing of the others, so that a client that needs one is told to ask for it.
 func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error) {
 	now := i.keys.now()
 	said := payload{

@@ -20,7 +20,7 @@ type clock struct {
 	rate   int64 // bytes per second that pay the debt off as time adds to it
 	pauses *Pauses
 	expire func()                // fails the wait, and all to come
-	taken  func() (uint64, bool) // bytes that the client has confirmed; nil where nobody knows
+	taken  func() (uint64, bool) // bytes that the client has confirmed; nil where the system does not tell
 
 	mu       sync.Mutex
 	timer    *time.Timer // of the next look

@@ -30,7 +30,7 @@ type Pauses struct {
 	each  map[int64]int
 }
 
-// NewPauses makes Pauses of which there are none. reg may be nil; it panics when
+// NewPauses makes Pauses with no transfer standing still. reg may be nil; it panics when
 // reg has their metrics already.
 func NewPauses(l PauseLimits, reg prometheus.Registerer) *Pauses {
 	l.Tenant = cmp.Or(l.Tenant, defaultPauses)

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// confirmed is how many bytes the other end of a TCP connection has said to have.
+// confirmed is how many bytes the other end of a TCP connection has acknowledged.
 func confirmed(c syscall.RawConn) (uint64, bool) {
 	var info *unix.TCPInfo
 	var err error
