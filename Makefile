@@ -94,8 +94,13 @@ memrun: build ## memory of parallel uploads, and how blobs are sent
 	go run ./tools/memrun -berth bin/berth $(MEMRUN)
 	go run ./tools/memrun -berth bin/berth -s3 versitygw -uploads 150 -slow 50 -limit 256 $(MEMRUN)
 
+.PHONY: crowdrun
+crowdrun: build ## crowds and attackers beside clients that work
+	tools/install deb:postgresql deb:redis-server versitygw
+	go run ./tools/crowdrun -berth bin/berth $(CROWDRUN)
+
 .PHONY: ci
-ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, addresses, memory
+ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, addresses, memory, crowds
 	$(MAKE) generated
 	$(MAKE) e2e
 	$(MAKE) charts
@@ -105,6 +110,7 @@ ci: test ## make test, generated code, real clients, chart, compose file, kills,
 	$(MAKE) ssrfrun
 	$(MAKE) crashrun
 	$(MAKE) memrun
+	$(MAKE) crowdrun
 
 .PHONY: long
 long: build ## the full counts, for hours; continues where it stopped
