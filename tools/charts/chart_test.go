@@ -50,7 +50,14 @@ type object struct {
 		Replicas int
 		Ports    []struct{ Port int }
 		Template struct{ Spec pod }
-		Rules    []struct {
+
+		PolicyTypes []string `yaml:"policyTypes"`
+		PodSelector struct {
+			MatchExpressions []struct{ Values []string } `yaml:"matchExpressions"`
+		} `yaml:"podSelector"`
+		Egress []egress
+
+		Rules []struct {
 			Host string
 			HTTP struct{ Paths []struct{ Path string } }
 		}
@@ -66,8 +73,9 @@ type pod struct {
 }
 
 type container struct {
-	Args []string
-	Env  []struct {
+	Image string
+	Args  []string
+	Env   []struct {
 		Name, Value string
 		ValueFrom   struct {
 			SecretKeyRef struct{ Name, Key string } `yaml:"secretKeyRef"`
@@ -228,6 +236,98 @@ func TestChartRoutesHostsOfTenants(t *testing.T) {
 	t.Error("there is no Ingress")
 }
 
+// egress is one rule of a network policy; without To it is for every address.
+type egress struct {
+	To []struct {
+		IPBlock struct {
+			CIDR   string
+			Except []string
+		} `yaml:"ipBlock"`
+	}
+	Ports []struct{ Port int }
+}
+
+// Pods reach names, each other and the servers; upstreams are for the two
+// services that ask them, at public addresses unless a network is named.
+func TestS90_NetworkPolicyIsOnAndHoldsWaysOut(t *testing.T) {
+	everywhere := map[int]bool{}
+	var policies, upstreams int
+	for _, o := range render(t, "blobs.url=s3://berth?endpoint=http://s3.example.com:7070&region=x", "networkPolicy.upstreamNetworks[0]=10.1.0.0/16") {
+		if o.Kind != "NetworkPolicy" {
+			continue
+		}
+		policies++
+		if !slices.Contains(o.Spec.PolicyTypes, "Egress") {
+			t.Errorf("%s says nothing of ways out", o.Metadata.Name)
+		}
+		for _, rule := range o.Spec.Egress {
+			if len(rule.To) == 0 {
+				for _, p := range rule.Ports {
+					everywhere[p.Port] = true
+				}
+				if len(rule.Ports) == 0 {
+					t.Errorf("%s has a way to every port of every address", o.Metadata.Name)
+				}
+			}
+			for _, to := range rule.To {
+				switch to.IPBlock.CIDR {
+				case "0.0.0.0/0":
+					upstreams++
+					if !slices.Contains(to.IPBlock.Except, "169.254.0.0/16") || !slices.Contains(to.IPBlock.Except, "10.0.0.0/8") {
+						t.Errorf("upstreams may be at private addresses: all but %v", to.IPBlock.Except)
+					}
+				case "10.1.0.0/16":
+					upstreams++
+				default:
+					continue
+				}
+				if got := o.Spec.PodSelector.MatchExpressions; len(got) != 1 || !slices.Equal(got[0].Values, []string{"proxy", "admin"}) {
+					t.Errorf("%s has a way to upstreams for %v", o.Metadata.Name, got)
+				}
+			}
+		}
+	}
+	if want := map[int]bool{53: true, 5432: true, 6379: true, 7070: true}; policies != 2 || upstreams != 2 || !maps.Equal(everywhere, want) {
+		t.Errorf("%d policies, %d networks of upstreams, ports at any address %v; want 2, 2, %v", policies, upstreams, everywhere, want)
+	}
+}
+
+func TestS90_StorePortFollowsTheURL(t *testing.T) {
+	for url, want := range map[string]int{
+		"s3://berth?region=eu-central-1":                                   443,
+		"s3://berth?endpoint=https://s3.example.com&region=x":              443,
+		"s3://berth?endpoint=http://s3&path_style=true":                    80,
+		"s3://berth?region=x&endpoint=https%3A%2F%2Fs3.example.com%3A9000": 9000,
+	} {
+		found := false
+		for _, o := range render(t, "blobs.url="+url) {
+			for _, rule := range o.Spec.Egress {
+				for _, p := range rule.Ports {
+					found = found || len(rule.To) == 0 && p.Port == want
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no way to port %d for %s", want, url)
+		}
+	}
+}
+
+func TestS90_DigestGoesBeforeTheTag(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0a", 32)
+	images := 0
+	for _, o := range render(t, "image.digest="+digest, "image.tag=1.0") {
+		for _, c := range o.Spec.Template.Spec.Containers {
+			if images++; c.Image != "berth@"+digest {
+				t.Errorf("%s runs %s", o.Metadata.Name, c.Image)
+			}
+		}
+	}
+	if images == 0 {
+		t.Error("the chart runs no image")
+	}
+}
+
 func TestSchemaRefusesNonsense(t *testing.T) {
 	for value, want := range map[string]string{
 		"existingSecret=":               "existingSecret",
@@ -240,6 +340,10 @@ func TestSchemaRefusesNonsense(t *testing.T) {
 		"settings.LOG_LEVEL=debug":      "LOG_LEVEL",
 		"trustedProxies[0]=everybody":   "trustedProxies",
 		"spool.sizeLimit=10":            "sizeLimit",
+		"image.digest=sha256:abc":       "digest",
+
+		"networkPolicy.upstreamNetworks[0]=intranet": "upstreamNetworks",
+		"networkPolicy.storePorts[0]=0":              "storePorts",
 	} {
 		args := append([]string{"template", "test", chart, "--kube-version", "1.30"}, sets(append(slices.Clip(needed), value)...)...)
 		if _, complaint, err := helm(t, args...); err == nil || !strings.Contains(complaint, want) {

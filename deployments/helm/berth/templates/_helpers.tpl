@@ -15,7 +15,21 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
 {{- define "berth.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* The port of the S3 store, from blobs.url. */}}
+{{- define "berth.s3Port" -}}
+{{- $endpoint := regexFind "endpoint=https?(://|%3A%2F%2F)[^&]+" .Values.blobs.url | replace "%3A" ":" | replace "%2F" "/" -}}
+{{- $port := regexFind ":[0-9]+" (regexReplaceAll "^endpoint=https?://" $endpoint "") -}}
+{{- if $port -}}{{ trimPrefix ":" $port }}
+{{- else if hasPrefix "endpoint=http:" $endpoint -}}80
+{{- else -}}443
+{{- end -}}
 {{- end }}
 
 {{/* What every pod may do, which is little. */}}
