@@ -65,8 +65,15 @@ type Cache interface {
 	FindNaming(ctx context.Context, r Repo, d oci.Digest) (Manifest, error)
 	// LinkBlob links a blob that the tenant has in any repository into r, for a
 	// while, as a fresh upload would; fault.BlobUnknown when it has none, or only
-	// a suspect one. Nothing is charged: the tenant has it already.
+	// a suspect one. Nothing is charged: the tenant has it already. The caller has
+	// had those very bytes from the upstream: what an upstream says of a digest
+	// proves nothing, and the blob may be another one's secret (contract row S70).
 	LinkBlob(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
+	// WasSent says whether a repository of r's cache registry holds the blob.
+	WasSent(ctx context.Context, r Repo, d oci.Digest) (bool, error)
+	// LinkSent is LinkBlob for a blob that another repository of r's cache registry
+	// holds: the same upstream has sent it under that name, which is the proof.
+	LinkSent(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
 	// RecordPulls makes each manifest, and all indexes that list it, kept for
 	// CachedPull.Keep from now on. Those that are not there are ignored; a pull
 	// less than an hour after one that was recorded may be, too.

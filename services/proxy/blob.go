@@ -138,17 +138,17 @@ func fetchFailure(err error) error {
 	return ours(err)
 }
 
-// link takes a blob that the tenant has already, from elsewhere, once the
-// upstream has said that it has it, too: else one who knows a digest could get at
-// what only others of the tenant may pull (storage protocol, section 6). It is
-// errUnknown where the blob must be fetched.
+// link takes a blob that this upstream has sent before, under another name, once
+// it has said that it has it under this one, too: most images share their lowest
+// layers. That it says so of what it never sent is no proof (contract row S70). It
+// is errUnknown where the blob must be fetched.
 func (r remote) link(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	_, err := r.meta.FindTenantBlob(ctx, meta.Upload{Repo: r.repo, Digest: d})
+	sent, err := r.meta.WasSent(ctx, r.repo, d)
 	switch {
-	case fault.Is(err, fault.BlobUnknown):
-		return meta.Blob{}, errUnknown
 	case err != nil:
 		return meta.Blob{}, ours(err)
+	case !sent:
+		return meta.Blob{}, errUnknown
 	}
 	return once(ctx, r, "link "+d.String(), func(ctx context.Context) (meta.Blob, error) {
 		if b, err := r.meta.FindBlob(ctx, r.repo, d); err == nil {
@@ -157,7 +157,7 @@ func (r remote) link(ctx context.Context, d oci.Digest) (meta.Blob, error) {
 		if _, err := r.client.HasBlob(ctx, r.repo.Name, d); err != nil {
 			return meta.Blob{}, errUnknown // a GET says why
 		}
-		b, err := r.meta.LinkBlob(ctx, r.repo, d)
+		b, err := r.meta.LinkSent(ctx, r.repo, d)
 		if err != nil && fault.KindOf(err) == fault.NotFound {
 			err = errUnknown
 		}

@@ -147,20 +147,31 @@ func TestStream_WholeBlobsBeginBeforeTheirEnd(t *testing.T) {
 	}
 }
 
-// TestLink_WhatTheTenantHasIsNotFetched has a blob in prod under another name.
-func TestLink_WhatTheTenantHasIsNotFetched(t *testing.T) {
+// TestLink_WhatTheTenantHasIsNotStoredAgain has a blob in prod under another name.
+func TestLink_WhatTheTenantHasIsNotStoredAgain(t *testing.T) {
 	w, up, cache := oneUpstream(t)
 	layer := up.Image.Layers[1]
-	w.PutBlob(fronttest.Repo(w.prod, "team/other"), layer.Bytes)
+	stored := w.PutBlob(fronttest.Repo(w.prod, "team/other"), layer.Bytes)
 	path := "/v2/" + testserver.ScriptedName + "/blobs/" + layer.Digest.String()
 	if status, ok := w.fetch(path, layer); !ok {
 		t.Fatal(status)
 	}
-	if heads, gets := up.Count(http.MethodHead, path), up.Count(http.MethodGet, "*"); heads != 1 || gets != 0 {
-		t.Errorf("%d HEAD and %d GET, want one HEAD", heads, gets)
+	if heads, gets := up.Count(http.MethodHead, path), up.Count(http.MethodGet, path); heads != 0 || gets != 1 {
+		t.Errorf("%d HEAD and %d GET, want one GET", heads, gets)
 	}
-	if _, err := w.Meta.FindBlob(t.Context(), cache, layer.Digest); err != nil {
-		t.Errorf("it is not linked: %v", err)
+	w.eventually("it is linked", func() bool {
+		b, err := w.Meta.FindBlob(t.Context(), cache, layer.Digest)
+		return err == nil && b.Key == stored.Key
+	})
+	// What the upstream has sent it need not send again under another name.
+	up.PushBlob("library/second", layer)
+	up.Forget()
+	second := "/v2/library/second/blobs/" + layer.Digest.String()
+	if status, ok := w.fetch(second, layer); !ok {
+		t.Fatal(status)
+	}
+	if heads, gets := up.Count(http.MethodHead, second), up.Count(http.MethodGet, "*"); heads != 1 || gets != 0 {
+		t.Errorf("%d HEAD and %d GET of what it has sent, want one HEAD", heads, gets)
 	}
 	// One that the upstream does not have is not given away, whoever has it.
 	secret := testserver.NewImage(92, 500).Layers[0]

@@ -54,7 +54,6 @@ type Meta interface {
 	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
 	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
 	MarkSuspect(ctx context.Context, b meta.Blob) error
-	FindTenantBlob(ctx context.Context, u meta.Upload) (meta.Blob, error)
 	chains.Finder
 	RecordStatus(ctx context.Context, t tenant.ID, id tenant.UpstreamID, s meta.UpstreamStatus) error
 }

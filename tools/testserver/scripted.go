@@ -43,6 +43,7 @@ type Scripted struct {
 type scriptedRepo struct {
 	manifests, blobs map[oci.Digest]Content
 	tags             map[string]oci.Digest
+	claimed          map[oci.Digest]int // sizes of what it says that it has, and has not
 }
 
 // Script is what a Scripted does other than right.
@@ -99,6 +100,13 @@ func (s *Scripted) PushBlob(name string, b Content) {
 	s.repo(name).blobs[b.Digest] = b
 }
 
+// ClaimBlob has a repository answer HEAD of a blob as if it had it. GET is 404.
+func (s *Scripted) ClaimBlob(name string, d oci.Digest, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.repo(name).claimed[d] = size
+}
+
 // Delete removes a repository.
 func (s *Scripted) Delete(name string) {
 	s.mu.Lock()
@@ -110,7 +118,7 @@ func (s *Scripted) Delete(name string) {
 func (s *Scripted) repo(name string) *scriptedRepo {
 	r := s.repos[name]
 	if r == nil {
-		r = &scriptedRepo{manifests: map[oci.Digest]Content{}, blobs: map[oci.Digest]Content{}, tags: map[string]oci.Digest{}}
+		r = &scriptedRepo{manifests: map[oci.Digest]Content{}, blobs: map[oci.Digest]Content{}, tags: map[string]oci.Digest{}, claimed: map[oci.Digest]int{}}
 		s.repos[name] = r
 	}
 	return r

@@ -128,7 +128,10 @@ func (repo *scriptedRepo) findManifest(r *http.Request, reference string) reply 
 
 func (s *Scripted) findBlob(r *http.Request, repo *scriptedRepo, d oci.Digest) reply {
 	b, found := repo.blobs[d]
+	size, claimed := repo.claimed[d]
 	switch {
+	case !found && claimed && r.Method == http.MethodHead:
+		return func(w http.ResponseWriter) { w.Header().Set("Content-Length", strconv.Itoa(size)) }
 	case !found:
 		return refusal(http.StatusNotFound, "BLOB_UNKNOWN")
 	case s.redirect != "" && r.Method == http.MethodGet:

@@ -60,6 +60,34 @@ func testCachedBlobs(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
+	t.Run("S70 are taken for sent only where the same upstream sent them", func(t *testing.T) {
+		w, r := newCache(t, open)
+		second := meta.Repo{Tenant: w.tenant, Registry: r.Registry, Name: "second"}
+		foreign := meta.Repo{Tenant: w.tenant, Registry: w.addUpstream("quay", meta.UpstreamSettings{Keep: keep}).Cache, Name: r.Name}
+		sent := func(want bool, in meta.Repo) {
+			t.Helper()
+			if got, err := w.Store.WasSent(t.Context(), in, digestOf("12345")); err != nil || got != want {
+				t.Errorf("sent to %+v: %t, %v", in, got, err)
+			}
+			_, err := w.Store.LinkSent(t.Context(), in, digestOf("12345"))
+			if want {
+				w.must(err)
+			} else {
+				w.refused(err, fault.NotFound, fault.BlobUnknown)
+			}
+		}
+		w.push(w.repo("app"), "12345")
+		sent(false, r)
+		w.fill(foreign, "12345")
+		sent(false, r)
+		sent(false, second)
+		b := w.fill(r, "12345")
+		sent(true, second)
+		w.must(w.Store.MarkSuspect(t.Context(), b))
+		_, err := w.Store.LinkSent(t.Context(), meta.Repo{Tenant: w.tenant, Registry: r.Registry, Name: "third"}, b.Digest)
+		w.refused(err, fault.NotFound, fault.BlobUnknown)
+		w.consistent()
+	})
 	t.Run("are not linked where the tenant has none", func(t *testing.T) {
 		w, r := newCache(t, open)
 		other := w

@@ -39,20 +39,48 @@ func (s *Store) FindNaming(ctx context.Context, r meta.Repo, d oci.Digest) (meta
 
 // LinkBlob implements meta.Cache.
 func (s *Store) LinkBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
+	return s.linkHealthy(ctx, r, d, false)
+}
+
+const wasSent = `
+SELECT true
+  FROM repo_blobs rb
+  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.registry_id = $3 AND r.state = 'active'
+ WHERE rb.tenant_id = $1 AND rb.digest = $2
+ LIMIT 1`
+
+// WasSent implements meta.Cache.
+func (s *Store) WasSent(ctx context.Context, r meta.Repo, d oci.Digest) (bool, error) {
+	var sent bool
+	return s.find(ctx, r.Tenant, wasSent, []any{r.Tenant, d.Bytes(), r.Registry}, &sent)
+}
+
+// LinkSent implements meta.Cache.
+func (s *Store) LinkSent(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
+	return s.linkHealthy(ctx, r, d, true)
+}
+
+// linkHealthy links the blob if the tenant has it; for sent, if another
+// repository of the same cache registry has. Of that one no lock is held: once
+// sent is sent, also where its link goes meanwhile.
+func (s *Store) linkHealthy(ctx context.Context, r meta.Repo, d oci.Digest, sent bool) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		var repo *repository
-		var held bool
+		var held, proven bool
 		err := t.pushed(r, func() (bool, error) {
 			repo = t.lockRepository(r)
 			t.queue(lockHealthyBlob, r.Tenant, d.Bytes()).QueryRow(first(&held, &b.Size, ident{&b.Key.Incarnation}))
+			if sent {
+				t.queue(wasSent, r.Tenant, d.Bytes(), r.Registry).QueryRow(first(&proven, new(bool)))
+			}
 			err := t.flush()
 			return repo.isCached(), err
 		})
 		if err != nil {
 			return err
 		}
-		if !held {
+		if !held || sent && !proven {
 			return blobUnknown(d)
 		}
 		t.queue(linkBlob, r.Tenant, repo.id, d.Bytes(), s.life.Grace)

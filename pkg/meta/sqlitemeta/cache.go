@@ -130,13 +130,37 @@ const findHealthyBlob = `SELECT size, incarnation FROM blobs WHERE tenant_id = ?
 
 // LinkBlob implements meta.Cache.
 func (s *Store) LinkBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
+	return s.linkHealthy(ctx, r, d, findHealthyBlob, r.Tenant, d.Bytes())
+}
+
+const findSentBlob = `
+SELECT b.size, b.incarnation
+  FROM repo_blobs rb
+  JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.registry_id = ?3 AND r.state = 'active'
+  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0
+ WHERE rb.tenant_id = ?1 AND rb.digest = ?2
+ LIMIT 1`
+
+// WasSent implements meta.Cache.
+func (s *Store) WasSent(ctx context.Context, r meta.Repo, d oci.Digest) (bool, error) {
+	b := newBlob(r.Tenant, d)
+	return s.find(ctx, findSentBlob, []any{r.Tenant, d.Bytes(), r.Registry}, &b.Size, &b.Key.Incarnation)
+}
+
+// LinkSent implements meta.Cache.
+func (s *Store) LinkSent(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
+	return s.linkHealthy(ctx, r, d, findSentBlob, r.Tenant, d.Bytes(), r.Registry)
+}
+
+// linkHealthy links the blob that a statement finds.
+func (s *Store) linkHealthy(ctx context.Context, r meta.Repo, d oci.Digest, statement string, args ...any) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
 	err := s.write(ctx, func(t *tx) error {
 		repo, err := t.pushedRepository(r, cached)
 		if err != nil {
 			return err
 		}
-		found, err := t.find(findHealthyBlob, []any{r.Tenant, d.Bytes()}, &b.Size, &b.Key.Incarnation)
+		found, err := t.find(statement, args, &b.Size, &b.Key.Incarnation)
 		if err != nil {
 			return err
 		}

@@ -28,8 +28,12 @@ func (fl *flight) keep(ctx context.Context) {
 }
 
 // store brings the stream into an upload session of its own (storage protocol,
-// section 4). Nothing is kept of one that is not the blob.
+// section 4), unless the tenant has the blob. Nothing is kept of one that is not
+// the blob.
 func (fl *flight) store(ctx context.Context) error {
+	if linked, err := fl.link(ctx); linked || err != nil {
+		return err
+	}
 	u, err := fl.Meta.CreateUpload(ctx, fl.target.Repo, fl.target.Digest.Algorithm())
 	if err != nil {
 		return err
@@ -38,6 +42,35 @@ func (fl *flight) store(ctx context.Context) error {
 		return errors.Join(err, fl.sessions.Discard(ctx, u))
 	}
 	return nil
+}
+
+// link links a blob that the tenant has, from elsewhere, once all of it came from
+// the upstream, which is the proof that it may be had there (contract row S70). It
+// is not linked where it has to be stored.
+func (fl *flight) link(ctx context.Context) (bool, error) {
+	if !fl.has(ctx) {
+		return false, nil
+	}
+	<-fl.stream.Done()
+	if err := fl.stream.Err(); err != nil {
+		return false, err
+	}
+	_, err := fl.Meta.LinkBlob(ctx, fl.target.Repo, fl.target.Digest)
+	if fault.Is(err, fault.BlobUnknown) { // it went meanwhile, or turned out to be lost
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// has says whether the tenant has the blob, whole. Where that cannot be found out
+// it is stored, which finds the blob that is there.
+func (fl *flight) has(ctx context.Context) bool {
+	b, err := fl.Meta.FindTenantBlob(ctx, meta.Upload{Repo: fl.target.Repo, Digest: fl.target.Digest})
+	if err != nil {
+		return false
+	}
+	size, err := fl.Blobs.Stat(ctx, b.Key)
+	return err == nil && size == b.Size
 }
 
 func (fl *flight) fill(ctx context.Context, u meta.Upload) error {
