@@ -59,6 +59,9 @@ func Backup(ctx context.Context, c boot.Config, copying backup.Copy) (backup.Sum
 	if _, err := os.Stat(filepath.Join(c.DataDir, sqlitemeta.FileName)); err != nil {
 		return backup.Summary{}, fmt.Errorf("data_dir %s: there is nothing to back up: %w", c.DataDir, err)
 	}
+	if inside(copying.Dir, c.DataDir) {
+		return backup.Summary{}, fmt.Errorf("%s is data_dir, or in it: what is lost with data_dir would be lost with its backup; give another directory", copying.Dir)
+	}
 	token, err := readOperatorToken(c)
 	if err != nil {
 		return backup.Summary{}, err
@@ -72,6 +75,38 @@ func Backup(ctx context.Context, c boot.Config, copying backup.Copy) (backup.Sum
 		return backup.Summary{}, err
 	}
 	return backupServed(ctx, c, copying, server, id)
+}
+
+// inside says whether a path, which may be missing yet, is a directory or leads
+// into it.
+func inside(path, dir string) bool {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	base, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	for {
+		if at, err := os.Stat(path); err == nil && os.SameFile(at, base) {
+			return true
+		}
+		above := filepath.Dir(path)
+		if above == path {
+			return false
+		}
+		path = above
+	}
+}
+
+// refuseBackup refuses to serve from the directory of a backup: what was pushed
+// to it would make its checksums, and the next backup, wrong.
+func refuseBackup(c boot.Config) error {
+	if !c.Embedded() || missing(filepath.Join(c.DataDir, backup.SumsFile)) {
+		return nil
+	}
+	return fmt.Errorf("data_dir %s is a backup. Restore it to another directory, and serve that: berth restore %s --data-dir DIR", c.DataDir, c.DataDir)
 }
 
 // backupServed copies the snapshot that the server has made, and what it names,

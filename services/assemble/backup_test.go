@@ -84,6 +84,10 @@ func TestJ1_BackupAndRestore(t *testing.T) {
 		t.Errorf("%+v, and %d objects in the backup", sum, objectsIn(t, dir))
 	}
 	wantWhole(t, dir)
+	if _, err := assemble.New(t.Context(), embeddedIn(dir), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is a backup. Restore it") {
+		t.Errorf("a backup is served: %v", err)
+	}
+	wantWhole(t, dir)
 	if left, err := filepath.Glob(filepath.Join(n.config.DataDir, "backups", "*")); err != nil || len(left) > 0 {
 		t.Errorf("%v is left of the snapshot, %v", left, err)
 	}
@@ -294,6 +298,8 @@ func TestJ5_BackupsKeepToThemselves(t *testing.T) {
 	}{
 		{"into the backup of another", dir, "holds a backup of deployment", two.settings()},
 		{"into a data directory", two.config.DataDir, "which is no part of a backup", one.settings()},
+		{"into its own data directory", one.config.DataDir, "give another directory", one.settings()},
+		{"below its own data directory", filepath.Join(one.config.DataDir, "new", "backup"), "give another directory", one.settings()},
 		{"of another server", filepath.Join(t.TempDir(), "new"), "is not that of the server at", elsewhere},
 		{"of a server that does not answer", filepath.Join(t.TempDir(), "new"), "no server answers at admin_addr", unreachable},
 		{"with a wrong token", filepath.Join(t.TempDir(), "new"), "refuses", stranger},

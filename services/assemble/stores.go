@@ -39,6 +39,9 @@ type blobStore interface {
 // openStores opens the stores to serve from them. Where one half of a deployment
 // is missing, the other is not made beside it.
 func openStores(ctx context.Context, c boot.Config, traces trace.TracerProvider) (stores, error) {
+	if err := refuseBackup(c); err != nil {
+		return stores{}, err
+	}
 	if err := refuseStoreAlone(ctx, c); err != nil {
 		return stores{}, err
 	}

@@ -25,9 +25,12 @@ import (
 const (
 	database = sqlitemeta.FileName
 	blobs    = "blobs"
-	sumsFile = "SHA256SUMS"
+	sumsFile = SumsFile
 	working  = "tmp" // what is not in its place yet
 )
+
+// SumsFile is the list of checksums, which a backup has and a data directory has not.
+const SumsFile = "SHA256SUMS"
 
 // Copy brings the directory of a backup up to date. Objects that are there stay
 // as they are: their names are never used for other bytes. Until the end, what

@@ -14,9 +14,10 @@ import (
 
 // The exit codes.
 const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
+	exitOK         = 0
+	exitFailure    = 1 // of fsck: something was found
+	exitUsage      = 2
+	exitUnfinished = 3 // of fsck: it cannot say
 )
 
 type commandLine struct {
@@ -78,6 +79,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	err = parsed.Run(&env{ctx, environ, settingsOf(parsed), stdout, stderr})
 	if err != nil {
 		complain(stderr, err)
+		if errors.Is(err, errUnfinished) {
+			return exitUnfinished
+		}
 		return exitFailure
 	}
 	return exitOK
@@ -93,7 +97,7 @@ func helpWithDefault(v *kong.Value) string {
 	switch {
 	case text != "":
 		return v.Help + " Default: " + text + "."
-	case strings.Contains(v.Help, "mpty"): // the help says what that means
+	case strings.Contains(v.Help, "mpty"), strings.Contains(v.Help, "; 0 is "): // the help says what that means
 		return v.Help
 	default:
 		return v.Help + " Default: none."

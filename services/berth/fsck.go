@@ -28,8 +28,11 @@ func (fsckCommand) Help() string {
   berth fsck --deep --data-dir /var/lib/berth
   berth fsck -o json | jq -r '.repositories[]?'
 
-The exit code is 0 when all is well and 1 when something was found or the check could not be finished.`
+The exit code is 0 when all is well, 1 when something was found, and 3 when the check could not be finished: then it says nothing about what is whole.`
 }
+
+// errUnfinished is what fsck fails with that cannot say whether all is well.
+var errUnfinished = errors.New("the check could not be finished")
 
 // errFindings is what fsck fails with after it has told what it found.
 var errFindings = errors.New("something is not as it must be; see above")
@@ -41,7 +44,7 @@ func (c fsckCommand) Run(e *env) error {
 		return err
 	}
 	if err := loaded.CheckStores(); err != nil {
-		return err
+		return c.unfinished(e.stdout, err)
 	}
 	found := 0
 	report := func(f meta.Finding) {
@@ -51,13 +54,21 @@ func (c fsckCommand) Run(e *env) error {
 	progress := func(objects int64) { fmt.Fprintf(e.stderr, "%s objects checked\n", humanize.Comma(objects)) }
 	sum, err := assemble.Check(e.ctx, loaded.Config, c.Deep, progress, report)
 	if err != nil {
-		return fmt.Errorf("the check could not be finished: %w", err)
+		return c.unfinished(e.stdout, err)
 	}
 	c.conclude(e.stdout, sum, found)
 	if found > 0 {
 		return errFindings
 	}
 	return nil
+}
+
+// unfinished tells programs too.
+func (c fsckCommand) unfinished(w io.Writer, err error) error {
+	if c.Output == "json" {
+		_ = encoder(w).Encode(map[string]string{"error": err.Error()})
+	}
+	return fmt.Errorf("%w: %w", errUnfinished, err)
 }
 
 func (c fsckCommand) print(w io.Writer, f meta.Finding) {

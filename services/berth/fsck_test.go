@@ -61,6 +61,11 @@ func TestP50_FsckNamesRepositories(t *testing.T) {
 		}
 		return lines[:len(lines)-1]
 	}
+	code, out, _ := berth(t, nil, "fsck", "-o", "json", "--data-dir", t.TempDir())
+	var said struct{ Error string }
+	if err := json.Unmarshal([]byte(out), &said); err != nil || code != exitUnfinished || said.Error == "" {
+		t.Errorf("of an empty directory: exit code %d, %q, %v", code, out, err)
+	}
 	if found := read(exitOK); len(found) > 0 {
 		t.Fatalf("findings in what is whole: %+v", found)
 	}
