@@ -68,6 +68,7 @@ func (c Config) checkListeners(p *Problems) {
 		}
 		holder[l.addr] = l.key
 	}
+	c.checkPages(p)
 	checkNetworks(p, "trusted_proxies", c.TrustedProxies)
 	checkNetworks(p, "upstream_allow", c.UpstreamAllow)
 	if e := c.OTELEndpoint; e != "" {

@@ -42,6 +42,8 @@ type Config struct {
 	TLSCerts       string         `koanf:"tls_certs" name:"tls-certs" placeholder:"DIR" help:"Directory of certificates and keys; set, the data listener speaks TLS."`
 	PublicScheme   string         `koanf:"public_scheme" placeholder:"SCHEME" help:"Scheme clients use, http or https; empty is what the listener speaks. Set it behind a proxy that ends TLS."`
 	TrustedProxies []netip.Prefix `koanf:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`
+	CORSOrigins    []string       `koanf:"cors_origins" name:"cors-origins" placeholder:"ORIGIN" help:"Origins of web pages that may use the registries, such as https://ui.example.com, comma-separated; empty is none."`
+	AdminHosts     []string       `koanf:"admin_hosts" placeholder:"HOST" help:"Host names at which admin_addr and ops_addr answer, comma-separated, *.DOMAIN for all below one. Addresses, names without a dot or below base_domain, localhost, local, internal and svc need not be named."`
 	UpstreamAllow  []netip.Prefix `koanf:"upstream_allow" placeholder:"CIDR" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated."`
 
 	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine

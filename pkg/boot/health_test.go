@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
 func readyz(t *testing.T, h *Health) (int, Readiness) {
@@ -108,7 +110,7 @@ func TestProbesAtOnceShareOneAnswer(t *testing.T) {
 }
 
 func TestOpsHandler(t *testing.T) {
-	h := opsHandler(newMetrics(), &Health{})
+	h := opsHandler(newMetrics(), &Health{}, web.NewHosts("example.com", nil)) // the host of httptest
 	for path, want := range map[string]string{
 		"/healthz": "ok\n", "/readyz": `{"status":"ready","checks":{}}`, "/metrics": "berth_build_info{",
 	} {

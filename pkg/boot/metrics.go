@@ -7,6 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // newMetrics makes the registry of a process, with what Go and the operating
@@ -27,7 +30,7 @@ func newMetrics() *prometheus.Registry {
 // opsHandler serves the ops listener: /metrics for Prometheus, /healthz that
 // answers while the process lives, /readyz from health. It is never part of
 // the data listener.
-func opsHandler(metrics *prometheus.Registry, health *Health) http.Handler {
+func opsHandler(metrics *prometheus.Registry, health *Health, hosts web.Hosts) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 8}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -36,5 +39,7 @@ func opsHandler(metrics *prometheus.Registry, health *Health) http.Handler {
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	mux.Handle("GET /readyz", health)
-	return mux
+	return web.Operators{Hosts: hosts, Refuse: func(w http.ResponseWriter, _ *http.Request, status int, err error) {
+		http.Error(w, fault.From(err).Message, status)
+	}}.Wrap(mux)
 }

@@ -55,7 +55,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{Log: log, Metrics: newMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
-	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(web.Pace{}.Wrap(opsHandler(p.Metrics, p.Health)), log)}
+	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(web.Pace{}.Wrap(opsHandler(p.Metrics, p.Health, c.OperatorHosts())), log)}
 	p.OnStop("traces", tracing.Close)
 	return p, nil
 }

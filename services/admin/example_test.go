@@ -54,6 +54,7 @@ func run(ctx context.Context) error {
 
 	call := func(method, path, body string) *httptest.ResponseRecorder {
 		req := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
+		req.Host = "localhost:5080"
 		req.Header.Set("Authorization", "Bearer s3cret")
 		resp := httptest.NewRecorder()
 		server.ServeHTTP(resp, req)

@@ -44,6 +44,8 @@ type Options struct {
 	Metrics     *web.Metrics
 	Middlewares []kit.Named // around every operation, outermost first
 
+	Hosts web.Hosts // at which REST answers
+
 	// Ready says whether the process can serve, for the health service; nil: it
 	// can.
 	Ready func(context.Context) bool
@@ -92,7 +94,10 @@ func NewServer(s *Service, o Options) (*Server, error) {
 		server.Stop()
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &Server{grpc: server, conn: conn, rest: rest}, nil
+	guard := web.Operators{Hosts: o.Hosts, Refuse: func(w http.ResponseWriter, r *http.Request, code int, err error) {
+		writeStatus(w, r, code, toStatus(r.Context(), o.Log, err))
+	}}
+	return &Server{grpc: server, conn: conn, rest: guard.Wrap(rest)}, nil
 }
 
 // ServeGRPC answers gRPC on l until Close, which also closes l and is no error,

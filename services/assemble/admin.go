@@ -46,7 +46,7 @@ func (b builder) admin(ctx context.Context) error {
 		}
 	}
 	server, err := admin.NewServer(service, admin.Options{
-		Log: b.Log, Tracer: b.Tracing, Metrics: b.web, Middlewares: append(slices.Clip(b.around), b.forget),
+		Log: b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Middlewares: append(slices.Clip(b.around), b.forget),
 		Ready: func(ctx context.Context) bool { return b.Health.Ready(ctx).Status == "ready" },
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -18,6 +19,7 @@ type Config struct {
 	Tokens   Tokens
 	Accounts Accounts
 	Log      *slog.Logger // failures of ours; refusals are in the access log only
+	Origins  web.Origins  // of web pages that may use the registry
 }
 
 // Sites finds where a Host header leads; *tenant.Directory does.
@@ -52,11 +54,11 @@ type Services struct {
 
 // New puts the front before the services. A request passes, in this order:
 //
-//	admission    one host, known, agreeing with TLS, of a tenant that is not suspended
-//	crossOrigin  browsers of other sites may ask, without cookies
-//	router       by path, through authentication, to a service
+//	admission  one host, known, agreeing with TLS, of a tenant that is not suspended
+//	pages      web pages of origins that are not named may ask nothing
+//	router     by path, through authentication, to a service
 //
 // Rights are decided behind it, by the Access middleware of each operation.
 func New(c Config, s Services) http.Handler {
-	return admission{c, crossOrigin(router{c, s})}
+	return admission{c, newPages(c.Origins, router{c, s})}
 }

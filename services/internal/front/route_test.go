@@ -66,26 +66,6 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func TestA11_CrossOriginWithoutCredentials(t *testing.T) {
-	d := openDeployment(t)
-	d.Serve(named)
-	got := d.Do(fronttest.Request{Host: "acme.localhost", Path: "/v2/a/tags/list", Header: http.Header{"Origin": {"https://evil.tld"}}})
-	if got.Status != 200 || got.Header.Get("Access-Control-Allow-Origin") != "*" || got.Header.Get("Access-Control-Allow-Credentials") != "" {
-		t.Errorf("%d %v", got.Status, got.Header)
-	}
-	preflight := http.Header{
-		"Origin": {"https://evil.tld"}, "Access-Control-Request-Method": {"PUT"}, "Access-Control-Request-Headers": {"authorization"},
-	}
-	got = d.Do(fronttest.Request{Method: "OPTIONS", Host: "acme.localhost", Path: "/v2/a/manifests/x", Header: preflight})
-	if got.Status != 204 || got.Header.Get("Access-Control-Allow-Origin") != "*" || got.Header.Get("Access-Control-Allow-Credentials") != "" {
-		t.Errorf("preflight: %d %v", got.Status, got.Header)
-	}
-	got = d.Do(fronttest.Request{Method: "OPTIONS", Host: "nobody.localhost", Path: "/v2/a/manifests/x", Header: preflight})
-	if got.Status != 404 || got.Header.Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("preflight at an unknown host: %d %v", got.Status, got.Header)
-	}
-}
-
 // Whatever a client sends, the fault is its own: no answer of the front is a
 // 5xx, none is a panic.
 func FuzzRequest(f *testing.F) {

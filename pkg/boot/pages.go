@@ -1,0 +1,37 @@
+package boot
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// OperatorHosts are the hosts at which admin and ops listeners answer.
+func (c Config) OperatorHosts() web.Hosts { return web.NewHosts(c.BaseDomain, c.AdminHosts) }
+
+// checkPages looks at what is said of web pages and of names that lead to the
+// listeners for operators.
+func (c Config) checkPages(p *Problems) {
+	for _, origin := range c.CORSOrigins {
+		u, err := url.Parse(origin)
+		switch {
+		case origin == "*" || origin == "null":
+			p.add("cors_origins", "%q would let pages of every site use the registries; name each origin, such as https://ui.example.com", origin)
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || origin != strings.ToLower(u.Scheme+"://"+u.Host) || strings.Contains(origin, "*") || ownPort(u):
+			p.add("cors_origins", "%q is not an origin as browsers send it, such as https://ui.example.com: scheme, host in lower case, and port unless it is the scheme's own", origin)
+		}
+	}
+	for _, host := range c.AdminHosts {
+		name := strings.TrimPrefix(host, "*.")
+		if normal, err := tenant.NormalizeHost(name); err != nil || normal != name {
+			p.add("admin_hosts", "%q is not a host name in lower case without port, such as berth.example.com or *.example.com", host)
+		}
+	}
+}
+
+// ownPort says whether the URL writes the port that it would have without one.
+func ownPort(u *url.URL) bool {
+	return u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
+}

@@ -1,0 +1,72 @@
+package web
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Hosts are the names that lead to a listener for operators. A page of any site
+// can have a name of its own lead to this machine, and then reads what answers
+// there as if it came from that site (DNS rebinding). So a request for a name
+// that others may own is refused (contract row S62).
+//
+// Names that no site of the web can have always lead here: addresses, names
+// without a dot, which are those of services and containers, and names below
+// the domains that are kept for private networks. So do the name of this
+// machine, the deployment's domain and what the operator adds.
+type Hosts struct {
+	names   []string
+	domains []string // names below them lead here, too
+}
+
+// privateDomains are in no public DNS: localhost and local by RFC 6761 and 6762,
+// internal by resolution of ICANN, svc as the short form of names in Kubernetes,
+// whose long form ends with local.
+var privateDomains = []string{"localhost", "local", "internal", "svc"}
+
+// NewHosts adds the domain, with what is below it, and names. A name that begins
+// with "*." stands for all below it.
+func NewHosts(domain string, names []string) Hosts {
+	h := Hosts{names: []string{domain}, domains: []string{domain}}
+	if own, err := os.Hostname(); err == nil {
+		h.names = append(h.names, strings.ToLower(own))
+	}
+	for _, name := range names {
+		if below, ok := strings.CutPrefix(name, "*."); ok {
+			h.domains = append(h.domains, below)
+		} else {
+			h.names = append(h.names, name)
+		}
+	}
+	return h
+}
+
+// Has says whether a Host header, which may be empty as in HTTP/1.0, leads here.
+func (h Hosts) Has(header string) bool {
+	host := hostOnly(header)
+	if !strings.Contains(host, ".") && !strings.Contains(host, ":") {
+		return true
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	if slices.Contains(h.names, host) {
+		return true
+	}
+	below := func(domain string) bool { return strings.HasSuffix(host, "."+domain) }
+	return slices.ContainsFunc(privateDomains, below) || slices.ContainsFunc(h.domains, below)
+}
+
+// hostOnly is the host of a header in lower case, without port, brackets and the
+// dot of a fully qualified name.
+func hostOnly(header string) string {
+	host := header
+	if rest, ok := strings.CutPrefix(host, "["); ok {
+		host, _, _ = strings.Cut(rest, "]")
+	} else if before, _, ok := strings.Cut(host, ":"); ok {
+		host = before
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
