@@ -250,8 +250,8 @@ func (p *putting) lockManifests(insert string, more ...any) {
 func (p *putting) decide() error {
 	mediaType, there := p.present[p.Manifest.Digest]
 	switch {
-	case !there:
-		return errStartAgain // deleted between the insert and the lock
+	case !there, len(p.old) < len(p.tags):
+		return errStartAgain // deleted between the insert and the lock, or its registry was closed
 	case mediaType != p.Manifest.MediaType:
 		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q",
 			p.Manifest.Digest, mediaType, p.Manifest.MediaType)

@@ -74,14 +74,15 @@ func (t *tx) pushed(r meta.Repo, batch func() (bool, error)) error {
 	return err
 }
 
-// The event of a change in a repository; its target is the repository's name
-// and what follows it. 0 rows: an earlier attempt was committed, or there is no
-// such repository.
+// The event of a change in a repository that is locked; its target is the
+// repository's name and what follows it. 0 rows: an earlier attempt was
+// committed. That must not be said of a registry or tenant that was suspended or
+// deleted after the lock, so their states are not looked at.
 const insertRepositoryEvent = `
 INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id)
-SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || r.registry || '/repositories/' || r.name || $7::text, $8
-  FROM open_repositories r
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || g.slug || '/repositories/' || r.name || $7::text, $8
+  FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
 ON CONFLICT (tenant_id, op) DO NOTHING`
 
 // repositoryEvent queues the event of a change in r; recorded is how many rows
