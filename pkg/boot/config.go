@@ -52,7 +52,8 @@ type Config struct {
 	SecretKeyFile     string `koanf:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams are kept with; empty makes one in the data directory where that holds the data, and takes no passwords on a cluster."`
 	OldSecretKey      Secret `koanf:"old_secret_key" kong:"-"`
 	OldSecretKeyFile  string `koanf:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was kept with it is kept with the new one from the next start on."`
-	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the seeded default tenant although data_addr is not loopback."`
+	SeedDefault       bool   `koanf:"seed_default" help:"Serve the tenant default to whoever reaches the data port, at the hosts localhost and 127.0.0.1, although base_domain is not localhost or data_addr not loopback: for a container whose port is published to this machine only."`
+	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the tenant default where it is served by seed_default."`
 	Seed              string `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
 	AcceptRestored bool `koanf:"accept_restored" help:"Go on with a database that is behind its blob store: one that was restored from a backup. For one start."`

@@ -47,6 +47,10 @@ type Config struct {
 	Backups       Backups        // nil: this deployment is backed up by other means
 	Resolver      *net.Resolver  // looks up verification records; nil means the system's
 	Lifetimes     meta.Lifetimes // those of the store
+
+	// OwnHostsOnly says that a registry answers at its verified domains alone, and
+	// not by its name below the base domain; nil: none is like that.
+	OwnHostsOnly func(tenantSlug, registry string, domains []string) bool
 }
 
 // Service answers the calls of the admin API. Its methods trust the caller that
@@ -55,6 +59,7 @@ type Config struct {
 type Service struct {
 	store    Store
 	pattern  tenant.Pattern
+	own      func(tenantSlug, registry string, domains []string) bool
 	operator [sha256.Size]byte
 	pages    pageTokens
 	resolver *net.Resolver
@@ -88,6 +93,7 @@ func New(c Config) (*Service, error) {
 	return &Service{
 		store:    c.Store,
 		pattern:  c.Pattern,
+		own:      c.OwnHostsOnly,
 		operator: sha256.Sum256([]byte(c.OperatorToken)),
 		pages:    pageTokens{key: c.PageKey},
 		resolver: resolver,

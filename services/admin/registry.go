@@ -291,6 +291,9 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 			hosts = append(hosts, d.Host)
 		}
 	}
+	if s.own != nil && len(hosts) > 1 && s.own(t.Slug, r.Slug, hosts[1:]) {
+		hosts = hosts[1:]
+	}
 	m := &pb.Registry{
 		Name:              "tenants/" + t.Slug + "/registries/" + r.Slug,
 		Hosts:             hosts,

@@ -30,7 +30,7 @@ func (b builder) admin(ctx context.Context) error {
 	}
 	service, err := admin.New(admin.Config{
 		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy,
-		Lifetimes: lifetimes(b.config), Backups: b.adminBackups(),
+		Lifetimes: lifetimes(b.config), Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
 	})
 	if err != nil {
 		return err
@@ -45,8 +45,12 @@ func (b builder) admin(ctx context.Context) error {
 			return err
 		}
 	}
+	around := append(slices.Clip(b.around), b.forget)
+	if b.config.Embedded() { // within forget: what is settled is seen at once
+		around = append(around, defaultSettler{b.config, b.stores.meta, b.Log}.afterUndelete)
+	}
 	server, err := admin.NewServer(service, admin.Options{
-		Log: b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Middlewares: append(slices.Clip(b.around), b.forget),
+		Log: b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Middlewares: around,
 		Ready: func(ctx context.Context) bool { return b.Health.Ready(ctx).Status == "ready" },
 	})
 	if err != nil {

@@ -82,15 +82,17 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	d.Go("identity", func(ctx context.Context) error { s.keepRaising(ctx, d.Log); return nil })
 	d.Metrics.MustRegister(s.metrics...)
 	var err error
+	var finder tenant.Finder = s.meta
 	if c.Embedded() {
 		if d.First, err = firstStart(ctx, c, s.meta); err != nil {
 			return fmt.Errorf("set the first tenant up: %w", err)
 		}
-		if d.Default, err = settlePush(ctx, c, s.meta, d.Log); err != nil {
-			return err
+		if d.Default, err = (defaultSettler{c, s.meta, d.Log}).settle(ctx); err != nil {
+			return fmt.Errorf("settle who may use the tenant default: %w", err)
 		}
-	} else if c.AnonymousPush {
-		d.Log.WarnContext(ctx, "anonymous_push has no effect: it is about the tenant default, which only a deployment on one data directory has")
+		finder = seededSites{s.meta}
+	} else if c.AnonymousPush || c.SeedDefault {
+		d.Log.WarnContext(ctx, "seed_default and anonymous_push have no effect: they are about the tenant default, which only a deployment on one data directory has")
 	}
 	pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
 	if err != nil {
@@ -99,7 +101,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	b := builder{
 		Deployment: d, config: c, stores: s,
 		pattern: pattern,
-		sites:   tenant.NewDirectory(s.meta, pattern),
+		sites:   tenant.NewDirectory(finder, pattern),
 		chained: chains.NewTopologies(s.meta),
 		web:     web.NewMetrics(d.Metrics),
 		pace:    web.Pace{Pause: c.TransferPause},

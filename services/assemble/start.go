@@ -2,7 +2,6 @@ package assemble
 
 import (
 	"context"
-	"log/slog"
 	"net"
 
 	"github.com/google/uuid"
@@ -19,30 +18,55 @@ const defaultTenant = "default"
 // defaultHosts lead to the default tenant without a port or a name of its own.
 var defaultHosts = []string{"localhost", "127.0.0.1"}
 
-// firstStart makes the default tenant where nothing was ever kept. There is a
-// signing key from the end of the first start on, so one that was interrupted
-// is done again.
+// seedsByItself says whether a first start gives everybody on this machine a
+// registry: where no other machine reaches it, and no other name leads to it.
+func seedsByItself(c boot.Config) bool { return c.BaseDomain == "localhost" && thisMachineOnly(c) }
+
+// seedsDefault says whether the tenant default may be open to all who reach the
+// data port, at its two hosts (contract row S64).
+func seedsDefault(c boot.Config) bool { return c.SeedDefault || seedsByItself(c) }
+
+// firstStart makes the default tenant where nothing was ever kept, and it may be.
+// There is a signing key from the end of the first start on, so one that was
+// interrupted is done again.
 func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) {
 	keys, err := m.ListSigningKeys(ctx)
 	if err != nil || len(keys) > 0 {
 		return false, err
 	}
+	if !seedsDefault(c) {
+		return true, nil
+	}
+	return true, seedDefault(ctx, c, m)
+}
+
+// seedDefault makes the tenant, and all of it that is missing.
+func seedDefault(ctx context.Context, c boot.Config, m meta.Store) error {
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
-	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || thisMachineOnly(c)}
+	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || seedsByItself(c)}
 	t, err := m.CreateTenant(ctx, by(), meta.Tenant{Slug: defaultTenant, DisplayName: "Default"}, open)
 	if fault.Is(err, fault.AlreadyExists) {
 		t, err = m.FindTenant(ctx, defaultTenant)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
+	if err := openHosts(ctx, m, t.ID); err != nil {
+		return err
+	}
+	return wellKnown(ctx, m, t.ID)
+}
+
+// openHosts leads the two hosts to the tenant.
+func openHosts(ctx context.Context, m meta.Store, t tenant.ID) error {
 	for _, host := range defaultHosts {
-		_, err := m.CreateDomain(ctx, by(), meta.Domain{Tenant: t.ID, Registry: tenant.MainRegistry, Host: host, Verified: true})
+		by := meta.Cause{Op: uuid.New(), Actor: "start"}
+		_, err := m.CreateDomain(ctx, by, meta.Domain{Tenant: t, Registry: tenant.MainRegistry, Host: host, Verified: true})
 		if err != nil && !fault.Is(err, fault.AlreadyExists) {
-			return false, err
+			return err
 		}
 	}
-	return true, wellKnown(ctx, m, t.ID)
+	return nil
 }
 
 // wellKnown lets the default tenant pull what others have: all the registries by
@@ -79,58 +103,6 @@ func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
 	r.Settings.UpstreamGroup = group
 	_, err = m.UpdateRegistry(ctx, by(), r)
 	return err
-}
-
-// DefaultRegistry is what anybody may do at the registry main of the tenant
-// default, once the process has started.
-type DefaultRegistry struct {
-	AnonymousPull bool
-	AnonymousPush bool
-}
-
-// settlePush makes anonymous push to the default tenant what the configuration
-// says of it, at every start: given where the operator asks for it, taken where
-// the operator does not and the data port can be reached from other machines.
-// Otherwise it stays as it is, which is on after a first start on this machine
-// alone. The answer is nil where there is no such registry, or none that answers.
-func settlePush(ctx context.Context, c boot.Config, m meta.Store, log *slog.Logger) (*DefaultRegistry, error) {
-	t, err := m.FindTenant(ctx, defaultTenant)
-	switch {
-	case fault.Is(err, fault.ResourceUnknown), err == nil && t.State != tenant.Active && t.State != tenant.Suspended:
-		if c.AnonymousPush {
-			log.WarnContext(ctx, "anonymous_push has no effect: the tenant default, which it is about, was deleted")
-		}
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	suspended := t.State == tenant.Suspended
-	r, err := m.FindRegistry(ctx, t.ID, tenant.MainRegistry)
-	if err != nil {
-		return nil, err
-	}
-	change := ""
-	switch {
-	case c.AnonymousPush && !r.Settings.AnonymousPush:
-		change = "anonymous push to the tenant default is switched on, as anonymous_push says"
-	case !c.AnonymousPush && r.Settings.AnonymousPush && !thisMachineOnly(c):
-		change = "the data port can be reached from other machines: anonymous push to the tenant default is switched off; set anonymous_push to keep it"
-	}
-	if change != "" {
-		r.Settings.AnonymousPush = c.AnonymousPush
-		if _, err := m.UpdateRegistry(ctx, meta.Cause{Op: uuid.New(), Actor: "start"}, r); err != nil {
-			return nil, err
-		}
-		log.WarnContext(ctx, change, "data_addr", c.DataAddr, "behind_proxy", behindProxy(c))
-	}
-	push := r.Settings.AnonymousPush && !r.Settings.ReadOnly
-	if c.AnonymousPush && (!push || suspended) {
-		log.WarnContext(ctx, "anonymous_push has no effect now: the tenant default is suspended, or its registry main is read-only", "suspended", suspended, "read_only", r.Settings.ReadOnly)
-	}
-	if suspended {
-		return nil, nil
-	}
-	return &DefaultRegistry{AnonymousPull: r.Settings.AnonymousPull, AnonymousPush: push}, nil
 }
 
 // thisMachineOnly says whether nobody elsewhere can reach the data port. A

@@ -26,7 +26,6 @@ type banner struct {
 	token    string // file that holds the operator token
 	data     string // directory that holds the data
 	first    bool
-	loopback bool // registry is a name that Docker reaches without TLS
 }
 
 // newBanner finds out what there is to say.
@@ -39,9 +38,6 @@ func newBanner(c boot.Config, d *assemble.Deployment, addrs map[string]net.Addr)
 		b.tenants = public(c, "TENANT."+c.BaseDomain, addr)
 		if d.Default != nil {
 			b.registry, b.may = public(c, "localhost", addr), mayDo(*d.Default)
-			if b.loopback = c.BaseDomain == "localhost" && b.scheme == "http"; !b.loopback {
-				b.registry = public(c, "default."+c.BaseDomain, addr)
-			}
 		}
 	}
 	if addr, ok := addrs["admin_addr"]; ok {
@@ -139,9 +135,6 @@ Push an image of your own and pull it back:
   docker tag %[1]s/library/alpine %[1]s/my/alpine:1
   docker push %[1]s/my/alpine:1 && docker pull %[1]s/my/alpine:1
 `, b.registry)
-		}
-		if !b.loopback && b.scheme == "http" {
-			fmt.Fprintln(w, "\nDocker speaks plain HTTP only to registries on this machine, or those in its insecure-registries.")
 		}
 	}
 	if b.admin != "" {
