@@ -34,6 +34,7 @@ type Process struct {
 	listeners       []Listener
 	loops           []loop
 	parts           []part
+	draining        []func()
 	ready           func(addrs map[string]net.Addr)
 }
 
@@ -89,6 +90,10 @@ func (p *Process) OnStop(name string, close func(context.Context) error) {
 	p.parts = append(p.parts, part{name, close})
 }
 
+// OnDrain adds what to call when the process begins to stop, before its requests
+// have ended.
+func (p *Process) OnDrain(f func()) { p.draining = append(p.draining, f) }
+
 // OnReady sets what to call once every listener is bound and served, with the
 // bound address of each by its setting.
 func (p *Process) OnReady(f func(addrs map[string]net.Addr)) { p.ready = f }
@@ -134,6 +139,9 @@ func (p *Process) Run(ctx context.Context) error {
 		p.Log.Error("stopping", "error", cause)
 	}
 	p.Health.Drain()
+	for _, f := range p.draining {
+		f()
+	}
 	drainErr := p.drain()
 	stopLoops()
 	working.Wait()

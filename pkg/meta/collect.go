@@ -31,7 +31,7 @@ type Collector interface {
 	// ForgetObject is the second half, after the bytes are gone.
 	ForgetObject(ctx context.Context, k blob.Key) error
 	// PurgeDeleted removes the content of repositories, registries and tenants
-	// that are being deleted.
+	// that are being deleted, and goes on with deletions of referrers.
 	PurgeDeleted(ctx context.Context, limit int) (int, error)
 	// CondemnUnknown records a stored object that no row knows, as condemned; a
 	// key that is known by now is left alone. The reconciler calls it.

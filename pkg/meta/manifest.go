@@ -77,6 +77,9 @@ type Manifests interface {
 	PutManifest(ctx context.Context, p ManifestPut) error
 	// DeleteManifest deletes the manifest and all tags that point to it.
 	// fault.UnsupportedReason (405, see NamedByIndex) while an index names it.
+	// Referrers go in steps of their own, which it waits for while ctx lasts and the
+	// store is not quiet; Collector.PurgeDeleted does the others. What is pushed
+	// from when the manifest is gone stays.
 	DeleteManifest(ctx context.Context, d ManifestDelete) error
 	// ListReferrers pages the manifests whose subject is d by their digest
 	// (Page.After is a digest in text form), of one artifact type unless it is

@@ -49,6 +49,9 @@ type Store interface {
 
 	// Ping says whether the store answers at all, for readiness.
 	Ping(ctx context.Context) error
+	// Quiesce lets work in steps end at its next step; the janitor does the rest
+	// after the next start. It is called when the process begins to stop.
+	Quiesce()
 	Close() error
 }
 

@@ -45,6 +45,7 @@ func New(ctx context.Context, c boot.Config, log *slog.Logger) (*Deployment, err
 	if err != nil {
 		return nil, err
 	}
+	p.OnDrain(s.meta.Quiesce)
 	p.OnStop("stores", func(context.Context) error { return s.close() })
 	d := &Deployment{Process: p}
 	if err := d.build(ctx, c, s); err != nil {

@@ -43,6 +43,7 @@ func Run(t *testing.T, open Open) {
 		{"Manifests", testManifests},
 		{"Children", testChildren},
 		{"Referrers", testReferrers},
+		{"ReferrerDeletion", testReferrerDeletion},
 		{"Tags", testTags},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},

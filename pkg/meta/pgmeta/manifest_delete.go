@@ -2,16 +2,17 @@ package pgmeta
 
 import (
 	"context"
-	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// DeleteManifest implements meta.Manifests.
+// DeleteManifest implements meta.Manifests. The manifest goes at once; referrers
+// that go with it go in steps, which the first transaction writes down.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
 	r := del.Repo
+	var id int64
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
 		repo := t.lockRepository(r)
@@ -25,48 +26,20 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 		case !repo.isHosted():
 			return nameUnknown(r)
 		case recorded == 0:
+			id = repo.id
 			return errAlreadyDone
 		}
-		doomed := []oci.Digest{del.Digest}
-		if del.Referrers {
-			var err error
-			if doomed, err = t.withReferrers(r, repo.id, del.Digest); err != nil {
-				return err
-			}
-		}
-		return t.deleteManifests(del, repo.id, doomed, s.life)
+		id = repo.id
+		return t.deleteOne(del, repo.id, s.life)
 	})
-	if err == nil {
-		s.hideEmpty(ctx, r)
-	}
-	return err
-}
-
-// The manifest and what has it as its subject, and their referrers in turn. What
-// an index names stays, and so do its referrers.
-const withReferrers = `
-WITH RECURSIVE doomed (digest) AS (
-  SELECT $3::bytea
-  UNION
-  SELECT referrer.digest
-    FROM doomed
-   CROSS JOIN LATERAL (
-          SELECT m.digest FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = doomed.digest OFFSET 0) AS referrer
-   WHERE (SELECT NOT EXISTS (
-          SELECT 1 FROM manifest_children c
-           WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.child = referrer.digest AND c.parent <> referrer.digest))
-)
-SELECT digest FROM doomed ORDER BY digest`
-
-func (t *tx) withReferrers(r meta.Repo, repo int64, d oci.Digest) ([]oci.Digest, error) {
-	var doomed []oci.Digest
-	t.queue(withReferrers, r.Tenant, repo, d.Bytes()).Query(each(func(scan scan) error {
-		var one oci.Digest
-		err := scan(digest{&one})
-		doomed = append(doomed, one)
+	if err != nil {
 		return err
-	}))
-	return doomed, t.flush()
+	}
+	if del.Referrers {
+		s.finishDeletion(ctx, deletion{tenant: r.Tenant, repo: id, op: del.By.Op})
+	}
+	s.hideEmpty(ctx, r)
+	return nil
 }
 
 // These three lock as those of PutManifest do: from the sorted names to the rows.
@@ -137,55 +110,70 @@ UPDATE tags SET manifest = NULL, version = version + 1
 
 const deleteManifests = `DELETE FROM manifests WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
-// deleteManifests deletes manifests with their tags, in two batches. That of del,
-// one of them, must be there.
-func (t *tx) deleteManifests(del meta.ManifestDelete, repo int64, doomed []oci.Digest, life meta.Lifetimes) error {
-	var released, locked []oci.Digest
-	var tags []string
-	parents := map[oci.Digest][]oci.Digest{}
-	digests := func(to *[]oci.Digest) func(scan) error {
-		return func(scan scan) error {
-			var one oci.Digest
-			err := scan(digest{&one})
-			*to = append(*to, one)
-			return err
-		}
-	}
-	id := del.Repo.Tenant
-	t.queue(lockReleased, id, repo, stored(doomed)).Query(each(digests(&released)))
-	t.queue(lockPointingTags, id, repo, stored(doomed)).Query(each(func(scan scan) error {
+// doomed are manifests that a transaction deletes, with what it has locked.
+type doomed struct {
+	released, locked []oci.Digest                // blobs that they name, and they themselves
+	tags             []string                    // that point to them
+	parents          map[oci.Digest][]oci.Digest // indexes that name them
+}
+
+// lockToDelete locks manifests and what goes with them, in one batch.
+func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest) (*doomed, error) {
+	d := &doomed{parents: map[oci.Digest][]oci.Digest{}}
+	t.queue(lockReleased, id, repo, stored(digests)).Query(each(readDigests(&d.released)))
+	t.queue(lockPointingTags, id, repo, stored(digests)).Query(each(func(scan scan) error {
 		name, err := scanName(scan)
-		tags = append(tags, name)
+		d.tags = append(d.tags, name)
 		return err
 	}))
-	t.queue(lockDoomed, id, repo, stored(doomed)).Query(each(digests(&locked)))
-	t.queue(namingIndexes, id, repo, stored(doomed), meta.MaxParents+1).Query(each(func(scan scan) error {
+	t.queue(lockDoomed, id, repo, stored(digests)).Query(each(readDigests(&d.locked)))
+	t.queue(namingIndexes, id, repo, stored(digests), meta.MaxParents+1).Query(each(func(scan scan) error {
 		var child, parent oci.Digest
 		err := scan(digest{&child}, digest{&parent})
-		parents[child] = append(parents[child], parent)
+		d.parents[child] = append(d.parents[child], parent)
 		return err
 	}))
-	if err := t.flush(); err != nil {
+	return d, t.flush()
+}
+
+func readDigests(to *[]oci.Digest) func(scan) error {
+	return func(scan scan) error {
+		var one oci.Digest
+		err := scan(digest{&one})
+		*to = append(*to, one)
 		return err
 	}
-	named := parents[del.Digest]
-	delete(parents, del.Digest)
+}
+
+// queueDelete deletes what was locked.
+func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, life meta.Lifetimes) {
+	// A tag that came to one of them after the tags were locked.
+	t.means("tags_point_to_manifests", errStartAgain)
+	t.queue(keepReleased, id, repo, stored(d.released), life.Released)
+	t.queue(clearTags, id, repo, d.tags)
+	t.queue(deleteManifests, id, repo, stored(d.locked))
+}
+
+// deleteOne deletes the manifest of del, in two batches.
+func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, life meta.Lifetimes) error {
+	id := del.Repo.Tenant
+	d, err := t.lockToDelete(id, repo, []oci.Digest{del.Digest})
+	if err != nil {
+		return err
+	}
+	named := d.parents[del.Digest]
 	switch {
-	case !slices.Contains(locked, del.Digest):
+	case len(d.locked) == 0:
 		return manifestUnknown(del.Digest.String())
 	case len(named) > 0 && !del.Force:
 		return meta.NamedByIndex(del.Digest, named)
-	case len(parents) > 0:
-		return errStartAgain // a referrer that an index names since it was found
-	}
-	// A tag that came to one of them after the tags were locked.
-	t.means("tags_point_to_manifests", errStartAgain)
-	t.queue(keepReleased, id, repo, stored(released), life.Released)
-	t.queue(clearTags, id, repo, tags)
-	if len(named) > 0 {
+	case len(named) > 0:
 		t.queue(releaseChild, id, repo, del.Digest.Bytes())
 	}
-	t.queue(deleteManifests, id, repo, stored(locked))
+	t.queueDelete(id, repo, d, life)
+	if del.Referrers {
+		t.queue(beginDeletion, id, repo, pgUUID(del.By.Op), stored([]oci.Digest{del.Digest}))
+	}
 	return nil
 }
 

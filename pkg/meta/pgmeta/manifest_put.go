@@ -353,6 +353,9 @@ func (p *putting) link() {
 	if len(lacking) > 0 {
 		p.queue(linkChildren, t, repo, p.own, stored(lacking), false)
 	}
+	if p.Parsed.Subject != nil {
+		p.queue(keepReferrer, t, repo, p.own)
+	}
 	p.means("tags.version", errStartAgain)
 	for _, tag := range p.tags {
 		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])

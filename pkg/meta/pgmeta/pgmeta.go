@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -82,7 +83,8 @@ type Store struct {
 	life meta.Lifetimes
 	pool *pgxpool.Pool
 
-	shares *shares // of pool
+	shares *shares     // of pool
+	quiet  atomic.Bool // see Quiesce
 }
 
 // Open brings the schema up to date and makes a store over the database; any

@@ -19,6 +19,8 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		rows(giveUpRegistries),
 		rows(markRegistries),
 		rows(markRepositories),
+		rows(purgeDeletions),
+		rows(purgeKept),
 		s.purgeUploads,
 		rows(purgeTags),
 		rows(purgeCachedTags),
@@ -41,7 +43,7 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 			return work, err
 		}
 	}
-	return 0, nil
+	return s.continueDeletion(ctx)
 }
 
 const (
@@ -96,6 +98,28 @@ SELECT u.tenant_id, u.id, u.incarnation, u.tail
  ORDER BY u.tenant_id, u.id LIMIT $1
    FOR UPDATE OF u SKIP LOCKED`
 
+	purgeDeletions = deletingRepositories + `, doomed AS (
+  SELECT held.tenant_id, held.repo_id, held.op, held.subject
+    FROM deleting r
+   CROSS JOIN LATERAL (
+          SELECT d.tenant_id, d.repo_id, d.op, d.subject FROM referrer_deletions d
+           WHERE d.tenant_id = r.tenant_id AND d.repo_id = r.id
+           ORDER BY d.op, d.subject LIMIT $1 FOR UPDATE SKIP LOCKED) AS held
+   LIMIT $1
+)
+DELETE FROM referrer_deletions d USING doomed
+ WHERE d.tenant_id = doomed.tenant_id AND d.repo_id = doomed.repo_id AND d.op = doomed.op AND d.subject = doomed.subject`
+	purgeKept = deletingRepositories + `, doomed AS (
+  SELECT held.tenant_id, held.repo_id, held.op, held.digest
+    FROM deleting r
+   CROSS JOIN LATERAL (
+          SELECT d.tenant_id, d.repo_id, d.op, d.digest FROM kept_referrers d
+           WHERE d.tenant_id = r.tenant_id AND d.repo_id = r.id
+           ORDER BY d.op, d.digest LIMIT $1 FOR UPDATE SKIP LOCKED) AS held
+   LIMIT $1
+)
+DELETE FROM kept_referrers d USING doomed
+ WHERE d.tenant_id = doomed.tenant_id AND d.repo_id = doomed.repo_id AND d.op = doomed.op AND d.digest = doomed.digest`
 	purgeTags = deletingRepositories + `, doomed AS (
   SELECT g.tenant_id, g.repo_id, g.name FROM deleting r JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id
    ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED

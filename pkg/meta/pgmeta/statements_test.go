@@ -46,7 +46,7 @@ func (n node) walksAll() []string {
 // weekly sweep, and what has few rows.
 func walker(name string) bool {
 	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") ||
-		name == "listSigningKeys" || name == "sumUsage" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
+		name == "listSigningKeys" || name == "unfinishedDeletion" || name == "sumUsage" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
 }
 
 // large are rows of every table, so many that the planner weighs its ways.
@@ -84,6 +84,8 @@ var large = []string{
 	`UPDATE manifests m SET expire_at = now() - random() * interval '60 days' + interval '30 days'
 	   FROM repositories r WHERE r.tenant_id = m.tenant_id AND r.id = m.repo_id AND r.registry_id % 4 = 0`,
 	`INSERT INTO cache_tags SELECT tenant_id, repo_id, 'v' || row_number() OVER (), digest, NULL, now() FROM manifests WHERE expire_at IS NOT NULL`,
+	`INSERT INTO referrer_deletions SELECT tenant_id, repo_id, gen_random_uuid(), digest, '' FROM manifests`,
+	`INSERT INTO kept_referrers SELECT tenant_id, repo_id, gen_random_uuid(), digest FROM manifests`,
 	`ANALYZE`,
 }
 

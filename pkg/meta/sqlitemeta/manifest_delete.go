@@ -8,41 +8,42 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// DeleteManifest implements meta.Manifests.
+// DeleteManifest implements meta.Manifests. The manifest goes at once; referrers
+// that go with it go in steps, which the first transaction writes down.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
-	return s.write(ctx, func(t *tx) error {
-		id := del.Repo.Tenant
-		repo, err := t.repository(del.Repo, hosted)
+	id := del.Repo.Tenant
+	var repo int64
+	err := s.writeFor(ctx, id, func(t *tx) error {
+		r, err := t.repository(del.Repo, hosted)
 		if err != nil {
 			return err
 		}
-		if err := t.event(del.By, id, "manifest.delete", target(repo, nil, del.Digest)); err != nil {
+		repo = r.id
+		if err := t.event(del.By, id, "manifest.delete", target(r, nil, del.Digest)); err != nil {
 			return err
 		}
-		if err := t.refuseNamed(del, repo.id); err != nil {
+		if err := t.refuseNamed(del, repo); err != nil {
 			return err
 		}
-		var referrers []oci.Digest
-		if del.Referrers {
-			if referrers, err = t.referrers(id, repo.id, del.Digest); err != nil {
-				return err
-			}
-		}
-		found, err := t.deleteManifest(id, repo.id, del.Digest, s.life)
+		found, err := t.deleteManifest(id, repo, del.Digest, s.life)
 		if err != nil {
 			return err
 		}
 		if !found {
 			return manifestUnknown(del.Digest.String())
 		}
-		for _, d := range referrers {
-			if _, err := t.deleteManifest(id, repo.id, d, s.life); err != nil {
+		if del.Referrers {
+			if _, err := t.exec(beginDeletion, id, repo, del.By.Op[:], del.Digest.Bytes()); err != nil {
 				return err
 			}
 		}
-		_, err = t.exec(hideRepository, id, repo.id)
+		_, err = t.exec(hideRepository, id, repo)
 		return err
 	})
+	if err == nil && del.Referrers && repo != 0 {
+		s.finishDeletion(ctx, deletion{tenant: id, repo: repo, op: del.By.Op})
+	}
+	return err
 }
 
 const isManifest = `SELECT 1 FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
@@ -101,30 +102,6 @@ func (t *tx) deleteManifest(id tenant.ID, repo int64, d oci.Digest, life meta.Li
 	}
 	n, err := t.exec(deleteManifest, id, repo, key)
 	return n > 0, err
-}
-
-// What has a manifest as its subject, and their referrers in turn. What an index
-// names stays, and so do its referrers.
-const referrersToDelete = `
-WITH RECURSIVE doomed (digest) AS (
-  SELECT ?3
-  UNION
-  SELECT m.digest
-    FROM doomed
-   CROSS JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.subject = doomed.digest
-   WHERE NOT EXISTS (SELECT 1 FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = m.digest AND c.parent <> m.digest)
-)
-SELECT digest FROM doomed WHERE digest <> ?3`
-
-func (t *tx) referrers(id tenant.ID, repo int64, d oci.Digest) ([]oci.Digest, error) {
-	var referrers []oci.Digest
-	err := t.list(referrersToDelete, []any{id, repo, d.Bytes()}, func(scan scan) error {
-		var r oci.Digest
-		err := scan(digest{&r})
-		referrers = append(referrers, r)
-		return err
-	})
-	return referrers, err
 }
 
 const hideRepository = `

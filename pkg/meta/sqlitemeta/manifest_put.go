@@ -21,7 +21,7 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		return translate(err)
 	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, p.Repo.Tenant, func(t *tx) error {
 		repo, err := t.pushedRepository(p.Repo, hosted)
 		if err != nil {
 			return err
@@ -45,6 +45,11 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		}
 		if err := put.stay(); err != nil {
 			return err
+		}
+		if p.Parsed.Subject != nil {
+			if _, err := t.exec(keepReferrer, p.Repo.Tenant, repo.id, put.own); err != nil {
+				return err
+			}
 		}
 		if err := put.link(held, lacking); err != nil {
 			return err

@@ -17,7 +17,7 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	err := s.write(ctx, func(t *tx) error {
 		p := purge{tx: t, life: s.life, limit: limit}
 		var err error
-		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant)
+		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant, p.deletions)
 		return err
 	})
 	return work, err
@@ -69,12 +69,29 @@ func (p purge) marks() (int, error) {
 	return p.steps(p.change(markRegistries, p.limit), p.change(markRepositories, p.limit))
 }
 
+// deletions does a step of a deletion of referrers whose request has ended.
+func (p purge) deletions() (int, error) {
+	var d deletion
+	found, err := p.find(unfinishedDeletion, nil, &d.tenant, &d.repo, &d.op)
+	if err != nil || !found {
+		return 0, err
+	}
+	_, err = p.deleteReferrers(d, p.life)
+	return 1, err
+}
+
 const deletingRepository = `SELECT tenant_id, id FROM repositories WHERE state = 'deleting' ORDER BY id LIMIT 1`
 
 const (
 	purgeTags = `
 DELETE FROM tags WHERE (tenant_id, repo_id, name) IN
        (SELECT g.tenant_id, g.repo_id, g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 LIMIT ?3)`
+	purgeDeletions = `
+DELETE FROM referrer_deletions WHERE (tenant_id, repo_id, op, subject) IN
+       (SELECT d.tenant_id, d.repo_id, d.op, d.subject FROM referrer_deletions d WHERE d.tenant_id = ?1 AND d.repo_id = ?2 LIMIT ?3)`
+	purgeKept = `
+DELETE FROM kept_referrers WHERE (tenant_id, repo_id, op, digest) IN
+       (SELECT k.tenant_id, k.repo_id, k.op, k.digest FROM kept_referrers k WHERE k.tenant_id = ?1 AND k.repo_id = ?2 LIMIT ?3)`
 	purgeCacheTags = `
 DELETE FROM cache_tags WHERE (tenant_id, repo_id, name) IN
        (SELECT g.tenant_id, g.repo_id, g.name FROM cache_tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 LIMIT ?3)`
@@ -103,6 +120,8 @@ func (p purge) repository() (int, error) {
 		return 0, err
 	}
 	return p.steps(
+		p.change(purgeDeletions, id, repo, p.limit),
+		p.change(purgeKept, id, repo, p.limit),
 		func() (int, error) { return p.uploads(id, repo) },
 		p.change(purgeTags, id, repo, p.limit),
 		p.change(purgeCacheTags, id, repo, p.limit),

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -85,6 +86,7 @@ type Store struct {
 	writer *writer
 	reader *reader
 
+	quiet   atomic.Bool // see Quiesce
 	closing sync.Once
 }
 
@@ -174,10 +176,15 @@ func (s *Store) close() error {
 	return errors.Join(errs...)
 }
 
-// Ping says whether the file can be read and the writer runs.
+// Ping says whether the file can be read and the writer makes progress.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.writer != nil && s.writer.stopped() {
 		return fault.Down(errClosed, "the metadata store")
+	}
+	if s.writer != nil {
+		if err := s.writer.stuck(stuckAfter); err != nil {
+			return fault.Down(err, "the metadata store")
+		}
 	}
 	var one int
 	_, err := s.find(ctx, `SELECT 1`, nil, &one)

@@ -204,7 +204,7 @@ func block(t *testing.T, s *Store) func() error {
 
 // waitQueued returns when n writes wait for a blocked writer.
 func waitQueued(s *Store, n int) {
-	for len(s.writer.queue) < n {
+	for s.writer.queue.len() < n {
 		runtime.Gosched()
 	}
 }

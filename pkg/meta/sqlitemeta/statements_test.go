@@ -61,6 +61,9 @@ var walks = map[string]string{
 	"insertRepository":     "looks for children of a new row",
 	"insertTenant":         "looks for children of a new row",
 	"purgeRepository":      "looks for children, which are gone",
+	"purgeDeletions":       "has a LIMIT",
+	"purgeKept":            "has a LIMIT",
+	"keepReferrer":         "reads the few deletions that are under way",
 	"purgeTags":            "has a LIMIT",
 	"purgeCacheTags":       "has a LIMIT",
 	"purgeReferences":      "has a LIMIT",
@@ -90,6 +93,7 @@ var sorting = map[string]string{
 	"findSlug":    "sorts the few tenants that had one slug",
 	"leastPulled": "goes through a whole cache, and keeps the first",
 
+	"keepReferrer": "reads the few deletions that are under way",
 	"countContent": "tells digests apart, up to a LIMIT",
 }
 

@@ -8,9 +8,18 @@ import (
 
 // tx is a member's view of the group's transaction.
 type tx struct {
-	w   *writer
-	now int64 // microseconds, taken after BEGIN IMMEDIATE
+	w     *writer
+	now   int64     // microseconds, taken after BEGIN IMMEDIATE
+	began time.Time // of the member under way
 }
+
+// stepTime is how long a step works before it leaves the writer to others: they
+// wait for it, each once.
+const stepTime = 10 * time.Millisecond
+
+// spent says whether the step under way has had its time. What a step does before
+// it asks, it does whole: at least one piece of work.
+func (t *tx) spent() bool { return time.Since(t.began) > stepTime }
 
 // control runs a statement of transaction control.
 func (t *tx) control(statement string) error {

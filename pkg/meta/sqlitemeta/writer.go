@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // A group is committed when nobody else waits, or when it reaches one of these
@@ -18,6 +19,10 @@ const (
 	maxGroup     = 256
 	maxGroupTime = 20 * time.Millisecond
 )
+
+// stuckAfter is how long the writer may be held, or waited for, before the store
+// says that it cannot be written to. A step takes a hundredth of it.
+const stuckAfter = 5 * time.Second
 
 var errClosed = errors.New("sqlitemeta: the store is closed")
 
@@ -33,7 +38,8 @@ type writer struct {
 	stmts map[string]*sql.Stmt // by their text; used by the one goroutine only
 	now   func() time.Time
 
-	queue chan *job
+	queue *lanes
+	began atomic.Int64  // of the group under way, in nanoseconds of its clock; 0 = none
 	quit  chan struct{} // closed to stop
 	ended chan struct{} // closed when the goroutine has ended
 }
@@ -41,6 +47,9 @@ type writer struct {
 // job is one member of a group.
 type job struct {
 	run     func(*tx) error
+	alone   bool        // it takes long: nothing else waits for its end
+	since   time.Time   // it waits
+	lane    *lane       // that it was queued in
 	claimed atomic.Bool // by the writer that runs it, or by a caller that gave up
 	err     error
 	done    chan struct{}
@@ -53,7 +62,7 @@ func startWriter(ctx context.Context, db *sql.DB, now func() time.Time) (*writer
 	}
 	w := &writer{
 		db: db, conn: conn, stmts: map[string]*sql.Stmt{}, now: now,
-		queue: make(chan *job, maxGroup), quit: make(chan struct{}), ended: make(chan struct{}),
+		queue: newLanes(), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go w.loop()
 	return w, nil
@@ -64,6 +73,27 @@ func (w *writer) close() error {
 	<-w.ended
 	return errors.Join(w.conn.Close(), w.db.Close())
 }
+
+// stuck says what is wrong with a writer that makes no progress.
+func (w *writer) stuck(bound time.Duration) error {
+	if at := w.began.Load(); at != 0 {
+		if held := time.Since(time.Unix(0, at)); held > bound {
+			return fmt.Errorf("one transaction has held the writer for %s", held.Round(time.Millisecond))
+		}
+	}
+	if since := w.queue.oldest(); !since.IsZero() {
+		if waited := time.Since(since); waited > bound {
+			return fmt.Errorf("a write has waited for %s", waited.Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+// stopping says whether work in steps is to leave the rest for after the next start.
+func (s *Store) stopping() bool { return s.writer.stopped() || s.quiet.Load() }
+
+// Quiesce lets work in steps end at its next step: the process is about to stop.
+func (s *Store) Quiesce() { s.quiet.Store(true) }
 
 func (w *writer) stopped() bool {
 	select {
@@ -80,8 +110,24 @@ func (w *writer) stopped() bool {
 // earlier attempt of the same operation was committed (tx.event), fn is undone
 // and the answer is nil: results that fn did not set must be read again.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	return s.writeFor(ctx, deployment, fn)
+}
+
+// writeFor is write in a tenant's share of the writer.
+func (s *Store) writeFor(ctx context.Context, owner tenant.ID, fn func(*tx) error) error {
+	return s.observedWrite(ctx, owner, &job{run: fn})
+}
+
+// step is writeFor for work that outsiders make long: fn ends by itself when
+// tx.spent says so, and it is committed alone, so that others wait for nothing
+// but one step.
+func (s *Store) step(ctx context.Context, owner tenant.ID, fn func(*tx) error) error {
+	return s.observedWrite(ctx, owner, &job{run: fn, alone: true})
+}
+
+func (s *Store) observedWrite(ctx context.Context, owner tenant.ID, j *job) error {
 	began := time.Now()
-	err := s.transact(ctx, fn)
+	err := s.transact(ctx, owner, j)
 	s.observed("write", began, err)
 	return err
 }
@@ -93,20 +139,20 @@ func (s *Store) observed(kind string, began time.Time, err error) {
 }
 
 // Waiting is how many transactions wait for the writer now.
-func (s *Store) Waiting() int { return len(s.writer.queue) }
+func (s *Store) Waiting() int { return s.writer.queue.len() }
 
-func (s *Store) transact(ctx context.Context, fn func(*tx) error) error {
+func (s *Store) transact(ctx context.Context, owner tenant.ID, j *job) error {
 	if s.writer == nil {
 		return fault.New(fault.Internal, fault.InternalReason, "the metadata store was opened to be read only")
 	}
-	j := &job{run: fn, done: make(chan struct{})}
-	select {
-	case s.writer.queue <- j:
-	case <-ctx.Done():
-		return fault.From(ctx.Err())
-	case <-s.writer.quit:
+	if s.writer.stopped() {
 		return fault.Down(errClosed, "the metadata store")
 	}
+	if err := ctx.Err(); err != nil {
+		return fault.From(err)
+	}
+	j.done, j.since = make(chan struct{}), time.Now()
+	s.writer.queue.push(owner, j)
 	select {
 	case <-j.done:
 	case <-ctx.Done():
@@ -134,11 +180,20 @@ func (w *writer) loop() {
 		select {
 		case <-w.quit:
 			return
-		case first := <-w.queue:
-			w.group(first)
+		case <-w.queue.ready:
+			if first := w.queue.pop(anyJob); first != nil {
+				w.began.Store(time.Now().UnixNano())
+				w.group(first)
+				w.began.Store(0)
+			}
 		}
 	}
 }
+
+func anyJob(*job) bool { return true }
+
+// fitsGroup keeps long jobs out of the groups of others.
+func fitsGroup(j *job) bool { return !j.alone }
 
 // group runs first and what is queued behind it, commits once, and only then
 // answers everybody.
@@ -149,7 +204,7 @@ func (w *writer) group(first *job) {
 	if err == nil {
 		t.now = w.now().UnixMicro()
 		members, err = w.members(t, first)
-	} else if first.claimed.CompareAndSwap(false, true) {
+	} else {
 		members = []*job{first}
 	}
 	if err == nil {
@@ -174,18 +229,18 @@ func (w *writer) members(t *tx, first *job) ([]*job, error) {
 	var ran []*job
 	began := time.Now()
 	for j := first; ; {
-		if j.claimed.CompareAndSwap(false, true) {
-			ran = append(ran, j)
-			if err := t.member(j); err != nil {
-				return ran, err
-			}
+		ran = append(ran, j)
+		t.began = time.Now()
+		err := t.member(j)
+		took := time.Since(t.began)
+		w.queue.charge(j, took)
+		if err != nil {
+			return ran, err
 		}
-		if len(ran) >= maxGroup || time.Since(began) > maxGroupTime {
+		if j.alone || len(ran) >= maxGroup || time.Since(began) > maxGroupTime {
 			return ran, nil
 		}
-		select {
-		case j = <-w.queue:
-		default:
+		if j = w.queue.pop(fitsGroup); j == nil {
 			return ran, nil
 		}
 	}

@@ -1,0 +1,195 @@
+package pgmeta
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// deletion is the deletion of the referrers of a manifest that was deleted, and of
+// theirs. It takes many transactions: rows of referrer_deletions say what is left,
+// one for each subject that is gone.
+type deletion struct {
+	tenant tenant.ID
+	repo   int64
+	op     uuid.UUID // of the request
+}
+
+// finishTime is how long a request waits for the steps of its deletion. The
+// janitor does those that are left.
+const finishTime = 30 * time.Second
+
+// finishDeletion does steps while the request is there and the process does not
+// stop. The deletion was acknowledged to the database: what fails here is done
+// by the janitor.
+func (s *Store) finishDeletion(ctx context.Context, d deletion) {
+	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	defer cancel()
+	for ctx.Err() == nil && !s.quiet.Load() {
+		if more, err := s.deleteReferrers(ctx, d.tenant, d); err != nil || !more {
+			return
+		}
+	}
+}
+
+// Quiesce lets work in steps end at its next step: the process is about to stop.
+func (s *Store) Quiesce() { s.quiet.Store(true) }
+
+const (
+	beginDeletion = `
+INSERT INTO referrer_deletions (tenant_id, repo_id, op, subject, after)
+SELECT $1, $2, $3, gone.digest, ''
+  FROM unnest($4::bytea[]) AS gone (digest)
+ WHERE (SELECT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = gone.digest))
+ON CONFLICT DO NOTHING`
+
+	// What is pushed while a deletion is under way stays, whether it is new or was
+	// there before: its push is acknowledged, and the deletion does not come after it.
+	keepReferrer = `
+INSERT INTO kept_referrers (tenant_id, repo_id, op, digest)
+SELECT DISTINCT d.tenant_id, d.repo_id, d.op, $3::bytea FROM referrer_deletions d WHERE d.tenant_id = $1 AND d.repo_id = $2 ORDER BY d.op
+ON CONFLICT DO NOTHING`
+
+	unfinishedDeletion = `
+SELECT d.tenant_id, d.repo_id, d.op
+  FROM referrer_deletions d
+ WHERE (SELECT r.state = 'active' FROM repositories r WHERE r.tenant_id = d.tenant_id AND r.id = d.repo_id)
+ ORDER BY d.tenant_id, d.repo_id, d.op LIMIT 1`
+
+	lockRepositoryByID = `SELECT id FROM repositories WHERE tenant_id = $1 AND id = $2 AND state = 'active' FOR KEY SHARE`
+
+	// A step that another process is at is waited for.
+	lockGoneSubject = `
+SELECT subject, after FROM referrer_deletions WHERE tenant_id = $1 AND repo_id = $2 AND op = $3
+ ORDER BY subject LIMIT 1 FOR NO KEY UPDATE`
+
+	anyGoneSubject = `SELECT 1 FROM referrer_deletions WHERE tenant_id = $1 AND repo_id = $2 AND op = $3 LIMIT 1`
+
+	// Referrers in the order of their digests, and whether one stays: what an index
+	// names, and what was pushed meanwhile.
+	nextReferrers = `
+SELECT m.digest, m.size,
+       (SELECT EXISTS (SELECT 1 FROM manifest_children c WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.child = m.digest AND c.parent <> m.digest))
+    OR (SELECT EXISTS (SELECT 1 FROM kept_referrers k WHERE k.tenant_id = $1 AND k.repo_id = $2 AND k.op = $5 AND k.digest = m.digest))
+  FROM manifests m
+ WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = $3 AND m.digest > $4
+ ORDER BY m.digest LIMIT $6`
+
+	// It comes after the manifests' locks and sees what these have waited for.
+	keptOf = `
+SELECT k.digest FROM unnest($4::bytea[]) AS doomed (digest)
+  JOIN kept_referrers k ON k.tenant_id = $1 AND k.repo_id = $2 AND k.op = $3 AND k.digest = doomed.digest`
+
+	advanceDeletion = `
+UPDATE referrer_deletions SET after = $5 WHERE tenant_id = $1 AND repo_id = $2 AND op = $3 AND subject = $4`
+
+	endDeletion = `DELETE FROM referrer_deletions WHERE tenant_id = $1 AND repo_id = $2 AND op = $3 AND subject = $4`
+
+	// What is kept for a deletion that has ended.
+	forgetKept = `
+DELETE FROM kept_referrers k WHERE k.tenant_id = $1 AND k.repo_id = $2 AND k.op = $3
+   AND (SELECT NOT EXISTS (SELECT 1 FROM referrer_deletions d WHERE d.tenant_id = $1 AND d.repo_id = $2 AND d.op = $3))`
+)
+
+// A step deletes this many referrers at most, and ends with the one by which
+// their manifests reach stepBytes: a large one names thousands of blobs.
+const (
+	referrerBatch = 100
+	stepBytes     = 1 << 20
+)
+
+// deleteReferrers does a step of a deletion, and says whether there are more.
+func (s *Store) deleteReferrers(ctx context.Context, owner tenant.ID, d deletion) (bool, error) {
+	var active, found bool
+	err := s.write(ctx, owner, func(t *tx) error {
+		var repo int64
+		var subject, after []byte
+		t.queue(lockRepositoryByID, d.tenant, d.repo).QueryRow(first(&active, &repo))
+		t.queue(lockGoneSubject, d.tenant, d.repo, pgUUID(d.op)).QueryRow(first(&found, &subject, &after))
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if !active || !found {
+			return nil
+		}
+		return t.deleteReferrersOf(d, subject, after, s.life)
+	})
+	if err != nil || !active {
+		return false, err // with the repository it all goes
+	}
+	if found {
+		return true, nil
+	}
+	var one int
+	if found, err = s.find(ctx, owner, anyGoneSubject, []any{d.tenant, d.repo, pgUUID(d.op)}, &one); err != nil || found {
+		return found, err // of another process's making
+	}
+	return false, s.write(ctx, owner, func(t *tx) error {
+		t.queue(forgetKept, d.tenant, d.repo, pgUUID(d.op))
+		return nil
+	})
+}
+
+func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Lifetimes) error {
+	var digests []oci.Digest
+	seen, size := 0, int64(0)
+	t.queue(nextReferrers, d.tenant, d.repo, subject, after, pgUUID(d.op), referrerBatch).Query(each(func(scan scan) error {
+		var one oci.Digest
+		var bytes int64
+		var stays bool
+		if err := scan(digest{&one}, &bytes, &stays); err != nil || size >= stepBytes {
+			return err
+		}
+		seen, after = seen+1, one.Bytes()
+		if !stays {
+			digests, size = append(digests, one), size+bytes
+		}
+		return nil
+	}))
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if seen == 0 {
+		t.queue(endDeletion, d.tenant, d.repo, pgUUID(d.op), subject)
+		return nil
+	}
+	if len(digests) > 0 {
+		locked, err := t.lockToDelete(d.tenant, d.repo, digests)
+		if err != nil {
+			return err
+		}
+		var kept []oci.Digest
+		t.queue(keptOf, d.tenant, d.repo, pgUUID(d.op), stored(digests)).Query(each(readDigests(&kept)))
+		if err := t.flush(); err != nil {
+			return err
+		}
+		if len(kept)+len(locked.parents) > 0 {
+			return errStartAgain // one that was pushed, or named by an index, since it was found
+		}
+		t.queueDelete(d.tenant, d.repo, locked, life)
+		t.queue(beginDeletion, d.tenant, d.repo, pgUUID(d.op), stored(digests))
+	}
+	t.queue(advanceDeletion, d.tenant, d.repo, pgUUID(d.op), subject, after)
+	return nil
+}
+
+// continueDeletion does a step of a deletion whose request has ended, and says
+// how many.
+func (s *Store) continueDeletion(ctx context.Context) (int, error) {
+	var d deletion
+	found, err := s.find(ctx, nobody, unfinishedDeletion, nil, &d.tenant, &d.repo, ident{&d.op})
+	if err != nil || !found {
+		return 0, err
+	}
+	more, err := s.deleteReferrers(ctx, nobody, d)
+	if err != nil || more {
+		return 1, err
+	}
+	s.hide(ctx, d.tenant, d.repo)
+	return 1, nil
+}

@@ -1,0 +1,158 @@
+package sqlitemeta
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// deletion is the deletion of the referrers of a manifest that was deleted, and of
+// theirs. It takes many transactions: rows of referrer_deletions say what is left,
+// one for each subject that is gone.
+type deletion struct {
+	tenant tenant.ID
+	repo   int64
+	op     uuid.UUID // of the request
+}
+
+// finishTime is how long a request waits for the steps of its deletion. The
+// janitor does those that are left.
+const finishTime = 30 * time.Second
+
+// finishDeletion does steps while the request is there and the process does not
+// stop. The deletion was acknowledged to the database: what fails here is done
+// by the janitor.
+func (s *Store) finishDeletion(ctx context.Context, d deletion) {
+	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	defer cancel()
+	for !s.stopping() {
+		done := true
+		err := s.step(ctx, d.tenant, func(t *tx) error {
+			var err error
+			done, err = t.deleteReferrers(d, s.life)
+			return err
+		})
+		if err != nil || done {
+			return
+		}
+	}
+}
+
+const (
+	beginDeletion = `
+INSERT INTO referrer_deletions (tenant_id, repo_id, op, subject, after)
+SELECT ?1, ?2, ?3, ?4, x''
+ WHERE EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.subject = ?4)
+ON CONFLICT DO NOTHING`
+
+	// What is pushed while a deletion is under way stays, whether it is new or was
+	// there before: its push is acknowledged, and the deletion does not come after it.
+	keepReferrer = `
+INSERT INTO kept_referrers (tenant_id, repo_id, op, digest)
+SELECT DISTINCT d.tenant_id, d.repo_id, d.op, ?3 FROM referrer_deletions d WHERE d.tenant_id = ?1 AND d.repo_id = ?2
+ON CONFLICT DO NOTHING`
+
+	unfinishedDeletion = `
+SELECT d.tenant_id, d.repo_id, d.op
+  FROM referrer_deletions d CROSS JOIN repositories r ON r.id = d.repo_id AND r.tenant_id = d.tenant_id AND r.state = 'active'
+ ORDER BY d.tenant_id, d.repo_id, d.op LIMIT 1`
+
+	goneSubject = `
+SELECT subject, after FROM referrer_deletions WHERE tenant_id = ?1 AND repo_id = ?2 AND op = ?3 ORDER BY subject LIMIT 1`
+
+	// Referrers in the order of their digests, and whether one stays: what an index
+	// names, and what was pushed meanwhile.
+	nextReferrers = `
+SELECT m.digest,
+       EXISTS (SELECT 1 FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = m.digest AND c.parent <> m.digest)
+    OR EXISTS (SELECT 1 FROM kept_referrers k WHERE k.tenant_id = ?1 AND k.repo_id = ?2 AND k.op = ?5 AND k.digest = m.digest)
+  FROM manifests m INDEXED BY manifests_referrers
+ WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.subject = ?3 AND m.digest > coalesce(?4, x'')
+ ORDER BY m.digest LIMIT ?6`
+
+	advanceDeletion = `
+UPDATE referrer_deletions SET after = ?5 WHERE tenant_id = ?1 AND repo_id = ?2 AND op = ?3 AND subject = ?4`
+
+	endDeletion = `DELETE FROM referrer_deletions WHERE tenant_id = ?1 AND repo_id = ?2 AND op = ?3 AND subject = ?4`
+
+	// As many as were pushed while the deletion was under way.
+	forgetKept = `DELETE FROM kept_referrers WHERE tenant_id = ?1 AND repo_id = ?2 AND op = ?3`
+)
+
+// referrerBatch is how many referrers are looked at together.
+const referrerBatch = 50
+
+// referrer is one that a deletion comes to.
+type referrer struct {
+	digest oci.Digest
+	stays  bool
+}
+
+// deleteReferrers is a step of a deletion, and says whether it was the last.
+func (t *tx) deleteReferrers(d deletion, life meta.Lifetimes) (bool, error) {
+	for {
+		var subject, after []byte
+		found, err := t.find(goneSubject, []any{d.tenant, d.repo, d.op[:]}, &subject, &after)
+		if err != nil {
+			return false, err
+		}
+		if !found {
+			_, err := t.exec(hideRepository, d.tenant, d.repo)
+			return true, err
+		}
+		if err := t.deleteReferrersOf(d, subject, after, life); err != nil || t.spent() {
+			return false, err
+		}
+	}
+}
+
+func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Lifetimes) error {
+	var next []referrer
+	err := t.list(nextReferrers, []any{d.tenant, d.repo, subject, after, d.op[:], referrerBatch}, func(scan scan) error {
+		var r referrer
+		err := scan(digest{&r.digest}, &r.stays)
+		next = append(next, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(next) == 0 {
+		return t.endDeletion(d, subject)
+	}
+	for _, r := range next {
+		if after = r.digest.Bytes(); r.stays {
+			continue
+		}
+		if _, err := t.deleteManifest(d.tenant, d.repo, r.digest, life); err != nil {
+			return err
+		}
+		if _, err := t.exec(beginDeletion, d.tenant, d.repo, d.op[:], after); err != nil {
+			return err
+		}
+		if t.spent() {
+			break
+		}
+	}
+	_, err = t.exec(advanceDeletion, d.tenant, d.repo, d.op[:], subject, after)
+	return err
+}
+
+// endDeletion forgets a subject whose referrers were all looked at, and with the
+// last one what was kept.
+func (t *tx) endDeletion(d deletion, subject []byte) error {
+	if _, err := t.exec(endDeletion, d.tenant, d.repo, d.op[:], subject); err != nil {
+		return err
+	}
+	found, err := t.find(goneSubject, []any{d.tenant, d.repo, d.op[:]}, new([]byte), new([]byte))
+	if err != nil || found {
+		return err
+	}
+	_, err = t.exec(forgetKept, d.tenant, d.repo, d.op[:])
+	return err
+}

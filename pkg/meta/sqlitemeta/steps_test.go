@@ -1,0 +1,178 @@
+package sqlitemeta
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// TestS30_ATenantsQueueDelaysNoOther: of a hundred writes of one tenant and one of
+// another, queued last, that one runs second at the latest, and joins no long one.
+func TestS30_ATenantsQueueDelaysNoOther(t *testing.T) {
+	s := open(t, Options{})
+	held, release := make(chan struct{}), make(chan struct{})
+	var order []int
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = s.write(t.Context(), func(*tx) error { close(held); <-release; return nil })
+	})
+	<-held
+	const queue = 100
+	for i := range queue {
+		j := &job{alone: true, run: func(*tx) error { order = append(order, 1); return nil }}
+		wg.Go(func() {
+			if err := s.transact(t.Context(), 1, j); err != nil {
+				t.Error(err)
+			}
+		})
+		waitFor(t, func() bool { return s.Waiting() == i+1 })
+	}
+	wg.Go(func() {
+		if err := s.writeFor(t.Context(), 2, func(*tx) error { order = append(order, 2); return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	waitFor(t, func() bool { return s.Waiting() == queue+1 })
+	close(release)
+	wg.Wait()
+	if len(order) != queue+1 || order[0] != 2 && order[1] != 2 {
+		t.Errorf("the other tenant's write was not among the first two of %v", order)
+	}
+}
+
+func waitFor(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not happen")
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// crowded is a repository with a subject that has n referrers.
+func crowded(t *testing.T, n int) (*Store, meta.Repo, oci.Digest) {
+	t.Helper()
+	s, r := filled(t, Options{})
+	config := oci.Descriptor{MediaType: "application/example", Digest: pushBlob(t, s, r, "config").Digest}
+	put := func(payload []byte, parsed *oci.Manifest) oci.Digest {
+		parsed.Blobs = []oci.Descriptor{config}
+		d := oci.DigestOf(oci.SHA256, payload)
+		if err := s.PutManifest(t.Context(), meta.ManifestPut{
+			Repo: r, Parsed: parsed, By: meta.Cause{Op: uuid.New()},
+			Manifest: meta.Manifest{Digest: d, MediaType: oci.MediaTypeImageManifest, Payload: payload},
+		}); err != nil {
+			t.Error(err)
+		}
+		return d
+	}
+	subject := put([]byte("subject"), &oci.Manifest{})
+	var wg sync.WaitGroup
+	for worker := range 16 { // they share commits
+		wg.Go(func() {
+			for i := worker; i < n; i += 16 {
+				put(fmt.Append(nil, "referrer ", i), &oci.Manifest{Subject: &oci.Descriptor{MediaType: oci.MediaTypeImageManifest, Digest: subject}})
+			}
+		})
+	}
+	wg.Wait()
+	return s, r, subject
+}
+
+// TestS31_StepsAreShort: the deletion of a subject with many referrers is many
+// transactions, between which others write.
+func TestS31_StepsAreShort(t *testing.T) {
+	const n = 2000
+	s, r, subject := crowded(t, n)
+	done := make(chan error, 1)
+	go func() {
+		done <- s.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: subject, By: meta.Cause{Op: uuid.New()}, Referrers: true})
+	}()
+	between := 0
+	for ended := false; !ended; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended = true
+		default:
+			if err := s.writeFor(t.Context(), 77, func(*tx) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			between++
+		}
+	}
+	if between < 5 {
+		t.Errorf("%d writes of another tenant came in between", between)
+	}
+	if left, err := s.ListReferrers(t.Context(), r, subject, "", meta.Page{Size: 1}); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestS32_AStuckWriterIsNotReady, and is when it moves again.
+func TestS32_AStuckWriterIsNotReady(t *testing.T) {
+	s := open(t, Options{})
+	held, release := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 1)
+	go func() { done <- s.write(t.Context(), func(*tx) error { close(held); <-release; return nil }) }()
+	<-held
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("held for a moment: %v", err)
+	}
+	waitFor(t, func() bool { return s.writer.stuck(time.Millisecond) != nil })
+	s.writer.began.Store(time.Now().Add(-2 * stuckAfter).UnixNano())
+	if err := s.Ping(t.Context()); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("held for long: %v", err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return s.Ping(t.Context()) == nil })
+}
+
+// TestS33_AStopEndsStepsAtTheNextOne, and the next process finishes them.
+func TestS33_AStopEndsStepsAtTheNextOne(t *testing.T) {
+	s, r, subject := crowded(t, 500)
+	s.Quiesce()
+	if err := s.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: subject, By: meta.Cause{Op: uuid.New()}, Referrers: true}); err != nil {
+		t.Fatal(err)
+	}
+	count := func() int {
+		left, err := s.ListReferrers(context.Background(), r, subject, "", meta.Page{Size: 1000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(left)
+	}
+	if n := count(); n == 0 {
+		t.Error("all of them were deleted before the stop")
+	}
+	dir := s.opts.Dir
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, Options{Dir: dir})
+	for steps := 0; ; steps++ {
+		n, err := s.PurgeDeleted(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+	if n := count(); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+}
