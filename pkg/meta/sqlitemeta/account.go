@@ -40,7 +40,7 @@ INSERT INTO accounts (tenant_id, slug, display_name, role, disabled, version, cr
 
 // CreateAccount implements meta.Accounts.
 func (s *Store) CreateAccount(ctx context.Context, by meta.Cause, a meta.Account) (meta.Account, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, a.Tenant, func(t *tx) error {
 		if err := t.change(by, a.Tenant, "serviceAccount.create", accountTarget(a.Slug)); err != nil {
 			return err
 		}
@@ -79,7 +79,7 @@ func (t *tx) account(id tenant.ID, slug string, version int64) (int64, error) {
 
 // UpdateAccount implements meta.Accounts.
 func (s *Store) UpdateAccount(ctx context.Context, by meta.Cause, change meta.Account) (meta.Account, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, change.Tenant, func(t *tx) error {
 		if err := t.change(by, change.Tenant, "serviceAccount.update", accountTarget(change.Slug)); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (s *Store) UpdateAccount(ctx context.Context, by meta.Cause, change meta.Ac
 
 // DeleteAccount implements meta.Accounts. Its keys go with it.
 func (s *Store) DeleteAccount(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "serviceAccount.delete", accountTarget(slug)); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ ON CONFLICT (tenant_id, account_id, name) DO NOTHING`
 
 // CreateAccountKey implements meta.Accounts.
 func (s *Store) CreateAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug string, k meta.AccountKey) (meta.AccountKey, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "key.create", keyTarget(slug, k.Name)); err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ const deleteAccountKey = `DELETE FROM account_keys WHERE tenant_id = ?1 AND acco
 
 // DeleteAccountKey implements meta.Accounts.
 func (s *Store) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug, name string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "key.delete", keyTarget(slug, name)); err != nil {
 			return err
 		}

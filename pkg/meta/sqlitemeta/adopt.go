@@ -20,7 +20,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	}
 	blobs = slices.Compact(slices.Sorted(slices.Values(blobs)))
 	var missing []oci.Digest
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, to.Tenant, func(t *tx) error {
 		target, err := t.pushedRepository(to, hosted)
 		if err != nil {
 			return err

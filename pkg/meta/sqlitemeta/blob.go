@@ -59,7 +59,7 @@ func (s *Store) CheckBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.
 	case !keep.Valid || keep.Int64 >= s.opts.Now().Add(s.life.HeadGrace/2).UnixMicro():
 		return b, nil // referenced, or kept for long enough
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, either)
 		if fault.Is(err, fault.NameUnknown) {
 			return blobUnknown(d)
@@ -127,7 +127,7 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 	if from.Tenant != to.Tenant {
 		return b, blobUnknown(d)
 	}
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, to.Tenant, func(t *tx) error {
 		target, err := t.pushedRepository(to, hosted)
 		if err != nil {
 			return err
@@ -167,7 +167,7 @@ const releaseBlob = `UPDATE blobs SET keep_until = ?3 WHERE tenant_id = ?1 AND d
 
 // DeleteBlob implements meta.Blobs.
 func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oci.Digest) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, hosted)
 		if fault.Is(err, fault.NameUnknown) {
 			return blobUnknown(d)

@@ -15,7 +15,7 @@ import (
 
 // PutCached implements meta.Cache.
 func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, p.Repo.Tenant, func(t *tx) error {
 		repo, err := t.pushedRepository(p.Repo, cached)
 		if err != nil {
 			return err
@@ -155,7 +155,7 @@ func (s *Store) LinkSent(ctx context.Context, r meta.Repo, d oci.Digest) (meta.B
 // linkHealthy links the blob that a statement finds.
 func (s *Store) linkHealthy(ctx context.Context, r meta.Repo, d oci.Digest, statement string, args ...any) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.pushedRepository(r, cached)
 		if err != nil {
 			return err

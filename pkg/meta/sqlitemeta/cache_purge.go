@@ -10,7 +10,7 @@ import (
 
 // PurgeCached implements meta.Cache.
 func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request may find the repository gone.
 		if err := t.committed(by, r.Tenant); err != nil {
 			return err

@@ -31,7 +31,7 @@ const manifestIsThere = `SELECT 1 FROM manifests WHERE tenant_id = ?1 AND repo_i
 
 // ConfirmCachedTag implements meta.Cache.
 func (s *Store) ConfirmCachedTag(ctx context.Context, r meta.Repo, tag string, d oci.Digest) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, cached)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ const dropCachedTag = `DELETE FROM cache_tags WHERE tenant_id = ?1 AND repo_id =
 
 // DropCachedTag implements meta.Cache.
 func (s *Store) DropCachedTag(ctx context.Context, r meta.Repo, tag string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, cached)
 		if fault.Is(err, fault.NameUnknown) {
 			return nil

@@ -54,7 +54,7 @@ SELECT g.slug
 
 // ReleaseNameClaim implements meta.NameClaims.
 func (s *Store) ReleaseNameClaim(ctx context.Context, by meta.Cause, r meta.Repo) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		if err := t.committed(by, r.Tenant); err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ INSERT INTO domains (tenant_id, host, registry_id, verified, challenge, version,
 
 // CreateDomain implements meta.Domains.
 func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) (meta.Domain, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, d.Tenant, func(t *tx) error {
 		if err := t.change(by, d.Tenant, "domain.create", domainTarget(d.Host)); err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ SELECT version FROM domains
 
 // UpdateDomain implements meta.Domains.
 func (s *Store) UpdateDomain(ctx context.Context, by meta.Cause, d meta.Domain) (meta.Domain, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, d.Tenant, func(t *tx) error {
 		if err := t.change(by, d.Tenant, "domain.update", domainTarget(d.Host)); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ UPDATE domains SET verified = 1, version = version + 1
 
 // VerifyDomain implements meta.Domains.
 func (s *Store) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) (meta.Domain, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "domain.verify", domainTarget(host)); err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ DELETE FROM domains
 
 // DeleteDomain implements meta.Domains.
 func (s *Store) DeleteDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "domain.delete", domainTarget(host)); err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func (s *Store) CreateGroup(ctx context.Context, by meta.Cause, g meta.Group) (m
 	if err != nil {
 		return meta.Group{}, translate(err)
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, g.Tenant, func(t *tx) error {
 		if err := t.change(by, g.Tenant, "upstreamGroup.create", groupTarget(g.Slug)); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (s *Store) UpdateGroup(ctx context.Context, by meta.Cause, change meta.Grou
 	if err != nil {
 		return meta.Group{}, translate(err)
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, change.Tenant, func(t *tx) error {
 		if err := t.changeGroup(by, "upstreamGroup.update", change.Tenant, change.Slug, change.Version); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ SELECT r.slug FROM registries r
 
 // DeleteGroup implements meta.Groups.
 func (s *Store) DeleteGroup(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, id, func(t *tx) error {
 		if err := t.changeGroup(by, "upstreamGroup.delete", id, slug, version); err != nil {
 			return err
 		}

@@ -76,7 +76,7 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 
 // CreateRegistry implements meta.Registries.
 func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Registry) (meta.Registry, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		if err := t.change(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
 			return err
 		}
@@ -123,7 +123,7 @@ func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.R
 	if err != nil {
 		return meta.Registry{}, translate(err)
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, change.Tenant, func(t *tx) error {
 		id, err := t.changeRegistry(by, "registry.update", change.Tenant, change.Slug, change.Version)
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ UPDATE domains SET verified = 0, was_verified = 1, version = version + 1 WHERE t
 // DeleteRegistry implements meta.Registries. The epoch is the tenant's: its
 // clients fetch new tokens, none of which is for the host that is gone.
 func (s *Store) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64, force bool) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, id, func(t *tx) error {
 		r, err := t.changeRegistry(by, "registry.delete", id, slug, version)
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ UPDATE domains SET verified = NOT EXISTS (SELECT 1 FROM domains other WHERE othe
 
 // UndeleteRegistry implements meta.Registries.
 func (s *Store) UndeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) (meta.Registry, error) {
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, id, func(t *tx) error {
 		if err := t.change(by, id, "registry.undelete", registryTarget(slug)); err != nil {
 			return err
 		}

@@ -161,7 +161,7 @@ UPDATE repositories SET state = 'deleting', listed = 0 WHERE tenant_id = ?1 AND 
 // DeleteRepository implements meta.Repositories. A repository that holds only
 // uploads or blobs can be deleted too.
 func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request finds the repository gone, so here the operation is
 		// looked at first.
 		if err := t.committed(by, r.Tenant); err != nil {

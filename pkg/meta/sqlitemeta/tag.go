@@ -63,7 +63,7 @@ UPDATE tags SET manifest = NULL, version = version + 1 WHERE tenant_id = ?1 AND 
 
 // DeleteTag implements meta.Tags. The row stays, so that the version only grows.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, hosted)
 		if err != nil {
 			return err

@@ -49,7 +49,7 @@ const insertObject = `INSERT INTO objects (tenant_id, incarnation, state, create
 func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) (meta.Upload, error) {
 	u := meta.Upload{ID: uuid.New(), Repo: r, State: meta.UploadOpen, Algorithm: a}
 	u.Stage.Key = blob.Key{Tenant: int64(r.Tenant), Incarnation: uuid.New()}
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.pushedRepository(r, either)
 		if err != nil {
 			return err
@@ -150,7 +150,7 @@ UPDATE uploads SET epoch = epoch + 1, expires_at = ?4
 // TakeUpload implements meta.Uploads.
 func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start int64) (meta.Upload, error) {
 	var u meta.Upload
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.uploadRepository(r, id)
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ UPDATE uploads SET state = 'expired', epoch = epoch + 1, expires_at = ?4
 
 // CancelUpload implements meta.Uploads.
 func (s *Store) CancelUpload(ctx context.Context, r meta.Repo, id uuid.UUID) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.uploadRepository(r, id)
 		if err != nil {
 			return err

@@ -21,7 +21,7 @@ UPDATE uploads SET state = 'sealed', digest = ?6, epoch = epoch + 1, expires_at 
 // SealUpload implements meta.Uploads.
 func (s *Store) SealUpload(ctx context.Context, u meta.Upload, d oci.Digest) (meta.Upload, error) {
 	var sealed meta.Upload
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, u.Repo.Tenant, func(t *tx) error {
 		repo, err := t.uploadRepository(u.Repo, u.ID)
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ RETURNING digest, off, incarnation, tail`
 // 4, PUT, step 5.
 func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, heal bool) (meta.Blob, error) {
 	var b meta.Blob
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, u.Repo.Tenant, func(t *tx) error {
 		repo, err := t.uploadRepository(u.Repo, u.ID)
 		if err != nil {
 			return err

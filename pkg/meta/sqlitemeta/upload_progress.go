@@ -42,7 +42,7 @@ func (t *tx) lost(u meta.Upload) error {
 
 // IntendTail implements meta.Uploads.
 func (s *Store) IntendTail(ctx context.Context, u meta.Upload, tail uuid.UUID) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, u.Repo.Tenant, func(t *tx) error {
 		if err := t.owns(u); err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ UPDATE objects SET multipart_id = ?3 WHERE tenant_id = ?1 AND incarnation = ?2 A
 
 // RecordMultipart implements meta.Uploads.
 func (s *Store) RecordMultipart(ctx context.Context, u meta.Upload, id string) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, u.Repo.Tenant, func(t *tx) error {
 		if err := t.owns(u); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 	next.Stage.Offset = p.Offset
 	next.Stage.Tail = p.Tail
 	next.Stage.Parts = append(append([]blob.Part(nil), u.Stage.Parts...), p.Parts...)
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, u.Repo.Tenant, func(t *tx) error {
 		repo, err := t.uploadRepository(u.Repo, u.ID)
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ func (s *Store) CreateUpstream(ctx context.Context, by meta.Cause, u meta.Upstre
 	if err != nil {
 		return meta.Upstream{}, translate(err)
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, u.Tenant, func(t *tx) error {
 		if err := t.change(by, u.Tenant, "upstream.create", upstreamTarget(u.Slug)); err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func (s *Store) UpdateUpstream(ctx context.Context, by meta.Cause, change meta.U
 	if err != nil {
 		return meta.Upstream{}, translate(err)
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, change.Tenant, func(t *tx) error {
 		id, version, err := t.changeUpstream(by, "upstream.update", change.Tenant, change.Slug, change.Version)
 		if err != nil {
 			return err
@@ -144,7 +144,7 @@ const deleteUpstream = `DELETE FROM upstreams WHERE tenant_id = ?1 AND id = ?2`
 
 // DeleteUpstream implements meta.Upstreams.
 func (s *Store) DeleteUpstream(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, id, func(t *tx) error {
 		u, _, err := t.changeUpstream(by, "upstream.delete", id, slug, version)
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func (s *Store) RecordStatus(ctx context.Context, id tenant.ID, u tenant.Upstrea
 	if err != nil {
 		return translate(err)
 	}
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, id, func(t *tx) error {
 		_, err := t.exec(recordStatus, id, u, string(encoded))
 		return err
 	})
