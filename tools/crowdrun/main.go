@@ -33,7 +33,9 @@ type scenario struct {
 }
 
 // scenarios are played in this order, one after the other.
-var scenarios = []scenario{}
+var scenarios = []scenario{
+	{"referrers", "a subject with 30,000 referrers is deleted while another tenant pushes", referrers},
+}
 
 func main() {
 	var o options

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/internal/ociclient"
+	"github.com/berth-registry/berth/tools/internal/server"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+const operatorToken = "operator-token-of-a-crowd-that-is-long-enough"
+
+// town is a running server with tenants, each with one account.
+type town struct {
+	*server.Server
+	stop func() error
+}
+
+// startTown starts a server, on Postgres or embedded.
+func startTown(ctx context.Context, o options, dir string, postgres bool, settings ...string) (*town, error) {
+	end := func() {}
+	settings = append(settings, "BERTH_OPERATOR_TOKEN="+operatorToken)
+	if postgres {
+		url, stop, err := testserver.DurablePostgres()
+		if err != nil {
+			return nil, err
+		}
+		end = stop
+		settings = append(settings, "BERTH_META="+url)
+	}
+	srv, err := server.New(o.berth, dir, settings...)
+	if err == nil {
+		err = srv.Start(ctx)
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return &town{srv, func() error {
+		err := srv.Stop()
+		end()
+		return err
+	}}, nil
+}
+
+// resident makes a tenant whose registry has the given settings in JSON, and a
+// client of it that holds as many connections as it has calls at once.
+func (t *town) resident(ctx context.Context, slug, fields, registry string) (*ociclient.Client, error) {
+	var made json.RawMessage
+	if err := t.Call(ctx, operatorToken, http.MethodPost, "/v1/tenants?tenant_id="+slug, `{}`, &made); err != nil {
+		return nil, err
+	}
+	if fields != "" {
+		path := "/v1/tenants/" + slug + "/registries/main?update_mask=" + fields
+		if err := t.Call(ctx, operatorToken, http.MethodPatch, path, registry, &made); err != nil {
+			return nil, err
+		}
+	}
+	secret, err := t.AccountOf(ctx, operatorToken, slug, "ci")
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(t.Data, ":")
+	return &ociclient.Client{
+		Base: "http://" + t.Data, Host: slug + ".localhost:" + port, User: "ci", Secret: secret,
+		HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}, Timeout: 2 * time.Minute},
+	}, nil
+}
+
+// pusher pushes small images, one after the other, and counts what is refused.
+type pusher struct {
+	client  *ociclient.Client
+	made    atomic.Int64
+	refused atomic.Int64
+	last    atomic.Pointer[error]
+}
+
+// work pushes until ctx ends, and adds how long each push took.
+func (p *pusher) work(ctx context.Context, to *latencies) {
+	for ctx.Err() == nil {
+		began := time.Now()
+		if err := p.push(context.WithoutCancel(ctx)); err != nil {
+			p.refused.Add(1)
+			p.last.Store(&err)
+		}
+		to.add(began)
+	}
+}
+
+// push is a blob and the manifest that names it.
+func (p *pusher) push(ctx context.Context) error {
+	config := fmt.Appendf(nil, `{"image": %d}`, p.made.Add(1))
+	digest := oci.DigestOf(oci.SHA256, config).String()
+	if err := p.client.PostBlob(ctx, "app", digest, config); err != nil {
+		return err
+	}
+	return p.client.PutManifest(ctx, "app", "v1", imageOf(digest, len(config), ""))
+}
+
+// why is the last refusal, for a message.
+func (p *pusher) why() error {
+	if err := p.last.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// imageOf is an image with a config and no layers; more are further members.
+func imageOf(config string, size int, more string) []byte {
+	return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[]%s}`,
+		oci.MediaTypeImageManifest, config, size, more)
+}
+
+// during runs the pusher for as long as what else happens, and watches whether
+// the server is ready all the while.
+func (t *town) during(ctx context.Context, p *pusher, what func() error) (*latencies, int, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var times latencies
+	unready := 0
+	pushed, watched := make(chan struct{}), make(chan struct{})
+	go func() { defer close(pushed); p.work(ctx, &times) }()
+	go func() {
+		defer close(watched)
+		for ctx.Err() == nil {
+			if !t.Ready(context.WithoutCancel(ctx)) {
+				unready++
+			}
+			wait(ctx, 100*time.Millisecond)
+		}
+	}()
+	err := what()
+	cancel()
+	<-pushed
+	<-watched
+	return &times, unready, err
+}
+
+// wait returns after d, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// judge joins what is worse than promised, unless the run is for figures only.
+func judge(o options, out io.Writer, worse ...error) error {
+	err := errors.Join(worse...)
+	if err != nil && o.figures {
+		fmt.Fprintf(out, "  worse than promised: %v\n", err)
+		return nil
+	}
+	return err
+}
+
+// within is nil unless took is longer than bound.
+func within(what string, took, bound time.Duration) error {
+	if took > bound {
+		return fmt.Errorf("%s: %s, more than %s", what, took.Round(time.Millisecond), bound.Round(time.Millisecond))
+	}
+	return nil
+}
