@@ -103,8 +103,13 @@ crowdrun: build ## crowds and attackers beside clients that work
 	tools/install deb:postgresql deb:redis-server versitygw
 	go run ./tools/crowdrun -berth bin/berth $(CROWDRUN)
 
+.PHONY: browserrun
+browserrun: build ## what a foreign web page can do, in a real browser
+	tools/install deb:chromium
+	go run ./tools/browserrun -berth bin/berth $(BROWSERRUN)
+
 .PHONY: ci
-ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, addresses, memory, crowds
+ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds
 	$(MAKE) generated
 	$(MAKE) e2e
 	$(MAKE) charts
@@ -112,6 +117,7 @@ ci: test ## make test, generated code, real clients, chart, compose file, kills,
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	$(MAKE) clusterrun
 	$(MAKE) ssrfrun
+	$(MAKE) browserrun
 	$(MAKE) crashrun
 	$(MAKE) memrun
 	$(MAKE) crowdrun

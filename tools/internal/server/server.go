@@ -30,10 +30,10 @@ import (
 type Server struct {
 	Data   string      // host:port of the data listener
 	Admin  string      // host:port of the admin API over REST
+	Ops    string      // host:port of the ops listener
 	Log    string      // file that all lives of the process write to
 	Keeper gate.Keeper // of the gate that the next lives run behind; nil is none
 
-	ops    string // host:port of the ops listener
 	binary string
 	dir    string
 	env    []string
@@ -60,7 +60,7 @@ func New(binary, dir string, settings ...string) (*Server, error) {
 	}
 	return &Server{
 		Data: addrs[0], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
-		ops: addrs[1], binary: binary, dir: dir,
+		Ops: addrs[1], binary: binary, dir: dir,
 		env: append(append(environ(),
 			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
 			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_INTERNAL_ADDR="+addrs[4],
@@ -110,7 +110,7 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Ready asks the server whether it serves. Safe for concurrent use.
 func (s *Server) Ready(ctx context.Context) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.ops+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Ops+"/readyz", nil)
 	if err != nil {
 		return false
 	}
