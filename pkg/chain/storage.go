@@ -13,6 +13,8 @@ type Storage struct {
 	// Unclaimed says that it answers only as long as no registry of the chain has,
 	// or ever had, the name: as an upstream that is not allowed claimed names.
 	Unclaimed bool
+	// Withheld says that it does not answer callers who are not logged in.
+	Withheld bool
 }
 
 // Storages are those of the members that answer for the name, as clients of the
@@ -33,7 +35,7 @@ func storages(found []Storage, members []Member, name string) []Storage {
 			continue
 		}
 		if at, ok := NameAt(m.Upstream, name); ok {
-			found = append(found, Storage{Registry: m.Upstream.Cache, Name: at, Unclaimed: !AllowsClaimed(m.Upstream, name)})
+			found = append(found, Storage{Registry: m.Upstream.Cache, Name: at, Unclaimed: !AllowsClaimed(m.Upstream, name), Withheld: !m.Upstream.Settings.ServesAnonymous()})
 		}
 	}
 	return found

@@ -17,12 +17,12 @@ func TestG10_StoragesAreThoseOfTheMembersThatAnswer(t *testing.T) {
 	hub.Settings.Include = []string{"library/*", "app"}
 	tp.Upstreams["ghcr"], tp.Upstreams["hub"] = ghcr, hub
 	for _, c := range []struct{ registry, name, want string }{
-		{"dev", "app", "[{3 app false} {40 app true}]"},
-		{"dev", "library/a", "[{3 library/a false} {40 library/a false}]"},          // allowed although it is claimed
-		{"dev", "team-x/app", "[{3 team-x/app false} {30 mirror/team-x/app true}]"}, // hub does not include it
-		{"dev", "team-x/hidden", "[{3 team-x/hidden false}]"},                       // by its name at the upstream
-		{"dev", "secret/a", "[]"},                                                   // and so nobody below prod either
-		{"prod", "app", "[{40 app true}]"},
+		{"dev", "app", "[{3 app false false} {40 app true false}]"},
+		{"dev", "library/a", "[{3 library/a false false} {40 library/a false false}]"},          // allowed although it is claimed
+		{"dev", "team-x/app", "[{3 team-x/app false false} {30 mirror/team-x/app true false}]"}, // hub does not include it
+		{"dev", "team-x/hidden", "[{3 team-x/hidden false false}]"},                             // by its name at the upstream
+		{"dev", "secret/a", "[]"}, // and so nobody below prod either
+		{"prod", "app", "[{40 app true false}]"},
 		{"main", "app", "[]"},
 	} {
 		made, err := chain.Of(tp, c.registry)

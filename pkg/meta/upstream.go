@@ -43,6 +43,25 @@ type UpstreamSettings struct {
 	StaleIfError time.Duration `json:"stale_if_error,omitempty"` // how long past its last check a tag is answered while the upstream is out; 0 = not
 	Keep         time.Duration `json:"keep"`                     // how long content is kept after its last pull
 	MaxBytes     int64         `json:"max_bytes,omitempty"`      // of cached blobs; 0 = no limit but the tenant's quota
+
+	// ServeAnonymous lets callers who are not logged in have what the upstream gives
+	// for its credential. nil: it was made before there was a choice, and they do.
+	ServeAnonymous *bool `json:"serve_anonymous,omitempty"`
+}
+
+// HasCredential says whether the upstream is asked with a credential. What was
+// fetched with one is kept apart from what was not (invariant I12).
+func (s UpstreamSettings) HasCredential() bool { return s.Username != "" || len(s.Password) > 0 }
+
+// ServesAnonymous says whether callers who are not logged in are answered from the
+// upstream, or from what is kept of it.
+func (s UpstreamSettings) ServesAnonymous() bool {
+	return !s.HasCredential() || s.ServeAnonymous == nil || *s.ServeAnonymous
+}
+
+// AnonymousByDefault says whether they are only since it was always so.
+func (s UpstreamSettings) AnonymousByDefault() bool {
+	return s.HasCredential() && s.ServeAnonymous == nil
 }
 
 // DefaultUpstreamSettings are those of an upstream of which only the URL is
@@ -122,7 +141,8 @@ type Group struct {
 // (fault.ResourceUnknown when there is none). A member that does not exist is
 // fault.ResourceUnknown of kind Invalid, with Field "members"; likewise
 // CreateRegistry and UpdateRegistry refuse an UpstreamGroup that does not exist
-// (Field "upstream_group"). What others name cannot be deleted: fault.InUse,
+// (Field "upstream_group"), and MirrorUpstreams of which one does not (Field
+// "mirror_upstreams"). What others name cannot be deleted: fault.InUse,
 // kind Conflict, from DeleteGroup, DeleteUpstream and DeleteRegistry. Cycles are
 // the caller's to refuse.
 type Groups interface {
@@ -151,6 +171,8 @@ type Topology struct {
 type TopologyRegistry struct {
 	ID    tenant.RegistryID
 	Group string // slug of its group; empty for none
+	// Mirrored are the slugs of tenant.Settings.MirrorUpstreams.
+	Mirrored []string
 }
 
 // PasswordOf says where the sealed password of an upstream belongs, for pkg/seal.

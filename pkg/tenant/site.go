@@ -48,6 +48,10 @@ type Settings struct {
 	// UpstreamGroup is the slug of the group that is asked for what the registry
 	// itself does not have; empty for none.
 	UpstreamGroup string `json:"upstream_group,omitempty"`
+
+	// MirrorUpstreams are the slugs of upstreams that answer below proxy/ and to
+	// ?ns= in this registry, besides those of its chain.
+	MirrorUpstreams Slugs `json:"mirror_upstreams,omitempty"`
 }
 
 // Site is what one host name leads to: everything a request needs to know of

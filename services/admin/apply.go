@@ -86,6 +86,7 @@ func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, di
 		if r.Fields["upstream_group"] != "" {
 			r = r.without("upstream_group")
 		}
+		r = r.without("mirror_upstreams")
 		if err := s.applyRegistry(ctx, name, r); err != nil {
 			return within(fmt.Sprintf("registries[%d]", i), err)
 		}

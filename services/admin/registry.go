@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 )
 
 // registryFields are those of a registry that its clients may set.
-var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs", "upstream_group"}
+var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs", "upstream_group", "mirror_upstreams"}
 
 // CreateRegistry makes a registry, which answers at once.
 func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequest) (*pb.Registry, error) {
@@ -201,6 +203,7 @@ func (s *Service) UndeleteRegistry(ctx context.Context, req *pb.UndeleteRegistry
 // admitUndeleted is admitRegistry for one whose group may be gone by now: then it
 // comes back without.
 func (s *Service) admitUndeleted(ctx context.Context, r meta.Registry) error {
+	r.Settings.MirrorUpstreams = "" // those that went meanwhile do not come back with it
 	if r.Settings.UpstreamGroup == "" {
 		return nil
 	}
@@ -217,12 +220,20 @@ func (s *Service) admitUndeleted(ctx context.Context, r meta.Registry) error {
 // admitRegistry looks whether all chains of the tenant come to an end with the
 // registry.
 func (s *Service) admitRegistry(ctx context.Context, r meta.Registry) error {
-	if r.Settings.UpstreamGroup == "" {
+	if r.Settings.UpstreamGroup == "" && r.Settings.MirrorUpstreams == "" {
 		return nil
 	}
 	t, err := s.store.FindTopology(ctx, r.Tenant)
 	if err != nil {
 		return err
+	}
+	for i, slug := range r.Settings.MirrorUpstreams.All() {
+		if _, ok := t.Upstreams[slug]; !ok {
+			return invalid(fmt.Sprintf("%s[%d]", fieldMirrored, i), "there is no upstream %q in this tenant", slug)
+		}
+	}
+	if r.Settings.UpstreamGroup == "" {
+		return nil
 	}
 	if t.Registries == nil {
 		t.Registries = map[string]meta.TopologyRegistry{}
@@ -265,6 +276,9 @@ func registrySettings(m *pb.Registry) (tenant.Settings, error) {
 	if _, known := pb.Registry_MissingReferences_name[int32(missing)]; !known {
 		return tenant.Settings{}, invalid("registry.missing_references", "there is no value %d", missing)
 	}
+	if err := checkMirrored(m.GetMirrorUpstreams()); err != nil {
+		return tenant.Settings{}, err
+	}
 	return tenant.Settings{
 		AnonymousPull:          m.GetAnonymousPull(),
 		AnonymousPush:          m.GetAnonymousPush(),
@@ -273,7 +287,28 @@ func registrySettings(m *pb.Registry) (tenant.Settings, error) {
 		DeleteReferrers:        m.GetDeleteReferrers(),
 		RedirectBlobs:          m.GetRedirectBlobs(),
 		UpstreamGroup:          m.GetUpstreamGroup(),
+		MirrorUpstreams:        tenant.SlugsOf(m.GetMirrorUpstreams()),
 	}, nil
+}
+
+// fieldMirrored is where a request has the upstreams that a registry mirrors.
+const fieldMirrored = "registry.mirror_upstreams"
+
+// checkMirrored looks at the slugs alone.
+func checkMirrored(slugs []string) error {
+	if len(slugs) > maxChained {
+		return invalid(fieldMirrored, "there are %d upstreams; the most are %d", len(slugs), maxChained)
+	}
+	for i, slug := range slugs {
+		field := fmt.Sprintf("%s[%d]", fieldMirrored, i)
+		if err := checkSlug(field, slug); err != nil {
+			return err
+		}
+		if slices.Contains(slugs[:i], slug) {
+			return invalid(field, "%q is named twice", slug)
+		}
+	}
+	return nil
 }
 
 // registryMessage shows a registry; domains are the tenant's verified ones.
@@ -304,6 +339,7 @@ func (s *Service) registryMessage(t meta.Tenant, r meta.Registry, domains []meta
 		DeleteReferrers:   r.Settings.DeleteReferrers,
 		RedirectBlobs:     r.Settings.RedirectBlobs,
 		UpstreamGroup:     r.Settings.UpstreamGroup,
+		MirrorUpstreams:   r.Settings.MirrorUpstreams.All(),
 		State:             state,
 	}
 	if !r.DeletedAt.IsZero() {

@@ -16,7 +16,7 @@ import (
 type Chains interface {
 	// Resolve finds a manifest and tells who was asked. That nobody has it is no
 	// error.
-	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference) (chain.Account, error)
+	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Account, error)
 	// CheckAddress is fault.Invalid, with Field "url", where the configuration of
 	// this deployment does not let an upstream at the URL be connected to. It asks
 	// the upstream for nothing.
@@ -39,7 +39,7 @@ func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReference
 	if err != nil {
 		return nil, fault.From(err).WithField("reference")
 	}
-	a, err := s.chains.Resolve(ctx, t.ID, t.Slug, r.Slug, name, ref)
+	a, err := s.chains.Resolve(ctx, t.ID, t.Slug, r.Slug, name, ref, req.GetAnonymous())
 	if err != nil {
 		return nil, err
 	}

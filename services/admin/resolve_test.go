@@ -25,7 +25,7 @@ const answeredDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca
 
 var answeredAt = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 
-func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, name string, ref oci.Reference) (chain.Account, error) {
+func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, name string, ref oci.Reference, _ bool) (chain.Account, error) {
 	a.tenant, a.registry, a.name, a.reference = tenantSlug, registry, name, ref
 	return chain.Account{
 		Name: name, Reference: ref.String(), Winner: 2, Outcome: chain.Found,

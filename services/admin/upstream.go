@@ -19,7 +19,7 @@ import (
 // upstreamFields are those of an upstream that its clients may set.
 var upstreamFields = []string{
 	"url", "username", "password", "host_aliases", "name_prefix", "tag_ttl", "negative_ttl", "stale_if_error", "keep", "max_bytes",
-	"include", "exclude", "allow_claimed", "auth_hosts",
+	"include", "exclude", "allow_claimed", "auth_hosts", "serve_anonymous",
 }
 
 // upstreamFieldsRead are those of them that are answered, too.
@@ -222,6 +222,11 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 		AllowClaimed: set.AllowClaimed,
 		AuthHosts:    set.AuthHosts,
 		Status:       statusMessage(u.Status),
+
+		ServeAnonymous: set.ServeAnonymous,
+	}
+	if set.AnonymousByDefault() {
+		m.Warning = servesAnonymous
 	}
 	if u.ID != 0 { // else it was only validated
 		m.Etag = etag(u.Version)
@@ -229,6 +234,10 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 	}
 	return m
 }
+
+// servesAnonymous is the warning of an upstream of before there was a choice.
+const servesAnonymous = "callers who are not logged in get what this upstream gives for its credential, as before there was a choice: " +
+	"set serve_anonymous to true to keep that, or to false"
 
 func statusMessage(s meta.UpstreamStatus) *pb.Upstream_Status {
 	m := &pb.Upstream_Status{

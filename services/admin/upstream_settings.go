@@ -91,8 +91,25 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 			return invalid(fieldUpstream+d.field, "%s is out of range: from %s to 87600h, such as \"300s\" or \"5m\"", d.from.AsDuration(), d.min)
 		}
 	}
+	is.ServeAnonymous = anonymousChoice(u.Settings, is, m.ServeAnonymous)
 	u.Settings = is
 	return nil
+}
+
+// anonymousChoice is whether callers who are not logged in are served. Where there
+// is no choice yet, one is due only as long as they are served with a credential
+// that they were served with before.
+func anonymousChoice(before, after meta.UpstreamSettings, given *bool) *bool {
+	switch {
+	case given != nil:
+		return given
+	case before.AnonymousByDefault() && after.HasCredential():
+		return nil
+	case before.URL != "" && before.ServeAnonymous == nil && !after.HasCredential():
+		return nil
+	default:
+		return new(bool)
+	}
 }
 
 // setPassword seals the password that m has, if it has another.

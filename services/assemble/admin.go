@@ -49,6 +49,7 @@ func (b builder) admin(ctx context.Context) error {
 	if b.config.Embedded() { // within forget: what is settled is seen at once
 		around = append(around, defaultSettler{b.config, b.stores.meta, b.Log}.afterUndelete)
 	}
+	b.warnOfAnonymous(ctx, service)
 	server, err := admin.NewServer(service, admin.Options{
 		Log: b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Middlewares: around,
 		Ready: func(ctx context.Context) bool { return b.Health.Ready(ctx).Status == "ready" },
@@ -63,6 +64,19 @@ func (b builder) admin(ctx context.Context) error {
 	b.Listen(boot.Listener{Setting: "admin_addr", Addr: b.config.AdminAddr, Server: web.NewServer(rest, b.Log), Relieve: b.relieve})
 	b.Listen(boot.Listener{Setting: "admin_grpc_addr", Addr: b.config.AdminGRPCAddr, Server: adminGRPC{server}})
 	return nil
+}
+
+// warnOfAnonymous names upstreams of the version before whose tenants have yet to
+// say whether anybody gets what they give for their credential.
+func (b builder) warnOfAnonymous(ctx context.Context, service *admin.Service) {
+	named, count, err := service.Unchosen(ctx)
+	if err != nil {
+		b.Log.WarnContext(ctx, "whether upstreams have yet to choose serve_anonymous could not be found out", "error", err)
+	}
+	if count > 0 {
+		b.Log.WarnContext(ctx, "callers who are not logged in get what these upstreams give for their credential, as before there was a choice; set serve_anonymous of each to true or false",
+			"count", count, "upstreams", named)
+	}
 }
 
 // forget makes the data ports of all processes see soon what an admin operation

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/chain"
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
@@ -19,6 +18,7 @@ type Ask struct {
 	Name       string // as clients of the registry, or of the upstream, say it
 	Hops       int    // registries that the request came through before
 	Member     bool   // the caller may pull from every registry of the tenant
+	Anonymous  bool   // the caller is not logged in
 }
 
 // asked is an Ask with the members that it is for.
@@ -31,13 +31,9 @@ type asked struct {
 func (s *Service) follow(ctx context.Context, a Ask) (context.Context, asked, error) {
 	ctx = upstream.WithHops(ctx, a.Hops)
 	if a.Upstream != "" {
-		topology, err := s.topologies.Find(ctx, a.Tenant)
+		u, err := s.reached(ctx, a)
 		if err != nil {
 			return ctx, asked{}, err
-		}
-		u, ok := chain.ByHost(topology, a.Upstream)
-		if !ok {
-			return ctx, asked{}, fault.New(fault.NotFound, fault.NameUnknown, "this registry has no upstream that is called %q", a.Upstream)
 		}
 		return ctx, asked{a, chain.Chain{Members: []chain.Member{chain.Alone(&u)}}}, nil
 	}

@@ -27,7 +27,7 @@ var rules = map[string]front.Rule{
 // are decided inside.
 func NewHandler(s *Service, mw ...kit.Named) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules))
-	fail := kit.Errors(front.WriteError)
+	fail := kit.Errors(writeError)
 
 	manifest := kit.Handler(kit.Wrap("ProxyManifest", s.GetManifest, mw...), decodeManifest, answer.Sending(s.transit, manifestSize, encodeManifest), fail)
 	blob := kit.Handler(kit.Wrap("ProxyBlob", s.OpenBlob, mw...), decodeBlob, s.blobs.Send, fail)
@@ -47,7 +47,8 @@ func askOf(c *front.Call) Ask {
 	return Ask{
 		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug,
 		Upstream: c.Upstream, Name: c.Name, Hops: c.Hops,
-		Member: c.Principal.Tenant == c.Site.Tenant && c.Principal.Role.Actions().Has(access.Pull),
+		Member:    c.Principal.Tenant == c.Site.Tenant && c.Principal.Role.Actions().Has(access.Pull),
+		Anonymous: c.Principal.Anonymous(),
 	}
 }
 

@@ -255,7 +255,7 @@ func (w *world) push(to tenant.Site, name, tag string, img testserver.Image) {
 // resolve is how dev resolves a tag.
 func (w *world) resolve(name, tag string) chain.Account {
 	w.t.Helper()
-	a, err := w.proxy.Resolve(w.t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, oci.Reference{Tag: tag})
+	a, err := w.proxy.Resolve(w.t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, oci.Reference{Tag: tag}, false)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -30,13 +31,21 @@ func (s *Service) gather(ctx context.Context, a asked, p parts) error {
 		hosted: func(ctx context.Context, r meta.Repo) (struct{}, error) { return struct{}{}, goOn(p.hosted(ctx, r)) },
 		remote: func(ctx context.Context, r remote) (struct{}, error) { return struct{}{}, goOn(p.remote(ctx, r)) },
 	}
-	if _, err := w.run(ctx); outcomeOf(err) != chain.NotHere {
+	_, err := w.run(ctx)
+	switch {
+	case errors.Is(err, errLogin):
+		// The list ends where a pull by the same caller would.
+		if p.found() {
+			return nil
+		}
 		return err
-	}
-	if !p.found() {
+	case outcomeOf(err) != chain.NotHere:
+		return err
+	case !p.found():
 		return w.passed
+	default:
+		return nil
 	}
-	return nil
 }
 
 // goOn lets a walk go on after a member that has its part: others have more.

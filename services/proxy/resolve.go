@@ -11,11 +11,11 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Resolve finds a manifest as a pull would, and tells who was asked and what each
-// said. That nobody has it is an account, too, and no error.
-func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference) (chain.Account, error) {
+// Resolve finds a manifest as a pull would, by a caller who is logged in or one who
+// is not, and tells who was asked and what each said. That nobody has it is an account, too, and no error.
+func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Account, error) {
 	account := chain.Account{Name: name, Reference: ref.String(), Winner: -1}
-	ctx, asked, err := s.follow(ctx, Ask{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name})
+	ctx, asked, err := s.follow(ctx, Ask{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous})
 	if err != nil {
 		return account, err
 	}
@@ -40,10 +40,15 @@ func answerOf(m *chain.Member, v Manifest, err error) chain.Answer {
 	a := chain.Answer{Member: m.Name, Outcome: outcomeOf(err)}
 	var skipped errSkipped
 	switch {
+	case err == nil && m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous():
+		a.Detail = "for callers who are logged in: " + withheld.why
+		fallthrough
 	case err == nil:
 		a.Digest, a.Cached, a.Stale, a.CheckedAt = v.Digest.String(), v.Cached, v.Stale, v.CheckedAt
 	case errors.As(err, &skipped):
 		a.Detail = skipped.why
+	case errors.Is(err, errLogin):
+		a.Detail = withheld.why
 	case a.Outcome == chain.NotHere:
 	default:
 		a.Detail = fault.From(err).Message

@@ -44,7 +44,7 @@ func TestResolve_TellsWhatAPullGets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, ref)
+		a, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, ref, false)
 		if err != nil {
 			t.Fatal(err)
 		}

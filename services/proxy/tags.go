@@ -46,8 +46,8 @@ func (s *Service) ListTags(ctx context.Context, req ListTags) (answer.Names, err
 		return answer.Names{}, err
 	}
 	if !known {
-		return answer.Names{}, fault.New(fault.NotFound, fault.NameUnknown,
-			"repository %s is not known to this registry, nor to those that it asks", asked.Name)
+		return answer.Names{}, asked.orLogin(fault.New(fault.NotFound, fault.NameUnknown,
+			"repository %s is not known to this registry, nor to those that it asks", asked.Name))
 	}
 	slices.Sort(merged)
 	merged = slices.Compact(merged)

@@ -42,6 +42,9 @@ func (w *walk[T]) find(ctx context.Context, notHere error) (T, error) {
 	if errors.Is(err, errNotHere) {
 		err = w.passed // after a failure nobody knows whether it is there
 		if err == nil {
+			err = w.orLogin(nil)
+		}
+		if err == nil {
 			err = w.explain(ctx, notHere)
 		}
 	}
@@ -124,16 +127,26 @@ func (w *walk[T]) upstream(ctx context.Context, m *chain.Member) (T, error) {
 		if err != nil {
 			return none, ours(err)
 		}
-		if claimed {
+		if claimed && w.hears(m.Upstream) {
 			w.withheld = append(w.withheld, m.Name)
+		}
+		if claimed {
 			return none, errSkipped{"a registry of this tenant claims this name: it has, or had, a repository of that name"}
 		}
+	}
+	if !w.hears(m.Upstream) {
+		return none, withheld
 	}
 	r, err := w.at(m, w.Ask, name)
 	if err != nil {
 		return none, err
 	}
 	return w.remote(ctx, r)
+}
+
+// hears says whether the caller is answered from the upstream.
+func (a asked) hears(u *meta.Upstream) bool {
+	return !a.Anonymous || u.Settings.ServesAnonymous()
 }
 
 // claims finds out at most once whether the name is the tenant's own. One that
@@ -181,6 +194,8 @@ func outcomeOf(err error) chain.Outcome {
 		return chain.Skipped
 	case errors.Is(err, errNotHere):
 		return chain.NotHere
+	case errors.Is(err, errLogin):
+		return chain.Denied
 	case errors.Is(err, errOurs):
 		return chain.Outage
 	case errors.As(err, &remote):

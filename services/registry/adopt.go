@@ -47,6 +47,7 @@ type adoption struct {
 	*Service
 	registry string // slug
 	by       meta.Cause
+	anybody  bool        // the caller is not logged in
 	from     []meta.Repo // where the chain's members keep what they have of the name
 	seen     map[oci.Digest]bool
 }
@@ -182,7 +183,7 @@ func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error
 		}
 	}
 	for _, s := range storages {
-		if !s.Unclaimed || !claimed {
+		if (!s.Unclaimed || !claimed) && (!s.Withheld || !a.anybody) {
 			found = append(found, meta.Repo{Tenant: r.Tenant, Registry: s.Registry, Name: s.Name})
 		}
 	}

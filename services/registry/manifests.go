@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -92,12 +93,15 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, err
 	return stored, nil
 }
 
+// anonymous is the actor of callers who are not logged in.
+var anonymous = access.Principal{}.Actor()
+
 // store puts a manifest, with what it can take over from the registry's chain.
 func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut) error {
 	if adoptFor == "" {
 		return s.meta.PutManifest(ctx, p)
 	}
-	a := adoption{Service: s, registry: adoptFor, by: p.By, seen: map[oci.Digest]bool{}}
+	a := adoption{Service: s, registry: adoptFor, by: p.By, anybody: p.By.Actor == anonymous, seen: map[oci.Digest]bool{}}
 	return a.put(ctx, p, maxDepth)
 }
 

@@ -139,6 +139,36 @@ func testGroups(t *testing.T, open Open) {
 		w.must(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
 		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0, true))
 	})
+	t.Run("S73 leave the upstreams that a registry mirrors in place", func(t *testing.T) {
+		w := newWorld(t, open)
+		w.addUpstream("ghcr", meta.UpstreamSettings{})
+		w.addUpstream("quay", meta.UpstreamSettings{})
+		dev := meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{MirrorUpstreams: "quay,none"}}
+		_, err := w.Store.CreateRegistry(t.Context(), cause(), dev)
+		w.refused(err, fault.Invalid, fault.ResourceUnknown)
+		if got := fault.From(err).Field; got != "mirror_upstreams" {
+			t.Errorf("field %q", got)
+		}
+		dev.Settings.MirrorUpstreams = "quay,ghcr"
+		dev, err = w.Store.CreateRegistry(t.Context(), cause(), dev)
+		w.must(err)
+		top, err := w.Store.FindTopology(t.Context(), w.tenant)
+		w.must(err)
+		if got := top.Registries["dev"].Mirrored; !slices.Equal(got, []string{"quay", "ghcr"}) {
+			t.Errorf("mirrored %q", got)
+		}
+		dev.Settings.MirrorUpstreams = "none"
+		_, err = w.Store.UpdateRegistry(t.Context(), cause(), dev)
+		w.refused(err, fault.Invalid, fault.ResourceUnknown)
+		w.refused(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0), fault.Conflict, fault.InUse)
+		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0, true))
+		w.must(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0))
+		back, err := w.Store.UndeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0)
+		w.must(err)
+		if back.Settings.MirrorUpstreams != "quay" {
+			t.Errorf("it came back with %q", back.Settings.MirrorUpstreams)
+		}
+	})
 	t.Run("are not left with members that go at the same moment", func(t *testing.T) {
 		w := newWorld(t, open)
 		for range 10 {

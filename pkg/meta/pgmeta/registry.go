@@ -62,6 +62,9 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 	if err := t.groupExists(r.Tenant, r.Settings.UpstreamGroup); err != nil {
 		return err
 	}
+	if err := t.mirroredExist(r.Tenant, r.Settings.MirrorUpstreams.All()); err != nil {
+		return err
+	}
 	t.means("registries_by_slug", fault.New(fault.Conflict, fault.AlreadyExists, "registry %q exists already, or was deleted: then undelete it, or wait until it is removed", r.Slug))
 	_, err := t.exec(insertRegistry, r.Tenant, r.Slug, r.Settings)
 	return err
@@ -125,6 +128,9 @@ func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.R
 			return err
 		}
 		if err := t.groupExists(change.Tenant, change.Settings.UpstreamGroup); err != nil {
+			return err
+		}
+		if err := t.mirroredExist(change.Tenant, change.Settings.MirrorUpstreams.All()); err != nil {
 			return err
 		}
 		_, err = t.exec(updateRegistry, change.Tenant, id, change.Settings)

@@ -90,6 +90,11 @@ func (s *Store) UndeleteRegistry(ctx context.Context, by meta.Cause, id tenant.I
 		} else if err != nil {
 			return err
 		}
+		mirrored, err := t.stillThere(id, r.Settings.MirrorUpstreams.All())
+		if err != nil {
+			return err
+		}
+		r.Settings.MirrorUpstreams = tenant.SlugsOf(mirrored)
 		t.means("domains_routing", errStartAgain) // somebody verified a host meanwhile
 		t.queue(undeleteRegistry, id, r.ID, r.Settings)
 		t.queue(openRegistryDomains, id, r.ID)

@@ -147,6 +147,9 @@ func (s *Store) DeleteUpstream(ctx context.Context, by meta.Cause, id tenant.ID,
 		if err := t.unnamed(id, "upstream", slug); err != nil {
 			return err
 		}
+		if err := t.unmirrored(id, slug); err != nil {
+			return err
+		}
 		t.giveUpCache(id, u)
 		t.queue(deleteUpstream, id, u)
 		return nil

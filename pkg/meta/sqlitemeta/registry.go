@@ -63,6 +63,9 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 	if err := t.groupExists(r.Tenant, r.Settings.UpstreamGroup); err != nil {
 		return err
 	}
+	if err := t.mirroredExist(r.Tenant, r.Settings.MirrorUpstreams.All()); err != nil {
+		return err
+	}
 	encoded, err := json.Marshal(r.Settings)
 	if err != nil {
 		return err
@@ -129,6 +132,9 @@ func (s *Store) UpdateRegistry(ctx context.Context, by meta.Cause, change meta.R
 			return err
 		}
 		if err := t.groupExists(change.Tenant, change.Settings.UpstreamGroup); err != nil {
+			return err
+		}
+		if err := t.mirroredExist(change.Tenant, change.Settings.MirrorUpstreams.All()); err != nil {
 			return err
 		}
 		_, err = t.exec(updateRegistry, change.Tenant, id, string(encoded), t.now)

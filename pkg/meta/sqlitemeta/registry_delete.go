@@ -91,6 +91,11 @@ func (s *Store) UndeleteRegistry(ctx context.Context, by meta.Cause, id tenant.I
 		} else if err != nil {
 			return err
 		}
+		mirrored, err := t.stillThere(id, r.Settings.MirrorUpstreams.All())
+		if err != nil {
+			return err
+		}
+		r.Settings.MirrorUpstreams = tenant.SlugsOf(mirrored)
 		encoded, err := json.Marshal(r.Settings)
 		if err != nil {
 			return err

@@ -86,6 +86,7 @@ var walks = map[string]string{
 	"findTopology":          "returns them all",
 	"groupOfMember":         "reads the few groups of a tenant",
 	"registryOfGroup":       "reads the few registries of a tenant",
+	"registryOfMirrored":    "reads the few registries of a tenant",
 }
 
 // sorting are the statements that sort, and why they may.

@@ -11,7 +11,7 @@ import (
 // One statement, so that all is of one moment. The third column says which
 // table a row is of.
 const findTopology = `
-SELECT r.slug, r.id, 'registry', coalesce(r.settings ->> 'upstream_group', ''), 0, 0, 0, 0
+SELECT r.slug, r.id, 'registry', json_object('group', coalesce(r.settings ->> 'upstream_group', ''), 'mirrored', r.settings -> 'mirror_upstreams'), 0, 0, 0, 0
   FROM registries r WHERE r.tenant_id = ?1 AND r.state = 'active' AND r.upstream_id IS NULL
 UNION ALL
 SELECT g.slug, 0, 'group', g.members, 0, 0, 0, 0 FROM upstream_groups g WHERE g.tenant_id = ?1
@@ -34,7 +34,9 @@ func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, e
 		}
 		switch kind {
 		case "registry":
-			top.Registries[u.Slug] = meta.TopologyRegistry{ID: tenant.RegistryID(u.ID), Group: text}
+			r := meta.TopologyRegistry{ID: tenant.RegistryID(u.ID)}
+			err = json.Unmarshal([]byte(text), &r)
+			top.Registries[u.Slug] = r
 		case "group":
 			var members []meta.Member
 			err = json.Unmarshal([]byte(text), &members)

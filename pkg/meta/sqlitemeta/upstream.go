@@ -152,6 +152,9 @@ func (s *Store) DeleteUpstream(ctx context.Context, by meta.Cause, id tenant.ID,
 		if err := t.unnamed(id, "upstream", slug); err != nil {
 			return err
 		}
+		if err := t.unmirrored(id, slug); err != nil {
+			return err
+		}
 		if _, err := t.exec(deleteCache, id, u, t.now); err != nil {
 			return err
 		}

@@ -76,10 +76,28 @@ func (t *Topologies) Of(ctx context.Context, id tenant.ID, registry string) (cha
 	}
 	c, err := chain.Of(topology, registry)
 	if err != nil {
-		return chain.Chain{}, fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
-			"the chain of this registry cannot be followed: its upstream group must be corrected")
+		return chain.Chain{}, brokenChain(err)
 	}
 	return c, nil
+}
+
+// Reach is the topology with no upstreams but those that the registry names. A
+// chain that cannot be followed to its end is an outage.
+func (t *Topologies) Reach(ctx context.Context, id tenant.ID, registry string) (meta.Topology, error) {
+	topology, err := t.Find(ctx, id)
+	if err != nil {
+		return topology, err
+	}
+	reached, err := chain.Reach(topology, registry)
+	if err != nil {
+		return reached, brokenChain(err)
+	}
+	return reached, nil
+}
+
+func brokenChain(err error) error {
+	return fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
+		"the chain of this registry cannot be followed: its upstream group must be corrected")
 }
 
 // Find returns the tenant's topology, which is at most tenant.CacheTTL old.

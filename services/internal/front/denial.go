@@ -59,5 +59,16 @@ func (c *Call) anonymousMayNot(want access.Scope) error {
 	}
 }
 
+// LoginNeeded is the answer to a caller who is not logged in where an answer would
+// need to be one of an upstream that serves others only. It says no more than
+// which registry was asked.
+func (c *Call) LoginNeeded() error {
+	return &challenge{
+		error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason,
+			"authentication is required: what this registry does not hold itself may be for callers who are logged in"),
+		scope: access.Repository(c.Route.Name, access.Pull),
+	}
+}
+
 // verbs is a set of actions in a sentence.
 func verbs(a access.Actions) string { return strings.ReplaceAll(a.String(), ",", " or ") }

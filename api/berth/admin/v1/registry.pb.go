@@ -165,9 +165,13 @@ type Registry struct {
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// Output only. Until then a deleted registry can be brought back; unset while it
 	// is active.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Slugs of upstreams that answer below `proxy/` and to `?ns=` in this registry,
+	// besides those of its upstream group and of the groups of the registries there.
+	// The others of the tenant do not.
+	MirrorUpstreams []string `protobuf:"bytes,16,rep,name=mirror_upstreams,json=mirrorUpstreams,proto3" json:"mirror_upstreams,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Registry) Reset() {
@@ -301,6 +305,13 @@ func (x *Registry) GetDeleteTime() *timestamppb.Timestamp {
 func (x *Registry) GetExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Registry) GetMirrorUpstreams() []string {
+	if x != nil {
+		return x.MirrorUpstreams
 	}
 	return nil
 }
@@ -769,7 +780,7 @@ var File_berth_admin_v1_registry_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x06\n" +
+	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x06\n" +
 	"\bRegistry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05hosts\x18\x02 \x03(\tR\x05hosts\x12%\n" +
@@ -790,7 +801,8 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\vdelete_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"deleteTime\x12;\n" +
 	"\vexpire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"N\n" +
+	"expireTime\x12)\n" +
+	"\x10mirror_upstreams\x18\x10 \x03(\tR\x0fmirrorUpstreams\"N\n" +
 	"\x11MissingReferences\x12\"\n" +
 	"\x1eMISSING_REFERENCES_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +

@@ -156,7 +156,14 @@ type Upstream struct {
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Callers who are not logged in get what the upstream gives for its credential,
+	// where the registry lets them pull. Absent means false, for an upstream of
+	// before there was a choice true, with a warning. Without effect on an upstream
+	// without a credential, which serves them.
+	ServeAnonymous *bool `protobuf:"varint,21,opt,name=serve_anonymous,json=serveAnonymous,proto3,oneof" json:"serve_anonymous,omitempty"`
+	// Output only. What its settings have yet to say.
+	Warning       string `protobuf:"bytes,22,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,6 +336,20 @@ func (x *Upstream) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *Upstream) GetServeAnonymous() bool {
+	if x != nil && x.ServeAnonymous != nil {
+		return *x.ServeAnonymous
+	}
+	return false
+}
+
+func (x *Upstream) GetWarning() string {
+	if x != nil {
+		return x.Warning
+	}
+	return ""
 }
 
 type CreateUpstreamRequest struct {
@@ -1207,8 +1228,7 @@ var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\n" +
-	"\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\v\n" +
 	"\bUpstream\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1234,7 +1254,9 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\vcreate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x1a\xaa\x04\n" +
+	"updateTime\x12,\n" +
+	"\x0fserve_anonymous\x18\x15 \x01(\bH\x00R\x0eserveAnonymous\x88\x01\x01\x12\x18\n" +
+	"\awarning\x18\x16 \x01(\tR\awarning\x1a\xaa\x04\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
@@ -1253,7 +1275,8 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
 	"\x06DENIED\x10\x05\x12\x10\n" +
 	"\fRATE_LIMITED\x10\x06\x12\x0f\n" +
-	"\vNEVER_ASKED\x10\aJ\x04\b\x01\x10\x02\"\xab\x01\n" +
+	"\vNEVER_ASKED\x10\aJ\x04\b\x01\x10\x02B\x12\n" +
+	"\x10_serve_anonymous\"\xab\x01\n" +
 	"\x15CreateUpstreamRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1f\n" +
 	"\vupstream_id\x18\x02 \x01(\tR\n" +
@@ -1380,6 +1403,7 @@ func file_berth_admin_v1_upstream_proto_init() {
 	if File_berth_admin_v1_upstream_proto != nil {
 		return
 	}
+	file_berth_admin_v1_upstream_proto_msgTypes[0].OneofWrappers = []any{}
 	file_berth_admin_v1_upstream_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

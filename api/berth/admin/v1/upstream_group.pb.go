@@ -609,7 +609,9 @@ type ResolveReferenceRequest struct {
 	// Required. `tenants/{tenant}/registries/{registry}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Required. `app:1` or `app@sha256:…`; without tag and digest, `latest`.
-	Reference     string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	// As a caller who is not logged in, and not as one who is.
+	Anonymous     bool `protobuf:"varint,3,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -656,6 +658,13 @@ func (x *ResolveReferenceRequest) GetReference() string {
 		return x.Reference
 	}
 	return ""
+}
+
+func (x *ResolveReferenceRequest) GetAnonymous() bool {
+	if x != nil {
+		return x.Anonymous
+	}
+	return false
 }
 
 // How a reference is resolved: who is asked, in order, what each says, and whose
@@ -1009,10 +1018,11 @@ const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"K\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"i\n" +
 	"\x17ResolveReferenceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
-	"\treference\x18\x02 \x01(\tR\treference\"\xb5\x04\n" +
+	"\treference\x18\x02 \x01(\tR\treference\x12\x1c\n" +
+	"\tanonymous\x18\x03 \x01(\bR\tanonymous\"\xb5\x04\n" +
 	"\n" +
 	"Resolution\x12\x1e\n" +
 	"\n" +
