@@ -23,3 +23,16 @@ DELETE FROM repo_blobs WHERE (tenant_id, repo_id, digest) IN (SELECT tenant_id, 
 UPDATE blobs SET keep_until = coalesce(keep_until, unixepoch() * 1000000)
  WHERE (tenant_id, digest) IN (SELECT tenant_id, digest FROM unproven);
 DROP TABLE unproven;
+
+-- The default tenant's registry goes on to be a mirror of what the first start
+-- made it one of, as long as that is what is there.
+WITH seeded (slug, url) AS (VALUES ('docker-hub', 'https://registry-1.docker.io'), ('ghcr', 'https://ghcr.io'), ('quay', 'https://quay.io'),
+  ('kubernetes', 'https://registry.k8s.io'), ('gitlab', 'https://registry.gitlab.com'), ('microsoft', 'https://mcr.microsoft.com'),
+  ('ecr-public', 'https://public.ecr.aws'))
+UPDATE registries AS g SET settings = json_set(g.settings, '$.mirror_upstreams', (
+         SELECT json_group_array(u.slug) FROM upstreams u JOIN seeded s ON s.slug = u.slug AND s.url = u.settings ->> 'url'
+          WHERE u.tenant_id = g.tenant_id AND u.settings ->> 'username' IS NULL))
+ WHERE g.slug = 'main' AND g.upstream_id IS NULL
+   AND g.tenant_id IN (SELECT t.id FROM tenants t WHERE t.slug = 'default' AND t.state <> 'deleted')
+   AND EXISTS (SELECT 1 FROM upstreams u JOIN seeded s ON s.slug = u.slug AND s.url = u.settings ->> 'url'
+                WHERE u.tenant_id = g.tenant_id AND u.settings ->> 'username' IS NULL);

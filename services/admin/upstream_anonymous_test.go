@@ -80,4 +80,3 @@ func TestS73_MirrorUpstreamsAreChecked(t *testing.T) {
 	a.call(200, "PATCH", dev+"?update_mask=mirror_upstreams", `{}`)
 	a.call(200, "DELETE", upstreams+"/ghcr", "")
 }
-

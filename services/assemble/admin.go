@@ -90,13 +90,24 @@ func (b builder) forget(op string) endpoint.Middleware {
 		}
 		return func(ctx context.Context, req any) (any, error) {
 			answer, err := next(ctx, req)
-			if fault.KindOf(err) != fault.Denied { // who is refused does not have all processes forget
+			if mayHaveChanged(req, err) {
 				b.clear()
 				b.shared.changes.Announce(ctx)
 			}
 			return answer, err
 		}
 	}
+}
+
+// mayHaveChanged says whether the call changed anything, for all that is known: a
+// failure of ours may have come after the commit. What was refused, and what only
+// asked whether it would be, has no process forget (contract row S88): else
+// anybody with a key could keep all of them busy with looking up again.
+func mayHaveChanged(req any, err error) bool {
+	if only, ok := req.(interface{ GetValidateOnly() bool }); ok && only.GetValidateOnly() {
+		return false
+	}
+	return err == nil || fault.KindOf(err).Failure()
 }
 
 // adminGRPC is the gRPC side of the admin server as a listener's server. Its

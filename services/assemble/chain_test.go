@@ -57,6 +57,7 @@ tenants:
         password_file: upstream-password
         auth_hosts: [%q]
         host_aliases: [ghcr.io]
+        serve_anonymous: true
     upstream_groups:
       - id: chain
         members:

@@ -73,6 +73,7 @@ func openHosts(ctx context.Context, m meta.Store, t tenant.ID) error {
 // proxy/<host>/<name>, and library/** of Docker Hub under its own name.
 func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
+	var slugs []string
 	for _, u := range []struct{ slug, host string }{
 		{"docker-hub", "registry-1.docker.io"},
 		{"ghcr", "ghcr.io"},
@@ -83,7 +84,8 @@ func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
 		{"ecr-public", "public.ecr.aws"},
 	} {
 		s := meta.DefaultUpstreamSettings
-		s.URL = "https://" + u.host
+		s.URL, s.ServeAnonymous = "https://"+u.host, new(bool)
+		slugs = append(slugs, u.slug)
 		_, err := m.CreateUpstream(ctx, by(), meta.Upstream{Tenant: t, Slug: u.slug, Settings: s})
 		if err != nil && !fault.Is(err, fault.AlreadyExists) {
 			return err
@@ -100,7 +102,7 @@ func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
 	if err != nil {
 		return err
 	}
-	r.Settings.UpstreamGroup = group
+	r.Settings.UpstreamGroup, r.Settings.MirrorUpstreams = group, tenant.SlugsOf(slugs)
 	_, err = m.UpdateRegistry(ctx, by(), r)
 	return err
 }

@@ -204,6 +204,9 @@ func (a *attempt) rebinding(ctx context.Context, fetches int) error {
 // API refuses its URL.
 func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
 	if a.n > 0 {
+		if err := a.mirror(ctx, ""); err != nil {
+			return false, err
+		}
 		if err := a.server.Call(ctx, token, http.MethodDelete, fmt.Sprintf("/v1/tenants/default/upstreams/u%d?allow_missing=true", a.n), "", &struct{}{}); err != nil {
 			return false, err
 		}
@@ -220,7 +223,16 @@ func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
 	if strings.Contains(answer, "refused by configuration") {
 		a.words[quoted.ReplaceAllString(answer, "")] = url
 	}
-	return status == http.StatusOK, err
+	if err != nil || status != http.StatusOK {
+		return false, err
+	}
+	return true, a.mirror(ctx, fmt.Sprintf(`"u%d"`, a.n))
+}
+
+// mirror makes this upstream the one that the default registry answers for, "" none.
+func (a *attempt) mirror(ctx context.Context, quotedSlug string) error {
+	return a.server.Call(ctx, token, http.MethodPatch, "/v1/tenants/default/registries/main?update_mask=mirror_upstreams",
+		`{"mirror_upstreams": [`+quotedSlug+`]}`, &struct{}{})
 }
 
 // quoted is the URL in a message.

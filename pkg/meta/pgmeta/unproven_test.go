@@ -40,7 +40,7 @@ func TestS72_LinksThatProveNothingAreGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, step, _ := strings.Cut(string(text), "WITH unproven")
-	step, _, _ = strings.Cut(step, "-- Last")
+	step, _, _ = strings.Cut(step, "-- The default")
 	mustRun(t, s, "WITH unproven"+step)
 	for _, c := range []struct {
 		r    meta.Repo

@@ -43,7 +43,7 @@ func TestS72_LinksThatProveNothingAreGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, step, _ := strings.Cut(string(text), "CREATE TEMP TABLE")
-	step, _, _ = strings.Cut(step, "-- Last")
+	step, _, _ = strings.Cut(step, "-- The default")
 	db, err := sql.Open("sqlite", dsn(filepath.Join(dir, "meta.db"), "foreign_keys(1)"))
 	if err != nil {
 		t.Fatal(err)
