@@ -15,6 +15,9 @@ import (
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
+// idleTime is how long a tenant is watched alone, to compare with.
+const idleTime = 2 * time.Second
+
 // referrers deletes a subject with many referrers while another tenant pushes.
 func referrers(ctx context.Context, o options, dir string, out io.Writer) error {
 	n := 3_000
@@ -59,7 +62,7 @@ func referrersOn(ctx context.Context, o options, dir, on string, n int, out io.W
 	fmt.Fprintf(out, "  %s: %d referrers were pushed in %s\n", on, n, time.Since(began).Round(time.Millisecond))
 
 	p := &pusher{client: small}
-	idle, _, _ := t.during(ctx, p, func() error { wait(ctx, 3*time.Second); return nil })
+	idle, _, _ := t.during(ctx, p, func() error { wait(ctx, idleTime); return nil })
 	fmt.Fprintf(out, "  %s: another tenant's pushes alone: %s\n", on, idle)
 	var answered, gone time.Duration
 	beside, unready, err := t.during(ctx, p, func() error {

@@ -30,18 +30,25 @@ func startTown(ctx context.Context, o options, dir string, postgres bool, settin
 	end := func() {}
 	settings = append(settings, "BERTH_OPERATOR_TOKEN="+operatorToken)
 	if postgres {
-		url, stop, err := testserver.DurablePostgres()
+		end = testserver.Stop
+		meta, err := testserver.NewPostgres(ctx)
 		if err != nil {
 			return nil, err
 		}
-		end = stop
-		settings = append(settings, "BERTH_META="+url)
+		blobs, err := testserver.NewS3()
+		if err != nil {
+			return nil, err
+		}
+		settings = append(settings, "BERTH_META="+meta, "BERTH_BLOBS="+blobs, "BERTH_INTERNAL_KEY="+operatorToken)
 	}
 	srv, err := server.New(o.berth, dir, settings...)
 	if err == nil {
 		err = srv.Start(ctx)
 	}
 	if err != nil {
+		if srv != nil {
+			err = fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
+		}
 		end()
 		return nil, err
 	}

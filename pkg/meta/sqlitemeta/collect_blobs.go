@@ -45,7 +45,7 @@ const linkIsNamed = `UPDATE repo_blobs SET keep_until = NULL WHERE tenant_id = ?
 // UnlinkBlobs implements meta.Collector: phase B.
 func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
 	work := 0
-	err := s.write(ctx, func(t *tx) error {
+	err := s.step(ctx, deployment, func(t *tx) error {
 		candidates, err := t.links(linkCandidates, t.now, limit)
 		if err != nil {
 			return err
@@ -63,8 +63,10 @@ func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
 			if err != nil {
 				return err
 			}
+			if work++; t.spent() {
+				break
+			}
 		}
-		work = len(candidates)
 		return nil
 	})
 	return work, err
@@ -86,7 +88,7 @@ const dischargeUsage = `UPDATE usage SET used = used - ?2 WHERE tenant_id = ?1`
 // DropBlobs implements meta.Collector: phase C.
 func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 	work := 0
-	err := s.write(ctx, func(t *tx) error {
+	err := s.step(ctx, deployment, func(t *tx) error {
 		candidates, err := t.links(blobCandidates, t.now, limit)
 		if err != nil {
 			return err
@@ -95,8 +97,10 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 			if err := t.drop(l, t.after(s.life.DeleteDelay)); err != nil {
 				return err
 			}
+			if work++; t.spent() {
+				break
+			}
 		}
-		work = len(candidates)
 		return nil
 	})
 	return work, err

@@ -15,7 +15,7 @@ SELECT tenant_id, repo_id, digest FROM manifests WHERE expire_at <= ?1 ORDER BY 
 // blobs: their rows, too, are bounded by limit.
 func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 	work := 0
-	err := s.write(ctx, func(t *tx) error {
+	err := s.step(ctx, deployment, func(t *tx) error {
 		candidates, err := t.links(expiredManifests, t.now, limit)
 		if err != nil {
 			return err
@@ -43,7 +43,9 @@ type expiry struct {
 	manifests, rows int // written so far
 }
 
-func (e *expiry) full() bool { return e.manifests >= e.limit || e.rows >= e.limit }
+func (e *expiry) full() bool {
+	return e.manifests >= e.limit || e.rows >= e.limit || e.manifests > 0 && e.spent()
+}
 
 const keepForGood = math.MaxInt64
 

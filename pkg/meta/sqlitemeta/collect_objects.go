@@ -28,7 +28,7 @@ RETURNING tenant_id, incarnation, multipart_id`
 // ClaimCondemned implements meta.Collector: the first half of phase D.
 func (s *Store) ClaimCondemned(ctx context.Context, limit int) ([]meta.Condemned, error) {
 	var claimed []meta.Condemned
-	err := s.write(ctx, func(t *tx) error {
+	err := s.writeFor(ctx, deployment, func(t *tx) error {
 		return t.list(claimCondemned, []any{t.now, t.after(claimTime), min(limit, maxClaims)}, func(scan scan) error {
 			var c meta.Condemned
 			err := scan(&c.Key.Tenant, &c.Key.Incarnation, &c.Multipart)
@@ -43,7 +43,7 @@ const forgetObject = `DELETE FROM objects WHERE tenant_id = ?1 AND incarnation =
 
 // ForgetObject implements meta.Collector: the second half of phase D.
 func (s *Store) ForgetObject(ctx context.Context, k blob.Key) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, deployment, func(t *tx) error {
 		_, err := t.exec(forgetObject, k.Tenant, k.Incarnation[:])
 		return err
 	})
@@ -59,7 +59,7 @@ func (s *Store) CondemnUnknown(ctx context.Context, k blob.Key) error {
 	if _, err := s.FindObject(ctx, k); !fault.Is(err, fault.ResourceUnknown) {
 		return err
 	}
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, deployment, func(t *tx) error {
 		_, err := t.exec(condemnUnknown, k.Tenant, k.Incarnation[:], t.now, t.after(s.life.DeleteDelay))
 		return err
 	})

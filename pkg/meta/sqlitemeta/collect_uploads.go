@@ -12,7 +12,7 @@ import (
 // ReapUploads implements meta.Collector.
 func (s *Store) ReapUploads(ctx context.Context, limit int) (int, error) {
 	work := 0
-	err := s.write(ctx, func(t *tx) error {
+	err := s.step(ctx, deployment, func(t *tx) error {
 		due, err := t.dueUploads(limit)
 		if err != nil {
 			return err
@@ -21,9 +21,12 @@ func (s *Store) ReapUploads(ctx context.Context, limit int) (int, error) {
 			if err := t.reap(u, s.life); err != nil {
 				return err
 			}
+			if work++; t.spent() {
+				return nil
+			}
 		}
 		orphans, err := t.exec(condemnOrphans, t.now-2*s.life.UploadTTL.Microseconds(), t.after(s.life.StagedDelay), limit)
-		work = len(due) + int(orphans)
+		work += int(orphans)
 		return err
 	})
 	return work, err

@@ -21,12 +21,25 @@ type lanes struct {
 	waiting int
 	clock   time.Duration // what the lane had been given that was served last
 	ready   chan struct{} // holds a token while something may wait
+
+	// The lane that was served last, and the one before it: others are active.
+	last, other     *lane
+	lastAt, otherAt time.Time
 }
 
 type lane struct {
 	jobs []*job
 	used time.Duration // of the writer, on the clock of all lanes
+	rest time.Time     // until then it does no step
 }
+
+// While others are active, a lane rests after a step restFactor times as long as
+// the step took: their next write most likely finds the writer free.
+const (
+	restFactor  = 4
+	maxRest     = 200 * time.Millisecond
+	activeUntil = 200 * time.Millisecond // after its last write
+)
 
 // maxLanes is how many lanes are remembered; beyond it those without work and
 // without debt go.
@@ -63,6 +76,13 @@ func (l *lanes) wake() {
 	}
 }
 
+// wakeWaiting lets the writer look again, also for those whose rest may be over.
+func (l *lanes) wakeWaiting() {
+	if l.len() > 0 {
+		l.wake()
+	}
+}
+
 func (l *lanes) forget() {
 	if len(l.all) < maxLanes {
 		return
@@ -74,25 +94,20 @@ func (l *lanes) forget() {
 	}
 }
 
-// pop takes the next job that its caller still waits for, unless fits refuses
-// it; nil where there is none.
-func (l *lanes) pop(fits func(*job) bool) *job {
+// pop takes the next job that its caller still waits for, unless fits refuses it.
+// Without a job it says after which time there may be one; 0 is unknown.
+func (l *lanes) pop(fits func(*job) bool) (*job, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		var next *lane
-		for _, q := range l.all {
-			if len(q.jobs) > 0 && (next == nil || q.used < next.used) {
-				next = q
-			}
-		}
+		next, rest := l.next(time.Now())
 		if next == nil {
-			return nil
+			return nil, rest
 		}
 		j := next.jobs[0]
 		if !j.claimed.Load() && !fits(j) {
 			l.wake() // it is there still, for the next group
-			return nil
+			return nil, 0
 		}
 		next.jobs[0] = nil
 		next.jobs = next.jobs[1:]
@@ -102,16 +117,46 @@ func (l *lanes) pop(fits func(*job) bool) *job {
 			if l.waiting > 0 {
 				l.wake()
 			}
-			return j
+			return j, 0
 		}
 	}
 }
 
-// charge notes how long a job held the writer.
+// next is the lane with work that was given the least, of those that do not rest,
+// or how long the first of these still rests.
+func (l *lanes) next(now time.Time) (*lane, time.Duration) {
+	var next *lane
+	var rest time.Duration
+	for _, q := range l.all {
+		if len(q.jobs) == 0 {
+			continue
+		}
+		if left := q.rest.Sub(now); left > 0 && q.jobs[0].alone && !q.jobs[0].claimed.Load() {
+			if rest == 0 || left < rest {
+				rest = left
+			}
+			continue
+		}
+		if next == nil || q.used < next.used {
+			next = q
+		}
+	}
+	return next, rest
+}
+
+// charge notes how long a job held the writer, with its commit if it was alone.
 func (l *lanes) charge(j *job, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	j.lane.used += took
+	now, q := time.Now(), j.lane
+	q.used += took
+	if l.last != q {
+		l.other, l.otherAt = l.last, l.lastAt
+	}
+	l.last, l.lastAt = q, now
+	if j.alone && (l.waiting > len(q.jobs) || l.other != nil && now.Sub(l.otherAt) < activeUntil) {
+		q.rest = now.Add(min(restFactor*took, maxRest))
+	}
 }
 
 func (l *lanes) len() int {

@@ -2,6 +2,7 @@ package sqlitemeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -14,7 +15,7 @@ import (
 // expire_at, and no step but the first looks at it.
 func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	work := 0
-	err := s.write(ctx, func(t *tx) error {
+	err := s.step(ctx, deployment, func(t *tx) error {
 		p := purge{tx: t, life: s.life, limit: limit}
 		var err error
 		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant, p.deletions)
@@ -66,7 +67,7 @@ UPDATE repositories SET state = 'deleting', listed = 0
 )
 
 func (p purge) marks() (int, error) {
-	return p.steps(p.change(markRegistries, p.limit), p.change(markRepositories, p.limit))
+	return p.steps(p.batches(markRegistries), p.batches(markRepositories))
 }
 
 // deletions does a step of a deletion of referrers whose request has ended.
@@ -120,14 +121,14 @@ func (p purge) repository() (int, error) {
 		return 0, err
 	}
 	return p.steps(
-		p.change(purgeDeletions, id, repo, p.limit),
-		p.change(purgeKept, id, repo, p.limit),
+		p.batches(purgeDeletions, id, repo),
+		p.batches(purgeKept, id, repo),
 		func() (int, error) { return p.uploads(id, repo) },
-		p.change(purgeTags, id, repo, p.limit),
-		p.change(purgeCacheTags, id, repo, p.limit),
-		p.change(purgeReferences, id, repo, p.limit),
-		p.change(purgeChildren, id, repo, p.limit),
-		p.change(purgeManifests, id, repo, p.limit),
+		p.batches(purgeTags, id, repo),
+		p.batches(purgeCacheTags, id, repo),
+		p.batches(purgeReferences, id, repo),
+		p.batches(purgeChildren, id, repo),
+		p.batches(purgeManifests, id, repo),
 		func() (int, error) { return p.links(id, repo) },
 		p.change(purgeRepository, id, repo),
 	)
@@ -139,7 +140,7 @@ SELECT id, incarnation, tail FROM uploads WHERE tenant_id = ?1 AND repo_id = ?2 
 // uploads deletes sessions and condemns what they staged.
 func (p purge) uploads(id tenant.ID, repo int64) (int, error) {
 	var due []dueUpload
-	err := p.list(uploadsOf, []any{id, repo, p.limit}, func(scan scan) error {
+	err := p.list(uploadsOf, []any{id, repo, min(p.limit, purgeBatch)}, func(scan scan) error {
 		var u dueUpload
 		err := scan(&u.id, &u.incarnation, &u.tail)
 		due = append(due, u)
@@ -164,7 +165,7 @@ SELECT tenant_id, repo_id, digest FROM repo_blobs WHERE tenant_id = ?1 AND repo_
 
 // links unlinks blobs and makes them candidates for phase C.
 func (p purge) links(id tenant.ID, repo int64) (int, error) {
-	links, err := p.tx.links(linksOf, id, repo, p.limit)
+	links, err := p.tx.links(linksOf, id, repo, min(p.limit, purgeBatch))
 	if err != nil {
 		return 0, err
 	}
@@ -197,7 +198,7 @@ func (p purge) registry() (int, error) {
 	if err != nil || !found {
 		return 0, err
 	}
-	return p.steps(p.change(purgeClaims, id, registry, p.limit), p.change(purgeRegistry, id, registry))
+	return p.steps(p.batches(purgeClaims, id, registry), p.change(purgeRegistry, id, registry))
 }
 
 const deletingTenant = `SELECT id FROM tenants WHERE state = 'deleting' AND expire_at IS NULL ORDER BY id LIMIT 1`
@@ -217,7 +218,7 @@ func (p purge) tenant() (int, error) {
 	if err != nil || !found {
 		return 0, err
 	}
-	return p.steps(p.change(purgeAccounts, id, p.limit), p.change(buryTenant, id))
+	return p.steps(p.batches(purgeAccounts, id), p.change(buryTenant, id))
 }
 
 // steps runs the first step that finds work.
@@ -228,6 +229,27 @@ func (p purge) steps(steps ...func() (int, error)) (int, error) {
 		}
 	}
 	return 0, nil
+}
+
+// purgeBatch is how many rows a statement takes at a time: fifty manifests may be
+// 200 MiB.
+const purgeBatch = 50
+
+// batches is a step of one statement whose last parameter is how many rows it
+// takes: it is run until nothing is left, the call's limit is reached, or the step
+// has had its time.
+func (p purge) batches(query string, args ...any) func() (int, error) {
+	return func() (int, error) {
+		done := 0
+		for {
+			batch := min(p.limit-done, purgeBatch)
+			n, err := p.exec(query, append(slices.Clip(args), batch)...)
+			done += int(n)
+			if err != nil || int(n) < batch || done >= p.limit || p.spent() {
+				return done, err
+			}
+		}
+	}
 }
 
 // change is a step of one statement.

@@ -15,7 +15,7 @@ type tx struct {
 
 // stepTime is how long a step works before it leaves the writer to others: they
 // wait for it, each once.
-const stepTime = 10 * time.Millisecond
+const stepTime = 5 * time.Millisecond
 
 // spent says whether the step under way has had its time. What a step does before
 // it asks, it does whole: at least one piece of work.

@@ -176,17 +176,26 @@ func (s *Store) transact(ctx context.Context, owner tenant.ID, j *job) error {
 
 func (w *writer) loop() {
 	defer close(w.ended)
+	rested := time.NewTimer(time.Hour)
+	defer rested.Stop()
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-w.queue.ready:
-			if first := w.queue.pop(anyJob); first != nil {
-				w.began.Store(time.Now().UnixNano())
-				w.group(first)
-				w.began.Store(0)
-			}
+		case <-rested.C:
 		}
+		first, rest := w.queue.pop(anyJob)
+		if first == nil {
+			if rest > 0 {
+				rested.Reset(rest)
+			}
+			continue
+		}
+		w.began.Store(time.Now().UnixNano())
+		w.group(first)
+		w.began.Store(0)
+		w.queue.wakeWaiting()
 	}
 }
 
@@ -199,6 +208,7 @@ func fitsGroup(j *job) bool { return !j.alone }
 // answers everybody.
 func (w *writer) group(first *job) {
 	t := &tx{w: w}
+	began := time.Now()
 	var members []*job
 	err := t.control("BEGIN IMMEDIATE")
 	if err == nil {
@@ -214,6 +224,9 @@ func (w *writer) group(first *job) {
 		// SQLite may have rolled back by itself; then this fails and says so.
 		_ = t.control("ROLLBACK")
 		err = fault.Down(err, "the metadata store") // whatever each member met: none of it happened
+	}
+	if first.alone {
+		w.queue.charge(first, time.Since(began))
 	}
 	for _, j := range members {
 		if err != nil {
@@ -232,15 +245,16 @@ func (w *writer) members(t *tx, first *job) ([]*job, error) {
 		ran = append(ran, j)
 		t.began = time.Now()
 		err := t.member(j)
-		took := time.Since(t.began)
-		w.queue.charge(j, took)
+		if !j.alone {
+			w.queue.charge(j, time.Since(t.began))
+		}
 		if err != nil {
 			return ran, err
 		}
 		if j.alone || len(ran) >= maxGroup || time.Since(began) > maxGroupTime {
 			return ran, nil
 		}
-		if j = w.queue.pop(fitsGroup); j == nil {
+		if j, _ = w.queue.pop(fitsGroup); j == nil {
 			return ran, nil
 		}
 	}
