@@ -154,6 +154,9 @@ func (c Config) checkTimes(p *Problems) {
 	if c.PausedTransfers <= 0 {
 		p.add("paused_transfers", "%d lets no transfer stand still; name a number such as 64", c.PausedTransfers)
 	}
+	if c.MaxConnections != 0 && c.MaxConnections < minConnections {
+		p.add("max_connections", "%d is too few for a registry; name %d or more, or 0 to derive it from the limit of file descriptors", c.MaxConnections, minConnections)
+	}
 	if c.NameQuarantine < 0 {
 		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)
 	}

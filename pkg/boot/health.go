@@ -57,6 +57,11 @@ func (h *Health) AddDetailed(name string, run func(context.Context) (string, err
 	h.add(&check{name: name, optional: true, run: run})
 }
 
+// AddExplained is Add for a check that says more than whether all is well.
+func (h *Health) AddExplained(name string, run func(context.Context) (string, error)) {
+	h.add(&check{name: name, run: run})
+}
+
 func undetailed(run func(context.Context) error) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) { return "", run(ctx) }
 }

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
+
+	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
 // Server answers on one listener; the *http.Server of web.NewServer is one.
@@ -26,15 +29,11 @@ type Listener struct {
 	Addr    string      // host:port
 	TLS     *tls.Config // nil: plain
 	Server  Server
-
-	// Relieve is called when the process has no file descriptor left for the next
-	// connection; it may give one back. May be nil.
-	Relieve func()
 }
 
-// bind opens the listener's socket. The error names the setting and says what
-// to do.
-func (l Listener) bind(ctx context.Context) (net.Listener, error) {
+// bind opens the listener's socket, whose connections are of the pool. The error names
+// the setting and says what to do.
+func (l Listener) bind(ctx context.Context, pool *conns.Pool) (net.Listener, error) {
 	var lc net.ListenConfig
 	socket, err := lc.Listen(ctx, "tcp", l.Addr)
 	switch {
@@ -47,26 +46,9 @@ func (l Listener) bind(ctx context.Context) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s %s: %w", l.Setting, l.Addr, err)
 	}
-	if l.Relieve != nil {
-		socket = relieved{socket, l.Relieve}
-	}
+	socket = pool.Listen(socket, strings.TrimSuffix(l.Setting, "_addr"))
 	if l.TLS != nil {
 		socket = tls.NewListener(socket, l.TLS)
 	}
 	return socket, nil
-}
-
-// relieved tells when no connection can be accepted for want of a descriptor.
-// net/http tries again by itself.
-type relieved struct {
-	net.Listener
-	relieve func()
-}
-
-func (r relieved) Accept() (net.Conn, error) {
-	conn, err := r.Listener.Accept()
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		r.relieve()
-	}
-	return conn, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/berth-registry/berth/pkg/boot/conns"
 	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
@@ -28,7 +29,9 @@ type Process struct {
 	Metrics *prometheus.Registry
 	Tracing *Tracing
 	Health  *Health
+	Conns   *conns.Set
 
+	pools           pools
 	shutdownTimeout time.Duration
 	ops             Listener
 	listeners       []Listener
@@ -56,6 +59,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{Log: log, Metrics: newMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
+	p.limitConnections(c)
 	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(web.Pace{}.Wrap(opsHandler(p.Metrics, p.Health, c.OperatorHosts())), log)}
 	p.OnStop("traces", tracing.Close)
 	return p, nil
@@ -161,7 +165,7 @@ type bound struct {
 func (p *Process) bind(ctx context.Context) ([]bound, error) {
 	var sockets []bound
 	for _, l := range append([]Listener{p.ops}, p.listeners...) {
-		socket, err := l.bind(ctx)
+		socket, err := l.bind(ctx, p.pools.of(l.Setting))
 		if err != nil {
 			for _, s := range sockets {
 				err = errors.Join(err, s.socket.Close())

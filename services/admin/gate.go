@@ -46,10 +46,15 @@ func method[P interface {
 				line.principal = c.actor()
 				req := P(new(M))
 				if err := decode(req); err != nil {
+					if tooSlow(ctx) {
+						return nil, fault.Wrap(err, fault.TooSlow, fault.RequestTimeout, "the request message came too slowly")
+					}
 					return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request is not a message of this method")
 				}
+				stopWaiting(ctx)
 				return op.Call(withCaller(ctx, c), req)
 			})
+			startWaiting(ctx)
 			line.end(ctx, err)
 			if err != nil {
 				return nil, toStatus(ctx, g.log, err).Err()

@@ -30,8 +30,20 @@ import (
 const (
 	maxMessage = 1 << 20  // bytes
 	maxHeaders = 16 << 10 // bytes
+	maxAnswer  = 64 << 20 // bytes
 	maxStreams = 250      // at a time
-	maxIdle    = 5 * time.Minute
+)
+
+// Times of one connection. One without a call ends within a minute, five seconds of
+// which are for its farewell.
+const (
+	maxHandshake = 10 * time.Second
+	maxIdle      = 45 * time.Second
+	maxAge       = time.Hour
+	ageGrace     = time.Minute
+	pingAfter    = 20 * time.Second
+	pingTimeout  = 10 * time.Second
+	minPingTime  = 10 * time.Second // between pings of a client
 )
 
 // pipeNetwork is what connections of the in-memory pipe call their network.
@@ -49,6 +61,9 @@ type Options struct {
 	// Ready says whether the process can serve, for the health service; nil: it
 	// can.
 	Ready func(context.Context) bool
+
+	// Patience is how long a call over gRPC may wait for its client; default 30 s.
+	Patience time.Duration
 }
 
 // Server is the service behind its transports: gRPC on any listener, REST as an
@@ -57,6 +72,8 @@ type Server struct {
 	grpc *grpc.Server
 	conn *grpc.ClientConn
 	rest http.Handler
+
+	tracked *trackedConns
 }
 
 // NewServer puts the transports before the service. Close it after use.
@@ -65,13 +82,22 @@ func NewServer(s *Service, o Options) (*Server, error) {
 	g := gate{service: s, log: o.Log, metrics: o.Metrics, mw: append(slices.Clip(o.Middlewares), access)}
 
 	traced := []otelgrpc.Option{otelgrpc.WithTracerProvider(o.Tracer), otelgrpc.WithPropagators(propagation.TraceContext{})}
+	tracked := &trackedConns{}
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle}),
+		grpc.MaxSendMsgSize(maxAnswer),
+		grpc.ConnectionTimeout(maxHandshake),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: maxIdle, MaxConnectionAge: maxAge, MaxConnectionAgeGrace: ageGrace, Time: pingAfter, Timeout: pingTimeout,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: true}),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(traced...)),
-		grpc.StreamInterceptor(g.stream),
+		grpc.StatsHandler(tracked),
+		grpc.InTapHandle(callPace{o.Patience}.tap),
+		grpc.UnaryInterceptor(received),
+		grpc.ChainStreamInterceptor(pacedStream, g.stream),
 		grpc.UnknownServiceHandler(g.unknown),
 	)
 	server.RegisterService(operations(g), s)
@@ -97,13 +123,13 @@ func NewServer(s *Service, o Options) (*Server, error) {
 	guard := web.Operators{Hosts: o.Hosts, Refuse: func(w http.ResponseWriter, r *http.Request, code int, err error) {
 		writeStatus(w, r, code, toStatus(r.Context(), o.Log, err))
 	}}
-	return &Server{grpc: server, conn: conn, rest: guard.Wrap(rest)}, nil
+	return &Server{grpc: server, conn: conn, rest: guard.Wrap(rest), tracked: tracked}, nil
 }
 
 // ServeGRPC answers gRPC on l until Close, which also closes l and is no error,
 // whichever comes first.
 func (s *Server) ServeGRPC(l net.Listener) error {
-	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(s.tracked.listen(l)); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
 	return nil

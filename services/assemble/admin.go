@@ -61,7 +61,7 @@ func (b builder) admin(ctx context.Context) error {
 		Listener: "admin", Log: b.Log, Tracer: b.Tracing.Tracer("berth/admin"), Metrics: b.web,
 		Scheme: "http", Pace: b.pace, Pauses: b.pauses,
 	}.Wrap(server)
-	b.Listen(boot.Listener{Setting: "admin_addr", Addr: b.config.AdminAddr, Server: web.NewServer(rest, b.Log), Relieve: b.relieve})
+	b.Listen(boot.Listener{Setting: "admin_addr", Addr: b.config.AdminAddr, Server: web.NewServer(rest, b.Log)})
 	b.Listen(boot.Listener{Setting: "admin_grpc_addr", Addr: b.config.AdminGRPCAddr, Server: adminGRPC{server}})
 	return nil
 }

@@ -109,6 +109,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
+	d.Conns.OnShort(b.relieve)
 	if err := b.share(ctx); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (b builder) data(ctx context.Context) error {
 	if certs != nil {
 		certs = web.LogHandshakes(server, certs, m)
 	}
-	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: server, Relieve: b.relieve})
+	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: server})
 	return nil
 }
 
@@ -101,15 +101,17 @@ func (b builder) internal(s front.Services) {
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Pace: b.pace, Pauses: b.pauses, Fail: failed,
 	}.Wrap(b.withFlights(calls, front.NewInternal(calls, b.Log, s)))
-	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log), Relieve: b.relieve})
+	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log)})
 }
 
 // relieve ends the transfer that has paused for longest where connections run
 // short.
-func (b builder) relieve() {
-	if b.pauses.Relieve() {
-		b.Log.Warn("no file descriptor is left for a connection; the transfer that has paused for longest is ended")
+func (b builder) relieve() bool {
+	relieved := b.pauses.Relieve()
+	if relieved {
+		b.Log.Warn("connections run short; the transfer that has paused for longest is ended")
 	}
+	return relieved
 }
 
 // failed answers a request whose handler panicked.

@@ -190,6 +190,16 @@ func (c *clock) isTransfer() bool {
 	return c.transfer
 }
 
+// owed is what a request that is no transfer owes while it waits.
+func (c *clock) owed(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.waiting || c.transfer || c.closed {
+		return 0
+	}
+	return max(0, c.debt+now.Sub(c.since)-c.ahead)
+}
+
 // end ends the request.
 func (c *clock) end(why error) {
 	c.mu.Lock()

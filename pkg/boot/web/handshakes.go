@@ -29,7 +29,11 @@ const maxServerName = 255
 func LogHandshakes(s *http.Server, c *tls.Config, m Middleware) *tls.Config {
 	h := &handshakes{Middleware: m, period: handshakePeriod, rest: s.ErrorLog}
 	s.ErrorLog = log.New(h, "", 0)
+	next := s.ConnState
 	s.ConnState = func(conn net.Conn, state http.ConnState) {
+		if next != nil {
+			next(conn, state)
+		}
 		if state == http.StateClosed || state == http.StateHijacked {
 			h.hellos.Delete(conn.RemoteAddr().String())
 		}

@@ -71,6 +71,9 @@ func TooSlow(ctx context.Context) bool {
 // pacing is both directions of one request.
 type pacing struct{ in, out clock }
 
+// Stalled is for conns.Waiter.
+func (s *pacing) Stalled(now time.Time) time.Duration { return max(s.in.owed(now), s.out.owed(now)) }
+
 type pacer struct {
 	Pace
 	pauses *Pauses
@@ -107,6 +110,9 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			in.arm(p.Grace / 2) // so that the answer, which waits for it, has some left
 		}
 	}
+	limited := connOf(r.Context())
+	limited.AddWaiter(s)
+	defer limited.RemoveWaiter(s)
 	// Deferred: what net/http does after the handler has a deadline too. It
 	// writes what is buffered and reads what the handler left of the body.
 	defer func() {

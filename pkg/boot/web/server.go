@@ -20,7 +20,8 @@ const (
 // HTTP/1.1, and HTTP/2 where TLS negotiates it.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           tracked{h},
+		ConnState:         trackState,
 		ConnContext:       KeepConn,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,

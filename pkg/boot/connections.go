@@ -1,0 +1,60 @@
+package boot
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/boot/conns"
+)
+
+// What max_connections leaves of the file descriptors where it is not set. Half of the
+// others is for connections: each may need one more, for a file or for a server.
+const (
+	keptDescriptors = 64 // the database, the listeners, the log
+	opsConnections  = 64 // of ops_addr: an operator and the probes get in whatever clients do
+	adminReserve    = 32 // of admin_addr, and of admin_grpc_addr
+
+	minConnections = 32
+	maxConnections = 16 << 10 // unless it is set: each needs some 20 KiB of memory
+)
+
+// connectionsFor is max_connections where it is not set.
+func connectionsFor(files int) int {
+	free := files - keptDescriptors - opsConnections - 2*adminReserve
+	return min(max(free/2, minConnections), maxConnections)
+}
+
+// pools are those of the connections, by what they must not take from each other.
+type pools struct {
+	clients, ops, admin, adminGRPC *conns.Pool
+}
+
+// of is the pool of the listener that has its address from the setting.
+func (p pools) of(setting string) *conns.Pool {
+	switch setting {
+	case "ops_addr":
+		return p.ops
+	case "admin_addr":
+		return p.admin
+	case "admin_grpc_addr":
+		return p.adminGRPC
+	}
+	return p.clients
+}
+
+// limitConnections makes the pools. Go has raised the soft limit of descriptors to the
+// hard one before main.
+func (p *Process) limitConnections(c Config) {
+	files := MaxFiles()
+	clients := c.MaxConnections
+	if clients == 0 {
+		clients = connectionsFor(files)
+	} else if most := files - keptDescriptors - opsConnections - 2*adminReserve; clients > most {
+		p.Log.Warn("max_connections is more than the limit of file descriptors leaves room for; raise that limit", "max_connections", clients, "file_descriptors", files, "room_for", most)
+	}
+	p.Conns = conns.NewSet(p.Log, files)
+	pool := func(most int) *conns.Pool { return p.Conns.Pool(conns.Limits{Max: most, Trusted: c.TrustedProxies}) }
+	p.pools = pools{clients: pool(clients), ops: pool(opsConnections), admin: pool(adminReserve), adminGRPC: pool(adminReserve)}
+	p.Metrics.MustRegister(p.Conns)
+	p.Health.AddExplained("connections", p.Conns.Check)
+	p.Go("connections", func(ctx context.Context) error { p.Conns.Run(ctx); return nil })
+}

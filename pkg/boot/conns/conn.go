@@ -1,0 +1,181 @@
+package conns
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// stallAfter is how long a request waits for its client before its connection may be
+// closed to make room.
+const stallAfter = time.Second
+
+// Waiter is a request that may be waiting for its client.
+type Waiter interface {
+	// Stalled is for how long it has waited without enough progress; 0 where it does
+	// not wait, or may wait.
+	Stalled(now time.Time) time.Duration
+}
+
+// Conn is an accepted connection. It is a *net.TCPConn, so that a file still leaves
+// by sendfile.
+type Conn struct {
+	*net.TCPConn
+	pool     *Pool
+	listener string
+	address  netip.Prefix // the key of its bucket; invalid for a trusted proxy's
+	opened   time.Time
+	active   atomic.Bool // the first byte of a request has come
+
+	mu       sync.Mutex
+	requests int // all that have begun
+	running  int
+	waiters  []Waiter
+	ended    time.Time // of the last request
+	onClose  func()
+}
+
+// Of returns the connection behind c, which may be that of TLS; nil where it is not
+// from a Pool.
+func Of(c net.Conn) *Conn {
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secure.NetConn()
+	}
+	conn, _ := c.(*Conn)
+	return conn
+}
+
+// Begin notes that a request begins, whose header is whole. It does nothing for nil,
+// and so do the other methods that take notes.
+func (c *Conn) Begin() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests++
+	c.running++
+}
+
+// End notes that a request has ended.
+func (c *Conn) End() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	c.ended = time.Now()
+}
+
+// AddWaiter lets a request tell that it waits for its client.
+func (c *Conn) AddWaiter(w Waiter) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiters = append(c.waiters, w)
+}
+
+// RemoveWaiter takes AddWaiter back.
+func (c *Conn) RemoveWaiter(w Waiter) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.waiters, w); i >= 0 {
+		c.waiters = slices.Delete(c.waiters, i, i+1)
+	}
+}
+
+// SetActive notes whether the first byte of a request has come.
+func (c *Conn) SetActive(is bool) {
+	if c != nil {
+		c.active.Store(is)
+	}
+}
+
+// OnClose sets what to call once the connection is closed.
+func (c *Conn) OnClose(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onClose = f
+}
+
+// Close may be called again.
+func (c *Conn) Close() error {
+	err := c.TCPConn.Close()
+	c.pool.remove(c)
+	c.mu.Lock()
+	closed := c.onClose
+	c.mu.Unlock()
+	if closed != nil {
+		closed()
+	}
+	return err
+}
+
+// cut closes the connection without a farewell, which a client that does not listen
+// would not take.
+func (c *Conn) cut() {
+	_ = c.SetLinger(0) // else it closes as usual
+	_ = c.Close()      // it is of no more use
+}
+
+// phase is what a connection does. The first are closed first to make room.
+type phase int
+
+const (
+	silent  phase = iota // nothing of a request has come, TLS handshakes included
+	idle                 // it waits for the next request
+	header               // a request has begun, and its header is not whole
+	stalled              // all its requests wait for the client
+	busy
+)
+
+// state is the phase, and since when it lasts.
+func (c *Conn) state(now time.Time) (phase, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	since := c.opened
+	if c.requests > 0 {
+		since = c.ended
+	}
+	switch {
+	case c.running > 0:
+		least := c.stalledFor(now)
+		if least < stallAfter {
+			return busy, now
+		}
+		return stalled, now.Add(-least)
+	case c.active.Load():
+		return header, since
+	case c.requests > 0:
+		return idle, since
+	}
+	return silent, since
+}
+
+// stalledFor is how long all requests have waited for the client.
+func (c *Conn) stalledFor(now time.Time) time.Duration {
+	if len(c.waiters) < c.running {
+		return 0
+	}
+	least := c.waiters[0].Stalled(now)
+	for _, w := range c.waiters[1:] {
+		least = min(least, w.Stalled(now))
+	}
+	return least
+}
+
+// hadRequest says whether a request has ever begun.
+func (c *Conn) hadRequest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests > 0
+}

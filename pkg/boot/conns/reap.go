@@ -1,0 +1,58 @@
+package conns
+
+import "time"
+
+// How long a connection may be there without a request. Servers have bounds of their
+// own for most of it; these hold for all.
+const (
+	firstRequest = 30 * time.Second  // its first
+	nextRequest  = 55 * time.Second  // each other one
+	proxyRequest = 130 * time.Second // each other one of a trusted proxy, which keeps connections for many clients
+	headerTime   = 10 * time.Second  // more, where a request has begun
+)
+
+// reap closes the connections that have been without a request for too long.
+func (p *Pool) reap(now time.Time) {
+	type old struct {
+		conn *Conn
+		why  string
+	}
+	var overdue []old
+	p.mu.Lock()
+	for c := range p.conns {
+		if why := c.overdue(now); why != "" {
+			overdue = append(overdue, old{c, why})
+			p.counts.closed(c.listener, why)
+		}
+	}
+	p.mu.Unlock()
+	for _, o := range overdue {
+		if o.why == closedIdle {
+			_ = o.conn.Close() // it is of no more use
+		} else {
+			o.conn.cut()
+		}
+	}
+}
+
+// overdue says why the connection is to be closed; "" where it is not.
+func (c *Conn) overdue(now time.Time) string {
+	phase, since := c.state(now)
+	limit, why := firstRequest, closedSilent
+	if phase == stalled || phase == busy {
+		return ""
+	}
+	if c.hadRequest() {
+		limit, why = nextRequest, closedIdle
+		if !c.address.IsValid() {
+			limit = proxyRequest
+		}
+		if phase == header {
+			limit += headerTime
+		}
+	}
+	if now.Sub(since) < limit {
+		return ""
+	}
+	return why
+}

@@ -1,0 +1,38 @@
+package web
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/berth-registry/berth/pkg/boot/conns"
+)
+
+// tracked tells the limits of connections what each of them does.
+type tracked struct{ next http.Handler }
+
+func (t tracked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := connOf(r.Context())
+	c.Begin()
+	defer c.End()
+	t.next.ServeHTTP(w, r)
+}
+
+// trackState is the ConnState of a server.
+func trackState(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		conns.Of(c).SetActive(true)
+	case http.StateIdle:
+		conns.Of(c).SetActive(false)
+	}
+}
+
+// connOf is the limited connection of a request; nil where it is none.
+func connOf(ctx context.Context) *conns.Conn {
+	c, _ := ctx.Value(connKey{}).(net.Conn)
+	if c == nil {
+		return nil
+	}
+	return conns.Of(c)
+}
