@@ -2,10 +2,18 @@ package boot
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"net/netip"
+	"maps"
+	"math/big"
+	"net"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,14 +36,20 @@ const certSettle = 200 * time.Millisecond
 // both. It is safe for concurrent use.
 type certificates struct {
 	dir  string
+	base string // the base domain
 	log  *slog.Logger
+	own  *tls.Certificate // made at the start, of no name
 	held atomic.Pointer[certSet]
 }
 
 // openCertificates reads the directory. At this first reading every pair must
 // be good and one must exist; the error names the file.
-func openCertificates(dir string, log *slog.Logger) (*certificates, error) {
-	c := &certificates{dir: dir, log: log}
+func openCertificates(dir, base string, log *slog.Logger) (*certificates, error) {
+	own, err := namelessCertificate()
+	if err != nil {
+		return nil, fmt.Errorf("tls_certs: %w", err)
+	}
+	c := &certificates{dir: dir, base: base, log: log, own: own}
 	set, err := readCerts(dir, nil)
 	if err != nil {
 		return nil, fmt.Errorf("tls_certs: %w", err)
@@ -58,17 +72,14 @@ func (c *certificates) config() *tls.Config {
 }
 
 // find picks an exact name before a wildcard, and what the client can use
-// before what it cannot. A client that names no server gets the certificate of
-// the address it came to, or any: it asked for none in particular.
+// before what it cannot. A client that names no server gets one that tells of no
+// tenant.
 func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	set := c.held.Load()
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	var candidates []*tls.Certificate
 	if name == "" {
-		if local, err := netip.ParseAddrPort(hello.Conn.LocalAddr().String()); err == nil {
-			candidates = append(candidates, set.byName[local.Addr().Unmap().String()]...)
-		}
-		candidates = append(candidates, set.sorted()...)
+		candidates = c.unnamed(set, hello.Conn.LocalAddr())
 	} else {
 		candidates = append(candidates, set.byName[name]...)
 		if _, parent, ok := strings.Cut(name, "."); ok {
@@ -85,6 +96,62 @@ func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	}
 	// With neither certificate nor error crypto/tls answers unrecognized_name.
 	return nil, nil
+}
+
+// unnamed lists what a client that names no server may see, which whoever scans the
+// address does: the certificate that the operator has put there as default, then those
+// that name only addresses and the base domain, that of the address it came to first.
+// What it gets last says nothing: probes that check no certificate go on working.
+func (c *certificates) unnamed(set *certSet, at net.Addr) []*tls.Certificate {
+	var chosen, of, others []*tls.Certificate
+	local := ""
+	if tcp, ok := at.(*net.TCPAddr); ok {
+		local = tcp.AddrPort().Addr().Unmap().String()
+	}
+	for _, file := range slices.Sorted(maps.Keys(set.pairs)) {
+		cert := set.pairs[file]
+		names := namesOf(cert.Leaf)
+		switch {
+		case strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)) == defaultPair:
+			chosen = append(chosen, cert)
+		case !c.isNeutral(cert.Leaf):
+		case slices.Contains(names, local):
+			of = append(of, cert)
+		default:
+			others = append(others, cert)
+		}
+	}
+	return append(slices.Concat(chosen, of, others), c.own)
+}
+
+// defaultPair is the name of the pair for clients that name no server.
+const defaultPair = "default"
+
+// isNeutral says whether the certificate names nothing below the base domain, nor a
+// domain of a tenant. Its subject may name what it likes no more.
+func (c *certificates) isNeutral(leaf *x509.Certificate) bool {
+	names := namesOf(leaf)
+	if leaf.Subject.CommonName != "" {
+		names = append(names, strings.ToLower(leaf.Subject.CommonName))
+	}
+	return !slices.ContainsFunc(names, func(n string) bool {
+		return n != c.base && n != "*."+c.base && n != "localhost" && net.ParseIP(n) == nil
+	})
+}
+
+// namelessCertificate makes one that no client trusts.
+func namelessCertificate() (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(10, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
 // watch reads the directory again whenever it changes, until ctx ends. A pair

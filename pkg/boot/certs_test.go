@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,7 +104,7 @@ func TestCertificateIsChosenByName(t *testing.T) {
 	put(t, filepath.Join(dir, "customer.pem"), append(c3, k3...))
 	put(t, filepath.Join(dir, "..2026", "tls.crt"), []byte("not looked at"))
 
-	certs, err := openCertificates(dir, slog.New(slog.DiscardHandler))
+	certs, err := openCertificates(dir, "registry.test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func TestBadCertificatesAreNamedAtStart(t *testing.T) {
 			for f, text := range c.files {
 				put(t, filepath.Join(dir, f), text)
 			}
-			_, err := openCertificates(dir, slog.New(slog.DiscardHandler))
+			_, err := openCertificates(dir, "registry.test", slog.New(slog.DiscardHandler))
 			if err == nil || !strings.HasPrefix(err.Error(), "tls_certs: ") || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -184,7 +185,7 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 	put(t, crt, c1)
 	put(t, key, k1)
 	logged := reloads{make(chan string, 100)}
-	certs, err := openCertificates(dir, slog.New(slog.NewTextHandler(logged, nil)))
+	certs, err := openCertificates(dir, "registry.test", slog.New(slog.NewTextHandler(logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +229,7 @@ func TestReloadSaysOnceWhatChanged(t *testing.T) {
 	c1, k1 := ca.pair(t, 1, "a.test")
 	put(t, filepath.Join(dir, "a.crt"), c1)
 	put(t, filepath.Join(dir, "a.key"), k1)
-	certs, err := openCertificates(dir, slog.New(slog.NewTextHandler(&out, nil)))
+	certs, err := openCertificates(dir, "registry.test", slog.New(slog.NewTextHandler(&out, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,5 +243,69 @@ func TestReloadSaysOnceWhatChanged(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "certificates read again"); n != 1 {
 		t.Errorf("%d reloads are logged:\n%s", n, out.String())
+	}
+}
+
+// unnamed makes a handshake without a server name and returns the names of the
+// certificate.
+func unnamed(t *testing.T, config *tls.Config) []string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		if c, err := ln.Accept(); err == nil {
+			_ = tls.Server(c, config).Handshake() // the client sees how it ended
+			c.Close()
+		}
+	}()
+	c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // what is looked at is which certificate comes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	leaf := c.ConnectionState().PeerCertificates[0]
+	if leaf.Subject.CommonName != "" {
+		return append(namesOf(leaf), "CN="+leaf.Subject.CommonName)
+	}
+	return namesOf(leaf)
+}
+
+// Who names no server learns no name of a tenant: neither below the base domain nor of
+// a domain of its own, also where the certificate is that of the address.
+func TestS11_HandshakeWithoutANameTellsNone(t *testing.T) {
+	ca := issuer{x509.NewCertPool()}
+	dir := t.TempDir()
+	add := func(file string, serial int64, names ...string) {
+		crt, key := ca.pair(t, serial, names...)
+		put(t, filepath.Join(dir, file+".crt"), crt)
+		put(t, filepath.Join(dir, file+".key"), key)
+	}
+	look := func() []string {
+		certs, err := openCertificates(dir, "registry.test", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unnamed(t, certs.config())
+	}
+	add("acme", 1, "acme.registry.test", "127.0.0.1")
+	add("below", 2, "*.acme.registry.test")
+	add("customer", 3, "registry.customer.test")
+	if names := look(); len(names) > 0 {
+		t.Errorf("tells %v", names)
+	}
+	add("wild", 4, "*.registry.test", "registry.test")
+	if names := look(); !slices.Contains(names, "*.registry.test") {
+		t.Errorf("the base domain's is not served: %v", names)
+	}
+	add("address", 5, "127.0.0.1")
+	if names := look(); !slices.Contains(names, "127.0.0.1") || len(names) != 2 {
+		t.Errorf("that of the address is not served: %v", names)
+	}
+	add("default", 6, "any.test")
+	if names := look(); !slices.Contains(names, "any.test") {
+		t.Errorf("the operator's choice is not served: %v", names)
 	}
 }

@@ -32,6 +32,7 @@ type Process struct {
 	Conns   *conns.Set
 
 	pools           pools
+	baseDomain      string
 	shutdownTimeout time.Duration
 	ops             Listener
 	listeners       []Listener
@@ -58,7 +59,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Log: log, Metrics: newMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout}
+	p := &Process{Log: log, Metrics: newMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout, baseDomain: c.BaseDomain}
 	p.limitConnections(c)
 	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(web.Pace{}.Wrap(opsHandler(p.Metrics, p.Health, c.OperatorHosts())), log)}
 	p.OnStop("traces", tracing.Close)
@@ -71,7 +72,7 @@ func (p *Process) TLS(dir string) (*tls.Config, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	certs, err := openCertificates(dir, p.Log)
+	certs, err := openCertificates(dir, p.baseDomain, p.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ type row struct {
 var (
 	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity"}
 	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
-	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web"}
+	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream"}
 	anything  = []string{"pkg/*", "api/*", "migrations", "services/*"}
 )

@@ -11,7 +11,9 @@ import (
 // that speak of another hop are believed from a trusted peer only (contract
 // row A2), and removed in either case, so that nothing inside can read them by
 // mistake. RFC 7239's Forwarded is not read: proxies that send it send the
-// X- forms as well.
+// X- forms as well. X-Forwarded-Host is not read either: the host says which tenant
+// is meant, proxies pass Host on, and one that lets a client's X-Forwarded-Host through
+// would let the client name another tenant than the proxy routed to.
 type forwarded struct {
 	trusted []netip.Prefix
 	next    http.Handler
@@ -35,7 +37,10 @@ func (f forwarded) trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(f.trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// believe takes the client's address, scheme and host from the headers.
+// believe takes the client's address and scheme from the headers. Who is within the
+// trusted networks is believed, and may so name any address: they must hold proxies
+// only. What must hold against such a client, as the limit of failed logins of an
+// account does, does not depend on the address.
 func (f forwarded) believe(r *http.Request, req *request) {
 	// Each proxy appends its peer, so that the nearest address that is not a
 	// trusted proxy's is the last one nobody could forge.
@@ -52,10 +57,6 @@ func (f forwarded) believe(r *http.Request, req *request) {
 	}
 	if s := strings.ToLower(r.Header.Get("X-Forwarded-Proto")); s == "http" || s == "https" {
 		req.scheme = s
-	}
-	// A list of hosts would be a proxy that appends: whose word is which?
-	if hosts := r.Header.Values("X-Forwarded-Host"); len(hosts) == 1 && hosts[0] != "" && !strings.Contains(hosts[0], ",") {
-		r.Host = hosts[0]
 	}
 }
 

@@ -58,7 +58,7 @@ func TestA2_TrustedProxyIsBelieved(t *testing.T) {
 		want   string
 	}{
 		{nil, "10.0.0.9 http acme.test"},
-		{http.Header{"X-Forwarded-For": {"203.0.113.5"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"dev.acme.test"}}, "203.0.113.5 https dev.acme.test"},
+		{http.Header{"X-Forwarded-For": {"203.0.113.5"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"dev.acme.test"}}, "203.0.113.5 https acme.test"},
 		{http.Header{"X-Forwarded-For": {"1.1.1.1, 203.0.113.5, 10.1.1.1"}}, "203.0.113.5 http acme.test"}, // 1.1.1.1 may be forged
 		{http.Header{"X-Forwarded-For": {"1.1.1.1", "203.0.113.5"}}, "203.0.113.5 http acme.test"},
 		{http.Header{"X-Forwarded-For": {"203.0.113.5, rubbish"}}, "10.0.0.9 http acme.test"},

@@ -33,7 +33,8 @@ type Middleware struct {
 // Wrap puts it before h. The wrappers, outermost first:
 //
 //	observe   id, span, metrics, access log; sees what all others did
-//	proxies   the client's address, scheme and host, from trusted peers only
+//	proxies   the client's address and scheme, from trusted peers only
+//	transport what the answer says of the connection
 //	pace      an end to waiting for a client
 //	recover   a panic becomes a log line and an answer
 func (m Middleware) Wrap(h http.Handler) http.Handler {
@@ -42,6 +43,7 @@ func (m Middleware) Wrap(h http.Handler) http.Handler {
 		m.Pauses = NewPauses(PauseLimits{}, nil)
 	}
 	h = pacer{m.Pace.orDefault(), m.Pauses, h}
+	h = transport{h}
 	h = forwarded{m.Proxies, h}
 	return observer{m, h}
 }
