@@ -97,11 +97,13 @@ func TestCertificateIsChosenByName(t *testing.T) {
 	c1, k1 := ca.pair(t, 1, "*.registry.test")
 	put(t, filepath.Join(dir, "wild.crt"), c1)
 	put(t, filepath.Join(dir, "wild.key"), k1)
-	c2, k2 := ca.pair(t, 2, "acme.registry.test", "127.0.0.1")
+	c2, k2 := ca.pair(t, 2, "acme.registry.test")
 	put(t, filepath.Join(dir, "acme", "tls.crt"), c2) // as Kubernetes mounts it
 	put(t, filepath.Join(dir, "acme", "tls.key"), k2)
 	c3, k3 := ca.pair(t, 3, "registry.customer.test")
 	put(t, filepath.Join(dir, "customer.pem"), append(c3, k3...))
+	c4, k4 := ca.pair(t, 4, "127.0.0.1")
+	put(t, filepath.Join(dir, "address.pem"), append(c4, k4...))
 	put(t, filepath.Join(dir, "..2026", "tls.crt"), []byte("not looked at"))
 
 	certs, err := openCertificates(dir, "registry.test", slog.New(slog.DiscardHandler))
@@ -109,7 +111,7 @@ func TestCertificateIsChosenByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int64{
-		"acme.registry.test": 2, "other.registry.test": 1, "ACME.registry.test": 2, "registry.customer.test": 3, "127.0.0.1": 2,
+		"acme.registry.test": 2, "other.registry.test": 1, "ACME.registry.test": 2, "registry.customer.test": 3, "127.0.0.1": 4,
 	} {
 		if got, err := ca.handshake(t, certs.config(), name); err != nil || got != want {
 			t.Errorf("%s: certificate %d, error %v; want %d", name, got, err, want)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ var (
 	errNotSize     = errors.New("is not a number of bytes, such as 512MiB or 20GB")
 	errNotDuration = errors.New("needs a number and a unit, such as 90s, 15m or 720h")
 	errNotBool     = errors.New("is neither true nor false")
+	errNotNumber   = errors.New("is not a number, such as 64")
 	errNotNetwork  = errors.New("is not a network such as 10.0.0.0/8")
 )
 
@@ -67,6 +69,15 @@ func parseText(from, to reflect.Type, value any) (any, error) {
 			text = fmt.Sprint(value)
 		}
 		return *target, target.UnmarshalText([]byte(text))
+	case *int:
+		if !isText {
+			return value, nil
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, errNotNumber
+		}
+		return n, nil
 	case *bool:
 		switch {
 		case !isText:
@@ -99,7 +110,7 @@ func explain(err error, value any, t reflect.Type) error {
 	if t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[URL]() {
 		shown = "the value "
 	}
-	for _, known := range []error{errNotSize, errNotDuration, errNotBool} {
+	for _, known := range []error{errNotSize, errNotDuration, errNotBool, errNotNumber} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s%w", shown, known)
 		}
@@ -111,6 +122,8 @@ func explain(err error, value any, t reflect.Type) error {
 		return fmt.Errorf("%sis not a list of words", shown)
 	case t.Kind() == reflect.Bool:
 		return fmt.Errorf("%s%w", shown, errNotBool)
+	case t.Kind() == reflect.Int:
+		return fmt.Errorf("%s%w", shown, errNotNumber)
 	default:
 		return fmt.Errorf("%sis not text; put it in quotes", shown)
 	}

@@ -377,3 +377,19 @@ func FuzzLoadFile(f *testing.F) {
 		}
 	})
 }
+
+// A number may come from the environment, where all is text.
+func TestNumberFromTheEnvironment(t *testing.T) {
+	var n int
+	if err := decode("60", reflect.ValueOf(&n).Elem()); err != nil || n != 60 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if err := decode(61, reflect.ValueOf(&n).Elem()); err != nil || n != 61 {
+		t.Errorf("%d, %v", n, err)
+	}
+	for _, bad := range []any{"many", "6.5", true, "-"} {
+		if err := decode(bad, reflect.ValueOf(&n).Elem()); err == nil || !strings.Contains(err.Error(), "is not a number") {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+}

@@ -99,7 +99,7 @@ func (b builder) internal(s front.Services) {
 	calls := access.NewInternal(b.config.InternalKey.Reveal())
 	wrapped := web.Middleware{
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
-		Scheme: "http", Pace: b.pace, Pauses: b.pauses, Fail: failed,
+		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: failed,
 	}.Wrap(b.withFlights(calls, front.NewInternal(calls, b.Log, s)))
 	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log)})
 }

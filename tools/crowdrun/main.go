@@ -35,6 +35,7 @@ type scenario struct {
 // scenarios are played in this order, one after the other.
 var scenarios = []scenario{
 	{"referrers", "a subject with 30,000 referrers is deleted while another tenant pushes", referrers},
+	{"silent", "connections that say nothing any more, on every listener and in every phase", silent},
 }
 
 func main() {

@@ -23,6 +23,7 @@ type Middleware struct {
 	Metrics  *Metrics
 	Scheme   string         // what clients speak to this listener: http or https
 	Proxies  []netip.Prefix // networks whose forwarded headers are believed
+	Peers    bool           // all that come are processes of this deployment, which sign what they send
 	Pace     Pace
 	Pauses   *Pauses // those of the process; nil are the listener's own
 
@@ -43,7 +44,7 @@ func (m Middleware) Wrap(h http.Handler) http.Handler {
 		m.Pauses = NewPauses(PauseLimits{}, nil)
 	}
 	h = pacer{m.Pace.orDefault(), m.Pauses, h}
-	h = transport{h}
+	h = transport{m.Peers, h}
 	h = forwarded{m.Proxies, h}
 	return observer{m, h}
 }

@@ -7,13 +7,16 @@ import "net/http"
 const stayEncrypted = "max-age=31536000"
 
 // transport says in the answer what follows from how the request came.
-type transport struct{ next http.Handler }
+type transport struct {
+	peers bool
+	next  http.Handler
+}
 
 func (t transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if Scheme(r.Context()) == "https" {
 		w.Header().Set("Strict-Transport-Security", stayEncrypted)
 	}
-	if endsConnection(r) {
+	if !t.peers && endsConnection(r) {
 		w.Header().Set("Connection", "close")
 	}
 	t.next.ServeHTTP(w, r)

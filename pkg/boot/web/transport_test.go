@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -104,4 +106,14 @@ func TestS12_TheNearestForeignAddressCounts(t *testing.T) {
 			t.Errorf("%v: %q", h, got)
 		}
 	}
+}
+
+// startServer serves h on a real listener.
+func startServer(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = NewServer(h, slog.New(slog.DiscardHandler))
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
 }

@@ -54,7 +54,7 @@ func TestRemoteStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Host = h.open.Host
+	req.Host, req.ContentLength = h.open.Host, pieces*piece
 	res, err := h.Server.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)

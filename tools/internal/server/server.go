@@ -28,11 +28,13 @@ import (
 // addresses stay the same over all its lives. Methods other than Ready, Call,
 // PID and Process are for one goroutine.
 type Server struct {
-	Data   string      // host:port of the data listener
-	Admin  string      // host:port of the admin API over REST
-	Ops    string      // host:port of the ops listener
-	Log    string      // file that all lives of the process write to
-	Keeper gate.Keeper // of the gate that the next lives run behind; nil is none
+	Data      string      // host:port of the data listener
+	Admin     string      // host:port of the admin API over REST
+	Ops       string      // host:port of the ops listener
+	AdminGRPC string      // of the admin API over gRPC
+	Log       string      // file that all lives of the process write to
+	Keeper    gate.Keeper // of the gate that the next lives run behind; nil is none
+	Files     int         // descriptors that the next lives may have; 0 is as many as the caller
 
 	binary string
 	dir    string
@@ -60,7 +62,7 @@ func New(binary, dir string, settings ...string) (*Server, error) {
 	}
 	return &Server{
 		Data: addrs[0], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
-		Ops: addrs[1], binary: binary, dir: dir,
+		AdminGRPC: addrs[3], Ops: addrs[1], binary: binary, dir: dir,
 		env: append(append(environ(),
 			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
 			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_INTERNAL_ADDR="+addrs[4],
@@ -82,6 +84,9 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.Command(s.binary, "serve")
+	if s.Files > 0 {
+		cmd = exec.Command("prlimit", fmt.Sprintf("--nofile=%d:%d", s.Files, s.Files), s.binary, "serve")
+	}
 	cmd.Env, cmd.Stderr, cmd.Dir = s.env, log, s.dir // its greeting is for people
 	// Whoever asks for the present life is to see this one as soon as it acts.
 	s.mu.Lock()
