@@ -17,7 +17,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// How many failed logins an account, and an address, may have in a period.
+// How many failed logins an account, and an address at one tenant, may have in a
+// period.
 const (
 	MaxFailures   = 10
 	FailurePeriod = time.Minute
@@ -35,7 +36,7 @@ type Accounts interface {
 type Authenticator struct {
 	accounts Accounts
 	failures limit.Failures
-	good     *lru.Cache[login, struct{}]
+	good     *lru.Cache[login, [sha256.Size]byte] // the hash of the secret that was good last
 }
 
 // login is an account that was used from an address.
@@ -47,7 +48,7 @@ const goodLogins = 16384
 // NewAuthenticator makes an Authenticator that stops asking accounts after too
 // many failures.
 func NewAuthenticator(a Accounts, f limit.Failures) *Authenticator {
-	good, err := lru.New[login, struct{}](goodLogins)
+	good, err := lru.New[login, [sha256.Size]byte](goodLogins)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
@@ -57,9 +58,10 @@ func NewAuthenticator(a Accounts, f limit.Failures) *Authenticator {
 // Authenticate returns the service account of the site's tenant that has this
 // name and secret. Whatever is wrong with them is fault.UnauthorizedReason, with
 // one and the same message, by one and the same path (contract row B10). After
-// too many failures of the account, or from the client's address, it is
-// fault.TooManyRequests, whether or not the secret is right; but what others
-// fail at does not lock an account out of the addresses that it was used from.
+// too many failures of the account, or from the client's address at this tenant,
+// it is fault.TooManyRequests, whether or not the secret is right; but what others
+// fail at does not lock an account out of the addresses that it was used from, and
+// a secret that was good from there is not counted at all (contract row S55).
 // The access line and a metric tell of a failure.
 func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
 	p, err := a.authenticate(ctx, s, name, secret)
@@ -86,21 +88,25 @@ func tried(name, secret string) string {
 }
 
 func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
-	used := login{accountKey(s.Tenant, name), addressKey(web.ClientAddr(ctx))}
+	used := login{accountKey(s.Tenant, name), addressKey(s.Tenant, web.ClientAddr(ctx))}
+	hash := sha256.Sum256([]byte(secret))
 	limited := [...]limit.Key{used.address, used.account}
 	checked := limited[:]
-	if _, known := a.good.Get(used); known {
+	if last, known := a.good.Get(used); known {
 		checked = limited[:1]
+		if last == hash {
+			checked = nil
+		}
 	}
 	for _, k := range checked {
 		if err := a.failures.Check(ctx, k); err != nil {
 			return access.Principal{}, err
 		}
 	}
-	account, err := a.find(ctx, s.Tenant, name, secret)
+	account, err := a.find(ctx, s.Tenant, name, hash)
 	switch {
 	case err == nil:
-		a.good.Add(used, struct{}{})
+		a.good.Add(used, hash)
 		return access.ServiceAccount(account.Tenant, account.Slug, account.Role), nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err
@@ -113,11 +119,11 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	return access.Principal{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the name or the secret is wrong")
 }
 
-func (a *Authenticator) find(ctx context.Context, t tenant.ID, name, secret string) (meta.Account, error) {
+func (a *Authenticator) find(ctx context.Context, t tenant.ID, name string, hash [sha256.Size]byte) (meta.Account, error) {
 	if name == "" { // means any account to the store
 		return meta.Account{}, fault.New(fault.NotFound, fault.ResourceUnknown, "no name was given")
 	}
-	return a.accounts.FindAccountByKey(ctx, t, name, sha256.Sum256([]byte(secret)))
+	return a.accounts.FindAccountByKey(ctx, t, name, hash)
 }
 
 // accountKey counts all names that no account can have as one: they are as
@@ -129,12 +135,14 @@ func accountKey(t tenant.ID, name string) limit.Key {
 	return limit.Key{Kind: "account", Tenant: t, Name: name}
 }
 
-// addressKey counts the network that one IPv6 client has as one address.
-func addressKey(a netip.Addr) limit.Key {
+// addressKey counts the network that one IPv6 client has as one address, for each
+// tenant apart: the clients of many share a NAT, and one of them must not lock the
+// others out.
+func addressKey(t tenant.ID, a netip.Addr) limit.Key {
 	a = a.Unmap()
 	if !a.Is6() {
-		return limit.Key{Kind: "address", Name: a.String()}
+		return limit.Key{Kind: "address", Tenant: t, Name: a.String()}
 	}
 	network := netip.PrefixFrom(a.WithZone(""), 64).Masked()
-	return limit.Key{Kind: "address", Name: network.String()}
+	return limit.Key{Kind: "address", Tenant: t, Name: network.String()}
 }

@@ -160,8 +160,37 @@ func TestB10_StrangersDoNotLockAnAccountOut(t *testing.T) {
 			t.Errorf("a wrong secret from the owner's address: %d", got.Status)
 		}
 	}
-	if got := d.Do(owner); got.Status != 429 {
-		t.Errorf("the owner's address after its own failures: %d", got.Status)
+	if got := d.Do(owner); got.Status != 200 {
+		t.Errorf("the owner, after another behind its address failed: %d", got.Status)
+	}
+	thief := from("192.0.2.1")
+	thief.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("ci:another")))
+	if got := d.Do(thief); got.Status != 429 {
+		t.Errorf("another secret from the owner's address: %d", got.Status)
+	}
+}
+
+// What clients of one tenant fail at behind an address is not held against those
+// of another tenant behind the same one.
+func TestS55_FailedLoginsAreCountedForEachTenant(t *testing.T) {
+	d := serve(t)
+	acme, other := d.Tenant("acme", tenant.Settings{}), d.Tenant("other", tenant.Settings{})
+	for _, s := range []tenant.Site{acme, other} {
+		d.Account(s, "ci", access.Writer)
+	}
+	for i := range 2 * token.MaxFailures {
+		r := get(acme.Host, "")
+		r.Header = fronttest.Headers("Authorization", "Basic "+base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "account-%d:wrong", i)))
+		if got, want := d.Do(r).Status, map[bool]int{true: 401, false: 429}[i < token.MaxFailures]; got != want {
+			t.Fatalf("try %d: %d, want %d", i+1, got, want)
+		}
+	}
+	for host, want := range map[string]int{acme.Host: 429, other.Host: 200} {
+		login := get(host, "")
+		login.Basic = "ci"
+		if got := d.Do(login); got.Status != want {
+			t.Errorf("%s: the right secret from that address: %d, want %d", host, got.Status, want)
+		}
 	}
 }
 
