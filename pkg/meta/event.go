@@ -2,7 +2,11 @@ package meta
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -16,6 +20,56 @@ type Event struct {
 	Verb      string // "manifest.put", "tag.delete", "registry.create", …
 	Target    string // "registries/dev/repositories/app", with tag or digest
 	RequestID string
+	Address   string // of the client; empty where it is not known
+	Changes   string // what an update changed, for DecodeChanges
+	Times     int64  // how often it happened within its minute; 1 but for refusals
+}
+
+// Change is one field of a resource that an update changed. Secrets are left out
+// of it, and values are clipped.
+type Change struct {
+	Field string `json:"field"`
+	Old   string `json:"old"`
+	New   string `json:"new"`
+}
+
+// EncodeChanges is how changes are kept; empty for none.
+func EncodeChanges(changes []Change) string {
+	if len(changes) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(changes)
+	if err != nil {
+		return "" // strings alone: it cannot fail
+	}
+	return string(text)
+}
+
+// DecodeChanges undoes EncodeChanges.
+func DecodeChanges(text string) ([]Change, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var changes []Change
+	err := json.Unmarshal([]byte(text), &changes)
+	return changes, err
+}
+
+// Refusal is what was refused to a caller of a tenant within a minute: a login, or
+// a call that the caller has no right to.
+type Refusal struct {
+	Tenant  tenant.ID
+	Login   bool // else a call
+	Actor   string
+	Address string
+	Target  string // what was asked for; empty of a login
+	Minute  time.Time
+}
+
+// Op is the same for all that one event counts.
+func (r Refusal) Op() uuid.UUID {
+	key := fmt.Sprintf("%d %t %q %q %q %d", r.Tenant, r.Login, r.Actor, r.Address, r.Target, r.Minute.Unix())
+	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(key))
 }
 
 // Events reads the audit log; the mutations write it.
@@ -23,6 +77,9 @@ type Events interface {
 	// ListEvents pages newest first; Page.After is the id of the last event
 	// seen, in decimal.
 	ListEvents(ctx context.Context, t tenant.ID, p Page) ([]Event, error)
+	// RecordRefusals adds to the audit log what was refused, and how often. A
+	// repeated call counts it again.
+	RecordRefusals(ctx context.Context, refusals map[Refusal]int64) error
 	// EventsBetween returns a part of the audit log by id.
 	EventsBetween(ctx context.Context, t tenant.ID, b Between[int64]) ([]Event, error)
 }

@@ -89,6 +89,8 @@ type Cause struct {
 	Op        uuid.UUID
 	Actor     string // "operator", "serviceAccounts/ci", "anonymous"
 	RequestID string
+	Address   string   // of the client; empty where it is not known
+	Changes   []Change // what an update changed
 }
 
 // Repo names a repository of a registry. Methods find its row by name.

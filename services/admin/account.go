@@ -100,7 +100,7 @@ func (s *Service) UpdateServiceAccount(ctx context.Context, req *pb.UpdateServic
 	if req.GetValidateOnly() || proto.Equal(before, after) {
 		return after, nil
 	}
-	a, err = s.store.UpdateAccount(ctx, cause(ctx), a)
+	a, err = s.store.UpdateAccount(ctx, caused(ctx, before, after), a)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -108,5 +109,12 @@ func New(c Config) (*Service, error) {
 
 // cause is who makes the change this call makes, for the audit log.
 func cause(ctx context.Context) meta.Cause {
-	return meta.Cause{Op: uuid.New(), Actor: callerOf(ctx).actor(), RequestID: requestID(ctx)}
+	return meta.Cause{Op: uuid.New(), Actor: callerOf(ctx).actor(), RequestID: requestID(ctx), Address: clientAddress(ctx)}
+}
+
+// caused is the cause of an update, with what it changes.
+func caused(ctx context.Context, before, after proto.Message) meta.Cause {
+	by := cause(ctx)
+	by.Changes = changesOf(before, after)
+	return by
 }

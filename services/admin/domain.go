@@ -108,7 +108,7 @@ func (s *Service) UpdateDomain(ctx context.Context, req *pb.UpdateDomainRequest)
 		return after, nil
 	}
 	d.Registry = after.GetRegistry()
-	d, err = s.store.UpdateDomain(ctx, cause(ctx), d)
+	d, err = s.store.UpdateDomain(ctx, caused(ctx, before, after), d)
 	if err != nil {
 		return nil, err
 	}

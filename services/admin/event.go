@@ -32,10 +32,24 @@ func (s *Service) ListEvents(ctx context.Context, req *pb.ListEventsRequest) (*p
 				Verb:      e.Verb,
 				Target:    e.Target,
 				RequestId: e.RequestID,
+				Address:   e.Address,
+				Changes:   changeMessages(e.Changes),
+				Times:     e.Times,
 			}
 		}),
 		NextPageToken: next,
 	}, nil
+}
+
+// changeMessages are none where a row cannot be read: the event is still told.
+func changeMessages(text string) []*pb.Event_Change {
+	changes, err := meta.DecodeChanges(text)
+	if err != nil {
+		return nil
+	}
+	return mapped(changes, func(c meta.Change) *pb.Event_Change {
+		return &pb.Event_Change{Field: c.Field, OldValue: c.Old, NewValue: c.New}
+	})
 }
 
 // searchEvents goes by id, which is the order of time but for transactions that

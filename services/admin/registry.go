@@ -126,7 +126,7 @@ func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequ
 	if req.GetValidateOnly() || proto.Equal(before, after) {
 		return after, nil
 	}
-	r, err = s.store.UpdateRegistry(ctx, cause(ctx), r)
+	r, err = s.store.UpdateRegistry(ctx, caused(ctx, before, after), r)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net/netip"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -13,6 +14,30 @@ import (
 
 // headerRequestID carries the id of a REST request to the gRPC side of it.
 const headerRequestID = "x-request-id"
+
+// headerClient carries the address of its client.
+const headerClient = "x-berth-client"
+
+// clientAddress is the address that the call came from, empty where it is not
+// known. Only the gateway, through the pipe, can name another than the peer's.
+func clientAddress(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	if p.Addr.Network() == pipeNetwork {
+		md, _ := metadata.FromIncomingContext(ctx)
+		if v := md.Get(headerClient); len(v) == 1 {
+			return v[0]
+		}
+		return ""
+	}
+	at, err := netip.ParseAddrPort(p.Addr.String())
+	if err != nil {
+		return ""
+	}
+	return at.Addr().Unmap().String()
+}
 
 type requestIDKey struct{}
 

@@ -45,7 +45,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 				web.SetScope(ctx, rules[name].String())
 			}
 			if id := web.RequestID(ctx); id != "" {
-				return metadata.Pairs(headerRequestID, id)
+				return metadata.Pairs(headerRequestID, id, headerClient, web.ClientAddr(ctx).Unmap().String())
 			}
 			return nil
 		}),

@@ -23,6 +23,9 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/services/internal/audit"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -58,6 +61,8 @@ type Options struct {
 
 	Hosts web.Hosts // at which REST answers
 
+	Refusals *audit.Refusals // counts what is denied; nil: nothing is
+
 	// Ready says whether the process can serve, for the health service; nil: it
 	// can.
 	Ready func(context.Context) bool
@@ -78,7 +83,14 @@ type Server struct {
 
 // NewServer puts the transports before the service. Close it after use.
 func NewServer(s *Service, o Options) (*Server, error) {
-	access := kit.Access(rules, s.decide)
+	access := kit.Access(rules, func(ctx context.Context, r rule, req any) error {
+		err := s.decide(ctx, r, req)
+		if fault.KindOf(err) == fault.Denied {
+			c := callerOf(ctx)
+			o.Refusals.Add(meta.Refusal{Tenant: c.principal.Tenant, Actor: c.actor(), Address: clientAddress(ctx), Target: "admin API"})
+		}
+		return err
+	})
 	g := gate{service: s, log: o.Log, metrics: o.Metrics, mw: append(slices.Clip(o.Middlewares), access)}
 
 	traced := []otelgrpc.Option{otelgrpc.WithTracerProvider(o.Tracer), otelgrpc.WithPropagators(propagation.TraceContext{})}

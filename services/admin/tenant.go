@@ -98,7 +98,7 @@ func (s *Service) UpdateTenant(ctx context.Context, req *pb.UpdateTenantRequest)
 	if req.GetValidateOnly() || proto.Equal(before, after) {
 		return after, nil
 	}
-	t, err = s.store.UpdateTenant(ctx, cause(ctx), t)
+	t, err = s.store.UpdateTenant(ctx, caused(ctx, before, after), t)
 	if err != nil {
 		return nil, err
 	}
@@ -191,12 +191,12 @@ func (s *Service) setState(ctx context.Context, req stateRequest, to tenant.Stat
 	if err := checkEtag(req.GetEtag(), t.Version); err != nil {
 		return nil, err
 	}
-	was := t.State
+	was, before := t.State, tenantMessage(t)
 	t.State = to
 	if was == to || req.GetValidateOnly() {
 		return tenantMessage(t), nil
 	}
-	t, err = s.store.UpdateTenant(ctx, cause(ctx), t)
+	t, err = s.store.UpdateTenant(ctx, caused(ctx, before, tenantMessage(t)), t)
 	if err != nil {
 		return nil, err
 	}

@@ -137,7 +137,7 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 	if req.GetValidateOnly() || !renew && proto.Equal(upstreamMessage(t, was), upstreamMessage(t, u)) {
 		return upstreamMessage(t, u), nil
 	}
-	u, err = s.store.UpdateUpstream(ctx, cause(ctx), u, renew)
+	u, err = s.store.UpdateUpstream(ctx, caused(ctx, before, after), u, renew)
 	if err != nil {
 		return nil, err
 	}

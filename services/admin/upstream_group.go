@@ -107,7 +107,7 @@ func (s *Service) UpdateUpstreamGroup(ctx context.Context, req *pb.UpdateUpstrea
 	if after = groupMessage(t, g); req.GetValidateOnly() || proto.Equal(before, after) {
 		return after, nil
 	}
-	g, err = s.store.UpdateGroup(ctx, cause(ctx), g)
+	g, err = s.store.UpdateGroup(ctx, caused(ctx, before, after), g)
 	if err != nil {
 		return nil, err
 	}

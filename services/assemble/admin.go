@@ -51,7 +51,8 @@ func (b builder) admin(ctx context.Context) error {
 	}
 	b.warnOfAnonymous(ctx, service)
 	server, err := admin.NewServer(service, admin.Options{
-		Log: b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Middlewares: around,
+		Refusals: b.refused,
+		Log:      b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Middlewares: around,
 		Ready: func(ctx context.Context) bool { return b.Health.Ready(ctx).Status == "ready" },
 	})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/backup"
+	"github.com/berth-registry/berth/services/internal/audit"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/janitor"
@@ -67,6 +68,7 @@ type builder struct {
 	pace    web.Pace
 	pauses  *web.Pauses // of all listeners
 	around  []kit.Named // every operation
+	refused *audit.Refusals
 	secrets *seal.Keyring
 	proxy   *proxy.Service // nil where chains are neither followed nor told of
 	fetches *fetch.Fetches // likewise
@@ -107,9 +109,11 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		web:     web.NewMetrics(d.Metrics),
 		pace:    web.Pace{Pause: c.TransferPause},
 		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
+		refused: audit.New(s.meta, d.Log),
 		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)
+	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })
 	if err := b.share(ctx); err != nil {
 		return err
 	}

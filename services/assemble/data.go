@@ -35,13 +35,13 @@ func (b builder) data(ctx context.Context) error {
 		keys.Run(ctx, func(err error) { b.Log.WarnContext(ctx, "the signing keys could not be read again", "error", err) })
 		return nil
 	})
-	accounts := token.NewAuthenticator(b.stores.meta, b.shared.failures)
+	accounts := token.NewAuthenticator(b.stores.meta, b.shared.failures).WithRefusals(b.refused)
 	services, err := b.services(keys, accounts)
 	if err != nil {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: failed,

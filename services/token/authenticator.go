@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/audit"
 )
 
 // How many failed logins an account, and an address at one tenant, may have in a
@@ -37,6 +38,7 @@ type Authenticator struct {
 	accounts Accounts
 	failures limit.Failures
 	good     *lru.Cache[login, [sha256.Size]byte] // the hash of the secret that was good last
+	refusals *audit.Refusals
 }
 
 // login is an account that was used from an address.
@@ -68,10 +70,26 @@ func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, s
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
 		web.LoginFailed(ctx, web.WrongCredential, tried(name, secret))
+		a.refused(ctx, s, tried(name, secret))
 	case fault.TooMany:
 		web.LoginFailed(ctx, web.TooManyFailures, tried(name, secret))
+		a.refused(ctx, s, tried(name, secret))
 	}
 	return p, err
+}
+
+// WithRefusals has refused logins counted for the audit log.
+func (a *Authenticator) WithRefusals(r *audit.Refusals) *Authenticator {
+	a.refusals = r
+	return a
+}
+
+func (a *Authenticator) refused(ctx context.Context, s tenant.Site, tried string) {
+	address := ""
+	if at := web.ClientAddr(ctx); at.IsValid() {
+		address = at.Unmap().String()
+	}
+	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: address})
 }
 
 // leastSecret is fewer characters than any secret of a deployment has.

@@ -94,7 +94,7 @@ var table = []row{
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit")...)...), never: noStore,
+		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/audit")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
 	},
 	{

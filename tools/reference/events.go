@@ -17,6 +17,8 @@ var meanings = map[string]string{
 	"blob.push":             "A blob was uploaded.",
 	"cache.purge":           "What is kept of an upstream was forgotten by an administrator.",
 	"cache.tag_rollback":    "An upstream's tag went back to an older manifest.",
+	"call.deny":             "Calls were refused to an account that has no right to them; alike ones within a minute are one event.",
+	"login.fail":            "Logins were refused; alike ones within a minute are one event.",
 	"domain.create":         "A host name was added.",
 	"domain.delete":         "A host name was removed.",
 	"domain.update":         "A host name was led to another registry.",
@@ -67,7 +69,8 @@ func events(page *bytes.Buffer) error {
 	}
 	page.WriteString("# Events\n\n" + generated +
 		"The audit log of a tenant, `GET /v1/tenants/{tenant}/events`, newest first. Each change is one row, written in the same transaction\n" +
-		"as the change itself, with its time, actor, target and request id.\n\n" +
+		"as the change itself, with its time, actor, target, request id and client address, and of an update what it changed. What is\n" +
+		"refused is counted: alike refusals of a minute are one row, and a tenant gets few rows a minute, however many callers try.\n\n" +
 		"| verb | what happened |\n| --- | --- |\n")
 	for _, v := range want {
 		fmt.Fprintf(page, "| `%s` | %s |\n", v, meanings[v])

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -13,6 +14,33 @@ import (
 )
 
 func testEvents(t *testing.T, open Open) {
+	t.Run("S85 say from where and what changed, S86 and count what is refused", func(t *testing.T) {
+		w := newWorld(t, open)
+		by := cause()
+		by.Address, by.Changes = "192.0.2.1", []meta.Change{{Field: "read_only", Old: "false", New: "true"}}
+		_, err := w.Store.UpdateRegistry(t.Context(), by, meta.Registry{Tenant: w.tenant, Slug: tenant.MainRegistry, Settings: tenant.Settings{ReadOnly: true}})
+		w.must(err)
+		login := meta.Refusal{Tenant: w.tenant, Login: true, Actor: "ci", Address: "192.0.2.2", Minute: time.Unix(1_700_000_040, 0).UTC()}
+		call := meta.Refusal{Tenant: w.tenant, Actor: "serviceAccounts/ci", Address: "192.0.2.3", Target: "admin API", Minute: login.Minute}
+		for range 2 {
+			w.must(w.Store.RecordRefusals(t.Context(), map[meta.Refusal]int64{login: 3, call: 1}))
+		}
+		events, err := w.Store.ListEvents(t.Context(), w.tenant, meta.Page{Size: 10})
+		w.must(err)
+		found := map[string]meta.Event{}
+		for _, e := range events {
+			found[e.Verb] = e
+		}
+		if e := found["registry.update"]; e.Address != "192.0.2.1" || e.Changes != `[{"field":"read_only","old":"false","new":"true"}]` || e.Times != 1 {
+			t.Errorf("update %+v", e)
+		}
+		if e := found["login.fail"]; e.Address != "192.0.2.2" || e.Actor != "ci" || e.Times != 6 || !e.At.Equal(login.Minute) {
+			t.Errorf("login %+v", e)
+		}
+		if e := found["call.deny"]; e.Address != "192.0.2.3" || e.Target != "admin API" || e.Times != 2 {
+			t.Errorf("call %+v", e)
+		}
+	})
 	t.Run("tell of every change, and of no refusal", func(t *testing.T) {
 		w := newWorld(t, open)
 		ctx := t.Context()

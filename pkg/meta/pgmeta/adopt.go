@@ -61,8 +61,8 @@ ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(rep
 
 // As those of mounts, one for each blob. A repeated attempt finds them.
 const insertAdoptions = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id)
-SELECT r.tenant_id, adopted.op, berth_now(), $6, 'blob.mount', 'registries/' || r.registry || '/repositories/' || r.name || '@' || adopted.digest, $7
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address)
+SELECT r.tenant_id, adopted.op, berth_now(), $6, 'blob.mount', 'registries/' || r.registry || '/repositories/' || r.name || '@' || adopted.digest, $7, $8
   FROM open_repositories r
  CROSS JOIN unnest($4::uuid[], $5::text[]) AS adopted (op, digest)
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
@@ -149,7 +149,7 @@ func (a *adopting) link(by meta.Cause, adopted []oci.Digest) {
 		ops[i], digests[i] = pgUUID(meta.AdoptionOp(by, d)), d.String()
 	}
 	a.queue(linkAdopted, a.to.Tenant, a.target, stored(adopted), a.grace)
-	a.queue(insertAdoptions, a.to.Tenant, a.to.Registry, a.to.Name, ops, digests, by.Actor, by.RequestID)
+	a.queue(insertAdoptions, a.to.Tenant, a.to.Registry, a.to.Name, ops, digests, by.Actor, by.RequestID, by.Address)
 }
 
 // into notes the digest of each row.

@@ -108,8 +108,8 @@ func (s *Store) ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.
 
 // Without an actor it was the upstream.
 const insertCacheEvent = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id)
-SELECT u.tenant_id, $4, berth_now(), coalesce($5::text, 'upstreams/' || u.slug), $6, 'upstreams/' || u.slug || '/repositories/' || $3::text || $7::text, $8
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address)
+SELECT u.tenant_id, $4, berth_now(), coalesce($5::text, 'upstreams/' || u.slug), $6, 'upstreams/' || u.slug || '/repositories/' || $3::text || $7::text, $8, $9
   FROM registries g JOIN upstreams u ON u.tenant_id = g.tenant_id AND u.id = g.upstream_id
  WHERE g.tenant_id = $1 AND g.id = $2
 ON CONFLICT (tenant_id, op) DO NOTHING`
@@ -120,7 +120,7 @@ func (t *tx) cacheEvent(by meta.Cause, r meta.Repo, verb, suffix string, recorde
 	if by.Op == uuid.Nil {
 		return errNoOperation
 	}
-	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID).Exec(counted(recorded))
+	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address).Exec(counted(recorded))
 	return nil
 }
 

@@ -79,8 +79,8 @@ func (t *tx) pushed(r meta.Repo, batch func() (bool, error)) error {
 // committed. That must not be said of a registry or tenant that was suspended or
 // deleted after the lock, so their states are not looked at.
 const insertRepositoryEvent = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id)
-SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || g.slug || '/repositories/' || r.name || $7::text, $8
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address)
+SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || g.slug || '/repositories/' || r.name || $7::text, $8, $9
   FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
 ON CONFLICT (tenant_id, op) DO NOTHING`
@@ -91,7 +91,7 @@ func (t *tx) repositoryEvent(by meta.Cause, r meta.Repo, verb, suffix string, re
 	if by.Op == uuid.Nil {
 		return errNoOperation
 	}
-	t.queue(insertRepositoryEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID).Exec(counted(recorded))
+	t.queue(insertRepositoryEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address).Exec(counted(recorded))
 	return nil
 }
 

@@ -65,7 +65,7 @@ func (a admission) admit(r *http.Request) (*Call, error) {
 	}
 	// The host resolved, so it holds nothing that could end the quoted string.
 	realm := web.Scheme(r.Context()) + "://" + r.Host + TokenPath
-	return &Call{Site: site, Hops: ocihttp.ParseHops(r.Header), realm: realm, log: a.Log}, nil
+	return &Call{Site: site, Hops: ocihttp.ParseHops(r.Header), realm: realm, log: a.Log, refusals: a.Refusals}, nil
 }
 
 // checkAuthority refuses requests that name two hosts (contract row A4).

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/audit"
 )
 
 // Call is what the front found out about one request. It is complete when the
@@ -33,6 +35,7 @@ type Call struct {
 	walks     bool           // a registry service looked already, and asks the proxy service
 	internal  bool           // another process took the request in, and logs it as well
 	log       *slog.Logger
+	refusals  *audit.Refusals // nil: nothing is counted
 }
 
 type callKey struct{}
@@ -51,7 +54,15 @@ func (c *Call) Repo() meta.Repo {
 // Cause makes the cause of one mutation. Call it once per request: its Op is
 // what makes a repeated attempt take effect once.
 func (c *Call) Cause(ctx context.Context) meta.Cause {
-	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx)}
+	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx), Address: addressText(web.ClientAddr(ctx))}
+}
+
+// addressText is empty where the address is not known.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.Unmap().String()
 }
 
 // WriteError answers a request of the data port with err. A challenge becomes
@@ -63,6 +74,12 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		c.challenge(w.Header(), err)
 		c.logFailure(r, err)
 		c.noteScope(r, err)
+		if fault.KindOf(err) == fault.Denied && !c.Principal.Anonymous() {
+			c.refusals.Add(meta.Refusal{
+				Tenant: c.Site.Tenant, Actor: c.Principal.Actor(), Address: addressText(web.ClientAddr(r.Context())),
+				Target: r.Method + " registries/" + c.Site.RegistrySlug + "/repositories/" + c.Route.Name,
+			})
+		}
 		if c.internal {
 			handBack(w.Header(), err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/audit"
 )
 
 // Config is what a front asks of others.
@@ -18,8 +19,9 @@ type Config struct {
 	Sites    Sites
 	Tokens   Tokens
 	Accounts Accounts
-	Log      *slog.Logger // failures of ours; refusals are in the access log only
-	Origins  web.Origins  // of web pages that may use the registry
+	Log      *slog.Logger    // failures of ours; refusals are in the access log only
+	Origins  web.Origins     // of web pages that may use the registry
+	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is
 }
 
 // Sites finds where a Host header leads; *tenant.Directory does.

@@ -37,7 +37,15 @@ type Event struct {
 	// What it was done to, relative to the tenant.
 	Target string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
 	// The id of the request, as the logs have it.
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The address of the client that did it, by the rules for X-Forwarded-For; empty
+	// where it is not known, as of what was done before it was kept.
+	Address string `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
+	// What an update changed.
+	Changes []*Event_Change `protobuf:"bytes,8,rep,name=changes,proto3" json:"changes,omitempty"`
+	// How often it happened within its minute. Refused logins and calls that are
+	// alike are one event; of everything else it is 1.
+	Times         int64 `protobuf:"varint,9,opt,name=times,proto3" json:"times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -112,6 +120,27 @@ func (x *Event) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *Event) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Event) GetChanges() []*Event_Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Event) GetTimes() int64 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
 }
 
 type ListEventsRequest struct {
@@ -255,11 +284,73 @@ func (x *ListEventsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// One field that an update changed.
+type Event_Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Field string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// Before and after, in 256 bytes at most. Secrets are not told.
+	OldValue      string `protobuf:"bytes,2,opt,name=old_value,json=oldValue,proto3" json:"old_value,omitempty"`
+	NewValue      string `protobuf:"bytes,3,opt,name=new_value,json=newValue,proto3" json:"new_value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event_Change) Reset() {
+	*x = Event_Change{}
+	mi := &file_berth_admin_v1_event_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event_Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event_Change) ProtoMessage() {}
+
+func (x *Event_Change) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_event_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event_Change.ProtoReflect.Descriptor instead.
+func (*Event_Change) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_event_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *Event_Change) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Event_Change) GetOldValue() string {
+	if x != nil {
+		return x.OldValue
+	}
+	return ""
+}
+
+func (x *Event_Change) GetNewValue() string {
+	if x != nil {
+		return x.NewValue
+	}
+	return ""
+}
+
 var File_berth_admin_v1_event_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/event.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x01\n" +
+	"\x1aberth/admin/v1/event.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x02\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -267,7 +358,14 @@ const file_berth_admin_v1_event_proto_rawDesc = "" +
 	"\x04verb\x18\x04 \x01(\tR\x04verb\x12\x16\n" +
 	"\x06target\x18\x05 \x01(\tR\x06target\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tR\trequestId\"\x9a\x01\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x18\n" +
+	"\aaddress\x18\a \x01(\tR\aaddress\x126\n" +
+	"\achanges\x18\b \x03(\v2\x1c.berth.admin.v1.Event.ChangeR\achanges\x12\x14\n" +
+	"\x05times\x18\t \x01(\x03R\x05times\x1aX\n" +
+	"\x06Change\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1b\n" +
+	"\told_value\x18\x02 \x01(\tR\boldValue\x12\x1b\n" +
+	"\tnew_value\x18\x03 \x01(\tR\bnewValue\"\x9a\x01\n" +
 	"\x11ListEventsRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -291,21 +389,23 @@ func file_berth_admin_v1_event_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_event_proto_rawDescData
 }
 
-var file_berth_admin_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_berth_admin_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_berth_admin_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: berth.admin.v1.Event
 	(*ListEventsRequest)(nil),     // 1: berth.admin.v1.ListEventsRequest
 	(*ListEventsResponse)(nil),    // 2: berth.admin.v1.ListEventsResponse
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*Event_Change)(nil),          // 3: berth.admin.v1.Event.Change
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_event_proto_depIdxs = []int32{
-	3, // 0: berth.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	0, // 1: berth.admin.v1.ListEventsResponse.events:type_name -> berth.admin.v1.Event
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 0: berth.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	3, // 1: berth.admin.v1.Event.changes:type_name -> berth.admin.v1.Event.Change
+	0, // 2: berth.admin.v1.ListEventsResponse.events:type_name -> berth.admin.v1.Event
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_event_proto_init() }
@@ -319,7 +419,7 @@ func file_berth_admin_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_event_proto_rawDesc), len(file_berth_admin_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
