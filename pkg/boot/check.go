@@ -70,7 +70,11 @@ func (c Config) checkListeners(p *Problems) {
 	}
 	c.checkPages(p)
 	checkNetworks(p, "trusted_proxies", c.TrustedProxies)
-	checkNetworks(p, "upstream_allow", c.UpstreamAllow)
+	for _, n := range c.UpstreamAllow {
+		if !n.Prefix.IsValid() {
+			p.add("upstream_allow", "holds an empty entry; every entry is a network such as 10.0.0.0/8:443,5000")
+		}
+	}
 	if e := c.OTELEndpoint; e != "" {
 		if u, err := url.Parse(e); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			p.add("otel_endpoint", "%q is not of the form http://host:4317", NewURL(e).String())

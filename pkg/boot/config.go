@@ -44,7 +44,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix `koanf:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`
 	CORSOrigins    []string       `koanf:"cors_origins" name:"cors-origins" placeholder:"ORIGIN" help:"Origins of web pages that may use the registries, such as https://ui.example.com, comma-separated; empty is none."`
 	AdminHosts     []string       `koanf:"admin_hosts" placeholder:"HOST" help:"Host names at which admin_addr and ops_addr answer, comma-separated, *.DOMAIN for all below one. Addresses, names without a dot or below base_domain, localhost, local, internal and svc need not be named."`
-	UpstreamAllow  []netip.Prefix `koanf:"upstream_allow" placeholder:"CIDR" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated."`
+	UpstreamAllow  []Network      `koanf:"upstream_allow" placeholder:"NETWORK" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated: [TENANT@]NETWORK[:PORT,…], such as 10.0.0.0/8:443,5000, [fd00::/8]:443 or acme@10.1.2.0/24:443. Without ports all are meant; :* says so without a warning. Listeners and servers of this deployment are never."`
 
 	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
 	OperatorTokenFile string `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`

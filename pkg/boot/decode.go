@@ -50,6 +50,9 @@ func splitList(from, to reflect.Type, value any) (any, error) {
 	for i := range parts {
 		parts[i] = strings.TrimSpace(parts[i])
 	}
+	if to == reflect.TypeFor[[]Network]() {
+		parts = joinPorts(parts)
+	}
 	return parts, nil
 }
 
@@ -110,7 +113,7 @@ func explain(err error, value any, t reflect.Type) error {
 	if t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[URL]() {
 		shown = "the value "
 	}
-	for _, known := range []error{errNotSize, errNotDuration, errNotBool, errNotNumber} {
+	for _, known := range []error{errNotSize, errNotDuration, errNotBool, errNotNumber, errNotAllowed} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s%w", shown, known)
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -259,7 +258,7 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 		}, "", ""},
 		{"an internal URL", func(c *Config) { c.InternalAt = NewURL("http://10.0.0.7:5091/") }, "", ""},
 		{"an internal address for a URL", func(c *Config) { c.InternalAt = NewURL("10.0.0.7:5091") }, "internal_url", "of the form"},
-		{"networks of upstreams with an empty one", func(c *Config) { c.UpstreamAllow = make([]netip.Prefix, 1) }, "upstream_allow", "empty entry"},
+		{"networks of upstreams with an empty one", func(c *Config) { c.UpstreamAllow = make([]Network, 1) }, "upstream_allow", "empty entry"},
 		{"a short key", func(c *Config) { c.InternalKey = NewSecret("short") }, "internal_key", "at least 20"},
 		{"a key for passwords", func(c *Config) { c.SecretKey = token }, "", ""},
 		{"a short key for passwords", func(c *Config) { c.SecretKey = NewSecret("hunter2") }, "secret_key", "at least 20"},

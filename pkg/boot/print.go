@@ -64,6 +64,12 @@ func plain(v any) any {
 			texts[i] = v[i].String()
 		}
 		return texts
+	case []Network:
+		texts := make([]string, len(v))
+		for i := range v {
+			texts[i] = v[i].String()
+		}
+		return texts
 	case fmt.Stringer:
 		return v.String()
 	}

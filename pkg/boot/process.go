@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +42,7 @@ type Process struct {
 	parts           []part
 	draining        []func()
 	ready           func(addrs map[string]net.Addr)
+	bound           atomic.Pointer[[]net.Addr]
 }
 
 type loop struct {
@@ -103,6 +106,15 @@ func (p *Process) OnDrain(f func()) { p.draining = append(p.draining, f) }
 // bound address of each by its setting.
 func (p *Process) OnReady(f func(addrs map[string]net.Addr)) { p.ready = f }
 
+// Addrs are those that the process listens at; none before Run has bound them.
+// It is safe for concurrent use.
+func (p *Process) Addrs() []net.Addr {
+	if addrs := p.bound.Load(); addrs != nil {
+		return *addrs
+	}
+	return nil
+}
+
 // Run serves until ctx ends, a listener fails or background work fails. Then
 // /readyz turns 503, listeners stop accepting, running requests get the shutdown
 // timeout to finish, background work ends, parts close, and the ops listener
@@ -113,6 +125,8 @@ func (p *Process) Run(ctx context.Context) error {
 		return errors.Join(err, p.closeParts())
 	}
 
+	addrs := slices.Collect(maps.Values(addrsOf(sockets)))
+	p.bound.Store(&addrs)
 	failed := make(chan error, len(sockets)+len(p.loops))
 	var serving, working sync.WaitGroup
 	for _, s := range sockets {

@@ -53,7 +53,7 @@ func TestE1_NoNetworkIsPublicAtItsBorders(t *testing.T) {
 }
 
 func TestGuard_AllowsWhatIsAllowed(t *testing.T) {
-	g := guard{allow: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}}
+	g := guard{allow: []Network{{Prefix: netip.MustParsePrefix("10.1.0.0/16")}, {Prefix: netip.MustParsePrefix("fd00::/8")}}}
 	for address, want := range map[string]struct{ secure, inClear bool }{
 		"8.8.8.8:443":            {true, false},
 		"[2606:4700::1111]:80":   {true, false},

@@ -32,6 +32,7 @@ type Client struct {
 	large            chan struct{} // places of large documents of its tenant
 	queued           atomic.Int64  // requests that wait for a place
 	health           health
+	inside           atomic.Bool // the upstream was in a network that is not public when it answered last
 }
 
 func newClient(cs *Clients, cfg Config) (*Client, error) {

@@ -9,13 +9,30 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
 
 // guard decides what is connected to.
 type guard struct {
-	allow []netip.Prefix
+	allow        []Network
+	own, servers AddressSet
+	tenant       string // whose upstream it is; empty where nothing is allowed to one tenant alone
+}
+
+// of is the guard of one tenant's upstreams.
+func (g guard) of(tenant string) guard {
+	g.tenant = tenant
+	return g
+}
+
+// public is the guard of what upstreams lead to. Networks that are not public are
+// allowed to upstreams that are configured to be there: to no path of another
+// host that an answer names (contract row S69).
+func (g guard) public() guard {
+	g.allow = nil
+	return g
 }
 
 // The causes of a connection that was not tried.
@@ -33,19 +50,23 @@ func (g guard) check(address string, inClear bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s", errForbidden, address)
 	}
-	return g.permits(ap.Addr(), inClear)
+	return g.permits(ap, inClear)
 }
 
-// permits is check for an address without a port.
-func (g guard) permits(addr netip.Addr, inClear bool) error {
-	addr = addr.Unmap()
+// permits is check for an address that is parsed. What belongs to this deployment
+// is refused first, and in the same words: where it is, is not for tenants.
+func (g guard) permits(at netip.AddrPort, inClear bool) error {
+	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	public := isPublic(at.Addr())
 	switch {
-	case contains(g.allow, addr):
+	case g.own.has(at), !public && g.servers.has(at):
+		return fmt.Errorf("%w: %s belongs to this deployment", errForbidden, at)
+	case slices.ContainsFunc(g.allow, func(n Network) bool { return n.has(g.tenant, at) }):
 		return nil
-	case !isPublic(addr):
-		return fmt.Errorf("%w: %s", errForbidden, addr)
+	case !public:
+		return fmt.Errorf("%w: %s", errForbidden, at)
 	case inClear:
-		return fmt.Errorf("%w: %s", errInClear, addr)
+		return fmt.Errorf("%w: %s", errInClear, at)
 	default:
 		return nil
 	}

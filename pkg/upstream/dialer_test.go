@@ -114,7 +114,7 @@ func TestE1_NoConnectionIntoInternalNetworks(t *testing.T) {
 func TestE1_PortsLookAlike(t *testing.T) {
 	open, _ := listen(t, "127.0.0.1:0")
 	ports := []string{open.Addr().String(), "127.0.0.1:" + unused(t)}
-	for _, allow := range [][]netip.Prefix{nil, loopback} {
+	for _, allow := range [][]Network{nil, loopback} {
 		cs, said := newClients(Options{Allow: allow}, patient()), [2]*Error{}
 		for i, port := range ports {
 			_, err := clientOf(t, cs, Config{Key: port, URL: "https://" + port}).Manifest(t.Context(), "a/b", latest)
@@ -134,7 +134,7 @@ func TestE1_PortsLookAlike(t *testing.T) {
 // to addresses that may not.
 func TestE1_RedirectsAndRealmsAreGuarded(t *testing.T) {
 	sink, connections := listen(t, "127.0.0.2:0")
-	allow := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	allow := []Network{{Prefix: netip.MustParsePrefix("127.0.0.1/32")}}
 	for name, h := range map[string]http.HandlerFunc{
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://"+sink.Addr().String()+"/x", http.StatusTemporaryRedirect)
@@ -231,7 +231,7 @@ func TestE2_Rebinding(t *testing.T) {
 	limits.breakAfter = 1 << 30
 	limits.burst = 1 << 20
 	c := clientOf(t, newClients(Options{
-		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, Resolver: resolver(t, d),
+		Allow: []Network{{Prefix: netip.MustParsePrefix("127.0.0.2/32")}}, Resolver: resolver(t, d),
 	}, limits), Config{URL: "http://rebind.example.com:" + port})
 	found, outages := 0, 0
 	for range dice.Count(t, 210, 1000) {

@@ -44,7 +44,7 @@ func newECRLogin(c *Client) *ecrLogin {
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: c.config.Username, SecretAccessKey: c.config.Password}, nil
 		}),
-		HTTPClient: boundedClient{c.owner.transport},
+		HTTPClient: boundedClient{c.owner.transportOf(c.config.Tenant, false)},
 	}
 	if c.owner.ecrURL != "" {
 		o.BaseEndpoint = aws.String(c.owner.ecrURL)

@@ -25,7 +25,7 @@ func Example() {
 	defer registry.Close()
 
 	clients := upstream.New(upstream.Options{
-		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, // the one above is not public
+		Allow: []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, // the one above is not public
 	})
 	c, err := clients.Client(upstream.Config{Key: "1", Tenant: "acme", Upstream: "ghcr", URL: registry.URL})
 	if err != nil {

@@ -165,6 +165,9 @@ func (l *login) realm(raw string) (*url.URL, error) {
 		return nil, c.outage(nil, "names a token endpoint that cannot be used: its URL %s", problem)
 	}
 	u.Fragment, u.RawFragment = "", ""
+	if c.inside.Load() && !c.names(u) {
+		return nil, c.outage(nil, "names a token endpoint on another host, from a network that is not public: if that is right, add this host to auth_hosts")
+	}
 	if !c.config.anonymous() && !sameOrigin(u, c.base) && !pinned(u, c.base) && !slices.ContainsFunc(c.config.AuthHosts, isHost(u)) {
 		if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 			return nil, c.outage(nil, "wants its credential sent to an address that is not in auth_hosts")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,22 +21,23 @@ func refusal(cause error) string {
 	if errors.Is(cause, errInClear) {
 		return "http is for networks that the operator's upstream_allow names; use https"
 	}
-	return "its address is in a network that is not public; the operator's upstream_allow must name it"
+	return "its address is in a network that is not public; the operator's upstream_allow must name it, and its port"
 }
 
 // CheckAddress is CheckURL, and also refuses a URL whose host the configuration
 // of this process never connects to: an address, localhost, or a name of which
 // all addresses are refused. A name that cannot be looked up now, or in a moment,
 // is no error. Nothing is connected to, so the answer is the same for every port
-// of an address (contract E1); what a name leads to later is checked then (E2).
-func (cs *Clients) CheckAddress(ctx context.Context, raw string) error {
+// that the configuration treats alike (contract E1); what a name leads to later is
+// checked then (E2). tenant is the slug of whose upstream it is.
+func (cs *Clients) CheckAddress(ctx context.Context, tenant, raw string) error {
 	u, err := baseURL(raw)
 	if err != nil {
 		return err
 	}
-	inClear := u.Scheme == "http"
+	inClear, port := u.Scheme == "http", portOf(u)
 	for _, addr := range cs.addresses(ctx, u.Hostname()) {
-		if err = cs.guard.permits(addr, inClear); err == nil {
+		if err = cs.guard.of(tenant).permits(netip.AddrPortFrom(addr, port), inClear); err == nil {
 			return nil
 		}
 	}
@@ -59,4 +62,17 @@ func (cs *Clients) addresses(ctx context.Context, host string) []netip.Addr {
 		return nil
 	}
 	return found
+}
+
+// portOf is the port that the URL leads to.
+func portOf(u *url.URL) uint16 {
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	switch {
+	case err == nil:
+		return uint16(port)
+	case u.Scheme == "http":
+		return 80
+	default:
+		return 443
+	}
 }

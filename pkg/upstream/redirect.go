@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/berth-registry/berth/pkg/ocihttp"
@@ -20,6 +23,7 @@ type trip struct {
 	header http.Header // sent to every host
 	auth   string      // Authorization: for the host of url alone
 	stay   bool        // a redirect to another host is an answer
+	led    bool        // an answer named the host of url, and not the configuration
 }
 
 // errRedirect is the cause of a redirect that is not followed.
@@ -30,7 +34,7 @@ var errRedirect = errors.New("redirect")
 // a chain has left that host, it is a stranger's for good, and no credential is
 // sent any more even if it comes back.
 func (c *Client) follow(ctx context.Context, t trip) (*http.Response, bool, error) {
-	at, away := t.url, false
+	at, away, led := t.url, false, t.led
 	for redirects := 0; ; redirects++ {
 		req := &http.Request{
 			Method: t.method, URL: at, Host: at.Host, Header: t.header.Clone(),
@@ -39,9 +43,17 @@ func (c *Client) follow(ctx context.Context, t trip) (*http.Response, bool, erro
 		if t.auth != "" && !away {
 			req.Header.Set("Authorization", t.auth)
 		}
-		resp, err := c.owner.transport.RoundTrip(req.WithContext(ctx))
+		inside := false // of a network that is not public
+		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+			peer, err := netip.ParseAddrPort(i.Conn.RemoteAddr().String())
+			inside = err != nil || !isPublic(peer.Addr())
+		}})
+		resp, err := c.owner.transportOf(c.config.Tenant, led).RoundTrip(req.WithContext(traced))
 		if err != nil {
 			return nil, away, c.failed(ctx, err)
+		}
+		if !led {
+			c.inside.Store(inside)
 		}
 		if !isRedirect(resp.StatusCode) {
 			return resp, away, nil
@@ -54,6 +66,8 @@ func (c *Client) follow(ctx context.Context, t trip) (*http.Response, bool, erro
 			problem = "leads from host to host without end"
 		case t.stay && !sameOrigin(next, t.url):
 			problem = "leads to another host"
+		case inside && !c.names(next):
+			problem = "leads from a network that is not public to another host: if that is right, add this host to auth_hosts"
 		}
 		if problem != "" {
 			e := c.outage(errRedirect, "%s", problem)
@@ -61,8 +75,14 @@ func (c *Client) follow(ctx context.Context, t trip) (*http.Response, bool, erro
 			return nil, away, e
 		}
 		away = away || !sameOrigin(next, t.url)
-		at = next
+		at, led = next, !c.names(next)
 	}
+}
+
+// names says whether the upstream's configuration names the host: as its own, at
+// any port, or in auth_hosts.
+func (c *Client) names(u *url.URL) bool {
+	return u.Hostname() == c.base.Hostname() || slices.ContainsFunc(c.config.AuthHosts, isHost(u))
 }
 
 func isRedirect(status int) bool {

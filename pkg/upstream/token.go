@@ -105,7 +105,7 @@ func (l *login) fetch(ctx context.Context, realm, service, scope string) (token,
 		return token{}, err
 	}
 	resp, away, err := c.follow(ctx, trip{
-		method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: auth,
+		method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: auth, led: !c.names(u),
 	})
 	if err != nil {
 		return token{}, err

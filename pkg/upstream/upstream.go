@@ -26,17 +26,27 @@ const mostClients = 4096
 // Options are what all upstreams of a process have in common. The zero value
 // works: only public addresses are connected to.
 type Options struct {
-	Allow    []netip.Prefix        // networks that are not public, where upstreams may be nevertheless
+	Allow    []Network             // networks that are not public, where upstreams may be nevertheless
+	Own      AddressSet            // where this process itself listens: never connected to
+	Servers  AddressSet            // where servers of this deployment are: not connected to in networks that are not public
 	Metrics  prometheus.Registerer // may be nil; takes the metrics of one Clients only
 	Log      *slog.Logger          // nil: nothing is logged
 	Resolver *net.Resolver         // nil: the system's
 	Patience time.Duration         // how long an upstream may take for its next step; 0: 30 seconds
 }
 
+// AddressSet says whether it holds an address; nil holds none. It is asked with
+// every connection and must be safe for concurrent use.
+type AddressSet func(netip.AddrPort) bool
+
+func (s AddressSet) has(at netip.AddrPort) bool { return s != nil && s(at) }
+
 // Clients owns what upstreams share: the guarded connections and the metrics.
 // There is one per process. It is safe for concurrent use.
 type Clients struct {
-	transport http.RoundTripper
+	transport http.RoundTripper            // to where upstreams are configured to be
+	scoped    map[string]http.RoundTripper // likewise, of tenants that have networks of their own
+	led       http.RoundTripper            // to where answers lead: public addresses alone
 	guard     guard
 	resolver  *net.Resolver
 	limits    limits
@@ -69,12 +79,22 @@ func newClients(o Options, l limits) *Clients {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	g, resolver := guard{allow: o.Allow}, o.Resolver
+	g, resolver := guard{allow: o.Allow, own: o.Own, servers: o.Servers}, o.Resolver
 	if resolver == nil {
 		resolver = net.DefaultResolver
 	}
+	// A connection that is kept was let through for one tenant, and must not serve
+	// another that it would not have been let through for.
+	scoped := map[string]http.RoundTripper{}
+	for _, n := range o.Allow {
+		if n.Tenant != "" && scoped[n.Tenant] == nil {
+			scoped[n.Tenant] = newTransport(g.of(n.Tenant), resolver, l, nil)
+		}
+	}
 	return &Clients{
 		transport: newTransport(g, resolver, l, nil),
+		scoped:    scoped,
+		led:       newTransport(g.public(), resolver, l, nil),
 		guard:     g,
 		resolver:  resolver,
 		limits:    l,
@@ -105,6 +125,18 @@ func (cs *Clients) Client(cfg Config) (*Client, error) {
 	c.large = cs.largeOf[cfg.Tenant]
 	cs.known.Add(cfg.Key, c)
 	return c, nil
+}
+
+// transportOf is what a tenant's requests leave through; led are those to a host
+// that an answer names, and not the upstream's configuration.
+func (cs *Clients) transportOf(tenant string, led bool) http.RoundTripper {
+	if led {
+		return cs.led
+	}
+	if own := cs.scoped[tenant]; own != nil {
+		return own
+	}
+	return cs.transport
 }
 
 type hopsKey struct{}

@@ -18,7 +18,7 @@ import (
 )
 
 // loopback lets tests have servers.
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+var loopback = []Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}
 
 // patient are limits that a busy machine does not reach.
 func patient() limits {
@@ -64,7 +64,7 @@ type world struct {
 func newWorld() (*world, *Clients) {
 	w := &world{hosts: map[string]http.HandlerFunc{}}
 	cs := newClients(Options{}, patient())
-	cs.transport = w
+	cs.transport, cs.led = w, w
 	return w, cs
 }
 

@@ -14,8 +14,8 @@ import (
 // SeedCheck is what a seed file is held against, as far as that takes no store.
 type SeedCheck struct {
 	Pattern      tenant.Pattern
-	Secrets      *seal.Keyring                               // empty: no passwords can be kept
-	CheckAddress func(ctx context.Context, url string) error // see Chains
+	Secrets      *seal.Keyring                                           // empty: no passwords can be kept
+	CheckAddress func(ctx context.Context, tenantSlug, url string) error // see Chains
 }
 
 // CheckSeed returns everything that is wrong with the file, each with its line. It
@@ -93,7 +93,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	})
 	k.ids(at+".upstreams", mapped(t.Upstreams, func(u seedUpstream) string { return u.ID }))
 	for i, u := range t.Upstreams {
-		k.note(fmt.Sprintf("%s.upstreams[%d]", at, i), k.upstream(u))
+		k.note(fmt.Sprintf("%s.upstreams[%d]", at, i), k.upstream(t.ID, u))
 	}
 	for i, d := range t.Domains {
 		_, err := d.Fields.decode(&pb.Domain{}, []string{"registry"})
@@ -108,7 +108,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	}
 }
 
-func (k *seedChecker) upstream(u seedUpstream) error {
+func (k *seedChecker) upstream(tenantSlug string, u seedUpstream) error {
 	m, _, err := u.read(k.dir)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (k *seedChecker) upstream(u seedUpstream) error {
 	if err := k.service.configure(&row, m); err != nil {
 		return err
 	}
-	return k.CheckAddress(k.ctx, row.Settings.URL)
+	return k.CheckAddress(k.ctx, tenantSlug, row.Settings.URL)
 }
 
 func (k *seedChecker) account(at string, a seedAccount) {

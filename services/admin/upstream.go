@@ -44,7 +44,7 @@ func (s *Service) CreateUpstream(ctx context.Context, req *pb.CreateUpstreamRequ
 	if err := s.configure(&u, req.GetUpstream()); err != nil {
 		return nil, err
 	}
-	if err := s.checkAddress(ctx, u); err != nil {
+	if err := s.checkAddress(ctx, t, u); err != nil {
 		return nil, err
 	}
 	if err := s.admitUpstream(ctx, u, true); err != nil {
@@ -126,7 +126,7 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 		return nil, err
 	}
 	if was.Settings.URL != u.Settings.URL { // what is there already may be mended in all else
-		if err := s.checkAddress(ctx, u); err != nil {
+		if err := s.checkAddress(ctx, t, u); err != nil {
 			return nil, err
 		}
 	}

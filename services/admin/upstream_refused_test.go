@@ -14,11 +14,11 @@ import (
 // guarded are chains whose upstreams may be in the networks that it allows.
 type guarded struct {
 	silent
-	allow []netip.Prefix
+	allow []upstream.Network
 }
 
-func (g *guarded) CheckAddress(ctx context.Context, url string) error {
-	return upstream.New(upstream.Options{Allow: g.allow}).CheckAddress(ctx, url)
+func (g *guarded) CheckAddress(ctx context.Context, tenantSlug, url string) error {
+	return upstream.New(upstream.Options{Allow: g.allow}).CheckAddress(ctx, tenantSlug, url)
 }
 
 // TestN1_RefusedAddressesAreToldAtCreation, and at the update that brings one; an
@@ -43,7 +43,7 @@ func TestN1_RefusedAddressesAreToldAtCreation(t *testing.T) {
 	a.call(200, "POST", upstreams+"?upstream_id=outside", `{"url": "https://93.184.216.34"}`)
 	a.call(400, "PATCH", upstreams+"/outside", `{"url": "https://10.0.0.1"}`)
 
-	chains.allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	chains.allow = []upstream.Network{{Prefix: netip.MustParsePrefix("10.0.0.0/8")}}
 	a.call(200, "PATCH", upstreams+"/outside", `{"url": "https://10.0.0.1"}`)
 	chains.allow = nil
 	a.call(200, "PATCH", upstreams+"/outside", `{"url": "https://10.0.0.1", "tag_ttl": "60s"}`)

@@ -186,8 +186,8 @@ func clipped(s string) string {
 }
 
 // checkAddress refuses an upstream that this deployment never connects to.
-func (s *Service) checkAddress(ctx context.Context, u meta.Upstream) error {
-	err := s.chains.CheckAddress(ctx, u.Settings.URL)
+func (s *Service) checkAddress(ctx context.Context, t meta.Tenant, u meta.Upstream) error {
+	err := s.chains.CheckAddress(ctx, t.Slug, u.Settings.URL)
 	if f := fault.From(err); f != nil && f.Field == "url" {
 		return f.WithField(fieldUpstream + "url")
 	}

@@ -51,7 +51,7 @@ func (b *builder) chains(ctx context.Context) error {
 	}, func() float64 { return float64(b.fetches.Running()) }))
 	b.proxy = proxy.New(proxy.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.chained, Metrics: b.Metrics,
-		Upstreams: upstream.New(upstream.Options{Allow: b.config.UpstreamAllow, Metrics: b.Metrics, Log: b.Log}),
+		Upstreams: upstream.New(b.upstreams()),
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
 	return nil

@@ -30,7 +30,7 @@ func CheckFiles(ctx context.Context, c boot.Config) error {
 		}
 		check := admin.SeedCheck{
 			Pattern: pattern, Secrets: secrets,
-			CheckAddress: upstream.New(upstream.Options{Allow: c.UpstreamAllow}).CheckAddress,
+			CheckAddress: upstream.New(upstream.Options{Allow: allowed(c)}).CheckAddress,
 		}
 		for _, wrong := range admin.CheckSeed(ctx, c.Seed, check) {
 			problems = append(problems, boot.Problem{Setting: "seed", What: wrong.Error()})

@@ -95,7 +95,7 @@ func newWorldWith(t testing.TB, patience time.Duration) *world {
 	w.proxy = proxy.New(proxy.Config{
 		Meta: d.Meta, Blobs: d.Blobs, Secrets: plain{}, Leases: lease.NewMemory(), Fetches: w.fetches, Log: d.Log, Now: now,
 		Upstreams: upstream.New(upstream.Options{
-			Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: d.Log, Patience: patience,
+			Allow: []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, Log: d.Log, Patience: patience,
 		}),
 	})
 	w.nodes = []http.Handler{proxy.NewHandler(w.proxy, d.Middlewares()...)}

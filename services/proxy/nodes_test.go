@@ -32,7 +32,7 @@ func (w *world) node(leases lease.Leases, calls *access.Internal) *httptest.Serv
 	})
 	s := proxy.New(proxy.Config{
 		Meta: w.Meta, Blobs: w.Blobs, Secrets: plain{}, Leases: leases, Fetches: flights.Fetches, Log: w.Log,
-		Upstreams: upstream.New(upstream.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Log: w.Log}),
+		Upstreams: upstream.New(upstream.Options{Allow: []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, Log: w.Log}),
 	})
 	w.nodes = append(w.nodes, proxy.NewHandler(s))
 	w.t.Cleanup(func() {

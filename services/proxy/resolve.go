@@ -58,8 +58,8 @@ func answerOf(m *chain.Member, v Manifest, err error) chain.Answer {
 
 // CheckAddress says whether an upstream at the URL may be connected to, as
 // upstream.Clients does.
-func (s *Service) CheckAddress(ctx context.Context, url string) error {
-	return s.clients.CheckAddress(ctx, url)
+func (s *Service) CheckAddress(ctx context.Context, tenantSlug, url string) error {
+	return s.clients.CheckAddress(ctx, tenantSlug, url)
 }
 
 // Refresh asks an upstream for what it says of a tag now, whatever is kept.

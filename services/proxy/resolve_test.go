@@ -158,7 +158,7 @@ func TestN2_RefusedByConfigurationIsSaid(t *testing.T) {
 	w := newWorld(t)
 	w.upstream("inside", "https://10.0.0.1:5000", nil)
 	w.chain(meta.Member{Upstream: "inside"})
-	const want = `upstream "inside" is refused by configuration: its address is in a network that is not public; the operator's upstream_allow must name it`
+	const want = `upstream "inside" is refused by configuration: its address is in a network that is not public; the operator's upstream_allow must name it, and its port`
 	pulled := w.get("/v2/app/manifests/1")
 	quoted := strings.ReplaceAll(want, `"`, `\"`)
 	if pulled.Status != http.StatusBadGateway || !strings.Contains(pulled.Body, quoted) || !strings.Contains(pulled.Body, `"reason":"REFUSED_BY_CONFIGURATION"`) {

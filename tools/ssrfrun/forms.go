@@ -21,6 +21,18 @@ var inside6 = []string{"::", "::1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::
 // outside is public: that it is connected to shows that the sink counts.
 const outside = "93.184.216.34"
 
+// allowedNetwork is one that upstreams may be in. Answers of others lead to no
+// host there all the same (contract row S69).
+const allowedNetwork = "10.200.0.0/16"
+
+func allowedForms() []form {
+	var found []form
+	for _, host := range []string{"10.200.0.1", "10.200.0.1:5000", nameOf("10.200.0.1")} {
+		found = append(found, form{"http", host}, form{"https", host})
+	}
+	return found
+}
+
 // form is a way to write where to connect to.
 type form struct{ scheme, authority string }
 

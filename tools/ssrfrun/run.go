@@ -55,7 +55,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		return err
 	}
-	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32")
+	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32:5001,"+allowedNetwork)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (a *attempt) all(ctx context.Context, fetches int) error {
 		return fmt.Errorf("tenants are told apart why an upstream is refused: %v", a.words)
 	}
 	for _, place := range places {
-		for _, f := range all {
+		for _, f := range append(all, allowedForms()...) {
 			a.hostile.lead(place, f.url())
 			if err := a.throughHostile(ctx, place); err != nil {
 				return err

@@ -1,0 +1,190 @@
+package assemble
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/upstream"
+)
+
+// ownAddresses are those of this deployment: where this process listens, where
+// other processes do as far as the configuration knows, and the servers that keep
+// the data. No upstream leads there, whatever upstream_allow says (contract row
+// S68).
+type ownAddresses struct {
+	listeners func() []net.Addr
+	servers   []string // host:port
+
+	mu    sync.Mutex
+	known map[string]lookedUp // by host
+}
+
+// lookedUp are the addresses of a name, and since when.
+type lookedUp struct {
+	addrs []netip.Addr
+	at    time.Time
+}
+
+// How long a name's addresses are believed, and how long a look-up may take.
+const (
+	serverAddressTTL   = 30 * time.Second
+	serverLookupBudget = 2 * time.Second
+)
+
+// newOwnAddresses reads the servers from the configuration.
+func newOwnAddresses(c boot.Config, listeners func() []net.Addr) *ownAddresses {
+	o := &ownAddresses{listeners: listeners, known: map[string]lookedUp{}}
+	for _, s := range []struct{ raw, port string }{
+		{c.Meta.Reveal(), "5432"}, {c.Redis.Reveal(), "6379"}, {endpointOf(c.Blobs.Reveal()), ""}, {c.OTELEndpoint, "4317"},
+		{c.UploadURL.Reveal(), ""}, {c.TokenURL.Reveal(), ""}, {c.ProxyURL.Reveal(), ""}, {c.InternalURL(), ""},
+	} {
+		o.servers = append(o.servers, serversOf(s.raw, s.port)...)
+	}
+	return o
+}
+
+// endpointOf is the S3 server that a blob store's URL names; empty for AWS.
+func endpointOf(blobs string) string {
+	u, err := url.Parse(blobs)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("endpoint")
+}
+
+// serversOf are host and port of each server in a URL, which for Postgres may be
+// several, also in its query.
+func serversOf(raw, port string) []string {
+	u, err := url.Parse(raw)
+	if raw == "" || err != nil {
+		return nil
+	}
+	switch {
+	case port != "":
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	hosts := strings.Split(u.Host, ",")
+	if more := u.Query().Get("host"); more != "" && u.Scheme != "s3" {
+		hosts = append(hosts, strings.Split(more, ",")...)
+	}
+	if p := u.Query().Get("port"); p != "" {
+		port = p
+	}
+	var found []string
+	for _, h := range hosts {
+		if h == "" || strings.HasPrefix(h, "/") { // a socket in the file system
+			continue
+		}
+		if _, _, err := net.SplitHostPort(h); err != nil {
+			h = net.JoinHostPort(strings.Trim(h, "[]"), port)
+		}
+		found = append(found, h)
+	}
+	return found
+}
+
+// listens says whether this process listens at the address. It is asked after a
+// name was resolved, just before a connection is made.
+func (o *ownAddresses) listens(at netip.AddrPort) bool {
+	addr := at.Addr().Unmap()
+	return slices.ContainsFunc(o.listeners(), func(l net.Addr) bool { return listensAt(l, addr, at.Port()) })
+}
+
+// serves says whether a server of the deployment, or another process of it, is at
+// the address.
+func (o *ownAddresses) serves(at netip.AddrPort) bool {
+	addr := at.Addr().Unmap()
+	return slices.ContainsFunc(o.servers, func(s string) bool {
+		host, port, err := net.SplitHostPort(s)
+		return err == nil && port == strconv.Itoa(int(at.Port())) && o.leadsTo(host, addr)
+	})
+}
+
+// listensAt says whether the listener takes connections to the address. One on
+// all addresses takes those to every address of this machine.
+func listensAt(l net.Addr, addr netip.Addr, port uint16) bool {
+	own, err := netip.ParseAddrPort(l.String())
+	if err != nil || own.Port() != port {
+		return false
+	}
+	if own.Addr().Unmap() == addr {
+		return true
+	}
+	local := addr.IsLoopback() || addr.IsUnspecified() // Linux connects to itself at 0.0.0.0
+	if !own.Addr().IsUnspecified() {
+		return own.Addr().IsLoopback() && addr.IsUnspecified()
+	}
+	return local || isInterface(addr)
+}
+
+// isInterface says whether this machine has the address. Where that cannot be
+// told, it has.
+func isInterface(addr netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// leadsTo says whether the server's host has the address now, or had when it
+// could be looked up last.
+func (o *ownAddresses) leadsTo(host string, addr netip.Addr) bool {
+	if own, err := netip.ParseAddr(host); err == nil {
+		return own.Unmap() == addr || own.IsLoopback() && addr.IsUnspecified()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	found := o.known[host]
+	if time.Since(found.at) > serverAddressTTL {
+		ctx, cancel := context.WithTimeout(context.Background(), serverLookupBudget)
+		defer cancel()
+		if addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host); err == nil {
+			found.addrs = addrs
+		}
+		found.at = time.Now()
+		o.known[host] = found
+	}
+	for _, a := range found.addrs {
+		if a.Unmap() == addr || a.IsLoopback() && addr.IsUnspecified() {
+			return true
+		}
+	}
+	return false
+}
+
+// upstreams are the options of what upstreams are asked with.
+func (b *builder) upstreams() upstream.Options {
+	own := newOwnAddresses(b.config, b.Addrs)
+	for _, n := range b.config.UpstreamAllow {
+		if n.Ports == nil && !n.Open {
+			b.Log.Warn("upstream_allow names a network without ports, which lets upstreams reach all services in it: name the ports of registries, or * for all", "network", n.String(), "better", boot.Network{Tenant: n.Tenant, Prefix: n.Prefix, Ports: []uint16{443}}.String())
+		}
+	}
+	return upstream.Options{Allow: allowed(b.config), Own: own.listens, Servers: own.serves, Metrics: b.Metrics, Log: b.Log}
+}
+
+// allowed is upstream_allow for the package that obeys it.
+func allowed(c boot.Config) []upstream.Network {
+	var networks []upstream.Network
+	for _, n := range c.UpstreamAllow {
+		networks = append(networks, upstream.Network{Tenant: n.Tenant, Prefix: n.Prefix, Ports: n.Ports})
+	}
+	return networks
+}
