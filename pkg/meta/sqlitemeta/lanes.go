@@ -30,10 +30,10 @@ type lanes struct {
 type lane struct {
 	jobs []*job
 	used time.Duration // of the writer, on the clock of all lanes
-	rest time.Time     // until then it does no step
+	rest time.Time     // until then it does nothing
 }
 
-// While others are active, a lane rests after a step restFactor times as long as
+// While others are active, a lane rests after a step, or what was as long, restFactor times as long as
 // the step took: their next write most likely finds the writer free.
 const (
 	restFactor  = 4
@@ -131,7 +131,7 @@ func (l *lanes) next(now time.Time) (*lane, time.Duration) {
 		if len(q.jobs) == 0 {
 			continue
 		}
-		if left := q.rest.Sub(now); left > 0 && q.jobs[0].alone && !q.jobs[0].claimed.Load() {
+		if left := q.rest.Sub(now); left > 0 {
 			if rest == 0 || left < rest {
 				rest = left
 			}
@@ -154,7 +154,7 @@ func (l *lanes) charge(j *job, took time.Duration) {
 		l.other, l.otherAt = l.last, l.lastAt
 	}
 	l.last, l.lastAt = q, now
-	if j.alone && (l.waiting > len(q.jobs) || l.other != nil && now.Sub(l.otherAt) < activeUntil) {
+	if (j.alone || took > maxGroupTime) && (l.waiting > len(q.jobs) || l.other != nil && now.Sub(l.otherAt) < activeUntil) {
 		q.rest = now.Add(min(restFactor*took, maxRest))
 	}
 }

@@ -21,6 +21,7 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		return translate(err)
 	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
+	s.linkAhead(ctx, p)
 	return s.writeFor(ctx, p.Repo.Tenant, func(t *tx) error {
 		repo, err := t.pushedRepository(p.Repo, hosted)
 		if err != nil {
@@ -241,17 +242,7 @@ func (p *put) children() error {
 		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
 	digests := slices.Sorted(maps.Keys(required))
-	present := make(map[oci.Digest]bool, len(digests))
-	err := p.list(presentChildren, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
-		var d oci.Digest
-		var expires bool
-		err := scan(digest{&d}, &expires)
-		present[d] = true
-		if expires {
-			p.expiring = append(p.expiring, d)
-		}
-		return err
-	})
+	present, err := p.presentChildren(digests)
 	if err != nil {
 		return err
 	}
@@ -266,11 +257,49 @@ func (p *put) children() error {
 			lacking = append(lacking, d)
 		}
 	}
+	return p.linkChildren(held, lacking)
+}
+
+// presentChildren says which manifests are there, and notes those that expire.
+func (p *put) presentChildren(digests []oci.Digest) (map[oci.Digest]bool, error) {
+	present := make(map[oci.Digest]bool, len(digests))
+	err := p.list(presentChildren, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
+		var d oci.Digest
+		var expires bool
+		err := scan(digest{&d}, &expires)
+		present[d] = true
+		if expires {
+			p.expiring = append(p.expiring, d)
+		}
+		return err
+	})
+	return present, err
+}
+
+const countChildren = `
+SELECT count(*), coalesce(sum(held = 1), 0) FROM manifest_children WHERE tenant_id = ?1 AND repo_id = ?2 AND parent = ?3`
+
+func (p *put) linkChildren(held, lacking []oci.Digest) error {
+	linked, err := p.linked(countChildren, len(held), len(lacking))
+	if err != nil || linked {
+		return err
+	}
 	if _, err := p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(held), true); err != nil {
 		return err
 	}
 	_, err = p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(lacking), false)
 	return err
+}
+
+// linked says whether the manifest has all its links: it never names other ones,
+// so their numbers tell.
+func (p *put) linked(count string, held, lacking int) (bool, error) {
+	if held+lacking <= aheadFrom {
+		return false, nil
+	}
+	var all, holding int
+	_, err := p.find(count, []any{p.Repo.Tenant, p.repo, p.own}, &all, &holding)
+	return all == held+lacking && holding >= held, err
 }
 
 // A reference that was lacking at an earlier PUT may be held now.
@@ -280,11 +309,18 @@ SELECT ?1, ?2, ?3, unhex(j.value), ?5 FROM json_each(?4) j WHERE true
 ON CONFLICT (tenant_id, repo_id, manifest, digest) DO UPDATE SET held_repo_id = excluded.held_repo_id
  WHERE manifest_blobs.held_repo_id IS NULL AND excluded.held_repo_id IS NOT NULL`
 
+const countBlobs = `
+SELECT count(*), count(held_repo_id) FROM manifest_blobs WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3`
+
 func (p *put) link(held, lacking []oci.Digest) error {
+	linked, err := p.linked(countBlobs, len(held), len(lacking))
+	if err != nil || linked {
+		return err
+	}
 	if _, err := p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(held), p.repo); err != nil {
 		return err
 	}
-	_, err := p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(lacking), nil)
+	_, err = p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(lacking), nil)
 	return err
 }
 
