@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // options are of the whole run.
@@ -36,6 +38,8 @@ type scenario struct {
 var scenarios = []scenario{
 	{"referrers", "a subject with 30,000 referrers is deleted while another tenant pushes", referrers},
 	{"silent", "connections that say nothing any more, on every listener and in every phase", silent},
+	{"writes", "a tenant pushes manifests of 10,000 references beside one that pushes small images", writes},
+	{"shares", "a tenant pushes and pulls on forty connections beside one that pushes on one", shares},
 }
 
 func main() {
@@ -49,7 +53,9 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o, *only, os.Stdout); err != nil {
+	err := run(ctx, o, *only, os.Stdout)
+	testserver.Stop()
+	if err != nil {
 		fmt.Println("FAIL crowdrun:", err)
 		os.Exit(1)
 	}

@@ -43,7 +43,7 @@ func referrersOn(ctx context.Context, o options, dir, on string, n int, out io.W
 	}
 	defer func() {
 		began := time.Now()
-		err = errors.Join(err, t.stop())
+		err = errors.Join(err, t.Stop())
 		fmt.Fprintf(out, "  %s: stopped in %s\n", on, time.Since(began).Round(time.Millisecond))
 	}()
 	large, err := t.resident(ctx, "large", "delete_referrers", `{"delete_referrers": true}`)

@@ -20,17 +20,12 @@ import (
 const operatorToken = "operator-token-of-a-crowd-that-is-long-enough"
 
 // town is a running server with tenants, each with one account.
-type town struct {
-	*server.Server
-	stop func() error
-}
+type town struct{ *server.Server }
 
 // startTown starts a server, on Postgres or embedded.
 func startTown(ctx context.Context, o options, dir string, postgres bool, settings ...string) (*town, error) {
-	end := func() {}
 	settings = append(settings, "BERTH_OPERATOR_TOKEN="+operatorToken)
 	if postgres {
-		end = testserver.Stop
 		meta, err := testserver.NewPostgres(ctx)
 		if err != nil {
 			return nil, err
@@ -49,14 +44,9 @@ func startTown(ctx context.Context, o options, dir string, postgres bool, settin
 		if srv != nil {
 			err = fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
 		}
-		end()
 		return nil, err
 	}
-	return &town{srv, func() error {
-		err := srv.Stop()
-		end()
-		return err
-	}}, nil
+	return &town{srv}, nil
 }
 
 // resident makes a tenant whose registry has the given settings in JSON, and a
