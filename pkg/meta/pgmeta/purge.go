@@ -24,6 +24,8 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		s.purgeUploads,
 		rows(purgeTags),
 		rows(purgeCachedTags),
+		rows(purgeReferences),
+		rows(purgeChildren),
 		rows(purgeManifests),
 		(*tx).purgeLinks,
 		rows(purgeRepositories),
@@ -131,6 +133,31 @@ DELETE FROM tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_
    ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
 )
 DELETE FROM cache_tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
+
+	// They would go with their manifests, but one manifest has 10,000.
+	purgeReferences = deletingRepositories + `, doomed AS (
+  SELECT held.tenant_id, held.repo_id, held.manifest, held.digest
+    FROM deleting r
+   CROSS JOIN LATERAL (
+          SELECT m.tenant_id, m.repo_id, m.manifest, m.digest FROM manifest_blobs m
+           WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id
+           ORDER BY m.manifest, m.digest LIMIT $1 FOR UPDATE SKIP LOCKED) AS held
+   LIMIT $1
+)
+DELETE FROM manifest_blobs m USING doomed
+ WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.manifest = doomed.manifest AND m.digest = doomed.digest`
+
+	purgeChildren = deletingRepositories + `, doomed AS (
+  SELECT held.tenant_id, held.repo_id, held.parent, held.child
+    FROM deleting r
+   CROSS JOIN LATERAL (
+          SELECT m.tenant_id, m.repo_id, m.parent, m.child FROM manifest_children m
+           WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id
+           ORDER BY m.parent, m.child LIMIT $1 FOR UPDATE SKIP LOCKED) AS held
+   LIMIT $1
+)
+DELETE FROM manifest_children m USING doomed
+ WHERE m.tenant_id = doomed.tenant_id AND m.repo_id = doomed.repo_id AND m.parent = doomed.parent AND m.child = doomed.child`
 
 	purgeManifests = deletingRepositories + `, doomed AS (
   SELECT held.tenant_id, held.repo_id, held.digest

@@ -92,10 +92,10 @@ func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 		return 0, err
 	}
 	work := 0
-	err = s.write(ctx, func(t *tx) error {
+	err = s.step(ctx, deployment, func(t *tx) error {
 		e := eviction{tx: t, limited: l, over: used - l.bytes}
 		for _, m := range oldest {
-			if e.over <= 0 {
+			if e.over <= 0 || t.spent() {
 				break
 			}
 			if found, err := e.end(m); err != nil || !found {
@@ -150,13 +150,13 @@ SELECT coalesce(sum(b.size), 0)
 )
 
 // end ends the time of a manifest and of what it lists; false when the manifest
-// is not what it was.
+// is not what it was. What a step has no time for keeps its own time.
 func (e *eviction) end(m cachedManifest) (bool, error) {
 	n, err := e.exec(endManifest, e.tenant, m.repo, m.digest.Bytes(), m.expireAt, e.now)
 	if err != nil || n == 0 {
 		return false, err
 	}
-	for ended := []oci.Digest{m.digest}; len(ended) > 0; ended = ended[1:] {
+	for ended := []oci.Digest{m.digest}; len(ended) > 0 && (e.manifests == 0 || !e.spent()); ended = ended[1:] {
 		var freed int64
 		if _, err := e.find(freedBytes, []any{e.tenant, m.repo, ended[0].Bytes(), e.cache, e.now}, &freed); err != nil {
 			return false, err

@@ -40,23 +40,26 @@ func (s *Store) SweepUnmarked(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	marked := 0
-	err = s.write(ctx, func(t *tx) error {
-		keep := t.after(s.life.HeadGrace)
-		for _, l := range links {
-			n, err := t.exec(markLink, l.tenant, l.repo, l.digest.Bytes(), keep)
-			if err != nil {
-				return err
+	for found := append(links, blobs...); len(found) > 0 && err == nil; {
+		err = s.step(ctx, deployment, func(t *tx) error {
+			for len(found) > 0 && !t.spent() {
+				n, err := t.mark(found[0], t.after(s.life.HeadGrace))
+				if err != nil {
+					return err
+				}
+				marked, found = marked+n, found[1:]
 			}
-			marked += int(n)
-		}
-		for _, l := range blobs {
-			n, err := t.exec(markBlob, l.tenant, l.digest.Bytes(), keep)
-			if err != nil {
-				return err
-			}
-			marked += int(n)
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	return marked, err
+}
+
+func (t *tx) mark(l link, keep int64) (int, error) {
+	if l.repo == 0 {
+		n, err := t.exec(markBlob, l.tenant, l.digest.Bytes(), keep)
+		return int(n), err
+	}
+	n, err := t.exec(markLink, l.tenant, l.repo, l.digest.Bytes(), keep)
+	return int(n), err
 }

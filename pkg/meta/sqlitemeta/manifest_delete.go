@@ -12,6 +12,9 @@ import (
 // that go with it go in steps, which the first transaction writes down.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
 	id := del.Repo.Tenant
+	if err := s.untagAhead(ctx, del); err != nil {
+		return err
+	}
 	var repo int64
 	err := s.writeFor(ctx, id, func(t *tx) error {
 		r, err := t.repository(del.Repo, hosted)

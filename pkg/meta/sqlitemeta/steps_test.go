@@ -176,3 +176,102 @@ func TestS33_AStopEndsStepsAtTheNextOne(t *testing.T) {
 		t.Errorf("%d are left", n)
 	}
 }
+
+// TestS34_ManyTagsGoInSteps before their manifest does, and one that an index names
+// keeps them.
+func TestS34_ManyTagsGoInSteps(t *testing.T) {
+	s, r := filled(t, Options{})
+	d := putImage(t, s, r, pushBlob(t, s, r, "config"))
+	const tags = 3 * untagFrom
+	err := s.write(t.Context(), func(tx *tx) error {
+		repo, err := tx.repository(r, hosted)
+		for i := 0; i < tags && err == nil; i++ {
+			_, err = tx.exec(moveTag, r.Tenant, repo.id, fmt.Sprintf("tag%06d", i), d.Bytes())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := []byte("index")
+	index := meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: oci.MediaTypeImageIndex, Payload: payload}
+	if err := s.PutManifest(t.Context(), meta.ManifestPut{
+		Repo: r, Manifest: index, By: meta.Cause{Op: uuid.New()},
+		Parsed: &oci.Manifest{MediaType: oci.MediaTypeImageIndex, Children: []oci.Descriptor{{MediaType: oci.MediaTypeImageManifest, Digest: d}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	left := func() int {
+		found, err := s.ListTags(t.Context(), r, meta.Page{Size: 10 * tags})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	before := left()
+	del := meta.ManifestDelete{Repo: r, Digest: d, By: meta.Cause{Op: uuid.New()}}
+	if err := s.DeleteManifest(t.Context(), del); fault.KindOf(err) != fault.Unsupported || left() != before {
+		t.Errorf("deletion of what an index names: %v, %d tags of %d", err, left(), before)
+	}
+	del.Force, del.By.Op = true, uuid.New()
+	if err := s.DeleteManifest(t.Context(), del); err != nil || left() != before-tags {
+		t.Errorf("%v, %d tags of %d", err, left(), before)
+	}
+	if found := findings(t, s); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+// TestS35_ReferencesAreLinkedInSteps: a manifest of thousands of references is
+// linked while others write, and whole when it is put; what it lacks is named, and
+// then nothing of it is there.
+func TestS35_ReferencesAreLinkedInSteps(t *testing.T) {
+	s, r := filled(t, Options{})
+	m := &oci.Manifest{MediaType: oci.MediaTypeImageManifest}
+	m.Blobs = append(m.Blobs, oci.Descriptor{MediaType: "application/example", Digest: pushBlob(t, s, r, "config").Digest})
+	for i := range 4 * aheadFrom {
+		m.Blobs = append(m.Blobs, oci.Descriptor{MediaType: "application/example", Digest: oci.DigestOf(oci.SHA256, fmt.Append(nil, i))})
+	}
+	payload := []byte("many references")
+	put := meta.ManifestPut{
+		Repo: r, Parsed: m, By: meta.Cause{Op: uuid.New()}, Tags: []string{"many"},
+		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: m.MediaType, Payload: payload},
+	}
+	here := oci.Reference{Digest: put.Manifest.Digest}
+	if err := s.PutManifest(t.Context(), put); !fault.Is(err, fault.ManifestBlobUnknown) {
+		t.Errorf("without its blobs: %v", err)
+	}
+	if _, err := s.FindManifest(t.Context(), r, here); !fault.Is(err, fault.ManifestUnknown) {
+		t.Errorf("a refused manifest: %v", err)
+	}
+	put.AllowMissingReferences, put.By.Op = true, uuid.New()
+	done := make(chan error, 1)
+	go func() { done <- s.PutManifest(t.Context(), put) }()
+	between := 0
+	for ended := false; !ended; {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended = true
+		default:
+			if err := s.writeFor(t.Context(), 77, func(*tx) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			between++
+		}
+	}
+	if between < 3 {
+		t.Errorf("%d writes of another tenant came in between", between)
+	}
+	var links, expiring int
+	_, err := s.find(t.Context(), `SELECT (SELECT count(*) FROM manifest_blobs WHERE manifest = ?1), (SELECT count(*) FROM manifests WHERE expire_at IS NOT NULL)`,
+		[]any{put.Manifest.Digest.Bytes()}, &links, &expiring)
+	if err != nil || links != len(m.Blobs) || expiring != 0 {
+		t.Errorf("%d links of %d, %d manifests expire, %v", links, len(m.Blobs), expiring, err)
+	}
+	if found := findings(t, s); len(found) > 0 {
+		t.Error(found)
+	}
+}

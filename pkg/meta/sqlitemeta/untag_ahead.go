@@ -1,0 +1,81 @@
+package sqlitemeta
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// A manifest that more than untagFrom tags point to loses them in steps, before
+// it is deleted.
+const (
+	untagFrom  = 500
+	untagBatch = 100
+)
+
+const (
+	countTags = `
+SELECT count(*) FROM (SELECT 1 FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3 LIMIT ?4)`
+
+	clearSomeTags = `
+UPDATE tags SET manifest = NULL, version = version + 1
+ WHERE (tenant_id, repo_id, name) IN
+       (SELECT g.tenant_id, g.repo_id, g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 AND g.manifest = ?3 LIMIT ?4)`
+)
+
+// untagAhead takes tags from a manifest that is to be deleted until few are left.
+// Each step is a deletion of tags of its own, with its event: a request that ends
+// between two has deleted these tags, and the manifest is there.
+func (s *Store) untagAhead(ctx context.Context, del meta.ManifestDelete) error {
+	for n := 0; ; n++ {
+		more := false
+		err := s.writeFor(ctx, del.Repo.Tenant, func(t *tx) error {
+			repo, err := t.repository(del.Repo, hosted)
+			if err != nil {
+				return err
+			}
+			more, err = t.hasManyTags(repo, del)
+			return err
+		})
+		if err != nil || !more {
+			return err
+		}
+		err = s.step(ctx, del.Repo.Tenant, func(t *tx) error {
+			repo, err := t.repository(del.Repo, hosted)
+			if err != nil {
+				return err
+			}
+			by := del.By
+			by.Op = uuid.NewSHA1(del.By.Op, []byte(strconv.Itoa(n)))
+			if err := t.event(by, del.Repo.Tenant, "tag.delete", target(repo, nil, del.Digest)); err != nil {
+				return err
+			}
+			if err := t.refuseNamed(del, repo.id); err != nil {
+				return err
+			}
+			return t.clearSomeTags(repo, del.Repo, del.Digest)
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (t *tx) hasManyTags(repo repository, del meta.ManifestDelete) (bool, error) {
+	var n int
+	_, err := t.find(countTags, []any{del.Repo.Tenant, repo.id, del.Digest.Bytes(), untagFrom + 1}, &n)
+	return n > untagFrom, err
+}
+
+func (t *tx) clearSomeTags(repo repository, r meta.Repo, d oci.Digest) error {
+	for {
+		n, err := t.exec(clearSomeTags, r.Tenant, repo.id, d.Bytes(), untagBatch)
+		if err != nil || n < untagBatch || t.spent() {
+			return err
+		}
+	}
+}
