@@ -73,7 +73,7 @@ type Config struct {
 	UndeleteWindow  time.Duration `koanf:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
 	TransferPause   time.Duration `koanf:"transfer_pause" placeholder:"TIME" help:"How long the client of an upload that holds bytes, or of a blob that it reads, may stand still."`
 	PausedTransfers int           `koanf:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may stand still at once in a process; more end those that have for longest."`
-	MaxConnections  int           `koanf:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 192, at most 16384."`
+	MaxConnections  int           `koanf:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 256, at most 16384."`
 	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
 }
 

@@ -9,9 +9,9 @@ import (
 // What max_connections leaves of the file descriptors where it is not set. Half of the
 // others is for connections: each may need one more, for a file or for a server.
 const (
-	keptDescriptors = 64 // the database, the listeners, the log
-	opsConnections  = 64 // of ops_addr: an operator and the probes get in whatever clients do
-	adminReserve    = 32 // of admin_addr, and of admin_grpc_addr
+	keptDescriptors = 64  // the database, the listeners, the log
+	opsConnections  = 128 // of ops_addr: an operator and the probes get in whatever clients do
+	adminReserve    = 32  // of admin_addr, and of admin_grpc_addr
 
 	minConnections = 32
 	maxConnections = 16 << 10 // unless it is set: each needs some 20 KiB of memory

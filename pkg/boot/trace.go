@@ -10,6 +10,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
 // Tracing makes the spans of a process and sends them.
@@ -40,7 +42,9 @@ func newTracing(ctx context.Context, c Config) (*Tracing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe this process for traces: %w", err)
 	}
-	p := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res))
+	limits := sdktrace.NewSpanLimits()
+	limits.AttributeValueLengthLimit = logs.MaxText // of all attributes, whoever sets them
+	p := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res), sdktrace.WithRawSpanLimits(limits))
 	return &Tracing{p, p.Shutdown}, nil
 }
 

@@ -15,8 +15,12 @@ const scanCost = 4 * time.Microsecond
 // most changes as they are closed.
 const (
 	scanKept    = 32
-	minScanKept = 8
+	minScanKept = 128
 )
+
+// youngFor is how long a new connection is spared while others can be closed: it takes
+// a moment until its first byte is there.
+const youngFor = 50 * time.Millisecond
 
 // candidates are connections that may be closed, those that are missed least first.
 type candidates struct {
@@ -29,7 +33,8 @@ type candidate struct {
 	conn   *Conn
 	phase  phase
 	since  time.Time
-	weight int // connections of its address
+	weight int  // connections of its address
+	young  bool // it may say something at any moment
 }
 
 // next returns the first that is still what it was, of the given connections; nil
@@ -58,11 +63,21 @@ func (s *candidates) scan(now time.Time, all map[*Conn]struct{}, weigh func(*Con
 	s.list = make([]candidate, 0, len(all))
 	for c := range all {
 		if phase, since := c.state(now); phase != busy {
-			s.list = append(s.list, candidate{c, phase, since, weigh(c)})
+			s.list = append(s.list, candidate{c, phase, since, weigh(c), phase == silent && now.Sub(since) < youngFor})
 		}
 	}
 	slices.SortFunc(s.list, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.phase, b.phase), a.since.Compare(b.since))
+		return cmp.Or(cmp.Compare(b.weight, a.weight), compareBool(a.young, b.young), cmp.Compare(a.phase, b.phase), a.since.Compare(b.since))
 	})
 	s.list = slices.Clone(s.list[:min(len(s.list), max(len(all)/scanKept, minScanKept))])
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }

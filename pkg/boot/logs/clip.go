@@ -1,7 +1,9 @@
 package logs
 
 import (
+	"fmt"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -12,6 +14,9 @@ const (
 	MaxText  = 1 << 10
 	maxError = 8 << 10
 )
+
+// stackMark is in the text of an error that holds a stack.
+const stackMark = "goroutine "
 
 // stackKey is the attribute that holds the stack of a panic, whole.
 const stackKey = "stack"
@@ -36,13 +41,42 @@ func clipAttr(a slog.Attr) (slog.Attr, bool) {
 			return slog.String(a.Key, Clip(s)), true
 		}
 	case slog.KindAny:
-		if err, ok := a.Value.Any().(error); ok {
-			if s := err.Error(); len(s) > maxError {
-				return slog.String(a.Key, clip(s, maxError)), true
-			}
+		return clipAny(a)
+	case slog.KindLogValuer:
+		a.Value = a.Value.Resolve()
+		a, _ = clipAttr(a)
+		return a, true
+	case slog.KindGroup:
+		short := make([]slog.Attr, len(a.Value.Group()))
+		long := false
+		for i, inner := range a.Value.Group() {
+			var other bool
+			short[i], other = clipAttr(inner)
+			long = long || other
 		}
+		return slog.Attr{Key: a.Key, Value: slog.GroupValue(short...)}, long
 	}
 	return a, false
+}
+
+// clipAny is clipAttr for the types that a text may hide in.
+func clipAny(a slog.Attr) (slog.Attr, bool) {
+	most, text := MaxText, ""
+	switch v := a.Value.Any().(type) {
+	case netip.Addr, netip.Prefix:
+		return a, false
+	case error:
+		text = v.Error()
+		if strings.Contains(text, stackMark) {
+			most = maxError
+		}
+	default:
+		text = fmt.Sprint(v)
+	}
+	if len(text) <= most {
+		return a, false
+	}
+	return slog.String(a.Key, clip(text, most)), true
 }
 
 // clipped returns the record with no text that is too long.
@@ -52,10 +86,14 @@ func clipped(r slog.Record) slog.Record {
 		_, long = clipAttr(a)
 		return !long
 	})
-	if !long {
+	if !long && len(r.Message) <= MaxText {
 		return r
 	}
-	short := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	most := MaxText
+	if strings.Contains(r.Message, stackMark) {
+		most = maxError // net/http tells of a panic in one message
+	}
+	short := slog.NewRecord(r.Time, r.Level, clip(r.Message, most), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		a, _ = clipAttr(a)
 		short.AddAttrs(a)

@@ -16,7 +16,11 @@ type key struct{}
 // already has. Never put a secret there.
 func With(ctx context.Context, attrs ...slog.Attr) context.Context {
 	held, _ := ctx.Value(key{}).([]slog.Attr)
-	return context.WithValue(ctx, key{}, slices.Concat(held, attrs))
+	all := slices.Concat(held, attrs)
+	for i := len(held); i < len(all); i++ {
+		all[i], _ = clipAttr(all[i])
+	}
+	return context.WithValue(ctx, key{}, all)
 }
 
 // Handler adds to each record what With put into the context, and the ids of
@@ -47,7 +51,13 @@ func (h Handler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs keeps the wrapping.
-func (h Handler) WithAttrs(attrs []slog.Attr) slog.Handler { return Handler{h.next.WithAttrs(attrs)} }
+func (h Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	short := slices.Clone(attrs)
+	for i := range short {
+		short[i], _ = clipAttr(short[i])
+	}
+	return Handler{h.next.WithAttrs(short)}
+}
 
 // WithGroup keeps the wrapping.
 func (h Handler) WithGroup(name string) slog.Handler { return Handler{h.next.WithGroup(name)} }

@@ -26,7 +26,8 @@ const unknownRoute = "other"
 
 type observer struct {
 	Middleware
-	next http.Handler
+	refusals *refusalSampler
+	next     http.Handler
 }
 
 func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -103,7 +104,7 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	if !o.Log.Enabled(ctx, level) {
+	if !o.Log.Enabled(ctx, level) || !o.refusals.may(req.client, status) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, lineAttrs+len(req.notes))
