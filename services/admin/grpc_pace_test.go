@@ -51,8 +51,13 @@ func stoppedCall(t *testing.T, addr, path, authorization string) string {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", addr},
-		{"content-type", "application/grpc"}, {"te", "trailers"}, {"authorization", authorization},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", path},
+		{":authority", addr},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
+		{"authorization", authorization},
 	} {
 		_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}) // to memory
 	}

@@ -60,8 +60,12 @@ func call(f *http2.Framer) error {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, h := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", "/grpc.health.v1.Health/Check"}, {":authority", "localhost"},
-		{"content-type", "application/grpc"}, {"te", "trailers"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", "/grpc.health.v1.Health/Check"},
+		{":authority", "localhost"},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
 	} {
 		_ = enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}) // to memory
 	}
@@ -73,7 +77,7 @@ func call(f *http2.Framer) error {
 
 // play opens a connection, falls silent, and waits until the server ends it, which it
 // sees without reading.
-func (p stillness) play(ctx context.Context, bound time.Duration) (gone bool) {
+func (p stillness) play(ctx context.Context, bound time.Duration) bool {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", p.addr)
 	if err != nil {

@@ -56,9 +56,9 @@ func (p *Pool) short(listener string) {
 	p.mu.Lock()
 	p.counts.refused(listener, refusedDescriptors)
 	p.mu.Unlock()
+	wait := longWait
 	if p.set.relieve() {
-		time.Sleep(shortWait)
-	} else {
-		time.Sleep(longWait)
+		wait = shortWait
 	}
+	<-time.After(wait) // nothing tells when there is a descriptor
 }

@@ -123,7 +123,7 @@ func (s *Set) tell(ctx context.Context, now time.Time) {
 // Check is for readiness: it says how many descriptors and connections are in use, and
 // fails where the process cannot take another connection.
 func (s *Set) Check(context.Context) (string, error) {
-	var said string
+	var said, connections string
 	left := s.limit
 	if open, err := s.countOpen(); err == nil {
 		left = s.limit - open
@@ -134,11 +134,12 @@ func (s *Set) Check(context.Context) (string, error) {
 	for i, p := range s.all() {
 		p.mu.Lock()
 		if i == 0 {
-			said += fmt.Sprintf("%d of %d connections", len(p.conns), p.Max)
+			connections = fmt.Sprintf("%d of %d connections", len(p.conns), p.Max)
 			full = now.Sub(p.full) < recently
 		}
 		p.mu.Unlock()
 	}
+	said += connections
 	switch {
 	case left < minLeft, now.UnixNano()-s.shortAt.Load() < int64(recently):
 		return said, fmt.Errorf("%s: file descriptors run out; raise the limit of the process, or lower max_connections", said)

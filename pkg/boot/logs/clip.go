@@ -61,7 +61,8 @@ func clipAttr(a slog.Attr) (slog.Attr, bool) {
 
 // clipAny is clipAttr for the types that a text may hide in.
 func clipAny(a slog.Attr) (slog.Attr, bool) {
-	most, text := MaxText, ""
+	most := MaxText
+	var text string
 	switch v := a.Value.Any().(type) {
 	case netip.Addr, netip.Prefix:
 		return a, false
