@@ -13,13 +13,16 @@ import (
 
 // Issuer signs tokens. Safe for concurrent use.
 type Issuer struct {
-	keys *Keys
-	name string
+	signer *Signer
+	keys   *Keys
+	name   string
 }
 
 // NewIssuer makes an Issuer that calls itself name in the iss claim; the
-// Verifier must be given the same.
-func NewIssuer(keys *Keys, name string) *Issuer { return &Issuer{keys: keys, name: name} }
+// Verifier must be given the same. keys are what it publishes.
+func NewIssuer(signer *Signer, keys *Keys, name string) *Issuer {
+	return &Issuer{signer: signer, keys: keys, name: name}
+}
 
 // Token is a signed token.
 type Token struct {
@@ -33,7 +36,11 @@ type Token struct {
 // Of more scopes than one token can carry the last are in it, as many as fit. It
 // says nothing of the others, so that a client that needs one is told to ask for it.
 func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error) {
-	now := i.keys.now()
+	key, err := i.signer.signs()
+	if err != nil {
+		return Token{}, err
+	}
+	now := i.signer.now()
 	said := payload{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.name,
@@ -50,22 +57,19 @@ func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error
 		Role:   p.Role,
 		Access: decide(s, p, scopes),
 	}
-	key := i.keys.current.Load().signs
-	raw, err := key.sign(said)
+	raw, err := key.sign(&said)
 	if err == nil && len(raw) > maxIssued {
 		all := said.Access
 		fewest := sort.Search(len(all), func(n int) bool {
 			said.Access = all[n:]
-			raw, err = key.sign(said)
+			raw, err = key.sign(&said)
 			return err != nil || len(raw) <= maxIssued
 		})
 		said.Access = all[fewest:]
-		raw, err = key.sign(said)
+		raw, err = key.sign(&said)
 	}
 	if err != nil {
 		return Token{}, fault.Wrap(err, fault.Internal, fault.InternalReason, "the token could not be signed")
 	}
 	return Token{Raw: raw, IssuedAt: now, Life: TokenTTL, Granted: said.Access.Granted()}, nil
 }
-
-func (k *key) sign(p payload) (string, error) { return k.token(&p).SignedString(k.private) }

@@ -19,12 +19,15 @@ type JWK struct {
 
 // JWKS lists the public halves of all keys that verify, newest first.
 func (i *Issuer) JWKS() JWKS {
-	ordered := i.keys.current.Load().ordered
+	ordered, now := i.keys.current.Load().ordered, i.keys.now()
 	set := JWKS{Keys: make([]JWK, 0, len(ordered))}
 	for _, key := range ordered {
+		if key.expired(now) {
+			continue
+		}
 		set.Keys = append(set.Keys, JWK{
 			Type: "OKP", Curve: "Ed25519", Use: "sig", Algorithm: EdDSA, ID: key.ID,
-			X: base64.RawURLEncoding.EncodeToString(key.public()),
+			X: base64.RawURLEncoding.EncodeToString(key.public),
 		})
 	}
 	return set

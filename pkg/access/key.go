@@ -15,64 +15,129 @@ import (
 // EdDSA is the one algorithm tokens are signed with (RFC 8037, Ed25519).
 const EdDSA = "EdDSA"
 
-// SigningKey is a key that signs tokens, as it is kept. Its private part must
-// never be logged.
-type SigningKey struct {
-	ID        string // kid: ^[A-Za-z0-9_-]{1,64}$
-	Algorithm string // EdDSA
-	Private   []byte // PKCS #8
-	CreatedAt time.Time
-	RetiredAt time.Time // zero = signs; retired keys only verify
+// VerifyKey is what a process must know of a key to verify the tokens it signs.
+type VerifyKey struct {
+	ID        string    // kid: ^[A-Za-z0-9_-]{1,64}$
+	Algorithm string    // EdDSA
+	Public    []byte    // PKIX
+	CreatedAt time.Time // it is published since then
+	SignsFrom time.Time // by then every process has read it
+	RetiredAt time.Time // it signs nothing from then on; zero = no end is set
 }
 
-// newSigningKey makes a random key. Its id is the day: processes that make one
-// at the same time make the same id, and the store lets one of them win.
-func newSigningKey(now time.Time) (SigningKey, error) {
+// expired says whether every token that the key signed has expired.
+func (k *VerifyKey) expired(now time.Time) bool {
+	return !k.RetiredAt.IsZero() && now.After(k.RetiredAt.Add(TokenTTL+2*leeway))
+}
+
+// SigningKey is a key that signs tokens, as it is stored.
+type SigningKey struct {
+	VerifyKey
+	Sealed []byte // PKCS #8, sealed with the deployment's secret key; empty while a version before has it open
+}
+
+// String leaves the sealed key out of logs and dumps.
+func (k SigningKey) String() string { return "signing key " + k.ID }
+
+// GoString is String.
+func (k SigningKey) GoString() string { return k.String() }
+
+// OpenSigningKey is a key as versions before kept it: unsealed.
+type OpenSigningKey struct {
+	ID, Algorithm        string
+	Private              []byte // PKCS #8
+	CreatedAt, RetiredAt time.Time
+}
+
+// String leaves the private part out of logs and dumps.
+func (k OpenSigningKey) String() string { return "open signing key " + k.ID }
+
+// GoString is String.
+func (k OpenSigningKey) GoString() string { return k.String() }
+
+// Publish is the half that verifies.
+func (k OpenSigningKey) Publish() (VerifyKey, error) {
+	private, err := parsePrivate(k.ID, k.Private)
+	if err != nil {
+		return VerifyKey{}, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		return VerifyKey{}, fmt.Errorf("signing key %q: %w", k.ID, err)
+	}
+	return VerifyKey{ID: k.ID, Algorithm: k.Algorithm, Public: public, CreatedAt: k.CreatedAt, SignsFrom: k.CreatedAt, RetiredAt: k.RetiredAt}, nil
+}
+
+// newKey makes a random key and returns its private part, PKCS #8. Its id is the
+// minute: processes that make one at the same time make the same id, and the
+// store lets one of them win.
+func newKey(now time.Time) (VerifyKey, []byte, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return SigningKey{}, fmt.Errorf("make a signing key: %w", err)
+		return VerifyKey{}, nil, fmt.Errorf("make a signing key: %w", err)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return SigningKey{}, fmt.Errorf("encode a signing key: %w", err)
+		return VerifyKey{}, nil, fmt.Errorf("encode a signing key: %w", err)
 	}
-	return SigningKey{ID: now.UTC().Format("20060102"), Algorithm: EdDSA, Private: der, CreatedAt: now}, nil
-}
-
-// key is a SigningKey ready for use.
-type key struct {
-	SigningKey
-	private ed25519.PrivateKey
-	header  string // the first segment of every token it signs
+	k, err := OpenSigningKey{ID: now.UTC().Format("20060102T1504"), Algorithm: EdDSA, Private: der, CreatedAt: now}.Publish()
+	return k, der, err
 }
 
 var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-func openKey(s SigningKey) (*key, error) {
-	if !keyID.MatchString(s.ID) || s.Algorithm != EdDSA {
-		return nil, fmt.Errorf("signing key %q with algorithm %q is not for this version", s.ID, s.Algorithm)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(s.Private)
-	if err != nil {
-		return nil, fmt.Errorf("signing key %q: %w", s.ID, err)
-	}
-	private, ok := parsed.(ed25519.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("signing key %q is no Ed25519 key", s.ID)
-	}
-	k := &key{SigningKey: s, private: private}
-	unsigned, err := k.token(jwt.RegisteredClaims{}).SigningString()
-	if err != nil {
-		return nil, fmt.Errorf("signing key %q: %w", s.ID, err)
-	}
-	k.header, _, _ = strings.Cut(unsigned, ".")
-	return k, nil
+// verifier is a VerifyKey ready for use.
+type verifier struct {
+	VerifyKey
+	public ed25519.PublicKey
+	header string // the first segment of every token the key signs
 }
 
-func (k *key) token(c jwt.Claims) *jwt.Token {
+func openVerifier(k VerifyKey) (*verifier, error) {
+	if !keyID.MatchString(k.ID) || k.Algorithm != EdDSA {
+		return nil, fmt.Errorf("signing key %q with algorithm %q is not for this version", k.ID, k.Algorithm)
+	}
+	parsed, err := x509.ParsePKIXPublicKey(k.Public)
+	if err != nil {
+		return nil, fmt.Errorf("signing key %q: %w", k.ID, err)
+	}
+	public, ok := parsed.(ed25519.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("signing key %q is no Ed25519 key", k.ID)
+	}
+	unsigned, err := unsignedToken(k.ID, jwt.RegisteredClaims{}).SigningString()
+	if err != nil {
+		return nil, fmt.Errorf("signing key %q: %w", k.ID, err)
+	}
+	header, _, _ := strings.Cut(unsigned, ".")
+	return &verifier{VerifyKey: k, public: public, header: header}, nil
+}
+
+// signer is a SigningKey whose private part is open, in memory alone.
+type signer struct {
+	VerifyKey
+	private ed25519.PrivateKey
+}
+
+func (k *signer) sign(c jwt.Claims) (string, error) {
+	return unsignedToken(k.ID, c).SignedString(k.private)
+}
+
+func unsignedToken(id string, c jwt.Claims) *jwt.Token {
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
-	t.Header["kid"] = k.ID
+	t.Header["kid"] = id
 	return t
 }
 
-func (k *key) public() ed25519.PublicKey { return k.private.Public().(ed25519.PublicKey) }
+// parsePrivate says nothing of the key in its errors but the id.
+func parsePrivate(id string, der []byte) (ed25519.PrivateKey, error) {
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("signing key %q is no PKCS #8 key", id)
+	}
+	private, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("signing key %q is no Ed25519 key", id)
+	}
+	return private, nil
+}

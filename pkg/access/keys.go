@@ -2,101 +2,105 @@ package access
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // keysReload is how often the keys are read again. A new key signs after two
-// of them: by then every process knows it, so that nobody needs to go to the
-// store for a token with an unknown key.
+// of them: by then every process knows it.
 const keysReload = time.Minute
 
-// KeyStore keeps signing keys.
+// A token by a key that is not known has the keys read again, in case it is the
+// first of a deployment or of a new secret key. Nobody can make that happen often.
+const (
+	keysRefresh      = time.Second
+	keysRefreshBurst = 4
+	keysRefreshLimit = 2 * time.Second // of one reading
+)
+
+// KeyStore keeps what verifies tokens.
 type KeyStore interface {
-	// PutSigningKey adds the key; one that is there already under its id wins and
-	// is returned, so that processes that start together agree.
-	PutSigningKey(ctx context.Context, k SigningKey) (SigningKey, error)
-	ListSigningKeys(ctx context.Context) ([]SigningKey, error)
+	ListVerifyKeys(ctx context.Context) ([]VerifyKey, error)
 }
 
-// Keys are the keys of the deployment: the newest one that is not retired
-// signs, all verify. Safe for concurrent use.
+// Keys are the public halves of the keys of the deployment. Safe for concurrent
+// use.
 type Keys struct {
 	store   KeyStore
 	now     func() time.Time
 	current atomic.Pointer[keySet]
+
+	refreshing sync.Mutex
+	refreshes  *rate.Limiter
 }
 
 type keySet struct {
-	signs    *key
-	byHeader map[string]*key
-	ordered  []*key // newest first
+	byHeader map[string]*verifier
+	ordered  []*verifier // newest first
 }
 
-// OpenKeys reads the keys, and makes the first one where there is none.
+// OpenKeys reads the keys. There may be none yet: they are made where tokens are
+// signed.
 func OpenKeys(ctx context.Context, store KeyStore) (*Keys, error) {
-	k := &Keys{store: store, now: time.Now}
-	err := k.reload(ctx)
-	if !errors.Is(err, errNoKey) {
-		return k, err
-	}
-	fresh, err := newSigningKey(k.now())
-	if err != nil {
-		return nil, err
-	}
-	if _, err := store.PutSigningKey(ctx, fresh); err != nil {
-		return nil, fmt.Errorf("keep the first signing key: %w", err)
-	}
+	k := &Keys{store: store, now: time.Now, refreshes: rate.NewLimiter(rate.Every(keysRefresh), keysRefreshBurst)}
 	return k, k.reload(ctx)
 }
 
-var errNoKey = errors.New("there is no signing key that is not retired")
-
 // reload reads the keys again; after an error the known ones stay.
 func (k *Keys) reload(ctx context.Context) error {
-	stored, err := k.store.ListSigningKeys(ctx)
+	stored, err := k.store.ListVerifyKeys(ctx)
 	if err != nil {
 		return fmt.Errorf("read the signing keys: %w", err)
 	}
-	set := &keySet{byHeader: make(map[string]*key, len(stored))}
+	set := &keySet{byHeader: make(map[string]*verifier, len(stored))}
 	for _, s := range stored {
-		opened, err := openKey(s)
+		opened, err := openVerifier(s)
 		if err != nil {
 			return err
 		}
 		set.byHeader[opened.header] = opened
 		set.ordered = append(set.ordered, opened)
 	}
-	slices.SortFunc(set.ordered, func(a, b *key) int { return b.CreatedAt.Compare(a.CreatedAt) })
-	if set.signs = signer(set.ordered, k.now()); set.signs == nil {
-		return errNoKey
-	}
+	slices.SortFunc(set.ordered, func(a, b *verifier) int { return b.CreatedAt.Compare(a.CreatedAt) })
 	k.current.Store(set)
 	return nil
 }
 
-// signer picks the newest key that every process has had time to read; where
-// all are younger, the oldest: it was made first.
-func signer(newestFirst []*key, now time.Time) *key {
-	var oldest *key
-	for _, k := range newestFirst {
-		if !k.RetiredAt.IsZero() {
-			continue
-		}
-		if now.Sub(k.CreatedAt) >= 2*keysReload {
-			return k
-		}
-		oldest = k
+// find is the key that writes the header, or nil. One that is unknown is looked
+// for in the store, a few times a second at most.
+func (k *Keys) find(header string) *verifier {
+	key := k.current.Load().byHeader[header]
+	if key == nil {
+		k.refresh(header)
+		key = k.current.Load().byHeader[header]
 	}
-	return oldest
+	if key == nil || key.expired(k.now()) {
+		return nil
+	}
+	return key
+}
+
+func (k *Keys) refresh(header string) {
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	if k.current.Load().byHeader[header] != nil || !k.refreshes.Allow() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), keysRefreshLimit)
+	defer cancel()
+	_ = k.reload(ctx) // Run tells of a store that does not answer
 }
 
 // Run reloads the keys every minute until ctx ends. A reload that failed is
 // told to failed: the known keys go on serving.
-func (k *Keys) Run(ctx context.Context, failed func(error)) {
+func (k *Keys) Run(ctx context.Context, failed func(error)) { every(ctx, k.reload, failed) }
+
+func every(ctx context.Context, do func(context.Context) error, failed func(error)) {
 	tick := time.NewTicker(keysReload)
 	defer tick.Stop()
 	for {
@@ -104,7 +108,7 @@ func (k *Keys) Run(ctx context.Context, failed func(error)) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := k.reload(ctx); err != nil && ctx.Err() == nil {
+			if err := do(ctx); err != nil && ctx.Err() == nil {
 				failed(err)
 			}
 		}

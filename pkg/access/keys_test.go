@@ -8,84 +8,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
-
-func newKey(t *testing.T, id string, created time.Time) SigningKey {
-	t.Helper()
-	k, err := newSigningKey(created)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.ID = id
-	return k
-}
-
-func TestOpenKeys_StartingTogetherAgree(t *testing.T) {
-	store := &memoryKeys{}
-	var all sync.WaitGroup
-	var opened [8]*Keys
-	for i := range opened {
-		all.Go(func() {
-			var err error
-			if opened[i], err = OpenKeys(t.Context(), store); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	if len(store.keys) != 1 {
-		t.Fatalf("%d keys were made", len(store.keys))
-	}
-	for _, k := range opened {
-		if got := k.current.Load().signs.private; !got.Equal(opened[0].current.Load().signs.private) {
-			t.Error("two processes sign with different keys")
-		}
-	}
-}
-
-func TestKeys_Rotation(t *testing.T) {
-	r := newRealm(t)
-	first := r.key().ID
-	r.clock = r.clock.Add(24 * time.Hour)
-	old := r.issue(t, site, writer)
-
-	if _, err := r.store.PutSigningKey(t.Context(), newKey(t, "second", r.clock)); err != nil {
-		t.Fatal(err)
-	}
-	reload := func() {
-		t.Helper()
-		if err := r.keys.reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	reload()
-	if r.key().ID != first {
-		t.Error("a new key signs before every process knows it")
-	}
-	r.clock = r.clock.Add(2 * keysReload)
-	reload()
-	if r.key().ID != "second" {
-		t.Errorf("%q signs, want the newest", r.key().ID)
-	}
-	for _, raw := range []string{old, r.issue(t, site, writer)} {
-		if _, err := r.verifier.Verify(raw, site); err != nil {
-			t.Errorf("all keys verify: %v", err)
-		}
-	}
-	r.store.keys[1].RetiredAt = r.clock
-	reload()
-	if r.key().ID != first {
-		t.Errorf("%q signs, though it is retired", r.key().ID)
-	}
-	r.store.keys = r.store.keys[:1]
-	reload()
-	if ids := r.issuer.JWKS().Keys; len(ids) != 1 || ids[0].ID != first {
-		t.Errorf("keys %+v after one was removed", ids)
-	}
-}
 
 func TestKeys_OutageKeepsKnownKeys(t *testing.T) {
 	r := newRealm(t)
@@ -94,7 +18,13 @@ func TestKeys_OutageKeepsKnownKeys(t *testing.T) {
 	if err := r.keys.reload(t.Context()); !errors.Is(err, errDown) {
 		t.Fatal(err)
 	}
+	if err := r.signer.tend(t.Context()); !errors.Is(err, errDown) {
+		t.Fatal(err)
+	}
 	if _, err := r.verifier.Verify(raw, site); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.verifier.Verify(r.issue(t, site, writer), site); err != nil {
 		t.Error(err)
 	}
 	if _, err := OpenKeys(t.Context(), r.store); !errors.Is(err, errDown) {
@@ -108,6 +38,7 @@ func TestKeys_RunEnds(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		r.keys.Run(ctx, func(err error) { t.Error(err) })
+		r.signer.Run(ctx, func(err error) { t.Error(err) })
 		close(done)
 	}()
 	cancel()

@@ -52,7 +52,8 @@ func NewVerifier(keys *Keys, issuer string) *Verifier {
 // Verify returns what the token says if it is good at this site now: signed by
 // a key of ours, for this host and this tenant, issued since the tenant's
 // tokens last died, and within its time. Anything else is
-// fault.UnauthorizedReason, always with the same message. It does no I/O.
+// fault.UnauthorizedReason, always with the same message. It does no I/O but for
+// a token by an unknown key, which may be one that was just made.
 func (v *Verifier) Verify(raw string, s tenant.Site) (Claims, error) {
 	p, err := v.authentic(raw)
 	if err == nil {
@@ -76,7 +77,14 @@ func (v *Verifier) check(p *payload, s tenant.Site) error {
 	case p.Epoch < s.Epoch:
 		return fmt.Errorf("the token is of epoch %d", p.Epoch)
 	}
-	return v.validator.Validate(p)
+	if err := v.validator.Validate(p); err != nil {
+		return err
+	}
+	// No issuer of ours goes beyond this: a key that signs longer ones is stolen.
+	if p.IssuedAt == nil || p.ExpiresAt.Sub(p.IssuedAt.Time) > TokenTTL {
+		return errors.New("the token does not say when it was issued, or is good for too long")
+	}
+	return nil
 }
 
 var errForged = errors.New("the token is not signed by a key of ours")
@@ -95,8 +103,8 @@ func (v *Verifier) authentic(raw string) (*payload, error) {
 	}
 	header, rest, _ := strings.Cut(raw, ".")
 	body, signature, _ := strings.Cut(rest, ".")
-	key, ok := v.keys.current.Load().byHeader[header]
-	if !ok || len(signature) != base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize) {
+	key := v.keys.find(header)
+	if key == nil || len(signature) != base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize) {
 		return nil, errForged
 	}
 	sig, err := base64.RawURLEncoding.Strict().DecodeString(signature)
@@ -104,7 +112,7 @@ func (v *Verifier) authentic(raw string) (*payload, error) {
 		return nil, errForged
 	}
 	signed := raw[:len(header)+1+len(body)]
-	if err := jwt.SigningMethodEdDSA.Verify(signed, sig, key.public()); err != nil {
+	if err := jwt.SigningMethodEdDSA.Verify(signed, sig, key.public); err != nil {
 		return nil, fmt.Errorf("%w: %w", errForged, err)
 	}
 	decoded, err := base64.RawURLEncoding.DecodeString(body)

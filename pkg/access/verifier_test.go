@@ -113,7 +113,7 @@ func TestB4_TokenIsForOneSiteOfOneTenant(t *testing.T) {
 
 func TestB4_TokenOfAnotherIssuerOrUse(t *testing.T) {
 	r := newRealm(t)
-	other, err := NewIssuer(r.keys, "other.example").Issue(site, writer, nil)
+	other, err := NewIssuer(r.signer, r.keys, "other.example").Issue(site, writer, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

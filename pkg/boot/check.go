@@ -137,6 +137,10 @@ func (c Config) CheckCertificates() Problems {
 // under way when a blob is deleted end before its bytes do (contract row F1).
 const MinDeleteDelay = time.Hour
 
+// MinSigningKeyLife is far above the time that all processes take to hear of a
+// new key.
+const MinSigningKeyLife = time.Hour
+
 // maxTransferPause is far below delete_delay: what is read stays there meanwhile.
 const maxTransferPause = MinDeleteDelay / 2
 
@@ -160,6 +164,9 @@ func (c Config) checkTimes(p *Problems) {
 	}
 	if c.MaxConnections != 0 && c.MaxConnections < minConnections {
 		p.add("max_connections", "%d is too few for a registry; name %d or more, or 0 to derive it from the limit of file descriptors", c.MaxConnections, minConnections)
+	}
+	if c.SigningKeyLife < MinSigningKeyLife {
+		p.add("signing_key_life", "%s is too short; take %s or more, such as 720h", c.SigningKeyLife, shortDuration(MinSigningKeyLife))
 	}
 	if c.NameQuarantine < 0 {
 		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)

@@ -46,15 +46,16 @@ type Config struct {
 	AdminHosts     []string       `koanf:"admin_hosts" placeholder:"HOST" help:"Host names at which admin_addr and ops_addr answer, comma-separated, *.DOMAIN for all below one. Addresses, names without a dot or below base_domain, localhost, local, internal and svc need not be named."`
 	UpstreamAllow  []Network      `koanf:"upstream_allow" placeholder:"NETWORK" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated: [TENANT@]NETWORK[:PORT,…], such as 10.0.0.0/8:443,5000, [fd00::/8]:443 or acme@10.1.2.0/24:443. Without ports all are meant; :* says so without a warning. Listeners and servers of this deployment are never."`
 
-	OperatorToken     Secret `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
-	OperatorTokenFile string `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
-	SecretKey         Secret `koanf:"secret_key" kong:"-"`
-	SecretKeyFile     string `koanf:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams are kept with; empty makes one in the data directory where that holds the data, and takes no passwords on a cluster."`
-	OldSecretKey      Secret `koanf:"old_secret_key" kong:"-"`
-	OldSecretKeyFile  string `koanf:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was kept with it is kept with the new one from the next start on."`
-	SeedDefault       bool   `koanf:"seed_default" help:"Serve the tenant default to whoever reaches the data port, at the hosts localhost and 127.0.0.1, although base_domain is not localhost or data_addr not loopback: for a container whose port is published to this machine only."`
-	AnonymousPush     bool   `koanf:"anonymous_push" help:"Let anybody push to the tenant default where it is served by seed_default."`
-	Seed              string `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
+	OperatorToken     Secret        `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
+	OperatorTokenFile string        `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
+	SecretKey         Secret        `koanf:"secret_key" kong:"-"`
+	SecretKeyFile     string        `koanf:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams and the keys that sign tokens are sealed with; empty makes one in the data directory where that holds the data. On a cluster token needs it, and without it upstreams have no passwords."`
+	OldSecretKey      Secret        `koanf:"old_secret_key" kong:"-"`
+	OldSecretKeyFile  string        `koanf:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was sealed with it is sealed with the new one from the next start on, and keys that sign tokens are replaced."`
+	SigningKeyLife    time.Duration `koanf:"signing_key_life" placeholder:"TIME" help:"How long a key signs tokens until the next one is made. What it signed stays valid."`
+	SeedDefault       bool          `koanf:"seed_default" help:"Serve the tenant default to whoever reaches the data port, at the hosts localhost and 127.0.0.1, although base_domain is not localhost or data_addr not loopback: for a container whose port is published to this machine only."`
+	AnonymousPush     bool          `koanf:"anonymous_push" help:"Let anybody push to the tenant default where it is served by seed_default."`
+	Seed              string        `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
 	AcceptRestored bool `koanf:"accept_restored" help:"Go on with a database that is behind its blob store: one that was restored from a backup. For one start."`
 	AcceptStore    bool `koanf:"accept_store" help:"Go on with a blob store that is not known to be this database's, and make it that. For one start."`
@@ -89,6 +90,7 @@ func Default() Config {
 		InternalAddr:    "127.0.0.1:5091",
 		OpsAddr:         "127.0.0.1:5090",
 		LogLevel:        "info",
+		SigningKeyLife:  30 * 24 * time.Hour,
 		UploadTTL:       24 * time.Hour,
 		MaxStagedBytes:  256 << 30,
 		Grace:           25 * time.Hour,

@@ -205,7 +205,7 @@ func TestCheckNamesEachSetting(t *testing.T) {
 		got = append(got, p.Setting)
 	}
 	want := []string{
-		"data_dir", "blobs", "base_domain", "host_pattern", "public_scheme", "operator_token", "data_addr", "admin_grpc_addr", "ops_addr",
+		"data_dir", "blobs", "secret_key", "base_domain", "host_pattern", "public_scheme", "operator_token", "data_addr", "admin_grpc_addr", "ops_addr",
 		"otel_endpoint", "tls_certs", "seed", "upload_ttl", "delete_delay", "name_quarantine", "undelete_window", "max_staged_bytes", "log_level", "log_format",
 	}
 	if !slices.Equal(got, want) {
@@ -222,7 +222,7 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 	cluster := func(edit func(*Config)) Config {
 		c := Default()
 		c.Meta, c.Blobs = NewURL("postgres://berth:hunter2@db/berth"), NewURL("s3://bucket?region=x")
-		c.OperatorToken, c.InternalKey = token, token
+		c.OperatorToken, c.InternalKey, c.SecretKey = token, token, token
 		edit(&c)
 		return c
 	}
@@ -239,6 +239,9 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 		{"a database and files", func(c *Config) { c.Blobs = URL{} }, "blobs", "other machines"},
 		{"no common operator token", func(c *Config) { c.OperatorToken = Secret{} }, "operator_token", "share"},
 		{"no operator token where none is needed", func(c *Config) { c.OperatorToken, c.Services = Secret{}, []string{JanitorService} }, "", ""},
+		{"no secret key", func(c *Config) { c.SecretKey = Secret{} }, "secret_key", "sign tokens"},
+		{"no secret key where none is needed", func(c *Config) { c.SecretKey, c.Services = Secret{}, []string{RegistryService} }, "", ""},
+		{"signing keys that change all the time", func(c *Config) { c.SigningKeyLife = time.Minute }, "signing_key_life", "1h"},
 		{"one service on SQLite", func(c *Config) { c.Meta, c.Services = URL{}, []string{RegistryService} }, "services", "one process at a time"},
 		{"an unknown service", func(c *Config) { c.Services = []string{"storage"} }, "services", "registry, upload"},
 		{"a service twice", func(c *Config) { c.Services = []string{TokenService, TokenService} }, "services", "twice"},
@@ -264,8 +267,10 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 		{"a short key for passwords", func(c *Config) { c.SecretKey = NewSecret("hunter2") }, "secret_key", "at least 20"},
 		{"another key for passwords", func(c *Config) { c.SecretKey, c.OldSecretKey = NewSecret(strings.Repeat("n", 32)), token }, "", ""},
 		{"no other key for passwords", func(c *Config) { c.SecretKey, c.OldSecretKey = token, token }, "old_secret_key", "the same"},
-		{"an old key for passwords alone", func(c *Config) { c.OldSecretKey = token }, "old_secret_key", "without secret_key"},
-		{"an old key beside the one in the directory", func(c *Config) { c.Meta, c.OldSecretKey = URL{}, token }, "", ""},
+		{"an old key for passwords alone", func(c *Config) {
+			c.SecretKey, c.OldSecretKey, c.Services = Secret{}, token, []string{ProxyService}
+		}, "old_secret_key", "without secret_key"},
+		{"an old key beside the one in the directory", func(c *Config) { c.Meta, c.SecretKey, c.OldSecretKey = URL{}, Secret{}, token }, "", ""},
 		{"an upload URL with a path", func(c *Config) { c.UploadURL = NewURL("http://up:5091/v2") }, "upload_url", "of the form"},
 		{"another database", func(c *Config) { c.Meta = NewURL("mysql://u:hunter2@db/berth") }, "meta", "postgres://"},
 		{"another store", func(c *Config) { c.Blobs = NewURL("gs://bucket") }, "blobs", "s3://"},

@@ -45,6 +45,9 @@ func (c Config) checkServices(p *Problems) {
 	if !c.Embedded() && c.Runs(AdminService) && c.OperatorToken.IsZero() {
 		p.add("operator_token", "is not set; with a database that nodes share all of them must know the same one. Set operator_token_file, such as to a file made by `openssl rand -hex 32`")
 	}
+	if !c.Embedded() && c.Runs(TokenService) && c.SecretKey.IsZero() {
+		p.add("secret_key", "is not set; token seals the keys that sign tokens with it, which the database keeps. Set secret_key_file to a file made by `openssl rand -hex 32`, the same for all processes that run token, proxy or admin")
+	}
 	c.checkCalls(p)
 }
 

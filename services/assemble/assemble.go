@@ -69,7 +69,7 @@ type builder struct {
 	pauses  *web.Pauses // of all listeners
 	around  []kit.Named // every operation
 	refused *audit.Refusals
-	secrets *seal.Keyring
+	secrets *seal.Keyring  // nil where nothing is sealed or opened
 	proxy   *proxy.Service // nil where chains are neither followed nor told of
 	fetches *fetch.Fetches // likewise
 	backups *backup.Keeper // nil where the metadata is on a server
@@ -115,6 +115,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	d.Conns.OnShort(b.relieve)
 	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })
 	if err := b.share(ctx); err != nil {
+		return err
+	}
+	if err := b.openSecrets(ctx); err != nil {
 		return err
 	}
 	if err := b.chains(ctx); err != nil {

@@ -23,10 +23,6 @@ func (b *builder) chains(ctx context.Context) error {
 	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) {
 		return nil
 	}
-	var err error
-	if b.secrets, err = keyring(b.config, func() (string, error) { return sealedPassword(ctx, b.stores.meta) }); err != nil {
-		return err
-	}
 	f := fetch.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases,
 		Self: b.config.InternalURL(), Log: b.Log,

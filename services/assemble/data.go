@@ -16,10 +16,6 @@ import (
 	"github.com/berth-registry/berth/services/upload"
 )
 
-// issuer is what tokens call who signed them; the audience, which is the host,
-// is what tells deployments and tenants apart.
-const issuer = "berth"
-
 // data builds the data port: the front, and behind it registry, proxy, upload
 // and token, each in this process or at the end of a call to another.
 func (b builder) data(ctx context.Context) error {
@@ -27,21 +23,17 @@ func (b builder) data(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err := access.OpenKeys(ctx, b.stores.meta)
+	tokens, err := b.tokenKeys(ctx)
 	if err != nil {
 		return err
 	}
-	b.Go("signing keys", func(ctx context.Context) error {
-		keys.Run(ctx, func(err error) { b.Log.WarnContext(ctx, "the signing keys could not be read again", "error", err) })
-		return nil
-	})
 	accounts := token.NewAuthenticator(b.stores.meta, b.shared.failures).WithRefusals(b.refused)
-	services, err := b.services(keys, accounts)
+	services, err := b.services(tokens.issuer, accounts)
 	if err != nil {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: access.NewVerifier(keys, issuer), Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: failed,
@@ -55,7 +47,7 @@ func (b builder) data(ctx context.Context) error {
 }
 
 // services are the handlers of the data port.
-func (b builder) services(keys *access.Keys, accounts *token.Authenticator) (front.Services, error) {
+func (b builder) services(tokens *access.Issuer, accounts *token.Authenticator) (front.Services, error) {
 	meta, blobs := b.stores.meta, b.stores.blobs
 	s := front.Services{Registry: front.Absent(boot.RegistryService, "services")}
 	var err error
@@ -71,7 +63,7 @@ func (b builder) services(keys *access.Keys, accounts *token.Authenticator) (fro
 		return s, err
 	}
 	if b.config.Runs(boot.TokenService) {
-		s.Token = token.NewHandler(token.New(accounts, access.NewIssuer(keys, issuer)), b.around...)
+		s.Token = token.NewHandler(token.New(accounts, tokens), b.around...)
 	} else if s.Token, err = b.elsewhere(boot.TokenService, "token_url", b.config.TokenURL); err != nil {
 		return s, err
 	}

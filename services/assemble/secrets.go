@@ -18,10 +18,21 @@ import (
 // secretKeyFile is in the data directory.
 const secretKeyFile = "secret-key"
 
-// keyring seals the passwords of upstreams: with the configured key, or the one
+// openSecrets opens the keyring of the services that seal or open: passwords of
+// upstreams, and keys that sign tokens.
+func (b *builder) openSecrets(ctx context.Context) error {
+	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) && !b.config.Runs(boot.TokenService) {
+		return nil
+	}
+	var err error
+	b.secrets, err = keyring(b.config, func() (string, error) { return sealedPassword(ctx, b.stores.meta) })
+	return err
+}
+
+// keyring seals the passwords of upstreams and the keys that sign tokens: with the configured key, or the one
 // in the data directory, which it makes where nothing was sealed yet: sealed
-// names something that was, or nothing. A deployment on servers without a key has
-// none, and keeps no passwords.
+// names a password that was, or nothing. Keys that sign tokens do not count: new ones
+// are made. A deployment on servers without a key has none, and keeps no passwords.
 func keyring(c boot.Config, sealed func() (string, error)) (*seal.Keyring, error) {
 	var keys [][]byte
 	switch {
@@ -43,7 +54,7 @@ func keyring(c boot.Config, sealed func() (string, error)) (*seal.Keyring, error
 	}
 	k, err := seal.New(keys...)
 	if err != nil {
-		return nil, fmt.Errorf("the key of stored passwords, which is secret_key or in the file %s of data_dir, cannot be used: %w", secretKeyFile, err)
+		return nil, fmt.Errorf("the key that seals passwords of upstreams and keys that sign tokens, which is secret_key or in the file %s of data_dir, cannot be used: %w", secretKeyFile, err)
 	}
 	return k, nil
 }

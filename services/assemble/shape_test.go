@@ -60,13 +60,8 @@ func edited(t *testing.T, c boot.Config, edits []edit) boot.Config {
 // loopback is the network of the tests: of the edge, and of upstreams.
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-// chained lets upstreams be in the network of the tests, and have passwords.
-func chained(c *boot.Config) {
-	c.UpstreamAllow = []boot.Network{{Prefix: loopback[0]}}
-	if !c.Embedded() {
-		c.SecretKey = boot.NewSecret(secret)
-	}
-}
+// chained lets upstreams be in the network of the tests.
+func chained(c *boot.Config) { c.UpstreamAllow = []boot.Network{{Prefix: loopback[0]}} }
 
 // secret is the operator token, and the internal and secret key of a cluster.
 const secret = "0123456789abcdef0123456789abcdef"
@@ -95,7 +90,7 @@ func serversWith(t *testing.T, db *testserver.PostgresServer, redis string) boot
 	c.Meta = boot.NewURL(db.URL())
 	c.Blobs = boot.NewURL(testserver.S3(t))
 	c.Redis = boot.NewURL(redis)
-	c.OperatorToken, c.InternalKey = boot.NewSecret(secret), boot.NewSecret(secret)
+	c.OperatorToken, c.InternalKey, c.SecretKey = boot.NewSecret(secret), boot.NewSecret(secret), boot.NewSecret(secret)
 	return c
 }
 

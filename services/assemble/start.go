@@ -30,7 +30,7 @@ func seedsDefault(c boot.Config) bool { return c.SeedDefault || seedsByItself(c)
 // There is a signing key from the end of the first start on, so one that was
 // interrupted is done again.
 func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) {
-	keys, err := m.ListSigningKeys(ctx)
+	keys, err := m.ListVerifyKeys(ctx)
 	if err != nil || len(keys) > 0 {
 		return false, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -30,7 +32,11 @@ func settled(t *testing.T, s *sqlitemeta.Store, c boot.Config) (map[string]tenan
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := access.OpenKeys(t.Context(), s); err != nil { // ends the first start
+	secrets, err := seal.New([]byte("a secret key that seals them"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := access.OpenSigner(t.Context(), s, secrets, access.SignerOptions{Life: time.Hour}); err != nil { // ends the first start
 		t.Fatal(err)
 	}
 	found := served(t, s, c)

@@ -74,7 +74,7 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 			change(u)
 		})
 	}
-	good := map[string]string{"BERTH_META": meta(func(*url.URL) {}), "BERTH_BLOBS": blobs, "BERTH_OPERATOR_TOKEN": password + password}
+	good := map[string]string{"BERTH_META": meta(func(*url.URL) {}), "BERTH_BLOBS": blobs, "BERTH_OPERATOR_TOKEN": password + password, "BERTH_SECRET_KEY": password + password}
 
 	attempts := []attempt{
 		{name: "nobody listens", want: "meta: the server cannot be reached: ", setting: map[string]string{
@@ -101,6 +101,7 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 			"BERTH_BLOBS": s3(func(u *url.URL, _ url.Values) { u.User = url.UserPassword("key", password) }),
 		}},
 		{name: "no blobs", want: "blobs: is empty", remove: "BERTH_BLOBS"},
+		{name: "no secret key", want: "secret_key: is not set", remove: "BERTH_SECRET_KEY"},
 		{name: "no operator token", want: "operator_token: is not set", remove: "BERTH_OPERATOR_TOKEN"},
 		{name: "not a Redis", want: "redis: ", setting: map[string]string{"BERTH_REDIS": "http://:" + password + "@127.0.0.1/0"}},
 		{name: "no database of a Redis", want: "redis: ", setting: map[string]string{"BERTH_REDIS": "redis://:" + password + "@127.0.0.1:6379/many"}},
@@ -210,7 +211,7 @@ func TestServeRefusesAPortThatIsTakenOnServers(t *testing.T) {
 	}
 	defer taken.Close()
 	good := map[string]string{
-		"BERTH_META": testserver.StartPostgres(t).URL(), "BERTH_BLOBS": testserver.S3(t), "BERTH_OPERATOR_TOKEN": password + password,
+		"BERTH_META": testserver.StartPostgres(t).URL(), "BERTH_BLOBS": testserver.S3(t), "BERTH_OPERATOR_TOKEN": password + password, "BERTH_SECRET_KEY": password + password,
 	}
 	for _, setting := range []string{"data_addr", "admin_addr", "admin_grpc_addr", "ops_addr"} {
 		attempt{want: setting + " " + taken.Addr().String() + ": address already in use", setting: map[string]string{

@@ -62,7 +62,7 @@ func clusterOn(t *testing.T, layout []string, settings ...string) *cluster {
 	t.Helper()
 	seed := dice.Seed(t)
 	c := &cluster{t: t, rng: rand.New(rand.NewPCG(seed, 1<<32)), world: workload.New(seed, largeOneOf)}
-	settings = append([]string{"BERTH_BLOBS=" + testserver.S3(t), "BERTH_OPERATOR_TOKEN=" + secret, "BERTH_INTERNAL_KEY=" + secret}, settings...)
+	settings = append([]string{"BERTH_BLOBS=" + testserver.S3(t), "BERTH_OPERATOR_TOKEN=" + secret, "BERTH_INTERNAL_KEY=" + secret, "BERTH_SECRET_KEY=" + secret}, settings...)
 	dir := t.TempDir()
 	var nodes []*node
 	for i, services := range layout {

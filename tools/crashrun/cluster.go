@@ -73,7 +73,7 @@ func newNode(berth, dir string, s servers) (*server.Server, error) {
 	}
 	return server.New(berth, dir, "BERTH_META="+s.meta, "BERTH_BLOBS="+s.blobs, "BERTH_OPERATOR_TOKEN="+clusterToken,
 		// A janitor of their own would take garbage away while it is being counted.
-		"BERTH_SERVICES=registry,upload,token,admin", "BERTH_INTERNAL_KEY="+clusterToken)
+		"BERTH_SERVICES=registry,upload,token,admin", "BERTH_INTERNAL_KEY="+clusterToken, "BERTH_SECRET_KEY="+clusterToken)
 }
 
 // proxy puts proxies before the servers.

@@ -34,7 +34,7 @@ func startTown(ctx context.Context, o options, dir string, postgres bool, settin
 		if err != nil {
 			return nil, err
 		}
-		settings = append(settings, "BERTH_META="+meta, "BERTH_BLOBS="+blobs, "BERTH_INTERNAL_KEY="+operatorToken)
+		settings = append(settings, "BERTH_META="+meta, "BERTH_BLOBS="+blobs, "BERTH_INTERNAL_KEY="+operatorToken, "BERTH_SECRET_KEY="+operatorToken)
 	}
 	srv, err := server.New(o.berth, dir, settings...)
 	if err == nil {

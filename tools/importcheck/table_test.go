@@ -42,7 +42,7 @@ var table = []row{
 	{pattern: "pkg/fault", never: noIO},
 	{pattern: "pkg/oci", may: []string{"pkg/fault"}, never: noIO},
 	{pattern: "pkg/tenant", may: []string{"pkg/fault", "pkg/oci"}, never: noIO},
-	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO},
+	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO, tests: []string{"pkg/seal"}},
 
 	{pattern: "pkg/identity", never: noIO},
 
@@ -87,7 +87,7 @@ var table = []row{
 
 	{pattern: "services/internal/kit", may: join(nouns, faces...), never: noStore},
 	// It runs the data port for tests, so it may do what the composition root may.
-	{pattern: "services/internal/fronttest", may: join(nouns, join(contracts, join(faces, join(adapters, "services/internal/*")...)...)...), never: noStore},
+	{pattern: "services/internal/fronttest", may: join(nouns, join(contracts, join(faces, join(adapters, "pkg/seal", "services/internal/*")...)...)...), never: noStore},
 	{pattern: "services/internal/answer", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/front")...)...), never: noStore},
 	{
 		pattern: "services/internal/chains", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/kit", "services/internal/front")...)...), never: noStore,

@@ -9,24 +9,91 @@ import (
 )
 
 func testSigningKeys(t *testing.T, open Open) {
+	key := func(id string, at time.Time) access.SigningKey {
+		return access.SigningKey{
+			VerifyKey: access.VerifyKey{ID: id, Algorithm: access.EdDSA, Public: []byte{1, 2}, CreatedAt: at, SignsFrom: at.Add(time.Minute)},
+			Sealed:    []byte{3},
+		}
+	}
+	wantKeys := func(t *testing.T, w world, want ...access.SigningKey) {
+		t.Helper()
+		keys, err := w.Store.ListSigningKeys(t.Context())
+		if err != nil || len(keys) != len(want) || len(want) > 0 && !reflect.DeepEqual(keys, want) {
+			t.Errorf("keys %#v, %v; want %#v", keys, err, want)
+		}
+		public, err := w.Store.ListVerifyKeys(t.Context())
+		if err != nil || len(public) != len(want) {
+			t.Fatalf("public halves %+v, %v", public, err)
+		}
+		for i := range want {
+			if !reflect.DeepEqual(public[i], want[i].VerifyKey) {
+				t.Errorf("public half %+v, want %+v", public[i], want[i].VerifyKey)
+			}
+		}
+	}
+
 	t.Run("the first of an id wins", func(t *testing.T) {
 		w := newWorld(t, open)
-		first := access.SigningKey{ID: "b", Algorithm: access.EdDSA, Private: []byte{1, 2}, CreatedAt: w.Now()}
+		first := key("b", w.Now())
 		kept, err := w.Store.PutSigningKey(t.Context(), first)
 		if err != nil || !reflect.DeepEqual(kept, first) {
 			t.Errorf("kept %+v, %v", kept, err)
 		}
 		second := first
-		second.Private = []byte{3}
+		second.Sealed = []byte{4}
 		if kept, err = w.Store.PutSigningKey(t.Context(), second); err != nil || !reflect.DeepEqual(kept, first) {
 			t.Errorf("kept %+v, %v; want the first", kept, err)
 		}
-		retired := access.SigningKey{ID: "a", Algorithm: access.EdDSA, Private: []byte{4}, CreatedAt: w.Now(), RetiredAt: w.Now().Add(time.Second)}
+		retired := key("a", w.Now())
+		retired.RetiredAt = w.Now().Add(time.Second)
 		_, err = w.Store.PutSigningKey(t.Context(), retired)
 		w.must(err)
-		keys, err := w.Store.ListSigningKeys(t.Context())
-		if err != nil || !reflect.DeepEqual(keys, []access.SigningKey{retired, first}) {
-			t.Errorf("keys %+v, %v", keys, err)
+		wantKeys(t, w, retired, first)
+	})
+
+	t.Run("an end is set once", func(t *testing.T) {
+		w := newWorld(t, open)
+		k := key("a", w.Now())
+		_, err := w.Store.PutSigningKey(t.Context(), k)
+		w.must(err)
+		change := k
+		change.Sealed = []byte{9}
+		w.must(w.Store.UpdateSigningKey(t.Context(), change))
+		wantKeys(t, w, change)
+		ends := change
+		ends.Sealed, ends.RetiredAt = nil, w.Now().Add(time.Hour)
+		w.must(w.Store.UpdateSigningKey(t.Context(), ends))
+		ends.Sealed = change.Sealed
+		wantKeys(t, w, ends)
+		later := ends
+		later.RetiredAt = later.RetiredAt.Add(time.Hour)
+		w.must(w.Store.UpdateSigningKey(t.Context(), later))
+		wantKeys(t, w, ends)
+		w.must(w.Store.DeleteSigningKey(t.Context(), k.ID))
+		w.must(w.Store.UpdateSigningKey(t.Context(), later)) // it stays away
+		wantKeys(t, w)
+	})
+
+	t.Run("a key is adopted once", func(t *testing.T) {
+		w := newWorld(t, open)
+		k := key("a", w.Now())
+		published := k
+		published.Sealed = []byte{}
+		_, err := w.Store.PutSigningKey(t.Context(), published)
+		w.must(err)
+		k.RetiredAt = w.Now().Add(time.Hour)
+		w.must(w.Store.AdoptSigningKey(t.Context(), k))
+		wantKeys(t, w, k)
+		again := k
+		again.RetiredAt = k.RetiredAt.Add(time.Hour)
+		w.must(w.Store.AdoptSigningKey(t.Context(), again)) // by another process, at the same time
+		wantKeys(t, w, k)
+		other := again
+		other.Public = []byte{7} // a version before made it, with the id of the day
+		w.must(w.Store.AdoptSigningKey(t.Context(), other))
+		wantKeys(t, w, other)
+		if lying, err := w.Store.ListOpenSigningKeys(t.Context()); err != nil || len(lying) > 0 {
+			t.Errorf("open keys %v, %v", lying, err)
 		}
 	})
 }

@@ -64,6 +64,9 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return errors.Join(err, lock.Close())
 	}
 	_, err = p.Up(ctx)
+	if err == nil {
+		err = publishOpenKeys(ctx, lock)
+	}
 	_, unlocked := lock.ExecContext(context.WithoutCancel(ctx), unlockMigrations, migrationLock)
 	return errors.Join(err, unlocked, lock.Close())
 }

@@ -86,6 +86,7 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 		"ExpireCached":    func(ctx context.Context) error { return none(s.ExpireCached(ctx, 1)) },
 		"EvictCached":     func(ctx context.Context) error { return none(s.EvictCached(ctx, 1)) },
 		"ListSigningKeys": func(ctx context.Context) error { return none(s.ListSigningKeys(ctx)) },
+		"ListVerifyKeys":  func(ctx context.Context) error { return none(s.ListVerifyKeys(ctx)) },
 		"FindRepository":  func(ctx context.Context) error { return none(s.FindRepository(ctx, r)) },
 		"ListRepositories": func(ctx context.Context) error {
 			return none(s.ListRepositories(ctx, r.Tenant, r.Registry, meta.Page{Size: 1}))

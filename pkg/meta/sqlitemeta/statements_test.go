@@ -104,7 +104,7 @@ var sorting = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d)$|signing_keys|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d)$|signing_keys|token_keys|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
 	for name, query := range metatest.Statements(t) {
 		if wholeTables(name) {

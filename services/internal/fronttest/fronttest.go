@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
@@ -93,11 +95,19 @@ func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *De
 		t.Fatal(err)
 	}
 	d.Sites = tenant.NewDirectory(d.Meta, pattern)
+	secrets, err := seal.New([]byte("the secret key of the tests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := access.OpenSigner(context.Background(), d.Meta, secrets, access.SignerOptions{Life: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
 	keys, err := access.OpenKeys(context.Background(), d.Meta)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Issuer, d.verifier = access.NewIssuer(keys, "test"), access.NewVerifier(keys, "test")
+	d.Issuer, d.verifier = access.NewIssuer(signer, keys, "test"), access.NewVerifier(keys, "test")
 	return d
 }
 
