@@ -144,6 +144,9 @@ const MinSigningKeyLife = time.Hour
 // maxTransferPause is far below delete_delay: what is read stays there meanwhile.
 const maxTransferPause = MinDeleteDelay / 2
 
+// maxLimit is the most of anything that a setting may let a tenant have.
+const maxLimit = 1_000_000_000
+
 func (c Config) checkTimes(p *Problems) {
 	for _, t := range []struct {
 		key   string
@@ -176,6 +179,20 @@ func (c Config) checkTimes(p *Problems) {
 	}
 	if c.MinFree < 0 {
 		p.add("min_free", "%s is negative; 0 is 1GiB, or 5 %% of a small disk", c.MinFree)
+	}
+	for _, l := range []struct {
+		key  string
+		most int
+	}{
+		{"max_registries", c.MaxRegistries}, {"max_accounts", c.MaxAccounts}, {"max_account_keys", c.MaxAccountKeys}, {"max_domains", c.MaxDomains},
+		{"max_upstreams", c.MaxUpstreams}, {"max_groups", c.MaxGroups}, {"max_events", c.MaxEvents},
+	} {
+		if l.most < -1 || l.most == 0 || l.most > maxLimit {
+			p.add(l.key, "%d is not a number from 1 to %d, nor -1 for any number", l.most, maxLimit)
+		}
+	}
+	if c.EventAge < 0 {
+		p.add("event_age", "%s is negative; 0s keeps events for good", c.EventAge)
 	}
 	if c.MaxStagedBytes <= 0 {
 		p.add("max_staged_bytes", "%s lets nobody push; name a size such as 256GiB", c.MaxStagedBytes)

@@ -67,6 +67,14 @@ type Config struct {
 
 	UploadTTL       time.Duration `koanf:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may lie still before it is removed."`
 	MaxStagedBytes  ByteSize      `koanf:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
+	MaxRegistries   int           `koanf:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
+	MaxAccounts     int           `koanf:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
+	MaxAccountKeys  int           `koanf:"max_account_keys" placeholder:"NUMBER" help:"Keys that a service account may have; -1 is any number."`
+	MaxDomains      int           `koanf:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
+	MaxUpstreams    int           `koanf:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
+	MaxGroups       int           `koanf:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
+	MaxEvents       int           `koanf:"max_events" placeholder:"NUMBER" help:"Events of a tenant that the audit log keeps, the newest; -1 is any number."`
+	EventAge        time.Duration `koanf:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
 	MinFree         ByteSize      `koanf:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
 	Grace           time.Duration `koanf:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
 	DeleteDelay     time.Duration `koanf:"delete_delay" placeholder:"TIME" help:"How long bytes outlive their removal: backups of the metadata younger than this can be restored."`
@@ -93,6 +101,14 @@ func Default() Config {
 		SigningKeyLife:  30 * 24 * time.Hour,
 		UploadTTL:       24 * time.Hour,
 		MaxStagedBytes:  256 << 30,
+		MaxRegistries:   100,
+		MaxAccounts:     1000,
+		MaxAccountKeys:  100,
+		MaxDomains:      100,
+		MaxUpstreams:    100,
+		MaxGroups:       100,
+		MaxEvents:       1_000_000,
+		EventAge:        9600 * time.Hour,
 		Grace:           25 * time.Hour,
 		DeleteDelay:     26 * time.Hour,
 		NameQuarantine:  720 * time.Hour,

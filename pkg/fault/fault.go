@@ -72,6 +72,7 @@ const (
 	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"   // there is no such resource
 	EtagMismatch      Reason = "ETAG_MISMATCH"      // the resource was modified; fetch it and retry
 	QuotaExceeded     Reason = "QUOTA_EXCEEDED"     // the tenant's quota has no room for it
+	LimitReached      Reason = "TOO_MANY_RESOURCES" // there are as many of these as there may be; the message names the setting
 	NameQuarantined   Reason = "NAME_QUARANTINED"   // the name of a deleted tenant is still reserved
 	UnavailableReason Reason = "UNAVAILABLE"        // something that Berth depends on does not answer; try again
 	StorageFull       Reason = "STORAGE_FULL"       // the disk of this registry is full; its operator has to make room

@@ -30,6 +30,10 @@ type CachedPull struct {
 	Keep   time.Duration
 }
 
+// TellAgain is how long the audit log has told of a tag that goes back and forth:
+// one event stands for all of that time.
+const TellAgain = time.Hour
+
 // Cache keeps what upstreams gave, in repositories of their cache registries.
 // Manifests.FindManifest by digest, Blobs.FindBlob and Uploads work there as in
 // hosted repositories; CommitUpload with the zero Cause writes no event. What
@@ -49,7 +53,7 @@ type Cache interface {
 	//
 	// A tag that goes back to the manifest it had before its present one is
 	// stored like any other; the event "cache.tag_rollback" of the actor
-	// upstreams/<slug> says so (contract row E15). Its target is
+	// upstreams/<slug> says so (contract row E15), of each tag once in TellAgain. Its target is
 	// upstreams/<slug>/repositories/<name>:<tag>@<digest>.
 	PutCached(ctx context.Context, p CachedPut) error
 	// ConfirmCachedTag records that the upstream has just said, without sending
@@ -107,4 +111,12 @@ type CacheCollector interface {
 	// lists does not go before the index but with it, unless another index that
 	// stays lists it, too, or it was pulled since.
 	EvictCached(ctx context.Context, limit int) (int, error)
+	// ShrinkCached does so for tenants that have used up their quota but for one part
+	// in CacheRoom, in all their caches: what was pushed stays, and what was pulled
+	// least recently goes.
+	ShrinkCached(ctx context.Context, limit int) (int, error)
 }
+
+// CacheRoom is which part of a quota cached content leaves free when it is shrunk,
+// one in so many, so that something new can be cached and a push need not wait.
+const CacheRoom = 16

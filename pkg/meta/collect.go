@@ -40,6 +40,14 @@ type Collector interface {
 	// carry no mark (invariant I13) and says how many there were: 0, or a
 	// defect.
 	SweepUnmarked(ctx context.Context) (int, error)
+	// CountReferences charges the manifests whose references were not counted yet,
+	// those of older versions, a page at a time, and says how many there were. It
+	// reads all manifests.
+	CountReferences(ctx context.Context) (int, error)
+	// TrimEvents removes the oldest events of tenants that have more than
+	// Limits.Events, and those older than Lifetimes.Events. It reads up to as many
+	// events of each tenant.
+	TrimEvents(ctx context.Context, limit int) (int, error)
 	// StoredBytes is how many bytes all tenants together are charged for. It reads
 	// a row for each tenant.
 	StoredBytes(ctx context.Context) (int64, error)
@@ -53,7 +61,8 @@ type Collector interface {
 //	I5   what a manifest holds is linked in its repository, and a manifest that an
 //	     index holds is there
 //	I6   a tag points to a manifest of its repository
-//	I7   a tenant is charged for its blobs, each once
+//	I7   a tenant is charged for its blobs, each once, and for its rows; what only
+//	     upstreams stand for is told apart
 //	I10  the keys of tenant data begin with the tenant
 //	I12  what is cached is reached only through its upstream as it is configured now
 //	I13  what nothing references is marked, so that the janitor finds it; what is

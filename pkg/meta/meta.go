@@ -67,6 +67,7 @@ type Lifetimes struct {
 	Committed   time.Duration // how long a committed session answers a repeated PUT
 	Quarantine  time.Duration // how long a deleted tenant's slug cannot be taken
 	Undelete    time.Duration // how long a deleted tenant or registry can be taken back
+	Events      time.Duration // how long the audit log is kept; 0 = for good
 }
 
 // DefaultLifetimes are the values of the storage protocol.
@@ -80,6 +81,7 @@ var DefaultLifetimes = Lifetimes{
 	Committed:   time.Hour,
 	Quarantine:  30 * 24 * time.Hour,
 	Undelete:    24 * time.Hour,
+	Events:      400 * 24 * time.Hour,
 }
 
 // Cause says who made a mutation. It becomes one row of the audit log, in the

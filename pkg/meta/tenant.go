@@ -19,6 +19,8 @@ type Tenant struct {
 	Epoch       int64
 	Quota       int64 // bytes; 0 = none
 	Used        int64 // bytes of distinct live blobs
+	Overhead    int64 // bytes that its rows are charged as: BlobCost and the constants beside it
+	Cached      int64 // bytes, of Used and Overhead, that give way to pushes
 	Version     int64 // etag; grows with every change
 	CreatedAt   time.Time
 	UpdatedAt   time.Time

@@ -34,6 +34,9 @@ func (s *Service) CreateServiceAccount(ctx context.Context, req *pb.CreateServic
 		if err := absent(s.store.FindAccount(ctx, t.ID, a.Slug)); err != nil {
 			return nil, err
 		}
+		if err := room(s.limits.AccountLimit(), func(p meta.Page) ([]meta.Account, error) { return s.store.ListAccounts(ctx, t.ID, p) }); err != nil {
+			return nil, err
+		}
 		return accountMessage(t, a), nil
 	}
 	a, err = s.store.CreateAccount(ctx, cause(ctx), a)

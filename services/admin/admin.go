@@ -48,6 +48,7 @@ type Config struct {
 	Backups       Backups        // nil: this deployment is backed up by other means
 	Resolver      *net.Resolver  // looks up verification records; nil means the system's
 	Lifetimes     meta.Lifetimes // those of the store
+	Limits        meta.Limits    // those of the store
 
 	// OwnHostsOnly says that a registry answers at its verified domains alone, and
 	// not by its name below the base domain; nil: none is like that.
@@ -69,6 +70,7 @@ type Service struct {
 	backups  Backups
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
+	limits               meta.Limits
 }
 
 var _ pb.AdminServiceServer = (*Service)(nil)
@@ -104,6 +106,7 @@ func New(c Config) (*Service, error) {
 
 		undelete:   c.Lifetimes.Undelete,
 		quarantine: c.Lifetimes.Quarantine,
+		limits:     c.Limits.WithDefaults(),
 	}, nil
 }
 

@@ -39,6 +39,9 @@ func (s *Service) CreateDomain(ctx context.Context, req *pb.CreateDomainRequest)
 		if err := absent(s.store.FindDomain(ctx, t.ID, host)); err != nil {
 			return nil, err
 		}
+		if err := room(s.limits.DomainLimit(), func(p meta.Page) ([]meta.Domain, error) { return s.store.ListDomains(ctx, t.ID, p) }); err != nil {
+			return nil, err
+		}
 		return domainMessage(t, d), nil
 	}
 	d, err = s.store.CreateDomain(ctx, cause(ctx), d)

@@ -18,11 +18,10 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// Limits of keys.
+// Lives of keys.
 const (
-	maxKeys = 100 // of one account
-	minTTL  = time.Second
-	maxTTL  = 100 * 365 * 24 * time.Hour
+	minTTL = time.Second
+	maxTTL = 100 * 365 * 24 * time.Hour
 )
 
 // secretPrefix lets scanners of source code and logs recognise a secret.
@@ -50,8 +49,8 @@ func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateSer
 	if err != nil {
 		return nil, err
 	}
-	if len(keys) >= maxKeys {
-		return nil, fault.New(fault.Conflict, reasonTooMany, "the account has %d keys, delete one first", len(keys))
+	if err := s.limits.KeyLimit().Check(len(keys) + 1); err != nil {
+		return nil, err
 	}
 	if req.GetValidateOnly() {
 		return &pb.ServiceAccountKey{}, nil

@@ -12,6 +12,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -41,10 +43,10 @@ func TestKeysAreLimited(t *testing.T) {
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 	a.account("acme", "ci", "READER")
 	const path = "/v1/tenants/acme/serviceAccounts/ci/keys"
-	for range maxKeys - 1 {
+	for range meta.DefaultLimits.AccountKeys - 1 {
 		a.call(200, "POST", path, "")
 	}
-	if got := a.call(400, "POST", path, ""); reason(t, got) != "TOO_MANY_KEYS" {
+	if got := a.call(400, "POST", path, ""); reason(t, got) != string(fault.LimitReached) {
 		t.Errorf("one more: %v", got)
 	}
 }

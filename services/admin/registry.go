@@ -40,6 +40,9 @@ func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequ
 		if err := absent(s.store.FindAnyRegistry(ctx, t.ID, r.Slug)); err != nil {
 			return nil, err
 		}
+		if err := room(s.limits.RegistryLimit(), func(p meta.Page) ([]meta.Registry, error) { return s.store.ListAllRegistries(ctx, t.ID, p) }); err != nil {
+			return nil, err
+		}
 		return s.registryMessage(t, r, nil), nil
 	}
 	r, err = s.store.CreateRegistry(ctx, cause(ctx), r)

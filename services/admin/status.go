@@ -20,8 +20,6 @@ const errorDomain = "berth"
 const (
 	reasonMain       fault.Reason = "REGISTRY_IS_MAIN"
 	reasonUnverified fault.Reason = "DOMAIN_RECORD_MISSING"
-	reasonTooMany    fault.Reason = "TOO_MANY_KEYS"
-	reasonFull       fault.Reason = "TOO_MANY_RESOURCES"
 )
 
 // toStatus is the one mapping of errors at this border: google.rpc.Status with

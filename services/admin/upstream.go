@@ -25,10 +25,6 @@ var upstreamFields = []string{
 // upstreamFieldsRead are those of them that are answered, too.
 var upstreamFieldsRead = slices.DeleteFunc(slices.Clone(upstreamFields), func(f string) bool { return f == "password" })
 
-// maxChained is how many upstreams, and how many groups, a tenant has at most:
-// what every node remembers of it.
-const maxChained = 100
-
 // CreateUpstream makes an upstream. It is not asked for anything: how that goes
 // shows at the first pull, in its status. But an address that will never be
 // connected to is refused now.

@@ -196,8 +196,10 @@ func (s *Service) admitGroup(ctx context.Context, g meta.Group, added bool) erro
 	if err != nil {
 		return err
 	}
-	if added && len(t.Groups) >= maxChained {
-		return fault.New(fault.Conflict, reasonFull, "a tenant has at most %d upstream groups", maxChained)
+	if added {
+		if err := s.limits.GroupLimit().Check(len(t.Groups) + 1); err != nil {
+			return err
+		}
 	}
 	if t.Groups == nil {
 		t.Groups = map[string][]meta.Member{}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
 func TestHostAliasesLeadToOneUpstream(t *testing.T) {
@@ -37,7 +40,7 @@ func TestHostAliasesLeadToOneUpstream(t *testing.T) {
 func TestUpstreamsAndGroupsAreCounted(t *testing.T) {
 	a := newAPI(t)
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
-	for i := range maxChained {
+	for i := range meta.DefaultLimits.Groups {
 		a.call(200, "POST", fmt.Sprintf("%s?upstream_id=u%d", upstreams, i), `{"url": "https://ghcr.io"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreamGroups?upstream_group_id=g%d", i), "")
 	}
@@ -46,7 +49,7 @@ func TestUpstreamsAndGroupsAreCounted(t *testing.T) {
 		if strings.HasPrefix(path, "/upstreams?") {
 			body = `{"url": "https://ghcr.io"}`
 		}
-		if got := reason(t, a.call(400, "POST", "/v1/tenants/acme"+path, body)); got != string(reasonFull) {
+		if got := reason(t, a.call(400, "POST", "/v1/tenants/acme"+path, body)); got != string(fault.LimitReached) {
 			t.Errorf("%s: %s", path, got)
 		}
 	}

@@ -200,8 +200,10 @@ func (s *Service) admitUpstream(ctx context.Context, u meta.Upstream, added bool
 	if err != nil {
 		return err
 	}
-	if added && len(t.Upstreams) >= maxChained {
-		return fault.New(fault.Conflict, reasonFull, "a tenant has at most %d upstreams", maxChained)
+	if added {
+		if err := s.limits.UpstreamLimit().Check(len(t.Upstreams) + 1); err != nil {
+			return err
+		}
 	}
 	delete(t.Upstreams, u.Slug)
 	for _, slug := range slices.Sorted(maps.Keys(t.Upstreams)) {

@@ -77,13 +77,13 @@ func openExisting(ctx context.Context, c boot.Config) (stores, error) {
 // openMeta returns stores without blobs.
 func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider, times timings, existing bool) (stores, error) {
 	if c.Meta.IsZero() {
-		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), ReadOnly: existing, Observe: times.metaCall})
+		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Limits: limits(c), ReadOnly: existing, Observe: times.metaCall})
 		if err != nil {
 			return stores{}, err
 		}
 		return stores{meta: m, durable: func(context.Context) error { return nil }, metrics: []prometheus.Collector{queue("meta_writer", m.Waiting)}}, nil
 	}
-	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Traces: traces, ReadOnly: existing, Observe: times.metaCall})
+	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Limits: limits(c), Traces: traces, ReadOnly: existing, Observe: times.metaCall})
 	if err != nil {
 		return stores{}, err
 	}
@@ -112,7 +112,15 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 	l.DeleteDelay = c.DeleteDelay
 	l.Quarantine = c.NameQuarantine
 	l.Undelete = c.UndeleteWindow
+	l.Events = c.EventAge
 	return l
+}
+
+func limits(c boot.Config) meta.Limits {
+	return meta.Limits{
+		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, AccountKeys: c.MaxAccountKeys, Domains: c.MaxDomains,
+		Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, Events: c.MaxEvents,
+	}
 }
 
 // Check examines everything the deployment keeps and reports each broken

@@ -24,6 +24,12 @@ type calls struct {
 
 func (c *calls) EvictCached(context.Context, int) (int, error) { return 0, nil }
 
+func (c *calls) ShrinkCached(context.Context, int) (int, error) { return 0, nil }
+
+func (c *calls) TrimEvents(context.Context, int) (int, error) { return 0, nil }
+
+func (c *calls) CountReferences(context.Context) (int, error) { return 0, nil }
+
 func (c *calls) StoredBytes(context.Context) (int64, error) { return 0, nil }
 
 func (c *calls) SweepUnmarked(context.Context) (int, error) {

@@ -71,6 +71,9 @@ type Janitor struct {
 	cfg       Config
 	phases    []phase
 	evict     phase
+	shrink    phase
+	events    phase
+	count     phase
 	sweep     phase
 	reconcile phase
 	measure   phase
@@ -106,6 +109,9 @@ func New(cfg Config) *Janitor {
 		kit.Wrap("janitor.delete", j.deleteCondemned, mw...),
 	}
 	j.evict = kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...)
+	j.shrink = kit.Wrap("janitor.shrink", cfg.Meta.ShrinkCached, mw...)
+	j.events = kit.Wrap("janitor.events", cfg.Meta.TrimEvents, mw...)
+	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.CountReferences(ctx) }, mw...)
 	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)
 	j.reconcile = kit.Wrap("janitor.reconcile", j.condemnUnknown, mw...)
 	j.measure = kit.Wrap("janitor.measure", j.measureStored, mw...)
@@ -172,13 +178,13 @@ func (j *Janitor) Pass(ctx context.Context) error {
 }
 
 // Evict ends the time of what was pulled least recently, where a cache is over
-// its limit; the next pass removes it. It costs as much as is kept in caches that
-// have a limit.
+// its limit, or with all else over the quota of its tenant; the next pass removes
+// it. It costs as much as is kept in such caches. And it trims the audit log.
 func (j *Janitor) Evict(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
 	}
-	return j.finish(ctx, j.evict)
+	return errors.Join(j.finish(ctx, j.evict), j.finish(ctx, j.shrink), j.finish(ctx, j.events))
 }
 
 // guard says whether a run may begin.
@@ -261,12 +267,13 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 }
 
 // Sweep marks unreferenced rows that carry no mark. There should be none
-// (invariant I13), so one is worth a warning.
+// (invariant I13), so one is worth a warning. And it charges for references that
+// an older version did not count.
 func (j *Janitor) Sweep(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
 	}
-	return j.once(ctx, j.sweep)
+	return errors.Join(j.once(ctx, j.sweep), j.once(ctx, j.count))
 }
 
 func (j *Janitor) sweepUnmarked(ctx context.Context, _ int) (int, error) {

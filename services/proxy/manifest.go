@@ -104,9 +104,12 @@ func (r remote) take(ctx context.Context, ref oci.Reference, what string) (Manif
 	}
 	r.absent.drop(r.key(what))
 	err = r.meta.PutCached(ctx, meta.CachedPut{Repo: r.repo, Manifest: m.Manifest, Parsed: parsed, Tag: ref.Tag, Keep: r.upstream.Settings.Keep})
-	if err != nil && fault.KindOf(err) == fault.NotFound { // another cache took the place of this one meanwhile
+	switch {
+	case err != nil && fault.KindOf(err) == fault.NotFound: // another cache took the place of this one meanwhile
 		r.Clear()
 		err = nil
+	case fault.Is(err, fault.QuotaExceeded):
+		err = nil // it is passed through: pushes may need what is left
 	}
 	return m, ours(err)
 }

@@ -149,7 +149,7 @@ func testAdoption(t *testing.T, open Open) {
 	})
 	t.Run("G10 at the limit of the quota", func(t *testing.T) {
 		w := newWorld(t, open)
-		w.tenant, w.registry = w.addTenant("small", int64(len("hosted")))
+		w.tenant, w.registry = w.addTenant("small", room(len("hosted"), 2, 1)+1)
 		a := adopter{world: w, dev: w.in("dev"), prod: w.in("prod")}
 		a.cache = a.prod
 		a.push(a.prod, "hosted")

@@ -23,7 +23,7 @@ func testCachedBlobs(t *testing.T, open Open) {
 	})
 	t.Run("over the quota are refused, and leave nothing", func(t *testing.T) {
 		w, _ := newCache(t, open)
-		w.tenant, w.registry = w.addTenant("small", 8)
+		w.tenant, w.registry = w.addTenant("small", room(8, 1, 2))
 		u := w.addUpstream("ghcr", meta.UpstreamSettings{})
 		r := meta.Repo{Tenant: w.tenant, Registry: u.Cache, Name: "app"}
 		w.fill(r, "12345")
@@ -38,7 +38,7 @@ func testCachedBlobs(t *testing.T, open Open) {
 	})
 	t.Run("are linked from anywhere in the tenant, without a charge", func(t *testing.T) {
 		w, r := newCache(t, open)
-		w.tenant, w.registry = w.addTenant("small", 5)
+		w.tenant, w.registry = w.addTenant("small", 1<<20)
 		u := w.addUpstream("ghcr", meta.UpstreamSettings{})
 		r.Tenant, r.Registry = w.tenant, u.Cache
 		pushed := w.push(w.repo("app"), "12345")

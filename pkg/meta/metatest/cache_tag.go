@@ -60,7 +60,7 @@ func testCachedTags(t *testing.T, open Open) {
 			}
 			for i, m := range want {
 				target := "upstreams/ghcr/repositories/library/app:v1@" + m.Manifest.Digest.String()
-				if got[i].Target != target || got[i].Actor != "upstreams/ghcr" || !got[i].At.Equal(w.Now()) {
+				if got[i].Target != target || got[i].Actor != "upstreams/ghcr" || got[i].At.After(w.Now()) {
 					t.Errorf("event %+v, want target %s", got[i], target)
 				}
 			}
@@ -74,6 +74,10 @@ func testCachedTags(t *testing.T, open Open) {
 		w.fetched(r, b, "v1")
 		rollbacks(b)
 		w.cachedTag(r, "v1", b, w.Now())
+		w.must(w.Store.ConfirmCachedTag(t.Context(), r, "v1", c.Manifest.Digest))
+		w.fetched(r, b, "v1")
+		rollbacks(b) // one event stands for what follows it at once
+		w.Advance(meta.TellAgain + time.Second)
 		w.must(w.Store.ConfirmCachedTag(t.Context(), r, "v1", c.Manifest.Digest))
 		rollbacks(c, b)
 		w.fetched(r, a, "v1") // of the one before only

@@ -163,7 +163,8 @@ func testCommits(t *testing.T, open Open) {
 	})
 	t.Run("C14 stop at the quota", func(t *testing.T) {
 		w := newWorld(t, open)
-		w.tenant, w.registry = w.addTenant("small", 10)
+		quota := room(10, 1, 2)
+		w.tenant, w.registry = w.addTenant("small", quota)
 		r := w.repo("app")
 		w.push(r, "1234567")
 		u, err := w.Store.SealUpload(t.Context(), w.stage(r, "abcd"), digestOf("abcd"))

@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -39,6 +40,34 @@ func testEvents(t *testing.T, open Open) {
 		}
 		if e := found["call.deny"]; e.Address != "192.0.2.3" || e.Target != "admin API" || e.Times != 2 {
 			t.Errorf("call %+v", e)
+		}
+	})
+	t.Run("S44 go when they are old, a step at a time", func(t *testing.T) {
+		w := newWorld(t, open)
+		for i := range 12 {
+			w.addAccount(fmt.Sprintf("early%d", i), access.Reader)
+		}
+		w.Advance(meta.DefaultLifetimes.Events - time.Hour)
+		w.addAccount("late", access.Reader)
+		if n, err := w.Store.TrimEvents(t.Context(), 5); err != nil || n != 0 {
+			t.Errorf("%d of the young events went, %v", n, err)
+		}
+		w.Advance(2 * time.Hour)
+		trimmed := 0
+		for {
+			n, err := w.Store.TrimEvents(t.Context(), 5)
+			w.must(err)
+			if n == 0 {
+				break
+			}
+			if n > 5 {
+				t.Errorf("%d at once", n)
+			}
+			trimmed += n
+		}
+		left := w.events("", 100)
+		if trimmed != 13 || len(left) != 1 || left[0].Target != "serviceAccounts/late" { // the tenant's own, too
+			t.Errorf("%d went, %+v are left", trimmed, left)
 		}
 	})
 	t.Run("tell of every change, and of no refusal", func(t *testing.T) {

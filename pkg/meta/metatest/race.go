@@ -62,7 +62,7 @@ func testRaces(t *testing.T, open Open) {
 	})
 	t.Run("C14 64 pushes at a quota for 10", func(t *testing.T) {
 		w := newWorld(t, open)
-		w.tenant, w.registry = w.addTenant("small", 100)
+		w.tenant, w.registry = w.addTenant("small", room(100, 1, 10))
 		var pushed atomic.Int64
 		together(times(64, func(i int) {
 			_, err := w.tryPush(w.repo("app"), fmt.Sprintf("10 bytes%02d", i))

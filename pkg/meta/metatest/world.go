@@ -42,6 +42,11 @@ func (w world) addTenant(slug string, quota int64) (tenant.ID, tenant.RegistryID
 	return made.ID, main.ID
 }
 
+// room is a quota for so many bytes in so many repositories and blobs.
+func room(bytes, repositories, blobs int) int64 {
+	return int64(bytes + repositories*meta.RepositoryCost + blobs*meta.BlobCost)
+}
+
 func cause() meta.Cause {
 	return meta.Cause{Op: uuid.New(), Actor: "serviceAccounts/ci", RequestID: "r"}
 }
@@ -246,6 +251,7 @@ func (w world) tryCollect() error {
 			func() (int, error) { return w.Store.ReapUploads(ctx, 10) },
 			func() (int, error) { return w.Store.PurgeDeleted(ctx, 10) },
 			func() (int, error) { return w.Store.EvictCached(ctx, 10) },
+			func() (int, error) { return w.Store.ShrinkCached(ctx, 10) },
 			func() (int, error) { return w.Store.ExpireCached(ctx, 10) },
 			func() (int, error) { return w.Store.UnlinkBlobs(ctx, 10) },
 			func() (int, error) { return w.Store.DropBlobs(ctx, 10) },

@@ -41,12 +41,12 @@ INSERT INTO accounts (tenant_id, slug, display_name, role, disabled, version, cr
 // CreateAccount implements meta.Accounts.
 func (s *Store) CreateAccount(ctx context.Context, by meta.Cause, a meta.Account) (meta.Account, error) {
 	err := s.write(ctx, a.Tenant, func(t *tx) error {
-		if err := t.change(by, a.Tenant, "serviceAccount.create", accountTarget(a.Slug)); err != nil {
+		if err := t.changeAlone(by, a.Tenant, "serviceAccount.create", accountTarget(a.Slug)); err != nil {
 			return err
 		}
 		t.means("accounts_by_slug", fault.New(fault.Conflict, fault.AlreadyExists, "service account %q exists already", a.Slug))
-		_, err := t.exec(insertAccount, a.Tenant, a.Slug, a.DisplayName, a.Role, a.Disabled)
-		return err
+		t.queue(insertAccount, a.Tenant, a.Slug, a.DisplayName, a.Role, a.Disabled)
+		return t.within(s.opts.Limits.AccountLimit(), countAccounts, a.Tenant)
 	})
 	if err != nil {
 		return meta.Account{}, err

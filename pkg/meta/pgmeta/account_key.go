@@ -45,7 +45,10 @@ func (s *Store) CreateAccountKey(ctx context.Context, by meta.Cause, id tenant.I
 		if err == nil && n == 0 {
 			return fault.New(fault.Conflict, fault.AlreadyExists, "service account %q has a key %q already", slug, k.Name)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return t.within(s.opts.Limits.KeyLimit(), countAccountKeys, id, account)
 	})
 	if err != nil {
 		return meta.AccountKey{}, err

@@ -33,7 +33,7 @@ SELECT locked.id, locked.target
         OFFSET 0
            FOR KEY SHARE OF r) AS locked`
 
-// A suspect blob is absent.
+// A suspect blob is absent. The lock is that of a mount.
 const lockHealthyBlobs = `
 SELECT healthy.digest
   FROM (SELECT named.digest FROM unnest($2::bytea[]) AS named (digest) ORDER BY named.digest OFFSET 0) AS wanted
@@ -41,7 +41,7 @@ SELECT healthy.digest
         SELECT b.digest FROM blobs b
          WHERE b.tenant_id = $1 AND b.digest = wanted.digest AND NOT b.suspect
         OFFSET 0
-           FOR KEY SHARE OF b) AS healthy`
+           FOR NO KEY UPDATE OF b) AS healthy`
 
 const lockSources = `
 SELECT held.digest
@@ -97,6 +97,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 			return errUndo
 		}
 		a.link(by, adopted)
+		t.withinQuota(to.Tenant, false) // what was only cached is hosted from now on
 		return nil
 	})
 	return missing, err

@@ -18,8 +18,10 @@ SELECT r.id, r.registry_id = $2 AND r.name = $3, r.registry_id = $4 AND r.name =
  ORDER BY r.id
    FOR KEY SHARE OF r`
 
+// Whoever links a blob may change whether it counts as cached, at COMMIT, when it
+// is too late to wait for others.
 const lockHealthyBlob = `
-SELECT b.size, b.incarnation FROM blobs b WHERE b.tenant_id = $1 AND b.digest = $2 AND NOT b.suspect FOR KEY SHARE`
+SELECT b.size, b.incarnation FROM blobs b WHERE b.tenant_id = $1 AND b.digest = $2 AND NOT b.suspect FOR NO KEY UPDATE`
 
 const lockSource = `
 SELECT 1
@@ -51,6 +53,9 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 			return errAlreadyDone
 		}
 		t.queue(linkBlob, to.Tenant, m.target, d.Bytes(), s.life.Grace)
+		if t.grew {
+			t.withinQuota(to.Tenant, false)
+		}
 		return nil
 	})
 	return b, err

@@ -84,6 +84,9 @@ func (s *Store) linkHealthy(ctx context.Context, r meta.Repo, d oci.Digest, sent
 			return blobUnknown(d)
 		}
 		t.queue(linkBlob, r.Tenant, repo.id, d.Bytes(), s.life.Grace)
+		if t.grew {
+			t.withinQuota(r.Tenant, true)
+		}
 		return nil
 	})
 	return b, err

@@ -16,11 +16,12 @@ const (
 UPDATE repositories SET listed = true WHERE tenant_id = $1 AND registry_id = $2 AND name = $3 AND state = 'active' AND NOT listed`
 
 	insertCachedManifest = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at)
-SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, berth_now() + $11::interval
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs, expire_at)
+SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11, berth_now() + $12::interval
   FROM open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET expire_at = excluded.expire_at`
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET expire_at = excluded.expire_at
+RETURNING xmax = 0`
 )
 
 // PutCached implements meta.Cache, in two batches as PutManifest. Children that
@@ -41,6 +42,9 @@ func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
 		fetched.link()
 		if p.Tag != "" {
 			tag.move(fetched.repo.id, p.Manifest.Digest)
+		}
+		if t.grew || fetched.inserted || p.Tag != "" && !tag.found {
+			t.withinQuota(p.Repo.Tenant, true)
 		}
 		return nil
 	})

@@ -30,7 +30,7 @@ func (s *Store) FindCachedTag(ctx context.Context, r meta.Repo, tag string) (met
 
 const (
 	lockCachedTag = `
-SELECT c.manifest, c.previous
+SELECT c.manifest, c.previous, coalesce(c.told_at > berth_now() - $5::interval, false)
   FROM open_repositories r
   JOIN cache_tags c ON c.tenant_id = r.tenant_id AND c.repo_id = r.id AND c.name = $4
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
@@ -42,7 +42,8 @@ SELECT c.manifest, c.previous
 INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) VALUES ($1, $2, $3, $4, berth_now())
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET
   previous = CASE WHEN cache_tags.manifest = excluded.manifest THEN cache_tags.previous ELSE cache_tags.manifest END,
-  manifest = excluded.manifest, checked_at = greatest(cache_tags.checked_at, excluded.checked_at)`
+  manifest = excluded.manifest, checked_at = greatest(cache_tags.checked_at, excluded.checked_at),
+  told_at = CASE WHEN $5 THEN berth_now() ELSE cache_tags.told_at END`
 )
 
 // cachedTag is a tag on its way to what an upstream said.
@@ -51,23 +52,24 @@ type cachedTag struct {
 	repo             meta.Repo
 	name             string
 	op               uuid.UUID // of the event, if there is one
-	found            bool
+	found, told      bool      // told: the audit log told of it not long ago
 	manifest, before oci.Digest
 }
 
 // lock queues the first half.
 func (c *cachedTag) lock() {
 	r := c.repo
-	c.queue(lockCachedTag, r.Tenant, r.Registry, r.Name, c.name).QueryRow(first(&c.found, digest{&c.manifest}, digest{&c.before}))
+	c.queue(lockCachedTag, r.Tenant, r.Registry, r.Name, c.name, meta.TellAgain).QueryRow(first(&c.found, digest{&c.manifest}, digest{&c.before}, &c.told))
 }
 
 // move queues the second half: the tag is d, checked now. Going back to the
 // manifest before may be an attack, so the audit log tells of it.
 func (c *cachedTag) move(repo int64, d oci.Digest) {
-	if c.found && c.manifest != d && c.before == d {
+	tell := c.found && c.manifest != d && c.before == d && !c.told
+	if tell {
 		c.upstreamEvent(c.op, c.repo, "cache.tag_rollback", suffix([]string{c.name}, d))
 	}
-	c.queue(moveCachedTag, c.repo.Tenant, repo, c.name, d.Bytes())
+	c.queue(moveCachedTag, c.repo.Tenant, repo, c.name, d.Bytes(), tell)
 }
 
 const lockCachedManifest = `

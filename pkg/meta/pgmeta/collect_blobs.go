@@ -114,6 +114,7 @@ func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
 		}
 		t.queue(releaseBlobs, unlinked.tenants, unlinked.digests)
 		t.queue(linksAreNamed, due.tenants, due.repos, due.digests)
+		t.queue(lockUsage, unlinked.tenants) // what was hosted may be only cached now
 		return nil
 	})
 	return work, err

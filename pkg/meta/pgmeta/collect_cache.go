@@ -147,6 +147,7 @@ func (s *Store) removeExpired(ctx context.Context, limit int) (int, error) {
 		}
 		t.queue(releaseLinks, released.tenants, released.repos, released.digests, s.life.Released)
 		t.queue(deleteExpired, due.tenants, due.repos, due.digests, released.tenants, released.repos, released.digests).Exec(counted(&removed))
+		t.queue(lockUsage, due.tenants)
 		return nil
 	})
 	if err != nil {

@@ -111,10 +111,15 @@ func (s *Store) EvictCached(ctx context.Context, limit int) (int, error) {
 
 // evict ends the time of manifests of one cache, and says of how many.
 func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
+	return s.endLeastPulled(ctx, l.tenant, leastPulled, l.tenant, l.cache, l.bytes, limit)
+}
+
+// endLeastPulled ends the time of the manifests of a tenant that a query finds.
+func (s *Store) endLeastPulled(ctx context.Context, id tenant.ID, query string, args ...any) (int, error) {
 	var repos []int64
 	var digests [][]byte
 	var until []time.Time
-	err := s.walk(ctx, leastPulled, []any{l.tenant, l.cache, l.bytes, limit}, func(scan scan) error {
+	err := s.walk(ctx, query, args, func(scan scan) error {
 		var repo int64
 		var d oci.Digest
 		var at time.Time
@@ -127,7 +132,7 @@ func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 	}
 	var n int64
 	err = s.write(ctx, nobody, func(t *tx) error {
-		t.queue(endManifests, l.tenant, repos, digests, until).Exec(counted(&n))
+		t.queue(endManifests, id, repos, digests, until).Exec(counted(&n))
 		return nil
 	})
 	return int(n), err

@@ -6,16 +6,24 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
 func TestConformance(t *testing.T) { metatest.Run(t, harness) }
 
-func harness(t *testing.T) metatest.Harness {
+func TestS40_NounsOfATenantAreLimited(t *testing.T) {
+	metatest.RunLimits(t, func(t *testing.T, l meta.Limits) metatest.Harness { return harnessWith(t, Options{Limits: l}) })
+}
+
+func harness(t *testing.T) metatest.Harness { return harnessWith(t, Options{}) }
+
+func harnessWith(t *testing.T, o Options) metatest.Harness {
 	url := migrated(t)
 	// A deadlock is retried, and nobody would see it otherwise.
 	t.Cleanup(func() { wantDeadlocks(t, url, 0) }) // after the store was closed
-	s := open(t, Options{URL: url})
+	o.URL = url
+	s := open(t, o)
 	c := newClock(t, s)
 	return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now}
 }

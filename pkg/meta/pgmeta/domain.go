@@ -51,7 +51,7 @@ INSERT INTO domains (tenant_id, host, registry_id, verified, challenge, version,
 // CreateDomain implements meta.Domains.
 func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) (meta.Domain, error) {
 	err := s.write(ctx, d.Tenant, func(t *tx) error {
-		if err := t.change(by, d.Tenant, "domain.create", domainTarget(d.Host)); err != nil {
+		if err := t.changeAlone(by, d.Tenant, "domain.create", domainTarget(d.Host)); err != nil {
 			return err
 		}
 		registry, _, err := t.registry(lockRegistry, d.Tenant, d.Registry)
@@ -70,8 +70,8 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 		// Somebody may take it between the two statements.
 		t.means("domains_pkey", domainTaken(d.Host))
 		t.means("domains_routing", domainTaken(d.Host))
-		_, err = t.exec(insertDomain, d.Tenant, d.Host, registry, d.Verified, d.Challenge)
-		return err
+		t.queue(insertDomain, d.Tenant, d.Host, registry, d.Verified, d.Challenge)
+		return t.within(s.opts.Limits.DomainLimit(), countDomains, d.Tenant)
 	})
 	if err != nil {
 		return meta.Domain{}, err

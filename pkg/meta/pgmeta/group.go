@@ -40,7 +40,7 @@ INSERT INTO upstream_groups (tenant_id, slug, members, version, created_at, upda
 // CreateGroup implements meta.Groups.
 func (s *Store) CreateGroup(ctx context.Context, by meta.Cause, g meta.Group) (meta.Group, error) {
 	err := s.write(ctx, g.Tenant, func(t *tx) error {
-		if err := t.changeChains(by, g.Tenant, "upstreamGroup.create", groupTarget(g.Slug)); err != nil {
+		if err := t.changeAlone(by, g.Tenant, "upstreamGroup.create", groupTarget(g.Slug)); err != nil {
 			return err
 		}
 		if err := t.membersExist(g); err != nil {
@@ -48,7 +48,7 @@ func (s *Store) CreateGroup(ctx context.Context, by meta.Cause, g meta.Group) (m
 		}
 		t.means("upstream_groups_pkey", fault.New(fault.Conflict, fault.AlreadyExists, "upstream group %q exists already", g.Slug))
 		t.queue(insertGroup, g.Tenant, g.Slug, list(g.Members))
-		return nil
+		return t.within(s.opts.Limits.GroupLimit(), countGroups, g.Tenant)
 	})
 	if err != nil {
 		return meta.Group{}, err
@@ -64,7 +64,7 @@ const findGroupVersion = `SELECT version FROM upstream_groups WHERE tenant_id = 
 // changeGroup records the event of a change and checks that the group is there,
 // in the version that was asked for.
 func (t *tx) changeGroup(by meta.Cause, verb string, id tenant.ID, slug string, version int64) error {
-	if err := t.changeChains(by, id, verb, groupTarget(slug)); err != nil {
+	if err := t.changeAlone(by, id, verb, groupTarget(slug)); err != nil {
 		return err
 	}
 	var have int64

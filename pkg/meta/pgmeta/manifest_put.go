@@ -41,6 +41,9 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 			put.endExpiry()
 		}
 		put.link()
+		if t.grew {
+			t.withinQuota(p.Repo.Tenant, false)
+		}
 		return nil
 	})
 }
@@ -68,6 +71,7 @@ type putting struct {
 	old      map[string][]byte     // what the tags point to
 	present  map[oci.Digest]string // media types of manifests that are there
 	expiring []oci.Digest          // those of them that expire
+	inserted bool                  // the manifest was not there
 }
 
 func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
@@ -157,20 +161,22 @@ SELECT locked.digest, locked.media_type, locked.expires
          WHERE wanted.digest < $4` + lockWantedManifests
 
 	insertManifest = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload)
-SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs)
+SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11
   FROM open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
+ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING
+RETURNING xmax = 0`
 
 	// One that is there for good stays so.
 	insertProvisional = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at)
-SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, berth_now() + $11::interval
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs, expire_at)
+SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11, berth_now() + $12::interval
   FROM open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
 ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET expire_at = greatest(manifests.expire_at, excluded.expire_at)
- WHERE manifests.expire_at IS NOT NULL`
+ WHERE manifests.expire_at IS NOT NULL
+RETURNING xmax = 0`
 
 	lockManifestsFrom = wantedManifests + `
          WHERE wanted.digest >= $4` + lockWantedManifests
@@ -179,12 +185,13 @@ ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET expire_at = greatest(mani
 // reset forgets what an earlier run of the first batch saw.
 func (p *putting) reset() {
 	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
-	p.expiring = nil
+	p.expiring, p.inserted = nil, false
 }
 
 // lock is the first batch.
 func (p *putting) lock() (bool, error) {
 	p.reset()
+	var made int64
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
 	p.repo = p.lockRepository(p.Repo)
 	if err := p.repositoryEvent(p.By, p.Repo, "manifest.put", suffix(p.tags, p.Manifest.Digest), &p.recorded); err != nil {
@@ -197,7 +204,7 @@ func (p *putting) lock() (bool, error) {
 		return err
 	}))
 	if len(p.tags) > 0 {
-		p.queue(insertTags, t, g, n, p.tags)
+		p.queue(insertTags, t, g, n, p.tags).Exec(counted(&made))
 		p.queue(lockTags, t, g, n, p.tags).Query(each(func(scan scan) error {
 			var name string
 			var manifest []byte
@@ -212,6 +219,7 @@ func (p *putting) lock() (bool, error) {
 		p.lockManifests(insertManifest)
 	}
 	err := p.flush()
+	p.grew = p.grew || p.inserted || made > 0
 	return p.repo.isHosted(), err
 }
 
@@ -241,8 +249,9 @@ func (p *putting) lockManifests(insert string, more ...any) {
 	}
 	m := p.Manifest
 	p.queue(lockManifestsBefore, t, g, n, p.own, children, p.tags).Query(remember)
-	row := []any{t, g, n, p.own, m.MediaType, len(m.Payload), subject, p.Parsed.ReferrerType(), annotations, m.Payload}
-	p.queue(insert, append(row, more...)...)
+	row := []any{t, g, n, p.own, m.MediaType, len(m.Payload), subject, p.Parsed.ReferrerType(), annotations, m.Payload, meta.CountReferences(p.Parsed)}
+	var touched bool // inserted, or prolonged: then it has an xmax
+	p.queue(insert, append(row, more...)...).QueryRow(first(&touched, &p.inserted))
 	p.queue(lockManifestsFrom, t, g, n, p.own, children, p.tags).Query(remember)
 }
 

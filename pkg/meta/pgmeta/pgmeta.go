@@ -40,8 +40,9 @@ type Options struct {
 	URL       string         // postgres://user:password@host:port/database?…
 	Lifetimes meta.Lifetimes // the zero value means meta.DefaultLifetimes
 
-	MaxStaged   int64         // staged bytes of one tenant; 0 = DefaultMaxStaged, < 0 = no limit
-	MaxSessions int64         // sessions of one tenant; 0 = DefaultMaxSessions, < 0 = no limit
+	MaxStaged   int64 // staged bytes of one tenant; 0 = DefaultMaxStaged, < 0 = no limit
+	MaxSessions int64 // sessions of one tenant; 0 = DefaultMaxSessions, < 0 = no limit
+	Limits      meta.Limits
 	MaxConns    int           // connections of this process; 0 = 4 per processor, at least 16
 	Timeout     time.Duration // of one attempt and of one read; 0 = DefaultTimeout
 
@@ -63,6 +64,7 @@ func (o Options) withDefaults() Options {
 	if o.MaxStaged == 0 {
 		o.MaxStaged = DefaultMaxStaged
 	}
+	o.Limits = o.Limits.WithDefaults()
 	if o.MaxSessions == 0 {
 		o.MaxSessions = DefaultMaxSessions
 	}

@@ -294,5 +294,6 @@ func (t *tx) purgeLinks(limit int) (int, error) {
 	}
 	t.queue(releaseBlobs, doomed.tenants, doomed.digests)
 	t.queue(purgeLinks, doomed.tenants, doomed.repos, doomed.digests)
+	t.queue(lockUsage, doomed.tenants)
 	return doomed.len(), nil
 }

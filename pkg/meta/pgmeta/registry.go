@@ -73,10 +73,13 @@ func (t *tx) insertRegistry(r meta.Registry) error {
 // CreateRegistry implements meta.Registries.
 func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Registry) (meta.Registry, error) {
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
-		if err := t.changeChains(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
+		if err := t.changeAlone(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
 			return err
 		}
-		return t.insertRegistry(r)
+		if err := t.insertRegistry(r); err != nil {
+			return err
+		}
+		return t.within(s.opts.Limits.RegistryLimit(), countRegistries, r.Tenant)
 	})
 	if err != nil {
 		return meta.Registry{}, err
@@ -110,7 +113,7 @@ func (t *tx) registry(lock string, id tenant.ID, slug string) (tenant.RegistryID
 // changeRegistry records the event of a change and locks the registry, in the
 // version that was asked for.
 func (t *tx) changeRegistry(lock string, by meta.Cause, verb string, id tenant.ID, slug string, version int64) (tenant.RegistryID, error) {
-	if err := t.changeChains(by, id, verb, registryTarget(slug)); err != nil {
+	if err := t.changeAlone(by, id, verb, registryTarget(slug)); err != nil {
 		return 0, err
 	}
 	r, have, err := t.registry(lock, id, slug)

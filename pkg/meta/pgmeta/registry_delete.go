@@ -68,7 +68,7 @@ UPDATE domains d SET verified = NOT EXISTS (SELECT 1 FROM domains other WHERE ot
 // UndeleteRegistry implements meta.Registries.
 func (s *Store) UndeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) (meta.Registry, error) {
 	err := s.write(ctx, id, func(t *tx) error {
-		if err := t.changeChains(by, id, "registry.undelete", registryTarget(slug)); err != nil {
+		if err := t.changeAlone(by, id, "registry.undelete", registryTarget(slug)); err != nil {
 			return err
 		}
 		var r meta.Registry

@@ -64,6 +64,7 @@ func (t *tx) pushed(r meta.Repo, batch func() (bool, error)) error {
 	t.queue(rollbackTx)
 	t.queue(beginTx)
 	t.queue(insertRepository, r.Tenant, r.Registry, r.Name)
+	t.grew = true
 	if err := t.flush(); err != nil {
 		return err
 	}

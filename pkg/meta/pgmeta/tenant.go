@@ -11,7 +11,7 @@ import (
 
 const (
 	selectHolder = `
-SELECT t.id, t.slug, t.display_name, t.state, t.epoch, u.lim, u.used, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
+SELECT t.id, t.slug, t.display_name, t.state, t.epoch, u.lim, u.used, u.overhead, u.cached, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
 FROM tenants t JOIN usage u ON u.tenant_id = t.id`
 
 	selectTenant = selectHolder + `
@@ -20,7 +20,7 @@ WHERE t.state <> 'deleted' AND t.state <> 'deleting'`
 
 func scanTenant(scan scan) (meta.Tenant, error) {
 	var t meta.Tenant
-	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.Quota, &t.Used, &t.Version,
+	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.Quota, &t.Used, &t.Overhead, &t.Cached, &t.Version,
 		moment{&t.CreatedAt}, moment{&t.UpdatedAt}, moment{&t.DeletedAt}, moment{&t.ExpireAt})
 	return t, err
 }
@@ -211,9 +211,10 @@ func (t *tx) changeHolder(lock string, by meta.Cause, verb, slug string) (holder
 const (
 	tenantLives = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended') FOR KEY SHARE`
 
-	// Whoever names a registry, group or upstream, or deletes one, has the tenant's
-	// row for itself: so the statements that follow see all names there are.
-	tenantLivesForChains = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended') FOR NO KEY UPDATE`
+	// Whoever makes something of which a tenant has a limited number, or names a
+	// registry, group or upstream, or deletes one, has the tenant's row for itself:
+	// so the statements that follow see all there are.
+	tenantLivesAlone = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended') FOR NO KEY UPDATE`
 )
 
 // change begins a change of what a tenant owns: it checks that the tenant is
@@ -222,9 +223,10 @@ func (t *tx) change(by meta.Cause, id tenant.ID, verb, target string) error {
 	return t.changeUnder(tenantLives, by, id, verb, target)
 }
 
-// changeChains is change for all by which a name may come to dangle.
-func (t *tx) changeChains(by meta.Cause, id tenant.ID, verb, target string) error {
-	return t.changeUnder(tenantLivesForChains, by, id, verb, target)
+// changeAlone is change for all that one transaction at a time may do for a
+// tenant: what is counted, and what by which a name may come to dangle.
+func (t *tx) changeAlone(by meta.Cause, id tenant.ID, verb, target string) error {
+	return t.changeUnder(tenantLivesAlone, by, id, verb, target)
 }
 
 func (t *tx) changeUnder(lock string, by meta.Cause, id tenant.ID, verb, target string) error {

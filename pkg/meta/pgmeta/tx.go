@@ -17,6 +17,7 @@ type tx struct {
 	meanings  map[string]error
 	doubtful  bool // an earlier attempt may have been committed
 	committed bool
+	grew      bool // it makes a repository, or tags, that the tenant is charged for
 }
 
 // queue adds a statement; its answer is there after the next flush. What is

@@ -27,14 +27,17 @@ func fenced(offset int64) error {
 // of a statement whose answer was lost finds its own rows.
 const insertUpload = `
 WITH repo AS (
-  SELECT id FROM open_repositories WHERE tenant_id = $1 AND registry_id = $2 AND name = $3
+  SELECT id, berth_is_cached(tenant_id, id) AS cached FROM open_repositories WHERE tenant_id = $1 AND registry_id = $2 AND name = $3
 ), staged AS (
-  SELECT count(*) AS sessions, coalesce(sum(off), 0)::bigint AS bytes FROM uploads WHERE tenant_id = $1 AND state IN ('open', 'sealed')
+  SELECT count(*) AS sessions, coalesce(sum(off), 0)::bigint AS bytes, coalesce(sum(off) FILTER (WHERE NOT cached), 0)::bigint AS pushed
+    FROM uploads WHERE tenant_id = $1 AND state IN ('open', 'sealed')
 ), allowed AS (
-  SELECT repo.id FROM repo, staged WHERE ($8::bigint < 0 OR staged.sessions < $8) AND ($9::bigint < 0 OR staged.bytes < $9)
+  SELECT repo.id, repo.cached FROM repo, staged, usage
+   WHERE ($8::bigint < 0 OR staged.sessions < $8) AND ($9::bigint < 0 OR staged.bytes < $9) AND usage.tenant_id = $1
+     AND (usage.lim = 0 OR usage.used + usage.overhead + CASE WHEN repo.cached THEN staged.bytes ELSE staged.pushed - usage.cached END < usage.lim)
 ), upload AS (
-  INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
-  SELECT $1, $4, allowed.id, 'open', 0, 0, $5, $6, berth_now() + $7::interval FROM allowed
+  INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at, cached)
+  SELECT $1, $4, allowed.id, 'open', 0, 0, $5, $6, berth_now() + $7::interval, allowed.cached FROM allowed
   ON CONFLICT (tenant_id, id) DO UPDATE SET expires_at = excluded.expires_at
   RETURNING expires_at
 ), object AS (
@@ -45,7 +48,8 @@ WITH repo AS (
 SELECT staged.sessions, staged.bytes, (SELECT expires_at FROM upload), EXISTS (SELECT FROM repo) FROM staged`
 
 // CreateUpload implements meta.Uploads. The tenant's staged bytes are bounded
-// by Options.MaxStaged and its sessions by Options.MaxSessions.
+// by Options.MaxStaged and by what is left of its quota, its sessions by
+// Options.MaxSessions.
 func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) (meta.Upload, error) {
 	u := createdUpload(r, a)
 	var sessions, staged int64
@@ -73,11 +77,15 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		}
 		u = createdUpload(r, a)
 		err = s.write(ctx, r.Tenant, func(t *tx) error {
-			return t.pushed(r, func() (bool, error) {
+			err := t.pushed(r, func() (bool, error) {
 				batch(t)
 				err := t.flush()
 				return repo.found, err
 			})
+			if err == nil {
+				t.withinQuota(r.Tenant, repo.cached)
+			}
+			return err
 		})
 	}
 	switch {
@@ -85,7 +93,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 	case !stillOpen:
 		err = nameUnknown(r)
 	case u.ExpiresAt.IsZero():
-		err = quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some", staged, sessions)
+		err = quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some, or delete what is not needed", staged, sessions)
 	}
 	return u, err
 }
@@ -95,10 +103,6 @@ func createdUpload(r meta.Repo, a oci.Algorithm) meta.Upload {
 	u.State, u.Algorithm = meta.UploadOpen, a
 	u.Stage.Key.Incarnation = uuid.New()
 	return u
-}
-
-func quotaExceeded(format string, args ...any) error {
-	return fault.New(fault.Denied, fault.QuotaExceeded, "quota exceeded: "+format, args...).WithDetail("quota exceeded")
 }
 
 // An ended session's object may be forgotten already. The parts are the JSON of
@@ -175,6 +179,7 @@ UPDATE uploads u SET epoch = u.epoch + 1, expires_at = berth_now() + $5::interva
 func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start int64) (meta.Upload, error) {
 	u, taken, err := s.changeUpload(ctx, r, id, func(t *tx, taken *int64) {
 		t.queue(takeUpload, r.Tenant, r.Registry, r.Name, pgUUID(id), s.life.UploadTTL, start).Exec(counted(taken))
+		t.roomToStage(r.Tenant, id, s.opts.MaxStaged, 1) // before any byte is taken in
 	})
 	switch {
 	case err != nil || taken == 1:

@@ -70,7 +70,7 @@ SELECT u.tenant_id, u.digest, u.off, u.incarnation, berth_now() + $4::interval
  WHERE u.tenant_id = $1 AND u.id = $2 AND u.state = 'committed' AND u.epoch = $3::bigint + 1
    AND (SELECT o.state = 'L' FROM objects o WHERE o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation)
 ON CONFLICT (tenant_id, digest) DO UPDATE SET keep_until = greatest(blobs.keep_until, excluded.keep_until)
-RETURNING incarnation, suspect`
+RETURNING incarnation, suspect, cached`
 )
 
 // CommitUpload implements meta.Uploads; the order is that of protocol section
@@ -138,6 +138,7 @@ type committing struct {
 	live              int64     // objects made live
 	present           uuid.UUID // where the tenant's blob points to
 	suspect           bool
+	onlyCached        bool // the tenant has the blob, and only from an upstream
 }
 
 // lock is the first batch.
@@ -148,7 +149,7 @@ func (c *committing) lock() error {
 		QueryRow(first(&c.sealed, digest{&c.digest}, &c.size, ident{&c.incarnation}, ident{&c.tail}))
 	c.queue(makeLive, u.Repo.Tenant, pgUUID(u.ID), u.Epoch).Exec(counted(&c.live))
 	var upserted bool
-	c.queue(upsertBlob, u.Repo.Tenant, pgUUID(u.ID), u.Epoch, life.Grace).QueryRow(first(&upserted, ident{&c.present}, &c.suspect))
+	c.queue(upsertBlob, u.Repo.Tenant, pgUUID(u.ID), u.Epoch, life.Grace).QueryRow(first(&upserted, ident{&c.present}, &c.suspect, &c.onlyCached))
 	return c.flush()
 }
 
@@ -157,9 +158,8 @@ const pointBlob = `UPDATE blobs SET incarnation = $3, suspect = false WHERE tena
 const condemnLive = `
 UPDATE objects SET state = 'D', delete_after = berth_now() + $3::interval WHERE tenant_id = $1 AND incarnation = $2 AND state = 'L'`
 
-// The CHECK of used refuses -1.
-const chargeUsage = `
-UPDATE usage SET used = CASE WHEN lim = 0 OR used <= lim - $2 THEN used + $2 ELSE -1 END WHERE tenant_id = $1`
+// What its row costs is charged by a trigger.
+const chargeUsage = `UPDATE usage SET used = used + $2 WHERE tenant_id = $1`
 
 // settle queues the second batch and returns the incarnation that the blob has
 // from then on.
@@ -180,8 +180,10 @@ func (c *committing) settle(heal bool) uuid.UUID {
 	c.condemnStaged(t, life, c.tail)
 	c.queue(linkBlob, t, c.repo.id, c.digest.Bytes(), life.Grace)
 	if isNew {
-		c.means("usage_in_limit", quotaExceeded("the tenant has no room for %d more bytes", c.size))
 		c.queue(chargeUsage, t, c.size)
+	}
+	if isNew || c.onlyCached && !c.repo.cached {
+		c.withinQuota(t, c.repo.cached)
 	}
 	return present
 }

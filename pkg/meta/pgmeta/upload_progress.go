@@ -80,7 +80,8 @@ const insertPart = `
 INSERT INTO upload_parts (tenant_id, upload_id, n, size, etag) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (tenant_id, upload_id, n) DO UPDATE SET size = excluded.size, etag = excluded.etag`
 
-// AdvanceUpload implements meta.Uploads.
+// AdvanceUpload implements meta.Uploads. One body may have no end, so what is
+// staged is bounded here too, and not at the start of a session alone.
 func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progress) (meta.Upload, error) {
 	next := u
 	next.HashState = p.State
@@ -92,6 +93,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 		t.lockRepository(u.Repo)
 		t.queue(advanceUpload, u.Repo.Tenant, u.Repo.Registry, u.Repo.Name, pgUUID(u.ID), u.Epoch, u.Stage.Offset,
 			p.Offset, p.State, pgUUID(p.Tail.Incarnation), s.life.UploadTTL).QueryRow(first(&advanced, moment{&next.ExpiresAt}))
+		t.roomToStage(u.Repo.Tenant, u.ID, s.opts.MaxStaged, 0)
 		if p.Tail == u.Stage.Tail && len(p.Parts) == 0 {
 			return nil // as on a file system: one batch, which does nothing unless it may
 		}

@@ -41,7 +41,7 @@ RETURNING id`
 // CreateUpstream implements meta.Upstreams.
 func (s *Store) CreateUpstream(ctx context.Context, by meta.Cause, u meta.Upstream) (meta.Upstream, error) {
 	err := s.write(ctx, u.Tenant, func(t *tx) error {
-		if err := t.change(by, u.Tenant, "upstream.create", upstreamTarget(u.Slug)); err != nil {
+		if err := t.changeAlone(by, u.Tenant, "upstream.create", upstreamTarget(u.Slug)); err != nil {
 			return err
 		}
 		t.means("upstreams_by_slug", fault.New(fault.Conflict, fault.AlreadyExists, "upstream %q exists already", u.Slug))
@@ -50,7 +50,10 @@ func (s *Store) CreateUpstream(ctx context.Context, by meta.Cause, u meta.Upstre
 			return err
 		}
 		t.makeCache(u.Tenant, id)
-		return nil
+		if err := t.within(s.opts.Limits.UpstreamLimit(), countUpstreams, u.Tenant); err != nil {
+			return err
+		}
+		return t.within(s.opts.Limits.CacheLimit(), countCaches, u.Tenant)
 	})
 	if err != nil {
 		return meta.Upstream{}, err
@@ -112,7 +115,7 @@ const updateUpstream = `UPDATE upstreams SET settings = $3, version = version + 
 // UpdateUpstream implements meta.Upstreams.
 func (s *Store) UpdateUpstream(ctx context.Context, by meta.Cause, change meta.Upstream, renew bool) (meta.Upstream, error) {
 	err := s.write(ctx, change.Tenant, func(t *tx) error {
-		if err := t.change(by, change.Tenant, "upstream.update", upstreamTarget(change.Slug)); err != nil {
+		if err := t.changeAlone(by, change.Tenant, "upstream.update", upstreamTarget(change.Slug)); err != nil {
 			return err
 		}
 		id, err := t.upstream(change.Tenant, change.Slug, change.Version)
@@ -120,11 +123,12 @@ func (s *Store) UpdateUpstream(ctx context.Context, by meta.Cause, change meta.U
 			return err
 		}
 		t.queue(updateUpstream, change.Tenant, id, change.Settings)
-		if renew {
-			t.giveUpCache(change.Tenant, id)
-			t.makeCache(change.Tenant, id)
+		if !renew {
+			return nil
 		}
-		return nil
+		t.giveUpCache(change.Tenant, id)
+		t.makeCache(change.Tenant, id)
+		return t.within(s.opts.Limits.CacheLimit(), countCaches, change.Tenant)
 	})
 	if err != nil {
 		return meta.Upstream{}, err
@@ -137,7 +141,7 @@ const deleteUpstream = `DELETE FROM upstreams WHERE tenant_id = $1 AND id = $2`
 // DeleteUpstream implements meta.Upstreams.
 func (s *Store) DeleteUpstream(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
 	return s.write(ctx, id, func(t *tx) error {
-		if err := t.changeChains(by, id, "upstream.delete", upstreamTarget(slug)); err != nil {
+		if err := t.changeAlone(by, id, "upstream.delete", upstreamTarget(slug)); err != nil {
 			return err
 		}
 		u, err := t.upstream(id, slug, version)

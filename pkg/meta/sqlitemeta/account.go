@@ -48,7 +48,10 @@ func (s *Store) CreateAccount(ctx context.Context, by meta.Cause, a meta.Account
 		if violatesUnique(err) {
 			return fault.Wrap(err, fault.Conflict, fault.AlreadyExists, "service account %q exists already", a.Slug)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return t.within(s.opts.Limits.AccountLimit(), countAccounts, a.Tenant)
 	})
 	if err != nil {
 		return meta.Account{}, err

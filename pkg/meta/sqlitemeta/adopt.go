@@ -20,10 +20,10 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	}
 	blobs = slices.Compact(slices.Sorted(slices.Values(blobs)))
 	var missing []oci.Digest
-	err := s.writeFor(ctx, to.Tenant, func(t *tx) error {
+	err := s.writeCharged(ctx, to.Tenant, func(t *tx) (bool, error) {
 		target, err := t.pushedRepository(to, hosted)
 		if err != nil {
-			return err
+			return false, err
 		}
 		missing = blobs
 		var adopted []oci.Digest
@@ -36,11 +36,11 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 				continue
 			}
 			if err != nil {
-				return err
+				return false, err
 			}
 			held, err := t.held(to.Tenant, source.id, missing)
 			if err != nil {
-				return err
+				return false, err
 			}
 			var others []oci.Digest
 			for _, d := range missing {
@@ -53,19 +53,19 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 			missing = others
 		}
 		if len(adopted) == 0 {
-			return errAlreadyDone // nothing of it shall remain
+			return false, errAlreadyDone // nothing of it shall remain
 		}
 		if _, err := t.exec(linkAdopted, to.Tenant, target.id, inJSON(adopted), t.after(s.life.Grace)); err != nil {
-			return err
+			return false, err
 		}
 		for _, d := range adopted {
 			of := by
 			of.Op = meta.AdoptionOp(by, d)
 			if err := t.event(of, to.Tenant, "blob.mount", target.target+"@"+d.String()); err != nil {
-				return err
+				return false, err
 			}
 		}
-		return nil
+		return false, nil
 	})
 	return missing, err
 }

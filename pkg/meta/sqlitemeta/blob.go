@@ -127,30 +127,30 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 	if from.Tenant != to.Tenant {
 		return b, blobUnknown(d)
 	}
-	err := s.writeFor(ctx, to.Tenant, func(t *tx) error {
+	err := s.writeCharged(ctx, to.Tenant, func(t *tx) (bool, error) {
 		target, err := t.pushedRepository(to, hosted)
 		if err != nil {
-			return err
+			return false, err
 		}
 		source, err := t.repository(from, hosted)
 		if fault.Is(err, fault.NameUnknown) {
-			return blobUnknown(d)
+			return false, blobUnknown(d)
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		found, err := t.find(heldBlob, []any{from.Tenant, source.id, d.Bytes()}, &b.Size, &b.Key.Incarnation)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !found {
-			return blobUnknown(d)
+			return false, blobUnknown(d)
 		}
 		if err := t.event(by, to.Tenant, "blob.mount", target.target+"@"+d.String()); err != nil {
-			return err
+			return false, err
 		}
 		_, err = t.exec(linkBlob, to.Tenant, target.id, d.Bytes(), t.after(s.life.Grace))
-		return err
+		return false, err
 	})
 	return b, err
 }

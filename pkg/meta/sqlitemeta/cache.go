@@ -15,21 +15,18 @@ import (
 
 // PutCached implements meta.Cache.
 func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
-	return s.writeFor(ctx, p.Repo.Tenant, func(t *tx) error {
+	return s.writeCharged(ctx, p.Repo.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.pushedRepository(p.Repo, cached)
 		if err != nil {
-			return err
+			return true, err
 		}
 		d := p.Manifest.Digest
 		fetched := meta.ManifestPut{Repo: p.Repo, Manifest: p.Manifest, Parsed: p.Parsed, AllowMissingReferences: true}
 		put := &put{tx: t, ManifestPut: fetched, repo: repo.id, own: d.Bytes()}
-		if err := put.cached(p.Keep); err != nil {
-			return err
+		if err := put.cached(p.Keep); err != nil || p.Tag == "" {
+			return true, err
 		}
-		if p.Tag == "" {
-			return nil
-		}
-		return t.moveCachedTag(p.Repo.Tenant, repo, p.Tag, d)
+		return true, t.moveCachedTag(p.Repo.Tenant, repo, p.Tag, d)
 	})
 }
 
@@ -155,20 +152,20 @@ func (s *Store) LinkSent(ctx context.Context, r meta.Repo, d oci.Digest) (meta.B
 // linkHealthy links the blob that a statement finds.
 func (s *Store) linkHealthy(ctx context.Context, r meta.Repo, d oci.Digest, statement string, args ...any) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
-	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
+	err := s.writeCharged(ctx, r.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.pushedRepository(r, cached)
 		if err != nil {
-			return err
+			return true, err
 		}
 		found, err := t.find(statement, args, &b.Size, &b.Key.Incarnation)
 		if err != nil {
-			return err
+			return true, err
 		}
 		if !found {
-			return blobUnknown(d)
+			return true, blobUnknown(d)
 		}
 		_, err = t.exec(linkBlob, r.Tenant, repo.id, d.Bytes(), t.after(s.life.Grace))
-		return err
+		return true, err
 	})
 	return b, err
 }

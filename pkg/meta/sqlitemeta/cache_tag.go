@@ -49,21 +49,24 @@ func (s *Store) ConfirmCachedTag(ctx context.Context, r meta.Repo, tag string, d
 }
 
 const (
+	// What was told of not long ago is not told again.
 	cachedTagReturns = `
-SELECT 1 FROM cache_tags WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND previous = ?4 AND manifest <> ?4`
+SELECT 1 FROM cache_tags
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND previous = ?4 AND manifest <> ?4 AND coalesce(told_at <= ?5, 1)`
 
 	moveCachedTag = `
 INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET
    previous = CASE WHEN cache_tags.manifest = excluded.manifest THEN cache_tags.previous ELSE cache_tags.manifest END,
-   manifest = excluded.manifest, checked_at = excluded.checked_at`
+   manifest = excluded.manifest, checked_at = excluded.checked_at,
+   told_at = CASE WHEN ?6 THEN ?5 ELSE cache_tags.told_at END`
 )
 
 // moveCachedTag points a tag to a manifest that is there, checked now. Going
 // back to the one before may be an attack, so the audit log tells of it.
 func (t *tx) moveCachedTag(id tenant.ID, repo repository, tag string, d oci.Digest) error {
 	var one int
-	returns, err := t.find(cachedTagReturns, []any{id, repo.id, tag, d.Bytes()}, &one)
+	returns, err := t.find(cachedTagReturns, []any{id, repo.id, tag, d.Bytes(), t.after(-meta.TellAgain)}, &one)
 	if err != nil {
 		return err
 	}
@@ -73,7 +76,7 @@ func (t *tx) moveCachedTag(id tenant.ID, repo repository, tag string, d oci.Dige
 			return err
 		}
 	}
-	_, err = t.exec(moveCachedTag, id, repo.id, tag, d.Bytes(), t.now)
+	_, err = t.exec(moveCachedTag, id, repo.id, tag, d.Bytes(), t.now, returns)
 	return err
 }
 

@@ -164,6 +164,8 @@ var rowChecks = []check{
 	{"I5", checkChildren},
 	{"I6", checkTags},
 	{"I7", checkUsage},
+	{"I7", checkCharges},
+	{"I7", checkCachedFlags},
 	{"I10", checkUniqueKeys},
 	{"I10", checkForeignKeys},
 	{"I12", checkCaches},

@@ -93,17 +93,14 @@ func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 	}
 	work := 0
 	err = s.step(ctx, deployment, func(t *tx) error {
-		e := eviction{tx: t, limited: l, over: used - l.bytes}
-		for _, m := range oldest {
-			if e.over <= 0 || t.spent() {
-				break
-			}
-			if found, err := e.end(m); err != nil || !found {
-				return err // pulled, or evicted, since it was read: the next call reads again
-			}
-		}
+		e := eviction{tx: t, tenant: l.tenant, over: used - l.bytes, freed: func(repo int64, d oci.Digest) (int64, error) {
+			var bytes int64
+			_, err := t.find(freedBytes, []any{l.tenant, repo, d.Bytes(), l.cache, t.now}, &bytes)
+			return bytes, err
+		}}
+		err := e.run(oldest)
 		work = e.manifests
-		return nil
+		return err
 	})
 	return work, err
 }
@@ -111,9 +108,23 @@ func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 // eviction is evict under way.
 type eviction struct {
 	*tx
-	limited
-	over      int64 // bytes that are still too many
-	manifests int   // ended so far
+	tenant    tenant.ID
+	over      int64                                         // bytes that are still too many
+	freed     func(repo int64, d oci.Digest) (int64, error) // by the end of a manifest
+	manifests int                                           // ended so far
+}
+
+// run ends the time of manifests, in their order, until enough is free.
+func (e *eviction) run(oldest []cachedManifest) error {
+	for _, m := range oldest {
+		if e.over <= 0 || e.spent() {
+			break
+		}
+		if found, err := e.end(m); err != nil || !found {
+			return err // pulled, or evicted, since it was read: the next call reads again
+		}
+	}
+	return nil
 }
 
 // What an index lists that stays, stays with it.
@@ -157,13 +168,13 @@ func (e *eviction) end(m cachedManifest) (bool, error) {
 		return false, err
 	}
 	for ended := []oci.Digest{m.digest}; len(ended) > 0 && (e.manifests == 0 || !e.spent()); ended = ended[1:] {
-		var freed int64
-		if _, err := e.find(freedBytes, []any{e.tenant, m.repo, ended[0].Bytes(), e.cache, e.now}, &freed); err != nil {
+		freed, err := e.freed(m.repo, ended[0])
+		if err != nil {
 			return false, err
 		}
 		e.over -= freed
 		e.manifests++
-		err := e.list(endChildren, []any{e.tenant, m.repo, ended[0].Bytes(), m.expireAt, e.now}, func(scan scan) error {
+		err = e.list(endChildren, []any{e.tenant, m.repo, ended[0].Bytes(), m.expireAt, e.now}, func(scan scan) error {
 			var child oci.Digest
 			err := scan(digest{&child})
 			ended = append(ended, child)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
@@ -32,5 +33,12 @@ func TestConformance(t *testing.T) {
 	metatest.Run(t, func(t *testing.T) metatest.Harness {
 		c := newClock()
 		return metatest.Harness{Store: open(t, Options{Now: c.Now}), Advance: c.Advance, Now: c.Now}
+	})
+}
+
+func TestS40_NounsOfATenantAreLimited(t *testing.T) {
+	metatest.RunLimits(t, func(t *testing.T, l meta.Limits) metatest.Harness {
+		c := newClock()
+		return metatest.Harness{Store: open(t, Options{Now: c.Now, Limits: l}), Advance: c.Advance, Now: c.Now}
 	})
 }

@@ -68,8 +68,10 @@ func (s *Store) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain) 
 		if taken {
 			return domainTaken(d.Host)
 		}
-		_, err = t.exec(insertDomain, d.Tenant, d.Host, registry, d.Verified, d.Challenge, t.now)
-		return err
+		if _, err := t.exec(insertDomain, d.Tenant, d.Host, registry, d.Verified, d.Challenge, t.now); err != nil {
+			return err
+		}
+		return t.within(s.opts.Limits.DomainLimit(), countDomains, d.Tenant)
 	})
 	if err != nil {
 		return meta.Domain{}, err

@@ -55,7 +55,10 @@ func (s *Store) CreateGroup(ctx context.Context, by meta.Cause, g meta.Group) (m
 		if violatesUnique(err) {
 			return fault.Wrap(err, fault.Conflict, fault.AlreadyExists, "upstream group %q exists already", g.Slug)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return t.within(s.opts.Limits.GroupLimit(), countGroups, g.Tenant)
 	})
 	if err != nil {
 		return meta.Group{}, err

@@ -40,7 +40,7 @@ func (s *Store) linkAhead(ctx context.Context, p meta.ManifestPut) {
 		return
 	}
 	for len(a.blobs)+len(a.children) > 0 {
-		if err := s.step(ctx, p.Repo.Tenant, func(t *tx) error { return a.step(t, s.life) }); err != nil {
+		if err := s.step(ctx, p.Repo.Tenant, charged(p.Repo.Tenant, func(t *tx) (bool, error) { return false, a.step(t, s.life) })); err != nil {
 			return
 		}
 	}

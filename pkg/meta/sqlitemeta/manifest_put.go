@@ -22,45 +22,45 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
 	s.linkAhead(ctx, p)
-	return s.writeFor(ctx, p.Repo.Tenant, func(t *tx) error {
+	return s.writeCharged(ctx, p.Repo.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.pushedRepository(p.Repo, hosted)
 		if err != nil {
-			return err
+			return false, err
 		}
 		put := &put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
 		if err := t.event(p.By, p.Repo.Tenant, "manifest.put", target(repo, tags, p.Manifest.Digest)); err != nil {
-			return err
+			return false, err
 		}
 		if err := put.store(s.life.Grace); err != nil {
-			return err
+			return false, err
 		}
 		held, lacking, err := put.references()
 		if err != nil {
-			return err
+			return false, err
 		}
 		if err := put.children(); err != nil {
-			return err
+			return false, err
 		}
 		if err := put.missing.Fault(); err != nil {
-			return err
+			return false, err
 		}
 		if err := put.stay(); err != nil {
-			return err
+			return false, err
 		}
 		if p.Parsed.Subject != nil {
 			if _, err := t.exec(keepReferrer, p.Repo.Tenant, repo.id, put.own); err != nil {
-				return err
+				return false, err
 			}
 		}
 		if err := put.link(held, lacking); err != nil {
-			return err
+			return false, err
 		}
 		for _, tag := range tags {
 			if _, err := t.exec(moveTag, p.Repo.Tenant, repo.id, tag, put.own); err != nil {
-				return err
+				return false, err
 			}
 		}
-		return put.claim()
+		return false, put.claim()
 	})
 }
 
@@ -141,8 +141,8 @@ func (t *tx) held(id tenant.ID, repo int64, digests []oci.Digest) (map[oci.Diges
 }
 
 const insertManifest = `
-INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, expire_at, refs)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
 // One that is there for good stays so.
@@ -199,7 +199,7 @@ func (p *put) manifest(expireAt any) (bool, error) {
 	}
 	m := p.Manifest
 	n, err := p.exec(insertManifest, p.Repo.Tenant, p.repo, p.own, m.MediaType, len(m.Payload),
-		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload, expireAt)
+		subject, p.Parsed.ReferrerType(), string(annotations), p.now, m.Payload, expireAt, meta.CountReferences(p.Parsed))
 	return n > 0, err
 }
 

@@ -83,7 +83,10 @@ func (s *Store) CreateRegistry(ctx context.Context, by meta.Cause, r meta.Regist
 		if err := t.change(by, r.Tenant, "registry.create", registryTarget(r.Slug)); err != nil {
 			return err
 		}
-		return t.insertRegistry(r)
+		if err := t.insertRegistry(r); err != nil {
+			return err
+		}
+		return t.within(s.opts.Limits.RegistryLimit(), countRegistries, r.Tenant)
 	})
 	if err != nil {
 		return meta.Registry{}, err

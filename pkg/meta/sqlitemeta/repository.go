@@ -15,6 +15,9 @@ type repository struct {
 	upstream string // slug of the upstream that a cached one is of
 }
 
+// cached says that an upstream gave what is in it.
+func (r repository) cached() bool { return r.upstream != "" }
+
 // kind is what a transaction is about: each kind of repositories does not exist
 // for what is about the other.
 type kind int
@@ -26,7 +29,7 @@ const (
 )
 
 func (k kind) matches(row repository) bool {
-	return k == either || (k == cached) == (row.upstream != "")
+	return k == either || (k == cached) == row.cached()
 }
 
 // In the order tenants, registries, repositories: each must be active.

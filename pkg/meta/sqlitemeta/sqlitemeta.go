@@ -46,7 +46,8 @@ type Options struct {
 
 	MaxStaged   int64 // staged bytes of one tenant; 0 = 1 TiB, < 0 = no limit
 	MaxSessions int64 // sessions of one tenant; 0 = 20,000, < 0 = no limit
-	Readers     int   // connections that read; 0 = 4 per processor
+	Limits      meta.Limits
+	Readers     int // connections that read; 0 = 4 per processor
 
 	// Observe is told how long each call took, a read or a write, with the wait for
 	// its turn; may be nil.
@@ -67,6 +68,7 @@ func (o Options) withDefaults() Options {
 	if o.MaxStaged == 0 {
 		o.MaxStaged = defaultMaxStaged
 	}
+	o.Limits = o.Limits.WithDefaults()
 	if o.MaxSessions == 0 {
 		o.MaxSessions = defaultMaxSessions
 	}

@@ -26,7 +26,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "fullTenants"
 }
 
 // plan is EXPLAIN QUERY PLAN, a line for each step.
@@ -87,12 +87,26 @@ var walks = map[string]string{
 	"groupOfMember":         "reads the few groups of a tenant",
 	"registryOfGroup":       "reads the few registries of a tenant",
 	"registryOfMirrored":    "reads the few registries of a tenant",
+
+	"countRegistries": "has a LIMIT",
+	"countCaches":     "has a LIMIT",
+	"countAccounts":   "has a LIMIT",
+	"countDomains":    "has a LIMIT",
+	"countUpstreams":  "has a LIMIT",
+	"countGroups":     "has a LIMIT",
+	"eventsTooMany":   "stops after as many as there may be",
+	"eventsToTrim":    "has a LIMIT",
+
+	"stayingBytes":        "goes through the caches of a tenant whose quota is used up",
+	"leastPulledOfTenant": "goes through the caches of a tenant whose quota is used up",
 }
 
 // sorting are the statements that sort, and why they may.
 var sorting = map[string]string{
 	"findSlug":    "sorts the few tenants that had one slug",
 	"leastPulled": "goes through a whole cache, and keeps the first",
+
+	"leastPulledOfTenant": "goes through the caches of a tenant, and keeps the first",
 
 	"keepReferrer": "reads the few deletions that are under way",
 	"countContent": "tells digests apart, up to a LIMIT",

@@ -10,7 +10,7 @@ import (
 
 const (
 	selectHolder = `
-SELECT t.id, t.slug, t.display_name, t.state, t.epoch, u.lim, u.used, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
+SELECT t.id, t.slug, t.display_name, t.state, t.epoch, u.lim, u.used, u.overhead, u.cached, t.version, t.created_at, t.updated_at, t.deleted_at, t.expire_at
 FROM tenants t JOIN usage u ON u.tenant_id = t.id`
 
 	selectTenant = selectHolder + `
@@ -19,7 +19,7 @@ WHERE t.state <> 'deleted' AND t.state <> 'deleting'`
 
 func scanTenant(scan scan) (meta.Tenant, error) {
 	var t meta.Tenant
-	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.Quota, &t.Used, &t.Version,
+	err := scan(&t.ID, &t.Slug, &t.DisplayName, &t.State, &t.Epoch, &t.Quota, &t.Used, &t.Overhead, &t.Cached, &t.Version,
 		moment{&t.CreatedAt}, moment{&t.UpdatedAt}, moment{&t.DeletedAt}, moment{&t.ExpireAt})
 	return t, err
 }

@@ -35,54 +35,62 @@ func (t *tx) uploadRepository(r meta.Repo, id uuid.UUID) (repository, error) {
 }
 
 const stagedByTenant = `
-SELECT count(*), coalesce(sum(off), 0) FROM uploads WHERE tenant_id = ?1 AND state IN ('open', 'sealed')`
+SELECT count(*), coalesce(sum(off), 0), coalesce(sum(off * (1 - cached)), 0) FROM uploads WHERE tenant_id = ?1 AND state IN ('open', 'sealed')`
 
 const insertUpload = `
-INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
-VALUES (?1, ?2, ?3, 'open', 0, 0, ?4, ?5, ?6)`
+INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at, cached)
+VALUES (?1, ?2, ?3, 'open', 0, 0, ?4, ?5, ?6, ?7)`
 
 // An object's intent row is written before its first byte.
 const insertObject = `INSERT INTO objects (tenant_id, incarnation, state, created_at) VALUES (?1, ?2, 'S', ?3)`
 
 // CreateUpload implements meta.Uploads. The tenant's staged bytes are bounded
-// by Options.MaxStaged and its sessions by Options.MaxSessions.
+// by Options.MaxStaged and by what is left of its quota, its sessions by
+// Options.MaxSessions.
 func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) (meta.Upload, error) {
 	u := meta.Upload{ID: uuid.New(), Repo: r, State: meta.UploadOpen, Algorithm: a}
 	u.Stage.Key = blob.Key{Tenant: int64(r.Tenant), Incarnation: uuid.New()}
-	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
+	err := s.writeCharged(ctx, r.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.pushedRepository(r, either)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if err := t.roomToStage(r.Tenant, s.opts, 1, 1); err != nil {
-			return err
+		if err := t.roomToStage(r.Tenant, repo.cached(), s.opts, 1, 1); err != nil {
+			return false, err
 		}
 		expires := t.after(s.life.UploadTTL)
 		u.ExpiresAt = timeOf(expires)
-		if _, err := t.exec(insertUpload, r.Tenant, u.ID[:], repo.id, a, u.Stage.Key.Incarnation[:], expires); err != nil {
-			return err
+		if _, err := t.exec(insertUpload, r.Tenant, u.ID[:], repo.id, a, u.Stage.Key.Incarnation[:], expires, repo.cached()); err != nil {
+			return false, err
 		}
 		_, err = t.exec(insertObject, r.Tenant, u.Stage.Key.Incarnation[:], t.now)
-		return err
+		return repo.cached(), err
 	})
 	return u, err
 }
 
 // roomToStage refuses so many more sessions and bytes where they bring the
-// tenant's unfinished uploads over their bounds.
-func (t *tx) roomToStage(id tenant.ID, o Options, sessions, bytes int64) error {
-	var open, staged int64
-	if _, err := t.find(stagedByTenant, []any{id}, &open, &staged); err != nil {
+// tenant's unfinished uploads over their bounds, or over what is left of its
+// quota: for a push, beside what was pushed; for what is fetched, beside all.
+func (t *tx) roomToStage(id tenant.ID, cached bool, o Options, sessions, bytes int64) error {
+	var open, staged, pushed int64
+	if _, err := t.find(stagedByTenant, []any{id}, &open, &staged, &pushed); err != nil {
 		return err
 	}
 	if o.MaxSessions >= 0 && open+sessions > o.MaxSessions || o.MaxStaged >= 0 && staged+bytes > o.MaxStaged {
 		return quotaExceeded("%d bytes are staged in %d unfinished uploads; finish or cancel some", staged, open)
 	}
+	u, err := t.usage(id)
+	if err != nil || u.limit == 0 {
+		return err
+	}
+	if cached {
+		pushed = staged
+	}
+	if left := u.limit - u.charged(cached); pushed+bytes > left {
+		return quotaExceeded("unfinished uploads hold %d bytes, and %d are left of the quota; finish or cancel some, or delete what is not needed", pushed, max(0, left))
+	}
 	return nil
-}
-
-func quotaExceeded(format string, args ...any) error {
-	return fault.New(fault.Denied, fault.QuotaExceeded, "quota exceeded: "+format, args...).WithDetail("quota exceeded")
 }
 
 // An ended session's object may be forgotten already.
@@ -164,7 +172,7 @@ func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start
 		}
 		switch {
 		case n == 1:
-			return t.roomToStage(r.Tenant, s.opts, 0, 1) // before any byte is taken in
+			return t.roomToStage(r.Tenant, repo.cached(), s.opts, 0, 1) // before any byte is taken in
 		case u.State == meta.UploadCommitted:
 			return uploadUnknown(id)
 		case u.State == meta.UploadSealed:

@@ -2,10 +2,8 @@ package sqlitemeta
 
 import (
 	"context"
-	"errors"
 
 	"github.com/google/uuid"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -66,28 +64,28 @@ RETURNING digest, off, incarnation, tail`
 // 4, PUT, step 5.
 func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, heal bool) (meta.Blob, error) {
 	var b meta.Blob
-	err := s.writeFor(ctx, u.Repo.Tenant, func(t *tx) error {
+	err := s.writeCharged(ctx, u.Repo.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.uploadRepository(u.Repo, u.ID)
 		if err != nil {
-			return err
+			return false, err
 		}
 		c := commit{tx: t, id: u.ID, life: s.life, tenant: u.Repo.Tenant, heal: heal}
 		found, err := t.find(commitUpload, []any{u.Repo.Tenant, u.ID[:], repo.id, u.Epoch, t.after(s.life.Committed)},
 			digest{&c.digest}, &c.size, &c.incarnation, &c.tail)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !found {
 			b, err = t.committedBefore(u, repo, s.life)
-			return err
+			return repo.cached(), err
 		}
 		if b, err = c.run(repo); err != nil {
-			return err
+			return false, err
 		}
-		if repo.upstream != "" && by.Op == uuid.Nil {
-			return nil // what was fetched is nobody's push
+		if repo.cached() && by.Op == uuid.Nil {
+			return true, nil // what was fetched is nobody's push
 		}
-		return t.event(by, u.Repo.Tenant, "blob.push", repo.target+"@"+c.digest.String())
+		return repo.cached(), t.event(by, u.Repo.Tenant, "blob.push", repo.target+"@"+c.digest.String())
 	})
 	return b, err
 }
@@ -166,7 +164,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 		return b, err
 	}
 	if isNew {
-		err = c.charge()
+		_, err = c.exec(chargeUsage, c.tenant, c.size)
 	}
 	return b, err
 }
@@ -189,21 +187,5 @@ func (t *tx) condemnLive(id tenant.ID, incarnation uuid.UUID, deleteAfter int64)
 	return err
 }
 
-// The CHECK of used refuses -1.
-const chargeUsage = `
-UPDATE usage SET used = CASE WHEN lim = 0 OR used <= lim - ?2 THEN used + ?2 ELSE -1 END WHERE tenant_id = ?1`
-
-// charge counts a blob that is new to the tenant.
-func (c commit) charge() error {
-	n, err := c.exec(chargeUsage, c.tenant, c.size)
-	switch {
-	case violates(err, sqlite3.SQLITE_CONSTRAINT_CHECK):
-		return quotaExceeded("the tenant has no room for %d more bytes", c.size)
-	case err != nil:
-		return err
-	case n == 0:
-		return errors.New("sqlitemeta: the tenant has no usage row")
-	default:
-		return nil
-	}
-}
+// What its row costs is charged by a trigger.
+const chargeUsage = `UPDATE usage SET used = used + ?2 WHERE tenant_id = ?1`

@@ -99,7 +99,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 		if n == 0 {
 			return t.lost(u)
 		}
-		if err := t.roomToStage(u.Repo.Tenant, s.opts, 0, 0); err != nil {
+		if err := t.roomToStage(u.Repo.Tenant, repo.cached(), s.opts, 0, 0); err != nil {
 			return err
 		}
 		if err := t.replaceTail(u, p.Tail, s.life); err != nil {

@@ -58,7 +58,10 @@ func (s *Store) CreateUpstream(ctx context.Context, by meta.Cause, u meta.Upstre
 		if err != nil {
 			return err
 		}
-		return t.renewCache(u.Tenant, id, 1)
+		if err := t.within(s.opts.Limits.UpstreamLimit(), countUpstreams, u.Tenant); err != nil {
+			return err
+		}
+		return t.renewCache(u.Tenant, id, 1, s.opts.Limits)
 	})
 	if err != nil {
 		return meta.Upstream{}, err
@@ -81,7 +84,7 @@ UPDATE registries SET state = 'deleting', version = version + 1, updated_at = ?3
 
 // renewCache gives the upstream, in its new version, an empty cache registry and
 // gives up the one that it has.
-func (t *tx) renewCache(id tenant.ID, upstream tenant.UpstreamID, version int64) error {
+func (t *tx) renewCache(id tenant.ID, upstream tenant.UpstreamID, version int64, limits meta.Limits) error {
 	if _, err := t.exec(deleteCache, id, upstream, t.now); err != nil {
 		return err
 	}
@@ -89,8 +92,10 @@ func (t *tx) renewCache(id tenant.ID, upstream tenant.UpstreamID, version int64)
 	if _, err := t.find(insertCache, []any{id, upstream, version, t.now}, &cache); err != nil {
 		return err
 	}
-	_, err := t.exec(pointUpstream, id, upstream, cache)
-	return err
+	if _, err := t.exec(pointUpstream, id, upstream, cache); err != nil {
+		return err
+	}
+	return t.within(limits.CacheLimit(), countCaches, id)
 }
 
 const findUpstreamID = `SELECT id, version FROM upstreams WHERE tenant_id = ?1 AND slug = ?2`
@@ -132,7 +137,7 @@ func (s *Store) UpdateUpstream(ctx context.Context, by meta.Cause, change meta.U
 		if !renew {
 			return nil
 		}
-		return t.renewCache(change.Tenant, id, version+1)
+		return t.renewCache(change.Tenant, id, version+1, s.opts.Limits)
 	})
 	if err != nil {
 		return meta.Upstream{}, err

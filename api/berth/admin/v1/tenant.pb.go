@@ -97,7 +97,8 @@ type Tenant struct {
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Output only. Changed by `:suspend` and `:resume`.
 	State Tenant_State `protobuf:"varint,4,opt,name=state,proto3,enum=berth.admin.v1.Tenant_State" json:"state,omitempty"`
-	// How many bytes of distinct content the tenant may keep; 0 means no limit.
+	// How many bytes of distinct content the tenant may keep, with what its manifests,
+	// references, tags and names are charged as; 0 means no limit.
 	QuotaBytes int64 `protobuf:"varint,5,opt,name=quota_bytes,json=quotaBytes,proto3" json:"quota_bytes,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
 	// the update fail with 409 where somebody else was faster.

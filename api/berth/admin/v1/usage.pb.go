@@ -28,8 +28,16 @@ type Usage struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The bytes of the tenant's distinct blobs.
 	UsedBytes int64 `protobuf:"varint,2,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`
-	// How many they may be, the tenant's `quota_bytes`; 0 means no limit.
-	LimitBytes    int64 `protobuf:"varint,3,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
+	// How many `used_bytes` and `overhead_bytes` may be, the tenant's `quota_bytes`; 0
+	// means no limit.
+	LimitBytes int64 `protobuf:"varint,3,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
+	// What blobs, manifests, references, tags, repositories and claimed names are
+	// charged as beside the bytes of blobs.
+	OverheadBytes int64 `protobuf:"varint,4,opt,name=overhead_bytes,json=overheadBytes,proto3" json:"overhead_bytes,omitempty"`
+	// Those of `used_bytes` and `overhead_bytes` that only upstreams stand for. They
+	// do not count for pushes, and the least recently pulled go where all is more
+	// than the limit.
+	CachedBytes   int64 `protobuf:"varint,5,opt,name=cached_bytes,json=cachedBytes,proto3" json:"cached_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -85,6 +93,20 @@ func (x *Usage) GetLimitBytes() int64 {
 	return 0
 }
 
+func (x *Usage) GetOverheadBytes() int64 {
+	if x != nil {
+		return x.OverheadBytes
+	}
+	return 0
+}
+
+func (x *Usage) GetCachedBytes() int64 {
+	if x != nil {
+		return x.CachedBytes
+	}
+	return 0
+}
+
 type GetUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/usage`.
@@ -134,13 +156,15 @@ var File_berth_admin_v1_usage_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_usage_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/usage.proto\x12\x0eberth.admin.v1\"[\n" +
+	"\x1aberth/admin/v1/usage.proto\x12\x0eberth.admin.v1\"\xa5\x01\n" +
 	"\x05Usage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"used_bytes\x18\x02 \x01(\x03R\tusedBytes\x12\x1f\n" +
 	"\vlimit_bytes\x18\x03 \x01(\x03R\n" +
-	"limitBytes\"%\n" +
+	"limitBytes\x12%\n" +
+	"\x0eoverhead_bytes\x18\x04 \x01(\x03R\roverheadBytes\x12!\n" +
+	"\fcached_bytes\x18\x05 \x01(\x03R\vcachedBytes\"%\n" +
 	"\x0fGetUsageRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04nameB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 

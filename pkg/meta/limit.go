@@ -1,0 +1,95 @@
+package meta
+
+import "github.com/berth-registry/berth/pkg/fault"
+
+// Limits are how many of each noun a tenant may have. 0 means the number of
+// DefaultLimits, less means any number.
+type Limits struct {
+	Registries  int
+	Accounts    int
+	AccountKeys int // of one account
+	Domains     int
+	Upstreams   int
+	Groups      int
+	Events      int // of the audit log; the oldest go
+}
+
+// DefaultLimits are far above what customers use, and low enough that all of
+// one tenant is read at once: the topology of a tenant that has the most of
+// everything is read in a few milliseconds.
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, AccountKeys: 100, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
+
+// WithDefaults replaces what is 0.
+func (l Limits) WithDefaults() Limits {
+	for _, one := range []struct{ of, otherwise *int }{
+		{&l.Registries, &DefaultLimits.Registries}, {&l.Accounts, &DefaultLimits.Accounts},
+		{&l.AccountKeys, &DefaultLimits.AccountKeys}, {&l.Domains, &DefaultLimits.Domains},
+		{&l.Upstreams, &DefaultLimits.Upstreams}, {&l.Groups, &DefaultLimits.Groups},
+		{&l.Events, &DefaultLimits.Events},
+	} {
+		if *one.of == 0 {
+			*one.of = *one.otherwise
+		}
+	}
+	return l
+}
+
+// Limit is the most of one noun, and what people call both. What is there
+// already stays, although it may be more: an older version took it.
+type Limit struct {
+	Most    int
+	Noun    string // "registries of the tenant"
+	Setting string // that an operator raises
+	Hint    string // what else counts; may be empty
+}
+
+// RegistryLimit is the limit of registries.
+func (l Limits) RegistryLimit() Limit {
+	return Limit{l.Registries, "registries of the tenant", "max_registries", "; deleted ones count until they are removed for good"}
+}
+
+// CacheLimit bounds the caches of upstreams, those that are being removed among
+// them: each change of an upstream's URL or credential makes one.
+func (l Limits) CacheLimit() Limit {
+	return Limit{4 * l.Upstreams, "caches of upstreams", "max_upstreams", "; given up ones count until the janitor has removed them, so try again later"}
+}
+
+// AccountLimit is the limit of service accounts.
+func (l Limits) AccountLimit() Limit {
+	return Limit{l.Accounts, "service accounts of the tenant", "max_accounts", ""}
+}
+
+// KeyLimit is the limit of the keys of one account.
+func (l Limits) KeyLimit() Limit {
+	return Limit{l.AccountKeys, "keys of the service account", "max_account_keys", ""}
+}
+
+// DomainLimit is the limit of domains.
+func (l Limits) DomainLimit() Limit {
+	return Limit{l.Domains, "domains of the tenant", "max_domains", "; those of deleted registries count"}
+}
+
+// UpstreamLimit is the limit of upstreams.
+func (l Limits) UpstreamLimit() Limit {
+	return Limit{l.Upstreams, "upstreams of the tenant", "max_upstreams", ""}
+}
+
+// GroupLimit is the limit of upstream groups.
+func (l Limits) GroupLimit() Limit {
+	return Limit{l.Groups, "upstream groups of the tenant", "max_groups", ""}
+}
+
+// Read is how many rows are counted to know whether one more is too many.
+func (l Limit) Read() int { return l.Most + 1 }
+
+// Unlimited says that any number is taken.
+func (l Limit) Unlimited() bool { return l.Most < 0 }
+
+// Check refuses what was made last where there are n with it.
+func (l Limit) Check(n int) error {
+	if l.Unlimited() || n <= l.Most {
+		return nil
+	}
+	return fault.New(fault.Conflict, fault.LimitReached,
+		"the %s are %d already, the most there may be%s; delete some, or ask the operator to raise the setting %s", l.Noun, l.Most, l.Hint, l.Setting)
+}

@@ -1,0 +1,187 @@
+package metatest
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// RunLimits runs the tests of the limits of nouns. open makes stores with the
+// given limits.
+func RunLimits(t *testing.T, limits func(t *testing.T, l meta.Limits) Harness) {
+	few := meta.Limits{Registries: 3, Accounts: 3, AccountKeys: 3, Domains: 3, Upstreams: 3, Groups: 3}
+	none := meta.Limits{Registries: -1, Accounts: -1, AccountKeys: -1, Domains: -1, Upstreams: -1, Groups: -1}
+	for name, noun := range limitedNouns {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(t *testing.T) Harness { return limits(t, few) })
+			noun.prepare(w)
+			var made atomic.Int64
+			together(times(12, func(i int) {
+				err := noun.make(w, fmt.Sprintf("n%02d", i))
+				switch {
+				case err == nil:
+					made.Add(1)
+				case !fault.Is(err, fault.LimitReached) || fault.KindOf(err) != fault.Conflict:
+					t.Error(err)
+				}
+			})...)
+			if got := made.Load() + noun.there; got != 3 {
+				t.Errorf("%d are made at a limit of 3", got)
+			}
+			events, err := w.Store.ListEvents(t.Context(), w.tenant, meta.Page{Size: 100})
+			w.must(err)
+			w.must(noun.remove(w))
+			if err := noun.make(w, "again"); noun.deleted != fault.Is(err, fault.LimitReached) {
+				t.Errorf("after one was deleted: %v", err)
+			}
+			if noun.there+made.Load() != 3 || int64(len(events)) < made.Load() {
+				t.Errorf("%d events of %d", len(events), made.Load())
+			}
+		})
+		t.Run(name+" without a limit", func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(t *testing.T) Harness { return limits(t, none) })
+			noun.prepare(w)
+			for i := range 5 {
+				w.must(noun.make(w, fmt.Sprintf("n%02d", i)))
+			}
+		})
+	}
+	t.Run("S44 events", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, func(t *testing.T) Harness { return limits(t, meta.Limits{Events: 7}) })
+		other, _ := w.addTenant("other", 0)
+		for i := range 20 {
+			_, err := w.Store.CreateAccount(t.Context(), cause(), meta.Account{Tenant: w.tenant, Slug: fmt.Sprintf("a%02d", i), Role: access.Reader})
+			w.must(err)
+		}
+		for n := 1; n > 0; {
+			var err error
+			n, err = w.Store.TrimEvents(t.Context(), 4)
+			w.must(err)
+		}
+		left, err := w.Store.ListEvents(t.Context(), w.tenant, meta.Page{Size: 100})
+		w.must(err)
+		if len(left) != 7 || left[6].Target != "serviceAccounts/a13" {
+			t.Errorf("left %+v", left)
+		}
+		if left, err = w.Store.ListEvents(t.Context(), other, meta.Page{Size: 100}); err != nil || len(left) != 1 {
+			t.Errorf("of another tenant %+v, %v", left, err)
+		}
+	})
+	t.Run("renewed caches", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, func(t *testing.T) Harness { return limits(t, few) })
+		w.addUpstream("ghcr", meta.UpstreamSettings{})
+		renewed := 0
+		for range 20 {
+			u, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
+			w.must(err)
+			if _, err = w.Store.UpdateUpstream(t.Context(), cause(), u, true); err != nil {
+				w.refused(err, fault.Conflict, fault.LimitReached)
+				break
+			}
+			renewed++
+		}
+		if renewed != 11 {
+			t.Errorf("an upstream had %d caches at once, want 12", renewed+1)
+		}
+		w.collectAll()
+		u, err := w.Store.FindUpstream(t.Context(), w.tenant, "ghcr")
+		w.must(err)
+		_, err = w.Store.UpdateUpstream(t.Context(), cause(), u, true)
+		w.must(err)
+	})
+}
+
+// limitedNoun is a noun of which a tenant has a limited number.
+type limitedNoun struct {
+	there   int64 // how many a tenant begins with
+	deleted bool  // a deleted one still counts
+	prepare func(world)
+	make    func(w world, name string) error
+	remove  func(world) error // one of those that were made
+}
+
+var limitedNouns = map[string]limitedNoun{
+	"registries": {
+		there: 1, deleted: true, prepare: func(world) {},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateRegistry(w.t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: name})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListRegistries(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeleteRegistry(w.t.Context(), cause(), w.tenant, all[len(all)-1].Slug, 0, true)
+		},
+	},
+	"accounts": {
+		prepare: func(world) {},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Slug: name, Role: access.Reader})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListAccounts(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeleteAccount(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
+		},
+	},
+	"keys": {
+		prepare: func(w world) {
+			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Slug: "ci", Role: access.Reader})
+			w.must(err)
+		},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateAccountKey(w.t.Context(), cause(), w.tenant, "ci", meta.AccountKey{Name: name})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListAccountKeys(w.t.Context(), w.tenant, "ci")
+			w.must(err)
+			return w.Store.DeleteAccountKey(w.t.Context(), cause(), w.tenant, "ci", all[0].Name)
+		},
+	},
+	"domains": {
+		prepare: func(world) {},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateDomain(w.t.Context(), cause(), meta.Domain{Tenant: w.tenant, Registry: "main", Host: name + ".example.com"})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListDomains(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeleteDomain(w.t.Context(), cause(), w.tenant, all[0].Host)
+		},
+	},
+	"upstreams": {
+		prepare: func(world) {},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateUpstream(w.t.Context(), cause(), meta.Upstream{Tenant: w.tenant, Slug: name})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListUpstreams(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeleteUpstream(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
+		},
+	},
+	"groups": {
+		prepare: func(world) {},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateGroup(w.t.Context(), cause(), meta.Group{Tenant: w.tenant, Slug: name})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListGroups(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeleteGroup(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
+		},
+	},
+}

@@ -1,0 +1,42 @@
+package pgmeta
+
+// What the rows of a tenant cost (meta.BlobCost and the constants beside it), and
+// which part of it and of its bytes is only cached.
+const chargedRows = `
+SELECT tenant_id, cached AS is_cached, 512 * count(*) AS cost, sum(size) AS bytes FROM blobs GROUP BY tenant_id, cached
+UNION ALL
+SELECT m.tenant_id, g.upstream_id IS NOT NULL, 1024 + m.size + 512 * coalesce(m.refs, 0), 0
+  FROM manifests m
+  JOIN repositories r ON r.tenant_id = m.tenant_id AND r.id = m.repo_id
+  JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+UNION ALL
+SELECT r.tenant_id, g.upstream_id IS NOT NULL, 2048, 0
+  FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+UNION ALL
+SELECT tenant_id, false, 512 * count(*), 0 FROM tags GROUP BY tenant_id
+UNION ALL
+SELECT tenant_id, true, 512 * count(*), 0 FROM cache_tags GROUP BY tenant_id
+UNION ALL
+SELECT tenant_id, false, 512 * count(*), 0 FROM name_claims GROUP BY tenant_id`
+
+const checkCharges = findingsOf + `
+SELECT 'tenant ' || u.tenant_id || ' is charged ' || u.overhead || ' bytes for rows that cost ' || coalesce(c.cost, 0) ||
+       ', and ' || u.cached || ' of ' || coalesce(c.cached, 0) || ' bytes count as cached' AS detail,
+       u.tenant_id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL AS object
+  FROM usage u
+  LEFT JOIN (SELECT tenant_id, sum(cost) AS cost, sum(cost + bytes) FILTER (WHERE is_cached) AS cached FROM (` + chargedRows + `) AS rows GROUP BY tenant_id) c
+       ON c.tenant_id = u.tenant_id
+ WHERE u.overhead <> coalesce(c.cost, 0) OR u.cached <> coalesce(c.cached, 0)` + inPlace
+
+// What a hosted repository links counts as pushed. What nothing links goes, and
+// may count as either.
+const checkCachedFlags = findingsOf + `
+SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' counts as ' || CASE WHEN b.cached THEN 'cached, and is hosted' ELSE 'hosted, and is only cached' END AS detail,
+       b.tenant_id AS tenant_id, NULL::bigint AS repo_id, b.digest AS digest, NULL AS object
+  FROM blobs b
+  JOIN (SELECT rb.tenant_id, rb.digest, bool_and(g.upstream_id IS NOT NULL) AS cached
+          FROM repo_blobs rb
+          JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id
+          JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+         GROUP BY rb.tenant_id, rb.digest) l ON l.tenant_id = b.tenant_id AND l.digest = b.digest
+ WHERE b.cached <> l.cached` + inPlace
