@@ -16,6 +16,9 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
+// maxMirrored is how many upstreams a registry names besides those of its chain.
+const maxMirrored = 100
+
 // registryFields are those of a registry that its clients may set.
 var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs", "upstream_group", "mirror_upstreams"}
 
@@ -299,8 +302,8 @@ const fieldMirrored = "registry.mirror_upstreams"
 
 // checkMirrored looks at the slugs alone.
 func checkMirrored(slugs []string) error {
-	if len(slugs) > maxChained {
-		return invalid(fieldMirrored, "there are %d upstreams; the most are %d", len(slugs), maxChained)
+	if len(slugs) > maxMirrored {
+		return invalid(fieldMirrored, "there are %d upstreams; the most are %d", len(slugs), maxMirrored)
 	}
 	for i, slug := range slugs {
 		field := fmt.Sprintf("%s[%d]", fieldMirrored, i)
