@@ -120,7 +120,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.openSecrets(ctx); err != nil {
 		return err
 	}
-	if err := b.chains(ctx); err != nil {
+	if err := b.chains(); err != nil {
 		return err
 	}
 	if c.Runs(boot.RegistryService) || c.Runs(boot.UploadService) || c.Runs(boot.TokenService) || c.Runs(boot.ProxyService) {

@@ -19,7 +19,7 @@ import (
 
 // chains builds what answers for chains: the proxy service, and the part of the
 // admin API that tells how it would.
-func (b *builder) chains(ctx context.Context) error {
+func (b *builder) chains() error {
 	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) {
 		return nil
 	}
