@@ -184,8 +184,13 @@ func (c Config) checkTimes(p *Problems) {
 		key  string
 		most int
 	}{
-		{"max_registries", c.MaxRegistries}, {"max_accounts", c.MaxAccounts}, {"max_account_keys", c.MaxAccountKeys}, {"max_domains", c.MaxDomains},
-		{"max_upstreams", c.MaxUpstreams}, {"max_groups", c.MaxGroups}, {"max_events", c.MaxEvents},
+		{"max_registries", c.MaxRegistries},
+		{"max_accounts", c.MaxAccounts},
+		{"max_account_keys", c.MaxAccountKeys},
+		{"max_domains", c.MaxDomains},
+		{"max_upstreams", c.MaxUpstreams},
+		{"max_groups", c.MaxGroups},
+		{"max_events", c.MaxEvents},
 	} {
 		if l.most < -1 || l.most == 0 || l.most > maxLimit {
 			p.add(l.key, "%d is not a number from 1 to %d, nor -1 for any number", l.most, maxLimit)

@@ -22,9 +22,12 @@ var DefaultLimits = Limits{Registries: 100, Accounts: 1000, AccountKeys: 100, Do
 // WithDefaults replaces what is 0.
 func (l Limits) WithDefaults() Limits {
 	for _, one := range []struct{ of, otherwise *int }{
-		{&l.Registries, &DefaultLimits.Registries}, {&l.Accounts, &DefaultLimits.Accounts},
-		{&l.AccountKeys, &DefaultLimits.AccountKeys}, {&l.Domains, &DefaultLimits.Domains},
-		{&l.Upstreams, &DefaultLimits.Upstreams}, {&l.Groups, &DefaultLimits.Groups},
+		{&l.Registries, &DefaultLimits.Registries},
+		{&l.Accounts, &DefaultLimits.Accounts},
+		{&l.AccountKeys, &DefaultLimits.AccountKeys},
+		{&l.Domains, &DefaultLimits.Domains},
+		{&l.Upstreams, &DefaultLimits.Upstreams},
+		{&l.Groups, &DefaultLimits.Groups},
 		{&l.Events, &DefaultLimits.Events},
 	} {
 		if *one.of == 0 {

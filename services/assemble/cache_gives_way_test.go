@@ -17,7 +17,8 @@ func TestS43_PushesWinOverTheCache(t *testing.T) {
 	cached := w.anybody(t, w.nodes...)[0]
 	cached.wantImage(t, testserver.ScriptedTag, up.Image)
 
-	usage := func() (used, overhead, kept int64) {
+	usage := func() (int64, int64, int64) {
+		var used, overhead, kept int64
 		var got struct {
 			UsedBytes     string `json:"used_bytes"`
 			OverheadBytes string `json:"overhead_bytes"`

@@ -43,8 +43,14 @@ const (
 func newOwnAddresses(c boot.Config, listeners func() []net.Addr) *ownAddresses {
 	o := &ownAddresses{listeners: listeners, known: map[string]lookedUp{}}
 	for _, s := range []struct{ raw, port string }{
-		{c.Meta.Reveal(), "5432"}, {c.Redis.Reveal(), "6379"}, {endpointOf(c.Blobs.Reveal()), ""}, {c.OTELEndpoint, "4317"},
-		{c.UploadURL.Reveal(), ""}, {c.TokenURL.Reveal(), ""}, {c.ProxyURL.Reveal(), ""}, {c.InternalURL(), ""},
+		{c.Meta.Reveal(), "5432"},
+		{c.Redis.Reveal(), "6379"},
+		{endpointOf(c.Blobs.Reveal()), ""},
+		{c.OTELEndpoint, "4317"},
+		{c.UploadURL.Reveal(), ""},
+		{c.TokenURL.Reveal(), ""},
+		{c.ProxyURL.Reveal(), ""},
+		{c.InternalURL(), ""},
 	} {
 		o.servers = append(o.servers, serversOf(s.raw, s.port)...)
 	}

@@ -38,6 +38,7 @@ func naming(t testing.TB, config, layer testserver.Content) testserver.Content {
 // TestS70_AClaimIsNoProof has an upstream say that it has a blob which only prod
 // has: to HEAD, by a manifest, and by answers to GET that are not the blob.
 func TestS70_AClaimIsNoProof(t *testing.T) {
+	t.Parallel()
 	for _, f := range append([]testserver.Fault{testserver.FaultNone, testserver.FaultEmptyBody, testserver.FaultRedirect404}, testserver.Corruptions()...) {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()

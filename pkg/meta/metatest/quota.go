@@ -11,9 +11,9 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// charged is what a tenant is charged for its rows, and what of all counts as
+// charged is what a tenant is charged for its rows, and how much of all counts as
 // cached.
-func (w world) charged(slug string) (overhead, cached int64) {
+func (w world) charged(slug string) (int64, int64) {
 	w.t.Helper()
 	found, err := w.Store.FindTenant(w.t.Context(), slug)
 	w.must(err)

@@ -125,7 +125,7 @@ func gone(err error) error {
 }
 
 // shut returns what closes a registry, or its tenant, and opens it again.
-func shut(t *testing.T, s *Store, id tenant.ID, which string) (closed, opened func()) {
+func shut(t *testing.T, s *Store, id tenant.ID, which string) (func(), func()) {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()

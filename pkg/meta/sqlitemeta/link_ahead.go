@@ -152,7 +152,9 @@ func (a *ahead) linkChildren(p *put, batch []oci.Digest) error {
 	return p.linkChildren(held, lacking)
 }
 
-func (a *ahead) split(batch []oci.Digest, present map[oci.Digest]bool) (held, lacking []oci.Digest, err error) {
+// split tells what is held of a batch from what is lacking and may be.
+func (a *ahead) split(batch []oci.Digest, present map[oci.Digest]bool) ([]oci.Digest, []oci.Digest, error) {
+	var held, lacking []oci.Digest
 	for _, d := range batch {
 		switch {
 		case present[d]:
