@@ -129,5 +129,5 @@ func (t *tx) cacheEvent(by meta.Cause, r meta.Repo, verb, suffix string, recorde
 
 // upstreamEvent queues the event of what an upstream did.
 func (t *tx) upstreamEvent(op uuid.UUID, r meta.Repo, verb, suffix string) {
-	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(op), nil, verb, suffix, "")
+	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(op), nil, verb, suffix, "", "")
 }
