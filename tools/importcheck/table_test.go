@@ -132,6 +132,7 @@ var table = []row{
 	{pattern: "tools/clusterrun", tests: []string{"pkg/oci", "tools/internal/*", "tools/dice", "tools/testserver"}},
 	// It runs the janitor alone, since a server's waits for days.
 	{pattern: "tools/crashrun", may: []string{"pkg/oci", "pkg/meta", "pkg/meta/*", "pkg/blob/*", "services/janitor", "tools/internal/*", "tools/testserver"}, tests: []string{"tools/dice"}},
+	{pattern: "tools/crowdrun", may: []string{"pkg/oci", "tools/internal/*", "tools/testserver"}},
 	{pattern: "tools/reference", may: []string{"pkg/boot"}},
 	{pattern: "tools/*", may: []string{"pkg/oci", "tools/internal/*"}},
 }
