@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"io"
 	"slices"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -52,15 +50,11 @@ type Stored struct {
 // must have that digest, of whichever algorithm; by tag alone it is addressed
 // by SHA-256 (distribution-spec, "Pushing Manifests").
 func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, error) {
-	leave, err := s.transit.Enter(req.Repo.Tenant, answer.ReceivedSize(req.Length))
+	payload, leave, err := s.transit.Receive(ctx, req.Repo.Tenant, req.Body, req.Length)
 	if err != nil {
 		return Stored{}, err
 	}
 	defer leave()
-	payload, err := readManifest(req.Body)
-	if err != nil {
-		return Stored{}, err
-	}
 	parsed, err := oci.ParseManifest(req.ContentType, payload)
 	if err != nil {
 		return Stored{}, err
@@ -103,19 +97,6 @@ func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut
 	}
 	a := adoption{Service: s, registry: adoptFor, by: p.By, anybody: p.By.Actor == anonymous, seen: map[oci.Digest]bool{}}
 	return a.put(ctx, p, maxDepth)
-}
-
-// readManifest reads one byte more than a manifest may have, so that
-// oci.ParseManifest sees that it is too large.
-func readManifest(body io.Reader) ([]byte, error) {
-	payload, err := io.ReadAll(io.LimitReader(body, oci.MaxManifest+1))
-	var known *fault.Error
-	switch {
-	case err == nil, errors.As(err, &known):
-		return payload, err
-	default:
-		return nil, fault.Wrap(err, fault.Invalid, fault.ManifestInvalid, "the manifest did not arrive whole")
-	}
 }
 
 // DeleteManifest deletes the manifest and the tags that point to it.
