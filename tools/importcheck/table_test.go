@@ -45,6 +45,7 @@ var table = []row{
 	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO, tests: []string{"pkg/seal"}},
 
 	{pattern: "pkg/identity", never: noIO},
+	{pattern: "pkg/fairgate", never: noIO, tests: []string{"tools/dice"}},
 
 	{pattern: "pkg/blob", may: nouns, never: noKit, tests: []string{"pkg/blob/*"}},
 	{pattern: "pkg/lease", may: nouns, never: noKit, tests: []string{"pkg/lease/*"}},

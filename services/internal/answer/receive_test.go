@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"io"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -38,4 +41,32 @@ func TestS51_AnnouncedIsNotHeld(t *testing.T) {
 	if n := tr.gate.Used(); n != 0 {
 		t.Errorf("%d bytes are held in the end", n)
 	}
+}
+
+// A body that comes by a few bytes is never silent, and ends soon all the same.
+func TestS51_SlowBodyEnds(t *testing.T) {
+	for _, announced := range []int64{100_000, oci.MaxManifest - 1, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := NewTransit()
+			began := time.Now()
+			_, _, err := tr.Receive(t.Context(), 1, trickle{}, announced)
+			if fault.KindOf(err) != fault.TooSlow {
+				t.Errorf("of %d bytes: %v", announced, err)
+			}
+			if took := time.Since(began); took > 30*time.Second {
+				t.Errorf("of %d bytes, it ended after %s", announced, took)
+			}
+			if n := tr.gate.Used(); n != 0 {
+				t.Errorf("%d bytes stay held", n)
+			}
+		})
+	}
+}
+
+// trickle sends 1.2 kB/s.
+type trickle struct{}
+
+func (trickle) Read(p []byte) (int, error) {
+	time.Sleep(5 * time.Millisecond) // of the test's own clock
+	return min(6, len(p)), nil
 }
