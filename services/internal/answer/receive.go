@@ -22,19 +22,19 @@ const (
 // not announced, and one byte more than a manifest may have, so that its parser
 // sees that it is too large. What has arrived is counted, not what is announced:
 // the buffer doubles as it fills. leave ends the counting.
-func (t *Transit) Receive(ctx context.Context, id tenant.ID, body io.Reader, length int64) (payload []byte, leave func(), err error) {
+func (t *Transit) Receive(ctx context.Context, id tenant.ID, body io.Reader, length int64) ([]byte, func(), error) {
 	most := oci.MaxManifest + 1
 	if length >= 0 && length < oci.MaxManifest {
 		most = int(length) + 1 // the one more sees the end
 	}
 	var held int64
-	leave = func() {
+	leave := func() {
 		if held > 0 {
 			t.gate.Release(id, held)
 		}
 	}
 	began := time.Now()
-	payload = make([]byte, 0, min(most, smallTransit))
+	payload := make([]byte, 0, min(most, smallTransit))
 	for {
 		n, err := body.Read(payload[len(payload):cap(payload)])
 		payload = payload[:len(payload)+n]

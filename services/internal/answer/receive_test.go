@@ -67,6 +67,6 @@ func TestS51_SlowBodyEnds(t *testing.T) {
 type trickle struct{}
 
 func (trickle) Read(p []byte) (int, error) {
-	time.Sleep(5 * time.Millisecond) // of the test's own clock
+	<-time.After(5 * time.Millisecond) // of the test's own clock
 	return min(6, len(p)), nil
 }
