@@ -117,7 +117,7 @@ type eviction struct {
 // run ends the time of manifests, in their order, until enough is free.
 func (e *eviction) run(oldest []cachedManifest) error {
 	for _, m := range oldest {
-		if e.over <= 0 || e.spent() {
+		if e.over <= 0 || e.manifests > 0 && e.spent() {
 			break
 		}
 		if found, err := e.end(m); err != nil || !found {
