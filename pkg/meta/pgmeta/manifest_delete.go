@@ -38,7 +38,7 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 	if del.Referrers {
 		s.finishDeletion(ctx, deletion{tenant: r.Tenant, repo: id, op: del.By.Op})
 	}
-	s.hideEmpty(ctx, r)
+	s.hideEmpty(context.WithoutCancel(ctx), r)
 	return nil
 }
 

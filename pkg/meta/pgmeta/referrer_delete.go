@@ -28,10 +28,11 @@ const finishTime = 30 * time.Second
 // stop. The deletion was acknowledged to the database: what fails here is done
 // by the janitor.
 func (s *Store) finishDeletion(ctx context.Context, d deletion) {
-	ctx, cancel := context.WithTimeout(ctx, finishTime)
+	// A step goes on without the client: the last one has to be followed by its end.
+	steps, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
-	for ctx.Err() == nil && !s.quiet.Load() {
-		if more, err := s.deleteReferrers(ctx, d.tenant, d); err != nil || !more {
+	for ctx.Err() == nil && steps.Err() == nil && !s.quiet.Load() {
+		if more, err := s.deleteReferrers(steps, d.tenant, d); err != nil || !more {
 			return
 		}
 	}
@@ -94,6 +95,14 @@ UPDATE referrer_deletions SET after = $5 WHERE tenant_id = $1 AND repo_id = $2 A
 	forgetKept = `
 DELETE FROM kept_referrers k WHERE k.tenant_id = $1 AND k.repo_id = $2 AND k.op = $3
    AND (SELECT NOT EXISTS (SELECT 1 FROM referrer_deletions d WHERE d.tenant_id = $1 AND d.repo_id = $2 AND d.op = $3))`
+
+	// A push that met the end of a deletion may have recorded itself after it.
+	forgetStray = `
+DELETE FROM kept_referrers k
+ USING (SELECT o.tenant_id, o.repo_id, o.op, o.digest FROM kept_referrers o
+         WHERE NOT EXISTS (SELECT 1 FROM referrer_deletions d WHERE d.tenant_id = o.tenant_id AND d.repo_id = o.repo_id AND d.op = o.op)
+         LIMIT $1 FOR UPDATE SKIP LOCKED) AS stray
+ WHERE k.tenant_id = stray.tenant_id AND k.repo_id = stray.repo_id AND k.op = stray.op AND k.digest = stray.digest`
 )
 
 // A step deletes this many referrers at most, and ends with the one by which
@@ -105,7 +114,7 @@ const (
 
 // deleteReferrers does a step of a deletion, and says whether there are more.
 func (s *Store) deleteReferrers(ctx context.Context, owner tenant.ID, d deletion) (bool, error) {
-	var active, found bool
+	var active, found, ended bool
 	err := s.write(ctx, owner, func(t *tx) error {
 		var repo int64
 		var subject, after []byte
@@ -117,12 +126,14 @@ func (s *Store) deleteReferrers(ctx context.Context, owner tenant.ID, d deletion
 		if !active || !found {
 			return nil
 		}
-		return t.deleteReferrersOf(d, subject, after, s.life)
+		var err error
+		ended, err = t.deleteReferrersOf(d, subject, after, s.life)
+		return err
 	})
 	if err != nil || !active {
 		return false, err // with the repository it all goes
 	}
-	if found {
+	if found && !ended {
 		return true, nil
 	}
 	var one int
@@ -135,7 +146,8 @@ func (s *Store) deleteReferrers(ctx context.Context, owner tenant.ID, d deletion
 	})
 }
 
-func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Lifetimes) error {
+// deleteReferrersOf says whether it came to the end of the subject's referrers.
+func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Lifetimes) (bool, error) {
 	var digests []oci.Digest
 	seen, size := 0, int64(0)
 	t.queue(nextReferrers, d.tenant, d.repo, subject, after, pgUUID(d.op), referrerBatch).Query(each(func(scan scan) error {
@@ -152,30 +164,30 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 		return nil
 	}))
 	if err := t.flush(); err != nil {
-		return err
+		return false, err
 	}
 	if seen == 0 {
 		t.queue(endDeletion, d.tenant, d.repo, pgUUID(d.op), subject)
-		return nil
+		return true, nil
 	}
 	if len(digests) > 0 {
 		locked, err := t.lockToDelete(d.tenant, d.repo, digests)
 		if err != nil {
-			return err
+			return false, err
 		}
 		var kept []oci.Digest
 		t.queue(keptOf, d.tenant, d.repo, pgUUID(d.op), stored(digests)).Query(each(readDigests(&kept)))
 		if err := t.flush(); err != nil {
-			return err
+			return false, err
 		}
 		if len(kept)+len(locked.parents) > 0 {
-			return errStartAgain // one that was pushed, or named by an index, since it was found
+			return false, errStartAgain // one that was pushed, or named by an index, since it was found
 		}
 		t.queueDelete(d.tenant, d.repo, locked, life)
 		t.queue(beginDeletion, d.tenant, d.repo, pgUUID(d.op), stored(digests))
 	}
 	t.queue(advanceDeletion, d.tenant, d.repo, pgUUID(d.op), subject, after)
-	return nil
+	return false, nil
 }
 
 // continueDeletion does a step of a deletion whose request has ended, and says
@@ -183,8 +195,11 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 func (s *Store) continueDeletion(ctx context.Context) (int, error) {
 	var d deletion
 	found, err := s.find(ctx, nobody, unfinishedDeletion, nil, &d.tenant, &d.repo, ident{&d.op})
-	if err != nil || !found {
+	if err != nil {
 		return 0, err
+	}
+	if !found {
+		return s.forgetStray(ctx)
 	}
 	more, err := s.deleteReferrers(ctx, nobody, d)
 	if err != nil || more {
@@ -192,4 +207,14 @@ func (s *Store) continueDeletion(ctx context.Context) (int, error) {
 	}
 	s.hide(ctx, d.tenant, d.repo)
 	return 1, nil
+}
+
+func (s *Store) forgetStray(ctx context.Context) (int, error) {
+	var n int64
+	err := s.write(ctx, nobody, func(t *tx) error {
+		var err error
+		n, err = t.exec(forgetStray, referrerBatch)
+		return err
+	})
+	return int(n), err
 }

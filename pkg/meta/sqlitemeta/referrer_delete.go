@@ -95,7 +95,7 @@ type referrer struct {
 
 // deleteReferrers is a step of a deletion, and says whether it was the last.
 func (t *tx) deleteReferrers(d deletion, life meta.Lifetimes) (bool, error) {
-	for {
+	for first := true; ; first = false {
 		var subject, after []byte
 		found, err := t.find(goneSubject, []any{d.tenant, d.repo, d.op[:]}, &subject, &after)
 		if err != nil {
@@ -105,7 +105,10 @@ func (t *tx) deleteReferrers(d deletion, life meta.Lifetimes) (bool, error) {
 			_, err := t.exec(hideRepository, d.tenant, d.repo)
 			return true, err
 		}
-		if err := t.deleteReferrersOf(d, subject, after, life); err != nil || t.spent() {
+		if !first && t.spent() {
+			return false, nil
+		}
+		if err := t.deleteReferrersOf(d, subject, after, life); err != nil {
 			return false, err
 		}
 	}
