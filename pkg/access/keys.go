@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // keysReload is how often the keys are read again. A new key signs after two
@@ -37,6 +39,7 @@ type Keys struct {
 
 	refreshing sync.Mutex
 	refreshes  *rate.Limiter
+	unread     error // why the last refresh could not read the keys
 }
 
 type keySet struct {
@@ -71,29 +74,33 @@ func (k *Keys) reload(ctx context.Context) error {
 	return nil
 }
 
-// find is the key that writes the header, or nil. One that is unknown is looked
-// for in the store, a few times a second at most.
-func (k *Keys) find(header string) *verifier {
+// find is the key that writes the header, or errForged. One that is unknown is
+// looked for in the store, a few times a second at most; where the store does not
+// answer the key may be there, and the error is that.
+func (k *Keys) find(header string) (*verifier, error) {
 	key := k.current.Load().byHeader[header]
 	if key == nil {
-		k.refresh(header)
-		key = k.current.Load().byHeader[header]
+		err := k.refresh(header)
+		if key = k.current.Load().byHeader[header]; key == nil && err != nil {
+			return nil, fault.Down(err, "the metadata store")
+		}
 	}
 	if key == nil || key.expired(k.now()) {
-		return nil
+		return nil, errForged
 	}
-	return key
+	return key, nil
 }
 
-func (k *Keys) refresh(header string) {
+func (k *Keys) refresh(header string) error {
 	k.refreshing.Lock()
 	defer k.refreshing.Unlock()
 	if k.current.Load().byHeader[header] != nil || !k.refreshes.Allow() {
-		return
+		return k.unread
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keysRefreshLimit)
 	defer cancel()
-	_ = k.reload(ctx) // Run tells of a store that does not answer
+	k.unread = k.reload(ctx)
+	return k.unread
 }
 
 // Run reloads the keys every minute until ctx ends. A reload that failed is

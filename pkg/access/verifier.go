@@ -53,11 +53,15 @@ func NewVerifier(keys *Keys, issuer string) *Verifier {
 // a key of ours, for this host and this tenant, issued since the tenant's
 // tokens last died, and within its time. Anything else is
 // fault.UnauthorizedReason, always with the same message. It does no I/O but for
-// a token by an unknown key, which may be one that was just made.
+// a token by an unknown key, which may be one that was just made; where that
+// cannot be read it is fault.UnavailableReason.
 func (v *Verifier) Verify(raw string, s tenant.Site) (Claims, error) {
 	p, err := v.authentic(raw)
 	if err == nil {
 		err = v.check(p, s)
+	}
+	if err != nil && fault.KindOf(err) == fault.Unavailable {
+		return Claims{}, err
 	}
 	if err != nil {
 		return Claims{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the token is not valid here, get a new one")
@@ -103,8 +107,11 @@ func (v *Verifier) authentic(raw string) (*payload, error) {
 	}
 	header, rest, _ := strings.Cut(raw, ".")
 	body, signature, _ := strings.Cut(rest, ".")
-	key := v.keys.find(header)
-	if key == nil || len(signature) != base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize) {
+	key, err := v.keys.find(header)
+	if err != nil {
+		return nil, err
+	}
+	if len(signature) != base64.RawURLEncoding.EncodedLen(ed25519.SignatureSize) {
 		return nil, errForged
 	}
 	sig, err := base64.RawURLEncoding.Strict().DecodeString(signature)

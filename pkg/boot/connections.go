@@ -11,7 +11,7 @@ import (
 const (
 	keptDescriptors = 64  // the database, the listeners, the log
 	opsConnections  = 128 // of ops_addr: an operator and the probes get in whatever clients do
-	adminReserve    = 32  // of admin_addr, and of admin_grpc_addr
+	adminReserve    = 128 // of admin_addr, and of admin_grpc_addr
 
 	minConnections = 32
 	maxConnections = 16 << 10 // unless it is set: each needs some 20 KiB of memory

@@ -260,7 +260,8 @@ func story(t *testing.T, w *world) {
 	}
 	w.admin(t, http.MethodGet, acme.path("/events?page_size=1000"), nil).want(t, http.StatusOK).decode(t, &log)
 	for _, e := range log.Events {
-		if e.Actor == "" || e.Verb == "" || e.RequestID == "" && e.Actor != "janitor" {
+		merged := e.Verb == "call.deny" || e.Verb == "login.fail" // of many requests
+		if e.Actor == "" || e.Verb == "" || e.RequestID == "" && e.Actor != "janitor" && !merged {
 			t.Errorf("an event says too little: %+v", e)
 		}
 	}
