@@ -26,10 +26,10 @@ import (
 	"github.com/berth-registry/berth/services/registry"
 )
 
-// lenient is a pace at which what is no transfer ends in half a second.
-var lenient = web.Pace{Grace: 300 * time.Millisecond, Bound: 600 * time.Millisecond, Pause: time.Minute, MinOut: 256 << 10}
+// lenient is a pace at which what is no transfer ends in two seconds.
+var lenient = web.Pace{Grace: time.Second, Bound: 2 * time.Second, Pause: time.Minute, MinOut: 256 << 10}
 
-const still = 1200 * time.Millisecond
+const still = 3 * time.Second
 
 // readers are the shapes in which a blob is read.
 var readers = map[string]func(*testing.T) (*bench, func([]byte) oci.Digest){
@@ -73,7 +73,7 @@ func behindAHop(t *testing.T) func(*fronttest.Deployment, http.Handler) http.Han
 		if err != nil {
 			t.Fatal(err)
 		}
-		return front.Remote{Service: "registry", URL: u, Calls: calls, Log: d.Log, StepTimeout: 500 * time.Millisecond}.Handler()
+		return front.Remote{Service: "registry", URL: u, Calls: calls, Log: d.Log, StepTimeout: 2 * time.Second}.Handler()
 	}
 }
 
