@@ -167,17 +167,21 @@ func (e *eviction) end(m cachedManifest) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	for ended := []oci.Digest{m.digest}; len(ended) > 0 && (e.manifests == 0 || !e.spent()); ended = ended[1:] {
+	e.manifests++
+	for ended := []oci.Digest{m.digest}; len(ended) > 0; ended = ended[1:] {
+		if ended[0] != m.digest && e.spent() {
+			break
+		}
 		freed, err := e.freed(m.repo, ended[0])
 		if err != nil {
 			return false, err
 		}
 		e.over -= freed
-		e.manifests++
 		err = e.list(endChildren, []any{e.tenant, m.repo, ended[0].Bytes(), m.expireAt, e.now}, func(scan scan) error {
 			var child oci.Digest
 			err := scan(digest{&child})
 			ended = append(ended, child)
+			e.manifests++
 			return err
 		})
 		if err != nil {

@@ -42,12 +42,15 @@ func (s *Store) SweepUnmarked(ctx context.Context) (int, error) {
 	marked := 0
 	for found := append(links, blobs...); len(found) > 0 && err == nil; {
 		err = s.step(ctx, deployment, func(t *tx) error {
-			for len(found) > 0 && !t.spent() {
+			for len(found) > 0 {
 				n, err := t.mark(found[0], t.after(s.life.HeadGrace))
 				if err != nil {
 					return err
 				}
 				marked, found = marked+n, found[1:]
+				if t.spent() {
+					break
+				}
 			}
 			return nil
 		})
