@@ -3,6 +3,7 @@ package port
 import (
 	"net"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -21,5 +22,23 @@ func TestFree(t *testing.T) {
 			continue
 		}
 		l.Close()
+	}
+}
+
+func TestReserve(t *testing.T) {
+	addrs, err := Free(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mine, err := reserve(n); mine || err != nil {
+		t.Errorf("port %d was given a second time: %v, %v", n, mine, err)
 	}
 }
