@@ -141,7 +141,7 @@ func TestE10_DeniedStopsWithACredential(t *testing.T) {
 		} {
 			t.Run(f.String()+" "+name, func(t *testing.T) {
 				t.Parallel()
-				w := newWorldWith(t, impatient)
+				w := newWorld(t)
 				denies, after := testserver.StartScripted(t), testserver.StartScripted(t)
 				w.upstream("denies", denies.URL(), func(s *meta.UpstreamSettings) {
 					if s.Username = c.username; s.Username != "" {
