@@ -26,7 +26,7 @@ help: ## say what there is
 .PHONY: test
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx versitygw registry regsync
-	go test $(race) -timeout 20m $$(go list ./... | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own
+	go test $(race) -p $$(($$(nproc) + 1)) -timeout 20m $$(go list ./... | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own
 
 .PHONY: vet
 vet:
@@ -111,14 +111,11 @@ browserrun: build ## what a foreign web page can do, in a real browser
 .PHONY: ci
 ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds
 	$(MAKE) generated
-	$(MAKE) e2e
-	$(MAKE) charts
-	$(MAKE) compose
+	$(MAKE) build
+	tools/side-by-side e2e crashrun
+	tools/side-by-side compose charts ssrfrun browserrun
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	$(MAKE) clusterrun
-	$(MAKE) ssrfrun
-	$(MAKE) browserrun
-	$(MAKE) crashrun
 	$(MAKE) memrun
 	$(MAKE) crowdrun
 
