@@ -2,7 +2,6 @@ package conns
 
 import (
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,7 +25,7 @@ type Conn struct {
 	*net.TCPConn
 	pool     *Pool
 	listener string
-	address  netip.Prefix // the key of its bucket; invalid for a trusted proxy's
+	origin   origin
 	opened   time.Time
 	active   atomic.Bool // the first byte of a request has come
 

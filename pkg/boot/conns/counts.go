@@ -51,7 +51,7 @@ var (
 	limitDesc = prometheus.NewDesc("berth_connections_limit",
 		"How many connections there may be; data and internal share one limit, which is max_connections.", []string{"listener"}, nil)
 	refusedDesc = prometheus.NewDesc("berth_connections_refused_total",
-		"Connections that were not taken, by reason: full, address has more than its share, no file descriptors left.", []string{"listener", "reason"}, nil)
+		"Connections that were not taken, by reason: full, address or its network has more than its share, no file descriptors left.", []string{"listener", "reason"}, nil)
 	closedDesc = prometheus.NewDesc("berth_connections_closed_total",
 		"Connections that were closed by the limits, by reason: room for another, silent without a request, idle since the last one.", []string{"listener", "reason"}, nil)
 )

@@ -33,7 +33,7 @@ type candidate struct {
 	conn   *Conn
 	phase  phase
 	since  time.Time
-	weight int  // connections of its address
+	weight int  // of its origin
 	young  bool // it may say something at any moment
 }
 

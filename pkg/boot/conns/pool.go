@@ -3,32 +3,25 @@ package conns
 import (
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
-)
-
-// How few connections an address may be left with: a share of the pool, which
-// several clients behind one address can work with.
-const (
-	shareOf  = 8 // one in so many
-	minShare = 8
 )
 
 // Limits are those of a pool.
 type Limits struct {
 	Max     int            // connections at once
 	Trusted []netip.Prefix // proxies, each of which carries many clients
-	Peers   bool           // all that come here are processes of this deployment: no address has a share
+	Peers   string         // the listener where processes of this deployment come, of which no address has a share
 }
 
 // Pool is what some listeners share. It never holds more than its limit. Once three
-// quarters are in use, an address that has more than an eighth of the pool loses an
-// old connection for each new one; at the limit the address with the most does. It
+// quarters are in use, an address or network that has more than its share of the pool
+// loses an old connection for each new one; at the limit those that weigh most do. It
 // is safe for concurrent use.
 type Pool struct {
 	Limits
-	set *Set
+	set  *Set
+	seen func(net.Addr) netip.Addr // whose connection it is
 
 	mu      sync.Mutex
 	conns   map[*Conn]struct{}
@@ -38,7 +31,7 @@ type Pool struct {
 	full    time.Time // when one was last refused because the pool is full
 }
 
-// bucket is what one address has.
+// bucket is what one address, or network, has.
 type bucket struct {
 	conns   map[*Conn]struct{}
 	victims candidates
@@ -47,19 +40,19 @@ type bucket struct {
 // Why a connection is refused, or closed by the pool, as metrics call it.
 const (
 	refusedFull    = "full"    // and nothing can be closed
-	refusedAddress = "address" // more than its share, and nothing of it can be closed
+	refusedAddress = "address" // it, or its network, has more than its share, and nothing of it can be closed
 	closedRoom     = "room"    // another needed its place
 	closedSilent   = "silent"  // no request came
 	closedIdle     = "idle"    // no other request came
 )
 
 func newPool(s *Set, l Limits) *Pool {
-	return &Pool{Limits: l, set: s, conns: map[*Conn]struct{}{}, buckets: map[netip.Prefix]*bucket{}}
+	return &Pool{Limits: l, set: s, seen: addressOf, conns: map[*Conn]struct{}{}, buckets: map[netip.Prefix]*bucket{}}
 }
 
 // admit takes a connection in; nil where it is refused and closed.
 func (p *Pool) admit(raw *net.TCPConn, listener string) *Conn {
-	c := &Conn{TCPConn: raw, pool: p, listener: listener, opened: time.Now(), address: p.addressOf(raw.RemoteAddr())}
+	c := &Conn{TCPConn: raw, pool: p, listener: listener, opened: time.Now(), origin: p.originOf(raw.RemoteAddr())}
 	p.mu.Lock()
 	victim, refused := p.makeRoom(c)
 	if refused == "" {
@@ -88,7 +81,7 @@ func (p *Pool) admit(raw *net.TCPConn, listener string) *Conn {
 // makeRoom returns what must be closed for c, or why c is refused.
 func (p *Pool) makeRoom(c *Conn) (*Conn, string) {
 	now := c.opened
-	if b := p.buckets[c.address]; b != nil && !p.Peers && len(p.conns) >= p.Max/4*3 && len(b.conns) >= p.share() {
+	if b := p.overShare(c); b != nil {
 		victim := b.victims.next(now, b.conns, p.weigh)
 		if victim == nil {
 			return nil, refusedAddress
@@ -108,28 +101,34 @@ func (p *Pool) makeRoom(c *Conn) (*Conn, string) {
 	return victim, ""
 }
 
-func (p *Pool) share() int { return max(p.Max/shareOf, minShare) }
-
-// weigh is how many connections the address of c has.
-func (p *Pool) weigh(c *Conn) int {
-	if b := p.buckets[c.address]; b != nil {
-		return len(b.conns)
+// overShare is what of c's origin has its share already, the narrowest; nil where c
+// needs no place of its own origin.
+func (p *Pool) overShare(c *Conn) *bucket {
+	if c.listener == p.Peers || len(p.conns) < p.Max/4*3 {
+		return nil
 	}
-	return 1
+	for i, n := range c.origin {
+		if b := p.buckets[n]; b != nil && len(b.conns) >= p.share(i) {
+			return b
+		}
+	}
+	return nil
 }
 
 func (p *Pool) add(c *Conn) {
 	p.conns[c] = struct{}{}
 	p.counts.opened(c.listener, 1)
-	if !c.address.IsValid() {
-		return
+	for _, n := range c.origin {
+		if !n.IsValid() {
+			continue
+		}
+		b := p.buckets[n]
+		if b == nil {
+			b = &bucket{conns: map[*Conn]struct{}{}}
+			p.buckets[n] = b
+		}
+		b.conns[c] = struct{}{}
 	}
-	b := p.buckets[c.address]
-	if b == nil {
-		b = &bucket{conns: map[*Conn]struct{}{}}
-		p.buckets[c.address] = b
-	}
-	b.conns[c] = struct{}{}
 }
 
 // drop takes a connection out, once.
@@ -139,10 +138,12 @@ func (p *Pool) drop(c *Conn) {
 	}
 	delete(p.conns, c)
 	p.counts.opened(c.listener, -1)
-	if b := p.buckets[c.address]; b != nil {
-		delete(b.conns, c)
-		if len(b.conns) == 0 {
-			delete(p.buckets, c.address)
+	for _, n := range c.origin {
+		if b := p.buckets[n]; b != nil {
+			delete(b.conns, c)
+			if len(b.conns) == 0 {
+				delete(p.buckets, n)
+			}
 		}
 	}
 }
@@ -167,27 +168,4 @@ func (p *Pool) relieve() bool {
 	}
 	victim.cut()
 	return true
-}
-
-// addressOf is what counts as one address: that of IPv4, a network of 64 bits of IPv6,
-// which is the least that a provider gives to one customer. It is not valid for a
-// trusted proxy's.
-func (p *Pool) addressOf(a net.Addr) netip.Prefix {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if slices.ContainsFunc(p.Trusted, func(n netip.Prefix) bool { return n.Contains(ip) }) {
-		return netip.Prefix{}
-	}
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	network, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return network
 }

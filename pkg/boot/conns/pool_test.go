@@ -31,6 +31,7 @@ func newWorld(t *testing.T, l Limits) *world {
 	t.Helper()
 	w := &world{T: t, set: NewSet(slog.New(slog.DiscardHandler), 1024), accepted: map[string]*Conn{}}
 	w.pool = w.set.Pool(l)
+	w.pool.seen = func(a net.Addr) netip.Addr { return seenAs(addressOf(a)) }
 	raw, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +51,14 @@ func newWorld(t *testing.T, l Limits) *world {
 	}()
 	t.Cleanup(func() { raw.Close() })
 	return w
+}
+
+// seenAs makes addresses of 127.100.0.0/16 public ones, whose networks count.
+func seenAs(a netip.Addr) netip.Addr {
+	if b := a.As4(); b[1] == 100 {
+		return netip.AddrFrom4([4]byte{198, 51, b[2], b[3]})
+	}
+	return a
 }
 
 // client is one end of a connection, and the server's of it.
@@ -112,7 +121,7 @@ func (d wait) Stalled(time.Time) time.Duration { return time.Duration(d) }
 // before idle before begun headers before stalled requests, and never one that works.
 func TestS1_RoomIsMadeInOrder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Limits{Max: 5, Peers: true})
+	w := newWorld(t, Limits{Max: 5, Peers: "data"})
 	works, stalls, begun, rests, says := w.dial("127.0.0.2"), w.dial("127.0.0.2"), w.dial("127.0.0.2"), w.dial("127.0.0.2"), w.dial("127.0.0.2")
 	says.server.mu.Lock()
 	says.server.opened = time.Now().Add(-time.Minute) // a new one is spared
@@ -157,7 +166,7 @@ func TestS1_RoomIsMadeInOrder(t *testing.T) {
 // Of several addresses that with the most loses, however new its connections are.
 func TestS1_TheAddressWithMostLoses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Limits{Max: 20, Peers: true})
+	w := newWorld(t, Limits{Max: 20, Peers: "data"})
 	var few, many []client
 	for range 3 {
 		few = append(few, w.dial("127.0.0.3"))
@@ -245,21 +254,6 @@ func TestS2_AddressPaysWithItsOwn(t *testing.T) {
 	w.until("cut", func() bool { return isCut(first) })
 	if isCut(other) {
 		t.Error("that of another is closed")
-	}
-}
-
-func TestS2_IPv6CountsBy64Bits(t *testing.T) {
-	t.Parallel()
-	p := NewSet(slog.New(slog.DiscardHandler), 1024).Pool(Limits{Max: 10, Trusted: []netip.Prefix{netip.MustParsePrefix("fd00::/8")}})
-	key := func(ip string) netip.Prefix { return p.addressOf(&net.TCPAddr{IP: net.ParseIP(ip), Port: 1}) }
-	if key("2001:db8::1") != key("2001:db8::ffff:2") || key("2001:db8::1") == key("2001:db8:0:1::1") {
-		t.Error("a network of 64 bits is not one address")
-	}
-	if key("192.0.2.1") == key("192.0.2.2") || key("192.0.2.1") != key("::ffff:192.0.2.1") {
-		t.Error("addresses of IPv4 are not apart")
-	}
-	if key("fd00::1").IsValid() {
-		t.Error("a trusted proxy has a share")
 	}
 }
 

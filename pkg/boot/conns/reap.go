@@ -44,7 +44,7 @@ func (c *Conn) overdue(now time.Time) string {
 	}
 	if c.hadRequest() {
 		limit, why = nextRequest, closedIdle
-		if !c.address.IsValid() {
+		if c.isProxy() {
 			limit = proxyRequest
 		}
 		if phase == header {
