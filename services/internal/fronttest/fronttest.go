@@ -78,6 +78,9 @@ func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *De
 	t.Helper()
 	o.Dir = dir
 	d := &Deployment{t: t, Dir: dir + "/blobs", Log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()}
+	if err := fresh(dir); err != nil {
+		t.Fatal(err)
+	}
 	var err error
 	if d.Meta, err = sqlitemeta.Open(context.Background(), o); err != nil {
 		t.Fatal(err)
