@@ -23,49 +23,68 @@ var errLacking = errors.New("sqlitemeta: a reference is missing")
 // Until then it is provisional: it has no tag, and expires if the put fails.
 type ahead struct {
 	meta.ManifestPut
-	blobs, children []oci.Digest // still to be linked
-	required        map[oci.Digest]bool
+	blobs, children named // still to be linked
+}
+
+// named are blobs, or manifests, that a manifest names.
+type named struct {
+	digests  []oci.Digest
+	required map[oci.Digest]bool // each of them, and whether it must be there
 }
 
 // linkAhead makes the links of a manifest of many references in steps, so that
-// PutManifest finds them made and holds the writer for a moment only. What is
-// wrong with the manifest is left to PutManifest, which decides all of it again.
-func (s *Store) linkAhead(ctx context.Context, p meta.ManifestPut) {
+// PutManifest finds them made and holds the writer for a moment only. What lacks
+// references is refused before anything is written, and what has no room before
+// anything is linked. The rest of what may be wrong PutManifest decides.
+func (s *Store) linkAhead(ctx context.Context, p meta.ManifestPut) error {
 	if len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
-		return
+		return nil
 	}
-	a := ahead{ManifestPut: p, required: map[oci.Digest]bool{}}
+	a := ahead{ManifestPut: p}
 	a.blobs, a.children = a.named(p.Parsed.Blobs), a.named(p.Parsed.Children)
-	if !s.complete(ctx, a) {
-		return
-	}
-	for len(a.blobs)+len(a.children) > 0 {
-		if err := s.step(ctx, p.Repo.Tenant, charged(p.Repo.Tenant, func(t *tx) (bool, error) { return false, a.step(t, s.life) })); err != nil {
-			return
-		}
-	}
-}
-
-func (a ahead) named(list []oci.Descriptor) []oci.Digest {
-	all := map[oci.Digest]bool{}
-	for _, d := range list {
-		all[d.Digest] = true
-		a.required[d.Digest] = a.required[d.Digest] || !d.Foreign() && !a.AllowMissingReferences
-	}
-	return slices.Sorted(maps.Keys(all))
-}
-
-// complete says whether all is there that must be, on the read pool: a manifest
-// that is refused changes nothing.
-func (s *Store) complete(ctx context.Context, a ahead) bool {
-	var repo int64
-	err := s.step(ctx, a.Repo.Tenant, func(t *tx) error {
-		r, err := t.repository(a.Repo, hosted)
-		repo = r.id
+	if ready, err := s.complete(ctx, a); err != nil || !ready {
 		return err
-	})
-	if err != nil {
-		return false
+	}
+	begun := false
+	for len(a.blobs.digests)+len(a.children.digests) > 0 {
+		err := s.step(ctx, p.Repo.Tenant, charged(p.Repo.Tenant, func(t *tx) (bool, error) {
+			if !begun {
+				_, err := a.begin(t, s.life)
+				return false, err
+			}
+			return false, a.step(t, s.life)
+		}))
+		switch {
+		case errors.Is(err, errLacking):
+			return nil // it went meanwhile: PutManifest names all that is missing
+		case err != nil:
+			return err
+		}
+		begun = true
+	}
+	return nil
+}
+
+func (a ahead) named(list []oci.Descriptor) named {
+	required := map[oci.Digest]bool{}
+	for _, d := range list {
+		required[d.Digest] = required[d.Digest] || !d.Foreign() && !a.AllowMissingReferences
+	}
+	return named{slices.Sorted(maps.Keys(required)), required}
+}
+
+// complete says, from the read pool, whether there is something to link: not for
+// a request that was committed before, nor in a repository that is not there yet.
+// What must be there and is not refuses the manifest.
+func (s *Store) complete(ctx context.Context, a ahead) (bool, error) {
+	var one int
+	if done, err := s.find(ctx, findEvent, []any{a.Repo.Tenant, a.By.Op[:]}, &one); err != nil || done {
+		return false, err
+	}
+	var r repository
+	found, err := s.find(ctx, activeRepository, []any{a.Repo.Tenant, a.Repo.Registry, a.Repo.Name}, &r.id, &r.target, &r.upstream)
+	if err != nil || !found || r.cached() {
+		return false, err
 	}
 	there := map[oci.Digest]bool{}
 	read := func(scan scan) error {
@@ -74,37 +93,52 @@ func (s *Store) complete(ctx context.Context, a ahead) bool {
 		there[d] = true
 		return err
 	}
-	if err := s.list(ctx, heldReferences, []any{a.Repo.Tenant, repo, inJSON(a.blobs)}, read); err != nil {
-		return false
+	if err := s.list(ctx, heldReferences, []any{a.Repo.Tenant, r.id, inJSON(a.blobs.digests)}, read); err != nil {
+		return false, err
 	}
-	err = s.list(ctx, presentChildren, []any{a.Repo.Tenant, repo, inJSON(a.children)}, func(scan scan) error {
+	missing := meta.Missing{Blobs: a.blobs.lacking(there)}
+	clear(there)
+	err = s.list(ctx, presentChildren, []any{a.Repo.Tenant, r.id, inJSON(a.children.digests)}, func(scan scan) error {
 		var expires bool
 		return read(func(dest ...any) error { return scan(append(dest, &expires)...) })
 	})
 	if err != nil {
-		return false
+		return false, err
 	}
-	for d, required := range a.required {
-		if required && !there[d] {
-			return false
-		}
-	}
-	return true
+	missing.Children = a.children.lacking(there)
+	return true, missing.Fault()
 }
 
-func (a *ahead) step(t *tx, life meta.Lifetimes) error {
+// lacking are those that must be there and are not.
+func (n named) lacking(there map[oci.Digest]bool) []oci.Digest {
+	var lacking []oci.Digest
+	for _, d := range n.digests {
+		if n.required[d] && !there[d] {
+			lacking = append(lacking, d)
+		}
+	}
+	return lacking
+}
+
+// begin stores the manifest's row, which is charged for all references.
+func (a *ahead) begin(t *tx, life meta.Lifetimes) (*put, error) {
 	r, err := t.repository(a.Repo, hosted)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p := &put{tx: t, ManifestPut: a.ManifestPut, repo: r.id, own: a.Manifest.Digest.Bytes()}
 	if _, err := p.manifest(t.after(life.Grace)); err != nil {
+		return nil, err
+	}
+	return p, p.sameType()
+}
+
+func (a *ahead) step(t *tx, life meta.Lifetimes) error {
+	p, err := a.begin(t, life)
+	if err != nil {
 		return err
 	}
-	if err := p.sameType(); err != nil {
-		return err
-	}
-	blobs, children := a.blobs, a.children
+	blobs, children := a.blobs.digests, a.children.digests
 	for len(blobs)+len(children) > 0 {
 		of := &blobs
 		if len(blobs) == 0 {
@@ -124,7 +158,7 @@ func (a *ahead) step(t *tx, life meta.Lifetimes) error {
 			break
 		}
 	}
-	a.blobs, a.children = blobs, children
+	a.blobs.digests, a.children.digests = blobs, children
 	return nil
 }
 
@@ -133,7 +167,7 @@ func (a *ahead) linkBlobs(p *put, batch []oci.Digest) error {
 	if err != nil {
 		return err
 	}
-	held, lacking, err := a.split(batch, present)
+	held, lacking, err := a.blobs.split(batch, present)
 	if err != nil {
 		return err
 	}
@@ -145,7 +179,7 @@ func (a *ahead) linkChildren(p *put, batch []oci.Digest) error {
 	if err != nil {
 		return err
 	}
-	held, lacking, err := a.split(batch, present)
+	held, lacking, err := a.children.split(batch, present)
 	if err != nil {
 		return err
 	}
@@ -153,13 +187,13 @@ func (a *ahead) linkChildren(p *put, batch []oci.Digest) error {
 }
 
 // split tells what is held of a batch from what is lacking and may be.
-func (a *ahead) split(batch []oci.Digest, present map[oci.Digest]bool) ([]oci.Digest, []oci.Digest, error) {
+func (n named) split(batch []oci.Digest, present map[oci.Digest]bool) ([]oci.Digest, []oci.Digest, error) {
 	var held, lacking []oci.Digest
 	for _, d := range batch {
 		switch {
 		case present[d]:
 			held = append(held, d)
-		case a.required[d]:
+		case n.required[d]:
 			return nil, nil, errLacking
 		default:
 			lacking = append(lacking, d)

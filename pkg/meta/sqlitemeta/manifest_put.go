@@ -2,6 +2,7 @@ package sqlitemeta
 
 import (
 	"context"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -21,7 +22,9 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		return translate(err)
 	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
-	s.linkAhead(ctx, p)
+	if err := s.linkAhead(ctx, p); err != nil {
+		return err
+	}
 	return s.writeCharged(ctx, p.Repo.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.pushedRepository(p.Repo, hosted)
 		if err != nil {
@@ -109,23 +112,61 @@ func (p *put) references() ([]oci.Digest, []oci.Digest, error) {
 	for _, d := range p.Parsed.Blobs {
 		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
 	}
-	digests := slices.Sorted(maps.Keys(required))
-	present, err := p.held(p.Repo.Tenant, p.repo, digests)
+	linked, err := p.linked(linksToBlobs, len(required))
+	if err != nil {
+		return nil, nil, err
+	}
+	var unsure []oci.Digest
+	for _, d := range slices.Sorted(maps.Keys(required)) {
+		if !linked[d] {
+			unsure = append(unsure, d)
+		}
+	}
+	present, err := p.held(p.Repo.Tenant, p.repo, unsure)
 	if err != nil {
 		return nil, nil, err
 	}
 	var held, lacking []oci.Digest
-	for _, d := range digests {
+	for _, d := range unsure {
+		_, there := linked[d]
 		switch {
 		case present[d]:
 			held = append(held, d)
 		case required[d]:
 			p.missing.Blobs = append(p.missing.Blobs, d)
-		default:
+		case !there:
 			lacking = append(lacking, d)
 		}
 	}
 	return held, lacking, nil
+}
+
+const (
+	// A link that is held keeps the blob in the repository.
+	linksToBlobs = `
+SELECT mb.digest, mb.held_repo_id IS NOT NULL AND b.suspect = 0
+  FROM manifest_blobs mb LEFT JOIN blobs b ON b.tenant_id = mb.tenant_id AND b.digest = mb.digest
+ WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3`
+
+	linksToChildren = `
+SELECT child, coalesce(held, 0) FROM manifest_children WHERE tenant_id = ?1 AND repo_id = ?2 AND parent = ?3`
+)
+
+// linked are the links that a manifest of many references has already, and whether
+// they are held; none are looked for where there are few.
+func (p *put) linked(query string, references int) (map[oci.Digest]bool, error) {
+	if references <= aheadFrom {
+		return nil, nil
+	}
+	links := make(map[oci.Digest]bool, references)
+	err := p.list(query, []any{p.Repo.Tenant, p.repo, p.own}, func(scan scan) error {
+		var d oci.Digest
+		var held sql.NullBool
+		err := scan(digest{&d}, &held)
+		links[d] = held.Bool
+		return err
+	})
+	return links, err
 }
 
 // held says which of the blobs the repository holds.
@@ -246,14 +287,20 @@ func (p *put) children() error {
 	if err != nil {
 		return err
 	}
+	linked, err := p.linked(linksToChildren, len(required))
+	if err != nil {
+		return err
+	}
 	var held, lacking []oci.Digest
 	for _, d := range digests {
+		isHeld, there := linked[d]
 		switch {
-		case present[d]:
+		case present[d] && !isHeld:
 			held = append(held, d)
+		case present[d]:
 		case required[d]:
 			p.missing.Children = append(p.missing.Children, d)
-		default:
+		case !there:
 			lacking = append(lacking, d)
 		}
 	}
@@ -276,30 +323,19 @@ func (p *put) presentChildren(digests []oci.Digest) (map[oci.Digest]bool, error)
 	return present, err
 }
 
-const countChildren = `
-SELECT count(*), coalesce(sum(held = 1), 0) FROM manifest_children WHERE tenant_id = ?1 AND repo_id = ?2 AND parent = ?3`
-
 func (p *put) linkChildren(held, lacking []oci.Digest) error {
-	linked, err := p.linked(countChildren, len(held), len(lacking))
-	if err != nil || linked {
+	if err := p.linkAll(linkChildren, held, true); err != nil {
 		return err
 	}
-	if _, err := p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(held), true); err != nil {
-		return err
-	}
-	_, err = p.exec(linkChildren, p.Repo.Tenant, p.repo, p.own, inJSON(lacking), false)
-	return err
+	return p.linkAll(linkChildren, lacking, false)
 }
 
-// linked says whether the manifest has all its links: it never names other ones,
-// so their numbers tell.
-func (p *put) linked(count string, held, lacking int) (bool, error) {
-	if held+lacking <= aheadFrom {
-		return false, nil
+func (p *put) linkAll(query string, digests []oci.Digest, held any) error {
+	if len(digests) == 0 {
+		return nil
 	}
-	var all, holding int
-	_, err := p.find(count, []any{p.Repo.Tenant, p.repo, p.own}, &all, &holding)
-	return all == held+lacking && holding >= held, err
+	_, err := p.exec(query, p.Repo.Tenant, p.repo, p.own, inJSON(digests), held)
+	return err
 }
 
 // A reference that was lacking at an earlier PUT may be held now.
@@ -309,19 +345,11 @@ SELECT ?1, ?2, ?3, unhex(j.value), ?5 FROM json_each(?4) j WHERE true
 ON CONFLICT (tenant_id, repo_id, manifest, digest) DO UPDATE SET held_repo_id = excluded.held_repo_id
  WHERE manifest_blobs.held_repo_id IS NULL AND excluded.held_repo_id IS NOT NULL`
 
-const countBlobs = `
-SELECT count(*), count(held_repo_id) FROM manifest_blobs WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3`
-
 func (p *put) link(held, lacking []oci.Digest) error {
-	linked, err := p.linked(countBlobs, len(held), len(lacking))
-	if err != nil || linked {
+	if err := p.linkAll(linkBlobs, held, p.repo); err != nil {
 		return err
 	}
-	if _, err := p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(held), p.repo); err != nil {
-		return err
-	}
-	_, err = p.exec(linkBlobs, p.Repo.Tenant, p.repo, p.own, inJSON(lacking), nil)
-	return err
+	return p.linkAll(linkBlobs, lacking, nil)
 }
 
 const claimName = `
