@@ -11,7 +11,7 @@ const (
 	BlobCost       = 512  // its row, that of its object, and a link
 	ManifestCost   = 1024 // its row with three indexes, and what the audit log says of it
 	ReferenceCost  = 512  // two digests and two ids, in the table and two indexes
-	TagCost        = 512  // also of a deleted tag, whose row stays for its version
+	TagCost        = 512
 	RepositoryCost = 2048 // a name of up to 255 bytes in five indexes
 	NameClaimCost  = 512
 )

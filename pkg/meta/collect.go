@@ -40,10 +40,11 @@ type Collector interface {
 	// carry no mark (invariant I13) and says how many there were: 0, or a
 	// defect.
 	SweepUnmarked(ctx context.Context) (int, error)
-	// CountReferences charges the manifests whose references were not counted yet,
-	// those of older versions, a page at a time, and says how many there were. It
-	// reads all manifests.
-	CountReferences(ctx context.Context) (int, error)
+	// SettleCharges sets right what older versions left, a page at a time, and says
+	// how many rows that were: manifests whose references were not counted are
+	// charged for them, and rows that deleted tags kept, with their charge, go. It
+	// reads all manifests and tags.
+	SettleCharges(ctx context.Context) (int, error)
 	// TrimEvents removes the oldest events of tenants that have more than
 	// Limits.Events, and those older than Lifetimes.Events. It reads up to as many
 	// events of each tenant.

@@ -111,7 +111,7 @@ func New(cfg Config) *Janitor {
 	j.evict = kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...)
 	j.shrink = kit.Wrap("janitor.shrink", cfg.Meta.ShrinkCached, mw...)
 	j.events = kit.Wrap("janitor.events", cfg.Meta.TrimEvents, mw...)
-	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.CountReferences(ctx) }, mw...)
+	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.SettleCharges(ctx) }, mw...)
 	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)
 	j.reconcile = kit.Wrap("janitor.reconcile", j.condemnUnknown, mw...)
 	j.measure = kit.Wrap("janitor.measure", j.measureStored, mw...)
@@ -267,8 +267,8 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 }
 
 // Sweep marks unreferenced rows that carry no mark. There should be none
-// (invariant I13), so one is worth a warning. And it charges for references that
-// an older version did not count.
+// (invariant I13), so one is worth a warning. And it sets right what older versions
+// charged.
 func (j *Janitor) Sweep(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -80,5 +81,46 @@ func testTags(t *testing.T, open Open) {
 		w.must(err)
 		w.sameTags(r)
 		w.consistent()
+	})
+	t.Run("S45 cost nothing once they are deleted, however many names there were", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		m := w.image(nil, w.push(r, "config"))
+		w.put(r, m)
+		before, _ := w.charged("acme")
+		for i := range 20 {
+			tag := fmt.Sprintf("build-%d", i)
+			w.put(r, m, tag)
+			w.must(w.Store.DeleteTag(t.Context(), cause(), r, tag))
+		}
+		if after, _ := w.charged("acme"); after != before {
+			t.Errorf("charged %d before and %d after", before, after)
+		}
+		w.put(r, m, "many-1", "many-2")
+		w.must(w.tryDelete(r, m.Manifest.Digest))
+		if after, _ := w.charged("acme"); after != before-meta.ChargeOf(m.Manifest, 1) {
+			t.Errorf("charged %d once the manifest is deleted with its tags", after)
+		}
+		w.consistent()
+	})
+	t.Run("are deleted while they are pushed, and one of both is last", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		m := w.image(nil, w.push(r, "config"))
+		w.put(r, m, "flap")
+		together(times(8, func(i int) {
+			for range 10 {
+				if i%2 == 0 {
+					if err := w.tryPut(r, m, "flap", "other"); err != nil {
+						t.Errorf("push: %v", err)
+					}
+				} else if err := w.Store.DeleteTag(t.Context(), cause(), r, "flap"); err != nil && fault.KindOf(err) != fault.NotFound {
+					t.Errorf("deletion: %v", err)
+				}
+			}
+		})...)
+		w.consistent()
+		w.put(r, m, "flap")
+		w.sameTags(r, "flap", "other")
 	})
 }

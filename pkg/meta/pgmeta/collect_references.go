@@ -43,8 +43,17 @@ func scanUncounted(scan scan) (uncounted, error) {
 	return u, err
 }
 
-// CountReferences implements meta.Collector.
-func (s *Store) CountReferences(ctx context.Context) (int, error) {
+// SettleCharges implements meta.Collector.
+func (s *Store) SettleCharges(ctx context.Context) (int, error) {
+	references, err := s.settleReferences(ctx)
+	if err != nil {
+		return references, err
+	}
+	tags, err := s.dropDeletedTags(ctx)
+	return references + tags, err
+}
+
+func (s *Store) settleReferences(ctx context.Context) (int, error) {
 	references := 0
 	for t, repo, d := tenant.ID(0), int64(0), []byte{}; ; {
 		page, err := collect(ctx, s, nobody, scanUncounted, manifestsFrom, t, repo, d, pageOfManifests)

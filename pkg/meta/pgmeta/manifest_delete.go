@@ -11,6 +11,9 @@ import (
 // DeleteManifest implements meta.Manifests. The manifest goes at once; referrers
 // that go with it go in steps, which the first transaction writes down.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
+	if err := s.untagAhead(ctx, del); err != nil {
+		return err
+	}
 	r := del.Repo
 	var id int64
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
@@ -104,9 +107,7 @@ const keepReleased = `
 UPDATE repo_blobs SET keep_until = greatest(keep_until, berth_now() + $4::interval)
  WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
-const clearTags = `
-UPDATE tags SET manifest = NULL, version = version + 1
- WHERE tenant_id = $1 AND repo_id = $2 AND name = ANY ($3::text[])`
+const deleteTags = `DELETE FROM tags WHERE tenant_id = $1 AND repo_id = $2 AND name = ANY ($3::text[])`
 
 const deleteManifests = `DELETE FROM manifests WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
@@ -150,7 +151,7 @@ func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, life meta.Lifetime
 	// A tag that came to one of them after the tags were locked.
 	t.means("tags_point_to_manifests", errStartAgain)
 	t.queue(keepReleased, id, repo, stored(d.released), life.Released)
-	t.queue(clearTags, id, repo, d.tags)
+	t.queue(deleteTags, id, repo, d.tags)
 	t.queue(deleteManifests, id, repo, stored(d.locked))
 }
 

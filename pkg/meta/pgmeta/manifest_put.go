@@ -109,9 +109,11 @@ SELECT held.digest
         OFFSET 0
            FOR KEY SHARE OF rb) AS held`
 
+// A tag's version only grows: that of a new row is the time, in microseconds, so
+// that it is beyond those of a deleted tag of the same name.
 const insertTags = `
 INSERT INTO tags (tenant_id, repo_id, name, manifest, version)
-SELECT r.tenant_id, r.id, wanted.name, NULL, 0
+SELECT r.tenant_id, r.id, wanted.name, NULL, (extract(epoch FROM berth_now()) * 1000000)::bigint
   FROM open_repositories r, unnest($4::text[]) AS wanted (name)
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
  ORDER BY wanted.name COLLATE "C"

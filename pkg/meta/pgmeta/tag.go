@@ -6,7 +6,8 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// The index leaves out the rows of deleted tags, of which there may be many more.
+// The index leaves out the rows that versions before kept of deleted tags, of which
+// there may be many more.
 const listTags = `
 SELECT page.name
   FROM repositories r
@@ -61,21 +62,21 @@ func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[str
 	return tags, err
 }
 
-const clearTag = `
-UPDATE tags g SET manifest = NULL, version = g.version + 1
-  FROM open_repositories r
+const deleteTag = `
+DELETE FROM tags g
+ USING open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
    AND g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = $4 AND g.manifest IS NOT NULL`
 
-// DeleteTag implements meta.Tags. The row stays, so that the version only grows.
+// DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
 	return s.write(ctx, r.Tenant, func(t *tx) error {
-		var recorded, cleared int64
+		var recorded, deleted int64
 		repo := t.lockRepository(r)
 		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {
 			return err
 		}
-		t.queue(clearTag, r.Tenant, r.Registry, r.Name, tag).Exec(counted(&cleared))
+		t.queue(deleteTag, r.Tenant, r.Registry, r.Name, tag).Exec(counted(&deleted))
 		if err := t.flush(); err != nil {
 			return err
 		}
@@ -84,7 +85,7 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 			return nameUnknown(r)
 		case recorded == 0:
 			return errAlreadyDone
-		case cleared == 0:
+		case deleted == 0:
 			return manifestUnknown(tag)
 		default:
 			return nil

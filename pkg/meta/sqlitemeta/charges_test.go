@@ -13,7 +13,7 @@ import (
 )
 
 // older is what a version that knew no charges left: in app, which is hosted, an
-// image of blob 1 with a tag; in lib, which is cached, an image of blobs 1 and 2.
+// image of blob 1 with a tag, and another that was deleted; in lib, which is cached, an image of blobs 1 and 2.
 var older = []string{
 	`INSERT INTO tenants (id, slug, display_name, state, epoch, version, created_at, updated_at) VALUES (1, 'acme', '', 'active', 1, 1, 1, 1)`,
 	`INSERT INTO usage (tenant_id, used, lim) VALUES (1, 15, 100)`,
@@ -30,7 +30,7 @@ var older = []string{
 	 (1, 1, unhex('01' || printf('%064d', 3)), 'm', 2, '', '{}', 1, x'6162', NULL), (1, 2, unhex('01' || printf('%064d', 4)), 'm', 3, '', '{}', 1, x'616263', 9223372036854775)`,
 	`INSERT INTO manifest_blobs VALUES (1, 1, unhex('01' || printf('%064d', 3)), unhex('01' || printf('%064d', 1)), 1),
 	 (1, 2, unhex('01' || printf('%064d', 4)), unhex('01' || printf('%064d', 1)), NULL), (1, 2, unhex('01' || printf('%064d', 4)), unhex('01' || printf('%064d', 2)), NULL)`,
-	`INSERT INTO tags VALUES (1, 1, 'v1', unhex('01' || printf('%064d', 3)), 1)`,
+	`INSERT INTO tags VALUES (1, 1, 'v1', unhex('01' || printf('%064d', 3)), 1), (1, 1, 'deleted', NULL, 2)`,
 	`INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) VALUES (1, 2, 'v1', unhex('01' || printf('%064d', 4)), 1)`,
 }
 
@@ -76,10 +76,10 @@ func TestS41_WhatAnOlderVersionLeftIsCharged(t *testing.T) {
 	}
 	hosted := int64(meta.BlobCost + meta.RepositoryCost + meta.NameClaimCost + meta.TagCost + meta.ManifestCost + 2)
 	cached := int64(meta.BlobCost + meta.RepositoryCost + meta.TagCost + meta.ManifestCost + 3)
-	sound(hosted+cached, cached+10)
-	for _, want := range []int{2, 0} {
-		if n, err := s.CountReferences(t.Context()); err != nil || n != want {
-			t.Errorf("references of %d manifests are counted, %v; want %d", n, err, want)
+	sound(hosted+meta.TagCost+cached, cached+10)
+	for _, want := range []int{3, 0} {
+		if n, err := s.SettleCharges(t.Context()); err != nil || n != want {
+			t.Errorf("%d rows are settled, %v; want %d", n, err, want)
 		}
 	}
 	sound(hosted+cached+3*meta.ReferenceCost, cached+10+2*meta.ReferenceCost)

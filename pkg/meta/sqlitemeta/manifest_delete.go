@@ -89,8 +89,8 @@ UPDATE repo_blobs SET keep_until = max(coalesce(keep_until, 0), ?4)
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN
        (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)`
 
-const clearTags = `
-UPDATE tags SET manifest = NULL, version = version + 1 WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3`
+const deleteTags = `
+DELETE FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3`
 
 const deleteManifest = `DELETE FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
@@ -100,7 +100,7 @@ func (t *tx) deleteManifest(id tenant.ID, repo int64, d oci.Digest, life meta.Li
 	if _, err := t.exec(keepReferences, id, repo, key, t.after(life.Released)); err != nil {
 		return false, err
 	}
-	if _, err := t.exec(clearTags, id, repo, key); err != nil {
+	if _, err := t.exec(deleteTags, id, repo, key); err != nil {
 		return false, err
 	}
 	n, err := t.exec(deleteManifest, id, repo, key)

@@ -59,7 +59,7 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 			return false, err
 		}
 		for _, tag := range tags {
-			if _, err := t.exec(moveTag, p.Repo.Tenant, repo.id, tag, put.own); err != nil {
+			if _, err := t.exec(moveTag, p.Repo.Tenant, repo.id, tag, put.own, t.now); err != nil {
 				return false, err
 			}
 		}

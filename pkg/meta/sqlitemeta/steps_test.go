@@ -193,7 +193,7 @@ func TestS34_ManyTagsGoInSteps(t *testing.T) {
 	err := s.write(t.Context(), func(tx *tx) error {
 		repo, err := tx.repository(r, hosted)
 		for i := 0; i < tags && err == nil; i++ {
-			_, err = tx.exec(moveTag, r.Tenant, repo.id, fmt.Sprintf("tag%06d", i), d.Bytes())
+			_, err = tx.exec(moveTag, r.Tenant, repo.id, fmt.Sprintf("tag%06d", i), d.Bytes(), tx.now)
 		}
 		return err
 	})

@@ -6,11 +6,14 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
+// A tag's version only grows: that of a new row is the time, so that it is beyond
+// those of a deleted tag of the same name.
 const moveTag = `
-INSERT INTO tags (tenant_id, repo_id, name, manifest, version) VALUES (?1, ?2, ?3, ?4, 1)
+INSERT INTO tags (tenant_id, repo_id, name, manifest, version) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET manifest = excluded.manifest, version = tags.version + 1`
 
-// The index leaves out the rows of deleted tags, of which there may be many more.
+// The index leaves out the rows that versions before kept of deleted tags, of which
+// there may be many more.
 const listTags = `
 SELECT g.name
   FROM repositories r
@@ -58,10 +61,10 @@ func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[str
 	return tags, err
 }
 
-const clearTag = `
-UPDATE tags SET manifest = NULL, version = version + 1 WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND manifest IS NOT NULL`
+const deleteTag = `
+DELETE FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND manifest IS NOT NULL`
 
-// DeleteTag implements meta.Tags. The row stays, so that the version only grows.
+// DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
 	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, hosted)
@@ -71,7 +74,7 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		if err := t.event(by, r.Tenant, "tag.delete", repo.target+":"+tag); err != nil {
 			return err
 		}
-		n, err := t.exec(clearTag, r.Tenant, repo.id, tag)
+		n, err := t.exec(deleteTag, r.Tenant, repo.id, tag)
 		if err == nil && n == 0 {
 			err = manifestUnknown(tag)
 		}

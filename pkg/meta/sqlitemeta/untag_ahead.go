@@ -21,8 +21,8 @@ const (
 	countTags = `
 SELECT count(*) FROM (SELECT 1 FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3 LIMIT ?4)`
 
-	clearSomeTags = `
-UPDATE tags SET manifest = NULL, version = version + 1
+	deleteSomeTags = `
+DELETE FROM tags
  WHERE (tenant_id, repo_id, name) IN
        (SELECT g.tenant_id, g.repo_id, g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 AND g.manifest = ?3 LIMIT ?4)`
 )
@@ -57,7 +57,7 @@ func (s *Store) untagAhead(ctx context.Context, del meta.ManifestDelete) error {
 			if err := t.refuseNamed(del, repo.id); err != nil {
 				return err
 			}
-			return t.clearSomeTags(repo, del.Repo, del.Digest)
+			return t.deleteSomeTags(repo, del.Repo, del.Digest)
 		})
 		if err != nil {
 			return err
@@ -71,9 +71,9 @@ func (t *tx) hasManyTags(repo repository, del meta.ManifestDelete) (bool, error)
 	return n > untagFrom, err
 }
 
-func (t *tx) clearSomeTags(repo repository, r meta.Repo, d oci.Digest) error {
+func (t *tx) deleteSomeTags(repo repository, r meta.Repo, d oci.Digest) error {
 	for {
-		n, err := t.exec(clearSomeTags, r.Tenant, repo.id, d.Bytes(), untagBatch)
+		n, err := t.exec(deleteSomeTags, r.Tenant, repo.id, d.Bytes(), untagBatch)
 		if err != nil || n < untagBatch || t.spent() {
 			return err
 		}
