@@ -73,7 +73,7 @@ type Config struct {
 	MaxDomains      int           `koanf:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
 	MaxUpstreams    int           `koanf:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
 	MaxGroups       int           `koanf:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
-	MaxEvents       int           `koanf:"max_events" placeholder:"NUMBER" help:"Events of a tenant that the audit log keeps, the newest; -1 is any number."`
+	MaxEvents       int           `koanf:"max_events" placeholder:"NUMBER" help:"Events of pushes, pulls and deletions in a tenant that the audit log keeps, the newest; as many of refused logins and calls, and ten times as many of administration, apart; -1 is any number."`
 	EventAge        time.Duration `koanf:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
 	MinFree         ByteSize      `koanf:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
 	Grace           time.Duration `koanf:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`

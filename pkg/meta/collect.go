@@ -45,9 +45,10 @@ type Collector interface {
 	// charged for them, and rows that deleted tags kept, with their charge, go. It
 	// reads all manifests and tags.
 	SettleCharges(ctx context.Context) (int, error)
-	// TrimEvents removes the oldest events of tenants that have more than
-	// Limits.Events, and those older than Lifetimes.Events. It reads up to as many
-	// events of each tenant.
+	// TrimEvents removes events older than Lifetimes.Events, and the oldest beyond
+	// Limits.Events of a tenant: of content (what pushes, deletions and pulls write)
+	// and of refusals apart, and of administration beyond AdministrationKept times
+	// as many. So none of these can push out another. It reads up to as many events.
 	TrimEvents(ctx context.Context, limit int) (int, error)
 	// StoredBytes is how many bytes all tenants together are charged for. It reads
 	// a row for each tenant.

@@ -11,13 +11,18 @@ type Limits struct {
 	Domains     int
 	Upstreams   int
 	Groups      int
-	Events      int // of the audit log; the oldest go
+	Events      int // of content that the audit log keeps, and as many refusals; the oldest go
 }
 
 // DefaultLimits are far above what customers use, and low enough that all of
 // one tenant is read at once: the topology of a tenant that has the most of
 // everything is read in a few milliseconds.
 var DefaultLimits = Limits{Registries: 100, Accounts: 1000, AccountKeys: 100, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
+
+// AdministrationKept is how many times as many events of administration are kept:
+// they go by their age. This is a bound for the disk, which an account that may
+// administer a tenant would need weeks to reach, and pushes never do.
+const AdministrationKept = 10
 
 // WithDefaults replaces what is 0.
 func (l Limits) WithDefaults() Limits {

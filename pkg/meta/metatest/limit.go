@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -52,25 +53,57 @@ func RunLimits(t *testing.T, limits func(t *testing.T, l meta.Limits) Harness) {
 			}
 		})
 	}
-	t.Run("S44 events", func(t *testing.T) {
+	t.Run("S44 S46 events", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, func(t *testing.T) Harness { return limits(t, meta.Limits{Events: 7}) })
 		other, _ := w.addTenant("other", 0)
-		for i := range 20 {
+		r := w.repo("app")
+		w.pushImage(r, "v1", "config")
+		for i := range 20 { // of administration, between what pushes write
 			_, err := w.Store.CreateAccount(t.Context(), cause(), meta.Account{Tenant: w.tenant, Slug: fmt.Sprintf("a%02d", i), Role: access.Reader})
 			w.must(err)
+			w.push(r, fmt.Sprint("layer", i))
+			w.must(w.Store.RecordRefusals(t.Context(), map[meta.Refusal]int64{
+				{Tenant: w.tenant, Login: i%2 == 0, Actor: "guess", Minute: w.Now().Truncate(time.Minute).Add(time.Duration(-i) * time.Minute)}: 1,
+			}))
 		}
-		for n := 1; n > 0; {
-			var err error
-			n, err = w.Store.TrimEvents(t.Context(), 4)
-			w.must(err)
+		for i := range 30 {
+			w.push(r, fmt.Sprint("more", i))
 		}
-		left, err := w.Store.ListEvents(t.Context(), w.tenant, meta.Page{Size: 100})
-		w.must(err)
-		if len(left) != 7 || left[6].Target != "serviceAccounts/a13" {
-			t.Errorf("left %+v", left)
+		trim := func() map[string]int {
+			for n := 1; n > 0; {
+				var err error
+				n, err = w.Store.TrimEvents(t.Context(), 4)
+				w.must(err)
+			}
+			left := map[string]int{}
+			for _, e := range w.events("", 1000) {
+				left[e.Verb]++
+			}
+			return left
 		}
-		if left, err = w.Store.ListEvents(t.Context(), other, meta.Page{Size: 100}); err != nil || len(left) != 1 {
+		left := trim()
+		if left["serviceAccount.create"] != 20 || left["tenant.create"] != 1 {
+			t.Errorf("pushes and refusals pushed out administration: %v are left", left)
+		}
+		if left["login.fail"]+left["call.deny"] != 7 {
+			t.Errorf("of 20 refusals %v are left", left)
+		}
+		if n := left["blob.push"] + left["manifest.put"]; n < 7 || n > 7+20+20+1 {
+			t.Errorf("of 52 pushes %v are left", left)
+		}
+		for n := range 2 * meta.AdministrationKept * 7 {
+			a := w.addAccount(fmt.Sprintf("more%03d", n), access.Reader)
+			w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, a.Slug, 0))
+		}
+		left = trim()
+		if n := left["serviceAccount.create"] + left["serviceAccount.delete"] + left["tenant.create"]; n != meta.AdministrationKept*7 {
+			t.Errorf("%d of administration are left", n)
+		}
+		if left["login.fail"]+left["call.deny"] != 7 || left["blob.push"]+left["manifest.put"] < 7 {
+			t.Errorf("administration pushed out others: %v are left", left)
+		}
+		if left, err := w.Store.ListEvents(t.Context(), other, meta.Page{Size: 100}); err != nil || len(left) != 1 {
 			t.Errorf("of another tenant %+v, %v", left, err)
 		}
 	})

@@ -2,21 +2,48 @@ package sqlitemeta
 
 import (
 	"context"
+	"encoding/json"
 
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// contentVerbs are what pushes, deletions and pulls write, and refusalVerbs what
+// those who are refused write. All else is administration. The index
+// events_beside_content names the first.
+const (
+	contentVerbs = `('blob.push', 'blob.mount', 'blob.delete', 'manifest.put', 'manifest.delete', 'tag.delete', 'repository.delete', 'cache.tag_rollback')`
+	refusalVerbs = `('login.fail', 'call.deny')`
+
+	isContent        = ` AND verb IN ` + contentVerbs
+	isRefusal        = ` AND verb NOT IN ` + contentVerbs + ` AND verb IN ` + refusalVerbs
+	isAdministration = ` AND verb NOT IN ` + contentVerbs + ` AND verb NOT IN ` + refusalVerbs
+
+	ofTenant = ` FROM events WHERE tenant_id = ?1`
+	newest   = ` ORDER BY id DESC LIMIT 1 OFFSET ?2`
+	oldest   = ` AND id <= ?2`
+	inOrder  = ` ORDER BY id LIMIT ?3`
 )
 
 const (
 	tenantsFrom = `SELECT id FROM tenants WHERE id > ?1 ORDER BY id LIMIT ?2`
 
-	// The newest of a tenant's events that are too many.
-	eventsTooMany = `SELECT id FROM events WHERE tenant_id = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2`
+	// The newest event that is beyond a number of them: of all, and of a kind.
+	eventBeyond          = `SELECT id` + ofTenant + newest
+	refusalBeyond        = `SELECT id` + ofTenant + isRefusal + newest
+	administrationBeyond = `SELECT id` + ofTenant + isAdministration + newest
 
-	// The oldest of a tenant's events, as far as they are too many or too old.
-	eventsToTrim = `
-SELECT id FROM (SELECT id, at FROM events WHERE tenant_id = ?1 ORDER BY id LIMIT ?4) WHERE id <= ?2 OR at < ?3 ORDER BY id`
+	countBesideContent = `SELECT count(*)` + ofTenant + ` AND verb NOT IN ` + contentVerbs
 
-	trimEvents = `DELETE FROM events WHERE tenant_id = ?1 AND id <= ?2`
+	// The oldest of a kind, up to that one.
+	contentToTrim        = `SELECT id` + ofTenant + isContent + oldest + inOrder
+	refusalsToTrim       = `SELECT id` + ofTenant + isRefusal + oldest + inOrder
+	administrationToTrim = `SELECT id` + ofTenant + isAdministration + oldest + inOrder
+
+	oldEvents = `
+SELECT id FROM (SELECT id, at FROM events WHERE tenant_id = ?1 ORDER BY id LIMIT ?3) WHERE at < ?2 ORDER BY id`
+
+	trimEvents = `DELETE FROM events WHERE tenant_id = ?1 AND id IN (SELECT j.value FROM json_each(?2) j)`
 )
 
 // TrimEvents implements meta.Collector.
@@ -47,31 +74,86 @@ func scanTenantID(scan scan) (tenant.ID, error) {
 	return id, err
 }
 
+func scanEventID(scan scan) (int64, error) {
+	var id int64
+	err := scan(&id)
+	return id, err
+}
+
 // trimEvents reads on the read pool, since counting many events takes a while.
 func (s *Store) trimEvents(ctx context.Context, id tenant.ID, limit int) (int, error) {
-	tooMany := int64(0)
-	if s.opts.Limits.Events >= 0 {
-		if _, err := s.find(ctx, eventsTooMany, []any{id, s.opts.Limits.Events}, &tooMany); err != nil {
-			return 0, err
-		}
-	}
 	cutoff := int64(0)
 	if s.life.Events > 0 {
 		cutoff = s.opts.Now().Add(-s.life.Events).UnixMicro()
 	}
-	due, err := collect(ctx, s, func(scan scan) (int64, error) {
-		var event int64
-		err := scan(&event)
-		return event, err
-	}, eventsToTrim, id, tooMany, cutoff, limit)
-	if err != nil || len(due) == 0 {
+	due, err := collect(ctx, s, scanEventID, oldEvents, id, cutoff, limit)
+	if err == nil && len(due) == 0 {
+		due, err = s.tooMany(ctx, id, limit)
+	}
+	if err != nil {
 		return 0, err
 	}
-	var n int64
-	err = s.write(ctx, func(t *tx) error {
-		var err error
-		n, err = t.exec(trimEvents, id, due[len(due)-1])
-		return err
-	})
-	return int(n), err
+	trimmed := 0
+	for len(due) > 0 {
+		batch := due[:min(trimBatch, len(due))]
+		due = due[len(batch):]
+		ids, err := json.Marshal(batch)
+		if err != nil {
+			return trimmed, err
+		}
+		var n int64
+		err = s.step(ctx, deployment, func(t *tx) error {
+			var err error
+			n, err = t.exec(trimEvents, id, string(ids))
+			return err
+		})
+		trimmed += int(n)
+		if err != nil {
+			return trimmed, err
+		}
+	}
+	return trimmed, nil
+}
+
+// trimBatch is how many events a step deletes.
+const trimBatch = 200
+
+// tooMany are the oldest events of a tenant beyond what is kept of their kind. As
+// long as all of them together are not too many, no kind is.
+func (s *Store) tooMany(ctx context.Context, id tenant.ID, limit int) ([]int64, error) {
+	most := s.opts.Limits.Events
+	if most < 0 {
+		return nil, nil
+	}
+	var beyond int64
+	if found, err := s.find(ctx, eventBeyond, []any{id, most}, &beyond); err != nil || !found {
+		return nil, err
+	}
+	// What is beside content may all be newer than the content that stays: so much
+	// more of it does.
+	var beside int
+	if _, err := s.find(ctx, countBesideContent, []any{id}, &beside); err != nil {
+		return nil, err
+	}
+	for _, kind := range []struct {
+		most         int
+		beyond, trim string
+	}{
+		{most + beside, eventBeyond, contentToTrim},
+		{most, refusalBeyond, refusalsToTrim},
+		{meta.AdministrationKept * most, administrationBeyond, administrationToTrim},
+	} {
+		found, err := s.find(ctx, kind.beyond, []any{id, kind.most}, &beyond)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			continue
+		}
+		due, err := collect(ctx, s, scanEventID, kind.trim, id, beyond, limit)
+		if err != nil || len(due) > 0 {
+			return due, err
+		}
+	}
+	return nil, nil
 }

@@ -94,8 +94,12 @@ var walks = map[string]string{
 	"countDomains":    "has a LIMIT",
 	"countUpstreams":  "has a LIMIT",
 	"countGroups":     "has a LIMIT",
-	"eventsTooMany":   "stops after as many as there may be",
-	"eventsToTrim":    "has a LIMIT",
+
+	"eventBeyond":          "stops after as many as there may be",
+	"refusalBeyond":        "reads the few events beside content",
+	"administrationBeyond": "reads the few events beside content",
+	"countBesideContent":   "reads the few events beside content",
+	"oldEvents":            "has a LIMIT",
 
 	"stayingBytes":        "goes through the caches of a tenant whose quota is used up",
 	"leastPulledOfTenant": "goes through the caches of a tenant whose quota is used up",
