@@ -35,24 +35,26 @@ const certSettle = 200 * time.Millisecond
 // Kubernetes mounts secrets (tls.crt and tls.key); a .pem without a .key holds
 // both. It is safe for concurrent use.
 type certificates struct {
-	dir  string
+	certificateDir
 	base string // the base domain
 	log  *slog.Logger
 	own  *tls.Certificate // made at the start, of no name
 	held atomic.Pointer[certSet]
+
+	authorities *authorities // read with them; nil where there are none
 }
 
 // openCertificates reads the directory. At this first reading every pair must
 // be good and one must exist; the error names the file.
-func openCertificates(dir, base string, log *slog.Logger) (*certificates, error) {
+func openCertificates(at certificateDir, base string, log *slog.Logger) (*certificates, error) {
 	own, err := namelessCertificate()
 	if err != nil {
-		return nil, fmt.Errorf("tls_certs: %w", err)
+		return nil, fmt.Errorf("%s: %w", at.setting, err)
 	}
-	c := &certificates{dir: dir, base: base, log: log, own: own}
-	set, err := readCerts(dir, nil)
+	c := &certificates{certificateDir: at, base: base, log: log, own: own}
+	set, err := readCerts(at.dir, nil)
 	if err != nil {
-		return nil, fmt.Errorf("tls_certs: %w", err)
+		return nil, fmt.Errorf("%s: %w", at.setting, err)
 	}
 	c.held.Store(set)
 	c.warnExpired(set)
@@ -194,6 +196,9 @@ func (c *certificates) watchDirs(watcher *fsnotify.Watcher) {
 		c.log.Error("certificates that cannot be read stay as they were", "error", err)
 		return
 	}
+	if c.authorities != nil {
+		dirs = append(dirs, filepath.Dir(c.authorities.file))
+	}
 	for _, d := range dirs {
 		if err := watcher.Add(d); err != nil {
 			c.log.Warn("a directory of certificates is not watched, only polled", "dir", d, "error", err)
@@ -202,6 +207,9 @@ func (c *certificates) watchDirs(watcher *fsnotify.Watcher) {
 }
 
 func (c *certificates) reload() {
+	if c.authorities != nil {
+		c.authorities.reload(c.log)
+	}
 	old := c.held.Load()
 	set, err := readCerts(c.dir, old)
 	if err != nil {

@@ -106,7 +106,7 @@ func TestCertificateIsChosenByName(t *testing.T) {
 	put(t, filepath.Join(dir, "address.pem"), append(c4, k4...))
 	put(t, filepath.Join(dir, "..2026", "tls.crt"), []byte("not looked at"))
 
-	certs, err := openCertificates(dir, "registry.test", slog.New(slog.DiscardHandler))
+	certs, err := openCertificates(certificateDir{settingDataCerts, dir}, "registry.test", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestBadCertificatesAreNamedAtStart(t *testing.T) {
 			for f, text := range c.files {
 				put(t, filepath.Join(dir, f), text)
 			}
-			_, err := openCertificates(dir, "registry.test", slog.New(slog.DiscardHandler))
+			_, err := openCertificates(certificateDir{settingDataCerts, dir}, "registry.test", slog.New(slog.DiscardHandler))
 			if err == nil || !strings.HasPrefix(err.Error(), "tls_certs: ") || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -187,7 +187,7 @@ func TestCertificatesFollowTheFiles(t *testing.T) {
 	put(t, crt, c1)
 	put(t, key, k1)
 	logged := reloads{make(chan string, 100)}
-	certs, err := openCertificates(dir, "registry.test", slog.New(slog.NewTextHandler(logged, nil)))
+	certs, err := openCertificates(certificateDir{settingDataCerts, dir}, "registry.test", slog.New(slog.NewTextHandler(logged, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestReloadSaysOnceWhatChanged(t *testing.T) {
 	c1, k1 := ca.pair(t, 1, "a.test")
 	put(t, filepath.Join(dir, "a.crt"), c1)
 	put(t, filepath.Join(dir, "a.key"), k1)
-	certs, err := openCertificates(dir, "registry.test", slog.New(slog.NewTextHandler(&out, nil)))
+	certs, err := openCertificates(certificateDir{settingDataCerts, dir}, "registry.test", slog.New(slog.NewTextHandler(&out, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestS11_HandshakeWithoutANameTellsNone(t *testing.T) {
 		put(t, filepath.Join(dir, file+".key"), key)
 	}
 	look := func() []string {
-		certs, err := openCertificates(dir, "registry.test", slog.New(slog.DiscardHandler))
+		certs, err := openCertificates(certificateDir{settingDataCerts, dir}, "registry.test", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -68,6 +68,7 @@ func (c Config) checkListeners(p *Problems) {
 		}
 		holder[l.addr] = l.key
 	}
+	c.checkPlaintext(p)
 	c.checkPages(p)
 	checkNetworks(p, "trusted_proxies", c.TrustedProxies)
 	for _, n := range c.UpstreamAllow {
@@ -103,11 +104,11 @@ func portOf(addr string) (uint64, error) {
 }
 
 func (c Config) checkFiles(p *Problems) {
-	if c.TLSCerts != "" {
-		if info, err := os.Stat(c.TLSCerts); err != nil {
-			p.add("tls_certs", "%s", fileProblem(c.TLSCerts, err))
+	for _, certs := range c.certificates() {
+		if info, err := os.Stat(certs.dir); err != nil {
+			p.add(certs.setting, "%s", fileProblem(certs.dir, err))
 		} else if !info.IsDir() {
-			p.add("tls_certs", "%s is not a directory; name the one that holds the certificates and keys", c.TLSCerts)
+			p.add(certs.setting, "%s is not a directory; name the one that holds the certificates and keys", certs.dir)
 		}
 	}
 	if c.Seed != "" {
@@ -122,15 +123,33 @@ func (c Config) checkFiles(p *Problems) {
 // CheckCertificates reads the certificates, as a start does.
 func (c Config) CheckCertificates() Problems {
 	var p Problems
-	if c.TLSCerts == "" {
-		return p
+	for _, certs := range c.certificates() {
+		if _, err := readCerts(certs.dir, nil); err != nil {
+			for line := range strings.Lines(err.Error()) {
+				p.add(certs.setting, "%s", strings.TrimSpace(line))
+			}
+		}
 	}
-	if _, err := readCerts(c.TLSCerts, nil); err != nil {
-		for line := range strings.Lines(err.Error()) {
-			p.add("tls_certs", "%s", strings.TrimSpace(line))
+	if c.InternalTLSCA != "" {
+		if _, err := readAuthorities(c.InternalTLSCA); err != nil {
+			p.add(settingInternalCA, "%s", err)
 		}
 	}
 	return p
+}
+
+// certificateDir is a directory of certificates and the setting that names it.
+type certificateDir struct{ setting, dir string }
+
+// certificates lists the directories that are named.
+func (c Config) certificates() []certificateDir {
+	var named []certificateDir
+	for _, d := range []certificateDir{{settingDataCerts, c.TLSCerts}, {settingAdminCerts, c.AdminTLSCerts}, {settingInternalCerts, c.InternalTLSCerts}} {
+		if d.dir != "" {
+			named = append(named, d)
+		}
+	}
+	return named
 }
 
 // MinDeleteDelay is the shortest delete_delay: transfers and redirects that are

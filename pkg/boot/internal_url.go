@@ -30,7 +30,11 @@ func (c Config) InternalURL() string {
 	if host == "" {
 		return ""
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	scheme := "http://"
+	if c.InternalTLSCerts != "" {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // machineAddress is the first address of this machine that others can reach it

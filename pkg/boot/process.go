@@ -69,18 +69,39 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 	return p, nil
 }
 
-// TLS reads the certificates of dir, keeps reading them while the process
-// runs, and returns what a listener needs to serve them; nil when dir is empty.
-func (p *Process) TLS(dir string) (*tls.Config, error) {
+// DataTLS is what the data listener needs to speak TLS; nil where it does not. The
+// certificates are read again while the process runs.
+func (p *Process) DataTLS(c Config) (*tls.Config, error) { return p.tls(settingDataCerts, c.TLSCerts) }
+
+// AdminTLS is DataTLS for the listeners of the admin API.
+func (p *Process) AdminTLS(c Config) (*tls.Config, error) {
+	return p.tls(settingAdminCerts, c.AdminTLSCerts)
+}
+
+func (p *Process) tls(setting, dir string) (*tls.Config, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	certs, err := openCertificates(dir, p.baseDomain, p.Log)
+	certs, err := openCertificates(certificateDir{setting, dir}, p.baseDomain, p.Log)
 	if err != nil {
 		return nil, err
 	}
 	p.Go("certificates", certs.watch)
 	return certs.config(), nil
+}
+
+// InternalTLS is what calls between processes need to be over TLS; nil where they
+// are not.
+func (p *Process) InternalTLS(c Config) (*InternalTLS, error) {
+	if c.InternalTLSCerts == "" {
+		return nil, nil
+	}
+	t, err := openInternalTLS(c, p.Log)
+	if err != nil {
+		return nil, err
+	}
+	p.Go("certificates of internal calls", t.certs.watch)
+	return t, nil
 }
 
 // Listen adds a listener. Run binds all before it serves any.

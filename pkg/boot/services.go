@@ -59,9 +59,9 @@ func (c Config) checkCalls(p *Problems) {
 		url          URL
 	}{{"upload_url", UploadService, c.UploadURL}, {"token_url", TokenService, c.TokenURL}, {"proxy_url", ProxyService, c.ProxyURL}} {
 		calls = calls || !u.url.IsZero() && !c.Runs(u.service)
-		checkInternal(p, u.key, u.url)
+		c.checkInternal(p, u.key, u.url)
 	}
-	checkInternal(p, "internal_url", c.InternalAt)
+	c.checkInternal(p, "internal_url", c.InternalAt)
 	if calls && c.InternalKey.IsZero() {
 		p.add("internal_key", "is not set; split services sign the calls with it that upload_url, token_url and proxy_url lead to. Set internal_key_file to a file made by `openssl rand -hex 32`, the same for all")
 	}
@@ -71,9 +71,25 @@ func (c Config) checkCalls(p *Problems) {
 	checkSecret(p, "internal_key", c.InternalKey)
 }
 
+// Joined says whether other processes can ask this one: services are split, or
+// nodes share what they fetch.
+func (c Config) Joined() bool {
+	return !c.InternalKey.IsZero() && (c.Split() || !c.Embedded() && !c.Redis.IsZero())
+}
+
+// RunsData says whether this process has a data listener, and, if it is joined, an
+// internal one.
+func (c Config) RunsData() bool {
+	return c.Runs(RegistryService) || c.Runs(UploadService) || c.Runs(TokenService) || c.Runs(ProxyService)
+}
+
 // checkInternal refuses what is not the URL of an internal listener.
-func checkInternal(p *Problems, key string, u URL) {
+func (c Config) checkInternal(p *Problems, key string, u URL) {
 	if u.IsZero() {
+		return
+	}
+	if c.InternalTLSCerts != "" && strings.HasPrefix(u.Reveal(), "http:") {
+		p.add(key, "%s is a call without TLS, which processes with internal_tls_certs neither make nor take; write https://", u)
 		return
 	}
 	if parsed, err := url.Parse(u.Reveal()); err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" || strings.Trim(parsed.Path, "/") != "" {

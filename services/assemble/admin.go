@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -58,12 +59,28 @@ func (b builder) admin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rest := web.Middleware{
+	certs, err := b.AdminTLS(b.config)
+	if err != nil {
+		return errors.Join(err, server.Close(ctx))
+	}
+	m := web.Middleware{
 		Listener: "admin", Log: b.Log, Tracer: b.Tracing.Tracer("berth/admin"), Metrics: b.web,
 		Scheme: "http", Pace: b.pace, Pauses: b.pauses,
-	}.Wrap(server)
-	b.Listen(boot.Listener{Setting: "admin_addr", Addr: b.config.AdminAddr, Server: web.NewServer(rest, b.Log)})
-	b.Listen(boot.Listener{Setting: "admin_grpc_addr", Addr: b.config.AdminGRPCAddr, Server: adminGRPC{server}})
+	}
+	if certs != nil {
+		m.Scheme = "https"
+	}
+	rest := boot.Listener{Setting: "admin_addr", Addr: b.config.AdminAddr}
+	httpServer := web.NewServer(m.Wrap(server), b.Log)
+	rest.Server = httpServer
+	grpc := boot.Listener{Setting: "admin_grpc_addr", Addr: b.config.AdminGRPCAddr, Server: adminGRPC{server}}
+	if certs != nil {
+		rest.TLS = web.LogHandshakes(httpServer, certs, m)
+		grpc.TLS = certs.Clone()
+		grpc.TLS.NextProtos = []string{"h2"}
+	}
+	b.Listen(rest)
+	b.Listen(grpc)
 	return nil
 }
 

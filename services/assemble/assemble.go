@@ -69,10 +69,11 @@ type builder struct {
 	pauses  *web.Pauses // of all listeners
 	around  []kit.Named // every operation
 	refused *audit.Refusals
-	secrets *seal.Keyring  // nil where nothing is sealed or opened
-	proxy   *proxy.Service // nil where chains are neither followed nor told of
-	fetches *fetch.Fetches // likewise
-	backups *backup.Keeper // nil where the metadata is on a server
+	secrets *seal.Keyring     // nil where nothing is sealed or opened
+	proxy   *proxy.Service    // nil where chains are neither followed nor told of
+	fetches *fetch.Fetches    // likewise
+	wire    *boot.InternalTLS // nil where processes call each other without TLS
+	backups *backup.Keeper    // nil where the metadata is on a server
 }
 
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
@@ -120,10 +121,13 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.openSecrets(ctx); err != nil {
 		return err
 	}
+	if b.wire, err = b.InternalTLS(c); err != nil {
+		return err
+	}
 	if err := b.chains(); err != nil {
 		return err
 	}
-	if c.Runs(boot.RegistryService) || c.Runs(boot.UploadService) || c.Runs(boot.TokenService) || c.Runs(boot.ProxyService) {
+	if c.RunsData() {
 		if err := b.data(ctx); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,11 @@ func Backup(ctx context.Context, c boot.Config, copying backup.Copy) (backup.Sum
 	if err != nil {
 		return backup.Summary{}, err
 	}
-	server := backup.NewClient(c.AdminAddr, token)
+	var dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
+	if c.AdminTLSCerts != "" {
+		dialTLS = c.DialAdmin
+	}
+	server := backup.NewClient(c.AdminAddr, token, dialTLS)
 	id, err := server.Begin(ctx)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return backupStopped(ctx, c, copying, err)

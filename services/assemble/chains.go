@@ -36,8 +36,8 @@ func (b *builder) chains() error {
 			return fmt.Errorf("make the directory of content on its way: %w", err)
 		}
 	}
-	if b.joined() {
-		f.Peer = proxy.NewPeers(access.NewInternal(b.config.InternalKey.Reveal())).Open
+	if b.config.Joined() {
+		f.Peer = proxy.NewPeers(access.NewInternal(b.config.InternalKey.Reveal()), b.dialInternal()).Open
 	}
 	b.fetches = fetch.New(f)
 	b.OnStop("fetches", b.fetches.Close)
@@ -51,12 +51,6 @@ func (b *builder) chains() error {
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
 	return nil
-}
-
-// joined says whether other processes can ask this one: services are split, or
-// nodes share what they fetch.
-func (b *builder) joined() bool {
-	return !b.config.InternalKey.IsZero() && (b.config.Split() || !b.config.Embedded() && !b.config.Redis.IsZero())
 }
 
 // proxyHandler is the handler of the proxy service, here or elsewhere.

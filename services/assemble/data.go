@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/url"
 
@@ -19,7 +20,7 @@ import (
 // data builds the data port: the front, and behind it registry, proxy, upload
 // and token, each in this process or at the end of a call to another.
 func (b builder) data(ctx context.Context) error {
-	certs, err := b.TLS(b.config.TLSCerts)
+	certs, err := b.DataTLS(b.config)
 	if err != nil {
 		return err
 	}
@@ -79,21 +80,34 @@ func (b builder) elsewhere(service, setting string, at boot.URL) (http.Handler, 
 	if err != nil {
 		return nil, err
 	}
-	return front.Remote{Service: service, URL: u, Calls: access.NewInternal(b.config.InternalKey.Reveal()), Log: b.Log}.Handler(), nil
+	return front.Remote{Service: service, URL: u, Calls: access.NewInternal(b.config.InternalKey.Reveal()), Log: b.Log, DialTLS: b.dialInternal()}.Handler(), nil
 }
 
 // internal builds the listener for calls from processes that do not run what
 // this one runs, or want what it is fetching.
 func (b builder) internal(s front.Services) {
-	if !b.joined() {
+	if !b.config.Joined() {
 		return
 	}
 	calls := access.NewInternal(b.config.InternalKey.Reveal())
-	wrapped := web.Middleware{
+	m := web.Middleware{
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: failed,
-	}.Wrap(b.withFlights(calls, front.NewInternal(calls, b.Log, s)))
-	b.Listen(boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: web.NewServer(wrapped, b.Log)})
+	}
+	server := web.NewServer(m.Wrap(b.withFlights(calls, front.NewInternal(calls, b.Log, s))), b.Log)
+	l := boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: server}
+	if b.wire != nil {
+		l.TLS = web.LogHandshakes(server, b.wire.Server(), m)
+	}
+	b.Listen(l)
+}
+
+// dialInternal connects to other processes by TLS; nil where calls are not made so.
+func (b builder) dialInternal() func(ctx context.Context, network, addr string) (net.Conn, error) {
+	if b.wire == nil {
+		return nil
+	}
+	return b.wire.Dial
 }
 
 // relieve ends the transfer that has paused for longest where connections run

@@ -50,8 +50,16 @@ func onFreePorts(c boot.Config) boot.Config {
 func reachable(t *testing.T, c boot.Config) boot.Config {
 	t.Helper()
 	c.InternalAddr = testserver.FreeAddr(t)
-	c.InternalAt = boot.NewURL("http://" + c.InternalAddr)
+	c.InternalAt = internalURL(c, c.InternalAddr)
 	return c
+}
+
+// internalURL is the URL of an internal listener of the deployment.
+func internalURL(c boot.Config, addr string) boot.URL {
+	if c.InternalTLSCerts != "" {
+		return boot.NewURL("https://" + addr)
+	}
+	return boot.NewURL("http://" + addr)
 }
 
 // launch is startNode for any goroutine; whoever calls it stops the node.

@@ -153,8 +153,8 @@ func startSplitWith(t *testing.T, c boot.Config, seed string, edits ...edit) *wo
 	for i := range 3 {
 		up, tokens := run(c, boot.UploadService), run(c, boot.TokenService)
 		calling := c
-		calling.UploadURL = boot.NewURL("http://" + up.at("internal_addr"))
-		calling.TokenURL = boot.NewURL("http://" + tokens.at("internal_addr"))
+		calling.UploadURL = internalURL(c, up.at("internal_addr"))
+		calling.TokenURL = internalURL(c, tokens.at("internal_addr"))
 		calling.ProxyURL = run(reachable(t, c), boot.ProxyService).config.InternalAt
 		registry := run(calling, boot.RegistryService)
 		e.registry.add(registry)

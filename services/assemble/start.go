@@ -2,7 +2,6 @@ package assemble
 
 import (
 	"context"
-	"net"
 
 	"github.com/google/uuid"
 
@@ -109,17 +108,7 @@ func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
 
 // thisMachineOnly says whether nobody elsewhere can reach the data port. A
 // proxy before it lets everybody in, under every host name they send.
-func thisMachineOnly(c boot.Config) bool { return loopback(c.DataAddr) && !behindProxy(c) }
+func thisMachineOnly(c boot.Config) bool { return boot.Loopback(c.DataAddr) && !behindProxy(c) }
 
 // behindProxy says whether the configuration speaks of a proxy.
 func behindProxy(c boot.Config) bool { return c.PublicScheme != "" || len(c.TrustedProxies) > 0 }
-
-// loopback says whether only this machine can reach the address.
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}

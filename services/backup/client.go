@@ -20,9 +20,14 @@ type Client struct {
 	http        http.Client
 }
 
-// NewClient is for the server whose admin API listens on addr.
-func NewClient(addr, token string) *Client {
-	return &Client{base: "http://" + reachable(addr), token: token, http: http.Client{Transport: &http.Transport{}}}
+// NewClient is for the server whose admin API listens on addr, with TLS where there
+// is a dialTLS.
+func NewClient(addr, token string, dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)) *Client {
+	scheme := "http://"
+	if dialTLS != nil {
+		scheme = "https://"
+	}
+	return &Client{base: scheme + reachable(addr), token: token, http: http.Client{Transport: &http.Transport{DialTLSContext: dialTLS}}}
 }
 
 // reachable is an address that a server listens on, as one to connect to.

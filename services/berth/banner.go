@@ -41,13 +41,20 @@ func newBanner(c boot.Config, d *assemble.Deployment, addrs map[string]net.Addr)
 		}
 	}
 	if addr, ok := addrs["admin_addr"]; ok {
-		b.admin = "http://" + reach("localhost", addr)
+		b.admin = adminScheme(c) + reach("localhost", addr)
 		b.token = absolute(cmp.Or(d.OperatorToken, c.OperatorTokenFile))
 	}
 	if c.Embedded() {
 		b.data = absolute(c.DataDir)
 	}
 	return b
+}
+
+func adminScheme(c boot.Config) string {
+	if c.AdminTLSCerts != "" {
+		return "https://"
+	}
+	return "http://"
 }
 
 // mayDo says what needs no account.

@@ -98,11 +98,19 @@ type Peers struct {
 // does as soon as it has the first bytes, or knows that there are none.
 const peerPatience = 2 * time.Second
 
-// NewPeers makes Peers that sign with the key of the deployment.
-func NewPeers(calls *access.Internal) *Peers {
+// NewPeers makes Peers that sign with the key of the deployment. With dialTLS they ask
+// other processes by TLS only.
+func NewPeers(calls *access.Internal, dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)) *Peers {
+	dial := (&net.Dialer{Timeout: peerPatience}).DialContext
+	if dialTLS != nil {
+		dial = func(_ context.Context, _, addr string) (net.Conn, error) {
+			return nil, fmt.Errorf("the process at %s has no internal_tls_certs, and is not asked without TLS", addr)
+		}
+	}
 	return &Peers{calls, &http.Client{
 		Transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: peerPatience}).DialContext,
+			DialContext:         dial,
+			DialTLSContext:      dialTLS,
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true,

@@ -28,7 +28,7 @@ func (w *world) node(leases lease.Leases, calls *access.Internal) *httptest.Serv
 	internal := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { flights.ServeHTTP(rw, r) }))
 	flights.Fetches = fetch.New(fetch.Config{
 		Meta: w.Meta, Blobs: w.Blobs, Leases: leases, Dir: w.t.TempDir(), Log: w.Log,
-		Self: internal.URL, Peer: proxy.NewPeers(calls).Open,
+		Self: internal.URL, Peer: proxy.NewPeers(calls, nil).Open,
 	})
 	s := proxy.New(proxy.Config{
 		Meta: w.Meta, Blobs: w.Blobs, Secrets: plain{}, Leases: leases, Fetches: flights.Fetches, Log: w.Log,
@@ -78,7 +78,7 @@ func TestFlights_AreForThisDeployment(t *testing.T) {
 	internal := w.node(lease.NewMemory(), calls)
 	target := fetch.Target{Repo: cache, Digest: up.Image.Config.Digest, Size: -1}
 	for name, other := range map[string]*access.Internal{"another key": access.NewInternal("another"), "nothing on its way": calls} {
-		if body, _, err := proxy.NewPeers(other).Open(t.Context(), internal.URL, target); err == nil {
+		if body, _, err := proxy.NewPeers(other, nil).Open(t.Context(), internal.URL, target); err == nil {
 			_ = body.Close() // it should not be there
 			t.Errorf("%s: something is answered", name)
 		}

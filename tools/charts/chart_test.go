@@ -351,3 +351,40 @@ func TestSchemaRefusesNonsense(t *testing.T) {
 		}
 	}
 }
+
+// TestS26_ChartSpeaksTLSWhereSecretsAreNamed, and says which listeners do not.
+func TestS26_ChartSpeaksTLSWhereSecretsAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		values []string
+		plain  string // listeners without TLS
+		scheme string // of calls between services
+		admin  string // directory of the admin API's certificates
+	}{
+		{nil, "admin,internal", "http", ""},
+		{[]string{"tls.internal.existingSecret=wire", "tls.internal.name=berth.internal"}, "admin", "https", ""},
+		{[]string{"tls.admin.existingSecret=admin"}, "internal", "http", "/admin-tls"},
+		{[]string{"tls.admin.existingSecret=admin", "tls.internal.existingSecret=wire"}, "", "https", "/admin-tls"},
+	} {
+		for _, o := range render(t, c.values...) {
+			if o.Kind != "Deployment" {
+				continue
+			}
+			got := map[string]string{}
+			for _, e := range o.Spec.Template.Spec.Containers[0].Env {
+				got[e.Name] = e.Value
+			}
+			want := map[string]string{"BERTH_PLAINTEXT_LISTENERS": c.plain, "BERTH_PROXY_URL": c.scheme + "://test-proxy:5091"}
+			if c.scheme == "https" {
+				want["BERTH_INTERNAL_TLS_CERTS"], want["BERTH_INTERNAL_TLS_CA"] = "/internal-tls/pair", "/internal-tls/ca.crt"
+			}
+			if strings.HasSuffix(o.Metadata.Name, "-admin") {
+				want["BERTH_ADMIN_TLS_CERTS"] = c.admin
+			}
+			for name, value := range want {
+				if got[name] != value {
+					t.Errorf("%v: %s has %s %q, want %q", c.values, o.Metadata.Name, name, got[name], value)
+				}
+			}
+		}
+	}
+}

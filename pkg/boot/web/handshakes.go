@@ -39,9 +39,13 @@ func LogHandshakes(s *http.Server, c *tls.Config, m Middleware) *tls.Config {
 		}
 	}
 	c = c.Clone()
+	choose := c.GetConfigForClient
 	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		name := hello.ServerName
 		h.hellos.Store(hello.Conn.RemoteAddr().String(), strings.Clone(name[:min(len(name), maxServerName)]))
+		if choose != nil {
+			return choose(hello)
+		}
 		return nil, nil // as it is
 	}
 	return c

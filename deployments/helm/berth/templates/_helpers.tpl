@@ -32,6 +32,19 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- end }}
 
+{{/* What services speak to each other. */}}
+{{- define "berth.internalScheme" -}}
+{{- if .Values.tls.internal.existingSecret -}}https{{- else -}}http{{- end -}}
+{{- end }}
+
+{{/* The listeners that are reached without TLS, in the cluster's own network. */}}
+{{- define "berth.plaintext" -}}
+{{- $plain := list -}}
+{{- if not .Values.tls.admin.existingSecret }}{{ $plain = append $plain "admin" }}{{ end -}}
+{{- if not .Values.tls.internal.existingSecret }}{{ $plain = append $plain "internal" }}{{ end -}}
+{{- join "," $plain -}}
+{{- end }}
+
 {{/* What every pod may do, which is little. */}}
 {{- define "berth.podSecurity" -}}
 automountServiceAccountToken: {{ not (empty .Values.serviceAccount.annotations) }}
@@ -63,9 +76,19 @@ securityContext:
 - {name: BERTH_ADMIN_GRPC_ADDR, value: ":5081"}
 - {name: BERTH_OPS_ADDR, value: ":5090"}
 - {name: BERTH_INTERNAL_ADDR, value: ":5091"}
-- {name: BERTH_UPLOAD_URL, value: "http://{{ include "berth.name" . }}-upload:5091"}
-- {name: BERTH_TOKEN_URL, value: "http://{{ include "berth.name" . }}-token:5091"}
-- {name: BERTH_PROXY_URL, value: "http://{{ include "berth.name" . }}-proxy:5091"}
+- {name: BERTH_UPLOAD_URL, value: "{{ include "berth.internalScheme" . }}://{{ include "berth.name" . }}-upload:5091"}
+- {name: BERTH_TOKEN_URL, value: "{{ include "berth.internalScheme" . }}://{{ include "berth.name" . }}-token:5091"}
+- {name: BERTH_PROXY_URL, value: "{{ include "berth.internalScheme" . }}://{{ include "berth.name" . }}-proxy:5091"}
+{{- if .Values.tls.internal.existingSecret }}
+- {name: BERTH_INTERNAL_TLS_CERTS, value: /internal-tls/pair}
+- {name: BERTH_INTERNAL_TLS_CA, value: /internal-tls/ca.crt}
+{{- with .Values.tls.internal.name }}
+- {name: BERTH_INTERNAL_TLS_NAME, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
+{{- with include "berth.plaintext" . }}
+- {name: BERTH_PLAINTEXT_LISTENERS, value: {{ . | quote }}}
+{{- end }}
 - {name: BERTH_BLOBS, value: {{ .Values.blobs.url | quote }}}
 - {name: BERTH_META, valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: meta}}}
 - {name: BERTH_INTERNAL_KEY, valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: internal-key}}}
