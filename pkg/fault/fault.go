@@ -75,6 +75,7 @@ const (
 	LimitReached      Reason = "TOO_MANY_RESOURCES" // there are as many of these as there may be; the message names the setting
 	NameQuarantined   Reason = "NAME_QUARANTINED"   // the name of a deleted tenant is still reserved
 	UnavailableReason Reason = "UNAVAILABLE"        // something that Berth depends on does not answer; try again
+	Busy              Reason = "BUSY"               // more waited for something that Berth depends on than could be served; the header Retry-After says when to try again
 	StorageFull       Reason = "STORAGE_FULL"       // the disk of this registry is full; its operator has to make room
 	InternalReason    Reason = "INTERNAL"           // a defect of Berth; the log has the cause under the request id
 )

@@ -14,7 +14,7 @@ var (
 	waitedDesc = prometheus.NewDesc("berth_meta_connection_wait_seconds_total",
 		"How long they waited, together.", nil, nil)
 	refusedDesc = prometheus.NewDesc("berth_meta_connection_refusals_total",
-		"How many of them gave up waiting.", nil, nil)
+		"How many of them were refused: all were in use for too long, too many waited, their client went away, or the server failed.", nil, nil)
 )
 
 // poolCollector reads the pool when it is asked, so that it costs nothing
@@ -22,7 +22,7 @@ var (
 type poolCollector struct{ store *Store }
 
 // Waiting is how many transactions and reads wait for a connection now.
-func (s *Store) Waiting() int { return s.shares.length() }
+func (s *Store) Waiting() int { return s.connections.Stats().Waiting }
 
 // Collector tells Prometheus how the store's connections are used.
 func (s *Store) Collector() prometheus.Collector { return poolCollector{s} }
@@ -36,7 +36,7 @@ func (c poolCollector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c poolCollector) Collect(to chan<- prometheus.Metric) {
-	pool, waits := c.store.pool.Stat(), c.store.shares.read()
+	pool, waits := c.store.pool.Stat(), c.store.connections.Stats()
 	gauge := func(d *prometheus.Desc, n int32, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
@@ -48,7 +48,7 @@ func (c poolCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(connectionsDesc, pool.ConstructingConns(), "constructing")
 	gauge(maxConnectionsDesc, pool.MaxConns())
 	counter(connectsDesc, float64(pool.NewConnsCount()))
-	counter(waitsDesc, float64(waits.waits))
-	counter(waitedDesc, waits.waited.Seconds())
-	counter(refusedDesc, float64(waits.refused))
+	counter(waitsDesc, float64(waits.Waits))
+	counter(waitedDesc, waits.Waited.Seconds())
+	counter(refusedDesc, float64(waits.Refused))
 }

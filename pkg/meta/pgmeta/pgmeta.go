@@ -20,10 +20,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // Bounds of what one tenant may have staged, unless Options say otherwise.
@@ -85,8 +88,9 @@ type Store struct {
 	life meta.Lifetimes
 	pool *pgxpool.Pool
 
-	shares *shares     // of pool
-	quiet  atomic.Bool // see Quiesce
+	connections *fairgate.Gate[tenant.ID] // of pool
+	answered    atomic.Int64              // when the server last answered, in nanoseconds since 1970
+	quiet       atomic.Bool               // see Quiesce
 }
 
 // Open brings the schema up to date and makes a store over the database; any
@@ -109,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, life: o.Lifetimes, shares: newShares(int(config.MaxConns))}
+	s := &Store{opts: o, life: o.Lifetimes, connections: newConnections(int64(config.MaxConns))}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, refusal(err)
 	}
@@ -125,9 +129,25 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Ping says whether the server answers.
+// Ping says whether the server answers. Where all connections are in use, or the
+// one that was idle does not answer, it asks by one of its own: neither is an outage.
 func (s *Store) Ping(ctx context.Context) error {
-	var one int
-	_, err := s.find(ctx, nobody, `SELECT 1`, nil, &one)
-	return err
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	if s.connections.TryAcquire(prober, 1) {
+		err := s.pool.Ping(ctx)
+		s.connections.Release(prober, 1)
+		if err == nil {
+			return nil
+		}
+	}
+	c, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+	if err != nil {
+		return down(err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	if err := c.Ping(ctx); err != nil {
+		return down(err)
+	}
+	return nil
 }

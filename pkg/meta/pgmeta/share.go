@@ -2,10 +2,11 @@ package pgmeta
 
 import (
 	"context"
-	"slices"
-	"sync"
+	"errors"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/fairgate"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -13,127 +14,51 @@ import (
 // finds out whose a request is.
 const nobody tenant.ID = 0
 
-// shares says who may use a connection next. No tenant has more than most of
-// them, so that another one finds some free; and when all are in use, the next
-// one goes to the tenant that has the fewest.
-type shares struct {
-	most int // of one tenant
+// prober is the owner of the connection that readiness asks by. Tenants have
+// positive ids.
+const prober tenant.ID = -1
 
-	mu      sync.Mutex
-	free    int
-	held    map[tenant.ID]int
-	waiting map[tenant.ID][]chan struct{} // first come, first served
-	stats   shareStats
+// busyTime is how long a request waits for a connection while the server
+// answers. Only then it is refused, and told to come back after busyRetry.
+const (
+	busyTime  = 30 * time.Second
+	busyRetry = 5 * time.Second
+)
+
+// maxWaiting is how many requests of one tenant wait at a time. What is beyond
+// that could not be served within busyTime.
+const maxWaiting = 4096
+
+// newConnections says who may use a connection next. No tenant has more than
+// half of them, so that another one finds some free; and when all are in use, the
+// next one goes to the tenant that has the fewest.
+func newConnections(n int64) *fairgate.Gate[tenant.ID] {
+	return fairgate.New[tenant.ID](fairgate.Options{Capacity: n, Most: max(1, n/2), MaxWaiting: maxWaiting})
 }
 
-// shareStats counts from the start of the process.
-type shareStats struct {
-	waits   int64         // that did not find a connection free
-	refused int64         // of those, that gave up
-	waited  time.Duration // together
-}
+// errDown ends the waits of those who wait for a connection of a server that
+// does not answer.
+type errDown struct{ error }
 
-func newShares(connections int) *shares {
-	return &shares{
-		most: max(1, connections/2), free: connections,
-		held: map[tenant.ID]int{}, waiting: map[tenant.ID][]chan struct{}{},
-	}
-}
+func (e errDown) Unwrap() error { return e.error }
 
-// take waits for a share, as long as ctx lasts. Give it back with give.
-func (s *shares) take(ctx context.Context, id tenant.ID) error {
-	s.mu.Lock()
-	if s.free > 0 && s.mayHave(id) {
-		s.grant(id)
-		s.mu.Unlock()
+// enter waits for a share of the connections, for busyTime at most and only
+// while the server answers.
+func (s *Store) enter(ctx context.Context, whose tenant.ID) error {
+	if s.connections.TryAcquire(whose, 1) { // without a timer
 		return nil
 	}
-	s.stats.waits++
-	turn := make(chan struct{})
-	s.waiting[id] = append(s.waiting[id], turn)
-	s.mu.Unlock()
-
-	began := time.Now()
-	var err error
-	select {
-	case <-turn:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.waited += time.Since(began)
-	if err == nil {
+	waiting, cancel := context.WithTimeout(ctx, busyTime)
+	defer cancel()
+	err := s.connections.Acquire(waiting, whose, 1)
+	var gone errDown
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &gone):
+		return down(gone.error)
+	default:
+		return fault.Wrap(err, fault.Unavailable, fault.Busy,
+			"all connections to the metadata store are in use, try again").WithRetryAfter(busyRetry)
 	}
-	at := slices.Index(s.waiting[id], turn)
-	if at < 0 {
-		return nil // its turn came at the same moment
-	}
-	s.stats.refused++
-	s.leave(id, at)
-	return err
-}
-
-// give returns a share and passes it on.
-func (s *shares) give(id tenant.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.free++
-	if s.held[id]--; s.held[id] == 0 {
-		delete(s.held, id)
-	}
-	for s.free > 0 {
-		next, found := s.next()
-		if !found {
-			return
-		}
-		turn := s.waiting[next][0]
-		s.leave(next, 0)
-		s.grant(next)
-		close(turn)
-	}
-}
-
-// next is who waits and has the fewest.
-func (s *shares) next() (tenant.ID, bool) {
-	var best tenant.ID
-	found := false
-	for id := range s.waiting {
-		if s.mayHave(id) && (!found || s.held[id] < s.held[best]) {
-			best, found = id, true
-		}
-	}
-	return best, found
-}
-
-func (s *shares) mayHave(id tenant.ID) bool { return id == nobody || s.held[id] < s.most }
-
-func (s *shares) grant(id tenant.ID) {
-	s.free--
-	s.held[id]++
-}
-
-// leave removes one who waits.
-func (s *shares) leave(id tenant.ID, at int) {
-	if s.waiting[id] = slices.Delete(s.waiting[id], at, at+1); len(s.waiting[id]) == 0 {
-		delete(s.waiting, id)
-	}
-}
-
-func (s *shares) read() shareStats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stats
-}
-
-// length is how many wait now.
-func (s *shares) length() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, turns := range s.waiting {
-		n += len(turns)
-	}
-	return n
 }

@@ -2,12 +2,11 @@ package pgmeta
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // secondTenant is a repository of another tenant, with one tagged image.
@@ -84,84 +83,102 @@ func TestR25_OneTenantLeavesTheOthersTheirShare(t *testing.T) {
 	}
 }
 
-// TestSharesAreFair plays with chance: never more than there are, never more
-// than a tenant may have, and nobody is forgotten.
-func TestSharesAreFair(t *testing.T) {
-	const connections, tenants = 6, 5
-	seed := dice.Seed(t)
-	s := newShares(connections)
-	var inUse, done atomic.Int64
-	var of [tenants]atomic.Int64
-	var all sync.WaitGroup
-	count := dice.Count(t, 2000, 200_000)
-	for worker := range 40 {
-		all.Go(func() {
-			r := rand.New(rand.NewPCG(seed, uint64(worker)))
-			for range count / 40 {
-				id := tenant.ID(r.IntN(tenants))
-				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.Int64N(int64(2*time.Millisecond))))
-				if err := s.take(ctx, id); err == nil {
-					if n := inUse.Add(1); n > connections {
-						t.Errorf("%d of %d connections are in use", n, connections)
-					}
-					if n := of[id].Add(1); id != nobody && n > connections/2 {
-						t.Errorf("tenant %d has %d connections", id, n)
-					}
-					done.Add(1)
-					for range r.IntN(20) {
-						runtime.Gosched()
-					}
-					of[id].Add(-1)
-					inUse.Add(-1)
-					s.give(id)
-				}
-				cancel()
-			}
-		})
-	}
-	all.Wait()
-	if s.free != connections || len(s.held) != 0 || len(s.waiting) != 0 {
-		t.Errorf("in the end: %d free, held %v, waiting %v", s.free, s.held, s.waiting)
-	}
-	t.Logf("%d granted; %+v", done.Load(), s.read())
-}
-
-// TestSharesGoToWhoHasFewest: when all are in use, the one that comes free goes
-// to the tenant with the fewest, not to the one that asked first.
-func TestSharesGoToWhoHasFewest(t *testing.T) {
-	s := newShares(4)
-	for _, id := range []tenant.ID{1, 1, 2, 2} {
-		if err := s.take(t.Context(), id); err != nil {
+// hold takes connections of a tenant, and returns what gives them back.
+func hold(t *testing.T, s *Store, n int, whose tenant.ID) func() {
+	t.Helper()
+	var all []conn
+	for range n {
+		c, err := s.acquire(t.Context(), whose, false)
+		if err != nil {
 			t.Fatal(err)
 		}
+		all = append(all, c)
 	}
-	order := make(chan tenant.ID, 3)
-	for i, id := range []tenant.ID{1, 2, 3} {
-		go func() {
-			if err := s.take(context.Background(), id); err == nil {
-				order <- id
-			}
-		}()
-		for waits := int64(0); waits <= int64(i); waits = s.read().waits {
+	return func() {
+		for _, c := range all {
+			c.release()
 		}
-	}
-	s.give(1)
-	if id := <-order; id != 3 {
-		t.Errorf("a tenant that has some came before one that has none: %d", id)
-	}
-	s.give(2)
-	if id := <-order; id != 1 && id != 2 {
-		t.Errorf("then %d", id)
 	}
 }
 
-func BenchmarkShares(b *testing.B) {
-	s := newShares(16)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.take(b.Context(), 1); err != nil {
-			b.Fatal(err)
+// waiters starts reads that wait for a connection.
+func waiters(t *testing.T, s *Store, r meta.Repo, n int) <-chan error {
+	t.Helper()
+	ended := make(chan error, n)
+	for range n {
+		go func() {
+			_, err := s.FindManifest(context.Background(), r, oci.Reference{Tag: "v1"})
+			ended <- err
+		}()
+	}
+	for s.Waiting() < n {
+		runtime.Gosched()
+	}
+	return ended
+}
+
+// While the server answers, calls wait for a connection longer than for a server
+// that is down, and the store is ready.
+func TestS52_CallsWaitWhileAllConnectionsAreInUse(t *testing.T) {
+	t.Parallel()
+	const conns, calls = 2, 100
+	s, r := filled(t, Options{MaxConns: conns})
+	release := hold(t, s, conns, nobody)
+	ended := waiters(t, s, r, calls)
+	<-time.After(connectTime + 200*time.Millisecond)
+	if err := s.Ping(t.Context()); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	if n := s.Waiting(); n != calls {
+		t.Errorf("%d of %d wait", n, calls)
+	}
+	release()
+	for range calls {
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
-		s.give(1)
+	}
+}
+
+func TestS52_RefusedAsBusyAndCounted(t *testing.T) {
+	s, r := filled(t, Options{MaxConns: 1})
+	defer hold(t, s, 1, nobody)()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := s.FindManifest(ctx, r, oci.Reference{Tag: "v1"})
+	var refused *fault.Error
+	if !errors.As(err, &refused) || refused.Kind != fault.Unavailable || refused.Reason != fault.Busy || refused.RetryAfter != busyRetry {
+		t.Errorf("%#v", err)
+	}
+	if n := s.connections.Stats().Refused; n != 1 {
+		t.Errorf("%d refusals were counted", n)
+	}
+}
+
+// A server that is gone is told of at once to all who wait.
+func TestS52_AnOutageEndsTheWaits(t *testing.T) {
+	t.Parallel()
+	const conns, calls = 4, 200
+	server := testserver.StartPostgres(t)
+	s, r := onServer(t, server, Options{MaxConns: conns})
+	release := hold(t, s, conns, nobody)
+	ended := waiters(t, s, r, calls)
+	server.Kill()
+	release()
+	began := time.Now()
+	for range calls {
+		if err := <-ended; !fault.Is(err, fault.UnavailableReason) {
+			t.Errorf("a call that waited: %v", err)
+		}
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("they were told after %s", took)
+	}
+	if err := s.Ping(t.Context()); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("ready: %v", err)
+	}
+	server.Start()
+	if _, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "v1"}); err != nil {
+		t.Errorf("when it is over: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -92,6 +93,9 @@ func (s *Store) withConn(ctx context.Context, whose tenant.ID, proven bool, fn f
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 	defer cancel()
 	err = fn(ctx, c.Conn)
+	if !c.IsClosed() {
+		s.answered.Store(time.Now().UnixNano())
+	}
 	switch {
 	case code(err) == readOnly:
 		// The server was fenced while we were connected: another one is the
@@ -111,31 +115,37 @@ func (s *Store) withConn(ctx context.Context, whose tenant.ID, proven bool, fn f
 type conn struct {
 	*pgx.Conn
 	pooled *pgxpool.Conn
-	shares *shares
+	gate   *fairgate.Gate[tenant.ID]
 	whose  tenant.ID
 }
 
 func (c conn) release() {
 	c.pooled.Release()
-	c.shares.give(c.whose)
+	c.gate.Release(c.whose, 1)
 }
 
-// acquire waits for a connection, for connectTime at most. A proven one has
-// just answered: where one connection was lost, the others may be dead too.
+// acquire waits for a share of the connections as enter does, and then for a
+// connection for connectTime at most. A proven one has just answered: where one
+// connection was lost, the others may be dead too.
 func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn, error) {
+	if err := s.enter(ctx, whose); err != nil {
+		return conn{}, err
+	}
+	client, began := ctx, time.Now().UnixNano()
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	if err := s.shares.take(ctx, whose); err != nil {
-		return conn{}, down(err)
-	}
 	for {
 		c, err := s.pool.Acquire(ctx)
 		if err != nil {
-			s.shares.give(whose)
+			// Neither a client that went away nor one connection too many is an outage.
+			if client.Err() == nil && s.answered.Load() < began {
+				s.connections.Expel(errDown{err})
+			}
+			s.connections.Release(whose, 1)
 			return conn{}, down(err)
 		}
 		if !proven || c.Ping(ctx) == nil {
-			return conn{c.Conn(), c, s.shares, whose}, nil
+			return conn{c.Conn(), c, s.connections, whose}, nil
 		}
 		_ = c.Conn().Close(ctx) // the pool makes another
 		c.Release()
