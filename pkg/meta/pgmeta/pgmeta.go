@@ -89,7 +89,7 @@ type Store struct {
 	pool *pgxpool.Pool
 
 	connections *fairgate.Gate[tenant.ID] // of pool
-	answered    atomic.Int64              // when the server last answered, in nanoseconds since 1970
+	answers     atomic.Int64              // of the server; see acquire
 	quiet       atomic.Bool               // see Quiesce
 }
 

@@ -94,7 +94,7 @@ func (s *Store) withConn(ctx context.Context, whose tenant.ID, proven bool, fn f
 	defer cancel()
 	err = fn(ctx, c.Conn)
 	if !c.IsClosed() {
-		s.answered.Store(time.Now().UnixNano())
+		s.answers.Add(1)
 	}
 	switch {
 	case code(err) == readOnly:
@@ -131,14 +131,14 @@ func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn
 	if err := s.enter(ctx, whose); err != nil {
 		return conn{}, err
 	}
-	client, began := ctx, time.Now().UnixNano()
+	client, answers := ctx, s.answers.Load()
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	for {
 		c, err := s.pool.Acquire(ctx)
 		if err != nil {
 			// Neither a client that went away nor one connection too many is an outage.
-			if client.Err() == nil && s.answered.Load() < began {
+			if client.Err() == nil && s.answers.Load() == answers {
 				s.connections.Expel(errDown{err})
 			}
 			s.connections.Release(whose, 1)
