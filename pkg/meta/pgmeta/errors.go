@@ -34,6 +34,9 @@ const (
 // readOnly is the SQLSTATE of a server that takes no writes (any more).
 const readOnly = "25006"
 
+// tooManyConnections is the code of a server, or a role, that has all it may have.
+const tooManyConnections = "53300"
+
 // contended says that another transaction was in the way.
 func contended(err error) bool {
 	return slices.Contains([]string{serializationFailure, deadlockDetected, lockNotAvailable}, code(err))

@@ -30,10 +30,14 @@ const (
 const maxWaiting = 4096
 
 // newConnections says who may use a connection next. No tenant has more than
-// half of them, so that another one finds some free; and when all are in use, the
-// next one goes to the tenant that has the fewest.
+// half of them, a quarter is left to tenants that have at most a sixteenth, so
+// that a few cannot take all; and of those that wait, the one that has the fewest
+// gets the next.
 func newConnections(n int64) *fairgate.Gate[tenant.ID] {
-	return fairgate.New[tenant.ID](fairgate.Options{Capacity: n, Most: max(1, n/2), MaxWaiting: maxWaiting})
+	kept := n / 4
+	return fairgate.New[tenant.ID](fairgate.Options{
+		Capacity: n - kept, Most: max(1, n/2), Assured: max(1, n/16), Beyond: kept, MaxWaiting: maxWaiting,
+	})
 }
 
 // errDown ends the waits of those who wait for a connection of a server that
@@ -58,7 +62,11 @@ func (s *Store) enter(ctx context.Context, whose tenant.ID) error {
 	case errors.As(err, &gone):
 		return down(gone.error)
 	default:
-		return fault.Wrap(err, fault.Unavailable, fault.Busy,
-			"all connections to the metadata store are in use, try again").WithRetryAfter(busyRetry)
+		return busy(err)
 	}
+}
+
+func busy(err error) error {
+	return fault.Wrap(err, fault.Unavailable, fault.Busy,
+		"all connections to the metadata store are in use, try again").WithRetryAfter(busyRetry)
 }

@@ -83,16 +83,20 @@ func TestR25_OneTenantLeavesTheOthersTheirShare(t *testing.T) {
 	}
 }
 
-// hold takes connections of a tenant, and returns what gives them back.
-func hold(t *testing.T, s *Store, n int, whose tenant.ID) func() {
+// hold takes as many connections as each of the owners may have, and returns what
+// gives them back.
+func hold(t *testing.T, s *Store, owners ...tenant.ID) func() {
 	t.Helper()
 	var all []conn
-	for range n {
-		c, err := s.acquire(t.Context(), whose, false)
-		if err != nil {
-			t.Fatal(err)
+	for _, owner := range owners {
+		for s.connections.TryAcquire(owner, 1) {
+			s.connections.Release(owner, 1)
+			c, err := s.acquire(t.Context(), owner, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, c)
 		}
-		all = append(all, c)
 	}
 	return func() {
 		for _, c := range all {
@@ -119,11 +123,11 @@ func waiters(t *testing.T, s *Store, r meta.Repo, n int) <-chan error {
 
 // While the server answers, calls wait for a connection longer than for a server
 // that is down, and the store is ready.
-func TestS52_CallsWaitWhileAllConnectionsAreInUse(t *testing.T) {
+func TestS56_CallsWaitWhileAllConnectionsAreInUse(t *testing.T) {
 	t.Parallel()
 	const conns, calls = 2, 100
 	s, r := filled(t, Options{MaxConns: conns})
-	release := hold(t, s, conns, nobody)
+	release := hold(t, s, nobody, r.Tenant)
 	ended := waiters(t, s, r, calls)
 	<-time.After(connectTime + 200*time.Millisecond)
 	if err := s.Ping(t.Context()); err != nil {
@@ -140,9 +144,9 @@ func TestS52_CallsWaitWhileAllConnectionsAreInUse(t *testing.T) {
 	}
 }
 
-func TestS52_RefusedAsBusyAndCounted(t *testing.T) {
+func TestS56_RefusedAsBusyAndCounted(t *testing.T) {
 	s, r := filled(t, Options{MaxConns: 1})
-	defer hold(t, s, 1, nobody)()
+	defer hold(t, s, nobody, r.Tenant)()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := s.FindManifest(ctx, r, oci.Reference{Tag: "v1"})
@@ -156,12 +160,12 @@ func TestS52_RefusedAsBusyAndCounted(t *testing.T) {
 }
 
 // A server that is gone is told of at once to all who wait.
-func TestS52_AnOutageEndsTheWaits(t *testing.T) {
+func TestS56_AnOutageEndsTheWaits(t *testing.T) {
 	t.Parallel()
 	const conns, calls = 4, 200
 	server := testserver.StartPostgres(t)
 	s, r := onServer(t, server, Options{MaxConns: conns})
-	release := hold(t, s, conns, nobody)
+	release := hold(t, s, nobody, r.Tenant)
 	ended := waiters(t, s, r, calls)
 	server.Kill()
 	release()
@@ -180,5 +184,38 @@ func TestS52_AnOutageEndsTheWaits(t *testing.T) {
 	server.Start()
 	if _, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "v1"}); err != nil {
 		t.Errorf("when it is over: %v", err)
+	}
+}
+
+// A server that has no room for all connections of the store is worked with by
+// those that it has room for.
+func TestS57_AServerWithoutRoomIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	server := testserver.StartPostgres(t)
+	s, r := onServer(t, server, Options{MaxConns: 16})
+	server.Exec(`ALTER ROLE node CONNECTION LIMIT 2`)
+	var pushes sync.WaitGroup
+	for i := range 60 {
+		pushes.Go(func() {
+			if err := tryPushImage(s, r, fmt.Sprintf("image %d", i)); err != nil {
+				t.Errorf("push %d: %v", i, err)
+			}
+		})
+	}
+	pushes.Wait()
+}
+
+// Two tenants that take what they may leave the others a share.
+func TestS52_OthersFindAConnection(t *testing.T) {
+	s, r := filled(t, Options{MaxConns: 16})
+	other := secondTenant(t, s)
+	defer hold(t, s, 101, 102)()
+	for _, r := range []meta.Repo{r, other} {
+		if err := tryPushImage(s, r, "beside"); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := s.connections.Stats().Waits; n != 0 {
+		t.Errorf("they waited %d times", n)
 	}
 }

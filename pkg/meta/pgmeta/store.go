@@ -25,6 +25,10 @@ const (
 // firstWait is about how long the first repetition waits for what was in the way.
 const firstWait = 20 * time.Millisecond
 
+// crowdedWait is about how long a connection that the server had no room for is
+// waited for before it is asked again.
+const crowdedWait = 100 * time.Millisecond
+
 // write runs fn as one transaction, on a connection of the tenant's share, and
 // returns after it is durable. fn may run several times, each time in a
 // transaction of its own: it sets its results, it never adds to them. When an
@@ -125,31 +129,56 @@ func (c conn) release() {
 }
 
 // acquire waits for a share of the connections as enter does, and then for a
-// connection for connectTime at most. A proven one has just answered: where one
-// connection was lost, the others may be dead too.
+// connection, which a server that is well has at once. A proven one has just
+// answered: where one connection was lost, the others may be dead too.
 func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn, error) {
 	if err := s.enter(ctx, whose); err != nil {
 		return conn{}, err
 	}
-	client, answers := ctx, s.answers.Load()
+	answers, began := s.answers.Load(), time.Now()
+	c, err := s.connect(ctx, proven)
+	for s.crowded(err, answers) && time.Since(began) < busyTime && pause(ctx, crowdedWait) == nil {
+		c, err = s.connect(ctx, proven)
+	}
+	switch {
+	case err == nil:
+		return conn{c.Conn(), c, s.connections, whose}, nil
+	case s.crowded(err, answers):
+		err = busy(err)
+	default:
+		// Neither a client that went away nor one connection too many is an outage.
+		if ctx.Err() == nil && s.answers.Load() == answers {
+			s.connections.Expel(errDown{err})
+		}
+		err = down(err)
+	}
+	s.connections.Release(whose, 1)
+	return conn{}, err
+}
+
+// connect waits for a connection for connectTime at most.
+func (s *Store) connect(ctx context.Context, proven bool) (*pgxpool.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	for {
 		c, err := s.pool.Acquire(ctx)
-		if err != nil {
-			// Neither a client that went away nor one connection too many is an outage.
-			if client.Err() == nil && s.answers.Load() == answers {
-				s.connections.Expel(errDown{err})
-			}
-			s.connections.Release(whose, 1)
-			return conn{}, down(err)
-		}
-		if !proven || c.Ping(ctx) == nil {
-			return conn{c.Conn(), c, s.connections, whose}, nil
+		if err != nil || !proven || c.Ping(ctx) == nil {
+			return c, err
 		}
 		_ = c.Conn().Close(ctx) // the pool makes another
 		c.Release()
 	}
+}
+
+// crowded says whether err is that the server has no room for another connection,
+// such as since other processes took it, while this store has some, or had when
+// the server had given so many answers: one of these comes free.
+func (s *Store) crowded(err error, answers int64) bool {
+	if code(err) != tooManyConnections {
+		return false
+	}
+	pool := s.pool.Stat()
+	return pool.AcquiredConns()+pool.IdleConns() > 0 || s.answers.Load() != answers
 }
 
 // find scans the first row into dest; false when there is none.
