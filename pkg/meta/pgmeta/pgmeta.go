@@ -91,6 +91,7 @@ type Store struct {
 	connections *fairgate.Gate[tenant.ID] // of pool
 	answers     atomic.Int64              // of the server; see acquire
 	quiet       atomic.Bool               // see Quiesce
+	closed      atomic.Bool
 }
 
 // Open brings the schema up to date and makes a store over the database; any
@@ -125,6 +126,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // Close waits for the transactions under way and closes all connections.
 func (s *Store) Close() error {
+	s.closed.Store(true)
 	s.pool.Close()
 	return nil
 }
@@ -140,6 +142,9 @@ func (s *Store) Ping(ctx context.Context) error {
 		s.connections.Release(prober, 1)
 		if err == nil {
 			return nil
+		}
+		if s.closed.Load() {
+			return down(err)
 		}
 	}
 	c, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)

@@ -25,9 +25,12 @@ const (
 // firstWait is about how long the first repetition waits for what was in the way.
 const firstWait = 20 * time.Millisecond
 
-// crowdedWait is about how long a connection that the server had no room for is
-// waited for before it is asked again.
-const crowdedWait = 100 * time.Millisecond
+// A server that had no room for a connection is asked again after crowdedWait to
+// two times that, and so often that it is about busyTime in all.
+const (
+	crowdedWait = 100 * time.Millisecond
+	maxCrowded  = int(busyTime / (crowdedWait * 3 / 2))
+)
 
 // write runs fn as one transaction, on a connection of the tenant's share, and
 // returns after it is durable. fn may run several times, each time in a
@@ -135,9 +138,9 @@ func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn
 	if err := s.enter(ctx, whose); err != nil {
 		return conn{}, err
 	}
-	answers, began := s.answers.Load(), time.Now()
+	answers := s.answers.Load()
 	c, err := s.connect(ctx, proven)
-	for s.crowded(err, answers) && time.Since(began) < busyTime && pause(ctx, crowdedWait) == nil {
+	for tries := 0; tries < maxCrowded && s.crowded(err, answers) && pause(ctx, crowdedWait) == nil; tries++ {
 		c, err = s.connect(ctx, proven)
 	}
 	switch {
