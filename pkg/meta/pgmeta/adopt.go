@@ -59,13 +59,15 @@ INSERT INTO repo_blobs (tenant_id, repo_id, digest, keep_until)
 SELECT $1, $2, adopted.digest, berth_now() + $4::interval FROM unnest($3::bytea[]) AS adopted (digest) ORDER BY adopted.digest
 ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(repo_blobs.keep_until, excluded.keep_until)`
 
-// As those of mounts, one for each blob. A repeated attempt finds them.
+// As those of mounts, one for each blob; like them they do not look at the state of
+// the registry, which may close once its repository is locked. A repeated attempt
+// finds them.
 const insertAdoptions = `
 INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address)
-SELECT r.tenant_id, adopted.op, berth_now(), $6, 'blob.mount', 'registries/' || r.registry || '/repositories/' || r.name || '@' || adopted.digest, $7, $8
-  FROM open_repositories r
- CROSS JOIN unnest($4::uuid[], $5::text[]) AS adopted (op, digest)
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+SELECT r.tenant_id, adopted.op, berth_now(), $5, 'blob.mount', 'registries/' || g.slug || '/repositories/' || r.name || '@' || adopted.digest, $6, $7
+  FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
+ CROSS JOIN unnest($3::uuid[], $4::text[]) AS adopted (op, digest)
+ WHERE r.tenant_id = $1 AND r.id = $2
 ON CONFLICT (tenant_id, op) DO NOTHING`
 
 // AdoptBlobs implements meta.Adopter, by the steps of MountBlob for many. An
@@ -150,7 +152,7 @@ func (a *adopting) link(by meta.Cause, adopted []oci.Digest) {
 		ops[i], digests[i] = pgUUID(meta.AdoptionOp(by, d)), d.String()
 	}
 	a.queue(linkAdopted, a.to.Tenant, a.target, stored(adopted), a.grace)
-	a.queue(insertAdoptions, a.to.Tenant, a.to.Registry, a.to.Name, ops, digests, by.Actor, by.RequestID, by.Address)
+	a.queue(insertAdoptions, a.to.Tenant, a.target, ops, digests, by.Actor, by.RequestID, by.Address)
 }
 
 // into notes the digest of each row.

@@ -108,12 +108,13 @@ SELECT 1
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
    FOR UPDATE OF rb`
 
-// It sees what was committed while the locks were waited for.
+// It sees what was committed while the locks were waited for. Whether the registry
+// has closed meanwhile does not matter: the repository is locked.
 const isNamed = `
 SELECT EXISTS (
-  SELECT 1 FROM open_repositories r
+  SELECT 1 FROM repositories r
     JOIN manifest_blobs m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest = $4
-   WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3)`
+   WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active')`
 
 const unlinkBlob = `DELETE FROM repo_blobs WHERE tenant_id = $1 AND repo_id = $2 AND digest = $3`
 

@@ -29,11 +29,13 @@ func (s *Store) FindCachedTag(ctx context.Context, r meta.Repo, tag string) (met
 }
 
 const (
+	// The repository is locked. A tag that was not seen, because the registry has
+	// closed since, would be moved without a word of what it was.
 	lockCachedTag = `
 SELECT c.manifest, c.previous, coalesce(c.told_at > berth_now() - $5::interval, false)
-  FROM open_repositories r
+  FROM repositories r
   JOIN cache_tags c ON c.tenant_id = r.tenant_id AND c.repo_id = r.id AND c.name = $4
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
    FOR NO KEY UPDATE OF c`
 
 	// A tag that somebody else made since it was looked for has no manifest before

@@ -45,6 +45,30 @@ func TestL6_NothingIsAcknowledgedInARegistryThatCloses(t *testing.T) {
 				return err
 			},
 		},
+		"blobs are adopted": {
+			func(s *Store, r meta.Repo, by meta.Cause) error {
+				from := r
+				from.Name = "source"
+				missing, err := s.AdoptBlobs(t.Context(), by, []meta.Repo{from}, r, []oci.Digest{loose})
+				if err == nil && len(missing) > 0 {
+					return fault.New(fault.NotFound, fault.ManifestBlobUnknown, "missing")
+				}
+				return err
+			},
+			func(s *Store, r meta.Repo) error {
+				events, err := s.ListEvents(t.Context(), r.Tenant, meta.Page{Size: 100})
+				if err != nil {
+					return err
+				}
+				for _, e := range events {
+					if e.Verb == "blob.mount" {
+						_, err := s.FindBlob(t.Context(), r, loose)
+						return err
+					}
+				}
+				return errors.New("the audit log does not tell of it")
+			},
+		},
 		"a tag is deleted": {
 			func(s *Store, r meta.Repo, by meta.Cause) error { return s.DeleteTag(t.Context(), by, r, "v1") },
 			func(s *Store, r meta.Repo) error {
