@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -139,15 +140,65 @@ func TestS22_OpenKeysOfADataDirectoryAreSealed(t *testing.T) {
 	}
 }
 
-// verifies gives processes that only verify a role that may read no private part.
+// asRole is the database's URL for a role.
+func asRole(db *testserver.PostgresServer, role string) string {
+	return strings.Replace(db.URL(), "postgres@", role+"@", 1)
+}
+
+// verifies gives token the role that has the keys, and processes that only verify
+// the one that has not.
 func verifies(db *testserver.PostgresServer) edit {
 	return func(c *boot.Config) {
+		c.Meta = boot.NewURL(asRole(db, "berth_token"))
 		if !c.Runs(boot.TokenService) {
-			c.Meta = boot.NewURL(strings.Replace(db.URL(), "postgres@", "verifier@", 1))
+			c.Meta = boot.NewURL(asRole(db, "berth_service"))
 			c.SecretKey = boot.Secret{}
 			if c.Runs(boot.AdminService) || c.Runs(boot.ProxyService) {
 				c.SecretKey = boot.NewSecret(secret)
 			}
+		}
+	}
+}
+
+// makeRoles runs deployments/postgres/roles.sql, twice, as its owner.
+func makeRoles(t *testing.T, db *testserver.PostgresServer) {
+	t.Helper()
+	for range 2 {
+		psql := exec.CommandContext(t.Context(), "psql", "-q", "-f", "../../deployments/postgres/roles.sql", db.URL())
+		psql.Env = append(os.Environ(), "SERVICE_PASSWORD=service", "TOKEN_PASSWORD=token")
+		if out, err := psql.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+}
+
+// TestS47_OnlyTokensRoleHasItsKeys: the role of the other services neither reads
+// their private parts nor writes them, and has all else that it needs.
+func TestS47_OnlyTokensRoleHasItsKeys(t *testing.T) {
+	db := testserver.StartPostgres(t)
+	mustAll(t, assemble.Migrate(t.Context(), serversWith(t, db, "")))
+	makeRoles(t, db)
+	conn, err := sql.Open("pgx", asRole(db, "berth_service"))
+	mustAll(t, err)
+	defer conn.Close()
+	for statement, allowed := range map[string]bool{
+		`SELECT id, algorithm, public, created_at, signs_from, retired_at FROM token_keys`: true,
+		`DELETE FROM tags`: true,
+		`INSERT INTO signing_keys (id, algorithm, private, created_at) VALUES ('mine', 'EdDSA', '', now())`: false,
+		`SELECT private FROM signing_keys`:  false,
+		`DELETE FROM signing_keys`:          false,
+		`SELECT sealed FROM token_keys`:     false,
+		`DELETE FROM token_keys`:            false,
+		`UPDATE token_keys SET public = ''`: false,
+		`INSERT INTO token_keys (id, algorithm, public, sealed, created_at, signs_from) VALUES ('mine', 'EdDSA', '', '', now(), now())`: false,
+		`TRUNCATE token_keys`:                         false,
+		`GRANT SELECT ON token_keys TO berth_service`: false,
+		`SET ROLE berth_token`:                        false,
+		`ALTER TABLE token_keys DISABLE TRIGGER ALL`:  false,
+		`CREATE TABLE mine (x int)`:                   false,
+	} {
+		if _, err := conn.ExecContext(t.Context(), statement); (err == nil) != allowed {
+			t.Errorf("%s: %v", statement, err)
 		}
 	}
 }
@@ -163,16 +214,7 @@ func TestS21_OnlyTokenReadsPrivateParts(t *testing.T) {
 	conn, err := sql.Open("pgx", db.URL())
 	mustAll(t, err)
 	defer conn.Close()
-	for _, statement := range []string{
-		`CREATE ROLE verifier LOGIN`,
-		`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO verifier`,
-		`GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO verifier`,
-		`REVOKE ALL ON token_keys, signing_keys FROM verifier`,
-		`GRANT SELECT (id, algorithm, public, created_at, signs_from, retired_at) ON token_keys TO verifier`,
-	} {
-		_, err := conn.ExecContext(t.Context(), statement)
-		mustAll(t, err)
-	}
+	makeRoles(t, db)
 	w := startSplitWith(t, c, uploadsSeed, verifies(db))
 	var tenant, epoch int64
 	var lying, sealed int
