@@ -52,7 +52,9 @@ func (p *Process) limitConnections(c Config) {
 		p.Log.Warn("max_connections is more than the limit of file descriptors leaves room for; raise that limit", "max_connections", clients, "file_descriptors", files, "room_for", most)
 	}
 	p.Conns = conns.NewSet(p.Log, files)
-	pool := func(most int) *conns.Pool { return p.Conns.Pool(conns.Limits{Max: most, Trusted: c.TrustedProxies, Peers: "internal"}) }
+	pool := func(most int) *conns.Pool {
+		return p.Conns.Pool(conns.Limits{Max: most, Trusted: c.TrustedProxies, Peers: "internal"})
+	}
 	p.pools = pools{clients: pool(clients), ops: pool(opsConnections), admin: pool(adminReserve), adminGRPC: pool(adminReserve)}
 	p.Metrics.MustRegister(p.Conns)
 	p.Health.AddExplained("connections", p.Conns.Check)

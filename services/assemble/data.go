@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot"
@@ -34,7 +35,7 @@ func (b builder) data(ctx context.Context) error {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns()}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: failed,
@@ -45,6 +46,17 @@ func (b builder) data(ctx context.Context) error {
 	}
 	b.Listen(boot.Listener{Setting: "data_addr", Addr: b.config.DataAddr, TLS: certs, Server: server})
 	return nil
+}
+
+// turns shares the processors of a process that does all the work. Where Postgres
+// does it, tenants share the connections to that.
+func (b builder) turns() *front.Turns {
+	if !b.config.Embedded() {
+		return nil
+	}
+	turns := front.NewTurns(runtime.GOMAXPROCS(0) + 1)
+	b.Metrics.MustRegister(queue("turns", turns.Waiting))
+	return turns
 }
 
 // services are the handlers of the data port.

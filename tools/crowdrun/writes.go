@@ -105,9 +105,13 @@ func besidesOn(ctx context.Context, o options, dir, on string, out io.Writer, wh
 	if p.refused.Load() > 0 {
 		refused = fmt.Errorf("%d pushes were refused: %w", p.refused.Load(), p.why())
 	}
-	// A push is six writes and as many requests, on the processors that the crowd is
-	// on, too.
-	return judge(o, out, refused, within("p99 of the small tenant's pushes", beside.percentile(99), max(5*idle.percentile(99), 600*time.Millisecond)))
+	// A short run has too few pushes for a p99 that could be compared closely, and
+	// the crowd's own work is done on the same processors.
+	most := max(5*idle.percentile(99), 600*time.Millisecond)
+	if o.full && on == "embedded" { // elsewhere Postgres and S3 are on these processors, too
+		most = idle.percentile(99) * 3 / 2
+	}
+	return judge(o, out, refused, within("p99 of the small tenant's pushes", beside.percentile(99), most))
 }
 
 // manyReferences is an artifact with 10,000 layers, other ones for each number.

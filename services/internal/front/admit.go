@@ -41,6 +41,12 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
+	turn, err := a.Turns.begin(r.Context(), call.Site.Tenant)
+	if err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	defer turn.end()
 	a.next.ServeHTTP(w, r)
 }
 
