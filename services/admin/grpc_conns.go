@@ -66,6 +66,9 @@ func (t *trackedConns) HandleRPC(ctx context.Context, s stats.RPCStats) {
 	case *stats.Begin:
 		c.Begin()
 	case *stats.End:
+		if tooSlow(ctx) {
+			c.Slow()
+		}
 		c.End()
 	}
 }

@@ -1,7 +1,10 @@
 package conns
 
 import (
+	"errors"
+	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,12 +31,14 @@ type Conn struct {
 	origin   origin
 	opened   time.Time
 	active   atomic.Bool // the first byte of a request has come
+	patient  atomic.Bool // its client may take what was sent to it as slowly as a transfer may
 
 	mu       sync.Mutex
 	requests int // all that have begun
 	running  int
 	waiters  []Waiter
-	ended    time.Time // of the last request
+	slow     int       // that are about to end because of their client
+	ended    time.Time // of the last request that did not end so
 	onClose  func()
 }
 
@@ -67,7 +72,22 @@ func (c *Conn) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
+	if c.slow > 0 {
+		c.slow--
+		return
+	}
 	c.ended = time.Now()
+}
+
+// Slow notes that a request is about to end because its client was too slow. That is no
+// sign of life: the connection is as old as it was.
+func (c *Conn) Slow() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slow++
 }
 
 // AddWaiter lets a request tell that it waits for its client.
@@ -106,8 +126,41 @@ func (c *Conn) OnClose(f func()) {
 	c.onClose = f
 }
 
-// Close may be called again.
+// SetPatient lets the client take its time with what it is sent: a transfer may pause,
+// also in its last bytes, which the system holds.
+func (c *Conn) SetPatient() {
+	if c != nil {
+		c.patient.Store(true)
+	}
+}
+
+// Write is that of TCP. Whose client does not take it until the deadline is reset when
+// it is closed.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	c.notTaken(err)
+	return n, err
+}
+
+// ReadFrom is Write by sendfile.
+func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
+	n, err := c.TCPConn.ReadFrom(r)
+	c.notTaken(err)
+	return n, err
+}
+
+func (c *Conn) notTaken(err error) {
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = c.SetLinger(0) // else it closes as usual
+	}
+}
+
+// Close may be called again. What was sent before is still delivered, unless the
+// client does not take it within a time: the system would hold it for many minutes.
 func (c *Conn) Close() error {
+	if !c.patient.Load() {
+		limitRest(c.TCPConn, restTime)
+	}
 	err := c.TCPConn.Close()
 	c.pool.remove(c)
 	c.mu.Lock()
@@ -118,6 +171,10 @@ func (c *Conn) Close() error {
 	}
 	return err
 }
+
+// restTime is how long a client may take nothing of what was sent when its connection
+// was closed.
+const restTime = 20 * time.Second
 
 // cut closes the connection without a farewell, which a client that does not listen
 // would not take.
@@ -142,7 +199,7 @@ func (c *Conn) state(now time.Time) (phase, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since := c.opened
-	if c.requests > 0 {
+	if !c.ended.IsZero() {
 		since = c.ended
 	}
 	switch {

@@ -27,10 +27,10 @@ func (p *Pool) reap(now time.Time) {
 	}
 	p.mu.Unlock()
 	for _, o := range overdue {
-		if o.why == closedIdle {
+		if o.why == closedIdle && (o.conn.patient.Load() || !hasRest(o.conn.TCPConn)) {
 			_ = o.conn.Close() // it is of no more use
 		} else {
-			o.conn.cut()
+			o.conn.cut() // the end would wait behind what the client does not take
 		}
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -21,6 +22,7 @@ type clock struct {
 	pauses *Pauses
 	expire func()                // fails the wait, and all to come
 	taken  func() (uint64, bool) // bytes that the client has confirmed; nil where the system does not tell
+	waited *atomic.Int64         // nanoseconds that the request has been waited for, in both directions
 
 	mu       sync.Mutex
 	timer    *time.Timer // of the next look
@@ -31,7 +33,6 @@ type clock struct {
 	seen     uint64        // of taken, at the last look at this wait
 	known    bool          // seen is set
 	debt     time.Duration
-	total    time.Duration // all that was waited
 	transfer bool
 	tenant   int64
 	paused   bool // counted in pauses
@@ -72,7 +73,9 @@ func (c *clock) stop(moved int64) error {
 func (c *clock) count() {
 	now := time.Now()
 	c.debt += now.Sub(c.since)
-	c.total += now.Sub(c.since)
+	if !c.transfer {
+		c.waited.Add(int64(now.Sub(c.since)))
+	}
 	c.since = now
 }
 
@@ -101,7 +104,7 @@ func (c *clock) left() time.Duration {
 	if c.transfer {
 		return c.pace.Pause + c.ahead - c.debt
 	}
-	return min(c.pace.Grace+c.ahead-c.debt, c.pace.Bound-c.total)
+	return min(c.pace.Grace+c.ahead-c.debt, c.pace.Bound-time.Duration(c.waited.Load()))
 }
 
 // arm sets the next look: when the wait is to end, when it counts as a pause, or
@@ -177,7 +180,8 @@ func (c *clock) lift(tenant int64) {
 func (c *clock) lower() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.transfer, c.debt, c.total, c.since = false, 0, 0, time.Now()
+	c.transfer, c.debt, c.since = false, 0, time.Now()
+	c.waited.Store(0)
 	c.resume()
 	if c.armed {
 		c.arm()

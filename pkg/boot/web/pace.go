@@ -3,7 +3,10 @@ package web
 import (
 	"context"
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
 // Pace is how slow a client may be (contract rows A7 and Q1 to Q9). A request has
@@ -12,7 +15,7 @@ import (
 // is too large ends. The zero value means the defaults.
 type Pace struct {
 	Grace  time.Duration // how long a client may stand still; default 30 s
-	Bound  time.Duration // how long all waits for one client take together; default 60 s
+	Bound  time.Duration // how long all waits of a request take together, for its body and its answer; default 45 s
 	Pause  time.Duration // how long a transfer may stand still, in place of Grace and Bound; default 5 min
 	MinIn  int64         // bytes per second a body must arrive with; default 1 KiB
 	MinOut int64         // bytes per second an answer must be taken with; default 16 KiB
@@ -23,7 +26,7 @@ func (p Pace) orDefault() Pace {
 		p.Grace = 30 * time.Second
 	}
 	if p.Bound == 0 {
-		p.Bound = time.Minute
+		p.Bound = 45 * time.Second // with the header and the end, which are not counted, a minute
 	}
 	if p.Pause == 0 {
 		p.Pause = 5 * time.Minute
@@ -35,6 +38,12 @@ func (p Pace) orDefault() Pace {
 		p.MinOut = 16 << 10
 	}
 	return p
+}
+
+// rest is how long the end of a request may take after it was waited for that long:
+// what is buffered of the answer, and what the handler has not read of the body.
+func (p Pace) rest(waited time.Duration) time.Duration {
+	return max(min(p.Grace, p.Bound-waited), p.Grace/10)
 }
 
 // Wrap puts p before h, for listeners without Middleware. Nothing there is a
@@ -50,6 +59,7 @@ func AllowPause(ctx context.Context, tenant int64) {
 	if r := requestOf(ctx); r != nil && r.pace != nil {
 		r.pace.in.lift(tenant)
 		r.pace.out.lift(tenant)
+		r.pace.conn.SetPatient()
 	}
 }
 
@@ -69,7 +79,14 @@ func TooSlow(ctx context.Context) bool {
 }
 
 // pacing is both directions of one request.
-type pacing struct{ in, out clock }
+type pacing struct {
+	in, out clock
+	waited  atomic.Int64 // nanoseconds, in both
+	conn    *conns.Conn  // nil where it is not limited
+}
+
+// ended says whether one of them was ended.
+func (s *pacing) ended() bool { return s.in.ended() != nil || s.out.ended() != nil }
 
 // Stalled is for conns.Waiter.
 func (s *pacing) Stalled(now time.Time) time.Duration { return max(s.in.owed(now), s.out.owed(now)) }
@@ -84,9 +101,11 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn := http.NewResponseController(w)
 	http2 := r.ProtoMajor >= 2
 	s := &pacing{
-		in:  clock{pace: p.Pace, rate: p.MinIn, pauses: p.pauses},
-		out: clock{pace: p.Pace, rate: p.MinOut, pauses: p.pauses},
+		in:   clock{pace: p.Pace, rate: p.MinIn, pauses: p.pauses},
+		out:  clock{pace: p.Pace, rate: p.MinOut, pauses: p.pauses},
+		conn: connOf(r.Context()),
 	}
+	s.in.waited, s.out.waited = &s.waited, &s.waited
 	// A ResponseWriter that knows no deadlines is not a connection.
 	s.in.expire = func() { _ = conn.SetReadDeadline(expired) }
 	s.out.expire = func() { _ = conn.SetWriteDeadline(expired) }
@@ -110,19 +129,22 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			in.arm(p.Grace / 2) // so that the answer, which waits for it, has some left
 		}
 	}
-	limited := connOf(r.Context())
-	limited.AddWaiter(s)
-	defer limited.RemoveWaiter(s)
+	s.conn.AddWaiter(s)
+	defer s.conn.RemoveWaiter(s)
 	// Deferred: what net/http does after the handler has a deadline too. It
 	// writes what is buffered and reads what the handler left of the body.
 	defer func() {
 		s.in.close()
 		s.out.close()
+		rest := time.Now().Add(p.rest(time.Duration(s.waited.Load())))
 		if s.out.ended() == nil {
-			_ = conn.SetWriteDeadline(time.Now().Add(p.Grace))
+			_ = conn.SetWriteDeadline(rest)
 		}
 		if hasBody && !in.atEnd && s.in.ended() == nil {
-			_ = conn.SetReadDeadline(time.Now().Add(p.Grace))
+			_ = conn.SetReadDeadline(rest)
+		}
+		if s.ended() {
+			s.conn.Slow()
 		}
 	}()
 	p.next.ServeHTTP(out, r)

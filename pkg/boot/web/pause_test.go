@@ -97,6 +97,41 @@ func TestQ1_UploadPausesAndGoesOn(t *testing.T) {
 	}
 }
 
+// A slow body and a slow answer have one bound together.
+func TestS16_BodyAndAnswerHaveOneBound(t *testing.T) {
+	t.Parallel()
+	pace := Pace{Grace: 4 * time.Second, Bound: 5 * time.Second, MinIn: 1 << 10, MinOut: 1 << 20}
+	for name, http2 := range bothProtocols {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wrote := make(chan time.Duration, 1)
+			s := serveAt(t, pace, nil, http2, func(w http.ResponseWriter, r *http.Request) {
+				if _, err := io.ReadAll(r.Body); err != nil {
+					t.Error(err)
+				}
+				began := time.Now()
+				if _, err := io.Copy(w, io.LimitReader(zeros{}, 1<<30)); err == nil {
+					t.Error("the client has taken all")
+				}
+				wrote <- time.Since(began)
+			})
+			body, feed := io.Pipe()
+			go func() {
+				<-time.After(pace.Grace * 3 / 4)
+				_ = feed.Close()
+			}()
+			resp, err := s.Client().Post(s.URL, "", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close() // and never reads it
+			if took := <-wrote; took > pace.Grace*3/4 {
+				t.Errorf("after a body of 3 s the answer had %s more", took)
+			}
+		})
+	}
+}
+
 // A body of which nothing has come has the short bound, and so has one of
 // something else; the answer is 408, and comes.
 func TestQ5_OtherBodiesEndWith408(t *testing.T) {

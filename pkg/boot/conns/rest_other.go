@@ -1,0 +1,14 @@
+//go:build !linux
+
+package conns
+
+import (
+	"net"
+	"time"
+)
+
+// limitRest leaves it to the system.
+func limitRest(*net.TCPConn, time.Duration) {}
+
+// hasRest does not know.
+func hasRest(*net.TCPConn) bool { return false }
