@@ -96,9 +96,9 @@ type Error struct {
 	cause error // operators only; never leaves the process
 }
 
-// New makes an error without a cause.
+// New makes an error without a cause. A message that quotes too much is clipped.
 func New(k Kind, r Reason, format string, args ...any) *Error {
-	return &Error{Kind: k, Reason: r, Message: fmt.Sprintf(format, args...)}
+	return &Error{Kind: k, Reason: r, Message: Clip(fmt.Sprintf(format, args...))}
 }
 
 // Wrap makes an error with a cause for the operators' log. The message must
@@ -127,10 +127,10 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.cause }
 
 // WithField returns a copy that names the input field at fault.
-func (e *Error) WithField(f string) *Error { c := *e; c.Field = f; return &c }
+func (e *Error) WithField(f string) *Error { c := *e; c.Field = Clip(f); return &c }
 
-// WithDetail returns a copy with a detail for the OCI error body.
-func (e *Error) WithDetail(d any) *Error { c := *e; c.Detail = d; return &c }
+// WithDetail returns a copy with a detail for the OCI error body, whose texts are clipped.
+func (e *Error) WithDetail(d any) *Error { c := *e; c.Detail = clipDetail(d); return &c }
 
 // WithOffset returns a copy that carries the true offset of an upload in bytes.
 func (e *Error) WithOffset(n int64) *Error { c := *e; c.Offset = n; return &c }

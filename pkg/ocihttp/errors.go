@@ -1,7 +1,9 @@
 package ocihttp
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -93,7 +95,12 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 			h.Set("Range", FormatUploadRange(e.Offset))
 		}
 	}
-	web.Refuse(r.Context(), RefusalOf(e))
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		web.ClientLeft(r.Context())
+		web.Refuse(r.Context(), web.Refusal{Code: "CLIENT_LEFT", Detail: "the client left before there was an answer"})
+	} else {
+		web.Refuse(r.Context(), RefusalOf(e))
+	}
 	if text := warning(e); text != "" {
 		h.Set("Warning", text)
 	}

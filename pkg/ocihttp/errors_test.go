@@ -1,15 +1,21 @@
 package ocihttp_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
@@ -175,6 +181,39 @@ func TestWriteErrorMapsOwnReasons(t *testing.T) {
 		ocihttp.WriteError(w, httptest.NewRequest("GET", "/v2/", nil), c.err)
 		if got := w.Body.String(); got != c.want+"\n" {
 			t.Errorf("%v: body %s, want %s", c.err, got, c.want)
+		}
+	}
+}
+
+// A client that left is no failure of ours, whatever the answer would have been; an end
+// that is ours is one.
+func TestS18_ClientsThatLeaveAreNoFailures(t *testing.T) {
+	for want, left := range map[string]bool{"499": true, "503": false} {
+		reg := prometheus.NewRegistry()
+		h := web.Middleware{
+			Listener: "data", Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(reg),
+		}.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ocihttp.WriteError(w, r, fault.Down(fmt.Errorf("ask: %w", context.Canceled), "the store"))
+		}))
+		ctx, leave := context.WithCancel(t.Context())
+		if left {
+			leave()
+		}
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v2/", nil).WithContext(ctx))
+		leave()
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() != "berth_http_errors_total" {
+				continue
+			}
+			for _, l := range f.GetMetric()[0].GetLabel() {
+				if l.GetName() == "status" && l.GetValue() != want {
+					t.Errorf("counted as %s, want %s", l.GetValue(), want)
+				}
+			}
 		}
 	}
 }

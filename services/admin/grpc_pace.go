@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,7 +17,10 @@ const defaultPatience = 30 * time.Second
 // callPace bounds how long a call waits for its client: for its message, and for its
 // answer to be taken. gRPC has no such bound; what the client says of deadlines is its
 // own choice.
-type callPace struct{ patience time.Duration }
+type callPace struct {
+	patience time.Duration
+	proxies  []netip.Prefix // that say for whom they call
+}
 
 var errCallTooSlow = errors.New("the client of the call was too slow")
 
@@ -34,6 +38,7 @@ func (p callPace) tap(ctx context.Context, _ *tap.Info) (context.Context, error)
 	inner, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(patience, func() { cancel(errCallTooSlow) })
 	context.AfterFunc(ctx, func() { timer.Stop() }) // the stream has ended
+	inner = context.WithValue(inner, proxiesKey{}, p.proxies)
 	return context.WithValue(inner, callTimerKey{}, callTimer{timer, patience}), nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -22,8 +23,11 @@ import (
 // adminScope is what any call of this API needs before its method is known.
 const adminScope = "admin API"
 
-// grpcListener is what metrics call the listener for gRPC.
-const grpcListener = "admin_grpc"
+// What metrics and the log call the listeners.
+const (
+	grpcListener = "admin_grpc"
+	restListener = "admin"
+)
 
 // line is the access line of one call over gRPC, with the same keys as that of
 // an HTTP request. A call that came by REST has its line at the HTTP listener.
@@ -47,28 +51,27 @@ func (l *line) end(ctx context.Context, err error) {
 		return
 	}
 	took := time.Since(l.began)
-	s := codes.OK
-	if err != nil {
-		s = code(fault.From(err))
-	}
+	s := codeOf(ctx, err)
+	httpStatus := runtime.HTTPStatusFromCode(s)
 	l.metrics.ObserveRPC(l.method, s.String(), took)
 	if s == codes.Unauthenticated && len(metadata.ValueFromIncomingContext(ctx, "authorization")) > 0 {
 		l.metrics.LoginFailed(grpcListener, web.WrongCredential)
+		l.loginFailed(ctx, grpcListener, client(ctx))
 	}
 	level := slog.LevelInfo
-	if err != nil && fault.KindOf(err).Failure() {
+	if err != nil && !clientLeft(ctx, err) && fault.KindOf(err).Failure() {
 		level = slog.LevelError
 	}
-	if !l.log.Enabled(ctx, level) {
+	if !l.log.Enabled(ctx, level) || !l.lines.May(client(ctx), httpStatus) {
 		return
 	}
 	attrs := []slog.Attr{
 		slog.String("method", http.MethodPost),
 		slog.String("path", l.path),
-		slog.Int("status", runtime.HTTPStatusFromCode(s)),
+		slog.Int("status", httpStatus),
 		slog.String("grpc_status", s.String()),
 		slog.Float64("took_ms", float64(took.Microseconds())/1000),
-		slog.String("client", p.Addr.String()),
+		slog.String("client", cmp.Or(clientAddress(ctx), p.Addr.String())),
 		slog.String("principal", cmp.Or(l.principal, "anonymous")),
 	}
 	if err != nil {
@@ -77,6 +80,12 @@ func (l *line) end(ctx context.Context, err error) {
 			slog.String("detail", f.Message), slog.String("scope", l.scope))
 	}
 	l.log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// loginFailed writes the line of a failed login. It belongs to no tenant, whose audit
+// log could have it: a credential that is not known is not known to be somebody's.
+func (g gate) loginFailed(ctx context.Context, listener string, client netip.Addr) {
+	g.log.WarnContext(ctx, "a login at the admin API failed", "listener", listener, "client", client)
 }
 
 // refusalOf is what the access line of a REST request says of an error.

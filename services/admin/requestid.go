@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/berth-registry/berth/pkg/boot/logs"
+	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
 // headerRequestID carries the id of a REST request to the gRPC side of it.
@@ -19,25 +20,37 @@ const headerRequestID = "x-request-id"
 const headerClient = "x-berth-client"
 
 // clientAddress is the address that the call came from, empty where it is not
-// known. Only the gateway, through the pipe, can name another than the peer's.
+// known. Only the gateway, through the pipe, and trusted proxies can name another than
+// the peer's.
 func clientAddress(ctx context.Context) string {
+	if a := client(ctx); a.IsValid() {
+		return a.String()
+	}
+	return ""
+}
+
+func client(ctx context.Context) netip.Addr {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return ""
+		return netip.Addr{}
 	}
+	md, _ := metadata.FromIncomingContext(ctx)
 	if p.Addr.Network() == pipeNetwork {
-		md, _ := metadata.FromIncomingContext(ctx)
 		if v := md.Get(headerClient); len(v) == 1 {
-			return v[0]
+			a, _ := netip.ParseAddr(v[0]) // the zero Addr where it is none
+			return a
 		}
-		return ""
+		return netip.Addr{}
 	}
 	at, err := netip.ParseAddrPort(p.Addr.String())
 	if err != nil {
-		return ""
+		return netip.Addr{}
 	}
-	return at.Addr().Unmap().String()
+	proxies, _ := ctx.Value(proxiesKey{}).([]netip.Prefix)
+	return web.ClientBehind(at.Addr().Unmap(), proxies, md.Get("x-forwarded-for"))
 }
+
+type proxiesKey struct{}
 
 type requestIDKey struct{}
 

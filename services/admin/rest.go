@@ -100,6 +100,7 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 		if err != nil {
 			if len(credential) > 0 && fault.KindOf(err) == fault.Unauthenticated {
 				web.LoginFailed(r.Context(), web.WrongCredential, "")
+				g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()))
 			}
 			writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
 			return
@@ -164,6 +165,11 @@ func writeRoutingError(ctx context.Context, mux *runtime.ServeMux, m runtime.Mar
 // writeStatus is the one writer of errors; code 0 means the one that belongs to
 // the status.
 func writeStatus(w http.ResponseWriter, r *http.Request, code int, s *status.Status) {
+	if len(s.Message()) > fault.MaxText { // the gateway quotes what it cannot read
+		short := s.Proto()
+		short.Message = fault.Clip(short.GetMessage())
+		s = status.FromProto(short)
+	}
 	web.Refuse(r.Context(), refusalOf(s))
 	if code == 0 {
 		code = runtime.HTTPStatusFromCode(s.Code())

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -59,7 +60,8 @@ type Options struct {
 	Metrics     *web.Metrics
 	Middlewares []kit.Named // around every operation, outermost first
 
-	Hosts web.Hosts // at which REST answers
+	Hosts   web.Hosts      // at which REST answers
+	Proxies []netip.Prefix // who may say for whom they call over gRPC, as Middleware.Proxies do for REST
 
 	Refusals *audit.Refusals // counts what is denied; nil: nothing is
 
@@ -91,7 +93,7 @@ func NewServer(s *Service, o Options) (*Server, error) {
 		}
 		return err
 	})
-	g := gate{service: s, log: o.Log, metrics: o.Metrics, mw: append(slices.Clip(o.Middlewares), access)}
+	g := gate{service: s, log: o.Log, metrics: o.Metrics, lines: web.NewRefusalSampler(grpcListener, o.Log), mw: append(slices.Clip(o.Middlewares), access)}
 
 	traced := []otelgrpc.Option{otelgrpc.WithTracerProvider(o.Tracer), otelgrpc.WithPropagators(propagation.TraceContext{})}
 	tracked := &trackedConns{}
@@ -107,7 +109,7 @@ func NewServer(s *Service, o Options) (*Server, error) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingTime, PermitWithoutStream: true}),
 		grpc.StatsHandler(otelgrpc.NewServerHandler(traced...)),
 		grpc.StatsHandler(tracked),
-		grpc.InTapHandle(callPace{o.Patience}.tap),
+		grpc.InTapHandle(callPace{o.Patience, o.Proxies}.tap),
 		grpc.UnaryInterceptor(received),
 		grpc.ChainStreamInterceptor(pacedStream, g.stream),
 		grpc.UnknownServiceHandler(g.unknown),

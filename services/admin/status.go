@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -26,6 +27,9 @@ const (
 // an ErrorInfo and, where a field is at fault, its violation. What is ours to
 // mend is logged with its cause, which does not leave the process.
 func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
+	if clientLeft(ctx, err) {
+		return status.New(codeOf(ctx, err), "the client left before there was an answer")
+	}
 	f := fault.From(err)
 	if f.Kind.Failure() {
 		log.ErrorContext(ctx, "the admin API failed", "error", err)
@@ -54,6 +58,23 @@ func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
 		return s
 	}
 	return detailed
+}
+
+// clientLeft says whether the call ended with err because its client waits no longer:
+// no failure of ours.
+func clientLeft(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err()) && !tooSlow(ctx)
+}
+
+// codeOf is the code of a call that ended with err.
+func codeOf(ctx context.Context, err error) codes.Code {
+	switch {
+	case err == nil:
+		return codes.OK
+	case clientLeft(ctx, err):
+		return status.FromContextError(ctx.Err()).Code()
+	}
+	return code(fault.From(err))
 }
 
 func code(f *fault.Error) codes.Code {

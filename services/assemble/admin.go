@@ -53,7 +53,7 @@ func (b builder) admin(ctx context.Context) error {
 	b.warnOfAnonymous(ctx, service)
 	server, err := admin.NewServer(service, admin.Options{
 		Refusals: b.refused,
-		Log:      b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Middlewares: around,
+		Log:      b.Log, Tracer: b.Tracing, Metrics: b.web, Hosts: b.config.OperatorHosts(), Proxies: b.config.TrustedProxies, Middlewares: around,
 		Ready: func(ctx context.Context) bool { return b.Health.Ready(ctx).Status == "ready" },
 	})
 	if err != nil {
@@ -65,7 +65,7 @@ func (b builder) admin(ctx context.Context) error {
 	}
 	m := web.Middleware{
 		Listener: "admin", Log: b.Log, Tracer: b.Tracing.Tracer("berth/admin"), Metrics: b.web,
-		Scheme: "http", Pace: b.pace, Pauses: b.pauses,
+		Scheme: "http", Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses,
 	}
 	if certs != nil {
 		m.Scheme = "https"

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -200,5 +201,21 @@ func TestQ5_FirstByteComesSoon(t *testing.T) {
 				c.t.Errorf("%s was ended after %s", method, took)
 			}
 		}
+	})
+}
+
+// A body that flows has no bound, also where nothing was there before it.
+func TestS17_FlowingBodyHasNoBound(t *testing.T) {
+	eachShape(t, lenient, func(_ *testing.T, c client) {
+		want := content(100_000, 84)
+		d := sha256Of(want)
+		conn, in := c.begin(http.MethodPost, c.uploads("?digest="+d.String()), len(want))
+		for piece := range slices.Chunk(want, len(want)/20) { // for twice the bound
+			if _, err := conn.Write(piece); err != nil {
+				c.t.Fatal(err)
+			}
+			<-time.After(lenient.Bound / 10)
+		}
+		c.answered(in, http.StatusCreated, "")
 	})
 }

@@ -25,7 +25,7 @@ type options struct {
 	figures bool   // print the figures and do not judge them, for a binary of an older commit
 }
 
-// scenario is one crowd. run starts what it needs below dir, plays within two
+// scenario is one crowd. run starts what it needs below dir, plays within three
 // minutes, prints its figures to out, and returns an error where one is worse
 // than promised.
 type scenario struct {

@@ -1,18 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
+	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/berth-registry/berth/tools/internal/ociclient"
-	"github.com/berth-registry/berth/tools/internal/server"
 )
 
 // What the contract promises of them (rows S1 to S5), and how a client works meanwhile.
@@ -28,8 +24,9 @@ const (
 	silentRoom  = 60 // connections that the server takes of few, so that they are a crowd
 )
 
-// silent opens them all at once, and waits until all are gone. Few are played for the
-// short bound only, in which a full server must have made room of the others.
+// silent opens them all at once, and waits until all are gone, at a server on a directory
+// and at one of a cluster, with TLS. Few are played for the short bound only, in which a
+// full server must have made room of the others.
 func silent(ctx context.Context, o options, dir string, out io.Writer) error {
 	n, bound := silentFull, silentBound
 	var settings []string
@@ -39,16 +36,41 @@ func silent(ctx context.Context, o options, dir string, out io.Writer) error {
 			settings = append(settings, fmt.Sprintf("BERTH_MAX_CONNECTIONS=%d", silentRoom))
 		}
 	}
-	s, err := server.New(o.berth, dir, settings...)
-	if err != nil {
-		return err
+	crowds := []struct {
+		name  string
+		start func(context.Context, options, string, ...string) (*beset, error)
+		out   bytes.Buffer
+		err   error
+	}{{name: "plain", start: besetPlain}, {name: "tls", start: besetTLS}}
+	var all sync.WaitGroup
+	for i := range crowds {
+		c := &crowds[i]
+		play := func() {
+			b, err := c.start(ctx, o, filepath.Join(dir, c.name), settings...)
+			if err == nil {
+				err = b.play(ctx, o, n, bound, &c.out)
+			}
+			c.err = err
+		}
+		if o.full {
+			play()
+		} else {
+			all.Go(play)
+		}
 	}
-	s.Files = silentFiles
-	if err := s.Start(ctx); err != nil {
-		return fmt.Errorf("%w; end of its log:\n%s", err, s.LogTail())
+	all.Wait()
+	var errs []error
+	for i := range crowds {
+		fmt.Fprintf(out, "  %s:\n%s", crowds[i].name, &crowds[i].out)
+		errs = append(errs, crowds[i].err)
 	}
-	defer func() { _ = s.Kill() }()
-	w := watcher{s: s, client: &http.Client{Timeout: silentAnswer, Transport: &http.Transport{DisableKeepAlives: true}}}
+	return errors.Join(errs...)
+}
+
+// play opens n silent connections at the server.
+func (b *beset) play(ctx context.Context, o options, n int, bound time.Duration, out io.Writer) error {
+	defer func() { _ = b.Kill() }()
+	w := b.watcher
 	if err := w.push(ctx); err != nil {
 		return err
 	}
@@ -61,11 +83,10 @@ func silent(ctx context.Context, o options, dir string, out io.Writer) error {
 	stay := map[string]int{}
 	var mu sync.Mutex
 	var crowd sync.WaitGroup
-	phases := silentPhases(s)
 	began := time.Now()
 	var last time.Duration
 	for i := range n {
-		p := phases[i%len(phases)]
+		p := b.phases[i%len(b.phases)]
 		crowd.Go(func() {
 			gone := p.play(ctx, bound)
 			mu.Lock()
@@ -86,66 +107,4 @@ func silent(ctx context.Context, o options, dir string, out io.Writer) error {
 		return nil
 	}
 	return errors.Join(errors.New("silent connections stay, or others notice them"), w.first)
-}
-
-// watcher is who works meanwhile.
-type watcher struct {
-	s             *server.Server
-	client        *http.Client
-	blob          string
-	pulls, probes latencies
-	lost, unready atomic.Int64
-
-	once  sync.Once
-	first error
-}
-
-func (w *watcher) push(ctx context.Context) error {
-	c := &ociclient.Client{Base: "http://" + w.s.Data, Host: "localhost", HTTP: w.client}
-	content := make([]byte, 100_000)
-	w.blob = fmt.Sprintf("sha256:%x", sha256.Sum256(content))
-	return c.PostBlob(ctx, "silent/app", w.blob, content)
-}
-
-// every does one thing again and again, on a connection of its own.
-func (w *watcher) every(ctx context.Context, do func(context.Context) error, took *latencies, failed *atomic.Int64) {
-	tick := time.NewTicker(silentEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		began := time.Now()
-		if err := do(ctx); err != nil && ctx.Err() == nil {
-			failed.Add(1)
-			w.once.Do(func() { w.first = err })
-		}
-		took.add(began)
-	}
-}
-
-func (w *watcher) pull(ctx context.Context) error {
-	return w.get(ctx, "http://"+w.s.Data+"/v2/silent/app/blobs/"+w.blob)
-}
-
-func (w *watcher) probe(ctx context.Context) error { return w.get(ctx, "http://"+w.s.Ops+"/readyz") }
-
-func (w *watcher) get(ctx context.Context, target string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return err
-	}
-	r.Host = "localhost"
-	res, err := w.client.Do(r)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	said, err := io.ReadAll(res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: status %d: %.200s", target, res.StatusCode, said)
-	}
-	return err
 }

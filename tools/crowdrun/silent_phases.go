@@ -1,15 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/berth-registry/berth/tools/internal/server"
 )
@@ -19,60 +21,73 @@ type stillness struct {
 	listener, phase string
 	addr            string
 	says            string
-	short           bool // its bound is that of a header, 10 s
+	again           string // what it says every second from then on
+	protocol        string // that TLS negotiates; empty without TLS
+	short           bool   // its bound is that of a header, 10 s
 }
 
-// silentPhases are those of all listeners that a server on a directory has. The internal
-// one of a cluster is served as admin is, with the connections of data.
+// silentPhases are those of all listeners that a server on a directory has.
 func silentPhases(s *server.Server) []stillness {
-	var all []stillness
-	for listener, addr := range map[string]string{"data": s.Data, "admin": s.Admin, "ops": s.Ops} {
-		path := map[string]string{"data": "/token", "admin": "/v1/tenants", "ops": "/metrics"}[listener]
-		all = append(all,
-			stillness{listener, "connected", addr, "", true},
-			stillness{listener, "half a header", addr, "GET / HTTP/1.1\r\nHost: localhost\r\nX-", true},
-			stillness{listener, "half a body", addr, "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8000\r\n\r\na", false},
-			stillness{listener, "idle", addr, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", false},
-			stillness{listener, "answers not read", addr, strings.Repeat("GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n", 20_000), false},
-		)
-	}
-	return append(all,
-		stillness{"admin_grpc", "connected", s.AdminGRPC, "", true},
-		stillness{"admin_grpc", "half a preface", s.AdminGRPC, http2.ClientPreface[:10], true},
-		stillness{"admin_grpc", "no call", s.AdminGRPC, frames(func(*http2.Framer) error { return nil }), false},
-		stillness{"admin_grpc", "half a frame", s.AdminGRPC, frames(func(*http2.Framer) error { return nil }) + "\x00\x10\x00\x01\x04\x00\x00\x00\x01half", false},
-		stillness{"admin_grpc", "half a message", s.AdminGRPC, frames(call), false},
+	return slices.Concat(
+		http1Phases("data", s.Data, "localhost", "/token", silentLarge, ""),
+		http1Phases("admin", s.Admin, "localhost", "/v1/tenants", "/openapi.json", ""),
+		http1Phases("ops", s.Ops, "localhost", "/metrics", "/metrics", ""),
+		[]stillness{
+			{listener: "admin_grpc", phase: "connected", addr: s.AdminGRPC, short: true},
+			{listener: "admin_grpc", phase: "half a preface", addr: s.AdminGRPC, says: http2.ClientPreface[:10], short: true},
+			{listener: "admin_grpc", phase: "no call", addr: s.AdminGRPC, says: frames(noFrame)},
+			{listener: "admin_grpc", phase: "pings", addr: s.AdminGRPC, says: frames(noFrame), again: pingFrame()},
+			{listener: "admin_grpc", phase: "half a frame", addr: s.AdminGRPC, says: frames(noFrame) + halfFrame},
+			{listener: "admin_grpc", phase: "half a message", addr: s.AdminGRPC, says: frames(halfMessage)},
+			{listener: "admin_grpc", phase: "answers not read", addr: s.AdminGRPC, says: frames(manyCalls)},
+		},
 	)
 }
 
-// frames is the beginning of a connection of HTTP/2.
-func frames(then func(*http2.Framer) error) string {
-	var text bytes.Buffer
-	text.WriteString(http2.ClientPreface)
-	f := http2.NewFramer(&text, nil)
-	_ = f.WriteSettings() // to memory
-	_ = then(f)
-	return text.String()
+// tlsPhases are those of the data listener with TLS, and of the internal one.
+func tlsPhases(s *server.Server, host string) []stillness {
+	all := slices.Concat(http1Phases("internal", s.Internal, "localhost", "/token", "/token", ""), http1Phases("data", s.Data, host, "/token", silentLarge, "http/1.1"), []stillness{
+		{listener: "data", phase: "no hello", addr: s.Data, short: true},
+		{listener: "data", phase: "half a hello", addr: s.Data, says: "\x16\x03\x01\x02\x00\x01", short: true},
+	})
+	for phase, says := range map[string]string{
+		"no preface":         "",
+		"no request":         frames(noFrame),
+		"half a frame":       frames(noFrame) + halfFrame,
+		"half a header":      frames(halfHeader),
+		"no end of a body":   frames(noEnd),
+		"no end of bodies":   frames(noEnds),
+		"a window of zero":   frames(noWindow),
+		"answers not read":   frames(manyRequests(host)),
+		"idle":               frames(request(http.MethodGet, 1, true)),
+		"idle, and it pings": frames(request(http.MethodGet, 1, true)),
+	} {
+		p := stillness{listener: "data", phase: "HTTP/2: " + phase, addr: s.Data, says: says, protocol: "h2", short: says == ""}
+		if strings.Contains(phase, "pings") {
+			p.again = pingFrame()
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
-// call is one of which only a part of the message comes.
-func call(f *http2.Framer) error {
-	var block bytes.Buffer
-	enc := hpack.NewEncoder(&block)
-	for _, h := range [][2]string{
-		{":method", "POST"},
-		{":scheme", "http"},
-		{":path", "/grpc.health.v1.Health/Check"},
-		{":authority", "localhost"},
-		{"content-type", "application/grpc"},
-		{"te", "trailers"},
-	} {
-		_ = enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}) // to memory
+func http1Phases(listener, addr, host, path, large, protocol string) []stillness {
+	of := func(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n" }
+	get := of(path)
+	post := "POST " + path + " HTTP/1.1\r\nHost: " + host + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 8000\r\n\r\na"
+	all := []stillness{
+		{phase: "connected", short: true},
+		{phase: "half a header", says: get[:len(get)-8], short: true},
+		{phase: "a header byte by byte", says: get[:len(get)-2] + "X-", again: "a", short: true},
+		{phase: "half a body", says: post},
+		{phase: "a body byte by byte", says: post, again: "a"},
+		{phase: "idle", says: get},
+		{phase: "answers not read", says: strings.Repeat(of(large), map[bool]int{true: 10_000, false: 300}[large == "/token"])},
 	}
-	if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true}); err != nil {
-		return err
+	for i := range all {
+		all[i].listener, all[i].addr, all[i].protocol = listener, addr, protocol
 	}
-	return f.WriteData(1, false, []byte{0, 0, 0, 0, 100, 1, 2})
+	return all
 }
 
 // play opens a connection, falls silent, and waits until the server ends it, which it
@@ -84,10 +99,22 @@ func (p stillness) play(ctx context.Context, bound time.Duration) bool {
 		return true // refused
 	}
 	defer conn.Close()
-	go func() { _, _ = io.WriteString(conn, p.says) }() // as much as the server takes
+	to := conn
+	if p.protocol != "" {
+		secure := tls.Client(conn, anyServer(p.protocol))
+		within, stop := context.WithTimeout(ctx, bound)
+		defer stop()
+		if secure.HandshakeContext(within) != nil {
+			return over(conn)
+		}
+		to = secure
+	}
+	var silent atomic.Int64 // when it said the last of what it says
+	silent.Store(time.Now().UnixNano())
+	go p.say(to, &silent)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(bound); time.Now().Before(deadline); {
+	for time.Since(time.Unix(0, silent.Load())) < bound {
 		select {
 		case <-ctx.Done():
 			return false
@@ -98,4 +125,22 @@ func (p stillness) play(ctx context.Context, bound time.Duration) bool {
 		}
 	}
 	return false
+}
+
+// say says as much as the server takes.
+func (p stillness) say(to io.Writer, silent *atomic.Int64) {
+	for piece := range slices.Chunk([]byte(p.says), 16<<10) {
+		if _, err := to.Write(piece); err != nil {
+			return
+		}
+		silent.Store(time.Now().UnixNano())
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for p.again != "" {
+		<-tick.C
+		if _, err := io.WriteString(to, p.again); err != nil {
+			return
+		}
+	}
 }

@@ -78,7 +78,7 @@ var table = []row{
 	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
 	{pattern: "pkg/ocihttp", may: join(nouns, "pkg/boot/web"), never: noKit},
 	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp"), never: noKit},
-	{pattern: "pkg/boot/logs", never: noKit},
+	{pattern: "pkg/boot/logs", may: []string{"pkg/fault"}, never: noKit},
 	{pattern: "pkg/boot/redisconn", never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/boot/conns", never: noKit},
 	{pattern: "pkg/boot/web", may: join(nouns, "pkg/boot/logs", "pkg/boot/conns"), never: noKit},

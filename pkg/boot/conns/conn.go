@@ -38,6 +38,7 @@ type Conn struct {
 	running  int
 	waiters  []Waiter
 	slow     int       // that are about to end because of their client
+	slowed   bool      // the last one that ended did so, or is about to
 	ended    time.Time // of the last request that did not end so
 	onClose  func()
 }
@@ -74,8 +75,10 @@ func (c *Conn) End() {
 	c.running--
 	if c.slow > 0 {
 		c.slow--
+		c.slowed = true
 		return
 	}
+	c.slowed = false
 	c.ended = time.Now()
 }
 
@@ -88,6 +91,17 @@ func (c *Conn) Slow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.slow++
+}
+
+// GiveUp notes that a request is to end because its client is too slow. It cannot while
+// the connection, which others share with it, takes nothing.
+func (c *Conn) GiveUp() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slowed = true
 }
 
 // AddWaiter lets a request tell that it waits for its client.
@@ -156,9 +170,13 @@ func (c *Conn) notTaken(err error) {
 }
 
 // Close may be called again. What was sent before is still delivered, unless the
-// client does not take it within a time: the system would hold it for many minutes.
+// client does not take it within a time, or has not taken anything for some time
+// before: the system would hold it for many minutes.
 func (c *Conn) Close() error {
 	if !c.patient.Load() {
+		if takesNothing(c.TCPConn) {
+			_ = c.SetLinger(0) // else it closes as usual
+		}
 		limitRest(c.TCPConn, restTime)
 	}
 	err := c.TCPConn.Close()
@@ -198,10 +216,7 @@ const (
 func (c *Conn) state(now time.Time) (phase, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	since := c.opened
-	if !c.ended.IsZero() {
-		since = c.ended
-	}
+	since := c.lastSign()
 	switch {
 	case c.running > 0:
 		least := c.stalledFor(now)
@@ -215,6 +230,25 @@ func (c *Conn) state(now time.Time) (phase, time.Time) {
 		return idle, since
 	}
 	return silent, since
+}
+
+// lastSign is when it was opened, or its client last had an answer.
+func (c *Conn) lastSign() time.Time {
+	if c.ended.IsZero() {
+		return c.opened
+	}
+	return c.ended
+}
+
+// slowSince is since when requests end only because their client is slow; the zero
+// Time where the last one did not.
+func (c *Conn) slowSince() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.slowed {
+		return time.Time{}
+	}
+	return c.lastSign()
 }
 
 // stalledFor is how long all requests have waited for the client.

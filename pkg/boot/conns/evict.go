@@ -18,8 +18,8 @@ const (
 	minScanKept = 128
 )
 
-// youngFor is how long a new connection is spared while others can be closed: it takes
-// a moment until its first byte is there.
+// youngFor is how long a new connection is spared while silent and idle ones can be
+// closed: it takes a moment until its first byte is there.
 const youngFor = 50 * time.Millisecond
 
 // candidates are connections that may be closed, those that are missed least first.
@@ -33,8 +33,17 @@ type candidate struct {
 	conn   *Conn
 	phase  phase
 	since  time.Time
-	weight int  // of its origin
-	young  bool // it may say something at any moment
+	weight int // of its origin
+	rank   int // the lower, the less it is missed
+}
+
+// rankOf puts young silent connections behind idle ones.
+func rankOf(p phase, since, now time.Time) int {
+	rank := 2 * int(p)
+	if p == silent && now.Sub(since) < youngFor {
+		rank = 2*int(idle) + 1
+	}
+	return rank
 }
 
 // next returns the first that is still what it was, of the given connections; nil
@@ -63,21 +72,11 @@ func (s *candidates) scan(now time.Time, all map[*Conn]struct{}, weigh func(*Con
 	s.list = make([]candidate, 0, len(all))
 	for c := range all {
 		if phase, since := c.state(now); phase != busy {
-			s.list = append(s.list, candidate{c, phase, since, weigh(c), phase == silent && now.Sub(since) < youngFor})
+			s.list = append(s.list, candidate{c, phase, since, weigh(c), rankOf(phase, since, now)})
 		}
 	}
 	slices.SortFunc(s.list, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.weight, a.weight), compareBool(a.young, b.young), cmp.Compare(a.phase, b.phase), a.since.Compare(b.since))
+		return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.rank, b.rank), a.since.Compare(b.since))
 	})
 	s.list = slices.Clone(s.list[:min(len(s.list), max(len(all)/scanKept, minScanKept))])
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
 }

@@ -6,7 +6,7 @@ import "time"
 // own for most of it; these hold for all.
 const (
 	firstRequest = 30 * time.Second  // its first
-	nextRequest  = 55 * time.Second  // each other one
+	nextRequest  = 45 * time.Second  // each other one
 	proxyRequest = 130 * time.Second // each other one of a trusted proxy, which keeps connections for many clients
 	headerTime   = 10 * time.Second  // more, where a request has begun
 )
@@ -39,8 +39,13 @@ func (p *Pool) reap(now time.Time) {
 func (c *Conn) overdue(now time.Time) string {
 	phase, since := c.state(now)
 	limit, why := firstRequest, closedSilent
-	if phase == stalled || phase == busy {
+	switch phase {
+	case busy:
 		return ""
+	case stalled: // each has its bound; of many on one connection, in turns, it would have none
+		if since = c.slowSince(); since.IsZero() || c.patient.Load() {
+			return ""
+		}
 	}
 	if c.hadRequest() {
 		limit, why = nextRequest, closedIdle

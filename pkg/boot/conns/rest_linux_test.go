@@ -100,4 +100,18 @@ func TestS15_SlownessIsNoSignOfLife(t *testing.T) {
 	c.server.End()
 	w.pool.reap(time.Now())
 	w.until("cut", func() bool { return isCut(c) })
+
+	// Nor do requests that wait for their client in turns.
+	c = w.dial("127.0.0.2")
+	for range 3 {
+		c.server.Begin()
+		c.server.AddWaiter(wait(time.Minute))
+	}
+	c.server.GiveUp() // and it does not end
+	w.pool.reap(time.Now().Add(nextRequest - time.Second))
+	if isCut(c) {
+		t.Fatal("it is cut too early")
+	}
+	w.pool.reap(time.Now().Add(nextRequest))
+	w.until("cut", func() bool { return isCut(c) })
 }

@@ -12,3 +12,6 @@ func limitRest(*net.TCPConn, time.Duration) {}
 
 // hasRest does not know.
 func hasRest(*net.TCPConn) bool { return false }
+
+// takesNothing does not know.
+func takesNothing(*net.TCPConn) bool { return false }

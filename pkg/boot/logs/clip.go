@@ -4,33 +4,25 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// The most bytes of one text in a line. What clients and other servers send may
-// be of any length. Errors hold the stack of a panic at times.
+// The most bytes of one text in a line. Errors hold the stack of a panic at times.
 const (
-	MaxText  = 1 << 10
+	MaxText  = fault.MaxText
 	maxError = 8 << 10
 )
 
 // stackMark is in the text of an error that holds a stack.
-const stackMark = "goroutine "
+const stackMark = "\ngoroutine "
 
 // stackKey is the attribute that holds the stack of a panic, whole.
 const stackKey = "stack"
 
 // Clip shortens a text that is longer than MaxText, and says by how much.
-func Clip(text string) string { return clip(text, MaxText) }
-
-func clip(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	kept := strings.ToValidUTF8(text[:most], "")
-	return kept + "… (" + strconv.Itoa(len(text)-len(kept)) + " bytes more)"
-}
+func Clip(text string) string { return fault.Clip(text) }
 
 // clipAttr returns the attribute with a text that is not too long, and whether
 // it is another one.
@@ -77,7 +69,7 @@ func clipAny(a slog.Attr) (slog.Attr, bool) {
 	if len(text) <= most {
 		return a, false
 	}
-	return slog.String(a.Key, clip(text, most)), true
+	return slog.String(a.Key, fault.ClipTo(text, most)), true
 }
 
 // clipped returns the record with no text that is too long.
@@ -94,7 +86,7 @@ func clipped(r slog.Record) slog.Record {
 	if strings.Contains(r.Message, stackMark) {
 		most = maxError // net/http tells of a panic in one message
 	}
-	short := slog.NewRecord(r.Time, r.Level, clip(r.Message, most), r.PC)
+	short := slog.NewRecord(r.Time, r.Level, fault.ClipTo(r.Message, most), r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		a, _ = clipAttr(a)
 		short.AddAttrs(a)

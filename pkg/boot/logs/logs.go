@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 type key struct{}
@@ -24,18 +26,25 @@ func With(ctx context.Context, attrs ...slog.Attr) context.Context {
 }
 
 // Handler adds to each record what With put into the context, and the ids of
-// the running trace span. It clips every text that is too long: the one place
-// where text from outside is kept from filling the log.
-type Handler struct{ next slog.Handler }
+// the running trace span. It clips every text that is too long, and leaves out lines
+// that repeat too often: the one place where what comes from outside is kept from
+// filling the log.
+type Handler struct {
+	next  slog.Handler
+	lines *sampler
+}
 
 // NewHandler wraps next.
-func NewHandler(next slog.Handler) Handler { return Handler{next} }
+func NewHandler(next slog.Handler) Handler { return Handler{next, newSampler(next)} }
 
 // Enabled asks the wrapped handler.
 func (h Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
 
 // Handle adds the context's attributes and passes the record on.
 func (h Handler) Handle(ctx context.Context, r slog.Record) error {
+	if !h.lines.may(r.Level, fault.Clip(r.Message)) {
+		return nil
+	}
 	held, _ := ctx.Value(key{}).([]slog.Attr)
 	span := trace.SpanContextFromContext(ctx)
 	r = clipped(r)
@@ -56,8 +65,8 @@ func (h Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for i := range short {
 		short[i], _ = clipAttr(short[i])
 	}
-	return Handler{h.next.WithAttrs(short)}
+	return Handler{h.next.WithAttrs(short), h.lines}
 }
 
 // WithGroup keeps the wrapping.
-func (h Handler) WithGroup(name string) slog.Handler { return Handler{h.next.WithGroup(name)} }
+func (h Handler) WithGroup(name string) slog.Handler { return Handler{h.next.WithGroup(name), h.lines} }

@@ -33,8 +33,10 @@ func (f forwarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.next.ServeHTTP(w, r)
 }
 
-func (f forwarded) trusts(a netip.Addr) bool {
-	return slices.ContainsFunc(f.trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+func (f forwarded) trusts(a netip.Addr) bool { return isIn(f.trusted, a) }
+
+func isIn(networks []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // believe takes the client's address and scheme from the headers. Who is within the
@@ -42,22 +44,32 @@ func (f forwarded) trusts(a netip.Addr) bool {
 // only. What must hold against such a client, as the limit of failed logins of an
 // account does, does not depend on the address.
 func (f forwarded) believe(r *http.Request, req *request) {
-	// Each proxy appends its peer, so that the nearest address that is not a
-	// trusted proxy's is the last one nobody could forge.
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	req.client = ClientBehind(req.client, f.trusted, r.Header.Values("X-Forwarded-For"))
+	if s := strings.ToLower(r.Header.Get("X-Forwarded-Proto")); s == "http" || s == "https" {
+		req.scheme = s
+	}
+}
+
+// ClientBehind is the client of a request that came from the peer, where the peer, if it
+// is trusted, says for whom by X-Forwarded-For. Each proxy appends its peer, so that the
+// nearest address that is not a trusted proxy's is the last one that could not be forged.
+func ClientBehind(peer netip.Addr, trusted []netip.Prefix, forwardedFor []string) netip.Addr {
+	client := peer
+	if !isIn(trusted, peer) {
+		return client
+	}
+	hops := strings.Split(strings.Join(forwardedFor, ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		a, err := netip.ParseAddr(strings.TrimSpace(hop))
 		if err != nil {
 			break
 		}
-		req.client = a.Unmap()
-		if !f.trusts(req.client) {
+		client = a.Unmap()
+		if !isIn(trusted, client) {
 			break
 		}
 	}
-	if s := strings.ToLower(r.Header.Get("X-Forwarded-Proto")); s == "http" || s == "https" {
-		req.scheme = s
-	}
+	return client
 }
 
 // peerOf returns the address at the other end of the connection.

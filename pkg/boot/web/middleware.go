@@ -46,5 +46,5 @@ func (m Middleware) Wrap(h http.Handler) http.Handler {
 	h = pacer{m.Pace.orDefault(), m.Pauses, h}
 	h = transport{m.Peers, h}
 	h = forwarded{m.Proxies, h}
-	return observer{m, newRefusalSampler(m.Listener, m.Log), h}
+	return observer{m, NewRefusalSampler(m.Listener, m.Log), h}
 }

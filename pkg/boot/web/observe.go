@@ -26,7 +26,7 @@ const unknownRoute = "other"
 
 type observer struct {
 	Middleware
-	refusals *refusalSampler
+	refusals *RefusalSampler
 	next     http.Handler
 }
 
@@ -52,6 +52,9 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status := out.status
 		if status == 0 {
 			status = http.StatusOK // net/http sends it for a handler that wrote nothing
+		}
+		if req.left {
+			status = StatusClientLeft
 		}
 		o.Metrics.inFlight.WithLabelValues(o.Listener).Dec()
 		o.Metrics.observe(o.Listener, r.Method, req.route, status, took, in.n, out.n)
@@ -104,7 +107,7 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
-	if !o.Log.Enabled(ctx, level) || !o.refusals.may(req.client, status) {
+	if !o.Log.Enabled(ctx, level) || !o.refusals.May(req.client, status) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, lineAttrs+len(req.notes))

@@ -107,8 +107,8 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.in.waited, s.out.waited = &s.waited, &s.waited
 	// A ResponseWriter that knows no deadlines is not a connection.
-	s.in.expire = func() { _ = conn.SetReadDeadline(expired) }
-	s.out.expire = func() { _ = conn.SetWriteDeadline(expired) }
+	s.in.expire = func() { s.conn.GiveUp(); _ = conn.SetReadDeadline(expired) }
+	s.out.expire = func() { s.conn.GiveUp(); _ = conn.SetWriteDeadline(expired) }
 	if !http2 {
 		s.out.taken = takenFrom(r.Context())
 	}

@@ -20,6 +20,7 @@ type refusal struct {
 	Refusal
 	tried string
 	login string // why a login failed; empty if none did
+	left  bool   // the client left before there was an answer
 	scope string
 }
 
@@ -38,6 +39,18 @@ const anonymous = "anonymous"
 func Refuse(ctx context.Context, why Refusal) {
 	if r := requestOf(ctx); r != nil {
 		r.Refusal = why
+	}
+}
+
+// StatusClientLeft is what metrics and log call a request whose client left before there
+// was an answer, as other servers do. It is never sent.
+const StatusClientLeft = 499
+
+// ClientLeft says that the request has no answer since its client left: no failure of
+// ours. Call it from the handler's own goroutine; outside of Middleware it does nothing.
+func ClientLeft(ctx context.Context) {
+	if r := requestOf(ctx); r != nil {
+		r.left = true
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// How many lines of refusals an address has at most, in which time, and how many
+// How many lines of refusals and failures an address has at most, in which time, and how many
 // addresses are told apart: more share one count. All other lines are written.
 const (
 	maxRefusalLines = 100
@@ -17,8 +17,9 @@ const (
 	maxRefused      = 256
 )
 
-// refusalSampler keeps storms of refusals from filling the log.
-type refusalSampler struct {
+// RefusalSampler keeps storms of refusals, and of failures, from filling the log. It is
+// safe for concurrent use.
+type RefusalSampler struct {
 	listener string
 	log      *slog.Logger
 	period   time.Duration
@@ -30,13 +31,14 @@ type refusalSampler struct {
 
 type refusalCount struct{ told, left int }
 
-func newRefusalSampler(listener string, log *slog.Logger) *refusalSampler {
-	return &refusalSampler{listener: listener, log: log, period: refusalPeriod, counts: map[netip.Prefix]*refusalCount{}}
+// NewRefusalSampler makes one for the lines of a listener.
+func NewRefusalSampler(listener string, log *slog.Logger) *RefusalSampler {
+	return &RefusalSampler{listener: listener, log: log, period: refusalPeriod, counts: map[netip.Prefix]*refusalCount{}}
 }
 
-// may says whether the line of an answer is written.
-func (s *refusalSampler) may(client netip.Addr, status int) bool {
-	if status < http.StatusBadRequest || status >= http.StatusInternalServerError {
+// May says whether the line of an answer is written.
+func (s *RefusalSampler) May(client netip.Addr, status int) bool {
+	if status < http.StatusBadRequest {
 		return true
 	}
 	bits := 64
@@ -68,7 +70,7 @@ func (s *refusalSampler) may(client netip.Addr, status int) bool {
 }
 
 // end begins another period, and tells what the last one left out.
-func (s *refusalSampler) end() {
+func (s *RefusalSampler) end() {
 	s.mu.Lock()
 	counts := s.counts
 	s.counts, s.armed = map[netip.Prefix]*refusalCount{}, false

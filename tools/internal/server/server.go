@@ -32,6 +32,7 @@ type Server struct {
 	Admin     string      // host:port of the admin API over REST
 	Ops       string      // host:port of the ops listener
 	AdminGRPC string      // of the admin API over gRPC
+	Internal  string      // of the listener for other processes, where there is one
 	Log       string      // file that all lives of the process write to
 	Keeper    gate.Keeper // of the gate that the next lives run behind; nil is none
 	Files     int         // descriptors that the next lives may have; 0 is as many as the caller
@@ -62,7 +63,7 @@ func New(binary, dir string, settings ...string) (*Server, error) {
 	}
 	return &Server{
 		Data: addrs[0], Admin: addrs[2], Log: filepath.Join(dir, "berth.log"),
-		AdminGRPC: addrs[3], Ops: addrs[1], binary: binary, dir: dir,
+		AdminGRPC: addrs[3], Internal: addrs[4], Ops: addrs[1], binary: binary, dir: dir,
 		env: append(append(environ(),
 			"BERTH_DATA_DIR="+filepath.Join(dir, "data"), "BERTH_DATA_ADDR="+addrs[0], "BERTH_OPS_ADDR="+addrs[1],
 			"BERTH_ADMIN_ADDR="+addrs[2], "BERTH_ADMIN_GRPC_ADDR="+addrs[3], "BERTH_INTERNAL_ADDR="+addrs[4],
