@@ -18,8 +18,8 @@ const (
 	minScanKept = 128
 )
 
-// youngFor is how long a new connection is spared while silent and idle ones can be
-// closed: it takes a moment until its first byte is there.
+// youngFor is how long a new connection is spared while others can be closed: it takes
+// a moment until its first byte is there.
 const youngFor = 50 * time.Millisecond
 
 // candidates are connections that may be closed, those that are missed least first.
@@ -37,13 +37,16 @@ type candidate struct {
 	rank   int // the lower, the less it is missed
 }
 
-// rankOf puts young silent connections behind idle ones.
-func rankOf(p phase, since, now time.Time) int {
-	rank := 2 * int(p)
-	if p == silent && now.Sub(since) < youngFor {
-		rank = 2*int(idle) + 1
+// rankOf is the order of phases, but that young silent connections come behind all that
+// are not transfers, which have something to lose.
+func rankOf(c *Conn, p phase, since, now time.Time) int {
+	switch {
+	case p == silent && now.Sub(since) < youngFor:
+		return int(stalled) + 1
+	case p == stalled && c.patient.Load():
+		return int(stalled) + 2
 	}
-	return rank
+	return int(p)
 }
 
 // next returns the first that is still what it was, of the given connections; nil
@@ -72,7 +75,7 @@ func (s *candidates) scan(now time.Time, all map[*Conn]struct{}, weigh func(*Con
 	s.list = make([]candidate, 0, len(all))
 	for c := range all {
 		if phase, since := c.state(now); phase != busy {
-			s.list = append(s.list, candidate{c, phase, since, weigh(c), rankOf(phase, since, now)})
+			s.list = append(s.list, candidate{c, phase, since, weigh(c), rankOf(c, phase, since, now)})
 		}
 	}
 	slices.SortFunc(s.list, func(a, b candidate) int {
