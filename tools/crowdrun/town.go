@@ -23,8 +23,8 @@ const operatorToken = "operator-token-of-a-crowd-that-is-long-enough"
 type town struct{ *server.Server }
 
 // startTown starts a server, on Postgres or embedded.
-func startTown(ctx context.Context, o options, dir string, postgres bool) (*town, error) {
-	settings := []string{"BERTH_OPERATOR_TOKEN=" + operatorToken}
+func startTown(ctx context.Context, o options, dir string, postgres bool, settings ...string) (*town, error) {
+	settings = append(settings, "BERTH_OPERATOR_TOKEN="+operatorToken)
 	if postgres {
 		meta, err := testserver.NewPostgres(ctx)
 		if err != nil {
