@@ -15,13 +15,25 @@ import (
 
 // PutCached implements meta.Cache.
 func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
+	fetched := meta.ManifestPut{Repo: p.Repo, Manifest: p.Manifest, Parsed: p.Parsed, AllowMissingReferences: true}
+	return s.afterRemoval(ctx, p.Repo, p.Manifest.Digest, func() error {
+		if err := s.linkFetchedAhead(ctx, fetched, p.Keep); err != nil {
+			return err
+		}
+		return s.putCached(ctx, p, fetched)
+	})
+}
+
+func (s *Store) putCached(ctx context.Context, p meta.CachedPut, fetched meta.ManifestPut) error {
 	return s.writeCharged(ctx, p.Repo.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.pushedRepository(p.Repo, cached)
 		if err != nil {
 			return true, err
 		}
 		d := p.Manifest.Digest
-		fetched := meta.ManifestPut{Repo: p.Repo, Manifest: p.Manifest, Parsed: p.Parsed, AllowMissingReferences: true}
+		if err := t.refuseGoing(p.Repo.Tenant, repo.id, d); err != nil {
+			return true, err
+		}
 		put := &put{tx: t, ManifestPut: fetched, repo: repo.id, own: d.Bytes()}
 		if err := put.cached(p.Keep); err != nil || p.Tag == "" {
 			return true, err
@@ -39,7 +51,10 @@ func (p *put) cached(keep time.Duration) error {
 	}
 	if !isNew {
 		_, err := p.exec(prolongManifest, p.Repo.Tenant, p.repo, p.own, p.after(keep))
-		return err
+		if err != nil || len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
+			return err
+		}
+		// It may have been linked in part: ahead of this, or by a process that ended.
 	}
 	if err := p.children(); err != nil {
 		return err
@@ -48,6 +63,11 @@ func (p *put) cached(keep time.Duration) error {
 	for _, d := range p.Parsed.Blobs {
 		blobs[d.Digest] = true
 	}
+	linked, err := p.linked(linksToBlobs, len(blobs))
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(blobs, func(d oci.Digest, _ bool) bool { _, there := linked[d]; return there })
 	if err := p.link(nil, slices.Sorted(maps.Keys(blobs))); err != nil {
 		return err
 	}

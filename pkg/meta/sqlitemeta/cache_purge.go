@@ -10,7 +10,8 @@ import (
 
 // PurgeCached implements meta.Cache.
 func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error {
-	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
+	gone := removal{tenant: r.Tenant, digest: ref.Digest}
+	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request may find the repository gone.
 		if err := t.committed(by, r.Tenant); err != nil {
 			return err
@@ -29,8 +30,18 @@ func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref
 		if err := t.event(by, r.Tenant, "cache.purge", named); err != nil {
 			return err
 		}
+		gone.repo = repo.id
+		if ref.Digest != "" {
+			if large, err := t.beginRemoval(gone); err != nil || large {
+				return err
+			}
+		}
 		return t.purgeCached(r.Tenant, repo.id, ref, s.life)
 	})
+	if err == nil && ref.Digest != "" && gone.repo != 0 {
+		err = s.finishRemoval(ctx, gone)
+	}
+	return err
 }
 
 func (t *tx) purgeCached(id tenant.ID, repo int64, ref oci.Reference, life meta.Lifetimes) error {

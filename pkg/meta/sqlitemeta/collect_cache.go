@@ -87,6 +87,17 @@ func (e *expiry) expire(l link) error {
 			return err
 		}
 		top = append(top, l)
+		r := removal{tenant: l.tenant, repo: l.repo, digest: top[0].digest}
+		if large, err := e.beginRemoval(r); err != nil {
+			return err
+		} else if large {
+			done, err := e.removeSome(r, e.life)
+			e.manifests++
+			if err != nil || !done || top[0] == l {
+				return err // the rest is the next call's
+			}
+			continue
+		}
 		rows, err := e.removeCached(l.tenant, l.repo, top[0].digest, e.life)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -23,7 +24,9 @@ var errLacking = errors.New("sqlitemeta: a reference is missing")
 // Until then it is provisional: it has no tag, and expires if the put fails.
 type ahead struct {
 	meta.ManifestPut
-	blobs, children named // still to be linked
+	kind            kind          // of its repository
+	keep            time.Duration // for which its row is there if it is not put
+	blobs, children named         // still to be linked
 }
 
 // named are blobs, or manifests, that a manifest names.
@@ -40,19 +43,33 @@ func (s *Store) linkAhead(ctx context.Context, p meta.ManifestPut) error {
 	if len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
 		return nil
 	}
-	a := ahead{ManifestPut: p}
+	a := ahead{ManifestPut: p, kind: hosted, keep: s.life.Grace}
 	a.blobs, a.children = a.named(p.Parsed.Blobs), a.named(p.Parsed.Children)
 	if ready, err := s.complete(ctx, a); err != nil || !ready {
 		return err
 	}
+	return s.linkInSteps(ctx, &a)
+}
+
+// linkFetchedAhead is linkAhead for what an upstream gave.
+func (s *Store) linkFetchedAhead(ctx context.Context, p meta.ManifestPut, keep time.Duration) error {
+	if len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
+		return nil
+	}
+	a := ahead{ManifestPut: p, kind: cached, keep: keep}
+	a.blobs, a.children = a.named(p.Parsed.Blobs), a.named(p.Parsed.Children)
+	return s.linkInSteps(ctx, &a)
+}
+
+func (s *Store) linkInSteps(ctx context.Context, a *ahead) error {
 	begun := false
 	for len(a.blobs.digests)+len(a.children.digests) > 0 {
-		err := s.step(ctx, p.Repo.Tenant, charged(p.Repo.Tenant, func(t *tx) (bool, error) {
+		err := s.step(ctx, a.Repo.Tenant, charged(a.Repo.Tenant, func(t *tx) (bool, error) {
 			if !begun {
-				_, err := a.begin(t, s.life)
-				return false, err
+				_, err := a.begin(t)
+				return a.kind == cached, err
 			}
-			return false, a.step(t, s.life)
+			return a.kind == cached, a.step(t)
 		}))
 		switch {
 		case errors.Is(err, errLacking):
@@ -121,20 +138,30 @@ func (n named) lacking(there map[oci.Digest]bool) []oci.Digest {
 }
 
 // begin stores the manifest's row, which is charged for all references.
-func (a *ahead) begin(t *tx, life meta.Lifetimes) (*put, error) {
-	r, err := t.repository(a.Repo, hosted)
+func (a *ahead) begin(t *tx) (*put, error) {
+	find := t.repository
+	if a.kind == cached {
+		find = t.pushedRepository
+	}
+	r, err := find(a.Repo, a.kind)
 	if err != nil {
 		return nil, err
 	}
-	p := &put{tx: t, ManifestPut: a.ManifestPut, repo: r.id, own: a.Manifest.Digest.Bytes()}
-	if _, err := p.manifest(t.after(life.Grace)); err != nil {
+	if err := t.refuseGoing(a.Repo.Tenant, r.id, a.Manifest.Digest); err != nil {
 		return nil, err
+	}
+	p := &put{tx: t, ManifestPut: a.ManifestPut, repo: r.id, own: a.Manifest.Digest.Bytes()}
+	if _, err := p.manifest(t.after(a.keep)); err != nil {
+		return nil, err
+	}
+	if a.kind == cached {
+		return p, nil
 	}
 	return p, p.sameType()
 }
 
-func (a *ahead) step(t *tx, life meta.Lifetimes) error {
-	p, err := a.begin(t, life)
+func (a *ahead) step(t *tx) error {
+	p, err := a.begin(t)
 	if err != nil {
 		return err
 	}
@@ -163,6 +190,9 @@ func (a *ahead) step(t *tx, life meta.Lifetimes) error {
 }
 
 func (a *ahead) linkBlobs(p *put, batch []oci.Digest) error {
+	if a.kind == cached {
+		return p.link(nil, batch) // nothing of what it names is held
+	}
 	present, err := p.held(a.Repo.Tenant, p.repo, batch)
 	if err != nil {
 		return err

@@ -8,27 +8,37 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// DeleteManifest implements meta.Manifests. The manifest goes at once; referrers
-// that go with it go in steps, which the first transaction writes down.
+// DeleteManifest implements meta.Manifests. The manifest goes at once, or, if it is
+// large, in steps; referrers that go with it go in steps. The first transaction
+// decides it, and writes the steps down.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
 	id := del.Repo.Tenant
 	if err := s.untagAhead(ctx, del); err != nil {
 		return err
 	}
-	var repo int64
+	if err := s.releaseAhead(ctx, del); err != nil {
+		return err
+	}
+	gone := removal{tenant: id, digest: del.Digest}
+	if del.Referrers {
+		gone.op = del.By.Op[:]
+	}
 	err := s.writeFor(ctx, id, func(t *tx) error {
 		r, err := t.repository(del.Repo, hosted)
 		if err != nil {
 			return err
 		}
-		repo = r.id
+		gone.repo = r.id
 		if err := t.event(del.By, id, "manifest.delete", target(r, nil, del.Digest)); err != nil {
 			return err
 		}
-		if err := t.refuseNamed(del, repo); err != nil {
+		if err := t.refuseNamed(del, r.id); err != nil {
 			return err
 		}
-		found, err := t.deleteManifest(id, repo, del.Digest, s.life)
+		if large, err := t.beginRemoval(gone); err != nil || large {
+			return err
+		}
+		found, err := t.deleteManifest(id, r.id, del.Digest, s.life)
 		if err != nil {
 			return err
 		}
@@ -36,17 +46,23 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 			return manifestUnknown(del.Digest.String())
 		}
 		if del.Referrers {
-			if _, err := t.exec(beginDeletion, id, repo, del.By.Op[:], del.Digest.Bytes()); err != nil {
+			if _, err := t.exec(beginDeletion, id, r.id, gone.op, del.Digest.Bytes()); err != nil {
 				return err
 			}
 		}
-		_, err = t.exec(hideRepository, id, repo)
+		_, err = t.exec(hideRepository, id, r.id)
 		return err
 	})
-	if err == nil && del.Referrers && repo != 0 {
-		s.finishDeletion(ctx, deletion{tenant: id, repo: repo, op: del.By.Op})
+	if err != nil || gone.repo == 0 {
+		return err
 	}
-	return err
+	if err := s.finishRemoval(ctx, gone); err != nil {
+		return err
+	}
+	if del.Referrers {
+		s.finishDeletion(ctx, deletion{tenant: id, repo: gone.repo, op: del.By.Op})
+	}
+	return nil
 }
 
 const isManifest = `SELECT 1 FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
@@ -55,7 +71,41 @@ const namingIndexes = `
 SELECT parent FROM manifest_children WHERE tenant_id = ?1 AND repo_id = ?2 AND child = ?3 AND parent <> ?3 LIMIT ?4`
 
 // What lacks it by a forced deletion lacks it on purpose.
-const releaseChild = `UPDATE manifest_children SET held = 0 WHERE tenant_id = ?1 AND repo_id = ?2 AND child = ?3`
+const releaseChild = `
+UPDATE manifest_children SET held = 0 WHERE tenant_id = ?1 AND repo_id = ?2 AND child = ?3 AND held IS NOT 0`
+
+const releaseSomeChildren = `
+UPDATE manifest_children SET held = 0
+ WHERE (tenant_id, repo_id, parent, child) IN
+       (SELECT c.tenant_id, c.repo_id, c.parent, c.child FROM manifest_children c
+         WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = ?3 AND c.held IS NOT 0 LIMIT ?4)`
+
+// releaseAhead releases a manifest whose deletion is forced from the indexes that
+// name it, of which there may be thousands, until few are left. Where the deletion
+// fails, fsck misses it less.
+func (s *Store) releaseAhead(ctx context.Context, del meta.ManifestDelete) error {
+	more := del.Force
+	for more {
+		err := s.step(ctx, del.Repo.Tenant, func(t *tx) error {
+			repo, err := t.repository(del.Repo, hosted)
+			if err != nil {
+				return err
+			}
+			for more = true; more && !t.spent(); {
+				n, err := t.exec(releaseSomeChildren, del.Repo.Tenant, repo.id, del.Digest.Bytes(), removeBatch)
+				if err != nil {
+					return err
+				}
+				more = n == removeBatch
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // refuseNamed refuses a deletion while an index names the manifest, unless it is forced.
 func (t *tx) refuseNamed(del meta.ManifestDelete, repo int64) error {

@@ -21,13 +21,22 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 	if err := p.CheckTags(); err != nil {
 		return translate(err)
 	}
+	return s.afterRemoval(ctx, p.Repo, p.Manifest.Digest, func() error {
+		if err := s.linkAhead(ctx, p); err != nil {
+			return err
+		}
+		return s.putManifest(ctx, p)
+	})
+}
+
+func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
-	if err := s.linkAhead(ctx, p); err != nil {
-		return err
-	}
 	return s.writeCharged(ctx, p.Repo.Tenant, func(t *tx) (bool, error) {
 		repo, err := t.pushedRepository(p.Repo, hosted)
 		if err != nil {
+			return false, err
+		}
+		if err := t.refuseGoing(p.Repo.Tenant, repo.id, p.Manifest.Digest); err != nil {
 			return false, err
 		}
 		put := &put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
@@ -264,7 +273,8 @@ func (p *put) sameType() error {
 const presentChildren = `
 SELECT m.digest, m.expire_at IS NOT NULL
   FROM json_each(?3) j
-  JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = unhex(j.value)`
+  JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = unhex(j.value)
+ WHERE NOT EXISTS (SELECT 1 FROM manifest_deletions d WHERE d.tenant_id = m.tenant_id AND d.repo_id = m.repo_id AND d.digest = m.digest)`
 
 // As for blobs: one that was lacking at an earlier PUT may be held now.
 const linkChildren = `

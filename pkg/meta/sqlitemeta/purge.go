@@ -18,7 +18,7 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	err := s.step(ctx, deployment, func(t *tx) error {
 		p := purge{tx: t, life: s.life, limit: limit}
 		var err error
-		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant, p.deletions)
+		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant, p.removals, p.deletions)
 		return err
 	})
 	return work, err
@@ -78,6 +78,17 @@ func (p purge) deletions() (int, error) {
 		return 0, err
 	}
 	_, err = p.deleteReferrers(d, p.life)
+	return 1, err
+}
+
+// removals does a step of the removal of a large manifest.
+func (p purge) removals() (int, error) {
+	var r removal
+	found, err := p.find(anyRemoval, nil, &r.tenant, &r.repo, digest{&r.digest}, &r.op)
+	if err != nil || !found {
+		return 0, err
+	}
+	_, err = p.removeSome(r, p.life)
 	return 1, err
 }
 

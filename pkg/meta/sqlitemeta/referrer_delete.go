@@ -128,22 +128,42 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 	if len(next) == 0 {
 		return t.endDeletion(d, subject)
 	}
+	seen := 0
 	for _, r := range next {
-		if after = r.digest.Bytes(); r.stays {
-			continue
+		if !r.stays {
+			gone, err := t.deleteReferrer(d, r.digest, life)
+			if err != nil {
+				return err
+			}
+			if !gone {
+				break // it comes next
+			}
 		}
-		if _, err := t.deleteManifest(d.tenant, d.repo, r.digest, life); err != nil {
-			return err
-		}
-		if _, err := t.exec(beginDeletion, d.tenant, d.repo, d.op[:], after); err != nil {
-			return err
-		}
-		if t.spent() {
+		seen++
+		if after = r.digest.Bytes(); t.spent() {
 			break
 		}
 	}
+	if seen == 0 {
+		return nil
+	}
 	_, err = t.exec(advanceDeletion, d.tenant, d.repo, d.op[:], subject, after)
 	return err
+}
+
+// deleteReferrer deletes one referrer; false where it is large, and some is left.
+func (t *tx) deleteReferrer(d deletion, referrer oci.Digest, life meta.Lifetimes) (bool, error) {
+	r := removal{tenant: d.tenant, repo: d.repo, digest: referrer, op: d.op[:]}
+	if large, err := t.beginRemoval(r); err != nil {
+		return false, err
+	} else if large {
+		return t.removeSome(r, life)
+	}
+	if _, err := t.deleteManifest(d.tenant, d.repo, referrer, life); err != nil {
+		return false, err
+	}
+	_, err := t.exec(beginDeletion, d.tenant, d.repo, d.op[:], referrer.Bytes())
+	return true, err
 }
 
 // endDeletion forgets a subject whose referrers were all looked at, and with the

@@ -95,6 +95,9 @@ var walks = map[string]string{
 	"countUpstreams":  "has a LIMIT",
 	"countGroups":     "has a LIMIT",
 
+	"deleteSomeTags":     "has a LIMIT",
+	"dropSomeCachedTags": "has a LIMIT",
+
 	"eventBeyond":          "stops after as many as there may be",
 	"refusalBeyond":        "reads the few events beside content",
 	"administrationBeyond": "reads the few events beside content",
@@ -122,7 +125,7 @@ var sorting = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d)$|signing_keys|token_keys|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d)$|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
 	for name, query := range metatest.Statements(t) {
 		if wholeTables(name) {

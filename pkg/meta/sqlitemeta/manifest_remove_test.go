@@ -1,0 +1,216 @@
+package sqlitemeta
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+func mustPut(t *testing.T, s *Store, put meta.ManifestPut) meta.ManifestPut {
+	t.Helper()
+	put.By.Op = uuid.New()
+	if err := s.PutManifest(t.Context(), put); err != nil {
+		t.Fatal(err)
+	}
+	return put
+}
+
+func deleting(put meta.ManifestPut) meta.ManifestDelete {
+	return meta.ManifestDelete{Repo: put.Repo, Digest: put.Manifest.Digest, By: meta.Cause{Op: uuid.New()}}
+}
+
+func wantGone(t *testing.T, s *Store, put meta.ManifestPut) {
+	t.Helper()
+	if _, err := s.FindManifest(context.Background(), put.Repo, oci.Reference{Digest: put.Manifest.Digest}); !fault.Is(err, fault.ManifestUnknown) {
+		t.Errorf("the manifest: %v", err)
+	}
+	if found := findings(t, s); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+// TestS37_LargeManifestsAreDeletedInSteps: of 10,000 references, as a referrer of
+// what is deleted, with 10,000 children, and named by 10,000 indexes.
+func TestS37_LargeManifestsAreDeletedInSteps(t *testing.T) {
+	s, r := filled(t, Options{})
+	blobs := holding(t, s, r, mostReferences)
+	put := putOf(r, blobs, "large")
+	short(t, "the deletion of 10,000 references", longestHold(t, s, 2, func() {
+		mustPut(t, s, put)
+		if err := s.DeleteManifest(t.Context(), deleting(put)); err != nil {
+			t.Error(err)
+		}
+	}))
+	wantGone(t, s, put)
+
+	subject := putOf(r, blobs[:1], "subject")
+	referrer := putOf(r, blobs, "referrer")
+	referrer.Tags = nil
+	referrer.Parsed.Subject = &oci.Descriptor{MediaType: oci.MediaTypeImageManifest, Digest: subject.Manifest.Digest}
+	short(t, "the deletion of a referrer of 10,000 references", longestHold(t, s, 2, func() {
+		mustPut(t, s, subject)
+		mustPut(t, s, referrer)
+		del := deleting(subject)
+		del.Referrers = true
+		if err := s.DeleteManifest(t.Context(), del); err != nil {
+			t.Error(err)
+		}
+		for work := 1; work > 0; { // on a slow machine some is left to the janitor
+			var err error
+			if work, err = s.PurgeDeleted(t.Context(), 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}))
+	wantGone(t, s, referrer)
+
+	index := putOf(r, blobs, "index")
+	index.Manifest.MediaType = oci.MediaTypeImageIndex
+	index.Parsed = &oci.Manifest{MediaType: oci.MediaTypeImageIndex, Children: blobs}
+	index.AllowMissingReferences = true
+	short(t, "an index of 10,000 children", longestHold(t, s, 2, func() {
+		mustPut(t, s, index)
+		if err := s.DeleteManifest(t.Context(), deleting(index)); err != nil {
+			t.Error(err)
+		}
+	}))
+	wantGone(t, s, index)
+
+	child := putOf(r, blobs[:1], "child")
+	mustPut(t, s, child)
+	err := s.write(t.Context(), func(tx *tx) error {
+		repo, err := tx.repository(r, hosted)
+		for i := 0; i < mostReferences && err == nil; i++ {
+			parent := oci.DigestOf(oci.SHA256, fmt.Append(nil, "parent", i)).Bytes()
+			if _, err = tx.exec(`INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, artifact_type, annotations, created_at, payload, refs)
+				VALUES (?1, ?2, ?3, '', 0, '', '{}', 0, x'', 1)`, r.Tenant, repo.id, parent); err == nil {
+				_, err = tx.exec(`INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held) VALUES (?1, ?2, ?3, ?4, 1)`,
+					r.Tenant, repo.id, parent, child.Manifest.Digest.Bytes())
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	held := longestHold(t, s, 1, func() {
+		del := deleting(child)
+		del.Force = true
+		if err := s.DeleteManifest(t.Context(), del); err != nil {
+			t.Error(err)
+		}
+	})
+	short(t, "the forced deletion of what 10,000 indexes name", held)
+	wantGone(t, s, child)
+}
+
+// TestS37_ALargeDeletionThatStopsIsFinished by the janitor of the next process; and
+// a push of the same manifest finishes it, too, before it is done.
+func TestS37_ALargeDeletionThatStopsIsFinished(t *testing.T) {
+	s, r := filled(t, Options{})
+	blobs := holding(t, s, r, 4*removeFrom)
+	put := mustPut(t, s, putOf(r, blobs, "large"))
+	stop := func() {
+		s.Quiesce()
+		if err := s.DeleteManifest(t.Context(), deleting(put)); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("a deletion that is not done: %v", err)
+		}
+		if found := findings(t, s); len(found) > 0 {
+			t.Error(found)
+		}
+		dir := s.opts.Dir
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, Options{Dir: dir})
+	}
+	stop()
+	for step := 0; ; step++ {
+		n, err := s.PurgeDeleted(t.Context(), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+		if found := findings(t, s); step < 5 && len(found) > 0 {
+			t.Error(found)
+		}
+	}
+	wantGone(t, s, put)
+
+	mustPut(t, s, put)
+	stop()
+	if _, err := s.PurgeDeleted(t.Context(), 100); err != nil { // one step of many
+		t.Fatal(err)
+	}
+	index := putOf(r, []oci.Descriptor{{MediaType: put.Manifest.MediaType, Digest: put.Manifest.Digest}}, "index")
+	index.Parsed = &oci.Manifest{MediaType: oci.MediaTypeImageIndex, Children: index.Parsed.Blobs}
+	if err := s.PutManifest(t.Context(), index); !fault.Is(err, fault.ManifestBlobUnknown) {
+		t.Errorf("an index of what is being deleted: %v", err)
+	}
+	mustPut(t, s, put)
+	var links, held int
+	if _, err := s.find(t.Context(), `SELECT count(*), count(held_repo_id) FROM manifest_blobs WHERE manifest = ?1`,
+		[]any{put.Manifest.Digest.Bytes()}, &links, &held); err != nil || links != len(blobs) || held != links {
+		t.Errorf("%d links, %d held, of %d, %v", links, held, len(blobs), err)
+	}
+	if found, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "large"}); err != nil || found.Digest != put.Manifest.Digest {
+		t.Errorf("%+v, %v", found.Digest, err)
+	}
+	if n, err := s.PurgeDeleted(t.Context(), 100); n != 0 || err != nil {
+		t.Errorf("%d, %v are left to be done", n, err)
+	}
+	if found := findings(t, s); len(found) > 0 {
+		t.Error(found)
+	}
+}
+
+// TestS37_LargeCachedManifestsComeAndGoInSteps.
+func TestS37_LargeCachedManifestsComeAndGoInSteps(t *testing.T) {
+	now := newClock()
+	s, r := filled(t, Options{Now: now.Now})
+	u, err := s.CreateUpstream(t.Context(), meta.Cause{Op: uuid.New()}, meta.Upstream{Tenant: r.Tenant, Slug: "hub"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := meta.Repo{Tenant: r.Tenant, Registry: u.Cache, Name: "library/app"}
+	var blobs []oci.Descriptor
+	for i := range mostReferences {
+		blobs = append(blobs, oci.Descriptor{MediaType: "application/example", Digest: oci.DigestOf(oci.SHA256, fmt.Append(nil, i))})
+	}
+	put := putOf(cache, blobs, "v1")
+	fetched := meta.CachedPut{Repo: cache, Manifest: put.Manifest, Parsed: put.Parsed, Tag: "v1", Keep: time.Hour}
+	short(t, "a cached manifest of 10,000 references", longestHold(t, s, 2, func() {
+		if err := s.PutCached(t.Context(), fetched); err != nil {
+			t.Fatal(err)
+		}
+		if naming, err := s.FindNaming(t.Context(), cache, blobs[len(blobs)-1].Digest); err != nil || naming.Digest != put.Manifest.Digest {
+			t.Errorf("%v, %v", naming.Digest, err)
+		}
+		now.Advance(2 * time.Hour)
+		for work := 1; work > 0; {
+			var err error
+			if work, err = s.ExpireCached(t.Context(), 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.FindCachedTag(t.Context(), cache, "v1"); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("the tag: %v", err)
+		}
+		if err := s.PutCached(t.Context(), fetched); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PurgeCached(t.Context(), meta.Cause{Op: uuid.New()}, cache, oci.Reference{Digest: put.Manifest.Digest}); err != nil {
+			t.Fatal(err)
+		}
+	}))
+	wantGone(t, s, put)
+}
