@@ -42,19 +42,19 @@ func TestS37_LargeManifestsAreDeletedInSteps(t *testing.T) {
 	s, r := filled(t, Options{})
 	blobs := holding(t, s, r, mostReferences)
 	put := putOf(r, blobs, "large")
-	short(t, "the deletion of 10,000 references", longestHold(t, s, 2, func() {
+	holdsTheWriterShortly(t, s, "the deletion of 10,000 references", nothing, func() {
 		mustPut(t, s, put)
 		if err := s.DeleteManifest(t.Context(), deleting(put)); err != nil {
 			t.Error(err)
 		}
-	}))
+	})
 	wantGone(t, s, put)
 
 	subject := putOf(r, blobs[:1], "subject")
 	referrer := putOf(r, blobs, "referrer")
 	referrer.Tags = nil
 	referrer.Parsed.Subject = &oci.Descriptor{MediaType: oci.MediaTypeImageManifest, Digest: subject.Manifest.Digest}
-	short(t, "the deletion of a referrer of 10,000 references", longestHold(t, s, 2, func() {
+	holdsTheWriterShortly(t, s, "the deletion of a referrer of 10,000 references", nothing, func() {
 		mustPut(t, s, subject)
 		mustPut(t, s, referrer)
 		del := deleting(subject)
@@ -68,46 +68,47 @@ func TestS37_LargeManifestsAreDeletedInSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-	}))
+	})
 	wantGone(t, s, referrer)
 
 	index := putOf(r, blobs, "index")
 	index.Manifest.MediaType = oci.MediaTypeImageIndex
 	index.Parsed = &oci.Manifest{MediaType: oci.MediaTypeImageIndex, Children: blobs}
 	index.AllowMissingReferences = true
-	short(t, "an index of 10,000 children", longestHold(t, s, 2, func() {
+	holdsTheWriterShortly(t, s, "an index of 10,000 children", nothing, func() {
 		mustPut(t, s, index)
 		if err := s.DeleteManifest(t.Context(), deleting(index)); err != nil {
 			t.Error(err)
 		}
-	}))
+	})
 	wantGone(t, s, index)
 
 	child := putOf(r, blobs[:1], "child")
-	mustPut(t, s, child)
-	err := s.write(t.Context(), func(tx *tx) error {
-		repo, err := tx.repository(r, hosted)
-		for i := 0; i < mostReferences && err == nil; i++ {
-			parent := oci.DigestOf(oci.SHA256, fmt.Append(nil, "parent", i)).Bytes()
-			if _, err = tx.exec(`INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, artifact_type, annotations, created_at, payload, refs)
-				VALUES (?1, ?2, ?3, '', 0, '', '{}', 0, x'', 1)`, r.Tenant, repo.id, parent); err == nil {
-				_, err = tx.exec(`INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held) VALUES (?1, ?2, ?3, ?4, 1)`,
-					r.Tenant, repo.id, parent, child.Manifest.Digest.Bytes())
+	prepare := func() {
+		mustPut(t, s, child)
+		err := s.write(t.Context(), func(tx *tx) error {
+			repo, err := tx.repository(r, hosted)
+			for i := 0; i < mostReferences && err == nil; i++ {
+				parent := oci.DigestOf(oci.SHA256, fmt.Append(nil, "parent", i)).Bytes()
+				if _, err = tx.exec(`INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, artifact_type, annotations, created_at, payload, refs)
+					VALUES (?1, ?2, ?3, '', 0, '', '{}', 0, x'', 1) ON CONFLICT DO NOTHING`, r.Tenant, repo.id, parent); err == nil {
+					_, err = tx.exec(`INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held) VALUES (?1, ?2, ?3, ?4, 1)
+						ON CONFLICT (tenant_id, repo_id, parent, child) DO UPDATE SET held = 1`, r.Tenant, repo.id, parent, child.Manifest.Digest.Bytes())
+				}
 			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
 	}
-	held := longestHold(t, s, 1, func() {
+	holdsTheWriterShortly(t, s, "the forced deletion of what 10,000 indexes name", prepare, func() {
 		del := deleting(child)
 		del.Force = true
 		if err := s.DeleteManifest(t.Context(), del); err != nil {
 			t.Error(err)
 		}
 	})
-	short(t, "the forced deletion of what 10,000 indexes name", held)
 	wantGone(t, s, child)
 }
 
@@ -188,7 +189,7 @@ func TestS37_LargeCachedManifestsComeAndGoInSteps(t *testing.T) {
 	}
 	put := putOf(cache, blobs, "v1")
 	fetched := meta.CachedPut{Repo: cache, Manifest: put.Manifest, Parsed: put.Parsed, Tag: "v1", Keep: time.Hour}
-	short(t, "a cached manifest of 10,000 references", longestHold(t, s, 2, func() {
+	holdsTheWriterShortly(t, s, "a cached manifest of 10,000 references", nothing, func() {
 		if err := s.PutCached(t.Context(), fetched); err != nil {
 			t.Fatal(err)
 		}
@@ -211,6 +212,6 @@ func TestS37_LargeCachedManifestsComeAndGoInSteps(t *testing.T) {
 		if err := s.PurgeCached(t.Context(), meta.Cause{Op: uuid.New()}, cache, oci.Reference{Digest: put.Manifest.Digest}); err != nil {
 			t.Fatal(err)
 		}
-	}))
+	})
 	wantGone(t, s, put)
 }
