@@ -54,19 +54,19 @@ func TestS97_ATenantLeavesATurnToOthers(t *testing.T) {
 		default:
 			t.Error("the other tenant waits")
 		}
-		time.Sleep(turnTime) // the first three, and the other's, may take longer: they wait for something else
+		<-time.After(turnTime) // the first three, and the other's, may take longer: they wait for something else
 		synctest.Wait()
 		if n := turns.Waiting(); n != 4 {
 			t.Errorf("%d wait after the time of a turn, want 4", n)
 		}
 		for range 2 {
-			time.Sleep(turnTime)
+			<-time.After(turnTime)
 			synctest.Wait()
 		}
 		for _, begun := range held {
 			begun.end() // once more: its time is over
 		}
-		time.Sleep(aloneAfter + 1)
+		<-time.After(aloneAfter + 1)
 		if begun, err := turns.begin(t.Context(), large); err != nil || begun.timer != nil || turns.Waiting() != 0 {
 			t.Errorf("a tenant that is alone again: %v, %d wait", err, turns.Waiting())
 		}
