@@ -1,11 +1,13 @@
 package access
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -23,27 +25,42 @@ const useInternal = "internal"
 // and hands on: the registry it is for, who asks, and with which rights. It is
 // good for that request alone.
 type InternalCall struct {
-	Method, Path string // of the request; Path as it was sent, with its query
-	Service      string // that is asked
-	Namespace    string // the registry that the client wants the content of; empty for Site's own
-	Hops         int    // how many registries asked one another before
-	Site         tenant.Site
-	Principal    Principal
-	Claims       *Claims    `json:",omitempty"` // nil when the caller has no token
-	Realm        string     // URL of the token endpoint as the client reaches it
-	Client       netip.Addr // of the client, for limits and logs
-	RequestID    string     // as the client is told, for logs and events
+	InternalRequest
+	Body string `json:",omitempty"` // SHA-256 of the body in hexadecimal; empty where it is not covered
+
+	Service   string // that is asked
+	Namespace string // the registry that the client wants the content of; empty for Site's own
+	Hops      int    // how many registries asked one another before
+	Site      tenant.Site
+	Principal Principal
+	Claims    *Claims    `json:",omitempty"` // nil when the caller has no token
+	Realm     string     // URL of the token endpoint as the client reaches it
+	Client    netip.Addr // of the client, for limits and logs
+	RequestID string     // as the client is told, for logs and events
+}
+
+// InternalRequest is what a call says of its request, and what the request that
+// arrives must be.
+type InternalRequest struct {
+	Method, Path string // Path as it was sent, with its query
+	Host         string `json:",omitempty"`
+	Headers      string `json:",omitempty"` // digest of those that change what is done
+	Length       int64  `json:",omitempty"` // of the body; -1 where it is not announced
 }
 
 // Internal signs calls between services, and checks them, by a key that all of
-// them know. Safe for concurrent use.
+// them know. A process has one, which remembers the calls that it took. Safe for
+// concurrent use.
 type Internal struct {
-	key []byte
-	now func() time.Time
+	key  []byte
+	now  func() time.Time
+	used *nonces
 }
 
 // NewInternal makes an Internal with the key of the deployment.
-func NewInternal(key string) *Internal { return &Internal{key: []byte(key), now: time.Now} }
+func NewInternal(key string) *Internal {
+	return &Internal{key: []byte(key), now: time.Now, used: newNonces(maxNonces)}
+}
 
 type internalPayload struct {
 	jwt.RegisteredClaims
@@ -64,30 +81,51 @@ func signedPath(path string) string {
 	return "sha256:" + hex.EncodeToString(sum[:]) // no path begins so
 }
 
-// Sign makes the token of a call; it is good for a minute.
+// Sign makes the token of a call; it is good for a minute, and once. A request that
+// is sent again is signed again.
 func (i *Internal) Sign(c InternalCall) (string, error) {
 	now := i.now()
 	c.Path = signedPath(c.Path)
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, internalPayload{
-		RegisteredClaims: jwt.RegisteredClaims{IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(internalTTL))},
+		RegisteredClaims: jwt.RegisteredClaims{ID: rand.Text(), IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(internalTTL))},
 		Use:              useInternal, Call: c,
 	}).SignedString(i.key)
 }
 
-// Verify returns the call that the token was signed for, if it is the one of
-// this method and path, and arrived in time.
-func (i *Internal) Verify(token, method, path string) (InternalCall, error) {
+// ErrInternalKey is what a call has that was signed with another key.
+var ErrInternalKey = errors.New("internal token: internal_key must be the same in all services")
+
+// Verify returns the call that the token was signed for, if it is that of this
+// request, arrived in time, and did not arrive before.
+//
+// Tokens of the version before say only method and path, and have no nonce. They
+// are taken as well, once: nobody can make one without the key, nor of a newer one.
+func (i *Internal) Verify(token string, seen InternalRequest) (InternalCall, error) {
 	var p internalPayload
 	_, err := jwt.ParseWithClaims(token, &p, func(*jwt.Token) (any, error) { return i.key, nil },
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithExpirationRequired(),
-		jwt.WithLeeway(leeway), jwt.WithTimeFunc(i.now))
+		jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(i.now))
+	path := seen.Path
+	seen.Path = signedPath(path)
+	if p.ID == "" {
+		seen = InternalRequest{Method: seen.Method, Path: seen.Path}
+	}
 	switch {
+	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
+		return InternalCall{}, ErrInternalKey
 	case err != nil:
 		return InternalCall{}, fmt.Errorf("internal token: %w", err)
 	case p.Use != useInternal:
 		return InternalCall{}, errors.New("internal token: it is for another use")
-	case p.Call.Method != method || p.Call.Path != signedPath(path):
-		return InternalCall{}, fmt.Errorf("internal token: it is for %s %s", p.Call.Method, p.Call.Path)
+	case p.IssuedAt == nil || p.ExpiresAt.Sub(p.IssuedAt.Time) > internalTTL:
+		return InternalCall{}, errors.New("internal token: it is good for too long")
+	case p.Call.InternalRequest != seen:
+		return InternalCall{}, fmt.Errorf("internal token: it is for another request, %s %s", p.Call.Method, p.Call.Path)
+	}
+	// The signature itself can be written in several ways.
+	said := token[:strings.LastIndexByte(token, '.')]
+	if err := i.used.take(said, p.IssuedAt.Time, i.now()); err != nil {
+		return InternalCall{}, fmt.Errorf("internal token: %w", err)
 	}
 	p.Call.Path = path
 	return p.Call, nil

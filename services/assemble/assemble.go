@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
@@ -72,6 +73,7 @@ type builder struct {
 	secrets *seal.Keyring     // nil where nothing is sealed or opened
 	proxy   *proxy.Service    // nil where chains are neither followed nor told of
 	fetches *fetch.Fetches    // likewise
+	calls   *access.Internal  // the one that signs, and knows which calls were taken
 	wire    *boot.InternalTLS // nil where processes call each other without TLS
 	backups *backup.Keeper    // nil where the metadata is on a server
 }
@@ -111,6 +113,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pace:    web.Pace{Pause: c.TransferPause},
 		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		refused: audit.New(s.meta, d.Log),
+		calls:   access.NewInternal(c.InternalKey.Reveal()),
 		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)

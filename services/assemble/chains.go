@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/proxy"
@@ -37,7 +36,7 @@ func (b *builder) chains() error {
 		}
 	}
 	if b.config.Joined() {
-		f.Peer = proxy.NewPeers(access.NewInternal(b.config.InternalKey.Reveal()), b.dialInternal()).Open
+		f.Peer = proxy.NewPeers(b.calls, b.dialInternal()).Open
 	}
 	b.fetches = fetch.New(f)
 	b.OnStop("fetches", b.fetches.Close)
@@ -66,11 +65,11 @@ func (b builder) proxyHandler() (http.Handler, error) {
 
 // withFlights serves to other processes, besides the services, what is being
 // fetched here.
-func (b builder) withFlights(calls *access.Internal, services http.Handler) http.Handler {
+func (b builder) withFlights(services http.Handler) http.Handler {
 	if b.fetches == nil {
 		return services
 	}
-	flights := proxy.Flights{Fetches: b.fetches, Calls: calls, Log: b.Log}
+	flights := proxy.Flights{Fetches: b.fetches, Calls: b.calls, Log: b.Log, Self: b.config.InternalURL()}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, proxy.FlightsPath) {
 			flights.ServeHTTP(w, r)

@@ -92,7 +92,7 @@ func (b builder) elsewhere(service, setting string, at boot.URL) (http.Handler, 
 	if err != nil {
 		return nil, err
 	}
-	return front.Remote{Service: service, URL: u, Calls: access.NewInternal(b.config.InternalKey.Reveal()), Log: b.Log, DialTLS: b.dialInternal()}.Handler(), nil
+	return front.Remote{Service: service, URL: u, Calls: b.calls, Log: b.Log, DialTLS: b.dialInternal()}.Handler(), nil
 }
 
 // internal builds the listener for calls from processes that do not run what
@@ -101,12 +101,11 @@ func (b builder) internal(s front.Services) {
 	if !b.config.Joined() {
 		return
 	}
-	calls := access.NewInternal(b.config.InternalKey.Reveal())
 	m := web.Middleware{
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: failed,
 	}
-	server := web.NewServer(m.Wrap(b.withFlights(calls, front.NewInternal(calls, b.Log, s))), b.Log)
+	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.Log, s))), b.Log)
 	l := boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: server}
 	if b.wire != nil {
 		l.TLS = web.LogHandshakes(server, b.wire.Server(), m)

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/calls"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
@@ -27,8 +28,8 @@ import (
 // listeners, what one of them is fetching.
 const FlightsPath = "/flights/"
 
-// flightHeader carries the signature of the asking process.
-const flightHeader = "Berth-Internal-Call"
+// flightService is what the calls for flights name as their service.
+const flightService = "flights"
 
 // flightPath names a target. Both ends sign it, and nobody else can.
 func flightPath(t fetch.Target) string {
@@ -41,6 +42,10 @@ type Flights struct {
 	Fetches *fetch.Fetches
 	Calls   *access.Internal
 	Log     *slog.Logger
+
+	// Self is the URL by which other processes ask this one; what was signed for
+	// another is refused. Empty where it is not known.
+	Self string
 }
 
 // ServeHTTP answers 404 for what is not on its way here: the other process looks
@@ -62,7 +67,7 @@ func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f Flights) join(r *http.Request) (fetch.Target, blob.Content, error) {
-	if _, err := f.Calls.Verify(r.Header.Get(flightHeader), r.Method, r.URL.RequestURI()); err != nil {
+	if err := f.verify(r); err != nil {
 		return fetch.Target{}, nil, fault.Wrap(err, fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
 	}
 	var id, registry int64
@@ -88,10 +93,26 @@ func (f Flights) join(r *http.Request) (fetch.Target, blob.Content, error) {
 	return t, content, nil
 }
 
+func (f Flights) verify(r *http.Request) error {
+	if self, err := url.Parse(f.Self); err != nil || self.Host != "" && self.Host != r.Host {
+		return fmt.Errorf("it is for %s", r.Host)
+	}
+	c, err := calls.Verify(f.Calls, r)
+	if err == nil && c.Service != flightService && c.Service != "" { // empty by the version before
+		err = fmt.Errorf("it is for the %s service", c.Service)
+	}
+	return err
+}
+
 // Peers reads from other processes.
-type Peers struct {
-	calls  *access.Internal
-	client *http.Client
+type Peers struct{ client *http.Client }
+
+// signing sends requests to other processes.
+type signing struct{ calls.Transport }
+
+// RoundTrip signs each request.
+func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
+	return s.Send(r, access.InternalCall{Service: flightService}, 0)
 }
 
 // peerPatience is how long another process may take to connect or to answer: it
@@ -100,37 +121,31 @@ const peerPatience = 2 * time.Second
 
 // NewPeers makes Peers that sign with the key of the deployment. With dialTLS they ask
 // other processes by TLS only.
-func NewPeers(calls *access.Internal, dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)) *Peers {
+func NewPeers(known *access.Internal, dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)) *Peers {
 	dial := (&net.Dialer{Timeout: peerPatience}).DialContext
 	if dialTLS != nil {
 		dial = func(_ context.Context, _, addr string) (net.Conn, error) {
 			return nil, fmt.Errorf("the process at %s has no internal_tls_certs, and is not asked without TLS", addr)
 		}
 	}
-	return &Peers{calls, &http.Client{
-		Transport: &http.Transport{
+	return &Peers{&http.Client{
+		Transport: signing{calls.Transport{Calls: known, Next: &http.Transport{
 			DialContext:         dial,
 			DialTLSContext:      dialTLS,
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true,
-		},
+		}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
 // Open implements fetch.Config.Peer.
 func (p *Peers) Open(ctx context.Context, at string, t fetch.Target) (io.ReadCloser, int64, error) {
-	path := flightPath(t)
-	signed, err := p.calls.Sign(access.InternalCall{Method: http.MethodGet, Path: path})
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+flightPath(t), nil)
 	if err != nil {
 		return nil, 0, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+path, nil)
-	if err != nil {
-		return nil, 0, err
-	}
-	r.Header.Set(flightHeader, signed)
 	got, err := p.client.Do(r)
 	if err != nil {
 		return nil, 0, err

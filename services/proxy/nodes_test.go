@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/calls"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -26,6 +28,7 @@ func (w *world) node(leases lease.Leases, calls *access.Internal) *httptest.Serv
 	w.t.Helper()
 	flights := proxy.Flights{Calls: calls, Log: w.Log}
 	internal := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { flights.ServeHTTP(rw, r) }))
+	flights.Self = internal.URL
 	flights.Fetches = fetch.New(fetch.Config{
 		Meta: w.Meta, Blobs: w.Blobs, Leases: leases, Dir: w.t.TempDir(), Log: w.Log,
 		Self: internal.URL, Peer: proxy.NewPeers(calls, nil).Open,
@@ -74,10 +77,10 @@ func TestE14_ThreeNodesAskOnce(t *testing.T) {
 // and for what is not on its way.
 func TestFlights_AreForThisDeployment(t *testing.T) {
 	w, up, cache := oneUpstream(t)
-	calls := access.NewInternal("0123456789abcdef0123456789abcdef")
-	internal := w.node(lease.NewMemory(), calls)
+	known := access.NewInternal("0123456789abcdef0123456789abcdef")
+	internal := w.node(lease.NewMemory(), known)
 	target := fetch.Target{Repo: cache, Digest: up.Image.Config.Digest, Size: -1}
-	for name, other := range map[string]*access.Internal{"another key": access.NewInternal("another"), "nothing on its way": calls} {
+	for name, other := range map[string]*access.Internal{"another key": access.NewInternal("another"), "nothing on its way": known} {
 		if body, _, err := proxy.NewPeers(other, nil).Open(t.Context(), internal.URL, target); err == nil {
 			_ = body.Close() // it should not be there
 			t.Errorf("%s: something is answered", name)
@@ -95,15 +98,15 @@ func TestFlights_AreForThisDeployment(t *testing.T) {
 		"nothing", "1/2/", "1/2/sha256:abc?hops=0&name=a", "x/2/" + string(target.Digest) + "?hops=0", "1/2/" + string(target.Digest) + "?name=a",
 	} {
 		path = proxy.FlightsPath + path
-		signed, err := calls.Sign(access.InternalCall{Method: http.MethodGet, Path: path})
-		if err != nil {
-			t.Fatal(err)
-		}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, internal.URL+path, http.NoBody)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set("Berth-Internal-Call", signed)
+		signed, err := known.Sign(access.InternalCall{InternalRequest: calls.Describe(r)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(calls.Header, signed)
 		resp, err := internal.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)
@@ -112,6 +115,41 @@ func TestFlights_AreForThisDeployment(t *testing.T) {
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("GET %s: %d", path, resp.StatusCode)
 		}
+	}
+}
+
+// TestS94_FlightsAreReadOfOneProcess sends what was signed for one to another.
+func TestS94_FlightsAreReadOfOneProcess(t *testing.T) {
+	w, up, cache := oneUpstream(t)
+	known := access.NewInternal("0123456789abcdef0123456789abcdef")
+	one, other := w.node(lease.NewMemory(), known), w.node(lease.NewMemory(), access.NewInternal("0123456789abcdef0123456789abcdef"))
+	target := fetch.Target{Repo: cache, Digest: up.Image.Config.Digest, Size: -1}
+	path := fmt.Sprintf("%s%d/%d/%s?hops=0&name=a", proxy.FlightsPath, target.Repo.Tenant, target.Repo.Registry, target.Digest)
+	ask := func(at *httptest.Server, host string) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at.URL+path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if host != "" {
+			r.Host = host
+		}
+		signed, err := known.Sign(access.InternalCall{InternalRequest: calls.Describe(r)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(calls.Header, signed)
+		resp, err := at.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // only the status matters
+		return resp.StatusCode
+	}
+	if got := ask(one, ""); got != http.StatusNotFound {
+		t.Errorf("asked as it is called: %d, want 404", got)
+	}
+	if got := ask(other, one.Listener.Addr().String()); got != http.StatusForbidden {
+		t.Errorf("signed for another: %d, want 403", got)
 	}
 }
 

@@ -2,7 +2,7 @@ package front
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -10,12 +10,13 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/calls"
 )
 
 // NewInternal serves what the fronts of other processes hand on: the host is
 // known, the caller authenticated. Rights are decided here, as behind New.
-func NewInternal(calls *access.Internal, log *slog.Logger, s Services) http.Handler {
-	return internal{calls, log, s}
+func NewInternal(known *access.Internal, log *slog.Logger, s Services) http.Handler {
+	return internal{known, log, s}
 }
 
 type internal struct {
@@ -26,8 +27,8 @@ type internal struct {
 
 func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
+	call, err := i.accept(r) // before anything changes the request
 	ocihttp.CleanRange(r.Header)
-	call, err := i.accept(r)
 	if err == nil && !isToken(path) {
 		call.Route, err = ocihttp.ParsePath(path)
 		if err == nil {
@@ -61,14 +62,12 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // accept reads the signed call. One that is wrong is an outage and no refusal:
 // the client, whose front let it in, must not be told that it has no right.
 func (i internal) accept(r *http.Request) (*Call, error) {
-	signed := r.Header[internalHeader]
-	if len(signed) != 1 {
+	c, err := calls.Verify(i.calls, r)
+	if errors.Is(err, calls.ErrUnsigned) {
 		return nil, fault.New(fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
 	}
-	delete(r.Header, internalHeader)
-	c, err := i.calls.Verify(signed[0], r.Method, r.URL.RequestURI())
 	if err != nil {
-		return nil, fault.Down(fmt.Errorf("internal_key must be the same in all services: %w", err), "a service")
+		return nil, fault.Down(err, "a service")
 	}
 	web.Adopt(r.Context(), c.RequestID, c.Client)
 	return &Call{

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/services/internal/calls"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
@@ -171,7 +172,11 @@ func TestF5_InternalListenerIsForServicesOnly(t *testing.T) {
 func TestF5_ForgedCalls(t *testing.T) {
 	logged := &journal{}
 	back := listenInternal(t, deploymentKey, logged, none(t))
-	good := access.InternalCall{Method: http.MethodPut, Path: session + "?digest=" + digest}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, back.URL+session+"?digest="+digest, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := access.InternalCall{InternalRequest: calls.Describe(r)}
 	sign := func(key string, c access.InternalCall) string {
 		signed, err := access.NewInternal(key).Sign(c)
 		if err != nil {
@@ -181,7 +186,7 @@ func TestF5_ForgedCalls(t *testing.T) {
 	}
 	signed := sign(deploymentKey, good)
 	old, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"use": "internal", "exp": time.Now().Add(-time.Hour).Unix(), "call": good,
+		"use": "internal", "iat": time.Now().Add(-61 * time.Minute).Unix(), "exp": time.Now().Add(-time.Hour).Unix(), "call": good,
 	}).SignedString([]byte(deploymentKey))
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +252,7 @@ func TestA3_HeadersCannotTouchTheCall(t *testing.T) {
 func TestF5_DataPortTakesNoCalls(t *testing.T) {
 	h := serveHere(t, front.Services{Upload: http.HandlerFunc(guarded)})
 	signed, err := access.NewInternal(deploymentKey).Sign(access.InternalCall{
-		Method: http.MethodGet, Path: session, Site: h.private, Principal: access.ServiceAccount(h.private.Tenant, "ci", access.Admin),
+		InternalRequest: access.InternalRequest{Method: http.MethodGet, Path: session}, Site: h.private, Principal: access.ServiceAccount(h.private.Tenant, "ci", access.Admin),
 	})
 	if err != nil {
 		t.Fatal(err)

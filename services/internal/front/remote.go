@@ -20,10 +20,8 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/calls"
 )
-
-// internalHeader carries the signed call.
-const internalHeader = "Berth-Internal-Call"
 
 // How long the other process may take for its next step: connect, take more of
 // the request, answer, send more of the answer. It needs minutes where it puts a
@@ -61,14 +59,14 @@ func (s Remote) Handler() http.Handler {
 			p.Out.Host = p.In.Host
 			propagation.TraceContext{}.Inject(p.In.Context(), propagation.HeaderCarrier(p.Out.Header))
 		},
-		Transport: caller{s, &http.Transport{
+		Transport: caller{s, calls.Transport{Calls: s.Calls, Next: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
 			DialTLSContext:        s.DialTLS,
 			MaxIdleConnsPerHost:   64,
 			IdleConnTimeout:       time.Minute,
 			ExpectContinueTimeout: stepTimeout, // sending the body unasked would be wrong, too
 			DisableCompression:    true,
-		}},
+		}}},
 		FlushInterval: -1,
 		ModifyResponse: func(answer *http.Response) error {
 			takeRefusal(answer)
@@ -189,7 +187,7 @@ func (b *lentBody) takeBack(conn *http.ResponseController, r *http.Request) {
 // caller sends calls, and ends those that make no progress.
 type caller struct {
 	Remote
-	http.RoundTripper
+	signing calls.Transport
 }
 
 var errStandstill = errors.New("it took too long for its next step")
@@ -197,19 +195,14 @@ var errStandstill = errors.New("it took too long for its next step")
 // RoundTrip signs the call here and not earlier, where a client's Connection
 // header could remove the signature.
 func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
-	signed, err := c.sign(r)
-	if err != nil {
-		return nil, err
-	}
 	limit := c.patience(r)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	timer := time.AfterFunc(limit, func() { cancel(errStandstill) })
 	r = r.WithContext(ctx)
-	r.Header[internalHeader] = []string{signed}
 	if r.Body != nil {
 		r.Body = lentSteps{stepping{r.Body, timer, limit}}
 	}
-	answer, err := c.RoundTripper.RoundTrip(r)
+	answer, err := c.signing.Send(r, c.call(r), signedBody(CallOf(ctx), r.Method))
 	if err != nil {
 		timer.Stop()
 		cancel(nil)
@@ -231,14 +224,34 @@ func (s Remote) patience(r *http.Request) time.Duration {
 	return cmp.Or(s.StepTimeout, stepTimeout)
 }
 
-func (c caller) sign(r *http.Request) (string, error) {
+// call is what the other process is told of the request.
+func (c caller) call(r *http.Request) access.InternalCall {
 	call := CallOf(r.Context())
-	return c.Calls.Sign(access.InternalCall{
-		Method: r.Method, Path: r.URL.RequestURI(), Service: c.Service,
-		Namespace: call.namespace, Hops: call.Hops,
+	return access.InternalCall{
+		Service: c.Service, Namespace: call.namespace, Hops: call.Hops,
 		Site: call.Site, Principal: call.Principal, Claims: call.claims, Realm: call.realm,
 		Client: web.ClientAddr(r.Context()), RequestID: web.RequestID(r.Context()),
-	})
+	}
+}
+
+// The longest bodies that a signature covers. They are held until all of them came.
+const (
+	maxSignedManifest = 4 << 20
+	maxSignedBody     = 64 << 10 // of everything else, such as a form that asks for a token
+)
+
+// signedBody is the longest body of the request that its signature covers. That of a
+// blob goes on as it comes, and is compared with its digest where it is stored.
+func signedBody(c *Call, method string) int64 {
+	kind, brings := c.Route.Kind, method == http.MethodPost || method == http.MethodPatch || method == http.MethodPut
+	switch {
+	case brings && (kind == ocihttp.Upload || kind == ocihttp.UploadStart):
+		return 0
+	case brings && kind == ocihttp.Manifest:
+		return maxSignedManifest
+	default:
+		return maxSignedBody
+	}
 }
 
 // stepping is a body that is handed on. Only what the other process takes its

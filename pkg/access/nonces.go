@@ -1,0 +1,75 @@
+package access
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+)
+
+// maxNonces is how many calls are remembered. Each takes some 20 bytes.
+const maxNonces = 1 << 20
+
+// nonceLife is how long after it arrived a call could arrive again: with the clock of
+// its signer ahead by the leeway, and that of this process behind.
+const nonceLife = internalTTL + 2*leeway
+
+var (
+	errUsed    = errors.New("the call was taken before")
+	errTooMany = errors.New("calls of its time are not remembered any more, since too many came after it")
+)
+
+// nonces remembers which calls were taken, in bounded memory: those of now, and those
+// of before. Where more come than it has room for, it forgets the oldest and takes
+// none any more of their time. Safe for concurrent use.
+type nonces struct {
+	half int
+
+	mu          sync.Mutex
+	now, before generation
+	floor       time.Time // calls that were signed until then are refused
+}
+
+// generation is what was taken in a while.
+type generation struct {
+	calls  map[uint64]struct{}
+	since  time.Time
+	newest time.Time // when the youngest was signed
+}
+
+func newNonces(most int) *nonces { return &nonces{half: max(most/2, 1)} }
+
+// take remembers what was signed, unless it was taken before.
+func (n *nonces) take(said string, signed, at time.Time) error {
+	sum := sha256.Sum256([]byte(said))
+	key := binary.BigEndian.Uint64(sum[:]) // what is signed holds a nonce, so that calls do not meet by chance
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.now.calls == nil || at.Sub(n.now.since) >= nonceLife || len(n.now.calls) >= n.half {
+		n.turn(at)
+	}
+	if !signed.After(n.floor) {
+		return errTooMany
+	}
+	_, inNow := n.now.calls[key]
+	_, inBefore := n.before.calls[key]
+	if inNow || inBefore {
+		return errUsed
+	}
+	n.now.calls[key] = struct{}{}
+	if signed.After(n.now.newest) {
+		n.now.newest = signed
+	}
+	return nil
+}
+
+// turn begins a generation and forgets the one before the last.
+func (n *nonces) turn(at time.Time) {
+	// The last one began when the one that is forgotten ended.
+	if len(n.before.calls) > 0 && at.Sub(n.now.since) < nonceLife && n.before.newest.After(n.floor) {
+		n.floor = n.before.newest
+	}
+	n.before = n.now
+	n.now = generation{calls: map[uint64]struct{}{}, since: at}
+}

@@ -1,0 +1,62 @@
+package calls
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// ErrUnsigned is what a request has without a call, or with several.
+var ErrUnsigned = errors.New("the request has no signed call")
+
+// Verify takes the signed call off a request, before anything has changed that. Where
+// the body is covered, its last byte comes only after all of it was the one that was
+// signed.
+func Verify(calls *access.Internal, r *http.Request) (access.InternalCall, error) {
+	signed := r.Header[Header]
+	if len(signed) != 1 {
+		return access.InternalCall{}, ErrUnsigned
+	}
+	delete(r.Header, Header)
+	c, err := calls.Verify(signed[0], Describe(r))
+	if err != nil {
+		return access.InternalCall{}, err
+	}
+	if c.Body != "" {
+		r.Body = &checked{ReadCloser: r.Body, sum: sha256.New(), want: c.Body, left: r.ContentLength}
+	}
+	return c, nil
+}
+
+// checked is a body that must be the one that was signed.
+type checked struct {
+	io.ReadCloser
+	sum  hash.Hash
+	want string
+	left int64
+	err  error
+}
+
+func (c *checked) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, err := c.ReadCloser.Read(p)
+	_, _ = c.sum.Write(p[:n]) // a hash takes all
+	c.left -= int64(n)
+	if ended := c.left <= 0 || errors.Is(err, io.EOF); !ended {
+		return n, err
+	}
+	if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.want {
+		c.err = fault.Down(fmt.Errorf("the body of a call is not the one that was signed: it has the digest %s", got), "a service")
+		return 0, c.err
+	}
+	return n, err
+}
