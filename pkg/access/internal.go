@@ -92,8 +92,13 @@ func (i *Internal) Sign(c InternalCall) (string, error) {
 	}).SignedString(i.key)
 }
 
-// ErrInternalKey is what a call has that was signed with another key.
-var ErrInternalKey = errors.New("internal token: internal_key must be the same in all services")
+// What is wrong with calls that are refused.
+var (
+	ErrInternalKey     = errors.New("internal token: internal_key must be the same in all services")
+	ErrInternalExpired = errors.New("internal token: it took too long to arrive, or clocks are more than 30 s apart")
+	ErrInternalChanged = errors.New("internal token: it is for another request")
+	ErrInternalUsed    = errors.New("internal token: the call was taken before")
+)
 
 // Verify returns the call that the token was signed for, if it is that of this
 // request, arrived in time, and did not arrive before.
@@ -113,6 +118,8 @@ func (i *Internal) Verify(token string, seen InternalRequest) (InternalCall, err
 	switch {
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
 		return InternalCall{}, ErrInternalKey
+	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return InternalCall{}, ErrInternalExpired
 	case err != nil:
 		return InternalCall{}, fmt.Errorf("internal token: %w", err)
 	case p.Use != useInternal:
@@ -120,12 +127,12 @@ func (i *Internal) Verify(token string, seen InternalRequest) (InternalCall, err
 	case p.IssuedAt == nil || p.ExpiresAt.Sub(p.IssuedAt.Time) > internalTTL:
 		return InternalCall{}, errors.New("internal token: it is good for too long")
 	case p.Call.InternalRequest != seen:
-		return InternalCall{}, fmt.Errorf("internal token: it is for another request, %s %s", p.Call.Method, p.Call.Path)
+		return InternalCall{}, fmt.Errorf("%w, %s %s", ErrInternalChanged, p.Call.Method, p.Call.Path)
 	}
 	// The signature itself can be written in several ways.
 	said := token[:strings.LastIndexByte(token, '.')]
 	if err := i.used.take(said, p.IssuedAt.Time, i.now()); err != nil {
-		return InternalCall{}, fmt.Errorf("internal token: %w", err)
+		return InternalCall{}, err
 	}
 	p.Call.Path = path
 	return p.Call, nil

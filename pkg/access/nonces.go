@@ -15,10 +15,8 @@ const maxNonces = 1 << 20
 // its signer ahead by the leeway, and that of this process behind.
 const nonceLife = internalTTL + 2*leeway
 
-var (
-	errUsed    = errors.New("the call was taken before")
-	errTooMany = errors.New("calls of its time are not remembered any more, since too many came after it")
-)
+// errTooMany is what a call has of whose time no others are remembered any more.
+var errTooMany = errors.New("internal token: too many calls came after it; send it again")
 
 // nonces remembers which calls were taken, in bounded memory: those of now, and those
 // of before. Where more come than it has room for, it forgets the oldest and takes
@@ -55,7 +53,7 @@ func (n *nonces) take(said string, signed, at time.Time) error {
 	_, inNow := n.now.calls[key]
 	_, inBefore := n.before.calls[key]
 	if inNow || inBefore {
-		return errUsed
+		return ErrInternalUsed
 	}
 	n.now.calls[key] = struct{}{}
 	if signed.After(n.now.newest) {

@@ -19,6 +19,7 @@ type Metrics struct {
 	errors   *prometheus.CounterVec
 	logins   *prometheus.CounterVec
 	tls      *prometheus.CounterVec
+	calls    *prometheus.CounterVec
 	rpcs     *prometheus.HistogramVec
 }
 
@@ -58,13 +59,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "berth_tls_handshake_failures_total",
 			Help: "Connections that ended in the TLS handshake.",
 		}, []string{"listener"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "berth_internal_calls_refused_total",
+			Help: "Calls between processes that were refused: unsigned, by another key, expired, changed on their way, replayed, or invalid.",
+		}, []string{"reason"}),
 		rpcs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "berth_grpc_request_duration_seconds",
 			Help:    "Time of a call of the admin API over gRPC, by its method and the status it ended with.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60},
 		}, []string{"method", "status"}),
 	}
-	reg.MustRegister(m.duration, m.received, m.sent, m.inFlight, m.panics, m.errors, m.logins, m.tls, m.rpcs)
+	reg.MustRegister(m.duration, m.received, m.sent, m.inFlight, m.panics, m.errors, m.logins, m.tls, m.calls, m.rpcs)
 	return m
 }
 

@@ -62,6 +62,9 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			req.complete(status)
 			o.Metrics.refused(o.Listener, req.route, status, req.refusal.Code)
 		}
+		if req.badCall != "" {
+			o.Metrics.calls.WithLabelValues(req.badCall).Inc()
+		}
 		if req.login != "" {
 			o.Metrics.LoginFailed(o.Listener, req.login)
 		}

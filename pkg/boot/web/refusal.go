@@ -18,10 +18,11 @@ type Refusal struct {
 // refusal is what the line of such an answer says besides.
 type refusal struct {
 	Refusal
-	tried string
-	login string // why a login failed; empty if none did
-	left  bool   // the client left before there was an answer
-	scope string
+	tried   string
+	login   string // why a login failed; empty if none did
+	badCall string // why a call from another process is refused; empty if it is not
+	left    bool   // the client left before there was an answer
+	scope   string
 }
 
 // Why a login fails, as the metric calls it.
@@ -73,6 +74,14 @@ func RefusedWithoutScope(ctx context.Context) bool {
 func LoginFailed(ctx context.Context, why, tried string) {
 	if r := requestOf(ctx); r != nil {
 		r.login, r.tried = why, tried
+	}
+}
+
+// CallRefused says that a call from another process is refused, and why: one of a few
+// words. Call it from the handler's own goroutine.
+func CallRefused(ctx context.Context, why string) {
+	if r := requestOf(ctx); r != nil {
+		r.badCall = why
 	}
 }
 

@@ -1,6 +1,7 @@
 package calls
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -22,22 +24,43 @@ var ErrUnsigned = errors.New("the request has no signed call")
 func Verify(calls *access.Internal, r *http.Request) (access.InternalCall, error) {
 	signed := r.Header[Header]
 	if len(signed) != 1 {
+		web.CallRefused(r.Context(), Reason(ErrUnsigned))
 		return access.InternalCall{}, ErrUnsigned
 	}
 	delete(r.Header, Header)
 	c, err := calls.Verify(signed[0], Describe(r))
 	if err != nil {
+		web.CallRefused(r.Context(), Reason(err))
 		return access.InternalCall{}, err
 	}
 	if c.Body != "" {
-		r.Body = &checked{ReadCloser: r.Body, sum: sha256.New(), want: c.Body, left: r.ContentLength}
+		r.Body = &checked{ReadCloser: r.Body, ctx: r.Context(), sum: sha256.New(), want: c.Body, left: r.ContentLength}
 	}
 	return c, nil
+}
+
+// Reason is the word for metrics of why a call is refused.
+func Reason(err error) string {
+	switch {
+	case errors.Is(err, ErrUnsigned):
+		return "unsigned"
+	case errors.Is(err, access.ErrInternalKey):
+		return "key"
+	case errors.Is(err, access.ErrInternalExpired):
+		return "expired"
+	case errors.Is(err, access.ErrInternalChanged):
+		return "changed"
+	case errors.Is(err, access.ErrInternalUsed):
+		return "replayed"
+	default:
+		return "invalid"
+	}
 }
 
 // checked is a body that must be the one that was signed.
 type checked struct {
 	io.ReadCloser
+	ctx  context.Context // of the request
 	sum  hash.Hash
 	want string
 	left int64
@@ -55,6 +78,7 @@ func (c *checked) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.want {
+		web.CallRefused(c.ctx, "changed")
 		c.err = fault.Down(fmt.Errorf("the body of a call is not the one that was signed: it has the digest %s", got), "a service")
 		return 0, c.err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,7 +17,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
@@ -247,6 +252,61 @@ func (b *breaking) pass(c net.Conn) {
 			return
 		}
 		_, _ = c.Write(text.Bytes())
+	}
+}
+
+// TestS94_RefusedCallsAreCounted by what is wrong with them.
+func TestS94_RefusedCallsAreCounted(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	log := slog.New(slog.DiscardHandler)
+	service := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			front.WriteError(w, r, err)
+		}
+	})
+	back := httptest.NewServer(web.Middleware{
+		Listener: "internal", Log: log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(reg), Scheme: "http",
+	}.Wrap(front.NewInternal(access.NewInternal(deploymentKey), log, front.Services{Token: service})))
+	t.Cleanup(back.Close)
+	var taken captured
+	tap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		taken = captured{r.Method, r.RequestURI, r.Host, r.Header.Clone(), string(body), r.ContentLength < 0}
+	}))
+	t.Cleanup(tap.Close)
+	h := hopTo(t, tap.URL, 0)
+	h.Do(fronttest.Request{Host: h.open.Host, Method: http.MethodPost, Path: "/token", Body: "a=b"})
+	for _, change := range []func(c *captured){
+		func(c *captured) { c.path = "/token?x" },
+		func(c *captured) { c.body = "a=c" }, // takes it
+		func(*captured) {},
+		func(c *captured) { c.header.Del(callHeader) },
+		func(c *captured) { c.header = sentOf(t).header },
+		func(c *captured) { c.header.Set(callHeader, "x") },
+	} {
+		c := taken
+		c.header = taken.header.Clone()
+		change(&c)
+		if a := c.send(t, back); a.Status < http.StatusBadRequest {
+			t.Errorf("%+v: %d", c, a.Status)
+		}
+	}
+	back.Close() // until all are counted
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "berth_internal_calls_refused_total" {
+			for _, m := range f.GetMetric() {
+				got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	want := map[string]float64{"changed": 2, "replayed": 1, "unsigned": 1, "key": 1, "invalid": 1}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
