@@ -2,6 +2,7 @@ package boot
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/berth-registry/berth/pkg/boot/conns"
 )
@@ -59,4 +60,17 @@ func (p *Process) limitConnections(c Config) {
 	p.Metrics.MustRegister(p.Conns)
 	p.Health.AddExplained("connections", p.Conns.Check)
 	p.Go("connections", func(ctx context.Context) error { p.Conns.Run(ctx); return nil })
+}
+
+// The least bits of a network of proxies that is not warned of.
+const minTrustedBits = 8
+
+// warnOfTrust tells of networks that hold more than proxies: who comes from there may
+// name any address as that of its client, and has no share of the connections.
+func warnOfTrust(c Config, log *slog.Logger) {
+	for _, n := range c.TrustedProxies {
+		if n.Bits() < minTrustedBits {
+			log.Warn("trusted_proxies names a network that is very wide: whoever is in it may say that it comes from any address; name the proxies alone", "network", n.String())
+		}
+	}
 }

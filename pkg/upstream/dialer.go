@@ -38,6 +38,7 @@ func (g guard) public() guard {
 // The causes of a connection that was not tried.
 var (
 	errForbidden = errors.New("upstreams are connected to at public addresses by https, and in the networks of upstream_allow")
+	errOwn       = fmt.Errorf("upstreams are not this deployment itself: %w", errForbidden)
 	errInClear   = fmt.Errorf("http is for the networks of upstream_allow: %w", errForbidden)
 )
 
@@ -53,15 +54,20 @@ func (g guard) check(address string, inClear bool) error {
 	return g.permits(ap, inClear)
 }
 
-// permits is check for an address that is parsed. What belongs to this deployment
-// is refused first, and in the same words: where it is, is not for tenants.
+// permits is check for an address that is parsed. What belongs to this deployment is
+// refused whatever is allowed. Where it would be refused anyway the words are the same:
+// where the deployment is, is not for tenants.
 func (g guard) permits(at netip.AddrPort, inClear bool) error {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	public := isPublic(at.Addr())
+	own := g.own.has(at) || !public && g.servers.has(at)
+	allowed := slices.ContainsFunc(g.allow, func(n Network) bool { return n.has(g.tenant, at) })
 	switch {
-	case g.own.has(at), !public && g.servers.has(at):
+	case own && (public || allowed):
+		return fmt.Errorf("%w: %s", errOwn, at)
+	case own:
 		return fmt.Errorf("%w: %s belongs to this deployment", errForbidden, at)
-	case slices.ContainsFunc(g.allow, func(n Network) bool { return n.has(g.tenant, at) }):
+	case allowed:
 		return nil
 	case !public:
 		return fmt.Errorf("%w: %s", errForbidden, at)

@@ -18,8 +18,11 @@ const lookupPatience = 2 * time.Second
 // refusal says which rule refuses an address. It names no address: what a name
 // leads to in the network of this process is not for tenants.
 func refusal(cause error) string {
-	if errors.Is(cause, errInClear) {
+	switch {
+	case errors.Is(cause, errInClear):
 		return "http is for networks that the operator's upstream_allow names; use https"
+	case errors.Is(cause, errOwn):
+		return "its address belongs to this deployment, whatever upstream_allow says; registries are members of a group by themselves"
 	}
 	return "its address is in a network that is not public; the operator's upstream_allow must name it, and its port"
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/upstream"
 )
@@ -22,9 +24,11 @@ import (
 type ownAddresses struct {
 	listeners func() []net.Addr
 	servers   []string // host:port
+	lookUp    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-	mu    sync.Mutex
-	known map[string]lookedUp // by host
+	asking singleflight.Group // one look-up of a host at a time, which holds no others up
+	mu     sync.Mutex
+	known  map[string]lookedUp // by host
 }
 
 // lookedUp are the addresses of a name, and since when.
@@ -41,7 +45,7 @@ const (
 
 // newOwnAddresses reads the servers from the configuration.
 func newOwnAddresses(c boot.Config, listeners func() []net.Addr) *ownAddresses {
-	o := &ownAddresses{listeners: listeners, known: map[string]lookedUp{}}
+	o := &ownAddresses{listeners: listeners, lookUp: net.DefaultResolver.LookupNetIP, known: map[string]lookedUp{}}
 	for _, s := range []struct{ raw, port string }{
 		{c.Meta.Reveal(), "5432"},
 		{c.Redis.Reveal(), "6379"},
@@ -100,11 +104,13 @@ func serversOf(raw, port string) []string {
 	return found
 }
 
-// listens says whether this process listens at the address. It is asked after a
-// name was resolved, just before a connection is made.
+// listens says whether this process listens at the address, or a server of the
+// deployment does that is on this machine. It is asked after a name was resolved, just
+// before a connection is made.
 func (o *ownAddresses) listens(at netip.AddrPort) bool {
 	addr := at.Addr().Unmap()
-	return slices.ContainsFunc(o.listeners(), func(l net.Addr) bool { return listensAt(l, addr, at.Port()) })
+	return slices.ContainsFunc(o.listeners(), func(l net.Addr) bool { return listensAt(l, addr, at.Port()) }) ||
+		isLocal(addr) && o.serves(at)
 }
 
 // serves says whether a server of the deployment, or another process of it, is at
@@ -127,11 +133,15 @@ func listensAt(l net.Addr, addr netip.Addr, port uint16) bool {
 	if own.Addr().Unmap() == addr {
 		return true
 	}
-	local := addr.IsLoopback() || addr.IsUnspecified() // Linux connects to itself at 0.0.0.0
 	if !own.Addr().IsUnspecified() {
-		return own.Addr().IsLoopback() && addr.IsUnspecified()
+		return own.Addr().IsLoopback() && addr.IsUnspecified() // Linux connects to itself at 0.0.0.0
 	}
-	return local || isInterface(addr)
+	return isLocal(addr)
+}
+
+// isLocal says whether the address is one of this machine.
+func isLocal(addr netip.Addr) bool {
+	return addr.IsLoopback() || addr.IsUnspecified() || isInterface(addr)
 }
 
 // isInterface says whether this machine has the address. Where that cannot be
@@ -150,29 +160,48 @@ func isInterface(addr netip.Addr) bool {
 }
 
 // leadsTo says whether the server's host has the address now, or had when it
-// could be looked up last.
+// could be looked up last. A server that is on this machine may listen on all of its
+// addresses: each of them leads there.
 func (o *ownAddresses) leadsTo(host string, addr netip.Addr) bool {
-	if own, err := netip.ParseAddr(host); err == nil {
-		return own.Unmap() == addr || own.IsLoopback() && addr.IsUnspecified()
+	addrs := o.addressesOf(host)
+	if slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Unmap() == addr }) {
+		return true
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	found := o.known[host]
-	if time.Since(found.at) > serverAddressTTL {
+	return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return isLocal(a.Unmap()) }) && isLocal(addr)
+}
+
+// addressesOf are those of a host, as they were when it was looked up last if it cannot
+// be now.
+func (o *ownAddresses) addressesOf(host string) []netip.Addr {
+	if own, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{own}
+	}
+	recent := func() (lookedUp, bool) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		found := o.known[host]
+		return found, time.Since(found.at) <= serverAddressTTL
+	}
+	if found, ok := recent(); ok {
+		return found.addrs
+	}
+	addrs, _, _ := o.asking.Do(host, func() (any, error) {
+		found, ok := recent()
+		if ok {
+			return found.addrs, nil
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), serverLookupBudget)
 		defer cancel()
-		if addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host); err == nil {
+		if addrs, err := o.lookUp(ctx, "ip", host); err == nil {
 			found.addrs = addrs
 		}
 		found.at = time.Now()
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		o.known[host] = found
-	}
-	for _, a := range found.addrs {
-		if a.Unmap() == addr || a.IsLoopback() && addr.IsUnspecified() {
-			return true
-		}
-	}
-	return false
+		return found.addrs, nil
+	})
+	return addrs.([]netip.Addr)
 }
 
 // upstreams are the options of what upstreams are asked with.

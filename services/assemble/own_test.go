@@ -1,10 +1,12 @@
 package assemble
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/boot"
 )
@@ -31,6 +33,7 @@ func TestS68_OwnAddresses(t *testing.T) {
 	for _, a := range interfaces {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLinkLocalUnicast() {
 			listens[netip.AddrPortFrom(p.Addr(), 5000).String()] = true
+			listens[netip.AddrPortFrom(p.Addr(), 6379).String()] = true // Redis is on this machine, and may listen there, too
 		}
 	}
 	for at, want := range listens {
@@ -47,7 +50,35 @@ func TestS68_OwnAddresses(t *testing.T) {
 		}
 	}
 	named := serversOf("redis://localhost:1234", "6379")
-	if !slices.Equal(named, []string{"localhost:1234"}) || !(&ownAddresses{servers: named, known: map[string]lookedUp{}}).serves(netip.MustParseAddrPort("127.0.0.1:1234")) {
+	if !slices.Equal(named, []string{"localhost:1234"}) || !(&ownAddresses{servers: named, lookUp: net.DefaultResolver.LookupNetIP, known: map[string]lookedUp{}}).serves(netip.MustParseAddrPort("127.0.0.1:1234")) {
 		t.Errorf("a server that is named is not found: %v", named)
+	}
+}
+
+// A name server that does not answer holds up what needs its name, and nothing else.
+func TestS68_LookUpsHoldOthersUpNot(t *testing.T) {
+	asked, answer := make(chan string), make(chan struct{})
+	o := &ownAddresses{
+		listeners: func() []net.Addr { return nil }, servers: []string{"slow.example.com:5432"},
+		lookUp: func(_ context.Context, _, host string) ([]netip.Addr, error) {
+			asked <- host
+			<-answer
+			return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+		},
+		known: map[string]lookedUp{"known.example.com": {addrs: []netip.Addr{netip.MustParseAddr("10.0.0.8")}, at: time.Now()}},
+	}
+	slow := make(chan bool)
+	for range 2 {
+		go func() { slow <- o.serves(netip.MustParseAddrPort("10.0.0.7:5432")) }()
+	}
+	<-asked
+	if !o.leadsTo("known.example.com", netip.MustParseAddr("10.0.0.8")) {
+		t.Error("a name that is known is not found")
+	}
+	close(answer)
+	for range 2 {
+		if !<-slow {
+			t.Error("the server is not found")
+		}
 	}
 }

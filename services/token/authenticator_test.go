@@ -194,6 +194,26 @@ func TestS55_FailedLoginsAreCountedForEachTenant(t *testing.T) {
 	}
 }
 
+// Who is within trusted_proxies may name any address, and gets no further with it: the
+// account is limited whatever addresses its failures come from.
+func TestS12_RotatedAddressesPassNoLimit(t *testing.T) {
+	d := fronttest.New(t)
+	d.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
+	d.Serve(front.Services{Token: handler(d)})
+	acme := d.Tenant("acme", tenant.Settings{})
+	d.Account(acme, "ci", access.Writer)
+	for i := range 3 * token.MaxFailures {
+		r := get(acme.Host, "")
+		r.Header = fronttest.Headers(
+			"Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("ci:wrong-secret-of-more-than-twenty-bytes")),
+			"X-Forwarded-For", fmt.Sprintf("203.0.113.%d, 10.0.0.%d", i, i), // the last is a proxy as well, and says nothing of its client
+		)
+		if got, want := d.Do(r).Status, map[bool]int{true: 401, false: 429}[i < token.MaxFailures]; got != want {
+			t.Fatalf("try %d: %d, want %d", i+1, got, want)
+		}
+	}
+}
+
 // addressless counts by account only, as for a client with many addresses.
 type addressless struct{ limit.Failures }
 

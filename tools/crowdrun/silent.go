@@ -18,13 +18,15 @@ const (
 	silentEvery  = 100 * time.Millisecond
 	silentAnswer = 5 * time.Second // how long the client waits at most
 
+	silentPace = 5 * time.Millisecond // between two that come
+
 	silentFiles = 1024 // descriptors of the server
 	silentFull  = 1100
 	silentFew   = 150
 	silentRoom  = 60 // connections that the server takes of few, so that they are a crowd
 )
 
-// silent opens them all at once, and waits until all are gone, at a server on a directory
+// silent opens them one soon after the other, and waits until all are gone, at a server on a directory
 // and at one of a cluster, with TLS. Few are played for the short bound only, in which a
 // full server must have made room of the others.
 func silent(ctx context.Context, o options, dir string, out io.Writer) error {
@@ -97,6 +99,7 @@ func (b *beset) play(ctx context.Context, o options, n int, bound time.Duration,
 				stay[p.listener+": "+p.phase]++
 			}
 		})
+		wait(ctx, silentPace)
 	}
 	crowd.Wait()
 	stop()

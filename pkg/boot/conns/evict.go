@@ -18,9 +18,9 @@ const (
 	minScanKept = 128
 )
 
-// youngFor is how long a new connection is spared while others can be closed: it takes
-// a moment until its first byte is there.
-const youngFor = 50 * time.Millisecond
+// youngFor is how long a new connection is spared while others can be closed: until its
+// first byte is there, which takes three times the way to a client with TLS.
+const youngFor = 500 * time.Millisecond
 
 // candidates are connections that may be closed, those that are missed least first.
 type candidates struct {
