@@ -35,6 +35,7 @@ var operations = []operation{
 	{name: "index", rows: "R9", prepare: putIndex},
 	{name: "tag delete", rows: "R10", prepare: deleteTag},
 	{name: "manifest delete", rows: "R10", prepare: deleteManifest},
+	{name: "manifest delete, referrers", rows: "R10", prepare: deleteReferrers},
 	{name: "blob delete", rows: "R10", prepare: deleteBlob},
 	{name: "repository delete", rows: "R10", prepare: deleteRepository},
 	{name: "janitor", rows: "R10", prepare: runJanitor},
