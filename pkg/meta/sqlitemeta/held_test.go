@@ -14,7 +14,7 @@ import (
 )
 
 // longEnough is what S30 to S37 promise of every transaction.
-const longEnough = 100 * time.Millisecond
+const longEnough = slower * 100 * time.Millisecond
 
 // holdsTheWriterShortly runs do and looks how long one transaction of it held the
 // writer. The machine may be busy with other things, so the disk is left out, and a
