@@ -27,8 +27,8 @@ type Options struct {
 	MaxWaiting int // Acquire calls of one owner that wait at a time; 0 = no bound
 }
 
-// Gate counts what owners hold. The zero value of K is the process's own work:
-// Most and MaxWaiting do not apply to it. Safe for concurrent use.
+// Gate counts what owners hold. The zero value of K is the process's own work: it
+// has an assured share as others, and Most and MaxWaiting do not apply to it. Safe for concurrent use.
 type Gate[K comparable] struct {
 	opts Options
 
@@ -201,7 +201,7 @@ func (g *Gate[K]) hand() {
 func (g *Gate[K]) fits(owner K, n int64) bool {
 	var own K
 	held := g.held[owner] + n
-	if owner != own && held <= g.opts.Assured && g.used+n <= g.opts.Capacity+g.opts.Beyond {
+	if held <= g.opts.Assured && g.used+n <= g.opts.Capacity+g.opts.Beyond {
 		return true
 	}
 	return (owner == own || held <= g.opts.Most) && g.used+n <= g.opts.Capacity

@@ -73,6 +73,14 @@ func TestS50_AssuredShare(t *testing.T) {
 	}
 }
 
+// The process's own work has a share like others.
+func TestS50_OwnWorkHasAShare(t *testing.T) {
+	g := fairgate.New[int](fairgate.Options{Capacity: 4, Assured: 1, Beyond: 2})
+	if !g.TryAcquire(1, 4) || !g.TryAcquire(0, 1) || g.TryAcquire(0, 1) {
+		t.Error("it has none, or more")
+	}
+}
+
 // What comes free goes to the owner that holds the least, not to the one that
 // asked first.
 func TestS50_LeastFirst(t *testing.T) {

@@ -29,8 +29,7 @@ type Client struct {
 	// Each request holds a place: for a document until it is read, for a blob
 	// until its body is closed.
 	documents, blobs chan struct{}
-	large            chan struct{} // places of large documents of its tenant
-	queued           atomic.Int64  // requests that wait for a place
+	queued           atomic.Int64 // requests that wait for a place
 	health           health
 	inside           atomic.Bool // the upstream was in a network that is not public when it answered last
 }

@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fairgate"
+)
 
 // limits bound what an upstream can cost. Only tests have others than the
 // default.
@@ -47,6 +51,15 @@ func defaultLimits() limits {
 		backOff:     10 * time.Second,
 		maxBackOff:  5 * time.Minute,
 	}
+}
+
+// gateOfLarge keeps a quarter for tenants that have no large document in memory: an
+// upstream may send one as slowly as the time for an answer lets it.
+func (l limits) gateOfLarge() *fairgate.Gate[string] {
+	kept := l.large / 4
+	return fairgate.New[string](fairgate.Options{
+		Capacity: int64(l.large - kept), Most: int64(l.largeOfOne), Assured: 1, Beyond: int64(kept),
+	})
 }
 
 // What a document has at most, in bytes.

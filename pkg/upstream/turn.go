@@ -120,17 +120,10 @@ func (t *turn) end(err error) error {
 // nothing about the upstream.
 func (t *turn) large(ctx context.Context) error {
 	c := t.client
-	for i, places := range []chan struct{}{c.large, c.owner.large} {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			if i > 0 {
-				<-c.large
-			}
-			e := c.outage(context.Cause(ctx), "sends too much at a time")
-			e.left = true
-			return e
-		}
+	if err := c.owner.large.Acquire(ctx, c.config.Tenant, 1); err != nil {
+		e := c.outage(err, "sends too much at a time")
+		e.left = true
+		return e
 	}
 	t.isLarge = true
 	return nil
@@ -139,8 +132,7 @@ func (t *turn) large(ctx context.Context) error {
 // leave gives the places to the next.
 func (t *turn) leave() {
 	if t.isLarge {
-		<-t.client.owner.large
-		<-t.client.large
+		t.client.owner.large.Release(t.client.config.Tenant, 1)
 	}
 	<-t.places
 }

@@ -17,6 +17,8 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/berth-registry/berth/pkg/fairgate"
 )
 
 // mostClients is how many clients are kept; the one unused for longest goes
@@ -52,12 +54,11 @@ type Clients struct {
 	limits    limits
 	metrics   *metrics
 	log       *slog.Logger
-	large     chan struct{} // places of large documents
-	ecrURL    string        // where the API of ECR is asked for passwords; empty: where AWS has it
+	large     *fairgate.Gate[string] // of large documents in memory, by tenant
+	ecrURL    string                 // where the API of ECR is asked for passwords; empty: where AWS has it
 
-	mu      sync.Mutex
-	known   *lru.Cache[string, *Client]
-	largeOf map[string]chan struct{} // of a tenant, by its slug
+	mu    sync.Mutex
+	known *lru.Cache[string, *Client]
 }
 
 // New makes the one Clients of a process.
@@ -98,8 +99,7 @@ func newClients(o Options, l limits) *Clients {
 		guard:     g,
 		resolver:  resolver,
 		limits:    l,
-		large:     make(chan struct{}, l.large),
-		largeOf:   map[string]chan struct{}{},
+		large:     l.gateOfLarge(),
 		metrics:   newMetrics(o.Metrics),
 		log:       log,
 		known:     known,
@@ -119,13 +119,12 @@ func (cs *Clients) Client(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cs.largeOf[cfg.Tenant] == nil {
-		cs.largeOf[cfg.Tenant] = make(chan struct{}, cs.limits.largeOfOne)
-	}
-	c.large = cs.largeOf[cfg.Tenant]
 	cs.known.Add(cfg.Key, c)
 	return c, nil
 }
+
+// Large tells what became of large documents that waited for others to be read.
+func (cs *Clients) Large() fairgate.Stats { return cs.large.Stats() }
 
 // transportOf is what a tenant's requests leave through; led are those to a host
 // that an answer names, and not the upstream's configuration.

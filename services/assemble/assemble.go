@@ -15,9 +15,11 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/backup"
 	"github.com/berth-registry/berth/services/internal/audit"
 	"github.com/berth-registry/berth/services/internal/chains"
+	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
@@ -70,6 +72,8 @@ type builder struct {
 	pauses  *web.Pauses // of all listeners
 	around  []kit.Named // every operation
 	refused *audit.Refusals
+	room    *front.Calls      // for calls of data and internal listeners
+	clients *upstream.Clients // nil where chains are neither followed nor told of
 	secrets *seal.Keyring     // nil where nothing is sealed or opened
 	proxy   *proxy.Service    // nil where chains are neither followed nor told of
 	fetches *fetch.Fetches    // likewise
@@ -114,6 +118,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		refused: audit.New(s.meta, d.Log),
 		calls:   access.NewInternal(c.InternalKey.Reveal()),
+		room:    front.NewCalls(d.Clients()),
 		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)
@@ -130,6 +135,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.chains(); err != nil {
 		return err
 	}
+	d.Metrics.MustRegister(b.pools())
 	if c.RunsData() {
 		if err := b.data(ctx); err != nil {
 			return err

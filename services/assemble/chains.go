@@ -44,9 +44,10 @@ func (b *builder) chains() error {
 		Name: "berth_fetches_running",
 		Help: "Blobs that are being fetched from upstreams, those included that wait for their turn.",
 	}, func() float64 { return float64(b.fetches.Running()) }))
+	b.clients = upstream.New(b.upstreams())
 	b.proxy = proxy.New(proxy.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.chained, Metrics: b.Metrics,
-		Upstreams: upstream.New(b.upstreams()),
+		Upstreams: b.clients,
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
 	return nil

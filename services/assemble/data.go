@@ -35,7 +35,7 @@ func (b builder) data(ctx context.Context) error {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns()}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns(), Calls: b.room}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: failed,
@@ -105,7 +105,7 @@ func (b builder) internal(s front.Services) {
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: failed,
 	}
-	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.Log, s))), b.Log)
+	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.Log, s, b.room))), b.Log)
 	l := boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: server}
 	if b.wire != nil {
 		l.TLS = web.LogHandshakes(server, b.wire.Server(), m)

@@ -163,7 +163,7 @@ func (a *appending) read(ctx context.Context, sp *spool) error {
 		if !a.hand(p) || readErr != nil {
 			return ended(readErr)
 		}
-		next.spool = a.store.pool.spool()
+		next.spool = a.store.pool.spool(a.stage.Key.Tenant)
 		p = next
 	}
 }

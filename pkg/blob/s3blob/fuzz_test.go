@@ -91,7 +91,7 @@ func TestSpool(t *testing.T) {
 	want := bytes.Repeat([]byte("0123456789abcde"), 5*chunkSize/15)
 	for _, memory := range []int64{chunkSize, 2 * chunkSize, 3 * chunkSize, 8 * chunkSize} {
 		p := newPool(memory, t.TempDir())
-		s := p.spool()
+		s := p.spool(1)
 		if err := s.fill(bytes.NewReader(want), idle); err != nil {
 			t.Fatal(err)
 		}
@@ -105,17 +105,17 @@ func TestSpool(t *testing.T) {
 			}
 		}
 		s.free()
-		if len(p.tokens) != 0 || len(p.idle) == 0 {
-			t.Errorf("%d chunks were not given back, %d are idle", len(p.tokens), len(p.idle))
+		if p.gate.Used() != 0 || len(p.idle) == 0 {
+			t.Errorf("%d chunks were not given back, %d are idle", p.gate.Used(), len(p.idle))
 		}
 		p.close()
-		late := p.spool() // of a writer that is fenced by the store's end
+		late := p.spool(1) // of a writer that is fenced by the store's end
 		if err := late.fill(bytes.NewReader(want), idle); err != nil {
 			t.Error(err)
 		}
 		late.free()
-		if len(p.tokens) != 0 || len(p.idle) != 0 {
-			t.Errorf("after the end: %d chunks were not given back, %d are idle", len(p.tokens), len(p.idle))
+		if p.gate.Used() != 0 || len(p.idle) != 0 {
+			t.Errorf("after the end: %d chunks were not given back, %d are idle", p.gate.Used(), len(p.idle))
 		}
 		if _, err := s.ReadAt(make([]byte, 1), 0); err == nil {
 			t.Error("a spool that was given back is read")

@@ -27,10 +27,11 @@ type piece struct {
 func (a *appending) send(p *piece) {
 	defer close(p.sent)
 	defer p.spool.free()
-	if p.err = a.store.enter(a.work); p.err != nil {
+	// A free place goes to the tenant that has the fewest.
+	if p.err = a.store.sends.Acquire(a.work, a.stage.Key.Tenant, 1); p.err != nil {
 		return
 	}
-	defer a.store.leave()
+	defer a.store.sends.Release(a.stage.Key.Tenant, 1)
 	switch {
 	case p.number > 0:
 		p.part, p.err = a.sendPart(a.work, p)
@@ -38,18 +39,6 @@ func (a *appending) send(p *piece) {
 		p.err = a.sendTail(a.work, p)
 	}
 }
-
-// enter waits until one of the maxSends is free. The caller leaves.
-func (s *Store) enter(ctx context.Context) error {
-	select {
-	case s.sends <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *Store) leave() { <-s.sends }
 
 func (a *appending) sendPart(ctx context.Context, p *piece) (blob.Part, error) {
 	upload, err := a.multipart(ctx)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/internal/tempfile"
 )
 
@@ -24,8 +25,8 @@ type chunk = [chunkSize]byte
 // It is not of the Go heap: that may grow to twice of what is in use before it
 // is collected, and the largest part of what is in use is this.
 type pool struct {
-	tokens chan struct{} // one for each chunk in use
-	dir    string
+	gate *fairgate.Gate[int64] // of chunks, by tenant
+	dir  string
 
 	mu     sync.Mutex
 	idle   []*chunk // mapped, and in nobody's use
@@ -33,10 +34,12 @@ type pool struct {
 }
 
 func newPool(size int64, dir string) *pool {
-	return &pool{tokens: make(chan struct{}, max(size/chunkSize, 1)), dir: dir}
+	most := max(size/chunkSize, 1)
+	kept := most / 8 // for tenants that have little
+	return &pool{gate: fairgate.New[int64](fairgate.Options{Capacity: most - kept, Assured: most / 32, Beyond: kept}), dir: dir}
 }
 
-// get returns a chunk for the caller's token; nil when the system has no memory.
+// get returns a chunk for what the caller acquired; nil when the system has no memory.
 func (p *pool) get() *chunk {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
@@ -53,8 +56,8 @@ func (p *pool) get() *chunk {
 	return (*chunk)(b)
 }
 
-// put gives a chunk and its token back.
-func (p *pool) put(c *chunk) {
+// put gives a chunk of the tenant's back.
+func (p *pool) put(tenant int64, c *chunk) {
 	p.mu.Lock()
 	if p.closed {
 		unmap(c)
@@ -62,7 +65,7 @@ func (p *pool) put(c *chunk) {
 		p.idle = append(p.idle, c)
 	}
 	p.mu.Unlock()
-	<-p.tokens
+	p.gate.Release(tenant, 1)
 }
 
 // close gives the memory back to the system, that in use when it comes back.
@@ -90,6 +93,7 @@ var spills = sync.Pool{New: func() any { return new([spillSize]byte) }}
 // without a name.
 type spool struct {
 	pool   *pool
+	tenant int64
 	chunks []*chunk
 	file   *os.File
 	spill  *[spillSize]byte // what is on its way to file
@@ -101,11 +105,11 @@ type spool struct {
 	freed   bool
 }
 
-func (p *pool) spool() *spool { return &spool{pool: p} }
+func (p *pool) spool(tenant int64) *spool { return &spool{pool: p, tenant: tenant} }
 
-// space returns room for the next bytes, at most limit. It takes memory if there
-// is some; else, if an earlier part of the upload is still being sent, it waits
-// for more or for that; else it goes on in a file. busy says what to wait for.
+// space returns room for the next bytes, at most limit. It takes memory if its
+// tenant may have some; else, if an earlier part of the upload is still being sent,
+// it waits for that; else it goes on in a file. busy says what to wait for.
 func (s *spool) space(limit int64, busy func() <-chan struct{}) ([]byte, error) {
 	free, err := s.room(busy)
 	return free[:min(int64(len(free)), limit)], err
@@ -118,22 +122,14 @@ func (s *spool) room(busy func() <-chan struct{}) ([]byte, error) {
 	if free := int64(len(s.chunks))*chunkSize - s.size; free > 0 {
 		return s.chunks[len(s.chunks)-1][chunkSize-free:], nil
 	}
-	for {
-		select {
-		case s.pool.tokens <- struct{}{}:
-			return s.grow()
-		default:
-		}
+	for !s.pool.gate.TryAcquire(s.tenant, 1) {
 		wait := busy()
 		if wait == nil {
 			return s.toFile()
 		}
-		select {
-		case s.pool.tokens <- struct{}{}:
-			return s.grow()
-		case <-wait:
-		}
+		<-wait
 	}
+	return s.grow()
 }
 
 // toFile goes on in a file without a name.
@@ -146,11 +142,11 @@ func (s *spool) toFile() ([]byte, error) {
 	return s.spill[:], nil
 }
 
-// grow takes a chunk for a token that was got.
+// grow takes the chunk that was acquired.
 func (s *spool) grow() ([]byte, error) {
 	c := s.pool.get()
 	if c == nil {
-		<-s.pool.tokens
+		s.pool.gate.Release(s.tenant, 1)
 		return s.toFile()
 	}
 	s.chunks = append(s.chunks, c)
@@ -229,7 +225,7 @@ func (s *spool) free() {
 	defer s.reading.Unlock()
 	s.freed = true
 	for _, c := range s.chunks {
-		s.pool.put(c)
+		s.pool.put(s.tenant, c)
 	}
 	s.chunks = nil
 	if s.file != nil {

@@ -67,7 +67,7 @@ func (a *appending) resend(ctx context.Context, c io.Reader, id string) error {
 		if a.turn.IsFenced() {
 			return blob.ErrFenced
 		}
-		sp := a.store.pool.spool()
+		sp := a.store.pool.spool(a.stage.Key.Tenant)
 		err := sp.fill(io.LimitReader(c, p.Size), idle)
 		var sent blob.Part
 		if err == nil {

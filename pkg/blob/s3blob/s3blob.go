@@ -24,6 +24,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/internal/turns"
+	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -59,7 +60,7 @@ type Store struct {
 	bucket    string
 	partBytes int64
 	pool      *pool
-	sends     chan struct{} // one for each piece that is being sent
+	sends     *fairgate.Gate[int64] // of pieces that are being sent, by tenant
 	writers   turns.Table
 	expected  atomic.Pointer[uuid.UUID] // the deployment; nil = none
 }
@@ -103,13 +104,16 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 		bucket:    a.bucket,
 		partBytes: cmp.Or(o.PartBytes, DefaultPartBytes),
 		pool:      newPool(cmp.Or(o.MemoryBytes, DefaultMemoryBytes), o.SpoolDir),
-		sends:     make(chan struct{}, maxSends),
+		sends:     fairgate.New[int64](fairgate.Options{Capacity: maxSends}),
 	}
 	if err := s.probe(ctx, a, !o.ReadOnly); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+// Sends tells what became of the pieces of uploads that waited to be sent.
+func (s *Store) Sends() fairgate.Stats { return s.sends.Stats() }
 
 // Close fences the running writers and waits until they have let go. Open
 // contents stay readable.

@@ -29,7 +29,7 @@ func isWhole(st blob.Stage) bool {
 // tail reads the session's tail back, empty when there is none. The caller frees
 // it.
 func (s *Store) tail(ctx context.Context, st blob.Stage) (*spool, error) {
-	sp := s.pool.spool()
+	sp := s.pool.spool(st.Key.Tenant)
 	if st.Tail.Incarnation == uuid.Nil {
 		return sp, nil
 	}

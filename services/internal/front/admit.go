@@ -41,6 +41,11 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
+	if err := a.Calls.enter(r.Context(), call.Site.Tenant); err != nil {
+		WriteError(w, r, err)
+		return
+	}
+	defer a.Calls.leave(call.Site.Tenant)
 	turn, err := a.Turns.begin(r.Context(), call.Site.Tenant)
 	if err != nil {
 		WriteError(w, r, err)

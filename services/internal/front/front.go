@@ -23,6 +23,7 @@ type Config struct {
 	Turns    *Turns          // of tenants; nil: all are served at once
 	Origins  web.Origins     // of web pages that may use the registry
 	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is
+	Calls    *Calls          // bounds those at work; nil: nothing does
 }
 
 // Sites finds where a Host header leads; *tenant.Directory does.
@@ -57,7 +58,8 @@ type Services struct {
 
 // New puts the front before the services. A request passes, in this order:
 //
-//	admission  one host, known, agreeing with TLS, of a tenant that is not suspended
+//	admission  one host, known, agreeing with TLS, of a tenant that is not suspended,
+//	           and that has no more calls at work than it may
 //	pages      web pages of origins that are not named may ask nothing
 //	router     by path, through authentication, to a service
 //

@@ -15,14 +15,16 @@ import (
 
 // NewInternal serves what the fronts of other processes hand on: the host is
 // known, the caller authenticated. Rights are decided here, as behind New.
-func NewInternal(known *access.Internal, log *slog.Logger, s Services) http.Handler {
-	return internal{known, log, s}
+// room bounds those at work; nil: nothing does.
+func NewInternal(known *access.Internal, log *slog.Logger, s Services, room *Calls) http.Handler {
+	return internal{known, log, s, room}
 }
 
 type internal struct {
 	calls *access.Internal
 	log   *slog.Logger
 	Services
+	room *Calls
 }
 
 func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +40,9 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		call.Query, err = parseQuery(r.URL)
 	}
+	if err == nil {
+		err = i.room.enter(r.Context(), call.Site.Tenant)
+	}
 	if err != nil {
 		if fault.KindOf(err).Failure() {
 			i.log.ErrorContext(r.Context(), "a call from another service is refused", "error", err)
@@ -46,6 +51,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ocihttp.WriteError(w, r, err)
 		return
 	}
+	defer i.room.leave(call.Site.Tenant)
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
 	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
 	if !isToken(path) { // who asks is not known before the token service asked

@@ -49,6 +49,9 @@ type Deployment struct {
 	// Proxies are the networks whose forwarded headers are believed; set it
 	// before Serve.
 	Proxies []netip.Prefix
+	// Calls bounds those at work; nil: nothing does.
+	Calls *front.Calls
+
 	// Origins are those of web pages that may use the registry, likewise.
 	Origins web.Origins
 	// Pace and Pauses are what clients must keep to, likewise.
@@ -124,7 +127,7 @@ func (d *Deployment) Handler(s front.Services) http.Handler {
 	return web.Middleware{
 		Listener: "data", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(d.registry),
 		Scheme: "http", Proxies: d.Proxies, Pace: d.Pace, Pauses: d.Pauses,
-	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Log: d.Log, Origins: d.Origins}, s))
+	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Log: d.Log, Origins: d.Origins, Calls: d.Calls}, s))
 }
 
 // Serve starts the data port; it stops with the test. A service that is nil

@@ -16,10 +16,12 @@ import (
 	"sync"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
@@ -37,7 +39,7 @@ type Config struct {
 	// not to get a connection: a second is long. Reading ends with ctx.
 	Peer    func(ctx context.Context, at string, t Target) (io.ReadCloser, int64, error)
 	Dir     string // of temporary files; "" = the system's
-	Flights int    // at a time, besides a 16th of it that each tenant is assured of; 0 = 64
+	Flights int    // at a time, besides those within the share of a tenant; 0 = 64
 	Log     *slog.Logger
 }
 
@@ -74,7 +76,7 @@ type Source func(ctx context.Context) (io.ReadCloser, int64, error)
 type Fetches struct {
 	Config
 	sessions ingest.Sessions
-	slots    *slots
+	slots    *fairgate.Gate[tenant.ID]
 	ended    context.Context // by Close, at the latest
 	end      context.CancelCauseFunc
 	running  sync.WaitGroup
@@ -85,7 +87,10 @@ type Fetches struct {
 }
 
 // Waiting is how many flights wait for their turn now.
-func (f *Fetches) Waiting() int { return f.slots.length() }
+func (f *Fetches) Waiting() int { return f.Slots().Waiting }
+
+// Slots tells what became of those that waited.
+func (f *Fetches) Slots() fairgate.Stats { return f.slots.Stats() }
 
 // Running is how many flights there are now, those that wait included.
 func (f *Fetches) Running() int {

@@ -24,11 +24,10 @@ const (
 // fetch brings the blob in, from where it is nearest: the store, the process
 // that fetches it already, the upstream.
 func (fl *flight) fetch(ctx context.Context) error {
-	release, err := fl.slots.acquire(ctx, fl.target.Repo.Tenant)
-	if err != nil {
+	if err := fl.enter(ctx, fl.target.Repo.Tenant); err != nil {
 		return err
 	}
-	defer release()
+	defer fl.slots.Release(fl.target.Repo.Tenant, 1)
 	if !fl.admit() {
 		return context.Canceled
 	}

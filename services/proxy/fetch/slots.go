@@ -2,94 +2,37 @@ package fetch
 
 import (
 	"context"
-	"slices"
-	"sync"
+	"errors"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/fairgate"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// slots bounds how many flights there are at a time. No tenant has all of them,
-// and the next free one goes to whoever has least. A flight may take for ever, if
-// its upstream wants that; so each tenant is assured of a few, beyond all.
-type slots struct {
-	mu      sync.Mutex
-	free    int // less than 0 where more are held than there are
-	share   int // of a tenant, at most
-	assured int // of a tenant, whatever others have
-	held    map[tenant.ID]int
-	waiting []*ticket // first come first
+// maxWaiting is how many flights of one tenant wait for a slot at a time, and
+// waitAgain when one that is refused is to come back.
+const (
+	maxWaiting = 4096
+	waitAgain  = 10 * time.Second
+)
+
+// newSlots bounds how many flights there are at a time. No tenant has all of them,
+// and the next free one goes to the tenant that has the fewest. A flight may take
+// for ever, if its upstream wants that; so each tenant is assured of a 16th, while
+// these shares go no further than n beyond n.
+func newSlots(n int) *fairgate.Gate[tenant.ID] {
+	all := int64(n)
+	return fairgate.New[tenant.ID](fairgate.Options{
+		Capacity: all, Most: max(all-all/4, 1), Assured: all / 16, Beyond: all, MaxWaiting: maxWaiting,
+	})
 }
 
-type ticket struct {
-	tenant tenant.ID
-	given  chan struct{} // closed once the slot is the holder's
-}
-
-func newSlots(n int) *slots {
-	return &slots{free: n, share: max(n-n/4, 1), assured: n / 16, held: map[tenant.ID]int{}}
-}
-
-// acquire waits for a slot, and returns what gives it back.
-func (s *slots) acquire(ctx context.Context, t tenant.ID) (func(), error) {
-	mine := &ticket{tenant: t, given: make(chan struct{})}
-	s.mu.Lock()
-	s.waiting = append(s.waiting, mine)
-	s.hand()
-	s.mu.Unlock()
-	select {
-	case <-mine.given:
-		return func() { s.release(t) }, nil
-	case <-ctx.Done():
+// enter waits for a slot as long as somebody waits for the flight.
+func (f *Fetches) enter(ctx context.Context, t tenant.ID) error {
+	err := f.slots.Acquire(ctx, t, 1)
+	if errors.Is(err, fairgate.ErrQueueFull) {
+		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many blobs wait to be fetched from upstreams; retry later").WithRetryAfter(waitAgain)
 	}
-	s.mu.Lock()
-	i := slices.Index(s.waiting, mine)
-	if i >= 0 {
-		s.waiting = slices.Delete(s.waiting, i, i+1)
-	}
-	s.mu.Unlock()
-	if i < 0 { // it was given meanwhile
-		s.release(t)
-	}
-	return nil, context.Cause(ctx)
-}
-
-// length is how many wait now.
-func (s *slots) length() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.waiting)
-}
-
-func (s *slots) release(t tenant.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.free++
-	if s.held[t]--; s.held[t] == 0 {
-		delete(s.held, t)
-	}
-	s.hand()
-}
-
-// hand gives free slots to those who wait. The caller holds mu.
-func (s *slots) hand() {
-	for {
-		most := s.assured
-		if s.free > 0 {
-			most = s.share
-		}
-		next := -1
-		for i, w := range s.waiting {
-			if n := s.held[w.tenant]; n < most && (next < 0 || n < s.held[s.waiting[next].tenant]) {
-				next = i
-			}
-		}
-		if next < 0 {
-			return
-		}
-		w := s.waiting[next]
-		s.waiting = slices.Delete(s.waiting, next, next+1)
-		s.free--
-		s.held[w.tenant]++
-		close(w.given)
-	}
+	return err
 }
