@@ -28,7 +28,7 @@ func NewCalls(n int) *Calls {
 	most := int64(n)
 	kept := most / 4
 	return &Calls{fairgate.New[tenant.ID](fairgate.Options{
-		Capacity: most - kept, Assured: max(most/64, 1), Beyond: kept, MaxWaiting: n,
+		Capacity: most - kept, Assured: max(most/64, 1), Beyond: kept, MaxWaiting: 4 * n, // HTTP/2 has more streams than connections
 	})}
 }
 
