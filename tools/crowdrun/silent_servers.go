@@ -84,7 +84,7 @@ func newSilentClient() *http.Client {
 
 // anyServer is for a certificate that is signed by itself.
 func anyServer(protocols ...string) *tls.Config {
-	return &tls.Config{InsecureSkipVerify: true, NextProtos: protocols} //nolint:gosec // it is that of this program's own server
+	return &tls.Config{InsecureSkipVerify: true, NextProtos: protocols} //nolint:forbidigo,gosec // it is that of this program's own server
 }
 
 // selfSigned writes a certificate for the names.
