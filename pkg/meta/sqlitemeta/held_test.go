@@ -61,8 +61,9 @@ func longestHold(s *Store, do func()) time.Duration {
 
 func nothing() {}
 
-// mostReferences is about as many as a manifest of 4 MiB has room for.
-const mostReferences = 10_000
+// mostReferences is about as many as a manifest of 4 MiB has room for; a tenth under
+// the race detector.
+const mostReferences = 10_000 / slower
 
 // holding makes blobs that a repository holds, as many pushes do.
 func holding(t *testing.T, s *Store, r meta.Repo, n int) []oci.Descriptor {
