@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -19,9 +20,12 @@ import (
 const migrationLock = 0x6265727468 // "berth"
 
 const (
-	lockMigrations   = `SELECT pg_advisory_lock($1)`
+	lockMigrations   = `SELECT pg_try_advisory_lock($1)`
 	unlockMigrations = `SELECT pg_advisory_unlock($1)`
 )
+
+// migrationWait is about how long a node waits before it asks for the lock again.
+const migrationWait = 100 * time.Millisecond
 
 // Migrate brings the schema of the database that url names forward; it never
 // goes back. Any number of processes may call it at once, also while nodes of
@@ -60,7 +64,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	if _, err := lock.ExecContext(ctx, lockMigrations, migrationLock); err != nil {
+	if err := awaitMigrations(ctx, lock); err != nil {
 		return errors.Join(err, lock.Close())
 	}
 	_, err = p.Up(ctx)
@@ -69,6 +73,21 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	_, unlocked := lock.ExecContext(context.WithoutCancel(ctx), unlockMigrations, migrationLock)
 	return errors.Join(err, unlocked, lock.Close())
+}
+
+// awaitMigrations takes the lock of migrations. It asks again and again: a statement
+// that waited would hold a snapshot, and for the end of all snapshots waits who
+// builds an index concurrently, with this lock.
+func awaitMigrations(ctx context.Context, lock *sql.Conn) error {
+	for {
+		var mine bool
+		if err := lock.QueryRowContext(ctx, lockMigrations, migrationLock).Scan(&mine); err != nil || mine {
+			return err
+		}
+		if err := pause(ctx, migrationWait); err != nil {
+			return err
+		}
+	}
 }
 
 const (

@@ -47,12 +47,13 @@ func steps() ([]*goose.Migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		statements, err := fs.ReadFile(migrations.SQLite, file)
+		content, err := fs.ReadFile(migrations.SQLite, file)
 		if err != nil {
 			return nil, err
 		}
+		statements := string(content)
 		steps = append(steps, goose.NewGoMigration(version, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-			if _, err := tx.ExecContext(ctx, string(statements)); err != nil {
+			if _, err := tx.ExecContext(ctx, statements); err != nil {
 				return fmt.Errorf("%s: %w", file, err)
 			}
 			return nil
