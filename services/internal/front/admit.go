@@ -52,6 +52,7 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer turn.end()
+	r.Body = turn.body(r) // of a copy: see above
 	a.next.ServeHTTP(w, r)
 }
 

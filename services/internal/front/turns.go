@@ -2,6 +2,9 @@ package front
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net/http"
 	"sync"
 	"time"
 
@@ -17,7 +20,10 @@ const (
 	// aloneAfter is how long no other tenant asked when a tenant is taken to be alone.
 	aloneAfter = 10 * time.Second
 	// turnPatience is how long a request waits for its turn.
-	turnPatience = 30 * time.Second
+	turnPatience = 10 * time.Second
+	// maxTurnsWaiting is how many requests of a tenant wait at a time. What is
+	// beyond that could hardly be served within turnPatience.
+	maxTurnsWaiting = 1024
 )
 
 // Turns bound how many requests a process works on at a time while more than one
@@ -40,40 +46,85 @@ type asked struct {
 // tenant has n-1 at most and one at least.
 func NewTurns(n int) *Turns {
 	return &Turns{gate: fairgate.New[tenant.ID](fairgate.Options{
-		Capacity: int64(n), Most: max(int64(n)-1, 1), Assured: 1, Beyond: int64(n),
+		Capacity: int64(n), Most: max(int64(n)-1, 1), Assured: 1, Beyond: int64(n), MaxWaiting: maxTurnsWaiting,
 	})}
 }
 
 // Waiting is how many requests wait for their turn now.
 func (t *Turns) Waiting() int { return t.gate.Stats().Waiting }
 
-// turn is one request's; end it. The zero turn is that of a tenant that is alone.
+// turn is one request's; end it. The nil *turn is that of a tenant that is alone.
 type turn struct {
-	of    *Turns
-	by    tenant.ID
+	of *Turns
+	by tenant.ID
+
+	mu    sync.Mutex // a body is not always read by the request's own goroutine
 	timer *time.Timer
 }
 
 // begin waits for a turn of the tenant.
-func (t *Turns) begin(ctx context.Context, by tenant.ID) (turn, error) {
+func (t *Turns) begin(ctx context.Context, by tenant.ID) (*turn, error) {
 	if t == nil || t.alone(by, time.Now()) {
-		return turn{}, nil
+		return nil, nil
 	}
-	if !t.gate.TryAcquire(by, 1) {
+	begun := &turn{of: t, by: by}
+	return begun, begun.resume(ctx)
+}
+
+// resume waits for a turn again.
+func (t *turn) resume(ctx context.Context) error {
+	gate := t.of.gate
+	if !gate.TryAcquire(t.by, 1) { // without a timer
 		ctx, cancel := context.WithTimeout(ctx, turnPatience)
 		defer cancel()
-		if err := t.gate.Acquire(ctx, by, 1); err != nil {
-			return turn{}, fault.Wrap(err, fault.TooMany, fault.TooManyRequests, "this process has too many requests of this tenant under way, try again")
+		if err := gate.Acquire(ctx, t.by, 1); err != nil {
+			return fault.Wrap(err, fault.TooMany, fault.TooManyRequests, "this process has too many requests of this tenant under way, try again")
 		}
 	}
-	return turn{t, by, time.AfterFunc(turnTime, func() { t.gate.Release(by, 1) })}, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.timer = time.AfterFunc(turnTime, func() { gate.Release(t.by, 1) })
+	return nil
 }
 
 // end gives the turn back, if that was not done when its time was over.
-func (t turn) end() {
+func (t *turn) end() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.timer != nil && t.timer.Stop() {
 		t.of.gate.Release(t.by, 1)
 	}
+	t.timer = nil
+}
+
+// body wraps the request's body. While it comes the request has no turn, so that a
+// slow client uses up none.
+func (t *turn) body(r *http.Request) io.ReadCloser {
+	if t == nil || r.Body == nil || r.Body == http.NoBody {
+		return r.Body
+	}
+	return turnBody{r.Body, t, r.Context()}
+}
+
+// turnBody gives the turn back when it is read from, and asks for another one when
+// all was read.
+type turnBody struct {
+	io.ReadCloser
+	turn *turn
+	ctx  context.Context //nolint:containedctx // the request's, as the body is
+}
+
+func (b turnBody) Read(p []byte) (int, error) {
+	b.turn.end()
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		// What came is served also where no turn comes: it would have to come again.
+		_ = b.turn.resume(b.ctx)
+	}
+	return n, err
 }
 
 // alone notes a request, and says whether no other tenant asked lately.
