@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"slices"
@@ -28,21 +29,46 @@ func (c Config) checkPlaintext(p *Problems) {
 			p.add("plaintext_listeners", "%q is neither admin nor internal", l)
 		}
 	}
-	if c.Runs(AdminService) && c.AdminTLSCerts == "" && !slices.Contains(c.PlaintextListeners, adminListener) {
-		for _, l := range []struct{ key, addr string }{{"admin_addr", c.AdminAddr}, {"admin_grpc_addr", c.AdminGRPCAddr}} {
-			if reachable(l.addr) {
-				p.add(l.key, "%s is open to other machines without TLS, and each call carries a token. Set admin_tls_certs to a directory of certificates, or listen on 127.0.0.1; in a private network, plaintext_listeners: admin goes on without TLS", l.addr)
-			}
+	for _, l := range c.exposed() {
+		if !slices.Contains(c.PlaintextListeners, l.name) {
+			p.add(l.key, "%s is open to other machines without TLS%s, or listen on 127.0.0.1; in a private network, plaintext_listeners: %s goes on without TLS", l.addr, l.cure, l.name)
 		}
-	}
-	if c.Joined() && c.RunsData() && c.InternalTLSCerts == "" && !slices.Contains(c.PlaintextListeners, internalListener) && reachable(c.InternalAddr) {
-		p.add("internal_addr", "%s is open to other machines without TLS. Set internal_tls_certs and internal_tls_ca, or listen on 127.0.0.1; in a private network, plaintext_listeners: internal goes on without TLS", c.InternalAddr)
 	}
 	switch {
 	case c.InternalTLSCerts != "" && c.InternalTLSCA == "":
 		p.add(settingInternalCA, "is not set, but internal_tls_certs is; name the file with the authorities that sign the certificates of all processes")
 	case c.InternalTLSCerts == "" && (c.InternalTLSCA != "" || c.InternalTLSName != ""):
 		p.add(settingInternalCerts, "is not set, but internal_tls_ca or internal_tls_name is; name the directory of this process's certificate and key")
+	}
+}
+
+// exposed is a listener that other machines reach without TLS.
+type exposed struct {
+	name, key, addr string
+	cure            string
+}
+
+func (c Config) exposed() []exposed {
+	var all []exposed
+	if c.Runs(AdminService) && c.AdminTLSCerts == "" {
+		const cure = ", and each call carries a token. Set admin_tls_certs to a directory of certificates"
+		all = append(all, exposed{adminListener, "admin_addr", c.AdminAddr, cure}, exposed{adminListener, "admin_grpc_addr", c.AdminGRPCAddr, cure})
+	}
+	if c.Joined() && c.RunsData() && c.InternalTLSCerts == "" {
+		all = append(all, exposed{internalListener, "internal_addr", c.InternalAddr, ". Set internal_tls_certs and internal_tls_ca"})
+	}
+	return slices.DeleteFunc(all, func(l exposed) bool { return !reachable(l.addr) })
+}
+
+// warnOfPlaintext names the listeners that plaintext_listeners lets go on without
+// TLS: an image sets it, and does not know how its ports are published.
+func warnOfPlaintext(c Config, log *slog.Logger) {
+	var open []string
+	for _, l := range c.exposed() {
+		open = append(open, l.key+" "+l.addr)
+	}
+	if len(open) > 0 {
+		log.Warn("these listeners have no TLS, as plaintext_listeners allows: keep them in a private network, or publish them on 127.0.0.1 only", "listeners", open)
 	}
 }
 

@@ -66,6 +66,7 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 	p := &Process{Log: log, Metrics: newMetrics(), Tracing: tracing, Health: &Health{}, shutdownTimeout: c.ShutdownTimeout, baseDomain: c.BaseDomain}
 	p.limitConnections(c)
 	warnOfTrust(c, log)
+	warnOfPlaintext(c, log)
 	p.ops = Listener{Setting: "ops_addr", Addr: c.OpsAddr, Server: web.NewServer(web.Pace{}.Wrap(opsHandler(p.Metrics, p.Health, c.OperatorHosts())), log)}
 	p.OnStop("traces", tracing.Close)
 	return p, nil
