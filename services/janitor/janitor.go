@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,10 +70,9 @@ type Blobs interface {
 // Janitor runs the phases. Make one with New.
 type Janitor struct {
 	cfg       Config
-	phases    []phase
-	evict     phase
-	shrink    phase
-	events    phase
+	phases    []phase // of a pass
+	evictions []phase
+	events    phase // the last of them
 	count     phase
 	sweep     phase
 	reconcile phase
@@ -108,9 +108,12 @@ func New(cfg Config) *Janitor {
 		kit.Wrap("janitor.drop", cfg.Meta.DropBlobs, mw...),
 		kit.Wrap("janitor.delete", j.deleteCondemned, mw...),
 	}
-	j.evict = kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...)
-	j.shrink = kit.Wrap("janitor.shrink", cfg.Meta.ShrinkCached, mw...)
 	j.events = kit.Wrap("janitor.events", cfg.Meta.TrimEvents, mw...)
+	j.evictions = []phase{
+		kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...),
+		kit.Wrap("janitor.shrink", cfg.Meta.ShrinkCached, mw...),
+		j.events,
+	}
 	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.SettleCharges(ctx) }, mw...)
 	j.sweep = kit.Wrap("janitor.sweep", j.sweepUnmarked, mw...)
 	j.reconcile = kit.Wrap("janitor.reconcile", j.condemnUnknown, mw...)
@@ -118,31 +121,69 @@ func New(cfg Config) *Janitor {
 	return j
 }
 
+// Bounds of a round, so that work that comes in faster than a phase does it keeps no
+// other phase waiting.
+const (
+	phaseTime = 10 * time.Second // after which a phase leaves the rest to the next round
+	soon      = 2 * time.Second  // until that round, where a phase left something
+)
+
 // Run works until ctx ends. A failing phase is logged and tried again at the
-// next pass.
+// next pass. Passes, evictions and what goes over the whole store do not wait for
+// each other.
 func (j *Janitor) Run(ctx context.Context) {
-	tick := time.NewTicker(j.cfg.Interval)
-	defer tick.Stop()
+	var all sync.WaitGroup
+	all.Go(func() { j.runPasses(ctx) })
+	all.Go(func() { j.runEvictions(ctx) })
+	all.Go(func() { j.runSweeps(ctx) })
+	all.Wait()
+}
+
+func (j *Janitor) runPasses(ctx context.Context) {
+	next := time.NewTimer(j.cfg.Interval)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			next.Reset(j.after(ctx, "pass", j.cfg.Interval, j.phases))
+		}
+	}
+}
+
+func (j *Janitor) runEvictions(ctx context.Context) {
 	j.logged(ctx, "measurement", j.Measure)
-	evict, sweep, reconcile := time.NewTicker(evictEvery), time.NewTimer(first()), time.NewTimer(first())
-	defer evict.Stop()
+	next := time.NewTimer(evictEvery)
+	defer next.Stop()
+	evictor := newDuty(j.cfg.Leases, "evict")
+	defer evictor.release()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			j.logged(ctx, "measurement", j.Measure)
+			wait := evictEvery
+			if evictor.ours(ctx) {
+				wait = j.after(ctx, "eviction", evictEvery, j.evictions)
+			}
+			next.Reset(wait)
+		}
+	}
+}
+
+func (j *Janitor) runSweeps(ctx context.Context) {
+	sweep, reconcile := time.NewTimer(first()), time.NewTimer(first())
 	defer sweep.Stop()
 	defer reconcile.Stop()
-	evictor, sweeper, reconciler := newDuty(j.cfg.Leases, "evict"), newDuty(j.cfg.Leases, "sweep"), newDuty(j.cfg.Leases, "reconcile")
-	defer evictor.release()
+	sweeper, reconciler := newDuty(j.cfg.Leases, "sweep"), newDuty(j.cfg.Leases, "reconcile")
 	defer sweeper.release()
 	defer reconciler.release()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
-			j.logged(ctx, "pass", j.Pass)
-		case <-evict.C:
-			j.logged(ctx, "measurement", j.Measure)
-			if evictor.ours(ctx) {
-				j.logged(ctx, "eviction", j.Evict)
-			}
 		case <-sweep.C:
 			if sweeper.ours(ctx) {
 				j.logged(ctx, "sweep", j.Sweep)
@@ -157,34 +198,53 @@ func (j *Janitor) Run(ctx context.Context) {
 	}
 }
 
+// after runs a round and returns when the next one is due.
+func (j *Janitor) after(ctx context.Context, what string, every time.Duration, phases []phase) time.Duration {
+	left := false
+	j.logged(ctx, what, func(ctx context.Context) (err error) {
+		left, err = j.round(ctx, phases)
+		return err
+	})
+	if left {
+		return min(soon, every)
+	}
+	return every
+}
+
 func (j *Janitor) logged(ctx context.Context, what string, run func(context.Context) error) {
 	if err := run(ctx); err != nil && ctx.Err() == nil {
 		j.cfg.Log.ErrorContext(ctx, "janitor "+what+" failed, it is tried again", "error", err)
 	}
 }
 
-// Pass does all work that is due, a batch at a time. Its cost is in proportion
-// to the garbage, not to what is stored. A phase that fails does not keep the
-// others from their work.
+// Pass does the work that is due, a batch at a time, each phase for a bounded time.
+// Its cost is in proportion to the garbage, not to what is stored. A phase that fails
+// does not keep the others from their work.
 func (j *Janitor) Pass(ctx context.Context) error {
-	if err := j.guard(ctx); err != nil {
-		return err
-	}
-	errs := make([]error, len(j.phases))
-	for i, p := range j.phases {
-		errs[i] = j.finish(ctx, p)
-	}
-	return errors.Join(errs...)
+	_, err := j.round(ctx, j.phases)
+	return err
 }
 
 // Evict ends the time of what was pulled least recently, where a cache is over
 // its limit, or with all else over the quota of its tenant; the next pass removes
 // it. It costs as much as is kept in such caches. And it trims the audit log.
 func (j *Janitor) Evict(ctx context.Context) error {
+	_, err := j.round(ctx, j.evictions)
+	return err
+}
+
+// round has each phase do its work, and says whether one has some left.
+func (j *Janitor) round(ctx context.Context, phases []phase) (left bool, err error) {
 	if err := j.guard(ctx); err != nil {
-		return err
+		return false, err
 	}
-	return errors.Join(j.finish(ctx, j.evict), j.finish(ctx, j.shrink), j.finish(ctx, j.events))
+	errs := make([]error, len(phases))
+	for i, p := range phases {
+		var more bool
+		more, errs[i] = j.finish(ctx, p)
+		left = left || more
+	}
+	return left, errors.Join(errs...)
 }
 
 // guard says whether a run may begin.
@@ -198,18 +258,19 @@ func (j *Janitor) guard(ctx context.Context) error {
 	return nil
 }
 
-// finish does all that a phase has to do, and says what that was.
-func (j *Janitor) finish(ctx context.Context, p phase) error {
+// finish does what a phase has to do, tells what that was, and says whether some of it
+// is left.
+func (j *Janitor) finish(ctx context.Context, p phase) (left bool, err error) {
 	began := time.Now()
-	total, err := j.exhaust(ctx, p)
+	total, left, err := j.exhaust(ctx, p)
 	j.progress.ran(task(p), began, total, err)
 	if total > 0 {
 		j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", p.Name, err)
+		return false, fmt.Errorf("%s: %w", p.Name, err)
 	}
-	return nil
+	return left, nil
 }
 
 // task is what metrics call the phase.
@@ -223,16 +284,26 @@ func (j *Janitor) once(ctx context.Context, p phase) error {
 	return err
 }
 
-// exhaust runs a phase until nothing is left for it to do.
-func (j *Janitor) exhaust(ctx context.Context, p phase) (int, error) {
-	for total := 0; ; {
+// exhaust runs a phase until it has done all its work, or its time is over: then some
+// may be left.
+func (j *Janitor) exhaust(ctx context.Context, p phase) (total int, left bool, err error) {
+	least := 1 // of a call after which there may be more
+	if p.Name == j.events.Name {
+		// A call goes over all tenants, and counting many events takes longer than it
+		// takes a busy tenant to write one more.
+		least = j.cfg.Batch
+	}
+	for end := time.Now().Add(phaseTime); ; {
 		if err := ctx.Err(); err != nil {
-			return total, err
+			return total, false, err
 		}
 		n, err := p.Call(ctx, j.cfg.Batch)
 		total += n
-		if n == 0 || err != nil {
-			return total, err
+		if n < least || err != nil {
+			return total, false, err
+		}
+		if !time.Now().Before(end) {
+			return total, true, nil
 		}
 	}
 }
@@ -249,7 +320,11 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, c := range due {
+	end := time.Now().Add(phaseTime) // of a store that is slow; the claims run out by themselves
+	for i, c := range due {
+		if !time.Now().Before(end) {
+			return i, nil
+		}
 		// Asked after the claim: what was live when the hold began is condemned, and
 		// claimed, later than that. The claim runs out by itself.
 		if j.held() {

@@ -103,6 +103,19 @@ func RunLimits(t *testing.T, limits func(t *testing.T, l meta.Limits) Harness) {
 		if left["login.fail"]+left["call.deny"] != 7 || left["blob.push"]+left["manifest.put"] < 7 {
 			t.Errorf("administration pushed out others: %v are left", left)
 		}
+		// S98: what is old or too many, of whatever kind, goes in one call.
+		for i := range 20 {
+			w.push(r, fmt.Sprint("again", i))
+			w.must(w.Store.RecordRefusals(t.Context(), map[meta.Refusal]int64{
+				{Tenant: w.tenant, Actor: "guess", Minute: w.Now().Truncate(time.Minute).Add(time.Duration(i+1) * time.Minute)}: 1,
+			}))
+			w.addAccount(fmt.Sprintf("again%02d", i), access.Reader)
+		}
+		for i := range 2 {
+			if n, err := w.Store.TrimEvents(t.Context(), 1000); err != nil || (n > 0) != (i == 0) {
+				t.Errorf("call %d trimmed %d, %v", i, n, err)
+			}
+		}
 		if left, err := w.Store.ListEvents(t.Context(), other, meta.Page{Size: 100}); err != nil || len(left) != 1 {
 			t.Errorf("of another tenant %+v, %v", left, err)
 		}

@@ -27,8 +27,10 @@ const (
 const (
 	tenantsFrom = `SELECT id FROM tenants WHERE id > $1 ORDER BY id LIMIT $2`
 
-	// The newest event that is beyond a number of them: of all, and of a kind.
+	// The newest event that is beyond a number of them: of all, of those up to an event,
+	// and of a kind.
 	eventBeyond          = `SELECT id` + ofTenant + newest
+	olderBeyond          = `SELECT id` + ofTenant + ` AND id <= $3` + newest
 	refusalBeyond        = `SELECT id` + ofTenant + isRefusal + newest
 	administrationBeyond = `SELECT id` + ofTenant + isAdministration + newest
 
@@ -82,14 +84,27 @@ func scanEventID(scan scan) (int64, error) {
 
 func (s *Store) trimEvents(ctx context.Context, id tenant.ID, limit int) (int, error) {
 	due, err := collect(ctx, s, nobody, scanEventID, oldEvents, id, s.life.Events, limit)
-	if err == nil && len(due) == 0 {
-		due, err = s.tooMany(ctx, id, limit)
-	}
-	if err != nil || len(due) == 0 {
+	if err != nil {
 		return 0, err
 	}
+	trimmed, err := s.deleteEvents(ctx, id, due)
+	if err != nil || len(due) >= limit {
+		return trimmed, err
+	}
+	due, err = s.tooMany(ctx, id, limit-len(due))
+	if err != nil {
+		return trimmed, err
+	}
+	n, err := s.deleteEvents(ctx, id, due)
+	return trimmed + n, err
+}
+
+func (s *Store) deleteEvents(ctx context.Context, id tenant.ID, due []int64) (int, error) {
+	if len(due) == 0 {
+		return 0, nil
+	}
 	var n int64
-	err = s.write(ctx, nobody, func(t *tx) error {
+	err := s.write(ctx, nobody, func(t *tx) error {
 		var err error
 		n, err = t.exec(trimEvents, id, due)
 		return err
@@ -114,25 +129,31 @@ func (s *Store) tooMany(ctx context.Context, id tenant.ID, limit int) ([]int64, 
 	if _, err := s.find(ctx, nobody, countBesideContent, []any{id}, &beside); err != nil {
 		return nil, err
 	}
+	var due []int64
 	for _, kind := range []struct {
-		most         int
-		beyond, trim string
+		beyond string
+		args   []any
+		trim   string
 	}{
-		{most + beside, eventBeyond, contentToTrim},
-		{most, refusalBeyond, refusalsToTrim},
-		{meta.AdministrationKept * most, administrationBeyond, administrationToTrim},
+		// Counted on from the one that was found: counting a million twice takes twice as long.
+		{olderBeyond, []any{id, beside, beyond}, contentToTrim},
+		{refusalBeyond, []any{id, most}, refusalsToTrim},
+		{administrationBeyond, []any{id, meta.AdministrationKept * most}, administrationToTrim},
 	} {
-		found, err := s.find(ctx, nobody, kind.beyond, []any{id, kind.most}, &beyond)
+		found, err := s.find(ctx, nobody, kind.beyond, kind.args, &beyond)
 		if err != nil {
 			return nil, err
 		}
 		if !found {
 			continue
 		}
-		due, err := collect(ctx, s, nobody, scanEventID, kind.trim, id, beyond, limit)
-		if err != nil || len(due) > 0 {
-			return due, err
+		more, err := collect(ctx, s, nobody, scanEventID, kind.trim, id, beyond, limit-len(due))
+		if err != nil {
+			return nil, err
+		}
+		if due = append(due, more...); len(due) >= limit {
+			break
 		}
 	}
-	return nil, nil
+	return due, nil
 }

@@ -99,6 +99,7 @@ var walks = map[string]string{
 	"dropSomeCachedTags": "has a LIMIT",
 
 	"eventBeyond":          "stops after as many as there may be",
+	"olderBeyond":          "stops after as many as there are beside content",
 	"refusalBeyond":        "reads the few events beside content",
 	"administrationBeyond": "reads the few events beside content",
 	"countBesideContent":   "reads the few events beside content",
