@@ -6,7 +6,6 @@ CREATE TABLE manifest_deletions (
   tenant_id INTEGER NOT NULL,
   repo_id   INTEGER NOT NULL,
   digest    BLOB    NOT NULL,
-  op        BLOB CHECK (length(op) = 16),  -- of the request, where its referrers go with it
   PRIMARY KEY (tenant_id, repo_id, digest),
   FOREIGN KEY (tenant_id, repo_id, digest) REFERENCES manifests (tenant_id, repo_id, digest) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;

@@ -20,9 +20,6 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 		return err
 	}
 	gone := removal{tenant: id, digest: del.Digest}
-	if del.Referrers {
-		gone.op = del.By.Op[:]
-	}
 	err := s.writeFor(ctx, id, func(t *tx) error {
 		r, err := t.repository(del.Repo, hosted)
 		if err != nil {
@@ -35,18 +32,21 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 		if err := t.refuseNamed(del, r.id); err != nil {
 			return err
 		}
-		if large, err := t.beginRemoval(gone); err != nil || large {
-			return err
-		}
-		found, err := t.deleteManifest(id, r.id, del.Digest, s.life)
+		large, err := t.beginRemoval(gone)
 		if err != nil {
 			return err
 		}
-		if !found {
-			return manifestUnknown(del.Digest.String())
+		if !large {
+			found, err := t.deleteManifest(id, r.id, del.Digest, s.life)
+			if err != nil {
+				return err
+			}
+			if !found {
+				return manifestUnknown(del.Digest.String())
+			}
 		}
 		if del.Referrers {
-			if _, err := t.exec(beginDeletion, id, r.id, gone.op, del.Digest.Bytes()); err != nil {
+			if _, err := t.exec(beginDeletion, id, r.id, del.By.Op[:], del.Digest.Bytes()); err != nil {
 				return err
 			}
 		}

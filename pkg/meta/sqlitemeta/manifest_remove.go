@@ -19,12 +19,12 @@ const (
 	removeBatch = 100
 )
 
-// removal is of a manifest. With an op its referrers go with it.
+// removal is of a manifest. Deletions of its referrers are rows of their own, from
+// its beginning on, so that what is pushed meanwhile stays.
 type removal struct {
 	tenant tenant.ID
 	repo   int64
 	digest oci.Digest
-	op     []byte
 }
 
 const (
@@ -39,12 +39,11 @@ SELECT count(*) FROM (
        SELECT 1 FROM (SELECT 1 FROM cache_tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3 LIMIT ?4))`
 
 	beginRemoval = `
-INSERT INTO manifest_deletions (tenant_id, repo_id, digest, op) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET op = coalesce(excluded.op, manifest_deletions.op)`
+INSERT INTO manifest_deletions (tenant_id, repo_id, digest) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING`
 
-	findRemoval = `SELECT op FROM manifest_deletions WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+	findRemoval = `SELECT 1 FROM manifest_deletions WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
-	anyRemoval = `SELECT tenant_id, repo_id, digest, op FROM manifest_deletions ORDER BY tenant_id, repo_id, digest LIMIT 1`
+	anyRemoval = `SELECT tenant_id, repo_id, digest FROM manifest_deletions ORDER BY tenant_id, repo_id, digest LIMIT 1`
 )
 
 // beginRemoval writes the removal of a large manifest down; false where the manifest
@@ -55,15 +54,14 @@ func (t *tx) beginRemoval(r removal) (bool, error) {
 	if _, err := t.find(countParts, []any{r.tenant, r.repo, key, removeFrom + 1}, &parts); err != nil || parts <= removeFrom {
 		return false, err
 	}
-	_, err := t.exec(beginRemoval, r.tenant, r.repo, key, r.op)
+	_, err := t.exec(beginRemoval, r.tenant, r.repo, key)
 	return true, err
 }
 
 // finishRemoval does the steps of a removal that was written down, if it was. What
 // it cannot do, because the process stops or the client has gone, the janitor does.
 func (s *Store) finishRemoval(ctx context.Context, r removal) error {
-	var op []byte
-	found, err := s.find(ctx, findRemoval, []any{r.tenant, r.repo, r.digest.Bytes()}, &op)
+	found, err := s.find(ctx, findRemoval, []any{r.tenant, r.repo, r.digest.Bytes()}, new(int))
 	for found && err == nil {
 		if s.stopping() {
 			return fault.Down(errClosed, "the metadata store")
@@ -106,8 +104,7 @@ DELETE FROM cache_tags
 // removeSome is a step of a removal that was written down, and says whether it was
 // the last, or there was none.
 func (t *tx) removeSome(r removal, life meta.Lifetimes) (bool, error) {
-	key := r.digest.Bytes()
-	found, err := t.find(findRemoval, []any{r.tenant, r.repo, key}, &r.op)
+	found, err := t.find(findRemoval, []any{r.tenant, r.repo, r.digest.Bytes()}, new(int))
 	if err != nil || !found {
 		return true, err
 	}
@@ -151,14 +148,8 @@ func (t *tx) removeParts(r removal, life meta.Lifetimes) (int64, error) {
 
 // endRemoval removes the manifest itself, of which nothing else is left.
 func (t *tx) endRemoval(r removal) error {
-	key := r.digest.Bytes()
-	if _, err := t.exec(deleteManifest, r.tenant, r.repo, key); err != nil {
+	if _, err := t.exec(deleteManifest, r.tenant, r.repo, r.digest.Bytes()); err != nil {
 		return err
-	}
-	if r.op != nil {
-		if _, err := t.exec(beginDeletion, r.tenant, r.repo, r.op, key); err != nil {
-			return err
-		}
 	}
 	_, err := t.exec(hideRepository, r.tenant, r.repo)
 	return err
@@ -168,7 +159,7 @@ func (t *tx) endRemoval(r removal) error {
 var errGoing = errors.New("sqlitemeta: the manifest is being removed")
 
 func (t *tx) refuseGoing(id tenant.ID, repo int64, d oci.Digest) error {
-	found, err := t.find(findRemoval, []any{id, repo, d.Bytes()}, new([]byte))
+	found, err := t.find(findRemoval, []any{id, repo, d.Bytes()}, new(int))
 	if err == nil && found {
 		err = errGoing
 	}

@@ -174,6 +174,56 @@ func TestS37_ALargeDeletionThatStopsIsFinished(t *testing.T) {
 	}
 }
 
+// TestS37_WhatIsPushedUponALargeManifestThatGoesStays: its referrers go with it, but
+// for those that were pushed after its deletion was decided, few references or many.
+func TestS37_WhatIsPushedUponALargeManifestThatGoesStays(t *testing.T) {
+	for _, n := range []int{10, 4 * removeFrom} {
+		for _, before := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d references, referrers before: %t", n, before), func(t *testing.T) {
+				s, r := filled(t, Options{})
+				blobs := holding(t, s, r, n)
+				subject := mustPut(t, s, putOf(r, blobs, "large"))
+				upon := func(tag string) meta.ManifestPut {
+					put := putOf(r, blobs[:1], tag)
+					put.Parsed.Subject = &oci.Descriptor{MediaType: oci.MediaTypeImageManifest, Digest: subject.Manifest.Digest}
+					return put
+				}
+				old := upon("old")
+				if before {
+					mustPut(t, s, old)
+				}
+				s.Quiesce()
+				del := deleting(subject)
+				del.Referrers = true
+				if err := s.DeleteManifest(t.Context(), del); err != nil && fault.KindOf(err) != fault.Unavailable {
+					t.Fatal(err)
+				}
+				dir := s.opts.Dir
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				s = open(t, Options{Dir: dir})
+				signature := mustPut(t, s, upon("signature"))
+				for work := 1; work > 0; {
+					var err error
+					if work, err = s.PurgeDeleted(t.Context(), 100); err != nil {
+						t.Fatal(err)
+					}
+				}
+				wantGone(t, s, subject)
+				wantGone(t, s, old)
+				if found, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "signature"}); err != nil || found.Digest != signature.Manifest.Digest {
+					t.Errorf("what was pushed after the deletion: %v", err)
+				}
+				var left int
+				if _, err := s.find(t.Context(), `SELECT (SELECT count(*) FROM kept_referrers) + (SELECT count(*) FROM referrer_deletions)`, nil, &left); err != nil || left != 0 {
+					t.Errorf("%d rows of the deletion are left, %v", left, err)
+				}
+			})
+		}
+	}
+}
+
 // TestS37_LargeCachedManifestsComeAndGoInSteps.
 func TestS37_LargeCachedManifestsComeAndGoInSteps(t *testing.T) {
 	now := newClock()

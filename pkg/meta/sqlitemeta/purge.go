@@ -84,7 +84,7 @@ func (p purge) deletions() (int, error) {
 // removals does a step of the removal of a large manifest.
 func (p purge) removals() (int, error) {
 	var r removal
-	found, err := p.find(anyRemoval, nil, &r.tenant, &r.repo, digest{&r.digest}, &r.op)
+	found, err := p.find(anyRemoval, nil, &r.tenant, &r.repo, digest{&r.digest})
 	if err != nil || !found {
 		return 0, err
 	}

@@ -153,16 +153,16 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 
 // deleteReferrer deletes one referrer; false where it is large, and some is left.
 func (t *tx) deleteReferrer(d deletion, referrer oci.Digest, life meta.Lifetimes) (bool, error) {
-	r := removal{tenant: d.tenant, repo: d.repo, digest: referrer, op: d.op[:]}
+	if _, err := t.exec(beginDeletion, d.tenant, d.repo, d.op[:], referrer.Bytes()); err != nil {
+		return false, err
+	}
+	r := removal{tenant: d.tenant, repo: d.repo, digest: referrer}
 	if large, err := t.beginRemoval(r); err != nil {
 		return false, err
 	} else if large {
 		return t.removeSome(r, life)
 	}
-	if _, err := t.deleteManifest(d.tenant, d.repo, referrer, life); err != nil {
-		return false, err
-	}
-	_, err := t.exec(beginDeletion, d.tenant, d.repo, d.op[:], referrer.Bytes())
+	_, err := t.deleteManifest(d.tenant, d.repo, referrer, life)
 	return true, err
 }
 
