@@ -20,6 +20,9 @@ type Waiter interface {
 	// Stalled is for how long it has waited without enough progress; 0 where it does
 	// not wait, or may wait.
 	Stalled(now time.Time) time.Duration
+	// Stuck is for how long it should have ended since its client takes nothing; 0 where
+	// it should not.
+	Stuck(now time.Time) time.Duration
 }
 
 // Conn is an accepted connection. It is a *net.TCPConn, so that a file still leaves
@@ -32,15 +35,16 @@ type Conn struct {
 	opened   time.Time
 	active   atomic.Bool // the first byte of a request has come
 	patient  atomic.Bool // its client may take what was sent to it as slowly as a transfer may
+	slowed   atomic.Bool // the last request that ended did so because of its client, or is about to
 
-	mu       sync.Mutex
-	requests int // all that have begun
-	running  int
-	waiters  []Waiter
-	slow     int       // that are about to end because of their client
-	slowed   bool      // the last one that ended did so, or is about to
-	ended    time.Time // of the last request that did not end so
-	onClose  func()
+	mu        sync.Mutex
+	requests  int // all that have begun
+	running   int
+	transfers int // of them, such as may pause
+	waiters   []Waiter
+	slow      int       // that are about to end because of their client
+	ended     time.Time // of the last request that did not end so
+	onClose   func()
 }
 
 // Of returns the connection behind c, which may be that of TLS; nil where it is not
@@ -63,6 +67,9 @@ func (c *Conn) Begin() {
 	defer c.mu.Unlock()
 	c.requests++
 	c.running++
+	if c.transfers == 0 {
+		c.patient.Store(false) // what a transfer sent before was taken: its client asks for more
+	}
 }
 
 // End notes that a request has ended.
@@ -75,10 +82,10 @@ func (c *Conn) End() {
 	c.running--
 	if c.slow > 0 {
 		c.slow--
-		c.slowed = true
+		c.slowed.Store(true)
 		return
 	}
-	c.slowed = false
+	c.slowed.Store(false)
 	c.ended = time.Now()
 }
 
@@ -94,14 +101,12 @@ func (c *Conn) Slow() {
 }
 
 // GiveUp notes that a request is to end because its client is too slow. It cannot while
-// the connection, which others share with it, takes nothing.
+// the connection, which others share with it, takes nothing. It takes no lock: a Waiter
+// may call it while it is asked something.
 func (c *Conn) GiveUp() {
-	if c == nil {
-		return
+	if c != nil {
+		c.slowed.Store(true)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.slowed = true
 }
 
 // AddWaiter lets a request tell that it waits for its client.
@@ -140,12 +145,26 @@ func (c *Conn) OnClose(f func()) {
 	c.onClose = f
 }
 
-// SetPatient lets the client take its time with what it is sent: a transfer may pause,
-// also in its last bytes, which the system holds.
-func (c *Conn) SetPatient() {
-	if c != nil {
-		c.patient.Store(true)
+// BeginTransfer notes that a request may pause. Until another one begins after it, its
+// client may also take its time with the last bytes, which the system holds.
+func (c *Conn) BeginTransfer() {
+	if c == nil {
+		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.transfers++
+	c.patient.Store(true)
+}
+
+// EndTransfer takes BeginTransfer back.
+func (c *Conn) EndTransfer() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.transfers--
 }
 
 // Write is that of TCP. Whose client does not take it until the deadline is reset when
@@ -243,11 +262,11 @@ func (c *Conn) lastSign() time.Time {
 // slowSince is since when requests end only because their client is slow; the zero
 // Time where the last one did not.
 func (c *Conn) slowSince() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.slowed {
+	if !c.slowed.Load() {
 		return time.Time{}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.lastSign()
 }
 
@@ -261,6 +280,25 @@ func (c *Conn) stalledFor(now time.Time) time.Duration {
 		least = min(least, w.Stalled(now))
 	}
 	return least
+}
+
+// stuckFor is how long a request should have ended that cannot, since the connection
+// takes nothing.
+func (c *Conn) stuckFor(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	longest := time.Duration(0)
+	for _, w := range c.waiters {
+		longest = max(longest, w.Stuck(now))
+	}
+	return longest
+}
+
+// mayTakeItsTime says whether the last request was a transfer and has ended.
+func (c *Conn) mayTakeItsTime() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running == 0 && c.patient.Load()
 }
 
 // hadRequest says whether a request has ever begun.

@@ -37,14 +37,11 @@ type candidate struct {
 	rank   int // the lower, the less it is missed
 }
 
-// rankOf is the order of phases, but that young silent connections come behind all that
-// are not transfers, which have something to lose.
-func rankOf(c *Conn, p phase, since, now time.Time) int {
-	switch {
-	case p == silent && now.Sub(since) < youngFor:
+// rankOf is the order of phases, but that young silent connections come last. One with a
+// transfer, which has something to lose, is busy.
+func rankOf(p phase, since, now time.Time) int {
+	if p == silent && now.Sub(since) < youngFor {
 		return int(stalled) + 1
-	case p == stalled && c.patient.Load():
-		return int(stalled) + 2
 	}
 	return int(p)
 }
@@ -75,7 +72,7 @@ func (s *candidates) scan(now time.Time, all map[*Conn]struct{}, weigh func(*Con
 	s.list = make([]candidate, 0, len(all))
 	for c := range all {
 		if phase, since := c.state(now); phase != busy {
-			s.list = append(s.list, candidate{c, phase, since, weigh(c), rankOf(c, phase, since, now)})
+			s.list = append(s.list, candidate{c, phase, since, weigh(c), rankOf(phase, since, now)})
 		}
 	}
 	slices.SortFunc(s.list, func(a, b candidate) int {

@@ -116,6 +116,7 @@ func (w *world) isOpen() int {
 type wait time.Duration
 
 func (d wait) Stalled(time.Time) time.Duration { return time.Duration(d) }
+func (wait) Stuck(time.Time) time.Duration     { return 0 }
 
 // At the limit the connections that are missed least are closed for new ones: silent
 // before idle before begun headers before stalled requests, and never one that works.

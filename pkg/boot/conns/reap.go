@@ -9,6 +9,7 @@ const (
 	nextRequest  = 45 * time.Second  // each other one
 	proxyRequest = 130 * time.Second // each other one of a trusted proxy, which keeps connections for many clients
 	headerTime   = 10 * time.Second  // more, where a request has begun
+	stuckTime    = 10 * time.Second  // with a request that should have ended, whatever the others do
 )
 
 // reap closes the connections that have been without a request for too long.
@@ -27,7 +28,7 @@ func (p *Pool) reap(now time.Time) {
 	}
 	p.mu.Unlock()
 	for _, o := range overdue {
-		if o.why == closedIdle && (o.conn.patient.Load() || !hasRest(o.conn.TCPConn)) {
+		if o.why == closedIdle && (o.conn.mayTakeItsTime() || !hasRest(o.conn.TCPConn)) {
 			_ = o.conn.Close() // it is of no more use
 		} else {
 			o.conn.cut() // the end would wait behind what the client does not take
@@ -40,10 +41,13 @@ func (c *Conn) overdue(now time.Time) string {
 	phase, since := c.state(now)
 	limit, why := firstRequest, closedSilent
 	switch phase {
-	case busy:
-		return ""
+	case busy: // a transfer may pause, but not keep others here that cannot end
+		if c.stuckFor(now) < stuckTime {
+			return ""
+		}
+		return closedIdle
 	case stalled: // each has its bound; of many on one connection, in turns, it would have none
-		if since = c.slowSince(); since.IsZero() || c.patient.Load() {
+		if since = c.slowSince(); since.IsZero() {
 			return ""
 		}
 	}

@@ -61,7 +61,8 @@ func TestS15_WhoDoesNotReadIsReset(t *testing.T) {
 	}
 	fill(t, idle.server.TCPConn)
 	sent := fill(t, patient.server.TCPConn)
-	patient.server.SetPatient()
+	patient.server.BeginTransfer()
+	patient.server.EndTransfer()
 	w.pool.reap(time.Now().Add(nextRequest))
 	w.until("reset", func() bool { return isReset(idle) })
 	_ = patient.SetReadDeadline(time.Now().Add(patience))

@@ -38,6 +38,7 @@ type clock struct {
 	paused   bool // counted in pauses
 	closed   bool
 	failed   error
+	failedAt time.Time
 }
 
 // start begins a wait for the client. moves is how many bytes will have moved
@@ -194,11 +195,11 @@ func (c *clock) isTransfer() bool {
 	return c.transfer
 }
 
-// owed is what a request that is no transfer owes while it waits.
+// owed is what a request owes while it waits that is no transfer, or was ended.
 func (c *clock) owed(now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.waiting || c.transfer || c.closed {
+	if !c.waiting || c.transfer && c.failed == nil || c.closed {
 		return 0
 	}
 	return max(0, c.debt+now.Sub(c.since)-c.ahead)
@@ -214,7 +215,7 @@ func (c *clock) end(why error) {
 }
 
 func (c *clock) fail(why error) {
-	c.failed = why
+	c.failed, c.failedAt = why, time.Now()
 	c.resume()
 	c.pauses.ended(why)
 	c.expire()
@@ -225,6 +226,16 @@ func (c *clock) ended() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failed
+}
+
+// endedFor is how long ago the request was ended, while it still waits.
+func (c *clock) endedFor(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed == nil || !c.waiting || c.closed {
+		return 0
+	}
+	return now.Sub(c.failedAt)
 }
 
 // close lets go of the connection: it is another request's from now on.

@@ -59,7 +59,7 @@ func AllowPause(ctx context.Context, tenant int64) {
 	if r := requestOf(ctx); r != nil && r.pace != nil {
 		r.pace.in.lift(tenant)
 		r.pace.out.lift(tenant)
-		r.pace.conn.SetPatient()
+		r.pace.beginTransfer()
 	}
 }
 
@@ -68,6 +68,7 @@ func AllowPause(ctx context.Context, tenant int64) {
 func EndPause(ctx context.Context) {
 	if r := requestOf(ctx); r != nil && r.pace != nil {
 		r.pace.in.lower()
+		r.pace.endTransfer()
 	}
 }
 
@@ -83,6 +84,20 @@ type pacing struct {
 	in, out clock
 	waited  atomic.Int64 // nanoseconds, in both
 	conn    *conns.Conn  // nil where it is not limited
+
+	transfer atomic.Bool // counted as one of the connection
+}
+
+func (s *pacing) beginTransfer() {
+	if s.transfer.CompareAndSwap(false, true) {
+		s.conn.BeginTransfer()
+	}
+}
+
+func (s *pacing) endTransfer() {
+	if s.transfer.CompareAndSwap(true, false) {
+		s.conn.EndTransfer()
+	}
 }
 
 // ended says whether one of them was ended.
@@ -90,6 +105,9 @@ func (s *pacing) ended() bool { return s.in.ended() != nil || s.out.ended() != n
 
 // Stalled is for conns.Waiter.
 func (s *pacing) Stalled(now time.Time) time.Duration { return max(s.in.owed(now), s.out.owed(now)) }
+
+// Stuck is for conns.Waiter. One whose body was ended is not stuck: it may answer.
+func (s *pacing) Stuck(now time.Time) time.Duration { return s.out.endedFor(now) }
 
 type pacer struct {
 	Pace
@@ -131,6 +149,7 @@ func (p pacer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.conn.AddWaiter(s)
 	defer s.conn.RemoveWaiter(s)
+	defer s.endTransfer()
 	// Deferred: what net/http does after the handler has a deadline too. It
 	// writes what is buffered and reads what the handler left of the body.
 	defer func() {
