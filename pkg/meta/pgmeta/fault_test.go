@@ -374,7 +374,7 @@ func TestR24_LockTimeoutsAreRetriedThenUnavailable(t *testing.T) {
 func TestR24_DeadlocksAreRetried(t *testing.T) {
 	at := migrated(t)
 	t.Cleanup(func() { wantDeadlocks(t, at, 1) })
-	s, r := filled(t, Options{URL: at + "&deadlock_timeout=100ms"})
+	s, r := filled(t, Options{URL: at + "&deadlock_timeout=1s"})
 	u := sealed(t, s, r, "content")
 	other := otherSession{connect(t, s.opts.URL)}
 	other.exec(t, `SET deadlock_timeout = '1min'`)
