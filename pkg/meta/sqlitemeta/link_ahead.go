@@ -27,6 +27,8 @@ type ahead struct {
 	kind            kind          // of its repository
 	keep            time.Duration // for which its row is there if it is not put
 	blobs, children named         // still to be linked
+	repo            int64
+	expireAt        int64 // of its row, where it was not there before; else 0
 }
 
 // named are blobs, or manifests, that a manifest names.
@@ -35,23 +37,60 @@ type named struct {
 	required map[oci.Digest]bool // each of them, and whether it must be there
 }
 
-// linkAhead makes the links of a manifest of many references in steps, so that
-// PutManifest finds them made and holds the writer for a moment only. What lacks
+// putInSteps makes the links of a manifest of many references in steps, so that
+// putManifest finds them made and holds the writer for a moment only. What lacks
 // references is refused before anything is written, and what has no room before
-// anything is linked. The rest of what may be wrong PutManifest decides.
-func (s *Store) linkAhead(ctx context.Context, p meta.ManifestPut) error {
-	if len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
-		return nil
-	}
+// anything is linked. The rest of what may be wrong putManifest decides. The row can
+// be read from the first step on: the put goes on without its client then, to its
+// event, or to the removal of the row.
+func (s *Store) putInSteps(ctx context.Context, p meta.ManifestPut) error {
 	a := ahead{ManifestPut: p, kind: hosted, keep: s.life.Grace}
 	a.blobs, a.children = a.named(p.Parsed.Blobs), a.named(p.Parsed.Children)
-	if ready, err := s.complete(ctx, a); err != nil || !ready {
+	ready, err := s.complete(ctx, a)
+	if err != nil {
 		return err
 	}
-	return s.linkInSteps(ctx, &a)
+	if ready {
+		err = s.linkInSteps(ctx, &a)
+	}
+	if a.expireAt != 0 {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if err == nil {
+		err = s.putManifest(ctx, p)
+	}
+	if err != nil && a.expireAt != 0 && !errors.Is(err, errGoing) {
+		s.takeBack(ctx, a)
+	}
+	return err
 }
 
-// linkFetchedAhead is linkAhead for what an upstream gave.
+const isAhead = `SELECT 1 FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND expire_at = ?4`
+
+// takeBack removes the row of a manifest that was refused after it was begun, unless
+// another put has made it stay or prolonged it. Where it fails the row expires.
+func (s *Store) takeBack(ctx context.Context, a ahead) {
+	r := removal{tenant: a.Repo.Tenant, repo: a.repo, digest: a.Manifest.Digest}
+	err := s.step(ctx, r.tenant, func(t *tx) error {
+		found, err := t.find(isAhead, []any{r.tenant, r.repo, r.digest.Bytes(), a.expireAt}, new(int))
+		if err != nil || !found {
+			return err
+		}
+		if large, err := t.beginRemoval(r); err != nil || large {
+			return err
+		}
+		if _, err := t.deleteManifest(r.tenant, r.repo, r.digest, s.life); err != nil {
+			return err
+		}
+		_, err = t.exec(hideRepository, r.tenant, r.repo)
+		return err
+	})
+	if err == nil {
+		_ = s.finishRemoval(ctx, r) // what is left of it the janitor does
+	}
+}
+
+// linkFetchedAhead makes the links of what an upstream gave.
 func (s *Store) linkFetchedAhead(ctx context.Context, p meta.ManifestPut, keep time.Duration) error {
 	if len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
 		return nil
@@ -77,7 +116,7 @@ func (s *Store) linkInSteps(ctx context.Context, a *ahead) error {
 		case err != nil:
 			return err
 		}
-		begun = true
+		begun, ctx = true, context.WithoutCancel(ctx)
 	}
 	return nil
 }
@@ -151,8 +190,12 @@ func (a *ahead) begin(t *tx) (*put, error) {
 		return nil, err
 	}
 	p := &put{tx: t, ManifestPut: a.ManifestPut, repo: r.id, own: a.Manifest.Digest.Bytes()}
-	if _, err := p.manifest(t.after(a.keep)); err != nil {
+	isNew, err := p.manifest(t.after(a.keep))
+	if err != nil {
 		return nil, err
+	}
+	if isNew {
+		a.repo, a.expireAt = r.id, t.after(a.keep)
 	}
 	if a.kind == cached {
 		return p, nil

@@ -22,10 +22,10 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		return translate(err)
 	}
 	return s.afterRemoval(ctx, p.Repo, p.Manifest.Digest, func() error {
-		if err := s.linkAhead(ctx, p); err != nil {
-			return err
+		if len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
+			return s.putManifest(ctx, p)
 		}
-		return s.putManifest(ctx, p)
+		return s.putInSteps(ctx, p)
 	})
 }
 

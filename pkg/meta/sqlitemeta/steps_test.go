@@ -282,3 +282,70 @@ func TestS35_ReferencesAreLinkedInSteps(t *testing.T) {
 		t.Error(found)
 	}
 }
+
+// TestS35_APutThatBeganEnds, though its client leaves: with its event, or, when a
+// later step refuses it, with nothing that can be read.
+func TestS35_APutThatBeganEnds(t *testing.T) {
+	var afterStep func()
+	s, r := filled(t, Options{Observe: func(kind string, _ time.Duration, _ error) {
+		if then := afterStep; then != nil && kind == "write" {
+			afterStep = nil
+			then()
+		}
+	}})
+	blobs := holding(t, s, r, 4*aheadFrom)
+	subject := mustPut(t, s, putOf(r, blobs[:1], "subject"))
+	put := putOf(r, blobs, "many")
+	put.Parsed.Subject = &oci.Descriptor{MediaType: oci.MediaTypeImageManifest, Digest: subject.Manifest.Digest}
+	suspect := func(is int) {
+		err := s.write(context.Background(), func(tx *tx) error {
+			_, err := tx.exec(`UPDATE blobs SET suspect = ?1`, is)
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	seen := func() (int, int, int) {
+		var manifests, referrers, events int
+		_, err := s.find(t.Context(), `SELECT (SELECT count(*) FROM manifests WHERE digest = ?1), (SELECT count(*) FROM manifests WHERE subject = ?2),
+			(SELECT count(*) FROM events WHERE op = ?3)`, []any{put.Manifest.Digest.Bytes(), subject.Manifest.Digest.Bytes(), put.By.Op[:]}, &manifests, &referrers, &events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return manifests, referrers, events
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	begun := 0
+	afterStep = func() {
+		begun, _, _ = seen()
+		leave()
+		suspect(1)
+	}
+	if err := s.PutManifest(ctx, put); !fault.Is(err, fault.ManifestBlobUnknown) || begun != 1 {
+		t.Errorf("blobs that went after the put began (%d): %v", begun, err)
+	}
+	if manifests, referrers, events := seen(); manifests+referrers+events != 0 {
+		t.Errorf("of a refused put there are %d manifests, %d referrers, %d events", manifests, referrers, events)
+	}
+	suspect(0)
+	if found := findings(t, s); len(found) > 0 {
+		t.Error(found)
+	}
+
+	ctx, leave = context.WithCancel(t.Context())
+	put.By.Op = uuid.New()
+	afterStep = leave
+	if err := s.PutManifest(ctx, put); err != nil {
+		t.Errorf("the client left after the put began: %v", err)
+	}
+	if manifests, referrers, events := seen(); manifests != 1 || referrers != 1 || events != 1 {
+		t.Errorf("of the put there are %d manifests, %d referrers, %d events", manifests, referrers, events)
+	}
+	if _, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "many"}); err != nil {
+		t.Error(err)
+	}
+	if found := findings(t, s); len(found) > 0 {
+		t.Error(found)
+	}
+}
