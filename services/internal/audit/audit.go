@@ -1,6 +1,7 @@
 // Package audit counts refused logins and calls for the audit log. What is alike
 // within a minute is one event, and a tenant gets few a minute: whoever is refused
-// chooses how often, and must not fill the table with it.
+// chooses how often, and must not fill the table with it. Nor can refusals of many
+// tenants hide those of another.
 package audit
 
 import (
@@ -16,8 +17,11 @@ import (
 
 // Bounds of the events of one process.
 const (
-	perMinute = 8    // of a tenant; what is beyond is one more, of nobody in particular
-	maxKinds  = 4096 // of all tenants between two flushes; what is beyond is not told
+	perMinute = 8        // of a tenant; what is beyond is one more, of nobody in particular
+	assured   = 2        // of a tenant, where others have many
+	manyKinds = 4096     // of all tenants between two flushes; beyond it each has what is assured
+	maxKinds  = 64 << 10 // the same; what is beyond is only counted, for the log
+	perWrite  = 512      // that are written at once
 	flushes   = 10 * time.Second
 )
 
@@ -35,6 +39,7 @@ type Refusals struct {
 
 	mu     sync.Mutex
 	counts map[meta.Refusal]int64
+	lost   int64                            // refusals since the last flush that there was no room for
 	kinds  map[minute]map[meta.Refusal]bool // told of a tenant's minute, flushed or not
 }
 
@@ -57,41 +62,77 @@ func (r *Refusals) Add(refused meta.Refusal) {
 	refused.Actor, refused.Target = logs.Clip(refused.Actor), logs.Clip(refused.Target)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	refused = r.kind(refused)
+	if _, counted := r.counts[refused]; !counted && len(r.counts) >= maxKinds {
+		r.lost++
+		return
+	}
+	r.counts[refused]++
+}
+
+// kind is what the refusal is told as: itself, or one of several.
+func (r *Refusals) kind(refused meta.Refusal) meta.Refusal {
 	at := minute{refused.Tenant, refused.Minute}
-	kinds := r.kinds[at]
-	if kinds == nil {
-		kinds = map[meta.Refusal]bool{}
-		r.kinds[at] = kinds
+	kinds, most := r.kinds[at], perMinute
+	if len(r.counts) >= manyKinds {
+		most = assured
 	}
-	if !kinds[refused] {
-		if len(kinds) >= perMinute {
-			refused = meta.Refusal{Tenant: refused.Tenant, Login: refused.Login, Minute: refused.Minute, Actor: "(several)"}
-		} else {
-			kinds[refused] = true
+	switch {
+	case kinds[refused]:
+	case len(kinds) >= most:
+		return meta.Refusal{Tenant: refused.Tenant, Login: refused.Login, Minute: refused.Minute, Actor: "(several)"}
+	case len(r.counts) < maxKinds:
+		if kinds == nil {
+			kinds = map[meta.Refusal]bool{}
+			r.kinds[at] = kinds
 		}
+		kinds[refused] = true
 	}
-	if _, counted := r.counts[refused]; counted || len(r.counts) < maxKinds {
-		r.counts[refused]++
-	}
+	return refused
 }
 
 // Flush writes down what was counted. What cannot be written is told in the log.
 func (r *Refusals) Flush(ctx context.Context) {
 	r.mu.Lock()
-	counts := r.counts
-	r.counts = map[meta.Refusal]int64{}
+	counts, lost := r.counts, r.lost
+	r.counts, r.lost = map[meta.Refusal]int64{}, 0
 	for at := range r.kinds {
 		if r.now().Sub(at.at) > 2*time.Minute {
 			delete(r.kinds, at)
 		}
 	}
 	r.mu.Unlock()
-	if len(counts) == 0 {
-		return
+	if lost > 0 {
+		r.log.WarnContext(ctx, "refused logins and calls of too many tenants at once are missing in the audit log", "refusals", lost)
 	}
-	if err := r.store.RecordRefusals(ctx, counts); err != nil {
-		r.log.WarnContext(ctx, "refused logins and calls are missing in the audit log", "kinds", len(counts), "error", err)
+	missing := 0
+	var failed error
+	for _, piece := range pieces(counts) {
+		if err := r.store.RecordRefusals(ctx, piece); err != nil {
+			missing, failed = missing+len(piece), err
+		}
 	}
+	if failed != nil {
+		r.log.WarnContext(ctx, "refused logins and calls are missing in the audit log", "kinds", missing, "error", failed)
+	}
+}
+
+// pieces are what is written at once: many tenants' refusals shall not hold the store.
+func pieces(counts map[meta.Refusal]int64) []map[meta.Refusal]int64 {
+	if len(counts) <= perWrite {
+		if len(counts) == 0 {
+			return nil
+		}
+		return []map[meta.Refusal]int64{counts}
+	}
+	var all []map[meta.Refusal]int64
+	for refused, n := range counts {
+		if len(all) == 0 || len(all[len(all)-1]) >= perWrite {
+			all = append(all, make(map[meta.Refusal]int64, perWrite))
+		}
+		all[len(all)-1][refused] = n
+	}
+	return all
 }
 
 // Run flushes until ctx ends, and then once more.

@@ -1,13 +1,16 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 type kept map[meta.Refusal]int64
@@ -54,4 +57,49 @@ func TestS86_RefusalsDoNotFillTheLog(t *testing.T) {
 	}
 	var none *Refusals
 	none.Add(meta.Refusal{Tenant: 1})
+}
+
+// TestS86_RefusalsOfManyTenantsHideNoOthers fails logins at many hosts before one
+// tenant's are tried.
+func TestS86_RefusalsOfManyTenantsHideNoOthers(t *testing.T) {
+	for _, tenants := range []int{600, 4000, 40_000} {
+		rows, log := kept{}, bytes.Buffer{}
+		r := New(rows, slog.New(slog.NewTextHandler(&log, nil)))
+		total := int64(0)
+		for id := range tenants {
+			for i := range 20 {
+				r.Add(meta.Refusal{Tenant: tenant.ID(id + 10), Login: true, Actor: fmt.Sprint("guess", i)})
+				total++
+			}
+		}
+		victim := []meta.Refusal{{Tenant: 1, Login: true, Actor: "root", Address: "192.0.2.1"}, {Tenant: 1, Actor: "serviceAccounts/ci", Target: "x"}}
+		for _, v := range victim {
+			r.Add(v)
+			total++
+		}
+		r.Flush(t.Context())
+		written, told := int64(0), map[meta.Refusal]bool{}
+		for row, n := range rows {
+			written += n
+			row.Minute = time.Time{}
+			told[row] = true
+		}
+		if len(rows) > maxKinds {
+			t.Errorf("%d tenants have %d rows", tenants, len(rows))
+		}
+		lost := total - written
+		if lost == 0 && (!told[victim[0]] || !told[victim[1]]) {
+			t.Errorf("behind %d tenants the refusals of another are not told", tenants)
+		}
+		want := 0
+		if lost > 0 {
+			want = 1
+		}
+		if n := strings.Count(log.String(), "\n"); n != want || lost > 0 && !strings.Contains(log.String(), fmt.Sprint("refusals=", lost)) {
+			t.Errorf("%d refusals of %d tenants are missing, and the log says %q", lost, tenants, log.String())
+		}
+		if (lost > 0) != (tenants == 40_000) {
+			t.Errorf("of %d tenants %d refusals are missing", tenants, lost)
+		}
+	}
 }
