@@ -1,6 +1,8 @@
 package assemble
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -19,7 +21,7 @@ func newTimings() timings {
 	return timings{
 		meta: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "berth_meta_call_seconds",
-			Help:    "Time of one read or write of the metadata store, with the wait for a connection or its turn, by outcome (ok or the kind of fault).",
+			Help:    "Time of one read or write of the metadata store, with the wait for a connection or its turn, by outcome (ok, cancelled by its caller, or the kind of fault).",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"call", "outcome"}),
 		s3: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -34,7 +36,10 @@ func (t timings) collectors() []prometheus.Collector { return []prometheus.Colle
 
 func (t timings) metaCall(kind string, took time.Duration, err error) {
 	outcome := "ok"
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled): // the caller left
+		outcome = "cancelled"
+	case err != nil:
 		outcome = fault.KindOf(err).String()
 	}
 	t.meta.WithLabelValues(kind, outcome).Observe(took.Seconds())

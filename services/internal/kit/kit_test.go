@@ -131,6 +131,50 @@ func TestTracingMarksOnlyOurFailures(t *testing.T) {
 	}
 }
 
+// A call that its client left is cancelled, and no failure; one that ran out of our time,
+// or was cancelled within, is one.
+func TestS18_ACancelledCallIsNoFailure(t *testing.T) {
+	spans, reg := tracetest.NewSpanRecorder(), prometheus.NewRegistry()
+	tracing := Tracing(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)))
+	metrics := Metrics(reg)
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	fail := func(err error) func(context.Context, greet) (string, error) {
+		return func(context.Context, greet) (string, error) { return "", err }
+	}
+	down := fault.Down(context.Canceled, "the database")
+	for _, c := range []struct {
+		ctx     context.Context
+		op      string
+		err     error
+		outcome string
+		failure bool
+	}{
+		{left, "Left", context.Canceled, "cancelled", false},
+		{left, "LeftWhileDown", down, "cancelled", false},
+		{left, "Broken", errors.New("broken"), "internal", true},
+		{t.Context(), "Within", down, "unavailable", true},
+		{t.Context(), "Late", context.DeadlineExceeded, "unavailable", true},
+	} {
+		_, _ = Wrap(c.op, fail(c.err), tracing, metrics).Call(c.ctx, greet{})
+		ended := spans.Ended()
+		if code := ended[len(ended)-1].Status().Code; (code == codes.Error) != c.failure {
+			t.Errorf("%s: status %v", c.op, code)
+		}
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, m := range families[0].GetMetric() {
+			found = found || m.GetLabel()[0].GetValue() == c.op && m.GetLabel()[1].GetValue() == c.outcome
+		}
+		if !found {
+			t.Errorf("%s is not counted as %s", c.op, c.outcome)
+		}
+	}
+}
+
 // errorsTo answers errors as the services do, by one function.
 func errorsTo(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("X-Path", r.URL.Path)

@@ -2,6 +2,7 @@ package kit
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/go-kit/kit/endpoint"
@@ -14,7 +15,8 @@ import (
 )
 
 // Tracing opens one span per call, named after the operation. Only failures of
-// ours (kinds of status 5xx) make the span an error; a refusal is an outcome.
+// ours (kinds of status 5xx) make the span an error; a refusal is an outcome, and so is
+// a client that left.
 func Tracing(p trace.TracerProvider) Named {
 	tracer := p.Tracer("github.com/berth-registry/berth/services")
 	return func(op string) endpoint.Middleware {
@@ -24,8 +26,9 @@ func Tracing(p trace.TracerProvider) Named {
 				defer span.End()
 				resp, err := next(ctx, req)
 				if span.IsRecording() {
-					span.SetAttributes(attribute.String("berth.outcome", outcome(err)))
-					if err != nil && fault.KindOf(err).Failure() {
+					got := outcome(ctx, err)
+					span.SetAttributes(attribute.String("berth.outcome", got))
+					if got != cancelled && err != nil && fault.KindOf(err).Failure() {
 						span.RecordError(err)
 						span.SetStatus(codes.Error, string(fault.From(err).Reason))
 					}
@@ -42,12 +45,12 @@ func Tracing(p trace.TracerProvider) Named {
 func Metrics(reg prometheus.Registerer) Named {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "berth_operation_seconds",
-		Help:    "Time an operation took until its answer was known, by outcome (ok or the kind of fault).",
+		Help:    "Time an operation took until its answer was known, by outcome (ok, cancelled by its client, or the kind of fault).",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 	}, []string{"operation", "outcome"})
 	reg.MustRegister(seconds)
 	return func(op string) endpoint.Middleware {
-		ok := seconds.WithLabelValues(op, outcome(nil)) // looked up once: the hot path is success
+		ok := seconds.WithLabelValues(op, succeeded) // looked up once: the hot path is success
 		return func(next endpoint.Endpoint) endpoint.Endpoint {
 			return func(ctx context.Context, req any) (any, error) {
 				start := time.Now()
@@ -55,7 +58,7 @@ func Metrics(reg prometheus.Registerer) Named {
 				if err == nil {
 					ok.Observe(time.Since(start).Seconds())
 				} else {
-					seconds.WithLabelValues(op, outcome(err)).Observe(time.Since(start).Seconds())
+					seconds.WithLabelValues(op, outcome(ctx, err)).Observe(time.Since(start).Seconds())
 				}
 				return resp, err
 			}
@@ -63,9 +66,20 @@ func Metrics(reg prometheus.Registerer) Named {
 	}
 }
 
-func outcome(err error) string {
-	if err == nil {
-		return "ok"
+// The outcomes that are no kind of fault.
+const (
+	succeeded = "ok"
+	cancelled = "cancelled"
+)
+
+// outcome is what became of a call. One whose client left is no failure of ours, as in
+// the access log, which calls it 499.
+func outcome(ctx context.Context, err error) string {
+	switch {
+	case err == nil:
+		return succeeded
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return cancelled
 	}
 	return fault.KindOf(err).String()
 }
