@@ -201,7 +201,8 @@ func (j *Janitor) runSweeps(ctx context.Context) {
 // after runs a round and returns when the next one is due.
 func (j *Janitor) after(ctx context.Context, what string, every time.Duration, phases []phase) time.Duration {
 	left := false
-	j.logged(ctx, what, func(ctx context.Context) (err error) {
+	j.logged(ctx, what, func(ctx context.Context) error {
+		var err error
 		left, err = j.round(ctx, phases)
 		return err
 	})
@@ -234,11 +235,11 @@ func (j *Janitor) Evict(ctx context.Context) error {
 }
 
 // round has each phase do its work, and says whether one has some left.
-func (j *Janitor) round(ctx context.Context, phases []phase) (left bool, err error) {
+func (j *Janitor) round(ctx context.Context, phases []phase) (bool, error) {
 	if err := j.guard(ctx); err != nil {
 		return false, err
 	}
-	errs := make([]error, len(phases))
+	left, errs := false, make([]error, len(phases))
 	for i, p := range phases {
 		var more bool
 		more, errs[i] = j.finish(ctx, p)
@@ -260,7 +261,7 @@ func (j *Janitor) guard(ctx context.Context) error {
 
 // finish does what a phase has to do, tells what that was, and says whether some of it
 // is left.
-func (j *Janitor) finish(ctx context.Context, p phase) (left bool, err error) {
+func (j *Janitor) finish(ctx context.Context, p phase) (bool, error) {
 	began := time.Now()
 	total, left, err := j.exhaust(ctx, p)
 	j.progress.ran(task(p), began, total, err)
@@ -285,8 +286,9 @@ func (j *Janitor) once(ctx context.Context, p phase) error {
 }
 
 // exhaust runs a phase until it has done all its work, or its time is over: then some
-// may be left.
-func (j *Janitor) exhaust(ctx context.Context, p phase) (total int, left bool, err error) {
+// may be left. It returns how much it did, and whether that is so.
+func (j *Janitor) exhaust(ctx context.Context, p phase) (int, bool, error) {
+	total := 0
 	least := 1 // of a call after which there may be more
 	if p.Name == j.events.Name {
 		// A call goes over all tenants, and counting many events takes longer than it
