@@ -80,7 +80,7 @@ var table = []row{
 	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp"), never: noKit},
 	{pattern: "pkg/boot/logs", may: []string{"pkg/fault"}, never: noKit},
 	{pattern: "pkg/boot/redisconn", never: noKit, tests: []string{"tools/testserver"}},
-	{pattern: "pkg/boot/conns", may: []string{"pkg/boot/web"}, never: noKit}, // web in tests only: it imports conns
+	{pattern: "pkg/boot/conns", never: noKit, tests: []string{"pkg/boot/web"}},
 	{pattern: "pkg/boot/web", may: join(nouns, "pkg/boot/logs", "pkg/boot/conns"), never: noKit},
 	{pattern: "pkg/boot", may: nouns, never: noKit},
 	{pattern: "migrations"},
