@@ -391,7 +391,11 @@ func (f family) mayHaveClaimed() {
 func TestG12_OnlyForWhoMayPull(t *testing.T) {
 	f := newFamily(t, tenant.Settings{})
 	image := f.stores(f.prod, "config", "layer")
-	for actions, want := range map[access.Actions]int{access.Push: 404, access.Push | access.Pull: 201} {
+	for _, c := range []struct { // in this order: the second puts the image there
+		actions access.Actions
+		want    int
+	}{{access.Push, 404}, {access.Push | access.Pull, 201}} {
+		actions, want := c.actions, c.want
 		a := f.Do(fronttest.Request{
 			Method: http.MethodPut, Host: f.site.Host, Path: "/v2/app/manifests/" + fmt.Sprint(want), Body: image,
 			Bearer: f.Token(f.site, writer(f.site), access.Repository("app", actions)),
