@@ -55,7 +55,8 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		return err
 	}
-	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32:5001,"+allowedNetwork)
+	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32:5001,"+allowedNetwork,
+		"BERTH_MAX_UPSTREAMS=10000") // deleted ones count until the janitor has been there
 	if err != nil {
 		return err
 	}
