@@ -118,7 +118,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		refused: audit.New(s.meta, d.Log),
 		calls:   access.NewInternal(c.InternalKey.Reveal()),
-		room:    front.NewCalls(d.Clients()),
+		room:    front.NewCalls(callsPerConnection * d.Clients()),
 		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)
@@ -169,3 +169,8 @@ func (b builder) janitor() {
 	b.Metrics.MustRegister(unknownObjects(j)...)
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
 }
+
+// callsPerConnection makes room for more calls than connections, so that silent
+// clients over HTTP/1.1, one call on each connection, meet the bound of these first,
+// which ends them; calls would wait.
+const callsPerConnection = 2
