@@ -54,7 +54,7 @@ func (b builder) turns() *front.Turns {
 	if !b.config.Embedded() {
 		return nil
 	}
-	turns := front.NewTurns(runtime.GOMAXPROCS(0) + 1)
+	turns := front.NewTurns(max(2, runtime.GOMAXPROCS(0)))
 	b.Metrics.MustRegister(queue("turns", turns.Waiting))
 	return turns
 }

@@ -109,7 +109,7 @@ func besidesOn(ctx context.Context, o options, dir, on string, out io.Writer, wh
 	// the crowd's own work is done on the same processors.
 	most := max(5*idle.percentile(99), 600*time.Millisecond)
 	if o.full && on == "embedded" { // elsewhere Postgres and S3 are on these processors, too
-		most = idle.percentile(99) * 3 / 2
+		most = 2 * idle.percentile(99)
 	}
 	return judge(o, out, refused, within("p99 of the small tenant's pushes", beside.percentile(99), most))
 }
