@@ -104,7 +104,7 @@ var (
 // request, arrived in time, and did not arrive before.
 //
 // Tokens of the version before say only method and path, and have no nonce. They
-// are taken as well, once: nobody can make one without the key, nor of a newer one.
+// are taken as well, once. To make one takes the key.
 func (i *Internal) Verify(token string, seen InternalRequest) (InternalCall, error) {
 	var p internalPayload
 	_, err := jwt.ParseWithClaims(token, &p, func(*jwt.Token) (any, error) { return i.key, nil },

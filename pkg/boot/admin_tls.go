@@ -10,8 +10,8 @@ import (
 )
 
 // DialAdmin connects to the admin API of the server whose configuration this is, on
-// this machine. It trusts the very certificates of admin_tls_certs, whoever signed
-// them, and has the form of http.Transport's DialTLSContext.
+// this machine. It trusts the certificates of admin_tls_certs themselves, whatever
+// signed them, and has the form of http.Transport's DialTLSContext.
 func (c Config) DialAdmin(ctx context.Context, network, addr string) (net.Conn, error) {
 	set, err := readCerts(c.AdminTLSCerts, nil)
 	if err != nil {

@@ -41,7 +41,7 @@ type certificates struct {
 	own  *tls.Certificate // made at the start, of no name
 	held atomic.Pointer[certSet]
 
-	authorities *authorities // read with them; nil where there are none
+	authorities *authorities // reloaded together with the certificates; may be nil
 }
 
 // openCertificates reads the directory. At this first reading every pair must

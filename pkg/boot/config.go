@@ -44,7 +44,7 @@ type Config struct {
 	InternalTLSCerts   string   `koanf:"internal_tls_certs" name:"internal-tls-certs" placeholder:"DIR" help:"Directory of certificates and keys for calls between processes of this deployment; set with internal_tls_ca, internal_addr speaks TLS and takes clients with a certificate only, and this process shows its own where it calls. They are for server and client authentication."`
 	InternalTLSCA      string   `koanf:"internal_tls_ca" name:"internal-tls-ca" placeholder:"FILE" help:"File with the PEM certificates of the authorities that sign those of internal_tls_certs in all processes, and nothing else."`
 	InternalTLSName    string   `koanf:"internal_tls_name" name:"internal-tls-name" placeholder:"NAME" help:"Name that the certificate of a called process must have; empty is the host of its URL. Set it where processes are called by addresses that their certificates do not have."`
-	PlaintextListeners []string `koanf:"plaintext_listeners" placeholder:"LISTENER" help:"Listeners that other machines may reach without TLS, admin and internal, comma-separated: for a private network that nobody else can read or write."`
+	PlaintextListeners []string `koanf:"plaintext_listeners" placeholder:"LISTENER" help:"Listeners that other machines may reach without TLS, admin and internal, comma-separated: for a private network only."`
 
 	PublicScheme   string         `koanf:"public_scheme" placeholder:"SCHEME" help:"Scheme clients use, http or https; empty is what the listener speaks. Set it behind a proxy that ends TLS."`
 	TrustedProxies []netip.Prefix `koanf:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`

@@ -74,7 +74,7 @@ const minTrustedBits = 8
 func warnOfTrust(c Config, log *slog.Logger) {
 	for _, n := range c.TrustedProxies {
 		if n.Bits() < minTrustedBits {
-			log.Warn("trusted_proxies names a network that is very wide: whoever is in it may say that it comes from any address; name the proxies alone", "network", n.String())
+			log.Warn("trusted_proxies names a network that is very wide: every client in it may claim any address; name only the proxies", "network", n.String())
 		}
 	}
 }

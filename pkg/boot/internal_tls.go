@@ -39,8 +39,8 @@ func openInternalTLS(c Config, log *slog.Logger) (*InternalTLS, error) {
 	return &InternalTLS{certs, c.InternalTLSName}, nil
 }
 
-// Server is for the listener. Sessions are not resumed, so that an authority that
-// was taken out lets nobody in any more.
+// Server is for the listener. Sessions are not resumed, so that certificates of
+// an authority that was removed are refused at once.
 func (t *InternalTLS) Server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,

@@ -14,7 +14,7 @@ import (
 type origin [3]netip.Prefix
 
 var (
-	bitsOf4 = [len(origin{})]int{32, 0, 24} // 0: there is none
+	bitsOf4 = [len(origin{})]int{32, 0, 24} // 0: IPv4 has no such origin
 	bitsOf6 = [len(origin{})]int{64, 56, 48}
 )
 

@@ -29,7 +29,7 @@ const patience = 20 * time.Second
 // lot is more than the system holds for a client that reads nothing.
 const lot = 16 << 20
 
-// registry serves by TLS and HTTP/2 what is a transfer, and what is none.
+// registry serves by TLS and HTTP/2 blobs, which are transfers, and manifests, which are not.
 type registry struct {
 	*testing.T
 	pool  *conns.Pool
