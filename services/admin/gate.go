@@ -23,7 +23,7 @@ type gate struct {
 	log     *slog.Logger
 	metrics *web.Metrics // nil: nothing is counted
 	lines   *web.RefusalSampler
-	mw      []kit.Named
+	mw      []kit.Middleware
 }
 
 // method makes an operation callable over gRPC. It authenticates before the

@@ -75,7 +75,7 @@ func TestB16_SecretsStayOutOfLogsTracesAndEvents(t *testing.T) {
 	a := newAPI(t, func(_ *Config, o *Options) {
 		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
-		o.Tracer, o.Middlewares = tracer, []kit.Named{kit.Tracing(tracer)}
+		o.Tracer, o.Middlewares = tracer, []kit.Middleware{kit.Tracing(tracer)}
 	})
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 	secrets := []string{operatorToken, seedSecret}

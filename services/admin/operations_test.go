@@ -52,7 +52,7 @@ func TestC7_EveryRequestOfATenantNamesIt(t *testing.T) {
 }
 
 func TestEveryRPCIsServed(t *testing.T) {
-	desc := operations(gate{service: &Service{}, mw: []kit.Named{kit.Access(rules, (&Service{}).decide)}})
+	desc := operations(gate{service: &Service{}, mw: []kit.Middleware{kit.Access(rules, (&Service{}).decide)}})
 	var served []string
 	for _, m := range desc.Methods {
 		served = append(served, m.MethodName)

@@ -58,7 +58,7 @@ type Options struct {
 	Log         *slog.Logger
 	Tracer      trace.TracerProvider
 	Metrics     *web.Metrics
-	Middlewares []kit.Named // around every operation, outermost first
+	Middlewares []kit.Middleware // around every operation, outermost first
 
 	Hosts   web.Hosts      // at which REST answers
 	Proxies []netip.Prefix // who may say for whom they call over gRPC, as Middleware.Proxies do for REST

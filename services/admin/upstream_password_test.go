@@ -92,7 +92,7 @@ func TestB16_PasswordsOfUpstreamsAreNowhere(t *testing.T) {
 	a := serveAPI(t, store, func(_ *Config, o *Options) {
 		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
-		o.Tracer, o.Middlewares = tracer, []kit.Named{kit.Tracing(tracer)}
+		o.Tracer, o.Middlewares = tracer, []kit.Middleware{kit.Tracing(tracer)}
 	})
 	var canaries []string
 	canary := func() string {

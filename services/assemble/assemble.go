@@ -69,8 +69,8 @@ type builder struct {
 	shared  shared
 	web     *web.Metrics
 	pace    web.Pace
-	pauses  *web.Pauses // of all listeners
-	around  []kit.Named // every operation
+	pauses  *web.Pauses      // of all listeners
+	around  []kit.Middleware // every operation
 	refused *audit.Refusals
 	room    *front.Calls      // for calls of data and internal listeners
 	clients *upstream.Clients // nil where chains are neither followed nor told of
@@ -119,7 +119,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		refused: audit.New(s.meta, d.Log),
 		calls:   access.NewInternal(c.InternalKey.Reveal()),
 		room:    front.NewCalls(callsPerConnection * d.Clients()),
-		around:  []kit.Named{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
+		around:  []kit.Middleware{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)
 	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })

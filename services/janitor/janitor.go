@@ -49,7 +49,7 @@ type Config struct {
 	// however many.
 	CondemnUnknown bool
 
-	Middlewares []kit.Named // around every phase, outermost first
+	Middlewares []kit.Middleware // around every phase, outermost first
 
 	Metrics prometheus.Registerer // may be nil; takes the metrics of one Janitor only
 }

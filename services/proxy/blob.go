@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
-	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
@@ -31,26 +31,26 @@ type OpenBlob struct {
 
 // OpenBlob opens the blob at the first member that has it. Its bytes may still be
 // on their way.
-func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob, error) {
+func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (respond.OpenBlobResponse, error) {
 	ctx, asked, err := s.follow(ctx, req.Ask)
 	if err != nil {
-		return answer.OpenedBlob{}, err
+		return respond.OpenBlobResponse{}, err
 	}
-	return byDigest[answer.OpenedBlob]{
-		walk: &walk[answer.OpenedBlob]{
+	return byDigest[respond.OpenBlobResponse]{
+		walk: &walk[respond.OpenBlobResponse]{
 			Service: s, asked: asked,
-			hosted: func(ctx context.Context, r meta.Repo) (answer.OpenedBlob, error) { return s.open(ctx, r, req) },
+			hosted: func(ctx context.Context, r meta.Repo) (respond.OpenBlobResponse, error) { return s.open(ctx, r, req) },
 		},
 		digest:  req.Digest,
 		content: "blob",
-		local: func(ctx context.Context, r meta.Repo, u *meta.Upstream) (answer.OpenedBlob, error) {
+		local: func(ctx context.Context, r meta.Repo, u *meta.Upstream) (respond.OpenBlobResponse, error) {
 			opened, err := s.open(ctx, r, req)
-			if u != nil && errors.Is(err, answer.ErrLost) {
+			if u != nil && errors.Is(err, respond.ErrContentLost) {
 				err = errNotHere // the upstream has it again
 			}
 			return opened, err
 		},
-		fetch: func(ctx context.Context, r remote, by named) (answer.OpenedBlob, error) {
+		fetch: func(ctx context.Context, r remote, by named) (respond.OpenBlobResponse, error) {
 			opened, err := r.fetchBlob(ctx, req.Digest, by)
 			if err == nil && req.Range != "" && !toTheEnd.MatchString(req.Range) {
 				err = arrived(opened.Content)
@@ -89,28 +89,28 @@ func unknownBlob(d oci.Digest) error {
 		WithDetail(map[string]string{"digest": d.String()})
 }
 
-func (s *Service) open(ctx context.Context, r meta.Repo, req OpenBlob) (answer.OpenedBlob, error) {
+func (s *Service) open(ctx context.Context, r meta.Repo, req OpenBlob) (respond.OpenBlobResponse, error) {
 	b, err := s.meta.FindBlob(ctx, r, req.Digest)
 	if err != nil {
-		return answer.OpenedBlob{}, err
+		return respond.OpenBlobResponse{}, err
 	}
 	return s.blobs.Open(ctx, b, req.Redirect, req.Range)
 }
 
 // fetchBlob joins, or begins, the one fetch of the blob.
-func (r remote) fetchBlob(ctx context.Context, d oci.Digest, by named) (answer.OpenedBlob, error) {
+func (r remote) fetchBlob(ctx context.Context, d oci.Digest, by named) (respond.OpenBlobResponse, error) {
 	what := "blob " + d.String()
 	if r.absent.knows(r.key(what), r.now()) {
-		return answer.OpenedBlob{}, errNotHere
+		return respond.OpenBlobResponse{}, errNotHere
 	}
 	linked, err := r.link(ctx, d)
 	if err == nil {
-		var opened answer.OpenedBlob
-		if opened, err = r.blobs.Open(ctx, linked, false, ""); err == nil || !errors.Is(err, answer.ErrLost) {
+		var opened respond.OpenBlobResponse
+		if opened, err = r.blobs.Open(ctx, linked, false, ""); err == nil || !errors.Is(err, respond.ErrContentLost) {
 			return opened, ours(err)
 		}
 	} else if !errors.Is(err, errUnknown) {
-		return answer.OpenedBlob{}, err
+		return respond.OpenBlobResponse{}, err
 	}
 	content, err := r.fetches.Open(ctx, fetch.Target{Repo: r.repo, Digest: d, Size: by.size, Hops: r.hops}, func(ctx context.Context) (io.ReadCloser, int64, error) {
 		body, err := r.client.Blob(ctx, r.repo.Name, d, by.size)
@@ -124,9 +124,9 @@ func (r remote) fetchBlob(ctx context.Context, d oci.Digest, by named) (answer.O
 		r.absent.add(r.key(what), r.now(), r.upstream.Settings.NegativeTTL)
 	}
 	if err != nil {
-		return answer.OpenedBlob{}, fetchFailure(err)
+		return respond.OpenBlobResponse{}, fetchFailure(err)
 	}
-	return answer.OpenedBlob{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
+	return respond.OpenBlobResponse{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
 }
 
 // fetchFailure tells what failed here from what the upstream did.

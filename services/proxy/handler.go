@@ -8,9 +8,9 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/ocihttp"
-	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // rules says who may do what. An operation that is missing here does not start.
@@ -25,15 +25,15 @@ var rules = map[string]front.Rule{
 // NewHandler serves the operations over HTTP, behind a front: the pull part of
 // the distribution API. mw go around each of them, the first outermost; the rules
 // are decided inside.
-func NewHandler(s *Service, mw ...kit.Named) http.Handler {
+func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules))
 	fail := kit.Errors(writeError)
 
-	manifest := kit.Handler(kit.Wrap("ProxyManifest", s.GetManifest, mw...), decodeManifest, answer.Sending(s.transit, manifestSize, encodeManifest), fail)
+	manifest := kit.Handler(kit.Wrap("ProxyManifest", s.GetManifest, mw...), decodeManifest, respond.Limited(s.transit, manifestSize, encodeManifest), fail)
 	blob := kit.Handler(kit.Wrap("ProxyBlob", s.OpenBlob, mw...), decodeBlob, s.blobs.Send, fail)
-	statBlob := kit.Handler(kit.Wrap("ProxyStatBlob", s.StatBlob, mw...), decodeStatBlob, answer.BlobHead, fail)
-	tags := kit.Handler(kit.Wrap("ProxyTags", s.ListTags, mw...), decodeTags, answer.Sending(s.transit, answer.NamesSize, answer.Tags), fail)
-	referrers := kit.Handler(kit.Wrap("ProxyReferrers", s.ListReferrers, mw...), decodeReferrers, answer.Sending(s.transit, answer.ReferrersSize, answer.ReferrersIndex), fail)
+	statBlob := kit.Handler(kit.Wrap("ProxyStatBlob", s.StatBlob, mw...), decodeStatBlob, respond.WriteBlobHead, fail)
+	tags := kit.Handler(kit.Wrap("ProxyTags", s.ListTags, mw...), decodeTags, respond.Limited(s.transit, respond.NamesSize, respond.WriteTags), fail)
+	referrers := kit.Handler(kit.Wrap("ProxyReferrers", s.ListReferrers, mw...), decodeReferrers, respond.Limited(s.transit, respond.ReferrersSize, respond.WriteReferrers), fail)
 
 	return front.Endpoints{
 		ocihttp.Manifest:  {http.MethodGet: manifest, http.MethodHead: manifest},
@@ -64,7 +64,7 @@ func encodeManifest(ctx context.Context, w http.ResponseWriter, m Manifest) erro
 		w.Header().Set("Warning", `110 - "Response is Stale"`)
 		w.Header().Set("Age", strconv.FormatInt(int64(m.Age.Seconds()), 10))
 	}
-	return answer.Manifest(ctx, w, m.Manifest)
+	return respond.WriteManifest(ctx, w, m.Manifest)
 }
 
 func decodeBlob(ctx context.Context, r *http.Request) (OpenBlob, error) {
@@ -79,12 +79,12 @@ func decodeStatBlob(ctx context.Context, _ *http.Request) (NameBlob, error) {
 
 func decodeTags(ctx context.Context, _ *http.Request) (ListTags, error) {
 	c := front.CallOf(ctx)
-	p, err := answer.Page(c)
+	p, err := respond.Page(c)
 	return ListTags{askOf(c), p}, err
 }
 
 func decodeReferrers(ctx context.Context, _ *http.Request) (ListReferrers, error) {
 	c := front.CallOf(ctx)
-	artifactType, p, err := answer.ReferrersPage(c)
+	artifactType, p, err := respond.ReferrersPage(c)
 	return ListReferrers{askOf(c), c.Route.Digest, artifactType, p}, err
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
-	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // GetManifest asks the chain for a manifest by tag or digest.
@@ -115,4 +115,4 @@ func (r remote) take(ctx context.Context, ref oci.Reference, what string) (Manif
 }
 
 // manifestSize is what sending m takes.
-func manifestSize(m Manifest) int64 { return answer.ManifestSize(m.Manifest) }
+func manifestSize(m Manifest) int64 { return respond.ManifestSize(m.Manifest) }

@@ -17,8 +17,8 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
-	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/chains"
+	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
@@ -62,7 +62,7 @@ type Meta interface {
 // of NewHandler.
 type Service struct {
 	meta       Meta
-	blobs      answer.Blobs
+	blobs      respond.Blobs
 	clients    *upstream.Clients
 	secrets    Secrets
 	leases     lease.Leases
@@ -74,7 +74,7 @@ type Service struct {
 	lists      *lists
 	pulls      *pulls
 	statuses   *statuses
-	transit    *answer.Transit
+	transit    *respond.ByteBudget
 	cache      *cacheMetrics
 	flights    *singleflight.Group // of manifests and lists, by what is asked of whom
 }
@@ -89,14 +89,14 @@ func New(c Config) *Service {
 	}
 	return &Service{
 		meta: c.Meta, clients: c.Upstreams, secrets: c.Secrets, leases: c.Leases, fetches: c.Fetches, log: c.Log,
-		blobs:      answer.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
+		blobs:      respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
 		now:        c.Now,
 		topologies: c.Topologies,
 		absent:     newAbsences(),
 		lists:      newLists(),
 		pulls:      newPulls(),
 		statuses:   newStatuses(),
-		transit:    answer.NewTransit(),
+		transit:    respond.NewByteBudget(),
 		cache:      newCacheMetrics(c.Metrics),
 		flights:    &singleflight.Group{},
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // maxReferrers is how many referrers of one subject are taken from an upstream.
@@ -24,12 +24,12 @@ type ListReferrers struct {
 }
 
 // ListReferrers merges what the members list, in the order of digests, each once.
-func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.Referrers, error) {
+func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (respond.ReferrersResponse, error) {
 	ctx, asked, err := s.follow(ctx, req.Ask)
 	if err != nil {
-		return answer.Referrers{}, err
+		return respond.ReferrersResponse{}, err
 	}
-	page := answer.OneMore(req.Page)
+	page := respond.WithLookahead(req.Page)
 	var merged []meta.Referrer
 	var end oci.Digest // what follows it is not known of all members; empty: all is
 	err = s.gather(ctx, asked, parts{
@@ -49,7 +49,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 		found: func() bool { return len(merged) > 0 },
 	})
 	if err != nil {
-		return answer.Referrers{}, err
+		return respond.ReferrersResponse{}, err
 	}
 	// Of several that list the same, the first has its say.
 	slices.SortStableFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
@@ -57,7 +57,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 	if end != "" {
 		merged = slices.DeleteFunc(merged, func(m meta.Referrer) bool { return m.Digest > end })
 	}
-	found, err := answer.ReferrersOf(merged[:min(len(merged), page.Size)], req.Page.Size)
+	found, err := respond.TrimReferrers(merged[:min(len(merged), page.Size)], req.Page.Size)
 	found.More = found.More || end != ""
 	return found, err
 }

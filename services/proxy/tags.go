@@ -7,7 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // maxTags is how many tags an upstream may have in a repository: a list that
@@ -21,12 +21,12 @@ type ListTags struct {
 }
 
 // ListTags merges what the members list: sorted, each once.
-func (s *Service) ListTags(ctx context.Context, req ListTags) (answer.Names, error) {
+func (s *Service) ListTags(ctx context.Context, req ListTags) (respond.NamesResponse, error) {
 	ctx, asked, err := s.follow(ctx, req.Ask)
 	if err != nil {
-		return answer.Names{}, err
+		return respond.NamesResponse{}, err
 	}
-	page := answer.OneMore(req.Page)
+	page := respond.WithLookahead(req.Page)
 	var merged []string
 	known := false
 	collect := func(names []string, err error) error {
@@ -43,15 +43,15 @@ func (s *Service) ListTags(ctx context.Context, req ListTags) (answer.Names, err
 		found:  func() bool { return known },
 	})
 	if err != nil {
-		return answer.Names{}, err
+		return respond.NamesResponse{}, err
 	}
 	if !known {
-		return answer.Names{}, asked.orLogin(fault.New(fault.NotFound, fault.NameUnknown,
+		return respond.NamesResponse{}, asked.orLogin(fault.New(fault.NotFound, fault.NameUnknown,
 			"repository %s is not known to this registry, nor to those that it asks", asked.Name))
 	}
 	slices.Sort(merged)
 	merged = slices.Compact(merged)
-	return answer.PageOf(merged[:min(len(merged), page.Size)], req.Page.Size), nil
+	return respond.TrimPage(merged[:min(len(merged), page.Size)], req.Page.Size), nil
 }
 
 // tags is a page of what the upstream lists.

@@ -45,11 +45,11 @@ func mayAdopt(c *front.Call) bool {
 // has is asked of the client.
 type adoption struct {
 	*Service
-	registry string // slug
-	by       meta.Cause
-	anybody  bool        // the caller is not logged in
-	from     []meta.Repo // where the chain's members keep what they have of the name
-	seen     map[oci.Digest]bool
+	registry  string // slug
+	by        meta.Cause
+	anonymous bool        // the caller is not logged in
+	from      []meta.Repo // where the chain's members keep what they have of the name
+	seen      map[oci.Digest]bool
 }
 
 // put stores a manifest with what it needs, from at most depth levels below. Where
@@ -60,7 +60,7 @@ func (a *adoption) put(ctx context.Context, p meta.ManifestPut, depth int) error
 	var err error
 	for range maxRounds {
 		err = a.meta.PutManifest(ctx, all)
-		missing := missingIn(err)
+		missing := missingFrom(err)
 		if missing == nil {
 			return err
 		}
@@ -78,8 +78,8 @@ func (a *adoption) put(ctx context.Context, p meta.ManifestPut, depth int) error
 	return err
 }
 
-// missingIn is what a PutManifest found missing; nil if it ended otherwise.
-func missingIn(err error) *meta.Missing {
+// missingFrom is what a PutManifest found missing; nil if it ended otherwise.
+func missingFrom(err error) *meta.Missing {
 	var missing *meta.Missing
 	if !errors.As(err, &missing) {
 		return nil
@@ -111,7 +111,7 @@ func (a *adoption) adopt(ctx context.Context, p meta.ManifestPut, missing meta.M
 	}
 	for _, d := range missing.Children {
 		err := a.adoptChild(ctx, p, d, depth)
-		below := missingIn(err)
+		below := missingFrom(err)
 		switch {
 		case below != nil:
 			lacking.Blobs = append(lacking.Blobs, below.Blobs...)
@@ -139,7 +139,7 @@ func (a *adoption) adoptChild(ctx context.Context, p meta.ManifestPut, d oci.Dig
 	case err != nil:
 		return err
 	}
-	leave, err := a.transit.Enter(p.Repo.Tenant, int64(len(m.Payload)))
+	leave, err := a.budget.Acquire(p.Repo.Tenant, int64(len(m.Payload)))
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error
 		}
 	}
 	for _, s := range storages {
-		if (!s.Unclaimed || !claimed) && (!s.Withheld || !a.anybody) {
+		if (!s.Unclaimed || !claimed) && (!s.Withheld || !a.anonymous) {
 			found = append(found, meta.Repo{Tenant: r.Tenant, Registry: s.Registry, Name: s.Name})
 		}
 	}

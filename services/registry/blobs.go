@@ -5,42 +5,42 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
-// NameBlob names a blob of a repository.
-type NameBlob struct {
+// BlobRef names a blob of a repository.
+type BlobRef struct {
 	Repo   meta.Repo
 	Digest oci.Digest
 }
 
-// OpenBlob asks for the bytes of a blob.
-type OpenBlob struct {
-	NameBlob
+// OpenBlobRequest asks for the bytes of a blob.
+type OpenBlobRequest struct {
+	BlobRef
 	Redirect bool   // rather say where they are, where the store lets clients fetch them
 	Range    string // the Range header, as a hint for the store what will be read
 }
 
 // OpenBlob opens a blob.
-func (s *Service) OpenBlob(ctx context.Context, req OpenBlob) (answer.OpenedBlob, error) {
+func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.OpenBlobResponse, error) {
 	b, err := s.meta.FindBlob(ctx, req.Repo, req.Digest)
 	if err != nil {
-		return answer.OpenedBlob{}, miss(err)
+		return respond.OpenBlobResponse{}, miss(err)
 	}
 	return s.blobs.Open(ctx, b, req.Redirect, req.Range)
 }
 
-// StatBlob asks whether a blob is there.
-type StatBlob struct {
-	NameBlob
+// StatBlobRequest asks whether a blob is there.
+type StatBlobRequest struct {
+	BlobRef
 	MayPush bool // the caller may push here, and will not upload what is there
 }
 
 // StatBlob finds a blob without opening it. A caller who may push is promised
 // that it stays long enough for the manifest that will name it (storage
 // protocol, section 5).
-func (s *Service) StatBlob(ctx context.Context, req StatBlob) (meta.Blob, error) {
+func (s *Service) StatBlob(ctx context.Context, req StatBlobRequest) (meta.Blob, error) {
 	find := s.meta.FindBlob
 	if req.MayPush {
 		find = s.meta.CheckBlob
@@ -49,13 +49,13 @@ func (s *Service) StatBlob(ctx context.Context, req StatBlob) (meta.Blob, error)
 	return b, miss(err)
 }
 
-// DeleteBlob names a blob to delete from a repository.
-type DeleteBlob struct {
-	NameBlob
+// DeleteBlobRequest names a blob to delete from a repository.
+type DeleteBlobRequest struct {
+	BlobRef
 	By meta.Cause
 }
 
 // DeleteBlob removes the blob from the repository, not from others that hold it.
-func (s *Service) DeleteBlob(ctx context.Context, req DeleteBlob) (kit.Done, error) {
-	return kit.Done{}, s.meta.DeleteBlob(ctx, req.By, req.Repo, req.Digest)
+func (s *Service) DeleteBlob(ctx context.Context, req DeleteBlobRequest) (kit.Empty, error) {
+	return kit.Empty{}, s.meta.DeleteBlob(ctx, req.By, req.Repo, req.Digest)
 }

@@ -6,9 +6,9 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/ocihttp"
-	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // rules says who may do what. An operation that is missing here does not start.
@@ -29,22 +29,22 @@ var rules = map[string]front.Rule{
 // with a group does not host, and its lists, are proxy's to answer, which decides
 // rights itself. mw go around each operation, the first outermost; the rules are
 // decided inside.
-func NewHandler(s *Service, proxy http.Handler, mw ...kit.Named) http.Handler {
+func NewHandler(s *Service, proxy http.Handler, mw ...kit.Middleware) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules), s.guard.Around("PutManifest"))
 	fail := kit.Errors(front.WriteError)
 	proxy = front.BeforeProxy(proxy)
 	failPull := kit.Errors(orElse(proxy))
 
-	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, answer.Sending(s.transit, answer.ManifestSize, answer.Manifest), failPull)
-	putManifest := kit.Handler(kit.Wrap("PutManifest", s.PutManifest, mw...), decodePutManifest, encodeStored, fail)
-	deleteManifest := kit.Handler(kit.Wrap("DeleteManifest", s.DeleteManifest, mw...), decodeDeleteManifest, encodeDone, fail)
-	deleteTag := kit.Handler(kit.Wrap("DeleteTag", s.DeleteTag, mw...), decodeDeleteTag, encodeDone, fail)
+	getManifest := kit.Handler(kit.Wrap("GetManifest", s.GetManifest, mw...), decodeGetManifest, respond.Limited(s.budget, respond.ManifestSize, respond.WriteManifest), failPull)
+	putManifest := kit.Handler(kit.Wrap("PutManifest", s.PutManifest, mw...), decodePutManifest, encodePutManifest, fail)
+	deleteManifest := kit.Handler(kit.Wrap("DeleteManifest", s.DeleteManifest, mw...), decodeDeleteManifest, encodeAccepted, fail)
+	deleteTag := kit.Handler(kit.Wrap("DeleteTag", s.DeleteTag, mw...), decodeDeleteTag, encodeAccepted, fail)
 	openBlob := kit.Handler(kit.Wrap("OpenBlob", s.OpenBlob, mw...), decodeOpenBlob, s.blobs.Send, failPull)
-	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, answer.BlobHead, failPull)
-	deleteBlob := kit.Handler(kit.Wrap("DeleteBlob", s.DeleteBlob, mw...), decodeDeleteBlob, encodeDone, fail)
-	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, answer.Sending(s.transit, answer.NamesSize, answer.Tags), fail)
-	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, answer.Sending(s.transit, answer.ReferrersSize, answer.ReferrersIndex), fail)
-	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, answer.Sending(s.transit, answer.NamesSize, answer.Catalog), fail)
+	statBlob := kit.Handler(kit.Wrap("StatBlob", s.StatBlob, mw...), decodeStatBlob, respond.WriteBlobHead, failPull)
+	deleteBlob := kit.Handler(kit.Wrap("DeleteBlob", s.DeleteBlob, mw...), decodeDeleteBlob, encodeAccepted, fail)
+	listTags := kit.Handler(kit.Wrap("ListTags", s.ListTags, mw...), decodeListTags, respond.Limited(s.budget, respond.NamesSize, respond.WriteTags), fail)
+	listReferrers := kit.Handler(kit.Wrap("ListReferrers", s.ListReferrers, mw...), decodeListReferrers, respond.Limited(s.budget, respond.ReferrersSize, respond.WriteReferrers), fail)
+	listRepositories := kit.Handler(kit.Wrap("ListRepositories", s.ListRepositories, mw...), decodeListRepositories, respond.Limited(s.budget, respond.NamesSize, respond.WriteCatalog), fail)
 
 	return front.Endpoints{
 		ocihttp.Manifest: {

@@ -7,19 +7,19 @@ import (
 	"github.com/berth-registry/berth/services/internal/front"
 )
 
-func nameOf(c *front.Call) NameBlob { return NameBlob{Repo: c.Repo(), Digest: c.Route.Digest} }
+func blobRefOf(c *front.Call) BlobRef { return BlobRef{Repo: c.Repo(), Digest: c.Route.Digest} }
 
-func decodeOpenBlob(ctx context.Context, r *http.Request) (OpenBlob, error) {
+func decodeOpenBlob(ctx context.Context, r *http.Request) (OpenBlobRequest, error) {
 	c := front.CallOf(ctx)
-	return OpenBlob{NameBlob: nameOf(c), Redirect: c.Site.Settings.RedirectBlobs, Range: r.Header.Get("Range")}, nil
+	return OpenBlobRequest{BlobRef: blobRefOf(c), Redirect: c.Site.Settings.RedirectBlobs, Range: r.Header.Get("Range")}, nil
 }
 
-func decodeStatBlob(ctx context.Context, _ *http.Request) (StatBlob, error) {
+func decodeStatBlob(ctx context.Context, _ *http.Request) (StatBlobRequest, error) {
 	c := front.CallOf(ctx)
-	return StatBlob{NameBlob: nameOf(c), MayPush: c.MayPush()}, nil
+	return StatBlobRequest{BlobRef: blobRefOf(c), MayPush: c.MayPush()}, nil
 }
 
-func decodeDeleteBlob(ctx context.Context, _ *http.Request) (DeleteBlob, error) {
+func decodeDeleteBlob(ctx context.Context, _ *http.Request) (DeleteBlobRequest, error) {
 	c := front.CallOf(ctx)
-	return DeleteBlob{NameBlob: nameOf(c), By: c.Cause(ctx)}, nil
+	return DeleteBlobRequest{BlobRef: blobRefOf(c), By: c.Cause(ctx)}, nil
 }

@@ -14,26 +14,26 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-func decodeGetManifest(ctx context.Context, _ *http.Request) (GetManifest, error) {
+func decodeGetManifest(ctx context.Context, _ *http.Request) (GetManifestRequest, error) {
 	c := front.CallOf(ctx)
-	return GetManifest{Repo: c.Repo(), Reference: c.Route.Reference}, nil
+	return GetManifestRequest{Repo: c.Repo(), Reference: c.Route.Reference}, nil
 }
 
 // decodePutManifest takes tags from the query besides the reference
 // (distribution-spec main, "Pushing Manifests", tag parameters).
-func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error) {
+func decodePutManifest(ctx context.Context, r *http.Request) (PutManifestRequest, error) {
 	c := front.CallOf(ctx)
 	tags := slices.Compact(slices.Sorted(slices.Values(c.Query["tag"])))
 	for _, tag := range tags {
 		if err := oci.CheckTag(tag); err != nil {
-			return PutManifest{}, err
+			return PutManifestRequest{}, err
 		}
 	}
 	adoptFor := ""
 	if mayAdopt(c) {
 		adoptFor = c.Site.RegistrySlug
 	}
-	return PutManifest{
+	return PutManifestRequest{
 		Repo:                   c.Repo(),
 		Reference:              c.Route.Reference,
 		Tags:                   tags,
@@ -46,7 +46,7 @@ func decodePutManifest(ctx context.Context, r *http.Request) (PutManifest, error
 	}, ocihttp.CheckContentEncoding(r)
 }
 
-func encodeStored(_ context.Context, w http.ResponseWriter, s Stored) error {
+func encodePutManifest(_ context.Context, w http.ResponseWriter, s PutManifestResponse) error {
 	h := w.Header()
 	h.Set("Location", ocihttp.Route{Kind: ocihttp.Manifest, Name: s.Repo.Name, Reference: oci.Reference{Digest: s.Digest}}.Path())
 	h.Set("Docker-Content-Digest", s.Digest.String())
@@ -81,13 +81,13 @@ func decodeDeleteManifest(ctx context.Context, _ *http.Request) (meta.ManifestDe
 	}, nil
 }
 
-func decodeDeleteTag(ctx context.Context, _ *http.Request) (DeleteTag, error) {
+func decodeDeleteTag(ctx context.Context, _ *http.Request) (DeleteTagRequest, error) {
 	c := front.CallOf(ctx)
-	return DeleteTag{Repo: c.Repo(), Tag: c.Route.Reference.Tag, By: c.Cause(ctx)}, nil
+	return DeleteTagRequest{Repo: c.Repo(), Tag: c.Route.Reference.Tag, By: c.Cause(ctx)}, nil
 }
 
-// encodeDone answers deletions.
-func encodeDone(_ context.Context, w http.ResponseWriter, _ kit.Done) error {
+// encodeAccepted answers deletions.
+func encodeAccepted(_ context.Context, w http.ResponseWriter, _ kit.Empty) error {
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusAccepted)
 	return nil

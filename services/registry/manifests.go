@@ -12,21 +12,21 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// GetManifest asks for a manifest by tag or digest.
-type GetManifest struct {
+// GetManifestRequest asks for a manifest by tag or digest.
+type GetManifestRequest struct {
 	Repo      meta.Repo
 	Reference oci.Reference
 }
 
 // GetManifest returns the manifest byte for byte as it was pushed, with the
 // media type of its first push (contract row D1).
-func (s *Service) GetManifest(ctx context.Context, req GetManifest) (meta.Manifest, error) {
+func (s *Service) GetManifest(ctx context.Context, req GetManifestRequest) (meta.Manifest, error) {
 	m, err := s.meta.FindManifest(ctx, req.Repo, req.Reference)
 	return m, miss(err)
 }
 
-// PutManifest is a manifest to store.
-type PutManifest struct {
+// PutManifestRequest is a manifest to store.
+type PutManifestRequest struct {
 	Repo                   meta.Repo
 	Reference              oci.Reference
 	Tags                   []string // besides that of Reference
@@ -38,8 +38,8 @@ type PutManifest struct {
 	By                     meta.Cause
 }
 
-// Stored says what a PutManifest made.
-type Stored struct {
+// PutManifestResponse says what a PutManifest made.
+type PutManifestResponse struct {
 	Repo    meta.Repo
 	Digest  oci.Digest
 	Tags    []string   // those of PutManifest.Tags
@@ -49,22 +49,22 @@ type Stored struct {
 // PutManifest stores a manifest under its digest and tags. By digest, the body
 // must have that digest, of whichever algorithm; by tag alone it is addressed
 // by SHA-256 (distribution-spec, "Pushing Manifests").
-func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, error) {
-	payload, leave, err := s.transit.Receive(ctx, req.Repo.Tenant, req.Body, req.Length)
+func (s *Service) PutManifest(ctx context.Context, req PutManifestRequest) (PutManifestResponse, error) {
+	payload, leave, err := s.budget.Receive(ctx, req.Repo.Tenant, req.Body, req.Length)
 	if err != nil {
-		return Stored{}, err
+		return PutManifestResponse{}, err
 	}
 	defer leave()
 	parsed, err := oci.ParseManifest(req.ContentType, payload)
 	if err != nil {
-		return Stored{}, err
+		return PutManifestResponse{}, err
 	}
 	digest := oci.DigestOf(oci.SHA256, payload)
 	tags := req.Tags
 	if want := req.Reference.Digest; want != "" {
 		digest = oci.DigestOf(want.Algorithm(), payload)
 		if digest != want {
-			return Stored{}, fault.New(fault.Invalid, fault.DigestInvalid, "the manifest has the digest %s", digest)
+			return PutManifestResponse{}, fault.New(fault.Invalid, fault.DigestInvalid, "the manifest has the digest %s", digest)
 		}
 	} else if !slices.Contains(tags, req.Reference.Tag) {
 		tags = append([]string{req.Reference.Tag}, tags...)
@@ -78,9 +78,9 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifest) (Stored, err
 		AllowMissingReferences: req.AllowMissingReferences,
 	})
 	if err != nil {
-		return Stored{}, err
+		return PutManifestResponse{}, err
 	}
-	stored := Stored{Repo: req.Repo, Digest: digest, Tags: req.Tags}
+	stored := PutManifestResponse{Repo: req.Repo, Digest: digest, Tags: req.Tags}
 	if parsed.Subject != nil {
 		stored.Subject = parsed.Subject.Digest
 	}
@@ -95,11 +95,11 @@ func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut
 	if adoptFor == "" {
 		return s.meta.PutManifest(ctx, p)
 	}
-	a := adoption{Service: s, registry: adoptFor, by: p.By, anybody: p.By.Actor == anonymous, seen: map[oci.Digest]bool{}}
+	a := adoption{Service: s, registry: adoptFor, by: p.By, anonymous: p.By.Actor == anonymous, seen: map[oci.Digest]bool{}}
 	return a.put(ctx, p, maxDepth)
 }
 
 // DeleteManifest deletes the manifest and the tags that point to it.
-func (s *Service) DeleteManifest(ctx context.Context, req meta.ManifestDelete) (kit.Done, error) {
-	return kit.Done{}, s.meta.DeleteManifest(ctx, req)
+func (s *Service) DeleteManifest(ctx context.Context, req meta.ManifestDelete) (kit.Empty, error) {
+	return kit.Empty{}, s.meta.DeleteManifest(ctx, req)
 }

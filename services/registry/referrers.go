@@ -5,7 +5,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/services/internal/answer"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // Rows are fetched in batches: a few first, then as many as should fit by the
@@ -15,8 +15,8 @@ const (
 	maxBatch   = 256
 )
 
-// ListReferrers asks for one page of the manifests that have a subject.
-type ListReferrers struct {
+// ListReferrersRequest asks for one page of the manifests that have a subject.
+type ListReferrersRequest struct {
 	Repo         meta.Repo
 	Subject      oci.Digest
 	ArtifactType string // empty for all
@@ -25,16 +25,16 @@ type ListReferrers struct {
 
 // ListReferrers lists at most Page.Size referrers, fewer if they are more than
 // 4 MiB.
-func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.Referrers, error) {
-	var found answer.Referrers
+func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (respond.ReferrersResponse, error) {
+	var found respond.ReferrersResponse
 	after := req.Page.After
 	fits := firstBatch
 	for {
 		left := req.Page.Size - len(found.Descriptors)
-		batch := meta.Page{After: after, Size: min(left+1, fits)} // left+1: see answer.OneMore
+		batch := meta.Page{After: after, Size: min(left+1, fits)} // left+1: see respond.WithLookahead
 		rows, err := s.meta.ListReferrers(ctx, req.Repo, req.Subject, req.ArtifactType, batch)
 		if err != nil {
-			return answer.Referrers{}, err
+			return respond.ReferrersResponse{}, err
 		}
 		for _, row := range rows {
 			if ok, err := found.Take(row, req.Page.Size); err != nil || !ok {
@@ -46,7 +46,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrers) (answer.
 		}
 		after = rows[len(rows)-1].Digest.String()
 		average := found.Size() / len(found.Descriptors)
-		fits = min(max(answer.MaxReferrers-found.Size(), 0)/average+1, maxBatch)
+		fits = min(max(respond.MaxReferrers-found.Size(), 0)/average+1, maxBatch)
 	}
 }
 

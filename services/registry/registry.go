@@ -7,8 +7,8 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/services/internal/answer"
 	"github.com/berth-registry/berth/services/internal/chains"
+	"github.com/berth-registry/berth/services/internal/respond"
 )
 
 // Config is what the service works on.
@@ -34,10 +34,10 @@ type Meta interface {
 // Service has one method per operation. Rights are decided before, by the
 // rules of NewHandler.
 type Service struct {
-	meta    Meta
-	blobs   answer.Blobs
-	transit *answer.Transit
-	guard   chains.PushGuard
+	meta   Meta
+	blobs  respond.Blobs
+	budget *respond.ByteBudget
+	guard  chains.PushGuard
 }
 
 // New makes the service.
@@ -46,9 +46,9 @@ func New(c Config) *Service {
 		c.Topologies = chains.NewTopologies(c.Meta)
 	}
 	return &Service{
-		meta:    c.Meta,
-		blobs:   answer.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
-		transit: answer.NewTransit(),
-		guard:   chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
+		meta:   c.Meta,
+		blobs:  respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
+		budget: respond.NewByteBudget(),
+		guard:  chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 	}
 }

@@ -37,24 +37,24 @@ type Accounts interface {
 type Authenticator struct {
 	accounts Accounts
 	failures limit.Failures
-	good     *lru.Cache[login, [sha256.Size]byte] // the hash of the secret that was good last
+	recent   *lru.Cache[login, [sha256.Size]byte] // the hash of the secret that was good last
 	refusals *audit.Refusals
 }
 
 // login is an account that was used from an address.
 type login struct{ account, address limit.Key }
 
-// goodLogins is how many of them are remembered.
-const goodLogins = 16384
+// maxRecent is how many of them are remembered.
+const maxRecent = 16384
 
 // NewAuthenticator makes an Authenticator that stops asking accounts after too
 // many failures.
 func NewAuthenticator(a Accounts, f limit.Failures) *Authenticator {
-	good, err := lru.New[login, [sha256.Size]byte](goodLogins)
+	good, err := lru.New[login, [sha256.Size]byte](maxRecent)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Authenticator{accounts: a, failures: f, good: good}
+	return &Authenticator{accounts: a, failures: f, recent: good}
 }
 
 // Authenticate returns the service account of the site's tenant that has this
@@ -69,11 +69,11 @@ func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, s
 	p, err := a.authenticate(ctx, s, name, secret)
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
-		web.LoginFailed(ctx, web.WrongCredential, tried(name, secret))
-		a.refused(ctx, s, tried(name, secret))
+		web.LoginFailed(ctx, web.WrongCredential, loggableName(name, secret))
+		a.countRefusal(ctx, s, loggableName(name, secret))
 	case fault.TooMany:
-		web.LoginFailed(ctx, web.TooManyFailures, tried(name, secret))
-		a.refused(ctx, s, tried(name, secret))
+		web.LoginFailed(ctx, web.TooManyFailures, loggableName(name, secret))
+		a.countRefusal(ctx, s, loggableName(name, secret))
 	}
 	return p, err
 }
@@ -84,7 +84,7 @@ func (a *Authenticator) WithRefusals(r *audit.Refusals) *Authenticator {
 	return a
 }
 
-func (a *Authenticator) refused(ctx context.Context, s tenant.Site, tried string) {
+func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried string) {
 	address := ""
 	if at := web.ClientAddr(ctx); at.IsValid() {
 		address = at.Unmap().String()
@@ -92,14 +92,14 @@ func (a *Authenticator) refused(ctx context.Context, s tenant.Site, tried string
 	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: address})
 }
 
-// leastSecret is fewer characters than any secret of a deployment has.
-const leastSecret = 20
+// minSecret is fewer characters than any secret of a deployment has.
+const minSecret = 20
 
-// tried is the name of a failed login as the log may hold it. People paste
+// loggableName is the name of a failed login as the log may hold it. People paste
 // secrets where the name belongs: what is neither the name of an account nor
 // too short for a secret is told by its length only.
-func tried(name, secret string) string {
-	if name != secret && (tenant.CheckSlug(name) == nil || len(name) < leastSecret) {
+func loggableName(name, secret string) string {
+	if name != secret && (tenant.CheckSlug(name) == nil || len(name) < minSecret) {
 		return name
 	}
 	return fmt.Sprintf("(%d characters that are the name of no account)", len(name))
@@ -110,7 +110,7 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	hash := sha256.Sum256([]byte(secret))
 	limited := [...]limit.Key{used.address, used.account}
 	checked := limited[:]
-	if last, known := a.good.Get(used); known {
+	if last, known := a.recent.Get(used); known {
 		checked = limited[:1]
 		if last == hash {
 			checked = nil
@@ -124,7 +124,7 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	account, err := a.find(ctx, s.Tenant, name, hash)
 	switch {
 	case err == nil:
-		a.good.Add(used, hash)
+		a.recent.Add(used, hash)
 		return access.ServiceAccount(account.Tenant, account.Slug, account.Role), nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err

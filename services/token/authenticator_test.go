@@ -240,12 +240,12 @@ func TestB14_AnonymousTokensNeedNoStore(t *testing.T) {
 	public := d.Tenant("open", tenant.Settings{AnonymousPull: true})
 	s := token.New(token.NewAuthenticator(broken{}, broken{}), d.Issuer)
 	for range 1000 {
-		if _, err := s.IssueToken(t.Context(), token.Request{Site: public, Scopes: []string{"repository:a:pull"}}); err != nil {
+		if _, err := s.IssueToken(t.Context(), token.IssueTokenRequest{Site: public, Scopes: []string{"repository:a:pull"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s = token.New(authenticator(broken{}), d.Issuer)
-	_, err := s.IssueToken(t.Context(), token.Request{Site: public, Credential: &token.Credential{Name: "ci", Secret: "x"}})
+	_, err := s.IssueToken(t.Context(), token.IssueTokenRequest{Site: public, Credential: &token.Credential{Name: "ci", Secret: "x"}})
 	if fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("a login without a store: %v; an outage is never a wrong password", err)
 	}
@@ -253,7 +253,7 @@ func TestB14_AnonymousTokensNeedNoStore(t *testing.T) {
 
 func TestB16_CredentialHidesItsSecret(t *testing.T) {
 	const canary = "canary-7f3a"
-	req := token.Request{Credential: &token.Credential{Name: "ci", Secret: canary}}
+	req := token.IssueTokenRequest{Credential: &token.Credential{Name: "ci", Secret: canary}}
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("request", "request", req, "credential", req.Credential, "value", *req.Credential)
 	for name, text := range map[string]string{

@@ -19,15 +19,15 @@ import (
 // rules says who may do what: a token is for whoever asks. What it grants is
 // the operation's own decision.
 var rules = map[string]front.Rule{
-	"IssueToken": anybody,
-	"ListKeys":   anybody,
+	"IssueToken": anyCaller,
+	"ListKeys":   anyCaller,
 }
 
-func anybody(*front.Call) error { return nil }
+func anyCaller(*front.Call) error { return nil }
 
 // NewHandler serves the token endpoint over HTTP, behind a front. mw go around
 // each operation, the first outermost.
-func NewHandler(s *Service, mw ...kit.Named) http.Handler {
+func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules))
 	issue := kit.Wrap("IssueToken", s.IssueToken, mw...)
 	fail := kit.Errors(front.WriteError)
@@ -47,20 +47,22 @@ func NewHandler(s *Service, mw ...kit.Named) http.Handler {
 	})
 }
 
-func decodeNothing(context.Context, *http.Request) (KeysRequest, error) { return KeysRequest{}, nil }
+func decodeNothing(context.Context, *http.Request) (ListKeysRequest, error) {
+	return ListKeysRequest{}, nil
+}
 
 // decodeQuery reads the request of the Docker registry token specification:
 // the credential is in Basic authorization, or there is none.
-func decodeQuery(ctx context.Context, r *http.Request) (Request, error) {
+func decodeQuery(ctx context.Context, r *http.Request) (IssueTokenRequest, error) {
 	call := front.CallOf(ctx)
-	req := Request{Site: call.Site, Service: call.Query.Get("service"), Scopes: call.Query["scope"]}
+	req := IssueTokenRequest{Site: call.Site, Service: call.Query.Get("service"), Scopes: call.Query["scope"]}
 	headers := r.Header["Authorization"]
 	if len(headers) == 0 {
 		return req, nil
 	}
 	name, secret, ok := r.BasicAuth()
 	if !ok || len(headers) > 1 {
-		return Request{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token endpoint takes one Basic authorization, or none")
+		return IssueTokenRequest{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token endpoint takes one Basic authorization, or none")
 	}
 	if name != "" || secret != "" { // clients without a credential send an empty one
 		req.Credential = &Credential{Name: name, Secret: secret}
@@ -74,16 +76,16 @@ const formType = "application/x-www-form-urlencoded"
 // decodeForm reads the request of OAuth 2 clients with name and password
 // (Docker registry OAuth 2 specification). There are no refresh tokens here, so
 // that no other grant type can be served.
-func decodeForm(ctx context.Context, r *http.Request) (Request, error) {
+func decodeForm(ctx context.Context, r *http.Request) (IssueTokenRequest, error) {
 	form, err := readForm(r)
 	if err != nil {
-		return Request{}, err
+		return IssueTokenRequest{}, err
 	}
 	if grant := form.Get("grant_type"); grant != "password" {
-		return Request{}, fault.New(fault.Invalid, fault.RequestInvalid,
+		return IssueTokenRequest{}, fault.New(fault.Invalid, fault.RequestInvalid,
 			"grant_type must be password; send a service account's name and secret").WithField("grant_type")
 	}
-	return Request{
+	return IssueTokenRequest{
 		Site:       front.CallOf(ctx).Site,
 		Service:    form.Get("service"),
 		Scopes:     form["scope"],
@@ -105,7 +107,7 @@ func readForm(r *http.Request) (url.Values, error) {
 	return ocihttp.ParseTokenQuery(string(body))
 }
 
-func encodeToken(ctx context.Context, w http.ResponseWriter, resp Response) error {
+func encodeToken(ctx context.Context, w http.ResponseWriter, resp IssueTokenResponse) error {
 	w.Header().Set("Cache-Control", "no-store")
 	return encodeJSON(ctx, w, resp)
 }

@@ -24,8 +24,8 @@ func New(accounts *Authenticator, issuer *access.Issuer) *Service {
 	return &Service{accounts: accounts, issuer: issuer}
 }
 
-// Request asks for a token.
-type Request struct {
+// IssueTokenRequest asks for a token.
+type IssueTokenRequest struct {
 	Site       tenant.Site
 	Service    string   // what the client calls the registry; empty, or the site's host
 	Scopes     []string // values of the scope parameters, in the grammar of access.ParseScopes
@@ -41,9 +41,9 @@ func (c Credential) String() string { return c.Name + ":[redacted]" }
 // GoString is String.
 func (c Credential) GoString() string { return c.String() }
 
-// Response is the token in the form clients read (Docker registry token
+// IssueTokenResponse is the token in the form clients read (Docker registry token
 // specification, "Token Response Fields").
-type Response struct {
+type IssueTokenResponse struct {
 	Token       string    `json:"token"`
 	AccessToken string    `json:"access_token"` // the same; OAuth 2 clients look here
 	ExpiresIn   int       `json:"expires_in"`   // seconds
@@ -58,28 +58,28 @@ type Response struct {
 // Being granted less than was asked is no error: Scope says what was granted. A service that is not the host
 // is fault.RequestInvalid; for a credential that is refused see
 // Authenticator.Authenticate.
-func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error) {
+func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueTokenResponse, error) {
 	if req.Service != "" && req.Service != req.Site.Host {
-		return Response{}, fault.New(fault.Invalid, fault.RequestInvalid, "service must be %q, the host that was asked", req.Site.Host).WithField("service")
+		return IssueTokenResponse{}, fault.New(fault.Invalid, fault.RequestInvalid, "service must be %q, the host that was asked", req.Site.Host).WithField("service")
 	}
 	web.SetScope(ctx, strings.Join(req.Scopes, " "))
 	var p access.Principal
 	if req.Credential != nil {
 		var err error
 		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret); err != nil {
-			return Response{}, err
+			return IssueTokenResponse{}, err
 		}
 	}
 	web.SetPrincipal(ctx, p.Actor())
 	t, err := s.issuer.Issue(req.Site, p, access.ParseScopes(req.Scopes))
 	if err != nil {
-		return Response{}, err
+		return IssueTokenResponse{}, err
 	}
 	granted := make([]string, len(t.Granted))
 	for i, scope := range t.Granted {
 		granted[i] = scope.String()
 	}
-	return Response{
+	return IssueTokenResponse{
 		Token: t.Raw, AccessToken: t.Raw,
 		ExpiresIn: int(t.Life / time.Second),
 		IssuedAt:  t.IssuedAt.UTC().Truncate(time.Second),
@@ -88,9 +88,9 @@ func (s *Service) IssueToken(ctx context.Context, req Request) (Response, error)
 }
 
 // ListKeys returns the keys that tokens can be verified with.
-func (s *Service) ListKeys(context.Context, KeysRequest) (access.JWKS, error) {
+func (s *Service) ListKeys(context.Context, ListKeysRequest) (access.JWKS, error) {
 	return s.issuer.JWKS(), nil
 }
 
-// KeysRequest asks for the keys.
-type KeysRequest struct{}
+// ListKeysRequest asks for the keys.
+type ListKeysRequest struct{}

@@ -15,8 +15,8 @@ import (
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
-// AppendUpload brings a session more bytes.
-type AppendUpload struct {
+// AppendUploadRequest brings a session more bytes.
+type AppendUploadRequest struct {
 	Repo meta.Repo
 	ID   uuid.UUID
 	Body Body
@@ -25,16 +25,16 @@ type AppendUpload struct {
 // AppendUpload takes the session over from whoever was writing it and appends
 // the body (distribution-spec, "Pushing a blob in chunks"). When the client
 // leaves, the session keeps what has arrived.
-func (s *Service) AppendUpload(ctx context.Context, req AppendUpload) (Session, error) {
+func (s *Service) AppendUpload(ctx context.Context, req AppendUploadRequest) (UploadResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, req.Body.Length); err != nil {
-		return Session{}, err
+		return UploadResponse{}, err
 	}
 	u, err := s.meta.TakeUpload(ctx, req.Repo, req.ID, req.Body.Start)
 	if err != nil {
-		return Session{}, err
+		return UploadResponse{}, err
 	}
 	u, _, err = s.receive(ctx, u, req.Body)
-	return sessionOf(u), keeping(u, err)
+	return responseOf(u), withOffset(u, err)
 }
 
 // receive appends the body to a session that the caller owns, and returns the
@@ -50,12 +50,12 @@ func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Uplo
 		first()
 	}
 	u, err = s.sessions.Append(ctx, u, newSource(b, h, first))
-	return u, h, broken(err)
+	return u, h, bodyError(err)
 }
 
-// keeping says, with an error that ended a body which paused too long, how far
+// withOffset says, with an error that ended a body which paused too long, how far
 // the session is.
-func keeping(u meta.Upload, err error) error {
+func withOffset(u meta.Upload, err error) error {
 	if fault.KindOf(err) != fault.TooSlow {
 		return err
 	}
@@ -83,7 +83,7 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 		return nil, s.sessions.Failure(ctx, u, err)
 	}
 	defer c.Close()
-	n, err := io.Copy(h, io.LimitReader(awaited{ctx, c}, u.Stage.Offset))
+	n, err := io.Copy(h, io.LimitReader(cancellable{ctx, c}, u.Stage.Offset))
 	switch {
 	case ctx.Err() != nil:
 		return nil, fault.From(context.Cause(ctx))
@@ -95,14 +95,14 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	return h, nil
 }
 
-// awaited reads as long as somebody waits for it: whoever asks and leaves must
+// cancellable reads as long as somebody waits for it: whoever asks and leaves must
 // not keep this process busy with what may be hundreds of gigabytes.
-type awaited struct {
+type cancellable struct {
 	ctx context.Context
 	io.Reader
 }
 
-func (a awaited) Read(p []byte) (int, error) {
+func (a cancellable) Read(p []byte) (int, error) {
 	if err := a.ctx.Err(); err != nil {
 		return 0, err
 	}

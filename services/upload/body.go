@@ -23,28 +23,28 @@ func (b Body) empty() bool { return b.Length == 0 }
 // the same bytes, whether its blob is there already or not (contract row C3).
 func (b Body) discard() error {
 	_, err := io.Copy(io.Discard, b.Bytes)
-	return broken(err)
+	return bodyError(err)
 }
 
 // source is a body on its way into the blob store: hashed while it is read and
 // held to its length.
 type source struct {
-	body   Body
-	hasher *oci.Hasher
-	left   int64  // of Length
-	first  func() // called with the first byte; nil after that
+	body        Body
+	hasher      *oci.Hasher
+	left        int64  // of Length
+	onFirstByte func() // called with the first byte; nil after that
 }
 
 func newSource(b Body, h *oci.Hasher, first func()) *source {
-	return &source{body: b, hasher: h, left: b.Length, first: first}
+	return &source{body: b, hasher: h, left: b.Length, onFirstByte: first}
 }
 
 // Read hashes what it returns. It returns no byte past the length.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.read(p)
-	if n > 0 && s.first != nil {
-		s.first()
-		s.first = nil
+	if n > 0 && s.onFirstByte != nil {
+		s.onFirstByte()
+		s.onFirstByte = nil
 	}
 	return n, err
 }
@@ -90,9 +90,9 @@ func wrongLength(how string, want int64) error {
 	return fault.New(fault.Invalid, fault.SizeInvalid, "the body is %s than the %d bytes it was said to have", how, want)
 }
 
-// broken is the answer for a body that could not be read to its end. The
+// bodyError is the answer for a body that could not be read to its end. The
 // client, if it is still there, may go on where the session is.
-func broken(err error) error {
+func bodyError(err error) error {
 	var known *fault.Error
 	if err == nil || errors.As(err, &known) && known.Kind != fault.TooSlow {
 		return err

@@ -13,8 +13,8 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// CommitUpload closes a session, with its last bytes or without any.
-type CommitUpload struct {
+// CommitUploadRequest closes a session, with its last bytes or without any.
+type CommitUploadRequest struct {
 	Repo   meta.Repo
 	ID     uuid.UUID
 	Digest oci.Digest // of the whole blob
@@ -25,11 +25,11 @@ type CommitUpload struct {
 // CommitUpload makes the session's bytes a blob if they have the digest; if
 // they have not, the session stays. It may be repeated: a session that is
 // sealed is brought to its end, one that is committed answers again (R8).
-func (s *Service) CommitUpload(ctx context.Context, req CommitUpload) (Stored, error) {
+func (s *Service) CommitUpload(ctx context.Context, req CommitUploadRequest) (BlobResponse, error) {
 	u, err := s.meta.FindUpload(ctx, req.Repo, req.ID)
 	switch {
 	case err != nil:
-		return Stored{}, err
+		return BlobResponse{}, err
 	case u.State == meta.UploadOpen:
 		u, err = s.complete(ctx, u, req)
 	default:
@@ -37,20 +37,20 @@ func (s *Service) CommitUpload(ctx context.Context, req CommitUpload) (Stored, e
 		err = req.Body.discard()
 	}
 	if err != nil {
-		return Stored{}, err
+		return BlobResponse{}, err
 	}
 	return s.commit(ctx, req.By, u, req.Digest)
 }
 
 // complete appends the last bytes and checks the digest.
-func (s *Service) complete(ctx context.Context, u meta.Upload, req CommitUpload) (meta.Upload, error) {
+func (s *Service) complete(ctx context.Context, u meta.Upload, req CommitUploadRequest) (meta.Upload, error) {
 	var h *oci.Hasher
 	var err error
 	if req.Body.empty() {
 		h, err = s.hasherOf(ctx, u)
 	} else if u, err = s.meta.TakeUpload(ctx, req.Repo, req.ID, req.Body.Start); err == nil {
 		u, h, err = s.receive(ctx, u, req.Body)
-		err = keeping(u, err)
+		err = withOffset(u, err)
 	}
 	if err != nil {
 		return u, err
@@ -58,8 +58,8 @@ func (s *Service) complete(ctx context.Context, u meta.Upload, req CommitUpload)
 	return u, s.verify(ctx, u, h, req.Digest)
 }
 
-// PutBlob brings a whole blob in one request.
-type PutBlob struct {
+// PutBlobRequest brings a whole blob in one request.
+type PutBlobRequest struct {
 	Repo   meta.Repo
 	Digest oci.Digest
 	Body   Body
@@ -68,13 +68,13 @@ type PutBlob struct {
 
 // PutBlob stores a blob (distribution-spec, "Single POST"). Its session is
 // known to nobody, so that nothing is kept of a body that is broken or wrong.
-func (s *Service) PutBlob(ctx context.Context, req PutBlob) (Stored, error) {
+func (s *Service) PutBlob(ctx context.Context, req PutBlobRequest) (BlobResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, req.Body.Length); err != nil {
-		return Stored{}, err
+		return BlobResponse{}, err
 	}
 	u, err := s.meta.CreateUpload(ctx, req.Repo, req.Digest.Algorithm())
 	if err != nil {
-		return Stored{}, err
+		return BlobResponse{}, err
 	}
 	received, h, err := s.receive(ctx, u, req.Body)
 	if err == nil {
@@ -82,9 +82,9 @@ func (s *Service) PutBlob(ctx context.Context, req PutBlob) (Stored, error) {
 	}
 	if err != nil {
 		if fault.KindOf(err) == fault.Full {
-			return Stored{}, err // nothing is left of it
+			return BlobResponse{}, err // nothing is left of it
 		}
-		return Stored{}, errors.Join(err, s.sessions.Discard(ctx, u))
+		return BlobResponse{}, errors.Join(err, s.sessions.Discard(ctx, u))
 	}
 	return s.commit(ctx, req.By, received, req.Digest)
 }
@@ -105,7 +105,7 @@ func (s *Service) verify(ctx context.Context, u meta.Upload, h *oci.Hasher, clai
 	return nil
 }
 
-func (s *Service) commit(ctx context.Context, by meta.Cause, u meta.Upload, d oci.Digest) (Stored, error) {
+func (s *Service) commit(ctx context.Context, by meta.Cause, u meta.Upload, d oci.Digest) (BlobResponse, error) {
 	b, err := s.sessions.Commit(ctx, by, u, d)
-	return Stored{Repo: u.Repo, Blob: b}, err
+	return BlobResponse{Repo: u.Repo, Blob: b}, err
 }

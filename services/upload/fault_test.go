@@ -189,11 +189,11 @@ func TestR45_ReadingBackEndsWhenTheClientLeaves(t *testing.T) {
 			leave()
 		}
 	}}})
-	_, err := s.CommitUpload(ctx, upload.CommitUpload{Repo: c.repo(), ID: u.ID, Digest: oci.DigestOf(oci.SHA512, content), By: fronttest.By()})
+	_, err := s.CommitUpload(ctx, upload.CommitUploadRequest{Repo: c.repo(), ID: u.ID, Digest: oci.DigestOf(oci.SHA512, content), By: fronttest.By()})
 	if fault.KindOf(err) != fault.Unavailable || reads != 3 {
 		t.Errorf("%d reads, %v", reads, err)
 	}
-	if _, err := s.CommitUpload(t.Context(), upload.CommitUpload{Repo: c.repo(), ID: u.ID, Digest: oci.DigestOf(oci.SHA512, content), By: fronttest.By()}); err != nil {
+	if _, err := s.CommitUpload(t.Context(), upload.CommitUploadRequest{Repo: c.repo(), ID: u.ID, Digest: oci.DigestOf(oci.SHA512, content), By: fronttest.By()}); err != nil {
 		t.Errorf("by a client that stays: %v", err)
 	}
 }

@@ -25,17 +25,17 @@ var rules = map[string]front.Rule{
 // NewHandler serves the operations over HTTP, behind a front. mw go around each
 // of them, the first outermost; the rules are decided inside. A push that may not
 // take its name ends where it begins.
-func NewHandler(s *Service, mw ...kit.Named) http.Handler {
+func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 	mw = append(slices.Clip(mw), front.Access(rules), s.guard.Around("StartUpload", "PutBlob", "MountBlob"))
 	fail := kit.Errors(front.WriteError)
 
-	start := kit.Handler(kit.Wrap("StartUpload", s.StartUpload, mw...), decodeStart, encodeAccepted, fail)
-	put := kit.Handler(kit.Wrap("PutBlob", s.PutBlob, mw...), decodePut, encodeStored, fail)
-	mount := kit.Handler(kit.Wrap("MountBlob", s.MountBlob, mw...), decodeMount, encodeMounted, fail)
-	find := kit.Handler(kit.Wrap("FindUpload", s.FindUpload, mw...), decodeName, encodeStatus, fail)
-	appending := kit.Handler(kit.Wrap("AppendUpload", s.AppendUpload, mw...), decodeAppend, encodeAccepted, fail)
-	commit := kit.Handler(kit.Wrap("CommitUpload", s.CommitUpload, mw...), decodeCommit, encodeStored, fail)
-	cancel := kit.Handler(kit.Wrap("CancelUpload", s.CancelUpload, mw...), decodeName, encodeDone, fail)
+	start := kit.Handler(kit.Wrap("StartUpload", s.StartUpload, mw...), decodeStartUpload, encodeAccepted, fail)
+	put := kit.Handler(kit.Wrap("PutBlob", s.PutBlob, mw...), decodePutBlob, encodeBlob, fail)
+	mount := kit.Handler(kit.Wrap("MountBlob", s.MountBlob, mw...), decodeMountBlob, encodeMounted, fail)
+	find := kit.Handler(kit.Wrap("FindUpload", s.FindUpload, mw...), decodeUploadRef, encodeStatus, fail)
+	appending := kit.Handler(kit.Wrap("AppendUpload", s.AppendUpload, mw...), decodeAppendUpload, encodeAccepted, fail)
+	commit := kit.Handler(kit.Wrap("CommitUpload", s.CommitUpload, mw...), decodeCommitUpload, encodeBlob, fail)
+	cancel := kit.Handler(kit.Wrap("CancelUpload", s.CancelUpload, mw...), decodeUploadRef, encodeEmpty, fail)
 
 	return interruptible(front.Endpoints{
 		ocihttp.UploadStart: {http.MethodPost: byQuery(mount, put, start)},

@@ -13,33 +13,33 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-func decodeStart(ctx context.Context, _ *http.Request) (StartUpload, error) {
+func decodeStartUpload(ctx context.Context, _ *http.Request) (StartUploadRequest, error) {
 	c := front.CallOf(ctx)
 	a, err := algorithmOf(c.Query, oci.SHA256)
-	return StartUpload{Repo: c.Repo(), Algorithm: a}, err
+	return StartUploadRequest{Repo: c.Repo(), Algorithm: a}, err
 }
 
-func decodePut(ctx context.Context, r *http.Request) (PutBlob, error) {
+func decodePutBlob(ctx context.Context, r *http.Request) (PutBlobRequest, error) {
 	c := front.CallOf(ctx)
 	d, err := digestOf(c.Query, "digest")
 	if err != nil {
-		return PutBlob{}, err
+		return PutBlobRequest{}, err
 	}
 	b, err := bodyOf(r)
 	if err == nil && b.Start > 0 {
 		err = fault.New(fault.OutOfRange, fault.BlobUploadInvalid, "a blob in one request begins at 0, not at %d", b.Start)
 	}
-	return PutBlob{Repo: c.Repo(), Digest: d, Body: b, By: c.Cause(ctx)}, err
+	return PutBlobRequest{Repo: c.Repo(), Digest: d, Body: b, By: c.Cause(ctx)}, err
 }
 
-func decodeMount(ctx context.Context, _ *http.Request) (MountBlob, error) {
+func decodeMountBlob(ctx context.Context, _ *http.Request) (MountBlobRequest, error) {
 	c := front.CallOf(ctx)
 	d, err := digestOf(c.Query, "mount")
 	if err != nil {
-		return MountBlob{}, err
+		return MountBlobRequest{}, err
 	}
 	a, err := algorithmOf(c.Query, d.Algorithm())
-	return MountBlob{
+	return MountBlobRequest{
 		Repo:   c.Repo(),
 		Digest: d,
 		From:   c.Query.Get("from"),
@@ -51,25 +51,25 @@ func decodeMount(ctx context.Context, _ *http.Request) (MountBlob, error) {
 	}, err
 }
 
-func decodeName(ctx context.Context, _ *http.Request) (NameUpload, error) {
+func decodeUploadRef(ctx context.Context, _ *http.Request) (UploadRef, error) {
 	c := front.CallOf(ctx)
-	return NameUpload{Repo: c.Repo(), ID: c.Route.Upload}, nil
+	return UploadRef{Repo: c.Repo(), ID: c.Route.Upload}, nil
 }
 
-func decodeAppend(ctx context.Context, r *http.Request) (AppendUpload, error) {
+func decodeAppendUpload(ctx context.Context, r *http.Request) (AppendUploadRequest, error) {
 	c := front.CallOf(ctx)
 	b, err := bodyOf(r)
-	return AppendUpload{Repo: c.Repo(), ID: c.Route.Upload, Body: b}, err
+	return AppendUploadRequest{Repo: c.Repo(), ID: c.Route.Upload, Body: b}, err
 }
 
-func decodeCommit(ctx context.Context, r *http.Request) (CommitUpload, error) {
+func decodeCommitUpload(ctx context.Context, r *http.Request) (CommitUploadRequest, error) {
 	c := front.CallOf(ctx)
 	d, err := digestOf(c.Query, "digest")
 	if err != nil {
-		return CommitUpload{}, err
+		return CommitUploadRequest{}, err
 	}
 	b, err := bodyOf(r)
-	return CommitUpload{Repo: c.Repo(), ID: c.Route.Upload, Digest: d, Body: b, By: c.Cause(ctx)}, err
+	return CommitUploadRequest{Repo: c.Repo(), ID: c.Route.Upload, Digest: d, Body: b, By: c.Cause(ctx)}, err
 }
 
 // digestOf reads the one digest of a query.
@@ -115,25 +115,25 @@ func bodyOf(r *http.Request) (Body, error) {
 // encodeAccepted answers with where the session is and how far. Locations are
 // paths without a host: behind any proxy they lead back the way the request
 // came (contract row A2).
-func encodeAccepted(_ context.Context, w http.ResponseWriter, s Session) error {
+func encodeAccepted(_ context.Context, w http.ResponseWriter, s UploadResponse) error {
 	setSession(w.Header(), s)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
 
-func encodeStatus(_ context.Context, w http.ResponseWriter, s Session) error {
+func encodeStatus(_ context.Context, w http.ResponseWriter, s UploadResponse) error {
 	setSession(w.Header(), s)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func setSession(h http.Header, s Session) {
+func setSession(h http.Header, s UploadResponse) {
 	h.Set("Location", ocihttp.Route{Kind: ocihttp.Upload, Name: s.Repo.Name, Upload: s.ID}.Path())
 	h.Set("Docker-Upload-UUID", s.ID.String())
 	h.Set("Range", ocihttp.FormatUploadRange(s.Offset))
 }
 
-func encodeStored(_ context.Context, w http.ResponseWriter, s Stored) error {
+func encodeBlob(_ context.Context, w http.ResponseWriter, s BlobResponse) error {
 	h := w.Header()
 	h.Set("Location", ocihttp.Route{Kind: ocihttp.Blob, Name: s.Repo.Name, Digest: s.Blob.Digest}.Path())
 	h.Set("Docker-Content-Digest", s.Blob.Digest.String())
@@ -141,14 +141,14 @@ func encodeStored(_ context.Context, w http.ResponseWriter, s Stored) error {
 	return nil
 }
 
-func encodeMounted(ctx context.Context, w http.ResponseWriter, m Mounted) error {
+func encodeMounted(ctx context.Context, w http.ResponseWriter, m MountBlobResponse) error {
 	if m.Stored != nil {
-		return encodeStored(ctx, w, *m.Stored)
+		return encodeBlob(ctx, w, *m.Stored)
 	}
 	return encodeAccepted(ctx, w, m.Session)
 }
 
-func encodeDone(_ context.Context, w http.ResponseWriter, _ kit.Done) error {
+func encodeEmpty(_ context.Context, w http.ResponseWriter, _ kit.Empty) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

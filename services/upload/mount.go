@@ -11,8 +11,8 @@ import (
 // mountSources is how many repositories are tried when the client names none.
 const mountSources = 16
 
-// MountBlob asks for a blob of another repository.
-type MountBlob struct {
+// MountBlobRequest asks for a blob of another repository.
+type MountBlobRequest struct {
 	Repo      meta.Repo
 	Digest    oci.Digest
 	From      string                       // empty: wherever the caller may pull it from
@@ -21,35 +21,35 @@ type MountBlob struct {
 	By        meta.Cause
 }
 
-// Mounted is a mounted blob, or a session to upload it in.
-type Mounted struct {
-	Stored  *Stored // nil: use Session
-	Session Session
+// MountBlobResponse is a mounted blob, or a session to upload it in.
+type MountBlobResponse struct {
+	Stored  *BlobResponse // nil: use Session
+	Session UploadResponse
 }
 
 // MountBlob links the blob from a hosted repository of this registry that the
 // caller may pull from. Where that is not to be had, for whatever reason, it
 // starts a session: no answer tells what other repositories hold (contract row C2).
-func (s *Service) MountBlob(ctx context.Context, req MountBlob) (Mounted, error) {
+func (s *Service) MountBlob(ctx context.Context, req MountBlobRequest) (MountBlobResponse, error) {
 	sources, err := s.sources(ctx, req)
 	if err != nil {
-		return Mounted{}, err
+		return MountBlobResponse{}, err
 	}
 	for _, from := range sources {
 		b, err := s.meta.MountBlob(ctx, req.By, from, req.Repo, req.Digest)
 		switch {
 		case err == nil:
-			return Mounted{Stored: &Stored{Repo: req.Repo, Blob: b}}, nil
+			return MountBlobResponse{Stored: &BlobResponse{Repo: req.Repo, Blob: b}}, nil
 		case fault.KindOf(err) != fault.NotFound:
-			return Mounted{}, err
+			return MountBlobResponse{}, err
 		}
 	}
-	session, err := s.StartUpload(ctx, StartUpload{Repo: req.Repo, Algorithm: req.Algorithm})
-	return Mounted{Session: session}, err
+	session, err := s.StartUpload(ctx, StartUploadRequest{Repo: req.Repo, Algorithm: req.Algorithm})
+	return MountBlobResponse{Session: session}, err
 }
 
 // sources lists the repositories to try.
-func (s *Service) sources(ctx context.Context, req MountBlob) ([]meta.Repo, error) {
+func (s *Service) sources(ctx context.Context, req MountBlobRequest) ([]meta.Repo, error) {
 	if req.From != "" {
 		if isName := oci.CheckName(req.From) == nil; !isName || !req.MayPull(req.From) {
 			return nil, nil

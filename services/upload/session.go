@@ -12,37 +12,37 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// StartUpload asks for a new session.
-type StartUpload struct {
+// StartUploadRequest asks for a new session.
+type StartUploadRequest struct {
 	Repo      meta.Repo
 	Algorithm oci.Algorithm // of the digest to come; another one costs a second read
 }
 
 // StartUpload makes a session (distribution-spec, "Pushing blobs").
-func (s *Service) StartUpload(ctx context.Context, req StartUpload) (Session, error) {
+func (s *Service) StartUpload(ctx context.Context, req StartUploadRequest) (UploadResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, 0); err != nil {
-		return Session{}, err
+		return UploadResponse{}, err
 	}
 	u, err := s.meta.CreateUpload(ctx, req.Repo, req.Algorithm)
-	return sessionOf(u), err
+	return responseOf(u), err
 }
 
-// NameUpload names a session.
-type NameUpload struct {
+// UploadRef names a session.
+type UploadRef struct {
 	Repo meta.Repo
 	ID   uuid.UUID
 }
 
 // FindUpload says how far a session is. One that has become a blob is over.
-func (s *Service) FindUpload(ctx context.Context, req NameUpload) (Session, error) {
+func (s *Service) FindUpload(ctx context.Context, req UploadRef) (UploadResponse, error) {
 	u, err := s.meta.FindUpload(ctx, req.Repo, req.ID)
 	if err == nil && u.State == meta.UploadCommitted {
 		err = ingest.Unknown(nil)
 	}
-	return sessionOf(u), err
+	return responseOf(u), err
 }
 
 // CancelUpload ends a session; its bytes are deleted later.
-func (s *Service) CancelUpload(ctx context.Context, req NameUpload) (kit.Done, error) {
-	return kit.Done{}, s.meta.CancelUpload(ctx, req.Repo, req.ID)
+func (s *Service) CancelUpload(ctx context.Context, req UploadRef) (kit.Empty, error) {
+	return kit.Empty{}, s.meta.CancelUpload(ctx, req.Repo, req.ID)
 }

@@ -49,24 +49,24 @@ func New(c Config) *Service {
 		c.Topologies = chains.NewTopologies(c.Meta)
 	}
 	return &Service{
-		meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs, Remove: ingest.RemoverOf(c.Blobs)},
+		meta: c.Meta, blobs: c.Blobs, sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs, Remove: ingest.RemoverFor(c.Blobs)},
 		guard: chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 	}
 }
 
-// Session is what a client is told of an upload session.
-type Session struct {
+// UploadResponse is what a client is told of an upload session.
+type UploadResponse struct {
 	Repo   meta.Repo
 	ID     uuid.UUID
 	Offset int64 // bytes that are stored for good
 }
 
-func sessionOf(u meta.Upload) Session {
-	return Session{Repo: u.Repo, ID: u.ID, Offset: u.Stage.Offset}
+func responseOf(u meta.Upload) UploadResponse {
+	return UploadResponse{Repo: u.Repo, ID: u.ID, Offset: u.Stage.Offset}
 }
 
-// Stored is a blob that the repository holds from now on.
-type Stored struct {
+// BlobResponse is a blob that the repository holds from now on.
+type BlobResponse struct {
 	Repo meta.Repo
 	Blob meta.Blob
 }

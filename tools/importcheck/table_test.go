@@ -89,7 +89,7 @@ var table = []row{
 	{pattern: "services/internal/kit", may: join(nouns, faces...), never: noStore},
 	// It runs the data port for tests, so it may do what the composition root may.
 	{pattern: "services/internal/fronttest", may: join(nouns, join(contracts, join(faces, join(adapters, "pkg/seal", "services/internal/*")...)...)...), never: noStore},
-	{pattern: "services/internal/answer", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/front")...)...), never: noStore},
+	{pattern: "services/internal/respond", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/front")...)...), never: noStore},
 	{
 		pattern: "services/internal/chains", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/kit", "services/internal/front")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},

@@ -28,7 +28,7 @@ type PushGuard struct {
 
 // Around guards the operations, which belong to pushes, and no others. It stands
 // after the rules: a caller who may not push is told nothing of upstreams.
-func (g PushGuard) Around(ops ...string) kit.Named {
+func (g PushGuard) Around(ops ...string) kit.Middleware {
 	return func(op string) endpoint.Middleware {
 		return func(next endpoint.Endpoint) endpoint.Endpoint {
 			if !slices.Contains(ops, op) {

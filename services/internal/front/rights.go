@@ -15,7 +15,7 @@ type Rule func(*Call) error
 
 // Access is the access middleware of a service: each of its operations has a
 // rule, or the service does not start.
-func Access(rules map[string]Rule) kit.Named {
+func Access(rules map[string]Rule) kit.Middleware {
 	return kit.Access(rules, func(ctx context.Context, rule Rule, _ any) error {
 		return rule(CallOf(ctx))
 	})

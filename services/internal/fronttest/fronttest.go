@@ -118,8 +118,8 @@ func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *De
 }
 
 // Middlewares are those around every operation in production.
-func (d *Deployment) Middlewares() []kit.Named {
-	return []kit.Named{kit.Tracing(noop.NewTracerProvider()), kit.Metrics(d.registry)}
+func (d *Deployment) Middlewares() []kit.Middleware {
+	return []kit.Middleware{kit.Tracing(noop.NewTracerProvider()), kit.Metrics(d.registry)}
 }
 
 // Handler puts before the services what is there in production.

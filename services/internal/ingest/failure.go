@@ -21,23 +21,23 @@ func StageOf(u meta.Upload) blob.Stage {
 func (s Sessions) Failure(ctx context.Context, u meta.Upload, err error) error {
 	switch {
 	case errors.Is(err, blob.ErrFenced):
-		return s.overtaken(ctx, u, err)
+		return s.fenced(ctx, u, err)
 	case errors.Is(err, blob.ErrMissing):
 		return Unknown(err)
 	}
 	return err
 }
 
-// overtaken is the answer for a writer that lost its session to another: 416
+// fenced is the answer for a writer that lost its session to another: 416
 // with the offset that holds now, or 404 if the session ended. Package meta
 // has said so already where it was the one to notice.
-func (s Sessions) overtaken(ctx context.Context, u meta.Upload, cause error) error {
+func (s Sessions) fenced(ctx context.Context, u meta.Upload, cause error) error {
 	var known *fault.Error
 	if errors.As(cause, &known) {
 		return cause
 	}
 	// Ending the read that waited for the client ended the request's context.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	now, err := s.Meta.FindUpload(ctx, u.Repo, u.ID)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// afterwards bounds what is done for somebody who may have left.
-const afterwards = 10 * time.Second
+// cleanupTimeout bounds what is done for somebody who may have left.
+const cleanupTimeout = 10 * time.Second
 
 // Sessions are the upload sessions of a deployment.
 type Sessions struct {
@@ -28,9 +28,9 @@ type Sessions struct {
 	Remove func(ctx context.Context, k blob.Key) error
 }
 
-// RemoverOf is Sessions.Remove for a store that has an end; nil for one that has
+// RemoverFor is Sessions.Remove for a store that has an end; nil for one that has
 // none, where removing is the janitor's.
-func RemoverOf(store any) func(context.Context, blob.Key) error {
+func RemoverFor(store any) func(context.Context, blob.Key) error {
 	d, deletes := store.(blob.Deleter)
 	if _, ends := store.(blob.Measurer); !ends || !deletes {
 		return nil
@@ -45,20 +45,20 @@ func (s Sessions) Append(ctx context.Context, u meta.Upload, src blob.Source) (m
 	j := meta.NewJournal(s.Meta, u)
 	err := s.Blobs.Append(ctx, StageOf(u), src, j)
 	if fault.KindOf(err) == fault.Full {
-		return j.Upload(), errors.Join(err, s.giveRoomBack(ctx, u))
+		return j.Upload(), errors.Join(err, s.discardFull(ctx, u))
 	}
 	return j.Upload(), s.Failure(ctx, u, err)
 }
 
-// giveRoomBack ends a session that the store has no room for, and deletes its
+// discardFull ends a session that the store has no room for, and deletes its
 // bytes at once: the disk is full of them. Once the session is over nobody can
 // make them a blob, and a key is never used again.
-func (s Sessions) giveRoomBack(ctx context.Context, u meta.Upload) error {
+func (s Sessions) discardFull(ctx context.Context, u meta.Upload) error {
 	err := s.Discard(ctx, u)
 	if err != nil || s.Remove == nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	return s.Remove(ctx, u.Stage.Key)
 }
@@ -76,7 +76,7 @@ func (s Sessions) Commit(ctx context.Context, by meta.Cause, u meta.Upload, d oc
 		if err := s.finish(ctx, sealed); err != nil {
 			return meta.Blob{}, err
 		}
-		if heal, err = s.winnerIsLost(ctx, sealed); err != nil {
+		if heal, err = s.needsHeal(ctx, sealed); err != nil {
 			return meta.Blob{}, err
 		}
 	}
@@ -95,9 +95,9 @@ func (s Sessions) finish(ctx context.Context, u meta.Upload) error {
 	return nil
 }
 
-// winnerIsLost says whether the tenant already has this blob by an object that
+// needsHeal says whether the tenant already has this blob by an object that
 // is missing or wrong: then the new one takes its place.
-func (s Sessions) winnerIsLost(ctx context.Context, u meta.Upload) (bool, error) {
+func (s Sessions) needsHeal(ctx context.Context, u meta.Upload) (bool, error) {
 	winner, err := s.Meta.FindTenantBlob(ctx, u)
 	switch {
 	case fault.Is(err, fault.BlobUnknown):
@@ -117,7 +117,7 @@ func (s Sessions) winnerIsLost(ctx context.Context, u meta.Upload) (bool, error)
 // Discard ends a session of which nothing is to be kept, also where the end of
 // ctx is the reason.
 func (s Sessions) Discard(ctx context.Context, u meta.Upload) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	return s.Meta.CancelUpload(ctx, u.Repo, u.ID)
 }

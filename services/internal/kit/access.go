@@ -10,7 +10,7 @@ import (
 // Access authorises every operation by its rule, before the operation sees the
 // request. Building it for an operation that has no rule panics with the
 // operation's name: nothing is open because somebody forgot it.
-func Access[Rule any](rules map[string]Rule, decide func(ctx context.Context, rule Rule, req any) error) Named {
+func Access[Rule any](rules map[string]Rule, decide func(ctx context.Context, rule Rule, req any) error) Middleware {
 	return func(op string) endpoint.Middleware {
 		rule, ok := rules[op]
 		if !ok {

@@ -35,7 +35,7 @@ func hello(_ context.Context, r greet) (string, error) {
 
 func TestWrapRunsMiddlewaresOutermostFirst(t *testing.T) {
 	var order []string
-	note := func(who string) Named {
+	note := func(who string) Middleware {
 		return func(op string) endpoint.Middleware {
 			return func(next endpoint.Endpoint) endpoint.Endpoint {
 				return func(ctx context.Context, req any) (any, error) {

@@ -17,7 +17,7 @@ import (
 // Tracing opens one span per call, named after the operation. Only failures of
 // ours (kinds of status 5xx) make the span an error; a refusal is an outcome, and so is
 // a client that left.
-func Tracing(p trace.TracerProvider) Named {
+func Tracing(p trace.TracerProvider) Middleware {
 	tracer := p.Tracer("github.com/berth-registry/berth/services")
 	return func(op string) endpoint.Middleware {
 		return func(next endpoint.Endpoint) endpoint.Endpoint {
@@ -42,7 +42,7 @@ func Tracing(p trace.TracerProvider) Named {
 // Metrics counts and times every call by operation and outcome. A blob's time
 // ends when it is open, not when it is sent. It panics when reg already has
 // the histogram: build it once per process.
-func Metrics(reg prometheus.Registerer) Named {
+func Metrics(reg prometheus.Registerer) Middleware {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "berth_operation_seconds",
 		Help:    "Time an operation took until its answer was known, by outcome (ok, cancelled by its client, or the kind of fault).",

@@ -8,9 +8,9 @@ import (
 	"github.com/go-kit/kit/endpoint"
 )
 
-// Named is a middleware that is told, once and at start, which operation it
+// Middleware is a middleware that is told, once and at start, which operation it
 // wraps.
-type Named func(op string) endpoint.Middleware
+type Middleware func(op string) endpoint.Middleware
 
 // Op is one operation of a service with its middlewares around it.
 type Op[Req, Resp any] struct {
@@ -18,14 +18,14 @@ type Op[Req, Resp any] struct {
 	Endpoint endpoint.Endpoint
 }
 
-// Done is the answer of an operation that has nothing to say but that it is
+// Empty is the answer of an operation that has nothing to say but that it is
 // done.
-type Done struct{}
+type Empty struct{}
 
 // Wrap makes an operation of a service method. The first middleware is the
 // outermost. Middlewares are built here, so that one that refuses to serve the
 // operation (Access) fails at start.
-func Wrap[Req, Resp any](name string, f func(context.Context, Req) (Resp, error), mw ...Named) Op[Req, Resp] {
+func Wrap[Req, Resp any](name string, f func(context.Context, Req) (Resp, error), mw ...Middleware) Op[Req, Resp] {
 	e := endpoint.Endpoint(func(ctx context.Context, req any) (any, error) {
 		return f(ctx, req.(Req))
 	})

@@ -122,7 +122,7 @@ func New(c Config) *Fetches {
 	}
 	f := &Fetches{
 		Config:   c,
-		sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs, Remove: ingest.RemoverOf(c.Blobs)},
+		sessions: ingest.Sessions{Meta: c.Meta, Blobs: c.Blobs, Remove: ingest.RemoverFor(c.Blobs)},
 		slots:    newSlots(c.Flights),
 		flights:  map[key]*flight{},
 	}

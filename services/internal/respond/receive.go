@@ -1,4 +1,4 @@
-package answer
+package respond
 
 import (
 	"context"
@@ -22,7 +22,7 @@ const (
 // not announced, and one byte more than a manifest may have, so that its parser
 // sees that it is too large. What has arrived is counted, not what is announced:
 // the buffer doubles as it fills. leave ends the counting.
-func (t *Transit) Receive(ctx context.Context, id tenant.ID, body io.Reader, length int64) ([]byte, func(), error) {
+func (t *ByteBudget) Receive(ctx context.Context, id tenant.ID, body io.Reader, length int64) ([]byte, func(), error) {
 	most := oci.MaxManifest + 1
 	if length >= 0 && length < oci.MaxManifest {
 		most = int(length) + 1 // the one more sees the end
@@ -34,7 +34,7 @@ func (t *Transit) Receive(ctx context.Context, id tenant.ID, body io.Reader, len
 		}
 	}
 	began := time.Now()
-	payload := make([]byte, 0, min(most, smallTransit))
+	payload := make([]byte, 0, min(most, uncounted))
 	for {
 		n, err := body.Read(payload[len(payload):cap(payload)])
 		payload = payload[:len(payload)+n]
@@ -43,7 +43,7 @@ func (t *Transit) Receive(ctx context.Context, id tenant.ID, body io.Reader, len
 			return payload, leave, nil
 		case err != nil:
 			leave()
-			return nil, nil, notWhole(err)
+			return nil, nil, incomplete(err)
 		case time.Since(began) > receiveGrace+time.Duration(len(payload))*time.Second/receiveRate:
 			leave()
 			return nil, nil, fault.New(fault.TooSlow, fault.RequestTimeout, "the manifest came too slowly")
@@ -54,7 +54,7 @@ func (t *Transit) Receive(ctx context.Context, id tenant.ID, body io.Reader, len
 		// Both buffers are there while one is copied; the old one is small against
 		// what is held, and goes at once.
 		size := min(2*cap(payload), most)
-		if err := t.hold(ctx, id, int64(size)-held); err != nil {
+		if err := t.wait(ctx, id, int64(size)-held); err != nil {
 			leave()
 			return nil, nil, err
 		}
@@ -63,7 +63,7 @@ func (t *Transit) Receive(ctx context.Context, id tenant.ID, body io.Reader, len
 	}
 }
 
-func notWhole(err error) error {
+func incomplete(err error) error {
 	var known *fault.Error
 	if errors.As(err, &known) {
 		return err

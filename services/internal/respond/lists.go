@@ -1,4 +1,4 @@
-package answer
+package respond
 
 import (
 	"context"
@@ -32,29 +32,29 @@ func linkNext(ctx context.Context, h http.Header, last string, also url.Values) 
 	h.Set("Link", c.NextLink(q))
 }
 
-// Names is one page of a list in byte order.
-type Names struct {
+// NamesResponse is one page of a list in byte order.
+type NamesResponse struct {
 	Names []string
 	More  bool // there are others after the last one
 }
 
-// OneMore asks for an entry beyond the page: whether it is there says whether
+// WithLookahead asks for an entry beyond the page: whether it is there says whether
 // another page follows.
-func OneMore(p meta.Page) meta.Page {
+func WithLookahead(p meta.Page) meta.Page {
 	p.Size++
 	return p
 }
 
-// PageOf is the page of that size from a list that was asked for OneMore.
-func PageOf(names []string, size int) Names {
+// TrimPage is the page of that size from a list that was asked for WithLookahead.
+func TrimPage(names []string, size int) NamesResponse {
 	if len(names) > size {
-		return Names{Names: names[:size], More: true}
+		return NamesResponse{Names: names[:size], More: true}
 	}
-	return Names{Names: names}
+	return NamesResponse{Names: names}
 }
 
 // NamesSize is what sending the list takes.
-func NamesSize(n Names) int64 {
+func NamesSize(n NamesResponse) int64 {
 	size := int64(0)
 	for _, name := range n.Names {
 		size += int64(len(name))
@@ -62,23 +62,23 @@ func NamesSize(n Names) int64 {
 	return size
 }
 
-// Tags writes a page of tags (distribution-spec, "Listing Tags").
-func Tags(ctx context.Context, w http.ResponseWriter, n Names) error {
+// WriteTags writes a page of tags (distribution-spec, "Listing Tags").
+func WriteTags(ctx context.Context, w http.ResponseWriter, n NamesResponse) error {
 	return names(ctx, w, n, struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
 	}{front.CallOf(ctx).Asked(), n.Names})
 }
 
-// Catalog writes a page of repositories.
-func Catalog(ctx context.Context, w http.ResponseWriter, n Names) error {
+// WriteCatalog writes a page of repositories.
+func WriteCatalog(ctx context.Context, w http.ResponseWriter, n NamesResponse) error {
 	return names(ctx, w, n, struct {
 		Repositories []string `json:"repositories"`
 	}{n.Names})
 }
 
 // names uses a package that writes a list of none as [], not null.
-func names(ctx context.Context, w http.ResponseWriter, n Names, body any) error {
+func names(ctx context.Context, w http.ResponseWriter, n NamesResponse, body any) error {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return err

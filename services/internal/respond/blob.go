@@ -1,4 +1,4 @@
-package answer
+package respond
 
 import (
 	"context"
@@ -26,16 +26,16 @@ const blobType = "application/octet-stream"
 // there may be, so that clocks of stores may differ from ours by some of it.
 const redirectLife = blob.MaxPresignLife
 
-// afterwards bounds what is done for a request whose answer was cut off.
-const afterwards = 10 * time.Second
+// cleanupTimeout bounds what is done for a request whose answer was cut off.
+const cleanupTimeout = 10 * time.Second
 
-// ErrLost is wrapped by the error for a blob whose stored bytes are missing or
+// ErrContentLost is wrapped by the error for a blob whose stored bytes are missing or
 // wrong.
-var ErrLost = errors.New("the stored bytes are missing or wrong")
+var ErrContentLost = errors.New("the stored bytes are missing or wrong")
 
-// OpenedBlob is a blob with its bytes, or with the URL that gives them. Whoever
+// OpenBlobResponse is a blob with its bytes, or with the URL that gives them. Whoever
 // gets one closes Content.
-type OpenedBlob struct {
+type OpenBlobResponse struct {
 	meta.Blob
 	Content blob.Content // nil when there is a URL
 	URL     string       // for GET, for redirectLife; it gives the blob to whoever has it
@@ -52,12 +52,12 @@ type Blobs struct {
 
 // Open opens a blob that Meta found. One whose bytes the store has lost, or has
 // in another size, is marked suspect, so that the next push of it uploads it
-// again. It is answered as an outage that wraps ErrLost: it exists, and "not
+// again. It is answered as an outage that wraps ErrContentLost: it exists, and "not
 // found" would be believed. redirect rather says where the bytes
 // are, where the store lets clients fetch them; ranges is the Range header, as a
 // hint for the store what will be read. Nobody is sent to the store for several
 // ranges: it would send the whole.
-func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges string) (OpenedBlob, error) {
+func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges string) (OpenBlobResponse, error) {
 	if redirect && !strings.Contains(ranges, ",") {
 		if to, err := s.redirect(ctx, b); err != nil || to.URL != "" {
 			return to, err
@@ -65,57 +65,57 @@ func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges stri
 	}
 	content, err := blob.OpenRange(ctx, s.Store, b.Key, firstRange(ranges, b.Size))
 	if err != nil {
-		return OpenedBlob{}, s.lost(ctx, b, err)
+		return OpenBlobResponse{}, s.openFailed(ctx, b, err)
 	}
-	if err := s.compare(ctx, b, content.Size()); err != nil {
-		return OpenedBlob{}, errors.Join(err, content.Close())
+	if err := s.checkSize(ctx, b, content.Size()); err != nil {
+		return OpenBlobResponse{}, errors.Join(err, content.Close())
 	}
-	return OpenedBlob{Blob: b, Content: content}, nil
+	return OpenBlobResponse{Blob: b, Content: content}, nil
 }
 
 // redirect has the URL empty where the store cannot sign one. The store is asked
 // for the object first, at the price of a small request: it would say "not
 // found" to the client, which would believe it, and we would never know.
-func (s Blobs) redirect(ctx context.Context, b meta.Blob) (OpenedBlob, error) {
+func (s Blobs) redirect(ctx context.Context, b meta.Blob) (OpenBlobResponse, error) {
 	u, err := blob.Presign(ctx, s.Store, b.Key, redirectLife)
 	if err != nil || u == "" {
-		return OpenedBlob{}, err
+		return OpenBlobResponse{}, err
 	}
 	size, err := s.Store.Stat(ctx, b.Key)
 	if err != nil {
-		return OpenedBlob{}, s.lost(ctx, b, err)
+		return OpenBlobResponse{}, s.openFailed(ctx, b, err)
 	}
-	return OpenedBlob{Blob: b, URL: u}, s.compare(ctx, b, size)
+	return OpenBlobResponse{Blob: b, URL: u}, s.checkSize(ctx, b, size)
 }
 
-// lost is the answer where a blob could not be opened.
-func (s Blobs) lost(ctx context.Context, b meta.Blob, err error) error {
+// openFailed is the answer where a blob could not be opened.
+func (s Blobs) openFailed(ctx context.Context, b meta.Blob, err error) error {
 	if errors.Is(err, blob.ErrMissing) {
-		return s.suspect(ctx, b, err)
+		return s.markSuspect(ctx, b, err)
 	}
 	return fault.Down(err, "the content of this blob")
 }
 
-// compare holds the size of the object against the blob's.
-func (s Blobs) compare(ctx context.Context, b meta.Blob, size int64) error {
+// checkSize holds the size of the object against the blob's.
+func (s Blobs) checkSize(ctx context.Context, b meta.Blob, size int64) error {
 	if size == b.Size {
 		return nil
 	}
-	return s.suspect(ctx, b, fmt.Errorf("object %s has %d bytes instead of %d", b.Key, size, b.Size))
+	return s.markSuspect(ctx, b, fmt.Errorf("object %s has %d bytes instead of %d", b.Key, size, b.Size))
 }
 
-func (s Blobs) suspect(ctx context.Context, b meta.Blob, cause error) error {
-	cause = fmt.Errorf("blob %s at %s: %w", b.Digest, b.Key, errors.Join(ErrLost, cause, s.Meta.MarkSuspect(ctx, b)))
+func (s Blobs) markSuspect(ctx context.Context, b meta.Blob, cause error) error {
+	cause = fmt.Errorf("blob %s at %s: %w", b.Digest, b.Key, errors.Join(ErrContentLost, cause, s.Meta.MarkSuspect(ctx, b)))
 	return fault.Down(cause, "the content of this blob")
 }
 
 // Send streams a blob: Range, several ranges and If-Range are net/http's.
-func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenedBlob) error {
+func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenBlobResponse) error {
 	if b.URL != "" {
-		return sendElsewhere(w, b)
+		return sendRedirect(w, b)
 	}
 	defer func() {
-		if err := s.sent(ctx, b); err != nil {
+		if err := s.checkSent(ctx, b); err != nil {
 			s.Log.WarnContext(ctx, "the content of a blob could not be read", "error", err)
 		}
 		if err := b.Content.Close(); err != nil {
@@ -128,10 +128,10 @@ func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenedBlob) er
 	return nil
 }
 
-// sent looks what became of a blob's content while it was sent. Bytes that are
+// checkSent looks what became of a blob's content while it was sent. Bytes that are
 // missing or wrong make the blob suspect; a store that could not be read does
 // not.
-func (s Blobs) sent(ctx context.Context, b OpenedBlob) error {
+func (s Blobs) checkSent(ctx context.Context, b OpenBlobResponse) error {
 	err := blob.ReadError(b.Content)
 	switch {
 	case errors.Is(err, blob.ErrMissing), errors.Is(err, blob.ErrDamaged):
@@ -140,14 +140,14 @@ func (s Blobs) sent(ctx context.Context, b OpenedBlob) error {
 	default:
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterwards)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	return s.suspect(ctx, b.Blob, err)
+	return s.markSuspect(ctx, b.Blob, err)
 }
 
-// sendElsewhere sends the client to the store, which takes care of Range. Nobody
+// sendRedirect sends the client to the store, which takes care of Range. Nobody
 // may keep the answer: the URL does not live long, and is as good as the blob.
-func sendElsewhere(w http.ResponseWriter, b OpenedBlob) error {
+func sendRedirect(w http.ResponseWriter, b OpenBlobResponse) error {
 	h := w.Header()
 	h.Set("Docker-Content-Digest", b.Digest.String())
 	h.Set("Cache-Control", "no-store")
@@ -157,8 +157,8 @@ func sendElsewhere(w http.ResponseWriter, b OpenedBlob) error {
 	return nil
 }
 
-// BlobHead answers HEAD.
-func BlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error {
+// WriteBlobHead answers HEAD.
+func WriteBlobHead(_ context.Context, w http.ResponseWriter, b meta.Blob) error {
 	h := w.Header()
 	setContent(h, b.Digest, blobType)
 	h.Set("Accept-Ranges", "bytes")

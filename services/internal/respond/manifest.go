@@ -1,6 +1,6 @@
-// Package answer writes what a registry answers to a pull: manifests, blobs and
+// Package respond writes what a registry answers to a pull: manifests, blobs and
 // lists, the same whichever service found them.
-package answer
+package respond
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// Manifest ignores Accept: a registry cannot give another form of a manifest
+// WriteManifest ignores Accept: a registry cannot give another form of a manifest
 // without changing its digest.
-func Manifest(ctx context.Context, w http.ResponseWriter, m meta.Manifest) error {
+func WriteManifest(ctx context.Context, w http.ResponseWriter, m meta.Manifest) error {
 	setContent(w.Header(), m.Digest, m.MediaType)
 	kit.ServeBytes(ctx, w, m.Payload)
 	return nil

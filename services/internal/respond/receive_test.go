@@ -1,4 +1,4 @@
-package answer
+package respond
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 // Four tenants each announce 8 manifests of 4 MiB and send little of them; a
 // fifth sends whole ones.
 func TestS51_AnnouncedIsNotHeld(t *testing.T) {
-	tr := NewTransit()
+	tr := NewByteBudget()
 	for i := range 32 {
 		r, w := io.Pipe()
 		defer w.Close()
@@ -47,7 +47,7 @@ func TestS51_AnnouncedIsNotHeld(t *testing.T) {
 func TestS51_SlowBodyEnds(t *testing.T) {
 	for _, announced := range []int64{100_000, oci.MaxManifest - 1, -1} {
 		synctest.Test(t, func(t *testing.T) {
-			tr := NewTransit()
+			tr := NewByteBudget()
 			began := time.Now()
 			_, _, err := tr.Receive(t.Context(), 1, trickle{}, announced)
 			if fault.KindOf(err) != fault.TooSlow {

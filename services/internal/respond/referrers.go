@@ -1,4 +1,4 @@
-package answer
+package respond
 
 import (
 	"context"
@@ -20,8 +20,8 @@ import (
 // MiB.
 const MaxReferrers = 4 << 20
 
-// Referrers is one page of referrers in the order of their digests.
-type Referrers struct {
+// ReferrersResponse is one page of referrers in the order of their digests.
+type ReferrersResponse struct {
 	Descriptors []jsontext.Value // as they stand in the index
 	Last        oci.Digest       // of the last descriptor
 	More        bool
@@ -30,7 +30,7 @@ type Referrers struct {
 
 // Take puts a referrer on a page of n, and says whether there was room: if not,
 // there are More.
-func (r *Referrers) Take(row meta.Referrer, n int) (bool, error) {
+func (r *ReferrersResponse) Take(row meta.Referrer, n int) (bool, error) {
 	d, err := encodeReferrer(row)
 	if err != nil {
 		return false, err
@@ -47,12 +47,12 @@ func (r *Referrers) Take(row meta.Referrer, n int) (bool, error) {
 }
 
 // Size is how many bytes the descriptors have.
-func (r Referrers) Size() int { return r.size }
+func (r ReferrersResponse) Size() int { return r.size }
 
-// ReferrersOf is the page of n from rows, of which there is one more where there
+// TrimReferrers is the page of n from rows, of which there is one more where there
 // is another page.
-func ReferrersOf(rows []meta.Referrer, n int) (Referrers, error) {
-	var page Referrers
+func TrimReferrers(rows []meta.Referrer, n int) (ReferrersResponse, error) {
+	var page ReferrersResponse
 	for _, row := range rows {
 		if ok, err := page.Take(row, n); err != nil || !ok {
 			return page, err
@@ -77,7 +77,7 @@ func encodeReferrer(r meta.Referrer) (jsontext.Value, error) {
 }
 
 // ReferrersSize is what sending the list takes.
-func ReferrersSize(r Referrers) int64 { return int64(r.size) }
+func ReferrersSize(r ReferrersResponse) int64 { return int64(r.size) }
 
 // ReferrersPage reads what a list of referrers is asked for: the artifact type,
 // empty for all, and the page.
@@ -98,9 +98,9 @@ func ReferrersPage(c *front.Call) (string, meta.Page, error) {
 	return c.Query.Get("artifactType"), p, nil
 }
 
-// ReferrersIndex writes an image index of the referrers (distribution-spec,
+// WriteReferrers writes an image index of the referrers (distribution-spec,
 // "Listing Referrers").
-func ReferrersIndex(ctx context.Context, w http.ResponseWriter, found Referrers) error {
+func WriteReferrers(ctx context.Context, w http.ResponseWriter, found ReferrersResponse) error {
 	b, err := json.Marshal(struct {
 		SchemaVersion int              `json:"schemaVersion"`
 		MediaType     string           `json:"mediaType"`
