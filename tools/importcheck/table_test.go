@@ -15,7 +15,7 @@ type row struct {
 
 // The groups that rows name.
 var (
-	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity", "pkg/fairgate"}
+	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity", "pkg/fairgate", "pkg/ttlcache"}
 	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream"}
@@ -41,7 +41,8 @@ var (
 var table = []row{
 	{pattern: "pkg/fault", never: noIO},
 	{pattern: "pkg/oci", may: []string{"pkg/fault"}, never: noIO},
-	{pattern: "pkg/tenant", may: []string{"pkg/fault", "pkg/oci"}, never: noIO},
+	{pattern: "pkg/ttlcache", may: []string{"pkg/fault"}, never: noIO},
+	{pattern: "pkg/tenant", may: []string{"pkg/fault", "pkg/oci", "pkg/ttlcache"}, never: noIO},
 	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO, tests: []string{"pkg/seal"}},
 
 	{pattern: "pkg/identity", never: noIO},
