@@ -9,7 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
-// Pace is how slow a client may be (contract rows A7 and Q1 to Q9). A request has
+// Pace is how slow a client may be (contract rows A7 and Q1 to Q5). A request has
 // no limit of time, since an upload may rightly take hours. Waiting for the
 // client is a debt that each byte which moves pays off, and a request whose debt
 // is too large ends. The zero value means the defaults.
