@@ -99,7 +99,22 @@ func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut
 	return a.put(ctx, p, maxDepth)
 }
 
+// DeleteManifestRequest names a manifest to delete.
+type DeleteManifestRequest = meta.ManifestDelete
+
 // DeleteManifest deletes the manifest and the tags that point to it.
-func (s *Service) DeleteManifest(ctx context.Context, req meta.ManifestDelete) (kit.Empty, error) {
+func (s *Service) DeleteManifest(ctx context.Context, req DeleteManifestRequest) (kit.Empty, error) {
 	return kit.Empty{}, s.meta.DeleteManifest(ctx, req)
+}
+
+// DeleteTagRequest names a tag to delete.
+type DeleteTagRequest struct {
+	Repo meta.Repo
+	Tag  string
+	By   meta.Cause
+}
+
+// DeleteTag deletes the tag; the manifest stays.
+func (s *Service) DeleteTag(ctx context.Context, req DeleteTagRequest) (kit.Empty, error) {
+	return kit.Empty{}, s.meta.DeleteTag(ctx, req.By, req.Repo, req.Tag)
 }

@@ -7,7 +7,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -16,27 +15,17 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// rules says who may do what: a token is for whoever asks. What it grants is
-// the operation's own decision.
-var rules = map[string]front.Rule{
-	"IssueToken": anyCaller,
-	"ListKeys":   anyCaller,
-}
-
-func anyCaller(*front.Call) error { return nil }
-
 // NewHandler serves the token endpoint over HTTP, behind a front. mw go around
 // each operation, the first outermost.
 func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
-	mw = append(slices.Clip(mw), front.Access(rules))
-	issue := kit.Wrap("IssueToken", s.IssueToken, mw...)
+	e := newEndpoints(s, mw)
 	fail := kit.Errors(front.WriteError)
 	tokens := front.Methods{
-		http.MethodGet:  kit.Handler(issue, decodeQuery, encodeToken, fail),
-		http.MethodPost: kit.Handler(issue, decodeForm, encodeToken, fail),
+		http.MethodGet:  kit.Handler(e.issueToken, decodeQuery, encodeToken, fail),
+		http.MethodPost: kit.Handler(e.issueToken, decodeForm, encodeToken, fail),
 	}
 	keys := front.Methods{
-		http.MethodGet: kit.Handler(kit.Wrap("ListKeys", s.ListKeys, mw...), decodeNothing, encodeJSON[access.JWKS], fail),
+		http.MethodGet: kit.Handler(e.listKeys, decodeNothing, encodeJSON[access.JWKS], fail),
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == front.KeysPath {

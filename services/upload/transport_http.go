@@ -13,6 +13,42 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
+// NewHandler serves the operations over HTTP, behind a front. mw go around each
+// operation, the first outermost.
+func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
+	e := newEndpoints(s, mw)
+	fail := kit.Errors(front.WriteError)
+
+	start := kit.Handler(e.startUpload, decodeStartUpload, encodeAccepted, fail)
+	put := kit.Handler(e.putBlob, decodePutBlob, encodeBlob, fail)
+	mount := kit.Handler(e.mountBlob, decodeMountBlob, encodeMounted, fail)
+
+	return interruptible(front.Endpoints{
+		ocihttp.UploadStart: {http.MethodPost: byQuery(mount, put, start)},
+		ocihttp.Upload: {
+			http.MethodGet:    kit.Handler(e.findUpload, decodeUploadRef, encodeStatus, fail),
+			http.MethodPatch:  kit.Handler(e.appendUpload, decodeAppendUpload, encodeAccepted, fail),
+			http.MethodPut:    kit.Handler(e.commitUpload, decodeCommitUpload, encodeBlob, fail),
+			http.MethodDelete: kit.Handler(e.cancelUpload, decodeUploadRef, encodeEmpty, fail),
+		},
+	})
+}
+
+// byQuery picks what a POST is by its parameters (distribution-spec,
+// "Endpoints": end-4a, end-4b and end-11 are one path).
+func byQuery(mount, put, start http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch q := front.CallOf(r.Context()).Query; {
+		case q.Has("mount"):
+			mount.ServeHTTP(w, r)
+		case q.Has("digest"):
+			put.ServeHTTP(w, r)
+		default:
+			start.ServeHTTP(w, r)
+		}
+	})
+}
+
 func decodeStartUpload(ctx context.Context, _ *http.Request) (StartUploadRequest, error) {
 	c := front.CallOf(ctx)
 	a, err := algorithmOf(c.Query, oci.SHA256)

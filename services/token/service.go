@@ -87,10 +87,10 @@ func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueT
 	}, nil
 }
 
+// ListKeysRequest asks for the keys.
+type ListKeysRequest struct{}
+
 // ListKeys returns the keys that tokens can be verified with.
 func (s *Service) ListKeys(context.Context, ListKeysRequest) (access.JWKS, error) {
 	return s.issuer.JWKS(), nil
 }
-
-// ListKeysRequest asks for the keys.
-type ListKeysRequest struct{}

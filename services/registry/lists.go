@@ -5,8 +5,34 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/respond"
 )
+
+// ListTagsRequest asks for one page of a repository's tags.
+type ListTagsRequest struct {
+	Repo meta.Repo
+	Page meta.Page
+}
+
+// ListTags lists at most Page.Size tags.
+func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (respond.NamesResponse, error) {
+	names, err := s.meta.ListTags(ctx, req.Repo, respond.WithLookahead(req.Page))
+	return respond.TrimPage(names, req.Page.Size), err
+}
+
+// ListRepositoriesRequest asks for one page of a registry's repositories.
+type ListRepositoriesRequest struct {
+	Tenant   tenant.ID
+	Registry tenant.RegistryID
+	Page     meta.Page
+}
+
+// ListRepositories lists at most Page.Size repositories that hold a manifest.
+func (s *Service) ListRepositories(ctx context.Context, req ListRepositoriesRequest) (respond.NamesResponse, error) {
+	names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, respond.WithLookahead(req.Page))
+	return respond.TrimPage(names, req.Page.Size), err
+}
 
 // Rows are fetched in batches: a few first, then as many as should fit by the
 // size of those.

@@ -1,0 +1,179 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/respond"
+)
+
+// NewHandler serves the operations over HTTP, behind a front. In a registry with a
+// group, proxy answers the lists and what is not hosted; it decides rights itself.
+// mw go around each operation, the first outermost.
+func NewHandler(s *Service, proxy http.Handler, mw ...kit.Middleware) http.Handler {
+	e := newEndpoints(s, mw)
+	fail := kit.Errors(front.WriteError)
+	proxy = front.BeforeProxy(proxy)
+	failPull := kit.Errors(orElse(proxy))
+
+	getManifest := kit.Handler(e.getManifest, decodeGetManifest, respond.Limited(s.budget, respond.ManifestSize, respond.WriteManifest), failPull)
+	deleteManifest := kit.Handler(e.deleteManifest, decodeDeleteManifest, encodeAccepted, fail)
+	deleteTag := kit.Handler(e.deleteTag, decodeDeleteTag, encodeAccepted, fail)
+	listTags := kit.Handler(e.listTags, decodeListTags, respond.Limited(s.budget, respond.NamesSize, respond.WriteTags), fail)
+	listReferrers := kit.Handler(e.listReferrers, decodeListReferrers, respond.Limited(s.budget, respond.ReferrersSize, respond.WriteReferrers), fail)
+	listRepositories := kit.Handler(e.listRepositories, decodeListRepositories, respond.Limited(s.budget, respond.NamesSize, respond.WriteCatalog), fail)
+
+	return front.Endpoints{
+		ocihttp.Manifest: {
+			http.MethodGet:    getManifest,
+			http.MethodHead:   getManifest,
+			http.MethodPut:    kit.Handler(e.putManifest, decodePutManifest, encodePutManifest, fail),
+			http.MethodDelete: byReference(deleteManifest, deleteTag),
+		},
+		ocihttp.Blob: {
+			http.MethodGet:    kit.Handler(e.openBlob, decodeOpenBlob, s.blobs.Send, failPull),
+			http.MethodHead:   kit.Handler(e.statBlob, decodeStatBlob, respond.WriteBlobHead, failPull),
+			http.MethodDelete: kit.Handler(e.deleteBlob, decodeDeleteBlob, encodeAccepted, fail),
+		},
+		ocihttp.Tags:      readOnly(merged(proxy, listTags)),
+		ocihttp.Referrers: readOnly(merged(proxy, listReferrers)),
+		ocihttp.Catalog:   readOnly(listRepositories),
+	}
+}
+
+func readOnly(h http.Handler) front.Methods {
+	return front.Methods{http.MethodGet: h, http.MethodHead: h}
+}
+
+// byReference picks the handler of a DELETE: deleting a manifest and deleting a tag
+// are two operations (distribution-spec, "Content Management").
+func byReference(digest, tag http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if front.CallOf(r.Context()).Route.Reference.Digest != "" {
+			digest.ServeHTTP(w, r)
+		} else {
+			tag.ServeHTTP(w, r)
+		}
+	})
+}
+
+func decodeGetManifest(ctx context.Context, _ *http.Request) (GetManifestRequest, error) {
+	c := front.CallOf(ctx)
+	return GetManifestRequest{Repo: c.Repo(), Reference: c.Route.Reference}, nil
+}
+
+// decodePutManifest reads more tags from the query
+// (distribution-spec main, "Pushing Manifests", tag parameters).
+func decodePutManifest(ctx context.Context, r *http.Request) (PutManifestRequest, error) {
+	c := front.CallOf(ctx)
+	tags := slices.Compact(slices.Sorted(slices.Values(c.Query["tag"])))
+	for _, tag := range tags {
+		if err := oci.CheckTag(tag); err != nil {
+			return PutManifestRequest{}, err
+		}
+	}
+	adoptFor := ""
+	if mayAdopt(c) {
+		adoptFor = c.Site.RegistrySlug
+	}
+	return PutManifestRequest{
+		Repo:                   c.Repo(),
+		Reference:              c.Route.Reference,
+		Tags:                   tags,
+		ContentType:            r.Header.Get("Content-Type"),
+		Body:                   r.Body,
+		Length:                 r.ContentLength,
+		AllowMissingReferences: c.Site.Settings.AllowMissingReferences,
+		AdoptFor:               adoptFor,
+		By:                     c.Cause(ctx),
+	}, ocihttp.CheckContentEncoding(r)
+}
+
+func encodePutManifest(_ context.Context, w http.ResponseWriter, s PutManifestResponse) error {
+	h := w.Header()
+	h.Set("Location", ocihttp.Route{Kind: ocihttp.Manifest, Name: s.Repo.Name, Reference: oci.Reference{Digest: s.Digest}}.Path())
+	h.Set("Docker-Content-Digest", s.Digest.String())
+	for _, tag := range s.Tags {
+		h.Add("OCI-Tag", tag)
+	}
+	if s.Subject != "" {
+		h.Set("OCI-Subject", s.Subject.String())
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// decodeDeleteManifest reads "force=true", which deletes a manifest that an index
+// still names.
+func decodeDeleteManifest(ctx context.Context, _ *http.Request) (DeleteManifestRequest, error) {
+	c := front.CallOf(ctx)
+	force := false
+	if value := c.Query.Get("force"); value != "" {
+		var err error
+		if force, err = strconv.ParseBool(value); err != nil {
+			return DeleteManifestRequest{}, fault.New(fault.Invalid, fault.RequestInvalid, "force is true or false, not %q", value).WithField("force")
+		}
+	}
+	return DeleteManifestRequest{
+		Repo:      c.Repo(),
+		Digest:    c.Route.Reference.Digest,
+		By:        c.Cause(ctx),
+		Referrers: c.Site.Settings.DeleteReferrers,
+		Force:     force,
+	}, nil
+}
+
+func decodeDeleteTag(ctx context.Context, _ *http.Request) (DeleteTagRequest, error) {
+	c := front.CallOf(ctx)
+	return DeleteTagRequest{Repo: c.Repo(), Tag: c.Route.Reference.Tag, By: c.Cause(ctx)}, nil
+}
+
+// encodeAccepted answers a deletion.
+func encodeAccepted(_ context.Context, w http.ResponseWriter, _ kit.Empty) error {
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+func blobRefOf(c *front.Call) BlobRef { return BlobRef{Repo: c.Repo(), Digest: c.Route.Digest} }
+
+func decodeOpenBlob(ctx context.Context, r *http.Request) (OpenBlobRequest, error) {
+	c := front.CallOf(ctx)
+	return OpenBlobRequest{BlobRef: blobRefOf(c), Redirect: c.Site.Settings.RedirectBlobs, Range: r.Header.Get("Range")}, nil
+}
+
+func decodeStatBlob(ctx context.Context, _ *http.Request) (StatBlobRequest, error) {
+	c := front.CallOf(ctx)
+	return StatBlobRequest{BlobRef: blobRefOf(c), MayPush: c.MayPush()}, nil
+}
+
+func decodeDeleteBlob(ctx context.Context, _ *http.Request) (DeleteBlobRequest, error) {
+	c := front.CallOf(ctx)
+	return DeleteBlobRequest{BlobRef: blobRefOf(c), By: c.Cause(ctx)}, nil
+}
+
+func decodeListTags(ctx context.Context, _ *http.Request) (ListTagsRequest, error) {
+	c := front.CallOf(ctx)
+	p, err := respond.Page(c)
+	return ListTagsRequest{Repo: c.Repo(), Page: p}, err
+}
+
+func decodeListRepositories(ctx context.Context, _ *http.Request) (ListRepositoriesRequest, error) {
+	c := front.CallOf(ctx)
+	p, err := respond.Page(c)
+	return ListRepositoriesRequest{Tenant: c.Site.Tenant, Registry: c.Site.Registry, Page: p}, err
+}
+
+func decodeListReferrers(ctx context.Context, _ *http.Request) (ListReferrersRequest, error) {
+	c := front.CallOf(ctx)
+	artifactType, p, err := respond.ReferrersPage(c)
+	return ListReferrersRequest{Repo: c.Repo(), Subject: c.Route.Digest, ArtifactType: artifactType, Page: p}, err
+}
