@@ -40,8 +40,8 @@ func (p *Pool) weigh(c *Conn) int {
 	return weight
 }
 
-// isProxy says whether it comes from a trusted proxy.
-func (c *Conn) isProxy() bool { return !c.origin[0].IsValid() }
+// IsProxy says whether the connection comes from a trusted proxy.
+func (c *Conn) IsProxy() bool { return !c.origin[0].IsValid() }
 
 func addressOf(a net.Addr) netip.Addr {
 	tcp, ok := a.(*net.TCPAddr)

@@ -53,7 +53,7 @@ func (c *Conn) overdue(now time.Time) string {
 	}
 	if c.hadRequest() {
 		limit, why = nextRequest, closedIdle
-		if c.isProxy() {
+		if c.IsProxy() {
 			limit = proxyRequest
 		}
 		if phase == header {

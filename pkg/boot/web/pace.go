@@ -41,9 +41,11 @@ func (p Pace) orDefault() Pace {
 }
 
 // rest is how long the end of a request may take after it was waited for that long:
-// what is buffered of the answer, and what the handler has not read of the body.
+// what is buffered of the answer, and what the handler has not read of the body. It
+// is little, and of a client that sent many requests and reads no answers it comes
+// after all that the kernel took for it, so it has half of Grace.
 func (p Pace) rest(waited time.Duration) time.Duration {
-	return max(min(p.Grace, p.Bound-waited), p.Grace/10)
+	return max(min(p.Grace/2, p.Bound-waited), p.Grace/10)
 }
 
 // Wrap puts p before h, for listeners without Middleware. Nothing there is a

@@ -36,3 +36,16 @@ func connOf(ctx context.Context) *conns.Conn {
 	}
 	return conns.Of(c)
 }
+
+// SharedConn is the connection of a request that may have many requests at a time,
+// all of one client: HTTP/2, and not from a trusted proxy. Else it is nil.
+func SharedConn(r *http.Request) *conns.Conn {
+	if r.ProtoMajor < 2 {
+		return nil
+	}
+	c := connOf(r.Context())
+	if c == nil || c.IsProxy() {
+		return nil
+	}
+	return c
+}

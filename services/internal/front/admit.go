@@ -41,11 +41,12 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
-	if err := a.Calls.enter(r.Context(), call.Site.Tenant); err != nil {
+	conn := web.SharedConn(r)
+	if err := a.Calls.enter(r.Context(), call.Site.Tenant, conn); err != nil {
 		WriteError(w, r, err)
 		return
 	}
-	defer a.Calls.leave(call.Site.Tenant)
+	defer a.Calls.leave(call.Site.Tenant, conn)
 	turn, err := a.Turns.begin(r.Context(), call.Site.Tenant)
 	if err != nil {
 		WriteError(w, r, err)

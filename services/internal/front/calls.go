@@ -2,8 +2,10 @@ package front
 
 import (
 	"context"
+	"math"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/boot/conns"
 	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -19,40 +21,73 @@ const (
 // Calls bounds how many calls of the data port a process works on at a time. Each
 // holds what the process has a bounded amount of: a stream or a connection of its
 // client, and a file, or a connection to the store or to another process. A client
-// that is slow holds them for long, so no tenant has all.
-type Calls struct{ gate *fairgate.Gate[tenant.ID] }
+// that is slow holds them for long, so no tenant has all, and no connection with
+// many streams has all of its tenant's.
+type Calls struct {
+	tenants     *fairgate.Gate[tenant.ID]
+	connections *fairgate.Gate[*conns.Conn]
+}
+
+// minStreams is how many calls a connection of HTTP/2 may always have at work.
+const minStreams = 8
 
 // NewCalls bounds calls to n. A quarter is kept for tenants that have at most a
-// 64th.
+// 64th, which is also what one connection of HTTP/2 has at most.
 func NewCalls(n int) *Calls {
 	most := int64(n)
 	kept := most / 4
-	return &Calls{fairgate.New[tenant.ID](fairgate.Options{
-		Capacity: most - kept, Assured: max(most/64, 1), Beyond: kept, MaxWaiting: 4 * n, // HTTP/2 has more streams than connections
-	})}
+	return &Calls{
+		tenants: fairgate.New[tenant.ID](fairgate.Options{
+			Capacity: most - kept, Assured: max(most/64, 1), Beyond: kept, MaxWaiting: 4 * n, // HTTP/2 has more streams than connections
+		}),
+		connections: fairgate.New[*conns.Conn](fairgate.Options{Capacity: math.MaxInt64, Most: max(most/64, minStreams)}),
+	}
 }
 
 // Stats tells what became of the calls.
-func (c *Calls) Stats() fairgate.Stats { return c.gate.Stats() }
+func (c *Calls) Stats() fairgate.Stats { return c.tenants.Stats() }
 
 // Used is how many are at work.
-func (c *Calls) Used() int64 { return c.gate.Used() }
+func (c *Calls) Used() int64 { return c.tenants.Used() }
 
-// enter counts a call until it leaves. A nil Calls bounds nothing.
-func (c *Calls) enter(ctx context.Context, t tenant.ID) error {
-	if c == nil || c.gate.TryAcquire(t, 1) { // without a timer
+// enter counts a call of the tenant until it leaves. The connection is given where
+// it can have many calls at a time, all of one client; else it is nil. A nil Calls
+// bounds nothing.
+func (c *Calls) enter(ctx context.Context, t tenant.ID, conn *conns.Conn) error {
+	if c == nil {
+		return nil
+	}
+	if conn == nil {
+		return waitFor(ctx, c.tenants, t)
+	}
+	if err := waitFor(ctx, c.connections, conn); err != nil {
+		return err
+	}
+	err := waitFor(ctx, c.tenants, t)
+	if err != nil {
+		c.connections.Release(conn, 1)
+	}
+	return err
+}
+
+func (c *Calls) leave(t tenant.ID, conn *conns.Conn) {
+	if c == nil {
+		return
+	}
+	c.tenants.Release(t, 1)
+	if conn != nil {
+		c.connections.Release(conn, 1)
+	}
+}
+
+func waitFor[K comparable](ctx context.Context, gate *fairgate.Gate[K], owner K) error {
+	if gate.TryAcquire(owner, 1) { // without a timer
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	if err := c.gate.Acquire(ctx, t, 1); err != nil {
+	if err := gate.Acquire(ctx, owner, 1); err != nil {
 		return fault.Wrap(err, fault.Unavailable, fault.Busy, "this registry has too many requests at work; retry later").WithRetryAfter(callRetry)
 	}
 	return nil
-}
-
-func (c *Calls) leave(t tenant.ID) {
-	if c != nil {
-		c.gate.Release(t, 1)
-	}
 }

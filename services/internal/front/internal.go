@@ -41,7 +41,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		call.Query, err = parseQuery(r.URL)
 	}
 	if err == nil {
-		err = i.room.enter(r.Context(), call.Site.Tenant)
+		err = i.room.enter(r.Context(), call.Site.Tenant, nil)
 	}
 	if err != nil {
 		if fault.KindOf(err).Failure() {
@@ -51,7 +51,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ocihttp.WriteError(w, r, err)
 		return
 	}
-	defer i.room.leave(call.Site.Tenant)
+	defer i.room.leave(call.Site.Tenant, nil)
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
 	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
 	if !isToken(path) { // who asks is not known before the token service asked
