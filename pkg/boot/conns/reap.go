@@ -5,9 +5,8 @@ import "time"
 // How long a connection may be there without a request. Servers have bounds of their
 // own for most of it; these hold for all.
 const (
-	firstRequest = 30 * time.Second  // its first
-	nextRequest  = 45 * time.Second  // each other one
-	proxyRequest = 130 * time.Second // each other one of a trusted proxy, which keeps connections for many clients
+	nextRequest  = 30 * time.Second  // also the first
+	proxyRequest = 130 * time.Second // that of a trusted proxy, which keeps connections for many clients, but for the first
 	headerTime   = 10 * time.Second  // more, where a request has begun
 	stuckTime    = 10 * time.Second  // with a request that should have ended, whatever the others do
 )
@@ -39,7 +38,7 @@ func (p *Pool) reap(now time.Time) {
 // overdue says why the connection is to be closed; "" where it is not.
 func (c *Conn) overdue(now time.Time) string {
 	phase, since := c.state(now)
-	limit, why := firstRequest, closedSilent
+	limit, why := nextRequest, closedSilent
 	switch phase {
 	case busy: // a transfer may pause, but not keep others here that cannot end
 		if c.stuckFor(now) < stuckTime {
@@ -52,7 +51,7 @@ func (c *Conn) overdue(now time.Time) string {
 		}
 	}
 	if c.hadRequest() {
-		limit, why = nextRequest, closedIdle
+		why = closedIdle
 		if c.IsProxy() {
 			limit = proxyRequest
 		}
