@@ -1,5 +1,6 @@
-// Package chain works out who answers for what a registry does not hold: the
-// members of its upstream group, the groups of those, and for which names.
+// Package chain decides who answers for what a registry does not hold: the members
+// of its upstream group and of theirs, in which order, for which names, and what
+// follows from what each said. It knows no store and no HTTP.
 package chain
 
 import (
@@ -21,17 +22,11 @@ type Chain struct {
 	// Registries are the registry itself and all registries in the chain: names
 	// of theirs are claimed.
 	Registries []tenant.RegistryID
+	slugs      []string // of Registries
 }
 
-// Member is one that is asked: a registry, which then asks its own group, or an
-// upstream.
-type Member struct {
-	Name     string            // "registries/prod", "upstreams/ghcr"
-	Registry tenant.RegistryID // 0 for an upstream
-	Upstream *meta.Upstream    // nil for a registry
-	Members  []Member          // of the registry's own group
-	entry    meta.Member
-}
+// Slug is that of the registry at index i of Registries.
+func (c Chain) Slug(i int) string { return c.slugs[i] }
 
 // Of follows the groups from a registry on, by its slug. A registry without a
 // group has an empty chain. A chain that cannot be followed to its end, since it
@@ -43,17 +38,18 @@ func Of(t meta.Topology, registry string) (Chain, error) {
 	if !ok {
 		return Chain{}, broken("there is no registry %q", registry)
 	}
-	f.registries = []tenant.RegistryID{r.ID}
+	f.chain = Chain{Registries: []tenant.RegistryID{r.ID}, slugs: []string{registry}}
 	members, err := f.follow(registry, r.Group)
-	return Chain{Members: members, Registries: f.registries}, err
+	f.chain.Members = members
+	return f.chain, err
 }
 
 // follower follows groups.
 type follower struct {
-	topology   meta.Topology
-	path       []string // slugs of the registries whose groups are being followed
-	registries []tenant.RegistryID
-	count      int
+	topology meta.Topology
+	path     []string // slugs of the registries whose groups are being followed
+	chain    Chain    // its registries, so far
+	count    int
 }
 
 func (f *follower) follow(registry, group string) ([]Member, error) {
@@ -95,8 +91,8 @@ func (f *follower) member(entry meta.Member) (Member, error) {
 	if !ok {
 		return Member{}, broken("there is no registry %q", entry.Registry)
 	}
-	if !slices.Contains(f.registries, r.ID) {
-		f.registries = append(f.registries, r.ID)
+	if !slices.Contains(f.chain.Registries, r.ID) {
+		f.chain.Registries, f.chain.slugs = append(f.chain.Registries, r.ID), append(f.chain.slugs, entry.Registry)
 	}
 	members, err := f.follow(entry.Registry, r.Group)
 	return Member{Name: "registries/" + entry.Registry, Registry: r.ID, Members: members, entry: entry}, err
@@ -104,29 +100,4 @@ func (f *follower) member(entry meta.Member) (Member, error) {
 
 func broken(format string, args ...any) error {
 	return fault.New(fault.Invalid, fault.RequestInvalid, format, args...)
-}
-
-// Takes says whether the member answers for the name, as clients of the registry
-// say it.
-func (m *Member) Takes(name string) bool {
-	return selects(m.entry.Include, m.entry.Exclude, name)
-}
-
-// ContinuesOnOutage says whether those after the member are asked although it
-// may have what is looked for.
-func (m *Member) ContinuesOnOutage() bool { return m.entry.OnOutage == meta.Continue }
-
-// ContinuesOnDenied says whether those after the member are asked although it
-// refused. Without a credential that is what some registries answer for what they
-// do not have; with one, it must be looked into.
-func (m *Member) ContinuesOnDenied() bool {
-	if m.entry.OnDenied == "" {
-		return m.Upstream != nil && m.Upstream.Settings.Username == ""
-	}
-	return m.entry.OnDenied == meta.Continue
-}
-
-// Alone is an upstream that is asked by itself, for all names.
-func Alone(u *meta.Upstream) Member {
-	return Member{Name: "upstreams/" + u.Slug, Upstream: u}
 }

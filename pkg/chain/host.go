@@ -66,3 +66,33 @@ func ByHost(t meta.Topology, host string) (meta.Upstream, bool) {
 	}
 	return meta.Upstream{}, false
 }
+
+// Reach is the topology with no upstreams but those that the registry names: in
+// its chain, however far down, and in its own list. No others answer below proxy/
+// and to ?ns= there: a registry that allows anonymous pull must not open what a
+// tenant has for other purposes (contract row S73). The chain must be one that Of
+// follows to its end.
+func Reach(t meta.Topology, registry string) (meta.Topology, error) {
+	c, err := Of(t, registry)
+	if err != nil {
+		return meta.Topology{}, err
+	}
+	reached := map[string]meta.Upstream{}
+	addReached(reached, c.Members)
+	for _, slug := range t.Registries[registry].Mirrored {
+		if u, ok := t.Upstreams[slug]; ok {
+			reached[slug] = u
+		}
+	}
+	t.Upstreams = reached
+	return t, nil
+}
+
+func addReached(reached map[string]meta.Upstream, members []Member) {
+	for i := range members {
+		if u := members[i].Upstream; u != nil {
+			reached[u.Slug] = *u
+		}
+		addReached(reached, members[i].Members)
+	}
+}

@@ -56,28 +56,3 @@ func NameAt(u *meta.Upstream, name string) (string, bool) {
 func AllowsClaimed(u *meta.Upstream, name string) bool {
 	return matches(u.Settings.AllowClaimed, name)
 }
-
-// UpstreamOf finds the first upstream in the chain that is asked for the name, as
-// clients of the registry say it. claimed says that a registry of the chain has,
-// or had, the name.
-func (c Chain) UpstreamOf(name string, claimed bool) (*meta.Upstream, bool) {
-	u := upstreamOf(c.Members, name, claimed)
-	return u, u != nil
-}
-
-func upstreamOf(members []Member, name string, claimed bool) *meta.Upstream {
-	for i := range members {
-		m := &members[i]
-		if !m.Takes(name) {
-			continue
-		}
-		if m.Upstream == nil {
-			if u := upstreamOf(m.Members, name, claimed); u != nil {
-				return u
-			}
-		} else if _, ok := NameAt(m.Upstream, name); ok && (!claimed || AllowsClaimed(m.Upstream, name)) {
-			return m.Upstream
-		}
-	}
-	return nil
-}

@@ -46,8 +46,8 @@ type testStore interface {
 // silent are chains in which nobody has anything.
 type silent struct{}
 
-func (silent) Resolve(_ context.Context, _ tenant.ID, _, registry, name string, ref oci.Reference, _ bool) (chain.Account, error) {
-	return chain.Account{
+func (silent) Resolve(_ context.Context, _ tenant.ID, _, registry, name string, ref oci.Reference, _ bool) (chain.Trace, error) {
+	return chain.Trace{
 		Name: name, Reference: ref.String(), Winner: -1, Outcome: chain.NotHere,
 		Answers: []chain.Answer{{Member: "registries/" + registry, Outcome: chain.NotHere}},
 	}, nil

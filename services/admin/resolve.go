@@ -16,7 +16,7 @@ import (
 type Chains interface {
 	// Resolve finds a manifest and tells who was asked. That nobody has it is no
 	// error.
-	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Account, error)
+	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Trace, error)
 	// CheckAddress is fault.Invalid, with Field "url", where the configuration of
 	// this deployment does not let an upstream at the URL be connected to. It asks
 	// the upstream for nothing.

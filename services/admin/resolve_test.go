@@ -25,9 +25,9 @@ const answeredDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca
 
 var answeredAt = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 
-func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, name string, ref oci.Reference, _ bool) (chain.Account, error) {
+func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, name string, ref oci.Reference, _ bool) (chain.Trace, error) {
 	a.tenant, a.registry, a.name, a.reference = tenantSlug, registry, name, ref
-	return chain.Account{
+	return chain.Trace{
 		Name: name, Reference: ref.String(), Winner: 2, Outcome: chain.Found,
 		Answers: []chain.Answer{
 			{Member: "registries/prod", Outcome: chain.NotHere},

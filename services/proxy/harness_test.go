@@ -253,7 +253,7 @@ func (w *world) push(to tenant.Site, name, tag string, img testserver.Image) {
 }
 
 // resolve is how dev resolves a tag.
-func (w *world) resolve(name, tag string) chain.Account {
+func (w *world) resolve(name, tag string) chain.Trace {
 	w.t.Helper()
 	a, err := w.proxy.Resolve(w.t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, oci.Reference{Tag: tag}, false)
 	if err != nil {
@@ -263,7 +263,7 @@ func (w *world) resolve(name, tag string) chain.Account {
 }
 
 // story is an account in one line.
-func story(a chain.Account) string {
+func story(a chain.Trace) string {
 	parts := make([]string, len(a.Answers))
 	for i, answer := range a.Answers {
 		parts[i] = answer.Member + " " + string(answer.Outcome)

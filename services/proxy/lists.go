@@ -2,110 +2,152 @@ package proxy
 
 import (
 	"context"
-	"sync"
-	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2/simplelru"
+	"errors"
+	"slices"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/respond"
+	"github.com/berth-registry/berth/services/proxy/cache"
 )
 
-// listsLife is how long a list is answered while its upstream is out.
-const listsLife = time.Hour
-
-// knownBytes is how much of lists a process remembers, more or less. It holds the
-// longest several times: who reads it page by page has the upstream asked once.
-const knownBytes = 64 << 20
-
-// lists remembers what upstreams listed. Those that were asked for least recently
-// go first.
-type lists struct {
-	mu    sync.Mutex
-	known *lru.LRU[string, list]
-	bytes int
-}
-
-// list is what an upstream listed, and when.
-type list struct {
-	tags      []string
-	referrers []meta.Referrer
-	said      time.Time
-}
-
-// size is what the list takes in memory, more or less.
-func (l list) size() int {
-	const header = 64 // of an entry, and of an empty list
-	size := header
-	for _, tag := range l.tags {
-		size += header + len(tag)
-	}
-	for _, r := range l.referrers {
-		size += 4*header + len(r.Digest) + len(r.MediaType) + len(r.ArtifactType)
-		for key, value := range r.Annotations {
-			size += header + len(key) + len(value)
+// mergeMembers asks the registry itself and then all members for their parts of a
+// list, which hosted and remote take in; found says whether there is any by now.
+// Where there is none, and a member failed that was passed over, it may have had
+// one: that is the error then.
+func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache.Repository) error, found func() bool) error {
+	if !p.walk.Direct {
+		own := meta.Repo{Tenant: p.Tenant, Registry: p.walk.Registries[0], Name: p.Name}
+		if err := hosted(own); err != nil && chain.OutcomeOf(err) != chain.NotHere {
+			return err
 		}
 	}
-	return size
+	err := p.walk.Ask(p.walk.Members, p.members(asking{
+		func(r meta.Repo) error { return keepWalking(hosted(r)) },
+		func(_ *chain.Member, r *cache.Repository) error { return keepWalking(remote(r)) },
+	}))
+	switch {
+	case errors.Is(err, chain.ErrLogin) && found(): // the list ends where a pull by the same caller would
+		return nil
+	case chain.OutcomeOf(err) != chain.NotHere:
+		return err
+	case !found():
+		return p.walk.Passed
+	default:
+		return nil
+	}
 }
 
-func newLists() *lists {
-	l := &lists{}
-	known, err := lru.NewLRU(knownBytes, func(_ string, gone list) { l.bytes -= gone.size() })
+// keepWalking lets a walk go on after a member that has its part: others have more.
+func keepWalking(err error) error {
+	if err == nil {
+		return chain.ErrNotHere
+	}
+	return err
+}
+
+// ListTagsRequest asks for one page of a repository's tags at all members.
+type ListTagsRequest struct {
+	PullRequest
+	Page meta.Page
+}
+
+// ListTags merges what the members list: sorted, each once.
+func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (respond.NamesResponse, error) {
+	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
 	if err != nil {
-		panic(err) // only for a size below 1
+		return respond.NamesResponse{}, err
 	}
-	l.known = known
-	return l
-}
-
-func (l *lists) find(key string) (list, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.known.Get(key)
-}
-
-func (l *lists) put(key string, said list) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.known.Remove(key)
-	l.known.Add(key, said)
-	for l.bytes += said.size(); l.bytes > knownBytes; {
-		l.known.RemoveOldest()
+	page := respond.WithLookahead(req.Page)
+	var merged []string
+	known := false
+	add := func(names []string, err error) error {
+		known = known || err == nil
+		merged = append(merged, names...)
+		return err
 	}
-}
-
-func (l *lists) drop(key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.known.Remove(key)
-}
-
-// list answers what the upstream listed a while ago, what it lists now, or, when
-// it is out, what it listed last.
-func (r remote) list(ctx context.Context, what string, fetch func(ctx context.Context) (list, error)) (list, error) {
-	key := r.key(what)
-	before, known := r.lists.find(key)
-	age := r.now().Sub(before.said)
-	if known && age < r.upstream.Settings.TagTTL {
-		return before, nil
+	err = p.mergeMembers(
+		func(r meta.Repo) error { return add(s.meta.ListTags(ctx, r, page)) },
+		func(r *cache.Repository) error { return add(r.Tags(ctx, page)) },
+		func() bool { return known })
+	if err != nil {
+		return respond.NamesResponse{}, err
 	}
-	if r.absent.knows(key, r.now()) {
-		return list{}, errNotHere
-	}
-	now, err := once(ctx, r, what, fetch)
-	switch outcomeOf(err) {
-	case chain.Found:
-		now.said = r.now()
-		r.lists.put(key, now)
-		return now, nil
-	case chain.NotHere:
-		r.lists.drop(key)
-		r.absent.add(key, r.now(), r.upstream.Settings.NegativeTTL)
-	case chain.Outage:
-		if known && age < min(listsLife, r.upstream.Settings.TagTTL+r.upstream.Settings.StaleIfError) {
-			return before, nil
+	if !known {
+		err := p.walk.NotHere()
+		if errors.Is(err, chain.ErrNotHere) {
+			err = fault.New(fault.NotFound, fault.NameUnknown, "repository %s is not known to this registry, nor to those that it asks", p.Name)
 		}
+		return respond.NamesResponse{}, err
 	}
-	return list{}, err
+	slices.Sort(merged)
+	merged = slices.Compact(merged)
+	return respond.TrimPage(merged[:min(len(merged), page.Size)], req.Page.Size), nil
+}
+
+// ListReferrersRequest asks for one page of the manifests that have a subject, at
+// all members.
+type ListReferrersRequest struct {
+	PullRequest
+	Subject      oci.Digest
+	ArtifactType string // empty for all
+	Page         meta.Page
+}
+
+// ListReferrers merges what the members list, in the order of digests, each once.
+func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (respond.ReferrersResponse, error) {
+	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
+	if err != nil {
+		return respond.ReferrersResponse{}, err
+	}
+	page := respond.WithLookahead(req.Page)
+	var merged []meta.Referrer
+	var end oci.Digest // beyond it, the list of some member is not known; empty: all is known
+	err = p.mergeMembers(
+		func(r meta.Repo) error {
+			rows, err := s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page)
+			if last := cutAt(rows, page.Size); last != "" && (end == "" || last < end) {
+				end = last
+			}
+			merged = append(merged, rows...)
+			return err
+		},
+		func(r *cache.Repository) error {
+			rows, err := r.Referrers(ctx, req.Subject)
+			for _, row := range rows {
+				if (req.ArtifactType == "" || row.ArtifactType == req.ArtifactType) && string(row.Digest) > req.Page.After {
+					merged = append(merged, row)
+				}
+			}
+			return err
+		},
+		func() bool { return len(merged) > 0 })
+	if err != nil {
+		return respond.ReferrersResponse{}, err
+	}
+	// Of several that list the same, the first one counts.
+	slices.SortStableFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	merged = slices.CompactFunc(merged, func(a, b meta.Referrer) bool { return a.Digest == b.Digest })
+	if end != "" {
+		merged = slices.DeleteFunc(merged, func(m meta.Referrer) bool { return m.Digest > end })
+	}
+	found, err := respond.TrimReferrers(merged[:min(len(merged), page.Size)], req.Page.Size)
+	found.More = found.More || end != ""
+	return found, err
+}
+
+// cutAt is where the store ended a page before it had n rows, since they are
+// large (meta.MaxReferrerBytes); empty where it did not.
+func cutAt(rows []meta.Referrer, n int) oci.Digest {
+	size := int64(0)
+	for _, r := range rows {
+		size += r.Size
+	}
+	if size < meta.MaxReferrerBytes || len(rows) == n {
+		return ""
+	}
+	return rows[len(rows)-1].Digest
 }

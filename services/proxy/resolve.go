@@ -9,46 +9,53 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/proxy/cache"
 )
 
 // Resolve finds a manifest as a pull would, by a caller who is logged in or one who
-// is not, and tells who was asked and what each said. That nobody has it is an account, too, and no error.
-func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Account, error) {
-	account := chain.Account{Name: name, Reference: ref.String(), Winner: -1}
-	ctx, asked, err := s.follow(ctx, Ask{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous})
+// is not, and tells who was asked and what each said. That no member has it is a
+// trace, too, and no error.
+func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Trace, error) {
+	trace := chain.Trace{Name: name, Reference: ref.String(), Winner: -1}
+	ctx, p, err := s.resolveChain(ctx, PullRequest{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous})
 	if err != nil {
-		return account, err
+		return trace, err
 	}
-	note := func(m *chain.Member, v Manifest, err error) {
-		account.Answers = append(account.Answers, answerOf(m, v, err))
-	}
-	own := &chain.Member{Name: "registries/" + registry, Registry: asked.chain.Registries[0]}
-	m, err := s.meta.FindManifest(ctx, meta.Repo{Tenant: id, Registry: own.Registry, Name: name}, ref)
-	note(own, Manifest{Manifest: m}, ours(err))
+	own := &chain.Member{Name: "registries/" + registry, Registry: p.walk.Registries[0]}
+	var found cache.Manifest
+	found.Manifest, err = s.meta.FindManifest(ctx, meta.Repo{Tenant: id, Registry: own.Registry, Name: name}, ref)
+	trace.Answers = []chain.Answer{answerOf(own, found, chain.Internal(err))}
 	if err != nil && fault.KindOf(err) == fault.NotFound {
-		_, err = s.manifest(ctx, asked, ref, note)
+		found, err = p.manifest(ctx, ref)
+		for _, said := range p.walk.Said {
+			trace.Answers = append(trace.Answers, answerOf(said.Member, found, said.Err))
+		}
 	}
-	account.Outcome = outcomeOf(err)
+	trace.Outcome = chain.OutcomeOf(err)
 	if err == nil {
-		account.Winner = len(account.Answers) - 1
+		trace.Winner = len(trace.Answers) - 1
 	}
-	return account, nil
+	return trace, nil
 }
 
-// answerOf is what a member said, for people.
-func answerOf(m *chain.Member, v Manifest, err error) chain.Answer {
-	a := chain.Answer{Member: m.Name, Outcome: outcomeOf(err)}
-	var skipped errSkipped
+// notLoggedIn tells why a caller who is not logged in gets nothing from an upstream.
+const notLoggedIn = "callers who are not logged in get nothing by its credential: its serve_anonymous is not set"
+
+// answerOf is what a member said, for people. found is what it has, where err is
+// nil.
+func answerOf(m *chain.Member, found cache.Manifest, err error) chain.Answer {
+	a := chain.Answer{Member: m.Name, Outcome: chain.OutcomeOf(err)}
+	var skipped chain.SkipError
 	switch {
-	case err == nil && m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous():
-		a.Detail = "for callers who are logged in: " + withheld.why
-		fallthrough
 	case err == nil:
-		a.Digest, a.Cached, a.Stale, a.CheckedAt = v.Digest.String(), v.Cached, v.Stale, v.CheckedAt
+		if m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous() {
+			a.Detail = "for callers who are logged in: " + notLoggedIn
+		}
+		a.Digest, a.Cached, a.Stale, a.CheckedAt = found.Digest.String(), found.Cached, found.Stale, found.CheckedAt
 	case errors.As(err, &skipped):
-		a.Detail = skipped.why
-	case errors.Is(err, errLogin):
-		a.Detail = withheld.why
+		a.Detail = skipped.Why
+	case errors.Is(err, chain.ErrLogin):
+		a.Detail = notLoggedIn
 	case a.Outcome == chain.NotHere:
 	default:
 		a.Detail = fault.From(err).Message
@@ -59,29 +66,22 @@ func answerOf(m *chain.Member, v Manifest, err error) chain.Answer {
 // CheckAddress says whether an upstream at the URL may be connected to, as
 // upstream.Clients does.
 func (s *Service) CheckAddress(ctx context.Context, tenantSlug, url string) error {
-	return s.clients.CheckAddress(ctx, tenantSlug, url)
+	return s.upstreams.CheckAddress(ctx, tenantSlug, url)
 }
 
 // Refresh asks an upstream for what it says of a tag now, whatever is kept.
 func (s *Service) Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error) {
-	m := chain.Alone(&u)
+	m := chain.SingleUpstream(&u)
 	if !chain.Offers(&u, name) {
-		return answerOf(&m, Manifest{}, errNotOffered), nil
+		return answerOf(&m, cache.Manifest{}, chain.ErrNotOffered), nil
 	}
-	r, err := s.at(&m, Ask{Tenant: u.Tenant, TenantSlug: tenantSlug}, name)
+	r, err := s.caches.Repository(&u, tenantSlug, name, 0)
 	if err != nil {
 		return chain.Answer{}, err
 	}
-	var v Manifest
-	if ref.Digest != "" {
-		r.absent.drop(r.key("manifest " + ref.String()))
-		v, err = r.fetchManifest(ctx, ref)
-	} else {
-		r.absent.drop(r.key("tag " + ref.Tag))
-		v, err = r.askTag(ctx, ref.Tag, s.now())
-	}
-	if errors.Is(err, errOurs) {
+	found, err := r.Refresh(ctx, ref)
+	if errors.Is(err, chain.ErrInternal) {
 		return chain.Answer{}, err
 	}
-	return answerOf(&m, v, err), nil
+	return answerOf(&m, found, err), nil
 }

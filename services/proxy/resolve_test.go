@@ -38,7 +38,7 @@ func TestResolve_TellsWhatAPullGets(t *testing.T) {
 		nobody = "registries/dev not_here, registries/prod not_here, "
 		all    = nobody + "upstreams/first not_here, upstreams/second "
 	)
-	tell := func(name, reference, want string, status int) chain.Account {
+	tell := func(name, reference, want string, status int) chain.Trace {
 		t.Helper()
 		ref, err := oci.ParseReference(reference)
 		if err != nil {

@@ -107,6 +107,7 @@ var table = []row{
 		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),
 	},
+	{pattern: "services/proxy/cache", may: join(nouns, join(contracts, "pkg/chain", "pkg/upstream", "services/proxy/fetch", "services/internal/respond")...), never: noStore},
 	{
 		pattern: "services/proxy/fetch", may: join(nouns, join(contracts, "pkg/inflight", "services/internal/*")...), never: noStore,
 		tests: join(adapters, "tools/testserver"),

@@ -1,4 +1,4 @@
-package proxy
+package cache
 
 import (
 	"fmt"
@@ -12,17 +12,17 @@ import (
 // TestM5_CacheAnswersHaveBoundedLabels makes more upstreams than have series.
 func TestM5_CacheAnswersHaveBoundedLabels(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	m := newCacheMetrics(reg)
+	m := newAnswerMetrics(reg)
 	for range 2 {
 		for i := range 3 * maxHosts {
-			m.count(fmt.Sprintf("https://host%d.example:5000/prefix", i), "manifest", cacheHit)
+			m.count(fmt.Sprintf("https://host%d.example:5000/prefix", i), "manifest", Hit)
 		}
 	}
 	if n := testutil.CollectAndCount(m.answers); n != maxHosts+1 {
 		t.Errorf("%d series", n)
 	}
 	for label, want := range map[string]float64{"host0.example:5000": 2, "other": 4 * maxHosts} {
-		if got := testutil.ToFloat64(m.answers.WithLabelValues(label, "manifest", cacheHit)); got != want {
+		if got := testutil.ToFloat64(m.answers.WithLabelValues(label, "manifest", Hit)); got != want {
 			t.Errorf("%s: %v, want %v", label, got, want)
 		}
 	}

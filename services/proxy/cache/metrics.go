@@ -1,4 +1,4 @@
-package proxy
+package cache
 
 import (
 	"strings"
@@ -14,21 +14,21 @@ const maxHosts = 100
 
 // How an upstream's cache answered.
 const (
-	cacheHit   = "hit"   // from what is kept, without asking the upstream
-	cacheMiss  = "miss"  // after asking the upstream
-	cacheStale = "stale" // from what is kept, since the upstream did not answer
+	Hit   = "hit"   // from what is kept, without asking the upstream
+	Miss  = "miss"  // after asking the upstream
+	Stale = "stale" // from what is kept, since the upstream did not answer
 )
 
-// cacheMetrics count what upstreams' caches were asked for and had.
-type cacheMetrics struct {
+// answerMetrics count what upstreams' caches were asked for and had.
+type answerMetrics struct {
 	answers *prometheus.CounterVec
 
 	mu    sync.Mutex
 	hosts map[string]bool
 }
 
-func newCacheMetrics(reg prometheus.Registerer) *cacheMetrics {
-	m := &cacheMetrics{hosts: map[string]bool{}, answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newAnswerMetrics(reg prometheus.Registerer) *answerMetrics {
+	m := &answerMetrics{hosts: map[string]bool{}, answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "berth_cache_answers_total",
 		Help: "What was answered for upstreams, by the upstream's host: hit from the cache, miss after asking the upstream, or stale because it did not answer.",
 	}, []string{"upstream", "content", "result"})}
@@ -39,12 +39,12 @@ func newCacheMetrics(reg prometheus.Registerer) *cacheMetrics {
 }
 
 // count counts one answer for the upstream at the URL.
-func (m *cacheMetrics) count(url, content, result string) {
+func (m *answerMetrics) count(url, content, result string) {
 	m.answers.WithLabelValues(m.host(url), content, result).Inc()
 }
 
 // host is the label of the upstream at the URL.
-func (m *cacheMetrics) host(url string) string {
+func (m *answerMetrics) host(url string) string {
 	_, rest, _ := strings.Cut(url, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	m.mu.Lock()
@@ -58,10 +58,11 @@ func (m *cacheMetrics) host(url string) string {
 	return host
 }
 
-// counted counts how the cache of the upstream answered, unless content is empty.
-func (r remote) counted(content, result string) {
-	if content == "" {
-		return
+// CountAnswer counts how the cache of the upstream answered, Hit, Miss or Stale,
+// unless that failed. It returns err.
+func (r *Repository) CountAnswer(content, result string, err error) error {
+	if err == nil {
+		r.caches.answers.count(r.Settings.URL, content, result)
 	}
-	r.cache.count(r.upstream.Settings.URL, content, result)
+	return err
 }

@@ -1,4 +1,4 @@
-package proxy
+package cache
 
 import (
 	"fmt"
@@ -12,19 +12,21 @@ import (
 
 // TestE14_AbsencesAreBounded remembers more than there is room for.
 func TestE14_AbsencesAreBounded(t *testing.T) {
-	a := newAbsences()
 	now := time.Now()
+	a := New(Config{Now: func() time.Time { return now }}).absent
 	for i := range knownAbsences + 1000 {
-		a.add(fmt.Sprint(i), now, time.Minute)
+		a.Put(fmt.Sprint(i), struct{}{}, time.Minute)
 	}
-	if n := a.until.Len(); n != knownAbsences {
+	if n := a.Len(); n != knownAbsences {
 		t.Errorf("%d absences are remembered, want %d", n, knownAbsences)
 	}
 	last := fmt.Sprint(knownAbsences + 999)
-	if !a.knows(last, now.Add(time.Minute-1)) {
+	now = now.Add(time.Minute - 1)
+	if _, ok := a.Find(last); !ok {
 		t.Error("the last one is not known")
 	}
-	if a.knows(last, now.Add(time.Minute)) {
+	now = now.Add(1)
+	if _, ok := a.Find(last); ok {
 		t.Error("one that is over is known")
 	}
 }

@@ -1,0 +1,96 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/respond"
+	"github.com/berth-registry/berth/services/proxy/fetch"
+)
+
+// Blob opens a blob that is not stored: it joins, or begins, the one fetch of it.
+// Its bytes may still be on their way. size is what a manifest says; -1 where it is
+// not known.
+func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respond.OpenBlobResponse, error) {
+	what := "blob " + d.String()
+	if r.isAbsent(what) {
+		return respond.OpenBlobResponse{}, chain.ErrNotHere
+	}
+	linked, err := r.link(ctx, d)
+	if err == nil {
+		var opened respond.OpenBlobResponse
+		if opened, err = r.caches.Blobs.Open(ctx, linked, false, ""); err == nil || !errors.Is(err, respond.ErrContentLost) {
+			return opened, chain.Internal(err)
+		}
+	} else if !errors.Is(err, errUnknown) {
+		return respond.OpenBlobResponse{}, err
+	}
+	content, err := r.caches.Fetches.Open(ctx, fetch.Target{Repo: r.Repo, Digest: d, Size: size, Hops: r.hops}, func(ctx context.Context) (io.ReadCloser, int64, error) {
+		body, err := r.client.Blob(ctx, r.Repo.Name, d, size)
+		r.caches.statuses.add(r.Upstream, r.client)
+		if err != nil {
+			return nil, 0, err
+		}
+		return body, body.Size, nil
+	})
+	if err != nil {
+		r.noteAbsence(what, err)
+		return respond.OpenBlobResponse{}, fetchFailure(err)
+	}
+	return respond.OpenBlobResponse{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
+}
+
+// fetchFailure tells what failed here from what the upstream did.
+func fetchFailure(err error) error {
+	var remote *upstream.Error
+	if errors.As(err, &remote) || fault.KindOf(err) == fault.BadUpstream {
+		return err
+	}
+	return chain.Internal(err)
+}
+
+// link takes a blob that this upstream has sent before, under another name, once
+// it has said that it has it under this one, too: most images share their lowest
+// layers. That it says so of what it never sent is no proof (contract row S70). It
+// is errUnknown where the blob must be fetched.
+func (r *Repository) link(ctx context.Context, d oci.Digest) (meta.Blob, error) {
+	sent, err := r.caches.Meta.WasSent(ctx, r.Repo, d)
+	switch {
+	case err != nil:
+		return meta.Blob{}, chain.Internal(err)
+	case !sent:
+		return meta.Blob{}, errUnknown
+	}
+	return singleFlight(ctx, r, "link "+d.String(), func(ctx context.Context) (meta.Blob, error) {
+		if b, err := r.caches.Meta.FindBlob(ctx, r.Repo, d); err == nil {
+			return b, nil
+		}
+		if _, err := r.client.HasBlob(ctx, r.Repo.Name, d); err != nil {
+			return meta.Blob{}, errUnknown // a GET says why
+		}
+		b, err := r.caches.Meta.LinkSent(ctx, r.Repo, d)
+		if notStored(err) {
+			err = errUnknown
+		}
+		return b, chain.Internal(err)
+	})
+}
+
+// StatBlob asks the upstream whether it has a blob, without fetching it.
+func (r *Repository) StatBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {
+	what := "stat blob " + d.String() // a 404 of a HEAD is not believed by who wants the blob (E16)
+	if r.isAbsent(what) {
+		return meta.Blob{}, chain.ErrNotHere
+	}
+	size, err := singleFlight(ctx, r, what, func(ctx context.Context) (int64, error) {
+		return r.client.HasBlob(ctx, r.Repo.Name, d)
+	})
+	r.noteAbsence(what, err)
+	return meta.Blob{Digest: d, Size: size}, err
+}

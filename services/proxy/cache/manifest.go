@@ -1,0 +1,111 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Manifest is a manifest with how sure it is.
+type Manifest struct {
+	meta.Manifest
+	Cached    bool          // the upstream was not asked just now
+	CheckedAt time.Time     // when the upstream said so; zero for what a registry hosts, and by digest
+	Stale     bool          // older than it should be: the upstream is out
+	Age       time.Duration // since CheckedAt
+}
+
+// StoredManifest finds a manifest that is kept, by digest.
+func (r *Repository) StoredManifest(ctx context.Context, d oci.Digest) (Manifest, error) {
+	m, err := r.caches.Meta.FindManifest(ctx, r.Repo, oci.Reference{Digest: d})
+	if err == nil {
+		r.pulled(m.Digest)
+	}
+	return Manifest{Manifest: m, Cached: true}, err
+}
+
+// Manifest fetches a manifest that is not kept yet, by digest.
+func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, error) {
+	ref := oci.Reference{Digest: d}
+	what := "manifest " + ref.String()
+	if r.isAbsent(what) {
+		return Manifest{}, chain.ErrNotHere
+	}
+	return acrossNodes(ctx, r, what,
+		func(ctx context.Context) (Manifest, error) {
+			m, err := r.caches.Meta.FindManifest(ctx, r.Repo, ref)
+			if notStored(err) {
+				return Manifest{}, errUnknown
+			}
+			return Manifest{Manifest: m, Cached: true}, chain.Internal(err)
+		},
+		func(ctx context.Context) (Manifest, error) { return r.fetchManifest(ctx, ref, what) })
+}
+
+// Refresh asks the upstream for what it says of a reference now, whatever is kept.
+func (r *Repository) Refresh(ctx context.Context, ref oci.Reference) (Manifest, error) {
+	if ref.Digest != "" {
+		r.forgetAbsence("manifest " + ref.String())
+		return r.Manifest(ctx, ref.Digest)
+	}
+	r.forgetAbsence("tag " + ref.Tag)
+	return r.askTag(ctx, ref.Tag, r.caches.Now())
+}
+
+// fetchManifest asks the upstream for a manifest and keeps it.
+func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what string) (Manifest, error) {
+	got, err := r.client.Manifest(ctx, r.Repo.Name, ref)
+	if err != nil {
+		r.noteAbsence(what, err)
+		return Manifest{}, err
+	}
+	m := Manifest{
+		Manifest:  meta.Manifest{Digest: got.Digest, MediaType: got.MediaType, Payload: got.Payload},
+		CheckedAt: r.caches.Now(),
+	}
+	parsed, err := oci.ParseManifest(got.MediaType, got.Payload)
+	if err != nil {
+		return Manifest{}, chain.Internal(fmt.Errorf("the client accepted an invalid manifest: %w", err))
+	}
+	r.forgetAbsence(what)
+	err = r.caches.Meta.PutCached(ctx, meta.CachedPut{Repo: r.Repo, Manifest: m.Manifest, Parsed: parsed, Tag: ref.Tag, Keep: r.Settings.Keep})
+	switch {
+	case notStored(err): // another cache took the place of this one meanwhile
+		r.caches.Replaced()
+		err = nil
+	case fault.Is(err, fault.QuotaExceeded):
+		err = nil // it is passed through: pushes may need what is left
+	}
+	return m, chain.Internal(err)
+}
+
+// Naming finds a kept manifest that names the content, and returns the size that it
+// gives it in bytes; -1 where it gives none.
+func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
+	m, err := r.caches.Meta.FindNaming(ctx, r.Repo, d)
+	if err != nil {
+		return -1, err
+	}
+	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
+	if err != nil {
+		return -1, nil //nolint:nilerr // it was parsed before it was kept
+	}
+	for _, list := range [][]oci.Descriptor{parsed.Blobs, parsed.Children} {
+		for _, c := range list {
+			if c.Digest == d {
+				return c.Size, nil
+			}
+		}
+	}
+	return -1, nil
+}
+
+// pulled records that a kept manifest was pulled.
+func (r *Repository) pulled(d oci.Digest) {
+	r.caches.pulls.add(meta.CachedPull{Repo: r.Repo, Digest: d, Keep: r.Settings.Keep})
+}

@@ -1,0 +1,154 @@
+package cache
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/upstream"
+)
+
+// flushInterval is how long pulls and statuses are gathered before they are
+// written.
+const flushInterval = 10 * time.Second
+
+// Run writes down what was pulled, and how upstreams do, until ctx ends; then
+// what is left.
+func (c *Caches) Run(ctx context.Context) {
+	tick := time.NewTicker(flushInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			c.flush(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushInterval)
+			defer cancel()
+			c.flush(last)
+			return
+		}
+	}
+}
+
+func (c *Caches) flush(ctx context.Context) {
+	if err := c.pulls.flush(ctx, c.Meta); err != nil {
+		c.Log.WarnContext(ctx, "pulls of cached content were not recorded; it may be removed earlier than it should", "error", err)
+	}
+	if err := c.statuses.flush(ctx, c.Meta); err != nil {
+		c.Log.WarnContext(ctx, "the status of upstreams was not recorded", "error", err)
+	}
+}
+
+// maxPulls is how many different pulls are gathered. What is beyond is not
+// recorded this time: it counts as not pulled.
+const maxPulls = 65536
+
+// pulls gathers what was pulled from the cache, so that it is kept, without a
+// write for each.
+type pulls struct {
+	mu   sync.Mutex
+	seen map[pullKey]meta.CachedPull
+}
+
+type pullKey struct {
+	repo   meta.Repo
+	digest oci.Digest
+}
+
+func newPulls() *pulls { return &pulls{seen: map[pullKey]meta.CachedPull{}} }
+
+func (p *pulls) add(pull meta.CachedPull) {
+	key := pullKey{pull.Repo, pull.Digest}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, seen := p.seen[key]; seen || len(p.seen) < maxPulls {
+		p.seen[key] = pull
+	}
+}
+
+// batchSize is how many pulls one call of the store takes.
+const batchSize = 1000
+
+func (p *pulls) flush(ctx context.Context, m Meta) error {
+	p.mu.Lock()
+	seen := p.seen
+	p.seen = map[pullKey]meta.CachedPull{}
+	p.mu.Unlock()
+
+	batch := make([]meta.CachedPull, 0, min(len(seen), batchSize))
+	for _, pull := range seen {
+		if batch = append(batch, pull); len(batch) == batchSize {
+			if err := m.RecordPulls(ctx, batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	return m.RecordPulls(ctx, batch)
+}
+
+// statuses gathers which upstreams were asked, to write down how they do.
+type statuses struct {
+	mu    sync.Mutex
+	asked map[upstreamKey]*upstream.Client
+	known map[upstreamKey]meta.UpstreamStatus // as written last
+}
+
+type upstreamKey struct {
+	tenant tenant.ID
+	id     tenant.UpstreamID
+}
+
+func newStatuses() *statuses {
+	return &statuses{asked: map[upstreamKey]*upstream.Client{}, known: map[upstreamKey]meta.UpstreamStatus{}}
+}
+
+// add is called each time that u was asked.
+func (s *statuses) add(u *meta.Upstream, c *upstream.Client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[upstreamKey{u.Tenant, u.ID}] = c
+}
+
+// statusInterval is the minimum time between writes of an unchanged status.
+const statusInterval = time.Minute
+
+func (s *statuses) flush(ctx context.Context, m Meta) error {
+	s.mu.Lock()
+	asked := s.asked
+	s.asked = map[upstreamKey]*upstream.Client{}
+	s.mu.Unlock()
+
+	for key, c := range asked {
+		now := statusOf(c.Status())
+		if before := s.known[key]; same(before, now) && now.SucceededAt.Sub(before.SucceededAt) < statusInterval {
+			continue
+		}
+		if err := m.RecordStatus(ctx, key.tenant, key.id, now); err != nil {
+			return err
+		}
+		s.known[key] = now
+	}
+	return nil
+}
+
+// same compares all but what changes with every request.
+func same(a, b meta.UpstreamStatus) bool {
+	a.SucceededAt, b.SucceededAt = time.Time{}, time.Time{}
+	a.RateLimitRemaining, b.RateLimitRemaining = 0, 0
+	return a == b
+}
+
+// statusOf is a client's status as it is written down.
+func statusOf(s upstream.Status) meta.UpstreamStatus {
+	return meta.UpstreamStatus{
+		State: string(s.Health), SucceededAt: s.SucceededAt, FailedAt: s.FailedAt, Failure: s.Failure,
+		RateLimit: s.RateLimit.Limit, RateLimitRemaining: s.RateLimit.Remaining, RateLimitWindow: int64(s.RateLimit.Window.Seconds()),
+	}
+}

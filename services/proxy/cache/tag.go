@@ -1,0 +1,150 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+)
+
+// Tag answers what the upstream says of a tag: what it said a while ago, what it
+// says now, or, when it does not answer, what it said last.
+func (r *Repository) Tag(ctx context.Context, tag string) (Manifest, error) {
+	m, err := r.freshTag(ctx, tag)
+	if errors.Is(err, errUnknown) {
+		m, err = r.revalidateInTime(ctx, tag)
+	}
+	result := Miss
+	switch {
+	case m.Stale:
+		result = Stale
+	case m.Cached:
+		result = Hit
+	}
+	return m, r.CountAnswer("manifest", result, err)
+}
+
+// revalidateTimeout is how long an upstream is waited for that said something
+// before: one that does not answer shall not slow down each pull of what is kept.
+// The request to it goes on.
+const revalidateTimeout = 5 * time.Second
+
+func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest, error) {
+	waiting, cancel := context.WithTimeout(ctx, revalidateTimeout)
+	defer cancel()
+	m, err := r.askTag(waiting, tag, time.Time{})
+	if err == nil || waiting.Err() == nil || ctx.Err() != nil {
+		return m, err
+	}
+	if kept, missing := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag); missing == nil {
+		if m, err := r.stale(kept, err); err == nil {
+			return m, nil
+		}
+	}
+	return r.askTag(ctx, tag, time.Time{})
+}
+
+// freshTag is errUnknown where the upstream has to be asked.
+func (r *Repository) freshTag(ctx context.Context, tag string) (Manifest, error) {
+	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
+	switch {
+	case err == nil && r.caches.Now().Sub(c.CheckedAt) < r.Settings.TagTTL:
+		r.pulled(c.Manifest.Digest)
+		return Manifest{Manifest: c.Manifest, Cached: true, CheckedAt: c.CheckedAt}, nil
+	case err != nil && !notStored(err):
+		return Manifest{}, chain.Internal(err)
+	case err != nil && r.isAbsent("tag "+tag):
+		return Manifest{}, chain.ErrNotHere
+	}
+	return Manifest{}, errUnknown
+}
+
+// askTag asks the upstream, unless another process has done so meanwhile. With
+// since, only what the upstream said from then on is an answer.
+func (r *Repository) askTag(ctx context.Context, tag string, since time.Time) (Manifest, error) {
+	cached := func(ctx context.Context) (Manifest, error) { return r.freshTag(ctx, tag) }
+	if !since.IsZero() {
+		cached = func(ctx context.Context) (Manifest, error) { return r.tagSince(ctx, tag, since) }
+	}
+	return acrossNodes(ctx, r, "tag "+tag, cached,
+		func(ctx context.Context) (Manifest, error) { return r.revalidate(ctx, tag) })
+}
+
+// tagSince is freshTag for a caller who wants to hear what the upstream says now.
+func (r *Repository) tagSince(ctx context.Context, tag string, since time.Time) (Manifest, error) {
+	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
+	switch {
+	case err == nil && !c.CheckedAt.Before(since):
+		return Manifest{Manifest: c.Manifest, CheckedAt: c.CheckedAt}, nil
+	case err != nil && !notStored(err):
+		return Manifest{}, chain.Internal(err)
+	}
+	return Manifest{}, errUnknown
+}
+
+// revalidate asks the upstream for what it says of the tag. What is kept already
+// costs a HEAD; what is not is never asked for by HEAD first, since a cache in
+// the middle fetches only on GET.
+func (r *Repository) revalidate(ctx context.Context, tag string) (Manifest, error) {
+	kept, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
+	switch {
+	case notStored(err):
+		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag)
+	case err != nil:
+		return Manifest{}, chain.Internal(err)
+	}
+	m, err := r.confirm(ctx, tag, kept)
+	switch chain.OutcomeOf(err) {
+	case chain.Found:
+		return m, nil
+	case chain.NotHere:
+		if dropped := r.caches.Meta.DropCachedTag(ctx, r.Repo, tag); dropped != nil {
+			return m, chain.Internal(dropped)
+		}
+		return m, err
+	default:
+		return r.stale(kept, err)
+	}
+}
+
+// confirm asks whether the tag is what it was, and fetches it if not.
+func (r *Repository) confirm(ctx context.Context, tag string, kept meta.CachedTag) (Manifest, error) {
+	head, err := r.client.HeadManifest(ctx, r.Repo.Name, tag)
+	now := r.caches.Now()
+	if upstream.OutcomeOf(err) == upstream.NotHere || err == nil && head.Digest != kept.Manifest.Digest {
+		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag) // a 404 of a HEAD is not believed alone (E16)
+	}
+	if err != nil {
+		return Manifest{}, err
+	}
+	r.pulled(kept.Manifest.Digest)
+	err = r.caches.Meta.ConfirmCachedTag(ctx, r.Repo, tag, kept.Manifest.Digest)
+	if notStored(err) { // removed meanwhile
+		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag)
+	}
+	return Manifest{Manifest: kept.Manifest, CheckedAt: now}, chain.Internal(err)
+}
+
+// deniedLimit is how long a tag is answered at most after its upstream began to
+// refuse the tenant: long enough for a mistake of theirs, too short for a right
+// that was taken away (contract row E16).
+const deniedLimit = time.Hour
+
+// stale answers what the upstream said last, where the tenant wants that and it
+// is not too long ago; else with how asking it failed.
+func (r *Repository) stale(kept meta.CachedTag, err error) (Manifest, error) {
+	limit := r.Settings.StaleIfError
+	if chain.OutcomeOf(err) == chain.Denied {
+		limit = min(limit, deniedLimit)
+	}
+	age := r.caches.Now().Sub(kept.CheckedAt)
+	if limit <= 0 || age > r.Settings.TagTTL+limit {
+		return Manifest{}, err
+	}
+	r.pulled(kept.Manifest.Digest)
+	return Manifest{Manifest: kept.Manifest, Cached: true, CheckedAt: kept.CheckedAt, Stale: true, Age: age}, nil
+}

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// explain adds to notHere that upstreams were not asked since the name is
+// claimed, and by which registry, where the caller may pull from that registry:
+// other callers must not learn that it had such a repository. It never fails: an
+// answer that nothing is there stays right without its reason.
+func (p *pull) explain(ctx context.Context, notHere error) error {
+	f := fault.From(notHere)
+	if len(p.walk.NotAsked) == 0 || f == nil {
+		return notHere
+	}
+	by := p.claimedBy(ctx)
+	if by == "" {
+		return notHere
+	}
+	slices.Sort(p.walk.NotAsked)
+	notAsked := slices.Compact(p.walk.NotAsked)
+	detail := map[string]any{"reason": "NAME_CLAIMED", "claimed_by": "registries/" + by, "not_asked": notAsked}
+	if before, ok := f.Detail.(map[string]string); ok {
+		for key, value := range before {
+			detail[key] = value
+		}
+	}
+	message := fmt.Sprintf("%s; %s not asked, since registry %q claims the name %q by a push to it: release the claim, or name it in allow_claimed",
+		f.Message, upstreamsAre(notAsked), by, p.Name)
+	return fault.New(f.Kind, f.Reason, "%s", message).WithDetail(detail).WithWarning()
+}
+
+// claimedBy is the slug of the registry that claims the name; empty where the
+// caller may not know it, or it cannot be found out.
+func (p *pull) claimedBy(ctx context.Context) string {
+	for i, id := range p.walk.Registries {
+		if i > 0 && !p.Member {
+			return "" // the caller passed the rules of the first one
+		}
+		_, err := p.service.meta.FindNameClaim(ctx, meta.Repo{Tenant: p.Tenant, Registry: id, Name: p.Name})
+		if err == nil {
+			return p.walk.Slug(i)
+		}
+		if !fault.Is(err, fault.ResourceUnknown) {
+			return ""
+		}
+	}
+	return ""
+}
+
+// upstreamsAre names upstreams in a sentence, with their verb.
+func upstreamsAre(members []string) string {
+	slugs := make([]string, len(members))
+	for i, m := range members {
+		slugs[i] = strings.TrimPrefix(m, "upstreams/")
+	}
+	if len(slugs) == 1 {
+		return "upstream " + slugs[0] + " is"
+	}
+	return "upstreams " + strings.Join(slugs, ", ") + " are"
+}

@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/proxy/cache"
+)
+
+// PullRequest says where a pull came in, and for what name.
+type PullRequest struct {
+	Tenant     tenant.ID
+	TenantSlug string
+	Registry   string // slug
+	Upstream   string // host or alias, where the client names one; the registry's chain is asked otherwise
+	Name       string // as clients of the registry, or of the upstream, say it
+	Hops       int    // registries that the request came through before
+	Member     bool   // the caller may pull from every registry of the tenant
+	Anonymous  bool   // the caller is not logged in
+}
+
+// pull is a PullRequest with the walk through the members that it is for.
+type pull struct {
+	PullRequest
+	service *Service
+	walk    chain.Walk
+}
+
+// resolveChain finds out who is asked.
+func (s *Service) resolveChain(ctx context.Context, req PullRequest) (context.Context, *pull, error) {
+	ctx = upstream.WithHops(ctx, req.Hops)
+	p := &pull{PullRequest: req, service: s}
+	p.walk = chain.Walk{
+		Name: req.Name, Direct: req.Upstream != "", Anonymous: req.Anonymous,
+		Claimed: func() (bool, error) { return s.meta.ClaimedBy(ctx, req.Tenant, p.walk.Registries, req.Name) },
+	}
+	if !p.walk.Direct {
+		var err error
+		p.walk.Chain, err = s.topologies.Of(ctx, req.Tenant, req.Registry)
+		return ctx, p, err
+	}
+	u, err := s.namedUpstream(ctx, req)
+	p.walk.Members = []chain.Member{chain.SingleUpstream(&u)}
+	return ctx, p, err
+}
+
+// namedUpstream is the upstream that the registry calls by the name in the
+// request, among those that it names.
+func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upstream, error) {
+	all, err := s.topologies.Find(ctx, req.Tenant)
+	if err != nil {
+		return meta.Upstream{}, err
+	}
+	reach, err := s.topologies.Reach(ctx, req.Tenant, req.Registry)
+	if err != nil {
+		return meta.Upstream{}, err
+	}
+	u, ok := chain.ByHost(reach, req.Upstream)
+	switch {
+	case req.Anonymous && ok && !u.Settings.ServesAnonymous(), req.Anonymous && !ok && hidesUpstream(all, reach):
+		return u, chain.ErrLogin
+	case !ok:
+		return u, fault.New(fault.NotFound, fault.NameUnknown, "this registry has no upstream that is called %q", req.Upstream)
+	default:
+		return u, nil
+	}
+}
+
+// hidesUpstream says whether the tenant has an upstream that callers who are not
+// logged in do not reach: then they are not told either that there is no other one.
+func hidesUpstream(all, reach meta.Topology) bool {
+	for slug, u := range all.Upstreams {
+		if _, ok := reach.Upstreams[slug]; !ok || !u.Settings.ServesAnonymous() {
+			return true
+		}
+	}
+	return false
+}
+
+// asking is how a member is asked, by what it is.
+type asking struct {
+	hosted   func(r meta.Repo) error // nil: registries do not have it
+	upstream func(m *chain.Member, r *cache.Repository) error
+}
+
+// members makes asking a part of a walk.
+func (p *pull) members(a asking) chain.AskFunc {
+	return func(m *chain.Member, name string) error {
+		switch {
+		case m.Upstream != nil:
+			r, err := p.service.caches.Repository(m.Upstream, p.TenantSlug, name, p.Hops)
+			if err != nil {
+				return err
+			}
+			return a.upstream(m, r)
+		case a.hosted == nil:
+			return chain.ErrNotHere
+		default:
+			return chain.Internal(a.hosted(meta.Repo{Tenant: p.Tenant, Registry: m.Registry, Name: name}))
+		}
+	}
+}
+
+// setter makes what a member was found to have the answer.
+func setter[T any](answer *T) func(T, error) error {
+	return func(found T, err error) error {
+		*answer = found
+		return err
+	}
+}
+
+// find asks the members in order until one has it. notHere is the error where it is
+// sure that none has.
+func (p *pull) find(ctx context.Context, notHere error, a asking) error {
+	err := p.walk.Find(p.members(a))
+	if errors.Is(err, chain.ErrNotHere) {
+		return p.explain(ctx, notHere)
+	}
+	return err
+}
+
+// byDigest is how content is asked for by its digest: all members that have it
+// have the same.
+type byDigest struct {
+	digest oci.Digest
+	hosted func(r meta.Repo) error
+	stored func(r *cache.Repository) error // finds it in what is kept of an upstream
+	// fetch gets it from the upstream. size is what a kept manifest of it says, in
+	// bytes; -1 when none names the content.
+	fetch func(r *cache.Repository, size int64) error
+}
+
+// findByDigest asks in three rounds: first all members that need not fetch it;
+// then the upstream whose manifest named it, so that an image comes from one
+// member as a whole (contract row E11); then all others in order.
+func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) error {
+	err := p.walk.Ask(p.walk.Members, p.members(asking{b.hosted, func(_ *chain.Member, r *cache.Repository) error {
+		err := b.stored(r)
+		if chain.OutcomeOf(err) == chain.NotHere {
+			return chain.SkipError{Why: "it is asked only for content that no member has stored"}
+		}
+		return chain.Internal(err)
+	}}))
+	if chain.OutcomeOf(err) != chain.NotHere {
+		return err
+	}
+	named, size, err := p.naming(ctx, b.digest)
+	if err != nil {
+		return err
+	}
+	var namedErr error
+	if named != nil {
+		err := p.walk.Ask([]chain.Member{*named}, p.members(asking{nil, func(_ *chain.Member, r *cache.Repository) error {
+			namedErr = b.fetch(r, size)
+			return namedErr
+		}}))
+		if chain.OutcomeOf(err) != chain.NotHere {
+			return err
+		}
+	}
+	return p.find(ctx, notHere, asking{nil, func(m *chain.Member, r *cache.Repository) error {
+		if m == named {
+			return namedErr // it was asked; its policy counts at its place in the order
+		}
+		return b.fetch(r, -1)
+	}})
+}
+
+// naming finds the first upstream of which a manifest is kept that names the
+// content, and the size that it gives it; nil where there is none.
+func (p *pull) naming(ctx context.Context, d oci.Digest) (*chain.Member, int64, error) {
+	var named *chain.Member
+	size := int64(-1)
+	err := p.walk.Ask(p.walk.Members, p.members(asking{nil, func(m *chain.Member, r *cache.Repository) error {
+		n, err := r.Naming(ctx, d)
+		if err == nil {
+			named, size = m, n
+		}
+		return chain.Internal(err)
+	}}))
+	if chain.OutcomeOf(err) == chain.NotHere {
+		err = nil
+	}
+	return named, size, err
+}

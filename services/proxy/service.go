@@ -1,0 +1,85 @@
+// Package proxy answers pulls for what a registry does not hold: it asks the
+// members of the registry's chain in order, fetches what an upstream has once
+// for all who want it, verifies it, and keeps it.
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/chains"
+	"github.com/berth-registry/berth/services/internal/respond"
+	"github.com/berth-registry/berth/services/proxy/cache"
+	"github.com/berth-registry/berth/services/proxy/fetch"
+)
+
+// Config is what the service works on.
+type Config struct {
+	Meta      Meta
+	Blobs     blob.Opener
+	Upstreams *upstream.Clients
+	Secrets   cache.Secrets
+	Leases    lease.Leases
+	Fetches   *fetch.Fetches
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Service only
+	Now       func() time.Time      // the clock; nil: time.Now
+
+	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
+}
+
+// Meta is the part of meta.Store that the service needs.
+type Meta interface {
+	cache.Meta
+	chains.Finder
+
+	FindNameClaim(ctx context.Context, r meta.Repo) (meta.NameClaim, error)
+	ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest, artifactType string, p meta.Page) ([]meta.Referrer, error)
+	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
+	MarkSuspect(ctx context.Context, b meta.Blob) error
+}
+
+// Service has one method per operation. Rights are decided before, by the rules
+// of its endpoints.
+type Service struct {
+	meta       Meta
+	blobs      respond.Blobs
+	upstreams  *upstream.Clients
+	topologies *chains.Topologies
+	caches     *cache.Caches
+	budget     *respond.ByteBudget
+}
+
+// New makes the service. Run does what it has to do beside answering.
+func New(c Config) *Service {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Topologies == nil {
+		c.Topologies = chains.NewTopologies(c.Meta)
+	}
+	blobs := respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log}
+	return &Service{
+		meta: c.Meta, blobs: blobs, upstreams: c.Upstreams, topologies: c.Topologies,
+		caches: cache.New(cache.Config{
+			Meta: c.Meta, Blobs: blobs, Upstreams: c.Upstreams, Secrets: c.Secrets, Leases: c.Leases, Fetches: c.Fetches,
+			Log: c.Log, Metrics: c.Metrics, Now: c.Now, Replaced: c.Topologies.Clear,
+		}),
+		budget: respond.NewByteBudget(),
+	}
+}
+
+// Run writes down what was pulled, and how upstreams do, until ctx ends.
+func (s *Service) Run(ctx context.Context) { s.caches.Run(ctx) }
+
+// Clear forgets what is remembered of tenants' chains, by all who share
+// Config.Topologies.
+func (s *Service) Clear() { s.topologies.Clear() }

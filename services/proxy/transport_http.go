@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/respond"
+	"github.com/berth-registry/berth/services/proxy/cache"
+)
+
+// NewHandler serves the operations over HTTP, behind a front: the pull part of
+// the distribution API.
+func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
+	e := newEndpoints(s, mw)
+	fail := kit.Errors(writeError)
+
+	manifest := kit.Handler(e.manifest, decodeManifest, respond.Limited(s.budget, manifestSize, encodeManifest), fail)
+	blob := kit.Handler(e.blob, decodeBlob, s.blobs.Send, fail)
+	statBlob := kit.Handler(e.statBlob, decodeStatBlob, respond.WriteBlobHead, fail)
+	tags := kit.Handler(e.tags, decodeTags, respond.Limited(s.budget, respond.NamesSize, respond.WriteTags), fail)
+	referrers := kit.Handler(e.referrers, decodeReferrers, respond.Limited(s.budget, respond.ReferrersSize, respond.WriteReferrers), fail)
+
+	return front.Endpoints{
+		ocihttp.Manifest:  {http.MethodGet: manifest, http.MethodHead: manifest},
+		ocihttp.Blob:      {http.MethodGet: blob, http.MethodHead: statBlob},
+		ocihttp.Tags:      {http.MethodGet: tags, http.MethodHead: tags},
+		ocihttp.Referrers: {http.MethodGet: referrers, http.MethodHead: referrers},
+	}
+}
+
+// writeError answers chain.ErrLogin with a challenge, as a private repository.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, chain.ErrLogin) {
+		err = front.CallOf(r.Context()).LoginNeeded()
+	}
+	front.WriteError(w, r, err)
+}
+
+func pullOf(c *front.Call) PullRequest {
+	return PullRequest{
+		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug,
+		Upstream: c.Upstream, Name: c.Name, Hops: c.Hops,
+		Member:    c.Principal.Tenant == c.Site.Tenant && c.Principal.Role.Actions().Has(access.Pull),
+		Anonymous: c.Principal.Anonymous(),
+	}
+}
+
+func decodeManifest(ctx context.Context, _ *http.Request) (GetManifestRequest, error) {
+	c := front.CallOf(ctx)
+	return GetManifestRequest{pullOf(c), c.Route.Reference}, nil
+}
+
+// manifestSize is what sending m takes.
+func manifestSize(m cache.Manifest) int64 { return respond.ManifestSize(m.Manifest) }
+
+// encodeManifest says of content that is older than it should be that it is (RFC
+// 7234, section 5.5.1), and how old.
+func encodeManifest(ctx context.Context, w http.ResponseWriter, m cache.Manifest) error {
+	if m.Stale {
+		w.Header().Set("Warning", `110 - "Response is Stale"`)
+		w.Header().Set("Age", strconv.FormatInt(int64(m.Age.Seconds()), 10))
+	}
+	return respond.WriteManifest(ctx, w, m.Manifest)
+}
+
+func decodeBlob(ctx context.Context, r *http.Request) (OpenBlobRequest, error) {
+	c := front.CallOf(ctx)
+	return OpenBlobRequest{StatBlobRequest{pullOf(c), c.Route.Digest}, c.Site.Settings.RedirectBlobs, r.Header.Get("Range")}, nil
+}
+
+func decodeStatBlob(ctx context.Context, _ *http.Request) (StatBlobRequest, error) {
+	c := front.CallOf(ctx)
+	return StatBlobRequest{pullOf(c), c.Route.Digest}, nil
+}
+
+func decodeTags(ctx context.Context, _ *http.Request) (ListTagsRequest, error) {
+	c := front.CallOf(ctx)
+	p, err := respond.Page(c)
+	return ListTagsRequest{pullOf(c), p}, err
+}
+
+func decodeReferrers(ctx context.Context, _ *http.Request) (ListReferrersRequest, error) {
+	c := front.CallOf(ctx)
+	artifactType, p, err := respond.ReferrersPage(c)
+	return ListReferrersRequest{pullOf(c), c.Route.Digest, artifactType, p}, err
+}
