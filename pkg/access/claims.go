@@ -13,9 +13,9 @@ type Claims struct {
 	ExpiresAt time.Time
 }
 
-// Asked returns the actions on the resource that the token was asked to carry,
+// Requested returns the actions on the resource that the token was asked to carry,
 // granted or not.
-func (c Claims) Asked(resource Scope) Actions { return c.find(resource).Asked }
+func (c Claims) Requested(resource Scope) Actions { return c.find(resource).Requested }
 
 // Allowed returns the actions that may be done with the resource now: those
 // granted, as far as the site's settings still allow them.

@@ -35,7 +35,7 @@ func (g Grants) MarshalJSON() ([]byte, error) {
 	}
 	names := map[string][]string{}
 	for _, one := range g {
-		key := fmt.Sprintf("%.3s%d%d", one.Type, one.Asked, one.Actions)
+		key := fmt.Sprintf("%.3s%d%d", one.Type, one.Requested, one.Actions)
 		names[key] = append(names[key], one.Name)
 	}
 	packed := map[string]string{}
@@ -79,7 +79,7 @@ func unpackKey(key string) (Grant, error) {
 	for _, kind := range []string{RepositoryType, RegistryType} {
 		actions, ok := strings.CutPrefix(key, kind[:3])
 		if ok && len(actions) == 2 && strings.Trim(actions, "01234567") == "" {
-			return Grant{Type: kind, Asked: Actions(actions[0] - '0'), Actions: Actions(actions[1] - '0')}, nil
+			return Grant{Type: kind, Requested: Actions(actions[0] - '0'), Actions: Actions(actions[1] - '0')}, nil
 		}
 	}
 	return Grant{}, fmt.Errorf("access: %q is no kind of grants", key)

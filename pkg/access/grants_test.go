@@ -44,8 +44,8 @@ func TestQ14_ManyScopesInOneToken(t *testing.T) {
 			if i < len(scopes)-n {
 				want = 0 // it was not asked for: the client may ask for it again
 			}
-			if got := claims.Allowed(site, scope); got != want || claims.Asked(scope) != want {
-				t.Errorf("scope %d of %d: %v asked, %v allowed", i, c.scopes, claims.Asked(scope), got)
+			if got := claims.Allowed(site, scope); got != want || claims.Requested(scope) != want {
+				t.Errorf("scope %d of %d: %v asked, %v allowed", i, c.scopes, claims.Requested(scope), got)
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func FuzzGrants(f *testing.F) {
 		if json.Unmarshal([]byte(s), &g) != nil || s[0] != '{' {
 			return
 		}
-		if len(g) > MaxScopes || slices.ContainsFunc(g, func(one Grant) bool { return one.Actions > All || one.Asked > All }) {
+		if len(g) > MaxScopes || slices.ContainsFunc(g, func(one Grant) bool { return one.Actions > All || one.Requested > All }) {
 			t.Fatalf("%q: %d grants %v", s, len(g), g)
 		}
 	})

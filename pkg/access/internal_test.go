@@ -23,7 +23,7 @@ func internalTestCall() InternalCall {
 		InternalRequest: InternalRequest{Method: http.MethodPatch, Path: "/v2/app/blobs/uploads/x", Host: "dev.acme.localhost", Headers: "digest", Length: 7},
 		Site:            tenant.Site{Host: "dev.acme.localhost", Tenant: 7, Registry: 9, Settings: tenant.Settings{AnonymousPull: true}},
 		Principal:       p, Realm: "http://dev.acme.localhost/token", Client: netip.MustParseAddr("192.0.2.1"),
-		Claims: &Claims{Principal: p, Grants: []Grant{{Type: RepositoryType, Name: "app", Actions: Push, Asked: Pull | Push}}, ExpiresAt: time.Unix(2e9, 0).UTC()},
+		Claims: &Claims{Principal: p, Grants: []Grant{{Type: RepositoryType, Name: "app", Actions: Push, Requested: Pull | Push}}, ExpiresAt: time.Unix(2e9, 0).UTC()},
 	}
 }
 

@@ -43,8 +43,8 @@ func TestVerify(t *testing.T) {
 		}{
 			{Repository("a/b", Push), All, Pull | Push}, {Repository("c", Push), Pull, Pull}, {Repository("d", Pull), 0, 0}, {Catalog, All, Pull},
 		} {
-			if claims.Asked(c.resource) != c.asked || claims.Allowed(s, c.resource) != c.allowed {
-				t.Errorf("%v: asked %v, allowed %v", c.resource, claims.Asked(c.resource), claims.Allowed(s, c.resource))
+			if claims.Requested(c.resource) != c.asked || claims.Allowed(s, c.resource) != c.allowed {
+				t.Errorf("%v: asked %v, allowed %v", c.resource, claims.Requested(c.resource), claims.Allowed(s, c.resource))
 			}
 		}
 	}

@@ -96,10 +96,10 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		web.ClientLeft(r.Context())
-		web.Refuse(r.Context(), web.Refusal{Code: "CLIENT_LEFT", Detail: "the client left before there was an answer"})
+		web.SetClientLeft(r.Context())
+		web.SetRefusal(r.Context(), web.Refusal{Code: "CLIENT_LEFT", Detail: "the client left before there was an answer"})
 	} else {
-		web.Refuse(r.Context(), RefusalOf(e))
+		web.SetRefusal(r.Context(), RefusalOf(e))
 	}
 	if text := warning(e); text != "" {
 		h.Set("Warning", text)

@@ -99,7 +99,7 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 		c, err := g.service.authenticate(r.Context(), credential)
 		if err != nil {
 			if len(credential) > 0 && fault.KindOf(err) == fault.Unauthenticated {
-				web.LoginFailed(r.Context(), web.WrongCredential, "")
+				web.SetLoginFailed(r.Context(), web.WrongCredential, "")
 				g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()))
 			}
 			writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
@@ -146,7 +146,7 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 	writeStatus(w, r, code, asWritten(s))
 	if why := refusalOf(s); !ownWords {
 		why.Detail = "the request is not one of this method; the client is told what is wrong with it"
-		web.Refuse(r.Context(), why)
+		web.SetRefusal(r.Context(), why)
 	}
 }
 
@@ -170,7 +170,7 @@ func writeStatus(w http.ResponseWriter, r *http.Request, code int, s *status.Sta
 		short.Message = fault.Clip(short.GetMessage())
 		s = status.FromProto(short)
 	}
-	web.Refuse(r.Context(), refusalOf(s))
+	web.SetRefusal(r.Context(), refusalOf(s))
 	if code == 0 {
 		code = runtime.HTTPStatusFromCode(s.Code())
 	}

@@ -46,8 +46,8 @@ func (b builder) admin(ctx context.Context) error {
 			return err
 		}
 	}
-	around := append(slices.Clip(b.around), b.forget)
-	if b.config.Embedded() { // within forget: what is settled is seen at once
+	around := append(slices.Clip(b.around), b.invalidateCaches)
+	if b.config.Embedded() { // inside of invalidateCaches: a change is seen at once
 		around = append(around, defaultSettler{b.config, b.stores.meta, b.Log}.afterUndelete)
 	}
 	b.warnOfAnonymous(ctx, service)
@@ -97,9 +97,9 @@ func (b builder) warnOfAnonymous(ctx context.Context, service *admin.Service) {
 	}
 }
 
-// forget makes the data ports of all processes see soon what an admin operation
+// invalidateCaches makes the data ports of all processes see soon what an admin operation
 // changed, and that of this one at once.
-func (b builder) forget(op string) endpoint.Middleware {
+func (b builder) invalidateCaches(op string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
 		for _, reading := range []string{"Get", "List", "Resolve", "Refresh"} {
 			if strings.HasPrefix(op, reading) {
@@ -109,7 +109,7 @@ func (b builder) forget(op string) endpoint.Middleware {
 		return func(ctx context.Context, req any) (any, error) {
 			answer, err := next(ctx, req)
 			if mayHaveChanged(req, err) {
-				b.clear()
+				b.clearCaches()
 				b.shared.changes.Announce(ctx)
 			}
 			return answer, err
@@ -119,7 +119,7 @@ func (b builder) forget(op string) endpoint.Middleware {
 
 // mayHaveChanged says whether the call changed anything, for all that is known: a
 // failure of ours may have come after the commit. What was refused, and what only
-// asked whether it would be, has no process forget (contract row S88): else
+// asked whether it would be, clears no cache (contract row S88): else
 // anybody with a key could keep all of them busy with looking up again.
 func mayHaveChanged(req any, err error) bool {
 	if only, ok := req.(interface{ GetValidateOnly() bool }); ok && only.GetValidateOnly() {

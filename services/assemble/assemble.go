@@ -61,25 +61,25 @@ func New(ctx context.Context, c boot.Config, log *slog.Logger) (*Deployment, err
 // builder holds what the ports of a process share.
 type builder struct {
 	*Deployment
-	config  boot.Config
-	stores  stores
-	pattern tenant.Pattern
-	sites   *tenant.Directory
-	chained *chains.Topologies // how tenants' chains are remembered
-	shared  shared
-	web     *web.Metrics
-	pace    web.Pace
-	pauses  *web.Pauses      // of all listeners
-	around  []kit.Middleware // every operation
-	refused *audit.Refusals
-	room    *front.Calls      // for calls of data and internal listeners
-	clients *upstream.Clients // nil where chains are neither followed nor told of
-	secrets *seal.Keyring     // nil where nothing is sealed or opened
-	proxy   *proxy.Service    // nil where chains are neither followed nor told of
-	fetches *fetch.Fetches    // likewise
-	calls   *access.Internal  // the one that signs, and knows which calls were taken
-	wire    *boot.InternalTLS // nil where processes call each other without TLS
-	backups *backup.Keeper    // nil where the metadata is on a server
+	config     boot.Config
+	stores     stores
+	pattern    tenant.Pattern
+	sites      *tenant.Directory
+	topologies *chains.Topologies // caches the chains of tenants
+	shared     shared
+	web        *web.Metrics
+	pace       web.Pace
+	pauses     *web.Pauses      // of all listeners
+	around     []kit.Middleware // every operation
+	refused    *audit.Refusals
+	callGate   *front.Calls      // for calls of data and internal listeners
+	clients    *upstream.Clients // nil where chains are neither followed nor told of
+	secrets    *seal.Keyring     // nil where nothing is sealed or opened
+	proxy      *proxy.Service    // nil where chains are neither followed nor told of
+	fetches    *fetch.Fetches    // likewise
+	calls      *access.Internal  // the one that signs, and knows which calls were taken
+	tls        *boot.InternalTLS // nil where processes call each other without TLS
+	backups    *backup.Keeper    // nil where the metadata is on a server
 }
 
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
@@ -100,7 +100,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		if d.Default, err = (defaultSettler{c, s.meta, d.Log}).settle(ctx); err != nil {
 			return fmt.Errorf("settle who may use the tenant default: %w", err)
 		}
-		finder = seededSites{s.meta}
+		finder = defaultSites{s.meta}
 	} else if c.AnonymousPush || c.SeedDefault {
 		d.Log.WarnContext(ctx, "seed_default and anonymous_push have no effect: they are about the tenant default, which only a deployment on one data directory has")
 	}
@@ -110,16 +110,16 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	}
 	b := builder{
 		Deployment: d, config: c, stores: s,
-		pattern: pattern,
-		sites:   tenant.NewDirectory(finder, pattern),
-		chained: chains.NewTopologies(s.meta),
-		web:     web.NewMetrics(d.Metrics),
-		pace:    web.Pace{Pause: c.TransferPause},
-		pauses:  web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
-		refused: audit.New(s.meta, d.Log),
-		calls:   access.NewInternal(c.InternalKey.Reveal()),
-		room:    front.NewCalls(callsPerConnection * d.Clients()),
-		around:  []kit.Middleware{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
+		pattern:    pattern,
+		sites:      tenant.NewDirectory(finder, pattern),
+		topologies: chains.NewTopologies(s.meta),
+		web:        web.NewMetrics(d.Metrics),
+		pace:       web.Pace{Pause: c.TransferPause},
+		pauses:     web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
+		refused:    audit.New(s.meta, d.Log),
+		calls:      access.NewInternal(c.InternalKey.Reveal()),
+		callGate:   front.NewCalls(callsPerConnection * d.Clients()),
+		around:     []kit.Middleware{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)
 	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })
@@ -129,7 +129,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.openSecrets(ctx); err != nil {
 		return err
 	}
-	if b.wire, err = b.InternalTLS(c); err != nil {
+	if b.tls, err = b.InternalTLS(c); err != nil {
 		return err
 	}
 	if err := b.chains(); err != nil {
@@ -153,7 +153,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		b.janitor()
 	}
 	d.Health.Add("meta", s.meta.Ping)
-	b.space()
+	b.reportSpace()
 	d.Health.Add("blobs", func(ctx context.Context) error { return blob.Ping(ctx, s.blobs) })
 	d.Health.Add("identity", s.compare)
 	return nil

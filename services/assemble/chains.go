@@ -46,20 +46,20 @@ func (b *builder) chains() error {
 	}, func() float64 { return float64(b.fetches.Running()) }))
 	b.clients = upstream.New(b.upstreams())
 	b.proxy = proxy.New(proxy.Config{
-		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.chained, Metrics: b.Metrics,
+		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.topologies, Metrics: b.Metrics,
 		Upstreams: b.clients,
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
 	return nil
 }
 
-// proxyHandler is the handler of the proxy service, here or elsewhere.
+// proxyHandler is the handler of the proxy service, here or in another process.
 func (b builder) proxyHandler() (http.Handler, error) {
 	if !b.config.Runs(boot.ProxyService) {
 		if b.config.Runs(boot.RegistryService) && b.config.ProxyURL.IsZero() {
 			b.Log.Warn("registries with an upstream group will answer 503 for what they do not host: this process runs no proxy service, and proxy_url is not set")
 		}
-		return b.elsewhere(boot.ProxyService, "proxy_url", b.config.ProxyURL)
+		return b.remoteService(boot.ProxyService, "proxy_url", b.config.ProxyURL)
 	}
 	return proxy.NewHandler(b.proxy, b.around...), nil
 }

@@ -35,10 +35,10 @@ func (b builder) data(ctx context.Context) error {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns(), Calls: b.room}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns(), Calls: b.callGate}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
-		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: failed,
+		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,
 	}
 	server := web.NewServer(m.Wrap(h), b.Log)
 	if certs != nil {
@@ -62,31 +62,31 @@ func (b builder) turns() *front.Turns {
 // services are the handlers of the data port.
 func (b builder) services(tokens *access.Issuer, accounts *token.Authenticator) (front.Services, error) {
 	meta, blobs := b.stores.meta, b.stores.blobs
-	s := front.Services{Registry: front.Absent(boot.RegistryService, "services")}
+	s := front.Services{Registry: front.NotConfigured(boot.RegistryService, "services")}
 	var err error
 	if s.Proxy, err = b.proxyHandler(); err != nil {
 		return s, err
 	}
 	if b.config.Runs(boot.RegistryService) {
-		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log, Topologies: b.chained}), s.Proxy, b.around...)
+		s.Registry = registry.NewHandler(registry.New(registry.Config{Meta: meta, Blobs: blobs, Log: b.Log, Topologies: b.topologies}), s.Proxy, b.around...)
 	}
 	if b.config.Runs(boot.UploadService) {
-		s.Upload = upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs, Topologies: b.chained}), b.around...)
-	} else if s.Upload, err = b.elsewhere(boot.UploadService, "upload_url", b.config.UploadURL); err != nil {
+		s.Upload = upload.NewHandler(upload.New(upload.Config{Meta: meta, Blobs: blobs, Topologies: b.topologies}), b.around...)
+	} else if s.Upload, err = b.remoteService(boot.UploadService, "upload_url", b.config.UploadURL); err != nil {
 		return s, err
 	}
 	if b.config.Runs(boot.TokenService) {
 		s.Token = token.NewHandler(token.New(accounts, tokens), b.around...)
-	} else if s.Token, err = b.elsewhere(boot.TokenService, "token_url", b.config.TokenURL); err != nil {
+	} else if s.Token, err = b.remoteService(boot.TokenService, "token_url", b.config.TokenURL); err != nil {
 		return s, err
 	}
 	return s, nil
 }
 
-// elsewhere is the handler of a service that this process does not run.
-func (b builder) elsewhere(service, setting string, at boot.URL) (http.Handler, error) {
+// remoteService is the handler of a service that this process does not run.
+func (b builder) remoteService(service, setting string, at boot.URL) (http.Handler, error) {
 	if at.IsZero() {
-		return front.Absent(service, setting), nil
+		return front.NotConfigured(service, setting), nil
 	}
 	u, err := url.Parse(at.Reveal())
 	if err != nil {
@@ -103,22 +103,22 @@ func (b builder) internal(s front.Services) {
 	}
 	m := web.Middleware{
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
-		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: failed,
+		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,
 	}
-	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.Log, s, b.room))), b.Log)
+	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.Log, s, b.callGate))), b.Log)
 	l := boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: server}
-	if b.wire != nil {
-		l.TLS = web.LogHandshakes(server, b.wire.Server(), m)
+	if b.tls != nil {
+		l.TLS = web.LogHandshakes(server, b.tls.Server(), m)
 	}
 	b.Listen(l)
 }
 
 // dialInternal connects to other processes by TLS; nil where calls are not made so.
 func (b builder) dialInternal() func(ctx context.Context, network, addr string) (net.Conn, error) {
-	if b.wire == nil {
+	if b.tls == nil {
 		return nil
 	}
-	return b.wire.Dial
+	return b.tls.Dial
 }
 
 // relieve ends the transfer that has paused for longest where connections run
@@ -131,7 +131,7 @@ func (b builder) relieve() bool {
 	return relieved
 }
 
-// failed answers a request whose handler panicked.
-func failed(w http.ResponseWriter, r *http.Request) {
+// writePanic answers a request whose handler panicked.
+func writePanic(w http.ResponseWriter, r *http.Request) {
 	ocihttp.WriteError(w, r, fault.New(fault.Internal, fault.InternalReason, "internal error"))
 }

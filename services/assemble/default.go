@@ -49,12 +49,12 @@ func (d defaultSettler) settle(ctx context.Context) (*DefaultRegistry, error) {
 		return nil, err
 	}
 	if !seedsDefault(d.config) {
-		return nil, d.shut(ctx, t, r, hosts)
+		return nil, d.close(ctx, t, r, hosts)
 	}
 	if len(hosts) == 0 && !d.config.SeedDefault {
 		return nil, nil // the operator took them away, or they were taken when others could reach this
 	}
-	return d.open(ctx, t, r, hosts)
+	return d.serve(ctx, t, r, hosts)
 }
 
 // absent is settle where there is no such tenant. One that was deleted, and can
@@ -94,11 +94,11 @@ func (d defaultSettler) hosts(ctx context.Context, t tenant.ID) ([]string, error
 	return found, nil
 }
 
-// shut takes all rights of strangers away where the two hosts are still there:
+// close takes all rights of strangers away where the two hosts are still there:
 // what was seeded for one machine must not serve others. Without them the tenant
 // is the operator's own, who may have opened it; only push, which the
 // configuration decides, is then taken.
-func (d defaultSettler) shut(ctx context.Context, t meta.Tenant, r meta.Registry, hosts []string) error {
+func (d defaultSettler) close(ctx context.Context, t meta.Tenant, r meta.Registry, hosts []string) error {
 	const back = "; start with --seed-default (BERTH_SEED_DEFAULT=true) to serve it to everybody who reaches the data port"
 	pull := len(hosts) > 0 && r.Settings.AnonymousPull
 	push := r.Settings.AnonymousPush && (len(hosts) > 0 || !d.config.AnonymousPush)
@@ -124,11 +124,11 @@ func (d defaultSettler) shut(ctx context.Context, t meta.Tenant, r meta.Registry
 	return nil
 }
 
-// open gives the hosts back where the operator asks for it, and makes push what
+// serve gives the hosts back where the operator asks for it, and makes push what
 // the configuration says: given where it is asked for, taken where it is not
 // and others can reach the data port. Otherwise push stays as it is, which is on
 // after a first start on this machine alone.
-func (d defaultSettler) open(ctx context.Context, t meta.Tenant, r meta.Registry, hosts []string) (*DefaultRegistry, error) {
+func (d defaultSettler) serve(ctx context.Context, t meta.Tenant, r meta.Registry, hosts []string) (*DefaultRegistry, error) {
 	c, before := d.config, r.Settings
 	change := ""
 	if len(hosts) == 0 {
@@ -139,7 +139,7 @@ func (d defaultSettler) open(ctx context.Context, t meta.Tenant, r meta.Registry
 	case c.AnonymousPush && !before.AnonymousPush:
 		change = "anonymous push to the tenant default is switched on, as anonymous_push says"
 		r.Settings.AnonymousPush = true
-	case !c.AnonymousPush && before.AnonymousPush && !seedsByItself(c):
+	case !c.AnonymousPush && before.AnonymousPush && !seedsByDefault(c):
 		change = "the data port can be reached from other machines or by other names: anonymous push to the tenant default is switched off; set anonymous_push to keep it"
 		r.Settings.AnonymousPush = false
 	}
@@ -186,7 +186,7 @@ func (d defaultSettler) afterUndelete(op string) endpoint.Middleware {
 	}
 }
 
-// ownHostsOnly is seededSites for the admin API, which tells hosts.
+// ownHostsOnly is defaultSites for the admin API, which tells hosts.
 func (b builder) ownHostsOnly() func(tenantSlug, registry string, domains []string) bool {
 	if !b.config.Embedded() {
 		return nil
@@ -197,12 +197,12 @@ func (b builder) ownHostsOnly() func(tenantSlug, registry string, domains []stri
 	}
 }
 
-// seededSites keeps the registry of everybody at its two hosts: while they lead to
+// defaultSites keeps the registry of everybody at its two hosts: while they lead to
 // it, no name of the base domain does, which others could make theirs.
-type seededSites struct{ tenant.Finder }
+type defaultSites struct{ tenant.Finder }
 
 // FindSite implements tenant.Finder.
-func (s seededSites) FindSite(ctx context.Context, l tenant.Lookup) (tenant.Site, error) {
+func (s defaultSites) FindSite(ctx context.Context, l tenant.Lookup) (tenant.Site, error) {
 	site, err := s.Finder.FindSite(ctx, l)
 	if err != nil || l.TenantSlug != defaultTenant || l.Registry != tenant.MainRegistry {
 		return site, err

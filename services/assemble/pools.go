@@ -21,7 +21,7 @@ type pools map[string]func() fairgate.Stats
 
 // pools are those of this process.
 func (b builder) pools() pools {
-	p := pools{"calls": b.room.Stats}
+	p := pools{"calls": b.callGate.Stats}
 	if b.fetches != nil {
 		p["fetches"], p["upstream_documents"] = b.fetches.Slots, b.clients.Large
 	}

@@ -30,7 +30,7 @@ func (b *builder) share(ctx context.Context) error {
 		b.shared = shared{
 			failures: limit.NewLocal(token.MaxFailures, token.FailurePeriod),
 			leases:   lease.NewMemory(),
-			changes:  nobodyElse{},
+			changes:  noopChanges{},
 		}
 		return nil
 	}
@@ -38,11 +38,11 @@ func (b *builder) share(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	forLeases, err := b.redis(ctx, redisconn.Options{Log: b.Log.With("for", "leases"), Timeout: leasePatience})
+	forLeases, err := b.redis(ctx, redisconn.Options{Log: b.Log.With("for", "leases"), Timeout: leaseTimeout})
 	if err != nil {
 		return err
 	}
-	changes := redischanges.New(client, b.Log, b.clear)
+	changes := redischanges.New(client, b.Log, b.clearCaches)
 	b.Go("changes of hosts", func(ctx context.Context) error { changes.Run(ctx); return nil })
 	b.Health.AddOptional("redis", func(ctx context.Context) error { return redisconn.Ping(ctx, client) })
 	b.shared = shared{
@@ -53,11 +53,11 @@ func (b *builder) share(ctx context.Context) error {
 	return nil
 }
 
-// leasePatience is how long Redis may take to grant a lease. Nobody asks for one
+// leaseTimeout is how long Redis may take to grant a lease. Nobody asks for one
 // whom this holds up for long: what it saves, such as the fetch of a blob, takes
 // longer. And on a node that is overloaded because very many want the same blob,
 // Redis must not be taken for gone.
-const leasePatience = 500 * time.Millisecond
+const leaseTimeout = 500 * time.Millisecond
 
 func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client, error) {
 	o.URL = b.config.Redis.Reveal()
@@ -68,13 +68,13 @@ func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client
 	return client, err
 }
 
-// clear forgets what this process remembers of what the admin API can change.
-func (b *builder) clear() {
+// clearCaches forgets what this process remembers of what the admin API can change.
+func (b *builder) clearCaches() {
 	b.sites.Clear()
-	b.chained.Clear()
+	b.topologies.Clear()
 }
 
-// nobodyElse is tenant.Changes where no other process listens.
-type nobodyElse struct{}
+// noopChanges is tenant.Changes where no other process listens.
+type noopChanges struct{}
 
-func (nobodyElse) Announce(context.Context) {}
+func (noopChanges) Announce(context.Context) {}

@@ -8,9 +8,9 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 )
 
-// space shows how much room the blobs have, where they have an end. A full disk
+// reportSpace shows how much room the blobs have, where they have an end. A full disk
 // does not make the process unready: pulls and deletions go on.
-func (b builder) space() {
+func (b builder) reportSpace() {
 	m, ok := b.stores.blobs.(blob.Measurer)
 	if !ok {
 		return

@@ -17,13 +17,13 @@ const defaultTenant = "default"
 // defaultHosts lead to the default tenant without a port or a name of its own.
 var defaultHosts = []string{"localhost", "127.0.0.1"}
 
-// seedsByItself says whether a first start gives everybody on this machine a
+// seedsByDefault says whether a first start gives everybody on this machine a
 // registry: where no other machine reaches it, and no other name leads to it.
-func seedsByItself(c boot.Config) bool { return c.BaseDomain == "localhost" && thisMachineOnly(c) }
+func seedsByDefault(c boot.Config) bool { return c.BaseDomain == "localhost" && thisMachineOnly(c) }
 
 // seedsDefault says whether the tenant default may be open to all who reach the
 // data port, at its two hosts (contract row S64).
-func seedsDefault(c boot.Config) bool { return c.SeedDefault || seedsByItself(c) }
+func seedsDefault(c boot.Config) bool { return c.SeedDefault || seedsByDefault(c) }
 
 // firstStart makes the default tenant where nothing was ever kept, and it may be.
 // There is a signing key from the end of the first start on, so one that was
@@ -42,7 +42,7 @@ func firstStart(ctx context.Context, c boot.Config, m meta.Store) (bool, error) 
 // seedDefault makes the tenant, and all of it that is missing.
 func seedDefault(ctx context.Context, c boot.Config, m meta.Store) error {
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
-	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || seedsByItself(c)}
+	open := tenant.Settings{AnonymousPull: true, AnonymousPush: c.AnonymousPush || seedsByDefault(c)}
 	t, err := m.CreateTenant(ctx, by(), meta.Tenant{Slug: defaultTenant, DisplayName: "Default"}, open)
 	if fault.Is(err, fault.AlreadyExists) {
 		t, err = m.FindTenant(ctx, defaultTenant)
@@ -53,7 +53,7 @@ func seedDefault(ctx context.Context, c boot.Config, m meta.Store) error {
 	if err := openHosts(ctx, m, t.ID); err != nil {
 		return err
 	}
-	return wellKnown(ctx, m, t.ID)
+	return seedDefaultUpstreams(ctx, m, t.ID)
 }
 
 // openHosts leads the two hosts to the tenant.
@@ -68,9 +68,9 @@ func openHosts(ctx context.Context, m meta.Store, t tenant.ID) error {
 	return nil
 }
 
-// wellKnown lets the default tenant pull what others have: all the registries by
+// seedDefaultUpstreams lets the default tenant pull what others have: all the registries by
 // proxy/<host>/<name>, and library/** of Docker Hub under its own name.
-func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
+func seedDefaultUpstreams(ctx context.Context, m meta.Store, t tenant.ID) error {
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
 	var slugs []string
 	for _, u := range []struct{ slug, host string }{
@@ -106,7 +106,7 @@ func wellKnown(ctx context.Context, m meta.Store, t tenant.ID) error {
 	return err
 }
 
-// thisMachineOnly says whether nobody elsewhere can reach the data port. A
+// thisMachineOnly says whether no other machine can reach the data port. A
 // proxy before it lets everybody in, under every host name they send.
 func thisMachineOnly(c boot.Config) bool { return boot.Loopback(c.DataAddr) && !behindProxy(c) }
 

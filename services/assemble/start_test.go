@@ -53,7 +53,7 @@ func served(t *testing.T, s *sqlitemeta.Store, c boot.Config) map[string]tenant.
 	if err != nil {
 		t.Fatal(err)
 	}
-	sites, found := tenant.NewDirectory(seededSites{s}, pattern), map[string]tenant.Settings{}
+	sites, found := tenant.NewDirectory(defaultSites{s}, pattern), map[string]tenant.Settings{}
 	for _, host := range []string{"localhost", "127.0.0.1", "default." + c.BaseDomain} {
 		site, err := sites.Resolve(t.Context(), host)
 		switch {

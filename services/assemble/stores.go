@@ -77,13 +77,13 @@ func openExisting(ctx context.Context, c boot.Config) (stores, error) {
 // openMeta returns stores without blobs.
 func openMeta(ctx context.Context, c boot.Config, traces trace.TracerProvider, times timings, existing bool) (stores, error) {
 	if c.Meta.IsZero() {
-		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Limits: limits(c), ReadOnly: existing, Observe: times.metaCall})
+		m, err := sqlitemeta.Open(ctx, sqlitemeta.Options{Dir: c.DataDir, Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Limits: limits(c), ReadOnly: existing, Observe: times.observeMeta})
 		if err != nil {
 			return stores{}, err
 		}
 		return stores{meta: m, durable: func(context.Context) error { return nil }, metrics: []prometheus.Collector{queue("meta_writer", m.Waiting)}}, nil
 	}
-	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Limits: limits(c), Traces: traces, ReadOnly: existing, Observe: times.metaCall})
+	m, err := pgmeta.Open(ctx, pgmeta.Options{URL: c.Meta.Reveal(), Lifetimes: lifetimes(c), MaxStaged: int64(c.MaxStagedBytes), Limits: limits(c), Traces: traces, ReadOnly: existing, Observe: times.observeMeta})
 	if err != nil {
 		return stores{}, err
 	}
@@ -94,7 +94,7 @@ func openBlobs(ctx context.Context, c boot.Config, times timings, existing bool)
 	if c.Blobs.IsZero() {
 		return fsblob.Open(blobDir(c), fsblob.Options{Existing: existing, MinFree: int64(c.MinFree)})
 	}
-	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{ReadOnly: existing, Observe: times.s3Request})
+	return s3blob.Open(ctx, c.Blobs.Reveal(), s3blob.Options{ReadOnly: existing, Observe: times.observeS3})
 }
 
 // blobDir is the directory of blobs that are files.

@@ -34,7 +34,7 @@ func newTimings() timings {
 
 func (t timings) collectors() []prometheus.Collector { return []prometheus.Collector{t.meta, t.s3} }
 
-func (t timings) metaCall(kind string, took time.Duration, err error) {
+func (t timings) observeMeta(kind string, took time.Duration, err error) {
 	outcome := "ok"
 	switch {
 	case errors.Is(err, context.Canceled): // the caller left
@@ -45,7 +45,7 @@ func (t timings) metaCall(kind string, took time.Duration, err error) {
 	t.meta.WithLabelValues(kind, outcome).Observe(took.Seconds())
 }
 
-func (t timings) s3Request(operation string, took time.Duration, status int) {
+func (t timings) observeS3(operation string, took time.Duration, status int) {
 	t.s3.WithLabelValues(operation, strconv.Itoa(status)).Observe(took.Seconds())
 }
 

@@ -16,7 +16,7 @@ func TestS18_ACancelledCallOfTheStoreIsNoFailure(t *testing.T) {
 	stores, reg := newTimings(), prometheus.NewRegistry()
 	reg.MustRegister(stores.collectors()...)
 	for _, err := range []error{nil, fmt.Errorf("commit: %w", context.Canceled), errors.New("broken")} {
-		stores.metaCall("read", time.Millisecond, err)
+		stores.observeMeta("read", time.Millisecond, err)
 	}
 	families, err := reg.Gather()
 	if err != nil {

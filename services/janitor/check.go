@@ -79,13 +79,13 @@ func (c Check) liveObject(ctx context.Context, row meta.ObjectRow, report func(m
 	size, err := c.Blobs.Stat(ctx, row.Key)
 	switch {
 	case errors.Is(err, blob.ErrMissing):
-		return c.of(ctx, row, report, "I1", "object %s of blob %s is missing", row.Key, row.Blob)
+		return c.report(ctx, row, report, "I1", "object %s of blob %s is missing", row.Key, row.Blob)
 	case err != nil:
 		return err
 	case size != row.Size:
-		return c.of(ctx, row, report, "I1", "object %s of blob %s has %d bytes, not %d", row.Key, row.Blob, size, row.Size)
+		return c.report(ctx, row, report, "I1", "object %s of blob %s has %d bytes, not %d", row.Key, row.Blob, size, row.Size)
 	case row.Blob == "":
-		return c.of(ctx, row, report, "I13", "live object %s has no blob", row.Key)
+		return c.report(ctx, row, report, "I13", "live object %s has no blob", row.Key)
 	case !c.Deep:
 		return nil
 	}
@@ -107,7 +107,7 @@ func (c Check) deep(ctx context.Context, row meta.ObjectRow, report func(meta.Fi
 		return err
 	}
 	if got := h.Digest(); got != want {
-		return c.of(ctx, row, report, "I1", "object %s holds %s, not %s", row.Key, got, want)
+		return c.report(ctx, row, report, "I1", "object %s holds %s, not %s", row.Key, got, want)
 	}
 	return ctx.Err()
 }
@@ -120,13 +120,13 @@ func (c Check) objectHasRow(ctx context.Context, s blob.Stored, report func(meta
 	}
 	_, err := c.Meta.FindObject(ctx, s.Key)
 	if fault.Is(err, fault.ResourceUnknown) {
-		return c.of(ctx, meta.ObjectRow{Key: s.Key}, report, "I3", "object %s (%d bytes) is in the store and in no row", s.Key, s.Size)
+		return c.report(ctx, meta.ObjectRow{Key: s.Key}, report, "I3", "object %s (%d bytes) is in the store and in no row", s.Key, s.Size)
 	}
 	return err
 }
 
-// of reports what is wrong with an object, and where its blob is held.
-func (c Check) of(ctx context.Context, row meta.ObjectRow, report func(meta.Finding), invariant, format string, args ...any) error {
+// report reports what is wrong with an object, and where its blob is held.
+func (c Check) report(ctx context.Context, row meta.ObjectRow, report func(meta.Finding), invariant, format string, args ...any) error {
 	place, err := c.Meta.LocateBlob(ctx, row.Key.Tenant, oci.Digest(row.Blob))
 	if err != nil {
 		return err

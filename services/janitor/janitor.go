@@ -124,8 +124,8 @@ func New(cfg Config) *Janitor {
 // Bounds of a round, so that work that comes in faster than a phase does it keeps no
 // other phase waiting.
 const (
-	phaseTime = 10 * time.Second // after which a phase leaves the rest to the next round
-	soon      = 2 * time.Second  // until that round, where a phase left something
+	phaseTimeout = 10 * time.Second // after which a phase leaves the rest to the next round
+	retryDelay   = 2 * time.Second  // until that round, where a phase left something
 )
 
 // Run works until ctx ends. A failing phase is logged and tried again at the
@@ -147,26 +147,26 @@ func (j *Janitor) runPasses(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-next.C:
-			next.Reset(j.after(ctx, "pass", j.cfg.Interval, j.phases))
+			next.Reset(j.runRound(ctx, "pass", j.cfg.Interval, j.phases))
 		}
 	}
 }
 
 func (j *Janitor) runEvictions(ctx context.Context) {
-	j.logged(ctx, "measurement", j.Measure)
+	j.runLogged(ctx, "measurement", j.Measure)
 	next := time.NewTimer(evictEvery)
 	defer next.Stop()
-	evictor := newDuty(j.cfg.Leases, "evict")
+	evictor := newExclusiveTask(j.cfg.Leases, "evict")
 	defer evictor.release()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-next.C:
-			j.logged(ctx, "measurement", j.Measure)
+			j.runLogged(ctx, "measurement", j.Measure)
 			wait := evictEvery
-			if evictor.ours(ctx) {
-				wait = j.after(ctx, "eviction", evictEvery, j.evictions)
+			if evictor.shouldRun(ctx) {
+				wait = j.runRound(ctx, "eviction", evictEvery, j.evictions)
 			}
 			next.Reset(wait)
 		}
@@ -174,10 +174,10 @@ func (j *Janitor) runEvictions(ctx context.Context) {
 }
 
 func (j *Janitor) runSweeps(ctx context.Context) {
-	sweep, reconcile := time.NewTimer(first()), time.NewTimer(first())
+	sweep, reconcile := time.NewTimer(firstSweepDelay()), time.NewTimer(firstSweepDelay())
 	defer sweep.Stop()
 	defer reconcile.Stop()
-	sweeper, reconciler := newDuty(j.cfg.Leases, "sweep"), newDuty(j.cfg.Leases, "reconcile")
+	sweeper, reconciler := newExclusiveTask(j.cfg.Leases, "sweep"), newExclusiveTask(j.cfg.Leases, "reconcile")
 	defer sweeper.release()
 	defer reconciler.release()
 	for {
@@ -185,34 +185,34 @@ func (j *Janitor) runSweeps(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-sweep.C:
-			if sweeper.ours(ctx) {
-				j.logged(ctx, "sweep", j.Sweep)
+			if sweeper.shouldRun(ctx) {
+				j.runLogged(ctx, "sweep", j.Sweep)
 			}
 			sweep.Reset(sweepEvery)
 		case <-reconcile.C:
-			if reconciler.ours(ctx) {
-				j.logged(ctx, "reconcile", j.Reconcile)
+			if reconciler.shouldRun(ctx) {
+				j.runLogged(ctx, "reconcile", j.Reconcile)
 			}
 			reconcile.Reset(reconcileEvery)
 		}
 	}
 }
 
-// after runs a round and returns when the next one is due.
-func (j *Janitor) after(ctx context.Context, what string, every time.Duration, phases []phase) time.Duration {
+// runRound runs a round and returns when the next one is due.
+func (j *Janitor) runRound(ctx context.Context, what string, every time.Duration, phases []phase) time.Duration {
 	left := false
-	j.logged(ctx, what, func(ctx context.Context) error {
+	j.runLogged(ctx, what, func(ctx context.Context) error {
 		var err error
 		left, err = j.round(ctx, phases)
 		return err
 	})
 	if left {
-		return min(soon, every)
+		return min(retryDelay, every)
 	}
 	return every
 }
 
-func (j *Janitor) logged(ctx context.Context, what string, run func(context.Context) error) {
+func (j *Janitor) runLogged(ctx context.Context, what string, run func(context.Context) error) {
 	if err := run(ctx); err != nil && ctx.Err() == nil {
 		j.cfg.Log.ErrorContext(ctx, "janitor "+what+" failed, it is tried again", "error", err)
 	}
@@ -264,7 +264,7 @@ func (j *Janitor) guard(ctx context.Context) error {
 func (j *Janitor) finish(ctx context.Context, p phase) (bool, error) {
 	began := time.Now()
 	total, left, err := j.exhaust(ctx, p)
-	j.progress.ran(task(p), began, total, err)
+	j.progress.observe(task(p), began, total, err)
 	if total > 0 {
 		j.cfg.Log.InfoContext(ctx, "janitor removed what was due", "phase", p.Name, "rows", total)
 	}
@@ -277,11 +277,11 @@ func (j *Janitor) finish(ctx context.Context, p phase) (bool, error) {
 // task is what metrics call the phase.
 func task(p phase) string { return strings.TrimPrefix(p.Name, "janitor.") }
 
-// once runs a phase that does all its work in one call.
-func (j *Janitor) once(ctx context.Context, p phase) error {
+// runOnce runs a phase that does all its work in one call.
+func (j *Janitor) runOnce(ctx context.Context, p phase) error {
 	began := time.Now()
 	n, err := p.Call(ctx, j.cfg.Batch)
-	j.progress.ran(task(p), began, n, err)
+	j.progress.observe(task(p), began, n, err)
 	return err
 }
 
@@ -295,7 +295,7 @@ func (j *Janitor) exhaust(ctx context.Context, p phase) (int, bool, error) {
 		// takes a busy tenant to write one more.
 		least = j.cfg.Batch
 	}
-	for end := time.Now().Add(phaseTime); ; {
+	for end := time.Now().Add(phaseTimeout); ; {
 		if err := ctx.Err(); err != nil {
 			return total, false, err
 		}
@@ -322,7 +322,7 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	end := time.Now().Add(phaseTime) // of a store that is slow; the claims run out by themselves
+	end := time.Now().Add(phaseTimeout) // of a store that is slow; the claims run out by themselves
 	for i, c := range due {
 		if !time.Now().Before(end) {
 			return i, nil
@@ -350,7 +350,7 @@ func (j *Janitor) Sweep(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
 	}
-	return errors.Join(j.once(ctx, j.sweep), j.once(ctx, j.count))
+	return errors.Join(j.runOnce(ctx, j.sweep), j.runOnce(ctx, j.count))
 }
 
 func (j *Janitor) sweepUnmarked(ctx context.Context, _ int) (int, error) {
@@ -363,7 +363,7 @@ func (j *Janitor) sweepUnmarked(ctx context.Context, _ int) (int, error) {
 
 // Measure finds out how many bytes are stored, for the metric: it reads a row for
 // each tenant, and not when the metric is read.
-func (j *Janitor) Measure(ctx context.Context) error { return j.once(ctx, j.measure) }
+func (j *Janitor) Measure(ctx context.Context) error { return j.runOnce(ctx, j.measure) }
 
 func (j *Janitor) measureStored(ctx context.Context, _ int) (int, error) {
 	bytes, err := j.cfg.Meta.StoredBytes(ctx)

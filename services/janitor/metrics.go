@@ -45,8 +45,8 @@ func newProgress(reg prometheus.Registerer) *progress {
 	return p
 }
 
-// ran notes the end of a run that began then and did so many items.
-func (p *progress) ran(task string, began time.Time, items int, err error) {
+// observe notes the end of a run that began then and did so many items.
+func (p *progress) observe(task string, began time.Time, items int, err error) {
 	p.duration.WithLabelValues(task).Set(time.Since(began).Seconds())
 	p.items.WithLabelValues(task).Add(float64(items))
 	failures := p.failed.WithLabelValues(task)

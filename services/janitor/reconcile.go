@@ -25,10 +25,10 @@ type Survey struct {
 	Refused bool  // they are too many to be condemned without an operator's word
 }
 
-// most is how many of so many stored objects one run condemns by itself: a tenth,
+// maxCondemned is how many of so many stored objects one run condemns by itself: a tenth,
 // or a few of a small store. A database that knows less of its store has lost
 // something, and so would the store.
-func most(stored int64) int64 { return max(stored/10, min(10, stored/4)) }
+func maxCondemned(stored int64) int64 { return max(stored/10, min(10, stored/4)) }
 
 // Survey returns what the last reconciliation has seen.
 func (j *Janitor) Survey() Survey {
@@ -55,15 +55,15 @@ func (j *Janitor) Reconcile(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
 	}
-	return j.once(ctx, j.reconcile)
+	return j.runOnce(ctx, j.reconcile)
 }
 
 func (j *Janitor) condemnUnknown(ctx context.Context, _ int) (int, error) {
-	seen, unknown, err := j.look(ctx)
+	seen, unknown, err := j.listUnknown(ctx)
 	if err != nil {
 		return 0, err
 	}
-	seen.Refused = seen.Unknown > most(seen.Stored) && !j.cfg.CondemnUnknown
+	seen.Refused = seen.Unknown > maxCondemned(seen.Stored) && !j.cfg.CondemnUnknown
 	j.survey.Store(&seen)
 	if seen.Refused {
 		return 0, j.Refusal()
@@ -82,8 +82,8 @@ func (j *Janitor) condemnUnknown(ctx context.Context, _ int) (int, error) {
 	return len(unknown), nil
 }
 
-// look lists the store, and the keys of old objects that no row knows.
-func (j *Janitor) look(ctx context.Context) (Survey, []blob.Key, error) {
+// listUnknown lists the store, and the keys of old objects that no row knows.
+func (j *Janitor) listUnknown(ctx context.Context) (Survey, []blob.Key, error) {
 	var seen Survey
 	var unknown []blob.Key
 	err := j.cfg.Blobs.List(ctx, func(s blob.Stored) error {

@@ -95,7 +95,7 @@ func (f Flights) join(r *http.Request) (fetch.Target, blob.Content, error) {
 
 func (f Flights) verify(r *http.Request) error {
 	if self, err := url.Parse(f.Self); err != nil || self.Host != "" && self.Host != r.Host {
-		web.CallRefused(r.Context(), "changed")
+		web.SetCallRefused(r.Context(), "changed")
 		return fmt.Errorf("it is for %s", r.Host)
 	}
 	c, err := calls.Verify(f.Calls, r)

@@ -27,7 +27,7 @@ type bench struct {
 
 func start(t testing.TB, s tenant.Settings) *bench {
 	t.Helper()
-	return startBefore(t, front.Absent("proxy", "proxy_url"), s)
+	return startBefore(t, front.NotConfigured("proxy", "proxy_url"), s)
 }
 
 // startBefore is start with another proxy service than none.

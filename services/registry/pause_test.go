@@ -51,7 +51,7 @@ func paced(t *testing.T, shape func(*fronttest.Deployment, http.Handler) http.Ha
 	d := fronttest.New(t)
 	d.Pace = lenient
 	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs, Log: d.Log})
-	h := registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Middlewares()...)
+	h := registry.NewHandler(svc, front.NotConfigured("proxy", "proxy_url"), d.Middlewares()...)
 	d.Serve(front.Services{Registry: shape(d, h)})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", tenant.Settings{})}
 	d.Account(b.site, "admin", access.Admin)

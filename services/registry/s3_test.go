@@ -52,7 +52,7 @@ func startOnS3At(t *testing.T, settings tenant.Settings, pace web.Pace) onS3 {
 	d := fronttest.New(t)
 	d.Pace = pace
 	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: store, Log: d.Log})
-	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Middlewares()...)})
+	d.Serve(front.Services{Registry: registry.NewHandler(svc, front.NotConfigured("proxy", "proxy_url"), d.Middlewares()...)})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", settings)}
 	d.Account(b.site, "admin", access.Admin)
 	return onS3{b, store, g}

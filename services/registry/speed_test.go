@@ -51,7 +51,7 @@ func (l *fileListener) Accept() (net.Conn, error) {
 func TestBlobsLeaveBySendfileThroughAllMiddleware(t *testing.T) {
 	d := fronttest.New(t)
 	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs, Log: d.Log})
-	h := d.Handler(front.Services{Registry: registry.NewHandler(svc, front.Absent("proxy", "proxy_url"), d.Middlewares()...)})
+	h := d.Handler(front.Services{Registry: registry.NewHandler(svc, front.NotConfigured("proxy", "proxy_url"), d.Middlewares()...)})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", tenant.Settings{})}
 	d.Account(b.site, "admin", access.Admin)
 	content := bytes.Repeat([]byte("0123456789abcdef"), 5<<16)

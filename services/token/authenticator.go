@@ -69,10 +69,10 @@ func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, s
 	p, err := a.authenticate(ctx, s, name, secret)
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
-		web.LoginFailed(ctx, web.WrongCredential, loggableName(name, secret))
+		web.SetLoginFailed(ctx, web.WrongCredential, loggableName(name, secret))
 		a.countRefusal(ctx, s, loggableName(name, secret))
 	case fault.TooMany:
-		web.LoginFailed(ctx, web.TooManyFailures, loggableName(name, secret))
+		web.SetLoginFailed(ctx, web.TooManyFailures, loggableName(name, secret))
 		a.countRefusal(ctx, s, loggableName(name, secret))
 	}
 	return p, err

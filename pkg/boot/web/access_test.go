@@ -13,7 +13,7 @@ func served() func() {
 	m, _ := newMiddleware(io.Discard)
 	h := m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), "manifest")
-		Note(r.Context(), slog.String("tenant", "acme"), slog.String("registry", "main"))
+		AddLogAttrs(r.Context(), slog.String("tenant", "acme"), slog.String("registry", "main"))
 		SetPrincipal(r.Context(), "serviceAccounts/ci")
 		w.WriteHeader(http.StatusOK)
 	}))

@@ -21,9 +21,9 @@ func ExampleMiddleware_Wrap() {
 		Metrics: web.NewMetrics(prometheus.NewRegistry()),
 	}
 	handler := middleware.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		web.SetRoute(r.Context(), "base")                          // for metrics
-		web.Note(r.Context(), slog.String("tenant", "acme"))       // for the access line
-		fmt.Fprint(w, web.Scheme(r.Context()), "://", r.Host, "/") // what the client typed
+		web.SetRoute(r.Context(), "base")                           // for metrics
+		web.AddLogAttrs(r.Context(), slog.String("tenant", "acme")) // for the access line
+		fmt.Fprint(w, web.Scheme(r.Context()), "://", r.Host, "/")  // what the client typed
 	}))
 
 	w := httptest.NewRecorder()

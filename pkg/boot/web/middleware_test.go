@@ -41,7 +41,7 @@ func TestAccessLine(t *testing.T) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			t.Error(err)
 		}
-		Note(r.Context(), slog.String("tenant", "acme"))
+		AddLogAttrs(r.Context(), slog.String("tenant", "acme"))
 		m.Log.InfoContext(r.Context(), "inside")
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprint(w, "12345")
@@ -116,7 +116,7 @@ func TestSpanContinuesTheClientsTrace(t *testing.T) {
 	m.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("")
 	h := m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		SetRoute(r.Context(), "manifest")
-		Note(r.Context(), slog.String("tenant", "acme"))
+		AddLogAttrs(r.Context(), slog.String("tenant", "acme"))
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	const traceID = "0af7651916cd43dd8448eb211c80319c"

@@ -88,7 +88,7 @@ func endSpan(span trace.Span, r *http.Request, req *request, status int) {
 			attribute.String("url.path", logs.Clip(r.URL.EscapedPath())),
 			attribute.String("berth.request_id", req.id),
 		)
-		for _, a := range req.notes {
+		for _, a := range req.attrs {
 			span.SetAttributes(attribute.String("berth."+a.Key, logs.Clip(a.Value.String())))
 		}
 		if req.principal != "" {
@@ -113,7 +113,7 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 	if !o.Log.Enabled(ctx, level) || !o.refusals.May(req.client, status) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, lineAttrs+len(req.notes))
+	attrs := make([]slog.Attr, 0, lineAttrs+len(req.attrs))
 	attrs = append(
 		attrs,
 		slog.String("method", r.Method),
@@ -126,7 +126,7 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 		slog.Any("client", req.client),
 		slog.String("user_agent", r.UserAgent()),
 	)
-	attrs = append(attrs, req.notes...)
+	attrs = append(attrs, req.attrs...)
 	if req.principal != "" {
 		attrs = append(attrs, slog.String("principal", req.principal))
 	}

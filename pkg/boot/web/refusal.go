@@ -34,10 +34,10 @@ const (
 // anonymous is the principal of a request before anybody is known.
 const anonymous = "anonymous"
 
-// Refuse says for the access line and the metric of errors why the request is
+// SetRefusal says for the access line and the metric of errors why the request is
 // refused, or failed. Call it from the handler's own goroutine; outside of
 // Middleware it does nothing.
-func Refuse(ctx context.Context, why Refusal) {
+func SetRefusal(ctx context.Context, why Refusal) {
 	if r := requestOf(ctx); r != nil {
 		r.Refusal = why
 	}
@@ -47,9 +47,9 @@ func Refuse(ctx context.Context, why Refusal) {
 // was an answer, as other servers do. It is never sent.
 const StatusClientLeft = 499
 
-// ClientLeft says that the request has no answer since its client left: no failure of
+// SetClientLeft says that the request has no answer since its client left: no failure of
 // ours. Call it from the handler's own goroutine; outside of Middleware it does nothing.
-func ClientLeft(ctx context.Context) {
+func SetClientLeft(ctx context.Context) {
 	if r := requestOf(ctx); r != nil {
 		r.left = true
 	}
@@ -69,17 +69,17 @@ func RefusedWithoutScope(ctx context.Context) bool {
 	return r != nil && r.scope == "" && r.out.status >= http.StatusBadRequest
 }
 
-// LoginFailed says that a login failed, why, and for which account: empty where
+// SetLoginFailed says that a login failed, why, and for which account: empty where
 // none is named. Call it from the handler's own goroutine.
-func LoginFailed(ctx context.Context, why, tried string) {
+func SetLoginFailed(ctx context.Context, why, tried string) {
 	if r := requestOf(ctx); r != nil {
 		r.login, r.tried = why, tried
 	}
 }
 
-// CallRefused says that a call from another process is refused, and why: one of a few
+// SetCallRefused says that a call from another process is refused, and why: one of a few
 // words. Call it from the handler's own goroutine.
-func CallRefused(ctx context.Context, why string) {
+func SetCallRefused(ctx context.Context, why string) {
 	if r := requestOf(ctx); r != nil {
 		r.badCall = why
 	}

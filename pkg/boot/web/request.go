@@ -13,7 +13,7 @@ type request struct {
 	route  string
 	client netip.Addr
 	scheme string
-	notes  []slog.Attr
+	attrs  []slog.Attr
 	out    *countingWriter
 	pace   *pacing // nil before the pacer
 
@@ -55,12 +55,12 @@ func Scheme(ctx context.Context) string {
 	return "http"
 }
 
-// Adopt makes the request one that another process took in and handed on: its
+// SetForwarded makes the request one that another process took in and handed on: its
 // id there and its client. Call it from the handler's own goroutine; outside
 // of Middleware it does nothing.
-func Adopt(ctx context.Context, id string, client netip.Addr) {
+func SetForwarded(ctx context.Context, id string, client netip.Addr) {
 	if r := requestOf(ctx); r != nil {
-		r.notes = append(r.notes, slog.String("handed_on_by", r.client.String()), slog.String("origin_request_id", id))
+		r.attrs = append(r.attrs, slog.String("handed_on_by", r.client.String()), slog.String("origin_request_id", id))
 		r.id, r.client = id, client
 	}
 }
@@ -83,11 +83,11 @@ func SetPrincipal(ctx context.Context, name string) {
 	}
 }
 
-// Note adds to the access log line and the span of the request what a handler
+// AddLogAttrs adds to the access log line and the span of the request what a handler
 // found out, such as the tenant. Never put a secret there. Call it from the handler's own
 // goroutine; outside of Middleware it does nothing.
-func Note(ctx context.Context, attrs ...slog.Attr) {
+func AddLogAttrs(ctx context.Context, attrs ...slog.Attr) {
 	if r := requestOf(ctx); r != nil {
-		r.notes = append(r.notes, attrs...)
+		r.attrs = append(r.attrs, attrs...)
 	}
 }

@@ -37,7 +37,7 @@ type Transport struct {
 // turns out to be closed; each time it is signed anew, since a call is taken once.
 func (t Transport) Send(r *http.Request, c access.InternalCall, most int64) (*http.Response, error) {
 	c.Body = ""
-	r, err := hashed(r, &c, most)
+	r, err := hashBody(r, &c, most)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +60,9 @@ func (t Transport) Send(r *http.Request, c access.InternalCall, most int64) (*ht
 	return answer, err
 }
 
-// hashed reads the body where it is short, and notes its digest in the call. A longer
+// hashBody reads the body where it is short, and notes its digest in the call. A longer
 // one goes on as it comes.
-func hashed(r *http.Request, c *access.InternalCall, most int64) (*http.Request, error) {
+func hashBody(r *http.Request, c *access.InternalCall, most int64) (*http.Request, error) {
 	if r.Body == nil || r.Body == http.NoBody || most <= 0 || r.ContentLength > most {
 		return r, nil
 	}
@@ -72,12 +72,12 @@ func hashed(r *http.Request, c *access.InternalCall, most int64) (*http.Request,
 	}
 	r = r.WithContext(r.Context())
 	if int64(len(body)) > most {
-		r.Body = joined{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+		r.Body = readCloser{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
 		return r, nil
 	}
 	sum := sha256.Sum256(body)
 	c.Body = hex.EncodeToString(sum[:])
-	r.Body, r.ContentLength, r.TransferEncoding = joined{bytes.NewReader(body), r.Body}, int64(len(body)), nil
+	r.Body, r.ContentLength, r.TransferEncoding = readCloser{bytes.NewReader(body), r.Body}, int64(len(body)), nil
 	if len(body) == 0 {
 		c.Body = ""
 		err = r.Body.Close()
@@ -86,8 +86,8 @@ func hashed(r *http.Request, c *access.InternalCall, most int64) (*http.Request,
 	return r, err
 }
 
-// joined reads from one and closes another.
-type joined struct {
+// readCloser reads from one and closes another.
+type readCloser struct {
 	io.Reader
 	io.Closer
 }

@@ -24,17 +24,17 @@ var ErrUnsigned = errors.New("the request has no signed call")
 func Verify(calls *access.Internal, r *http.Request) (access.InternalCall, error) {
 	signed := r.Header[Header]
 	if len(signed) != 1 {
-		web.CallRefused(r.Context(), Reason(ErrUnsigned))
+		web.SetCallRefused(r.Context(), Reason(ErrUnsigned))
 		return access.InternalCall{}, ErrUnsigned
 	}
 	delete(r.Header, Header)
 	c, err := calls.Verify(signed[0], Describe(r))
 	if err != nil {
-		web.CallRefused(r.Context(), Reason(err))
+		web.SetCallRefused(r.Context(), Reason(err))
 		return access.InternalCall{}, err
 	}
 	if c.Body != "" {
-		r.Body = &checked{ReadCloser: r.Body, ctx: r.Context(), sum: sha256.New(), want: c.Body, left: r.ContentLength}
+		r.Body = &verifiedBody{ReadCloser: r.Body, ctx: r.Context(), sum: sha256.New(), want: c.Body, left: r.ContentLength}
 	}
 	return c, nil
 }
@@ -57,8 +57,8 @@ func Reason(err error) string {
 	}
 }
 
-// checked is a body that must be the one that was signed.
-type checked struct {
+// verifiedBody is a body that must be the one that was signed.
+type verifiedBody struct {
 	io.ReadCloser
 	ctx  context.Context // of the request
 	sum  hash.Hash
@@ -67,7 +67,7 @@ type checked struct {
 	err  error
 }
 
-func (c *checked) Read(p []byte) (int, error) {
+func (c *verifiedBody) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -78,7 +78,7 @@ func (c *checked) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if got := hex.EncodeToString(c.sum.Sum(nil)); got != c.want {
-		web.CallRefused(c.ctx, "changed")
+		web.SetCallRefused(c.ctx, "changed")
 		c.err = fault.Down(fmt.Errorf("the body of a call is not the one that was signed: it has the digest %s", got), "a service")
 		return 0, c.err
 	}

@@ -32,7 +32,7 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
-	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
+	web.AddLogAttrs(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
 	if call.Site.Suspended {
 		WriteError(w, r, fault.New(fault.Denied, fault.DeniedReason, "this tenant is suspended; the operator of this deployment can resume it"))
 		return

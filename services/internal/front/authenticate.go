@@ -22,36 +22,36 @@ func (c Config) authenticate(r *http.Request, call *Call) error {
 	case "bearer":
 		claims, err := c.Tokens.Verify(strings.TrimSpace(credential), call.Site)
 		if err != nil {
-			return refused(r, call, err, "invalid_token")
+			return asChallenge(r, call, err, "invalid_token")
 		}
 		call.Principal, call.claims = claims.Principal, &claims
 		return nil
 	case "basic":
 		return c.basic(r, call)
 	default:
-		return refused(r, call, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "use Bearer or Basic authorization"), "")
+		return asChallenge(r, call, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "use Bearer or Basic authorization"), "")
 	}
 }
 
 func (c Config) basic(r *http.Request, call *Call) error {
 	name, secret, ok := r.BasicAuth()
 	if !ok {
-		return refused(r, call, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the Basic authorization is malformed"), "")
+		return asChallenge(r, call, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the Basic authorization is malformed"), "")
 	}
 	if name == "" && secret == "" {
 		return nil // clients without a credential send an empty one
 	}
 	p, err := c.Accounts.Authenticate(r.Context(), call.Site, name, secret)
 	if err != nil {
-		return refused(r, call, err, "")
+		return asChallenge(r, call, err, "")
 	}
 	call.Principal = p
 	return nil
 }
 
-// refused makes err a challenge if it says that the credential is wrong; an
+// asChallenge makes err a challenge if it says that the credential is wrong; an
 // outage says nothing about it and passes as it is.
-func refused(r *http.Request, call *Call, err error, code string) error {
+func asChallenge(r *http.Request, call *Call, err error, code string) error {
 	if fault.KindOf(err) != fault.Unauthenticated {
 		return err
 	}

@@ -29,13 +29,13 @@ type Call struct {
 	Name      string // of the repository: at the upstream, if there is one, else Route.Name
 	Hops      int    // how many registries asked one another before this one; past ocihttp.MaxHops nobody is asked
 
-	claims    *access.Claims // nil without a bearer token: rights are the present ones then
-	realm     string         // the URL of the token endpoint as the client reaches it
-	namespace string         // that ns gave, if it is not this registry: Upstream then
-	walks     bool           // a registry service looked already, and asks the proxy service
-	internal  bool           // another process took the request in, and logs it as well
-	log       *slog.Logger
-	refusals  *audit.Refusals // nil: nothing is counted
+	claims           *access.Claims // nil without a bearer token: rights are the present ones then
+	realm            string         // the URL of the token endpoint as the client reaches it
+	namespace        string         // that ns gave, if it is not this registry: Upstream then
+	forwardedToProxy bool           // a registry service looked already, and asks the proxy service
+	internal         bool           // another process took the request in, and logs it as well
+	log              *slog.Logger
+	refusals         *audit.Refusals // nil: nothing is counted
 }
 
 type callKey struct{}
@@ -71,9 +71,9 @@ func addressText(a netip.Addr) string {
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	c, ok := r.Context().Value(callKey{}).(*Call)
 	if ok {
-		c.challenge(w.Header(), err)
+		c.setChallenge(w.Header(), err)
 		c.logFailure(r, err)
-		c.noteScope(r, err)
+		c.logScope(r, err)
 		if fault.KindOf(err) == fault.Denied && !c.Principal.Anonymous() {
 			c.refusals.Add(meta.Refusal{
 				Tenant: c.Site.Tenant, Actor: c.Principal.Actor(), Address: addressText(web.ClientAddr(r.Context())),
@@ -81,7 +81,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 			})
 		}
 		if c.internal {
-			handBack(w.Header(), err)
+			addRefusal(w.Header(), err)
 		}
 	}
 	ocihttp.WriteError(w, r, err)

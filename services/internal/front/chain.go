@@ -38,8 +38,8 @@ func (c *Call) MayUseChain(method string) (bool, error) {
 				"the content is not in this registry; get a token to ask the members of its chain"),
 			scope: access.Repository(c.Route.Name, access.Pull),
 		}
-	case c.claims != nil && c.claims.Asked(push).Has(access.Push):
-		return false, c.need(push)
+	case c.claims != nil && c.claims.Requested(push).Has(access.Push):
+		return false, c.require(push)
 	case c.claims != nil && c.Route.Kind == ocihttp.Manifest:
 		return true, nil
 	default:

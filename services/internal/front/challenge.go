@@ -21,9 +21,9 @@ type challenge struct {
 // Unwrap is the fault that becomes the answer's status and body.
 func (c *challenge) Unwrap() error { return c.error }
 
-// challenge sets WWW-Authenticate if err is one. service is the host without
+// setChallenge sets WWW-Authenticate if err is one. service is the host without
 // its port: what the token's audience will be.
-func (c *Call) challenge(h http.Header, err error) {
+func (c *Call) setChallenge(h http.Header, err error) {
 	var ch *challenge
 	if !errors.As(err, &ch) {
 		return
@@ -39,9 +39,9 @@ func (c *Call) challenge(h http.Header, err error) {
 	h.Set("WWW-Authenticate", b.String())
 }
 
-// noteScope tells the access line what a request that is answered with err
+// logScope tells the access line what a request that is answered with err
 // needed.
-func (c *Call) noteScope(r *http.Request, err error) {
+func (c *Call) logScope(r *http.Request, err error) {
 	scope := routeScope(c.Route, r.Method)
 	var ch *challenge
 	if errors.As(err, &ch) && ch.scope.Type != "" {
@@ -62,17 +62,17 @@ func routeScope(route ocihttp.Route, method string) access.Scope {
 	case route.Name == "":
 		return access.Scope{}
 	case isUpload, method == http.MethodPut:
-		return writing(access.Repository(route.Name, access.Push))
+		return withPull(access.Repository(route.Name, access.Push))
 	case method == http.MethodDelete:
-		return writing(access.Repository(route.Name, access.Delete))
+		return withPull(access.Repository(route.Name, access.Delete))
 	default:
 		return access.Repository(route.Name, access.Pull)
 	}
 }
 
-// writing adds the right to pull: clients look for what is there before they
+// withPull adds the right to pull: clients look for what is there before they
 // write, with the same token.
-func writing(s access.Scope) access.Scope {
+func withPull(s access.Scope) access.Scope {
 	s.Actions |= access.Pull
 	return s
 }

@@ -15,10 +15,10 @@ const (
 	reasonToken    = "TOKEN"
 )
 
-// denied says to a caller who may pull what keeps it from the rest of want: the
+// accessDenied says to a caller who may pull what keeps it from the rest of want: the
 // registry, its role, or its token. It looks at nothing but the call, as all
 // decisions about rights do.
-func (c *Call) denied(want access.Scope) error {
+func (c *Call) accessDenied(want access.Scope) error {
 	need := want.Actions &^ c.Allowed(want)
 	detail := map[string]string{"needs": need.String(), "registry": c.Site.RegistrySlug}
 	var message string
@@ -37,10 +37,10 @@ func (c *Call) denied(want access.Scope) error {
 	return fault.New(fault.Denied, fault.DeniedReason, "%s", message).WithDetail(detail)
 }
 
-// anonymousMayNot asks for a credential, and says what is off without one. What
+// anonymousDenied asks for a credential, and says what is off without one. What
 // it says is about the registry: private and missing repositories get the same
 // answer.
-func (c *Call) anonymousMayNot(want access.Scope) error {
+func (c *Call) anonymousDenied(want access.Scope) error {
 	lacks := want.Actions &^ access.Allowed(c.Site, c.Principal, want.Name)
 	why := "anonymous callers may not delete"
 	switch {
@@ -55,14 +55,14 @@ func (c *Call) anonymousMayNot(want access.Scope) error {
 	}
 	return &challenge{
 		error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "authentication is required: %s", why),
-		scope: writing(want),
+		scope: withPull(want),
 	}
 }
 
-// LoginNeeded is the answer to a caller who is not logged in where an answer would
+// LoginRequired is the answer to a caller who is not logged in where an answer would
 // need to be one of an upstream that serves others only. It says no more than
 // which registry was asked.
-func (c *Call) LoginNeeded() error {
+func (c *Call) LoginRequired() error {
 	return &challenge{
 		error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason,
 			"authentication is required: what this registry does not hold itself may be for callers who are logged in"),

@@ -16,4 +16,4 @@ func (s Remote) Within(limit time.Duration) Remote {
 }
 
 // Patience shows tests how long the other process may take for a step.
-func (s Remote) Patience(r *http.Request) time.Duration { return s.patience(r) }
+func (s Remote) Patience(r *http.Request) time.Duration { return s.stepTimeout(r) }

@@ -13,8 +13,8 @@ import (
 // an error: the body tells the client less, and a HEAD has none.
 const refusalHeader = "Berth-Internal-Refusal"
 
-// handBack adds it to the answer of a call that another process handed on.
-func handBack(h http.Header, err error) {
+// addRefusal adds it to the answer of a call that another process handed on.
+func addRefusal(h http.Header, err error) {
 	why := ocihttp.RefusalOf(err)
 	why.Detail = logs.Clip(why.Detail)
 	if text, err := json.Marshal(why); err == nil {
@@ -31,7 +31,7 @@ func takeRefusal(answer *http.Response) {
 	}
 	var why web.Refusal
 	if text != "" && json.Unmarshal([]byte(text), &why) == nil {
-		web.Refuse(answer.Request.Context(), why)
+		web.SetRefusal(answer.Request.Context(), why)
 	}
-	CallOf(answer.Request.Context()).noteScope(answer.Request, nil)
+	CallOf(answer.Request.Context()).logScope(answer.Request, nil)
 }

@@ -34,7 +34,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil && !isToken(path) {
 		call.Route, err = ocihttp.ParsePath(path)
 		if err == nil {
-			err = call.aim(r.Method, call.namespace)
+			err = call.resolveTarget(r.Method, call.namespace)
 		}
 	}
 	if err == nil {
@@ -47,13 +47,13 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if fault.KindOf(err).Failure() {
 			i.log.ErrorContext(r.Context(), "a call from another service is refused", "error", err)
 		}
-		handBack(w.Header(), err)
+		addRefusal(w.Header(), err)
 		ocihttp.WriteError(w, r, err)
 		return
 	}
 	defer i.room.leave(call.Site.Tenant, nil)
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
-	web.Note(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
+	web.AddLogAttrs(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
 	if !isToken(path) { // who asks is not known before the token service asked
 		web.SetPrincipal(r.Context(), call.Principal.Actor())
 	}
@@ -75,9 +75,9 @@ func (i internal) accept(r *http.Request) (*Call, error) {
 	if err != nil {
 		return nil, fault.Down(err, "a service")
 	}
-	web.Adopt(r.Context(), c.RequestID, c.Client)
+	web.SetForwarded(r.Context(), c.RequestID, c.Client)
 	return &Call{
 		Site: c.Site, Principal: c.Principal, Hops: c.Hops,
-		claims: c.Claims, realm: c.Realm, namespace: c.Namespace, walks: c.Service == proxyService, internal: true, log: i.log,
+		claims: c.Claims, realm: c.Realm, namespace: c.Namespace, forwardedToProxy: c.Service == proxyService, internal: true, log: i.log,
 	}, nil
 }

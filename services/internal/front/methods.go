@@ -18,7 +18,7 @@ type Endpoints map[ocihttp.Kind]Methods
 func (e Endpoints) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	methods, ok := e[CallOf(r.Context()).Route.Kind]
 	if !ok {
-		WriteError(w, r, noEndpoint())
+		WriteError(w, r, endpointNotFound())
 		return
 	}
 	methods.ServeHTTP(w, r)
@@ -33,16 +33,16 @@ func (m Methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r)
 		return
 	}
-	WriteError(w, r, notAllowed(w, slices.Sorted(maps.Keys(m))...))
+	WriteError(w, r, methodNotAllowed(w, slices.Sorted(maps.Keys(m))...))
 }
 
-func noEndpoint() error {
+func endpointNotFound() error {
 	return fault.New(fault.NotFound, fault.ResourceUnknown, "the distribution API has no such endpoint here")
 }
 
-// notAllowed is the error for a method that the path does not have. It names
+// methodNotAllowed is the error for a method that the path does not have. It names
 // in Allow those it has.
-func notAllowed(w http.ResponseWriter, allowed ...string) error {
+func methodNotAllowed(w http.ResponseWriter, allowed ...string) error {
 	list := strings.Join(allowed, ", ")
 	w.Header().Set("Allow", list)
 	return fault.New(fault.Unsupported, fault.UnsupportedReason, "this path takes %s only", list)

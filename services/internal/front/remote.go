@@ -28,10 +28,10 @@ import (
 // large upload together, or waits for all of a blob that an upstream sends before
 // it answers with a part of it.
 const (
-	connectTimeout = 2 * time.Second
-	stepTimeout    = 30 * time.Second // waits for the client do not count
-	longTimeout    = 6 * time.Minute
-	walkTimeout    = 2 * time.Minute // of the proxy service, which bounds its waits for upstreams itself
+	connectTimeout     = 2 * time.Second
+	defaultStepTimeout = 30 * time.Second // waits for the client do not count
+	longTimeout        = 6 * time.Minute
+	proxyTimeout       = 2 * time.Minute // of the proxy service, which bounds its waits for upstreams itself
 )
 
 // Remote is a service that another process runs.
@@ -59,12 +59,12 @@ func (s Remote) Handler() http.Handler {
 			p.Out.Host = p.In.Host
 			propagation.TraceContext{}.Inject(p.In.Context(), propagation.HeaderCarrier(p.Out.Header))
 		},
-		Transport: caller{s, calls.Transport{Calls: s.Calls, Next: &http.Transport{
+		Transport: signingTransport{s, calls.Transport{Calls: s.Calls, Next: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
 			DialTLSContext:        s.DialTLS,
 			MaxIdleConnsPerHost:   64,
 			IdleConnTimeout:       time.Minute,
-			ExpectContinueTimeout: stepTimeout, // sending the body unasked would be wrong, too
+			ExpectContinueTimeout: defaultStepTimeout, // sending the body unasked would be wrong, too
 			DisableCompression:    true,
 		}}},
 		FlushInterval: -1,
@@ -76,13 +76,13 @@ func (s Remote) Handler() http.Handler {
 			if c := CallOf(answer.Request.Context()); c.Route.Kind == ocihttp.Blob && answer.StatusCode < http.StatusMultipleChoices {
 				web.AllowPause(answer.Request.Context(), int64(c.Site.Tenant))
 			}
-			announceEnd(answer.Header, answer.Request)
+			closeIfUnread(answer.Header, answer.Request)
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			announceEnd(w.Header(), r)
-			if slow := bodyOf(r).tooSlow(); slow != nil {
-				if CallOf(r.Context()).sendsBlob(r.Method) {
+			closeIfUnread(w.Header(), r)
+			if slow := sharedBodyOf(r).tooSlow(); slow != nil {
+				if CallOf(r.Context()).uploadsBlob(r.Method) {
 					slow = fault.Wrap(slow, fault.TooSlow, fault.BlobUploadInvalid, "%s; continue where the upload's status says", slow.Message)
 				}
 				WriteError(w, r, slow)
@@ -100,64 +100,64 @@ func (s Remote) Handler() http.Handler {
 			WriteError(w, r, err)
 			return
 		}
-		body := &lentBody{ReadCloser: r.Body}
+		body := &sharedBody{ReadCloser: r.Body}
 		body.left.Store(r.ContentLength)
-		defer body.takeBack(conn, r)
-		if c := CallOf(r.Context()); c.sendsBlob(r.Method) {
+		defer body.reclaim(conn, r)
+		if c := CallOf(r.Context()); c.uploadsBlob(r.Method) {
 			// Whether the session holds bytes is known there, where the first one has
 			// to come as soon as any.
 			web.AllowPause(r.Context(), int64(c.Site.Tenant))
 		}
-		r = r.WithContext(context.WithValue(r.Context(), lentKey{}, body))
+		r = r.WithContext(context.WithValue(r.Context(), sharedBodyKey{}, body))
 		r.Body = body
 		proxy.ServeHTTP(w, r)
 	})
 }
 
-type lentKey struct{}
+type sharedBodyKey struct{}
 
-// bodyOf is the body that was lent for the call; nil outside of one.
-func bodyOf(r *http.Request) *lentBody {
-	b, _ := r.Context().Value(lentKey{}).(*lentBody)
+// sharedBodyOf is the body that was lent for the call; nil outside of one.
+func sharedBodyOf(r *http.Request) *sharedBody {
+	b, _ := r.Context().Value(sharedBodyKey{}).(*sharedBody)
 	return b
 }
 
-// sendsBlob says whether the request brings a blob, of a caller who may push.
-func (c *Call) sendsBlob(method string) bool {
+// uploadsBlob says whether the request brings a blob, of a caller who may push.
+func (c *Call) uploadsBlob(method string) bool {
 	isUpload := c.Route.Kind == ocihttp.Upload || c.Route.Kind == ocihttp.UploadStart
 	return isUpload && method != http.MethodGet && c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
 }
 
-// announceEnd says where an answer comes before all of the body that its
+// closeIfUnread says where an answer comes before all of the body that its
 // connection ends with it, which net/http does not say of both ways at a time:
 // the client must not send its next request there.
-func announceEnd(h http.Header, r *http.Request) {
-	if b := bodyOf(r); b != nil && b.left.Load() != 0 && r.ProtoMajor == 1 {
+func closeIfUnread(h http.Header, r *http.Request) {
+	if b := sharedBodyOf(r); b != nil && b.left.Load() != 0 && r.ProtoMajor == 1 {
 		h.Set("Connection", "close")
 	}
 }
 
-// lentBody is the body of a request in the hands of a transport, which may read
+// sharedBody is the body of a request in the hands of a transport, which may read
 // it even after its answer.
-type lentBody struct {
+type sharedBody struct {
 	io.ReadCloser
-	left    atomic.Int64 // bytes still to be read; negative while nobody knows
-	reading sync.Mutex
-	over    bool
-	slow    atomic.Pointer[fault.Error] // why it was ended, if its client was too slow
+	left       atomic.Int64 // bytes still to be read; negative while nobody knows
+	reading    sync.Mutex
+	reclaimed  bool
+	tooSlowErr atomic.Pointer[fault.Error] // why it was ended, if its client was too slow
 }
 
-func (b *lentBody) tooSlow() *fault.Error {
+func (b *sharedBody) tooSlow() *fault.Error {
 	if b == nil {
 		return nil
 	}
-	return b.slow.Load()
+	return b.tooSlowErr.Load()
 }
 
-func (b *lentBody) Read(p []byte) (int, error) {
+func (b *sharedBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	if b.over {
+	if b.reclaimed {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.ReadCloser.Read(p)
@@ -165,67 +165,67 @@ func (b *lentBody) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		b.left.Store(0)
 	case fault.KindOf(err) == fault.TooSlow:
-		b.slow.Store(fault.From(err))
+		b.tooSlowErr.Store(fault.From(err))
 	case b.left.Load() > 0:
 		b.left.Add(int64(-n))
 	}
 	return n, err
 }
 
-// takeBack waits until nobody reads the body any more: when the client sends or
+// reclaim waits until nobody reads the body any more: when the client sends or
 // leaves, or the pacer has had enough. The client has its answer meanwhile.
-func (b *lentBody) takeBack(conn *http.ResponseController, r *http.Request) {
+func (b *sharedBody) reclaim(conn *http.ResponseController, r *http.Request) {
 	if !b.reading.TryLock() {
 		_ = conn.Flush() // fails for a client that is gone
 		web.EndPause(r.Context())
 		b.reading.Lock()
 	}
-	b.over = true
+	b.reclaimed = true
 	b.reading.Unlock()
 }
 
-// caller sends calls, and ends those that make no progress.
-type caller struct {
+// signingTransport sends calls, and ends those that make no progress.
+type signingTransport struct {
 	Remote
 	signing calls.Transport
 }
 
-var errStandstill = errors.New("it took too long for its next step")
+var errStalled = errors.New("it took too long for its next step")
 
 // RoundTrip signs the call here and not earlier, where a client's Connection
 // header could remove the signature.
-func (c caller) RoundTrip(r *http.Request) (*http.Response, error) {
-	limit := c.patience(r)
+func (c signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	limit := c.stepTimeout(r)
 	ctx, cancel := context.WithCancelCause(r.Context())
-	timer := time.AfterFunc(limit, func() { cancel(errStandstill) })
+	timer := time.AfterFunc(limit, func() { cancel(errStalled) })
 	r = r.WithContext(ctx)
 	if r.Body != nil {
-		r.Body = lentSteps{stepping{r.Body, timer, limit}}
+		r.Body = requestBody{progressReader{r.Body, timer, limit}}
 	}
-	answer, err := c.signing.Send(r, c.call(r), signedBody(CallOf(ctx), r.Method))
+	answer, err := c.signing.Send(r, c.signedCall(r), maxSigned(CallOf(ctx), r.Method))
 	if err != nil {
 		timer.Stop()
 		cancel(nil)
 		return nil, err
 	}
 	timer.Stop() // until somebody waits for more of the answer
-	answer.Body = lastSteps{stepping{answer.Body, timer, limit}, cancel}
+	answer.Body = responseBody{progressReader{answer.Body, timer, limit}, cancel}
 	return answer, nil
 }
 
-// patience is how long the other process may take for a step.
-func (s Remote) patience(r *http.Request) time.Duration {
+// stepTimeout is how long the other process may take for a step.
+func (s Remote) stepTimeout(r *http.Request) time.Duration {
 	if r.Method == http.MethodPut || r.Body != nil || r.Header.Get("Range") != "" {
 		return cmp.Or(s.StepTimeout, longTimeout)
 	}
 	if s.Service == proxyService {
-		return cmp.Or(s.StepTimeout, walkTimeout)
+		return cmp.Or(s.StepTimeout, proxyTimeout)
 	}
-	return cmp.Or(s.StepTimeout, stepTimeout)
+	return cmp.Or(s.StepTimeout, defaultStepTimeout)
 }
 
-// call is what the other process is told of the request.
-func (c caller) call(r *http.Request) access.InternalCall {
+// signedCall is what the other process is told of the request.
+func (c signingTransport) signedCall(r *http.Request) access.InternalCall {
 	call := CallOf(r.Context())
 	return access.InternalCall{
 		Service: c.Service, Namespace: call.namespace, Hops: call.Hops,
@@ -237,12 +237,12 @@ func (c caller) call(r *http.Request) access.InternalCall {
 // The longest bodies that a signature covers. They are held until all of them came.
 const (
 	maxSignedManifest = 4 << 20
-	maxSignedBody     = 64 << 10 // of everything else, such as a form that asks for a token
+	maxSignedOther    = 64 << 10 // of everything else, such as a form that asks for a token
 )
 
-// signedBody is the longest body of the request that its signature covers. That of a
+// maxSigned is the longest body of the request that its signature covers. That of a
 // blob goes on as it comes, and is compared with its digest where it is stored.
-func signedBody(c *Call, method string) int64 {
+func maxSigned(c *Call, method string) int64 {
 	kind, brings := c.Route.Kind, method == http.MethodPost || method == http.MethodPatch || method == http.MethodPut
 	switch {
 	case brings && (kind == ocihttp.Upload || kind == ocihttp.UploadStart):
@@ -250,52 +250,52 @@ func signedBody(c *Call, method string) int64 {
 	case brings && kind == ocihttp.Manifest:
 		return maxSignedManifest
 	default:
-		return maxSignedBody
+		return maxSignedOther
 	}
 }
 
-// stepping is a body that is handed on. Only what the other process takes its
+// progressReader is a body that is handed on. Only what the other process takes its
 // time for counts: clients may pause, which is the pacer's business.
-type stepping struct {
+type progressReader struct {
 	io.ReadCloser
 	timer *time.Timer
 	limit time.Duration
 }
 
-// lentSteps is the body of a request: reading it waits for the client.
-type lentSteps struct{ stepping }
+// requestBody is the body of a request: reading it waits for the client.
+type requestBody struct{ progressReader }
 
-func (s lentSteps) Read(p []byte) (int, error) {
+func (s requestBody) Read(p []byte) (int, error) {
 	s.timer.Stop()
 	n, err := s.ReadCloser.Read(p)
 	s.timer.Reset(s.limit)
 	return n, err
 }
 
-// lastSteps is the body of an answer: reading it waits for the other process.
+// responseBody is the body of an answer: reading it waits for the other process.
 // With it the call ends.
-type lastSteps struct {
-	stepping
+type responseBody struct {
+	progressReader
 	cancel context.CancelCauseFunc
 }
 
-func (s lastSteps) Read(p []byte) (int, error) {
+func (s responseBody) Read(p []byte) (int, error) {
 	s.timer.Reset(s.limit)
 	n, err := s.ReadCloser.Read(p)
 	s.timer.Stop()
 	return n, err
 }
 
-func (s lastSteps) Close() error {
+func (s responseBody) Close() error {
 	s.timer.Stop()
-	err := s.stepping.Close()
+	err := s.progressReader.Close()
 	s.cancel(nil)
 	return err
 }
 
-// Absent is the handler of a service that other processes run, where this one
+// NotConfigured is the handler of a service that other processes run, where this one
 // does not know how to reach it.
-func Absent(service, setting string) http.Handler {
+func NotConfigured(service, setting string) http.Handler {
 	err := errors.New("requests for the " + service + " service come to a process that does not run it: route them by path before this process, or set " + setting)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, fault.Down(err, "the "+service+" service"))

@@ -44,7 +44,7 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call.Route = route
 	namespace, err := s.namespace(r, call)
 	if err == nil {
-		err = call.aim(r.Method, namespace)
+		err = call.resolveTarget(r.Method, namespace)
 	}
 	if err != nil {
 		WriteError(w, r, err)
@@ -73,17 +73,17 @@ func (s Services) serveToken(w http.ResponseWriter, r *http.Request) {
 func (s Services) serveRoute(w http.ResponseWriter, r *http.Request) {
 	s.dispatch(w, r)
 	if web.RefusedWithoutScope(r.Context()) {
-		CallOf(r.Context()).noteScope(r, nil)
+		CallOf(r.Context()).logScope(r, nil)
 	}
 }
 
 func (s Services) dispatch(w http.ResponseWriter, r *http.Request) {
 	call := CallOf(r.Context())
 	if call.Upstream != "" {
-		web.Note(r.Context(), slog.String("upstream", call.Upstream))
+		web.AddLogAttrs(r.Context(), slog.String("upstream", call.Upstream))
 	}
 	switch kind := call.Route.Kind; {
-	case call.Upstream != "", call.walks && call.reads(r.Method):
+	case call.Upstream != "", call.forwardedToProxy && call.isPull(r.Method):
 		BeforeProxy(s.Proxy).ServeHTTP(w, r)
 	case kind == ocihttp.Base:
 		serveBase(w, r)
@@ -133,5 +133,5 @@ func checkRead(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
 	}
-	return notAllowed(w, http.MethodGet, http.MethodHead)
+	return methodNotAllowed(w, http.MethodGet, http.MethodHead)
 }

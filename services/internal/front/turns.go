@@ -17,12 +17,12 @@ const (
 	// turnTime is how long a request keeps its turn at most. One that takes longer
 	// waits for its client, an upstream or a disk, and others may go on meanwhile.
 	turnTime = 20 * time.Millisecond
-	// aloneAfter is how long no other tenant asked when a tenant is taken to be alone.
-	aloneAfter = 10 * time.Second
-	// turnPatience is how long a request waits for its turn.
-	turnPatience = 10 * time.Second
+	// onlyTenantAfter is how long no other tenant asked when a tenant is taken to be alone.
+	onlyTenantAfter = 10 * time.Second
+	// turnTimeout is how long a request waits for its turn.
+	turnTimeout = 10 * time.Second
 	// maxTurnsWaiting is how many requests of a tenant wait at a time. What is
-	// beyond that could hardly be served within turnPatience.
+	// beyond that could hardly be served within turnTimeout.
 	maxTurnsWaiting = 1024
 )
 
@@ -34,10 +34,10 @@ type Turns struct {
 	gate *fairgate.Gate[tenant.ID]
 
 	mu          sync.Mutex
-	last, other asked // the last request, and the last one of another tenant
+	last, other lastRequest // the last request, and the last one of another tenant
 }
 
-type asked struct {
+type lastRequest struct {
 	by tenant.ID
 	at time.Time
 }
@@ -64,7 +64,7 @@ type turn struct {
 
 // begin waits for a turn of the tenant.
 func (t *Turns) begin(ctx context.Context, by tenant.ID) (*turn, error) {
-	if t == nil || t.alone(by, time.Now()) {
+	if t == nil || t.onlyTenant(by, time.Now()) {
 		return nil, nil
 	}
 	begun := &turn{of: t, by: by}
@@ -75,7 +75,7 @@ func (t *Turns) begin(ctx context.Context, by tenant.ID) (*turn, error) {
 func (t *turn) resume(ctx context.Context) error {
 	gate := t.of.gate
 	if !gate.TryAcquire(t.by, 1) { // without a timer
-		ctx, cancel := context.WithTimeout(ctx, turnPatience)
+		ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 		defer cancel()
 		if err := gate.Acquire(ctx, t.by, 1); err != nil {
 			return fault.Wrap(err, fault.TooMany, fault.TooManyRequests, "this process has too many requests of this tenant under way, try again")
@@ -127,13 +127,13 @@ func (b turnBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// alone notes a request, and says whether no other tenant asked lately.
-func (t *Turns) alone(by tenant.ID, now time.Time) bool {
+// onlyTenant notes a request, and says whether no other tenant asked lately.
+func (t *Turns) onlyTenant(by tenant.ID, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.last.by != by {
 		t.other = t.last
 	}
-	t.last = asked{by, now}
-	return now.Sub(t.other.at) > aloneAfter
+	t.last = lastRequest{by, now}
+	return now.Sub(t.other.at) > onlyTenantAfter
 }

@@ -64,7 +64,7 @@ func TestS97_ATenantLeavesATurnToOthers(t *testing.T) {
 			<-time.After(turnTime)
 			synctest.Wait()
 		}
-		<-time.After(aloneAfter + 1)
+		<-time.After(onlyTenantAfter + 1)
 		if begun, err := turns.begin(t.Context(), large); err != nil || begun != nil || turns.Waiting() != 0 {
 			t.Errorf("a tenant that is alone again: %v, %d wait", err, turns.Waiting())
 		}

@@ -50,10 +50,10 @@ func (c Config) namespace(r *http.Request, call *Call) (string, error) {
 	}
 }
 
-// aim finds out whether the call is for what an upstream has, by its namespace
+// resolveTarget finds out whether the call is for what an upstream has, by its namespace
 // or by its name, and refuses what only hosted repositories can take. It looks
 // at nothing but the call.
-func (c *Call) aim(method, namespace string) error {
+func (c *Call) resolveTarget(method, namespace string) error {
 	c.Name = c.Route.Name
 	if namespace != "" {
 		c.Upstream, c.namespace = namespace, namespace
@@ -67,7 +67,7 @@ func (c *Call) aim(method, namespace string) error {
 	switch {
 	case c.Upstream == "":
 		return nil
-	case !c.reads(method):
+	case !c.isPull(method):
 		return fault.New(fault.Denied, fault.DeniedReason, "this is the content of another registry: it can be pulled here, and neither pushed nor deleted")
 	case c.Name == "":
 		return fault.New(fault.Invalid, fault.NameInvalid, "what an upstream has is named %s<host or alias>/<name>", upstreamPrefix)
@@ -76,8 +76,8 @@ func (c *Call) aim(method, namespace string) error {
 	}
 }
 
-// reads says whether the call is a part of a pull.
-func (c *Call) reads(method string) bool {
+// isPull says whether the call is a part of a pull.
+func (c *Call) isPull(method string) bool {
 	switch c.Route.Kind {
 	case ocihttp.Manifest, ocihttp.Blob, ocihttp.Tags, ocihttp.Referrers:
 		return method == http.MethodGet || method == http.MethodHead
@@ -86,9 +86,9 @@ func (c *Call) reads(method string) bool {
 	}
 }
 
-// Asked is the name of the repository as it stands in the path of the request,
+// RequestedName is the name of the repository as it stands in the path of the request,
 // to which a namespace adds nothing.
-func (c *Call) Asked() string {
+func (c *Call) RequestedName() string {
 	if c.namespace != "" {
 		return c.Name
 	}
@@ -99,7 +99,7 @@ func (c *Call) Asked() string {
 // with that query, as the client asked for the list.
 func (c *Call) NextLink(q url.Values) string {
 	route := c.Route
-	route.Name = c.Asked()
+	route.Name = c.RequestedName()
 	if c.namespace != "" {
 		q.Set("ns", c.namespace)
 	}

@@ -21,14 +21,14 @@ import (
 // aimed is a proxy service that says what it is asked for.
 func aimed(w http.ResponseWriter, r *http.Request) {
 	c := front.CallOf(r.Context())
-	_, _ = fmt.Fprintf(w, "proxy: %s of %s as %s, asked for %s, after %d", c.Name, c.Upstream, c.Route.Name, c.Asked(), c.Hops)
+	_, _ = fmt.Fprintf(w, "proxy: %s of %s as %s, asked for %s, after %d", c.Name, c.Upstream, c.Route.Name, c.RequestedName(), c.Hops)
 }
 
 // hosted is a service that says by which name it is asked.
 func hosted(service string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := front.CallOf(r.Context())
-		if c.Upstream != "" || c.Name != c.Route.Name || c.Asked() != c.Name {
+		if c.Upstream != "" || c.Name != c.Route.Name || c.RequestedName() != c.Name {
 			w.WriteHeader(http.StatusTeapot)
 		}
 		_, _ = fmt.Fprintf(w, "%s: %s", service, c.Name)

@@ -67,7 +67,7 @@ func WriteTags(ctx context.Context, w http.ResponseWriter, n NamesResponse) erro
 	return names(ctx, w, n, struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
-	}{front.CallOf(ctx).Asked(), n.Names})
+	}{front.CallOf(ctx).RequestedName(), n.Names})
 }
 
 // WriteCatalog writes a page of repositories.
