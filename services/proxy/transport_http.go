@@ -38,7 +38,7 @@ func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 // writeError answers chain.ErrLogin with a challenge, as a private repository.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, chain.ErrLogin) {
-		err = front.CallOf(r.Context()).LoginNeeded()
+		err = front.CallOf(r.Context()).LoginRequired()
 	}
 	front.WriteError(w, r, err)
 }
