@@ -26,7 +26,7 @@ type OpenBlobRequest struct {
 func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.OpenBlobResponse, error) {
 	b, err := s.meta.FindBlob(ctx, req.Repo, req.Digest)
 	if err != nil {
-		return respond.OpenBlobResponse{}, miss(err)
+		return respond.OpenBlobResponse{}, markNotHosted(err)
 	}
 	return s.blobs.Open(ctx, b, req.Redirect, req.Range)
 }
@@ -46,7 +46,7 @@ func (s *Service) StatBlob(ctx context.Context, req StatBlobRequest) (meta.Blob,
 		find = s.meta.CheckBlob
 	}
 	b, err := find(ctx, req.Repo, req.Digest)
-	return b, miss(err)
+	return b, markNotHosted(err)
 }
 
 // DeleteBlobRequest names a blob to delete from a repository.

@@ -22,7 +22,7 @@ type GetManifestRequest struct {
 // media type of its first push (contract row D1).
 func (s *Service) GetManifest(ctx context.Context, req GetManifestRequest) (meta.Manifest, error) {
 	m, err := s.meta.FindManifest(ctx, req.Repo, req.Reference)
-	return m, miss(err)
+	return m, markNotHosted(err)
 }
 
 // PutManifestRequest is a manifest to store.

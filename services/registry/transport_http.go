@@ -21,9 +21,8 @@ func NewHandler(s *Service, proxy http.Handler, mw ...kit.Middleware) http.Handl
 	e := newEndpoints(s, mw)
 	fail := kit.Errors(front.WriteError)
 	proxy = front.BeforeProxy(proxy)
-	failPull := kit.Errors(orElse(proxy))
 
-	getManifest := kit.Handler(e.getManifest, decodeGetManifest, respond.Limited(s.budget, respond.ManifestSize, respond.WriteManifest), failPull)
+	getManifest := fallbackToProxy(proxy, e.getManifest, decodeGetManifest, respond.Limited(s.budget, respond.ManifestSize, respond.WriteManifest))
 	deleteManifest := kit.Handler(e.deleteManifest, decodeDeleteManifest, encodeAccepted, fail)
 	deleteTag := kit.Handler(e.deleteTag, decodeDeleteTag, encodeAccepted, fail)
 	listTags := kit.Handler(e.listTags, decodeListTags, respond.Limited(s.budget, respond.NamesSize, respond.WriteTags), fail)
@@ -38,12 +37,12 @@ func NewHandler(s *Service, proxy http.Handler, mw ...kit.Middleware) http.Handl
 			http.MethodDelete: byReference(deleteManifest, deleteTag),
 		},
 		ocihttp.Blob: {
-			http.MethodGet:    kit.Handler(e.openBlob, decodeOpenBlob, s.blobs.Send, failPull),
-			http.MethodHead:   kit.Handler(e.statBlob, decodeStatBlob, respond.WriteBlobHead, failPull),
+			http.MethodGet:    fallbackToProxy(proxy, e.openBlob, decodeOpenBlob, s.blobs.Send),
+			http.MethodHead:   fallbackToProxy(proxy, e.statBlob, decodeStatBlob, respond.WriteBlobHead),
 			http.MethodDelete: kit.Handler(e.deleteBlob, decodeDeleteBlob, encodeAccepted, fail),
 		},
-		ocihttp.Tags:      readOnly(merged(proxy, listTags)),
-		ocihttp.Referrers: readOnly(merged(proxy, listReferrers)),
+		ocihttp.Tags:      readOnly(proxiedList(proxy, listTags)),
+		ocihttp.Referrers: readOnly(proxiedList(proxy, listReferrers)),
 		ocihttp.Catalog:   readOnly(listRepositories),
 	}
 }

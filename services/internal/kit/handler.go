@@ -21,7 +21,7 @@ func Handler[Req, Resp any](
 	enc func(context.Context, http.ResponseWriter, Resp) error,
 	opts ...kithttp.ServerOption,
 ) http.Handler {
-	opts = append([]kithttp.ServerOption{kithttp.ServerBefore(keepRequest)}, opts...)
+	opts = append([]kithttp.ServerOption{kithttp.ServerBefore(WithRequest)}, opts...)
 	return kithttp.NewServer(
 		o.Endpoint,
 		func(ctx context.Context, r *http.Request) (any, error) { return dec(ctx, r) },
@@ -39,7 +39,9 @@ func Errors(write func(http.ResponseWriter, *http.Request, error)) kithttp.Serve
 
 type requestKey struct{}
 
-func keepRequest(ctx context.Context, r *http.Request) context.Context {
+// WithRequest gives encoders the HTTP request, for handlers that call an operation
+// themselves.
+func WithRequest(ctx context.Context, r *http.Request) context.Context {
 	return context.WithValue(ctx, requestKey{}, r)
 }
 
