@@ -30,6 +30,7 @@ test: vet lint ## everything a change must not break
 
 .PHONY: vet
 vet:
+	go mod tidy -diff
 	go vet ./...
 
 .PHONY: lint
@@ -56,6 +57,14 @@ dist/image: ## what deployments/Dockerfile copies: a static binary, certificates
 .PHONY: image
 image: dist/image ## the image, called berth or IMAGE, by the Docker engine at hand
 	docker build -q -t $(or $(IMAGE),berth) -f deployments/Dockerfile dist/image
+
+.PHONY: release
+release: ## dist/release: binaries, image, SBOM, chart, checksums of this commit
+	tools/release
+
+.PHONY: vulns
+vulns: ## known vulnerabilities; VULNDB=DIR is a copy of their database
+	tools/vulns $(VULNS)
 
 .PHONY: compose
 compose: ## docs/how-to/cluster.md, in a Docker engine of its own
@@ -109,15 +118,17 @@ browserrun: build ## what a foreign web page can do, in a real browser
 	go run ./tools/browserrun -berth bin/berth $(BROWSERRUN)
 
 .PHONY: ci
-ci: test ## make test, generated code, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds
+ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds
 	$(MAKE) generated
 	$(MAKE) build
+	$(MAKE) release
 	tools/side-by-side e2e crashrun
 	tools/side-by-side compose charts ssrfrun browserrun
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	$(MAKE) clusterrun
 	$(MAKE) memrun
 	$(MAKE) crowdrun
+	$(MAKE) vulns VULNS=--if-reachable
 
 .PHONY: long
 long: build ## the full counts, for hours; continues where it stopped
