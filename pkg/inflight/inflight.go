@@ -51,7 +51,7 @@ type Stream struct {
 	written  int64
 	ended    bool
 	err      error         // why it failed; nil where it ended well
-	changed  chan struct{} // closed at the next change; nil while nobody waits for one
+	changed  chan struct{} // closed at the next change; nil while no reader waits for one
 	users    int           // the owner and the readers that are open
 	released bool
 }
@@ -85,7 +85,7 @@ func (s *Stream) Readers() int {
 	if s.released {
 		return s.users
 	}
-	return s.users - 1 // the owner is none
+	return s.users - 1 // without the owner
 }
 
 // Done is closed once the stream has ended, well or not.
@@ -119,7 +119,7 @@ func (s *Stream) end(err error) error {
 	return s.err
 }
 
-// wake tells who waits that something has changed. The caller holds mu.
+// wake wakes the waiting readers. The caller holds mu.
 func (s *Stream) wake() {
 	if s.changed != nil {
 		close(s.changed)
@@ -141,8 +141,8 @@ func (s *Stream) Release() {
 	}
 }
 
-// enter counts a user of the file; there is none left for it after the last one
-// has left.
+// enter counts a user of the file; it is false once the last user has left, and the
+// file is gone.
 func (s *Stream) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,7 +21,7 @@ type Body struct {
 	client *Client
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	turn   *turn
+	permit *permit
 	body   io.ReadCloser
 	slow   *time.Timer // ends the request
 
@@ -43,7 +43,7 @@ func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
 	}
-	turn, err := c.enter(ctx, c.blobs)
+	permit, err := c.enter(ctx, c.blobs)
 	if err != nil {
 		return nil, err
 	}
@@ -58,16 +58,16 @@ func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64
 		_ = resp.Body.Close()
 		err = c.failed(ctx, errSlow)
 	}
-	if err = turn.end(err); err != nil {
+	if err = permit.end(err); err != nil {
 		slow.Stop()
 		cancel(errClosed)
-		turn.leave()
+		permit.leave()
 		return nil, err
 	}
 	if size < 0 {
 		size = resp.ContentLength
 	}
-	return &Body{Size: size, client: c, ctx: ctx, cancel: cancel, turn: turn, body: resp.Body, slow: slow}, nil
+	return &Body{Size: size, client: c, ctx: ctx, cancel: cancel, permit: permit, body: resp.Body, slow: slow}, nil
 }
 
 // HasBlob asks for the size of a blob in bytes; -1 when the upstream has it and
@@ -146,6 +146,6 @@ func (b *Body) Close() error {
 	}
 	b.cancel(errClosed)
 	_ = b.body.Close()
-	b.turn.leave()
+	b.permit.leave()
 	return nil
 }

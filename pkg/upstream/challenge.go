@@ -71,7 +71,7 @@ func (s *scanner) take(c byte) bool {
 	return true
 }
 
-// token is empty where there is none.
+// token reads a token; it is empty where none follows.
 func (s *scanner) token() string {
 	n := 0
 	for n < len(s.rest) && isTokenChar(s.rest[n]) {

@@ -21,7 +21,7 @@ type Client struct {
 	owner  *Clients
 	config Config
 	base   *url.URL // scheme and host
-	login  *login
+	auth   *authState
 	series series
 
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -49,7 +49,7 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 		blobs:     make(chan struct{}, cs.limits.blobs),
 	}
 	c.circuit = newCircuit(c)
-	c.login = newLogin(c)
+	c.auth = newAuthState(c)
 	return c, nil
 }
 
@@ -65,9 +65,9 @@ type request struct {
 	optional bool         // about an API that registries need not have
 }
 
-// judge takes the ways in which registries say that they do not have an optional
+// treatAsNotFound takes the ways in which registries say that they do not have an optional
 // API for a 404.
-func (rq request) judge(err error) error {
+func (rq request) treatAsNotFound(err error) error {
 	var e *Error
 	if !rq.optional || !errors.As(err, &e) {
 		return err
@@ -94,33 +94,33 @@ type answer struct {
 // document asks for something that is read as a whole, and gives it to use,
 // whose error is the call's. The answer is a 200 and not encoded in any way.
 func (c *Client) document(ctx context.Context, rq request, use func(answer) error) error {
-	turn, err := c.enter(ctx, c.documents)
+	permit, err := c.enter(ctx, c.documents)
 	if err != nil {
 		return err
 	}
-	defer turn.leave()
+	defer permit.leave()
 	ctx, cancel := context.WithTimeoutCause(ctx, c.owner.limits.answer, errSlow)
 	defer cancel()
 	resp, err := c.exchange(ctx, rq)
 	if err != nil {
-		return turn.end(rq.judge(err))
+		return permit.end(rq.treatAsNotFound(err))
 	}
-	body, err := c.readAll(ctx, resp, rq.limit, turn)
+	body, err := c.readAll(ctx, resp, rq.limit, permit)
 	if err != nil {
-		return turn.end(err)
+		return permit.end(err)
 	}
-	return turn.end(use(answer{header: resp.Header, size: resp.ContentLength, body: body}))
+	return permit.end(use(answer{header: resp.Header, size: resp.ContentLength, body: body}))
 }
 
 // exchange sends the request, and once more with the credential or token that
 // the upstream asks for. The response is a 200 in no encoding.
 func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
 	name := c.nameOf(rq.name)
-	auth, err := c.login.known(ctx, name)
+	auth, err := c.auth.known(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	t := trip{
+	t := outRequest{
 		method: rq.method,
 		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
 		header: hopHeader(ctx, rq.accept),
@@ -133,7 +133,7 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 	}
 	if resp.StatusCode == http.StatusUnauthorized && !away {
 		discard(resp)
-		if t.auth, err = c.login.answer(ctx, name, auth, resp.Header); err != nil {
+		if t.auth, err = c.auth.answer(ctx, name, auth, resp.Header); err != nil {
 			return nil, err
 		}
 		if resp, away, err = c.follow(ctx, t); err != nil {
@@ -156,7 +156,7 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 
 // readAll reads and closes the body. What is large waits, before most of it is in
 // memory, until few others are; t may be nil where limit makes it small.
-func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64, t *turn) ([]byte, error) {
+func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64, t *permit) ([]byte, error) {
 	defer resp.Body.Close()
 	if resp.ContentLength > limit && resp.Request.Method != http.MethodHead {
 		return nil, c.outage(nil, "sent an answer of more than %d bytes", limit)

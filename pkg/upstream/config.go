@@ -96,7 +96,7 @@ func parseURL(raw string) (*url.URL, string) {
 	}
 	if port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' {
-			return nil, "has a port that is none"
+			return nil, "has an invalid port"
 		}
 	}
 	if strings.Contains(host, ":") {
@@ -120,7 +120,7 @@ func impliedPort(scheme string) string {
 // that resolvers read as addresses (decimal, hexadecimal, octal, shortened) end
 // in a number, which no DNS name does (WHATWG URL, "ends in a number").
 func checkHost(host string, bracketed bool) string {
-	const wrong = "has a host that is none"
+	const wrong = "has an invalid host"
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if addr.Zone() != "" || addr.Is6() != bracketed {
 			return wrong

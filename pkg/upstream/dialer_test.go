@@ -177,7 +177,7 @@ func TestE1_PasswordsOfECRAreAskedForThroughTheGuard(t *testing.T) {
 	cs := newClients(Options{}, patient())
 	cs.ecrURL = "http://" + sink.Addr().String()
 	c := clientOf(t, cs, Config{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIA", Password: "secret"})
-	_, err := c.login.credential(t.Context())
+	_, err := c.auth.credential(t.Context())
 	wantOutage(t, err)
 	if connections.Load() != 0 {
 		t.Errorf("%d connections", connections.Load())

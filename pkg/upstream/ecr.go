@@ -32,7 +32,7 @@ type ecrLogin struct {
 }
 
 // newECRLogin returns nil where the credential is to be sent as it is: to other
-// registries, and for the user "AWS", whose password somebody fetched already.
+// registries, and for the user "AWS", whose password was fetched elsewhere.
 func newECRLogin(c *Client) *ecrLogin {
 	m := ecrHost.FindStringSubmatch(c.base.Hostname())
 	if m == nil || c.config.anonymous() || c.config.Username == "AWS" {

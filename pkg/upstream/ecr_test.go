@@ -55,7 +55,7 @@ func TestECR_AccessKeysBecomePasswords(t *testing.T) {
 	if err := pullManifest(t, c); err != nil || calls != 2 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
-	c.login.ecr.expires = time.Now()
+	c.auth.ecr.expires = time.Now()
 	if err := pullManifest(t, c); err != nil || calls != 3 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
@@ -108,7 +108,7 @@ func TestECR_OtherCredentialsAreSentAsTheyAre(t *testing.T) {
 		{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.net", Username: "AKIAEXAMPLE", Password: "x"},
 		{URL: "https://evil.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIAEXAMPLE", Password: "x"},
 	} {
-		if c := clientOf(t, New(Options{}), cfg); c.login.ecr != nil {
+		if c := clientOf(t, New(Options{}), cfg); c.auth.ecr != nil {
 			t.Errorf("%s is asked for a password", cfg)
 		}
 	}
@@ -116,7 +116,7 @@ func TestECR_OtherCredentialsAreSentAsTheyAre(t *testing.T) {
 		"123456789012.dkr.ecr.us-gov-west-1.amazonaws.com", "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
 		"123456789012.dkr-ecr.us-west-2.on.aws",
 	} {
-		if c := clientOf(t, New(Options{}), Config{URL: "https://" + host, Username: "AKIAEXAMPLE", Password: "x"}); c.login.ecr == nil {
+		if c := clientOf(t, New(Options{}), Config{URL: "https://" + host, Username: "AKIAEXAMPLE", Password: "x"}); c.auth.ecr == nil {
 			t.Errorf("%s is not seen to be ECR", host)
 		}
 	}
@@ -132,7 +132,7 @@ func TestECR_OverTheWire(t *testing.T) {
 	cs := newClients(Options{Allow: loopback}, patient())
 	cs.ecrURL = s.URL
 	c := clientOf(t, cs, Config{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"})
-	if auth, err := c.login.credential(t.Context()); err != nil || auth != "Basic "+base64.StdEncoding.EncodeToString([]byte("AWS:p")) {
+	if auth, err := c.auth.credential(t.Context()); err != nil || auth != "Basic "+base64.StdEncoding.EncodeToString([]byte("AWS:p")) {
 		t.Errorf("%q, %v", auth, err)
 	}
 }

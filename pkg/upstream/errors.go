@@ -47,7 +47,7 @@ type Error struct {
 	Message     string        // safe for users: names the upstream, never an address
 
 	reason fault.Reason // of NotHere
-	paused bool         // nobody was asked: it failed too often just before
+	paused bool         // it was not asked: it failed too often just before
 	broken bool         // speaks for an upstream that is down
 	left   bool         // the caller went away
 	silent bool         // there was no answer

@@ -13,7 +13,7 @@ type limits struct {
 	tls    time.Duration // for the handshake
 	answer time.Duration // for a whole document, or the header of a blob; token and redirects included
 	window time.Duration // each windowBytes of a blob arrive within it: 1 KiB/s
-	token  time.Duration // for a token, whoever waits for it
+	token  time.Duration // for a token, however many wait for it
 
 	windowBytes int64
 
@@ -23,7 +23,7 @@ type limits struct {
 	large            int           // likewise, of all tenants
 	rate             float64       // requests per second
 	burst            int           // requests
-	patience         time.Duration // that a request waits for its turn
+	patience         time.Duration // that a request waits for its place in the pace
 	breakAfter       uint32        // failures in a row
 	breakFor         time.Duration
 	backOff          time.Duration // after a 429 that does not say for how long
@@ -71,6 +71,6 @@ const (
 	maxHeader     = 64 << 10
 	largeDocument = 256 << 10 // more than this is large: hardly any manifest is
 	// maxUnsized is what a blob has of which neither the caller nor the upstream
-	// says the size: it must end before the disk of whoever takes it is full.
+	// says the size: it must end before the disk that takes it is full.
 	maxUnsized = 1 << 30
 )

@@ -21,7 +21,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_upstream_requests_total",
-			Help: "Requests to upstreams, by what they came to: found, not_here, denied, outage, rate_limited, or left when nobody waited.",
+			Help: "Requests to upstreams, by what they came to: found, not_here, denied, outage, rate_limited, or left when its client was gone.",
 		}, append(labels, "outcome")),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "berth_upstream_request_seconds",

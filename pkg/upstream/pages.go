@@ -22,8 +22,8 @@ type pages struct {
 
 func (p *pages) more() bool { return !p.ended }
 
-// turn gets the next page, and gives it to use.
-func (p *pages) turn(ctx context.Context, use func(answer) error) error {
+// fetchNext gets the next page, and gives it to use.
+func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 	p.rq.query = p.next
 	return p.client.document(ctx, p.rq, func(a answer) error {
 		p.count++
@@ -55,7 +55,7 @@ func nextPage(links []string, base *url.URL) (string, string) {
 	u, err := url.Parse(target)
 	switch {
 	case err != nil || u.User != nil || u.Opaque != "":
-		return "", "has a next page that is no URL"
+		return "", "has a next page with an invalid URL"
 	case u.Host != "" && !strings.EqualFold(u.Host, base.Host):
 		return "", "has its next page on another host"
 	case u.RawQuery == "":

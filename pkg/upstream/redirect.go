@@ -16,8 +16,8 @@ import (
 
 const maxRedirects = 5
 
-// trip is one request with all redirects that it leads to.
-type trip struct {
+// outRequest is one request with all redirects that it leads to.
+type outRequest struct {
 	method string
 	url    *url.URL
 	header http.Header // sent to every host
@@ -33,7 +33,7 @@ var errRedirect = errors.New("redirect")
 // E3, E5). away says whether the answer is of another host than was asked: once
 // a chain has left that host, it is a stranger's for good, and no credential is
 // sent any more even if it comes back.
-func (c *Client) follow(ctx context.Context, t trip) (*http.Response, bool, error) {
+func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool, error) {
 	at, away, led := t.url, false, t.led
 	for redirects := 0; ; redirects++ {
 		req := &http.Request{
@@ -101,7 +101,7 @@ func target(from *url.URL, location string) (*url.URL, string) {
 	}
 	u, err := from.Parse(location)
 	if err != nil {
-		return nil, "redirects to what is no URL"
+		return nil, "redirects to an invalid URL"
 	}
 	u.Fragment, u.RawFragment = "", ""
 	next, problem := parseURL(u.String())

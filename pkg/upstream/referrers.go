@@ -32,7 +32,7 @@ func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit
 	var all []Referrer
 	for p.more() {
 		known := true
-		err := p.turn(ctx, func(a answer) error {
+		err := p.fetchNext(ctx, func(a answer) error {
 			if known = mediaTypeOf(a.header) == oci.MediaTypeImageIndex; !known {
 				return nil
 			}

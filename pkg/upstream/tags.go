@@ -43,10 +43,10 @@ func (c *Client) tagsBy(ctx context.Context, name string, limit, page int) ([]st
 	}}
 	var all []string
 	for p.more() {
-		err := p.turn(ctx, func(a answer) error {
+		err := p.fetchNext(ctx, func(a answer) error {
 			tags, err := parseTags(a.body)
 			if err != nil {
-				return c.outage(err, "sent a list of tags that is none")
+				return c.outage(err, "sent an invalid list of tags")
 			}
 			if all = append(all, tags...); len(all) > limit {
 				return c.outage(nil, "has more than %d tags in a repository", limit)

@@ -29,14 +29,14 @@ const (
 // token returns a token for pulling from the repository that is not the rejected
 // one. However many ask at a time, the endpoint is asked once, and a caller that
 // leaves does not take the answer from the others (contract R42).
-func (l *login) token(ctx context.Context, name string, ch challenge, rejected string) (string, error) {
+func (l *authState) token(ctx context.Context, name string, ch challenge, rejected string) (string, error) {
 	if t, ok := l.cached(name, rejected); ok {
 		return t, nil
 	}
 	scope := pullScope(name, ch.params["scope"])
 	key := strings.Join([]string{name, ch.params["realm"], ch.params["service"], scope}, "\n")
 	done := l.flight.DoChan(key, func() (any, error) {
-		// Whoever was here just before may have left one.
+		// The load before this one may have left a token.
 		if t, ok := l.cached(name, rejected); ok {
 			return t, nil
 		}
@@ -79,7 +79,7 @@ func pullScope(name, offered string) string {
 	return "repository:" + name + ":pull"
 }
 
-func (l *login) cached(name, rejected string) (string, bool) {
+func (l *authState) cached(name, rejected string) (string, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t, ok := l.tokens.Get(name)
@@ -88,7 +88,7 @@ func (l *login) cached(name, rejected string) (string, bool) {
 
 // fetch asks a token endpoint. Its 404 says nothing about the repository, and
 // its 401 and 403 deny the pull.
-func (l *login) fetch(ctx context.Context, realm, service, scope string) (token, error) {
+func (l *authState) fetch(ctx context.Context, realm, service, scope string) (token, error) {
 	c := l.client
 	u, err := l.realm(realm)
 	if err != nil {
@@ -104,7 +104,7 @@ func (l *login) fetch(ctx context.Context, realm, service, scope string) (token,
 	if err != nil {
 		return token{}, err
 	}
-	resp, away, err := c.follow(ctx, trip{
+	resp, away, err := c.follow(ctx, outRequest{
 		method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: auth, led: !c.names(u),
 	})
 	if err != nil {

@@ -142,7 +142,7 @@ type hopsKey struct{}
 
 // WithHops says that the request which ctx belongs to came with n hops behind
 // it, as ocihttp.ParseHops reads them: upstreams are sent n+1, and from
-// ocihttp.MaxHops on nobody is asked, so that a chain which comes back to itself
+// ocihttp.MaxHops on no upstream is asked, so that a chain which comes back to itself
 // by public host names ends (contract E12).
 func WithHops(ctx context.Context, n int) context.Context {
 	return context.WithValue(ctx, hopsKey{}, n)

@@ -31,7 +31,7 @@ const FlightsPath = "/flights/"
 // flightService is what the calls for flights name as their service.
 const flightService = "flights"
 
-// flightPath names a target. Both ends sign it, and nobody else can.
+// flightPath names a target. Only processes of the deployment can sign it.
 func flightPath(t fetch.Target) string {
 	return FlightsPath + strconv.FormatInt(int64(t.Repo.Tenant), 10) + "/" + strconv.FormatInt(int64(t.Repo.Registry), 10) +
 		"/" + t.Digest.String() + "?hops=" + strconv.Itoa(t.Hops) + "&name=" + url.QueryEscape(t.Repo.Name)
@@ -48,8 +48,8 @@ type Flights struct {
 	Self string
 }
 
-// ServeHTTP answers 404 for what is not on its way here: the other process looks
-// whether it has arrived.
+// ServeHTTP answers 404 for what is not being fetched here: the other process looks
+// whether it is stored.
 func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t, content, err := f.join(r)
 	if err != nil {
@@ -73,7 +73,7 @@ func (f Flights) join(r *http.Request) (fetch.Target, blob.Content, error) {
 	var id, registry int64
 	var digest string
 	if _, err := fmt.Sscanf(r.URL.Path, FlightsPath+"%d/%d/%s", &id, &registry, &digest); err != nil {
-		return fetch.Target{}, nil, fault.New(fault.Invalid, fault.RequestInvalid, "there is no such path")
+		return fetch.Target{}, nil, fault.New(fault.Invalid, fault.RequestInvalid, "unknown path")
 	}
 	d, err := oci.ParseDigest(digest)
 	if err != nil {
@@ -88,7 +88,7 @@ func (f Flights) join(r *http.Request) (fetch.Target, blob.Content, error) {
 	t := fetch.Target{Repo: repo, Digest: d, Size: -1, Hops: hops}
 	content, ok := f.Fetches.Join(r.Context(), t)
 	if !ok {
-		return fetch.Target{}, nil, fault.New(fault.NotFound, fault.BlobUnknown, "this is not on its way here")
+		return fetch.Target{}, nil, fault.New(fault.NotFound, fault.BlobUnknown, "this blob is not being fetched here")
 	}
 	return t, content, nil
 }
@@ -116,14 +116,14 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.Send(r, access.InternalCall{Service: flightService}, 0)
 }
 
-// peerPatience is how long another process may take to connect or to answer: it
+// peerTimeout is how long another process may take to connect or to answer: it
 // does as soon as it has the first bytes, or knows that there are none.
-const peerPatience = 2 * time.Second
+const peerTimeout = 2 * time.Second
 
 // NewPeers makes Peers that sign with the key of the deployment. With dialTLS they ask
 // other processes by TLS only.
 func NewPeers(known *access.Internal, dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)) *Peers {
-	dial := (&net.Dialer{Timeout: peerPatience}).DialContext
+	dial := (&net.Dialer{Timeout: peerTimeout}).DialContext
 	if dialTLS != nil {
 		dial = func(_ context.Context, _, addr string) (net.Conn, error) {
 			return nil, fmt.Errorf("the process at %s has no internal_tls_certs, and is not asked without TLS", addr)

@@ -1,11 +1,11 @@
 // Package fetch fetches a blob from outside once, however many ask for it, and
 // stores it while they read it.
 //
-// Who asks first begins a flight, who comes later joins it. A flight belongs to
-// nobody: it goes on when all who wait for it have left (contract row R43), and
-// ends when the blob is stored, was not to be had, or is neither stored nor read. In each process there is
-// one flight of a blob of a repository, and by their lease only one of all
-// processes asks the upstream; the others read from that one.
+// The first caller begins a flight, and later ones join it. A flight goes on when
+// all its callers have left (contract row R43). It ends when the blob is stored,
+// could not be fetched, or is neither stored nor read. In each process there is one
+// flight of a blob of a repository. By a lease, only one of all processes asks the
+// upstream; the others read from that one.
 package fetch
 
 import (
@@ -178,7 +178,7 @@ func (f *Fetches) join(ctx context.Context, t Target, src Source) (*flight, erro
 }
 
 // current is the flight to join. One that failed is not, although it may have
-// something left to do: who tries again shall not be told of the last time. The
+// something left to do: a client that tries again must not get the old failure. The
 // caller holds mu.
 func (f *Fetches) current(k key) *flight {
 	fl := f.flights[k]
@@ -207,5 +207,5 @@ func (f *Fetches) Close(ctx context.Context) error {
 	}
 	f.end(errClosing)
 	<-landed
-	return errors.Join(errors.New("fetch: blobs were on their way, and are not stored"), context.Cause(ctx))
+	return errors.Join(errors.New("fetch: stopped before all blobs were stored"), context.Cause(ctx))
 }

@@ -25,13 +25,13 @@ type flight struct {
 	stored meta.Blob // it was there already
 	err    error     // it failed before there was a stream
 
-	keeping atomic.Bool // it is being stored
+	storing atomic.Bool // it is being stored
 
 	// Guarded by Fetches.mu.
-	callers  int  // who may be about to read
+	callers  int  // that may be about to read
 	admitted bool // it has a slot
 	leading  bool // it asks the upstream
-	landed   bool // nothing is done for it any more
+	finished bool // nothing more is done for it
 }
 
 // begin begins a flight that runs on its own. The caller holds mu.
@@ -48,12 +48,12 @@ func (f *Fetches) begin(ctx context.Context, t Target, src Source) *flight {
 	return fl
 }
 
-// run brings the blob in. The flight is there to be joined until the blob is
-// stored, so that everybody finds either of them.
+// run brings the blob in. The flight can be joined until the blob is stored, so
+// that every caller finds one of the two.
 func (fl *flight) run(ctx context.Context) {
-	if err := fl.fetch(ctx); err != nil {
+	if err := fl.coordinate(ctx); err != nil {
 		fl.fail(err)
-		// Said once here, however many it is sent to.
+		// Logged once here, however many callers get it.
 		if fault.Is(err, fault.DigestInvalid) || fault.Is(err, fault.SizeInvalid) {
 			fl.Log.WarnContext(ctx, "what was fetched is not the blob; nothing of it is kept",
 				"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "error", err)
@@ -62,7 +62,7 @@ func (fl *flight) run(ctx context.Context) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	fl.forget()
-	fl.landed = true
+	fl.finished = true
 	fl.release()
 }
 
@@ -122,9 +122,8 @@ func (fl *flight) open(ctx context.Context) (blob.Content, error) {
 	return c, nil
 }
 
-// leave is for who has joined. A flight that has not begun to do anything ends
-// when nobody waits for it any more: else clients that come and go would leave
-// a queue behind.
+// leave is called by each caller that has joined. A flight without a slot ends with
+// its last caller: else clients that come and go would leave a queue behind.
 func (fl *flight) leave() {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -136,13 +135,13 @@ func (fl *flight) leave() {
 	fl.release()
 }
 
-// errUseless is why a flight ends before it has all.
-var errUseless = errors.New("fetch: nobody reads it, and it is not being stored")
+// errAbandoned is why a flight ends before it has all.
+var errAbandoned = errors.New("fetch: neither read nor stored")
 
-// useless says whether all that comes is for nobody, and lets a new flight begin
-// for whoever comes next.
-func (fl *flight) useless() bool {
-	if fl.keeping.Load() || fl.stream.Readers() > 0 {
+// abandoned says whether the flight has no reader and is not being stored. Then the
+// next caller begins a new flight.
+func (fl *flight) abandoned() bool {
+	if fl.storing.Load() || fl.stream.Readers() > 0 {
 		return false
 	}
 	fl.mu.Lock()
@@ -161,15 +160,15 @@ func (fl *flight) forget() {
 	}
 }
 
-// release lets the bytes go once nobody can be about to open them. The caller
+// release lets the bytes go once no caller can be about to open them. The caller
 // holds mu.
 func (fl *flight) release() {
-	if fl.landed && fl.callers == 0 && fl.stream != nil {
+	if fl.finished && fl.callers == 0 && fl.stream != nil {
 		fl.stream.Release()
 	}
 }
 
-// admit records that the flight has a slot; false where nobody waits for it.
+// admit records that the flight has a slot; false where it has no callers.
 func (fl *flight) admit() bool {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -177,8 +176,8 @@ func (fl *flight) admit() bool {
 	return fl.admitted
 }
 
-// lead records that the flight asks the upstream from now on.
-func (fl *flight) lead() {
+// startLeading records that the flight asks the upstream from now on.
+func (fl *flight) startLeading() {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	fl.leading = true

@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// patience is how long whoever has the lease need not be reachable.
-	patience = time.Second
-	// lookAgain is how long is waited, more or less, before the next look.
-	lookAgain = 100 * time.Millisecond
-	// stalled is after how long without a byte from another process it is looked
-	// whether that one still has the lease.
-	stalled = 2 * time.Second
+	// leaderTimeout is how long the process with the lease may be unreachable.
+	leaderTimeout = time.Second
+	// pollInterval is about how long to wait before the next look.
+	pollInterval = 100 * time.Millisecond
+	// stallTimeout is how long another process may send no byte before its lease is
+	// checked.
+	stallTimeout = 2 * time.Second
 )
 
-// fetch brings the blob in, from where it is nearest: the store, the process
+// coordinate brings the blob in, from where it is nearest: the store, the process
 // that fetches it already, the upstream.
-func (fl *flight) fetch(ctx context.Context) error {
-	if err := fl.enter(ctx, fl.target.Repo.Tenant); err != nil {
+func (fl *flight) coordinate(ctx context.Context) error {
+	if err := fl.acquireSlot(ctx, fl.target.Repo.Tenant); err != nil {
 		return err
 	}
 	defer fl.slots.Release(fl.target.Repo.Tenant, 1)
@@ -32,21 +32,21 @@ func (fl *flight) fetch(ctx context.Context) error {
 		return context.Canceled
 	}
 	key, again := fl.lease("fetch"), false
-	var since time.Time // when whoever has the lease began to be of no use; zero while that is not known
+	var since time.Time // when the process with the lease was first found unreachable; zero before
 	for ctx.Err() == nil {
 		l, at, granted := fl.Leases.Acquire(ctx, key, fl.Self)
 		if granted {
 			defer l.Release()
-			fl.lead()
+			fl.startLeading()
 		}
 		if found, err := fl.fromStore(ctx); found || err != nil {
 			return err
 		}
 		// A lease saves work and decides nothing.
-		late := !since.IsZero() && time.Since(since) > patience
+		late := !since.IsZero() && time.Since(since) > leaderTimeout
 		if granted || late && (again || at == "") {
-			fl.lead()
-			return fl.fromUpstream(ctx)
+			fl.startLeading()
+			return fl.fetchUpstream(ctx)
 		}
 		if late {
 			// A process that died keeps its lease for a while. Those who read from it
@@ -67,7 +67,7 @@ func (fl *flight) fetch(ctx context.Context) error {
 			since = asked
 		}
 		select {
-		case <-time.After(lookAgain/2 + rand.N(lookAgain)): //nolint:gosec // spreads the load, hides nothing
+		case <-time.After(pollInterval/2 + rand.N(pollInterval)): //nolint:gosec // spreads the load, hides nothing
 		case <-ctx.Done():
 		}
 	}
@@ -81,8 +81,8 @@ func (fl *flight) written() int64 {
 	return fl.stream.Written()
 }
 
-// fromStore looks whether the blob is stored meanwhile. Where the store does not
-// answer, or has lost the bytes, it is as if it were not: fetching heals that.
+// fromStore takes a blob that was stored meanwhile. One whose store does not
+// answer, or has lost the bytes, counts as not stored: fetching heals that.
 func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 	b, err := fl.Meta.FindBlob(ctx, fl.target.Repo, fl.target.Digest)
 	if err != nil {
@@ -105,15 +105,14 @@ func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 		close(fl.known)
 		return true, nil
 	}
-	if err := fl.expect(b.Size); err != nil {
+	if err := fl.beginSource(b.Size); err != nil {
 		return false, err
 	}
 	return fl.fromOther(c)
 }
 
 // fromPeer reads from the flight of the process that has the lease. It is not
-// done where that does not work. Who waited before does not wait long for the
-// first byte.
+// done where that does not work. With again, the first byte must come soon.
 func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at string) (bool, error) {
 	if fl.Peer == nil || at == "" || at == fl.Self {
 		return false, nil
@@ -122,29 +121,29 @@ func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at st
 	defer cancel()
 	came := make(chan struct{}, 1)
 	go fl.watch(ctx, cancel, key, came)
-	hurry := time.AfterFunc(patience, cancel)
+	hurry := time.AfterFunc(leaderTimeout, cancel)
 	if !again {
 		hurry.Stop()
 	}
 	body, size, err := fl.Peer(ctx, at, fl.target)
 	hurry.Stop()
 	if err != nil {
-		fl.Log.DebugContext(ctx, "a blob is not to be had from the process that fetches it", "at", at, "digest", fl.target.Digest, "error", err)
+		fl.Log.DebugContext(ctx, "a blob could not be read from the process that fetches it", "at", at, "digest", fl.target.Digest, "error", err)
 		return false, nil
 	}
 	defer body.Close()
 	if want := fl.target.Size; want >= 0 && size >= 0 && size != want {
 		return false, nil
 	}
-	if err := fl.expect(size); err != nil {
+	if err := fl.beginSource(size); err != nil {
 		return false, err
 	}
-	return fl.fromOther(noted{body, came})
+	return fl.fromOther(progressReader{body, came})
 }
 
 // fromOther takes what was fetched before; it is not done where r breaks off.
 func (fl *flight) fromOther(r io.Reader) (bool, error) {
-	err := fl.pour(r)
+	err := fl.copyFrom(r)
 	if errors.Is(err, errBroken) {
 		return false, nil
 	}
@@ -157,7 +156,7 @@ func (fl *flight) fromOther(r io.Reader) (bool, error) {
 // watch ends reading from another process once that one has lost the lease
 // without a word: its node died, and so no connection to it ever breaks.
 func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, key lease.Key, came <-chan struct{}) {
-	timer := time.NewTimer(stalled)
+	timer := time.NewTimer(stallTimeout)
 	defer timer.Stop()
 	for {
 		select {
@@ -171,17 +170,17 @@ func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, key leas
 				return
 			}
 		}
-		timer.Reset(stalled)
+		timer.Reset(stallTimeout)
 	}
 }
 
-// noted tells of every piece that is read.
-type noted struct {
+// progressReader signals every read.
+type progressReader struct {
 	io.Reader
 	came chan<- struct{}
 }
 
-func (n noted) Read(p []byte) (int, error) {
+func (n progressReader) Read(p []byte) (int, error) {
 	read, err := n.Reader.Read(p)
 	select {
 	case n.came <- struct{}{}:

@@ -10,12 +10,12 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// keep stores the blob while it arrives. Readers have it from the stream, so
+// store stores the blob while it arrives. Readers have it from the stream, so
 // that a store that is full or broken, or a quota, fails none of them; but when
 // the last of them leaves then, the rest is not fetched.
-func (fl *flight) keep(ctx context.Context) {
-	err := fl.store(ctx)
-	fl.keeping.Store(false)
+func (fl *flight) store(ctx context.Context) {
+	err := fl.ingest(ctx)
+	fl.storing.Store(false)
 	if err == nil || fl.stream.Err() != nil {
 		return
 	}
@@ -27,10 +27,10 @@ func (fl *flight) keep(ctx context.Context) {
 	log.WarnContext(ctx, "a blob was passed through and could not be stored")
 }
 
-// store brings the stream into an upload session of its own (storage protocol,
+// ingest brings the stream into an upload session of its own (storage protocol,
 // section 4), unless the tenant has the blob. Nothing is kept of one that is not
 // the blob.
-func (fl *flight) store(ctx context.Context) error {
+func (fl *flight) ingest(ctx context.Context) error {
 	if linked, err := fl.link(ctx); linked || err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (fl *flight) store(ctx context.Context) error {
 }
 
 // link links a blob that the tenant has, from elsewhere, once all of it came from
-// the upstream, which is the proof that it may be had there (contract row S70). It
+// the upstream, which is the proof that the tenant may pull it there (contract row S70). It
 // is not linked where it has to be stored.
 func (fl *flight) link(ctx context.Context) (bool, error) {
 	if !fl.has(ctx) {

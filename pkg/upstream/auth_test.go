@@ -344,12 +344,12 @@ func TestR42_TokensEnd(t *testing.T) {
 	s := &tokenServer{life: `,"expires_in":300`}
 	c := startTokens(t, s, Config{})
 	pullAll(t, c, 1)
-	known, _ := c.login.tokens.Get("a/b")
+	known, _ := c.auth.tokens.Get("a/b")
 	if left := time.Until(known.expires); left < 280*time.Second || left > 290*time.Second {
 		t.Errorf("a token of 300 s is kept for %v", left)
 	}
 	known.expires = time.Now()
-	c.login.tokens.Add("a/b", known)
+	c.auth.tokens.Add("a/b", known)
 	s.good.Add(1)
 	pullAll(t, c, 1)
 	if s.denied.Load() != 1 || s.calls.Load() != 2 {

@@ -22,36 +22,36 @@ const (
 // errBroken marks a source that ended before the blob did.
 var errBroken = errors.New("fetch: the source broke off")
 
-// fromUpstream asks the upstream and stores what comes. It returns once both
+// fetchUpstream asks the upstream and stores what comes. It returns once both
 // have ended; that nothing could be stored is no failure.
-func (fl *flight) fromUpstream(ctx context.Context) error {
+func (fl *flight) fetchUpstream(ctx context.Context) error {
 	var stored chan struct{}
-	err := fl.askUntil(ctx, func() {
+	err := fl.askWithRetries(ctx, func() {
 		if stored == nil {
 			stored = make(chan struct{})
-			fl.keeping.Store(true)
+			fl.storing.Store(true)
 			go func() {
 				defer close(stored)
-				fl.keep(ctx)
+				fl.store(ctx)
 			}()
 		}
 	})
 	if stored != nil {
 		if err != nil {
-			fl.stream.Fail(err) // who stores it waits for that
+			fl.stream.Fail(err) // storing waits for that
 		}
 		<-stored
 	}
 	return err
 }
 
-// askUntil asks the source until it gave all, or that is hopeless. begun is
-// called whenever the stream is there.
-func (fl *flight) askUntil(ctx context.Context, begun func()) error {
+// askWithRetries asks the source until it gave all, or asking again is of no use.
+// begun is called whenever there is a stream.
+func (fl *flight) askWithRetries(ctx context.Context, begun func()) error {
 	for attempt, pause := 0, backoff; ; attempt, pause = attempt+1, 4*pause {
 		err := fl.ask(ctx, begun)
 		if !errors.Is(err, errBroken) || attempt == retries || ctx.Err() != nil {
-			return broken(ctx, err)
+			return readerError(ctx, err)
 		}
 		fl.Log.WarnContext(ctx, "an upstream broke off while a blob was fetched; it is asked again",
 			"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "bytes", fl.stream.Written(), "error", err)
@@ -69,7 +69,7 @@ func (fl *flight) ask(ctx context.Context, begun func()) error {
 	defer cancel()
 	body, size, err := fl.source(ctx)
 	if err != nil {
-		if fl.stream == nil || final(err) {
+		if fl.stream == nil || isFinal(err) {
 			return err
 		}
 		return errors.Join(errBroken, err)
@@ -78,18 +78,18 @@ func (fl *flight) ask(ctx context.Context, begun func()) error {
 	if want := fl.target.Size; want >= 0 && size >= 0 && size != want {
 		return fault.New(fault.BadUpstream, fault.SizeInvalid, "the upstream says that the blob has %d bytes, not %d", size, want)
 	}
-	if err := fl.expect(size); err != nil {
+	if err := fl.beginSource(size); err != nil {
 		return err
 	}
 	begun()
-	if err := fl.pour(body); err != nil {
+	if err := fl.copyFrom(body); err != nil {
 		return err
 	}
 	return fl.stream.Finish()
 }
 
-// final says whether asking again is of no use.
-func final(err error) bool {
+// isFinal says whether asking again is of no use.
+func isFinal(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.NotFound, fault.Denied, fault.TooMany:
 		return true
@@ -98,8 +98,8 @@ func final(err error) bool {
 	}
 }
 
-// broken is the failure as readers get it.
-func broken(ctx context.Context, err error) error {
+// readerError is the failure as readers get it.
+func readerError(ctx context.Context, err error) error {
 	var known *fault.Error
 	switch {
 	case ctx.Err() != nil:
@@ -111,15 +111,15 @@ func broken(ctx context.Context, err error) error {
 	}
 }
 
-// expect begins with a source, which comes from byte 0 and says that the blob
+// beginSource begins with a source, which comes from byte 0 and says that the blob
 // has so many bytes.
-func (fl *flight) expect(size int64) error {
+func (fl *flight) beginSource(size int64) error {
 	if fl.stream != nil {
 		fl.stream.Restart()
 		return nil
 	}
 	size = max(size, fl.target.Size)
-	if err := room(fl.Dir, size); err != nil {
+	if err := checkDiskSpace(fl.Dir, size); err != nil {
 		return err
 	}
 	s, err := inflight.New(inflight.Options{Digest: fl.target.Digest, Size: size, Dir: fl.Dir})
@@ -131,17 +131,17 @@ func (fl *flight) expect(size int64) error {
 	return nil
 }
 
-// lookForRoom is after how many bytes it is looked whether there is still room.
-const lookForRoom = 64 << 20
+// spaceCheckInterval is after how many bytes the disk space is checked again.
+const spaceCheckInterval = 64 << 20
 
-// pour writes what r gives to the stream. Where r is what fails, the error wraps
+// copyFrom writes what r gives to the stream. Where r is what fails, the error wraps
 // errBroken; the end of r before that of a blob of known size counts as that.
-func (fl *flight) pour(r io.Reader) error {
+func (fl *flight) copyFrom(r io.Reader) error {
 	piece := make([]byte, 64<<10)
 	var came, looked int64
 	for {
-		if came-looked >= lookForRoom { // others take it, too, and maybe nobody said how much it will be
-			if err := room(fl.Dir, 0); err != nil {
+		if came-looked >= spaceCheckInterval { // others use the disk too, and the size may be unknown
+			if err := checkDiskSpace(fl.Dir, 0); err != nil {
 				return err
 			}
 			looked = came
@@ -151,8 +151,8 @@ func (fl *flight) pour(r io.Reader) error {
 			return err
 		}
 		came += int64(n)
-		if fl.useless() {
-			return errUseless
+		if fl.abandoned() {
+			return errAbandoned
 		}
 		switch {
 		case errors.Is(err, io.EOF):

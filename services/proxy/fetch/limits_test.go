@@ -118,7 +118,7 @@ func TestS54_FlightsAreBounded(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error, maxWaiting)
 	for range maxWaiting {
-		go func() { left <- f.enter(ctx, 1) }()
+		go func() { left <- f.acquireSlot(ctx, 1) }()
 	}
 	for f.Waiting() < maxWaiting {
 		select {
@@ -128,7 +128,7 @@ func TestS54_FlightsAreBounded(t *testing.T) {
 		}
 	}
 	var refused *fault.Error
-	if err := f.enter(t.Context(), 1); !errors.As(err, &refused) || refused.Reason != fault.Busy || refused.RetryAfter == 0 {
+	if err := f.acquireSlot(t.Context(), 1); !errors.As(err, &refused) || refused.Reason != fault.Busy || refused.RetryAfter == 0 {
 		t.Errorf("one more: %v", err)
 	}
 	leave()

@@ -22,9 +22,9 @@ const mostTokens = 512
 // that its scope does not suffice.
 const freshDenial = 30 * time.Second
 
-// login is what a client knows of how its upstream wants to be asked. It learns
+// authState is what a client knows of how its upstream wants to be asked. It learns
 // from the first 401, so that later requests need none.
-type login struct {
+type authState struct {
 	client *Client
 	ecr    *ecrLogin // nil unless the credential is one of AWS's API
 
@@ -35,17 +35,17 @@ type login struct {
 	flight singleflight.Group
 }
 
-func newLogin(c *Client) *login {
+func newAuthState(c *Client) *authState {
 	tokens, err := lru.New[string, token](mostTokens)
 	if err != nil {
 		panic("upstream: " + err.Error()) // only a size below 1 is refused
 	}
-	return &login{client: c, ecr: newECRLogin(c), tokens: tokens}
+	return &authState{client: c, ecr: newECRLogin(c), tokens: tokens}
 }
 
 // known returns the Authorization by which the upstream is likely to answer at
 // once for the repository; empty before the first 401.
-func (l *login) known(ctx context.Context, name string) (string, error) {
+func (l *authState) known(ctx context.Context, name string) (string, error) {
 	l.mu.Lock()
 	basic, bearer := l.basic, l.bearer
 	l.mu.Unlock()
@@ -67,7 +67,7 @@ func (l *login) known(ctx context.Context, name string) (string, error) {
 }
 
 // answer returns what to try instead of sent, after a 401 with the header h.
-func (l *login) answer(ctx context.Context, name, sent string, h http.Header) (string, error) {
+func (l *authState) answer(ctx context.Context, name, sent string, h http.Header) (string, error) {
 	offered := parseChallenges(h.Values("Www-Authenticate"))
 	if ch, ok := pick(offered, "bearer"); ok && ch.params["realm"] != "" {
 		rejected, _ := strings.CutPrefix(sent, "Bearer ")
@@ -85,7 +85,7 @@ func (l *login) answer(ctx context.Context, name, sent string, h http.Header) (s
 	}
 	if _, ok := pick(offered, "basic"); !ok || l.client.config.anonymous() {
 		if _, broken := pick(offered, "bearer"); broken && !ok {
-			return "", l.client.outage(nil, "asks for a token, and does not say where one is to be had")
+			return "", l.client.outage(nil, "asks for a token, and does not name a token endpoint")
 		}
 		return "", l.refusal()
 	}
@@ -107,7 +107,7 @@ func (l *login) answer(ctx context.Context, name, sent string, h http.Header) (s
 
 // credential is the Basic authorization of the upstream, or of a token endpoint
 // that may get it; empty for an anonymous client.
-func (l *login) credential(ctx context.Context) (string, error) {
+func (l *authState) credential(ctx context.Context) (string, error) {
 	cfg := l.client.config
 	switch {
 	case cfg.anonymous():
@@ -120,8 +120,8 @@ func (l *login) credential(ctx context.Context) (string, error) {
 }
 
 // insufficient says that another token would not help: this one is new, and the
-// upstream finds nothing wrong with it but what it is for.
-func (l *login) insufficient(name, rejected string, ch challenge) bool {
+// upstream rejects only its scope.
+func (l *authState) insufficient(name, rejected string, ch challenge) bool {
 	if rejected == "" || ch.params["error"] != "insufficient_scope" {
 		return false
 	}
@@ -131,7 +131,7 @@ func (l *login) insufficient(name, rejected string, ch challenge) bool {
 	return ok && t.value == rejected && time.Since(t.taken) < freshDenial
 }
 
-func (l *login) refusal() *Error {
+func (l *authState) refusal() *Error {
 	e := l.client.outage(nil, "")
 	e.Status = http.StatusUnauthorized
 	l.client.denied(e)
@@ -151,11 +151,10 @@ func withoutScope(ch challenge) *challenge {
 	}}
 }
 
-// realm says where tokens are to be had, and whether the credential may go
-// there: to the upstream itself, to a host that the tenant named, or to one that
-// is known to belong to it (contract E4). A client with a credential asks nobody
-// else: what an anonymous token shows is not what the tenant is entitled to.
-func (l *login) realm(raw string) (*url.URL, error) {
+// realm is the token endpoint, if the credential may go there: to the upstream itself, to a host that the tenant named, or to one that
+// is known to belong to it (contract E4). A client with a credential asks no
+// other host: what an anonymous token shows is not what the tenant is entitled to.
+func (l *authState) realm(raw string) (*url.URL, error) {
 	c := l.client
 	u, problem := parseURL(raw)
 	if problem == "" && c.base.Scheme == "https" && u.Scheme != "https" {

@@ -10,8 +10,8 @@ import (
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
-// turn is one call's permission to ask the upstream.
-type turn struct {
+// permit is one call's permission to ask the upstream.
+type permit struct {
 	client  *Client
 	places  chan struct{}
 	done    func(error) // tells the breaker
@@ -21,7 +21,7 @@ type turn struct {
 
 // enter waits for a place and for the upstream's pace, and says at once that
 // nothing will come of it when the upstream is down or wants to be left alone.
-func (c *Client) enter(ctx context.Context, places chan struct{}) (*turn, error) {
+func (c *Client) enter(ctx context.Context, places chan struct{}) (*permit, error) {
 	if hopsOf(ctx) >= ocihttp.MaxHops {
 		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", ocihttp.MaxHops)
 	}
@@ -33,11 +33,11 @@ func (c *Client) enter(ctx context.Context, places chan struct{}) (*turn, error)
 		<-places
 		return nil, err
 	}
-	return &turn{client: c, places: places, done: done, started: time.Now()}, nil
+	return &permit{client: c, places: places, done: done, started: time.Now()}, nil
 }
 
-// place waits for a place. How many wait is bounded: they stay when those who
-// asked have left.
+// place waits for a place. How many wait is bounded: a wait may outlive its
+// client.
 func (c *Client) place(ctx context.Context, places chan struct{}) error {
 	select {
 	case places <- struct{}{}:
@@ -103,7 +103,7 @@ func (c *Client) wait(ctx context.Context) error {
 }
 
 // end records what the call came to, and returns it.
-func (t *turn) end(err error) error {
+func (t *permit) end(err error) error {
 	c := t.client
 	var e *Error
 	if err != nil && !errors.As(err, &e) {
@@ -116,9 +116,9 @@ func (t *turn) end(err error) error {
 	return err
 }
 
-// large waits for a place among the large documents. That there is none says
-// nothing about the upstream.
-func (t *turn) large(ctx context.Context) error {
+// large waits for a place among the large documents. Having to wait
+// says nothing about the upstream.
+func (t *permit) large(ctx context.Context) error {
 	c := t.client
 	if err := c.owner.large.Acquire(ctx, c.config.Tenant, 1); err != nil {
 		e := c.outage(err, "sends too much at a time")
@@ -130,7 +130,7 @@ func (t *turn) large(ctx context.Context) error {
 }
 
 // leave gives the places to the next.
-func (t *turn) leave() {
+func (t *permit) leave() {
 	if t.isLarge {
 		t.client.owner.large.Release(t.client.config.Tenant, 1)
 	}
