@@ -3,6 +3,8 @@ package access
 import (
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -38,4 +40,41 @@ func (c Claims) find(resource Scope) Grant {
 		}
 	}
 	return Grant{}
+}
+
+// TokenTTL is the life of a token: how long a right outlives its removal.
+const TokenTTL = 5 * time.Minute
+
+// leeway is how far the clocks of issuer and verifier may be apart.
+const leeway = 30 * time.Second
+
+// MaxToken is the most bytes a token has; longer ones are refused unread. Issued
+// are somewhat shorter ones, which fit with the header's name in the 8 KiB that
+// proxies often have for a header.
+const (
+	MaxToken  = 8 << 10
+	maxIssued = 8000
+)
+
+// useRegistry is what the tokens of this package are for. A token for anything
+// else that is ever signed with the same keys says so.
+const useRegistry = "registry"
+
+// payload is the second segment of a token.
+type payload struct {
+	jwt.RegisteredClaims
+
+	Use    string    `json:"use"`
+	Tenant tenant.ID `json:"tid"` // never reused, unlike the name in aud
+	Epoch  int64     `json:"epoch"`
+	Role   Role      `json:"role,omitempty"`
+	Access Grants    `json:"access"`
+}
+
+func (p *payload) claims() Claims {
+	return Claims{
+		Principal: Principal{Name: p.Subject, Tenant: p.Tenant, Role: p.Role},
+		Grants:    p.Access,
+		ExpiresAt: p.ExpiresAt.Time,
+	}
 }

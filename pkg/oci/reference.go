@@ -54,3 +54,50 @@ func (r Reference) String() string {
 	}
 	return r.Tag
 }
+
+// MaxName is the most characters a repository name has.
+const MaxName = 255
+
+// CheckName says whether s is a repository name (distribution-spec, "Pulling
+// manifests"): components of lower-case letters and digits, separated by
+// slashes, and inside them by one dot, one or two underscores, or any number
+// of hyphens. Anything else is fault.NameInvalid.
+func CheckName(s string) error {
+	if len(s) > MaxName {
+		return fault.New(fault.Invalid, fault.NameInvalid, "a repository name has at most %d characters, not %d", MaxName, len(s))
+	}
+	for component := range strings.SplitSeq(s, "/") {
+		if !isNameComponent(component) {
+			return fault.New(fault.Invalid, fault.NameInvalid,
+				"repository name %q must be lower-case letters and digits, separated by '/', '.', '_', '__' or '-'", clip(s))
+		}
+	}
+	return nil
+}
+
+// isNameComponent matches [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*.
+func isNameComponent(s string) bool {
+	if s == "" || !isNameChar(s[0]) || !isNameChar(s[len(s)-1]) {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if isNameChar(s[i]) {
+			continue
+		}
+		end := i + 1
+		for !isNameChar(s[end]) { // the last character is one, so this ends
+			end++
+		}
+		if !isNameSeparator(s[i:end]) {
+			return false
+		}
+		i = end
+	}
+	return true
+}
+
+func isNameChar(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+
+func isNameSeparator(s string) bool {
+	return s == "." || s == "_" || s == "__" || strings.Trim(s, "-") == ""
+}

@@ -3,7 +3,10 @@ package web
 import (
 	"context"
 	"net"
+	"net/http"
 	"syscall"
+
+	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
 type connKey struct{}
@@ -33,4 +36,46 @@ func takenFrom(ctx context.Context) func() (uint64, bool) {
 		return nil
 	}
 	return func() (uint64, bool) { return confirmed(raw) }
+}
+
+// tracked tells the limits of connections what each of them does.
+type tracked struct{ next http.Handler }
+
+func (t tracked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := connOf(r.Context())
+	c.Begin()
+	defer c.End()
+	t.next.ServeHTTP(w, r)
+}
+
+// trackState is the ConnState of a server.
+func trackState(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		conns.Of(c).SetActive(true)
+	case http.StateIdle:
+		conns.Of(c).SetActive(false)
+	}
+}
+
+// connOf is the limited connection of a request; nil where it is none.
+func connOf(ctx context.Context) *conns.Conn {
+	c, _ := ctx.Value(connKey{}).(net.Conn)
+	if c == nil {
+		return nil
+	}
+	return conns.Of(c)
+}
+
+// SharedConn is the connection of a request that may have many requests at a time,
+// all of one client: HTTP/2, and not from a trusted proxy. Else it is nil.
+func SharedConn(r *http.Request) *conns.Conn {
+	if r.ProtoMajor < 2 {
+		return nil
+	}
+	c := connOf(r.Context())
+	if c == nil || c.IsProxy() {
+		return nil
+	}
+	return c
 }

@@ -7,9 +7,11 @@
 package web
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -47,4 +49,64 @@ func (m Middleware) Wrap(h http.Handler) http.Handler {
 	h = transport{m.Peers, h}
 	h = forwarded{m.Proxies, h}
 	return observer{m, NewRefusalSampler(m.Listener, m.Log), h}
+}
+
+// stayEncrypted is how long a browser is to speak TLS only with a host that did: a
+// year. Whether that is so for hosts below it is not known here.
+const stayEncrypted = "max-age=31536000"
+
+// transport says in the answer what follows from how the request came.
+type transport struct {
+	peers bool
+	next  http.Handler
+}
+
+func (t transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if Scheme(r.Context()) == "https" {
+		w.Header().Set("Strict-Transport-Security", stayEncrypted)
+	}
+	if !t.peers && endsConnection(r) {
+		w.Header().Set("Connection", "close")
+	}
+	t.next.ServeHTTP(w, r)
+}
+
+// endsConnection says whether nothing more may be read from the connection after the
+// request, since a proxy in front may see its end elsewhere (contract rows A5 and S8,
+// RFC 9112 section 6.1). With Transfer-Encoding net/http drops Content-Length without a
+// word, and in HTTP/1.0 Transfer-Encoding, so that which had both cannot be told: all
+// that had the one, or are of that version, end it. A connection is cheap where clients
+// do so: with TLS they speak HTTP/2, which has neither.
+func endsConnection(r *http.Request) bool {
+	return r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
+}
+
+type recoverer struct {
+	Middleware
+	next http.Handler
+}
+
+// ServeHTTP answers for a handler that panicked. When its answer had begun
+// already, only cutting the connection tells the client that it is not whole.
+func (c recoverer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(http.ErrAbortHandler)
+		}
+		c.Metrics.panics.WithLabelValues(c.Listener).Inc()
+		c.Log.ErrorContext(r.Context(), "panic", "value", p, "stack", string(debug.Stack()))
+		if requestOf(r.Context()).out.status != 0 {
+			panic(http.ErrAbortHandler)
+		}
+		if c.Fail == nil {
+			http.Error(w, "internal error", http.StatusInternalServerError)
+			return
+		}
+		c.Fail(w, r)
+	}()
+	c.next.ServeHTTP(w, r)
 }

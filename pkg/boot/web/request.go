@@ -1,9 +1,12 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
+	"strings"
 )
 
 // request is what the middleware knows of the request it is serving. Only the
@@ -90,4 +93,104 @@ func AddLogAttrs(ctx context.Context, attrs ...slog.Attr) {
 	if r := requestOf(ctx); r != nil {
 		r.attrs = append(r.attrs, attrs...)
 	}
+}
+
+// Refusal says why a request is answered with a status of 400 or above.
+type Refusal struct {
+	Code   string `json:"code"`             // of the answer's body; a constant of the code, since it labels a metric
+	Reason string `json:"reason,omitempty"` // where it is more exact than the code
+	Detail string `json:"detail,omitempty"` // for people; what the client was told, never a secret
+}
+
+// refusal is what the line of such an answer says besides.
+type refusal struct {
+	Refusal
+	tried   string
+	login   string // why a login failed; empty if none did
+	badCall string // why a call from another process is refused; empty if it is not
+	left    bool   // the client left before there was an answer
+	scope   string
+}
+
+// Why a login fails, as the metric calls it.
+const (
+	WrongCredential = "credential" // no such account, or not this secret
+	TooManyFailures = "too_many"   // the account or the address failed too often
+)
+
+// anonymous is the principal of a request before anybody is known.
+const anonymous = "anonymous"
+
+// SetRefusal says for the access line and the metric of errors why the request is
+// refused, or failed. Call it from the handler's own goroutine; outside of
+// Middleware it does nothing.
+func SetRefusal(ctx context.Context, why Refusal) {
+	if r := requestOf(ctx); r != nil {
+		r.Refusal = why
+	}
+}
+
+// StatusClientLeft is what metrics and log call a request whose client left before there
+// was an answer, as other servers do. It is never sent.
+const StatusClientLeft = 499
+
+// SetClientLeft says that the request has no answer since its client left: no failure of
+// ours. Call it from the handler's own goroutine; outside of Middleware it does nothing.
+func SetClientLeft(ctx context.Context) {
+	if r := requestOf(ctx); r != nil {
+		r.left = true
+	}
+}
+
+// SetScope says what right the request needed. The line of a refusal holds it.
+// Call it from the handler's own goroutine.
+func SetScope(ctx context.Context, scope string) {
+	if r := requestOf(ctx); r != nil {
+		r.scope = scope
+	}
+}
+
+// RefusedWithoutScope says that the answer is a refusal whose scope is not known.
+func RefusedWithoutScope(ctx context.Context) bool {
+	r := requestOf(ctx)
+	return r != nil && r.scope == "" && r.out.status >= http.StatusBadRequest
+}
+
+// SetLoginFailed says that a login failed, why, and for which account: empty where
+// none is named. Call it from the handler's own goroutine.
+func SetLoginFailed(ctx context.Context, why, tried string) {
+	if r := requestOf(ctx); r != nil {
+		r.login, r.tried = why, tried
+	}
+}
+
+// SetCallRefused says that a call from another process is refused, and why: one of a few
+// words. Call it from the handler's own goroutine.
+func SetCallRefused(ctx context.Context, why string) {
+	if r := requestOf(ctx); r != nil {
+		r.badCall = why
+	}
+}
+
+// complete gives a refusal a code where nothing of ours wrote the answer, such
+// as net/http's own for a range that cannot be served.
+func (r *request) complete(status int) {
+	if r.Code == "" {
+		text := cmp.Or(http.StatusText(status), "Unknown")
+		r.Code, r.Detail = strings.ToUpper(strings.ReplaceAll(text, " ", "_")), cmp.Or(r.Detail, text)
+	}
+	r.Reason = cmp.Or(r.Reason, r.Code)
+	r.principal = cmp.Or(r.principal, anonymous)
+}
+
+// log adds what there is of it.
+func (r refusal) log(attrs []slog.Attr) []slog.Attr {
+	attrs = append(attrs, slog.String("code", r.Code), slog.String("reason", r.Reason), slog.String("detail", r.Detail))
+	if r.tried != "" {
+		attrs = append(attrs, slog.String("tried", r.tried))
+	}
+	if r.scope != "" {
+		attrs = append(attrs, slog.String("scope", r.scope))
+	}
+	return attrs
 }

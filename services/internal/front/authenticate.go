@@ -1,10 +1,14 @@
 package front
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
 // authenticate finds out who asks: the bearer of a token, an account with its
@@ -56,4 +60,71 @@ func asChallenge(r *http.Request, call *Call, err error, code string) error {
 		return err
 	}
 	return &challenge{error: err, scope: routeScope(call.Route, r.Method), code: code}
+}
+
+// challenge is a refusal that says which token would do (distribution's token
+// specification; RFC 6750 section 3).
+type challenge struct {
+	error
+	scope access.Scope // zero when none is known
+	code  string       // invalid_token, insufficient_scope, or empty where no credential was given
+}
+
+// Unwrap is the fault that becomes the answer's status and body.
+func (c *challenge) Unwrap() error { return c.error }
+
+// setChallenge sets WWW-Authenticate if err is one. service is the host without
+// its port: what the token's audience will be.
+func (c *Call) setChallenge(h http.Header, err error) {
+	var ch *challenge
+	if !errors.As(err, &ch) {
+		return
+	}
+	var b strings.Builder
+	b.WriteString(`Bearer realm="` + c.realm + `",service="` + c.Site.Host + `"`)
+	if ch.scope.Type != "" {
+		b.WriteString(`,scope="` + ch.scope.String() + `"`)
+	}
+	if ch.code != "" {
+		b.WriteString(`,error="` + ch.code + `"`)
+	}
+	h.Set("WWW-Authenticate", b.String())
+}
+
+// logScope tells the access line what a request that is answered with err
+// needed.
+func (c *Call) logScope(r *http.Request, err error) {
+	scope := routeScope(c.Route, r.Method)
+	var ch *challenge
+	if errors.As(err, &ch) && ch.scope.Type != "" {
+		scope = ch.scope
+	}
+	if scope.Type != "" {
+		web.SetScope(r.Context(), scope.String())
+	}
+}
+
+// routeScope is the scope of a request whose credential was refused before its
+// operation could say what it needs.
+func routeScope(route ocihttp.Route, method string) access.Scope {
+	isUpload := route.Kind == ocihttp.UploadStart || route.Kind == ocihttp.Upload
+	switch {
+	case route.Kind == ocihttp.Catalog:
+		return access.Catalog
+	case route.Name == "":
+		return access.Scope{}
+	case isUpload, method == http.MethodPut:
+		return withPull(access.Repository(route.Name, access.Push))
+	case method == http.MethodDelete:
+		return withPull(access.Repository(route.Name, access.Delete))
+	default:
+		return access.Repository(route.Name, access.Pull)
+	}
+}
+
+// withPull adds the right to pull: clients look for what is there before they
+// write, with the same token.
+func withPull(s access.Scope) access.Scope {
+	s.Actions |= access.Pull
+	return s
 }

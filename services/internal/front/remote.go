@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -114,74 +111,10 @@ func (s Remote) Handler() http.Handler {
 	})
 }
 
-type sharedBodyKey struct{}
-
-// sharedBodyOf is the body that was lent for the call; nil outside of one.
-func sharedBodyOf(r *http.Request) *sharedBody {
-	b, _ := r.Context().Value(sharedBodyKey{}).(*sharedBody)
-	return b
-}
-
 // uploadsBlob says whether the request brings a blob, of a caller who may push.
 func (c *Call) uploadsBlob(method string) bool {
 	isUpload := c.Route.Kind == ocihttp.Upload || c.Route.Kind == ocihttp.UploadStart
 	return isUpload && method != http.MethodGet && c.Allowed(access.Repository(c.Route.Name, access.Push)).Has(access.Push)
-}
-
-// closeIfUnread says where an answer comes before all of the body that its
-// connection ends with it, which net/http does not say of both ways at a time:
-// the client must not send its next request there.
-func closeIfUnread(h http.Header, r *http.Request) {
-	if b := sharedBodyOf(r); b != nil && b.left.Load() != 0 && r.ProtoMajor == 1 {
-		h.Set("Connection", "close")
-	}
-}
-
-// sharedBody is the body of a request in the hands of a transport, which may read
-// it even after its answer.
-type sharedBody struct {
-	io.ReadCloser
-	left       atomic.Int64 // bytes still to be read; negative while nobody knows
-	reading    sync.Mutex
-	reclaimed  bool
-	tooSlowErr atomic.Pointer[fault.Error] // why it was ended, if its client was too slow
-}
-
-func (b *sharedBody) tooSlow() *fault.Error {
-	if b == nil {
-		return nil
-	}
-	return b.tooSlowErr.Load()
-}
-
-func (b *sharedBody) Read(p []byte) (int, error) {
-	b.reading.Lock()
-	defer b.reading.Unlock()
-	if b.reclaimed {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case errors.Is(err, io.EOF):
-		b.left.Store(0)
-	case fault.KindOf(err) == fault.TooSlow:
-		b.tooSlowErr.Store(fault.From(err))
-	case b.left.Load() > 0:
-		b.left.Add(int64(-n))
-	}
-	return n, err
-}
-
-// reclaim waits until nobody reads the body any more: when the client sends or
-// leaves, or the pacer has had enough. The client has its answer meanwhile.
-func (b *sharedBody) reclaim(conn *http.ResponseController, r *http.Request) {
-	if !b.reading.TryLock() {
-		_ = conn.Flush() // fails for a client that is gone
-		web.EndPause(r.Context())
-		b.reading.Lock()
-	}
-	b.reclaimed = true
-	b.reading.Unlock()
 }
 
 // signingTransport sends calls, and ends those that make no progress.
@@ -252,45 +185,6 @@ func maxSigned(c *Call, method string) int64 {
 	default:
 		return maxSignedOther
 	}
-}
-
-// progressReader is a body that is handed on. Only what the other process takes its
-// time for counts: clients may pause, which is the pacer's business.
-type progressReader struct {
-	io.ReadCloser
-	timer *time.Timer
-	limit time.Duration
-}
-
-// requestBody is the body of a request: reading it waits for the client.
-type requestBody struct{ progressReader }
-
-func (s requestBody) Read(p []byte) (int, error) {
-	s.timer.Stop()
-	n, err := s.ReadCloser.Read(p)
-	s.timer.Reset(s.limit)
-	return n, err
-}
-
-// responseBody is the body of an answer: reading it waits for the other process.
-// With it the call ends.
-type responseBody struct {
-	progressReader
-	cancel context.CancelCauseFunc
-}
-
-func (s responseBody) Read(p []byte) (int, error) {
-	s.timer.Reset(s.limit)
-	n, err := s.ReadCloser.Read(p)
-	s.timer.Stop()
-	return n, err
-}
-
-func (s responseBody) Close() error {
-	s.timer.Stop()
-	err := s.progressReader.Close()
-	s.cancel(nil)
-	return err
 }
 
 // NotConfigured is the handler of a service that other processes run, where this one

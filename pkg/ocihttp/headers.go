@@ -1,11 +1,34 @@
 package ocihttp
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
+
+// HeaderHops counts, in what one registry asks another, through how many
+// registries the request came: by it a chain that leads back to where it began
+// comes to an end (contract row E12).
+const HeaderHops = "Berth-Hops"
+
+// MaxHops is how many registries may ask for one another.
+const MaxHops = 5
+
+// ParseHops reads HeaderHops: 0 without the header, and more than MaxHops for
+// one that says so, or is malformed: whatever it meant, nobody asks on.
+func ParseHops(h http.Header) int {
+	switch values := h[HeaderHops]; {
+	case len(values) == 0:
+		return 0
+	case len(values) == 1 && len(values[0]) == 1 && '0' <= values[0][0] && values[0][0] <= '0'+MaxHops:
+		return int(values[0][0] - '0')
+	default:
+		return MaxHops + 1
+	}
+}
 
 // maxNamespace is the longest host name with a port.
 const maxNamespace = 253 + len(":65535")
@@ -42,4 +65,19 @@ func ParseNamespace(q url.Values) (string, error) {
 
 func badNamespace() error {
 	return badQuery("ns", "ns must be the host of a registry, such as docker.io or registry.example:5000")
+}
+
+// CheckContentEncoding refuses a request body that is encoded, with kind
+// MediaType (415): digests are of the bytes as sent, and nothing here ever
+// decompresses.
+func CheckContentEncoding(r *http.Request) error {
+	for _, value := range r.Header.Values("Content-Encoding") {
+		for coding := range strings.SplitSeq(value, ",") {
+			if c := strings.TrimSpace(coding); c != "" && !strings.EqualFold(c, "identity") {
+				return fault.New(fault.MediaType, fault.UnsupportedReason, "send the body without a Content-Encoding").
+					WithField("Content-Encoding")
+			}
+		}
+	}
+	return nil
 }
