@@ -60,7 +60,7 @@ func TestR14_RedisFailsInEveryWay(t *testing.T) {
 	slowest(t, r, 5) // connections are made
 	for _, mode := range []testserver.RedisMode{
 		testserver.RedisRefused, testserver.RedisBlackhole, testserver.RedisDropRequests, testserver.RedisDropReplies,
-		testserver.RedisSlow, testserver.RedisReset, testserver.RedisGarbage,
+		testserver.RedisSlow, testserver.RedisReset,
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			var added time.Duration

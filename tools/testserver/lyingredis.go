@@ -1,9 +1,10 @@
 package testserver
 
 import (
-	"bufio"
 	"context"
+	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/tidwall/redcon"
 )
 
 // RedisMode is how a LyingRedis treats its clients.
@@ -26,18 +28,16 @@ const (
 	RedisDropReplies  RedisMode = "drop replies"   // the other way: the server does all it is told, and nothing comes back
 	RedisSlow         RedisMode = "slow 5 s"       // each reply waits
 	RedisReset        RedisMode = "reset midreply" // half of a reply, then a reset
-	RedisGarbage      RedisMode = "garbage"        // instead of each reply, one that is wrong in its own way
-	RedisGrantAll     RedisMode = "grant all"      // SET NX is answered OK, a script's number is 1, its array's numbers are 0
-	RedisDenyAll      RedisMode = "deny all"       // SET NX and a script's array are answered nil, a script's number is 0
+	RedisGrantAll     RedisMode = "grant all"      // SET NX is answered OK, a script's number is 1
+	RedisDenyAll      RedisMode = "deny all"       // SET NX is answered nil, a script's number is 0
 	RedisExpireNow    RedisMode = "expire now"     // what a command or script wrote is gone when its reply arrives
-	RedisSwapReplies  RedisMode = "swap replies"   // each command gets the reply of the one before it, whosever that was
 	RedisFlush        RedisMode = "flush"          // FLUSHALL every second
 )
 
 // RedisModes are all ways to lie or to fail.
 var RedisModes = []RedisMode{
-	RedisRefused, RedisBlackhole, RedisDropRequests, RedisDropReplies, RedisSlow, RedisReset, RedisGarbage,
-	RedisGrantAll, RedisDenyAll, RedisExpireNow, RedisSwapReplies, RedisFlush,
+	RedisRefused, RedisBlackhole, RedisDropRequests, RedisDropReplies, RedisSlow, RedisReset,
+	RedisGrantAll, RedisDenyAll, RedisExpireNow, RedisFlush,
 }
 
 const slowness = 5 * time.Second
@@ -50,9 +50,7 @@ type LyingRedis struct {
 	control *redis.Client
 	context context.Context // ends with the test
 	mode    atomic.Pointer[RedisMode]
-	swapped atomic.Pointer[[]byte] // the last reply, in RedisSwapReplies
-	wrong   atomic.Int64           // how often garbage was given
-	told    atomic.Int64           // commands that came
+	told    atomic.Int64 // commands that came
 
 	mu       sync.Mutex
 	listener net.Listener // nil while connections are refused
@@ -94,7 +92,6 @@ func (l *LyingRedis) Commands() int64 { return l.told.Load() }
 func (l *LyingRedis) SetMode(t testing.TB, m RedisMode) {
 	t.Helper()
 	l.mode.Store(&m)
-	l.swapped.Store(nil)
 	l.mu.Lock()
 	l.flushing()
 	if m == RedisFlush {
@@ -208,8 +205,8 @@ type lyingConn struct {
 
 // commands passes on what the client says.
 func (c *lyingConn) commands() error {
-	for r := bufio.NewReader(c.client); ; {
-		frame, err := readFrame(r)
+	for r := redcon.NewReader(c.client); ; {
+		command, err := r.ReadCommand()
 		if err != nil {
 			return err
 		}
@@ -217,16 +214,16 @@ func (c *lyingConn) commands() error {
 		if m := *c.lying.mode.Load(); m == RedisBlackhole || m == RedisDropRequests {
 			continue
 		}
-		words := splitCommand(frame)
-		if len(words) == 0 {
-			return errFrame
+		words := make([]string, len(command.Args))
+		for i, arg := range command.Args {
+			words[i] = string(arg)
 		}
 		words[0] = strings.ToUpper(words[0])
 		c.mu.Lock()
 		c.subscribed = c.subscribed || strings.HasSuffix(words[0], "SUBSCRIBE")
 		c.asked = append(c.asked, words)
 		c.mu.Unlock()
-		if _, err := c.server.Write(frame); err != nil {
+		if _, err := c.server.Write(command.Raw); err != nil {
 			return err
 		}
 	}
@@ -246,11 +243,13 @@ func (c *lyingConn) command() []string {
 
 // replies passes on what the server says, or something else.
 func (c *lyingConn) replies() error {
-	for r := bufio.NewReader(c.server); ; {
-		frame, err := readFrame(r)
+	var came []byte
+	for {
+		frame, rest, err := nextReply(c.server, came)
 		if err != nil {
 			return err
 		}
+		came = rest
 		words := c.command()
 		switch *c.lying.mode.Load() {
 		case RedisBlackhole, RedisDropReplies:
@@ -263,22 +262,32 @@ func (c *lyingConn) replies() error {
 			_, _ = c.client.Write(frame[:len(frame)/2])
 			reset(c.client)
 			return net.ErrClosed
-		case RedisGarbage:
-			frame = c.lying.garbage()
 		case RedisGrantAll:
 			frame = granted(words, frame)
 		case RedisDenyAll:
 			frame = denied(words, frame)
 		case RedisExpireNow:
 			c.lying.expire(words)
-		case RedisSwapReplies:
-			if words != nil && words[0] != "HELLO" {
-				frame = c.lying.swap(frame)
-			}
 		}
 		if _, err := c.client.Write(frame); err != nil {
 			return err
 		}
+	}
+}
+
+// nextReply is the server's next reply, of which came has the beginning, and what
+// came after it.
+func nextReply(server io.Reader, came []byte) (reply, rest []byte, err error) {
+	piece := make([]byte, 4<<10)
+	for {
+		if n, _ := redcon.ReadNextRESP(came); n > 0 {
+			return came[:n], slices.Clone(came[n:]), nil
+		}
+		n, err := server.Read(piece)
+		if err != nil {
+			return nil, nil, err
+		}
+		came = append(came, piece[:n]...)
 	}
 }
 

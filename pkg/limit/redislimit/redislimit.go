@@ -3,8 +3,6 @@ package redislimit
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"strconv"
 	"time"
 
@@ -64,41 +62,26 @@ func (l *Limit) Add(ctx context.Context, k limit.Key) error {
 const maxOwed = 10
 
 // count is the generic cell rate algorithm: the key holds the time at which all
-// attempts will have come back, in microseconds of Redis's clock. The answer
-// repeats the question, so that the answer to another one is seen to be that.
-// (redis_rate, which does the same otherwise, cannot say whom it answers, and
-// forgets what failed beyond the allowance.)
+// attempts will have come back, in microseconds of Redis's clock. (redis_rate
+// does the same otherwise, but forgets what failed beyond the allowance.)
 //
-// KEYS: the key. ARGV: the question's name, the failures to add, the time in
-// which one comes back, the most time that can be owed.
+// KEYS: the key. ARGV: the failures to add, the time in which one comes back, the
+// most time that can be owed.
 var count = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local full = tonumber(redis.call('GET', KEYS[1]) or now)
 if not full or not (full >= now) then full = now end
-local owed = math.min(full - now + ARGV[2] * ARGV[3], tonumber(ARGV[4]))
-if tonumber(ARGV[2]) > 0 then
+local owed = math.min(full - now + ARGV[1] * ARGV[2], tonumber(ARGV[3]))
+if tonumber(ARGV[1]) > 0 then
   redis.call('SET', KEYS[1], string.format('%.0f', now + owed), 'PX', math.ceil(owed / 1000))
 end
-return {ARGV[1], KEYS[1], string.format('%.0f', owed)}`)
-
-var errAnswer = errors.New("redis answered another question")
+return math.floor(owed)`)
 
 // ask adds failures and returns the time in which all will have come back.
 func (l *Limit) ask(ctx context.Context, k limit.Key, failures int) (time.Duration, error) {
 	key := redisconn.Key("failures", k.Kind, strconv.FormatInt(int64(k.Tenant), 10), k.Name)
-	question := rand.Text()
 	most := maxOwed * time.Duration(l.burst) * l.every
-	answer, err := count.Run(ctx, l.redis, []string{key}, question, failures, l.every.Microseconds(), most.Microseconds()).StringSlice()
-	if err != nil {
-		return 0, err
-	}
-	if len(answer) != 3 || answer[0] != question || answer[1] != key {
-		return 0, errAnswer
-	}
-	owed, err := strconv.ParseInt(answer[2], 10, 64)
-	if err != nil || owed < 0 || owed > most.Microseconds() {
-		return 0, errAnswer
-	}
-	return time.Duration(owed) * time.Microsecond, nil
+	owed, err := count.Run(ctx, l.redis, []string{key}, failures, l.every.Microseconds(), most.Microseconds()).Int64()
+	return time.Duration(min(owed, most.Microseconds())) * time.Microsecond, err
 }

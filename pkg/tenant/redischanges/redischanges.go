@@ -88,7 +88,7 @@ func (c *Changes) listen(ctx context.Context, heard func()) error {
 	}
 	asked := true // and no answer yet
 	for {
-		message, err := receive(ctx, s)
+		message, err := s.ReceiveTimeout(ctx, silence)
 		switch m := message.(type) {
 		case *redis.Subscription: // whatever was announced before was not heard
 			heard()
@@ -108,19 +108,6 @@ func (c *Changes) listen(ctx context.Context, heard func()) error {
 			}
 		}
 	}
-}
-
-var errMessage = errors.New("redis sent what is no message")
-
-// receive waits for what the server says next. go-redis panics at some messages
-// that are none.
-func receive(ctx context.Context, s *redis.PubSub) (any, error) {
-	message, err := any(nil), errMessage
-	func() {
-		defer func() { _ = recover() }() // errMessage stands
-		message, err = s.ReceiveTimeout(ctx, silence)
-	}()
-	return message, err
 }
 
 func isTimeout(err error) bool {

@@ -1,7 +1,0 @@
-package testserver
-
-// For the fuzz test.
-var (
-	ReadFrame    = readFrame
-	SplitCommand = splitCommand
-)
