@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
-	"encoding/binary"
-	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // cut says whether to kill at a step; when it returns true, the process is dead.
@@ -73,12 +71,12 @@ func (p *postgresProxy) pass(node net.Conn) {
 	defer server.Close()
 	c := newPostgresConn(p.cut)
 	go func() {
-		c.answers(bufio.NewReader(server), bufio.NewWriter(node))
+		c.answers(pgproto3.NewFrontend(server, nil), pgproto3.NewBackend(nil, node))
 		// Whichever side ends first ends the other.
 		_ = node.Close()
 		_ = server.Close()
 	}()
-	c.requests(bufio.NewReader(node), bufio.NewWriter(server))
+	c.requests(pgproto3.NewBackend(node, nil), pgproto3.NewFrontend(nil, server))
 }
 
 // postgresConn is what is known of one connection.
@@ -98,45 +96,44 @@ func newPostgresConn(c cut) *postgresConn {
 
 // requests passes on what the node says, until it or the server ends, or it is
 // killed.
-func (c *postgresConn) requests(node *bufio.Reader, server *bufio.Writer) {
-	// The first message has no type.
-	if m, err := message(node, 0); err != nil || send(server, m) != nil || server.Flush() != nil {
-		return
-	}
-	for {
-		m, err := message(node, 1)
-		if err != nil || c.request(m, server) || send(server, m) != nil {
+func (c *postgresConn) requests(node *pgproto3.Backend, server *pgproto3.Frontend) {
+	m, err := node.ReceiveStartupMessage()
+	for ; err == nil; m, err = node.Receive() {
+		if c.request(m, server) {
 			return
 		}
-		if node.Buffered() == 0 && server.Flush() != nil {
+		server.Send(m)
+		switch m.(type) {
+		case *pgproto3.Parse, *pgproto3.Bind, *pgproto3.Describe, *pgproto3.Execute, *pgproto3.Close:
+			continue // a Sync follows
+		}
+		if server.Flush() != nil {
 			return
 		}
 	}
 }
 
 // request looks at a message and says whether the node was killed before it.
-func (c *postgresConn) request(m []byte, server *bufio.Writer) bool {
-	name, rest, _ := strings.Cut(string(m[5:]), "\x00")
-	second, _, _ := strings.Cut(rest, "\x00")
-	switch m[0] {
-	case 'P': // Parse: statement, query
-		c.statements[name] = second
-	case 'B': // Bind: portal, statement
-		c.portals[name] = c.statements[second]
-	case 'E': // Execute: portal
-		return c.before(c.portals[name], server)
-	case 'Q': // Query, which is its own Sync
-		if c.before(name, server) {
+func (c *postgresConn) request(m pgproto3.FrontendMessage, server *pgproto3.Frontend) bool {
+	switch m := m.(type) {
+	case *pgproto3.Parse:
+		c.statements[m.Name] = m.Query
+	case *pgproto3.Bind:
+		c.portals[m.DestinationPortal] = c.statements[m.PreparedStatement]
+	case *pgproto3.Execute:
+		return c.before(c.portals[m.Portal], server)
+	case *pgproto3.Query: // which is its own Sync
+		if c.before(m.String, server) {
 			return true
 		}
 		c.sync()
-	case 'S':
+	case *pgproto3.Sync:
 		c.sync()
 	}
 	return false
 }
 
-func (c *postgresConn) before(query string, server *bufio.Writer) bool {
+func (c *postgresConn) before(query string, server *pgproto3.Frontend) bool {
 	c.last = summary(query)
 	// The server has what came before, whether or not this is the end.
 	return server.Flush() != nil || !aside(c.last) && c.cut("before "+c.last)
@@ -150,17 +147,15 @@ func (c *postgresConn) sync() {
 }
 
 // answers passes on what the server says, all up to an answered Sync at once.
-func (c *postgresConn) answers(server *bufio.Reader, node *bufio.Writer) {
-	const readyForQuery = 'Z'
-	var held []byte
+func (c *postgresConn) answers(server *pgproto3.Frontend, node *pgproto3.Backend) {
 	greeted := false // the node speaks only after the first ReadyForQuery
 	for {
-		m, err := message(server, 1)
+		m, err := server.Receive()
 		if err != nil {
 			return
 		}
-		held = append(held, m...)
-		ready := m[0] == readyForQuery
+		node.Send(m)
+		_, ready := m.(*pgproto3.ReadyForQuery)
 		if !ready && greeted && c.awaiting() {
 			continue
 		}
@@ -170,10 +165,9 @@ func (c *postgresConn) answers(server *bufio.Reader, node *bufio.Writer) {
 			}
 		}
 		greeted = greeted || ready
-		if send(node, held) != nil || node.Flush() != nil {
+		if node.Flush() != nil {
 			return
 		}
-		held = held[:0]
 	}
 }
 
@@ -193,30 +187,6 @@ func (c *postgresConn) answered() string {
 	done := c.pending[0]
 	c.pending = c.pending[1:]
 	return done
-}
-
-// biggest bounds a message: a manifest and its frame fit.
-const biggest = 64 << 20
-
-// message reads one message whole: a type, if it has one, and a length that
-// counts itself.
-func message(r *bufio.Reader, typed int) ([]byte, error) {
-	head, err := r.Peek(typed + 4)
-	if err != nil {
-		return nil, err
-	}
-	size := binary.BigEndian.Uint32(head[typed:])
-	if size < 4 || size > biggest {
-		return nil, fmt.Errorf("a message of %d bytes", size)
-	}
-	m := make([]byte, typed+int(size))
-	_, err = io.ReadFull(r, m)
-	return m, err
-}
-
-func send(w *bufio.Writer, m []byte) error {
-	_, err := w.Write(m)
-	return err
 }
 
 // statement finds what a query does to which table. Keywords are written in

@@ -1,5 +1,5 @@
 // Package redisconn connects a process to Redis in such a way that a Redis which
-// is gone, slow or mad costs a request a moment at most.
+// is gone or slow costs a request a moment at most.
 package redisconn
 
 import (
