@@ -4,108 +4,51 @@ import (
 	"context"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// rule says who may make a call. The zero value is nobody.
-type rule uint8
+// rules are the access options of the API's methods, by name.
+var rules = accessOptions(pb.File_berth_admin_v1_admin_proto.Services().ByName("AdminService"))
 
-const (
-	operatorOnly rule = iota + 1
-	ownTenant         // the operator, and admins of the tenant the request names
-)
-
-// String is what a call under the rule needs, for the log.
-func (r rule) String() string {
-	switch r {
-	case operatorOnly:
-		return "operator"
-	case ownTenant:
-		return "operator, or ADMIN of the tenant"
-	default:
-		return "nobody"
+// accessOptions leaves out a method without one, for which kit.Access then fails at
+// start.
+func accessOptions(service protoreflect.ServiceDescriptor) map[string]pb.Access {
+	rules := map[string]pb.Access{}
+	for i := range service.Methods().Len() {
+		m := service.Methods().Get(i)
+		if a, _ := proto.GetExtension(m.Options(), pb.E_Access).(pb.Access); a != pb.Access_ACCESS_UNSPECIFIED {
+			rules[string(m.Name())] = a
+		}
 	}
+	return rules
 }
 
-// rules has one row per RPC; a call without a row is refused, at start.
-var rules = map[string]rule{
-	"CreateTenant":   operatorOnly,
-	"GetTenant":      ownTenant,
-	"ListTenants":    operatorOnly,
-	"UpdateTenant":   operatorOnly,
-	"DeleteTenant":   operatorOnly,
-	"UndeleteTenant": operatorOnly,
-	"SuspendTenant":  operatorOnly,
-	"ResumeTenant":   operatorOnly,
-
-	"CreateRegistry":   ownTenant,
-	"GetRegistry":      ownTenant,
-	"ListRegistries":   ownTenant,
-	"UpdateRegistry":   ownTenant,
-	"DeleteRegistry":   ownTenant,
-	"UndeleteRegistry": ownTenant,
-
-	"GetRepository":    ownTenant,
-	"ListRepositories": ownTenant,
-	"DeleteRepository": ownTenant,
-	"ListTags":         ownTenant,
-
-	"ListNameClaims":   ownTenant,
-	"ReleaseNameClaim": ownTenant,
-
-	"ResolveReference": ownTenant,
-
-	"CreateUpstream":         ownTenant,
-	"GetUpstream":            ownTenant,
-	"ListUpstreams":          ownTenant,
-	"UpdateUpstream":         ownTenant,
-	"DeleteUpstream":         ownTenant,
-	"PurgeUpstream":          ownTenant,
-	"RefreshUpstream":        ownTenant,
-	"GetCachedRepository":    ownTenant,
-	"ListCachedRepositories": ownTenant,
-
-	"CreateUpstreamGroup": ownTenant,
-	"GetUpstreamGroup":    ownTenant,
-	"ListUpstreamGroups":  ownTenant,
-	"UpdateUpstreamGroup": ownTenant,
-	"DeleteUpstreamGroup": ownTenant,
-
-	"CreateDomain": ownTenant,
-	"GetDomain":    ownTenant,
-	"ListDomains":  ownTenant,
-	"UpdateDomain": ownTenant,
-	"DeleteDomain": ownTenant,
-	"VerifyDomain": ownTenant,
-
-	"CreateServiceAccount":    ownTenant,
-	"GetServiceAccount":       ownTenant,
-	"ListServiceAccounts":     ownTenant,
-	"UpdateServiceAccount":    ownTenant,
-	"DeleteServiceAccount":    ownTenant,
-	"CreateServiceAccountKey": ownTenant,
-	"ListServiceAccountKeys":  ownTenant,
-	"DeleteServiceAccountKey": ownTenant,
-
-	"ListEvents": ownTenant,
-	"GetUsage":   ownTenant,
-
-	"CreateBackup": operatorOnly,
-	"RenewBackup":  operatorOnly,
-	"DeleteBackup": operatorOnly,
+// scopeOf is what a call of the method needs, for the log.
+func scopeOf(method string) string {
+	switch rules[method] {
+	case pb.Access_OPERATOR:
+		return "operator"
+	case pb.Access_TENANT_ADMIN:
+		return "operator, or ADMIN of the tenant"
+	default:
+		return "unknown"
+	}
 }
 
 // decide is the one decision on who may do what. A tenant's admin gets the same
 // answer for another tenant and for one that does not exist.
-func (s *Service) decide(ctx context.Context, r rule, req any) error {
+func (s *Service) decide(ctx context.Context, a pb.Access, req any) error {
 	c := callerOf(ctx)
-	if c.operator && (r == operatorOnly || r == ownTenant) {
+	if c.operator && (a == pb.Access_OPERATOR || a == pb.Access_TENANT_ADMIN) {
 		return nil
 	}
-	denied := c.denied(r)
-	if r != ownTenant || c.principal.Anonymous() || c.principal.Role != access.Admin {
+	denied := c.denied(a)
+	if a != pb.Access_TENANT_ADMIN || c.principal.Anonymous() || c.principal.Role != access.Admin {
 		return denied
 	}
 	slug, ok := tenantOf(req)

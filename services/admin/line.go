@@ -41,7 +41,7 @@ type line struct {
 }
 
 func (g gate) begin(method string) *line {
-	return &line{gate: g, method: method, path: "/" + pb.AdminService_ServiceDesc.ServiceName + "/" + method, began: time.Now(), scope: rules[method].String()}
+	return &line{gate: g, method: method, path: "/" + pb.AdminService_ServiceDesc.ServiceName + "/" + method, began: time.Now(), scope: scopeOf(method)}
 }
 
 // end writes the line of a call that ended with err.

@@ -42,7 +42,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 			if method, ok := runtime.RPCMethod(ctx); ok {
 				name := strings.TrimPrefix(method, "/"+pb.AdminService_ServiceDesc.ServiceName+"/")
 				web.SetRoute(ctx, name)
-				web.SetScope(ctx, rules[name].String())
+				web.SetScope(ctx, scopeOf(name))
 			}
 			if id := web.RequestID(ctx); id != "" {
 				return metadata.Pairs(headerRequestID, id, headerClient, web.ClientAddr(ctx).Unmap().String())

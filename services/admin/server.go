@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -85,8 +86,8 @@ type Server struct {
 
 // NewServer puts the transports before the service. Close it after use.
 func NewServer(s *Service, o Options) (*Server, error) {
-	access := kit.Access(rules, func(ctx context.Context, r rule, req any) error {
-		err := s.decide(ctx, r, req)
+	access := kit.Access(rules, func(ctx context.Context, a pb.Access, req any) error {
+		err := s.decide(ctx, a, req)
 		if fault.KindOf(err) == fault.Denied {
 			c := callerOf(ctx)
 			o.Refusals.Add(meta.Refusal{Tenant: c.principal.Tenant, Actor: c.actor(), Address: clientAddress(ctx), Target: "admin API"})

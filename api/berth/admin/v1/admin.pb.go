@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
@@ -25,63 +26,63 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1bgoogle/protobuf/empty.proto2\x94%\n" +
-	"\fAdminService\x12K\n" +
-	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12E\n" +
-	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12V\n" +
-	"\vListTenants\x12\".berth.admin.v1.ListTenantsRequest\x1a#.berth.admin.v1.ListTenantsResponse\x12K\n" +
-	"\fUpdateTenant\x12#.berth.admin.v1.UpdateTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12M\n" +
-	"\fDeleteTenant\x12#.berth.admin.v1.DeleteTenantRequest\x1a\x18.berth.admin.v1.Deletion\x12O\n" +
-	"\x0eUndeleteTenant\x12%.berth.admin.v1.UndeleteTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12M\n" +
-	"\rSuspendTenant\x12$.berth.admin.v1.SuspendTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12K\n" +
-	"\fResumeTenant\x12#.berth.admin.v1.ResumeTenantRequest\x1a\x16.berth.admin.v1.Tenant\x12Q\n" +
-	"\x0eCreateRegistry\x12%.berth.admin.v1.CreateRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12K\n" +
-	"\vGetRegistry\x12\".berth.admin.v1.GetRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12_\n" +
-	"\x0eListRegistries\x12%.berth.admin.v1.ListRegistriesRequest\x1a&.berth.admin.v1.ListRegistriesResponse\x12Q\n" +
-	"\x0eUpdateRegistry\x12%.berth.admin.v1.UpdateRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12Q\n" +
-	"\x0eDeleteRegistry\x12%.berth.admin.v1.DeleteRegistryRequest\x1a\x18.berth.admin.v1.Deletion\x12U\n" +
-	"\x10UndeleteRegistry\x12'.berth.admin.v1.UndeleteRegistryRequest\x1a\x18.berth.admin.v1.Registry\x12Q\n" +
-	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\x12e\n" +
-	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\x12S\n" +
-	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\x12M\n" +
-	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\x12_\n" +
-	"\x0eListNameClaims\x12%.berth.admin.v1.ListNameClaimsRequest\x1a&.berth.admin.v1.ListNameClaimsResponse\x12S\n" +
-	"\x10ReleaseNameClaim\x12'.berth.admin.v1.ReleaseNameClaimRequest\x1a\x16.google.protobuf.Empty\x12W\n" +
-	"\x10ResolveReference\x12'.berth.admin.v1.ResolveReferenceRequest\x1a\x1a.berth.admin.v1.Resolution\x12Q\n" +
-	"\x0eCreateUpstream\x12%.berth.admin.v1.CreateUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12K\n" +
-	"\vGetUpstream\x12\".berth.admin.v1.GetUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12\\\n" +
-	"\rListUpstreams\x12$.berth.admin.v1.ListUpstreamsRequest\x1a%.berth.admin.v1.ListUpstreamsResponse\x12Q\n" +
-	"\x0eUpdateUpstream\x12%.berth.admin.v1.UpdateUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\x12O\n" +
-	"\x0eDeleteUpstream\x12%.berth.admin.v1.DeleteUpstreamRequest\x1a\x16.google.protobuf.Empty\x12M\n" +
-	"\rPurgeUpstream\x12$.berth.admin.v1.PurgeUpstreamRequest\x1a\x16.google.protobuf.Empty\x12\\\n" +
-	"\x0fRefreshUpstream\x12&.berth.admin.v1.RefreshUpstreamRequest\x1a!.berth.admin.v1.Resolution.Answer\x12c\n" +
-	"\x13GetCachedRepository\x12*.berth.admin.v1.GetCachedRepositoryRequest\x1a .berth.admin.v1.CachedRepository\x12w\n" +
-	"\x16ListCachedRepositories\x12-.berth.admin.v1.ListCachedRepositoriesRequest\x1a..berth.admin.v1.ListCachedRepositoriesResponse\x12`\n" +
-	"\x13CreateUpstreamGroup\x12*.berth.admin.v1.CreateUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\x12Z\n" +
-	"\x10GetUpstreamGroup\x12'.berth.admin.v1.GetUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\x12k\n" +
-	"\x12ListUpstreamGroups\x12).berth.admin.v1.ListUpstreamGroupsRequest\x1a*.berth.admin.v1.ListUpstreamGroupsResponse\x12`\n" +
-	"\x13UpdateUpstreamGroup\x12*.berth.admin.v1.UpdateUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\x12Y\n" +
-	"\x13DeleteUpstreamGroup\x12*.berth.admin.v1.DeleteUpstreamGroupRequest\x1a\x16.google.protobuf.Empty\x12K\n" +
-	"\fCreateDomain\x12#.berth.admin.v1.CreateDomainRequest\x1a\x16.berth.admin.v1.Domain\x12E\n" +
-	"\tGetDomain\x12 .berth.admin.v1.GetDomainRequest\x1a\x16.berth.admin.v1.Domain\x12V\n" +
-	"\vListDomains\x12\".berth.admin.v1.ListDomainsRequest\x1a#.berth.admin.v1.ListDomainsResponse\x12K\n" +
-	"\fUpdateDomain\x12#.berth.admin.v1.UpdateDomainRequest\x1a\x16.berth.admin.v1.Domain\x12K\n" +
-	"\fDeleteDomain\x12#.berth.admin.v1.DeleteDomainRequest\x1a\x16.google.protobuf.Empty\x12K\n" +
-	"\fVerifyDomain\x12#.berth.admin.v1.VerifyDomainRequest\x1a\x16.berth.admin.v1.Domain\x12c\n" +
-	"\x14CreateServiceAccount\x12+.berth.admin.v1.CreateServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\x12]\n" +
-	"\x11GetServiceAccount\x12(.berth.admin.v1.GetServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\x12n\n" +
-	"\x13ListServiceAccounts\x12*.berth.admin.v1.ListServiceAccountsRequest\x1a+.berth.admin.v1.ListServiceAccountsResponse\x12c\n" +
-	"\x14UpdateServiceAccount\x12+.berth.admin.v1.UpdateServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\x12[\n" +
-	"\x14DeleteServiceAccount\x12+.berth.admin.v1.DeleteServiceAccountRequest\x1a\x16.google.protobuf.Empty\x12l\n" +
-	"\x17CreateServiceAccountKey\x12..berth.admin.v1.CreateServiceAccountKeyRequest\x1a!.berth.admin.v1.ServiceAccountKey\x12w\n" +
-	"\x16ListServiceAccountKeys\x12-.berth.admin.v1.ListServiceAccountKeysRequest\x1a..berth.admin.v1.ListServiceAccountKeysResponse\x12a\n" +
-	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\x12S\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xdc;\n" +
+	"\fAdminService\x12l\n" +
+	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
+	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
+	"\vListTenants\x12\".berth.admin.v1.ListTenantsRequest\x1a#.berth.admin.v1.ListTenantsResponse\"\x17\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x12|\n" +
+	"\fUpdateTenant\x12#.berth.admin.v1.UpdateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"/\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02%:\x06tenant2\x1b/v1/{tenant.name=tenants/*}\x12o\n" +
+	"\fDeleteTenant\x12#.berth.admin.v1.DeleteTenantRequest\x1a\x18.berth.admin.v1.Deletion\" \xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=tenants/*}\x12}\n" +
+	"\x0eUndeleteTenant\x12%.berth.admin.v1.UndeleteTenantRequest\x1a\x16.berth.admin.v1.Tenant\",\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{name=tenants/*}:undelete\x12z\n" +
+	"\rSuspendTenant\x12$.berth.admin.v1.SuspendTenantRequest\x1a\x16.berth.admin.v1.Tenant\"+\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=tenants/*}:suspend\x12w\n" +
+	"\fResumeTenant\x12#.berth.admin.v1.ResumeTenantRequest\x1a\x16.berth.admin.v1.Tenant\"*\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=tenants/*}:resume\x12\x8a\x01\n" +
+	"\x0eCreateRegistry\x12%.berth.admin.v1.CreateRegistryRequest\x1a\x18.berth.admin.v1.Registry\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-:\bregistry\"!/v1/{parent=tenants/*}/registries\x12z\n" +
+	"\vGetRegistry\x12\".berth.admin.v1.GetRegistryRequest\x1a\x18.berth.admin.v1.Registry\"-\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02#\x12!/v1/{name=tenants/*/registries/*}\x12\x8e\x01\n" +
+	"\x0eListRegistries\x12%.berth.admin.v1.ListRegistriesRequest\x1a&.berth.admin.v1.ListRegistriesResponse\"-\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=tenants/*}/registries\x12\x93\x01\n" +
+	"\x0eUpdateRegistry\x12%.berth.admin.v1.UpdateRegistryRequest\x1a\x18.berth.admin.v1.Registry\"@\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x026:\bregistry2*/v1/{registry.name=tenants/*/registries/*}\x12\x80\x01\n" +
+	"\x0eDeleteRegistry\x12%.berth.admin.v1.DeleteRegistryRequest\x1a\x18.berth.admin.v1.Deletion\"-\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02#*!/v1/{name=tenants/*/registries/*}\x12\x90\x01\n" +
+	"\x10UndeleteRegistry\x12'.berth.admin.v1.UndeleteRegistryRequest\x1a\x18.berth.admin.v1.Registry\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{name=tenants/*/registries/*}:undelete\x12\x90\x01\n" +
+	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"=\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x023\x121/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa3\x01\n" +
+	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\"<\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x022\x120/v1/{parent=tenants/*/registries/*}/repositories\x12\x92\x01\n" +
+	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\"=\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x023*1/v1/{name=tenants/*/registries/*/repositories/**}\x12\x95\x01\n" +
+	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\"F\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02<\x12:/v1/{name=tenants/*/registries/*/repositories/**}:listTags\x12\x9b\x01\n" +
+	"\x0eListNameClaims\x12%.berth.admin.v1.ListNameClaimsRequest\x1a&.berth.admin.v1.ListNameClaimsResponse\":\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x020\x12./v1/{parent=tenants/*/registries/*}/nameClaims\x12\x9b\x01\n" +
+	"\x10ReleaseNameClaim\x12'.berth.admin.v1.ReleaseNameClaimRequest\x1a\x16.google.protobuf.Empty\"F\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02<:\x01*\"7/v1/{name=tenants/*/registries/*/nameClaims/**}:release\x12\x8e\x01\n" +
+	"\x10ResolveReference\x12'.berth.admin.v1.ResolveReferenceRequest\x1a\x1a.berth.admin.v1.Resolution\"5\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02+\x12)/v1/{name=tenants/*/registries/*}:resolve\x12\x89\x01\n" +
+	"\x0eCreateUpstream\x12%.berth.admin.v1.CreateUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\"6\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02,:\bupstream\" /v1/{parent=tenants/*}/upstreams\x12y\n" +
+	"\vGetUpstream\x12\".berth.admin.v1.GetUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\",\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\"\x12 /v1/{name=tenants/*/upstreams/*}\x12\x8a\x01\n" +
+	"\rListUpstreams\x12$.berth.admin.v1.ListUpstreamsRequest\x1a%.berth.admin.v1.ListUpstreamsResponse\",\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\"\x12 /v1/{parent=tenants/*}/upstreams\x12\x92\x01\n" +
+	"\x0eUpdateUpstream\x12%.berth.admin.v1.UpdateUpstreamRequest\x1a\x18.berth.admin.v1.Upstream\"?\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x025:\bupstream2)/v1/{upstream.name=tenants/*/upstreams/*}\x12}\n" +
+	"\x0eDeleteUpstream\x12%.berth.admin.v1.DeleteUpstreamRequest\x1a\x16.google.protobuf.Empty\",\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\"* /v1/{name=tenants/*/upstreams/*}\x12\x84\x01\n" +
+	"\rPurgeUpstream\x12$.berth.admin.v1.PurgeUpstreamRequest\x1a\x16.google.protobuf.Empty\"5\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=tenants/*/upstreams/*}:purge\x12\x95\x01\n" +
+	"\x0fRefreshUpstream\x12&.berth.admin.v1.RefreshUpstreamRequest\x1a!.berth.admin.v1.Resolution.Answer\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=tenants/*/upstreams/*}:refresh\x12\xa1\x01\n" +
+	"\x13GetCachedRepository\x12*.berth.admin.v1.GetCachedRepositoryRequest\x1a .berth.admin.v1.CachedRepository\"<\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x022\x120/v1/{name=tenants/*/upstreams/*/repositories/**}\x12\xb4\x01\n" +
+	"\x16ListCachedRepositories\x12-.berth.admin.v1.ListCachedRepositoriesRequest\x1a..berth.admin.v1.ListCachedRepositoriesResponse\";\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x021\x12//v1/{parent=tenants/*/upstreams/*}/repositories\x12\xa3\x01\n" +
+	"\x13CreateUpstreamGroup\x12*.berth.admin.v1.CreateUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\"A\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x027:\x0eupstream_group\"%/v1/{parent=tenants/*}/upstreamGroups\x12\x8d\x01\n" +
+	"\x10GetUpstreamGroup\x12'.berth.admin.v1.GetUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\"1\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02'\x12%/v1/{name=tenants/*/upstreamGroups/*}\x12\x9e\x01\n" +
+	"\x12ListUpstreamGroups\x12).berth.admin.v1.ListUpstreamGroupsRequest\x1a*.berth.admin.v1.ListUpstreamGroupsResponse\"1\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*}/upstreamGroups\x12\xb2\x01\n" +
+	"\x13UpdateUpstreamGroup\x12*.berth.admin.v1.UpdateUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\"P\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02F:\x0eupstream_group24/v1/{upstream_group.name=tenants/*/upstreamGroups/*}\x12\x8c\x01\n" +
+	"\x13DeleteUpstreamGroup\x12*.berth.admin.v1.DeleteUpstreamGroupRequest\x1a\x16.google.protobuf.Empty\"1\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02'*%/v1/{name=tenants/*/upstreamGroups/*}\x12\x7f\n" +
+	"\fCreateDomain\x12#.berth.admin.v1.CreateDomainRequest\x1a\x16.berth.admin.v1.Domain\"2\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02(:\x06domain\"\x1e/v1/{parent=tenants/*}/domains\x12q\n" +
+	"\tGetDomain\x12 .berth.admin.v1.GetDomainRequest\x1a\x16.berth.admin.v1.Domain\"*\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=tenants/*/domains/*}\x12\x82\x01\n" +
+	"\vListDomains\x12\".berth.admin.v1.ListDomainsRequest\x1a#.berth.admin.v1.ListDomainsResponse\"*\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=tenants/*}/domains\x12\x86\x01\n" +
+	"\fUpdateDomain\x12#.berth.admin.v1.UpdateDomainRequest\x1a\x16.berth.admin.v1.Domain\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/:\x06domain2%/v1/{domain.name=tenants/*/domains/*}\x12w\n" +
+	"\fDeleteDomain\x12#.berth.admin.v1.DeleteDomainRequest\x1a\x16.google.protobuf.Empty\"*\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02 *\x1e/v1/{name=tenants/*/domains/*}\x12\x81\x01\n" +
+	"\fVerifyDomain\x12#.berth.admin.v1.VerifyDomainRequest\x1a\x16.berth.admin.v1.Domain\"4\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02*:\x01*\"%/v1/{name=tenants/*/domains/*}:verify\x12\xa8\x01\n" +
+	"\x14CreateServiceAccount\x12+.berth.admin.v1.CreateServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\"C\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x029:\x0fservice_account\"&/v1/{parent=tenants/*}/serviceAccounts\x12\x91\x01\n" +
+	"\x11GetServiceAccount\x12(.berth.admin.v1.GetServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\"2\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02(\x12&/v1/{name=tenants/*/serviceAccounts/*}\x12\xa2\x01\n" +
+	"\x13ListServiceAccounts\x12*.berth.admin.v1.ListServiceAccountsRequest\x1a+.berth.admin.v1.ListServiceAccountsResponse\"2\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=tenants/*}/serviceAccounts\x12\xb8\x01\n" +
+	"\x14UpdateServiceAccount\x12+.berth.admin.v1.UpdateServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\"S\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02I:\x0fservice_account26/v1/{service_account.name=tenants/*/serviceAccounts/*}\x12\x8f\x01\n" +
+	"\x14DeleteServiceAccount\x12+.berth.admin.v1.DeleteServiceAccountRequest\x1a\x16.google.protobuf.Empty\"2\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02(*&/v1/{name=tenants/*/serviceAccounts/*}\x12\xac\x01\n" +
+	"\x17CreateServiceAccountKey\x12..berth.admin.v1.CreateServiceAccountKeyRequest\x1a!.berth.admin.v1.ServiceAccountKey\">\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x024:\x03key\"-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\xb2\x01\n" +
+	"\x16ListServiceAccountKeys\x12-.berth.admin.v1.ListServiceAccountKeysRequest\x1a..berth.admin.v1.ListServiceAccountKeysResponse\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\x9c\x01\n" +
+	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/*-/v1/{name=tenants/*/serviceAccounts/*/keys/*}\x12~\n" +
 	"\n" +
-	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\x12B\n" +
-	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\x12K\n" +
-	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\x12I\n" +
-	"\vRenewBackup\x12\".berth.admin.v1.RenewBackupRequest\x1a\x16.berth.admin.v1.Backup\x12K\n" +
-	"\fDeleteBackup\x12#.berth.admin.v1.DeleteBackupRequest\x1a\x16.google.protobuf.EmptyB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12j\n" +
+	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12g\n" +
+	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\"\x1a\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/backups\x12t\n" +
+	"\vRenewBackup\x12\".berth.admin.v1.RenewBackupRequest\x1a\x16.berth.admin.v1.Backup\")\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=backups/*}:renew\x12m\n" +
+	"\fDeleteBackup\x12#.berth.admin.v1.DeleteBackupRequest\x1a\x16.google.protobuf.Empty\" \xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=backups/*}B<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*CreateTenantRequest)(nil),            // 0: berth.admin.v1.CreateTenantRequest
@@ -287,6 +288,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	if File_berth_admin_v1_admin_proto != nil {
 		return
 	}
+	file_berth_admin_v1_access_proto_init()
 	file_berth_admin_v1_backup_proto_init()
 	file_berth_admin_v1_deletion_proto_init()
 	file_berth_admin_v1_domain_proto_init()

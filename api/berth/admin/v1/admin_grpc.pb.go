@@ -80,8 +80,9 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService provisions tenants and what they own. The paths of the REST face
-// are in http.yaml; of two that match one request, the later one here wins.
+// AdminService provisions tenants and what they own. Each method
+// says who may call it and its REST path. Of two paths that match one request, the
+// later one here wins.
 type AdminServiceClient interface {
 	// Makes a tenant with its registry `main`.
 	CreateTenant(ctx context.Context, in *CreateTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
@@ -758,8 +759,9 @@ func (c *adminServiceClient) DeleteBackup(ctx context.Context, in *DeleteBackupR
 // All implementations should embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService provisions tenants and what they own. The paths of the REST face
-// are in http.yaml; of two that match one request, the later one here wins.
+// AdminService provisions tenants and what they own. Each method
+// says who may call it and its REST path. Of two paths that match one request, the
+// later one here wins.
 type AdminServiceServer interface {
 	// Makes a tenant with its registry `main`.
 	CreateTenant(context.Context, *CreateTenantRequest) (*Tenant, error)
