@@ -121,9 +121,8 @@ browserrun: build ## what a foreign web page can do, in a real browser
 ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds
 	$(MAKE) generated
 	$(MAKE) build
-	$(MAKE) release
 	tools/side-by-side e2e crashrun
-	tools/side-by-side compose charts ssrfrun browserrun
+	tools/side-by-side release compose charts ssrfrun browserrun
 	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	$(MAKE) clusterrun
 	$(MAKE) memrun

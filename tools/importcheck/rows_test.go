@@ -25,7 +25,7 @@ var (
 	// A test is named after its rows: TestR13_…, "S44 S46 events", "R47_LateWriter".
 	testRow    = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)([A-Z]\d{1,2})(?:_|$)`)
 	subtestRow = regexp.MustCompile(`^[A-NP-S]\d{1,2}(?:(?:[ _]|-|, )(?:[A-NP-S]\d{1,2}))*(?:[ _]|$)`)
-	// How a row names its proof: tests, a load of crowdrun, a make target, a tool.
+	// How a row names its proof: tests, a make target, a tool.
 	namedTest = regexp.MustCompile(`\b((?:Test|Fuzz)[A-Z]\w*)(…)?`)
 	namedTool = regexp.MustCompile("`make ([a-z]+)`|`(tools/[a-z0-9-]+)`")
 	// A row that is not proven says so, and why.
@@ -67,7 +67,8 @@ type citations struct {
 	cited map[string]string
 }
 
-// cite notes each row that text names, at the place where it does, and returns them.
+// cite notes each row that text names, at the place where it does, and returns them with
+// those within ranges ("I1 to I9"), which need not all be there.
 func (c *citations) cite(text, place string) []string {
 	ids := rowID.FindAllString(text, -1)
 	for _, m := range rowRange.FindAllStringSubmatch(text, -1) {
@@ -146,7 +147,7 @@ func (c *citations) proven(t *testing.T, id, row string) bool {
 	found := c.proof[id]
 	for _, m := range namedTest.FindAllStringSubmatch(row, -1) {
 		if !c.hasTest(m[1], m[2] != "") {
-			t.Errorf("row %s names %s, and there is no such test", id, m[0])
+			t.Errorf("row %s names %s, and no test has that name", id, m[0])
 		}
 		found = true
 	}
