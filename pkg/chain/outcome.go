@@ -22,9 +22,9 @@ const (
 // What asking a member may end with, besides the errors of stores and upstreams.
 var (
 	ErrNotHere = errors.New("chain: not here")
-	// ErrLogin is for callers who are not logged in, of what only others are
-	// answered from upstreams. It is the same whether the content exists or not,
-	// and whichever upstream it is about (contract row S74).
+	// ErrLogin is for callers who are not logged in, where an upstream answers only
+	// others. It is the same whether the content exists or not, and whichever
+	// upstream it is about (contract row S74).
 	ErrLogin = errors.New("chain: only callers who are logged in get an answer")
 	// ErrInternal is an internal failure: it says nothing about a member, and no
 	// member policy may override it. See Internal.

@@ -22,16 +22,16 @@ type Walk struct {
 
 	// What the last Ask came to: what each member said, and how the first failed of
 	// those whose policy it is to continue.
-	Said   []Saying
-	Passed error
+	Results []Result
+	Passed  error
 
 	NotAsked []string // by any Ask, since the name is claimed
 
 	claimKnown, claimed bool
 }
 
-// Saying is what asking a member ended with.
-type Saying struct {
+// Result is what asking a member ended with.
+type Result struct {
 	Member *Member
 	Err    error
 }
@@ -43,7 +43,7 @@ type AskFunc func(m *Member, name string) error
 // what the member's policy does not continue after. ErrNotHere says that no member
 // answered.
 func (w *Walk) Ask(members []Member, ask AskFunc) error {
-	w.Said, w.Passed = nil, nil
+	w.Results, w.Passed = nil, nil
 	return w.askInOrder(members, ask)
 }
 
@@ -74,7 +74,7 @@ func (w *Walk) askInOrder(members []Member, ask AskFunc) error {
 	for i := range members {
 		m := &members[i]
 		err := w.askOne(m, ask)
-		w.Said = append(w.Said, Saying{m, err})
+		w.Results = append(w.Results, Result{m, err})
 		outcome := OutcomeOf(err)
 		if outcome == NotHere && len(m.Members) > 0 { // a registry has the members of its own group
 			err = w.askInOrder(m.Members, ask)
@@ -106,7 +106,7 @@ func (w *Walk) askOne(m *Member, ask AskFunc) error {
 		return ErrNotOffered
 	}
 	answers := !w.Anonymous || m.Upstream.Settings.ServesAnonymous()
-	claimed, err := w.keeps(m.Upstream)
+	claimed, err := w.isClaimed(m.Upstream)
 	switch {
 	case err != nil:
 		return Internal(err)
@@ -131,9 +131,10 @@ func (w *Walk) nameAt(u *meta.Upstream) (string, bool) {
 	return w.Name, oci.CheckName(w.Name) == nil && Offers(u, w.Name)
 }
 
-// keeps says whether the tenant keeps the name from the upstream: what its
-// registries have, or ever had, cannot be taken over from outside (contract row E9).
-func (w *Walk) keeps(u *meta.Upstream) (bool, error) {
+// isClaimed says whether the upstream is not asked since the tenant claims the name:
+// what its registries have, or ever had, cannot be taken over from outside (contract
+// row E9).
+func (w *Walk) isClaimed(u *meta.Upstream) (bool, error) {
 	if w.Direct || AllowsClaimed(u, w.Name) {
 		return false, nil
 	}

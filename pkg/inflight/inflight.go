@@ -166,7 +166,7 @@ func (s *Stream) leave() {
 
 // await returns up to where the bytes from at on can be read, once there are
 // some: at itself at the end of a stream that ended well. The bytes held back
-// count for those who see them.
+// count if seesHeld.
 func (s *Stream) await(ctx context.Context, at int64, seesHeld bool) (int64, error) {
 	for {
 		end, changed, err := s.look(at, seesHeld)

@@ -13,12 +13,12 @@ import (
 // Its Read waits until there are bytes, and fails once ctx has ended or the
 // stream has failed.
 //
-// Where the size is not known, or is 0, nothing could be held back from those
-// who have the size; there Open waits for the end of the stream. If that did
-// not come or was a failure, Size is -1, and Seek and Read fail.
+// Where the size is unknown or 0, no last bytes could be held back from a reader;
+// there Open waits for the end of the stream. If the stream fails, or ctx ends
+// first, Size is -1, and Seek and Read fail.
 //
-// A part of the blob has no last byte that is held back: who serves a range
-// that does not reach to the end waits for Done first.
+// A range that does not reach to the end has no last bytes to hold back: before
+// serving one, wait for Done.
 func (s *Stream) Open(ctx context.Context) blob.Content {
 	r := &reader{ctx: ctx, stream: s, size: s.size}
 	if r.closed = !s.enter(); r.closed {
@@ -43,7 +43,7 @@ func (s *Stream) total(ctx context.Context) (int64, error) {
 	}
 }
 
-// Source returns the bytes for the one who stores them while they arrive: also
+// Source returns the bytes for storing them while they arrive: also
 // those held back, and io.EOF only after Finish found them right. The owner
 // keeps the stream until it was read.
 func (s *Stream) Source(ctx context.Context) io.Reader { return &source{ctx: ctx, stream: s} }

@@ -1,6 +1,9 @@
 package upstream
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // public is the part of IPv6 that is given out to the world (RFC 4291, section
 // 2.4); of IPv4 that is all which special does not list.
@@ -46,8 +49,8 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("ff00::/8"),        // multicast
 }
 
-// isPublic says whether everybody in the world means the same machine by the
-// address. An IPv4 address in IPv6 clothing is that IPv4 address.
+// isPublic says whether the address is routed on the public internet. An IPv4
+// address that is mapped into IPv6 counts as IPv4.
 func isPublic(addr netip.Addr) bool {
 	if addr.Zone() != "" {
 		return false
@@ -66,4 +69,15 @@ func contains(networks []netip.Prefix, addr netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// Network is a network that is not public but may hold upstreams.
+type Network struct {
+	Tenant string // slug of the one tenant whose upstreams may; empty for all
+	Prefix netip.Prefix
+	Ports  []uint16 // nil for all
+}
+
+func (n Network) has(tenant string, at netip.AddrPort) bool {
+	return (n.Tenant == "" || n.Tenant == tenant) && n.Prefix.Contains(at.Addr()) && (n.Ports == nil || slices.Contains(n.Ports, at.Port()))
 }

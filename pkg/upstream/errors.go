@@ -135,7 +135,7 @@ func (c *Client) failed(ctx context.Context, cause error) *Error {
 
 // refused turns the status of an answer into an error; away says that it is not
 // the registry's (or its token endpoint's) own, but of a host that it redirected
-// to. Such a host knows neither what there is nor who may have it.
+// to. Such a host knows neither which content exists nor who may pull it.
 func (c *Client) refused(resp *http.Response, away bool, reason fault.Reason) *Error {
 	e := c.outage(nil, "answered with status %d", resp.StatusCode)
 	e.Status = resp.StatusCode

@@ -26,8 +26,8 @@ func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache
 		}
 	}
 	err := p.walk.Ask(p.walk.Members, p.members(asking{
-		func(r meta.Repo) error { return keepWalking(hosted(r)) },
-		func(_ *chain.Member, r *cache.Repository) error { return keepWalking(remote(r)) },
+		hosted:   func(r meta.Repo) error { return keepWalking(hosted(r)) },
+		upstream: func(_ *chain.Member, r *cache.Repository) error { return keepWalking(remote(r)) },
 	}))
 	switch {
 	case errors.Is(err, chain.ErrLogin) && found(): // the list ends where a pull by the same caller would

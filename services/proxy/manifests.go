@@ -35,7 +35,7 @@ func (p *pull) manifest(ctx context.Context, ref oci.Reference) (cache.Manifest,
 		return set(cache.Manifest{Manifest: m}, err)
 	}
 	if ref.Digest == "" {
-		err := p.find(ctx, notHere, asking{hosted, func(_ *chain.Member, r *cache.Repository) error {
+		err := p.find(ctx, notHere, asking{hosted: hosted, upstream: func(_ *chain.Member, r *cache.Repository) error {
 			return set(r.Tag(ctx, ref.Tag))
 		}})
 		return found, err

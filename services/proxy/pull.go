@@ -32,7 +32,7 @@ type pull struct {
 	walk    chain.Walk
 }
 
-// resolveChain finds out who is asked.
+// resolveChain finds the members that the pull is for.
 func (s *Service) resolveChain(ctx context.Context, req PullRequest) (context.Context, *pull, error) {
 	ctx = upstream.WithHops(ctx, req.Hops)
 	p := &pull{PullRequest: req, service: s}
@@ -89,7 +89,7 @@ type asking struct {
 	upstream func(m *chain.Member, r *cache.Repository) error
 }
 
-// members makes asking a part of a walk.
+// members is asking as a walk takes it: with the member's own store or cache found.
 func (p *pull) members(a asking) chain.AskFunc {
 	return func(m *chain.Member, name string) error {
 		switch {
@@ -140,7 +140,7 @@ type byDigest struct {
 // then the upstream whose manifest named it, so that an image comes from one
 // member as a whole (contract row E11); then all others in order.
 func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) error {
-	err := p.walk.Ask(p.walk.Members, p.members(asking{b.hosted, func(_ *chain.Member, r *cache.Repository) error {
+	err := p.walk.Ask(p.walk.Members, p.members(asking{hosted: b.hosted, upstream: func(_ *chain.Member, r *cache.Repository) error {
 		err := b.stored(r)
 		if chain.OutcomeOf(err) == chain.NotHere {
 			return chain.SkipError{Why: "it is asked only for content that no member has stored"}
@@ -156,7 +156,7 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 	}
 	var namedErr error
 	if named != nil {
-		err := p.walk.Ask([]chain.Member{*named}, p.members(asking{nil, func(_ *chain.Member, r *cache.Repository) error {
+		err := p.walk.Ask([]chain.Member{*named}, p.members(asking{upstream: func(_ *chain.Member, r *cache.Repository) error {
 			namedErr = b.fetch(r, size)
 			return namedErr
 		}}))
@@ -164,7 +164,7 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 			return err
 		}
 	}
-	return p.find(ctx, notHere, asking{nil, func(m *chain.Member, r *cache.Repository) error {
+	return p.find(ctx, notHere, asking{upstream: func(m *chain.Member, r *cache.Repository) error {
 		if m == named {
 			return namedErr // it was asked; its policy counts at its place in the order
 		}
@@ -177,7 +177,7 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 func (p *pull) naming(ctx context.Context, d oci.Digest) (*chain.Member, int64, error) {
 	var named *chain.Member
 	size := int64(-1)
-	err := p.walk.Ask(p.walk.Members, p.members(asking{nil, func(m *chain.Member, r *cache.Repository) error {
+	err := p.walk.Ask(p.walk.Members, p.members(asking{upstream: func(m *chain.Member, r *cache.Repository) error {
 		n, err := r.Naming(ctx, d)
 		if err == nil {
 			named, size = m, n

@@ -27,8 +27,8 @@ func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registr
 	trace.Answers = []chain.Answer{answerOf(own, found, chain.Internal(err))}
 	if err != nil && fault.KindOf(err) == fault.NotFound {
 		found, err = p.manifest(ctx, ref)
-		for _, said := range p.walk.Said {
-			trace.Answers = append(trace.Answers, answerOf(said.Member, found, said.Err))
+		for _, r := range p.walk.Results {
+			trace.Answers = append(trace.Answers, answerOf(r.Member, found, r.Err))
 		}
 	}
 	trace.Outcome = chain.OutcomeOf(err)

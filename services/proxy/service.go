@@ -1,6 +1,6 @@
 // Package proxy answers pulls for what a registry does not hold: it asks the
-// members of the registry's chain in order, fetches what an upstream has once
-// for all who want it, verifies it, and keeps it.
+// members of the registry's chain in order, fetches what an upstream has once for
+// all callers, verifies it, and keeps it.
 package proxy
 
 import (
@@ -80,6 +80,5 @@ func New(c Config) *Service {
 // Run writes down what was pulled, and how upstreams do, until ctx ends.
 func (s *Service) Run(ctx context.Context) { s.caches.Run(ctx) }
 
-// Clear forgets what is remembered of tenants' chains, by all who share
-// Config.Topologies.
+// Clear forgets what is remembered of tenants' chains in Config.Topologies.
 func (s *Service) Clear() { s.topologies.Clear() }

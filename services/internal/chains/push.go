@@ -19,8 +19,8 @@ type Claims interface {
 
 // PushGuard refuses pushes of callers who are not logged in to names that an
 // upstream of the registry's chain serves. The first push takes a name: upstreams
-// are not asked for it any more. So anybody could put an image of their own in the
-// place of alpine, for all who pull it here.
+// are not asked for it any more. So an anonymous caller could replace alpine by
+// another image, for all who pull it here.
 type PushGuard struct {
 	Topologies *Topologies
 	Claims     Claims

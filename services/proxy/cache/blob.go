@@ -84,7 +84,7 @@ func (r *Repository) link(ctx context.Context, d oci.Digest) (meta.Blob, error) 
 
 // StatBlob asks the upstream whether it has a blob, without fetching it.
 func (r *Repository) StatBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	what := "stat blob " + d.String() // a 404 of a HEAD is not believed by who wants the blob (E16)
+	what := "stat blob " + d.String() // a GET does not believe the 404 of a HEAD (E16)
 	if r.isAbsent(what) {
 		return meta.Blob{}, chain.ErrNotHere
 	}

@@ -21,8 +21,8 @@ const fetchTimeout = 90 * time.Second
 // else wait for the one that it is part of (contract row E12).
 func (r *Repository) work(what string) string { return fmt.Sprintf("%d %s", r.hops, r.key(what)) }
 
-// singleFlight runs f for all who ask for the same in this process at a time. A
-// caller that leaves does not end it.
+// singleFlight runs f once for all concurrent callers in this process that ask for
+// the same. A caller that leaves does not end it.
 func singleFlight[T any](ctx context.Context, r *Repository, what string, f func(ctx context.Context) (T, error)) (T, error) {
 	shared := context.WithoutCancel(ctx)
 	done := r.caches.flights.DoChan(r.work(what), func() (any, error) {

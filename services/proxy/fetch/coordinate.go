@@ -49,8 +49,8 @@ func (fl *flight) coordinate(ctx context.Context) error {
 			return fl.fetchUpstream(ctx)
 		}
 		if late {
-			// A process that died keeps its lease for a while. Those who read from it
-			// have another one, or all of them would ask the upstream.
+			// A process that died keeps its lease for a while. Those that read from it
+			// share a second lease, or all of them would ask the upstream.
 			key, again, since = fl.lease("fetch again"), true, time.Time{}
 			continue
 		}

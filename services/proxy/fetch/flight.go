@@ -66,7 +66,7 @@ func (fl *flight) run(ctx context.Context) {
 	fl.release()
 }
 
-// fail tells all who wait.
+// fail ends the flight for all its callers.
 func (fl *flight) fail(err error) {
 	if fl.stream != nil {
 		fl.stream.Fail(err)
