@@ -67,7 +67,10 @@ var table = []row{
 	{pattern: "pkg/tenant/*", may: nouns, never: noKit, tests: []string{"pkg/boot/redisconn", "tools/testserver"}},
 	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "tools/dice"), never: noKit},
 	{
-		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "migrations"), never: noKit,
+		pattern: "pkg/meta/sqlmeta", may: join(nouns, "pkg/meta"), never: join(noKit, "github.com/jackc/*", "modernc.org/*"),
+	},
+	{
+		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "pkg/meta/sqlmeta", "migrations"), never: noKit,
 		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob", "tools/testserver"},
 	},
 	{pattern: "pkg/internal/tempfile", never: noKit},

@@ -15,14 +15,48 @@ import (
 // constants whose text begins like one and that are no part of another.
 func Statements(t *testing.T) map[string]string {
 	t.Helper()
+	out := statementsOf(t, ".", nil)
+	if len(out) < 50 {
+		t.Fatalf("only %d statements found", len(out))
+	}
+	return out
+}
+
+// SharedStatements finds the statements of package sqlmeta that run on one
+// database: "Postgres", whose statements lock rows, or "SQLite". The names of those
+// that only the other one runs end with its name.
+func SharedStatements(t *testing.T, database string) map[string]string {
+	t.Helper()
+	locks := regexp.MustCompile(` FOR (UPDATE|KEY SHARE|NO KEY UPDATE)( OF g)?$`)
+	out := statementsOf(t, "../sqlmeta", locks)
+	for name, text := range out {
+		for _, one := range []string{"Postgres", "SQLite"} {
+			if one != database && (strings.HasSuffix(name, one) || one == "Postgres" && locks.MatchString(text)) {
+				delete(out, name)
+			}
+		}
+	}
+	if len(out) < 50 {
+		t.Fatalf("only %d statements found", len(out))
+	}
+	return out
+}
+
+// statementsOf finds the statements in a folder. One that is a part of another is
+// a statement too where the other one only adds one of locks.
+func statementsOf(t *testing.T, folder string, locks *regexp.Regexp) map[string]string {
+	t.Helper()
 	begins := regexp.MustCompile(`^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s`)
 	texts, parts := map[string]ast.Expr{}, map[string]bool{}
-	for _, file := range Sources(t) {
+	for _, file := range sourcesIn(t, folder) {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if decl, ok := n.(*ast.GenDecl); ok && decl.Tok == token.CONST {
 				for _, spec := range decl.Specs {
 					for i, value := range spec.(*ast.ValueSpec).Values {
 						texts[spec.(*ast.ValueSpec).Names[i].Name] = value
+						if addsLock(value, locks) {
+							continue
+						}
 						ast.Inspect(value, func(n ast.Node) bool {
 							if id, ok := n.(*ast.Ident); ok {
 								parts[id.Name] = true
@@ -41,10 +75,17 @@ func Statements(t *testing.T) map[string]string {
 			out[name] = text
 		}
 	}
-	if len(out) < 50 {
-		t.Fatalf("only %d statements found", len(out))
-	}
 	return out
+}
+
+// addsLock says whether a constant is another one with a lock.
+func addsLock(value ast.Expr, locks *regexp.Regexp) bool {
+	sum, ok := value.(*ast.BinaryExpr)
+	if !ok || locks == nil {
+		return false
+	}
+	lock, ok := constantText(sum.Y, nil)
+	return ok && locks.MatchString(lock)
 }
 
 // constantText evaluates literals, names of constants, and their sums.
@@ -72,7 +113,12 @@ func constantText(expr ast.Expr, texts map[string]ast.Expr) (string, bool) {
 // tests.
 func Sources(t *testing.T) map[string]*ast.File {
 	t.Helper()
-	paths, err := filepath.Glob("*.go")
+	return sourcesIn(t, ".")
+}
+
+func sourcesIn(t *testing.T, folder string) map[string]*ast.File {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}

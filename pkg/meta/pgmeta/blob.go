@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -141,7 +142,7 @@ func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oc
 		case !repo.isHosted():
 			return blobUnknown(d)
 		case recorded == 0:
-			return errAlreadyDone
+			return sqlmeta.ErrAlreadyDone
 		case !held || !linked:
 			return blobUnknown(d)
 		case named:

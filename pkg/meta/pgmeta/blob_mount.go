@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -50,7 +51,7 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 			return blobUnknown(d)
 		}
 		if m.recorded == 0 {
-			return errAlreadyDone
+			return sqlmeta.ErrAlreadyDone
 		}
 		t.queue(linkBlob, to.Tenant, m.target, d.Bytes(), s.life.Grace)
 		if t.grew {

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -121,7 +122,7 @@ ON CONFLICT (tenant_id, op) DO NOTHING`
 // is how many rows it became.
 func (t *tx) cacheEvent(by meta.Cause, r meta.Repo, verb, suffix string, recorded *int64) error {
 	if by.Op == uuid.Nil {
-		return errNoOperation
+		return sqlmeta.ErrNoOperation
 	}
 	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address).Exec(counted(recorded))
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -11,7 +12,7 @@ import (
 func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error {
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request may find the repository gone.
-		if err := t.done(by, r.Tenant); err != nil {
+		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}
 		switch {
@@ -43,7 +44,7 @@ func (t *tx) beginPurge(by meta.Cause, r meta.Repo, suffix string) (int64, error
 	case !repo.isCached():
 		return 0, nameUnknown(r)
 	case recorded == 0:
-		return 0, errAlreadyDone
+		return 0, sqlmeta.ErrAlreadyDone
 	default:
 		return repo.id, nil
 	}
@@ -84,7 +85,7 @@ func (t *tx) purgeCachedManifest(by meta.Cause, r meta.Repo, d oci.Digest, life 
 	t.queue(releaseLinks, released.tenants, released.repos, released.digests, life.Released)
 	n, err := t.exec(deleteCached, locked.tenants, locked.repos, locked.digests, released.tenants, released.repos, released.digests)
 	if err == nil && n == 0 {
-		return errStartAgain
+		return sqlmeta.ErrRestart
 	}
 	return err
 }
@@ -114,7 +115,7 @@ func (t *tx) purgeCachedRepository(by meta.Cause, r meta.Repo) error {
 		return err
 	}
 	if recorded == 0 {
-		return errAlreadyDone
+		return sqlmeta.ErrAlreadyDone
 	}
 	t.queue(markRepositoryDeleting, r.Tenant, repo)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 )
 
 const (
@@ -37,7 +38,7 @@ func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
 			return err
 		}
 		if _, there := fetched.present[p.Manifest.Digest]; !there {
-			return errStartAgain // the cache was given up after the repository was locked
+			return sqlmeta.ErrRestart // the cache was given up after the repository was locked
 		}
 		fetched.link()
 		if p.Tag != "" {

@@ -3,32 +3,9 @@ package pgmeta
 import (
 	"context"
 
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
-
-// Of one registry, or of all that are active.
-const anyContent = `
-SELECT 1 FROM registries g JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
- WHERE g.tenant_id = $1 AND ($2 = 0 OR g.id = $2) AND g.state = 'active' AND g.upstream_id IS NULL
-   AND r.state = 'active' AND r.listed
- LIMIT 1`
-
-// unforced refuses a deletion that is not forced where there is content. It does
-// not wait for pushes in flight, whose locks are in the other order: what they
-// store comes back with the rest.
-func (t *tx) unforced(id tenant.ID, r tenant.RegistryID, force bool) error {
-	if force {
-		return nil
-	}
-	var one int64
-	found, err := t.find(anyContent, []any{id, r}, &one)
-	if err == nil && found {
-		err = fault.New(fault.Conflict, fault.NotEmpty, "it has content; deleting that needs force")
-	}
-	return err
-}
 
 const countContent = `
 WITH held AS MATERIALIZED (

@@ -8,18 +8,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 )
 
 // What ends an attempt of a transaction without being its answer.
 var (
-	// errAlreadyDone: an earlier attempt of the operation was committed. Store.write
-	// rolls back and answers success.
-	errAlreadyDone = errors.New("pgmeta: already done")
 	// errUndo: the answer is known and nothing shall remain. Store.write rolls back
 	// and answers nil.
 	errUndo = errors.New("pgmeta: undo")
-	// errStartAgain: something changed between two statements; run it all anew.
-	errStartAgain = errors.New("pgmeta: start again")
 	// errLost: the connection ended; whether a COMMIT took effect is unknown.
 	errLost = errors.New("pgmeta: the connection was lost")
 )
@@ -84,7 +80,7 @@ func translate(err error) error {
 		return nil
 	case errors.As(err, &known):
 		return err
-	case errors.Is(err, errLost), errors.Is(err, errStartAgain):
+	case errors.Is(err, errLost), errors.Is(err, sqlmeta.ErrRestart):
 		return down(err)
 	}
 	c := code(err)

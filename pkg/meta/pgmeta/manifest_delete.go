@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -30,7 +31,7 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 			return nameUnknown(r)
 		case recorded == 0:
 			id = repo.id
-			return errAlreadyDone
+			return sqlmeta.ErrAlreadyDone
 		}
 		id = repo.id
 		return t.deleteOne(del, repo.id, s.life)
@@ -149,7 +150,7 @@ func readDigests(to *[]oci.Digest) func(scan) error {
 // queueDelete deletes what was locked.
 func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, life meta.Lifetimes) {
 	// A tag that came to one of them after the tags were locked.
-	t.means("tags_point_to_manifests", errStartAgain)
+	t.means("tags_point_to_manifests", sqlmeta.ErrRestart)
 	t.queue(keepReleased, id, repo, stored(d.released), life.Released)
 	t.queue(deleteTags, id, repo, d.tags)
 	t.queue(deleteManifests, id, repo, stored(d.locked))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -28,12 +29,12 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 			return err
 		}
 		if put.recorded == 0 {
-			return errAlreadyDone
+			return sqlmeta.ErrAlreadyDone
 		}
 		if err := put.decide(); err != nil {
 			if fault.Is(err, fault.ManifestBlobUnknown) && !again {
 				again = true
-				return errStartAgain
+				return sqlmeta.ErrRestart
 			}
 			return err
 		}
@@ -262,7 +263,7 @@ func (p *putting) decide() error {
 	mediaType, there := p.present[p.Manifest.Digest]
 	switch {
 	case !there, len(p.old) < len(p.tags):
-		return errStartAgain // deleted between the insert and the lock, or its registry was closed
+		return sqlmeta.ErrRestart // deleted between the insert and the lock, or its registry was closed
 	case mediaType != p.Manifest.MediaType:
 		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q",
 			p.Manifest.Digest, mediaType, p.Manifest.MediaType)
@@ -367,7 +368,7 @@ func (p *putting) link() {
 	if p.Parsed.Subject != nil {
 		p.queue(keepReferrer, t, repo, p.own)
 	}
-	p.means("tags.version", errStartAgain)
+	p.means("tags.version", sqlmeta.ErrRestart)
 	for _, tag := range p.tags {
 		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -84,6 +85,7 @@ var _ meta.Store = (*Store)(nil)
 
 // Store implements meta.Store. Make one with Open.
 type Store struct {
+	*sqlmeta.Records
 	opts Options
 	life meta.Lifetimes
 	pool *pgxpool.Pool
@@ -115,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{opts: o, life: o.Lifetimes, connections: newConnections(int64(config.MaxConns))}
+	s.Records = sqlmeta.New(records{store: s}, o.Limits, o.Lifetimes)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, refusal(err)
 	}

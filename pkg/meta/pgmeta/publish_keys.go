@@ -9,16 +9,20 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 )
 
-const publishKey = `
+const (
+	openKeys = `SELECT id, algorithm, private, created_at, retired_at FROM signing_keys ORDER BY id`
+
+	publishKey = `
 INSERT INTO token_keys (id, algorithm, public, sealed, created_at, signs_from, retired_at) VALUES ($1, $2, $3, '', $4, $5, $6)
 ON CONFLICT (id) DO NOTHING`
+)
 
 // publishOpenKeys publishes the public halves of the keys that versions before
 // keep open, so that processes that only verify need not read the private ones,
 // and take the tokens that are in flight, also before the first process that
 // issues tokens has moved the keys.
 func publishOpenKeys(ctx context.Context, db *sql.Conn) error {
-	rows, err := db.QueryContext(ctx, listOpenSigningKeys)
+	rows, err := db.QueryContext(ctx, openKeys)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -67,7 +68,9 @@ func (t *tx) giveUpTenants(int) (int, error) {
 	if err != nil || !found {
 		return 0, err
 	}
-	t.giveUpTenant(id)
+	if err := sqlmeta.GiveUpTenant(t.records(), id); err != nil {
+		return 0, err
+	}
 	return 1, nil
 }
 

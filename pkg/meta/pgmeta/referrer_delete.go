@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -181,7 +182,7 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 			return false, err
 		}
 		if len(kept)+len(locked.parents) > 0 {
-			return false, errStartAgain // one that was pushed, or named by an index, since it was found
+			return false, sqlmeta.ErrRestart // one that was pushed, or named by an index, since it was found
 		}
 		t.queueDelete(d.tenant, d.repo, locked, life)
 		t.queue(beginDeletion, d.tenant, d.repo, pgUUID(d.op), stored(digests))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -90,7 +91,7 @@ ON CONFLICT (tenant_id, op) DO NOTHING`
 // it became.
 func (t *tx) repositoryEvent(by meta.Cause, r meta.Repo, verb, suffix string, recorded *int64) error {
 	if by.Op == uuid.Nil {
-		return errNoOperation
+		return sqlmeta.ErrNoOperation
 	}
 	t.queue(insertRepositoryEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address).Exec(counted(recorded))
 	return nil
@@ -191,7 +192,7 @@ func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo
 	return s.write(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request finds the repository gone, so here the operation is
 		// looked at first.
-		if err := t.done(by, r.Tenant); err != nil {
+		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}
 		var repo, recorded int64
@@ -209,7 +210,7 @@ func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo
 			return err
 		}
 		if recorded == 0 {
-			return errAlreadyDone
+			return sqlmeta.ErrAlreadyDone
 		}
 		t.queue(markRepositoryDeleting, r.Tenant, repo)
 		return nil

@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"go/ast"
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
@@ -9,9 +10,16 @@ import (
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
+// statements are this package's and those of sqlmeta.
+func statements(t *testing.T) map[string]string {
+	all := metatest.Statements(t)
+	maps.Copy(all, metatest.SharedStatements(t, "Postgres"))
+	return all
+}
+
 func TestStatementsPrepare(t *testing.T) {
 	c := connect(t, migrated(t))
-	for name, query := range metatest.Statements(t) {
+	for name, query := range statements(t) {
 		if _, err := c.Prepare(t.Context(), name, query); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -46,7 +54,7 @@ func (n node) walksAll() []string {
 // weekly sweep, and what has few rows.
 func walker(name string) bool {
 	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") ||
-		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "unfinishedDeletion" || name == "forgetStray" || name == "sumUsage" || name == "fullTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
+		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "forgetStray" || name == "sumUsage" || name == "fullTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
 }
 
 // large are rows of every table, so many that the planner weighs its ways.
@@ -106,7 +114,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 	run(`SET enable_seqscan = off`) // the shorter way through the smaller tables
 	run(`SET plan_cache_mode = force_generic_plan`)
 	parameter := regexp.MustCompile(`\$[0-9]+`)
-	for name, query := range metatest.Statements(t) {
+	for name, query := range statements(t) {
 		if walker(name) {
 			continue
 		}
@@ -134,7 +142,7 @@ func TestStatementsUseIndexes(t *testing.T) {
 // how long something took.
 func TestR51_TimeIsTheServers(t *testing.T) {
 	own := regexp.MustCompile(`(?i)\b(now\(\)|current_timestamp|localtimestamp|clock_timestamp|statement_timestamp|current_date)`)
-	for name, query := range metatest.Statements(t) {
+	for name, query := range statements(t) {
 		if found := own.FindString(query); found != "" {
 			t.Errorf("%s goes by %s", name, found)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -53,9 +54,9 @@ func (s *Store) transact(ctx context.Context, whose tenant.ID, fn func(*tx) erro
 	for {
 		err := s.attempt(ctx, whose, fn, losses > 0)
 		switch {
-		case err == nil, errors.Is(err, errAlreadyDone), errors.Is(err, errUndo):
+		case err == nil, errors.Is(err, sqlmeta.ErrAlreadyDone), errors.Is(err, errUndo):
 			return nil
-		case errors.Is(err, errStartAgain) && restarts < maxRestarts:
+		case errors.Is(err, sqlmeta.ErrRestart) && restarts < maxRestarts:
 			restarts++
 		case contended(err) && waits < maxContended:
 			if err := pause(ctx, firstWait<<(2*waits)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 )
 
 // The index leaves out the rows that versions before kept of deleted tags, of which
@@ -84,7 +85,7 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		case !repo.isHosted():
 			return nameUnknown(r)
 		case recorded == 0:
-			return errAlreadyDone
+			return sqlmeta.ErrAlreadyDone
 		case deleted == 0:
 			return manifestUnknown(tag)
 		default:

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -48,7 +49,7 @@ func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, e
 			return err
 		}))
 		b.Queue(topologyUpstreams, t).Query(each(func(scan scan) error {
-			u, err := scanUpstream(scan)
+			u, err := sqlmeta.ScanUpstream(scan)
 			top.Upstreams[u.Slug] = u
 			return err
 		}))

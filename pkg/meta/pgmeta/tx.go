@@ -6,6 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 )
 
 // tx is one attempt of a writing transaction. Statements are queued, and sent
@@ -52,7 +54,7 @@ func (t *tx) find(query string, args []any, dest ...any) (bool, error) {
 // The functions below say what becomes of a queued statement's answer.
 
 // scan copies the columns of a row.
-type scan func(dest ...any) error
+type scan = sqlmeta.Scan
 
 // counted stores how many rows a statement changed.
 func counted(n *int64) func(pgconn.CommandTag) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -65,7 +66,7 @@ func (t *tx) untag(by meta.Cause, del meta.ManifestDelete) error {
 	case !repo.isHosted():
 		return nameUnknown(r)
 	case recorded == 0:
-		return errAlreadyDone
+		return sqlmeta.ErrAlreadyDone
 	}
 	var names []string
 	var parents []oci.Digest

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -53,7 +54,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 			missing = others
 		}
 		if len(adopted) == 0 {
-			return false, errAlreadyDone // nothing of it shall remain
+			return false, sqlmeta.ErrAlreadyDone // nothing of it shall remain
 		}
 		if _, err := t.exec(linkAdopted, to.Tenant, target.id, inJSON(adopted), t.after(s.life.Grace)); err != nil {
 			return false, err

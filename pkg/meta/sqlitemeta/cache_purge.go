@@ -13,7 +13,7 @@ func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref
 	gone := removal{tenant: r.Tenant, digest: ref.Digest}
 	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request may find the repository gone.
-		if err := t.committed(by, r.Tenant); err != nil {
+		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}
 		repo, err := t.repository(r, cached)

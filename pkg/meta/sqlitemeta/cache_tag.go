@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -71,7 +72,7 @@ func (t *tx) moveCachedTag(id tenant.ID, repo repository, tag string, d oci.Dige
 		return err
 	}
 	if returns {
-		by := meta.Cause{Op: uuid.New(), Actor: upstreamTarget(repo.upstream)}
+		by := meta.Cause{Op: uuid.New(), Actor: sqlmeta.UpstreamTarget(repo.upstream)}
 		if err := t.event(by, id, "cache.tag_rollback", target(repo, []string{tag}, d)); err != nil {
 			return err
 		}

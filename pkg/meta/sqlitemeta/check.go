@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -225,7 +226,7 @@ SELECT o.tenant_id, o.incarnation, o.state, o.size, b.digest
 // FindObject implements meta.Checker.
 func (s *Store) FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error) {
 	found, err := collect(ctx, s, scanObject, findObject, k.Tenant, k.Incarnation[:])
-	return only(found, err, fault.New(fault.NotFound, fault.ResourceUnknown, "object %s is not known", k))
+	return sqlmeta.One(found, err, fault.New(fault.NotFound, fault.ResourceUnknown, "object %s is not known", k))
 }
 
 func scanObject(scan scan) (meta.ObjectRow, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -134,7 +135,7 @@ func (a ahead) named(list []oci.Descriptor) named {
 // What must be there and is not refuses the manifest.
 func (s *Store) complete(ctx context.Context, a ahead) (bool, error) {
 	var one int
-	if done, err := s.find(ctx, findEvent, []any{a.Repo.Tenant, a.By.Op[:]}, &one); err != nil || done {
+	if done, err := s.find(ctx, sqlmeta.FindEvent, []any{a.Repo.Tenant, a.By.Op[:]}, &one); err != nil || done {
 		return false, err
 	}
 	var r repository

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -47,7 +48,7 @@ func (p purge) due() (int, error) {
 	case err != nil:
 		return 0, err
 	case found:
-		return 1, p.giveUpTenant(id)
+		return 1, sqlmeta.GiveUpTenant(p.records(), id)
 	default:
 		return p.change(giveUpRegistries, p.now, p.limit)()
 	}

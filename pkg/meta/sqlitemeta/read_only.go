@@ -22,12 +22,12 @@ func openReadOnly(ctx context.Context, o Options) (*Store, error) {
 	if _, err := os.Stat(file); err != nil {
 		return nil, fmt.Errorf("there is no database in data_dir %s: %w", o.Dir, err)
 	}
-	s := &Store{opts: o, life: o.Lifetimes}
+	s := newStore(o)
 	var err error
 	if s.lock, err = lockFile(filepath.Join(o.Dir, lockName), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if s.reader, err = openReader(dsn(file, "busy_timeout(10000)", "query_only(1)")+"&mode=rw", o.Readers); err == nil {
+	if s.reader, err = openReader(dsn(file, "busy_timeout(10000)", "query_only(1)")+"&mode=rw", s.now, o.Readers); err == nil {
 		err = checkSchema(ctx, s.reader.db)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 )
 
 // reader is a pool of connections that cannot write. Each of its statements
@@ -19,8 +20,8 @@ type reader struct {
 	closed atomic.Bool // database/sql's own error for it cannot be told apart
 }
 
-func openReader(dsn string, connections int) (*reader, error) {
-	db, err := sql.Open("sqlite", dsn)
+func openReader(dsn string, now func() int64, connections int) (*reader, error) {
+	db, err := openDB(dsn, now)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 // scan copies the columns of a row.
-type scan func(dest ...any) error
+type scan = sqlmeta.Scan
 
 // find scans the first row into dest; false when there is none.
 func (s *Store) find(ctx context.Context, query string, args []any, dest ...any) (bool, error) {

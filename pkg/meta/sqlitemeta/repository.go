@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -53,9 +54,9 @@ func (t *tx) repository(r meta.Repo, k kind) (repository, error) {
 	if !found || !k.matches(row) {
 		return row, nameUnknown(r)
 	}
-	parent := registryTarget(registry)
+	parent := sqlmeta.RegistryTarget(registry)
 	if row.upstream != "" {
-		parent = upstreamTarget(row.upstream)
+		parent = sqlmeta.UpstreamTarget(row.upstream)
 	}
 	row.target = parent + "/repositories/" + r.Name
 	return row, nil
@@ -167,7 +168,7 @@ func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo
 	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		// A repeated request finds the repository gone, so here the operation is
 		// looked at first.
-		if err := t.committed(by, r.Tenant); err != nil {
+		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}
 		repo, err := t.repository(r, hosted)

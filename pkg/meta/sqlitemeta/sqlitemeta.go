@@ -8,7 +8,6 @@ package sqlitemeta
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
@@ -20,10 +19,9 @@ import (
 	"syscall"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 )
 
 // Bounds of what one tenant may have staged, unless Options say otherwise.
@@ -82,6 +80,7 @@ var _ meta.Store = (*Store)(nil)
 
 // Store implements meta.Store. Make one with Open.
 type Store struct {
+	*sqlmeta.Records
 	opts   Options
 	life   meta.Lifetimes
 	lock   *os.File
@@ -91,6 +90,15 @@ type Store struct {
 	quiet   atomic.Bool // see Quiesce
 	closing sync.Once
 }
+
+func newStore(o Options) *Store {
+	s := &Store{opts: o, life: o.Lifetimes}
+	s.Records = sqlmeta.New(records{store: s}, o.Limits, o.Lifetimes)
+	return s
+}
+
+// now is the time in microseconds, as the database stores it.
+func (s *Store) now() int64 { return s.opts.Now().UnixMicro() }
 
 // Open locks the directory for this process, brings the schema up to date and
 // starts the writer. A directory in use, and a schema newer than this binary,
@@ -103,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s cannot be created: %w", o.Dir, err)
 	}
-	s := &Store{opts: o, life: o.Lifetimes}
+	s := newStore(o)
 	var err error
 	if s.lock, err = lockFile(filepath.Join(o.Dir, lockName), os.O_CREATE); err != nil {
 		return nil, err
@@ -118,8 +126,9 @@ func (s *Store) open(ctx context.Context, file string) error {
 	if err := makePrivate(file); err != nil {
 		return err
 	}
-	db, err := sql.Open("sqlite", dsn(file,
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-16384)"))
+	now := &atomic.Int64{}
+	db, err := openDB(dsn(file,
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-16384)"), now.Load)
 	if err != nil {
 		return err
 	}
@@ -128,10 +137,10 @@ func (s *Store) open(ctx context.Context, file string) error {
 	if err := migrate(ctx, db); err != nil {
 		return errors.Join(err, db.Close())
 	}
-	if s.writer, err = startWriter(ctx, db, s.opts.Now); err != nil {
+	if s.writer, err = startWriter(ctx, db, s.opts.Now, now); err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.reader, err = openReader(dsn(file, "busy_timeout(10000)", "query_only(1)"), s.opts.Readers)
+	s.reader, err = openReader(dsn(file, "busy_timeout(10000)", "query_only(1)"), s.now, s.opts.Readers)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package sqlitemeta
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,9 +10,16 @@ import (
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
+// statements are this package's and those of sqlmeta.
+func statements(t *testing.T) map[string]string {
+	all := metatest.Statements(t)
+	maps.Copy(all, metatest.SharedStatements(t, "SQLite"))
+	return all
+}
+
 func TestStatementsPrepare(t *testing.T) {
 	s := open(t, Options{})
-	for name, query := range metatest.Statements(t) {
+	for name, query := range statements(t) {
 		st, err := s.reader.db.PrepareContext(t.Context(), query)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -76,17 +84,17 @@ var walks = map[string]string{
 	"deleteTenantAccounts": "deletes them all",
 	"deleteTenantDomains":  "deletes them all",
 
-	"closeTenantDomains": "changes them all",
-	"openTenantDomains":  "changes them all",
-	"anyContent":         "stops at the first row",
-	"countContent":       "has a LIMIT",
+	"closeTenantDomains":      "changes them all",
+	"openTenantDomainsSQLite": "changes them all",
+	"anyContentSQLite":        "stops at the first row",
+	"countContent":            "has a LIMIT",
 
-	"deleteTenantUpstreams": "deletes them all",
-	"deleteTenantGroups":    "deletes them all",
-	"findTopology":          "returns them all",
-	"groupOfMember":         "reads the few groups of a tenant",
-	"registryOfGroup":       "reads the few registries of a tenant",
-	"registryOfMirrored":    "reads the few registries of a tenant",
+	"deleteTenantUpstreams":    "deletes them all",
+	"deleteTenantGroups":       "deletes them all",
+	"findTopology":             "returns them all",
+	"groupOfMemberSQLite":      "reads the few groups of a tenant",
+	"registryOfGroup":          "reads the few registries of a tenant",
+	"registryOfMirroredSQLite": "reads the few registries of a tenant",
 
 	"countRegistries": "has a LIMIT",
 	"countCaches":     "has a LIMIT",
@@ -111,8 +119,8 @@ var walks = map[string]string{
 
 // sorting are the statements that sort, and why they may.
 var sorting = map[string]string{
-	"findSlug":    "sorts the few tenants that had one slug",
-	"leastPulled": "goes through a whole cache, and keeps the first",
+	"findSlugOwner": "sorts the few tenants that had one slug",
+	"leastPulled":   "goes through a whole cache, and keeps the first",
 
 	"leastPulledOfTenant": "goes through the caches of a tenant, and keeps the first",
 
@@ -126,9 +134,9 @@ var sorting = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d)$|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d|counted)$|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
-	for name, query := range metatest.Statements(t) {
+	for name, query := range statements(t) {
 		if wholeTables(name) {
 			continue
 		}
@@ -146,14 +154,15 @@ func TestStatementsUseIndexes(t *testing.T) {
 // has one of its own.
 func TestListsUseTheirIndexes(t *testing.T) {
 	s := open(t, Options{})
+	shared := metatest.SharedStatements(t, "SQLite")
 	for query, want := range map[string]string{
+		shared["oldestEvents"]: "INDEX sqlite_autoindex_events_2 (tenant_id=? AND id>? AND id<?)",
+		shared["newestEvents"]: "INDEX sqlite_autoindex_events_2 (tenant_id=? AND id>? AND id<?)",
 		listRepositories:       "INDEX repositories_listed (tenant_id=? AND registry_id=? AND name>?)",
 		repositoriesBetween:    "INDEX repositories_listed (tenant_id=? AND registry_id=? AND name>? AND name<?)",
 		repositoriesDescending: "INDEX repositories_listed (tenant_id=? AND registry_id=? AND name>? AND name<?)",
 		tagsBetween:            "INDEX tags_listed (tenant_id=? AND repo_id=? AND name>? AND name<?)",
 		tagsDescending:         "INDEX tags_listed (tenant_id=? AND repo_id=? AND name>? AND name<?)",
-		oldestEvents:           "INDEX sqlite_autoindex_events_2 (tenant_id=? AND id>? AND id<?)",
-		newestEvents:           "INDEX sqlite_autoindex_events_2 (tenant_id=? AND id>? AND id<?)",
 		listTags:               "INDEX tags_listed (tenant_id=? AND repo_id=? AND name>?)",
 		listReferrers:          "INDEX manifests_referrers (tenant_id=? AND repo_id=? AND subject=? AND digest>?)",
 		listReferrersByType:    "INDEX manifests_referrers_by_type (tenant_id=? AND repo_id=? AND subject=? AND artifact_type=? AND digest>?)",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -26,10 +27,6 @@ const stuckAfter = 5 * time.Second
 
 var errClosed = errors.New("sqlitemeta: the store is closed")
 
-// errAlreadyDone ends a member whose operation an earlier attempt committed.
-// Store.write rolls the member back and answers success.
-var errAlreadyDone = errors.New("sqlitemeta: already done")
-
 // writer runs all writing transactions on one connection, in groups that share
 // one BEGIN IMMEDIATE and one COMMIT.
 type writer struct {
@@ -37,6 +34,7 @@ type writer struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt // by their text; used by the one goroutine only
 	now   func() time.Time
+	txNow *atomic.Int64 // what berth_now answers: the time of the group under way
 
 	queue *lanes
 	began atomic.Int64  // of the group under way, in nanoseconds of its clock; 0 = none
@@ -55,13 +53,13 @@ type job struct {
 	done    chan struct{}
 }
 
-func startWriter(ctx context.Context, db *sql.DB, now func() time.Time) (*writer, error) {
+func startWriter(ctx context.Context, db *sql.DB, now func() time.Time, txNow *atomic.Int64) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	w := &writer{
-		db: db, conn: conn, stmts: map[string]*sql.Stmt{}, now: now,
+		db: db, conn: conn, stmts: map[string]*sql.Stmt{}, now: now, txNow: txNow,
 		queue: newLanes(), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go w.loop()
@@ -168,7 +166,7 @@ func (s *Store) transact(ctx context.Context, owner tenant.ID, j *job) error {
 			return fault.Down(errClosed, "the metadata store")
 		}
 	}
-	if errors.Is(j.err, errAlreadyDone) {
+	if errors.Is(j.err, sqlmeta.ErrAlreadyDone) {
 		return nil
 	}
 	return translate(j.err)
@@ -213,6 +211,7 @@ func (w *writer) group(first *job) {
 	err := t.control("BEGIN IMMEDIATE")
 	if err == nil {
 		t.now = w.now().UnixMicro()
+		w.txNow.Store(t.now)
 		members, err = w.members(t, first)
 	} else {
 		members = []*job{first}

@@ -1,0 +1,98 @@
+package sqlmeta
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+const (
+	selectAccountKey = `
+SELECT k.name, k.hash, k.created_at, k.expires_at
+FROM accounts a JOIN account_keys k ON k.tenant_id = a.tenant_id AND k.account_id = a.id
+WHERE a.tenant_id = $1 AND a.slug = $2`
+
+	listAccountKeys = selectAccountKey + ` ORDER BY k.name`
+	findAccountKey  = selectAccountKey + ` AND k.name = $3`
+
+	insertAccountKey = `
+INSERT INTO account_keys (tenant_id, account_id, name, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, berth_now(), $5)
+ON CONFLICT (tenant_id, account_id, name) DO NOTHING`
+
+	deleteAccountKey = `DELETE FROM account_keys WHERE tenant_id = $1 AND account_id = $2 AND name = $3`
+
+	// It begins at the hash: whether the account exists plays no part in what it
+	// costs (contract row B10).
+	findAccountByKey = `
+SELECT ` + accountColumns + `
+FROM account_keys k
+JOIN accounts a ON a.tenant_id = k.tenant_id AND a.id = k.account_id
+JOIN tenants t ON t.id = a.tenant_id
+WHERE k.hash = $3 AND (CAST($1 AS bigint) = 0 OR a.tenant_id = $1) AND ($2 = '' OR a.slug = $2)
+  AND NOT a.disabled AND t.state = 'active' AND (k.expires_at IS NULL OR k.expires_at > berth_now())`
+)
+
+func scanAccountKey(scan Scan) (meta.AccountKey, error) {
+	var k meta.AccountKey
+	err := scan(&k.Name, hashScanner{&k.Hash}, timeScanner{&k.CreatedAt}, timeScanner{&k.ExpiresAt})
+	return k, err
+}
+
+// ListAccountKeys implements meta.Accounts.
+func (s *Records) ListAccountKeys(ctx context.Context, t tenant.ID, slug string) ([]meta.AccountKey, error) {
+	if _, err := s.FindAccount(ctx, t, slug); err != nil {
+		return nil, err
+	}
+	return list(ctx, s, t, scanAccountKey, listAccountKeys, t, slug)
+}
+
+// CreateAccountKey implements meta.Accounts.
+func (s *Records) CreateAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug string, k meta.AccountKey) (meta.AccountKey, error) {
+	err := s.engine.Write(ctx, id, func(t Tx) error {
+		if err := begin(t, by, id, "key.create", keyTarget(slug, k.Name)); err != nil {
+			return err
+		}
+		account, err := accountID(t, id, slug, 0)
+		if err != nil {
+			return err
+		}
+		taken := fault.New(fault.Conflict, fault.AlreadyExists, "service account %q has a key %q already", slug, k.Name)
+		if err := change(t, taken, insertAccountKey, id, account, k.Name, k.Hash[:], t.Time(k.ExpiresAt)); err != nil {
+			return err
+		}
+		return checkLimit(t, s.limits.KeyLimit(), countAccountKeys, id, account)
+	})
+	if err != nil {
+		return meta.AccountKey{}, err
+	}
+	return find(ctx, s, id, noKey(slug, k.Name), scanAccountKey, findAccountKey, id, slug, k.Name)
+}
+
+// DeleteAccountKey implements meta.Accounts.
+func (s *Records) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug, name string) error {
+	return s.engine.Write(ctx, id, func(t Tx) error {
+		if err := begin(t, by, id, "key.delete", keyTarget(slug, name)); err != nil {
+			return err
+		}
+		account, err := accountID(t, id, slug, 0)
+		if err != nil {
+			return err
+		}
+		return change(t, noKey(slug, name), deleteAccountKey, id, account, name)
+	})
+}
+
+// FindAccountByKey implements meta.Accounts. Of a suspended tenant no key is
+// good.
+func (s *Records) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
+	unknown := fault.New(fault.NotFound, fault.ResourceUnknown, "no service account has this key")
+	return find(ctx, s, t, unknown, scanAccount, findAccountByKey, t, slug, hash[:])
+}
+
+func keyTarget(slug, name string) string { return accountTarget(slug) + "/keys/" + name }
+
+func noKey(slug, name string) error {
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "service account %q has no key %q", slug, name)
+}

@@ -1,0 +1,123 @@
+package sqlmeta
+
+import (
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// ErrNoOperation is a mutation without an operation id.
+var ErrNoOperation = errors.New("sqlmeta: a mutation needs an operation id")
+
+const insertEvent = `
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, changes) VALUES ($1, $2, berth_now(), $3, $4, $5, $6, $7, $8)
+ON CONFLICT (tenant_id, op) DO NOTHING`
+
+// Event records who changed what a tenant owns. It comes right after the row that
+// says whether the change is possible was read, locked or made. ErrAlreadyDone
+// means that an earlier attempt of this operation was committed: return it.
+func Event(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
+	if by.Op == uuid.Nil {
+		return ErrNoOperation
+	}
+	n, err := t.Exec(insertEvent, id, by.Op[:], by.Actor, verb, target, by.RequestID, by.Address, meta.EncodeChanges(by.Changes))
+	if err == nil && n == 0 {
+		err = ErrAlreadyDone
+	}
+	return err
+}
+
+// FindEvent finds the event of an operation.
+const FindEvent = `SELECT 1 FROM events WHERE tenant_id = $1 AND op = $2`
+
+// AlreadyDone is for operations whose repetition finds its subject gone: it
+// returns ErrAlreadyDone when an earlier attempt was committed.
+func AlreadyDone(t Tx, by meta.Cause, id tenant.ID) error {
+	var one int64
+	found, err := t.Find(FindEvent, []any{id, by.Op[:]}, &one)
+	if err == nil && found {
+		err = ErrAlreadyDone
+	}
+	return err
+}
+
+const (
+	tenantLives = `SELECT 1 FROM tenants WHERE id = $1 AND state IN ('active', 'suspended')`
+	shareTenant = tenantLives + ` FOR KEY SHARE`
+	lockTenant  = tenantLives + ` FOR NO KEY UPDATE`
+)
+
+// begin begins a change of what a tenant owns: it checks that the tenant is there
+// and records the event.
+func begin(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
+	return beginWith(t, t.Pick(tenantLives, shareTenant), by, id, verb, target)
+}
+
+// beginAlone is begin for a change that one transaction at a time may do for a
+// tenant: of what has a limit, and by which a name may come to dangle, since it
+// names a registry, group or upstream, or deletes one. The statements that follow
+// see all there are.
+func beginAlone(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
+	return beginWith(t, t.Pick(tenantLives, lockTenant), by, id, verb, target)
+}
+
+func beginWith(t Tx, lives string, by meta.Cause, id tenant.ID, verb, target string) error {
+	var one int64
+	found, err := t.Find(lives, []any{id}, &one)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no such tenant")
+	}
+	return Event(t, by, id, verb, target)
+}
+
+// checkVersion compares the version that a change was made for with the present
+// one; 0 accepts any.
+func checkVersion(have, want int64) error {
+	if want == 0 || want == have {
+		return nil
+	}
+	return fault.New(fault.Conflict, fault.EtagMismatch, "the resource was modified; fetch it and retry").WithField("etag")
+}
+
+// change runs a statement that changes one row; missing is the error when it
+// changes none.
+func change(t Tx, missing error, query string, args ...any) error {
+	n, err := t.Exec(query, args...)
+	if err == nil && n == 0 {
+		err = missing
+	}
+	return err
+}
+
+// How many records there are, counted up to the last argument. Those that are
+// deleted and not removed yet have a row and count.
+const (
+	countRegistries  = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NULL LIMIT $2) AS counted`
+	countCaches      = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NOT NULL LIMIT $2) AS counted`
+	countAccounts    = `SELECT count(*) FROM (SELECT 1 FROM accounts WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countAccountKeys = `SELECT count(*) FROM (SELECT 1 FROM account_keys WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
+	countDomains     = `SELECT count(*) FROM (SELECT 1 FROM domains WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countUpstreams   = `SELECT count(*) FROM (SELECT 1 FROM upstreams WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countGroups      = `SELECT count(*) FROM (SELECT 1 FROM upstream_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
+)
+
+// checkLimit refuses what this transaction has just made where there are more
+// than the limit. The transaction has the row of the owner for itself, so that it
+// counts what others made before.
+func checkLimit(t Tx, l meta.Limit, count string, args ...any) error {
+	if l.Unlimited() {
+		return nil
+	}
+	var n int
+	if _, err := t.Find(count, append(args, l.Read()), &n); err != nil {
+		return err
+	}
+	return l.Check(n)
+}

@@ -1,0 +1,123 @@
+package sqlmeta
+
+import (
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Registries name groups and upstreams, groups name registries and upstreams. No
+// foreign key holds these names, which are in JSON: the functions below do, in
+// transactions that have the tenant's row for themselves.
+
+const (
+	groupOfMemberPostgres = `
+SELECT g.slug FROM upstream_groups g
+ WHERE g.tenant_id = $1 AND EXISTS (SELECT 1 FROM json_array_elements(g.members) AS member (value) WHERE member.value ->> $2::text = $3) LIMIT 1`
+	groupOfMemberSQLite = `
+SELECT g.slug FROM upstream_groups g
+ WHERE g.tenant_id = $1 AND EXISTS (SELECT 1 FROM json_each(g.members) j WHERE j.value ->> $2 = $3) LIMIT 1`
+
+	registryOfGroup = `
+SELECT r.slug FROM registries r
+ WHERE r.tenant_id = $1 AND r.state = 'active' AND r.upstream_id IS NULL AND r.settings ->> 'upstream_group' = $2 LIMIT 1`
+
+	registryOfMirroredPostgres = `
+SELECT r.slug FROM registries r
+ WHERE r.tenant_id = $1 AND r.state = 'active' AND r.upstream_id IS NULL
+   AND EXISTS (SELECT 1 FROM json_array_elements_text(r.settings -> 'mirror_upstreams') AS named (slug) WHERE named.slug = $2) LIMIT 1`
+	registryOfMirroredSQLite = `
+SELECT r.slug FROM registries r
+ WHERE r.tenant_id = $1 AND r.state = 'active' AND r.upstream_id IS NULL
+   AND EXISTS (SELECT 1 FROM json_each(r.settings, '$.mirror_upstreams') j WHERE j.value = $2) LIMIT 1`
+)
+
+// exists runs a statement that finds the id and version of what has a slug.
+func exists(t Tx, query string, id tenant.ID, slug string) (bool, error) {
+	var found, version int64
+	return t.Find(query, []any{id, slug}, &found, &version)
+}
+
+// checkNames refuses the settings of a registry that name a group or an upstream
+// which is not there.
+func checkNames(t Tx, id tenant.ID, settings tenant.Settings) error {
+	if group := settings.UpstreamGroup; group != "" {
+		if _, err := groupVersion(t, id, group); fault.Is(err, fault.ResourceUnknown) {
+			return fault.New(fault.Invalid, fault.ResourceUnknown, "there is no upstream group %q", group).WithField("upstream_group")
+		} else if err != nil {
+			return err
+		}
+	}
+	for _, slug := range settings.MirrorUpstreams.All() {
+		found, err := exists(t, findUpstreamID, id, slug)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return fault.New(fault.Invalid, fault.ResourceUnknown, "there is no upstream %q", slug).WithField("mirror_upstreams")
+		}
+	}
+	return nil
+}
+
+// dropMissingNames takes out of the settings what checkNames would refuse.
+func dropMissingNames(t Tx, id tenant.ID, settings *tenant.Settings) error {
+	if settings.UpstreamGroup != "" {
+		if _, err := groupVersion(t, id, settings.UpstreamGroup); fault.Is(err, fault.ResourceUnknown) {
+			settings.UpstreamGroup = ""
+		} else if err != nil {
+			return err
+		}
+	}
+	var kept []string
+	for _, slug := range settings.MirrorUpstreams.All() {
+		found, err := exists(t, findUpstreamID, id, slug)
+		if err != nil {
+			return err
+		}
+		if found {
+			kept = append(kept, slug)
+		}
+	}
+	settings.MirrorUpstreams = tenant.SlugsOf(kept)
+	return nil
+}
+
+// checkMembers refuses a group with a member that is not there.
+func checkMembers(t Tx, g meta.Group) error {
+	for _, m := range g.Members {
+		kind, query, slug := "registry", findRegistryID, m.Registry
+		if m.Upstream != "" {
+			kind, query, slug = "upstream", findUpstreamID, m.Upstream
+		}
+		found, err := exists(t, query, g.Tenant, slug)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return fault.New(fault.Invalid, fault.ResourceUnknown, "there is no %s %q", kind, slug).WithField("members")
+		}
+	}
+	return nil
+}
+
+// checkNoGroupNames refuses the deletion of a registry or an upstream, by kind,
+// that a group names.
+func checkNoGroupNames(t Tx, id tenant.ID, kind, slug string) error {
+	var group string
+	named, err := t.Find(t.Pick(groupOfMemberSQLite, groupOfMemberPostgres), []any{id, kind, slug}, &group)
+	if err == nil && named {
+		err = fault.New(fault.Conflict, fault.InUse, "upstream group %q names %s %q", group, kind, slug)
+	}
+	return err
+}
+
+// checkNotMirrored refuses the deletion of an upstream that a registry names.
+func checkNotMirrored(t Tx, id tenant.ID, slug string) error {
+	var registry string
+	named, err := t.Find(t.Pick(registryOfMirroredSQLite, registryOfMirroredPostgres), []any{id, slug}, &registry)
+	if err == nil && named {
+		err = fault.New(fault.Conflict, fault.InUse, "registry %q names upstream %q in mirror_upstreams", registry, slug)
+	}
+	return err
+}

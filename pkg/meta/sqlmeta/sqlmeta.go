@@ -1,0 +1,120 @@
+// Package sqlmeta reads and writes the records that are configured, such as
+// tenants, registries and accounts: the half of a metadata store that is the same
+// on every SQL database. The stores embed Records. The storage protocol, with
+// uploads, manifests and the collector, is theirs.
+//
+// A statement runs as it stands on PostgreSQL and on SQLite. Both have $1,
+// RETURNING, a function berth_now, and TRUE. CAST(x AS interval) makes an interval
+// on PostgreSQL and an integer, of microseconds, on SQLite. Where the databases
+// differ, such as in the locks that only PostgreSQL needs, there are two statements
+// beside each other, and Dialect.Pick chooses.
+package sqlmeta
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Dialect is what differs in the statements of the databases and their arguments.
+type Dialect interface {
+	// Pick returns the statement for this database.
+	Pick(sqlite, postgres string) string
+	// Time is how a time is stored; the zero time is NULL.
+	Time(time.Time) any
+	// Interval is the argument of CAST($n AS interval).
+	Interval(time.Duration) any
+}
+
+// Engine runs statements on one database.
+type Engine interface {
+	Dialect
+	// Read calls each for every row of a query.
+	Read(ctx context.Context, owner tenant.ID, query string, args []any, each func(Scan) error) error
+	// Write runs fn as one transaction and returns after it is durable. fn may run
+	// several times: it sets its results, it never adds to them.
+	Write(ctx context.Context, owner tenant.ID, fn func(Tx) error) error
+}
+
+// Tx is a writing transaction.
+type Tx interface {
+	Dialect
+	// Exec runs a statement and returns how many rows it changed.
+	Exec(query string, args ...any) (int64, error)
+	// Queue is Exec for a statement whose result is not needed. It may run as late
+	// as with COMMIT, and then its error is that of Engine.Write.
+	Queue(query string, args ...any) error
+	// Find scans the first row into dest; false when there is none.
+	Find(query string, args []any, dest ...any) (bool, error)
+	// OnViolation sets the error of the transaction for when a later statement
+	// violates the constraint.
+	OnViolation(constraint string, err error)
+}
+
+// Scan copies the columns of a row.
+type Scan func(dest ...any) error
+
+// Errors that end an attempt of a transaction without being its answer.
+var (
+	// ErrAlreadyDone means that an earlier attempt of the operation was committed.
+	// Engine.Write rolls back and answers nil.
+	ErrAlreadyDone = errors.New("sqlmeta: already done")
+	// ErrRestart means that something changed between two statements. Engine.Write
+	// runs the transaction again.
+	ErrRestart = errors.New("sqlmeta: start again")
+)
+
+// noTenant is the owner of work that is done for no tenant, or that finds out
+// which tenant a request is for.
+const noTenant tenant.ID = 0
+
+// Records implements the contracts of package meta for configured records.
+type Records struct {
+	engine    Engine
+	limits    meta.Limits
+	lifetimes meta.Lifetimes
+}
+
+// New makes the records of a database.
+func New(e Engine, limits meta.Limits, lifetimes meta.Lifetimes) *Records {
+	return &Records{engine: e, limits: limits, lifetimes: lifetimes}
+}
+
+// list reads all rows of a query.
+func list[T any](ctx context.Context, s *Records, owner tenant.ID, read func(Scan) (T, error), query string, args ...any) ([]T, error) {
+	var rows []T
+	err := s.engine.Read(ctx, owner, query, args, func(scan Scan) error {
+		row, err := read(scan)
+		rows = append(rows, row)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if rows == nil {
+		rows = []T{}
+	}
+	return rows, nil
+}
+
+// find reads the first row of a query; missing is the error when there is none.
+func find[T any](ctx context.Context, s *Records, owner tenant.ID, missing error, read func(Scan) (T, error), query string, args ...any) (T, error) {
+	rows, err := list(ctx, s, owner, read, query, args...)
+	return One(rows, err, missing)
+}
+
+// One is the first of the rows; missing is the error when there is none.
+func One[T any](rows []T, err, missing error) (T, error) {
+	var zero T
+	switch {
+	case err != nil:
+		return zero, err
+	case len(rows) == 0:
+		return zero, missing
+	default:
+		return rows[0], nil
+	}
+}
