@@ -11,85 +11,85 @@ import (
 )
 
 // Config is everything an operator can set. Each field is one setting: the
-// koanf tag is its key in the file; BERTH_ and the key in capitals its
+// setting tag is its key in the file; BERTH_ and the key in capitals its
 // environment variable; the key with dashes its flag. Default returns the
 // values that stand when nothing is set.
 type Config struct {
-	DataDir     string `koanf:"data_dir" placeholder:"DIR" help:"Directory that holds everything the embedded registry keeps."`
-	BaseDomain  string `koanf:"base_domain" placeholder:"DOMAIN" help:"Domain under which tenants answer: acme.DOMAIN, dev.acme.DOMAIN."`
-	HostPattern string `koanf:"host_pattern" placeholder:"PATTERN" help:"Host of a registry other than main: {registry}.{tenant}.{base} or {registry}--{tenant}.{base}."`
+	DataDir     string `setting:"data_dir" placeholder:"DIR" help:"Directory that holds everything the embedded registry keeps."`
+	BaseDomain  string `setting:"base_domain" placeholder:"DOMAIN" help:"Domain under which tenants answer: acme.DOMAIN, dev.acme.DOMAIN."`
+	HostPattern string `setting:"host_pattern" placeholder:"PATTERN" help:"Host of a registry other than main: {registry}.{tenant}.{base} or {registry}--{tenant}.{base}."`
 
-	Meta      URL    `koanf:"meta" placeholder:"URL" help:"Metadata database, postgres://user@host/database; empty is SQLite in the data directory."`
-	MetaFile  string `koanf:"meta_file" placeholder:"FILE" help:"File with the URL of meta, since it may hold a password."`
-	Blobs     URL    `koanf:"blobs" placeholder:"URL" help:"Blob store, s3://bucket?endpoint=http://host:9000&region=…&path_style=true, credentials from the usual AWS chain; empty is files in the data directory."`
-	Redis     URL    `koanf:"redis" placeholder:"URL" help:"Redis that saves nodes work, redis://host:6379/0; answers are right without it. Empty does without."`
-	RedisFile string `koanf:"redis_file" placeholder:"FILE" help:"File with the URL of redis, since it may hold a password."`
+	Meta      URL    `setting:"meta" placeholder:"URL" help:"Metadata database, postgres://user@host/database; empty is SQLite in the data directory."`
+	MetaFile  string `setting:"meta_file" placeholder:"FILE" help:"File with the URL of meta, since it may hold a password."`
+	Blobs     URL    `setting:"blobs" placeholder:"URL" help:"Blob store, s3://bucket?endpoint=http://host:9000&region=…&path_style=true, credentials from the usual AWS chain; empty is files in the data directory."`
+	Redis     URL    `setting:"redis" placeholder:"URL" help:"Redis that saves nodes work, redis://host:6379/0; answers are right without it. Empty does without."`
+	RedisFile string `setting:"redis_file" placeholder:"FILE" help:"File with the URL of redis, since it may hold a password."`
 
-	Services        []string `koanf:"services" placeholder:"SERVICE" help:"What this process runs: registry, upload, token, admin, janitor, proxy, comma-separated; empty runs all. A part of them needs meta and blobs."`
-	InternalKey     Secret   `koanf:"internal_key" kong:"-"`
-	InternalKeyFile string   `koanf:"internal_key_file" placeholder:"FILE" help:"File with the key that split services, and nodes that share fetches, sign their calls with, the same in all."`
-	UploadURL       URL      `koanf:"upload_url" name:"upload-url" placeholder:"URL" help:"Internal listener of the upload service, for a process that does not run it and is not behind an edge that does this by path."`
-	TokenURL        URL      `koanf:"token_url" name:"token-url" placeholder:"URL" help:"Internal listener of the token service, likewise."`
-	ProxyURL        URL      `koanf:"proxy_url" name:"proxy-url" placeholder:"URL" help:"Internal listener of the proxy service, likewise, for a process that runs registry without it."`
-	InternalAt      URL      `koanf:"internal_url" name:"internal-url" placeholder:"URL" help:"Internal listener of this process as other nodes reach it; empty is internal_addr, with an address of this machine where that is 0.0.0.0, and none where it is a loopback address."`
+	Services        []string `setting:"services" placeholder:"SERVICE" help:"What this process runs: registry, upload, token, admin, janitor, proxy, comma-separated; empty runs all. A part of them needs meta and blobs."`
+	InternalKey     Secret   `setting:"internal_key" kong:"-"`
+	InternalKeyFile string   `setting:"internal_key_file" placeholder:"FILE" help:"File with the key that split services, and nodes that share fetches, sign their calls with, the same in all."`
+	UploadURL       URL      `setting:"upload_url" name:"upload-url" placeholder:"URL" help:"Internal listener of the upload service, for a process that does not run it and is not behind an edge that does this by path."`
+	TokenURL        URL      `setting:"token_url" name:"token-url" placeholder:"URL" help:"Internal listener of the token service, likewise."`
+	ProxyURL        URL      `setting:"proxy_url" name:"proxy-url" placeholder:"URL" help:"Internal listener of the proxy service, likewise, for a process that runs registry without it."`
+	InternalAt      URL      `setting:"internal_url" name:"internal-url" placeholder:"URL" help:"Internal listener of this process as other nodes reach it; empty is internal_addr, with an address of this machine where that is 0.0.0.0, and none where it is a loopback address."`
 
-	DataAddr      string `koanf:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
-	AdminAddr     string `koanf:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`
-	AdminGRPCAddr string `koanf:"admin_grpc_addr" name:"admin-grpc-addr" placeholder:"ADDR" help:"Listener for the admin API over gRPC."`
-	InternalAddr  string `koanf:"internal_addr" placeholder:"ADDR" help:"Listener for calls of split services, and of nodes that share by redis what they fetch from upstreams; closed without internal_key."`
-	OpsAddr       string `koanf:"ops_addr" placeholder:"ADDR" help:"Listener for /metrics, /healthz and /readyz."`
+	DataAddr      string `setting:"data_addr" placeholder:"ADDR" help:"Listener for clients: /v2/ and /token."`
+	AdminAddr     string `setting:"admin_addr" placeholder:"ADDR" help:"Listener for the admin API over REST."`
+	AdminGRPCAddr string `setting:"admin_grpc_addr" name:"admin-grpc-addr" placeholder:"ADDR" help:"Listener for the admin API over gRPC."`
+	InternalAddr  string `setting:"internal_addr" placeholder:"ADDR" help:"Listener for calls of split services, and of nodes that share by redis what they fetch from upstreams; closed without internal_key."`
+	OpsAddr       string `setting:"ops_addr" placeholder:"ADDR" help:"Listener for /metrics, /healthz and /readyz."`
 
-	TLSCerts           string   `koanf:"tls_certs" name:"tls-certs" placeholder:"DIR" help:"Directory of certificates and keys; set, the data listener speaks TLS."`
-	AdminTLSCerts      string   `koanf:"admin_tls_certs" name:"admin-tls-certs" placeholder:"DIR" help:"Directory of certificates and keys, as tls_certs has them; set, admin_addr and admin_grpc_addr speak TLS."`
-	InternalTLSCerts   string   `koanf:"internal_tls_certs" name:"internal-tls-certs" placeholder:"DIR" help:"Directory of certificates and keys for calls between processes of this deployment; set with internal_tls_ca, internal_addr speaks TLS and takes clients with a certificate only, and this process shows its own where it calls. They are for server and client authentication."`
-	InternalTLSCA      string   `koanf:"internal_tls_ca" name:"internal-tls-ca" placeholder:"FILE" help:"File with the PEM certificates of the authorities that sign those of internal_tls_certs in all processes, and nothing else."`
-	InternalTLSName    string   `koanf:"internal_tls_name" name:"internal-tls-name" placeholder:"NAME" help:"Name that the certificate of a called process must have; empty is the host of its URL. Set it where processes are called by addresses that their certificates do not have."`
-	PlaintextListeners []string `koanf:"plaintext_listeners" placeholder:"LISTENER" help:"Listeners that other machines may reach without TLS, admin and internal, comma-separated: for a private network only."`
+	TLSCerts           string   `setting:"tls_certs" name:"tls-certs" placeholder:"DIR" help:"Directory of certificates and keys; set, the data listener speaks TLS."`
+	AdminTLSCerts      string   `setting:"admin_tls_certs" name:"admin-tls-certs" placeholder:"DIR" help:"Directory of certificates and keys, as tls_certs has them; set, admin_addr and admin_grpc_addr speak TLS."`
+	InternalTLSCerts   string   `setting:"internal_tls_certs" name:"internal-tls-certs" placeholder:"DIR" help:"Directory of certificates and keys for calls between processes of this deployment; set with internal_tls_ca, internal_addr speaks TLS and takes clients with a certificate only, and this process shows its own where it calls. They are for server and client authentication."`
+	InternalTLSCA      string   `setting:"internal_tls_ca" name:"internal-tls-ca" placeholder:"FILE" help:"File with the PEM certificates of the authorities that sign those of internal_tls_certs in all processes, and nothing else."`
+	InternalTLSName    string   `setting:"internal_tls_name" name:"internal-tls-name" placeholder:"NAME" help:"Name that the certificate of a called process must have; empty is the host of its URL. Set it where processes are called by addresses that their certificates do not have."`
+	PlaintextListeners []string `setting:"plaintext_listeners" placeholder:"LISTENER" help:"Listeners that other machines may reach without TLS, admin and internal, comma-separated: for a private network only."`
 
-	PublicScheme   string         `koanf:"public_scheme" placeholder:"SCHEME" help:"Scheme clients use, http or https; empty is what the listener speaks. Set it behind a proxy that ends TLS."`
-	TrustedProxies []netip.Prefix `koanf:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`
-	CORSOrigins    []string       `koanf:"cors_origins" name:"cors-origins" placeholder:"ORIGIN" help:"Origins of web pages that may use the registries, such as https://ui.example.com, comma-separated; empty is none."`
-	AdminHosts     []string       `koanf:"admin_hosts" placeholder:"HOST" help:"Host names at which admin_addr and ops_addr answer, comma-separated, *.DOMAIN for all below one. Addresses, names without a dot or below base_domain, localhost, local, internal and svc need not be named."`
-	UpstreamAllow  []Network      `koanf:"upstream_allow" placeholder:"NETWORK" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated: [TENANT@]NETWORK[:PORT,…], such as 10.0.0.0/8:443,5000, [fd00::/8]:443 or acme@10.1.2.0/24:443. Without ports all are meant; :* says so without a warning. Listeners and servers of this deployment are never."`
+	PublicScheme   string         `setting:"public_scheme" placeholder:"SCHEME" help:"Scheme clients use, http or https; empty is what the listener speaks. Set it behind a proxy that ends TLS."`
+	TrustedProxies []netip.Prefix `setting:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`
+	CORSOrigins    []string       `setting:"cors_origins" name:"cors-origins" placeholder:"ORIGIN" help:"Origins of web pages that may use the registries, such as https://ui.example.com, comma-separated; empty is none."`
+	AdminHosts     []string       `setting:"admin_hosts" placeholder:"HOST" help:"Host names at which admin_addr and ops_addr answer, comma-separated, *.DOMAIN for all below one. Addresses, names without a dot or below base_domain, localhost, local, internal and svc need not be named."`
+	UpstreamAllow  []Network      `setting:"upstream_allow" placeholder:"NETWORK" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated: [TENANT@]NETWORK[:PORT,…], such as 10.0.0.0/8:443,5000, [fd00::/8]:443 or acme@10.1.2.0/24:443. Without ports all are meant; :* says so without a warning. Listeners and servers of this deployment are never."`
 
-	OperatorToken     Secret        `koanf:"operator_token" kong:"-"` // no flag: command lines are public on a machine
-	OperatorTokenFile string        `koanf:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
-	SecretKey         Secret        `koanf:"secret_key" kong:"-"`
-	SecretKeyFile     string        `koanf:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams and the keys that sign tokens are sealed with; empty makes one in the data directory where that holds the data. On a cluster token needs it, and without it upstreams have no passwords."`
-	OldSecretKey      Secret        `koanf:"old_secret_key" kong:"-"`
-	OldSecretKeyFile  string        `koanf:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was sealed with it is sealed with the new one from the next start on, and keys that sign tokens are replaced."`
-	SigningKeyLife    time.Duration `koanf:"signing_key_life" placeholder:"TIME" help:"How long a key signs tokens until the next one is made. What it signed stays valid."`
-	SeedDefault       bool          `koanf:"seed_default" help:"Serve the tenant default to whoever reaches the data port, at the hosts localhost and 127.0.0.1, although base_domain is not localhost or data_addr not loopback: for a container whose port is published to this machine only."`
-	AnonymousPush     bool          `koanf:"anonymous_push" help:"Let anybody push to the tenant default where it is served by seed_default."`
-	Seed              string        `koanf:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
+	OperatorToken     Secret        `setting:"operator_token" kong:"-"` // no flag: command lines are public on a machine
+	OperatorTokenFile string        `setting:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
+	SecretKey         Secret        `setting:"secret_key" kong:"-"`
+	SecretKeyFile     string        `setting:"secret_key_file" placeholder:"FILE" help:"File with the key that passwords of upstreams and the keys that sign tokens are sealed with; empty makes one in the data directory where that holds the data. On a cluster token needs it, and without it upstreams have no passwords."`
+	OldSecretKey      Secret        `setting:"old_secret_key" kong:"-"`
+	OldSecretKeyFile  string        `setting:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was sealed with it is sealed with the new one from the next start on, and keys that sign tokens are replaced."`
+	SigningKeyLife    time.Duration `setting:"signing_key_life" placeholder:"TIME" help:"How long a key signs tokens until the next one is made. What it signed stays valid."`
+	SeedDefault       bool          `setting:"seed_default" help:"Serve the tenant default to whoever reaches the data port, at the hosts localhost and 127.0.0.1, although base_domain is not localhost or data_addr not loopback: for a container whose port is published to this machine only."`
+	AnonymousPush     bool          `setting:"anonymous_push" help:"Let anybody push to the tenant default where it is served by seed_default."`
+	Seed              string        `setting:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
-	AcceptRestored bool `koanf:"accept_restored" help:"Go on with a database that is behind its blob store: one that was restored from a backup. For one start."`
-	AcceptStore    bool `koanf:"accept_store" help:"Go on with a blob store that is not known to be this database's, and make it that. For one start."`
-	CondemnUnknown bool `koanf:"condemn_unknown" help:"Let the janitor remove stored objects that the database does not know, however many they are. For one start."`
+	AcceptRestored bool `setting:"accept_restored" help:"Go on with a database that is behind its blob store: one that was restored from a backup. For one start."`
+	AcceptStore    bool `setting:"accept_store" help:"Go on with a blob store that is not known to be this database's, and make it that. For one start."`
+	CondemnUnknown bool `setting:"condemn_unknown" help:"Let the janitor remove stored objects that the database does not know, however many they are. For one start."`
 
-	OTELEndpoint string `koanf:"otel_endpoint" name:"otel-endpoint" placeholder:"URL" help:"OTLP gRPC receiver for traces, such as http://127.0.0.1:4317; empty sends none."`
-	LogLevel     string `koanf:"log_level" placeholder:"LEVEL" help:"debug, info, warn or error."`
-	LogFormat    string `koanf:"log_format" placeholder:"FORMAT" help:"text or json; empty is text on a terminal, else json."`
+	OTELEndpoint string `setting:"otel_endpoint" name:"otel-endpoint" placeholder:"URL" help:"OTLP gRPC receiver for traces, such as http://127.0.0.1:4317; empty sends none."`
+	LogLevel     string `setting:"log_level" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	LogFormat    string `setting:"log_format" placeholder:"FORMAT" help:"text or json; empty is text on a terminal, else json."`
 
-	UploadTTL       time.Duration `koanf:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may lie still before it is removed."`
-	MaxStagedBytes  ByteSize      `koanf:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
-	MaxRegistries   int           `koanf:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
-	MaxAccounts     int           `koanf:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
-	MaxAccountKeys  int           `koanf:"max_account_keys" placeholder:"NUMBER" help:"Keys that a service account may have; -1 is any number."`
-	MaxDomains      int           `koanf:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
-	MaxUpstreams    int           `koanf:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
-	MaxGroups       int           `koanf:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
-	MaxEvents       int           `koanf:"max_events" placeholder:"NUMBER" help:"Events of pushes, pulls and deletions in a tenant that the audit log keeps, the newest; as many of refused logins and calls, and ten times as many of administration, apart; -1 is any number."`
-	EventAge        time.Duration `koanf:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
-	MinFree         ByteSize      `koanf:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
-	Grace           time.Duration `koanf:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
-	DeleteDelay     time.Duration `koanf:"delete_delay" placeholder:"TIME" help:"How long bytes outlive their removal: backups of the metadata younger than this can be restored."`
-	NameQuarantine  time.Duration `koanf:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
-	UndeleteWindow  time.Duration `koanf:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
-	TransferPause   time.Duration `koanf:"transfer_pause" placeholder:"TIME" help:"How long the client of an upload that holds bytes, or of a blob that it reads, may stand still."`
-	PausedTransfers int           `koanf:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may stand still at once in a process; more end those that have for longest."`
-	MaxConnections  int           `koanf:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 256, at most 16384."`
-	ShutdownTimeout time.Duration `koanf:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
+	UploadTTL       time.Duration `setting:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may lie still before it is removed."`
+	MaxStagedBytes  ByteSize      `setting:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
+	MaxRegistries   int           `setting:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
+	MaxAccounts     int           `setting:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
+	MaxAccountKeys  int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys that a service account may have; -1 is any number."`
+	MaxDomains      int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
+	MaxUpstreams    int           `setting:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
+	MaxGroups       int           `setting:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
+	MaxEvents       int           `setting:"max_events" placeholder:"NUMBER" help:"Events of pushes, pulls and deletions in a tenant that the audit log keeps, the newest; as many of refused logins and calls, and ten times as many of administration, apart; -1 is any number."`
+	EventAge        time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
+	MinFree         ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
+	Grace           time.Duration `setting:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
+	DeleteDelay     time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes outlive their removal: backups of the metadata younger than this can be restored."`
+	NameQuarantine  time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
+	UndeleteWindow  time.Duration `setting:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
+	TransferPause   time.Duration `setting:"transfer_pause" placeholder:"TIME" help:"How long the client of an upload that holds bytes, or of a blob that it reads, may stand still."`
+	PausedTransfers int           `setting:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may stand still at once in a process; more end those that have for longest."`
+	MaxConnections  int           `setting:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 256, at most 16384."`
+	ShutdownTimeout time.Duration `setting:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
 }
 
 // Default returns the configuration of a first start: embedded, on loopback.

@@ -11,10 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	yamlparser "github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/v2"
+	"go.yaml.in/yaml/v3"
 )
 
 // envPrefix begins the environment variable of every setting.
@@ -94,42 +91,27 @@ func (l *loader) file(path string) {
 
 // yaml reads the text of a configuration file; path is for messages only.
 func (l *loader) yaml(text []byte, path string) {
-	tree, err := yamlparser.Parser().Unmarshal(text)
-	if err != nil {
+	var values map[string]any
+	if err := yaml.Unmarshal(text, &values); err != nil {
 		l.problems.add("config file", "%s is not YAML of the form `key: value`: %s", path, oneLine(err))
 		return
 	}
-	k := koanf.New(".")
-	if err := k.Load(confmap.Provider(tree, ""), nil); err != nil {
-		l.problems.add("config file", "%s: %s", path, oneLine(err))
-		return
-	}
-	flat := k.All()
-	for _, key := range slices.Sorted(maps.Keys(flat)) {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
 		// A key without a value (`redis:`) says nothing, so the default stands.
-		if flat[key] != nil {
-			l.set(key, flat[key], FromFile, path)
+		if values[key] != nil {
+			l.set(key, values[key], FromFile, path)
 		}
 	}
 }
 
 func (l *loader) environ(environ []string) {
-	k := koanf.New(".")
-	err := k.Load(env.Provider("", env.Opt{
-		Prefix:      envPrefix,
-		EnvironFunc: func() []string { return environ },
-		TransformFunc: func(name, value string) (string, any) {
-			if value == "" || name == envConfigFile || serviceLink.MatchString(name) {
-				return "", nil
-			}
-			return name, value
-		},
-	}), nil)
-	if err != nil {
-		l.problems.add("environment", "%s", oneLine(err))
-		return
+	vars := map[string]string{}
+	for _, e := range environ {
+		name, value, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, envPrefix) && value != "" && name != envConfigFile && !serviceLink.MatchString(name) {
+			vars[name] = value
+		}
 	}
-	vars := k.Raw()
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		l.set(strings.ToLower(strings.TrimPrefix(name, envPrefix)), vars[name], FromEnv, name)
 	}
@@ -154,6 +136,10 @@ func (l *loader) set(key string, value any, from Origin, where string) {
 	field, ok := fieldOf(reflect.ValueOf(&l.Config).Elem(), key)
 	if !ok {
 		l.problems.add(key, "unknown setting in %s%s", where, didYouMean(key))
+		return
+	}
+	if _, nested := value.(map[string]any); nested {
+		l.problems.add(key, "takes no keys of its own (from %s)", where)
 		return
 	}
 	if v := reflect.ValueOf(value); v.IsValid() && v.Type().AssignableTo(field.Type()) && from == FromFlag {
@@ -221,7 +207,7 @@ func Keys() []string {
 	t := reflect.TypeFor[Config]()
 	keys := make([]string, 0, t.NumField())
 	for i := range t.NumField() {
-		keys = append(keys, t.Field(i).Tag.Get("koanf"))
+		keys = append(keys, t.Field(i).Tag.Get("setting"))
 	}
 	return keys
 }

@@ -111,7 +111,7 @@ func TestProblemsNameSettingAndRemedy(t *testing.T) {
 		{"unknown key", "data_dri: x", "", "data_dri: unknown setting in FILE; did you mean data_dir?"},
 		{"unknown variable", "", "BERTH_OPS_ADR=x", "ops_adr: unknown setting in BERTH_OPS_ADR; did you mean ops_addr?"},
 		{"nothing near", "zzzzzzzzz: x", "", "zzzzzzzzz: unknown setting in FILE; `berth config print` lists the settings"},
-		{"nested", "data_dir: {path: x}", "", "data_dir.path: unknown setting in FILE; data_dir takes a single value"},
+		{"nested", "data_dir: {path: x}", "", "data_dir: takes no keys of its own (from FILE)"},
 		{"no unit in the file", "grace: 30", "", `grace: "30" needs a number and a unit, such as 90s, 15m or 720h (from FILE)`},
 		{"no unit in the environment", "", "BERTH_GRACE=30", `grace: "30" needs a number and a unit, such as 90s, 15m or 720h (from BERTH_GRACE)`},
 		{"bool", "", "BERTH_ANONYMOUS_PUSH=maybe", `anonymous_push: "maybe" is neither true nor false (from BERTH_ANONYMOUS_PUSH)`},

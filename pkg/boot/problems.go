@@ -42,22 +42,16 @@ func (p *Problems) add(setting, format string, args ...any) {
 
 // didYouMean names the key nearest to an unknown one, if one is near.
 func didYouMean(unknown string) string {
-	// A setting has no inner keys: data_dir.path is a data_dir written wrongly.
-	unknown, _, _ = strings.Cut(unknown, ".")
 	best, least := "", len(unknown)/2+1
 	for _, key := range Keys() {
 		if d := editDistance(unknown, key); d < least {
 			best, least = key, d
 		}
 	}
-	switch {
-	case best == "":
+	if best == "" {
 		return "; `berth config print` lists the settings"
-	case least == 0:
-		return fmt.Sprintf("; %s takes a single value", best)
-	default:
-		return fmt.Sprintf("; did you mean %s?", best)
 	}
+	return fmt.Sprintf("; did you mean %s?", best)
 }
 
 // editDistance counts the insertions, deletions and substitutions of bytes

@@ -89,7 +89,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 
 // helpWithDefault is the help of a flag, with the default of a setting.
 func helpWithDefault(v *kong.Value) string {
-	key := v.Tag.Get("koanf")
+	key := v.Tag.Get("setting")
 	if key == "" {
 		return kong.DefaultHelpValueFormatter(v)
 	}
@@ -108,8 +108,8 @@ func helpWithDefault(v *kong.Value) string {
 func settingsOf(parsed *kong.Context) map[string]any {
 	flags := map[string]any{}
 	for _, p := range parsed.Path {
-		if p.Flag != nil && p.Flag.Tag.Get("koanf") != "" {
-			flags[p.Flag.Tag.Get("koanf")] = p.Flag.Target.Interface()
+		if p.Flag != nil && p.Flag.Tag.Get("setting") != "" {
+			flags[p.Flag.Tag.Get("setting")] = p.Flag.Target.Interface()
 		}
 	}
 	return flags

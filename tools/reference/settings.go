@@ -20,9 +20,9 @@ func settings(page *bytes.Buffer) error {
 	value := reflect.ValueOf(boot.Default())
 	for i := range value.NumField() {
 		field := value.Type().Field(i)
-		key := field.Tag.Get("koanf")
+		key := field.Tag.Get("setting")
 		if key == "" {
-			return fmt.Errorf("field %s has no koanf tag", field.Name)
+			return fmt.Errorf("field %s has no setting tag", field.Name)
 		}
 		help := field.Tag.Get("help")
 		if help == "" {
@@ -30,7 +30,7 @@ func settings(page *bytes.Buffer) error {
 			if !ok {
 				return fmt.Errorf("setting %s has no help", key)
 			}
-			help = fmt.Sprintf("What the file of `%s` would hold. No flag.", file.Tag.Get("koanf"))
+			help = fmt.Sprintf("What the file of `%s` would hold. No flag.", file.Tag.Get("setting"))
 		}
 		fmt.Fprintf(page, "| `%s` | %s | %s |\n", key, defaultOf(value.Field(i)), escape(help))
 	}
