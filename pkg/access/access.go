@@ -29,7 +29,7 @@ func (r Role) Actions() Actions {
 	}
 }
 
-// Principal is who asks. The zero value is anonymous.
+// Principal is the caller. The zero value is anonymous.
 type Principal struct {
 	Name   string // "serviceAccounts/ci"; empty for anonymous
 	Tenant tenant.ID

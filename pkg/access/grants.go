@@ -133,7 +133,7 @@ type Grant struct {
 }
 
 // decide grants of each scope what the principal is allowed at the site, and
-// nothing else. The list of repositories may be read by whoever may pull.
+// nothing else. The list of repositories may be read by callers who may pull.
 func decide(s tenant.Site, p Principal, scopes []Scope) Grants {
 	grants := make(Grants, 0, len(scopes))
 	for _, scope := range scopes {

@@ -22,7 +22,7 @@ const internalTTL = time.Minute
 const useInternal = "internal"
 
 // InternalCall is what one service tells another of a request it has admitted
-// and hands on: the registry it is for, who asks, and with which rights. It is
+// and hands on: the registry it is for, the caller, and the rights. It is
 // good for that request alone.
 type InternalCall struct {
 	InternalRequest

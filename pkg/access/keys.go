@@ -19,7 +19,7 @@ import (
 const keysReload = time.Minute
 
 // A token by a key that is not known has the keys read again, in case it is the
-// first of a deployment or of a new secret key. Nobody can make that happen often.
+// first of a deployment or of a new secret key. A rate limit keeps that rare.
 const (
 	keysRefresh      = time.Second
 	keysRefreshBurst = 4

@@ -70,7 +70,7 @@ type Signer struct {
 	told   []string                  // as Unreadable was
 }
 
-// OpenSigner reads the keys, makes the first one where there is none that can be
+// OpenSigner reads the keys, makes the first one where none can be
 // opened, and seals what lies open. What it makes and seals is bound to sealer:
 // without one it fails.
 func OpenSigner(ctx context.Context, store SigningKeyStore, sealer Sealer, o SignerOptions) (*Signer, error) {

@@ -64,7 +64,7 @@ func (v *Verifier) Verify(raw string, s tenant.Site) (Claims, error) {
 		return Claims{}, err
 	}
 	if err != nil {
-		return Claims{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the token is not valid here, get a new one")
+		return Claims{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the token is not valid here; request a new one")
 	}
 	return p.claims(), nil
 }

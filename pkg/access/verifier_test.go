@@ -15,7 +15,7 @@ func (r *realm) wantRefused(t *testing.T, what, raw string, s tenant.Site) {
 	t.Helper()
 	claims, err := r.verifier.Verify(raw, s)
 	e := fault.From(err)
-	if err == nil || e.Kind != fault.Unauthenticated || e.Reason != fault.UnauthorizedReason || e.Message != "the token is not valid here, get a new one" {
+	if err == nil || e.Kind != fault.Unauthenticated || e.Reason != fault.UnauthorizedReason || e.Message != "the token is not valid here; request a new one" {
 		t.Errorf("%s: %+v, %v", what, claims, err)
 	}
 }

@@ -100,7 +100,7 @@ func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 	return nil, nil
 }
 
-// unnamed lists what a client that names no server may see, which whoever scans the
+// unnamed lists what a client that names no server may see, which anyone who scans the
 // address does: the certificate that the operator has put there as default, then those
 // that name only addresses and the base domain, that of the address it came to first.
 // What it gets last says nothing: probes that check no certificate go on working.

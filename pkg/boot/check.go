@@ -219,7 +219,7 @@ func (c Config) checkTimes(p *Problems) {
 		p.add("event_age", "%s is negative; 0s keeps events for good", c.EventAge)
 	}
 	if c.MaxStagedBytes <= 0 {
-		p.add("max_staged_bytes", "%s lets nobody push; name a size such as 256GiB", c.MaxStagedBytes)
+		p.add("max_staged_bytes", "%s allows no push; name a size such as 256GiB", c.MaxStagedBytes)
 	}
 }
 

@@ -119,7 +119,7 @@ var errCheckTimeout = errors.New("no answer within " + checkTimeout.String())
 
 // ask waits for the answer of the run under way, or of a new one: probes that
 // come at once share it, so that a check that never comes back piles up
-// nothing. The run is nobody's own: it goes on when the probe that began it
+// nothing. The run is shared: it goes on when the probe that began it
 // leaves.
 func (c *check) ask(ctx context.Context) Dependency {
 	start := time.Now()
@@ -143,7 +143,7 @@ func (c *check) ask(ctx context.Context) Dependency {
 	return d
 }
 
-// running is the run under way, which it starts where there is none.
+// running is the run under way, which it starts if needed.
 func (c *check) running(ctx context.Context) *checkRun {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -43,7 +43,7 @@ func newTracing(ctx context.Context, c Config) (*Tracing, error) {
 		return nil, fmt.Errorf("describe this process for traces: %w", err)
 	}
 	limits := sdktrace.NewSpanLimits()
-	limits.AttributeValueLengthLimit = logs.MaxText // of all attributes, whoever sets them
+	limits.AttributeValueLengthLimit = logs.MaxText // of all attributes
 	p := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(res), sdktrace.WithRawSpanLimits(limits))
 	return &Tracing{p, p.Shutdown}, nil
 }

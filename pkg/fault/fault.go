@@ -23,7 +23,7 @@ const (
 	Unauthenticated             // 401: no or no valid credential
 	Denied                      // 403: known caller, not allowed
 	NotFound                    // 404: authoritative absence
-	Unsupported                 // 405: the operation is not to be had here
+	Unsupported                 // 405: the operation is not supported here
 	TooSlow                     // 408: the client stopped sending, or nearly
 	Conflict                    // 409: exists already, or changed meanwhile
 	TooLarge                    // 413: over a stated limit
@@ -45,13 +45,13 @@ type Reason string
 const (
 	BlobUnknown         Reason = "BLOB_UNKNOWN"          // the repository has no such blob
 	BlobUploadInvalid   Reason = "BLOB_UPLOAD_INVALID"   // the upload cannot be continued like this
-	BlobUploadUnknown   Reason = "BLOB_UPLOAD_UNKNOWN"   // there is no such upload in this repository, or it has ended
+	BlobUploadUnknown   Reason = "BLOB_UPLOAD_UNKNOWN"   // the upload is not in this repository, or has ended
 	DigestInvalid       Reason = "DIGEST_INVALID"        // the digest is malformed, or the content does not have it
 	ManifestBlobUnknown Reason = "MANIFEST_BLOB_UNKNOWN" // the manifest names a blob or a manifest that the repository does not have
 	ManifestInvalid     Reason = "MANIFEST_INVALID"      // the manifest is not one that every reader understands alike
 	ManifestUnknown     Reason = "MANIFEST_UNKNOWN"      // the repository has no such manifest or tag
 	NameInvalid         Reason = "NAME_INVALID"          // the name is not that of a repository
-	NameUnknown         Reason = "NAME_UNKNOWN"          // there is no such repository, or the caller may not pull from it
+	NameUnknown         Reason = "NAME_UNKNOWN"          // repository not found, or the caller may not pull from it
 	SizeInvalid         Reason = "SIZE_INVALID"          // the body does not have the length it was declared with
 	UnauthorizedReason  Reason = "UNAUTHORIZED"          // a credential is missing, wrong or expired
 	DeniedReason        Reason = "DENIED"                // the caller is known and may not do this
@@ -69,7 +69,7 @@ const (
 	AlreadyExists     Reason = "ALREADY_EXISTS"     // a resource with this ID already exists
 	InUse             Reason = "IN_USE"             // another resource names this one
 	NotEmpty          Reason = "NOT_EMPTY"          // it has content; deleting it with that needs force
-	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"   // there is no such resource
+	ResourceUnknown   Reason = "RESOURCE_UNKNOWN"   // resource not found
 	EtagMismatch      Reason = "ETAG_MISMATCH"      // the resource was modified; fetch it and retry
 	QuotaExceeded     Reason = "QUOTA_EXCEEDED"     // the tenant's quota has no room for it
 	LimitReached      Reason = "TOO_MANY_RESOURCES" // there are as many of these as there may be; the message names the setting

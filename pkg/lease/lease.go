@@ -24,12 +24,12 @@ const MaxNote = 256
 
 // Leases hands leases out. Implementations are safe for concurrent use.
 type Leases interface {
-	// Acquire asks for the lease of k and waits for nobody. When the answer is
-	// true the caller does the work, and then releases the lease. Else somebody
-	// else does it already, and the text is the note that they left for others,
-	// such as where their result can be read; it may be empty or out of date.
+	// Acquire asks for the lease of k without waiting. When the answer is
+	// true the caller does the work, and then releases the lease. Else another
+	// caller does it already, and the text is the note of that caller, such as where
+	// the result can be read; it may be empty or out of date.
 	//
-	// It never fails: where nobody can be asked, the caller gets a lease and does
+	// It never fails: where the leases cannot be asked, the caller gets one and does
 	// the work itself. A note longer than MaxNote is not left.
 	Acquire(ctx context.Context, k Key, note string) (Lease, string, bool)
 }
@@ -38,7 +38,7 @@ type Leases interface {
 // concurrent use.
 type Lease interface {
 	// Lost is closed once others may have the lease too. The holder may go on; it
-	// then does work that somebody else may do as well.
+	// then does work that another caller may do as well.
 	Lost() <-chan struct{}
 	// Release lets others have the lease at once. It takes a moment at most, and
 	// more than one call is harmless.

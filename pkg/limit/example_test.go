@@ -22,5 +22,5 @@ func ExampleLocal() {
 	// Output:
 	// wrong password <nil>
 	// wrong password <nil>
-	// TOOMANYREQUESTS: too many failed attempts, try again later
+	// TOOMANYREQUESTS: too many failed attempts; retry later
 }

@@ -28,5 +28,5 @@ type Failures interface {
 
 // Refused is what Check returns when the next attempt comes back after wait.
 func Refused(wait time.Duration) error {
-	return fault.New(fault.TooMany, fault.TooManyRequests, "too many failed attempts, try again later").WithRetryAfter(wait)
+	return fault.New(fault.TooMany, fault.TooManyRequests, "too many failed attempts; retry later").WithRetryAfter(wait)
 }

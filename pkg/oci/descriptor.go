@@ -21,7 +21,7 @@ type Descriptor struct {
 }
 
 // Foreign says that a registry need not hold the content: it may not be
-// distributed, or is to be had elsewhere. A registry never follows URLs.
+// distributed, or is fetched from elsewhere. A registry never follows URLs.
 func (d Descriptor) Foreign() bool {
 	return len(d.URLs) > 0 || foreignLayers[d.MediaType]
 }

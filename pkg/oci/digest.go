@@ -31,7 +31,7 @@ func ParseAlgorithm(s string) (Algorithm, error) {
 	}
 }
 
-// Size is the length of a sum in bytes; 0 for an algorithm that is none.
+// Size is the length of a sum in bytes; 0 for an unknown algorithm.
 func (a Algorithm) Size() int {
 	switch a {
 	case SHA256:

@@ -14,7 +14,7 @@ import (
 // A stored hash state is: stateVersion, algorithm byte, number of bytes hashed
 // (8 bytes, big endian), the state as the standard library writes it, and a
 // CRC-32C of all that. The checksum is against faults of storage, which the
-// standard library would turn into a wrong digest; nobody but us writes states.
+// standard library would turn into a wrong digest; only this package writes states.
 const (
 	stateVersion = 1
 	stateHeader  = 2 + 8

@@ -15,7 +15,7 @@ import (
 // defaultRetryAfter is said with 429 and 503 when the fault does not say.
 const defaultRetryAfter = time.Second
 
-// Status is the HTTP status of a kind; 500 for a kind that is none.
+// Status is the HTTP status of a kind; 500 for an unknown kind.
 func Status(k fault.Kind) int {
 	switch k {
 	case fault.Invalid:
@@ -111,7 +111,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(Status(e.Kind))
 	if r.Method != http.MethodHead {
-		// The client is gone when this fails; there is nobody left to tell.
+		// The client is gone when this fails; no one is left to tell.
 		_, _ = w.Write(body)
 	}
 }

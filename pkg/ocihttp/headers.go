@@ -18,7 +18,7 @@ const HeaderHops = "Berth-Hops"
 const MaxHops = 5
 
 // ParseHops reads HeaderHops: 0 without the header, and more than MaxHops for
-// one that says so, or is malformed: whatever it meant, nobody asks on.
+// one that says so, or is malformed: either way the chain ends.
 func ParseHops(h http.Header) int {
 	switch values := h[HeaderHops]; {
 	case len(values) == 0:

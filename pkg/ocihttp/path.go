@@ -15,7 +15,7 @@ import (
 // Kind is which endpoint a path is (distribution-spec, "Endpoints").
 type Kind uint8
 
-// The endpoints. The zero Kind is none.
+// The endpoints. The zero Kind is invalid.
 const (
 	Base        Kind = iota + 1 // /v2/
 	Catalog                     // /v2/_catalog
@@ -162,7 +162,7 @@ func parseUpload(name, id string) (Route, error) {
 	const canonical = 36 // uuid.Parse takes other spellings too, each of another length
 	u, err := uuid.Parse(id)
 	if err != nil || len(id) != canonical {
-		return Route{}, fault.New(fault.NotFound, fault.BlobUploadUnknown, "there is no such upload session")
+		return Route{}, fault.New(fault.NotFound, fault.BlobUploadUnknown, "upload session not found")
 	}
 	return named(Route{Kind: Upload, Name: name, Upload: u})
 }

@@ -67,6 +67,6 @@ func (d *Directory) lookUp(ctx context.Context, host string) (Site, error) {
 // changed, so that they clear their Directory before CacheTTL does.
 type Changes interface {
 	// Announce is called after a change. It takes a moment at most, and a message
-	// may be lost: nobody is ever wrong for longer than CacheTTL.
+	// may be lost: no process is wrong for longer than CacheTTL.
 	Announce(ctx context.Context)
 }

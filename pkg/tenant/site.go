@@ -32,7 +32,7 @@ const (
 type Settings struct {
 	AnonymousPull bool `json:"anonymous_pull"`
 	AnonymousPush bool `json:"anonymous_push"`
-	ReadOnly      bool `json:"read_only"` // no push and no delete, whoever asks
+	ReadOnly      bool `json:"read_only"` // no push and no delete, for any caller
 
 	// AllowMissingReferences lets a manifest name blobs and manifests the
 	// repository does not hold (sparse images).
@@ -74,7 +74,7 @@ type Lookup struct {
 	TenantSlug, Registry string // both empty when the host does not match the pattern
 }
 
-// Finder finds the site of a host; fault.HostUnknown when there is none,
+// Finder finds the site of a host; fault.HostUnknown when no site has it,
 // including for tenants and registries that are being deleted.
 type Finder interface {
 	FindSite(ctx context.Context, l Lookup) (Site, error)

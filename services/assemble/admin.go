@@ -97,8 +97,8 @@ func (b builder) warnOfAnonymous(ctx context.Context, service *admin.Service) {
 	}
 }
 
-// invalidateCaches makes the data ports of all processes see soon what an admin operation
-// changed, and that of this one at once.
+// invalidateCaches clears the caches of this process after a change by the admin API,
+// and has the other processes clear theirs soon.
 func (b builder) invalidateCaches(op string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
 		for _, reading := range []string{"Get", "List", "Resolve", "Refresh"} {
@@ -118,9 +118,9 @@ func (b builder) invalidateCaches(op string) endpoint.Middleware {
 }
 
 // mayHaveChanged says whether the call changed anything, for all that is known: a
-// failure of ours may have come after the commit. What was refused, and what only
-// asked whether it would be, clears no cache (contract row S88): else
-// anybody with a key could keep all of them busy with looking up again.
+// failure of ours may have come after the commit. A refused call and one
+// with validate_only clear no cache (contract row S88): else anyone with a key could
+// keep all processes looking up again.
 func mayHaveChanged(req any, err error) bool {
 	if only, ok := req.(interface{ GetValidateOnly() bool }); ok && only.GetValidateOnly() {
 		return false
@@ -137,6 +137,6 @@ func (a adminGRPC) Shutdown(ctx context.Context) error { return a.Server.Close(c
 
 func (a adminGRPC) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // wait for nobody
+	cancel() // without waiting
 	return a.Server.Close(ctx)
 }

@@ -199,7 +199,7 @@ func Restore(ctx context.Context, c boot.Config, r backup.Restore, found func(me
 	if err != nil {
 		return sum, err
 	}
-	if err := AcceptRestored(ctx, c, slog.New(slog.DiscardHandler)); err != nil { // it would tell to unset what nobody has set
+	if err := AcceptRestored(ctx, c, slog.New(slog.DiscardHandler)); err != nil { // it would tell the operator to unset what is not set
 		return sum, err
 	}
 	_, err = Check(ctx, c, false, nil, found)

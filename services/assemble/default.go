@@ -21,9 +21,8 @@ type DefaultRegistry struct {
 	AnonymousPush bool
 }
 
-// defaultSettler makes the rights of strangers in the tenant default what the
-// configuration says of them: at every start, and when the tenant, which was
-// deleted meanwhile, is taken back.
+// defaultSettler makes the anonymous rights in the tenant default what the
+// configuration says: at every start, and when the deleted tenant is undeleted.
 type defaultSettler struct {
 	config boot.Config
 	meta   meta.Store
@@ -57,8 +56,8 @@ func (d defaultSettler) settle(ctx context.Context) (*DefaultRegistry, error) {
 	return d.serve(ctx, t, r, hosts)
 }
 
-// absent is settle where there is no such tenant. One that was deleted, and can
-// be taken back, is not made again behind the back of who deleted it.
+// absent is settle where the tenant does not exist. One that was deleted, and can be
+// undeleted, is not made again.
 func (d defaultSettler) absent(ctx context.Context) (*DefaultRegistry, error) {
 	_, err := d.meta.FindHolder(ctx, defaultTenant)
 	if err != nil && !fault.Is(err, fault.ResourceUnknown) {
@@ -71,7 +70,7 @@ func (d defaultSettler) absent(ctx context.Context) (*DefaultRegistry, error) {
 		if err := seedDefault(ctx, d.config, d.meta); err != nil {
 			return nil, err
 		}
-		d.log.WarnContext(ctx, "the tenant default is made, as seed_default says: whoever reaches the data port may pull at the hosts localhost and 127.0.0.1")
+		d.log.WarnContext(ctx, "the tenant default is made, as seed_default says: everyone who reaches the data port may pull at the hosts localhost and 127.0.0.1")
 		return d.settle(ctx)
 	case d.config.AnonymousPush:
 		d.log.WarnContext(ctx, "anonymous_push has no effect: the tenant default, which it is about, is not there; set seed_default to make it")
@@ -94,7 +93,7 @@ func (d defaultSettler) hosts(ctx context.Context, t tenant.ID) ([]string, error
 	return found, nil
 }
 
-// close takes all rights of strangers away where the two hosts are still there:
+// close removes all anonymous rights where the two hosts still exist:
 // what was seeded for one machine must not serve others. Without them the tenant
 // is the operator's own, who may have opened it; only push, which the
 // configuration decides, is then taken.
@@ -119,7 +118,7 @@ func (d defaultSettler) close(ctx context.Context, t meta.Tenant, r meta.Registr
 			"data_addr", d.config.DataAddr, "base_domain", d.config.BaseDomain, "behind_proxy", behindProxy(d.config))
 	}
 	if d.config.AnonymousPush {
-		d.log.WarnContext(ctx, "anonymous_push gives nothing: the tenant default is served to nobody who is not logged in"+back)
+		d.log.WarnContext(ctx, "anonymous_push gives nothing: anonymous callers have no access to the tenant default"+back)
 	}
 	return nil
 }
@@ -132,7 +131,7 @@ func (d defaultSettler) serve(ctx context.Context, t meta.Tenant, r meta.Registr
 	c, before := d.config, r.Settings
 	change := ""
 	if len(hosts) == 0 {
-		change = "the tenant default is served to whoever reaches the data port, at the hosts localhost and 127.0.0.1, as seed_default says"
+		change = "the tenant default is served to everyone who reaches the data port, at the hosts localhost and 127.0.0.1, as seed_default says"
 		r.Settings.AnonymousPull = true
 	}
 	switch {
@@ -167,7 +166,7 @@ func (d defaultSettler) serve(ctx context.Context, t meta.Tenant, r meta.Registr
 }
 
 // afterUndelete settles when a tenant was taken back, before it is answered: it
-// comes with all that it had, perhaps from when nobody else reached this machine.
+// comes with all that it had, perhaps from a time when no other machine reached this one.
 func (d defaultSettler) afterUndelete(op string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
 		if op != "UndeleteTenant" {

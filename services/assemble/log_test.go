@@ -106,7 +106,7 @@ func TestM1_RefusalsSayWhy(t *testing.T) {
 			"status": 401.0, "code": "UNAUTHORIZED", "principal": "anonymous", "tried": "suite", "scope": "repository:app:pull",
 		}},
 		{"a secret for a name", nobody, request{target: "/token?scope=repository:app:pull", header: basic(canary, "x")}, map[string]any{
-			"status": 401.0, "code": "UNAUTHORIZED", "tried": "(37 characters that are the name of no account)", "scope": "repository:app:pull",
+			"status": 401.0, "code": "UNAUTHORIZED", "tried": "(37 characters, not a valid account name)", "scope": "repository:app:pull",
 		}},
 		{"a wrong token", nobody, request{target: "/v2/app/manifests/1", header: headers("Authorization", "Bearer "+canary)}, map[string]any{
 			"status": 401.0, "code": "UNAUTHORIZED", "principal": "anonymous",

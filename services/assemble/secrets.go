@@ -100,7 +100,7 @@ func sealedPassword(ctx context.Context, m meta.Store) (string, error) {
 // configured.
 const minSecret = 20
 
-// keptSecret is what the file holds; where there is none, it is made, with a
+// keptSecret is what the file holds. A missing file is made, with a
 // random secret after the prefix. what names it in errors.
 func keptSecret(file, what, prefix string) (string, error) {
 	text, err := os.ReadFile(file)

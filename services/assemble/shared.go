@@ -53,10 +53,10 @@ func (b *builder) share(ctx context.Context) error {
 	return nil
 }
 
-// leaseTimeout is how long Redis may take to grant a lease. Nobody asks for one
-// whom this holds up for long: what it saves, such as the fetch of a blob, takes
-// longer. And on a node that is overloaded because very many want the same blob,
-// Redis must not be taken for gone.
+// leaseTimeout is how long Redis may take to grant a lease. The
+// work that a lease saves, such as the fetch of a blob, takes longer. On a node that
+// is overloaded because many clients want the same blob, Redis must not be taken for
+// down.
 const leaseTimeout = 500 * time.Millisecond
 
 func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client, error) {
@@ -68,7 +68,7 @@ func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client
 	return client, err
 }
 
-// clearCaches forgets what this process remembers of what the admin API can change.
+// clearCaches clears what this process caches of what the admin API can change.
 func (b *builder) clearCaches() {
 	b.sites.Clear()
 	b.topologies.Clear()

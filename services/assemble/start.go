@@ -17,8 +17,8 @@ const defaultTenant = "default"
 // defaultHosts lead to the default tenant without a port or a name of its own.
 var defaultHosts = []string{"localhost", "127.0.0.1"}
 
-// seedsByDefault says whether a first start gives everybody on this machine a
-// registry: where no other machine reaches it, and no other name leads to it.
+// seedsByDefault says whether a first start makes the tenant default: where no other
+// machine reaches it, and no other name leads to it.
 func seedsByDefault(c boot.Config) bool { return c.BaseDomain == "localhost" && thisMachineOnly(c) }
 
 // seedsDefault says whether the tenant default may be open to all who reach the
@@ -68,8 +68,8 @@ func openHosts(ctx context.Context, m meta.Store, t tenant.ID) error {
 	return nil
 }
 
-// seedDefaultUpstreams lets the default tenant pull what others have: all the registries by
-// proxy/<host>/<name>, and library/** of Docker Hub under its own name.
+// seedDefaultUpstreams lets the default tenant pull from well-known registries: from
+// all by proxy/<host>/<name>, and library/** of Docker Hub under its own name.
 func seedDefaultUpstreams(ctx context.Context, m meta.Store, t tenant.ID) error {
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "first start"} }
 	var slugs []string

@@ -87,7 +87,7 @@ func (c *Client) End(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/backups/"+id+"?allow_missing=true", nil)
 }
 
-// refusal is an answer that is none of success.
+// refusal is an answer with an error status.
 type refusal struct {
 	status  int
 	message string

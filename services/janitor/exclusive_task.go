@@ -22,9 +22,9 @@ const (
 // which any number of janitors may do at once.
 const maxTurnedAway = 3
 
-// exclusiveTask is work over the whole store that one janitor does for all. It keeps the
-// lease from one run to the next, so that the others are turned away, whenever
-// in the day or week their turn comes.
+// exclusiveTask is work over the whole store that one janitor does for all. It keeps
+// the lease from one run to the next, so that the others are turned away whenever
+// theirs is due.
 type exclusiveTask struct {
 	key        lease.Key
 	leases     lease.Leases
@@ -36,7 +36,7 @@ func newExclusiveTask(l lease.Leases, name string) *exclusiveTask {
 	return &exclusiveTask{leases: l, key: lease.Key{Kind: "janitor", Name: name}}
 }
 
-// shouldRun says whether this janitor is to do it now.
+// shouldRun says whether this janitor runs the task now.
 func (d *exclusiveTask) shouldRun(ctx context.Context) bool {
 	if d.held != nil {
 		select {
@@ -66,8 +66,8 @@ func (d *exclusiveTask) release() {
 	}
 }
 
-// firstSweepDelay is when a full sweep runs first: nodes that were started together
-// spread theirs.
+// firstSweepDelay is the time from start to the first full sweep. It is random, so
+// that nodes started together do not sweep together.
 func firstSweepDelay() time.Duration {
 	return minFirstSweepDelay + rand.N(minFirstSweepDelay) //nolint:gosec // nothing depends on it
 }

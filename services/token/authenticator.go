@@ -102,7 +102,7 @@ func loggableName(name, secret string) string {
 	if name != secret && (tenant.CheckSlug(name) == nil || len(name) < minSecret) {
 		return name
 	}
-	return fmt.Sprintf("(%d characters that are the name of no account)", len(name))
+	return fmt.Sprintf("(%d characters, not a valid account name)", len(name))
 }
 
 func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {

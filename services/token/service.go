@@ -1,5 +1,5 @@
-// Package token is the Docker token endpoint: it finds out who asks and signs
-// what they are granted, for one host and a few minutes.
+// Package token is the Docker token endpoint: it authenticates the caller and signs
+// what the caller is granted, for one host and a few minutes.
 package token
 
 import (
@@ -51,12 +51,12 @@ type IssueTokenResponse struct {
 	Scope       string    `json:"scope"` // what was granted (RFC 6749, section 5.1)
 }
 
-// IssueToken signs what the caller is granted of the scopes: nobody in
-// particular gets a token too, with what anybody may do. That takes no store,
-// so that public pulls go on when there is none (contract row B14).
+// IssueToken signs what the caller is granted of the scopes. An anonymous caller gets
+// a token too, with the anonymous rights. That needs no store, so that public pulls
+// go on while the store is down (contract row B14).
 //
-// Being granted less than was asked is no error: Scope says what was granted. A service that is not the host
-// is fault.RequestInvalid; for a credential that is refused see
+// A grant of less than the request is no error: Scope says what was granted. A
+// service that is not the host is fault.RequestInvalid; for a credential that is refused see
 // Authenticator.Authenticate.
 func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueTokenResponse, error) {
 	if req.Service != "" && req.Service != req.Site.Host {

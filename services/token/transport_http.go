@@ -41,7 +41,7 @@ func decodeNothing(context.Context, *http.Request) (ListKeysRequest, error) {
 }
 
 // decodeQuery reads the request of the Docker registry token specification:
-// the credential is in Basic authorization, or there is none.
+// the credential, if any, is in Basic authorization.
 func decodeQuery(ctx context.Context, r *http.Request) (IssueTokenRequest, error) {
 	call := front.CallOf(ctx)
 	req := IssueTokenRequest{Site: call.Site, Service: call.Query.Get("service"), Scopes: call.Query["scope"]}

@@ -22,7 +22,7 @@ type AppendUploadRequest struct {
 	Body Body
 }
 
-// AppendUpload takes the session over from whoever was writing it and appends
+// AppendUpload takes the session over from its previous writer and appends
 // the body (distribution-spec, "Pushing a blob in chunks"). When the client
 // leaves, the session keeps what has arrived.
 func (s *Service) AppendUpload(ctx context.Context, req AppendUploadRequest) (UploadResponse, error) {
@@ -95,8 +95,8 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	return h, nil
 }
 
-// cancellable reads as long as somebody waits for it: whoever asks and leaves must
-// not keep this process busy with what may be hundreds of gigabytes.
+// cancellable ends reading when the client leaves: a blob may have hundreds of
+// gigabytes.
 type cancellable struct {
 	ctx context.Context
 	io.Reader

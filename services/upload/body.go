@@ -21,8 +21,8 @@ type Body struct {
 // empty says whether it is certain that there are no bytes.
 func (b Body) empty() bool { return b.Length == 0 }
 
-// discard reads what nobody needs: a client is answered the same way, and after
-// the same bytes, whether its blob is there already or not (contract row C3).
+// discard reads and drops the body: a client gets the same answer, after the same
+// bytes, whether its blob is already stored or not (contract row C3).
 func (b Body) discard() error {
 	_, err := io.Copy(io.Discard, b.Bytes)
 	return bodyError(err)
@@ -89,7 +89,7 @@ func (s *source) Interrupt() {
 }
 
 func wrongLength(how string, want int64) error {
-	return fault.New(fault.Invalid, fault.SizeInvalid, "the body is %s than the %d bytes it was said to have", how, want)
+	return fault.New(fault.Invalid, fault.SizeInvalid, "body is %s than its declared length of %d bytes", how, want)
 }
 
 // bodyError is the answer for a body that could not be read to its end. The

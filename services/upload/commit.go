@@ -66,8 +66,8 @@ type PutBlobRequest struct {
 	By     meta.Cause
 }
 
-// PutBlob stores a blob (distribution-spec, "Single POST"). Its session is
-// known to nobody, so that nothing is kept of a body that is broken or wrong.
+// PutBlob stores a blob (distribution-spec, "Single POST"). No client
+// knows its session, so nothing is kept of a body that is incomplete or wrong.
 func (s *Service) PutBlob(ctx context.Context, req PutBlobRequest) (BlobResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, req.Body.Length); err != nil {
 		return BlobResponse{}, err

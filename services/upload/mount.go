@@ -28,8 +28,8 @@ type MountBlobResponse struct {
 }
 
 // MountBlob links the blob from a hosted repository of this registry that the
-// caller may pull from. Where that is not to be had, for whatever reason, it
-// starts a session: no answer tells what other repositories hold (contract row C2).
+// caller may pull from. Where it cannot, for any reason, it starts a session: no
+// answer tells what other repositories hold (contract row C2).
 func (s *Service) MountBlob(ctx context.Context, req MountBlobRequest) (MountBlobResponse, error) {
 	sources, err := s.sources(ctx, req)
 	if err != nil {

@@ -63,7 +63,7 @@ func decodePutBlob(ctx context.Context, r *http.Request) (PutBlobRequest, error)
 	}
 	b, err := bodyOf(r)
 	if err == nil && b.Start > 0 {
-		err = fault.New(fault.OutOfRange, fault.BlobUploadInvalid, "a blob in one request begins at 0, not at %d", b.Start)
+		err = fault.New(fault.OutOfRange, fault.BlobUploadInvalid, "a blob sent in one request must start at 0, not at %d", b.Start)
 	}
 	return PutBlobRequest{Repo: c.Repo(), Digest: d, Body: b, By: c.Cause(ctx)}, err
 }

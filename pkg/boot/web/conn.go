@@ -58,7 +58,7 @@ func trackState(c net.Conn, state http.ConnState) {
 	}
 }
 
-// connOf is the limited connection of a request; nil where it is none.
+// connOf is the limited connection of a request; nil where it is not limited.
 func connOf(ctx context.Context) *conns.Conn {
 	c, _ := ctx.Value(connKey{}).(net.Conn)
 	if c == nil {

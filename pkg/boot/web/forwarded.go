@@ -76,7 +76,7 @@ func ClientBehind(peer netip.Addr, trusted []netip.Prefix, forwardedFor []string
 func peerOf(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{} // not a TCP connection: nobody is trusted
+		return netip.Addr{} // not a TCP connection: not trusted
 	}
 	return ap.Addr().Unmap()
 }

@@ -75,7 +75,7 @@ func hostOnly(header string) string {
 }
 
 // Operators stands before a listener that is for operators and their programs:
-// it refuses names that lead there by somebody else's will, and pages of other
+// it refuses names that lead there through DNS that others control, and pages of other
 // origins.
 type Operators struct {
 	Hosts  Hosts

@@ -52,7 +52,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		b.atEnd = true
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = slowBody(err) // somebody else had enough, such as a later request for the session
+		err = slowBody(err) // ended from elsewhere, such as by a later request for the session
 	}
 	return n, err
 }

@@ -58,8 +58,8 @@ func Scheme(ctx context.Context) string {
 	return "http"
 }
 
-// SetForwarded makes the request one that another process took in and handed on: its
-// id there and its client. Call it from the handler's own goroutine; outside
+// SetForwarded records that another process took the request in and forwarded it,
+// with its id there and its client. Call it from the handler's own goroutine; outside
 // of Middleware it does nothing.
 func SetForwarded(ctx context.Context, id string, client netip.Addr) {
 	if r := requestOf(ctx); r != nil {
@@ -86,8 +86,8 @@ func SetPrincipal(ctx context.Context, name string) {
 	}
 }
 
-// AddLogAttrs adds to the access log line and the span of the request what a handler
-// found out, such as the tenant. Never put a secret there. Call it from the handler's own
+// AddLogAttrs adds attributes to the access log line and the span of the request,
+// such as the tenant. Never put a secret there. Call it from the handler's own
 // goroutine; outside of Middleware it does nothing.
 func AddLogAttrs(ctx context.Context, attrs ...slog.Attr) {
 	if r := requestOf(ctx); r != nil {

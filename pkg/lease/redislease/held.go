@@ -10,7 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/lease"
 )
 
-// renew prolongs a lease, also one that Redis forgot while nobody else took it.
+// renew prolongs a lease, also one that Redis forgot while no other caller took it.
 // It answers 0 when another has it.
 var renew = redis.NewScript(`
 local value = redis.call('GET', KEYS[1])

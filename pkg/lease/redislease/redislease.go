@@ -74,7 +74,7 @@ func (l *Leases) Acquire(ctx context.Context, k lease.Key, note string) (lease.L
 		local.Release()
 		return nil, l.note(h.key, get.Val()), false
 	}
-	// Granted, or nobody could say. Redis may have done what it could not answer,
+	// Granted, or unknown. Redis may have done what it could not answer,
 	// and it may come back, so the lease is renewed in either case.
 	h.start(asked.Add(l.ttl))
 	return h, "", true

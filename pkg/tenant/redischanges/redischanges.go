@@ -51,7 +51,7 @@ func New(client *redis.Client, log *slog.Logger, clear func()) *Changes {
 	return &Changes{redis: client, log: log, clear: clear, self: rand.Text(), due: make(chan struct{}, 1)}
 }
 
-// Announce implements tenant.Changes. It tells others only: whoever made the
+// Announce implements tenant.Changes. It tells other processes only: the one that made the
 // change has cleared for itself.
 func (c *Changes) Announce(ctx context.Context) {
 	// The change is made, whether or not the one who asked for it waits.

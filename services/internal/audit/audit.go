@@ -1,5 +1,5 @@
 // Package audit counts refused logins and calls for the audit log. What is alike
-// within a minute is one event, and a tenant gets few a minute: whoever is refused
+// within a minute is one event, and a tenant gets few a minute: a caller who is refused
 // chooses how often, and must not fill the table with it. Nor can refusals of many
 // tenants hide those of another.
 package audit
@@ -17,7 +17,7 @@ import (
 
 // Bounds of the events of one process.
 const (
-	perMinute = 8        // of a tenant; what is beyond is one more, of nobody in particular
+	perMinute = 8        // of a tenant; beyond that, one more event without an actor
 	assured   = 2        // of a tenant, where others have many
 	manyKinds = 4096     // of all tenants between two flushes; beyond it each has what is assured
 	maxKinds  = 64 << 10 // the same; what is beyond is only counted, for the log

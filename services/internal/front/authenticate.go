@@ -11,8 +11,8 @@ import (
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
-// authenticate finds out who asks: the bearer of a token, an account with its
-// secret (Basic is accepted, never challenged for), or nobody.
+// authenticate finds the caller: the bearer of a token, an account with its secret
+// (Basic is accepted, never challenged for), or an anonymous one.
 func (c Config) authenticate(r *http.Request, call *Call) error {
 	header := r.Header["Authorization"]
 	switch {

@@ -27,12 +27,12 @@ type Call struct {
 	Query     url.Values
 	Upstream  string // host or alias of the registry that has the content; empty for the names of this one
 	Name      string // of the repository: at the upstream, if there is one, else Route.Name
-	Hops      int    // how many registries asked one another before this one; past ocihttp.MaxHops nobody is asked
+	Hops      int    // how many registries asked one another before this one; past ocihttp.MaxHops the chain ends
 
 	claims           *access.Claims // nil without a bearer token: rights are the present ones then
 	realm            string         // the URL of the token endpoint as the client reaches it
 	namespace        string         // that ns gave, if it is not this registry: Upstream then
-	forwardedToProxy bool           // a registry service looked already, and asks the proxy service
+	forwardedToProxy bool           // a registry service does not host it and forwarded the call
 	internal         bool           // another process took the request in, and logs it as well
 	log              *slog.Logger
 	refusals         *audit.Refusals // nil: nothing is counted

@@ -35,7 +35,7 @@ func (c *Call) MayUseChain(method string) (bool, error) {
 	case c.claims == nil && c.Principal.Anonymous():
 		return false, &challenge{
 			error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason,
-				"the content is not in this registry; get a token to ask the members of its chain"),
+				"the content is not in this registry; request a token to pull through its upstream group"),
 			scope: access.Repository(c.Route.Name, access.Pull),
 		}
 	case c.claims != nil && c.claims.Requested(push).Has(access.Push):

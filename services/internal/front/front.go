@@ -1,6 +1,6 @@
 // Package front stands before every operation of the data port: it finds out
-// which registry a request is for and who asks, decides rights before anything
-// is looked up, and hands each path to its service.
+// which registry a request is for and who the caller is, decides rights before
+// anything is looked up, and hands each path to its service.
 package front
 
 import (
@@ -43,7 +43,7 @@ type Tokens interface {
 // Accounts checks a name and a secret.
 type Accounts interface {
 	// Authenticate returns the principal; kind Unauthenticated, always with the
-	// same message and at the same cost, if there is none with that secret.
+	// same message and at the same cost, if no account has that name and secret.
 	Authenticate(ctx context.Context, site tenant.Site, name, secret string) (access.Principal, error)
 }
 

@@ -56,7 +56,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer i.room.leave(call.Site.Tenant, nil)
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
 	web.AddLogAttrs(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
-	if !isToken(path) { // who asks is not known before the token service asked
+	if !isToken(path) { // the token service authenticates the caller
 		web.SetPrincipal(r.Context(), call.Principal.Actor())
 	}
 	if isToken(path) {

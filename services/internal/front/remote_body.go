@@ -15,7 +15,7 @@ import (
 
 type sharedBodyKey struct{}
 
-// sharedBodyOf is the body that was lent for the call; nil outside of one.
+// sharedBodyOf is the body that the call shares with its transport; nil outside of one.
 func sharedBodyOf(r *http.Request) *sharedBody {
 	b, _ := r.Context().Value(sharedBodyKey{}).(*sharedBody)
 	return b
@@ -30,11 +30,11 @@ func closeIfUnread(h http.Header, r *http.Request) {
 	}
 }
 
-// sharedBody is the body of a request in the hands of a transport, which may read
-// it even after its answer.
+// sharedBody is the body of a request that a transport reads, perhaps even after
+// the answer.
 type sharedBody struct {
 	io.ReadCloser
-	left       atomic.Int64 // bytes still to be read; negative while nobody knows
+	left       atomic.Int64 // bytes still to be read; negative while unknown
 	reading    sync.Mutex
 	reclaimed  bool
 	tooSlowErr atomic.Pointer[fault.Error] // why it was ended, if its client was too slow
@@ -65,8 +65,8 @@ func (b *sharedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reclaim waits until nobody reads the body any more: when the client sends or
-// leaves, or the pacer has had enough. The client has its answer meanwhile.
+// reclaim waits for the last read of the body to end: when the client sends or
+// leaves, or the pacer ends it. The client already has its answer.
 func (b *sharedBody) reclaim(conn *http.ResponseController, r *http.Request) {
 	if !b.reading.TryLock() {
 		_ = conn.Flush() // fails for a client that is gone
@@ -77,8 +77,8 @@ func (b *sharedBody) reclaim(conn *http.ResponseController, r *http.Request) {
 	b.reading.Unlock()
 }
 
-// progressReader is a body that is handed on. Only what the other process takes its
-// time for counts: clients may pause, which is the pacer's business.
+// progressReader ends a call whose other process makes no progress for limit. The
+// pauses of clients do not count: the pacer bounds those.
 type progressReader struct {
 	io.ReadCloser
 	timer *time.Timer

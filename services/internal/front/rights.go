@@ -47,8 +47,8 @@ func (c *Call) Allowed(resource access.Scope) access.Actions {
 //
 //   - 401 insufficient_scope for a token that did not ask for it, so that the
 //     client widens it;
-//   - 401 with a challenge for nobody in particular;
-//   - 404 for somebody who may not pull, 403 for somebody who may.
+//   - 401 with a challenge for an anonymous caller;
+//   - 404 for an account that may not pull, 403 for one that may.
 func (c *Call) require(want access.Scope) error {
 	has := c.Allowed(want)
 	switch {
@@ -56,7 +56,7 @@ func (c *Call) require(want access.Scope) error {
 		return nil
 	case c.claims != nil && !c.claims.Requested(want).Has(want.Actions):
 		return &challenge{
-			error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token does not carry the scope that this needs; ask for one that does"),
+			error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the token lacks a scope that this request needs; request a token with it"),
 			scope: withPull(want),
 			code:  "insufficient_scope",
 		}
@@ -84,9 +84,9 @@ const (
 	reasonToken    = "TOKEN"
 )
 
-// accessDenied says to a caller who may pull what keeps it from the rest of want: the
-// registry, its role, or its token. It looks at nothing but the call, as all
-// decisions about rights do.
+// accessDenied tells a caller who may pull why the rest of want is refused: by the
+// registry, its role, or its token. Like all decisions about rights it looks at the
+// call alone.
 func (c *Call) accessDenied(want access.Scope) error {
 	need := want.Actions &^ c.Allowed(want)
 	detail := map[string]string{"needs": need.String(), "registry": c.Site.RegistrySlug}
@@ -106,9 +106,9 @@ func (c *Call) accessDenied(want access.Scope) error {
 	return fault.New(fault.Denied, fault.DeniedReason, "%s", message).WithDetail(detail)
 }
 
-// anonymousDenied asks for a credential, and says what is off without one. What
-// it says is about the registry: private and missing repositories get the same
-// answer.
+// anonymousDenied challenges an anonymous caller and says which anonymous right is
+// off. The answer is about the registry, so it is the same for private and missing
+// repositories.
 func (c *Call) anonymousDenied(want access.Scope) error {
 	lacks := want.Actions &^ access.Allowed(c.Site, c.Principal, want.Name)
 	why := "anonymous callers may not delete"
@@ -128,13 +128,12 @@ func (c *Call) anonymousDenied(want access.Scope) error {
 	}
 }
 
-// LoginRequired is the answer to a caller who is not logged in where an answer would
-// need to be one of an upstream that serves others only. It says no more than
-// which registry was asked.
+// LoginRequired is the answer to an anonymous caller where only an upstream that
+// serves authenticated callers could answer. It reveals only which registry was asked.
 func (c *Call) LoginRequired() error {
 	return &challenge{
 		error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason,
-			"authentication is required: what this registry does not hold itself may be for callers who are logged in"),
+			"authentication is required: content of upstreams may be for authenticated callers only"),
 		scope: access.Repository(c.Route.Name, access.Pull),
 	}
 }

@@ -78,7 +78,7 @@ func (t *turn) resume(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 		defer cancel()
 		if err := gate.Acquire(ctx, t.by, 1); err != nil {
-			return fault.Wrap(err, fault.TooMany, fault.TooManyRequests, "this process has too many requests of this tenant under way, try again")
+			return fault.Wrap(err, fault.TooMany, fault.TooManyRequests, "too many requests of this tenant in flight; retry later")
 		}
 	}
 	t.mu.Lock()

@@ -68,9 +68,9 @@ func (c *Call) resolveTarget(method, namespace string) error {
 	case c.Upstream == "":
 		return nil
 	case !c.isPull(method):
-		return fault.New(fault.Denied, fault.DeniedReason, "this is the content of another registry: it can be pulled here, and neither pushed nor deleted")
+		return fault.New(fault.Denied, fault.DeniedReason, "this content belongs to another registry: it can be pulled here, but not pushed or deleted")
 	case c.Name == "":
-		return fault.New(fault.Invalid, fault.NameInvalid, "what an upstream has is named %s<host or alias>/<name>", upstreamPrefix)
+		return fault.New(fault.Invalid, fault.NameInvalid, "content of an upstream is named %s<host or alias>/<name>", upstreamPrefix)
 	default:
 		return nil
 	}

@@ -43,11 +43,11 @@ func (s Sessions) fenced(ctx context.Context, u meta.Upload, cause error) error 
 	if err != nil {
 		return err
 	}
-	return fault.Wrap(cause, fault.OutOfRange, fault.BlobUploadInvalid, "another request took this upload over").
+	return fault.Wrap(cause, fault.OutOfRange, fault.BlobUploadInvalid, "another request has taken over this upload").
 		WithOffset(now.Stage.Offset)
 }
 
 // Unknown is the answer for a session that cannot go on.
 func Unknown(cause error) error {
-	return fault.Wrap(cause, fault.NotFound, fault.BlobUploadUnknown, "there is no such upload, start a new one")
+	return fault.Wrap(cause, fault.NotFound, fault.BlobUploadUnknown, "upload not found; start a new one")
 }

@@ -51,8 +51,8 @@ func (s Sessions) Append(ctx context.Context, u meta.Upload, src blob.Source) (m
 }
 
 // discardFull ends a session that the store has no room for, and deletes its
-// bytes at once: the disk is full of them. Once the session is over nobody can
-// make them a blob, and a key is never used again.
+// bytes at once: the disk is full of them. Once the session is over
+// they cannot become a blob, and a key is never used again.
 func (s Sessions) discardFull(ctx context.Context, u meta.Upload) error {
 	err := s.Discard(ctx, u)
 	if err != nil || s.Remove == nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// Tracing opens one span per call, named after the operation. Only failures of
-// ours (kinds of status 5xx) make the span an error; a refusal is an outcome, and so is
-// a client that left.
+// Tracing opens one span per call, named after the operation. Only internal
+// failures (kinds of status 5xx) make the span an error; a refusal or a client that
+// left does not.
 func Tracing(p trace.TracerProvider) Middleware {
 	tracer := p.Tracer("github.com/berth-registry/berth/services")
 	return func(op string) endpoint.Middleware {
@@ -72,8 +72,8 @@ const (
 	cancelled = "cancelled"
 )
 
-// outcome is what became of a call. One whose client left is no failure of ours, as in
-// the access log, which calls it 499.
+// outcome is what became of a call. One whose client left is no failure, as in the
+// access log, which calls it 499.
 func outcome(ctx context.Context, err error) string {
 	switch {
 	case err == nil:

@@ -9,8 +9,8 @@ import (
 	"github.com/go-kit/kit/endpoint"
 )
 
-// Middleware is a middleware that is told, once and at start, which operation it
-// wraps.
+// Middleware makes a go-kit middleware for the operation of that name. It is called
+// once per operation, at start.
 type Middleware func(op string) endpoint.Middleware
 
 // Op is one operation of a service with its middlewares around it.
@@ -19,8 +19,7 @@ type Op[Req, Resp any] struct {
 	Endpoint endpoint.Endpoint
 }
 
-// Empty is the answer of an operation that has nothing to say but that it is
-// done.
+// Empty is the response of an operation that returns nothing.
 type Empty struct{}
 
 // Wrap makes an operation of a service method. The first middleware is the
@@ -49,7 +48,7 @@ func (o Op[Req, Resp]) Call(ctx context.Context, req Req) (Resp, error) {
 
 // Access authorises every operation by its rule, before the operation sees the
 // request. Building it for an operation that has no rule panics with the
-// operation's name: nothing is open because somebody forgot it.
+// operation's name: no operation is open by omission.
 func Access[Rule any](rules map[string]Rule, decide func(ctx context.Context, rule Rule, req any) error) Middleware {
 	return func(op string) endpoint.Middleware {
 		rule, ok := rules[op]

@@ -33,12 +33,12 @@ const cleanupTimeout = 10 * time.Second
 // wrong.
 var ErrContentLost = errors.New("the stored bytes are missing or wrong")
 
-// OpenBlobResponse is a blob with its bytes, or with the URL that gives them. Whoever
-// gets one closes Content.
+// OpenBlobResponse is a blob with its bytes, or with the URL that gives them. The
+// caller closes Content.
 type OpenBlobResponse struct {
 	meta.Blob
 	Content blob.Content // nil when there is a URL
-	URL     string       // for GET, for redirectLife; it gives the blob to whoever has it
+	URL     string       // for GET, for redirectLife; whoever has the URL can read the blob
 }
 
 // Blobs opens and sends the blobs of a store.
@@ -55,8 +55,8 @@ type Blobs struct {
 // again. It is answered as an outage that wraps ErrContentLost: it exists, and "not
 // found" would be believed. redirect rather says where the bytes
 // are, where the store lets clients fetch them; ranges is the Range header, as a
-// hint for the store what will be read. Nobody is sent to the store for several
-// ranges: it would send the whole.
+// hint for the store what will be read. A request for several ranges
+// is not redirected: the store would send the whole.
 func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges string) (OpenBlobResponse, error) {
 	if redirect && !strings.Contains(ranges, ",") {
 		if to, err := s.redirect(ctx, b); err != nil || to.URL != "" {
@@ -145,8 +145,8 @@ func (s Blobs) checkSent(ctx context.Context, b OpenBlobResponse) error {
 	return s.markSuspect(ctx, b.Blob, err)
 }
 
-// sendRedirect sends the client to the store, which takes care of Range. Nobody
-// may keep the answer: the URL does not live long, and is as good as the blob.
+// sendRedirect sends the client to the store, which serves Range. The
+// answer must not be cached: the URL is short-lived, and gives access to the blob.
 func sendRedirect(w http.ResponseWriter, b OpenBlobResponse) error {
 	h := w.Header()
 	h.Set("Docker-Content-Digest", b.Digest.String())

@@ -26,10 +26,10 @@ const (
 // budgetTimeout is how long the body of a manifest waits for room before it is refused.
 const budgetTimeout = 10 * time.Second
 
-// ByteBudget counts the bytes that are on their way in a service.
+// ByteBudget bounds the bytes of manifests and lists that a service holds in memory.
 type ByteBudget struct{ gate *fairgate.Gate[tenant.ID] }
 
-// NewByteBudget makes a ByteBudget in which nothing is on its way.
+// NewByteBudget makes a ByteBudget that holds nothing.
 func NewByteBudget() *ByteBudget {
 	return &ByteBudget{fairgate.New[tenant.ID](fairgate.Options{
 		Capacity: maxBudget, Most: maxTenantBudget,
@@ -37,8 +37,8 @@ func NewByteBudget() *ByteBudget {
 	})}
 }
 
-// Acquire counts n bytes until leave is called. Beyond the bounds it is
-// fault.TooManyRequests.
+// Acquire counts n bytes until the returned release is called. Beyond the bounds it
+// is fault.TooManyRequests.
 func (t *ByteBudget) Acquire(id tenant.ID, n int64) (func(), error) {
 	if n <= uncounted {
 		return func() {}, nil

@@ -70,7 +70,7 @@ func (t *ByteBudget) Receive(ctx context.Context, id tenant.ID, body io.Reader, 
 			return nil, nil, incomplete(err)
 		case time.Since(began) > receiveGrace+time.Duration(len(payload))*time.Second/receiveRate:
 			leave()
-			return nil, nil, fault.New(fault.TooSlow, fault.RequestTimeout, "the manifest came too slowly")
+			return nil, nil, fault.New(fault.TooSlow, fault.RequestTimeout, "the manifest body arrived too slowly")
 		}
 		if len(payload) < cap(payload) {
 			continue
@@ -92,5 +92,5 @@ func incomplete(err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	return fault.Wrap(err, fault.Invalid, fault.ManifestInvalid, "the manifest did not arrive whole")
+	return fault.Wrap(err, fault.Invalid, fault.ManifestInvalid, "the manifest body ended early")
 }
