@@ -55,7 +55,7 @@ func (s *Service) decide(ctx context.Context, a pb.Access, req any) error {
 	if !ok {
 		return denied
 	}
-	t, err := s.store.FindTenant(ctx, slug)
+	t, err := s.tenantBySlug(ctx, slug)
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):
 		return denied

@@ -128,7 +128,7 @@ func (s *Service) findAccount(ctx context.Context, field, name string) (meta.Ten
 	if err != nil {
 		return meta.Tenant{}, meta.Account{}, err
 	}
-	t, err := s.store.FindTenant(ctx, ids[0])
+	t, err := s.tenantBySlug(ctx, ids[0])
 	if err != nil {
 		return meta.Tenant{}, meta.Account{}, err
 	}

@@ -4,10 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"strings"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // caller is who makes a call. The zero value is nobody and may do nothing.
@@ -32,6 +38,64 @@ func withCaller(ctx context.Context, c caller) context.Context {
 func callerOf(ctx context.Context) caller {
 	c, _ := ctx.Value(callerKey{}).(caller)
 	return c
+}
+
+// headerCaller carries who made a REST request to the gRPC side of it.
+const headerCaller = "x-berth-caller-bin"
+
+// wireCaller is a caller as it goes through the pipe.
+type wireCaller struct {
+	Operator bool
+	Tenant   tenant.ID
+	Account  string
+	Role     access.Role
+}
+
+// onWire is the caller for the gRPC side.
+func (c caller) onWire() string {
+	text, _ := json.Marshal(wireCaller{c.operator, c.principal.Tenant, strings.TrimPrefix(c.principal.Name, "serviceAccounts/"), c.principal.Role}) // never fails: words and numbers
+	return string(text)
+}
+
+// callerOfCall authenticates a call over gRPC. One through the pipe was
+// authenticated by the REST side, and no header of a client can say so.
+func (s *Service) callerOfCall(ctx context.Context) (caller, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	if p, ok := peer.FromContext(ctx); ok && p.Addr.Network() == pipeNetwork {
+		var w wireCaller
+		v := md.Get(headerCaller)
+		if len(v) != 1 {
+			return caller{}, unauthenticated("the admin API needs one `Authorization: Bearer` header")
+		}
+		if err := json.Unmarshal([]byte(v[0]), &w); err != nil {
+			return caller{}, err
+		}
+		if w.Operator {
+			return caller{operator: true}, nil
+		}
+		return caller{principal: access.ServiceAccount(w.Tenant, w.Account, w.Role)}, nil
+	}
+	return s.authenticate(ctx, md.Get("authorization"))
+}
+
+type tenantKey struct{}
+
+// rememberTenant lets tenantBySlug find a tenant once in a call.
+func rememberTenant(ctx context.Context) context.Context {
+	return context.WithValue(ctx, tenantKey{}, new(meta.Tenant))
+}
+
+// tenantBySlug finds a tenant that is not deleted.
+func (s *Service) tenantBySlug(ctx context.Context, slug string) (meta.Tenant, error) {
+	known, _ := ctx.Value(tenantKey{}).(*meta.Tenant)
+	if known != nil && known.ID != 0 && known.Slug == slug {
+		return *known, nil
+	}
+	t, err := s.store.FindTenant(ctx, slug)
+	if err == nil && known != nil {
+		*known = t
+	}
+	return t, err
 }
 
 // authenticate says who sent the values of the Authorization header. No

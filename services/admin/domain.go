@@ -184,7 +184,7 @@ func (s *Service) findDomain(ctx context.Context, field, name string) (meta.Tena
 	if err != nil {
 		return meta.Tenant{}, meta.Domain{}, err
 	}
-	t, err := s.store.FindTenant(ctx, ids[0])
+	t, err := s.tenantBySlug(ctx, ids[0])
 	if err != nil {
 		return meta.Tenant{}, meta.Domain{}, err
 	}

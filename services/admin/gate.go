@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/berth-registry/berth/pkg/boot/web"
@@ -39,8 +38,7 @@ func method[P interface {
 			ctx = withRequestID(ctx)
 			line := g.begin(name)
 			resp, err := recovered(func() (any, error) {
-				md, _ := metadata.FromIncomingContext(ctx)
-				c, err := g.service.authenticate(ctx, md.Get("authorization"))
+				c, err := g.service.callerOfCall(ctx)
 				if err != nil {
 					return nil, err
 				}
@@ -53,7 +51,7 @@ func method[P interface {
 					return nil, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request is not a message of this method")
 				}
 				stopWaiting(ctx)
-				return op.Call(withCaller(ctx, c), req)
+				return op.Call(rememberTenant(withCaller(ctx, c)), req)
 			})
 			startWaiting(ctx)
 			line.end(ctx, err)

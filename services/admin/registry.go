@@ -122,11 +122,14 @@ func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequ
 	if err := merge(after, req.GetRegistry(), req.GetUpdateMask(), registryFields); err != nil {
 		return nil, err
 	}
+	was := r.Settings
 	if r.Settings, err = registrySettings(after); err != nil {
 		return nil, err
 	}
-	if err := s.admitRegistry(ctx, r); err != nil {
-		return nil, err
+	if was.UpstreamGroup != r.Settings.UpstreamGroup || was.MirrorUpstreams != r.Settings.MirrorUpstreams {
+		if err := s.admitRegistry(ctx, r); err != nil {
+			return nil, err
+		}
 	}
 	after = s.registryMessage(t, r, domains) // an unspecified enum has its default now
 	if req.GetValidateOnly() || proto.Equal(before, after) {
@@ -254,7 +257,7 @@ func (s *Service) findRegistry(ctx context.Context, field, name string) (meta.Te
 	if err != nil {
 		return meta.Tenant{}, meta.Registry{}, err
 	}
-	t, err := s.store.FindTenant(ctx, ids[0])
+	t, err := s.tenantBySlug(ctx, ids[0])
 	if err != nil {
 		return meta.Tenant{}, meta.Registry{}, err
 	}
@@ -268,7 +271,7 @@ func (s *Service) findAnyRegistry(ctx context.Context, name string) (meta.Tenant
 	if err != nil {
 		return meta.Tenant{}, meta.Registry{}, err
 	}
-	t, err := s.store.FindTenant(ctx, ids[0])
+	t, err := s.tenantBySlug(ctx, ids[0])
 	if err != nil {
 		return meta.Tenant{}, meta.Registry{}, err
 	}

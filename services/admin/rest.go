@@ -44,10 +44,12 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 				web.SetRoute(ctx, name)
 				web.SetScope(ctx, scopeOf(name))
 			}
+			md := metadata.Pairs(headerCaller, callerOf(ctx).onWire())
 			if id := web.RequestID(ctx); id != "" {
-				return metadata.Pairs(headerRequestID, id, headerClient, web.ClientAddr(ctx).Unmap().String())
+				md.Set(headerRequestID, id)
+				md.Set(headerClient, web.ClientAddr(ctx).Unmap().String())
 			}
-			return nil
+			return md
 		}),
 		// The method is the request's, whatever its headers say.
 		runtime.WithDisableHTTPMethodOverride(),
@@ -89,7 +91,7 @@ func (w wholeLines) Marshal(v any) ([]byte, error) {
 func noHeader(string) (string, bool) { return "", false }
 
 // authenticated refuses callers without a credential before anything of their
-// request is looked at. The gRPC side decides who they are and what they may do.
+// request is looked at. The gRPC side decides what they may do.
 func (g gate) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -112,7 +114,7 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxMessage)
-		next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r.WithContext(withCaller(r.Context(), c)))
 	})
 }
 

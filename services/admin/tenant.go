@@ -209,7 +209,7 @@ func (s *Service) findTenant(ctx context.Context, field, name string) (meta.Tena
 	if err != nil {
 		return meta.Tenant{}, err
 	}
-	return s.store.FindTenant(ctx, ids[0])
+	return s.tenantBySlug(ctx, ids[0])
 }
 
 // findAnyTenant is findTenant, but finds deleted tenants, too: by the slug, if no

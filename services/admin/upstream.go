@@ -190,7 +190,7 @@ func (s *Service) findUpstream(ctx context.Context, field, name string) (meta.Te
 	if err != nil {
 		return meta.Tenant{}, meta.Upstream{}, err
 	}
-	t, err := s.store.FindTenant(ctx, ids[0])
+	t, err := s.tenantBySlug(ctx, ids[0])
 	if err != nil {
 		return meta.Tenant{}, meta.Upstream{}, err
 	}

@@ -132,7 +132,7 @@ func (s *Service) findGroup(ctx context.Context, field, name string) (meta.Tenan
 	if err != nil {
 		return meta.Tenant{}, meta.Group{}, err
 	}
-	t, err := s.store.FindTenant(ctx, ids[0])
+	t, err := s.tenantBySlug(ctx, ids[0])
 	if err != nil {
 		return meta.Tenant{}, meta.Group{}, err
 	}
