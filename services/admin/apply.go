@@ -24,7 +24,7 @@ func (s *Service) Apply(ctx context.Context, file string) error {
 	}
 	ctx = withCaller(ctx, caller{operator: true})
 	for i, t := range f.Tenants {
-		if err := s.applyAmongOthers(ctx, t, filepath.Dir(file)); err != nil {
+		if err := s.applyWithRetry(ctx, t, filepath.Dir(file)); err != nil {
 			return f.locate(within(fmt.Sprintf("tenants[%d]", i), err))
 		}
 	}
@@ -34,9 +34,9 @@ func (s *Service) Apply(ctx context.Context, file string) error {
 // maxApplied is how often a tenant is applied again because of others.
 const maxApplied = 20
 
-// applyAmongOthers goes over a tenant again where somebody else made or changed
+// applyWithRetry goes over a tenant again where somebody else made or changed
 // a resource at the same moment: the nodes of a cluster start together.
-func (s *Service) applyAmongOthers(ctx context.Context, t seedTenant, dir string) error {
+func (s *Service) applyWithRetry(ctx context.Context, t seedTenant, dir string) error {
 	for applied := 1; ; applied++ {
 		err := s.applyTenant(ctx, t, dir)
 		if err == nil || applied == maxApplied || fault.KindOf(err) != fault.Conflict {

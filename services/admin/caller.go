@@ -16,7 +16,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// caller is who makes a call. The zero value is nobody and may do nothing.
+// caller is who makes a call. The zero value may do nothing.
 type caller struct {
 	operator  bool
 	principal access.Principal // of a service account; zero for the operator

@@ -36,7 +36,7 @@ func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequ
 		return nil, err
 	}
 	r := meta.Registry{Tenant: t.ID, Slug: req.GetRegistryId(), Settings: settings}
-	if err := s.admitRegistry(ctx, r); err != nil {
+	if err := s.validateChain(ctx, r); err != nil {
 		return nil, err
 	}
 	if req.GetValidateOnly() {
@@ -127,7 +127,7 @@ func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequ
 		return nil, err
 	}
 	if was.UpstreamGroup != r.Settings.UpstreamGroup || was.MirrorUpstreams != r.Settings.MirrorUpstreams {
-		if err := s.admitRegistry(ctx, r); err != nil {
+		if err := s.validateChain(ctx, r); err != nil {
 			return nil, err
 		}
 	}
@@ -209,7 +209,7 @@ func (s *Service) UndeleteRegistry(ctx context.Context, req *pb.UndeleteRegistry
 	return s.registryMessage(t, r, domains), nil
 }
 
-// admitUndeleted is admitRegistry for one whose group may be gone by now: then it
+// admitUndeleted is validateChain for one whose group may be gone by now: then it
 // comes back without.
 func (s *Service) admitUndeleted(ctx context.Context, r meta.Registry) error {
 	r.Settings.MirrorUpstreams = "" // those that went meanwhile do not come back with it
@@ -223,12 +223,12 @@ func (s *Service) admitUndeleted(ctx context.Context, r meta.Registry) error {
 	if err != nil {
 		return err
 	}
-	return s.admitRegistry(ctx, r)
+	return s.validateChain(ctx, r)
 }
 
-// admitRegistry looks whether all chains of the tenant come to an end with the
+// validateChain looks whether all chains of the tenant come to an end with the
 // registry.
-func (s *Service) admitRegistry(ctx context.Context, r meta.Registry) error {
+func (s *Service) validateChain(ctx context.Context, r meta.Registry) error {
 	if r.Settings.UpstreamGroup == "" && r.Settings.MirrorUpstreams == "" {
 		return nil
 	}

@@ -118,7 +118,7 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 	if err := s.configure(&u, after); err != nil {
 		return nil, err
 	}
-	if err := staysWhereItWas(was, u); err != nil {
+	if err := checkPasswordNotRedirected(was, u); err != nil {
 		return nil, err
 	}
 	if was.Settings.URL != u.Settings.URL { // what is there already may be mended in all else
@@ -129,7 +129,7 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 	if err := s.admitUpstream(ctx, u, false); err != nil {
 		return nil, err
 	}
-	renew := s.mustRenew(was, u)
+	renew := s.invalidatesCache(was, u)
 	if req.GetValidateOnly() || !renew && proto.Equal(upstreamMessage(t, was), upstreamMessage(t, u)) {
 		return upstreamMessage(t, u), nil
 	}
@@ -140,9 +140,9 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 	return upstreamMessage(t, u), nil
 }
 
-// staysWhereItWas refuses to send a password that nobody can read any more to
-// where whoever asks for that could read it.
-func staysWhereItWas(before, after meta.Upstream) error {
+// checkPasswordNotRedirected refuses a new URL with the old password: who may set
+// the URL could read a password there that the API does not show.
+func checkPasswordNotRedirected(before, after meta.Upstream) error {
 	a, b := before.Settings, after.Settings
 	sameHost := strings.EqualFold(strings.TrimSuffix(a.URL, "/"), strings.TrimSuffix(b.URL, "/"))
 	if len(b.Password) == 0 || sameHost || !slices.Equal(a.Password, b.Password) {
@@ -151,9 +151,9 @@ func staysWhereItWas(before, after meta.Upstream) error {
 	return invalid(fieldUpstream+"password", "the password was given for %s: give the one for %s together with its url", a.URL, b.URL)
 }
 
-// mustRenew says whether what was fetched so far is given up: something changed by
+// invalidatesCache says whether what was fetched so far is given up: something changed by
 // which it was decided who may have it (invariant I12).
-func (s *Service) mustRenew(before, after meta.Upstream) bool {
+func (s *Service) invalidatesCache(before, after meta.Upstream) bool {
 	a, b := before.Settings, after.Settings
 	return a.URL != b.URL || a.Username != b.Username || !s.samePassword(before, after) || !slices.Equal(a.AuthHosts, b.AuthHosts)
 }
