@@ -16,6 +16,12 @@ func TestS40_NounsOfATenantAreLimited(t *testing.T) {
 	metatest.RunLimits(t, func(t *testing.T, l meta.Limits) metatest.Harness { return harnessWith(t, Options{Limits: l}) })
 }
 
+func TestC14_StagingIsBounded(t *testing.T) {
+	metatest.RunBounds(t, func(t *testing.T, staged, sessions int64) metatest.Harness {
+		return harnessWith(t, Options{MaxStaged: staged, MaxSessions: sessions})
+	})
+}
+
 func harness(t *testing.T) metatest.Harness { return harnessWith(t, Options{}) }
 
 func harnessWith(t *testing.T, o Options) metatest.Harness {

@@ -8,31 +8,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
-
-func TestC14_StagedBytesAreBounded(t *testing.T) {
-	s, r := filled(t, Options{MaxStaged: 10})
-	u, err := s.CreateUpload(t.Context(), r, oci.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.AdvanceUpload(t.Context(), u, blob.Progress{Offset: 10}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); !fault.Is(err, fault.QuotaExceeded) || fault.KindOf(err) != fault.Denied {
-		t.Errorf("over the limit: %v", err)
-	}
-	if err := s.CancelUpload(t.Context(), r, u.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
-		t.Errorf("after a cancel: %v", err)
-	}
-}
 
 // However many referrers one page asks for, the store holds little more than
 // their bound of bytes at a time: annotations make each anything up to 4 MiB.
@@ -75,18 +54,6 @@ func TestD4_ReferrersReadAtOnceAreBounded(t *testing.T) {
 		if seen != referrers {
 			t.Errorf("of type %q: the pages have %d referrers", artifactType, seen)
 		}
-	}
-}
-
-func TestC14_SessionsAreBounded(t *testing.T) {
-	s, r := filled(t, Options{MaxSessions: 3}) // one of which is open
-	for range 2 {
-		if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); !fault.Is(err, fault.QuotaExceeded) {
-		t.Errorf("over the limit: %v", err)
 	}
 }
 

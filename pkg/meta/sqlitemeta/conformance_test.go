@@ -42,3 +42,10 @@ func TestS40_NounsOfATenantAreLimited(t *testing.T) {
 		return metatest.Harness{Store: open(t, Options{Now: c.Now, Limits: l}), Advance: c.Advance, Now: c.Now}
 	})
 }
+
+func TestC14_StagingIsBounded(t *testing.T) {
+	metatest.RunBounds(t, func(t *testing.T, staged, sessions int64) metatest.Harness {
+		c := newClock()
+		return metatest.Harness{Store: open(t, Options{Now: c.Now, MaxStaged: staged, MaxSessions: sessions}), Advance: c.Advance, Now: c.Now}
+	})
+}

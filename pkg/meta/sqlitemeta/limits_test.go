@@ -9,69 +9,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
-
-func TestC14_StagedBytesAreBounded(t *testing.T) {
-	s, r := filled(t, Options{MaxStaged: 10})
-	u, err := s.CreateUpload(t.Context(), r, oci.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.AdvanceUpload(t.Context(), u, blob.Progress{Offset: 10}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); !fault.Is(err, fault.QuotaExceeded) || fault.KindOf(err) != fault.Denied {
-		t.Errorf("over the limit: %v", err)
-	}
-	if err := s.CancelUpload(t.Context(), r, u.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
-		t.Errorf("after a cancel: %v", err)
-	}
-}
-
-// Sessions that were made while there was room do not stage past the bound,
-// neither by a body that goes on nor by another one.
-func TestC14_StagedBytesAreBoundedInASession(t *testing.T) {
-	s, r := filled(t, Options{MaxStaged: 10})
-	var sessions [2]meta.Upload
-	for i := range sessions {
-		var err error
-		if sessions[i], err = s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first, err := s.AdvanceUpload(t.Context(), sessions[0], blob.Progress{Offset: 6})
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := func(what string, err error) {
-		t.Helper()
-		if !fault.Is(err, fault.QuotaExceeded) || fault.KindOf(err) != fault.Denied {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	_, err = s.AdvanceUpload(t.Context(), first, blob.Progress{Offset: 11})
-	refused("a body without an end", err)
-	_, err = s.AdvanceUpload(t.Context(), sessions[1], blob.Progress{Offset: 5})
-	refused("a second session", err)
-	if u, err := s.FindUpload(t.Context(), r, first.ID); err != nil || u.Stage.Offset != 6 || u.Epoch != first.Epoch {
-		t.Errorf("the refused step left %+v, %v", u, err)
-	}
-	if _, err := s.AdvanceUpload(t.Context(), first, blob.Progress{Offset: 10}); err != nil {
-		t.Errorf("up to the bound: %v", err)
-	}
-	_, err = s.TakeUpload(t.Context(), r, sessions[1].ID, 0)
-	refused("one more request at the bound", err)
-	if u, err := s.FindUpload(t.Context(), r, sessions[1].ID); err != nil || u.Epoch != sessions[1].Epoch {
-		t.Errorf("the refused request took the session over: %+v, %v", u, err)
-	}
-}
 
 // However many referrers one page asks for, the store holds little more than
 // their bound of bytes at a time: annotations make each anything up to 4 MiB.
@@ -112,18 +53,6 @@ func TestD4_ReferrersReadAtOnceAreBounded(t *testing.T) {
 	}
 	if seen != referrers {
 		t.Errorf("the pages have %d referrers", seen)
-	}
-}
-
-func TestC14_SessionsAreBounded(t *testing.T) {
-	s, r := filled(t, Options{MaxSessions: 3}) // one of which is open
-	for range 2 {
-		if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.CreateUpload(t.Context(), r, oci.SHA256); !fault.Is(err, fault.QuotaExceeded) {
-		t.Errorf("over the limit: %v", err)
 	}
 }
 
