@@ -22,7 +22,7 @@ func (n *node) metrics(t *testing.T) string {
 // everyShape are those metrics that each deployment in one process has once it
 // was used; the rest is of its stores.
 var everyShape = []string{
-	`berth_http_request_duration_seconds_count{listener="data",method="GET",route="manifest",status="404"}`,
+	`http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="404",http_route="manifest",listener="data"}`,
 	`berth_http_errors_total{code="NAME_UNKNOWN",listener="data",route="manifest",status="404"}`,
 	`berth_http_errors_total{code="UNAUTHORIZED",listener="admin",route="other",status="401"}`,
 	`berth_login_failures_total{listener="data",reason="credential"}`,

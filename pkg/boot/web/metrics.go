@@ -8,8 +8,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts the requests of all listeners. Its labels are bounded: no
-// host, tenant or repository is among them.
+// Metrics counts the requests of all listeners. What OpenTelemetry's conventions
+// for HTTP servers have a name for is called by it. Labels are bounded: no host,
+// tenant or repository is among them.
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	received *prometheus.CounterVec
@@ -27,10 +28,10 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "berth_http_request_duration_seconds",
+			Name:    "http_server_request_duration_seconds",
 			Help:    "Time from the request's header to the end of its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60, 600},
-		}, []string{"listener", "method", "route", "status"}),
+		}, []string{"listener", "http_request_method", "http_route", "http_response_status_code"}),
 		received: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_http_received_bytes_total",
 			Help: "Bytes of request bodies.",
@@ -40,7 +41,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Bytes of answer bodies.",
 		}, []string{"listener", "route"}),
 		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "berth_http_requests_in_flight",
+			Name: "http_server_active_requests",
 			Help: "Requests being served.",
 		}, []string{"listener"}),
 		panics: prometheus.NewCounterVec(prometheus.CounterOpts{

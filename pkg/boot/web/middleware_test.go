@@ -87,14 +87,14 @@ func TestMetricsHaveBoundedLabels(t *testing.T) {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, "/x", nil))
 	}
 	metrics := scrape(reg)
-	if n := strings.Count(metrics, "berth_http_request_duration_seconds_count{"); n != 2 {
+	if n := strings.Count(metrics, "http_server_request_duration_seconds_count{"); n != 2 {
 		t.Errorf("%d series of two kinds of request", n)
 	}
 	for _, want := range []string{
-		`berth_http_request_duration_seconds_count{listener="data",method="GET",route="blob",status="200"} 2`,
-		`berth_http_request_duration_seconds_count{listener="data",method="_OTHER",route="other",status="200"} 2`,
+		`http_server_request_duration_seconds_count{http_request_method="GET",http_response_status_code="200",http_route="blob",listener="data"} 2`,
+		`http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="200",http_route="other",listener="data"} 2`,
 		`berth_http_sent_bytes_total{listener="data",route="blob"} 10`,
-		`berth_http_requests_in_flight{listener="data"} 0`,
+		`http_server_active_requests{listener="data"} 0`,
 	} {
 		if !strings.Contains(metrics, want+"\n") {
 			t.Errorf("%s is not in\n%s", want, metrics)
