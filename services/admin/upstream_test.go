@@ -119,8 +119,9 @@ func TestE12_CyclesOfGroupsAreRefused(t *testing.T) {
 func TestWhatIsNamedCannotBeDeleted(t *testing.T) {
 	a := withChain(t)
 	for _, path := range []string{"upstreams/ghcr", "upstreamGroups/chain", "registries/prod"} {
-		if got := reason(t, a.call(400, "DELETE", "/v1/tenants/acme/"+path, "")); got != string(fault.InUse) {
-			t.Errorf("%s: %s", path, got)
+		got := a.call(400, "DELETE", "/v1/tenants/acme/"+path, "")
+		if reason(t, got) != string(fault.InUse) || !strings.HasSuffix(got["message"].(string), " first") {
+			t.Errorf("%s: %v", path, got)
 		}
 	}
 	a.call(200, "PATCH", "/v1/tenants/acme/registries/dev", `{"upstream_group": ""}`)

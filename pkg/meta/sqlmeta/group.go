@@ -130,7 +130,7 @@ func (s *Records) DeleteGroup(ctx context.Context, by meta.Cause, id tenant.ID, 
 			return err
 		}
 		if named {
-			return fault.New(fault.Conflict, fault.InUse, "registry %q names upstream group %q", registry, slug)
+			return fault.New(fault.Conflict, fault.InUse, "registry %q names upstream group %q; set its upstream_group to \"\" or to another first", registry, slug)
 		}
 		return t.Queue(deleteGroup, id, slug)
 	})

@@ -107,7 +107,7 @@ func checkNoGroupNames(t Tx, id tenant.ID, kind, slug string) error {
 	var group string
 	named, err := t.Find(t.Pick(groupOfMemberSQLite, groupOfMemberPostgres), []any{id, kind, slug}, &group)
 	if err == nil && named {
-		err = fault.New(fault.Conflict, fault.InUse, "upstream group %q names %s %q", group, kind, slug)
+		err = fault.New(fault.Conflict, fault.InUse, "upstream group %q names %s %q; take it out of the members of that group first", group, kind, slug)
 	}
 	return err
 }
@@ -117,7 +117,7 @@ func checkNotMirrored(t Tx, id tenant.ID, slug string) error {
 	var registry string
 	named, err := t.Find(t.Pick(registryOfMirroredSQLite, registryOfMirroredPostgres), []any{id, slug}, &registry)
 	if err == nil && named {
-		err = fault.New(fault.Conflict, fault.InUse, "registry %q names upstream %q in mirror_upstreams", registry, slug)
+		err = fault.New(fault.Conflict, fault.InUse, "registry %q names upstream %q in mirror_upstreams; take it out there first", registry, slug)
 	}
 	return err
 }
