@@ -96,7 +96,7 @@ func TestApplyNamesWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
 		"tenants: [{id: UPPER}]":                                                                                         `:1: tenants[0].id: "UPPER"`,
 		"tenants: [{id: acme, quota_bytes: -1}]":                                                                         `:1: tenants[0].quota_bytes: `,
-		"tenants: [{id: acme, quota: 1}]":                                                                                `tenants[0].quota: there is no such field; known are id, display_name`,
+		"tenants: [{id: acme, quota: 1}]":                                                                                `tenants[0].quota: unknown field "quota"; known fields: id, display_name`,
 		"tenants: [{id: acme, registries: [{id: a_b}]}]":                                                                 `tenants[0].registries[0].id: `,
 		"tenants: [{id: acme, domains: [{id: a.example}]}]":                                                              `tenants[0].domains[0]`,
 		"tenants: [{id: acme, domains: [{id: 'x y', registry: dev}]}]":                                                   `tenants[0].domains[0].id: "x y"`,

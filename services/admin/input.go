@@ -40,7 +40,7 @@ func input(path string, m protoreflect.MessageDescriptor, tree any) (any, error)
 			f = m.Fields().ByJSONName(key)
 		}
 		if f == nil {
-			return nil, invalid(clipped(at), "there is no such field; known are %s", strings.Join(fieldNames(m), ", "))
+			return nil, unknownField(clipped(at), key, settableFields(m))
 		}
 		value, err := inputField(at, f, fields[key])
 		if err != nil {
@@ -58,7 +58,26 @@ func joined(path, key string) string {
 	return path + "." + key
 }
 
-func fieldNames(m protoreflect.MessageDescriptor) []string {
+// knownFields is before the list in the message of unknownField.
+const knownFields = "; known fields: "
+
+// unknownField says of a name that it is no field, and which are.
+func unknownField(at, name string, known []string) error {
+	return invalid(at, "unknown field %q%s%s", clipped(name), knownFields, strings.Join(known, ", "))
+}
+
+// settableByMessage are the fields of resources that clients may set.
+var settableByMessage = map[protoreflect.Name][]string{
+	"Tenant": tenantFields, "Registry": registryFields, "Upstream": upstreamFields,
+	"UpstreamGroup": groupFields, "Domain": domainFields, "ServiceAccount": accountFields,
+}
+
+// settableFields are the fields of a message that clients may set: all, but those
+// of a resource that only answers have.
+func settableFields(m protoreflect.MessageDescriptor) []string {
+	if names, ok := settableByMessage[m.Name()]; ok {
+		return names
+	}
 	names := make([]string, m.Fields().Len())
 	for i := range names {
 		names[i] = string(m.Fields().Get(i).Name())

@@ -47,7 +47,7 @@ func TestN9_InputErrorsNameFieldValueAndWhatIsTaken(t *testing.T) {
 	long := strings.Repeat("x", 1000)
 	for _, c := range [][4]string{
 		{"POST", "tenants?tenant_id=new", `{"quota_bytes": "10 gigs"}`, `quota_bytes: "10 gigs" is not a number of bytes, such as 10737418240, "10GiB" or "10GB"`},
-		{"POST", "tenants?tenant_id=new", `{"quota": 1}`, `quota: there is no such field; known are name, `},
+		{"POST", "tenants?tenant_id=new", `{"quota": 1}`, `quota: unknown field "quota"; known fields: display_name, quota_bytes`},
 		{"POST", "tenants?tenant_id=new", `{"display_name": 7}`, `display_name: 7 is not text; put it in quotes`},
 		{"POST", "tenants?tenant_id=new", `[]`, `body: [] is not an object`},
 		{"POST", "tenants?tenant_id=new", `{"display_name"`, `body: it is not JSON`},
@@ -58,10 +58,10 @@ func TestN9_InputErrorsNameFieldValueAndWhatIsTaken(t *testing.T) {
 		{"POST", "tenants/acme/upstreamGroups", `{}`, `upstream_group_id: it is missing`},
 		{"POST", "tenants/acme/domains", `{}`, `domain_id: it is missing`},
 		{"POST", "tenants/acme/serviceAccounts", `{"role": "READER"}`, `service_account_id: it is missing`},
-		{"POST", "tenants?tenant=new", `{}`, `tenant: there is no such parameter; known are`},
+		{"POST", "tenants?tenant=new", `{}`, `tenant: unknown parameter "tenant"; known parameters: tenant_id, validate_only`},
 		{"PATCH", "tenants/acme/registries/dev", `{"anonymous_pull": "yes"}`, `anonymous_pull: "yes" is neither true nor false`},
 		{"PATCH", "tenants/acme/registries/dev", `{"missing_references": "MAYBE"}`, `missing_references: "MAYBE" is not one of REJECT, ALLOW`},
-		{"PATCH", "tenants/acme/registries/dev?update_mask=anonymous_pul", `{}`, `update_mask: there is no field "anonymous_pul"`},
+		{"PATCH", "tenants/acme/registries/dev?update_mask=anonymous_pul", `{}`, `update_mask: unknown field "anonymous_pul"; known fields: anonymous_pull, `},
 		{"POST", "tenants/acme/serviceAccounts?service_account_id=new", `{"role": "OWNER"}`, `role: "OWNER" is not one of READER, WRITER, ADMIN`},
 		{"PATCH", "tenants/acme/upstreams/ghcr", `{"tag_ttl": "soon"}`, `tag_ttl: "soon" is not a duration, such as "300s", "5m" or "720h"`},
 		{"PATCH", "tenants/acme/upstreams/ghcr", `{"tag_ttl": 300}`, `tag_ttl: 300 is not a duration`},
@@ -84,6 +84,12 @@ func TestN9_InputErrorsNameFieldValueAndWhatIsTaken(t *testing.T) {
 		if !strings.Contains(fmt.Sprint(got["details"]), "field:"+field+" ") {
 			t.Errorf("%s %s: no violation of %s in %v", c[0], c[1], field, got["details"])
 		}
+		if strings.Contains(fmt.Sprint(got["details"]), "known fields") {
+			t.Errorf("%s %s: the known fields are there twice: %v", c[0], c[1], got)
+		}
+	}
+	if got := a.call(400, "PATCH", "/v1/tenants/acme/registries/dev", `{}`)["message"]; got != "nothing to change: give a field to set or update_mask" {
+		t.Errorf("an empty change is answered %q", got)
 	}
 }
 

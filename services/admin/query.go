@@ -25,11 +25,22 @@ func (q strictQuery) Parse(m proto.Message, values url.Values, filter *utilities
 		top, _, _ := strings.Cut(key, ".")
 		field := fields.ByName(protoreflect.Name(top))
 		if field == nil || filter.HasCommonPrefix([]string{top}) {
-			return inputError{invalid(clipped(key), "there is no such parameter; known are %s", strings.Join(fieldNames(m.ProtoReflect().Descriptor()), ", "))}
+			return inputError{invalid(clipped(key), "unknown parameter %q; known parameters: %s", clipped(key), strings.Join(parameters(fields, filter), ", "))}
 		}
 		if len(values[key]) > 1 && !field.IsList() {
 			return inputError{invalid(key, "the parameter is given twice")}
 		}
 	}
 	return q.DefaultQueryParser.Parse(m, values, filter)
+}
+
+// parameters are the fields of a request that its path and body do not hold.
+func parameters(fields protoreflect.FieldDescriptors, filter *utilities.DoubleArray) []string {
+	var names []string
+	for i := range fields.Len() {
+		if name := string(fields.Get(i).Name()); !filter.HasCommonPrefix([]string{name}) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -54,6 +54,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 		// The method is the request's, whatever its headers say.
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
+		runtime.WithMiddlewares(answerProbe),
 		runtime.WithErrorHandler(writeError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
@@ -154,10 +155,15 @@ func writeError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w
 
 // writeRoutingError answers requests that are for none of the API's methods.
 func writeRoutingError(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int) {
+	if ctx.Value(probeKey{}) != nil {
+		return // of methodsOf, which asks for another method
+	}
 	s := status.New(codes.NotFound, "there is nothing at this path")
 	switch code {
 	case http.StatusMethodNotAllowed:
-		s = status.New(codes.Unimplemented, "the resource does not take this method")
+		methods := strings.Join(methodsOf(mux, w, r), ", ")
+		w.Header().Set("Allow", methods)
+		s = status.Newf(codes.Unimplemented, "this path takes %s only", methods)
 	case http.StatusBadRequest:
 		s = status.New(codes.InvalidArgument, "the path is not well-formed")
 	}

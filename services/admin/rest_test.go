@@ -216,7 +216,12 @@ func TestRESTRefusesBadRequests(t *testing.T) {
 	}
 	a.call(404, "GET", "/v2/", "")
 	a.call(404, "GET", "/", "")
-	a.call(405, "PUT", "/v1/tenants/acme", "")
+	for path, want := range map[string]string{"/v1/tenants/acme": "DELETE, GET, PATCH", "/v1/tenants": "GET, POST", "/v1/tenants/acme/events": "GET"} {
+		resp, body := a.send(operatorToken, "PUT", path, "")
+		if resp.StatusCode != 405 || resp.Header.Get("Allow") != want || !strings.Contains(string(body), "this path takes "+want+" only") {
+			t.Errorf("PUT %s: %d, Allow %q, %s", path, resp.StatusCode, resp.Header.Get("Allow"), body)
+		}
+	}
 	// The method is the request's.
 	resp, _ := a.send(operatorToken, "POST", "/v1/tenants/acme", "", "X-HTTP-Method-Override: DELETE", "Content-Type: application/x-www-form-urlencoded")
 	if resp.StatusCode != 405 {

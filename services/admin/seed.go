@@ -164,7 +164,7 @@ func (f seedFields) decode(m proto.Message, known []string) (*fieldmaskpb.FieldM
 	mask := &fieldmaskpb.FieldMask{Paths: slices.Sorted(maps.Keys(f))}
 	for _, field := range mask.Paths {
 		if !slices.Contains(known, field) {
-			return nil, invalid(clipped(field), "there is no such field; known are id, %s", strings.Join(known, ", "))
+			return nil, unknownField(clipped(field), field, append([]string{"id"}, known...))
 		}
 	}
 	if len(f) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -40,8 +41,9 @@ func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
 	}
 	details := []protoadapt.MessageV1{info}
 	if f.Field != "" {
+		what, _, _ := strings.Cut(f.Message, knownFields) // the list stands once, in the message
 		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
-			{Field: f.Field, Description: f.Message, Reason: string(f.Reason)},
+			{Field: f.Field, Description: what, Reason: string(f.Reason)},
 		}})
 	}
 	if f.RetryAfter > 0 {

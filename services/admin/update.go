@@ -21,6 +21,8 @@ func merge(dst, src proto.Message, mask *fieldmaskpb.FieldMask, mutable []string
 	fields := from.Descriptor().Fields()
 	paths := mask.GetPaths()
 	switch {
+	case slices.Equal(paths, []string{""}): // REST makes this of an empty body
+		return fault.New(fault.Invalid, fault.RequestInvalid, "nothing to change: give a field to set or update_mask")
 	case len(paths) == 0:
 		paths = slices.DeleteFunc(slices.Clone(mutable), func(p string) bool {
 			return !from.Has(fields.ByName(protoreflect.Name(p)))
@@ -35,7 +37,7 @@ func merge(dst, src proto.Message, mask *fieldmaskpb.FieldMask, mutable []string
 		top, _, nested := strings.Cut(path, ".")
 		field := fields.ByName(protoreflect.Name(top))
 		if field == nil || nested && field.Kind() != protoreflect.MessageKind {
-			return invalid("update_mask", "there is no field %q; known are %s", clipped(path), strings.Join(fieldNames(from.Descriptor()), ", "))
+			return unknownField("update_mask", path, mutable)
 		}
 		if !slices.Contains(mutable, path) {
 			continue

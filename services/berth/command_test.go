@@ -236,7 +236,7 @@ func TestN13_ConfigCheckReadsTheSeedAndTheCertificates(t *testing.T) {
 	for _, want := range []string{
 		"tls_certs: ", filepath.Join(certs, "a.crt"),
 		"seed: " + seed + ":5: tenants[0].upstreams[0].url: ", "upstream_allow",
-		"seed: " + seed + ":7: tenants[0].upstreams[1].urll: there is no such field",
+		"seed: " + seed + ":7: tenants[0].upstreams[1].urll: unknown field \"urll\"; known fields: ",
 	} {
 		if code != exitFailure || !strings.Contains(errs, want) {
 			t.Errorf("no %q: exit code %d\n%s", want, code, errs)
