@@ -71,11 +71,6 @@ func (dialect) Time(t time.Time) any { return timeOrNull(t) }
 // Interval implements sqlmeta.Dialect.
 func (dialect) Interval(d time.Duration) any { return d }
 
-// event records who did what, as sqlmeta.Event does.
-func (t *tx) event(by meta.Cause, id tenant.ID, verb, target string) error {
-	return sqlmeta.Event(t.records(), by, id, verb, target)
-}
-
 // alreadyDone is sqlmeta.AlreadyDone.
 func (t *tx) alreadyDone(by meta.Cause, id tenant.ID) error {
 	return sqlmeta.AlreadyDone(t.records(), by, id)

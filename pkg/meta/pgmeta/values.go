@@ -1,7 +1,6 @@
 package pgmeta
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -74,16 +73,4 @@ func pgUUIDs(us ...uuid.UUID) []pgtype.UUID {
 		}
 	}
 	return out
-}
-
-// keyHash reads a stored SHA-256.
-type keyHash struct{ to *[32]byte }
-
-// ScanBytes implements pgtype.BytesScanner.
-func (h keyHash) ScanBytes(v []byte) error {
-	if len(v) != len(h.to) {
-		return fmt.Errorf("pgmeta: %d bytes are no hash of a key", len(v))
-	}
-	copy(h.to[:], v)
-	return nil
 }

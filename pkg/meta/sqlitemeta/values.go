@@ -1,7 +1,6 @@
 package sqlitemeta
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -50,18 +49,6 @@ func (d digest) Scan(v any) error {
 	default:
 		return fmt.Errorf("sqlitemeta: %T is no digest", v)
 	}
-}
-
-// document reads what was stored as JSON into a pointer to its zero value.
-type document struct{ to any }
-
-// Scan implements sql.Scanner.
-func (d document) Scan(v any) error {
-	text, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("sqlitemeta: %T is no JSON", v)
-	}
-	return json.Unmarshal([]byte(text), d.to)
 }
 
 // timeOf is the reverse of time.Time.UnixMicro.
