@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 func TestB9_Scopes(t *testing.T) {

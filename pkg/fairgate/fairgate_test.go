@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fairgate"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // Never more than there is, never more than one owner may have, and in the end

@@ -15,10 +15,10 @@ import (
 	"testing/synctest"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/inflight"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/tools/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // listen starts something that counts who connects to it.

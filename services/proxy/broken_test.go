@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/fronttest"
-	"github.com/berth-registry/berth/tools/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 

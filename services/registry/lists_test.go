@@ -11,10 +11,10 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // next is the path that the answer's Link leads to; empty without one.

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 func TestManifestByTagAndDigest(t *testing.T) {

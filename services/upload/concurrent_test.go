@@ -16,9 +16,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/fronttest"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // session is what is known of the session at a path.

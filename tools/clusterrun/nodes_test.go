@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/pkg/dice"
 )
 
 // TestR2_NodesKilled kills nodes under load, one at a time, and starts each

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/tools/dice"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 

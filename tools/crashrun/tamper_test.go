@@ -14,7 +14,7 @@ import (
 
 	_ "modernc.org/sqlite" // to break a database
 
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/tools/internal/gate"
 )
 

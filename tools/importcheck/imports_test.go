@@ -89,7 +89,7 @@ func checkImports(t *testing.T, p *packages.Package) {
 	}
 	may := r.may
 	if p.ForTest != "" {
-		may = join(join(may, r.tests...), "tools/dice") // seeds and counts are for every test
+		may = join(join(may, r.tests...), "pkg/dice") // seeds and counts are for every test
 	}
 	paths := make([]string, 0, len(p.Imports))
 	for path := range p.Imports {
@@ -99,6 +99,8 @@ func checkImports(t *testing.T, p *packages.Package) {
 	for _, path := range paths {
 		other, inside := short(path)
 		switch {
+		case p.ForTest == "" && strings.HasPrefix(name, "pkg/") && strings.HasPrefix(other, "tools/"):
+			t.Errorf("%s imports %s: only its tests may import a tool", name, other)
 		case inside && (other == name || strings.HasPrefix(other, name+"/") || matches(may, other)):
 		case inside:
 			t.Errorf("%s imports %s, which its row %q in tools/importcheck/table_test.go does not allow (it may: %s)",

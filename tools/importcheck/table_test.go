@@ -46,17 +46,17 @@ var table = []row{
 	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO, tests: []string{"pkg/seal"}},
 
 	{pattern: "pkg/identity", never: noIO},
-	{pattern: "pkg/fairgate", never: noIO, tests: []string{"tools/dice"}},
+	{pattern: "pkg/fairgate", never: noIO},
 
 	{pattern: "pkg/blob", may: nouns, never: noKit, tests: []string{"pkg/blob/*"}},
 	{pattern: "pkg/lease", may: nouns, never: noKit, tests: []string{"pkg/lease/*"}},
 	{pattern: "pkg/limit", may: nouns, never: noKit, tests: []string{"pkg/limit/*"}},
 	{pattern: "pkg/meta", may: join(nouns, "pkg/blob"), never: noKit, tests: []string{"pkg/meta/*"}},
 
-	{pattern: "pkg/blob/blobtest", may: join(nouns, "pkg/blob", "tools/dice"), never: noKit},
+	{pattern: "pkg/blob/blobtest", may: join(nouns, "pkg/blob", "pkg/dice"), never: noKit},
 	{
 		pattern: "pkg/blob/*", may: join(nouns, "pkg/blob", "pkg/blob/internal/*", "pkg/internal/tempfile"), never: noKit,
-		tests: []string{"pkg/blob/blobtest", "tools/dice", "tools/testserver"},
+		tests: []string{"pkg/blob/blobtest", "tools/testserver"},
 	},
 	{pattern: "pkg/lease/leasetest", may: join(nouns, "pkg/lease"), never: noKit},
 	{
@@ -65,7 +65,7 @@ var table = []row{
 	},
 	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit", "pkg/boot/redisconn"), never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/tenant/*", may: nouns, never: noKit, tests: []string{"pkg/boot/redisconn", "tools/testserver"}},
-	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "tools/dice"), never: noKit},
+	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "pkg/dice"), never: noKit},
 	{
 		pattern: "pkg/meta/sqlmeta", may: join(nouns, "pkg/meta"), never: join(noKit, "github.com/jackc/*", "modernc.org/*"),
 	},
@@ -73,6 +73,7 @@ var table = []row{
 		pattern: "pkg/meta/*", may: join(nouns, "pkg/blob", "pkg/meta", "pkg/meta/sqlmeta", "migrations"), never: noKit,
 		tests: []string{"pkg/meta/metatest", "pkg/blob/fsblob", "tools/testserver"},
 	},
+	{pattern: "pkg/dice"},
 	{pattern: "pkg/internal/tempfile", never: noKit},
 	{
 		pattern: "pkg/inflight", may: join(nouns, "pkg/blob", "pkg/internal/tempfile"), never: noKit,
@@ -117,9 +118,9 @@ var table = []row{
 	},
 	{
 		pattern: "services/assemble", may: join(anything), never: []string{"flag", "github.com/alecthomas/kong"},
-		tests: []string{"tools/testserver", "tools/dice", "tools/internal/*"},
+		tests: []string{"tools/testserver", "tools/internal/*"},
 	},
-	{pattern: "services/berth", may: join(anything), tests: []string{"tools/testserver", "tools/dice"}},
+	{pattern: "services/berth", may: join(anything), tests: []string{"tools/testserver"}},
 	{
 		pattern: "services/registry", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),
@@ -135,9 +136,9 @@ var table = []row{
 	// Its tests give what the chart renders to Berth's own configuration.
 	{pattern: "tools/charts", tests: []string{"pkg/boot"}},
 	// Tools watch Berth from outside; the operator's words they may share.
-	{pattern: "tools/clusterrun", tests: []string{"pkg/oci", "tools/internal/*", "tools/dice", "tools/testserver"}},
+	{pattern: "tools/clusterrun", tests: []string{"pkg/oci", "tools/internal/*", "tools/testserver"}},
 	// It runs the janitor alone, since a server's waits for days.
-	{pattern: "tools/crashrun", may: []string{"pkg/oci", "pkg/meta", "pkg/meta/*", "pkg/blob/*", "services/janitor", "tools/internal/*", "tools/testserver"}, tests: []string{"tools/dice"}},
+	{pattern: "tools/crashrun", may: []string{"pkg/oci", "pkg/meta", "pkg/meta/*", "pkg/blob/*", "services/janitor", "tools/internal/*", "tools/testserver"}},
 	{pattern: "tools/crowdrun", may: []string{"pkg/oci", "tools/internal/*", "tools/testserver"}},
 	{pattern: "tools/reference", may: []string{"pkg/boot"}},
 	{pattern: "tools/*", may: []string{"pkg/oci", "tools/internal/*"}},

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/blob"
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/pkg/dice"
 )
 
 // smallSizes are chunk sizes around the limits that most stores have.

@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/pkg/dice"
 )
 
 // crashDisk is what a file system is sure to have after a power loss: of a file

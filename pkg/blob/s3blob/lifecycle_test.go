@@ -19,7 +19,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
-	"github.com/berth-registry/berth/tools/dice"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // quick is the pace of these tests: the defaults, made short.

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/boot/redisconn"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/lease/leasetest"
 	"github.com/berth-registry/berth/pkg/lease/redislease"
-	"github.com/berth-registry/berth/tools/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/boot/redisconn"
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/limit/redislimit"
-	"github.com/berth-registry/berth/tools/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 

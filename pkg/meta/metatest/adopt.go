@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // adopter is a world with the registries dev, which adopts, and prod, and with an

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // adoptionPlay is the push of an index to dev whose images prod and the cache

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/lease"
-	"github.com/berth-registry/berth/tools/dice"
 )
 
 // die is a source of chance for several goroutines.
