@@ -59,7 +59,7 @@ var others = []string{"meta.db", "meta.lock", "tags.version"}
 func events(page *bytes.Buffer) error {
 	want := slices.Sorted(maps.Keys(meanings))
 	for _, store := range []string{"pkg/meta/sqlitemeta", "pkg/meta/pgmeta"} {
-		found, err := verbs(store)
+		found, err := verbs(store, "pkg/meta/sqlmeta") // which both share
 		if err != nil {
 			return err
 		}
@@ -78,20 +78,29 @@ func events(page *bytes.Buffer) error {
 	return nil
 }
 
-// verbs are the arguments in the code of a store that look like one.
-func verbs(store string) ([]string, error) {
-	files, err := sources(store)
-	if err != nil {
-		return nil, err
+// verbs are the values in the code of packages that look like one.
+func verbs(packages ...string) ([]string, error) {
+	var files []*ast.File
+	for _, name := range packages {
+		some, err := sources(name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, some...)
 	}
 	found := map[string]bool{}
 	for _, file := range files {
 		ast.Inspect(file, func(n ast.Node) bool {
-			if call, ok := n.(*ast.CallExpr); ok {
-				for _, arg := range call.Args {
-					if s, ok := text(arg); ok && verb.MatchString(s) && !slices.Contains(others, s) {
-						found[s] = true
-					}
+			var values []ast.Expr
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				values = n.Args
+			case *ast.AssignStmt:
+				values = n.Rhs
+			}
+			for _, value := range values {
+				if s, ok := text(value); ok && verb.MatchString(s) && !slices.Contains(others, s) {
+					found[s] = true
 				}
 			}
 			return true
