@@ -27,7 +27,7 @@ func (backupCommand) Help() string {
   berth fsck --deep --data-dir /mnt/backup/berth        check a backup
   cd /mnt/backup/berth && sha256sum --quiet -c SHA256SUMS
 
-secret-key and operator-token are not copied: keep secret-key in another place. Who has the metadata can sign tokens for every tenant, so keep DIR as safe as the data directory. A deployment on Postgres is backed up with pg_dump and the tools of its bucket.`
+secret-key and operator-token are not copied: keep secret-key in another place. Who has DIR can read every image, so keep it as safe as the data directory. A deployment on Postgres is backed up with pg_dump and the tools of its bucket.`
 }
 
 // errLost is what a backup fails with that has all but what the server lost.

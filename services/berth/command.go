@@ -65,6 +65,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "berth:", err)
 		return exitFailure
 	}
+	hideSettings(parser.Model.Node)
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
@@ -73,7 +74,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "berth: %s\nberth --help tells more.\n", err)
+		fmt.Fprintf(stderr, "berth: %s\n%s --help tells more.\n", err, commandOf(err))
 		return exitUsage
 	}
 	err = parsed.Run(&env{ctx, environ, settingsOf(parsed), stdout, stderr})
@@ -85,6 +86,21 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitFailure
 	}
 	return exitOK
+}
+
+// commandOf is the command whose line could not be read.
+func commandOf(err error) string {
+	path := "berth"
+	var wrong *kong.ParseError
+	if !errors.As(err, &wrong) {
+		return path
+	}
+	for _, p := range wrong.Context.Path {
+		if p.Command != nil {
+			path = p.Command.FullPath()
+		}
+	}
+	return path
 }
 
 // helpWithDefault is the help of a flag, with the default of a setting.

@@ -87,12 +87,30 @@ func TestP5_VersionIsAFlag(t *testing.T) {
 }
 
 func TestWrongUsage(t *testing.T) {
-	for arg, want := range map[string]string{
-		"sreve": `did you mean "serve"?`, "--no-such": "unknown flag",
+	for line, want := range map[string]string{
+		"sreve":              "did you mean \"serve\"?\nberth --help tells more.\n",
+		"--no-such":          "unknown flag --no-such\nberth --help tells more.\n",
+		"serve --data-dirr=": "did you mean \"--data-dir\"?\nberth serve --help tells more.\n",
+		"serve --grace=x":    "berth serve --help tells more.\n",
+		"config chek":        "did you mean \"check\"?\nberth config --help tells more.\n",
+		"config check --sed": "did you mean \"--seed\"?\nberth config check --help tells more.\n",
+		"backup":             "expected \"<dir>\"\nberth backup --help tells more.\n",
 	} {
-		code, out, errs := berth(t, nil, arg)
-		if code != exitUsage || out != "" || !strings.Contains(errs, want) {
-			t.Errorf("%s: exit code %d\n%s%s", arg, code, out, errs)
+		code, out, errs := berth(t, nil, strings.Fields(line)...)
+		if code != exitUsage || out != "" || !strings.HasSuffix(errs, want) {
+			t.Errorf("%s: exit code %d\n%s%s", line, code, out, errs)
+		}
+	}
+}
+
+// TestHelpShowsTheSettingsThatMatter to a command, and says where the others are.
+func TestHelpShowsTheSettingsThatMatter(t *testing.T) {
+	for command, want := range map[string]string{
+		"backup": "--admin-addr=", "restore": "--data-dir=", "fsck": "--blobs=", "migrate": "--meta=", "config print": "--config=", "config check": "--seed=",
+	} {
+		_, out, _ := berth(t, nil, append(strings.Fields(command), "--help")...)
+		if !strings.Contains(out, want) || strings.Contains(out, "--max-registries") || !strings.Contains(out, "berth serve --help") {
+			t.Errorf("%s --help:\n%s", command, out)
 		}
 	}
 }
