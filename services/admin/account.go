@@ -3,137 +3,57 @@ package admin
 import (
 	"context"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
 // accountFields are those of a service account that its clients may set.
 var accountFields = []string{"display_name", "role", "disabled"}
 
+func (s *Service) accounts() collection[meta.Account, *pb.ServiceAccount] {
+	return collection[meta.Account, *pb.ServiceAccount]{
+		service: s, name: "serviceAccounts", noun: "service_account", fields: accountFields,
+		new: func(_ context.Context, t meta.Tenant, slug string) meta.Account {
+			return meta.Account{Tenant: t.ID, Slug: slug}
+		},
+		key: func(a meta.Account) (string, int64) { return a.Slug, a.Version },
+		set: func(_ context.Context, _ meta.Tenant, a *meta.Account, m *pb.ServiceAccount) error {
+			return setAccount(a, m)
+		},
+		show:  shown(accountMessage),
+		limit: s.limits.AccountLimit(), findRow: s.store.FindAccount, listRows: s.store.ListAccounts,
+		createRow: s.store.CreateAccount, updateRow: s.store.UpdateAccount, deleteRow: s.store.DeleteAccount,
+	}
+}
+
 // CreateServiceAccount makes an account without a key.
 func (s *Service) CreateServiceAccount(ctx context.Context, req *pb.CreateServiceAccountRequest) (*pb.ServiceAccount, error) {
-	a := meta.Account{Slug: req.GetServiceAccountId()}
-	if err := checkSlug("service_account_id", a.Slug); err != nil {
-		return nil, err
-	}
-	if err := setAccount(&a, req.GetServiceAccount()); err != nil {
-		return nil, err
-	}
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	a.Tenant = t.ID
-	if req.GetValidateOnly() {
-		if err := absent(s.store.FindAccount(ctx, t.ID, a.Slug)); err != nil {
-			return nil, err
-		}
-		if err := room(s.limits.AccountLimit(), func(p meta.Page) ([]meta.Account, error) { return s.store.ListAccounts(ctx, t.ID, p) }); err != nil {
-			return nil, err
-		}
-		return accountMessage(t, a), nil
-	}
-	a, err = s.store.CreateAccount(ctx, cause(ctx), a)
-	if err != nil {
-		return nil, err
-	}
-	return accountMessage(t, a), nil
+	return s.accounts().create(ctx, req.GetParent(), req.GetServiceAccountId(), req.GetServiceAccount(), req.GetValidateOnly())
 }
 
 // GetServiceAccount answers one account.
 func (s *Service) GetServiceAccount(ctx context.Context, req *pb.GetServiceAccountRequest) (*pb.ServiceAccount, error) {
-	t, a, err := s.findAccount(ctx, "name", req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	return accountMessage(t, a), nil
+	return s.accounts().get(ctx, req.GetName())
 }
 
 // ListServiceAccounts pages by slug.
 func (s *Service) ListServiceAccounts(ctx context.Context, req *pb.ListServiceAccountsRequest) (*pb.ListServiceAccountsResponse, error) {
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	rows, next, err := listPage(s, "serviceAccounts", req.GetParent(), req,
-		func(p meta.Page) ([]meta.Account, error) { return s.store.ListAccounts(ctx, t.ID, p) },
-		func(a meta.Account) string { return a.Slug })
-	if err != nil {
-		return nil, err
-	}
-	return &pb.ListServiceAccountsResponse{
-		ServiceAccounts: mapped(rows, func(a meta.Account) *pb.ServiceAccount { return accountMessage(t, a) }),
-		NextPageToken:   next,
-	}, nil
+	rows, next, err := s.accounts().list(ctx, req)
+	return &pb.ListServiceAccountsResponse{ServiceAccounts: rows, NextPageToken: next}, err
 }
 
 // UpdateServiceAccount changes display name, role and whether it is disabled.
 func (s *Service) UpdateServiceAccount(ctx context.Context, req *pb.UpdateServiceAccountRequest) (*pb.ServiceAccount, error) {
-	t, a, err := s.findAccount(ctx, "service_account.name", req.GetServiceAccount().GetName())
-	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
-		ids, err := splitName("service_account.name", req.GetServiceAccount().GetName(), "tenants", "serviceAccounts")
-		if err != nil {
-			return nil, err
-		}
-		return s.CreateServiceAccount(ctx, &pb.CreateServiceAccountRequest{
-			Parent: "tenants/" + ids[0], ServiceAccountId: ids[1],
-			ServiceAccount: req.GetServiceAccount(), ValidateOnly: req.GetValidateOnly(),
-		})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := checkEtag(req.GetServiceAccount().GetEtag(), a.Version); err != nil {
-		return nil, err
-	}
-	before := accountMessage(t, a)
-	after := proto.CloneOf(before)
-	if err := merge(after, req.GetServiceAccount(), req.GetUpdateMask(), accountFields); err != nil {
-		return nil, err
-	}
-	if err := setAccount(&a, after); err != nil {
-		return nil, err
-	}
-	if req.GetValidateOnly() || proto.Equal(before, after) {
-		return after, nil
-	}
-	a, err = s.store.UpdateAccount(ctx, caused(ctx, before, after), a)
-	if err != nil {
-		return nil, err
-	}
-	return accountMessage(t, a), nil
+	return s.accounts().update(ctx, req, req.GetServiceAccount())
 }
 
 // DeleteServiceAccount removes an account with its keys.
 func (s *Service) DeleteServiceAccount(ctx context.Context, req *pb.DeleteServiceAccountRequest) (*emptypb.Empty, error) {
-	t, a, err := s.findAccount(ctx, "name", req.GetName())
-	if err != nil {
-		return deleted(err, req)
-	}
-	if err := checkEtag(req.GetEtag(), a.Version); err != nil || req.GetValidateOnly() {
-		return deleted(err, req)
-	}
-	return deleted(s.store.DeleteAccount(ctx, cause(ctx), t.ID, a.Slug, a.Version), req)
-}
-
-// findAccount finds by resource name; field is where the request carries it.
-func (s *Service) findAccount(ctx context.Context, field, name string) (meta.Tenant, meta.Account, error) {
-	ids, err := splitName(field, name, "tenants", "serviceAccounts")
-	if err != nil {
-		return meta.Tenant{}, meta.Account{}, err
-	}
-	t, err := s.tenantBySlug(ctx, ids[0])
-	if err != nil {
-		return meta.Tenant{}, meta.Account{}, err
-	}
-	a, err := s.store.FindAccount(ctx, t.ID, ids[1])
-	return t, a, err
+	return s.accounts().delete(ctx, req, req.GetEtag())
 }
 
 // setAccount takes over what a client may set.

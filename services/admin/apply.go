@@ -236,7 +236,7 @@ func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir s
 	if err != nil {
 		return err
 	}
-	t, a, err := s.findAccount(ctx, "name", account)
+	t, a, err := s.accounts().find(ctx, "name", account)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -15,122 +14,57 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
+// domainFields are the fields that UpdateDomain changes.
+var domainFields = []string{"registry"}
+
+func (s *Service) domains() collection[meta.Domain, *pb.Domain] {
+	return collection[meta.Domain, *pb.Domain]{
+		service: s, name: "domains", noun: "domain", fields: domainFields,
+		id: func(ctx context.Context, host string) (string, error) {
+			return s.checkHost(host, callerOf(ctx).operator)
+		},
+		new: newDomain,
+		key: func(d meta.Domain) (string, int64) { return d.Host, d.Version },
+		set: s.setDomain, show: shown(domainMessage),
+		limit: s.limits.DomainLimit(), findRow: s.store.FindDomain, listRows: s.store.ListDomains,
+		createRow: s.store.CreateDomain, updateRow: s.store.UpdateDomain,
+		deleteRow: func(ctx context.Context, by meta.Cause, t tenant.ID, host string, _ int64) error {
+			return s.store.DeleteDomain(ctx, by, t, host)
+		},
+	}
+}
+
 // CreateDomain adds a host name. What the operator adds leads to its registry
 // at once; what a tenant adds does so once verified.
 func (s *Service) CreateDomain(ctx context.Context, req *pb.CreateDomainRequest) (*pb.Domain, error) {
-	byOperator := callerOf(ctx).operator
-	host, err := s.checkHost(req.GetDomainId(), byOperator)
-	if err != nil {
-		return nil, err
-	}
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.domainRegistry(ctx, t, req.GetDomain().GetRegistry())
-	if err != nil {
-		return nil, err
-	}
-	d := meta.Domain{Tenant: t.ID, Registry: r.Slug, Host: host, Verified: byOperator}
-	if !byOperator {
-		d.Challenge = "berth-verification=" + rand.Text()
-	}
-	if req.GetValidateOnly() {
-		if err := absent(s.store.FindDomain(ctx, t.ID, host)); err != nil {
-			return nil, err
-		}
-		if err := room(s.limits.DomainLimit(), func(p meta.Page) ([]meta.Domain, error) { return s.store.ListDomains(ctx, t.ID, p) }); err != nil {
-			return nil, err
-		}
-		return domainMessage(t, d), nil
-	}
-	d, err = s.store.CreateDomain(ctx, cause(ctx), d)
-	if err != nil {
-		return nil, err
-	}
-	return domainMessage(t, d), nil
+	return s.domains().create(ctx, req.GetParent(), req.GetDomainId(), req.GetDomain(), req.GetValidateOnly())
 }
 
 // GetDomain answers one domain.
 func (s *Service) GetDomain(ctx context.Context, req *pb.GetDomainRequest) (*pb.Domain, error) {
-	t, d, err := s.findDomain(ctx, "name", req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	return domainMessage(t, d), nil
+	return s.domains().get(ctx, req.GetName())
 }
 
 // ListDomains pages by host.
 func (s *Service) ListDomains(ctx context.Context, req *pb.ListDomainsRequest) (*pb.ListDomainsResponse, error) {
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	rows, next, err := listPage(s, "domains", req.GetParent(), req,
-		func(p meta.Page) ([]meta.Domain, error) { return s.store.ListDomains(ctx, t.ID, p) },
-		func(d meta.Domain) string { return d.Host })
-	if err != nil {
-		return nil, err
-	}
-	return &pb.ListDomainsResponse{
-		Domains:       mapped(rows, func(d meta.Domain) *pb.Domain { return domainMessage(t, d) }),
-		NextPageToken: next,
-	}, nil
+	rows, next, err := s.domains().list(ctx, req)
+	return &pb.ListDomainsResponse{Domains: rows, NextPageToken: next}, err
 }
-
-// domainFields are the fields that UpdateDomain changes.
-var domainFields = []string{"registry"}
 
 // UpdateDomain changes which registry a host name leads to.
 func (s *Service) UpdateDomain(ctx context.Context, req *pb.UpdateDomainRequest) (*pb.Domain, error) {
-	t, d, err := s.findDomain(ctx, "domain.name", req.GetDomain().GetName())
-	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
-		ids, err := splitName("domain.name", req.GetDomain().GetName(), "tenants", "domains")
-		if err != nil {
-			return nil, err
-		}
-		return s.CreateDomain(ctx, &pb.CreateDomainRequest{
-			Parent: "tenants/" + ids[0], DomainId: ids[1], Domain: req.GetDomain(), ValidateOnly: req.GetValidateOnly(),
-		})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := checkEtag(req.GetDomain().GetEtag(), d.Version); err != nil {
-		return nil, err
-	}
-	before := domainMessage(t, d)
-	after := proto.CloneOf(before)
-	if err := merge(after, req.GetDomain(), req.GetUpdateMask(), domainFields); err != nil {
-		return nil, err
-	}
-	if _, err := s.domainRegistry(ctx, t, after.GetRegistry()); err != nil {
-		return nil, err
-	}
-	if req.GetValidateOnly() || proto.Equal(before, after) {
-		return after, nil
-	}
-	d.Registry = after.GetRegistry()
-	d, err = s.store.UpdateDomain(ctx, caused(ctx, before, after), d)
-	if err != nil {
-		return nil, err
-	}
-	return domainMessage(t, d), nil
+	return s.domains().update(ctx, req, req.GetDomain())
 }
 
 // DeleteDomain removes a host name; requests to it are refused from then on.
 func (s *Service) DeleteDomain(ctx context.Context, req *pb.DeleteDomainRequest) (*emptypb.Empty, error) {
-	t, d, err := s.findDomain(ctx, "name", req.GetName())
-	if err != nil || req.GetValidateOnly() {
-		return deleted(err, req)
-	}
-	return deleted(s.store.DeleteDomain(ctx, cause(ctx), t.ID, d.Host), req)
+	return s.domains().delete(ctx, req, "")
 }
 
 // VerifyDomain looks for the record that CreateDomain asked for. The operator
 // needs to prove nothing. A domain that is verified stays so.
 func (s *Service) VerifyDomain(ctx context.Context, req *pb.VerifyDomainRequest) (*pb.Domain, error) {
-	t, d, err := s.findDomain(ctx, "name", req.GetName())
+	t, d, err := s.domains().find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -169,27 +103,23 @@ func (s *Service) checkHost(id string, byOperator bool) (string, error) {
 	return host, nil
 }
 
-// domainRegistry finds the registry that a domain shall lead to.
-func (s *Service) domainRegistry(ctx context.Context, t meta.Tenant, slug string) (meta.Registry, error) {
-	r, err := s.store.FindRegistry(ctx, t.ID, slug)
-	if fault.Is(err, fault.ResourceUnknown) {
-		return r, invalid("domain.registry", "tenant %q has no registry %q", t.Slug, slug)
+// newDomain is a domain that is verified if the operator adds it.
+func newDomain(ctx context.Context, t meta.Tenant, host string) meta.Domain {
+	d := meta.Domain{Tenant: t.ID, Host: host, Verified: callerOf(ctx).operator}
+	if !d.Verified {
+		d.Challenge = "berth-verification=" + rand.Text()
 	}
-	return r, err
+	return d
 }
 
-// findDomain finds by resource name; field is where the request carries it.
-func (s *Service) findDomain(ctx context.Context, field, name string) (meta.Tenant, meta.Domain, error) {
-	ids, err := splitName(field, name, "tenants", "domains")
-	if err != nil {
-		return meta.Tenant{}, meta.Domain{}, err
+// setDomain leads the domain to a registry that exists.
+func (s *Service) setDomain(ctx context.Context, t meta.Tenant, d *meta.Domain, m *pb.Domain) error {
+	r, err := s.store.FindRegistry(ctx, t.ID, m.GetRegistry())
+	if fault.Is(err, fault.ResourceUnknown) {
+		return invalid("domain.registry", "tenant %q has no registry %q", t.Slug, m.GetRegistry())
 	}
-	t, err := s.tenantBySlug(ctx, ids[0])
-	if err != nil {
-		return meta.Tenant{}, meta.Domain{}, err
-	}
-	d, err := s.store.FindDomain(ctx, t.ID, ids[1])
-	return t, d, err
+	d.Registry = r.Slug
+	return err
 }
 
 // verifiedDomains are the tenant's, as far as one page goes: a registry's list

@@ -41,7 +41,7 @@ func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateSer
 	if err != nil {
 		return nil, err
 	}
-	t, a, err := s.findAccount(ctx, "parent", req.GetParent())
+	t, a, err := s.accounts().find(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateSer
 
 // ListServiceAccountKeys pages by name, without secrets.
 func (s *Service) ListServiceAccountKeys(ctx context.Context, req *pb.ListServiceAccountKeysRequest) (*pb.ListServiceAccountKeysResponse, error) {
-	t, a, err := s.findAccount(ctx, "parent", req.GetParent())
+	t, a, err := s.accounts().find(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func (s *Service) DeleteServiceAccountKey(ctx context.Context, req *pb.DeleteSer
 	if err != nil {
 		return nil, err
 	}
-	t, a, err := s.findAccount(ctx, "name", "tenants/"+ids[0]+"/serviceAccounts/"+ids[1])
+	t, a, err := s.accounts().find(ctx, "name", "tenants/"+ids[0]+"/serviceAccounts/"+ids[1])
 	if err != nil {
 		return deleted(err, req)
 	}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -19,125 +18,53 @@ import (
 // groupFields are those of an upstream group that its clients may set.
 var groupFields = []string{"members"}
 
+func (s *Service) groups() collection[meta.Group, *pb.UpstreamGroup] {
+	return collection[meta.Group, *pb.UpstreamGroup]{
+		service: s, name: "upstreamGroups", noun: "upstream_group", fields: groupFields,
+		new: func(_ context.Context, t meta.Tenant, slug string) meta.Group {
+			return meta.Group{Tenant: t.ID, Slug: slug}
+		},
+		key: func(g meta.Group) (string, int64) { return g.Slug, g.Version },
+		set: s.setGroup, show: shown(groupMessage),
+		limit: s.limits.GroupLimit(), findRow: s.store.FindGroup, listRows: s.store.ListGroups,
+		createRow: s.store.CreateGroup, updateRow: s.store.UpdateGroup, deleteRow: s.store.DeleteGroup,
+	}
+}
+
 // CreateUpstreamGroup makes a group, which no registry names yet.
 func (s *Service) CreateUpstreamGroup(ctx context.Context, req *pb.CreateUpstreamGroupRequest) (*pb.UpstreamGroup, error) {
-	if err := checkSlug("upstream_group_id", req.GetUpstreamGroupId()); err != nil {
-		return nil, err
-	}
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	g := meta.Group{Tenant: t.ID, Slug: req.GetUpstreamGroupId()}
-	if g.Members, err = groupMembers(req.GetUpstreamGroup()); err != nil {
-		return nil, err
-	}
-	if err := s.admitGroup(ctx, g, true); err != nil {
-		return nil, err
-	}
-	if req.GetValidateOnly() {
-		if err := absent(s.store.FindGroup(ctx, t.ID, g.Slug)); err != nil {
-			return nil, err
-		}
-		return groupMessage(t, g), nil
-	}
-	g, err = s.store.CreateGroup(ctx, cause(ctx), g)
-	if err != nil {
-		return nil, err
-	}
-	return groupMessage(t, g), nil
+	return s.groups().create(ctx, req.GetParent(), req.GetUpstreamGroupId(), req.GetUpstreamGroup(), req.GetValidateOnly())
 }
 
 // GetUpstreamGroup answers one group.
 func (s *Service) GetUpstreamGroup(ctx context.Context, req *pb.GetUpstreamGroupRequest) (*pb.UpstreamGroup, error) {
-	t, g, err := s.findGroup(ctx, "name", req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	return groupMessage(t, g), nil
+	return s.groups().get(ctx, req.GetName())
 }
 
 // ListUpstreamGroups pages by slug.
 func (s *Service) ListUpstreamGroups(ctx context.Context, req *pb.ListUpstreamGroupsRequest) (*pb.ListUpstreamGroupsResponse, error) {
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	rows, next, err := listPage(s, "upstreamGroups", req.GetParent(), req,
-		func(p meta.Page) ([]meta.Group, error) { return s.store.ListGroups(ctx, t.ID, p) },
-		func(g meta.Group) string { return g.Slug })
-	if err != nil {
-		return nil, err
-	}
-	return &pb.ListUpstreamGroupsResponse{
-		UpstreamGroups: mapped(rows, func(g meta.Group) *pb.UpstreamGroup { return groupMessage(t, g) }),
-		NextPageToken:  next,
-	}, nil
+	rows, next, err := s.groups().list(ctx, req)
+	return &pb.ListUpstreamGroupsResponse{UpstreamGroups: rows, NextPageToken: next}, err
 }
 
 // UpdateUpstreamGroup changes who is asked.
 func (s *Service) UpdateUpstreamGroup(ctx context.Context, req *pb.UpdateUpstreamGroupRequest) (*pb.UpstreamGroup, error) {
-	t, g, err := s.findGroup(ctx, "upstream_group.name", req.GetUpstreamGroup().GetName())
-	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
-		ids, err := splitName("upstream_group.name", req.GetUpstreamGroup().GetName(), "tenants", "upstreamGroups")
-		if err != nil {
-			return nil, err
-		}
-		return s.CreateUpstreamGroup(ctx, &pb.CreateUpstreamGroupRequest{
-			Parent: "tenants/" + ids[0], UpstreamGroupId: ids[1], UpstreamGroup: req.GetUpstreamGroup(), ValidateOnly: req.GetValidateOnly(),
-		})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := checkEtag(req.GetUpstreamGroup().GetEtag(), g.Version); err != nil {
-		return nil, err
-	}
-	before := groupMessage(t, g)
-	after := proto.CloneOf(before)
-	if err := merge(after, req.GetUpstreamGroup(), req.GetUpdateMask(), groupFields); err != nil {
-		return nil, err
-	}
-	if g.Members, err = groupMembers(after); err != nil {
-		return nil, err
-	}
-	if err := s.admitGroup(ctx, g, false); err != nil {
-		return nil, err
-	}
-	if after = groupMessage(t, g); req.GetValidateOnly() || proto.Equal(before, after) {
-		return after, nil
-	}
-	g, err = s.store.UpdateGroup(ctx, caused(ctx, before, after), g)
-	if err != nil {
-		return nil, err
-	}
-	return groupMessage(t, g), nil
+	return s.groups().update(ctx, req, req.GetUpstreamGroup())
 }
 
 // DeleteUpstreamGroup deletes a group that no registry names.
 func (s *Service) DeleteUpstreamGroup(ctx context.Context, req *pb.DeleteUpstreamGroupRequest) (*emptypb.Empty, error) {
-	t, g, err := s.findGroup(ctx, "name", req.GetName())
-	if err != nil {
-		return deleted(err, req)
-	}
-	if err := checkEtag(req.GetEtag(), g.Version); err != nil || req.GetValidateOnly() {
-		return deleted(err, req)
-	}
-	return deleted(s.store.DeleteGroup(ctx, cause(ctx), t.ID, g.Slug, g.Version), req)
+	return s.groups().delete(ctx, req, req.GetEtag())
 }
 
-// findGroup finds by resource name; field is where the request carries it.
-func (s *Service) findGroup(ctx context.Context, field, name string) (meta.Tenant, meta.Group, error) {
-	ids, err := splitName(field, name, "tenants", "upstreamGroups")
+// setGroup takes over what a client may set.
+func (s *Service) setGroup(ctx context.Context, _ meta.Tenant, g *meta.Group, m *pb.UpstreamGroup) error {
+	members, err := groupMembers(m)
 	if err != nil {
-		return meta.Tenant{}, meta.Group{}, err
+		return err
 	}
-	t, err := s.tenantBySlug(ctx, ids[0])
-	if err != nil {
-		return meta.Tenant{}, meta.Group{}, err
-	}
-	g, err := s.store.FindGroup(ctx, t.ID, ids[1])
-	return t, g, err
+	g.Members = members
+	return s.validateGroup(ctx, *g)
 }
 
 const fieldMembers = "upstream_group.members"
@@ -189,17 +116,12 @@ func policyMessage(p meta.Policy) pb.UpstreamGroup_Policy {
 	}
 }
 
-// admitGroup looks whether all chains of the tenant come to an end with the
+// validateGroup looks whether all chains of the tenant come to an end with the
 // group.
-func (s *Service) admitGroup(ctx context.Context, g meta.Group, added bool) error {
+func (s *Service) validateGroup(ctx context.Context, g meta.Group) error {
 	t, err := s.store.FindTopology(ctx, g.Tenant)
 	if err != nil {
 		return err
-	}
-	if added {
-		if err := s.limits.GroupLimit().Check(len(t.Groups) + 1); err != nil {
-			return err
-		}
 	}
 	if t.Groups == nil {
 		t.Groups = map[string][]meta.Member{}
