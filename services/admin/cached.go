@@ -21,7 +21,7 @@ func (s *Service) GetCachedRepository(ctx context.Context, req *pb.GetCachedRepo
 	if err := oci.CheckName(ids[2]); err != nil {
 		return nil, fault.From(err).WithField("name")
 	}
-	_, u, err := s.findUpstream(ctx, "name", "tenants/"+ids[0]+"/upstreams/"+ids[1])
+	_, u, err := s.upstreams().find(ctx, "name", "tenants/"+ids[0]+"/upstreams/"+ids[1])
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (s *Service) GetCachedRepository(ctx context.Context, req *pb.GetCachedRepo
 
 // ListCachedRepositories pages by name, either way.
 func (s *Service) ListCachedRepositories(ctx context.Context, req *pb.ListCachedRepositoriesRequest) (*pb.ListCachedRepositoriesResponse, error) {
-	t, u, err := s.findUpstream(ctx, "parent", req.GetParent())
+	t, u, err := s.upstreams().find(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Service) ListCachedRepositories(ctx context.Context, req *pb.ListCached
 
 // PurgeUpstream forgets what is kept.
 func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamRequest) (*emptypb.Empty, error) {
-	_, u, err := s.findUpstream(ctx, "name", req.GetName())
+	_, u, err := s.upstreams().find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamReques
 
 // RefreshUpstream asks the upstream now.
 func (s *Service) RefreshUpstream(ctx context.Context, req *pb.RefreshUpstreamRequest) (*pb.Resolution_Answer, error) {
-	t, u, err := s.findUpstream(ctx, "name", req.GetName())
+	t, u, err := s.upstreams().find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}

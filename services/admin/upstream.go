@@ -25,78 +25,43 @@ var upstreamFields = []string{
 // upstreamFieldsRead are those of them that are answered, too.
 var upstreamFieldsRead = slices.DeleteFunc(slices.Clone(upstreamFields), func(f string) bool { return f == "password" })
 
+func (s *Service) upstreams() collection[meta.Upstream, *pb.Upstream] {
+	return collection[meta.Upstream, *pb.Upstream]{
+		service: s, name: "upstreams", noun: "upstream", // UpdateUpstream does without fields and updateRow
+		new: func(_ context.Context, t meta.Tenant, slug string) meta.Upstream {
+			return meta.Upstream{Tenant: t.ID, Slug: slug}
+		},
+		key: func(u meta.Upstream) (string, int64) { return u.Slug, u.Version },
+		set: s.setUpstream, show: shown(upstreamMessage),
+		limit: s.limits.UpstreamLimit(), findRow: s.store.FindUpstream, listRows: s.store.ListUpstreams,
+		createRow: s.store.CreateUpstream, deleteRow: s.store.DeleteUpstream,
+	}
+}
+
 // CreateUpstream makes an upstream. It is not asked for anything: how that goes
 // shows at the first pull, in its status. But an address that will never be
 // connected to is refused now.
 func (s *Service) CreateUpstream(ctx context.Context, req *pb.CreateUpstreamRequest) (*pb.Upstream, error) {
-	if err := checkSlug("upstream_id", req.GetUpstreamId()); err != nil {
-		return nil, err
-	}
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	u := meta.Upstream{Tenant: t.ID, Slug: req.GetUpstreamId()}
-	if err := s.configure(&u, req.GetUpstream()); err != nil {
-		return nil, err
-	}
-	if err := s.checkAddress(ctx, t, u); err != nil {
-		return nil, err
-	}
-	if err := s.admitUpstream(ctx, u, true); err != nil {
-		return nil, err
-	}
-	if req.GetValidateOnly() {
-		if err := absent(s.store.FindUpstream(ctx, t.ID, u.Slug)); err != nil {
-			return nil, err
-		}
-		return upstreamMessage(t, u), nil
-	}
-	u, err = s.store.CreateUpstream(ctx, cause(ctx), u)
-	if err != nil {
-		return nil, err
-	}
-	return upstreamMessage(t, u), nil
+	return s.upstreams().create(ctx, req.GetParent(), req.GetUpstreamId(), req.GetUpstream(), req.GetValidateOnly())
 }
 
 // GetUpstream answers one upstream with its status.
 func (s *Service) GetUpstream(ctx context.Context, req *pb.GetUpstreamRequest) (*pb.Upstream, error) {
-	t, u, err := s.findUpstream(ctx, "name", req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	return upstreamMessage(t, u), nil
+	return s.upstreams().get(ctx, req.GetName())
 }
 
 // ListUpstreams pages by slug.
 func (s *Service) ListUpstreams(ctx context.Context, req *pb.ListUpstreamsRequest) (*pb.ListUpstreamsResponse, error) {
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	rows, next, err := listPage(s, "upstreams", req.GetParent(), req,
-		func(p meta.Page) ([]meta.Upstream, error) { return s.store.ListUpstreams(ctx, t.ID, p) },
-		func(u meta.Upstream) string { return u.Slug })
-	if err != nil {
-		return nil, err
-	}
-	return &pb.ListUpstreamsResponse{
-		Upstreams:     mapped(rows, func(u meta.Upstream) *pb.Upstream { return upstreamMessage(t, u) }),
-		NextPageToken: next,
-	}, nil
+	rows, next, err := s.upstreams().list(ctx, req)
+	return &pb.ListUpstreamsResponse{Upstreams: rows, NextPageToken: next}, err
 }
 
-// UpdateUpstream changes an upstream.
+// UpdateUpstream changes an upstream. It is not collection.update, for a password
+// is never shown: what an update does not name stays, and is compared sealed.
 func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequest) (*pb.Upstream, error) {
-	t, u, err := s.findUpstream(ctx, "upstream.name", req.GetUpstream().GetName())
+	t, u, err := s.upstreams().find(ctx, "upstream.name", req.GetUpstream().GetName())
 	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
-		ids, err := splitName("upstream.name", req.GetUpstream().GetName(), "tenants", "upstreams")
-		if err != nil {
-			return nil, err
-		}
-		return s.CreateUpstream(ctx, &pb.CreateUpstreamRequest{
-			Parent: "tenants/" + ids[0], UpstreamId: ids[1], Upstream: req.GetUpstream(), ValidateOnly: req.GetValidateOnly(),
-		})
+		return s.upstreams().createNamed(ctx, req.GetUpstream(), req.GetValidateOnly())
 	}
 	if err != nil {
 		return nil, err
@@ -115,18 +80,7 @@ func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequ
 		return nil, err
 	}
 	was := u
-	if err := s.configure(&u, after); err != nil {
-		return nil, err
-	}
-	if err := checkPasswordNotRedirected(was, u); err != nil {
-		return nil, err
-	}
-	if was.Settings.URL != u.Settings.URL { // what is there already may be mended in all else
-		if err := s.checkAddress(ctx, t, u); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.admitUpstream(ctx, u, false); err != nil {
+	if err := s.setUpstream(ctx, t, &u, after); err != nil {
 		return nil, err
 	}
 	renew := s.invalidatesCache(was, u)
@@ -174,28 +128,24 @@ func (s *Service) samePassword(before, after meta.Upstream) bool {
 
 // DeleteUpstream deletes an upstream with what is kept of it.
 func (s *Service) DeleteUpstream(ctx context.Context, req *pb.DeleteUpstreamRequest) (*emptypb.Empty, error) {
-	t, u, err := s.findUpstream(ctx, "name", req.GetName())
-	if err != nil {
-		return deleted(err, req)
-	}
-	if err := checkEtag(req.GetEtag(), u.Version); err != nil || req.GetValidateOnly() {
-		return deleted(err, req)
-	}
-	return deleted(s.store.DeleteUpstream(ctx, cause(ctx), t.ID, u.Slug, u.Version), req)
+	return s.upstreams().delete(ctx, req, req.GetEtag())
 }
 
-// findUpstream finds by resource name; field is where the request carries it.
-func (s *Service) findUpstream(ctx context.Context, field, name string) (meta.Tenant, meta.Upstream, error) {
-	ids, err := splitName(field, name, "tenants", "upstreams")
-	if err != nil {
-		return meta.Tenant{}, meta.Upstream{}, err
+// setUpstream takes over what a client may set.
+func (s *Service) setUpstream(ctx context.Context, t meta.Tenant, u *meta.Upstream, m *pb.Upstream) error {
+	was := *u
+	if err := s.configure(u, m); err != nil {
+		return err
 	}
-	t, err := s.tenantBySlug(ctx, ids[0])
-	if err != nil {
-		return meta.Tenant{}, meta.Upstream{}, err
+	if err := checkPasswordNotRedirected(was, *u); err != nil {
+		return err
 	}
-	u, err := s.store.FindUpstream(ctx, t.ID, ids[1])
-	return t, u, err
+	if was.Settings.URL != u.Settings.URL { // what is there already may be mended in all else
+		if err := s.checkAddress(ctx, t, *u); err != nil {
+			return err
+		}
+	}
+	return s.checkUpstreamNames(ctx, *u)
 }
 
 // upstreamMessage shows an upstream, without its password.

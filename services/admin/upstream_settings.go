@@ -194,16 +194,12 @@ func (s *Service) checkAddress(ctx context.Context, t meta.Tenant, u meta.Upstre
 	return err
 }
 
-// admitUpstream looks at an upstream beside the others of its tenant.
-func (s *Service) admitUpstream(ctx context.Context, u meta.Upstream, added bool) error {
+// checkUpstreamNames compares the names of an upstream with those of the others
+// of its tenant.
+func (s *Service) checkUpstreamNames(ctx context.Context, u meta.Upstream) error {
 	t, err := s.store.FindTopology(ctx, u.Tenant)
 	if err != nil {
 		return err
-	}
-	if added {
-		if err := s.limits.UpstreamLimit().Check(len(t.Upstreams) + 1); err != nil {
-			return err
-		}
 	}
 	delete(t.Upstreams, u.Slug)
 	for _, slug := range slices.Sorted(maps.Keys(t.Upstreams)) {
