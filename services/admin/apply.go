@@ -16,7 +16,8 @@ import (
 // Apply makes what the YAML file names as the operator, and changes what is
 // there already but differs; a tenant or registry that was deleted and can be
 // taken back is. Applying a file again changes nothing. It stops at the first
-// error, which names the file, the line and the value.
+// error, and tells what else is wrong with the file; each names the file, the line
+// and the value.
 func (s *Service) Apply(ctx context.Context, file string) error {
 	f, err := readSeed(file)
 	if err != nil {
@@ -25,7 +26,7 @@ func (s *Service) Apply(ctx context.Context, file string) error {
 	ctx = withCaller(ctx, caller{operator: true})
 	for i, t := range f.Tenants {
 		if err := s.applyWithRetry(ctx, t, filepath.Dir(file)); err != nil {
-			return f.locate(within(fmt.Sprintf("tenants[%d]", i), err))
+			return s.withOthers(ctx, f, f.locate(within(fmt.Sprintf("tenants[%d]", i), err)))
 		}
 	}
 	return nil

@@ -18,19 +18,31 @@ type SeedCheck struct {
 	CheckAddress func(ctx context.Context, tenantSlug, url string) error // see Chains
 }
 
-// CheckSeed returns everything that is wrong with the file, each with its line. It
-// changes nothing and asks no store: what the file names that is elsewhere shows
-// when it is applied.
-func CheckSeed(ctx context.Context, file string, c SeedCheck) []error {
+// CheckSeed returns everything that is wrong with the file and, second, what it
+// names but does not have, each with its line. It changes nothing and asks no store:
+// whether the tenant has that already shows when the file is applied.
+func CheckSeed(ctx context.Context, file string, c SeedCheck) ([]error, []error) {
 	f, err := readSeed(file)
 	if err != nil {
-		return []error{err}
+		return []error{err}, nil
 	}
-	k := seedChecker{SeedCheck: c, ctx: ctx, file: f, dir: filepath.Dir(file), service: &Service{pattern: c.Pattern, secrets: c.Secrets}}
+	var elsewhere []error
+	for i, t := range f.Tenants {
+		for _, r := range t.elsewhere() {
+			elsewhere = append(elsewhere, f.locate(within(fmt.Sprintf("tenants[%d].%s", i, r.path),
+				invalid("", "%s %q is not in this file; a start fails unless the tenant has it already", r.kind, clipped(r.id)))))
+		}
+	}
+	return c.wrong(ctx, f), elsewhere
+}
+
+// wrong is everything that is wrong with the file.
+func (c SeedCheck) wrong(ctx context.Context, f *seedFile) []error {
+	k := seedChecker{SeedCheck: c, ctx: ctx, file: f, dir: filepath.Dir(f.name), service: &Service{pattern: c.Pattern, secrets: c.Secrets}}
 	for i, t := range f.Tenants {
 		k.tenant(fmt.Sprintf("tenants[%d]", i), t)
 	}
-	return k.wrong
+	return k.found
 }
 
 type seedChecker struct {
@@ -39,12 +51,12 @@ type seedChecker struct {
 	file    *seedFile
 	dir     string
 	service *Service // without a store
-	wrong   []error
+	found   []error
 }
 
 func (k *seedChecker) note(path string, err error) {
 	if err != nil {
-		k.wrong = append(k.wrong, k.file.locate(within(path, err)))
+		k.found = append(k.found, k.file.locate(within(path, err)))
 	}
 }
 

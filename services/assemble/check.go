@@ -14,30 +14,33 @@ import (
 // CheckFiles reads the files that a start would read, certificates and the seed,
 // and says what is wrong with them, a boot.Problem for each. The configuration has
 // passed its Check. Nothing is written and no server is asked, but for the names
-// of upstreams.
-func CheckFiles(ctx context.Context, c boot.Config) error {
+// of upstreams. The first result is what the seed names but does not have.
+func CheckFiles(ctx context.Context, c boot.Config) ([]error, error) {
 	problems := c.CheckCertificates()
+	var notes []error
 	if c.Seed != "" && c.Runs(boot.AdminService) {
 		pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		secrets := &seal.Keyring{}
 		if c.Embedded() || !c.SecretKey.IsZero() { // a start has a key; which one does not matter here
 			if secrets, err = seal.New([]byte(rand.Text())); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		check := admin.SeedCheck{
 			Pattern: pattern, Secrets: secrets,
 			CheckAddress: upstream.New(upstream.Options{Allow: allowed(c)}).CheckAddress,
 		}
-		for _, wrong := range admin.CheckSeed(ctx, c.Seed, check) {
-			problems = append(problems, boot.Problem{Setting: "seed", What: wrong.Error()})
+		var wrong []error
+		wrong, notes = admin.CheckSeed(ctx, c.Seed, check)
+		for _, one := range wrong {
+			problems = append(problems, boot.Problem{Setting: "seed", What: one.Error()})
 		}
 	}
 	if len(problems) == 0 {
-		return nil
+		return notes, nil
 	}
-	return problems
+	return notes, problems
 }

@@ -35,7 +35,7 @@ type checkCommand struct{ settings }
 
 // Help is the longer text of --help.
 func (checkCommand) Help() string {
-	return `Looks at every setting as serve would, and prints one line for each mistake.
+	return `Looks at every setting as serve would, and prints one line for each mistake. A note is no mistake: it says what the seed file names but does not have.
 
   berth config check --config berth.yaml
   BERTH_DATA_ADDR=:5000 berth config check`
@@ -46,7 +46,11 @@ func (c checkCommand) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := assemble.CheckFiles(e.ctx, loaded.Config); err != nil {
+	notes, err := assemble.CheckFiles(e.ctx, loaded.Config)
+	for _, note := range notes {
+		fmt.Fprintln(e.stderr, "berth: note: seed:", note)
+	}
+	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(e.stdout, "The configuration is good.")
