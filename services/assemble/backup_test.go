@@ -302,7 +302,7 @@ func TestJ5_BackupsKeepToThemselves(t *testing.T) {
 		{"below its own data directory", filepath.Join(one.config.DataDir, "new", "backup"), "give another directory", one.settings()},
 		{"of another server", filepath.Join(t.TempDir(), "new"), "is not that of the server at", elsewhere},
 		{"of a server that does not answer", filepath.Join(t.TempDir(), "new"), "no server answers at admin_addr", unreachable},
-		{"with a wrong token", filepath.Join(t.TempDir(), "new"), "refuses", stranger},
+		{"with a wrong token", filepath.Join(t.TempDir(), "new"), "the server there may have another data_dir", stranger},
 		{"of a cluster", filepath.Join(t.TempDir(), "new"), "use pg_dump", cluster},
 		{"of nothing", filepath.Join(t.TempDir(), "new"), "there is nothing to back up", embeddedIn(t.TempDir())},
 	} {

@@ -120,7 +120,11 @@ func (c *Client) call(ctx context.Context, method, path string, into any) error 
 		if json.Unmarshal(text, &status) != nil || status.Message == "" {
 			status.Message = fmt.Sprintf("%.200s", text)
 		}
-		return &refusal{resp.StatusCode, fmt.Sprintf("the admin API at %s refuses: %s (%s)", c.base, status.Message, resp.Status)}
+		hint := ""
+		if resp.StatusCode == http.StatusUnauthorized {
+			hint = "; the server there may have another data_dir"
+		}
+		return &refusal{resp.StatusCode, fmt.Sprintf("the admin API at %s refuses: %s (%s)%s", c.base, status.Message, resp.Status, hint)}
 	}
 	if into == nil {
 		return nil
