@@ -18,8 +18,9 @@ type records struct {
 }
 
 // Read implements sqlmeta.Engine.
-func (r records) Read(ctx context.Context, owner tenant.ID, query string, args []any, read func(sqlmeta.Scan) error) error {
+func (r records) Read(ctx context.Context, owner tenant.ID, query string, args []any, begin func(), read func(sqlmeta.Scan) error) error {
 	return r.store.read(ctx, owner, func(ctx context.Context, c *pgx.Conn) error {
+		begin()
 		found, err := c.Query(ctx, query, args...)
 		if err != nil {
 			return err

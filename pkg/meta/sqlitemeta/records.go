@@ -16,7 +16,8 @@ type records struct {
 }
 
 // Read implements sqlmeta.Engine.
-func (r records) Read(ctx context.Context, _ tenant.ID, query string, args []any, each func(sqlmeta.Scan) error) error {
+func (r records) Read(ctx context.Context, _ tenant.ID, query string, args []any, begin func(), each func(sqlmeta.Scan) error) error {
+	begin()
 	return r.store.list(ctx, query, args, each)
 }
 

@@ -32,8 +32,9 @@ type Dialect interface {
 // Engine runs statements on one database.
 type Engine interface {
 	Dialect
-	// Read calls each for every row of a query.
-	Read(ctx context.Context, owner tenant.ID, query string, args []any, each func(Scan) error) error
+	// Read calls begin, and then each for every row of a query. It does so again
+	// from the first row on when the connection was lost.
+	Read(ctx context.Context, owner tenant.ID, query string, args []any, begin func(), each func(Scan) error) error
 	// Write runs fn as one transaction and returns after it is durable. fn may run
 	// several times: it sets its results, it never adds to them.
 	Write(ctx context.Context, owner tenant.ID, fn func(Tx) error) error
@@ -86,16 +87,13 @@ func New(e Engine, limits meta.Limits, lifetimes meta.Lifetimes) *Records {
 // list reads all rows of a query.
 func list[T any](ctx context.Context, s *Records, owner tenant.ID, read func(Scan) (T, error), query string, args ...any) ([]T, error) {
 	var rows []T
-	err := s.engine.Read(ctx, owner, query, args, func(scan Scan) error {
+	err := s.engine.Read(ctx, owner, query, args, func() { rows = []T{} }, func(scan Scan) error {
 		row, err := read(scan)
 		rows = append(rows, row)
 		return err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if rows == nil {
-		rows = []T{}
 	}
 	return rows, nil
 }
