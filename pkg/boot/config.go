@@ -22,7 +22,7 @@ type Config struct {
 	Meta      URL    `setting:"meta" placeholder:"URL" help:"Metadata database, postgres://user@host/database; empty is SQLite in the data directory."`
 	MetaFile  string `setting:"meta_file" placeholder:"FILE" help:"File with the URL of meta, since it may hold a password."`
 	Blobs     URL    `setting:"blobs" placeholder:"URL" help:"Blob store, s3://bucket?endpoint=http://host:9000&region=…&path_style=true, credentials from the usual AWS chain; empty is files in the data directory."`
-	Redis     URL    `setting:"redis" placeholder:"URL" help:"Redis that saves nodes work, redis://host:6379/0; answers are right without it. Empty does without."`
+	Redis     URL    `setting:"redis" placeholder:"URL" help:"Redis that saves nodes work, redis://host:6379/0. Answers are right without it; empty uses none."`
 	RedisFile string `setting:"redis_file" placeholder:"FILE" help:"File with the URL of redis, since it may hold a password."`
 
 	Services        []string `setting:"services" placeholder:"SERVICE" help:"What this process runs: registry, upload, token, admin, janitor, proxy, comma-separated; empty runs all. A part of them needs meta and blobs."`
@@ -48,7 +48,7 @@ type Config struct {
 
 	PublicScheme   string         `setting:"public_scheme" placeholder:"SCHEME" help:"Scheme clients use, http or https; empty is what the listener speaks. Set it behind a proxy that ends TLS."`
 	TrustedProxies []netip.Prefix `setting:"trusted_proxies" placeholder:"CIDR" help:"Networks whose forwarded headers are believed, comma-separated."`
-	CORSOrigins    []string       `setting:"cors_origins" name:"cors-origins" placeholder:"ORIGIN" help:"Origins of web pages that may use the registries, such as https://ui.example.com, comma-separated; empty is none."`
+	CORSOrigins    []string       `setting:"cors_origins" name:"cors-origins" placeholder:"ORIGIN" help:"Origins of web pages that may use the registries, such as https://ui.example.com, comma-separated; empty allows none."`
 	AdminHosts     []string       `setting:"admin_hosts" placeholder:"HOST" help:"Host names at which admin_addr and ops_addr answer, comma-separated, *.DOMAIN for all below one. Addresses, names without a dot or below base_domain, localhost, local, internal and svc need not be named."`
 	UpstreamAllow  []Network      `setting:"upstream_allow" placeholder:"NETWORK" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated: [TENANT@]NETWORK[:PORT,…], such as 10.0.0.0/8:443,5000, [fd00::/8]:443 or acme@10.1.2.0/24:443. Without ports all are meant; :* says so without a warning. Listeners and servers of this deployment are never."`
 
@@ -59,19 +59,19 @@ type Config struct {
 	OldSecretKey      Secret        `setting:"old_secret_key" kong:"-"`
 	OldSecretKeyFile  string        `setting:"old_secret_key_file" placeholder:"FILE" help:"File with the key before that one, while it is exchanged: what was sealed with it is sealed with the new one from the next start on, and keys that sign tokens are replaced."`
 	SigningKeyLife    time.Duration `setting:"signing_key_life" placeholder:"TIME" help:"How long a key signs tokens until the next one is made. What it signed stays valid."`
-	SeedDefault       bool          `setting:"seed_default" help:"Serve the tenant default to whoever reaches the data port, at the hosts localhost and 127.0.0.1, although base_domain is not localhost or data_addr not loopback: for a container whose port is published to this machine only."`
-	AnonymousPush     bool          `setting:"anonymous_push" help:"Let anybody push to the tenant default where it is served by seed_default."`
+	SeedDefault       bool          `setting:"seed_default" help:"Serve the tenant default to all clients that reach the data port, at the hosts localhost and 127.0.0.1, although base_domain is not localhost or data_addr not loopback: for a container whose port is published to this machine only."`
+	AnonymousPush     bool          `setting:"anonymous_push" help:"Allow anonymous pushes to the tenant default, where seed_default serves it."`
 	Seed              string        `setting:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
 	AcceptRestored bool `setting:"accept_restored" help:"Go on with a database that is behind its blob store: one that was restored from a backup. For one start."`
 	AcceptStore    bool `setting:"accept_store" help:"Go on with a blob store that is not known to be this database's, and make it that. For one start."`
-	CondemnUnknown bool `setting:"condemn_unknown" help:"Let the janitor remove stored objects that the database does not know, however many they are. For one start."`
+	CondemnUnknown bool `setting:"condemn_unknown" help:"Let the janitor remove stored objects that the database does not know, however many there are. For one start."`
 
 	OTELEndpoint string `setting:"otel_endpoint" name:"otel-endpoint" placeholder:"URL" help:"OTLP gRPC receiver for traces, such as http://127.0.0.1:4317; empty sends none."`
 	LogLevel     string `setting:"log_level" placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat    string `setting:"log_format" placeholder:"FORMAT" help:"text or json; empty is text on a terminal, else json."`
 
-	UploadTTL       time.Duration `setting:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may lie still before it is removed."`
+	UploadTTL       time.Duration `setting:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may be idle before it is removed."`
 	MaxStagedBytes  ByteSize      `setting:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
 	MaxRegistries   int           `setting:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
 	MaxAccounts     int           `setting:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
@@ -83,11 +83,11 @@ type Config struct {
 	EventAge        time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
 	MinFree         ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
 	Grace           time.Duration `setting:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
-	DeleteDelay     time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes outlive their removal: backups of the metadata younger than this can be restored."`
+	DeleteDelay     time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes are kept after their removal: a backup of the metadata that is younger can be restored."`
 	NameQuarantine  time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
 	UndeleteWindow  time.Duration `setting:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
-	TransferPause   time.Duration `setting:"transfer_pause" placeholder:"TIME" help:"How long the client of an upload that holds bytes, or of a blob that it reads, may stand still."`
-	PausedTransfers int           `setting:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may stand still at once in a process; more end those that have for longest."`
+	TransferPause   time.Duration `setting:"transfer_pause" placeholder:"TIME" help:"How long a client may pause within an upload that holds bytes, or a blob that it reads."`
+	PausedTransfers int           `setting:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may pause at once in a process; above that, those that paused longest end."`
 	MaxConnections  int           `setting:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 256, at most 16384."`
 	ShutdownTimeout time.Duration `setting:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
 }

@@ -69,8 +69,8 @@ func (p *Process) limitConnections(c Config) {
 // The least bits of a network of proxies that is not warned of.
 const minTrustedBits = 8
 
-// warnOfTrust tells of networks that hold more than proxies: who comes from there may
-// name any address as that of its client, and has no share of the connections.
+// warnOfTrust tells of networks that hold more than proxies: a client from there may
+// name any address as its own, and has no share of the connections.
 func warnOfTrust(c Config, log *slog.Logger) {
 	for _, n := range c.TrustedProxies {
 		if n.Bits() < minTrustedBits {

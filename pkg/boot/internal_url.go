@@ -8,9 +8,9 @@ import (
 
 // InternalURL is where other nodes reach the internal listener of this process:
 // internal_url, or else internal_addr, with an address of this machine where that
-// is every one. It is empty where there is no such listener, where its port is
-// only known once it is open, and where internal_addr leads no further than this
-// machine: another node would find itself there.
+// is all of them. It is empty without an internal listener, where its port is only
+// known once it is open, and where internal_addr is a loopback address: another node
+// would reach itself there.
 func (c Config) InternalURL() string {
 	if c.Embedded() || c.InternalKey.IsZero() {
 		return ""
@@ -38,7 +38,7 @@ func (c Config) InternalURL() string {
 }
 
 // machineAddress is the first address of this machine that others can reach it
-// by, of IPv4 if there is one; empty where there is none.
+// by, of IPv4 if there is one; empty without any.
 func machineAddress() string {
 	var found string
 	addrs, err := net.InterfaceAddrs()

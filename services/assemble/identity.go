@@ -20,7 +20,7 @@ import (
 
 // The order of reads and writes is what makes the comparison safe beside nodes
 // that start: the database is raised before the store, and read after it. So
-// whoever looks at a sound deployment never sees the store ahead.
+// a reader of a sound deployment never sees the store ahead.
 
 // maxReads is how often the sides are read while nodes that start change them.
 const maxReads = 10

@@ -7,7 +7,7 @@ import (
 )
 
 // progress is what the janitor tells of its work. Each task has its last run,
-// whoever had it, and what it did in this process.
+// on any node, and what it did in this process.
 type progress struct {
 	last     *prometheus.GaugeVec
 	duration *prometheus.GaugeVec

@@ -167,8 +167,8 @@ func (c *Conn) EndTransfer() {
 	c.transfers--
 }
 
-// Write is that of TCP. Whose client does not take it until the deadline is reset when
-// it is closed.
+// Write is that of TCP. A connection whose client does not take it until the
+// deadline is reset when it is closed.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.TCPConn.Write(p)
 	c.notTaken(err)

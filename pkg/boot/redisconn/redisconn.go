@@ -41,7 +41,7 @@ type silent struct{}
 func (silent) Printf(context.Context, string, ...any) {}
 
 // Open makes a client; everything in a process that has the same patience shares
-// it, and whoever opened closes it. The error is for a URL that can never be right, and
+// it, and the caller closes it. The error is for a URL that can never be right, and
 // names the setting. A Redis that does not answer is logged, and is no error:
 // from then on calls fail at once, but for one a second that tries again.
 //

@@ -12,9 +12,9 @@ type Origins []string
 
 // Trusts says whether the request is of a page that may make it, or of no page
 // at all: programs send neither Origin nor Sec-Fetch-Site. A page of another
-// origin uses the network position of whoever looks at it, so that what is open
-// to everybody on this machine would be open to every page of the web (contract
-// row S60).
+// origin uses the network position of the browser that shows it, so that what is
+// open to everything on this machine would be open to every page of the web
+// (contract row S60).
 //
 // A bearer token is no part of that position: browsers never add one by
 // themselves, as they add a Basic credential that they once were given. So a
