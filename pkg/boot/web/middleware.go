@@ -99,7 +99,7 @@ func (c recoverer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		c.Metrics.panics.WithLabelValues(c.Listener).Inc()
 		c.Log.ErrorContext(r.Context(), "panic", "value", p, "stack", string(debug.Stack()))
-		if requestOf(r.Context()).out.status != 0 {
+		if requestOf(r.Context()).out.Status != 0 {
 			panic(http.ErrAbortHandler)
 		}
 		if c.Fail == nil {

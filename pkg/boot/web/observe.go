@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"crypto/rand"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -32,7 +31,7 @@ type observer struct {
 
 func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	out := &countingWriter{ResponseWriter: w}
+	out := &CountingWriter{ResponseWriter: w}
 	req := &request{id: rand.Text(), route: unknownRoute, scheme: o.Scheme, out: out}
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	ctx, span := o.Tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
@@ -49,7 +48,7 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Deferred, since http.ErrAbortHandler passes through here as a panic.
 	defer func() {
 		took := time.Since(start)
-		status := out.status
+		status := out.Status
 		if status == 0 {
 			status = http.StatusOK // net/http sends it for a handler that wrote nothing
 		}
@@ -57,7 +56,7 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			status = StatusClientLeft
 		}
 		o.Metrics.inFlight.WithLabelValues(o.Listener).Dec()
-		o.Metrics.observe(o.Listener, r.Method, req.route, status, took, in.n, out.n)
+		o.Metrics.observe(o.Listener, r.Method, req.route, status, took, in.n, out.Sent)
 		if status >= http.StatusBadRequest {
 			req.complete(status)
 			o.Metrics.refused(o.Listener, req.route, status, req.refusal.Code)
@@ -69,7 +68,7 @@ func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			o.Metrics.LoginFailed(o.Listener, req.login)
 		}
 		endSpan(span, r, req, status)
-		o.log(ctx, r, req, status, took, in.n, out.n)
+		o.log(ctx, r, req, status, took, in.n, out.Sent)
 	}()
 	o.next.ServeHTTP(out, r)
 }
@@ -138,62 +137,3 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 
 // lineAttrs is the most attributes of an access line besides its notes.
 const lineAttrs = 15
-
-// countingWriter sees the status and counts the bytes of the body.
-type countingWriter struct {
-	http.ResponseWriter
-	status int
-	n      int64
-}
-
-func (w *countingWriter) WriteHeader(status int) {
-	// 1xx answers come before the one that counts.
-	if w.status == 0 && status >= http.StatusOK {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *countingWriter) Write(p []byte) (int, error) {
-	w.implicitOK()
-	n, err := w.ResponseWriter.Write(p)
-	w.n += int64(n)
-	return n, err
-}
-
-// ReadFrom passes the source on, so that a file is sent by sendfile.
-func (w *countingWriter) ReadFrom(src io.Reader) (int64, error) {
-	w.implicitOK()
-	n, err := readFrom(w.ResponseWriter, src)
-	w.n += n
-	return n, err
-}
-
-func (w *countingWriter) implicitOK() {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-}
-
-// Unwrap is for http.ResponseController.
-func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// readFrom copies src into w by w's own ReadFrom, if it has one. io.Copy would
-// try src's WriteTo first, which for a file ends in the same place by a detour.
-func readFrom(w http.ResponseWriter, src io.Reader) (int64, error) {
-	if rf, ok := w.(io.ReaderFrom); ok {
-		return rf.ReadFrom(src)
-	}
-	return io.Copy(struct{ io.Writer }{w}, src)
-}
-
-type countingBody struct {
-	io.ReadCloser
-	n int64
-}
-
-func (b *countingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.n += int64(n)
-	return n, err
-}

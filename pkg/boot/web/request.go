@@ -17,7 +17,7 @@ type request struct {
 	client netip.Addr
 	scheme string
 	attrs  []slog.Attr
-	out    *countingWriter
+	out    *CountingWriter
 	pace   *pacing // nil before the pacer
 
 	principal string
@@ -153,7 +153,7 @@ func SetScope(ctx context.Context, scope string) {
 // RefusedWithoutScope says that the answer is a refusal whose scope is not known.
 func RefusedWithoutScope(ctx context.Context) bool {
 	r := requestOf(ctx)
-	return r != nil && r.scope == "" && r.out.status >= http.StatusBadRequest
+	return r != nil && r.scope == "" && r.out.Status >= http.StatusBadRequest
 }
 
 // SetLoginFailed says that a login failed, why, and for which account: empty where

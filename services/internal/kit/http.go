@@ -10,6 +10,8 @@ import (
 	"time"
 
 	kithttp "github.com/go-kit/kit/transport/http"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
 // Handler serves the operation over HTTP. dec and enc may ask Request for the
@@ -74,14 +76,14 @@ func Stream(ctx context.Context, log *slog.Logger, write func() error) {
 // sendfile.
 func ServeContent(ctx context.Context, log *slog.Logger, w http.ResponseWriter, content io.ReadSeeker) {
 	r := Request(ctx)
-	out := &countingWriter{ResponseWriter: w}
+	out := &web.CountingWriter{ResponseWriter: w}
 	http.ServeContent(out, r, "", time.Time{}, content)
-	if r.Method == http.MethodHead || out.status == http.StatusNotModified {
+	if r.Method == http.MethodHead || out.Status == http.StatusNotModified {
 		return
 	}
 	Stream(ctx, log, func() error {
-		if want, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && want != out.sent {
-			return &cutError{want: want, sent: out.sent}
+		if want, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && want != out.Sent {
+			return &cutError{want: want, sent: out.Sent}
 		}
 		return nil
 	})
@@ -97,32 +99,4 @@ type cutError struct{ want, sent int64 }
 
 func (e *cutError) Error() string {
 	return "sent " + strconv.FormatInt(e.sent, 10) + " of " + strconv.FormatInt(e.want, 10) + " bytes"
-}
-
-// countingWriter counts the body and keeps all powers of the writer it wraps:
-// http.ResponseController by Unwrap, sendfile by ReadFrom. go-kit's own, in
-// ServerFinalizer, has neither.
-type countingWriter struct {
-	http.ResponseWriter
-	status int
-	sent   int64
-}
-
-func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *countingWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *countingWriter) Write(p []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(p)
-	w.sent += int64(n)
-	return n, err
-}
-
-func (w *countingWriter) ReadFrom(src io.Reader) (int64, error) {
-	n, err := io.Copy(w.ResponseWriter, src)
-	w.sent += n
-	return n, err
 }
