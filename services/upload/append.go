@@ -25,13 +25,13 @@ type AppendUploadRequest struct {
 // AppendUpload takes the session over from its previous writer and appends
 // the body (distribution-spec, "Pushing a blob in chunks"). When the client
 // leaves, the session keeps what has arrived.
-func (s *Service) AppendUpload(ctx context.Context, req AppendUploadRequest) (UploadResponse, error) {
+func (s *Service) AppendUpload(ctx context.Context, req AppendUploadRequest) (SessionResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, req.Body.Length); err != nil {
-		return UploadResponse{}, err
+		return SessionResponse{}, err
 	}
 	u, err := s.meta.TakeUpload(ctx, req.Repo, req.ID, req.Body.Start)
 	if err != nil {
-		return UploadResponse{}, err
+		return SessionResponse{}, err
 	}
 	u, _, err = s.receive(ctx, u, req.Body)
 	return responseOf(u), withOffset(u, err)

@@ -22,13 +22,13 @@ var rules = map[string]front.Rule{
 
 // endpoints are the operations with their middlewares around them.
 type endpoints struct {
-	startUpload  kit.Op[StartUploadRequest, UploadResponse]
+	startUpload  kit.Op[StartUploadRequest, SessionResponse]
 	putBlob      kit.Op[PutBlobRequest, BlobResponse]
 	mountBlob    kit.Op[MountBlobRequest, MountBlobResponse]
-	findUpload   kit.Op[UploadRef, UploadResponse]
-	appendUpload kit.Op[AppendUploadRequest, UploadResponse]
+	findUpload   kit.Op[SessionRequest, SessionResponse]
+	appendUpload kit.Op[AppendUploadRequest, SessionResponse]
 	commitUpload kit.Op[CommitUploadRequest, BlobResponse]
-	cancelUpload kit.Op[UploadRef, kit.Empty]
+	cancelUpload kit.Op[SessionRequest, kit.Empty]
 }
 
 // newEndpoints puts mw around each operation, the first outermost. The rules are

@@ -24,7 +24,7 @@ type MountBlobRequest struct {
 // MountBlobResponse is a mounted blob, or a session to upload it in.
 type MountBlobResponse struct {
 	Stored  *BlobResponse // nil: use Session
-	Session UploadResponse
+	Session SessionResponse
 }
 
 // MountBlob links the blob from a hosted repository of this registry that the

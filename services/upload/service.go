@@ -54,15 +54,15 @@ func New(c Config) *Service {
 	}
 }
 
-// UploadResponse is what a client is told of an upload session.
-type UploadResponse struct {
+// SessionResponse is what a client is told of an upload session.
+type SessionResponse struct {
 	Repo   meta.Repo
 	ID     uuid.UUID
 	Offset int64 // bytes that are stored for good
 }
 
-func responseOf(u meta.Upload) UploadResponse {
-	return UploadResponse{Repo: u.Repo, ID: u.ID, Offset: u.Stage.Offset}
+func responseOf(u meta.Upload) SessionResponse {
+	return SessionResponse{Repo: u.Repo, ID: u.ID, Offset: u.Stage.Offset}
 }
 
 // BlobResponse is a blob that the repository holds from now on.

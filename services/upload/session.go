@@ -19,22 +19,22 @@ type StartUploadRequest struct {
 }
 
 // StartUpload makes a session (distribution-spec, "Pushing blobs").
-func (s *Service) StartUpload(ctx context.Context, req StartUploadRequest) (UploadResponse, error) {
+func (s *Service) StartUpload(ctx context.Context, req StartUploadRequest) (SessionResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, 0); err != nil {
-		return UploadResponse{}, err
+		return SessionResponse{}, err
 	}
 	u, err := s.meta.CreateUpload(ctx, req.Repo, req.Algorithm)
 	return responseOf(u), err
 }
 
-// UploadRef names a session.
-type UploadRef struct {
+// SessionRequest asks for a session, or for its end.
+type SessionRequest struct {
 	Repo meta.Repo
 	ID   uuid.UUID
 }
 
 // FindUpload says how far a session is. One that has become a blob is over.
-func (s *Service) FindUpload(ctx context.Context, req UploadRef) (UploadResponse, error) {
+func (s *Service) FindUpload(ctx context.Context, req SessionRequest) (SessionResponse, error) {
 	u, err := s.meta.FindUpload(ctx, req.Repo, req.ID)
 	if err == nil && u.State == meta.UploadCommitted {
 		err = ingest.Unknown(nil)
@@ -43,6 +43,6 @@ func (s *Service) FindUpload(ctx context.Context, req UploadRef) (UploadResponse
 }
 
 // CancelUpload ends a session; its bytes are deleted later.
-func (s *Service) CancelUpload(ctx context.Context, req UploadRef) (kit.Empty, error) {
+func (s *Service) CancelUpload(ctx context.Context, req SessionRequest) (kit.Empty, error) {
 	return kit.Empty{}, s.meta.CancelUpload(ctx, req.Repo, req.ID)
 }

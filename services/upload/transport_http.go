@@ -26,10 +26,10 @@ func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 	return interruptible(front.Endpoints{
 		ocihttp.UploadStart: {http.MethodPost: byQuery(mount, put, start)},
 		ocihttp.Upload: {
-			http.MethodGet:    kit.Handler(e.findUpload, decodeUploadRef, encodeStatus, fail),
+			http.MethodGet:    kit.Handler(e.findUpload, decodeSession, encodeStatus, fail),
 			http.MethodPatch:  kit.Handler(e.appendUpload, decodeAppendUpload, encodeAccepted, fail),
 			http.MethodPut:    kit.Handler(e.commitUpload, decodeCommitUpload, encodeBlob, fail),
-			http.MethodDelete: kit.Handler(e.cancelUpload, decodeUploadRef, encodeEmpty, fail),
+			http.MethodDelete: kit.Handler(e.cancelUpload, decodeSession, encodeEmpty, fail),
 		},
 	})
 }
@@ -87,9 +87,9 @@ func decodeMountBlob(ctx context.Context, _ *http.Request) (MountBlobRequest, er
 	}, err
 }
 
-func decodeUploadRef(ctx context.Context, _ *http.Request) (UploadRef, error) {
+func decodeSession(ctx context.Context, _ *http.Request) (SessionRequest, error) {
 	c := front.CallOf(ctx)
-	return UploadRef{Repo: c.Repo(), ID: c.Route.Upload}, nil
+	return SessionRequest{Repo: c.Repo(), ID: c.Route.Upload}, nil
 }
 
 func decodeAppendUpload(ctx context.Context, r *http.Request) (AppendUploadRequest, error) {
@@ -151,19 +151,19 @@ func bodyOf(r *http.Request) (Body, error) {
 // encodeAccepted answers with where the session is and how far. Locations are
 // paths without a host: behind any proxy they lead back the way the request
 // came (contract row A2).
-func encodeAccepted(_ context.Context, w http.ResponseWriter, s UploadResponse) error {
+func encodeAccepted(_ context.Context, w http.ResponseWriter, s SessionResponse) error {
 	setSession(w.Header(), s)
 	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
 
-func encodeStatus(_ context.Context, w http.ResponseWriter, s UploadResponse) error {
+func encodeStatus(_ context.Context, w http.ResponseWriter, s SessionResponse) error {
 	setSession(w.Header(), s)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func setSession(h http.Header, s UploadResponse) {
+func setSession(h http.Header, s SessionResponse) {
 	h.Set("Location", ocihttp.Route{Kind: ocihttp.Upload, Name: s.Repo.Name, Upload: s.ID}.Path())
 	h.Set("Docker-Upload-UUID", s.ID.String())
 	h.Set("Range", ocihttp.FormatUploadRange(s.Offset))
