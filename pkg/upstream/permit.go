@@ -8,6 +8,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // permit is one call's permission to ask the upstream.
@@ -91,15 +92,11 @@ func (c *Client) wait(ctx context.Context) error {
 		c.rateLimited(e)
 		return e
 	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if pause.For(ctx, delay) != nil {
 		r.Cancel()
 		return c.failed(ctx, ctx.Err())
 	}
+	return nil
 }
 
 // end records what the call came to, and returns it.

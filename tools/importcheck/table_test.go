@@ -15,7 +15,7 @@ type row struct {
 
 // The groups that rows name.
 var (
-	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity", "pkg/fairgate", "pkg/ttlcache"}
+	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity", "pkg/fairgate", "pkg/ttlcache", "pkg/pause"}
 	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream"}
@@ -47,6 +47,7 @@ var table = []row{
 
 	{pattern: "pkg/identity", never: noIO},
 	{pattern: "pkg/fairgate", never: noIO},
+	{pattern: "pkg/pause", never: noIO},
 
 	{pattern: "pkg/blob", may: nouns, never: noKit, tests: []string{"pkg/blob/*"}},
 	{pattern: "pkg/lease", may: nouns, never: noKit, tests: []string{"pkg/lease/*"}},

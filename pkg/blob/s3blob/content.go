@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // maxFailures is how often in a row a read may break off without a byte.
@@ -201,7 +202,7 @@ func (c *content) get(in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
 		case len(lags) == 0:
 			return nil, c.store.absent(c.ctx, "open an object")
 		}
-		if err := pause(c.ctx, lags[0]); err != nil {
+		if err := pause.For(c.ctx, lags[0]); err != nil {
 			return nil, down(err, "open an object")
 		}
 	}

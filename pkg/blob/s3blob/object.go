@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // object is what the store says of one.
@@ -49,7 +50,7 @@ func (s *Store) find(ctx context.Context, k blob.Key, lags []time.Duration) (obj
 		case len(lags) == 0:
 			return object{}, s.absent(ctx, "examine an object")
 		}
-		if err := pause(ctx, lags[0]); err != nil {
+		if err := pause.For(ctx, lags[0]); err != nil {
 			return object{}, down(err, "examine an object")
 		}
 		lags = lags[1:]
@@ -73,16 +74,4 @@ func (s *Store) absent(ctx context.Context, doing string) error {
 		return err
 	}
 	return missing(doing)
-}
-
-// pause waits unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

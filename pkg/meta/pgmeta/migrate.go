@@ -13,6 +13,8 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/berth-registry/berth/migrations"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // migrationLock is the advisory lock that nodes take to bring the schema
@@ -84,8 +86,8 @@ func awaitMigrations(ctx context.Context, lock *sql.Conn) error {
 		if err := lock.QueryRowContext(ctx, lockMigrations, migrationLock).Scan(&mine); err != nil || mine {
 			return err
 		}
-		if err := pause(ctx, migrationWait); err != nil {
-			return err
+		if pause.Between(ctx, migrationWait, 2*migrationWait) != nil {
+			return fault.From(ctx.Err())
 		}
 	}
 }

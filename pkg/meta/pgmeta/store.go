@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -59,8 +59,9 @@ func (s *Store) transact(ctx context.Context, whose tenant.ID, fn func(*tx) erro
 		case errors.Is(err, sqlmeta.ErrRestart) && restarts < maxRestarts:
 			restarts++
 		case contended(err) && waits < maxContended:
-			if err := pause(ctx, firstWait<<(2*waits)); err != nil {
-				return err
+			wait := firstWait << (2 * waits)
+			if pause.Between(ctx, wait, 2*wait) != nil {
+				return fault.From(ctx.Err())
 			}
 			waits++
 		case errors.Is(err, errLost) && losses < maxLost:
@@ -68,18 +69,6 @@ func (s *Store) transact(ctx context.Context, whose tenant.ID, fn func(*tx) erro
 		default:
 			return translate(err)
 		}
-	}
-}
-
-// pause waits for between one and two times d.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d + rand.N(d)) //nolint:gosec // spreads repetitions; nothing secret
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fault.From(ctx.Err())
 	}
 }
 
@@ -141,7 +130,7 @@ func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn
 	}
 	answers := s.answers.Load()
 	c, err := s.connect(ctx, proven)
-	for tries := 0; tries < maxCrowded && s.crowded(err, answers) && pause(ctx, crowdedWait) == nil; tries++ {
+	for tries := 0; tries < maxCrowded && s.crowded(err, answers) && pause.Between(ctx, crowdedWait, 2*crowdedWait) == nil; tries++ {
 		c, err = s.connect(ctx, proven)
 	}
 	switch {

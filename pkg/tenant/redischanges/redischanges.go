@@ -14,6 +14,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -73,7 +74,7 @@ func (c *Changes) Run(ctx context.Context) {
 			return
 		}
 		c.log.DebugContext(ctx, "changes of hosts cannot be heard for now; they are seen within "+tenant.CacheTTL.String(), "error", err)
-		pause(ctx, again.NextBackOff())
+		_ = pause.For(ctx, again.NextBackOff()) // listen sees that ctx ended
 	}
 }
 
@@ -132,15 +133,6 @@ func (c *Changes) clearWhenDue(ctx context.Context) {
 		case <-c.due:
 		}
 		c.clear()
-		pause(ctx, clearEvery)
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
+		_ = pause.For(ctx, clearEvery)
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // fetchTimeout bounds what is fetched for many, which does not end with the
@@ -56,8 +56,7 @@ const (
 // same, cached is polled. cached returns errUnknown where it has no answer.
 func acrossNodes(ctx context.Context, r *Repository, what string, cached, fetch func(ctx context.Context) (Manifest, error)) (Manifest, error) {
 	return singleFlight(ctx, r, what, func(ctx context.Context) (Manifest, error) {
-		timeout := time.NewTimer(otherNodeTimeout)
-		defer timeout.Stop()
+		start := time.Now()
 		key := lease.Key{Kind: "proxy", Tenant: r.Repo.Tenant, Name: r.work(what)}
 		for {
 			l, _, granted := r.caches.Leases.Acquire(ctx, key, "")
@@ -68,15 +67,11 @@ func acrossNodes(ctx context.Context, r *Repository, what string, cached, fetch 
 			if !errors.Is(err, errUnknown) {
 				return m, err
 			}
-			if granted {
+			if granted || time.Since(start) > otherNodeTimeout {
 				return fetch(ctx)
 			}
-			select {
-			case <-ctx.Done():
+			if pause.Between(ctx, pollInterval/2, 3*pollInterval/2) != nil {
 				return Manifest{}, chain.Internal(fault.From(ctx.Err()))
-			case <-timeout.C:
-				return fetch(ctx)
-			case <-time.After(pollInterval/2 + rand.N(pollInterval)): //nolint:gosec // spreads the load, hides nothing
 			}
 		}
 	})

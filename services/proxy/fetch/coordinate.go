@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 const (
@@ -66,9 +66,8 @@ func (fl *flight) coordinate(ctx context.Context) error {
 			// else the processes would wait for their turns one after the other.
 			since = asked
 		}
-		select {
-		case <-time.After(pollInterval/2 + rand.N(pollInterval)): //nolint:gosec // spreads the load, hides nothing
-		case <-ctx.Done():
+		if err := pause.Between(ctx, pollInterval/2, 3*pollInterval/2); err != nil {
+			return err
 		}
 	}
 	return context.Cause(ctx)

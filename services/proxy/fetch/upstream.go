@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/inflight"
 	"github.com/berth-registry/berth/pkg/lease"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // How a source that breaks off is asked again.
@@ -48,17 +48,15 @@ func (fl *flight) fetchUpstream(ctx context.Context) error {
 // askWithRetries asks the source until it gave all, or asking again is of no use.
 // begun is called whenever there is a stream.
 func (fl *flight) askWithRetries(ctx context.Context, begun func()) error {
-	for attempt, pause := 0, backoff; ; attempt, pause = attempt+1, 4*pause {
+	for attempt, wait := 0, backoff; ; attempt, wait = attempt+1, 4*wait {
 		err := fl.ask(ctx, begun)
 		if !errors.Is(err, errBroken) || attempt == retries || ctx.Err() != nil {
 			return readerError(ctx, err)
 		}
 		fl.Log.WarnContext(ctx, "an upstream broke off while a blob was fetched; it is asked again",
 			"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "bytes", fl.stream.Written(), "error", err)
-		select {
-		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // spreads the load, hides nothing
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := pause.Between(ctx, wait/2, 3*wait/2); err != nil {
+			return err
 		}
 	}
 }
