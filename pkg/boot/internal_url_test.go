@@ -47,7 +47,7 @@ func TestInternalURL(t *testing.T) {
 		}
 		ip, err := netip.ParseAddr(u.Hostname())
 		if err != nil || ip.IsUnspecified() || ip.IsLoopback() {
-			t.Fatalf("%s: nobody reaches %s", every, u)
+			t.Fatalf("%s: no other machine reaches %s", every, u)
 		}
 		// Only an address of this machine can be listened on.
 		l, err := net.Listen("tcp", net.JoinHostPort(ip.String(), "0"))

@@ -98,7 +98,7 @@ func TestStopDrainsThenClosesInReverse(t *testing.T) {
 			break
 		}
 	}
-	// Not at once, but soon, nobody new is let in.
+	// Not at once, but soon, no new connection is accepted.
 	for {
 		c, err := net.Dial("tcp", r.addrs["data_addr"].String())
 		if err != nil {

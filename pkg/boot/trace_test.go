@@ -69,7 +69,7 @@ func TestNoReceiverNoSpans(t *testing.T) {
 	}
 	_, span := tracing.Tracer("test").Start(t.Context(), "x")
 	if span.IsRecording() {
-		t.Error("a span is recorded for nobody")
+		t.Error("a span is recorded without a receiver")
 	}
 	if err := tracing.Close(t.Context()); err != nil {
 		t.Error(err)

@@ -149,7 +149,7 @@ func TestR14_NobodyTakesTheConnection(t *testing.T) {
 	}
 	c := open(t, redisconn.Options{URL: "redis://" + address(name)})
 	took := make([]time.Duration, 200)
-	for i := range took { // the first fill the queue of a listener that takes nobody
+	for i := range took { // the first fill the queue of a listener that accepts no connection
 		start := time.Now()
 		if err := redisconn.Ping(t.Context(), c); err == nil {
 			t.Fatal("an answer")
@@ -162,7 +162,7 @@ func TestR14_NobodyTakesTheConnection(t *testing.T) {
 	}
 }
 
-// A server whose certificate nobody vouches for is told nothing.
+// A server whose certificate no trusted authority signed is sent nothing.
 func TestE15_TLSIsVerified(t *testing.T) {
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()

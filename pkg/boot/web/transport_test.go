@@ -51,7 +51,7 @@ func TestS8_ConnectionEndsAfterAnAmbiguousRequest(t *testing.T) {
 	}
 }
 
-// Whoever may be believed: X-Forwarded-Host says nothing.
+// X-Forwarded-Host is not read from any peer, trusted or not.
 func TestS9_ForwardedHostIsNotRead(t *testing.T) {
 	t.Parallel()
 	for _, peer := range []string{"10.0.0.9:999", "192.0.2.7:999"} {
