@@ -17,7 +17,7 @@ const (
 	minFirstSweepDelay = time.Hour // after the start at the earliest, so that restarts do not add up
 )
 
-// maxTurnedAway is how often in a row a janitor leaves a exclusiveTask to another. Then it
+// maxTurnedAway is how often in a row a janitor leaves a task to another. Then it
 // does it all the same: a lease that is never granted must not stop the work,
 // which any number of janitors may do at once.
 const maxTurnedAway = 3

@@ -89,7 +89,7 @@ type asking struct {
 	upstream func(m *chain.Member, r *cache.Repository) error
 }
 
-// members is asking as a walk takes it: with the member's own store or cache found.
+// members turns a into what a walk calls, which first finds the member's store or cache.
 func (p *pull) members(a asking) chain.AskFunc {
 	return func(m *chain.Member, name string) error {
 		switch {

@@ -42,7 +42,7 @@ type PutManifestRequest struct {
 type PutManifestResponse struct {
 	Repo    meta.Repo
 	Digest  oci.Digest
-	Tags    []string   // those of PutManifest.Tags
+	Tags    []string   // those of PutManifestRequest.Tags
 	Subject oci.Digest // empty without one
 }
 

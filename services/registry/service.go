@@ -32,7 +32,7 @@ type Meta interface {
 }
 
 // Service has one method per operation. Rights are decided before, by the
-// rules of NewHandler.
+// rules of its endpoints.
 type Service struct {
 	meta   Meta
 	blobs  respond.Blobs

@@ -35,7 +35,7 @@ type Blobs interface {
 }
 
 // Service has one method per operation. Rights are decided before, by the
-// rules of NewHandler.
+// rules of its endpoints.
 type Service struct {
 	meta     Meta
 	blobs    Blobs

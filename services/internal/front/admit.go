@@ -53,7 +53,7 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer turn.end()
-	r.Body = turn.body(r) // of a copy: see above
+	r.Body = turn.body(r) // r is a copy, which WithContext made
 	a.next.ServeHTTP(w, r)
 }
 

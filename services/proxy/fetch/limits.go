@@ -31,7 +31,7 @@ func newSlots(n int) *fairgate.Gate[tenant.ID] {
 	})
 }
 
-// acquireSlot waits for a slot as long as the flight has callers.
+// acquireSlot waits for a slot as long as ctx lasts, which ends with the flight's last caller.
 func (f *Fetches) acquireSlot(ctx context.Context, t tenant.ID) error {
 	err := f.slots.Acquire(ctx, t, 1)
 	if errors.Is(err, fairgate.ErrQueueFull) {
