@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -73,6 +74,41 @@ func testReferrers(t *testing.T, open Open) {
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("of type %q: %v, want %v", filter, got, want)
+			}
+		}
+	})
+	// Annotations make each referrer anything up to 4 MiB.
+	t.Run("D4 page by bytes", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		subject := &oci.Descriptor{Digest: digestOf("subject")}
+		const referrers, each = 12, 1 << 20
+		for i := range referrers {
+			payload := fmt.Appendf(nil, "%d%s", i, strings.Repeat(" ", each))
+			w.put(r, meta.ManifestPut{
+				Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: oci.MediaTypeImageIndex, Payload: payload},
+				Parsed: &oci.Manifest{
+					MediaType: oci.MediaTypeImageIndex, Subject: subject, ArtifactType: "x",
+					Annotations: map[string]string{"note": strings.Repeat("x", each)},
+				},
+			})
+		}
+		for _, artifactType := range []string{"", "x"} {
+			page, seen := meta.Page{Size: 256}, 0
+			for {
+				found, err := w.Store.ListReferrers(t.Context(), r, subject.Digest, artifactType, page)
+				w.must(err)
+				if len(found) == 0 {
+					break
+				}
+				if len(found) > meta.MaxReferrerBytes/each+1 {
+					t.Errorf("of type %q: a page of %d referrers of 1 MiB", artifactType, len(found))
+				}
+				seen += len(found)
+				page.After = found[len(found)-1].Digest.String()
+			}
+			if seen != referrers {
+				t.Errorf("of type %q: the pages have %d referrers", artifactType, seen)
 			}
 		}
 	})

@@ -80,7 +80,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	var missing []oci.Digest
 	err := s.write(ctx, to.Tenant, func(t *tx) error {
 		a := adopting{tx: t, from: from, to: to, blobs: blobs, grace: s.life.Grace}
-		if err := t.pushed(to, a.lock); err != nil {
+		if err := t.ensureRepository(to, a.lock); err != nil {
 			return err
 		}
 		if err := a.find(); err != nil {
@@ -159,7 +159,7 @@ func (a *adopting) link(by meta.Cause, adopted []oci.Digest) {
 func into(set map[oci.Digest]bool) func(scan) error {
 	return func(scan scan) error {
 		var d oci.Digest
-		err := scan(digest{&d})
+		err := scan(digestScanner{&d})
 		set[d] = true
 		return err
 	}
@@ -192,7 +192,7 @@ func (s *Store) FindAdoptable(ctx context.Context, from []meta.Repo, d oci.Diges
 	}
 	registries, names := sourceColumns(from)
 	found, err := s.find(ctx, from[0].Tenant, findAdoptable, []any{from[0].Tenant, registries, names, d.Bytes()},
-		digest{&m.Digest}, &m.MediaType, &m.Payload)
+		digestScanner{&m.Digest}, &m.MediaType, &m.Payload)
 	if err == nil && !found {
 		err = manifestUnknown(d.String())
 	}

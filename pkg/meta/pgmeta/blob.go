@@ -28,7 +28,7 @@ SELECT b.size, b.incarnation
 // FindBlob implements meta.Blobs.
 func (s *Store) FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
-	found, err := s.find(ctx, r.Tenant, findBlob, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, &b.Size, ident{&b.Key.Incarnation})
+	found, err := s.find(ctx, r.Tenant, findBlob, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, &b.Size, uuidScanner{&b.Key.Incarnation})
 	if err == nil && !found {
 		err = blobUnknown(d)
 	}
@@ -77,7 +77,7 @@ func (s *Store) CheckBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.
 }
 
 func (t *tx) queueCheck(r meta.Repo, d oci.Digest, grace time.Duration, b *meta.Blob, found *bool) {
-	t.queue(checkBlob, r.Tenant, r.Registry, r.Name, d.Bytes(), grace).QueryRow(first(found, &b.Size, ident{&b.Key.Incarnation}))
+	t.queue(checkBlob, r.Tenant, r.Registry, r.Name, d.Bytes(), grace).QueryRow(first(found, &b.Size, uuidScanner{&b.Key.Incarnation}))
 }
 
 const findSources = `

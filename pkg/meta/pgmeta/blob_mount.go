@@ -43,7 +43,7 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 	}
 	err := s.write(ctx, to.Tenant, func(t *tx) error {
 		m := mount{tx: t, by: by, from: from, to: to, digest: d}
-		if err := t.pushed(to, m.lock); err != nil {
+		if err := t.ensureRepository(to, m.lock); err != nil {
 			return err
 		}
 		b.Size, b.Key.Incarnation = m.found.Size, m.found.Key.Incarnation
@@ -95,7 +95,7 @@ func (m *mount) lock() (bool, error) {
 		return false, err
 	}
 	var one int
-	m.queue(lockHealthyBlob, m.to.Tenant, m.digest.Bytes()).QueryRow(first(&m.held, &m.found.Size, ident{&m.found.Key.Incarnation}))
+	m.queue(lockHealthyBlob, m.to.Tenant, m.digest.Bytes()).QueryRow(first(&m.held, &m.found.Size, uuidScanner{&m.found.Key.Incarnation}))
 	m.queue(lockSource, m.from.Tenant, m.from.Registry, m.from.Name, m.digest.Bytes()).QueryRow(first(&m.linked, &one))
 	err := m.flush()
 	return m.hasTarget, err

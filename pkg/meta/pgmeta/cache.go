@@ -31,7 +31,7 @@ SELECT m.digest, m.media_type, m.payload
 // FindNaming implements meta.Cache.
 func (s *Store) FindNaming(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Manifest, error) {
 	var m meta.Manifest
-	found, err := s.find(ctx, r.Tenant, findNaming, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, digest{&m.Digest}, &m.MediaType, &m.Payload)
+	found, err := s.find(ctx, r.Tenant, findNaming, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, digestScanner{&m.Digest}, &m.MediaType, &m.Payload)
 	if err == nil && !found {
 		err = manifestUnknown("that names " + d.String())
 	}
@@ -69,9 +69,9 @@ func (s *Store) linkHealthy(ctx context.Context, r meta.Repo, d oci.Digest, sent
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		var repo *repository
 		var held, proven bool
-		err := t.pushed(r, func() (bool, error) {
+		err := t.ensureRepository(r, func() (bool, error) {
 			repo = t.lockRepository(r)
-			t.queue(lockHealthyBlob, r.Tenant, d.Bytes()).QueryRow(first(&held, &b.Size, ident{&b.Key.Incarnation}))
+			t.queue(lockHealthyBlob, r.Tenant, d.Bytes()).QueryRow(first(&held, &b.Size, uuidScanner{&b.Key.Incarnation}))
 			if sent {
 				t.queue(wasSent, r.Tenant, d.Bytes(), r.Registry).QueryRow(first(&proven, new(bool)))
 			}

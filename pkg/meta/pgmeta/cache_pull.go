@@ -55,7 +55,7 @@ func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error 
 		digests = append(digests, p.Digest.Bytes())
 		keeps = append(keeps, p.Keep)
 	}
-	return s.write(ctx, nobody, func(t *tx) error {
+	return s.write(ctx, noTenant, func(t *tx) error {
 		t.queue(recordPulls, tenants, registries, names, digests, keeps)
 		return nil
 	})

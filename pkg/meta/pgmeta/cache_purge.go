@@ -72,7 +72,7 @@ func (t *tx) purgeCachedManifest(by meta.Cause, r meta.Repo, d oci.Digest, life 
 	t.queue(lockNamedLinks, doomed.tenants, doomed.repos, doomed.digests).Query(each(released.read()))
 	t.queue(lockDoomed, r.Tenant, repo, doomed.digests).Query(each(func(scan scan) error {
 		l := link{tenant: r.Tenant, repo: repo}
-		err := scan(digest{&l.digest})
+		err := scan(digestScanner{&l.digest})
 		locked.add(l)
 		return err
 	}))

@@ -33,7 +33,7 @@ func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
 	return s.write(ctx, p.Repo.Tenant, func(t *tx) error {
 		fetched := newPut(t, meta.ManifestPut{Repo: p.Repo, Manifest: p.Manifest, Parsed: p.Parsed, AllowMissingReferences: true}, nil)
 		tag := cachedTag{tx: t, repo: p.Repo, name: p.Tag, op: op}
-		err := t.pushed(p.Repo, func() (bool, error) { return fetched.lockFetched(p.Keep, &tag) })
+		err := t.ensureRepository(p.Repo, func() (bool, error) { return fetched.lockFetched(p.Keep, &tag) })
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ SELECT m.digest, m.media_type, m.payload, c.checked_at
 func (s *Store) FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error) {
 	var c meta.CachedTag
 	found, err := s.find(ctx, r.Tenant, findCachedTag, []any{r.Tenant, r.Registry, r.Name, tag},
-		digest{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, moment{&c.CheckedAt})
+		digestScanner{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, timeScanner{&c.CheckedAt})
 	if err == nil && !found {
 		err = manifestUnknown(tag)
 	}
@@ -61,7 +61,7 @@ type cachedTag struct {
 // lock queues the first half.
 func (c *cachedTag) lock() {
 	r := c.repo
-	c.queue(lockCachedTag, r.Tenant, r.Registry, r.Name, c.name, meta.TellAgain).QueryRow(first(&c.found, digest{&c.manifest}, digest{&c.before}, &c.told))
+	c.queue(lockCachedTag, r.Tenant, r.Registry, r.Name, c.name, meta.TellAgain).QueryRow(first(&c.found, digestScanner{&c.manifest}, digestScanner{&c.before}, &c.told))
 }
 
 // move queues the second half: the tag is d, checked now. Going back to the

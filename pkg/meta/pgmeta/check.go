@@ -217,7 +217,7 @@ SELECT o.tenant_id, o.incarnation, o.state, o.size,
 
 // ListObjects implements meta.Checker.
 func (s *Store) ListObjects(ctx context.Context, after blob.Key, limit int) ([]meta.ObjectRow, error) {
-	return collect(ctx, s, nobody, scanObject, listObjects, after.Tenant, pgtype.UUID{Bytes: after.Incarnation, Valid: true}, limit)
+	return collect(ctx, s, noTenant, scanObject, listObjects, after.Tenant, pgtype.UUID{Bytes: after.Incarnation, Valid: true}, limit)
 }
 
 const findObject = `
@@ -228,14 +228,14 @@ SELECT o.tenant_id, o.incarnation, o.state, o.size,
 
 // FindObject implements meta.Checker.
 func (s *Store) FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error) {
-	found, err := collect(ctx, s, nobody, scanObject, findObject, k.Tenant, pgUUID(k.Incarnation))
+	found, err := collect(ctx, s, noTenant, scanObject, findObject, k.Tenant, pgUUID(k.Incarnation))
 	return sqlmeta.One(found, err, fault.New(fault.NotFound, fault.ResourceUnknown, "object %s is not known", k))
 }
 
 func scanObject(scan scan) (meta.ObjectRow, error) {
 	var row meta.ObjectRow
 	var d oci.Digest
-	err := scan(&row.Key.Tenant, ident{&row.Key.Incarnation}, &row.State, &row.Size, digest{&d})
+	err := scan(&row.Key.Tenant, uuidScanner{&row.Key.Incarnation}, &row.State, &row.Size, digestScanner{&d})
 	row.Blob = d.String()
 	return row, err
 }

@@ -76,11 +76,11 @@ SELECT ` + repositoryName + `
 
 // LocateBlob implements meta.Checker.
 func (s *Store) LocateBlob(ctx context.Context, owner int64, d oci.Digest) (meta.Place, error) {
-	slugs, err := collect(ctx, s, nobody, scanText, findSlugByID, owner)
+	slugs, err := collect(ctx, s, noTenant, scanText, findSlugByID, owner)
 	if err != nil || len(slugs) == 0 {
 		return meta.Place{}, err
 	}
-	names, err := collect(ctx, s, nobody, scanText, holdersOf, owner, d.Bytes())
+	names, err := collect(ctx, s, noTenant, scanText, holdersOf, owner, d.Bytes())
 	return meta.Place{Tenant: slugs[0], Repositories: names}, err
 }
 

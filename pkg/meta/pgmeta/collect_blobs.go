@@ -17,7 +17,7 @@ type link struct {
 
 func scanLink(scan scan) (link, error) {
 	var l link
-	err := scan(&l.tenant, &l.repo, digest{&l.digest})
+	err := scan(&l.tenant, &l.repo, digestScanner{&l.digest})
 	return l, err
 }
 
@@ -88,7 +88,7 @@ UPDATE blobs b SET keep_until = berth_now()
 
 // UnlinkBlobs implements meta.Collector: phase B.
 func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
-	candidates, err := collect(ctx, s, nobody, scanLink, linkCandidates, limit)
+	candidates, err := collect(ctx, s, noTenant, scanLink, linkCandidates, limit)
 	if err != nil || len(candidates) == 0 {
 		return 0, err
 	}
@@ -97,7 +97,7 @@ func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {
 		all.add(l)
 	}
 	work := 0
-	err = s.write(ctx, nobody, func(t *tx) error {
+	err = s.write(ctx, noTenant, func(t *tx) error {
 		var held, due, unlinked links
 		t.queue(lockBlobsOfLinks, all.tenants, all.repos, all.digests).Query(each(held.read()))
 		if err := t.flush(); err != nil {
@@ -165,7 +165,7 @@ UPDATE usage u SET used = u.used - dropped.size
 
 // DropBlobs implements meta.Collector: phase C.
 func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
-	candidates, err := collect(ctx, s, nobody, scanLink, blobCandidates, limit)
+	candidates, err := collect(ctx, s, noTenant, scanLink, blobCandidates, limit)
 	if err != nil || len(candidates) == 0 {
 		return 0, err
 	}
@@ -174,7 +174,7 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 		all.add(l)
 	}
 	work := 0
-	err = s.write(ctx, nobody, func(t *tx) error {
+	err = s.write(ctx, noTenant, func(t *tx) error {
 		var due links
 		var dropped keys
 		var sizes []int64
@@ -186,7 +186,7 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 		t.queue(dropUnlinked, due.tenants, due.digests).Query(each(func(scan scan) error {
 			var k blob.Key
 			var size int64
-			err := scan(&k.Tenant, ident{&k.Incarnation}, &size)
+			err := scan(&k.Tenant, uuidScanner{&k.Incarnation}, &size)
 			dropped.add(k)
 			sizes = append(sizes, size)
 			return err

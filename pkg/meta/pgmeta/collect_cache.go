@@ -115,7 +115,7 @@ func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 		return removed, err
 	}
 	var kept int64
-	err = s.write(ctx, nobody, func(t *tx) error {
+	err = s.write(ctx, noTenant, func(t *tx) error {
 		var err error
 		kept, err = t.exec(keepListed, limit-removed)
 		return err
@@ -125,7 +125,7 @@ func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 
 // removeExpired removes manifests that no index lists.
 func (s *Store) removeExpired(ctx context.Context, limit int) (int, error) {
-	candidates, err := collect(ctx, s, nobody, scanLink, expiredManifests, limit)
+	candidates, err := collect(ctx, s, noTenant, scanLink, expiredManifests, limit)
 	if err != nil || len(candidates) == 0 {
 		return 0, err
 	}
@@ -134,7 +134,7 @@ func (s *Store) removeExpired(ctx context.Context, limit int) (int, error) {
 		all.add(l)
 	}
 	var removed int64
-	err = s.write(ctx, nobody, func(t *tx) error {
+	err = s.write(ctx, noTenant, func(t *tx) error {
 		var mine, released, due links
 		t.queue(lockExpiring, all.tenants, all.repos, all.digests).Query(each(mine.read()))
 		if err := t.flush(); err != nil {
@@ -163,7 +163,7 @@ func (s *Store) hideAllEmpty(ctx context.Context, ls links) error {
 		tenant tenant.ID
 		repo   int64
 	}
-	empty, err := collect(ctx, s, nobody, func(scan scan) (row, error) {
+	empty, err := collect(ctx, s, noTenant, func(scan scan) (row, error) {
 		var r row
 		err := scan(&r.tenant, &r.repo)
 		return r, err

@@ -52,7 +52,7 @@ SELECT id FROM (SELECT id, at FROM events WHERE tenant_id = $1 ORDER BY id LIMIT
 func (s *Store) TrimEvents(ctx context.Context, limit int) (int, error) {
 	trimmed := 0
 	for after := tenant.ID(0); ; {
-		ids, err := collect(ctx, s, nobody, scanTenantID, tenantsFrom, after, pageOfTenants)
+		ids, err := collect(ctx, s, noTenant, scanTenantID, tenantsFrom, after, pageOfTenants)
 		if err != nil || len(ids) == 0 {
 			return trimmed, err
 		}
@@ -83,7 +83,7 @@ func scanEventID(scan scan) (int64, error) {
 }
 
 func (s *Store) trimEvents(ctx context.Context, id tenant.ID, limit int) (int, error) {
-	due, err := collect(ctx, s, nobody, scanEventID, oldEvents, id, s.life.Events, limit)
+	due, err := collect(ctx, s, noTenant, scanEventID, oldEvents, id, s.life.Events, limit)
 	if err != nil {
 		return 0, err
 	}
@@ -104,7 +104,7 @@ func (s *Store) deleteEvents(ctx context.Context, id tenant.ID, due []int64) (in
 		return 0, nil
 	}
 	var n int64
-	err := s.write(ctx, nobody, func(t *tx) error {
+	err := s.write(ctx, noTenant, func(t *tx) error {
 		var err error
 		n, err = t.exec(trimEvents, id, due)
 		return err
@@ -120,13 +120,13 @@ func (s *Store) tooMany(ctx context.Context, id tenant.ID, limit int) ([]int64, 
 		return nil, nil
 	}
 	var beyond int64
-	if found, err := s.find(ctx, nobody, eventBeyond, []any{id, most}, &beyond); err != nil || !found {
+	if found, err := s.find(ctx, noTenant, eventBeyond, []any{id, most}, &beyond); err != nil || !found {
 		return nil, err
 	}
 	// What is beside content may all be newer than the content that stays: so much
 	// more of it does.
 	var beside int
-	if _, err := s.find(ctx, nobody, countBesideContent, []any{id}, &beside); err != nil {
+	if _, err := s.find(ctx, noTenant, countBesideContent, []any{id}, &beside); err != nil {
 		return nil, err
 	}
 	var due []int64
@@ -140,14 +140,14 @@ func (s *Store) tooMany(ctx context.Context, id tenant.ID, limit int) ([]int64, 
 		{refusalBeyond, []any{id, most}, refusalsToTrim},
 		{administrationBeyond, []any{id, meta.AdministrationKept * most}, administrationToTrim},
 	} {
-		found, err := s.find(ctx, nobody, kind.beyond, kind.args, &beyond)
+		found, err := s.find(ctx, noTenant, kind.beyond, kind.args, &beyond)
 		if err != nil {
 			return nil, err
 		}
 		if !found {
 			continue
 		}
-		more, err := collect(ctx, s, nobody, scanEventID, kind.trim, id, beyond, limit-len(due))
+		more, err := collect(ctx, s, noTenant, scanEventID, kind.trim, id, beyond, limit-len(due))
 		if err != nil {
 			return nil, err
 		}

@@ -96,7 +96,7 @@ UPDATE manifests m SET expire_at = berth_now()
 // EvictCached implements meta.CacheCollector. Its cost grows with the caches that
 // have a limit.
 func (s *Store) EvictCached(ctx context.Context, limit int) (int, error) {
-	caches, err := collect(ctx, s, nobody, scanLimited, limitedCaches)
+	caches, err := collect(ctx, s, noTenant, scanLimited, limitedCaches)
 	work := 0
 	for _, l := range caches {
 		if err != nil || work >= limit {
@@ -123,7 +123,7 @@ func (s *Store) endLeastPulled(ctx context.Context, id tenant.ID, query string, 
 		var repo int64
 		var d oci.Digest
 		var at time.Time
-		err := scan(&repo, digest{&d}, moment{&at})
+		err := scan(&repo, digestScanner{&d}, timeScanner{&at})
 		repos, digests, until = append(repos, repo), append(digests, d.Bytes()), append(until, at)
 		return err
 	})
@@ -131,7 +131,7 @@ func (s *Store) endLeastPulled(ctx context.Context, id tenant.ID, query string, 
 		return 0, err
 	}
 	var n int64
-	err = s.write(ctx, nobody, func(t *tx) error {
+	err = s.write(ctx, noTenant, func(t *tx) error {
 		t.queue(endManifests, id, repos, digests, until).Exec(counted(&n))
 		return nil
 	})

@@ -29,11 +29,11 @@ RETURNING o.tenant_id, o.incarnation, o.multipart_id`
 // ClaimCondemned implements meta.Collector: the first half of phase D.
 func (s *Store) ClaimCondemned(ctx context.Context, limit int) ([]meta.Condemned, error) {
 	var claimed []meta.Condemned
-	err := s.write(ctx, nobody, func(t *tx) error {
+	err := s.write(ctx, noTenant, func(t *tx) error {
 		claimed = nil
 		t.queue(claimCondemned, claimTime, min(limit, maxClaims)).Query(each(func(scan scan) error {
 			var c meta.Condemned
-			err := scan(&c.Key.Tenant, ident{&c.Key.Incarnation}, &c.Multipart)
+			err := scan(&c.Key.Tenant, uuidScanner{&c.Key.Incarnation}, &c.Multipart)
 			claimed = append(claimed, c)
 			return err
 		}))
@@ -46,7 +46,7 @@ const forgetObject = `DELETE FROM objects WHERE tenant_id = $1 AND incarnation =
 
 // ForgetObject implements meta.Collector: the second half of phase D.
 func (s *Store) ForgetObject(ctx context.Context, k blob.Key) error {
-	return s.write(ctx, nobody, func(t *tx) error {
+	return s.write(ctx, noTenant, func(t *tx) error {
 		t.queue(forgetObject, k.Tenant, pgUUID(k.Incarnation))
 		return nil
 	})
@@ -59,7 +59,7 @@ ON CONFLICT (tenant_id, incarnation) DO NOTHING`
 
 // CondemnUnknown implements meta.Collector.
 func (s *Store) CondemnUnknown(ctx context.Context, k blob.Key) error {
-	return s.write(ctx, nobody, func(t *tx) error {
+	return s.write(ctx, noTenant, func(t *tx) error {
 		t.queue(condemnUnknown, k.Tenant, pgUUID(k.Incarnation), s.life.DeleteDelay)
 		return nil
 	})

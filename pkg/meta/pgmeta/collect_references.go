@@ -39,7 +39,7 @@ type uncounted struct {
 
 func scanUncounted(scan scan) (uncounted, error) {
 	var u uncounted
-	err := scan(&u.tenant, &u.repo, digest{&u.digest}, &u.isNull)
+	err := scan(&u.tenant, &u.repo, digestScanner{&u.digest}, &u.isNull)
 	return u, err
 }
 
@@ -56,7 +56,7 @@ func (s *Store) SettleCharges(ctx context.Context) (int, error) {
 func (s *Store) settleReferences(ctx context.Context) (int, error) {
 	references := 0
 	for t, repo, d := tenant.ID(0), int64(0), []byte{}; ; {
-		page, err := collect(ctx, s, nobody, scanUncounted, manifestsFrom, t, repo, d, pageOfManifests)
+		page, err := collect(ctx, s, noTenant, scanUncounted, manifestsFrom, t, repo, d, pageOfManifests)
 		if err != nil || len(page) == 0 {
 			return references, err
 		}
@@ -71,7 +71,7 @@ func (s *Store) settleReferences(ctx context.Context) (int, error) {
 			continue
 		}
 		var n int64
-		err = s.write(ctx, nobody, func(t *tx) error {
+		err = s.write(ctx, noTenant, func(t *tx) error {
 			t.queue(countReferences, due.tenants, due.repos, due.digests).Exec(counted(&n))
 			return nil
 		})

@@ -83,7 +83,7 @@ func scanFull(scan scan) (full, error) {
 // ShrinkCached implements meta.CacheCollector. Its cost grows with the caches of
 // the tenants whose quota is nearly used up.
 func (s *Store) ShrinkCached(ctx context.Context, limit int) (int, error) {
-	tenants, err := collect(ctx, s, nobody, scanFull, fullTenants, meta.CacheRoom)
+	tenants, err := collect(ctx, s, noTenant, scanFull, fullTenants, meta.CacheRoom)
 	work := 0
 	for _, f := range tenants {
 		if err != nil || work >= limit {

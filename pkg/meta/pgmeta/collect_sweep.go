@@ -50,7 +50,7 @@ func (s *Store) SweepUnmarked(ctx context.Context) (int, error) {
 	marked := 0
 	for _, l := range found { // none, or there is a defect
 		var n int64
-		err := s.write(ctx, nobody, func(t *tx) error {
+		err := s.write(ctx, noTenant, func(t *tx) error {
 			d := l.digest.Bytes()
 			if l.repo != 0 {
 				t.queue(lockUnmarkedLink, l.tenant, l.repo, d)

@@ -55,7 +55,7 @@ func scanKeptTag(scan scan) (keptTag, error) {
 func (s *Store) dropDeletedTags(ctx context.Context) (int, error) {
 	dropped := 0
 	for last := (keptTag{}); ; {
-		page, err := collect(ctx, s, nobody, scanKeptTag, tagsFrom, last.tenant, last.repo, last.name, pageOfTags)
+		page, err := collect(ctx, s, noTenant, scanKeptTag, tagsFrom, last.tenant, last.repo, last.name, pageOfTags)
 		if err != nil || len(page) == 0 {
 			return dropped, err
 		}
@@ -69,7 +69,7 @@ func (s *Store) dropDeletedTags(ctx context.Context) (int, error) {
 			continue
 		}
 		var n int64
-		err = s.write(ctx, nobody, func(t *tx) error {
+		err = s.write(ctx, noTenant, func(t *tx) error {
 			t.queue(dropDeletedTags, due.tenants, due.repos, due.names).Exec(counted(&n))
 			return nil
 		})

@@ -14,12 +14,12 @@ import (
 // left for the next call.
 func (s *Store) ReapUploads(ctx context.Context, limit int) (int, error) {
 	work := 0
-	err := s.write(ctx, nobody, func(t *tx) error {
+	err := s.write(ctx, noTenant, func(t *tx) error {
 		var ended, left, staged keys
 		t.queue(dueUploads, limit).Query(each(func(scan scan) error {
 			var k, object, tail blob.Key
 			var state meta.UploadState
-			if err := scan(&k.Tenant, ident{&k.Incarnation}, &state, ident{&object.Incarnation}, ident{&tail.Incarnation}); err != nil {
+			if err := scan(&k.Tenant, uuidScanner{&k.Incarnation}, &state, uuidScanner{&object.Incarnation}, uuidScanner{&tail.Incarnation}); err != nil {
 				return err
 			}
 			if state == meta.UploadCommitted || state == meta.UploadExpired {

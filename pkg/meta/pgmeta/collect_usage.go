@@ -7,6 +7,6 @@ const sumUsage = `SELECT coalesce(sum(used), 0)::bigint FROM usage`
 // StoredBytes implements meta.Collector.
 func (s *Store) StoredBytes(ctx context.Context) (int64, error) {
 	var bytes int64
-	_, err := s.find(ctx, nobody, sumUsage, nil, &bytes)
+	_, err := s.find(ctx, noTenant, sumUsage, nil, &bytes)
 	return bytes, err
 }

@@ -181,7 +181,7 @@ const findDurability = `SELECT current_setting('fsync'), current_setting('transa
 // at start; Open does not, so that tests need no durable server.
 func (s *Store) CheckDurable(ctx context.Context) error {
 	var fsync, readOnly, commit string
-	if _, err := s.find(ctx, nobody, findDurability, nil, &fsync, &readOnly, &commit); err != nil {
+	if _, err := s.find(ctx, noTenant, findDurability, nil, &fsync, &readOnly, &commit); err != nil {
 		return refusal(err)
 	}
 	switch {

@@ -302,7 +302,7 @@ func digestHex(s string) string { return oci.DigestOf(oci.SHA256, []byte(s)).Hex
 func countEvents(t *testing.T, s *Store) int {
 	t.Helper()
 	var n int
-	if _, err := s.find(t.Context(), nobody, `SELECT count(*) FROM events`, nil, &n); err != nil {
+	if _, err := s.find(t.Context(), noTenant, `SELECT count(*) FROM events`, nil, &n); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -436,7 +436,7 @@ func TestR20_BackendsDieUnderLoad(t *testing.T) {
 	close(stop)
 	pushers.Wait()
 	var images int64
-	if _, err := s.find(t.Context(), nobody, `SELECT count(*) FROM tags WHERE manifest IS NOT NULL`, nil, &images); err != nil || images < pushed.Load()+1 {
+	if _, err := s.find(t.Context(), noTenant, `SELECT count(*) FROM tags WHERE manifest IS NOT NULL`, nil, &images); err != nil || images < pushed.Load()+1 {
 		t.Errorf("%d images of %d that were acknowledged, %v", images, pushed.Load()+1, err)
 	}
 	if found := findings(t, s); len(found) != 0 {

@@ -131,7 +131,7 @@ func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest) (*doom
 	t.queue(lockDoomed, id, repo, stored(digests)).Query(each(readDigests(&d.locked)))
 	t.queue(namingIndexes, id, repo, stored(digests), meta.MaxParents+1).Query(each(func(scan scan) error {
 		var child, parent oci.Digest
-		err := scan(digest{&child}, digest{&parent})
+		err := scan(digestScanner{&child}, digestScanner{&parent})
 		d.parents[child] = append(d.parents[child], parent)
 		return err
 	}))
@@ -141,7 +141,7 @@ func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest) (*doom
 func readDigests(to *[]oci.Digest) func(scan) error {
 	return func(scan scan) error {
 		var one oci.Digest
-		err := scan(digest{&one})
+		err := scan(digestScanner{&one})
 		*to = append(*to, one)
 		return err
 	}
@@ -150,7 +150,7 @@ func readDigests(to *[]oci.Digest) func(scan) error {
 // queueDelete deletes what was locked.
 func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, life meta.Lifetimes) {
 	// A tag that came to one of them after the tags were locked.
-	t.means("tags_point_to_manifests", sqlmeta.ErrRestart)
+	t.onViolation("tags_point_to_manifests", sqlmeta.ErrRestart)
 	t.queue(keepReleased, id, repo, stored(d.released), life.Released)
 	t.queue(deleteTags, id, repo, d.tags)
 	t.queue(deleteManifests, id, repo, stored(d.locked))

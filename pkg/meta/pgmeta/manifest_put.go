@@ -25,7 +25,7 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 	return s.write(ctx, p.Repo.Tenant, func(t *tx) error {
 		put := newPut(t, p, tags)
 		put.grace = s.life.Grace
-		if err := t.pushed(p.Repo, put.lock); err != nil {
+		if err := t.ensureRepository(p.Repo, put.lock); err != nil {
 			return err
 		}
 		if put.recorded == 0 {
@@ -202,7 +202,7 @@ func (p *putting) lock() (bool, error) {
 	}
 	p.queue(lockReferences, t, g, n, stored(slices.Collect(maps.Keys(p.blobs)))).Query(each(func(scan scan) error {
 		var d oci.Digest
-		err := scan(digest{&d})
+		err := scan(digestScanner{&d})
 		p.held[d] = true
 		return err
 	}))
@@ -235,7 +235,7 @@ func (p *putting) lockManifests(insert string, more ...any) {
 		var d oci.Digest
 		var mediaType string
 		var expires bool
-		err := scan(digest{&d}, &mediaType, &expires)
+		err := scan(digestScanner{&d}, &mediaType, &expires)
 		p.present[d] = mediaType
 		if expires {
 			p.expiring = append(p.expiring, d)
@@ -368,7 +368,7 @@ func (p *putting) link() {
 	if p.Parsed.Subject != nil {
 		p.queue(keepReferrer, t, repo, p.own)
 	}
-	p.means("tags.version", sqlmeta.ErrRestart)
+	p.onViolation("tags.version", sqlmeta.ErrRestart)
 	for _, tag := range p.tags {
 		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])
 	}

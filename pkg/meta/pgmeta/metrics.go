@@ -22,7 +22,7 @@ var (
 type poolCollector struct{ store *Store }
 
 // Waiting is how many transactions and reads wait for a connection now.
-func (s *Store) Waiting() int { return s.connections.Stats().Waiting }
+func (s *Store) Waiting() int { return s.connGate.Stats().Waiting }
 
 // Collector tells Prometheus how the store's connections are used.
 func (s *Store) Collector() prometheus.Collector { return poolCollector{s} }
@@ -36,7 +36,7 @@ func (c poolCollector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c poolCollector) Collect(to chan<- prometheus.Metric) {
-	pool, waits := c.store.pool.Stat(), c.store.connections.Stats()
+	pool, waits := c.store.pool.Stat(), c.store.connGate.Stats()
 	gauge := func(d *prometheus.Desc, n int32, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}

@@ -189,7 +189,7 @@ func TestSettingsOfASession(t *testing.T) {
 		"application_name": "berth", "TimeZone": "UTC", "synchronous_commit": "on",
 	} {
 		var got string
-		if _, err := s.find(t.Context(), nobody, `SELECT current_setting($1)`, []any{name}, &got); err != nil || got != want {
+		if _, err := s.find(t.Context(), noTenant, `SELECT current_setting($1)`, []any{name}, &got); err != nil || got != want {
 			t.Errorf("%s is %q, %v; want %q", name, got, err, want)
 		}
 	}
@@ -200,7 +200,7 @@ func TestClosedStoreIsUnavailable(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	err := s.write(t.Context(), nobody, func(*tx) error { return nil })
+	err := s.write(t.Context(), noTenant, func(*tx) error { return nil })
 	if fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("write: %v", err)
 	}
@@ -213,7 +213,7 @@ func TestCancelledBeforeItStarted(t *testing.T) {
 	s := open(t, Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := s.write(ctx, nobody, func(*tx) error {
+	err := s.write(ctx, noTenant, func(*tx) error {
 		t.Error("it ran")
 		return nil
 	})

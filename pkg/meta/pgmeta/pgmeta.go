@@ -90,10 +90,10 @@ type Store struct {
 	life meta.Lifetimes
 	pool *pgxpool.Pool
 
-	connections *fairgate.Gate[tenant.ID] // of pool
-	answers     atomic.Int64              // of the server; see acquire
-	quiet       atomic.Bool               // see Quiesce
-	closed      atomic.Bool
+	connGate *fairgate.Gate[tenant.ID] // of pool
+	answers  atomic.Int64              // of the server; see acquire
+	quiet    atomic.Bool               // see Quiesce
+	closed   atomic.Bool
 }
 
 // Open brings the schema up to date and makes a store over the database; any
@@ -116,7 +116,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: o, life: o.Lifetimes, connections: newConnections(int64(config.MaxConns))}
+	s := &Store{opts: o, life: o.Lifetimes, connGate: newConnGate(int64(config.MaxConns))}
 	s.Records = sqlmeta.New(records{store: s}, o.Limits, o.Lifetimes)
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, refusal(err)
@@ -140,9 +140,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	answers := s.answers.Load()
-	if s.connections.TryAcquire(prober, 1) {
+	if s.connGate.TryAcquire(prober, 1) {
 		err := s.pool.Ping(ctx)
-		s.connections.Release(prober, 1)
+		s.connGate.Release(prober, 1)
 		if err == nil {
 			return nil
 		}

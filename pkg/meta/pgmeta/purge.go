@@ -34,10 +34,10 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		rows(purgeRegistries),
 		rows(purgeAccounts),
 		rows(purgeGroups),
-		rows(buryTenants),
+		rows(markTenantsDeleted),
 	} {
 		work := 0
-		err := s.write(ctx, nobody, func(t *tx) error {
+		err := s.write(ctx, noTenant, func(t *tx) error {
 			var err error
 			work, err = step(t, limit)
 			return err
@@ -242,7 +242,7 @@ WITH doomed AS (
 DELETE FROM upstream_groups g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.slug = doomed.slug`
 
 	// The audit log stays, and usage goes down to 0 as phase C drops the blobs.
-	buryTenants = `
+	markTenantsDeleted = `
 WITH doomed AS (
   SELECT t.id FROM tenants t
    WHERE t.state = 'deleting' AND t.expire_at IS NULL
@@ -267,7 +267,7 @@ func (s *Store) purgeUploads(t *tx, limit int) (int, error) {
 	var sessions, staged keys
 	t.queue(uploadsToPurge, limit).Query(each(func(scan scan) error {
 		var u, object, tail blob.Key
-		if err := scan(&u.Tenant, ident{&u.Incarnation}, ident{&object.Incarnation}, ident{&tail.Incarnation}); err != nil {
+		if err := scan(&u.Tenant, uuidScanner{&u.Incarnation}, uuidScanner{&object.Incarnation}, uuidScanner{&tail.Incarnation}); err != nil {
 			return err
 		}
 		object.Tenant, tail.Tenant = u.Tenant, u.Tenant

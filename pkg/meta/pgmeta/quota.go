@@ -19,7 +19,7 @@ const (
 // for what is cached, of all that is charged, and for pushes, of all but what is
 // only cached. It comes last: from here on, the row of usage is locked.
 func (t *tx) withinQuota(id tenant.ID, cached bool) {
-	t.means("usage_in_limit", quotaExceeded("the tenant has no room for it; delete what is not needed, or ask the operator for more"))
+	t.onViolation("usage_in_limit", quotaExceeded("the tenant has no room for it; delete what is not needed, or ask the operator for more"))
 	t.queue(chargeNow)
 	t.queue(checkQuota, id, cached)
 }
@@ -30,8 +30,8 @@ const checkStaged = `SELECT berth_staged($1, u.cached, $3, $4) FROM uploads u WH
 // bring the tenant's unfinished uploads over their bound, or over what is left of
 // its quota. Under a quota it locks the row of usage.
 func (t *tx) roomToStage(id tenant.ID, session uuid.UUID, most, more int64) {
-	t.means("uploads_in_bounds", quotaExceeded("too many bytes are staged in unfinished uploads; finish or cancel some"))
-	t.means("uploads_in_quota", quotaExceeded("unfinished uploads hold what is left of the quota; finish or cancel some, or delete what is not needed"))
+	t.onViolation("uploads_in_bounds", quotaExceeded("too many bytes are staged in unfinished uploads; finish or cancel some"))
+	t.onViolation("uploads_in_quota", quotaExceeded("unfinished uploads hold what is left of the quota; finish or cancel some, or delete what is not needed"))
 	t.queue(checkStaged, id, pgUUID(session), more, most)
 }
 

@@ -58,7 +58,7 @@ func (t recordTx) Find(query string, args []any, dest ...any) (bool, error) {
 }
 
 // OnViolation implements sqlmeta.Tx.
-func (t recordTx) OnViolation(constraint string, err error) { t.tx.means(constraint, err) }
+func (t recordTx) OnViolation(constraint string, err error) { t.tx.onViolation(constraint, err) }
 
 // dialect implements sqlmeta.Dialect.
 type dialect struct{}

@@ -52,7 +52,7 @@ func (s *Store) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Dige
 
 func scanReferrer(scan scan) (meta.Referrer, error) {
 	var r meta.Referrer
-	err := scan(digest{&r.Digest}, &r.MediaType, &r.Size, &r.ArtifactType, &r.Annotations)
+	err := scan(digestScanner{&r.Digest}, &r.MediaType, &r.Size, &r.ArtifactType, &r.Annotations)
 	if len(r.Annotations) == 0 {
 		r.Annotations = nil
 	}

@@ -155,7 +155,7 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 		var one oci.Digest
 		var bytes int64
 		var stays bool
-		if err := scan(digest{&one}, &bytes, &stays); err != nil || size >= stepBytes {
+		if err := scan(digestScanner{&one}, &bytes, &stays); err != nil || size >= stepBytes {
 			return err
 		}
 		seen, after = seen+1, one.Bytes()
@@ -195,14 +195,14 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 // how many.
 func (s *Store) continueDeletion(ctx context.Context) (int, error) {
 	var d deletion
-	found, err := s.find(ctx, nobody, unfinishedDeletion, nil, &d.tenant, &d.repo, ident{&d.op})
+	found, err := s.find(ctx, noTenant, unfinishedDeletion, nil, &d.tenant, &d.repo, uuidScanner{&d.op})
 	if err != nil {
 		return 0, err
 	}
 	if !found {
 		return s.forgetStray(ctx)
 	}
-	more, err := s.deleteReferrers(ctx, nobody, d)
+	more, err := s.deleteReferrers(ctx, noTenant, d)
 	if err != nil || more {
 		return 1, err
 	}
@@ -212,7 +212,7 @@ func (s *Store) continueDeletion(ctx context.Context) (int, error) {
 
 func (s *Store) forgetStray(ctx context.Context) (int, error) {
 	var n int64
-	err := s.write(ctx, nobody, func(t *tx) error {
+	err := s.write(ctx, noTenant, func(t *tx) error {
 		var err error
 		n, err = t.exec(forgetStray, referrerBatch)
 		return err

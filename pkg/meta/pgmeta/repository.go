@@ -52,12 +52,12 @@ SELECT t.id, g.id, $3, 'active', berth_now()
    FOR KEY SHARE OF t, g
 ON CONFLICT DO NOTHING`
 
-// pushed begins a transaction by the first batch of a push, which queues and
-// flushes what it needs and says whether it found the repository. The first push
-// makes the row; then the batch runs again. Somebody else may have made the row
-// after the batch looked for it: what its later statements locked, or wrote, is
-// given back first, since it came before the repository's lock.
-func (t *tx) pushed(r meta.Repo, batch func() (bool, error)) error {
+// ensureRepository begins a transaction by the first batch of a push, which queues
+// and flushes what it needs and says whether it found the repository. The first
+// push makes the row; then the batch runs again. Another transaction may have made
+// the row after the batch looked for it: what its later statements locked, or
+// wrote, is given back first, since it came before the repository's lock.
+func (t *tx) ensureRepository(r meta.Repo, batch func() (bool, error)) error {
 	found, err := batch()
 	if err != nil || found {
 		return err
@@ -167,7 +167,7 @@ SELECT r.name, r.created_at,
 func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repository, error) {
 	var out meta.Repository
 	found, err := s.find(ctx, r.Tenant, findRepository, []any{r.Tenant, r.Registry, r.Name},
-		&out.Name, moment{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
+		&out.Name, timeScanner{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
 	if err == nil && !found {
 		err = nameUnknown(r)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// nobody stands for work of no tenant: the operator's, the janitor's, and what
+// noTenant stands for work of no tenant: the operator's, the janitor's, and what
 // finds out whose a request is.
-const nobody tenant.ID = 0
+const noTenant tenant.ID = 0
 
 // prober is the owner of the connection that readiness asks by. Tenants have
 // positive ids.
@@ -29,11 +29,11 @@ const (
 // that could not be served within busyTime.
 const maxWaiting = 4096
 
-// newConnections says who may use a connection next. No tenant has more than
+// newConnGate says who may use a connection next. No tenant has more than
 // half of them, a quarter is left to tenants that have at most a sixteenth, so
 // that a few cannot take all; and of those that wait, the one that has the fewest
 // gets the next.
-func newConnections(n int64) *fairgate.Gate[tenant.ID] {
+func newConnGate(n int64) *fairgate.Gate[tenant.ID] {
 	kept := n / 4
 	return fairgate.New[tenant.ID](fairgate.Options{
 		Capacity: n - kept, Most: max(1, n/2), Assured: max(1, n/16), Beyond: kept, MaxWaiting: maxWaiting,
@@ -48,13 +48,13 @@ func (e errDown) Unwrap() error { return e.error }
 
 // enter waits for a share of the connections, for busyTime at most and only
 // while the server answers.
-func (s *Store) enter(ctx context.Context, whose tenant.ID) error {
-	if s.connections.TryAcquire(whose, 1) { // without a timer
+func (s *Store) enter(ctx context.Context, owner tenant.ID) error {
+	if s.connGate.TryAcquire(owner, 1) { // without a timer
 		return nil
 	}
 	waiting, cancel := context.WithTimeout(ctx, busyTime)
 	defer cancel()
-	err := s.connections.Acquire(waiting, whose, 1)
+	err := s.connGate.Acquire(waiting, owner, 1)
 	var gone errDown
 	switch {
 	case err == nil:

@@ -89,8 +89,8 @@ func hold(t *testing.T, s *Store, owners ...tenant.ID) func() {
 	t.Helper()
 	var all []conn
 	for _, owner := range owners {
-		for s.connections.TryAcquire(owner, 1) {
-			s.connections.Release(owner, 1)
+		for s.connGate.TryAcquire(owner, 1) {
+			s.connGate.Release(owner, 1)
 			c, err := s.acquire(t.Context(), owner, false)
 			if err != nil {
 				t.Fatal(err)
@@ -127,7 +127,7 @@ func TestS56_CallsWaitWhileAllConnectionsAreInUse(t *testing.T) {
 	t.Parallel()
 	const conns, calls = 2, 100
 	s, r := filled(t, Options{MaxConns: conns})
-	release := hold(t, s, nobody, r.Tenant)
+	release := hold(t, s, noTenant, r.Tenant)
 	ended := waiters(t, s, r, calls)
 	<-time.After(connectTime + 200*time.Millisecond)
 	if err := s.Ping(t.Context()); err != nil {
@@ -146,7 +146,7 @@ func TestS56_CallsWaitWhileAllConnectionsAreInUse(t *testing.T) {
 
 func TestS56_RefusedAsBusyAndCounted(t *testing.T) {
 	s, r := filled(t, Options{MaxConns: 1})
-	defer hold(t, s, nobody, r.Tenant)()
+	defer hold(t, s, noTenant, r.Tenant)()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := s.FindManifest(ctx, r, oci.Reference{Tag: "v1"})
@@ -154,7 +154,7 @@ func TestS56_RefusedAsBusyAndCounted(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Kind != fault.Unavailable || refused.Reason != fault.Busy || refused.RetryAfter != busyRetry {
 		t.Errorf("%#v", err)
 	}
-	if n := s.connections.Stats().Refused; n != 1 {
+	if n := s.connGate.Stats().Refused; n != 1 {
 		t.Errorf("%d refusals were counted", n)
 	}
 }
@@ -165,7 +165,7 @@ func TestS56_AnOutageEndsTheWaits(t *testing.T) {
 	const conns, calls = 4, 200
 	server := testserver.StartPostgres(t)
 	s, r := onServer(t, server, Options{MaxConns: conns})
-	release := hold(t, s, nobody, r.Tenant)
+	release := hold(t, s, noTenant, r.Tenant)
 	ended := waiters(t, s, r, calls)
 	server.Kill()
 	release()
@@ -215,7 +215,7 @@ func TestS52_OthersFindAConnection(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := s.connections.Stats().Waits; n != 0 {
+	if n := s.connGate.Stats().Waits; n != 0 {
 		t.Errorf("they waited %d times", n)
 	}
 }

@@ -42,17 +42,17 @@ const (
 // A ctx that ends before an attempt has a connection ends the write; a running
 // attempt goes on, since ending it would cost a connection and say nothing of
 // the outcome.
-func (s *Store) write(ctx context.Context, whose tenant.ID, fn func(*tx) error) error {
+func (s *Store) write(ctx context.Context, owner tenant.ID, fn func(*tx) error) error {
 	observe := s.observing("write")
-	err := s.transact(ctx, whose, fn)
+	err := s.transact(ctx, owner, fn)
 	observe(err)
 	return err
 }
 
-func (s *Store) transact(ctx context.Context, whose tenant.ID, fn func(*tx) error) error {
+func (s *Store) transact(ctx context.Context, owner tenant.ID, fn func(*tx) error) error {
 	var waits, restarts, losses int
 	for {
-		err := s.attempt(ctx, whose, fn, losses > 0)
+		err := s.attempt(ctx, owner, fn, losses > 0)
 		switch {
 		case err == nil, errors.Is(err, sqlmeta.ErrAlreadyDone), errors.Is(err, errUndo):
 			return nil
@@ -72,17 +72,17 @@ func (s *Store) transact(ctx context.Context, whose tenant.ID, fn func(*tx) erro
 	}
 }
 
-func (s *Store) attempt(ctx context.Context, whose tenant.ID, fn func(*tx) error, doubtful bool) error {
-	return s.withConn(ctx, whose, doubtful, func(ctx context.Context, c *pgx.Conn) error {
-		t := &tx{ctx: ctx, conn: c, queued: &pgx.Batch{}, meanings: map[string]error{}, doubtful: doubtful}
+func (s *Store) attempt(ctx context.Context, owner tenant.ID, fn func(*tx) error, mayHaveCommitted bool) error {
+	return s.withConn(ctx, owner, mayHaveCommitted, func(ctx context.Context, c *pgx.Conn) error {
+		t := &tx{ctx: ctx, conn: c, queued: &pgx.Batch{}, violations: map[string]error{}, mayHaveCommitted: mayHaveCommitted}
 		return t.run(fn)
 	})
 }
 
 // withConn runs fn on a connection, for Options.Timeout at most. A connection
 // that was lost comes back as errLost, unless time ran out with it.
-func (s *Store) withConn(ctx context.Context, whose tenant.ID, proven bool, fn func(context.Context, *pgx.Conn) error) error {
-	c, err := s.acquire(ctx, whose, proven)
+func (s *Store) withConn(ctx context.Context, owner tenant.ID, proven bool, fn func(context.Context, *pgx.Conn) error) error {
+	c, err := s.acquire(ctx, owner, proven)
 	if err != nil {
 		return err
 	}
@@ -113,19 +113,19 @@ type conn struct {
 	*pgx.Conn
 	pooled *pgxpool.Conn
 	gate   *fairgate.Gate[tenant.ID]
-	whose  tenant.ID
+	owner  tenant.ID
 }
 
 func (c conn) release() {
 	c.pooled.Release()
-	c.gate.Release(c.whose, 1)
+	c.gate.Release(c.owner, 1)
 }
 
 // acquire waits for a share of the connections as enter does, and then for a
 // connection, which a server that is well has at once. A proven one has just
 // answered: where one connection was lost, the others may be dead too.
-func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn, error) {
-	if err := s.enter(ctx, whose); err != nil {
+func (s *Store) acquire(ctx context.Context, owner tenant.ID, proven bool) (conn, error) {
+	if err := s.enter(ctx, owner); err != nil {
 		return conn{}, err
 	}
 	answers := s.answers.Load()
@@ -135,17 +135,17 @@ func (s *Store) acquire(ctx context.Context, whose tenant.ID, proven bool) (conn
 	}
 	switch {
 	case err == nil:
-		return conn{c.Conn(), c, s.connections, whose}, nil
+		return conn{c.Conn(), c, s.connGate, owner}, nil
 	case s.crowded(err, answers):
 		err = busy(err)
 	default:
 		// Neither a client that went away nor one connection too many is an outage.
 		if ctx.Err() == nil && s.answers.Load() == answers {
-			s.connections.Expel(errDown{err})
+			s.connGate.Expel(errDown{err})
 		}
 		err = down(err)
 	}
-	s.connections.Release(whose, 1)
+	s.connGate.Release(owner, 1)
 	return conn{}, err
 }
 
@@ -175,42 +175,42 @@ func (s *Store) crowded(err error, answers int64) bool {
 }
 
 // find scans the first row into dest; false when there is none.
-func (s *Store) find(ctx context.Context, whose tenant.ID, query string, args []any, dest ...any) (bool, error) {
+func (s *Store) find(ctx context.Context, owner tenant.ID, query string, args []any, dest ...any) (bool, error) {
 	var found bool
-	err := s.read(ctx, whose, func(ctx context.Context, c *pgx.Conn) error {
+	err := s.read(ctx, owner, func(ctx context.Context, c *pgx.Conn) error {
 		return first(&found, dest...)(c.QueryRow(ctx, query, args...))
 	})
 	return found, err
 }
 
-// collect reads all rows of a query, each by the noun's own scan function.
-func collect[Noun any](ctx context.Context, s *Store, whose tenant.ID, read func(scan) (Noun, error), query string, args ...any) ([]Noun, error) {
-	var nouns []Noun
-	err := s.read(ctx, whose, func(ctx context.Context, c *pgx.Conn) error {
-		nouns = []Noun{}
+// collect reads all rows of a query.
+func collect[T any](ctx context.Context, s *Store, owner tenant.ID, read func(scan) (T, error), query string, args ...any) ([]T, error) {
+	var out []T
+	err := s.read(ctx, owner, func(ctx context.Context, c *pgx.Conn) error {
+		out = []T{}
 		rows, err := c.Query(ctx, query, args...)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		return each(func(scan scan) error {
-			n, err := read(scan)
-			nouns = append(nouns, n)
+			row, err := read(scan)
+			out = append(out, row)
 			return err
 		})(rows)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return nouns, nil
+	return out, nil
 }
 
 // read runs a reading function, again on another connection when that one was
 // lost.
-func (s *Store) read(ctx context.Context, whose tenant.ID, fn func(context.Context, *pgx.Conn) error) error {
+func (s *Store) read(ctx context.Context, owner tenant.ID, fn func(context.Context, *pgx.Conn) error) error {
 	observe := s.observing("read")
 	for losses := 0; ; losses++ {
-		err := s.withConn(ctx, whose, losses > 0, fn)
+		err := s.withConn(ctx, owner, losses > 0, fn)
 		if !errors.Is(err, errLost) || losses == maxLost {
 			err = translate(err)
 			observe(err)

@@ -13,13 +13,13 @@ import (
 // tx is one attempt of a writing transaction. Statements are queued, and sent
 // together by the next flush; each sees what was committed before it began.
 type tx struct {
-	ctx       context.Context
-	conn      *pgx.Conn
-	queued    *pgx.Batch
-	meanings  map[string]error
-	doubtful  bool // an earlier attempt may have been committed
-	committed bool
-	grew      bool // it makes a repository, or tags, that the tenant is charged for
+	ctx              context.Context
+	conn             *pgx.Conn
+	queued           *pgx.Batch
+	violations       map[string]error // what to answer, by the violated constraint
+	mayHaveCommitted bool             // an earlier attempt may have been committed
+	committed        bool
+	grew             bool // it makes a repository, or tags, that the tenant is charged for
 }
 
 // queue adds a statement; its answer is there after the next flush. What is
@@ -34,8 +34,8 @@ func (t *tx) flush() error {
 	return t.conn.SendBatch(t.ctx, b).Close()
 }
 
-// means says what to answer when a statement violates a constraint.
-func (t *tx) means(constraint string, err error) { t.meanings[constraint] = err }
+// onViolation says what to answer when a statement violates a constraint.
+func (t *tx) onViolation(constraint string, err error) { t.violations[constraint] = err }
 
 // exec runs a writing statement and says how many rows it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
@@ -120,8 +120,8 @@ func (t *tx) run(fn func(*tx) error) error {
 			return errors.Join(err, failed, t.conn.Close(t.ctx))
 		}
 	}
-	if meaning, ok := t.meanings[violated(err)]; ok {
-		return meaning
+	if answer, ok := t.violations[violated(err)]; ok {
+		return answer
 	}
 	return err
 }

@@ -77,7 +77,7 @@ func (t *tx) untag(by meta.Cause, del meta.ManifestDelete) error {
 	}))
 	t.queue(namingIndexes, r.Tenant, repo.id, stored([]oci.Digest{del.Digest}), meta.MaxParents+1).Query(each(func(scan scan) error {
 		var child, parent oci.Digest
-		err := scan(digest{&child}, digest{&parent})
+		err := scan(digestScanner{&child}, digestScanner{&parent})
 		parents = append(parents, parent)
 		return err
 	}))

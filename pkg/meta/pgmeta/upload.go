@@ -59,7 +59,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		repo = t.lockRepository(r)
 		t.queue(insertUpload, r.Tenant, r.Registry, r.Name, pgUUID(u.ID), a, pgUUID(u.Stage.Key.Incarnation),
 			s.life.UploadTTL, s.opts.MaxSessions, s.opts.MaxStaged).
-			QueryRow(func(row pgx.Row) error { return row.Scan(&sessions, &staged, moment{&u.ExpiresAt}, &stillOpen) })
+			QueryRow(func(row pgx.Row) error { return row.Scan(&sessions, &staged, timeScanner{&u.ExpiresAt}, &stillOpen) })
 	}
 	// Nearly always the repository is there, and everything goes in one batch.
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
@@ -77,7 +77,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		}
 		u = createdUpload(r, a)
 		err = s.write(ctx, r.Tenant, func(t *tx) error {
-			err := t.pushed(r, func() (bool, error) {
+			err := t.ensureRepository(r, func() (bool, error) {
 				batch(t)
 				err := t.flush()
 				return repo.found, err
@@ -121,12 +121,12 @@ SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation,
 func uploadRow(u *meta.Upload) []any {
 	return []any{
 		&u.State, &u.Epoch, &u.Stage.Offset, &u.Algorithm, &u.HashState,
-		ident{&u.Stage.Key.Incarnation},
+		uuidScanner{&u.Stage.Key.Incarnation},
 		&u.Stage.Multipart,
-		ident{&u.Stage.Tail.Incarnation},
+		uuidScanner{&u.Stage.Tail.Incarnation},
 		&u.Stage.Tail.Size,
-		digest{&u.Digest},
-		moment{&u.ExpiresAt},
+		digestScanner{&u.Digest},
+		timeScanner{&u.ExpiresAt},
 		&u.Stage.Parts,
 	}
 }
@@ -214,8 +214,8 @@ func (s *Store) CancelUpload(ctx context.Context, r meta.Repo, id uuid.UUID) err
 		var incarnation, tail uuid.UUID
 		repo := t.lockRepository(r)
 		t.queue(cancelUpload, r.Tenant, r.Registry, r.Name, pgUUID(id), s.life.Committed).
-			QueryRow(first(&found, ident{&incarnation}, ident{&tail}))
-		if t.doubtful {
+			QueryRow(first(&found, uuidScanner{&incarnation}, uuidScanner{&tail}))
+		if t.mayHaveCommitted {
 			t.queue(isCancelled, r.Tenant, r.Registry, r.Name, pgUUID(id)).QueryRow(first(&cancelled, &one))
 		}
 		if err := t.flush(); err != nil {

@@ -42,7 +42,7 @@ const findTenantBlob = `SELECT size, incarnation FROM blobs WHERE tenant_id = $1
 // FindTenantBlob implements meta.Uploads.
 func (s *Store) FindTenantBlob(ctx context.Context, u meta.Upload) (meta.Blob, error) {
 	b := newBlob(u.Repo.Tenant, u.Digest)
-	found, err := s.find(ctx, u.Repo.Tenant, findTenantBlob, []any{u.Repo.Tenant, u.Digest.Bytes()}, &b.Size, ident{&b.Key.Incarnation})
+	found, err := s.find(ctx, u.Repo.Tenant, findTenantBlob, []any{u.Repo.Tenant, u.Digest.Bytes()}, &b.Size, uuidScanner{&b.Key.Incarnation})
 	if err == nil && !found {
 		err = blobUnknown(u.Digest)
 	}
@@ -146,10 +146,10 @@ func (c *committing) lock() error {
 	u, life := c.upload, c.store.life
 	c.repo = c.lockRepository(u.Repo)
 	c.queue(commitUpload, u.Repo.Tenant, u.Repo.Registry, u.Repo.Name, pgUUID(u.ID), u.Epoch, life.Committed).
-		QueryRow(first(&c.sealed, digest{&c.digest}, &c.size, ident{&c.incarnation}, ident{&c.tail}))
+		QueryRow(first(&c.sealed, digestScanner{&c.digest}, &c.size, uuidScanner{&c.incarnation}, uuidScanner{&c.tail}))
 	c.queue(makeLive, u.Repo.Tenant, pgUUID(u.ID), u.Epoch).Exec(counted(&c.live))
 	var upserted bool
-	c.queue(upsertBlob, u.Repo.Tenant, pgUUID(u.ID), u.Epoch, life.Grace).QueryRow(first(&upserted, ident{&c.present}, &c.suspect, &c.onlyCached))
+	c.queue(upsertBlob, u.Repo.Tenant, pgUUID(u.ID), u.Epoch, life.Grace).QueryRow(first(&upserted, uuidScanner{&c.present}, &c.suspect, &c.onlyCached))
 	return c.flush()
 }
 

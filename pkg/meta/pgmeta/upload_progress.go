@@ -10,9 +10,9 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// lost is the answer to a writer whose session is not its own any more. It
-// wraps blob.ErrFenced also when the session has ended.
-func (s *Store) lost(ctx context.Context, u meta.Upload) error {
+// sessionLostErr is the answer to a writer whose session is not its own any more.
+// It wraps blob.ErrFenced also when the session has ended.
+func (s *Store) sessionLostErr(ctx context.Context, u meta.Upload) error {
 	now, err := s.FindUpload(ctx, u.Repo, u.ID)
 	switch {
 	case fault.Is(err, fault.BlobUploadUnknown):
@@ -34,7 +34,7 @@ func (s *Store) asWriter(ctx context.Context, u meta.Upload, query string, arg a
 		return nil
 	})
 	if err == nil && changed == 0 {
-		err = s.lost(ctx, u)
+		err = s.sessionLostErr(ctx, u)
 	}
 	return err
 }
@@ -92,7 +92,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 	err := s.write(ctx, u.Repo.Tenant, func(t *tx) error {
 		t.lockRepository(u.Repo)
 		t.queue(advanceUpload, u.Repo.Tenant, u.Repo.Registry, u.Repo.Name, pgUUID(u.ID), u.Epoch, u.Stage.Offset,
-			p.Offset, p.State, pgUUID(p.Tail.Incarnation), s.life.UploadTTL).QueryRow(first(&advanced, moment{&next.ExpiresAt}))
+			p.Offset, p.State, pgUUID(p.Tail.Incarnation), s.life.UploadTTL).QueryRow(first(&advanced, timeScanner{&next.ExpiresAt}))
 		t.roomToStage(u.Repo.Tenant, u.ID, s.opts.MaxStaged, 0)
 		if p.Tail == u.Stage.Tail && len(p.Parts) == 0 {
 			return nil // as on a file system: one batch, which does nothing unless it may
@@ -116,7 +116,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 		return nil
 	})
 	if err == nil && !advanced {
-		err = s.lost(ctx, u)
+		err = s.sessionLostErr(ctx, u)
 	}
 	return next, err
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// moment reads a time; NULL is the zero time.
-type moment struct{ to *time.Time }
+// timeScanner reads a time; NULL is the zero time.
+type timeScanner struct{ to *time.Time }
 
 // ScanTimestamptz implements pgtype.TimestamptzScanner.
-func (m moment) ScanTimestamptz(v pgtype.Timestamptz) error {
-	*m.to = time.Time{}
+func (s timeScanner) ScanTimestamptz(v pgtype.Timestamptz) error {
+	*s.to = time.Time{}
 	if v.Valid {
-		*m.to = v.Time.UTC()
+		*s.to = v.Time.UTC()
 	}
 	return nil
 }
@@ -26,17 +26,17 @@ func timeOrNull(t time.Time) pgtype.Timestamptz {
 	return pgtype.Timestamptz{Time: t, Valid: !t.IsZero()}
 }
 
-// digest reads a stored digest; NULL is the empty one.
-type digest struct{ to *oci.Digest }
+// digestScanner reads a stored digest; NULL is the empty one.
+type digestScanner struct{ to *oci.Digest }
 
 // ScanBytes implements pgtype.BytesScanner.
-func (d digest) ScanBytes(v []byte) error {
+func (s digestScanner) ScanBytes(v []byte) error {
 	if v == nil {
-		*d.to = ""
+		*s.to = ""
 		return nil
 	}
 	var err error
-	*d.to, err = oci.DigestFromBytes(v)
+	*s.to, err = oci.DigestFromBytes(v)
 	return err
 }
 
@@ -49,14 +49,14 @@ func stored(digests []oci.Digest) [][]byte {
 	return out
 }
 
-// ident reads a uuid; NULL is uuid.Nil.
-type ident struct{ to *uuid.UUID }
+// uuidScanner reads a uuid; NULL is uuid.Nil.
+type uuidScanner struct{ to *uuid.UUID }
 
 // ScanUUID implements pgtype.UUIDScanner.
-func (i ident) ScanUUID(v pgtype.UUID) error {
-	*i.to = uuid.Nil
+func (s uuidScanner) ScanUUID(v pgtype.UUID) error {
+	*s.to = uuid.Nil
 	if v.Valid {
-		*i.to = v.Bytes
+		*s.to = v.Bytes
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ const (
 // walk calls read for every row of a statement that may read whole tables: its
 // only bound is ctx. read has seen some rows when walk fails.
 func (s *Store) walk(ctx context.Context, query string, args []any, read func(scan scan) error) error {
-	c, err := s.acquire(ctx, nobody, false)
+	c, err := s.acquire(ctx, noTenant, false)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	blobs = slices.Compact(slices.Sorted(slices.Values(blobs)))
 	var missing []oci.Digest
 	err := s.writeCharged(ctx, to.Tenant, func(t *tx) (bool, error) {
-		target, err := t.pushedRepository(to, hosted)
+		target, err := t.ensureRepository(to, hosted)
 		if err != nil {
 			return false, err
 		}
@@ -84,7 +84,7 @@ SELECT m.digest, m.media_type, m.payload
 func (s *Store) FindAdoptable(ctx context.Context, from []meta.Repo, d oci.Digest) (meta.Manifest, error) {
 	var m meta.Manifest
 	for _, r := range from {
-		found, err := s.find(ctx, findAdoptable, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, digest{&m.Digest}, &m.MediaType, &m.Payload)
+		found, err := s.find(ctx, findAdoptable, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, digestScanner{&m.Digest}, &m.MediaType, &m.Payload)
 		if err != nil || found {
 			return m, err
 		}

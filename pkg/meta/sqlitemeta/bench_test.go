@@ -85,7 +85,7 @@ func BenchmarkListTags(b *testing.B) {
 					return err
 				}
 				for i := range length {
-					if _, err := tx.exec(moveTag, r.Tenant, repo.id, fmt.Sprintf("tag%06d", i), d.Bytes()); err != nil {
+					if _, err := tx.exec(moveTag, r.Tenant, repo.id, fmt.Sprintf("tag%06d", i), d.Bytes(), tx.now); err != nil {
 						return err
 					}
 				}

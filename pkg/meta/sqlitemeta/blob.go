@@ -128,7 +128,7 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 		return b, blobUnknown(d)
 	}
 	err := s.writeCharged(ctx, to.Tenant, func(t *tx) (bool, error) {
-		target, err := t.pushedRepository(to, hosted)
+		target, err := t.ensureRepository(to, hosted)
 		if err != nil {
 			return false, err
 		}

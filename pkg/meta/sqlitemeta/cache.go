@@ -26,7 +26,7 @@ func (s *Store) PutCached(ctx context.Context, p meta.CachedPut) error {
 
 func (s *Store) putCached(ctx context.Context, p meta.CachedPut, fetched meta.ManifestPut) error {
 	return s.writeCharged(ctx, p.Repo.Tenant, func(t *tx) (bool, error) {
-		repo, err := t.pushedRepository(p.Repo, cached)
+		repo, err := t.ensureRepository(p.Repo, cached)
 		if err != nil {
 			return true, err
 		}
@@ -136,7 +136,7 @@ LIMIT 1`
 // FindNaming implements meta.Cache.
 func (s *Store) FindNaming(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Manifest, error) {
 	var m meta.Manifest
-	found, err := s.find(ctx, findNaming, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, digest{&m.Digest}, &m.MediaType, &m.Payload)
+	found, err := s.find(ctx, findNaming, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, digestScanner{&m.Digest}, &m.MediaType, &m.Payload)
 	if err == nil && !found {
 		err = manifestUnknown("that names " + d.String())
 	}
@@ -173,7 +173,7 @@ func (s *Store) LinkSent(ctx context.Context, r meta.Repo, d oci.Digest) (meta.B
 func (s *Store) linkHealthy(ctx context.Context, r meta.Repo, d oci.Digest, statement string, args ...any) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
 	err := s.writeCharged(ctx, r.Tenant, func(t *tx) (bool, error) {
-		repo, err := t.pushedRepository(r, cached)
+		repo, err := t.ensureRepository(r, cached)
 		if err != nil {
 			return true, err
 		}

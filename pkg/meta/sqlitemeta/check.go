@@ -235,7 +235,7 @@ func scanObject(scan scan) (meta.ObjectRow, error) {
 		state string
 		d     oci.Digest
 	)
-	err := scan(&row.Key.Tenant, &row.Key.Incarnation, &state, &row.Size, digest{&d})
+	err := scan(&row.Key.Tenant, &row.Key.Incarnation, &state, &row.Size, digestScanner{&d})
 	if err == nil {
 		row.State, row.Blob = state[0], d.String()
 	}

@@ -28,7 +28,7 @@ func (t *tx) links(query string, args ...any) ([]link, error) {
 
 func scanLink(scan scan) (link, error) {
 	var l link
-	err := scan(&l.tenant, &l.repo, digest{&l.digest})
+	err := scan(&l.tenant, &l.repo, digestScanner{&l.digest})
 	return l, err
 }
 

@@ -75,7 +75,7 @@ type cachedManifest struct {
 
 func scanCachedManifest(scan scan) (cachedManifest, error) {
 	var m cachedManifest
-	err := scan(&m.repo, digest{&m.digest}, &m.expireAt)
+	err := scan(&m.repo, digestScanner{&m.digest}, &m.expireAt)
 	return m, err
 }
 
@@ -179,7 +179,7 @@ func (e *eviction) end(m cachedManifest) (bool, error) {
 		e.over -= freed
 		err = e.list(endChildren, []any{e.tenant, m.repo, ended[0].Bytes(), m.expireAt, e.now}, func(scan scan) error {
 			var child oci.Digest
-			err := scan(digest{&child})
+			err := scan(digestScanner{&child})
 			ended = append(ended, child)
 			e.manifests++
 			return err

@@ -30,7 +30,7 @@ type uncounted struct {
 
 func scanUncounted(scan scan) (uncounted, error) {
 	var u uncounted
-	err := scan(&u.tenant, &u.repo, digest{&u.digest}, &u.isNull)
+	err := scan(&u.tenant, &u.repo, digestScanner{&u.digest}, &u.isNull)
 	return u, err
 }
 

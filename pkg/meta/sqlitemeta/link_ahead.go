@@ -146,7 +146,7 @@ func (s *Store) complete(ctx context.Context, a ahead) (bool, error) {
 	there := map[oci.Digest]bool{}
 	read := func(scan scan) error {
 		var d oci.Digest
-		err := scan(digest{&d})
+		err := scan(digestScanner{&d})
 		there[d] = true
 		return err
 	}
@@ -181,7 +181,7 @@ func (n named) lacking(there map[oci.Digest]bool) []oci.Digest {
 func (a *ahead) begin(t *tx) (*put, error) {
 	find := t.repository
 	if a.kind == cached {
-		find = t.pushedRepository
+		find = t.ensureRepository
 	}
 	r, err := find(a.Repo, a.kind)
 	if err != nil {

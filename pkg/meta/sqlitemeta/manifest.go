@@ -33,7 +33,7 @@ func (s *Store) FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference
 		query, key = findManifestByDigest, ref.Digest.Bytes()
 	}
 	var m meta.Manifest
-	found, err := s.find(ctx, query, []any{r.Tenant, r.Registry, r.Name, key}, digest{&m.Digest}, &m.MediaType, &m.Payload)
+	found, err := s.find(ctx, query, []any{r.Tenant, r.Registry, r.Name, key}, digestScanner{&m.Digest}, &m.MediaType, &m.Payload)
 	if err == nil && !found {
 		err = s.absent(ctx, r, manifestUnknown(ref.String()))
 	}

@@ -122,7 +122,7 @@ func (t *tx) refuseNamed(del meta.ManifestDelete, repo int64) error {
 	var parents []oci.Digest
 	err = t.list(namingIndexes, []any{id, repo, key, meta.MaxParents + 1}, func(scan scan) error {
 		var d oci.Digest
-		err := scan(digest{&d})
+		err := scan(digestScanner{&d})
 		parents = append(parents, d)
 		return err
 	})

@@ -32,7 +32,7 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
 	return s.writeCharged(ctx, p.Repo.Tenant, func(t *tx) (bool, error) {
-		repo, err := t.pushedRepository(p.Repo, hosted)
+		repo, err := t.ensureRepository(p.Repo, hosted)
 		if err != nil {
 			return false, err
 		}
@@ -171,7 +171,7 @@ func (p *put) linked(query string, references int) (map[oci.Digest]bool, error) 
 	err := p.list(query, []any{p.Repo.Tenant, p.repo, p.own}, func(scan scan) error {
 		var d oci.Digest
 		var held sql.NullBool
-		err := scan(digest{&d}, &held)
+		err := scan(digestScanner{&d}, &held)
 		links[d] = held.Bool
 		return err
 	})
@@ -183,7 +183,7 @@ func (t *tx) held(id tenant.ID, repo int64, digests []oci.Digest) (map[oci.Diges
 	held := make(map[oci.Digest]bool, len(digests))
 	err := t.list(heldReferences, []any{id, repo, inJSON(digests)}, func(scan scan) error {
 		var d oci.Digest
-		err := scan(digest{&d})
+		err := scan(digestScanner{&d})
 		held[d] = true
 		return err
 	})
@@ -323,7 +323,7 @@ func (p *put) presentChildren(digests []oci.Digest) (map[oci.Digest]bool, error)
 	err := p.list(presentChildren, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
 		var d oci.Digest
 		var expires bool
-		err := scan(digest{&d}, &expires)
+		err := scan(digestScanner{&d}, &expires)
 		present[d] = true
 		if expires {
 			p.expiring = append(p.expiring, d)

@@ -133,7 +133,7 @@ func (t *tx) removeParts(r removal, life meta.Lifetimes) (int64, error) {
 	var some []oci.Digest
 	err := t.list(someReferences, []any{r.tenant, r.repo, key, removeBatch}, func(scan scan) error {
 		var d oci.Digest
-		err := scan(digest{&d})
+		err := scan(digestScanner{&d})
 		some = append(some, d)
 		return err
 	})

@@ -85,7 +85,7 @@ func (p purge) deletions() (int, error) {
 // removals does a step of the removal of a large manifest.
 func (p purge) removals() (int, error) {
 	var r removal
-	found, err := p.find(anyRemoval, nil, &r.tenant, &r.repo, digest{&r.digest})
+	found, err := p.find(anyRemoval, nil, &r.tenant, &r.repo, digestScanner{&r.digest})
 	if err != nil || !found {
 		return 0, err
 	}
@@ -219,7 +219,7 @@ const (
 	purgeAccounts = `
 DELETE FROM accounts WHERE id IN (SELECT a.id FROM accounts a WHERE a.tenant_id = ?1 LIMIT ?2)`
 
-	buryTenant = `UPDATE tenants SET state = 'deleted', version = version + 1 WHERE id = ?1 AND state = 'deleting'`
+	markTenantDeleted = `UPDATE tenants SET state = 'deleted', version = version + 1 WHERE id = ?1 AND state = 'deleting'`
 )
 
 // tenant deletes the rest of one tenant, which has no registry any more. Its
@@ -230,7 +230,7 @@ func (p purge) tenant() (int, error) {
 	if err != nil || !found {
 		return 0, err
 	}
-	return p.steps(p.batches(purgeAccounts, id), p.change(buryTenant, id))
+	return p.steps(p.batches(purgeAccounts, id), p.change(markTenantDeleted, id))
 }
 
 // steps runs the first step that finds work.

@@ -63,7 +63,7 @@ var errPageFull = errors.New("sqlitemeta: the page is full")
 func scanReferrer(scan scan) (meta.Referrer, error) {
 	var r meta.Referrer
 	var annotations []byte
-	if err := scan(digest{&r.Digest}, &r.MediaType, &r.Size, &r.ArtifactType, &annotations); err != nil {
+	if err := scan(digestScanner{&r.Digest}, &r.MediaType, &r.Size, &r.ArtifactType, &annotations); err != nil {
 		return r, err
 	}
 	err := json.Unmarshal(annotations, &r.Annotations)

@@ -118,7 +118,7 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 	var next []referrer
 	err := t.list(nextReferrers, []any{d.tenant, d.repo, subject, after, d.op[:], referrerBatch}, func(scan scan) error {
 		var r referrer
-		err := scan(digest{&r.digest}, &r.stays)
+		err := scan(digestScanner{&r.digest}, &r.stays)
 		next = append(next, r)
 		return err
 	})

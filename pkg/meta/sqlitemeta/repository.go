@@ -70,8 +70,8 @@ SELECT t.id, g.id, ?3, 'active', ?4
  WHERE t.id = ?1 AND t.state = 'active'
 ON CONFLICT DO NOTHING`
 
-// pushedRepository is repository for pushes, the first of which makes the row.
-func (t *tx) pushedRepository(r meta.Repo, k kind) (repository, error) {
+// ensureRepository is repository for pushes, the first of which makes the row.
+func (t *tx) ensureRepository(r meta.Repo, k kind) (repository, error) {
 	row, err := t.repository(r, k)
 	if !fault.Is(err, fault.NameUnknown) {
 		return row, err
@@ -152,7 +152,7 @@ SELECT r.name, r.created_at,
 func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repository, error) {
 	var out meta.Repository
 	found, err := s.find(ctx, findRepository, []any{r.Tenant, r.Registry, r.Name},
-		&out.Name, moment{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
+		&out.Name, timeScanner{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
 	if err == nil && !found {
 		err = nameUnknown(r)
 	}

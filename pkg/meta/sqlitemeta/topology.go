@@ -28,7 +28,7 @@ func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, e
 	err := s.list(ctx, findTopology, []any{t}, func(scan scan) error {
 		u := meta.Upstream{Tenant: t}
 		var kind, text string
-		err := scan(&u.Slug, &u.ID, &kind, &text, &u.Cache, &u.Version, moment{&u.CreatedAt}, moment{&u.UpdatedAt})
+		err := scan(&u.Slug, &u.ID, &kind, &text, &u.Cache, &u.Version, timeScanner{&u.CreatedAt}, timeScanner{&u.UpdatedAt})
 		if err != nil {
 			return err
 		}

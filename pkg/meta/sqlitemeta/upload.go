@@ -51,7 +51,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 	u := meta.Upload{ID: uuid.New(), Repo: r, State: meta.UploadOpen, Algorithm: a}
 	u.Stage.Key = blob.Key{Tenant: int64(r.Tenant), Incarnation: uuid.New()}
 	err := s.writeCharged(ctx, r.Tenant, func(t *tx) (bool, error) {
-		repo, err := t.pushedRepository(r, either)
+		repo, err := t.ensureRepository(r, either)
 		if err != nil {
 			return false, err
 		}
@@ -120,7 +120,7 @@ func uploadRow(r meta.Repo, id uuid.UUID, find func(args []any, dest ...any) (bo
 	var parts []byte
 	found, err := find([]any{r.Tenant, r.Registry, r.Name, id[:]},
 		&u.State, &u.Epoch, &u.Stage.Offset, &u.Algorithm, &u.HashState, &u.Stage.Key.Incarnation, &u.Stage.Multipart,
-		&u.Stage.Tail.Incarnation, &u.Stage.Tail.Size, digest{&u.Digest}, moment{&u.ExpiresAt}, &parts)
+		&u.Stage.Tail.Incarnation, &u.Stage.Tail.Size, digestScanner{&u.Digest}, timeScanner{&u.ExpiresAt}, &parts)
 	if err != nil {
 		return u, err
 	}

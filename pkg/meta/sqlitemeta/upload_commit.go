@@ -71,7 +71,7 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 		}
 		c := commit{tx: t, id: u.ID, life: s.life, tenant: u.Repo.Tenant, heal: heal}
 		found, err := t.find(commitUpload, []any{u.Repo.Tenant, u.ID[:], repo.id, u.Epoch, t.after(s.life.Committed)},
-			digest{&c.digest}, &c.size, &c.incarnation, &c.tail)
+			digestScanner{&c.digest}, &c.size, &c.incarnation, &c.tail)
 		if err != nil {
 			return false, err
 		}

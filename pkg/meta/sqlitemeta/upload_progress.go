@@ -24,12 +24,12 @@ func (t *tx) owns(u meta.Upload) error {
 	if err != nil || found {
 		return err
 	}
-	return t.lost(u)
+	return t.sessionLostErr(u)
 }
 
-// lost is the answer to a writer whose session is not its own any more. It
-// wraps blob.ErrFenced also when the session has ended.
-func (t *tx) lost(u meta.Upload) error {
+// sessionLostErr is the answer to a writer whose session is not its own any more.
+// It wraps blob.ErrFenced also when the session has ended.
+func (t *tx) sessionLostErr(u meta.Upload) error {
 	now, err := t.upload(u.Repo, u.ID)
 	if fault.Is(err, fault.BlobUploadUnknown) {
 		return fault.Wrap(blob.ErrFenced, fault.NotFound, fault.BlobUploadUnknown, "upload %s was ended meanwhile", u.ID)
@@ -62,7 +62,7 @@ func (s *Store) RecordMultipart(ctx context.Context, u meta.Upload, id string) e
 		}
 		n, err := t.exec(recordMultipart, u.Repo.Tenant, u.Stage.Key.Incarnation[:], id)
 		if err == nil && n == 0 {
-			err = t.lost(u)
+			err = t.sessionLostErr(u)
 		}
 		return err
 	})
@@ -97,7 +97,7 @@ func (s *Store) AdvanceUpload(ctx context.Context, u meta.Upload, p blob.Progres
 			return err
 		}
 		if n == 0 {
-			return t.lost(u)
+			return t.sessionLostErr(u)
 		}
 		if err := t.roomToStage(u.Repo.Tenant, repo.cached(), s.opts, 0, 0); err != nil {
 			return err
@@ -123,7 +123,7 @@ func (t *tx) replaceTail(u meta.Upload, tail blob.Tail, life meta.Lifetimes) err
 			return err
 		}
 		if n == 0 {
-			return t.lost(u) // the reaper condemned it
+			return t.sessionLostErr(u) // the reaper condemned it
 		}
 	}
 	if old := u.Stage.Tail.Incarnation; old != tail.Incarnation {

@@ -9,18 +9,18 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// moment reads a time that was stored in microseconds; NULL is the zero time.
-type moment struct{ to *time.Time }
+// timeScanner reads a time that was stored in microseconds; NULL is the zero time.
+type timeScanner struct{ to *time.Time }
 
 // Scan implements sql.Scanner.
-func (m moment) Scan(v any) error {
+func (s timeScanner) Scan(v any) error {
 	switch v := v.(type) {
 	case nil:
-		*m.to = time.Time{}
+		*s.to = time.Time{}
 	case int64:
-		*m.to = timeOf(v)
+		*s.to = timeOf(v)
 	default:
-		return fmt.Errorf("sqlitemeta: %T is no time", v)
+		return fmt.Errorf("sqlitemeta: %T is not a time", v)
 	}
 	return nil
 }
@@ -33,21 +33,21 @@ func micros(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// digest reads a stored digest; NULL is the empty one.
-type digest struct{ to *oci.Digest }
+// digestScanner reads a stored digest; NULL is the empty one.
+type digestScanner struct{ to *oci.Digest }
 
 // Scan implements sql.Scanner.
-func (d digest) Scan(v any) error {
+func (s digestScanner) Scan(v any) error {
 	switch v := v.(type) {
 	case nil:
-		*d.to = ""
+		*s.to = ""
 		return nil
 	case []byte:
 		var err error
-		*d.to, err = oci.DigestFromBytes(v)
+		*s.to, err = oci.DigestFromBytes(v)
 		return err
 	default:
-		return fmt.Errorf("sqlitemeta: %T is no digest", v)
+		return fmt.Errorf("sqlitemeta: %T is not a digest", v)
 	}
 }
 
