@@ -32,6 +32,13 @@ type AccountKey struct {
 // Accounts keeps service accounts and their keys; absence is
 // fault.ResourceUnknown.
 type Accounts interface {
+	ServiceAccounts
+	AccountKeys
+	AccountFinder
+}
+
+// ServiceAccounts keeps service accounts.
+type ServiceAccounts interface {
 	CreateAccount(ctx context.Context, by Cause, a Account) (Account, error)
 	FindAccount(ctx context.Context, t tenant.ID, slug string) (Account, error)
 	// ListAccounts pages by slug.
@@ -40,10 +47,17 @@ type Accounts interface {
 	// UpdateTenant.
 	UpdateAccount(ctx context.Context, by Cause, a Account) (Account, error)
 	DeleteAccount(ctx context.Context, by Cause, t tenant.ID, slug string, version int64) error
+}
 
+// AccountKeys keeps the keys of service accounts.
+type AccountKeys interface {
 	CreateAccountKey(ctx context.Context, by Cause, t tenant.ID, slug string, k AccountKey) (AccountKey, error)
 	ListAccountKeys(ctx context.Context, t tenant.ID, slug string) ([]AccountKey, error)
 	DeleteAccountKey(ctx context.Context, by Cause, t tenant.ID, slug, name string) error
+}
+
+// AccountFinder finds service accounts by their secrets.
+type AccountFinder interface {
 	// FindAccountByKey finds the enabled account, of an active tenant, that holds
 	// an unexpired key with this hash, in one statement; slug may be empty for
 	// callers that only have the secret, and t may be 0 likewise.

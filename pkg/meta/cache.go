@@ -42,10 +42,30 @@ const TellAgain = time.Hour
 // being with the first thing that is put there, and there is none in a cache
 // registry that was given up: fault.NameUnknown.
 type Cache interface {
+	CachedTags
+	CachedManifests
+	CachedBlobs
+	CachePurger
+	ClaimFinder
+}
+
+// CachedTags keeps what tags were upstream.
+type CachedTags interface {
 	// FindCachedTag finds a tag with its manifest, in one statement;
 	// fault.ManifestUnknown when the upstream was never asked, or what it gave is
 	// no longer kept, or was given up.
 	FindCachedTag(ctx context.Context, r Repo, tag string) (CachedTag, error)
+	// ConfirmCachedTag records that the upstream has just said, without sending
+	// it, that the tag is d, with the event of PutCached; fault.ManifestUnknown
+	// when that manifest is not kept.
+	ConfirmCachedTag(ctx context.Context, r Repo, tag string, d oci.Digest) error
+	// DropCachedTag forgets the tag, which the upstream does not have any more,
+	// and not the manifest. A tag that is not there is no error.
+	DropCachedTag(ctx context.Context, r Repo, tag string) error
+}
+
+// CachedManifests keeps manifests and when they were pulled.
+type CachedManifests interface {
 	// PutCached stores a manifest, with the references it has and none of which
 	// need to be there, and points the tag to it, checked now. It does not prolong
 	// what is there already, but for the manifest itself, whose media type stays
@@ -56,35 +76,45 @@ type Cache interface {
 	// upstreams/<slug> says so (contract row E15), of each tag once in TellAgain. Its target is
 	// upstreams/<slug>/repositories/<name>:<tag>@<digest>.
 	PutCached(ctx context.Context, p CachedPut) error
-	// ConfirmCachedTag records that the upstream has just said, without sending
-	// it, that the tag is d, with the event of PutCached; fault.ManifestUnknown
-	// when that manifest is not kept.
-	ConfirmCachedTag(ctx context.Context, r Repo, tag string, d oci.Digest) error
-	// DropCachedTag forgets the tag, which the upstream does not have any more,
-	// and not the manifest. A tag that is not there is no error.
-	DropCachedTag(ctx context.Context, r Repo, tag string) error
 	// FindNaming finds a manifest of the repository that names d: as a child of an
 	// index, as its config or as a layer. fault.ManifestUnknown when there is
 	// none, or no such repository.
 	FindNaming(ctx context.Context, r Repo, d oci.Digest) (Manifest, error)
+	// RecordPulls makes each manifest, and all indexes that list it, kept for
+	// CachedPull.Keep from now on. Those that are not there are ignored; a pull
+	// less than an hour after one that was recorded may be, too.
+	RecordPulls(ctx context.Context, pulls []CachedPull) error
+}
+
+// CachedBlobs links blobs that the tenant has already.
+type CachedBlobs interface {
+	BlobLinker
+	// WasSent says whether a repository of r's cache registry holds the blob.
+	WasSent(ctx context.Context, r Repo, d oci.Digest) (bool, error)
+	// LinkSent is LinkBlob for a blob that another repository of r's cache registry
+	// holds: the same upstream has sent it under that name, which is the proof.
+	LinkSent(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
+}
+
+// BlobLinker links blobs that the tenant has in any repository.
+type BlobLinker interface {
 	// LinkBlob links a blob that the tenant has in any repository into r, for a
 	// while, as a fresh upload would; fault.BlobUnknown when it has none, or only
 	// a suspect one. Nothing is charged: the tenant has it already. The caller has
 	// had those very bytes from the upstream: what an upstream says of a digest
 	// proves nothing, and the blob may be another one's secret (contract row S70).
 	LinkBlob(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
-	// WasSent says whether a repository of r's cache registry holds the blob.
-	WasSent(ctx context.Context, r Repo, d oci.Digest) (bool, error)
-	// LinkSent is LinkBlob for a blob that another repository of r's cache registry
-	// holds: the same upstream has sent it under that name, which is the proof.
-	LinkSent(ctx context.Context, r Repo, d oci.Digest) (Blob, error)
-	// RecordPulls makes each manifest, and all indexes that list it, kept for
-	// CachedPull.Keep from now on. Those that are not there are ignored; a pull
-	// less than an hour after one that was recorded may be, too.
-	RecordPulls(ctx context.Context, pulls []CachedPull) error
+}
+
+// ClaimFinder finds which names registries have.
+type ClaimFinder interface {
 	// ClaimedBy says whether one of the registries has, or ever had, a manifest
 	// under this name, in one statement.
 	ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.RegistryID, name string) (bool, error)
+}
+
+// CachePurger forgets cached content at once.
+type CachePurger interface {
 	// PurgeCached forgets a tag or a manifest with all tags on it and, if the
 	// zero reference is given, the whole repository. fault.ManifestUnknown or
 	// fault.NameUnknown when there is none. The event is "cache.purge", its target

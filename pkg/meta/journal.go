@@ -7,26 +7,26 @@ import (
 )
 
 // Journal records the progress of one Append of an upload's bytes: it is the
-// blob.Journal over Uploads. It is not safe for concurrent use.
+// blob.Journal over UploadProgress. It is not safe for concurrent use.
 type Journal struct {
-	uploads Uploads
-	upload  Upload
+	progress UploadProgress
+	upload   Upload
 }
 
 // NewJournal makes the journal of a session that the caller has taken.
-func NewJournal(s Uploads, u Upload) *Journal { return &Journal{uploads: s, upload: u} }
+func NewJournal(p UploadProgress, u Upload) *Journal { return &Journal{progress: p, upload: u} }
 
 // Upload is the session as it was recorded last.
 func (j *Journal) Upload() Upload { return j.upload }
 
 // Intend implements blob.Journal.
 func (j *Journal) Intend(ctx context.Context, k blob.Key) error {
-	return j.uploads.IntendTail(ctx, j.upload, k.Incarnation)
+	return j.progress.IntendTail(ctx, j.upload, k.Incarnation)
 }
 
 // Multipart implements blob.Journal.
 func (j *Journal) Multipart(ctx context.Context, id string) error {
-	if err := j.uploads.RecordMultipart(ctx, j.upload, id); err != nil {
+	if err := j.progress.RecordMultipart(ctx, j.upload, id); err != nil {
 		return err
 	}
 	j.upload.Stage.Multipart = id
@@ -35,7 +35,7 @@ func (j *Journal) Multipart(ctx context.Context, id string) error {
 
 // Step implements blob.Journal.
 func (j *Journal) Step(ctx context.Context, p blob.Progress) error {
-	u, err := j.uploads.AdvanceUpload(ctx, j.upload, p)
+	u, err := j.progress.AdvanceUpload(ctx, j.upload, p)
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,13 @@ type Upload struct {
 // also the answer for cancelled and expired ones. A wrong offset is
 // fault.OutOfRange with the true Offset.
 type Uploads interface {
+	UploadSessions
+	UploadProgress
+	UploadCommitter
+}
+
+// UploadSessions begins, finds and ends sessions.
+type UploadSessions interface {
 	// CreateUpload makes the session, its object's intent row and, where it is
 	// the first push, the repository. fault.QuotaExceeded when the tenant's
 	// staged bytes are over their limit.
@@ -48,6 +55,12 @@ type Uploads interface {
 	// TakeUpload takes an open session over at start bytes; start < 0 means at
 	// whatever the offset is. The writer before it is fenced.
 	TakeUpload(ctx context.Context, r Repo, id uuid.UUID, start int64) (Upload, error)
+	// CancelUpload ends the session and condemns its objects.
+	CancelUpload(ctx context.Context, r Repo, id uuid.UUID) error
+}
+
+// UploadProgress records what the writer of a session has stored.
+type UploadProgress interface {
 	// IntendTail records a tail object before its first byte.
 	IntendTail(ctx context.Context, u Upload, tail uuid.UUID) error
 	// RecordMultipart records the store's multipart id of the session's object.
@@ -56,6 +69,10 @@ type Uploads interface {
 	// compare-and-set on (id, epoch, offset) and returns the session as it is
 	// then; an error that wraps blob.ErrFenced when another writer took over.
 	AdvanceUpload(ctx context.Context, u Upload, p blob.Progress) (Upload, error)
+}
+
+// UploadCommitter turns the bytes of a session into a blob.
+type UploadCommitter interface {
 	// SealUpload ends writing: only CommitUpload with this digest, or a repeated
 	// SealUpload with it, goes on. Another digest is fault.DigestInvalid.
 	// It accepts a session that is open at u's epoch and offset, or sealed.
@@ -69,6 +86,4 @@ type Uploads interface {
 	// FindTenantBlob finds the blob of the upload's tenant, in any repository,
 	// to be examined before CommitUpload; fault.BlobUnknown when it is new.
 	FindTenantBlob(ctx context.Context, u Upload) (Blob, error)
-	// CancelUpload ends the session and condemns its objects.
-	CancelUpload(ctx context.Context, r Repo, id uuid.UUID) error
 }

@@ -14,7 +14,6 @@ import (
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -30,9 +29,8 @@ type Store interface {
 	meta.Events
 	meta.Upstreams
 	meta.Groups
+	meta.CachePurger
 
-	// PurgeCached is that of meta.Cache.
-	PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error
 	// TagsBetween is that of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)
 }

@@ -25,7 +25,7 @@ const (
 	FailurePeriod = time.Minute
 )
 
-// Accounts finds service accounts by their secrets; meta.Accounts does.
+// Accounts finds service accounts by their secrets; meta.AccountFinder does.
 type Accounts interface {
 	// FindAccountByKey returns fault.ResourceUnknown when the account does not
 	// exist, is disabled, or has no such unexpired key, at one and the same cost.

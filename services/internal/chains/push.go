@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// Claims says which names registries have; meta.Cache does.
+// Claims says which names registries have; meta.ClaimFinder does.
 type Claims interface {
 	ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.RegistryID, name string) (bool, error)
 }

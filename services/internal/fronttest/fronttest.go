@@ -217,7 +217,7 @@ func (d *Deployment) Token(s tenant.Site, p access.Principal, scopes ...access.S
 }
 
 // accounts is Basic authentication as services/token does it, without its limits.
-type accounts struct{ meta meta.Accounts }
+type accounts struct{ meta meta.AccountFinder }
 
 func (a accounts) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
 	if name == "" { // means any account to the store

@@ -46,8 +46,8 @@ type Config struct {
 // Meta is the part of meta.Store that fetches need.
 type Meta interface {
 	meta.Uploads
-	// LinkBlob is that of meta.Cache.
-	LinkBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
+	meta.BlobLinker
+
 	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
 }
 
