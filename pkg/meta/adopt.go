@@ -26,7 +26,7 @@ type Adopter interface {
 	// the bytes already. More than MaxAdopted blobs are refused.
 	AdoptBlobs(ctx context.Context, by Cause, from []Repo, to Repo, blobs []oci.Digest) (missing []oci.Digest, err error)
 	// FindAdoptable finds a manifest in the first of the repositories that holds
-	// it, fault.ManifestUnknown when there is none.
+	// it, fault.ManifestUnknown when none does.
 	FindAdoptable(ctx context.Context, from []Repo, d oci.Digest) (Manifest, error)
 }
 

@@ -16,7 +16,7 @@ type Blob struct {
 }
 
 // Blobs says which blobs a repository holds. A blob in no repository of the
-// caller's registry does not exist for it, whoever else holds the bytes
+// caller's registry does not exist for it, even where others hold the bytes
 // (contract row C1). Absence is fault.BlobUnknown.
 type Blobs interface {
 	// FindBlob answers GET, and HEAD by callers who may not push: one

@@ -38,9 +38,9 @@ const TellAgain = time.Hour
 // Manifests.FindManifest by digest, Blobs.FindBlob and Uploads work there as in
 // hosted repositories; CommitUpload with the zero Cause writes no event. What
 // only pushes do is refused there, and what is here is refused in hosted
-// repositories, as if there were no such repository. A repository comes into
-// being with the first thing that is put there, and there is none in a cache
-// registry that was given up: fault.NameUnknown.
+// repositories, as if there were no such repository. The first thing that
+// is put into a repository makes it. A cache registry that was given up takes no
+// more: fault.NameUnknown.
 type Cache interface {
 	CachedTags
 	CachedManifests
@@ -77,8 +77,8 @@ type CachedManifests interface {
 	// upstreams/<slug>/repositories/<name>:<tag>@<digest>.
 	PutCached(ctx context.Context, p CachedPut) error
 	// FindNaming finds a manifest of the repository that names d: as a child of an
-	// index, as its config or as a layer. fault.ManifestUnknown when there is
-	// none, or no such repository.
+	// index, as its config or as a layer. fault.ManifestUnknown when none
+	// does, or the repository does not exist.
 	FindNaming(ctx context.Context, r Repo, d oci.Digest) (Manifest, error)
 	// RecordPulls makes each manifest, and all indexes that list it, kept for
 	// CachedPull.Keep from now on. Those that are not there are ignored; a pull
@@ -117,7 +117,7 @@ type ClaimFinder interface {
 type CachePurger interface {
 	// PurgeCached forgets a tag or a manifest with all tags on it and, if the
 	// zero reference is given, the whole repository. fault.ManifestUnknown or
-	// fault.NameUnknown when there is none. The event is "cache.purge", its target
+	// fault.NameUnknown when it is not there. The event is "cache.purge", its target
 	// as that of PutCached.
 	PurgeCached(ctx context.Context, by Cause, r Repo, ref oci.Reference) error
 }

@@ -8,10 +8,10 @@ import (
 
 // Identities keep the one identity of the deployment whose rows these are.
 type Identities interface {
-	// FindIdentity returns it; fault.ResourceUnknown where there is none.
+	// FindIdentity returns it; fault.ResourceUnknown before the first claim.
 	FindIdentity(ctx context.Context) (identity.Identity, error)
-	// ClaimIdentity records one where there is none, and returns the one that is
-	// there: the first claim wins, whoever else makes one.
+	// ClaimIdentity records id unless an identity is recorded already, and returns
+	// the recorded one: the first claim wins.
 	ClaimIdentity(ctx context.Context, id identity.Identity) (identity.Identity, error)
 	// RaiseIdentity makes the generation one more than it is, and more than
 	// atLeast, and returns it; fault.ResourceUnknown where there is no identity.

@@ -100,6 +100,6 @@ type Tags interface {
 	// TagsBetween is ListTags for a part of the names, in either order.
 	TagsBetween(ctx context.Context, r Repo, b Between[string]) ([]string, error)
 	// DeleteTag removes the tag, not the manifest; fault.ManifestUnknown when
-	// there is none.
+	// it does not exist.
 	DeleteTag(ctx context.Context, by Cause, r Repo, tag string) error
 }

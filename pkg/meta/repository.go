@@ -25,7 +25,7 @@ type Repositories interface {
 	// RepositoriesBetween is ListRepositories for a part of the names, in either
 	// order.
 	RepositoriesBetween(ctx context.Context, t tenant.ID, r tenant.RegistryID, b Between[string]) ([]string, error)
-	// FindRepository returns fault.NameUnknown when there is none.
+	// FindRepository returns fault.NameUnknown when it does not exist.
 	FindRepository(ctx context.Context, r Repo) (Repository, error)
 	// DeleteRepository marks it deleting; the janitor removes the content.
 	DeleteRepository(ctx context.Context, by Cause, r Repo) error

@@ -36,7 +36,7 @@ type Tenants interface {
 	// fault.NameQuarantined for one that was deleted less than
 	// Lifetimes.Quarantine ago.
 	CreateTenant(ctx context.Context, by Cause, t Tenant, main tenant.Settings) (Tenant, error)
-	// FindTenant returns fault.ResourceUnknown when there is none.
+	// FindTenant returns fault.ResourceUnknown for an unknown slug.
 	FindTenant(ctx context.Context, slug string) (Tenant, error)
 	// ListTenants pages by slug.
 	ListTenants(ctx context.Context, p Page) ([]Tenant, error)
@@ -50,8 +50,8 @@ type Tenants interface {
 	// manifest.
 	DeleteTenant(ctx context.Context, by Cause, slug string, version int64, force bool) error
 	// UndeleteTenant brings it back with all that it had, also suspended if it was.
-	// Tokens from before stay dead. A domain whose host somebody else verified
-	// meanwhile comes back unverified. fault.AlreadyExists for a tenant that lives,
+	// Tokens from before stay dead. A domain whose host another tenant
+	// verified meanwhile comes back unverified. fault.AlreadyExists for a tenant that lives,
 	// fault.ResourceUnknown after Tenant.ExpireAt.
 	UndeleteTenant(ctx context.Context, by Cause, slug string, version int64) (Tenant, error)
 	// FindHolder is FindTenant, but also finds the deleted tenant that had the slug

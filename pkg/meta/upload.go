@@ -21,7 +21,7 @@ const (
 	UploadExpired   UploadState = "expired"
 )
 
-// Upload is a session. Epoch fences: whoever holds an older one can record
+// Upload is a session. Epoch fences: a writer with an older one can record
 // nothing.
 type Upload struct {
 	ID        uuid.UUID

@@ -31,7 +31,7 @@ type Upstream struct {
 type UpstreamSettings struct {
 	URL          string        `json:"url"`
 	Username     string        `json:"username,omitempty"`
-	Password     []byte        `json:"password,omitempty"` // sealed; nobody can read it without the deployment's key
+	Password     []byte        `json:"password,omitempty"` // sealed with the deployment's key
 	AuthHosts    []string      `json:"auth_hosts,omitempty"`
 	HostAliases  []string      `json:"host_aliases,omitempty"` // besides the host of URL: names it has in proxy/<host>/ and ?ns=
 	NamePrefix   string        `json:"name_prefix,omitempty"`  // put before a name to make it the upstream's

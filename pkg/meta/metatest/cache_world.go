@@ -22,7 +22,7 @@ func newCache(t *testing.T, open Open) (world, meta.Repo) {
 	return w, meta.Repo{Tenant: w.tenant, Registry: u.Cache, Name: "library/app"}
 }
 
-// described is a blob that nobody has, for a manifest to name.
+// described is a blob that is not stored, for a manifest to name.
 func described(content string) meta.Blob {
 	return meta.Blob{Digest: digestOf(content), Size: int64(len(content))}
 }

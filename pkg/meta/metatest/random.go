@@ -208,7 +208,7 @@ func (m *model) moveTag(repo meta.Repo, r *modelRepo) {
 	}
 }
 
-// pickManifest picks by the seed alone; the digest is empty when there is none.
+// pickManifest picks by the seed alone; the digest is empty without manifests.
 func (m *model) pickManifest(r *modelRepo) (oci.Digest, modelManifest) {
 	digests := slices.Sorted(maps.Keys(r.manifests))
 	if len(digests) == 0 {

@@ -165,7 +165,7 @@ func testReferrerDeletion(t *testing.T, open Open) {
 		wg.Wait()
 		c.finish()
 		// What was pushed is there or was deleted by the request that ran beside it;
-		// what nobody pushed is gone.
+		// what was not pushed is gone.
 		for d := range c.left() {
 			if _, ok := pushed.Load(d); !ok {
 				t.Errorf("%s was not pushed again and is there", d)

@@ -119,7 +119,7 @@ SELECT EXISTS (
 
 const unlinkBlob = `DELETE FROM repo_blobs WHERE tenant_id = $1 AND repo_id = $2 AND digest = $3`
 
-// Whoever deletes a link makes its blob a candidate for phase C.
+// The deletion of a link makes its blob a candidate for phase C.
 const releaseBlob = `UPDATE blobs SET keep_until = berth_now() WHERE tenant_id = $1 AND digest = $2`
 
 // DeleteBlob implements meta.Blobs.

@@ -19,8 +19,8 @@ SELECT r.id, r.registry_id = $2 AND r.name = $3, r.registry_id = $4 AND r.name =
  ORDER BY r.id
    FOR KEY SHARE OF r`
 
-// Whoever links a blob may change whether it counts as cached, at COMMIT, when it
-// is too late to wait for others.
+// A new link may change whether the blob counts as cached, at COMMIT, when it is
+// too late to wait for others.
 const lockHealthyBlob = `
 SELECT b.size, b.incarnation FROM blobs b WHERE b.tenant_id = $1 AND b.digest = $2 AND NOT b.suspect FOR NO KEY UPDATE`
 

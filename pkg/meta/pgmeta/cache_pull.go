@@ -9,8 +9,8 @@ import (
 
 // A row is written again when it was stamped more than an hour ago, or a 24th
 // of the time that it is kept if that is less. The indexes that list a manifest
-// are kept with it, and those that list them. A row that somebody else has
-// locked is being stamped, put or removed.
+// are kept with it, and those that list them. A row that another transaction
+// has locked is being stamped, put or removed.
 const recordPulls = `
 WITH RECURSIVE pulled (tenant_id, repo_id, digest, keep) AS (
   SELECT cached.tenant_id, cached.id, pull.digest, pull.keep

@@ -38,8 +38,8 @@ SELECT c.manifest, c.previous, coalesce(c.told_at > berth_now() - $5::interval, 
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
    FOR NO KEY UPDATE OF c`
 
-	// A tag that somebody else made since it was looked for has no manifest before
-	// its present one.
+	// A tag that was made since it was looked for has no manifest before its present
+	// one.
 	moveCachedTag = `
 INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) VALUES ($1, $2, $3, $4, berth_now())
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET

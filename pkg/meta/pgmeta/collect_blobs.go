@@ -51,7 +51,7 @@ const linkCandidates = `
 SELECT tenant_id, repo_id, digest FROM repo_blobs WHERE keep_until < berth_now() ORDER BY keep_until LIMIT $1`
 
 // Lock and decision are separate statements on purpose: a new statement has a
-// new snapshot. What somebody else has locked is left to them.
+// new snapshot. Rows that another transaction has locked are left to it.
 const (
 	lockBlobsOfLinks = `
 SELECT l.tenant_id, l.repo_id, l.digest

@@ -34,7 +34,7 @@ UPDATE blobs SET keep_until = berth_now() + $3::interval
 )
 
 // SweepUnmarked implements meta.Collector. Since a HEAD may just have promised
-// a row without a mark to somebody, what is marked stays as long as a HEAD says.
+// a client a row without a mark, what is marked stays as long as a HEAD says.
 func (s *Store) SweepUnmarked(ctx context.Context) (int, error) {
 	var found []link
 	read := func(scan scan) error {

@@ -26,7 +26,7 @@ func harness(t *testing.T) metatest.Harness { return harnessWith(t, Options{}) }
 
 func harnessWith(t *testing.T, o Options) metatest.Harness {
 	url := migrated(t)
-	// A deadlock is retried, and nobody would see it otherwise.
+	// A deadlock is retried, and would go unseen otherwise.
 	t.Cleanup(func() { wantDeadlocks(t, url, 0) }) // after the store was closed
 	o.URL = url
 	s := open(t, o)
@@ -34,8 +34,8 @@ func harnessWith(t *testing.T, o Options) metatest.Harness {
 	return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now}
 }
 
-// wantDeadlocks says how many deadlocks there were in a database, which nobody
-// uses any more: a session's statistics are complete when it has ended.
+// wantDeadlocks says how many deadlocks there were in a database, which is
+// not used any more: a session's statistics are complete when it has ended.
 func wantDeadlocks(t *testing.T, url string, want int) {
 	t.Helper()
 	ctx := context.Background()

@@ -26,8 +26,8 @@ const maxConns = 10_000
 
 // The session's settings (protocol section 3, and how to plan: every statement
 // is made to find its rows by an index, whatever its parameters, so planning it
-// once is enough). Whoever names one of them in the URL has chosen; what the
-// user or the database is set to counts for nothing.
+// once is enough). One that the URL names keeps the value given there; what
+// the user or the database is set to counts for nothing.
 var sessionSettings = map[string]string{
 	"enable_seqscan":                      "off",
 	"application_name":                    "berth",

@@ -182,7 +182,7 @@ func TestR21_FailoverToASynchronousStandby(t *testing.T) {
 			end()
 			l.wantNothingLost()
 
-			// The old one is back, and takes no writes. Nobody goes there, though it
+			// The old one is back, and takes no writes. No node uses it, though it
 			// is asked first.
 			config, err := os.OpenFile(filepath.Join(primary.Dir(), "postgresql.auto.conf"), os.O_APPEND|os.O_WRONLY, 0)
 			if err != nil {

@@ -86,7 +86,7 @@ SELECT locked.digest
            FOR UPDATE) AS locked`
 
 // The indexes that name them, at most $4 for each. It comes after lockDoomed and
-// sees what that has waited for: whoever puts an index locks what it names.
+// sees what that has waited for: a put of an index locks what it names.
 const namingIndexes = `
 SELECT naming.child, naming.parent
   FROM unnest($3::bytea[]) AS doomed (digest)
@@ -193,8 +193,8 @@ UPDATE repositories SET listed = false
 
 // hideEmpty takes a repository off the list that holds no manifest any more. It
 // needs the repository's row for itself, which the lock order gives only to a
-// transaction that begins so. A failure is nobody's: the manifest is deleted,
-// and the list is put right by the next deletion or push.
+// transaction that begins so. A failure is not reported: the manifest is
+// deleted, and the next deletion or push puts the list right.
 func (s *Store) hideEmpty(ctx context.Context, r meta.Repo) {
 	var repo int64
 	empty, err := s.find(ctx, r.Tenant, isEmptyListed, []any{r.Tenant, r.Registry, r.Name}, &repo)

@@ -113,7 +113,7 @@ func newerSchema(have, known int64) error {
 	return fmt.Errorf("the database has schema version %d, newer than this program's %d; run a newer version of berth", have, known)
 }
 
-// versions are that of the schema, 0 where there is none, and this program's.
+// versions are that of the schema, 0 in an empty database, and this program's.
 func versions(ctx context.Context, db *sql.DB, p *goose.Provider) (int64, int64, error) {
 	var exists bool
 	var have, known int64

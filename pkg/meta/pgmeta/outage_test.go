@@ -37,7 +37,7 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 	cause := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "operator"} }
 	name := func() string { return "n" + strings.ReplaceAll(uuid.NewString(), "-", "")[:20] }
 	none := func(_ any, err error) error { return err }
-	absent := func(err error, want fault.Reason) error { // of what there is none, when all is well
+	absent := func(err error, want fault.Reason) error { // of something that does not exist
 		if fault.Is(err, want) {
 			return nil
 		}
@@ -168,7 +168,7 @@ func onServer(t *testing.T, server *testserver.PostgresServer, o Options) (*Stor
 func asNode(url string) string { return strings.ReplaceAll(url, "postgres@", "node@") }
 
 // TestR18_EveryCallSaysThatTheServerIsDown, however it is down: within two
-// seconds, and never that something is absent or somebody unknown.
+// seconds, and never that a resource is absent or a user unknown.
 func TestR18_EveryCallSaysThatTheServerIsDown(t *testing.T) {
 	server := testserver.StartPostgres(t)
 	s, r := onServer(t, server, Options{MaxConns: 4})

@@ -5,7 +5,7 @@
 // locks in its order. Transactions run in batches: a statement that needs no
 // answer to an earlier one travels with it.
 //
-// Nothing is ever read from a replica, so whoever pushed reads what was pushed.
+// Nothing is ever read from a replica, so a client reads what it has pushed.
 // Of several servers in the URL the one that takes writes is used; after a
 // failover the old primary must be stopped, or set to read-only, as with any
 // client. A synchronous standby makes a failover lose nothing. A database may be
@@ -97,7 +97,7 @@ type Store struct {
 }
 
 // Open brings the schema up to date and makes a store over the database; any
-// number of nodes may do so at once. A URL that is none, a server that cannot be
+// number of nodes may do so at once. An invalid URL, a server that cannot be
 // reached or takes no writes, a user that it does not let in, a schema newer than
 // this binary, and one that is older and may not be changed by the user are
 // refused with a sentence for the operator: it names the setting, and never

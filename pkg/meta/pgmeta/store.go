@@ -174,7 +174,7 @@ func (s *Store) crowded(err error, answers int64) bool {
 	return pool.AcquiredConns()+pool.IdleConns() > 0 || s.answers.Load() != answers
 }
 
-// find scans the first row into dest; false when there is none.
+// find scans the first row into dest; false without rows.
 func (s *Store) find(ctx context.Context, owner tenant.ID, query string, args []any, dest ...any) (bool, error) {
 	var found bool
 	err := s.read(ctx, owner, func(ctx context.Context, c *pgx.Conn) error {

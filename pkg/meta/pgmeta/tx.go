@@ -44,7 +44,7 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 	return n, t.flush()
 }
 
-// find scans the first row into dest; false when there is none.
+// find scans the first row into dest; false without rows.
 func (t *tx) find(query string, args []any, dest ...any) (bool, error) {
 	var found bool
 	t.queue(query, args...).QueryRow(first(&found, dest...))

@@ -68,7 +68,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 	})
 	if err == nil && !repo.found {
 		// A session that is there all the same was made without the lock, in a
-		// repository that somebody else made, and may be purged with it. It is given
+		// repository that another transaction made, and may be purged with it. It is given
 		// up for one with other ids.
 		if !u.ExpiresAt.IsZero() {
 			if err := s.CancelUpload(ctx, r, u.ID); err != nil && !fault.Is(err, fault.BlobUploadUnknown) {

@@ -89,7 +89,7 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 		if c.live == 0 {
 			return uploadUnknown(u.ID) // the reaper won
 		}
-		if !c.repo.cached || by.Op != uuid.Nil { // what was fetched is nobody's push
+		if !c.repo.cached || by.Op != uuid.Nil { // a fetch is not a push
 			var recorded int64
 			if err := c.repositoryEvent(by, u.Repo, "blob.push", "@"+c.digest.String(), &recorded); err != nil {
 				return err
@@ -174,7 +174,7 @@ func (c *committing) settle(heal bool) uuid.UUID {
 		c.queue(condemnLive, t, pgUUID(present), life.DeleteDelay)
 		present = c.incarnation
 	default:
-		// Nobody ever saw this object, so it goes like a staged one.
+		// This object was never visible, so it goes like a staged one.
 		c.queue(condemnLive, t, pgUUID(c.incarnation), life.StagedDelay)
 	}
 	c.condemnStaged(t, life, c.tail)

@@ -64,8 +64,8 @@ func (s *Store) RecordMultipart(ctx context.Context, u meta.Upload, id string) e
 	return s.asWriter(ctx, u, recordMultipart, id)
 }
 
-// The offset that it shall have counts as the one that it has: whoever holds
-// the epoch put it there, and did not hear of it.
+// The new offset counts as the present one: an earlier attempt of this writer may
+// have put it there, and its answer was lost.
 const advanceUpload = `
 UPDATE uploads u SET off = $7, hash_state = $8, tail = $9, expires_at = berth_now() + $10::interval
   FROM open_repositories r

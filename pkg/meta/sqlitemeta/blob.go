@@ -162,7 +162,7 @@ SELECT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id A
 
 const unlinkBlob = `DELETE FROM repo_blobs WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
-// Whoever deletes a link makes its blob a candidate for phase C.
+// The deletion of a link makes its blob a candidate for phase C.
 const releaseBlob = `UPDATE blobs SET keep_until = ?3 WHERE tenant_id = ?1 AND digest = ?2`
 
 // DeleteBlob implements meta.Blobs.

@@ -73,7 +73,7 @@ UPDATE repo_blobs
        (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)`
 
 // removeCached removes a manifest with its tags and makes the blobs that it
-// named candidates. It says how many rows it wrote: 0, there is none.
+// named candidates. It says how many rows it wrote: 0 without the manifest.
 func (t *tx) removeCached(id tenant.ID, repo int64, d oci.Digest, life meta.Lifetimes) (int64, error) {
 	released, err := t.exec(releaseReferences, id, repo, d.Bytes(), t.now, t.after(life.Released))
 	if err != nil {

@@ -20,8 +20,8 @@ func scanLimited(scan scan) (limited, error) {
 	return l, err
 }
 
-// These run on the read pool: they go through whole caches, and are to hold up
-// nobody's writes.
+// These run on the read pool: they go through whole caches, and must not hold
+// up writes.
 const (
 	limitedCaches = `
 SELECT u.tenant_id, u.cache_id, u.settings ->> 'max_bytes' FROM upstreams u INDEXED BY upstreams_limited

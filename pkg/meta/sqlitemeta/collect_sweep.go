@@ -2,7 +2,7 @@ package sqlitemeta
 
 import "context"
 
-// Both are full scans: they run on the read pool, where they hold up nobody.
+// Both are full scans: they run on the read pool, where they hold up no writes.
 const (
 	unmarkedLinks = `
 SELECT rb.tenant_id, rb.repo_id, rb.digest FROM repo_blobs rb
@@ -29,7 +29,7 @@ UPDATE blobs SET keep_until = ?3
 )
 
 // SweepUnmarked implements meta.Collector. Since a HEAD may just have promised
-// a row without a mark to somebody, what is marked stays as long as a HEAD says.
+// a client a row without a mark, what is marked stays as long as a HEAD says.
 func (s *Store) SweepUnmarked(ctx context.Context) (int, error) {
 	links, err := collect(ctx, s, scanLink, unmarkedLinks)
 	if err != nil {

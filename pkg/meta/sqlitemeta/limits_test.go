@@ -14,8 +14,8 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// The file holds the keys that sign tokens, so nobody else may read it, also in
-// a directory that was there already and that everybody may enter.
+// The file holds the keys that sign tokens, so no other user may read it, also in
+// a directory that existed and that all may enter.
 func TestB16_FilesAreTheOwnersAlone(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {

@@ -144,7 +144,7 @@ DELETE FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3`
 
 const deleteManifest = `DELETE FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
-// deleteManifest deletes one manifest with its tags; false when there is none.
+// deleteManifest deletes one manifest with its tags; false when it does not exist.
 func (t *tx) deleteManifest(id tenant.ID, repo int64, d oci.Digest, life meta.Lifetimes) (bool, error) {
 	key := d.Bytes()
 	if _, err := t.exec(keepReferences, id, repo, key, t.after(life.Released)); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // One transaction of a purge takes as many rows as it may, also of what hangs
-// on a manifest: until it ends nobody else writes.
+// on a manifest: until it ends no other one writes.
 func TestPurgeTakesReferencesInBatches(t *testing.T) {
 	s, r := filled(t, Options{})
 	const references, batch = 50, 10

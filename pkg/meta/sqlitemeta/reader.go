@@ -56,7 +56,7 @@ func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error)
 // scan copies the columns of a row.
 type scan = sqlmeta.Scan
 
-// find scans the first row into dest; false when there is none.
+// find scans the first row into dest; false without rows.
 func (s *Store) find(ctx context.Context, query string, args []any, dest ...any) (bool, error) {
 	began := time.Now()
 	st, err := s.reader.statement(ctx, query)

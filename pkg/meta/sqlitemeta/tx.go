@@ -56,7 +56,7 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 	return res.RowsAffected()
 }
 
-// find scans the first row into dest; false when there is none.
+// find scans the first row into dest; false without rows.
 func (t *tx) find(query string, args []any, dest ...any) (bool, error) {
 	st, err := t.statement(query)
 	if err != nil {

@@ -83,7 +83,7 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 			return false, err
 		}
 		if repo.cached() && by.Op == uuid.Nil {
-			return true, nil // what was fetched is nobody's push
+			return true, nil // a fetch is not a push
 		}
 		return repo.cached(), t.event(by, u.Repo.Tenant, "blob.push", repo.target+"@"+c.digest.String())
 	})
@@ -151,7 +151,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 		err = c.healBlob(b.Key.Incarnation)
 		b.Key.Incarnation = c.incarnation
 	default:
-		// Nobody ever saw this object, so it goes like a staged one.
+		// This object was never visible, so it goes like a staged one.
 		err = c.condemnLive(c.tenant, c.incarnation, c.after(c.life.StagedDelay))
 	}
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// A group is committed when nobody else waits, or when it reaches one of these
-// bounds: a commit is one fsync, and everybody in the group waits for it.
+// A group is committed when no other write waits, or when it reaches one of these
+// bounds: a commit is one fsync, and all in the group wait for it.
 const (
 	maxGroup     = 256
 	maxGroupTime = 20 * time.Millisecond

@@ -48,7 +48,7 @@ type Tx interface {
 	// Queue is Exec for a statement whose result is not needed. It may run as late
 	// as with COMMIT, and then its error is that of Engine.Write.
 	Queue(query string, args ...any) error
-	// Find scans the first row into dest; false when there is none.
+	// Find scans the first row into dest; false without rows.
 	Find(query string, args []any, dest ...any) (bool, error)
 	// OnViolation sets the error of the transaction for when a later statement
 	// violates the constraint.
@@ -98,13 +98,13 @@ func list[T any](ctx context.Context, s *Records, owner tenant.ID, read func(Sca
 	return rows, nil
 }
 
-// find reads the first row of a query; missing is the error when there is none.
+// find reads the first row of a query; missing is the error without rows.
 func find[T any](ctx context.Context, s *Records, owner tenant.ID, missing error, read func(Scan) (T, error), query string, args ...any) (T, error) {
 	rows, err := list(ctx, s, owner, read, query, args...)
 	return One(rows, err, missing)
 }
 
-// One is the first of the rows; missing is the error when there is none.
+// One is the first of the rows; missing is the error without rows.
 func One[T any](rows []T, err, missing error) (T, error) {
 	var zero T
 	switch {
