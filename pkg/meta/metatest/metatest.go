@@ -11,7 +11,7 @@ import (
 )
 
 // Harness is a fresh, empty store with meta.DefaultLifetimes, and the clock it
-// goes by. Whoever made it closes it.
+// goes by. Open arranges that it is closed.
 type Harness struct {
 	Store   meta.Store
 	Advance func(time.Duration) // moves the store's clock forward
