@@ -124,7 +124,7 @@ func (s *Service) bringBackTenant(ctx context.Context, slug string) error {
 }
 
 func (s *Service) bringBackRegistry(ctx context.Context, name string) error {
-	_, r, err := s.findAnyRegistry(ctx, name)
+	_, r, err := s.registries().withDeleted().find(ctx, "name", name)
 	if fault.Is(err, fault.ResourceUnknown) || err == nil && r.State == tenant.Active {
 		return nil
 	}

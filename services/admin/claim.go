@@ -14,7 +14,7 @@ import (
 
 // ListNameClaims pages by name.
 func (s *Service) ListNameClaims(ctx context.Context, req *pb.ListNameClaimsRequest) (*pb.ListNameClaimsResponse, error) {
-	t, r, err := s.findRegistry(ctx, "parent", req.GetParent())
+	t, r, err := s.registries().find(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Service) ReleaseNameClaim(ctx context.Context, req *pb.ReleaseNameClaim
 	if err := oci.CheckName(ids[2]); err != nil {
 		return nil, fault.From(err).WithField("name")
 	}
-	t, r, err := s.findRegistry(ctx, "name", "tenants/"+ids[0]+"/registries/"+ids[1])
+	t, r, err := s.registries().find(ctx, "name", "tenants/"+ids[0]+"/registries/"+ids[1])
 	if err != nil {
 		return deleted(err, req)
 	}

@@ -35,6 +35,20 @@ type collection[R any, M message] struct {
 	createRow func(ctx context.Context, by meta.Cause, r R) (R, error)
 	updateRow func(ctx context.Context, by meta.Cause, r R) (R, error)
 	deleteRow func(ctx context.Context, by meta.Cause, t tenant.ID, id string, version int64) error
+
+	// findAny and listAll also give deleted ones that can be taken back; nil: what
+	// is deleted is gone.
+	findAny    func(ctx context.Context, t tenant.ID, id string) (R, error)
+	listAll    func(ctx context.Context, t tenant.ID, p meta.Page) ([]R, error)
+	deletedToo bool
+}
+
+// withDeleted is the collection with deleted ones that can be taken back.
+func (c collection[R, M]) withDeleted() collection[R, M] {
+	if c.findAny != nil {
+		c.findRow, c.listRows, c.deletedToo = c.findAny, c.listAll, true
+	}
+	return c
 }
 
 // message is a resource as clients see it.
@@ -85,6 +99,7 @@ func (c collection[R, M]) create(ctx context.Context, parent, id string, m M, va
 
 // mayAdd says for a creation that is only validated what the store would say.
 func (c collection[R, M]) mayAdd(ctx context.Context, t meta.Tenant, id string) error {
+	c = c.withDeleted() // they hold their IDs, and count
 	if err := absent(c.findRow(ctx, t.ID, id)); err != nil {
 		return err
 	}
@@ -114,7 +129,11 @@ func (c collection[R, M]) list(ctx context.Context, req listRequest) ([]M, strin
 	if err != nil {
 		return nil, "", err
 	}
-	rows, next, err := listPage(c.service, c.name, req.GetParent(), req,
+	list := c.name
+	if c.deletedToo {
+		list += ", deleted ones too"
+	}
+	rows, next, err := listPage(c.service, list, req.GetParent(), req,
 		func(p meta.Page) ([]R, error) { return c.listRows(ctx, t.ID, p) },
 		func(r R) string { id, _ := c.key(r); return id })
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
@@ -22,124 +21,45 @@ const maxMirrored = 100
 // registryFields are those of a registry that its clients may set.
 var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs", "upstream_group", "mirror_upstreams"}
 
+// registries are deleted by DeleteRegistry, which leaves time to take them back.
+func (s *Service) registries() collection[meta.Registry, *pb.Registry] {
+	return collection[meta.Registry, *pb.Registry]{
+		service: s, name: "registries", noun: "registry", fields: registryFields,
+		new: func(_ context.Context, t meta.Tenant, slug string) meta.Registry {
+			return meta.Registry{Tenant: t.ID, Slug: slug}
+		},
+		key: func(r meta.Registry) (string, int64) { return r.Slug, r.Version },
+		set: s.setRegistry, show: s.showRegistries,
+		limit: s.limits.RegistryLimit(), findRow: s.store.FindRegistry, listRows: s.store.ListRegistries,
+		createRow: s.store.CreateRegistry, updateRow: s.store.UpdateRegistry,
+		findAny: s.store.FindAnyRegistry, listAll: s.store.ListAllRegistries,
+	}
+}
+
 // CreateRegistry makes a registry, which answers at once.
 func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequest) (*pb.Registry, error) {
-	if err := checkSlug("registry_id", req.GetRegistryId()); err != nil {
-		return nil, err
-	}
-	settings, err := registrySettings(req.GetRegistry())
-	if err != nil {
-		return nil, err
-	}
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	r := meta.Registry{Tenant: t.ID, Slug: req.GetRegistryId(), Settings: settings}
-	if err := s.validateChain(ctx, r); err != nil {
-		return nil, err
-	}
-	if req.GetValidateOnly() {
-		if err := absent(s.store.FindAnyRegistry(ctx, t.ID, r.Slug)); err != nil {
-			return nil, err
-		}
-		if err := room(s.limits.RegistryLimit(), func(p meta.Page) ([]meta.Registry, error) { return s.store.ListAllRegistries(ctx, t.ID, p) }); err != nil {
-			return nil, err
-		}
-		return s.registryMessage(t, r, nil), nil
-	}
-	r, err = s.store.CreateRegistry(ctx, cause(ctx), r)
-	if err != nil {
-		return nil, err
-	}
-	return s.registryMessage(t, r, nil), nil
+	return s.registries().create(ctx, req.GetParent(), req.GetRegistryId(), req.GetRegistry(), req.GetValidateOnly())
 }
 
 // GetRegistry answers one registry with its hosts, also a deleted one that can be
 // taken back.
 func (s *Service) GetRegistry(ctx context.Context, req *pb.GetRegistryRequest) (*pb.Registry, error) {
-	t, r, err := s.findAnyRegistry(ctx, req.GetName())
-	if err != nil {
-		return nil, err
-	}
-	domains, err := s.verifiedDomains(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	return s.registryMessage(t, r, domains), nil
+	return s.registries().withDeleted().get(ctx, req.GetName())
 }
 
 // ListRegistries pages by slug.
 func (s *Service) ListRegistries(ctx context.Context, req *pb.ListRegistriesRequest) (*pb.ListRegistriesResponse, error) {
-	t, err := s.findTenant(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	list, fetch := "registries", s.store.ListRegistries
+	c := s.registries()
 	if req.GetShowDeleted() {
-		list, fetch = "registries, deleted ones too", s.store.ListAllRegistries
+		c = c.withDeleted()
 	}
-	rows, next, err := listPage(s, list, req.GetParent(), req,
-		func(p meta.Page) ([]meta.Registry, error) { return fetch(ctx, t.ID, p) },
-		func(r meta.Registry) string { return r.Slug })
-	if err != nil {
-		return nil, err
-	}
-	domains, err := s.verifiedDomains(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	return &pb.ListRegistriesResponse{
-		Registries:    mapped(rows, func(r meta.Registry) *pb.Registry { return s.registryMessage(t, r, domains) }),
-		NextPageToken: next,
-	}, nil
+	rows, next, err := c.list(ctx, req)
+	return &pb.ListRegistriesResponse{Registries: rows, NextPageToken: next}, err
 }
 
 // UpdateRegistry changes the registry's settings.
 func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequest) (*pb.Registry, error) {
-	t, r, err := s.findRegistry(ctx, "registry.name", req.GetRegistry().GetName())
-	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
-		ids, err := splitName("registry.name", req.GetRegistry().GetName(), "tenants", "registries")
-		if err != nil {
-			return nil, err
-		}
-		return s.CreateRegistry(ctx, &pb.CreateRegistryRequest{
-			Parent: "tenants/" + ids[0], RegistryId: ids[1], Registry: req.GetRegistry(), ValidateOnly: req.GetValidateOnly(),
-		})
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := checkEtag(req.GetRegistry().GetEtag(), r.Version); err != nil {
-		return nil, err
-	}
-	domains, err := s.verifiedDomains(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	before := s.registryMessage(t, r, domains)
-	after := proto.CloneOf(before)
-	if err := merge(after, req.GetRegistry(), req.GetUpdateMask(), registryFields); err != nil {
-		return nil, err
-	}
-	was := r.Settings
-	if r.Settings, err = registrySettings(after); err != nil {
-		return nil, err
-	}
-	if was.UpstreamGroup != r.Settings.UpstreamGroup || was.MirrorUpstreams != r.Settings.MirrorUpstreams {
-		if err := s.validateChain(ctx, r); err != nil {
-			return nil, err
-		}
-	}
-	after = s.registryMessage(t, r, domains) // an unspecified enum has its default now
-	if req.GetValidateOnly() || proto.Equal(before, after) {
-		return after, nil
-	}
-	r, err = s.store.UpdateRegistry(ctx, caused(ctx, before, after), r)
-	if err != nil {
-		return nil, err
-	}
-	return s.registryMessage(t, r, domains), nil
+	return s.registries().update(ctx, req, req.GetRegistry())
 }
 
 // DeleteRegistry marks the registry; the janitor removes it when it cannot be
@@ -150,7 +70,7 @@ func (s *Service) DeleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequ
 }
 
 func (s *Service) deleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequest) (*pb.Deletion, error) {
-	t, r, err := s.findRegistry(ctx, "name", req.GetName())
+	t, r, err := s.registries().find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +103,7 @@ func (s *Service) deleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequ
 
 // UndeleteRegistry undoes DeleteRegistry.
 func (s *Service) UndeleteRegistry(ctx context.Context, req *pb.UndeleteRegistryRequest) (*pb.Registry, error) {
-	t, r, err := s.findAnyRegistry(ctx, req.GetName())
+	t, r, err := s.registries().withDeleted().find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -251,32 +171,24 @@ func (s *Service) validateChain(ctx context.Context, r meta.Registry) error {
 	return checkChains(t, "registry.upstream_group")
 }
 
-// findRegistry finds by resource name; field is where the request carries it.
-func (s *Service) findRegistry(ctx context.Context, field, name string) (meta.Tenant, meta.Registry, error) {
-	ids, err := splitName(field, name, "tenants", "registries")
+// setRegistry takes over what a client may set.
+func (s *Service) setRegistry(ctx context.Context, _ meta.Tenant, r *meta.Registry, m *pb.Registry) error {
+	settings, err := registrySettings(m)
 	if err != nil {
-		return meta.Tenant{}, meta.Registry{}, err
+		return err
 	}
-	t, err := s.tenantBySlug(ctx, ids[0])
-	if err != nil {
-		return meta.Tenant{}, meta.Registry{}, err
+	was := r.Settings
+	r.Settings = settings
+	if was.UpstreamGroup == settings.UpstreamGroup && was.MirrorUpstreams == settings.MirrorUpstreams {
+		return nil
 	}
-	r, err := s.store.FindRegistry(ctx, t.ID, ids[1])
-	return t, r, err
+	return s.validateChain(ctx, *r)
 }
 
-// findAnyRegistry is findRegistry, but also finds one that can be taken back.
-func (s *Service) findAnyRegistry(ctx context.Context, name string) (meta.Tenant, meta.Registry, error) {
-	ids, err := splitName("name", name, "tenants", "registries")
-	if err != nil {
-		return meta.Tenant{}, meta.Registry{}, err
-	}
-	t, err := s.tenantBySlug(ctx, ids[0])
-	if err != nil {
-		return meta.Tenant{}, meta.Registry{}, err
-	}
-	r, err := s.store.FindAnyRegistry(ctx, t.ID, ids[1])
-	return t, r, err
+// showRegistries reads the tenant's domains once for all of its registries.
+func (s *Service) showRegistries(ctx context.Context, t meta.Tenant) (func(meta.Registry) *pb.Registry, error) {
+	domains, err := s.verifiedDomains(ctx, t)
+	return func(r meta.Registry) *pb.Registry { return s.registryMessage(t, r, domains) }, err
 }
 
 // registrySettings is what a client may set, checked.

@@ -33,7 +33,7 @@ func (s *Service) GetRepository(ctx context.Context, req *pb.GetRepositoryReques
 
 // ListRepositories pages by name, either way.
 func (s *Service) ListRepositories(ctx context.Context, req *pb.ListRepositoriesRequest) (*pb.ListRepositoriesResponse, error) {
-	t, r, err := s.findRegistry(ctx, "parent", req.GetParent())
+	t, r, err := s.registries().find(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (s *Service) findRepository(ctx context.Context, name string) (meta.Repo, e
 	if err := oci.CheckName(ids[2]); err != nil {
 		return meta.Repo{}, fault.From(err).WithField("name")
 	}
-	t, r, err := s.findRegistry(ctx, "name", "tenants/"+ids[0]+"/registries/"+ids[1])
+	t, r, err := s.registries().find(ctx, "name", "tenants/"+ids[0]+"/registries/"+ids[1])
 	if err != nil {
 		return meta.Repo{}, err
 	}

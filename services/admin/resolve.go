@@ -27,7 +27,7 @@ type Chains interface {
 
 // ResolveReference tells how a reference is resolved.
 func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReferenceRequest) (*pb.Resolution, error) {
-	t, r, err := s.findRegistry(ctx, "name", req.GetName())
+	t, r, err := s.registries().find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
