@@ -65,7 +65,9 @@ func shown[R, M any](message func(meta.Tenant, R) M) func(context.Context, meta.
 	}
 }
 
-func (c collection[R, M]) create(ctx context.Context, parent, id string, m M, validateOnly bool) (none M, err error) {
+func (c collection[R, M]) create(ctx context.Context, parent, id string, m M, validateOnly bool) (M, error) {
+	var none M
+	var err error
 	if c.id != nil {
 		id, err = c.id(ctx, id)
 	} else {
@@ -106,7 +108,8 @@ func (c collection[R, M]) mayAdd(ctx context.Context, t meta.Tenant, id string) 
 	return room(c.limit, func(p meta.Page) ([]R, error) { return c.listRows(ctx, t.ID, p) })
 }
 
-func (c collection[R, M]) get(ctx context.Context, name string) (none M, err error) {
+func (c collection[R, M]) get(ctx context.Context, name string) (M, error) {
+	var none M
 	t, r, err := c.find(ctx, "name", name)
 	if err != nil {
 		return none, err
@@ -153,7 +156,8 @@ type updateRequest interface {
 }
 
 // update stores and records nothing where nothing changes.
-func (c collection[R, M]) update(ctx context.Context, req updateRequest, m M) (none M, err error) {
+func (c collection[R, M]) update(ctx context.Context, req updateRequest, m M) (M, error) {
+	var none M
 	t, r, err := c.find(ctx, c.noun+".name", m.GetName())
 	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
 		return c.createNamed(ctx, m, req.GetValidateOnly())
@@ -188,9 +192,10 @@ func (c collection[R, M]) update(ctx context.Context, req updateRequest, m M) (n
 }
 
 // createNamed creates the resource by the name that an update has.
-func (c collection[R, M]) createNamed(ctx context.Context, m M, validateOnly bool) (none M, err error) {
+func (c collection[R, M]) createNamed(ctx context.Context, m M, validateOnly bool) (M, error) {
 	ids, err := splitName(c.noun+".name", m.GetName(), "tenants", c.name)
 	if err != nil {
+		var none M
 		return none, err
 	}
 	return c.create(ctx, "tenants/"+ids[0], ids[1], m, validateOnly)
