@@ -275,9 +275,9 @@ func (c *lyingConn) replies() error {
 	}
 }
 
-// nextReply is the server's next reply, of which came has the beginning, and what
-// came after it.
-func nextReply(server io.Reader, came []byte) (reply, rest []byte, err error) {
+// nextReply returns the server's next reply, of which came has the beginning, and
+// the bytes that came after it.
+func nextReply(server io.Reader, came []byte) ([]byte, []byte, error) {
 	piece := make([]byte, 4<<10)
 	for {
 		if n, _ := redcon.ReadNextRESP(came); n > 0 {
