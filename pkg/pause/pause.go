@@ -20,7 +20,7 @@ func For(ctx context.Context, d time.Duration) error {
 }
 
 // Between is For with a random time from least to most, so that processes that
-// wait for the same do not all try again at once.
+// wait for the same do not all try again at once. It panics unless least < most.
 func Between(ctx context.Context, least, most time.Duration) error {
 	return For(ctx, least+rand.N(most-least)) //nolint:gosec // spreads the load, hides nothing
 }

@@ -96,7 +96,8 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K) (V, error) {
 		return v, err
 	}
 	shared := context.WithoutCancel(ctx)
-	done := m.loads.DoChan(fmt.Sprint(key), func() (any, error) { return c.load(shared, m, key) })
+	// Quoted, so that different keys never read alike (contract row B13).
+	done := m.loads.DoChan(fmt.Sprintf("%#v", key), func() (any, error) { return c.load(shared, m, key) })
 	var none V
 	select {
 	case <-ctx.Done():

@@ -142,3 +142,29 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
+
+// Loads of different keys that read alike are not one (contract row B13).
+func TestB13_AlikeKeysAreLoadedApart(t *testing.T) {
+	type key struct{ a, b string }
+	began, release := make(chan struct{}), make(chan struct{})
+	c := ttlcache.New(ttlcache.Options[key, key]{
+		Size: 4, Now: time.Now, Life: time.Minute,
+		Load: func(_ context.Context, k key) (key, error) {
+			began <- struct{}{}
+			<-release
+			return k, nil
+		},
+	})
+	var loads sync.WaitGroup
+	for _, k := range []key{{"x y", "z"}, {"x", "y z"}} {
+		loads.Go(func() {
+			if got, err := c.Get(t.Context(), k); got != k || err != nil {
+				t.Errorf("Get of %q = %q, %v", k, got, err)
+			}
+		})
+	}
+	<-began
+	<-began // both are under way at once
+	close(release)
+	loads.Wait()
+}

@@ -15,9 +15,9 @@ import (
 )
 
 // mergeMembers asks the registry itself and then all members for their parts of a
-// list, which hosted and remote take in; found says whether there is any by now.
-// Where there is none, and a member failed that was passed over, it may have had
-// one: that is the error then.
+// list, which hosted and remote take in; found says whether any member had a part
+// so far. If none had, and a member that failed was passed over, that failure is the
+// error: the member may have had a part.
 func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache.Repository) error, found func() bool) error {
 	if !p.walk.Direct {
 		own := meta.Repo{Tenant: p.Tenant, Registry: p.walk.Registries[0], Name: p.Name}

@@ -172,8 +172,8 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 	}})
 }
 
-// naming finds the first upstream of which a manifest is kept that names the
-// content, and the size that it gives it; nil where there is none.
+// naming finds the first upstream with a kept manifest that names the content, and
+// the size that the manifest gives for it. Without such an upstream it returns nil.
 func (p *pull) naming(ctx context.Context, d oci.Digest) (*chain.Member, int64, error) {
 	var named *chain.Member
 	size := int64(-1)

@@ -59,7 +59,8 @@ func fallbackToProxy[Req, Resp any](
 }
 
 // mayUseChain says whether the registry has a chain that may answer the request. An
-// error is the answer to the client.
+// error is the answer to the client. front.BeforeProxy decides the same for every
+// request to the proxy service; here the answer is that of a registry without a chain.
 func mayUseChain(r *http.Request) (bool, error) {
 	c := front.CallOf(r.Context())
 	if !hasGroup(c) {

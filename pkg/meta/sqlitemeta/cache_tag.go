@@ -21,7 +21,7 @@ SELECT m.digest, m.media_type, m.payload, x.checked_at` + activeCache + `
 func (s *Store) FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error) {
 	var c meta.CachedTag
 	found, err := s.find(ctx, findCachedTag, []any{r.Tenant, r.Registry, r.Name, tag},
-		digestScanner{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, timeScanner{&c.CheckedAt})
+		digestScanner{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, sqlmeta.ScanTime(&c.CheckedAt))
 	if err == nil && !found {
 		err = manifestUnknown(tag)
 	}

@@ -152,7 +152,7 @@ SELECT r.name, r.created_at,
 func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repository, error) {
 	var out meta.Repository
 	found, err := s.find(ctx, findRepository, []any{r.Tenant, r.Registry, r.Name},
-		&out.Name, timeScanner{&out.CreatedAt}, &out.Manifests, &out.Tags, &out.Size)
+		&out.Name, sqlmeta.ScanTime(&out.CreatedAt), &out.Manifests, &out.Tags, &out.Size)
 	if err == nil && !found {
 		err = nameUnknown(r)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -28,7 +29,7 @@ func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, e
 	err := s.list(ctx, findTopology, []any{t}, func(scan scan) error {
 		u := meta.Upstream{Tenant: t}
 		var kind, text string
-		err := scan(&u.Slug, &u.ID, &kind, &text, &u.Cache, &u.Version, timeScanner{&u.CreatedAt}, timeScanner{&u.UpdatedAt})
+		err := scan(&u.Slug, &u.ID, &kind, &text, &u.Cache, &u.Version, sqlmeta.ScanTime(&u.CreatedAt), sqlmeta.ScanTime(&u.UpdatedAt))
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -120,7 +121,7 @@ func uploadRow(r meta.Repo, id uuid.UUID, find func(args []any, dest ...any) (bo
 	var parts []byte
 	found, err := find([]any{r.Tenant, r.Registry, r.Name, id[:]},
 		&u.State, &u.Epoch, &u.Stage.Offset, &u.Algorithm, &u.HashState, &u.Stage.Key.Incarnation, &u.Stage.Multipart,
-		&u.Stage.Tail.Incarnation, &u.Stage.Tail.Size, digestScanner{&u.Digest}, timeScanner{&u.ExpiresAt}, &parts)
+		&u.Stage.Tail.Incarnation, &u.Stage.Tail.Size, digestScanner{&u.Digest}, sqlmeta.ScanTime(&u.ExpiresAt), &parts)
 	if err != nil {
 		return u, err
 	}

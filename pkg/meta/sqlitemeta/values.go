@@ -9,22 +9,6 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// timeScanner reads a time that was stored in microseconds; NULL is the zero time.
-type timeScanner struct{ to *time.Time }
-
-// Scan implements sql.Scanner.
-func (s timeScanner) Scan(v any) error {
-	switch v := v.(type) {
-	case nil:
-		*s.to = time.Time{}
-	case int64:
-		*s.to = timeOf(v)
-	default:
-		return fmt.Errorf("sqlitemeta: %T is not a time", v)
-	}
-	return nil
-}
-
 // micros is how a time is stored; the zero time is NULL.
 func micros(t time.Time) any {
 	if t.IsZero() {

@@ -1,6 +1,7 @@
 package sqlmeta
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -24,6 +25,9 @@ func (s timeScanner) Scan(v any) error {
 	}
 	return nil
 }
+
+// ScanTime reads a column of a time.
+func ScanTime(to *time.Time) sql.Scanner { return timeScanner{to} }
 
 // jsonScanner decodes JSON into a pointer to a zero value.
 type jsonScanner struct{ to any }

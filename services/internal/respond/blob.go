@@ -38,7 +38,7 @@ var ErrContentLost = errors.New("the stored bytes are missing or wrong")
 type OpenBlobResponse struct {
 	meta.Blob
 	Content blob.Content // nil when there is a URL
-	URL     string       // for GET, for redirectLife; whoever has the URL can read the blob
+	URL     string       // for GET, for redirectLife; anyone with the URL can read the blob
 }
 
 // Blobs opens and sends the blobs of a store.
