@@ -105,17 +105,21 @@ func besidesOn(ctx context.Context, o options, dir, on string, out io.Writer, wh
 	if p.refused.Load() > 0 {
 		refused = fmt.Errorf("%d pushes were refused: %w", p.refused.Load(), p.why())
 	}
-	// A short run has too few pushes for a p99 that could be compared closely.
+	// A short run has too few pushes for a p99 that could be compared closely, and
+	// the crowd's own work is done on the same processors.
+	verdicts := []error{refused}
 	most := max(5*idle.percentile(99), 600*time.Millisecond)
-	if o.full && on == "embedded" {
+	if o.full && on == "embedded" { // elsewhere Postgres and S3 are on these processors, too
+		most = 2 * idle.percentile(99)
 		apart, err := apartFrom(ctx, o, filepath.Join(dir, "apart"), length, func(ctx context.Context) error { return crowd(ctx, large, &done) })
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "  %s: at a server of its own on the same machine, beside the same: %s\n", on, apart)
-		most = max(idle.percentile(99), apart.percentile(99)) * 3 / 2
+		verdicts = append(verdicts, within("p99 of the small tenant's pushes, by that at a server of its own", beside.percentile(99), apart.percentile(99)*3/2))
 	}
-	return judge(o, out, refused, within("p99 of the small tenant's pushes", beside.percentile(99), most))
+	verdicts = append(verdicts, within("p99 of the small tenant's pushes", beside.percentile(99), most))
+	return judge(o, out, verdicts...)
 }
 
 // apartFrom measures pushes at a server of their own while the crowd is at another
