@@ -105,31 +105,31 @@ func besidesOn(ctx context.Context, o options, dir, on string, out io.Writer, wh
 	if p.refused.Load() > 0 {
 		refused = fmt.Errorf("%d pushes were refused: %w", p.refused.Load(), p.why())
 	}
-	// A short run has too few pushes for a p99 that could be compared closely, and
-	// the crowd's own work is done on the same processors.
+	// A short run has too few pushes for a p99 that could be compared closely.
 	verdicts := []error{refused}
-	most := max(5*idle.percentile(99), 600*time.Millisecond)
-	if o.full && on == "embedded" { // elsewhere Postgres and S3 are on these processors, too
-		most = 2 * idle.percentile(99)
-		apart, err := apartFrom(ctx, o, filepath.Join(dir, "apart"), length, func(ctx context.Context) error { return crowd(ctx, large, &done) })
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "  %s: at a server of its own on the same machine, beside the same: %s\n", on, apart)
-		verdicts = append(verdicts, within("p99 of the small tenant's pushes, by that at a server of its own", beside.percentile(99), apart.percentile(99)*3/2))
+	if !o.full {
+		return judge(o, out, refused, within("p99 of the small tenant's pushes", beside.percentile(99), max(5*idle.percentile(99), 600*time.Millisecond)))
 	}
-	verdicts = append(verdicts, within("p99 of the small tenant's pushes", beside.percentile(99), most))
+	apart, err := apartFrom(ctx, o, filepath.Join(dir, "apart"), on, length, func(ctx context.Context) error { return crowd(ctx, large, &done) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "  %s: at servers of its own on the same machine, beside the same: %s\n", on, apart)
+	verdicts = append(verdicts, within("p99 of the small tenant's pushes, by that at servers of its own", beside.percentile(99), apart.percentile(99)*3/2))
+	if on == "embedded" { // Postgres and S3 are on the crowd's processors, too
+		verdicts = append(verdicts, within("p99 of the small tenant's pushes, by that alone", beside.percentile(99), 2*idle.percentile(99)))
+	}
 	return judge(o, out, verdicts...)
 }
 
-// apartFrom measures pushes at a server of their own while the crowd is at another
-// one: what the crowd's clients and its server take of the machine is no matter of
-// fairness within a server.
-func apartFrom(ctx context.Context, o options, dir string, length time.Duration, crowd func(context.Context) error) (_ *latencies, err error) {
+// apartFrom measures pushes at servers of their own, of the same kind, while the
+// crowd is at others: what clients and servers take of one machine is not a matter
+// of fairness within a server.
+func apartFrom(ctx context.Context, o options, dir, on string, length time.Duration, crowd func(context.Context) error) (_ *latencies, err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	t, err := startTown(ctx, o, dir, false)
+	t, err := startTown(ctx, o, dir, on == "postgres")
 	if err != nil {
 		return nil, err
 	}

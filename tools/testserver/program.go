@@ -9,7 +9,7 @@ import (
 )
 
 // NewPostgres starts a durable server with one empty database, whose URL it
-// returns, for a program that is no test. It goes with Stop.
+// returns, for a program that is not a test. It goes with Stop.
 func NewPostgres(ctx context.Context) (string, error) {
 	port, err := runPostgres()
 	if err != nil {
@@ -24,9 +24,14 @@ func NewPostgres(ctx context.Context) (string, error) {
 	return p.url("berth"), errors.Join(err, admin.Close(ctx))
 }
 
-// NewS3 is S3 for a program that is no test; its bucket goes with Stop.
+// NewS3 starts a server with one empty bucket, whose URL it returns, for a program
+// that is not a test. It goes with Stop.
 func NewS3() (string, error) {
-	address, _, err := newBucket()
+	server, err := startS3()
+	if err != nil {
+		return "", err
+	}
+	address, _, err := server.bucket()
 	return address, err
 }
 

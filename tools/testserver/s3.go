@@ -29,7 +29,11 @@ const (
 // process and killed with it; its credentials are set in the environment.
 func S3(t testing.TB) string {
 	t.Helper()
-	address, dir, err := newBucket()
+	server, err := s3Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, dir, err := server.bucket()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,15 +45,11 @@ func S3(t testing.TB) string {
 	return address
 }
 
-// newBucket makes an empty bucket, and returns its URL and its directory.
-func newBucket() (string, string, error) {
-	server, err := s3Server()
-	if err != nil {
-		return "", "", err
-	}
+// bucket makes an empty bucket, and returns its URL and its directory.
+func (s s3) bucket() (string, string, error) {
 	bucket := "b-" + strings.ToLower(rand.Text())
-	dir := filepath.Join(server.dir, "data", bucket)
-	return fmt.Sprintf("s3://%s?endpoint=http://%s&region=us-east-1&path_style=true", bucket, server.address), dir, os.Mkdir(dir, 0o750)
+	dir := filepath.Join(s.dir, "data", bucket)
+	return fmt.Sprintf("s3://%s?endpoint=http://%s&region=us-east-1&path_style=true", bucket, s.address), dir, os.Mkdir(dir, 0o750)
 }
 
 type s3 struct {
