@@ -3,6 +3,9 @@
 #
 #   make test    before every commit
 #   make ci      what CI runs
+#
+# There are two modules, the root and api/. "work" is Go's pattern for the
+# packages of both; "./..." stops where api/ begins.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -26,17 +29,23 @@ help: ## say what there is
 .PHONY: test
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx versitygw registry regsync
-	go test $(race) -p $$(($$(nproc) + 1)) -timeout 20m $$(go list ./... | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own
+	go test $(race) -p $$(($$(nproc) + 1)) -timeout 20m $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own
 
 .PHONY: vet
 vet:
-	go mod tidy -diff
-	go vet ./...
+	tools/gomod mod tidy -diff
+	cd api && GOWORK=off go mod tidy -diff
+	go vet work
+
+.PHONY: tidy
+tidy: ## go mod tidy, in both modules
+	tools/gomod mod tidy
+	cd api && GOWORK=off go mod tidy
 
 .PHONY: lint
 lint: ## the linter, by .golangci.yml
 	tools/install golangci-lint
-	golangci-lint run ./...
+	golangci-lint run ./... ./api/... # the linter does not know the pattern "work"
 
 .PHONY: run
 run: ## build and serve: make run ARGS="--data-dir /var/lib/berth"
@@ -136,7 +145,7 @@ long: build ## the full counts, for hours; continues where it stopped
 .PHONY: bench
 bench: build ## Go benchmarks, then side by side with distribution
 	tools/install deb:postgresql deb:redis-server versitygw registry
-	go test -run '^$$' -bench . -benchmem ./...
+	go test -run '^$$' -bench . -benchmem work
 	go run ./tools/bench -berth bin/berth -distribution "$$(command -v registry)" $(BENCH)
 
 .PHONY: generate

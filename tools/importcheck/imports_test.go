@@ -13,7 +13,7 @@ import (
 
 const module = "github.com/berth-registry/berth/"
 
-// load reads every package of the module, tests included, with the types of
+// load reads every package of both modules, tests included, with the types of
 // its own code only: what others export comes from the build cache.
 func load(t *testing.T) []*packages.Package {
 	t.Helper()
@@ -22,12 +22,12 @@ func load(t *testing.T) []*packages.Package {
 		Tests: true,
 		Mode: packages.NeedName | packages.NeedFiles | packages.NeedImports | packages.NeedForTest |
 			packages.NeedSyntax | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedModule,
-	}, "./...")
+	}, "work")
 	if err != nil {
-		t.Fatalf("go list ./...: %v", err)
+		t.Fatalf("go list work: %v", err)
 	}
 	if len(pkgs) == 0 {
-		t.Fatal("go list ./... found no package")
+		t.Fatal("go list work found no package")
 	}
 	for _, p := range pkgs {
 		for _, e := range p.Errors {
