@@ -9,16 +9,14 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// RunBounds tests what a tenant may have staged. open makes stores with the given
-// bounds of staged bytes and sessions; 0 is the default.
-func RunBounds(t *testing.T, open func(t *testing.T, staged, sessions int64) Harness) {
-	bounded := func(t *testing.T, staged, sessions int64) (world, meta.Repo) {
-		w := newWorld(t, func(t *testing.T) Harness { return open(t, staged, sessions) })
+// testBounds tests what a tenant may have staged.
+func testBounds(t *testing.T, open Open) {
+	bounded := func(t *testing.T, o Options) (world, meta.Repo) {
+		w := newWorldWith(t, open, o)
 		return w, w.repo("app")
 	}
 	t.Run("C14 staged bytes", func(t *testing.T) {
-		t.Parallel()
-		w, r := bounded(t, 10, 0)
+		w, r := bounded(t, Options{MaxStaged: 10})
 		u, err := w.Store.CreateUpload(t.Context(), r, oci.SHA256)
 		w.must(err)
 		_, err = w.Store.AdvanceUpload(t.Context(), u, blob.Progress{Offset: 10})
@@ -32,8 +30,7 @@ func RunBounds(t *testing.T, open func(t *testing.T, staged, sessions int64) Har
 	// Sessions that were made while there was room do not stage past the bound,
 	// neither by a body that goes on nor by another one.
 	t.Run("C14 staged bytes in a session", func(t *testing.T) {
-		t.Parallel()
-		w, r := bounded(t, 10, 0)
+		w, r := bounded(t, Options{MaxStaged: 10})
 		made, err := w.Store.CreateUpload(t.Context(), r, oci.SHA256)
 		w.must(err)
 		second, err := w.Store.CreateUpload(t.Context(), r, oci.SHA256)
@@ -56,8 +53,7 @@ func RunBounds(t *testing.T, open func(t *testing.T, staged, sessions int64) Har
 		}
 	})
 	t.Run("C14 sessions", func(t *testing.T) {
-		t.Parallel()
-		w, r := bounded(t, 0, 2)
+		w, r := bounded(t, Options{MaxSessions: 2})
 		for range 2 {
 			_, err := w.Store.CreateUpload(t.Context(), r, oci.SHA256)
 			w.must(err)

@@ -11,15 +11,13 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// RunLimits runs the tests of the limits of nouns. open makes stores with the
-// given limits.
-func RunLimits(t *testing.T, limits func(t *testing.T, l meta.Limits) Harness) {
+// testLimits tests how many of each noun a tenant may have.
+func testLimits(t *testing.T, open Open) {
 	few := meta.Limits{Registries: 3, Accounts: 3, AccountKeys: 3, Domains: 3, Upstreams: 3, Groups: 3}
 	none := meta.Limits{Registries: -1, Accounts: -1, AccountKeys: -1, Domains: -1, Upstreams: -1, Groups: -1}
 	for name, noun := range limitedNouns {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, func(t *testing.T) Harness { return limits(t, few) })
+		t.Run("S40 "+name, func(t *testing.T) {
+			w := newWorldWith(t, open, Options{Limits: few})
 			noun.prepare(w)
 			var made atomic.Int64
 			together(times(12, func(i int) {
@@ -44,9 +42,8 @@ func RunLimits(t *testing.T, limits func(t *testing.T, l meta.Limits) Harness) {
 				t.Errorf("%d events of %d", len(events), made.Load())
 			}
 		})
-		t.Run(name+" without a limit", func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, func(t *testing.T) Harness { return limits(t, none) })
+		t.Run("S40 "+name+" without a limit", func(t *testing.T) {
+			w := newWorldWith(t, open, Options{Limits: none})
 			noun.prepare(w)
 			for i := range 5 {
 				w.must(noun.make(w, fmt.Sprintf("n%02d", i)))
@@ -54,8 +51,7 @@ func RunLimits(t *testing.T, limits func(t *testing.T, l meta.Limits) Harness) {
 		})
 	}
 	t.Run("S44 S46 events", func(t *testing.T) {
-		t.Parallel()
-		w := newWorld(t, func(t *testing.T) Harness { return limits(t, meta.Limits{Events: 7}) })
+		w := newWorldWith(t, open, Options{Limits: meta.Limits{Events: 7}})
 		other, _ := w.addTenant("other", 0)
 		r := w.repo("app")
 		w.pushImage(r, "v1", "config")
@@ -121,8 +117,7 @@ func RunLimits(t *testing.T, limits func(t *testing.T, l meta.Limits) Harness) {
 		}
 	})
 	t.Run("renewed caches", func(t *testing.T) {
-		t.Parallel()
-		w := newWorld(t, func(t *testing.T) Harness { return limits(t, few) })
+		w := newWorldWith(t, open, Options{Limits: few})
 		w.addUpstream("ghcr", meta.UpstreamSettings{})
 		renewed := 0
 		for range 20 {

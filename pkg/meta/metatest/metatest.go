@@ -18,8 +18,15 @@ type Harness struct {
 	Now     func() time.Time    // the store's clock
 }
 
+// Options are the bounds of a store; the zero value has none but the defaults.
+type Options struct {
+	Limits      meta.Limits
+	MaxStaged   int64
+	MaxSessions int64
+}
+
 // Open makes a Harness for one test.
-type Open func(t *testing.T) Harness
+type Open func(t testing.TB, o Options) Harness
 
 // Run runs the whole suite.
 func Run(t *testing.T, open Open) {
@@ -41,6 +48,8 @@ func Run(t *testing.T, open Open) {
 		{"Commits", testCommits},
 		{"Charges", testCharges},
 		{"Staging", testStaging},
+		{"Bounds", testBounds},
+		{"Limits", testLimits},
 		{"PushesWin", testPushesWin},
 		{"Blobs", testBlobs},
 		{"Manifests", testManifests},

@@ -198,7 +198,7 @@ func sure(err error) error {
 }
 
 // ignore fails the test for errors of other reasons.
-func ignore(t *testing.T, err error, reasons ...fault.Reason) {
+func ignore(t testing.TB, err error, reasons ...fault.Reason) {
 	t.Helper()
 	for _, r := range reasons {
 		if fault.Is(err, r) {

@@ -1,12 +1,12 @@
 package metatest
 
 import (
-	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -14,43 +14,38 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-const randomContents = 12
-
 // testRandom runs random operations against a simple model of what the store
-// has promised. A failing run is repeated with the seed that it prints.
+// has promised.
 func testRandom(t *testing.T, open Open) {
-	seed := dice.Seed(t)
-	m := &model{world: newWorld(t, open), rand: rand.New(rand.NewPCG(seed, 0)), repos: map[string]*modelRepo{}}
-	m.cache = newModelCache(m)
-	for step := range dice.Count(t, 400, 100_000) {
-		m.step()
-		if step%20 == 19 {
-			m.compare()
+	dice.Check(t, func(t *dice.T) {
+		m := &model{world: newWorld(t, open), play: t.T, repos: map[string]*modelRepo{}}
+		m.cache = newModelCache(m)
+		actions := m.cache.actions()
+		maps.Copy(actions, m.actions())
+		t.Repeat(actions)
+		m.compare()
+		for _, name := range slices.Sorted(maps.Keys(m.repos)) {
+			m.deleteRepository(name)
 		}
-		if t.Failed() {
-			t.Fatalf("broken at step %d of seed %d", step, seed)
+		m.must(m.Store.DeleteUpstream(t.Context(), cause(), m.tenant, "ghcr", 0))
+		m.collectAll()
+		m.consistent()
+		if len(m.objects()) != 0 || m.used("acme") != 0 {
+			t.Errorf("after everything was deleted: charged %d, objects %v", m.used("acme"), m.objects())
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(m.repos)) {
-		m.deleteRepository(name)
-	}
-	m.must(m.Store.DeleteUpstream(t.Context(), cause(), m.tenant, "ghcr", 0))
-	m.collectAll()
-	m.consistent()
-	if len(m.objects()) != 0 || m.used("acme") != 0 {
-		t.Errorf("after everything was deleted: charged %d, objects %v", m.used("acme"), m.objects())
-	}
+	})
 }
 
 // model is what the store has acknowledged.
 type model struct {
 	world
-	rand  *rand.Rand
+	play  *rapid.T
 	repos map[string]*modelRepo
 	cache *modelCache
 }
 
 type modelRepo struct {
+	repo      meta.Repo
 	manifests map[oci.Digest]modelManifest
 	tags      map[string]oci.Digest
 	promised  map[string]time.Time // until when a content is held, by promise
@@ -64,36 +59,41 @@ type modelManifest struct {
 	children []oci.Digest // of an index
 }
 
-func (m *model) pick() (string, *modelRepo) {
-	name := []string{"a", "b", "c/d"}[m.rand.IntN(3)]
-	return name, m.at(name)
-}
-
-// at is the model of a repository, made when it is first pushed to.
-func (m *model) at(name string) *modelRepo {
+// pick is the model of a repository, made when it is first drawn.
+func (m *model) pick() *modelRepo {
+	name := rapid.SampledFrom([]string{"a", "b/c"}).Draw(m.play, "repository")
 	if m.repos[name] == nil {
-		m.repos[name] = &modelRepo{map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}, map[string]bool{}}
+		m.repos[name] = &modelRepo{m.repo(name), map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}, map[string]bool{}}
 	}
 	return m.repos[name]
 }
 
-func (m *model) content() string { return fmt.Sprintf("content %d", m.rand.IntN(randomContents)) }
+var modelContents = rapid.SampledFrom(numbered("content %d", 8))
+
+func (m *model) content() string { return modelContents.Draw(m.play, "content") }
+
+func (m *model) contents() []string {
+	return rapid.SliceOfNDistinct(modelContents, 1, 3, rapid.ID).Draw(m.play, "contents")
+}
+
+// oneOf is true once in n times.
+func (m *model) oneOf(n int, what string) bool {
+	return rapid.IntRange(1, n).Draw(m.play, what) == n
+}
 
 // named says whether a manifest of the repository names the content.
 func (r *modelRepo) named(content string) bool {
 	for _, one := range r.manifests {
-		for _, c := range one.contents {
-			if c == content {
-				return true
-			}
+		if slices.Contains(one.contents, content) {
+			return true
 		}
 	}
 	return false
 }
 
-// holds says whether the repository must hold the content; false says nothing.
-func (r *modelRepo) holds(content string, now time.Time) bool {
-	return r.named(content) || r.promised[content].After(now)
+// holds says whether the repository must hold all the contents; false says nothing.
+func (r *modelRepo) holds(now time.Time, contents ...string) bool {
+	return !slices.ContainsFunc(contents, func(c string) bool { return !r.named(c) && !r.promised[c].After(now) })
 }
 
 func (r *modelRepo) promise(content string, until time.Time) {
@@ -102,47 +102,52 @@ func (r *modelRepo) promise(content string, until time.Time) {
 	}
 }
 
-func (m *model) step() {
-	m.t.Helper()
-	life := meta.DefaultLifetimes
-	name, r := m.pick()
-	repo := m.repo(name)
-	content := m.content()
-	switch m.rand.IntN(21) {
-	case 0, 1, 2:
-		m.push(repo, content)
-		r.promise(content, m.Now().Add(life.Grace))
-	case 3, 4:
-		m.putImage(repo, r, content, m.content())
-	case 5:
-		m.moveTag(repo, r)
-	case 6:
-		m.deleteManifest(repo, r)
-	case 7:
-		_, err := m.Store.CheckBlob(m.t.Context(), repo, digestOf(content))
-		if m.expect(err, r.holds(content, m.Now()), fault.BlobUnknown) {
-			r.promise(content, m.Now().Add(life.HeadGrace/2))
-		}
-	case 8:
-		m.deleteBlob(repo, r, content)
-	case 9:
-		fromName, from := m.pick()
-		_, err := m.Store.MountBlob(m.t.Context(), cause(), m.repo(fromName), repo, digestOf(content))
-		if m.expect(err, from.holds(content, m.Now()), fault.BlobUnknown) {
-			r.promise(content, m.Now().Add(life.Grace))
-		}
-	case 10:
-		m.Advance(time.Duration(m.rand.Int64N(int64(30 * time.Hour))))
-		m.collect()
-		m.cache.collected()
-	case 11:
-		m.end(repo, name)
-	case 12:
-		m.putIndex(repo, r)
-	case 13, 14:
-		m.adopt(repo, r, content, m.content())
-	default:
-		m.cache.stepCached(r)
+// actions are what clients and the janitor do to what is hosted.
+func (m *model) actions() map[string]func(*rapid.T) {
+	life, ctx := meta.DefaultLifetimes, m.t.Context()
+	return map[string]func(*rapid.T){
+		"push": func(*rapid.T) {
+			r := m.pick()
+			for _, content := range m.contents() {
+				m.push(r.repo, content)
+				r.promise(content, m.Now().Add(life.Grace))
+			}
+		},
+		"check": func(*rapid.T) {
+			r, content := m.pick(), m.content()
+			_, err := m.Store.CheckBlob(ctx, r.repo, digestOf(content))
+			if m.expect(err, r.holds(m.Now(), content), fault.BlobUnknown) {
+				r.promise(content, m.Now().Add(life.HeadGrace/2))
+			}
+		},
+		"mount": func(*rapid.T) {
+			r, from, content := m.pick(), m.pick(), m.content()
+			_, err := m.Store.MountBlob(ctx, cause(), from.repo, r.repo, digestOf(content))
+			if m.expect(err, from.holds(m.Now(), content), fault.BlobUnknown) {
+				r.promise(content, m.Now().Add(life.Grace))
+			}
+		},
+		"let time pass": func(*rapid.T) {
+			m.Advance(time.Duration(rapid.Int64Range(0, int64(30*time.Hour)).Draw(m.play, "time")))
+			m.collect()
+			m.cache.collected()
+		},
+		"cancel an upload": func(*rapid.T) {
+			r := m.pick()
+			m.must(m.Store.CancelUpload(ctx, r.repo, m.stage(r.repo, "cancelled").ID))
+		},
+		"delete a repository": func(*rapid.T) {
+			if name := m.pick().repo.Name; m.oneOf(3, "deleted") {
+				m.deleteRepository(name)
+			}
+		},
+		"put an image":      func(*rapid.T) { m.putImage(m.pick(), m.contents()...) },
+		"put an index":      func(*rapid.T) { m.putIndex(m.pick()) },
+		"move a tag":        func(*rapid.T) { m.moveTag(m.pick()) },
+		"delete a manifest": func(*rapid.T) { m.deleteManifest(m.pick()) },
+		"delete a blob":     func(*rapid.T) { m.deleteBlob(m.pick(), m.content()) },
+		"adopt":             func(*rapid.T) { m.adopt(m.pick(), m.contents()...) },
+		"compare":           func(*rapid.T) { m.compare() },
 	}
 }
 
@@ -156,24 +161,28 @@ func (m *model) expect(err error, must bool, absence fault.Reason) bool {
 	return err == nil
 }
 
-func (m *model) putImage(repo meta.Repo, r *modelRepo, contents ...string) {
+// imageOf is an image of contents.
+func (m *model) imageOf(contents []string) meta.ManifestPut {
 	m.t.Helper()
-	var blobs []meta.Blob
-	must := true
-	for _, c := range contents {
-		blobs = append(blobs, meta.Blob{Digest: digestOf(c), Size: int64(len(c))})
-		must = must && r.holds(c, m.Now())
+	blobs := make([]meta.Blob, len(contents))
+	for i, c := range contents {
+		blobs[i] = described(c)
 	}
-	image := m.image(nil, blobs...)
-	tag := fmt.Sprintf("v%d", m.rand.IntN(4))
-	if m.expect(m.tryPut(repo, image, tag), must, fault.ManifestBlobUnknown) {
+	return m.image(nil, blobs...)
+}
+
+func (m *model) putImage(r *modelRepo, contents ...string) {
+	m.t.Helper()
+	image := m.imageOf(contents)
+	tag := rapid.SampledFrom(numbered("v%d", 4)).Draw(m.play, "tag")
+	if m.expect(m.tryPut(r.repo, image, tag), r.holds(m.Now(), contents...), fault.ManifestBlobUnknown) {
 		r.manifests[image.Manifest.Digest] = modelManifest{put: image, contents: contents}
 		r.tags[tag] = image.Manifest.Digest
 	}
 }
 
 // putIndex puts an index of up to two manifests, which may be indexes.
-func (m *model) putIndex(repo meta.Repo, r *modelRepo) {
+func (m *model) putIndex(r *modelRepo) {
 	m.t.Helper()
 	var children []meta.Manifest
 	var digests []oci.Digest
@@ -183,7 +192,7 @@ func (m *model) putIndex(repo meta.Repo, r *modelRepo) {
 		}
 	}
 	index := m.index(children...)
-	m.put(repo, index, "index")
+	m.put(r.repo, index, "index")
 	r.manifests[index.Manifest.Digest] = modelManifest{put: index, children: digests}
 	r.tags["index"] = index.Manifest.Digest
 }
@@ -200,38 +209,37 @@ func (r *modelRepo) parents(d oci.Digest) []oci.Digest {
 	return parents
 }
 
-func (m *model) moveTag(repo meta.Repo, r *modelRepo) {
+func (m *model) moveTag(r *modelRepo) {
 	m.t.Helper()
 	if d, one := m.pickManifest(r); d != "" {
-		m.put(repo, one.put, "moved")
+		m.put(r.repo, one.put, "moved")
 		r.tags["moved"] = d
 	}
 }
 
-// pickManifest picks by the seed alone; the digest is empty without manifests.
+// pickManifest draws one of the manifests; the digest is empty without any.
 func (m *model) pickManifest(r *modelRepo) (oci.Digest, modelManifest) {
-	digests := slices.Sorted(maps.Keys(r.manifests))
-	if len(digests) == 0 {
+	if len(r.manifests) == 0 {
 		return "", modelManifest{}
 	}
-	d := digests[m.rand.IntN(len(digests))]
+	d := rapid.SampledFrom(slices.Sorted(maps.Keys(r.manifests))).Draw(m.play, "manifest")
 	return d, r.manifests[d]
 }
 
-func (m *model) deleteManifest(repo meta.Repo, r *modelRepo) {
+func (m *model) deleteManifest(r *modelRepo) {
 	m.t.Helper()
 	d, one := m.pickManifest(r)
 	if d == "" {
 		return
 	}
 	if parents := r.parents(d); len(parents) > 0 {
-		named := m.parents(m.tryDelete(repo, d))
+		named := m.parents(m.tryDelete(r.repo, d))
 		if !slices.Equal(named, parents) && len(parents) <= meta.MaxParents {
 			m.t.Errorf("%s is named by %v, want %v", d, named, parents)
 		}
 		return
 	}
-	m.must(m.tryDelete(repo, d))
+	m.must(m.tryDelete(r.repo, d))
 	delete(r.manifests, d)
 	maps.DeleteFunc(r.tags, func(_ string, at oci.Digest) bool { return at == d })
 	for _, c := range one.contents {
@@ -239,26 +247,16 @@ func (m *model) deleteManifest(repo meta.Repo, r *modelRepo) {
 	}
 }
 
-func (m *model) deleteBlob(repo meta.Repo, r *modelRepo, content string) {
+func (m *model) deleteBlob(r *modelRepo, content string) {
 	m.t.Helper()
-	err := m.Store.DeleteBlob(m.t.Context(), cause(), repo, digestOf(content))
+	err := m.Store.DeleteBlob(m.t.Context(), cause(), r.repo, digestOf(content))
 	switch {
 	case r.named(content):
 		m.refused(err, fault.Unsupported, fault.UnsupportedReason)
 	case r.provisional[content] && fault.Is(err, fault.UnsupportedReason):
-	case m.expect(err, r.holds(content, m.Now()), fault.BlobUnknown):
+	case m.expect(err, r.holds(m.Now(), content), fault.BlobUnknown):
 		delete(r.promised, content)
 	}
-}
-
-// end cancels an upload, or now and then deletes the whole repository.
-func (m *model) end(repo meta.Repo, name string) {
-	m.t.Helper()
-	if m.rand.IntN(3) > 0 {
-		m.must(m.Store.CancelUpload(m.t.Context(), repo, m.stage(repo, "cancelled").ID))
-		return
-	}
-	m.deleteRepository(name)
 }
 
 func (m *model) deleteRepository(name string) {
@@ -274,19 +272,18 @@ func (m *model) compare() {
 	m.consistent()
 	m.cache.compareCached()
 	for name, r := range m.repos {
-		repo := m.repo(name)
 		for d, one := range r.manifests {
-			if _, err := m.Store.FindManifest(m.t.Context(), repo, oci.Reference{Digest: d}); err != nil {
+			if _, err := m.Store.FindManifest(m.t.Context(), r.repo, oci.Reference{Digest: d}); err != nil {
 				m.t.Errorf("%s@%s: %v", name, d, err)
 			}
 			for _, c := range one.contents {
-				if _, err := m.Store.FindBlob(m.t.Context(), repo, digestOf(c)); err != nil {
+				if _, err := m.Store.FindBlob(m.t.Context(), r.repo, digestOf(c)); err != nil {
 					m.t.Errorf("%s of %s@%s: %v", c, name, d, err)
 				}
 			}
 		}
 		for _, tag := range []string{"v0", "v1", "v2", "v3", "moved", "index"} {
-			if got := m.tagged(repo, tag); got != r.tags[tag] {
+			if got := m.tagged(r.repo, tag); got != r.tags[tag] {
 				m.t.Errorf("%s:%s is %q, want %q", name, tag, got, r.tags[tag])
 			}
 		}

@@ -1,10 +1,11 @@
 package metatest
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -93,62 +94,89 @@ func (c *modelCache) holds(content string) bool {
 	return c.linked[content] && (c.named(content) || c.promised[content].After(c.Now()))
 }
 
+// pickCached draws one of the manifests; nil without any.
 func (c *modelCache) pickCached() *modelCached {
-	digests := slices.Sorted(maps.Keys(c.manifests))
-	if len(digests) == 0 {
+	if len(c.manifests) == 0 {
 		return nil
 	}
-	return c.manifests[digests[c.rand.IntN(len(digests))]]
+	return c.manifests[rapid.SampledFrom(slices.Sorted(maps.Keys(c.manifests))).Draw(c.play, "cached manifest")]
 }
 
-// stepCached does one random thing to the cache. hosted is a repository of the
-// model that is not cached.
-func (c *modelCache) stepCached(hosted *modelRepo) {
-	c.t.Helper()
-	ctx, content, one := c.t.Context(), c.content(), c.pickCached()
-	switch c.rand.IntN(12) {
-	case 0, 1, 2:
-		c.put(&modelCached{put: c.image(nil, described(content), described("only "+content)), contents: []string{content, "only " + content}})
-	case 3, 4:
-		if one != nil && len(c.manifests) < 20 {
-			other := c.pickCached()
-			index := c.index(one.put.Manifest, other.put.Manifest)
-			c.put(&modelCached{put: index, children: []oci.Digest{one.put.Manifest.Digest, other.put.Manifest.Digest}})
-		}
-	case 5, 6:
-		c.fill(c.at(), content)
-		c.link(content)
-	case 7:
-		_, err := c.Store.LinkBlob(ctx, c.at(), digestOf(content))
-		if c.expect(err, hosted.holds(content, c.Now()) || c.holds(content), fault.BlobUnknown) {
-			c.link(content)
-		}
-	case 8:
-		if one != nil {
-			pull := meta.CachedPull{Repo: c.at(), Digest: one.put.Manifest.Digest, Keep: modelKeep}
-			c.must(c.Store.RecordPulls(ctx, []meta.CachedPull{pull}))
-			c.pull(one)
-		}
-	case 9:
-		tag := c.tag()
-		c.must(c.Store.DropCachedTag(ctx, c.at(), tag))
-		delete(c.tags, tag)
-	case 10:
-		if one != nil {
-			err := c.Store.PurgeCached(ctx, cause(), c.at(), oci.Reference{Digest: one.put.Manifest.Digest})
-			c.expect(err, c.kept(one.put.Manifest.Digest), fault.ManifestUnknown)
-			c.remove(one)
-		}
-	case 11:
-		c.giveUp()
+// actions are what fetches, pulls and operators do to the cache.
+func (c *modelCache) actions() map[string]func(*rapid.T) {
+	ctx := c.t.Context()
+	return map[string]func(*rapid.T){
+		"cache an image": func(*rapid.T) {
+			content := c.content()
+			contents := []string{content, "only " + content}
+			c.put(&modelCached{put: c.imageOf(contents), contents: contents})
+		},
+		"cache an index": func(*rapid.T) {
+			if one, other := c.pickCached(), c.pickCached(); one != nil && len(c.manifests) < 20 {
+				index := c.index(one.put.Manifest, other.put.Manifest)
+				c.put(&modelCached{put: index, children: []oci.Digest{one.put.Manifest.Digest, other.put.Manifest.Digest}})
+			}
+		},
+		"cache blobs": func(*rapid.T) {
+			for _, content := range c.contents() {
+				c.fill(c.at(), content)
+				c.link(content)
+			}
+		},
+		"link a blob": func(*rapid.T) {
+			hosted, content := c.pick(), c.content()
+			_, err := c.Store.LinkBlob(ctx, c.at(), digestOf(content))
+			if c.expect(err, hosted.holds(c.Now(), content) || c.holds(content), fault.BlobUnknown) {
+				c.link(content)
+			}
+		},
+		"pull": func(*rapid.T) {
+			if one := c.pickCached(); one != nil {
+				pull := meta.CachedPull{Repo: c.at(), Digest: one.put.Manifest.Digest, Keep: modelKeep}
+				c.must(c.Store.RecordPulls(ctx, []meta.CachedPull{pull}))
+				c.pull(one)
+			}
+		},
+		"drop a cached tag": func(*rapid.T) {
+			tag := c.tag()
+			c.must(c.Store.DropCachedTag(ctx, c.at(), tag))
+			delete(c.tags, tag)
+		},
+		"purge a cached manifest": func(*rapid.T) {
+			if one := c.pickCached(); one != nil {
+				err := c.Store.PurgeCached(ctx, cause(), c.at(), oci.Reference{Digest: one.put.Manifest.Digest})
+				c.expect(err, c.kept(one.put.Manifest.Digest), fault.ManifestUnknown)
+				c.remove(one)
+			}
+		},
+		"purge the cached repository": func(*rapid.T) {
+			if c.oneOf(8, "purged") {
+				err := c.Store.PurgeCached(ctx, cause(), c.at(), oci.Reference{})
+				c.expect(err, len(c.manifests) > 0, fault.NameUnknown)
+				c.forget()
+			}
+		},
+		"renew the upstream": func(*rapid.T) {
+			if c.oneOf(8, "renewed") {
+				var err error
+				c.upstream, err = c.Store.UpdateUpstream(ctx, cause(), c.upstream, true)
+				c.must(err)
+				c.forget()
+			}
+		},
 	}
 }
 
-func (c *modelCache) tag() string { return fmt.Sprintf("v%d", c.rand.IntN(3)) }
+func (c *modelCache) tag() string {
+	return rapid.SampledFrom(numbered("v%d", 3)).Draw(c.play, "cached tag")
+}
 
 func (c *modelCache) put(one *modelCached) {
 	c.t.Helper()
-	tag := []string{"", c.tag()}[c.rand.IntN(2)]
+	tag := ""
+	if c.oneOf(2, "tagged") {
+		tag = c.tag()
+	}
 	d := one.put.Manifest.Digest
 	c.must(c.Store.PutCached(c.t.Context(), meta.CachedPut{
 		Repo: c.at(), Manifest: one.put.Manifest, Parsed: one.put.Parsed, Tag: tag, Keep: modelKeep,
@@ -185,22 +213,6 @@ func (c *modelCache) remove(one *modelCached) {
 	maps.DeleteFunc(c.tags, func(_ string, at oci.Digest) bool { return at == d })
 	for _, content := range one.contents {
 		delete(c.promised, content)
-	}
-}
-
-// giveUp purges the repository or renews the upstream, now and then.
-func (c *modelCache) giveUp() {
-	c.t.Helper()
-	switch c.rand.IntN(8) {
-	case 0:
-		err := c.Store.PurgeCached(c.t.Context(), cause(), c.at(), oci.Reference{})
-		c.expect(err, len(c.manifests) > 0, fault.NameUnknown)
-		c.forget()
-	case 1:
-		var err error
-		c.upstream, err = c.Store.UpdateUpstream(c.t.Context(), cause(), c.upstream, true)
-		c.must(err)
-		c.forget()
 	}
 }
 

@@ -20,14 +20,16 @@ import (
 // world is a store with one tenant, and shorthands that fail the test.
 type world struct {
 	Harness
-	t        *testing.T
+	t        testing.TB
 	tenant   tenant.ID
 	registry tenant.RegistryID
 }
 
-func newWorld(t *testing.T, open Open) world {
+func newWorld(t testing.TB, open Open) world { return newWorldWith(t, open, Options{}) }
+
+func newWorldWith(t testing.TB, open Open, o Options) world {
 	t.Helper()
-	w := world{Harness: open(t), t: t}
+	w := world{Harness: open(t, o), t: t}
 	w.tenant, w.registry = w.addTenant("acme", 0)
 	return w
 }

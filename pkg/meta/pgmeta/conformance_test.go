@@ -6,37 +6,23 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
 func TestConformance(t *testing.T) { metatest.Run(t, harness) }
 
-func TestS40_NounsOfATenantAreLimited(t *testing.T) {
-	metatest.RunLimits(t, func(t *testing.T, l meta.Limits) metatest.Harness { return harnessWith(t, Options{Limits: l}) })
-}
-
-func TestC14_StagingIsBounded(t *testing.T) {
-	metatest.RunBounds(t, func(t *testing.T, staged, sessions int64) metatest.Harness {
-		return harnessWith(t, Options{MaxStaged: staged, MaxSessions: sessions})
-	})
-}
-
-func harness(t *testing.T) metatest.Harness { return harnessWith(t, Options{}) }
-
-func harnessWith(t *testing.T, o Options) metatest.Harness {
+func harness(t testing.TB, o metatest.Options) metatest.Harness {
 	url := migrated(t)
 	// A deadlock is retried, and would go unseen otherwise.
 	t.Cleanup(func() { wantDeadlocks(t, url, 0) }) // after the store was closed
-	o.URL = url
-	s := open(t, o)
+	s := open(t, Options{URL: url, Limits: o.Limits, MaxStaged: o.MaxStaged, MaxSessions: o.MaxSessions})
 	c := newClock(t, s)
 	return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now}
 }
 
 // wantDeadlocks says how many deadlocks there were in a database, which is
 // not used any more: a session's statistics are complete when it has ended.
-func wantDeadlocks(t *testing.T, url string, want int) {
+func wantDeadlocks(t testing.TB, url string, want int) {
 	t.Helper()
 	ctx := context.Background()
 	c, err := pgx.Connect(ctx, url)
