@@ -3,7 +3,6 @@ package dice
 import (
 	"flag"
 	"os"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -37,15 +36,16 @@ func Check(t *testing.T, property func(t *T)) {
 	})
 }
 
-// counts sets how much is checked where the command line does not say it.
+// counts sets how much is checked, and for how long a failure is made smaller,
+// where the command line does not say it.
 var counts = sync.OnceFunc(func() {
-	counts := map[string]int{"rapid.checks": 5, "rapid.steps": 100}
+	counts := map[string]string{"rapid.checks": "5", "rapid.steps": "100", "rapid.shrinktime": "2m"}
 	if os.Getenv("BERTH_LONG") == "1" {
-		counts = map[string]int{"rapid.checks": 200, "rapid.steps": 500}
+		counts["rapid.checks"], counts["rapid.steps"] = "200", "500"
 	}
 	flag.Visit(func(f *flag.Flag) { delete(counts, f.Name) })
-	for name, n := range counts {
-		if err := flag.Set(name, strconv.Itoa(n)); err != nil {
+	for name, value := range counts {
+		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}
 	}

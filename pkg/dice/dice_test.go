@@ -1,6 +1,28 @@
 package dice
 
-import "testing"
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"testing"
+)
+
+var _ testing.TB = (*T)(nil)
+
+func TestCheckEndsWhatItOpened(t *testing.T) {
+	before := ""
+	checks := 0
+	Check(t, func(t *T) {
+		if _, err := os.Stat(before); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the directory of the check before: %v", err)
+		}
+		before = t.TempDir()
+		checks++
+	})
+	if checks < 2 {
+		t.Errorf("%d checks", checks)
+	}
+}
 
 func TestCount(t *testing.T) {
 	for value, want := range map[string]int{"": 10, "0": 10, "1": 1000} {
