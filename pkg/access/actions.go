@@ -41,7 +41,7 @@ func (a Actions) names() []string {
 	return names
 }
 
-// parseAction reads one word of a scope; an unknown one is no action.
+// parseAction reads one word of a scope; an unknown one is not an action.
 func parseAction(word string) Actions {
 	if word == "*" {
 		return All
@@ -57,7 +57,7 @@ func parseAction(word string) Actions {
 // MarshalJSON writes the set as the access claim does: ["pull","push"].
 func (a Actions) MarshalJSON() ([]byte, error) { return json.Marshal(a.names()) }
 
-// UnmarshalJSON reads what MarshalJSON wrote; unknown words are no actions.
+// UnmarshalJSON reads what MarshalJSON wrote; unknown words are not actions.
 func (a *Actions) UnmarshalJSON(b []byte) error {
 	var words []string
 	if err := json.Unmarshal(b, &words); err != nil {

@@ -84,7 +84,7 @@ func unpackKey(key string) (Grant, error) {
 			return Grant{Type: kind, Requested: Actions(actions[0] - '0'), Actions: Actions(actions[1] - '0')}, nil
 		}
 	}
-	return Grant{}, fmt.Errorf("access: %q is no kind of grants", key)
+	return Grant{}, fmt.Errorf("access: %q is not a form of grants", key)
 }
 
 // lengths are the digits of how much of a name is that of the name before.

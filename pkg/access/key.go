@@ -103,7 +103,7 @@ func openVerifier(k VerifyKey) (*verifier, error) {
 	}
 	public, ok := parsed.(ed25519.PublicKey)
 	if !ok {
-		return nil, fmt.Errorf("signing key %q is no Ed25519 key", k.ID)
+		return nil, fmt.Errorf("signing key %q is not an Ed25519 key", k.ID)
 	}
 	unsigned, err := unsignedToken(k.ID, jwt.RegisteredClaims{}).SigningString()
 	if err != nil {
@@ -133,11 +133,11 @@ func unsignedToken(id string, c jwt.Claims) *jwt.Token {
 func parsePrivate(id string, der []byte) (ed25519.PrivateKey, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("signing key %q is no PKCS #8 key", id)
+		return nil, fmt.Errorf("signing key %q is not a PKCS #8 key", id)
 	}
 	private, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("signing key %q is no Ed25519 key", id)
+		return nil, fmt.Errorf("signing key %q is not an Ed25519 key", id)
 	}
 	return private, nil
 }

@@ -105,7 +105,7 @@ func (k *Keys) refresh(header string) error {
 }
 
 // Run reloads the keys every minute until ctx ends. A reload that failed is
-// told to failed: the known keys go on serving.
+// passed to failed: the known keys keep serving.
 func (k *Keys) Run(ctx context.Context, failed func(error)) { every(ctx, k.reload, failed) }
 
 func every(ctx context.Context, do func(context.Context) error, failed func(error)) {

@@ -53,7 +53,7 @@ type Sealer interface {
 // SignerOptions say how keys are replaced.
 type SignerOptions struct {
 	Life     time.Duration // of a key, until the next one is made
-	Handover time.Duration // how long a key that lay open goes on signing, for processes of the version before
+	Handover time.Duration // how long a key that lay open keeps signing, for processes of the version before
 
 	// Unreadable is told of keys that no secret key here opens. May be nil.
 	Unreadable func(ids []string)
@@ -79,8 +79,8 @@ func OpenSigner(ctx context.Context, store SigningKeyStore, sealer Sealer, o Sig
 	return s, s.tend(ctx)
 }
 
-// Run tends the keys every minute until ctx ends; failures are told to failed,
-// and the known keys go on signing.
+// Run tends the keys every minute until ctx ends; failures are passed to failed,
+// and the known keys keep signing.
 func (s *Signer) Run(ctx context.Context, failed func(error)) { every(ctx, s.tend, failed) }
 
 // boundTo is what a key's seal is bound to.
@@ -159,7 +159,7 @@ func (s *Signer) seal(k VerifyKey, private []byte) (SigningKey, error) {
 }
 
 // open opens the key, nil where no secret key here does. One that this process
-// had open stays so: processes with a new secret key may have sealed it anew. What
+// had open stays so: processes with a new secret key may have sealed it again. What
 // is sealed with an old secret key is sealed with the new one, and retires: who has
 // the old one may have it, too.
 func (s *Signer) open(ctx context.Context, k SigningKey, now time.Time) (*signer, error) {

@@ -52,7 +52,7 @@ func NewVerifier(keys *Keys, issuer string) *Verifier {
 // Verify returns what the token says if it is good at this site now: signed by
 // a key of ours, for this host and this tenant, issued since the tenant's
 // tokens last died, and within its time. Anything else is
-// fault.UnauthorizedReason, always with the same message. It does no I/O but for
+// fault.UnauthorizedReason, always with the same message. It does no I/O except for
 // a token by an unknown key, which may be one that was just made; where that
 // cannot be read it is fault.UnavailableReason.
 func (v *Verifier) Verify(raw string, s tenant.Site) (Claims, error) {

@@ -109,8 +109,8 @@ type Pinger interface {
 	Ping(ctx context.Context) error
 }
 
-// Ping says whether a store answers at all, for readiness. Where the store is no
-// Pinger, that an object nobody has is missing is an answer.
+// Ping says whether a store answers at all, for readiness. Where the store is not
+// a Pinger, that an object nobody has is missing is an answer.
 func Ping(ctx context.Context, o Opener) error {
 	if p, ok := o.(Pinger); ok {
 		return p.Ping(ctx)
@@ -157,7 +157,7 @@ type Appender interface {
 	// OpenStaged returns the staged bytes [0, s.Offset), maybe with more after
 	// them, to be read back; the caller closes it. ErrMissing when the store
 	// holds less. A store may have to take the object over for it, ErrFenced
-	// when a writer has a higher s.Epoch. The session can go on afterwards.
+	// when a writer has a higher s.Epoch. The session can continue afterwards.
 	OpenStaged(ctx context.Context, s Stage) (io.ReadCloser, error)
 }
 
@@ -238,5 +238,5 @@ type Stored struct {
 	Key     Key
 	Size    int64
 	Changed time.Time // last written, by the store's clock
-	Foreign string    // the path of something that is no object of ours; Key is zero then
+	Foreign string    // the path of something that is not an object of ours; Key is zero then
 }

@@ -32,11 +32,11 @@ func (s Space) Check(n int64) error {
 	return nil
 }
 
-// NoRoom is the fault of a store that is full. It is no outage: all that is
+// NoRoom is the fault of a store that is full. It is not an outage: all that is
 // there can be read and deleted.
 func NoRoom(cause error) error {
 	return fault.Wrap(cause, fault.Full, fault.StorageFull,
-		"the storage of this registry is full: nothing can be pushed until its operator makes room; pulls and deletions go on").WithRetryAfter(time.Minute)
+		"the storage of this registry is full: nothing can be pushed until its operator makes room; pulls and deletions continue").WithRetryAfter(time.Minute)
 }
 
 // Measurer is a store that knows its room; a bucket has no end.

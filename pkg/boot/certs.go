@@ -103,7 +103,7 @@ func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 // unnamed lists what a client that names no server may see, which anyone who scans the
 // address does: the certificate that the operator has put there as default, then those
 // that name only addresses and the base domain, that of the address it came to first.
-// What it gets last says nothing: probes that check no certificate go on working.
+// What it gets last says nothing: probes that check no certificate keep working.
 func (c *certificates) unnamed(set *certSet, at net.Addr) []*tls.Certificate {
 	var chosen, of, others []*tls.Certificate
 	local := ""

@@ -153,7 +153,7 @@ func (c Config) certificates() []certificateDir {
 }
 
 // MinDeleteDelay is the shortest delete_delay: transfers and redirects that are
-// under way when a blob is deleted end before its bytes do (contract row F1).
+// in flight when a blob is deleted end before its bytes do (contract row F1).
 const MinDeleteDelay = time.Hour
 
 // MinSigningKeyLife is far above the time that all processes take to hear of a
@@ -176,7 +176,7 @@ func (c Config) checkTimes(p *Problems) {
 		}
 	}
 	if c.DeleteDelay > 0 && c.DeleteDelay < MinDeleteDelay {
-		p.add("delete_delay", "%s is too short for transfers that are under way; take %s or more", c.DeleteDelay, MinDeleteDelay)
+		p.add("delete_delay", "%s is too short for transfers that are in flight; take %s or more", c.DeleteDelay, MinDeleteDelay)
 	}
 	if c.TransferPause > maxTransferPause {
 		p.add("transfer_pause", "%s is longer than %s, and connections are few", c.TransferPause, maxTransferPause)

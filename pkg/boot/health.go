@@ -28,7 +28,7 @@ type check struct {
 	run      func(context.Context) (string, error)
 
 	mu      sync.Mutex
-	current *checkRun // nil when none is under way
+	current *checkRun // nil when none is running
 }
 
 // checkRun is one run of a check; err is for those who saw done closed.
@@ -47,7 +47,7 @@ func (h *Health) Add(name string, run func(context.Context) error) {
 }
 
 // AddOptional is Add for a dependency that the process does without: its state
-// is shown, and the process is ready all the same.
+// is shown, and the process is ready anyway.
 func (h *Health) AddOptional(name string, run func(context.Context) error) {
 	h.add(&check{name: name, optional: true, run: undetailed(run)})
 }
@@ -119,7 +119,7 @@ var errCheckTimeout = errors.New("no answer within " + checkTimeout.String())
 
 // ask waits for the answer of the run under way, or of a new one: probes that
 // come at once share it, so that a check that never comes back piles up
-// nothing. The run is shared: it goes on when the probe that began it
+// nothing. The run is shared: it continues when the probe that began it
 // leaves.
 func (c *check) ask(ctx context.Context) Dependency {
 	start := time.Now()

@@ -89,7 +89,7 @@ func (t *InternalTLS) Dial(ctx context.Context, network, addr string) (net.Conn,
 	return c, nil
 }
 
-// findAny is find for a listener whose names are no secret: one of them is shown
+// findAny is find for a listener whose names are not secret: one of them is shown
 // whatever the client asked for.
 func (c *certificates) findAny(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	set := c.held.Load()

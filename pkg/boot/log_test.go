@@ -54,7 +54,7 @@ func TestLogFormatAndLevel(t *testing.T) {
 	log.Info("unseen")
 	log.Warn("seen")
 	if !strings.HasPrefix(out.String(), "{") || strings.Contains(out.String(), "unseen") {
-		t.Errorf("a buffer is no terminal and the level is warn: %s", out.String())
+		t.Errorf("a buffer is not a terminal and the level is warn: %s", out.String())
 	}
 	if _, err := NewLogger(&out, Config{LogLevel: "loud"}); err == nil {
 		t.Error("log_level loud is taken")

@@ -31,7 +31,7 @@ func (c Config) checkPlaintext(p *Problems) {
 	}
 	for _, l := range c.exposed() {
 		if !slices.Contains(c.PlaintextListeners, l.name) {
-			p.add(l.key, "%s is open to other machines without TLS%s, or listen on 127.0.0.1; in a private network, plaintext_listeners: %s goes on without TLS", l.addr, l.cure, l.name)
+			p.add(l.key, "%s is open to other machines without TLS%s, or listen on 127.0.0.1; in a private network, plaintext_listeners: %s continues without TLS", l.addr, l.cure, l.name)
 		}
 	}
 	switch {
@@ -60,7 +60,7 @@ func (c Config) exposed() []exposed {
 	return slices.DeleteFunc(all, func(l exposed) bool { return !reachable(l.addr) })
 }
 
-// warnOfPlaintext names the listeners that plaintext_listeners lets go on without
+// warnOfPlaintext names the listeners that plaintext_listeners lets continue without
 // TLS: an image sets it, and does not know how its ports are published.
 func warnOfPlaintext(c Config, log *slog.Logger) {
 	var open []string
@@ -73,7 +73,7 @@ func warnOfPlaintext(c Config, log *slog.Logger) {
 }
 
 // reachable says whether other machines can reach a listener at the address. One
-// that is no address at all is told of elsewhere.
+// that is not an address at all is told of elsewhere.
 func reachable(addr string) bool {
 	_, _, err := net.SplitHostPort(addr)
 	return err == nil && !Loopback(addr)

@@ -10,7 +10,7 @@ import (
 // Outcome is what a member said.
 type Outcome string
 
-// The outcomes. Only an authoritative "not here" lets a walk go on by itself.
+// The outcomes. Only an authoritative "not here" lets a walk continue by itself.
 const (
 	Found   Outcome = "found"
 	NotHere Outcome = "not_here"
@@ -39,7 +39,7 @@ func (e SkipError) Error() string { return e.Why }
 // ErrNotOffered is for names that the tenant does not take from the upstream.
 var ErrNotOffered = SkipError{"the upstream is not asked for this name"}
 
-// Internal marks what a store of this deployment failed with as ErrInternal, but
+// Internal marks what a store of this deployment failed with as ErrInternal, except
 // for an authoritative absence.
 func Internal(err error) error {
 	if err == nil || fault.KindOf(err) == fault.NotFound {

@@ -8,7 +8,7 @@ import (
 )
 
 // Walk asks the members of a chain for a name, in order. Only an authoritative
-// "not here" goes on by itself. An outage ends the walk: it is not known whether
+// "not here" continues by itself. An outage ends the walk: it is not known whether
 // that member has it, and the answer of another would take its place (contract row
 // E10). A walk is for one goroutine.
 type Walk struct {

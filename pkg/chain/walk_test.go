@@ -82,7 +82,7 @@ func TestE9_ClaimedNamesAreLookedUpOnceAndNotAsked(t *testing.T) {
 		lookups := 0
 		asked, err := walked(t, chain.Walk{Name: name, Claimed: func() (bool, error) { lookups++; return true, nil }}, tp, nil)
 		if got := strings.Join(asked, " "); got != want || lookups != 1 || !errors.Is(err, chain.ErrNotHere) {
-			t.Errorf("%s: asked %s after %d look-ups, %v; want %s", name, got, lookups, err, want)
+			t.Errorf("%s: asked %s after %d lookups, %v; want %s", name, got, lookups, err, want)
 		}
 	}
 	unknown := errors.New("the store is down")

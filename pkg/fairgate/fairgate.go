@@ -146,7 +146,7 @@ func (g *Gate[K]) Release(owner K, n int64) {
 	g.hand()
 }
 
-// Expel ends the waits of all who wait now with err, such as when what they wait
+// Expel ends the waits of all waiting callers now with err, such as when what they wait
 // for has failed.
 func (g *Gate[K]) Expel(err error) {
 	g.mu.Lock()

@@ -15,7 +15,7 @@ import (
 )
 
 // Never more than there is, never more than one owner may have, and in the end
-// all is free and all who waited were served or left.
+// all is free and all waiting callers were served or left.
 func TestS50_GateIsFairAndBounded(t *testing.T) {
 	const capacity, most, assured, beyond, owners = 12, 6, 2, 4, 5
 	g := fairgate.New[int](fairgate.Options{Capacity: capacity, Most: most, Assured: assured, Beyond: beyond})

@@ -41,7 +41,7 @@ func TestFrom(t *testing.T) {
 		}
 	}
 	if fault.From(nil) != nil || fault.Is(nil, fault.DeniedReason) {
-		t.Error("no error is no fault")
+		t.Error("no error is not a fault")
 	}
 }
 

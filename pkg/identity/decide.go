@@ -81,7 +81,7 @@ func (s Sample) state() State {
 	}
 }
 
-// Accepted is what an operator has said to go on in spite of.
+// Accepted is what an operator has said to continue in spite of.
 type Accepted struct {
 	Restored bool // Behind
 	Store    bool // Foreign, NoStore and NoDatabase

@@ -5,7 +5,7 @@ import "github.com/berth-registry/berth/pkg/fault"
 // Write takes the next bytes of the source. More than the stream's size is
 // fault.SizeInvalid, of kind BadUpstream, and nothing of p is taken then. A file
 // that cannot be written is fault.Unavailable. Neither ends the stream: readers
-// go on with what is there until the owner has decided. After Fail it returns
+// continue with what is there until the owner has decided. After Fail it returns
 // what the stream failed with.
 func (s *Stream) Write(p []byte) (int, error) {
 	if err := s.Err(); err != nil {
@@ -46,7 +46,7 @@ func (s *Stream) Restart() { s.skip = s.hash.Size() }
 // Finish ends the stream: the source has ended. Where the digest of what was
 // written is right, readers get the bytes held back. Else the stream fails, with
 // what Finish returns: fault.SizeInvalid for less than the stream's size,
-// fault.DigestInvalid for another digest, both of kind BadUpstream. To go on with
+// fault.DigestInvalid for another digest, both of kind BadUpstream. To continue with
 // another source after a short one, call Restart instead.
 func (s *Stream) Finish() error { return s.end(s.verify()) }
 

@@ -2,7 +2,7 @@
 //
 // A lease saves work and decides nothing. It may be granted to two callers at
 // once, denied to all of them for ever, or lost while it is held; every caller
-// must stay right all the same, and only work more (protocol section 8). What
+// must stay right anyway, and only work more (protocol section 8). What
 // must not happen twice is prevented by the store that it happens in.
 package lease
 
@@ -37,7 +37,7 @@ type Leases interface {
 // Lease is held from Acquire until it is released or lost. It is safe for
 // concurrent use.
 type Lease interface {
-	// Lost is closed once others may have the lease too. The holder may go on; it
+	// Lost is closed once others may have the lease too. The holder may continue; it
 	// then does work that another caller may do as well.
 	Lost() <-chan struct{}
 	// Release lets others have the lease at once. It takes a moment at most, and

@@ -68,7 +68,7 @@ type CachedTags interface {
 type CachedManifests interface {
 	// PutCached stores a manifest, with the references it has and none of which
 	// need to be there, and points the tag to it, checked now. It does not prolong
-	// what is there already, but for the manifest itself, whose media type stays
+	// what is there already, except for the manifest itself, whose media type stays
 	// what it is.
 	//
 	// A tag that goes back to the manifest it had before its present one is
@@ -135,13 +135,13 @@ type CacheCollector interface {
 	// EvictCached ends the time of the manifests that were pulled least recently,
 	// in caches whose blobs are more than UpstreamSettings.MaxBytes, until what
 	// stays fits; ExpireCached removes them. What counts are the blobs that
-	// manifests name whose time is not over, each once in a cache, but for those
+	// manifests name whose time is not over, each once in a cache, except for those
 	// that a hosted repository holds, too: they are the tenant's, and their
 	// eviction would free nothing. What an index
 	// lists does not go before the index but with it, unless another index that
 	// stays lists it, too, or it was pulled since.
 	EvictCached(ctx context.Context, limit int) (int, error)
-	// ShrinkCached does so for tenants that have used up their quota but for one part
+	// ShrinkCached does so for tenants that have used up their quota except for one part
 	// in CacheRoom, in all their caches: what was pushed stays, and what was pulled
 	// least recently goes.
 	ShrinkCached(ctx context.Context, limit int) (int, error)

@@ -31,7 +31,7 @@ type Collector interface {
 	// ForgetObject is the second half, after the bytes are gone.
 	ForgetObject(ctx context.Context, k blob.Key) error
 	// PurgeDeleted removes the content of repositories, registries and tenants
-	// that are being deleted, and goes on with deletions of referrers.
+	// that are being deleted, and continues with deletions of referrers.
 	PurgeDeleted(ctx context.Context, limit int) (int, error)
 	// CondemnUnknown records a stored object that no row knows, as condemned; a
 	// key that is known by now is left alone. The reconciler calls it.
@@ -68,7 +68,7 @@ type Collector interface {
 //	I10  the keys of tenant data begin with the tenant
 //	I12  what is cached is reached only through its upstream as it is configured now
 //	I13  what nothing references is marked, so that the janitor finds it; what is
-//	     cached expires; what is hosted does not, but for provisional manifests,
+//	     cached expires; what is hosted does not, except for provisional manifests,
 //	     which have no tag
 //
 // The others can be seen only while a store is used: I2, no acknowledged push

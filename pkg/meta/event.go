@@ -22,7 +22,7 @@ type Event struct {
 	RequestID string
 	Address   string // of the client; empty where it is not known
 	Changes   string // what an update changed, for DecodeChanges
-	Times     int64  // how often it happened within its minute; 1 but for refusals
+	Times     int64  // how often it happened within its minute; 1 except for refusals
 }
 
 // Change is one field of a resource that an update changed. Secrets are left out

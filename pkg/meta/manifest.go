@@ -83,7 +83,7 @@ type Manifests interface {
 	DeleteManifest(ctx context.Context, d ManifestDelete) error
 	// ListReferrers pages the manifests whose subject is d by their digest
 	// (Page.After is a digest in text form), of one artifact type unless it is
-	// empty. An unknown subject, or repository, has none: that is no error. A
+	// empty. An unknown subject, or repository, has none: that is not an error. A
 	// page also ends with the manifest by which it reaches MaxReferrerBytes.
 	ListReferrers(ctx context.Context, r Repo, subject oci.Digest, artifactType string, p Page) ([]Referrer, error)
 }

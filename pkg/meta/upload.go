@@ -74,7 +74,7 @@ type UploadProgress interface {
 // UploadCommitter turns the bytes of a session into a blob.
 type UploadCommitter interface {
 	// SealUpload ends writing: only CommitUpload with this digest, or a repeated
-	// SealUpload with it, goes on. Another digest is fault.DigestInvalid.
+	// SealUpload with it, continues. Another digest is fault.DigestInvalid.
 	// It accepts a session that is open at u's epoch and offset, or sealed.
 	// A session already committed with this digest is returned as it is.
 	SealUpload(ctx context.Context, u Upload, d oci.Digest) (Upload, error)

@@ -101,7 +101,7 @@ type Upstreams interface {
 	// names the upstream.
 	DeleteUpstream(ctx context.Context, by Cause, t tenant.ID, slug string, version int64) error
 	// RecordStatus changes Status and nothing else: no version, no event. An
-	// upstream that is gone is no error.
+	// upstream that is gone is not an error.
 	RecordStatus(ctx context.Context, t tenant.ID, id tenant.UpstreamID, s UpstreamStatus) error
 }
 
@@ -155,7 +155,7 @@ type Groups interface {
 	UpdateGroup(ctx context.Context, by Cause, g Group) (Group, error)
 	DeleteGroup(ctx context.Context, by Cause, t tenant.ID, slug string, version int64) error
 	// FindTopology reads, at one moment, all that chains of the tenant are made
-	// of. A tenant that is unknown has none: that is no error.
+	// of. A tenant that is unknown has none: that is not an error.
 	FindTopology(ctx context.Context, t tenant.ID) (Topology, error)
 }
 

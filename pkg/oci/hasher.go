@@ -86,7 +86,7 @@ func (h *Hasher) Size() int64 { return h.size }
 // Algorithm is that of the digest to come.
 func (h *Hasher) Algorithm() Algorithm { return h.algorithm }
 
-// Digest is the digest of all bytes so far. Writing may go on afterwards.
+// Digest is the digest of all bytes so far. Writing may continue afterwards.
 func (h *Hasher) Digest() Digest { return newDigest(h.algorithm, h.sum.Sum(nil)) }
 
 // State is what ResumeHasher takes. It is opaque, at most 256 bytes, and

@@ -20,7 +20,7 @@ import (
 var kinds = []string{image, index, dockerImage, dockerList, artifact}
 
 // TestD2_ParserDifferences: documents that decoders read differently are
-// refused, or all the same read with the same digests.
+// refused, or anyway read with the same digests.
 func TestD2_ParserDifferences(t *testing.T) {
 	tried := 0
 	for _, good := range kinds {

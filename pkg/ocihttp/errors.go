@@ -69,7 +69,7 @@ type errorEntry struct {
 // WriteError answers the request with err: the status of its kind and the
 // error body of the spec, without one for HEAD, and tells the access line why.
 // It never tells the cause: log that before. Nothing may have been written to w yet; headers that are set
-// on it stay, but for those that describe another body.
+// on it stay, except for those that describe another body.
 //
 // 429 and 503 carry Retry-After (1 s if the fault does not say). 416 carries
 // the true offset of the upload in Range, as 408 does, unless Content-Range is set

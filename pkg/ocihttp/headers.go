@@ -42,7 +42,7 @@ const HeaderNamespace = "OCI-Namespace"
 // with the port that it was given with. It is empty without the parameter.
 //
 // What is given twice, is empty or is no such host is fault.RequestInvalid. So
-// is an IPv6 address, which is no component of a repository's name.
+// is an IPv6 address, which is not a component of a repository's name.
 func ParseNamespace(q url.Values) (string, error) {
 	values, ok := q["ns"]
 	switch {

@@ -69,7 +69,7 @@ func FuzzParseNamespace(f *testing.F) {
 		if again, err := ocihttp.ParseNamespace(url.Values{"ns": {host}}); err != nil || again != host {
 			t.Fatalf("%q gives %q, which gives %q, %v", ns, host, again, err)
 		}
-		// But for its port it is a component of a name.
+		// Except for its port it is a component of a name.
 		name, _, _ := strings.Cut(host, ":")
 		if err := oci.CheckName("proxy/" + name + "/app"); err != nil || strings.Contains(name, "/") {
 			t.Fatalf("%q gives %q: %v", ns, host, err)
@@ -77,7 +77,7 @@ func FuzzParseNamespace(f *testing.F) {
 	})
 }
 
-// TestE12_Hops: what is no count between 0 and 5 is one too many.
+// TestE12_Hops: what is not a count between 0 and 5 is one too many.
 func TestE12_Hops(t *testing.T) {
 	for _, c := range []struct {
 		values []string

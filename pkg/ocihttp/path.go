@@ -70,7 +70,7 @@ const prefix = "/v2/"
 // A name may contain the words of the grammar as components, so the path is
 // read from its end, where there is only one reading.
 //
-// Errors: kind NotFound for a path that is no endpoint; fault.NameInvalid and
+// Errors: kind NotFound for a path that is not an endpoint; fault.NameInvalid and
 // fault.DigestInvalid, kind Invalid; fault.TagInvalid, but of kind NotFound,
 // as the spec wants 404 for a manifest that there cannot be;
 // fault.BlobUploadUnknown for a malformed upload id.

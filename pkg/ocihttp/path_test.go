@@ -190,7 +190,7 @@ func FuzzParsePath(f *testing.F) {
 			}
 		}
 		roundTrip(t, r)
-		// A route is what was asked for, but for a last slash and the case of an upload id.
+		// A route is what was asked for, except for a last slash and the case of an upload id.
 		plain, err := url.PathUnescape(path)
 		if err != nil || !strings.EqualFold(strings.TrimSuffix(r.Path(), "/"), strings.TrimSuffix(plain, "/")) {
 			t.Fatalf("ParsePath(%q) = %+v, unescaped %q, %v", path, r, plain, err)

@@ -84,7 +84,7 @@ func FuzzCleanRange(f *testing.F) {
 		if once == "" {
 			return
 		}
-		// net/http reads it: it is no range that it calls invalid.
+		// net/http reads it: it is not a range that it calls invalid.
 		w := httptest.NewRecorder()
 		r := &http.Request{Method: http.MethodGet, Header: h}
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789abcdefghij"))

@@ -97,7 +97,7 @@ func (k *Keyring) Open(sealed []byte, bound string) (string, error) {
 	return string(secret), nil
 }
 
-// Stale says whether sealed should be sealed anew: another key than the first one
+// Stale says whether sealed should be sealed again: another key than the first one
 // opens it.
 func (k *Keyring) Stale(sealed []byte) bool { return k.find(sealed) > 0 }
 

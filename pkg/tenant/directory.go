@@ -17,7 +17,7 @@ const (
 
 // Directory resolves the hosts of requests and remembers the answers, also
 // that a host is unknown, for at most CacheTTL. Any number of requests for a
-// host that is not remembered cost one look-up. It is safe for concurrent use.
+// host that is not remembered cost one lookup. It is safe for concurrent use.
 type Directory struct {
 	finder  Finder
 	pattern Pattern

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// hosts is a Finder over a map that counts its look-ups. With a gate, a look-up
+// hosts is a Finder over a map that counts its lookups. With a gate, a lookup
 // has read the map when it says so at the gate, and answers when the gate closes.
 type hosts struct {
 	mu      sync.Mutex
@@ -74,7 +74,7 @@ func TestA1_OnlyLegalSpellingsResolve(t *testing.T) {
 		}
 	}
 	if n := finder.lookups.Load(); n != 1 {
-		t.Errorf("%d look-ups for six spellings of one host, want 1", n)
+		t.Errorf("%d lookups for six spellings of one host, want 1", n)
 	}
 	for _, s := range strangers() {
 		site, err := d.Resolve(t.Context(), s)
@@ -92,12 +92,12 @@ func TestDirectory_RemembersForCacheTTL(t *testing.T) {
 		*clock = clock.Add(CacheTTL - 1)
 		_, second := d.Resolve(t.Context(), host)
 		if n := finder.lookups.Load() - before; n != 1 || !errors.Is(second, first) {
-			t.Errorf("%s: %d look-ups within the TTL, answers %v and %v", host, n, first, second)
+			t.Errorf("%s: %d lookups within the TTL, answers %v and %v", host, n, first, second)
 		}
 		*clock = clock.Add(1)
 		_, _ = d.Resolve(t.Context(), host)
 		if n := finder.lookups.Load() - before; n != 2 {
-			t.Errorf("%s: %d look-ups after the TTL, want 2", host, n)
+			t.Errorf("%s: %d lookups after the TTL, want 2", host, n)
 		}
 	}
 }
@@ -120,7 +120,7 @@ func TestDirectory_ClearShowsChangesAtOnce(t *testing.T) {
 	}
 }
 
-// A look-up that read the old state must not be remembered after the Clear that
+// A lookup that read the old state must not be remembered after the Clear that
 // followed the change.
 func TestDirectory_ClearOutrunsLookup(t *testing.T) {
 	d, finder, _ := newDirectory(t)
@@ -138,14 +138,14 @@ func TestDirectory_ClearOutrunsLookup(t *testing.T) {
 	})
 	d.Clear()
 	if site, err := d.Resolve(t.Context(), "new.reg.example"); err != nil || site.Tenant != 8 {
-		t.Errorf("while the old look-up runs: %+v, %v", site, err)
+		t.Errorf("while the old lookup runs: %+v, %v", site, err)
 	}
 	close(gate.open)
 	if err := <-old; !fault.Is(err, fault.HostUnknown) {
-		t.Errorf("the old look-up: %v", err)
+		t.Errorf("the old lookup: %v", err)
 	}
 	if site, err := d.Resolve(t.Context(), "new.reg.example"); err != nil || site.Tenant != 8 {
-		t.Errorf("after the old look-up: %+v, %v", site, err)
+		t.Errorf("after the old lookup: %+v, %v", site, err)
 	}
 }
 
@@ -172,7 +172,7 @@ func TestDirectory_StampedeIsOneLookup(t *testing.T) {
 			errs <- err
 		}()
 	}
-	leave() // the caller that began the look-up does not take the others with it
+	leave() // the caller that began the lookup does not take the others with it
 	if err := <-gone; fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("the caller that left: %v", err)
 	}
@@ -183,7 +183,7 @@ func TestDirectory_StampedeIsOneLookup(t *testing.T) {
 		}
 	}
 	if got := finder.lookups.Load(); got != 1 {
-		t.Errorf("%d look-ups, want 1", got)
+		t.Errorf("%d lookups, want 1", got)
 	}
 }
 

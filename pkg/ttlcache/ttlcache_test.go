@@ -83,11 +83,11 @@ func TestGet_RemembersMissesApartAndNoOutage(t *testing.T) {
 		}
 	}
 	if s.loads != 103 {
-		t.Errorf("%d loads: an outage is no answer", s.loads)
+		t.Errorf("%d loads: an outage is not an answer", s.loads)
 	}
 }
 
-// A load goes on when the caller that began it leaves; one that began before Clear
+// A load continues when the caller that began it leaves; one that began before Clear
 // is not seen after it.
 func TestGet_IsSharedAndClearedWhileItLoads(t *testing.T) {
 	s := &source{began: make(chan struct{}), done: make(chan struct{})}
@@ -164,7 +164,7 @@ func TestB13_AlikeKeysAreLoadedApart(t *testing.T) {
 		})
 	}
 	<-began
-	<-began // both are under way at once
+	<-began // both are running at once
 	close(release)
 	loads.Wait()
 }

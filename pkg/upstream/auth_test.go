@@ -252,7 +252,7 @@ func TestR42_OneTokenCallForAll(t *testing.T) {
 	}
 }
 
-// TestR42_TheFirstCallerLeaves: the others get the token all the same.
+// TestR42_TheFirstCallerLeaves: the others get the token anyway.
 func TestR42_TheFirstCallerLeaves(t *testing.T) {
 	s := &tokenServer{hold: make(chan struct{})}
 	c := startTokens(t, s, Config{})
@@ -321,7 +321,7 @@ func TestR42_TokenEndpointFails(t *testing.T) {
 	}
 }
 
-// TestR42_SlowTokenEndpoint ends in time, for all who wait.
+// TestR42_SlowTokenEndpoint ends in time, for all waiting callers.
 func TestR42_SlowTokenEndpoint(t *testing.T) {
 	s := &tokenServer{hold: make(chan struct{})}
 	defer close(s.hold)

@@ -15,7 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// Client pulls from one upstream. Its methods return *Error, but for a name that
+// Client pulls from one upstream. Its methods return *Error, except for a name that
 // no repository has (fault.NameInvalid). It is safe for concurrent use.
 type Client struct {
 	owner  *Clients

@@ -40,7 +40,7 @@ func listen(t *testing.T, address string) (net.Listener, *atomic.Int64) {
 	return l, &connections
 }
 
-// unused is a port that nobody listens on.
+// unused is a port that nothing listens on.
 func unused(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -109,7 +109,7 @@ func TestE1_NoConnectionIntoInternalNetworks(t *testing.T) {
 }
 
 // TestE1_PortsLookAlike: of an address that may not be connected to, an open and a
-// closed port are the same to users; so are, of one that may, a port that nobody
+// closed port are the same to users; so are, of one that may, a port that nothing
 // listens on and one that does not speak TLS. Upstreams are no port scanner.
 func TestE1_PortsLookAlike(t *testing.T) {
 	open, _ := listen(t, "127.0.0.1:0")

@@ -101,7 +101,7 @@ func (e *Error) As(target any) bool {
 // errSlow ends what takes longer than the limits say.
 var errSlow = errors.New("the upstream took too long")
 
-// outage is an answer that cannot be used. The message goes on after the
+// outage is an answer that cannot be used. The message continues after the
 // upstream's name.
 func (c *Client) outage(cause error, format string, args ...any) *Error {
 	return &Error{

@@ -88,7 +88,7 @@ func (c *Client) checkManifest(a answer, ref oci.Reference) (Manifest, error) {
 	}
 	if claim := a.header.Get("Docker-Content-Digest"); claim != "" {
 		algorithm, _, _ := strings.Cut(claim, ":")
-		// A digest of an unknown algorithm is no contradiction.
+		// A digest of an unknown algorithm is not a contradiction.
 		if known, err := oci.ParseAlgorithm(algorithm); err == nil && string(oci.DigestOf(known, a.body)) != claim {
 			return Manifest{}, c.outage(nil, "sent a manifest that does not have the digest it claims")
 		}

@@ -54,7 +54,7 @@ func (m *metrics) of(tenant, upstream string) series {
 	return series{metrics: m, tenant: tenant, upstream: upstream}
 }
 
-// forget ends the series. They begin anew where the upstream is asked again.
+// forget ends the series. They begin again where the upstream is asked again.
 func (s series) forget() {
 	labels := prometheus.Labels{"tenant": s.tenant, "upstream": s.upstream}
 	s.metrics.requests.DeletePartialMatch(labels)

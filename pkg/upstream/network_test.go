@@ -155,7 +155,7 @@ func TestS69_AnswersLeadToNoOtherPrivateHost(t *testing.T) {
 	defer list.Close()
 	tags := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: list.URL})
 	if _, err := tags.AllTags(t.Context(), "a/b", 10); err == nil {
-		t.Error("a list goes on at another host")
+		t.Error("a list continues at another host")
 	}
 	if connections.Load() != 0 {
 		t.Errorf("%d connections", connections.Load())

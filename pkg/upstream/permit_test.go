@@ -301,7 +301,7 @@ func TestE13_FewLargeDocumentsAtATime(t *testing.T) {
 	}
 }
 
-// TestE14_QueueIsBounded: those who wait go on doing so when their clients left.
+// TestE14_QueueIsBounded: those who wait keep doing so when their clients left.
 func TestE14_QueueIsBounded(t *testing.T) {
 	end := make(chan struct{})
 	l := patient()

@@ -30,7 +30,7 @@ func refusal(cause error) string {
 // CheckAddress is CheckURL, and also refuses a URL whose host the configuration
 // of this process never connects to: an address, localhost, or a name of which
 // all addresses are refused. A name that cannot be looked up now, or in a moment,
-// is no error. Nothing is connected to, so the answer is the same for every port
+// is not an error. Nothing is connected to, so the answer is the same for every port
 // that the configuration treats alike (contract E1); what a name leads to later is
 // checked then (E2). tenant is the slug of whose upstream it is.
 func (cs *Clients) CheckAddress(ctx context.Context, tenant, raw string) error {

@@ -44,7 +44,7 @@ func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit
 		case p.count <= 1 && (!known || OutcomeOf(err) == NotHere):
 			return c.referrersByTag(ctx, name, d, limit)
 		case !known:
-			return nil, c.outage(nil, "sent a page of referrers that is no index")
+			return nil, c.outage(nil, "sent a page of referrers that is not an index")
 		case err != nil:
 			return nil, err
 		case len(all) > limit:

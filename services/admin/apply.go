@@ -111,7 +111,7 @@ func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, di
 }
 
 // bringBackTenant undeletes a tenant that the file names. The file says what there
-// shall be, and makes anew what else was deleted.
+// shall be, and makes again what else was deleted.
 func (s *Service) bringBackTenant(ctx context.Context, slug string) error {
 	t, err := s.store.FindHolder(ctx, slug)
 	if fault.Is(err, fault.ResourceUnknown) || err == nil && !t.ExpireAt.After(time.Now()) {
@@ -228,7 +228,7 @@ func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount
 	return nil
 }
 
-// applyKey makes the key, or makes it anew where its secret is another.
+// applyKey makes the key, or makes it again where its secret is another.
 func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir string) error {
 	if err := checkSeedID(k.ID); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// Backups are the backups that are under way. Each ends by itself when it is not
+// Backups are the backups that are in flight. Each ends by itself when it is not
 // renewed. End of one that is not there, and Renew, fail with ResourceUnknown.
 type Backups interface {
 	// Begin holds all that can be pulled now, and returns the backup's id and when

@@ -52,8 +52,8 @@ func changeMessages(text string) []*pb.Event_Change {
 	})
 }
 
-// searchEvents goes by id, which is the order of time but for transactions that
-// were under way together.
+// searchEvents goes by id, which is the order of time except for transactions that
+// were in flight together.
 func (s *Service) searchEvents(ctx context.Context, t tenant.ID, req *pb.ListEventsRequest) ([]meta.Event, string, error) {
 	filter, err := parseEventFilter(req.GetFilter())
 	if err != nil {

@@ -18,7 +18,7 @@ var eventForm = filterForm{
 // eventFilter is what events must be like; a condition without a field is none.
 type eventFilter struct {
 	verb, actor, target condition
-	since, until        time.Time // until is exclusive; zero is no bound
+	since, until        time.Time // until is exclusive; zero is not a bound
 }
 
 func parseEventFilter(filter string) (eventFilter, error) {

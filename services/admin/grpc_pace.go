@@ -59,7 +59,7 @@ func startWaiting(ctx context.Context) {
 // tooSlow says whether the call was ended because its client was too slow.
 func tooSlow(ctx context.Context) bool { return errors.Is(context.Cause(ctx), errCallTooSlow) }
 
-// received is for the calls that are no operations: their message is there.
+// received is for the calls that are not operations: their message is there.
 func received(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	stopWaiting(ctx)
 	defer startWaiting(ctx)

@@ -28,7 +28,7 @@ func TestS5_CallsThatStopEnd(t *testing.T) {
 			}
 		})
 	}
-	// Others go on.
+	// Others continue.
 	if got := rawCall(t, a.addr, "/berth.admin.v1.AdminService/ListTenants", "Bearer "+operatorToken); got != "0" {
 		t.Errorf("status %s", got)
 	}

@@ -61,7 +61,7 @@ func joined(path, key string) string {
 // knownFields is before the list in the message of unknownField.
 const knownFields = "; known fields: "
 
-// unknownField says of a name that it is no field, and which are.
+// unknownField says of a name that it is not a field, and which are.
 func unknownField(at, name string, known []string) error {
 	return invalid(at, "unknown field %q%s%s", clipped(name), knownFields, strings.Join(known, ", "))
 }

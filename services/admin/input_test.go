@@ -125,7 +125,7 @@ func TestN10_ReferencesWithTheirHost(t *testing.T) {
 	}
 }
 
-// FuzzInput holds bodies against protojson: what passes here is read there, but
+// FuzzInput holds bodies against protojson: what passes here is read there, except
 // for what is more than a type can hold.
 func FuzzInput(f *testing.F) {
 	f.Add(`{"url": "https://a", "tag_ttl": "5m", "max_bytes": "10GiB", "include": ["a"], "status": {"state": "OK"}}`)

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// recordTimeout bounds the look-up of one TXT record.
+// recordTimeout bounds the lookup of one TXT record.
 const recordTimeout = 5 * time.Second
 
 // recordName is where the proof of a domain is looked for.

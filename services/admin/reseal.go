@@ -9,7 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// Reseal seals passwords anew that were sealed with a key from before the present
+// Reseal seals passwords again that were sealed with a key from before the present
 // one, and says how many. It is for the start of a process, which errors need not
 // stop: what they name is as it was.
 func (s *Service) Reseal(ctx context.Context) (int, error) {

@@ -31,7 +31,7 @@ const (
 )
 
 // A password that was moved to another upstream does not open there, and keeps
-// nobody else's from being sealed anew.
+// nobody else's from being sealed again.
 func TestC13_AMovedPasswordIsLeftAlone(t *testing.T) {
 	a := withPassword(t)
 	for _, slug := range []string{"aaa", "zzz"} {
@@ -45,7 +45,7 @@ func TestC13_AMovedPasswordIsLeftAlone(t *testing.T) {
 	a.service.secrets = newRing(t, nextKey, keyOfTests)
 	n, err := a.service.Reseal(t.Context())
 	if n != 2 || err == nil || !strings.Contains(err.Error(), "tenants/acme/upstreams/aaa") || strings.Contains(err.Error(), "ghcr") {
-		t.Errorf("%d sealed anew, %v", n, err)
+		t.Errorf("%d sealed again, %v", n, err)
 	}
 	if got := a.kept(); got != password {
 		t.Errorf("ghcr has %q", got)

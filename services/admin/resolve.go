@@ -14,8 +14,8 @@ import (
 
 // Chains asks the members of chains as pulls do; the proxy service does.
 type Chains interface {
-	// Resolve finds a manifest and tells who was asked. That nobody has it is no
-	// error.
+	// Resolve finds a manifest and tells who was asked. That nobody has it is not
+	// an error.
 	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Trace, error)
 	// CheckAddress is fault.Invalid, with Field "url", where the configuration of
 	// this deployment does not let an upstream at the URL be connected to. It asks

@@ -6,7 +6,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// absent turns the outcome of a look-up around: what is found exists already.
+// absent turns the outcome of a lookup around: what is found exists already.
 func absent[T any](_ T, err error) error {
 	switch {
 	case err == nil:

@@ -50,7 +50,7 @@ type seedResource struct {
 	Fields seedFields `yaml:",inline"`
 }
 
-// without is the resource but for one field.
+// without is the resource except for one field.
 func (r seedResource) without(field string) seedResource {
 	r.Fields = maps.Clone(r.Fields)
 	delete(r.Fields, field)

@@ -141,7 +141,7 @@ func NewServer(s *Service, o Options) (*Server, error) {
 	return &Server{grpc: server, conn: conn, rest: guard.Wrap(rest), tracked: tracked}, nil
 }
 
-// ServeGRPC answers gRPC on l until Close, which also closes l and is no error,
+// ServeGRPC answers gRPC on l until Close, which also closes l and is not an error,
 // whichever comes first.
 func (s *Server) ServeGRPC(l net.Listener) error {
 	if err := s.grpc.Serve(s.tracked.listen(l)); !errors.Is(err, grpc.ErrServerStopped) {

@@ -211,7 +211,7 @@ func TestPasswordsAreSealedAnewWithANewKey(t *testing.T) {
 	a.service.secrets = rotated
 	for _, want := range []int{1, 0} {
 		if n, err := a.service.Reseal(t.Context()); n != want || err != nil {
-			t.Errorf("%d sealed anew, %v; want %d", n, err, want)
+			t.Errorf("%d sealed again, %v; want %d", n, err, want)
 		}
 	}
 	is := a.upstream("acme", "ghcr")

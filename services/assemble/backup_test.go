@@ -256,7 +256,7 @@ func TestJ4_DamageIsTold(t *testing.T) {
 			text, err := os.ReadFile(list)
 			return errors.Join(err, os.WriteFile(list, []byte(strings.Replace(string(text), "  blobs/", "  ../blobs/", 1)), 0o600))
 		}, "is not one that berth backup writes"},
-		{"no backup", func(dir string) error { return os.Remove(filepath.Join(dir, "SHA256SUMS")) }, "is no backup"},
+		{"no backup", func(dir string) error { return os.Remove(filepath.Join(dir, "SHA256SUMS")) }, "is not a backup"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			broken, to := copyDir(t, dir), filepath.Join(t.TempDir(), "restored")
@@ -297,7 +297,7 @@ func TestJ5_BackupsKeepToThemselves(t *testing.T) {
 		settings        boot.Config
 	}{
 		{"into the backup of another", dir, "holds a backup of deployment", two.settings()},
-		{"into a data directory", two.config.DataDir, "which is no part of a backup", one.settings()},
+		{"into a data directory", two.config.DataDir, "which is not part of a backup", one.settings()},
 		{"into its own data directory", one.config.DataDir, "give another directory", one.settings()},
 		{"below its own data directory", filepath.Join(one.config.DataDir, "new", "backup"), "give another directory", one.settings()},
 		{"of another server", filepath.Join(t.TempDir(), "new"), "is not that of the server at", elsewhere},

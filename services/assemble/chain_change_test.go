@@ -107,7 +107,7 @@ func change(t *testing.T, w *world, up *testserver.Registry, limit time.Duration
 	group(map[string]any{"registry": "prod"}, map[string]any{"upstream": "ghcr"})
 	everywhere("the group has it again", is(http.StatusOK), all...)
 
-	// What is purged is fetched anew.
+	// What is purged is fetched again.
 	pulled()
 	up.Forget()
 	ghcr(http.MethodPost, ":purge", map[string]any{"repository": private})

@@ -13,7 +13,7 @@ import (
 
 // CheckFiles reads the files that a start would read, certificates and the seed,
 // and says what is wrong with them, a boot.Problem for each. The configuration has
-// passed its Check. Nothing is written and no server is asked, but for the names
+// passed its Check. Nothing is written and no server is asked, except for the names
 // of upstreams. The first result is what the seed names but does not have.
 func CheckFiles(ctx context.Context, c boot.Config) ([]error, error) {
 	problems := c.CheckCertificates()

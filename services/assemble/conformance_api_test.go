@@ -91,7 +91,7 @@ var apiRequirements = []requirement{
 			}
 		}
 	}},
-	{"API", should, "a path that is no endpoint is 404", func(t *testing.T, r repository) {
+	{"API", should, "a path that is not an endpoint is 404", func(t *testing.T, r repository) {
 		for _, path := range []string{"/", "/v1/", "/v2/x", "/v2/x/y", r.at("manifests/"), r.at("tags/other"), r.at("unknown/latest"), r.at("blobs/"), "/metrics", "/healthz", "/debug/pprof/"} {
 			r.get(t, path).want(t, http.StatusNotFound, http.StatusBadRequest)
 		}

@@ -95,7 +95,7 @@ var chunkRequirements = []requirement{
 		}
 		wantProgress(t, r.get(t, location), http.StatusNoContent, 0)
 	}},
-	{"Pushing a blob in chunks", must, "a chunk that is skipped, repeated or overlaps is 416, and the upload goes on", func(t *testing.T, r repository) {
+	{"Pushing a blob in chunks", must, "a chunk that is skipped, repeated or overlaps is 416, and the upload continues", func(t *testing.T, r repository) {
 		content := random(t, 3000)
 		location := r.patch(t, r.start(t, "").location(t), 0, content[:1000]).want(t, http.StatusAccepted).location(t)
 		for _, offset := range []int{2000, 0, 999, 1001} {
@@ -106,7 +106,7 @@ var chunkRequirements = []requirement{
 		location = wantProgress(t, r.patch(t, location, 1000, content[1000:]), http.StatusAccepted, 3000)
 		r.wantStored(t, r.finish(t, location, digest.FromBytes(content), nil), content)
 	}},
-	{"Pushing a blob in chunks", must, "a last chunk out of order is 416, and the upload goes on", func(t *testing.T, r repository) {
+	{"Pushing a blob in chunks", must, "a last chunk out of order is 416, and the upload continues", func(t *testing.T, r repository) {
 		content := random(t, 2000)
 		d := digest.FromBytes(content)
 		location := r.patch(t, r.start(t, "").location(t), 0, content[:1000]).want(t, http.StatusAccepted).location(t)
@@ -161,7 +161,7 @@ var chunkRequirements = []requirement{
 		location = wantProgress(t, r.get(t, location), http.StatusNoContent, 1500)
 		r.wantStored(t, r.finish(t, location, digest.FromBytes(content), nil), content)
 	}},
-	{"Pushing a blob in chunks", must, "an upload that was cut off goes on where GET says", func(t *testing.T, r repository) {
+	{"Pushing a blob in chunks", must, "an upload that was cut off continues where GET says", func(t *testing.T, r repository) {
 		content := random(t, 3<<20)
 		location := r.start(t, "").location(t)
 		r.cutOff(t, location, content[:1<<20])
@@ -201,7 +201,7 @@ var chunkRequirements = []requirement{
 		r.wantGone(t, r.at("blobs/uploads/%s", uuid.New()))
 		r.wantGone(t, r.at("blobs/uploads/no-uuid"))
 	}},
-	{"Endpoints", must, "a session of another repository is 404 and goes on in its own", func(t *testing.T, r repository) {
+	{"Endpoints", must, "a session of another repository is 404 and continues in its own", func(t *testing.T, r repository) {
 		content := []byte("content")
 		location := r.patch(t, r.start(t, "").location(t), 0, content).want(t, http.StatusAccepted).location(t)
 		other := r.sibling("other")

@@ -115,7 +115,7 @@ var tagListRequirements = []requirement{
 			}
 		}
 	}},
-	{"Listing Tags", ours, "n that is no number is 400", func(t *testing.T, r repository) {
+	{"Listing Tags", ours, "n that is not a number is 400", func(t *testing.T, r repository) {
 		r.tagged(t, "a")
 		for _, n := range []string{"", "-1", "a", "1.5", "0x1", "1e3", "+1", " 1"} {
 			r.get(t, r.at("tags/list?n=%s", url.QueryEscape(n))).want(t, http.StatusBadRequest).wantCode(t, "UNSUPPORTED")

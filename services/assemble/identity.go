@@ -114,7 +114,7 @@ func (s stores) establish(ctx context.Context, c boot.Config, log *slog.Logger) 
 
 // claim makes both sides carry one deployment. The database decides which: of
 // many first starts at once, the first claim there wins. A start that ends before
-// the store carries it leaves generation 0, and the next one begins anew.
+// the store carries it leaves generation 0, and the next one begins again.
 func (s stores) claim(ctx context.Context, now sides) (identity.Identity, error) {
 	id := now.Database
 	if id.IsZero() {

@@ -12,7 +12,7 @@ import (
 )
 
 // A start that is cut off between any two of its writes leaves what the next one
-// starts from, and what it has begun is not begun anew.
+// starts from, and what it has begun is not begun again.
 func TestH5_AStartThatIsCutOffIsNoRestore(t *testing.T) {
 	for cut, want := range []int64{1, 1, 2, 2} { // after that many writes; the generation of the next start
 		s := stores{}

@@ -102,7 +102,7 @@ func mustAll(t *testing.T, errs ...error) {
 	}
 }
 
-// listing is the names of everything below a directory, but for what SQLite makes
+// listing is the names of everything below a directory, except for what SQLite makes
 // and removes beside its file.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
@@ -138,7 +138,7 @@ func TestH1_FsckMakesNothing(t *testing.T) {
 }
 
 // Half of a deployment, or the halves of two, are refused by serve and fsck, and
-// nothing is made beside them. An operator may go on.
+// nothing is made beside them. An operator may continue.
 func TestH2_HalvesThatDoNotBelongTogetherAreRefused(t *testing.T) {
 	dir, other := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "data")
 	push := func(n *node) { n.open(t, "app").blobOf(t, typeBytes, []byte("kept")) }
@@ -199,7 +199,7 @@ func removeDatabase(dir string) error {
 }
 
 // A database that is older than its store neither serves nor is checked, until an
-// operator says that it is the one to go on with.
+// operator says that it is the one to continue with.
 func TestH3_AnOlderDatabaseIsRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	c := embeddedIn(dir)

@@ -104,7 +104,7 @@ func (p pools) Collect(to chan<- prometheus.Metric) {
 }
 
 // reportSpace shows how much room the blobs have, where they have an end. A full disk
-// does not make the process unready: pulls and deletions go on.
+// does not make the process unready: pulls and deletions continue.
 func (b builder) reportSpace() {
 	m, ok := b.stores.blobs.(blob.Measurer)
 	if !ok {
@@ -143,7 +143,7 @@ func (b builder) reportSpace() {
 }
 
 // unknownCheck is the name of the reconciliation's refusal in /readyz. It says
-// something to operators, and the process serves all the same.
+// something to operators, and the process serves anyway.
 const unknownCheck = "unknown_objects"
 
 // unknownObjects are the metrics of the janitor's last reconciliation.

@@ -99,7 +99,7 @@ func startNginxAs(t *testing.T, config, listen string, nodes ...*node) {
 	})
 }
 
-// free is a loopback address where nobody listens.
+// free is a loopback address where nothing listens.
 func free(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -135,7 +135,7 @@ func TestR52_ImpatientProxy(t *testing.T) {
 			l := &load{t: t, w: edge, name: strings.ToLower(name)}
 			working := l.run(clients, images, nil)
 			for _, after := range []int64{clients, 2 * clients} {
-				until(t, "work to go on", 30*time.Second, func() bool { return l.pushed.Load() >= after })
+				until(t, "work to continue", 30*time.Second, func() bool { return l.pushed.Load() >= after })
 				db.Pause()
 				<-time.After(1500 * time.Millisecond) // longer than the proxy waits
 				db.Resume()

@@ -235,7 +235,7 @@ func (o *outage) streaming(t *testing.T) func(t *testing.T) {
 		t.Helper()
 		defer res.Body.Close()
 		if _, err := io.Copy(hash, res.Body); err != nil || !bytes.Equal(hash.Sum(nil), sha256Of(o.large)) {
-			t.Errorf("a pull that was under way is broken: %v", err)
+			t.Errorf("a pull that was in flight is broken: %v", err)
 		}
 	}
 }
@@ -388,7 +388,7 @@ func (g *tcpGate) set(shut bool) {
 }
 
 // TestR28_ObjectStoreIsGone cuts the deployment off its object store. What needs
-// no bytes goes on.
+// no bytes continues.
 func TestR28_ObjectStoreIsGone(t *testing.T) {
 	var gate *tcpGate
 	w := startOnServers(t, outageSeed, "", func(c *boot.Config) {

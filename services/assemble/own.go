@@ -26,7 +26,7 @@ type ownAddresses struct {
 	servers   []string // host:port
 	lookUp    func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
-	asking singleflight.Group // one look-up of a host at a time, which holds no others up
+	asking singleflight.Group // one lookup of a host at a time, which holds no others up
 	mu     sync.Mutex
 	known  map[string]lookedUp // by host
 }
@@ -37,7 +37,7 @@ type lookedUp struct {
 	at    time.Time
 }
 
-// How long a name's addresses are believed, and how long a look-up may take.
+// How long a name's addresses are believed, and how long a lookup may take.
 const (
 	serverAddressTTL   = 30 * time.Second
 	serverLookupBudget = 2 * time.Second

@@ -131,7 +131,7 @@ func pushBeside(t *testing.T, start func(seed string) *world) {
 		pushing := dev.token(t, "writer", name, "pull,push")
 		pushing.pushImage(t, img, "1", "mine")
 		for _, r := range []repository{dev.nobody(name), dev.token(t, "writer", name, "pull"), pushing} {
-			wantAll(t, http.StatusOK, r.looks(t, "mine", img)) // hosted content is for all who may pull
+			wantAll(t, http.StatusOK, r.looks(t, "mine", img)) // hosted content is for all that may pull
 		}
 	}
 	order{w, openHost}.names(t, hubs)

@@ -131,7 +131,7 @@ func TestR13_RollingRestart(t *testing.T) {
 			continue
 		}
 		before := l.pushed.Load()
-		until(t, "work to go on", 30*time.Second, func() bool { return l.pushed.Load() >= before+clients })
+		until(t, "work to continue", 30*time.Second, func() bool { return l.pushed.Load() >= before+clients })
 		began := time.Now()
 		n.stop(t)
 		if took := time.Since(began); took > 30*time.Second {

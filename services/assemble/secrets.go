@@ -59,7 +59,7 @@ func keyring(c boot.Config, sealed func() (string, error)) (*seal.Keyring, error
 	return k, nil
 }
 
-// notLost refuses to go on where the file of the key is gone although something
+// notLost refuses to continue where the file of the key is gone although something
 // was sealed with it: a new key would open none of it.
 func notLost(file string, sealed func() (string, error)) error {
 	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {

@@ -86,7 +86,7 @@ func path(t *testing.T, location string) string {
 	return u.RequestURI()
 }
 
-// An upload whose node or connection is gone goes on at another node, from what
+// An upload whose node or connection is gone continues at another node, from what
 // was acknowledged, within a second.
 func TestR2_UploadGoesOnAtAnotherNode(t *testing.T) {
 	const sent, whole = 37<<20 + 321, 40 << 20
@@ -129,7 +129,7 @@ func TestR2_UploadGoesOnAtAnotherNode(t *testing.T) {
 			began := time.Now()
 			at, a := other.resume(t, location, content, 1<<10)
 			took := time.Since(began)
-			t.Logf("went on at %d of %d bytes after %s", at, sent, took)
+			t.Logf("continued at %d of %d bytes after %s", at, sent, took)
 			if took > time.Second {
 				t.Errorf("it took %s", took)
 			}
@@ -149,7 +149,7 @@ func TestR2_UploadGoesOnAtAnotherNode(t *testing.T) {
 
 // resume asks where the upload is and sends the next bytes, at most that many,
 // again where the writer before was still putting some away. It says where it
-// went on.
+// continued.
 func (r repository) resume(t *testing.T, location string, content []byte, most int) (int, answer) {
 	t.Helper()
 	at := r.get(t, location).want(t, http.StatusNoContent).offset(t)

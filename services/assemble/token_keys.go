@@ -13,7 +13,7 @@ import (
 // is what tells deployments and tenants apart.
 const issuer = "berth"
 
-// How long a key that a version before kept open goes on signing: on a cluster,
+// How long a key that a version before kept open keeps signing: on a cluster,
 // until all nodes of that version, which can read no other, have been replaced.
 const (
 	clusterHandover  = time.Hour

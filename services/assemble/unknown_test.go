@@ -18,7 +18,7 @@ import (
 )
 
 // That objects are not removed because they are too many is seen in the metrics
-// and in the readiness of a process, which serves all the same.
+// and in the readiness of a process, which serves anyway.
 func TestH7_UnknownObjectsAreTold(t *testing.T) {
 	dir := t.TempDir()
 	m, err := sqlitemeta.Open(t.Context(), sqlitemeta.Options{Dir: dir})

@@ -80,7 +80,7 @@ func (c *Client) KeepRenewing(ctx context.Context, id string) error {
 	}
 }
 
-// End ends the backup. One that has ended is no error.
+// End ends the backup. One that has ended is not an error.
 func (c *Client) End(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -98,7 +98,7 @@ func (c Copy) take() (*os.File, error) {
 		switch e.Name() {
 		case database, blobs, sumsFile, working, "lost+found":
 		default:
-			return nil, fmt.Errorf("%s holds %s, which is no part of a backup: give a directory that is empty, or that holds an earlier backup", c.Dir, e.Name())
+			return nil, fmt.Errorf("%s holds %s, which is not part of a backup: give a directory that is empty, or that holds an earlier backup", c.Dir, e.Name())
 		}
 	}
 	lock, err := os.Open(c.Dir)

@@ -22,7 +22,7 @@ import (
 // Lease is how long a backup lasts unless it is renewed.
 const Lease = 10 * time.Minute
 
-// maxBackups bounds how many are under way, since each has its snapshot.
+// maxBackups bounds how many are running, since each has its snapshot.
 const maxBackups = 4
 
 // snapshots is the directory of the snapshots, below the data directory.
@@ -90,7 +90,7 @@ func (k *Keeper) hold() (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.until) >= maxBackups {
-		return "", fault.New(fault.TooMany, fault.TooManyRequests, "%d backups are under way, which is the most; each ends %s after it was last renewed", maxBackups, Lease)
+		return "", fault.New(fault.TooMany, fault.TooManyRequests, "%d backups are running, which is the most; each ends %s after it was last renewed", maxBackups, Lease)
 	}
 	id := uuid.NewString()
 	k.until[id] = time.Time{}
@@ -127,7 +127,7 @@ func (k *Keeper) End(id string) error {
 	return nil
 }
 
-// Held says whether a backup is under way. It ends those that are over.
+// Held says whether a backup is running. It ends those that are over.
 func (k *Keeper) Held() bool {
 	k.expire()
 	k.mu.Lock()

@@ -43,7 +43,7 @@ var entry = regexp.MustCompile(`^([0-9a-f]{64})  (meta\.db|blobs/o/-?[0-9]+/[0-9
 func eachSum(dir string, fn func(sum, path string) error) error {
 	f, err := os.Open(filepath.Join(dir, sumsFile))
 	if err != nil {
-		return fmt.Errorf("%s is no backup, or one that did not come to its end: %w", dir, err)
+		return fmt.Errorf("%s is not a backup, or one that did not come to its end: %w", dir, err)
 	}
 	defer f.Close()
 	last := ""

@@ -31,7 +31,7 @@ secret-key and operator-token are not copied: keep secret-key in another place. 
 }
 
 // errLost is what a backup fails with that has all but what the server lost.
-var errLost = errors.New("the backup is complete but for blobs that the server has lost; see above")
+var errLost = errors.New("the backup is complete except for blobs that the server has lost; see above")
 
 // Run makes a backup.
 func (c backupCommand) Run(e *env) error {

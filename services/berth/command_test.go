@@ -61,7 +61,7 @@ func TestP4_HelpHasEveryDefault(t *testing.T) {
 			_, rest, ok = strings.Cut(help, " "+flag+" ") // takes no value
 		}
 		if !ok {
-			continue // a secret: it is no flag
+			continue // a secret: it is not a flag
 		}
 		rest, _, _ = strings.Cut(rest, " --") // up to the next flag
 		if want := boot.DefaultText(key); !strings.Contains(rest, "Default: "+want) && !strings.Contains(rest, "mpty") && !strings.Contains(rest, "; 0 is ") {

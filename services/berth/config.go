@@ -35,7 +35,7 @@ type checkCommand struct{ settings }
 
 // Help is the longer text of --help.
 func (checkCommand) Help() string {
-	return `Looks at every setting as serve would, and prints one line for each mistake. A note is no mistake: it says what the seed file names but does not have.
+	return `Looks at every setting as serve would, and prints one line for each mistake. A note is not a mistake: it says what the seed file names but does not have.
 
   berth config check --config berth.yaml
   BERTH_DATA_ADDR=:5000 berth config check`

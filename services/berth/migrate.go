@@ -11,7 +11,7 @@ type migrateCommand struct{ settings }
 
 // Help is the longer text of --help.
 func (migrateCommand) Help() string {
-	return `Brings the schema of the database that meta names to the one this version needs, and never back. berth serve does so too: run this before it where the nodes' own role may not change the schema. Any number of nodes may start or migrate at once; nodes of the version before go on meanwhile.
+	return `Brings the schema of the database that meta names to the one this version needs, and never back. berth serve does so too: run this before it where the nodes' own role may not change the schema. Any number of nodes may start or migrate at once; nodes of the version before continue meanwhile.
 
   berth migrate --meta postgres://owner@db.example.com/berth
   BERTH_META_FILE=/run/secrets/meta berth migrate`

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // password is in every URL and never in what the command says.
 const password = "hunter2hunter2"
 
-// closed is an address where nobody listens.
+// closed is an address where nothing listens.
 func closed(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -18,7 +18,7 @@ var shownSettings = map[string][]string{
 }
 
 // hideSettings takes out of the help what does not matter to a command. It is
-// taken all the same, so that all commands understand one file.
+// taken anyway, so that all commands understand one file.
 func hideSettings(n *kong.Node) {
 	shown, some := shownSettings[n.Name]
 	if some {

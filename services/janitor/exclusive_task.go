@@ -18,7 +18,7 @@ const (
 )
 
 // maxTurnedAway is how often in a row a janitor leaves a task to another. Then it
-// does it all the same: a lease that is never granted must not stop the work,
+// does it anyway: a lease that is never granted must not stop the work,
 // which any number of janitors may do at once.
 const maxTurnedAway = 3
 

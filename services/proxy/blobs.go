@@ -29,7 +29,7 @@ type OpenBlobRequest struct {
 }
 
 // OpenBlob opens the blob at the first member that has it. Its bytes may still be
-// on their way.
+// in flight.
 func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.OpenBlobResponse, error) {
 	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
 	if err != nil {

@@ -66,7 +66,7 @@ func TestHead_AnswersWithoutTheContent(t *testing.T) {
 	}
 }
 
-// TestE6_ARangeWaitsForTheDigest asks for parts of blobs that are on their way.
+// TestE6_ARangeWaitsForTheDigest asks for parts of blobs that are in flight.
 func TestE6_ARangeWaitsForTheDigest(t *testing.T) {
 	w, up, _ := oneUpstream(t)
 	requests := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)
@@ -106,7 +106,7 @@ func TestE6_ARangeWaitsForTheDigest(t *testing.T) {
 }
 
 // TestStream_WholeBlobsBeginBeforeTheirEnd has the upstream stall in the middle:
-// what came is there, also for who goes on with what broke off.
+// what came is there, also for who continues with what broke off.
 func TestStream_WholeBlobsBeginBeforeTheirEnd(t *testing.T) {
 	w, up, _ := oneUpstream(t)
 	requests := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)
@@ -135,7 +135,7 @@ func TestStream_WholeBlobsBeginBeforeTheirEnd(t *testing.T) {
 		t.Fatalf("%d, then %d bytes came while the upstream stalled: %v", goesOn.StatusCode, n, err)
 	}
 	if n := up.Count(http.MethodGet, layer.path); n != 1 {
-		t.Errorf("the rest came after %d requests, want the first to be on its way", n)
+		t.Errorf("the rest came after %d requests, want the first to be in flight", n)
 	}
 	up.Stop() // the connection breaks, and the blob is fetched again
 	up.Start()
@@ -207,7 +207,7 @@ func TestQuota_WhatDoesNotFitIsPassedThrough(t *testing.T) {
 	path := "/v2/" + testserver.ScriptedName + "/blobs/" + layer.Digest.String()
 	for i := range 3 {
 		w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
-		w.eventually("the fetch has ended, and the blob is asked for anew", func() bool {
+		w.eventually("the fetch has ended, and the blob is asked for again", func() bool {
 			w.fetch(path, layer)
 			return up.Count(http.MethodGet, path) > i+1
 		})

@@ -69,7 +69,7 @@ func (w *world) wantNothing(cache meta.Repo, d oci.Digest) {
 	}
 }
 
-// wantEverything expects the image to be kept as soon as what is on its way has
+// wantEverything expects the image to be kept as soon as what is in flight has
 // arrived.
 func (w *world) wantEverything(cache meta.Repo, img testserver.Image) {
 	w.t.Helper()

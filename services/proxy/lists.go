@@ -41,7 +41,7 @@ func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache
 	}
 }
 
-// keepWalking lets a walk go on after a member that has its part: others have more.
+// keepWalking lets a walk continue after a member that has its part: others have more.
 func keepWalking(err error) error {
 	if err == nil {
 		return chain.ErrNotHere

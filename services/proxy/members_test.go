@@ -41,7 +41,7 @@ func TestE11_AnImageIsFromOneMember(t *testing.T) {
 	}
 	whole := map[string]int{}
 	for i := range dice.Count(t, 60, 1000) {
-		w.pass(tagTTL + time.Second) // who has the tag is asked anew
+		w.pass(tagTTL + time.Second) // who has the tag is asked again
 		if play.IntN(3) == 0 {
 			move("a", uint64(1000+2*i))
 		}

@@ -134,10 +134,10 @@ func TestE10_DeniedStopsWithACredential(t *testing.T) {
 			policy   meta.Policy
 			goesOn   bool
 		}{
-			"anonymous":                   {"", "", true},
-			"anonymous, to stop":          {"", meta.Stop, false},
-			"with a credential":           {"bob", "", false},
-			"with a credential, to go on": {"bob", meta.Continue, true},
+			"anonymous":                      {"", "", true},
+			"anonymous, to stop":             {"", meta.Stop, false},
+			"with a credential":              {"bob", "", false},
+			"with a credential, to continue": {"bob", meta.Continue, true},
 		} {
 			t.Run(f.String()+" "+name, func(t *testing.T) {
 				t.Parallel()

@@ -162,7 +162,7 @@ func (a *adoption) cause() meta.Cause {
 }
 
 // sources are the repositories that answer for the name from the tenant's own
-// storage. They are read anew, and not remembered: what a chain came to a moment
+// storage. They are read again, and not remembered: what a chain came to a moment
 // ago must not decide what is stored for good. The registry's own claim does not
 // count, it is made by the very push; that of another member stands.
 func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error) {

@@ -241,7 +241,7 @@ func TestG10_NothingMissingIsOneTransaction(t *testing.T) {
 	}
 }
 
-// A registry that takes sparse manifests adopts what it can all the same.
+// A registry that takes sparse manifests adopts what it can anyway.
 func TestG10_WhereReferencesMayBeMissing(t *testing.T) {
 	f := newFamily(t, tenant.Settings{AllowMissingReferences: true})
 	image := f.stores(f.prod, "config", "layer")
@@ -344,7 +344,7 @@ func TestG12_OnlyWhatTheChainWouldAnswer(t *testing.T) {
 			r.Name = "another"
 			return r
 		}, want: refused},
-		{name: "of a registry that is no member", members: []meta.Member{ghcr}, from: hosted, want: refused},
+		{name: "of a registry that is not a member", members: []meta.Member{ghcr}, from: hosted, want: refused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFamily(t, tenant.Settings{}, c.members...)

@@ -74,7 +74,7 @@ func pulls(repo, reference, digest string) []struct{ method, path string } {
 
 // TestG1_PushIsNeverAnsweredByTheChain: clients do not upload what a HEAD says is
 // there, and most do not say by then that they are pushing. Rights are decided
-// before anything is looked up, and a refusal is none of the chain's business, but
+// before anything is looked up, and a refusal is none of the chain's business, except
 // for lists, which it decides itself.
 func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 	const up = walked
@@ -123,8 +123,8 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 	}
 }
 
-// emptyBasic is the header of a client without a credential that sends one all
-// the same.
+// emptyBasic is the header of a client without a credential that sends one
+// anyway.
 var emptyBasic = fronttest.Headers("Authorization", "Basic Og==")
 
 type caller struct {
@@ -245,7 +245,7 @@ func TestG2_WhoMayPushIsPromisedTheBlob(t *testing.T) {
 	}
 }
 
-// What is no pull is for hosted content, as it was.
+// What is not a pull is for hosted content, as it was.
 func TestChainAnswersPullsOnly(t *testing.T) {
 	b, _ := chained(t, tenant.Settings{})
 	for _, r := range []struct {

@@ -178,7 +178,7 @@ func TestReferrers(t *testing.T) {
 	if h := a.Header.Get("OCI-Filters-Applied"); h != "artifactType" {
 		t.Errorf("OCI-Filters-Applied %q", h)
 	}
-	b.expect("last is no digest", b.do("GET", path+"?last=x"), 400, "DIGEST_INVALID")
+	b.expect("last is not a digest", b.do("GET", path+"?last=x"), 400, "DIGEST_INVALID")
 	b.expect("two filters", b.do("GET", path+"?artifactType=a&artifactType=b"), 400, "UNSUPPORTED")
 
 	b.expect("the subject goes, its referrers stay", b.do("DELETE", "/v2/app/manifests/"+digestOf(image)), 202, "")

@@ -26,7 +26,7 @@ import (
 	"github.com/berth-registry/berth/services/registry"
 )
 
-// lenient is a pace at which what is no transfer ends in two seconds.
+// lenient is a pace at which what is not a transfer ends in two seconds.
 var lenient = web.Pace{Grace: time.Second, Bound: 2 * time.Second, Pause: time.Minute, MinOut: 256 << 10}
 
 const still = 3 * time.Second

@@ -132,7 +132,7 @@ func (g *gate) count(method string) func(http.ResponseWriter, *httptest.Response
 	return g.instead
 }
 
-// answer changes what GET is answered with from now on and counts anew.
+// answer changes what GET is answered with from now on and counts again.
 func (g *gate) answer(instead func(http.ResponseWriter, *httptest.ResponseRecorder)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

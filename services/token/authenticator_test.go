@@ -22,7 +22,7 @@ import (
 	"github.com/berth-registry/berth/services/token"
 )
 
-// counted counts the look-ups of the accounts behind it.
+// counted counts the lookups of the accounts behind it.
 type counted struct {
 	token.Accounts
 	lookups atomic.Int64

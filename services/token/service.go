@@ -53,9 +53,9 @@ type IssueTokenResponse struct {
 
 // IssueToken signs what the caller is granted of the scopes. An anonymous caller gets
 // a token too, with the anonymous rights. That needs no store, so that public pulls
-// go on while the store is down (contract row B14).
+// continue while the store is down (contract row B14).
 //
-// A grant of less than the request is no error: Scope says what was granted. A
+// A grant of less than the request is not an error: Scope says what was granted. A
 // service that is not the host is fault.RequestInvalid; for a credential that is refused see
 // Authenticator.Authenticate.
 func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueTokenResponse, error) {

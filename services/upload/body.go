@@ -93,7 +93,7 @@ func wrongLength(how string, want int64) error {
 }
 
 // bodyError is the answer for a body that could not be read to its end. The
-// client, if it is still there, may go on where the session is.
+// client, if it is still there, may continue where the session is.
 func bodyError(err error) error {
 	var known *fault.Error
 	if err == nil || errors.As(err, &known) && known.Kind != fault.TooSlow {

@@ -46,7 +46,7 @@ func TestPushHealsALostBlob(t *testing.T) {
 	}
 }
 
-// A session whose bytes are lost cannot go on, and says so: the client starts
+// A session whose bytes are lost cannot continue, and says so: the client starts
 // again.
 func TestLostSessionIsUnknown(t *testing.T) {
 	c := serve(t, nil)

@@ -80,7 +80,7 @@ func TestK1_UploadThatFillsTheDiskGoes(t *testing.T) {
 	}
 }
 
-// A session is told that it is gone, and another upload of it starts anew.
+// A session is told that it is gone, and another upload of it starts again.
 func TestK1_SessionIsOver(t *testing.T) {
 	c := onSmallDisk(t, "16m", 4<<20)
 	path := c.start("")

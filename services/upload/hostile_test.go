@@ -112,7 +112,7 @@ func TestC4_DigestWithoutTheBytes(t *testing.T) {
 
 func status(a fronttest.Answer) (int, string) { return a.Status, a.Code() }
 
-// A session whose digest did not match goes on.
+// A session whose digest did not match continues.
 func TestC4_MismatchKeepsTheSession(t *testing.T) {
 	c := serve(t, nil)
 	path := c.start("")

@@ -25,7 +25,7 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-// lenient is a pace at which what is no transfer ends in half a second, and a
+// lenient is a pace at which what is not a transfer ends in half a second, and a
 // transfer may pause for a long time; brief, for not much longer.
 var (
 	lenient = web.Pace{Grace: 300 * time.Millisecond, Bound: 600 * time.Millisecond, Pause: time.Minute}
@@ -164,7 +164,7 @@ func TestQ1_UploadPauses(t *testing.T) {
 	})
 }
 
-// What is cut is kept: the answer is 408, and the client goes on from there.
+// What is cut is kept: the answer is 408, and the client continues from there.
 func TestQ4_CutUploadKeepsItsOffset(t *testing.T) {
 	eachShape(t, brief, func(_ *testing.T, c client) {
 		want := content(2<<20, 83)

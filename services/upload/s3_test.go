@@ -81,7 +81,7 @@ func TestR55_PushToS3(t *testing.T) {
 }
 
 // A store that refuses every write is an outage at each step of a push, and when
-// it is over the push goes on from what the session says.
+// it is over the push continues from what the session says.
 func TestR28_StoreSlowsDown(t *testing.T) {
 	var sick atomic.Bool
 	address, _ := testserver.S3Behind(t, func(pass http.Handler) http.Handler {
@@ -126,7 +126,7 @@ func TestR28_StoreSlowsDown(t *testing.T) {
 }
 
 // A digest whose algorithm was not declared is compared by reading the staged
-// bytes back, which S3 gives only of what is no multipart upload any more. A
+// bytes back, which S3 gives only of what is not a multipart upload any more. A
 // wrong one keeps the session.
 func TestPushToS3WithAnUndeclaredAlgorithm(t *testing.T) {
 	c, s := onS3(t)

@@ -105,7 +105,7 @@ func (c *cluster) stopAmidUpload(n *node) time.Duration {
 	took := time.Since(began)
 	taken.Wait()
 	if last.status != http.StatusAccepted {
-		c.t.Errorf("a chunk that was under way when its node was told to stop: status %d, %v", last.status, last.err)
+		c.t.Errorf("a chunk that was in flight when its node was told to stop: status %d, %v", last.status, last.err)
 	}
 	c.must(u.finish(c.t.Context(), c.oci(c.edge)))
 	c.charged += int64(len(u.bytes))

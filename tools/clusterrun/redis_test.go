@@ -11,7 +11,7 @@ import (
 )
 
 // TestR15_RedisForgetsAndDies flushes Redis once a second, stops its process,
-// kills it and starts it anew, all under load. No request is any worse for it:
+// kills it and starts it again, all under load. No request is any worse for it:
 // all are answered, and none is told "later".
 func TestR15_RedisForgetsAndDies(t *testing.T) {
 	flushes := dice.Count(t, 4, 120)

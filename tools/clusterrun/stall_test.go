@@ -23,7 +23,7 @@ type answer struct {
 }
 
 // stall begins to send all that is left in one chunk, and returns when n bytes
-// are on their way.
+// are in flight.
 func (u *upload) stall(oci *ociclient.Client, n int) *stalled {
 	return u.begin(oci, http.MethodPatch, u.location, n)
 }

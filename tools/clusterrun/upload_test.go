@@ -16,13 +16,13 @@ import (
 )
 
 // chunk is the step of the offsets at which uploads are cut, and what another
-// node is sent to show that it goes on.
+// node is sent to show that it continues.
 const chunk = 64 << 10
 
 // partSize is that of the parts in which a blob travels to S3.
 const partSize = 16 << 20
 
-// continuesWithin is how soon an upload that was cut on one node goes on at
+// continuesWithin is how soon an upload that was cut on one node continues at
 // another.
 const continuesWithin = time.Second
 
@@ -42,7 +42,7 @@ func TestR2_UploadContinuesOnAnotherNode(t *testing.T) {
 		c.must(u.proceed(t.Context(), c.only(next), chunk))
 		took := time.Since(began)
 		if slowest = max(slowest, took); took > continuesWithin {
-			t.Errorf("upload %d went on after %v", i, took)
+			t.Errorf("upload %d continued after %v", i, took)
 		}
 		if answer := body.rest(); answer.err == nil {
 			t.Errorf("a node that was killed answered %d", answer.status)
@@ -57,7 +57,7 @@ func TestR2_UploadContinuesOnAnotherNode(t *testing.T) {
 }
 
 // TestR12_HolderOfUploadsPaused stops the process that holds uploads, in their
-// middle; other nodes end them; then it goes on.
+// middle; other nodes end them; then it continues.
 func TestR12_HolderOfUploadsPaused(t *testing.T) {
 	// Longer than a transaction may lie idle (5 s) and locks are waited for (2 s).
 	pause := time.Duration(dice.Count(t, 7, 60)) * time.Second

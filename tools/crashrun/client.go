@@ -21,7 +21,7 @@ type client struct {
 	serial int
 
 	survived bool              // the last kill is over
-	second   step              // where to kill once more, if the victim goes on
+	second   step              // where to kill once more, if the victim continues
 	pair     map[string]string // registers that change in one step, and what they hold then
 }
 

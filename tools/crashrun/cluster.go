@@ -175,7 +175,7 @@ func (c *cluster) revive(ctx context.Context) error {
 	return err
 }
 
-// survive goes on at the heir, while the victim stays dead, or at the victim,
+// survive continues at the heir, while the victim stays dead, or at the victim,
 // once it runs again.
 func (c *cluster) survive(ctx context.Context, heir, inspect bool) (*ociclient.Client, error) {
 	if err := c.kill(); err != nil {

@@ -41,8 +41,8 @@ type deployment interface {
 	// may have the data.
 	aside(ctx context.Context, do func() error) error
 	// clean runs a janitor that removes all garbage at once, as a process of its
-	// own that is watched: errKilled when it died of that. The nth, from 0, goes
-	// on where those before have died. Call it aside.
+	// own that is watched: errKilled when it died of that. The nth, from 0, continues
+	// where those before have died. Call it aside.
 	clean(ctx context.Context, nth int) error
 }
 

@@ -32,7 +32,7 @@ const week = 7 * 24 * time.Hour
 
 // A janitor makes one pass with the clock put forward by a week, which condemns
 // what is garbage, and one by two, which deletes it. Where one died, the next
-// goes on at a later time, past that at which the first one's work is tried
+// continues at a later time, past that at which the first one's work is tried
 // again.
 const passes = 2
 

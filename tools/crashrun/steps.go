@@ -33,7 +33,7 @@ func (w *watch) arm(target step) {
 	w.on, w.target, w.seen, w.order, w.hit, w.kills = true, target, map[string]int{}, nil, false, 0
 }
 
-// rearm counts anew after a kill, to kill once more at another target.
+// rearm counts again after a kill, to kill once more at another target.
 func (w *watch) rearm(target step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

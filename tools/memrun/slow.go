@@ -21,7 +21,7 @@ const (
 	slowBit = 8 << 10
 )
 
-// slowClients are uploads that have begun and hardly go on.
+// slowClients are uploads that have begun and hardly progress.
 type slowClients struct {
 	enough chan struct{}
 	ended  chan error

@@ -22,7 +22,7 @@ var inside6 = []string{"::", "::1", "fe80::1", "fec0::1", "fc00::1", "fd00:ec2::
 const outside = "93.184.216.34"
 
 // allowedNetwork is one that upstreams may be in. Answers of others lead to no
-// host there all the same (contract row S69).
+// host there anyway (contract row S69).
 const allowedNetwork = "10.200.0.0/16"
 
 func allowedForms() []form {

@@ -29,7 +29,7 @@ type attempt struct {
 	refused int // forms that the admin API did not take
 	pulls   int
 	n       int
-	words   map[string]string // of upstreams that configuration refuses: all the same
+	words   map[string]string // of upstreams that configuration refuses: anyway
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {

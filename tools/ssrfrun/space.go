@@ -15,7 +15,7 @@ import (
 const (
 	resolverAddr = "127.0.0.53"     // the one name server
 	hostileAddr  = "127.0.0.2"      // the upstream that is allowed, and means harm
-	hostileAt    = "127.0.0.2:5001" // on a port that is no target's
+	hostileAt    = "127.0.0.2:5001" // on a port that is not a target's
 )
 
 // furnish makes every address one of this namespace, and its name server ours.

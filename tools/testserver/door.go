@@ -165,7 +165,7 @@ func (d *Door) Count(method, path string) int {
 	return n
 }
 
-// Forget begins to count anew.
+// Forget begins to count again.
 func (d *Door) Forget() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -87,7 +87,7 @@ func (l *LyingRedis) URL() string { return "redis://" + l.address }
 // Commands is how many commands came so far, whatever became of them.
 func (l *LyingRedis) Commands() int64 { return l.told.Load() }
 
-// SetMode changes how clients are treated from now on. Connections stay, but
+// SetMode changes how clients are treated from now on. Connections stay, except
 // for RedisRefused.
 func (l *LyingRedis) SetMode(t testing.TB, m RedisMode) {
 	t.Helper()

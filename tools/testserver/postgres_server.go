@@ -141,7 +141,7 @@ func (s *PostgresServer) end(how syscall.Signal) {
 	all := s.processes()
 	s.must(s.server.stop(how))
 	if how == syscall.SIGKILL {
-		s.must(signal(all, how)) // the others would go on for a while
+		s.must(signal(all, how)) // the others would continue for a while
 	}
 	s.server = nil
 	s.wait("the end of the server's processes", func() bool {
@@ -159,7 +159,7 @@ func (s *PostgresServer) Pause() {
 	s.must(signal(s.paused, syscall.SIGSTOP))
 }
 
-// Resume lets a paused server go on; others stay as they are.
+// Resume lets a paused server continue; others stay as they are.
 func (s *PostgresServer) Resume() {
 	s.t.Helper()
 	s.must(signal(s.paused, syscall.SIGCONT))

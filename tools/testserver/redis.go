@@ -92,7 +92,7 @@ func (s *RedisServer) Pause() {
 	s.must(s.server.cmd.Process.Signal(syscall.SIGSTOP))
 }
 
-// Resume lets a paused server go on.
+// Resume lets a paused server continue.
 func (s *RedisServer) Resume() {
 	s.t.Helper()
 	s.must(s.server.cmd.Process.Signal(syscall.SIGCONT))

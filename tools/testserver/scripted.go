@@ -30,7 +30,7 @@ type Scripted struct {
 	Image Image
 
 	other Image  // what is given instead of Image by some faults
-	dead  string // an address on which nobody listens
+	dead  string // an address on which nothing listens
 
 	mu       sync.Mutex
 	script   Script
@@ -137,7 +137,7 @@ func (s *Scripted) RedirectBlobs(base string) {
 func (s *Scripted) Script(f Fault, on ...Part) { s.Play(Script{Fault: f, On: on}) }
 
 // Play changes how requests are answered that come from now on. Those under way
-// go on as they are, but for FaultRefused, which cuts them. A fault of the token
+// continue as they are, except for FaultRefused, which cuts them. A fault of the token
 // endpoint makes the registry ask for tokens from now on, as RequireToken does.
 func (s *Scripted) Play(script Script) {
 	switch kind := faults[script.Fault]; {

@@ -8,7 +8,7 @@ import (
 )
 
 // Fault is how a Scripted answers instead of right. Those of the body leave as it
-// is what is answered to HEAD, and what is no right answer anyway.
+// is what is answered to HEAD, and what is not a correct answer anyway.
 type Fault string
 
 // FaultNone is to be right.

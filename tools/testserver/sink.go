@@ -130,7 +130,7 @@ func (s *Sink) isOwn(conn net.Conn) bool {
 	return false
 }
 
-// swallow answers an HTTP request, so that who sent it goes on.
+// swallow answers an HTTP request, so that who sent it continues.
 func (s *Sink) swallow(conn net.Conn) {
 	defer conn.Close()
 	defer context.AfterFunc(s.t.Context(), func() { _ = conn.Close() })() // ends the Read

@@ -53,7 +53,7 @@ func Stop() {
 	stops.all = nil
 }
 
-// FreeAddr is a loopback address, host:port, on which nobody listens: for what a
+// FreeAddr is a loopback address, host:port, on which nothing listens: for what a
 // test starts itself.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
@@ -64,7 +64,7 @@ func FreeAddr(t testing.TB) string {
 	return addrs[0]
 }
 
-// freePort is a loopback port that nobody listens on.
+// freePort is a loopback port that nothing listens on.
 func freePort() (int, error) {
 	addrs, err := port.Free(1)
 	if err != nil {

@@ -299,7 +299,7 @@ func testList(t *testing.T, store blob.Store) {
 	seen := 0
 	err = store.List(t.Context(), func(blob.Stored) error { seen++; return enough })
 	if !errors.Is(err, enough) || seen != 1 {
-		t.Errorf("list went on after an error: %d objects, %v", seen, err)
+		t.Errorf("list continued after an error: %d objects, %v", seen, err)
 	}
 }
 

@@ -61,8 +61,8 @@ func (scale Scale) testFence(t *testing.T, store blob.Store) {
 	s.mustSeal([]byte("first second"))
 }
 
-// What the older writer recorded before it was fenced counts; the next one goes
-// on from there.
+// What the older writer recorded before it was fenced counts; the next one continues
+// from there.
 func (scale Scale) testFenceAfterSteps(t *testing.T, store blob.Store) {
 	want := content(3*scale.Unit, 8)
 	s := newSession(t, store)

@@ -145,7 +145,7 @@ func (a *appending) fill(ctx context.Context, b []byte) (int, error) {
 	return n, nil
 }
 
-// write is the writing side. When it cannot go on it interrupts the source, so
+// write is the writing side. When it cannot continue it interrupts the source, so
 // that the reading side does not wait for a client whose bytes nobody wants.
 func (a *appending) write(ctx context.Context) {
 	a.err = a.writeChunks(ctx)

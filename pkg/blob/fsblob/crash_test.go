@@ -87,7 +87,7 @@ type record struct {
 
 // Sessions are appended to and sealed. Whenever something was made durable, and
 // at every step and every Seal, the power fails: what was recorded is there,
-// whatever else was under way.
+// whatever else was running.
 func TestR36_PowerLossAtEveryStep(t *testing.T) {
 	r := rand.New(rand.NewPCG(dice.Seed(t), 36))
 	d := &crashDisk{root: t.TempDir(), files: make(map[string][]byte), dirs: make(map[string][]fs.DirEntry)}

@@ -115,7 +115,7 @@ func TestR36_EmptyBlobIsDurableWhenSealed(t *testing.T) {
 	}
 }
 
-// Nothing is recorded that the disk did not take, and the store goes on when
+// Nothing is recorded that the disk did not take, and the store continues when
 // the disk does.
 func TestR35_FailedFlushRecordsNothing(t *testing.T) {
 	var d disk

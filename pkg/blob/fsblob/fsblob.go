@@ -30,7 +30,7 @@ type Options struct {
 	StepBytes int64 // between two durable steps of one Append; 0 = 64 MiB
 	MinFree   int64 // bytes of the disk that uploads leave free; 0 = 1 GiB, or 5 % of a small one
 
-	// Existing opens a directory as it is, for who only reads: nothing in it is
+	// Existing opens a directory as it is, for read-only use: nothing in it is
 	// made or changed. One that is not there is fs.ErrNotExist.
 	Existing bool
 

@@ -16,7 +16,7 @@ import (
 )
 
 // A disk that fills up at any write costs the upload nothing that was
-// recorded, and it goes on when there is space again.
+// recorded, and it continues when there is space again.
 func TestR35_DiskFull(t *testing.T) {
 	const size = 4 << 20
 	dir := testserver.SmallDisk(t, "4m")

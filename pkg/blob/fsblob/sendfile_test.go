@@ -90,7 +90,7 @@ func TestContentReachesSendfile(t *testing.T) {
 			t.Fatalf("%q: the connection was not given a limited reader", rng)
 		}
 		if _, ok := limited.R.(syscall.Conn); !ok {
-			t.Errorf("%q: %T is no syscall.Conn: it is copied, not sent by sendfile", rng, limited.R)
+			t.Errorf("%q: %T is not a syscall.Conn: it is copied, not sent by sendfile", rng, limited.R)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func (s *Store) takeOver(ctx context.Context, st blob.Stage) (*turns.Turn, error
 	return turn, err
 }
 
-// begin makes sure that the session can go on, and reads the tail back, which
+// begin makes sure that the session can continue, and reads the tail back, which
 // the first piece begins with.
 func (a *appending) begin(ctx context.Context) (*spool, error) {
 	state, err := a.src.Mark()
@@ -205,7 +205,7 @@ func (a *appending) fill(ctx context.Context, sp *spool) (int64, error, error) {
 	return n, nil, nil
 }
 
-// busy is closed when the oldest piece that is on its way has arrived; nil when
+// busy is closed when the oldest piece that is in flight has arrived; nil when
 // there is none.
 func (a *appending) busy() <-chan struct{} {
 	for len(a.flying) > 0 {

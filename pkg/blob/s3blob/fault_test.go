@@ -191,7 +191,7 @@ func altered(header, value string) trick {
 	}
 }
 
-// The multipart upload disappears under a session: it cannot go on, and says so.
+// The multipart upload disappears under a session: it cannot continue, and says so.
 func TestR34_SessionWhoseUploadIsGone(t *testing.T) {
 	t.Parallel()
 	s, _ := openProxied(t, s3blob.Options{})
@@ -212,7 +212,7 @@ func TestR34_SessionWhoseUploadIsGone(t *testing.T) {
 }
 
 // A store that hangs, or takes a byte now and then, is given up; uploads that
-// it serves go on meanwhile.
+// it serves continue meanwhile.
 func TestR30_NoProgress(t *testing.T) {
 	t.Parallel()
 	const stall = 400 * time.Millisecond
@@ -275,7 +275,7 @@ func TestR30_ReadMakesNoProgress(t *testing.T) {
 		return true
 	}
 	p.play("GetObject", sick)
-	x.mustHold(want) // each try brings some, the next goes on from there
+	x.mustHold(want) // each try brings some, the next continues from there
 
 	c, err := s.Open(t.Context(), x.stage.Key)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // A disk of temporary files that is full at any point costs an upload nothing
-// that was recorded, and it goes on when there is space again.
+// that was recorded, and it continues when there is space again.
 func TestR35_SpoolDiskFull(t *testing.T) {
 	const size = partBytes + 1<<20
 	dir := testserver.SmallDisk(t, "8m")

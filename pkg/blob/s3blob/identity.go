@@ -49,7 +49,7 @@ func (s *Store) readIdentity(ctx context.Context) (identity.Identity, string, er
 
 // WriteIdentity implements blob.Identified. The store compares, where it can;
 // where it cannot, another identity that comes between is overwritten. That does
-// no harm to nodes of one deployment, which write the same but for the
+// no harm to nodes of one deployment, which write the same except for the
 // generation, and a store may be behind its database.
 func (s *Store) WriteIdentity(ctx context.Context, was, next identity.Identity) error {
 	got, etag, err := s.readIdentity(ctx)

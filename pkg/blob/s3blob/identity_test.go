@@ -40,7 +40,7 @@ func TestIdentityOfAMissingBucket(t *testing.T) {
 }
 
 // Two that write at once: the store compares, where it can; where it cannot, the
-// identity is written all the same.
+// identity is written anyway.
 func TestH5_IdentityIsWrittenOnConditionWhereThatCanBe(t *testing.T) {
 	t.Parallel()
 	for _, can := range []bool{true, false} {

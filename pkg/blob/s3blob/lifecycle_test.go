@@ -164,7 +164,7 @@ func TestR53_OpenUploadsAreBounded(t *testing.T) {
 	}
 }
 
-// However many uploads there are, so many pieces are on their way at a time: the
+// However many uploads there are, so many pieces are in flight at a time: the
 // store sees no more, and all get through.
 func TestR53_PiecesOnTheirWayAreBounded(t *testing.T) {
 	t.Parallel()
@@ -202,7 +202,7 @@ func TestR53_PiecesOnTheirWayAreBounded(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	if peak > most {
-		t.Errorf("%d pieces were on their way, more than %d", peak, most)
+		t.Errorf("%d pieces were in flight, more than %d", peak, most)
 	}
 }
 

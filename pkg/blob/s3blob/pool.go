@@ -96,7 +96,7 @@ type spool struct {
 	tenant int64
 	chunks []*chunk
 	file   *os.File
-	spill  *[spillSize]byte // what is on its way to file
+	spill  *[spillSize]byte // what is in flight to file
 	size   int64
 	crc    uint32
 
@@ -109,7 +109,7 @@ func (p *pool) spool(tenant int64) *spool { return &spool{pool: p, tenant: tenan
 
 // space returns room for the next bytes, at most limit. It takes memory if its
 // tenant may have some; else, if an earlier part of the upload is still being sent,
-// it waits for that; else it goes on in a file. busy says what to wait for.
+// it waits for that; else it continues in a file. busy says what to wait for.
 func (s *spool) space(limit int64, busy func() <-chan struct{}) ([]byte, error) {
 	free, err := s.room(busy)
 	return free[:min(int64(len(free)), limit)], err
@@ -132,7 +132,7 @@ func (s *spool) room(busy func() <-chan struct{}) ([]byte, error) {
 	return s.grow()
 }
 
-// toFile goes on in a file without a name.
+// toFile continues in a file without a name.
 func (s *spool) toFile() ([]byte, error) {
 	f, err := tempfile.Unlinked(s.pool.dir, "berth-part-")
 	if err != nil {

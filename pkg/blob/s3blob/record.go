@@ -7,7 +7,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 )
 
-// record records the pieces in order. When it cannot go on it interrupts the
+// record records the pieces in order. When it cannot continue it interrupts the
 // source, so that the reading side does not wait for a client whose bytes nobody
 // wants.
 func (a *appending) record() {

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 )
 
-// reopen lets a session of parts go on whose multipart upload was ended so that
+// reopen lets a session of parts continue whose multipart upload was ended so that
 // it could be read back (OpenStaged). Its parts are sent once more, from the
 // object that they became, to a new upload under the same key. What is
 // remembered of them stays true: ErrMissing where the store has another word for

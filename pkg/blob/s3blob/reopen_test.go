@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-// A session that was read back goes on, also when the first try fails halfway
+// A session that was read back continues, also when the first try fails halfway
 // and the process that read it back died.
 func TestR28_ReadBackSessionGoesOnAfterAFailure(t *testing.T) {
 	t.Parallel()
@@ -35,7 +35,7 @@ func TestR28_ReadBackSessionGoesOnAfterAFailure(t *testing.T) {
 }
 
 // A multipart upload is the session's from the COMMIT on that recorded it, also
-// where the answer to that is lost: whoever goes on needs it.
+// where the answer to that is lost: whoever continues needs it.
 func TestR23_SessionGoesOnAfterALostAnswerToItsMultipartUpload(t *testing.T) {
 	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
@@ -63,7 +63,7 @@ func TestR23_SessionGoesOnAfterALostAnswerToItsMultipartUpload(t *testing.T) {
 }
 
 // Where the store calls the same bytes otherwise the second time, as one does
-// that encrypts them, the session cannot go on, and says so.
+// that encrypts them, the session cannot continue, and says so.
 func TestReadBackSessionOfAnotherETagIsMissing(t *testing.T) {
 	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})

@@ -88,7 +88,7 @@ func TestRangeIsAHint(t *testing.T) {
 	}
 }
 
-// An object that is shorter than the caller knows is opened all the same: its
+// An object that is shorter than the caller knows is opened anyway: its
 // size says what is wrong with it.
 func TestR31_RangePastTheEndShowsTheSize(t *testing.T) {
 	t.Parallel()

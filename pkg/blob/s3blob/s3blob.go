@@ -50,7 +50,7 @@ type Options struct {
 	// operation of S3, with the status; 0 where there was no answer. May be nil.
 	Observe func(operation string, took time.Duration, status int)
 
-	ReadOnly bool // for who only reads: nothing is written to see whether that can be done
+	ReadOnly bool // for read-only use: nothing is written to see whether that can be done
 }
 
 // Store is a blob.Store in a bucket. It is safe for concurrent use.

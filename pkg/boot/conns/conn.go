@@ -89,8 +89,8 @@ func (c *Conn) End() {
 	c.ended = time.Now()
 }
 
-// Slow notes that a request is about to end because its client was too slow. That is no
-// sign of life: the connection is as old as it was.
+// Slow notes that a request is about to end because its client was too slow. That is not
+// a sign of life: the connection is as old as it was.
 func (c *Conn) Slow() {
 	if c == nil {
 		return

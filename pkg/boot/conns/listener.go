@@ -30,7 +30,7 @@ type listener struct {
 }
 
 // Accept returns the next connection that is admitted. That no descriptor is left is
-// no error: servers would sleep for up to a second, and write a line each time.
+// not an error: servers would sleep for up to a second, and write a line each time.
 func (l listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()

@@ -6,7 +6,7 @@ import "time"
 // own for most of it; these hold for all.
 const (
 	nextRequest  = 30 * time.Second  // also the first
-	proxyRequest = 130 * time.Second // that of a trusted proxy, which keeps connections for many clients, but for the first
+	proxyRequest = 130 * time.Second // that of a trusted proxy, which keeps connections for many clients, except for the first
 	headerTime   = 10 * time.Second  // more, where a request has begun
 	stuckTime    = 10 * time.Second  // with a request that should have ended, whatever the others do
 )

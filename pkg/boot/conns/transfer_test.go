@@ -147,7 +147,7 @@ func (g *registry) until(what string, is func() bool) {
 	}
 }
 
-// A blob that was pulled makes its connection no safe place for what is no transfer.
+// A blob that was pulled makes its connection no safe place for what is not a transfer.
 func TestS99_APulledBlobProtectsNothing(t *testing.T) {
 	t.Parallel()
 	g := serve(t, time.Hour)

@@ -42,8 +42,8 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 // Open makes a client; everything in a process that has the same patience shares
 // it, and the caller closes it. The error is for a URL that can never be right, and
-// names the setting. A Redis that does not answer is logged, and is no error:
-// from then on calls fail at once, but for one a second that tries again.
+// names the setting. A Redis that does not answer is logged, and is not an error:
+// from then on calls fail at once, except for one a second that tries again.
 //
 // A call's error means that Redis could not be asked, unless it is redis.Nil.
 func Open(ctx context.Context, o Options) (*redis.Client, error) {
@@ -68,7 +68,7 @@ func Open(ctx context.Context, o Options) (*redis.Client, error) {
 }
 
 // Ping says whether Redis answers, for display: a process without it is ready
-// all the same. The error holds no secret.
+// anyway. The error holds no secret.
 func Ping(ctx context.Context, client *redis.Client) error { return client.Ping(ctx).Err() }
 
 // parse reads the URL. Its errors never show the password.

@@ -195,7 +195,7 @@ func (c *clock) isTransfer() bool {
 	return c.transfer
 }
 
-// owed is what a request owes while it waits that is no transfer, or was ended.
+// owed is what a request owes while it waits that is not a transfer, or was ended.
 func (c *clock) owed(now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

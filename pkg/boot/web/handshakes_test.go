@@ -93,7 +93,7 @@ func TestP1_FailedHandshakesAreInTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe.Close() // is no handshake
+	probe.Close() // is not a handshake
 	plain, err := http.Get("http://" + listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)

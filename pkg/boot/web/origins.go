@@ -16,7 +16,7 @@ type Origins []string
 // open to everything on this machine would be open to every page of the web
 // (contract row S60).
 //
-// A bearer token is no part of that position: browsers never add one by
+// A bearer token is not part of that position: browsers never add one by
 // themselves, as they add a Basic credential that they once were given. So a
 // request with a token is judged by its token. And a person may follow a link.
 func (o Origins) Trusts(r *http.Request) bool {

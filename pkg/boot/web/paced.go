@@ -13,7 +13,7 @@ import (
 // tells nothing before it is done, and a whole blob may take hours.
 const sendChunk = 1 << 20
 
-// passed is how much of what is no file is sent at a time.
+// passed is how much of what is not a file is sent at a time.
 const passed = 32 << 10
 
 type pacedBody struct {
@@ -75,7 +75,7 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 
 // ReadFrom hands chunks of src to the wrapped writer. net/http uses sendfile for
 // a file, and for one io.LimitedReader around a file, but not for two: the limit
-// of http.ServeContent is therefore opened. What is no file may have to be
+// of http.ServeContent is therefore opened. What is not a file may have to be
 // waited for.
 func (w *pacedWriter) ReadFrom(src io.Reader) (int64, error) {
 	all := src

@@ -22,7 +22,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// lenient is the pace of these tests. What is no transfer ends in half a second.
+// lenient is the pace of these tests. What is not a transfer ends in half a second.
 var lenient = Pace{Grace: 300 * time.Millisecond, Bound: 600 * time.Millisecond, Pause: 30 * time.Second, MinIn: 1 << 10, MinOut: 1 << 20}
 
 // still is a pause that only a transfer may make.

@@ -13,7 +13,7 @@ import (
 )
 
 // After a request whose end two readers may see in two places nothing more is read:
-// what follows it on the connection is no request. Others leave the connection open.
+// what follows it on the connection is not a request. Others leave the connection open.
 func TestS8_ConnectionEndsAfterAnAmbiguousRequest(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -62,7 +62,7 @@ func TestS9_ForwardedHostIsNotRead(t *testing.T) {
 	}
 }
 
-// Answers to those who came by TLS say that they shall go on to, and only those.
+// Answers to those who came by TLS say that they shall continue to, and only those.
 func TestS10_StrictTransportSecurity(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -96,7 +96,7 @@ func TestS10_StrictTransportSecurity(t *testing.T) {
 	}
 }
 
-// A peer that is trusted names its clients, the nearest that is no proxy counts, and
+// A peer that is trusted names its clients, the nearest that is not a proxy counts, and
 // what it names cannot be read by mistake.
 func TestS12_TheNearestForeignAddressCounts(t *testing.T) {
 	t.Parallel()

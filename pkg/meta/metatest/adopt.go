@@ -56,7 +56,7 @@ func digestsOf(contents ...string) []oci.Digest {
 	return out
 }
 
-// adopts fails the test unless dev adopts these contents but for the missing ones.
+// adopts fails the test unless dev adopts these contents except for the missing ones.
 func (a adopter) adopts(contents, missing []string) {
 	a.t.Helper()
 	got, err := a.Store.AdoptBlobs(a.t.Context(), cause(), a.from(), a.dev, digestsOf(contents...))

@@ -117,7 +117,7 @@ func (p adoptionPlay) outcome(err error, deleted bool) {
 	p.consistent()
 }
 
-// disturbances are what others do while an adoption is under way.
+// disturbances are what others do while an adoption is running.
 func disturbances() map[string]func(p adoptionPlay) {
 	return map[string]func(p adoptionPlay){
 		"a collection":            func(p adoptionPlay) { p.fine(p.tryCollect()) },

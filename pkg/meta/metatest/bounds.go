@@ -28,7 +28,7 @@ func testBounds(t *testing.T, open Open) {
 		w.must(err)
 	})
 	// Sessions that were made while there was room do not stage past the bound,
-	// neither by a body that goes on nor by another one.
+	// neither by a body that continues nor by another one.
 	t.Run("C14 staged bytes in a session", func(t *testing.T) {
 		w, r := bounded(t, Options{MaxStaged: 10})
 		made, err := w.Store.CreateUpload(t.Context(), r, oci.SHA256)

@@ -150,7 +150,7 @@ func testCacheEviction(t *testing.T, open Open) {
 		kept := image(w, r, "10 bytes b")
 		theirs := image(w, second, "10 bytes a")
 		last := image(w, r, "10 bytes c")
-		evict(w, 1) // what the other cache has, too, goes from this one all the same
+		evict(w, 1) // what the other cache has, too, goes from this one anyway
 		w.there(r, kept)
 		w.there(r, last)
 		w.there(second, theirs)

@@ -182,7 +182,7 @@ func testCommits(t *testing.T, open Open) {
 			t.Errorf("charged %d", got)
 		}
 
-		// Room is given back when a blob is dropped, and the session goes on.
+		// Room is given back when a blob is dropped, and the session continues.
 		w.must(w.Store.DeleteBlob(t.Context(), cause(), r, digestOf("abc")))
 		w.must(w.Store.DeleteBlob(t.Context(), cause(), r, digestOf("1234567")))
 		w.Advance(time.Second)

@@ -104,7 +104,7 @@ func testRepositoryRaces(t *testing.T, open Open) {
 	})
 }
 
-// fine fails the test for an error, and goes on: for other goroutines.
+// fine fails the test for an error, and continues: for other goroutines.
 func (w world) fine(err error) {
 	w.t.Helper()
 	if err != nil {

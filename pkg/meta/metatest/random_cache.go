@@ -30,7 +30,7 @@ type modelCached struct {
 	contents []string     // that it names
 	children []oci.Digest // that it lists
 	until    time.Time    // kept so long at least
-	latest   time.Time    // kept so long at most, but for the indexes that list it
+	latest   time.Time    // kept so long at most, except for the indexes that list it
 }
 
 func newModelCache(m *model) *modelCache {

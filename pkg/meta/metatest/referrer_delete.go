@@ -79,7 +79,7 @@ func (c cascade) finish() {
 // testReferrerDeletion plays deletions of a subject whose referrers go with it, in
 // steps.
 func testReferrerDeletion(t *testing.T, open Open) {
-	t.Run("S31 goes on after the request ended", func(t *testing.T) {
+	t.Run("S31 continues after the request ended", func(t *testing.T) {
 		c := newCascade(t, open, 150)
 		nested := c.referrerOf(c.referrers[7].Manifest, "nested")
 		c.put(c.repo, nested, "sig")

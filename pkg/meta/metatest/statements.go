@@ -12,7 +12,7 @@ import (
 )
 
 // Statements finds every SQL statement of the package under test, by name: the
-// constants whose text begins like one and that are no part of another.
+// constants whose text begins like one and that are not part of another.
 func Statements(t *testing.T) map[string]string {
 	t.Helper()
 	out := statementsOf(t, ".", nil)

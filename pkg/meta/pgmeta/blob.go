@@ -44,7 +44,7 @@ func newBlob(t tenant.ID, d oci.Digest) meta.Blob {
 // checkBlob answers and prolongs in one statement: nothing is written while the
 // blob is referenced, or kept for half of $5 at least. Whether to prolong is
 // decided by what was seen, not by what another HEAD may make of the row
-// meanwhile; only a row that is gone is no answer.
+// meanwhile; only a row that is gone is not an answer.
 const checkBlob = `
 WITH hit AS (
   SELECT rb.tenant_id, rb.repo_id, rb.digest, rb.keep_until, b.size, b.incarnation

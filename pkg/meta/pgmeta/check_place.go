@@ -51,7 +51,7 @@ func scanFinding(scan scan) (meta.Finding, error) {
 		return f, err
 	}
 	f.Tenant = slug.String
-	if d, err := oci.DigestFromBytes(stored); err == nil { // what is no digest is in the detail alone
+	if d, err := oci.DigestFromBytes(stored); err == nil { // what is not a digest is in the detail alone
 		f.Digest = d.String()
 	}
 	if object.Valid {

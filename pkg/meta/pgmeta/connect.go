@@ -66,7 +66,7 @@ func poolConfig(o Options) (*pgxpool.Config, error) {
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = max(leastConnectTime, connectTime/time.Duration(len(servers(c))))
 	}
-	// After a failover the old primary, or a standby, is no server to write to;
+	// After a failover the old primary, or a standby, is not a server to write to;
 	// of several servers in the URL, the one that takes writes is used.
 	c.ValidateConnect = takesWrites
 	if o.ReadOnly {

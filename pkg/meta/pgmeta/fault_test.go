@@ -132,8 +132,8 @@ func (c *cutter) through(t *testing.T, databaseURL string) string {
 }
 
 // TestR23_AnswersLostAtEveryMessage cuts the connection at each message of each
-// kind of write, before and after the server had it. The write succeeds all the
-// same, and takes effect once.
+// kind of write, before and after the server had it. The write succeeds
+// anyway, and takes effect once.
 func TestR23_AnswersLostAtEveryMessage(t *testing.T) {
 	direct, first := filled(t, Options{})
 	u, err := url.Parse(direct.opts.URL)

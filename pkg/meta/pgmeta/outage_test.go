@@ -156,7 +156,7 @@ func blob0(r meta.Repo) meta.Blob {
 }
 
 // onServer is a filled store on a server of the test's own, as a user that is
-// no superuser.
+// not a superuser.
 func onServer(t *testing.T, server *testserver.PostgresServer, o Options) (*Store, meta.Repo) {
 	t.Helper()
 	server.Exec(`CREATE ROLE node LOGIN`)
@@ -234,7 +234,7 @@ func TestR18_EveryCallSaysThatTheServerIsDown(t *testing.T) {
 }
 
 // TestR19_AServerThatHangs: 200 calls at once get their answer within the time
-// of a statement and of waiting for a connection, and when the server goes on,
+// of a statement and of waiting for a connection, and when the server continues,
 // so does the store.
 func TestR19_AServerThatHangs(t *testing.T) {
 	t.Parallel() // it waits for a server of its own most of the time
@@ -272,7 +272,7 @@ func TestR19_AServerThatHangs(t *testing.T) {
 				break
 			}
 			if fault.KindOf(err) != fault.Unavailable || time.Since(began) > 5*time.Second {
-				t.Fatalf("%s after the server went on: %v", time.Since(began), err)
+				t.Fatalf("%s after the server continued: %v", time.Since(began), err)
 			}
 		}
 		t.Logf("the store is back %s after the server", time.Since(began))

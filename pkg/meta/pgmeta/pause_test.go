@@ -213,7 +213,7 @@ func (n *otherNode) signal(s syscall.Signal) {
 
 // TestR12_APausedNodeWritesNothingThatCounts stops a node's process at each
 // message that it sends to the server while it writes, lets another node take
-// over, and lets the first one go on.
+// over, and lets the first one continue.
 func TestR12_APausedNodeWritesNothingThatCounts(t *testing.T) {
 	s, first := filled(t, Options{})
 	u, err := url.Parse(s.opts.URL)

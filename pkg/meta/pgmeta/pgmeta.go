@@ -56,7 +56,7 @@ type Options struct {
 	// a connection and all repetitions; may be nil.
 	Observe func(kind string, took time.Duration, err error)
 
-	// ReadOnly is for who only reads: the schema must be current, and the server
+	// ReadOnly is for read-only use: the schema must be current, and the server
 	// is told to refuse every write.
 	ReadOnly bool
 }

@@ -11,7 +11,7 @@ import (
 func TestR18_AListThatIsCutOffHasEachRowOnce(t *testing.T) {
 	s := open(t, Options{})
 	other := otherSession{connect(t, s.opts.URL)}
-	const many = 100_000 // more than is on its way at a time
+	const many = 100_000 // more than is in flight at a time
 	var rows []int
 	cuts := 0
 	err := records{store: s}.Read(t.Context(), tenant.ID(1), `SELECT n FROM generate_series(1, $1::int) AS n`, []any{many}, func() { rows = nil }, func(scan sqlmeta.Scan) error {

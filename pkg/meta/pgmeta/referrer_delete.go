@@ -29,7 +29,7 @@ const finishTime = 30 * time.Second
 // stop. The deletion was acknowledged to the database: what fails here is done
 // by the janitor.
 func (s *Store) finishDeletion(ctx context.Context, d deletion) {
-	// A step goes on without the client: the last one has to be followed by its end.
+	// A step continues without the client: the last one has to be followed by its end.
 	steps, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
 	for ctx.Err() == nil && steps.Err() == nil && !s.quiet.Load() {
@@ -50,7 +50,7 @@ SELECT $1, $2, $3, gone.digest, ''
  WHERE (SELECT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = gone.digest))
 ON CONFLICT DO NOTHING`
 
-	// What is pushed while a deletion is under way stays, whether it is new or was
+	// What is pushed while a deletion is running stays, whether it is new or was
 	// there before: its push is acknowledged, and the deletion does not come after it.
 	keepReferrer = `
 INSERT INTO kept_referrers (tenant_id, repo_id, op, digest)

@@ -241,7 +241,7 @@ var newer = []string{
 }
 
 // TestR54_NodesGoOnWhileTheSchemaGrows: the next version migrates while nodes
-// of this one push. They go on; a node of this version that starts is refused.
+// of this one push. They continue; a node of this version that starts is refused.
 func TestR54_NodesGoOnWhileTheSchemaGrows(t *testing.T) {
 	s, r := filled(t, Options{})
 	l := &ledger{t: t, s: s, r: r}

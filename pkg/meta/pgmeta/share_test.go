@@ -159,7 +159,7 @@ func TestS56_RefusedAsBusyAndCounted(t *testing.T) {
 	}
 }
 
-// A server that is gone is told of at once to all who wait.
+// A server that is gone is told of at once to all waiting callers.
 func TestS56_AnOutageEndsTheWaits(t *testing.T) {
 	t.Parallel()
 	const conns, calls = 4, 200

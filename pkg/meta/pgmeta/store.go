@@ -40,7 +40,7 @@ const (
 // and write answers nil.
 //
 // A ctx that ends before an attempt has a connection ends the write; a running
-// attempt goes on, since ending it would cost a connection and say nothing of
+// attempt continues, since ending it would cost a connection and say nothing of
 // the outcome.
 func (s *Store) write(ctx context.Context, owner tenant.ID, fn func(*tx) error) error {
 	observe := s.observing("write")

@@ -67,7 +67,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 		return nil
 	})
 	if err == nil && !repo.found {
-		// A session that is there all the same was made without the lock, in a
+		// A session that is there anyway was made without the lock, in a
 		// repository that another transaction made, and may be purged with it. It is given
 		// up for one with other ids.
 		if !u.ExpiresAt.IsZero() {

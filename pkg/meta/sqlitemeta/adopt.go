@@ -79,7 +79,7 @@ SELECT m.digest, m.media_type, m.payload
   JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest = ?4
  WHERE t.id = ?1 AND t.state = 'active'`
 
-// FindAdoptable implements meta.Adopter: a look-up costs less than a longer
+// FindAdoptable implements meta.Adopter: a lookup costs less than a longer
 // statement, so there is one for each repository.
 func (s *Store) FindAdoptable(ctx context.Context, from []meta.Repo, d oci.Digest) (meta.Manifest, error) {
 	var m meta.Manifest

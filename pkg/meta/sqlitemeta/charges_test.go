@@ -34,7 +34,7 @@ var older = []string{
 	`INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) VALUES (1, 2, 'v1', unhex('01' || printf('%064d', 4)), 1)`,
 }
 
-// TestS41_WhatAnOlderVersionLeftIsCharged by the step of the schema, but for
+// TestS41_WhatAnOlderVersionLeftIsCharged by the step of the schema, except for
 // references, which are counted later, a page at a time. The tenant is above its
 // quota by then.
 func TestS41_WhatAnOlderVersionLeftIsCharged(t *testing.T) {

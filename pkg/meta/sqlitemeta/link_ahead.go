@@ -42,7 +42,7 @@ type named struct {
 // putManifest finds them made and holds the writer for a moment only. What lacks
 // references is refused before anything is written, and what has no room before
 // anything is linked. The rest of what may be wrong putManifest decides. The row can
-// be read from the first step on: the put goes on without its client then, to its
+// be read from the first step on: the put continues without its client then, to its
 // event, or to the removal of the row.
 func (s *Store) putInSteps(ctx context.Context, p meta.ManifestPut) error {
 	a := ahead{ManifestPut: p, kind: hosted, keep: s.life.Grace}

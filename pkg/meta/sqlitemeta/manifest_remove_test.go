@@ -174,7 +174,7 @@ func TestS37_ALargeDeletionThatStopsIsFinished(t *testing.T) {
 	}
 }
 
-// TestS37_WhatIsPushedUponALargeManifestThatGoesStays: its referrers go with it, but
+// TestS37_WhatIsPushedUponALargeManifestThatGoesStays: its referrers go with it, except
 // for those that were pushed after its deletion was decided, few references or many.
 func TestS37_WhatIsPushedUponALargeManifestThatGoesStays(t *testing.T) {
 	for _, n := range []int{10, 4 * removeFrom} {

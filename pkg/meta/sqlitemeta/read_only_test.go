@@ -16,8 +16,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// contents are the files of a directory by name, and what is in them, but for the
-// index of the log, which SQLite makes anew.
+// contents are the files of a directory by name, and what is in them, except for the
+// index of the log, which SQLite makes again.
 func contents(t *testing.T, dir string) map[string][32]byte {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

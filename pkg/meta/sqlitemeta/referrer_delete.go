@@ -50,7 +50,7 @@ SELECT ?1, ?2, ?3, ?4, x''
  WHERE EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.subject = ?4)
 ON CONFLICT DO NOTHING`
 
-	// What is pushed while a deletion is under way stays, whether it is new or was
+	// What is pushed while a deletion is running stays, whether it is new or was
 	// there before: its push is acknowledged, and the deletion does not come after it.
 	keepReferrer = `
 INSERT INTO kept_referrers (tenant_id, repo_id, op, digest)
@@ -80,7 +80,7 @@ UPDATE referrer_deletions SET after = ?5 WHERE tenant_id = ?1 AND repo_id = ?2 A
 
 	endDeletion = `DELETE FROM referrer_deletions WHERE tenant_id = ?1 AND repo_id = ?2 AND op = ?3 AND subject = ?4`
 
-	// As many as were pushed while the deletion was under way.
+	// As many as were pushed while the deletion was running.
 	forgetKept = `DELETE FROM kept_referrers WHERE tenant_id = ?1 AND repo_id = ?2 AND op = ?3`
 )
 

@@ -18,7 +18,7 @@ var leaveOut = []string{
 }
 
 // Snapshot writes the database as it is now to a file, which must not exist.
-// Writers go on meanwhile. Uploads that are under way, and objects that are
+// Writers continue meanwhile. Uploads that are in flight, and objects that are
 // staged or condemned, are left out. Only the owner may read the file: it holds
 // the keys that sign tokens.
 func (s *Store) Snapshot(ctx context.Context, file string) error {

@@ -20,7 +20,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// empty is the file of an empty store: with it a test need not migrate anew.
+// empty is the file of an empty store: with it a test need not migrate again.
 var empty = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "sqlitemeta")
 	if err != nil {

@@ -71,7 +71,7 @@ var walks = map[string]string{
 	"purgeRepository":      "looks for children, which are gone",
 	"purgeDeletions":       "has a LIMIT",
 	"purgeKept":            "has a LIMIT",
-	"keepReferrer":         "reads the few deletions that are under way",
+	"keepReferrer":         "reads the few deletions that are in flight",
 	"purgeTags":            "has a LIMIT",
 	"purgeCacheTags":       "has a LIMIT",
 	"purgeReferences":      "has a LIMIT",
@@ -124,11 +124,11 @@ var sorting = map[string]string{
 
 	"leastPulledOfTenant": "goes through the caches of a tenant, and keeps the first",
 
-	"keepReferrer": "reads the few deletions that are under way",
+	"keepReferrer": "reads the few deletions that are in flight",
 	"countContent": "tells digests apart, up to a LIMIT",
 }
 
-// TestStatementsUseIndexes holds the cost of every statement, with the look-ups
+// TestStatementsUseIndexes holds the cost of every statement, with the lookups
 // that its foreign keys cause, to what it returns: none but those of fsck and
 // the sweep scans a table that grows, none but walks goes through a tenant or
 // repository, and no list sorts.

@@ -20,7 +20,7 @@ SELECT c.name, c.since, EXISTS (
 	listNameClaims = selectClaim + ` AND c.name > $3 ORDER BY c.name LIMIT $4`
 
 	// The first push to a name makes the repository's row under a key share of the
-	// registry's, and waits for this lock; so does this for one that is under way.
+	// registry's, and waits for this lock; so does this for one that is in flight.
 	findClaimingRegistry = `
 SELECT g.slug
   FROM tenants t

@@ -121,7 +121,7 @@ func TestR15_ClearsOnReconnect(t *testing.T) {
 	down.listening(t)
 }
 
-// A subscription whose one direction is cut is made anew.
+// A subscription whose one direction is cut is made again.
 func TestR17_OneWay(t *testing.T) {
 	t.Parallel()
 	server := testserver.StartRedis(t)

@@ -34,7 +34,7 @@ type Transport struct {
 
 // Send signs the call of the request, and its body where that has at most so many
 // bytes. net/http sends a request a second time by itself where a kept connection
-// turns out to be closed; each time it is signed anew, since a call is taken once.
+// turns out to be closed; each time it is signed again, since a call is taken once.
 func (t Transport) Send(r *http.Request, c access.InternalCall, most int64) (*http.Response, error) {
 	c.Body = ""
 	r, err := hashBody(r, &c, most)
@@ -61,7 +61,7 @@ func (t Transport) Send(r *http.Request, c access.InternalCall, most int64) (*ht
 }
 
 // hashBody reads the body where it is short, and notes its digest in the call. A longer
-// one goes on as it comes.
+// one continues as it comes.
 func hashBody(r *http.Request, c *access.InternalCall, most int64) (*http.Request, error) {
 	if r.Body == nil || r.Body == http.NoBody || most <= 0 || r.ContentLength > most {
 		return r, nil

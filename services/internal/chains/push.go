@@ -20,7 +20,7 @@ type Claims interface {
 // PushGuard refuses pushes of callers who are not logged in to names that an
 // upstream of the registry's chain serves. The first push takes a name: upstreams
 // are not asked for it any more. So an anonymous caller could replace alpine by
-// another image, for all who pull it here.
+// another image, for all pulling clients it here.
 type PushGuard struct {
 	Topologies *Topologies
 	Claims     Claims

@@ -22,7 +22,7 @@ func (c *Call) MayPush() bool {
 //   - Without a credential, a HEAD is refused with a challenge: the token that the
 //     client gets says what the HEAD is about.
 //   - A token that was asked to carry push, granted or not, sees hosted content.
-//   - So does an account that may push, but for a HEAD of a manifest with a token
+//   - So does an account that may push, except for a HEAD of a manifest with a token
 //     for pull alone: that is a pull.
 //
 // An error is the answer to the client. Without one, and without the right, the

@@ -73,7 +73,7 @@ func TestS60_PagesReachNoService(t *testing.T) {
 	}
 }
 
-// A token is no part of a reader's position in the network.
+// A token is not part of a reader's position in the network.
 func TestS60_ATokenIsJudgedByItself(t *testing.T) {
 	d := fronttest.New(t)
 	site := d.Tenant("acme", tenant.Settings{})

@@ -174,7 +174,7 @@ const (
 )
 
 // maxSigned is the longest body of the request that its signature covers. That of a
-// blob goes on as it comes, and is compared with its digest where it is stored.
+// blob continues as it comes, and is compared with its digest where it is stored.
 func maxSigned(c *Call, method string) int64 {
 	kind, brings := c.Route.Kind, method == http.MethodPost || method == http.MethodPatch || method == http.MethodPut
 	switch {

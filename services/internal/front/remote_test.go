@@ -283,7 +283,7 @@ func TestRemoteIsDown(t *testing.T) {
 					t.Errorf("%s %s: answered after %s", r.Method, r.Path, took)
 				}
 			}
-			// What needs nobody else goes on.
+			// What needs nobody else continues.
 			if got := h.Do(fronttest.Request{Host: h.open.Host, Path: "/v2/app/tags/list"}); got.Body != "registry" {
 				t.Errorf("%d %s", got.Status, got.Body)
 			}

@@ -216,7 +216,7 @@ func TestAuthorizationHeaderForms(t *testing.T) {
 		{[]string{"Bearer " + token, "Bearer " + token}, "400 UNSUPPORTED"},
 		{[]string{"Basic"}, "401 UNAUTHORIZED"},
 		{[]string{"Basic !!!"}, "401 UNAUTHORIZED"},
-		{[]string{"Basic Og=="}, "204"},                      // ":", which is no credential (Q20)
+		{[]string{"Basic Og=="}, "204"},                      // ":", which is not a credential (Q20)
 		{[]string{"Basic OnNlY3JldA=="}, "401 UNAUTHORIZED"}, // ":secret"
 		{[]string{"Basic bmFtZTo="}, "401 UNAUTHORIZED"},     // "name:"
 		{[]string{"Digest x"}, "401 UNAUTHORIZED"},

@@ -172,7 +172,7 @@ func sentOf(t *testing.T) captured {
 }
 
 // TestS96_ARequestThatIsSentAgainIsSignedAgain has kept connections end while requests
-// are under way, after the other process took the call: net/http sends them again, and
+// are running, after the other process took the call: net/http sends them again, and
 // clients notice nothing.
 func TestS96_ARequestThatIsSentAgainIsSignedAgain(t *testing.T) {
 	var reached atomic.Int64

@@ -15,7 +15,7 @@ import (
 
 const (
 	// turnTime is how long a request keeps its turn at most. One that takes longer
-	// waits for its client, an upstream or a disk, and others may go on meanwhile.
+	// waits for its client, an upstream or a disk, and others may continue meanwhile.
 	turnTime = 20 * time.Millisecond
 	// onlyTenantAfter is how long no other tenant asked when a tenant is taken to be alone.
 	onlyTenantAfter = 10 * time.Second

@@ -14,7 +14,7 @@ import (
 
 const large, small tenant.ID = 1, 2
 
-// ask begins a request that goes on; the error comes once that is decided.
+// ask begins a request that continues; the error comes once that is decided.
 func ask(t *testing.T, turns *Turns, by tenant.ID) <-chan error {
 	t.Helper()
 	decided := make(chan error, 1)

@@ -116,7 +116,7 @@ func TestWaysToAnUpstream(t *testing.T) {
 		{all, "/v2/a/manifests/1?ns=hub.example:443", "registry: a", ""},
 		{all, "/v2/a/blobs/uploads/?ns=acme.localhost", "upload: a", ""},
 		{all, session + "?ns=hub.example", "upload: app", ""},
-		// What is no host.
+		// What is not a host.
 		{all, "/v2/a/manifests/1?ns=", bad, ""},
 		{all, "/v2/a/manifests/1?ns", bad, ""},
 		{all, "/v2/a/manifests/1?ns=docker.io&ns=docker.io", bad, ""},

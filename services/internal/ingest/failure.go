@@ -17,7 +17,7 @@ func StageOf(u meta.Upload) blob.Stage {
 }
 
 // Failure is the answer for what the blob store failed with at the session; what
-// is no word of the store stays as it is, and so does nil.
+// is not a word of the store stays as it is, and so does nil.
 func (s Sessions) Failure(ctx context.Context, u meta.Upload, err error) error {
 	switch {
 	case errors.Is(err, blob.ErrFenced):
@@ -47,7 +47,7 @@ func (s Sessions) fenced(ctx context.Context, u meta.Upload, cause error) error 
 		WithOffset(now.Stage.Offset)
 }
 
-// Unknown is the answer for a session that cannot go on.
+// Unknown is the answer for a session that cannot continue.
 func Unknown(cause error) error {
 	return fault.Wrap(cause, fault.NotFound, fault.BlobUploadUnknown, "upload not found; start a new one")
 }

@@ -66,7 +66,7 @@ func Metrics(reg prometheus.Registerer) Middleware {
 	}
 }
 
-// The outcomes that are no kind of fault.
+// The outcomes that are not kinds of fault.
 const (
 	succeeded = "ok"
 	cancelled = "cancelled"

@@ -36,7 +36,7 @@ func firstRange(header string, size int64) blob.Range {
 	return r
 }
 
-// parseBound is -1 for what is no number.
+// parseBound is -1 for what is not a number.
 func parseBound(s string) int64 {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestS51_AnnouncedIsNotHeld(t *testing.T) {
 	}
 }
 
-// A body that comes by a few bytes is never silent, and ends soon all the same.
+// A body that comes by a few bytes is never silent, and ends soon anyway.
 func TestS51_SlowBodyEnds(t *testing.T) {
 	for _, announced := range []int64{100_000, oci.MaxManifest - 1, -1} {
 		synctest.Test(t, func(t *testing.T) {

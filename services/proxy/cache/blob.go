@@ -15,7 +15,7 @@ import (
 )
 
 // Blob opens a blob that is not stored: it joins, or begins, the one fetch of it.
-// Its bytes may still be on their way. size is what a manifest says; -1 where it is
+// Its bytes may still be in flight. size is what a manifest says; -1 where it is
 // not known.
 func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respond.OpenBlobResponse, error) {
 	what := "blob " + d.String()

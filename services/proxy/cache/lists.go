@@ -148,7 +148,7 @@ func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.
 		return list{referrers: rows}, err
 	})
 	if chain.OutcomeOf(err) == chain.NotHere {
-		return nil, nil // an unknown subject has no referrers: that is no error
+		return nil, nil // an unknown subject has no referrers: that is not an error
 	}
 	return l.referrers, err
 }

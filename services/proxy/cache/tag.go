@@ -30,7 +30,7 @@ func (r *Repository) Tag(ctx context.Context, tag string) (Manifest, error) {
 
 // revalidateTimeout is how long an upstream is waited for that said something
 // before: one that does not answer shall not slow down each pull of what is kept.
-// The request to it goes on.
+// The request to it continues.
 const revalidateTimeout = 5 * time.Second
 
 func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest, error) {

@@ -19,7 +19,7 @@ import (
 )
 
 // TestE6_WrongBytes: every reader fails, nothing is kept, one line is logged,
-// and the next pull fetches anew.
+// and the next pull fetches again.
 func TestE6_WrongBytes(t *testing.T) {
 	flip := func(at int) func(p []byte) []byte {
 		return func(p []byte) []byte {
@@ -86,7 +86,7 @@ func (l *lines) count(what string) int {
 }
 
 // Who comes while a flight that failed is still being put away is not told of
-// it: the same process fetches anew.
+// it: the same process fetches again.
 func TestE6_NextOpenFetchesAnew(t *testing.T) {
 	w := newWorld(t)
 	f := w.node(nil)
@@ -317,7 +317,7 @@ func TestR23_StoreFails(t *testing.T) {
 }
 
 // What cannot be stored is fetched for those who read it, and no further when the
-// last of them leaves. Who comes then begins anew.
+// last of them leaves. Who comes then begins again.
 func TestR23_NeitherStoredNorRead(t *testing.T) {
 	w := newWorld(t)
 	var log lines

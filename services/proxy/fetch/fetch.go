@@ -1,7 +1,7 @@
 // Package fetch fetches a blob from outside once, however many ask for it, and
 // stores it while they read it.
 //
-// The first caller begins a flight, and later ones join it. A flight goes on when
+// The first caller begins a flight, and later ones join it. A flight continues when
 // all its callers have left (contract row R43). It ends when the blob is stored,
 // could not be fetched, or is neither stored nor read. In each process there is one
 // flight of a blob of a repository. By a lease, only one of all processes asks the

@@ -252,7 +252,7 @@ func TestClose_EndsWhatTakesTooLong(t *testing.T) {
 	w.mustLack(content)
 }
 
-// A blob whose object the store has lost is fetched anew, and so is healed.
+// A blob whose object the store has lost is fetched again, and so is healed.
 func TestOpen_HealsWhatTheStoreLost(t *testing.T) {
 	w := newWorld(t)
 	content := bytesOf(2 * held)

@@ -89,7 +89,7 @@ func (w world) node(change func(*fetch.Config)) *fetch.Fetches {
 	return f
 }
 
-// settle ends a node, so that nothing is on its way any more.
+// settle ends a node, so that nothing is in flight any more.
 func (w world) settle(nodes ...*fetch.Fetches) {
 	w.t.Helper()
 	for _, f := range nodes {

@@ -53,7 +53,7 @@ func TestCallsAreSeenInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// rm is another program, whose calls are seen all the same.
+	// rm is another program, whose calls are seen anyway.
 	var names []string
 	for _, c := range seen {
 		names = append(names, c.Name+" "+filepath.Base(c.Path))

@@ -55,7 +55,7 @@ func Begin(cmd *exec.Cmd, keeper gate.Keeper) (*Process, error) {
 // PID is its process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Signal sends it a signal; that it has ended is no error.
+// Signal sends it a signal; that it has ended is not an error.
 func (p *Process) Signal(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); !errors.Is(err, os.ErrProcessDone) {
 		return err

@@ -50,7 +50,7 @@ type Server struct {
 var ErrEnded = errors.New("the server ended before it was ready")
 
 // New chooses free loopback ports; nothing runs yet. The data directory is
-// made below dir. The process has the caller's environment but for settings of
+// made below dir. The process has the caller's environment except for settings of
 // Berth; its own are the given ones ("BERTH_META=…").
 func New(binary, dir string, settings ...string) (*Server, error) {
 	binary, err := filepath.Abs(binary)

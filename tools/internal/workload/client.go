@@ -30,7 +30,7 @@ func (w *World) Client(number int, oci *ociclient.Client, pause func(context.Con
 	return &Client{World: w, oci: oci, rng: rand.New(rand.NewPCG(w.seed, uint64(number)+1)), name: number, pause: pause}
 }
 
-// Work goes on until ctx ends, or until the server does what it must not.
+// Work continues until ctx ends, or until the server does what it must not.
 func (c *Client) Work(ctx context.Context) error {
 	// A request is never cut by the end of the run: its answer counts.
 	unhurried := context.WithoutCancel(ctx)

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
-// patience is how long a client goes on with an upload whose answers get lost.
+// patience is how long a client continues with an upload whose answers get lost.
 const patience = 40 * time.Second
 
 // upload chooses one of the ways a blob can come.
@@ -34,7 +34,7 @@ func (c *Client) upload(ctx context.Context, repo string, b content) error {
 	}
 }
 
-// resume sends a blob in chunks and goes on after each lost answer from where
+// resume sends a blob in chunks and continues after each lost answer from where
 // the server says it is: a session survives the server (R2).
 func (c *Client) resume(ctx context.Context, location string, b content) error {
 	offset := 0

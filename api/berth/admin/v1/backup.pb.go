@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A backup that is under way, of a server that keeps its metadata in `data_dir`.
+// A backup that is in flight, of a server that keeps its metadata in `data_dir`.
 // While it lasts, no bytes are deleted that a client could pull when it began:
 // who makes the backup copies the snapshot, then the blobs that it names.
 // `berth backup` does all of that.

@@ -752,7 +752,7 @@ type UpstreamGroup_Member struct {
 	// Patterns of names that it is not asked for, although include takes them.
 	Exclude []string `protobuf:"bytes,4,rep,name=exclude,proto3" json:"exclude,omitempty"`
 	// When it does not answer, or not as a registry does. What no other member
-	// has is answered with the failure all the same, and not as unknown.
+	// has is answered with the failure anyway, and not as unknown.
 	OnOutage UpstreamGroup_Policy `protobuf:"varint,5,opt,name=on_outage,json=onOutage,proto3,enum=berth.admin.v1.UpstreamGroup_Policy" json:"on_outage,omitempty"`
 	// When it refuses: 401 or 403.
 	OnDenied      UpstreamGroup_Policy `protobuf:"varint,6,opt,name=on_denied,json=onDenied,proto3,enum=berth.admin.v1.UpstreamGroup_Policy" json:"on_denied,omitempty"`
