@@ -43,7 +43,7 @@ func (p pools) of(setting string) *conns.Pool {
 }
 
 // Clients is how many connections data and internal listeners may have.
-func (p *Process) Clients() int { return p.clients }
+func (p *Process) Clients() int { return p.pools.clients.Max }
 
 // limitConnections makes the pools. Go has raised the soft limit of descriptors to the
 // hard one before main.
@@ -55,7 +55,6 @@ func (p *Process) limitConnections(c Config) {
 	} else if most := files - keptDescriptors - opsConnections - 2*adminReserve; clients > most {
 		p.Log.Warn("max_connections is more than the limit of file descriptors leaves room for; raise that limit", "max_connections", clients, "file_descriptors", files, "room_for", most)
 	}
-	p.clients = clients
 	p.Conns = conns.NewSet(p.Log, files)
 	pool := func(most int) *conns.Pool {
 		return p.Conns.Pool(conns.Limits{Max: most, Trusted: c.TrustedProxies, Peers: "internal"})

@@ -33,7 +33,6 @@ type Process struct {
 	Health  *Health
 	Conns   *conns.Set
 
-	clients         int // connections that they may have
 	pools           pools
 	baseDomain      string
 	shutdownTimeout time.Duration

@@ -60,6 +60,7 @@ type AccountKeys interface {
 type AccountFinder interface {
 	// FindAccountByKey finds the enabled account, of an active tenant, that holds
 	// an unexpired key with this hash, in one statement; slug may be empty for
-	// callers that only have the secret, and t may be 0 likewise.
+	// callers that only have the secret, and t may be 0 likewise. Every other account
+	// is fault.ResourceUnknown, at one and the same cost.
 	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Account, error)
 }

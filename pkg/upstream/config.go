@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -23,11 +22,6 @@ type Config struct {
 }
 
 func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" }
-
-func (c Config) equal(d Config) bool {
-	return c.Key == d.Key && c.Tenant == d.Tenant && c.Upstream == d.Upstream && c.URL == d.URL &&
-		c.Username == d.Username && c.Password == d.Password && slices.Equal(c.AuthHosts, d.AuthHosts)
-}
 
 // String leaves the credential out, so that none is printed by mistake.
 func (c Config) String() string { return c.Tenant + "/" + c.Upstream + " at " + c.URL }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -121,6 +122,11 @@ func (cs *Clients) Client(cfg Config) (*Client, error) {
 	}
 	cs.known.Add(cfg.Key, c)
 	return c, nil
+}
+
+func (c Config) equal(d Config) bool {
+	return c.Key == d.Key && c.Tenant == d.Tenant && c.Upstream == d.Upstream && c.URL == d.URL &&
+		c.Username == d.Username && c.Password == d.Password && slices.Equal(c.AuthHosts, d.AuthHosts)
 }
 
 // Large tells what became of large documents that waited for others to be read.

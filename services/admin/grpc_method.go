@@ -21,7 +21,7 @@ type gate struct {
 	service *Service
 	log     *slog.Logger
 	metrics *web.Metrics // nil: nothing is counted
-	lines   *web.RefusalSampler
+	lines   web.RefusalSampler
 	mw      []kit.Middleware
 }
 

@@ -72,7 +72,7 @@ type builder struct {
 	pauses     *web.Pauses      // of all listeners
 	around     []kit.Middleware // every operation
 	refused    *audit.Refusals
-	callGate   *front.Calls      // for calls of data and internal listeners
+	callGate   *front.CallLimit  // for calls of data and internal listeners
 	clients    *upstream.Clients // nil where chains are neither followed nor told of
 	secrets    *seal.Keyring     // nil where nothing is sealed or opened
 	proxy      *proxy.Service    // nil where chains are neither followed nor told of
@@ -118,7 +118,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pauses:     web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		refused:    audit.New(s.meta, d.Log),
 		calls:      access.NewInternal(c.InternalKey.Reveal()),
-		callGate:   front.NewCalls(callsPerConnection * d.Clients()),
+		callGate:   front.NewCallLimit(callsPerConnection * d.Clients()),
 		around:     []kit.Middleware{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)

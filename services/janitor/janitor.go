@@ -71,7 +71,7 @@ type Blobs interface {
 type Janitor struct {
 	cfg       Config
 	phases    []phase // of a pass
-	evictions []phase
+	evictions []phase // end the time of what was pulled last where caches are over a limit: they cost as much as these hold
 	events    phase // the last of them
 	count     phase
 	sweep     phase
@@ -223,14 +223,6 @@ func (j *Janitor) runLogged(ctx context.Context, what string, run func(context.C
 // does not keep the others from their work.
 func (j *Janitor) Pass(ctx context.Context) error {
 	_, err := j.round(ctx, j.phases)
-	return err
-}
-
-// Evict ends the time of what was pulled least recently, where a cache is over
-// its limit, or with all else over the quota of its tenant; the next pass removes
-// it. It costs as much as is kept in such caches. And it trims the audit log.
-func (j *Janitor) Evict(ctx context.Context) error {
-	_, err := j.round(ctx, j.evictions)
 	return err
 }
 

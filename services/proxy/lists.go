@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -109,8 +110,9 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 	err = p.mergeMembers(
 		func(r meta.Repo) error {
 			rows, err := s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page)
-			if last := cutAt(rows, page.Size); last != "" && (end == "" || last < end) {
-				end = last
+			if respond.EndedEarly(rows, page.Size) {
+				last := rows[len(rows)-1].Digest
+				end = min(cmp.Or(end, last), last)
 			}
 			merged = append(merged, rows...)
 			return err
@@ -137,17 +139,4 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 	found, err := respond.TrimReferrers(merged[:min(len(merged), page.Size)], req.Page.Size)
 	found.More = found.More || end != ""
 	return found, err
-}
-
-// cutAt is where the store ended a page before it had n rows, since they are
-// large (meta.MaxReferrerBytes); empty where it did not.
-func cutAt(rows []meta.Referrer, n int) oci.Digest {
-	size := int64(0)
-	for _, r := range rows {
-		size += r.Size
-	}
-	if size < meta.MaxReferrerBytes || len(rows) == n {
-		return ""
-	}
-	return rows[len(rows)-1].Digest
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
-	"github.com/berth-registry/berth/services/internal/calls"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/internal/signedcall"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -102,11 +102,11 @@ func TestFlights_AreForThisDeployment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		signed, err := known.Sign(access.InternalCall{InternalRequest: calls.Describe(r)})
+		signed, err := known.Sign(access.InternalCall{InternalRequest: signedcall.Describe(r)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set(calls.Header, signed)
+		r.Header.Set(signedcall.Header, signed)
 		resp, err := internal.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)
@@ -133,11 +133,11 @@ func TestS94_FlightsAreReadOfOneProcess(t *testing.T) {
 		if host != "" {
 			r.Host = host
 		}
-		signed, err := known.Sign(access.InternalCall{InternalRequest: calls.Describe(r)})
+		signed, err := known.Sign(access.InternalCall{InternalRequest: signedcall.Describe(r)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header.Set(calls.Header, signed)
+		r.Header.Set(signedcall.Header, signed)
 		resp, err := at.Client().Do(r)
 		if err != nil {
 			t.Fatal(err)

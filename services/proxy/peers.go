@@ -20,7 +20,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/pkg/tenant"
-	"github.com/berth-registry/berth/services/internal/calls"
+	"github.com/berth-registry/berth/services/internal/signedcall"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
@@ -98,7 +98,7 @@ func (f Flights) verify(r *http.Request) error {
 		web.SetCallRefused(r.Context(), "changed")
 		return fmt.Errorf("it is for %s", r.Host)
 	}
-	c, err := calls.Verify(f.Calls, r)
+	c, err := signedcall.Verify(f.Calls, r)
 	if err == nil && c.Service != flightService && c.Service != "" { // empty by the version before
 		err = fmt.Errorf("it is for the %s service", c.Service)
 	}
@@ -109,7 +109,7 @@ func (f Flights) verify(r *http.Request) error {
 type Peers struct{ client *http.Client }
 
 // signing sends requests to other processes.
-type signing struct{ calls.Transport }
+type signing struct{ signedcall.Transport }
 
 // RoundTrip signs each request.
 func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -130,7 +130,7 @@ func NewPeers(known *access.Internal, dialTLS func(ctx context.Context, network,
 		}
 	}
 	return &Peers{&http.Client{
-		Transport: signing{calls.Transport{Calls: known, Next: &http.Transport{
+		Transport: signing{signedcall.Transport{Calls: known, Next: &http.Transport{
 			DialContext:         dial,
 			DialTLSContext:      dialTLS,
 			MaxIdleConnsPerHost: 16,

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -41,13 +40,11 @@ func fallbackToProxy[Req, Resp any](
 		if err == nil {
 			resp, err = op.Call(ctx, req)
 		}
-		if errors.As(err, new(notHosted)) {
-			may, refusal := mayUseChain(r)
-			if may {
+		if c := front.CallOf(ctx); errors.As(err, new(notHosted)) && hasGroup(c) {
+			if err = c.CheckChain(r.Method, err); err == nil {
 				proxy.ServeHTTP(w, r)
 				return
 			}
-			err = cmp.Or(refusal, err)
 		}
 		if err == nil {
 			err = encode(ctx, w, resp)
@@ -58,23 +55,12 @@ func fallbackToProxy[Req, Resp any](
 	})
 }
 
-// mayUseChain says whether the registry has a chain that may answer the request. An
-// error is the answer to the client. front.BeforeProxy decides the same for every
-// request to the proxy service; here the answer is that of a registry without a chain.
-func mayUseChain(r *http.Request) (bool, error) {
-	c := front.CallOf(r.Context())
-	if !hasGroup(c) {
-		return false, nil
-	}
-	return c.MayUseChain(r.Method)
-}
-
 // proxiedList serves a list. That of a registry with a group is answered by the
 // proxy service, since its chain has more to list than what is hosted.
 func proxiedList(proxy, hosted http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if hasGroup(front.CallOf(r.Context())) {
-			proxy.ServeHTTP(w, r)
+			front.BeforeProxy(proxy).ServeHTTP(w, r)
 			return
 		}
 		hosted.ServeHTTP(w, r)

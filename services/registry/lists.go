@@ -67,19 +67,11 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 				return found, err
 			}
 		}
-		if len(rows) < batch.Size && bytesOf(rows) < meta.MaxReferrerBytes {
+		if len(rows) < batch.Size && !respond.EndedEarly(rows, batch.Size) {
 			return found, nil
 		}
 		after = rows[len(rows)-1].Digest.String()
 		average := found.Size() / len(found.Descriptors)
 		fits = min(max(respond.MaxReferrers-found.Size(), 0)/average+1, maxBatch)
 	}
-}
-
-func bytesOf(rows []meta.Referrer) int64 {
-	var n int64
-	for _, r := range rows {
-		n += r.Size
-	}
-	return n
 }

@@ -27,7 +27,7 @@ type Meta interface {
 	meta.Blobs
 	meta.Repositories
 	chains.Finder
-	chains.Claims
+	meta.ClaimFinder
 	meta.Adopter
 }
 

@@ -20,7 +20,6 @@ import (
 func NewHandler(s *Service, proxy http.Handler, mw ...kit.Middleware) http.Handler {
 	e := newEndpoints(s, mw)
 	fail := kit.Errors(front.WriteError)
-	proxy = front.BeforeProxy(proxy)
 
 	getManifest := fallbackToProxy(proxy, e.getManifest, decodeGetManifest, respond.Limited(s.budget, respond.ManifestSize, respond.WriteManifest))
 	deleteManifest := kit.Handler(e.deleteManifest, decodeDeleteManifest, encodeAccepted, fail)

@@ -25,17 +25,10 @@ const (
 	FailurePeriod = time.Minute
 )
 
-// Accounts finds service accounts by their secrets; meta.AccountFinder does.
-type Accounts interface {
-	// FindAccountByKey returns fault.ResourceUnknown when the account does not
-	// exist, is disabled, or has no such unexpired key, at one and the same cost.
-	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error)
-}
-
 // Authenticator checks names and secrets, for the token endpoint and for Basic
 // authorization on the data port alike. Safe for concurrent use.
 type Authenticator struct {
-	accounts Accounts
+	accounts meta.AccountFinder
 	failures limit.Failures
 	recent   *lru.Cache[login, [sha256.Size]byte] // the hash of the secret that was good last
 	refusals *audit.Refusals
@@ -49,7 +42,7 @@ const maxRecent = 16384
 
 // NewAuthenticator makes an Authenticator that stops asking accounts after too
 // many failures.
-func NewAuthenticator(a Accounts, f limit.Failures) *Authenticator {
+func NewAuthenticator(a meta.AccountFinder, f limit.Failures) *Authenticator {
 	good, err := lru.New[login, [sha256.Size]byte](maxRecent)
 	if err != nil {
 		panic(err) // only for a size below 1

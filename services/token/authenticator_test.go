@@ -24,16 +24,16 @@ import (
 
 // counted counts the lookups of the accounts behind it.
 type counted struct {
-	token.Accounts
+	meta.AccountFinder
 	lookups atomic.Int64
 }
 
 func (c *counted) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
 	c.lookups.Add(1)
-	return c.Accounts.FindAccountByKey(ctx, t, slug, hash)
+	return c.AccountFinder.FindAccountByKey(ctx, t, slug, hash)
 }
 
-func authenticator(a token.Accounts) *token.Authenticator {
+func authenticator(a meta.AccountFinder) *token.Authenticator {
 	return token.NewAuthenticator(a, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
 }
 
@@ -58,7 +58,7 @@ func TestB10_UnknownAndKnownAccountsAreAlike(t *testing.T) {
 		{"' OR 1=1 --", "x"},
 		{"ci", ""},
 	} {
-		accounts := &counted{Accounts: d.Meta}
+		accounts := &counted{AccountFinder: d.Meta}
 		_, err := authenticator(accounts).Authenticate(t.Context(), acme, c.name, c.secret)
 		e := fault.From(err)
 		if first == "" {

@@ -25,7 +25,7 @@ type Meta interface {
 	meta.Uploads
 	meta.Blobs
 	chains.Finder
-	chains.Claims
+	meta.ClaimFinder
 }
 
 // Blobs is the part of blob.Store that the service needs.

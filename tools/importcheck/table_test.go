@@ -101,7 +101,7 @@ var table = []row{
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/audit", "services/internal/calls")...)...), never: noStore,
+		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/audit", "services/internal/signedcall")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
 	},
 	{

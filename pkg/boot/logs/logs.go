@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -34,18 +35,34 @@ func With(ctx context.Context, attrs ...slog.Attr) context.Context {
 // filling the log.
 type Handler struct {
 	next  slog.Handler
-	lines *sampler
+	lines *Sampler[message]
+}
+
+// message is the kind of a line, whatever its attributes say.
+type message struct {
+	level slog.Level
+	text  string
 }
 
 // NewHandler wraps next.
-func NewHandler(next slog.Handler) Handler { return Handler{next, newSampler(next)} }
+func NewHandler(next slog.Handler) Handler {
+	return Handler{next, NewSampler(
+		func(m message) message { return message{m.level, "others"} },
+		func(m message, left int) {
+			r := slog.NewRecord(time.Now(), max(m.level, slog.LevelWarn), "lines with the same message were left out", 0)
+			r.AddAttrs(slog.String("message", m.text), slog.Int("left_out", left), slog.String("period", SamplePeriod.String()))
+			_ = next.Handle(context.Background(), r) // as a line that cannot be written
+		},
+	)}
+}
 
 // Enabled asks the wrapped handler.
 func (h Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
 
-// Handle adds the context's attributes and passes the record on.
+// Handle adds the context's attributes and passes the record on. Lines of level Info are
+// written all: they are one for each request that is served, or for what an operator does.
 func (h Handler) Handle(ctx context.Context, r slog.Record) error {
-	if !h.lines.may(r.Level, fault.Clip(r.Message)) {
+	if r.Level != slog.LevelInfo && !h.lines.May(message{r.Level, fault.Clip(r.Message)}) {
 		return nil
 	}
 	held, _ := ctx.Value(key{}).([]slog.Attr)

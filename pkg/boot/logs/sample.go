@@ -1,65 +1,55 @@
 package logs
 
 import (
-	"context"
-	"log/slog"
 	"sync"
 	"time"
 )
 
-// How many lines with the same message are written at most, in which time, and how many
-// messages are told apart: more share one count. Lines of level Info are written all:
-// they are one for each request that is served, or for what an operator does.
+// How many lines of one kind are written at most, in which time, and how many kinds are
+// told apart: more share one count.
 const (
-	maxLines   = 100
-	linePeriod = 10 * time.Second
-	maxSampled = 512
+	SampledLines = 100
+	SamplePeriod = 10 * time.Second
+	maxKinds     = 512
 )
 
-// sampler keeps what clients, or a server that is down, can bring about again and again
-// from filling the log.
-type sampler struct {
-	next   slog.Handler
-	period time.Duration
+// Sampler keeps what clients, or a server that is down, can bring about again and again
+// from filling the log. It is safe for concurrent use.
+type Sampler[K comparable] struct {
+	others func(K) K
+	report func(k K, left int)
 
 	mu     sync.Mutex
-	counts map[sampled]*sampleCount
+	counts map[K]*sampleCount
 	armed  bool
-}
-
-type sampled struct {
-	level   slog.Level
-	message string
 }
 
 type sampleCount struct{ told, left int }
 
-func newSampler(next slog.Handler) *sampler {
-	return &sampler{next: next, period: linePeriod, counts: map[sampled]*sampleCount{}}
+// NewSampler makes a Sampler. others is the kind that counts for one that is not told
+// apart, and report says how many lines of a kind a period left out.
+func NewSampler[K comparable](others func(K) K, report func(k K, left int)) *Sampler[K] {
+	return &Sampler[K]{others: others, report: report, counts: map[K]*sampleCount{}}
 }
 
-// may says whether the line is written.
-func (s *sampler) may(level slog.Level, message string) bool {
-	if level == slog.LevelInfo {
-		return true
-	}
+// May says whether a line of the kind is written.
+func (s *Sampler[K]) May(k K) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.armed {
 		s.armed = true
-		time.AfterFunc(s.period, s.end)
+		time.AfterFunc(SamplePeriod, s.End)
 	}
-	key := sampled{level, message}
-	c := s.counts[key]
-	if c == nil && len(s.counts) >= maxSampled {
-		key = sampled{level, "others"}
-		c = s.counts[key]
+	c := s.counts[k]
+	if c == nil && len(s.counts) >= maxKinds {
+		k = s.others(k)
+		c = s.counts[k]
 	}
 	if c == nil {
 		c = &sampleCount{}
-		s.counts[key] = c
+		s.counts[k] = c
 	}
-	if c.told == maxLines {
+	if c.told == SampledLines {
 		c.left++
 		return false
 	}
@@ -67,18 +57,15 @@ func (s *sampler) may(level slog.Level, message string) bool {
 	return true
 }
 
-// end begins another period, and tells what the last one left out.
-func (s *sampler) end() {
+// End ends the period, as its time does, and reports what it left out.
+func (s *Sampler[K]) End() {
 	s.mu.Lock()
 	counts := s.counts
-	s.counts, s.armed = map[sampled]*sampleCount{}, false
+	s.counts, s.armed = map[K]*sampleCount{}, false
 	s.mu.Unlock()
-	for key, c := range counts {
-		if c.left == 0 {
-			continue
+	for k, c := range counts {
+		if c.left > 0 {
+			s.report(k, c.left)
 		}
-		r := slog.NewRecord(time.Now(), max(key.level, slog.LevelWarn), "lines with the same message were left out", 0)
-		r.AddAttrs(slog.String("message", key.message), slog.Int("left_out", c.left), slog.String("period", s.period.String()))
-		_ = s.next.Handle(context.Background(), r) // as a line that cannot be written
 	}
 }

@@ -7,6 +7,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"runtime/debug"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
 // Middleware is everything between one listener and its handler. Log, Tracer
@@ -109,4 +112,35 @@ func (c recoverer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.Fail(w, r)
 	}()
 	c.next.ServeHTTP(w, r)
+}
+
+// RefusalSampler bounds the lines about refusals, and failures, of one address.
+type RefusalSampler struct{ lines *logs.Sampler[netip.Prefix] }
+
+// NewRefusalSampler makes one for the lines of a listener.
+func NewRefusalSampler(listener string, log *slog.Logger) RefusalSampler {
+	return RefusalSampler{logs.NewSampler(
+		func(netip.Prefix) netip.Prefix { return netip.Prefix{} },
+		func(network netip.Prefix, left int) {
+			client := "others"
+			if network.IsValid() {
+				client = network.Addr().String()
+			}
+			log.LogAttrs(context.Background(), slog.LevelWarn, "more requests were refused than the log tells of",
+				slog.String("listener", listener), slog.String("client", client), slog.Int("left_out", left), slog.String("period", logs.SamplePeriod.String()))
+		},
+	)}
+}
+
+// May says whether the line of an answer is written.
+func (s RefusalSampler) May(client netip.Addr, status int) bool {
+	if status < http.StatusBadRequest {
+		return true
+	}
+	bits := 64
+	if client.Is4() {
+		bits = 32
+	}
+	network, _ := client.Prefix(bits) // of no address it is that of all others
+	return s.lines.May(network)
 }

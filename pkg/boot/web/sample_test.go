@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
 // Of a storm of refusals from one address a bounded number is in the log, and of failures, with
@@ -23,7 +25,7 @@ func TestS7_RefusalsAreSampled(t *testing.T) {
 		r.RemoteAddr = client + ":1"
 		o.ServeHTTP(httptest.NewRecorder(), r)
 	}
-	for range maxRefusalLines {
+	for range logs.SampledLines {
 		for _, status := range []int{200, 401, 404, 429, 503} {
 			send("192.0.2.1", status)
 		}
@@ -33,24 +35,18 @@ func TestS7_RefusalsAreSampled(t *testing.T) {
 	for _, line := range log.with(t, "request") {
 		by[fmt.Sprint(line["client"], " ", line["status"].(float64) >= 400)]++
 	}
-	for key, want := range map[string]int{"192.0.2.1 true": maxRefusalLines, "192.0.2.1 false": maxRefusalLines, "192.0.2.2 true": 1} {
+	for key, want := range map[string]int{"192.0.2.1 true": logs.SampledLines, "192.0.2.1 false": logs.SampledLines, "192.0.2.2 true": 1} {
 		if by[key] != want {
 			t.Errorf("%s: %d lines, want %d", key, by[key], want)
 		}
 	}
-	o.refusals.end()
+	o.refusals.lines.End()
 	left := log.with(t, "more requests were refused than the log tells of")
-	if len(left) != 1 || left[0]["left_out"] != float64(3*maxRefusalLines) || left[0]["client"] != "192.0.2.1" {
+	if len(left) != 1 || left[0]["left_out"] != float64(3*logs.SampledLines) || left[0]["client"] != "192.0.2.1" {
 		t.Errorf("got %v", left)
 	}
 	send("192.0.2.1", 404)
-	if n := len(log.with(t, "request")); n != 2*maxRefusalLines+2 {
+	if n := len(log.with(t, "request")); n != 2*logs.SampledLines+2 {
 		t.Errorf("another period has no line: %d", n)
-	}
-	for i := range 4 * maxRefused {
-		send(fmt.Sprintf("10.0.%d.%d", i/256, i%256), 404)
-	}
-	if n := len(o.refusals.counts); n > maxRefused+1 {
-		t.Errorf("%d addresses are remembered", n)
 	}
 }

@@ -1,9 +1,14 @@
 package web
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
+	"syscall"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
 // The limits of every HTTP listener (contract rows A6 and A7). Bodies have no
@@ -32,4 +37,75 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		// What net/http says here is about broken clients.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+type connKey struct{}
+
+// KeepConn is the ConnContext of a server: it lets the pace see how much the
+// client of a connection takes. NewServer has it.
+func KeepConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// takenFrom returns how to learn what the client of the request's connection has
+// confirmed; nil where that cannot be known.
+func takenFrom(ctx context.Context) func() (uint64, bool) {
+	c, _ := ctx.Value(connKey{}).(net.Conn)
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secure.NetConn()
+	}
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	if _, known := confirmed(raw); !known {
+		return nil
+	}
+	return func() (uint64, bool) { return confirmed(raw) }
+}
+
+// tracked tells the limits of connections what each of them does.
+type tracked struct{ next http.Handler }
+
+func (t tracked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := connOf(r.Context())
+	c.Begin()
+	defer c.End()
+	t.next.ServeHTTP(w, r)
+}
+
+// trackState is the ConnState of a server.
+func trackState(c net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		conns.Of(c).SetActive(true)
+	case http.StateIdle:
+		conns.Of(c).SetActive(false)
+	}
+}
+
+// connOf is the limited connection of a request; nil where it is not limited.
+func connOf(ctx context.Context) *conns.Conn {
+	c, _ := ctx.Value(connKey{}).(net.Conn)
+	if c == nil {
+		return nil
+	}
+	return conns.Of(c)
+}
+
+// SharedConn is the connection of a request that may have many requests at a time,
+// all of one client: HTTP/2, and not from a trusted proxy. Else it is nil.
+func SharedConn(r *http.Request) *conns.Conn {
+	if r.ProtoMajor < 2 {
+		return nil
+	}
+	c := connOf(r.Context())
+	if c == nil || c.IsProxy() {
+		return nil
+	}
+	return c
 }

@@ -140,9 +140,6 @@ func (s *Records) UpdateRegistry(ctx context.Context, by meta.Cause, r meta.Regi
 	return s.FindRegistry(ctx, r.Tenant, r.Slug)
 }
 
-// RegistryTarget is how events name a registry.
-func RegistryTarget(slug string) string { return "registries/" + slug }
-
 func noRegistry(slug string) error {
 	return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no registry %q", slug)
 }

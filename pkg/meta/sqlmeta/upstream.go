@@ -185,9 +185,6 @@ func (s *Records) RecordStatus(ctx context.Context, id tenant.ID, u tenant.Upstr
 	})
 }
 
-// UpstreamTarget is how events name an upstream.
-func UpstreamTarget(slug string) string { return "upstreams/" + slug }
-
 func noUpstream(slug string) error {
 	return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no upstream %q", slug)
 }

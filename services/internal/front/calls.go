@@ -18,12 +18,12 @@ const (
 	callRetry = 5 * time.Second
 )
 
-// Calls bounds how many calls of the data port a process works on at a time. Each
+// CallLimit bounds how many calls of the data port a process works on at a time. Each
 // holds what the process has a bounded amount of: a stream or a connection of its
 // client, and a file, or a connection to the store or to another process. A client
 // that is slow holds them for long, so no tenant has all, and no connection with
 // many streams has all of its tenant's.
-type Calls struct {
+type CallLimit struct {
 	tenants     *fairgate.Gate[tenant.ID]
 	connections *fairgate.Gate[*conns.Conn]
 }
@@ -31,12 +31,12 @@ type Calls struct {
 // minStreams is how many calls a connection of HTTP/2 may always have at work.
 const minStreams = 8
 
-// NewCalls bounds calls to n. A quarter is kept for tenants that have at most a
+// NewCallLimit bounds calls to n. A quarter is kept for tenants that have at most a
 // 64th, which is also what one connection of HTTP/2 has at most.
-func NewCalls(n int) *Calls {
+func NewCallLimit(n int) *CallLimit {
 	most := int64(n)
 	kept := most / 4
-	return &Calls{
+	return &CallLimit{
 		tenants: fairgate.New[tenant.ID](fairgate.Options{
 			Capacity: most - kept, Assured: max(most/64, 1), Beyond: kept, MaxWaiting: 4 * n, // HTTP/2 has more streams than connections
 		}),
@@ -45,15 +45,15 @@ func NewCalls(n int) *Calls {
 }
 
 // Stats tells what became of the calls.
-func (c *Calls) Stats() fairgate.Stats { return c.tenants.Stats() }
+func (c *CallLimit) Stats() fairgate.Stats { return c.tenants.Stats() }
 
 // Used is how many are at work.
-func (c *Calls) Used() int64 { return c.tenants.Used() }
+func (c *CallLimit) Used() int64 { return c.tenants.Used() }
 
 // enter counts a call of the tenant until it leaves. The connection is given where
-// it can have many calls at a time, all of one client; else it is nil. A nil Calls
+// it can have many calls at a time, all of one client; else it is nil. A nil CallLimit
 // bounds nothing.
-func (c *Calls) enter(ctx context.Context, t tenant.ID, conn *conns.Conn) error {
+func (c *CallLimit) enter(ctx context.Context, t tenant.ID, conn *conns.Conn) error {
 	if c == nil {
 		return nil
 	}
@@ -70,7 +70,7 @@ func (c *Calls) enter(ctx context.Context, t tenant.ID, conn *conns.Conn) error 
 	return err
 }
 
-func (c *Calls) leave(t tenant.ID, conn *conns.Conn) {
+func (c *CallLimit) leave(t tenant.ID, conn *conns.Conn) {
 	if c == nil {
 		return
 	}

@@ -13,7 +13,7 @@ import (
 
 func TestS53_RefusedLateAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCalls(1)
+		c := NewCallLimit(1)
 		if err := c.enter(t.Context(), 1, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +40,7 @@ func TestS53_RefusedLateAndCounted(t *testing.T) {
 // connections, and finds its own again when they end.
 func TestS53_AConnectionLeavesItsTenantTheOtherCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCalls(64)
+		c := NewCallLimit(64)
 		stuck, other := new(conns.Conn), new(conns.Conn)
 		for range minStreams {
 			if err := c.enter(t.Context(), 1, stuck); err != nil {
@@ -64,7 +64,7 @@ func TestS53_AConnectionLeavesItsTenantTheOtherCalls(t *testing.T) {
 // A call that found room on its connection, and none of its tenant, keeps neither.
 func TestS53_ARefusedCallHoldsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, conn := NewCalls(1), new(conns.Conn)
+		c, conn := NewCallLimit(1), new(conns.Conn)
 		if err := c.enter(t.Context(), 1, nil); err != nil {
 			t.Fatal(err)
 		}

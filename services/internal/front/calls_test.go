@@ -16,7 +16,7 @@ import (
 // and are forgotten when their clients leave.
 func TestS53_CallsOfATenantLeaveOthersTheirShare(t *testing.T) {
 	d := openDeployment(t)
-	d.Calls = front.NewCalls(16)
+	d.Calls = front.NewCallLimit(16)
 	const most = 12 // a quarter is kept
 	var inside atomic.Int64
 	end := make(chan struct{})

@@ -1,10 +1,14 @@
 package front
 
 import (
+	"cmp"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
@@ -15,35 +19,38 @@ func (c *Call) MayPush() bool {
 	return access.Allowed(c.Site, c.Principal, c.Route.Name).Has(access.Push)
 }
 
-// MayUseChain decides whether other members of the chain may answer for what the
-// registry does not host. A push must not be answered by them: a client does not
-// upload what a HEAD says is there, and few say by then that they are pushing.
+// CheckChain returns nil where other members of the chain may answer for what the
+// registry does not host, else the answer to the client: notHere, unless there is more
+// to say. A request that came through too many registries ends here: their chains lead
+// back to one another (contract row E12). A push must not be answered by other members:
+// a client does not upload what a HEAD says is there, and few say by then that they are
+// pushing.
 //
 //   - Without a credential, a HEAD is refused with a challenge: the token that the
 //     client gets says what the HEAD is about.
 //   - A token that was asked to carry push, granted or not, sees hosted content.
 //   - So does an account that may push, except for a HEAD of a manifest with a token
 //     for pull alone: that is a pull.
-//
-// An error is the answer to the client. Without one, and without the right, the
-// content is not here.
-func (c *Call) MayUseChain(method string) (bool, error) {
+func (c *Call) CheckChain(method string, notHere error) error {
 	push := access.Repository(c.Route.Name, access.Push)
 	switch {
+	case c.Hops > ocihttp.MaxHops:
+		return fault.New(fault.BadUpstream, fault.UnavailableReason,
+			"the request came through more than %d registries; the upstreams of one of them lead back to it", ocihttp.MaxHops)
 	case c.Upstream != "", method != http.MethodHead, !c.isContent():
-		return true, nil
+		return nil
 	case c.claims == nil && c.Principal.Anonymous():
-		return false, &challenge{
+		return &challenge{
 			error: fault.New(fault.Unauthenticated, fault.UnauthorizedReason,
 				"the content is not in this registry; request a token to pull through its upstream group"),
 			scope: access.Repository(c.Route.Name, access.Pull),
 		}
 	case c.claims != nil && c.claims.Requested(push).Has(access.Push):
-		return false, c.require(push)
-	case c.claims != nil && c.Route.Kind == ocihttp.Manifest:
-		return true, nil
+		return cmp.Or(c.require(push), notHere)
+	case c.claims != nil && c.Route.Kind == ocihttp.Manifest, !c.MayPush():
+		return nil
 	default:
-		return !c.MayPush(), nil
+		return notHere
 	}
 }
 
@@ -52,13 +59,20 @@ func (c *Call) isContent() bool {
 	return c.Route.Kind == ocihttp.Manifest || c.Route.Kind == ocihttp.Blob
 }
 
-// BeforeProxy puts before the proxy service what all requests pass that reach it,
-// from whichever process they come. What MayUseChain refuses ends here, and so
-// does a request that came through too many registries: their chains lead back to
-// one another (contract row E12).
+var (
+	errNoManifest = fault.New(fault.NotFound, fault.ManifestUnknown, "the manifest is not in this registry")
+	errNoBlob     = fault.New(fault.NotFound, fault.BlobUnknown, "the blob is not in this registry")
+)
+
+// BeforeProxy puts CheckChain before the proxy service, for requests that reach it past
+// the registry service.
 func BeforeProxy(proxy http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := CallOf(r.Context()).checkProxy(r.Method); err != nil {
+		c, notHere := CallOf(r.Context()), errNoManifest
+		if c.Route.Kind == ocihttp.Blob {
+			notHere = errNoBlob
+		}
+		if err := c.CheckChain(r.Method, notHere); err != nil {
 			WriteError(w, r, err)
 			return
 		}
@@ -66,18 +80,98 @@ func BeforeProxy(proxy http.Handler) http.Handler {
 	})
 }
 
-func (c *Call) checkProxy(method string) error {
-	if c.Hops > ocihttp.MaxHops {
-		return fault.New(fault.BadUpstream, fault.UnavailableReason,
-			"the request came through more than %d registries; the upstreams of one of them lead back to it", ocihttp.MaxHops)
+// upstreamPrefix begins the names of what other registries have:
+// proxy/<host or alias>/<name>. "proxy" alone is a name like any other.
+const upstreamPrefix = "proxy/"
+
+// proxyService is what a Remote calls the service that Services.Proxy is.
+const proxyService = "proxy"
+
+// namespace is the registry that the parameter ns tells a mirror to answer for.
+// It is empty where that is the registry which is asked, under whichever of its
+// names. What has another port than the one that is asked is another server, as
+// is common on loopback; proxies before this one may have taken the port away.
+func (c Config) namespace(r *http.Request, call *Call) (string, error) {
+	if call.Route.Name == "" {
+		return "", nil
 	}
-	may, err := c.MayUseChain(method)
+	ns, err := ocihttp.ParseNamespace(call.Query)
+	if err != nil || ns == "" {
+		return "", err
+	}
+	host, port, _ := strings.Cut(ns, ":")
+	own := (&url.URL{Host: r.Host}).Port()
 	switch {
-	case may || err != nil:
-		return err
-	case c.Route.Kind == ocihttp.Blob:
-		return fault.New(fault.NotFound, fault.BlobUnknown, "the blob is not in this registry")
-	default:
-		return fault.New(fault.NotFound, fault.ManifestUnknown, "the manifest is not in this registry")
+	case port != "" && own != "" && port != own:
+		return ns, nil
+	case host == call.Site.Host:
+		return "", nil
 	}
+	site, err := c.Sites.Resolve(r.Context(), ns)
+	switch {
+	case fault.Is(err, fault.HostUnknown):
+		return ns, nil
+	case err != nil:
+		return "", err
+	case site.Tenant == call.Site.Tenant && site.Registry == call.Site.Registry:
+		return "", nil
+	default:
+		return ns, nil
+	}
+}
+
+// resolveTarget finds out whether the call is for what an upstream has, by its namespace
+// or by its name, and refuses what only hosted repositories can take. It looks
+// at nothing but the call.
+func (c *Call) resolveTarget(method, namespace string) error {
+	c.Name = c.Route.Name
+	if namespace != "" {
+		c.Upstream, c.namespace = namespace, namespace
+		c.Route.Name = upstreamPrefix + namespace + "/" + c.Name
+		if len(c.Route.Name) > oci.MaxName {
+			return fault.New(fault.Invalid, fault.NameInvalid, "%s/%s is too long for the name of a repository", namespace, c.Name)
+		}
+	} else if rest, ok := strings.CutPrefix(c.Route.Name, upstreamPrefix); ok {
+		c.Upstream, c.Name, _ = strings.Cut(rest, "/")
+	}
+	switch {
+	case c.Upstream == "":
+		return nil
+	case !c.isPull(method):
+		return fault.New(fault.Denied, fault.DeniedReason, "this content belongs to another registry: it can be pulled here, but not pushed or deleted")
+	case c.Name == "":
+		return fault.New(fault.Invalid, fault.NameInvalid, "content of an upstream is named %s<host or alias>/<name>", upstreamPrefix)
+	default:
+		return nil
+	}
+}
+
+// isPull says whether the call is a part of a pull.
+func (c *Call) isPull(method string) bool {
+	switch c.Route.Kind {
+	case ocihttp.Manifest, ocihttp.Blob, ocihttp.Tags, ocihttp.Referrers:
+		return method == http.MethodGet || method == http.MethodHead
+	default:
+		return false
+	}
+}
+
+// RequestedName is the name of the repository as it stands in the path of the request,
+// to which a namespace adds nothing.
+func (c *Call) RequestedName() string {
+	if c.namespace != "" {
+		return c.Name
+	}
+	return c.Route.Name
+}
+
+// NextLink is the value of the Link header that leads to the page of the list
+// with that query, as the client asked for the list.
+func (c *Call) NextLink(q url.Values) string {
+	route := c.Route
+	route.Name = c.RequestedName()
+	if c.namespace != "" {
+		q.Set("ns", c.namespace)
+	}
+	return ocihttp.NextLink(route.Path(), q)
 }

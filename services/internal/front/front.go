@@ -23,7 +23,7 @@ type Config struct {
 	Turns    *Turns          // of tenants; nil: all are served at once
 	Origins  web.Origins     // of web pages that may use the registry
 	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is
-	Calls    *Calls          // bounds those at work; nil: nothing does
+	Calls    *CallLimit      // bounds those at work; nil: nothing does
 }
 
 // Sites finds where a Host header leads; *tenant.Directory does.

@@ -12,21 +12,21 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
-	"github.com/berth-registry/berth/services/internal/calls"
+	"github.com/berth-registry/berth/services/internal/signedcall"
 )
 
 // NewInternal serves what the fronts of other processes hand on: the host is
 // known, the caller authenticated. Rights are decided here, as behind New.
 // room bounds those at work; nil: nothing does.
-func NewInternal(known *access.Internal, log *slog.Logger, s Services, room *Calls) http.Handler {
+func NewInternal(known *access.Internal, log *slog.Logger, s Services, room *CallLimit) http.Handler {
 	return internal{known, log, s, room}
 }
 
 type internal struct {
-	calls *access.Internal
+	known *access.Internal
 	log   *slog.Logger
 	Services
-	room *Calls
+	room *CallLimit
 }
 
 func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -70,8 +70,8 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // accept reads the signed call. One that is wrong is an outage and no refusal:
 // the client, whose front let it in, must not be told that it has no right.
 func (i internal) accept(r *http.Request) (*Call, error) {
-	c, err := calls.Verify(i.calls, r)
-	if errors.Is(err, calls.ErrUnsigned) {
+	c, err := signedcall.Verify(i.known, r)
+	if errors.Is(err, signedcall.ErrUnsigned) {
 		return nil, fault.New(fault.Denied, fault.DeniedReason, "this listener is for the services of this deployment")
 	}
 	if err != nil {

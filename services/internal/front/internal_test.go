@@ -14,9 +14,9 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/services/internal/calls"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/internal/signedcall"
 )
 
 const callHeader = "Berth-Internal-Call"
@@ -176,7 +176,7 @@ func TestF5_ForgedCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := access.InternalCall{InternalRequest: calls.Describe(r)}
+	good := access.InternalCall{InternalRequest: signedcall.Describe(r)}
 	sign := func(key string, c access.InternalCall) string {
 		signed, err := access.NewInternal(key).Sign(c)
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
-	"github.com/berth-registry/berth/services/internal/calls"
+	"github.com/berth-registry/berth/services/internal/signedcall"
 )
 
 // How long the other process may take for its next step: connect, take more of
@@ -56,7 +56,7 @@ func (s Remote) Handler() http.Handler {
 			p.Out.Host = p.In.Host
 			propagation.TraceContext{}.Inject(p.In.Context(), propagation.HeaderCarrier(p.Out.Header))
 		},
-		Transport: signingTransport{s, calls.Transport{Calls: s.Calls, Next: &http.Transport{
+		Transport: signingTransport{s, signedcall.Transport{Calls: s.Calls, Next: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: connectTimeout}).DialContext,
 			DialTLSContext:        s.DialTLS,
 			MaxIdleConnsPerHost:   64,
@@ -120,7 +120,7 @@ func (c *Call) uploadsBlob(method string) bool {
 // signingTransport sends calls, and ends those that make no progress.
 type signingTransport struct {
 	Remote
-	signing calls.Transport
+	signing signedcall.Transport
 }
 
 var errStalled = errors.New("it took too long for its next step")

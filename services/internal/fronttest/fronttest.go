@@ -50,7 +50,7 @@ type Deployment struct {
 	// before Serve.
 	Proxies []netip.Prefix
 	// Calls bounds those at work; nil: nothing does.
-	Calls *front.Calls
+	Calls *front.CallLimit
 
 	// Origins are those of web pages that may use the registry, likewise.
 	Origins web.Origins

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
 // PutBlob stores a blob in a repository by the steps of the storage protocol.
@@ -35,7 +36,7 @@ func (d *Deployment) StageBlob(r meta.Repo, content []byte) meta.Upload {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	j := meta.NewJournal(d.Meta, u)
+	j := ingest.NewJournal(d.Meta, u)
 	h := oci.NewHasher(oci.SHA256)
 	if err := d.Blobs.Append(ctx, u.Stage, source{io.TeeReader(bytes.NewReader(content), h), h}, j); err != nil {
 		d.t.Fatal(err)

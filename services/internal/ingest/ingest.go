@@ -42,7 +42,7 @@ func RemoverFor(store any) func(context.Context, blob.Key) error {
 // the session as it is then, also with an error. An error of src is returned as
 // it is.
 func (s Sessions) Append(ctx context.Context, u meta.Upload, src blob.Source) (meta.Upload, error) {
-	j := meta.NewJournal(s.Meta, u)
+	j := NewJournal(s.Meta, u)
 	err := s.Blobs.Append(ctx, StageOf(u), src, j)
 	if fault.KindOf(err) == fault.Full {
 		return j.Upload(), errors.Join(err, s.discardFull(ctx, u))
@@ -120,4 +120,86 @@ func (s Sessions) Discard(ctx context.Context, u meta.Upload) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	return s.Meta.CancelUpload(ctx, u.Repo, u.ID)
+}
+
+// StageOf is the session for the blob store.
+func StageOf(u meta.Upload) blob.Stage {
+	st := u.Stage
+	st.Epoch = u.Epoch
+	return st
+}
+
+// Failure is the answer for what the blob store failed with at the session; what
+// is not a word of the store stays as it is, and so does nil.
+func (s Sessions) Failure(ctx context.Context, u meta.Upload, err error) error {
+	switch {
+	case errors.Is(err, blob.ErrFenced):
+		return s.fenced(ctx, u, err)
+	case errors.Is(err, blob.ErrMissing):
+		return Unknown(err)
+	}
+	return err
+}
+
+// fenced is the answer for a writer that lost its session to another: 416
+// with the offset that holds now, or 404 if the session ended. Package meta
+// has said so already where it was the one to notice.
+func (s Sessions) fenced(ctx context.Context, u meta.Upload, cause error) error {
+	var known *fault.Error
+	if errors.As(cause, &known) {
+		return cause
+	}
+	// Ending the read that waited for the client ended the request's context.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	now, err := s.Meta.FindUpload(ctx, u.Repo, u.ID)
+	if err != nil {
+		return err
+	}
+	return fault.Wrap(cause, fault.OutOfRange, fault.BlobUploadInvalid, "another request has taken over this upload").
+		WithOffset(now.Stage.Offset)
+}
+
+// Unknown is the answer for a session that cannot continue.
+func Unknown(cause error) error {
+	return fault.Wrap(cause, fault.NotFound, fault.BlobUploadUnknown, "upload not found; start a new one")
+}
+
+// Journal records the progress of one Append of an upload's bytes: it is the
+// blob.Journal over meta.UploadProgress. It is not safe for concurrent use.
+type Journal struct {
+	progress meta.UploadProgress
+	upload   meta.Upload
+}
+
+// NewJournal makes the journal of a session that the caller has taken.
+func NewJournal(p meta.UploadProgress, u meta.Upload) *Journal {
+	return &Journal{progress: p, upload: u}
+}
+
+// Upload is the session as it was recorded last.
+func (j *Journal) Upload() meta.Upload { return j.upload }
+
+// Intend implements blob.Journal.
+func (j *Journal) Intend(ctx context.Context, k blob.Key) error {
+	return j.progress.IntendTail(ctx, j.upload, k.Incarnation)
+}
+
+// Multipart implements blob.Journal.
+func (j *Journal) Multipart(ctx context.Context, id string) error {
+	if err := j.progress.RecordMultipart(ctx, j.upload, id); err != nil {
+		return err
+	}
+	j.upload.Stage.Multipart = id
+	return nil
+}
+
+// Step implements blob.Journal.
+func (j *Journal) Step(ctx context.Context, p blob.Progress) error {
+	u, err := j.progress.AdvanceUpload(ctx, j.upload, p)
+	if err != nil {
+		return err
+	}
+	j.upload = u
+	return nil
 }

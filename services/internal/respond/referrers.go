@@ -61,6 +61,16 @@ func TrimReferrers(rows []meta.Referrer, n int) (ReferrersResponse, error) {
 	return page, nil
 }
 
+// EndedEarly says whether the store ended a page of n rows before it had them all, since
+// they are large (meta.MaxReferrerBytes).
+func EndedEarly(rows []meta.Referrer, n int) bool {
+	size := int64(0)
+	for _, r := range rows {
+		size += r.Size
+	}
+	return size >= meta.MaxReferrerBytes && len(rows) != n
+}
+
 // encodeReferrer leaves the annotations out where they alone would fill a
 // page: they are in the manifest, and a page without entries never ends.
 func encodeReferrer(r meta.Referrer) (jsontext.Value, error) {

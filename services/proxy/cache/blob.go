@@ -14,6 +14,27 @@ import (
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
+// Naming finds a kept manifest that names the content, and returns the size that it
+// gives it in bytes; -1 where it gives none.
+func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
+	m, err := r.caches.Meta.FindNaming(ctx, r.Repo, d)
+	if err != nil {
+		return -1, err
+	}
+	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
+	if err != nil {
+		return -1, nil //nolint:nilerr // it was parsed before it was kept
+	}
+	for _, list := range [][]oci.Descriptor{parsed.Blobs, parsed.Children} {
+		for _, c := range list {
+			if c.Digest == d {
+				return c.Size, nil
+			}
+		}
+	}
+	return -1, nil
+}
+
 // Blob opens a blob that is not stored: it joins, or begins, the one fetch of it.
 // Its bytes may still be in flight. size is what a manifest says; -1 where it is
 // not known.

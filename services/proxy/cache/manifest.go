@@ -84,27 +84,6 @@ func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what 
 	return m, chain.Internal(err)
 }
 
-// Naming finds a kept manifest that names the content, and returns the size that it
-// gives it in bytes; -1 where it gives none.
-func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
-	m, err := r.caches.Meta.FindNaming(ctx, r.Repo, d)
-	if err != nil {
-		return -1, err
-	}
-	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
-	if err != nil {
-		return -1, nil //nolint:nilerr // it was parsed before it was kept
-	}
-	for _, list := range [][]oci.Descriptor{parsed.Blobs, parsed.Children} {
-		for _, c := range list {
-			if c.Digest == d {
-				return c.Size, nil
-			}
-		}
-	}
-	return -1, nil
-}
-
 // pulled records that a kept manifest was pulled.
 func (r *Repository) pulled(d oci.Digest) {
 	r.caches.pulls.add(meta.CachedPull{Repo: r.Repo, Digest: d, Keep: r.Settings.Keep})

@@ -3,12 +3,12 @@ package fetch
 import (
 	"context"
 	"errors"
-	"io"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/pause"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 const (
@@ -16,9 +16,6 @@ const (
 	leaderTimeout = time.Second
 	// pollInterval is about how long to wait before the next look.
 	pollInterval = 100 * time.Millisecond
-	// stallTimeout is how long another process may send no byte before its lease is
-	// checked.
-	stallTimeout = 2 * time.Second
 )
 
 // coordinate brings the blob in, from where it is nearest: the store, the process
@@ -110,80 +107,29 @@ func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 	return fl.fromOther(c)
 }
 
-// fromPeer reads from the flight of the process that has the lease. It is not
-// done where that does not work. With again, the first byte must come soon.
-func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at string) (bool, error) {
-	if fl.Peer == nil || at == "" || at == fl.Self {
-		return false, nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	came := make(chan struct{}, 1)
-	go fl.watch(ctx, cancel, key, came)
-	hurry := time.AfterFunc(leaderTimeout, cancel)
-	if !again {
-		hurry.Stop()
-	}
-	body, size, err := fl.Peer(ctx, at, fl.target)
-	hurry.Stop()
-	if err != nil {
-		fl.Log.DebugContext(ctx, "a blob could not be read from the process that fetches it", "at", at, "digest", fl.target.Digest, "error", err)
-		return false, nil
-	}
-	defer body.Close()
-	if want := fl.target.Size; want >= 0 && size >= 0 && size != want {
-		return false, nil
-	}
-	if err := fl.beginSource(size); err != nil {
-		return false, err
-	}
-	return fl.fromOther(progressReader{body, came})
+// maxWaiting is how many flights of one tenant wait for a slot at a time, and
+// retryAfter what a refused one is told.
+const (
+	maxWaiting = 4096
+	retryAfter = 10 * time.Second
+)
+
+// newSlots bounds how many flights there are at a time. No tenant has all of them,
+// and the next free one goes to the tenant that has the fewest. A flight may take
+// for ever, if its upstream wants that; so each tenant is assured of a 16th, while
+// these shares go no further than n beyond n.
+func newSlots(n int) *fairgate.Gate[tenant.ID] {
+	all := int64(n)
+	return fairgate.New[tenant.ID](fairgate.Options{
+		Capacity: all, Most: max(all-all/4, 1), Assured: all / 16, Beyond: all, MaxWaiting: maxWaiting,
+	})
 }
 
-// fromOther takes what was fetched before; it is not done where r breaks off.
-func (fl *flight) fromOther(r io.Reader) (bool, error) {
-	err := fl.copyFrom(r)
-	if errors.Is(err, errBroken) {
-		return false, nil
+// acquireSlot waits for a slot as long as ctx lasts, which ends with the flight's last caller.
+func (f *Fetches) acquireSlot(ctx context.Context, t tenant.ID) error {
+	err := f.slots.Acquire(ctx, t, 1)
+	if errors.Is(err, fairgate.ErrQueueFull) {
+		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many blobs wait to be fetched from upstreams; retry later").WithRetryAfter(retryAfter)
 	}
-	if err == nil {
-		err = fl.stream.Finish()
-	}
-	return err == nil, err
-}
-
-// watch ends reading from another process once that one has lost the lease
-// without a word: its node died, and so no connection to it ever breaks.
-func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, key lease.Key, came <-chan struct{}) {
-	timer := time.NewTimer(stallTimeout)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-came:
-		case <-timer.C:
-			if l, _, granted := fl.Leases.Acquire(ctx, key, fl.Self); granted {
-				l.Release()
-				cancel()
-				return
-			}
-		}
-		timer.Reset(stallTimeout)
-	}
-}
-
-// progressReader signals every read.
-type progressReader struct {
-	io.Reader
-	came chan<- struct{}
-}
-
-func (n progressReader) Read(p []byte) (int, error) {
-	read, err := n.Reader.Read(p)
-	select {
-	case n.came <- struct{}{}:
-	default:
-	}
-	return read, err
+	return err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -168,4 +170,27 @@ func (fl *flight) copyFrom(r io.Reader) error {
 func (fl *flight) lease(kind string) lease.Key {
 	r := fl.target.Repo
 	return lease.Key{Kind: kind, Tenant: r.Tenant, Name: fmt.Sprintf("%d %d %s@%s", fl.target.Hops, r.Registry, r.Name, fl.target.Digest)}
+}
+
+// minFree is what a fetch leaves free of the disk, at most; of a small one it is a
+// sixteenth.
+const minFree = 1 << 30
+
+// checkDiskSpace refuses a blob that does not fit on the disk of dir: a full disk would
+// break all flights, and maybe more.
+func checkDiskSpace(dir string, size int64) error {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return fault.Down(err, "the space for content on its way")
+	}
+	block := uint64(fs.Bsize)
+	keep := min(minFree, fs.Blocks*block/16)
+	if free := fs.Bavail * block; uint64(max(size, 0))+keep > free {
+		return fault.Wrap(fmt.Errorf("%s has %d bytes free, of which %d stay so", dir, free, keep), fault.Unavailable, fault.UnavailableReason,
+			"there is no room here for a blob of %d bytes on its way", size)
+	}
+	return nil
 }

@@ -1,0 +1,92 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/lease"
+)
+
+// stallTimeout is how long another process may send no byte before its lease is
+// checked.
+const stallTimeout = 2 * time.Second
+
+// fromPeer reads from the flight of the process that has the lease. It is not
+// done where that does not work. With again, the first byte must come soon.
+func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at string) (bool, error) {
+	if fl.Peer == nil || at == "" || at == fl.Self {
+		return false, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	came := make(chan struct{}, 1)
+	go fl.watch(ctx, cancel, key, came)
+	hurry := time.AfterFunc(leaderTimeout, cancel)
+	if !again {
+		hurry.Stop()
+	}
+	body, size, err := fl.Peer(ctx, at, fl.target)
+	hurry.Stop()
+	if err != nil {
+		fl.Log.DebugContext(ctx, "a blob could not be read from the process that fetches it", "at", at, "digest", fl.target.Digest, "error", err)
+		return false, nil
+	}
+	defer body.Close()
+	if want := fl.target.Size; want >= 0 && size >= 0 && size != want {
+		return false, nil
+	}
+	if err := fl.beginSource(size); err != nil {
+		return false, err
+	}
+	return fl.fromOther(signalReader{body, came})
+}
+
+// fromOther takes what was fetched before; it is not done where r breaks off.
+func (fl *flight) fromOther(r io.Reader) (bool, error) {
+	err := fl.copyFrom(r)
+	if errors.Is(err, errBroken) {
+		return false, nil
+	}
+	if err == nil {
+		err = fl.stream.Finish()
+	}
+	return err == nil, err
+}
+
+// watch ends reading from another process once that one has lost the lease
+// without a word: its node died, and so no connection to it ever breaks.
+func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, key lease.Key, came <-chan struct{}) {
+	timer := time.NewTimer(stallTimeout)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-came:
+		case <-timer.C:
+			if l, _, granted := fl.Leases.Acquire(ctx, key, fl.Self); granted {
+				l.Release()
+				cancel()
+				return
+			}
+		}
+		timer.Reset(stallTimeout)
+	}
+}
+
+// signalReader signals every read.
+type signalReader struct {
+	io.Reader
+	came chan<- struct{}
+}
+
+func (n signalReader) Read(p []byte) (int, error) {
+	read, err := n.Reader.Read(p)
+	select {
+	case n.came <- struct{}{}:
+	default:
+	}
+	return read, err
+}
