@@ -59,8 +59,8 @@ func (p Principal) Actor() string {
 
 // Allowed decides which actions the principal has on a repository of the site;
 // all of a site are alike. It looks at nothing but its arguments: whether the
-// repository exists plays no part, so that private and missing cannot be told
-// apart (contract section 1).
+// repository exists plays no part, so that private and missing cannot be
+// distinguished (contract section 1).
 func Allowed(s tenant.Site, p Principal, repository string) Actions {
 	var a Actions
 	if s.Settings.AnonymousPull {

@@ -50,7 +50,7 @@ func NewVerifier(keys *Keys, issuer string) *Verifier {
 }
 
 // Verify returns what the token says if it is good at this site now: signed by
-// a key of ours, for this host and this tenant, issued since the tenant's
+// a key of this deployment, for this host and this tenant, issued since the tenant's
 // tokens last died, and within its time. Anything else is
 // fault.UnauthorizedReason, always with the same message. It does no I/O except for
 // a token by an unknown key, which may be one that was just made; where that
@@ -84,17 +84,17 @@ func (v *Verifier) check(p *payload, s tenant.Site) error {
 	if err := v.validator.Validate(p); err != nil {
 		return err
 	}
-	// No issuer of ours goes beyond this: a key that signs longer ones is stolen.
+	// No issuer of this deployment goes beyond this: a key that signs longer ones is stolen.
 	if p.IssuedAt == nil || p.ExpiresAt.Sub(p.IssuedAt.Time) > TokenTTL {
 		return errors.New("the token does not say when it was issued, or is good for too long")
 	}
 	return nil
 }
 
-var errForged = errors.New("the token is not signed by a key of ours")
+var errForged = errors.New("the token is not signed by a key of this deployment")
 
 // authentic checks the signature and reads the payload. Nothing of the token
-// is decoded before a key of ours has vouched for it: the first segment is
+// is decoded before a key of this deployment has vouched for it: the first segment is
 // looked up whole among the headers our keys write, so that one that says
 // anything else (another algorithm, a key of its own, crit) finds no key.
 func (v *Verifier) authentic(raw string) (*payload, error) {

@@ -53,7 +53,7 @@ type Store interface {
 // Opener reads objects.
 type Opener interface {
 	// Open returns the object's content; the caller closes it. ErrMissing when
-	// there is no such object.
+	// the object does not exist.
 	Open(ctx context.Context, k Key) (Content, error)
 	// Stat returns the object's size in bytes; ErrMissing when there is none.
 	Stat(ctx context.Context, k Key) (int64, error)
@@ -89,7 +89,7 @@ const MaxPresignLife = 5 * time.Minute
 type Presigner interface {
 	// Presign returns a URL that answers GET, and nothing else, with the
 	// object's content until life has passed, at most MaxPresignLife. It does
-	// not look whether there is such an object.
+	// not check whether the object exists.
 	Presign(ctx context.Context, k Key, life time.Duration) (string, error)
 }
 
@@ -110,7 +110,7 @@ type Pinger interface {
 }
 
 // Ping says whether a store answers at all, for readiness. Where the store is not
-// a Pinger, that an object nobody has is missing is an answer.
+// a Pinger, that an object that does not exist is missing is an answer.
 func Ping(ctx context.Context, o Opener) error {
 	if p, ok := o.(Pinger); ok {
 		return p.Ping(ctx)
@@ -131,7 +131,7 @@ type Content interface {
 }
 
 // ReadError says what the last Read of c failed with, for callers that handed c
-// to somebody who does not: nil where it did not fail, and at stores whose
+// to code that does not: nil where it did not fail, and at stores whose
 // content does not remember it.
 func ReadError(c Content) error {
 	if f, ok := c.(interface{ ReadError() error }); ok {
@@ -229,7 +229,7 @@ type Deleter interface {
 // Lister walks the store, for fsck and the reconciler.
 type Lister interface {
 	// List calls fn for every stored object in no order, until fn fails. Keys
-	// that are none of ours are passed as Foreign.
+	// that are not the store's are passed as Foreign.
 	List(ctx context.Context, fn func(Stored) error) error
 }
 
@@ -238,5 +238,5 @@ type Stored struct {
 	Key     Key
 	Size    int64
 	Changed time.Time // last written, by the store's clock
-	Foreign string    // the path of something that is not an object of ours; Key is zero then
+	Foreign string    // the path of something that is not an object of this store; Key is zero then
 }

@@ -251,7 +251,7 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 		{"calls of a proxy service without a key", func(c *Config) {
 			c.Services, c.ProxyURL, c.InternalKey = []string{RegistryService}, NewURL("http://proxy:5091"), Secret{}
 		}, "internal_key", "proxy_url"},
-		{"a proxy service that nobody can ask", func(c *Config) { c.Services, c.InternalKey = []string{ProxyService}, Secret{} }, "internal_key", "registry"},
+		{"a proxy service that no one can ask", func(c *Config) { c.Services, c.InternalKey = []string{ProxyService}, Secret{} }, "internal_key", "registry"},
 		{"a proxy service beside the registry service", func(c *Config) {
 			c.Services, c.InternalKey = []string{ProxyService, RegistryService}, Secret{}
 		}, "", ""},

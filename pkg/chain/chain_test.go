@@ -87,7 +87,7 @@ func TestG4_UpstreamOf(t *testing.T) {
 }
 
 // A credential that is refused must be looked into; a registry that refuses
-// anybody may just not have it.
+// anyone may just not have it.
 func TestMember_DeniedStopsWithCredential(t *testing.T) {
 	tp := acme()
 	tp.Groups["outside"] = []meta.Member{{Upstream: "ghcr"}, {Upstream: "hub"}}

@@ -21,7 +21,7 @@ func TestG10_StoragesAreThoseOfTheMembersThatAnswer(t *testing.T) {
 		{"dev", "library/a", "[{3 library/a false false} {40 library/a false false}]"},          // allowed although it is claimed
 		{"dev", "team-x/app", "[{3 team-x/app false false} {30 mirror/team-x/app true false}]"}, // hub does not include it
 		{"dev", "team-x/hidden", "[{3 team-x/hidden false false}]"},                             // by its name at the upstream
-		{"dev", "secret/a", "[]"}, // and so nobody below prod either
+		{"dev", "secret/a", "[]"}, // and so no one below prod either
 		{"prod", "app", "[{40 app true false}]"},
 		{"main", "app", "[]"},
 	} {

@@ -18,7 +18,7 @@ type Kind uint8
 
 // The kinds, with the HTTP status each becomes.
 const (
-	Internal        Kind = iota // 500: a defect of ours; never from input alone
+	Internal        Kind = iota // 500: a defect of Berth; never from input alone
 	Invalid                     // 400: the input can never be right
 	Unauthenticated             // 401: no or no valid credential
 	Denied                      // 403: known caller, not allowed

@@ -69,6 +69,6 @@ func TestKindNames(t *testing.T) {
 		}
 	}
 	if s := (fault.Full + 1).String(); s != "unknown" {
-		t.Errorf("a kind that is none is called %q", s)
+		t.Errorf("an unknown kind is called %q", s)
 	}
 }

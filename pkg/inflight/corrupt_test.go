@@ -39,7 +39,7 @@ func corruptions(right []byte) map[string][]byte {
 	}
 }
 
-// TestE6_CorruptionsAreNeverACompleteAnswer: whoever stores it and whoever is
+// TestE6_CorruptionsAreNeverACompleteAnswer: the store and the client that is
 // sent it by net/http hears that it is wrong.
 func TestE6_CorruptionsAreNeverACompleteAnswer(t *testing.T) {
 	for _, a := range []oci.Algorithm{oci.SHA256, oci.SHA512} {

@@ -137,7 +137,7 @@ func TestStream_ReadsLikeAFile(t *testing.T) {
 	}
 }
 
-// Nobody who has the size of an empty answer waits for more: it is told only
+// No one who has the size of an empty answer waits for more: it is told only
 // when it is proven.
 func TestStream_UnknownSizeIsToldAtTheEnd(t *testing.T) {
 	for _, content := range [][]byte{nil, bytesOf(3 * held)} {
@@ -288,7 +288,7 @@ func TestStream_FailureReachesEverybody(t *testing.T) {
 	})
 }
 
-// TestR43_ThousandReaders: those who leave disturb nobody, and leave nothing
+// TestR43_ThousandReaders: those who leave disturb no one, and leave nothing
 // behind: the bubble ends only when no goroutine is left in it.
 func TestR43_ThousandReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

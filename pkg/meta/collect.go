@@ -64,7 +64,7 @@ type Collector interface {
 //	     index holds is there
 //	I6   a tag points to a manifest of its repository
 //	I7   a tenant is charged for its blobs, each once, and for its rows; what only
-//	     upstreams stand for is told apart
+//	     upstreams stand for is distinguished
 //	I10  the keys of tenant data begin with the tenant
 //	I12  what is cached is reached only through its upstream as it is configured now
 //	I13  what nothing references is marked, so that the janitor finds it; what is

@@ -66,7 +66,7 @@ type Referrer struct {
 }
 
 // Manifests keeps manifests and what they reference. Absence is
-// fault.ManifestUnknown; fault.NameUnknown when there is no such repository.
+// fault.ManifestUnknown; fault.NameUnknown if the repository does not exist.
 type Manifests interface {
 	// FindManifest finds by tag or by digest, in one statement.
 	FindManifest(ctx context.Context, r Repo, ref oci.Reference) (Manifest, error)
@@ -94,8 +94,8 @@ const MaxReferrerBytes = 4 << 20
 
 // Tags keeps tags. Operations on one tag are linearizable.
 type Tags interface {
-	// ListTags pages names in byte order; fault.NameUnknown when there is no
-	// such repository.
+	// ListTags pages names in byte order; fault.NameUnknown if the repository
+	// does not exist.
 	ListTags(ctx context.Context, r Repo, p Page) ([]string, error)
 	// TagsBetween is ListTags for a part of the names, in either order.
 	TagsBetween(ctx context.Context, r Repo, b Between[string]) ([]string, error)

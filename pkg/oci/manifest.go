@@ -191,7 +191,7 @@ func checkShape(payload []byte) error {
 	return nil
 }
 
-// decodeError says where decoding stopped: at something of ours, or at
+// decodeError says where decoding stopped: at an error of this package, or at
 // something that is not strict JSON of the right types.
 func decodeError(err error) error {
 	var (

@@ -65,7 +65,7 @@ func TestParseManifestKinds(t *testing.T) {
 }
 
 // TestIndexOfBlobs: BuildKit exports a cache as an index whose entries are
-// layers. They are blobs for everybody, so garbage collection must see them so.
+// layers. They are blobs for everyone, so garbage collection must see them so.
 func TestIndexOfBlobs(t *testing.T) {
 	cache := strings.Replace(index, child, child+","+layer, 1)
 	m := parseManifest(t, cache)
@@ -165,7 +165,7 @@ func TestSchema1IsRefusedClearly(t *testing.T) {
 	}
 }
 
-// TestManifestErrorsSayWhere: somebody has to find it among thousands.
+// TestManifestErrorsSayWhere: someone has to find it among thousands.
 func TestManifestErrorsSayWhere(t *testing.T) {
 	for payload, where := range map[string]string{
 		strings.Replace(image, digestB, "sha256:bad", 1):           "/layers/0",

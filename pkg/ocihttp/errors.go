@@ -158,7 +158,7 @@ func RefusalOf(err error) web.Refusal {
 	return r
 }
 
-// specCode is the code of the spec that a 4xx answer for one of our own reasons
+// specCode is the code of the spec that a 4xx answer for one of Berth's own reasons
 // must carry ("Error Codes": a closed list); our reason goes into the detail.
 func specCode(e *fault.Error) (fault.Reason, bool) {
 	switch e.Reason {

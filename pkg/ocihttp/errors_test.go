@@ -33,7 +33,7 @@ func TestStatusOfEveryKind(t *testing.T) {
 }
 
 func TestWriteErrorBody(t *testing.T) {
-	err := fault.New(fault.NotFound, fault.BlobUnknown, "there is no such blob").WithDetail(map[string]string{"digest": digest})
+	err := fault.New(fault.NotFound, fault.BlobUnknown, "blob not found").WithDetail(map[string]string{"digest": digest})
 	answer := writeError(t, http.MethodGet, err, nil)
 	var body struct {
 		Errors []struct {
@@ -44,7 +44,7 @@ func TestWriteErrorBody(t *testing.T) {
 	if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil || len(body.Errors) != 1 {
 		t.Fatalf("body %q: %v", answer.Body, err)
 	}
-	if e := body.Errors[0]; e.Code != "BLOB_UNKNOWN" || e.Message != "there is no such blob" || e.Detail["digest"] != digest {
+	if e := body.Errors[0]; e.Code != "BLOB_UNKNOWN" || e.Message != "blob not found" || e.Detail["digest"] != digest {
 		t.Errorf("body %q", answer.Body)
 	}
 	if answer.Code != 404 || answer.Header().Get("Content-Type") != "application/json" || answer.Header().Get("X-Content-Type-Options") != "nosniff" {
@@ -164,7 +164,7 @@ func ExampleWriteError() {
 	// Output: 404 {"errors":[{"code":"MANIFEST_UNKNOWN","message":"there is no manifest \"v2\""}]}
 }
 
-// A 4xx code is one of a closed list ("Error Codes"); our own reasons go into
+// A 4xx code is one of a closed list ("Error Codes"); Berth's own reasons go into
 // the detail.
 func TestWriteErrorMapsOwnReasons(t *testing.T) {
 	for _, c := range []struct {
@@ -185,7 +185,7 @@ func TestWriteErrorMapsOwnReasons(t *testing.T) {
 	}
 }
 
-// A client that left is no failure of ours, whatever the answer would have been; an end
+// A client that left is no failure of Berth, whatever the answer would have been; an end
 // that is ours is one.
 func TestS18_ClientsThatLeaveAreNoFailures(t *testing.T) {
 	for want, left := range map[string]bool{"499": true, "503": false} {

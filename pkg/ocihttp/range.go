@@ -14,7 +14,7 @@ import (
 const maxRanges = 16
 
 // CleanRange leaves in a Range header only what net/http and stores read alike:
-// ranges of bytes, in the form in which everybody writes them. What cannot be
+// ranges of bytes, in the form in which everyone writes them. What cannot be
 // understood, a unit that is not known, more than maxRanges, and ranges that
 // overlap ask for the whole (RFC 9110, section 14.2). Ranges that are well formed
 // stay where no content is so long: the answer to them is 416.

@@ -16,7 +16,7 @@ import (
 )
 
 // withRealm makes a world of one registry that wants tokens of the realm, and of
-// token endpoints at the given origins, which give one to everybody.
+// token endpoints at the given origins, which give one to everyone.
 func withRealm(base, realm string, endpoints ...string) (*world, *Clients) {
 	w, cs := newWorld()
 	token := func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, `{"token":"good"}`) }
@@ -38,7 +38,7 @@ func withRealm(base, realm string, endpoints ...string) (*world, *Clients) {
 }
 
 // TestE4_CredentialsGoToPinnedRealmsOnly: where the credential may go, the pull
-// works; elsewhere nobody is even asked.
+// works; elsewhere no one is even asked.
 func TestE4_CredentialsGoToPinnedRealmsOnly(t *testing.T) {
 	hosts := []string{"auth.example.org", "Auth2.example.org:8443"}
 	for _, c := range []struct {

@@ -149,7 +149,7 @@ func TestR39_EndsOrStallsAnywhere(t *testing.T) {
 	}
 }
 
-// TestE13_TricklingBlob: bytes come, but so slowly that nobody would wait for the
+// TestE13_TricklingBlob: bytes come, but so slowly that no one would wait for the
 // last one.
 func TestE13_TricklingBlob(t *testing.T) {
 	c := serve(t, impatient(), func(w http.ResponseWriter, r *http.Request) {
@@ -177,7 +177,7 @@ func TestE13_TricklingBlob(t *testing.T) {
 	}
 }
 
-// TestBlob_SlowReader: the upstream is not blamed for who does not read.
+// TestBlob_SlowReader: the upstream is not blamed for a client that does not read.
 func TestBlob_SlowReader(t *testing.T) {
 	content := layer(20_000)
 	l := patient()

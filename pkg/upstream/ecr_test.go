@@ -98,7 +98,7 @@ func TestECR_WhatFailuresOfTheAPIComeTo(t *testing.T) {
 	}
 }
 
-// TestECR_OtherCredentialsAreSentAsTheyAre: a password that somebody fetched, and
+// TestECR_OtherCredentialsAreSentAsTheyAre: a password that someone fetched, and
 // registries that are not ECR.
 func TestECR_OtherCredentialsAreSentAsTheyAre(t *testing.T) {
 	for _, cfg := range []Config{

@@ -40,7 +40,7 @@ type Error struct {
 	Outcome     Outcome       // never Found
 	Status      int           // of HTTP; 0 when there was no answer, or it did not matter
 	RetryAfter  time.Duration // when to come back; 0 = unknown
-	RateLimited bool          // the upstream, or our own pace, allows no more for now
+	RateLimited bool          // the upstream, or Berth's own pace, allows no more for now
 	Timeout     bool          // too slow, and only that
 	Refused     bool          // the operator's configuration forbids the address: it was not connected to
 	Upstream    string        // its slug
@@ -111,7 +111,7 @@ func (c *Client) outage(cause error, format string, args ...any) *Error {
 }
 
 // failed is for requests without an answer. What failed, a name, a port, TLS, is
-// for the log only: told apart by users, it would be a scanner of the network we
+// for the log only: distinguished by users, it would be a scanner of the network we
 // are in (contract E1). An address that is not connected to is told, without the
 // address: every port of it is refused alike, open or not.
 func (c *Client) failed(ctx context.Context, cause error) *Error {

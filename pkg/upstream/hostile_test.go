@@ -46,7 +46,7 @@ func raw(t *testing.T, talk func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
-// forever sends the piece until nobody listens.
+// forever sends the piece until nothing listens.
 func forever(w io.Writer, piece string) {
 	for {
 		if _, err := io.WriteString(w, piece); err != nil {

@@ -23,7 +23,7 @@ func addrOf(t *testing.T, s *httptest.Server) netip.AddrPort {
 	return at
 }
 
-// counting is an upstream that counts who asks.
+// counting is an upstream that counts its callers.
 func counting(t *testing.T) (*httptest.Server, *int) {
 	t.Helper()
 	n := 0

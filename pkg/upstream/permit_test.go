@@ -242,7 +242,7 @@ func TestE14_PlacesAreBounded(t *testing.T) {
 }
 
 // TestE13_FewLargeDocumentsAtATime are in memory, however many are asked for, and
-// they are in nobody's way.
+// they are in no one's way.
 func TestE13_FewLargeDocumentsAtATime(t *testing.T) {
 	l := patient()
 	l.largeOfOne, l.large = 2, 3

@@ -179,7 +179,7 @@ func TestE12_HopsAreCountedAndBounded(t *testing.T) {
 		t.Errorf("sent %s", got)
 	}
 	if s := c.Status(); s.State != "closed" || !s.FailedAt.IsZero() {
-		t.Errorf("a loop of ours is held against the upstream: %+v", s)
+		t.Errorf("a redirect loop counts against the upstream: %+v", s)
 	}
 }
 

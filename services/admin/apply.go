@@ -35,7 +35,7 @@ func (s *Service) Apply(ctx context.Context, file string) error {
 // maxApplied is how often a tenant is applied again because of others.
 const maxApplied = 20
 
-// applyWithRetry goes over a tenant again where somebody else made or changed
+// applyWithRetry goes over a tenant again where another request made or changed
 // a resource at the same moment: the nodes of a cluster start together.
 func (s *Service) applyWithRetry(ctx context.Context, t seedTenant, dir string) error {
 	for applied := 1; ; applied++ {

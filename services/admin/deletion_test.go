@@ -293,7 +293,7 @@ func TestL5_OperatorsDomainThatLostItsHost(t *testing.T) {
 	a.call(409, "POST", domain+":verify", "")
 }
 
-// A key that somebody uses while its tenant is deleted and comes back works as
+// A key that someone uses while its tenant is deleted and comes back works as
 // soon as it is back.
 func TestL2_KeysAreNoGoodMeanwhile(t *testing.T) {
 	a, _ := newDeletions(t, 24*time.Hour)

@@ -88,7 +88,7 @@ func (s *Service) VerifyDomain(ctx context.Context, req *pb.VerifyDomainRequest)
 }
 
 // checkHost normalises the host name of a new domain. Names that the pattern
-// gives are nobody's to add, and a tenant may add none under the base domain.
+// gives cannot be added, and a tenant may add none under the base domain.
 func (s *Service) checkHost(id string, byOperator bool) (string, error) {
 	if id == "" {
 		return "", missing("domain_id")

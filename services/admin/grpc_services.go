@@ -19,7 +19,7 @@ import (
 // health is the standard health service, which probes ask without a credential.
 // It says what /readyz of the process says, and no more: one bit. Watch is
 // Unimplemented, by which clients know to do without it; a stream that is open
-// to everybody could be held for ever.
+// to everyone could be held for ever.
 type health struct {
 	healthpb.UnimplementedHealthServer
 	ready func(context.Context) bool
@@ -38,11 +38,11 @@ func (h health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*hea
 }
 
 // stream authenticates the calls that are streams: those of server reflection.
-// It describes the API, which /openapi.json does for everybody, but its parser
+// It describes the API, which /openapi.json does for everyone, but its parser
 // and its open streams are for those who may use the API.
 func (g gate) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	ctx := withRequestID(s.Context())
-	unknown := srv == nil // and answered so, whoever asks
+	unknown := srv == nil // and answered so to every caller
 	if unknown || strings.HasPrefix(info.FullMethod, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") {
 		return next(srv, s)
 	}

@@ -43,7 +43,7 @@ type testStore interface {
 	meta.Cache
 }
 
-// silent are chains in which nobody has anything.
+// silent are chains in which no one has anything.
 type silent struct{}
 
 func (silent) Resolve(_ context.Context, _ tenant.ID, _, registry, name string, ref oci.Reference, _ bool) (chain.Trace, error) {

@@ -108,7 +108,7 @@ func (s *Service) DeleteServiceAccountKey(ctx context.Context, req *pb.DeleteSer
 	if req.GetValidateOnly() {
 		keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
 		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == ids[2] }) {
-			err = fault.New(fault.NotFound, fault.ResourceUnknown, "there is no such key")
+			err = fault.New(fault.NotFound, fault.ResourceUnknown, "key not found")
 		}
 		return deleted(err, req)
 	}

@@ -83,7 +83,7 @@ func (l *line) end(ctx context.Context, err error) {
 }
 
 // loginFailed writes the line of a failed login. It belongs to no tenant, whose audit
-// log could have it: a credential that is not known is not known to be somebody's.
+// log could have it: a credential that is not known is not known to belong to an account.
 func (g gate) loginFailed(ctx context.Context, listener string, client netip.Addr) {
 	g.log.WarnContext(ctx, "a login at the admin API failed", "listener", listener, "client", client)
 }

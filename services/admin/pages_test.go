@@ -67,7 +67,7 @@ func TestS60_FormsOfPagesChangeNothing(t *testing.T) {
 	}
 }
 
-// A name that somebody else has lead to this machine opens nothing, whatever
+// A name that someone else has lead to this machine opens nothing, whatever
 // credential comes with it: also not the API's description.
 func TestS62_AdminAnswersAtItsOwnHosts(t *testing.T) {
 	a := newAPI(t)

@@ -60,7 +60,7 @@ func requestID(ctx context.Context) string {
 }
 
 // withRequestID gives the call an id: the gateway's, which comes through the
-// pipe, or a new one. Nobody else can choose theirs, and forge another
+// pipe, or a new one. No other client can choose theirs, and forge another
 // request's lines in the log.
 func withRequestID(ctx context.Context) context.Context {
 	if p, ok := peer.FromContext(ctx); ok && p.Addr.Network() == pipeNetwork {

@@ -38,7 +38,7 @@ func (s *Service) Reseal(ctx context.Context) (int, error) {
 	}
 }
 
-// reseal says whether the password of u needed it. Somebody else who changed u
+// reseal says whether the password of u needed it. Another request that changed u
 // meanwhile did it, or deleted it.
 func (s *Service) reseal(ctx context.Context, u meta.Upstream) (bool, error) {
 	if !s.secrets.Stale(u.Settings.Password) {

@@ -31,7 +31,7 @@ const (
 )
 
 // A password that was moved to another upstream does not open there, and keeps
-// nobody else's from being sealed again.
+// no one else's from being sealed again.
 func TestC13_AMovedPasswordIsLeftAlone(t *testing.T) {
 	a := withPassword(t)
 	for _, slug := range []string{"aaa", "zzz"} {
@@ -92,7 +92,7 @@ func TestResealYieldsToOthers(t *testing.T) {
 	}
 }
 
-// A purge that looked at the upstream before somebody else changed it does not
+// A purge that looked at the upstream before someone else changed it does not
 // undo that.
 func TestPurgeUndoesNothing(t *testing.T) {
 	a := withPassword(t)

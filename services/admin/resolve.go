@@ -14,7 +14,7 @@ import (
 
 // Chains asks the members of chains as pulls do; the proxy service does.
 type Chains interface {
-	// Resolve finds a manifest and tells who was asked. That nobody has it is not
+	// Resolve finds a manifest and tells who was asked. That no one has it is not
 	// an error.
 	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Trace, error)
 	// CheckAddress is fault.Invalid, with Field "url", where the configuration of

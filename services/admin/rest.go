@@ -25,7 +25,7 @@ import (
 // maxQuery is the longest query of a REST request in bytes.
 const maxQuery = 8 << 10
 
-// newREST is the REST face: the API description for everybody, the gateway for
+// newREST is the REST face: the API description for everyone, the gateway for
 // those who have a credential.
 func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	gateway := runtime.NewServeMux(

@@ -63,7 +63,7 @@ func toStatus(ctx context.Context, log *slog.Logger, err error) *status.Status {
 }
 
 // clientLeft says whether the call ended with err because its client waits no longer:
-// no failure of ours.
+// no failure of Berth.
 func clientLeft(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ctx.Err()) && !tooSlow(ctx)
 }

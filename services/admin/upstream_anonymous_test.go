@@ -54,7 +54,7 @@ func TestS78_WhetherAnybodyIsServedIsChosen(t *testing.T) {
 	a.call(200, "PATCH", upstreams+"/hub", `{"serve_anonymous": false}`)
 	want("hub", false, false)
 	unchosen()
-	// One that never had a credential served nobody with one.
+	// One that never had a credential served no one with one.
 	a.call(200, "PATCH", upstreams+"/open", `{"tag_ttl": "60s"}`)
 	want("open", nil, false)
 	a.call(200, "PATCH", upstreams+"/open", `{"username": "bob", "password": "`+password+`"}`)

@@ -42,7 +42,7 @@ func (a *api) kept() string {
 }
 
 // What was read can be sent back, whole or in part, without the password that
-// nobody could read.
+// could not be read.
 func TestAnUpstreamAsItWasReadKeepsItsPassword(t *testing.T) {
 	a := withPassword(t)
 	resp, read := a.send(operatorToken, "GET", upstreams+"/ghcr", "")
@@ -62,7 +62,7 @@ func TestAnUpstreamAsItWasReadKeepsItsPassword(t *testing.T) {
 	}
 }
 
-// Whoever may change the URL cannot have the password sent to themselves.
+// A caller that may change the URL cannot redirect the password to itself.
 func TestE4_APasswordDoesNotFollowTheURL(t *testing.T) {
 	a := withPassword(t)
 	was := a.upstream("acme", "ghcr")

@@ -130,7 +130,7 @@ func TestWhatIsNamedCannotBeDeleted(t *testing.T) {
 	}
 }
 
-const password = "a password that nobody may see again"
+const password = "a password that must not be seen again"
 
 func TestPasswordsAreSealedAndNeverAnswered(t *testing.T) {
 	log := &strings.Builder{}

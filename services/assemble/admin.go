@@ -85,7 +85,7 @@ func (b builder) admin(ctx context.Context) error {
 }
 
 // warnOfAnonymous names upstreams of the version before whose tenants have yet to
-// say whether anybody gets what they give for their credential.
+// say whether anyone gets what they give for their credential.
 func (b builder) warnOfAnonymous(ctx context.Context, service *admin.Service) {
 	named, count, err := service.Unchosen(ctx)
 	if err != nil {
@@ -118,7 +118,7 @@ func (b builder) invalidateCaches(op string) endpoint.Middleware {
 }
 
 // mayHaveChanged says whether the call changed anything, for all that is known: a
-// failure of ours may have come after the commit. A refused call and one
+// failure of Berth may have come after the commit. A refused call and one
 // with validate_only clear no cache (contract row S88): else anyone with a key could
 // keep all processes looking up again.
 func mayHaveChanged(req any, err error) bool {

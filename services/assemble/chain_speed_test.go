@@ -19,7 +19,7 @@ import (
 )
 
 // TestE14_ColdAndWarm measures what a chain costs: the first byte of content
-// that nobody pulled before against asking the upstream directly, near and as far
+// that no one pulled before against asking the upstream directly, near and as far
 // away as upstreams are, a large blob as it comes, and what is kept against what
 // is hosted. Figures are printed and not judged; content and counts are.
 func TestE14_ColdAndWarm(t *testing.T) {

@@ -167,7 +167,7 @@ func pullThrough(t *testing.T, start func(seed string) *world) {
 		return repository{deployment{base: w.registry(devHost), client: w.client}, name}
 	}
 
-	// One image in dev, one in prod: nobody else is asked.
+	// One image in dev, one in prod: no one else is asked.
 	devs, prods := testserver.NewImage(3, 1000), testserver.NewImage(4, 1000)
 	in(devHost, "suite", "team/dev").pushImage(t, devs, "1")
 	in(prodHost, "suite", team).pushImage(t, prods, "1", "prod")
@@ -198,7 +198,7 @@ func pullThrough(t *testing.T, start func(seed string) *world) {
 	signature := signing.push(t, signing.referring(t, made(prods.Index), typeSignature, nil))
 	anybody(team).wantReferrers(t, anybody(team).at("referrers/%s", prods.Index.Digest), signature)
 	if got, _ := anybody(remote).referrers(t, anybody(remote).at("referrers/%s", img.Index.Digest)); len(got) != 0 {
-		t.Errorf("what nobody signed has the referrers %v", got)
+		t.Errorf("what no one signed has the referrers %v", got)
 	}
 
 	// A push is never answered by the chain, and wins from then on.

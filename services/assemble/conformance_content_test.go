@@ -26,7 +26,7 @@ const (
 // absent is a digest that no content has.
 var absent = digest.NewDigestFromEncoded(digest.SHA256, "00000000000000000000000000000000000000000000000000000000000000ff")
 
-// random is content that nobody has pushed before.
+// random is content that no one has pushed before.
 func random(t *testing.T, size int) []byte {
 	t.Helper()
 	b := make([]byte, size)

@@ -50,7 +50,7 @@ var mountRequirements = []requirement{
 			r.wantStored(t, r.finish(t, location, d, content), content)
 		}
 	}},
-	{"Mounting a blob from another repository", should, "a digest that is none is 400", func(t *testing.T, r repository) {
+	{"Mounting a blob from another repository", should, "an invalid digest is 400", func(t *testing.T, r repository) {
 		for _, d := range []digest.Digest{"latest", "sha256:short", "md5:9a0364b9e99bb480dd25e1f0284c8555"} {
 			r.mount(t, d, "some/where").want(t, http.StatusBadRequest).wantCode(t, "DIGEST_INVALID")
 		}

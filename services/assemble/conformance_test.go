@@ -49,7 +49,7 @@ func requirements() []requirement {
 type deployment struct {
 	base    string       // URL of a registry with default settings
 	sparse  string       // URL of one that allows missing references
-	chained string       // URL of one that anybody may pull from, and that asks base for what it does not have
+	chained string       // URL of one that anyone may pull from, and that asks base for what it does not have
 	client  *http.Client // may push, pull and delete in all of them
 	nobody  *http.Client // sends no credential
 }

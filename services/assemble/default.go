@@ -14,7 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// DefaultRegistry is what anybody may do at the hosts of the tenant default,
+// DefaultRegistry is what anyone may do at the hosts of the tenant default,
 // once the process has started.
 type DefaultRegistry struct {
 	AnonymousPull bool
@@ -29,7 +29,7 @@ type defaultSettler struct {
 	log    *slog.Logger
 }
 
-// settle returns what anybody may do at the two hosts; nil where they lead
+// settle returns what anyone may do at the two hosts; nil where they lead
 // nowhere.
 func (d defaultSettler) settle(ctx context.Context) (*DefaultRegistry, error) {
 	t, err := d.meta.FindTenant(ctx, defaultTenant)
@@ -98,7 +98,7 @@ func (d defaultSettler) hosts(ctx context.Context, t tenant.ID) ([]string, error
 // is the operator's own, who may have opened it; only push, which the
 // configuration decides, is then taken.
 func (d defaultSettler) close(ctx context.Context, t meta.Tenant, r meta.Registry, hosts []string) error {
-	const back = "; start with --seed-default (BERTH_SEED_DEFAULT=true) to serve it to everybody who reaches the data port"
+	const back = "; start with --seed-default (BERTH_SEED_DEFAULT=true) to serve it to everyone who reaches the data port"
 	pull := len(hosts) > 0 && r.Settings.AnonymousPull
 	push := r.Settings.AnonymousPush && (len(hosts) > 0 || !d.config.AnonymousPush)
 	if pull || push {
@@ -196,7 +196,7 @@ func (b builder) ownHostsOnly() func(tenantSlug, registry string, domains []stri
 	}
 }
 
-// defaultSites keeps the registry of everybody at its two hosts: while they lead to
+// defaultSites keeps the registry of everyone at its two hosts: while they lead to
 // it, no name of the base domain does, which others could make theirs.
 type defaultSites struct{ tenant.Finder }
 

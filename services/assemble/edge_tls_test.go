@@ -79,7 +79,7 @@ func TestS11_AScanTellsNoTenant(t *testing.T) {
 	}
 }
 
-// TestS12_WideTrustIsWarnedOf at the start: nearly everybody could say where they come
+// TestS12_WideTrustIsWarnedOf at the start: nearly everyone could say where they come
 // from.
 func TestS12_WideTrustIsWarnedOf(t *testing.T) {
 	for network, want := range map[string]bool{

@@ -228,7 +228,7 @@ func (s stores) keepRaising(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// compareToCheck is establish for who changes nothing.
+// compareToCheck is establish without changes.
 func (s stores) compareToCheck(ctx context.Context, c boot.Config) error {
 	now, err := s.look(ctx, s.sample)
 	switch {

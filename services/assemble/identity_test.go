@@ -368,7 +368,7 @@ func wantReady(t *testing.T, n *node, want int) {
 }
 
 // version3 is a database of the version that had no identity: a registry that
-// anybody may pull from, with one blob, which is empty.
+// anyone may pull from, with one blob, which is empty.
 const version3 = `
 INSERT INTO tenants (id, slug, display_name, state, epoch, version, created_at, updated_at) OVERRIDING SYSTEM VALUE
 VALUES (1, 'acme', '', 'active', 1, 1, now(), now());

@@ -62,7 +62,7 @@ func internalURL(c boot.Config, addr string) boot.URL {
 	return boot.NewURL("http://" + addr)
 }
 
-// launch is startNode for any goroutine; whoever calls it stops the node.
+// launch is startNode for any goroutine; the caller stops the node.
 func launch(t *testing.T, c boot.Config) (*node, error) { return launchTelling(t.Output(), c) }
 
 // launchTelling is launch with another place for the log.

@@ -60,7 +60,7 @@ type outage struct {
 
 const (
 	outageHost = "outage.localhost"
-	lateHost   = "late.outage.localhost" // nobody has asked for it yet
+	lateHost   = "late.outage.localhost" // no one has asked for it yet
 )
 
 const outageSeed = `
@@ -182,7 +182,7 @@ func (o *outage) wantDown(t *testing.T, limit time.Duration) {
 		ask("with a password", o.basic, q)
 		ask("with a token", o.token, q)
 		ask("at a host that is not remembered", o.at(o.basic, lateHost), q)
-		ask("at a host that nobody has", o.at(o.basic, "nobody."+lateHost), q)
+		ask("at a host that no one has", o.at(o.basic, "nobody."+lateHost), q)
 	}
 	ask("login", o.basic, request{method: http.MethodGet, target: "/token?scope=repository:app:pull"})
 	ask("login", o.basic, request{method: http.MethodGet, target: "/v2/"})
@@ -246,7 +246,7 @@ func sha256Of(content []byte) []byte {
 }
 
 // TestR18_PostgresIsGone takes the database away: no answer is to say that
-// something is not there, or that somebody may not have it.
+// something is not there, or that someone may not have it.
 func TestR18_PostgresIsGone(t *testing.T) {
 	db := testserver.StartPostgres(t)
 	w := startOneWith(t, serversWith(t, db, ""), outageSeed)
@@ -304,7 +304,7 @@ func admission(t *testing.T, db *testserver.PostgresServer, how string) func() {
 }
 
 // TestR19_PostgresHangs stops the server's processes: connections stay, and
-// nobody answers.
+// nothing answers.
 func TestR19_PostgresHangs(t *testing.T) {
 	const budget = 5*time.Second + 1500*time.Millisecond // of a statement, after waiting for a connection
 	db := testserver.StartPostgres(t)

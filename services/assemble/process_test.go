@@ -89,7 +89,7 @@ func startMortal(t *testing.T, c boot.Config) *mortal {
 	return m
 }
 
-// kill ends the process without warning: it says goodbye to nobody, and keeps its
+// kill ends the process without warning, and keeps its
 // leases until their time is over.
 func (m *mortal) kill() {
 	_ = m.cmd.Process.Kill() // it may have ended

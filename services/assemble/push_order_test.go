@@ -61,7 +61,7 @@ func (o order) nobody(name string) repository {
 }
 
 // token is the repository as the account sees it with a token that was asked for
-// the actions; without an account, as anybody does.
+// the actions; without an account, as anyone does.
 func (o order) token(t *testing.T, account, name, actions string) repository {
 	t.Helper()
 	r := o.nobody(name)
@@ -150,7 +150,7 @@ func pushBeside(t *testing.T, start func(seed string) *world) {
 const openHost = "open.acme.localhost"
 
 // pulls pulls as clients do that have no account: a HEAD without a token is
-// challenged, the token that anybody gets opens the chain. Where no push is
+// challenged, the token that anyone gets opens the chain. Where no push is
 // possible no token is needed.
 func (o order) pulls(t *testing.T, name string, img testserver.Image) {
 	t.Helper()

@@ -39,7 +39,7 @@ tenants:
 
 const stampedeHost = "acme.localhost"
 
-// anybody is the upstream's repository as clients of each node see it.
+// anyone is the upstream's repository as clients of each node see it.
 func (w *world) anybody(t *testing.T, nodes ...*node) []repository {
 	t.Helper()
 	var all []repository
@@ -50,7 +50,7 @@ func (w *world) anybody(t *testing.T, nodes ...*node) []repository {
 	return all
 }
 
-// TestE14_StampedeOnThreeNodes has very many clients pull one image that nobody
+// TestE14_StampedeOnThreeNodes has very many clients pull one image that no client
 // has pulled before, all at once and through three nodes. The upstream is asked
 // once for each manifest and blob; where Redis is out or lies, at most once by
 // each node (R16, R44). Every client gets every byte.

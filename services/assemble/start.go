@@ -107,7 +107,7 @@ func seedDefaultUpstreams(ctx context.Context, m meta.Store, t tenant.ID) error 
 }
 
 // thisMachineOnly says whether no other machine can reach the data port. A
-// proxy before it lets everybody in, under every host name they send.
+// proxy before it lets everyone in, under every host name they send.
 func thisMachineOnly(c boot.Config) bool { return boot.Loopback(c.DataAddr) && !behindProxy(c) }
 
 // behindProxy says whether the configuration speaks of a proxy.

@@ -20,7 +20,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// settled starts as the configuration says, and tells what anybody may do then at
+// settled starts as the configuration says, and tells what anyone may do then at
 // each host, and what the log says of it.
 func settled(t *testing.T, s *sqlitemeta.Store, c boot.Config) (map[string]tenant.Settings, string) {
 	t.Helper()
@@ -97,7 +97,7 @@ func newShapes() shapes {
 }
 
 // TestS64_NothingAnonymousElsewhere starts every shape for the first time: only on
-// this machine, or where it is asked for, anybody may anything, and then at two
+// this machine, or where it is asked for, anyone may anything, and then at two
 // hosts. Push is a question of its own.
 func TestS64_NothingAnonymousElsewhere(t *testing.T) {
 	all := newShapes()

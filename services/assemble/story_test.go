@@ -135,7 +135,7 @@ func story(t *testing.T, w *world) {
 	large := random(t, 20<<20)
 	app.blobOf(t, typeLayer, large)
 
-	// Whoever may read reads, and no more.
+	// A reader may read only.
 	reading := acme.repository("reader", app.name)
 	for tag, m := range map[string]manifest{"latest": first, "v2": second, "all": both} {
 		reading.wantManifest(t, tag, m)
@@ -225,7 +225,7 @@ func story(t *testing.T, w *world) {
 	everywhere("the tenant to be resumed", http.StatusUnauthorized)
 	theirs.get(t, theirs.at("manifests/latest")).want(t, http.StatusOK)
 
-	// What nobody names goes; all else stays.
+	// What no one names goes; all else stays.
 	collected := w.collect(t)
 	app = acme.repository("writer", app.name)
 	for _, d := range []digest.Digest{digest.FromBytes(more), digest.FromBytes(large), digest.FromString("mine")} {

@@ -311,7 +311,7 @@ func TestR46_SameBlobFromManyClientsAtThreeNodes(t *testing.T) {
 		t.Errorf("%d live objects, want %d", live, rounds)
 	}
 	if waiting := w.count(t, `SELECT count(*) FROM objects WHERE state = 'S'`); waiting != 0 {
-		t.Errorf("%d staged objects belong to nobody", waiting)
+		t.Errorf("%d staged objects belong to no one", waiting)
 	}
 	w.stop(t)
 	w.wantSound(t)

@@ -36,7 +36,7 @@ func mutual(t *testing.T, c boot.Config, a *testserver.Authority, names ...strin
 }
 
 // TestS27_InternalCallsAreMutualTLS has split services that call each other by TLS: a
-// push and a pull by way of other processes work, and nobody without a certificate of
+// push and a pull by way of other processes work, and no one without a certificate of
 // the deployment's authorities gets to say a word.
 func TestS27_InternalCallsAreMutualTLS(t *testing.T) {
 	up := testserver.StartScripted(t)
@@ -66,8 +66,8 @@ func TestS27_InternalCallsAreMutualTLS(t *testing.T) {
 		return answer.StatusCode, answer.Body.Close()
 	}
 	for name, config := range map[string]*tls.Config{
-		"no certificate":                   authority.Client(t, "", ""),
-		"a certificate of somebody else's": authority.Client(t, others, "node"),
+		"no certificate":                  authority.Client(t, "", ""),
+		"a certificate of someone else's": authority.Client(t, others, "node"),
 	} {
 		if code, err := ask("https", config); err == nil || !strings.Contains(err.Error(), "tls: ") {
 			t.Errorf("%s: status %d, error %v", name, code, err)
@@ -144,7 +144,7 @@ func shown(t *testing.T, addr string, config *tls.Config, before *x509.Certifica
 }
 
 // TestS28_TheAdminAPISpeaksTLS over REST and gRPC, and a backup beside the server
-// trusts its certificate, whoever signed it.
+// trusts its certificate, whichever authority signed it.
 func TestS28_TheAdminAPISpeaksTLS(t *testing.T) {
 	authority := testserver.NewAuthority(t)
 	certs := t.TempDir()

@@ -21,7 +21,7 @@ type banner struct {
 	registry string // host of the tenant default's registry, with its port
 	tenants  string // hosts of all registries
 	scheme   string // that clients use
-	may      string // what anybody may do at registry
+	may      string // what anyone may do at registry
 	admin    string // URL of the admin API
 	token    string // file that holds the operator token
 	data     string // directory that holds the data
@@ -61,9 +61,9 @@ func adminScheme(c boot.Config) string {
 func mayDo(r assemble.DefaultRegistry) string {
 	switch {
 	case r.AnonymousPush:
-		return "anybody who reaches it may pull and push"
+		return "anyone who reaches it may pull and push"
 	case r.AnonymousPull:
-		return "anybody who reaches it may pull; to push needs an account, or --anonymous-push"
+		return "anyone who reaches it may pull; to push needs an account, or --anonymous-push"
 	default:
 		return "to pull and push needs an account"
 	}
@@ -156,7 +156,7 @@ Make a tenant with a registry of its own, at %s:
 	}
 }
 
-// absolute is the path for somebody in another directory.
+// absolute is the path as seen from any directory.
 func absolute(path string) string {
 	if path == "" {
 		return ""

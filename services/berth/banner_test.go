@@ -50,7 +50,7 @@ func TestP2_BannerSaysWhatWorksInThisShape(t *testing.T) {
 			"first start", func(*boot.Config) {},
 			assemble.Deployment{First: true, Default: open, OperatorToken: "berth-data/operator-token"},
 			whole,
-			[]string{"http://localhost:5000 (anybody who reaches it may pull and push)", here + "\n", here + "/operator-token", "docker push localhost:5000/my/alpine:1", "acme.localhost:5000", "$(cat '" + here + "/operator-token')", boot.ReadVersion().Version},
+			[]string{"http://localhost:5000 (anyone who reaches it may pull and push)", here + "\n", here + "/operator-token", "docker push localhost:5000/my/alpine:1", "acme.localhost:5000", "$(cat '" + here + "/operator-token')", boot.ReadVersion().Version},
 			nil,
 		},
 		{

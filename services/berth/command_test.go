@@ -215,7 +215,7 @@ func TestServeUntilToldToStop(t *testing.T) {
 		t.Errorf("beside logs in JSON the command says\n%s", &out)
 	}
 	for key, want := range map[string]any{
-		"scheme": "http", "data_dir": dir, "operator_token_file": filepath.Join(dir, "operator-token"), "anybody": "anybody who reaches it may pull and push",
+		"scheme": "http", "data_dir": dir, "operator_token_file": filepath.Join(dir, "operator-token"), "anybody": "anyone who reaches it may pull and push",
 	} {
 		if serving[key] != want {
 			t.Errorf("%s is %v, want %v", key, serving[key], want)

@@ -77,13 +77,13 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 	good := map[string]string{"BERTH_META": meta(func(*url.URL) {}), "BERTH_BLOBS": blobs, "BERTH_OPERATOR_TOKEN": password + password, "BERTH_SECRET_KEY": password + password}
 
 	attempts := []attempt{
-		{name: "nobody listens", want: "meta: the server cannot be reached: ", setting: map[string]string{
+		{name: "nothing listens", want: "meta: the server cannot be reached: ", setting: map[string]string{
 			"BERTH_META": meta(func(u *url.URL) { u.Host = closed(t) }),
 		}},
 		{name: "wrong password", want: "meta: the server does not let this user in", setting: map[string]string{
 			"BERTH_META": meta(func(u *url.URL) { u.User = url.UserPassword("locked", password) }),
 		}},
-		{name: "no such database", want: "meta: there is no such database", setting: map[string]string{
+		{name: "no such database", want: "meta: the database does not exist", setting: map[string]string{
 			"BERTH_META": meta(func(u *url.URL) { u.Path = "/nosuch" }),
 		}},
 		{name: "not a URL", want: "meta: ", setting: map[string]string{"BERTH_META": "postgres:" + password}},
@@ -91,7 +91,7 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 		{name: "no such bucket", want: `blobs: the bucket "nosuch" at `, setting: map[string]string{
 			"BERTH_BLOBS": s3(func(u *url.URL, _ url.Values) { u.Host = "nosuch" }),
 		}},
-		{name: "nobody listens there", want: `blobs: the bucket "`, setting: map[string]string{
+		{name: "nothing listens there", want: `blobs: the bucket "`, setting: map[string]string{
 			"BERTH_BLOBS": s3(func(_ *url.URL, q url.Values) { q.Set("endpoint", "http://"+closed(t)) }),
 		}},
 		{name: "a bucket that takes nothing", want: `blobs: the bucket "`, setting: map[string]string{
@@ -174,7 +174,7 @@ func (a attempt) wantRefused(t *testing.T, good map[string]string) {
 	}
 	if conn, err := net.Dial("tcp", data); err == nil {
 		_ = conn.Close()
-		t.Error("somebody listens")
+		t.Error("something listens")
 	}
 }
 

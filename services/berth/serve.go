@@ -15,7 +15,7 @@ type serveCommand struct{ settings }
 func (serveCommand) Help() string {
 	return `Every flag is also a key of the configuration file (--data-dir is data_dir) and a variable of the environment (BERTH_DATA_DIR). Flags win over the environment, the environment over the file. Defaults: berth config print.
 
-  berth serve                                          localhost:5000 is the registry, everybody on this machine may push
+  berth serve                                          localhost:5000 is the registry, everyone on this machine may push
   berth serve --data-dir /var/lib/berth --seed tenants.yaml
   berth serve --base-domain registry.example.com --data-addr :443 --tls-certs /etc/berth/certs
   berth serve --data-addr :5000 --public-scheme https --trusted-proxies 10.0.0.0/8      behind a proxy that ends TLS

@@ -115,7 +115,7 @@ func (c Check) deep(ctx context.Context, row meta.ObjectRow, report func(meta.Fi
 // objectHasRow is I3: no unknown object.
 func (c Check) objectHasRow(ctx context.Context, s blob.Stored, report func(meta.Finding)) error {
 	if s.Foreign != "" {
-		report(meta.Finding{Invariant: "I3", Detail: fmt.Sprintf("%s is not an object of ours", s.Foreign), Object: s.Foreign})
+		report(meta.Finding{Invariant: "I3", Detail: fmt.Sprintf("%s is not an object of this store", s.Foreign), Object: s.Foreign})
 		return nil
 	}
 	_, err := c.Meta.FindObject(ctx, s.Key)

@@ -98,14 +98,14 @@ func TestAJanitorAloneNeedsNoLeases(t *testing.T) {
 	})
 }
 
-// denied are leases that nobody gets.
+// denied are leases that no one gets.
 type denied struct{}
 
 func (denied) Acquire(context.Context, lease.Key, string) (lease.Lease, string, bool) {
 	return nil, "", false
 }
 
-// granted are leases that everybody gets, and that are lost at once.
+// granted are leases that everyone gets, and that are lost at once.
 type granted struct{ lost chan struct{} }
 
 func (g granted) Acquire(context.Context, lease.Key, string) (lease.Lease, string, bool) {

@@ -115,7 +115,7 @@ func TestS73_OnlyUpstreamsThatTheRegistryNames(t *testing.T) {
 }
 
 // TestS74_NothingOfACredentialForAnybody asks for what an upstream with a
-// credential has, and has not, before and after somebody who is logged in had it.
+// credential has, and has not, before and after someone who is logged in had it.
 func TestS74_NothingOfACredentialForAnybody(t *testing.T) {
 	w := newWorld(t)
 	up := testserver.StartScripted(t)
@@ -196,7 +196,7 @@ func TestS74_NothingOfACredentialForAnybody(t *testing.T) {
 	served(w.get)
 }
 
-// TestS75_WithheldStopsAWalk puts an upstream that does not serve anybody before
+// TestS75_WithheldStopsAWalk puts an upstream that does not serve anyone before
 // one that does: what the first may have is not taken from the second.
 func TestS75_WithheldStopsAWalk(t *testing.T) {
 	for policy, want := range map[meta.Policy]int{"": http.StatusUnauthorized, meta.Stop: http.StatusUnauthorized, meta.Continue: http.StatusOK} {

@@ -62,7 +62,7 @@ func TestHead_AnswersWithoutTheContent(t *testing.T) {
 	}
 	up.PushBlob(testserver.ScriptedName, nowhere)
 	if a := w.get(path + nowhere.Digest.String()); a.Status != http.StatusOK {
-		t.Errorf("a blob that a HEAD did not find: %d, although nobody wanted it until now", a.Status)
+		t.Errorf("a blob that a HEAD did not find: %d, although no one wanted it until now", a.Status)
 	}
 }
 
@@ -106,7 +106,7 @@ func TestE6_ARangeWaitsForTheDigest(t *testing.T) {
 }
 
 // TestStream_WholeBlobsBeginBeforeTheirEnd has the upstream stall in the middle:
-// what came is there, also for who continues with what broke off.
+// what came is there, also for a client that continues with what broke off.
 func TestStream_WholeBlobsBeginBeforeTheirEnd(t *testing.T) {
 	w, up, _ := oneUpstream(t)
 	requests := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)
@@ -173,7 +173,7 @@ func TestLink_WhatTheTenantHasIsNotStoredAgain(t *testing.T) {
 	if heads, gets := up.Count(http.MethodHead, second), up.Count(http.MethodGet, "*"); heads != 1 || gets != 0 {
 		t.Errorf("%d HEAD and %d GET of what it has sent, want one HEAD", heads, gets)
 	}
-	// One that the upstream does not have is not given away, whoever has it.
+	// One that the upstream does not have is not given away.
 	secret := testserver.NewImage(92, 500).Layers[0]
 	w.PutBlob(fronttest.Repo(w.prod, "team/secret"), secret.Bytes)
 	path = "/v2/" + testserver.ScriptedName + "/blobs/" + secret.Digest.String()

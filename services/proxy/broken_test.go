@@ -27,7 +27,7 @@ func (w *world) open(ctx context.Context, path string, header ...string) (*http.
 }
 
 // TestR39_ABlobThatBreaksOff has the upstream stall, or end, at offsets of a
-// layer: once, and then it is fetched again and nobody notices; or always.
+// layer: once, and then it is fetched again and no one notices; or always.
 func TestR39_ABlobThatBreaksOff(t *testing.T) {
 	t.Parallel()
 	play := rand.New(rand.NewPCG(dice.Seed(t), 39))

@@ -47,7 +47,7 @@ func TestChain_AnImageFromEachMember(t *testing.T) {
 	}
 	a := w.get("/v2/library/nobody-has-it/manifests/1")
 	if a.Status != http.StatusNotFound || a.Code() != "MANIFEST_UNKNOWN" {
-		t.Errorf("what nobody has: %d %s", a.Status, a.Body)
+		t.Errorf("missing content: %d %s", a.Status, a.Body)
 	}
 }
 

@@ -182,7 +182,7 @@ func (w *world) get(path string) fronttest.Answer {
 	return w.Do(fronttest.Request{Host: w.dev.Host, Path: path})
 }
 
-// head asks as clients do that pull: by a token, which anybody gets (contract row
+// head asks as clients do that pull: by a token, which anyone gets (contract row
 // G1).
 func (w *world) head(path string) fronttest.Answer {
 	w.t.Helper()

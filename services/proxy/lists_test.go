@@ -105,7 +105,7 @@ func TestTags_AllMembersMerged(t *testing.T) {
 		t.Errorf("the upstream was asked %d times for one list", n)
 	}
 	if a := w.get("/v2/library/none/tags/list"); a.Status != http.StatusNotFound || a.Code() != "NAME_UNKNOWN" {
-		t.Errorf("what nobody has: %d %s", a.Status, a.Body)
+		t.Errorf("missing content: %d %s", a.Status, a.Body)
 	}
 }
 
@@ -226,7 +226,7 @@ func TestReferrers_AllMembersMerged(t *testing.T) {
 	}
 	up.Script(testserver.FaultNone)
 	if a := w.get(other); a.Status != http.StatusOK || len(referrersIn([]byte(a.Body))) != 0 {
-		t.Errorf("of a subject that nobody knows: %d %s", a.Status, a.Body)
+		t.Errorf("of a subject that no one knows: %d %s", a.Status, a.Body)
 	}
 }
 

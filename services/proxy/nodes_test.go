@@ -191,9 +191,9 @@ func TestRun_WritesDownWhatWasPulled(t *testing.T) {
 	}
 	w.pass(25 * time.Hour)
 	if n, err := w.Meta.ExpireCached(t.Context(), 100); err != nil || n == 0 {
-		t.Errorf("%d manifests expire that nobody pulls: %v", n, err)
+		t.Errorf("%d manifests expire that no one pulls: %v", n, err)
 	}
 	if _, err := w.Meta.FindManifest(t.Context(), cache, oci.Reference{Digest: up.Image.Index.Digest}); err == nil {
-		t.Error("what nobody pulled is kept")
+		t.Error("what no one pulled is kept")
 	}
 }

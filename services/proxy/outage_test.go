@@ -241,7 +241,7 @@ func TestE10_OnOutage(t *testing.T) {
 	}
 }
 
-// TestE10_AnOutageThatIsPassedIsNoAbsence where nobody else has it, whichever
+// TestE10_AnOutageThatIsPassedIsNoAbsence where no one else has it, whichever
 // comes first.
 func TestE10_AnOutageThatIsPassedIsNoAbsence(t *testing.T) {
 	for _, order := range [][]string{{"faulty", "empty"}, {"empty", "faulty"}} {

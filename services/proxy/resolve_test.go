@@ -74,7 +74,7 @@ func TestResolve_TellsWhatAPullGets(t *testing.T) {
 	a := tell("team/prod", "none", nobody+"upstreams/first skipped, upstreams/second skipped, upstreams/secret skipped", http.StatusNotFound)
 	for _, answer := range a.Answers[2:] {
 		if answer.Detail == "" {
-			t.Errorf("%s is skipped, and nobody says why", answer.Member)
+			t.Errorf("%s is skipped, and no one says why", answer.Member)
 		}
 	}
 	tell("second/app", "1", nobody+"upstreams/first skipped, upstreams/second found!", ok)
@@ -180,7 +180,7 @@ func TestN2_RefusedByConfigurationIsSaid(t *testing.T) {
 	}
 }
 
-// TestN5_ClaimedNamesAreTold to whoever may pull from the registry that claims
+// TestN5_ClaimedNamesAreTold to callers that may pull from the registry that claims
 // them, in a pull that finds nothing; once the claim is released, the upstream is
 // asked.
 func TestN5_ClaimedNamesAreTold(t *testing.T) {
@@ -211,7 +211,7 @@ func TestN5_ClaimedNamesAreTold(t *testing.T) {
 			t.Errorf("%d %s %v", a.Status, a.Body, a.Header)
 		}
 		if a := pull(""); a.Status != http.StatusNotFound || strings.Contains(a.Body+a.Header.Get("Warning"), "claim") {
-			t.Errorf("anybody is told that prod has the name: %s", a.Body)
+			t.Errorf("anyone is told that prod has the name: %s", a.Body)
 		}
 		w.mustDo(w.Meta.DeleteRepository(ctx, fronttest.By(), fronttest.Repo(w.prod, "app")))
 		w.push(w.prod, "app", "old", ours)

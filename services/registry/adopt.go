@@ -22,7 +22,7 @@ const (
 	// maxDepth is how many levels of manifests below the one that is put.
 	maxDepth = 3
 	// maxRounds is how often a manifest is put again whose references were adopted
-	// and are missing once more: somebody deleted them meanwhile.
+	// and are missing again: they were deleted meanwhile.
 	maxRounds = 3
 )
 

@@ -209,7 +209,7 @@ func TestD8_LostOrShortObjectIsAnOutageUntilItIsPushedAgain(t *testing.T) {
 		if got.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: no Retry-After", name)
 		}
-		// Whoever may push is told that it is absent, and so pushes it again.
+		// A client that may push is told that it is absent, and so pushes it again.
 		b.expect(name+": HEAD by a pusher", b.do("HEAD", path), 404, "")
 		b.PutBlob(b.repo("app"), []byte("content of "+name))
 		if got := b.do("GET", path); got.Status != 200 || got.Body != "content of "+name {

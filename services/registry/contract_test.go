@@ -187,5 +187,5 @@ func TestContract_DependencyDownIsNeverAbsence(t *testing.T) {
 		ask("with a name and secret", req)
 	}
 	b.Sites.Clear()
-	ask("at a host nobody remembers", fronttest.Request{Host: b.site.Host, Path: "/v2/"}, fronttest.Request{Host: "nobody.localhost", Path: "/v2/"})
+	ask("at a host no one remembers", fronttest.Request{Host: b.site.Host, Path: "/v2/"}, fronttest.Request{Host: "nobody.localhost", Path: "/v2/"})
 }

@@ -12,7 +12,7 @@ import (
 
 // notHosted is the error for content that the registry does not host. To clients
 // it looks like the refusal of a caller who has no right to pull; here the two must
-// be told apart.
+// be distinguished.
 type notHosted struct{ error }
 
 // Unwrap is the fault that becomes the answer where no chain is asked.

@@ -85,7 +85,7 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 		{tenant.Settings{}, []caller{
 			{"nobody", fronttest.Request{}, nil, 0, [6]int{401, 401, 401, 401, up, up}},
 			{"reader", fronttest.Request{Basic: "reader"}, nil, 0, [6]int{up, up, up, up, up, up}},
-			{"somebody who might push, with a password", fronttest.Request{Basic: "writer"}, nil, 0, [6]int{up, 404, up, 404, up, up}},
+			{"someone who might push, with a password", fronttest.Request{Basic: "writer"}, nil, 0, [6]int{up, 404, up, 404, up, up}},
 			{"reader that pulls", fronttest.Request{}, reader, access.Pull, [6]int{up, up, up, up, up, up}},
 			{"regctl that looks before it pushes", fronttest.Request{}, writer, access.Pull, [6]int{up, up, up, 404, up, up}},
 			{"docker or containerd that pushes", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
@@ -93,7 +93,7 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 			{"reader that tries to push", fronttest.Request{}, reader, access.Pull | access.Push, [6]int{up, 403, up, 403, up, up}},
 			{"token for push alone", fronttest.Request{}, writer, access.Push, [6]int{401, 401, 401, 401, up, up}},
 			{"token for nothing", fronttest.Request{}, writer, 0, [6]int{401, 401, 401, 401, up, up}},
-			{"somebody without rights", fronttest.Request{}, none, access.All, [6]int{404, 404, 404, 404, up, up}},
+			{"someone without rights", fronttest.Request{}, none, access.All, [6]int{404, 404, 404, 404, up, up}},
 			{"an empty credential", fronttest.Request{Header: emptyBasic}, nil, 0, [6]int{401, 401, 401, 401, up, up}},
 		}},
 		{tenant.Settings{AnonymousPull: true}, []caller{
@@ -102,7 +102,7 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 			{"docker or containerd that pulls", fronttest.Request{}, nobody, access.Pull, [6]int{up, up, up, up, up, up}},
 			{"docker that tries to push", fronttest.Request{}, nobody, access.Pull | access.Push, [6]int{up, 401, up, 401, up, up}},
 			{"containerd that pushes", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
-			{"somebody without rights", fronttest.Request{}, none, access.All, [6]int{up, 403, up, 403, up, up}},
+			{"someone without rights", fronttest.Request{}, none, access.All, [6]int{up, 403, up, 403, up, up}},
 		}},
 		{tenant.Settings{AnonymousPush: true}, []caller{
 			{"containerd without an account, before it has a token", fronttest.Request{}, nil, 0, [6]int{up, 401, up, 401, up, up}},
@@ -111,7 +111,7 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 			{"reader, with a password", fronttest.Request{Basic: "reader"}, nil, 0, [6]int{up, 404, up, 404, up, up}},
 		}},
 		{tenant.Settings{ReadOnly: true}, []caller{
-			{"somebody who may push elsewhere", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 403, up, 403, up, up}},
+			{"someone who may push elsewhere", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 403, up, 403, up, up}},
 			{"and pulls here", fronttest.Request{}, writer, access.Pull, [6]int{up, up, up, up, up, up}},
 			{"with a password", fronttest.Request{Basic: "writer"}, nil, 0, [6]int{up, up, up, up, up, up}},
 		}},
@@ -271,7 +271,7 @@ func TestChainAnswersPullsOnly(t *testing.T) {
 	}
 }
 
-// Without a group nobody is asked, and the 404 of a push is the same with one.
+// Without a group no one is asked, and the 404 of a push is the same with one.
 func TestMissesWithoutAGroup(t *testing.T) {
 	b, _ := chained(t, tenant.Settings{})
 	token := b.Token(b.site, admin(b.site), access.Repository("app", access.All))
@@ -297,7 +297,7 @@ func TestMissesWithoutAGroup(t *testing.T) {
 }
 
 // TestE10_OutageOfHostedContentStopsTheWalk: what cannot be looked up, or has
-// lost its bytes, is hosted as far as anybody knows.
+// lost its bytes, is hosted as far as anyone knows.
 func TestE10_OutageOfHostedContentStopsTheWalk(t *testing.T) {
 	b, _ := chained(t, tenant.Settings{})
 	err := filepath.WalkDir(b.Dir, func(path string, e fs.DirEntry, err error) error {

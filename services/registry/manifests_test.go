@@ -233,7 +233,7 @@ func TestD6_UrlsAreNeverFollowed(t *testing.T) {
 	}
 }
 
-// TestG4_ManifestOfAnUpstreamsName: what anybody may push does not take the place
+// TestG4_ManifestOfAnUpstreamsName: what anyone may push does not take the place
 // of what an upstream of the chain serves.
 func TestG4_ManifestOfAnUpstreamsName(t *testing.T) {
 	b := start(t, tenant.Settings{})

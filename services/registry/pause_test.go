@@ -58,7 +58,7 @@ func paced(t *testing.T, shape func(*fronttest.Deployment, http.Handler) http.Ha
 	return b, func(content []byte) oci.Digest { return d.PutBlob(b.repo("app"), content).Digest }
 }
 
-// behindAHop runs the service in another process, as far as anybody can tell.
+// behindAHop runs the service in another process, as far as anyone can tell.
 func behindAHop(t *testing.T) func(*fronttest.Deployment, http.Handler) http.Handler {
 	return func(d *fronttest.Deployment, h http.Handler) http.Handler {
 		calls := access.NewInternal("0123456789abcdef0123456789abcdef")

@@ -175,7 +175,7 @@ func TestPullFromS3IsOneRequest(t *testing.T) {
 	}
 }
 
-// A store sends the whole to whoever asks it for several ranges.
+// A store sends the whole to any client that asks it for several ranges.
 func TestQ19_SeveralRangesComeFromBerth(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
 	many := "bytes=0-0"
@@ -238,7 +238,7 @@ func TestR31_WrongAnswersOfTheStore(t *testing.T) {
 				t.Errorf("a clean answer: %d, %d bytes", a.Status, len(a.Body))
 			}
 			o.gate.answer(nil)
-			// Whoever may push is told that a suspect one is absent.
+			// A client that may push is told that a suspect one is absent.
 			want := http.StatusOK
 			if c.suspect {
 				want = http.StatusNotFound
@@ -338,7 +338,7 @@ func TestF1_BlobsRedirectToTheStore(t *testing.T) {
 	}
 }
 
-// Who may not pull gets no URL, and whoever got one keeps it for as long as it
+// A caller that may not pull gets no URL, and a caller that got one keeps it for as long as it
 // lives, also when the blob is deleted: its object outlives it by the delete
 // delay.
 func TestF1_RedirectsNeedRightsAndOutliveDeletion(t *testing.T) {

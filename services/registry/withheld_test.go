@@ -17,7 +17,7 @@ func TestS77_AnybodysPushAdoptsNothingOfACredential(t *testing.T) {
 	no := false
 	if err == nil {
 		u.Settings.Username, u.Settings.Password, u.Settings.ServeAnonymous = "bob", []byte("secret"), &no
-		u.Settings.Exclude = []string{"library/other"} // else nobody might push it
+		u.Settings.Exclude = []string{"library/other"} // else no one might push it
 		_, err = f.Meta.UpdateUpstream(t.Context(), fronttest.By(), u, false)
 	}
 	if err != nil {

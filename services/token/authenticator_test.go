@@ -120,7 +120,7 @@ func TestB10_AccountIsLimitedFromAllAddresses(t *testing.T) {
 	}
 }
 
-// Whoever knows the name of an account could otherwise keep its owner out, at
+// Anyone who knows the name of an account could otherwise keep its owner out, at
 // the price of one failure every few seconds.
 func TestB10_StrangersDoNotLockAnAccountOut(t *testing.T) {
 	d := fronttest.New(t)

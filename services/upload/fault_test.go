@@ -20,7 +20,7 @@ import (
 	"github.com/berth-registry/berth/services/upload"
 )
 
-// A blob whose object is lost, or has another size, is healed by whoever
+// A blob whose object is lost, or has another size, is repaired by any client that
 // pushes it next.
 func TestPushHealsALostBlob(t *testing.T) {
 	for name, harm := range map[string]func(file string) error{

@@ -67,7 +67,7 @@ func TestC3_KnownBlobsAreReadInFull(t *testing.T) {
 	}
 }
 
-// Nobody gets a blob by naming its digest.
+// A client does not get a blob by naming its digest.
 func TestC4_DigestWithoutTheBytes(t *testing.T) {
 	c := serve(t, nil)
 	owner := writerOf(t, c.Deployment, "globex")
@@ -263,7 +263,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // No word of a client gets into a key: whatever is asked, the store holds only
-// objects under keys of ours.
+// objects under keys of this store.
 func TestD9_KeysAreOurs(t *testing.T) {
 	c := serve(t, nil)
 	random := rand.New(rand.NewPCG(dice.Seed(t), 9))

@@ -14,7 +14,7 @@ import (
 // emptyIndex is a manifest that needs nothing else.
 const emptyIndex = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
 
-// openBesides makes a registry open to anybody whose chain is prod, with a group of
+// openBesides makes a registry open to anyone whose chain is prod, with a group of
 // its own, and then a mirror that may be asked for claimed names below old/. It
 // returns both.
 func openBesides(t *testing.T, c client) (tenant.Site, tenant.Site) {

@@ -73,7 +73,7 @@ func serveAt(t *testing.T, p web.Pace, wrap func(*upload.Config), shape func(*fr
 	return writerOf(t, d, "acme")
 }
 
-// behindAHop runs h in another process, as far as anybody can tell.
+// behindAHop runs h in another process, as far as anyone can tell.
 func behindAHop(t *testing.T, d *fronttest.Deployment, p web.Pace, h http.Handler) http.Handler {
 	t.Helper()
 	calls := access.NewInternal("0123456789abcdef0123456789abcdef")

@@ -62,7 +62,7 @@ func TestPushByPost(t *testing.T) {
 	}
 }
 
-// A single POST that fails leaves no session behind, since nobody knows its id.
+// A single POST that fails leaves no session behind, since no client knows its id.
 func TestPushByPostLeavesNothing(t *testing.T) {
 	c := serve(t, nil)
 	d := sha256Of([]byte("claimed"))

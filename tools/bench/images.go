@@ -108,7 +108,7 @@ func pushBlob(ctx context.Context, c *ociclient.Client, repo string, content []b
 
 func digestOf(b []byte) string { return oci.DigestOf(oci.SHA256, b).String() }
 
-// digestsIn are the digests that a manifest of ours names.
+// digestsIn are the digests that a manifest of this tool names.
 func digestsIn(manifest []byte) []string {
 	return digestPattern.FindAllString(string(manifest), -1)
 }

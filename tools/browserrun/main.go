@@ -2,7 +2,7 @@
 // on the same machine, in a real browser: read, push, delete, and call the admin
 // API, on every listener, from another origin and by a name of its own that it
 // leads there (contract row S63). Berth is as a first start leaves it, so that
-// everybody on the machine may push without an account.
+// everyone on the machine may push without an account.
 package main
 
 import (

@@ -38,7 +38,7 @@ func TestR2_NodesKilled(t *testing.T) {
 const stopWithin = 30 * time.Second
 
 // TestR13_RollingRestart ends all nodes in order and starts them again, one
-// after the other, under load. Nobody is told "later", and Postgres has no more
+// after the other, under load. No one is told "later", and Postgres has no more
 // than twice the work.
 func TestR13_RollingRestart(t *testing.T) {
 	const clients = 32

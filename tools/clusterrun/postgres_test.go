@@ -39,7 +39,7 @@ func restartPostgres(t *testing.T, layout []string, restarts int) {
 	l.end()
 	c.noneCut()
 	if c.counts().refusals() == 0 {
-		t.Error("no request failed: nobody noticed the restarts")
+		t.Error("no request failed: no one noticed the restarts")
 	}
 	slices.Sort(backs)
 	t.Logf("pushes worked again after %v at most, %v in the median", backs[len(backs)-1].Round(time.Millisecond), backs[len(backs)/2].Round(time.Millisecond))

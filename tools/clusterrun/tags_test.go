@@ -122,7 +122,7 @@ func TestTagModelRefuses(t *testing.T) {
 		"a delete of what is there":        {op(4, 5, action{kind: remove}, outcome{found: true}), true},
 		"a delete that finds nothing":      {op(4, 5, action{kind: remove}, outcome{}), false},
 		"a delete without an answer":       {op(4, math.MaxInt64, action{kind: remove}, outcome{unknown: true}), true},
-		"a read of what nobody has put":    {op(4, 5, action{kind: get}, outcome{digest: "c", found: true}), false},
+		"a read of a value never put":      {op(4, 5, action{kind: get}, outcome{digest: "c", found: true}), false},
 		"a put whose answer was lost":      {op(4, math.MaxInt64, action{kind: put, puts: "c"}, outcome{unknown: true}), true},
 		"a read before the first write is": {op(-2, -1, action{kind: get}, outcome{}), true},
 	} {
@@ -206,6 +206,6 @@ func (h *history) check() {
 		h.t.Errorf("no order explains what clients saw of %s: %s", h.repo, result)
 	}
 	if unknown == 0 {
-		h.t.Error("every outcome is known: nobody noticed the kill and the crash")
+		h.t.Error("every outcome is known: no one noticed the kill and the crash")
 	}
 }

@@ -56,7 +56,7 @@ func TestVerificationCanFail(t *testing.T) {
 		},
 		"an object that is gone":           {object.remove, object.restore},
 		"an object with one bit turned":    {object.turn, object.restore},
-		"an object that nobody knows":      {object.copy, object.removeCopy},
+		"an object that no one knows":      {object.copy, object.removeCopy},
 		"an object that lacks a last byte": {object.cut, object.restore},
 	} {
 		change.do()

@@ -73,7 +73,7 @@ func (c *client) goOn(ctx context.Context, cause error) error {
 		}
 		return ctx.Err()
 	}
-	return fmt.Errorf("nobody was killed, and yet there was %w", cause)
+	return fmt.Errorf("nothing was killed, and yet there was %w", cause)
 }
 
 // together says that a request changes registers in one step.

@@ -163,7 +163,7 @@ var verbs = map[string]string{
 	"unlink": "remove", "unlinkat": "remove", "rename": "rename", "renameat": "rename", "renameat2": "rename",
 }
 
-// stepOf names a call by what it does to what; "" for what nobody keeps, such as
+// stepOf names a call by what it does to what; "" for what is not recorded, such as
 // a line of the log.
 func (e *embedded) stepOf(c gate.Call) string {
 	name, below := strings.CutPrefix(c.Path, e.data+"/")

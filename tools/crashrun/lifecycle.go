@@ -14,7 +14,7 @@ import (
 )
 
 // runJanitor makes garbage of each kind, which a janitor removes then: a session
-// that nobody ends, a blob that no manifest names, a deleted image that shared a
+// that is never ended, a blob that no manifest names, a deleted image that shared a
 // layer with one that stays, a blob that is left in one of two repositories, and
 // a deleted repository.
 func runJanitor(ctx context.Context, c *client) (act, error) {

@@ -22,7 +22,7 @@ func (p point) String() string {
 	return fmt.Sprintf("%s / %v, then at %v", p.operation.name, p.step, p.second)
 }
 
-// survey is how often each step of each operation came when nobody was killed.
+// survey is how often each step of each operation came when nothing was killed.
 type survey struct {
 	operation operation
 	steps     []step

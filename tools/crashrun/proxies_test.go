@@ -51,7 +51,7 @@ func TestHeldAnswers(t *testing.T) {
 		toNode   string
 		steps    int
 	}{
-		"nobody is killed":     {"", parse + bind + execute + sync, greeting + done + ready, 2},
+		"nothing is killed":    {"", parse + bind + execute + sync, greeting + done + ready, 2},
 		"before the statement": {"before UPDATE usage", parse + bind, "", 1},
 		"after the answer":     {"after UPDATE usage", parse + bind + execute + sync, greeting, 2},
 	} {

@@ -156,7 +156,7 @@ func (r *runner) survey(ctx context.Context) ([]survey, error) {
 			continue
 		}
 		if _, err := r.once(ctx, op, step{}, false); err != nil {
-			return nil, fmt.Errorf("%s, nobody killed: %w\nend of the node's log:\n%s", op.name, err, r.log())
+			return nil, fmt.Errorf("%s, nothing killed: %w\nend of the node's log:\n%s", op.name, err, r.log())
 		}
 		steps := slices.DeleteFunc(r.counted(), func(s step) bool { return !strings.HasSuffix(s.name, op.about) })
 		surveys = append(surveys, survey{op, steps})

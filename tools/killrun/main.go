@@ -75,7 +75,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := srv.Start(ctx); err != nil {
 		return err
 	}
-	secret, err := srv.Account(ctx, "killrun") // nobody deletes without one
+	secret, err := srv.Account(ctx, "killrun") // deleting needs one
 	if err != nil {
 		return err
 	}

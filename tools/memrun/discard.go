@@ -24,7 +24,7 @@ func newDiscarding() *discarding {
 	return &discarding{parts: make(map[string]map[int]int64), objects: make(map[string]int64)}
 }
 
-// ServeHTTP answers one call. Nobody checks signatures.
+// ServeHTTP answers one call. Signatures are not checked.
 func (d *discarding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n, err := io.Copy(io.Discard, r.Body)
 	if err != nil {

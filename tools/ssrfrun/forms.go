@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// inside are addresses that nobody may be led to: machines of the network that
+// inside are addresses that no upstream may lead to: machines of the network that
 // Berth is in, and of its cloud.
 var inside = []string{
 	"127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "10.255.255.254", "172.16.0.1", "172.31.255.254", "192.168.0.1", "192.168.255.1",

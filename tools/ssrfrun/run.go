@@ -84,7 +84,7 @@ func (a *attempt) all(ctx context.Context, fetches int) error {
 		return err
 	}
 	if len(a.words) != 1 {
-		return fmt.Errorf("tenants are told apart why an upstream is refused: %v", a.words)
+		return fmt.Errorf("tenants are distinguished why an upstream is refused: %v", a.words)
 	}
 	for _, place := range places {
 		for _, f := range append(all, allowedForms()...) {
@@ -117,12 +117,12 @@ func (a *attempt) control(ctx context.Context) error {
 		return err
 	}
 	if a.sink.take()[netip.MustParseAddr(outside)] == 0 {
-		return fmt.Errorf("the sink counted nobody at %s: it proves nothing", outside)
+		return fmt.Errorf("the sink counted no connection at %s: it proves nothing", outside)
 	}
 	return nil
 }
 
-// nobody fails where somebody was connected to who is not public.
+// nobody fails if there was a connection to an address that is not public.
 func (a *attempt) nobody(ctx context.Context, place string) error {
 	if err := a.sink.settle(ctx); err != nil {
 		return err

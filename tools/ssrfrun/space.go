@@ -28,7 +28,7 @@ func furnish(ctx context.Context, dir string) error {
 		"/etc/hosts":       "127.0.0.1 localhost\n::1 ip6-localhost\n",
 	} {
 		file := filepath.Join(dir, filepath.Base(target))
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // everybody reads the original, too
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // everyone reads the original, too
 			return err
 		}
 		if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {

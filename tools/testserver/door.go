@@ -89,7 +89,7 @@ func (d *Door) Start() {
 	}()
 	d.shut = func() {
 		cancel()
-		_ = l.Close() // nobody can do anything about it
+		_ = l.Close() // there is no remedy
 		<-served
 		_ = server.Close() // all connections that there will ever be
 	}

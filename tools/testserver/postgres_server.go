@@ -150,7 +150,7 @@ func (s *PostgresServer) end(how syscall.Signal) {
 }
 
 // Pause stops all processes of the server by SIGSTOP: connections stay, new
-// ones are taken by the kernel, and nobody answers.
+// ones are taken by the kernel, and nothing answers.
 func (s *PostgresServer) Pause() {
 	s.t.Helper()
 	// The first one makes the others, so none is missed.

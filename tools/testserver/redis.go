@@ -86,7 +86,7 @@ func (s *RedisServer) Restart() {
 }
 
 // Pause stops the server's process: connections are taken by the kernel, and
-// nobody answers.
+// nothing answers.
 func (s *RedisServer) Pause() {
 	s.t.Helper()
 	s.must(s.server.cmd.Process.Signal(syscall.SIGSTOP))

@@ -23,7 +23,7 @@ type RegistryOptions struct {
 	// Token asks for tokens, which the registry's token server gives for
 	// RegistryUser and RegistryPassword.
 	Token bool
-	// Anonymous lets the token server give anybody tokens to pull.
+	// Anonymous lets the token server give anyone tokens to pull.
 	Anonymous bool
 	// ProxyTo is the URL of the registry that it is a pull-through cache of.
 	ProxyTo string
@@ -134,7 +134,7 @@ func (r *Registry) answers(ctx context.Context) bool {
 }
 
 // Direct is the URL past the door: what comes there is not counted, nor does it
-// wait. Nobody else should use it, or counts mean little.
+// wait. Only one caller should use it, or counts mean little.
 func (r *Registry) Direct() string { return r.direct }
 
 // Push stores an image past the door, its index under each tag.

@@ -140,7 +140,7 @@ func TestRegistry_AsksForTokens(t *testing.T) {
 			c.Token = anybodys
 			pull(t, c, "team/app", "1", img)
 			if err := c.PutManifest(t.Context(), "team/app", "2", img.Manifest.Bytes); ociclient.StatusOf(err) != http.StatusUnauthorized {
-				t.Errorf("anybody may push: %v", err)
+				t.Errorf("anyone may push: %v", err)
 			}
 		}
 		_, c.Token = token(t, r, testserver.RegistryUser, testserver.RegistryPassword, scope)

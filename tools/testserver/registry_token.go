@@ -71,7 +71,7 @@ func (s *tokenSigner) sign(user string, access []tokenAccess) string {
 }
 
 // ServeHTTP gives a token for what is asked for: all of it to the account, what
-// pulls to anybody else if they may.
+// pulls to anyone else if they may.
 func (s *tokenSigner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	user, password, credentials := r.BasicAuth()
 	known := user == RegistryUser && password == RegistryPassword

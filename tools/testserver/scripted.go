@@ -189,7 +189,7 @@ func (s *Scripted) serve(w http.ResponseWriter, r *http.Request) {
 	s.perform(w, r, parseAsked(r), s.answer)
 }
 
-// serveCDN gives blobs to anybody who knows their digest.
+// serveCDN gives blobs to anyone who knows their digest.
 func (s *Scripted) serveCDN(w http.ResponseWriter, r *http.Request) {
 	s.perform(w, r, asked{part: PartCDN, reference: strings.TrimPrefix(r.URL.Path, "/")}, s.answerCDN)
 }

@@ -12,13 +12,13 @@ import (
 // guards it.
 type scriptedAuth struct {
 	required       bool
-	user, password string              // "" = anybody gets a token
+	user, password string              // "" = anyone gets a token
 	challenge      string              // in place of its own; "" = its own
 	issued         map[string][]string // scopes by token
 }
 
 // RequireToken makes the registry ask for tokens, which its own /token gives for
-// the account, and to anybody where user is "".
+// the account, and to anyone where user is "".
 func (s *Scripted) RequireToken(user, password string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -113,7 +113,7 @@ func (sc *scene) hijack(do func(net.Conn)) {
 }
 
 func (sc *scene) noStatus() {
-	sc.hijack(func(conn net.Conn) { _, _ = io.WriteString(conn, "<html>this was a proxy</html>\r\n") }) // nobody may listen
+	sc.hijack(func(conn net.Conn) { _, _ = io.WriteString(conn, "<html>this was a proxy</html>\r\n") }) // the client may be gone
 }
 
 func (sc *scene) hugeHeaders() {
@@ -124,7 +124,7 @@ func (sc *scene) hugeHeaders() {
 			_, err = io.WriteString(conn, line)
 		}
 		if err == nil {
-			_, _ = conn.Write(append([]byte("\r\n"), sc.honest.Body.Bytes()...)) // nobody may listen
+			_, _ = conn.Write(append([]byte("\r\n"), sc.honest.Body.Bytes()...)) // the client may be gone
 		}
 	})
 }
@@ -134,7 +134,7 @@ func (sc *scene) resetAfterHeaders() {
 		if _, err := fmt.Fprintf(conn, "HTTP/1.1 %d OK\r\n", sc.honest.Code); err != nil {
 			return
 		}
-		_ = sc.honest.Header().Write(conn) // nobody may listen
+		_ = sc.honest.Header().Write(conn) // the client may be gone
 		_, _ = io.WriteString(conn, "\r\n")
 		reset(conn)
 	})
@@ -146,7 +146,7 @@ func alert(conn net.Conn) {
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(patience))
 		if _, err := conn.Read(make([]byte, 1024)); err == nil {
-			_, _ = conn.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // nobody may listen
+			_, _ = conn.Write([]byte{21, 3, 3, 0, 2, 2, 40}) // the client may be gone
 		}
 	}()
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Sink is an address that nobody should connect to: it counts who does, and
+// Sink is an address that should get no connection: it counts who does, and
 // keeps what they send. It is safe for concurrent use, and goes with the test.
 type Sink struct {
 	t         testing.TB
@@ -144,7 +144,7 @@ func (s *Sink) swallow(conn net.Conn) {
 			return
 		}
 		if strings.Contains(string(b[:n]), "\r\n\r\n") {
-			_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")) // nobody may listen
+			_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")) // the client may be gone
 			return
 		}
 	}

@@ -21,7 +21,7 @@ func SmallDisk(t testing.TB, size string) string {
 		t.Skipf("a small tmpfs cannot be mounted here, run as root: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil { // somebody may be looking around there
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil { // a process may still use it
 			t.Error(err)
 		}
 	})

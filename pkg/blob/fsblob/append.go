@@ -146,7 +146,7 @@ func (a *appending) fill(ctx context.Context, b []byte) (int, error) {
 }
 
 // write is the writing side. When it cannot continue it interrupts the source, so
-// that the reading side does not wait for a client whose bytes nobody wants.
+// that the reading side does not wait for a client whose bytes are no longer needed.
 func (a *appending) write(ctx context.Context) {
 	a.err = a.writeChunks(ctx)
 	if fault.KindOf(a.err) == fault.Full {

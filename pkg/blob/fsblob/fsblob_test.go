@@ -33,7 +33,7 @@ func BenchmarkStore(b *testing.B) {
 	blobtest.Bench(b, b.TempDir(), func(b testing.TB) blob.Store { return open(b, b.TempDir(), fsblob.Options{}) })
 }
 
-// memory is a source in memory whose progress nobody records.
+// memory is a source in memory whose progress no one records.
 type memory struct{ bytes.Reader }
 
 func (*memory) Mark() ([]byte, error)                     { return nil, nil }

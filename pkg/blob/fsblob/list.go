@@ -9,8 +9,8 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 )
 
-// List walks the directory (see blob.Lister). A directory that is none of ours
-// is reported once, without what it holds. What comes or goes meanwhile may be
+// List walks the directory (see blob.Lister). A directory that is not one of
+// the store's is reported once, without what it holds. What comes or goes meanwhile may be
 // seen or not.
 func (s *Store) List(ctx context.Context, fn func(blob.Stored) error) error {
 	var stop error // of fn or ctx; all else is the file system's

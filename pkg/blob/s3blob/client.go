@@ -85,11 +85,11 @@ func isCode(err error, codes ...string) bool {
 	return false
 }
 
-// isAbsent says whether err is the answer that there is no such object. The
+// isAbsent says whether err is the answer that the object does not exist. The
 // answer to HEAD has no body and hence no code of its own.
 func isAbsent(err error) bool { return isCode(err, "NoSuchKey", "NotFound") }
 
-// isNoUpload says whether err is the answer that there is no such multipart
+// isNoUpload says whether err is the answer that there is no multipart
 // upload: it was aborted, or became an object.
 func isNoUpload(err error) bool { return isCode(err, "NoSuchUpload") }
 

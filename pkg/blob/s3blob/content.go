@@ -86,7 +86,7 @@ func (c *content) Close() error {
 
 func (c *content) drop() {
 	if c.body != nil {
-		_ = c.body.Close() // what it has to say concerns bytes that nobody wants
+		_ = c.body.Close() // what it has to say concerns bytes that are no longer needed
 		c.body = nil
 	}
 }

@@ -113,7 +113,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 }
 
 // watchedBody ends a response that does not come forward. Only the time in
-// which somebody waits for it counts.
+// which a reader waits for it counts.
 type watchedBody struct {
 	io.ReadCloser
 	window time.Duration

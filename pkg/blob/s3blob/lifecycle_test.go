@@ -224,7 +224,7 @@ func TestOpenNamesTheSetting(t *testing.T) {
 	for name, c := range map[string]struct{ address, says string }{
 		"missing":      {strings.Replace(good, "s3://", "s3://no-", 1), "does not exist"},
 		"not writable": {p.address, "cannot be written to"},
-		"locked":       {locked.address, "refuses our credentials"},
+		"locked":       {locked.address, "refuses the credentials"},
 		"unreachable":  {"s3://bucket?endpoint=http://127.0.0.1:1&path_style=true", "cannot be reached"},
 		"no parameter": {good + "&pathstyle=true", `no parameter "pathstyle"`},
 		"not a switch": {"s3://bucket?path_style=perhaps", "path_style"},

@@ -24,6 +24,6 @@ func TestR28_ReadyIsOneCall(t *testing.T) {
 		t.Errorf("objects were asked for %d times", n)
 	}
 	if err := blob.Ping(t.Context(), s); fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("a bucket that nobody may see: %v", err)
+		t.Errorf("a bucket without access: %v", err)
 	}
 }

@@ -20,7 +20,7 @@ const chunkSize = 256 << 10
 type chunk = [chunkSize]byte
 
 // pool is the memory of all uploads. What does not fit goes to temporary files,
-// so that a few slow clients that hold it stop nobody (fault R53).
+// so that a few slow clients that hold it do not block other clients (fault R53).
 //
 // It is not of the Go heap: that may grow to twice of what is in use before it
 // is collected, and the largest part of what is in use is this.
@@ -29,7 +29,7 @@ type pool struct {
 	dir  string
 
 	mu     sync.Mutex
-	idle   []*chunk // mapped, and in nobody's use
+	idle   []*chunk // mapped and unused
 	closed bool     // what comes back is unmapped
 }
 
@@ -235,5 +235,5 @@ func (s *spool) free() {
 	}
 }
 
-// idle is what a spool of nobody else's parts waits for: nothing.
+// idle is for a spool without other parts to wait for.
 func idle() <-chan struct{} { return nil }

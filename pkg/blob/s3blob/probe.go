@@ -39,7 +39,7 @@ func refusal(a address, err error) error {
 	case http.StatusNotFound:
 		return fmt.Errorf("blobs: the %s does not exist; create it, or name another: %w", a, err)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("blobs: the %s refuses our credentials: %w", a, err)
+		return fmt.Errorf("blobs: the %s refuses the credentials: %w", a, err)
 	case http.StatusMovedPermanently:
 		return fmt.Errorf("blobs: the %s is in another region; set region in the URL: %w", a, err)
 	default:

@@ -8,15 +8,15 @@ import (
 )
 
 // record records the pieces in order. When it cannot continue it interrupts the
-// source, so that the reading side does not wait for a client whose bytes nobody
-// wants.
+// source, so that the reading side does not wait for a client whose bytes are no
+// longer needed.
 func (a *appending) record() {
 	a.err = a.recordPieces()
 	if a.err != nil {
 		a.stop(a.err)
 	}
-	// What is still being sent can harm nobody: a part has the same bytes
-	// whoever sends it, a tail has its own key.
+	// What is still being sent does no harm: a part has the same bytes
+	// each time, a tail has its own key.
 	a.turn.End()
 	if i, ok := a.src.(blob.Interrupter); ok && a.err != nil && a.reading.Load() {
 		i.Interrupt()

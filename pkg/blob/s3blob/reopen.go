@@ -48,7 +48,7 @@ func (a *appending) reopen(ctx context.Context) error {
 
 // use records the multipart upload that this Append made. It is aborted only
 // where another writer owns the session: after a COMMIT whose answer is lost it
-// may be the session's, whose parts nobody could put together then. Otherwise
+// may be the session's, whose parts then could not be put together then. Otherwise
 // Delete finds it by its key.
 func (a *appending) use(ctx context.Context, id string) error {
 	err := a.ask(ctx, func(ctx context.Context) error { return a.keeper.Multipart(ctx, id) })
@@ -84,7 +84,7 @@ func (a *appending) resend(ctx context.Context, c io.Reader, id string) error {
 	return nil
 }
 
-// isOpen says whether there is such a multipart upload.
+// isOpen says whether there is a multipart upload.
 func (s *Store) isOpen(ctx context.Context, k blob.Key, id string) (bool, error) {
 	_, err := s.client.ListParts(ctx, &s3.ListPartsInput{
 		Bucket: &s.bucket, Key: aws.String(k.String()), UploadId: &id, MaxParts: aws.Int32(1),

@@ -35,7 +35,7 @@ func TestR28_ReadBackSessionGoesOnAfterAFailure(t *testing.T) {
 }
 
 // A multipart upload is the session's from the COMMIT on that recorded it, also
-// where the answer to that is lost: whoever continues needs it.
+// where the answer to that is lost: the next writer needs it.
 func TestR23_SessionGoesOnAfterALostAnswerToItsMultipartUpload(t *testing.T) {
 	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})

@@ -45,7 +45,7 @@ func (s *Store) Seal(ctx context.Context, st blob.Stage) (int64, error) {
 
 // sealing is what became of the staged bytes.
 type sealing struct {
-	sum   string // what the object's checksum has to be; "" when nobody knows
+	sum   string // what the object's checksum has to be; "" when it is not known
 	taken bool   // the store says that it has the object now
 }
 
@@ -130,7 +130,7 @@ func (s *Store) lastPart(ctx context.Context, st blob.Stage) (blob.Part, error) 
 	return p, err
 }
 
-// What a store may need until everybody sees what was stored (fault R33): what a
+// What a store may need until everyone sees what was stored (fault R33): what a
 // reader bears, and what a commit does.
 var (
 	readLags   = []time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}

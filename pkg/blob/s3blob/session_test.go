@@ -34,7 +34,7 @@ func newSession(t testing.TB, s *s3blob.Store) *session {
 	return &session{t: t, store: s, stage: blob.Stage{Key: blob.Key{Tenant: 3, Incarnation: uuid.New()}}}
 }
 
-// body is a source that nobody hashes.
+// body is a source that no one hashes.
 type body struct{ io.Reader }
 
 func (body) Mark() ([]byte, error) { return []byte("state"), nil }

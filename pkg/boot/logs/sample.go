@@ -6,7 +6,7 @@ import (
 )
 
 // How many lines of one kind are written at most, in which time, and how many kinds are
-// told apart: more share one count.
+// distinguished: more share one count.
 const (
 	SampledLines = 100
 	SamplePeriod = 10 * time.Second

@@ -199,7 +199,7 @@ func TestBreaker_CallersThatLeave(t *testing.T) {
 	cancel()
 	for range 10 {
 		if err := redisconn.Ping(gone, c); err == nil {
-			t.Fatal("an answer for nobody")
+			t.Fatal("an answer for no one")
 		}
 	}
 	if err := redisconn.Ping(t.Context(), c); err != nil {

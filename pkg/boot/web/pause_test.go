@@ -207,7 +207,7 @@ func TestQ5_BodyThatNobodyReadsHoldsNoAnswerBack(t *testing.T) {
 	hungUp(t, c)
 }
 
-// The bound holds also for who keeps the pace, and on listeners without
+// The bound holds also for clients that keep the pace, and on listeners without
 // Middleware; not for a transfer.
 func TestQ5_BoundAlwaysHolds(t *testing.T) {
 	t.Parallel()

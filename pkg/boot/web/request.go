@@ -118,7 +118,7 @@ const (
 	TooManyFailures = "too_many"   // the account or the address failed too often
 )
 
-// anonymous is the principal of a request before anybody is known.
+// anonymous is the principal of a request before anyone is known.
 const anonymous = "anonymous"
 
 // SetRefusal says for the access line and the metric of errors why the request is
@@ -135,7 +135,7 @@ func SetRefusal(ctx context.Context, why Refusal) {
 const StatusClientLeft = 499
 
 // SetClientLeft says that the request has no answer since its client left: no failure of
-// ours. Call it from the handler's own goroutine; outside of Middleware it does nothing.
+// Berth. Call it from the handler's own goroutine; outside of Middleware it does nothing.
 func SetClientLeft(ctx context.Context) {
 	if r := requestOf(ctx); r != nil {
 		r.left = true

@@ -30,7 +30,7 @@ func Acquire(t *testing.T, l lease.Leases, k lease.Key, note string) lease.Lease
 	return held
 }
 
-// Taken checks that somebody has it, and left the note.
+// Taken checks that the lease is held, and left the note.
 func Taken(t *testing.T, l lease.Leases, k lease.Key, note string) {
 	t.Helper()
 	held, theirs, ok := l.Acquire(t.Context(), k, "not left")

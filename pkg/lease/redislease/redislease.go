@@ -1,8 +1,8 @@
 // Package redislease hands leases out among processes that share a Redis.
 //
 // It speaks to one Redis by go-redis and not through redsync: redsync agrees
-// with a majority of several for a safety that no lease of ours needs, asks in
-// two more round trips whoever is turned away, and does not say what the holder
+// with a majority of several for a safety that Berth's leases do not need, asks in
+// two more round trips for refused callers, and does not say what the holder
 // left.
 package redislease
 
@@ -28,7 +28,7 @@ const defaultTTL = 10 * time.Second
 type Options struct {
 	Redis *redis.Client // made by redisconn.Open, which bounds its time
 
-	// Secret, the same in all processes, signs notes. Without one, whoever may
+	// Secret, the same in all processes, signs notes. Without one, any client that may
 	// write to Redis can leave a note for any work.
 	Secret string
 

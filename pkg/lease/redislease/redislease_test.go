@@ -139,7 +139,7 @@ func TestR15_RedisForgets(t *testing.T) {
 		wait(t, "the renewal", func() bool { return server.Do("DBSIZE") == int64(1) })
 		leasetest.Taken(t, b, work, "at a")
 		if isLost(held) {
-			t.Error("it is lost, and nobody else has it")
+			t.Error("it is lost, and no one else has it")
 		}
 	}
 	server.Flush()

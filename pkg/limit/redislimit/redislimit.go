@@ -14,7 +14,7 @@ import (
 
 // Limit is a limit.Failures in which the failures of all processes count. Each
 // process counts its own as well, and refuses by its own count whatever Redis
-// says: nothing that happens to Redis gives anybody more attempts than
+// says: nothing that happens to Redis gives anyone more attempts than
 // limit.Local does (protocol section 8).
 type Limit struct {
 	redis *redis.Client

@@ -129,7 +129,7 @@ func TestB10_AttemptsComeBack(t *testing.T) {
 	}
 }
 
-// A Check costs nobody anything, and no memory.
+// A Check costs no one anything, and no memory.
 func TestB10_SuccessesAreFree(t *testing.T) {
 	server := testserver.StartRedis(t)
 	l := node(t, server.URL(), patient)
@@ -160,7 +160,7 @@ func TestB10_ParallelFailures(t *testing.T) {
 }
 
 // Whatever happens to Redis, a node lets no more failures in than it would by
-// itself, refuses nobody who has not failed, has no other answer than these two,
+// itself, refuses no one who has not failed, has no other answer than these two,
 // and does not take long.
 func TestB10_R16_LyingRedis(t *testing.T) {
 	server := testserver.StartRedis(t)
@@ -268,7 +268,7 @@ func TestB10_R15_RedisForgets(t *testing.T) {
 	wantRefused(t, l, account)
 }
 
-// Values that are none do no more than start the count again.
+// Invalid values do no more than start the count again.
 func TestR16_ForeignValues(t *testing.T) {
 	server := testserver.StartRedis(t)
 	l := node(t, server.URL(), patient)

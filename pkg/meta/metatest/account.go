@@ -50,7 +50,7 @@ func testAccounts(t *testing.T, open Open) {
 		w.accounts(nil, "cc", 2)
 		w.accounts(nil, "", 0)
 	})
-	t.Run("change where nobody else changed them", func(t *testing.T) {
+	t.Run("change if no one else changed them", func(t *testing.T) {
 		w := newWorld(t, open)
 		before := w.addAccount("ci", access.Reader)
 		w.Advance(time.Minute)
@@ -132,7 +132,7 @@ func testAccounts(t *testing.T, open Open) {
 		w.must(err)
 		w.unknownKey(w.tenant, "ci", "secret")
 	})
-	t.Run("are no good while their tenant is not", func(t *testing.T) {
+	t.Run("are invalid while their tenant is not", func(t *testing.T) {
 		w := newWorld(t, open)
 		w.addAccount("ci", access.Admin)
 		w.addKey("k", "secret")

@@ -61,7 +61,7 @@ func testNameClaims(t *testing.T, open Open) {
 				func() { ignore(t, w.Store.ReleaseNameClaim(t.Context(), cause(), r), fault.InUse) },
 			)
 			if w.claimed(true, r.Name, w.registry); t.Failed() {
-				t.Fatalf("in round %d a repository is left whose name anybody can take", i)
+				t.Fatalf("in round %d a repository is left whose name anyone can take", i)
 			}
 			w.must(w.Store.DeleteRepository(t.Context(), cause(), r))
 		}

@@ -67,7 +67,7 @@ func testGroups(t *testing.T, open Open) {
 			}
 		}
 	})
-	t.Run("change where nobody else changed them", func(t *testing.T) {
+	t.Run("change if no one else changed them", func(t *testing.T) {
 		w := newWorld(t, open)
 		before := w.addGroup("chain", meta.Member{Registry: tenant.MainRegistry})
 		w.Advance(time.Minute)

@@ -54,7 +54,7 @@ func testRegistries(t *testing.T, open Open) {
 		w.registries(nil, "prod", 2)
 		w.registries(nil, "", 0)
 	})
-	t.Run("change where nobody else changed them", func(t *testing.T) {
+	t.Run("change if no one else changed them", func(t *testing.T) {
 		w := newWorld(t, open)
 		before, err := w.Store.FindRegistry(t.Context(), w.tenant, tenant.MainRegistry)
 		w.must(err)

@@ -48,7 +48,7 @@ func testTenants(t *testing.T, open Open) {
 		w.tenants(nil, "bee-1", 2)
 		w.tenants(nil, "", 0)
 	})
-	t.Run("change where nobody else changed them", func(t *testing.T) {
+	t.Run("change if no one else changed them", func(t *testing.T) {
 		w := newWorld(t, open)
 		before := w.acme()
 		w.Advance(time.Minute)

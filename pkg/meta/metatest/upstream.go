@@ -71,7 +71,7 @@ func testUpstreams(t *testing.T, open Open) {
 			}
 		}
 	})
-	t.Run("change where nobody else changed them", func(t *testing.T) {
+	t.Run("change if no one else changed them", func(t *testing.T) {
 		w := newWorld(t, open)
 		before := w.addUpstream("ghcr", settings)
 		w.Advance(time.Minute)
@@ -125,7 +125,7 @@ func testUpstreams(t *testing.T, open Open) {
 			t.Errorf("a change left %+v, %v", changed.Status, err)
 		}
 	})
-	t.Run("have caches that nobody finds as registries", func(t *testing.T) {
+	t.Run("have caches that no one finds as registries", func(t *testing.T) {
 		w := newWorld(t, open)
 		u := w.addUpstream("ghcr", settings)
 		w.registries([]string{"main"}, "", 9)

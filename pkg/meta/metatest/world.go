@@ -185,7 +185,7 @@ func (w world) pushImage(r meta.Repo, tag string, contents ...string) meta.Manif
 	return w.put(r, w.image(nil, blobs...), tag)
 }
 
-// tagged is the digest a tag points to; empty when there is no such tag.
+// tagged is the digest a tag points to; empty if the tag does not exist.
 func (w world) tagged(r meta.Repo, tag string) oci.Digest {
 	w.t.Helper()
 	m, err := w.Store.FindManifest(w.t.Context(), r, oci.Reference{Tag: tag})

@@ -155,7 +155,7 @@ func refusal(err error) error {
 	case c == "28P01", c == "28000":
 		return fmt.Errorf("meta: the server does not let this user in; check the user and the password: %w", oneLine{err})
 	case c == "3D000":
-		return fmt.Errorf("meta: there is no such database; create it first: %w", oneLine{err})
+		return fmt.Errorf("meta: the database does not exist; create it first: %w", oneLine{err})
 	case c == "42501":
 		return fmt.Errorf("meta: this user may not do what is needed; run `berth migrate` as the owner of the database, and grant its tables to this user: %w", oneLine{err})
 	case errors.As(err, &e):

@@ -172,7 +172,7 @@ func TestQ13_IndexesThatMissAManifest(t *testing.T) {
 }
 
 // TestSchemaRefuses are the last lines of defence: what the database itself
-// does not let a defect of ours do.
+// does not let a defect of Berth do.
 func TestSchemaRefuses(t *testing.T) {
 	s, r := filled(t, Options{})
 	u, err := s.CreateUpload(t.Context(), r, oci.SHA256)

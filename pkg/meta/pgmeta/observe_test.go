@@ -19,7 +19,7 @@ func TestTracesNameStatementsOnly(t *testing.T) {
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	s, r := filled(t, Options{Traces: provider})
 	if got := spans.GetSpans(); len(got) != 0 {
-		t.Fatalf("%d spans of what nobody traces", len(got))
+		t.Fatalf("%d spans of what no one traces", len(got))
 	}
 	ctx, request := provider.Tracer("test").Start(t.Context(), "request")
 	if _, err := s.FindManifest(ctx, r, oci.Reference{Tag: "v1"}); err != nil {

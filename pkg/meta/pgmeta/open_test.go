@@ -81,7 +81,7 @@ func TestR18_OpenSaysWhatIsWrong(t *testing.T) {
 		"may lose pushes":    {server.URL() + "&synchronous_commit=off", "meta: its URL sets synchronous_commit"},
 		"wrong password":     {asBerth.Replace(server.URL()), "meta: the server does not let this user in"},
 		"no such user":       {strings.Replace(server.URL(), "postgres@", "nobody:hunter2@", 1), "meta: the server does not let this user in"},
-		"no such database":   {strings.Replace(server.URL(), "/berth?", "/other?", 1), "meta: there is no such database"},
+		"no such database":   {strings.Replace(server.URL(), "/berth?", "/other?", 1), "meta: the database does not exist"},
 		"may not migrate":    {withPassword.Replace(strings.Replace(server.URL(), "/berth?", "/empty?", 1)), "meta: this user may not do what is needed"},
 		"may not read":       {withPassword.Replace(server.URL()), "meta: this user may not do what is needed"},
 		"takes no writes":    {strings.Replace(server.URL(), "/berth?", "/readonly?", 1), "meta: no server to write to"},

@@ -242,7 +242,7 @@ UPDATE objects o SET state = 'D', delete_after = berth_now() + $3::interval
   FROM locked WHERE o.tenant_id = locked.tenant_id AND o.incarnation = locked.incarnation`
 
 // condemnStaged queues the condemnation of a session's objects that are still
-// staged; those that are none (uuid.Nil) are left out.
+// staged; nil UUIDs (uuid.Nil) are left out.
 func (t *tx) condemnStaged(id tenant.ID, life meta.Lifetimes, incarnations ...uuid.UUID) {
 	if staged := pgUUIDs(incarnations...); len(staged) > 0 {
 		t.queue(condemnStaged, id, staged, life.StagedDelay)

@@ -64,7 +64,7 @@ func (s uuidScanner) ScanUUID(v pgtype.UUID) error {
 // pgUUID is how a uuid is stored; uuid.Nil is NULL.
 func pgUUID(u uuid.UUID) pgtype.UUID { return pgtype.UUID{Bytes: u, Valid: u != uuid.Nil} }
 
-// pgUUIDs are those of the uuids that are none of uuid.Nil.
+// pgUUIDs are those of the uuids that are not uuid.Nil.
 func pgUUIDs(us ...uuid.UUID) []pgtype.UUID {
 	out := make([]pgtype.UUID, 0, len(us))
 	for _, u := range us {

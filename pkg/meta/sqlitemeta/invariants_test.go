@@ -166,7 +166,7 @@ func TestQ13_IndexesThatMissAManifest(t *testing.T) {
 }
 
 // TestSchemaRefuses are the last lines of defence: what the database itself
-// does not let a defect of ours do.
+// does not let a defect of Berth do.
 func TestSchemaRefuses(t *testing.T) {
 	for name, statement := range map[string]string{
 		"I4 to revive a condemned object":                      `UPDATE objects SET state = 'L', delete_after = NULL WHERE state = 'D'`,

@@ -17,7 +17,7 @@ import (
 type reader struct {
 	db     *sql.DB
 	stmts  sync.Map    // *sql.Stmt by their text
-	closed atomic.Bool // database/sql's own error for it cannot be told apart
+	closed atomic.Bool // database/sql's own error for it cannot be distinguished
 }
 
 func openReader(dsn string, now func() int64, connections int) (*reader, error) {

@@ -1,5 +1,5 @@
 // Package sqlitemeta is the metadata store of the embedded shape: one SQLite
-// file, one process, one writer that commits for everybody who waits.
+// file, one process, one writer that commits for everyone who waits.
 //
 // It takes the steps of the storage protocol. Since writers run one after the
 // other, its row locks are not needed; the order of decisions, the
@@ -144,7 +144,7 @@ func (s *Store) open(ctx context.Context, file string) error {
 	return err
 }
 
-// makePrivate makes the file before SQLite does, which would let everybody read
+// makePrivate makes the file before SQLite does, which would let everyone read
 // it where the directory was there already: the file holds the keys that sign
 // tokens. SQLite gives its companions, -wal and -shm, the same mode.
 func makePrivate(file string) error {

@@ -211,8 +211,8 @@ func (s *Store) CancelUpload(ctx context.Context, r meta.Repo, id uuid.UUID) err
 const condemnStaged = `
 UPDATE objects SET state = 'D', delete_after = ?3 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'S'`
 
-// condemnStaged condemns a session's objects that are still staged; those that
-// are none (uuid.Nil) are left out.
+// condemnStaged condemns a session's objects that are still staged; nil UUIDs
+// (uuid.Nil) are left out.
 func (t *tx) condemnStaged(id tenant.ID, life meta.Lifetimes, incarnations ...uuid.UUID) error {
 	for _, i := range incarnations {
 		if i == uuid.Nil {

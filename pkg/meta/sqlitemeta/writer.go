@@ -203,7 +203,7 @@ func anyJob(*job) bool { return true }
 func fitsGroup(j *job) bool { return !j.alone }
 
 // group runs first and what is queued behind it, commits once, and only then
-// answers everybody.
+// answers everyone.
 func (w *writer) group(first *job) {
 	t := &tx{w: w}
 	began := time.Now()

@@ -72,7 +72,7 @@ func beginWith(t Tx, lives string, by meta.Cause, id tenant.ID, verb, target str
 		return err
 	}
 	if !found {
-		return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no such tenant")
+		return fault.New(fault.NotFound, fault.ResourceUnknown, "tenant not found")
 	}
 	return Event(t, by, id, verb, target)
 }

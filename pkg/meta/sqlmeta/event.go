@@ -38,7 +38,7 @@ func (s *Records) ListEvents(ctx context.Context, t tenant.ID, p meta.Page) ([]m
 	if p.After != "" {
 		var err error
 		if before, err = strconv.ParseInt(p.After, 10, 64); err != nil {
-			return nil, fault.Wrap(err, fault.Invalid, fault.PageTokenInvalid, "the page token is not one of ours")
+			return nil, fault.Wrap(err, fault.Invalid, fault.PageTokenInvalid, "the page token is not from this list")
 		}
 	}
 	return list(ctx, s, t, scanEvent, listEvents, t, before, p.Size)

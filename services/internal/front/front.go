@@ -19,7 +19,7 @@ type Config struct {
 	Sites    Sites
 	Tokens   Tokens
 	Accounts Accounts
-	Log      *slog.Logger    // failures of ours; refusals are in the access log only
+	Log      *slog.Logger    // failures of Berth; refusals are in the access log only
 	Turns    *Turns          // of tenants; nil: all are served at once
 	Origins  web.Origins     // of web pages that may use the registry
 	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is

@@ -107,6 +107,6 @@ func wantOutage(t *testing.T, what string, got fronttest.Answer) {
 		t.Errorf("%s: %d, Retry-After %q, %s", what, got.Status, got.Header.Get("Retry-After"), got.Body)
 	}
 	if got.Header.Get("WWW-Authenticate") != "" {
-		t.Errorf("%s: challenged for a failure of ours", what)
+		t.Errorf("%s: challenged for a failure of Berth", what)
 	}
 }

@@ -125,7 +125,7 @@ func ask(h hop, request func(hop) fronttest.Request, method, path string) told {
 	return a
 }
 
-// call is what somebody sends straight to the internal listener.
+// call is what someone sends straight to the internal listener.
 func call(t *testing.T, to *httptest.Server, method, path string, header ...string) fronttest.Answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, to.URL+path, nil)
@@ -145,7 +145,7 @@ func call(t *testing.T, to *httptest.Server, method, path string, header ...stri
 	return fronttest.Answer{Status: res.StatusCode, Header: res.Header, Body: string(text)}
 }
 
-// none is a service that nobody may reach.
+// none is a service that no one may reach.
 func none(t *testing.T) front.Services {
 	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a service was reached") })
 	return front.Services{Registry: h, Upload: h, Token: h, Proxy: h}

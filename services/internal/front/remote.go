@@ -141,7 +141,7 @@ func (c signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		cancel(nil)
 		return nil, err
 	}
-	timer.Stop() // until somebody waits for more of the answer
+	timer.Stop() // until the reader waits for more of the answer
 	answer.Body = responseBody{progressReader{answer.Body, timer, limit}, cancel}
 	return answer, nil
 }

@@ -211,7 +211,7 @@ func listener(t *testing.T, serve func(net.Conn)) string {
 }
 
 // deaf is an address where connecting takes for ever: the queue of those whom
-// nobody has accepted is full.
+// no one has accepted is full.
 func deaf(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -283,7 +283,7 @@ func TestRemoteIsDown(t *testing.T) {
 					t.Errorf("%s %s: answered after %s", r.Method, r.Path, took)
 				}
 			}
-			// What needs nobody else continues.
+			// What needs no one else continues.
 			if got := h.Do(fronttest.Request{Host: h.open.Host, Path: "/v2/app/tags/list"}); got.Body != "registry" {
 				t.Errorf("%d %s", got.Status, got.Body)
 			}

@@ -66,7 +66,7 @@ func TestContract_WhoMayDoWhat(t *testing.T) {
 		{"writer's token for all", private, "", token(private, writer, access.All), ok, ok, denied},
 		{"token for nothing", private, "", d.Token(private, writer), insufficient, insufficient, insufficient},
 		{"token for another repository", private, "", d.Token(private, writer, access.Repository("app2", access.All)), insufficient, insufficient, insufficient},
-		{"token of somebody without rights", private, "", token(private, none, access.All), unknown, unknown, unknown},
+		{"token of someone without rights", private, "", token(private, none, access.All), unknown, unknown, unknown},
 		{"anonymous token, private", private, "", token(private, access.Principal{}, access.All), unauthorized, unauthorized, unauthorized},
 		{"anonymous token, public", public, "", token(public, access.Principal{}, access.All), ok, unauthorized, unauthorized},
 		{"anonymous token for pull, open", open, "", token(open, access.Principal{}, access.Pull), ok, insufficient, insufficient},

@@ -107,7 +107,7 @@ func pathError(method string, err error) error {
 
 // serveBase answers /v2/, by which clients find out whether this is a registry
 // and how to authenticate. Without a credential the answer is a challenge, also
-// where anybody may do everything: a client sends a credential that it has only
+// where anyone may do everything: a client sends a credential that it has only
 // where it is asked here, and one that has none gets a token anyway.
 func serveBase(w http.ResponseWriter, r *http.Request) {
 	if err := checkRead(w, r); err != nil {

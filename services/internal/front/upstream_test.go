@@ -199,7 +199,7 @@ func TestContract_RightsOnWhatUpstreamsHave(t *testing.T) {
 		}
 		scopes := access.ParseScopes([]string{asked})
 		if len(scopes) != 1 {
-			t.Fatalf("%s: nobody can ask for %q: %v", c.path, asked, scopes)
+			t.Fatalf("%s: no one can ask for %q: %v", c.path, asked, scopes)
 		}
 		plain := access.Repository(strings.SplitN(c.name, "/", 3)[2], access.All)
 		for name, a := range map[string]struct {
@@ -238,7 +238,7 @@ func scopeOf(t *testing.T, a fronttest.Answer) string {
 	return scope
 }
 
-// What cannot be pushed to cannot be pushed to by anybody, and nobody learns
+// What cannot be pushed to cannot be pushed to by any client, and no client learns
 // more of it by asking: not even whether it needs a credential.
 func TestContract_PushesToUpstreamsAreTheSameForAll(t *testing.T) {
 	h := serveHere(t, ways())
@@ -283,7 +283,7 @@ func TestNamespaceThatCannotBeLookedUp(t *testing.T) {
 }
 
 // TestE12_HopsEndAChain: what came through more than five registries asks
-// nobody else, and is answered as ever where nobody else is asked.
+// no one else, and is answered as ever where no one else is asked.
 func TestE12_HopsEndAChain(t *testing.T) {
 	d := openDeployment(t)
 	d.Serve(ways())

@@ -14,7 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// cleanupTimeout bounds what is done for somebody who may have left.
+// cleanupTimeout bounds work for a client that may have left.
 const cleanupTimeout = 10 * time.Second
 
 // Sessions are the upload sessions of a deployment.

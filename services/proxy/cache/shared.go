@@ -17,7 +17,7 @@ import (
 const fetchTimeout = 90 * time.Second
 
 // work names the fetching of something. Requests that came through other
-// registries are told apart by how many: one that a chain led back here would
+// registries are distinguished by how many: one that a chain led back here would
 // else wait for the one that it is part of (contract row E12).
 func (r *Repository) work(what string) string { return fmt.Sprintf("%d %s", r.hops, r.key(what)) }
 

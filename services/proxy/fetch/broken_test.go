@@ -336,7 +336,7 @@ func TestR23_NeitherStoredNorRead(t *testing.T) {
 	s.give(t, content[held:2*held])
 	c.Close()
 	if n, err := s.feed.Write(content[2*held:]); err == nil {
-		t.Errorf("%d bytes were fetched for nobody", n)
+		t.Errorf("%d bytes were fetched for no one", n)
 	}
 	mustRead(t, f, w.target(content), gives(content), content)
 	w.settle(f)
@@ -363,7 +363,7 @@ func TestC14_OverQuotaIsPassedThrough(t *testing.T) {
 	w.mustLack(content)
 }
 
-// What is fetched for a cache that was given up meanwhile is kept by nobody.
+// What is fetched for a cache that was given up meanwhile is kept by no one.
 func TestI12_CacheGivenUp(t *testing.T) {
 	w := newWorld(t)
 	f := w.node(nil)

@@ -25,7 +25,7 @@ func (d *die) roll(n int) int {
 	return d.play.IntN(n)
 }
 
-// moody leases are granted to several now and then, or to nobody.
+// moody leases are granted to several now and then, or to no one.
 type moody struct {
 	lease.Leases
 	*die
@@ -42,7 +42,7 @@ func (m moody) Acquire(ctx context.Context, k lease.Key, note string) (lease.Lea
 	}
 }
 
-// TestR43_Chance: whatever nodes, leases, upstreams and clients do, nobody gets
+// TestR43_Chance: whatever nodes, leases, upstreams and clients do, no one gets
 // wrong bytes as a complete blob, and nothing wrong or half done is kept.
 func TestR43_Chance(t *testing.T) {
 	d := &die{play: rand.New(rand.NewPCG(dice.Seed(t), 43))}
@@ -73,7 +73,7 @@ func playOnce(t *testing.T, c *cluster, d *die) {
 			return bytes.NewReader(content), int64(len(content)), nil
 		}
 	}}
-	doomed := d.roll(6) // half of the time nobody
+	doomed := d.roll(6) // half of the time no one
 	var all sync.WaitGroup
 	i := 0
 	for at, f := range c.nodes {

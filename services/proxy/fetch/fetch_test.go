@@ -101,7 +101,7 @@ func TestOpen_FirstBytesAtOnce(t *testing.T) {
 	w.mustHold(content)
 }
 
-// TestR43_FirstClientLeaves: whoever asked first and leaves ends nothing.
+// TestR43_FirstClientLeaves: the first client, if it leaves, ends nothing.
 func TestR43_FirstClientLeaves(t *testing.T) {
 	const offsets = 20
 	w := newWorld(t)
@@ -318,7 +318,7 @@ func TestOpen_FlightsAreBounded(t *testing.T) {
 	all.Wait()
 	w.settle(f)
 	if left.calls() != 0 {
-		t.Error("it was fetched for nobody")
+		t.Error("it was fetched for no one")
 	}
 }
 

@@ -32,7 +32,7 @@ func (a *asker) ask(ctx context.Context, of tenant.ID, times int) {
 	}
 }
 
-// The next free slot goes to whoever has least, in the order of coming, and none
+// The next free slot goes to the tenant that has least, in the order of coming, and none
 // is lost with those who stop waiting.
 func TestSlots_Fair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -112,7 +112,7 @@ func TestE14_ThreeNodesOneFetch(t *testing.T) {
 	c.mustHold(content)
 }
 
-// Where the size is known to nobody, those on other nodes wait with the rest.
+// Where the size is known to no one, those on other nodes wait with the rest.
 func TestE14_ThreeNodesUnknownSize(t *testing.T) {
 	c := newCluster(t, 3, lease.NewMemory())
 	content := bytesOf(2 * held)
@@ -295,7 +295,7 @@ func TestR16_LeasesThatLie(t *testing.T) {
 		"granted to all":       granting{},
 		"each has its own":     nil,
 		"denied for ever":      denying{},
-		"denied, nobody there": denying{"http://nobody"},
+		"denied, no one there": denying{"http://nobody"},
 		"denied, by a node":    denying{"http://node0"},
 		"denied, by itself":    denying{"http://node1"},
 	} {
@@ -342,7 +342,7 @@ func TestJoin_OnlyOfTheLeader(t *testing.T) {
 	}
 	if joined, ok := leader.Join(t.Context(), c.target([]byte("another"))); ok {
 		joined.Close()
-		t.Error("a blob that nobody fetches can be read")
+		t.Error("a blob that no one fetches can be read")
 	}
 	joined, ok := leader.Join(t.Context(), c.target(content))
 	if !ok {
@@ -385,7 +385,7 @@ func TestR37_OutageIsNotWaitedForInTurns(t *testing.T) {
 		}
 		return nil, 0, errDown
 	}
-	time.AfterFunc(1500*time.Millisecond, func() { close(slow) }) // longer than anybody need be reachable
+	time.AfterFunc(1500*time.Millisecond, func() { close(slow) }) // longer than anyone need be reachable
 	var all sync.WaitGroup
 	for _, f := range c.nodes {
 		all.Go(func() {

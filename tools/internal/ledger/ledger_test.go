@@ -21,7 +21,7 @@ func TestLedgerExplainsReads(t *testing.T) {
 		"the only write":                 {[]*Write{done("a", 0, 1)}, "a", 2, 3, true},
 		"a write that was lost":          {[]*Write{done("a", 0, 1)}, "", 2, 3, false},
 		"nothing was written":            {nil, "", 2, 3, true},
-		"a value nobody wrote":           {[]*Write{done("a", 0, 1)}, "b", 2, 3, false},
+		"a value no one wrote":           {[]*Write{done("a", 0, 1)}, "b", 2, 3, false},
 		"an overwritten value":           {[]*Write{done("a", 0, 1), done("b", 2, 3)}, "a", 4, 5, false},
 		"two writes at once, first":      {[]*Write{done("a", 0, 3), done("b", 1, 2)}, "a", 4, 5, true},
 		"two writes at once, second":     {[]*Write{done("a", 0, 3), done("b", 1, 2)}, "b", 4, 5, true},

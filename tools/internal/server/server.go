@@ -89,7 +89,7 @@ func (s *Server) Start(ctx context.Context) error {
 		cmd = exec.Command("prlimit", fmt.Sprintf("--nofile=%d:%d", s.Files, s.Files), s.binary, "serve")
 	}
 	cmd.Env, cmd.Stderr, cmd.Dir = s.env, log, s.dir // its greeting is for people
-	// Whoever asks for the present life is to see this one as soon as it acts.
+	// Callers that ask for the present life see this one as soon as it acts.
 	s.mu.Lock()
 	process, err := Begin(cmd, s.Keeper)
 	if err == nil {
@@ -187,7 +187,7 @@ func (s *Server) Process() *Process {
 	return s.process
 }
 
-// Kill ends the process without warning (SIGKILL), or takes note that somebody
+// Kill ends the process without warning (SIGKILL), or notes that something
 // else did.
 func (s *Server) Kill() error { return errors.Join(s.process.Kill(), s.log.Close()) }
 

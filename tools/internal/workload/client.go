@@ -140,7 +140,7 @@ func (c *Client) pull(ctx context.Context, repo, tag string) error {
 	}
 	img, ok := c.image(m.digest)
 	if !ok {
-		return fmt.Errorf("%s:%s is a manifest that nobody pushed: %s", repo, tag, got)
+		return fmt.Errorf("%s:%s is a manifest that was never pushed: %s", repo, tag, got)
 	}
 	return c.readAll(ctx, repo, img)
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // A name claim makes the name of a repository the tenant's own: upstreams are
-// not asked for it, so that nobody outside can take its place. The first push to
+// not asked for it, so that no outsider can take its place. The first push to
 // the name makes the claim, and it outlives the repository.
 type NameClaim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`

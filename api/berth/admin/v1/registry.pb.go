@@ -134,25 +134,25 @@ type Registry struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Output only. The host names at which the registry answers.
 	Hosts []string `protobuf:"bytes,2,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	// Everybody may pull.
+	// Everyone may pull.
 	AnonymousPull bool `protobuf:"varint,3,opt,name=anonymous_pull,json=anonymousPull,proto3" json:"anonymous_pull,omitempty"`
-	// Everybody may push, and pull.
+	// Everyone may push, and pull.
 	AnonymousPush bool `protobuf:"varint,4,opt,name=anonymous_push,json=anonymousPush,proto3" json:"anonymous_push,omitempty"`
-	// Nobody may push or delete.
+	// Push and delete are refused.
 	ReadOnly bool `protobuf:"varint,5,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	// Unspecified means REJECT.
 	MissingReferences Registry_MissingReferences `protobuf:"varint,6,opt,name=missing_references,json=missingReferences,proto3,enum=berth.admin.v1.Registry_MissingReferences" json:"missing_references,omitempty"`
 	// Deleting a manifest deletes the manifests whose subject it is.
 	DeleteReferrers bool `protobuf:"varint,7,opt,name=delete_referrers,json=deleteReferrers,proto3" json:"delete_referrers,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where somebody else was faster.
+	// the update fail with 409 where someone else was faster.
 	Etag string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Pulls of blobs are answered with a redirect (307) to the blob store, by a URL
-	// that is signed for a few minutes and that one blob. Whoever has the URL can
+	// that is signed for a few minutes and that one blob. Anyone who has the URL can
 	// fetch the blob, and clients have to reach the store. Without effect where
 	// blobs lie in files.
 	RedirectBlobs bool `protobuf:"varint,11,opt,name=redirect_blobs,json=redirectBlobs,proto3" json:"redirect_blobs,omitempty"`

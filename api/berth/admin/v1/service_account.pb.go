@@ -94,7 +94,7 @@ type ServiceAccount struct {
 	// A disabled account has no rights.
 	Disabled bool `protobuf:"varint,4,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where somebody else was faster.
+	// the update fail with 409 where someone else was faster.
 	Etag string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -567,7 +567,7 @@ type ServiceAccountKey struct {
 	// `tenants/{tenant}/serviceAccounts/{service_account}/keys/{key}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Output only. Shown once, in the answer to the request that makes the key;
-	// nobody can read it again.
+	// it cannot be read again.
 	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
 	// Input only. How long the key is good for, at least 1 s; absent means for
 	// ever.

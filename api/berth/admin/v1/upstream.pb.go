@@ -143,7 +143,7 @@ type Upstream struct {
 	Exclude []string `protobuf:"bytes,14,rep,name=exclude,proto3" json:"exclude,omitempty"`
 	// Patterns of names that the upstream is asked for although a registry of the
 	// tenant has, or had, a repository of that name. By default those are the
-	// tenant's own, so that nobody outside can take their place.
+	// tenant's own, so that no outsider can take their place.
 	AllowClaimed []string `protobuf:"bytes,15,rep,name=allow_claimed,json=allowClaimed,proto3" json:"allow_claimed,omitempty"`
 	// Hosts of token endpoints that may get the credential, besides the upstream's
 	// own and those that are known to belong to it.
@@ -151,7 +151,7 @@ type Upstream struct {
 	// Output only.
 	Status *Upstream_Status `protobuf:"bytes,17,opt,name=status,proto3" json:"status,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where somebody else was faster.
+	// the update fail with 409 where someone else was faster.
 	Etag string `protobuf:"bytes,18,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`

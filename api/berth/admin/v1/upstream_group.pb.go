@@ -31,7 +31,7 @@ const (
 	// an upstream without lets the next member be asked, since that is how some
 	// answer for what they do not have.
 	UpstreamGroup_POLICY_UNSPECIFIED UpstreamGroup_Policy = 0
-	// The client hears of the failure; nobody else is asked. Nobody can say
+	// The client hears of the failure; no other member is asked. It is not known
 	// whether the member has it, and what another has could be something else.
 	UpstreamGroup_STOP UpstreamGroup_Policy = 1
 	// The next member is asked.
@@ -152,7 +152,7 @@ type UpstreamGroup struct {
 	// At most 64, in the order in which they are asked.
 	Members []*UpstreamGroup_Member `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where somebody else was faster.
+	// the update fail with 409 where someone else was faster.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
