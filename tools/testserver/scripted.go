@@ -37,6 +37,7 @@ type Scripted struct {
 	left     int // how often script is still played; -1 = always
 	repos    map[string]*scriptedRepo
 	redirect string // a URL to which a blob's digest is added; "" = blobs are sent
+	files    bool   // see ServeFiles
 	auth     scriptedAuth
 }
 
@@ -130,6 +131,20 @@ func (s *Scripted) RedirectBlobs(base string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.redirect = base
+}
+
+// ServeFiles answers from now on as a web server of files does: what is there is
+// there, there is no /v2/, and a 404 says nothing but that.
+func (s *Scripted) ServeFiles() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files = true
+}
+
+func (s *Scripted) servesFiles() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files
 }
 
 // Script plays the fault, until the next one, to requests for the parts; where

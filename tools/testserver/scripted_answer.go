@@ -52,8 +52,14 @@ func parseAsked(r *http.Request) asked {
 
 // answer answers properly.
 func (s *Scripted) answer(w http.ResponseWriter, r *http.Request, a asked) {
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	files := s.servesFiles()
+	if !files {
+		setVersion(w)
+	}
 	switch {
+	case files && a.part == PartPing:
+		http.NotFound(w, r)
+		return
 	case a.part == PartToken:
 		s.answerToken(w, r)
 		return
@@ -63,13 +69,31 @@ func (s *Scripted) answer(w http.ResponseWriter, r *http.Request, a asked) {
 		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED")
 		return
 	}
-	s.find(r, a)(w)
+	found := s.find(r, a)
+	if found == nil && files {
+		http.NotFound(w, r)
+		return
+	}
+	if found == nil {
+		found = refusal(http.StatusNotFound, unknownCode[a.part])
+	}
+	found(w)
+}
+
+func setVersion(w http.ResponseWriter) {
+	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+}
+
+// unknownCode is the error code of a 404 (distribution-spec, "Error Codes").
+var unknownCode = map[Part]string{
+	PartPing: "NAME_UNKNOWN", PartManifests: "MANIFEST_UNKNOWN", PartBlobs: "BLOB_UNKNOWN", PartTags: "NAME_UNKNOWN", PartReferrers: "NAME_UNKNOWN",
 }
 
 // reply is an answer that is ready to be sent, without a lock: the client may be
 // slow.
 type reply func(http.ResponseWriter)
 
+// find is nil for what is not there.
 func (s *Scripted) find(r *http.Request, a asked) reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,7 +102,7 @@ func (s *Scripted) find(r *http.Request, a asked) reply {
 	case r.URL.Path == "/v2/":
 		return give(r, Content{MediaType: "application/json", Bytes: []byte("{}")})
 	case !found:
-		return refusal(http.StatusNotFound, "NAME_UNKNOWN")
+		return nil
 	case a.part == PartManifests:
 		return repo.findManifest(r, a.reference)
 	case a.part == PartBlobs:
@@ -121,7 +145,7 @@ func (repo *scriptedRepo) findManifest(r *http.Request, reference string) reply 
 	}
 	m, found := repo.manifests[d]
 	if !found {
-		return refusal(http.StatusNotFound, "MANIFEST_UNKNOWN")
+		return nil
 	}
 	return give(r, m)
 }
@@ -133,7 +157,7 @@ func (s *Scripted) findBlob(r *http.Request, repo *scriptedRepo, d oci.Digest) r
 	case !found && claimed && r.Method == http.MethodHead:
 		return func(w http.ResponseWriter) { w.Header().Set("Content-Length", strconv.Itoa(size)) }
 	case !found:
-		return refusal(http.StatusNotFound, "BLOB_UNKNOWN")
+		return nil
 	case s.redirect != "" && r.Method == http.MethodGet:
 		to := s.redirect + "/" + d.String()
 		return func(w http.ResponseWriter) { redirect(w, to) }

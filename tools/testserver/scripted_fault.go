@@ -35,10 +35,19 @@ const (
 	Fault503RetryAfter Fault = "503 with Retry-After"
 	Fault504           Fault = "504"
 
-	FaultNotFound        Fault = "404"
+	FaultNotFound        Fault = "404" // as the registry says it
 	FaultUnauthorized    Fault = "401 whatever the token"
 	FaultForbidden       Fault = "403"
 	FaultBrokenChallenge Fault = "401 with a broken challenge"
+)
+
+// The faults of what stands before a registry that is away. They answer for /v2/, too.
+const (
+	FaultEdge404        Fault = "404 with a page"
+	FaultEdge404Version Fault = "404 with a page and the version header"
+	FaultPlain404       Fault = "404 of a server of files"
+	FaultOther404       Fault = "404 with an error of another kind"
+	FaultSidecar        Fault = "401 without a challenge"
 )
 
 // The faults of what a right status and header announce.
@@ -165,10 +174,16 @@ var faults = func() map[Fault]faultKind {
 		Fault503:             {OutcomeOutage, everything, reachAll, status(503), nil},
 		Fault503RetryAfter:   {OutcomeOutage, everything, reachAll, later(503), nil},
 		Fault504:             {OutcomeOutage, everything, reachAll, status(504), nil},
-		FaultNotFound:        {OutcomeNotHere, everything, reachAll, status(404), nil},
+		FaultNotFound:        {OutcomeNotHere, everything, reachAll, (*scene).notFound, nil},
 		FaultUnauthorized:    {OutcomeDenied, everything, reachAll, (*scene).unauthorized, nil},
 		FaultForbidden:       {OutcomeDenied, everything, reachAll, status(403), nil},
 		FaultBrokenChallenge: {OutcomeOutage, everything, reachAll, (*scene).brokenChallenge, nil},
+
+		FaultEdge404:        {OutcomeOutage, everything, reachAll, (*scene).page404, nil},
+		FaultEdge404Version: {OutcomeOutage, everything, reachAll, (*scene).page404Version, nil},
+		FaultPlain404:       {OutcomeOutage, everything, reachAll, (*scene).plain404, nil},
+		FaultOther404:       {OutcomeOutage, everything, reachAll, status(404), nil},
+		FaultSidecar:        {OutcomeOutage, everything, reachAll, (*scene).sidecar, nil},
 
 		FaultHTML:           {OutcomeOutage, everything, reachAll, (*scene).page, nil},
 		FaultEmptyBody:      {OutcomeOutage, content, reachBodies, body(empty), nil},

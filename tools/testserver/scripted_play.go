@@ -80,9 +80,29 @@ func (sc *scene) brokenChallenge() {
 	refuse(sc.w, http.StatusUnauthorized, "UNAUTHORIZED")
 }
 
-func (sc *scene) page() {
+func (sc *scene) page() { sc.pageOf(http.StatusOK) }
+
+func (sc *scene) pageOf(code int) {
 	sc.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	sc.w.WriteHeader(code)
 	_, _ = fmt.Fprint(sc.w, "<!DOCTYPE html><title>Sign in to this network</title>")
+}
+
+func (sc *scene) page404() { sc.pageOf(http.StatusNotFound) }
+
+func (sc *scene) page404Version() {
+	setVersion(sc.w)
+	sc.page404()
+}
+
+func (sc *scene) plain404() { http.Error(sc.w, "404 page not found", http.StatusNotFound) }
+
+func (sc *scene) sidecar() { http.Error(sc.w, "no token", http.StatusUnauthorized) }
+
+// notFound is how the registry itself says it.
+func (sc *scene) notFound() {
+	setVersion(sc.w)
+	refuse(sc.w, http.StatusNotFound, unknownCode[sc.asked.part])
 }
 
 // other is content of the same kind that is another's.

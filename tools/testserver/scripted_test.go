@@ -55,7 +55,7 @@ func (p *puller) ask(part testserver.Part, reference string, want testserver.Con
 		resp, body, err = p.get(path, token)
 	}
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return outcomeOf(resp, err)
+		return outcomeOf(resp, body, err)
 	}
 	digest := resp.Header.Get("Docker-Content-Digest")
 	if oci.DigestOf(oci.SHA256, body) != want.Digest || digest != "" && digest != want.Digest.String() ||
@@ -100,7 +100,7 @@ func (p *puller) login(header string) (string, testserver.Outcome) {
 	}
 	resp, body, err := p.get(m[1]+"?"+url.Values{"service": {m[2]}, "scope": {m[3]}}.Encode(), "")
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return "", outcomeOf(resp, err)
+		return "", outcomeOf(resp, body, err)
 	}
 	if len(body) > 64<<10 {
 		return "", testserver.OutcomeOutage
@@ -112,15 +112,15 @@ func (p *puller) login(header string) (string, testserver.Outcome) {
 	return string(token[1]), testserver.OutcomeFound
 }
 
-// outcomeOf is of an answer that is not 200. Only who was asked can say that it
-// has not got it.
-func outcomeOf(resp *http.Response, err error) testserver.Outcome {
+// outcomeOf is of an answer that is not 200. Only the registry that was asked can
+// say that it does not have it.
+func outcomeOf(resp *http.Response, body []byte, err error) testserver.Outcome {
 	switch {
 	case err != nil:
 		return testserver.OutcomeOutage
 	case resp.Request.Response != nil: // after a redirect
 		return testserver.OutcomeOutage
-	case resp.StatusCode == http.StatusNotFound:
+	case resp.StatusCode == http.StatusNotFound && (bytes.Contains(body, []byte("MANIFEST_UNKNOWN")) || bytes.Contains(body, []byte("BLOB_UNKNOWN"))):
 		return testserver.OutcomeNotHere
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
 		return testserver.OutcomeDenied
