@@ -22,17 +22,30 @@ const mostTokens = 512
 // that its scope does not suffice.
 const freshDenial = 30 * time.Second
 
-// authState is what a client knows of how its upstream wants to be asked. It learns
-// from the first 401, so that later requests need none.
+// renewInterval is how often a login is renewed that worked and is refused.
+const renewInterval = time.Minute
+
+// openInterval is for how long an upstream that did not ask for the credential at /v2/ is
+// not asked there again.
+const openInterval = 5 * time.Minute
+
+// authState is what a client knows of how its upstream wants to be asked. With a
+// credential it learns from /v2/ before the first question: some registries ask for
+// a login there alone, and say "not here" to all who have none (contract row T2).
+// The challenge of a resource outranks it, and is all that a client without
+// credential learns from.
 type authState struct {
 	client *Client
 	ecr    *ecrLogin // nil unless the credential is one of AWS's API
 
-	mu     sync.Mutex
-	basic  bool       // the upstream takes the credential itself
-	bearer *challenge // it takes tokens; without scope
-	tokens *lru.Cache[string, token]
-	flight singleflight.Group
+	mu      sync.Mutex
+	basic   bool       // the upstream takes the credential itself
+	bearer  *challenge // it takes tokens; without scope
+	guessed bool       // /v2/ said so, and no resource yet
+	open    time.Time  // until then it counts as one that asks for no login
+	renewed time.Time  // when a login was renewed last
+	tokens  *lru.Cache[string, token]
+	flight  singleflight.Group
 }
 
 func newAuthState(c *Client) *authState {
@@ -43,17 +56,28 @@ func newAuthState(c *Client) *authState {
 	return &authState{client: c, ecr: newECRLogin(c), tokens: tokens}
 }
 
-// known returns the Authorization by which the upstream is likely to answer at
-// once for the repository; empty before the first 401.
-func (l *authState) known(ctx context.Context, name string) (string, error) {
+// login is an Authorization, and when it was issued; the zero value is none.
+type login struct {
+	header string
+	taken  time.Time // zero for a credential as it is configured
+}
+
+// known returns the login by which the upstream is likely to answer at once for the
+// repository. If that fails by the challenge of /v2/, it returns that one, too:
+// the resource may want another.
+func (l *authState) known(ctx context.Context, name string) (login, *challenge, error) {
+	if err := l.learn(ctx); err != nil {
+		return login{}, nil, err
+	}
 	l.mu.Lock()
-	basic, bearer := l.basic, l.bearer
+	basic, bearer, guessed := l.basic, l.bearer, l.guessed
 	l.mu.Unlock()
 	switch {
 	case basic:
-		return l.credential(ctx)
+		got, err := l.credential(ctx)
+		return got, nil, err
 	case bearer == nil:
-		return "", nil
+		return login{}, nil, nil
 	}
 	t, err := l.token(ctx, name, *bearer, "")
 	if OutcomeOf(err) == Outage {
@@ -63,59 +87,117 @@ func (l *authState) known(ctx context.Context, name string) (string, error) {
 		}
 		l.mu.Unlock()
 	}
-	return bearerOf(t), err
+	if err != nil && guessed {
+		return login{}, bearer, err
+	}
+	return t.login(), nil, err
 }
 
-// answer returns what to try instead of sent, after a 401 with the header h.
-func (l *authState) answer(ctx context.Context, name, sent string, h http.Header) (string, error) {
+// learn asks /v2/ where nothing is known of how the upstream wants the credential. An
+// answer that is no challenge says nothing.
+func (l *authState) learn(ctx context.Context) error {
+	l.mu.Lock()
+	known := l.basic || l.bearer != nil || time.Now().Before(l.open)
+	l.mu.Unlock()
+	if known || l.client.config.anonymous() {
+		return nil
+	}
+	g, err := l.client.greet(ctx, l.client.base)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.basic || l.bearer != nil {
+		return nil
+	}
+	bearer, takesTokens := pick(g.offers, "bearer")
+	_, l.basic = pick(g.offers, "basic")
+	switch {
+	case takesTokens && bearer.params["realm"] != "":
+		l.basic, l.bearer, l.guessed = false, withoutScope(bearer), true
+	case !l.basic && g.lasts:
+		l.open = time.Now().Add(openInterval)
+	}
+	return nil
+}
+
+// answer returns what to try instead of sent, after a 401 with the header h; false
+// where there is nothing.
+func (l *authState) answer(ctx context.Context, name string, sent login, h http.Header) (login, bool, error) {
 	offered := parseChallenges(h.Values("Www-Authenticate"))
 	if ch, ok := pick(offered, "bearer"); ok && ch.params["realm"] != "" {
-		rejected, _ := strings.CutPrefix(sent, "Bearer ")
+		rejected := sent.bearer()
 		if l.insufficient(name, rejected, ch) {
-			return "", l.refusal()
+			return login{}, false, nil
 		}
 		t, err := l.token(ctx, name, ch, rejected)
 		if err != nil {
-			return "", err
+			return login{}, false, err
 		}
 		l.mu.Lock()
-		l.basic, l.bearer = false, withoutScope(ch)
+		l.basic, l.bearer, l.guessed = false, withoutScope(ch), false
 		l.mu.Unlock()
-		return bearerOf(t), nil
+		return t.login(), true, nil
 	}
 	if _, ok := pick(offered, "basic"); !ok || l.client.config.anonymous() {
 		if _, broken := pick(offered, "bearer"); broken && !ok {
-			return "", l.client.outage(nil, "asks for a token, and does not name a token endpoint")
+			return login{}, false, l.client.outage(nil, "asks for a token, and does not name a token endpoint")
 		}
-		return "", l.refusal()
+		return login{}, false, nil
 	}
 	if l.ecr != nil {
 		l.ecr.forget(sent)
 	}
-	auth, err := l.credential(ctx)
-	if err != nil {
-		return "", err
-	}
-	if auth == sent {
-		return "", l.refusal()
+	got, err := l.credential(ctx)
+	if err != nil || got == sent {
+		return login{}, false, err
 	}
 	l.mu.Lock()
 	l.basic, l.bearer = true, nil
 	l.mu.Unlock()
-	return auth, nil
+	return got, true, nil
+}
+
+// renew returns a new login after a 403 to one that worked before: some registries say
+// so of a token that has ended. There is one new login in a while; what was issued
+// before it is replaced as well (contract row T4).
+func (l *authState) renew(ctx context.Context, name string, sent login) (login, bool, error) {
+	l.mu.Lock()
+	bearer, now := l.bearer, time.Now()
+	outdated := sent.taken.Before(l.renewed)
+	if sent.taken.IsZero() || !outdated && now.Sub(l.renewed) < renewInterval {
+		l.mu.Unlock()
+		return login{}, false, nil
+	}
+	if !outdated {
+		l.renewed = now
+		l.tokens.Purge()
+	}
+	l.mu.Unlock()
+	if bearer != nil && sent.bearer() != "" {
+		t, err := l.token(ctx, name, *bearer, sent.bearer())
+		return t.login(), true, err
+	}
+	if l.ecr == nil {
+		return login{}, false, nil
+	}
+	l.ecr.forget(sent)
+	got, err := l.ecr.login(ctx)
+	return got, true, err
 }
 
 // credential is the Basic authorization of the upstream, or of a token endpoint
-// that may get it; empty for an anonymous client.
-func (l *authState) credential(ctx context.Context) (string, error) {
+// that may get it; none for an anonymous client.
+func (l *authState) credential(ctx context.Context) (login, error) {
 	cfg := l.client.config
 	switch {
 	case cfg.anonymous():
-		return "", nil
+		return login{}, nil
 	case l.ecr != nil:
-		return l.ecr.authorization(ctx)
+		return l.ecr.login(ctx)
 	default:
-		return "Basic " + base64.StdEncoding.EncodeToString([]byte(cfg.Username+":"+cfg.Password)), nil
+		return login{header: "Basic " + base64.StdEncoding.EncodeToString([]byte(cfg.Username+":"+cfg.Password))}, nil
 	}
 }
 
@@ -131,24 +213,25 @@ func (l *authState) insufficient(name, rejected string, ch challenge) bool {
 	return ok && t.value == rejected && time.Since(t.taken) < freshDenial
 }
 
-func (l *authState) refusal() *Error {
-	e := l.client.outage(nil, "")
-	e.Status = http.StatusUnauthorized
-	l.client.denied(e)
-	return e
-}
-
-func bearerOf(token string) string {
-	if token == "" {
+// bearer is the token that the login is; empty for another.
+func (l login) bearer() string {
+	value, ok := strings.CutPrefix(l.header, "Bearer ")
+	if !ok {
 		return ""
 	}
-	return "Bearer " + token
+	return value
 }
 
 func withoutScope(ch challenge) *challenge {
 	return &challenge{scheme: ch.scheme, params: map[string]string{
 		"realm": ch.params["realm"], "service": ch.params["service"],
 	}}
+}
+
+// sameRealm says whether an answer asks for tokens of the same endpoint.
+func (ch *challenge) sameRealm(h http.Header) bool {
+	other, ok := pick(parseChallenges(h.Values("Www-Authenticate")), "bearer")
+	return ok && other.params["realm"] == ch.params["realm"] && other.params["service"] == ch.params["service"]
 }
 
 // realm is the token endpoint, if the credential may go there: to the upstream itself, to a host that the tenant named, or to one that

@@ -119,7 +119,7 @@ func TestE4_CredentialsGoToPinnedRealmsOnly(t *testing.T) {
 				return
 			}
 			wantOutage(t, err)
-			if basic != 0 || len(w.requests()) != 1 {
+			if basic != 0 || len(w.requests()) != 2 { // of /v2/, and of the manifest
 				t.Errorf("the credential was sent %d times in %d requests", basic, len(w.requests()))
 			}
 		})

@@ -80,7 +80,9 @@ func (c *Client) HasBlob(ctx context.Context, name string, d oci.Digest) (int64,
 	err := c.document(ctx, request{
 		method: http.MethodHead, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown,
 	}, func(a answer) error {
-		size = a.size
+		if size = a.size; isPage(a.header, nil) {
+			return c.outage(nil, "sent a page for a blob")
+		}
 		return nil
 	})
 	return size, err

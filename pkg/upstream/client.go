@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/ttlcache"
 )
 
 // Client pulls from one upstream. Its methods return *Error, except for a name that
@@ -31,7 +32,9 @@ type Client struct {
 	documents, blobs chan struct{}
 	queued           atomic.Int64 // requests that wait for a place
 	health           health
-	inside           atomic.Bool // the upstream was in a network that is not public when it answered last
+	headRefused      deadlines
+	greetings        *ttlcache.Cache[url.URL, greeting] // by the URL of /v2/
+	inside           atomic.Bool                        // the upstream was in a network that is not public when it answered last
 }
 
 func newClient(cs *Clients, cfg Config) (*Client, error) {
@@ -50,6 +53,7 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 	}
 	c.circuit = newCircuit(c)
 	c.auth = newAuthState(c)
+	c.greetings = newGreetings(c)
 	return c, nil
 }
 
@@ -61,7 +65,7 @@ type request struct {
 	query    string
 	accept   string
 	missing  fault.Reason // what a 404 says
-	limit    int64        // of the body, in bytes
+	limit    int64        // of the body, in bytes; 0 where it does not matter
 	optional bool         // about an API that registries need not have
 }
 
@@ -86,6 +90,7 @@ func (rq request) treatAsNotFound(err error) error {
 
 // answer is a document with what came with it.
 type answer struct {
+	method string // HEAD, or GET where that is refused
 	header http.Header
 	size   int64 // Content-Length; -1 when there was none
 	body   []byte
@@ -105,53 +110,15 @@ func (c *Client) document(ctx context.Context, rq request, use func(answer) erro
 	if err != nil {
 		return permit.end(rq.treatAsNotFound(err))
 	}
-	body, err := c.readAll(ctx, resp, rq.limit, permit)
-	if err != nil {
-		return permit.end(err)
-	}
-	return permit.end(use(answer{header: resp.Header, size: resp.ContentLength, body: body}))
-}
-
-// exchange sends the request, and once more with the credential or token that
-// the upstream asks for. The response is a 200 in no encoding.
-func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
-	name := c.nameOf(rq.name)
-	auth, err := c.auth.known(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	t := outRequest{
-		method: rq.method,
-		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
-		header: hopHeader(ctx, rq.accept),
-		auth:   auth,
-		stay:   rq.optional,
-	}
-	resp, away, err := c.follow(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode == http.StatusUnauthorized && !away {
-		discard(resp)
-		if t.auth, err = c.auth.answer(ctx, name, auth, resp.Header); err != nil {
-			return nil, err
+	var body []byte
+	if rq.limit > 0 {
+		if body, err = c.readAll(ctx, resp, rq.limit, permit); err != nil {
+			return permit.end(err)
 		}
-		if resp, away, err = c.follow(ctx, t); err != nil {
-			return nil, err
-		}
-	}
-	if !away {
-		c.health.sawLimits(c, resp.Header)
-	}
-	if resp.StatusCode != http.StatusOK {
+	} else {
 		discard(resp)
-		return nil, c.refused(resp, away, rq.missing)
 	}
-	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		_ = resp.Body.Close()
-		return nil, c.outage(nil, "sent an answer in an encoding that was not asked for")
-	}
-	return resp, nil
+	return permit.end(use(answer{method: resp.Request.Method, header: resp.Header, size: resp.ContentLength, body: body}))
 }
 
 // readAll reads and closes the body. What is large waits, before most of it is in

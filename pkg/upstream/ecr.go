@@ -27,7 +27,7 @@ type ecrLogin struct {
 	api    *ecr.Client
 
 	mu      sync.Mutex // held while the API is asked, which is bounded
-	basic   string
+	basic   login
 	expires time.Time
 }
 
@@ -52,28 +52,28 @@ func newECRLogin(c *Client) *ecrLogin {
 	return &ecrLogin{client: c, api: ecr.New(o)}
 }
 
-// authorization is the Basic header for the registry.
-func (l *ecrLogin) authorization(ctx context.Context) (string, error) {
+// login is the Basic authorization for the registry.
+func (l *ecrLogin) login(ctx context.Context) (login, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.basic != "" && time.Now().Before(l.expires) {
+	if l.basic.header != "" && time.Now().Before(l.expires) {
 		return l.basic, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, l.client.owner.limits.token, errSlow)
 	defer cancel()
 	out, err := l.api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
-		return "", l.failure(ctx, err)
+		return login{}, l.failure(ctx, err)
 	}
 	if len(out.AuthorizationData) != 1 || out.AuthorizationData[0].AuthorizationToken == nil {
-		return "", l.client.outage(nil, "got no password from the API of ECR")
+		return login{}, l.client.outage(nil, "got no password from the API of ECR")
 	}
 	data := out.AuthorizationData[0]
 	plain, err := base64.StdEncoding.DecodeString(*data.AuthorizationToken)
 	if err != nil || !strings.HasPrefix(string(plain), "AWS:") {
-		return "", l.client.outage(err, "got no password from the API of ECR")
+		return login{}, l.client.outage(err, "got no password from the API of ECR")
 	}
-	l.basic = "Basic " + *data.AuthorizationToken
+	l.basic = login{header: "Basic " + *data.AuthorizationToken, taken: time.Now()}
 	l.expires = time.Now().Add(time.Hour)
 	if data.ExpiresAt != nil {
 		l.expires = data.ExpiresAt.Add(-tokenSlack)
@@ -82,11 +82,11 @@ func (l *ecrLogin) authorization(ctx context.Context) (string, error) {
 }
 
 // forget drops the password that the registry does not take any more.
-func (l *ecrLogin) forget(sent string) {
+func (l *ecrLogin) forget(sent login) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.basic == sent {
-		l.basic = ""
+		l.basic = login{}
 	}
 }
 

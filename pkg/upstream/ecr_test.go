@@ -132,7 +132,7 @@ func TestECR_OverTheWire(t *testing.T) {
 	cs := newClients(Options{Allow: loopback}, patient())
 	cs.ecrURL = s.URL
 	c := clientOf(t, cs, Config{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"})
-	if auth, err := c.auth.credential(t.Context()); err != nil || auth != "Basic "+base64.StdEncoding.EncodeToString([]byte("AWS:p")) {
-		t.Errorf("%q, %v", auth, err)
+	if auth, err := c.auth.credential(t.Context()); err != nil || auth.header != "Basic "+base64.StdEncoding.EncodeToString([]byte("AWS:p")) {
+		t.Errorf("%v, %v", auth, err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -133,28 +132,6 @@ func (c *Client) failed(ctx context.Context, cause error) *Error {
 	return e
 }
 
-// refused turns the status of an answer into an error; away says that it is not
-// the registry's (or its token endpoint's) own, but of a host that it redirected
-// to. Such a host knows neither which content exists nor who may pull it.
-func (c *Client) refused(resp *http.Response, away bool, reason fault.Reason) *Error {
-	e := c.outage(nil, "answered with status %d", resp.StatusCode)
-	e.Status = resp.StatusCode
-	e.RetryAfter = min(retryAfter(resp.Header, time.Now()), c.owner.limits.maxBackOff)
-	switch status := resp.StatusCode; {
-	case status == http.StatusTooManyRequests:
-		c.rateLimited(e)
-	case status >= 500:
-		e.broken = status != http.StatusNotImplemented
-		e.Timeout = status == http.StatusGatewayTimeout
-	case status == http.StatusNotFound && reason != "" && (!away || isRegistry(resp.Header)):
-		e.Outcome, e.reason = NotHere, reason
-		e.Message = fmt.Sprintf("upstream %q does not have it", c.config.Upstream)
-	case !away && (status == http.StatusUnauthorized || status == http.StatusForbidden):
-		c.denied(e)
-	}
-	return e
-}
-
 func (c *Client) denied(e *Error) {
 	e.Outcome = Denied
 	e.Message = fmt.Sprintf("upstream %q denies access, or does not have it: no credential is configured for it", c.config.Upstream)
@@ -169,10 +146,4 @@ func (c *Client) rateLimited(e *Error) {
 	if e.RetryAfter == 0 {
 		e.RetryAfter = c.owner.limits.backOff
 	}
-}
-
-// isRegistry says whether an answer is that of a registry, as for instance
-// registry.k8s.io redirects to, and not that of a store of files.
-func isRegistry(h http.Header) bool {
-	return h.Get("Docker-Distribution-Api-Version") == "registry/2.0"
 }

@@ -16,7 +16,8 @@ import (
 func Example() {
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/acme/app/manifests/v1" {
-			http.NotFound(w, r)
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`)
 			return
 		}
 		w.Header().Set("Content-Type", oci.MediaTypeImageIndex)

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -51,20 +50,29 @@ func (c *Client) HeadManifest(ctx context.Context, name, tag string) (Descriptor
 	ref := oci.Reference{Tag: tag}
 	var d Descriptor
 	err := c.manifest(ctx, http.MethodHead, name, ref, func(a answer) error {
+		if a.method == http.MethodGet {
+			m, err := c.checkManifest(a, ref)
+			d = m.descriptor()
+			return err
+		}
 		claim, err := oci.ParseDigest(a.header.Get("Docker-Content-Digest"))
 		if t := mediaTypeOf(a.header); err == nil && t != "text/html" {
 			d = Descriptor{Digest: claim, MediaType: t, Size: a.size}
 		}
 		return nil
 	})
-	if err == nil && d.Digest != "" || err != nil && !notAllowed(err) {
+	if err != nil || d.Digest != "" {
 		return d, err
 	}
 	m, err := c.Manifest(ctx, name, ref)
 	if err != nil {
 		return Descriptor{}, err
 	}
-	return Descriptor{Digest: m.Digest, MediaType: m.MediaType, Size: int64(len(m.Payload))}, nil
+	return m.descriptor(), nil
+}
+
+func (m Manifest) descriptor() Descriptor {
+	return Descriptor{Digest: m.Digest, MediaType: m.MediaType, Size: int64(len(m.Payload))}
 }
 
 func (c *Client) manifest(ctx context.Context, method, name string, ref oci.Reference, use func(answer) error) error {
@@ -116,10 +124,4 @@ func declaredType(h http.Header) string {
 func mediaTypeOf(h http.Header) string {
 	t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.ToLower(strings.TrimSpace(t))
-}
-
-// notAllowed says that an upstream does not answer HEAD.
-func notAllowed(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && (e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
 }

@@ -341,6 +341,7 @@ func TestStatus_RateLimit(t *testing.T) {
 	}
 	status := http.StatusOK
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 		w.Header().Set("RateLimit-Limit", "100;w=21600")
 		w.Header().Set("RateLimit-Remaining", "76;w=21600")
 		if status != http.StatusOK {

@@ -22,6 +22,7 @@ type outRequest struct {
 	url    *url.URL
 	header http.Header // sent to every host
 	auth   string      // Authorization: for the host of url alone
+	name   string      // of the repository, if it is about one
 	stay   bool        // a redirect to another host is an answer
 	led    bool        // an answer named the host of url, and not the configuration
 }

@@ -18,6 +18,8 @@ type token struct {
 	expires time.Time
 }
 
+func (t token) login() login { return login{header: "Bearer " + t.value, taken: t.taken} }
+
 // Tokens live for as long as their endpoint says, within bounds, and end a bit
 // earlier here.
 const (
@@ -29,7 +31,7 @@ const (
 // token returns a token for pulling from the repository that is not the rejected
 // one. However many ask at a time, the endpoint is asked once, and a caller that
 // leaves does not take the answer from the others (contract R42).
-func (l *authState) token(ctx context.Context, name string, ch challenge, rejected string) (string, error) {
+func (l *authState) token(ctx context.Context, name string, ch challenge, rejected string) (token, error) {
 	if t, ok := l.cached(name, rejected); ok {
 		return t, nil
 	}
@@ -44,21 +46,21 @@ func (l *authState) token(ctx context.Context, name string, ch challenge, reject
 		defer cancel()
 		t, err := l.fetch(ctx, ch.params["realm"], ch.params["service"], scope)
 		if err != nil {
-			return "", err
+			return token{}, err
 		}
 		l.mu.Lock()
 		l.tokens.Add(name, t)
 		l.mu.Unlock()
-		return t.value, nil
+		return t, nil
 	})
 	select {
 	case r := <-done:
 		if r.Err != nil {
-			return "", r.Err
+			return token{}, r.Err
 		}
-		return r.Val.(string), nil
+		return r.Val.(token), nil
 	case <-ctx.Done():
-		return "", l.client.failed(ctx, ctx.Err())
+		return token{}, l.client.failed(ctx, ctx.Err())
 	}
 }
 
@@ -79,11 +81,11 @@ func pullScope(name, offered string) string {
 	return "repository:" + name + ":pull"
 }
 
-func (l *authState) cached(name, rejected string) (string, bool) {
+func (l *authState) cached(name, rejected string) (token, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t, ok := l.tokens.Get(name)
-	return t.value, ok && t.value != rejected && time.Now().Before(t.expires)
+	return t, ok && t.value != rejected && time.Now().Before(t.expires)
 }
 
 // fetch asks a token endpoint. Its 404 says nothing about the repository, and
@@ -100,19 +102,18 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	}
 	q.Set("scope", scope)
 	u.RawQuery = q.Encode()
-	auth, err := l.credential(ctx)
+	credential, err := l.credential(ctx)
 	if err != nil {
 		return token{}, err
 	}
 	resp, away, err := c.follow(ctx, outRequest{
-		method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: auth, led: !c.names(u),
+		method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: credential.header, led: !c.names(u),
 	})
 	if err != nil {
 		return token{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		discard(resp)
-		return token{}, c.refused(resp, away, "")
+		return token{}, c.verdict(ctx, resp, away, "")
 	}
 	body, err := c.readAll(ctx, resp, maxTokenReply, nil)
 	if err != nil {

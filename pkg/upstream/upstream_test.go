@@ -35,10 +35,13 @@ func impatient() limits {
 	return l
 }
 
-// serve starts an upstream, and returns a client of it.
+// serve starts an upstream that says that it is a registry, and returns a client of it.
 func serve(t *testing.T, l limits, h http.HandlerFunc) *Client {
 	t.Helper()
-	s := httptest.NewServer(h)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+		h(w, r)
+	}))
 	t.Cleanup(s.Close)
 	return clientOf(t, newClients(Options{Allow: loopback}, l), Config{URL: s.URL})
 }

@@ -1,0 +1,172 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// mostTries is how many requests a question may cost, besides those for tokens and /v2/.
+const mostTries = 3
+
+// headRefusedFor is how long an upstream is asked by GET that refused HEAD.
+const headRefusedFor = time.Hour
+
+// question is a request with what it takes to have it answered: the credential or
+// token that the upstream wants, GET where it refuses HEAD, a new login where it
+// refuses one that worked.
+type question struct {
+	client *Client
+	kind   string
+	name   string
+	auth   *authState // of the host that out is for
+	out    outRequest
+	login  login // that out carries
+
+	guess       *challenge // of /v2/: it led to doubt instead of a login
+	doubt       error
+	tries       int
+	loggedIn    bool // in answer to a 401
+	renewed     bool
+	headRefused bool
+}
+
+// exchange asks until there is an answer. The response is a 200.
+func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
+	q, err := c.newQuestion(ctx, rq)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		resp, away, err := c.follow(ctx, q.out)
+		if err != nil {
+			return nil, err
+		}
+		if !away {
+			c.health.sawLimits(c, resp.Header)
+		}
+		again, err := q.next(ctx, resp, away)
+		switch {
+		case again, err != nil:
+			discard(resp)
+			if err != nil {
+				return nil, err
+			}
+			continue
+		case resp.StatusCode != http.StatusOK:
+			return nil, c.verdict(ctx, resp, away, rq.missing)
+		}
+		if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+			_ = resp.Body.Close()
+			return nil, c.outage(nil, "sent an answer in an encoding that was not asked for")
+		}
+		return resp, nil
+	}
+}
+
+func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error) {
+	name := c.nameOf(rq.name)
+	q := &question{client: c, name: name, kind: rq.kind(), auth: c.auth, out: outRequest{
+		method: rq.method,
+		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
+		header: hopHeader(ctx, rq.accept),
+		name:   name,
+		stay:   rq.optional,
+	}}
+	if q.out.method == http.MethodHead && c.headRefused.left(q.kind, time.Now()) > 0 {
+		q.out.method = http.MethodGet
+	}
+	var err error
+	if q.login, q.guess, err = c.auth.known(ctx, name); err != nil {
+		if q.guess == nil {
+			return nil, err
+		}
+		q.doubt = err
+	}
+	q.out.auth = q.login.header
+	return q, nil
+}
+
+// next says whether to ask again after an answer, and changes the request for that.
+func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bool, error) {
+	q.tries++
+	status := resp.StatusCode
+	if q.headRefused && (status == http.StatusOK || status == http.StatusNotFound) {
+		q.client.headRefused.extend(q.kind, time.Now().Add(headRefusedFor))
+	}
+	if q.doubt != nil && (status != http.StatusUnauthorized || q.guess.sameRealm(resp.Header)) {
+		return false, q.doubt // what is answered without the login is no answer
+	}
+	q.doubt = nil
+	if q.tries == mostTries {
+		return false, nil
+	}
+	switch {
+	case status == http.StatusUnauthorized && !away && !q.loggedIn:
+		again, err := q.retryWith(q.auth.answer(ctx, q.name, q.login, resp.Header))
+		if q.loggedIn = again; again || err != nil {
+			return again, err
+		}
+	case status == http.StatusForbidden && !away && q.out.method == http.MethodGet && !q.renewed:
+		q.renewed = true
+		return q.retryWith(q.auth.renew(ctx, q.name, q.login))
+	}
+	if q.out.method == http.MethodHead && refusesHead(status) {
+		q.out.method, q.headRefused = http.MethodGet, true
+		return true, nil
+	}
+	return false, nil
+}
+
+func (q *question) retryWith(l login, ok bool, err error) (bool, error) {
+	if err != nil || !ok {
+		return false, err
+	}
+	q.login, q.out.auth = l, l.header
+	return true, nil
+}
+
+// refusesHead says whether a status may be about HEAD alone: firewalls and CDNs refuse it
+// where they let GET pass (contract row T3).
+func refusesHead(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
+		http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
+		return true
+	default:
+		return false
+	}
+}
+
+// deadlines are times by kind of request.
+type deadlines struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+}
+
+func (d *deadlines) extend(kind string, until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.until == nil {
+		d.until = map[string]time.Time{}
+	}
+	if until.After(d.until[kind]) {
+		d.until[kind] = until
+	}
+}
+
+// left is how long it is until then; not positive where that has passed.
+func (d *deadlines) left(kind string, now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.until[kind].Sub(now)
+}
+
+// kind is what is asked for: "manifests", "blobs", "tags" or "referrers".
+func (rq request) kind() string {
+	kind, _, _ := strings.Cut(rq.path, "/")
+	return kind
+}

@@ -1,0 +1,100 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
+)
+
+// absenceCodes are the error codes of a 404 that says what is not there: those of
+// the distribution-spec ("Error Codes"), and Harbor's.
+var absenceCodes = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"}
+
+// verdict is the one place that decides what an answer other than 200 means, whatever
+// was asked for: an absence, a denial, a limit or an outage. away says that another host
+// gave it, to which the registry led; missing is what a 404 says, empty where a 404 says
+// nothing about content.
+//
+// An absence and a denial let other registries answer. They count only if the registry
+// itself said so: before it may stand an edge that answers every path alike while the
+// registry is away (contract row T1).
+func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, missing fault.Reason) *Error {
+	defer discard(resp)
+	e := c.outage(nil, "answered with status %d", resp.StatusCode)
+	e.Status = resp.StatusCode
+	e.RetryAfter = min(retryAfter(resp.Header, time.Now()), c.owner.limits.maxBackOff)
+	content := missing != ""
+	switch status := resp.StatusCode; {
+	case status == http.StatusTooManyRequests:
+		c.rateLimited(e)
+	case status >= 500:
+		e.broken = status != http.StatusNotImplemented
+		e.Timeout = status == http.StatusGatewayTimeout
+	case status == http.StatusNotFound && content:
+		if !c.isOwnAnswer(ctx, resp) {
+			e.Message = fmt.Sprintf("upstream %q answered with status 404, and nothing shows that a registry did", c.config.Upstream)
+			break
+		}
+		e.Outcome, e.reason = NotHere, missing
+		e.Message = fmt.Sprintf("upstream %q does not have it", c.config.Upstream)
+	case !away && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		if !content || c.isOwnAnswer(ctx, resp) {
+			c.denied(e)
+		}
+	}
+	return e
+}
+
+// isOwnAnswer says whether a registry gave the answer. One that does not show it by
+// itself is believed where the host answers as a registry at /v2/, asked after it.
+func (c *Client) isOwnAnswer(ctx context.Context, resp *http.Response) bool {
+	body := readError(resp)
+	codes := errorCodes(body)
+	switch {
+	case resp.StatusCode == http.StatusNotFound && slices.ContainsFunc(codes, func(code string) bool { return slices.Contains(absenceCodes, code) }):
+		return true
+	case resp.StatusCode != http.StatusNotFound && (len(codes) > 0 || offersLogin(resp.Header)):
+		return true
+	case resp.Header.Get("Docker-Distribution-Api-Version") == "registry/2.0" && !isPage(resp.Header, body):
+		return true
+	default:
+		g, err := c.greet(ctx, resp.Request.URL)
+		return err == nil && g.isRegistry
+	}
+}
+
+// maxError is what is read of an answer that is not the one hoped for.
+const maxError = 64 << 10
+
+// readError reads and closes the body, as far as it comes: what is missing says nothing.
+func readError(resp *http.Response) []byte {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
+	_ = resp.Body.Close()
+	return body
+}
+
+// errorCodes are those of an error as registries send it (distribution-spec, "Error
+// Codes").
+func errorCodes(body []byte) []string {
+	var said struct {
+		Errors []struct {
+			Code string `json:"code"`
+		} `json:"errors"`
+	}
+	if json.Unmarshal(body, &said) != nil {
+		return nil
+	}
+	var codes []string
+	for _, e := range said.Errors {
+		if e.Code != "" {
+			codes = append(codes, e.Code)
+		}
+	}
+	return codes
+}
