@@ -36,6 +36,7 @@ const openInterval = 5 * time.Minute
 // credential learns from.
 type authState struct {
 	client *Client
+	guest  bool      // it is of a host that the upstream led to, which never gets the credential
 	ecr    *ecrLogin // nil unless the credential is one of AWS's API
 
 	mu      sync.Mutex
@@ -99,7 +100,7 @@ func (l *authState) learn(ctx context.Context) error {
 	l.mu.Lock()
 	known := l.basic || l.bearer != nil || time.Now().Before(l.open)
 	l.mu.Unlock()
-	if known || l.client.config.anonymous() {
+	if known || l.anonymous() {
 		return nil
 	}
 	g, err := l.client.greet(ctx, l.client.base)
@@ -122,6 +123,13 @@ func (l *authState) learn(ctx context.Context) error {
 	return nil
 }
 
+// unused says whether the upstream was asked, and wanted no credential.
+func (l *authState) unused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.anonymous() && !l.basic && l.bearer == nil
+}
+
 // answer returns what to try instead of sent, after a 401 with the header h; false
 // where there is nothing.
 func (l *authState) answer(ctx context.Context, name string, sent login, h http.Header) (login, bool, error) {
@@ -140,7 +148,7 @@ func (l *authState) answer(ctx context.Context, name string, sent login, h http.
 		l.mu.Unlock()
 		return t.login(), true, nil
 	}
-	if _, ok := pick(offered, "basic"); !ok || l.client.config.anonymous() {
+	if _, ok := pick(offered, "basic"); !ok || l.anonymous() {
 		if _, broken := pick(offered, "bearer"); broken && !ok {
 			return login{}, false, l.client.outage(nil, "asks for a token, and does not name a token endpoint")
 		}
@@ -187,12 +195,14 @@ func (l *authState) renew(ctx context.Context, name string, sent login) (login, 
 	return got, true, err
 }
 
+func (l *authState) anonymous() bool { return l.guest || l.client.config.anonymous() }
+
 // credential is the Basic authorization of the upstream, or of a token endpoint
 // that may get it; none for an anonymous client.
 func (l *authState) credential(ctx context.Context) (login, error) {
 	cfg := l.client.config
 	switch {
-	case cfg.anonymous():
+	case l.anonymous():
 		return login{}, nil
 	case l.ecr != nil:
 		return l.ecr.login(ctx)
@@ -250,7 +260,7 @@ func (l *authState) realm(raw string) (*url.URL, error) {
 	if c.inside.Load() && !c.names(u) {
 		return nil, c.outage(nil, "names a token endpoint on another host, from a network that is not public: if that is right, add this host to auth_hosts")
 	}
-	if !c.config.anonymous() && !sameOrigin(u, c.base) && !pinned(u, c.base) && !slices.ContainsFunc(c.config.AuthHosts, isHost(u)) {
+	if !l.anonymous() && !sameOrigin(u, c.base) && !pinned(u, c.base) && !slices.ContainsFunc(c.config.AuthHosts, isHost(u)) {
 		if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 			return nil, c.outage(nil, "wants its credential sent to an address that is not in auth_hosts")
 		}

@@ -43,13 +43,14 @@ func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
 	}
-	permit, err := c.enter(ctx, c.blobs)
+	rq := request{method: http.MethodGet, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown}
+	permit, err := c.enter(ctx, c.blobs, rq.kind())
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	slow := time.AfterFunc(c.owner.limits.answer, func() { cancel(errSlow) })
-	resp, err := c.exchange(ctx, request{method: http.MethodGet, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown})
+	resp, err := c.exchange(ctx, rq)
 	if err == nil && size >= 0 && resp.ContentLength >= 0 && resp.ContentLength != size {
 		_ = resp.Body.Close()
 		err = c.outage(errSize, "has a blob of %d bytes where its manifest says %d", resp.ContentLength, size)
@@ -115,7 +116,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	if b.err = err; err != nil {
 		var e *Error
 		if errors.As(err, &e) {
-			b.client.health.saw(e, time.Now())
+			b.client.health.saw(e, b.permit.kind, time.Now())
 		}
 	}
 	return n, err

@@ -23,6 +23,7 @@ type Client struct {
 	config Config
 	base   *url.URL // scheme and host
 	auth   *authState
+	guests *guests
 	series series
 
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -52,7 +53,7 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 		blobs:     make(chan struct{}, cs.limits.blobs),
 	}
 	c.circuit = newCircuit(c)
-	c.auth = newAuthState(c)
+	c.auth, c.guests = newAuthState(c), newGuests()
 	c.greetings = newGreetings(c)
 	return c, nil
 }
@@ -99,7 +100,7 @@ type answer struct {
 // document asks for something that is read as a whole, and gives it to use,
 // whose error is the call's. The answer is a 200 and not encoded in any way.
 func (c *Client) document(ctx context.Context, rq request, use func(answer) error) error {
-	permit, err := c.enter(ctx, c.documents)
+	permit, err := c.enter(ctx, c.documents, rq.kind())
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 // permit is one call's permission to ask the upstream.
 type permit struct {
 	client  *Client
+	kind    string // of request
 	places  chan struct{}
 	done    func(error) // tells the breaker
 	started time.Time
@@ -22,19 +23,19 @@ type permit struct {
 
 // enter waits for a place and for the upstream's pace, and says at once that
 // nothing will come of it when the upstream is down or wants to be left alone.
-func (c *Client) enter(ctx context.Context, places chan struct{}) (*permit, error) {
+func (c *Client) enter(ctx context.Context, places chan struct{}, kind string) (*permit, error) {
 	if hopsOf(ctx) >= ocihttp.MaxHops {
 		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", ocihttp.MaxHops)
 	}
 	if err := c.place(ctx, places); err != nil {
 		return nil, err
 	}
-	done, err := c.admit(ctx)
+	done, err := c.admit(ctx, kind)
 	if err != nil {
 		<-places
 		return nil, err
 	}
-	return &permit{client: c, places: places, done: done, started: time.Now()}, nil
+	return &permit{client: c, kind: kind, places: places, done: done, started: time.Now()}, nil
 }
 
 // place waits for a place. How many wait is bounded: a wait may outlive its
@@ -59,8 +60,10 @@ func (c *Client) place(ctx context.Context, places chan struct{}) error {
 	}
 }
 
-func (c *Client) admit(ctx context.Context) (func(error), error) {
-	if left := c.health.backOff(time.Now()); left > 0 {
+// admit holds back requests of a kind that was limited: Docker Hub limits manifests and
+// not blobs (contract row T5).
+func (c *Client) admit(ctx context.Context, kind string) (func(error), error) {
+	if left := c.health.quiet.left(kind, time.Now()); left > 0 {
 		e := c.outage(nil, "")
 		e.RetryAfter = left
 		c.rateLimited(e)
@@ -109,7 +112,7 @@ func (t *permit) end(err error) error {
 	}
 	t.done(err)
 	c.series.observe(e, time.Since(t.started))
-	c.health.saw(e, time.Now())
+	c.health.saw(e, t.kind, time.Now())
 	return err
 }
 

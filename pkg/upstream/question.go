@@ -105,7 +105,10 @@ func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bo
 		return false, nil
 	}
 	switch {
-	case status == http.StatusUnauthorized && !away && !q.loggedIn:
+	case status == http.StatusUnauthorized && !q.loggedIn:
+		if away && !q.moveTo(resp.Request.URL, resp.Header) {
+			return false, nil
+		}
 		again, err := q.retryWith(q.auth.answer(ctx, q.name, q.login, resp.Header))
 		if q.loggedIn = again; again || err != nil {
 			return again, err
@@ -119,6 +122,17 @@ func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bo
 		return true, nil
 	}
 	return false, nil
+}
+
+// moveTo asks from now on at the host that the registry led to, as a guest.
+func (q *question) moveTo(u *url.URL, h http.Header) bool {
+	c := q.client
+	if ch, ok := pick(parseChallenges(h.Values("Www-Authenticate")), "bearer"); !ok || ch.params["realm"] == "" || sameOrigin(u, c.base) {
+		return false
+	}
+	q.auth, q.login = c.guests.at(c, u), login{header: c.guests.token(u, q.name)}
+	q.out.url, q.out.led = u, !c.names(u)
+	return true
 }
 
 func (q *question) retryWith(l login, ok bool, err error) (bool, error) {

@@ -33,7 +33,8 @@ var errRedirect = errors.New("redirect")
 // follow sends the request and follows redirects, by rules of its own (contract
 // E3, E5). away says whether the answer is of another host than was asked: once
 // a chain has left that host, it is a stranger's for good, and no credential is
-// sent any more even if it comes back.
+// sent any more even if it comes back. What may be sent to such a host is a token that
+// it gave to a caller without credential.
 func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool, error) {
 	at, away, led := t.url, false, t.led
 	for redirects := 0; ; redirects++ {
@@ -41,8 +42,12 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 			Method: t.method, URL: at, Host: at.Host, Header: t.header.Clone(),
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		}
-		if t.auth != "" && !away {
-			req.Header.Set("Authorization", t.auth)
+		auth := t.auth
+		if away {
+			auth = c.guests.token(at, t.name)
+		}
+		if auth != "" {
+			req.Header.Set("Authorization", auth)
 		}
 		inside := false // of a network that is not public
 		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {

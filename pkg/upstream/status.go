@@ -16,6 +16,10 @@ type Status struct {
 	FailedAt    time.Time // the last denial or outage; zero for none
 	Failure     string    // what it was; safe for users
 	RateLimit   RateLimit
+
+	// CredentialUnused says that the upstream answers and never asked for the credential
+	// that is configured: it was not sent.
+	CredentialUnused bool
 }
 
 // Health is an upstream's state in one word.
@@ -63,6 +67,7 @@ func (c *Client) Status() Status {
 	s := c.health.status
 	c.health.mu.Unlock()
 	s.State = c.circuit.State().String()
+	s.CredentialUnused = s.Health == Healthy && c.auth.unused()
 	return s
 }
 
@@ -70,11 +75,14 @@ func (c *Client) Status() Status {
 type health struct {
 	mu     sync.Mutex
 	status Status
-	quiet  time.Time // until then the upstream wants to be left alone
+	quiet  deadlines // until then the upstream wants no such requests
 }
 
 // saw takes in how a call ended; nil for well.
-func (h *health) saw(e *Error, now time.Time) {
+func (h *health) saw(e *Error, kind string, now time.Time) {
+	if e != nil && e.RateLimited {
+		h.quiet.extend(kind, now.Add(e.RetryAfter))
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -83,20 +91,11 @@ func (h *health) saw(e *Error, now time.Time) {
 		return
 	case e.left:
 		return
-	case e.RateLimited && now.Add(e.RetryAfter).After(h.quiet):
-		h.quiet = now.Add(e.RetryAfter)
 	}
 	h.status.FailedAt, h.status.Failure = now, e.Message
 	if !e.paused { // it failed before, as it says already
 		h.status.Health = e.health()
 	}
-}
-
-// backOff is how long the upstream is not to be asked yet.
-func (h *health) backOff(now time.Time) time.Duration {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.quiet.Sub(now)
 }
 
 // sawLimits takes in what an answer says of limits.

@@ -57,6 +57,9 @@ func TestE10_NoFailureFallsThrough(t *testing.T) {
 		scripts := [][]testserver.Part{nil}
 		if on := f.On(); slices.Contains(on, testserver.PartBlobs) && slices.Contains(on, testserver.PartManifests) {
 			scripts = append(scripts, []testserver.Part{testserver.PartBlobs})
+			if slices.Contains(on, testserver.PartPing) {
+				scripts[1] = append(scripts[1], testserver.PartPing) // /v2/ would vouch for it
+			}
 		}
 		for _, on := range scripts {
 			for position := 1; position <= 2 && (position == 1 || on == nil); position++ {

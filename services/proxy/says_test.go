@@ -54,3 +54,122 @@ func TestT1_AnEdgeIsNotTheRegistry(t *testing.T) {
 		})
 	}
 }
+
+// TestT1_AServerOfFiles cannot say that something is not there, and serves what is.
+func TestT1_AServerOfFiles(t *testing.T) {
+	w, up := newHub(t)
+	up.ServeFiles()
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	if a := w.get("/v2/" + testserver.ScriptedName + "/manifests/unknown"); a.Status != http.StatusBadGateway {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+}
+
+// TestT2_ARegistryThatHides is asked with its credential, and the next member is not.
+func TestT2_ARegistryThatHides(t *testing.T) {
+	w := newWorld(t)
+	up := testserver.StartScripted(t)
+	up.RequireToken("bob", "secret")
+	up.HideFromStrangers()
+	after := lure(t, up)
+	w.upstream("up", up.URL(), func(s *meta.UpstreamSettings) {
+		s.Username, s.Password = "bob", []byte("secret")
+		yes := true
+		s.ServeAnonymous = &yes
+	})
+	w.upstream("after", after.URL(), nil)
+	w.chain(meta.Member{Upstream: "up"}, meta.Member{Upstream: "after"})
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	if n := up.Count("", "/v2/"); n != 1 || after.Count("", "*") != 0 {
+		t.Errorf("/v2/ was asked %d times, the next member %d times", n, after.Count("", "*"))
+	}
+}
+
+// TestT3_AFirewallRefusesHead: a tag is revalidated all the same.
+func TestT3_AFirewallRefusesHead(t *testing.T) {
+	for _, f := range []testserver.Fault{
+		testserver.FaultHead400, testserver.FaultHead401, testserver.FaultHead403,
+		testserver.FaultHead405, testserver.FaultHead406, testserver.FaultHead501,
+	} {
+		w, up := newHub(t)
+		up.Script(f)
+		w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+		newer := testserver.NewImage(70, 1000)
+		up.Push(testserver.ScriptedName, newer, testserver.ScriptedTag)
+		w.pass(tagTTL)
+		up.Forget()
+		w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, newer)
+		w.pass(tagTTL)
+		if a := w.get("/v2/" + testserver.ScriptedName + "/manifests/" + testserver.ScriptedTag); a.Header.Get("Warning") != "" {
+			t.Errorf("%s: Warning %q", f, a.Header.Get("Warning"))
+		}
+		if n := up.Count(http.MethodHead, "*"); n != 1 {
+			t.Errorf("%s: %d HEAD, want one", f, n)
+		}
+	}
+}
+
+// TestT4_ATokenThatEndedEarly and is answered by 403 is replaced.
+func TestT4_ATokenThatEndedEarly(t *testing.T) {
+	w, up := newHub(t)
+	up.RequireToken("", "")
+	up.ForbidExpired()
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	up.ExpireTokens()
+	w.pass(tagTTL)
+	if a := w.get("/v2/" + testserver.ScriptedName + "/manifests/" + testserver.ScriptedTag); a.Status != http.StatusOK || a.Header.Get("Warning") != "" {
+		t.Errorf("%d, Warning %q", a.Status, a.Header.Get("Warning"))
+	}
+	if n := up.Count("", "/token"); n != 2 {
+		t.Errorf("%d logins, want 2", n)
+	}
+}
+
+// TestT5_ALimitOfManifests does not stop blobs.
+func TestT5_ALimitOfManifests(t *testing.T) {
+	w, up := newHub(t)
+	base := "/v2/" + testserver.ScriptedName
+	up.Script(testserver.Fault429RetryAfter, testserver.PartManifests)
+	if a := w.get(base + "/manifests/" + testserver.ScriptedTag); a.Status != http.StatusTooManyRequests {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	blob := up.Image.Layers[0]
+	if a := w.get(base + "/blobs/" + blob.Digest.String()); a.Status != http.StatusOK || a.Body != string(blob.Bytes) {
+		t.Errorf("a blob: %d", a.Status)
+	}
+	if a := w.get(base + "/manifests/" + testserver.ScriptedSingleTag); a.Status != http.StatusTooManyRequests {
+		t.Errorf("another manifest: %d", a.Status)
+	}
+	if n := up.Count("", base+"/manifests/*"); n != 1 {
+		t.Errorf("%d requests for manifests, want one", n)
+	}
+}
+
+// TestT6_AHostThatLeadsToARegistry which wants tokens that everybody gets.
+func TestT6_AHostThatLeadsToARegistry(t *testing.T) {
+	for _, credential := range []string{"", "secret"} {
+		w := newWorld(t)
+		host, up := testserver.StartScripted(t), testserver.StartScripted(t)
+		host.LeadTo(up.URL())
+		up.RequireToken("", "")
+		up.RedirectBlobs(up.CDN.URL())
+		w.upstream("vanity", host.URL(), func(s *meta.UpstreamSettings) {
+			if yes := true; credential != "" {
+				s.Username, s.Password, s.ServeAnonymous = "bob", []byte(credential), &yes
+			}
+		})
+		w.chain(meta.Member{Upstream: "vanity"})
+		w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+		if a := w.get("/v2/" + testserver.ScriptedName + "/manifests/unknown"); a.Status != http.StatusNotFound {
+			t.Errorf("an unknown tag: %d %s", a.Status, a.Body)
+		}
+		for _, r := range append(up.Requests(), up.CDN.Requests()...) {
+			if strings.HasPrefix(r.Header.Get("Authorization"), "Basic ") {
+				t.Errorf("the credential went to %s", r.Path)
+			}
+		}
+		if n := up.Count("", "/token"); n != 1 {
+			t.Errorf("%d tokens, want one", n)
+		}
+	}
+}

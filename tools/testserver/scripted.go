@@ -38,6 +38,7 @@ type Scripted struct {
 	repos    map[string]*scriptedRepo
 	redirect string // a URL to which a blob's digest is added; "" = blobs are sent
 	files    bool   // see ServeFiles
+	leadsTo  string // see LeadTo
 	auth     scriptedAuth
 }
 
@@ -139,6 +140,20 @@ func (s *Scripted) ServeFiles() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files = true
+}
+
+// LeadTo redirects from now on everything below /v2/ to another registry at base, as hosts
+// do that only lend their name.
+func (s *Scripted) LeadTo(base string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leadsTo = base
+}
+
+func (s *Scripted) target() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leadsTo
 }
 
 func (s *Scripted) servesFiles() bool {

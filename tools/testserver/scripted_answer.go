@@ -57,6 +57,9 @@ func (s *Scripted) answer(w http.ResponseWriter, r *http.Request, a asked) {
 		setVersion(w)
 	}
 	switch {
+	case a.part != PartToken && s.target() != "":
+		redirect(w, s.target()+r.URL.RequestURI())
+		return
 	case files && a.part == PartPing:
 		http.NotFound(w, r)
 		return

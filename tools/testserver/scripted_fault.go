@@ -50,6 +50,16 @@ const (
 	FaultSidecar        Fault = "401 without a challenge"
 )
 
+// The faults of HEAD alone, as firewalls and CDNs have them: GET is answered.
+const (
+	FaultHead400 Fault = "400 to HEAD"
+	FaultHead401 Fault = "401 to HEAD"
+	FaultHead403 Fault = "403 to HEAD"
+	FaultHead405 Fault = "405 to HEAD"
+	FaultHead406 Fault = "406 to HEAD"
+	FaultHead501 Fault = "501 to HEAD"
+)
+
 // The faults of what a right status and header announce.
 const (
 	FaultHTML           Fault = "200 with a page"
@@ -122,7 +132,7 @@ func (f Fault) String() string { return string(f) }
 // except those of Corruptions.
 func Faults() []Fault {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(faults)), func(f Fault) bool {
-		return f == FaultNone || f == FaultMillionTags || slices.Contains(Corruptions(), f)
+		return faults[f].outcome == OutcomeFound || f == FaultMillionTags || slices.Contains(Corruptions(), f)
 	})
 }
 
@@ -134,6 +144,7 @@ const (
 	reachAll          // all answers, right or not
 	reachRight        // of status 2xx
 	reachBodies       // of status 2xx to GET
+	reachHeads        // to HEAD
 )
 
 // faultKind is what there is to know of a fault.
@@ -181,9 +192,16 @@ var faults = func() map[Fault]faultKind {
 
 		FaultEdge404:        {OutcomeOutage, everything, reachAll, (*scene).page404, nil},
 		FaultEdge404Version: {OutcomeOutage, everything, reachAll, (*scene).page404Version, nil},
-		FaultPlain404:       {OutcomeOutage, everything, reachAll, (*scene).plain404, nil},
+		FaultPlain404:       {OutcomeOutage, everything, reachAll, plain(404), nil},
 		FaultOther404:       {OutcomeOutage, everything, reachAll, status(404), nil},
-		FaultSidecar:        {OutcomeOutage, everything, reachAll, (*scene).sidecar, nil},
+		FaultSidecar:        {OutcomeOutage, everything, reachAll, plain(401), nil},
+
+		FaultHead400: {OutcomeFound, content, reachHeads, plain(400), nil},
+		FaultHead401: {OutcomeFound, content, reachHeads, plain(401), nil},
+		FaultHead403: {OutcomeFound, content, reachHeads, plain(403), nil},
+		FaultHead405: {OutcomeFound, content, reachHeads, plain(405), nil},
+		FaultHead406: {OutcomeFound, content, reachHeads, plain(406), nil},
+		FaultHead501: {OutcomeFound, content, reachHeads, plain(501), nil},
 
 		FaultHTML:           {OutcomeOutage, everything, reachAll, (*scene).page, nil},
 		FaultEmptyBody:      {OutcomeOutage, content, reachBodies, body(empty), nil},

@@ -27,6 +27,8 @@ func (sc *scene) isIn(r reach) bool {
 		return true
 	case reachRight:
 		return right
+	case reachHeads:
+		return sc.r.Method == http.MethodHead
 	default:
 		return right && sc.r.Method == http.MethodGet
 	}
@@ -95,9 +97,10 @@ func (sc *scene) page404Version() {
 	sc.page404()
 }
 
-func (sc *scene) plain404() { http.Error(sc.w, "404 page not found", http.StatusNotFound) }
-
-func (sc *scene) sidecar() { http.Error(sc.w, "no token", http.StatusUnauthorized) }
+// plain is the fault that answers with a status and a line of text, as no registry does.
+func plain(code int) func(*scene) {
+	return func(sc *scene) { http.Error(sc.w, http.StatusText(code), code) }
+}
 
 // notFound is how the registry itself says it.
 func (sc *scene) notFound() {

@@ -14,6 +14,8 @@ type scriptedAuth struct {
 	required       bool
 	user, password string              // "" = anyone gets a token
 	challenge      string              // in place of its own; "" = its own
+	hidden         bool                // what is not authorized is a 404, but for /v2/
+	forbids        bool                // a token that is not good is a 403
 	issued         map[string][]string // scopes by token
 }
 
@@ -33,6 +35,21 @@ func (s *Scripted) SetChallenge(challenge string) {
 	s.auth.challenge = challenge
 }
 
+// HideFromStrangers answers 404 instead of 401 to who has no token: only /v2/ asks for
+// one.
+func (s *Scripted) HideFromStrangers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auth.hidden = true
+}
+
+// ForbidExpired answers 403 instead of 401 to a token that is not good any more.
+func (s *Scripted) ForbidExpired() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auth.forbids = true
+}
+
 // ExpireTokens makes all tokens void that were given before.
 func (s *Scripted) ExpireTokens() {
 	s.mu.Lock()
@@ -49,8 +66,15 @@ func (s *Scripted) authorize(w http.ResponseWriter, r *http.Request, a asked) bo
 	if !s.auth.required || bearer && valid && (a.name == "" || slices.Contains(scopes, a.scope())) {
 		return true
 	}
-	w.Header().Set("WWW-Authenticate", s.challenge(a))
-	refuse(w, http.StatusUnauthorized, "UNAUTHORIZED")
+	switch {
+	case s.auth.forbids && bearer:
+		refuse(w, http.StatusForbidden, "DENIED")
+	case s.auth.hidden && a.part != PartPing:
+		refuse(w, http.StatusNotFound, unknownCode[a.part])
+	default:
+		w.Header().Set("WWW-Authenticate", s.challenge(a))
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED")
+	}
 	return false
 }
 
