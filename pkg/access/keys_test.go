@@ -79,7 +79,7 @@ func TestIssue_LongTokensAreNotRemembered(t *testing.T) {
 		scopes = append(scopes, Repository(strings.Repeat("a", 60)+strconv.Itoa(i), All))
 	}
 	if _, err := r.verifier.Verify(r.issue(t, site, writer, scopes...), site); err != nil {
-		t.Errorf("a long token of ours: %v", err)
+		t.Errorf("a long own token: %v", err)
 	}
 	if r.verifier.genuine.Len() != 0 {
 		t.Error("a token of many scopes is remembered")

@@ -117,7 +117,7 @@ func (h *Health) Ready(ctx context.Context) Readiness {
 
 var errCheckTimeout = errors.New("no answer within " + checkTimeout.String())
 
-// ask waits for the answer of the run under way, or of a new one: probes that
+// ask waits for the answer of the current run, or of a new one: probes that
 // come at once share it, so that a check that never comes back piles up
 // nothing. The run is shared: it continues when the probe that began it
 // leaves.
@@ -143,7 +143,7 @@ func (c *check) ask(ctx context.Context) Dependency {
 	return d
 }
 
-// running is the run under way, which it starts if needed.
+// running is the current run, which it starts if needed.
 func (c *check) running(ctx context.Context) *checkRun {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -121,7 +121,7 @@ func (l *loader) environ(environ []string) {
 // namespace in which a Service named berth, or berth-something, exists.
 var serviceLink = regexp.MustCompile(`^BERTH_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// standardEnv honours OpenTelemetry's own variables below all of ours.
+// standardEnv honours OpenTelemetry's own variables below all settings of Berth.
 func (l *loader) standardEnv(environ []string) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
 		if v := lookupEnv(environ, name); v != "" {

@@ -1,4 +1,4 @@
-// Package inflight holds bytes on their way: a blob that is written once, as it
+// Package inflight holds bytes in flight: a blob that is written once, as it
 // arrives, and read by many while it does.
 //
 // What readers get is proven before it is complete: the last bytes are held back
@@ -32,7 +32,7 @@ type Options struct {
 	Dir    string     // of the temporary file, which has no name there; "" = the system's
 }
 
-// Stream is one blob on its way. Its bytes are in a temporary file, so that
+// Stream is one blob in flight. Its bytes are in a temporary file, so that
 // memory does not grow with them, nor with how far apart the readers are.
 //
 // Write, Restart and Finish are for one goroutine, the writer's; everything
@@ -69,7 +69,7 @@ func New(o Options) (*Stream, error) {
 	}, nil
 }
 
-func down(err error) error { return fault.Down(err, "the space for content on its way") }
+func down(err error) error { return fault.Down(err, "the space for content in flight") }
 
 // Written is how many bytes have arrived, those that are held back included.
 func (s *Stream) Written() int64 {

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Body is a blob on its way. Its bytes are not verified: the reader computes the
+// Body is a blob in flight. Its bytes are not verified: the reader computes the
 // digest. Read returns io.EOF only after as many bytes as were announced, and
 // *Error for fewer, for more, and for an upstream that becomes too slow. The time
 // between reads does not count. Close it; it is not safe for concurrent use.

@@ -53,7 +53,7 @@ func unused(t *testing.T) string {
 }
 
 // TestE1_NoConnectionIntoInternalNetworks: whatever spelling or name an upstream
-// has, the sink sees nobody, and users see the same text for each address and port.
+// has, the sink gets no connection, and users see the same text for each address and port.
 func TestE1_NoConnectionIntoInternalNetworks(t *testing.T) {
 	sink, connections := listen(t, "0.0.0.0:0")
 	_, port, _ := net.SplitHostPort(sink.Addr().String())

@@ -188,7 +188,7 @@ func TestE14_Pace(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Manifest(ctx, "a/b", latest); err == nil {
-		t.Error("nobody waits, and it is asked")
+		t.Error("no caller waits, and it is asked")
 	}
 }
 

@@ -77,7 +77,7 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	h := w.hosts[r.URL.Scheme+"://"+r.URL.Host]
 	w.mu.Unlock()
 	if h == nil {
-		return nil, fmt.Errorf("nobody is at %s", r.URL.Host)
+		return nil, fmt.Errorf("nothing is at %s", r.URL.Host)
 	}
 	rec := httptest.NewRecorder()
 	h(rec, r)

@@ -149,7 +149,7 @@ func TestB15_HeadersCannotBecomeMetadata(t *testing.T) {
 				}
 			}
 			if resp, _ := a.send("", "GET", "/v1/tenants", "", prefix+name+": Bearer "+operatorToken); resp.StatusCode != 401 {
-				t.Errorf("nobody with %s%s: %d", prefix, name, resp.StatusCode)
+				t.Errorf("anonymous with %s%s: %d", prefix, name, resp.StatusCode)
 			}
 		}
 	}

@@ -49,7 +49,7 @@ tenants:
         keys:
           - id: build
             secret_file: short
-  - display_name: Nobody
+  - display_name: Nameless
 `
 
 // TestN12_SeedErrorsHaveFileAndLine: the check finds all of them, and so does the start.

@@ -153,7 +153,7 @@ func (s *Server) ServeGRPC(l net.Listener) error {
 // ServeHTTP answers REST and /openapi.json.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.rest.ServeHTTP(w, r) }
 
-// Close lets the calls under way end, until ctx does; then it cuts them off. It
+// Close lets the running calls end, until ctx does; then it cuts them off. It
 // may be called again.
 func (s *Server) Close(ctx context.Context) error {
 	stopped := make(chan struct{})

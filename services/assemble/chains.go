@@ -32,7 +32,7 @@ func (b *builder) chains() error {
 	if b.config.Embedded() { // the system's directory may be memory, or not there at all
 		f.Dir = filepath.Join(b.config.DataDir, "tmp")
 		if err := os.MkdirAll(f.Dir, 0o700); err != nil {
-			return fmt.Errorf("make the directory of content on its way: %w", err)
+			return fmt.Errorf("make the directory of content in flight: %w", err)
 		}
 	}
 	if b.config.Joined() {

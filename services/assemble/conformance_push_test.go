@@ -152,7 +152,7 @@ var pushBlobRequirements = []requirement{
 		r.send(t, request{method: http.MethodPut, target: r.start(t, "").location(t), body: content}).
 			want(t, http.StatusBadRequest).wantCode(t, "DIGEST_INVALID")
 	}},
-	{"Pushing blobs", ours, "a body that is encoded on its way is refused", func(t *testing.T, r repository) {
+	{"Pushing blobs", ours, "a body that is compressed in transit is refused", func(t *testing.T, r repository) {
 		location := r.start(t, "").location(t)
 		for _, method := range []string{http.MethodPatch, http.MethodPut} {
 			r.send(t, request{

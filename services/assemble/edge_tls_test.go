@@ -75,7 +75,7 @@ func TestS11_AScanTellsNoTenant(t *testing.T) {
 		t.Errorf("a scan learns %v", got)
 	}
 	if got := names("acme.localhost"); !slices.Contains(got, "acme.localhost") || slices.Contains(got, "registry.customer.example.com") {
-		t.Errorf("who asks for acme gets %v", got)
+		t.Errorf("a client of acme gets %v", got)
 	}
 }
 

@@ -55,8 +55,8 @@ type order struct {
 	host string
 }
 
-// nobody is the repository as a client sees it that sends no credential.
-func (o order) nobody(name string) repository {
+// anonymous is the repository as a client sees it that sends no credential.
+func (o order) anonymous(name string) repository {
 	return repository{deployment{base: o.registry(o.host), client: o.client}, name}
 }
 
@@ -64,7 +64,7 @@ func (o order) nobody(name string) repository {
 // the actions; without an account, as anyone does.
 func (o order) token(t *testing.T, account, name, actions string) repository {
 	t.Helper()
-	r := o.nobody(name)
+	r := o.anonymous(name)
 	if account != "" {
 		r.client = o.as(account)
 	}
@@ -119,7 +119,7 @@ func pushBeside(t *testing.T, start func(seed string) *world) {
 	images := map[string]testserver.Image{"team/app": prods, "library/app": hubs}
 	for name, img := range images {
 		dev.pulls(t, name, img)
-		dev.wantChallenged(t, dev.nobody(name), "1", img) // containerd, BuildKit
+		dev.wantChallenged(t, dev.anonymous(name), "1", img) // containerd, BuildKit
 		wantAll(t, http.StatusNotFound, dev.token(t, "writer", name, "pull,push").looks(t, "1", img))
 		wantAll(t, http.StatusNotFound, w.repository(devHost, "writer", name).looks(t, "1", img)) // podman, with a password
 		regctl := dev.token(t, "writer", name, "pull").looks(t, "1", img)
@@ -130,18 +130,18 @@ func pushBeside(t *testing.T, start func(seed string) *world) {
 
 		pushing := dev.token(t, "writer", name, "pull,push")
 		pushing.pushImage(t, img, "1", "mine")
-		for _, r := range []repository{dev.nobody(name), dev.token(t, "writer", name, "pull"), pushing} {
+		for _, r := range []repository{dev.anonymous(name), dev.token(t, "writer", name, "pull"), pushing} {
 			wantAll(t, http.StatusOK, r.looks(t, "mine", img)) // hosted content is for all that may pull
 		}
 	}
 	order{w, openHost}.names(t, hubs)
 
 	w.admin(t, http.MethodPatch, "/v1/tenants/acme/registries/dev", map[string]any{"upstream_group": ""}).want(t, http.StatusOK)
-	alone := dev.nobody("team/nobody-has-it")
+	alone := dev.anonymous("team/nobody-has-it")
 	soon(t, "dev to be without a chain", func() bool { return alone.head(t, alone.at("manifests/1")).status == http.StatusNotFound })
 	for name, img := range images {
-		dev.nobody(name).wantImage(t, "1", img)
-		dev.nobody(name).wantImage(t, "mine", img)
+		dev.anonymous(name).wantImage(t, "1", img)
+		dev.anonymous(name).wantImage(t, "mine", img)
 	}
 	w.stop(t)
 	w.wantSound(t)
@@ -154,11 +154,11 @@ const openHost = "open.acme.localhost"
 // possible no token is needed.
 func (o order) pulls(t *testing.T, name string, img testserver.Image) {
 	t.Helper()
-	o.wantChallenged(t, o.nobody(name), "1", img)
+	o.wantChallenged(t, o.anonymous(name), "1", img)
 	wantAll(t, http.StatusOK, o.token(t, "", name, "pull").looks(t, "1", img))
 	wantAll(t, http.StatusOK, o.token(t, "reader", name, "pull").looks(t, "1", img))
 	wantAll(t, http.StatusOK, o.repository(o.host, "reader", name).looks(t, "1", img))
-	for _, r := range []repository{o.nobody(name), o.token(t, "", name, "pull")} {
+	for _, r := range []repository{o.anonymous(name), o.token(t, "", name, "pull")} {
 		r.wantImage(t, "1", img)
 		if tags, _ := r.tags(t, ""); len(tags) != 1 {
 			t.Errorf("%s has the tags %v", name, tags)
@@ -167,8 +167,8 @@ func (o order) pulls(t *testing.T, name string, img testserver.Image) {
 	if !strings.HasPrefix(name, "library/") {
 		return
 	}
-	wantAll(t, http.StatusOK, o.nobody("proxy/docker.io/"+name).looks(t, "1", img))
-	mirror := o.nobody(name)
+	wantAll(t, http.StatusOK, o.anonymous("proxy/docker.io/"+name).looks(t, "1", img))
+	mirror := o.anonymous(name)
 	mirror.head(t, mirror.at("manifests/1?ns=docker.io")).want(t, http.StatusOK)
 	mirror.head(t, mirror.at("blobs/%s?ns=docker.io", img.Config.Digest)).want(t, http.StatusOK)
 }
@@ -192,18 +192,18 @@ func (o order) names(t *testing.T, img testserver.Image) {
 			t.Errorf("%s: refused with %q", a.what, m)
 		}
 	}
-	for _, r := range []repository{o.nobody(name), o.token(t, "", name, "pull,push")} {
+	for _, r := range []repository{o.anonymous(name), o.token(t, "", name, "pull,push")} {
 		refused(r.send(t, request{method: http.MethodPost, target: r.at("blobs/uploads/")}))
 		refused(r.postBlob(t, digest.Digest(layer.Digest), layer.Bytes))
 		refused(r.mount(t, digest.Digest(layer.Digest), "mine/app"))
 		refused(r.putManifest(t, "1", index(t, nil)))
 	}
 	o.token(t, "", "mine/app", "pull,push").pushImage(t, img, "1")
-	o.nobody("mine/app").wantImage(t, "1", img)
+	o.anonymous("mine/app").wantImage(t, "1", img)
 	o.token(t, "writer", name, "pull,push").pushImage(t, img, "2")
 	o.token(t, "", name, "pull,push").pushImage(t, img, "3") // the name is taken
-	o.nobody(name).wantImage(t, "3", img)
-	if tags, _ := o.nobody(name).tags(t, ""); len(tags) != 2 {
+	o.anonymous(name).wantImage(t, "3", img)
+	if tags, _ := o.anonymous(name).tags(t, ""); len(tags) != 2 {
 		t.Errorf("tags of a name that is taken: %v, want those that were pushed", tags)
 	}
 }

@@ -27,6 +27,6 @@ func TestR16_ConformanceWithoutTrustInRedis(t *testing.T) {
 	w.stop(t)
 	w.wantSound(t)
 	if redis.Commands() == 0 {
-		t.Error("nobody asked Redis")
+		t.Error("no call reached Redis")
 	}
 }

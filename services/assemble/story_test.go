@@ -67,7 +67,7 @@ func (c customer) host() string { return c.id + ".localhost" }
 // repository is one of the main registry, as an account sees it.
 func (c customer) repository(account, name string) repository { return c.in(c.host(), account, name) }
 
-// in is one of the registry at the host; an empty account is nobody.
+// in is one of the registry at the host; an empty account is anonymous.
 func (c customer) in(host, account, name string) repository {
 	client := c.w.client
 	if account != "" {

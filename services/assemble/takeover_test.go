@@ -200,7 +200,7 @@ func TestR47_TwoClientsOnTwoNodes(t *testing.T) {
 	clients.Wait()
 	t.Logf("%d chunks won, %d lost", won.Load(), lost.Load())
 	if won.Load() == 0 {
-		t.Error("nobody ever won")
+		t.Error("no writer ever won")
 	}
 	stored := content[:first.get(t, location).want(t, http.StatusNoContent).offset(t)]
 	first.finish(t, location, digest.FromBytes(stored), nil).want(t, http.StatusCreated)

@@ -59,7 +59,7 @@ type Summary struct {
 	Lost                 int64 // objects that the server names and has not, or not whole
 }
 
-// copying is a Copy under way.
+// copying is a running Copy.
 type copying struct {
 	Copy
 	rows   *sqlitemeta.Store

@@ -22,7 +22,7 @@ type Restore struct {
 	Report   func(wrong string)   // a file that is damaged; may be nil
 }
 
-// restoring is a Restore under way.
+// restoring is a running Restore.
 type restoring struct {
 	Restore
 	all   int64 // bytes

@@ -61,7 +61,7 @@ func TestE12_ChainsOverPublicNamesEnd(t *testing.T) {
 		"/v2/library/app/tags/list", "/v2/library/app/referrers/" + img.Index.Digest.String(),
 	} {
 		for _, rounds := range []int{1, 2} {
-			// Anew for each: failures in a row make an upstream be left alone.
+			// New for each: failures in a row make an upstream be left alone.
 			worlds, names := make([]*world, rounds), make([]*public, rounds)
 			for i := range worlds {
 				worlds[i] = newWorld(t)

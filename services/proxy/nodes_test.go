@@ -74,13 +74,13 @@ func TestE14_ThreeNodesAskOnce(t *testing.T) {
 }
 
 // TestFlights_AreForThisDeployment asks the internal listener without its key,
-// and for what is not on its way.
+// and for what is not in flight.
 func TestFlights_AreForThisDeployment(t *testing.T) {
 	w, up, cache := oneUpstream(t)
 	known := access.NewInternal("0123456789abcdef0123456789abcdef")
 	internal := w.node(lease.NewMemory(), known)
 	target := fetch.Target{Repo: cache, Digest: up.Image.Config.Digest, Size: -1}
-	for name, other := range map[string]*access.Internal{"another key": access.NewInternal("another"), "nothing on its way": known} {
+	for name, other := range map[string]*access.Internal{"another key": access.NewInternal("another"), "nothing in flight": known} {
 		if body, _, err := proxy.NewPeers(other, nil).Open(t.Context(), internal.URL, target); err == nil {
 			_ = body.Close() // it should not be there
 			t.Errorf("%s: something is answered", name)

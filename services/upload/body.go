@@ -28,7 +28,7 @@ func (b Body) discard() error {
 	return bodyError(err)
 }
 
-// source is a body on its way into the blob store: hashed while it is read and
+// source is a body that goes into the blob store: hashed while it is read and
 // held to its length.
 type source struct {
 	body        Body

@@ -56,7 +56,7 @@ func TestC2_RefusedMountStartsAnUpload(t *testing.T) {
 	foreign := c.PutBlob(stranger.repo(), []byte("of another tenant"))
 	sibling := c.Registry(c.site, "dev", tenant.Settings{AnonymousPull: true})
 	beside := c.PutBlob(fronttest.Repo(sibling, c.name), []byte("of another registry"))
-	missing := sha256Of([]byte("nobody has this"))
+	missing := sha256Of([]byte("not stored"))
 
 	var first fronttest.Answer
 	for i, m := range []struct {

@@ -80,7 +80,7 @@ func (a *attempt) all(ctx context.Context, fetches int) error {
 			return err
 		}
 	}
-	if err := a.nobody(ctx, "the URL of an upstream"); err != nil {
+	if err := a.sinkUntouched(ctx, "the URL of an upstream"); err != nil {
 		return err
 	}
 	if len(a.words) != 1 {
@@ -93,7 +93,7 @@ func (a *attempt) all(ctx context.Context, fetches int) error {
 				return err
 			}
 		}
-		if err := a.nobody(ctx, place); err != nil {
+		if err := a.sinkUntouched(ctx, place); err != nil {
 			return err
 		}
 	}
@@ -122,8 +122,8 @@ func (a *attempt) control(ctx context.Context) error {
 	return nil
 }
 
-// nobody fails if there was a connection to an address that is not public.
-func (a *attempt) nobody(ctx context.Context, place string) error {
+// sinkUntouched fails if there was a connection to an address that is not public.
+func (a *attempt) sinkUntouched(ctx context.Context, place string) error {
 	if err := a.sink.settle(ctx); err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (a *attempt) rebinding(ctx context.Context, fetches int) error {
 			return err
 		}
 	}
-	return a.nobody(ctx, "a name that leads elsewhere each time")
+	return a.sinkUntouched(ctx, "a name that leads elsewhere each time")
 }
 
 // upstream makes a new upstream in place of the last one; false where the admin

@@ -166,7 +166,7 @@ func (s *Scripted) servesFiles() bool {
 // none is named, to those that it concerns. FaultNone is to be right again.
 func (s *Scripted) Script(f Fault, on ...Part) { s.Play(Script{Fault: f, On: on}) }
 
-// Play changes how requests are answered that come from now on. Those under way
+// Play changes how requests are answered that come from now on. Those in flight
 // continue as they are, except for FaultRefused, which cuts them. A fault of the token
 // endpoint makes the registry ask for tokens from now on, as RequireToken does.
 func (s *Scripted) Play(script Script) {

@@ -63,7 +63,7 @@ func (c *content) Size() int64 { return c.object.size }
 func (c *content) ReadError() error { return c.failed }
 
 // Seek only notes the offset. What was fetched is dropped by a Read elsewhere:
-// who asks for the size by seeking to the end, as net/http does, comes back.
+// a caller that seeks to the end for the size, as net/http does, comes back.
 func (c *content) Seek(offset int64, whence int) (int64, error) {
 	switch whence {
 	case io.SeekCurrent:

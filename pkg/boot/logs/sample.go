@@ -26,8 +26,8 @@ type Sampler[K comparable] struct {
 
 type sampleCount struct{ told, left int }
 
-// NewSampler makes a Sampler. others is the kind that counts for one that is not told
-// apart, and report says how many lines of a kind a period left out.
+// NewSampler makes a Sampler. others is the kind that counts for one that is not
+// distinguished, and report says how many lines of a kind a period left out.
 func NewSampler[K comparable](others func(K) K, report func(k K, left int)) *Sampler[K] {
 	return &Sampler[K]{others: others, report: report, counts: map[K]*sampleCount{}}
 }

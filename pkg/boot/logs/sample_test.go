@@ -24,7 +24,7 @@ func TestS7_RepeatedLinesAreSampled(t *testing.T) {
 		log.Warn(fmt.Sprintf("message %d", i))
 	}
 	if n := len(h.lines.counts); n > maxKinds+2 { // the others of two levels
-		t.Errorf("%d messages are told apart", n)
+		t.Errorf("%d messages are distinguished", n)
 	}
 	h.lines.End()
 	for text, want := range map[string]int{

@@ -62,7 +62,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"listener"}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_internal_calls_refused_total",
-			Help: "Calls between processes that were refused: unsigned, by another key, expired, changed on their way, replayed, or invalid.",
+			Help: "Calls between processes that were refused: unsigned, by another key, expired, changed in transit, replayed, or invalid.",
 		}, []string{"reason"}),
 		rpcs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "berth_grpc_request_duration_seconds",

@@ -172,7 +172,7 @@ func SetCallRefused(ctx context.Context, why string) {
 	}
 }
 
-// complete gives a refusal a code where nothing of ours wrote the answer, such
+// complete gives a refusal a code where no code of Berth wrote the answer, such
 // as net/http's own for a range that cannot be served.
 func (r *request) complete(status int) {
 	if r.Code == "" {

@@ -236,7 +236,7 @@ func TestR16_LyingRedis(t *testing.T) {
 			}
 			if mode == testserver.RedisDenyAll {
 				if w.away == 0 {
-					t.Error("nobody was turned away")
+					t.Error("no caller was refused")
 				}
 			} else if w.done == 0 {
 				t.Error("the work was never done")

@@ -221,7 +221,7 @@ func testTopology(t *testing.T, open Open) {
 		}
 		nobody, err := w.Store.FindTopology(t.Context(), 4711)
 		if err != nil || len(nobody.Registries)+len(nobody.Groups)+len(nobody.Upstreams) != 0 {
-			t.Errorf("of nobody: %+v, %v", nobody, err)
+			t.Errorf("of no registry: %+v, %v", nobody, err)
 		}
 	})
 }

@@ -105,7 +105,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 	return missing, err
 }
 
-// adopting is one AdoptBlobs under way.
+// adopting is one running AdoptBlobs.
 type adopting struct {
 	*tx
 	from  []meta.Repo

@@ -62,7 +62,7 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 	return b, err
 }
 
-// mount is one MountBlob under way.
+// mount is one running MountBlob.
 type mount struct {
 	*tx
 	by       meta.Cause

@@ -48,7 +48,7 @@ ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET
   told_at = CASE WHEN $5 THEN berth_now() ELSE cache_tags.told_at END`
 )
 
-// cachedTag is a tag on its way to what an upstream said.
+// cachedTag is a change of a tag to what an upstream said.
 type cachedTag struct {
 	*tx
 	repo             meta.Repo

@@ -57,7 +57,7 @@ func suffix(tags []string, d oci.Digest) string {
 	return ":" + strings.Join(tags, ",") + "@" + d.String()
 }
 
-// putting is one PutManifest under way.
+// putting is one running PutManifest.
 type putting struct {
 	*tx
 	meta.ManifestPut

@@ -69,8 +69,8 @@ func TestR18_OpenSaysWhatIsWrong(t *testing.T) {
 	asBerth := strings.NewReplacer("postgres@", "berth:hunter2@")
 	withPassword := strings.NewReplacer("postgres@", "berth:right@")
 	for name, c := range map[string]struct{ url, want string }{
-		"nobody there":       {"postgres://berth:hunter2@127.0.0.1:1/berth?sslmode=disable", "meta: the server cannot be reached"},
-		"nobody at two":      {"postgres://berth:hunter2@127.0.0.1:1,127.0.0.1:2/berth?sslmode=disable", "127.0.0.1:2"},
+		"nothing there":      {"postgres://berth:hunter2@127.0.0.1:1/berth?sslmode=disable", "meta: the server cannot be reached"},
+		"nothing at two":     {"postgres://berth:hunter2@127.0.0.1:1,127.0.0.1:2/berth?sslmode=disable", "127.0.0.1:2"},
 		"no such host":       {"postgres://berth:hunter2@host.invalid/berth", "meta: the server cannot be reached"},
 		"no port":            {"postgres://berth:hunter2@127.0.0.1:port/berth", "meta: it is not of the form postgres://"},
 		"another scheme":     {"mysql://berth:hunter2@127.0.0.1/berth", "meta: it is not of the form postgres://"},

@@ -127,7 +127,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close waits for the transactions under way and closes all connections.
+// Close waits for the running transactions and closes all connections.
 func (s *Store) Close() error {
 	s.closed.Store(true)
 	s.pool.Close()

@@ -124,7 +124,7 @@ func (s *Store) committedBefore(ctx context.Context, u meta.Upload) (meta.Blob, 
 	return b, err
 }
 
-// committing is a session on its way to a live blob.
+// committing is a session that becomes a live blob.
 type committing struct {
 	*tx
 	store  *Store

@@ -105,7 +105,7 @@ func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 	return work, err
 }
 
-// eviction is evict under way.
+// eviction is one running evict.
 type eviction struct {
 	*tx
 	tenant    tenant.ID

@@ -85,7 +85,7 @@ func target(repo repository, tags []string, d oci.Digest) string {
 	return named + "@" + d.String()
 }
 
-// put is one PutManifest under way.
+// put is one running PutManifest.
 type put struct {
 	*tx
 	meta.ManifestPut

@@ -165,7 +165,7 @@ func dsn(file string, pragmas ...string) string {
 	return u.String()
 }
 
-// Close waits for the writes under way and gives the directory free. Only the
+// Close waits for the running writes and gives the directory free. Only the
 // first call does anything.
 func (s *Store) Close() error {
 	var err error

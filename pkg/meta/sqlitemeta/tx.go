@@ -13,14 +13,14 @@ import (
 type tx struct {
 	w     *writer
 	now   int64     // microseconds, taken after BEGIN IMMEDIATE
-	began time.Time // of the member under way
+	began time.Time // of the current member
 }
 
 // stepTime is how long a step works before it leaves the writer to others: they
 // wait for it, each once.
 const stepTime = 5 * time.Millisecond
 
-// spent says whether the step under way has had its time. What a step does before
+// spent says whether the current step has had its time. What a step does before
 // it asks, it does whole: at least one piece of work.
 func (t *tx) spent() bool { return time.Since(t.began) > stepTime }
 

@@ -109,7 +109,7 @@ func (t *tx) committedBefore(u meta.Upload, repo repository, life meta.Lifetimes
 	return b, err
 }
 
-// commit is a session on its way to a live blob.
+// commit is a session that becomes a live blob.
 type commit struct {
 	*tx
 	id     uuid.UUID

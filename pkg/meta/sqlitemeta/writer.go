@@ -34,10 +34,10 @@ type writer struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt // by their text; used by the one goroutine only
 	now   func() time.Time
-	txNow *atomic.Int64 // what berth_now answers: the time of the group under way
+	txNow *atomic.Int64 // what berth_now answers: the time of the current group
 
 	queue *lanes
-	began atomic.Int64  // of the group under way, in nanoseconds of its clock; 0 = none
+	began atomic.Int64  // of the current group, in nanoseconds of its clock; 0 = none
 	quit  chan struct{} // closed to stop
 	ended chan struct{} // closed when the goroutine has ended
 }

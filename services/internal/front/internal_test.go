@@ -167,7 +167,7 @@ func TestF5_InternalListenerIsForServicesOnly(t *testing.T) {
 	}
 }
 
-// The caller is a service of ours as far as it knows, so that its client learns
+// The caller is a service of this deployment as far as it knows, so that its client learns
 // of an outage, and the operators of the reason.
 func TestF5_ForgedCalls(t *testing.T) {
 	logged := &journal{}

@@ -377,7 +377,7 @@ func TestRemoteProxyMakesNoDifference(t *testing.T) {
 		"proxy: app of  as app, asked for app, after 3", // from the registry service
 	} {
 		if !bodies[want] {
-			t.Errorf("nobody was told %q", want)
+			t.Errorf("no client was told %q", want)
 		}
 	}
 }

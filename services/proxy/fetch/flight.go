@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// flight is one blob on its way into this process.
+// flight is one blob in flight into this process.
 type flight struct {
 	*Fetches
 	target Target

@@ -86,13 +86,13 @@ func (fl *flight) fill(ctx context.Context, u meta.Upload) error {
 	// read back from a disk: what is stored is proven by itself (invariant I12).
 	if got := h.Digest(); got != fl.target.Digest {
 		return fault.New(fault.Unavailable, fault.UnavailableReason,
-			"what was read back of the blob on its way has the digest %s", got)
+			"what was read back of the blob in flight has the digest %s", got)
 	}
 	_, err = fl.sessions.Commit(ctx, meta.Cause{}, u, fl.target.Digest)
 	return err
 }
 
-// hashed is the stream on its way into the blob store.
+// hashed is the stream that goes into the blob store.
 type hashed struct {
 	io.Reader
 	hash *oci.Hasher

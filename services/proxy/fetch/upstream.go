@@ -184,13 +184,13 @@ func checkDiskSpace(dir string, size int64) error {
 	}
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(dir, &fs); err != nil {
-		return fault.Down(err, "the space for content on its way")
+		return fault.Down(err, "the space for content in flight")
 	}
 	block := uint64(fs.Bsize)
 	keep := min(minFree, fs.Blocks*block/16)
 	if free := fs.Bavail * block; uint64(max(size, 0))+keep > free {
 		return fault.Wrap(fmt.Errorf("%s has %d bytes free, of which %d stay so", dir, free, keep), fault.Unavailable, fault.UnavailableReason,
-			"there is no room here for a blob of %d bytes on its way", size)
+			"there is no room here for a blob of %d bytes in flight", size)
 	}
 	return nil
 }
