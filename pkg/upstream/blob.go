@@ -43,7 +43,7 @@ func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
 	}
-	rq := request{method: http.MethodGet, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown}
+	rq := request{method: http.MethodGet, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown, size: size}
 	permit, err := c.enter(ctx, c.blobs, rq.kind())
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (c *Client) HasBlob(ctx context.Context, name string, d oci.Digest) (int64,
 	}
 	var size int64
 	err := c.document(ctx, request{
-		method: http.MethodHead, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown,
+		method: http.MethodHead, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown, size: -1,
 	}, func(a answer) error {
 		if size = a.size; isPage(a.header, nil) {
 			return c.outage(nil, "sent a page for a blob")

@@ -66,6 +66,7 @@ type request struct {
 	query    string
 	accept   string
 	missing  fault.Reason // what a 404 says
+	size     int64        // of a blob, in bytes; -1 where it is not known, 0 for a document
 	limit    int64        // of the body, in bytes; 0 where it does not matter
 	optional bool         // about an API that registries need not have
 }

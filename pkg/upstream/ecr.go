@@ -120,12 +120,7 @@ type boundedClient struct{ transport http.RoundTripper }
 func (b boundedClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := b.transport.RoundTrip(r)
 	if err == nil {
-		resp.Body = boundedBody{io.LimitReader(resp.Body, maxTokenReply), resp.Body}
+		resp.Body = readCloser{io.LimitReader(resp.Body, maxTokenReply), resp.Body}
 	}
 	return resp, err
-}
-
-type boundedBody struct {
-	io.Reader
-	io.Closer
 }

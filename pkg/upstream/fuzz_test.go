@@ -75,7 +75,7 @@ func FuzzNextPage(f *testing.F) {
 	}
 	base := &url.URL{Scheme: "https", Host: "registry.example.com"}
 	f.Fuzz(func(t *testing.T, s string) {
-		query, problem := nextPage([]string{s}, base)
+		query, problem := nextPage([]string{s}, base, "tags/list")
 		if query != "" && problem != "" {
 			t.Errorf("%q and %q", query, problem)
 		}

@@ -50,7 +50,7 @@ func (c *Client) askGreeting(ctx context.Context, at url.URL) (greeting, error) 
 	if err != nil {
 		return greeting{}, err
 	}
-	page := isPage(resp.Header, readError(resp))
+	page := isPage(resp.Header, c.readError(resp))
 	status := resp.StatusCode
 	g := greeting{
 		isRegistry: status == http.StatusOK && !page || status == http.StatusUnauthorized && offersLogin(resp.Header),

@@ -194,7 +194,7 @@ func TestE13_HostileUpstreams(t *testing.T) {
 		"gzip bomb, blob": {served(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(compressed)
-		}), pullBlob(-1)},
+		}), pullBlob(1 << 20)},
 		"endless token": {served(func(w http.ResponseWriter, r *http.Request) {
 			if !challenge(w, r) {
 				fmt.Fprint(w, `{"token":"`)

@@ -114,7 +114,7 @@ func (c *Client) checkManifest(a answer, ref oci.Reference) (Manifest, error) {
 // the document itself can tell.
 func declaredType(h http.Header) string {
 	switch t := mediaTypeOf(h); t {
-	case "application/json", "application/octet-stream", "text/plain":
+	case "application/json", "application/octet-stream", "binary/octet-stream", "text/plain":
 		return ""
 	default:
 		return t

@@ -28,7 +28,7 @@ func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 	return p.client.document(ctx, p.rq, func(a answer) error {
 		p.count++
 		p.budget -= int64(len(a.body))
-		next, problem := nextPage(a.header.Values("Link"), p.client.base)
+		next, problem := nextPage(a.header.Values("Link"), p.client.base, p.rq.path)
 		switch {
 		case problem != "":
 		case next == "":
@@ -46,17 +46,18 @@ func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 
 // nextPage finds the query of the next page (RFC 8288, rel "next"); empty for
 // none. Only the query counts: the page is of the same list, and on the same
-// host, whatever scheme a registry behind a proxy believes that it has.
-func nextPage(links []string, base *url.URL) (string, string) {
-	target, ok := parseNext(links)
-	if !ok {
-		return "", ""
+// host, whatever scheme and name a registry behind a proxy believes that it has. A Link
+// that cannot be read is no end of the list (contract row T8).
+func nextPage(links []string, base *url.URL, list string) (string, string) {
+	target, problem := parseNext(links)
+	if target == "" || problem != "" {
+		return "", problem
 	}
 	u, err := url.Parse(target)
 	switch {
 	case err != nil || u.User != nil || u.Opaque != "":
 		return "", "has a next page with an invalid URL"
-	case u.Host != "" && !strings.EqualFold(u.Host, base.Host):
+	case u.Host != "" && !strings.EqualFold(u.Host, base.Host) && !strings.HasSuffix(u.Path, "/"+list):
 		return "", "has its next page on another host"
 	case u.RawQuery == "":
 		return "", "has a list without end"
@@ -64,35 +65,44 @@ func nextPage(links []string, base *url.URL) (string, string) {
 	return u.RawQuery, ""
 }
 
-// parseNext finds the target of the first link with the relation "next".
-func parseNext(links []string) (string, bool) {
+// parseNext finds the target of the first link with the relation "next"; empty for none.
+// The brackets around a target may be missing.
+func parseNext(links []string) (string, string) {
+	const unreadable = "has a list whose Link cannot be read"
+	next := ""
 	for _, v := range links {
 		s := scanner{rest: v}
-		for {
-			s.skip(" \t,")
-			if !s.take('<') {
-				break
+		for s.skip(" \t,"); s.rest != ""; s.skip(" \t,") {
+			end := ";"
+			if s.take('<') {
+				end = ">"
 			}
-			target, rest, ok := strings.Cut(s.rest, ">")
-			if !ok {
-				break
+			target, rest, ok := strings.Cut(s.rest, end)
+			if s.rest = rest; end == ";" {
+				s.rest = ";" + rest
 			}
-			s.rest = rest
-			if isNext(&s) {
-				return target, true
+			rel, known := readRel(&s)
+			if !ok || !known || s.rest != "" && s.rest[0] != ',' {
+				return "", unreadable
+			}
+			if next == "" && rel {
+				if next = strings.TrimSpace(target); next == "" {
+					return "", unreadable
+				}
 			}
 		}
 	}
-	return "", false
+	return next, ""
 }
 
-// isNext reads the parameters of a link, to their end.
-func isNext(s *scanner) bool {
-	next := false
+// readRel reads the parameters of a link, to their end: whether its relation is "next",
+// and whether it has one.
+func readRel(s *scanner) (bool, bool) {
+	isNext, known := false, false
 	for {
 		s.skip(" \t")
 		if !s.take(';') {
-			return next
+			return isNext, known
 		}
 		s.skip(" \t")
 		name := strings.ToLower(s.token())
@@ -103,11 +113,12 @@ func isNext(s *scanner) bool {
 		s.skip(" \t")
 		value, ok := s.value()
 		if !ok {
-			return next
+			return false, false
 		}
 		if name == "rel" {
+			known = true
 			for rel := range strings.FieldsSeq(value) {
-				next = next || strings.EqualFold(rel, "next")
+				isNext = isNext || strings.EqualFold(rel, "next")
 			}
 		}
 	}

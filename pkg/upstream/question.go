@@ -34,7 +34,8 @@ type question struct {
 	headRefused bool
 }
 
-// exchange asks until there is an answer. The response is a 200.
+// exchange asks until there is an answer. The response is a 200, and not encoded in any
+// way.
 func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
 	q, err := c.newQuestion(ctx, rq)
 	if err != nil {
@@ -59,9 +60,8 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 		case resp.StatusCode != http.StatusOK:
 			return nil, c.verdict(ctx, resp, away, rq.missing)
 		}
-		if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-			_ = resp.Body.Close()
-			return nil, c.outage(nil, "sent an answer in an encoding that was not asked for")
+		if err := c.decode(resp, rq.size); err != nil {
+			return nil, err
 		}
 		return resp, nil
 	}

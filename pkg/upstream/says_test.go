@@ -1,14 +1,18 @@
 package upstream
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -436,6 +440,96 @@ func TestT4_ECRForbidsAnOldPassword(t *testing.T) {
 		}
 		if err := pullManifest(t, c); OutcomeOf(err) != want || calls != logins {
 			t.Errorf("%s: %v after %d logins", p, err, calls)
+		}
+	}
+}
+
+// TestT8_Links: what names the next page, and what does not end the list.
+func TestT8_Links(t *testing.T) {
+	base := &url.URL{Scheme: "https", Host: "registry.example.com"}
+	const outage = "outage"
+	for link, want := range map[string]string{
+		``: "",
+		`</v2/a/b/tags/list?last=x&n=2>; rel="next"`:                                    "last=x&n=2",
+		`/v2/a/b/tags/list?last=x&n=2; rel="next"`:                                      "last=x&n=2",
+		`https://registry.example.com/v2/a/b/tags/list?last=x; rel=next`:                "last=x",
+		`<https://other.example.net/v2/a/b/tags/list?last=x>; rel="next"`:               "last=x",
+		`<https://other.example.net/root/v2/a/b/tags/list?last=x>; rel="next"`:          "last=x",
+		`<https://other.example.net/v2/a/b/manifests/x?last=x>; rel="next"`:             outage,
+		`</first?x>; rel="first", </v2/a/b/tags/list?last=x>; rel="next"; title="a, b"`: "last=x",
+		`</style.css>; rel=preload; as=style`:                                           "",
+		`</v2/a/b/tags/list?last=x>`:                                                    outage,
+		`</v2/a/b/tags/list?last=x; rel="next"`:                                         outage,
+		`</v2/a/b/tags/list?last=x>; rel="next`:                                         outage,
+		`/v2/a/b/tags/list?last=x`:                                                      outage,
+		`<>; rel="next"`:                                                                outage,
+		`next`:                                                                          outage,
+		`</v2/a/b/tags/list?last=x>; rel="next" and more`:                               outage,
+	} {
+		got, problem := nextPage([]string{link}, base, "tags/list")
+		if problem != "" {
+			got = outage
+		}
+		if got != want {
+			t.Errorf("%s: %q (%s), want %q", link, got, problem, want)
+		}
+	}
+}
+
+// TestT8_Gzip that was not asked for is undone, and what only has its name is taken as it
+// is; neither costs more memory than the answer may.
+func TestT8_Gzip(t *testing.T) {
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = z.Write(image())
+	_ = z.Close()
+	for name, c := range map[string]struct {
+		sent, want []byte
+		length     bool
+		encoding   string
+		outcome    Outcome
+	}{
+		"a manifest in gzip":          {zipped.Bytes(), image(), true, "gzip", Found},
+		"chunked":                     {zipped.Bytes(), image(), false, "x-gzip", Found},
+		"a manifest that is none":     {image(), image(), true, "gzip", Found},
+		"a blob that is a gzip":       {zipped.Bytes(), zipped.Bytes(), true, "GZIP", Found},
+		"another encoding":            {image(), nil, true, "br", Outage},
+		"a gzip that breaks off":      {zipped.Bytes()[:zipped.Len()-9], image(), false, "gzip", Outage},
+		"a gzip without a right head": {append([]byte{0x1f, 0x8b, 0xff}, zipped.Bytes()[3:]...), image(), true, "gzip", Outage},
+	} {
+		client, _ := plainly(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", c.encoding)
+			w.Header().Set("Content-Type", oci.MediaTypeImageManifest)
+			if !c.length {
+				_ = http.NewResponseController(w).Flush()
+			}
+			_, _ = w.Write(c.sent)
+		})
+		b, err := client.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, c.want), int64(len(c.want)))
+		if err == nil {
+			var got []byte
+			if got, err = readAndClose(t, b); err == nil && !bytes.Equal(got, c.want) {
+				t.Errorf("%s: a blob of %d bytes", name, len(got))
+			}
+		}
+		if OutcomeOf(err) != c.outcome {
+			t.Errorf("%s: a blob: %v", name, err)
+		}
+		if _, err = client.Manifest(t.Context(), "a/b", latest); OutcomeOf(err) != c.outcome {
+			t.Errorf("%s: a manifest: %v", name, err)
+		}
+	}
+}
+
+func TestT8_ExpiresIn(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for said, want := range map[string]time.Duration{
+		`300`: 300 * time.Second, `"300"`: 300 * time.Second, `3e2`: 300 * time.Second, `"soon"`: defaultTokenLife, `null`: defaultTokenLife,
+		`{}`: defaultTokenLife, `"NaN"`: defaultTokenLife, `"1e99"`: maxTokenLife, `-5`: defaultTokenLife,
+	} {
+		got, err := parseToken([]byte(`{"token":"a","expires_in":`+said+`}`), now)
+		if want -= min(tokenSlack, want/5); err != nil || got.expires.Sub(now) != want {
+			t.Errorf("%s: %v, %v", said, got.expires.Sub(now), err)
 		}
 	}
 }

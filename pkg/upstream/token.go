@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -115,6 +116,9 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	if resp.StatusCode != http.StatusOK {
 		return token{}, c.verdict(ctx, resp, away, "")
 	}
+	if err := c.decode(resp, 0); err != nil {
+		return token{}, err
+	}
 	body, err := c.readAll(ctx, resp, maxTokenReply, nil)
 	if err != nil {
 		return token{}, err
@@ -129,9 +133,9 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 // parseToken reads the reply of a token endpoint.
 func parseToken(body []byte, now time.Time) (token, error) {
 	var reply struct {
-		Token       string  `json:"token"`
-		AccessToken string  `json:"access_token"` // OAuth 2's name of the same
-		ExpiresIn   float64 `json:"expires_in"`   // seconds
+		Token       string          `json:"token"`
+		AccessToken string          `json:"access_token"` // OAuth 2's name of the same
+		ExpiresIn   json.RawMessage `json:"expires_in"`   // seconds, in some replies as a string
 	}
 	if err := json.Unmarshal(body, &reply); err != nil {
 		return token{}, err
@@ -144,8 +148,8 @@ func parseToken(body []byte, now time.Time) (token, error) {
 		return token{}, errors.New("no token that fits a header")
 	}
 	life := defaultTokenLife
-	if reply.ExpiresIn >= 1 {
-		life = time.Duration(min(reply.ExpiresIn, maxTokenLife.Seconds()) * float64(time.Second))
+	if seconds, err := strconv.ParseFloat(strings.Trim(string(reply.ExpiresIn), `" `), 64); err == nil && seconds >= 1 {
+		life = time.Duration(min(seconds, maxTokenLife.Seconds()) * float64(time.Second))
 	}
 	return token{value: value, taken: now, expires: now.Add(life - min(tokenSlack, life/5))}, nil
 }

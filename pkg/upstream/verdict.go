@@ -54,7 +54,7 @@ func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, mi
 // isOwnAnswer says whether a registry gave the answer. One that does not show it by
 // itself is believed where the host answers as a registry at /v2/, asked after it.
 func (c *Client) isOwnAnswer(ctx context.Context, resp *http.Response) bool {
-	body := readError(resp)
+	body := c.readError(resp)
 	codes := errorCodes(body)
 	switch {
 	case resp.StatusCode == http.StatusNotFound && slices.ContainsFunc(codes, func(code string) bool { return slices.Contains(absenceCodes, code) }):
@@ -73,7 +73,10 @@ func (c *Client) isOwnAnswer(ctx context.Context, resp *http.Response) bool {
 const maxError = 64 << 10
 
 // readError reads and closes the body, as far as it comes: what is missing says nothing.
-func readError(resp *http.Response) []byte {
+func (c *Client) readError(resp *http.Response) []byte {
+	if c.decode(resp, 0) != nil {
+		return nil
+	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
 	_ = resp.Body.Close()
 	return body

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -171,5 +172,37 @@ func TestT6_AHostThatLeadsToARegistry(t *testing.T) {
 		if n := up.Count("", "/token"); n != 1 {
 			t.Errorf("%d tokens, want one", n)
 		}
+	}
+}
+
+// TestT8_WhatHarmsNobody is read.
+func TestT8_WhatHarmsNobody(t *testing.T) {
+	t.Parallel()
+	for _, f := range []testserver.Fault{testserver.FaultGzip, testserver.FaultGzipLabel, testserver.FaultOctetStream, testserver.FaultExpiresText} {
+		t.Run(f.String(), func(t *testing.T) {
+			t.Parallel()
+			w, up := newHub(t)
+			up.RequireToken("", "")
+			up.Script(f)
+			w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+		})
+	}
+	for f, status := range map[testserver.Fault]int{
+		testserver.FaultLinkBare: http.StatusOK, testserver.FaultLinkElsewhere: http.StatusOK, testserver.FaultLinkGarbage: http.StatusBadGateway,
+	} {
+		t.Run(f.String(), func(t *testing.T) {
+			t.Parallel()
+			w, up := newHub(t)
+			var tags []string
+			for i := range 1500 { // more than a page
+				tags = append(tags, fmt.Sprintf("t%04d", i))
+			}
+			up.PushManifest(testserver.ScriptedName, up.Image.Manifest, tags...)
+			up.Script(f)
+			a := w.get("/v2/" + testserver.ScriptedName + "/tags/list?n=10&last=t1490")
+			if a.Status != status || status == http.StatusOK && !strings.Contains(a.Body, "t1499") {
+				t.Errorf("%d %s", a.Status, a.Body)
+			}
+		})
 	}
 }

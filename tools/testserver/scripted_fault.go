@@ -50,6 +50,19 @@ const (
 	FaultSidecar        Fault = "401 without a challenge"
 )
 
+// The faults that harm nobody: what is right can be read.
+const (
+	FaultGzipLabel     Fault = "Content-Encoding gzip that is none"
+	FaultOctetStream   Fault = "binary/octet-stream"
+	FaultExpiresText   Fault = "expires_in as a string"
+	FaultLinkBare      Fault = "Link without brackets"
+	FaultLinkElsewhere Fault = "Link with another host's name"
+)
+
+// FaultLinkGarbage is a list that has another page, and says it so that no client
+// understands.
+const FaultLinkGarbage Fault = "Link that cannot be read"
+
 // The faults of HEAD alone, as firewalls and CDNs have them: GET is answered.
 const (
 	FaultHead400 Fault = "400 to HEAD"
@@ -132,7 +145,7 @@ func (f Fault) String() string { return string(f) }
 // except those of Corruptions.
 func Faults() []Fault {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(faults)), func(f Fault) bool {
-		return faults[f].outcome == OutcomeFound || f == FaultMillionTags || slices.Contains(Corruptions(), f)
+		return faults[f].outcome == OutcomeFound || f == FaultMillionTags || f == FaultLinkGarbage || slices.Contains(Corruptions(), f)
 	})
 }
 
@@ -196,6 +209,13 @@ var faults = func() map[Fault]faultKind {
 		FaultOther404:       {OutcomeOutage, everything, reachAll, status(404), nil},
 		FaultSidecar:        {OutcomeOutage, everything, reachAll, plain(401), nil},
 
+		FaultGzipLabel:     {OutcomeFound, append(tokens, content...), reachBodies, (*scene).gzipLabel, nil},
+		FaultOctetStream:   {OutcomeFound, []Part{PartManifests}, reachRight, (*scene).octetStream, nil},
+		FaultExpiresText:   {OutcomeFound, tokens, reachAll, body(expiresText), nil},
+		FaultLinkBare:      {OutcomeFound, []Part{PartTags}, reachBodies, link(bare), nil},
+		FaultLinkElsewhere: {OutcomeFound, []Part{PartTags}, reachBodies, link(elsewhere), nil},
+		FaultLinkGarbage:   {OutcomeOutage, []Part{PartTags}, reachBodies, link(garbage), nil},
+
 		FaultHead400: {OutcomeFound, content, reachHeads, plain(400), nil},
 		FaultHead401: {OutcomeFound, content, reachHeads, plain(401), nil},
 		FaultHead403: {OutcomeFound, content, reachHeads, plain(403), nil},
@@ -210,7 +230,7 @@ var faults = func() map[Fault]faultKind {
 		FaultWrongDigest:    {OutcomeOutage, content, reachBodies, (*scene).otherContent, nil},
 		FaultWrongMediaType: {OutcomeOutage, documents, reachRight, (*scene).wrongType, nil},
 		FaultLyingDigest:    {OutcomeOutage, []Part{PartManifests}, reachAll, (*scene).lie, nil},
-		FaultGzip:           {OutcomeOutage, content, reachBodies, (*scene).zipped, nil},
+		FaultGzip:           {OutcomeFound, append(tokens, content...), reachBodies, (*scene).zipped, nil},
 		FaultGzipBomb:       {OutcomeOutage, content, reachBodies, (*scene).bomb, nil},
 		FaultMillionTags:    {OutcomeOutage, []Part{PartTags}, reachBodies, (*scene).millionTags, nil},
 

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strconv"
+	"strings"
 
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -162,3 +164,35 @@ func (sc *scene) loop() {
 func (sc *scene) toDead() { redirect(sc.w, "http://"+sc.upstream.dead+sc.r.URL.Path) }
 
 func (sc *scene) toNothing() { redirect(sc.w, sc.upstream.CDN.URL()+"/nothing") }
+
+func (sc *scene) gzipLabel() {
+	sc.w.Header().Set("Content-Encoding", "gzip")
+	sc.sendBody(sc.honest.Body.Bytes())
+}
+
+func (sc *scene) octetStream() {
+	sc.w.Header().Set("Content-Type", "binary/octet-stream")
+	sc.send(sc.honest.Code, sc.honest.Body.Bytes())
+}
+
+func expiresText(b []byte) []byte { return expiresIn.ReplaceAll(b, []byte(`"expires_in":"$1"`)) }
+
+var expiresIn = regexp.MustCompile(`"expires_in":(\d+)`)
+
+// link is the fault that changes how the next page is named.
+func link(change func(string) string) func(*scene) {
+	return func(sc *scene) {
+		if right := sc.honest.Header().Get("Link"); right != "" {
+			sc.w.Header().Set("Link", change(right))
+		}
+		sc.send(sc.honest.Code, sc.honest.Body.Bytes())
+	}
+}
+
+func bare(l string) string { return strings.NewReplacer("<", "", ">", "").Replace(l) }
+
+func elsewhere(l string) string {
+	return strings.Replace(l, "<", "<https://registry.internal.example:5000", 1)
+}
+
+func garbage(l string) string { return strings.TrimSuffix(l, `"`) }
