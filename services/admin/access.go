@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
@@ -13,14 +12,14 @@ import (
 )
 
 // rules are the access options of the API's methods, by name.
-var rules = accessOptions(pb.File_berth_admin_v1_admin_proto.Services().ByName("AdminService"))
+var rules = accessOptions()
 
 // accessOptions leaves out a method without one, for which kit.Access then fails at
 // start.
-func accessOptions(service protoreflect.ServiceDescriptor) map[string]pb.Access {
+func accessOptions() map[string]pb.Access {
 	rules := map[string]pb.Access{}
-	for i := range service.Methods().Len() {
-		m := service.Methods().Get(i)
+	for i := range methods.Len() {
+		m := methods.Get(i)
 		if a, _ := proto.GetExtension(m.Options(), pb.E_Access).(pb.Access); a != pb.Access_ACCESS_UNSPECIFIED {
 			rules[string(m.Name())] = a
 		}
@@ -42,7 +41,7 @@ func scopeOf(method string) string {
 
 // decide is the one decision on who may do what. A tenant's admin gets the same
 // answer for another tenant and for one that does not exist.
-func (s *Service) decide(ctx context.Context, a pb.Access, req any) error {
+func (s *Service) decide(ctx context.Context, a pb.Access, message proto.Message) error {
 	c := callerOf(ctx)
 	if c.operator && (a == pb.Access_OPERATOR || a == pb.Access_TENANT_ADMIN) {
 		return nil
@@ -51,7 +50,7 @@ func (s *Service) decide(ctx context.Context, a pb.Access, req any) error {
 	if a != pb.Access_TENANT_ADMIN || c.principal.Anonymous() || c.principal.Role != access.Admin {
 		return denied
 	}
-	slug, ok := tenantOf(req)
+	slug, ok := tenantOf(message)
 	if !ok {
 		return denied
 	}
@@ -68,25 +67,24 @@ func (s *Service) decide(ctx context.Context, a pb.Access, req any) error {
 }
 
 // tenantOf is the slug of the tenant whose resource the request names.
-func tenantOf(req any) (string, bool) {
-	var name string
-	switch r := req.(type) {
-	case interface{ GetParent() string }:
-		name = r.GetParent()
-	case interface{ GetName() string }:
-		name = r.GetName()
-	case *pb.UpdateRegistryRequest:
-		name = r.GetRegistry().GetName()
-	case *pb.UpdateDomainRequest:
-		name = r.GetDomain().GetName()
-	case *pb.UpdateServiceAccountRequest:
-		name = r.GetServiceAccount().GetName()
-	case *pb.UpdateUpstreamRequest:
-		name = r.GetUpstream().GetName()
-	case *pb.UpdateUpstreamGroupRequest:
-		name = r.GetUpstreamGroup().GetName()
-	}
-	rest, ok := strings.CutPrefix(name, "tenants/")
+func tenantOf(message proto.Message) (string, bool) {
+	rest, ok := strings.CutPrefix(resourceName(message.ProtoReflect()), "tenants/")
 	slug, _, _ := strings.Cut(rest, "/")
 	return slug, ok && slug != ""
+}
+
+// denied says who may not make a call and why. It says nothing of what the call
+// is about: the words are the same for a tenant of others and for none.
+func (c caller) denied(a pb.Access) *fault.Error {
+	account := strings.TrimPrefix(c.principal.Name, "serviceAccounts/")
+	switch {
+	case c.operator:
+		return fault.New(fault.Denied, fault.DeniedReason, "no caller may do this")
+	case c.principal.Role != access.Admin:
+		return fault.New(fault.Denied, fault.DeniedReason, "account %q has role %s; the admin API is for role ADMIN and the operator", account, c.principal.Role)
+	case a == pb.Access_TENANT_ADMIN:
+		return fault.New(fault.Denied, fault.DeniedReason, "account %q may manage only its own tenant", account)
+	default:
+		return fault.New(fault.Denied, fault.DeniedReason, "only the operator may do this; account %q is an admin of its tenant", account)
+	}
 }

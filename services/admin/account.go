@@ -11,12 +11,9 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// accountFields are those of a service account that its clients may set.
-var accountFields = []string{"display_name", "role", "disabled"}
-
 func (s *Service) accounts() collection[meta.Account, *pb.ServiceAccount] {
 	return collection[meta.Account, *pb.ServiceAccount]{
-		service: s, name: "serviceAccounts", noun: "service_account", fields: accountFields,
+		service: s, name: "serviceAccounts", noun: "service_account",
 		new: func(_ context.Context, t meta.Tenant, slug string) meta.Account {
 			return meta.Account{Tenant: t.ID, Slug: slug}
 		},

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -24,10 +27,9 @@ func (s *Service) Apply(ctx context.Context, file string) error {
 		return err
 	}
 	ctx = withCaller(ctx, caller{operator: true})
-	for i, t := range f.Tenants {
-		if err := s.applyWithRetry(ctx, t, filepath.Dir(file)); err != nil {
-			return s.withOthers(ctx, f, f.locate(within(fmt.Sprintf("tenants[%d]", i), err)))
-		}
+	err = each("tenants", f.Tenants, func(t seedTenant) error { return s.applyWithRetry(ctx, t, filepath.Dir(file)) })
+	if err != nil {
+		return s.withOthers(ctx, f, f.locate(err))
 	}
 	return nil
 }
@@ -47,185 +49,147 @@ func (s *Service) applyWithRetry(ctx context.Context, t seedTenant, dir string) 
 }
 
 func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) error {
-	if err := checkSeedID(t.ID); err != nil {
-		return err
-	}
-	name := "tenants/" + t.ID
-	m := &pb.Tenant{}
-	mask, err := t.Fields.decode(m, tenantFields)
+	m, mask, err := decoded[*pb.Tenant](t.Fields)
 	if err == nil {
-		err = s.bringBackTenant(ctx, t.ID)
-	}
-	if err == nil {
-		m.Name = name
-		_, err = s.UpdateTenant(ctx, &pb.UpdateTenantRequest{Tenant: m, UpdateMask: mask, AllowMissing: true})
+		err = apply(ctx, "tenants/", t.ID, m, mask, s.reviveTenant)
 	}
 	if err != nil {
 		return err
 	}
+	name := m.GetName()
 	if err := s.applyChains(ctx, name, t, dir); err != nil {
 		return err
 	}
-	for i, d := range t.Domains {
-		if err := s.applyDomain(ctx, name, d); err != nil {
-			return within(fmt.Sprintf("domains[%d]", i), err)
-		}
+	if err := each("domains", t.Domains, func(d seedResource) error { return s.applyDomain(ctx, name, d) }); err != nil {
+		return err
 	}
-	for i, a := range t.ServiceAccounts {
-		if err := s.applyAccount(ctx, name, a, dir); err != nil {
-			return within(fmt.Sprintf("service_accounts[%d]", i), err)
-		}
-	}
-	return nil
+	return each("service_accounts", t.ServiceAccounts, func(a seedAccount) error { return s.applyAccount(ctx, name, a, dir) })
 }
 
 // applyChains applies what names each other: registries without their groups,
 // what the groups are made of, and then all of the registries. A registry that
 // shall have no group any more loses it first: a group may name it now.
 func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, dir string) error {
-	for i, r := range t.Registries {
+	if err := each("registries", t.Registries, func(r seedResource) error {
 		if r.Fields["upstream_group"] != "" {
 			r = r.without("upstream_group")
 		}
-		r = r.without("mirror_upstreams")
-		if err := s.applyRegistry(ctx, name, r); err != nil {
-			return within(fmt.Sprintf("registries[%d]", i), err)
-		}
+		return s.applyRegistry(ctx, name, r.without("mirror_upstreams"))
+	}); err != nil {
+		return err
 	}
-	for i, u := range t.Upstreams {
-		if err := s.applyUpstream(ctx, name, u, dir); err != nil {
-			return within(fmt.Sprintf("upstreams[%d]", i), err)
+	if err := each("upstreams", t.Upstreams, func(u seedUpstream) error {
+		m, mask, err := u.read(dir)
+		if err != nil {
+			return err
 		}
+		return apply(ctx, name+"/upstreams/", u.ID, m, mask, s.updateUpstream)
+	}); err != nil {
+		return err
 	}
-	for i, g := range t.UpstreamGroups {
-		if err := s.applyGroup(ctx, name, g); err != nil {
-			return within(fmt.Sprintf("upstream_groups[%d]", i), err)
+	if err := each("upstream_groups", t.UpstreamGroups, func(g seedResource) error {
+		m, mask, err := decoded[*pb.UpstreamGroup](g.Fields)
+		if err != nil {
+			return err
 		}
+		return apply(ctx, name+"/upstreamGroups/", g.ID, m, mask, s.groups().update)
+	}); err != nil {
+		return err
 	}
-	for i, r := range t.Registries {
-		if err := s.applyRegistry(ctx, name, r); err != nil {
-			return within(fmt.Sprintf("registries[%d]", i), err)
+	return each("registries", t.Registries, func(r seedResource) error { return s.applyRegistry(ctx, name, r) })
+}
+
+// each applies f to the resources at a path of the file until one fails.
+func each[R any](path string, all []R, f func(R) error) error {
+	for i, r := range all {
+		if err := f(r); err != nil {
+			return within(fmt.Sprintf("%s[%d]", path, i), err)
 		}
 	}
 	return nil
 }
 
-// bringBackTenant undeletes a tenant that the file names. The file says what there
-// shall be, and makes again what else was deleted.
-func (s *Service) bringBackTenant(ctx context.Context, slug string) error {
-	t, err := s.store.FindHolder(ctx, slug)
-	if fault.Is(err, fault.ResourceUnknown) || err == nil && !t.ExpireAt.After(time.Now()) {
-		return nil
+// apply makes a resource or changes it as the file says. collection is the beginning
+// of the resource's name.
+func apply[M message](ctx context.Context, collection, id string, m M, mask *fieldmaskpb.FieldMask,
+	update func(context.Context, updateRequest, M) (M, error),
+) error {
+	if err := checkSeedID(id); err != nil {
+		return err
 	}
-	if err == nil {
-		_, err = s.UndeleteTenant(ctx, &pb.UndeleteTenantRequest{Name: "tenants/" + slug})
-	}
+	fields := m.ProtoReflect().Descriptor().Fields()
+	m.ProtoReflect().Set(fields.ByName("name"), protoreflect.ValueOfString(collection+id))
+	_, err := update(ctx, seedUpdate{mask}, m)
 	return err
 }
 
-func (s *Service) bringBackRegistry(ctx context.Context, name string) error {
-	_, r, err := s.registries().withDeleted().find(ctx, "name", name)
-	if fault.Is(err, fault.ResourceUnknown) || err == nil && r.State == tenant.Active {
-		return nil
+// seedUpdate is an updateRequest that makes what is missing.
+type seedUpdate struct{ mask *fieldmaskpb.FieldMask }
+
+func (u seedUpdate) GetUpdateMask() *fieldmaskpb.FieldMask { return u.mask }
+func (u seedUpdate) GetAllowMissing() bool                 { return true }
+func (u seedUpdate) GetValidateOnly() bool                 { return false }
+
+// reviveTenant is updateTenant, but first undeletes a tenant that is deleted. The
+// file says what there shall be, and makes again what else was deleted.
+func (s *Service) reviveTenant(ctx context.Context, req updateRequest, m *pb.Tenant) (*pb.Tenant, error) {
+	t, err := s.findAnyTenant(ctx, "name", m.GetName())
+	if err == nil && t.ExpireAt.After(time.Now()) {
+		_, err = s.UndeleteTenant(ctx, &pb.UndeleteTenantRequest{Name: m.GetName()})
 	}
-	if err == nil {
-		_, err = s.UndeleteRegistry(ctx, &pb.UndeleteRegistryRequest{Name: name})
+	if err != nil && !fault.Is(err, fault.ResourceUnknown) {
+		return nil, err
 	}
-	return err
+	return s.updateTenant(ctx, req, m)
 }
 
-func (s *Service) applyUpstream(ctx context.Context, parent string, u seedUpstream, dir string) error {
-	m, mask, err := u.read(dir)
-	if err != nil {
-		return err
+// reviveRegistry is the update of a registry, but first undeletes one that is deleted.
+func (s *Service) reviveRegistry(ctx context.Context, req updateRequest, m *pb.Registry) (*pb.Registry, error) {
+	_, r, err := s.registries().withDeleted().find(ctx, "name", m.GetName())
+	if err == nil && r.State != tenant.Active {
+		_, err = s.UndeleteRegistry(ctx, &pb.UndeleteRegistryRequest{Name: m.GetName()})
 	}
-	if err := checkSeedID(u.ID); err != nil {
-		return err
+	if err != nil && !fault.Is(err, fault.ResourceUnknown) {
+		return nil, err
 	}
-	m.Name = parent + "/upstreams/" + u.ID
-	_, err = s.UpdateUpstream(ctx, &pb.UpdateUpstreamRequest{Upstream: m, UpdateMask: mask, AllowMissing: true})
-	return err
-}
-
-func (s *Service) applyGroup(ctx context.Context, parent string, g seedResource) error {
-	m := &pb.UpstreamGroup{}
-	mask, err := g.Fields.decode(m, groupFields)
-	if err != nil {
-		return err
-	}
-	if err := checkSeedID(g.ID); err != nil {
-		return err
-	}
-	m.Name = parent + "/upstreamGroups/" + g.ID
-	_, err = s.UpdateUpstreamGroup(ctx, &pb.UpdateUpstreamGroupRequest{UpstreamGroup: m, UpdateMask: mask, AllowMissing: true})
-	return err
+	return s.registries().update(ctx, req, m)
 }
 
 func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResource) error {
-	m := &pb.Registry{}
-	mask, err := r.Fields.decode(m, registryFields)
+	m, mask, err := decoded[*pb.Registry](r.Fields)
 	if err != nil {
 		return err
 	}
-	if err := checkSeedID(r.ID); err != nil {
-		return err
-	}
-	m.Name = parent + "/registries/" + r.ID
-	if err := s.bringBackRegistry(ctx, m.GetName()); err != nil {
-		return err
-	}
-	_, err = s.UpdateRegistry(ctx, &pb.UpdateRegistryRequest{Registry: m, UpdateMask: mask, AllowMissing: true})
-	return err
+	return apply(ctx, parent+"/registries/", r.ID, m, mask, s.reviveRegistry)
 }
 
 // applyDomain makes a domain, leads it to the registry, and verifies it.
 func (s *Service) applyDomain(ctx context.Context, parent string, d seedResource) error {
-	m := &pb.Domain{}
-	if _, err := d.Fields.decode(m, []string{"registry"}); err != nil {
+	m, mask, err := decoded[*pb.Domain](d.Fields)
+	if err != nil {
 		return err
 	}
 	host, err := s.checkHost(d.ID, true)
 	if err != nil {
 		return err
 	}
-	name := parent + "/domains/" + host
-	there, err := s.GetDomain(ctx, &pb.GetDomainRequest{Name: name})
-	switch {
-	case fault.Is(err, fault.ResourceUnknown):
-		_, err = s.CreateDomain(ctx, &pb.CreateDomainRequest{Parent: parent, DomainId: host, Domain: m})
-		return err
-	case err != nil:
+	m.Name = parent + "/domains/" + host
+	if _, err := s.domains().update(ctx, seedUpdate{mask}, m); err != nil {
 		return err
 	}
-	if there.GetRegistry() != m.GetRegistry() {
-		m.Name = name
-		if _, err := s.UpdateDomain(ctx, &pb.UpdateDomainRequest{Domain: m}); err != nil {
-			return err
-		}
-	}
-	_, err = s.VerifyDomain(ctx, &pb.VerifyDomainRequest{Name: name})
+	_, err = s.VerifyDomain(ctx, &pb.VerifyDomainRequest{Name: m.GetName()})
 	return err
 }
 
 func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount, dir string) error {
-	m := &pb.ServiceAccount{}
-	mask, err := a.Fields.decode(m, accountFields)
+	m, mask, err := decoded[*pb.ServiceAccount](a.Fields)
+	if err == nil {
+		err = apply(ctx, parent+"/serviceAccounts/", a.ID, m, mask, s.accounts().update)
+	}
 	if err != nil {
 		return err
 	}
-	if err := checkSeedID(a.ID); err != nil {
-		return err
-	}
-	m.Name = parent + "/serviceAccounts/" + a.ID
-	if _, err := s.UpdateServiceAccount(ctx, &pb.UpdateServiceAccountRequest{ServiceAccount: m, UpdateMask: mask, AllowMissing: true}); err != nil {
-		return err
-	}
-	for i, k := range a.Keys {
-		if err := s.applyKey(ctx, m.GetName(), k, dir); err != nil {
-			return within(fmt.Sprintf("keys[%d]", i), err)
-		}
-	}
-	return nil
+	return each("keys", a.Keys, func(k seedKey) error { return s.applyKey(ctx, m.GetName(), k, dir) })
 }
 
 // applyKey makes the key, or makes it again where its secret is another.

@@ -102,7 +102,7 @@ func TestApplyNamesWhatIsWrong(t *testing.T) {
 		"tenants: [{id: acme, domains: [{id: 'x y', registry: dev}]}]":                                                   `tenants[0].domains[0].id: "x y"`,
 		"tenants: [{id: acme, service_accounts: [{id: ci}]}]":                                                            `tenants[0].service_accounts[0].role: `,
 		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk}]}]}]":                            `keys[0].secret_file: it is missing`,
-		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk, secret_file: none}]}]}]":         `keys[0].secret_file: read the secret`,
+		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk, secret_file: none}]}]}]":         `keys[0].secret_file: the secret file cannot be read: open`,
 		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: kk, secret_file: short}]}]}]":        `has 7 characters; it needs at least 32`,
 		"tenants: [{id: acme, service_accounts: [{id: ci, role: READER, keys: [{id: 'k/k', secret_file: ci.secret}]}]}]": `tenants[0].service_accounts[0].keys[0].id: `,
 	} {

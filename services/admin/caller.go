@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -92,10 +93,32 @@ func (s *Service) tenantBySlug(ctx context.Context, slug string) (meta.Tenant, e
 		return *known, nil
 	}
 	t, err := s.store.FindTenant(ctx, slug)
+	if fault.Is(err, fault.ResourceUnknown) && callerOf(ctx).operator {
+		return t, s.tellDeleted(ctx, slug, err)
+	}
 	if err == nil && known != nil {
 		*known = t
 	}
 	return t, err
+}
+
+// tellDeleted is the error err that there is no tenant, or says that it is deleted.
+// Only the operator may know that.
+func (s *Service) tellDeleted(ctx context.Context, slug string, err error) error {
+	t, holderErr := s.store.FindHolder(ctx, slug)
+	switch {
+	case fault.Is(holderErr, fault.ResourceUnknown):
+		return err
+	case holderErr != nil:
+		return holderErr
+	case t.ExpireAt.After(time.Now()):
+		return fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q is deleted; until %s, POST /v1/tenants/%s:undelete brings it back",
+			slug, t.ExpireAt.UTC().Format(time.RFC3339), slug)
+	case t.State == tenant.Deleting || t.State == tenant.Deleted:
+		return fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q was deleted and cannot be brought back", slug)
+	default: // it was made meanwhile
+		return err
+	}
 }
 
 // authenticate says who sent the values of the Authorization header. No

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/berth-registry/berth/pkg/meta"
 )
@@ -18,18 +19,16 @@ const (
 	maxChanged = 256 // bytes of a value
 )
 
-// follows are fields that no client sets.
-var follows = []string{"etag", "create_time", "update_time", "status", "warning", "password_set", "hosts"}
-
 // changesOf is what differs between two messages of a resource, without secrets.
 func changesOf(before, after proto.Message) []meta.Change {
+	descriptors := before.ProtoReflect().Descriptor().Fields()
 	old, now := fieldsOf(before), fieldsOf(after)
 	names := maps.Clone(old)
 	maps.Copy(names, now)
 	var changes []meta.Change
 	for _, field := range slices.Sorted(maps.Keys(names)) {
 		was, is := old[field], now[field]
-		if was == is || slices.Contains(follows, field) || len(changes) == maxChanges {
+		if was == is || follows(descriptors.ByName(protoreflect.Name(field))) || len(changes) == maxChanges {
 			continue
 		}
 		if field == "password" {
@@ -38,6 +37,12 @@ func changesOf(before, after proto.Message) []meta.Change {
 		changes = append(changes, meta.Change{Field: field, Old: shortened(was), New: shortened(is)})
 	}
 	return changes
+}
+
+// follows says of a field that no client sets it. A state is set by a method of its
+// own, such as :suspend.
+func follows(f protoreflect.FieldDescriptor) bool {
+	return f.Name() == "etag" || outputOnly(f) && f.Name() != "state"
 }
 
 // fieldsOf are the fields of a message as JSON; text stands without its quotes.

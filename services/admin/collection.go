@@ -17,9 +17,8 @@ import (
 // alike. R is a resource as the store has it, M its message.
 type collection[R any, M message] struct {
 	service *Service
-	name    string   // as in the names of its resources: "serviceAccounts"
-	noun    string   // as in the fields of requests: "service_account"
-	fields  []string // those that a client may set
+	name    string // as in the names of its resources: "serviceAccounts"
+	noun    string // as in the fields of requests: "service_account"
 
 	id  func(ctx context.Context, given string) (string, error) // checks the ID of a new one; nil: it is a slug
 	new func(ctx context.Context, t meta.Tenant, id string) R
@@ -175,7 +174,7 @@ func (c collection[R, M]) update(ctx context.Context, req updateRequest, m M) (M
 	}
 	before := show(r)
 	after := proto.CloneOf(before)
-	if err := merge(after, m, req.GetUpdateMask(), c.fields); err != nil {
+	if err := merge(c.noun, after, m, req.GetUpdateMask()); err != nil {
 		return none, err
 	}
 	if err := c.set(ctx, t, &r, after); err != nil {

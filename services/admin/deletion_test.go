@@ -2,6 +2,7 @@ package admin
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -319,4 +320,45 @@ func TestL2_KeysAreNoGoodMeanwhile(t *testing.T) {
 		t.Errorf("came back as %+v, %v; the epoch was %d", back, err, tn.Epoch)
 	}
 	a.callAs(secret, 200, "GET", "/v1/tenants/acme", "")
+}
+
+// The operator is told that a tenant is deleted and how to bring it back; others get
+// the answer for a tenant that does not exist.
+func TestADeletedTenantIsToldToTheOperator(t *testing.T) {
+	a, _ := newDeletions(t, time.Hour)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	a.call(200, "POST", "/v1/tenants?tenant_id=other", "")
+	other := a.account("other", "admin", "ADMIN")
+	a.call(200, "DELETE", "/v1/tenants/acme", "")
+	for _, c := range [][3]string{
+		{"PATCH", "/v1/tenants/acme", `{"display_name": "Acme"}`},
+		{"GET", "/v1/tenants/acme/registries", ""},
+		{"PATCH", "/v1/tenants/acme/registries/main", `{"read_only": true}`},
+	} {
+		m := a.call(404, c[0], c[1], c[2])
+		if text := m["message"].(string); !strings.Contains(text, `tenant "acme" is deleted`) || !strings.Contains(text, "POST /v1/tenants/acme:undelete") {
+			t.Errorf("%s %s: %q", c[0], c[1], text)
+		}
+	}
+	deleted := a.callAs(other, 403, "GET", "/v1/tenants/acme/registries", "")
+	if missing := a.callAs(other, 403, "GET", "/v1/tenants/none/registries", ""); deleted["message"] != missing["message"] {
+		t.Errorf("another's admin is told %v and %v", deleted, missing)
+	}
+}
+
+func TestAPatchOfOutputOnlyFieldsIsRefused(t *testing.T) {
+	a := newAPI(t)
+	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	m := a.call(400, "PATCH", "/v1/tenants/acme", `{"state": "SUSPENDED"}`)
+	if text := m["message"].(string); !strings.HasPrefix(text, "state: this field is output only") {
+		t.Errorf("%q", text)
+	}
+	a.call(400, "PATCH", "/v1/tenants/acme/registries/main?update_mask=hosts", `{"hosts": ["x.example"], "read_only": true}`)
+	// What was read can be sent back.
+	read := a.call(200, "GET", "/v1/tenants/acme", "")
+	text, err := json.Marshal(read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.call(200, "PATCH", "/v1/tenants/acme", string(text))
 }

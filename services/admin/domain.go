@@ -14,12 +14,9 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// domainFields are the fields that UpdateDomain changes.
-var domainFields = []string{"registry"}
-
 func (s *Service) domains() collection[meta.Domain, *pb.Domain] {
 	return collection[meta.Domain, *pb.Domain]{
-		service: s, name: "domains", noun: "domain", fields: domainFields,
+		service: s, name: "domains", noun: "domain",
 		id: func(ctx context.Context, host string) (string, error) {
 			return s.checkHost(host, callerOf(ctx).operator)
 		},

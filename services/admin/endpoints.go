@@ -1,84 +1,98 @@
 package admin
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// operations is the gRPC service, made of one go-kit operation per RPC. An RPC
-// that is missing here is Unimplemented.
+// gate is what every call passes on its way to an operation: request id,
+// authentication, decoding, middlewares (access is the innermost), and on its
+// way back the mapping of errors.
+type gate struct {
+	service *Service
+	log     *slog.Logger
+	metrics *web.Metrics // nil: nothing is counted
+	lines   web.RefusalSampler
+	mw      []kit.Middleware
+}
+
+// operations is the gRPC service, made of one go-kit operation per RPC.
 func operations(g gate) *grpc.ServiceDesc {
-	s := g.service
-	return &grpc.ServiceDesc{
-		ServiceName: pb.AdminService_ServiceDesc.ServiceName,
-		HandlerType: (*pb.AdminServiceServer)(nil),
-		Metadata:    pb.AdminService_ServiceDesc.Metadata,
-		Methods: []grpc.MethodDesc{
-			method(g, "CreateTenant", s.CreateTenant),
-			method(g, "GetTenant", s.GetTenant),
-			method(g, "ListTenants", s.ListTenants),
-			method(g, "UpdateTenant", s.UpdateTenant),
-			method(g, "DeleteTenant", s.DeleteTenant),
-			method(g, "UndeleteTenant", s.UndeleteTenant),
-			method(g, "SuspendTenant", s.SuspendTenant),
-			method(g, "ResumeTenant", s.ResumeTenant),
+	d := pb.AdminService_ServiceDesc
+	d.Methods = mapped(d.Methods, g.operation)
+	return &d
+}
 
-			method(g, "CreateRegistry", s.CreateRegistry),
-			method(g, "GetRegistry", s.GetRegistry),
-			method(g, "ListRegistries", s.ListRegistries),
-			method(g, "UpdateRegistry", s.UpdateRegistry),
-			method(g, "DeleteRegistry", s.DeleteRegistry),
-			method(g, "UndeleteRegistry", s.UndeleteRegistry),
+// call is the request of an operation: the message, and the generated handler that
+// passes it to the method of Service.
+type call struct {
+	message proto.Message
+	handle  grpc.UnaryHandler
+}
 
-			method(g, "GetRepository", s.GetRepository),
-			method(g, "ListRepositories", s.ListRepositories),
-			method(g, "DeleteRepository", s.DeleteRepository),
-			method(g, "ListTags", s.ListTags),
-
-			method(g, "ListNameClaims", s.ListNameClaims),
-			method(g, "ReleaseNameClaim", s.ReleaseNameClaim),
-
-			method(g, "ResolveReference", s.ResolveReference),
-
-			method(g, "CreateUpstream", s.CreateUpstream),
-			method(g, "GetUpstream", s.GetUpstream),
-			method(g, "ListUpstreams", s.ListUpstreams),
-			method(g, "UpdateUpstream", s.UpdateUpstream),
-			method(g, "DeleteUpstream", s.DeleteUpstream),
-			method(g, "PurgeUpstream", s.PurgeUpstream),
-			method(g, "RefreshUpstream", s.RefreshUpstream),
-			method(g, "GetCachedRepository", s.GetCachedRepository),
-			method(g, "ListCachedRepositories", s.ListCachedRepositories),
-
-			method(g, "CreateUpstreamGroup", s.CreateUpstreamGroup),
-			method(g, "GetUpstreamGroup", s.GetUpstreamGroup),
-			method(g, "ListUpstreamGroups", s.ListUpstreamGroups),
-			method(g, "UpdateUpstreamGroup", s.UpdateUpstreamGroup),
-			method(g, "DeleteUpstreamGroup", s.DeleteUpstreamGroup),
-
-			method(g, "CreateDomain", s.CreateDomain),
-			method(g, "GetDomain", s.GetDomain),
-			method(g, "ListDomains", s.ListDomains),
-			method(g, "UpdateDomain", s.UpdateDomain),
-			method(g, "DeleteDomain", s.DeleteDomain),
-			method(g, "VerifyDomain", s.VerifyDomain),
-
-			method(g, "CreateServiceAccount", s.CreateServiceAccount),
-			method(g, "GetServiceAccount", s.GetServiceAccount),
-			method(g, "ListServiceAccounts", s.ListServiceAccounts),
-			method(g, "UpdateServiceAccount", s.UpdateServiceAccount),
-			method(g, "DeleteServiceAccount", s.DeleteServiceAccount),
-			method(g, "CreateServiceAccountKey", s.CreateServiceAccountKey),
-			method(g, "ListServiceAccountKeys", s.ListServiceAccountKeys),
-			method(g, "DeleteServiceAccountKey", s.DeleteServiceAccountKey),
-
-			method(g, "ListEvents", s.ListEvents),
-			method(g, "GetUsage", s.GetUsage),
-
-			method(g, "CreateBackup", s.CreateBackup),
-			method(g, "RenewBackup", s.RenewBackup),
-			method(g, "DeleteBackup", s.DeleteBackup),
-		},
+// operation puts the gate before the generated handler of an RPC. It authenticates
+// before the request is decoded, which a grpc.UnaryServerInterceptor could not.
+func (g gate) operation(rpc grpc.MethodDesc) grpc.MethodDesc {
+	name, generated := rpc.MethodName, rpc.Handler
+	op := kit.Wrap(name, func(ctx context.Context, c call) (any, error) { return c.handle(ctx, c.message) }, g.mw...)
+	afterDecoding := func(ctx context.Context, message any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+		stopWaiting(ctx)
+		return op.Call(ctx, call{message.(proto.Message), handle})
 	}
+	rpc.Handler = func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		ctx = withRequestID(ctx)
+		line := g.begin(name)
+		resp, err := recovered(func() (any, error) {
+			c, err := g.service.callerOfCall(ctx)
+			if err != nil {
+				return nil, err
+			}
+			line.principal = c.actor()
+			decoded := func(message any) error { return decodeError(ctx, decode(message)) }
+			return generated(srv, rememberTenant(withCaller(ctx, c)), decoded, afterDecoding)
+		})
+		startWaiting(ctx)
+		line.end(ctx, err)
+		if err != nil {
+			return nil, toStatus(ctx, g.log, err).Err()
+		}
+		return resp, nil
+	}
+	return rpc
+}
+
+func decodeError(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case tooSlow(ctx):
+		return fault.Wrap(err, fault.TooSlow, fault.RequestTimeout, "the request message came too slowly")
+	default:
+		return fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the request is not a message of this method")
+	}
+}
+
+// recovered turns a panic of f into an error: gRPC would let it end the process.
+func recovered(f func() (any, error)) (any, error) {
+	var resp any
+	var err error
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		resp, err = f()
+	}()
+	return resp, err
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"testing"
@@ -15,7 +16,6 @@ import (
 
 // rpcs are the names of all RPCs of the API.
 func rpcs() []string {
-	methods := pb.File_berth_admin_v1_admin_proto.Services().ByName("AdminService").Methods()
 	names := make([]string, methods.Len())
 	for i := range names {
 		names[i] = string(methods.Get(i).Name())
@@ -32,7 +32,6 @@ func TestC7_EveryRPCHasAnAccessRow(t *testing.T) {
 
 // A request that names no tenant could not be held to the caller's.
 func TestC7_EveryRequestOfATenantNamesIt(t *testing.T) {
-	methods := pb.File_berth_admin_v1_admin_proto.Services().ByName("AdminService").Methods()
 	for i := range methods.Len() {
 		m := methods.Get(i)
 		if rules[string(m.Name())] != pb.Access_TENANT_ADMIN {
@@ -47,7 +46,7 @@ func TestC7_EveryRequestOfATenantNamesIt(t *testing.T) {
 }
 
 func TestEveryRPCIsServed(t *testing.T) {
-	desc := operations(gate{service: &Service{}, mw: []kit.Middleware{kit.Access(rules, (&Service{}).decide)}})
+	desc := operations(gate{service: &Service{}, mw: []kit.Middleware{kit.Access(rules, func(context.Context, pb.Access, any) error { return nil })}})
 	var served []string
 	for _, m := range desc.Methods {
 		served = append(served, m.MethodName)

@@ -66,25 +66,6 @@ func unknownField(at, name string, known []string) error {
 	return invalid(at, "unknown field %q%s%s", clipped(name), knownFields, strings.Join(known, ", "))
 }
 
-// settableByMessage are the fields of resources that clients may set.
-var settableByMessage = map[protoreflect.Name][]string{
-	"Tenant": tenantFields, "Registry": registryFields, "Upstream": upstreamFields,
-	"UpstreamGroup": groupFields, "Domain": domainFields, "ServiceAccount": accountFields,
-}
-
-// settableFields are the fields of a message that clients may set: all, but those
-// of a resource that only answers have.
-func settableFields(m protoreflect.MessageDescriptor) []string {
-	if names, ok := settableByMessage[m.Name()]; ok {
-		return names
-	}
-	names := make([]string, m.Fields().Len())
-	for i := range names {
-		names[i] = string(m.Fields().Get(i).Name())
-	}
-	return names
-}
-
 func inputField(path string, f protoreflect.FieldDescriptor, value any) (any, error) {
 	if value == nil || f.IsMap() {
 		return value, nil

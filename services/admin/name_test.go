@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -47,16 +48,12 @@ func TestSplitName(t *testing.T) {
 
 func TestTenantOfAgreesWithSplitName(t *testing.T) {
 	for _, name := range []string{"tenants/acme", "tenants/acme/registries/dev", "tenants/a/b", "tenants//x", "tenant/acme", "tenants", ""} {
-		slug, ok := tenantOf(named(name))
+		slug, ok := tenantOf(&pb.GetTenantRequest{Name: name})
 		if ids, err := splitName("name", name, "tenants"); err == nil && (!ok || ids[0] != slug) {
 			t.Errorf("%q: access looks at tenant %q (%v), the service at %q", name, slug, ok, ids[0])
 		}
 	}
 }
-
-type named string
-
-func (n named) GetName() string { return string(n) }
 
 func FuzzSplitName(f *testing.F) {
 	for _, seed := range []string{"tenants/acme/registries/dev/repositories/a/b", "tenants/a/registries/b/repositories/", "//", "tenants/\x00/registries/é/repositories/x"} {
@@ -72,7 +69,7 @@ func FuzzSplitName(f *testing.F) {
 		if joined != name || strings.Contains(ids[0]+ids[1], "/") {
 			t.Errorf("%q became %q", name, ids)
 		}
-		if slug, ok := tenantOf(named(name)); !ok || slug != ids[0] {
+		if slug, ok := tenantOf(&pb.GetTenantRequest{Name: name}); !ok || slug != ids[0] {
 			t.Errorf("%q: access looks at tenant %q", name, slug)
 		}
 	})

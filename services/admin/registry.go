@@ -18,13 +18,10 @@ import (
 // maxMirrored is how many upstreams a registry names besides those of its chain.
 const maxMirrored = 100
 
-// registryFields are those of a registry that its clients may set.
-var registryFields = []string{"anonymous_pull", "anonymous_push", "read_only", "missing_references", "delete_referrers", "redirect_blobs", "upstream_group", "mirror_upstreams"}
-
 // registries are deleted by DeleteRegistry, which leaves time to take them back.
 func (s *Service) registries() collection[meta.Registry, *pb.Registry] {
 	return collection[meta.Registry, *pb.Registry]{
-		service: s, name: "registries", noun: "registry", fields: registryFields,
+		service: s, name: "registries", noun: "registry",
 		new: func(_ context.Context, t meta.Tenant, slug string) meta.Registry {
 			return meta.Registry{Tenant: t.ID, Slug: slug}
 		},

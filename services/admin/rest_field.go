@@ -8,10 +8,6 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 )
 
-// bodyFields are the fields of requests that are the whole body of a REST
-// request: who writes JSON does not write their names.
-var bodyFields = []string{"tenant.", "registry.", "upstream.", "upstream_group.", "domain.", "service_account.", "key."}
-
 // asWritten names the field at fault as it stands in a REST request.
 func asWritten(s *status.Status) *status.Status {
 	details := s.Details()

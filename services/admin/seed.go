@@ -14,8 +14,10 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
@@ -72,6 +74,11 @@ type seedKey struct {
 // seedFields are fields of a resource by their names in the API.
 type seedFields map[string]any
 
+func (f seedFields) has(field string) bool {
+	_, ok := f[field]
+	return ok
+}
+
 // Limits of what a seed file holds.
 const (
 	maxSeed   = 1 << 20 // bytes
@@ -118,18 +125,13 @@ func readSeed(file string) (*seedFile, error) {
 
 // read is the upstream's message, with its password, and which fields are given.
 func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, error) {
-	m := &pb.Upstream{}
-	mask, err := u.Fields.decode(m, upstreamFieldsRead)
-	if err != nil {
-		return nil, nil, err
-	}
-	if u.PasswordFile != "" {
-		if m.Password, err = readSecret(dir, u.PasswordFile); err != nil {
-			return nil, nil, within("password_file", err)
-		}
+	m, mask, err := decoded[*pb.Upstream](u.Fields)
+	if err == nil && u.PasswordFile != "" {
+		m.Password, err = readSecret(dir, u.PasswordFile)
 		mask.Paths = append(mask.Paths, "password")
+		err = within("password_file", err)
 	}
-	return m, mask, nil
+	return m, mask, err
 }
 
 // hash reads the secret from its file, relative to dir.
@@ -154,13 +156,26 @@ func readSecret(dir, file string) (string, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("read the secret: %w", err)
+		return "", fmt.Errorf("the secret file cannot be read: %w; create it, or correct the path, which starts at the directory of the seed file", err)
 	}
 	return strings.TrimSpace(string(text)), nil
 }
 
-// decode reads the fields into the resource's message and says which they were.
-func (f seedFields) decode(m proto.Message, known []string) (*fieldmaskpb.FieldMask, error) {
+// decoded is the message of a resource, and which of its fields are given.
+func decoded[M proto.Message](f seedFields) (M, *fieldmaskpb.FieldMask, error) {
+	var none M
+	m := none.ProtoReflect().New().Interface().(M)
+	mask, err := f.decode(m)
+	return m, mask, err
+}
+
+// decode reads the fields into the resource's message and says which they were. What
+// is never shown, such as a password, does not stand in the file itself.
+func (f seedFields) decode(m proto.Message) (*fieldmaskpb.FieldMask, error) {
+	descriptor := m.ProtoReflect().Descriptor()
+	known := slices.DeleteFunc(settableFields(descriptor), func(name string) bool {
+		return hasBehavior(descriptor.Fields().ByName(protoreflect.Name(name)), annotations.FieldBehavior_INPUT_ONLY)
+	})
 	mask := &fieldmaskpb.FieldMask{Paths: slices.Sorted(maps.Keys(f))}
 	for _, field := range mask.Paths {
 		if !slices.Contains(known, field) {

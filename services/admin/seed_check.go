@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/seal"
@@ -29,8 +31,12 @@ func CheckSeed(ctx context.Context, file string, c SeedCheck) ([]error, []error)
 	var elsewhere []error
 	for i, t := range f.Tenants {
 		for _, r := range t.elsewhere() {
+			what := "is not"
+			if r.lacks != "" {
+				what = "has no " + r.lacks
+			}
 			elsewhere = append(elsewhere, f.locate(within(fmt.Sprintf("tenants[%d].%s", i, r.path),
-				invalid("", "%s %q is not in this file; a start fails unless the tenant has it already", r.kind, clipped(r.id)))))
+				invalid("", "%s %q %s in this file; a start fails unless the tenant has it already", r.kind, clipped(r.id), what))))
 		}
 	}
 	return c.wrong(ctx, f), elsewhere
@@ -75,43 +81,19 @@ func (k *seedChecker) ids(path string, ids []string) {
 
 func (k *seedChecker) tenant(at string, t seedTenant) {
 	k.note(at, checkSeedID(t.ID))
-	m := &pb.Tenant{}
-	_, err := t.Fields.decode(m, tenantFields)
-	if err == nil {
-		err = setTenant(&meta.Tenant{}, m)
-	}
-	k.note(at, err)
-	resources := func(path string, all []seedResource, check func(seedResource) error) {
-		k.ids(path, mapped(all, func(r seedResource) string { return r.ID }))
-		for i, r := range all {
-			k.note(fmt.Sprintf("%s[%d]", path, i), check(r))
-		}
-	}
-	resources(at+".registries", t.Registries, func(r seedResource) error {
-		m := &pb.Registry{}
-		_, err := r.Fields.decode(m, registryFields)
-		if err == nil {
-			_, err = registrySettings(m)
-		}
-		return err
+	k.note(at, checked(t.Fields, func(m *pb.Tenant) error { return setTenant(&meta.Tenant{}, m) }))
+	k.resources(at+".registries", t.Registries, func(f seedFields) error {
+		return checked(f, func(m *pb.Registry) error { _, err := registrySettings(m); return err })
 	})
-	resources(at+".upstream_groups", t.UpstreamGroups, func(r seedResource) error {
-		m := &pb.UpstreamGroup{}
-		_, err := r.Fields.decode(m, groupFields)
-		if err == nil {
-			_, err = groupMembers(m)
-		}
-		return err
+	k.resources(at+".upstream_groups", t.UpstreamGroups, func(f seedFields) error {
+		return checked(f, func(m *pb.UpstreamGroup) error { _, err := groupMembers(m); return err })
 	})
 	k.ids(at+".upstreams", mapped(t.Upstreams, func(u seedUpstream) string { return u.ID }))
 	for i, u := range t.Upstreams {
 		k.note(fmt.Sprintf("%s.upstreams[%d]", at, i), k.upstream(t.ID, u))
 	}
 	for i, d := range t.Domains {
-		_, err := d.Fields.decode(&pb.Domain{}, []string{"registry"})
-		if err == nil {
-			_, err = k.service.checkHost(d.ID, true)
-		}
+		err := checked(d.Fields, func(*pb.Domain) error { _, err := k.service.checkHost(d.ID, true); return err })
 		k.note(fmt.Sprintf("%s.domains[%d]", at, i), err)
 	}
 	k.ids(at+".service_accounts", mapped(t.ServiceAccounts, func(a seedAccount) string { return a.ID }))
@@ -120,25 +102,56 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	}
 }
 
+func (k *seedChecker) resources(path string, all []seedResource, check func(seedFields) error) {
+	k.ids(path, mapped(all, func(r seedResource) string { return r.ID }))
+	for i, r := range all {
+		k.note(fmt.Sprintf("%s[%d]", path, i), check(r.Fields))
+	}
+}
+
+// checked says what is wrong with the form of the fields or, by check, with their
+// values.
+func checked[M proto.Message](f seedFields, check func(M) error) error {
+	m, _, err := decoded[M](f)
+	if err != nil {
+		return err
+	}
+	return check(m)
+}
+
+// Values of what a file leaves to the resource that the tenant has already, for
+// checking the rest.
+const (
+	someURL      = "https://upstream.invalid"
+	someUsername = "user"
+	someRole     = pb.ServiceAccount_READER
+)
+
 func (k *seedChecker) upstream(tenantSlug string, u seedUpstream) error {
 	m, _, err := u.read(k.dir)
 	if err != nil {
 		return err
 	}
+	if !u.Fields.has("url") {
+		m.Url = someURL
+	}
+	if !u.Fields.has("username") {
+		m.Username = someUsername
+	}
 	row := meta.Upstream{Slug: u.ID}
-	if err := k.service.configure(&row, m); err != nil {
+	if err := k.service.configure(&row, m); err != nil || !u.Fields.has("url") {
 		return err
 	}
 	return k.CheckAddress(k.ctx, tenantSlug, row.Settings.URL)
 }
 
 func (k *seedChecker) account(at string, a seedAccount) {
-	m := &pb.ServiceAccount{}
-	_, err := a.Fields.decode(m, accountFields)
-	if err == nil {
-		err = setAccount(&meta.Account{}, m)
-	}
-	k.note(at, err)
+	k.note(at, checked(a.Fields, func(m *pb.ServiceAccount) error {
+		if !a.Fields.has("role") {
+			m.Role = someRole
+		}
+		return setAccount(&meta.Account{}, m)
+	}))
 	k.ids(at+".keys", mapped(a.Keys, func(key seedKey) string { return key.ID }))
 	for i, key := range a.Keys {
 		_, err := key.hash(k.dir)

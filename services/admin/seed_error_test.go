@@ -76,7 +76,7 @@ func TestN12_SeedErrorsHaveFileAndLine(t *testing.T) {
 		`:27: tenants[0].upstream_groups[0].members[1]: a member has either registry or upstream`,
 		`:11: tenants[0].upstreams[0].url: "https://10.0.0.1" is refused by configuration`,
 		`:18: tenants[0].upstreams[1].include[1]: "[a" is not a valid name pattern`,
-		`:22: tenants[0].upstreams[2].password_file: read the secret`,
+		`:22: tenants[0].upstreams[2].password_file: the secret file cannot be read: open`,
 		`:29: tenants[0].domains[0].id: "https://x" is not a host name`,
 		`:33: tenants[0].service_accounts[0].role: "OWNER" is not one of READER, WRITER, ADMIN`,
 		`:38: tenants[0].service_accounts[1].keys[0].secret_file: the secret in short has 7 characters`,

@@ -12,13 +12,16 @@ import (
 )
 
 // seedReference is a value of a seed file that names another resource of its tenant.
-type seedReference struct{ path, kind, id string }
+// lacks is the field that is missing where a new resource needs it: then the resource
+// itself must be there already.
+type seedReference struct{ path, kind, id, lacks string }
 
 // What a seedReference may name.
 const (
 	kindRegistry = "registry"
 	kindUpstream = "upstream"
 	kindGroup    = "upstream group"
+	kindAccount  = "service account"
 )
 
 // elsewhere are the references to what the file does not have: the tenant may have
@@ -36,7 +39,7 @@ func (t seedTenant) elsewhere() []seedReference {
 	}
 	var out []seedReference
 	for _, r := range t.references() {
-		if r.id != "" && !here[[2]string{r.kind, r.id}] {
+		if r.id != "" && (r.lacks != "" || !here[[2]string{r.kind, r.id}]) {
 			out = append(out, r)
 		}
 	}
@@ -46,26 +49,36 @@ func (t seedTenant) elsewhere() []seedReference {
 // references are all of them; a resource that cannot be read has none.
 func (t seedTenant) references() []seedReference {
 	var out []seedReference
+	add := func(kind, id, path string, indices ...any) {
+		out = append(out, seedReference{path: fmt.Sprintf(path, indices...), kind: kind, id: id})
+	}
 	for i, r := range t.Registries {
-		m := &pb.Registry{}
-		_, _ = r.Fields.decode(m, registryFields)
-		out = append(out, seedReference{fmt.Sprintf("registries[%d].upstream_group", i), kindGroup, m.GetUpstreamGroup()})
+		m, _, _ := decoded[*pb.Registry](r.Fields)
+		add(kindGroup, m.GetUpstreamGroup(), "registries[%d].upstream_group", i)
 		for j, id := range m.GetMirrorUpstreams() {
-			out = append(out, seedReference{fmt.Sprintf("registries[%d].mirror_upstreams[%d]", i, j), kindUpstream, id})
+			add(kindUpstream, id, "registries[%d].mirror_upstreams[%d]", i, j)
 		}
 	}
 	for i, g := range t.UpstreamGroups {
-		m := &pb.UpstreamGroup{}
-		_, _ = g.Fields.decode(m, groupFields)
+		m, _, _ := decoded[*pb.UpstreamGroup](g.Fields)
 		for j, member := range m.GetMembers() {
-			at := fmt.Sprintf("upstream_groups[%d].members[%d].", i, j)
-			out = append(out, seedReference{at + "registry", kindRegistry, member.GetRegistry()}, seedReference{at + "upstream", kindUpstream, member.GetUpstream()})
+			add(kindRegistry, member.GetRegistry(), "upstream_groups[%d].members[%d].registry", i, j)
+			add(kindUpstream, member.GetUpstream(), "upstream_groups[%d].members[%d].upstream", i, j)
 		}
 	}
 	for i, d := range t.Domains {
-		m := &pb.Domain{}
-		_, _ = d.Fields.decode(m, domainFields)
-		out = append(out, seedReference{fmt.Sprintf("domains[%d].registry", i), kindRegistry, m.GetRegistry()})
+		m, _, _ := decoded[*pb.Domain](d.Fields)
+		add(kindRegistry, m.GetRegistry(), "domains[%d].registry", i)
+	}
+	for i, u := range t.Upstreams {
+		if !u.Fields.has("url") {
+			out = append(out, seedReference{fmt.Sprintf("upstreams[%d].url", i), kindUpstream, u.ID, "url"})
+		}
+	}
+	for i, a := range t.ServiceAccounts {
+		if !a.Fields.has("role") {
+			out = append(out, seedReference{fmt.Sprintf("service_accounts[%d].role", i), kindAccount, a.ID, "role"})
+		}
 	}
 	return out
 }
@@ -107,10 +120,19 @@ func (s *Service) dangling(ctx context.Context, t seedTenant) []seedReference {
 	}
 	var out []seedReference
 	for _, r := range t.elsewhere() {
-		_, isRegistry := there.Registries[r.id]
-		_, isUpstream := there.Upstreams[r.id]
-		_, isGroup := there.Groups[r.id]
-		if !(r.kind == kindRegistry && isRegistry || r.kind == kindUpstream && isUpstream || r.kind == kindGroup && isGroup) {
+		var has bool
+		switch r.kind {
+		case kindRegistry:
+			_, has = there.Registries[r.id]
+		case kindUpstream:
+			_, has = there.Upstreams[r.id]
+		case kindGroup:
+			_, has = there.Groups[r.id]
+		case kindAccount:
+			_, err := s.store.FindAccount(ctx, found.ID, r.id)
+			has = !fault.Is(err, fault.ResourceUnknown)
+		}
+		if !has {
 			out = append(out, r)
 		}
 	}

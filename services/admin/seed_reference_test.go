@@ -69,3 +69,52 @@ func TestSeedReferencesAreTold(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+const partialSeed = `
+tenants:
+  - id: acme
+    upstreams:
+      - id: ghcr
+        tag_ttl: 5m
+      - id: quay
+        password_file: password
+    service_accounts:
+      - id: ci
+        disabled: true
+`
+
+// TestAPartialResourceIsNotWrong where the tenant may have the rest of it.
+func TestAPartialResourceIsNotWrong(t *testing.T) {
+	file := writeSeed(t, partialSeed, map[string]string{"password": "hunter2"})
+	a := newAPI(t)
+	wrong, elsewhere := CheckSeed(t.Context(), file, SeedCheck{Pattern: a.service.pattern, Secrets: a.service.secrets, CheckAddress: silent{}.CheckAddress})
+	if len(wrong) > 0 || len(elsewhere) != 3 {
+		t.Fatalf("wrong: %v, elsewhere: %v", errors.Join(wrong...), errors.Join(elsewhere...))
+	}
+	for i, want := range []string{
+		`:5: tenants[0].upstreams[0].url: upstream "ghcr" has no url in this file; a start fails unless the tenant has it already`,
+		`:7: tenants[0].upstreams[1].url: upstream "quay" has no url in this file; a start fails unless the tenant has it already`,
+		`:10: tenants[0].service_accounts[0].role: service account "ci" has no role in this file; a start fails unless the tenant has it already`,
+	} {
+		if got := elsewhere[i].Error(); got != file+want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	err := a.service.Apply(t.Context(), file)
+	if err == nil || strings.Count(err.Error(), file) != 3 || !strings.Contains(err.Error(), `there is no service account "ci" in this tenant`) {
+		t.Errorf("applied to a tenant without them: %v", err)
+	}
+	for _, c := range [][2]string{
+		{"upstreams?upstream_id=ghcr", `{"url": "https://ghcr.io"}`},
+		{"upstreams?upstream_id=quay", `{"url": "https://quay.io", "username": "bot"}`},
+		{"serviceAccounts?service_account_id=ci", `{"role": "WRITER"}`},
+	} {
+		a.call(200, "POST", "/v1/tenants/acme/"+c[0], c[1])
+	}
+	if err := a.service.Apply(t.Context(), file); err != nil {
+		t.Error(err)
+	}
+	if got := a.call(200, "GET", "/v1/tenants/acme/serviceAccounts/ci", ""); got["role"] != "WRITER" || got["disabled"] != true {
+		t.Errorf("account %v", got)
+	}
+}

@@ -36,12 +36,12 @@ func TestParseSeed(t *testing.T) {
 	}
 	acme := s.Tenants[0]
 	m := &pb.Tenant{}
-	mask, err := acme.Fields.decode(m, tenantFields)
+	mask, err := acme.Fields.decode(m)
 	if err != nil || acme.ID != "acme" || m.GetQuotaBytes() != 10<<30 || strings.Join(mask.GetPaths(), " ") != "display_name quota_bytes" {
 		t.Errorf("tenant %q %v, mask %v, %v", acme.ID, m, mask, err)
 	}
 	r := &pb.Registry{}
-	if _, err := acme.Registries[1].Fields.decode(r, registryFields); err != nil || !r.GetAnonymousPull() || r.GetMissingReferences() != pb.Registry_ALLOW {
+	if _, err := acme.Registries[1].Fields.decode(r); err != nil || !r.GetAnonymousPull() || r.GetMissingReferences() != pb.Registry_ALLOW {
 		t.Errorf("registry %v, %v", r, err)
 	}
 	if k := acme.ServiceAccounts[0].Keys[0]; k.ID != "build" || k.SecretFile != "ci.secret" {
@@ -66,7 +66,7 @@ func TestParseSeedRefuses(t *testing.T) {
 
 func TestSeedRefusesUnknownFields(t *testing.T) {
 	for _, field := range []string{"state", "etag", "name", "displayName", "quota"} {
-		if _, err := (seedFields{field: "x"}).decode(&pb.Tenant{}, tenantFields); err == nil {
+		if _, err := (seedFields{field: "x"}).decode(&pb.Tenant{}); err == nil {
 			t.Errorf("field %q: taken", field)
 		}
 	}
@@ -84,7 +84,7 @@ func FuzzParseSeed(f *testing.F) {
 		}
 		for _, tn := range s.Tenants {
 			m := &pb.Tenant{}
-			if mask, err := tn.Fields.decode(m, tenantFields); err == nil && len(mask.GetPaths()) != len(tn.Fields) {
+			if mask, err := tn.Fields.decode(m); err == nil && len(mask.GetPaths()) != len(tn.Fields) {
 				t.Errorf("%d fields, mask %v", len(tn.Fields), mask)
 			}
 		}

@@ -87,7 +87,7 @@ type Server struct {
 // NewServer puts the transports before the service. Close it after use.
 func NewServer(s *Service, o Options) (*Server, error) {
 	access := kit.Access(rules, func(ctx context.Context, a pb.Access, req any) error {
-		err := s.decide(ctx, a, req)
+		err := s.decide(ctx, a, req.(call).message)
 		if fault.KindOf(err) == fault.Denied {
 			c := callerOf(ctx)
 			o.Refusals.Add(meta.Refusal{Tenant: c.principal.Tenant, Actor: c.actor(), Address: clientAddress(ctx), Target: "admin API"})

@@ -15,9 +15,6 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// tenantFields are those of a tenant that its clients may set.
-var tenantFields = []string{"display_name", "quota_bytes"}
-
 // CreateTenant makes a tenant with its registry "main", private. With
 // validate_only, a name that is quarantined is noticed only while the tenant that
 // had it can be taken back.
@@ -51,7 +48,7 @@ func (s *Service) GetTenant(ctx context.Context, req *pb.GetTenantRequest) (*pb.
 	if t.State == tenant.Deleted || t.State == tenant.Deleting && t.ExpireAt.IsZero() {
 		// Its slug can be another one's at any time: only the uid names it.
 		if _, byID := uidOf(req.GetName()); !byID {
-			return nil, fault.New(fault.NotFound, fault.ResourceUnknown, "there is no tenant %q", t.Slug)
+			return nil, fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q was deleted and cannot be brought back; GET it by its uid, tenants/%d", t.Slug, t.ID)
 		}
 	}
 	return tenantMessage(t), nil
@@ -73,23 +70,24 @@ func (s *Service) ListTenants(ctx context.Context, req *pb.ListTenantsRequest) (
 
 // UpdateTenant changes the display name and the quota.
 func (s *Service) UpdateTenant(ctx context.Context, req *pb.UpdateTenantRequest) (*pb.Tenant, error) {
-	t, err := s.findTenant(ctx, "tenant.name", req.GetTenant().GetName())
+	return s.updateTenant(ctx, req, req.GetTenant())
+}
+
+func (s *Service) updateTenant(ctx context.Context, req updateRequest, m *pb.Tenant) (*pb.Tenant, error) {
+	t, err := s.findTenant(ctx, "tenant.name", m.GetName())
 	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
-		ids, err := splitName("tenant.name", req.GetTenant().GetName(), "tenants")
-		if err != nil {
-			return nil, err
-		}
-		return s.CreateTenant(ctx, &pb.CreateTenantRequest{TenantId: ids[0], Tenant: req.GetTenant(), ValidateOnly: req.GetValidateOnly()})
+		slug := strings.TrimPrefix(m.GetName(), "tenants/")
+		return s.CreateTenant(ctx, &pb.CreateTenantRequest{TenantId: slug, Tenant: m, ValidateOnly: req.GetValidateOnly()})
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := checkEtag(req.GetTenant().GetEtag(), t.Version); err != nil {
+	if err := checkEtag(m.GetEtag(), t.Version); err != nil {
 		return nil, err
 	}
 	before := tenantMessage(t)
 	after := proto.CloneOf(before)
-	if err := merge(after, req.GetTenant(), req.GetUpdateMask(), tenantFields); err != nil {
+	if err := merge("tenant", after, m, req.GetUpdateMask()); err != nil {
 		return nil, err
 	}
 	if err := setTenant(&t, after); err != nil {

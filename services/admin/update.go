@@ -12,43 +12,60 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// merge copies the fields that the mask names from one message to another of
-// the same type. Only mutable fields are copied; a mask may name the others, so
-// that what was read can be sent back. No mask means the fields that are set,
-// "*" all (AIP-134).
-func merge(dst, src proto.Message, mask *fieldmaskpb.FieldMask, mutable []string) error {
+// merge copies the fields that the mask names from one message of a resource to
+// another. No mask means the fields that are set, "*" all that clients may set
+// (AIP-134). Output-only fields count for nothing, so that what was read can be sent
+// back (AIP-203), unless there is nothing else. noun is the resource in the request.
+func merge(noun string, dst, src proto.Message, mask *fieldmaskpb.FieldMask) error {
 	from, to := src.ProtoReflect(), dst.ProtoReflect()
-	fields := from.Descriptor().Fields()
+	fields, settable := from.Descriptor().Fields(), settableFields(from.Descriptor())
 	paths := mask.GetPaths()
 	switch {
 	case slices.Equal(paths, []string{""}): // REST makes this of an empty body
 		return fault.New(fault.Invalid, fault.RequestInvalid, "nothing to change: give a field to set or update_mask")
 	case len(paths) == 0:
-		paths = slices.DeleteFunc(slices.Clone(mutable), func(p string) bool {
-			return !from.Has(fields.ByName(protoreflect.Name(p)))
-		})
+		paths = given(from)
 	case slices.Contains(paths, "*"):
 		if len(paths) > 1 {
 			return invalid("update_mask", `"*" stands alone`)
 		}
-		paths = mutable
+		paths = settable
 	}
+	copied, ignored := 0, ""
 	for _, path := range paths {
 		top, _, nested := strings.Cut(path, ".")
 		field := fields.ByName(protoreflect.Name(top))
 		if field == nil || nested && field.Kind() != protoreflect.MessageKind {
-			return unknownField("update_mask", path, mutable)
+			return unknownField("update_mask", path, settable)
 		}
-		if !slices.Contains(mutable, path) {
+		if outputOnly(field) {
+			ignored = top
+		}
+		if !slices.Contains(settable, path) {
 			continue
 		}
+		copied++
 		if from.Has(field) {
 			to.Set(field, from.Get(field))
 		} else {
 			to.Clear(field)
 		}
 	}
+	if copied == 0 && ignored != "" {
+		return invalid(noun+"."+ignored, "this field is output only and cannot be set; give a field that can: %s", strings.Join(settable, ", "))
+	}
 	return nil
+}
+
+// given are the fields that are set, but for the name, which says what to change.
+func given(m protoreflect.Message) []string {
+	var names []string
+	for i := range m.Descriptor().Fields().Len() {
+		if f := m.Descriptor().Fields().Get(i); m.Has(f) && f.Name() != "name" {
+			names = append(names, string(f.Name()))
+		}
+	}
+	return names
 }
 
 // etag is the version of a resource as clients see it.

@@ -22,10 +22,10 @@ func TestMergeTakesWhatTheMaskNames(t *testing.T) {
 		{[]string{"read_only", "missing_references"}, &pb.Registry{AnonymousPull: true, MissingReferences: pb.Registry_ALLOW}},
 		{[]string{"*"}, &pb.Registry{AnonymousPush: true, MissingReferences: pb.Registry_ALLOW}},
 		// What was read can be sent back: output only fields count for nothing.
-		{[]string{"name", "hosts", "etag", "create_time", "create_time.seconds"}, &pb.Registry{AnonymousPull: true, ReadOnly: true}},
+		{[]string{"name", "hosts", "etag", "create_time", "create_time.seconds", "read_only"}, &pb.Registry{AnonymousPull: true}},
 	} {
 		got := proto.CloneOf(stored)
-		if err := merge(got, sent, &fieldmaskpb.FieldMask{Paths: tc.mask}, registryFields); err != nil {
+		if err := merge("registry", got, sent, &fieldmaskpb.FieldMask{Paths: tc.mask}); err != nil {
 			t.Errorf("mask %q: %v", tc.mask, err)
 			continue
 		}
@@ -38,12 +38,26 @@ func TestMergeTakesWhatTheMaskNames(t *testing.T) {
 
 func TestMergeRefusesUnknownPaths(t *testing.T) {
 	for _, path := range []string{"", "quota", "anonymousPull", "anonymous_pull.x", "ANONYMOUS_PULL", "anonymous_pull ", ".", "tenant.name"} {
-		err := merge(&pb.Registry{}, &pb.Registry{}, &fieldmaskpb.FieldMask{Paths: []string{"read_only", path}}, registryFields)
+		err := merge("registry", &pb.Registry{}, &pb.Registry{}, &fieldmaskpb.FieldMask{Paths: []string{"read_only", path}})
 		if f := fault.From(err); f == nil || f.Kind != fault.Invalid || f.Field != "update_mask" {
 			t.Errorf("path %q: %v", path, err)
 		}
 	}
-	if err := merge(&pb.Registry{}, &pb.Registry{}, &fieldmaskpb.FieldMask{Paths: []string{"*", "read_only"}}, registryFields); err == nil {
+	if err := merge("registry", &pb.Registry{}, &pb.Registry{}, &fieldmaskpb.FieldMask{Paths: []string{"*", "read_only"}}); err == nil {
 		t.Error("a star among others was taken")
+	}
+}
+
+func TestMergeRefusesOutputOnlyFieldsAlone(t *testing.T) {
+	sent := &pb.Registry{Name: "tenants/acme/registries/dev", State: pb.Registry_DELETED, Etag: "1"}
+	for _, mask := range [][]string{nil, {"state"}, {"etag", "state"}} {
+		err := merge("registry", &pb.Registry{}, sent, &fieldmaskpb.FieldMask{Paths: mask})
+		if f := fault.From(err); f == nil || f.Kind != fault.Invalid || f.Field != "registry.state" {
+			t.Errorf("mask %q: %v", mask, err)
+		}
+	}
+	// A name says what to change, and an etag under which condition.
+	if err := merge("registry", &pb.Registry{}, &pb.Registry{Name: "tenants/acme/registries/dev", Etag: "1"}, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -16,18 +16,9 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// upstreamFields are those of an upstream that its clients may set.
-var upstreamFields = []string{
-	"url", "username", "password", "host_aliases", "name_prefix", "tag_ttl", "negative_ttl", "stale_if_error", "keep", "max_bytes",
-	"include", "exclude", "allow_claimed", "auth_hosts", "serve_anonymous",
-}
-
-// upstreamFieldsRead are those of them that are answered, too.
-var upstreamFieldsRead = slices.DeleteFunc(slices.Clone(upstreamFields), func(f string) bool { return f == "password" })
-
 func (s *Service) upstreams() collection[meta.Upstream, *pb.Upstream] {
 	return collection[meta.Upstream, *pb.Upstream]{
-		service: s, name: "upstreams", noun: "upstream", // UpdateUpstream does without fields and updateRow
+		service: s, name: "upstreams", noun: "upstream", // UpdateUpstream does without updateRow
 		new: func(_ context.Context, t meta.Tenant, slug string) meta.Upstream {
 			return meta.Upstream{Tenant: t.ID, Slug: slug}
 		},
@@ -56,27 +47,32 @@ func (s *Service) ListUpstreams(ctx context.Context, req *pb.ListUpstreamsReques
 	return &pb.ListUpstreamsResponse{Upstreams: rows, NextPageToken: next}, err
 }
 
-// UpdateUpstream changes an upstream. It is not collection.update, for a password
-// is never shown: what an update does not name stays, and is compared sealed.
+// UpdateUpstream changes an upstream.
 func (s *Service) UpdateUpstream(ctx context.Context, req *pb.UpdateUpstreamRequest) (*pb.Upstream, error) {
-	t, u, err := s.upstreams().find(ctx, "upstream.name", req.GetUpstream().GetName())
+	return s.updateUpstream(ctx, req, req.GetUpstream())
+}
+
+// updateUpstream is not collection.update, for a password is never shown: what an
+// update does not name stays, and is compared sealed.
+func (s *Service) updateUpstream(ctx context.Context, req updateRequest, m *pb.Upstream) (*pb.Upstream, error) {
+	t, u, err := s.upstreams().find(ctx, "upstream.name", m.GetName())
 	if fault.Is(err, fault.ResourceUnknown) && req.GetAllowMissing() {
-		return s.upstreams().createNamed(ctx, req.GetUpstream(), req.GetValidateOnly())
+		return s.upstreams().createNamed(ctx, m, req.GetValidateOnly())
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := checkEtag(req.GetUpstream().GetEtag(), u.Version); err != nil {
+	if err := checkEtag(m.GetEtag(), u.Version); err != nil {
 		return nil, err
 	}
 	before := upstreamMessage(t, u)
 	before.Password = unchangedPassword
 	after := proto.CloneOf(before)
-	mutable := upstreamFields
-	if m := req.GetUpstream(); m.GetPasswordSet() && m.GetPassword() == "" { // as it was read
-		mutable = upstreamFieldsRead
+	if m.GetPasswordSet() && m.GetPassword() == "" { // as it was read
+		m = proto.CloneOf(m)
+		m.Password = unchangedPassword
 	}
-	if err := merge(after, req.GetUpstream(), req.GetUpdateMask(), mutable); err != nil {
+	if err := merge("upstream", after, m, req.GetUpdateMask()); err != nil {
 		return nil, err
 	}
 	was := u

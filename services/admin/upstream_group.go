@@ -15,12 +15,9 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// groupFields are those of an upstream group that its clients may set.
-var groupFields = []string{"members"}
-
 func (s *Service) groups() collection[meta.Group, *pb.UpstreamGroup] {
 	return collection[meta.Group, *pb.UpstreamGroup]{
-		service: s, name: "upstreamGroups", noun: "upstream_group", fields: groupFields,
+		service: s, name: "upstreamGroups", noun: "upstream_group",
 		new: func(_ context.Context, t meta.Tenant, slug string) meta.Group {
 			return meta.Group{Tenant: t.ID, Slug: slug}
 		},

@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -553,14 +554,14 @@ var File_berth_admin_v1_domain_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_domain_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/domain.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x01\n" +
-	"\x06Domain\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
-	"\bregistry\x18\x02 \x01(\tR\bregistry\x12\x1a\n" +
-	"\bverified\x18\x03 \x01(\bR\bverified\x12\x19\n" +
-	"\btxt_name\x18\x04 \x01(\tR\atxtName\x12\x1b\n" +
-	"\ttxt_value\x18\x05 \x01(\tR\btxtValue\x12;\n" +
-	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"\x1bberth/admin/v1/domain.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfb\x01\n" +
+	"\x06Domain\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x1a\n" +
+	"\bregistry\x18\x02 \x01(\tR\bregistry\x12 \n" +
+	"\bverified\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\bverified\x12\x1f\n" +
+	"\btxt_name\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\atxtName\x12!\n" +
+	"\ttxt_value\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\btxtValue\x12A\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12\x12\n" +
 	"\x04etag\x18\a \x01(\tR\x04etag\"\x9f\x01\n" +
 	"\x13CreateDomainRequest\x12\x16\n" +

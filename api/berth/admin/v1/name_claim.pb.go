@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -274,12 +275,12 @@ var File_berth_admin_v1_name_claim_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_name_claim_proto_rawDesc = "" +
 	"\n" +
-	"\x1fberth/admin/v1/name_claim.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n" +
-	"\tNameClaim\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
-	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12\x15\n" +
-	"\x06in_use\x18\x03 \x01(\bR\x05inUse\"k\n" +
+	"\x1fberth/admin/v1/name_claim.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x01\n" +
+	"\tNameClaim\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12A\n" +
+	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12\x1b\n" +
+	"\x06in_use\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\x05inUse\"k\n" +
 	"\x15ListNameClaimsRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +

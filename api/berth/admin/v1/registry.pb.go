@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -780,27 +781,27 @@ var File_berth_admin_v1_registry_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x06\n" +
-	"\bRegistry\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05hosts\x18\x02 \x03(\tR\x05hosts\x12%\n" +
+	"\x1dberth/admin/v1/registry.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\a\n" +
+	"\bRegistry\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x1a\n" +
+	"\x05hosts\x18\x02 \x03(\tB\x04\xe2A\x01\x03R\x05hosts\x12%\n" +
 	"\x0eanonymous_pull\x18\x03 \x01(\bR\ranonymousPull\x12%\n" +
 	"\x0eanonymous_push\x18\x04 \x01(\bR\ranonymousPush\x12\x1b\n" +
 	"\tread_only\x18\x05 \x01(\bR\breadOnly\x12Y\n" +
 	"\x12missing_references\x18\x06 \x01(\x0e2*.berth.admin.v1.Registry.MissingReferencesR\x11missingReferences\x12)\n" +
 	"\x10delete_referrers\x18\a \x01(\bR\x0fdeleteReferrers\x12\x12\n" +
-	"\x04etag\x18\b \x01(\tR\x04etag\x12;\n" +
-	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12;\n" +
+	"\x04etag\x18\b \x01(\tR\x04etag\x12A\n" +
+	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12A\n" +
 	"\vupdate_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12%\n" +
 	"\x0eredirect_blobs\x18\v \x01(\bR\rredirectBlobs\x12%\n" +
-	"\x0eupstream_group\x18\f \x01(\tR\rupstreamGroup\x124\n" +
-	"\x05state\x18\r \x01(\x0e2\x1e.berth.admin.v1.Registry.StateR\x05state\x12;\n" +
-	"\vdelete_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"deleteTime\x12;\n" +
-	"\vexpire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"\x0eupstream_group\x18\f \x01(\tR\rupstreamGroup\x12:\n" +
+	"\x05state\x18\r \x01(\x0e2\x1e.berth.admin.v1.Registry.StateB\x04\xe2A\x01\x03R\x05state\x12A\n" +
+	"\vdelete_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"deleteTime\x12A\n" +
+	"\vexpire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"expireTime\x12)\n" +
 	"\x10mirror_upstreams\x18\x10 \x03(\tR\x0fmirrorUpstreams\"N\n" +
 	"\x11MissingReferences\x12\"\n" +

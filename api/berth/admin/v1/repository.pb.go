@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -496,15 +497,15 @@ var File_berth_admin_v1_repository_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_repository_proto_rawDesc = "" +
 	"\n" +
-	"\x1fberth/admin/v1/repository.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x01\n" +
+	"\x1fberth/admin/v1/repository.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x02\n" +
 	"\n" +
-	"Repository\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
-	"\x0emanifest_count\x18\x02 \x01(\x03H\x00R\rmanifestCount\x88\x01\x01\x12 \n" +
-	"\ttag_count\x18\x03 \x01(\x03H\x01R\btagCount\x88\x01\x01\x12\"\n" +
+	"Repository\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x120\n" +
+	"\x0emanifest_count\x18\x02 \x01(\x03B\x04\xe2A\x01\x03H\x00R\rmanifestCount\x88\x01\x01\x12&\n" +
+	"\ttag_count\x18\x03 \x01(\x03B\x04\xe2A\x01\x03H\x01R\btagCount\x88\x01\x01\x12(\n" +
 	"\n" +
-	"size_bytes\x18\x04 \x01(\x03H\x02R\tsizeBytes\x88\x01\x01\x12;\n" +
-	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"size_bytes\x18\x04 \x01(\x03B\x04\xe2A\x01\x03H\x02R\tsizeBytes\x88\x01\x01\x12A\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTimeB\x11\n" +
 	"\x0f_manifest_countB\f\n" +
 	"\n" +

@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -789,23 +790,23 @@ var File_berth_admin_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x04\n" +
-	"\x06Tenant\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12!\n" +
-	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x122\n" +
-	"\x05state\x18\x04 \x01(\x0e2\x1c.berth.admin.v1.Tenant.StateR\x05state\x12\x1f\n" +
+	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x04\n" +
+	"\x06Tenant\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x16\n" +
+	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12!\n" +
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x128\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x1c.berth.admin.v1.Tenant.StateB\x04\xe2A\x01\x03R\x05state\x12\x1f\n" +
 	"\vquota_bytes\x18\x05 \x01(\x03R\n" +
 	"quotaBytes\x12\x12\n" +
-	"\x04etag\x18\x06 \x01(\tR\x04etag\x12;\n" +
-	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12;\n" +
-	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12;\n" +
-	"\vdelete_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"deleteTime\x12;\n" +
+	"\x04etag\x18\x06 \x01(\tR\x04etag\x12A\n" +
+	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12A\n" +
+	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"updateTime\x12A\n" +
+	"\vdelete_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"deleteTime\x12A\n" +
 	"\vexpire_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"expireTime\"R\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +

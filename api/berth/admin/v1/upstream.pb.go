@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -1228,13 +1229,13 @@ var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\v\n" +
-	"\bUpstream\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\v\n" +
+	"\bUpstream\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
-	"\busername\x18\x03 \x01(\tR\busername\x12\x1a\n" +
-	"\bpassword\x18\x04 \x01(\tR\bpassword\x12!\n" +
-	"\fpassword_set\x18\x05 \x01(\bR\vpasswordSet\x12!\n" +
+	"\busername\x18\x03 \x01(\tR\busername\x12 \n" +
+	"\bpassword\x18\x04 \x01(\tB\x04\xe2A\x01\x04R\bpassword\x12'\n" +
+	"\fpassword_set\x18\x05 \x01(\bB\x04\xe2A\x01\x03R\vpasswordSet\x12!\n" +
 	"\fhost_aliases\x18\x06 \x03(\tR\vhostAliases\x12\x1f\n" +
 	"\vname_prefix\x18\a \x01(\tR\n" +
 	"namePrefix\x122\n" +
@@ -1248,15 +1249,15 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\aexclude\x18\x0e \x03(\tR\aexclude\x12#\n" +
 	"\rallow_claimed\x18\x0f \x03(\tR\fallowClaimed\x12\x1d\n" +
 	"\n" +
-	"auth_hosts\x18\x10 \x03(\tR\tauthHosts\x127\n" +
-	"\x06status\x18\x11 \x01(\v2\x1f.berth.admin.v1.Upstream.StatusR\x06status\x12\x12\n" +
-	"\x04etag\x18\x12 \x01(\tR\x04etag\x12;\n" +
-	"\vcreate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12;\n" +
-	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"auth_hosts\x18\x10 \x03(\tR\tauthHosts\x12=\n" +
+	"\x06status\x18\x11 \x01(\v2\x1f.berth.admin.v1.Upstream.StatusB\x04\xe2A\x01\x03R\x06status\x12\x12\n" +
+	"\x04etag\x18\x12 \x01(\tR\x04etag\x12A\n" +
+	"\vcreate_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12A\n" +
+	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12,\n" +
-	"\x0fserve_anonymous\x18\x15 \x01(\bH\x00R\x0eserveAnonymous\x88\x01\x01\x12\x18\n" +
-	"\awarning\x18\x16 \x01(\tR\awarning\x1a\xaa\x04\n" +
+	"\x0fserve_anonymous\x18\x15 \x01(\bH\x00R\x0eserveAnonymous\x88\x01\x01\x12\x1e\n" +
+	"\awarning\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\awarning\x1a\xaa\x04\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
@@ -1316,13 +1317,13 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
 	"repository\x18\x02 \x01(\tR\n" +
 	"repository\x12\x1c\n" +
-	"\treference\x18\x03 \x01(\tR\treference\"\xd5\x01\n" +
-	"\x10CachedRepository\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
-	"\x0emanifest_count\x18\x02 \x01(\x03H\x00R\rmanifestCount\x88\x01\x01\x12\"\n" +
+	"\treference\x18\x03 \x01(\tR\treference\"\xed\x01\n" +
+	"\x10CachedRepository\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x120\n" +
+	"\x0emanifest_count\x18\x02 \x01(\x03B\x04\xe2A\x01\x03H\x00R\rmanifestCount\x88\x01\x01\x12(\n" +
 	"\n" +
-	"size_bytes\x18\x03 \x01(\x03H\x01R\tsizeBytes\x88\x01\x01\x12;\n" +
-	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"size_bytes\x18\x03 \x01(\x03B\x04\xe2A\x01\x03H\x01R\tsizeBytes\x88\x01\x01\x12A\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTimeB\x11\n" +
 	"\x0f_manifest_countB\r\n" +
 	"\v_size_bytes\"0\n" +

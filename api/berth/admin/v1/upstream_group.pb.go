@@ -7,6 +7,7 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
@@ -972,14 +973,14 @@ var File_berth_admin_v1_upstream_group_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
 	"\n" +
-	"#berth/admin/v1/upstream_group.proto\x12\x0eberth.admin.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x04\n" +
-	"\rUpstreamGroup\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12>\n" +
+	"#berth/admin/v1/upstream_group.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x04\n" +
+	"\rUpstreamGroup\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12>\n" +
 	"\amembers\x18\x02 \x03(\v2$.berth.admin.v1.UpstreamGroup.MemberR\amembers\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
-	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\x12;\n" +
-	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12A\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12A\n" +
+	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x1a\x86\x02\n" +
 	"\x06Member\x12\x1c\n" +
 	"\bregistry\x18\x01 \x01(\tH\x00R\bregistry\x12\x1c\n" +
