@@ -11,11 +11,15 @@ package blob
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // ErrMissing is returned for an object that the store does not hold. It is an
@@ -25,10 +29,6 @@ var ErrMissing = errors.New("blob: object is missing")
 // ErrDamaged is what a Read of Content fails with when the store answers with
 // something else than was stored (fault R31).
 var ErrDamaged = errors.New("blob: object is not what was stored")
-
-// ErrFenced is returned by Append when a later Append of the same object took
-// over; nothing written after that counts.
-var ErrFenced = errors.New("blob: a later writer took over")
 
 // Key names one physical object. It contains no client text (contract row D9).
 type Key struct {
@@ -59,8 +59,7 @@ type Opener interface {
 	Stat(ctx context.Context, k Key) (int64, error)
 }
 
-// Range is the part [From, To) of an object, in bytes. The zero Range is all of
-// it.
+// Range is the part [From, To) of an object, in bytes; the zero Range is all of it.
 type Range struct{ From, To int64 }
 
 // RangeOpener is a store to which it matters what will be read. Use OpenRange to
@@ -140,85 +139,6 @@ func ReadError(c Content) error {
 	return nil
 }
 
-// Appender stores the bytes of upload sessions (protocol section 4).
-type Appender interface {
-	// Append continues the staged object at s.Offset with what src gives until
-	// io.EOF. It takes the object over: an Append of it in this process that has
-	// no higher s.Epoch ends with ErrFenced. After each durable step, and at the
-	// end, it calls j.Step, in order; bytes past the last Step do not count. An
-	// error of src or j, or the end of ctx, ends it and is returned as it is,
-	// after the bytes read so far were made durable and offered to j.Step; for
-	// this, Step gets a context that outlives ctx. ErrMissing when the store
-	// holds less than s.Offset bytes.
-	Append(ctx context.Context, s Stage, src Source, j Journal) error
-	// Seal makes the staged bytes [0, s.Offset) one durable object under s.Key
-	// and returns its size. It is idempotent.
-	Seal(ctx context.Context, s Stage) (int64, error)
-	// OpenStaged returns the staged bytes [0, s.Offset), maybe with more after
-	// them, to be read back; the caller closes it. ErrMissing when the store
-	// holds less. A store may have to take the object over for it, ErrFenced
-	// when a writer has a higher s.Epoch. The session can continue afterwards.
-	OpenStaged(ctx context.Context, s Stage) (io.ReadCloser, error)
-}
-
-// Source is the body of an upload, hashed while it is read. Mark returns the
-// hash state after exactly the bytes read so far; Append calls it between
-// reads, from the goroutine that reads.
-type Source interface {
-	io.Reader
-	Mark() ([]byte, error)
-}
-
-// Interrupter is a Source whose Read can be ended from another goroutine.
-// Append calls Interrupt when it is fenced or fails while Read may be waiting
-// for a slow client, never after it has returned.
-type Interrupter interface {
-	Interrupt()
-}
-
-// Stage is what is known of a session's bytes.
-type Stage struct {
-	Key       Key
-	Epoch     int64  // orders the writers of one object: the highest wins
-	Offset    int64  // bytes that count
-	Multipart string // the store's own id of a multipart upload; may be empty
-	Parts     []Part // in order, without gaps; empty on the file system
-	Tail      Tail   // bytes past the last part; zero when there is none
-}
-
-// Part is one stored part of a multipart upload.
-type Part struct {
-	Number int
-	Size   int64
-	ETag   string // the store's own word for the part's content
-}
-
-// Tail is a small staged object that holds the bytes past the last part.
-type Tail struct {
-	Incarnation uuid.UUID
-	Size        int64
-}
-
-// Journal records the progress of an Append in package meta. An error ends
-// the Append; one that wraps ErrFenced says another writer owns the session.
-type Journal interface {
-	// Intend records an object before its first byte is written.
-	Intend(ctx context.Context, k Key) error
-	// Multipart records the store's id before the first part is written.
-	Multipart(ctx context.Context, id string) error
-	// Step records that the bytes up to p.Offset are durable. At the offset it
-	// already has, it only says whether this writer still owns the session.
-	Step(ctx context.Context, p Progress) error
-}
-
-// Progress is one durable step.
-type Progress struct {
-	Offset int64  // bytes that count from now on
-	State  []byte // Source.Mark at Offset
-	Parts  []Part // parts added since the last step
-	Tail   Tail   // the tail at Offset; replaces the one before
-}
-
 // Deleter removes objects.
 type Deleter interface {
 	// Delete removes the object and aborts its multipart upload if there is
@@ -239,4 +159,52 @@ type Stored struct {
 	Size    int64
 	Changed time.Time // last written, by the store's clock
 	Foreign string    // the path of something that is not an object of this store; Key is zero then
+}
+
+// Space is the room of a store, in bytes.
+type Space struct {
+	Free int64 // for anything
+	Size int64 // of the whole
+	Keep int64 // of Free, what uploads leave
+}
+
+// String is for operators.
+func (s Space) String() string {
+	return fmt.Sprintf("%s of %s free, uploads leave %s",
+		humanize.IBytes(uint64(max(s.Free, 0))), humanize.IBytes(uint64(max(s.Size, 0))), humanize.IBytes(uint64(max(s.Keep, 0))))
+}
+
+// Check fails where n more bytes would take what is to stay free, and where that
+// is taken already.
+func (s Space) Check(n int64) error {
+	if free := s.Free - s.Keep; free <= 0 || n > free {
+		return NoRoom(fmt.Errorf("%s, %d bytes more were wanted", s, n))
+	}
+	return nil
+}
+
+// NoRoom is the fault of a store that is full. It is not an outage: all that is
+// there can be read and deleted.
+func NoRoom(cause error) error {
+	return fault.Wrap(cause, fault.Full, fault.StorageFull,
+		"the storage of this registry is full: nothing can be pushed until its operator makes room; pulls and deletions continue").WithRetryAfter(time.Minute)
+}
+
+// Measurer is a store that knows its room; a bucket has no end.
+type Measurer interface {
+	Space(ctx context.Context) (Space, error)
+}
+
+// CheckRoom fails with fault.Full where the store has no room for n more bytes, of
+// what is known. A store that cannot tell is not full.
+func CheckRoom(ctx context.Context, s any, n int64) error {
+	m, ok := s.(Measurer)
+	if !ok {
+		return nil
+	}
+	space, err := m.Space(ctx)
+	if err != nil {
+		return err
+	}
+	return space.Check(max(n, 0))
 }

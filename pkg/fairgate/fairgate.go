@@ -117,6 +117,16 @@ func (g *Gate[K]) Acquire(ctx context.Context, owner K, n int64) error {
 	return err
 }
 
+// AcquireWithin is Acquire that waits for limit at most.
+func (g *Gate[K]) AcquireWithin(ctx context.Context, owner K, n int64, limit time.Duration) error {
+	if g.TryAcquire(owner, n) { // without a timer
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return g.Acquire(ctx, owner, n)
+}
+
 func (g *Gate[K]) enqueue(owner K, n int64) (*waiter, error) {
 	var own K
 	switch {

@@ -40,7 +40,7 @@ func (b *builder) chains() error {
 	}
 	b.fetches = fetch.New(f)
 	b.OnStop("fetches", b.fetches.Close)
-	b.Metrics.MustRegister(queue("fetches", b.fetches.Waiting), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	b.Metrics.MustRegister(queue("fetches", func() int { return b.fetches.Slots().Waiting }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "berth_fetches_running",
 		Help: "Blobs that are being fetched from upstreams, those included that wait for their turn.",
 	}, func() float64 { return float64(b.fetches.Running()) }))

@@ -72,7 +72,7 @@ type Janitor struct {
 	cfg       Config
 	phases    []phase // of a pass
 	evictions []phase // end the time of what was pulled last where caches are over a limit: they cost as much as these hold
-	events    phase // the last of them
+	events    phase   // the last of them
 	count     phase
 	sweep     phase
 	reconcile phase

@@ -49,12 +49,7 @@ func (e errDown) Unwrap() error { return e.error }
 // enter waits for a share of the connections, for busyTime at most and only
 // while the server answers.
 func (s *Store) enter(ctx context.Context, owner tenant.ID) error {
-	if s.connGate.TryAcquire(owner, 1) { // without a timer
-		return nil
-	}
-	waiting, cancel := context.WithTimeout(ctx, busyTime)
-	defer cancel()
-	err := s.connGate.Acquire(waiting, owner, 1)
+	err := s.connGate.AcquireWithin(ctx, owner, 1, busyTime)
 	var gone errDown
 	switch {
 	case err == nil:

@@ -81,9 +81,3 @@ func (s *Records) RecordRefusals(ctx context.Context, refusals map[meta.Refusal]
 	}
 	return nil
 }
-
-// RegistryTarget is how events name a registry.
-func RegistryTarget(slug string) string { return "registries/" + slug }
-
-// UpstreamTarget is how events name an upstream.
-func UpstreamTarget(slug string) string { return "upstreams/" + slug }

@@ -169,3 +169,9 @@ func (s hashScanner) Scan(v any) error {
 	copy(s.to[:], b)
 	return nil
 }
+
+// RegistryTarget is how events name a registry.
+func RegistryTarget(slug string) string { return "registries/" + slug }
+
+// UpstreamTarget is how events name an upstream.
+func UpstreamTarget(slug string) string { return "upstreams/" + slug }

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
@@ -155,6 +156,14 @@ func sendRedirect(w http.ResponseWriter, b OpenBlobResponse) error {
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusTemporaryRedirect)
 	return nil
+}
+
+// setContent sets the headers of content that is addressed by its digest. The
+// digest is the strong validator: If-None-Match and If-Range work by it.
+func setContent(h http.Header, d oci.Digest, mediaType string) {
+	h.Set("Content-Type", mediaType)
+	h.Set("Docker-Content-Digest", d.String())
+	h.Set("ETag", `"`+d.String()+`"`)
 }
 
 // WriteBlobHead answers HEAD.

@@ -50,12 +50,7 @@ func (t *ByteBudget) Acquire(id tenant.ID, n int64) (func(), error) {
 }
 
 func (t *ByteBudget) wait(ctx context.Context, id tenant.ID, n int64) error {
-	if t.gate.TryAcquire(id, n) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, budgetTimeout)
-	defer cancel()
-	if err := t.gate.Acquire(ctx, id, n); err != nil {
+	if err := t.gate.AcquireWithin(ctx, id, n, budgetTimeout); err != nil {
 		return busy(err)
 	}
 	return nil

@@ -27,14 +27,6 @@ func WriteManifest(ctx context.Context, w http.ResponseWriter, m meta.Manifest) 
 // ManifestSize is what sending the manifest takes.
 func ManifestSize(m meta.Manifest) int64 { return int64(len(m.Payload)) }
 
-// setContent sets the headers of content that is addressed by its digest. The
-// digest is the strong validator: If-None-Match and If-Range work by it.
-func setContent(h http.Header, d oci.Digest, mediaType string) {
-	h.Set("Content-Type", mediaType)
-	h.Set("Docker-Content-Digest", d.String())
-	h.Set("ETag", `"`+d.String()+`"`)
-}
-
 // How long the body of a manifest may take: receiveGrace, and the time of its
 // bytes at receiveRate. One of 4 MiB has 148 s.
 const (

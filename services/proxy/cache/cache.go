@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-registry/berth/pkg/chain"
@@ -175,14 +176,10 @@ type answerMetrics struct {
 }
 
 func newAnswerMetrics(reg prometheus.Registerer) *answerMetrics {
-	m := &answerMetrics{hosts: map[string]bool{}, answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+	return &answerMetrics{hosts: map[string]bool{}, answers: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 		Name: "berth_cache_answers_total",
 		Help: "What was answered for upstreams, by the upstream's host: hit from the cache, miss after asking the upstream, or stale because it did not answer.",
 	}, []string{"upstream", "content", "result"})}
-	if reg != nil {
-		reg.MustRegister(m.answers)
-	}
-	return m
 }
 
 // host is the label of the upstream at the URL.

@@ -86,10 +86,7 @@ type Fetches struct {
 	flights map[key]*flight
 }
 
-// Waiting is how many flights wait for their turn now.
-func (f *Fetches) Waiting() int { return f.Slots().Waiting }
-
-// Slots tells what became of those that waited.
+// Slots tells what became of the flights that waited for their turn.
 func (f *Fetches) Slots() fairgate.Stats { return f.slots.Stats() }
 
 // Running is how many flights there are now, those that wait included.

@@ -120,7 +120,7 @@ func TestS54_FlightsAreBounded(t *testing.T) {
 	for range maxWaiting {
 		go func() { left <- f.acquireSlot(ctx, 1) }()
 	}
-	for f.Waiting() < maxWaiting {
+	for f.Slots().Waiting < maxWaiting {
 		select {
 		case err := <-left:
 			t.Fatal(err)

@@ -23,7 +23,7 @@ func TestS53_RefusedLateAndCounted(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Kind != fault.Unavailable || refused.Reason != fault.Busy || refused.RetryAfter != callRetry {
 			t.Errorf("%v", err)
 		}
-		if waited := time.Since(began); waited != callTime {
+		if waited := time.Since(began); waited != gateTimeout {
 			t.Errorf("it waited %s", waited)
 		}
 		if n := c.Stats().Refused; n != 1 {

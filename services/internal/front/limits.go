@@ -4,14 +4,93 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/boot/conns"
 	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
+
+const (
+	// gateTimeout is how long a request waits while its tenant, or all together, have
+	// as many at work as they may.
+	gateTimeout = 10 * time.Second
+	// callRetry is when a call that is refused then is to come back.
+	callRetry = 5 * time.Second
+)
+
+// CallLimit bounds how many calls of the data port a process works on at a time. Each
+// holds what the process has a bounded amount of: a stream or a connection of its
+// client, and a file, or a connection to the store or to another process. A client
+// that is slow holds them for long, so no tenant has all, and no connection with
+// many streams has all of its tenant's.
+type CallLimit struct {
+	tenants     *fairgate.Gate[tenant.ID]
+	connections *fairgate.Gate[*conns.Conn]
+}
+
+// minStreams is how many calls a connection of HTTP/2 may always have at work.
+const minStreams = 8
+
+// NewCallLimit bounds calls to n. A quarter is kept for tenants that have at most a
+// 64th, which is also what one connection of HTTP/2 has at most.
+func NewCallLimit(n int) *CallLimit {
+	most := int64(n)
+	kept := most / 4
+	return &CallLimit{
+		tenants: fairgate.New[tenant.ID](fairgate.Options{
+			Capacity: most - kept, Assured: max(most/64, 1), Beyond: kept, MaxWaiting: 4 * n, // HTTP/2 has more streams than connections
+		}),
+		connections: fairgate.New[*conns.Conn](fairgate.Options{Capacity: math.MaxInt64, Most: max(most/64, minStreams)}),
+	}
+}
+
+// Stats tells what became of the calls.
+func (c *CallLimit) Stats() fairgate.Stats { return c.tenants.Stats() }
+
+// Used is how many are at work.
+func (c *CallLimit) Used() int64 { return c.tenants.Used() }
+
+// enter counts a call of the tenant until it leaves. The connection is given where
+// it can have many calls at a time, all of one client; else it is nil. A nil CallLimit
+// bounds nothing.
+func (c *CallLimit) enter(ctx context.Context, t tenant.ID, conn *conns.Conn) error {
+	if c == nil {
+		return nil
+	}
+	if conn == nil {
+		return waitFor(ctx, c.tenants, t)
+	}
+	if err := waitFor(ctx, c.connections, conn); err != nil {
+		return err
+	}
+	err := waitFor(ctx, c.tenants, t)
+	if err != nil {
+		c.connections.Release(conn, 1)
+	}
+	return err
+}
+
+func (c *CallLimit) leave(t tenant.ID, conn *conns.Conn) {
+	if c == nil {
+		return
+	}
+	c.tenants.Release(t, 1)
+	if conn != nil {
+		c.connections.Release(conn, 1)
+	}
+}
+
+func waitFor[K comparable](ctx context.Context, gate *fairgate.Gate[K], owner K) error {
+	if err := gate.AcquireWithin(ctx, owner, 1, gateTimeout); err != nil {
+		return fault.Wrap(err, fault.Unavailable, fault.Busy, "this registry has too many requests at work; retry later").WithRetryAfter(callRetry)
+	}
+	return nil
+}
 
 const (
 	// turnTime is how long a request keeps its turn at most. One that takes longer
@@ -19,10 +98,8 @@ const (
 	turnTime = 20 * time.Millisecond
 	// onlyTenantAfter is how long no other tenant asked when a tenant is taken to be alone.
 	onlyTenantAfter = 10 * time.Second
-	// turnTimeout is how long a request waits for its turn.
-	turnTimeout = 10 * time.Second
 	// maxTurnsWaiting is how many requests of a tenant wait at a time. What is
-	// beyond that could hardly be served within turnTimeout.
+	// beyond that could hardly be served within gateTimeout.
 	maxTurnsWaiting = 1024
 )
 
@@ -74,12 +151,8 @@ func (t *Turns) begin(ctx context.Context, by tenant.ID) (*turn, error) {
 // resume waits for a turn again.
 func (t *turn) resume(ctx context.Context) error {
 	gate := t.of.gate
-	if !gate.TryAcquire(t.by, 1) { // without a timer
-		ctx, cancel := context.WithTimeout(ctx, turnTimeout)
-		defer cancel()
-		if err := gate.Acquire(ctx, t.by, 1); err != nil {
-			return fault.Wrap(err, fault.TooMany, fault.TooManyRequests, "too many requests of this tenant in flight; retry later")
-		}
+	if err := gate.AcquireWithin(ctx, t.by, 1, gateTimeout); err != nil {
+		return fault.Wrap(err, fault.TooMany, fault.TooManyRequests, "too many requests of this tenant in flight; retry later")
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
