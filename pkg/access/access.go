@@ -57,10 +57,9 @@ func (p Principal) Actor() string {
 	return p.Name
 }
 
-// Allowed decides which actions the principal has on a repository of the site;
-// all of a site are alike. It looks at nothing but its arguments: whether the
-// repository exists plays no part, so that private and missing cannot be
-// distinguished (contract section 1).
+// Allowed decides which actions the principal has on the repositories of the site. It uses
+// only its arguments, not whether the repository exists, so that private and missing cannot
+// be distinguished (contract section 1).
 func Allowed(s tenant.Site, p Principal, repository string) Actions {
 	var a Actions
 	if s.Settings.AnonymousPull {
@@ -78,7 +77,7 @@ func Allowed(s tenant.Site, p Principal, repository string) Actions {
 	return a
 }
 
-// Actions is a set of what may be done with a repository.
+// Actions is a set of rights on a repository.
 type Actions uint8
 
 // The actions of the Docker token protocol.
@@ -91,7 +90,7 @@ const (
 // All is every action; "*" in a scope.
 const All = Pull | Push | Delete
 
-// actionNames are the actions' words in scopes and tokens, in the order they
+// actionNames are the names of actions in scopes and tokens, in the order they
 // are written.
 var actionNames = []struct {
 	action Actions

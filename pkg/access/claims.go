@@ -8,7 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Claims is what a verified token says.
+// Claims are the contents of a verified token.
 type Claims struct {
 	Principal Principal // as it was when the token was issued
 	Grants    Grants
@@ -19,8 +19,8 @@ type Claims struct {
 // granted or not.
 func (c Claims) Requested(resource Scope) Actions { return c.find(resource).Requested }
 
-// Allowed returns the actions that may be done with the resource now: those
-// granted, as far as the site's settings still allow them.
+// Allowed returns the granted actions that the site's settings still
+// allow.
 func (c Claims) Allowed(s tenant.Site, resource Scope) Actions {
 	granted := c.find(resource).Actions
 	if granted == 0 {
@@ -45,7 +45,7 @@ func (c Claims) find(resource Scope) Grant {
 // TokenTTL is the life of a token: how long a right outlives its removal.
 const TokenTTL = 5 * time.Minute
 
-// leeway is how far the clocks of issuer and verifier may be apart.
+// leeway is the tolerated clock skew between issuer and verifier.
 const leeway = 30 * time.Second
 
 // MaxToken is the most bytes a token has; longer ones are refused unread. Issued
@@ -56,8 +56,8 @@ const (
 	maxIssued = 8000
 )
 
-// useRegistry is what the tokens of this package are for. A token for anything
-// else that is ever signed with the same keys says so.
+// useRegistry is the purpose of this package's tokens. Tokens for another purpose
+// under the same keys name another one.
 const useRegistry = "registry"
 
 // payload is the second segment of a token.

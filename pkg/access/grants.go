@@ -17,7 +17,7 @@ type Grants []Grant
 // maxListed is how many bytes a list of grants has in JSON at most.
 const maxListed = 4 << 10
 
-// Granted are the scopes that the token is good for.
+// Granted are the scopes that the token grants.
 func (g Grants) Granted() []Scope {
 	var scopes []Scope
 	for _, one := range g {
@@ -28,8 +28,8 @@ func (g Grants) Granted() []Scope {
 	return scopes
 }
 
-// MarshalJSON writes a list, or where that is long an object: what was asked for
-// and granted, to the names of all resources of which that is so.
+// MarshalJSON writes a list, or if that is long an object: from what was requested
+// and granted to the names of all such resources.
 func (g Grants) MarshalJSON() ([]byte, error) {
 	list, err := json.Marshal([]Grant(g))
 	if err != nil || len(list) <= maxListed {
@@ -87,7 +87,7 @@ func unpackKey(key string) (Grant, error) {
 	return Grant{}, fmt.Errorf("access: %q is not a form of grants", key)
 }
 
-// lengths are the digits of how much of a name is that of the name before.
+// lengths are the digits for the length of the prefix shared with the previous name.
 const lengths = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
 
 // packNames writes names in order, each as one digit for how many bytes it has in
@@ -122,9 +122,9 @@ func unpackNames(packed string) ([]string, error) {
 	return names, nil
 }
 
-// Grant is what a token carries for one resource: what was asked for and what
-// of it was granted. That a right was asked for and refused is a final answer;
-// one that was not asked for can be had with another token.
+// Grant is what a token carries for one resource: the requested and the granted actions. A
+// requested right that was refused is final; one that was not requested needs another
+// token.
 type Grant struct {
 	Type      string  `json:"type"`
 	Name      string  `json:"name"`
@@ -132,8 +132,8 @@ type Grant struct {
 	Requested Actions `json:"asked"`
 }
 
-// decide grants of each scope what the principal is allowed at the site, and
-// nothing else. The list of repositories may be read by callers who may pull.
+// decide grants from each scope only what the principal is allowed at the
+// site. The list of repositories may be read by callers who may pull.
 func decide(s tenant.Site, p Principal, scopes []Scope) Grants {
 	grants := make(Grants, 0, len(scopes))
 	for _, scope := range scopes {

@@ -21,22 +21,22 @@ const internalTTL = time.Minute
 // useInternal is what the tokens of this file are for.
 const useInternal = "internal"
 
-// InternalCall is what one service tells another of a request it has admitted
-// and hands on: the registry it is for, the caller, and the rights. It is
-// good for that request alone.
+// InternalCall describes a request that one service has admitted and forwards
+// to another: the registry it is for, the caller, and the rights. It is
+// valid for that request alone.
 type InternalCall struct {
 	InternalRequest
 	Body string `json:",omitempty"` // SHA-256 of the body in hexadecimal; empty where it is not covered
 
-	Service   string // that is asked
+	Service   string // that serves it
 	Namespace string // the registry that the client wants the content of; empty for Site's own
-	Hops      int    // how many registries asked one another before
+	Hops      int    // how many registries forwarded it before
 	Site      tenant.Site
 	Principal Principal
 	Claims    *Claims    `json:",omitempty"` // nil when the caller has no token
 	Realm     string     // URL of the token endpoint as the client reaches it
 	Client    netip.Addr // of the client, for limits and logs
-	RequestID string     // as the client is told, for logs and events
+	RequestID string     // as sent to the client, for logs and events
 }
 
 // InternalRequest is what a call says of its request, and what the request that
@@ -44,7 +44,7 @@ type InternalCall struct {
 type InternalRequest struct {
 	Method, Path string // Path as it was sent, with its query
 	Host         string `json:",omitempty"`
-	Headers      string `json:",omitempty"` // digest of those that change what is done
+	Headers      string `json:",omitempty"` // digest of those that change its effect
 	Length       int64  `json:",omitempty"` // of the body; -1 where it is not announced
 }
 
@@ -81,7 +81,7 @@ func signedPath(path string) string {
 	return "sha256:" + hex.EncodeToString(sum[:]) // no path begins so
 }
 
-// Sign makes the token of a call; it is good for a minute, and once. A request that
+// Sign makes the token of a call; it is valid for a minute, and once. A request that
 // is sent again is signed again.
 func (i *Internal) Sign(c InternalCall) (string, error) {
 	now := i.now()
@@ -92,12 +92,12 @@ func (i *Internal) Sign(c InternalCall) (string, error) {
 	}).SignedString(i.key)
 }
 
-// What is wrong with calls that are refused.
+// Reasons for refusing a call.
 var (
 	ErrInternalKey     = errors.New("internal token: internal_key must be the same in all services")
 	ErrInternalExpired = errors.New("internal token: it took too long to arrive, or clocks are more than 30 s apart")
 	ErrInternalChanged = errors.New("internal token: it is for another request")
-	ErrInternalUsed    = errors.New("internal token: the call was taken before")
+	ErrInternalUsed    = errors.New("internal token: the call was already accepted")
 )
 
 // Verify returns the call that the token was signed for, if it is that of this
@@ -125,7 +125,7 @@ func (i *Internal) Verify(token string, seen InternalRequest) (InternalCall, err
 	case p.Use != useInternal:
 		return InternalCall{}, errors.New("internal token: it is for another use")
 	case p.IssuedAt == nil || p.ExpiresAt.Sub(p.IssuedAt.Time) > internalTTL:
-		return InternalCall{}, errors.New("internal token: it is good for too long")
+		return InternalCall{}, errors.New("internal token: it is valid for too long")
 	case p.Call.InternalRequest != seen:
 		return InternalCall{}, fmt.Errorf("%w, %s %s", ErrInternalChanged, p.Call.Method, p.Call.Path)
 	}

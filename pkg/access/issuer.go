@@ -18,7 +18,7 @@ type Issuer struct {
 	name   string
 }
 
-// NewIssuer makes an Issuer that calls itself name in the iss claim; the
+// NewIssuer makes an Issuer with this name in the iss claim; the
 // Verifier must be given the same. keys are what it publishes.
 func NewIssuer(signer *Signer, keys *Keys, name string) *Issuer {
 	return &Issuer{signer: signer, keys: keys, name: name}
@@ -29,12 +29,12 @@ type Token struct {
 	Raw      string
 	IssuedAt time.Time
 	Life     time.Duration
-	Granted  []Scope // what it is good for
+	Granted  []Scope // what it grants
 }
 
-// Issue signs what p is allowed of the scopes at the site, for its host alone.
-// Of more scopes than one token can carry the last are in it, as many as fit. It
-// says nothing of the others, so that a client that needs one is told to ask for it.
+// Issue signs the scopes that p is allowed at the site, for its host alone. If they do not
+// fit, the token carries the last ones, and a client that needs another one has to request
+// it.
 func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error) {
 	key, err := i.signer.signs()
 	if err != nil {

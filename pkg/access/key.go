@@ -15,14 +15,14 @@ import (
 // EdDSA is the one algorithm tokens are signed with (RFC 8037, Ed25519).
 const EdDSA = "EdDSA"
 
-// VerifyKey is what a process must know of a key to verify the tokens it signs.
+// VerifyKey is the public part of a key, which verifies the tokens that it signs.
 type VerifyKey struct {
 	ID        string    // kid: ^[A-Za-z0-9_-]{1,64}$
 	Algorithm string    // EdDSA
 	Public    []byte    // PKIX
 	CreatedAt time.Time // it is published since then
-	SignsFrom time.Time // by then every process has read it
-	RetiredAt time.Time // it signs nothing from then on; zero = no end is set
+	SignsFrom time.Time // every process has read it by then
+	RetiredAt time.Time // it signs nothing after that; zero = no end is set
 }
 
 // expired says whether every token that the key signed has expired.
@@ -42,7 +42,7 @@ func (k SigningKey) String() string { return "signing key " + k.ID }
 // GoString is String.
 func (k SigningKey) GoString() string { return k.String() }
 
-// OpenSigningKey is a key as versions before kept it: unsealed.
+// OpenSigningKey is an unsealed key of an older version.
 type OpenSigningKey struct {
 	ID, Algorithm        string
 	Private              []byte // PKCS #8
@@ -95,7 +95,7 @@ type verifier struct {
 
 func openVerifier(k VerifyKey) (*verifier, error) {
 	if !keyID.MatchString(k.ID) || k.Algorithm != EdDSA {
-		return nil, fmt.Errorf("signing key %q with algorithm %q is not for this version", k.ID, k.Algorithm)
+		return nil, fmt.Errorf("signing key %q with algorithm %q is not supported by this version", k.ID, k.Algorithm)
 	}
 	parsed, err := x509.ParsePKIXPublicKey(k.Public)
 	if err != nil {
@@ -113,7 +113,7 @@ func openVerifier(k VerifyKey) (*verifier, error) {
 	return &verifier{VerifyKey: k, public: public, header: header}, nil
 }
 
-// signer is a SigningKey whose private part is open, in memory alone.
+// signer is a SigningKey with its unsealed private part, in memory only.
 type signer struct {
 	VerifyKey
 	private ed25519.PrivateKey
@@ -129,7 +129,7 @@ func unsignedToken(id string, c jwt.Claims) *jwt.Token {
 	return t
 }
 
-// parsePrivate says nothing of the key in its errors but the id.
+// parsePrivate names only the key's id in its errors.
 func parsePrivate(id string, der []byte) (ed25519.PrivateKey, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 // of them: by then every process knows it.
 const keysReload = time.Minute
 
-// A token by a key that is not known has the keys read again, in case it is the
-// first of a deployment or of a new secret key. A rate limit keeps that rare.
+// A token with an unknown key makes the keys be read again: it may be the first
+// key of a deployment or of a new secret key. A rate limit keeps that rare.
 const (
 	keysRefresh      = time.Second
 	keysRefreshBurst = 4
@@ -75,9 +75,9 @@ func (k *Keys) reload(ctx context.Context) error {
 	return nil
 }
 
-// find is the key that writes the header, or errForged. One that is unknown is
-// looked for in the store, a few times a second at most; where the store does not
-// answer the key may be there, and the error is that.
+// find returns the key that writes the header, or errForged. An unknown key is looked up in
+// the store, at most a few times a second. If the store fails, the key may exist, and its
+// error is returned.
 func (k *Keys) find(header string) (*verifier, error) {
 	key := k.current.Load().byHeader[header]
 	if key == nil {

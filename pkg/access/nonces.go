@@ -15,12 +15,11 @@ const maxNonces = 1 << 20
 // its signer ahead by the leeway, and that of this process behind.
 const nonceLife = internalTTL + 2*leeway
 
-// errTooMany is what a call has of whose time no others are remembered any more.
-var errTooMany = errors.New("internal token: too many calls came after it; send it again")
+// errTooMany refuses a call from a time whose calls are no longer remembered.
+var errTooMany = errors.New("internal token: too many calls came after it; retry")
 
-// nonces remembers which calls were taken, in bounded memory: those of now, and those
-// of before. Where more come than it has room for, it forgets the oldest and takes
-// none any more of their time. Safe for concurrent use.
+// nonces remembers accepted calls in bounded memory, in two generations. When it is
+// full, it forgets the oldest and refuses calls from their time. Safe for concurrent use.
 type nonces struct {
 	half int
 
@@ -38,10 +37,10 @@ type generation struct {
 
 func newNonces(most int) *nonces { return &nonces{half: max(most/2, 1)} }
 
-// take remembers what was signed, unless it was taken before.
+// take remembers a signed call, unless it was already accepted.
 func (n *nonces) take(said string, signed, at time.Time) error {
 	sum := sha256.Sum256([]byte(said))
-	key := binary.BigEndian.Uint64(sum[:]) // what is signed holds a nonce, so that calls do not meet by chance
+	key := binary.BigEndian.Uint64(sum[:]) // it holds a nonce, so that calls do not collide
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.now.calls == nil || at.Sub(n.now.since) >= nonceLife || len(n.now.calls) >= n.half {
@@ -62,9 +61,9 @@ func (n *nonces) take(said string, signed, at time.Time) error {
 	return nil
 }
 
-// turn begins a generation and forgets the one before the last.
+// turn begins a generation and forgets the second last.
 func (n *nonces) turn(at time.Time) {
-	// The last one began when the one that is forgotten ended.
+	// The last one began when the forgotten one ended.
 	if len(n.before.calls) > 0 && at.Sub(n.now.since) < nonceLife && n.before.newest.After(n.floor) {
 		n.floor = n.before.newest
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// MaxScopes is the most resources that one token can be asked for.
+// MaxScopes is the most resources that one token request may name.
 const MaxScopes = 500
 
 // The types of resources that scopes name. Of RegistryType there is one
@@ -41,13 +41,12 @@ func (s Scope) String() string {
 	return s.Type + ":" + s.Name + ":" + s.Actions.String()
 }
 
-// ParseScopes reads the values of all scope parameters of a token request
-// (Docker registry token specification, "Resource Scope Grammar"); a value may
-// hold several scopes, separated by spaces. What a resource is asked for in
-// several scopes is asked for together, at the place of the last. A scope that
-// is malformed or of an unknown type asks for nothing, as does an unknown action:
-// the token is then issued without it. Of more than MaxScopes resources the last
-// count: clients that ask for all they ever needed put the newest last.
+// ParseScopes reads the values of all scope parameters of a token request (Docker registry
+// token specification, "Resource Scope Grammar"); a value may hold several scopes,
+// separated by spaces. Scopes of one resource are merged, at the place of the last. A
+// malformed scope, or one of an unknown type, requests nothing, as does an unknown action:
+// the token is then issued without it. Of more than MaxScopes resources the last count:
+// clients that ask for all they ever needed put the newest last.
 func ParseScopes(values []string) []Scope {
 	var scopes []Scope
 	known := map[Scope]int{} // without actions: where it is in scopes

@@ -22,21 +22,21 @@ const (
 	retireOverlap = keysReload
 )
 
-// strangerSlack is how much longer than its life a key that cannot be opened
-// here is kept: another process may have its secret key, and replaces it then.
+// strangerSlack is how long a key that cannot be unsealed here is kept beyond
+// its life: another process may have its secret key and replaces it then.
 const strangerSlack = 24 * time.Hour
 
 // SigningKeyStore keeps the keys that sign tokens.
 type SigningKeyStore interface {
 	ListSigningKeys(ctx context.Context) ([]SigningKey, error)
-	// PutSigningKey adds the key; one that is there already under its id wins and
-	// is returned, so that processes that start together agree.
+	// PutSigningKey adds the key; an existing one with its id wins and is
+	// returned, so that processes that start together agree.
 	PutSigningKey(ctx context.Context, k SigningKey) (SigningKey, error)
 	// UpdateSigningKey keeps Sealed, unless it is empty, and RetiredAt, where none is
-	// kept yet. A key that is not there any more stays away.
+	// kept yet. A removed key stays removed.
 	UpdateSigningKey(ctx context.Context, k SigningKey) error
 	DeleteSigningKey(ctx context.Context, id string) error
-	// ListOpenSigningKeys lists what versions before keep unsealed.
+	// ListOpenSigningKeys lists the unsealed keys of older versions.
 	ListOpenSigningKeys(ctx context.Context) ([]OpenSigningKey, error)
 	// AdoptSigningKey keeps the key in place of the open one with its id, which is
 	// gone then.
@@ -55,7 +55,7 @@ type SignerOptions struct {
 	Life     time.Duration // of a key, until the next one is made
 	Handover time.Duration // how long a key that lay open keeps signing, for processes of the version before
 
-	// Unreadable is told of keys that no secret key here opens. May be nil.
+	// Unreadable is called with keys that no secret key here unseals. May be nil.
 	Unreadable func(ids []string)
 }
 
@@ -70,8 +70,8 @@ type Signer struct {
 	told   []string                  // as Unreadable was
 }
 
-// OpenSigner reads the keys, makes the first one where none can be
-// opened, and seals what lies open. What it makes and seals is bound to sealer:
+// OpenSigner reads the keys, makes a first one if none can be
+// unsealed, and seals unsealed ones. What it makes and seals is bound to sealer:
 // without one it fails.
 func OpenSigner(ctx context.Context, store SigningKeyStore, sealer Sealer, o SignerOptions) (*Signer, error) {
 	s := &Signer{store: store, sealer: sealer, opts: o, now: time.Now}
@@ -86,7 +86,7 @@ func (s *Signer) Run(ctx context.Context, failed func(error)) { every(ctx, s.ten
 // boundTo is what a key's seal is bound to.
 func boundTo(id string) string { return "signing-keys/" + id }
 
-// tend reads the keys and does what is due. Every step is safe beside other
+// tend reads the keys and does the work that is due. Every step is safe beside other
 // processes that do the same, and may be cut off after any.
 func (s *Signer) tend(ctx context.Context) error {
 	if err := s.adopt(ctx); err != nil {
@@ -124,8 +124,8 @@ func (s *Signer) tend(ctx context.Context) error {
 	return err
 }
 
-// adopt seals the keys that lie open. They sign until the processes of the
-// version before, which cannot read any other, had their time to go.
+// adopt seals unsealed keys. They sign until the processes of the previous
+// version, which can read no others, have been replaced.
 func (s *Signer) adopt(ctx context.Context) error {
 	lying, err := s.store.ListOpenSigningKeys(ctx)
 	if err != nil {
@@ -160,8 +160,8 @@ func (s *Signer) seal(k VerifyKey, private []byte) (SigningKey, error) {
 
 // open opens the key, nil where no secret key here does. One that this process
 // had open stays so: processes with a new secret key may have sealed it again. What
-// is sealed with an old secret key is sealed with the new one, and retires: who has
-// the old one may have it, too.
+// is sealed with an old secret key is sealed with the new one, and retires: someone
+// with the old one may have it, too.
 func (s *Signer) open(ctx context.Context, k SigningKey, now time.Time) (*signer, error) {
 	der, err := s.sealer.Open(k.Sealed, boundTo(k.ID))
 	if err != nil {
@@ -261,7 +261,7 @@ func (s *Signer) end(ctx context.Context, k VerifyKey) error {
 	return s.store.UpdateSigningKey(ctx, SigningKey{VerifyKey: k})
 }
 
-// tell tells of keys that cannot be opened, once for each set of them. One whose
+// tell reports keys that cannot be unsealed, once for each set of them. One whose
 // private part is not stored is another matter: a version before signs with it.
 func (s *Signer) tell(strangers []SigningKey) {
 	var ids []string

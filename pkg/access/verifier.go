@@ -49,7 +49,7 @@ func NewVerifier(keys *Keys, issuer string) *Verifier {
 	}
 }
 
-// Verify returns what the token says if it is good at this site now: signed by
+// Verify returns the claims of a token that is valid at this site now: signed by
 // a key of this deployment, for this host and this tenant, issued since the tenant's
 // tokens last died, and within its time. Anything else is
 // fault.UnauthorizedReason, always with the same message. It does no I/O except for
@@ -84,19 +84,18 @@ func (v *Verifier) check(p *payload, s tenant.Site) error {
 	if err := v.validator.Validate(p); err != nil {
 		return err
 	}
-	// No issuer of this deployment goes beyond this: a key that signs longer ones is stolen.
+	// No issuer of this deployment issues longer ones: a key that signs them is stolen.
 	if p.IssuedAt == nil || p.ExpiresAt.Sub(p.IssuedAt.Time) > TokenTTL {
-		return errors.New("the token does not say when it was issued, or is good for too long")
+		return errors.New("the token does not say when it was issued, or is valid for too long")
 	}
 	return nil
 }
 
 var errForged = errors.New("the token is not signed by a key of this deployment")
 
-// authentic checks the signature and reads the payload. Nothing of the token
-// is decoded before a key of this deployment has vouched for it: the first segment is
-// looked up whole among the headers our keys write, so that one that says
-// anything else (another algorithm, a key of its own, crit) finds no key.
+// authentic checks the signature and reads the payload. The token is decoded only after its
+// signature was verified: its first segment must equal the header of a known key, so that
+// one with anything else (another algorithm, a key of its own, crit) finds no key.
 func (v *Verifier) authentic(raw string) (*payload, error) {
 	if len(raw) > MaxToken {
 		return nil, fmt.Errorf("the token has %d bytes", len(raw))

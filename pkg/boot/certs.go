@@ -29,8 +29,8 @@ const certPoll = time.Minute
 // that a certificate is not read before its key is written.
 const certSettle = 200 * time.Millisecond
 
-// certificates serves those of a directory by the name a client asks for, and
-// keeps them as new as the files are. A pair is name.crt (or name.pem) and
+// certificates serves those of a directory by the requested name, and reloads
+// changed files. A pair is name.crt (or name.pem) and
 // name.key, in the directory itself or in a directory of it, which is how
 // Kubernetes mounts secrets (tls.crt and tls.key); a .pem without a .key holds
 // both. It is safe for concurrent use.
@@ -74,8 +74,8 @@ func (c *certificates) config() *tls.Config {
 }
 
 // find picks an exact name before a wildcard, and what the client can use
-// before what it cannot. A client that names no server gets one that tells of no
-// tenant.
+// before what it cannot. A client that names no server gets one without a tenant's
+// name.
 func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	set := c.held.Load()
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
@@ -103,7 +103,7 @@ func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 // unnamed lists what a client that names no server may see, which anyone who scans the
 // address does: the certificate that the operator has put there as default, then those
 // that name only addresses and the base domain, that of the address it came to first.
-// What it gets last says nothing: probes that check no certificate keep working.
+// The last resort names nothing: probes that do not verify certificates keep working.
 func (c *certificates) unnamed(set *certSet, at net.Addr) []*tls.Certificate {
 	var chosen, of, others []*tls.Certificate
 	local := ""
@@ -130,7 +130,7 @@ func (c *certificates) unnamed(set *certSet, at net.Addr) []*tls.Certificate {
 const defaultPair = "default"
 
 // isNeutral says whether the certificate names nothing below the base domain, nor a
-// domain of a tenant. Its subject may name what it likes no more.
+// domain of a tenant. Its subject counts too.
 func (c *certificates) isNeutral(leaf *x509.Certificate) bool {
 	names := namesOf(leaf)
 	if leaf.Subject.CommonName != "" {

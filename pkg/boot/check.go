@@ -13,8 +13,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Check looks for values that cannot work. The error is Problems. It reads no
-// file but looks whether those that are named exist.
+// Check finds values that cannot work. The error is Problems. It checks that
+// named files exist, but does not read them.
 func (c Config) Check() error {
 	var p Problems
 	c.checkStores(&p)
@@ -43,7 +43,7 @@ func (c Config) checkNames(p *Problems) {
 	switch {
 	case c.OldSecretKey.IsZero():
 	case c.SecretKey.IsZero() && !c.Embedded():
-		p.add("old_secret_key", "is set without secret_key; set that to the key that shall take its place")
+		p.add("old_secret_key", "is set without secret_key; set that to the new key")
 	case c.SecretKey.Reveal() == c.OldSecretKey.Reveal():
 		p.add("old_secret_key", "is the same as secret_key; set that to another key, or unset this one")
 	}

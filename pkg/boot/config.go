@@ -10,7 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Config is everything an operator can set. Each field is one setting: the
+// Config is all settings. Each field is one setting: the
 // setting tag is its key in the file; BERTH_ and the key in capitals its
 // environment variable; the key with dashes its flag. Default returns the
 // values that stand when nothing is set.
@@ -63,7 +63,7 @@ type Config struct {
 	AnonymousPush     bool          `setting:"anonymous_push" help:"Allow anonymous pushes to the tenant default, where seed_default serves it."`
 	Seed              string        `setting:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
-	AcceptRestored bool `setting:"accept_restored" help:"Go on with a database that is behind its blob store: one that was restored from a backup. For one start."`
+	AcceptRestored bool `setting:"accept_restored" help:"Accept a database that is behind its blob store, such as one restored from a backup. For one start."`
 	AcceptStore    bool `setting:"accept_store" help:"Go on with a blob store that is not known to be this database's, and make it that. For one start."`
 	CondemnUnknown bool `setting:"condemn_unknown" help:"Let the janitor remove stored objects that the database does not know, however many there are. For one start."`
 

@@ -106,7 +106,7 @@ func parseText(from, to reflect.Type, value any) (any, error) {
 	return value, nil
 }
 
-// explain says what is wrong with a value, in our words, and shows the value
+// explain says what is wrong with a value, and shows the value
 // unless its type is one that may hold a secret.
 func explain(err error, value any, t reflect.Type) error {
 	shown := fmt.Sprintf("%q ", fmt.Sprint(value))

@@ -52,12 +52,12 @@ func (h *Health) AddOptional(name string, run func(context.Context) error) {
 	h.add(&check{name: name, optional: true, run: undetailed(run)})
 }
 
-// AddDetailed is AddOptional for a check that says more than whether all is well.
+// AddDetailed is AddOptional for a check with a message.
 func (h *Health) AddDetailed(name string, run func(context.Context) (string, error)) {
 	h.add(&check{name: name, optional: true, run: run})
 }
 
-// AddExplained is Add for a check that says more than whether all is well.
+// AddExplained is Add for a check with a message.
 func (h *Health) AddExplained(name string, run func(context.Context) (string, error)) {
 	h.add(&check{name: name, run: run})
 }
@@ -72,7 +72,7 @@ func (h *Health) add(c *check) {
 	h.checks = append(h.checks, c)
 }
 
-// Drain makes the process unready for good: it is about to stop.
+// Drain makes the process unready: it is about to stop.
 func (h *Health) Drain() { h.draining.Store(true) }
 
 // Readiness is the answer of /readyz.

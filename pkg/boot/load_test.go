@@ -229,7 +229,7 @@ func TestCheckRefusesUnsafeDeployments(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		edit func(*Config)
-		want string // the setting that is named; empty when all is well
+		want string // the setting that is named; empty without a problem
 		why  string
 	}{
 		{"a cluster", func(*Config) {}, "", ""},

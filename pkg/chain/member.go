@@ -13,7 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Member is one that is asked: a registry, which then asks its own group, or an
+// Member is one that serves it: a registry, which then asks its own group, or an
 // upstream.
 type Member struct {
 	Name     string            // "registries/prod", "upstreams/ghcr"
@@ -23,7 +23,7 @@ type Member struct {
 	entry    meta.Member
 }
 
-// SingleUpstream is an upstream that is asked by itself, for all names.
+// SingleUpstream is an upstream that serves it by itself, for all names.
 func SingleUpstream(u *meta.Upstream) Member {
 	return Member{Name: "upstreams/" + u.Slug, Upstream: u}
 }
@@ -72,7 +72,7 @@ func answering(members []Member, name string, yield func(*Member, string) bool) 
 	return true
 }
 
-// UpstreamOf finds the first upstream in the chain that is asked for the name, as
+// UpstreamOf finds the first upstream in the chain that serves it for the name, as
 // clients of the registry say it. claimed says that a registry of the chain has,
 // or had, the name.
 func (c Chain) UpstreamOf(name string, claimed bool) (*meta.Upstream, bool) {
@@ -84,7 +84,7 @@ func (c Chain) UpstreamOf(name string, claimed bool) (*meta.Upstream, bool) {
 	return nil, false
 }
 
-// Withholds says whether a member that is asked for the name, as clients say it,
+// Withholds says whether a member that serves it for the name, as clients say it,
 // does not serve callers who are not logged in.
 func (c Chain) Withholds(name string) bool {
 	for m := range c.Answering(name) {

@@ -114,7 +114,7 @@ func Wrap(cause error, k Kind, r Reason, format string, args ...any) *Error {
 // Down says that a dependency did not answer: 503 with Retry-After, never 404
 // and never 401.
 func Down(cause error, what string) *Error {
-	return Wrap(cause, Unavailable, UnavailableReason, "%s is not available, try again", what)
+	return Wrap(cause, Unavailable, UnavailableReason, "%s is unavailable; retry later", what)
 }
 
 // Error is for logs: it contains the cause.

@@ -45,7 +45,7 @@ type Settings struct {
 	// where the store can sign URLs.
 	RedirectBlobs bool `json:"redirect_blobs"`
 
-	// UpstreamGroup is the slug of the group that is asked for what the registry
+	// UpstreamGroup is the slug of the group that serves it for what the registry
 	// itself does not have; empty for none.
 	UpstreamGroup string `json:"upstream_group,omitempty"`
 

@@ -118,7 +118,7 @@ func TestT1_WhoSaysNotHere(t *testing.T) {
 		"denied":                       {says(403, json, errorBody("DENIED")), always, Denied},
 		"denied by a page":             {says(403, "text/html", page), settled, Denied},
 		"a 401 without a way in":       {says(401, "text/plain", "no"), settled, Denied},
-		"a 401 that nobody can answer": {says(401, json, "", "WWW-Authenticate", `Basic realm="x"`), always, Denied},
+		"a 401 that no client can answer": {says(401, json, "", "WWW-Authenticate", `Basic realm="x"`), always, Denied},
 	} {
 		for greeting, g := range greetings {
 			client, asked := plainly(t, Config{}, func(w http.ResponseWriter, r *http.Request) {

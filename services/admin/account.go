@@ -32,7 +32,7 @@ func (s *Service) CreateServiceAccount(ctx context.Context, req *pb.CreateServic
 	return s.accounts().create(ctx, req.GetParent(), req.GetServiceAccountId(), req.GetServiceAccount(), req.GetValidateOnly())
 }
 
-// GetServiceAccount answers one account.
+// GetServiceAccount returns one account.
 func (s *Service) GetServiceAccount(ctx context.Context, req *pb.GetServiceAccountRequest) (*pb.ServiceAccount, error) {
 	return s.accounts().get(ctx, req.GetName())
 }

@@ -27,7 +27,7 @@ type Backups interface {
 
 const backupsCollection = "backups"
 
-// errNoBackups is the answer of a deployment on servers.
+// errNoBackups is the error of a deployment on servers.
 func errNoBackups() error {
 	return fault.New(fault.Conflict, fault.UnsupportedReason,
 		"this deployment keeps its metadata in Postgres: back it up with pg_dump, then the bucket with its own tools, and check the two with `berth fsck`")

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// GetCachedRepository answers what is kept of one repository of an upstream.
+// GetCachedRepository returns the cache of one repository of an upstream.
 func (s *Service) GetCachedRepository(ctx context.Context, req *pb.GetCachedRepositoryRequest) (*pb.CachedRepository, error) {
 	ids, err := splitName("name", req.GetName(), "tenants", "upstreams", "repositories")
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Service) ListCachedRepositories(ctx context.Context, req *pb.ListCached
 	}, nil
 }
 
-// PurgeUpstream forgets what is kept.
+// PurgeUpstream deletes cached content.
 func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamRequest) (*emptypb.Empty, error) {
 	_, u, err := s.upstreams().find(ctx, "name", req.GetName())
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamReques
 	}
 	if req.GetRepository() == "" {
 		if req.GetReference() != "" {
-			return nil, invalid("repository", "a reference is one of a repository; name that, too")
+			return nil, invalid("repository", "a reference needs its repository; set repository too")
 		}
 		if req.GetValidateOnly() {
 			return &emptypb.Empty{}, nil
@@ -78,7 +78,7 @@ func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamReques
 	return &emptypb.Empty{}, s.store.PurgeCached(ctx, cause(ctx), r, ref)
 }
 
-// RefreshUpstream asks the upstream now.
+// RefreshUpstream asks the upstream now, whatever the age of the cache.
 func (s *Service) RefreshUpstream(ctx context.Context, req *pb.RefreshUpstreamRequest) (*pb.Resolution_Answer, error) {
 	t, u, err := s.upstreams().find(ctx, "name", req.GetName())
 	if err != nil {

@@ -37,7 +37,7 @@ func (s *Service) CreateDomain(ctx context.Context, req *pb.CreateDomainRequest)
 	return s.domains().create(ctx, req.GetParent(), req.GetDomainId(), req.GetDomain(), req.GetValidateOnly())
 }
 
-// GetDomain answers one domain.
+// GetDomain returns one domain.
 func (s *Service) GetDomain(ctx context.Context, req *pb.GetDomainRequest) (*pb.Domain, error) {
 	return s.domains().get(ctx, req.GetName())
 }

@@ -15,7 +15,7 @@ var eventForm = filterForm{
 	{"time", "<", `time<"2026-02-01T00:00:00Z"`},
 }
 
-// eventFilter is what events must be like; a condition without a field is none.
+// eventFilter is the filter of events; a condition without a field is not set.
 type eventFilter struct {
 	verb, actor, target condition
 	since, until        time.Time // until is exclusive; zero is not a bound

@@ -71,7 +71,7 @@ func TestN9_InputErrorsNameFieldValueAndWhatIsTaken(t *testing.T) {
 		{"PATCH", "tenants/acme/upstreams/ghcr", `{"host_aliases": ["a", "b c"]}`, `host_aliases[1]: "b c" is not the name of a host`},
 		{"PATCH", "tenants/acme/upstreams/ghcr", `{"name_prefix": "` + long + `"}`, `name_prefix: "xxx`},
 		{"PATCH", "tenants/acme/upstreams/ghcr", `{"password": 7}`, `password: the value is not text`},
-		{"PATCH", "tenants/acme/upstreamGroups/chain", `{"members": [{"registry": "prod"}, {"upstream": "none"}]}`, `members[1].upstream: there is no upstream "none" in this tenant`},
+		{"PATCH", "tenants/acme/upstreamGroups/chain", `{"members": [{"registry": "prod"}, {"upstream": "none"}]}`, `members[1].upstream: upstream "none" not found in this tenant`},
 		{"PATCH", "tenants/acme/upstreamGroups/chain", `{"members": [{"registry": "prod", "on_outage": "GO"}]}`, `members[0].on_outage: "GO" is not one of STOP, CONTINUE`},
 		{"PATCH", "tenants/acme/upstreamGroups/chain", `{"members": [{"registry": "prod", "exclude": [""]}]}`, `members[0].exclude[0]: "" is not a valid name pattern`},
 	} {

@@ -35,7 +35,7 @@ func newSecret() string {
 	return secretPrefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// CreateServiceAccountKey makes a key and answers its secret, this once.
+// CreateServiceAccountKey creates a key and returns its secret, only here.
 func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateServiceAccountKeyRequest) (*pb.ServiceAccountKey, error) {
 	expires, err := expiry(req.GetKey().GetTtl())
 	if err != nil {

@@ -78,7 +78,7 @@ func (p pageTokens) open(list, parent, token string) (string, error) {
 	if token == "" {
 		return "", nil
 	}
-	bad := fault.New(fault.Invalid, fault.PageTokenInvalid, "the page token is not one that this list gave out").WithField("page_token")
+	bad := fault.New(fault.Invalid, fault.PageTokenInvalid, "the page token was not issued by this list").WithField("page_token")
 	if len(token) > longestPageToken {
 		return "", bad
 	}

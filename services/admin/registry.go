@@ -33,13 +33,13 @@ func (s *Service) registries() collection[meta.Registry, *pb.Registry] {
 	}
 }
 
-// CreateRegistry makes a registry, which answers at once.
+// CreateRegistry creates a registry, which serves at once.
 func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequest) (*pb.Registry, error) {
 	return s.registries().create(ctx, req.GetParent(), req.GetRegistryId(), req.GetRegistry(), req.GetValidateOnly())
 }
 
-// GetRegistry answers one registry with its hosts, also a deleted one that can be
-// taken back.
+// GetRegistry returns one registry with its hosts, also a deleted one that can be
+// restored.
 func (s *Service) GetRegistry(ctx context.Context, req *pb.GetRegistryRequest) (*pb.Registry, error) {
 	return s.registries().withDeleted().get(ctx, req.GetName())
 }
@@ -155,7 +155,7 @@ func (s *Service) validateChain(ctx context.Context, r meta.Registry) error {
 	}
 	for i, slug := range r.Settings.MirrorUpstreams.All() {
 		if _, ok := t.Upstreams[slug]; !ok {
-			return invalid(fmt.Sprintf("%s[%d]", fieldMirrored, i), "there is no upstream %q in this tenant", slug)
+			return invalid(fmt.Sprintf("%s[%d]", fieldMirrored, i), "upstream %q not found in this tenant", slug)
 		}
 	}
 	if r.Settings.UpstreamGroup == "" {
@@ -192,7 +192,7 @@ func (s *Service) showRegistries(ctx context.Context, t meta.Tenant) (func(meta.
 func registrySettings(m *pb.Registry) (tenant.Settings, error) {
 	missing := m.GetMissingReferences()
 	if _, known := pb.Registry_MissingReferences_name[int32(missing)]; !known {
-		return tenant.Settings{}, invalid("registry.missing_references", "there is no value %d", missing)
+		return tenant.Settings{}, invalid("registry.missing_references", "unknown value %d", missing)
 	}
 	if err := checkMirrored(m.GetMirrorUpstreams()); err != nil {
 		return tenant.Settings{}, err
@@ -215,7 +215,7 @@ const fieldMirrored = "registry.mirror_upstreams"
 // checkMirrored looks at the slugs alone.
 func checkMirrored(slugs []string) error {
 	if len(slugs) > maxMirrored {
-		return invalid(fieldMirrored, "there are %d upstreams; the most are %d", len(slugs), maxMirrored)
+		return invalid(fieldMirrored, "%d upstreams exceed the maximum of %d", len(slugs), maxMirrored)
 	}
 	for i, slug := range slugs {
 		field := fmt.Sprintf("%s[%d]", fieldMirrored, i)

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// GetRepository answers one repository.
+// GetRepository returns one repository.
 func (s *Service) GetRepository(ctx context.Context, req *pb.GetRepositoryRequest) (*pb.Repository, error) {
 	r, err := s.findRepository(ctx, req.GetName())
 	if err != nil {

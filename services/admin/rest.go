@@ -158,12 +158,12 @@ func writeRoutingError(ctx context.Context, mux *runtime.ServeMux, m runtime.Mar
 	if ctx.Value(probeKey{}) != nil {
 		return // of methodsOf, which asks for another method
 	}
-	s := status.New(codes.NotFound, "there is nothing at this path")
+	s := status.New(codes.NotFound, "no such path")
 	switch code {
 	case http.StatusMethodNotAllowed:
 		methods := strings.Join(methodsOf(mux, w, r), ", ")
 		w.Header().Set("Allow", methods)
-		s = status.Newf(codes.Unimplemented, "this path takes %s only", methods)
+		s = status.Newf(codes.Unimplemented, "this path accepts only %s", methods)
 	case http.StatusBadRequest:
 		s = status.New(codes.InvalidArgument, "the path is not well-formed")
 	}

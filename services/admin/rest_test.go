@@ -218,7 +218,7 @@ func TestRESTRefusesBadRequests(t *testing.T) {
 	a.call(404, "GET", "/", "")
 	for path, want := range map[string]string{"/v1/tenants/acme": "DELETE, GET, PATCH", "/v1/tenants": "GET, POST", "/v1/tenants/acme/events": "GET"} {
 		resp, body := a.send(operatorToken, "PUT", path, "")
-		if resp.StatusCode != 405 || resp.Header.Get("Allow") != want || !strings.Contains(string(body), "this path takes "+want+" only") {
+		if resp.StatusCode != 405 || resp.Header.Get("Allow") != want || !strings.Contains(string(body), "this path accepts only "+want) {
 			t.Errorf("PUT %s: %d, Allow %q, %s", path, resp.StatusCode, resp.Header.Get("Allow"), body)
 		}
 	}

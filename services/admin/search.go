@@ -109,7 +109,7 @@ func parseKey[Key string | int64](token string) (Key, error) {
 		*to = token
 	case *int64:
 		if *to, err = strconv.ParseInt(token, 10, 64); err != nil {
-			err = fault.Wrap(err, fault.Invalid, fault.PageTokenInvalid, "the page token is not one that this list gave out").WithField("page_token")
+			err = fault.Wrap(err, fault.Invalid, fault.PageTokenInvalid, "the page token was not issued by this list").WithField("page_token")
 		}
 	}
 	return key, err

@@ -134,7 +134,7 @@ func yamlError(file string, err error) error {
 		}
 		what := m[2]
 		if unknown := yamlUnknown.FindStringSubmatch(what); unknown != nil {
-			what = fmt.Sprintf("there is no key %q here", unknown[1])
+			what = fmt.Sprintf("unknown key %q", unknown[1])
 		}
 		what, _, _ = strings.Cut(what, " into admin.")
 		out = append(out, fmt.Errorf("%s:%s: %s", file, m[1], what))

@@ -98,7 +98,7 @@ func TestN12_SeedErrorsHaveFileAndLine(t *testing.T) {
 		t.Errorf("applied: %d mistakes of %d are told: %v", n, len(want)-1, err)
 	}
 	for text, want := range map[string]string{
-		"tenants:\n  - id: acme\n    keys: {}\ntenant: []": `:4: there is no key "tenant" here`,
+		"tenants:\n  - id: acme\n    keys: {}\ntenant: []": `:4: unknown key "tenant"`,
 		"tenants:\n  - id: [acme]":                         `:2: cannot unmarshal`,
 		"tenants:\n  - id: 'acme":                          `:2: `,
 	} {

@@ -94,7 +94,7 @@ func (s *Service) withOthers(ctx context.Context, f *seedFile, first error) erro
 	wrong := check.wrong(ctx, f)
 	for i, t := range f.Tenants {
 		for _, r := range s.dangling(ctx, t) {
-			wrong = append(wrong, f.locate(within(fmt.Sprintf("tenants[%d].%s", i, r.path), invalid("", "there is no %s %q in this tenant", r.kind, clipped(r.id)))))
+			wrong = append(wrong, f.locate(within(fmt.Sprintf("tenants[%d].%s", i, r.path), invalid("", "%s %q not found in this tenant", r.kind, clipped(r.id)))))
 		}
 	}
 	all := []error{first}

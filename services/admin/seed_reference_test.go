@@ -51,7 +51,7 @@ func TestSeedReferencesAreTold(t *testing.T) {
 	for _, place := range places {
 		at, named, _ := strings.Cut(strings.TrimPrefix(place, ":"), ": ")
 		path, named, _ := strings.Cut(named, ": ")
-		if want := file + ":" + at + ": " + path + ": there is no " + named; !strings.Contains(err.Error(), want) {
+		if want := file + ":" + at + ": " + path + ": " + named + " not found"; !strings.Contains(err.Error(), want) {
 			t.Errorf("no %s in %v", want, err)
 		}
 	}

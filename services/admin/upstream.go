@@ -36,7 +36,7 @@ func (s *Service) CreateUpstream(ctx context.Context, req *pb.CreateUpstreamRequ
 	return s.upstreams().create(ctx, req.GetParent(), req.GetUpstreamId(), req.GetUpstream(), req.GetValidateOnly())
 }
 
-// GetUpstream answers one upstream with its status.
+// GetUpstream returns one upstream with its status.
 func (s *Service) GetUpstream(ctx context.Context, req *pb.GetUpstreamRequest) (*pb.Upstream, error) {
 	return s.upstreams().get(ctx, req.GetName())
 }

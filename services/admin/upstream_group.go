@@ -69,7 +69,7 @@ const fieldMembers = "upstream_group.members"
 // groupMembers is what a client may set, checked as far as it can be by itself.
 func groupMembers(m *pb.UpstreamGroup) ([]meta.Member, error) {
 	if len(m.GetMembers()) > chain.MaxMembers {
-		return nil, invalid(fieldMembers, "there are %d members; the most are %d", len(m.GetMembers()), chain.MaxMembers)
+		return nil, invalid(fieldMembers, "%d members exceed the maximum of %d", len(m.GetMembers()), chain.MaxMembers)
 	}
 	members := make([]meta.Member, 0, len(m.GetMembers()))
 	for i, one := range m.GetMembers() {
@@ -131,7 +131,7 @@ func (s *Service) validateGroup(ctx context.Context, g meta.Group) error {
 			if m.Upstream != "" {
 				field, kind = fmt.Sprintf("%s[%d].upstream", fieldMembers, i), "upstream"
 			}
-			return invalid(field, "there is no %s %q in this tenant", kind, clipped(m.Registry+m.Upstream))
+			return invalid(field, "%s %q not found in this tenant", kind, clipped(m.Registry+m.Upstream))
 		}
 	}
 	t.Groups[g.Slug] = g.Members

@@ -143,7 +143,7 @@ func isControl(r rune) bool { return r < ' ' && !strings.ContainsRune("\n\t\r", 
 
 func checkPatterns(field string, patterns []string) error {
 	if len(patterns) > maxPatterns {
-		return invalid(field, "there are %d patterns; the most are %d", len(patterns), maxPatterns)
+		return invalid(field, "%d patterns exceed the maximum of %d", len(patterns), maxPatterns)
 	}
 	for i, p := range patterns {
 		if err := chain.CheckPattern(p); err != nil {
@@ -157,7 +157,7 @@ func checkPatterns(field string, patterns []string) error {
 // form that they are compared in.
 func checkHosts(field string, names []string) ([]string, error) {
 	if len(names) > maxHosts {
-		return nil, invalid(field, "there are %d hosts; the most are %d", len(names), maxHosts)
+		return nil, invalid(field, "%d hosts exceed the maximum of %d", len(names), maxHosts)
 	}
 	var hosts []string
 	for i, name := range names {

@@ -7,7 +7,7 @@ import (
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 )
 
-// GetUsage answers how much a tenant keeps and how much it may.
+// GetUsage returns a tenant's usage and its limits.
 func (s *Service) GetUsage(ctx context.Context, req *pb.GetUsageRequest) (*pb.Usage, error) {
 	parent, ok := strings.CutSuffix(req.GetName(), "/usage")
 	if !ok {

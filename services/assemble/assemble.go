@@ -26,8 +26,8 @@ import (
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
-// Deployment is a process that is ready to run, and what its operator wants to
-// know.
+// Deployment is a process that is ready to run, with information for its
+// operator.
 type Deployment struct {
 	*boot.Process
 	First         bool   // nothing was kept in the data directory before

@@ -119,7 +119,7 @@ func change(t *testing.T, w *world, up *testserver.Registry, limit time.Duration
 		t.Errorf("after a purge the upstream was asked %d times for the tag", n)
 	}
 
-	// A tag that moved is seen when it is time, or at once where that is asked for.
+	// A tag that moved is seen when it is time, or at once where that serves it for.
 	moved := testserver.NewImage(21, 1000)
 	up.Push(t, private, moved, "1")
 	here.wantImage(t, "1", img)

@@ -47,7 +47,7 @@ func (s stores) pair(ctx context.Context) (identity.Pair, error) {
 	return p, nil
 }
 
-// sides are the two sides and how they are to each other.
+// sides are the two identities and how they compare.
 type sides struct {
 	identity.Pair
 	state identity.State
@@ -184,7 +184,7 @@ func AcceptRestored(ctx context.Context, c boot.Config, log *slog.Logger) error 
 	return errors.Join(s.establish(ctx, c, log), s.close())
 }
 
-// compare says whether the sides still belong together, for readiness and before
+// compare checks that database and blob store still belong together, for readiness and before
 // each run of the janitor.
 func (s stores) compare(ctx context.Context) error {
 	now, err := s.look(ctx, func(context.Context) (identity.Sample, error) { return identity.Sample{}, nil })

@@ -16,8 +16,8 @@ import (
 	"github.com/berth-registry/berth/services/token"
 )
 
-// shared is what saves the processes of a deployment work. No answer depends
-// on it.
+// shared saves the processes of a deployment work. No response depends on
+// it.
 type shared struct {
 	failures limit.Failures
 	leases   lease.Leases

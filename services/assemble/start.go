@@ -56,7 +56,7 @@ func seedDefault(ctx context.Context, c boot.Config, m meta.Store) error {
 	return seedDefaultUpstreams(ctx, m, t.ID)
 }
 
-// openHosts leads the two hosts to the tenant.
+// openHosts adds the two hosts to the tenant.
 func openHosts(ctx context.Context, m meta.Store, t tenant.ID) error {
 	for _, host := range defaultHosts {
 		by := meta.Cause{Op: uuid.New(), Actor: "start"}

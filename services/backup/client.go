@@ -75,7 +75,7 @@ func (c *Client) KeepRenewing(ctx context.Context, id string) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.As(err, &refused) && refused.status == http.StatusNotFound, time.Since(renewed) > Lease:
-			return fmt.Errorf("the server does not hold the backup any longer; make it again, which continues with what is there: %w", err)
+			return fmt.Errorf("the server no longer holds the backup; run it again, which continues from what was copied: %w", err)
 		}
 	}
 }

@@ -165,5 +165,5 @@ func (k *Keeper) remove(id string) error {
 }
 
 func unknown(id string) error {
-	return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no backup %q: it has ended, was not renewed in time, or the server was restarted", id)
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "backup %q not found: it has ended, was not renewed in time, or the server was restarted", id)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/berth-registry/berth/services/assemble"
 )
 
-// banner is what the operator is told once everything serves: only what works
-// in this shape. What a process does not serve is empty.
+// banner is printed once everything serves. Fields of services that this process
+// does not run are empty.
 type banner struct {
 	services string // that a part of a deployment runs; empty where it is all of them
 	registry string // host of the tenant default's registry, with its port
@@ -28,7 +28,7 @@ type banner struct {
 	first    bool
 }
 
-// newBanner finds out what there is to say.
+// newBanner collects the banner's values.
 func newBanner(c boot.Config, d *assemble.Deployment, addrs map[string]net.Addr) banner {
 	b := banner{scheme: c.Scheme(), first: d.First}
 	if c.Split() {
@@ -63,9 +63,9 @@ func mayDo(r assemble.DefaultRegistry) string {
 	case r.AnonymousPush:
 		return "anyone who reaches it may pull and push"
 	case r.AnonymousPull:
-		return "anyone who reaches it may pull; to push needs an account, or --anonymous-push"
+		return "anyone who reaches it may pull; pushing needs an account, or --anonymous-push"
 	default:
-		return "to pull and push needs an account"
+		return "pulling and pushing need an account"
 	}
 }
 

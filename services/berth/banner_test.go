@@ -57,7 +57,7 @@ func TestP2_BannerSaysWhatWorksInThisShape(t *testing.T) {
 			"later start, no push", func(*boot.Config) {},
 			assemble.Deployment{Default: &assemble.DefaultRegistry{AnonymousPull: true}},
 			whole,
-			[]string{"may pull; to push needs an account, or --anonymous-push"},
+			[]string{"may pull; pushing needs an account, or --anonymous-push"},
 			[]string{"docker push", "may pull and push"},
 		},
 		{"no tenant default", func(*boot.Config) {}, assemble.Deployment{First: false}, whole, []string{"http://TENANT.localhost:5000"}, []string{"default", "docker"}},

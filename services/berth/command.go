@@ -26,7 +26,7 @@ type commandLine struct {
 	Serve   serveCommand   `cmd:"" help:"Run the registry."`
 	Migrate migrateCommand `cmd:"" help:"Bring the database of a cluster to this version."`
 	Config  configCommand  `cmd:"" help:"Show or check the configuration."`
-	Fsck    fsckCommand    `cmd:"" help:"Check that everything kept is whole."`
+	Fsck    fsckCommand    `cmd:"" help:"Check the stored data."`
 	Backup  backupCommand  `cmd:"" help:"Copy metadata and blobs of the data directory, also while it is served."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory of a backup."`
 	Version versionCommand `cmd:"" help:"Show which Berth this is."`
@@ -74,7 +74,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "berth: %s\n%s --help tells more.\n", err, commandOf(err))
+		fmt.Fprintf(stderr, "berth: %s\n%s see --help.\n", err, commandOf(err))
 		return exitUsage
 	}
 	err = parsed.Run(&env{ctx, environ, settingsOf(parsed), stdout, stderr})

@@ -88,13 +88,13 @@ func TestP5_VersionIsAFlag(t *testing.T) {
 
 func TestWrongUsage(t *testing.T) {
 	for line, want := range map[string]string{
-		"sreve":              "did you mean \"serve\"?\nberth --help tells more.\n",
-		"--no-such":          "unknown flag --no-such\nberth --help tells more.\n",
-		"serve --data-dirr=": "did you mean \"--data-dir\"?\nberth serve --help tells more.\n",
-		"serve --grace=x":    "berth serve --help tells more.\n",
-		"config chek":        "did you mean \"check\"?\nberth config --help tells more.\n",
-		"config check --sed": "did you mean \"--seed\"?\nberth config check --help tells more.\n",
-		"backup":             "expected \"<dir>\"\nberth backup --help tells more.\n",
+		"sreve":              "did you mean \"serve\"?\nberth see --help.\n",
+		"--no-such":          "unknown flag --no-such\nberth see --help.\n",
+		"serve --data-dirr=": "did you mean \"--data-dir\"?\nberth serve see --help.\n",
+		"serve --grace=x":    "berth serve see --help.\n",
+		"config chek":        "did you mean \"check\"?\nberth config see --help.\n",
+		"config check --sed": "did you mean \"--seed\"?\nberth config check see --help.\n",
+		"backup":             "expected \"<dir>\"\nberth backup see --help.\n",
 	} {
 		code, out, errs := berth(t, nil, strings.Fields(line)...)
 		if code != exitUsage || out != "" || !strings.HasSuffix(errs, want) {

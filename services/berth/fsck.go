@@ -28,14 +28,14 @@ func (fsckCommand) Help() string {
   berth fsck --deep --data-dir /var/lib/berth
   berth fsck -o json | jq -r '.repositories[]?'
 
-The exit code is 0 when all is well, 1 when something was found, and 3 when the check could not be finished: then it says nothing about what is whole.`
+The exit code is 0 when there are no problems, 1 when something was found, and 3 when the check could not be finished: then it says nothing about what is whole.`
 }
 
-// errUnfinished is what fsck fails with that cannot say whether all is well.
+// errUnfinished is what fsck fails with that could not check everything.
 var errUnfinished = errors.New("the check could not be finished")
 
 // errFindings is what fsck fails with after it has told what it found.
-var errFindings = errors.New("something is not as it must be; see above")
+var errFindings = errors.New("the check found problems; see above")
 
 // Run checks and reports.
 func (c fsckCommand) Run(e *env) error {
@@ -112,7 +112,7 @@ func where(p meta.Place) string {
 
 func verdict(found int) string {
 	if found == 0 {
-		return "all is well"
+		return "no problems found"
 	}
 	if found == 1 {
 		return "1 finding"

@@ -214,7 +214,7 @@ func (j *Janitor) runRound(ctx context.Context, what string, every time.Duration
 
 func (j *Janitor) runLogged(ctx context.Context, what string, run func(context.Context) error) {
 	if err := run(ctx); err != nil && ctx.Err() == nil {
-		j.cfg.Log.ErrorContext(ctx, "janitor "+what+" failed, it is tried again", "error", err)
+		j.cfg.Log.ErrorContext(ctx, "janitor "+what+" failed and will be retried", "error", err)
 	}
 }
 
@@ -325,7 +325,7 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 			return 0, nil
 		}
 		if err := j.cfg.Blobs.Delete(ctx, c.Key, c.Multipart); err != nil {
-			j.cfg.Log.WarnContext(ctx, "a condemned object could not be deleted, it is tried again", "object", c.Key.String(), "error", err)
+			j.cfg.Log.WarnContext(ctx, "a condemned object could not be deleted and will be retried", "object", c.Key.String(), "error", err)
 			continue
 		}
 		if err := j.cfg.Meta.ForgetObject(ctx, c.Key); err != nil {

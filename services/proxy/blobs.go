@@ -89,7 +89,7 @@ func waitForAll(c blob.Content) error {
 }
 
 func unknownBlob(d oci.Digest) error {
-	return fault.New(fault.NotFound, fault.BlobUnknown, "blob %s is not known to this registry, nor to those that it asks", d).
+	return fault.New(fault.NotFound, fault.BlobUnknown, "blob %s not found in this registry or its upstreams", d).
 		WithDetail(map[string]string{"digest": d.String()})
 }
 

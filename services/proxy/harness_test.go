@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 // world is a tenant with the registries main, dev and prod, and a proxy service
-// that is asked for what dev does not have.
+// that serves it for what dev does not have.
 type world struct {
 	*fronttest.Deployment
 	t         testing.TB

@@ -80,7 +80,7 @@ func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (respond.Na
 	if !known {
 		err := p.walk.NotHere()
 		if errors.Is(err, chain.ErrNotHere) {
-			err = fault.New(fault.NotFound, fault.NameUnknown, "repository %s is not known to this registry, nor to those that it asks", p.Name)
+			err = fault.New(fault.NotFound, fault.NameUnknown, "repository %s not found in this registry or its upstreams", p.Name)
 		}
 		return respond.NamesResponse{}, err
 	}

@@ -26,7 +26,7 @@ func (s *Service) GetManifest(ctx context.Context, req GetManifestRequest) (cach
 }
 
 func (p *pull) manifest(ctx context.Context, ref oci.Reference) (cache.Manifest, error) {
-	notHere := fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s is not known to this registry, nor to those that it asks", ref).
+	notHere := fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s not found in this registry or its upstreams", ref).
 		WithDetail(map[string]string{"reference": ref.String()})
 	var found cache.Manifest
 	set := setter(&found)

@@ -66,7 +66,7 @@ func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upst
 	case req.Anonymous && ok && !u.Settings.ServesAnonymous(), req.Anonymous && !ok && hidesUpstream(all, reach):
 		return u, chain.ErrLogin
 	case !ok:
-		return u, fault.New(fault.NotFound, fault.NameUnknown, "this registry has no upstream that is called %q", req.Upstream)
+		return u, fault.New(fault.NotFound, fault.NameUnknown, "upstream %q not found in this registry", req.Upstream)
 	default:
 		return u, nil
 	}

@@ -220,7 +220,7 @@ func TestN5_ClaimedNamesAreTold(t *testing.T) {
 	w.mustDo(w.Meta.ReleaseNameClaim(ctx, fronttest.By(), fronttest.Repo(w.prod, "app")))
 	w.wantPull("", "app", "1", theirs)
 
-	// The registry that is asked itself claims the name: who may pull there may know.
+	// The registry that serves it itself claims the name: who may pull there may know.
 	w.push(w.dev, "mine", "1", ours)
 	w.mustDo(w.Meta.DeleteRepository(ctx, fronttest.By(), fronttest.Repo(w.dev, "mine")))
 	if a := w.get("/v2/mine/manifests/1"); !strings.Contains(a.Body, `"claimed_by":"registries/dev"`) {

@@ -86,7 +86,7 @@ func TestT2_ARegistryThatHides(t *testing.T) {
 	}
 }
 
-// TestT3_AFirewallRefusesHead: a tag is revalidated all the same.
+// TestT3_AFirewallRefusesHead: a tag is revalidated anyway.
 func TestT3_AFirewallRefusesHead(t *testing.T) {
 	for _, f := range []testserver.Fault{
 		testserver.FaultHead400, testserver.FaultHead401, testserver.FaultHead403,

@@ -177,7 +177,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// content is n bytes that repeat nowhere near.
+// content is n bytes without short repetitions.
 func content(n int, seed uint64) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(p)

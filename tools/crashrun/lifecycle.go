@@ -84,7 +84,7 @@ func (c *client) cleanTwice(ctx context.Context) error {
 }
 
 // conclusion is the last line of fsck.
-var conclusion = regexp.MustCompile(`(\d[\d,]*) objects, .* live, (\d[\d,]*) in the store: all is well`)
+var conclusion = regexp.MustCompile(`(\d[\d,]*) objects, .* live, (\d[\d,]*) in the store: no problems found`)
 
 // nothingElse says whether all that is left are the blobs that the tenant is
 // charged for: no row of another object, and no other object.

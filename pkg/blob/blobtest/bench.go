@@ -16,8 +16,8 @@ import (
 
 const benchBytes = 256 << 20
 
-// Bench measures Append and Seal of one large blob, beside the two things that
-// bound it: hashing, and a plain write with fsync to dir.
+// Bench measures Append and Seal of one large blob, next to its two lower bounds:
+// hashing, and a plain write with fsync to dir.
 func Bench(b *testing.B, dir string, open Opener) {
 	block := content(1<<20, 9)
 	b.Run("Append", func(b *testing.B) {

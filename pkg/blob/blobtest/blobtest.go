@@ -65,7 +65,7 @@ func RunAt(t *testing.T, scale Scale, open Opener) {
 	}
 }
 
-// content is n bytes that repeat nowhere near.
+// content is n bytes without short repetitions.
 func content(n int, seed uint64) []byte {
 	var key [32]byte
 	key[0], key[1] = byte(seed), byte(seed>>8)

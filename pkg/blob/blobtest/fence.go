@@ -83,8 +83,8 @@ func (scale Scale) testFenceAfterSteps(t *testing.T, store blob.Store) {
 	s.mustSeal(want)
 }
 
-// A writer took the session, was paused, and wakes up after its successor is
-// through: it must not touch what that one was acknowledged.
+// A writer took the session, was paused, and wakes up after its successor
+// finished: it must not change acknowledged bytes.
 func testLateWriter(t *testing.T, store blob.Store) {
 	s := newSession(t, store)
 	s.mustAppend([]byte("first "))

@@ -11,9 +11,8 @@ import (
 	"github.com/berth-registry/berth/pkg/identity"
 )
 
-// TestIdentity is for stores that are blob.Identified: what they carry, and what
-// they believe without it. lose takes away what the store carries, behind its
-// back.
+// TestIdentity is for stores that are blob.Identified: what they carry, and how
+// they behave without it. lose removes the identity behind the store's back.
 func TestIdentity(t *testing.T, open Opener, lose func(testing.TB, blob.Store)) {
 	identified := func(t *testing.T) (blob.Store, blob.Identified) {
 		store := open(t)

@@ -87,8 +87,8 @@ func (s *Store) Append(ctx context.Context, st blob.Stage, src blob.Source, j bl
 	case readErr == nil, errors.Is(a.err, blob.ErrFenced):
 		return a.err
 	default:
-		// The outage is the answer: a read that Interrupt ended says that the
-		// client was too slow, which it was not.
+		// Return the outage: a read that Interrupt ended would blame the
+		// client.
 		return errors.Join(a.err, readErr)
 	}
 }
@@ -150,8 +150,8 @@ func (a *appending) fill(ctx context.Context, b []byte) (int, error) {
 func (a *appending) write(ctx context.Context) {
 	a.err = a.writeChunks(ctx)
 	if fault.KindOf(a.err) == fault.Full {
-		// Whatever becomes of the upload, what does not count gives its room back, in
-		// which its end can be recorded.
+		// In any case, unrecorded bytes are freed, so that there is room to record the
+		// end of the upload.
 		_ = a.file.Truncate(a.counted)
 	}
 	if err := a.file.Close(); err != nil && a.err == nil {

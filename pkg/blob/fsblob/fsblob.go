@@ -34,7 +34,7 @@ type Options struct {
 	// made or changed. One that is not there is fs.ErrNotExist.
 	Existing bool
 
-	// Beside opens a directory as Existing does, beside the process that owns it.
+	// Beside opens a directory as Existing does, while another process owns it.
 	// Only Open and Stat may be called then.
 	Beside bool
 }
@@ -61,7 +61,7 @@ var (
 )
 
 // Open opens the store in dir, which it creates if it is missing, and locks it
-// against other processes. Its errors are sentences for the operator.
+// against other processes. Its errors are for the operator.
 func Open(dir string, o Options) (*Store, error) {
 	o.Existing = o.Existing || o.Beside
 	if !o.Existing {
@@ -69,7 +69,7 @@ func Open(dir string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("blob directory %s cannot be created: %w", dir, err)
 		}
 	} else if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no blob directory %s: %w", dir, err)
+		return nil, fmt.Errorf("blob directory %s does not exist: %w", dir, err)
 	}
 	lock, err := lockDir(dir, o.Beside)
 	if err != nil {

@@ -110,8 +110,8 @@ func (s *Store) isOf(ctx context.Context, deployment uuid.UUID) error {
 
 var errIdentityGone = errors.New("its file " + identityFile + " is gone, and so may be everything: is the right volume mounted?")
 
-// absent is the answer for an object that is not there. It is believed only while
-// the store is the one that is expected: ErrMissing is for ever.
+// absent is the error for a missing object. It is ErrMissing only while the store
+// has the expected identity, since ErrMissing is final.
 func (s *Store) absent(ctx context.Context, doing string) error {
 	if expected := s.expected.Load(); expected != nil {
 		if err := s.isOf(ctx, *expected); err != nil {

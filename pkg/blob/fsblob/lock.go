@@ -9,7 +9,7 @@ import (
 )
 
 // lockDir takes the directory for this process. The lock ends when the
-// returned file is closed, at the latest with the process. Who reads beside that
+// returned file is closed, at the latest with the process. A reader next to that
 // process only opens the directory.
 func lockDir(dir string, beside bool) (*os.File, error) {
 	f, err := os.Open(dir)

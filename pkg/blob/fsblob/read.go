@@ -64,7 +64,7 @@ func (s *Store) Stat(ctx context.Context, k blob.Key) (int64, error) {
 	return info.Size(), nil
 }
 
-// absentOr tells absence from failure.
+// absentOr distinguishes absence from failure.
 func (s *Store) absentOr(ctx context.Context, err error, doing string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.absent(ctx, doing)

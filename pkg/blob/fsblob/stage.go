@@ -136,8 +136,8 @@ func (s *Store) sealFile(st blob.Stage, unfinished bool) error {
 	return nil
 }
 
-// The room that is left free unless Options.MinFree says how much: so that the
-// database, which lies on the same disk as a rule, can still record deletions.
+// The space left free unless Options.MinFree is set, so that the database,
+// usually on the same disk, can still record deletions.
 const (
 	defaultMinFree = 1 << 30
 	minFreePart    = 20 // of a small disk, one in that many bytes
@@ -147,7 +147,7 @@ const (
 func (s *Store) Space(context.Context) (blob.Space, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(s.dir, &fs); err != nil {
-		return blob.Space{}, down(err, "look how much room there is")
+		return blob.Space{}, down(err, "read the free space")
 	}
 	block := int64(fs.Bsize) //nolint:unconvert // another type on other systems
 	size := int64(fs.Blocks) * block
@@ -158,7 +158,7 @@ func (s *Store) Space(context.Context) (blob.Space, error) {
 	}, nil
 }
 
-// checkRoom fails where n more bytes would take what is to stay free.
+// checkRoom fails if n more bytes would use the reserved space.
 func (s *Store) checkRoom(ctx context.Context, n int64) error {
 	space, err := s.Space(ctx)
 	if err != nil {
@@ -167,8 +167,8 @@ func (s *Store) checkRoom(ctx context.Context, n int64) error {
 	return space.Check(n)
 }
 
-// written is the error for a write that failed: one that the disk has no room
-// for is not an outage.
+// written is the error for a failed write: a full disk is not an
+// outage.
 func written(err error, doing string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return blob.NoRoom(fmt.Errorf("fsblob: %s: %w", doing, err))

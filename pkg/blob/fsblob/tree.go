@@ -23,8 +23,8 @@ type tree struct {
 	root  *os.Root
 	flush func(*os.File) error // makes a file or directory durable: (*os.File).Sync
 
-	// making is held while directories are made and made durable. Who holds it
-	// for reading knows that each directory it sees survives a power loss.
+	// making is held while directories are made and made durable. A holder of
+	// the read lock knows that each directory it sees survives a power loss.
 	making sync.RWMutex
 }
 

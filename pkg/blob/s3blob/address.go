@@ -16,7 +16,7 @@ type address struct {
 	pathStyle bool   // the bucket is in the path, not in the host
 }
 
-// String is the place in the words of an operator.
+// String is the place for operators.
 func (a address) String() string {
 	if a.endpoint == "" {
 		return fmt.Sprintf("bucket %q at AWS", a.bucket)
@@ -24,8 +24,8 @@ func (a address) String() string {
 	return fmt.Sprintf("bucket %q at %s", a.bucket, a.endpoint)
 }
 
-// parseAddress reads the setting blobs. What it refuses it does not repeat: it
-// may be a secret.
+// parseAddress reads the setting blobs. Its errors do not repeat the value,
+// which may be a secret.
 func parseAddress(s string) (address, error) {
 	u, err := url.Parse(s)
 	switch {
@@ -38,7 +38,7 @@ func parseAddress(s string) (address, error) {
 	case u.Host == "" || u.Port() != "":
 		return address{}, errors.New("blobs: the URL has no bucket; write s3://bucket?endpoint=…")
 	case u.Path != "" && u.Path != "/", u.Fragment != "":
-		return address{}, errors.New("blobs: the bucket is a whole one, the URL has nothing after its name but parameters")
+		return address{}, errors.New("blobs: only parameters may follow the bucket's name in the URL")
 	}
 	a := address{bucket: u.Host}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -47,7 +47,7 @@ func parseAddress(s string) (address, error) {
 	}
 	for name, values := range query {
 		if len(values) > 1 {
-			return address{}, fmt.Errorf("blobs: the parameter %q is there twice", name)
+			return address{}, fmt.Errorf("blobs: the parameter %q is given twice", name)
 		}
 		if err := a.set(name, values[0]); err != nil {
 			return address{}, err
@@ -77,7 +77,7 @@ func (a *address) set(name, value string) error {
 		}
 		a.pathStyle = b
 	default:
-		return fmt.Errorf("blobs: there is no parameter %q; there are endpoint, public_endpoint, region and path_style", name)
+		return fmt.Errorf("blobs: unknown parameter %q; known are endpoint, public_endpoint, region and path_style", name)
 	}
 	return nil
 }

@@ -178,7 +178,7 @@ func ended(err error) error {
 
 // fill reads until the part is full, the source ends, ctx does or the recording
 // side has. It returns how many bytes the source gave, the source's or ctx's
-// error, and ours, after which the part is worth nothing.
+// error, and this package's own error, which makes the part useless.
 func (a *appending) fill(ctx context.Context, sp *spool) (int64, error, error) {
 	var n int64
 	for sp.size < a.store.partBytes {

@@ -32,8 +32,8 @@ func composite(parts []string) string {
 	return checksum(crc32.Checksum(all, castagnoli)) + "-" + strconv.Itoa(len(parts))
 }
 
-// wordOf is what is remembered of a part's content: the store's ETag and the
-// checksum, which ending the upload takes both.
+// wordOf encodes a part's ETag and checksum, which ending the upload
+// needs.
 func wordOf(etag, sum string) string { return sum + " " + etag }
 
 // ofWord returns the ETag and the checksum of a part.

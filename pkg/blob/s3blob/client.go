@@ -52,8 +52,8 @@ func newClient(ctx context.Context, a address, options Options) (*s3.Client, err
 			// share would let a bad minute fail requests that come after it.
 			r.RateLimiter = ratelimit.None
 		})
-		// What a request needs of checksums is said there: stores that know
-		// nothing of the ones the client would add refuse them.
+		// Each request sets the checksums that it needs: some stores refuse
+		// those that the client would add.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		o.DisableLogOutputChecksumValidationSkipped = true
@@ -71,7 +71,7 @@ func newPresigner(client *s3.Client, a address) *s3.PresignClient {
 	}))
 }
 
-// isCode says whether err is an answer of the store with one of the codes.
+// isCode says whether err is a response of the store with one of the codes.
 func isCode(err error, codes ...string) bool {
 	var answer smithy.APIError
 	if !errors.As(err, &answer) {

@@ -139,25 +139,25 @@ func (c *content) read(p []byte) (int, error) {
 func (c *content) took(p []byte) (int, error) {
 	end := c.at + int64(len(p))
 	if end > c.object.size {
-		return 0, damaged("the store gives more than it has said to hold")
+		return 0, damaged("the store sends more than its declared size")
 	}
 	if c.verify != nil {
 		c.verify.write(p)
 		if end == c.object.size && !c.verify.ok() {
-			return 0, damaged("its bytes have not the checksum they were stored with")
+			return 0, damaged("its bytes do not match their stored checksum")
 		}
 	}
 	c.at, c.from = end, end
 	return len(p), nil
 }
 
-// damaged says that the store answers with something else than was stored.
+// damaged says that the store returned other bytes than were stored.
 func damaged(how string) error {
 	return down(fmt.Errorf("%w: %s", blob.ErrDamaged, how), "read an object")
 }
 
-// fetch asks for r, of which c.from is the first byte from then on. The first
-// answer says what those after it are held to.
+// fetch requests r, which begins at c.from. Later responses must agree with
+// the first.
 func (c *content) fetch(r blob.Range) error {
 	in := &s3.GetObjectInput{Bucket: &c.store.bucket, Key: aws.String(c.key.String())}
 	whole := r == blob.Range{} || r.From == 0 && r.To == c.object.size
@@ -212,7 +212,7 @@ func (c *content) get(in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
 func answerOf(out *s3.GetObjectOutput, r blob.Range, whole bool) (object, error) {
 	o := object{size: aws.ToInt64(out.ContentLength), etag: aws.ToString(out.ETag)}
 	if out.ContentLength == nil {
-		return o, damaged("the store does not say how much it holds")
+		return o, damaged("the store does not state the object's size")
 	}
 	if whole {
 		o.sum = aws.ToString(out.ChecksumCRC32C)

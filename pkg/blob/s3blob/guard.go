@@ -112,7 +112,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watchedBody ends a response that does not come forward. Only the time in
+// watchedBody ends a response that makes no progress. Only the time in
 // which a reader waits for it counts.
 type watchedBody struct {
 	io.ReadCloser

@@ -67,8 +67,8 @@ func (s *Store) head(ctx context.Context, k blob.Key) (object, error) {
 	return object{size: aws.ToInt64(h.ContentLength), etag: aws.ToString(h.ETag), sum: aws.ToString(h.ChecksumCRC32C)}, nil
 }
 
-// absent is the answer for an object that is not there. It is believed only of
-// a bucket that is, and that is the deployment's: ErrMissing is for ever.
+// absent is the error for a missing object. It is ErrMissing only if the bucket
+// exists and is the deployment's, since ErrMissing is final.
 func (s *Store) absent(ctx context.Context, doing string) error {
 	if err := s.Ping(ctx); err != nil {
 		return err

@@ -72,7 +72,7 @@ func (a *appending) multipart(ctx context.Context) (string, error) {
 	return id, a.use(ctx, id)
 }
 
-// mediaType is what the store says of an object to who fetches it there.
+// mediaType is the Content-Type of objects that clients fetch from the store.
 const mediaType = "application/octet-stream"
 
 // putPart stores a part; ErrMissing when its multipart upload is gone.
@@ -92,8 +92,8 @@ func (s *Store) putPart(ctx context.Context, k blob.Key, upload string, number i
 }
 
 // uploadIsGone says whether a part could not be stored because its multipart
-// upload is no more. A store that says so before it has read the part may not
-// be heard.
+// upload is no more. A store that says so before it has read the part may go
+// unnoticed.
 func (s *Store) uploadIsGone(ctx context.Context, k blob.Key, upload string, err error) bool {
 	if statusOf(err) == 0 && ctx.Err() == nil {
 		open, _ := s.isOpen(ctx, k, upload)

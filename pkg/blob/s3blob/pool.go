@@ -22,8 +22,8 @@ type chunk = [chunkSize]byte
 // pool is the memory of all uploads. What does not fit goes to temporary files,
 // so that a few slow clients that hold it do not block other clients (fault R53).
 //
-// It is not of the Go heap: that may grow to twice of what is in use before it
-// is collected, and the largest part of what is in use is this.
+// It is outside the Go heap, which may grow to twice its live size before it is
+// collected, and these chunks would be most of it.
 type pool struct {
 	gate *fairgate.Gate[int64] // of chunks, by tenant
 	dir  string
@@ -35,7 +35,7 @@ type pool struct {
 
 func newPool(size int64, dir string) *pool {
 	most := max(size/chunkSize, 1)
-	kept := most / 8 // for tenants that have little
+	kept := most / 8 // reserved for tenants that have little
 	return &pool{gate: fairgate.New[int64](fairgate.Options{Capacity: most - kept, Assured: most / 32, Beyond: kept}), dir: dir}
 }
 
@@ -100,7 +100,7 @@ type spool struct {
 	size   int64
 	crc    uint32
 
-	// A request that was given up may still be read from for a moment.
+	// The body of an abandoned request may still be read for a moment.
 	reading sync.Mutex
 	freed   bool
 }

@@ -14,7 +14,7 @@ import (
 const probeKey = "berth-write-check"
 
 // probe makes sure that the bucket is there and, if it is to be written to, takes
-// objects. Its errors are sentences for the operator.
+// objects. Its errors are for the operator.
 func (s *Store) probe(ctx context.Context, a address, write bool) error {
 	if _, err := s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &s.bucket}); err != nil {
 		return refusal(a, err)

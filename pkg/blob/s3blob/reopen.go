@@ -12,8 +12,8 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 )
 
-// reopen lets a session of parts continue whose multipart upload was ended so that
-// it could be read back (OpenStaged). Its parts are sent once more, from the
+// reopen continues a session of parts whose multipart upload was ended to read it
+// back (OpenStaged). Its parts are sent once more, from the
 // object that they became, to a new upload under the same key. What is
 // remembered of them stays true: ErrMissing where the store has another word for
 // the same bytes now.
@@ -78,7 +78,7 @@ func (a *appending) resend(ctx context.Context, c io.Reader, id string) error {
 		case err != nil:
 			return err
 		case sent != p:
-			return missing("continue with a part that the store calls otherwise now")
+			return missing("continue with a part whose ETag has changed")
 		}
 	}
 	return nil

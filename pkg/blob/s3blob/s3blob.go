@@ -85,7 +85,7 @@ var (
 // unchanged, and must not be a registry's host or below one: clients would send
 // their registry token along, which S3 refuses beside a signature.
 //
-// Its errors are sentences for the operator; they name the setting blobs.
+// Its errors are for the operator; they name the setting blobs.
 func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	a, err := parseAddress(address)
 	if err != nil {
@@ -112,7 +112,7 @@ func Open(ctx context.Context, address string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Sends tells what became of the pieces of uploads that waited to be sent.
+// Sends are the statistics of pieces that waited to be sent.
 func (s *Store) Sends() fairgate.Stats { return s.sends.Stats() }
 
 // Close fences the running writers and waits until they have let go. Open

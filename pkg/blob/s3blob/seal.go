@@ -43,7 +43,7 @@ func (s *Store) Seal(ctx context.Context, st blob.Stage) (int64, error) {
 	return 0, err
 }
 
-// sealing is what became of the staged bytes.
+// sealing is the result of sealing the staged bytes.
 type sealing struct {
 	sum   string // what the object's checksum has to be; "" when it is not known
 	taken bool   // the store says that it has the object now

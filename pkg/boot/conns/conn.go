@@ -15,12 +15,12 @@ import (
 // closed to make room.
 const stallAfter = time.Second
 
-// Waiter is a request that may be waiting for its client.
+// Waiter is a request that may wait for its client.
 type Waiter interface {
 	// Stalled is for how long it has waited without enough progress; 0 where it does
 	// not wait, or may wait.
 	Stalled(now time.Time) time.Duration
-	// Stuck is for how long it should have ended since its client takes nothing; 0 where
+	// Stuck is for how long it should have ended because its client reads nothing; 0 if
 	// it should not.
 	Stuck(now time.Time) time.Duration
 }
@@ -109,7 +109,7 @@ func (c *Conn) GiveUp() {
 	}
 }
 
-// AddWaiter lets a request tell that it waits for its client.
+// AddWaiter registers a request that may wait for its client.
 func (c *Conn) AddWaiter(w Waiter) {
 	if c == nil {
 		return
@@ -119,7 +119,7 @@ func (c *Conn) AddWaiter(w Waiter) {
 	c.waiters = append(c.waiters, w)
 }
 
-// RemoveWaiter takes AddWaiter back.
+// RemoveWaiter undoes AddWaiter.
 func (c *Conn) RemoveWaiter(w Waiter) {
 	if c == nil {
 		return
@@ -157,7 +157,7 @@ func (c *Conn) BeginTransfer() {
 	c.patient.Store(true)
 }
 
-// EndTransfer takes BeginTransfer back.
+// EndTransfer undoes BeginTransfer.
 func (c *Conn) EndTransfer() {
 	if c == nil {
 		return
@@ -213,8 +213,8 @@ func (c *Conn) Close() error {
 // was closed.
 const restTime = 20 * time.Second
 
-// cut closes the connection without a farewell, which a client that does not listen
-// would not take.
+// cut closes the connection without a TLS farewell, which a client that does not read
+// would not receive.
 func (c *Conn) cut() {
 	_ = c.SetLinger(0) // else it closes as usual
 	_ = c.Close()      // it is of no more use

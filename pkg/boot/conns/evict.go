@@ -22,7 +22,7 @@ const (
 // first byte is there, which takes three times the way to a client with TLS.
 const youngFor = 500 * time.Millisecond
 
-// candidates are connections that may be closed, those that are missed least first.
+// candidates are connections that may be closed, the least useful first.
 type candidates struct {
 	list  []candidate
 	made  time.Time
@@ -34,7 +34,7 @@ type candidate struct {
 	phase  phase
 	since  time.Time
 	weight int // of its origin
-	rank   int // the lower, the less it is missed
+	rank   int // lower ranks are closed first
 }
 
 // rankOf is the order of phases, but that young silent connections come last. One with a

@@ -154,7 +154,7 @@ func (p *Pool) remove(c *Conn) {
 	p.drop(c)
 }
 
-// relieve closes the connection that is missed least. It says whether there was one.
+// relieve closes the least useful connection, if there is one.
 func (p *Pool) relieve() bool {
 	p.mu.Lock()
 	victim := p.victims.next(time.Now(), p.conns, p.weigh)

@@ -1,6 +1,6 @@
 // Package conns bounds the connections of a process: how many there are, how many
-// of one address, and how long one may be there without a request. It closes what is
-// missed least before it refuses one.
+// of one address, and how long one may be there without a request. It closes the least
+// useful connection before it refuses a new one.
 package conns
 
 import (
@@ -91,7 +91,7 @@ func (s *Set) relieve() bool {
 	return s.relieveOthers()
 }
 
-// relieveOthers ends what holds a connection and may not be closed without a word.
+// relieveOthers ends work that holds a connection and needs an orderly end.
 func (s *Set) relieveOthers() bool {
 	s.mu.Lock()
 	others := s.onShort

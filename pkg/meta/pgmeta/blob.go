@@ -14,7 +14,7 @@ import (
 )
 
 func blobUnknown(d oci.Digest) error {
-	return fault.New(fault.NotFound, fault.BlobUnknown, "blob %s is not known to this repository", d).
+	return fault.New(fault.NotFound, fault.BlobUnknown, "blob %s not found in this repository", d).
 		WithDetail(map[string]string{"digest": d.String()})
 }
 

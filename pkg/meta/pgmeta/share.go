@@ -63,5 +63,5 @@ func (s *Store) enter(ctx context.Context, owner tenant.ID) error {
 
 func busy(err error) error {
 	return fault.Wrap(err, fault.Unavailable, fault.Busy,
-		"all connections to the metadata store are in use, try again").WithRetryAfter(busyRetry)
+		"all connections to the metadata store are in use; retry later").WithRetryAfter(busyRetry)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func manifestUnknown(ref string) error {
-	return fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s is not known to this repository", ref).
+	return fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s not found in this repository", ref).
 		WithDetail(map[string]string{"reference": ref})
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 func uploadUnknown(id uuid.UUID) error {
-	return fault.New(fault.NotFound, fault.BlobUploadUnknown, "upload %s is not known to this repository", id)
+	return fault.New(fault.NotFound, fault.BlobUploadUnknown, "upload %s not found in this repository", id)
 }
 
 // fenced says that another writer has the session; the true offset goes with it.

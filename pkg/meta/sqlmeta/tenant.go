@@ -139,7 +139,7 @@ func checkSlug(t Tx, by meta.Cause, slug string, quarantine time.Duration) error
 	case err != nil || !found:
 		return err
 	case o.restorable:
-		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted and can be taken back: undelete it, or take another name", slug)
+		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted and can be restored: undelete it, or choose another name", slug)
 	case o.state == tenant.Deleting, o.state == tenant.Deleted && o.reserved:
 		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted; its name is reserved for a while", slug)
 	case o.state == tenant.Deleted:
@@ -204,5 +204,5 @@ func beginOwnerChange(t Tx, query string, by meta.Cause, verb, slug string) (slu
 func tenantTarget(slug string) string { return "tenants/" + slug }
 
 func unknownTenant(slug string) error {
-	return fault.New(fault.NotFound, fault.ResourceUnknown, "there is no tenant %q", slug)
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q not found", slug)
 }

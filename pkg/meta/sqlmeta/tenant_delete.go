@@ -82,7 +82,7 @@ func (s *Records) UndeleteTenant(ctx context.Context, by meta.Cause, slug string
 		case !o.gone():
 			return fault.New(fault.Conflict, fault.AlreadyExists, "tenant %q is not deleted", slug)
 		case !o.restorable:
-			return fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q was deleted too long ago to be taken back", slug)
+			return fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q was deleted too long ago to be restored", slug)
 		}
 		if err := checkVersion(o.version, version); err != nil {
 			return err

@@ -103,7 +103,7 @@ func (r *Refusals) Flush(ctx context.Context) {
 	}
 	r.mu.Unlock()
 	if lost > 0 {
-		r.log.WarnContext(ctx, "refused logins and calls of too many tenants at once are missing in the audit log", "refusals", lost)
+		r.log.WarnContext(ctx, "refused logins and calls of too many tenants at once are missing from the audit log", "refusals", lost)
 	}
 	missing := 0
 	var failed error
@@ -113,11 +113,11 @@ func (r *Refusals) Flush(ctx context.Context) {
 		}
 	}
 	if failed != nil {
-		r.log.WarnContext(ctx, "refused logins and calls are missing in the audit log", "kinds", missing, "error", failed)
+		r.log.WarnContext(ctx, "refused logins and calls are missing from the audit log", "kinds", missing, "error", failed)
 	}
 }
 
-// pieces are what is written at once: many tenants' refusals shall not hold the store.
+// pieces bounds one write, so that refusals of many tenants do not block the store.
 func pieces(counts map[meta.Refusal]int64) []map[meta.Refusal]int64 {
 	if len(counts) <= perWrite {
 		if len(counts) == 0 {

@@ -18,7 +18,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/audit"
 )
 
-// Call is what the front found out about one request. It is complete when the
+// Call is what the front knows about one request. It is complete when the
 // request reaches a service; /token sees no principal and no route.
 type Call struct {
 	Site      tenant.Site
@@ -27,7 +27,7 @@ type Call struct {
 	Query     url.Values
 	Upstream  string // host or alias of the registry that has the content; empty for the names of this one
 	Name      string // of the repository: at the upstream, if there is one, else Route.Name
-	Hops      int    // how many registries asked one another before this one; past ocihttp.MaxHops the chain ends
+	Hops      int    // how many registries forwarded it before this one; past ocihttp.MaxHops the chain ends
 
 	claims           *access.Claims // nil without a bearer token: rights are the present ones then
 	realm            string         // the URL of the token endpoint as the client reaches it

@@ -36,7 +36,7 @@ func (c *Call) CheckChain(method string, notHere error) error {
 	switch {
 	case c.Hops > ocihttp.MaxHops:
 		return fault.New(fault.BadUpstream, fault.UnavailableReason,
-			"the request came through more than %d registries; the upstreams of one of them lead back to it", ocihttp.MaxHops)
+			"the request passed through more than %d registries; an upstream of one of them leads back to it", ocihttp.MaxHops)
 	case c.Upstream != "", method != http.MethodHead, !c.isContent():
 		return nil
 	case c.claims == nil && c.Principal.Anonymous():
@@ -89,7 +89,7 @@ const proxyService = "proxy"
 
 // namespace is the registry that the parameter ns tells a mirror to answer for.
 // It is empty where that is the registry which is asked, under whichever of its
-// names. What has another port than the one that is asked is another server, as
+// names. What has another port than the one that serves it is another server, as
 // is common on loopback; proxies before this one may have taken the port away.
 func (c Config) namespace(r *http.Request, call *Call) (string, error) {
 	if call.Route.Name == "" {

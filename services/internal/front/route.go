@@ -165,7 +165,7 @@ func (m Methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func endpointNotFound() error {
-	return fault.New(fault.NotFound, fault.ResourceUnknown, "the distribution API has no such endpoint here")
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "no such endpoint of the distribution API")
 }
 
 // methodNotAllowed is the error for a method that the path does not have. It names
@@ -173,5 +173,5 @@ func endpointNotFound() error {
 func methodNotAllowed(w http.ResponseWriter, allowed ...string) error {
 	list := strings.Join(allowed, ", ")
 	w.Header().Set("Allow", list)
-	return fault.New(fault.Unsupported, fault.UnsupportedReason, "this path takes %s only", list)
+	return fault.New(fault.Unsupported, fault.UnsupportedReason, "this path accepts only %s", list)
 }

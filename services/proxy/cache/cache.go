@@ -119,7 +119,7 @@ func (c *Caches) Repository(u *meta.Upstream, tenantSlug, name string, hops int)
 	}
 	client, err := c.Upstreams.Client(config)
 	if err != nil {
-		return nil, chain.Internal(fault.Wrap(err, fault.Unavailable, fault.UnavailableReason, "upstream %q cannot be asked as it is configured", u.Slug))
+		return nil, chain.Internal(fault.Wrap(err, fault.Unavailable, fault.UnavailableReason, "upstream %q has an invalid configuration", u.Slug))
 	}
 	return &Repository{
 		Upstream: u, Repo: meta.Repo{Tenant: u.Tenant, Registry: u.Cache, Name: name},

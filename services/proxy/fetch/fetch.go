@@ -110,7 +110,7 @@ func (t Target) key() key { return key{t.Repo, t.Digest, t.Hops} }
 const defaultFlights = 64
 
 // errClosing is why a flight ends that would have gone on.
-var errClosing = fault.New(fault.Unavailable, fault.UnavailableReason, "this process is being stopped, try again")
+var errClosing = fault.New(fault.Unavailable, fault.UnavailableReason, "this process is stopping; retry")
 
 // New makes Fetches; Close ends them.
 func New(c Config) *Fetches {

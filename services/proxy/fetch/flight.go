@@ -55,7 +55,7 @@ func (fl *flight) run(ctx context.Context) {
 		fl.fail(err)
 		// Logged once here, however many callers get it.
 		if fault.Is(err, fault.DigestInvalid) || fault.Is(err, fault.SizeInvalid) {
-			fl.Log.WarnContext(ctx, "what was fetched is not the blob; nothing of it is kept",
+			fl.Log.WarnContext(ctx, "the fetched bytes do not match the digest of the blob; nothing is stored",
 				"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "error", err)
 		}
 	}

@@ -21,7 +21,7 @@ func (fl *flight) store(ctx context.Context) {
 	}
 	log := fl.Log.With("repository", fl.target.Repo.Name, "digest", fl.target.Digest, "error", err)
 	if fault.Is(err, fault.QuotaExceeded) {
-		log.InfoContext(ctx, "a blob was passed through and not stored: the tenant has no room for it")
+		log.InfoContext(ctx, "a blob was passed through and not stored: the tenant's quota has no room for it")
 		return
 	}
 	log.WarnContext(ctx, "a blob was passed through and could not be stored")

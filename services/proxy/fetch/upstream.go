@@ -190,7 +190,7 @@ func checkDiskSpace(dir string, size int64) error {
 	keep := min(minFree, fs.Blocks*block/16)
 	if free := fs.Bavail * block; uint64(max(size, 0))+keep > free {
 		return fault.Wrap(fmt.Errorf("%s has %d bytes free, of which %d stay so", dir, free, keep), fault.Unavailable, fault.UnavailableReason,
-			"there is no room here for a blob of %d bytes in flight", size)
+			"not enough space for a blob of %d bytes in flight", size)
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package turns lets the writers of one object come after each other: the next
-// one takes over as soon as the one before has let go.
+// Package turns serialises the writers of one object: the next one takes over
+// as soon as the previous one has let go.
 package turns
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 )
 
-// ErrClosed is what writers get while the process stops.
+// ErrClosed is returned to writers while the process stops.
 var ErrClosed = errors.New("the store is closed")
 
 // Table holds whose turn it is. Its zero value is ready; it is safe for
@@ -31,7 +31,7 @@ type Turn struct {
 	once   sync.Once
 }
 
-// Take gives the caller the object, as soon as the writer before is gone:
+// Take gives the caller the object as soon as the previous writer is gone:
 // blob.ErrFenced when that one has a higher epoch, the cause of ctx when it ends
 // first. The caller ends the turn.
 func (t *Table) Take(ctx context.Context, k blob.Key, epoch int64) (*Turn, error) {
@@ -87,10 +87,10 @@ func (t *Table) Close() {
 
 func (w *Turn) fence() { w.once.Do(func() { close(w.fenced) }) }
 
-// Fenced is closed when the writer is to let go.
+// Fenced is closed when the writer must let go.
 func (w *Turn) Fenced() <-chan struct{} { return w.fenced }
 
-// IsFenced says whether the writer is to let go.
+// IsFenced says whether the writer must let go.
 func (w *Turn) IsFenced() bool {
 	select {
 	case <-w.fenced:
