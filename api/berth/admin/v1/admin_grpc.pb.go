@@ -84,82 +84,82 @@ const (
 // says who may call it and its REST path. Of two paths that match one request, the
 // later one here wins.
 type AdminServiceClient interface {
-	// Makes a tenant with its registry `main`.
+	// Creates a tenant with its registry `main`.
 	CreateTenant(ctx context.Context, in *CreateTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
-	// Answers one tenant.
+	// Gets a tenant.
 	GetTenant(ctx context.Context, in *GetTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
-	// Answers a page of tenants, by name.
+	// Lists tenants, by name.
 	ListTenants(ctx context.Context, in *ListTenantsRequest, opts ...grpc.CallOption) (*ListTenantsResponse, error)
 	// Changes a tenant.
 	UpdateTenant(ctx context.Context, in *UpdateTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// Deletes a tenant. Its hosts stop answering at once. For a set time it can be
-	// brought back; then its content is removed. Its name cannot be taken again for
+	// restored; then its content is removed. Its name cannot be taken again for
 	// a while. A tenant with content is deleted with `force` only.
 	DeleteTenant(ctx context.Context, in *DeleteTenantRequest, opts ...grpc.CallOption) (*Deletion, error)
-	// Brings a deleted tenant back with all that it had. Tokens from before stay
-	// invalid. A domain that another tenant verified meanwhile comes back unverified.
+	// Restores a deleted tenant completely. Tokens from before stay
+	// invalid. A domain that another tenant verified meanwhile is restored as unverified.
 	UndeleteTenant(ctx context.Context, in *UndeleteTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
-	// Stops all that the tenant's hosts answer, and its admin API, until it is
+	// Stops the tenant's hosts and its admin API until it is
 	// resumed.
 	SuspendTenant(ctx context.Context, in *SuspendTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// Undoes a suspension.
 	ResumeTenant(ctx context.Context, in *ResumeTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
-	// Makes a registry.
+	// Creates a registry.
 	CreateRegistry(ctx context.Context, in *CreateRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
-	// Answers one registry.
+	// Gets a registry.
 	GetRegistry(ctx context.Context, in *GetRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
-	// Answers a page of registries, by name.
+	// Lists registries, by name.
 	ListRegistries(ctx context.Context, in *ListRegistriesRequest, opts ...grpc.CallOption) (*ListRegistriesResponse, error)
 	// Changes a registry.
 	UpdateRegistry(ctx context.Context, in *UpdateRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Deletes a registry with its domains and content. Its hosts stop answering at
-	// once. For a set time it can be brought back; until its content was removed it
+	// once. For a set time it can be restored; until its content was removed it
 	// counts towards the quota, and its name cannot be taken. A registry with
 	// content is deleted with `force` only, `main` with its tenant only.
 	DeleteRegistry(ctx context.Context, in *DeleteRegistryRequest, opts ...grpc.CallOption) (*Deletion, error)
-	// Brings a deleted registry back with all that it had. A domain that another
-	// tenant verified meanwhile comes back unverified; one that the tenant itself
+	// Restores a deleted registry completely. A domain that another
+	// tenant verified meanwhile is restored as unverified; one that the tenant itself
 	// gave to another registry stays there; a group that was deleted meanwhile is not
 	// named any more.
 	UndeleteRegistry(ctx context.Context, in *UndeleteRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
-	// Answers one repository.
+	// Gets a repository.
 	GetRepository(ctx context.Context, in *GetRepositoryRequest, opts ...grpc.CallOption) (*Repository, error)
-	// Answers a page of repositories, by name.
+	// Lists repositories, by name.
 	ListRepositories(ctx context.Context, in *ListRepositoriesRequest, opts ...grpc.CallOption) (*ListRepositoriesResponse, error)
 	// Deletes a repository with its content.
 	DeleteRepository(ctx context.Context, in *DeleteRepositoryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Answers a page of a repository's tags, by name.
+	// Lists the tags of a repository, by name.
 	ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error)
-	// Answers a page of the names that a registry claims, by name.
+	// Lists the names that a registry claims, by name.
 	ListNameClaims(ctx context.Context, in *ListNameClaimsRequest, opts ...grpc.CallOption) (*ListNameClaimsResponse, error)
-	// Gives up the claim to a name: upstreams are asked for it again. It fails
+	// Releases the claim to a name: upstreams are asked for it again. It fails
 	// while the registry holds a manifest under the name.
 	ReleaseNameClaim(ctx context.Context, in *ReleaseNameClaimRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Resolves a reference as a pull from the registry does, and tells how.
+	// Resolves a reference as a pull from the registry does, and explains the result.
 	ResolveReference(ctx context.Context, in *ResolveReferenceRequest, opts ...grpc.CallOption) (*Resolution, error)
-	// Makes an upstream.
+	// Creates an upstream.
 	CreateUpstream(ctx context.Context, in *CreateUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error)
-	// Answers one upstream.
+	// Gets an upstream.
 	GetUpstream(ctx context.Context, in *GetUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error)
-	// Answers a page of upstreams, by name.
+	// Lists upstreams, by name.
 	ListUpstreams(ctx context.Context, in *ListUpstreamsRequest, opts ...grpc.CallOption) (*ListUpstreamsResponse, error)
 	// Changes an upstream.
 	UpdateUpstream(ctx context.Context, in *UpdateUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error)
-	// Deletes an upstream with what is kept of it. It fails while a group names it.
+	// Deletes an upstream with its cache. It fails while a group names it.
 	DeleteUpstream(ctx context.Context, in *DeleteUpstreamRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Forgets what is kept: all of it, a repository, or a tag or manifest.
+	// Deletes cached content: all of it, a repository, or a tag or manifest.
 	PurgeUpstream(ctx context.Context, in *PurgeUpstreamRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Asks the upstream now, however fresh what is kept may be.
+	// Asks the upstream now, whatever the age of the cache.
 	RefreshUpstream(ctx context.Context, in *RefreshUpstreamRequest, opts ...grpc.CallOption) (*Resolution_Answer, error)
-	// Answers what is kept of one repository of an upstream.
+	// Gets the cache of one repository of an upstream.
 	GetCachedRepository(ctx context.Context, in *GetCachedRepositoryRequest, opts ...grpc.CallOption) (*CachedRepository, error)
-	// Answers a page of the repositories of which something is kept, by name.
+	// Lists the cached repositories, by name.
 	ListCachedRepositories(ctx context.Context, in *ListCachedRepositoriesRequest, opts ...grpc.CallOption) (*ListCachedRepositoriesResponse, error)
-	// Makes an upstream group.
+	// Creates an upstream group.
 	CreateUpstreamGroup(ctx context.Context, in *CreateUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error)
-	// Answers one upstream group.
+	// Gets an upstream group.
 	GetUpstreamGroup(ctx context.Context, in *GetUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error)
-	// Answers a page of upstream groups, by name.
+	// Lists upstream groups, by name.
 	ListUpstreamGroups(ctx context.Context, in *ListUpstreamGroupsRequest, opts ...grpc.CallOption) (*ListUpstreamGroupsResponse, error)
 	// Changes an upstream group.
 	UpdateUpstreamGroup(ctx context.Context, in *UpdateUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error)
@@ -167,9 +167,9 @@ type AdminServiceClient interface {
 	DeleteUpstreamGroup(ctx context.Context, in *DeleteUpstreamGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Adds a host name.
 	CreateDomain(ctx context.Context, in *CreateDomainRequest, opts ...grpc.CallOption) (*Domain, error)
-	// Answers one domain.
+	// Gets a domain.
 	GetDomain(ctx context.Context, in *GetDomainRequest, opts ...grpc.CallOption) (*Domain, error)
-	// Answers a page of domains, by host name.
+	// Lists domains, by host name.
 	ListDomains(ctx context.Context, in *ListDomainsRequest, opts ...grpc.CallOption) (*ListDomainsResponse, error)
 	// Changes which registry a host name leads to. Whether it is verified stays.
 	UpdateDomain(ctx context.Context, in *UpdateDomainRequest, opts ...grpc.CallOption) (*Domain, error)
@@ -178,25 +178,25 @@ type AdminServiceClient interface {
 	// Looks for the DNS record that proves the tenant's right to the name. From
 	// then on the name leads to its registry.
 	VerifyDomain(ctx context.Context, in *VerifyDomainRequest, opts ...grpc.CallOption) (*Domain, error)
-	// Makes a service account. It can do nothing before it has a key.
+	// Creates a service account. It can do nothing before it has a key.
 	CreateServiceAccount(ctx context.Context, in *CreateServiceAccountRequest, opts ...grpc.CallOption) (*ServiceAccount, error)
-	// Answers one service account.
+	// Gets a service account.
 	GetServiceAccount(ctx context.Context, in *GetServiceAccountRequest, opts ...grpc.CallOption) (*ServiceAccount, error)
-	// Answers a page of service accounts, by name.
+	// Lists service accounts, by name.
 	ListServiceAccounts(ctx context.Context, in *ListServiceAccountsRequest, opts ...grpc.CallOption) (*ListServiceAccountsResponse, error)
 	// Changes a service account.
 	UpdateServiceAccount(ctx context.Context, in *UpdateServiceAccountRequest, opts ...grpc.CallOption) (*ServiceAccount, error)
 	// Deletes a service account with its keys.
 	DeleteServiceAccount(ctx context.Context, in *DeleteServiceAccountRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Makes a key and shows its secret, this once.
+	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(ctx context.Context, in *CreateServiceAccountKeyRequest, opts ...grpc.CallOption) (*ServiceAccountKey, error)
-	// Answers a page of an account's keys, without their secrets.
+	// Lists an account's keys, without their secrets.
 	ListServiceAccountKeys(ctx context.Context, in *ListServiceAccountKeysRequest, opts ...grpc.CallOption) (*ListServiceAccountKeysResponse, error)
 	// Deletes a key. Its secret is refused at once.
 	DeleteServiceAccountKey(ctx context.Context, in *DeleteServiceAccountKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Answers a page of the tenant's audit log, newest first.
+	// Lists the tenant's audit log, newest first.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
-	// Answers how much the tenant keeps.
+	// Gets the usage of a tenant.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.
@@ -763,82 +763,82 @@ func (c *adminServiceClient) DeleteBackup(ctx context.Context, in *DeleteBackupR
 // says who may call it and its REST path. Of two paths that match one request, the
 // later one here wins.
 type AdminServiceServer interface {
-	// Makes a tenant with its registry `main`.
+	// Creates a tenant with its registry `main`.
 	CreateTenant(context.Context, *CreateTenantRequest) (*Tenant, error)
-	// Answers one tenant.
+	// Gets a tenant.
 	GetTenant(context.Context, *GetTenantRequest) (*Tenant, error)
-	// Answers a page of tenants, by name.
+	// Lists tenants, by name.
 	ListTenants(context.Context, *ListTenantsRequest) (*ListTenantsResponse, error)
 	// Changes a tenant.
 	UpdateTenant(context.Context, *UpdateTenantRequest) (*Tenant, error)
 	// Deletes a tenant. Its hosts stop answering at once. For a set time it can be
-	// brought back; then its content is removed. Its name cannot be taken again for
+	// restored; then its content is removed. Its name cannot be taken again for
 	// a while. A tenant with content is deleted with `force` only.
 	DeleteTenant(context.Context, *DeleteTenantRequest) (*Deletion, error)
-	// Brings a deleted tenant back with all that it had. Tokens from before stay
-	// invalid. A domain that another tenant verified meanwhile comes back unverified.
+	// Restores a deleted tenant completely. Tokens from before stay
+	// invalid. A domain that another tenant verified meanwhile is restored as unverified.
 	UndeleteTenant(context.Context, *UndeleteTenantRequest) (*Tenant, error)
-	// Stops all that the tenant's hosts answer, and its admin API, until it is
+	// Stops the tenant's hosts and its admin API until it is
 	// resumed.
 	SuspendTenant(context.Context, *SuspendTenantRequest) (*Tenant, error)
 	// Undoes a suspension.
 	ResumeTenant(context.Context, *ResumeTenantRequest) (*Tenant, error)
-	// Makes a registry.
+	// Creates a registry.
 	CreateRegistry(context.Context, *CreateRegistryRequest) (*Registry, error)
-	// Answers one registry.
+	// Gets a registry.
 	GetRegistry(context.Context, *GetRegistryRequest) (*Registry, error)
-	// Answers a page of registries, by name.
+	// Lists registries, by name.
 	ListRegistries(context.Context, *ListRegistriesRequest) (*ListRegistriesResponse, error)
 	// Changes a registry.
 	UpdateRegistry(context.Context, *UpdateRegistryRequest) (*Registry, error)
 	// Deletes a registry with its domains and content. Its hosts stop answering at
-	// once. For a set time it can be brought back; until its content was removed it
+	// once. For a set time it can be restored; until its content was removed it
 	// counts towards the quota, and its name cannot be taken. A registry with
 	// content is deleted with `force` only, `main` with its tenant only.
 	DeleteRegistry(context.Context, *DeleteRegistryRequest) (*Deletion, error)
-	// Brings a deleted registry back with all that it had. A domain that another
-	// tenant verified meanwhile comes back unverified; one that the tenant itself
+	// Restores a deleted registry completely. A domain that another
+	// tenant verified meanwhile is restored as unverified; one that the tenant itself
 	// gave to another registry stays there; a group that was deleted meanwhile is not
 	// named any more.
 	UndeleteRegistry(context.Context, *UndeleteRegistryRequest) (*Registry, error)
-	// Answers one repository.
+	// Gets a repository.
 	GetRepository(context.Context, *GetRepositoryRequest) (*Repository, error)
-	// Answers a page of repositories, by name.
+	// Lists repositories, by name.
 	ListRepositories(context.Context, *ListRepositoriesRequest) (*ListRepositoriesResponse, error)
 	// Deletes a repository with its content.
 	DeleteRepository(context.Context, *DeleteRepositoryRequest) (*emptypb.Empty, error)
-	// Answers a page of a repository's tags, by name.
+	// Lists the tags of a repository, by name.
 	ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error)
-	// Answers a page of the names that a registry claims, by name.
+	// Lists the names that a registry claims, by name.
 	ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error)
-	// Gives up the claim to a name: upstreams are asked for it again. It fails
+	// Releases the claim to a name: upstreams are asked for it again. It fails
 	// while the registry holds a manifest under the name.
 	ReleaseNameClaim(context.Context, *ReleaseNameClaimRequest) (*emptypb.Empty, error)
-	// Resolves a reference as a pull from the registry does, and tells how.
+	// Resolves a reference as a pull from the registry does, and explains the result.
 	ResolveReference(context.Context, *ResolveReferenceRequest) (*Resolution, error)
-	// Makes an upstream.
+	// Creates an upstream.
 	CreateUpstream(context.Context, *CreateUpstreamRequest) (*Upstream, error)
-	// Answers one upstream.
+	// Gets an upstream.
 	GetUpstream(context.Context, *GetUpstreamRequest) (*Upstream, error)
-	// Answers a page of upstreams, by name.
+	// Lists upstreams, by name.
 	ListUpstreams(context.Context, *ListUpstreamsRequest) (*ListUpstreamsResponse, error)
 	// Changes an upstream.
 	UpdateUpstream(context.Context, *UpdateUpstreamRequest) (*Upstream, error)
-	// Deletes an upstream with what is kept of it. It fails while a group names it.
+	// Deletes an upstream with its cache. It fails while a group names it.
 	DeleteUpstream(context.Context, *DeleteUpstreamRequest) (*emptypb.Empty, error)
-	// Forgets what is kept: all of it, a repository, or a tag or manifest.
+	// Deletes cached content: all of it, a repository, or a tag or manifest.
 	PurgeUpstream(context.Context, *PurgeUpstreamRequest) (*emptypb.Empty, error)
-	// Asks the upstream now, however fresh what is kept may be.
+	// Asks the upstream now, whatever the age of the cache.
 	RefreshUpstream(context.Context, *RefreshUpstreamRequest) (*Resolution_Answer, error)
-	// Answers what is kept of one repository of an upstream.
+	// Gets the cache of one repository of an upstream.
 	GetCachedRepository(context.Context, *GetCachedRepositoryRequest) (*CachedRepository, error)
-	// Answers a page of the repositories of which something is kept, by name.
+	// Lists the cached repositories, by name.
 	ListCachedRepositories(context.Context, *ListCachedRepositoriesRequest) (*ListCachedRepositoriesResponse, error)
-	// Makes an upstream group.
+	// Creates an upstream group.
 	CreateUpstreamGroup(context.Context, *CreateUpstreamGroupRequest) (*UpstreamGroup, error)
-	// Answers one upstream group.
+	// Gets an upstream group.
 	GetUpstreamGroup(context.Context, *GetUpstreamGroupRequest) (*UpstreamGroup, error)
-	// Answers a page of upstream groups, by name.
+	// Lists upstream groups, by name.
 	ListUpstreamGroups(context.Context, *ListUpstreamGroupsRequest) (*ListUpstreamGroupsResponse, error)
 	// Changes an upstream group.
 	UpdateUpstreamGroup(context.Context, *UpdateUpstreamGroupRequest) (*UpstreamGroup, error)
@@ -846,9 +846,9 @@ type AdminServiceServer interface {
 	DeleteUpstreamGroup(context.Context, *DeleteUpstreamGroupRequest) (*emptypb.Empty, error)
 	// Adds a host name.
 	CreateDomain(context.Context, *CreateDomainRequest) (*Domain, error)
-	// Answers one domain.
+	// Gets a domain.
 	GetDomain(context.Context, *GetDomainRequest) (*Domain, error)
-	// Answers a page of domains, by host name.
+	// Lists domains, by host name.
 	ListDomains(context.Context, *ListDomainsRequest) (*ListDomainsResponse, error)
 	// Changes which registry a host name leads to. Whether it is verified stays.
 	UpdateDomain(context.Context, *UpdateDomainRequest) (*Domain, error)
@@ -857,25 +857,25 @@ type AdminServiceServer interface {
 	// Looks for the DNS record that proves the tenant's right to the name. From
 	// then on the name leads to its registry.
 	VerifyDomain(context.Context, *VerifyDomainRequest) (*Domain, error)
-	// Makes a service account. It can do nothing before it has a key.
+	// Creates a service account. It can do nothing before it has a key.
 	CreateServiceAccount(context.Context, *CreateServiceAccountRequest) (*ServiceAccount, error)
-	// Answers one service account.
+	// Gets a service account.
 	GetServiceAccount(context.Context, *GetServiceAccountRequest) (*ServiceAccount, error)
-	// Answers a page of service accounts, by name.
+	// Lists service accounts, by name.
 	ListServiceAccounts(context.Context, *ListServiceAccountsRequest) (*ListServiceAccountsResponse, error)
 	// Changes a service account.
 	UpdateServiceAccount(context.Context, *UpdateServiceAccountRequest) (*ServiceAccount, error)
 	// Deletes a service account with its keys.
 	DeleteServiceAccount(context.Context, *DeleteServiceAccountRequest) (*emptypb.Empty, error)
-	// Makes a key and shows its secret, this once.
+	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(context.Context, *CreateServiceAccountKeyRequest) (*ServiceAccountKey, error)
-	// Answers a page of an account's keys, without their secrets.
+	// Lists an account's keys, without their secrets.
 	ListServiceAccountKeys(context.Context, *ListServiceAccountKeysRequest) (*ListServiceAccountKeysResponse, error)
 	// Deletes a key. Its secret is refused at once.
 	DeleteServiceAccountKey(context.Context, *DeleteServiceAccountKeyRequest) (*emptypb.Empty, error)
-	// Answers a page of the tenant's audit log, newest first.
+	// Lists the tenant's audit log, newest first.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
-	// Answers how much the tenant keeps.
+	// Gets the usage of a tenant.
 	GetUsage(context.Context, *GetUsageRequest) (*Usage, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.

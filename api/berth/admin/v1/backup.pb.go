@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A backup that is in flight, of a server that keeps its metadata in `data_dir`.
+// A running backup of a server that keeps its metadata in `data_dir`.
 // While it lasts, no bytes are deleted that a client could pull when it began:
 // who makes the backup copies the snapshot, then the blobs that it names.
 // `berth backup` does all of that.
@@ -34,7 +34,7 @@ type Backup struct {
 	// Output only. The copy of the metadata as it was when the backup began: the
 	// path of an SQLite file, below `data_dir`. It holds secrets.
 	Snapshot string `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
-	// Output only. When the backup ends, and its snapshot goes, unless it is
+	// Output only. When the backup ends, and its snapshot is removed, unless it is
 	// renewed. It also ends with the server.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -177,7 +177,7 @@ type DeleteBackupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `backups/{backup}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing  bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

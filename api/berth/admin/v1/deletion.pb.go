@@ -23,12 +23,12 @@ const (
 )
 
 // What a deletion of a tenant or registry takes, or would take, and for how long
-// it can be taken back.
+// it can be restored.
 type Deletion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was pushed to it and is there.
+	// The content that was pushed to it.
 	Content *Content `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
-	// Until then `:undelete` brings it back; unset: it does not come back.
+	// Until then `:undelete` restores it; unset: it cannot be restored.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Its name cannot be taken before then. A registry's name is free once its
 	// content has been removed.
@@ -88,7 +88,7 @@ func (x *Deletion) GetNameReservedUntil() *timestamppb.Timestamp {
 	return nil
 }
 
-// How much was pushed. Of each, at most 100,000 are counted.
+// The amount of pushed content. Of each kind, at most 100,000 are counted.
 type Content struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Repositories that hold a manifest.
@@ -97,7 +97,7 @@ type Content struct {
 	Tags         int64 `protobuf:"varint,3,opt,name=tags,proto3" json:"tags,omitempty"`
 	// Bytes of distinct blobs.
 	SizeBytes int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// There may be more of everything: counting came to its limit.
+	// There may be more: counting reached its limit.
 	AtLeast       bool `protobuf:"varint,5,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -41,7 +41,7 @@ type Event struct {
 	// The address of the client that did it, by the rules for X-Forwarded-For; empty
 	// where it is not known, as of what was done before it was kept.
 	Address string `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
-	// What an update changed.
+	// The fields that an update changed.
 	Changes []*Event_Change `protobuf:"bytes,8,rep,name=changes,proto3" json:"changes,omitempty"`
 	// How often it happened within its minute. Refused logins and calls that are
 	// alike are one event; of everything else it is 1.
@@ -284,11 +284,11 @@ func (x *ListEventsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// One field that an update changed.
+// A field that an update changed.
 type Event_Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Field string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	// Before and after, in 256 bytes at most. Secrets are not told.
+	// Before and after, in 256 bytes at most. Secrets are left out.
 	OldValue      string `protobuf:"bytes,2,opt,name=old_value,json=oldValue,proto3" json:"old_value,omitempty"`
 	NewValue      string `protobuf:"bytes,3,opt,name=new_value,json=newValue,proto3" json:"new_value,omitempty"`
 	unknownFields protoimpl.UnknownFields

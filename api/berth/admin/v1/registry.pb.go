@@ -76,13 +76,13 @@ func (Registry_MissingReferences) EnumDescriptor() ([]byte, []int) {
 	return file_berth_admin_v1_registry_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// Where a registry is in its life.
+// The state of a registry.
 type Registry_State int32
 
 const (
 	Registry_STATE_UNSPECIFIED Registry_State = 0
 	Registry_ACTIVE            Registry_State = 1
-	// It was deleted, and `:undelete` brings it back until `expire_time`.
+	// It was deleted, and `:undelete` restores it until `expire_time`.
 	Registry_DELETED Registry_State = 2
 )
 
@@ -146,7 +146,7 @@ type Registry struct {
 	// Deleting a manifest deletes the manifests whose subject it is.
 	DeleteReferrers bool `protobuf:"varint,7,opt,name=delete_referrers,json=deleteReferrers,proto3" json:"delete_referrers,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where someone else was faster.
+	// the update fail with 409 if the resource was modified meanwhile.
 	Etag string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -157,19 +157,19 @@ type Registry struct {
 	// fetch the blob, and clients have to reach the store. Without effect where
 	// blobs lie in files.
 	RedirectBlobs bool `protobuf:"varint,11,opt,name=redirect_blobs,json=redirectBlobs,proto3" json:"redirect_blobs,omitempty"`
-	// The slug of the upstream group that is asked for what the registry does not
+	// The slug of the upstream group that serves it for what the registry does not
 	// have; empty for none.
 	UpstreamGroup string `protobuf:"bytes,12,opt,name=upstream_group,json=upstreamGroup,proto3" json:"upstream_group,omitempty"`
 	// Output only.
 	State Registry_State `protobuf:"varint,13,opt,name=state,proto3,enum=berth.admin.v1.Registry_State" json:"state,omitempty"`
 	// Output only. When it was deleted; unset while it is active.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
-	// Output only. Until then a deleted registry can be brought back; unset while it
+	// Output only. Until then a deleted registry can be restored; unset while it
 	// is active.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Slugs of upstreams that answer below `proxy/` and to `?ns=` in this registry,
 	// besides those of its upstream group and of the groups of the registries there.
-	// The others of the tenant do not.
+	// Other upstreams of the tenant are not served there.
 	MirrorUpstreams []string `protobuf:"bytes,16,rep,name=mirror_upstreams,json=mirrorUpstreams,proto3" json:"mirror_upstreams,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -442,7 +442,7 @@ type ListRegistriesRequest struct {
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Also list deleted registries that can be brought back.
+	// Also list deleted registries that can be restored.
 	ShowDeleted   bool `protobuf:"varint,4,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -566,7 +566,7 @@ type UpdateRegistryRequest struct {
 	// The fields to change, separated by commas over REST; `*` means all. Absent,
 	// it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Create the registry where there is none.
+	// Create the registry if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -638,9 +638,9 @@ type DeleteRegistryRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag the registry must still have; empty means any.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
-	// Check everything, change nothing: the answer says what would go.
+	// Check everything, change nothing: the response says what would be deleted.
 	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// Delete the registry with its content. Without it, a registry that holds a
 	// manifest is not deleted.

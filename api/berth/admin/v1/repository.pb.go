@@ -297,7 +297,7 @@ type DeleteRepositoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`

@@ -95,7 +95,7 @@ type ServiceAccount struct {
 	// A disabled account has no rights.
 	Disabled bool `protobuf:"varint,4,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where someone else was faster.
+	// the update fail with 409 if the resource was modified meanwhile.
 	Etag string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -423,7 +423,7 @@ type UpdateServiceAccountRequest struct {
 	// The fields to change, separated by commas over REST: `display_name`, `role`,
 	// `disabled`; `*` means all. Absent, it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Create the account where there is none.
+	// Create the account if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -495,7 +495,7 @@ type DeleteServiceAccountRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag the account must still have; empty means any.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -828,7 +828,7 @@ type DeleteServiceAccountKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/serviceAccounts/{service_account}/keys/{key}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`

@@ -24,7 +24,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Where a tenant is in its life.
+// The state of a tenant.
 type Tenant_State int32
 
 const (
@@ -32,10 +32,10 @@ const (
 	Tenant_ACTIVE            Tenant_State = 1
 	// Every request to the tenant's hosts is answered 403.
 	Tenant_SUSPENDED Tenant_State = 2
-	// It was deleted, and `:undelete` brings it back until `expire_time`. Only its
+	// It was deleted, and `:undelete` restores it until `expire_time`. Only its
 	// name and its events can be asked for.
 	Tenant_DELETED Tenant_State = 3
-	// It was deleted for good: what it had is being removed, or gone. Its events
+	// It is deleted and cannot be restored: its content is being removed. Its events
 	// stay.
 	Tenant_PURGED Tenant_State = 4
 )
@@ -102,15 +102,15 @@ type Tenant struct {
 	// references, tags and names are charged as; 0 means no limit.
 	QuotaBytes int64 `protobuf:"varint,5,opt,name=quota_bytes,json=quotaBytes,proto3" json:"quota_bytes,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where someone else was faster.
+	// the update fail with 409 if the resource was modified meanwhile.
 	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Output only. When it was deleted; unset while it lives.
+	// Output only. When it was deleted; unset while it is active.
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
-	// Output only. Until then a deleted tenant can be brought back; unset for all
+	// Output only. Until then a deleted tenant can be restored; unset for all
 	// others.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -283,7 +283,7 @@ func (x *CreateTenantRequest) GetValidateOnly() bool {
 type GetTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}`. A `uid` in place of the slug also finds a tenant
-	// that was deleted for good.
+	// that cannot be restored.
 	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -332,7 +332,7 @@ type ListTenantsRequest struct {
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Also list deleted tenants, those that were deleted for good too.
+	// Also list deleted tenants, including those that cannot be restored.
 	ShowDeleted   bool `protobuf:"varint,3,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -449,7 +449,7 @@ type UpdateTenantRequest struct {
 	// The fields to change, separated by commas over REST: `display_name`,
 	// `quota_bytes`; `*` means all. Absent, it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Create the tenant where there is none.
+	// Create the tenant if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -521,9 +521,9 @@ type DeleteTenantRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag the tenant must still have; empty means any.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
-	// Check everything, change nothing: the answer says what would go.
+	// Check everything, change nothing: the response says what would be deleted.
 	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// Delete the tenant with its content. Without it, a tenant with a registry that
 	// holds a manifest is not deleted.

@@ -25,19 +25,19 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What the last request came to.
+// The result of the last request.
 type Upstream_Status_State int32
 
 const (
 	Upstream_Status_STATE_UNSPECIFIED Upstream_Status_State = 0
-	// It answers.
+	// It responds.
 	Upstream_Status_OK Upstream_Status_State = 1
-	// It gives no answer: its name is not known, nothing listens, TLS fails, or
+	// It does not respond: its name does not resolve, nothing listens, TLS fails, or
 	// it is too slow.
 	Upstream_Status_UNREACHABLE Upstream_Status_State = 2
-	// It answers with errors, or with what is not what was asked for.
+	// It responds with errors or with wrong content.
 	Upstream_Status_FAILING Upstream_Status_State = 3
-	// The operator's configuration does not let it be connected to: its address
+	// The operator's configuration does not allow a connection to it: its address
 	// is in a network that is not public, and not in upstream_allow.
 	Upstream_Status_REFUSED_BY_CONFIGURATION Upstream_Status_State = 4
 	// It denies access.
@@ -101,7 +101,7 @@ func (Upstream_Status_State) EnumDescriptor() ([]byte, []int) {
 
 // An upstream is a remote registry that pulls are answered from: through the
 // upstream group of a registry, by the path `proxy/{host}/{repository}`, and to
-// clients that are told to use a registry as a mirror. What it gave is kept.
+// clients that use a registry as a mirror. Its content is cached.
 type Upstream struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The resource name, `tenants/{tenant}/upstreams/{upstream}`.
@@ -127,20 +127,20 @@ type Upstream struct {
 	NamePrefix string `protobuf:"bytes,7,opt,name=name_prefix,json=namePrefix,proto3" json:"name_prefix,omitempty"`
 	// How long a tag is answered without asking again. Absent means 300s.
 	TagTtl *durationpb.Duration `protobuf:"bytes,8,opt,name=tag_ttl,json=tagTtl,proto3" json:"tag_ttl,omitempty"`
-	// How long it is remembered that something is not there. Absent means 30s.
+	// How long a missing manifest or blob is remembered. Absent means 30s.
 	NegativeTtl *durationpb.Duration `protobuf:"bytes,9,opt,name=negative_ttl,json=negativeTtl,proto3" json:"negative_ttl,omitempty"`
-	// How long past tag_ttl a tag is answered as it was, with a Warning, while the
+	// How long past tag_ttl a cached tag is served, with a Warning, while the
 	// upstream is out. Absent means 2592000s, which are 30 days; 0s means never.
 	StaleIfError *durationpb.Duration `protobuf:"bytes,10,opt,name=stale_if_error,json=staleIfError,proto3" json:"stale_if_error,omitempty"`
 	// How long content is kept after its last pull. Absent means 2592000s.
 	Keep *durationpb.Duration `protobuf:"bytes,11,opt,name=keep,proto3" json:"keep,omitempty"`
-	// How many bytes of blobs are kept; what was pulled least recently goes first.
+	// How many bytes of blobs are kept; the least recently pulled are removed first.
 	// 0 means as many as the tenant's quota allows.
 	MaxBytes int64 `protobuf:"varint,12,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	// Patterns of the upstream's own names: `library/**`, `team-*/app`. Nothing else
 	// is asked for. Empty means everything.
 	Include []string `protobuf:"bytes,13,rep,name=include,proto3" json:"include,omitempty"`
-	// Patterns of what is not asked for, although include takes it.
+	// Patterns of names that are not asked for, even if include matches them.
 	Exclude []string `protobuf:"bytes,14,rep,name=exclude,proto3" json:"exclude,omitempty"`
 	// Patterns of names that the upstream is asked for although a registry of the
 	// tenant has, or had, a repository of that name. By default those are the
@@ -152,13 +152,13 @@ type Upstream struct {
 	// Output only.
 	Status *Upstream_Status `protobuf:"bytes,17,opt,name=status,proto3" json:"status,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where someone else was faster.
+	// the update fail with 409 if the resource was modified meanwhile.
 	Etag string `protobuf:"bytes,18,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// Callers who are not logged in get what the upstream gives for its credential,
+	// Callers who are not logged in get what the upstream serves for its credential,
 	// where the registry lets them pull. Absent means false, for an upstream of
 	// before there was a choice true, with a warning. Without effect on an upstream
 	// without a credential, which serves them.
@@ -594,7 +594,7 @@ type UpdateUpstreamRequest struct {
 	// The fields to change, separated by commas over REST; `*` means all. Absent,
 	// it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Create the upstream where there is none.
+	// Create the upstream if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -666,7 +666,7 @@ type DeleteUpstreamRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag the upstream must still have; empty means any.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -1127,19 +1127,19 @@ func (x *ListCachedRepositoriesResponse) GetNextPageToken() string {
 	return ""
 }
 
-// How asking the upstream went, as the process that asked last saw it.
+// The result of requests to the upstream, as seen by the process that asked last.
 type Upstream_Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	State Upstream_Status_State  `protobuf:"varint,8,opt,name=state,proto3,enum=berth.admin.v1.Upstream_Status_State" json:"state,omitempty"`
-	// The last answer, be it that there is nothing.
+	// The last valid response, including "not found".
 	LastSuccessTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_success_time,json=lastSuccessTime,proto3" json:"last_success_time,omitempty"`
 	// The last failure or refusal.
 	LastFailureTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_failure_time,json=lastFailureTime,proto3" json:"last_failure_time,omitempty"`
-	// What that was.
+	// The reason of that failure.
 	LastFailure string `protobuf:"bytes,4,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
 	// How many requests the upstream allows in rate_limit_window, if it says so.
 	RateLimit int64 `protobuf:"varint,5,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
-	// How many are left of them.
+	// How many of them are left.
 	RateLimitRemaining int64                `protobuf:"varint,6,opt,name=rate_limit_remaining,json=rateLimitRemaining,proto3" json:"rate_limit_remaining,omitempty"`
 	RateLimitWindow    *durationpb.Duration `protobuf:"bytes,7,opt,name=rate_limit_window,json=rateLimitWindow,proto3" json:"rate_limit_window,omitempty"`
 	unknownFields      protoimpl.UnknownFields

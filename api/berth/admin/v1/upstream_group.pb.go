@@ -24,7 +24,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What the failure of a member does.
+// What happens when a member fails.
 type UpstreamGroup_Policy int32
 
 const (
@@ -32,8 +32,8 @@ const (
 	// an upstream without lets the next member be asked, since that is how some
 	// answer for what they do not have.
 	UpstreamGroup_POLICY_UNSPECIFIED UpstreamGroup_Policy = 0
-	// The client hears of the failure; no other member is asked. It is not known
-	// whether the member has it, and what another has could be something else.
+	// The client gets the error; no other member is asked. It is not known
+	// whether the member has it, and another member could have other content.
 	UpstreamGroup_STOP UpstreamGroup_Policy = 1
 	// The next member is asked.
 	UpstreamGroup_CONTINUE UpstreamGroup_Policy = 2
@@ -80,7 +80,7 @@ func (UpstreamGroup_Policy) EnumDescriptor() ([]byte, []int) {
 	return file_berth_admin_v1_upstream_group_proto_rawDescGZIP(), []int{0, 0}
 }
 
-// What a member says.
+// The answer of a member.
 type Resolution_Outcome int32
 
 const (
@@ -144,7 +144,7 @@ func (Resolution_Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_berth_admin_v1_upstream_group_proto_rawDescGZIP(), []int{8, 0}
 }
 
-// An upstream group says who is asked, in order, for what a registry does not
+// An upstream group lists the members that are asked, in order, for what a registry does not
 // have. A registry names its group in `upstream_group`.
 type UpstreamGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -153,7 +153,7 @@ type UpstreamGroup struct {
 	// At most 64, in the order in which they are asked.
 	Members []*UpstreamGroup_Member `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
-	// the update fail with 409 where someone else was faster.
+	// the update fail with 409 if the resource was modified meanwhile.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -467,7 +467,7 @@ type UpdateUpstreamGroupRequest struct {
 	// The fields to change, separated by commas over REST; `*` means all. Absent,
 	// it means the fields of the body.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Create the group where there is none.
+	// Create the group if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -539,7 +539,7 @@ type DeleteUpstreamGroupRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The etag the group must still have; empty means any.
 	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
-	// Succeed where there is none.
+	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
 	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
@@ -668,13 +668,13 @@ func (x *ResolveReferenceRequest) GetAnonymous() bool {
 	return false
 }
 
-// How a reference is resolved: who is asked, in order, what each says, and whose
+// How a reference is resolved: the members asked, in order, their answers, and whose
 // answer clients get.
 type Resolution struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Repository string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
 	Reference  string                 `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
-	// What clients hear.
+	// The answer that clients get.
 	Outcome       Resolution_Outcome   `protobuf:"varint,3,opt,name=outcome,proto3,enum=berth.admin.v1.Resolution_Outcome" json:"outcome,omitempty"`
 	Answers       []*Resolution_Answer `protobuf:"bytes,4,rep,name=answers,proto3" json:"answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -739,7 +739,7 @@ func (x *Resolution) GetAnswers() []*Resolution_Answer {
 	return nil
 }
 
-// One that is asked: a registry of the same tenant, which then asks its own
+// A member: a registry of the same tenant, which then asks its own
 // group, or an upstream.
 type UpstreamGroup_Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -750,7 +750,7 @@ type UpstreamGroup_Member struct {
 	Kind isUpstreamGroup_Member_Kind `protobuf_oneof:"kind"`
 	// Patterns of names that it is asked for: `library/**`. Empty means all.
 	Include []string `protobuf:"bytes,3,rep,name=include,proto3" json:"include,omitempty"`
-	// Patterns of names that it is not asked for, although include takes them.
+	// Patterns of names that it is not asked for, even if include matches them.
 	Exclude []string `protobuf:"bytes,4,rep,name=exclude,proto3" json:"exclude,omitempty"`
 	// When it does not answer, or not as a registry does. What no other member
 	// has is answered with the failure anyway, and not as unknown.
@@ -871,9 +871,9 @@ type Resolution_Answer struct {
 	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
 	// Of the manifest that it has.
 	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
-	// It was not asked just now: this is what is kept.
+	// The answer is from the cache.
 	Cached bool `protobuf:"varint,5,opt,name=cached,proto3" json:"cached,omitempty"`
-	// It is out, and this is what it said last.
+	// It is unreachable, and this is its last answer.
 	Stale bool `protobuf:"varint,6,opt,name=stale,proto3" json:"stale,omitempty"`
 	// When an upstream said so.
 	CheckTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=check_time,json=checkTime,proto3" json:"check_time,omitempty"`

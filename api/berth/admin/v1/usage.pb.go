@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Usage says how much a tenant keeps. All fields are output only.
+// Usage is the storage of a tenant. All fields are output only.
 type Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The resource name, `tenants/{tenant}/usage`.
@@ -32,10 +32,10 @@ type Usage struct {
 	// means no limit.
 	LimitBytes int64 `protobuf:"varint,3,opt,name=limit_bytes,json=limitBytes,proto3" json:"limit_bytes,omitempty"`
 	// What blobs, manifests, references, tags, repositories and claimed names are
-	// charged as beside the bytes of blobs.
+	// charged in addition to the bytes of blobs.
 	OverheadBytes int64 `protobuf:"varint,4,opt,name=overhead_bytes,json=overheadBytes,proto3" json:"overhead_bytes,omitempty"`
-	// Those of `used_bytes` and `overhead_bytes` that only upstreams stand for. They
-	// do not count for pushes, and the least recently pulled go where all is more
+	// Those of `used_bytes` and `overhead_bytes` that are only cached. They
+	// do not count for pushes, and the least recently pulled are removed if all is more
 	// than the limit.
 	CachedBytes   int64 `protobuf:"varint,5,opt,name=cached_bytes,json=cachedBytes,proto3" json:"cached_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
