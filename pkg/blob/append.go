@@ -9,7 +9,7 @@ import (
 )
 
 // ErrFenced is returned by Append when a later Append of the same object took
-// over; nothing written after that counts.
+// over; what it writes after that has no effect.
 var ErrFenced = errors.New("blob: a later writer took over")
 
 // Appender stores the bytes of upload sessions (protocol section 4).
@@ -48,11 +48,11 @@ type Interrupter interface {
 	Interrupt()
 }
 
-// Stage is what is known of a session's bytes.
+// Stage describes the stored bytes of a session.
 type Stage struct {
 	Key       Key
 	Epoch     int64  // orders the writers of one object: the highest wins
-	Offset    int64  // bytes that count
+	Offset    int64  // valid bytes
 	Multipart string // the store's own id of a multipart upload; may be empty
 	Parts     []Part // in order, without gaps; empty on the file system
 	Tail      Tail   // bytes past the last part; zero when there is none
@@ -62,7 +62,7 @@ type Stage struct {
 type Part struct {
 	Number int
 	Size   int64
-	ETag   string // the store's own word for the part's content
+	ETag   string // the store's identifier of the part's content
 }
 
 // Tail is a small staged object that holds the bytes past the last part.
@@ -85,7 +85,7 @@ type Journal interface {
 
 // Progress is one durable step.
 type Progress struct {
-	Offset int64  // bytes that count from now on
+	Offset int64  // valid bytes from now on
 	State  []byte // Source.Mark at Offset
 	Parts  []Part // parts added since the last step
 	Tail   Tail   // the tail at Offset; replaces the one before

@@ -22,12 +22,12 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// ErrMissing is returned for an object that the store does not hold. It is an
-// answer, not an outage: any other error says nothing about existence.
+// ErrMissing is returned for an object that the store does not hold. It is not
+// an outage; any other error says nothing about existence.
 var ErrMissing = errors.New("blob: object is missing")
 
 // ErrDamaged is what a Read of Content fails with when the store answers with
-// something else than was stored (fault R31).
+// other bytes than were stored (fault R31).
 var ErrDamaged = errors.New("blob: object is not what was stored")
 
 // Key names one physical object. It contains no client text (contract row D9).
@@ -92,8 +92,8 @@ type Presigner interface {
 	Presign(ctx context.Context, k Key, life time.Duration) (string, error)
 }
 
-// Presign returns a URL of the object at a store that is a Presigner, and "" at
-// one that is none: its bytes are to be sent.
+// Presign returns a URL of the object at a Presigner, and "" at other stores,
+// whose bytes have to be sent.
 func Presign(ctx context.Context, o Opener, k Key, life time.Duration) (string, error) {
 	if p, ok := o.(Presigner); ok {
 		return p.Presign(ctx, k, life)
@@ -101,15 +101,15 @@ func Presign(ctx context.Context, o Opener, k Key, life time.Duration) (string, 
 	return "", nil
 }
 
-// Pinger is a store that says whether it answers faster than by looking for an
-// object, which it may do more than once. Use Ping to ask any store.
+// Pinger is a store with a cheaper health check than looking for an object. Use
+// Ping for any store.
 type Pinger interface {
 	// Ping fails when the store cannot be asked for objects.
 	Ping(ctx context.Context) error
 }
 
-// Ping says whether a store answers at all, for readiness. Where the store is not
-// a Pinger, that an object that does not exist is missing is an answer.
+// Ping says whether a store responds, for readiness. For a store that is not a
+// Pinger, the absence of a random object is a response.
 func Ping(ctx context.Context, o Opener) error {
 	if p, ok := o.(Pinger); ok {
 		return p.Ping(ctx)
@@ -120,18 +120,16 @@ func Ping(ctx context.Context, o Opener) error {
 	return nil
 }
 
-// Content is an open object. Where it also is a syscall.Conn, as on the file
-// system, http.ServeContent sends it by sendfile: hand it over as it is, since a
-// wrapper that reads on its behalf would hide that.
+// Content is an open object. If it is also a syscall.Conn, as on the file
+// system, http.ServeContent sends it by sendfile: do not wrap it, since a wrapper would hide that.
 type Content interface {
 	io.ReadSeekCloser
 	// Size is the object's length in bytes.
 	Size() int64
 }
 
-// ReadError says what the last Read of c failed with, for callers that handed c
-// to code that does not: nil where it did not fail, and at stores whose
-// content does not remember it.
+// ReadError is the error of the last Read of c, for callers that handed c to code
+// that hides it: nil if it did not fail, and for content that does not remember it.
 func ReadError(c Content) error {
 	if f, ok := c.(interface{ ReadError() error }); ok {
 		return f.ReadError()
@@ -161,7 +159,7 @@ type Stored struct {
 	Foreign string    // the path of something that is not an object of this store; Key is zero then
 }
 
-// Space is the room of a store, in bytes.
+// Space is the capacity of a store, in bytes.
 type Space struct {
 	Free int64 // for anything
 	Size int64 // of the whole
@@ -178,16 +176,16 @@ func (s Space) String() string {
 // is taken already.
 func (s Space) Check(n int64) error {
 	if free := s.Free - s.Keep; free <= 0 || n > free {
-		return NoRoom(fmt.Errorf("%s, %d bytes more were wanted", s, n))
+		return NoRoom(fmt.Errorf("%s, %d more bytes requested", s, n))
 	}
 	return nil
 }
 
-// NoRoom is the fault of a store that is full. It is not an outage: all that is
-// there can be read and deleted.
+// NoRoom is the fault of a full store. It is not an outage: its content can be
+// read and deleted.
 func NoRoom(cause error) error {
 	return fault.Wrap(cause, fault.Full, fault.StorageFull,
-		"the storage of this registry is full: nothing can be pushed until its operator makes room; pulls and deletions continue").WithRetryAfter(time.Minute)
+		"the storage of this registry is full: pushes fail until its operator frees space; pulls and deletions continue").WithRetryAfter(time.Minute)
 }
 
 // Measurer is a store that knows its room; a bucket has no end.

@@ -27,8 +27,9 @@ type Options struct {
 	MaxWaiting int // Acquire calls of one owner that wait at a time; 0 = no bound
 }
 
-// Gate counts what owners hold. The zero value of K is the process's own work: it
-// has an assured share as others, and Most and MaxWaiting do not apply to it. Safe for concurrent use.
+// Gate counts what owners hold. The zero value of K is the process's own work: it has an
+// assured share as others, and Most and MaxWaiting do not apply to it. Safe for concurrent
+// use.
 type Gate[K comparable] struct {
 	opts Options
 
@@ -170,7 +171,7 @@ func (g *Gate[K]) Expel(err error) {
 	}
 }
 
-// Stats tells what became of the calls.
+// Stats are the counts of calls by result.
 func (g *Gate[K]) Stats() Stats {
 	g.mu.Lock()
 	defer g.mu.Unlock()

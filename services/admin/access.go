@@ -73,8 +73,8 @@ func tenantOf(message proto.Message) (string, bool) {
 	return slug, ok && slug != ""
 }
 
-// denied says who may not make a call and why. It says nothing of what the call
-// is about: the words are the same for a tenant of others and for none.
+// denied says who may not make a call and why. It does not say what the call is
+// about: the text is the same for another tenant and for a missing one.
 func (c caller) denied(a pb.Access) *fault.Error {
 	account := strings.TrimPrefix(c.principal.Name, "serviceAccounts/")
 	switch {

@@ -15,9 +15,8 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// gate is what every call passes on its way to an operation: request id,
-// authentication, decoding, middlewares (access is the innermost), and on its
-// way back the mapping of errors.
+// gate is what every call passes before its operation: request id, authentication,
+// decoding, middlewares (access is the innermost), and afterwards the mapping of errors.
 type gate struct {
 	service *Service
 	log     *slog.Logger

@@ -39,7 +39,7 @@ func (s *Service) CreateTenant(ctx context.Context, req *pb.CreateTenantRequest)
 	return tenantMessage(t), nil
 }
 
-// GetTenant answers one tenant.
+// GetTenant returns one tenant.
 func (s *Service) GetTenant(ctx context.Context, req *pb.GetTenantRequest) (*pb.Tenant, error) {
 	t, err := s.findAnyTenant(ctx, "name", req.GetName())
 	if err != nil {
@@ -153,7 +153,7 @@ func (s *Service) UndeleteTenant(ctx context.Context, req *pb.UndeleteTenantRequ
 		return tenantMessage(t), nil
 	}
 	if req.GetValidateOnly() && (t.State == tenant.Deleting || t.State == tenant.Deleted) {
-		return nil, fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q was deleted too long ago to be taken back", t.Slug)
+		return nil, fault.New(fault.NotFound, fault.ResourceUnknown, "tenant %q was deleted too long ago to be restored", t.Slug)
 	}
 	if req.GetValidateOnly() {
 		return nil, fault.New(fault.Conflict, fault.AlreadyExists, "tenant %q is not deleted", t.Slug)
@@ -240,7 +240,7 @@ func (s *Service) slugIsFree(ctx context.Context, slug string) error {
 	case err != nil:
 		return err
 	case t.ExpireAt.After(time.Now()):
-		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted and can be taken back: undelete it, or take another name", slug)
+		return fault.New(fault.Conflict, fault.NameQuarantined, "tenant %q was deleted and can be restored: undelete it, or choose another name", slug)
 	case t.State == tenant.Deleting || t.State == tenant.Deleted:
 		return nil
 	default:

@@ -50,7 +50,7 @@ const (
 	FaultSidecar        Fault = "401 without a challenge"
 )
 
-// The faults that harm nobody: what is right can be read.
+// The harmless faults: the content can be read.
 const (
 	FaultGzipLabel     Fault = "Content-Encoding gzip that is none"
 	FaultOctetStream   Fault = "binary/octet-stream"

@@ -35,7 +35,7 @@ type pool struct {
 
 func newPool(size int64, dir string) *pool {
 	most := max(size/chunkSize, 1)
-	kept := most / 8 // reserved for tenants that have little
+	kept := most / 8 // reserved reserved for tenants that have little
 	return &pool{gate: fairgate.New[int64](fairgate.Options{Capacity: most - kept, Assured: most / 32, Beyond: kept}), dir: dir}
 }
 

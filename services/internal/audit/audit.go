@@ -1,7 +1,6 @@
-// Package audit counts refused logins and calls for the audit log. What is alike
-// within a minute is one event, and a tenant gets few a minute: a caller who is refused
-// chooses how often, and must not fill the table with it. Nor can refusals of many
-// tenants hide those of another.
+// Package audit counts refused logins and calls for the audit log. Equal refusals within a
+// minute are one event, and a tenant gets few a minute, since a refused caller must not
+// fill the table. Refusals of many tenants cannot hide those of another.
 package audit
 
 import (
@@ -20,7 +19,7 @@ const (
 	perMinute = 8        // of a tenant; beyond that, one more event without an actor
 	assured   = 2        // of a tenant, where others have many
 	manyKinds = 4096     // of all tenants between two flushes; beyond it each has what is assured
-	maxKinds  = 64 << 10 // the same; what is beyond is only counted, for the log
+	maxKinds  = 64 << 10 // the same; the rest is only counted, for the log
 	perWrite  = 512      // that are written at once
 	flushes   = 10 * time.Second
 )
@@ -70,7 +69,7 @@ func (r *Refusals) Add(refused meta.Refusal) {
 	r.counts[refused]++
 }
 
-// kind is what the refusal is told as: itself, or one of several.
+// kind is what the refusal is recorded as: itself, or one of several.
 func (r *Refusals) kind(refused meta.Refusal) meta.Refusal {
 	at := minute{refused.Tenant, refused.Minute}
 	kinds, most := r.kinds[at], perMinute
@@ -91,7 +90,7 @@ func (r *Refusals) kind(refused meta.Refusal) meta.Refusal {
 	return refused
 }
 
-// Flush writes down what was counted. What cannot be written is told in the log.
+// Flush writes down what was counted. What cannot be written is counted in the log.
 func (r *Refusals) Flush(ctx context.Context) {
 	r.mu.Lock()
 	counts, lost := r.counts, r.lost

@@ -1,6 +1,5 @@
-// Package chains knows the chains of tenants' registries: it remembers how
-// registries, groups and upstreams hang together, and keeps the names that an
-// upstream serves from callers who are not logged in.
+// Package chains caches the chains of tenants' registries, and refuses
+// anonymous pushes to names that an upstream serves.
 package chains
 
 import (
@@ -19,7 +18,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// knownTenants is how many tenants' chains a process remembers.
+// knownTenants is how many tenants' chains a process caches.
 const knownTenants = 1024
 
 // Finder finds the topology of a tenant; meta.Store does.
@@ -27,8 +26,8 @@ type Finder interface {
 	FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, error)
 }
 
-// Topologies remembers how tenants' registries, groups and upstreams hang
-// together, for tenant.CacheTTL at most. Safe for concurrent use.
+// Topologies caches tenants' registries, groups and upstreams, for
+// tenant.CacheTTL at most. Safe for concurrent use.
 type Topologies struct {
 	known *ttlcache.Cache[tenant.ID, meta.Topology]
 }
@@ -83,16 +82,16 @@ func (t *Topologies) Find(ctx context.Context, id tenant.ID) (meta.Topology, err
 }
 
 // PushGuard refuses pushes of callers who are not logged in to names that an
-// upstream of the registry's chain serves. The first push takes a name: upstreams
-// are not asked for it any more. So an anonymous caller could replace alpine by
+// upstream of the registry's chain serves. The first push claims a name: upstreams
+// are no longer asked for it. So an anonymous caller could replace alpine by
 // another image, for all pulling clients it here.
 type PushGuard struct {
 	Topologies *Topologies
 	Claims     meta.ClaimFinder
 }
 
-// Around guards the operations, which belong to pushes, and no others. It stands
-// after the rules: a caller who may not push is told nothing of upstreams.
+// Around guards the operations, which belong to pushes, and no others. It runs
+// after the rules, so that a caller that may not push learns nothing about upstreams.
 func (g PushGuard) Around(ops ...string) kit.Middleware {
 	return func(op string) endpoint.Middleware {
 		return func(next endpoint.Endpoint) endpoint.Endpoint {

@@ -15,8 +15,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// admission lets a request in that is for exactly one host which is known, and
-// begins its Call.
+// admission admits a request for exactly one known host, and begins its
+// Call.
 type admission struct {
 	Config
 	next http.Handler

@@ -66,7 +66,7 @@ func addressText(a netip.Addr) string {
 }
 
 // WriteError answers a request of the data port with err. A challenge becomes
-// WWW-Authenticate; what is our failure is logged with its cause. The access
+// WWW-Authenticate; a failure of Berth is logged with its cause. The access
 // line says why, and what the request needed.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	c, ok := r.Context().Value(callKey{}).(*Call)

@@ -13,8 +13,8 @@ import (
 )
 
 // MayPush says whether the account may push to the repository now, whatever the
-// token carries: clients look for blobs with a token for pull alone, and then push
-// with another.
+// token carries: clients look for blobs with a pull-only token, and then push with
+// another one.
 func (c *Call) MayPush() bool {
 	return access.Allowed(c.Site, c.Principal, c.Route.Name).Has(access.Push)
 }
@@ -120,9 +120,8 @@ func (c Config) namespace(r *http.Request, call *Call) (string, error) {
 	}
 }
 
-// resolveTarget finds out whether the call is for what an upstream has, by its namespace
-// or by its name, and refuses what only hosted repositories can take. It looks
-// at nothing but the call.
+// resolveTarget decides by namespace and name whether the call is for an upstream, and
+// refuses operations of hosted repositories there. It uses only the call.
 func (c *Call) resolveTarget(method, namespace string) error {
 	c.Name = c.Route.Name
 	if namespace != "" {

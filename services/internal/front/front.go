@@ -1,5 +1,5 @@
-// Package front stands before every operation of the data port: it finds out
-// which registry a request is for and who the caller is, decides rights before
+// Package front runs before every operation of the data port: it finds the
+// registry of a request and its caller, decides rights before
 // anything is looked up, and hands each path to its service.
 package front
 
@@ -14,28 +14,28 @@ import (
 	"github.com/berth-registry/berth/services/internal/audit"
 )
 
-// Config is what a front asks of others.
+// Config are the dependencies of a front.
 type Config struct {
 	Sites    Sites
 	Tokens   Tokens
 	Accounts Accounts
 	Log      *slog.Logger    // failures of Berth; refusals are in the access log only
-	Turns    *Turns          // of tenants; nil: all are served at once
+	Turns    *Turns          // of tenants; nil: no turns
 	Origins  web.Origins     // of web pages that may use the registry
 	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is
-	Calls    *CallLimit      // bounds those at work; nil: nothing does
+	Calls    *CallLimit      // limits running calls; nil: no limit
 }
 
-// Sites finds where a Host header leads; *tenant.Directory does.
+// Sites finds the site of a Host header; *tenant.Directory does.
 type Sites interface {
 	// Resolve returns fault.HostUnknown, with one and the same message, for
-	// every host that leads nowhere.
+	// every unknown host.
 	Resolve(ctx context.Context, hostHeader string) (tenant.Site, error)
 }
 
 // Tokens verifies bearer tokens; *access.Verifier does.
 type Tokens interface {
-	// Verify returns what the token says if it is good at the site now. Every
+	// Verify returns the claims of a token that is valid at the site now. Every
 	// error is about the token and of kind Unauthenticated.
 	Verify(token string, s tenant.Site) (access.Claims, error)
 }
@@ -59,8 +59,8 @@ type Services struct {
 // New puts the front before the services. A request passes, in this order:
 //
 //	admission  one host, known, agreeing with TLS, of a tenant that is not suspended,
-//	           and that has no more calls at work than it may
-//	pages      web pages of origins that are not named may ask nothing
+//	           and that is below its limit of calls
+//	pages      web pages of unlisted origins are refused
 //	router     by path, through authentication, to a service
 //
 // Rights are decided behind it, by the Access middleware of each operation.

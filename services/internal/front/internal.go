@@ -15,9 +15,9 @@ import (
 	"github.com/berth-registry/berth/services/internal/signedcall"
 )
 
-// NewInternal serves what the fronts of other processes hand on: the host is
+// NewInternal serves calls that the fronts of other processes forward: the host is
 // known, the caller authenticated. Rights are decided here, as behind New.
-// room bounds those at work; nil: nothing does.
+// room limits running calls; nil: no limit.
 func NewInternal(known *access.Internal, log *slog.Logger, s Services, room *CallLimit) http.Handler {
 	return internal{known, log, s, room}
 }
@@ -67,8 +67,8 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i.serveRoute(w, r)
 }
 
-// accept reads the signed call. One that is wrong is an outage and no refusal:
-// the client, whose front let it in, must not be told that it has no right.
+// accept reads the signed call. An invalid one is an outage and not a refusal:
+// the client was admitted and must not be told that it has no right.
 func (i internal) accept(r *http.Request) (*Call, error) {
 	c, err := signedcall.Verify(i.known, r)
 	if errors.Is(err, signedcall.ErrUnsigned) {
@@ -84,11 +84,11 @@ func (i internal) accept(r *http.Request) (*Call, error) {
 	}, nil
 }
 
-// refusalHeader carries from one process to another why a call is answered with
-// an error: the body tells the client less, and a HEAD has none.
+// refusalHeader carries the reason of an error to the calling process: the body
+// says less, and a HEAD has none.
 const refusalHeader = "Berth-Internal-Refusal"
 
-// addRefusal adds it to the answer of a call that another process handed on.
+// addRefusal adds it to the response to a forwarded call.
 func addRefusal(h http.Header, err error) {
 	why := ocihttp.RefusalOf(err)
 	why.Detail = logs.Clip(why.Detail)
@@ -97,7 +97,7 @@ func addRefusal(h http.Header, err error) {
 	}
 }
 
-// takeRefusal takes it off the answer and tells the access line of this process.
+// takeRefusal moves it from the response to the access log of this process.
 func takeRefusal(answer *http.Response) {
 	text := answer.Header.Get(refusalHeader)
 	answer.Header.Del(refusalHeader)

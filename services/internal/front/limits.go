@@ -23,11 +23,10 @@ const (
 	callRetry = 5 * time.Second
 )
 
-// CallLimit bounds how many calls of the data port a process works on at a time. Each
-// holds what the process has a bounded amount of: a stream or a connection of its
-// client, and a file, or a connection to the store or to another process. A client
-// that is slow holds them for long, so no tenant has all, and no connection with
-// many streams has all of its tenant's.
+// CallLimit bounds how many calls of the data port a process works on at a time. Each holds
+// bounded resources: a stream or a connection of its client, and a file, or a connection to
+// the store or to another process. A slow client holds them for long, so no tenant gets all
+// of them, and no HTTP/2 connection all of its tenant's.
 type CallLimit struct {
 	tenants     *fairgate.Gate[tenant.ID]
 	connections *fairgate.Gate[*conns.Conn]
@@ -49,10 +48,10 @@ func NewCallLimit(n int) *CallLimit {
 	}
 }
 
-// Stats tells what became of the calls.
+// Stats are the counts of calls by result.
 func (c *CallLimit) Stats() fairgate.Stats { return c.tenants.Stats() }
 
-// Used is how many are at work.
+// Used is the number of running calls.
 func (c *CallLimit) Used() int64 { return c.tenants.Used() }
 
 // enter counts a call of the tenant until it leaves. The connection is given where
@@ -87,7 +86,7 @@ func (c *CallLimit) leave(t tenant.ID, conn *conns.Conn) {
 
 func waitFor[K comparable](ctx context.Context, gate *fairgate.Gate[K], owner K) error {
 	if err := gate.AcquireWithin(ctx, owner, 1, gateTimeout); err != nil {
-		return fault.Wrap(err, fault.Unavailable, fault.Busy, "this registry has too many requests at work; retry later").WithRetryAfter(callRetry)
+		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many requests in flight at this registry; retry later").WithRetryAfter(callRetry)
 	}
 	return nil
 }
@@ -96,17 +95,16 @@ const (
 	// turnTime is how long a request keeps its turn at most. One that takes longer
 	// waits for its client, an upstream or a disk, and others may continue meanwhile.
 	turnTime = 20 * time.Millisecond
-	// onlyTenantAfter is how long no other tenant asked when a tenant is taken to be alone.
+	// onlyTenantAfter is how long no other tenant sent a request before a tenant counts as alone.
 	onlyTenantAfter = 10 * time.Second
 	// maxTurnsWaiting is how many requests of a tenant wait at a time. What is
 	// beyond that could hardly be served within gateTimeout.
 	maxTurnsWaiting = 1024
 )
 
-// Turns bound how many requests a process works on at a time while more than one
-// tenant asks, so that a tenant with many connections takes little of the time of
-// one with few. A tenant that is alone is not bounded. The nil *Turns bounds
-// nothing. Safe for concurrent use.
+// Turns limit how many requests a process works on at a time while several tenants are
+// active, so that a tenant with many connections barely slows one with few. A single active
+// tenant is not limited. The nil *Turns bounds nothing. Safe for concurrent use.
 type Turns struct {
 	gate *fairgate.Gate[tenant.ID]
 
@@ -130,7 +128,7 @@ func NewTurns(n int) *Turns {
 // Waiting is how many requests wait for their turn now.
 func (t *Turns) Waiting() int { return t.gate.Stats().Waiting }
 
-// turn is one request's; end it. The nil *turn is that of a tenant that is alone.
+// turn is the turn of one request; call end. It is nil for a single active tenant.
 type turn struct {
 	of *Turns
 	by tenant.ID
@@ -194,13 +192,14 @@ func (b turnBody) Read(p []byte) (int, error) {
 	b.turn.end()
 	n, err := b.ReadCloser.Read(p)
 	if errors.Is(err, io.EOF) {
-		// What came is served also where no turn comes: it would have to come again.
+		// Bytes that arrived are served even without a turn: otherwise they would have to
+		// be sent again.
 		_ = b.turn.resume(b.ctx)
 	}
 	return n, err
 }
 
-// onlyTenant notes a request, and says whether no other tenant asked lately.
+// onlyTenant records a request, and says whether no other tenant was active lately.
 func (t *Turns) onlyTenant(by tenant.ID, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

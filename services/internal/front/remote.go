@@ -46,9 +46,9 @@ type Remote struct {
 	DialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Handler hands the calls that passed this process's front on to the other,
-// with what the front found out, signed. It streams both ways. A service that
-// cannot be reached, or stands still, is an outage.
+// Handler forwards calls that passed this process's front to the other process,
+// signed and with the front's decisions. It streams both ways. A service that
+// cannot be reached, or makes no progress, is an outage.
 func (s Remote) Handler() http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -157,7 +157,7 @@ func (s Remote) stepTimeout(r *http.Request) time.Duration {
 	return cmp.Or(s.StepTimeout, defaultStepTimeout)
 }
 
-// signedCall is what the other process is told of the request.
+// signedCall describes the request for the other process.
 func (c signingTransport) signedCall(r *http.Request) access.InternalCall {
 	call := CallOf(r.Context())
 	return access.InternalCall{
@@ -167,7 +167,7 @@ func (c signingTransport) signedCall(r *http.Request) access.InternalCall {
 	}
 }
 
-// The longest bodies that a signature covers. They are held until all of them came.
+// The longest bodies that a signature covers. They are buffered.
 const (
 	maxSignedManifest = 4 << 20
 	maxSignedOther    = 64 << 10 // of everything else, such as a form that asks for a token
@@ -187,8 +187,8 @@ func maxSigned(c *Call, method string) int64 {
 	}
 }
 
-// NotConfigured is the handler of a service that other processes run, where this one
-// does not know how to reach it.
+// NotConfigured is the handler of a service whose URL is not
+// configured.
 func NotConfigured(service, setting string) http.Handler {
 	err := errors.New("requests for the " + service + " service come to a process that does not run it: route them by path before this process, or set " + setting)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -21,9 +21,9 @@ func sharedBodyOf(r *http.Request) *sharedBody {
 	return b
 }
 
-// closeIfUnread says where an answer comes before all of the body that its
-// connection ends with it, which net/http does not say of both ways at a time:
-// the client must not send its next request there.
+// closeIfUnread closes the connection if the response comes before all of the body was
+// read, so that the client does not send its next request there. net/http does not do so
+// for full-duplex calls.
 func closeIfUnread(h http.Header, r *http.Request) {
 	if b := sharedBodyOf(r); b != nil && b.left.Load() != 0 && r.ProtoMajor == 1 {
 		h.Set("Connection", "close")

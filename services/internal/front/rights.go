@@ -10,9 +10,8 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// Rule decides whether a call may run an operation. It sees nothing but the
-// call: whether a repository exists plays no part, so that private and missing
-// are answered alike (contract section 1).
+// Rule decides whether a call may run an operation. It sees only the call, not whether a
+// repository exists, so that private and missing get the same answer (contract section 1).
 type Rule func(*Call) error
 
 // Access is the access middleware of a service: each of its operations has a
@@ -77,7 +76,7 @@ func unauthenticated(scope access.Scope) error {
 	}
 }
 
-// Why a caller who may pull may not do more.
+// Reasons why a caller that may pull may not do more.
 const (
 	reasonReadOnly = "READ_ONLY"
 	reasonRole     = "ROLE"
@@ -85,8 +84,8 @@ const (
 )
 
 // accessDenied tells a caller who may pull why the rest of want is refused: by the
-// registry, its role, or its token. Like all decisions about rights it looks at the
-// call alone.
+// registry, its role, or its token. Like all decisions about rights it uses only the
+// call.
 func (c *Call) accessDenied(want access.Scope) error {
 	need := want.Actions &^ c.Allowed(want)
 	detail := map[string]string{"needs": need.String(), "registry": c.Site.RegistrySlug}

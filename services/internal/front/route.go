@@ -21,7 +21,7 @@ const (
 	KeysPath  = "/token/jwks"
 )
 
-// router authenticates a request and hands it to its service, by path.
+// router authenticates a request and passes it to its service, by path.
 type router struct {
 	Config
 	Services
@@ -107,8 +107,8 @@ func pathError(method string, err error) error {
 
 // serveBase answers /v2/, by which clients find out whether this is a registry
 // and how to authenticate. Without a credential the answer is a challenge, also
-// where anyone may do everything: a client sends a credential that it has only
-// where it is asked here, and one that has none gets a token anyway.
+// where anyone may do everything: a client sends its credential only if challenged
+// here, and a client without one gets a token anyway.
 func serveBase(w http.ResponseWriter, r *http.Request) {
 	if err := checkRead(w, r); err != nil {
 		WriteError(w, r, err)

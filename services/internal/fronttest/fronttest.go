@@ -49,7 +49,7 @@ type Deployment struct {
 	// Proxies are the networks whose forwarded headers are believed; set it
 	// before Serve.
 	Proxies []netip.Prefix
-	// Calls bounds those at work; nil: nothing does.
+	// Calls limits running calls; nil: no limit.
 	Calls *front.CallLimit
 
 	// Origins are those of web pages that may use the registry, likewise.

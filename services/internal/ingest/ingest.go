@@ -1,5 +1,5 @@
-// Package ingest brings bytes into an upload session and makes them a blob, for
-// all who bring any (storage protocol, section 4).
+// Package ingest writes bytes into an upload session and makes them a blob, for
+// uploads and fetches (storage protocol, section 4).
 package ingest
 
 import (
@@ -52,7 +52,7 @@ func (s Sessions) Append(ctx context.Context, u meta.Upload, src blob.Source) (m
 
 // discardFull ends a session that the store has no room for, and deletes its
 // bytes at once: the disk is full of them. Once the session is over
-// they cannot become a blob, and a key is never used again.
+// they cannot become a blob, and a key is never reused.
 func (s Sessions) discardFull(ctx context.Context, u meta.Upload) error {
 	err := s.Discard(ctx, u)
 	if err != nil || s.Remove == nil {
@@ -95,8 +95,8 @@ func (s Sessions) finish(ctx context.Context, u meta.Upload) error {
 	return nil
 }
 
-// needsHeal says whether the tenant already has this blob by an object that
-// is missing or wrong: then the new one takes its place.
+// needsHeal says whether the tenant has this blob with a missing or wrong
+// object, which the new one then replaces.
 func (s Sessions) needsHeal(ctx context.Context, u meta.Upload) (bool, error) {
 	winner, err := s.Meta.FindTenantBlob(ctx, u)
 	switch {
@@ -114,8 +114,8 @@ func (s Sessions) needsHeal(ctx context.Context, u meta.Upload) (bool, error) {
 	return size != winner.Size, err
 }
 
-// Discard ends a session of which nothing is to be kept, also where the end of
-// ctx is the reason.
+// Discard ends a session and drops its bytes, also if ctx has
+// ended.
 func (s Sessions) Discard(ctx context.Context, u meta.Upload) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
@@ -129,8 +129,8 @@ func StageOf(u meta.Upload) blob.Stage {
 	return st
 }
 
-// Failure is the answer for what the blob store failed with at the session; what
-// is not a word of the store stays as it is, and so does nil.
+// Failure maps an error of the blob store at the session to a response; other
+// errors and nil are returned unchanged.
 func (s Sessions) Failure(ctx context.Context, u meta.Upload, err error) error {
 	switch {
 	case errors.Is(err, blob.ErrFenced):

@@ -132,7 +132,7 @@ const (
 	cancelled = "cancelled"
 )
 
-// outcome is what became of a call. One whose client left is no failure, as in the
+// outcome is the result of a call. One whose client left is no failure, as in the
 // access log, which calls it 499.
 func outcome(ctx context.Context, err error) string {
 	switch {

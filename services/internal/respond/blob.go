@@ -20,11 +20,11 @@ import (
 )
 
 // blobType is what every blob is served as, whatever its manifest calls it: a
-// browser shall never take one for a page (contract row A11).
+// browser must not render one as a page (contract row A11).
 const blobType = "application/octet-stream"
 
 // redirectLife is how long a client has to follow a redirect. It is the longest
-// there may be, so that clocks of stores may differ from ours by some of it.
+// allowed life, to tolerate clock skew of the store.
 const redirectLife = blob.MaxPresignLife
 
 // cleanupTimeout bounds what is done for a request whose answer was cut off.
@@ -75,8 +75,8 @@ func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges stri
 }
 
 // redirect has the URL empty where the store cannot sign one. The store is asked
-// for the object first, at the price of a small request: it would say "not
-// found" to the client, which would believe it, and we would never know.
+// for the object first, at the price of a small request: it would tell the
+// client "not found", unnoticed by Berth.
 func (s Blobs) redirect(ctx context.Context, b meta.Blob) (OpenBlobResponse, error) {
 	u, err := blob.Presign(ctx, s.Store, b.Key, redirectLife)
 	if err != nil || u == "" {
@@ -129,7 +129,7 @@ func (s Blobs) Send(ctx context.Context, w http.ResponseWriter, b OpenBlobRespon
 	return nil
 }
 
-// checkSent looks what became of a blob's content while it was sent. Bytes that are
+// checkSent checks for errors while a blob's content was sent. Bytes that are
 // missing or wrong make the blob suspect; a store that could not be read does
 // not.
 func (s Blobs) checkSent(ctx context.Context, b OpenBlobResponse) error {

@@ -38,8 +38,8 @@ type NamesResponse struct {
 	More  bool // there are others after the last one
 }
 
-// WithLookahead asks for an entry beyond the page: whether it is there says whether
-// another page follows.
+// WithLookahead requests one entry beyond the page, which shows whether another page
+// follows.
 func WithLookahead(p meta.Page) meta.Page {
 	p.Size++
 	return p

@@ -1,5 +1,5 @@
 // Package signedcall carries signed calls between the processes of a deployment over HTTP:
-// what of a request is signed, and what must be the same where it arrives.
+// which parts of a request are signed and compared by the receiver.
 package signedcall
 
 import (
@@ -38,8 +38,8 @@ type Transport struct {
 }
 
 // Send signs the call of the request, and its body where that has at most so many
-// bytes. net/http sends a request a second time by itself where a kept connection
-// turns out to be closed; each time it is signed again, since a call is taken once.
+// bytes. net/http resends a request if a kept connection turns out to be closed;
+// it is signed again each time, since a call is accepted once.
 func (t Transport) Send(r *http.Request, c access.InternalCall, most int64) (*http.Response, error) {
 	c.Body = ""
 	r, err := hashBody(r, &c, most)
@@ -97,7 +97,7 @@ type readCloser struct {
 	io.Closer
 }
 
-// Describe is what is signed of a request, and compared where it arrives.
+// Describe returns the signed parts of a request.
 func Describe(r *http.Request) access.InternalRequest {
 	length := r.ContentLength
 	switch {
@@ -124,9 +124,8 @@ func digestOf(h http.Header) string {
 // ErrUnsigned is what a request has without a call, or with several.
 var ErrUnsigned = errors.New("the request has no signed call")
 
-// Verify takes the signed call off a request, before anything has changed that. Where
-// the body is covered, its last byte comes only after all of it was the one that was
-// signed.
+// Verify removes the signed call from an unchanged request. If the body is covered,
+// its last byte is released only after its digest matched.
 func Verify(calls *access.Internal, r *http.Request) (access.InternalCall, error) {
 	signed := r.Header[Header]
 	if len(signed) != 1 {
@@ -145,7 +144,7 @@ func Verify(calls *access.Internal, r *http.Request) (access.InternalCall, error
 	return c, nil
 }
 
-// Reason is the word for metrics of why a call is refused.
+// Reason is the metric label for a refused call.
 func Reason(err error) string {
 	switch {
 	case errors.Is(err, ErrUnsigned):
