@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -331,6 +332,7 @@ func TestE13_BadHTTP2(t *testing.T) {
 					}
 					go func() {
 						defer conn.Close()
+						defer context.AfterFunc(t.Context(), func() { _ = conn.Close() })() // the client keeps some
 						go talk(http2.NewFramer(conn, conn), conn)
 						_, _ = io.Copy(io.Discard, conn)
 					}()

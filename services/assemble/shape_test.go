@@ -24,8 +24,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	m.Run()
-	testserver.Stop()
+	testserver.Main(m)
 }
 
 // world is a whole deployment in one of its shapes.

@@ -20,10 +20,7 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-func TestMain(m *testing.M) {
-	m.Run()
-	testserver.Stop()
-}
+func TestMain(m *testing.M) { testserver.Main(m) }
 
 // password is in every URL and never in what the command says.
 const password = "hunter2hunter2"

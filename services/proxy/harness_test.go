@@ -34,8 +34,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "16"); err != nil { // those that run in parallel mostly wait
 		panic(err)
 	}
-	m.Run()
-	testserver.Stop()
+	testserver.Main(m)
 }
 
 // world is a tenant with the registries main, dev and prod, and a proxy service

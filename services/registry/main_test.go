@@ -6,7 +6,4 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-func TestMain(m *testing.M) {
-	m.Run()
-	testserver.Stop()
-}
+func TestMain(m *testing.M) { testserver.Main(m) }

@@ -9,10 +9,7 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-func TestMain(m *testing.M) {
-	m.Run()
-	testserver.Stop()
-}
+func TestMain(m *testing.M) { testserver.Main(m) }
 
 func connect(t *testing.T, url string) *pgx.Conn {
 	t.Helper()

@@ -6,12 +6,9 @@
 // install; it is never skipped. A package that uses a server stops it in its
 // TestMain:
 //
-//	func TestMain(m *testing.M) {
-//		m.Run()
-//		testserver.Stop()
-//	}
+//	func TestMain(m *testing.M) { testserver.Main(m) }
 //
-// A test process that dies without reaching Stop takes its servers with it.
+// A test process that dies before takes its servers with it.
 package testserver
 
 import (
@@ -22,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/berth-registry/berth/tools/internal/port"
 )
@@ -51,6 +50,20 @@ func Stop() {
 		}
 	}
 	stops.all = nil
+}
+
+// Main is the TestMain of a package. It ends the servers that the tests used, and
+// fails where a goroutine outlives them.
+func Main(m *testing.M, ignored ...goleak.Option) {
+	goleak.VerifyTestMain(stopping{m}, ignored...)
+}
+
+// stopping are tests after which the servers end.
+type stopping struct{ *testing.M }
+
+func (s stopping) Run() int {
+	defer Stop()
+	return s.M.Run()
 }
 
 // FreeAddr is a loopback address, host:port, on which nothing listens: for what a

@@ -8,10 +8,7 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-func TestMain(m *testing.M) {
-	m.Run()
-	testserver.Stop()
-}
+func TestMain(m *testing.M) { testserver.Main(m) }
 
 func address(name syscall.Sockaddr) string {
 	in4 := name.(*syscall.SockaddrInet4)

@@ -17,10 +17,7 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-func TestMain(m *testing.M) {
-	m.Run()
-	testserver.Stop()
-}
+func TestMain(m *testing.M) { testserver.Main(m) }
 
 // patient is for tests that want an answer, on a machine that does much else.
 const patient = 5 * time.Second

@@ -17,8 +17,7 @@ func TestMain(m *testing.M) {
 		runNode(task)
 		return
 	}
-	m.Run()
-	testserver.Stop()
+	testserver.Main(m)
 }
 
 // migrated is the URL of a database with an empty, current schema.

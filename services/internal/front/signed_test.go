@@ -3,6 +3,7 @@ package front_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -187,7 +188,7 @@ func TestS96_ARequestThatIsSentAgainIsSignedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go breaking.serve(l)
+	go breaking.serve(t.Context(), l)
 	h := hopTo(t, "http://"+l.Addr().String(), 0)
 	const requests = 20
 	for k := range requests {
@@ -216,18 +217,19 @@ type breaking struct {
 	broken int
 }
 
-func (b *breaking) serve(l net.Listener) {
+func (b *breaking) serve(ctx context.Context, l net.Listener) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
-		go b.pass(c)
+		go b.pass(ctx, c)
 	}
 }
 
-func (b *breaking) pass(c net.Conn) {
+func (b *breaking) pass(ctx context.Context, c net.Conn) {
 	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })() // a kept connection ends with the test
 	in := bufio.NewReader(c)
 	for first := true; ; first = false {
 		r, err := http.ReadRequest(in)

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -25,16 +23,7 @@ import (
 )
 
 // TestMain sees to it that no goroutine of a flight outlives the tests.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	testserver.Stop()
-	for limit := time.Now().Add(10 * time.Second); strings.Contains(stacks(), "proxy/fetch.(*f"); runtime.Gosched() {
-		if time.Now().After(limit) {
-			panic("a flight has left something behind:\n" + stacks())
-		}
-	}
-	os.Exit(code) //nolint:forbidigo // it is the test's main
-}
+func TestMain(m *testing.M) { testserver.Main(m) }
 
 // held is how many bytes readers get only at the end.
 const held = 64 << 10
