@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 		name string
 		test func(t *testing.T, open Open)
 	}{
+		{"Store", testStore},
 		{"Tenants", testTenants},
 		{"Registries", testRegistries},
 		{"Domains", testDomains},

@@ -103,6 +103,7 @@ func testTags(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
+	t.Run("S34 go with their manifest, however many, unless an index names it", func(t *testing.T) { testManyTags(t, open) })
 	t.Run("are deleted while they are pushed, and one of both is last", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")
@@ -123,4 +124,37 @@ func testTags(t *testing.T, open Open) {
 		w.put(r, m, "flap")
 		w.sameTags(r, "flap", "other")
 	})
+}
+
+// testManyTags has more tags lead to a manifest than go in one step.
+func testManyTags(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	r := w.repo("app")
+	image := w.image(nil, w.push(r, "config"))
+	w.put(r, image, numbered("tag%06d", 1500)...)
+	index := w.index(image.Manifest)
+	w.put(r, index, "index")
+	left := func() int {
+		found, err := w.Store.ListTags(t.Context(), r, meta.Page{Size: 10_000})
+		w.must(err)
+		return len(found)
+	}
+	charged := func() int64 {
+		acme, err := w.Store.FindTenantByID(t.Context(), w.tenant)
+		w.must(err)
+		return acme.Overhead
+	}
+	err := w.tryDelete(r, image.Manifest.Digest)
+	w.refused(err, fault.Unsupported, fault.UnsupportedReason)
+	if left() != 1501 {
+		t.Errorf("%d tags are left of what an index names", left())
+	}
+	before := charged()
+	w.must(w.Store.DeleteManifest(t.Context(), meta.ManifestDelete{Repo: r, Digest: image.Manifest.Digest, By: cause(), Force: true}))
+	if left() != 1 || charged() > before-1500*meta.TagCost {
+		t.Errorf("%d tags are left, and %d bytes are charged of %d", left(), charged(), before)
+	}
+	w.consistent()
+	_, err = w.Store.FindManifest(t.Context(), r, oci.Reference{Digest: index.Manifest.Digest})
+	w.must(err)
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -192,32 +191,5 @@ func TestSettingsOfASession(t *testing.T) {
 		if _, err := s.find(t.Context(), noTenant, `SELECT current_setting($1)`, []any{name}, &got); err != nil || got != want {
 			t.Errorf("%s is %q, %v; want %q", name, got, err, want)
 		}
-	}
-}
-
-func TestClosedStoreIsUnavailable(t *testing.T) {
-	s := open(t, Options{})
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	err := s.write(t.Context(), noTenant, func(*tx) error { return nil })
-	if fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("write: %v", err)
-	}
-	if err := s.Ping(t.Context()); fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("Ping: %v", err)
-	}
-}
-
-func TestCancelledBeforeItStarted(t *testing.T) {
-	s := open(t, Options{})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	err := s.write(ctx, noTenant, func(*tx) error {
-		t.Error("it ran")
-		return nil
-	})
-	if fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("write: %v", err)
 	}
 }

@@ -184,51 +184,6 @@ func TestS33_AStopEndsStepsAtTheNextOne(t *testing.T) {
 	}
 }
 
-// TestS34_ManyTagsGoInSteps before their manifest does, and one that an index names
-// keeps them.
-func TestS34_ManyTagsGoInSteps(t *testing.T) {
-	s, r := filled(t, Options{})
-	d := putImage(t, s, r, pushBlob(t, s, r, "config"))
-	const tags = 3 * untagFrom
-	err := s.write(t.Context(), func(tx *tx) error {
-		repo, err := tx.repository(r, hosted)
-		for i := 0; i < tags && err == nil; i++ {
-			_, err = tx.exec(moveTag, r.Tenant, repo.id, fmt.Sprintf("tag%06d", i), d.Bytes(), tx.now)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload := []byte("index")
-	index := meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: oci.MediaTypeImageIndex, Payload: payload}
-	if err := s.PutManifest(t.Context(), meta.ManifestPut{
-		Repo: r, Manifest: index, By: meta.Cause{Op: uuid.New()},
-		Parsed: &oci.Manifest{MediaType: oci.MediaTypeImageIndex, Children: []oci.Descriptor{{MediaType: oci.MediaTypeImageManifest, Digest: d}}},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	left := func() int {
-		found, err := s.ListTags(t.Context(), r, meta.Page{Size: 10 * tags})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(found)
-	}
-	before := left()
-	del := meta.ManifestDelete{Repo: r, Digest: d, By: meta.Cause{Op: uuid.New()}}
-	if err := s.DeleteManifest(t.Context(), del); fault.KindOf(err) != fault.Unsupported || left() != before {
-		t.Errorf("deletion of what an index names: %v, %d tags of %d", err, left(), before)
-	}
-	del.Force, del.By.Op = true, uuid.New()
-	if err := s.DeleteManifest(t.Context(), del); err != nil || left() != before-tags {
-		t.Errorf("%v, %d tags of %d", err, left(), before)
-	}
-	if found := findings(t, s); len(found) > 0 {
-		t.Error(found)
-	}
-}
-
 // TestS35_ReferencesAreLinkedInSteps: a manifest of thousands of references is
 // linked while others write, and whole when it is put; what it lacks is named, and
 // then nothing of it is there.
