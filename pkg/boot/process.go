@@ -145,7 +145,7 @@ func (p *Process) Addrs() []net.Addr {
 func (p *Process) Run(ctx context.Context) error {
 	sockets, err := p.bind(ctx)
 	if err != nil {
-		return errors.Join(err, p.closeParts())
+		return errors.Join(err, p.drain(), p.closeParts()) // servers may have begun without a socket
 	}
 
 	addrs := slices.Collect(maps.Values(addrsOf(sockets)))
