@@ -14,24 +14,35 @@ import (
 // stop: what they name is as it was.
 func (s *Service) Reseal(ctx context.Context) (int, error) {
 	ctx = withCaller(ctx, caller{operator: true})
-	resealed, page := 0, meta.Page{Size: largestPage}
+	resealed := 0
+	err := s.eachUpstream(ctx, func(name string, u meta.Upstream) error {
+		done, err := s.reseal(ctx, u)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if done {
+			resealed++
+		}
+		return nil
+	})
+	return resealed, err
+}
+
+// eachUpstream calls f with every upstream of every tenant. An error does not keep it
+// from the others.
+func (s *Service) eachUpstream(ctx context.Context, f func(name string, u meta.Upstream) error) error {
 	var failed error
+	page := meta.Page{Size: largestPage}
 	for {
 		tenants, err := s.store.ListTenants(ctx, page)
 		if err != nil || len(tenants) == 0 {
-			return resealed, errors.Join(failed, err)
+			return errors.Join(failed, err)
 		}
 		for _, t := range tenants {
 			upstreams, err := s.store.ListUpstreams(ctx, t.ID, meta.Page{Size: largestPage})
 			failed = errors.Join(failed, err)
 			for _, u := range upstreams {
-				done, err := s.reseal(ctx, u)
-				if err != nil {
-					failed = errors.Join(failed, fmt.Errorf("tenants/%s/upstreams/%s: %w", t.Slug, u.Slug, err))
-				}
-				if done {
-					resealed++
-				}
+				failed = errors.Join(failed, f("tenants/"+t.Slug+"/upstreams/"+u.Slug, u))
 			}
 		}
 		page.After = tenants[len(tenants)-1].Slug

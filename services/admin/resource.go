@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
 // absent turns the outcome of a lookup around: what is found exists already.
@@ -35,4 +36,17 @@ func mapped[T, M any](rows []T, f func(T) M) []M {
 		out[i] = f(row)
 	}
 	return out
+}
+
+// room says for a creation that is only validated what the store would say of one
+// more of what list lists.
+func room[T any](l meta.Limit, list func(meta.Page) ([]T, error)) error {
+	if l.Unlimited() {
+		return nil
+	}
+	rows, err := list(meta.Page{Size: l.Most})
+	if err != nil {
+		return err
+	}
+	return l.Check(len(rows) + 1)
 }
