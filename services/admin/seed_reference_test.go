@@ -101,7 +101,7 @@ func TestAPartialResourceIsNotWrong(t *testing.T) {
 		}
 	}
 	err := a.service.Apply(t.Context(), file)
-	if err == nil || strings.Count(err.Error(), file) != 3 || !strings.Contains(err.Error(), `there is no service account "ci" in this tenant`) {
+	if err == nil || strings.Count(err.Error(), file) != 3 || !strings.Contains(err.Error(), `service account "ci" not found in this tenant`) {
 		t.Errorf("applied to a tenant without them: %v", err)
 	}
 	for _, c := range [][2]string{
