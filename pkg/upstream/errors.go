@@ -132,6 +132,18 @@ func (c *Client) failed(ctx context.Context, cause error) *Error {
 	return e
 }
 
+// Withheld makes an outage of a denial that must not be taken for an absence. The message
+// goes on after the upstream's name; another error stays as it is.
+func Withheld(err error, message string) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Outcome != Denied {
+		return err
+	}
+	withheld := *e
+	withheld.Outcome, withheld.Message = Outage, fmt.Sprintf("upstream %q %s", e.Upstream, message)
+	return &withheld
+}
+
 func (c *Client) denied(e *Error) {
 	e.Outcome = Denied
 	e.Message = fmt.Sprintf("upstream %q denies access, or does not have it: no credential is configured for it", c.config.Upstream)

@@ -206,3 +206,30 @@ func TestT8_WhatHarmsNobody(t *testing.T) {
 		})
 	}
 }
+
+// TestT7_ARefusalIsNoAbsence: an image whose signatures the upstream refuses to list does
+// not look unsigned, whether it was pulled before or not.
+func TestT7_ARefusalIsNoAbsence(t *testing.T) {
+	for _, f := range []testserver.Fault{testserver.FaultForbidden, testserver.FaultUnauthorized} {
+		for _, pulled := range []bool{true, false} {
+			w := newWorld(t)
+			up, after := testserver.StartScripted(t), testserver.StartScripted(t)
+			w.upstream("hub", up.URL(), nil)
+			w.upstream("after", after.URL(), nil)
+			w.chain(meta.Member{Upstream: "hub"}, meta.Member{Upstream: "after"})
+			if pulled {
+				w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+			}
+			referrers := "/v2/" + testserver.ScriptedName + "/referrers/"
+			up.Script(f, testserver.PartReferrers)
+			a := w.get(referrers + up.Image.Index.Digest.String())
+			if a.Status != http.StatusBadGateway || !strings.Contains(a.Body, "refuses to list") {
+				t.Errorf("%s, pulled %v: %d %s", f, pulled, a.Status, a.Body)
+			}
+			up.Script(f) // it gives nothing: the other member may answer
+			if a := w.get(referrers + testserver.NewImage(80, 10).Index.Digest.String()); a.Status != http.StatusOK {
+				t.Errorf("%s, of an upstream that denies all: %d %s", f, a.Status, a.Body)
+			}
+		}
+	}
+}

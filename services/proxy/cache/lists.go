@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/upstream"
 )
 
 // listsLife is how long a list is answered while its upstream is out.
@@ -147,8 +148,26 @@ func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.
 		}
 		return list{referrers: rows}, err
 	})
-	if chain.OutcomeOf(err) == chain.NotHere {
+	switch chain.OutcomeOf(err) {
+	case chain.NotHere:
 		return nil, nil // an unknown subject has no referrers: that is not an error
+	case chain.Denied:
+		return nil, r.refusedReferrers(ctx, subject, err)
+	default:
+		return l.referrers, err
 	}
-	return l.referrers, err
+}
+
+// refusedReferrers makes an outage of the refusal to list them where the upstream gives
+// the subject: as an empty list it would make an image look unsigned (contract row T7). An
+// upstream that refuses both says the same of referrers as of all else.
+func (r *Repository) refusedReferrers(ctx context.Context, subject oci.Digest, err error) error {
+	_, missing := r.StoredManifest(ctx, subject)
+	if notStored(missing) {
+		_, missing = r.Manifest(ctx, subject)
+	}
+	if missing != nil {
+		return err
+	}
+	return upstream.Withheld(err, "refuses to list what refers to a manifest that it has, such as signatures")
 }
