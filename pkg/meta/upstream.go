@@ -47,6 +47,10 @@ type UpstreamSettings struct {
 	// ServeAnonymous lets callers who are not logged in have what the upstream gives
 	// for its credential. nil: it was made before there was a choice, and they do.
 	ServeAnonymous *bool `json:"serve_anonymous,omitempty"`
+
+	// TrustNotFound takes each 404 for an absence, also one that does not show that a
+	// registry said it.
+	TrustNotFound bool `json:"trust_not_found,omitempty"`
 }
 
 // HasCredential says whether the upstream is asked with a credential. What was
@@ -82,6 +86,7 @@ type UpstreamStatus struct {
 	RateLimit          int64     `json:"rate_limit,omitempty"`
 	RateLimitRemaining int64     `json:"rate_limit_remaining,omitempty"`
 	RateLimitWindow    int64     `json:"rate_limit_window,omitempty"` // seconds
+	CredentialUnused   bool      `json:"credential_unused,omitempty"` // the upstream never asked for it
 }
 
 // Upstreams keeps the upstreams of a tenant, found by slug

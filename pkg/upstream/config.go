@@ -19,6 +19,10 @@ type Config struct {
 	Username  string   // both empty: anonymous. For ECR an access key id, or "AWS" with a password
 	Password  string   // for ECR with an access key id: the secret key
 	AuthHosts []string // "host" or "host:port": token endpoints, besides the upstream's own host, that may get the credential
+
+	// TrustNotFound takes each 404 of the upstream's own for an absence, also where
+	// nothing shows that a registry said it.
+	TrustNotFound bool
 }
 
 func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" }

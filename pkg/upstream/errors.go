@@ -133,7 +133,7 @@ func (c *Client) failed(ctx context.Context, cause error) *Error {
 }
 
 // Withheld makes an outage of a denial that must not be taken for an absence. The message
-// goes on after the upstream's name; another error stays as it is.
+// continues after the upstream's name. Another error stays as it is.
 func Withheld(err error, message string) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Outcome != Denied {

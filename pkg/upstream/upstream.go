@@ -126,7 +126,7 @@ func (cs *Clients) Client(cfg Config) (*Client, error) {
 
 func (c Config) equal(d Config) bool {
 	return c.Key == d.Key && c.Tenant == d.Tenant && c.Upstream == d.Upstream && c.URL == d.URL &&
-		c.Username == d.Username && c.Password == d.Password && slices.Equal(c.AuthHosts, d.AuthHosts)
+		c.Username == d.Username && c.Password == d.Password && slices.Equal(c.AuthHosts, d.AuthHosts) && c.TrustNotFound == d.TrustNotFound
 }
 
 // Large tells what became of large documents that waited for others to be read.

@@ -37,8 +37,9 @@ func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, mi
 		e.broken = status != http.StatusNotImplemented
 		e.Timeout = status == http.StatusGatewayTimeout
 	case status == http.StatusNotFound && content:
-		if !c.isOwnAnswer(ctx, resp) {
-			e.Message = fmt.Sprintf("upstream %q answered with status 404, and nothing shows that a registry did", c.config.Upstream)
+		if (away || !c.config.TrustNotFound) && !c.isOwnAnswer(ctx, resp) {
+			e.Message = fmt.Sprintf("upstream %q answered with status 404, and nothing shows that a registry did: "+
+				"if that is how it says that something is not there, set its not_found to TRUST", c.config.Upstream)
 			break
 		}
 		e.Outcome, e.reason = NotHere, missing

@@ -166,6 +166,10 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 		Status:       statusMessage(u.Status),
 
 		ServeAnonymous: set.ServeAnonymous,
+		NotFound:       pb.Upstream_VERIFY,
+	}
+	if set.TrustNotFound {
+		m.NotFound = pb.Upstream_TRUST
 	}
 	if set.AnonymousByDefault() {
 		m.Warning = servesAnonymous
@@ -184,7 +188,7 @@ const servesAnonymous = "callers who are not logged in get what this upstream gi
 func statusMessage(s meta.UpstreamStatus) *pb.Upstream_Status {
 	m := &pb.Upstream_Status{
 		State: upstreamState(s), LastSuccessTime: moment(s.SucceededAt), LastFailureTime: moment(s.FailedAt), LastFailure: s.Failure,
-		RateLimit: s.RateLimit, RateLimitRemaining: s.RateLimitRemaining,
+		RateLimit: s.RateLimit, RateLimitRemaining: s.RateLimitRemaining, CredentialUnused: s.CredentialUnused,
 	}
 	if s.RateLimitWindow > 0 {
 		m.RateLimitWindow = durationpb.New(time.Duration(s.RateLimitWindow) * time.Second)

@@ -91,6 +91,10 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 			return invalid(fieldUpstream+d.field, "%s is out of range: from %s to 87600h, such as \"300s\" or \"5m\"", d.from.AsDuration(), d.min)
 		}
 	}
+	if _, known := pb.Upstream_NotFound_name[int32(m.GetNotFound())]; !known {
+		return invalid(fieldUpstream+"not_found", "not_found is one of VERIFY, TRUST")
+	}
+	is.TrustNotFound = m.GetNotFound() == pb.Upstream_TRUST
 	is.ServeAnonymous = anonymousChoice(u.Settings, is, m.ServeAnonymous)
 	u.Settings = is
 	return nil

@@ -61,8 +61,15 @@ func TestT1_AServerOfFiles(t *testing.T) {
 	w, up := newHub(t)
 	up.ServeFiles()
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
-	if a := w.get("/v2/" + testserver.ScriptedName + "/manifests/unknown"); a.Status != http.StatusBadGateway {
+	unknown := "/v2/" + testserver.ScriptedName + "/manifests/unknown"
+	if a := w.get(unknown); a.Status != http.StatusBadGateway || !strings.Contains(a.Body, "not_found to TRUST") {
 		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	w = newWorld(t)
+	w.upstream("files", up.URL(), func(s *meta.UpstreamSettings) { s.TrustNotFound = true })
+	w.chain(meta.Member{Upstream: "files"})
+	if a := w.get(unknown); a.Status != http.StatusNotFound {
+		t.Errorf("trusted: %d %s", a.Status, a.Body)
 	}
 }
 

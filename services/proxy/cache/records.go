@@ -150,5 +150,6 @@ func statusOf(s upstream.Status) meta.UpstreamStatus {
 	return meta.UpstreamStatus{
 		State: string(s.Health), SucceededAt: s.SucceededAt, FailedAt: s.FailedAt, Failure: s.Failure,
 		RateLimit: s.RateLimit.Limit, RateLimitRemaining: s.RateLimit.Remaining, RateLimitWindow: int64(s.RateLimit.Window.Seconds()),
+		CredentialUnused: s.CredentialUnused,
 	}
 }

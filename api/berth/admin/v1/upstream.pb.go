@@ -25,6 +25,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What a 404 of the upstream is taken for.
+type Upstream_NotFound int32
+
+const (
+	Upstream_NOT_FOUND_UNSPECIFIED Upstream_NotFound = 0
+	// It counts only if it shows that a registry said it, by itself or at `/v2/`.
+	Upstream_VERIFY Upstream_NotFound = 1
+	// It always counts: for registries that are files on a web server.
+	Upstream_TRUST Upstream_NotFound = 2
+)
+
+// Enum value maps for Upstream_NotFound.
+var (
+	Upstream_NotFound_name = map[int32]string{
+		0: "NOT_FOUND_UNSPECIFIED",
+		1: "VERIFY",
+		2: "TRUST",
+	}
+	Upstream_NotFound_value = map[string]int32{
+		"NOT_FOUND_UNSPECIFIED": 0,
+		"VERIFY":                1,
+		"TRUST":                 2,
+	}
+)
+
+func (x Upstream_NotFound) Enum() *Upstream_NotFound {
+	p := new(Upstream_NotFound)
+	*p = x
+	return p
+}
+
+func (x Upstream_NotFound) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Upstream_NotFound) Descriptor() protoreflect.EnumDescriptor {
+	return file_berth_admin_v1_upstream_proto_enumTypes[0].Descriptor()
+}
+
+func (Upstream_NotFound) Type() protoreflect.EnumType {
+	return &file_berth_admin_v1_upstream_proto_enumTypes[0]
+}
+
+func (x Upstream_NotFound) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Upstream_NotFound.Descriptor instead.
+func (Upstream_NotFound) EnumDescriptor() ([]byte, []int) {
+	return file_berth_admin_v1_upstream_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // The result of the last request.
 type Upstream_Status_State int32
 
@@ -83,11 +135,11 @@ func (x Upstream_Status_State) String() string {
 }
 
 func (Upstream_Status_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_berth_admin_v1_upstream_proto_enumTypes[0].Descriptor()
+	return file_berth_admin_v1_upstream_proto_enumTypes[1].Descriptor()
 }
 
 func (Upstream_Status_State) Type() protoreflect.EnumType {
-	return &file_berth_admin_v1_upstream_proto_enumTypes[0]
+	return &file_berth_admin_v1_upstream_proto_enumTypes[1]
 }
 
 func (x Upstream_Status_State) Number() protoreflect.EnumNumber {
@@ -164,7 +216,10 @@ type Upstream struct {
 	// without a credential, which serves them.
 	ServeAnonymous *bool `protobuf:"varint,21,opt,name=serve_anonymous,json=serveAnonymous,proto3,oneof" json:"serve_anonymous,omitempty"`
 	// Output only. What its settings have yet to say.
-	Warning       string `protobuf:"bytes,22,opt,name=warning,proto3" json:"warning,omitempty"`
+	Warning string `protobuf:"bytes,22,opt,name=warning,proto3" json:"warning,omitempty"`
+	// Absent means VERIFY: an edge that answers 404 while the registry behind it is away
+	// is an outage.
+	NotFound      Upstream_NotFound `protobuf:"varint,23,opt,name=not_found,json=notFound,proto3,enum=berth.admin.v1.Upstream_NotFound" json:"not_found,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -351,6 +406,13 @@ func (x *Upstream) GetWarning() string {
 		return x.Warning
 	}
 	return ""
+}
+
+func (x *Upstream) GetNotFound() Upstream_NotFound {
+	if x != nil {
+		return x.NotFound
+	}
+	return Upstream_NOT_FOUND_UNSPECIFIED
 }
 
 type CreateUpstreamRequest struct {
@@ -1142,8 +1204,11 @@ type Upstream_Status struct {
 	// How many of them are left.
 	RateLimitRemaining int64                `protobuf:"varint,6,opt,name=rate_limit_remaining,json=rateLimitRemaining,proto3" json:"rate_limit_remaining,omitempty"`
 	RateLimitWindow    *durationpb.Duration `protobuf:"bytes,7,opt,name=rate_limit_window,json=rateLimitWindow,proto3" json:"rate_limit_window,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The upstream answers and never asked for the credential that is configured:
+	// it was not sent.
+	CredentialUnused bool `protobuf:"varint,9,opt,name=credential_unused,json=credentialUnused,proto3" json:"credential_unused,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Upstream_Status) Reset() {
@@ -1225,11 +1290,18 @@ func (x *Upstream_Status) GetRateLimitWindow() *durationpb.Duration {
 	return nil
 }
 
+func (x *Upstream_Status) GetCredentialUnused() bool {
+	if x != nil {
+		return x.CredentialUnused
+	}
+	return false
+}
+
 var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\v\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\f\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1257,7 +1329,8 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\vupdate_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12,\n" +
 	"\x0fserve_anonymous\x18\x15 \x01(\bH\x00R\x0eserveAnonymous\x88\x01\x01\x12\x1e\n" +
-	"\awarning\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\awarning\x1a\xaa\x04\n" +
+	"\awarning\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\awarning\x12>\n" +
+	"\tnot_found\x18\x17 \x01(\x0e2!.berth.admin.v1.Upstream.NotFoundR\bnotFound\x1a\xd7\x04\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
@@ -1266,7 +1339,8 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
 	"rate_limit\x18\x05 \x01(\x03R\trateLimit\x120\n" +
 	"\x14rate_limit_remaining\x18\x06 \x01(\x03R\x12rateLimitRemaining\x12E\n" +
-	"\x11rate_limit_window\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0frateLimitWindow\"\x91\x01\n" +
+	"\x11rate_limit_window\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0frateLimitWindow\x12+\n" +
+	"\x11credential_unused\x18\t \x01(\bR\x10credentialUnused\"\x91\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x06\n" +
 	"\x02OK\x10\x01\x12\x0f\n" +
@@ -1276,7 +1350,12 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
 	"\x06DENIED\x10\x05\x12\x10\n" +
 	"\fRATE_LIMITED\x10\x06\x12\x0f\n" +
-	"\vNEVER_ASKED\x10\aJ\x04\b\x01\x10\x02B\x12\n" +
+	"\vNEVER_ASKED\x10\aJ\x04\b\x01\x10\x02\"<\n" +
+	"\bNotFound\x12\x19\n" +
+	"\x15NOT_FOUND_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06VERIFY\x10\x01\x12\t\n" +
+	"\x05TRUST\x10\x02B\x12\n" +
 	"\x10_serve_anonymous\"\xab\x01\n" +
 	"\x15CreateUpstreamRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1f\n" +
@@ -1352,51 +1431,53 @@ func file_berth_admin_v1_upstream_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_upstream_proto_rawDescData
 }
 
-var file_berth_admin_v1_upstream_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_berth_admin_v1_upstream_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_berth_admin_v1_upstream_proto_goTypes = []any{
-	(Upstream_Status_State)(0),             // 0: berth.admin.v1.Upstream.Status.State
-	(*Upstream)(nil),                       // 1: berth.admin.v1.Upstream
-	(*CreateUpstreamRequest)(nil),          // 2: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),             // 3: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),           // 4: berth.admin.v1.ListUpstreamsRequest
-	(*ListUpstreamsResponse)(nil),          // 5: berth.admin.v1.ListUpstreamsResponse
-	(*UpdateUpstreamRequest)(nil),          // 6: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),          // 7: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),           // 8: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),         // 9: berth.admin.v1.RefreshUpstreamRequest
-	(*CachedRepository)(nil),               // 10: berth.admin.v1.CachedRepository
-	(*GetCachedRepositoryRequest)(nil),     // 11: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),  // 12: berth.admin.v1.ListCachedRepositoriesRequest
-	(*ListCachedRepositoriesResponse)(nil), // 13: berth.admin.v1.ListCachedRepositoriesResponse
-	(*Upstream_Status)(nil),                // 14: berth.admin.v1.Upstream.Status
-	(*durationpb.Duration)(nil),            // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),          // 16: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),          // 17: google.protobuf.FieldMask
+	(Upstream_NotFound)(0),                 // 0: berth.admin.v1.Upstream.NotFound
+	(Upstream_Status_State)(0),             // 1: berth.admin.v1.Upstream.Status.State
+	(*Upstream)(nil),                       // 2: berth.admin.v1.Upstream
+	(*CreateUpstreamRequest)(nil),          // 3: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),             // 4: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),           // 5: berth.admin.v1.ListUpstreamsRequest
+	(*ListUpstreamsResponse)(nil),          // 6: berth.admin.v1.ListUpstreamsResponse
+	(*UpdateUpstreamRequest)(nil),          // 7: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),          // 8: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),           // 9: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),         // 10: berth.admin.v1.RefreshUpstreamRequest
+	(*CachedRepository)(nil),               // 11: berth.admin.v1.CachedRepository
+	(*GetCachedRepositoryRequest)(nil),     // 12: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),  // 13: berth.admin.v1.ListCachedRepositoriesRequest
+	(*ListCachedRepositoriesResponse)(nil), // 14: berth.admin.v1.ListCachedRepositoriesResponse
+	(*Upstream_Status)(nil),                // 15: berth.admin.v1.Upstream.Status
+	(*durationpb.Duration)(nil),            // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),          // 17: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),          // 18: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_upstream_proto_depIdxs = []int32{
-	15, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
-	15, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
-	15, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
-	15, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
-	14, // 4: berth.admin.v1.Upstream.status:type_name -> berth.admin.v1.Upstream.Status
-	16, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
-	16, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 7: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	1,  // 8: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
-	1,  // 9: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	17, // 10: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	16, // 11: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
-	10, // 12: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
-	0,  // 13: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
-	16, // 14: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
-	16, // 15: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
-	15, // 16: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	16, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
+	16, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
+	16, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
+	16, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
+	15, // 4: berth.admin.v1.Upstream.status:type_name -> berth.admin.v1.Upstream.Status
+	17, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
+	17, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: berth.admin.v1.Upstream.not_found:type_name -> berth.admin.v1.Upstream.NotFound
+	2,  // 8: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	2,  // 9: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
+	2,  // 10: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	18, // 11: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	17, // 12: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
+	11, // 13: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
+	1,  // 14: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
+	17, // 15: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
+	17, // 16: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
+	16, // 17: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_proto_init() }
@@ -1411,7 +1492,7 @@ func file_berth_admin_v1_upstream_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_upstream_proto_rawDesc), len(file_berth_admin_v1_upstream_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
