@@ -323,3 +323,29 @@ func TestApplyChains(t *testing.T) {
 		t.Error("a password in the seed file itself is taken")
 	}
 }
+
+// TestT1_NotFoundIsASetting of an upstream, and TRUST is kept and shown.
+func TestT1_NotFoundIsASetting(t *testing.T) {
+	a := withChain(t)
+	for _, c := range []struct{ body, want string }{
+		{`{"max_bytes": 7}`, "VERIFY"}, {`{"not_found": "TRUST"}`, "TRUST"}, {`{"max_bytes": 8}`, "TRUST"}, {`{"not_found": "VERIFY"}`, "VERIFY"},
+	} {
+		a.call(200, "PATCH", upstreams+"/ghcr", c.body)
+		if got := a.call(200, "GET", upstreams+"/ghcr", ""); got["not_found"] != c.want || a.upstream("acme", "ghcr").Settings.TrustNotFound != (c.want == "TRUST") {
+			t.Errorf("after %s: %v", c.body, got)
+		}
+	}
+	a.call(400, "PATCH", upstreams+"/ghcr", `{"not_found": "MAYBE"}`)
+}
+
+// TestT2_AnUnusedCredentialIsSaid in the status.
+func TestT2_AnUnusedCredentialIsSaid(t *testing.T) {
+	a := withChain(t)
+	u := a.upstream("acme", "ghcr")
+	if err := a.store.RecordStatus(t.Context(), u.Tenant, u.ID, meta.UpstreamStatus{State: "OK", CredentialUnused: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.call(200, "GET", upstreams+"/ghcr", ""); got["status"].(map[string]any)["credential_unused"] != true {
+		t.Errorf("%v", got)
+	}
+}
