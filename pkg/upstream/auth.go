@@ -168,8 +168,8 @@ func (l *authState) answer(ctx context.Context, name string, sent login, h http.
 }
 
 // renew returns a new login after a 403 to one that worked before: some registries say
-// so of a token that has ended. There is one new login in a while; what was issued
-// before it is replaced as well (contract row T4).
+// so of a token that has ended. There is one new login in a while. Others that were issued
+// before it may be replaced, too, when they are refused (contract row T4).
 func (l *authState) renew(ctx context.Context, name string, sent login) (login, bool, error) {
 	l.mu.Lock()
 	bearer, now := l.bearer, time.Now()
@@ -180,7 +180,6 @@ func (l *authState) renew(ctx context.Context, name string, sent login) (login, 
 	}
 	if !outdated {
 		l.renewed = now
-		l.tokens.Purge()
 	}
 	l.mu.Unlock()
 	if bearer != nil && sent.bearer() != "" {

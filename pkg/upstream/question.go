@@ -140,6 +140,7 @@ func (q *question) retryWith(l login, ok bool, err error) (bool, error) {
 		return false, err
 	}
 	q.login, q.out.auth = l, l.header
+	q.headRefused = false // what HEAD was refused for may have been the login
 	return true, nil
 }
 
