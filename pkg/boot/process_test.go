@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
@@ -89,23 +90,21 @@ func TestStopDrainsThenClosesInReverse(t *testing.T) {
 	<-entered
 	r.stop()
 	// The request still runs: the process is draining, and says so.
-	for {
+	await.True(t, 30*time.Second, "it says that it is draining", func() bool {
 		code, body, err := r.get("ops_addr", "/readyz")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code == 503 && strings.Contains(body, "draining") {
-			break
-		}
-	}
+		return code == 503 && strings.Contains(body, "draining")
+	})
 	// Not at once, but soon, no new connection is accepted.
-	for {
+	await.True(t, 30*time.Second, "no connection is accepted", func() bool {
 		c, err := net.Dial("tcp", r.addrs["data_addr"].String())
-		if err != nil {
-			break
+		if err == nil {
+			c.Close()
 		}
-		c.Close()
-	}
+		return err != nil
+	})
 	close(release)
 	if got := <-answer; got != "whole<nil>" {
 		t.Errorf("the running request got %q", got)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fairgate"
 )
@@ -95,9 +96,7 @@ func TestS50_LeastFirst(t *testing.T) {
 				order <- owner
 			}
 		}()
-		for g.Stats().Waiting <= i {
-			runtime.Gosched()
-		}
+		await.True(t, 30*time.Second, "it waits", func() bool { return g.Stats().Waiting > i })
 	}
 	g.Release(1, 1)
 	if owner := <-order; owner != 3 {
@@ -113,9 +112,7 @@ func TestS50_QueueIsBoundedAndExpelled(t *testing.T) {
 	ended := make(chan error, 2)
 	for i := range 2 {
 		go func() { ended <- g.Acquire(context.Background(), 1, 1) }()
-		for g.Stats().Waiting <= i {
-			runtime.Gosched()
-		}
+		await.True(t, 30*time.Second, "it waits", func() bool { return g.Stats().Waiting > i })
 	}
 	if err := g.Acquire(t.Context(), 1, 1); !errors.Is(err, fairgate.ErrQueueFull) {
 		t.Errorf("the third who waits: %v", err)

@@ -19,6 +19,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/inflight"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -28,11 +29,7 @@ const held = 64 << 10
 var errSource = errors.New("the source died")
 
 // bytesOf is content that differs everywhere.
-func bytesOf(n int) []byte {
-	b := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(b)
-	return b
-}
+func bytesOf(n int) []byte { return ocitest.Noise(n, uint64(n)) }
 
 // start makes a stream of content whose size is known.
 func start(t testing.TB, content []byte) *inflight.Stream {

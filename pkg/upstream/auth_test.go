@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -262,17 +263,13 @@ func TestR42_TheFirstCallerLeaves(t *testing.T) {
 		_, err := c.Manifest(ctx, "a/b", latest)
 		first <- err
 	}()
-	for s.calls.Load() == 0 {
-		wait(t)
-	}
+	await.True(t, 30*time.Second, "a token is asked for", func() bool { return s.calls.Load() > 0 })
 	second := make(chan error, 1)
 	go func() {
 		_, err := c.Manifest(t.Context(), "a/b", latest)
 		second <- err
 	}()
-	for s.denied.Load() < 2 {
-		wait(t)
-	}
+	await.True(t, 30*time.Second, "both are sent for a token", func() bool { return s.denied.Load() >= 2 })
 	cancel()
 	if err := <-first; fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("who left got %v", err)
@@ -283,16 +280,6 @@ func TestR42_TheFirstCallerLeaves(t *testing.T) {
 	}
 	if st := c.Status(); !st.FailedAt.IsZero() {
 		t.Errorf("who left is held against the upstream: %+v", st)
-	}
-}
-
-// wait lets others run while a test waits for a condition.
-func wait(t *testing.T) {
-	t.Helper()
-	select {
-	case <-t.Context().Done():
-		t.Fatal("the test ended")
-	case <-time.After(time.Millisecond):
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 func TestManifest_Found(t *testing.T) {
@@ -101,7 +102,7 @@ func TestE7_LyingDigestHeader(t *testing.T) {
 func TestR40_CorruptManifests(t *testing.T) {
 	flipped := bytes.Clone(image())
 	flipped[len(flipped)-2] ^= 1
-	index := []byte(`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageIndex + `","manifests":[]}`)
+	index := ocitest.Index().Bytes
 	digest := oci.DigestOf(oci.SHA256, image())
 	for name, c := range map[string]struct {
 		contentType string

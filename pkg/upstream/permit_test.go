@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -58,9 +59,7 @@ func TestR37_BreakerOpensAndCloses(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	down.Store(false)
-	for pull() != nil {
-		wait(t)
-	}
+	await.True(t, 30*time.Second, "pulls work again", func() bool { return pull() == nil })
 	if s := c.Status(); s.State != "closed" || s.SucceededAt.IsZero() {
 		t.Errorf("%+v", s)
 	}
@@ -149,11 +148,10 @@ func TestR38_AsksAgainAfterwards(t *testing.T) {
 		}
 		sendImage(w, r)
 	})
-	_, err := c.Manifest(t.Context(), "a/b", latest)
-	for err != nil {
-		wait(t)
-		_, err = c.Manifest(t.Context(), "a/b", latest)
-	}
+	await.True(t, 30*time.Second, "it is asked again", func() bool {
+		_, err := c.Manifest(t.Context(), "a/b", latest)
+		return err == nil
+	})
 	if asked != 2 {
 		t.Errorf("asked %d times", asked)
 	}
@@ -226,9 +224,7 @@ func TestE14_PlacesAreBounded(t *testing.T) {
 			_ = b.Close()
 		})
 	}
-	for now.Load() < 6 {
-		wait(t)
-	}
+	await.True(t, 30*time.Second, "six have their places", func() bool { return now.Load() >= 6 })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := c.HasBlob(ctx, "a/b", oci.DigestOf(oci.SHA256, nil)); !errors.Is(err, context.DeadlineExceeded) {
@@ -291,9 +287,7 @@ func TestE13_FewLargeDocumentsAtATime(t *testing.T) {
 			})
 		}
 	}
-	for small.Load() < 15 || now.Load() < 3 {
-		wait(t)
-	}
+	await.True(t, 30*time.Second, "all small documents came, and three large ones are under way", func() bool { return small.Load() >= 15 && now.Load() >= 3 })
 	close(end)
 	all.Wait()
 	if most.Load() != 3 || mostOfFirst.Load() > 2 {
@@ -318,9 +312,7 @@ func TestE14_QueueIsBounded(t *testing.T) {
 			}
 		})
 	}
-	for c.queued.Load() < int64(l.queue) {
-		wait(t)
-	}
+	await.True(t, 30*time.Second, "the queue is full", func() bool { return c.queued.Load() >= int64(l.queue) })
 	_, err := c.Manifest(t.Context(), "a/b", latest)
 	if f := fault.From(wantOutage(t, err)); f.Kind != fault.TooMany || f.RetryAfter <= 0 {
 		t.Error(f)

@@ -3,17 +3,18 @@ package upstream
 import (
 	"fmt"
 	"net/http"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // indexOf is an index of n signatures.
 func indexOf(n int) string {
-	entry := `{"mediaType":"` + oci.MediaTypeImageManifest + `","digest":"` + oci.DigestOf(oci.SHA256, image()).String() +
-		`","size":7,"artifactType":"application/vnd.example.signature","annotations":{"k":"v"}}`
-	return `{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageIndex + `","manifests":[` + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + `]}`
+	signature := ocitest.New(oci.MediaTypeImageManifest, image())
+	signature.ArtifactType, signature.Annotations = "application/vnd.example.signature", map[string]string{"k": "v"}
+	return string(ocitest.Index(slices.Repeat([]ocitest.Content{signature}, n)...).Bytes)
 }
 
 func sendIndex(w http.ResponseWriter, body string) {
@@ -36,7 +37,7 @@ func TestReferrers(t *testing.T) {
 	if err != nil || len(list) != 4 {
 		t.Fatalf("%v, %v", list, err)
 	}
-	if r := list[3]; r.Digest != oci.DigestOf(oci.SHA256, image()) || r.Size != 7 || r.MediaType != oci.MediaTypeImageManifest ||
+	if r := list[3]; r.Digest != oci.DigestOf(oci.SHA256, image()) || r.Size != int64(len(image())) || r.MediaType != oci.MediaTypeImageManifest ||
 		r.ArtifactType != "application/vnd.example.signature" || r.Annotations["k"] != "v" {
 		t.Errorf("%+v", r)
 	}

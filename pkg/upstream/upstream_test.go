@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
 
@@ -97,8 +98,7 @@ func (w *world) requests() []*http.Request {
 
 // image is a manifest that parses.
 func image() []byte {
-	return []byte(`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageManifest + `","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` +
-		oci.DigestOf(oci.SHA256, []byte("{}")).String() + `","size":2},"layers":[]}`)
+	return ocitest.Manifest(ocitest.Empty()).Bytes
 }
 
 func sendImage(w http.ResponseWriter, _ *http.Request) {

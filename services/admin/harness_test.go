@@ -20,6 +20,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -218,13 +219,12 @@ func (a *api) push(tenantID, registryID, name string, tags ...string) {
 // index is one of nothing.
 func (a *api) index() (meta.Manifest, *oci.Manifest) {
 	a.t.Helper()
-	const mediaType = "application/vnd.oci.image.index.v1+json"
-	payload := []byte(`{"schemaVersion": 2, "mediaType": "` + mediaType + `", "manifests": []}`)
-	parsed, err := oci.ParseManifest(mediaType, payload)
+	m := ocitest.Index()
+	parsed, err := oci.ParseManifest("", m.Bytes)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: mediaType, Payload: payload}, parsed
+	return meta.Manifest{Digest: m.Digest, MediaType: m.MediaType, Payload: m.Bytes}, parsed
 }
 
 // upstream finds an upstream as it is kept.

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot/web"
 )
 
@@ -58,9 +59,7 @@ func TestS18_ClientsThatLeaveAreNoFailures(t *testing.T) {
 		resp.Body.Close()
 		t.Error("it was answered")
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(accessLines(t, log.String())) < 2 && time.Now().Before(deadline); {
-		<-time.After(time.Millisecond)
-	}
+	await.True(t, 20*time.Second, "both calls are in the log", func() bool { return len(accessLines(t, log.String())) >= 2 })
 	for _, line := range accessLines(t, log.String()) {
 		if line["status"] != 499.0 || line["level"] != "INFO" {
 			t.Errorf("got %v", line)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -33,7 +34,7 @@ func TestG10_Adoption_Split(t *testing.T) {
 func pushManifests(t *testing.T, start func(seed string) *world) {
 	up := testserver.StartRegistry(t, testserver.RegistryOptions{Token: true})
 	const team, remote, never, only = "team/app", "library/app", "library/never", "team/only"
-	prods, cached, unseen := testserver.NewImage(1, 1000, 2000), testserver.NewImage(2, 1000, 3000), testserver.NewImage(3, 1000)
+	prods, cached, unseen := ocitest.NewImage(1, 1000, 2000), ocitest.NewImage(2, 1000, 3000), ocitest.NewImage(3, 1000)
 	up.Push(t, remote, cached, "1")
 	up.Push(t, never, unseen, "1")
 	w := start(chainSeed(up.URL(), up.Tokens.Addr()))
@@ -61,7 +62,7 @@ func pushManifests(t *testing.T, start func(seed string) *world) {
 		return gone.get(t, gone.at("manifests/1")).status == http.StatusNotFound
 	})
 	w.admin(t, http.MethodDelete, "/v1/tenants/acme/registries/prod/repositories/"+team, nil).want(t, http.StatusOK)
-	for name, img := range map[string]testserver.Image{team: prods, remote: cached, never: unseen} {
+	for name, img := range map[string]ocitest.Image{team: prods, remote: cached, never: unseen} {
 		in(devHost, name).wantImage(t, "mine", img)
 		if tags, _ := in(devHost, name).tags(t, ""); len(tags) != 1 || tags[0] != "mine" {
 			t.Errorf("%s has the tags %v", name, tags)

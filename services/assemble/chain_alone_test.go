@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -59,7 +60,7 @@ func TestChain_RegistryThatKnowsNoProxy(t *testing.T) {
 			c.ProxyURL = boot.NewURL(at)
 			n, log := startTelling(t, edited(t, c, nil))
 			w := newWorld(t, n.at("data_addr"), n)
-			img := testserver.NewImage(6, 1000)
+			img := ocitest.NewImage(6, 1000)
 			mine := w.repository(devHost, "suite", "team/app")
 			mine.pushImage(t, img, "1")
 			mine.wantImage(t, "1", img)

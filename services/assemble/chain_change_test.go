@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -40,7 +42,7 @@ func TestE8_ChangesAreSeenByAllNodes(t *testing.T) {
 func change(t *testing.T, w *world, up *testserver.Registry, limit time.Duration) {
 	t.Helper()
 	const private = "library/private"
-	img := testserver.NewImage(20, 1000, 20_000)
+	img := ocitest.NewImage(20, 1000, 20_000)
 	up.Push(t, private, img, "1")
 	var nodes []repository
 	for _, n := range w.nodes {
@@ -65,7 +67,7 @@ func change(t *testing.T, w *world, up *testserver.Registry, limit time.Duration
 		}
 		for _, r := range nodes[1:] {
 			for _, reference := range references {
-				until(t, what, limit, func() bool { return good(status(r, reference)) })
+				await.True(t, limit, what, func() bool { return good(status(r, reference)) })
 			}
 		}
 		t.Logf("%s: everywhere after %s", what, time.Since(began).Round(time.Millisecond))
@@ -119,8 +121,8 @@ func change(t *testing.T, w *world, up *testserver.Registry, limit time.Duration
 		t.Errorf("after a purge the upstream was asked %d times for the tag", n)
 	}
 
-	// A tag that moved is seen when it is time, or at once where that serves it for.
-	moved := testserver.NewImage(21, 1000)
+	// A tag that moved is seen when it is time, or at once where that is asked for.
+	moved := ocitest.NewImage(21, 1000)
 	up.Push(t, private, moved, "1")
 	here.wantImage(t, "1", img)
 	var refreshed struct{ Outcome, Digest string }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-registry/berth/pkg/dice"
@@ -83,10 +82,7 @@ func (r repository) pushGenerated(t *testing.T, b generated) {
 	target := withQuery(t, r.start(t, "").location(t), "digest", b.Digest.String())
 	r.send(t, request{method: http.MethodPut, target: target, header: headers("Content-Type", typeBytes), stream: b.reader()}).want(t, http.StatusCreated)
 	config := r.blobOf(t, typeConfig, fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%q]}}`, b.Digest))
-	doc := imagespec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: typeImage, Config: config, Layers: []imagespec.Descriptor{b.Descriptor},
-	}
-	r.putManifest(t, b.tag(), encode(t, typeImage, doc)).want(t, http.StatusCreated)
+	r.putManifest(t, b.tag(), encode(t, typeImage, imageOf(config, b.Descriptor))).want(t, http.StatusCreated)
 }
 
 // drain reads a blob, and says when its first byte and its last one came.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -79,14 +80,14 @@ const (
 )
 
 // made is content of an image as a manifest to push, or to be found.
-func made(c testserver.Content) manifest {
+func made(c ocitest.Content) manifest {
 	m := manifest{payload: c.Bytes}
 	m.MediaType, m.Digest, m.Size = c.MediaType, digest.Digest(c.Digest), int64(len(c.Bytes))
 	return m
 }
 
 // pushImage pushes all of an image, its index under the tags.
-func (r repository) pushImage(t *testing.T, img testserver.Image, tags ...string) {
+func (r repository) pushImage(t *testing.T, img ocitest.Image, tags ...string) {
 	t.Helper()
 	for _, b := range img.Blobs() {
 		r.blobOf(t, b.MediaType, b.Bytes)
@@ -97,10 +98,10 @@ func (r repository) pushImage(t *testing.T, img testserver.Image, tags ...string
 
 // pull pulls an image as clients do, by GET and from the tag on. It is for any
 // goroutine.
-func (r repository) pull(tag string, img testserver.Image) error {
+func (r repository) pull(tag string, img ocitest.Image) error {
 	type step struct {
 		path string
-		want testserver.Content
+		want ocitest.Content
 	}
 	steps := []step{{"manifests/" + tag, img.Index}, {"manifests/" + img.Manifest.Digest.String(), img.Manifest}}
 	for _, b := range img.Blobs() {
@@ -121,7 +122,7 @@ func (r repository) pull(tag string, img testserver.Image) error {
 }
 
 // wantImage fails the test unless the image is served whole.
-func (r repository) wantImage(t *testing.T, tag string, img testserver.Image) {
+func (r repository) wantImage(t *testing.T, tag string, img ocitest.Image) {
 	t.Helper()
 	if err := r.pull(tag, img); err != nil {
 		t.Fatal(err)
@@ -158,7 +159,7 @@ func (w *world) wantResolved(t *testing.T, reference, story string) {
 func pullThrough(t *testing.T, start func(seed string) *world) {
 	up := testserver.StartRegistry(t, testserver.RegistryOptions{Token: true})
 	const remote, later, team = "library/app", "library/later", "team/app"
-	img, other := testserver.NewImage(1, 1000, 300_000), testserver.NewImage(2, 2000)
+	img, other := ocitest.NewImage(1, 1000, 300_000), ocitest.NewImage(2, 2000)
 	up.Push(t, remote, img, "1", "latest")
 	up.Push(t, later, other, "1")
 	w := start(chainSeed(up.URL(), up.Tokens.Addr()))
@@ -168,7 +169,7 @@ func pullThrough(t *testing.T, start func(seed string) *world) {
 	}
 
 	// One image in dev, one in prod: no one else is asked.
-	devs, prods := testserver.NewImage(3, 1000), testserver.NewImage(4, 1000)
+	devs, prods := ocitest.NewImage(3, 1000), ocitest.NewImage(4, 1000)
 	in(devHost, "suite", "team/dev").pushImage(t, devs, "1")
 	in(prodHost, "suite", team).pushImage(t, prods, "1", "prod")
 	anybody("team/dev").wantImage(t, "1", devs)
@@ -211,7 +212,7 @@ func pullThrough(t *testing.T, start func(seed string) *world) {
 	}
 	pushing.head(t, pushing.at("manifests/1")).want(t, http.StatusNotFound)
 	pushing.mount(t, digest.Digest(img.Layers[0].Digest), "proxy/ghcr.io/"+remote).want(t, http.StatusAccepted)
-	changed := testserver.NewImage(5, 1000, 2000)
+	changed := ocitest.NewImage(5, 1000, 2000)
 	changed.Layers = append(changed.Layers, img.Layers[1])
 	mine.pushImage(t, changed, "1")
 	mine.blobOf(t, typeLayer, img.Layers[1].Bytes)
@@ -255,7 +256,7 @@ func answered(up *testserver.Registry, path string) int {
 
 // stored waits until all of an image is kept: clients have its last bytes a
 // moment before.
-func (w *world) stored(t *testing.T, name string, img testserver.Image) {
+func (w *world) stored(t *testing.T, name string, img ocitest.Image) {
 	t.Helper()
 	size := 0
 	for _, b := range img.Blobs() {
@@ -273,7 +274,7 @@ func (w *world) stored(t *testing.T, name string, img testserver.Image) {
 
 // pullRemote pulls what only the upstream has, in all three ways and with all
 // that clients ask.
-func pullRemote(t *testing.T, w *world, up *testserver.Registry, name string, img testserver.Image) {
+func pullRemote(t *testing.T, w *world, up *testserver.Registry, name string, img ocitest.Image) {
 	t.Helper()
 	r := repository{deployment{base: w.registry(devHost), client: w.client}, name}
 	layer := img.Layers[1]

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // TestS66_AReleasedNameIsFree pushes to a name that an upstream serves, deletes
 // what was pushed, and gives the name up: from then on the upstream answers.
 func TestS66_AReleasedNameIsFree(t *testing.T) {
-	index := []byte(`{"schemaVersion":2,"mediaType":"` + oci.MediaTypeImageIndex + `","manifests":[],"annotations":{"of":"the upstream"}}`)
+	index := ocitest.Extra{Annotations: map[string]string{"of": "the upstream"}}.Index().Bytes
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.URL.Path, "/v2/team/app/manifests/") {
 			w.WriteHeader(http.StatusNotFound)

@@ -95,18 +95,21 @@ func (r repository) push(t *testing.T, m manifest, tags ...string) manifest {
 	return m
 }
 
+// imageOf is an image manifest in the words of image-spec: what Berth's own types
+// make of it is what these tests are there to see.
+func imageOf(config imagespec.Descriptor, layers ...imagespec.Descriptor) imagespec.Manifest {
+	return imagespec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: typeImage, Config: config, Layers: append([]imagespec.Descriptor{}, layers...),
+	}
+}
+
 // image makes an image manifest, whose blobs it pushes. edit may change the
 // document; it may be nil.
 func (r repository) image(t *testing.T, edit func(*imagespec.Manifest)) manifest {
 	t.Helper()
 	layer, _ := r.blob(t, 512)
 	config := r.blobOf(t, typeConfig, fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%q]}}`, layer.Digest))
-	doc := imagespec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: typeImage,
-		Config:    config,
-		Layers:    []imagespec.Descriptor{layer},
-	}
+	doc := imageOf(config, layer)
 	if edit != nil {
 		edit(&doc)
 	}

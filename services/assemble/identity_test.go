@@ -24,6 +24,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/berth-registry/berth/migrations"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/pkg/boot"
@@ -357,7 +358,7 @@ func TestH5_ServersThatDoNotBelongTogetherAreRefused(t *testing.T) {
 // wantReady waits until /readyz has the status.
 func wantReady(t *testing.T, n *node, want int) {
 	t.Helper()
-	until(t, "/readyz to say so", 20*time.Second, func() bool {
+	await.True(t, 20*time.Second, "/readyz to say so", func() bool {
 		res, err := http.Get("http://" + n.at("ops_addr") + "/readyz")
 		if err != nil {
 			return false

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot"
 )
 
@@ -133,7 +134,7 @@ func TestM1_RefusalsSayWhy(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			before := len(log.access(t))
 			a := c.by.send(t, c.request)
-			until(t, "the access line", 10*time.Second, func() bool { return len(log.access(t)) > before })
+			await.True(t, 10*time.Second, "the access line", func() bool { return len(log.access(t)) > before })
 			line := log.access(t)[before]
 			if got := float64(a.status); got != line["status"] {
 				t.Errorf("status %v, the line says %v", got, line["status"])
@@ -158,7 +159,7 @@ func TestM1_RefusalsSayWhy(t *testing.T) {
 	whole := describe("", []byte("0123456789"))
 	before := len(log.access(t))
 	quota := suite.send(t, request{method: http.MethodPost, target: "/v2/app/blobs/uploads/?digest=" + whole.Digest.String(), body: []byte("0123456789")})
-	until(t, "the access line", 10*time.Second, func() bool { return len(log.access(t)) > before })
+	await.True(t, 10*time.Second, "the access line", func() bool { return len(log.access(t)) > before })
 	line := log.access(t)[before]
 	if quota.status != http.StatusForbidden || line["code"] != "DENIED" || line["reason"] != "QUOTA_EXCEEDED" || line["scope"] != "repository:app:pull,push" {
 		t.Errorf("over the quota: %d, %v", quota.status, line)

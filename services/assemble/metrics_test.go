@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/berth-registry/berth/pkg/await"
 )
 
 // metrics is what Prometheus reads of a node.
@@ -60,7 +62,7 @@ func TestM4_MetricsOfEachShape(t *testing.T) {
 			admin := repository{deployment: deployment{base: "http://localhost", client: clientOf(t, w.nodes[0].at("admin_addr"))}}
 			admin.get(t, "/v1/tenants").want(t, http.StatusUnauthorized)
 			lacking := ""
-			until(t, "the janitor and the metrics of each request", 20*time.Second, func() bool {
+			await.True(t, 20*time.Second, "the janitor and the metrics of each request", func() bool {
 				text := w.nodes[0].metrics(t)
 				for _, want := range append(shape.own, everyShape...) {
 					if !strings.Contains(text, want) {

@@ -8,12 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -77,37 +76,17 @@ func startNginxAs(t *testing.T, config, listen string, nodes ...*node) {
 	if err := os.WriteFile(file, fmt.Appendf(nil, config, dir, listen, upstreams.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The signal comes with the end of the thread that started it.
-	runtime.LockOSThread()
-	cmd := exec.Command(program, "-p", dir, "-c", file, "-e", filepath.Join(dir, "error.log"))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
 		if text, err := os.ReadFile(filepath.Join(dir, "error.log")); err == nil && t.Failed() {
 			t.Log(clip(string(text)))
 		}
-		runtime.UnlockOSThread()
 	})
+	testserver.Run(t, exec.Command(program, "-p", dir, "-c", file, "-e", filepath.Join(dir, "error.log")))
 	address, _, _ := strings.Cut(listen, " ")
-	until(t, "nginx", 10*time.Second, func() bool {
+	await.True(t, 10*time.Second, "nginx", func() bool {
 		conn, err := new(net.Dialer).DialContext(context.Background(), "tcp", address)
 		return err == nil && conn.Close() == nil
 	})
-}
-
-// free is a loopback address where nothing listens.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // TestR52_ImpatientProxy has clients push and pull through a proxy that waits a
@@ -120,7 +99,7 @@ func TestR52_ImpatientProxy(t *testing.T) {
 	w := startOneWith(t, serversWith(t, db, ""), uploadsSeed)
 	for name, http2 := range map[string]bool{"HTTP1": false, "HTTP2": true} {
 		t.Run(name, func(t *testing.T) {
-			address := free(t)
+			address := testserver.FreeAddr(t)
 			listen := address
 			if http2 {
 				listen += " http2"
@@ -135,7 +114,7 @@ func TestR52_ImpatientProxy(t *testing.T) {
 			l := &load{t: t, w: edge, name: strings.ToLower(name)}
 			working := l.run(clients, images, nil)
 			for _, after := range []int64{clients, 2 * clients} {
-				until(t, "work to continue", 30*time.Second, func() bool { return l.pushed.Load() >= after })
+				await.True(t, 30*time.Second, "work to continue", func() bool { return l.pushed.Load() >= after })
 				db.Pause()
 				<-time.After(1500 * time.Millisecond) // longer than the proxy waits
 				db.Resume()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -201,7 +202,7 @@ func (o *outage) wantDown(t *testing.T, limit time.Duration) {
 // wantBack fails the test unless everything is there again soon, and as it was.
 func (o *outage) wantBack(t *testing.T) {
 	t.Helper()
-	until(t, "the service to be back", 5*time.Second, func() bool {
+	await.True(t, 5*time.Second, "the service to be back", func() bool {
 		a, err := o.basic.try(request{method: http.MethodGet, target: o.basic.at("manifests/latest")})
 		return err == nil && a.status == http.StatusOK
 	})

@@ -7,13 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/services/assemble"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -39,9 +39,10 @@ func runNode() error {
 
 // mortal is a node in a process of its own.
 type mortal struct {
-	data  string // address of the data port
-	cmd   *exec.Cmd
-	ended chan struct{}
+	data string // address of the data port
+	// kill ends the process without warning: it says goodbye to nobody, and keeps its
+	// leases until their time is over.
+	kill func()
 }
 
 // startMortal starts a node on servers as a process of its own, and returns when
@@ -52,33 +53,18 @@ func startMortal(t *testing.T, c boot.Config) *mortal {
 	for _, setting := range []string{"DATA", "ADMIN", "ADMIN_GRPC", "INTERNAL", "OPS"} {
 		addrs[setting] = testserver.FreeAddr(t)
 	}
-	m := &mortal{data: addrs["DATA"], cmd: exec.Command(os.Args[0]), ended: make(chan struct{})}
+	cmd := exec.Command(os.Args[0])
 	forTests := func(v string) bool { return strings.HasPrefix(v, "BERTH_") }
-	m.cmd.Env = append(slices.DeleteFunc(os.Environ(), forTests), envNode+"=1", "BERTH_DATA_DIR=",
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), forTests), envNode+"=1", "BERTH_DATA_DIR=",
 		"BERTH_META="+c.Meta.Reveal(), "BERTH_BLOBS="+c.Blobs.Reveal(), "BERTH_REDIS="+c.Redis.Reveal(),
 		"BERTH_OPERATOR_TOKEN="+c.OperatorToken.Reveal(), "BERTH_INTERNAL_KEY="+c.InternalKey.Reveal(), "BERTH_SECRET_KEY="+c.SecretKey.Reveal(),
 		"BERTH_INTERNAL_URL=http://"+addrs["INTERNAL"], "BERTH_UPSTREAM_ALLOW=127.0.0.0/8")
 	for setting, addr := range addrs {
-		m.cmd.Env = append(m.cmd.Env, "BERTH_"+setting+"_ADDR="+addr)
+		cmd.Env = append(cmd.Env, "BERTH_"+setting+"_ADDR="+addr)
 	}
-	m.cmd.Stderr = t.Output()
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // Pdeathsig is sent when this thread ends
-		defer runtime.UnlockOSThread()
-		err := m.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = m.cmd.Wait() // it is killed
-		}
-		close(m.ended)
-	}()
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.kill)
-	until(t, "the process to serve", 30*time.Second, func() bool {
+	cmd.Stderr = t.Output()
+	m := &mortal{data: addrs["DATA"], kill: testserver.Run(t, cmd)}
+	await.True(t, 30*time.Second, "the process to serve", func() bool {
 		a, err := http.Get("http://" + addrs["OPS"] + "/readyz")
 		if err != nil {
 			return false
@@ -87,13 +73,6 @@ func startMortal(t *testing.T, c boot.Config) *mortal {
 		return a.StatusCode == http.StatusOK
 	})
 	return m
-}
-
-// kill ends the process without warning, and keeps its
-// leases until their time is over.
-func (m *mortal) kill() {
-	_ = m.cmd.Process.Kill() // it may have ended
-	<-m.ended
 }
 
 // world is the deployment as those see it who reach this node.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -76,7 +77,7 @@ func (o order) token(t *testing.T, account, name, actions string) repository {
 }
 
 // looks are the HEAD by which a client finds out what it need not push.
-func (r repository) looks(t *testing.T, tag string, img testserver.Image) []answer {
+func (r repository) looks(t *testing.T, tag string, img ocitest.Image) []answer {
 	t.Helper()
 	answers := []answer{r.head(t, r.at("manifests/%s", tag)), r.head(t, r.at("manifests/%s", img.Manifest.Digest))}
 	for _, b := range img.Blobs() {
@@ -96,7 +97,7 @@ func wantAll(t *testing.T, status int, answers []answer) []answer {
 
 // wantChallenged fails the test unless each HEAD is answered with the challenge
 // for the repository.
-func (o order) wantChallenged(t *testing.T, r repository, tag string, img testserver.Image) {
+func (o order) wantChallenged(t *testing.T, r repository, tag string, img ocitest.Image) {
 	t.Helper()
 	for _, a := range wantAll(t, http.StatusUnauthorized, r.looks(t, tag, img)) {
 		want := `/token",service="` + o.host + `",scope="repository:` + r.name + `:pull"`
@@ -110,13 +111,13 @@ func (o order) wantChallenged(t *testing.T, r repository, tag string, img testse
 // deployment's shape. What is pushed must be there, all of it, without the chain.
 func pushBeside(t *testing.T, start func(seed string) *world) {
 	up := testserver.StartRegistry(t, testserver.RegistryOptions{})
-	prods, hubs := testserver.NewImage(61, 1000, 30_000), testserver.NewImage(62, 2000)
+	prods, hubs := ocitest.NewImage(61, 1000, 30_000), ocitest.NewImage(62, 2000)
 	up.Push(t, "library/app", hubs, "1")
 	w := start(pushSeed(up.URL()))
 	w.repository(prodHost, "writer", "team/app").pushImage(t, prods, "1")
 	dev := order{w, devHost}
 
-	images := map[string]testserver.Image{"team/app": prods, "library/app": hubs}
+	images := map[string]ocitest.Image{"team/app": prods, "library/app": hubs}
 	for name, img := range images {
 		dev.pulls(t, name, img)
 		dev.wantChallenged(t, dev.anonymous(name), "1", img) // containerd, BuildKit
@@ -152,7 +153,7 @@ const openHost = "open.acme.localhost"
 // pulls pulls as clients do that have no account: a HEAD without a token is
 // challenged, the token that anyone gets opens the chain. Where no push is
 // possible no token is needed.
-func (o order) pulls(t *testing.T, name string, img testserver.Image) {
+func (o order) pulls(t *testing.T, name string, img ocitest.Image) {
 	t.Helper()
 	o.wantChallenged(t, o.anonymous(name), "1", img)
 	wantAll(t, http.StatusOK, o.token(t, "", name, "pull").looks(t, "1", img))
@@ -174,7 +175,7 @@ func (o order) pulls(t *testing.T, name string, img testserver.Image) {
 }
 
 // names pushes to a name that the upstream serves (contract row G4).
-func (o order) names(t *testing.T, img testserver.Image) {
+func (o order) names(t *testing.T, img ocitest.Image) {
 	t.Helper()
 	const name = "library/app"
 	layer := img.Layers[0]

@@ -14,6 +14,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -39,12 +40,12 @@ func TestQ16_RegsyncOfManyRepositories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images := make([]testserver.Image, most)
+	images := make([]ocitest.Image, most)
 	var pushes sync.WaitGroup
 	for worker := range workers {
 		pushes.Go(func() {
 			for i := worker; i < most; i += workers {
-				images[i] = testserver.NewImage(uint64(i), 16)
+				images[i] = ocitest.NewImage(uint64(i), 16)
 				elsewhere.Push(t, name(i), images[i], "latest")
 			}
 		})

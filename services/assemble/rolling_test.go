@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot"
 )
 
@@ -51,14 +50,8 @@ func (l *load) run(clients, images int, stop <-chan struct{}) *sync.WaitGroup {
 // image pushes one, and pulls it.
 func (l *load) image(r repository, tag string) {
 	content := fmt.Appendf(nil, `{"content":"%s %s"}`, r.name, tag)
-	config, ok := describe(typeConfig, content), false
-	for range 100 {
-		if ok = l.blob(r, config.Digest, content); ok {
-			break
-		}
-	}
-	if !ok {
-		l.t.Errorf("%s was never stored", config.Digest)
+	config := describe(typeConfig, content)
+	if !l.persist("the push of "+config.Digest.String(), func() bool { return l.blob(r, config.Digest, content) }) {
 		return
 	}
 	m := encode(l.t, typeImage, imageOf(config))
@@ -81,14 +74,23 @@ func (l *load) blob(r repository, d digest.Digest, content []byte) bool {
 	return ok
 }
 
-// until tries until it succeeds.
+// until asks until it is answered.
 func (l *load) until(r repository, q request, want int) {
+	l.persist(q.method+" "+q.target, func() bool {
+		_, ok := l.once(r, q, want)
+		return ok
+	})
+}
+
+// persist tries until it succeeds, and fails the test where that takes too often.
+func (l *load) persist(what string, try func() bool) bool {
 	for range 100 {
-		if _, ok := l.once(r, q, want); ok {
-			return
+		if try() {
+			return true
 		}
 	}
-	l.t.Errorf("%s %s never succeeded", q.method, q.target)
+	l.t.Errorf("%s never succeeded", what)
+	return false
 }
 
 // once tries once, and waits a moment where that failed.
@@ -131,7 +133,7 @@ func TestR13_RollingRestart(t *testing.T) {
 			continue
 		}
 		before := l.pushed.Load()
-		until(t, "work to continue", 30*time.Second, func() bool { return l.pushed.Load() >= before+clients })
+		await.True(t, 30*time.Second, "work to continue", func() bool { return l.pushed.Load() >= before+clients })
 		began := time.Now()
 		n.stop(t)
 		if took := time.Since(began); took > 30*time.Second {
@@ -186,11 +188,4 @@ func TestNodesStartTogether(t *testing.T) {
 	}
 	w.stop(t)
 	w.wantSound(t)
-}
-
-// imageOf is an image without layers.
-func imageOf(config imagespec.Descriptor) imagespec.Manifest {
-	return imagespec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: typeImage, Config: config, Layers: []imagespec.Descriptor{},
-	}
 }

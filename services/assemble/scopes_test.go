@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // startEdge starts nginx with the configuration that Berth comes with, before a
@@ -25,7 +26,7 @@ func startEdge(t *testing.T, n *node) string {
 	locations := "set $berth_registry berth; set $berth_upload berth; set $berth_token berth; include " + berth + ";"
 	begin, end := strings.Index(impatientNginx, "client_max_body_size"), strings.Index(impatientNginx, "\t}\n}\n")
 	config := impatientNginx[:begin] + locations + impatientNginx[end:]
-	address := free(t)
+	address := testserver.FreeAddr(t)
 	startNginxAs(t, config, address, n)
 	return address
 }

@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -88,7 +90,7 @@ func TestE14_StampedeOnThreeNodes(t *testing.T) {
 		up, redis := testserver.StartScripted(t), testserver.StartRedis(t)
 		w := startWhole(t, stampedeSeed(up.URL()), redis.URL(), chained)
 		stampede(t, w, up, clients, func(t *testing.T) {
-			until(t, "a blob to be asked for", 30*time.Second, func() bool { return up.Count("", "/v2/"+testserver.ScriptedName+"/blobs/*") > 0 })
+			await.True(t, 30*time.Second, "a blob to be asked for", func() bool { return up.Count("", "/v2/"+testserver.ScriptedName+"/blobs/*") > 0 })
 			redis.Kill()
 		}).within(t, 3)
 		w.stop(t)
@@ -112,7 +114,7 @@ func (a asked) within(t *testing.T, most int) {
 // in turn, while something happens.
 func stampede(t *testing.T, w *world, up *testserver.Scripted, clients int, meanwhile func(*testing.T)) asked {
 	t.Helper()
-	img := testserver.NewImage(7, 1000, 300_000, 600_000)
+	img := ocitest.NewImage(7, 1000, 300_000, 600_000)
 	up.Push(testserver.ScriptedName, img, testserver.ScriptedTag)
 	up.SetLatency(200 * time.Millisecond) // clients pile up
 	nodes := w.anybody(t, w.nodes...)
@@ -155,7 +157,7 @@ func stampede(t *testing.T, w *world, up *testserver.Scripted, clients int, mean
 	return a
 }
 
-func blobPaths(base string, img testserver.Image) []string {
+func blobPaths(base string, img ocitest.Image) []string {
 	var paths []string
 	for _, b := range img.Blobs() {
 		paths = append(paths, base+"/blobs/"+b.Digest.String())
@@ -168,7 +170,7 @@ func blobPaths(base string, img testserver.Image) []string {
 // rest, and the upstream is asked once more at most.
 func TestR43_NodeIsKilledWhileOthersReadFromIt(t *testing.T) {
 	up := testserver.StartScripted(t)
-	img := testserver.NewImage(8, 8<<20)
+	img := ocitest.NewImage(8, 8<<20)
 	up.Push(testserver.ScriptedName, img, "1")
 	layer := img.Layers[0]
 	c := servers(t, testserver.StartRedis(t).URL())
@@ -192,7 +194,7 @@ func TestR43_NodeIsKilledWhileOthersReadFromIt(t *testing.T) {
 			t.Error("a client of the node that died has it all")
 		}
 	})
-	until(t, "the upstream to be asked", 30*time.Second, func() bool { return up.Count(http.MethodGet, path) == 1 })
+	await.True(t, 30*time.Second, "the upstream to be asked", func() bool { return up.Count(http.MethodGet, path) == 1 })
 	const clients = 20
 	begun := make([]atomic.Bool, len(others)*clients)
 	for i := range begun {
@@ -202,7 +204,7 @@ func TestR43_NodeIsKilledWhileOthersReadFromIt(t *testing.T) {
 			}
 		})
 	}
-	until(t, "all to have begun", 30*time.Second, func() bool {
+	await.True(t, 30*time.Second, "all to have begun", func() bool {
 		for i := range begun {
 			if !begun[i].Load() {
 				return false

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -119,7 +120,7 @@ func (w *world) restart(t *testing.T) {
 // soon waits until every node has learned of a change.
 func soon(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	until(t, what, tenant.CacheTTL+5*time.Second, done)
+	await.True(t, tenant.CacheTTL+5*time.Second, what, done)
 }
 
 // story is a life of two tenants, from their making to the end of one, the same

@@ -16,8 +16,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 const (
@@ -52,30 +54,6 @@ func (a answer) offset(t *testing.T) int {
 	return n + 1
 }
 
-// until waits for a condition.
-func until(t *testing.T, what string, limit time.Duration, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(limit); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited %s for %s", limit, what)
-		}
-	}
-}
-
-// noise is content by a seed.
-func noise(random *rand.Rand, size int) []byte {
-	b := make([]byte, size)
-	for i := 0; i+8 <= size; i += 8 {
-		v := random.Uint64()
-		for j := range 8 {
-			b[i+j] = byte(v >> (8 * j))
-		}
-	}
-	return b
-}
-
 // path is the location without the host: the same session on another node.
 func path(t *testing.T, location string) string {
 	t.Helper()
@@ -105,7 +83,7 @@ func TestR2_UploadGoesOnAtAnotherNode(t *testing.T) {
 		{"the node behind a registry is cut off", registries[0], uploads[1], func(func()) { uploads[0].cancel() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			content := noise(random, whole)
+			content := ocitest.Noise(whole, random.Uint64())
 			r := w.through(t, c.from).repository(uploadsHost, "suite", "cut/"+runID)
 			location := path(t, r.start(t, "").location(t))
 			other := w.through(t, c.to).repository(uploadsHost, "suite", r.name)
@@ -121,7 +99,7 @@ func TestR2_UploadGoesOnAtAnotherNode(t *testing.T) {
 			if _, err := in.Write(content[:sent]); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "two parts to be acknowledged", 30*time.Second, func() bool {
+			await.True(t, 30*time.Second, "two parts to be acknowledged", func() bool {
 				return other.get(t, location).want(t, http.StatusNoContent).offset(t) >= 2*part
 			})
 
@@ -171,7 +149,7 @@ func TestR47_TwoClientsOnTwoNodes(t *testing.T) {
 	w := startSplit(t, uploadsSeed, "")
 	uploads := w.only(boot.UploadService)
 	const whole = 8 << 20
-	content := noise(rand.New(rand.NewPCG(seed, 0)), whole)
+	content := ocitest.Noise(whole, seed)
 	first := w.repository(uploadsHost, "suite", "two/"+runID)
 	location := path(t, first.start(t, "").location(t))
 	var won, lost atomic.Int64
@@ -232,7 +210,7 @@ func TestR55_ChunksOfAllSizesAtOtherNodes(t *testing.T) {
 		location := path(t, next(name).start(t, "").location(t))
 		var content []byte
 		for _, size := range plan {
-			chunk := noise(random, size)
+			chunk := ocitest.Noise(size, random.Uint64())
 			at := len(content)
 			header := headers("Content-Type", typeBytes)
 			if size > 0 {
@@ -272,7 +250,7 @@ func TestR46_SameBlobFromManyClientsAtThreeNodes(t *testing.T) {
 	var total int
 	rounds := dice.Count(t, 1, 1000)
 	for round := range rounds {
-		content := noise(random, 8*(1+random.IntN(100_000)))
+		content := ocitest.Noise(8*(1+random.IntN(100_000)), random.Uint64())
 		total += len(content)
 		d := digest.FromBytes(content)
 		statuses := make([]int, clients)

@@ -1,7 +1,6 @@
 package assemble_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -21,7 +20,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	adminv1 "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/assemble"
 	"github.com/berth-registry/berth/services/backup"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -43,7 +44,7 @@ func TestS27_InternalCallsAreMutualTLS(t *testing.T) {
 	authority, foreign := testserver.NewAuthority(t), testserver.NewAuthority(t)
 	c := mutual(t, servers(t, testserver.StartRedis(t).URL()), authority, "127.0.0.1")
 	w := startSplitWith(t, c, chainSeed(up.URL(), up.Addr()), chained)
-	img := testserver.NewImage(7, 3000)
+	img := ocitest.NewImage(7, 3000)
 	for range 3 { // one of three goes by way of a registry
 		r := w.repository(devHost, "suite", "team/app")
 		r.pushImage(t, img, "1")
@@ -121,26 +122,18 @@ func TestS27_CallersCheckWhomTheyCall(t *testing.T) {
 // before.
 func shown(t *testing.T, addr string, config *tls.Config, before *x509.Certificate) *x509.Certificate {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		d := tls.Dialer{Config: config}
-		c, err := d.DialContext(ctx, "tcp", addr)
-		if err == nil {
-			cert := c.(*tls.Conn).ConnectionState().PeerCertificates[0]
-			_ = c.Close()
-			if before == nil || !cert.Equal(before) {
-				return cert
-			}
+	var cert *x509.Certificate
+	await.True(t, 30*time.Second, addr+" shows another certificate", func() bool {
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: config}
+		c, err := d.DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			return false
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s still shows the certificate of before: %v", addr, err)
-		}
-	}
+		defer c.Close()
+		cert = c.(*tls.Conn).ConnectionState().PeerCertificates[0]
+		return before == nil || !cert.Equal(before)
+	})
+	return cert
 }
 
 // TestS28_TheAdminAPISpeaksTLS over REST and gRPC, and a backup beside the server

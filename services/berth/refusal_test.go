@@ -25,17 +25,6 @@ func TestMain(m *testing.M) { testserver.Main(m) }
 // password is in every URL and never in what the command says.
 const password = "hunter2hunter2"
 
-// closed is an address where nothing listens.
-func closed(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // with is the URL with a part of it changed.
 func with(t *testing.T, text string, change func(u *url.URL, q url.Values)) string {
 	t.Helper()
@@ -75,7 +64,7 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 
 	attempts := []attempt{
 		{name: "nothing listens", want: "meta: the server cannot be reached: ", setting: map[string]string{
-			"BERTH_META": meta(func(u *url.URL) { u.Host = closed(t) }),
+			"BERTH_META": meta(func(u *url.URL) { u.Host = testserver.FreeAddr(t) }),
 		}},
 		{name: "wrong password", want: "meta: the server does not let this user in", setting: map[string]string{
 			"BERTH_META": meta(func(u *url.URL) { u.User = url.UserPassword("locked", password) }),
@@ -89,7 +78,7 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 			"BERTH_BLOBS": s3(func(u *url.URL, _ url.Values) { u.Host = "nosuch" }),
 		}},
 		{name: "nothing listens there", want: `blobs: the bucket "`, setting: map[string]string{
-			"BERTH_BLOBS": s3(func(_ *url.URL, q url.Values) { q.Set("endpoint", "http://"+closed(t)) }),
+			"BERTH_BLOBS": s3(func(_ *url.URL, q url.Values) { q.Set("endpoint", "http://"+testserver.FreeAddr(t)) }),
 		}},
 		{name: "a bucket that takes nothing", want: `blobs: the bucket "`, setting: map[string]string{
 			"BERTH_BLOBS": s3(func(_ *url.URL, q url.Values) { q.Set("endpoint", readOnlyStore(t)) }),
@@ -139,7 +128,7 @@ func TestServeRefusesServersItCannotUse(t *testing.T) {
 func (a attempt) wantRefused(t *testing.T, good map[string]string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	data := closed(t)
+	data := testserver.FreeAddr(t)
 	settings := map[string]string{
 		"BERTH_DATA_DIR": dir, "BERTH_DATA_ADDR": data, "BERTH_LOG_FORMAT": "json",
 		"BERTH_ADMIN_ADDR": "127.0.0.1:0", "BERTH_ADMIN_GRPC_ADDR": "127.0.0.1:0", "BERTH_INTERNAL_ADDR": "127.0.0.1:0", "BERTH_OPS_ADDR": "127.0.0.1:0",

@@ -12,7 +12,7 @@ import (
 func TestP50_AMissingObjectNamesTheRepositoriesOfItsBlob(t *testing.T) {
 	w := newWorld(t)
 	b := w.push("layer")
-	w.image(b)
+	w.image("layer")
 	other := w.repo
 	other.Name = "team/other"
 	w.PutBlob(other, []byte("layer"))

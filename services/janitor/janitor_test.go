@@ -3,7 +3,6 @@ package janitor_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/janitor"
@@ -51,13 +51,12 @@ func (w *world) must(err error) {
 
 func (w *world) push(content string) meta.Blob { return w.PutBlob(w.repo, []byte(content)) }
 
-// image pushes a manifest of the layer and tags it.
-func (w *world) image(layer meta.Blob) {
+// image pushes an image of the layer and tags it.
+func (w *world) image(layer string) {
 	w.t.Helper()
-	config := w.push("{}")
-	w.PutManifest(w.repo, []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
-		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"`+config.Digest.String()+`","size":2},`+
-		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"`+layer.Digest.String()+`","size":5}]}`), "v1")
+	w.push(layer)
+	w.push("{}")
+	w.PutManifest(w.repo, ocitest.Manifest(ocitest.Empty(), ocitest.Layer([]byte(layer))).Bytes, "v1")
 }
 
 func (w *world) janitor(b janitor.Blobs) *janitor.Janitor {
@@ -97,7 +96,7 @@ func (w *world) findings() []meta.Finding {
 
 func TestPassRemovesGarbageAndNothingElse(t *testing.T) {
 	w := newWorld(t)
-	w.image(w.push("layer"))
+	w.image("layer")
 	w.push("named by nothing")
 	w.StageBlob(w.repo, []byte("never finished"))
 	if n := len(w.files()); n != 4 {
@@ -135,20 +134,19 @@ func (w *world) cache(slug, layer string, keep time.Duration, most int64) meta.R
 
 func (w *world) fetch(r meta.Repo, layer string, keep time.Duration) {
 	w.t.Helper()
-	blob := w.PutBlob(r, []byte(layer))
-	payload := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
-		`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":%d},"layers":[]}`, blob.Digest, blob.Size)
-	parsed, err := oci.ParseManifest("", payload)
+	w.PutBlob(r, []byte(layer))
+	m := ocitest.Manifest(ocitest.Layer([]byte(layer)))
+	parsed, err := oci.ParseManifest("", m.Bytes)
 	w.must(err)
 	w.must(w.Meta.PutCached(w.t.Context(), meta.CachedPut{
 		Repo: r, Parsed: parsed, Tag: layer, Keep: keep,
-		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: parsed.MediaType, Payload: payload},
+		Manifest: meta.Manifest{Digest: m.Digest, MediaType: m.MediaType, Payload: m.Bytes},
 	}))
 }
 
 func TestCachedContentGoesWhenItWasNotPulledForLong(t *testing.T) {
 	w := newWorld(t)
-	w.image(w.push("layer"))
+	w.image("layer")
 	w.cache("short", "kept for ten days", 240*time.Hour, 0)
 	w.cache("long", "kept for a year", 8760*time.Hour, 0)
 	w.passMonth(w.janitor(w.Blobs))

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -207,7 +208,7 @@ func TestS75_WithheldStopsAWalk(t *testing.T) {
 			w.private("private", private, &no)
 			w.upstream("public", public.URL(), nil)
 			w.chain(meta.Member{Registry: "prod"}, meta.Member{Upstream: "private", Exclude: []string{"open/**"}, OnDenied: policy}, meta.Member{Upstream: "public"})
-			w.push(w.prod, "team/app", "1", testserver.NewImage(7, 100))
+			w.push(w.prod, "team/app", "1", ocitest.NewImage(7, 100))
 			public.Push("open/app", public.Image, "1")
 			const name = "/v2/" + testserver.ScriptedName + "/"
 			for path, want := range map[string]int{

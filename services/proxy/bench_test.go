@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // warm is a world in which the image is kept of an upstream, and hosted in prod
 // under another name.
-func warm(b *testing.B, img testserver.Image) *world {
+func warm(b *testing.B, img ocitest.Image) *world {
 	b.Helper()
 	w := newWorld(b)
 	up := testserver.StartScripted(b)
@@ -34,9 +35,9 @@ func warm(b *testing.B, img testserver.Image) *world {
 var names = map[string]string{"cached": testserver.ScriptedName, "hosted": "hosted/app"}
 
 func BenchmarkWarmManifest(b *testing.B) {
-	w := warm(b, testserver.NewImage(1, 1000))
+	w := warm(b, ocitest.NewImage(1, 1000))
 	for kind, name := range names {
-		for of, reference := range map[string]string{"tag": testserver.ScriptedTag, "digest": testserver.NewImage(1, 1000).Manifest.Digest.String()} {
+		for of, reference := range map[string]string{"tag": testserver.ScriptedTag, "digest": ocitest.NewImage(1, 1000).Manifest.Digest.String()} {
 			b.Run(kind+" by "+of, func(b *testing.B) {
 				for b.Loop() {
 					if a := w.get("/v2/" + name + "/manifests/" + reference); a.Status != http.StatusOK {
@@ -49,7 +50,7 @@ func BenchmarkWarmManifest(b *testing.B) {
 }
 
 func BenchmarkWarmBlob(b *testing.B) {
-	img := testserver.NewImage(1, 64<<20)
+	img := ocitest.NewImage(1, 64<<20)
 	w := warm(b, img)
 	for kind, name := range names {
 		b.Run(kind, func(b *testing.B) {
@@ -95,7 +96,7 @@ func BenchmarkColdFirstByte(b *testing.B) {
 		b.StopTimer()
 		defer b.StartTimer()
 		seed++
-		blob := testserver.NewImage(seed, 256<<10).Layers[0]
+		blob := ocitest.NewImage(seed, 256<<10).Layers[0]
 		up.PushBlob(testserver.ScriptedName, blob)
 		return "/v2/" + testserver.ScriptedName + "/blobs/" + blob.Digest.String()
 	}

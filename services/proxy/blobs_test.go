@@ -9,9 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -45,13 +48,13 @@ func TestHead_AnswersWithoutTheContent(t *testing.T) {
 		t.Errorf("HEAD of blobs that the manifest names: %d requests", n)
 	}
 	up.Forget()
-	unnamed := testserver.NewImage(90, 1234).Layers[0]
+	unnamed := ocitest.NewImage(90, 1234).Layers[0]
 	up.PushBlob(testserver.ScriptedName, unnamed)
 	path := "/v2/" + testserver.ScriptedName + "/blobs/"
 	if a := w.head(path + unnamed.Digest.String()); a.Status != http.StatusOK || a.Header.Get("Content-Length") != strconv.Itoa(len(unnamed.Bytes)) {
 		t.Errorf("HEAD of a blob that no manifest names: %d %v", a.Status, a.Header)
 	}
-	nowhere := testserver.NewImage(91, 1).Config
+	nowhere := ocitest.NewImage(91, 1).Config
 	for range 2 {
 		if a := w.head(path + nowhere.Digest.String()); a.Status != http.StatusNotFound {
 			t.Errorf("HEAD of a blob that is nowhere: %d", a.Status)
@@ -159,7 +162,7 @@ func TestLink_WhatTheTenantHasIsNotStoredAgain(t *testing.T) {
 	if heads, gets := up.Count(http.MethodHead, path), up.Count(http.MethodGet, path); heads != 0 || gets != 1 {
 		t.Errorf("%d HEAD and %d GET, want one GET", heads, gets)
 	}
-	w.eventually("it is linked", func() bool {
+	await.True(w.t, time.Minute, "it is linked", func() bool {
 		b, err := w.Meta.FindBlob(t.Context(), cache, layer.Digest)
 		return err == nil && b.Key == stored.Key
 	})
@@ -174,7 +177,7 @@ func TestLink_WhatTheTenantHasIsNotStoredAgain(t *testing.T) {
 		t.Errorf("%d HEAD and %d GET of what it has sent, want one HEAD", heads, gets)
 	}
 	// One that the upstream does not have is not given away.
-	secret := testserver.NewImage(92, 500).Layers[0]
+	secret := ocitest.NewImage(92, 500).Layers[0]
 	w.PutBlob(fronttest.Repo(w.prod, "team/secret"), secret.Bytes)
 	path = "/v2/" + testserver.ScriptedName + "/blobs/" + secret.Digest.String()
 	for _, a := range []fronttest.Answer{w.get(path), w.head(path)} {
@@ -207,7 +210,7 @@ func TestQuota_WhatDoesNotFitIsPassedThrough(t *testing.T) {
 	path := "/v2/" + testserver.ScriptedName + "/blobs/" + layer.Digest.String()
 	for i := range 3 {
 		w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
-		w.eventually("the fetch has ended, and the blob is asked for again", func() bool {
+		await.True(w.t, time.Minute, "the fetch has ended, and the blob is asked for again", func() bool {
 			w.fetch(path, layer)
 			return up.Count(http.MethodGet, path) > i+1
 		})
@@ -254,7 +257,7 @@ func TestLost_ABlobWhoseBytesAreGoneIsFetchedAgain(t *testing.T) {
 			if n := up.Count(http.MethodGet, "*"); n != 1 {
 				t.Errorf("%d GET to heal one blob", n)
 			}
-			w.eventually("it is stored again", func() bool {
+			await.True(w.t, time.Minute, "it is stored again", func() bool {
 				b, err := w.Meta.FindBlob(t.Context(), cache, layer.Digest)
 				if err != nil {
 					return false

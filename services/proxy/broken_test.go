@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -54,7 +56,7 @@ func TestR39_ABlobThatBreaksOff(t *testing.T) {
 				t.Fatalf("%d, whole: %v", status, ok)
 			}
 			if times == 1 {
-				w.eventually("the blob is kept", func() bool {
+				await.True(w.t, time.Minute, "the blob is kept", func() bool {
 					_, err := w.Meta.FindBlob(t.Context(), cache, layer.want.Digest)
 					return err == nil
 				})
@@ -97,7 +99,7 @@ func TestR43_TheFirstClientLeaves(t *testing.T) {
 	up.SetLatency(50 * time.Millisecond) // for all to come before the first byte
 	const size = 1 << 20
 	for i := range 20 {
-		img := testserver.NewImage(uint64(4300+i), size)
+		img := ocitest.NewImage(uint64(4300+i), size)
 		up.Push("library/big", img, "1")
 		blob := img.Layers[0]
 		path := "/v2/library/big/blobs/" + blob.Digest.String()
@@ -120,7 +122,7 @@ func TestR43_TheFirstClientLeaves(t *testing.T) {
 			}
 		})
 		<-first
-		w.eventually("the blob is kept", func() bool {
+		await.True(w.t, time.Minute, "the blob is kept", func() bool {
 			_, err := w.Meta.FindBlob(t.Context(), cache, blob.Digest)
 			return err == nil
 		})

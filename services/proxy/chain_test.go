@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -15,7 +16,7 @@ func TestChain_AnImageFromEachMember(t *testing.T) {
 	up := testserver.StartScripted(t)
 	w.upstream("ghcr", up.URL(), nil)
 	w.chain(meta.Member{Registry: "prod"}, meta.Member{Upstream: "ghcr"})
-	inProd := testserver.NewImage(10, 1000, 5000)
+	inProd := ocitest.NewImage(10, 1000, 5000)
 	w.push(w.prod, "team/prod", "1", inProd)
 
 	w.wantPull("", "team/prod", "1", inProd)
@@ -88,7 +89,7 @@ func TestChain_RegistriesHaveChainsOfTheirOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.chain(meta.Member{Registry: "prod"})
-	inProd := testserver.NewImage(16, 1000)
+	inProd := ocitest.NewImage(16, 1000)
 	w.push(w.prod, "team/prod", "1", inProd)
 	w.wantPull("", "team/prod", "1", inProd)
 	if n := up.Connections(); n != 0 {
@@ -127,8 +128,8 @@ func TestE9_ClaimedNamesAreNeverAskedUpstream(t *testing.T) {
 	up := testserver.StartScripted(t)
 	w.upstream("hub", up.URL(), nil)
 	w.chain(meta.Member{Upstream: "hub"}, meta.Member{Registry: "prod"}) // even where it would be asked first
-	private := testserver.NewImage(11, 1000)
-	attack := testserver.NewImage(12, 1000)
+	private := ocitest.NewImage(11, 1000)
+	attack := ocitest.NewImage(12, 1000)
 	up.Push("acme/app", attack, "1")
 	for _, site := range []string{"dev", "prod"} {
 		to := w.dev
@@ -164,7 +165,7 @@ func TestE9_AllowClaimed(t *testing.T) {
 	up := testserver.StartScripted(t)
 	w.upstream("hub", up.URL(), func(s *meta.UpstreamSettings) { s.AllowClaimed = []string{"library/*"} })
 	w.chain(meta.Member{Upstream: "hub"})
-	w.push(w.dev, testserver.ScriptedName, "mine", testserver.NewImage(13, 1000))
+	w.push(w.dev, testserver.ScriptedName, "mine", ocitest.NewImage(13, 1000))
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 }
 
@@ -174,9 +175,9 @@ func TestChain_PatternsSayWhoIsAsked(t *testing.T) {
 	w.upstream("hub", up.URL(), func(s *meta.UpstreamSettings) { s.Exclude = []string{"library/secret"} })
 	w.upstream("other", other.URL(), func(s *meta.UpstreamSettings) { s.NamePrefix = "mirror/" })
 	w.chain(meta.Member{Upstream: "hub", Include: []string{"library/**"}}, meta.Member{Upstream: "other", Exclude: []string{"library/**"}})
-	img := testserver.NewImage(14, 1000)
+	img := ocitest.NewImage(14, 1000)
 	other.Push("mirror/team/app", img, "1")
-	up.Push("team/app", testserver.NewImage(15, 1000), "1")
+	up.Push("team/app", ocitest.NewImage(15, 1000), "1")
 	up.Push("library/secret", img, "1")
 	w.wantPull("", "team/app", "1", img)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)

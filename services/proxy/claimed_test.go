@@ -1,39 +1,22 @@
 package proxy_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
-
-	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
-
-// naming is an image manifest whose only layer is the blob.
-func naming(t testing.TB, config, layer testserver.Content) testserver.Content {
-	t.Helper()
-	descriptor := func(mediaType string, c testserver.Content) map[string]any {
-		return map[string]any{"mediaType": mediaType, "digest": c.Digest, "size": len(c.Bytes)}
-	}
-	text, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": imagespec.MediaTypeImageManifest,
-		"config": descriptor(imagespec.MediaTypeImageConfig, config),
-		"layers": []any{descriptor(imagespec.MediaTypeImageLayerGzip, layer)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return testserver.Content{MediaType: imagespec.MediaTypeImageManifest, Digest: oci.DigestOf(oci.SHA256, text), Bytes: text}
-}
 
 // TestS70_AClaimIsNoProof has an upstream say that it has a blob which only prod
 // has: to HEAD, by a manifest, and by answers to GET that are not the blob.
@@ -46,10 +29,10 @@ func TestS70_AClaimIsNoProof(t *testing.T) {
 			up := testserver.StartScripted(t)
 			u := w.upstream("evil", up.URL(), nil)
 			w.chain(meta.Member{Upstream: "evil"})
-			secret := testserver.NewImage(93, 100_000).Layers[0]
+			secret := ocitest.NewImage(93, 100_000).Layers[0]
 			w.PutBlob(fronttest.Repo(w.prod, "team/secret"), secret.Bytes)
 
-			lie := naming(t, up.Image.Config, secret)
+			lie := ocitest.Manifest(up.Image.Config, secret) // names what only prod has
 			names := []string{testserver.ScriptedName, "library/second"}
 			for _, name := range names {
 				up.PushManifest(name, lie, "lie")
@@ -76,7 +59,7 @@ func TestS70_AClaimIsNoProof(t *testing.T) {
 					t.Errorf("GET %s: %d with %d bytes, those of the secret: %t", path, a.Status, len(a.Body), strings.Contains(string(secret.Bytes), a.Body))
 				}
 			})
-			w.eventually("all fetches end", func() bool { return w.fetches.Running() == 0 })
+			await.True(w.t, time.Minute, "all fetches end", func() bool { return w.fetches.Running() == 0 })
 			var caches []meta.Repo
 			for _, name := range names {
 				cache := meta.Repo{Tenant: w.dev.Tenant, Registry: u.Cache, Name: name}
@@ -115,7 +98,7 @@ func TestS71_SentOnceAndStoredOnce(t *testing.T) {
 		}
 	})
 	for d, was := range stored {
-		w.eventually("it is linked", func() bool {
+		await.True(w.t, time.Minute, "it is linked", func() bool {
 			b, err := w.Meta.FindBlob(t.Context(), cache, d)
 			return err == nil && b.Key == was.Key
 		})

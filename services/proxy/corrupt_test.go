@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -71,15 +74,15 @@ func (w *world) wantNothing(cache meta.Repo, d oci.Digest) {
 
 // wantEverything expects the image to be kept as soon as what is in flight has
 // arrived.
-func (w *world) wantEverything(cache meta.Repo, img testserver.Image) {
+func (w *world) wantEverything(cache meta.Repo, img ocitest.Image) {
 	w.t.Helper()
-	for _, m := range []testserver.Content{img.Index, img.Manifest} {
+	for _, m := range []ocitest.Content{img.Index, img.Manifest} {
 		if _, err := w.Meta.FindManifest(w.t.Context(), cache, oci.Reference{Digest: m.Digest}); err != nil {
 			w.t.Errorf("manifest %s: %v", m.Digest, err)
 		}
 	}
 	for _, b := range img.Blobs() {
-		w.eventually("blob "+b.Digest.String()+" is kept", func() bool {
+		await.True(w.t, time.Minute, "blob "+b.Digest.String()+" is kept", func() bool {
 			_, err := w.Meta.FindBlob(w.t.Context(), cache, b.Digest)
 			return err == nil
 		})

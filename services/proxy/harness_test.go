@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
@@ -162,16 +162,6 @@ func (w *world) chain(members ...meta.Member) {
 // tagTTL is that of upstreams that do not say otherwise.
 const tagTTL = 5 * time.Minute
 
-// eventually waits for something to become true.
-func (w *world) eventually(what string, is func() bool) {
-	w.t.Helper()
-	for limit := time.Now().Add(time.Minute); !is(); runtime.Gosched() {
-		if time.Now().After(limit) {
-			w.t.Fatalf("it does not come to pass that %s", what)
-		}
-	}
-}
-
 // pass lets time pass.
 func (w *world) pass(d time.Duration) { w.ahead.Add(int64(d)) }
 
@@ -195,12 +185,12 @@ func (w *world) head(path string) fronttest.Answer {
 
 // pull pulls an image as clients do: the index, its manifest, then all blobs. It
 // ends at the first answer that is not 200, or not whole, or not right.
-func (w *world) pull(prefix, name, tag string, img testserver.Image) (int, bool) {
+func (w *world) pull(prefix, name, tag string, img ocitest.Image) (int, bool) {
 	w.t.Helper()
 	base := "/v2/" + prefix + name
 	for _, step := range []struct {
 		path string
-		want testserver.Content
+		want ocitest.Content
 	}{{base + "/manifests/" + tag, img.Index}, {base + "/manifests/" + img.Manifest.Digest.String(), img.Manifest}} {
 		if status, ok := w.fetch(step.path, step.want); !ok {
 			return status, false
@@ -216,7 +206,7 @@ func (w *world) pull(prefix, name, tag string, img testserver.Image) (int, bool)
 
 // fetch says what became of one request; the status of an answer that broke off
 // is 0.
-func (w *world) fetch(path string, want testserver.Content) (int, bool) {
+func (w *world) fetch(path string, want ocitest.Content) (int, bool) {
 	w.t.Helper()
 	a, err := w.Send(fronttest.Request{Host: w.dev.Host, Path: path})
 	switch {
@@ -233,7 +223,7 @@ func (w *world) fetch(path string, want testserver.Content) (int, bool) {
 }
 
 // wantPull fails the test unless the image can be pulled.
-func (w *world) wantPull(prefix, name, tag string, img testserver.Image) {
+func (w *world) wantPull(prefix, name, tag string, img ocitest.Image) {
 	w.t.Helper()
 	if status, ok := w.pull(prefix, name, tag, img); !ok {
 		w.t.Fatalf("pull of %s%s:%s ended with %d", prefix, name, tag, status)
@@ -241,7 +231,7 @@ func (w *world) wantPull(prefix, name, tag string, img testserver.Image) {
 }
 
 // push puts an image into a hosted repository.
-func (w *world) push(to tenant.Site, name, tag string, img testserver.Image) {
+func (w *world) push(to tenant.Site, name, tag string, img ocitest.Image) {
 	w.t.Helper()
 	r := fronttest.Repo(to, name)
 	for _, b := range img.Blobs() {

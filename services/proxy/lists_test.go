@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -71,7 +72,7 @@ func TestTags_AllMembersMerged(t *testing.T) {
 		s.AllowClaimed, s.HostAliases = []string{"library/*"}, []string{"hub.example"}
 	})
 	w.chain(meta.Member{Registry: "prod"}, meta.Member{Upstream: "hub"})
-	img := testserver.NewImage(80, 100)
+	img := ocitest.NewImage(80, 100)
 	inDev, inProd, inHub := []string{"both", "dev-1", "Zulu"}, []string{"both", "prod-1"}, []string{"both", testserver.ScriptedTag, testserver.ScriptedSingleTag}
 	for i := range 30 {
 		inHub = append(inHub, fmt.Sprintf("v%d", i))
@@ -115,7 +116,7 @@ func TestE9_TagsOfClaimedNamesAreHosted(t *testing.T) {
 	up := testserver.StartScripted(t)
 	w.upstream("hub", up.URL(), nil)
 	w.chain(meta.Member{Upstream: "hub"}, meta.Member{Registry: "prod"})
-	img := testserver.NewImage(81, 100)
+	img := ocitest.NewImage(81, 100)
 	w.push(w.prod, testserver.ScriptedName, "mine", img)
 	if got := w.tags("/v2/"+testserver.ScriptedName+"/tags/list", 10); !slices.Equal(got, []string{"mine"}) {
 		t.Errorf("%v", got)
@@ -161,17 +162,9 @@ func TestE13_AMillionTagsAreAnOutage(t *testing.T) {
 }
 
 // referrer is a manifest about a subject.
-func referrer(subject testserver.Content, artifactType string, n int) testserver.Content {
-	empty := map[string]any{"mediaType": "application/vnd.oci.empty.v1+json", "digest": oci.DigestOf(oci.SHA256, []byte("{}")), "size": 2}
-	b, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": oci.MediaTypeImageManifest, "artifactType": artifactType, "config": empty, "layers": []any{empty},
-		"subject":     map[string]any{"mediaType": subject.MediaType, "digest": subject.Digest, "size": len(subject.Bytes)},
-		"annotations": map[string]string{"n": fmt.Sprint(n)},
-	})
-	if err != nil {
-		panic(err) // it is all of strings and numbers
-	}
-	return testserver.ContentOf(oci.MediaTypeImageManifest, b)
+func referrer(subject ocitest.Content, artifactType string, n int) ocitest.Content {
+	about := ocitest.Extra{ArtifactType: artifactType, Subject: &subject.Descriptor, Annotations: map[string]string{"n": fmt.Sprint(n)}}
+	return about.Manifest(ocitest.Empty(), ocitest.Empty())
 }
 
 func referrersIn(body []byte) []oci.Descriptor {
@@ -220,7 +213,7 @@ func TestReferrers_AllMembersMerged(t *testing.T) {
 		}
 	}
 	up.Script(testserver.FaultRefused)
-	other := "/v2/" + testserver.ScriptedName + "/referrers/" + testserver.NewImage(82, 10).Index.Digest.String()
+	other := "/v2/" + testserver.ScriptedName + "/referrers/" + ocitest.NewImage(82, 10).Index.Digest.String()
 	if a := w.get(other); a.Status != http.StatusBadGateway {
 		t.Errorf("in an outage: %d", a.Status)
 	}
@@ -247,10 +240,10 @@ func TestReferrers_LargeOnes(t *testing.T) {
 		case 0:
 			up.PushManifest(testserver.ScriptedName, r)
 		case 1:
-			r = testserver.ContentOf(r.MediaType, slices.Concat(r.Bytes, bytes.Repeat([]byte(" "), meta.MaxReferrerBytes/2)))
+			r = ocitest.New(r.MediaType, slices.Concat(r.Bytes, bytes.Repeat([]byte(" "), meta.MaxReferrerBytes/2)))
 			w.PutManifest(fronttest.Repo(w.prod, testserver.ScriptedName), r.Bytes)
 		default:
-			r = testserver.ContentOf(r.MediaType, slices.Concat(r.Bytes, bytes.Repeat([]byte(" "), meta.MaxReferrerBytes/4)))
+			r = ocitest.New(r.MediaType, slices.Concat(r.Bytes, bytes.Repeat([]byte(" "), meta.MaxReferrerBytes/4)))
 			w.PutManifest(fronttest.Repo(w.dev, testserver.ScriptedName), r.Bytes)
 		}
 		want = append(want, r.Digest.String())
@@ -272,21 +265,19 @@ func TestReferrers_LargeOnes(t *testing.T) {
 // registry hosts.
 func TestReferrers_FirstMemberWins(t *testing.T) {
 	w := newWorld(t)
-	subject := testserver.NewImage(83, 10).Index
-	var lies []oci.Descriptor
+	subject := ocitest.NewImage(83, 10).Index
+	var lies []ocitest.Content
 	w.PutBlob(fronttest.Repo(w.dev, "library/app"), []byte("{}"))
 	for i := range 40 {
 		r := referrer(subject, "application/x.truth", i)
 		w.PutManifest(fronttest.Repo(w.dev, "library/app"), r.Bytes)
-		lies = append(lies, oci.Descriptor{MediaType: r.MediaType, Digest: r.Digest, Size: int64(len(r.Bytes)), ArtifactType: "application/x.lie"})
+		r.ArtifactType = "application/x.lie"
+		lies = append(lies, r)
 	}
-	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeImageIndex, "manifests": lies})
-	if err != nil {
-		t.Fatal(err)
-	}
+	index := ocitest.Index(lies...)
 	liar := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", oci.MediaTypeImageIndex)
-		_, _ = rw.Write(index)
+		_, _ = rw.Write(index.Bytes)
 	}))
 	t.Cleanup(liar.Close)
 	w.upstream("hub", liar.URL, func(s *meta.UpstreamSettings) { s.AllowClaimed = []string{"library/*"} })

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -54,7 +55,7 @@ func (p *public) take() []string {
 // TestE12_ChainsOverPublicNamesEnd has a registry that is its own upstream, and
 // two that are each other's.
 func TestE12_ChainsOverPublicNamesEnd(t *testing.T) {
-	img := testserver.NewImage(60, 1000)
+	img := ocitest.NewImage(60, 1000)
 	for _, path := range []string{
 		"/v2/library/app/manifests/1", "/v2/library/app/manifests/" + img.Index.Digest.String(),
 		"/v2/library/app/blobs/" + img.Config.Digest.String(),

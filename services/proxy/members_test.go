@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -22,13 +23,13 @@ func TestE11_AnImageIsFromOneMember(t *testing.T) {
 	w := newWorld(t)
 	members := map[string]*testserver.Scripted{"a": testserver.StartScripted(t), "b": testserver.StartScripted(t)}
 	from := map[string]string{} // the member, by the bytes of its index
-	images := map[string]testserver.Image{}
+	images := map[string]ocitest.Image{}
 	for name, up := range members {
 		w.upstream(name, up.URL(), func(s *meta.UpstreamSettings) { s.NegativeTTL = time.Second })
 	}
 	w.chain(meta.Member{Upstream: "a"}, meta.Member{Upstream: "b"})
 	move := func(name string, seed uint64) {
-		img := testserver.NewImage(seed, 700, 900)
+		img := ocitest.NewImage(seed, 700, 900)
 		members[name].Push(testserver.ScriptedName, img, testserver.ScriptedTag)
 		from[string(img.Index.Bytes)], images[string(img.Index.Bytes)] = name, img
 	}
@@ -102,8 +103,8 @@ func TestE11_PartsComeFromOthersOnlyWhereTheFirstDoesNotHaveThem(t *testing.T) {
 		w.upstream(name, up.URL(), func(s *meta.UpstreamSettings) { s.NegativeTTL = 0 })
 	}
 	w.chain(meta.Member{Upstream: "second"}, meta.Member{Upstream: "first"}) // in the other order
-	img := testserver.NewImage(110, 1000, 2000)
-	for _, m := range []testserver.Content{img.Index, img.Manifest} {
+	img := ocitest.NewImage(110, 1000, 2000)
+	for _, m := range []ocitest.Content{img.Index, img.Manifest} {
 		first.PushManifest("library/parted", m, "1")
 	}
 	first.PushBlob("library/parted", img.Config)

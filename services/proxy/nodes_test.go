@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/internal/signedcall"
@@ -179,7 +180,7 @@ func TestRun_WritesDownWhatWasPulled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, m := range []testserver.Content{up.Image.Index, up.Image.Manifest} {
+	for _, m := range []ocitest.Content{up.Image.Index, up.Image.Manifest} {
 		if _, err := w.Meta.FindManifest(t.Context(), cache, oci.Reference{Digest: m.Digest}); err != nil {
 			t.Errorf("manifest %s, pulled every 20 hours: %v", m.Digest, err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -17,11 +18,11 @@ import (
 // request is one request of a pull.
 type request struct {
 	path string
-	want testserver.Content
+	want ocitest.Content
 }
 
 // requestsOf are all requests of a pull of the image under a tag.
-func requestsOf(name, tag string, img testserver.Image) []request {
+func requestsOf(name, tag string, img ocitest.Image) []request {
 	base := "/v2/" + name
 	all := []request{{base + "/manifests/" + tag, img.Index}, {base + "/manifests/" + img.Manifest.Digest.String(), img.Manifest}}
 	for _, b := range img.Blobs() {
@@ -41,7 +42,7 @@ func lure(t *testing.T, of *testserver.Scripted) *testserver.Scripted {
 	t.Helper()
 	l := testserver.StartScripted(t)
 	l.Push(testserver.ScriptedName, of.Image)
-	l.Push(testserver.ScriptedName, testserver.NewImage(50, 3000), testserver.ScriptedTag)
+	l.Push(testserver.ScriptedName, ocitest.NewImage(50, 3000), testserver.ScriptedTag)
 	return l
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -27,7 +28,7 @@ func TestResolve_TellsWhatAPullGets(t *testing.T) {
 	w.upstream("secret", secret.URL(), func(s *meta.UpstreamSettings) { s.Username, s.Password = "bob", []byte("wrong") })
 	w.chain(meta.Member{Registry: "prod"}, meta.Member{Upstream: "first"}, meta.Member{Upstream: "second"},
 		meta.Member{Upstream: "secret", Include: []string{"secret/**"}})
-	inDev, inProd, inSecond := testserver.NewImage(100, 10), testserver.NewImage(101, 10), testserver.NewImage(102, 10)
+	inDev, inProd, inSecond := ocitest.NewImage(100, 10), ocitest.NewImage(101, 10), ocitest.NewImage(102, 10)
 	w.push(w.prod, "team/prod", "1", inProd)
 	w.push(w.prod, "team/dev", "1", inProd)
 	w.push(w.dev, "team/dev", "2", inDev)
@@ -80,7 +81,7 @@ func TestResolve_TellsWhatAPullGets(t *testing.T) {
 	tell("second/app", "1", nobody+"upstreams/first skipped, upstreams/second found!", ok)
 	tell("second/app", inSecond.Manifest.Digest.String(), "registries/dev not_here, upstreams/second found!", ok) // whose index names it
 	tell("app", "none", all+"not_here, upstreams/secret skipped", http.StatusNotFound)
-	tell("app", testserver.NewImage(103).Index.Digest.String(), all+"not_here, upstreams/secret skipped", http.StatusNotFound)
+	tell("app", ocitest.NewImage(103).Index.Digest.String(), all+"not_here, upstreams/secret skipped", http.StatusNotFound)
 
 	begin := time.Now()
 	a = tell("app", "1", all+"found!", ok)
@@ -135,7 +136,7 @@ func TestRefresh_AsksNow(t *testing.T) {
 	if a := w.get(path + "2"); a.Status != http.StatusNotFound {
 		t.Fatal(a.Status)
 	}
-	newer := testserver.NewImage(104, 10)
+	newer := ocitest.NewImage(104, 10)
 	up.Push(testserver.ScriptedName, newer, testserver.ScriptedTag, "2")
 	w.pass(time.Second)
 	for _, tag := range []string{testserver.ScriptedTag, "2"} {
@@ -195,7 +196,7 @@ func TestN5_ClaimedNamesAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.proxy.Clear()
-	ours, theirs := testserver.NewImage(1, 10), testserver.NewImage(2, 10)
+	ours, theirs := ocitest.NewImage(1, 10), ocitest.NewImage(2, 10)
 	up.Push("app", theirs, "1")
 	w.push(w.prod, "app", "old", ours)
 	reader := w.Account(w.dev, "reader", access.Reader)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -96,7 +97,7 @@ func TestE16_A404OfAHeadIsNotBelievedAlone(t *testing.T) {
 // TestE15_ATagThatGoesBack is served, and recorded.
 func TestE15_ATagThatGoesBack(t *testing.T) {
 	w, up := newHub(t)
-	newer := testserver.NewImage(70, 1000)
+	newer := ocitest.NewImage(70, 1000)
 	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
 	rollbacks := func() []meta.Event {
 		t.Helper()
@@ -144,7 +145,7 @@ func TestR38_ARateLimitIsHeeded(t *testing.T) {
 				if a.Status != http.StatusOK || a.Header.Get("Warning") == "" || a.Body != string(up.Image.Index.Bytes) {
 					t.Errorf("a tag that is kept: %d, Warning %q", a.Status, a.Header.Get("Warning"))
 				}
-				for _, missing := range []string{path + "other", strings.Replace(path, "manifests", "blobs", 1) + testserver.NewImage(71, 10).Config.Digest.String()} {
+				for _, missing := range []string{path + "other", strings.Replace(path, "manifests", "blobs", 1) + ocitest.NewImage(71, 10).Config.Digest.String()} {
 					a = w.get(missing)
 					retry, err := strconv.Atoi(a.Header.Get("Retry-After"))
 					if a.Status != http.StatusTooManyRequests || a.Code() != "TOOMANYREQUESTS" || err != nil || retry < 1 || retry > 10 {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -106,19 +107,16 @@ func newFamily(t *testing.T, dev tenant.Settings, members ...meta.Member) family
 // as an upstream gave it.
 func (f family) stores(r meta.Repo, contents ...string) string {
 	f.t.Helper()
-	var list []string
-	for i, content := range contents {
+	var layers []ocitest.Content
+	for _, content := range contents {
 		if r == f.cache {
 			f.fill(content)
 		} else {
 			f.PutBlob(r, []byte(content))
 		}
-		list = append(list, descriptor([]string{"application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar"}[min(i, 1)],
-			digestOf(content), int64(len(content))))
+		layers = append(layers, ocitest.Layer([]byte(content)))
 	}
-	image := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, oci.MediaTypeImageManifest, list[0], strings.Join(list[1:], ","))
-	f.keeps(r, image)
-	return image
+	return f.keeps(r, string(ocitest.Manifest(ocitest.Config([]byte(contents[0])), layers[1:]...).Bytes))
 }
 
 // keeps stores a manifest that needs nothing but what is there.
@@ -155,15 +153,6 @@ func (f family) fill(content string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-}
-
-// nest is an index of one manifest, which may be an index.
-func nest(manifest string) string {
-	mediaType := oci.MediaTypeImageManifest
-	if strings.Contains(manifest, `"manifests"`) {
-		mediaType = oci.MediaTypeImageIndex
-	}
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, oci.MediaTypeImageIndex, descriptor(mediaType, digestOf(manifest), int64(len(manifest))))
 }
 
 // alone takes the group away, and then asks dev for everything.
@@ -235,7 +224,7 @@ func TestG10_NothingMissingIsOneTransaction(t *testing.T) {
 	}
 	f.change("dev", tenant.Settings{})
 	f.meta.reset(nil)
-	f.lacks("without a chain", nest(nest(image)), digestOf(nest(image)))
+	f.lacks("without a chain", index(index(image)), digestOf(index(image)))
 	if got := strings.Join(f.meta.calls, " "); got != "PutManifest" {
 		t.Errorf("a refused push without a chain is %s", got)
 	}
@@ -245,7 +234,7 @@ func TestG10_NothingMissingIsOneTransaction(t *testing.T) {
 func TestG10_WhereReferencesMayBeMissing(t *testing.T) {
 	f := newFamily(t, tenant.Settings{AllowMissingReferences: true})
 	image := f.stores(f.prod, "config", "layer")
-	sparse := strings.Replace(image, `"layers":[`, `"layers":[`+descriptor("application/vnd.oci.image.layer.v1.tar", digestOf("nowhere"), 7)+",", 1)
+	sparse := string(ocitest.Manifest(ocitest.Config([]byte("config")), ocitest.Layer([]byte("nowhere")), ocitest.Layer([]byte("layer"))).Bytes)
 	f.pushed("/v2/app/manifests/1", sparse)
 	index := index(image, `{"not":"there"}`)
 	f.pushed("/v2/app/manifests/2", index)
@@ -265,7 +254,7 @@ func TestG11_AnIndexBringsItsChildren(t *testing.T) {
 				image := f.stores(from, "config", "layer")
 				manifests := []string{image}
 				for range depth {
-					manifests = append(manifests, f.keeps(from, nest(manifests[len(manifests)-1])))
+					manifests = append(manifests, f.keeps(from, index(manifests[len(manifests)-1])))
 				}
 				top := manifests[depth]
 				if depth == 4 {
@@ -301,7 +290,7 @@ func TestG12_OnlyWhatTheChainWouldAnswer(t *testing.T) {
 	}
 	refused := func(t *testing.T, f family, image string) {
 		f.lacks("not for the chain", image, digestOf("config"), digestOf("layer"))
-		f.lacks("an index of it", nest(image), digestOf(image))
+		f.lacks("an index of it", index(image), digestOf(image))
 	}
 	claim := func(f family, r meta.Repo) {
 		f.PutBlob(r, []byte("config"))
@@ -365,8 +354,7 @@ func cached(f family) meta.Repo { return f.cache }
 
 // nestless is an image of one blob.
 func nestless(config string) string {
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[]}`, oci.MediaTypeImageManifest,
-		descriptor("application/vnd.oci.image.config.v1+json", digestOf(config), int64(len(config))))
+	return string(ocitest.Manifest(ocitest.Config([]byte(config))).Bytes)
 }
 
 // configure changes the upstream.
@@ -416,8 +404,8 @@ func TestG13_WhatIsMissingIsAskedOfTheClient(t *testing.T) {
 	f.PutBlob(f.prod, []byte("known"))
 	remote := nestless("remote config")
 	f.keeps(f.cache, remote) // as an upstream gave it, whose blob was never fetched
-	index := index(whole, remote, `{"never":"seen"}`)
-	f.lacks("an index", index, digestOf("remote config"), digestOf(`{"never":"seen"}`))
+	first := index(whole, remote, `{"never":"seen"}`)
+	f.lacks("an index", first, digestOf("remote config"), digestOf(`{"never":"seen"}`))
 	f.expect("nothing is listed", f.do("GET", "/v2/_catalog"), 200, "")
 	if a := f.do("GET", "/v2/_catalog"); strings.Contains(a.Body, "app") {
 		t.Errorf("a push that was refused is listed: %s", a.Body)
@@ -428,8 +416,7 @@ func TestG13_WhatIsMissingIsAskedOfTheClient(t *testing.T) {
 	// The client pushes what it was asked for, and no more.
 	f.PutBlob(f.repo("app"), []byte("remote config"))
 	f.PutBlob(f.repo("app"), []byte("c"))
-	second := strings.Replace(index, descriptor(oci.MediaTypeImageManifest, digestOf(`{"never":"seen"}`), int64(len(`{"never":"seen"}`))),
-		descriptor(oci.MediaTypeImageManifest, digestOf(nestless("c")), int64(len(nestless("c")))), 1)
+	second := index(whole, remote, nestless("c"))
 	f.pushed("/v2/app/manifests/c", nestless("c"))
 	f.pushed("/v2/app/manifests/1", second)
 	f.alone([]string{second, whole, remote}, []string{"config", "layer", "remote config"})

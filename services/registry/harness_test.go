@@ -6,11 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -71,30 +70,29 @@ func (b *bench) pushed(path, body string) string {
 // image stores a config and a layer in the repository and returns the manifest
 // of an image of both.
 func (b *bench) image(repo, content string) string {
-	config := b.PutBlob(b.repo(repo), []byte(`{"of":"`+content+`"}`))
-	layer := b.PutBlob(b.repo(repo), []byte(content))
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, oci.MediaTypeImageManifest,
-		descriptor("application/vnd.oci.image.config.v1+json", config.Digest.String(), config.Size),
-		descriptor("application/vnd.oci.image.layer.v1.tar", layer.Digest.String(), layer.Size))
+	config, layer := ocitest.ConfigBy(content), ocitest.Layer([]byte(content))
+	b.PutBlob(b.repo(repo), config.Bytes)
+	b.PutBlob(b.repo(repo), layer.Bytes)
+	return string(ocitest.Manifest(config, layer).Bytes)
 }
 
-// index is an index of manifests that are stored already.
+// index is an index of manifests, which may be indexes.
 func index(manifests ...string) string {
-	var list []string
+	var list []ocitest.Content
 	for _, m := range manifests {
-		list = append(list, descriptor(oci.MediaTypeImageManifest, digestOf(m), int64(len(m))))
+		mediaType := oci.MediaTypeImageManifest
+		if strings.Contains(m, `"manifests"`) {
+			mediaType = oci.MediaTypeImageIndex
+		}
+		list = append(list, ocitest.New(mediaType, []byte(m)))
 	}
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s]}`, oci.MediaTypeImageIndex, strings.Join(list, ","))
+	return string(ocitest.Index(list...).Bytes)
 }
 
 // referrer is an artifact without content of its own that refers to subject.
 func referrer(subject, artifactType string, annotations map[string]string) string {
-	notes, err := json.Marshal(annotations) // without escapes for HTML
-	if err != nil {
-		panic(err)
-	}
-	return fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"artifactType":%q,"manifests":[],"subject":%s,"annotations":%s}`,
-		oci.MediaTypeImageIndex, artifactType, descriptor(oci.MediaTypeImageManifest, digestOf(subject), int64(len(subject))), notes)
+	about := ocitest.New(oci.MediaTypeImageManifest, []byte(subject))
+	return string(ocitest.Extra{ArtifactType: artifactType, Subject: &about.Descriptor, Annotations: annotations}.Index().Bytes)
 }
 
 func descriptor(mediaType, digest string, size int64) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
@@ -218,11 +219,10 @@ func TestD5_EncodedManifestBody(t *testing.T) {
 func TestD6_UrlsAreNeverFollowed(t *testing.T) {
 	b := start(t, tenant.Settings{})
 	sink := newSink(t)
-	config := b.PutBlob(b.repo("app"), []byte("{}"))
-	foreign := fmt.Sprintf(`{"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip","digest":%q,"size":5,"urls":[%q]}`,
-		digestOf("layer"), "http://"+sink.addr+"/layer")
-	image := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, oci.MediaTypeImageManifest,
-		descriptor("application/vnd.oci.image.config.v1+json", config.Digest.String(), config.Size), foreign)
+	b.PutBlob(b.repo("app"), []byte("{}"))
+	foreign := ocitest.New("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", []byte("layer"))
+	foreign.URLs = []string{"http://" + sink.addr + "/layer"}
+	image := string(ocitest.Manifest(ocitest.Empty(), foreign).Bytes)
 	b.pushed("/v2/app/manifests/1", image)
 	if got := b.do("GET", "/v2/app/manifests/1"); got.Body != image {
 		t.Errorf("%d %s", got.Status, got.Body)

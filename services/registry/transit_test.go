@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
@@ -77,12 +78,7 @@ func TestA7_SlowReadersOfManifestsAreBounded(t *testing.T) {
 	for _, conn := range stalled {
 		_ = conn.Close()
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		if a := b.do("GET", "/v2/app/manifests/large"); a.Status == http.StatusOK {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the memory of clients that left is not given back")
-		}
-	}
+	await.True(t, 10*time.Second, "the memory of clients that left is given back", func() bool {
+		return b.do("GET", "/v2/app/manifests/large").Status == http.StatusOK
+	})
 }

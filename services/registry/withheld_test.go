@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
@@ -25,8 +26,8 @@ func TestS77_AnybodysPushAdoptsNothingOfACredential(t *testing.T) {
 	}
 	image := f.stores(f.cache, "config", "layer")
 	// A name that is claimed already may be pushed to without a login.
-	f.PutManifest(fronttest.Repo(f.site, "app"), []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`), "first")
-	for what, manifest := range map[string]string{"the image": image, "an index of it": nest(image)} {
+	f.PutManifest(fronttest.Repo(f.site, "app"), ocitest.Index().Bytes, "first")
+	for what, manifest := range map[string]string{"the image": image, "an index of it": index(image)} {
 		a := f.Do(fronttest.Request{Method: "PUT", Host: f.site.Host, Path: "/v2/app/manifests/taken", Body: manifest})
 		f.expect(what, a, 404, "MANIFEST_BLOB_UNKNOWN")
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // BenchmarkPush pushes as Docker does: POST, PATCH of a streamed body, PUT. The
@@ -13,7 +15,7 @@ func BenchmarkPush(b *testing.B) {
 	for _, size := range []int{1 << 20, 128 << 20} {
 		b.Run(strconv.Itoa(size>>20)+"MiB", func(b *testing.B) {
 			c := serve(b, nil)
-			want := content(size, 1)
+			want := ocitest.Noise(size, 1)
 			d := sha256Of(want)
 			b.SetBytes(int64(size))
 			for b.Loop() {

@@ -12,12 +12,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
 
@@ -81,7 +84,7 @@ func TestR45_ClientLeaves(t *testing.T) {
 func leaveOften(t *testing.T, random *rand.Rand) {
 	t.Helper()
 	c := serve(t, nil)
-	want := content(2<<20, random.Uint64())
+	want := ocitest.Noise(2<<20, random.Uint64())
 	path := c.start("")
 	at := 0
 	for range 20 {
@@ -92,19 +95,19 @@ func leaveOften(t *testing.T, random *rand.Rand) {
 		}
 		c.abort(method, path+query, len(want)-at, want[at:at+n])
 		at += n
-		eventually(t, "what arrived is stored", func() bool { return c.session(path).Stage.Offset == int64(at) })
+		await.True(t, 20*time.Second, "what arrived is stored", func() bool { return c.session(path).Stage.Offset == int64(at) })
 	}
 	c.mustOffset(path, at)
 	c.mustStored(c.put(path, sha256Of(want), want[at:]), sha256Of(want))
 	c.mustHold(want)
-	eventually(t, "no file is open", func() bool { return c.openObjects() == 0 })
+	await.True(t, 20*time.Second, "no file is open", func() bool { return c.openObjects() == 0 })
 }
 
 // A client that leaves a single POST leaves nothing but what is condemned.
 func TestR45_ClientLeavesPost(t *testing.T) {
 	c := serve(t, nil)
-	c.abort(http.MethodPost, c.uploads("?digest="+sha256Of(nil).String()), 100_000, content(50_000, 1))
-	eventually(t, "the object is condemned", func() bool {
+	c.abort(http.MethodPost, c.uploads("?digest="+sha256Of(nil).String()), 100_000, ocitest.Noise(50_000, 1))
+	await.True(t, 20*time.Second, "the object is condemned", func() bool {
 		rows, err := c.Meta.ListObjects(t.Context(), blob.Key{}, 10)
 		return err == nil && len(rows) == 1 && rows[0].State == 'D'
 	})
@@ -129,7 +132,7 @@ func TestR47_NextTryEndsHangingRequest(t *testing.T) {
 	if _, err := feed.Write([]byte("bytes that never count")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the request has the session", func() bool { return c.session(path).Epoch == 2 && c.openObjects() == 1 })
+	await.True(t, 20*time.Second, "the request has the session", func() bool { return c.session(path).Epoch == 2 && c.openObjects() == 1 })
 
 	expect(t, c.patch(path, 6, []byte("second")), http.StatusAccepted, "")
 	a := <-hanging
@@ -152,7 +155,7 @@ func race(t *testing.T) {
 	t.Helper()
 	c := serve(t, nil)
 	const chunk = 997
-	want := content(60*chunk, 47)
+	want := ocitest.Noise(60*chunk, 47)
 	path := c.start("")
 	var wg sync.WaitGroup
 	for range 2 {
@@ -177,7 +180,7 @@ func race(t *testing.T) {
 
 func TestR48_ChunkAgain(t *testing.T) {
 	c := serve(t, nil)
-	want := content(50_000, 48)
+	want := ocitest.Noise(50_000, 48)
 	path := c.start("")
 	for at := 0; at < len(want); at += 10_000 {
 		chunk := want[at : at+10_000]
@@ -203,7 +206,7 @@ func TestR46_SameBlobFromManyClients(t *testing.T) {
 func pushTogether(t *testing.T, clients int) {
 	t.Helper()
 	c := serve(t, nil)
-	want := content(300_000, 46)
+	want := ocitest.Noise(300_000, 46)
 	d := sha256Of(want)
 	var wg sync.WaitGroup
 	for n := range clients {

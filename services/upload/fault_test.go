@@ -16,6 +16,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
 )
@@ -135,7 +136,7 @@ func TestR23_EveryOutageIsRetryable(t *testing.T) {
 		s := sick{cfg.Meta, cfg.Blobs, &ill}
 		cfg.Meta, cfg.Blobs = s, s
 	})
-	want := content(100_000, 23)
+	want := ocitest.Noise(100_000, 23)
 	c.PutBlob(c.in("team/other").repo(), want) // so that there is a winner to examine
 	for _, method := range []string{
 		"TakeUpload", "AdvanceUpload", "Append", "SealUpload", "Seal", "FindTenantBlob", "Stat", "CommitUpload",

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/fsblob"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
@@ -63,9 +64,9 @@ func TestK1_UploadThatFillsTheDiskGoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := onSmallDisk(t, "24m", 4<<20)
-			kept := content(1<<20, 1)
+			kept := ocitest.Noise(1<<20, 1)
 			c.mustStored(c.put(c.start(""), sha256Of(kept), kept), sha256Of(kept))
-			isFull(t, "too much", cut(c, content(40<<20, 2)))
+			isFull(t, "too much", cut(c, ocitest.Noise(40<<20, 2)))
 			if n := c.objects(); n != 1 {
 				t.Errorf("the store holds %d objects, want the one from before", n)
 			}
@@ -73,7 +74,7 @@ func TestK1_UploadThatFillsTheDiskGoes(t *testing.T) {
 			if err := c.Meta.DeleteBlob(t.Context(), fronttest.By(), c.repo(), sha256Of(kept)); err != nil {
 				t.Errorf("delete: %v", err)
 			}
-			again := content(2<<20, 3)
+			again := ocitest.Noise(2<<20, 3)
 			c.mustStored(c.put(c.start(""), sha256Of(again), again), sha256Of(again))
 			c.mustHold(again)
 		})
@@ -84,8 +85,8 @@ func TestK1_UploadThatFillsTheDiskGoes(t *testing.T) {
 func TestK1_SessionIsOver(t *testing.T) {
 	c := onSmallDisk(t, "16m", 4<<20)
 	path := c.start("")
-	expect(t, c.patch(path, 0, content(1<<20, 1)), http.StatusAccepted, "")
-	a, err := c.stream(http.MethodPatch, path, bytes.NewReader(content(30<<20, 2)))
+	expect(t, c.patch(path, 0, ocitest.Noise(1<<20, 1)), http.StatusAccepted, "")
+	a, err := c.stream(http.MethodPatch, path, bytes.NewReader(ocitest.Noise(30<<20, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestK2_RefusedEarly(t *testing.T) {
 	kept := []byte("what is there")
 	c.mustStored(c.put(c.start(""), sha256Of(kept), kept), sha256Of(kept))
 	path := c.start("")
-	large := content(14<<20, 1)
+	large := ocitest.Noise(14<<20, 1)
 	isFull(t, "a length that does not fit", c.send(http.MethodPost, c.uploads("?digest="+sha256Of(large).String()), string(large)))
 
 	filler := filepath.Join(c.Dir, "filler")

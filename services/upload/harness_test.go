@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -160,28 +158,6 @@ func expect(t testing.TB, a fronttest.Answer, status int, code string) {
 	if a.Status != status || a.Code() != code {
 		t.Fatalf("%d %s, want %d %s: %s", a.Status, a.Code(), status, code, a.Body)
 	}
-}
-
-// eventually waits until ok holds.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
-}
-
-// content is n bytes without short repetitions.
-func content(n int, seed uint64) []byte {
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(p)
-	return p
 }
 
 func sha256Of(p []byte) oci.Digest { return oci.DigestOf(oci.SHA256, p) }

@@ -19,6 +19,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
 )
@@ -40,7 +41,7 @@ func (r *counting) Read(p []byte) (int, error) {
 func TestC3_KnownBlobsAreReadInFull(t *testing.T) {
 	c := serve(t, nil)
 	stranger := writerOf(t, c.Deployment, "globex")
-	want := content(3<<20, 1)
+	want := ocitest.Noise(3<<20, 1)
 	d := sha256Of(want)
 	var first http.Header
 	for _, pusher := range []client{stranger, c, c, c.in("team/other").mayAlso(access.Scope{})} {
@@ -59,7 +60,7 @@ func TestC3_KnownBlobsAreReadInFull(t *testing.T) {
 		if !slices.Equal(names(a.Header), names(first)) {
 			t.Errorf("headers %v, at first they were %v", a.Header, first)
 		}
-		wrong := &counting{Reader: bytes.NewReader(content(3<<20, 2))}
+		wrong := &counting{Reader: bytes.NewReader(ocitest.Noise(3<<20, 2))}
 		if a, err = pusher.stream(http.MethodPost, pusher.uploads("?digest="+d.String()), wrong); err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +205,7 @@ func (d damaged) damage(u meta.Upload, err error) (meta.Upload, error) {
 	s := slices.Clone(u.HashState)
 	switch n := len(s); {
 	case n == 0:
-		s = content(d.dice.IntN(200), d.dice.Uint64())
+		s = ocitest.Noise(d.dice.IntN(200), d.dice.Uint64())
 	case d.dice.IntN(4) == 0:
 		s = s[:d.dice.IntN(n)]
 	case d.dice.IntN(4) == 0:
@@ -220,7 +221,7 @@ func TestC6_DamagedHashState(t *testing.T) {
 	random := rand.New(rand.NewPCG(dice.Seed(t), 6))
 	c := serve(t, func(cfg *upload.Config) { cfg.Meta = damaged{cfg.Meta, random} })
 	for range dice.Count(t, 100, 10_000) {
-		want := content(1+random.IntN(20_000), random.Uint64())
+		want := ocitest.Noise(1+random.IntN(20_000), random.Uint64())
 		path, cut := c.start(""), random.IntN(len(want))
 		expect(t, c.patch(path, 0, want[:cut+1]), http.StatusAccepted, "")
 		c.mustStored(c.put(path, sha256Of(want), want[cut+1:]), sha256Of(want))

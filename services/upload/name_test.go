@@ -7,12 +7,10 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
-
-// emptyIndex is a manifest that needs nothing else.
-const emptyIndex = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
 
 // openBesides makes a registry open to anyone whose chain is prod, with a group of
 // its own, and then a mirror that may be asked for claimed names below old/. It
@@ -44,10 +42,10 @@ func TestG4_NamesOfUpstreamsAreNotForAnybody(t *testing.T) {
 	c := serve(t, nil)
 	open, prod := openBesides(t, c)
 	for _, name := range []string{"library/taken", "old/taken"} {
-		c.PutManifest(fronttest.Repo(open, name), []byte(emptyIndex), "1")
+		c.PutManifest(fronttest.Repo(open, name), ocitest.Index().Bytes, "1")
 	}
 	for _, name := range []string{"library/prods", "old/prods"} {
-		c.PutManifest(fronttest.Repo(prod, name), []byte(emptyIndex), "1")
+		c.PutManifest(fronttest.Repo(prod, name), ocitest.Index().Bytes, "1")
 	}
 	c.PutBlob(fronttest.Repo(open, "library/blob"), []byte("shared"))
 	digest := sha256Of([]byte("shared"))

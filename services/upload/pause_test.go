@@ -17,8 +17,10 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
@@ -136,7 +138,7 @@ func eachShape(t *testing.T, p web.Pace, test func(*testing.T, client)) {
 // request where the session holds bytes already.
 func TestQ1_UploadPauses(t *testing.T) {
 	eachShape(t, lenient, func(_ *testing.T, c client) {
-		want := content(3<<20, 81)
+		want := ocitest.Noise(3<<20, 81)
 		path := c.start("")
 		conn, in := c.begin(http.MethodPatch, path, 2<<20)
 		for at := 0; at < 2<<20; at += 1 << 20 {
@@ -154,7 +156,7 @@ func TestQ1_UploadPauses(t *testing.T) {
 		}
 		c.answered(in, http.StatusCreated, "")
 
-		other := content(1<<20, 82)
+		other := ocitest.Noise(1<<20, 82)
 		d = sha256Of(other)
 		conn, in = c.begin(http.MethodPost, c.uploads("?digest="+d.String()), len(other))
 		_, _ = conn.Write(other[:100])
@@ -167,7 +169,7 @@ func TestQ1_UploadPauses(t *testing.T) {
 // What is cut is kept: the answer is 408, and the client continues from there.
 func TestQ4_CutUploadKeepsItsOffset(t *testing.T) {
 	eachShape(t, brief, func(_ *testing.T, c client) {
-		want := content(2<<20, 83)
+		want := ocitest.Noise(2<<20, 83)
 		path, half := c.start(""), len(want)/2
 		conn, in := c.begin(http.MethodPatch, path, len(want))
 		if _, err := conn.Write(want[:half]); err != nil {
@@ -180,7 +182,7 @@ func TestQ4_CutUploadKeepsItsOffset(t *testing.T) {
 		if !resp.Close {
 			c.t.Error("the connection is kept")
 		}
-		eventually(c.t, "what arrived is recorded", func() bool { return c.session(path).Stage.Offset == int64(half) })
+		await.True(c.t, 20*time.Second, "what arrived is recorded", func() bool { return c.session(path).Stage.Offset == int64(half) })
 		c.mustStored(c.put(path, sha256Of(want), want[half:]), sha256Of(want))
 	})
 }
@@ -207,7 +209,7 @@ func TestQ5_FirstByteComesSoon(t *testing.T) {
 // A body that flows has no bound, also where nothing was there before it.
 func TestS17_FlowingBodyHasNoBound(t *testing.T) {
 	eachShape(t, lenient, func(_ *testing.T, c client) {
-		want := content(100_000, 84)
+		want := ocitest.Noise(100_000, 84)
 		d := sha256Of(want)
 		conn, in := c.begin(http.MethodPost, c.uploads("?digest="+d.String()), len(want))
 		for piece := range slices.Chunk(want, len(want)/20) { // for twice the bound

@@ -11,11 +11,12 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 func TestPushStreamed(t *testing.T) {
 	c := serve(t, nil)
-	want := content(3<<20+1, 1)
+	want := ocitest.Noise(3<<20+1, 1)
 	path := c.start("")
 	a, err := c.stream(http.MethodPatch, path, bytes.NewReader(want))
 	if err != nil {
@@ -31,7 +32,7 @@ func TestPushStreamed(t *testing.T) {
 
 func TestPushChunked(t *testing.T) {
 	c := serve(t, nil)
-	want := content(2<<20, 2)
+	want := ocitest.Noise(2<<20, 2)
 	path := c.start("")
 	at := 0
 	for _, n := range []int{1, 4096, 1 << 20, 777} {
@@ -47,7 +48,7 @@ func TestPushChunked(t *testing.T) {
 
 func TestPushByPut(t *testing.T) {
 	c := serve(t, nil)
-	for _, want := range [][]byte{nil, []byte("x"), content(1<<20, 3)} {
+	for _, want := range [][]byte{nil, []byte("x"), ocitest.Noise(1<<20, 3)} {
 		c.mustStored(c.put(c.start(""), sha256Of(want), want), sha256Of(want))
 		c.mustHold(want)
 	}
@@ -55,7 +56,7 @@ func TestPushByPut(t *testing.T) {
 
 func TestPushByPost(t *testing.T) {
 	c := serve(t, nil)
-	for _, want := range [][]byte{nil, []byte("x"), content(1<<20, 4)} {
+	for _, want := range [][]byte{nil, []byte("x"), ocitest.Noise(1<<20, 4)} {
 		d := sha256Of(want)
 		c.mustStored(c.send(http.MethodPost, c.uploads("?digest="+d.String()), string(want)), d)
 		c.mustHold(want)
@@ -75,7 +76,7 @@ func TestPushByPostLeavesNothing(t *testing.T) {
 }
 
 func TestPushSHA512(t *testing.T) {
-	want := content(1<<20, 5)
+	want := ocitest.Noise(1<<20, 5)
 	d := oci.DigestOf(oci.SHA512, want)
 	for name, query := range map[string]string{"declared": "?digest-algorithm=sha512", "not declared": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +166,7 @@ func TestWrongLength(t *testing.T) {
 
 func TestR8_CommitAgain(t *testing.T) {
 	c := serve(t, nil)
-	want := content(300_000, 6)
+	want := ocitest.Noise(300_000, 6)
 	path := c.start("")
 	for range 3 {
 		c.mustStored(c.put(path, sha256Of(want), want), sha256Of(want))
@@ -185,7 +186,7 @@ func TestR55_ChunkPlans(t *testing.T) {
 	r := rand.New(rand.NewPCG(dice.Seed(t), 55))
 	sizes := []int{1, 2, 4095, 4096, 256<<10 - 1, 256 << 10, 256<<10 + 1, 600_000}
 	for range dice.Count(t, 10, 10_000) {
-		want := content(r.IntN(1<<20), r.Uint64())
+		want := ocitest.Noise(r.IntN(1<<20), r.Uint64())
 		path := c.start("")
 		at := 0
 		for at < len(want) && r.IntN(8) > 0 {

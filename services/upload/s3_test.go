@@ -13,6 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/upload"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -63,7 +64,7 @@ var s3Sizes = []int{0, 1, s3Part - 1, s3Part, s3Part + 1, 2*s3Part + 17}
 func TestR55_PushToS3(t *testing.T) {
 	c, s := onS3(t)
 	for i, size := range s3Sizes {
-		want := content(size, uint64(50+i))
+		want := ocitest.Noise(size, uint64(50+i))
 		path := c.start("")
 		for at := 0; at < size; at += size/3 + 1 {
 			expect(t, c.patch(path, at, want[at:min(at+size/3+1, size)]), http.StatusAccepted, "")
@@ -73,7 +74,7 @@ func TestR55_PushToS3(t *testing.T) {
 		c.mustStored(c.put(path, d, nil), d)
 		c.mustHoldOn(s, d, want)
 
-		other := content(size+1, uint64(80+i)) // in one request
+		other := ocitest.Noise(size+1, uint64(80+i)) // in one request
 		d = sha256Of(other)
 		c.mustStored(c.send(http.MethodPost, c.uploads("?digest="+d.String()), string(other)), d)
 		c.mustHoldOn(s, d, other)
@@ -103,7 +104,7 @@ func TestR28_StoreSlowsDown(t *testing.T) {
 		}
 	}
 	for i, size := range []int{100, s3Part + 100} {
-		want := content(size, uint64(28+i))
+		want := ocitest.Noise(size, uint64(28+i))
 		d := sha256Of(want)
 		path := c.start("")
 		sick.Store(true)
@@ -133,7 +134,7 @@ func TestPushToS3WithAnUndeclaredAlgorithm(t *testing.T) {
 	for i, size := range s3Sizes[1:] {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			c.t = t
-			want := content(size, uint64(60+i))
+			want := ocitest.Noise(size, uint64(60+i))
 			d := oci.DigestOf(oci.SHA512, want)
 			path := c.start("")
 			expect(t, c.patch(path, 0, want[:size/2+1]), http.StatusAccepted, "")
@@ -147,7 +148,7 @@ func TestPushToS3WithAnUndeclaredAlgorithm(t *testing.T) {
 // After that the session takes more bytes, too.
 func TestReadBackSessionOnS3GoesOn(t *testing.T) {
 	c, s := onS3(t)
-	want := content(2*s3Part+5, 70)
+	want := ocitest.Noise(2*s3Part+5, 70)
 	path := c.start("")
 	for _, cut := range [][2]int{{0, s3Part + 5}, {s3Part + 5, 2 * s3Part}} {
 		expect(t, c.patch(path, cut[0], want[cut[0]:cut[1]]), http.StatusAccepted, "")

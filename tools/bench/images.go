@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -72,26 +73,21 @@ func (m images) pullOne(ctx context.Context, c *ociclient.Client, n int64) error
 // POST, PATCH, PUT.
 func pushImage(ctx context.Context, c *ociclient.Client, repo, tag string, size int) error {
 	mark := serial.Add(1)
-	layer := make([]byte, size)
+	bytes := make([]byte, size)
 	for i := 0; i+8 <= size; i += 512 {
-		binary.LittleEndian.PutUint64(layer[i:], mark)
+		binary.LittleEndian.PutUint64(bytes[i:], mark)
 	}
-	config := fmt.Appendf(nil, `{"architecture": "amd64", "os": "linux", "author": "%d"}`, mark)
-	for _, b := range [][]byte{config, layer} {
+	config, layer := ocitest.ConfigBy(strconv.FormatUint(mark, 10)), ocitest.Layer(bytes)
+	for _, b := range []ocitest.Content{config, layer} {
 		if err := pushBlob(ctx, c, repo, b); err != nil {
 			return err
 		}
 	}
-	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,`+
-		`"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},`+
-		`"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":%q,"size":%d}]}`,
-		oci.MediaTypeImageManifest, digestOf(config), len(config), digestOf(layer), len(layer))
-	return c.PutManifest(ctx, repo, tag, manifest)
+	return c.PutManifest(ctx, repo, tag, ocitest.Manifest(config, layer).Bytes)
 }
 
-func pushBlob(ctx context.Context, c *ociclient.Client, repo string, content []byte) error {
-	digest := digestOf(content)
-	has, err := c.HasBlob(ctx, repo, digest)
+func pushBlob(ctx context.Context, c *ociclient.Client, repo string, b ocitest.Content) error {
+	has, err := c.HasBlob(ctx, repo, b.Digest.String())
 	if err != nil || has {
 		return err
 	}
@@ -99,14 +95,12 @@ func pushBlob(ctx context.Context, c *ociclient.Client, repo string, content []b
 	if err != nil {
 		return err
 	}
-	location, err = c.Patch(ctx, location, 0, content)
+	location, err = c.Patch(ctx, location, 0, b.Bytes)
 	if err != nil {
 		return err
 	}
-	return c.Close(ctx, location, digest, nil)
+	return c.Close(ctx, location, b.Digest.String(), nil)
 }
-
-func digestOf(b []byte) string { return oci.DigestOf(oci.SHA256, b).String() }
 
 // digestsIn are the digests that a manifest of this tool names.
 func digestsIn(manifest []byte) []string {

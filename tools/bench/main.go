@@ -71,7 +71,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			for i, r := range registries { // in turns: what disturbs one disturbs the other
 				figure, err := w.measure(ctx, r)
 				if err != nil {
-					return errors.Join(fmt.Errorf("%s at %s: %w", w.name, r.Base, err), berth.Kill(), other.stop())
+					return errors.Join(fmt.Errorf("%s at %s: %w", w.name, r.Base, err), berth.Kill(), other.process.Kill())
 				}
 				figures[i] = append(figures[i], figure)
 			}
@@ -79,7 +79,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		b, d := median(figures[0]), median(figures[1])
 		fmt.Fprintf(table, "%s\t%s\t%.0f\t%.0f\t%.2f\t\n", w.name, w.unit, b, d, b/d)
 	}
-	return errors.Join(table.Flush(), berth.Stop(), other.stop())
+	return errors.Join(table.Flush(), berth.Stop(), other.process.Kill())
 }
 
 func median(figures []float64) float64 {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/server"
 )
 
@@ -20,8 +21,6 @@ type victim struct {
 
 // secretTag is a tag that no page may read.
 const secretTag = "keep-this-to-yourself"
-
-const emptyIndex = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
 
 func (v *victim) listeners() map[string]string {
 	return map[string]string{"data": host(v.data), "admin": host(v.admin), "grpc": host(v.grpc), "ops": host(v.ops)}
@@ -36,7 +35,7 @@ func (v *victim) start(ctx context.Context, s *server.Server) error {
 
 // fill pushes an image without an account, as a developer does.
 func (v *victim) fill(ctx context.Context) error {
-	status, body, err := v.do(ctx, http.MethodPut, "http://"+host(v.data)+"/v2/private/app/manifests/"+secretTag, emptyIndex)
+	status, body, err := v.do(ctx, http.MethodPut, "http://"+host(v.data)+"/v2/private/app/manifests/"+secretTag, string(ocitest.Index().Bytes))
 	if err == nil && status != http.StatusCreated {
 		err = fmt.Errorf("the push of this program itself is answered %d: %s", status, body)
 	}

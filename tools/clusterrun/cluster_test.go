@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 	"github.com/berth-registry/berth/tools/internal/workload"
@@ -141,19 +142,11 @@ func (c *cluster) only(n *node) *ociclient.Client { return c.oci(newEdge(c.recor
 // client makes another client of the load.
 func (c *cluster) client(oci *ociclient.Client) *workload.Client {
 	c.clients++
-	return c.world.Client(c.clients, oci, pause)
+	return c.world.Client(c.clients, oci, impatient)
 }
 
-// pause lets a client be impatient: Retry-After says a second.
-func pause(ctx context.Context) { wait(ctx, 100*time.Millisecond) }
-
-// wait returns after the time, or when ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
+// impatient lets a client be impatient: Retry-After says a second.
+func impatient(ctx context.Context) { _ = pause.For(ctx, 100*time.Millisecond) }
 
 // between is a random time.
 func (c *cluster) between(least, most time.Duration) time.Duration {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // load is clients at work. Its context ends when one of them sees what must
@@ -44,7 +46,7 @@ func (l *load) failed(err error) {
 }
 
 // lull lets the clients work for a while.
-func (l *load) lull(d time.Duration) { wait(l, d) }
+func (l *load) lull(d time.Duration) { _ = pause.For(l, d) }
 
 // end stops the clients, and fails the test if one of them, or the edge, has
 // seen what must never happen.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/dice"
 )
 
@@ -86,17 +87,17 @@ func (c *cluster) stopAmidUpload(n *node) time.Duration {
 	c.t.Helper()
 	u := c.openUpload("kill/drained", partSize+4*chunk)
 	body := u.stall(c.only(n), partSize+chunk)
-	for held := 0; held < partSize; { // the node is at it once a part is stored
-		var err error
-		held, _, err = c.oci(c.edge).Offset(c.t.Context(), u.location)
+	await.True(c.t, time.Minute, "a part is stored", func() bool { // the node is at it
+		held, _, err := c.oci(c.edge).Offset(c.t.Context(), u.location)
 		c.must(err)
-		wait(c.t.Context(), 5*time.Millisecond)
-	}
+		return held >= partSize
+	})
 	var last answer
 	var taken sync.WaitGroup
 	taken.Go(func() {
-		for n.Ready(c.t.Context()) {
-			wait(c.t.Context(), 5*time.Millisecond)
+		err := await.Within(c.t.Context(), time.Minute, "the node drains", func() bool { return !n.Ready(c.t.Context()) })
+		if err != nil {
+			c.t.Error(err)
 		}
 		last = body.rest()
 	})

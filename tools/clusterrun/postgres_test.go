@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -83,14 +84,14 @@ func (c *cluster) back() time.Duration {
 		}
 		prober := c.client(c.only(n))
 		nodes.Go(func() {
-			var err error
-			for time.Since(began) < backWithin {
-				if err = prober.Push(c.t.Context()); err == nil {
-					return
-				}
-				wait(c.t.Context(), 20*time.Millisecond)
+			var refused error
+			late := await.Within(c.t.Context(), backWithin, n.Data+" takes a push", func() bool {
+				refused = prober.Push(c.t.Context())
+				return refused == nil
+			})
+			if late != nil {
+				c.t.Errorf("after Postgres took connections: %v: %v", late, refused)
 			}
-			c.t.Errorf("%s takes no push %v after Postgres took connections: %v", n.Data, backWithin, err)
 		})
 	}
 	nodes.Wait()

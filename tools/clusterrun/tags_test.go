@@ -13,6 +13,8 @@ import (
 
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -88,14 +90,14 @@ func TestR49_TagsAreLinearizable(t *testing.T) {
 				}
 			})
 		}
-		wait(ctx, c.between(500*time.Millisecond, 1500*time.Millisecond))
+		_ = pause.For(ctx, c.between(500*time.Millisecond, 1500*time.Millisecond))
 		victim := c.nodes[c.rng.IntN(len(c.nodes))]
 		c.must(victim.Kill())
-		wait(ctx, c.between(200*time.Millisecond, 500*time.Millisecond))
+		_ = pause.For(ctx, c.between(200*time.Millisecond, 500*time.Millisecond))
 		c.must(victim.Start(ctx))
 		postgres.Restart()
 		c.back()
-		wait(ctx, time.Second)
+		_ = pause.For(ctx, time.Second)
 		stop()
 		clients.Wait()
 		h.check()
@@ -138,7 +140,7 @@ type history struct {
 	client *ociclient.Client
 	since  time.Time
 	repo   string
-	images [][]byte
+	images []ocitest.Content
 
 	mu  sync.Mutex
 	ops []porcupine.Operation
@@ -147,13 +149,10 @@ type history struct {
 func (h *history) pushImages(n int) {
 	h.t.Helper()
 	for i := range n {
-		config := fmt.Appendf(nil, `{"author": %q}`, fmt.Sprint(h.repo, i))
-		digest := oci.DigestOf(oci.SHA256, config).String()
-		h.must(h.client.PostBlob(h.t.Context(), h.repo, digest, config))
-		h.charged += int64(len(config))
-		h.images = append(h.images, fmt.Appendf(nil,
-			`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[]}`,
-			oci.MediaTypeImageManifest, digest, len(config)))
+		config := ocitest.ConfigBy(fmt.Sprint(h.repo, i))
+		h.must(h.client.PostBlob(h.t.Context(), h.repo, config.Digest.String(), config.Bytes))
+		h.charged += config.Size
+		h.images = append(h.images, ocitest.Manifest(config))
 	}
 }
 
@@ -167,8 +166,8 @@ func (h *history) act(number int, rng *rand.Rand) {
 	switch a.kind {
 	case put:
 		image := h.images[rng.IntN(len(h.images))]
-		a.puts = oci.DigestOf(oci.SHA256, image).String()
-		err = h.client.PutManifest(ctx, h.repo, a.tag, image)
+		a.puts = image.Digest.String()
+		err = h.client.PutManifest(ctx, h.repo, a.tag, image.Bytes)
 	case remove:
 		o.found, err = h.client.DeleteManifest(ctx, h.repo, a.tag)
 	default:
@@ -179,7 +178,7 @@ func (h *history) act(number int, rng *rand.Rand) {
 	}
 	end := int64(time.Since(h.since))
 	if ociclient.IsLost(err) {
-		pause(ctx)
+		impatient(ctx)
 		if a.kind == get {
 			return // it changed nothing, and told nothing
 		}

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/pause"
+	"github.com/berth-registry/berth/tools/internal/ledger"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -20,9 +23,9 @@ type client struct {
 	oci    *ociclient.Client // who it asks at the moment
 	serial int
 
-	survived bool              // the last kill is over
-	second   step              // where to kill once more, if the victim continues
-	pair     map[string]string // registers that change in one step, and what they hold then
+	survived bool                       // the last kill is over
+	second   step                       // where to kill once more, if the victim continues
+	pair     map[ledger.Register]string // registers that change in one step, and what they hold then
 }
 
 // maxTries bounds the tries of one request. A kill costs one; a refusal that
@@ -67,31 +70,22 @@ func (c *client) goOn(ctx context.Context, cause error) error {
 	}
 	if ociclient.StatusOf(cause) == http.StatusServiceUnavailable {
 		c.refusals++
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond): // as Retry-After asks, only sooner
-		}
-		return ctx.Err()
+		return pause.For(ctx, 100*time.Millisecond) // as Retry-After asks, only sooner
 	}
 	return fmt.Errorf("nothing was killed, and yet there was %w", cause)
 }
 
 // together says that a request changes registers in one step.
-func (c *client) together(registers map[string]string, request func() error) error {
+func (c *client) together(registers map[ledger.Register]string, request func() error) error {
 	c.pair = registers
 	defer func() { c.pair = nil }()
 	return request()
 }
 
 // write does a request that changes a register of the ledger.
-func (c *client) write(ctx context.Context, key, value string, ask func(*ociclient.Client) error) error {
-	entry := c.ledger.Begin(key, value)
-	c.touch(key)
-	err := c.try(ctx, ask)
-	if err == nil {
-		c.ledger.Acknowledge(entry)
-	}
-	return err
+func (c *client) write(ctx context.Context, r ledger.Register, value string, ask func(*ociclient.Client) error) error {
+	c.touch(r)
+	return c.ledger.Write(r, value, func() error { return c.try(ctx, ask) })
 }
 
 // name makes a name that nothing else has.
@@ -102,7 +96,9 @@ func (c *client) name(kind string) string {
 
 func (c *client) repo() string { return c.name("crash/repo") }
 
-func (c *client) noise(size int) content { return noise(c.rng.Uint64(), size) }
+func (c *client) noise(size int) ocitest.Content {
+	return ocitest.Layer(ocitest.Noise(size, c.rng.Uint64()))
+}
 
 // small is content of a size that fits into one write.
-func (c *client) small() content { return c.noise(2 + c.rng.IntN(8<<10)) }
+func (c *client) small() ocitest.Content { return c.noise(2 + c.rng.IntN(8<<10)) }

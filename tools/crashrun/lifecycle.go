@@ -18,7 +18,7 @@ import (
 // layer with one that stays, a blob that is left in one of two repositories, and
 // a deleted repository.
 func runJanitor(ctx context.Context, c *client) (act, error) {
-	u := upload{client: c, bytes: c.small().bytes()}
+	u := upload{client: c, bytes: c.small().Bytes}
 	if err := u.open(ctx, c.repo()); err != nil {
 		return nil, err
 	}
@@ -54,17 +54,17 @@ func runJanitor(ctx context.Context, c *client) (act, error) {
 func (c *client) clearAway(ctx context.Context) error {
 	garbage := c.garbage()
 	var done []func()
-	for _, key := range garbage {
-		entry := c.ledger.Begin(key, "")
-		c.touch(key)
+	for _, r := range garbage {
+		entry := c.ledger.Begin(r, "")
+		c.touch(r)
 		done = append(done, func() { c.ledger.Acknowledge(entry) })
 	}
 	if err := c.aside(ctx, func() error { return c.cleanTwice(ctx) }); err != nil {
 		return err
 	}
-	for i, key := range garbage {
+	for i, r := range garbage {
 		done[i]()
-		c.current[key] = ""
+		c.current[r] = ""
 	}
 	c.sweep()
 	return c.blind(func() error { return c.nothingElse(ctx) })

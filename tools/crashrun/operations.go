@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/tools/internal/ledger"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -43,36 +45,31 @@ var operations = []operation{
 	{name: "start", rows: "R13", prepare: restart},
 }
 
-func tagKey(repo, tag string) string            { return repo + ":" + tag }
-func manifestKey(repo string, m content) string { return repo + "@" + m.digest }
-func blobKey(repo string, b content) string     { return repo + "/" + b.digest }
-
 // set writes a register and keeps in mind what it holds from then on.
-func (c *client) set(ctx context.Context, key, value string, ask func(*ociclient.Client) error) error {
-	if err := c.write(ctx, key, value, ask); err != nil {
+func (c *client) set(ctx context.Context, r ledger.Register, value string, ask func(*ociclient.Client) error) error {
+	if err := c.write(ctx, r, value, ask); err != nil {
 		return err
 	}
-	c.current[key] = value
+	c.current[r] = value
 	return nil
 }
 
 // keepBlob writes the register of a blob that is pushed, which the tenant is
 // charged for once.
-func (c *client) keepBlob(ctx context.Context, repo string, b content, ask func(*ociclient.Client) error) error {
-	if err := c.set(ctx, blobKey(repo, b), b.digest, ask); err != nil {
+func (c *client) keepBlob(ctx context.Context, repo string, b ocitest.Content, ask func(*ociclient.Client) error) error {
+	if err := c.set(ctx, ledger.Blob(repo, b.Digest), b.Digest.String(), ask); err != nil {
 		return err
 	}
-	c.charged[b.digest] = b.size
+	c.charged[b.Digest.String()] = b.Size
 	return nil
 }
 
-func (c *client) pushBlob(ctx context.Context, repo string, b content) error {
-	bytes := b.bytes()
-	return c.keepBlob(ctx, repo, b, func(oci *ociclient.Client) error { return oci.PostBlob(ctx, repo, b.digest, bytes) })
+func (c *client) pushBlob(ctx context.Context, repo string, b ocitest.Content) error {
+	return c.keepBlob(ctx, repo, b, func(oci *ociclient.Client) error { return oci.PostBlob(ctx, repo, b.Digest.String(), b.Bytes) })
 }
 
-func (c *client) pushBlobs(ctx context.Context, repo string, img image) error {
-	for _, b := range img.blobs {
+func (c *client) pushBlobs(ctx context.Context, repo string, img ocitest.Image) error {
+	for _, b := range img.Blobs() {
 		if err := c.pushBlob(ctx, repo, b); err != nil {
 			return err
 		}
@@ -82,34 +79,34 @@ func (c *client) pushBlobs(ctx context.Context, repo string, img image) error {
 
 // putManifest puts an image under a tag, or by digest where that is empty. Its
 // own register is written with the tag's: they are one request.
-func (c *client) putManifest(ctx context.Context, repo, tag string, img image) error {
-	names := make([]string, len(img.blobs))
-	for i, b := range img.blobs {
-		names[i] = "/" + b.digest
+func (c *client) putManifest(ctx context.Context, repo, tag string, img ocitest.Image) error {
+	var names []ledger.Register
+	for _, b := range img.Blobs() {
+		names = append(names, ledger.Blob("", b.Digest))
 	}
-	c.names[img.manifest.digest] = names
-	return c.put(ctx, repo, tag, img.manifest, (*ociclient.Client).PutManifest)
+	c.names[img.Manifest.Digest.String()] = names
+	return c.put(ctx, repo, tag, img.Manifest, (*ociclient.Client).PutManifest)
 }
 
 type putter func(oci *ociclient.Client, ctx context.Context, repo, reference string, content []byte) error
 
-func (c *client) put(ctx context.Context, repo, tag string, m content, put putter) error {
-	key := manifestKey(repo, m)
+func (c *client) put(ctx context.Context, repo, tag string, m ocitest.Content, put putter) error {
+	byDigest, byTag, digest := ledger.Manifest(repo, m.Digest), ledger.Tag(repo, tag), m.Digest.String()
 	if tag == "" {
-		return c.set(ctx, key, m.digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, m.digest, m.bytes()) })
+		return c.set(ctx, byDigest, digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, digest, m.Bytes) })
 	}
-	return c.together(map[string]string{key: m.digest, tagKey(repo, tag): m.digest}, func() error {
-		return c.set(ctx, key, m.digest, func(*ociclient.Client) error {
-			return c.set(ctx, tagKey(repo, tag), m.digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, tag, m.bytes()) })
+	return c.together(map[ledger.Register]string{byDigest: digest, byTag: digest}, func() error {
+		return c.set(ctx, byDigest, digest, func(*ociclient.Client) error {
+			return c.set(ctx, byTag, digest, func(oci *ociclient.Client) error { return put(oci, ctx, repo, tag, m.Bytes) })
 		})
 	})
 }
 
 // pushImage pushes a small image without being watched.
-func (c *client) pushImage(ctx context.Context, repo, tag string, shared ...content) (image, error) {
-	img := newImage(c.name("image"), nil, append(shared, c.small())...)
+func (c *client) pushImage(ctx context.Context, repo, tag string, shared ...ocitest.Content) (ocitest.Image, error) {
+	img := newImage(c.name("image"), ocitest.Extra{}, append(shared, c.small())...)
 	if err := c.pushBlobs(ctx, repo, img); err != nil {
-		return image{}, err
+		return ocitest.Image{}, err
 	}
 	return img, c.putManifest(ctx, repo, tag, img)
 }
@@ -136,9 +133,9 @@ func mount(ctx context.Context, c *client) (act, error) {
 	from, to, b := c.repo(), c.repo(), c.small()
 	return func(ctx context.Context) error {
 		return c.keepBlob(ctx, to, b, func(oci *ociclient.Client) error {
-			mounted, _, err := oci.Mount(ctx, to, b.digest, from)
+			mounted, _, err := oci.Mount(ctx, to, b.Digest.String(), from)
 			if err == nil && !mounted {
-				err = fmt.Errorf("%s@%s was there and is not mounted", from, b.digest)
+				err = fmt.Errorf("%s@%s was there and is not mounted", from, b.Digest)
 			}
 			return err
 		})
@@ -146,7 +143,7 @@ func mount(ctx context.Context, c *client) (act, error) {
 }
 
 func putNewTag(ctx context.Context, c *client) (act, error) {
-	repo, img := c.repo(), newImage(c.name("image"), nil, c.small(), c.small())
+	repo, img := c.repo(), newImage(c.name("image"), ocitest.Extra{}, c.small(), c.small())
 	return func(ctx context.Context) error { return c.putManifest(ctx, repo, "v1", img) }, c.pushBlobs(ctx, repo, img)
 }
 
@@ -155,7 +152,7 @@ func putMovedTag(ctx context.Context, c *client) (act, error) {
 	if _, err := c.pushImage(ctx, repo, "v1"); err != nil {
 		return nil, err
 	}
-	next := newImage(c.name("image"), nil, c.small())
+	next := newImage(c.name("image"), ocitest.Extra{}, c.small())
 	return func(ctx context.Context) error { return c.putManifest(ctx, repo, "v1", next) }, c.pushBlobs(ctx, repo, next)
 }
 
@@ -167,8 +164,7 @@ func putReferrer(ctx context.Context, c *client) (act, error) {
 	if err != nil {
 		return nil, err
 	}
-	of := subject.descriptor()
-	referrer := newImage(c.name("referrer"), &of, c.small())
+	referrer := newImage(c.name("referrer"), about(subject), c.small())
 	return func(ctx context.Context) error {
 		if err := c.putManifest(ctx, repo, "", referrer); err != nil {
 			return err
@@ -176,11 +172,11 @@ func putReferrer(ctx context.Context, c *client) (act, error) {
 		var listed []string
 		err := c.try(ctx, func(oci *ociclient.Client) error {
 			var err error
-			listed, err = oci.Referrers(ctx, repo, of.Digest)
+			listed, err = oci.Referrers(ctx, repo, subject.Manifest.Digest.String())
 			return err
 		})
-		if err == nil && !slices.Contains(listed, referrer.manifest.digest) {
-			err = fmt.Errorf("referrer %s of %s is there and not listed", referrer.manifest.digest, of.Digest)
+		if err == nil && !slices.Contains(listed, referrer.Manifest.Digest.String()) {
+			err = fmt.Errorf("referrer %s of %s is there and not listed", referrer.Manifest.Digest, subject.Manifest.Digest)
 		}
 		return err
 	}, c.pushBlobs(ctx, repo, referrer)
@@ -188,18 +184,18 @@ func putReferrer(ctx context.Context, c *client) (act, error) {
 
 func putIndex(ctx context.Context, c *client) (act, error) {
 	repo := c.repo()
-	var images []image
-	var names []string
+	var images []ocitest.Image
+	var names []ledger.Register
 	for range 2 {
 		img, err := c.pushImage(ctx, repo, "")
 		if err != nil {
 			return nil, err
 		}
-		images, names = append(images, img), append(names, "@"+img.manifest.digest)
+		images, names = append(images, img), append(names, ledger.Manifest("", img.Manifest.Digest))
 	}
 	index := newIndex(c.name("index"), images...)
 	return func(ctx context.Context) error {
-		c.names[index.digest] = names
+		c.names[index.Digest.String()] = names
 		return c.put(ctx, repo, "v1", index, (*ociclient.Client).PutIndex)
 	}, nil
 }
@@ -208,7 +204,7 @@ func deleteTag(ctx context.Context, c *client) (act, error) {
 	repo := c.repo()
 	_, err := c.pushImage(ctx, repo, "v1")
 	return func(ctx context.Context) error {
-		return c.set(ctx, tagKey(repo, "v1"), "", func(oci *ociclient.Client) error {
+		return c.set(ctx, ledger.Tag(repo, "v1"), "", func(oci *ociclient.Client) error {
 			_, err := oci.DeleteManifest(ctx, repo, "v1")
 			return err
 		})
@@ -223,12 +219,12 @@ func deleteManifest(ctx context.Context, c *client) (act, error) {
 
 // removeImage deletes a manifest, which takes the tag that points to it along in
 // the same step.
-func (c *client) removeImage(ctx context.Context, repo, tag string, img image) error {
-	byTag, byDigest := tagKey(repo, tag), manifestKey(repo, img.manifest)
-	return c.together(map[string]string{byTag: "", byDigest: ""}, func() error {
+func (c *client) removeImage(ctx context.Context, repo, tag string, img ocitest.Image) error {
+	byTag, byDigest := ledger.Tag(repo, tag), ledger.Manifest(repo, img.Manifest.Digest)
+	return c.together(map[ledger.Register]string{byTag: "", byDigest: ""}, func() error {
 		return c.set(ctx, byTag, "", func(*ociclient.Client) error {
 			return c.set(ctx, byDigest, "", func(oci *ociclient.Client) error {
-				_, err := oci.DeleteManifest(ctx, repo, img.manifest.digest)
+				_, err := oci.DeleteManifest(ctx, repo, img.Manifest.Digest.String())
 				return err
 			})
 		})
@@ -238,8 +234,8 @@ func (c *client) removeImage(ctx context.Context, repo, tag string, img image) e
 func deleteBlob(ctx context.Context, c *client) (act, error) {
 	repo, b := c.repo(), c.small()
 	return func(ctx context.Context) error {
-		return c.set(ctx, blobKey(repo, b), "", func(oci *ociclient.Client) error {
-			_, err := oci.DeleteBlob(ctx, repo, b.digest)
+		return c.set(ctx, ledger.Blob(repo, b.Digest), "", func(oci *ociclient.Client) error {
+			_, err := oci.DeleteBlob(ctx, repo, b.Digest.String())
 			return err
 		})
 	}, c.pushBlob(ctx, repo, b)
@@ -256,7 +252,7 @@ func deleteRepository(ctx context.Context, c *client) (act, error) {
 }
 
 func (c *client) removeRepository(ctx context.Context, repo string) error {
-	gone := map[string]string{}
+	gone := map[ledger.Register]string{}
 	remove := func(*ociclient.Client) error {
 		return c.try(ctx, func(oci *ociclient.Client) error {
 			admin := c.admin(oci)
@@ -264,13 +260,13 @@ func (c *client) removeRepository(ctx context.Context, repo string) error {
 			return err
 		})
 	}
-	for _, key := range slices.Sorted(maps.Keys(c.current)) {
-		if of, _, _ := split(key); of != repo {
+	for _, r := range ledger.Sorted(maps.Keys(c.current)) {
+		if r.Repo != repo {
 			continue
 		}
-		gone[key] = ""
+		gone[r] = ""
 		next := remove
-		remove = func(*ociclient.Client) error { return c.set(ctx, key, "", next) }
+		remove = func(*ociclient.Client) error { return c.set(ctx, r, "", next) }
 	}
 	return c.together(gone, func() error { return remove(c.oci) })
 }

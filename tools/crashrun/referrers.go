@@ -25,32 +25,32 @@ func deleteReferrers(ctx context.Context, c *client) (act, error) {
 	if err != nil {
 		return nil, err
 	}
-	var keys []string
-	of := subject.descriptor()
+	var registers []ledger.Register
+	of := subject
 	for range 4 {
-		referrer := newImage(c.name("referrer"), &of, c.small())
+		referrer := newImage(c.name("referrer"), about(of), c.small())
 		if err := c.pushBlobs(ctx, repo, referrer); err != nil {
 			return nil, err
 		}
 		if err := c.putManifest(ctx, repo, "", referrer); err != nil {
 			return nil, err
 		}
-		keys = append(keys, manifestKey(repo, referrer.manifest))
-		if len(keys) == 3 {
-			of = referrer.descriptor() // the next one refers to this one
+		registers = append(registers, ledger.Manifest(repo, referrer.Manifest.Digest))
+		if len(registers) == 3 {
+			of = referrer // the next one refers to this one
 		}
 	}
 	return func(ctx context.Context) error {
 		var entries []*ledger.Write
-		for _, key := range keys {
-			entries = append(entries, c.ledger.Begin(key, ""))
-			c.touch(key)
+		for _, r := range registers {
+			entries = append(entries, c.ledger.Begin(r, ""))
+			c.touch(r)
 		}
 		if err := c.removeImage(ctx, repo, "v1", subject); err != nil {
 			return err
 		}
-		for _, key := range keys {
-			c.current[key] = ""
+		for _, r := range registers {
+			c.current[r] = ""
 		}
 		if err := c.clearAway(ctx); err != nil {
 			return err

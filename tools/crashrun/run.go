@@ -100,7 +100,7 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 		return err
 	}
 	// What is held only by the grace of a push goes now.
-	if err := errors.Join(r.clearAway(ctx), r.verifyAll(ctx, r.ledger.Keys()), r.verifyQuota(ctx)); err != nil {
+	if err := errors.Join(r.clearAway(ctx), r.verifyAll(ctx, r.ledger.Registers()), r.verifyQuota(ctx)); err != nil {
 		return err
 	}
 	if said, err := r.fsck(ctx, true); err != nil {
@@ -110,7 +110,7 @@ func (r *runner) runAll(ctx context.Context, runs int) error {
 	fmt.Fprintf(r.out, "ok   %s: %d runs with %d kills in %v (%v each), %d points not reached, %d answers asked to come later; "+
 		"%d registers are as the ledger says, the quota is exact, fsck finds nothing\n",
 		r.name, runs, t.kills, took.Round(time.Second), (took / time.Duration(runs)).Round(time.Millisecond),
-		t.missed, r.refusals, len(r.ledger.Keys()))
+		t.missed, r.refusals, len(r.ledger.Registers()))
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite" // to break a database
 
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/gate"
 )
 
@@ -74,7 +75,7 @@ func tampered(t *testing.T, berth string, tamper func(*testing.T, string)) error
 	t.Cleanup(func() { _ = r.close() })
 	op := operation{name: "tamper", prepare: func(ctx context.Context, c *client) (act, error) {
 		repo := c.repo()
-		img := newImage("image", nil, c.small())
+		img := newImage("image", ocitest.Extra{}, c.small())
 		return func(ctx context.Context) error {
 			if err := c.putManifest(ctx, repo, "v1", img); err != nil {
 				return err

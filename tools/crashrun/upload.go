@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -27,13 +28,13 @@ func uploadParts(_ context.Context, c *client) (act, error) {
 
 // upload sends content up to each cut, and ends the session. Half of the time
 // nothing is left for the PUT.
-func (c *client) upload(repo string, b content, cuts ...int64) act {
+func (c *client) upload(repo string, b ocitest.Content, cuts ...int64) act {
 	if c.rng.IntN(2) == 0 {
-		cuts = append(cuts, b.size)
+		cuts = append(cuts, b.Size)
 	}
 	return func(ctx context.Context) error {
 		return c.keepBlob(ctx, repo, b, func(*ociclient.Client) error {
-			u := upload{client: c, digest: b.digest, bytes: b.bytes()}
+			u := upload{client: c, digest: b.Digest.String(), bytes: b.Bytes}
 			if err := u.open(ctx, repo); err != nil {
 				return err
 			}
@@ -122,7 +123,7 @@ func (u *upload) resume(ctx context.Context, sent int64) error {
 
 // cancel ends a session that holds bytes; it is gone then.
 func cancel(ctx context.Context, c *client) (act, error) {
-	u := upload{client: c, bytes: c.small().bytes()}
+	u := upload{client: c, bytes: c.small().Bytes}
 	if err := u.open(ctx, c.repo()); err != nil {
 		return nil, err
 	}

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"time"
 
+	"github.com/berth-registry/berth/tools/internal/ledger"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -17,21 +16,21 @@ const sample = 3
 // look reads what this run has written so far, between a kill and the client's
 // next try: all of a request has happened or nothing.
 func (c *client) look(ctx context.Context) error {
-	for _, key := range slices.Sorted(maps.Keys(c.touched)) {
-		if err := c.verify(ctx, key); err != nil {
+	for _, r := range ledger.Sorted(maps.Keys(c.touched)) {
+		if err := c.verify(ctx, r); err != nil {
 			return fmt.Errorf("right after the kill: %w", err)
 		}
 	}
-	var done, undone []string
-	for _, key := range slices.Sorted(maps.Keys(c.pair)) {
-		value, err := c.read(ctx, key)
+	var done, undone []ledger.Register
+	for _, r := range ledger.Sorted(maps.Keys(c.pair)) {
+		value, err := c.read(ctx, r)
 		if err != nil {
 			return err
 		}
-		if value == c.pair[key] {
-			done = append(done, key)
+		if value == c.pair[r] {
+			done = append(done, r)
 		} else {
-			undone = append(undone, key)
+			undone = append(undone, r)
 		}
 	}
 	if len(done) > 0 && len(undone) > 0 {
@@ -40,19 +39,12 @@ func (c *client) look(ctx context.Context) error {
 	return nil
 }
 
-// read reads a register: the digest of the bytes that it leads to.
-func (c *client) read(ctx context.Context, key string) (string, error) {
-	repo, kind, reference := split(key)
+// read reads a register, however often that takes.
+func (c *client) read(ctx context.Context, r ledger.Register) (string, error) {
 	var value string
 	err := c.try(ctx, func(oci *ociclient.Client) error {
-		get := oci.Manifest
-		if kind == "/" {
-			get = oci.Blob
-		}
-		got, ok, err := get(ctx, repo, reference)
-		if value = ""; ok {
-			value = digestOf(got)
-		}
+		var err error
+		value, err = r.Read(ctx, oci)
 		return err
 	})
 	return value, err
@@ -61,23 +53,14 @@ func (c *client) read(ctx context.Context, key string) (string, error) {
 // verify reads a register and compares it with the ledger. What a manifest that
 // is there names must be there too, whatever else became of it (invariants I2,
 // I5, I6).
-func (c *client) verify(ctx context.Context, key string) error {
-	start := time.Now()
-	value, err := c.read(ctx, key)
+func (c *client) verify(ctx context.Context, r ledger.Register) error {
+	value, err := c.ledger.Verify(r, func(r ledger.Register) (string, error) { return c.read(ctx, r) })
 	if err != nil {
-		return fmt.Errorf("read %s: %w", key, err)
-	}
-	if err := c.ledger.Check(key, value, start, time.Now()); err != nil {
 		return err
 	}
-	if value == "" {
-		return nil
-	}
-	repo, _, _ := split(key)
-	for _, name := range c.names[value] {
-		_, _, want := split(repo + name)
-		if got, err := c.read(ctx, repo+name); err != nil || got != want {
-			return errors.Join(err, fmt.Errorf("%s is there and names %s, which reads as %q", key, repo+name, got))
+	for _, named := range c.named(r.Repo, value) {
+		if got, err := c.read(ctx, named); err != nil || got != named.Reference {
+			return errors.Join(err, fmt.Errorf("%s is there and names %s, which reads as %q", r, named, got))
 		}
 	}
 	return nil
@@ -87,19 +70,19 @@ func (c *client) verify(ctx context.Context, key string) error {
 // rest, with the books, through the victim, which runs again.
 func (c *client) audit(ctx context.Context) error {
 	c.oci = c.victim()
-	keys := slices.Sorted(maps.Keys(c.touched))
-	if all := c.ledger.Keys(); len(all) > 0 {
+	registers := ledger.Sorted(maps.Keys(c.touched))
+	if all := c.ledger.Registers(); len(all) > 0 {
 		for range sample {
-			keys = append(keys, all[c.rng.IntN(len(all))])
+			registers = append(registers, all[c.rng.IntN(len(all))])
 		}
 	}
-	return errors.Join(c.verifyAll(ctx, keys), c.verifyQuota(ctx))
+	return errors.Join(c.verifyAll(ctx, registers), c.verifyQuota(ctx))
 }
 
-func (c *client) verifyAll(ctx context.Context, keys []string) error {
+func (c *client) verifyAll(ctx context.Context, registers []ledger.Register) error {
 	var wrong []error
-	for _, key := range keys {
-		wrong = append(wrong, c.verify(ctx, key))
+	for _, r := range registers {
+		wrong = append(wrong, c.verify(ctx, r))
 	}
 	return errors.Join(wrong...)
 }

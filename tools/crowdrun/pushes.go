@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -48,7 +49,7 @@ func pushes(ctx context.Context, o options, dir string, out io.Writer) (err erro
 			if !t.Ready(context.WithoutCancel(pushing)) {
 				unready++
 			}
-			wait(pushing, 100*time.Millisecond)
+			_ = pause.For(pushing, 100*time.Millisecond)
 		}
 	}()
 	began := time.Now()

@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -62,7 +64,7 @@ func referrersOn(ctx context.Context, o options, dir, on string, n int, out io.W
 	fmt.Fprintf(out, "  %s: %d referrers were pushed in %s\n", on, n, time.Since(began).Round(time.Millisecond))
 
 	p := &pusher{client: small}
-	idle, _, _ := t.during(ctx, p, func() error { wait(ctx, idleTime); return nil })
+	idle, _, _ := t.during(ctx, p, func() error { return pause.For(ctx, idleTime) })
 	fmt.Fprintf(out, "  %s: another tenant's pushes alone: %s\n", on, idle)
 	var answered, gone time.Duration
 	beside, unready, err := t.during(ctx, p, func() error {
@@ -80,7 +82,7 @@ func referrersOn(ctx context.Context, o options, dir, on string, n int, out io.W
 				gone = time.Since(began)
 				return nil
 			}
-			wait(ctx, 200*time.Millisecond)
+			_ = pause.For(ctx, 200*time.Millisecond)
 		}
 		return ctx.Err()
 	})
@@ -104,22 +106,19 @@ func referrersOn(ctx context.Context, o options, dir, on string, n int, out io.W
 
 // pushReferrers pushes a subject and n referrers of it, by many clients.
 func pushReferrers(ctx context.Context, c *ociclient.Client, n int) (string, error) {
-	config := []byte(`{}`)
-	digest := oci.DigestOf(oci.SHA256, config).String()
-	if err := c.PostBlob(ctx, "app", digest, config); err != nil {
+	config := ocitest.Empty()
+	if err := c.PostBlob(ctx, "app", config.Digest.String(), config.Bytes); err != nil {
 		return "", err
 	}
-	image := imageOf(digest, len(config), "")
-	if err := c.PutManifest(ctx, "app", "v1", image); err != nil {
+	subject := ocitest.Manifest(config)
+	if err := c.PutManifest(ctx, "app", "v1", subject.Bytes); err != nil {
 		return "", err
 	}
-	subject := oci.DigestOf(oci.SHA256, image).String()
 	const clients = 32
-	return subject, together(clients, func(worker int) error {
+	return subject.Digest.String(), together(clients, func(worker int) error {
 		for i := worker; i < n; i += clients {
-			m := imageOf(digest, len(config), fmt.Sprintf(
-				`,"subject":{"mediaType":%q,"digest":%q,"size":%d},"annotations":{"number":"%d"}`, oci.MediaTypeImageManifest, subject, len(image), i))
-			if err := c.PutManifest(ctx, "app", oci.DigestOf(oci.SHA256, m).String(), m); err != nil {
+			m := ocitest.Extra{Subject: &subject.Descriptor, Annotations: map[string]string{"number": strconv.Itoa(i)}}.Manifest(config)
+			if err := c.PutManifest(ctx, "app", m.Digest.String(), m.Bytes); err != nil {
 				return err
 			}
 		}

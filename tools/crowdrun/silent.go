@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // What the contract promises of them (rows S1 to S5), and how a client works meanwhile.
@@ -99,7 +101,7 @@ func (b *beset) play(ctx context.Context, o options, n int, bound time.Duration,
 				stay[p.listener+": "+p.phase]++
 			}
 		})
-		wait(ctx, silentPace)
+		_ = pause.For(ctx, silentPace)
 	}
 	crowd.Wait()
 	stop()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -31,13 +31,13 @@ type watcher struct {
 }
 
 func (w *watcher) push(ctx context.Context) error {
-	content := make([]byte, 100_000)
-	w.blob = fmt.Sprintf("sha256:%x", sha256.Sum256(content))
-	if err := w.registry.PostBlob(ctx, "silent/app", w.blob, content); err != nil {
+	blob := ocitest.Config(make([]byte, 100_000))
+	w.blob = blob.Digest.String()
+	if err := w.registry.PostBlob(ctx, "silent/app", w.blob, blob.Bytes); err != nil {
 		return err
 	}
-	large := imageOf(w.blob, len(content), fmt.Sprintf(`,"annotations":{"large":%q}`, strings.Repeat("a", 500_000)))
-	return w.registry.PutManifest(ctx, "silent/app", "large", large)
+	large := ocitest.Extra{Annotations: map[string]string{"large": strings.Repeat("a", 500_000)}}.Manifest(blob)
+	return w.registry.PutManifest(ctx, "silent/app", "large", large.Bytes)
 }
 
 // every does one thing again and again, on a connection of its own.

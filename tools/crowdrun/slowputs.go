@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -44,9 +48,8 @@ func slowputs(ctx context.Context, o options, dir string, out io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	config := []byte(`{}`)
-	digest := oci.DigestOf(oci.SHA256, config).String()
-	if err := fifth.PostBlob(ctx, "app", digest, config); err != nil {
+	config := ocitest.Empty()
+	if err := fifth.PostBlob(ctx, "app", config.Digest.String(), config.Bytes); err != nil {
 		return err
 	}
 
@@ -65,19 +68,17 @@ func slowputs(ctx context.Context, o options, dir string, out io.Writer) (err er
 				if status != 0 {
 					ended.Add(1)
 				}
-				wait(ctx, 100*time.Millisecond)
+				_ = pause.For(ctx, 100*time.Millisecond)
 			}
 		})
 	}
-	for began.Load() < slowTenants*slowOfEach && ctx.Err() == nil {
-		wait(ctx, 10*time.Millisecond)
-	}
+	first := await.Within(ctx, length, "every slow body has begun", func() bool { return began.Load() >= slowTenants*slowOfEach })
 	var pushes, pulls latencies
-	refused, first := 0, error(nil)
+	refused := 0
 	for i := 0; ctx.Err() == nil; i++ {
-		m := imageOf(digest, len(config), fmt.Sprintf(`,"annotations":{"number":"%d","fill":%q}`, i, strings.Repeat("x", slowLarge)))
+		m := ocitest.Extra{Annotations: map[string]string{"number": strconv.Itoa(i), "fill": strings.Repeat("x", slowLarge)}}.Manifest(config)
 		at := time.Now()
-		err := fifth.PutManifest(context.WithoutCancel(ctx), "app", "v1", m)
+		err := fifth.PutManifest(context.WithoutCancel(ctx), "app", "v1", m.Bytes)
 		pushes.add(at)
 		if err == nil {
 			at = time.Now()
@@ -126,7 +127,7 @@ type trickle struct {
 
 func (b *trickle) Read(p []byte) (int, error) {
 	if b.sent > 0 {
-		wait(b.ctx, time.Second/10)
+		_ = pause.For(b.ctx, time.Second/10)
 	}
 	if err := b.ctx.Err(); err != nil {
 		return 0, err

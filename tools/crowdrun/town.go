@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -95,12 +97,11 @@ func (p *pusher) work(ctx context.Context, to *latencies) {
 
 // push is a blob and the manifest that names it.
 func (p *pusher) push(ctx context.Context) error {
-	config := fmt.Appendf(nil, `{"image": %d}`, p.made.Add(1))
-	digest := oci.DigestOf(oci.SHA256, config).String()
-	if err := p.client.PostBlob(ctx, "app", digest, config); err != nil {
+	config := ocitest.ConfigBy(strconv.FormatInt(p.made.Add(1), 10))
+	if err := p.client.PostBlob(ctx, "app", config.Digest.String(), config.Bytes); err != nil {
 		return err
 	}
-	return p.client.PutManifest(ctx, "app", "v1", imageOf(digest, len(config), ""))
+	return p.client.PutManifest(ctx, "app", "v1", ocitest.Manifest(config).Bytes)
 }
 
 // why is the last refusal, for a message.
@@ -109,12 +110,6 @@ func (p *pusher) why() error {
 		return *err
 	}
 	return nil
-}
-
-// imageOf is an image with a config and no layers; more are further members.
-func imageOf(config string, size int, more string) []byte {
-	return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[]%s}`,
-		oci.MediaTypeImageManifest, config, size, more)
 }
 
 // during runs the pusher for as long as what else happens, and watches whether
@@ -131,7 +126,7 @@ func (t *town) during(ctx context.Context, p *pusher, what func() error) (*laten
 			if !t.Ready(context.WithoutCancel(ctx)) {
 				unready++
 			}
-			wait(ctx, 100*time.Millisecond)
+			_ = pause.For(ctx, 100*time.Millisecond)
 		}
 	}()
 	err := what()
@@ -139,16 +134,6 @@ func (t *town) during(ctx context.Context, p *pusher, what func() error) (*laten
 	<-pushed
 	<-watched
 	return &times, unready, err
-}
-
-// wait returns after d, or when ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // judge joins what is worse than promised, unless the run is for figures only.

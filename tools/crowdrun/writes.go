@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -88,7 +89,7 @@ func besidesOn(ctx context.Context, o options, dir, on string, out io.Writer, wh
 		length *= 5
 	}
 	p := &pusher{client: small}
-	idle, _, _ := t.during(ctx, p, func() error { wait(ctx, length); return nil })
+	idle, _, _ := t.during(ctx, p, func() error { return pause.For(ctx, length) })
 	fmt.Fprintf(out, "  %s: a tenant's pushes alone: %s\n", on, idle)
 	var done atomic.Int64
 	beside, unready, err := t.during(ctx, p, func() error {
@@ -148,14 +149,9 @@ func apartFrom(ctx context.Context, o options, dir, on string, length time.Durat
 
 // manyReferences is an artifact with 10,000 layers, other ones for each number.
 func manyReferences(worker, i int) []byte {
-	var layers bytes.Buffer
-	for n := range 10_000 {
-		if n > 0 {
-			layers.WriteByte(',')
-		}
-		fmt.Fprintf(&layers, `{"mediaType":"a/b","digest":"%s","size":1}`, oci.DigestOf(oci.SHA256, fmt.Appendf(nil, "%d/%d/%d", worker, i, n)))
+	layers := make([]ocitest.Content, 10_000)
+	for n := range layers {
+		layers[n] = ocitest.New("a/b", fmt.Appendf(nil, "%d/%d/%d", worker, i, n))
 	}
-	config := oci.DigestOf(oci.SHA256, []byte(`{}`))
-	return fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"layers":[%s]}`,
-		oci.MediaTypeImageManifest, config, layers.Bytes())
+	return ocitest.Manifest(ocitest.Empty(), layers...).Bytes
 }

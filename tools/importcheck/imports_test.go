@@ -89,7 +89,7 @@ func checkImports(t *testing.T, p *packages.Package) {
 	}
 	may := r.may
 	if p.ForTest != "" {
-		may = join(join(may, r.tests...), "pkg/dice") // seeds and counts are for every test
+		may = join(join(may, r.tests...), forTests...)
 	}
 	paths := make([]string, 0, len(p.Imports))
 	for path := range p.Imports {

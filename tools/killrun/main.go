@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 	"github.com/berth-registry/berth/tools/internal/workload"
@@ -96,7 +98,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return errors.Join(ctx.Err(), srv.Kill())
 	}
 
-	seen, err := w.Client(o.clients, client, await(srv)).Verify(ctx)
+	seen, err := w.Client(o.clients, client, back(srv)).Verify(ctx)
 	if err != nil {
 		return err
 	}
@@ -119,7 +121,7 @@ func drive(ctx context.Context, o options, w *workload.World, client *ociclient.
 	failures := make([]error, o.clients)
 	for i := range o.clients {
 		clients.Go(func() {
-			if failures[i] = w.Client(i, client, await(srv)).Work(working); failures[i] != nil {
+			if failures[i] = w.Client(i, client, back(srv)).Work(working); failures[i] != nil {
 				cancel()
 			}
 		})
@@ -129,15 +131,10 @@ func drive(ctx context.Context, o options, w *workload.World, client *ociclient.
 	return errors.Join(killErr, errors.Join(failures...))
 }
 
-// await waits until the server is there again.
-func await(srv *server.Server) func(context.Context) {
+// back waits until the server is there again.
+func back(srv *server.Server) func(context.Context) {
 	return func(ctx context.Context) {
-		for ctx.Err() == nil && !srv.Ready(ctx) {
-			select {
-			case <-ctx.Done():
-			case <-time.After(10 * time.Millisecond):
-			}
-		}
+		_ = await.Within(ctx, time.Minute, "the server is ready", func() bool { return srv.Ready(ctx) }) // where it is not, the next request says so
 	}
 }
 
@@ -151,10 +148,8 @@ func kill(ctx context.Context, srv *server.Server, o options, out io.Writer) err
 		if i > 0 {
 			wait = max(wait-slice/2, slice/4)
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, wait) != nil {
 			return nil
-		case <-time.After(wait):
 		}
 		if err := srv.Kill(); err != nil {
 			return err

@@ -57,14 +57,16 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	settings := []string{"TMPDIR=" + dir}
 	if o.s3 != "" {
-		stop, err := startS3(ctx, o.s3, dir)
+		blobs, stop, err := startS3(o.s3)
+		defer stop()
 		if err != nil {
 			return err
 		}
-		defer func() { _ = stop() }() // it is killed in any case
+		settings = append(settings, "BERTH_BLOBS="+blobs)
 	}
-	srv, err := server.New(o.berth, dir)
+	srv, err := server.New(o.berth, dir, settings...)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // The places where an upstream that is allowed can write an address.
@@ -25,22 +25,9 @@ type hostile struct {
 }
 
 var (
-	config   = []byte("{}")
-	manifest = imageOf(config)
+	config   = ocitest.Empty()
+	manifest = ocitest.Manifest(config)
 )
-
-func imageOf(config []byte) []byte {
-	b, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": oci.MediaTypeImageManifest, "layers": []any{},
-		"config": map[string]any{
-			"mediaType": "application/vnd.oci.empty.v1+json", "digest": oci.DigestOf(oci.SHA256, config), "size": len(config),
-		},
-	})
-	if err != nil {
-		panic(err) // only of what is written above
-	}
-	return b
-}
 
 func serveHostile(ctx context.Context) (*hostile, error) {
 	h := &hostile{}
@@ -92,7 +79,7 @@ func (h *hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"name": "app", "tags": ["a"]}`))
 	case kind == "manifests":
 		w.Header().Set("Content-Type", oci.MediaTypeImageManifest)
-		_, _ = w.Write(manifest)
+		_, _ = w.Write(manifest.Bytes)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}

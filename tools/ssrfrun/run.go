@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/tools/internal/server"
 )
 
@@ -163,13 +162,13 @@ func (a *attempt) throughHostile(ctx context.Context, place string) error {
 	}
 	what := map[string]string{
 		"realm": "manifests/1", "manifest redirect": "manifests/1", "list link": "tags/list",
-		"referrers redirect": "referrers/" + oci.DigestOf(oci.SHA256, manifest).String(),
+		"referrers redirect": "referrers/" + manifest.Digest.String(),
 	}[place]
 	if what == "" {
 		if _, err := a.pull(ctx, "manifests/1"); err != nil {
 			return err
 		}
-		what = "blobs/" + oci.DigestOf(oci.SHA256, config).String()
+		what = "blobs/" + config.Digest.String()
 	}
 	status, err := a.pull(ctx, what)
 	if err == nil && status == http.StatusNotFound {

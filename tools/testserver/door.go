@@ -11,8 +11,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/berth-registry/berth/tools/internal/port"
 )
 
 // Door is the loopback address of an HTTP server of this process. It notes the
@@ -44,14 +42,10 @@ type Request struct {
 // close; nil lets all in.
 func openDoor(t testing.TB, handler http.Handler, accept func(net.Conn) bool) *Door {
 	t.Helper()
-	addrs, err := port.Free(1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if accept == nil {
 		accept = func(net.Conn) bool { return true }
 	}
-	d := &Door{t: t, addr: addrs[0], handler: handler, accept: accept}
+	d := &Door{t: t, addr: FreeAddr(t), handler: handler, accept: accept}
 	t.Cleanup(d.Stop)
 	d.Start()
 	return d

@@ -11,9 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/berth-registry/berth/pkg/await"
 )
 
 // PostgresServer is a PostgreSQL server of one test's own, which the test may
@@ -144,7 +145,7 @@ func (s *PostgresServer) end(how syscall.Signal) {
 		s.must(signal(all, how)) // the others would continue for a while
 	}
 	s.server = nil
-	s.wait("the end of the server's processes", func() bool {
+	await.True(s.t, patience, "the end of the server's processes", func() bool {
 		return !slices.ContainsFunc(all, func(pid int) bool { state, _ := processState(pid); return state != "" && state != "Z" })
 	})
 }
@@ -154,7 +155,7 @@ func (s *PostgresServer) end(how syscall.Signal) {
 func (s *PostgresServer) Pause() {
 	s.t.Helper()
 	// The first one makes the others, so none is missed.
-	s.must(s.server.cmd.Process.Signal(syscall.SIGSTOP))
+	s.must(s.server.Signal(syscall.SIGSTOP))
 	s.paused = s.processes()
 	s.must(signal(s.paused, syscall.SIGSTOP))
 }
@@ -169,7 +170,7 @@ func (s *PostgresServer) Resume() {
 // processes are the server's first process and those that it made.
 func (s *PostgresServer) processes() []int {
 	s.t.Helper()
-	first := s.server.cmd.Process.Pid
+	first := s.server.PID()
 	all := []int{first}
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	s.must(err)
@@ -253,7 +254,7 @@ func (s *PostgresServer) AwaitStandby() {
 // await waits until a query answers true.
 func (s *PostgresServer) await(what, query string) {
 	s.t.Helper()
-	s.wait(what, func() bool {
+	await.True(s.t, patience, what, func() bool {
 		var done bool
 		s.must(s.asSuperuser(func(ctx context.Context, c *pgx.Conn) error { return c.QueryRow(ctx, query).Scan(&done) }))
 		return done
@@ -264,14 +265,4 @@ func (s *PostgresServer) await(what, query string) {
 func (s *PostgresServer) Promote() {
 	s.t.Helper()
 	s.Exec(`SELECT pg_promote()`)
-}
-
-func (s *PostgresServer) wait(what string, done func() bool) {
-	s.t.Helper()
-	deadline := time.Now().Add(patience)
-	for tick := time.NewTicker(5 * time.Millisecond); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("waited %s for %s", patience, what)
-		}
-	}
 }

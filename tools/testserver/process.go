@@ -6,105 +6,80 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
-	"time"
+
+	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/tools/internal/server"
 )
 
 // process is a running server.
 type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has
+	*server.Process
+	path  string
+	ready string // is in the line that it writes when it is ready
 
-	mu  sync.Mutex
-	log []string // its last lines
+	mu      sync.Mutex
+	isReady bool
+	log     []string // its last lines
 }
 
 // start runs cmd and returns once it has written a line that contains ready.
 func start(cmd *exec.Cmd, ready string) (*process, error) {
-	isReady := make(chan struct{})
-	once := sync.OnceFunc(func() { close(isReady) })
-	return launch(cmd, isReady, func(line string) {
-		if strings.Contains(line, ready) {
-			once()
-		}
+	p := &process{path: cmd.Path, ready: ready}
+	return p, p.launch(cmd, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.isReady
 	})
 }
 
 // startAnswering runs cmd and returns once answers says so, for servers that
 // write no line when they are ready.
 func startAnswering(cmd *exec.Cmd, answers func(context.Context) bool) (*process, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	isReady := make(chan struct{})
-	go func() {
-		for tick := time.NewTicker(20 * time.Millisecond); ; {
-			if answers(ctx) {
-				tick.Stop()
-				close(isReady)
-				return
-			}
-			select {
-			case <-ctx.Done():
-				tick.Stop()
-				return
-			case <-tick.C:
-			}
-		}
-	}()
-	return launch(cmd, isReady, func(string) {})
+	p := &process{path: cmd.Path}
+	return p, p.launch(cmd, func() bool { return answers(ctx) })
 }
 
-// launch runs cmd and returns once it is ready; each line that it writes goes
-// to told.
-func launch(cmd *exec.Cmd, isReady <-chan struct{}, told func(line string)) (*process, error) {
+// launch runs cmd and returns once it is ready.
+func (p *process) launch(cmd *exec.Cmd, ready func() bool) error {
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
-	p := &process{cmd: cmd, ended: make(chan struct{})}
-	failed, started := make(chan error, 1), make(chan struct{})
+	go p.read(out)
+	var err error
+	if p.Process, err = server.Begin(cmd, nil); err != nil {
+		return errors.Join(err, in.Close())
+	}
 	go func() {
-		// The kernel sends Pdeathsig when the thread that started the process
-		// ends, so that thread is kept until the process has ended.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		if err := cmd.Start(); err != nil {
-			failed <- err
-			return
-		}
-		close(started)
-		err := cmd.Wait()
+		_ = p.Wait() // whoever stops it says what is wrong
 		_ = in.Close()
-		failed <- fmt.Errorf("it ended: %w", errors.Join(err, errors.New(p.lastLines())))
-		close(p.ended)
 	}()
-	go p.read(out, told)
-	select {
-	case <-isReady:
-		<-started // it has, but cmd may not be written yet
-		return p, nil
-	case err := <-failed:
-		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
-	case <-time.After(patience):
-		err := fmt.Errorf("%s was not ready in %s:\n%s", cmd.Path, patience, p.lastLines())
-		return nil, errors.Join(err, p.stop(syscall.SIGKILL))
+	err = await.Within(context.Background(), patience, p.path+" is ready", func() bool { return p.HasEnded() || ready() })
+	switch {
+	case p.HasEnded():
+		return fmt.Errorf("%s ended: %w\n%s", p.path, p.Wait(), p.lastLines())
+	case err != nil:
+		return fmt.Errorf("%w\n%s", errors.Join(err, p.Kill()), p.lastLines())
+	default:
+		return nil
 	}
 }
 
-// read keeps the last lines and passes each on.
-func (p *process) read(out io.Reader, told func(line string)) {
+// read keeps the last lines.
+func (p *process) read(out io.Reader) {
 	const most = 40
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		p.mu.Lock()
+		p.isReady = p.isReady || strings.Contains(lines.Text(), p.ready)
 		p.log = append(p.log, lines.Text())
 		if len(p.log) > most {
 			p.log = p.log[1:]
 		}
 		p.mu.Unlock()
-		told(lines.Text())
 	}
 	_, _ = io.Copy(io.Discard, out)
 }
@@ -117,13 +92,8 @@ func (p *process) lastLines() string {
 
 // stop sends the signal and waits for the end.
 func (p *process) stop(s syscall.Signal) error {
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.Signal(s); err != nil {
 		return err
 	}
-	select {
-	case <-p.ended:
-		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("%s did not stop in %s", p.cmd.Path, patience)
-	}
+	return await.Within(context.Background(), patience, p.path+" has ended", p.HasEnded)
 }

@@ -3,9 +3,12 @@ package testserver
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/berth-registry/berth/tools/internal/server"
 )
 
 // NewPostgres starts a durable server with one empty database, whose URL it
@@ -44,4 +47,17 @@ func Program(t testing.TB, name string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// Run starts a program that a test needs, and returns what kills it. It is killed at
+// the end of the test at the latest, and where this process ends before.
+func Run(t testing.TB, cmd *exec.Cmd) func() {
+	t.Helper()
+	p, err := server.Begin(cmd, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kill := func() { _ = p.Kill() } // it may have ended
+	t.Cleanup(kill)
+	return kill
 }

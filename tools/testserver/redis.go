@@ -89,13 +89,13 @@ func (s *RedisServer) Restart() {
 // nothing answers.
 func (s *RedisServer) Pause() {
 	s.t.Helper()
-	s.must(s.server.cmd.Process.Signal(syscall.SIGSTOP))
+	s.must(s.server.Signal(syscall.SIGSTOP))
 }
 
 // Resume lets a paused server continue.
 func (s *RedisServer) Resume() {
 	s.t.Helper()
-	s.must(s.server.cmd.Process.Signal(syscall.SIGCONT))
+	s.must(s.server.Signal(syscall.SIGCONT))
 }
 
 // Flush removes all keys.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -79,13 +80,13 @@ func TestR16_LyingRedisLies(t *testing.T) {
 	try(testserver.RedisExpireNow, "c", true)
 	try(testserver.RedisHonest, "c", true)
 	proxy.SetMode(t, testserver.RedisFlush)
-	for {
-		if free, err := lock(t, c, "a"); err != nil {
+	await.True(t, 30*time.Second, "the lock is flushed", func() bool {
+		free, err := lock(t, c, "a")
+		if err != nil {
 			t.Fatal(err)
-		} else if free {
-			break
 		}
-	}
+		return free
+	})
 }
 
 func TestR14_LyingRedisFails(t *testing.T) {
@@ -96,8 +97,8 @@ func TestR14_LyingRedisFails(t *testing.T) {
 	} {
 		proxy := testserver.StartLyingRedis(t, s.Addr())
 		c := client(t, proxy.URL(), 100*time.Millisecond)
-		for c.Ping(t.Context()).Err() != nil { // until a busy machine has answered
-		}
+		answers := func() bool { return c.Ping(t.Context()).Err() == nil }
+		await.True(t, 30*time.Second, "Redis answers", answers)
 		proxy.SetMode(t, mode)
 		key := string(mode)
 		if _, err := lock(t, c, key); err == nil {
@@ -105,14 +106,12 @@ func TestR14_LyingRedisFails(t *testing.T) {
 		}
 		arrived := mode != testserver.RedisRefused && mode != testserver.RedisBlackhole && mode != testserver.RedisDropRequests
 		if arrived {
-			for s.Do("GET", key) == nil { // it was sent before the reply was waited for
-			}
+			await.True(t, 30*time.Second, "the server is told", func() bool { return s.Do("GET", key) != nil })
 		} else if s.Do("GET", key) != nil {
 			t.Errorf("%s: the server was told", mode)
 		}
 		proxy.SetMode(t, testserver.RedisHonest)
-		for c.Ping(t.Context()).Err() != nil {
-		}
+		await.True(t, 30*time.Second, "Redis answers again", answers)
 	}
 }
 

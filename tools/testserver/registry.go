@@ -5,16 +5,15 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -78,11 +77,7 @@ func (r *Registry) run(t testing.TB, o RegistryOptions) {
 			t.Error(err)
 		}
 	})
-	number, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(number))
+	addr := FreeAddr(t)
 	r.direct = "http://" + addr
 	file := filepath.Join(dir, "config.yml")
 	if err := r.configure(dir, file, addr, o.ProxyTo); err != nil {
@@ -138,7 +133,7 @@ func (r *Registry) answers(ctx context.Context) bool {
 func (r *Registry) Direct() string { return r.direct }
 
 // Push stores an image past the door, its index under each tag.
-func (r *Registry) Push(t testing.TB, name string, img Image, tags ...string) {
+func (r *Registry) Push(t testing.TB, name string, img ocitest.Image, tags ...string) {
 	t.Helper()
 	c := r.client(name)
 	for _, b := range img.Blobs() {
@@ -156,7 +151,7 @@ func (r *Registry) Push(t testing.TB, name string, img Image, tags ...string) {
 
 // PushManifest stores a manifest past the door, whose content is there already,
 // under each reference.
-func (r *Registry) PushManifest(t testing.TB, name string, m Content, references ...string) {
+func (r *Registry) PushManifest(t testing.TB, name string, m ocitest.Content, references ...string) {
 	t.Helper()
 	c := r.client(name)
 	header := http.Header{"Content-Type": {m.MediaType}}

@@ -4,19 +4,20 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"runtime"
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // pull reads an image by its tag, and holds all of it against img.
-func pull(t *testing.T, c *ociclient.Client, name, tag string, img testserver.Image) {
+func pull(t *testing.T, c *ociclient.Client, name, tag string, img ocitest.Image) {
 	t.Helper()
-	for reference, want := range map[string]testserver.Content{tag: img.Index, img.Manifest.Digest.String(): img.Manifest} {
+	for reference, want := range map[string]ocitest.Content{tag: img.Index, img.Manifest.Digest.String(): img.Manifest} {
 		if got, found, err := c.Manifest(t.Context(), name, reference); err != nil || !found || oci.DigestOf(oci.SHA256, got) != want.Digest {
 			t.Fatalf("manifest %s: found %v, %d bytes, %v", reference, found, len(got), err)
 		}
@@ -30,7 +31,7 @@ func pull(t *testing.T, c *ociclient.Client, name, tag string, img testserver.Im
 
 func TestRegistry_CountsWhatComesByTheDoor(t *testing.T) {
 	r := testserver.StartRegistry(t, testserver.RegistryOptions{})
-	img := testserver.NewImage(1, 100, 70_000)
+	img := ocitest.NewImage(1, 100, 70_000)
 	r.Push(t, "library/app", img, "1", "latest")
 	if got := r.Requests(); len(got) > 0 {
 		t.Errorf("a push past the door was counted: %v", got)
@@ -81,9 +82,7 @@ func TestRegistry_StopsAndWaits(t *testing.T) {
 	r.SetLatency(time.Hour)
 	answered := make(chan error, 1)
 	go func() { answered <- ping() }()
-	for r.Count(http.MethodGet, "/v2/") < 3 {
-		runtime.Gosched()
-	}
+	await.True(t, 30*time.Second, "the request arrives", func() bool { return r.Count(http.MethodGet, "/v2/") >= 3 })
 	r.Stop()
 	if err := <-answered; err == nil {
 		t.Error("a request was answered by a registry that was stopped")
@@ -117,7 +116,7 @@ func token(t *testing.T, r *testserver.Registry, user, password, scope string) (
 func TestRegistry_AsksForTokens(t *testing.T) {
 	for _, anonymous := range []bool{false, true} {
 		r := testserver.StartRegistry(t, testserver.RegistryOptions{Token: true, Anonymous: anonymous})
-		img := testserver.NewImage(2, 100)
+		img := ocitest.NewImage(2, 100)
 		r.Push(t, "team/app", img, "1")
 		c := &ociclient.Client{Base: r.URL(), HTTP: http.DefaultClient}
 		_, _, err := c.Manifest(t.Context(), "team/app", "1")
@@ -159,7 +158,7 @@ func TestRegistry_AsksForTokens(t *testing.T) {
 
 func TestRegistry_PullsThrough(t *testing.T) {
 	origin := testserver.StartRegistry(t, testserver.RegistryOptions{})
-	img := testserver.NewImage(3, 100, 5000)
+	img := ocitest.NewImage(3, 100, 5000)
 	origin.Push(t, "library/app", img, "1")
 	cache := testserver.StartRegistry(t, testserver.RegistryOptions{ProxyTo: origin.URL()})
 	c := &ociclient.Client{Base: cache.URL(), HTTP: http.DefaultClient}

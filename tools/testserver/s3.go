@@ -5,16 +5,16 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/berth-registry/berth/tools/internal/port"
 )
 
 // The account of the server. It guards nothing: the server listens on loopback
@@ -74,11 +74,11 @@ func startS3() (s3, error) {
 	if err := errors.Join(os.Mkdir(data, 0o750), os.Mkdir(sidecar, 0o750)); err != nil {
 		return s3{}, err
 	}
-	port, err := freePort()
+	addrs, err := port.Free(1)
 	if err != nil {
 		return s3{}, err
 	}
-	s := s3{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
+	s := s3{address: addrs[0], dir: dir}
 	cmd := who.command(dir, syscall.SIGKILL, program, "--port", s.address, "--keep-alive", "--quiet", "posix", "--sidecar", sidecar, data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s3Access, "ROOT_SECRET_KEY="+s3Secret)
 	if err := errors.Join(os.Setenv("AWS_ACCESS_KEY_ID", s3Access), os.Setenv("AWS_SECRET_ACCESS_KEY", s3Secret)); err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/tools/internal/port"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // What a Scripted holds at first: its Image, the index under ScriptedTag and the
@@ -27,10 +27,10 @@ const (
 type Scripted struct {
 	*Door
 	CDN   *Door // has all blobs at /<digest>; see RedirectBlobs
-	Image Image
+	Image ocitest.Image
 
-	other Image  // what is given instead of Image by some faults
-	dead  string // an address on which nothing listens
+	other ocitest.Image // what is given instead of Image by some faults
+	dead  string        // an address on which nothing listens
 
 	mu       sync.Mutex
 	script   Script
@@ -43,7 +43,7 @@ type Scripted struct {
 }
 
 type scriptedRepo struct {
-	manifests, blobs map[oci.Digest]Content
+	manifests, blobs map[oci.Digest]ocitest.Content
 	tags             map[string]oci.Digest
 	claimed          map[oci.Digest]int // sizes of what it says that it has, and has not
 }
@@ -59,13 +59,9 @@ type Script struct {
 // StartScripted starts a registry of one test's own.
 func StartScripted(t testing.TB) *Scripted {
 	t.Helper()
-	dead, err := port.Free(1)
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &Scripted{
-		Image: NewImage(1, 1000, 200_000), other: NewImage(2, 1000),
-		dead: dead[0], left: -1, script: Script{Fault: FaultNone}, repos: map[string]*scriptedRepo{},
+		Image: ocitest.NewImage(1, 1000, 200_000), other: ocitest.NewImage(2, 1000),
+		dead: FreeAddr(t), left: -1, script: Script{Fault: FaultNone}, repos: map[string]*scriptedRepo{},
 	}
 	s.Push(ScriptedName, s.Image, ScriptedTag)
 	s.PushManifest(ScriptedName, s.Image.Manifest, ScriptedSingleTag)
@@ -76,7 +72,7 @@ func StartScripted(t testing.TB) *Scripted {
 
 // Push adds an image to a repository, its index under each tag; a tag that was
 // there moves.
-func (s *Scripted) Push(name string, img Image, tags ...string) {
+func (s *Scripted) Push(name string, img ocitest.Image, tags ...string) {
 	for _, b := range img.Blobs() {
 		s.PushBlob(name, b)
 	}
@@ -85,7 +81,7 @@ func (s *Scripted) Push(name string, img Image, tags ...string) {
 }
 
 // PushManifest adds a manifest to a repository, under each tag.
-func (s *Scripted) PushManifest(name string, m Content, tags ...string) {
+func (s *Scripted) PushManifest(name string, m ocitest.Content, tags ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	repo := s.repo(name)
@@ -96,7 +92,7 @@ func (s *Scripted) PushManifest(name string, m Content, tags ...string) {
 }
 
 // PushBlob adds a blob to a repository.
-func (s *Scripted) PushBlob(name string, b Content) {
+func (s *Scripted) PushBlob(name string, b ocitest.Content) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.repo(name).blobs[b.Digest] = b
@@ -120,7 +116,7 @@ func (s *Scripted) Delete(name string) {
 func (s *Scripted) repo(name string) *scriptedRepo {
 	r := s.repos[name]
 	if r == nil {
-		r = &scriptedRepo{manifests: map[oci.Digest]Content{}, blobs: map[oci.Digest]Content{}, tags: map[string]oci.Digest{}, claimed: map[oci.Digest]int{}}
+		r = &scriptedRepo{manifests: map[oci.Digest]ocitest.Content{}, blobs: map[oci.Digest]ocitest.Content{}, tags: map[string]oci.Digest{}, claimed: map[oci.Digest]int{}}
 		s.repos[name] = r
 	}
 	return r

@@ -2,6 +2,7 @@ package testserver
 
 import (
 	"bytes"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // Part is what a request asks for.
@@ -103,7 +105,7 @@ func (s *Scripted) find(r *http.Request, a asked) reply {
 	repo, found := s.repos[a.name]
 	switch {
 	case r.URL.Path == "/v2/":
-		return give(r, Content{MediaType: "application/json", Bytes: []byte("{}")})
+		return give(r, bare("application/json", "", []byte("{}")))
 	case !found:
 		return nil
 	case a.part == PartManifests:
@@ -117,7 +119,7 @@ func (s *Scripted) find(r *http.Request, a asked) reply {
 	}
 }
 
-func give(r *http.Request, c Content) reply {
+func give(r *http.Request, c ocitest.Content) reply {
 	return func(w http.ResponseWriter) { serveContent(w, r, c) }
 }
 
@@ -133,7 +135,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 }
 
 // serveContent serves all of it, or the ranges that r asks for.
-func serveContent(w http.ResponseWriter, r *http.Request, c Content) {
+func serveContent(w http.ResponseWriter, r *http.Request, c ocitest.Content) {
 	w.Header().Set("Content-Type", c.MediaType)
 	if c.Digest != "" {
 		w.Header().Set("Docker-Content-Digest", c.Digest.String())
@@ -165,7 +167,7 @@ func (s *Scripted) findBlob(r *http.Request, repo *scriptedRepo, d oci.Digest) r
 		to := s.redirect + "/" + d.String()
 		return func(w http.ResponseWriter) { redirect(w, to) }
 	default:
-		return give(r, Content{MediaType: "application/octet-stream", Digest: d, Bytes: b.Bytes})
+		return give(r, bare("application/octet-stream", d, b.Bytes))
 	}
 }
 
@@ -186,7 +188,7 @@ func (repo *scriptedRepo) listTags(r *http.Request, name string) reply {
 		next := url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}}
 		link = "<" + r.URL.Path + "?" + next.Encode() + `>; rel="next"`
 	}
-	list := Content{MediaType: "application/json", Bytes: encode(map[string]any{"name": name, "tags": tags})}
+	list := bare("application/json", "", encode(map[string]any{"name": name, "tags": tags}))
 	return func(w http.ResponseWriter) {
 		if link != "" {
 			w.Header().Set("Link", link)
@@ -196,19 +198,16 @@ func (repo *scriptedRepo) listTags(r *http.Request, name string) reply {
 }
 
 func (repo *scriptedRepo) listReferrers(r *http.Request, subject oci.Digest) reply {
-	found := []oci.Descriptor{} // never null
+	var found []ocitest.Content
 	for _, d := range slices.Sorted(maps.Keys(repo.manifests)) {
 		m := repo.manifests[d]
 		parsed, err := oci.ParseManifest(m.MediaType, m.Bytes)
 		if err == nil && parsed.Subject != nil && parsed.Subject.Digest == subject {
-			entry := m.descriptor()
-			entry.ArtifactType, entry.Annotations = parsed.ReferrerType(), parsed.Annotations
-			found = append(found, entry)
+			m.ArtifactType, m.Annotations = parsed.ReferrerType(), parsed.Annotations
+			found = append(found, m)
 		}
 	}
-	return give(r, Content{MediaType: imagespec.MediaTypeImageIndex, Bytes: encode(map[string]any{
-		"schemaVersion": 2, "mediaType": imagespec.MediaTypeImageIndex, "manifests": found,
-	})})
+	return give(r, bare(imagespec.MediaTypeImageIndex, "", ocitest.Index(found...).Bytes))
 }
 
 func (s *Scripted) answerCDN(w http.ResponseWriter, r *http.Request, a asked) {
@@ -217,11 +216,11 @@ func (s *Scripted) answerCDN(w http.ResponseWriter, r *http.Request, a asked) {
 		http.Error(w, "nothing here", http.StatusNotFound)
 		return
 	}
-	serveContent(w, r, Content{MediaType: "application/octet-stream", Bytes: b.Bytes})
+	serveContent(w, r, bare("application/octet-stream", "", b.Bytes))
 }
 
 // findAnywhere finds a blob of any repository.
-func (s *Scripted) findAnywhere(d oci.Digest) (Content, bool) {
+func (s *Scripted) findAnywhere(d oci.Digest) (ocitest.Content, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for repo := range maps.Values(s.repos) {
@@ -229,5 +228,18 @@ func (s *Scripted) findAnywhere(d oci.Digest) (Content, bool) {
 			return b, true
 		}
 	}
-	return Content{}, false
+	return ocitest.Content{}, false
+}
+
+// bare is content as a server gives it: with a digest or none, right or wrong.
+func bare(mediaType string, d oci.Digest, b []byte) ocitest.Content {
+	return ocitest.Content{Descriptor: oci.Descriptor{MediaType: mediaType, Digest: d}, Bytes: b}
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only of what servers here say
+	}
+	return b
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/testserver"
 )
@@ -30,7 +31,7 @@ func newPuller(t *testing.T, s *testserver.Scripted, patience time.Duration) *pu
 }
 
 // pull asks for content by digest and by tag, if it has one.
-func (p *puller) pull(part testserver.Part, c testserver.Content, tag string) testserver.Outcome {
+func (p *puller) pull(part testserver.Part, c ocitest.Content, tag string) testserver.Outcome {
 	p.t.Helper()
 	for _, reference := range []string{tag, c.Digest.String()} {
 		if reference == "" {
@@ -43,7 +44,7 @@ func (p *puller) pull(part testserver.Part, c testserver.Content, tag string) te
 	return testserver.OutcomeFound
 }
 
-func (p *puller) ask(part testserver.Part, reference string, want testserver.Content) testserver.Outcome {
+func (p *puller) ask(part testserver.Part, reference string, want ocitest.Content) testserver.Outcome {
 	p.t.Helper()
 	path := p.upstream.URL() + "/v2/" + testserver.ScriptedName + "/" + string(part) + "/" + reference
 	resp, body, err := p.get(path, "")
@@ -141,7 +142,7 @@ func check(t *testing.T, f testserver.Fault, patience time.Duration) {
 	for _, c := range []struct {
 		part testserver.Part
 		tag  string
-		want testserver.Content
+		want ocitest.Content
 	}{
 		{testserver.PartManifests, testserver.ScriptedTag, s.Image.Index},
 		{testserver.PartBlobs, "", s.Image.Layers[1]},
@@ -358,9 +359,7 @@ func TestScripted_ListsTagsAndReferrers(t *testing.T) {
 	if body, _ = get(referrers); !strings.Contains(body, `"manifests":[]`) {
 		t.Errorf("referrers: %s", body)
 	}
-	signature := testserver.ContentOf(oci.MediaTypeImageManifest, fmt.Appendf(nil,
-		`{"schemaVersion":2,"mediaType":%q,"artifactType":"test/signature","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":%q,"size":2},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
-		oci.MediaTypeImageManifest, oci.DigestOf(oci.SHA256, []byte("{}")), s.Image.Index.MediaType, s.Image.Index.Digest, len(s.Image.Index.Bytes)))
+	signature := ocitest.Extra{ArtifactType: "test/signature", Subject: &s.Image.Index.Descriptor}.Manifest(ocitest.Empty())
 	s.PushManifest(testserver.ScriptedName, signature)
 	if body, _ = get(referrers); !strings.Contains(body, signature.Digest.String()) || !strings.Contains(body, "test/signature") {
 		t.Errorf("referrers: %s", body)

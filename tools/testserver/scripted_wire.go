@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // rightBytes are those of the body that come right.
@@ -88,7 +90,7 @@ func (sc *scene) cut() {
 
 func (sc *scene) zipped() {
 	sc.w.Header().Set("Content-Encoding", "gzip")
-	sc.sendBody(zip(sc.honest.Body.Bytes(), gzip.BestSpeed))
+	sc.sendBody(ocitest.Gzip(sc.honest.Body.Bytes(), gzip.BestSpeed))
 }
 
 func (sc *scene) bomb() {
@@ -98,7 +100,7 @@ func (sc *scene) bomb() {
 
 // gzipBomb has 1024 members of 1 MiB each (RFC 1952, section 2.2).
 var gzipBomb = sync.OnceValue(func() []byte {
-	return bytes.Repeat(zip(make([]byte, 1<<20), gzip.BestCompression), 1024)
+	return bytes.Repeat(ocitest.Gzip(make([]byte, 1<<20), gzip.BestCompression), 1024)
 })
 
 // hijack takes the connection from net/http; the door closes it when it is shut.

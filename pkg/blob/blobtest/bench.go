@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 const benchBytes = 256 << 20
@@ -19,7 +20,7 @@ const benchBytes = 256 << 20
 // Bench measures Append and Seal of one large blob, next to its two lower bounds:
 // hashing, and a plain write with fsync to dir.
 func Bench(b *testing.B, dir string, open Opener) {
-	block := content(1<<20, 9)
+	block := ocitest.Noise(1<<20, 9)
 	b.Run("Append", func(b *testing.B) {
 		store := open(b)
 		b.SetBytes(benchBytes)

@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // Opener opens an empty store; it closes it with t's end.
@@ -65,17 +65,8 @@ func RunAt(t *testing.T, scale Scale, open Opener) {
 	}
 }
 
-// content is n bytes without short repetitions.
-func content(n int, seed uint64) []byte {
-	var key [32]byte
-	key[0], key[1] = byte(seed), byte(seed>>8)
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8(key).Read(p) // never fails
-	return p
-}
-
 func (scale Scale) testAppend(t *testing.T, store blob.Store) {
-	want := content(3*scale.Unit+17, 1)
+	want := ocitest.Noise(3*scale.Unit+17, 1)
 	s := newSession(t, store)
 	s.mustAppend(want)
 	s.mustSeal(want)
@@ -87,7 +78,7 @@ func (scale Scale) testAppend(t *testing.T, store blob.Store) {
 }
 
 func (scale Scale) testAppendResumes(t *testing.T, store blob.Store) {
-	want := content(scale.Unit, 2)
+	want := ocitest.Noise(scale.Unit, 2)
 	s := newSession(t, store)
 	for _, cut := range [][2]int{{0, 1}, {1, 1000}, {1000, len(want) * 2 / 3}, {len(want) * 2 / 3, len(want)}} {
 		s.mustAppend(want[cut[0]:cut[1]])
@@ -122,7 +113,7 @@ func testAppendMissing(t *testing.T, store blob.Store) {
 
 func (scale Scale) testSourceFails(t *testing.T, store blob.Store) {
 	gone := errors.New("client is gone")
-	want := content(2*scale.Unit, 3)
+	want := ocitest.Noise(2*scale.Unit, 3)
 	s := newSession(t, store)
 	for _, n := range []int{0, 1, 300_000, scale.Unit} {
 		from := s.offset()
@@ -186,7 +177,7 @@ func testSealEmpty(t *testing.T, store blob.Store) {
 
 // Staged bytes can be read back, and sealed or appended to afterwards.
 func (scale Scale) testOpenStaged(t *testing.T, store blob.Store) {
-	want := content(scale.Unit+1, 7)
+	want := ocitest.Noise(scale.Unit+1, 7)
 	for _, n := range []int{0, 1, 300_000, len(want)} {
 		s := newSession(t, store)
 		s.mustAppend(want[:n/2])
@@ -215,7 +206,7 @@ func (scale Scale) testOpenStaged(t *testing.T, store blob.Store) {
 }
 
 func testOpenSeeks(t *testing.T, store blob.Store) {
-	want := content(300_000, 4)
+	want := ocitest.Noise(300_000, 4)
 	s := newSession(t, store)
 	s.mustAppend(want)
 	s.mustSeal(want)
@@ -274,7 +265,7 @@ func testList(t *testing.T, store blob.Store) {
 	for n := range 20 {
 		s := newSession(t, store)
 		s.stage.Key.Tenant = int64(1 + n%3)
-		p := content(n*100, uint64(n))
+		p := ocitest.Noise(n*100, uint64(n))
 		s.mustAppend(p)
 		s.mustSeal(p)
 		want[s.stage.Key] = int64(len(p))

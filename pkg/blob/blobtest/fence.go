@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // slowClient gives its bytes and then waits until it is interrupted.
@@ -48,7 +49,7 @@ func (scale Scale) testFence(t *testing.T, store blob.Store) {
 	s := newSession(t, store)
 	s.mustAppend([]byte("first "))
 
-	client := newSlowClient(content(scale.Unit/4, 5))
+	client := newSlowClient(ocitest.Noise(scale.Unit/4, 5))
 	stage, j := s.take()
 	older := make(chan error, 1)
 	go func() { older <- store.Append(t.Context(), stage, slowSource{s.source(client), client}, j) }()
@@ -64,7 +65,7 @@ func (scale Scale) testFence(t *testing.T, store blob.Store) {
 // What the older writer recorded before it was fenced counts; the next one continues
 // from there.
 func (scale Scale) testFenceAfterSteps(t *testing.T, store blob.Store) {
-	want := content(3*scale.Unit, 8)
+	want := ocitest.Noise(3*scale.Unit, 8)
 	s := newSession(t, store)
 	client := newSlowClient(want[:2*scale.Unit+scale.Unit/2])
 	stage, j := s.take()
@@ -112,7 +113,7 @@ func testLateWriterAfterSeal(t *testing.T, store blob.Store) {
 // Writers that all start from what the session says interleave as they like;
 // what was recorded is what is stored.
 func testManyWriters(t *testing.T, store blob.Store) {
-	want := content(200_000, 6)
+	want := ocitest.Noise(200_000, 6)
 	s := newSession(t, store)
 	var wg sync.WaitGroup
 	for range 8 {

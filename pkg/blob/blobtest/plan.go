@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // smallSizes are chunk sizes around the limits that most stores have.
@@ -24,7 +25,7 @@ func (scale Scale) testChunkPlans(t *testing.T, store blob.Store) {
 }
 
 func (scale Scale) playPlan(t *testing.T, store blob.Store, r *rand.Rand) {
-	want := content(r.IntN(2*scale.Unit), r.Uint64())
+	want := ocitest.Noise(r.IntN(2*scale.Unit), r.Uint64())
 	s := newSession(t, store)
 	gone := errors.New("client is gone")
 	for s.offset() < int64(len(want)) {

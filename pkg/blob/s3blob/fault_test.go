@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // attempts is how often one call is tried.
@@ -38,21 +39,21 @@ var calls = map[string]func(*testing.T, *s3blob.Store) func() error{
 	},
 	"CreateMultipartUpload": func(t *testing.T, s *s3blob.Store) func() error {
 		x := newSession(t, s)
-		return func() error { return x.append(t.Context(), bytes.NewReader(random(partBytes+1, 28))) }
+		return func() error { return x.append(t.Context(), bytes.NewReader(ocitest.Noise(partBytes+1, 28))) }
 	},
 	"UploadPart": func(t *testing.T, s *s3blob.Store) func() error {
 		x := newSession(t, s)
-		x.mustAppend(random(partBytes, 28))
-		return func() error { return x.append(t.Context(), bytes.NewReader(random(partBytes, 29))) }
+		x.mustAppend(ocitest.Noise(partBytes, 28))
+		return func() error { return x.append(t.Context(), bytes.NewReader(ocitest.Noise(partBytes, 29))) }
 	},
 	"ListParts": func(t *testing.T, s *s3blob.Store) func() error {
 		x := newSession(t, s)
-		x.mustAppend(random(partBytes, 28))
+		x.mustAppend(ocitest.Noise(partBytes, 28))
 		return func() error { return x.append(t.Context(), bytes.NewReader([]byte("more"))) }
 	},
 	"CompleteMultipartUpload": func(t *testing.T, s *s3blob.Store) func() error {
 		x := newSession(t, s)
-		x.mustAppend(random(partBytes+1, 28))
+		x.mustAppend(ocitest.Noise(partBytes+1, 28))
 		return func() error { _, err := x.seal(); return err }
 	},
 	"HeadObject": func(t *testing.T, s *s3blob.Store) func() error {
@@ -62,7 +63,7 @@ var calls = map[string]func(*testing.T, *s3blob.Store) func() error{
 	},
 	"AbortMultipartUpload": func(t *testing.T, s *s3blob.Store) func() error {
 		x := newSession(t, s)
-		x.mustAppend(random(partBytes, 28))
+		x.mustAppend(ocitest.Noise(partBytes, 28))
 		return x.discard
 	},
 	"ListMultipartUploads": func(t *testing.T, s *s3blob.Store) func() error { return newSession(t, s).discard },
@@ -131,7 +132,7 @@ func TestR29_CompleteDecidesNothing(t *testing.T) {
 			t.Parallel()
 			s, p := openProxied(t, s3blob.Options{Patience: 300 * time.Millisecond})
 			x := newSession(t, s)
-			want := random(partBytes+7, 29)
+			want := ocitest.Noise(partBytes+7, 29)
 			x.mustAppend(want)
 			p.play("CompleteMultipartUpload", sick)
 			x.mustSeal(want)
@@ -160,7 +161,7 @@ func TestR29_WhatIsNotDoneIsNotSealed(t *testing.T) {
 			t.Parallel()
 			s, p := openProxied(t, s3blob.Options{})
 			x := newSession(t, s)
-			want := random(partBytes+7, 29)
+			want := ocitest.Noise(partBytes+7, 29)
 			x.mustAppend(want)
 			p.play(c.call, c.sick)
 			if n, err := x.seal(); errors.Is(err, blob.ErrMissing) != c.missing || !c.missing && !isDown(err) {
@@ -197,11 +198,11 @@ func TestR34_SessionWhoseUploadIsGone(t *testing.T) {
 	s, _ := openProxied(t, s3blob.Options{})
 	for name, more := range map[string]int{"a part": partBytes, "a tail": 1} {
 		x := newSession(t, s)
-		x.mustAppend(random(partBytes+3, 34))
+		x.mustAppend(ocitest.Noise(partBytes+3, 34))
 		if err := s.Delete(t.Context(), x.stage.Key, x.stage.Multipart); err != nil {
 			t.Fatal(err)
 		}
-		err := x.append(t.Context(), bytes.NewReader(random(more, 35)))
+		err := x.append(t.Context(), bytes.NewReader(ocitest.Noise(more, 35)))
 		if err == nil {
 			_, err = x.seal()
 		}
@@ -234,7 +235,7 @@ func TestR30_NoProgress(t *testing.T) {
 			t.Parallel()
 			s, p := openProxied(t, s3blob.Options{Stall: stall})
 			x, other := newSession(t, s), newSession(t, s)
-			want := random(partBytes, 30)
+			want := ocitest.Noise(partBytes, 30)
 			p.play("UploadPart", first(1, sick))
 			var wg sync.WaitGroup
 			wg.Go(func() { x.mustAppend(want) })
@@ -257,7 +258,7 @@ func TestR30_ReadMakesNoProgress(t *testing.T) {
 	const stall = 300 * time.Millisecond
 	s, p := openProxied(t, s3blob.Options{Stall: stall})
 	x := newSession(t, s)
-	want := random(partBytes/2, 30)
+	want := ocitest.Noise(partBytes/2, 30)
 	x.mustAppend(want)
 	x.mustSeal(want)
 	sick := func(w http.ResponseWriter, r *http.Request, pass func(http.ResponseWriter)) bool {

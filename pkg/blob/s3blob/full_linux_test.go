@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -17,7 +18,7 @@ func TestR35_SpoolDiskFull(t *testing.T) {
 	dir := testserver.SmallDisk(t, "8m")
 	// There is memory for the first chunk only, all else is spooled.
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes, MemoryBytes: 1, SpoolDir: dir})
-	want := random(2*partBytes, 35)
+	want := ocitest.Noise(2*partBytes, 35)
 	filler := filepath.Join(dir, "filler")
 	for point := range 20 {
 		room := point * (partBytes - 1<<20) / 20

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -29,7 +30,7 @@ func TestR32_LostDoubledAndLateDeletes(t *testing.T) {
 	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	old, next := newSession(t, s), newSession(t, s)
-	want := random(partBytes+1, 32)
+	want := ocitest.Noise(partBytes+1, 32)
 	old.mustAppend(want)
 	old.mustSeal(want)
 
@@ -66,7 +67,7 @@ func TestR34_AbortedUploadsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
 	r := rand.New(rand.NewPCG(dice.Seed(t), 34))
-	content := random(2*partBytes+1, 34)
+	content := ocitest.Noise(2*partBytes+1, 34)
 	gone := errors.New("client is gone")
 	count := func() int {
 		n := 0
@@ -131,7 +132,7 @@ func TestR53_OpenUploadsAreBounded(t *testing.T) {
 	const uploads, memory = 60, 8 << 20
 	dir := t.TempDir()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes, MemoryBytes: memory, SpoolDir: dir})
-	content := random(partBytes+partBytes*3/4, 53) // a part that goes, and most of one that stays
+	content := ocitest.Noise(partBytes+partBytes*3/4, 53) // a part that goes, and most of one that stays
 	before := heap()
 	var arrived, ended sync.WaitGroup
 	goOn := make(chan struct{})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -21,7 +22,7 @@ func TestR55_ChunksToAnyNode(t *testing.T) {
 		nodes[i] = open(t, address, s3blob.Options{PartBytes: partBytes})
 	}
 	r := rand.New(rand.NewPCG(dice.Seed(t), 55))
-	content := random(3*partBytes+1, 55)
+	content := ocitest.Noise(3*partBytes+1, 55)
 	sizes := []int{0, 1, 17, 1 << 20, partBytes - 1, partBytes, partBytes + 1, 2 * partBytes}
 	for range dice.Count(t, 4, 400) {
 		want := content[:r.IntN(len(content))]

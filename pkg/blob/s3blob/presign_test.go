@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -52,7 +54,7 @@ func ask(t *testing.T, method, u string, header ...string) (*http.Response, []by
 func TestF1_PresignedURLGivesOneObject(t *testing.T) {
 	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
-	want := random(partBytes+9, 40)
+	want := ocitest.Noise(partBytes+9, 40)
 	_, u := presigned(t, s, want, time.Minute)
 	resp, got := ask(t, http.MethodGet, u)
 	if resp.StatusCode != http.StatusOK || !bytes.Equal(got, want) {
@@ -110,34 +112,15 @@ func TestF1_PresignedURLEnds(t *testing.T) {
 	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
 	x, u := presigned(t, s, []byte("for a moment"), time.Second)
-	deadline := time.Now().Add(30 * time.Second)
-	for {
+	await.True(t, 30*time.Second, "the URL is answered 403", func() bool {
 		resp, _ := ask(t, http.MethodGet, u)
-		if resp.StatusCode == http.StatusForbidden {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after its life: %s, want 403", resp.Status)
-		}
-		pause(t, 50*time.Millisecond)
-	}
+		return resp.StatusCode == http.StatusForbidden
+	})
 	x.mustHold([]byte("for a moment"))
 	for _, life := range []time.Duration{0, -time.Second, blob.MaxPresignLife + time.Second} {
 		if u, err := s.Presign(t.Context(), x.stage.Key, life); err == nil {
 			t.Errorf("a life of %s was signed: %s", life, u)
 		}
-	}
-}
-
-// pause waits between two looks at a condition.
-func pause(t *testing.T, d time.Duration) {
-	t.Helper()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-t.Context().Done():
-		t.Fatal(t.Context().Err())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // stored is an object of one piece and one of parts.
@@ -24,7 +25,7 @@ func stored(t *testing.T, s *s3blob.Store) map[string]struct {
 		want []byte
 	})
 	for name, n := range map[string]int{"one piece": 1 << 20, "parts": 2*partBytes + 5, "whole parts": 2 * partBytes} {
-		x, want := newSession(t, s), random(n, 31)
+		x, want := newSession(t, s), ocitest.Noise(n, 31)
 		x.mustAppend(want)
 		x.mustSeal(want)
 		all[name] = struct {
@@ -134,7 +135,7 @@ func TestR33_ReadAfterWriteLag(t *testing.T) {
 		}
 	}
 	for _, n := range []int{10, partBytes + 10} {
-		x, want := newSession(t, s), random(n, 33)
+		x, want := newSession(t, s), ocitest.Noise(n, 33)
 		x.mustAppend(want[:5])
 		p.play("GetObject", lag())
 		x.mustAppend(want[5:])

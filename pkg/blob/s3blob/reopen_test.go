@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/blob/s3blob"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -18,7 +19,7 @@ func TestR28_ReadBackSessionGoesOnAfterAFailure(t *testing.T) {
 	s, p := openProxied(t, s3blob.Options{})
 	for _, call := range []string{"CreateMultipartUpload", "UploadPart", "GetObject"} {
 		x := newSession(t, s)
-		want := random(2*partBytes+7, 28)
+		want := ocitest.Noise(2*partBytes+7, 28)
 		x.mustAppend(want[:2*partBytes+3])
 		x.mustReadBack(want[:2*partBytes+3]) // which ends its multipart upload
 		p.play(call, answer(http.StatusServiceUnavailable, "SlowDown"))
@@ -39,7 +40,7 @@ func TestR28_ReadBackSessionGoesOnAfterAFailure(t *testing.T) {
 func TestR23_SessionGoesOnAfterALostAnswerToItsMultipartUpload(t *testing.T) {
 	t.Parallel()
 	s := open(t, testserver.S3(t), s3blob.Options{PartBytes: partBytes})
-	want := random(3*partBytes+7, 23)
+	want := ocitest.Noise(3*partBytes+7, 23)
 	for name, before := range map[string]func(*session){
 		"first part": func(x *session) { x.mustAppend(want[:9]) },
 		"read back": func(x *session) {
@@ -68,7 +69,7 @@ func TestReadBackSessionOfAnotherETagIsMissing(t *testing.T) {
 	t.Parallel()
 	s, p := openProxied(t, s3blob.Options{})
 	x := newSession(t, s)
-	want := random(partBytes+3, 29)
+	want := ocitest.Noise(partBytes+3, 29)
 	x.mustAppend(want)
 	x.mustReadBack(want)
 	p.play("UploadPart", altered("Etag", `"other"`))

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -116,13 +115,6 @@ func (s *session) Step(_ context.Context, p blob.Progress) error {
 	s.stage.Offset, s.stage.Tail = p.Offset, p.Tail
 	s.stage.Parts = append(s.stage.Parts, p.Parts...)
 	return nil
-}
-
-// random is n bytes that repeat nowhere near.
-func random(n int, seed uint64) []byte {
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(p)
-	return p
 }
 
 func isDown(err error) bool { return fault.KindOf(err) == fault.Unavailable && err != nil }

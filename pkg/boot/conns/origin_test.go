@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/await"
 )
 
 // closed counts those that the server has ended.
@@ -51,7 +53,7 @@ func TestS13_ManyAddressesDoNotPushOutOne(t *testing.T) {
 					c.server.mu.Unlock()
 				}
 			}
-			w.until("closed", func() bool { return closed(crowd) == attacker.lost })
+			await.True(w, patience, "as many are closed", func() bool { return closed(crowd) == attacker.lost })
 			if n := closed(office); n > 0 {
 				t.Errorf("%d of the office's ten connections are closed", n)
 			}
@@ -119,7 +121,7 @@ func TestS13_TheAddressWithinANetworkThatTakesMostLoses(t *testing.T) {
 			t.Fatal("refused")
 		}
 	}
-	w.until("closed", func() bool { return closed(many) == 20 })
+	await.True(w, patience, "as many are closed", func() bool { return closed(many) == 20 })
 	if n := closed(few); n > 0 {
 		t.Errorf("%d of addresses with one connection are closed", n)
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/await"
 )
 
 const patience = 20 * time.Second
@@ -80,7 +82,7 @@ func (w *world) dial(from string) client {
 	}
 	w.Cleanup(func() { c.Close() })
 	var found *Conn
-	w.until("decided", func() bool {
+	await.True(w, patience, "the connection is taken or refused", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		found = w.accepted[c.LocalAddr().String()]
@@ -94,17 +96,6 @@ func isCut(c net.Conn) bool {
 	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, err := c.Read(make([]byte, 1))
 	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-func (w *world) until(what string, is func() bool) {
-	w.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(deadline) {
-			w.Fatalf("not %s in time", what)
-		}
-	}
 }
 
 func (w *world) isOpen() int {
@@ -139,7 +130,7 @@ func TestS1_RoomIsMadeInOrder(t *testing.T) {
 			t.Fatalf("%d: refused", i)
 		}
 		c.server.Begin() // works from now on
-		w.until("cut", func() bool { return isCut(victim) })
+		await.True(w, patience, "the connection is cut", func() bool { return isCut(victim) })
 		if w.isOpen() != 5 {
 			t.Errorf("%d: %d are open", i, w.isOpen())
 		}
@@ -181,7 +172,7 @@ func TestS1_TheAddressWithMostLoses(t *testing.T) {
 		}
 	}
 	lost := 0
-	w.until("closed", func() bool {
+	await.True(w, patience, "as many are closed", func() bool {
 		lost = 0
 		for _, c := range many {
 			if isCut(c) {
@@ -252,7 +243,7 @@ func TestS2_AddressPaysWithItsOwn(t *testing.T) {
 	if c := w.dial("127.0.0.2"); c.server == nil {
 		t.Error("refused")
 	}
-	w.until("cut", func() bool { return isCut(first) })
+	await.True(w, patience, "the connection is cut", func() bool { return isCut(first) })
 	if isCut(other) {
 		t.Error("that of another is closed")
 	}
@@ -286,7 +277,7 @@ func TestS3_NoDescriptorLeft(t *testing.T) {
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
-	w.until("cut", func() bool { return isCut(idle) })
+	await.True(w, patience, "the connection is cut", func() bool { return isCut(idle) })
 	if asked != 1 {
 		t.Errorf("transfers were ended %d times", asked)
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/berth-registry/berth/pkg/await"
 )
 
 // isReset says whether the client's end is over, without reading what is there.
@@ -52,7 +54,7 @@ func TestS15_WhoDoesNotReadIsReset(t *testing.T) {
 	if err := deadline.server.Close(); err != nil {
 		t.Error(err)
 	}
-	w.until("reset", func() bool { return isReset(deadline) })
+	await.True(w, patience, "the connection is reset", func() bool { return isReset(deadline) })
 
 	// What these do not take is in the system's hands, and no write fails.
 	for _, c := range []client{idle, patient} {
@@ -64,7 +66,7 @@ func TestS15_WhoDoesNotReadIsReset(t *testing.T) {
 	patient.server.BeginTransfer()
 	patient.server.EndTransfer()
 	w.pool.reap(time.Now().Add(nextRequest))
-	w.until("reset", func() bool { return isReset(idle) })
+	await.True(w, patience, "the connection is reset", func() bool { return isReset(idle) })
 	_ = patient.SetReadDeadline(time.Now().Add(patience))
 	if n, err := io.Copy(io.Discard, patient); n != sent || err != nil {
 		t.Errorf("of a transfer whose client takes its time %d of %d bytes came: %v", n, sent, err)
@@ -100,7 +102,7 @@ func TestS15_SlownessIsNoSignOfLife(t *testing.T) {
 	c.server.Slow()
 	c.server.End()
 	w.pool.reap(time.Now())
-	w.until("cut", func() bool { return isCut(c) })
+	await.True(w, patience, "the connection is cut", func() bool { return isCut(c) })
 
 	// Nor do requests that wait for their client in turns.
 	c = w.dial("127.0.0.2")
@@ -114,5 +116,5 @@ func TestS15_SlownessIsNoSignOfLife(t *testing.T) {
 		t.Fatal("it is cut too early")
 	}
 	w.pool.reap(time.Now().Add(nextRequest))
-	w.until("cut", func() bool { return isCut(c) })
+	await.True(w, patience, "the connection is cut", func() bool { return isCut(c) })
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot/conns"
 	"github.com/berth-registry/berth/pkg/boot/web"
 )
@@ -136,17 +137,6 @@ func (a *attacker) take() {
 	}
 }
 
-func (g *registry) until(what string, is func() bool) {
-	g.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(end) {
-			g.Fatalf("not %s in time: %d requests, %d transfers", what, g.running.Load(), g.large.Load())
-		}
-	}
-}
-
 // A blob that was pulled makes its connection no safe place for what is not a transfer.
 func TestS99_APulledBlobProtectsNothing(t *testing.T) {
 	t.Parallel()
@@ -157,8 +147,8 @@ func TestS99_APulledBlobProtectsNothing(t *testing.T) {
 	for range 20 {
 		a.get("/manifest")
 	}
-	g.until("begun", func() bool { return g.asked.Load() == 20 })
-	g.until("ended", func() bool {
+	await.True(g, patience, "all have begun", func() bool { return g.asked.Load() == 20 })
+	await.True(g, patience, "they have ended", func() bool {
 		g.pool.Reap(time.Now().Add(conns.NextRequest))
 		return g.running.Load() == 0
 	})
@@ -171,12 +161,12 @@ func TestS99_APausedBlobProtectsOnlyItself(t *testing.T) {
 	alone, crowded := g.attack(), g.attack()
 	alone.get("/large-blob")
 	crowded.get("/large-blob")
-	g.until("begun", func() bool { return g.large.Load() == 2 })
+	await.True(g, patience, "all have begun", func() bool { return g.large.Load() == 2 })
 	for range 20 {
 		crowded.get("/manifest")
 	}
-	g.until("begun", func() bool { return g.asked.Load() == 20 })
-	g.until("ended", func() bool {
+	await.True(g, patience, "all have begun", func() bool { return g.asked.Load() == 20 })
+	await.True(g, patience, "they have ended", func() bool {
 		g.pool.Reap(time.Now().Add(conns.StuckTime))
 		return g.running.Load() == 0 && g.large.Load() == 1
 	})
@@ -192,8 +182,8 @@ func TestS99_APauseThatIsOverEnds(t *testing.T) {
 	g := serve(t, 400*time.Millisecond)
 	a := g.attack()
 	a.get("/large-blob")
-	g.until("begun", func() bool { return g.large.Load() == 1 })
-	g.until("ended", func() bool {
+	await.True(g, patience, "all have begun", func() bool { return g.large.Load() == 1 })
+	await.True(g, patience, "they have ended", func() bool {
 		g.pool.Reap(time.Now().Add(conns.NextRequest))
 		return g.large.Load() == 0
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot/redisconn"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/tools/testserver"
@@ -82,19 +83,7 @@ func TestR14_DownAtStart(t *testing.T) {
 	}
 	server.Start()
 	server.Do("CONFIG", "SET", "requirepass", "hunter2hunter2")
-	wait(t, func() bool { return redisconn.Ping(t.Context(), c) == nil })
-}
-
-// wait waits until Redis is what the test wants, for which the client may need
-// a second to notice.
-func wait(t *testing.T, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for tick := time.NewTicker(10 * time.Millisecond); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("waited 30 s")
-		}
-	}
+	await.True(t, 30*time.Second, "Redis answers", func() bool { return redisconn.Ping(t.Context(), c) == nil })
 }
 
 // What is wrong with Redis costs a call 100 ms at most, and calls work again
@@ -110,7 +99,7 @@ func TestR14_CallsAreBounded(t *testing.T) {
 			t.Parallel()
 			proxy := testserver.StartLyingRedis(t, server.Addr())
 			c := open(t, redisconn.Options{URL: proxy.URL()})
-			wait(t, func() bool { return redisconn.Ping(t.Context(), c) == nil })
+			await.True(t, 30*time.Second, "Redis answers", func() bool { return redisconn.Ping(t.Context(), c) == nil })
 			proxy.SetMode(t, mode)
 			calls := dice.Count(t, 300, 30_000)
 			var slow int
@@ -128,7 +117,7 @@ func TestR14_CallsAreBounded(t *testing.T) {
 				t.Errorf("%d of %d calls took more than 100 ms", slow, calls)
 			}
 			proxy.SetMode(t, testserver.RedisHonest)
-			wait(t, func() bool { return errors.Is(c.Get(t.Context(), "key").Err(), redis.Nil) })
+			await.True(t, 30*time.Second, "the value is gone", func() bool { return errors.Is(c.Get(t.Context(), "key").Err(), redis.Nil) })
 		})
 	}
 }

@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/berth-registry/berth/pkg/await"
 )
 
 // lines is a log that is read while it is written.
@@ -46,16 +48,12 @@ func (l *lines) with(t *testing.T, msg string) []map[string]any {
 // wait returns the first lines with the message, once there are n.
 func (l *lines) wait(t *testing.T, msg string, n int) []map[string]any {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(limit); ; <-tick.C {
-		if found := l.with(t, msg); len(found) >= n {
-			return found
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the log does not say %q %d times:\n%s", msg, n, l.text.String())
-		}
-	}
+	var found []map[string]any
+	await.True(t, limit, fmt.Sprintf("the log says %q %d times", msg, n), func() bool {
+		found = l.with(t, msg)
+		return len(found) >= n
+	})
+	return found
 }
 
 // TestP1_FailedHandshakesAreInTheLog makes handshakes fail in each way that

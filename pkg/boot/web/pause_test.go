@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -399,25 +400,11 @@ func TestQ4_TooLongAPause(t *testing.T) {
 		s := serveAt(t, brief, nil, false, giveOut(t, 64<<20, true, &failed))
 		c := dial(t, s)
 		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n") // and never reads
-		within(t, "it is cut", func() bool { return failed.Load() != nil })
+		await.True(t, limit, "it is cut", func() bool { return failed.Load() != nil })
 		if err := failed.Load().(error); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the handler wrote until %v", err)
 		}
 	})
-}
-
-func within(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(limit)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited in vain until %s", what)
-		}
-	}
 }
 
 // standStill begins an upload of a tenant and stands still.
@@ -453,13 +440,13 @@ func TestQ4_LongestPausedIsCutFirst(t *testing.T) {
 	pauses := NewPauses(PauseLimits{Tenant: 2}, metrics)
 	s := serveAt(t, lenient, pauses, false, takeIn)
 	first, fromFirst := standStill(t, s)
-	within(t, "the first pauses", func() bool { return pauses.Count() == 1 })
+	await.True(t, limit, "the first pauses", func() bool { return pauses.Count() == 1 })
 	second, fromSecond := standStill(t, s)
-	within(t, "the second pauses", func() bool { return pauses.Count() == 2 })
+	await.True(t, limit, "the second pauses", func() bool { return pauses.Count() == 2 })
 	third, fromThird := standStill(t, s)
 	wasCut(t, fromFirst)
 	hungUp(t, first)
-	within(t, "two pause", func() bool { return pauses.Count() == 2 })
+	await.True(t, limit, "two pause", func() bool { return pauses.Count() == 2 })
 
 	if !pauses.Relieve() {
 		t.Error("nothing was ended")
@@ -467,7 +454,7 @@ func TestQ4_LongestPausedIsCutFirst(t *testing.T) {
 	wasCut(t, fromSecond)
 	hungUp(t, second)
 	goOn(t, third, fromThird)
-	within(t, "none pauses", func() bool { return pauses.Count() == 0 })
+	await.True(t, limit, "none pauses", func() bool { return pauses.Count() == 0 })
 	if pauses.Relieve() {
 		t.Error("something was ended that does not pause")
 	}
@@ -491,9 +478,9 @@ func TestQ4_PausesOfOthers(t *testing.T) {
 		}
 	})
 	_, fromFirst := standStill(t, s)
-	within(t, "the first pauses", func() bool { return pauses.Count() == 1 })
+	await.True(t, limit, "the first pauses", func() bool { return pauses.Count() == 1 })
 	second, fromSecond := standStill(t, s)
-	within(t, "the second pauses", func() bool { return pauses.Count() == 2 })
+	await.True(t, limit, "the second pauses", func() bool { return pauses.Count() == 2 })
 	third, fromThird := standStill(t, s)
 	wasCut(t, fromFirst)
 	goOn(t, second, fromSecond)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot/redisconn"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/lease"
@@ -56,16 +57,6 @@ func TestR14_WithoutRedis(t *testing.T) {
 	defer leasetest.Acquire(t, b, work, "").Release()
 }
 
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for tick := time.NewTicker(5 * time.Millisecond); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
-	}
-}
-
 func isLost(l lease.Lease) bool {
 	select {
 	case <-l.Lost():
@@ -79,7 +70,7 @@ func isLost(l lease.Lease) bool {
 func acquired(t *testing.T, l lease.Leases) lease.Lease {
 	t.Helper()
 	var held lease.Lease
-	wait(t, "the lease", func() bool {
+	await.True(t, 30*time.Second, "the lease", func() bool {
 		var ok bool
 		held, _, ok = l.Acquire(t.Context(), work, "")
 		return ok
@@ -101,7 +92,7 @@ func TestR17_CutOffFromRedis(t *testing.T) {
 			<-first.Lost()
 			first.Release() // takes nothing from b
 			proxy.SetMode(t, testserver.RedisHonest)
-			wait(t, "a to be turned away", func() bool {
+			await.True(t, 30*time.Second, "a to be turned away", func() bool {
 				held, _, ok := a.Acquire(t.Context(), work, "")
 				if ok {
 					held.Release()
@@ -120,7 +111,7 @@ func TestR17_RepliesAreDropped(t *testing.T) {
 	a, b := node(t, proxy.URL(), 0, time.Minute), node(t, server.URL(), patient, time.Minute)
 	proxy.SetMode(t, testserver.RedisDropReplies)
 	held := leasetest.Acquire(t, a, work, "at a")
-	wait(t, "the command", func() bool { return server.Do("DBSIZE") == int64(1) })
+	await.True(t, 30*time.Second, "the command", func() bool { return server.Do("DBSIZE") == int64(1) })
 	leasetest.Taken(t, b, work, "at a")
 	held.Release()
 }
@@ -133,7 +124,7 @@ func TestR15_RedisForgets(t *testing.T) {
 	held := leasetest.Acquire(t, a, work, "at a")
 	for _, forget := range []func(){server.Flush, server.Restart} {
 		forget()
-		wait(t, "the renewal", func() bool { return server.Do("DBSIZE") == int64(1) })
+		await.True(t, 30*time.Second, "the renewal", func() bool { return server.Do("DBSIZE") == int64(1) })
 		leasetest.Taken(t, b, work, "at a")
 		if isLost(held) {
 			t.Error("it is lost, and no one else has it")

@@ -5,9 +5,12 @@ import (
 	"slices"
 	"testing"
 
+	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 func testManifests(t *testing.T, open Open) {
@@ -65,14 +68,11 @@ func testManifests(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		r := w.repo("app")
 		config := w.push(r, "config")
-		layer := oci.Descriptor{MediaType: "application/vnd.oci.image.layer.v1.tar", Digest: digestOf("layer"), Size: 5}
+		layer := ocitest.Layer([]byte("layer"))
 		foreign := layer
 		foreign.URLs = []string{"https://elsewhere.example/layer"}
-		image := func(l ...oci.Descriptor) meta.ManifestPut {
-			return w.document(map[string]any{
-				"schemaVersion": 2, "mediaType": oci.MediaTypeImageManifest, "layers": l,
-				"config": oci.Descriptor{MediaType: "application/vnd.oci.image.config.v1+json", Digest: config.Digest, Size: config.Size},
-			})
+		image := func(l ...ocitest.Content) meta.ManifestPut {
+			return w.parsed(ocitest.Manifest(content(imagespec.MediaTypeImageConfig, config), l...))
 		}
 		w.put(r, image(foreign), "foreign")
 		// The same blob without urls is needed after all.

@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 func testReferrers(t *testing.T, open Open) {
@@ -147,11 +150,8 @@ func descriptor(m meta.Manifest) *oci.Descriptor {
 // artifact is a parsed artifact: an image manifest with a type of its own.
 func (w world) artifact(subject *oci.Descriptor, artifactType string, annotations map[string]string, config meta.Blob) meta.ManifestPut {
 	w.t.Helper()
-	return w.document(map[string]any{
-		"schemaVersion": 2, "mediaType": oci.MediaTypeImageManifest, "artifactType": artifactType, "subject": subject,
-		"config": oci.Descriptor{MediaType: "application/vnd.oci.empty.v1+json", Digest: config.Digest, Size: config.Size},
-		"layers": []oci.Descriptor{}, "annotations": annotations,
-	})
+	extra := ocitest.Extra{ArtifactType: artifactType, Subject: subject, Annotations: annotations}
+	return w.parsed(extra.Manifest(content(imagespec.MediaTypeEmptyJSON, config)))
 }
 
 func byDigest(a, b meta.Referrer) int {

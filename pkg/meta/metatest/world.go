@@ -2,18 +2,19 @@ package metatest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	imagespec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -117,45 +118,34 @@ func (w world) tryPush(r meta.Repo, content string) (meta.Blob, error) {
 // image is a parsed image manifest that names blobs: the first is its config.
 func (w world) image(subject *oci.Descriptor, blobs ...meta.Blob) meta.ManifestPut {
 	w.t.Helper()
-	layers := []oci.Descriptor{}
-	for _, b := range blobs {
-		layers = append(layers, oci.Descriptor{MediaType: "application/vnd.oci.image.layer.v1.tar", Digest: b.Digest, Size: b.Size})
+	config, layers := content(imagespec.MediaTypeImageConfig, blobs[0]), []ocitest.Content{}
+	for _, b := range blobs[1:] {
+		layers = append(layers, content(imagespec.MediaTypeImageLayer, b))
 	}
-	if len(layers) == 0 {
-		w.t.Fatal("an image has a config")
-	}
-	layers[0].MediaType = "application/vnd.oci.image.config.v1+json"
-	return w.document(map[string]any{
-		"schemaVersion": 2, "mediaType": oci.MediaTypeImageManifest, "config": layers[0], "layers": layers[1:], "subject": subject,
-	})
+	return w.parsed(ocitest.Extra{Subject: subject}.Manifest(config, layers...))
 }
 
 // index is a parsed image index that names manifests.
 func (w world) index(children ...meta.Manifest) meta.ManifestPut {
 	w.t.Helper()
-	list := []oci.Descriptor{}
+	var list []ocitest.Content
 	for _, m := range children {
-		list = append(list, oci.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Payload))})
+		list = append(list, ocitest.Content{Descriptor: *descriptor(m)})
 	}
-	return w.document(map[string]any{"schemaVersion": 2, "mediaType": oci.MediaTypeImageIndex, "manifests": list})
+	return w.parsed(ocitest.Index(list...))
 }
 
-// document parses a manifest that is given as its members.
-func (w world) document(members map[string]any) meta.ManifestPut {
+// content is what leads to a blob.
+func content(mediaType string, b meta.Blob) ocitest.Content {
+	return ocitest.Content{Descriptor: oci.Descriptor{MediaType: mediaType, Digest: b.Digest, Size: b.Size}}
+}
+
+// parsed is a manifest with what the store is told of it.
+func (w world) parsed(m ocitest.Content) meta.ManifestPut {
 	w.t.Helper()
-	for name, value := range members {
-		if d, ok := value.(*oci.Descriptor); ok && d == nil {
-			delete(members, name)
-		}
-	}
-	payload, err := json.Marshal(members)
+	parsed, err := oci.ParseManifest(m.MediaType, m.Bytes)
 	w.must(err)
-	parsed, err := oci.ParseManifest(members["mediaType"].(string), payload)
-	w.must(err)
-	return meta.ManifestPut{
-		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: parsed.MediaType, Payload: payload},
-		Parsed:   parsed,
-	}
+	return meta.ManifestPut{Manifest: meta.Manifest{Digest: m.Digest, MediaType: m.MediaType, Payload: m.Bytes}, Parsed: parsed}
 }
 
 // put stores a manifest under tags.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -79,15 +80,13 @@ func (l *ledger) push(content string) bool {
 // more waits until n more pushes were acknowledged, and says how long it took.
 func (l *ledger) more(n int64) time.Duration {
 	l.t.Helper()
-	began := time.Now()
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for goal := l.pushed.Load() + n; l.pushed.Load() < goal; {
-		if l.t.Failed() || time.Since(began) > time.Minute {
-			l.t.Fatalf("no pushes in %s", time.Since(began))
+	began, goal := time.Now(), l.pushed.Load()+n
+	await.True(l.t, time.Minute, "pushes are acknowledged", func() bool {
+		if l.t.Failed() {
+			l.t.FailNow()
 		}
-		<-poll.C
-	}
+		return l.pushed.Load() >= goal
+	})
 	return time.Since(began)
 }
 

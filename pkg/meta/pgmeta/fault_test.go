@@ -9,10 +9,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -428,9 +430,7 @@ func TestR20_BackendsDieUnderLoad(t *testing.T) {
 	}
 	for kills := 0; kills < 20; kills++ {
 		goal := pushed.Load() + 3
-		for pushed.Load() < goal && !t.Failed() {
-			other.exec(t, `SELECT pg_sleep(0.001)`)
-		}
+		await.True(t, time.Minute, "pushes are acknowledged", func() bool { return pushed.Load() >= goal || t.Failed() })
 		other.exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 	}
 	close(stop)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -266,15 +267,13 @@ func TestR19_AServerThatHangs(t *testing.T) {
 		all.Wait()
 		server.Resume()
 		began := time.Now()
-		for {
+		await.True(t, 5*time.Second, "the store is back", func() bool {
 			err := tryPushImage(s, r, fmt.Sprintf("round %d", round))
-			if err == nil {
-				break
+			if err != nil && fault.KindOf(err) != fault.Unavailable {
+				t.Fatal(err)
 			}
-			if fault.KindOf(err) != fault.Unavailable || time.Since(began) > 5*time.Second {
-				t.Fatalf("%s after the server continued: %v", time.Since(began), err)
-			}
-		}
+			return err == nil
+		})
 		t.Logf("the store is back %s after the server", time.Since(began))
 	}
 	for name, call := range calls {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -115,9 +115,7 @@ func waiters(t *testing.T, s *Store, r meta.Repo, n int) <-chan error {
 			ended <- err
 		}()
 	}
-	for s.Waiting() < n {
-		runtime.Gosched()
-	}
+	await.True(t, 30*time.Second, "all wait", func() bool { return s.Waiting() >= n })
 	return ended
 }
 

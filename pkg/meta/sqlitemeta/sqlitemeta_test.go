@@ -7,15 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/pressly/goose/v3"
 
 	"github.com/berth-registry/berth/migrations"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
@@ -188,13 +189,6 @@ func block(t *testing.T, s *Store) func() error {
 	}
 }
 
-// waitQueued returns when n writes wait for a blocked writer.
-func waitQueued(s *Store, n int) {
-	for s.writer.queue.len() < n {
-		runtime.Gosched()
-	}
-}
-
 func TestGroupMembersFailAlone(t *testing.T) {
 	s := open(t, Options{})
 	release := block(t, s)
@@ -219,7 +213,7 @@ func TestGroupMembersFailAlone(t *testing.T) {
 			})
 		})
 	}
-	waitQueued(s, len(errs))
+	await.True(t, 30*time.Second, "all wait", func() bool { return s.writer.queue.len() >= len(errs) })
 	if err := release(); err != nil {
 		t.Error(err)
 	}
@@ -280,7 +274,7 @@ func TestFailedCommitFailsEverybody(t *testing.T) {
 			})
 		})
 	}
-	waitQueued(s, len(errs))
+	await.True(t, 30*time.Second, "all wait", func() bool { return s.writer.queue.len() >= len(errs) })
 	_ = release() // undone or not, depending on how long it took
 	all.Wait()
 	if errs[5] == nil {

@@ -3,13 +3,13 @@ package sqlitemeta
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -34,28 +34,18 @@ func TestS30_ATenantsQueueDelaysNoOther(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		waitFor(t, func() bool { return s.Waiting() == i+1 })
+		await.True(t, 10*time.Second, "it waits", func() bool { return s.Waiting() == i+1 })
 	}
 	wg.Go(func() {
 		if err := s.writeFor(t.Context(), 2, func(*tx) error { order = append(order, 2); return nil }); err != nil {
 			t.Error(err)
 		}
 	})
-	waitFor(t, func() bool { return s.Waiting() == queue+1 })
+	await.True(t, 10*time.Second, "the other tenant waits", func() bool { return s.Waiting() == queue+1 })
 	close(release)
 	wg.Wait()
 	if len(order) != queue+1 || order[0] != 2 && order[1] != 2 {
 		t.Errorf("the other tenant's write was not among the first two of %v", order)
-	}
-}
-
-func waitFor(t *testing.T, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); {
-		if time.Now().After(deadline) {
-			t.Fatal("it does not happen")
-		}
-		runtime.Gosched()
 	}
 }
 
@@ -136,7 +126,7 @@ func TestS32_AStuckWriterIsNotReady(t *testing.T) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("held for a moment: %v", err)
 	}
-	waitFor(t, func() bool { return s.writer.stuck(time.Millisecond) != nil })
+	await.True(t, 10*time.Second, "the writer is stuck", func() bool { return s.writer.stuck(time.Millisecond) != nil })
 	s.writer.began.Store(time.Now().Add(-2 * stuckAfter).UnixNano())
 	if err := s.Ping(t.Context()); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("held for long: %v", err)
@@ -145,7 +135,7 @@ func TestS32_AStuckWriterIsNotReady(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, func() bool { return s.Ping(t.Context()) == nil })
+	await.True(t, 10*time.Second, "the store is ready", func() bool { return s.Ping(t.Context()) == nil })
 }
 
 // TestS33_AStopEndsStepsAtTheNextOne, and the next process finishes them.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/boot/redisconn"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -57,26 +58,16 @@ func start(t *testing.T, c *redis.Client) *node {
 	return n
 }
 
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for tick := time.NewTicker(5 * time.Millisecond); !done(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s for %s", what)
-		}
-	}
-}
-
 // listening waits until the node has cleared for its subscription.
 func (n *node) listening(t *testing.T) {
 	t.Helper()
-	wait(t, "the subscription", func() bool { return n.clears.Load() > 0 })
+	await.True(t, 30*time.Second, "the subscription", func() bool { return n.clears.Load() > 0 })
 }
 
 // cleared waits for a clear since there were so many.
 func (n *node) cleared(t *testing.T, since int64) {
 	t.Helper()
-	wait(t, "a clear", func() bool { return n.clears.Load() > since })
+	await.True(t, 30*time.Second, "a clear", func() bool { return n.clears.Load() > since })
 }
 
 func TestOthersAreTold(t *testing.T) {
@@ -130,7 +121,7 @@ func TestR17_OneWay(t *testing.T) {
 			n.listening(t)
 			proxy.SetMode(t, mode)
 			commands := proxy.Commands()
-			wait(t, "the node to ask, and to try again", func() bool { return proxy.Commands() > commands+1 })
+			await.True(t, 30*time.Second, "the node to ask, and to try again", func() bool { return proxy.Commands() > commands+1 })
 			seen := n.clears.Load()
 			proxy.SetMode(t, testserver.RedisHonest)
 			n.cleared(t, seen)
@@ -190,7 +181,7 @@ func TestR14_R16_LyingRedis(t *testing.T) {
 				t.Errorf("p99 of announcing is %s", p99)
 			}
 			proxy.SetMode(t, testserver.RedisHonest)
-			wait(t, "messages to come through", func() bool {
+			await.True(t, 30*time.Second, "messages to come through", func() bool {
 				seen := n.clears.Load()
 				server.Do("PUBLISH", "berth:hosts", "another")
 				return n.clears.Load() > seen
@@ -230,14 +221,14 @@ func TestR14_StalenessIsBounded(t *testing.T) {
 	var running sync.WaitGroup
 	running.Go(func() { there.Run(ctx) })
 	defer func() { cancel(); running.Wait() }()
-	wait(t, "the subscription", func() bool { return listener.PubSubNumSub(t.Context(), "berth:hosts").Val()["berth:hosts"] == 1 })
+	await.True(t, 30*time.Second, "the subscription", func() bool { return listener.PubSubNumSub(t.Context(), "berth:hosts").Val()["berth:hosts"] == 1 })
 
 	here := redischanges.New(connect(t, server.URL(), patient), slog.New(slog.DiscardHandler), func() {})
 	resolve()
 	finder.id.Store(1)
 	changed := time.Now()
 	here.Announce(t.Context())
-	wait(t, "the change", func() bool { return resolve() == 1 })
+	await.True(t, 30*time.Second, "the change", func() bool { return resolve() == 1 })
 	if d := time.Since(changed); d > tenant.CacheTTL/2 {
 		t.Errorf("it was seen after %s", d)
 	}
@@ -247,7 +238,7 @@ func TestR14_StalenessIsBounded(t *testing.T) {
 	finder.id.Store(2)
 	changed = time.Now()
 	here.Announce(t.Context())
-	wait(t, "the change", func() bool { return resolve() == 2 })
+	await.True(t, 30*time.Second, "the change", func() bool { return resolve() == 2 })
 	if d := time.Since(changed); d > tenant.CacheTTL+time.Second {
 		t.Errorf("without Redis it was seen after %s", d)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -22,7 +23,7 @@ func TestN6_DenialsSayWhatWhoAndWhy(t *testing.T) {
 	writer := d.Account(private, "writer", access.Writer)
 	d.Account(private, "boss", access.Admin)
 	none := access.Principal{Name: "serviceAccounts/none", Tenant: private.Tenant}
-	d.PutManifest(fronttest.Repo(private, "there"), []byte(`{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}`), "1")
+	d.PutManifest(fronttest.Repo(private, "there"), ocitest.Index().Bytes, "1")
 	d.Serve(front.Services{Registry: http.HandlerFunc(guarded)})
 	all := access.Repository("there", access.All)
 	missing := access.Repository("none", access.All)

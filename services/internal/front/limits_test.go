@@ -3,11 +3,12 @@ package front_test
 import (
 	"context"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 )
@@ -51,9 +52,7 @@ func TestS53_CallsOfATenantLeaveOthersTheirShare(t *testing.T) {
 			}
 		})
 	}
-	for d.Calls.Stats().Waiting < 40-most {
-		runtime.Gosched()
-	}
+	await.True(t, 30*time.Second, "the others wait", func() bool { return d.Calls.Stats().Waiting >= 40-most })
 	if n := inside.Load(); n > most {
 		t.Errorf("%d calls of a tenant at a time", n)
 	}
@@ -63,15 +62,11 @@ func TestS53_CallsOfATenantLeaveOthersTheirShare(t *testing.T) {
 		}
 	}
 	leave()
-	for left.Load() < 20 {
-		runtime.Gosched()
-	}
+	await.True(t, 30*time.Second, "half of the clients have left", func() bool { return left.Load() >= 20 })
 	close(end)
 	calls.Wait()
 	if answered.Load() != 20 {
 		t.Errorf("%d of the 20 that stayed were answered", answered.Load())
 	}
-	for d.Calls.Used() != 0 {
-		runtime.Gosched()
-	}
+	await.True(t, 30*time.Second, "every place is given back", func() bool { return d.Calls.Used() == 0 })
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -387,12 +388,6 @@ func TestM3_WhatAnotherProcessRefusedIsInTheLine(t *testing.T) {
 		}
 	}
 	for _, want := range []string{`"code":"DENIED"`, `"reason":"QUOTA_EXCEEDED"`, `"detail":"the quota is used up"`, `"principal":"anonymous"`, `"scope":"repository:app:pull,push"`} {
-		tick := time.NewTicker(time.Millisecond)
-		for deadline := time.Now().Add(10 * time.Second); !here.contains(want); <-tick.C {
-			if time.Now().After(deadline) {
-				t.Fatalf("the line does not say %s: %s", want, here.text.String())
-			}
-		}
-		tick.Stop()
+		await.True(t, 10*time.Second, "the line says "+want, func() bool { return here.contains(want) })
 	}
 }

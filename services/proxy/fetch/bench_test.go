@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/await"
 )
 
 // BenchmarkCold reads a blob that is not here yet, from an upstream over HTTP:
@@ -48,7 +50,7 @@ func BenchmarkCold(b *testing.B) {
 				target.Repo.Name = "library/app" + strconv.Itoa(n)
 				return f.Open(b.Context(), target, get)
 			}, func() {
-				eventually(b, "it is stored", func() bool {
+				await.True(b, 20*time.Second, "it is stored", func() bool {
 					_, err := w.Meta.FindBlob(b.Context(), target.Repo, target.Digest)
 					return err == nil
 				})

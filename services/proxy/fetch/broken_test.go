@@ -9,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -332,7 +334,7 @@ func TestR23_NeitherStoredNorRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it cannot be stored", func() bool { return log.count("could not be stored") == 1 })
+	await.True(t, 20*time.Second, "it cannot be stored", func() bool { return log.count("could not be stored") == 1 })
 	s.give(t, content[held:2*held])
 	c.Close()
 	if n, err := s.feed.Write(content[2*held:]); err == nil {
@@ -374,7 +376,7 @@ func TestI12_CacheGivenUp(t *testing.T) {
 		defer close(got)
 		mustRead(t, f, w.target(content), s.source, content)
 	}()
-	eventually(t, "the upstream is asked", func() bool { return s.calls() == 1 })
+	await.True(t, 20*time.Second, "the upstream is asked", func() bool { return s.calls() == 1 })
 	s.give(t, content[:held])
 	u, err := w.Meta.FindUpstream(t.Context(), w.repo.Tenant, "hub")
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -120,7 +122,7 @@ func TestR43_FirstClientLeaves(t *testing.T) {
 			}
 			first <- err
 		}()
-		eventually(t, "the upstream is asked", func() bool { return s.calls() == 1 })
+		await.True(t, 20*time.Second, "the upstream is asked", func() bool { return s.calls() == 1 })
 		s.give(t, content[:at])
 		go func() {
 			defer close(stays)
@@ -153,14 +155,14 @@ func TestR43_NobodyStays(t *testing.T) {
 		_, err := f.Open(ctx, w.target(content), s.Open)
 		s2 <- err
 	}()
-	eventually(t, "the upstream is asked", func() bool { return s.calls() == 1 })
+	await.True(t, 20*time.Second, "the upstream is asked", func() bool { return s.calls() == 1 })
 	leave()
 	if err := <-s2; fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Open of a client that left: %v", err)
 	}
 	s.give(t, content)
 	s.feed.Close()
-	eventually(t, "it is stored", func() bool {
+	await.True(t, 20*time.Second, "it is stored", func() bool {
 		_, err := w.Meta.FindBlob(t.Context(), w.repo, w.target(content).Digest)
 		return err == nil
 	})
@@ -190,7 +192,7 @@ func TestOpen_FailureBeforeTheFirstByte(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "the upstream is asked", func() bool { return s.calls() == 1 })
+	await.True(t, 20*time.Second, "the upstream is asked", func() bool { return s.calls() == 1 })
 	close(gate)
 	all.Wait()
 	// It is not remembered.
@@ -209,10 +211,10 @@ func TestClose_WaitsForWhatIsStored(t *testing.T) {
 		defer close(got)
 		mustRead(t, f, w.target(content), s.source, content)
 	}()
-	eventually(t, "the upstream is asked", func() bool { return s.calls() == 1 })
+	await.True(t, 20*time.Second, "the upstream is asked", func() bool { return s.calls() == 1 })
 	closed := make(chan error, 1)
 	go func() { closed <- f.Close(t.Context()) }()
-	eventually(t, "nothing is begun", func() bool {
+	await.True(t, 20*time.Second, "nothing is begun", func() bool {
 		_, err := f.Open(t.Context(), w.target([]byte("another")), func(context.Context) (io.ReadCloser, int64, error) { return nil, 0, errDown })
 		return fault.KindOf(err) == fault.Unavailable
 	})
@@ -291,7 +293,7 @@ func TestOpen_FlightsAreBounded(t *testing.T) {
 		all.Go(func() { mustRead(t, f, w.target(content), s.source, content) })
 	}
 	for _, s := range running {
-		eventually(t, "it is asked", func() bool { return s.calls() == 1 })
+		await.True(t, 20*time.Second, "it is asked", func() bool { return s.calls() == 1 })
 	}
 	waits, left := gives(bytesOf(200)), gives(bytesOf(300))
 	all.Go(func() { mustRead(t, f, w.target(bytesOf(200)), waits, bytesOf(200)) })

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"runtime"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -221,28 +221,10 @@ func mustRead(t testing.TB, f *fetch.Fetches, target fetch.Target, s *source, wa
 	}
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("waited in vain until %s\n%s", what, stacks())
-		}
-	}
-}
-
 func stacks() string {
 	p := make([]byte, 4<<20)
 	return string(p[:runtime.Stack(p, true)])
 }
 
 // bytesOf is content that differs everywhere.
-func bytesOf(n int) []byte {
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)}).Read(p)
-	return p
-}
+func bytesOf(n int) []byte { return ocitest.Noise(n, uint64(n)) }

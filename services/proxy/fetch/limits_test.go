@@ -7,7 +7,9 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fairgate"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -120,12 +122,9 @@ func TestS54_FlightsAreBounded(t *testing.T) {
 	for range maxWaiting {
 		go func() { left <- f.acquireSlot(ctx, 1) }()
 	}
-	for f.Slots().Waiting < maxWaiting {
-		select {
-		case err := <-left:
-			t.Fatal(err)
-		default:
-		}
+	await.True(t, 30*time.Second, "all wait", func() bool { return f.Slots().Waiting >= maxWaiting || len(left) > 0 })
+	if len(left) > 0 {
+		t.Fatal(<-left)
 	}
 	var refused *fault.Error
 	if err := f.acquireSlot(t.Context(), 1); !errors.As(err, &refused) || refused.Reason != fault.Busy || refused.RetryAfter == 0 {

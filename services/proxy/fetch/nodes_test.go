@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -198,7 +199,7 @@ func TestR43_LeaderIsKilled(t *testing.T) {
 						t.Error("a reader of the dead node got all")
 					}
 				})
-				eventually(t, "the upstream is asked", func() bool { return s.calls() == 1 })
+				await.True(t, 20*time.Second, "the upstream is asked", func() bool { return s.calls() == 1 })
 				for _, name := range []string{"http://node1", "http://node2"} {
 					for range 20 {
 						living.Go(func() { mustRead(t, c.nodes[name], c.target(content), s, content) })
@@ -329,7 +330,7 @@ func TestJoin_OnlyOfTheLeader(t *testing.T) {
 	leader, follower := c.nodes["http://node0"], c.nodes["http://node1"]
 	var all sync.WaitGroup
 	all.Go(func() { mustRead(t, leader, c.target(content), s.source, content) })
-	eventually(t, "the upstream is asked", func() bool { return s.calls() == 1 })
+	await.True(t, 20*time.Second, "the upstream is asked", func() bool { return s.calls() == 1 })
 	s.give(t, content[:held])
 	o, err := follower.Open(t.Context(), c.target(content), s.Open)
 	if err != nil {

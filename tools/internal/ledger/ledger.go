@@ -1,21 +1,20 @@
-// Package ledger remembers writes to registers with their answers, and says
-// which values a later read may see.
+// Package ledger remembers writes to tags, manifests and blobs with their answers,
+// and says which values a later read may see.
 package ledger
 
 import (
 	"fmt"
-	"slices"
+	"maps"
 	"sync"
 	"time"
 )
 
-// Ledger holds writes to registers, each named by a key and holding a string
-// that is empty before the first write. Writes that were never answered may
+// Ledger holds writes to registers, which are empty before the first write. Writes that were never answered may
 // have happened at any time after they began, or not at all. It is safe for
 // concurrent use.
 type Ledger struct {
 	mu     sync.Mutex
-	writes map[string][]*Write
+	writes map[Register][]*Write
 }
 
 // Write is one write. Its outcome is unknown until it is acknowledged or
@@ -27,14 +26,14 @@ type Write struct {
 }
 
 // New returns an empty ledger.
-func New() *Ledger { return &Ledger{writes: map[string][]*Write{}} }
+func New() *Ledger { return &Ledger{writes: map[Register][]*Write{}} }
 
 // Begin records a write before it is sent.
-func (l *Ledger) Begin(key, value string) *Write {
+func (l *Ledger) Begin(r Register, value string) *Write {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := &Write{value: value, start: time.Now()}
-	l.writes[key] = append(l.writes[key], w)
+	l.writes[r] = append(l.writes[r], w)
 	return w
 }
 
@@ -52,29 +51,29 @@ func (l *Ledger) Refuse(w *Write) {
 	w.refused = true
 }
 
-// Check says whether a read of key that ran from start to end may have seen
+// Check says whether a read of r that ran from start to end may have seen
 // value: some write of it began before the read ended, and no acknowledged
 // write lies wholly between the end of that one and the start of the read.
-func (l *Ledger) Check(key, value string, start, end time.Time) error {
+func (l *Ledger) Check(r Register, value string, start, end time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// The register is empty before its first write.
-	candidates := append([]*Write{{end: time.Time{}.Add(1)}}, l.writes[key]...)
+	candidates := append([]*Write{{end: time.Time{}.Add(1)}}, l.writes[r]...)
 	for _, c := range candidates {
-		if c.value == value && !c.refused && c.start.Before(end) && !l.overwritten(key, c, start) {
+		if c.value == value && !c.refused && c.start.Before(end) && !l.overwritten(r, c, start) {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s holds %q, which no order of the acknowledged writes explains:\n%s", key, value, l.history(key))
+	return fmt.Errorf("%s holds %q, which no order of the acknowledged writes explains:\n%s", r, value, l.history(r))
 }
 
 // overwritten says whether an acknowledged write other than c lies between the
 // end of c and the moment before.
-func (l *Ledger) overwritten(key string, c *Write, before time.Time) bool {
+func (l *Ledger) overwritten(r Register, c *Write, before time.Time) bool {
 	if c.end.IsZero() {
 		return false // it may happen as late as it likes
 	}
-	for _, w := range l.writes[key] {
+	for _, w := range l.writes[r] {
 		if w != c && !w.end.IsZero() && w.start.After(c.end) && w.end.Before(before) {
 			return true
 		}
@@ -82,23 +81,18 @@ func (l *Ledger) overwritten(key string, c *Write, before time.Time) bool {
 	return false
 }
 
-// Keys are the registers that have been written to, sorted.
-func (l *Ledger) Keys() []string {
+// Registers are those that have been written to, in an order that is always the same.
+func (l *Ledger) Registers() []Register {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	keys := make([]string, 0, len(l.writes))
-	for k := range l.writes {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
+	return Sorted(maps.Keys(l.writes))
 }
 
 // history is what is known of a register, for a message.
-func (l *Ledger) history(key string) string {
+func (l *Ledger) history(r Register) string {
 	var s string
 	first := time.Time{}
-	for _, w := range l.writes[key] {
+	for _, w := range l.writes[r] {
 		if first.IsZero() {
 			first = w.start
 		}

@@ -37,8 +37,8 @@ func TestLedgerExplainsReads(t *testing.T) {
 		"written again after the delete": {[]*Write{done("a", 0, 1), done("", 2, 3), done("a", 4, 5)}, "a", 6, 7, true},
 	} {
 		l := New()
-		l.writes["k"] = c.writes
-		if err := l.Check("k", c.value, at(c.from), at(c.to)); (err == nil) != c.explains {
+		l.writes[Tag("a", "b")] = c.writes
+		if err := l.Check(Tag("a", "b"), c.value, at(c.from), at(c.to)); (err == nil) != c.explains {
 			t.Errorf("%s: explained %v, want %v (%v)", name, err == nil, c.explains, err)
 		}
 	}

@@ -18,7 +18,8 @@ type Process struct {
 	err   error // of its end; read it after ended
 }
 
-// Begin starts a program, behind a gate when there is a keeper.
+// Begin starts a program, behind a gate when there is a keeper. It is killed when
+// this one ends, unless the command says otherwise.
 func Begin(cmd *exec.Cmd, keeper gate.Keeper) (*Process, error) {
 	p := &Process{cmd: cmd, ended: make(chan struct{})}
 	if keeper != nil {
@@ -27,7 +28,9 @@ func Begin(cmd *exec.Cmd, keeper gate.Keeper) (*Process, error) {
 			return nil, err
 		}
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	}
 	started := make(chan error)
 	go func() {
 		// The kernel sends Pdeathsig when the thread that started the process
@@ -54,6 +57,16 @@ func Begin(cmd *exec.Cmd, keeper gate.Keeper) (*Process, error) {
 
 // PID is its process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// HasEnded says whether the process has ended.
+func (p *Process) HasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
 
 // Signal sends it a signal; that it has ended is not an error.
 func (p *Process) Signal(s os.Signal) error {

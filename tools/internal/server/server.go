@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/tools/internal/gate"
 	"github.com/berth-registry/berth/tools/internal/port"
 )
@@ -102,16 +103,19 @@ func (s *Server) Start(ctx context.Context) error {
 
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	for !s.Ready(ctx) {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the server is not ready: %w; end of its log:\n%s", ctx.Err(), s.LogTail())
-		case <-process.ended:
-			return errors.Join(ErrEnded, process.Wait(), log.Close())
-		case <-time.After(5 * time.Millisecond):
-		}
+	ready := false
+	err = await.Within(ctx, 30*time.Second, "the server is ready", func() bool {
+		ready = s.Ready(ctx)
+		return ready || process.HasEnded()
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; end of its log:\n%s", err, s.LogTail())
+	case !ready:
+		return errors.Join(ErrEnded, process.Wait(), log.Close())
+	default:
+		return nil
 	}
-	return nil
 }
 
 // Ready asks the server whether it serves. Safe for concurrent use.

@@ -7,8 +7,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"time"
 
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ledger"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
@@ -53,7 +54,7 @@ func (c *Client) operate(ctx context.Context) error {
 	case n < 40:
 		return c.push(ctx, repo, tag, c.images[c.rng.IntN(len(c.images))])
 	case n < 75:
-		return c.pull(ctx, repo, tag)
+		return c.pull(ctx, ledger.Tag(repo, tag))
 	case n < 80:
 		return c.deleteTag(ctx, repo, tag)
 	case n < 83:
@@ -64,31 +65,18 @@ func (c *Client) operate(ctx context.Context) error {
 }
 
 // push uploads what the repository lacks and moves the tag.
-func (c *Client) push(ctx context.Context, repo, tag string, img image) error {
-	if err := c.pushBlobs(ctx, repo, img.blobs); err != nil {
+func (c *Client) push(ctx context.Context, repo, tag string, img ocitest.Image) error {
+	if err := c.pushBlobs(ctx, repo, img.Blobs()); err != nil {
 		return err
 	}
-	return c.set(c.byTag, repo+":"+tag, img.manifest.digest, func() error {
-		return c.oci.PutManifest(ctx, repo, tag, img.manifest.bytes)
+	return c.ledger.Write(ledger.Tag(repo, tag), img.Manifest.Digest.String(), func() error {
+		return c.oci.PutManifest(ctx, repo, tag, img.Manifest.Bytes)
 	})
 }
 
-// set runs a write with its entry in the ledger.
-func (c *Client) set(l *ledger.Ledger, key, value string, do func() error) error {
-	entry := l.Begin(key, value)
-	err := do()
-	switch {
-	case err == nil:
-		l.Acknowledge(entry)
-	case !ociclient.IsLost(err) && ociclient.StatusOf(err) != 0:
-		l.Refuse(entry)
-	}
-	return err
-}
-
-func (c *Client) pushBlobs(ctx context.Context, repo string, blobs []content) error {
+func (c *Client) pushBlobs(ctx context.Context, repo string, blobs []ocitest.Content) error {
 	for _, b := range blobs {
-		has, err := c.hasBlob(ctx, repo, b.digest)
+		has, err := c.hasBlob(ctx, repo, b.Digest)
 		if err != nil {
 			return err
 		}
@@ -102,67 +90,58 @@ func (c *Client) pushBlobs(ctx context.Context, repo string, blobs []content) er
 	return nil
 }
 
-// pushBlob runs an upload with its entries in the books.
-func (c *Client) pushBlob(repo string, b content, upload func() error) error {
+// pushBlob runs an upload with its entry in the ledger.
+func (c *Client) pushBlob(repo string, b ocitest.Content, upload func() error) error {
+	digest := b.Digest.String()
 	c.mu.Lock()
-	c.sizes[b.digest] = int64(len(b.bytes))
+	c.sizes[digest] = b.Size
 	c.mu.Unlock()
-	return c.set(c.pushed, repo+"@"+b.digest, b.digest, upload)
+	return c.ledger.Write(ledger.Blob(repo, b.Digest), digest, upload)
 }
 
 // hasBlob asks by HEAD, and holds the answer against the ledger.
-func (c *Client) hasBlob(ctx context.Context, repo, digest string) (bool, error) {
-	start := time.Now()
-	has, err := c.oci.HasBlob(ctx, repo, digest)
-	if err != nil {
-		return false, err
-	}
-	value := ""
-	if has {
-		value = digest
-	}
-	return has, c.pushed.Check(repo+"@"+digest, value, start, time.Now())
+func (c *Client) hasBlob(ctx context.Context, repo string, d oci.Digest) (bool, error) {
+	value, err := c.ledger.Verify(ledger.Blob(repo, d), func(r ledger.Register) (string, error) {
+		has, err := c.oci.HasBlob(ctx, repo, r.Reference)
+		if err != nil || !has {
+			return "", err
+		}
+		return r.Reference, nil
+	})
+	return value != "", err
 }
 
 // pull reads a tag and all that it references.
-func (c *Client) pull(ctx context.Context, repo, tag string) error {
-	start := time.Now()
-	got, ok, err := c.oci.Manifest(ctx, repo, tag)
-	if err != nil {
+func (c *Client) pull(ctx context.Context, tag ledger.Register) error {
+	digest, err := c.read(ctx, tag)
+	if err != nil || digest == "" {
 		return err
 	}
+	img, ok := c.image(digest)
 	if !ok {
-		return c.byTag.Check(repo+":"+tag, "", start, time.Now())
+		return fmt.Errorf("%s leads to a manifest that was never pushed: %s", tag, digest)
 	}
-	m := contentOf(got)
-	if err := c.byTag.Check(repo+":"+tag, m.digest, start, time.Now()); err != nil {
-		return err
-	}
-	img, ok := c.image(m.digest)
-	if !ok {
-		return fmt.Errorf("%s:%s is a manifest that was never pushed: %s", repo, tag, got)
-	}
-	return c.readAll(ctx, repo, img)
+	return c.readAll(ctx, tag.Repo, img)
 }
 
-func (c *Client) readAll(ctx context.Context, repo string, img image) error {
-	for _, b := range img.blobs {
-		got, ok, err := c.oci.Blob(ctx, repo, b.digest)
+func (c *Client) readAll(ctx context.Context, repo string, img ocitest.Image) error {
+	for _, b := range img.Blobs() {
+		got, ok, err := c.oci.Blob(ctx, repo, b.Digest.String())
 		if err != nil {
 			return err
 		}
 		if !ok {
-			return fmt.Errorf("%s@%s is referenced by %s and not there", repo, b.digest, img.manifest.digest)
+			return fmt.Errorf("%s@%s is referenced by %s and not there", repo, b.Digest, img.Manifest.Digest)
 		}
-		if !bytes.Equal(got, b.bytes) {
-			return fmt.Errorf("%s@%s: %d bytes came, not the %d that were pushed", repo, b.digest, len(got), len(b.bytes))
+		if !bytes.Equal(got, b.Bytes) {
+			return fmt.Errorf("%s@%s: %d bytes came, not the %d that were pushed", repo, b.Digest, len(got), len(b.Bytes))
 		}
 	}
 	return nil
 }
 
 func (c *Client) deleteTag(ctx context.Context, repo, tag string) error {
-	return c.set(c.byTag, repo+":"+tag, "", func() error {
+	return c.ledger.Write(ledger.Tag(repo, tag), "", func() error {
 		_, err := c.oci.DeleteManifest(ctx, repo, tag)
 		return err
 	})
@@ -180,20 +159,18 @@ func (c *Client) login(ctx context.Context, repo string) error {
 func (c *Client) pushAndDelete(ctx context.Context, repo string) error {
 	serial := c.serial.Add(1)
 	own := noise(c.rng, c.sizeOf(c.rng, 1+c.rng.IntN(4*pooledBlobs)))
-	img := newImage(fmt.Sprintf("own %d", serial), []content{c.blobs[c.rng.IntN(len(c.blobs))], own})
-	key := repo + "@" + img.manifest.digest
-	if err := c.pushBlobs(ctx, repo, img.blobs); err != nil {
+	img := newImage(fmt.Sprintf("own %d", serial), []ocitest.Content{c.blobs[c.rng.IntN(len(c.blobs))], own})
+	r, digest := ledger.Manifest(repo, img.Manifest.Digest), img.Manifest.Digest.String()
+	if err := c.pushBlobs(ctx, repo, img.Blobs()); err != nil {
 		return err
 	}
-	err := c.set(c.byImage, key, img.manifest.digest, func() error {
-		return c.oci.PutManifest(ctx, repo, img.manifest.digest, img.manifest.bytes)
-	})
+	err := c.ledger.Write(r, digest, func() error { return c.oci.PutManifest(ctx, repo, digest, img.Manifest.Bytes) })
 	if err != nil {
 		return err
 	}
 	if c.rng.IntN(3) > 0 {
-		return c.set(c.byImage, key, "", func() error {
-			_, err := c.oci.DeleteManifest(ctx, repo, img.manifest.digest)
+		return c.ledger.Write(r, "", func() error {
+			_, err := c.oci.DeleteManifest(ctx, repo, digest)
 			return err
 		})
 	}
@@ -203,5 +180,5 @@ func (c *Client) pushAndDelete(ctx context.Context, repo string) error {
 // Push uploads a small blob that nothing else has, in one request.
 func (c *Client) Push(ctx context.Context) error {
 	repo, b := repoName(c.rng.IntN(repositories)), noise(c.rng, 2+c.rng.IntN(4<<10))
-	return c.pushBlob(repo, b, func() error { return c.oci.PostBlob(ctx, repo, b.digest, b.bytes) })
+	return c.pushBlob(repo, b, func() error { return c.oci.PostBlob(ctx, repo, b.Digest.String(), b.Bytes) })
 }

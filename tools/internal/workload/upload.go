@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 )
 
@@ -15,16 +16,16 @@ import (
 const patience = 40 * time.Second
 
 // upload chooses one of the ways a blob can come.
-func (c *Client) upload(ctx context.Context, repo string, b content) error {
+func (c *Client) upload(ctx context.Context, repo string, b ocitest.Content) error {
 	switch c.rng.IntN(4) {
 	case 0:
-		return c.oci.PostBlob(ctx, repo, b.digest, b.bytes)
+		return c.oci.PostBlob(ctx, repo, b.Digest.String(), b.Bytes)
 	case 1:
-		mounted, location, err := c.oci.Mount(ctx, repo, b.digest, repoName(c.rng.IntN(repositories)))
+		mounted, location, err := c.oci.Mount(ctx, repo, b.Digest.String(), repoName(c.rng.IntN(repositories)))
 		if err != nil || mounted {
 			return err
 		}
-		return c.oci.Close(ctx, location, b.digest, b.bytes)
+		return c.oci.Close(ctx, location, b.Digest.String(), b.Bytes)
 	default:
 		location, err := c.oci.Open(ctx, repo)
 		if err != nil {
@@ -36,7 +37,7 @@ func (c *Client) upload(ctx context.Context, repo string, b content) error {
 
 // resume sends a blob in chunks and continues after each lost answer from where
 // the server says it is: a session survives the server (R2).
-func (c *Client) resume(ctx context.Context, location string, b content) error {
+func (c *Client) resume(ctx context.Context, location string, b ocitest.Content) error {
 	offset := 0
 	deadline := time.Now().Add(patience)
 	for resumed := false; ; resumed = true {
@@ -72,18 +73,18 @@ func (c *Client) locate(ctx context.Context, location string, deadline time.Time
 
 // ended is for a session that is gone: a PUT whose answer is lost may have ended
 // it.
-func (c *Client) ended(ctx context.Context, repo string, b content, cause error) error {
-	has, err := c.oci.HasBlob(ctx, repo, b.digest)
+func (c *Client) ended(ctx context.Context, repo string, b ocitest.Content, cause error) error {
+	has, err := c.oci.HasBlob(ctx, repo, b.Digest.String())
 	if err != nil || has {
 		return err
 	}
 	return fmt.Errorf("the session is gone and the blob is not there: %w", cause)
 }
 
-func (c *Client) send(ctx context.Context, location *string, offset *int, b content) error {
-	for len(b.bytes)-*offset > 4 {
-		n := 2 + c.rng.IntN(len(b.bytes)-*offset-2)
-		next, err := c.oci.Patch(ctx, *location, *offset, b.bytes[*offset:*offset+n])
+func (c *Client) send(ctx context.Context, location *string, offset *int, b ocitest.Content) error {
+	for len(b.Bytes)-*offset > 4 {
+		n := 2 + c.rng.IntN(len(b.Bytes)-*offset-2)
+		next, err := c.oci.Patch(ctx, *location, *offset, b.Bytes[*offset:*offset+n])
 		if err != nil {
 			return err
 		}
@@ -92,7 +93,7 @@ func (c *Client) send(ctx context.Context, location *string, offset *int, b cont
 			break
 		}
 	}
-	return c.oci.Close(ctx, *location, b.digest, b.bytes[*offset:])
+	return c.oci.Close(ctx, *location, b.Digest.String(), b.Bytes[*offset:])
 }
 
 // repoOf cuts the repository out of an upload's location.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/internal/ledger"
 )
 
@@ -26,17 +27,15 @@ const (
 const partSize = 16 << 20
 
 // World is what the clients of one deployment share: the content they push and
-// the ledgers.
+// the ledger.
 type World struct {
 	seed   uint64
 	large  int
-	blobs  []content
-	images []image
+	blobs  []ocitest.Content
+	images []ocitest.Image
 
-	byTag   *ledger.Ledger // "repo:tag" -> digest of the manifest, "" for none
-	byImage *ledger.Ledger // "repo@digest" of manifests that are also deleted -> digest or ""
-	pushed  *ledger.Ledger // "repo@digest" of blobs
-	serial  atomic.Int64
+	ledger *ledger.Ledger // of tags, of blobs, and of manifests that are also deleted
+	serial atomic.Int64
 
 	mu    sync.Mutex
 	sizes map[string]int64 // of blobs, by digest
@@ -47,14 +46,13 @@ type World struct {
 func New(seed uint64, large int) *World {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	w := &World{
-		seed: seed, large: large, sizes: map[string]int64{},
-		byTag: ledger.New(), byImage: ledger.New(), pushed: ledger.New(),
+		seed: seed, large: large, sizes: map[string]int64{}, ledger: ledger.New(),
 	}
 	for i := range pooledBlobs {
 		w.blobs = append(w.blobs, noise(rng, w.sizeOf(rng, i)))
 	}
 	for i := range pooledImages {
-		layers := make([]content, 0, 4)
+		layers := make([]ocitest.Content, 0, 4)
 		for _, at := range rng.Perm(len(w.blobs))[:1+rng.IntN(4)] {
 			layers = append(layers, w.blobs[at])
 		}
@@ -78,22 +76,20 @@ func (w *World) sizeOf(rng *rand.Rand, i int) int {
 }
 
 // image finds a pooled image by the digest of its manifest.
-func (w *World) image(digest string) (image, bool) {
+func (w *World) image(digest string) (ocitest.Image, bool) {
 	for _, img := range w.images {
-		if img.manifest.digest == digest {
+		if img.Manifest.Digest.String() == digest {
 			return img, true
 		}
 	}
-	return image{}, false
+	return ocitest.Image{}, false
 }
 
 // Acknowledged is how many writes were answered with success.
-func (w *World) Acknowledged() int {
-	return w.byTag.Acknowledged() + w.byImage.Acknowledged() + w.pushed.Acknowledged()
-}
+func (w *World) Acknowledged() int { return w.ledger.Acknowledged() }
 
 // Lost is how many writes have an unknown outcome.
-func (w *World) Lost() int { return w.byTag.Lost() + w.byImage.Lost() + w.pushed.Lost() }
+func (w *World) Lost() int { return w.ledger.Lost() }
 
 func repoName(i int) string { return fmt.Sprintf("kill/repo-%d", i) }
 func tagName(i int) string  { return fmt.Sprintf("t%d", i) }
