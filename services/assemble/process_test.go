@@ -40,8 +40,8 @@ func runNode() error {
 // mortal is a node in a process of its own.
 type mortal struct {
 	data string // address of the data port
-	// kill ends the process without warning: it says goodbye to nobody, and keeps its
-	// leases until their time is over.
+	// kill ends the process without warning, and it keeps its leases
+	// until their time is over.
 	kill func()
 }
 

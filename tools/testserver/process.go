@@ -55,7 +55,7 @@ func (p *process) launch(cmd *exec.Cmd, ready func() bool) error {
 		return errors.Join(err, in.Close())
 	}
 	go func() {
-		_ = p.Wait() // whoever stops it says what is wrong
+		_ = p.Wait() // its error is for the caller who waits, or stops it
 		_ = in.Close()
 	}()
 	err = await.Within(context.Background(), patience, p.path+" is ready", func() bool { return p.HasEnded() || ready() })

@@ -140,7 +140,7 @@ func content(mediaType string, b meta.Blob) ocitest.Content {
 	return ocitest.Content{Descriptor: oci.Descriptor{MediaType: mediaType, Digest: b.Digest, Size: b.Size}}
 }
 
-// parsed is a manifest with what the store is told of it.
+// parsed is a manifest with what the store needs to know of it.
 func (w world) parsed(m ocitest.Content) meta.ManifestPut {
 	w.t.Helper()
 	parsed, err := oci.ParseManifest(m.MediaType, m.Bytes)
