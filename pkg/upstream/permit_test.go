@@ -287,7 +287,7 @@ func TestE13_FewLargeDocumentsAtATime(t *testing.T) {
 			})
 		}
 	}
-	await.True(t, 30*time.Second, "all small documents came, and three large ones are under way", func() bool { return small.Load() >= 15 && now.Load() >= 3 })
+	await.True(t, 30*time.Second, "all small documents came, and three large ones are in flight", func() bool { return small.Load() >= 15 && now.Load() >= 3 })
 	close(end)
 	all.Wait()
 	if most.Load() != 3 || mostOfFirst.Load() > 2 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -102,7 +103,7 @@ func TestT3_AFirewallRefusesHead(t *testing.T) {
 		w, up := newHub(t)
 		up.Script(f)
 		w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
-		newer := testserver.NewImage(70, 1000)
+		newer := ocitest.NewImage(70, 1000)
 		up.Push(testserver.ScriptedName, newer, testserver.ScriptedTag)
 		w.pass(tagTTL)
 		up.Forget()
