@@ -105,7 +105,7 @@ func (s *Scripted) find(r *http.Request, a asked) reply {
 	repo, found := s.repos[a.name]
 	switch {
 	case r.URL.Path == "/v2/":
-		return give(r, bare("application/json", "", []byte("{}")))
+		return give(r, given("application/json", "", []byte("{}")))
 	case !found:
 		return nil
 	case a.part == PartManifests:
@@ -167,7 +167,7 @@ func (s *Scripted) findBlob(r *http.Request, repo *scriptedRepo, d oci.Digest) r
 		to := s.redirect + "/" + d.String()
 		return func(w http.ResponseWriter) { redirect(w, to) }
 	default:
-		return give(r, bare("application/octet-stream", d, b.Bytes))
+		return give(r, given("application/octet-stream", d, b.Bytes))
 	}
 }
 
@@ -188,7 +188,7 @@ func (repo *scriptedRepo) listTags(r *http.Request, name string) reply {
 		next := url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}}
 		link = "<" + r.URL.Path + "?" + next.Encode() + `>; rel="next"`
 	}
-	list := bare("application/json", "", encode(map[string]any{"name": name, "tags": tags}))
+	list := given("application/json", "", encode(map[string]any{"name": name, "tags": tags}))
 	return func(w http.ResponseWriter) {
 		if link != "" {
 			w.Header().Set("Link", link)
@@ -207,7 +207,7 @@ func (repo *scriptedRepo) listReferrers(r *http.Request, subject oci.Digest) rep
 			found = append(found, m)
 		}
 	}
-	return give(r, bare(imagespec.MediaTypeImageIndex, "", ocitest.Index(found...).Bytes))
+	return give(r, given(imagespec.MediaTypeImageIndex, "", ocitest.Index(found...).Bytes))
 }
 
 func (s *Scripted) answerCDN(w http.ResponseWriter, r *http.Request, a asked) {
@@ -216,7 +216,7 @@ func (s *Scripted) answerCDN(w http.ResponseWriter, r *http.Request, a asked) {
 		http.Error(w, "nothing here", http.StatusNotFound)
 		return
 	}
-	serveContent(w, r, bare("application/octet-stream", "", b.Bytes))
+	serveContent(w, r, given("application/octet-stream", "", b.Bytes))
 }
 
 // findAnywhere finds a blob of any repository.
@@ -231,8 +231,8 @@ func (s *Scripted) findAnywhere(d oci.Digest) (ocitest.Content, bool) {
 	return ocitest.Content{}, false
 }
 
-// bare is content as a server gives it: with a digest or none, right or wrong.
-func bare(mediaType string, d oci.Digest, b []byte) ocitest.Content {
+// given is content as a server gives it: with a digest or none, right or wrong.
+func given(mediaType string, d oci.Digest, b []byte) ocitest.Content {
 	return ocitest.Content{Descriptor: oci.Descriptor{MediaType: mediaType, Digest: d}, Bytes: b}
 }
 

@@ -131,7 +131,7 @@ func (sc *scene) lie() {
 	lied := sc.upstream.other.Manifest.Digest.String()
 	switch {
 	case sc.asked.reference == lied:
-		serveContent(sc.w, sc.r, bare(imagespec.MediaTypeImageIndex, sc.upstream.other.Manifest.Digest, sc.upstream.Image.Index.Bytes))
+		serveContent(sc.w, sc.r, given(imagespec.MediaTypeImageIndex, sc.upstream.other.Manifest.Digest, sc.upstream.Image.Index.Bytes))
 	case sc.honest.Code == http.StatusOK:
 		sc.w.Header().Set("Docker-Content-Digest", lied)
 		fallthrough
