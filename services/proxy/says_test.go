@@ -235,7 +235,7 @@ func TestT7_ARefusalIsNoAbsence(t *testing.T) {
 				t.Errorf("%s, pulled %v: %d %s", f, pulled, a.Status, a.Body)
 			}
 			up.Script(f) // it gives nothing: the other member may answer
-			if a := w.get(referrers + testserver.NewImage(80, 10).Index.Digest.String()); a.Status != http.StatusOK {
+			if a := w.get(referrers + ocitest.NewImage(80, 10).Index.Digest.String()); a.Status != http.StatusOK {
 				t.Errorf("%s, of an upstream that denies all: %d %s", f, a.Status, a.Body)
 			}
 		}
