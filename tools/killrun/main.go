@@ -148,7 +148,8 @@ func kill(ctx context.Context, srv *server.Server, o options, out io.Writer) err
 		if i > 0 {
 			wait = max(wait-slice/2, slice/4)
 		}
-		if pause.For(ctx, wait) != nil {
+		_ = pause.For(ctx, wait)
+		if ctx.Err() != nil { // the run ends early
 			return nil
 		}
 		if err := srv.Kill(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -219,11 +218,6 @@ func mustRead(t testing.TB, f *fetch.Fetches, target fetch.Target, s *source, wa
 	if got, err := read(t.Context(), f, target, s); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("read %d bytes of %d, equal %v: %v", len(got), len(want), bytes.Equal(got, want), err)
 	}
-}
-
-func stacks() string {
-	p := make([]byte, 4<<20)
-	return string(p[:runtime.Stack(p, true)])
 }
 
 // bytesOf is content that differs everywhere.
