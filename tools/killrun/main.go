@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/await"
-	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 	"github.com/berth-registry/berth/tools/internal/workload"
@@ -148,8 +147,9 @@ func kill(ctx context.Context, srv *server.Server, o options, out io.Writer) err
 		if i > 0 {
 			wait = max(wait-slice/2, slice/4)
 		}
-		_ = pause.For(ctx, wait)
-		if ctx.Err() != nil { // the run ends early
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done(): // the run ends early
 			return nil
 		}
 		if err := srv.Kill(); err != nil {
