@@ -26,22 +26,16 @@ import (
 // need. All methods are safe for concurrent use.
 type Store interface {
 	tenant.Finder
-	Tenants
-	Registries
-	Domains
+	Provisioning
 	Repositories
-	NameClaims
 	Blobs
 	Uploads
 	Manifests
 	Tags
 	Adopter
-	Accounts
 	SigningKeys
 	Identities
 	Events
-	Upstreams
-	Groups
 	Cache
 	Collector
 	CacheCollector
@@ -53,6 +47,17 @@ type Store interface {
 	// after the next start. It is called when the process begins to stop.
 	Quiesce()
 	Close() error
+}
+
+// Provisioning is what operators and tenants configure.
+type Provisioning interface {
+	Tenants
+	Registries
+	Domains
+	NameClaims
+	Accounts
+	Upstreams
+	Groups
 }
 
 // Lifetimes are the waits of the storage protocol. The zero value means the

@@ -12,7 +12,7 @@ import (
 // mostTries is how many requests a question may cost, besides those for tokens and /v2/.
 const mostTries = 3
 
-// headRefusedFor is how long an upstream is asked by GET that refused HEAD.
+// headRefusedFor is how long an upstream that refused HEAD is asked by GET.
 const headRefusedFor = time.Hour
 
 // question is a request with what it takes to have it answered: the credential or

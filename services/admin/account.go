@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -84,4 +85,36 @@ func accountMessage(t meta.Tenant, a meta.Account) *pb.ServiceAccount {
 		m.CreateTime, m.UpdateTime = timestamppb.New(a.CreatedAt), timestamppb.New(a.UpdatedAt)
 	}
 	return m
+}
+
+// seedAccount is a service account of a seed file.
+type seedAccount struct {
+	ID     string     `yaml:"id"`
+	Fields seedFields `yaml:",inline"`
+	Keys   []seedKey  `yaml:"keys"`
+}
+
+func (k *seedChecker) account(at string, a seedAccount) {
+	k.note(at, checked(a.Fields, func(m *pb.ServiceAccount) error {
+		if !a.Fields.has("role") {
+			m.Role = someRole
+		}
+		return setAccount(&meta.Account{}, m)
+	}))
+	k.ids(at+".keys", mapped(a.Keys, func(key seedKey) string { return key.ID }))
+	for i, key := range a.Keys {
+		_, err := key.hash(k.dir)
+		k.note(fmt.Sprintf("%s.keys[%d]", at, i), err)
+	}
+}
+
+func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount, dir string) error {
+	m, mask, err := decoded[*pb.ServiceAccount](a.Fields)
+	if err == nil {
+		err = apply(ctx, parent+"/serviceAccounts/", a.ID, m, mask, s.accounts().update)
+	}
+	if err != nil {
+		return err
+	}
+	return each("keys", a.Keys, func(k seedKey) error { return s.applyKey(ctx, m.GetName(), k, dir) })
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -12,7 +11,6 @@ import (
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -46,57 +44,6 @@ func (s *Service) applyWithRetry(ctx context.Context, t seedTenant, dir string) 
 			return err
 		}
 	}
-}
-
-func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) error {
-	m, mask, err := decoded[*pb.Tenant](t.Fields)
-	if err == nil {
-		err = apply(ctx, "tenants/", t.ID, m, mask, s.reviveTenant)
-	}
-	if err != nil {
-		return err
-	}
-	name := m.GetName()
-	if err := s.applyChains(ctx, name, t, dir); err != nil {
-		return err
-	}
-	if err := each("domains", t.Domains, func(d seedResource) error { return s.applyDomain(ctx, name, d) }); err != nil {
-		return err
-	}
-	return each("service_accounts", t.ServiceAccounts, func(a seedAccount) error { return s.applyAccount(ctx, name, a, dir) })
-}
-
-// applyChains applies what names each other: registries without their groups,
-// what the groups are made of, and then all of the registries. A registry that
-// shall have no group any more loses it first: a group may name it now.
-func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, dir string) error {
-	if err := each("registries", t.Registries, func(r seedResource) error {
-		if r.Fields["upstream_group"] != "" {
-			r = r.without("upstream_group")
-		}
-		return s.applyRegistry(ctx, name, r.without("mirror_upstreams"))
-	}); err != nil {
-		return err
-	}
-	if err := each("upstreams", t.Upstreams, func(u seedUpstream) error {
-		m, mask, err := u.read(dir)
-		if err != nil {
-			return err
-		}
-		return apply(ctx, name+"/upstreams/", u.ID, m, mask, s.updateUpstream)
-	}); err != nil {
-		return err
-	}
-	if err := each("upstream_groups", t.UpstreamGroups, func(g seedResource) error {
-		m, mask, err := decoded[*pb.UpstreamGroup](g.Fields)
-		if err != nil {
-			return err
-		}
-		return apply(ctx, name+"/upstreamGroups/", g.ID, m, mask, s.groups().update)
-	}); err != nil {
-		return err
-	}
-	return each("registries", t.Registries, func(r seedResource) error { return s.applyRegistry(ctx, name, r) })
 }
 
 // each applies f to the resources at a path of the file until one fails.
@@ -153,70 +100,4 @@ func (s *Service) reviveRegistry(ctx context.Context, req updateRequest, m *pb.R
 		return nil, err
 	}
 	return s.registries().update(ctx, req, m)
-}
-
-func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResource) error {
-	m, mask, err := decoded[*pb.Registry](r.Fields)
-	if err != nil {
-		return err
-	}
-	return apply(ctx, parent+"/registries/", r.ID, m, mask, s.reviveRegistry)
-}
-
-// applyDomain makes a domain, leads it to the registry, and verifies it.
-func (s *Service) applyDomain(ctx context.Context, parent string, d seedResource) error {
-	m, mask, err := decoded[*pb.Domain](d.Fields)
-	if err != nil {
-		return err
-	}
-	host, err := s.checkHost(d.ID, true)
-	if err != nil {
-		return err
-	}
-	m.Name = parent + "/domains/" + host
-	if _, err := s.domains().update(ctx, seedUpdate{mask}, m); err != nil {
-		return err
-	}
-	_, err = s.VerifyDomain(ctx, &pb.VerifyDomainRequest{Name: m.GetName()})
-	return err
-}
-
-func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount, dir string) error {
-	m, mask, err := decoded[*pb.ServiceAccount](a.Fields)
-	if err == nil {
-		err = apply(ctx, parent+"/serviceAccounts/", a.ID, m, mask, s.accounts().update)
-	}
-	if err != nil {
-		return err
-	}
-	return each("keys", a.Keys, func(k seedKey) error { return s.applyKey(ctx, m.GetName(), k, dir) })
-}
-
-// applyKey makes the key, or makes it again where its secret is another.
-func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir string) error {
-	if err := checkSeedID(k.ID); err != nil {
-		return err
-	}
-	hash, err := k.hash(dir)
-	if err != nil {
-		return err
-	}
-	t, a, err := s.accounts().find(ctx, "name", account)
-	if err != nil {
-		return err
-	}
-	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
-	if err != nil {
-		return err
-	}
-	if i := slices.IndexFunc(keys, func(there meta.AccountKey) bool { return there.Name == k.ID }); i >= 0 {
-		if keys[i].Hash == hash {
-			return nil
-		}
-		if err := s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Slug, k.ID); err != nil {
-			return err
-		}
-	}
-	_, err = s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Slug, meta.AccountKey{Name: k.ID, Hash: hash})
-	return err
 }

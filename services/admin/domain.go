@@ -150,3 +150,21 @@ func domainMessage(t meta.Tenant, d meta.Domain) *pb.Domain {
 	}
 	return m
 }
+
+// applyDomain makes a domain, leads it to the registry, and verifies it.
+func (s *Service) applyDomain(ctx context.Context, parent string, d seedResource) error {
+	m, mask, err := decoded[*pb.Domain](d.Fields)
+	if err != nil {
+		return err
+	}
+	host, err := s.checkHost(d.ID, true)
+	if err != nil {
+		return err
+	}
+	m.Name = parent + "/domains/" + host
+	if _, err := s.domains().update(ctx, seedUpdate{mask}, m); err != nil {
+		return err
+	}
+	_, err = s.VerifyDomain(ctx, &pb.VerifyDomainRequest{Name: m.GetName()})
+	return err
+}

@@ -136,3 +136,53 @@ func keyMessage(account string, k meta.AccountKey) *pb.ServiceAccountKey {
 	}
 	return m
 }
+
+// seedKey is a key whose secret is in a file beside the seed file.
+type seedKey struct {
+	ID         string `yaml:"id"`
+	SecretFile string `yaml:"secret_file"`
+}
+
+// hash reads the secret from its file, relative to dir.
+func (k seedKey) hash(dir string) ([sha256.Size]byte, error) {
+	if k.SecretFile == "" {
+		return [sha256.Size]byte{}, invalid("secret_file", "it is missing; a key needs a file that holds its secret")
+	}
+	secret, err := readSecret(dir, k.SecretFile)
+	if err != nil {
+		return [sha256.Size]byte{}, within("secret_file", err)
+	}
+	if len(secret) < minSecret {
+		return [sha256.Size]byte{}, invalid("secret_file", "the secret in %s has %d characters; it needs at least %d", k.SecretFile, len(secret), minSecret)
+	}
+	return sha256.Sum256([]byte(secret)), nil
+}
+
+// applyKey makes the key, or makes it again where its secret is another.
+func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir string) error {
+	if err := checkSeedID(k.ID); err != nil {
+		return err
+	}
+	hash, err := k.hash(dir)
+	if err != nil {
+		return err
+	}
+	t, a, err := s.accounts().find(ctx, "name", account)
+	if err != nil {
+		return err
+	}
+	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(keys, func(there meta.AccountKey) bool { return there.Name == k.ID }); i >= 0 {
+		if keys[i].Hash == hash {
+			return nil
+		}
+		if err := s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Slug, k.ID); err != nil {
+			return err
+		}
+	}
+	_, err = s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Slug, meta.AccountKey{Name: k.ID, Hash: hash})
+	return err
+}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,56 +18,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
-
-	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 )
 
 // seed is a file of resources. Each has its id and, beside it, the fields that
 // the API takes; what a file does not name stays as it is.
 type seed struct {
 	Tenants []seedTenant `yaml:"tenants"`
-}
-
-type seedTenant struct {
-	ID              string         `yaml:"id"`
-	Fields          seedFields     `yaml:",inline"`
-	Registries      []seedResource `yaml:"registries"`
-	Upstreams       []seedUpstream `yaml:"upstreams"`
-	UpstreamGroups  []seedResource `yaml:"upstream_groups"`
-	Domains         []seedResource `yaml:"domains"`
-	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
-}
-
-// seedUpstream may have its password in a file beside the seed file.
-type seedUpstream struct {
-	ID           string     `yaml:"id"`
-	Fields       seedFields `yaml:",inline"`
-	PasswordFile string     `yaml:"password_file"`
-}
-
-// seedResource is a registry, an upstream group or a domain.
-type seedResource struct {
-	ID     string     `yaml:"id"`
-	Fields seedFields `yaml:",inline"`
-}
-
-// without is the resource except for one field.
-func (r seedResource) without(field string) seedResource {
-	r.Fields = maps.Clone(r.Fields)
-	delete(r.Fields, field)
-	return r
-}
-
-type seedAccount struct {
-	ID     string     `yaml:"id"`
-	Fields seedFields `yaml:",inline"`
-	Keys   []seedKey  `yaml:"keys"`
-}
-
-// seedKey is a key whose secret is in a file beside the seed file.
-type seedKey struct {
-	ID         string `yaml:"id"`
-	SecretFile string `yaml:"secret_file"`
 }
 
 // seedFields are fields of a resource by their names in the API.
@@ -121,32 +76,6 @@ func readSeed(file string) (*seedFile, error) {
 		return nil, yamlError(file, err)
 	}
 	return read, nil
-}
-
-// read is the upstream's message, with its password, and which fields are given.
-func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, error) {
-	m, mask, err := decoded[*pb.Upstream](u.Fields)
-	if err == nil && u.PasswordFile != "" {
-		m.Password, err = readSecret(dir, u.PasswordFile)
-		mask.Paths = append(mask.Paths, "password")
-		err = within("password_file", err)
-	}
-	return m, mask, err
-}
-
-// hash reads the secret from its file, relative to dir.
-func (k seedKey) hash(dir string) ([sha256.Size]byte, error) {
-	if k.SecretFile == "" {
-		return [sha256.Size]byte{}, invalid("secret_file", "it is missing; a key needs a file that holds its secret")
-	}
-	secret, err := readSecret(dir, k.SecretFile)
-	if err != nil {
-		return [sha256.Size]byte{}, within("secret_file", err)
-	}
-	if len(secret) < minSecret {
-		return [sha256.Size]byte{}, invalid("secret_file", "the secret in %s has %d characters; it needs at least %d", k.SecretFile, len(secret), minSecret)
-	}
-	return sha256.Sum256([]byte(secret)), nil
 }
 
 // readSecret reads a file that may be relative to dir.

@@ -7,8 +7,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	pb "github.com/berth-registry/berth/api/berth/admin/v1"
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -79,36 +77,6 @@ func (k *seedChecker) ids(path string, ids []string) {
 	}
 }
 
-func (k *seedChecker) tenant(at string, t seedTenant) {
-	k.note(at, checkSeedID(t.ID))
-	k.note(at, checked(t.Fields, func(m *pb.Tenant) error { return setTenant(&meta.Tenant{}, m) }))
-	k.resources(at+".registries", t.Registries, func(f seedFields) error {
-		return checked(f, func(m *pb.Registry) error { _, err := registrySettings(m); return err })
-	})
-	k.resources(at+".upstream_groups", t.UpstreamGroups, func(f seedFields) error {
-		return checked(f, func(m *pb.UpstreamGroup) error { _, err := groupMembers(m); return err })
-	})
-	k.ids(at+".upstreams", mapped(t.Upstreams, func(u seedUpstream) string { return u.ID }))
-	for i, u := range t.Upstreams {
-		k.note(fmt.Sprintf("%s.upstreams[%d]", at, i), k.upstream(t.ID, u))
-	}
-	for i, d := range t.Domains {
-		err := checked(d.Fields, func(*pb.Domain) error { _, err := k.service.checkHost(d.ID, true); return err })
-		k.note(fmt.Sprintf("%s.domains[%d]", at, i), err)
-	}
-	k.ids(at+".service_accounts", mapped(t.ServiceAccounts, func(a seedAccount) string { return a.ID }))
-	for i, a := range t.ServiceAccounts {
-		k.account(fmt.Sprintf("%s.service_accounts[%d]", at, i), a)
-	}
-}
-
-func (k *seedChecker) resources(path string, all []seedResource, check func(seedFields) error) {
-	k.ids(path, mapped(all, func(r seedResource) string { return r.ID }))
-	for i, r := range all {
-		k.note(fmt.Sprintf("%s[%d]", path, i), check(r.Fields))
-	}
-}
-
 // checked says what is wrong with the form of the fields or, by check, with their
 // values.
 func checked[M proto.Message](f seedFields, check func(M) error) error {
@@ -117,46 +85,6 @@ func checked[M proto.Message](f seedFields, check func(M) error) error {
 		return err
 	}
 	return check(m)
-}
-
-// Values of what a file leaves to the resource that the tenant has already, for
-// checking the rest.
-const (
-	someURL      = "https://upstream.invalid"
-	someUsername = "user"
-	someRole     = pb.ServiceAccount_READER
-)
-
-func (k *seedChecker) upstream(tenantSlug string, u seedUpstream) error {
-	m, _, err := u.read(k.dir)
-	if err != nil {
-		return err
-	}
-	if !u.Fields.has("url") {
-		m.Url = someURL
-	}
-	if !u.Fields.has("username") {
-		m.Username = someUsername
-	}
-	row := meta.Upstream{Slug: u.ID}
-	if err := k.service.configure(&row, m); err != nil || !u.Fields.has("url") {
-		return err
-	}
-	return k.CheckAddress(k.ctx, tenantSlug, row.Settings.URL)
-}
-
-func (k *seedChecker) account(at string, a seedAccount) {
-	k.note(at, checked(a.Fields, func(m *pb.ServiceAccount) error {
-		if !a.Fields.has("role") {
-			m.Role = someRole
-		}
-		return setAccount(&meta.Account{}, m)
-	}))
-	k.ids(at+".keys", mapped(a.Keys, func(key seedKey) string { return key.ID }))
-	for i, key := range a.Keys {
-		_, err := key.hash(k.dir)
-		k.note(fmt.Sprintf("%s.keys[%d]", at, i), err)
-	}
 }
 
 // checkSeedID is checkSlug for an id of a seed file.

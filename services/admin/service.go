@@ -20,15 +20,9 @@ import (
 
 // Store is what the service needs of a meta.Store.
 type Store interface {
-	meta.Tenants
-	meta.Registries
-	meta.Domains
+	meta.Provisioning
 	meta.Repositories
-	meta.NameClaims
-	meta.Accounts
 	meta.Events
-	meta.Upstreams
-	meta.Groups
 	meta.CachePurger
 
 	// TagsBetween is that of meta.Tags.

@@ -107,7 +107,7 @@ func (p *pull) members(a asking) chain.AskFunc {
 	}
 }
 
-// setter makes what a member was found to have the answer.
+// setter returns a function that stores a member's result in *answer.
 func setter[T any](answer *T) func(T, error) error {
 	return func(found T, err error) error {
 		*answer = found

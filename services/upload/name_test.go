@@ -37,7 +37,7 @@ func openBesides(t *testing.T, c client) (tenant.Site, tenant.Site) {
 }
 
 // TestG4_NamesOfUpstreamsAreNotForAnybody: the first push takes a name from the
-// upstreams, for all pulling clients it here.
+// upstreams, for all clients that pull it here.
 func TestG4_NamesOfUpstreamsAreNotForAnybody(t *testing.T) {
 	c := serve(t, nil)
 	open, prod := openBesides(t, c)

@@ -84,7 +84,7 @@ func (t *Topologies) Find(ctx context.Context, id tenant.ID) (meta.Topology, err
 // PushGuard refuses pushes of callers who are not logged in to names that an
 // upstream of the registry's chain serves. The first push claims a name: upstreams
 // are no longer asked for it. So an anonymous caller could replace alpine by
-// another image, for all pulling clients it here.
+// another image, for all clients that pull it here.
 type PushGuard struct {
 	Topologies *Topologies
 	Claims     meta.ClaimFinder

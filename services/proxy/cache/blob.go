@@ -67,7 +67,8 @@ func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respon
 	return respond.OpenBlobResponse{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
 }
 
-// fetchFailure tells what failed here from what the upstream did.
+// fetchFailure marks what failed here as internal, and leaves the
+// upstream's failures as they are.
 func fetchFailure(err error) error {
 	var remote *upstream.Error
 	if errors.As(err, &remote) || fault.KindOf(err) == fault.BadUpstream {

@@ -1,0 +1,170 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// seedTenant is a tenant of a seed file with what it has. A resource that a file may
+// have is a field here, and is checked and applied below.
+type seedTenant struct {
+	ID              string         `yaml:"id"`
+	Fields          seedFields     `yaml:",inline"`
+	Registries      []seedResource `yaml:"registries"`
+	Upstreams       []seedUpstream `yaml:"upstreams"`
+	UpstreamGroups  []seedResource `yaml:"upstream_groups"`
+	Domains         []seedResource `yaml:"domains"`
+	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
+}
+
+// seedResource is a registry, an upstream group or a domain.
+type seedResource struct {
+	ID     string     `yaml:"id"`
+	Fields seedFields `yaml:",inline"`
+}
+
+// without is the resource except for one field.
+func (r seedResource) without(field string) seedResource {
+	r.Fields = maps.Clone(r.Fields)
+	delete(r.Fields, field)
+	return r
+}
+
+// seedUpstream may have its password in a file beside the seed file.
+type seedUpstream struct {
+	ID           string     `yaml:"id"`
+	Fields       seedFields `yaml:",inline"`
+	PasswordFile string     `yaml:"password_file"`
+}
+
+func (k *seedChecker) tenant(at string, t seedTenant) {
+	k.note(at, checkSeedID(t.ID))
+	k.note(at, checked(t.Fields, func(m *pb.Tenant) error { return setTenant(&meta.Tenant{}, m) }))
+	k.resources(at+".registries", t.Registries, func(f seedFields) error {
+		return checked(f, func(m *pb.Registry) error { _, err := registrySettings(m); return err })
+	})
+	k.resources(at+".upstream_groups", t.UpstreamGroups, func(f seedFields) error {
+		return checked(f, func(m *pb.UpstreamGroup) error { _, err := groupMembers(m); return err })
+	})
+	k.ids(at+".upstreams", mapped(t.Upstreams, func(u seedUpstream) string { return u.ID }))
+	for i, u := range t.Upstreams {
+		k.note(fmt.Sprintf("%s.upstreams[%d]", at, i), k.upstream(t.ID, u))
+	}
+	for i, d := range t.Domains {
+		err := checked(d.Fields, func(*pb.Domain) error { _, err := k.service.checkHost(d.ID, true); return err })
+		k.note(fmt.Sprintf("%s.domains[%d]", at, i), err)
+	}
+	k.ids(at+".service_accounts", mapped(t.ServiceAccounts, func(a seedAccount) string { return a.ID }))
+	for i, a := range t.ServiceAccounts {
+		k.account(fmt.Sprintf("%s.service_accounts[%d]", at, i), a)
+	}
+}
+
+func (k *seedChecker) resources(path string, all []seedResource, check func(seedFields) error) {
+	k.ids(path, mapped(all, func(r seedResource) string { return r.ID }))
+	for i, r := range all {
+		k.note(fmt.Sprintf("%s[%d]", path, i), check(r.Fields))
+	}
+}
+
+func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) error {
+	m, mask, err := decoded[*pb.Tenant](t.Fields)
+	if err == nil {
+		err = apply(ctx, "tenants/", t.ID, m, mask, s.reviveTenant)
+	}
+	if err != nil {
+		return err
+	}
+	name := m.GetName()
+	if err := s.applyChains(ctx, name, t, dir); err != nil {
+		return err
+	}
+	if err := each("domains", t.Domains, func(d seedResource) error { return s.applyDomain(ctx, name, d) }); err != nil {
+		return err
+	}
+	return each("service_accounts", t.ServiceAccounts, func(a seedAccount) error { return s.applyAccount(ctx, name, a, dir) })
+}
+
+// applyChains applies what names each other: registries without their groups,
+// what the groups are made of, and then all of the registries. A registry that
+// shall have no group any more loses it first: a group may name it now.
+func (s *Service) applyChains(ctx context.Context, name string, t seedTenant, dir string) error {
+	if err := each("registries", t.Registries, func(r seedResource) error {
+		if r.Fields["upstream_group"] != "" {
+			r = r.without("upstream_group")
+		}
+		return s.applyRegistry(ctx, name, r.without("mirror_upstreams"))
+	}); err != nil {
+		return err
+	}
+	if err := each("upstreams", t.Upstreams, func(u seedUpstream) error {
+		m, mask, err := u.read(dir)
+		if err != nil {
+			return err
+		}
+		return apply(ctx, name+"/upstreams/", u.ID, m, mask, s.updateUpstream)
+	}); err != nil {
+		return err
+	}
+	if err := each("upstream_groups", t.UpstreamGroups, func(g seedResource) error {
+		m, mask, err := decoded[*pb.UpstreamGroup](g.Fields)
+		if err != nil {
+			return err
+		}
+		return apply(ctx, name+"/upstreamGroups/", g.ID, m, mask, s.groups().update)
+	}); err != nil {
+		return err
+	}
+	return each("registries", t.Registries, func(r seedResource) error { return s.applyRegistry(ctx, name, r) })
+}
+
+func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResource) error {
+	m, mask, err := decoded[*pb.Registry](r.Fields)
+	if err != nil {
+		return err
+	}
+	return apply(ctx, parent+"/registries/", r.ID, m, mask, s.reviveRegistry)
+}
+
+// read is the upstream's message, with its password, and which fields are given.
+func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, error) {
+	m, mask, err := decoded[*pb.Upstream](u.Fields)
+	if err == nil && u.PasswordFile != "" {
+		m.Password, err = readSecret(dir, u.PasswordFile)
+		mask.Paths = append(mask.Paths, "password")
+		err = within("password_file", err)
+	}
+	return m, mask, err
+}
+
+// Values of what a file leaves to the resource that the tenant has already, for
+// checking the rest.
+const (
+	someURL      = "https://upstream.invalid"
+	someUsername = "user"
+	someRole     = pb.ServiceAccount_READER
+)
+
+func (k *seedChecker) upstream(tenantSlug string, u seedUpstream) error {
+	m, _, err := u.read(k.dir)
+	if err != nil {
+		return err
+	}
+	if !u.Fields.has("url") {
+		m.Url = someURL
+	}
+	if !u.Fields.has("username") {
+		m.Username = someUsername
+	}
+	row := meta.Upstream{Slug: u.ID}
+	if err := k.service.configure(&row, m); err != nil || !u.Fields.has("url") {
+		return err
+	}
+	return k.CheckAddress(k.ctx, tenantSlug, row.Settings.URL)
+}
