@@ -49,8 +49,8 @@ type authState struct {
 	flight  singleflight.Group
 }
 
-func newAuthState(c *Client) *authState {
-	tokens, err := lru.New[string, token](mostTokens)
+func newAuthState(c *Client, most int) *authState {
+	tokens, err := lru.New[string, token](most)
 	if err != nil {
 		panic("upstream: " + err.Error()) // only a size below 1 is refused
 	}
@@ -121,6 +121,13 @@ func (l *authState) learn(ctx context.Context) error {
 		l.open = time.Now().Add(openInterval)
 	}
 	return nil
+}
+
+// askAgain has the next question ask /v2/: it wants a login now.
+func (l *authState) askAgain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = time.Time{}
 }
 
 // unused says whether the upstream was asked, and wanted no credential.

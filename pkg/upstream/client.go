@@ -53,7 +53,7 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 		blobs:     make(chan struct{}, cs.limits.blobs),
 	}
 	c.circuit = newCircuit(c)
-	c.auth, c.guests = newAuthState(c), newGuests()
+	c.auth, c.guests = newAuthState(c, mostTokens), newGuests()
 	c.greetings = newGreetings(c)
 	return c, nil
 }

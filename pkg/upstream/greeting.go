@@ -15,7 +15,7 @@ import (
 type greeting struct {
 	isRegistry bool        // it answers as a registry does
 	offers     []challenge // of the host itself
-	lasts      bool        // it says how the host is, and not how it does now
+	lasts      bool        // it says what the host wants, and not that it is away
 }
 
 const (
@@ -54,7 +54,7 @@ func (c *Client) askGreeting(ctx context.Context, at url.URL) (greeting, error) 
 	status := resp.StatusCode
 	g := greeting{
 		isRegistry: status == http.StatusOK && !page || status == http.StatusUnauthorized && offersLogin(resp.Header),
-		lasts:      status < http.StatusInternalServerError && status != http.StatusTooManyRequests,
+		lasts:      status < http.StatusInternalServerError && status != http.StatusTooManyRequests && !page,
 	}
 	if status == http.StatusUnauthorized && !away {
 		g.offers = parseChallenges(resp.Header.Values("Www-Authenticate"))

@@ -6,6 +6,10 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
+// mostGuestTokens is how many tokens are remembered of a registry that the upstream
+// leads to.
+const mostGuestTokens = 32
+
 // guests are the registries that an upstream leads to, as lscr.io does to ghcr.io. There
 // the client has no credential: it takes the tokens that everybody gets (contract row T6).
 type guests struct {
@@ -24,7 +28,7 @@ func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 // at returns what is known of the host, which may be nothing yet.
 func (g *guests) at(c *Client, u *url.URL) *authState {
-	fresh := newAuthState(c)
+	fresh := newAuthState(c, mostGuestTokens)
 	fresh.guest, fresh.ecr = true, nil
 	if known, ok, _ := g.hosts.PeekOrAdd(originOf(u), fresh); ok {
 		return known

@@ -78,9 +78,10 @@ func parseNext(links []string) (string, string) {
 				end = ">"
 			}
 			target, rest, ok := strings.Cut(s.rest, end)
-			if s.rest = rest; end == ";" {
-				s.rest = ";" + rest
+			if end == ";" {
+				rest = s.rest[len(target):]
 			}
+			s.rest = rest
 			rel, known := readRel(&s)
 			if !ok || !known || s.rest != "" && s.rest[0] != ',' {
 				return "", unreadable

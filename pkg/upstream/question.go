@@ -46,7 +46,7 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 		if err != nil {
 			return nil, err
 		}
-		if !away {
+		if !away && !q.auth.guest {
 			c.health.sawLimits(c, resp.Header)
 		}
 		again, err := q.next(ctx, resp, away)
@@ -58,7 +58,7 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 			}
 			continue
 		case resp.StatusCode != http.StatusOK:
-			return nil, c.verdict(ctx, resp, away, rq.missing)
+			return nil, c.verdict(ctx, resp, away || q.auth.guest, rq.missing)
 		}
 		if err := c.decode(resp, rq.size); err != nil {
 			return nil, err

@@ -299,6 +299,58 @@ func TestT2_WithoutTheLoginNoAnswerCounts(t *testing.T) {
 	}
 }
 
+// TestT2_AnAbsenceToldToAStranger counts only where /v2/ asks for no login after it: what
+// an edge said at /v2/ while the registry was away says nothing of how it is now.
+func TestT2_AnAbsenceToldToAStranger(t *testing.T) {
+	isGreeting := func(r *http.Request) bool { return r.URL.Path == "/v2/" }
+	hidden := says(404, "application/json", errorBody("MANIFEST_UNKNOWN"))
+	registry := bearer(isGreeting, hidden)
+	for name, away := range map[string]http.HandlerFunc{
+		"a page":       says(404, "text/html", "<html>"),
+		"found a page": says(200, "text/html", "<html>"),
+		"not found":    says(404, "text/plain", ""),
+		"limited":      says(429, "text/plain", ""),
+		"broken":       says(503, "text/plain", ""),
+	} {
+		var back atomic.Bool
+		client, _ := plainly(t, withCredential, func(w http.ResponseWriter, r *http.Request) {
+			if back.Load() {
+				registry(w, r)
+				return
+			}
+			away(w, r)
+		})
+		if _, err := client.Manifest(t.Context(), "a/b", latest); OutcomeOf(err) != Outage {
+			t.Errorf("%s, away: %v", name, err)
+		}
+		back.Store(true)
+		client.greetings.Clear() // as if its life had passed
+		if _, err := client.Manifest(t.Context(), "a/b", latest); OutcomeOf(err) == NotHere {
+			t.Errorf("%s, back: what is hidden from strangers is taken for absent", name)
+		}
+		backsOff := name == "limited"
+		if _, err := client.Manifest(t.Context(), "a/b", latest); err != nil && !backsOff {
+			t.Errorf("%s, back, asked again: %v", name, err)
+		}
+	}
+}
+
+// TestE10_APageOfATokenEndpoint is an outage, and denies nothing.
+func TestE10_APageOfATokenEndpoint(t *testing.T) {
+	for body, want := range map[string]Outcome{"<html>": Outage, `{"errors":[{"code":"DENIED"}]}`: Denied, "denied": Denied} {
+		client, _ := plainly(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				says(403, "text/plain", body)(w, r)
+				return
+			}
+			says(401, "text/plain", "", "WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)(w, r)
+		})
+		if _, err := client.Manifest(t.Context(), "a/b", latest); OutcomeOf(err) != want {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 // TestT3_HeadAndThenGet counts the requests of questions that are asked by HEAD.
 func TestT3_HeadAndThenGet(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 405, 406, 501} {

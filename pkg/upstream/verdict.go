@@ -42,10 +42,13 @@ func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, mi
 				"if that is how it says that something is not there, set its not_found to TRUST", c.config.Upstream)
 			break
 		}
+		if !away && !c.config.TrustNotFound && c.mayHide(ctx, resp) {
+			break
+		}
 		e.Outcome, e.reason = NotHere, missing
 		e.Message = fmt.Sprintf("upstream %q does not have it", c.config.Upstream)
 	case !away && (status == http.StatusUnauthorized || status == http.StatusForbidden):
-		if !content || c.isOwnAnswer(ctx, resp) {
+		if content && c.isOwnAnswer(ctx, resp) || !content && !isPage(resp.Header, c.readError(resp)) {
 			c.denied(e)
 		}
 	}
@@ -68,6 +71,21 @@ func (c *Client) isOwnAnswer(ctx context.Context, resp *http.Response) bool {
 		g, err := c.greet(ctx, resp.Request.URL)
 		return err == nil && g.isRegistry
 	}
+}
+
+// mayHide says whether the answer says nothing, since it was given to a request without
+// the credential that is configured: a registry that asks for a login at /v2/ alone tells
+// everyone else that nothing is there. /v2/ is asked after the answer; what it said when
+// the registry was away does not count (contract row T2).
+func (c *Client) mayHide(ctx context.Context, resp *http.Response) bool {
+	if c.config.anonymous() || resp.Request.Header.Get("Authorization") != "" {
+		return false
+	}
+	g, err := c.greet(ctx, c.base)
+	if err == nil && len(g.offers) > 0 {
+		c.auth.askAgain()
+	}
+	return err != nil || !g.lasts || len(g.offers) > 0
 }
 
 // maxError is what is read of an answer that is not the one hoped for.

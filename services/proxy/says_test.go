@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -239,5 +240,28 @@ func TestT7_ARefusalIsNoAbsence(t *testing.T) {
 				t.Errorf("%s, of an upstream that denies all: %d %s", f, a.Status, a.Body)
 			}
 		}
+	}
+}
+
+// TestT7_AnOutageOfTheSubject leaves open whether the upstream has it: the refusal to list
+// its referrers is not an empty list then.
+func TestT7_AnOutageOfTheSubject(t *testing.T) {
+	w := newWorld(t)
+	after := testserver.StartScripted(t)
+	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/manifests/") {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"errors":[{"code":"DENIED"}]}`)
+	}))
+	t.Cleanup(hub.Close)
+	w.upstream("hub", hub.URL, nil)
+	w.upstream("after", after.URL(), nil)
+	w.chain(meta.Member{Upstream: "hub"}, meta.Member{Upstream: "after"})
+	a := w.get("/v2/" + testserver.ScriptedName + "/referrers/" + after.Image.Index.Digest.String())
+	if a.Status != http.StatusBadGateway {
+		t.Errorf("%d %s", a.Status, a.Body)
 	}
 }

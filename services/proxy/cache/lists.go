@@ -166,7 +166,10 @@ func (r *Repository) refusedReferrers(ctx context.Context, subject oci.Digest, e
 	if notStored(missing) {
 		_, missing = r.Manifest(ctx, subject)
 	}
-	if missing != nil {
+	switch {
+	case chain.OutcomeOf(missing) == chain.Outage:
+		return missing // whether it gives the subject is not known
+	case missing != nil:
 		return err
 	}
 	return upstream.Withheld(err, "refuses to list what refers to a manifest that it has, such as signatures")
