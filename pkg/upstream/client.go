@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync/atomic"
 
 	"github.com/sony/gobreaker/v2"
@@ -146,13 +145,4 @@ func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64, 
 		return nil, c.outage(nil, "sent an answer of more than %d bytes", limit)
 	}
 	return body, nil
-}
-
-// nameOf is the repository's name as the upstream has it: Docker Hub keeps its
-// official images under "library/".
-func (c *Client) nameOf(name string) string {
-	if c.base.Host == hubHost && !strings.Contains(name, "/") {
-		return "library/" + name
-	}
-	return name
 }

@@ -1,8 +1,6 @@
 package upstream
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sony/gobreaker/v2"
 )
@@ -61,21 +59,6 @@ func (s series) forget() {
 	s.metrics.seconds.DeletePartialMatch(labels)
 	s.metrics.remaining.DeletePartialMatch(labels)
 	s.metrics.state.DeletePartialMatch(labels)
-}
-
-func (s series) observe(e *Error, took time.Duration) {
-	outcome := string(Found)
-	switch {
-	case e == nil:
-	case e.left:
-		outcome = "left"
-	case e.RateLimited:
-		outcome = "rate_limited"
-	default:
-		outcome = string(e.Outcome)
-	}
-	s.metrics.requests.WithLabelValues(s.tenant, s.upstream, outcome).Inc()
-	s.metrics.seconds.WithLabelValues(s.tenant, s.upstream).Observe(took.Seconds())
 }
 
 func (s series) remaining(n int64) {

@@ -116,6 +116,22 @@ func (t *permit) end(err error) error {
 	return err
 }
 
+// observe counts a call that ended.
+func (s series) observe(e *Error, took time.Duration) {
+	outcome := string(Found)
+	switch {
+	case e == nil:
+	case e.left:
+		outcome = "left"
+	case e.RateLimited:
+		outcome = "rate_limited"
+	default:
+		outcome = string(e.Outcome)
+	}
+	s.metrics.requests.WithLabelValues(s.tenant, s.upstream, outcome).Inc()
+	s.metrics.seconds.WithLabelValues(s.tenant, s.upstream).Observe(took.Seconds())
+}
+
 // large waits for a place among the large documents. Having to wait
 // says nothing about the upstream.
 func (t *permit) large(ctx context.Context) error {

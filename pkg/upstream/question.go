@@ -90,6 +90,15 @@ func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error)
 	return q, nil
 }
 
+// nameOf is the repository's name as the upstream has it: Docker Hub keeps its
+// official images under "library/".
+func (c *Client) nameOf(name string) string {
+	if c.base.Host == hubHost && !strings.Contains(name, "/") {
+		return "library/" + name
+	}
+	return name
+}
+
 // next says whether to ask again after an answer, and changes the request for that.
 func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bool, error) {
 	q.tries++
