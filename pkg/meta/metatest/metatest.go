@@ -4,6 +4,7 @@
 package metatest
 
 import (
+	"io/fs"
 	"testing"
 	"time"
 
@@ -16,6 +17,25 @@ type Harness struct {
 	Store   meta.Store
 	Advance func(time.Duration) // moves the store's clock forward
 	Now     func() time.Time    // the store's clock
+	SQL     SQL
+}
+
+// SQL reaches the tables under a store, for statements that no store runs.
+type SQL struct {
+	Exec  func(statements string) error // with the schema's constraints
+	Break func(statements string) error // without them
+	Steps fs.FS                         // the migrations of the schema
+
+	// Cases whose SQL or findings are this database's own.
+	Broken  []Broken
+	Refused map[string]string // statements, by what they would do
+}
+
+// Broken is a way to break an invariant, and what CheckRows then finds.
+type Broken struct {
+	SQL, Invariant string
+	Detail         string        // or a part of it
+	Where          *meta.Finding // the place, the digest and how the object begins; nil for any
 }
 
 // Options are the bounds of a store; the zero value has none but the defaults.
@@ -61,6 +81,8 @@ func Run(t *testing.T, open Open) {
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
 		{"Purge", testPurge},
+		{"Findings", testFindings},
+		{"Schema", testSchema},
 		{"Deletion", testDeletion},
 		{"DeletionRaces", testDeletionRaces},
 		{"Races", testRaces},

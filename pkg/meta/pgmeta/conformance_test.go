@@ -2,10 +2,12 @@ package pgmeta
 
 import (
 	"context"
+	"io/fs"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/berth-registry/berth/migrations"
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
@@ -17,7 +19,18 @@ func harness(t testing.TB, o metatest.Options) metatest.Harness {
 	t.Cleanup(func() { wantDeadlocks(t, url, 0) }) // after the store was closed
 	s := open(t, Options{URL: url, Limits: o.Limits, MaxStaged: o.MaxStaged, MaxSessions: o.MaxSessions})
 	c := newClock(t, s)
-	return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now}
+	steps, err := fs.Sub(migrations.Postgres, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metatest.Harness{Store: s, Advance: c.Advance, Now: c.Now, SQL: metatest.SQL{
+		Exec: func(statements string) error { return run(s, statements) },
+		Break: func(statements string) error {
+			return run(s, `SET LOCAL session_replication_role = replica; `+statements)
+		},
+		Steps:  steps,
+		Broken: broken,
+	}}
 }
 
 // wantDeadlocks says how many deadlocks there were in a database, which is
