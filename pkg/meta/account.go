@@ -23,7 +23,7 @@ type Account struct {
 
 // AccountKey is one secret of a service account; only its SHA-256 is kept.
 type AccountKey struct {
-	Name      string // chosen by us, unique in the account
+	Name      string // generated; unique in the account
 	Hash      [32]byte
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero = never
@@ -58,9 +58,9 @@ type AccountKeys interface {
 
 // AccountFinder finds service accounts by their secrets.
 type AccountFinder interface {
-	// FindAccountByKey finds the enabled account, of an active tenant, that holds
-	// an unexpired key with this hash, in one statement; slug may be empty for
-	// callers that only have the secret, and t may be 0 likewise. Every other account
-	// is fault.ResourceUnknown, at one and the same cost.
+	// FindAccountByKey finds the enabled account, of an active tenant, that holds an
+	// unexpired key with this hash, in one statement; slug may be empty for callers
+	// that only have the secret; so may t be 0. Otherwise it returns
+	// fault.ResourceUnknown, at the same cost.
 	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Account, error)
 }

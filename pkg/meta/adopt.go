@@ -15,26 +15,26 @@ import (
 // stays short.
 const MaxAdopted = 100
 
-// Adopter takes over what other repositories of the tenant hold, hosted and
-// cached ones alike, before a manifest that names it is put (protocol section 5).
-// The caller has made sure that they answer for the target's name. One that is
-// not there, or whose registry was deleted or given up, holds nothing.
+// Adopter links content of the tenant's other repositories, hosted or cached,
+// before a manifest that names it is put (protocol section 5). The caller checks
+// that they may answer for the target's name. A repository that is missing, or
+// whose registry was deleted or replaced, holds nothing.
 type Adopter interface {
-	// AdoptBlobs links those of the blobs into to that one of the repositories
-	// holds, as MountBlob would, each with an event of its own, and returns the
-	// others; a suspect blob is held by none. Nothing is charged: the tenant has
-	// the bytes already. More than MaxAdopted blobs are refused.
+	// AdoptBlobs links each blob that one of the from repositories holds into to, as
+	// MountBlob would, with one event per blob. It returns the other blobs; suspect
+	// blobs count as missing. Nothing is charged: the tenant has the bytes already.
+	// More than MaxAdopted blobs are refused.
 	AdoptBlobs(ctx context.Context, by Cause, from []Repo, to Repo, blobs []oci.Digest) (missing []oci.Digest, err error)
-	// FindAdoptable finds a manifest in the first of the repositories that holds
-	// it, fault.ManifestUnknown when none does.
+	// FindAdoptable finds a manifest in the first of the repositories that holds it;
+	// fault.ManifestUnknown if it is in none of them.
 	FindAdoptable(ctx context.Context, from []Repo, d oci.Digest) (Manifest, error)
 }
 
-// AdoptionOp is the operation under which one blob is adopted: the same for a
-// repeated attempt, another one for each blob.
+// AdoptionOp is the operation ID of adopting one blob: the same for a repeated
+// attempt, different for each blob.
 func AdoptionOp(by Cause, d oci.Digest) uuid.UUID { return uuid.NewSHA1(by.Op, []byte(d)) }
 
-// CheckAdoption refuses what AdoptBlobs must not be asked for.
+// CheckAdoption validates the arguments of AdoptBlobs.
 func CheckAdoption(by Cause, from []Repo, to Repo, blobs []oci.Digest) error {
 	if by.Op == uuid.Nil {
 		return errors.New("meta: an adoption needs an operation id")
@@ -86,7 +86,7 @@ func (m *Missing) Fault() error {
 		WithDetail(map[string][]oci.Digest{"digests": all})
 }
 
-// CheckTags refuses tags of a provisional manifest, which may go by itself.
+// CheckTags refuses tags of a provisional manifest, which may expire.
 func (p *ManifestPut) CheckTags() error {
 	if p.Provisional && len(p.Tags) > 0 {
 		return errors.New("meta: a provisional manifest takes no tags")

@@ -1,15 +1,14 @@
 package meta
 
-// Between asks for at most Size rows whose keys are greater than After and less
-// than Before, both exclusive, by key; with Descending the greatest first. Both
-// ends are always given.
+// Between selects at most Size rows with After < key < Before, in order of key, or
+// in reverse with Descending. Both ends are always set.
 type Between[Key string | int64] struct {
 	After, Before Key
 	Descending    bool
 	Size          int
 }
 
-// Past is the rest of the rows when the one with this key was the last seen.
+// Past selects the rows that follow the row with this key.
 func (b Between[Key]) Past(key Key) Between[Key] {
 	if b.Descending {
 		b.Before = key

@@ -12,12 +12,12 @@ import (
 type Blob struct {
 	Digest oci.Digest
 	Size   int64
-	Key    blob.Key // where its bytes lie
+	Key    blob.Key // of its object
 }
 
-// Blobs says which blobs a repository holds. A blob in no repository of the
-// caller's registry does not exist for it, even where others hold the bytes
-// (contract row C1). Absence is fault.BlobUnknown.
+// Blobs records which blobs a repository holds. A blob exists in a registry only if
+// one of its repositories holds it, even where others have the bytes (contract row
+// C1). Absence is fault.BlobUnknown.
 type Blobs interface {
 	// FindBlob answers GET, and HEAD by callers who may not push: one
 	// statement, no write.
@@ -31,10 +31,10 @@ type Blobs interface {
 	FindSources(ctx context.Context, t tenant.ID, d oci.Digest, limit int) ([]Repo, error)
 	// MountBlob links the blob of from into to. Both are of one tenant.
 	MountBlob(ctx context.Context, by Cause, from, to Repo, d oci.Digest) (Blob, error)
-	// DeleteBlob unlinks the blob; fault.UnsupportedReason (405) while a
-	// manifest of the repository names it.
+	// DeleteBlob unlinks the blob; fault.UnsupportedReason (405) while a manifest of
+	// the repository references it.
 	DeleteBlob(ctx context.Context, by Cause, r Repo, d oci.Digest) error
-	// MarkSuspect records that the object behind b is missing or wrong; only
-	// that object, not one that healed the blob meanwhile.
+	// MarkSuspect records that the object of b is missing or wrong, unless another
+	// object has repaired the blob since.
 	MarkSuspect(ctx context.Context, b Blob) error
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// NameClaim makes a name the tenant's own: upstreams are not asked for it
-// (contract row E9). The first manifest under the name makes it.
+// NameClaim reserves a name for a registry: upstreams are not asked for it
+// (contract row E9). The first manifest under the name creates it.
 type NameClaim struct {
 	Name  string
 	Since time.Time

@@ -7,51 +7,50 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Condemned is an object whose bytes may go: nothing points to it, for good.
+// Condemned is an object whose bytes may be deleted: no row will point to it again.
 type Condemned struct {
 	Key       blob.Key
 	Multipart string
 }
 
-// Collector is the janitor's side of the storage protocol (section 6). Each
-// call does at most limit rows of work and says how many it did; 0 means
-// nothing is due. Any number of janitors may call at once.
+// Collector is the janitor's side of the storage protocol (section 6). Each call
+// processes at most limit rows and returns how many; 0 means nothing is due. Any
+// number of janitors may call at once.
 type Collector interface {
-	// ReapUploads expires sessions past their time, condemns their objects, and
-	// forgets ended sessions; it also condemns staged objects no session names.
+	// ReapUploads expires idle sessions, condemns their objects, and removes ended
+	// sessions; it also condemns staged objects without a session.
 	ReapUploads(ctx context.Context, limit int) (int, error)
-	// UnlinkBlobs is phase B: unlink blobs no manifest names from repositories.
+	// UnlinkBlobs is phase B: unlink unreferenced blobs from repositories.
 	UnlinkBlobs(ctx context.Context, limit int) (int, error)
-	// DropBlobs is phase C: drop blobs no repository links, condemn their
-	// objects and give their bytes back to the quota.
+	// DropBlobs is phase C: drop blobs without links, condemn their objects and return
+	// their bytes to the quota.
 	DropBlobs(ctx context.Context, limit int) (int, error)
 	// ClaimCondemned is the first half of phase D: objects due for deletion,
 	// each claimed for a while.
 	ClaimCondemned(ctx context.Context, limit int) ([]Condemned, error)
-	// ForgetObject is the second half, after the bytes are gone.
+	// ForgetObject is the second half, after the bytes are deleted.
 	ForgetObject(ctx context.Context, k blob.Key) error
 	// PurgeDeleted removes the content of repositories, registries and tenants
 	// that are being deleted, and continues with deletions of referrers.
 	PurgeDeleted(ctx context.Context, limit int) (int, error)
-	// CondemnUnknown records a stored object that no row knows, as condemned; a
-	// key that is known by now is left alone. The reconciler calls it.
+	// CondemnUnknown records a stored object without a row as condemned. It ignores a
+	// key that has a row by now. The reconciler calls it.
 	CondemnUnknown(ctx context.Context, k blob.Key) error
-	// SweepUnmarked is the weekly full sweep: it marks unreferenced rows that
-	// carry no mark (invariant I13) and says how many there were: 0, or a
-	// defect.
+	// SweepUnmarked is the weekly full sweep: it marks unreferenced rows without a
+	// mark (invariant I13) and returns their number. More than 0 is a defect.
 	SweepUnmarked(ctx context.Context) (int, error)
-	// SettleCharges sets right what older versions left, a page at a time, and says
-	// how many rows that were: manifests whose references were not counted are
-	// charged for them, and rows that deleted tags kept, with their charge, go. It
-	// reads all manifests and tags.
+	// SettleCharges corrects the charges of older versions, a page at a time, and
+	// returns the number of rows. It charges manifests for uncounted references, and
+	// removes leftover rows of deleted tags. It reads all manifests and tags.
 	SettleCharges(ctx context.Context) (int, error)
-	// TrimEvents removes events older than Lifetimes.Events, and the oldest beyond
-	// Limits.Events of a tenant: of content (what pushes, deletions and pulls write)
-	// and of refusals apart, and of administration beyond AdministrationKept times
-	// as many. So none of these can push out another. It reads up to as many events.
+	// TrimEvents removes events older than Lifetimes.Events, and the oldest of a
+	// tenant beyond Limits.Events. Events of content (by pushes, deletions and pulls)
+	// and of refusals are counted separately; those of administration have
+	// AdministrationKept times that limit. So no kind pushes out another. It reads up
+	// to that many events.
 	TrimEvents(ctx context.Context, limit int) (int, error)
-	// StoredBytes is how many bytes all tenants together are charged for. It reads
-	// a row for each tenant.
+	// StoredBytes is the sum of the bytes that all tenants are charged for. It reads a
+	// row for each tenant.
 	StoredBytes(ctx context.Context) (int64, error)
 }
 
@@ -82,12 +81,12 @@ type Finding struct {
 	Object string `json:"object,omitempty"` // its key in the store
 }
 
-// Place says whose a finding is, in the words of the admin API. Both are empty
-// where the finding is about no tenant, or about one that is unknown.
+// Place locates a finding in the terms of the admin API. Both fields are empty if
+// the finding belongs to no known tenant.
 type Place struct {
 	Tenant string `json:"tenant,omitempty"`
-	// Repositories are names of resources, up to 10: the repository that the
-	// finding is about, or those that hold the blob.
+	// Repositories are up to 10 resource names: the repository of the finding, or
+	// those that hold the blob.
 	Repositories []string `json:"repositories,omitempty"`
 }
 
@@ -96,7 +95,7 @@ type ObjectRow struct {
 	Key   blob.Key
 	State byte   // 'S' staged, 'L' live, 'D' condemned
 	Size  int64  // of live objects
-	Blob  string // digest of the blob row that points to it; empty when none does
+	Blob  string // digest of the blob row that points to it, if any
 }
 
 // Checker is what fsck reads.
@@ -106,7 +105,7 @@ type Checker interface {
 	CheckRows(ctx context.Context, report func(Finding)) error
 	// ListObjects pages every object row in key order, after the given key.
 	ListObjects(ctx context.Context, after blob.Key, limit int) ([]ObjectRow, error)
-	// FindObject says what is known of one key; fault.ResourceUnknown if nothing.
+	// FindObject returns the row of one key, or fault.ResourceUnknown.
 	FindObject(ctx context.Context, k blob.Key) (ObjectRow, error)
 	// LocateBlob names a tenant, and up to 10 of the repositories that hold a
 	// blob; the digest may be empty.

@@ -22,18 +22,18 @@ type Event struct {
 	RequestID string
 	Address   string // of the client; empty where it is not known
 	Changes   string // what an update changed, for DecodeChanges
-	Times     int64  // how often it happened within its minute; 1 except for refusals
+	Times     int64  // occurrences within its minute; 1 except for refusals
 }
 
-// Change is one field of a resource that an update changed. Secrets are left out
-// of it, and values are clipped.
+// Change is one field of a resource that an update changed. It has no secrets, and
+// values are clipped.
 type Change struct {
 	Field string `json:"field"`
 	Old   string `json:"old"`
 	New   string `json:"new"`
 }
 
-// EncodeChanges is how changes are kept; empty for none.
+// EncodeChanges encodes changes for storage; empty for none.
 func EncodeChanges(changes []Change) string {
 	if len(changes) == 0 {
 		return ""
@@ -45,7 +45,7 @@ func EncodeChanges(changes []Change) string {
 	return string(text)
 }
 
-// DecodeChanges undoes EncodeChanges.
+// DecodeChanges is the inverse of EncodeChanges.
 func DecodeChanges(text string) ([]Change, error) {
 	if text == "" {
 		return nil, nil
@@ -55,18 +55,18 @@ func DecodeChanges(text string) ([]Change, error) {
 	return changes, err
 }
 
-// Refusal is what was refused to a caller of a tenant within a minute: a login, or
-// a call that the caller has no right to.
+// Refusal counts refused requests of one caller of a tenant within a minute:
+// logins, or calls without the right to make them.
 type Refusal struct {
 	Tenant  tenant.ID
 	Login   bool // else a call
 	Actor   string
 	Address string
-	Target  string // what was asked for; empty of a login
+	Target  string // the requested resource; empty for a login
 	Minute  time.Time
 }
 
-// Op is the same for all that one event counts.
+// Op is the same for all refusals that one event counts.
 func (r Refusal) Op() uuid.UUID {
 	key := fmt.Sprintf("%d %t %q %q %q %d", r.Tenant, r.Login, r.Actor, r.Address, r.Target, r.Minute.Unix())
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte(key))
@@ -77,8 +77,8 @@ type Events interface {
 	// ListEvents pages newest first; Page.After is the id of the last event
 	// seen, in decimal.
 	ListEvents(ctx context.Context, t tenant.ID, p Page) ([]Event, error)
-	// RecordRefusals adds to the audit log what was refused, and how often. A
-	// repeated call counts it again.
+	// RecordRefusals adds refusals and their counts to the audit log. A repeated call
+	// counts them again.
 	RecordRefusals(ctx context.Context, refusals map[Refusal]int64) error
 	// EventsBetween returns a part of the audit log by id.
 	EventsBetween(ctx context.Context, t tenant.ID, b Between[int64]) ([]Event, error)

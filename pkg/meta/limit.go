@@ -2,8 +2,8 @@ package meta
 
 import "github.com/berth-registry/berth/pkg/fault"
 
-// Limits are how many of each noun a tenant may have. 0 means the number of
-// DefaultLimits, less means any number.
+// Limits are how many resources of each kind a tenant may have. 0 means that of
+// DefaultLimits, less than 0 any number.
 type Limits struct {
 	Registries  int
 	Accounts    int
@@ -11,20 +11,19 @@ type Limits struct {
 	Domains     int
 	Upstreams   int
 	Groups      int
-	Events      int // of content that the audit log keeps, and as many refusals; the oldest go
+	Events      int // of content in the audit log, and as many refusals; the oldest are removed
 }
 
-// DefaultLimits are far above what customers use, and low enough that all of
-// one tenant is read at once: the topology of a tenant that has the most of
-// everything is read in a few milliseconds.
+// DefaultLimits are far above what customers use, and low enough that the largest
+// topology of a tenant is read in a few milliseconds.
 var DefaultLimits = Limits{Registries: 100, Accounts: 1000, AccountKeys: 100, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
 
-// AdministrationKept is how many times as many events of administration are kept:
-// they go by their age. This is a bound for the disk, which an account that may
-// administer a tenant would need weeks to reach, and pushes never do.
+// AdministrationKept times Limits.Events administration events are kept. They are
+// removed by age; this only bounds the disk. An administrator would need weeks to
+// reach it, and pushes never do.
 const AdministrationKept = 10
 
-// WithDefaults replaces what is 0.
+// WithDefaults replaces zero values.
 func (l Limits) WithDefaults() Limits {
 	for _, one := range []struct{ of, otherwise *int }{
 		{&l.Registries, &DefaultLimits.Registries},
@@ -42,8 +41,8 @@ func (l Limits) WithDefaults() Limits {
 	return l
 }
 
-// Limit is the most of one noun, and what people call both. What is there
-// already stays, although it may be more: an older version took it.
+// Limit is the limit of one kind of resource, with its names. Existing resources
+// beyond it, from an older version, stay.
 type Limit struct {
 	Most    int
 	Noun    string // "registries of the tenant"
@@ -56,8 +55,8 @@ func (l Limits) RegistryLimit() Limit {
 	return Limit{l.Registries, "registries of the tenant", "max_registries", "; deleted ones count until they are removed for good"}
 }
 
-// CacheLimit bounds the caches of upstreams, those that are being removed among
-// them: each change of an upstream's URL or credential makes one.
+// CacheLimit bounds the caches of upstreams, including those being removed: each
+// change of an upstream's URL or credential creates one.
 func (l Limits) CacheLimit() Limit {
 	return Limit{4 * l.Upstreams, "caches of upstreams", "max_upstreams", "; given up ones count until the janitor has removed them, so try again later"}
 }
@@ -87,13 +86,13 @@ func (l Limits) GroupLimit() Limit {
 	return Limit{l.Groups, "upstream groups of the tenant", "max_groups", ""}
 }
 
-// Read is how many rows are counted to know whether one more is too many.
+// Read is how many rows to count to find out whether there are too many.
 func (l Limit) Read() int { return l.Most + 1 }
 
-// Unlimited says that any number is taken.
+// Unlimited reports whether any number is allowed.
 func (l Limit) Unlimited() bool { return l.Most < 0 }
 
-// Check refuses what was made last where there are n with it.
+// Check refuses the newest resource if n, which includes it, are too many.
 func (l Limit) Check(n int) error {
 	if l.Unlimited() || n <= l.Most {
 		return nil

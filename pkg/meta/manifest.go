@@ -15,7 +15,7 @@ type Manifest struct {
 	Payload   []byte
 }
 
-// ManifestPut is a manifest to store with the tags it shall have.
+// ManifestPut is a manifest to store, with its tags.
 type ManifestPut struct {
 	Repo                   Repo
 	Manifest               Manifest
@@ -23,11 +23,11 @@ type ManifestPut struct {
 	Tags                   []string      // may be empty: by digest only
 	By                     Cause
 	AllowMissingReferences bool // references may be missing (registry setting); foreign layers always may
-	// Provisional stores the manifest for the sake of an index that is to name it:
-	// it expires after Lifetimes.Grace, unless an index names it by then. It takes
-	// no tags, claims no name and lists no repository. A manifest that is there for
-	// good stays so; a later put of it that is not provisional, or of an index that
-	// names it, ends the expiry in its own transaction.
+	// Provisional stores the manifest for an index that will name it: it expires after
+	// Lifetimes.Grace, unless an index names it by then. It has no tags, claims no
+	// name and makes no repository listed. It does not make a permanent manifest
+	// expire. A later put that is not provisional, or of an index that names it, ends
+	// the expiry in its own transaction.
 	Provisional bool
 }
 
@@ -36,15 +36,15 @@ type ManifestDelete struct {
 	Repo      Repo
 	Digest    oci.Digest
 	By        Cause
-	Referrers bool // delete the manifests whose subject it is, too, and theirs; but none that an index names
+	Referrers bool // also delete its referrers, recursively, except those that an index names
 	Force     bool // delete it although an index names it
 }
 
-// MaxParents is how many indexes a refused deletion names.
+// MaxParents is how many indexes the error of a refused deletion names.
 const MaxParents = 10
 
-// NamedByIndex refuses to delete a manifest that indexes name: parents, of which
-// there is at least one.
+// NamedByIndex is the error for deleting a manifest that the indexes parents, at
+// least one, name.
 func NamedByIndex(d oci.Digest, parents []oci.Digest) error {
 	parents = slices.Sorted(slices.Values(parents))
 	others := ""
@@ -77,19 +77,19 @@ type Manifests interface {
 	PutManifest(ctx context.Context, p ManifestPut) error
 	// DeleteManifest deletes the manifest and all tags that point to it.
 	// fault.UnsupportedReason (405, see NamedByIndex) while an index names it.
-	// Referrers go in steps of their own, which it waits for while ctx lasts and the
-	// store is not quiet; Collector.PurgeDeleted does the others. What is pushed
-	// from when the manifest is gone stays.
+	// Referrers are deleted in separate steps. It waits for them until ctx ends or the
+	// store is quiesced; Collector.PurgeDeleted does the rest. Referrers pushed after
+	// the manifest was deleted stay.
 	DeleteManifest(ctx context.Context, d ManifestDelete) error
-	// ListReferrers pages the manifests whose subject is d by their digest
-	// (Page.After is a digest in text form), of one artifact type unless it is
-	// empty. An unknown subject, or repository, has none: that is not an error. A
-	// page also ends with the manifest by which it reaches MaxReferrerBytes.
+	// ListReferrers pages the manifests whose subject is d by their digest (Page.After
+	// is a digest in text form), of one artifact type unless it is empty. An unknown
+	// subject or repository has no referrers, without an error. A page also ends with
+	// the manifest that reaches MaxReferrerBytes.
 	ListReferrers(ctx context.Context, r Repo, subject oci.Digest, artifactType string, p Page) ([]Referrer, error)
 }
 
-// MaxReferrerBytes is how many bytes of manifests, by Referrer.Size, end a page
-// of ListReferrers: annotations make a row of it anything up to 4 MiB.
+// MaxReferrerBytes bounds a page of ListReferrers, by the sum of Referrer.Size:
+// annotations make a row up to 4 MiB long.
 const MaxReferrerBytes = 4 << 20
 
 // Tags keeps tags. Operations on one tag are linearizable.

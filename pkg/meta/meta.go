@@ -1,16 +1,14 @@
-// Package meta is the contract of what a registry remembers: tenants and their
-// registries, repositories, manifests, tags, which bytes are live, and which
-// may go.
+// Package meta is the contract of the metadata store: tenants and their registries,
+// repositories, manifests, tags, and which objects are live or condemned.
 //
 // Each method is one transaction of the storage protocol and decides inside
 // it. Each noun has a small contract in a file of its own; every
 // implementation passes metatest. All errors are *fault.Error: an outage is
 // fault.Unavailable, never "not found".
 //
-// Comments name the storage protocol by its sections: 1 the invariants
-// (Finding), 4 the way of an upload to a live blob (Uploads), 5 what a HEAD
-// promises and a manifest PUT holds (Blobs, Manifests), 6 what the janitor
-// removes (Collector).
+// Comments cite the storage protocol by its sections: 1 invariants (Finding), 4
+// uploads (Uploads), 5 the promise of a HEAD, and manifest PUT (Blobs, Manifests),
+// 6 collection (Collector).
 package meta
 
 import (
@@ -22,8 +20,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Store is everything at once. Consumers ask for the small contracts they
-// need. All methods are safe for concurrent use.
+// Store has all contracts. Consumers take the small ones they need. All methods are
+// safe for concurrent use.
 type Store interface {
 	tenant.Finder
 	Provisioning
@@ -41,9 +39,9 @@ type Store interface {
 	CacheCollector
 	Checker
 
-	// Ping says whether the store answers at all, for readiness.
+	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error
-	// Quiesce lets work in steps end at its next step; the janitor does the rest
+	// Quiesce ends deletions in steps at their next step; the janitor continues them
 	// after the next start. It is called when the process begins to stop.
 	Quiesce()
 	Close() error
@@ -63,15 +61,15 @@ type Provisioning interface {
 // Lifetimes are the waits of the storage protocol. The zero value means the
 // defaults; every field's default is in DefaultLifetimes.
 type Lifetimes struct {
-	UploadTTL   time.Duration // an idle upload session lives this long
+	UploadTTL   time.Duration // of an idle upload session
 	Grace       time.Duration // a committed blob that no manifest names yet; at least 1 h plus the longest push
-	HeadGrace   time.Duration // what a HEAD with push rights promises
+	HeadGrace   time.Duration // how long a blob stays after a HEAD with push rights
 	Released    time.Duration // blobs of a deleted manifest
 	StagedDelay time.Duration // between condemning a staged object and its deletion
 	DeleteDelay time.Duration // between condemning a live object and its deletion: the restore window
 	Committed   time.Duration // how long a committed session answers a repeated PUT
-	Quarantine  time.Duration // how long a deleted tenant's slug cannot be taken
-	Undelete    time.Duration // how long a deleted tenant or registry can be taken back
+	Quarantine  time.Duration // how long a deleted tenant's slug is reserved
+	Undelete    time.Duration // how long a deleted tenant or registry can be restored
 	Events      time.Duration // how long the audit log is kept; 0 = for good
 }
 
@@ -89,9 +87,9 @@ var DefaultLifetimes = Lifetimes{
 	Events:      400 * 24 * time.Hour,
 }
 
-// Cause says who made a mutation. It becomes one row of the audit log, in the
+// Cause says who made a mutation. It becomes one event of the audit log, in the
 // same transaction. Op is chosen once per request, before the first attempt: a
-// repeated Op takes effect once and answers success.
+// repeated Op takes effect once and succeeds.
 type Cause struct {
 	Op        uuid.UUID
 	Actor     string // "operator", "serviceAccounts/ci", "anonymous"
@@ -107,8 +105,8 @@ type Repo struct {
 	Name     string
 }
 
-// Page asks for at most Size items after After (exclusive, in the list's own
-// order). Size is at least 0; the caller has clamped it.
+// Page selects at most Size items after After (exclusive, in the order of the
+// list). Size is at least 0; the caller has clamped it.
 type Page struct {
 	After string
 	Size  int

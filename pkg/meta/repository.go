@@ -16,8 +16,8 @@ type Repository struct {
 	CreatedAt time.Time
 }
 
-// Repositories keeps the hosted repositories of a registry. A repository comes
-// into being with its first push and is seen once it holds a manifest.
+// Repositories keeps the hosted repositories of a registry. The first push creates
+// a repository; it is visible once it holds a manifest.
 type Repositories interface {
 	// ListRepositories pages names in byte order; only repositories that hold a
 	// manifest are listed. A page costs the same at any length of the list.

@@ -2,8 +2,8 @@ package meta
 
 import "github.com/berth-registry/berth/pkg/access"
 
-// SigningKeys keeps the keys of the token issuer. What only verifies asks for
-// access.KeyStore, which holds no secret.
+// SigningKeys keeps the keys of the token issuer. Verifiers use access.KeyStore,
+// which has no secrets.
 type SigningKeys interface {
 	access.KeyStore
 	access.SigningKeyStore

@@ -19,43 +19,42 @@ type Tenant struct {
 	Epoch       int64
 	Quota       int64 // bytes; 0 = none
 	Used        int64 // bytes of distinct live blobs
-	Overhead    int64 // bytes that its rows are charged as: BlobCost and the constants beside it
-	Cached      int64 // bytes, of Used and Overhead, that give way to pushes
+	Overhead    int64 // the charge of its rows in bytes: see BlobCost
+	Cached      int64 // bytes of Used and Overhead that are evicted when pushes need room
 	Version     int64 // etag; grows with every change
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
-	DeletedAt   time.Time // zero while it lives
-	ExpireAt    time.Time // until then UndeleteTenant brings it back; else zero
+	DeletedAt   time.Time // zero if not deleted
+	ExpireAt    time.Time // while deleted: when UndeleteTenant becomes impossible
 }
 
-// Tenants keeps tenants. A tenant that is being deleted, or is deleted, is found
-// only by the methods that say so.
+// Tenants keeps tenants. Only methods that say so find a tenant that is deleted or
+// being deleted.
 type Tenants interface {
-	// CreateTenant makes the tenant with its registry "main", its usage row and
-	// settings for main. fault.AlreadyExists for a slug in use,
-	// fault.NameQuarantined for one that was deleted less than
-	// Lifetimes.Quarantine ago.
+	// CreateTenant creates the tenant with its usage row, and its registry "main" with
+	// the settings. fault.AlreadyExists for a slug in use, fault.NameQuarantined if
+	// its tenant was deleted less than Lifetimes.Quarantine ago.
 	CreateTenant(ctx context.Context, by Cause, t Tenant, main tenant.Settings) (Tenant, error)
 	// FindTenant returns fault.ResourceUnknown for an unknown slug.
 	FindTenant(ctx context.Context, slug string) (Tenant, error)
 	// ListTenants pages by slug.
 	ListTenants(ctx context.Context, p Page) ([]Tenant, error)
-	// UpdateTenant changes DisplayName, Quota and State (Active or Suspended)
-	// where t.Version is still current, else fault.EtagMismatch. Version 0 means
-	// whatever is current. Suspending raises the epoch: tokens die.
+	// UpdateTenant changes DisplayName, Quota and State (Active or Suspended) where
+	// t.Version is still current, else fault.EtagMismatch. Version 0 matches any.
+	// Suspending raises the epoch, which revokes tokens.
 	UpdateTenant(ctx context.Context, by Cause, t Tenant) (Tenant, error)
-	// DeleteTenant marks it deleting: hosts are refused at once and tokens die.
-	// Lifetimes.Undelete later the janitor removes what it owns; its row stays as a
-	// tombstone. Without force, fault.NotEmpty where a registry of it holds a
+	// DeleteTenant marks it deleting: its hosts are refused and its tokens revoked at
+	// once. After Lifetimes.Undelete the janitor removes what it owns; its row stays
+	// as a tombstone. Without force, fault.NotEmpty if one of its registries holds a
 	// manifest.
 	DeleteTenant(ctx context.Context, by Cause, slug string, version int64, force bool) error
-	// UndeleteTenant brings it back with all that it had, also suspended if it was.
-	// Tokens from before stay dead. A domain whose host another tenant
-	// verified meanwhile comes back unverified. fault.AlreadyExists for a tenant that lives,
+	// UndeleteTenant restores it with all that it owned; it stays suspended if it was. Old
+	// tokens stay revoked. A domain whose host another tenant verified meanwhile becomes
+	// unverified. fault.AlreadyExists for a tenant that is not deleted,
 	// fault.ResourceUnknown after Tenant.ExpireAt.
 	UndeleteTenant(ctx context.Context, by Cause, slug string, version int64) (Tenant, error)
-	// FindHolder is FindTenant, but also finds the deleted tenant that had the slug
-	// last, in state Deleting or Deleted.
+	// FindHolder is FindTenant, but also finds the last deleted tenant with the slug,
+	// in state Deleting or Deleted.
 	FindHolder(ctx context.Context, slug string) (Tenant, error)
 	// FindTenantByID finds a tenant in any state.
 	FindTenantByID(ctx context.Context, id tenant.ID) (Tenant, error)
@@ -64,10 +63,10 @@ type Tenants interface {
 	ListHolders(ctx context.Context, p Page) ([]Tenant, error)
 }
 
-// HolderKey is the place of a tenant in ListHolders.
+// HolderKey is the page key of a tenant in ListHolders.
 func HolderKey(t Tenant) string { return t.Slug + "/" + strconv.FormatInt(int64(t.ID), 10) }
 
-// ParseHolderKey undoes HolderKey; the empty key is before all others.
+// ParseHolderKey is the inverse of HolderKey; the empty key sorts first.
 func ParseHolderKey(key string) (string, tenant.ID, error) {
 	slug, decimal, _ := strings.Cut(key, "/")
 	if key == "" {

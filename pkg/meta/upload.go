@@ -21,8 +21,7 @@ const (
 	UploadExpired   UploadState = "expired"
 )
 
-// Upload is a session. Epoch fences: a writer with an older one can record
-// nothing.
+// Upload is an upload session. A writer with an older Epoch can record nothing.
 type Upload struct {
 	ID        uuid.UUID
 	Repo      Repo
@@ -35,10 +34,9 @@ type Upload struct {
 	ExpiresAt time.Time
 }
 
-// Uploads keeps upload sessions. A session is found only under its own tenant
-// and repository (contract row C5); absence is fault.BlobUploadUnknown, which is
-// also the answer for cancelled and expired ones. A wrong offset is
-// fault.OutOfRange with the true Offset.
+// Uploads keeps upload sessions. A session is found only under its own tenant and
+// repository (contract row C5). Absent, cancelled and expired sessions are
+// fault.BlobUploadUnknown. A wrong offset is fault.OutOfRange with the true Offset.
 type Uploads interface {
 	UploadSessions
 	UploadProgress
@@ -47,13 +45,13 @@ type Uploads interface {
 
 // UploadSessions begins, finds and ends sessions.
 type UploadSessions interface {
-	// CreateUpload makes the session, its object's intent row and, where it is
-	// the first push, the repository. fault.QuotaExceeded when the tenant's
-	// staged bytes are over their limit.
+	// CreateUpload creates the session, the intent row of its object and, for the
+	// first push, the repository. fault.QuotaExceeded when the tenant's staged bytes
+	// are over their limit.
 	CreateUpload(ctx context.Context, r Repo, a oci.Algorithm) (Upload, error)
 	FindUpload(ctx context.Context, r Repo, id uuid.UUID) (Upload, error)
-	// TakeUpload takes an open session over at start bytes; start < 0 means at
-	// whatever the offset is. The writer before it is fenced.
+	// TakeUpload takes over an open session at the offset start; start < 0 means any
+	// offset. It fences the previous writer.
 	TakeUpload(ctx context.Context, r Repo, id uuid.UUID, start int64) (Upload, error)
 	// CancelUpload ends the session and condemns its objects.
 	CancelUpload(ctx context.Context, r Repo, id uuid.UUID) error
@@ -66,8 +64,8 @@ type UploadProgress interface {
 	// RecordMultipart records the store's multipart id of the session's object.
 	RecordMultipart(ctx context.Context, u Upload, id string) error
 	// AdvanceUpload moves the offset from u.Stage.Offset to p.Offset by
-	// compare-and-set on (id, epoch, offset) and returns the session as it is
-	// then; an error that wraps blob.ErrFenced when another writer took over.
+	// compare-and-set on (id, epoch, offset) and returns the updated session. Its
+	// error wraps blob.ErrFenced when another writer took over.
 	AdvanceUpload(ctx context.Context, u Upload, p blob.Progress) (Upload, error)
 }
 
@@ -78,12 +76,12 @@ type UploadCommitter interface {
 	// It accepts a session that is open at u's epoch and offset, or sealed.
 	// A session already committed with this digest is returned as it is.
 	SealUpload(ctx context.Context, u Upload, d oci.Digest) (Upload, error)
-	// CommitUpload makes the blob live, exactly once however often it is
-	// called: object live, blob and link upserted, quota charged if the blob is
-	// new to the tenant (fault.QuotaExceeded). heal says that the object a
-	// present blob row points to was seen missing or wrong.
+	// CommitUpload makes the blob live, once even if called repeatedly: object live,
+	// blob and link upserted, quota charged if the blob is new to the tenant
+	// (fault.QuotaExceeded). heal says that the object of the existing blob row is
+	// missing or wrong.
 	CommitUpload(ctx context.Context, by Cause, u Upload, heal bool) (Blob, error)
-	// FindTenantBlob finds the blob of the upload's tenant, in any repository,
-	// to be examined before CommitUpload; fault.BlobUnknown when it is new.
+	// FindTenantBlob finds the blob with the upload's digest in any repository of the
+	// tenant, to examine it before CommitUpload; fault.BlobUnknown when it is new.
 	FindTenantBlob(ctx context.Context, u Upload) (Blob, error)
 }

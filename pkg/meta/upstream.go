@@ -8,68 +8,68 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Upstream is a remote registry that a tenant's pulls may be answered from.
+// Upstream is a remote registry that serves pulls of a tenant.
 //
-// What was fetched from it is kept in repositories of its cache registry, under
-// their names at the upstream: Repo{Tenant, Cache, name}. All that works on the
-// repositories of a registry works on them, but a cache registry has no host, is
-// in no list of registries, and writes neither events nor name claims.
+// Fetched content is kept in repositories of its cache registry, under their names
+// at the upstream: Repo{Tenant, Cache, name}. They work like hosted repositories,
+// but a cache registry has no host, is in no list of registries, and writes neither
+// events nor name claims.
 type Upstream struct {
 	ID        tenant.UpstreamID
 	Tenant    tenant.ID
 	Slug      string
 	Settings  UpstreamSettings
-	Cache     tenant.RegistryID // of what was fetched as it is configured now (invariant I12)
+	Cache     tenant.RegistryID // of content fetched by the current configuration (invariant I12)
 	Status    UpstreamStatus
 	Version   int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
 
-// UpstreamSettings are what a tenant says of an upstream. Lists of names are
+// UpstreamSettings are a tenant's settings of an upstream. Lists of names are
 // patterns of paths (`library/**`); an empty Include takes all.
 type UpstreamSettings struct {
 	URL          string        `json:"url"`
 	Username     string        `json:"username,omitempty"`
 	Password     []byte        `json:"password,omitempty"` // sealed with the deployment's key
 	AuthHosts    []string      `json:"auth_hosts,omitempty"`
-	HostAliases  []string      `json:"host_aliases,omitempty"` // besides the host of URL: names it has in proxy/<host>/ and ?ns=
-	NamePrefix   string        `json:"name_prefix,omitempty"`  // put before a name to make it the upstream's
+	HostAliases  []string      `json:"host_aliases,omitempty"` // other names in proxy/<host>/ and ?ns=, besides the host of URL
+	NamePrefix   string        `json:"name_prefix,omitempty"`  // put before a name to get the upstream's name
 	Include      []string      `json:"include,omitempty"`
 	Exclude      []string      `json:"exclude,omitempty"`
-	AllowClaimed []string      `json:"allow_claimed,omitempty"`  // names to ask for although a hosted registry has, or had, them
-	TagTTL       time.Duration `json:"tag_ttl"`                  // how long a tag is answered without asking again
-	NegativeTTL  time.Duration `json:"negative_ttl"`             // how long a 404 is
-	StaleIfError time.Duration `json:"stale_if_error,omitempty"` // how long past its last check a tag is answered while the upstream is out; 0 = not
+	AllowClaimed []string      `json:"allow_claimed,omitempty"`  // names to ask for although a hosted registry claims them
+	TagTTL       time.Duration `json:"tag_ttl"`                  // how long a tag is served without asking again
+	NegativeTTL  time.Duration `json:"negative_ttl"`             // how long a 404 is repeated
+	StaleIfError time.Duration `json:"stale_if_error,omitempty"` // how long after its last check a tag is served during an outage; 0 = not
 	Keep         time.Duration `json:"keep"`                     // how long content is kept after its last pull
 	MaxBytes     int64         `json:"max_bytes,omitempty"`      // of cached blobs; 0 = no limit but the tenant's quota
 
-	// ServeAnonymous lets callers who are not logged in have what the upstream gives
-	// for its credential. nil: it was made before there was a choice, and they do.
+	// ServeAnonymous serves content fetched with the credential to callers who are not
+	// logged in. nil, of an older version, means true.
 	ServeAnonymous *bool `json:"serve_anonymous,omitempty"`
 
-	// TrustNotFound takes each 404 for an absence, also one that does not show that a
-	// registry said it.
+	// TrustNotFound takes each 404 as an absence, also one that may not be from a
+	// registry.
 	TrustNotFound bool `json:"trust_not_found,omitempty"`
 }
 
-// HasCredential says whether the upstream is asked with a credential. What was
-// fetched with one is kept apart from what was not (invariant I12).
+// HasCredential reports whether requests use a credential. Content fetched with and
+// without one is kept separately (invariant I12).
 func (s UpstreamSettings) HasCredential() bool { return s.Username != "" || len(s.Password) > 0 }
 
-// ServesAnonymous says whether callers who are not logged in are answered from the
-// upstream, or from what is kept of it.
+// ServesAnonymous reports whether callers who are not logged in get content of the
+// upstream, fetched or cached.
 func (s UpstreamSettings) ServesAnonymous() bool {
 	return !s.HasCredential() || s.ServeAnonymous == nil || *s.ServeAnonymous
 }
 
-// AnonymousByDefault says whether they are only since it was always so.
+// AnonymousByDefault reports whether they do only because ServeAnonymous was never
+// set.
 func (s UpstreamSettings) AnonymousByDefault() bool {
 	return s.HasCredential() && s.ServeAnonymous == nil
 }
 
-// DefaultUpstreamSettings are those of an upstream of which only the URL is
-// known.
+// DefaultUpstreamSettings are the settings of an upstream with only a URL.
 var DefaultUpstreamSettings = UpstreamSettings{
 	TagTTL:       5 * time.Minute,
 	NegativeTTL:  30 * time.Second,
@@ -77,9 +77,9 @@ var DefaultUpstreamSettings = UpstreamSettings{
 	Keep:         30 * 24 * time.Hour,
 }
 
-// UpstreamStatus is what the process that asked last saw of the upstream.
+// UpstreamStatus is what the last process to use the upstream saw of it.
 type UpstreamStatus struct {
-	State              string    `json:"state,omitempty"` // upstream.Health; before that was kept, of the circuit breaker: closed, open, half-open
+	State              string    `json:"state,omitempty"` // upstream.Health; in rows of older versions the circuit breaker's: closed, open, half-open
 	SucceededAt        time.Time `json:"succeeded_at,omitzero"`
 	FailedAt           time.Time `json:"failed_at,omitzero"`
 	Failure            string    `json:"failure,omitempty"` // safe for users
@@ -89,8 +89,8 @@ type UpstreamStatus struct {
 	CredentialUnused   bool      `json:"credential_unused,omitempty"` // the upstream never asked for it
 }
 
-// Upstreams keeps the upstreams of a tenant, found by slug
-// (fault.ResourceUnknown when there is none).
+// Upstreams keeps the upstreams of a tenant, found by slug (fault.ResourceUnknown
+// if unknown).
 type Upstreams interface {
 	// CreateUpstream makes the upstream and its cache registry;
 	// fault.AlreadyExists for a slug in use.
@@ -98,19 +98,19 @@ type Upstreams interface {
 	FindUpstream(ctx context.Context, t tenant.ID, slug string) (Upstream, error)
 	// ListUpstreams pages by slug.
 	ListUpstreams(ctx context.Context, t tenant.ID, p Page) ([]Upstream, error)
-	// UpdateUpstream changes Settings; Version as in UpdateTenant. renew gives up
-	// all that was fetched so far: another cache registry takes its place in the
-	// same transaction, and the janitor removes the old one.
+	// UpdateUpstream changes Settings; Version as in UpdateTenant. renew discards all
+	// fetched content: a new cache registry replaces the old one in the same
+	// transaction, and the janitor removes the old one.
 	UpdateUpstream(ctx context.Context, by Cause, u Upstream, renew bool) (Upstream, error)
-	// DeleteUpstream gives up what was fetched, too; fault.InUse while a group
-	// names the upstream.
+	// DeleteUpstream also discards fetched content; fault.InUse while a group names
+	// the upstream.
 	DeleteUpstream(ctx context.Context, by Cause, t tenant.ID, slug string, version int64) error
-	// RecordStatus changes Status and nothing else: no version, no event. An
-	// upstream that is gone is not an error.
+	// RecordStatus changes Status only: no version, no event. A deleted upstream is
+	// not an error.
 	RecordStatus(ctx context.Context, t tenant.ID, id tenant.UpstreamID, s UpstreamStatus) error
 }
 
-// Policy says what a member's failure does to a walk.
+// Policy says whether a walk continues after a member's failure.
 type Policy string
 
 // The policies. The empty Policy is the member's default: an outage stops, a
@@ -120,8 +120,8 @@ const (
 	Continue Policy = "continue"
 )
 
-// Member is one step of a group: a registry of the tenant or an upstream, by
-// slug; exactly one is set.
+// Member is one entry of a group, by slug: a registry of the tenant or an upstream.
+// Exactly one is set.
 type Member struct {
 	Registry string   `json:"registry,omitempty"`
 	Upstream string   `json:"upstream,omitempty"`
@@ -131,8 +131,8 @@ type Member struct {
 	OnDenied Policy   `json:"on_denied,omitempty"`
 }
 
-// Group is an ordered list of members that answer for what a registry does not
-// have. A registry names its group in tenant.Settings.UpstreamGroup.
+// Group is an ordered list of members that are asked for content a registry does
+// not have. A registry names its group in tenant.Settings.UpstreamGroup.
 type Group struct {
 	Tenant    tenant.ID
 	Slug      string
@@ -143,13 +143,12 @@ type Group struct {
 }
 
 // Groups keeps the upstream groups of a tenant, found by slug
-// (fault.ResourceUnknown when there is none). A member that does not exist is
-// fault.ResourceUnknown of kind Invalid, with Field "members"; likewise
-// CreateRegistry and UpdateRegistry refuse an UpstreamGroup that does not exist
-// (Field "upstream_group"), and MirrorUpstreams of which one does not (Field
-// "mirror_upstreams"). What others name cannot be deleted: fault.InUse,
-// kind Conflict, from DeleteGroup, DeleteUpstream and DeleteRegistry. Cycles are
-// the caller's to refuse.
+// (fault.ResourceUnknown if unknown). An unknown member is fault.ResourceUnknown of
+// kind Invalid, with Field "members". So are an unknown UpstreamGroup (Field
+// "upstream_group") and an unknown one of MirrorUpstreams (Field
+// "mirror_upstreams") in CreateRegistry and UpdateRegistry. DeleteGroup,
+// DeleteUpstream and DeleteRegistry return fault.InUse, kind Conflict, for a
+// resource that others name. The caller refuses cycles.
 type Groups interface {
 	// CreateGroup returns fault.AlreadyExists for a slug in use.
 	CreateGroup(ctx context.Context, by Cause, g Group) (Group, error)
@@ -159,13 +158,13 @@ type Groups interface {
 	// UpdateGroup changes Members; Version as in UpdateTenant.
 	UpdateGroup(ctx context.Context, by Cause, g Group) (Group, error)
 	DeleteGroup(ctx context.Context, by Cause, t tenant.ID, slug string, version int64) error
-	// FindTopology reads, at one moment, all that chains of the tenant are made
-	// of. A tenant that is unknown has none: that is not an error.
+	// FindTopology reads one snapshot of all registries, groups and upstreams of the
+	// tenant. For an unknown tenant it is empty, without an error.
 	FindTopology(ctx context.Context, t tenant.ID) (Topology, error)
 }
 
-// Topology is how the registries, groups and upstreams of a tenant hang
-// together.
+// Topology is the registries, groups and upstreams of a tenant, from which chains
+// are built.
 type Topology struct {
 	Registries map[string]TopologyRegistry // by slug
 	Groups     map[string][]Member         // by slug
@@ -180,7 +179,7 @@ type TopologyRegistry struct {
 	Mirrored []string
 }
 
-// PasswordOf says where the sealed password of an upstream belongs, for pkg/seal.
+// PasswordOf is the name to which pkg/seal binds the password of an upstream.
 func PasswordOf(u Upstream) string {
 	return "tenants/" + strconv.FormatInt(int64(u.Tenant), 10) + "/upstreams/" + u.Slug + "/password"
 }
