@@ -60,7 +60,7 @@ func (s *Records) CreateAccount(ctx context.Context, by meta.Cause, a meta.Accou
 	return s.FindAccount(ctx, a.Tenant, a.Slug)
 }
 
-// accountID locks an account and finds its id, in the version that was asked for.
+// accountID locks an account, checks its version and returns its id.
 func accountID(t Tx, id tenant.ID, slug string, version int64) (int64, error) {
 	var account, have int64
 	found, err := t.Find(t.Pick(findAccountID, lockAccount), []any{id, slug}, &account, &have)

@@ -23,8 +23,8 @@ ON CONFLICT (tenant_id, account_id, name) DO NOTHING`
 
 	deleteAccountKey = `DELETE FROM account_keys WHERE tenant_id = $1 AND account_id = $2 AND name = $3`
 
-	// It begins at the hash: whether the account exists plays no part in what it
-	// costs (contract row B10).
+	// It begins at the hash, so that its cost does not show whether the account exists
+	// (contract row B10).
 	findAccountByKey = `
 SELECT ` + accountColumns + `
 FROM account_keys k
@@ -84,8 +84,8 @@ func (s *Records) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant
 	})
 }
 
-// FindAccountByKey implements meta.Accounts. Of a suspended tenant no key is
-// good.
+// FindAccountByKey implements meta.Accounts. Keys of a suspended tenant are not
+// found.
 func (s *Records) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
 	unknown := fault.New(fault.NotFound, fault.ResourceUnknown, "no service account has this key")
 	return find(ctx, s, t, unknown, scanAccount, findAccountByKey, t, slug, hash[:])

@@ -17,8 +17,8 @@ const insertEvent = `
 INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, changes) VALUES ($1, $2, berth_now(), $3, $4, $5, $6, $7, $8)
 ON CONFLICT (tenant_id, op) DO NOTHING`
 
-// Event records who changed what a tenant owns. It comes right after the row that
-// says whether the change is possible was read, locked or made. ErrAlreadyDone
+// Event records a change of a tenant's resource. Call it right after the row that
+// decides whether the change is possible was read, locked or made. ErrAlreadyDone
 // means that an earlier attempt of this operation was committed: return it.
 func Event(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 	if by.Op == uuid.Nil {
@@ -34,8 +34,8 @@ func Event(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 // FindEvent finds the event of an operation.
 const FindEvent = `SELECT 1 FROM events WHERE tenant_id = $1 AND op = $2`
 
-// AlreadyDone is for operations whose repetition finds its subject gone: it
-// returns ErrAlreadyDone when an earlier attempt was committed.
+// AlreadyDone returns ErrAlreadyDone when an earlier attempt was committed. It is
+// for operations that remove their resource.
 func AlreadyDone(t Tx, by meta.Cause, id tenant.ID) error {
 	var one int64
 	found, err := t.Find(FindEvent, []any{id, by.Op[:]}, &one)
@@ -51,16 +51,15 @@ const (
 	lockTenant  = tenantLives + ` FOR NO KEY UPDATE`
 )
 
-// begin begins a change of what a tenant owns: it checks that the tenant is there
+// begin begins a change of a tenant's resource: it checks that the tenant exists
 // and records the event.
 func begin(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 	return beginWith(t, t.Pick(tenantLives, shareTenant), by, id, verb, target)
 }
 
-// beginAlone is begin for a change that one transaction at a time may do for a
-// tenant: of what has a limit, and by which a name may come to dangle, since it
-// names a registry, group or upstream, or deletes one. The statements that follow
-// see all there are.
+// beginAlone is begin for changes that must be serialized per tenant: of resources
+// with a limit, and those that add names of registries, groups or upstreams, or
+// delete one. The statements that follow see the effects of all earlier ones.
 func beginAlone(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 	return beginWith(t, t.Pick(tenantLives, lockTenant), by, id, verb, target)
 }
@@ -77,8 +76,7 @@ func beginWith(t Tx, lives string, by meta.Cause, id tenant.ID, verb, target str
 	return Event(t, by, id, verb, target)
 }
 
-// checkVersion compares the version that a change was made for with the present
-// one; 0 accepts any.
+// checkVersion compares the expected version with the present one; 0 accepts any.
 func checkVersion(have, want int64) error {
 	if want == 0 || want == have {
 		return nil
@@ -96,8 +94,8 @@ func change(t Tx, missing error, query string, args ...any) error {
 	return err
 }
 
-// How many records there are, counted up to the last argument. Those that are
-// deleted and not removed yet have a row and count.
+// The numbers of records, counted up to the last argument. Deleted records count
+// until their row is removed.
 const (
 	countRegistries  = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NULL LIMIT $2) AS counted`
 	countCaches      = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NOT NULL LIMIT $2) AS counted`
@@ -108,9 +106,8 @@ const (
 	countGroups      = `SELECT count(*) FROM (SELECT 1 FROM upstream_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
 )
 
-// checkLimit refuses what this transaction has just made where there are more
-// than the limit. The transaction has the row of the owner for itself, so that it
-// counts what others made before.
+// checkLimit fails if this transaction has just exceeded the limit. The transaction
+// has locked the row of the owner, so that the count includes all earlier records.
 func checkLimit(t Tx, l meta.Limit, count string, args ...any) error {
 	if l.Unlimited() {
 		return nil

@@ -19,8 +19,8 @@ SELECT c.name, c.since, EXISTS (
 	findNameClaim  = selectClaim + ` AND c.name = $3`
 	listNameClaims = selectClaim + ` AND c.name > $3 ORDER BY c.name LIMIT $4`
 
-	// The first push to a name makes the repository's row under a key share of the
-	// registry's, and waits for this lock; so does this for one that is in flight.
+	// The first push to a name inserts the repository under a key share lock of the
+	// registry: it and this statement wait for each other.
 	findClaimingRegistry = `
 SELECT g.slug
   FROM tenants t

@@ -19,13 +19,13 @@ WHERE d.tenant_id = $1 AND r.state = 'active'`
 
 	thisDomain = ` WHERE d.tenant_id = $1 AND d.host = $2`
 
-	// A domain of a registry that is being deleted is not seen.
+	// Domains of a registry that is being deleted are hidden.
 	existsActiveRegistry = ` EXISTS (SELECT 1 FROM registries g WHERE g.tenant_id = d.tenant_id AND g.id = d.registry_id AND g.state = 'active')`
 
-	// Of the tenant's own domains, one that is not seen does not count.
+	// The tenant's own hidden domain is replaced.
 	replaceDomain = `DELETE FROM domains AS d` + thisDomain + ` AND NOT` + existsActiveRegistry
 
-	// SQLite finds the index of verified domains only by verified = 1.
+	// SQLite uses the index of verified domains only for verified = 1.
 	domainIsTakenPostgres = `SELECT 1 FROM domains WHERE host = $2 AND verified UNION ALL SELECT 1 FROM domains WHERE tenant_id = $1 AND host = $2`
 	domainIsTakenSQLite   = `SELECT 1 FROM domains WHERE host = $2 AND verified = 1 UNION ALL SELECT 1 FROM domains WHERE tenant_id = $1 AND host = $2`
 
@@ -77,7 +77,7 @@ func (s *Records) CreateDomain(ctx context.Context, by meta.Cause, d meta.Domain
 		if taken {
 			return domainTaken(d.Host)
 		}
-		// Another tenant may take it between the two statements.
+		// Another tenant may take the host between the two statements.
 		t.OnViolation("domains_pkey", domainTaken(d.Host))
 		t.OnViolation("domains_routing", domainTaken(d.Host))
 		if err := t.Queue(insertDomain, d.Tenant, d.Host, registry, d.Verified, d.Challenge); err != nil {

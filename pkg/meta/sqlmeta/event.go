@@ -53,8 +53,8 @@ func (s *Records) EventsBetween(ctx context.Context, t tenant.ID, b meta.Between
 	return list(ctx, s, t, scanEvent, query, t, b.After, b.Before, b.Size)
 }
 
-// RecordRefusals implements meta.Events, tenant by tenant: rows of one are locked
-// in the order of their operations.
+// RecordRefusals implements meta.Events, tenant by tenant. It locks the rows of a
+// tenant in the order of their operations.
 func (s *Records) RecordRefusals(ctx context.Context, refusals map[meta.Refusal]int64) error {
 	byTenant := map[tenant.ID][]meta.Refusal{}
 	for r := range refusals {

@@ -44,7 +44,7 @@ func (s *Records) ListGroups(ctx context.Context, t tenant.ID, p meta.Page) ([]m
 	return list(ctx, s, t, scanGroup, listGroups, t, p.After, p.Size)
 }
 
-// encodeMembers makes an array also of no members.
+// encodeMembers encodes no members as an empty array.
 func encodeMembers(members []meta.Member) (string, error) {
 	encoded, err := json.Marshal(append([]meta.Member{}, members...))
 	return string(encoded), err
@@ -84,8 +84,8 @@ func groupVersion(t Tx, id tenant.ID, slug string) (int64, error) {
 	return version, err
 }
 
-// beginGroupChange records the event of a change and checks that the group is
-// there, in the version that was asked for.
+// beginGroupChange records the event of a change and checks that the group exists
+// in the expected version.
 func beginGroupChange(t Tx, by meta.Cause, verb string, id tenant.ID, slug string, version int64) error {
 	if err := beginAlone(t, by, id, verb, groupTarget(slug)); err != nil {
 		return err

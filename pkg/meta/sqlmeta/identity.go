@@ -38,8 +38,8 @@ func (s *Records) ClaimIdentity(ctx context.Context, id identity.Identity) (iden
 	return s.FindIdentity(ctx)
 }
 
-// RaiseIdentity implements meta.Identities. Where the answer of a COMMIT is lost
-// it is raised twice, which does no harm.
+// RaiseIdentity implements meta.Identities. If the response to a COMMIT is lost,
+// the generation is raised twice, which is harmless.
 func (s *Records) RaiseIdentity(ctx context.Context, atLeast int64) (identity.Identity, error) {
 	var id identity.Identity
 	err := s.engine.Write(ctx, noTenant, func(t Tx) error {

@@ -7,8 +7,8 @@ import (
 )
 
 // Registries name groups and upstreams, groups name registries and upstreams. No
-// foreign key holds these names, which are in JSON: the functions below do, in
-// transactions that have the tenant's row for themselves.
+// foreign key can check these names, which are in JSON. The functions below do, in
+// transactions that lock the tenant's row.
 
 const (
 	groupOfMemberPostgres = `
@@ -32,14 +32,13 @@ SELECT r.slug FROM registries r
    AND EXISTS (SELECT 1 FROM json_each(r.settings, '$.mirror_upstreams') j WHERE j.value = $2) LIMIT 1`
 )
 
-// exists runs a statement that finds the id and version of what has a slug.
+// exists runs a statement that finds the id and version of a record by slug.
 func exists(t Tx, query string, id tenant.ID, slug string) (bool, error) {
 	var found, version int64
 	return t.Find(query, []any{id, slug}, &found, &version)
 }
 
-// checkNames refuses the settings of a registry that name a group or an upstream
-// which is not there.
+// checkNames refuses registry settings that name an unknown group or upstream.
 func checkNames(t Tx, id tenant.ID, settings tenant.Settings) error {
 	if group := settings.UpstreamGroup; group != "" {
 		if _, err := groupVersion(t, id, group); fault.Is(err, fault.ResourceUnknown) {
@@ -60,7 +59,8 @@ func checkNames(t Tx, id tenant.ID, settings tenant.Settings) error {
 	return nil
 }
 
-// dropMissingNames takes out of the settings what checkNames would refuse.
+// dropMissingNames removes from the settings the names that checkNames would
+// refuse.
 func dropMissingNames(t Tx, id tenant.ID, settings *tenant.Settings) error {
 	if settings.UpstreamGroup != "" {
 		if _, err := groupVersion(t, id, settings.UpstreamGroup); fault.Is(err, fault.ResourceUnknown) {
@@ -83,7 +83,7 @@ func dropMissingNames(t Tx, id tenant.ID, settings *tenant.Settings) error {
 	return nil
 }
 
-// checkMembers refuses a group with a member that is not there.
+// checkMembers refuses a group with an unknown member.
 func checkMembers(t Tx, g meta.Group) error {
 	for _, m := range g.Members {
 		kind, query, slug := "registry", findRegistryID, m.Registry
@@ -101,8 +101,8 @@ func checkMembers(t Tx, g meta.Group) error {
 	return nil
 }
 
-// checkNoGroupNames refuses the deletion of a registry or an upstream, by kind,
-// that a group names.
+// checkNoGroupNames refuses to delete a registry or an upstream (kind) that a group
+// names.
 func checkNoGroupNames(t Tx, id tenant.ID, kind, slug string) error {
 	var group string
 	named, err := t.Find(t.Pick(groupOfMemberSQLite, groupOfMemberPostgres), []any{id, kind, slug}, &group)
@@ -112,7 +112,7 @@ func checkNoGroupNames(t Tx, id tenant.ID, kind, slug string) error {
 	return err
 }
 
-// checkNotMirrored refuses the deletion of an upstream that a registry names.
+// checkNotMirrored refuses to delete an upstream that a registry names.
 func checkNotMirrored(t Tx, id tenant.ID, slug string) error {
 	var registry string
 	named, err := t.Find(t.Pick(registryOfMirroredSQLite, registryOfMirroredPostgres), []any{id, slug}, &registry)

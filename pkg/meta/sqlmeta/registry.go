@@ -27,7 +27,7 @@ INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, u
 	findRegistryID = `SELECT id, version FROM registries WHERE tenant_id = $1 AND slug = $2 AND state = 'active' AND upstream_id IS NULL`
 	lockRegistry   = findRegistryID + ` FOR NO KEY UPDATE`
 
-	// It waits for those who are making a repository there.
+	// It waits for transactions that are creating a repository there.
 	lockRegistryToDelete = findRegistryID + ` FOR UPDATE`
 
 	updateRegistry = `UPDATE registries SET settings = $3, version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
@@ -60,8 +60,8 @@ func (s *Records) ListAllRegistries(ctx context.Context, t tenant.ID, p meta.Pag
 	return list(ctx, s, t, scanRegistry, listAllRegistries, t, p.After, p.Size)
 }
 
-// addRegistry inserts the registry; its predecessor of that slug counts as long as
-// it is being deleted.
+// addRegistry inserts the registry. A registry that is being deleted still holds
+// its slug.
 func addRegistry(t Tx, r meta.Registry) error {
 	settings, err := json.Marshal(r.Settings)
 	if err != nil {
@@ -106,7 +106,7 @@ func registryID(t Tx, query string, id tenant.ID, slug string) (tenant.RegistryI
 }
 
 // beginRegistryChange records the event of a change and finds the registry by one
-// of the statements above, in the version that was asked for.
+// of the statements above, in the expected version.
 func beginRegistryChange(t Tx, query string, by meta.Cause, verb string, id tenant.ID, slug string, version int64) (tenant.RegistryID, error) {
 	if err := beginAlone(t, by, id, verb, RegistryTarget(slug)); err != nil {
 		return 0, err

@@ -15,7 +15,7 @@ UPDATE registries SET state = 'deleting', version = version + 1, updated_at = be
        expire_at = CASE WHEN CAST($3 AS interval) > CAST('0' AS interval) THEN berth_now() + CAST($3 AS interval) END
  WHERE tenant_id = $1 AND id = $2`
 
-	// A host that leads nowhere can be verified by others.
+	// Others can verify a host that no longer routes.
 	closeRegistryDomains = `
 UPDATE domains SET verified = false, was_verified = true, version = version + 1 WHERE tenant_id = $1 AND registry_id = $2 AND verified`
 
@@ -43,8 +43,8 @@ UPDATE domains AS d SET verified = NOT EXISTS (SELECT 1 FROM domains other WHERE
 	openRegistryDomainsPostgres = openDomainsPostgres + ` AND d.registry_id = $2`
 	openRegistryDomainsSQLite   = openDomainsSQLite + ` AND d.registry_id = $2`
 
-	// Of one registry, or of all that are active. The order of SQLite's tables is
-	// the written one.
+	// For one registry, or all active ones. SQLite joins the tables in the written
+	// order.
 	anyContentPostgres = `
 SELECT 1 FROM registries g JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
  WHERE g.tenant_id = $1 AND ($2 = 0 OR g.id = $2) AND g.state = 'active' AND g.upstream_id IS NULL
@@ -57,9 +57,9 @@ SELECT 1 FROM registries g CROSS JOIN repositories r ON r.tenant_id = g.tenant_i
  LIMIT 1`
 )
 
-// checkEmpty refuses a deletion that is not forced where there is content. It does
-// not wait for pushes in flight, whose locks are in the other order: what they
-// store comes back with the rest.
+// checkEmpty refuses an unforced deletion if there is content. It does not wait for
+// pushes in flight, which lock in the other order: an undelete restores their
+// content too.
 func checkEmpty(t Tx, id tenant.ID, r tenant.RegistryID, force bool) error {
 	if force {
 		return nil
@@ -72,8 +72,8 @@ func checkEmpty(t Tx, id tenant.ID, r tenant.RegistryID, force bool) error {
 	return err
 }
 
-// DeleteRegistry implements meta.Registries. The epoch is the tenant's: its
-// clients fetch new tokens, none of which is for the host that is gone.
+// DeleteRegistry implements meta.Registries. It raises the tenant's epoch: its
+// clients fetch new tokens, and the deleted host gets no new one.
 func (s *Records) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64, force bool) error {
 	return s.engine.Write(ctx, id, func(t Tx) error {
 		// The tenant's row is locked before the registry's.
@@ -128,7 +128,7 @@ func (s *Records) UndeleteRegistry(ctx context.Context, by meta.Cause, id tenant
 		if err != nil {
 			return err
 		}
-		t.OnViolation("domains_routing", ErrRestart) // another tenant verified a host meanwhile
+		t.OnViolation("domains_routing", ErrRestart) // another tenant has verified a host
 		if err := t.Queue(undeleteRegistry, id, r.ID, string(settings)); err != nil {
 			return err
 		}

@@ -23,8 +23,8 @@ ON CONFLICT (id) DO NOTHING`
 
 	listOpenSigningKeys = `SELECT id, algorithm, private, created_at, retired_at FROM signing_keys ORDER BY id`
 
-	// A version before may have made another key with the same id: it is the one
-	// that is in use.
+	// An older version may have stored another key with the same id: that key is in
+	// use.
 	adoptSigningKey = `
 INSERT INTO token_keys AS k (id, algorithm, public, sealed, created_at, signs_from, retired_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (id) DO UPDATE SET public = excluded.public, sealed = excluded.sealed,
@@ -105,7 +105,7 @@ func (s *Records) ListOpenSigningKeys(ctx context.Context) ([]access.OpenSigning
 }
 
 // AdoptSigningKey is the first half of meta.SigningKeys.AdoptSigningKey: it stores
-// the key. To remove the open one so that no trace is left is the store's.
+// the key. The store removes the open key without a trace.
 func AdoptSigningKey(t Tx, k access.SigningKey) error {
 	_, err := t.Exec(adoptSigningKey, signingKeyRow(t, k)...)
 	return err

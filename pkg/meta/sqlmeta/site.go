@@ -7,8 +7,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// The two ways to a site. A tenant or registry that is being deleted answers
-// nowhere.
+// The two statements that find a site. Tenants and registries that are being
+// deleted are not found.
 const (
 	findSiteBySlugs = `
 SELECT t.id, t.slug, t.epoch, t.state = 'suspended', r.id, r.slug, r.settings

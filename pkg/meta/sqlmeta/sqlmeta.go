@@ -1,13 +1,13 @@
-// Package sqlmeta reads and writes the records that are configured, such as
-// tenants, registries and accounts: the half of a metadata store that is the same
-// on every SQL database. The stores embed Records. The storage protocol, with
-// uploads, manifests and the collector, is theirs.
+// Package sqlmeta reads and writes configured records, such as tenants, registries
+// and accounts: the part of a metadata store that all SQL databases share. The
+// stores embed Records, and implement the storage protocol, with uploads, manifests
+// and the collector, themselves.
 //
-// A statement runs as it stands on PostgreSQL and on SQLite. Both have $1,
-// RETURNING, a function berth_now, and TRUE. CAST(x AS interval) makes an interval
-// on PostgreSQL and an integer, of microseconds, on SQLite. Where the databases
-// differ, such as in the locks that only PostgreSQL needs, there are two statements
-// beside each other, and Dialect.Pick chooses.
+// Statements run unchanged on PostgreSQL and on SQLite. Both have $1, RETURNING, a
+// function berth_now, and TRUE. CAST(x AS interval) makes an interval on PostgreSQL
+// and an integer, of microseconds, on SQLite. Where the databases differ, such as
+// in locks, which only PostgreSQL needs, there are two statements, and Dialect.Pick
+// chooses.
 package sqlmeta
 
 import (
@@ -22,11 +22,11 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Dialect is what differs in the statements of the databases and their arguments.
+// Dialect has the differences in the statements and arguments of the databases.
 type Dialect interface {
 	// Pick returns the statement for this database.
 	Pick(sqlite, postgres string) string
-	// Time is how a time is stored; the zero time is NULL.
+	// Time is the argument for a time; NULL for the zero time.
 	Time(time.Time) any
 	// Interval is the argument of CAST($n AS interval).
 	Interval(time.Duration) any
@@ -35,8 +35,8 @@ type Dialect interface {
 // Engine runs statements on one database.
 type Engine interface {
 	Dialect
-	// Read calls begin, and then each for every row of a query. It does so again
-	// from the first row on when the connection was lost.
+	// Read calls begin, and then each for every row of a query. It starts again when
+	// the connection was lost.
 	Read(ctx context.Context, owner tenant.ID, query string, args []any, begin func(), each func(Scan) error) error
 	// Write runs fn as one transaction and returns after it is durable. fn may run
 	// several times: it sets its results, it never adds to them.
@@ -48,31 +48,31 @@ type Tx interface {
 	Dialect
 	// Exec runs a statement and returns how many rows it changed.
 	Exec(query string, args ...any) (int64, error)
-	// Queue is Exec for a statement whose result is not needed. It may run as late
-	// as with COMMIT, and then its error is that of Engine.Write.
+	// Queue is Exec for a statement whose result is not needed. It may run as late as
+	// COMMIT; then Engine.Write returns its error.
 	Queue(query string, args ...any) error
 	// Find scans the first row into dest; false without rows.
 	Find(query string, args []any, dest ...any) (bool, error)
-	// OnViolation sets the error of the transaction for when a later statement
-	// violates the constraint.
+	// OnViolation sets the error of the transaction if a later statement violates the
+	// constraint.
 	OnViolation(constraint string, err error)
 }
 
 // Scan copies the columns of a row.
 type Scan func(dest ...any) error
 
-// Errors that end an attempt of a transaction without being its answer.
+// Errors that end an attempt of a transaction and are not returned.
 var (
 	// ErrAlreadyDone means that an earlier attempt of the operation was committed.
-	// Engine.Write rolls back and answers nil.
+	// Engine.Write rolls back and returns nil.
 	ErrAlreadyDone = errors.New("sqlmeta: already done")
 	// ErrRestart means that something changed between two statements. Engine.Write
 	// runs the transaction again.
 	ErrRestart = errors.New("sqlmeta: start again")
 )
 
-// noTenant is the owner of work that is done for no tenant, or that finds out
-// which tenant a request is for.
+// noTenant is the owner of work without a tenant, or before the tenant of a request
+// is known.
 const noTenant tenant.ID = 0
 
 // Records implements the contracts of package meta for configured records.
@@ -170,8 +170,8 @@ func (s hashScanner) Scan(v any) error {
 	return nil
 }
 
-// RegistryTarget is how events name a registry.
+// RegistryTarget is the target of events of a registry.
 func RegistryTarget(slug string) string { return "registries/" + slug }
 
-// UpstreamTarget is how events name an upstream.
+// UpstreamTarget is the target of events of an upstream.
 func UpstreamTarget(slug string) string { return "upstreams/" + slug }

@@ -71,7 +71,7 @@ FROM tenants WHERE slug = $1 ORDER BY id DESC LIMIT 1`
 
 	lockSlugOwner = findSlugOwner + ` FOR NO KEY UPDATE`
 
-	// It waits for those who are changing what the tenant owns.
+	// It waits for transactions that change the tenant's resources.
 	lockSlugOwnerToDelete = findSlugOwner + ` FOR UPDATE`
 
 	insertTenant = `
@@ -93,7 +93,7 @@ type slugOwner struct {
 	state      tenant.State
 	version    int64
 	reserved   bool // deleted not long ago
-	restorable bool // deleted, and can be taken back
+	restorable bool // deleted, and can be restored
 }
 
 func (o slugOwner) gone() bool { return o.state == tenant.Deleting || o.state == tenant.Deleted }
@@ -111,7 +111,7 @@ func (s *Records) CreateTenant(ctx context.Context, by meta.Cause, create meta.T
 		if err := checkSlug(t, by, create.Slug, s.lifetimes.Quarantine); err != nil {
 			return err
 		}
-		t.OnViolation("tenants_by_slug", ErrRestart) // it was taken meanwhile: see by whom
+		t.OnViolation("tenants_by_slug", ErrRestart) // another transaction took the slug: find out which
 		var id tenant.ID
 		if _, err := t.Find(insertTenant, []any{create.Slug, create.DisplayName}, &id); err != nil {
 			return err
@@ -130,9 +130,8 @@ func (s *Records) CreateTenant(ctx context.Context, by meta.Cause, create meta.T
 	return s.FindTenant(ctx, create.Slug)
 }
 
-// checkSlug refuses a slug that a living tenant has, or that another one had less
-// than quarantine ago. The tenant's own creation, repeated, ends in
-// ErrAlreadyDone.
+// checkSlug refuses a slug that is in use, or that another tenant had less than
+// quarantine ago. A repeated creation of the tenant ends in ErrAlreadyDone.
 func checkSlug(t Tx, by meta.Cause, slug string, quarantine time.Duration) error {
 	o, found, err := ownerOf(t, t.Pick(findSlugOwner, lockSlugOwner), slug, quarantine)
 	switch {
@@ -162,7 +161,7 @@ func (s *Records) UpdateTenant(ctx context.Context, by meta.Cause, change meta.T
 			return err
 		}
 		if change.ID != 0 && change.ID != o.id {
-			return unknownTenant(change.Slug) // its name has gone to another one since
+			return unknownTenant(change.Slug) // another tenant has its slug now
 		}
 		if err := t.Queue(updateTenant, o.id, change.DisplayName, change.State); err != nil {
 			return err
@@ -176,8 +175,8 @@ func (s *Records) UpdateTenant(ctx context.Context, by meta.Cause, change meta.T
 }
 
 // beginTenantChange records the event of a change of the tenant itself and checks
-// that the tenant is there, in the version that was asked for. The event comes
-// first: a repeated deletion finds the tenant gone.
+// that the tenant exists in the expected version. The event comes first, because a
+// repeated deletion finds the tenant deleted.
 func beginTenantChange(t Tx, query string, by meta.Cause, verb, slug string, version int64) (slugOwner, error) {
 	o, err := beginOwnerChange(t, query, by, verb, slug)
 	if err != nil {

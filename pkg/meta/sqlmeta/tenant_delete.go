@@ -14,7 +14,7 @@ UPDATE tenants SET state = 'deleting', was_suspended = (state = 'suspended'), ep
        updated_at = berth_now(), deleted_at = berth_now(), expire_at = berth_now() + CAST($2 AS interval)
  WHERE id = $1`
 
-	// A host that leads nowhere can be verified by others.
+	// Others can verify a host that no longer routes.
 	closeTenantDomains = `
 UPDATE domains SET verified = false, was_verified = true, version = version + 1 WHERE tenant_id = $1 AND verified`
 
@@ -32,13 +32,13 @@ UPDATE tenants SET state = CASE WHEN was_suspended THEN 'suspended' ELSE 'active
        version = version + 1, updated_at = berth_now(), deleted_at = NULL, expire_at = NULL
  WHERE id = $1`
 
-	// Only domains of registries that are not deleted themselves.
+	// Only domains of active registries.
 	openTenantDomainsPostgres = openDomainsPostgres + ` AND` + existsActiveRegistry
 	openTenantDomainsSQLite   = openDomainsSQLite + ` AND` + existsActiveRegistry
 )
 
-// DeleteTenant implements meta.Tenants. What it owns stays until the janitor
-// finds that it cannot be taken back any more.
+// DeleteTenant implements meta.Tenants. What it owns stays until it can no longer
+// be restored; then the janitor removes it.
 func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, version int64, force bool) error {
 	return s.engine.Write(ctx, noTenant, func(t Tx) error {
 		o, err := beginTenantChange(t, t.Pick(findSlugOwner, lockSlugOwnerToDelete), by, "tenant.delete", slug, version)
@@ -58,9 +58,9 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 	})
 }
 
-// GiveUpTenant begins the removal of a deleted tenant, which from then on cannot
-// be taken back. First goes what leads in, domains and accounts with their keys,
-// and what leads out, with its credentials.
+// GiveUpTenant begins the removal of a deleted tenant, which can then no longer be
+// restored. It first removes domains, accounts with their keys, and upstreams with
+// their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
 		forgetTenantExpiry, deleteTenantDomains, deleteTenantAccounts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
@@ -87,7 +87,7 @@ func (s *Records) UndeleteTenant(ctx context.Context, by meta.Cause, slug string
 		if err := checkVersion(o.version, version); err != nil {
 			return err
 		}
-		t.OnViolation("domains_routing", ErrRestart) // another tenant verified a host meanwhile
+		t.OnViolation("domains_routing", ErrRestart) // another tenant has verified a host
 		if err := t.Queue(undeleteTenant, o.id); err != nil {
 			return err
 		}

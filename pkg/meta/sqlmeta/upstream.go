@@ -28,7 +28,7 @@ RETURNING id`
 	deleteUpstream = `DELETE FROM upstreams WHERE tenant_id = $1 AND id = $2`
 	recordStatus   = `UPDATE upstreams SET status = $3 WHERE tenant_id = $1 AND id = $2`
 
-	// The lock waits for those who are making a repository there.
+	// The lock waits for transactions that are creating a repository there.
 	findCache = `SELECT id FROM registries WHERE tenant_id = $1 AND upstream_id = $2 AND state = 'active'`
 	lockCache = findCache + ` FOR UPDATE`
 
@@ -89,7 +89,8 @@ func (s *Records) CreateUpstream(ctx context.Context, by meta.Cause, u meta.Upst
 	return s.FindUpstream(ctx, u.Tenant, u.Slug)
 }
 
-// makeCache gives the upstream an empty cache registry, for its present version.
+// makeCache creates an empty cache registry for the present version of the
+// upstream.
 func (s *Records) makeCache(t Tx, id tenant.ID, u tenant.UpstreamID) error {
 	var cache tenant.RegistryID
 	if _, err := t.Find(insertCache, []any{id, u}, &cache); err != nil {
@@ -101,7 +102,7 @@ func (s *Records) makeCache(t Tx, id tenant.ID, u tenant.UpstreamID) error {
 	return checkLimit(t, s.limits.CacheLimit(), countCaches, id)
 }
 
-// giveUpCache ends the cache registry of the upstream.
+// giveUpCache marks the cache registry of the upstream for removal.
 func giveUpCache(t Tx, id tenant.ID, u tenant.UpstreamID) error {
 	var cache tenant.RegistryID
 	if found, err := t.Find(t.Pick(findCache, lockCache), []any{id, u}, &cache); err != nil || !found {
@@ -111,7 +112,7 @@ func giveUpCache(t Tx, id tenant.ID, u tenant.UpstreamID) error {
 }
 
 // beginUpstreamChange records the event of a change and locks the upstream, in the
-// version that was asked for.
+// expected version.
 func beginUpstreamChange(t Tx, by meta.Cause, verb string, id tenant.ID, slug string, version int64) (tenant.UpstreamID, error) {
 	if err := beginAlone(t, by, id, verb, UpstreamTarget(slug)); err != nil {
 		return 0, err
