@@ -15,35 +15,36 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// mostTokens is how many a client keeps; each is for one repository.
+// mostTokens is how many tokens a client keeps; each is for one repository.
 const mostTokens = 512
 
-// freshDenial is how young a token is that is not replaced when an upstream says
+// freshDenial is the age up to which a token is not replaced when an upstream says
 // that its scope does not suffice.
 const freshDenial = 30 * time.Second
 
-// renewInterval is how often a login is renewed that worked and is refused.
+// renewInterval is the minimum time between renewals of a login that worked before
+// and is refused.
 const renewInterval = time.Minute
 
-// openInterval is for how long an upstream that did not ask for the credential at /v2/ is
-// not asked there again.
+// openInterval is how long the client does not ask /v2/ again after it did not require
+// the credential.
 const openInterval = 5 * time.Minute
 
-// authState is what a client knows of how its upstream wants to be asked. With a
-// credential it learns from /v2/ before the first question: some registries ask for
-// a login there alone, and say "not here" to all who have none (contract row T2).
-// The challenge of a resource outranks it, and is all that a client without
-// credential learns from.
+// authState is what a client knows about its upstream's authentication. With a
+// credential it learns from /v2/ before the first request: some registries require
+// a login only there, and say "not here" to anonymous clients (contract row T2).
+// The challenge of a resource takes precedence; a client without a credential
+// learns from it alone.
 type authState struct {
 	client *Client
-	guest  bool      // it is of a host that the upstream led to, which never gets the credential
+	guest  bool      // for a host that the upstream redirected to, which never gets the credential
 	ecr    *ecrLogin // nil unless the credential is one of AWS's API
 
 	mu      sync.Mutex
 	basic   bool       // the upstream takes the credential itself
-	bearer  *challenge // it takes tokens; without scope
-	guessed bool       // /v2/ said so, and no resource yet
-	open    time.Time  // until then it counts as one that asks for no login
+	bearer  *challenge // the upstream takes tokens; without scope
+	guessed bool       // from /v2/, not confirmed by a resource
+	open    time.Time  // until then the upstream counts as requiring no login
 	renewed time.Time  // when a login was renewed last
 	tokens  *lru.Cache[string, token]
 	flight  singleflight.Group
@@ -57,15 +58,16 @@ func newAuthState(c *Client, most int) *authState {
 	return &authState{client: c, ecr: newECRLogin(c), tokens: tokens}
 }
 
-// login is an Authorization, and when it was issued; the zero value is none.
+// login is an Authorization header, and when it was issued; the zero value is no
+// login.
 type login struct {
 	header string
 	taken  time.Time // zero for a credential as it is configured
 }
 
-// known returns the login by which the upstream is likely to answer at once for the
-// repository. If that fails by the challenge of /v2/, it returns that one, too:
-// the resource may want another.
+// known returns the login that the upstream is likely to accept for the repository.
+// If the challenge of /v2/ led to an error, it returns that challenge, too: the
+// resource may send another one.
 func (l *authState) known(ctx context.Context, name string) (login, *challenge, error) {
 	if err := l.learn(ctx); err != nil {
 		return login{}, nil, err
@@ -84,7 +86,7 @@ func (l *authState) known(ctx context.Context, name string) (login, *challenge, 
 	if OutcomeOf(err) == Outage {
 		l.mu.Lock()
 		if l.bearer == bearer {
-			l.bearer = nil // perhaps there is another one meanwhile: the next 401 says
+			l.bearer = nil // the next 401 may have another one
 		}
 		l.mu.Unlock()
 	}
@@ -94,8 +96,8 @@ func (l *authState) known(ctx context.Context, name string) (login, *challenge, 
 	return t.login(), nil, err
 }
 
-// learn asks /v2/ where nothing is known of how the upstream wants the credential. An
-// answer that is no challenge says nothing.
+// learn asks /v2/ how the upstream takes the credential, unless that is known. A
+// response without a challenge says nothing.
 func (l *authState) learn(ctx context.Context) error {
 	l.mu.Lock()
 	known := l.basic || l.bearer != nil || time.Now().Before(l.open)
@@ -123,22 +125,23 @@ func (l *authState) learn(ctx context.Context) error {
 	return nil
 }
 
-// askAgain has the next question ask /v2/: it wants a login now.
+// askAgain makes the next request ask /v2/ first: the upstream requires a login
+// now.
 func (l *authState) askAgain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open = time.Time{}
 }
 
-// unused says whether the upstream was asked, and wanted no credential.
+// unused reports whether the upstream was asked, and required no credential.
 func (l *authState) unused() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.anonymous() && !l.basic && l.bearer == nil
 }
 
-// answer returns what to try instead of sent, after a 401 with the header h; false
-// where there is nothing.
+// answer returns the login to try instead of sent, after a 401 with the header h;
+// false if there is none.
 func (l *authState) answer(ctx context.Context, name string, sent login, h http.Header) (login, bool, error) {
 	offered := parseChallenges(h.Values("Www-Authenticate"))
 	if ch, ok := pick(offered, "bearer"); ok && ch.params["realm"] != "" {
@@ -174,9 +177,9 @@ func (l *authState) answer(ctx context.Context, name string, sent login, h http.
 	return got, true, nil
 }
 
-// renew returns a new login after a 403 to one that worked before: some registries say
-// so of a token that has ended. There is one new login in a while. Others that were issued
-// before it may be replaced, too, when they are refused (contract row T4).
+// renew returns a new login after a 403 to one that worked before: some registries refuse
+// expired tokens so. It makes one new login per renewInterval. Refused logins that were
+// issued before it may also be replaced (contract row T4).
 func (l *authState) renew(ctx context.Context, name string, sent login) (login, bool, error) {
 	l.mu.Lock()
 	bearer, now := l.bearer, time.Now()
@@ -203,7 +206,7 @@ func (l *authState) renew(ctx context.Context, name string, sent login) (login, 
 
 func (l *authState) anonymous() bool { return l.guest || l.client.config.anonymous() }
 
-// credential is the Basic authorization of the upstream, or of a token endpoint
+// credential is the Basic authorization for the upstream, or for a token endpoint
 // that may get it; none for an anonymous client.
 func (l *authState) credential(ctx context.Context) (login, error) {
 	cfg := l.client.config
@@ -217,7 +220,7 @@ func (l *authState) credential(ctx context.Context) (login, error) {
 	}
 }
 
-// insufficient says that another token would not help: this one is new, and the
+// insufficient reports that another token would not help: this one is new, and the
 // upstream rejects only its scope.
 func (l *authState) insufficient(name, rejected string, ch challenge) bool {
 	if rejected == "" || ch.params["error"] != "insufficient_scope" {
@@ -229,7 +232,7 @@ func (l *authState) insufficient(name, rejected string, ch challenge) bool {
 	return ok && t.value == rejected && time.Since(t.taken) < freshDenial
 }
 
-// bearer is the token that the login is; empty for another.
+// bearer is the token of a Bearer login; empty for others.
 func (l login) bearer() string {
 	value, ok := strings.CutPrefix(l.header, "Bearer ")
 	if !ok {
@@ -244,15 +247,15 @@ func withoutScope(ch challenge) *challenge {
 	}}
 }
 
-// sameRealm says whether an answer asks for tokens of the same endpoint.
+// sameRealm reports whether a response asks for tokens of the same endpoint.
 func (ch *challenge) sameRealm(h http.Header) bool {
 	other, ok := pick(parseChallenges(h.Values("Www-Authenticate")), "bearer")
 	return ok && other.params["realm"] == ch.params["realm"] && other.params["service"] == ch.params["service"]
 }
 
-// realm is the token endpoint, if the credential may go there: to the upstream itself, to a host that the tenant named, or to one that
-// is known to belong to it (contract E4). A client with a credential asks no
-// other host: what an anonymous token shows is not what the tenant is entitled to.
+// realm is the token endpoint, if the credential may be sent there: the upstream itself, a host in
+// auth_hosts, or a host known to belong to the upstream (contract E4). A client with a credential
+// asks no other host: an anonymous token may show less than the tenant may read.
 func (l *authState) realm(raw string) (*url.URL, error) {
 	c := l.client
 	u, problem := parseURL(raw)
@@ -275,8 +278,7 @@ func (l *authState) realm(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// isHost compares with what a tenant wrote; a port that is left out is the
-// scheme's.
+// isHost compares with a configured host; without a port it has that of the scheme.
 func isHost(u *url.URL) func(string) bool {
 	return func(s string) bool {
 		v, problem := parseURL(u.Scheme + "://" + s)
@@ -284,9 +286,9 @@ func isHost(u *url.URL) func(string) bool {
 	}
 }
 
-// The registries whose tokens are issued elsewhere. Those of GitHub, Quay,
-// Google, Microsoft, AWS public and Red Hat issue them at their own host;
-// self-managed GitLab at a host that only its tenant knows.
+// The registries that issue tokens at another host. Those of GitHub, Quay, Google,
+// Microsoft, AWS public and Red Hat use their own host; self-managed GitLab uses
+// one that only the tenant knows.
 const (
 	hubHost    = "registry-1.docker.io"
 	hubAuth    = "auth.docker.io"

@@ -16,9 +16,9 @@ import (
 )
 
 // Body is a blob in flight. Its bytes are not verified: the reader computes the
-// digest. Read returns io.EOF only after as many bytes as were announced, and
-// *Error for fewer, for more, and for an upstream that becomes too slow. The time
-// between reads does not count. Close it; it is not safe for concurrent use.
+// digest. Read returns io.EOF only after exactly the announced length, and *Error
+// for any other length or a slow upstream. The time between reads does not count.
+// Close it; it is not safe for concurrent use.
 type Body struct {
 	Size int64 // in bytes; -1 when neither the caller nor the upstream knows it
 
@@ -41,8 +41,8 @@ var (
 	errSize   = errors.New("wrong size")
 )
 
-// Blob gets a blob from its first byte; size is what the caller knows that it
-// has, negative for nothing. ctx holds until the body is closed.
+// Blob gets a blob from its first byte; size is negative if the caller does not
+// know it. ctx must last until the body is closed.
 func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64) (*Body, error) {
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
@@ -75,8 +75,8 @@ func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64
 	return &Body{Size: size, client: c, ctx: ctx, cancel: cancel, permit: permit, body: resp.Body, slow: slow}, nil
 }
 
-// HasBlob asks for the size of a blob in bytes; -1 when the upstream has it and
-// does not say.
+// HasBlob asks for the size of a blob in bytes; -1 when the upstream has the blob
+// but does not say its size.
 func (c *Client) HasBlob(ctx context.Context, name string, d oci.Digest) (int64, error) {
 	if err := oci.CheckName(name); err != nil {
 		return 0, err
@@ -126,8 +126,8 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// timed reads, and ends the request if the present window lasts too long. Bytes
-// that trickle are as bad as none: they hold a place for hours (contract E13).
+// timed reads, and ends the request if the present window lasts too long. A trickle
+// of bytes would hold a place for hours (contract E13).
 func (b *Body) timed(p []byte) (int, error) {
 	limits := b.client.owner.limits
 	start := time.Now()
@@ -141,8 +141,7 @@ func (b *Body) timed(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the transfer, finished or not, and gives the place to the next. It
-// never fails.
+// Close ends the transfer, finished or not, and frees its place. It never fails.
 func (b *Body) Close() error {
 	if b.closed {
 		return nil
@@ -159,10 +158,10 @@ func (b *Body) Close() error {
 
 var gzipMagic = []byte{0x1f, 0x8b}
 
-// decode undoes the gzip that some hosts put on what was asked for as it is. Others only
-// say that they did, since the content is a gzip itself: what does not look like one,
-// and a blob of the length that it should have, is taken as it is (contract row T8).
-// size is that of a blob, -1 where it is not known; 0 for a document, which is no gzip.
+// decode removes the gzip encoding that some hosts add unasked. Others declare it only
+// because the content itself is gzip: a body that is not gzip, and a blob of the
+// expected length, stay as they are (contract row T8). size is that of a blob, -1 if
+// unknown; 0 for a document, which is never gzip.
 func (c *Client) decode(resp *http.Response, size int64) error {
 	switch strings.ToLower(resp.Header.Get("Content-Encoding")) {
 	case "", "identity":

@@ -2,17 +2,17 @@ package upstream
 
 import "strings"
 
-// challenge is one way in that a 401 offers (RFC 9110, section 11.6.1).
+// challenge is one authentication challenge of a 401 (RFC 9110, section 11.6.1).
 type challenge struct {
 	scheme string            // in lower case
 	params map[string]string // by name in lower case; the first of a name counts
 }
 
-// maxChallenges is how many are read; clients know two.
+// maxChallenges is how many challenges are read; clients know two schemes.
 const maxChallenges = 16
 
-// parseChallenges reads the values of WWW-Authenticate. A value that becomes
-// malformed ends there; what was read before counts.
+// parseChallenges reads the values of WWW-Authenticate, each up to where it is
+// malformed.
 func parseChallenges(values []string) []challenge {
 	var found []challenge
 	for _, v := range values {
@@ -32,7 +32,7 @@ func parseChallenges(values []string) []challenge {
 			}
 			s.skip(" \t")
 			if s.rest == "" || s.rest[0] == '=' || s.rest[0] == ',' {
-				s.skip("=") // what looked like a name was the base64 of another scheme
+				s.skip("=") // the name was base64 of another scheme
 				continue
 			}
 			value, ok := s.value()
@@ -47,7 +47,7 @@ func parseChallenges(values []string) []challenge {
 	return found[:min(len(found), maxChallenges)]
 }
 
-// pick returns the challenge of the scheme, the first if there are several.
+// pick returns the first challenge of the scheme.
 func pick(all []challenge, scheme string) (challenge, bool) {
 	for _, c := range all {
 		if c.scheme == scheme {
@@ -57,8 +57,7 @@ func pick(all []challenge, scheme string) (challenge, bool) {
 	return challenge{}, false
 }
 
-// scanner reads the parts that header fields are made of (RFC 9110, section
-// 5.6).
+// scanner reads the parts of header fields (RFC 9110, section 5.6).
 type scanner struct{ rest string }
 
 func (s *scanner) skip(set string) { s.rest = strings.TrimLeft(s.rest, set) }
@@ -71,7 +70,7 @@ func (s *scanner) take(c byte) bool {
 	return true
 }
 
-// token reads a token; it is empty where none follows.
+// token reads a token, empty if none follows.
 func (s *scanner) token() string {
 	n := 0
 	for n < len(s.rest) && isTokenChar(s.rest[n]) {
@@ -104,7 +103,7 @@ func (s *scanner) value() (string, bool) {
 	return "", false
 }
 
-// isTokenChar takes the characters of a token, and those of URLs that careless
+// isTokenChar accepts the characters of a token, and those of URLs that some
 // servers leave unquoted.
 func isTokenChar(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("!#$%&'*+-.^_`|~:/?", c) >= 0

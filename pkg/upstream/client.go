@@ -15,8 +15,8 @@ import (
 	"github.com/berth-registry/berth/pkg/ttlcache"
 )
 
-// Client pulls from one upstream. Its methods return *Error, except for a name that
-// no repository has (fault.NameInvalid). It is safe for concurrent use.
+// Client pulls from one upstream. Its methods return *Error, except
+// fault.NameInvalid for an invalid name. It is safe for concurrent use.
 type Client struct {
 	owner  *Clients
 	config Config
@@ -34,7 +34,7 @@ type Client struct {
 	health           health
 	headRefused      deadlines
 	greetings        *ttlcache.Cache[url.URL, greeting] // by the URL of /v2/
-	inside           atomic.Bool                        // the upstream was in a network that is not public when it answered last
+	inside           atomic.Bool                        // the last response came from a network that is not public
 }
 
 func newClient(cs *Clients, cfg Config) (*Client, error) {
@@ -57,21 +57,20 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// request asks for something in a repository.
+// request is a request for a resource in a repository.
 type request struct {
 	method   string
 	name     string
 	path     string // below the repository: "manifests/latest"
 	query    string
 	accept   string
-	missing  fault.Reason // what a 404 says
-	size     int64        // of a blob, in bytes; -1 where it is not known, 0 for a document
-	limit    int64        // of the body, in bytes; 0 where it does not matter
+	missing  fault.Reason // the reason of a 404
+	size     int64        // of a blob, in bytes; -1 if unknown, 0 for a document
+	limit    int64        // of the body, in bytes; 0 = none
 	optional bool         // about an API that registries need not have
 }
 
-// treatAsNotFound takes the ways in which registries say that they do not have an optional
-// API for a 404.
+// treatAsNotFound turns the errors of registries without an optional API into a 404.
 func (rq request) treatAsNotFound(err error) error {
 	var e *Error
 	if !rq.optional || !errors.As(err, &e) {
@@ -89,7 +88,7 @@ func (rq request) treatAsNotFound(err error) error {
 	return &excused
 }
 
-// answer is a document with what came with it.
+// answer is a document with its response header.
 type answer struct {
 	method string // HEAD, or GET where that is refused
 	header http.Header
@@ -97,8 +96,8 @@ type answer struct {
 	body   []byte
 }
 
-// document asks for something that is read as a whole, and gives it to use,
-// whose error is the call's. The answer is a 200 and not encoded in any way.
+// document fetches a whole document, a 200 without content encoding, and passes it
+// to use, whose error it returns.
 func (c *Client) document(ctx context.Context, rq request, use func(answer) error) error {
 	permit, err := c.enter(ctx, c.documents, rq.kind())
 	if err != nil {
@@ -122,8 +121,8 @@ func (c *Client) document(ctx context.Context, rq request, use func(answer) erro
 	return permit.end(use(answer{method: resp.Request.Method, header: resp.Header, size: resp.ContentLength, body: body}))
 }
 
-// readAll reads and closes the body. What is large waits, before most of it is in
-// memory, until few others are; t may be nil where limit makes it small.
+// readAll reads and closes the body. A large document waits for a place among the
+// large ones before most of it is read; t may be nil if limit is small.
 func (c *Client) readAll(ctx context.Context, resp *http.Response, limit int64, t *permit) ([]byte, error) {
 	defer resp.Body.Close()
 	if resp.ContentLength > limit && resp.Request.Method != http.MethodHead {

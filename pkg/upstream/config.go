@@ -12,7 +12,7 @@ import (
 
 // Config is one upstream as its tenant configured it.
 type Config struct {
-	Key       string   // unique among the upstreams of a process; what it names may change
+	Key       string   // unique among the upstreams of a process; stays when the configuration changes
 	Tenant    string   // slug, for metrics
 	Upstream  string   // slug, for metrics and messages
 	URL       string   // as CheckURL takes it
@@ -20,29 +20,29 @@ type Config struct {
 	Password  string   // for ECR with an access key id: the secret key
 	AuthHosts []string // "host" or "host:port": token endpoints, besides the upstream's own host, that may get the credential
 
-	// TrustNotFound takes each 404 of the upstream's own for an absence, also where
-	// nothing shows that a registry said it.
+	// TrustNotFound takes each 404 of the upstream's host as an absence, also one that
+	// may not be from a registry.
 	TrustNotFound bool
 }
 
 func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" }
 
-// String leaves the credential out, so that none is printed by mistake.
+// String omits the credential, so that it is not printed by mistake.
 func (c Config) String() string { return c.Tenant + "/" + c.Upstream + " at " + c.URL }
 
 // LogValue implements slog.LogValuer, without the credential.
 func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// CheckURL says whether raw can be the URL of an upstream: http or https, a
-// host, perhaps a port, and nothing else. Errors are of kind fault.Invalid and
-// name the field "url". Whether the host may be connected to shows only when it
-// is: http in particular works only within Options.Allow.
+// CheckURL checks that raw can be the URL of an upstream: http or https, a host, an
+// optional port, and nothing else. Errors are of kind fault.Invalid and name the
+// field "url". Whether the address is allowed is checked at each connection; http
+// works only within Options.Allow.
 func CheckURL(raw string) error {
 	_, err := baseURL(raw)
 	return err
 }
 
-// baseURL is where the registry's /v2/ is.
+// baseURL is the URL below which the registry's /v2/ is.
 func baseURL(raw string) (*url.URL, error) {
 	u, problem := parseURL(raw)
 	switch {
@@ -59,16 +59,16 @@ func baseURL(raw string) (*url.URL, error) {
 			"the URL of an upstream is like https://ghcr.io or https://registry.example.com:8443; this one %s", problem).WithField("url")
 	}
 	u.Path = ""
-	// What Docker clients call docker.io answers under another name.
+	// Docker Hub's API has another host than docker.io.
 	if u.Scheme == "https" && (u.Host == "docker.io" || u.Host == "index.docker.io") {
 		u.Host = hubHost
 	}
 	return u, nil
 }
 
-// parseURL parses a URL that may be connected to. The host of the result is in
-// lower case and has no port that the scheme implies. The problem, empty for
-// none, never contains the URL: a password may be in it.
+// parseURL parses an http or https URL. The host of the result is in lower case and
+// without the default port. The problem, empty for none, never contains the URL,
+// which may have a password.
 func parseURL(raw string) (*url.URL, string) {
 	const mostBytes = 8 << 10 // signed URLs are long
 	if len(raw) > mostBytes {
@@ -114,9 +114,9 @@ func impliedPort(scheme string) string {
 	return "443"
 }
 
-// checkHost takes DNS names and the one spelling of an address. All the others
-// that resolvers read as addresses (decimal, hexadecimal, octal, shortened) end
-// in a number, which no DNS name does (WHATWG URL, "ends in a number").
+// checkHost accepts DNS names and the canonical spelling of an address. All other
+// spellings of addresses (decimal, hexadecimal, octal, shortened) end in a number,
+// which no DNS name does (WHATWG URL, "ends in a number").
 func checkHost(host string, bracketed bool) string {
 	const wrong = "has an invalid host"
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -140,10 +140,10 @@ func checkHost(host string, bracketed bool) string {
 	return ""
 }
 
-// notInLabel allows the underscore, which names in container networks have.
+// notInLabel also allows the underscore, for names in container networks.
 func notInLabel(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_'
 }
 
-// sameOrigin compares what parseURL made.
+// sameOrigin compares two results of parseURL.
 func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }

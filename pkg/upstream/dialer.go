@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// guard decides what is connected to.
+// guard decides which addresses may be connected to.
 type guard struct {
 	allow        []Network
 	own, servers AddressSet
-	tenant       string // whose upstream it is; empty where nothing is allowed to one tenant alone
+	tenant       string // owner of the upstream; empty if no network is allowed to it alone
 }
 
 // of is the guard of one tenant's upstreams.
@@ -27,25 +27,24 @@ func (g guard) of(tenant string) guard {
 	return g
 }
 
-// public is the guard of what upstreams lead to. Networks that are not public are
-// allowed to upstreams that are configured to be there: to no path of another
-// host that an answer names (contract row S69).
+// public is the guard of hosts that upstreams redirect to. Only configured
+// upstreams may be in networks that are not public, never a host that a response
+// names (contract row S69).
 func (g guard) public() guard {
 	g.allow = nil
 	return g
 }
 
-// The causes of a connection that was not tried.
+// The causes of a refused connection.
 var (
 	errForbidden = errors.New("upstreams are connected to at public addresses by https, and in the networks of upstream_allow")
 	errOwn       = fmt.Errorf("upstreams are not this deployment itself: %w", errForbidden)
 	errInClear   = fmt.Errorf("http is for the networks of upstream_allow: %w", errForbidden)
 )
 
-// check is given each address just before a socket connects to it, after all
-// that could change its meaning: no name is looked up twice (contract E1, E2).
-// Without TLS only allowed networks are connected to: credentials and images
-// do not travel in clear over public ones.
+// check gets each address just before a socket connects to it, so that no name is
+// resolved again after it (contract E1, E2). Connections without TLS need an
+// allowed network: credentials and images must not cross public ones in clear.
 func (g guard) check(address string, inClear bool) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -54,9 +53,9 @@ func (g guard) check(address string, inClear bool) error {
 	return g.permits(ap, inClear)
 }
 
-// permits is check for an address that is parsed. What belongs to this deployment is
-// refused whatever is allowed. Where it would be refused anyway the words are the same:
-// where the deployment is, is not for tenants.
+// permits is check for a parsed address. Addresses of this deployment are refused
+// whatever is allowed. If another rule refuses them too, the error is that of the rule:
+// it must not tell tenants where the deployment is.
 func (g guard) permits(at netip.AddrPort, inClear bool) error {
 	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 	public := isPublic(at.Addr())
@@ -91,14 +90,13 @@ func (g guard) dialer(resolver *net.Resolver, timeout time.Duration, inClear boo
 	}
 }
 
-// byScheme is a transport that has connections with and without TLS from
-// different dialers.
+// byScheme is a transport with different dialers for connections with and without
+// TLS.
 type byScheme struct{ secure, clear *http.Transport }
 
-// newTransport is what every request leaves through: to registries, token
-// endpoints, targets of redirects and ECR's API. It knows no proxy, keeps no
-// cookies, follows no redirect and decompresses nothing. A nil roots means the
-// system's.
+// newTransport makes the transport of every request: to registries, token
+// endpoints, targets of redirects and ECR's API. It uses no proxy or cookies,
+// follows no redirect and decompresses nothing. A nil roots means the system's.
 func newTransport(g guard, resolver *net.Resolver, l limits, roots *x509.CertPool) http.RoundTripper {
 	transport := func(inClear bool) *http.Transport {
 		return &http.Transport{
@@ -111,8 +109,8 @@ func newTransport(g guard, resolver *net.Resolver, l limits, roots *x509.CertPoo
 			MaxIdleConns:           512,
 			MaxIdleConnsPerHost:    l.blobs,
 			IdleConnTimeout:        90 * time.Second,
-			// A connection that went dead is found out, and what an upstream may send
-			// before it is read is bounded.
+			// Detect dead connections, and bound what an upstream may send before it is
+			// read.
 			HTTP2: &http.HTTP2Config{
 				SendPingTimeout:               15 * time.Second,
 				PingTimeout:                   15 * time.Second,
@@ -132,13 +130,12 @@ func (b byScheme) RoundTrip(r *http.Request) (*http.Response, error) {
 	return b.secure.RoundTrip(r)
 }
 
-// public is the part of IPv6 that is given out to the world (RFC 4291, section
-// 2.4); of IPv4 that is all which special does not list.
+// public is the global unicast range of IPv6 (RFC 4291, section 2.4); IPv4
+// addresses are public unless special lists them.
 var public = netip.MustParsePrefix("2000::/3")
 
-// special are the networks that are not public, or lead into ones that are not
-// (IANA's registries of special-purpose addresses), and the addresses at which
-// clouds answer their machines.
+// special are the networks that are not public, or lead to such networks (IANA's
+// special-purpose address registries), and the metadata addresses of clouds.
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),        // this network; Linux connects to itself
 	netip.MustParsePrefix("10.0.0.0/8"),       // private
@@ -176,8 +173,8 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("ff00::/8"),        // multicast
 }
 
-// isPublic says whether the address is routed on the public internet. An IPv4
-// address that is mapped into IPv6 counts as IPv4.
+// isPublic reports whether the address is routed on the public internet. An
+// IPv4-mapped IPv6 address counts as IPv4.
 func isPublic(addr netip.Addr) bool {
 	if addr.Zone() != "" {
 		return false
@@ -189,9 +186,9 @@ func isPublic(addr netip.Addr) bool {
 	return !slices.ContainsFunc(special, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// Network is a network that is not public but may hold upstreams.
+// Network is a network that is not public and may contain upstreams.
 type Network struct {
-	Tenant string // slug of the one tenant whose upstreams may; empty for all
+	Tenant string // slug of the only tenant that may use it; empty for all
 	Prefix netip.Prefix
 	Ports  []uint16 // nil for all
 }

@@ -17,7 +17,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// ecrHost has the region of a private registry of AWS.
+// ecrHost matches a private registry of AWS, with its region.
 var ecrHost = regexp.MustCompile(`^[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)$`)
 
 // ecrLogin turns an access key into the registry's password, which lasts for
@@ -31,8 +31,8 @@ type ecrLogin struct {
 	expires time.Time
 }
 
-// newECRLogin returns nil where the credential is to be sent as it is: to other
-// registries, and for the user "AWS", whose password was fetched elsewhere.
+// newECRLogin returns nil if the credential is sent unchanged: to other registries,
+// and for the user "AWS", whose password is already that of the registry.
 func newECRLogin(c *Client) *ecrLogin {
 	m := ecrHost.FindStringSubmatch(c.base.Hostname())
 	if m == nil || c.config.anonymous() || c.config.Username == "AWS" {
@@ -81,7 +81,7 @@ func (l *ecrLogin) login(ctx context.Context) (login, error) {
 	return l.basic, nil
 }
 
-// forget drops the password that the registry does not take any more.
+// forget drops the password that the registry no longer accepts.
 func (l *ecrLogin) forget(sent login) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +90,7 @@ func (l *ecrLogin) forget(sent login) {
 	}
 }
 
-// failure tells an API that refuses the key from one that does not answer.
+// failure distinguishes a refused key from an outage of the API.
 func (l *ecrLogin) failure(ctx context.Context, err error) *Error {
 	var (
 		said   smithy.APIError
@@ -107,13 +107,13 @@ func (l *ecrLogin) failure(ctx context.Context, err error) *Error {
 	case e.Status == http.StatusTooManyRequests || strings.HasPrefix(said.ErrorCode(), "Throttling"):
 		l.client.rateLimited(e)
 	case e.Status == http.StatusBadRequest || e.Status == http.StatusForbidden:
-		l.client.denied(e) // the API has 400 for keys that it does not know
+		l.client.denied(e) // the API answers 400 for unknown keys
 	}
 	return e
 }
 
-// boundedClient is what AWS's library asks with: guarded, without redirects,
-// answers bounded.
+// boundedClient is the HTTP client of AWS's library: guarded, without redirects,
+// with bounded responses.
 type boundedClient struct{ transport http.RoundTripper }
 
 // Do implements aws.HTTPClient.

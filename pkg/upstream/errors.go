@@ -9,7 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// Outcome is what an upstream's answer comes to.
+// Outcome classifies an upstream's response.
 type Outcome string
 
 // The outcomes. Only NotHere is an authoritative absence.
@@ -20,8 +20,8 @@ const (
 	Outage  Outcome = "outage"   // all else
 )
 
-// OutcomeOf says what a call came to by its error; an error that is not of this
-// package is an Outage.
+// OutcomeOf classifies the error of a call; an error of another package is an
+// Outage.
 func OutcomeOf(err error) Outcome {
 	if err == nil {
 		return Found
@@ -33,23 +33,23 @@ func OutcomeOf(err error) Outcome {
 	return Outage
 }
 
-// Error is why an upstream did not give what it was asked for. errors.As and
-// fault.From find the *fault.Error that Fault returns in it.
+// Error is the failure of a request to an upstream. errors.As and fault.From find
+// in it the *fault.Error that Fault returns.
 type Error struct {
 	Outcome     Outcome       // never Found
-	Status      int           // of HTTP; 0 when there was no answer, or it did not matter
-	RetryAfter  time.Duration // when to come back; 0 = unknown
-	RateLimited bool          // the upstream, or Berth's own pace, allows no more for now
+	Status      int           // of HTTP; 0 without a response, or if it did not matter
+	RetryAfter  time.Duration // when to retry; 0 = unknown
+	RateLimited bool          // by the upstream, or by Berth's own pace
 	Timeout     bool          // too slow, and only that
-	Refused     bool          // the operator's configuration forbids the address: it was not connected to
+	Refused     bool          // the operator's configuration forbids the address
 	Upstream    string        // its slug
 	Message     string        // safe for users: names the upstream, never an address
 
 	reason fault.Reason // of NotHere
-	paused bool         // it was not asked: it failed too often just before
-	broken bool         // speaks for an upstream that is down
+	paused bool         // not asked, after too many failures
+	broken bool         // suggests that the upstream is down
 	left   bool         // the caller went away
-	silent bool         // there was no answer
+	silent bool         // no response
 	cause  error
 }
 
@@ -61,12 +61,12 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.cause.Error()
 }
 
-// Unwrap returns the cause; nil for an answer that says all.
+// Unwrap returns the cause; it may be nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Fault is the error as Berth's clients are told it: NotFound, Denied, TooMany,
-// UpstreamTimeout, Unavailable while the upstream is not asked because it is
-// down, and else BadUpstream. e is its cause.
+// Fault is the error for Berth's clients: NotFound, Denied, TooMany,
+// UpstreamTimeout, Unavailable while the upstream is not asked because it is down,
+// else BadUpstream. e is its cause.
 func (e *Error) Fault() *fault.Error {
 	kind, reason := fault.BadUpstream, fault.UnavailableReason
 	switch {
@@ -97,10 +97,10 @@ func (e *Error) As(target any) bool {
 	return ok
 }
 
-// errSlow ends what takes longer than the limits say.
+// errSlow ends a request that exceeds its time limit.
 var errSlow = errors.New("the upstream took too long")
 
-// outage is an answer that cannot be used. The message continues after the
+// outage is the error for an unusable response. The message continues after the
 // upstream's name.
 func (c *Client) outage(cause error, format string, args ...any) *Error {
 	return &Error{
@@ -109,10 +109,10 @@ func (c *Client) outage(cause error, format string, args ...any) *Error {
 	}
 }
 
-// failed is for requests without an answer. What failed, a name, a port, TLS, is
-// for the log only: distinguished by users, it would be a scanner of the network we
-// are in (contract E1). An address that is not connected to is told, without the
-// address: every port of it is refused alike, open or not.
+// failed is the error for requests without a response. The cause, such as a name, a
+// port or TLS, is only logged: users could scan the internal network with it
+// (contract E1). A refused address is reported, without the address: open and
+// closed ports are refused alike.
 func (c *Client) failed(ctx context.Context, cause error) *Error {
 	e := c.outage(cause, "cannot be reached")
 	e.silent = true
@@ -132,8 +132,8 @@ func (c *Client) failed(ctx context.Context, cause error) *Error {
 	return e
 }
 
-// Withheld makes an outage of a denial that must not be taken for an absence. The message
-// continues after the upstream's name. Another error stays as it is.
+// Withheld turns a denial that must not count as an absence into an outage. The message
+// continues after the upstream's name. Other errors stay unchanged.
 func Withheld(err error, message string) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Outcome != Denied {

@@ -10,23 +10,23 @@ import (
 	"github.com/berth-registry/berth/pkg/ttlcache"
 )
 
-// greeting is what a host answers at /v2/ (distribution-spec, "Determining Support"),
-// asked without a credential.
+// greeting is a host's response at /v2/ (distribution-spec, "Determining Support") to
+// a request without a credential.
 type greeting struct {
-	isRegistry bool        // it answers as a registry does
+	isRegistry bool        // the response is that of a registry
 	offers     []challenge // of the host itself
-	lasts      bool        // it says what the host wants, and not that it is away
+	lasts      bool        // not a temporary failure
 }
 
 const (
-	// greetingLife is how long a greeting counts. It is short: that the registry was
-	// there a while ago does not say who answers now.
+	// greetingLife is how long a greeting counts. It is short because a registry may
+	// be replaced by an error page at any time.
 	greetingLife = 5 * time.Second
-	// greetingPatience is less than that of a load of ttlcache, so that the error says
-	// that the host is slow.
+	// greetingPatience is less than the timeout of a ttlcache load, so that the error
+	// says that the host is slow.
 	greetingPatience = 4 * time.Second
 	// mostHosts is how many hosts a client remembers: the upstream's own, and those
-	// that it leads to.
+	// that it redirects to.
 	mostHosts = 16
 )
 
@@ -34,7 +34,7 @@ func newGreetings(c *Client) *ttlcache.Cache[url.URL, greeting] {
 	return ttlcache.New(ttlcache.Options[url.URL, greeting]{Size: mostHosts, Now: time.Now, Life: greetingLife, Load: c.askGreeting})
 }
 
-// greet returns how the host of u greets.
+// greet returns the greeting of the host of u.
 func (c *Client) greet(ctx context.Context, u *url.URL) (greeting, error) {
 	g, err := c.greetings.Get(ctx, url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/v2/"})
 	if ctx.Err() != nil {
@@ -62,7 +62,7 @@ func (c *Client) askGreeting(ctx context.Context, at url.URL) (greeting, error) 
 	return g, nil
 }
 
-// offersLogin says whether an answer names a way in that registries have.
+// offersLogin reports whether a response has a challenge that registries use.
 func offersLogin(h http.Header) bool {
 	offered := parseChallenges(h.Values("Www-Authenticate"))
 	_, bearer := pick(offered, "bearer")
@@ -70,7 +70,8 @@ func offersLogin(h http.Header) bool {
 	return bearer || basic
 }
 
-// isPage says whether an answer is for people: HTML, or XML as stores of files send it.
+// isPage reports whether a response is a page for people: HTML, or the XML of
+// object stores.
 func isPage(h http.Header, body []byte) bool {
 	switch mediaTypeOf(h) {
 	case "text/html", "application/xhtml+xml":

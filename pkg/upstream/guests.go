@@ -6,12 +6,12 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// mostGuestTokens is how many tokens are remembered of a registry that the upstream
-// leads to.
+// mostGuestTokens is how many tokens are kept for each registry that the upstream
+// redirects to.
 const mostGuestTokens = 32
 
-// guests are the registries that an upstream leads to, as lscr.io does to ghcr.io. There
-// the client has no credential: it takes the tokens that everybody gets (contract row T6).
+// guests are the registries that an upstream redirects to, as lscr.io does to ghcr.io.
+// There the client has no credential and uses anonymous tokens (contract row T6).
 type guests struct {
 	hosts *lru.Cache[string, *authState] // by scheme and host
 }
@@ -26,7 +26,7 @@ func newGuests() *guests {
 
 func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// at returns what is known of the host, which may be nothing yet.
+// at returns the state of the host, new if there is none.
 func (g *guests) at(c *Client, u *url.URL) *authState {
 	fresh := newAuthState(c, mostGuestTokens)
 	fresh.guest, fresh.ecr = true, nil
@@ -36,7 +36,7 @@ func (g *guests) at(c *Client, u *url.URL) *authState {
 	return fresh
 }
 
-// token is the Authorization for the repository that the host gave before; empty for none.
+// token is the cached Authorization of the host for the repository; empty for none.
 func (g *guests) token(u *url.URL, name string) string {
 	known, ok := g.hosts.Get(originOf(u))
 	if !ok || name == "" {

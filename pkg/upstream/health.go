@@ -11,22 +11,22 @@ import (
 // Status is what this process last saw of an upstream.
 type Status struct {
 	State       string    // of the circuit breaker: "closed", "half-open" or "open"
-	Health      Health    // what the last call came to
-	SucceededAt time.Time // the last answer, be it that there is nothing; zero for none
+	Health      Health    // after the last call
+	SucceededAt time.Time // the last response, a "not here" included; zero for none
 	FailedAt    time.Time // the last denial or outage; zero for none
-	Failure     string    // what it was; safe for users
+	Failure     string    // its message; safe for users
 	RateLimit   RateLimit
 
-	// CredentialUnused says that the upstream answers and never asked for the credential
-	// that is configured: it was not sent.
+	// CredentialUnused says that the upstream never asked for the configured credential,
+	// which was not sent.
 	CredentialUnused bool
 }
 
 // Health is an upstream's state in one word.
 type Health string
 
-// The states. Failing is an upstream that answers, but with errors or with what
-// cannot be used.
+// The states. Failing is an upstream that responds with errors, or with something
+// unusable.
 const (
 	NeverAsked             Health = ""
 	Healthy                Health = "OK"
@@ -37,7 +37,7 @@ const (
 	RateLimitReached       Health = "RATE_LIMITED"
 )
 
-// health is the state of an upstream whose call ended so.
+// health is the state of an upstream after a call with this error.
 func (e *Error) health() Health {
 	switch {
 	case e.Refused:
@@ -53,8 +53,8 @@ func (e *Error) health() Health {
 	}
 }
 
-// RateLimit is what an upstream said of how much it may be asked, as Docker Hub
-// does. The zero value means that it said nothing.
+// RateLimit is the rate limit that an upstream announced, as Docker Hub does. The
+// zero value means none.
 type RateLimit struct {
 	Limit     int64
 	Remaining int64
@@ -71,14 +71,14 @@ func (c *Client) Status() Status {
 	return s
 }
 
-// health is what a client remembers of how its calls went.
+// health is a client's record of how its calls ended.
 type health struct {
 	mu     sync.Mutex
 	status Status
-	quiet  deadlines // until then the upstream wants no such requests
+	quiet  deadlines // until then the upstream refuses requests of the kind
 }
 
-// saw takes in how a call ended; nil for well.
+// saw records how a call ended; nil for success.
 func (h *health) saw(e *Error, kind string, now time.Time) {
 	if e != nil && e.RateLimited {
 		h.quiet.extend(kind, now.Add(e.RetryAfter))
@@ -93,12 +93,12 @@ func (h *health) saw(e *Error, kind string, now time.Time) {
 		return
 	}
 	h.status.FailedAt, h.status.Failure = now, e.Message
-	if !e.paused { // it failed before, as it says already
+	if !e.paused { // the health is that of the failures before
 		h.status.Health = e.health()
 	}
 }
 
-// sawLimits takes in what an answer says of limits.
+// sawLimits records the limits in a response header.
 func (h *health) sawLimits(c *Client, header http.Header) {
 	limit, window, ok := parseRateLimit(header.Get("Ratelimit-Limit"))
 	if !ok {
@@ -132,8 +132,8 @@ func parseRateLimit(s string) (int64, time.Duration, bool) {
 	return int64(n), 0, true
 }
 
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3), seconds or a date; 0
-// for none, and for what is in the past.
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3), seconds or a date; 0 for
+// none, or one in the past.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(v, 10, 31); err == nil {

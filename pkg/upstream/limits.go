@@ -6,8 +6,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fairgate"
 )
 
-// limits bound what an upstream can cost. Only tests have others than the
-// default.
+// limits bound the cost of an upstream. Only tests change the default.
 type limits struct {
 	dial   time.Duration // to look the name up and connect
 	tls    time.Duration // for the handshake
@@ -18,12 +17,12 @@ type limits struct {
 	windowBytes int64
 
 	documents, blobs int           // requests at a time
-	queue            int           // requests that wait for one of these to end
+	queue            int           // requests that wait for a place
 	largeOfOne       int           // large documents of a tenant that are in memory at a time
 	large            int           // likewise, of all tenants
 	rate             float64       // requests per second
 	burst            int           // requests
-	patience         time.Duration // that a request waits for its place in the pace
+	patience         time.Duration // maximum wait of a request for the rate
 	breakAfter       uint32        // failures in a row
 	breakFor         time.Duration
 	backOff          time.Duration // after a 429 that does not say for how long
@@ -53,8 +52,8 @@ func defaultLimits() limits {
 	}
 }
 
-// gateOfLarge keeps a quarter for tenants that have no large document in memory: an
-// upstream may send one as slowly as the time for an answer lets it.
+// gateOfLarge reserves a quarter for tenants without a large document in memory: an
+// upstream may send one as slowly as the time limit allows.
 func (l limits) gateOfLarge() *fairgate.Gate[string] {
 	kept := l.large / 4
 	return fairgate.New[string](fairgate.Options{
@@ -62,15 +61,14 @@ func (l limits) gateOfLarge() *fairgate.Gate[string] {
 	})
 }
 
-// What a document has at most, in bytes.
+// Size limits of documents, in bytes.
 const (
 	maxTokenReply = 64 << 10
-	maxToken      = 16 << 10 // many are kept, and servers take no longer headers
+	maxToken      = 16 << 10 // many are kept, and servers accept no longer headers
 	maxTagPage    = 4 << 20
 	maxList       = 32 << 20 // of tags or referrers, all pages
 	maxHeader     = 64 << 10
-	largeDocument = 256 << 10 // more than this is large: hardly any manifest is
-	// maxUnsized is what a blob has of which neither the caller nor the upstream
-	// says the size: it must end before the disk that takes it is full.
+	largeDocument = 256 << 10 // more than this is large; few manifests are
+	// maxUnsized bounds a blob of unknown size, so that it does not fill the disk.
 	maxUnsized = 1 << 30
 )

@@ -9,30 +9,30 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// acceptManifests are all kinds of manifest that Berth takes. Without the Docker
-// types a registry may convert what it has, and with it the digest.
+// acceptManifests are all media types of manifests that Berth takes. Without the
+// Docker types a registry may convert a manifest, which changes its digest.
 var acceptManifests = strings.Join([]string{
 	oci.MediaTypeImageIndex, oci.MediaTypeImageManifest, oci.MediaTypeDockerList, oci.MediaTypeDocker, oci.MediaTypeArtifact,
 }, ", ")
 
-// Manifest is a manifest as an upstream gave it: Payload has the Digest and is,
-// by oci.ParseManifest, one of MediaType.
+// Manifest is a verified manifest of an upstream: Payload has the Digest, and
+// oci.ParseManifest accepts it as MediaType.
 type Manifest struct {
 	Digest    oci.Digest
 	MediaType string
 	Payload   []byte
 }
 
-// Descriptor is what an upstream says of a manifest without sending it.
+// Descriptor is an upstream's response to a HEAD of a manifest.
 type Descriptor struct {
 	Digest    oci.Digest
-	MediaType string // empty when it does not say
-	Size      int64  // in bytes; -1 when it does not say
+	MediaType string // empty if not given
+	Size      int64  // in bytes; -1 if not given
 }
 
-// Manifest gets a manifest of at most oci.MaxManifest bytes. Asked for by
-// digest, it has that digest; by tag, its digest is the sha256 of its bytes. An
-// answer that contradicts itself is an Outage (contract E7).
+// Manifest gets a manifest of at most oci.MaxManifest bytes. Its digest is that of
+// the reference or, by tag, the sha256 of its bytes. A response that contradicts
+// itself is an Outage (contract E7).
 func (c *Client) Manifest(ctx context.Context, name string, ref oci.Reference) (Manifest, error) {
 	var m Manifest
 	err := c.manifest(ctx, http.MethodGet, name, ref, func(a answer) error {
@@ -43,9 +43,9 @@ func (c *Client) Manifest(ctx context.Context, name string, ref oci.Reference) (
 	return m, err
 }
 
-// HeadManifest asks what a tag points to. What comes back is the upstream's
-// claim: good for comparing with a digest that was computed from bytes, and no
-// more. An upstream that does not claim a digest is asked for the manifest.
+// HeadManifest asks what a tag points to. The result is only the upstream's claim:
+// compare it with a digest that was computed from bytes. If the response has no
+// digest, it gets the manifest.
 func (c *Client) HeadManifest(ctx context.Context, name, tag string) (Descriptor, error) {
 	ref := oci.Reference{Tag: tag}
 	var d Descriptor
@@ -85,8 +85,8 @@ func (c *Client) manifest(ctx context.Context, method, name string, ref oci.Refe
 	}, use)
 }
 
-// checkManifest computes the digest from the bytes and only compares it with
-// what the upstream says.
+// checkManifest computes the digest from the bytes and compares the upstream's
+// claim with it.
 func (c *Client) checkManifest(a answer, ref oci.Reference) (Manifest, error) {
 	m := Manifest{Payload: a.body, Digest: ref.Digest}
 	if ref.Digest == "" {
@@ -109,9 +109,9 @@ func (c *Client) checkManifest(a answer, ref oci.Reference) (Manifest, error) {
 	return m, nil
 }
 
-// declaredType is the media type that an answer gives a manifest; empty where it
-// gives the general one of its syntax, as registries made of files do, and only
-// the document itself can tell.
+// declaredType is the media type in the header of a manifest. It is empty for a
+// generic JSON type, as registries made of static files send it: then the document
+// decides.
 func declaredType(h http.Header) string {
 	switch t := mediaTypeOf(h); t {
 	case "application/json", "application/octet-stream", "binary/octet-stream", "text/plain":

@@ -5,7 +5,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// metrics are those of all upstreams of the process.
+// metrics are the metrics of all upstreams of the process.
 type metrics struct {
 	requests  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
@@ -13,7 +13,7 @@ type metrics struct {
 	state     *prometheus.GaugeVec
 }
 
-// newMetrics registers them, if there is where to.
+// newMetrics registers the metrics; reg may be nil.
 func newMetrics(reg prometheus.Registerer) *metrics {
 	labels := []string{"tenant", "upstream"}
 	m := &metrics{
@@ -52,7 +52,8 @@ func (m *metrics) of(tenant, upstream string) series {
 	return series{metrics: m, tenant: tenant, upstream: upstream}
 }
 
-// forget ends the series. They begin again where the upstream is asked again.
+// forget removes the series. They begin again with the next request to the
+// upstream.
 func (s series) forget() {
 	labels := prometheus.Labels{"tenant": s.tenant, "upstream": s.upstream}
 	s.metrics.requests.DeletePartialMatch(labels)

@@ -6,11 +6,10 @@ import (
 	"strings"
 )
 
-// maxPages is how many pages a list has at most: what bounds a list of empty
-// ones.
+// maxPages bounds the pages of a list, which may be empty.
 const maxPages = 1000
 
-// pages turns the pages of a list, as Link headers lead through it.
+// pages follows the pages of a list by their Link headers.
 type pages struct {
 	client *Client
 	rq     request
@@ -22,7 +21,7 @@ type pages struct {
 
 func (p *pages) more() bool { return !p.ended }
 
-// fetchNext gets the next page, and gives it to use.
+// fetchNext gets the next page, and passes it to use.
 func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 	p.rq.query = p.next
 	return p.client.document(ctx, p.rq, func(a answer) error {
@@ -44,10 +43,9 @@ func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 	})
 }
 
-// nextPage finds the query of the next page (RFC 8288, rel "next"); empty for
-// none. Only the query counts: the page is of the same list, and on the same
-// host, whatever scheme and name a registry behind a proxy believes that it has. A Link
-// that cannot be read is no end of the list (contract row T8).
+// nextPage finds the query of the next page (RFC 8288, rel "next"); empty for none.
+// Scheme and host of the link are ignored: a registry behind a proxy may not know its
+// own. A malformed Link does not end the list (contract row T8).
 func nextPage(links []string, base *url.URL, list string) (string, string) {
 	target, problem := parseNext(links)
 	if target == "" || problem != "" {
@@ -96,8 +94,8 @@ func parseNext(links []string) (string, string) {
 	return next, ""
 }
 
-// readRel reads the parameters of a link, to their end: whether its relation is "next",
-// and whether it has one.
+// readRel reads all parameters of a link. It reports whether its relation is "next",
+// and whether it has a relation.
 func readRel(s *scanner) (bool, bool) {
 	isNext, known := false, false
 	for {

@@ -21,8 +21,8 @@ type permit struct {
 	isLarge bool // it has a place among the large documents
 }
 
-// enter waits for a place and for the upstream's pace, and says at once that
-// nothing will come of it when the upstream is down or wants to be left alone.
+// enter waits for a place and for the upstream's rate. It fails at once when the
+// upstream is down or limits requests.
 func (c *Client) enter(ctx context.Context, places chan struct{}, kind string) (*permit, error) {
 	if hopsOf(ctx) >= ocihttp.MaxHops {
 		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", ocihttp.MaxHops)
@@ -38,8 +38,8 @@ func (c *Client) enter(ctx context.Context, places chan struct{}, kind string) (
 	return &permit{client: c, kind: kind, places: places, done: done, started: time.Now()}, nil
 }
 
-// place waits for a place. How many wait is bounded: a wait may outlive its
-// client.
+// place waits for a place. The number of waiting requests is bounded, as a wait may
+// outlive its client.
 func (c *Client) place(ctx context.Context, places chan struct{}) error {
 	select {
 	case places <- struct{}{}:
@@ -60,8 +60,8 @@ func (c *Client) place(ctx context.Context, places chan struct{}) error {
 	}
 }
 
-// admit holds back requests of a kind that was limited: Docker Hub limits manifests and
-// not blobs (contract row T5).
+// admit refuses requests of a kind that the upstream has limited: Docker Hub limits
+// manifests but not blobs (contract row T5).
 func (c *Client) admit(ctx context.Context, kind string) (func(error), error) {
 	if left := c.health.quiet.left(kind, time.Now()); left > 0 {
 		e := c.outage(nil, "")
@@ -81,7 +81,7 @@ func (c *Client) admit(ctx context.Context, kind string) (func(error), error) {
 	return done, nil
 }
 
-// wait keeps the pace.
+// wait waits for the rate limiter.
 func (c *Client) wait(ctx context.Context) error {
 	r := c.pace.Reserve()
 	delay := r.Delay()
@@ -102,7 +102,7 @@ func (c *Client) wait(ctx context.Context) error {
 	return nil
 }
 
-// end records what the call came to, and returns it.
+// end records how the call ended, and returns its error.
 func (t *permit) end(err error) error {
 	c := t.client
 	var e *Error
@@ -145,7 +145,7 @@ func (t *permit) large(ctx context.Context) error {
 	return nil
 }
 
-// leave gives the places to the next.
+// leave frees the places.
 func (t *permit) leave() {
 	if t.isLarge {
 		t.client.owner.large.Release(t.client.config.Tenant, 1)
@@ -153,8 +153,8 @@ func (t *permit) leave() {
 	<-t.places
 }
 
-// newCircuit opens after so many failures in a row that the upstream seems to be
-// down. An answer, be it a denial or one that makes no sense, is no such failure.
+// newCircuit makes a breaker that opens after breakAfter failures in a row. Any
+// response, even a denial or a malformed one, is not such a failure.
 func newCircuit(c *Client) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        c.config.Upstream,

@@ -9,33 +9,33 @@ import (
 	"time"
 )
 
-// mostTries is how many requests a question may cost, besides those for tokens and /v2/.
+// mostTries bounds the requests of a question, besides those for tokens and /v2/.
 const mostTries = 3
 
 // headRefusedFor is how long an upstream that refused HEAD is asked by GET.
 const headRefusedFor = time.Hour
 
-// question is a request with what it takes to have it answered: the credential or
-// token that the upstream wants, GET where it refuses HEAD, a new login where it
-// refuses one that worked.
+// question is a request with its retries: with the credential or token that the
+// upstream requires, with GET if it refuses HEAD, with a new login if it refuses
+// one that worked.
 type question struct {
 	client *Client
 	kind   string
 	name   string
-	auth   *authState // of the host that out is for
+	auth   *authState // of the host of out
 	out    outRequest
 	login  login // that out carries
 
-	guess       *challenge // of /v2/: it led to doubt instead of a login
+	guess       *challenge // of /v2/; it led to the error doubt, not to a login
 	doubt       error
 	tries       int
-	loggedIn    bool // in answer to a 401
+	loggedIn    bool // after a 401
 	renewed     bool
 	headRefused bool
 }
 
-// exchange asks until there is an answer. The response is a 200, and not encoded in any
-// way.
+// exchange sends the request with its retries. The response is a 200 without content
+// encoding.
 func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
 	q, err := c.newQuestion(ctx, rq)
 	if err != nil {
@@ -90,8 +90,8 @@ func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error)
 	return q, nil
 }
 
-// nameOf is the repository's name as the upstream has it: Docker Hub keeps its
-// official images under "library/".
+// nameOf is the repository's name at the upstream: Docker Hub keeps its official
+// images under "library/".
 func (c *Client) nameOf(name string) string {
 	if c.base.Host == hubHost && !strings.Contains(name, "/") {
 		return "library/" + name
@@ -99,7 +99,7 @@ func (c *Client) nameOf(name string) string {
 	return name
 }
 
-// next says whether to ask again after an answer, and changes the request for that.
+// next decides whether to retry after a response, and changes the request for that.
 func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bool, error) {
 	q.tries++
 	status := resp.StatusCode
@@ -107,7 +107,7 @@ func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bo
 		q.client.headRefused.extend(q.kind, time.Now().Add(headRefusedFor))
 	}
 	if q.doubt != nil && (status != http.StatusUnauthorized || q.guess.sameRealm(resp.Header)) {
-		return false, q.doubt // what is answered without the login is no answer
+		return false, q.doubt // a response without the login does not count
 	}
 	q.doubt = nil
 	if q.tries == mostTries {
@@ -133,7 +133,7 @@ func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bo
 	return false, nil
 }
 
-// moveTo asks from now on at the host that the registry led to, as a guest.
+// moveTo continues at the host that the registry redirected to, as a guest.
 func (q *question) moveTo(u *url.URL, h http.Header) bool {
 	c := q.client
 	if ch, ok := pick(parseChallenges(h.Values("Www-Authenticate")), "bearer"); !ok || ch.params["realm"] == "" || sameOrigin(u, c.base) {
@@ -149,12 +149,12 @@ func (q *question) retryWith(l login, ok bool, err error) (bool, error) {
 		return false, err
 	}
 	q.login, q.out.auth = l, l.header
-	q.headRefused = false // what HEAD was refused for may have been the login
+	q.headRefused = false // HEAD may have been refused for lack of the login
 	return true, nil
 }
 
-// refusesHead says whether a status may be about HEAD alone: firewalls and CDNs refuse it
-// where they let GET pass (contract row T3).
+// refusesHead reports whether a status may be for HEAD only: some firewalls and CDNs
+// refuse HEAD but not GET (contract row T3).
 func refusesHead(status int) bool {
 	switch status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden,
@@ -182,14 +182,14 @@ func (d *deadlines) extend(kind string, until time.Time) {
 	}
 }
 
-// left is how long it is until then; not positive where that has passed.
+// left is the time until the deadline; not positive if it has passed.
 func (d *deadlines) left(kind string, now time.Time) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.until[kind].Sub(now)
 }
 
-// kind is what is asked for: "manifests", "blobs", "tags" or "referrers".
+// kind is the kind of resource: "manifests", "blobs", "tags" or "referrers".
 func (rq request) kind() string {
 	kind, _, _ := strings.Cut(rq.path, "/")
 	return kind

@@ -15,8 +15,8 @@ import (
 // lookupPatience is how long CheckAddress waits for a name's addresses.
 const lookupPatience = 2 * time.Second
 
-// refusal says which rule refuses an address. It names no address: what a name
-// leads to in the network of this process is not for tenants.
+// refusal says which rule refuses an address, without the address: tenants must not
+// learn what names resolve to in this network.
 func refusal(cause error) string {
 	switch {
 	case errors.Is(cause, errInClear):
@@ -27,12 +27,11 @@ func refusal(cause error) string {
 	return "its address is in a network that is not public; the operator's upstream_allow must name it, and its port"
 }
 
-// CheckAddress is CheckURL, and also refuses a URL whose host the configuration
-// of this process never connects to: an address, localhost, or a name of which
-// all addresses are refused. A name that cannot be looked up now, or in a moment,
-// is not an error. Nothing is connected to, so the answer is the same for every port
-// that the configuration treats alike (contract E1); what a name leads to later is
-// checked then (E2). tenant is the slug of whose upstream it is.
+// CheckAddress is CheckURL, and also refuses a URL whose host is a forbidden
+// address, or a name with only forbidden addresses. A name that cannot be resolved
+// in a short time is not an error. It does not connect, so the result does not show
+// which ports are open (contract E1); each connection checks the address again (E2).
+// tenant is the slug of the upstream's tenant.
 func (cs *Clients) CheckAddress(ctx context.Context, tenant, raw string) error {
 	u, err := baseURL(raw)
 	if err != nil {
@@ -50,7 +49,7 @@ func (cs *Clients) CheckAddress(ctx context.Context, tenant, raw string) error {
 	return nil
 }
 
-// addresses are those that the host leads to, as far as it can be told.
+// addresses are the addresses of the host; none if it cannot be resolved.
 func (cs *Clients) addresses(ctx context.Context, host string) []netip.Addr {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{addr}
@@ -67,7 +66,7 @@ func (cs *Clients) addresses(ctx context.Context, host string) []netip.Addr {
 	return found
 }
 
-// portOf is the port that the URL leads to.
+// portOf is the port of the URL, or the default of its scheme.
 func portOf(u *url.URL) uint16 {
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	switch {

@@ -16,25 +16,24 @@ import (
 
 const maxRedirects = 5
 
-// outRequest is one request with all redirects that it leads to.
+// outRequest is one request with all its redirects.
 type outRequest struct {
 	method string
 	url    *url.URL
 	header http.Header // sent to every host
-	auth   string      // Authorization: for the host of url alone
+	auth   string      // Authorization, only for the host of url
 	name   string      // of the repository, if it is about one
-	stay   bool        // a redirect to another host is an answer
-	led    bool        // an answer named the host of url, and not the configuration
+	stay   bool        // return a redirect to another host as the response
+	led    bool        // a response named the host of url, not the configuration
 }
 
-// errRedirect is the cause of a redirect that is not followed.
+// errRedirect is the cause for a redirect that is not followed.
 var errRedirect = errors.New("redirect")
 
-// follow sends the request and follows redirects, by rules of its own (contract
-// E3, E5). away says whether the answer is of another host than was asked: once
-// a chain has left that host, it is a stranger's for good, and no credential is
-// sent any more even if it comes back. What may be sent to such a host is a token that
-// it gave to a caller without credential.
+// follow sends the request and follows redirects by its own rules (contract E3, E5).
+// Its second result, away, says whether another host responded. Once a chain of
+// redirects has left the host, no credential is sent any more, even if it returns.
+// Other hosts get only anonymous tokens that they issued.
 func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool, error) {
 	at, away, led := t.url, false, t.led
 	for redirects := 0; ; redirects++ {
@@ -85,8 +84,8 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 	}
 }
 
-// names says whether the upstream's configuration names the host: as its own, at
-// any port, or in auth_hosts.
+// names reports whether the configuration names the host: as the upstream's, at any
+// port, or in auth_hosts.
 func (c *Client) names(u *url.URL) bool {
 	return u.Hostname() == c.base.Hostname() || slices.ContainsFunc(c.config.AuthHosts, isHost(u))
 }
@@ -100,7 +99,7 @@ func isRedirect(status int) bool {
 	}
 }
 
-// target is where a redirect leads to, or why it is not followed.
+// target is the URL of a redirect, or why it is not followed.
 func target(from *url.URL, location string) (*url.URL, string) {
 	if location == "" {
 		return nil, "redirects to nowhere"
@@ -120,19 +119,19 @@ func target(from *url.URL, location string) (*url.URL, string) {
 	return next, ""
 }
 
-// discard ends an answer whose body does not matter. A short body is read, so
-// that the connection can be used again.
+// discard closes a response whose body does not matter. It reads a short body, so
+// that the connection can be reused.
 func discard(resp *http.Response) {
 	const short = 4 << 10
 	_, _ = io.CopyN(io.Discard, resp.Body, short)
 	_ = resp.Body.Close()
 }
 
-// hopHeader is what every request of a chain carries.
+// hopHeader is the header of every request of a chain of redirects.
 func hopHeader(ctx context.Context, accept string) http.Header {
 	h := http.Header{}
 	h.Set("User-Agent", "berth")
-	// Some hosts compress what they are not told not to.
+	// Some hosts compress unless told not to.
 	h.Set("Accept-Encoding", "identity")
 	h.Set(ocihttp.HeaderHops, strconv.Itoa(hopsOf(ctx)+1))
 	if accept != "" {

@@ -8,19 +8,19 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Referrer is a manifest that has another one as its subject.
+// Referrer is a manifest with a subject.
 type Referrer struct {
 	Descriptor
 	ArtifactType string
 	Annotations  map[string]string
 }
 
-// Referrers lists what refers to d (distribution-spec, "Listing Referrers"); the
-// manifest d need not be there. More than limit are an Outage.
+// Referrers lists the referrers of d (distribution-spec, "Listing Referrers"); the
+// manifest d need not exist. More than limit are an Outage.
 //
-// An upstream without that API is asked for the tag that clients keep such a list
-// under ("Unavailable Referrers API"). GitHub is one of them: it leads to a page
-// of its own instead of saying 404.
+// If the upstream lacks that API, it reads the tag in which clients keep the list
+// ("Unavailable Referrers API"). GitHub lacks it, and redirects to a web page
+// instead of a 404.
 func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit int) ([]Referrer, error) {
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (c *Client) referrersByTag(ctx context.Context, name string, d oci.Digest, 
 	case err != nil:
 		return nil, err
 	case oci.DigestOf(d.Algorithm(), m.Payload) == d:
-		return nil, nil // GitLab takes the tag for the digest, and gives the subject itself
+		return nil, nil // GitLab reads the tag as the digest, and returns the subject itself
 	}
 	all, err := c.referrersIn(m.Payload)
 	if err == nil && len(all) > limit {

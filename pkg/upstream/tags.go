@@ -13,15 +13,15 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// tagPage is how many tags are asked for at a time; upstreams may give fewer.
+// tagPage is how many tags a page requests; upstreams may return fewer.
 const tagPage = 1000
 
-// fewTags is what no upstream refuses to list at a time.
+// fewTags is a page size that no upstream refuses.
 const fewTags = 100
 
 // AllTags lists the tags of a repository (distribution-spec, "Listing Tags"), in
-// the upstream's order; entries that no tag can be are left out. More than limit
-// are an Outage: a list that ends early would be taken for the whole.
+// the upstream's order, without invalid entries. More than limit are an Outage: a
+// truncated list would look complete.
 func (c *Client) AllTags(ctx context.Context, name string, limit int) ([]string, error) {
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
@@ -29,13 +29,13 @@ func (c *Client) AllTags(ctx context.Context, name string, limit int) ([]string,
 	tags, err := c.tagsBy(ctx, name, limit, tagPage)
 	var e *Error
 	if errors.As(err, &e) && e.Status == http.StatusRequestEntityTooLarge {
-		// Quay says so when it is asked for more at a time than it likes.
+		// Quay's response to a page that is too large.
 		return c.tagsBy(ctx, name, limit, fewTags)
 	}
 	return tags, err
 }
 
-// tagsBy goes from page to page.
+// tagsBy reads all pages, with page tags each.
 func (c *Client) tagsBy(ctx context.Context, name string, limit, page int) ([]string, error) {
 	p := pages{client: c, budget: maxList, next: url.Values{"n": {strconv.Itoa(page)}}.Encode(), rq: request{
 		method: http.MethodGet, name: name, path: "tags/list", accept: "application/json",

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// token is what a token endpoint gave (distribution's "Token Authentication
+// token is a token of a token endpoint (distribution's "Token Authentication
 // Specification").
 type token struct {
 	value   string
@@ -21,7 +21,7 @@ type token struct {
 
 func (t token) login() login { return login{header: "Bearer " + t.value, taken: t.taken} }
 
-// Tokens live for as long as their endpoint says, within bounds, and end a bit
+// Tokens live as long as their endpoint says, within bounds, and expire a bit
 // earlier here.
 const (
 	defaultTokenLife = time.Minute
@@ -29,9 +29,9 @@ const (
 	tokenSlack       = 10 * time.Second
 )
 
-// token returns a token for pulling from the repository that is not the rejected
-// one. However many ask at a time, the endpoint is asked once, and a caller that
-// leaves does not take the answer from the others (contract R42).
+// token returns a token for pulling from the repository, other than the rejected
+// one. Concurrent callers share one request to the endpoint, which a leaving caller
+// does not cancel (contract R42).
 func (l *authState) token(ctx context.Context, name string, ch challenge, rejected string) (token, error) {
 	if t, ok := l.cached(name, rejected); ok {
 		return t, nil
@@ -39,7 +39,7 @@ func (l *authState) token(ctx context.Context, name string, ch challenge, reject
 	scope := pullScope(name, ch.params["scope"])
 	key := strings.Join([]string{name, ch.params["realm"], ch.params["service"], scope}, "\n")
 	done := l.flight.DoChan(key, func() (any, error) {
-		// The load before this one may have left a token.
+		// An earlier load may have stored a token.
 		if t, ok := l.cached(name, rejected); ok {
 			return t, nil
 		}
@@ -65,14 +65,14 @@ func (l *authState) token(ctx context.Context, name string, ch challenge, reject
 	}
 }
 
-// pullScope is what a token is asked for: what the upstream says, as it may have
-// another name for the repository, without all that is more than reading. A
-// registry could use more where its tokens are good elsewhere, too.
+// pullScope is the scope to request: the offered one, which may have another name
+// of the repository, reduced to reading. A registry must not get a token for more,
+// which may be valid at other registries.
 func pullScope(name, offered string) string {
 	if rest, ok := strings.CutPrefix(offered, "repository:"); ok && !strings.Contains(rest, " ") {
 		if i := strings.LastIndexByte(rest, ':'); i > 0 {
 			actions := slices.DeleteFunc(strings.Split(rest[i+1:], ","), func(a string) bool {
-				return a != "pull" && a != "metadata_read" // the latter is Azure's word for lists
+				return a != "pull" && a != "metadata_read" // the latter is Azure's scope for lists
 			})
 			if len(actions) > 0 {
 				return "repository:" + rest[:i] + ":" + strings.Join(actions, ",")
@@ -89,8 +89,8 @@ func (l *authState) cached(name, rejected string) (token, bool) {
 	return t, ok && t.value != rejected && time.Now().Before(t.expires)
 }
 
-// fetch asks a token endpoint. Its 404 says nothing about the repository, and
-// its 401 and 403 deny the pull.
+// fetch requests a token. A 404 says nothing about the repository; a 401 or 403
+// denies the pull.
 func (l *authState) fetch(ctx context.Context, realm, service, scope string) (token, error) {
 	c := l.client
 	u, err := l.realm(realm)
@@ -130,7 +130,7 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	return t, nil
 }
 
-// parseToken reads the reply of a token endpoint.
+// parseToken reads the response of a token endpoint.
 func parseToken(body []byte, now time.Time) (token, error) {
 	var reply struct {
 		Token       string          `json:"token"`

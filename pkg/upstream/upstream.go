@@ -1,9 +1,9 @@
 // Package upstream pulls from remote OCI registries: challenge and token,
 // redirects, limits, and a dialer that never leads into an internal network.
 //
-// What an upstream sends is the word of a stranger. Sizes and times are bounded,
-// a credential stays where it belongs, and whatever is not clearly "found", "not
-// here" or "denied" is an outage, which must never be taken for an absence.
+// Responses of upstreams are not trusted. Sizes and times are bounded, a credential
+// goes only to hosts it is for, and any response that is not clearly "found", "not
+// here" or "denied" is an outage, which must never count as an absence.
 package upstream
 
 import (
@@ -22,41 +22,41 @@ import (
 	"github.com/berth-registry/berth/pkg/fairgate"
 )
 
-// mostClients is how many clients are kept; the one unused for longest goes
+// mostClients is how many clients are kept; the least recently used is dropped
 // first, with its tokens and metrics.
 const mostClients = 4096
 
-// Options are what all upstreams of a process have in common. The zero value
-// works: only public addresses are connected to.
+// Options are the settings of all upstreams of a process. The zero value allows
+// only public addresses.
 type Options struct {
-	Allow    []Network             // networks that are not public, where upstreams may be nevertheless
-	Own      AddressSet            // where this process itself listens: never connected to
-	Servers  AddressSet            // where servers of this deployment are: not connected to in networks that are not public
+	Allow    []Network             // networks that are not public and may contain upstreams
+	Own      AddressSet            // listeners of this process: always refused
+	Servers  AddressSet            // servers of this deployment: refused in networks that are not public
 	Metrics  prometheus.Registerer // may be nil; takes the metrics of one Clients only
 	Log      *slog.Logger          // nil: nothing is logged
 	Resolver *net.Resolver         // nil: the system's
 	Patience time.Duration         // how long an upstream may take for its next step; 0: 30 seconds
 }
 
-// AddressSet says whether it holds an address; nil holds none. It is asked with
-// every connection and must be safe for concurrent use.
+// AddressSet reports whether it contains an address; nil contains none. It is
+// called for every connection and must be safe for concurrent use.
 type AddressSet func(netip.AddrPort) bool
 
 func (s AddressSet) has(at netip.AddrPort) bool { return s != nil && s(at) }
 
-// Clients owns what upstreams share: the guarded connections and the metrics.
-// There is one per process. It is safe for concurrent use.
+// Clients owns the guarded connections and metrics that upstreams share. There is
+// one per process. It is safe for concurrent use.
 type Clients struct {
-	transport http.RoundTripper            // to where upstreams are configured to be
-	scoped    map[string]http.RoundTripper // likewise, of tenants that have networks of their own
-	led       http.RoundTripper            // to where answers lead: public addresses alone
+	transport http.RoundTripper            // to configured upstreams
+	scoped    map[string]http.RoundTripper // likewise, for tenants with networks of their own
+	led       http.RoundTripper            // to hosts that responses name: only public addresses
 	guard     guard
 	resolver  *net.Resolver
 	limits    limits
 	metrics   *metrics
 	log       *slog.Logger
 	large     *fairgate.Gate[string] // of large documents in memory, by tenant
-	ecrURL    string                 // where the API of ECR is asked for passwords; empty: where AWS has it
+	ecrURL    string                 // of ECR's API; empty: that of AWS
 
 	mu    sync.Mutex
 	known *lru.Cache[string, *Client]
@@ -85,8 +85,7 @@ func newClients(o Options, l limits) *Clients {
 	if resolver == nil {
 		resolver = net.DefaultResolver
 	}
-	// A connection that is kept was let through for one tenant, and must not serve
-	// another that it would not have been let through for.
+	// A kept connection that was allowed to one tenant must not serve another tenant.
 	scoped := map[string]http.RoundTripper{}
 	for _, n := range o.Allow {
 		if n.Tenant != "" && scoped[n.Tenant] == nil {
@@ -108,8 +107,8 @@ func newClients(o Options, l limits) *Clients {
 }
 
 // Client returns the client of a configured upstream, the same one for the same
-// Config, so that its tokens, its pace and what is known of its health last. A
-// URL that can never be used is of kind fault.Invalid, as CheckURL says it.
+// Config, so that its tokens, rate and health are kept. For an invalid URL it
+// returns the error of CheckURL.
 func (cs *Clients) Client(cfg Config) (*Client, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -129,11 +128,11 @@ func (c Config) equal(d Config) bool {
 		c.Username == d.Username && c.Password == d.Password && slices.Equal(c.AuthHosts, d.AuthHosts) && c.TrustNotFound == d.TrustNotFound
 }
 
-// Large tells what became of large documents that waited for others to be read.
+// Large returns the statistics of large documents that waited for a place.
 func (cs *Clients) Large() fairgate.Stats { return cs.large.Stats() }
 
-// transportOf is what a tenant's requests leave through; led are those to a host
-// that an answer names, and not the upstream's configuration.
+// transportOf is the transport of a tenant's requests; led requests go to a host
+// that a response names, not the configuration.
 func (cs *Clients) transportOf(tenant string, led bool) http.RoundTripper {
 	if led {
 		return cs.led
@@ -146,10 +145,9 @@ func (cs *Clients) transportOf(tenant string, led bool) http.RoundTripper {
 
 type hopsKey struct{}
 
-// WithHops says that the request which ctx belongs to came with n hops behind
-// it, as ocihttp.ParseHops reads them: upstreams are sent n+1, and from
-// ocihttp.MaxHops on no upstream is asked, so that a chain which comes back to itself
-// by public host names ends (contract E12).
+// WithHops sets the hops of the request of ctx, as ocihttp.ParseHops reads them.
+// Upstreams are sent n+1; from ocihttp.MaxHops on none is asked. So a loop of chains
+// through public host names ends (contract E12).
 func WithHops(ctx context.Context, n int) context.Context {
 	return context.WithValue(ctx, hopsKey{}, n)
 }

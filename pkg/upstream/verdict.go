@@ -12,18 +12,17 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// absenceCodes are the error codes of a 404 that says what is not there: those of
-// the distribution-spec ("Error Codes"), and Harbor's.
+// absenceCodes are the error codes of an authoritative 404: those of the
+// distribution-spec ("Error Codes"), and Harbor's.
 var absenceCodes = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"}
 
-// verdict is the one place that decides what an answer other than 200 means, whatever
-// was asked for: an absence, a denial, a limit or an outage. away says that another host
-// gave it, to which the registry led; missing is what a 404 says, empty where a 404 says
-// nothing about content.
+// verdict is the one place that classifies every response other than 200: as an absence,
+// a denial, a limit or an outage. away says that it is of another host, after a
+// redirect; missing is the reason of a 404, empty if a 404 says nothing about content.
 //
-// An absence and a denial let other registries answer. They count only if the registry
-// itself said so: before it may stand an edge that answers every path alike while the
-// registry is away (contract row T1).
+// After an absence or a denial other registries may be asked. Both count only if the
+// registry itself sent them: while it is down, an edge before it may answer every path
+// alike (contract row T1).
 func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, missing fault.Reason) *Error {
 	defer discard(resp)
 	e := c.outage(nil, "answered with status %d", resp.StatusCode)
@@ -55,8 +54,8 @@ func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, mi
 	return e
 }
 
-// isOwnAnswer says whether a registry gave the answer. One that does not show it by
-// itself is believed where the host answers as a registry at /v2/, asked after it.
+// isOwnAnswer reports whether a registry sent the response. If the response does
+// not show that, a request to /v2/ after it decides.
 func (c *Client) isOwnAnswer(ctx context.Context, resp *http.Response) bool {
 	body := c.readError(resp)
 	codes := errorCodes(body)
@@ -73,10 +72,10 @@ func (c *Client) isOwnAnswer(ctx context.Context, resp *http.Response) bool {
 	}
 }
 
-// mayHide says whether the answer says nothing, since it was given to a request without
-// the credential that is configured: a registry that asks for a login at /v2/ alone tells
-// everyone else that nothing is there. /v2/ is asked after the answer; what it said when
-// the registry was away does not count (contract row T2).
+// mayHide reports whether the response means nothing because the request lacked the
+// configured credential: some registries require a login only at /v2/, and otherwise hide
+// everything from anonymous clients. It asks /v2/ after the response; a greeting during
+// an outage does not count (contract row T2).
 func (c *Client) mayHide(ctx context.Context, resp *http.Response) bool {
 	if c.config.anonymous() || resp.Request.Header.Get("Authorization") != "" {
 		return false
@@ -88,10 +87,10 @@ func (c *Client) mayHide(ctx context.Context, resp *http.Response) bool {
 	return err != nil || !g.lasts || len(g.offers) > 0
 }
 
-// maxError is what is read of an answer that is not the one hoped for.
+// maxError bounds the bytes read of an error response.
 const maxError = 64 << 10
 
-// readError reads and closes the body, as far as it comes: what is missing says nothing.
+// readError reads and closes the body, which may be cut short.
 func (c *Client) readError(resp *http.Response) []byte {
 	if c.decode(resp, 0) != nil {
 		return nil
@@ -101,8 +100,8 @@ func (c *Client) readError(resp *http.Response) []byte {
 	return body
 }
 
-// errorCodes are those of an error as registries send it (distribution-spec, "Error
-// Codes").
+// errorCodes are the codes in a registry's error response (distribution-spec,
+// "Error Codes").
 func errorCodes(body []byte) []string {
 	var said struct {
 		Errors []struct {
