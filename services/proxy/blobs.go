@@ -24,8 +24,8 @@ type StatBlobRequest struct {
 // OpenBlobRequest asks for the bytes of a blob.
 type OpenBlobRequest struct {
 	StatBlobRequest
-	Redirect bool   // rather say where they are, where the store lets clients fetch them
-	Range    string // the Range header, as a hint for the store what will be read
+	Redirect bool   // prefer a redirect, if the store lets clients fetch blobs
+	Range    string // the Range header, as a hint for the store
 }
 
 // OpenBlob opens the blob at the first member that has it. Its bytes may still be
@@ -64,13 +64,13 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.Op
 	return opened, err
 }
 
-// toTheEnd is the range of a client that continues a blob which broke off. Like
-// the whole it has the last bytes, which are held back.
+// toTheEnd is the range of a client that resumes a blob. Like the whole blob it
+// includes the last bytes, which are held back.
 var toTheEnd = regexp.MustCompile(`^bytes=[0-9]+-$`)
 
-// waitForAll waits until all of the blob is there: a part of it that is sent before
-// its digest is known would end well, whatever it holds. The last byte is not
-// read before.
+// waitForAll waits for the whole blob: a range sent before the digest is verified
+// could be wrong without an error. It reads the last byte, which comes only after
+// that.
 func waitForAll(c blob.Content) error {
 	if c.Size() == 0 {
 		return nil
@@ -93,8 +93,8 @@ func unknownBlob(d oci.Digest) error {
 		WithDetail(map[string]string{"digest": d.String()})
 }
 
-// StatBlob finds a blob without fetching it: one that is not kept is answered
-// from the manifest that names it.
+// StatBlob finds a blob without fetching it: for an uncached blob the manifest that
+// names it is enough.
 func (s *Service) StatBlob(ctx context.Context, req StatBlobRequest) (meta.Blob, error) {
 	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/services/proxy/cache"
 )
 
-// rules says who may do what. An operation that is missing here does not start.
+// rules are the required rights. An operation without a rule does not start.
 var rules = map[string]front.Rule{
 	"ProxyManifest":  front.Needs(access.Pull),
 	"ProxyBlob":      front.Needs(access.Pull),

@@ -10,10 +10,10 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// explain adds to notHere that upstreams were not asked since the name is
-// claimed, and by which registry, where the caller may pull from that registry:
-// other callers must not learn that it had such a repository. It never fails: an
-// answer that nothing is there stays right without its reason.
+// explain adds to notHere that upstreams were not asked since the name is claimed.
+// It names the claiming registry only if the caller may pull from it: others must
+// not learn that it has the repository. It never fails: notHere is right without
+// the reason.
 func (p *pull) explain(ctx context.Context, notHere error) error {
 	f := fault.From(notHere)
 	if len(p.walk.NotAsked) == 0 || f == nil {
@@ -36,12 +36,12 @@ func (p *pull) explain(ctx context.Context, notHere error) error {
 	return fault.New(f.Kind, f.Reason, "%s", message).WithDetail(detail).WithWarning()
 }
 
-// claimedBy is the slug of the registry that claims the name; empty where the
-// caller may not know it, or it cannot be found out.
+// claimedBy is the slug of the registry that claims the name; empty if the caller
+// may not know it, or on an error.
 func (p *pull) claimedBy(ctx context.Context) string {
 	for i, id := range p.walk.Registries {
 		if i > 0 && !p.Member {
-			return "" // the caller passed the rules of the first one
+			return "" // the caller passed the rules of the first registry
 		}
 		_, err := p.service.meta.FindNameClaim(ctx, meta.Repo{Tenant: p.Tenant, Registry: id, Name: p.Name})
 		if err == nil {

@@ -16,9 +16,9 @@ import (
 )
 
 // mergeMembers asks the registry itself and then all members for their parts of a
-// list, which hosted and remote take in; found says whether any member had a part
-// so far. If none had, and a member that failed was passed over, that failure is the
-// error: the member may have had a part.
+// list, which hosted and remote collect; found reports whether any member had a
+// part. If none had, and the walk continued after a failed member, it returns that
+// failure: the member may have had a part.
 func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache.Repository) error, found func() bool) error {
 	if !p.walk.Direct {
 		own := meta.Repo{Tenant: p.Tenant, Registry: p.walk.Registries[0], Name: p.Name}
@@ -42,7 +42,8 @@ func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache
 	}
 }
 
-// keepWalking lets a walk continue after a member that has its part: others have more.
+// keepWalking lets a walk continue after a member that had a part: others may have
+// more.
 func keepWalking(err error) error {
 	if err == nil {
 		return chain.ErrNotHere
@@ -56,7 +57,7 @@ type ListTagsRequest struct {
 	Page meta.Page
 }
 
-// ListTags merges what the members list: sorted, each once.
+// ListTags merges the tags of the members, sorted and without duplicates.
 func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (respond.NamesResponse, error) {
 	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
 	if err != nil {
@@ -98,7 +99,8 @@ type ListReferrersRequest struct {
 	Page         meta.Page
 }
 
-// ListReferrers merges what the members list, in the order of digests, each once.
+// ListReferrers merges the referrers of the members, by digest and without
+// duplicates.
 func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (respond.ReferrersResponse, error) {
 	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
 	if err != nil {
@@ -106,7 +108,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 	}
 	page := respond.WithLookahead(req.Page)
 	var merged []meta.Referrer
-	var end oci.Digest // beyond it, the list of some member is not known; empty: all is known
+	var end oci.Digest // beyond it a member's list is unknown; empty: all is known
 	err = p.mergeMembers(
 		func(r meta.Repo) error {
 			rows, err := s.meta.ListReferrers(ctx, r, req.Subject, req.ArtifactType, page)
@@ -130,7 +132,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 	if err != nil {
 		return respond.ReferrersResponse{}, err
 	}
-	// Of several that list the same, the first one counts.
+	// Of duplicates, the first counts.
 	slices.SortStableFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	merged = slices.CompactFunc(merged, func(a, b meta.Referrer) bool { return a.Digest == b.Digest })
 	if end != "" {

@@ -24,32 +24,32 @@ import (
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
-// FlightsPath is where processes read from each other, on their internal
-// listeners, what one of them is fetching.
+// FlightsPath is the path, on internal listeners, where processes read blobs that
+// another process is fetching.
 const FlightsPath = "/flights/"
 
-// flightService is what the calls for flights name as their service.
+// flightService is the service name in signed calls for flights.
 const flightService = "flights"
 
-// flightPath names a target. Only processes of the deployment can sign it.
+// flightPath is the path of a target. Only processes of the deployment can sign it.
 func flightPath(t fetch.Target) string {
 	return FlightsPath + strconv.FormatInt(int64(t.Repo.Tenant), 10) + "/" + strconv.FormatInt(int64(t.Repo.Registry), 10) +
 		"/" + t.Digest.String() + "?hops=" + strconv.Itoa(t.Hops) + "&name=" + url.QueryEscape(t.Repo.Name)
 }
 
-// Flights serves what this process is fetching to the others.
+// Flights serves the blobs that this process is fetching to other processes.
 type Flights struct {
 	Fetches *fetch.Fetches
 	Calls   *access.Internal
 	Log     *slog.Logger
 
-	// Self is the URL by which other processes ask this one; what was signed for
-	// another is refused. Empty where it is not known.
+	// Self is the URL of this process for others; calls signed for another URL are
+	// refused. Empty if not known.
 	Self string
 }
 
-// ServeHTTP answers 404 for what is not being fetched here: the other process looks
-// whether it is stored.
+// ServeHTTP answers 404 for a blob that is not being fetched here; then the caller
+// checks the store.
 func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t, content, err := f.join(r)
 	if err != nil {
@@ -99,7 +99,7 @@ func (f Flights) verify(r *http.Request) error {
 		return fmt.Errorf("it is for %s", r.Host)
 	}
 	c, err := signedcall.Verify(f.Calls, r)
-	if err == nil && c.Service != flightService && c.Service != "" { // empty by the version before
+	if err == nil && c.Service != flightService && c.Service != "" { // empty from the previous version
 		err = fmt.Errorf("it is for the %s service", c.Service)
 	}
 	return err
@@ -116,12 +116,12 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.Send(r, access.InternalCall{Service: flightService}, 0)
 }
 
-// peerTimeout is how long another process may take to connect or to answer: it
-// does as soon as it has the first bytes, or knows that there are none.
+// peerTimeout is how long another process may take to connect or to respond, which
+// it does when it has the first bytes, or knows that there are none.
 const peerTimeout = 2 * time.Second
 
-// NewPeers makes Peers that sign with the key of the deployment. With dialTLS they ask
-// other processes by TLS only.
+// NewPeers makes Peers that sign with the key of the deployment. With dialTLS they use
+// TLS only.
 func NewPeers(known *access.Internal, dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)) *Peers {
 	dial := (&net.Dialer{Timeout: peerTimeout}).DialContext
 	if dialTLS != nil {

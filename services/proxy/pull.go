@@ -13,26 +13,26 @@ import (
 	"github.com/berth-registry/berth/services/proxy/cache"
 )
 
-// PullRequest says where a pull came in, and for what name.
+// PullRequest is the registry and name of a pull.
 type PullRequest struct {
 	Tenant     tenant.ID
 	TenantSlug string
 	Registry   string // slug
-	Upstream   string // host or alias, where the client names one; the registry's chain is asked otherwise
-	Name       string // as clients of the registry, or of the upstream, say it
-	Hops       int    // registries that the request came through before
+	Upstream   string // host or alias, if the client names one; else the registry's chain is asked
+	Name       string // in the registry or, with Upstream, at the upstream
+	Hops       int    // how many registries forwarded the request
 	Member     bool   // the caller may pull from every registry of the tenant
 	Anonymous  bool   // the caller is not logged in
 }
 
-// pull is a PullRequest with the walk through the members that it is for.
+// pull is a PullRequest with its walk through the members.
 type pull struct {
 	PullRequest
 	service *Service
 	walk    chain.Walk
 }
 
-// resolveChain finds the members that the pull is for.
+// resolveChain finds the members to ask.
 func (s *Service) resolveChain(ctx context.Context, req PullRequest) (context.Context, *pull, error) {
 	ctx = upstream.WithHops(ctx, req.Hops)
 	p := &pull{PullRequest: req, service: s}
@@ -50,8 +50,8 @@ func (s *Service) resolveChain(ctx context.Context, req PullRequest) (context.Co
 	return ctx, p, err
 }
 
-// namedUpstream is the upstream that the registry calls by the name in the
-// request, among those that it names.
+// namedUpstream is the upstream that the request names, if the registry names it
+// too.
 func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upstream, error) {
 	all, err := s.topologies.Find(ctx, req.Tenant)
 	if err != nil {
@@ -72,8 +72,8 @@ func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upst
 	}
 }
 
-// hidesUpstream says whether the tenant has an upstream that callers who are not
-// logged in do not reach: then they are not told either that there is no other one.
+// hidesUpstream reports whether the tenant has an upstream that anonymous callers
+// do not reach: they must not learn which ones exist.
 func hidesUpstream(all, reach meta.Topology) bool {
 	for slug, u := range all.Upstreams {
 		if _, ok := reach.Upstreams[slug]; !ok || !u.Settings.ServesAnonymous() {
@@ -83,13 +83,14 @@ func hidesUpstream(all, reach meta.Topology) bool {
 	return false
 }
 
-// asking is how a member is asked, by what it is.
+// asking has one function for each kind of member.
 type asking struct {
-	hosted   func(r meta.Repo) error // nil: registries do not have it
+	hosted   func(r meta.Repo) error // nil: registries are not asked
 	upstream func(m *chain.Member, r *cache.Repository) error
 }
 
-// members turns a into what a walk calls, which first finds the member's store or cache.
+// members returns the function that a walk calls for each member. It finds the
+// member's store or cache, and calls a.
 func (p *pull) members(a asking) chain.AskFunc {
 	return func(m *chain.Member, name string) error {
 		switch {
@@ -107,7 +108,7 @@ func (p *pull) members(a asking) chain.AskFunc {
 	}
 }
 
-// setter returns a function that stores a member's result in *answer.
+// setter returns a function that stores a result in *answer.
 func setter[T any](answer *T) func(T, error) error {
 	return func(found T, err error) error {
 		*answer = found
@@ -115,8 +116,8 @@ func setter[T any](answer *T) func(T, error) error {
 	}
 }
 
-// find asks the members in order until one has it. notHere is the error where it is
-// sure that none has.
+// find asks the members in order until one has the content. notHere is the error if
+// certainly none has it.
 func (p *pull) find(ctx context.Context, notHere error, a asking) error {
 	err := p.walk.Find(p.members(a))
 	if errors.Is(err, chain.ErrNotHere) {
@@ -125,20 +126,19 @@ func (p *pull) find(ctx context.Context, notHere error, a asking) error {
 	return err
 }
 
-// byDigest is how content is asked for by its digest: all members that have it
-// have the same.
+// byDigest finds content by digest, which is the same at every member.
 type byDigest struct {
 	digest oci.Digest
 	hosted func(r meta.Repo) error
-	stored func(r *cache.Repository) error // finds it in what is kept of an upstream
-	// fetch gets it from the upstream. size is what a kept manifest of it says, in
-	// bytes; -1 when none names the content.
+	stored func(r *cache.Repository) error // finds it in the upstream's cache
+	// fetch gets it from the upstream. size is from a cached manifest, in bytes; -1 if
+	// no manifest names the content.
 	fetch func(r *cache.Repository, size int64) error
 }
 
-// findByDigest asks in three rounds: first all members that need not fetch it;
-// then the upstream whose manifest named it, so that an image comes from one
-// member as a whole (contract row E11); then all others in order.
+// findByDigest asks in three rounds: first all members without fetching; then the
+// upstream whose manifest named the content, so that all of an image is from one
+// member (contract row E11); then all others in order.
 func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) error {
 	err := p.walk.Ask(p.walk.Members, p.members(asking{hosted: b.hosted, upstream: func(_ *chain.Member, r *cache.Repository) error {
 		err := b.stored(r)
@@ -172,8 +172,8 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 	}})
 }
 
-// naming finds the first upstream with a kept manifest that names the content, and
-// the size that the manifest gives for it. Without such an upstream it returns nil.
+// naming finds the first upstream with a cached manifest that names the content,
+// and the size in that manifest. It returns nil if there is none.
 func (p *pull) naming(ctx context.Context, d oci.Digest) (*chain.Member, int64, error) {
 	var named *chain.Member
 	size := int64(-1)

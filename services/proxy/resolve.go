@@ -12,9 +12,9 @@ import (
 	"github.com/berth-registry/berth/services/proxy/cache"
 )
 
-// Resolve finds a manifest as a pull would, by a caller who is logged in or one who
-// is not, and tells who was asked and what each said. That no member has it is a
-// trace, too, and no error.
+// Resolve finds a manifest as a pull would, by an anonymous caller or one who is
+// logged in. It returns the members that were asked and their results. If no member
+// has the manifest, that is in the trace and not an error.
 func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Trace, error) {
 	trace := chain.Trace{Name: name, Reference: ref.String(), Winner: -1}
 	ctx, p, err := s.resolveChain(ctx, PullRequest{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous})
@@ -38,11 +38,10 @@ func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registr
 	return trace, nil
 }
 
-// notLoggedIn tells why a caller who is not logged in gets nothing from an upstream.
+// notLoggedIn is the reason why an anonymous caller gets nothing from an upstream.
 const notLoggedIn = "callers who are not logged in get nothing by its credential: its serve_anonymous is not set"
 
-// answerOf is what a member said, for people. found is what it has, where err is
-// nil.
+// answerOf is a member's result in a trace; found is valid if err is nil.
 func answerOf(m *chain.Member, found cache.Manifest, err error) chain.Answer {
 	a := chain.Answer{Member: m.Name, Outcome: chain.OutcomeOf(err)}
 	var skipped chain.SkipError
@@ -63,13 +62,12 @@ func answerOf(m *chain.Member, found cache.Manifest, err error) chain.Answer {
 	return a
 }
 
-// CheckAddress says whether an upstream at the URL may be connected to, as
-// upstream.Clients does.
+// CheckAddress is that of upstream.Clients.
 func (s *Service) CheckAddress(ctx context.Context, tenantSlug, url string) error {
 	return s.upstreams.CheckAddress(ctx, tenantSlug, url)
 }
 
-// Refresh asks an upstream for what it says of a tag now, whatever is kept.
+// Refresh fetches a reference from an upstream now, even if it is cached.
 func (s *Service) Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error) {
 	m := chain.SingleUpstream(&u)
 	if !chain.Offers(&u, name) {

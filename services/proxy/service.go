@@ -1,6 +1,6 @@
-// Package proxy answers pulls for what a registry does not hold: it asks the
-// members of the registry's chain in order, fetches what an upstream has once for
-// all callers, verifies it, and keeps it.
+// Package proxy serves pulls of content that a registry does not hold: it asks the
+// members of the registry's chain in order. It fetches content of an upstream once
+// for all callers, verifies it, and caches it.
 package proxy
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
-// Config is what the service works on.
+// Config is what the service needs.
 type Config struct {
 	Meta      Meta
 	Blobs     blob.Opener
@@ -33,7 +33,7 @@ type Config struct {
 	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Service only
 	Now       func() time.Time      // the clock; nil: time.Now
 
-	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
+	Topologies *chains.Topologies // the process's cache; nil: one of its own
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -47,8 +47,8 @@ type Meta interface {
 	MarkSuspect(ctx context.Context, b meta.Blob) error
 }
 
-// Service has one method per operation. Rights are decided before, by the rules
-// of its endpoints.
+// Service has one method per operation. The rules of its endpoints check rights
+// before.
 type Service struct {
 	meta       Meta
 	blobs      respond.Blobs
@@ -58,7 +58,7 @@ type Service struct {
 	budget     *respond.ByteBudget
 }
 
-// New makes the service. Run does what it has to do beside answering.
+// New makes the service. Run does its background work.
 func New(c Config) *Service {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -77,8 +77,8 @@ func New(c Config) *Service {
 	}
 }
 
-// Run writes down what was pulled, and how upstreams do, until ctx ends.
+// Run records pulls and the status of upstreams until ctx ends.
 func (s *Service) Run(ctx context.Context) { s.caches.Run(ctx) }
 
-// Clear forgets what is remembered of tenants' chains in Config.Topologies.
+// Clear empties Config.Topologies.
 func (s *Service) Clear() { s.topologies.Clear() }

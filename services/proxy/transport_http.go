@@ -57,11 +57,11 @@ func decodeManifest(ctx context.Context, _ *http.Request) (GetManifestRequest, e
 	return GetManifestRequest{pullOf(c), c.Route.Reference}, nil
 }
 
-// manifestSize is what sending m takes.
+// manifestSize is the size of m when sent.
 func manifestSize(m cache.Manifest) int64 { return respond.ManifestSize(m.Manifest) }
 
-// encodeManifest says of content that is older than it should be that it is (RFC
-// 7234, section 5.5.1), and how old.
+// encodeManifest adds to a stale manifest a Warning (RFC 7234, section 5.5.1) and
+// its age.
 func encodeManifest(ctx context.Context, w http.ResponseWriter, m cache.Manifest) error {
 	if m.Stale {
 		w.Header().Set("Warning", `110 - "Response is Stale"`)

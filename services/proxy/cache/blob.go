@@ -14,8 +14,8 @@ import (
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
-// Naming finds a kept manifest that names the content, and returns the size that it
-// gives it in bytes; -1 where it gives none.
+// Naming finds a cached manifest that names the content, and returns the size in
+// that manifest, in bytes; -1 if it has none.
 func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
 	m, err := r.caches.Meta.FindNaming(ctx, r.Repo, d)
 	if err != nil {
@@ -23,7 +23,7 @@ func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
 	}
 	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
 	if err != nil {
-		return -1, nil //nolint:nilerr // it was parsed before it was kept
+		return -1, nil //nolint:nilerr // it was parsed before it was stored
 	}
 	for _, list := range [][]oci.Descriptor{parsed.Blobs, parsed.Children} {
 		for _, c := range list {
@@ -35,9 +35,8 @@ func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
 	return -1, nil
 }
 
-// Blob opens a blob that is not stored: it joins, or begins, the one fetch of it.
-// Its bytes may still be in flight. size is what a manifest says; -1 where it is
-// not known.
+// Blob opens a blob that is not stored: it joins or begins its fetch. The bytes may
+// still be in flight. size is from a manifest; -1 if not known.
 func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respond.OpenBlobResponse, error) {
 	what := "blob " + d.String()
 	if r.isAbsent(what) {
@@ -67,8 +66,8 @@ func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respon
 	return respond.OpenBlobResponse{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
 }
 
-// fetchFailure marks what failed here as internal, and leaves the
-// upstream's failures as they are.
+// fetchFailure marks failures of this deployment as internal, and leaves those of
+// the upstream unchanged.
 func fetchFailure(err error) error {
 	var remote *upstream.Error
 	if errors.As(err, &remote) || fault.KindOf(err) == fault.BadUpstream {
@@ -77,10 +76,10 @@ func fetchFailure(err error) error {
 	return chain.Internal(err)
 }
 
-// link takes a blob that this upstream has sent before, under another name, once
-// it has said that it has it under this one, too: most images share their lowest
-// layers. That it says so of what it never sent is no proof (contract row S70). It
-// is errUnknown where the blob must be fetched.
+// link links a blob that this upstream has sent under another name, if a HEAD finds
+// it under this name, too: most images share their lowest layers. For a blob that
+// it never sent, a HEAD proves nothing (contract row S70). It returns errUnknown if
+// the blob must be fetched.
 func (r *Repository) link(ctx context.Context, d oci.Digest) (meta.Blob, error) {
 	sent, err := r.caches.Meta.WasSent(ctx, r.Repo, d)
 	switch {

@@ -1,8 +1,8 @@
-// Package cache is how a process asks upstreams, and what it keeps of what they
-// said: manifests, tags and blobs in the stores, lists and absences in memory.
+// Package cache fetches from upstreams and caches the results: manifests, tags and
+// blobs in the stores, lists and absences in memory.
 //
-// A Repository is one repository of one upstream. What many ask of it at a time is
-// asked of the upstream once.
+// A Repository is one repository of one upstream. Concurrent requests for the same
+// content share one request to the upstream.
 package cache
 
 import (
@@ -30,7 +30,7 @@ import (
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
-// Config is what caches work on.
+// Config is what caches need.
 type Config struct {
 	Meta      Meta
 	Blobs     respond.Blobs
@@ -42,15 +42,13 @@ type Config struct {
 	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Caches only
 	Now       func() time.Time      // the clock
 
-	// Replaced is called when another cache registry has taken the place of one that
-	// was about to be written.
+	// Replaced is called when a write finds its cache registry replaced by another.
 	Replaced func()
 }
 
 // Secrets opens sealed passwords; *seal.Keyring does.
 type Secrets interface {
-	// Open fails where sealed was sealed by another key, or for another place
-	// than bound.
+	// Open fails if sealed was sealed by another key, or bound to another name.
 	Open(sealed []byte, bound string) (string, error)
 }
 
@@ -63,11 +61,11 @@ type Meta interface {
 	RecordStatus(ctx context.Context, t tenant.ID, id tenant.UpstreamID, s meta.UpstreamStatus) error
 }
 
-// knownAbsences is how many a process remembers: a storm of made-up tags fills
-// this and nothing else (contract row E14).
+// knownAbsences is how many absences a process remembers, so that requests for
+// random tags use bounded memory (contract row E14).
 const knownAbsences = 65536
 
-// Caches are those of all upstreams. There is one per process. It is safe for
+// Caches has the caches of all upstreams. There is one per process. It is safe for
 // concurrent use.
 type Caches struct {
 	Config
@@ -76,10 +74,10 @@ type Caches struct {
 	pulls    *pulls
 	statuses *statuses
 	answers  *answerMetrics
-	flights  singleflight.Group // of manifests and lists, by what is asked of which upstream
+	flights  singleflight.Group // of manifests and lists, by upstream and request
 }
 
-// New makes Caches. Run does what they have to do beside answering.
+// New makes Caches. Run does their background work.
 func New(c Config) *Caches {
 	return &Caches{
 		Config:   c,
@@ -91,18 +89,18 @@ func New(c Config) *Caches {
 	}
 }
 
-// Repository is a repository of an upstream, with what is kept of it. It lives as
-// long as a request.
+// Repository is a repository of an upstream, with its cache. It is made for one
+// request.
 type Repository struct {
 	*meta.Upstream
 	Repo meta.Repo // in the upstream's cache registry
 
 	caches *Caches
 	client *upstream.Client
-	hops   int // registries that the request came through before
+	hops   int // how many registries forwarded the request
 }
 
-// Repository finds the way to a repository of an upstream, by its name there.
+// Repository returns a repository of an upstream, by its name there.
 func (c *Caches) Repository(u *meta.Upstream, tenantSlug, name string, hops int) (*Repository, error) {
 	config := upstream.Config{
 		Key:    fmt.Sprintf("%d/%d", u.Tenant, u.ID),
@@ -128,19 +126,18 @@ func (c *Caches) Repository(u *meta.Upstream, tenantSlug, name string, hops int)
 	}, nil
 }
 
-// key names something of the repository, among all that this process and others
-// may be fetching.
+// key is the unique name of a fetch from the repository, in all processes.
 func (r *Repository) key(what string) string {
 	return fmt.Sprintf("%d %s %s", r.Repo.Registry, r.Repo.Name, what)
 }
 
-// isAbsent says whether the upstream said a while ago that it does not have it.
+// isAbsent reports whether the upstream recently answered "not here" for it.
 func (r *Repository) isAbsent(what string) bool {
 	_, ok := r.caches.absent.Find(r.key(what))
 	return ok
 }
 
-// noteAbsence remembers it if err is the upstream's "not here".
+// noteAbsence remembers the absence if err is the upstream's "not here".
 func (r *Repository) noteAbsence(what string, err error) {
 	if upstream.OutcomeOf(err) == upstream.NotHere {
 		r.caches.absent.Put(r.key(what), struct{}{}, r.Settings.NegativeTTL)
@@ -149,26 +146,24 @@ func (r *Repository) noteAbsence(what string, err error) {
 
 func (r *Repository) forgetAbsence(what string) { r.caches.absent.Drop(r.key(what)) }
 
-// notStored says whether err is the store's "not found".
+// notStored reports whether err is the store's "not found".
 func notStored(err error) bool { return err != nil && fault.KindOf(err) == fault.NotFound }
 
-// errUnknown is what a look into the cache returns where there is nothing to
-// answer with.
+// errUnknown is the error of a cache miss.
 var errUnknown = errors.New("cache: not known")
 
-// maxHosts is how many hosts of upstreams have series of their own. Upstreams are
-// tenants' resources, so their number has no bound: what comes later counts as
-// "other", and no tenant is a label.
+// maxHosts is how many upstream hosts have their own series. The number of
+// upstreams has no bound: later hosts count as "other", and tenants are not labels.
 const maxHosts = 100
 
-// How an upstream's cache answered.
+// The results of an upstream's cache.
 const (
-	Hit   = "hit"   // from what is kept, without asking the upstream
+	Hit   = "hit"   // from the cache, without asking the upstream
 	Miss  = "miss"  // after asking the upstream
-	Stale = "stale" // from what is kept, since the upstream did not answer
+	Stale = "stale" // from the cache, since the upstream did not respond
 )
 
-// answerMetrics count what upstreams' caches were asked for and had.
+// answerMetrics count the results of upstreams' caches.
 type answerMetrics struct {
 	answers *prometheus.CounterVec
 
@@ -198,8 +193,8 @@ func (m *answerMetrics) host(url string) string {
 	return host
 }
 
-// CountAnswer counts how the cache of the upstream answered, Hit, Miss or Stale,
-// unless that failed. It returns err.
+// CountAnswer counts the result, Hit, Miss or Stale, unless err is set. It returns
+// err.
 func (r *Repository) CountAnswer(content, result string, err error) error {
 	if err == nil {
 		m := r.caches.answers

@@ -14,29 +14,28 @@ import (
 	"github.com/berth-registry/berth/pkg/upstream"
 )
 
-// listsLife is how long a list is answered while its upstream is out.
+// listsLife is how long a list is served during an outage of its upstream.
 const listsLife = time.Hour
 
-// knownBytes is about how much of lists a process remembers. The longest list fits
-// several times, so that the upstream is asked once for all of its pages.
+// knownBytes bounds the lists in memory, approximately. The longest list fits
+// several times, so that it is fetched once for all of its pages.
 const knownBytes = 64 << 20
 
-// lists remembers what upstreams listed. Those that were asked for least recently
-// go first.
+// lists is an LRU cache of upstreams' lists.
 type lists struct {
 	mu    sync.Mutex
 	known *lru.LRU[string, list]
 	bytes int
 }
 
-// list is what an upstream listed, and when.
+// list is a list of an upstream, and when it was fetched.
 type list struct {
 	tags      []string
 	referrers []meta.Referrer
 	said      time.Time
 }
 
-// size is what the list takes in memory, more or less.
+// size is about the memory that the list takes.
 func (l list) size() int {
 	const header = 64 // of an entry, and of an empty list
 	size := header
@@ -84,8 +83,8 @@ func (l *lists) drop(key string) {
 	l.known.Remove(key)
 }
 
-// listOf answers what the upstream listed a while ago, what it lists now, or, when
-// it is out, what it listed last.
+// listOf returns a fresh list from the cache, else the upstream's present list, or,
+// during an outage, its last one.
 func (r *Repository) listOf(ctx context.Context, what string, fetch func(ctx context.Context) (list, error)) (list, error) {
 	known := r.caches.lists
 	key := r.key(what)
@@ -114,14 +113,14 @@ func (r *Repository) listOf(ctx context.Context, what string, fetch func(ctx con
 	return list{}, err
 }
 
-// Limits of what is taken from an upstream. A list that ended early would be taken
-// for the whole.
+// Limits of an upstream's lists. Longer ones are errors: a truncated list would
+// look complete.
 const (
 	maxTags      = 100_000 // of a repository
 	maxReferrers = 1000    // of a subject
 )
 
-// Tags is a page of what the upstream lists.
+// Tags is a page of the upstream's tags.
 func (r *Repository) Tags(ctx context.Context, p meta.Page) ([]string, error) {
 	l, err := r.listOf(ctx, "tags", func(ctx context.Context) (list, error) {
 		tags, err := r.client.AllTags(ctx, r.Repo.Name, maxTags)
@@ -138,7 +137,7 @@ func (r *Repository) Tags(ctx context.Context, p meta.Page) ([]string, error) {
 	return l.tags[from:min(from+p.Size, len(l.tags))], nil
 }
 
-// Referrers are all that the upstream lists of a subject.
+// Referrers are all referrers of a subject at the upstream.
 func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.Referrer, error) {
 	l, err := r.listOf(ctx, "referrers "+subject.String(), func(ctx context.Context) (list, error) {
 		found, err := r.client.Referrers(ctx, r.Repo.Name, subject, maxReferrers)
@@ -150,7 +149,7 @@ func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.
 	})
 	switch chain.OutcomeOf(err) {
 	case chain.NotHere:
-		return nil, nil // an unknown subject has no referrers: that is not an error
+		return nil, nil // an unknown subject has no referrers
 	case chain.Denied:
 		return nil, r.refusedReferrers(ctx, subject, err)
 	default:
@@ -158,9 +157,9 @@ func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.
 	}
 }
 
-// refusedReferrers makes an outage of the refusal to list them where the upstream gives
-// the subject: as an empty list it would make an image look unsigned (contract row T7). An
-// upstream that refuses both says the same of referrers as of all else.
+// refusedReferrers turns a refused list into an outage if the upstream serves the subject:
+// an empty list would make an image look unsigned (contract row T7). If the upstream
+// refuses both, err stays a denial.
 func (r *Repository) refusedReferrers(ctx context.Context, subject oci.Digest, err error) error {
 	_, missing := r.StoredManifest(ctx, subject)
 	if notStored(missing) {
@@ -168,7 +167,7 @@ func (r *Repository) refusedReferrers(ctx context.Context, subject oci.Digest, e
 	}
 	switch {
 	case chain.OutcomeOf(missing) == chain.Outage:
-		return missing // whether it gives the subject is not known
+		return missing // whether it serves the subject is unknown
 	case missing != nil:
 		return err
 	}

@@ -11,16 +11,16 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Manifest is a manifest with how sure it is.
+// Manifest is a manifest with its freshness.
 type Manifest struct {
 	meta.Manifest
-	Cached    bool          // the upstream was not asked just now
-	CheckedAt time.Time     // when the upstream said so; zero for what a registry hosts, and by digest
-	Stale     bool          // older than it should be: the upstream is out
+	Cached    bool          // served without asking the upstream
+	CheckedAt time.Time     // when the upstream confirmed it; zero if hosted, and by digest
+	Stale     bool          // past its TTL: the upstream is out
 	Age       time.Duration // since CheckedAt
 }
 
-// StoredManifest finds a manifest that is kept, by digest.
+// StoredManifest finds a cached manifest, by digest.
 func (r *Repository) StoredManifest(ctx context.Context, d oci.Digest) (Manifest, error) {
 	m, err := r.caches.Meta.FindManifest(ctx, r.Repo, oci.Reference{Digest: d})
 	if err == nil {
@@ -29,7 +29,7 @@ func (r *Repository) StoredManifest(ctx context.Context, d oci.Digest) (Manifest
 	return Manifest{Manifest: m, Cached: true}, err
 }
 
-// Manifest fetches a manifest that is not kept yet, by digest.
+// Manifest fetches a manifest that is not cached yet, by digest.
 func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, error) {
 	ref := oci.Reference{Digest: d}
 	what := "manifest " + ref.String()
@@ -47,7 +47,7 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, erro
 		func(ctx context.Context) (Manifest, error) { return r.fetchManifest(ctx, ref, what) })
 }
 
-// Refresh asks the upstream for what it says of a reference now, whatever is kept.
+// Refresh fetches a reference from the upstream now, even if it is cached.
 func (r *Repository) Refresh(ctx context.Context, ref oci.Reference) (Manifest, error) {
 	if ref.Digest != "" {
 		r.forgetAbsence("manifest " + ref.String())
@@ -57,7 +57,7 @@ func (r *Repository) Refresh(ctx context.Context, ref oci.Reference) (Manifest, 
 	return r.askTag(ctx, ref.Tag, r.caches.Now())
 }
 
-// fetchManifest asks the upstream for a manifest and keeps it.
+// fetchManifest fetches a manifest from the upstream and stores it.
 func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what string) (Manifest, error) {
 	got, err := r.client.Manifest(ctx, r.Repo.Name, ref)
 	if err != nil {
@@ -75,16 +75,16 @@ func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what 
 	r.forgetAbsence(what)
 	err = r.caches.Meta.PutCached(ctx, meta.CachedPut{Repo: r.Repo, Manifest: m.Manifest, Parsed: parsed, Tag: ref.Tag, Keep: r.Settings.Keep})
 	switch {
-	case notStored(err): // another cache took the place of this one meanwhile
+	case notStored(err): // another cache registry has replaced this one
 		r.caches.Replaced()
 		err = nil
 	case fault.Is(err, fault.QuotaExceeded):
-		err = nil // it is passed through: pushes may need what is left
+		err = nil // serve it uncached: pushes may need the remaining quota
 	}
 	return m, chain.Internal(err)
 }
 
-// pulled records that a kept manifest was pulled.
+// pulled records that a cached manifest was pulled.
 func (r *Repository) pulled(d oci.Digest) {
 	r.caches.pulls.add(meta.CachedPull{Repo: r.Repo, Digest: d, Keep: r.Settings.Keep})
 }

@@ -11,12 +11,11 @@ import (
 	"github.com/berth-registry/berth/pkg/upstream"
 )
 
-// flushInterval is how long pulls and statuses are gathered before they are
-// written.
+// flushInterval is the time between writes of pulls and statuses.
 const flushInterval = 10 * time.Second
 
-// Run writes down what was pulled, and how upstreams do, until ctx ends; then
-// what is left.
+// Run records pulls and the status of upstreams until ctx ends; then it writes the
+// rest.
 func (c *Caches) Run(ctx context.Context) {
 	tick := time.NewTicker(flushInterval)
 	defer tick.Stop()
@@ -42,12 +41,11 @@ func (c *Caches) flush(ctx context.Context) {
 	}
 }
 
-// maxPulls is how many different pulls are gathered. What is beyond is not
-// recorded this time: it counts as not pulled.
+// maxPulls is how many different pulls are gathered. Further ones are not recorded
+// and count as not pulled.
 const maxPulls = 65536
 
-// pulls gathers what was pulled from the cache, so that it is kept, without a
-// write for each.
+// pulls gathers pulls from the cache, which are written in batches.
 type pulls struct {
 	mu   sync.Mutex
 	seen map[pullKey]meta.CachedPull
@@ -93,7 +91,7 @@ func (p *pulls) flush(ctx context.Context, m Meta) error {
 	return m.RecordPulls(ctx, batch)
 }
 
-// statuses gathers which upstreams were asked, to write down how they do.
+// statuses gathers which upstreams were asked, to record their status.
 type statuses struct {
 	mu    sync.Mutex
 	asked map[upstreamKey]*upstream.Client
@@ -138,14 +136,14 @@ func (s *statuses) flush(ctx context.Context, m Meta) error {
 	return nil
 }
 
-// same compares all but what changes with every request.
+// same compares all fields except those that change with every request.
 func same(a, b meta.UpstreamStatus) bool {
 	a.SucceededAt, b.SucceededAt = time.Time{}, time.Time{}
 	a.RateLimitRemaining, b.RateLimitRemaining = 0, 0
 	return a == b
 }
 
-// statusOf is a client's status as it is written down.
+// statusOf is a client's status as it is stored.
 func statusOf(s upstream.Status) meta.UpstreamStatus {
 	return meta.UpstreamStatus{
 		State: string(s.Health), SucceededAt: s.SucceededAt, FailedAt: s.FailedAt, Failure: s.Failure,

@@ -12,17 +12,16 @@ import (
 	"github.com/berth-registry/berth/pkg/pause"
 )
 
-// fetchTimeout bounds what is fetched for many, which does not end with the
-// request that asked first. A blob has its own bounds.
+// fetchTimeout bounds a shared fetch, which does not end with its first request.
+// Blobs have their own bounds.
 const fetchTimeout = 90 * time.Second
 
-// work names the fetching of something. Requests that came through other
-// registries are distinguished by how many: one that a chain led back here would
-// else wait for the one that it is part of (contract row E12).
+// work is the key of a fetch. It includes the hops: a request that a chain led back
+// here must not wait for the fetch that it is part of (contract row E12).
 func (r *Repository) work(what string) string { return fmt.Sprintf("%d %s", r.hops, r.key(what)) }
 
-// singleFlight runs f once for all concurrent callers in this process that ask for
-// the same. A caller that leaves does not end it.
+// singleFlight runs f once for all concurrent callers in this process with the same
+// work. A leaving caller does not end it.
 func singleFlight[T any](ctx context.Context, r *Repository, what string, f func(ctx context.Context) (T, error)) (T, error) {
 	shared := context.WithoutCancel(ctx)
 	done := r.caches.flights.DoChan(r.work(what), func() (any, error) {
@@ -44,16 +43,15 @@ func singleFlight[T any](ctx context.Context, r *Repository, what string, f func
 	}
 }
 
-// How long a process waits for what another fetches. That one may have died with
-// its lease, or leases may not be granted at all: so both ask an upstream that is
-// that slow.
+// How long a process waits for a fetch by another, which may have died with its
+// lease. Leases may also be unavailable. After that both ask the upstream.
 const (
 	otherNodeTimeout = 3 * time.Second
 	pollInterval     = 50 * time.Millisecond
 )
 
-// acrossNodes is singleFlight across processes: while another one fetches the
-// same, cached is polled. cached returns errUnknown where it has no answer.
+// acrossNodes is singleFlight across processes: while another process fetches the
+// same, it polls cached, which returns errUnknown for a miss.
 func acrossNodes(ctx context.Context, r *Repository, what string, cached, fetch func(ctx context.Context) (Manifest, error)) (Manifest, error) {
 	return singleFlight(ctx, r, what, func(ctx context.Context) (Manifest, error) {
 		start := time.Now()

@@ -11,8 +11,8 @@ import (
 	"github.com/berth-registry/berth/pkg/upstream"
 )
 
-// Tag answers what the upstream says of a tag: what it said a while ago, what it
-// says now, or, when it does not answer, what it said last.
+// Tag finds the manifest of a tag: fresh from the cache, else from the upstream,
+// or, if the upstream does not respond, the last one.
 func (r *Repository) Tag(ctx context.Context, tag string) (Manifest, error) {
 	m, err := r.freshTag(ctx, tag)
 	if errors.Is(err, errUnknown) {
@@ -28,9 +28,9 @@ func (r *Repository) Tag(ctx context.Context, tag string) (Manifest, error) {
 	return m, r.CountAnswer("manifest", result, err)
 }
 
-// revalidateTimeout is how long an upstream is waited for that said something
-// before: one that does not answer shall not slow down each pull of what is kept.
-// The request to it continues.
+// revalidateTimeout is how long a pull of a cached tag waits for the upstream, so
+// that an outage does not slow down each pull. The request to the upstream
+// continues.
 const revalidateTimeout = 5 * time.Second
 
 func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest, error) {
@@ -48,7 +48,7 @@ func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest
 	return r.askTag(ctx, tag, time.Time{})
 }
 
-// freshTag is errUnknown where the upstream has to be asked.
+// freshTag returns errUnknown if the upstream must be asked.
 func (r *Repository) freshTag(ctx context.Context, tag string) (Manifest, error) {
 	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
 	switch {
@@ -63,8 +63,8 @@ func (r *Repository) freshTag(ctx context.Context, tag string) (Manifest, error)
 	return Manifest{}, errUnknown
 }
 
-// askTag asks the upstream, unless another process has done so meanwhile. With
-// since, only what the upstream said from then on is an answer.
+// askTag asks the upstream, unless another process has just done so. With since,
+// only responses after that time count.
 func (r *Repository) askTag(ctx context.Context, tag string, since time.Time) (Manifest, error) {
 	cached := func(ctx context.Context) (Manifest, error) { return r.freshTag(ctx, tag) }
 	if !since.IsZero() {
@@ -74,7 +74,7 @@ func (r *Repository) askTag(ctx context.Context, tag string, since time.Time) (M
 		func(ctx context.Context) (Manifest, error) { return r.revalidate(ctx, tag) })
 }
 
-// tagSince is freshTag for a caller who wants to hear what the upstream says now.
+// tagSince is freshTag, limited to responses of the upstream after since.
 func (r *Repository) tagSince(ctx context.Context, tag string, since time.Time) (Manifest, error) {
 	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
 	switch {
@@ -86,9 +86,8 @@ func (r *Repository) tagSince(ctx context.Context, tag string, since time.Time) 
 	return Manifest{}, errUnknown
 }
 
-// revalidate asks the upstream for what it says of the tag. What is kept already
-// costs a HEAD; what is not is never asked for by HEAD first, since a cache in
-// the middle fetches only on GET.
+// revalidate asks the upstream for the tag: by HEAD if a manifest is cached, else
+// by GET at once, since an intermediate cache fetches only on GET.
 func (r *Repository) revalidate(ctx context.Context, tag string) (Manifest, error) {
 	kept, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
 	switch {
@@ -111,31 +110,31 @@ func (r *Repository) revalidate(ctx context.Context, tag string) (Manifest, erro
 	}
 }
 
-// confirm asks whether the tag is what it was, and fetches it if not.
+// confirm asks whether the tag is unchanged, and fetches it if not.
 func (r *Repository) confirm(ctx context.Context, tag string, kept meta.CachedTag) (Manifest, error) {
 	head, err := r.client.HeadManifest(ctx, r.Repo.Name, tag)
 	now := r.caches.Now()
 	if upstream.OutcomeOf(err) == upstream.NotHere || err == nil && head.Digest != kept.Manifest.Digest {
-		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag) // a 404 of a HEAD is not believed alone (E16)
+		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag) // a 404 of a HEAD alone does not count (E16)
 	}
 	if err != nil {
 		return Manifest{}, err
 	}
 	r.pulled(kept.Manifest.Digest)
 	err = r.caches.Meta.ConfirmCachedTag(ctx, r.Repo, tag, kept.Manifest.Digest)
-	if notStored(err) { // removed meanwhile
+	if notStored(err) { // removed since
 		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag)
 	}
 	return Manifest{Manifest: kept.Manifest, CheckedAt: now}, chain.Internal(err)
 }
 
-// deniedLimit is how long a tag is answered at most after its upstream began to
-// refuse the tenant: long enough for a mistake of theirs, too short for a right
-// that was taken away (contract row E16).
+// deniedLimit is how long a tag is served at most after its upstream began to deny
+// access: long enough for an upstream's mistake, too short for revoked access
+// (contract row E16).
 const deniedLimit = time.Hour
 
-// stale answers what the upstream said last, where the tenant wants that and it
-// is not too long ago; else with how asking it failed.
+// stale returns the last manifest if the upstream's settings allow that and it is
+// not too old; else err.
 func (r *Repository) stale(kept meta.CachedTag, err error) (Manifest, error) {
 	limit := r.Settings.StaleIfError
 	if chain.OutcomeOf(err) == chain.Denied {
