@@ -18,8 +18,8 @@ const (
 	pollInterval = 100 * time.Millisecond
 )
 
-// coordinate brings the blob in, from where it is nearest: the store, the process
-// that fetches it already, the upstream.
+// coordinate gets the blob from the nearest source: the store, another process that
+// fetches it, or the upstream.
 func (fl *flight) coordinate(ctx context.Context) error {
 	if err := fl.acquireSlot(ctx, fl.target.Repo.Tenant); err != nil {
 		return err
@@ -39,15 +39,15 @@ func (fl *flight) coordinate(ctx context.Context) error {
 		if found, err := fl.fromStore(ctx); found || err != nil {
 			return err
 		}
-		// A lease saves work and decides nothing.
+		// A lease only saves work.
 		late := !since.IsZero() && time.Since(since) > leaderTimeout
 		if granted || late && (again || at == "") {
 			fl.startLeading()
 			return fl.fetchUpstream(ctx)
 		}
 		if late {
-			// A process that died keeps its lease for a while. Those that read from it
-			// share a second lease, or all of them would ask the upstream.
+			// A process that died keeps its lease for a while. Its readers share a second
+			// lease, so that not all of them ask the upstream.
 			key, again, since = fl.lease("fetch again"), true, time.Time{}
 			continue
 		}
@@ -59,8 +59,8 @@ func (fl *flight) coordinate(ctx context.Context) error {
 		case fl.written() > before:
 			since = time.Now()
 		case since.IsZero():
-			// One that waited in vain for an upstream that is out counts from here:
-			// else the processes would wait for their turns one after the other.
+			// A flight that waited in vain for an upstream counts from here: else the
+			// processes would wait one after the other.
 			since = asked
 		}
 		if err := pause.Between(ctx, pollInterval/2, 3*pollInterval/2); err != nil {
@@ -77,8 +77,8 @@ func (fl *flight) written() int64 {
 	return fl.stream.Written()
 }
 
-// fromStore takes a blob that was stored meanwhile. One whose store does not
-// answer, or has lost the bytes, counts as not stored: fetching heals that.
+// fromStore uses a blob that has been stored since. If the store does not respond
+// or has lost the bytes, the blob counts as not stored: fetching repairs it.
 func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 	b, err := fl.Meta.FindBlob(ctx, fl.target.Repo, fl.target.Digest)
 	if err != nil {
@@ -107,17 +107,17 @@ func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 	return fl.fromOther(c)
 }
 
-// maxWaiting is how many flights of one tenant wait for a slot at a time, and
-// retryAfter what a refused one is told.
+// maxWaiting is how many flights of one tenant wait for a slot at a time.
+// retryAfter is the Retry-After of a refused flight.
 const (
 	maxWaiting = 4096
 	retryAfter = 10 * time.Second
 )
 
-// newSlots bounds how many flights there are at a time. No tenant has all of them,
-// and the next free one goes to the tenant that has the fewest. A flight may take
-// for ever, if its upstream wants that; so each tenant is assured of a 16th, while
-// these shares go no further than n beyond n.
+// newSlots bounds the concurrent flights. No tenant gets all slots, and the next
+// free one goes to the tenant with the fewest. An upstream can make a flight last
+// for ever, so each tenant has an assured share of a 16th; these shares add at most
+// n slots to n.
 func newSlots(n int) *fairgate.Gate[tenant.ID] {
 	all := int64(n)
 	return fairgate.New[tenant.ID](fairgate.Options{
@@ -125,7 +125,8 @@ func newSlots(n int) *fairgate.Gate[tenant.ID] {
 	})
 }
 
-// acquireSlot waits for a slot as long as ctx lasts, which ends with the flight's last caller.
+// acquireSlot waits for a slot until ctx ends, at the latest with the flight's last
+// caller.
 func (f *Fetches) acquireSlot(ctx context.Context, t tenant.ID) error {
 	err := f.slots.Acquire(ctx, t, 1)
 	if errors.Is(err, fairgate.ErrQueueFull) {

@@ -1,11 +1,11 @@
-// Package fetch fetches a blob from outside once, however many ask for it, and
-// stores it while they read it.
+// Package fetch fetches a blob from an upstream once for all callers, and stores it
+// while they read it.
 //
 // The first caller begins a flight, and later ones join it. A flight continues when
 // all its callers have left (contract row R43). It ends when the blob is stored,
-// could not be fetched, or is neither stored nor read. In each process there is one
-// flight of a blob of a repository. By a lease, only one of all processes asks the
-// upstream; the others read from that one.
+// could not be fetched, or is neither stored nor read. Each process has at most one
+// flight of a blob of a repository. The process with the lease asks the upstream;
+// the others read from it.
 package fetch
 
 import (
@@ -25,21 +25,21 @@ import (
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
-// Config is what fetches work on. Self, Peer, Dir and Flights may be left out.
+// Config is what fetches need. Self, Peer, Dir and Flights are optional.
 type Config struct {
 	Meta   Meta
 	Blobs  Blobs
 	Leases lease.Leases
-	// Self is the URL by which other processes reach this one; empty where none
-	// can.
+	// Self is the URL of this process for other processes; empty if they cannot reach
+	// it.
 	Self string
-	// Peer reads the blob from the flight of the process at Self's URL there, from
-	// byte 0, with its size, -1 where that is not known. It fails where that
-	// process has no such flight. Until the first byte is there it may wait, but
-	// not to get a connection: a second is long. Reading ends with ctx.
+	// Peer reads the blob from a flight of the process whose Self is at, from byte 0,
+	// with its size, -1 if not known. It fails if that process has no such flight. It
+	// may wait for the first byte, but not longer than a second for a connection.
+	// Reading ends with ctx.
 	Peer    func(ctx context.Context, at string, t Target) (io.ReadCloser, int64, error)
 	Dir     string // of temporary files; "" = the system's
-	Flights int    // at a time, besides those within the share of a tenant; 0 = 64
+	Flights int    // at a time, besides the assured shares of tenants; 0 = 64
 	Log     *slog.Logger
 }
 
@@ -62,14 +62,14 @@ type Target struct {
 	Repo   meta.Repo // where it is stored, in a cache registry
 	Digest oci.Digest
 	Size   int64 // in bytes; -1 = not known
-	// Hops is how many registries the request came through. A flight is joined by
-	// requests of the same Hops only: one that a chain led back here would else
-	// wait for itself (contract row E12).
+	// Hops is how many registries forwarded the request. Only requests with the same
+	// Hops join a flight: a request that a chain led back here must not wait for
+	// itself (contract row E12).
 	Hops int
 }
 
-// Source asks the upstream for the blob, from byte 0, and returns its body with
-// its size, -1 where that is not said. Reading ends with ctx.
+// Source asks the upstream for the blob, from byte 0, and returns its body with its
+// size, -1 if not known. Reading ends with ctx.
 type Source func(ctx context.Context) (io.ReadCloser, int64, error)
 
 // Fetches are the flights of a process. It is safe for concurrent use.
@@ -86,17 +86,17 @@ type Fetches struct {
 	flights map[key]*flight
 }
 
-// Slots tells what became of the flights that waited for their turn.
+// Slots returns the statistics of flights that waited for a slot.
 func (f *Fetches) Slots() fairgate.Stats { return f.slots.Stats() }
 
-// Running is how many flights there are now, those that wait included.
+// Running is the number of flights now, including waiting ones.
 func (f *Fetches) Running() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.flights)
 }
 
-// key is what there is one flight of.
+// key identifies a flight.
 type key struct {
 	repo   meta.Repo
 	digest oci.Digest
@@ -105,11 +105,11 @@ type key struct {
 
 func (t Target) key() key { return key{t.Repo, t.Digest, t.Hops} }
 
-// defaultFlights is enough for upstreams that give each connection little, and
-// bounds what one process asks of them, and the files it keeps open.
+// defaultFlights is enough for upstreams that throttle each connection, and bounds
+// a process's connections and open files.
 const defaultFlights = 64
 
-// errClosing is why a flight ends that would have gone on.
+// errClosing is the cause of flights that Close ends.
 var errClosing = fault.New(fault.Unavailable, fault.UnavailableReason, "this process is stopping; retry")
 
 // New makes Fetches; Close ends them.
@@ -127,12 +127,12 @@ func New(c Config) *Fetches {
 	return f
 }
 
-// Open joins the flight of the blob or begins one, and returns once its first
-// bytes can be read; the caller closes it. What goes wrong before is the error,
-// as the source returned it; later, a Read of the content fails. The end of ctx
-// ends the reading, and not the flight.
+// Open joins the flight of the blob or begins one, and returns once its first bytes
+// can be read; the caller closes it. A failure before that is returned, as from the
+// source; later, Read of the content fails. The end of ctx ends the reading, not
+// the flight.
 //
-// The caller has looked whether the blob is stored. Open looks again.
+// The caller has already checked whether the blob is stored. Open checks again.
 func (f *Fetches) Open(ctx context.Context, t Target, src Source) (blob.Content, error) {
 	fl, err := f.join(ctx, t, src)
 	if err != nil {
@@ -142,9 +142,8 @@ func (f *Fetches) Open(ctx context.Context, t Target, src Source) (blob.Content,
 	return fl.open(ctx)
 }
 
-// Join is Open for other processes. It is false where nothing is asked of the
-// upstream here: a flight that reads from another process is not to be read
-// from, or each could wait for the other.
+// Join is Open for other processes. It returns false unless this process asks the
+// upstream: otherwise two processes could read from each other and wait for ever.
 func (f *Fetches) Join(ctx context.Context, t Target) (blob.Content, bool) {
 	f.mu.Lock()
 	fl := f.current(t.key())
@@ -174,9 +173,8 @@ func (f *Fetches) join(ctx context.Context, t Target, src Source) (*flight, erro
 	return fl, nil
 }
 
-// current is the flight to join. One that failed is not, although it may have
-// something left to do: a client that tries again must not get the old failure. The
-// caller holds mu.
+// current is the flight to join. It is never a failed flight, even one that is
+// still ending: a retry must not get the old failure. The caller holds mu.
 func (f *Fetches) current(k key) *flight {
 	fl := f.flights[k]
 	if fl == nil || fl.failed() {
@@ -185,8 +183,8 @@ func (f *Fetches) current(k key) *flight {
 	return fl
 }
 
-// Close lets the flights end, and begins none. When ctx ends it ends them, and
-// returns why; what is half stored is given up.
+// Close waits for the flights to end, and begins no new ones. When ctx ends it ends
+// them, drops partly stored blobs, and returns the cause.
 func (f *Fetches) Close(ctx context.Context) error {
 	f.mu.Lock()
 	f.closed = true

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// flight is one blob in flight into this process.
+// flight is the fetch of one blob by this process.
 type flight struct {
 	*Fetches
 	target Target
@@ -22,19 +22,19 @@ type flight struct {
 	// Set before known is closed: one of the three.
 	known  chan struct{}
 	stream *inflight.Stream
-	stored meta.Blob // it was there already
+	stored meta.Blob // it was stored already
 	err    error     // it failed before there was a stream
 
 	storing atomic.Bool // it is being stored
 
 	// Guarded by Fetches.mu.
-	callers  int  // that may be about to read
+	callers  int  // that may still open the stream
 	admitted bool // it has a slot
 	leading  bool // it asks the upstream
-	finished bool // nothing more is done for it
+	finished bool // it has ended
 }
 
-// begin begins a flight that runs on its own. The caller holds mu.
+// begin begins a flight in a goroutine. The caller holds mu.
 func (f *Fetches) begin(ctx context.Context, t Target, src Source) *flight {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	fl := &flight{Fetches: f, target: t, source: src, cancel: cancel, known: make(chan struct{})}
@@ -48,8 +48,8 @@ func (f *Fetches) begin(ctx context.Context, t Target, src Source) *flight {
 	return fl
 }
 
-// run brings the blob in. The flight can be joined until the blob is stored, so
-// that every caller finds one of the two.
+// run fetches the blob. The flight can be joined until the blob is stored, so that
+// every caller finds either.
 func (fl *flight) run(ctx context.Context) {
 	if err := fl.coordinate(ctx); err != nil {
 		fl.fail(err)
@@ -76,7 +76,7 @@ func (fl *flight) fail(err error) {
 	close(fl.known)
 }
 
-// failed says whether readers fail.
+// failed reports whether readers fail.
 func (fl *flight) failed() bool {
 	select {
 	case <-fl.known:
@@ -113,7 +113,7 @@ func (fl *flight) open(ctx context.Context) (blob.Content, error) {
 		_, err = c.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		_ = c.Close() // it only lets the file go
+		_ = c.Close() // it only releases the file
 		if ctx.Err() != nil {
 			err = fault.From(context.Cause(ctx))
 		}
@@ -122,8 +122,8 @@ func (fl *flight) open(ctx context.Context) (blob.Content, error) {
 	return c, nil
 }
 
-// leave is called by each caller that has joined. A flight without a slot ends with
-// its last caller: else clients that come and go would leave a queue behind.
+// Each caller that has joined calls leave. A flight without a slot ends with its
+// last caller, so that clients which left do not fill the queue.
 func (fl *flight) leave() {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -135,11 +135,11 @@ func (fl *flight) leave() {
 	fl.release()
 }
 
-// errAbandoned is why a flight ends before it has all.
+// errAbandoned is the cause of a flight that ended early for lack of readers.
 var errAbandoned = errors.New("fetch: neither read nor stored")
 
-// abandoned says whether the flight has no reader and is not being stored. Then the
-// next caller begins a new flight.
+// abandoned reports whether the flight has no reader and is not being stored. Then
+// the next caller begins a new flight.
 func (fl *flight) abandoned() bool {
 	if fl.storing.Load() || fl.stream.Readers() > 0 {
 		return false
@@ -160,15 +160,14 @@ func (fl *flight) forget() {
 	}
 }
 
-// release lets the bytes go once no caller can be about to open them. The caller
-// holds mu.
+// release releases the bytes once no caller can open them. The caller holds mu.
 func (fl *flight) release() {
 	if fl.finished && fl.callers == 0 && fl.stream != nil {
 		fl.stream.Release()
 	}
 }
 
-// admit records that the flight has a slot; false where it has no callers.
+// admit records that the flight has a slot; false if it has no callers.
 func (fl *flight) admit() bool {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()

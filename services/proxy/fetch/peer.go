@@ -13,8 +13,8 @@ import (
 // checked.
 const stallTimeout = 2 * time.Second
 
-// fromPeer reads from the flight of the process that has the lease. It is not
-// done where that does not work. With again, the first byte must come soon.
+// fromPeer reads from the flight of the process with the lease. It returns false if
+// that fails. With again, the first byte must come soon.
 func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at string) (bool, error) {
 	if fl.Peer == nil || at == "" || at == fl.Self {
 		return false, nil
@@ -43,7 +43,8 @@ func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at st
 	return fl.fromOther(signalReader{body, came})
 }
 
-// fromOther takes what was fetched before; it is not done where r breaks off.
+// fromOther copies bytes that were fetched before; it returns false if r breaks
+// off.
 func (fl *flight) fromOther(r io.Reader) (bool, error) {
 	err := fl.copyFrom(r)
 	if errors.Is(err, errBroken) {
@@ -55,8 +56,8 @@ func (fl *flight) fromOther(r io.Reader) (bool, error) {
 	return err == nil, err
 }
 
-// watch ends reading from another process once that one has lost the lease
-// without a word: its node died, and so no connection to it ever breaks.
+// watch ends reading from another process that lost its lease while it sent
+// nothing: if its node died, the connection never breaks.
 func (fl *flight) watch(ctx context.Context, cancel context.CancelFunc, key lease.Key, came <-chan struct{}) {
 	timer := time.NewTimer(stallTimeout)
 	defer timer.Stop()

@@ -10,9 +10,9 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// store stores the blob while it arrives. Readers have it from the stream, so
-// that a store that is full or broken, or a quota, fails none of them; but when
-// the last of them leaves then, the rest is not fetched.
+// store stores the blob while it arrives. Readers use the stream, so a store error
+// or a quota does not fail them; but then the rest is not fetched after the last
+// reader leaves.
 func (fl *flight) store(ctx context.Context) {
 	err := fl.ingest(ctx)
 	fl.storing.Store(false)
@@ -27,9 +27,8 @@ func (fl *flight) store(ctx context.Context) {
 	log.WarnContext(ctx, "a blob was passed through and could not be stored")
 }
 
-// ingest brings the stream into an upload session of its own (storage protocol,
-// section 4), unless the tenant has the blob. Nothing is kept of one that is not
-// the blob.
+// ingest writes the stream into a new upload session (storage protocol, section 4),
+// unless the tenant has the blob. Wrong bytes are not kept.
 func (fl *flight) ingest(ctx context.Context) error {
 	if linked, err := fl.link(ctx); linked || err != nil {
 		return err
@@ -44,9 +43,9 @@ func (fl *flight) ingest(ctx context.Context) error {
 	return nil
 }
 
-// link links a blob that the tenant has, from elsewhere, once all of it came from
-// the upstream, which is the proof that the tenant may pull it there (contract row S70). It
-// is not linked where it has to be stored.
+// link links a blob that the tenant has, once all bytes came from the upstream, which
+// proves that the tenant may pull it there (contract row S70). It returns false if the blob
+// must be stored.
 func (fl *flight) link(ctx context.Context) (bool, error) {
 	if !fl.has(ctx) {
 		return false, nil
@@ -56,14 +55,14 @@ func (fl *flight) link(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	_, err := fl.Meta.LinkBlob(ctx, fl.target.Repo, fl.target.Digest)
-	if fault.Is(err, fault.BlobUnknown) { // it went meanwhile, or turned out to be lost
+	if fault.Is(err, fault.BlobUnknown) { // it was removed, or found to be lost
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// has says whether the tenant has the blob, whole. Where that cannot be found out
-// it is stored, which finds the blob that is there.
+// has reports whether the tenant has the whole blob. On an error it returns false,
+// and storing finds an existing blob.
 func (fl *flight) has(ctx context.Context) bool {
 	b, err := fl.Meta.FindTenantBlob(ctx, meta.Upload{Repo: fl.target.Repo, Digest: fl.target.Digest})
 	if err != nil {
@@ -82,8 +81,8 @@ func (fl *flight) fill(ctx context.Context, u meta.Upload) error {
 	if err != nil {
 		return err
 	}
-	// It ends well only where the stream's bytes were found right. These were
-	// read back from a disk: what is stored is proven by itself (invariant I12).
+	// The stream's bytes were verified, but these were read back from a disk, so their
+	// digest is checked again (invariant I12).
 	if got := h.Digest(); got != fl.target.Digest {
 		return fault.New(fault.Unavailable, fault.UnavailableReason,
 			"what was read back of the blob in flight has the digest %s", got)
@@ -92,7 +91,7 @@ func (fl *flight) fill(ctx context.Context, u meta.Upload) error {
 	return err
 }
 
-// hashed is the stream that goes into the blob store.
+// hashed is the stream for the blob store.
 type hashed struct {
 	io.Reader
 	hash *oci.Hasher

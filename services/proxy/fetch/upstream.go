@@ -15,7 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/pause"
 )
 
-// How a source that breaks off is asked again.
+// Retries of a source that breaks off.
 const (
 	retries = 2
 	backoff = 250 * time.Millisecond // before the first; four times as long before each next
@@ -24,8 +24,8 @@ const (
 // errBroken marks a source that ended before the blob did.
 var errBroken = errors.New("fetch: the source broke off")
 
-// fetchUpstream asks the upstream and stores what comes. It returns once both
-// have ended; that nothing could be stored is no failure.
+// fetchUpstream fetches from the upstream and stores the bytes. It returns once
+// both have ended; a failure to store is not an error.
 func (fl *flight) fetchUpstream(ctx context.Context) error {
 	var stored chan struct{}
 	err := fl.askWithRetries(ctx, func() {
@@ -47,8 +47,8 @@ func (fl *flight) fetchUpstream(ctx context.Context) error {
 	return err
 }
 
-// askWithRetries asks the source until it gave all, or asking again is of no use.
-// begun is called whenever there is a stream.
+// askWithRetries asks the source until it has sent all, or the error is final. It
+// calls begun whenever there is a stream.
 func (fl *flight) askWithRetries(ctx context.Context, begun func()) error {
 	for attempt, wait := 0, backoff; ; attempt, wait = attempt+1, 4*wait {
 		err := fl.ask(ctx, begun)
@@ -88,7 +88,7 @@ func (fl *flight) ask(ctx context.Context, begun func()) error {
 	return fl.stream.Finish()
 }
 
-// isFinal says whether asking again is of no use.
+// isFinal reports whether a retry is useless.
 func isFinal(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.NotFound, fault.Denied, fault.TooMany:
@@ -98,7 +98,7 @@ func isFinal(err error) bool {
 	}
 }
 
-// readerError is the failure as readers get it.
+// readerError is the error for readers.
 func readerError(ctx context.Context, err error) error {
 	var known *fault.Error
 	switch {
@@ -111,8 +111,7 @@ func readerError(ctx context.Context, err error) error {
 	}
 }
 
-// beginSource begins with a source, which comes from byte 0 and says that the blob
-// has so many bytes.
+// beginSource begins a source, which starts at byte 0 and declares the size.
 func (fl *flight) beginSource(size int64) error {
 	if fl.stream != nil {
 		fl.stream.Restart()
@@ -131,11 +130,11 @@ func (fl *flight) beginSource(size int64) error {
 	return nil
 }
 
-// spaceCheckInterval is after how many bytes the disk space is checked again.
+// spaceCheckInterval is the number of bytes between checks of the disk space.
 const spaceCheckInterval = 64 << 20
 
-// copyFrom writes what r gives to the stream. Where r is what fails, the error wraps
-// errBroken; the end of r before that of a blob of known size counts as that.
+// copyFrom copies r to the stream. Errors of r wrap errBroken, as does an early end
+// of a blob of known size.
 func (fl *flight) copyFrom(r io.Reader) error {
 	piece := make([]byte, 64<<10)
 	var came, looked int64
@@ -166,13 +165,13 @@ func (fl *flight) copyFrom(r io.Reader) error {
 	}
 }
 
-// lease is what one of all processes has while it fetches the blob.
+// lease is the key of the lease for fetching the blob.
 func (fl *flight) lease(kind string) lease.Key {
 	r := fl.target.Repo
 	return lease.Key{Kind: kind, Tenant: r.Tenant, Name: fmt.Sprintf("%d %d %s@%s", fl.target.Hops, r.Registry, r.Name, fl.target.Digest)}
 }
 
-// minFree is what a fetch leaves free of the disk, at most; of a small one it is a
+// minFree is the disk space that a fetch leaves free; on a small disk it is a
 // sixteenth.
 const minFree = 1 << 30
 
