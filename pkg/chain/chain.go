@@ -1,6 +1,6 @@
-// Package chain decides who answers for what a registry does not hold: the members
-// of its upstream group and of theirs, in which order, for which names, and what
-// follows from what each said. It knows no store and no HTTP.
+// Package chain decides which members are asked for content that a registry does
+// not hold: those of its upstream group and of nested groups, in which order, for
+// which names, and what follows from each result. It uses no store and no HTTP.
 package chain
 
 import (
@@ -14,15 +14,15 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// MaxMembers is how many members a chain may come to, those of its registries'
-// own groups included: what one pull may ask at most.
+// MaxMembers bounds the members of a chain, including nested groups, and so the
+// requests of a pull.
 const MaxMembers = 64
 
-// Chain is what a registry's group comes to.
+// Chain is a registry's group with its nested groups.
 type Chain struct {
 	Members []Member
-	// Registries are the registry itself and all registries in the chain: names
-	// of theirs are claimed.
+	// Registries are the registry itself and all registries in the chain. Their names
+	// are claimed.
 	Registries []tenant.RegistryID
 	slugs      []string // of Registries
 }
@@ -30,10 +30,9 @@ type Chain struct {
 // Slug is that of the registry at index i of Registries.
 func (c Chain) Slug(i int) string { return c.slugs[i] }
 
-// Of follows the groups from a registry on, by its slug. A registry without a
-// group has an empty chain. A chain that cannot be followed to its end, since it
-// comes back to itself, is too long or names what is not there, is an error: its
-// members must not be taken for ones that do not have something.
+// Of builds the chain of a registry, by its slug. A registry without a group has an
+// empty chain. A cycle, too many members or an unknown name is an error: a partial
+// chain would make content look absent.
 func Of(t meta.Topology, registry string) (Chain, error) {
 	f := follower{topology: t}
 	r, ok := t.Registries[registry]
@@ -104,10 +103,11 @@ func broken(format string, args ...any) error {
 	return fault.New(fault.Invalid, fault.RequestInvalid, format, args...)
 }
 
-// Outcome is what a member said.
+// Outcome is the result of asking a member.
 type Outcome string
 
-// The outcomes. Only an authoritative "not here" lets a walk continue by itself.
+// The outcomes. Without a member policy, a walk continues only after an
+// authoritative "not here".
 const (
 	Found   Outcome = "found"
 	NotHere Outcome = "not_here"
@@ -116,15 +116,15 @@ const (
 	Skipped Outcome = "skipped" // not asked: see Answer.Detail
 )
 
-// What asking a member may end with, besides the errors of stores and upstreams.
+// The errors of asking a member, besides those of stores and upstreams.
 var (
 	ErrNotHere = errors.New("chain: not here")
-	// ErrLogin is for callers who are not logged in, where an upstream answers only
-	// others. It is the same whether the content exists or not, and whichever
-	// upstream it is about (contract row S74).
+	// ErrLogin is for anonymous callers if an upstream serves only callers who are
+	// logged in. It is the same for every upstream, and whether or not the content
+	// exists (contract row S74).
 	ErrLogin = errors.New("chain: only callers who are logged in get an answer")
-	// ErrInternal is an internal failure: it says nothing about a member, and no
-	// member policy may override it. See Internal.
+	// ErrInternal is an internal failure, not a member's result: no member policy may
+	// override it. See Internal.
 	ErrInternal = errors.New("chain: internal failure")
 )
 
@@ -133,11 +133,11 @@ type SkipError struct{ Why string }
 
 func (e SkipError) Error() string { return e.Why }
 
-// ErrNotOffered is for names that the tenant does not take from the upstream.
+// ErrNotOffered is for names that the upstream's settings exclude.
 var ErrNotOffered = SkipError{"the upstream is not asked for this name"}
 
-// Internal marks what a store of this deployment failed with as ErrInternal, except
-// for an authoritative absence.
+// Internal marks an error of a store of this deployment as ErrInternal, except for
+// an authoritative absence.
 func Internal(err error) error {
 	if err == nil || fault.KindOf(err) == fault.NotFound {
 		return err
@@ -150,7 +150,7 @@ type internalError struct{ error }
 func (e internalError) Unwrap() error        { return e.error }
 func (e internalError) Is(target error) bool { return target == ErrInternal }
 
-// OutcomeOf is what a member said, by the error that asking it ended with.
+// OutcomeOf is the outcome for the error of asking a member.
 func OutcomeOf(err error) Outcome {
 	var skipped SkipError
 	switch {
@@ -175,8 +175,8 @@ func OutcomeOf(err error) Outcome {
 	}
 }
 
-// Trace tells how a reference was resolved: who was asked, in order, what each
-// said, and who won.
+// Trace records how a reference was resolved: the results of the members in order,
+// and the winner.
 type Trace struct {
 	Name, Reference string
 	Answers         []Answer
@@ -184,13 +184,13 @@ type Trace struct {
 	Outcome         Outcome // for the client
 }
 
-// Answer is what one member said.
+// Answer is the result of one member.
 type Answer struct {
 	Member    string // "registries/prod", "upstreams/ghcr"
 	Outcome   Outcome
 	Detail    string    // why, for people; never an internal address
 	Digest    string    // of what it has
 	Cached    bool      // answered without asking the upstream
-	Stale     bool      // answered with what is older than it should be, as the upstream is out
-	CheckedAt time.Time // when the upstream said so last; zero for a registry
+	Stale     bool      // served past its TTL during an outage of the upstream
+	CheckedAt time.Time // when the upstream last confirmed it; zero for a registry
 }

@@ -9,12 +9,11 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// dockerHub is the host that all names of Docker Hub stand for.
+// dockerHub is the canonical host of Docker Hub.
 const dockerHub = "docker.io"
 
-// CanonicalHost is the host, with its port if it has one, in the form that hosts
-// of upstreams are compared in: lower case, and one name for Docker Hub, which
-// clients know by three.
+// CanonicalHost is the host, with its port if any, in the form in which hosts of
+// upstreams are compared: lower case, and one name for the three of Docker Hub.
 func CanonicalHost(host string) string {
 	host = strings.ToLower(host)
 	switch host {
@@ -43,10 +42,9 @@ func urlHost(u *meta.Upstream) string {
 	return CanonicalHost(parsed.Host)
 }
 
-// ByHost finds the upstream that the tenant calls by this name. One that has it
-// as an alias goes before one that is at that host, of which there may be
-// several, with other credentials: the first by its slug is meant then. The slug
-// is a name, too.
+// ByHost finds an upstream of the tenant by alias, host or slug. An alias takes
+// precedence over the host of the URL. Several upstreams may have the same host,
+// with other credentials: then the first by slug is meant.
 func ByHost(t meta.Topology, host string) (meta.Upstream, bool) {
 	host = CanonicalHost(host)
 	if host == "" {
@@ -67,11 +65,10 @@ func ByHost(t meta.Topology, host string) (meta.Upstream, bool) {
 	return meta.Upstream{}, false
 }
 
-// Reach is the topology with no upstreams but those that the registry names: in
-// its chain, however far down, and in its own list. No others answer below proxy/
-// and to ?ns= there: a registry that allows anonymous pull must not open what a
-// tenant has for other purposes (contract row S73). The chain must be one that Of
-// follows to its end.
+// Reach is the topology with only the upstreams that the registry names, in its
+// chain or in its own list. Only they are served below proxy/ and for ?ns=: a
+// registry with anonymous pull must not expose upstreams for other purposes
+// (contract row S73). The chain must be valid for Of.
 func Reach(t meta.Topology, registry string) (meta.Topology, error) {
 	c, err := Of(t, registry)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Member is one that serves it: a registry, which then asks its own group, or an
+// Member is a member of a chain: a registry, which then asks its own group, or an
 // upstream.
 type Member struct {
 	Name     string            // "registries/prod", "upstreams/ghcr"
@@ -23,24 +23,24 @@ type Member struct {
 	entry    meta.Member
 }
 
-// SingleUpstream is an upstream that serves it by itself, for all names.
+// SingleUpstream is a member for one upstream, for all names.
 func SingleUpstream(u *meta.Upstream) Member {
 	return Member{Name: "upstreams/" + u.Slug, Upstream: u}
 }
 
-// Takes says whether the member answers for the name, as clients of the registry
-// say it.
+// Takes reports whether the member is asked for the name, as clients of the
+// registry use it.
 func (m *Member) Takes(name string) bool {
 	return selects(m.entry.Include, m.entry.Exclude, name)
 }
 
-// ContinuesOnOutage says whether those after the member are asked although it
-// may have what is looked for.
+// ContinuesOnOutage reports whether later members are asked after an outage of this
+// one, which may have the content.
 func (m *Member) ContinuesOnOutage() bool { return m.entry.OnOutage == meta.Continue }
 
-// ContinuesOnDenied says whether those after the member are asked although it
-// refused. Without a credential that is what some registries answer for what they
-// do not have; with one, it must be looked into.
+// ContinuesOnDenied reports whether later members are asked after a denial of this
+// one. Without a credential, some registries deny access to absent content; with
+// one, a denial is a fault to be fixed.
 func (m *Member) ContinuesOnDenied() bool {
 	if m.entry.OnDenied == "" {
 		return m.Upstream != nil && m.Upstream.Settings.Username == ""
@@ -48,9 +48,8 @@ func (m *Member) ContinuesOnDenied() bool {
 	return m.entry.OnDenied == meta.Continue
 }
 
-// Answering are the members that answer for the name, as clients of the registry
-// say it, in the order in which they are asked, with the name of the repository
-// there.
+// Answering are the members to ask for the name, as clients of the registry use it,
+// in order, with the repository's name there.
 func (c Chain) Answering(name string) iter.Seq2[*Member, string] {
 	return func(yield func(*Member, string) bool) { answering(c.Members, name, yield) }
 }
@@ -72,9 +71,8 @@ func answering(members []Member, name string, yield func(*Member, string) bool) 
 	return true
 }
 
-// UpstreamOf finds the first upstream in the chain that serves it for the name, as
-// clients of the registry say it. claimed says that a registry of the chain has,
-// or had, the name.
+// UpstreamOf finds the first upstream in the chain for the name, as clients of the
+// registry use it. claimed says that a registry of the chain has, or had, the name.
 func (c Chain) UpstreamOf(name string, claimed bool) (*meta.Upstream, bool) {
 	for m := range c.Answering(name) {
 		if m.Upstream != nil && (!claimed || AllowsClaimed(m.Upstream, name)) {
@@ -84,8 +82,8 @@ func (c Chain) UpstreamOf(name string, claimed bool) (*meta.Upstream, bool) {
 	return nil, false
 }
 
-// Withholds says whether a member that serves it for the name, as clients say it,
-// does not serve callers who are not logged in.
+// Withholds reports whether a member for the name, as clients use it, does not
+// serve anonymous callers.
 func (c Chain) Withholds(name string) bool {
 	for m := range c.Answering(name) {
 		if m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous() {
@@ -95,21 +93,20 @@ func (c Chain) Withholds(name string) bool {
 	return false
 }
 
-// Storage is where the tenant itself keeps what a member answers for a name: a
-// repository of a registry, or of the cache of an upstream as it is configured
-// now.
+// Storage is the tenant's own storage of a member's content under a name: a
+// repository of a registry, or of an upstream's present cache registry.
 type Storage struct {
 	Registry tenant.RegistryID
 	Name     string // of the repository there
-	// Unclaimed says that it answers only as long as no registry of the chain has,
-	// or ever had, the name: as an upstream that is not allowed claimed names.
+	// Unclaimed says that it is used only while no registry of the chain has, or ever
+	// had, the name: it is of an upstream that may not serve claimed names.
 	Unclaimed bool
-	// Withheld says that it does not answer callers who are not logged in.
+	// Withheld says that anonymous callers do not get its content.
 	Withheld bool
 }
 
-// Storages are those of the members that answer for the name, as clients of the
-// registry say it, in the order in which they are asked.
+// Storages are those of the members to ask for the name, as clients of the registry
+// use it, in order.
 func (c Chain) Storages(name string) []Storage {
 	var found []Storage
 	for m, at := range c.Answering(name) {
@@ -122,12 +119,11 @@ func (c Chain) Storages(name string) []Storage {
 	return found
 }
 
-// maxPattern is the most bytes of a pattern.
+// maxPattern bounds a pattern, in bytes.
 const maxPattern = 255
 
-// CheckPattern says whether text is a pattern of names: a name in which * stands
-// for anything in one component, ** for any number of components, ? for a
-// character, [a-z] for one of several.
+// CheckPattern checks a name pattern: a name in which * matches anything in one
+// component, ** any number of components, ? a character, [a-z] one of several.
 func CheckPattern(text string) error {
 	if text == "" || len(text) > maxPattern || strings.ContainsAny(text, `{}\`) || !doublestar.ValidatePattern(text) {
 		return fault.New(fault.Invalid, fault.RequestInvalid, "%q is not a valid name pattern, such as library/** or team-*/app, of at most %d bytes", text, maxPattern)
@@ -135,7 +131,7 @@ func CheckPattern(text string) error {
 	return nil
 }
 
-// matches says whether one of the patterns is of the name.
+// matches reports whether one of the patterns matches the name.
 func matches(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool {
 		ok, err := doublestar.Match(p, name)
@@ -143,27 +139,27 @@ func matches(patterns []string, name string) bool {
 	})
 }
 
-// selects says whether a pair of include and exclude lists lets the name pass. An
-// empty include takes all names.
+// selects reports whether include and exclude lists select the name. An empty
+// include selects all names.
 func selects(include, exclude []string, name string) bool {
 	return (len(include) == 0 || matches(include, name)) && !matches(exclude, name)
 }
 
-// Offers says whether the tenant takes this name, which is the upstream's own,
-// from it.
+// Offers reports whether the settings select this name, which is the upstream's
+// own.
 func Offers(u *meta.Upstream, name string) bool {
 	return selects(u.Settings.Include, u.Settings.Exclude, name)
 }
 
-// NameAt is the upstream's own name of the repository that clients of a registry
-// call name. It is not ok where the tenant does not take that name from it.
+// NameAt is the upstream's own name for name, as clients of a registry use it. It
+// returns false if the settings exclude it.
 func NameAt(u *meta.Upstream, name string) (string, bool) {
 	name = u.Settings.NamePrefix + name
 	return name, oci.CheckName(name) == nil && Offers(u, name)
 }
 
-// AllowsClaimed says whether the upstream may be asked for the name, as clients
-// say it, although a registry of the tenant has or had it.
+// AllowsClaimed reports whether the upstream may be asked for the name, as clients
+// use it, although a registry of the tenant has or had it.
 func AllowsClaimed(u *meta.Upstream, name string) bool {
 	return matches(u.Settings.AllowClaimed, name)
 }

@@ -7,30 +7,30 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Walk asks the members of a chain for a name, in order. Only an authoritative
-// "not here" continues by itself. An outage ends the walk: it is not known whether
-// that member has it, and the answer of another would take its place (contract row
-// E10). A walk is for one goroutine.
+// Walk asks the members of a chain for a name, in order. Only an authoritative "not
+// here" continues by itself. An outage ends the walk: that member may have the
+// content, and another one's must not replace it (contract row E10). A walk is for
+// one goroutine.
 type Walk struct {
 	Chain
-	Name      string // as clients of the registry say it
+	Name      string // as clients of the registry use it
 	Direct    bool   // the client named the upstream: Name is the upstream's own, and no registry claims it
 	Anonymous bool   // the caller is not logged in
 	// Claimed says whether a registry of the chain has, or ever had, the name. It
 	// is looked up when the first upstream is reached, and remembered.
 	Claimed func() (bool, error)
 
-	// What the last Ask came to: what each member said, and how the first failed of
-	// those whose policy it is to continue.
+	// The results of the last Ask: those of all members, and the first failure after
+	// which the policy continued.
 	Results []Result
 	Passed  error
 
-	NotAsked []string // by any Ask, since the name is claimed
+	NotAsked []string // in any Ask, since the name is claimed
 
 	claimKnown, claimed bool
 }
 
-// Result is what asking a member ended with.
+// Result is the result of asking a member.
 type Result struct {
 	Member *Member
 	Err    error
@@ -39,16 +39,15 @@ type Result struct {
 // AskFunc asks a member for a repository, by the name that it has there.
 type AskFunc func(m *Member, name string) error
 
-// Ask asks these members of the chain until ask returns nil for one, or fails with
-// what the member's policy does not continue after. ErrNotHere says that no member
-// answered.
+// Ask asks these members until ask succeeds for one, or fails in a way after which
+// the member's policy does not continue. ErrNotHere says that no member has it.
 func (w *Walk) Ask(members []Member, ask AskFunc) error {
 	w.Results, w.Passed = nil, nil
 	return w.askInOrder(members, ask)
 }
 
-// Find asks all members. It returns ErrNotHere only where that is sure: no member
-// was passed over that may have the content, and the caller may know.
+// Find asks all members. It returns ErrNotHere only if certainly no member has the
+// content, and the caller may know.
 func (w *Walk) Find(ask AskFunc) error {
 	err := w.Ask(w.Members, ask)
 	switch {
@@ -61,8 +60,8 @@ func (w *Walk) Find(ask AskFunc) error {
 	}
 }
 
-// NotHere is ErrNotHere, or ErrLogin where the caller would have to be logged in to
-// hear that of all members that are asked for the name.
+// NotHere is ErrNotHere, or ErrLogin if a member for the name serves only callers
+// who are logged in.
 func (w *Walk) NotHere() error {
 	if w.Anonymous && w.Withholds(w.Name) {
 		return ErrLogin
@@ -122,8 +121,8 @@ func (w *Walk) askOne(m *Member, ask AskFunc) error {
 	}
 }
 
-// nameAt is the upstream's own name of the repository. It is not ok where the
-// tenant does not take that name from it.
+// nameAt is the upstream's own name of the repository. It returns false if the
+// settings exclude it.
 func (w *Walk) nameAt(u *meta.Upstream) (string, bool) {
 	if !w.Direct {
 		return NameAt(u, w.Name)
@@ -131,9 +130,9 @@ func (w *Walk) nameAt(u *meta.Upstream) (string, bool) {
 	return w.Name, oci.CheckName(w.Name) == nil && Offers(u, w.Name)
 }
 
-// isClaimed says whether the upstream is not asked since the tenant claims the name:
-// what its registries have, or ever had, cannot be taken over from outside (contract
-// row E9).
+// isClaimed reports whether the upstream is not asked since the name is claimed: an
+// upstream must not take over names that the chain's registries have, or ever had
+// (contract row E9).
 func (w *Walk) isClaimed(u *meta.Upstream) (bool, error) {
 	if w.Direct || AllowsClaimed(u, w.Name) {
 		return false, nil
