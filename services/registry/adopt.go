@@ -19,44 +19,42 @@ const (
 	// maxAdopted is how many references one PUT may adopt, those of the manifests
 	// that it adopts included.
 	maxAdopted = 1000
-	// maxDepth is how many levels of manifests below the one that is put.
+	// maxDepth is how many levels of manifests below the manifest of the PUT.
 	maxDepth = 3
-	// maxRounds is how often a manifest is put again whose references were adopted
-	// and are missing again: they were deleted meanwhile.
+	// maxRounds bounds the attempts of a put whose adopted references are missing
+	// again, since they were deleted.
 	maxRounds = 3
 )
 
-// mayAdopt says whether what the registry does not hold may be taken from the
-// storage of its chain on behalf of the caller: what a pull of the same name by
-// the same caller would be answered from. As for such a pull, the right to pull
-// from the registry that the host names is what counts, for anonymous callers,
-// too; the members have no say of their own, since roles and anonymous rights
-// are about all that a registry answers. A rule that is about a member belongs
-// here and in the walk of the proxy service.
+// mayAdopt reports whether content may be adopted from the storage of the
+// registry's chain on behalf of the caller, as in a pull of the same name. As for a
+// pull, the right to pull from the registry of the host decides, also for anonymous
+// callers. Members are not checked separately, since roles and anonymous rights
+// cover all that a registry serves. A rule about members must be here and in the
+// walk of the proxy service.
 func mayAdopt(c *front.Call) bool {
 	return hasGroup(c) && c.Allowed(access.Repository(c.Route.Name, access.Pull)).Has(access.Pull)
 }
 
 // adoption is the PUT of one manifest into a registry with a chain. A client may
-// have left out what the chain answered when it asked what is there. So what the
-// manifest names and the repository does not hold is taken over, where the tenant
-// has it itself: blobs are linked, and the manifests below are put, the lowest
-// first, before the unchanged PUT runs (protocol section 5). What only an upstream
-// has is asked of the client.
+// not have pushed content that it found through the chain. So missing references
+// are adopted if the tenant stores them: blobs are linked, and child manifests are
+// put, the lowest first, before the unchanged PUT (protocol section 5). The client
+// must push what only an upstream has.
 type adoption struct {
 	*Service
 	registry  string // slug
 	by        meta.Cause
 	anonymous bool        // the caller is not logged in
-	from      []meta.Repo // where the chain's members keep what they have of the name
+	from      []meta.Repo // the storage of the chain's members for the name
 	seen      map[oci.Digest]bool
 }
 
-// put stores a manifest with what it needs, from at most depth levels below. Where
-// nothing is missing it is one PutManifest.
+// put stores a manifest with its missing references, from at most depth levels
+// below. If nothing is missing it is one PutManifest.
 func (a *adoption) put(ctx context.Context, p meta.ManifestPut, depth int) error {
 	all := p
-	all.AllowMissingReferences = false // what may be missing is adopted, too, if it can be
+	all.AllowMissingReferences = false // also adopt references that may be missing
 	var err error
 	for range maxRounds {
 		err = a.meta.PutManifest(ctx, all)
@@ -78,7 +76,7 @@ func (a *adoption) put(ctx context.Context, p meta.ManifestPut, depth int) error
 	return err
 }
 
-// missingFrom is what a PutManifest found missing; nil if it ended otherwise.
+// missingFrom is what a PutManifest found missing; nil for other errors.
 func missingFrom(err error) *meta.Missing {
 	var missing *meta.Missing
 	if !errors.As(err, &missing) {
@@ -87,7 +85,7 @@ func missingFrom(err error) *meta.Missing {
 	return missing
 }
 
-// adopt takes over what p misses and returns what cannot be had.
+// adopt adopts the missing references of p and returns those that it cannot.
 func (a *adoption) adopt(ctx context.Context, p meta.ManifestPut, missing meta.Missing, depth int) (meta.Missing, error) {
 	if a.from == nil {
 		var err error
@@ -125,8 +123,8 @@ func (a *adoption) adopt(ctx context.Context, p meta.ManifestPut, missing meta.M
 	return lacking, nil
 }
 
-// adoptChild puts a manifest that p names, provisionally: it goes again if p does
-// not come.
+// adoptChild puts a manifest that p names, provisionally: it expires unless p is
+// put.
 func (a *adoption) adoptChild(ctx context.Context, p meta.ManifestPut, d oci.Digest, depth int) error {
 	absent := (&meta.Missing{Children: []oci.Digest{d}}).Fault()
 	if depth == 0 {
@@ -146,7 +144,7 @@ func (a *adoption) adoptChild(ctx context.Context, p meta.ManifestPut, d oci.Dig
 	defer leave()
 	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
 	if err != nil {
-		return absent // no push of it would be taken
+		return absent // a push of it would be refused
 	}
 	return a.put(ctx, meta.ManifestPut{
 		Repo: p.Repo, Manifest: m, Parsed: parsed, By: a.cause(),
@@ -154,17 +152,17 @@ func (a *adoption) adoptChild(ctx context.Context, p meta.ManifestPut, d oci.Dig
 	}, depth-1)
 }
 
-// cause is that of one step: each is an operation of its own.
+// cause is the cause of one step: each step is a separate operation.
 func (a *adoption) cause() meta.Cause {
 	by := a.by
 	by.Op = uuid.New()
 	return by
 }
 
-// sources are the repositories that answer for the name from the tenant's own
-// storage. They are read again, and not remembered: what a chain came to a moment
-// ago must not decide what is stored for good. The registry's own claim does not
-// count, it is made by the very push; that of another member stands.
+// sources are the repositories with the tenant's own storage for the name. It reads
+// the chain without a cache: an outdated chain must not decide what is stored for
+// good. The registry's own claim does not count, since this push makes it; claims
+// of other members do.
 func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error) {
 	topology, err := a.meta.FindTopology(ctx, r.Tenant)
 	if err != nil {
@@ -173,7 +171,7 @@ func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error
 	found := []meta.Repo{}
 	c, err := chain.Of(topology, a.registry)
 	if err != nil {
-		return found, nil //nolint:nilerr // a chain that cannot be followed answers nothing
+		return found, nil //nolint:nilerr // an invalid chain has no sources
 	}
 	storages := c.Storages(r.Name)
 	claimed := false

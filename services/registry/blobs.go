@@ -18,8 +18,8 @@ type BlobRef struct {
 // OpenBlobRequest asks for the bytes of a blob.
 type OpenBlobRequest struct {
 	BlobRef
-	Redirect bool   // rather say where they are, where the store lets clients fetch them
-	Range    string // the Range header, as a hint for the store what will be read
+	Redirect bool   // prefer a redirect, if the store lets clients fetch blobs
+	Range    string // the Range header, as a hint for the store
 }
 
 // OpenBlob opens a blob.
@@ -31,15 +31,14 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.Op
 	return s.blobs.Open(ctx, b, req.Redirect, req.Range)
 }
 
-// StatBlobRequest asks whether a blob is there.
+// StatBlobRequest asks whether a blob exists.
 type StatBlobRequest struct {
 	BlobRef
-	MayPush bool // the caller may push here, and will not upload what is there
+	MayPush bool // the caller may push here, and will not upload an existing blob
 }
 
-// StatBlob finds a blob without opening it. A caller who may push is promised
-// that it stays long enough for the manifest that will name it (storage
-// protocol, section 5).
+// StatBlob finds a blob without opening it. For a caller who may push, the blob
+// then stays long enough to push a manifest with it (storage protocol, section 5).
 func (s *Service) StatBlob(ctx context.Context, req StatBlobRequest) (meta.Blob, error) {
 	find := s.meta.FindBlob
 	if req.MayPush {

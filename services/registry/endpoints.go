@@ -10,7 +10,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/respond"
 )
 
-// rules says who may do what. An operation without a rule does not start.
+// rules are the required rights. An operation without a rule does not start.
 var rules = map[string]front.Rule{
 	"GetManifest":      front.Needs(access.Pull),
 	"PutManifest":      front.Needs(access.Push),
@@ -39,7 +39,7 @@ type endpoints struct {
 }
 
 // newEndpoints puts mw around each operation, the first outermost. The rules are
-// inside of them, and the guard of pushes inside of the rules.
+// inside them, and the guard of pushes is inside the rules.
 func newEndpoints(s *Service, mw []kit.Middleware) endpoints {
 	mw = append(slices.Clip(mw), front.Access(rules), s.guard.Around("PutManifest"))
 	return endpoints{

@@ -10,12 +10,11 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// notHosted is the error for content that the registry does not host. To clients
-// it looks like the refusal of a caller who has no right to pull; here the two must
-// be distinguished.
+// notHosted is the error for content that the registry does not host. Clients see
+// the same error without the right to pull; this type distinguishes the two.
 type notHosted struct{ error }
 
-// Unwrap is the fault that becomes the answer where no chain is asked.
+// Unwrap is the fault that clients get if no chain is asked.
 func (e notHosted) Unwrap() error { return e.error }
 
 // markNotHosted makes err notHosted if it is an authoritative absence.
@@ -26,8 +25,8 @@ func markNotHosted(err error) error {
 	return err
 }
 
-// fallbackToProxy serves a pull: from what the registry hosts, and where it does not
-// host the content and has a group, by the proxy service.
+// fallbackToProxy serves a pull from hosted content. If the content is not hosted
+// and the registry has a group, the proxy service serves it.
 func fallbackToProxy[Req, Resp any](
 	proxy http.Handler, op kit.Op[Req, Resp],
 	decode func(context.Context, *http.Request) (Req, error),
@@ -55,8 +54,8 @@ func fallbackToProxy[Req, Resp any](
 	})
 }
 
-// proxiedList serves a list. That of a registry with a group is answered by the
-// proxy service, since its chain has more to list than what is hosted.
+// proxiedList serves a list. The proxy service serves that of a registry with a
+// group, which includes the lists of its chain.
 func proxiedList(proxy, hosted http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if hasGroup(front.CallOf(r.Context())) {

@@ -34,8 +34,7 @@ func (s *Service) ListRepositories(ctx context.Context, req ListRepositoriesRequ
 	return respond.TrimPage(names, req.Page.Size), err
 }
 
-// Rows are fetched in batches: a few first, then as many as should fit by the
-// size of those.
+// Rows are fetched in batches: first a few, whose size then decides how many more.
 const (
 	firstBatch = 4
 	maxBatch   = 256
@@ -49,8 +48,7 @@ type ListReferrersRequest struct {
 	Page         meta.Page
 }
 
-// ListReferrers lists at most Page.Size referrers, fewer if they are more than
-// 4 MiB.
+// ListReferrers lists at most Page.Size referrers and about 4 MiB.
 func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (respond.ReferrersResponse, error) {
 	var found respond.ReferrersResponse
 	after := req.Page.After

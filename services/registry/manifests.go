@@ -31,14 +31,14 @@ type PutManifestRequest struct {
 	Reference              oci.Reference
 	Tags                   []string // besides that of Reference
 	ContentType            string
-	Body                   io.Reader // not read before the caller is known to have the right
-	Length                 int64     // of Body as announced; -1 when it is not
+	Body                   io.Reader // read only after the rights are checked
+	Length                 int64     // of Body as declared; -1 if not declared
 	AllowMissingReferences bool      // the registry takes manifests whose references it does not hold
-	AdoptFor               string    // slug of the registry from whose chain missing references are taken over; empty: from none
+	AdoptFor               string    // slug of the registry whose chain missing references are adopted from; empty: none
 	By                     meta.Cause
 }
 
-// PutManifestResponse says what a PutManifest made.
+// PutManifestResponse is the result of PutManifest.
 type PutManifestResponse struct {
 	Repo    meta.Repo
 	Digest  oci.Digest
@@ -46,9 +46,9 @@ type PutManifestResponse struct {
 	Subject oci.Digest // empty without one
 }
 
-// PutManifest stores a manifest under its digest and tags. By digest, the body
-// must have that digest, of whichever algorithm; by tag alone it is addressed
-// by SHA-256 (distribution-spec, "Pushing Manifests").
+// PutManifest stores a manifest under its digest and tags. By digest, the body must
+// have that digest, of either algorithm; by tag alone it is addressed by SHA-256
+// (distribution-spec, "Pushing Manifests").
 func (s *Service) PutManifest(ctx context.Context, req PutManifestRequest) (PutManifestResponse, error) {
 	payload, leave, err := s.budget.Receive(ctx, req.Repo.Tenant, req.Body, req.Length)
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifestRequest) (PutM
 // anonymous is the actor of callers who are not logged in.
 var anonymous = access.Principal{}.Actor()
 
-// store puts a manifest, with what it can take over from the registry's chain.
+// store puts a manifest, with references adopted from the registry's chain.
 func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut) error {
 	if adoptFor == "" {
 		return s.meta.PutManifest(ctx, p)

@@ -1,5 +1,5 @@
-// Package registry answers pulls from what a registry hosts, takes manifests,
-// lists and deletes. Blobs come in through package upload.
+// Package registry serves pulls of hosted content, stores manifests, lists and
+// deletes. Package upload stores blobs.
 package registry
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/berth-registry/berth/services/internal/respond"
 )
 
-// Config is what the service works on.
+// Config is what the service needs.
 type Config struct {
 	Meta  Meta
 	Blobs blob.Opener
 	Log   *slog.Logger
 
-	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
+	Topologies *chains.Topologies // the process's cache; nil: one of its own
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -31,8 +31,8 @@ type Meta interface {
 	meta.Adopter
 }
 
-// Service has one method per operation. Rights are decided before, by the
-// rules of its endpoints.
+// Service has one method per operation. The rules of its endpoints check rights
+// before.
 type Service struct {
 	meta   Meta
 	blobs  respond.Blobs

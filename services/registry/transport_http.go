@@ -15,8 +15,8 @@ import (
 )
 
 // NewHandler serves the operations over HTTP, behind a front. In a registry with a
-// group, proxy answers the lists and what is not hosted; it decides rights itself.
-// mw go around each operation, the first outermost.
+// group, proxy serves the lists and content that is not hosted; it checks rights
+// itself. mw go around each operation, the first outermost.
 func NewHandler(s *Service, proxy http.Handler, mw ...kit.Middleware) http.Handler {
 	e := newEndpoints(s, mw)
 	fail := kit.Errors(front.WriteError)
