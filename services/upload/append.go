@@ -15,7 +15,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
-// AppendUploadRequest brings a session more bytes.
+// AppendUploadRequest adds bytes to a session.
 type AppendUploadRequest struct {
 	Repo meta.Repo
 	ID   uuid.UUID
@@ -38,8 +38,8 @@ func (s *Service) AppendUpload(ctx context.Context, req AppendUploadRequest) (Se
 }
 
 // receive appends the body to a session that the caller owns, and returns the
-// session as it is then, with the hasher of all its bytes. Its client may pause
-// once there are bytes that it would have to send again.
+// updated session with the hasher of all its bytes. The client may pause once it
+// has sent bytes that it would have to send again.
 func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Upload, *oci.Hasher, error) {
 	h, err := s.hasherOf(ctx, u)
 	if err != nil {
@@ -53,8 +53,8 @@ func (s *Service) receive(ctx context.Context, u meta.Upload, b Body) (meta.Uplo
 	return u, h, bodyError(err)
 }
 
-// withOffset says, with an error that ended a body which paused too long, how far
-// the session is.
+// withOffset adds the session's offset to the error for a body that paused too
+// long.
 func withOffset(u meta.Upload, err error) error {
 	if fault.KindOf(err) != fault.TooSlow {
 		return err
@@ -62,8 +62,8 @@ func withOffset(u meta.Upload, err error) error {
 	return fault.From(err).WithOffset(u.Stage.Offset)
 }
 
-// hasherOf resumes the session's hasher. A state that is damaged, or of other
-// bytes than those stored, is made again from what is stored.
+// hasherOf resumes the session's hasher. If the state is damaged, or of another
+// offset, it hashes the stored bytes again.
 func (s *Service) hasherOf(ctx context.Context, u meta.Upload) (*oci.Hasher, error) {
 	h, err := oci.ResumeHasher(u.Algorithm, u.HashState)
 	if err == nil && h.Size() == u.Stage.Offset {
@@ -72,7 +72,7 @@ func (s *Service) hasherOf(ctx context.Context, u meta.Upload) (*oci.Hasher, err
 	return s.rehash(ctx, u, u.Algorithm)
 }
 
-// rehash reads the session's bytes back.
+// rehash hashes the session's stored bytes.
 func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*oci.Hasher, error) {
 	h := oci.NewHasher(a)
 	if u.Stage.Offset == 0 {
@@ -95,8 +95,8 @@ func (s *Service) rehash(ctx context.Context, u meta.Upload, a oci.Algorithm) (*
 	return h, nil
 }
 
-// cancellable ends reading when the client leaves: a blob may have hundreds of
-// gigabytes.
+// cancellable ends reading when the client leaves: a blob may be hundreds of
+// gigabytes long.
 type cancellable struct {
 	ctx context.Context
 	io.Reader

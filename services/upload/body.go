@@ -11,25 +11,25 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Body is what a request carries of a blob, and what it says about it.
+// Body is the part of a blob in a request, with its declared range.
 type Body struct {
 	Bytes  io.Reader // a blob.Interrupter if a waiting read can be ended
-	Start  int64     // offset of the first byte in the blob; -1 when it is not said
-	Length int64     // in bytes; -1 when it is not said
+	Start  int64     // offset of the first byte in the blob; -1 if not declared
+	Length int64     // in bytes; -1 if not declared
 }
 
-// empty says whether it is certain that there are no bytes.
+// empty reports whether the body certainly has no bytes.
 func (b Body) empty() bool { return b.Length == 0 }
 
-// discard reads and drops the body: a client gets the same answer, after the same
-// bytes, whether its blob is already stored or not (contract row C3).
+// discard reads and drops the body: the response comes after the same bytes,
+// whether or not the blob is already stored (contract row C3).
 func (b Body) discard() error {
 	_, err := io.Copy(io.Discard, b.Bytes)
 	return bodyError(err)
 }
 
-// source is a body that goes into the blob store: hashed while it is read and
-// held to its length.
+// source is a body for the blob store: it hashes while reading and checks the
+// length.
 type source struct {
 	body        Body
 	hasher      *oci.Hasher
@@ -69,7 +69,7 @@ func (s *source) read(p []byte) (int, error) {
 	return n, err
 }
 
-// expectEnd says whether the body ends here.
+// expectEnd checks that the body ends here.
 func (s *source) expectEnd() error {
 	n, err := s.body.Bytes.Read(make([]byte, 1))
 	if n > 0 {
@@ -92,8 +92,8 @@ func wrongLength(how string, want int64) error {
 	return fault.New(fault.Invalid, fault.SizeInvalid, "body is %s than its declared length of %d bytes", how, want)
 }
 
-// bodyError is the answer for a body that could not be read to its end. The
-// client, if it is still there, may continue where the session is.
+// bodyError is the error for a body that could not be read to its end. A client
+// that is still connected may continue at the session's offset.
 func bodyError(err error) error {
 	var known *fault.Error
 	if err == nil || errors.As(err, &known) && known.Kind != fault.TooSlow {
@@ -122,9 +122,9 @@ type interruptibleBody struct {
 // Interrupt makes the waiting read fail. It is best effort: on a connection
 // without deadlines the read ends when the client sends or leaves.
 //
-// net/http takes the failed read for the client leaving and ends the context of
-// this request and, in HTTP/1, of all later ones on the connection: so there
-// must be none.
+// net/http takes the failed read as the client leaving. It ends the context of this
+// request and, in HTTP/1, of all later ones on the connection: so there must be
+// none.
 func (b interruptibleBody) Interrupt() {
 	if b.http1 {
 		b.w.Header().Set("Connection", "close")

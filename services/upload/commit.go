@@ -13,7 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// CommitUploadRequest closes a session, with its last bytes or without any.
+// CommitUploadRequest commits a session, optionally with its last bytes.
 type CommitUploadRequest struct {
 	Repo   meta.Repo
 	ID     uuid.UUID
@@ -22,9 +22,9 @@ type CommitUploadRequest struct {
 	By     meta.Cause
 }
 
-// CommitUpload makes the session's bytes a blob if they have the digest; if
-// they have not, the session stays. It may be repeated: a session that is
-// sealed is brought to its end, one that is committed answers again (R8).
+// CommitUpload makes the session's bytes a blob if they have the digest; otherwise
+// the session stays. It may be repeated: it commits a sealed session, and returns
+// the same result for a committed one (R8).
 func (s *Service) CommitUpload(ctx context.Context, req CommitUploadRequest) (BlobResponse, error) {
 	u, err := s.meta.FindUpload(ctx, req.Repo, req.ID)
 	switch {
@@ -58,7 +58,7 @@ func (s *Service) complete(ctx context.Context, u meta.Upload, req CommitUploadR
 	return u, s.verify(ctx, u, h, req.Digest)
 }
 
-// PutBlobRequest brings a whole blob in one request.
+// PutBlobRequest is a whole blob in one request.
 type PutBlobRequest struct {
 	Repo   meta.Repo
 	Digest oci.Digest
@@ -66,8 +66,8 @@ type PutBlobRequest struct {
 	By     meta.Cause
 }
 
-// PutBlob stores a blob (distribution-spec, "Single POST"). No client
-// knows its session, so nothing is kept of a body that is incomplete or wrong.
+// PutBlob stores a blob (distribution-spec, "Single POST"). No client knows its
+// session, so an incomplete or wrong body is dropped.
 func (s *Service) PutBlob(ctx context.Context, req PutBlobRequest) (BlobResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, req.Body.Length); err != nil {
 		return BlobResponse{}, err
@@ -89,8 +89,8 @@ func (s *Service) PutBlob(ctx context.Context, req PutBlobRequest) (BlobResponse
 	return s.commit(ctx, req.By, received, req.Digest)
 }
 
-// verify compares the digest of the stored bytes with the claimed one. One
-// whose algorithm was not declared at the start costs reading them again.
+// verify compares the digest of the stored bytes with the claimed one. If its
+// algorithm was not declared at the start, it reads the bytes again.
 func (s *Service) verify(ctx context.Context, u meta.Upload, h *oci.Hasher, claimed oci.Digest) error {
 	if a := claimed.Algorithm(); a != h.Algorithm() {
 		var err error

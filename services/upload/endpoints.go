@@ -8,7 +8,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// rules says who may do what. An operation without a rule does not start.
+// rules are the required rights. An operation without a rule does not start.
 // MountBlob also checks that the caller may pull from the source.
 var rules = map[string]front.Rule{
 	"StartUpload":  front.Needs(access.Push),
@@ -32,8 +32,8 @@ type endpoints struct {
 }
 
 // newEndpoints puts mw around each operation, the first outermost. The rules are
-// inside of them. Inside of the rules is the guard of pushes, which refuses a push
-// where it begins.
+// inside them. Inside the rules is the guard of pushes, which can refuse a push at
+// its start.
 func newEndpoints(s *Service, mw []kit.Middleware) endpoints {
 	mw = append(slices.Clip(mw), front.Access(rules), s.guard.Around("StartUpload", "PutBlob", "MountBlob"))
 	return endpoints{

@@ -15,9 +15,9 @@ const mountSources = 16
 type MountBlobRequest struct {
 	Repo      meta.Repo
 	Digest    oci.Digest
-	From      string                       // empty: wherever the caller may pull it from
+	From      string                       // empty: any repository that the caller may pull from
 	MayPull   func(repository string) bool // of the same registry
-	Algorithm oci.Algorithm                // of the session that is started instead
+	Algorithm oci.Algorithm                // of the session if the blob is not mounted
 	By        meta.Cause
 }
 
@@ -28,8 +28,8 @@ type MountBlobResponse struct {
 }
 
 // MountBlob links the blob from a hosted repository of this registry that the
-// caller may pull from. Where it cannot, for any reason, it starts a session: no
-// answer tells what other repositories hold (contract row C2).
+// caller may pull from. If it cannot, for any reason, it starts a session: no
+// response shows what other repositories hold (contract row C2).
 func (s *Service) MountBlob(ctx context.Context, req MountBlobRequest) (MountBlobResponse, error) {
 	sources, err := s.sources(ctx, req)
 	if err != nil {

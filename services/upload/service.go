@@ -1,6 +1,5 @@
-// Package upload owns upload sessions: it takes the bytes of blobs in, checks
-// their digest, and makes them blobs of a repository (storage protocol,
-// section 4).
+// Package upload owns upload sessions: it stores the bytes of blobs, checks their
+// digest, and makes them blobs of a repository (storage protocol, section 4).
 package upload
 
 import (
@@ -12,12 +11,12 @@ import (
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
-// Config is what the service works on.
+// Config is what the service needs.
 type Config struct {
 	Meta  Meta
 	Blobs Blobs
 
-	Topologies *chains.Topologies // what the process remembers; nil: a memory of its own
+	Topologies *chains.Topologies // the process's cache; nil: one of its own
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -34,8 +33,8 @@ type Blobs interface {
 	blob.Opener
 }
 
-// Service has one method per operation. Rights are decided before, by the
-// rules of its endpoints.
+// Service has one method per operation. The rules of its endpoints check rights
+// before.
 type Service struct {
 	meta     Meta
 	blobs    Blobs
@@ -54,7 +53,7 @@ func New(c Config) *Service {
 	}
 }
 
-// SessionResponse is what a client is told of an upload session.
+// SessionResponse is the state of an upload session for clients.
 type SessionResponse struct {
 	Repo   meta.Repo
 	ID     uuid.UUID

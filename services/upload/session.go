@@ -15,10 +15,10 @@ import (
 // StartUploadRequest asks for a new session.
 type StartUploadRequest struct {
 	Repo      meta.Repo
-	Algorithm oci.Algorithm // of the digest to come; another one costs a second read
+	Algorithm oci.Algorithm // of the digest; a commit with another one reads the bytes again
 }
 
-// StartUpload makes a session (distribution-spec, "Pushing blobs").
+// StartUpload creates a session (distribution-spec, "Pushing blobs").
 func (s *Service) StartUpload(ctx context.Context, req StartUploadRequest) (SessionResponse, error) {
 	if err := blob.CheckRoom(ctx, s.blobs, 0); err != nil {
 		return SessionResponse{}, err
@@ -33,7 +33,7 @@ type SessionRequest struct {
 	ID   uuid.UUID
 }
 
-// FindUpload says how far a session is. One that has become a blob is over.
+// FindUpload returns the offset of a session. A committed session is not found.
 func (s *Service) FindUpload(ctx context.Context, req SessionRequest) (SessionResponse, error) {
 	u, err := s.meta.FindUpload(ctx, req.Repo, req.ID)
 	if err == nil && u.State == meta.UploadCommitted {

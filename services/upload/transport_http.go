@@ -34,7 +34,7 @@ func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 	})
 }
 
-// byQuery picks what a POST is by its parameters (distribution-spec,
+// byQuery picks the operation of a POST by its parameters (distribution-spec,
 // "Endpoints": end-4a, end-4b and end-11 are one path).
 func byQuery(mount, put, start http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -125,7 +125,7 @@ func algorithmOf(q url.Values, otherwise oci.Algorithm) (oci.Algorithm, error) {
 	return oci.ParseAlgorithm(q.Get("digest-algorithm"))
 }
 
-// bodyOf reads what the headers say of a body.
+// bodyOf reads the declared range and length of a body.
 func bodyOf(r *http.Request) (Body, error) {
 	b := Body{Bytes: r.Body, Start: -1, Length: r.ContentLength}
 	if err := ocihttp.CheckContentEncoding(r); err != nil {
@@ -148,9 +148,8 @@ func bodyOf(r *http.Request) (Body, error) {
 	return b, nil
 }
 
-// encodeAccepted answers with where the session is and how far. Locations are
-// paths without a host: behind any proxy they lead back the way the request
-// came (contract row A2).
+// encodeAccepted writes the location and offset of the session. Locations are paths
+// without a host, so that they work behind any proxy (contract row A2).
 func encodeAccepted(_ context.Context, w http.ResponseWriter, s SessionResponse) error {
 	setSession(w.Header(), s)
 	w.WriteHeader(http.StatusAccepted)
