@@ -18,7 +18,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/audit"
 )
 
-// How many failed logins an account, and an address at one tenant, may have in a
+// How many failed logins an account, or an address at one tenant, may have in a
 // period.
 const (
 	MaxFailures   = 10
@@ -26,22 +26,22 @@ const (
 )
 
 // Authenticator checks names and secrets, for the token endpoint and for Basic
-// authorization on the data port alike. Safe for concurrent use.
+// authorization on the data port. It is safe for concurrent use.
 type Authenticator struct {
 	accounts meta.AccountFinder
 	failures limit.Failures
-	recent   *lru.Cache[login, [sha256.Size]byte] // the hash of the secret that was good last
+	recent   *lru.Cache[login, [sha256.Size]byte] // the hash of the last valid secret
 	refusals *audit.Refusals
 }
 
-// login is an account that was used from an address.
+// login is an account and the address it was used from.
 type login struct{ account, address limit.Key }
 
-// maxRecent is how many of them are remembered.
+// maxRecent is how many logins are remembered.
 const maxRecent = 16384
 
-// NewAuthenticator makes an Authenticator that stops asking accounts after too
-// many failures.
+// NewAuthenticator makes an Authenticator that refuses logins after too many
+// failures.
 func NewAuthenticator(a meta.AccountFinder, f limit.Failures) *Authenticator {
 	good, err := lru.New[login, [sha256.Size]byte](maxRecent)
 	if err != nil {
@@ -50,14 +50,13 @@ func NewAuthenticator(a meta.AccountFinder, f limit.Failures) *Authenticator {
 	return &Authenticator{accounts: a, failures: f, recent: good}
 }
 
-// Authenticate returns the service account of the site's tenant that has this
-// name and secret. Whatever is wrong with them is fault.UnauthorizedReason, with
-// one and the same message, by one and the same path (contract row B10). After
-// too many failures of the account, or from the client's address at this tenant,
-// it is fault.TooManyRequests, whether or not the secret is right; but what others
-// fail at does not lock an account out of the addresses that it was used from, and
-// a secret that was good from there is not counted at all (contract row S55).
-// The access line and a metric tell of a failure.
+// Authenticate returns the service account of the site's tenant with this name and
+// secret. Any mismatch is fault.UnauthorizedReason, with the same message and code
+// path (contract row B10). After too many failures of the account, or from the
+// client's address at this tenant, it is fault.TooManyRequests, even with the right
+// secret. But failures of others do not lock an account out of the addresses that
+// it was used from, and a secret that was valid there is not counted (contract row
+// S55). A failure is in the access log and a metric.
 func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
 	p, err := a.authenticate(ctx, s, name, secret)
 	switch fault.KindOf(err) {
@@ -71,7 +70,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, s
 	return p, err
 }
 
-// WithRefusals has refused logins counted for the audit log.
+// WithRefusals counts refused logins in r, for the audit log.
 func (a *Authenticator) WithRefusals(r *audit.Refusals) *Authenticator {
 	a.refusals = r
 	return a
@@ -85,12 +84,12 @@ func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried s
 	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: address})
 }
 
-// minSecret is fewer characters than any secret of a deployment has.
+// minSecret is less than the length of any secret of a deployment.
 const minSecret = 20
 
-// loggableName is the name of a failed login as the log may hold it. People paste
-// secrets where the name belongs: what is neither the name of an account nor
-// too short for a secret is told by its length only.
+// loggableName is the name of a failed login for the log. People paste secrets into
+// the name: unless it can be an account name or is too short for a secret, only its
+// length is logged.
 func loggableName(name, secret string) string {
 	if name != secret && (tenant.CheckSlug(name) == nil || len(name) < minSecret) {
 		return name
@@ -131,14 +130,13 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 }
 
 func (a *Authenticator) find(ctx context.Context, t tenant.ID, name string, hash [sha256.Size]byte) (meta.Account, error) {
-	if name == "" { // means any account to the store
+	if name == "" { // the store takes it as any account
 		return meta.Account{}, fault.New(fault.NotFound, fault.ResourceUnknown, "no name was given")
 	}
 	return a.accounts.FindAccountByKey(ctx, t, name, hash)
 }
 
-// accountKey counts all names that no account can have as one: they are as
-// long as clients please.
+// accountKey counts all invalid account names as one: they may have any length.
 func accountKey(t tenant.ID, name string) limit.Key {
 	if tenant.CheckSlug(name) != nil {
 		name = ""
@@ -146,9 +144,8 @@ func accountKey(t tenant.ID, name string) limit.Key {
 	return limit.Key{Kind: "account", Tenant: t, Name: name}
 }
 
-// addressKey counts the network that one IPv6 client has as one address, for each
-// tenant apart: the clients of many share a NAT, and one of them must not lock the
-// others out.
+// addressKey counts an IPv6 client's network as one address, separately for each
+// tenant: tenants may share a NAT, and must not lock each other out.
 func addressKey(t tenant.ID, a netip.Addr) limit.Key {
 	a = a.Unmap()
 	if !a.Is6() {

@@ -8,8 +8,8 @@ import (
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
-// rules says who may do what. Anyone may request a token; IssueToken itself decides
-// what it grants.
+// rules are the required rights. Anyone may request a token; IssueToken itself
+// decides what it grants.
 var rules = map[string]front.Rule{
 	"IssueToken": anyCaller,
 	"ListKeys":   anyCaller,

@@ -1,5 +1,5 @@
 // Package token is the Docker token endpoint: it authenticates the caller and signs
-// what the caller is granted, for one host and a few minutes.
+// the granted rights, for one host and a few minutes.
 package token
 
 import (
@@ -27,7 +27,7 @@ func New(accounts *Authenticator, issuer *access.Issuer) *Service {
 // IssueTokenRequest asks for a token.
 type IssueTokenRequest struct {
 	Site       tenant.Site
-	Service    string   // what the client calls the registry; empty, or the site's host
+	Service    string   // the registry's name at the client; empty, or the site's host
 	Scopes     []string // values of the scope parameters, in the grammar of access.ParseScopes
 	Credential *Credential
 }
@@ -35,7 +35,7 @@ type IssueTokenRequest struct {
 // Credential is a name and its secret.
 type Credential struct{ Name, Secret string }
 
-// String leaves the secret out of logs and dumps.
+// String keeps the secret out of logs and dumps.
 func (c Credential) String() string { return c.Name + ":[redacted]" }
 
 // GoString is String.
@@ -51,12 +51,12 @@ type IssueTokenResponse struct {
 	Scope       string    `json:"scope"` // what was granted (RFC 6749, section 5.1)
 }
 
-// IssueToken signs what the caller is granted of the scopes. An anonymous caller gets
-// a token too, with the anonymous rights. That needs no store, so that public pulls
-// continue while the store is down (contract row B14).
+// IssueToken signs the scopes that the caller is granted. Anonymous callers get a
+// token with the anonymous rights. That needs no store, so that public pulls continue
+// during its outage (contract row B14).
 //
-// A grant of less than the request is not an error: Scope says what was granted. A
-// service that is not the host is fault.RequestInvalid; for a credential that is refused see
+// Granting less than requested is not an error: Scope has the granted scopes. A service
+// other than the host is fault.RequestInvalid; for credentials see
 // Authenticator.Authenticate.
 func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueTokenResponse, error) {
 	if req.Service != "" && req.Service != req.Site.Host {

@@ -62,9 +62,9 @@ func decodeQuery(ctx context.Context, r *http.Request) (IssueTokenRequest, error
 // formType is how OAuth 2 clients send their parameters (RFC 6749 section 4.3.2).
 const formType = "application/x-www-form-urlencoded"
 
-// decodeForm reads the request of OAuth 2 clients with name and password
-// (Docker registry OAuth 2 specification). There are no refresh tokens here, so
-// that no other grant type can be served.
+// decodeForm reads the request of OAuth 2 clients with name and password (Docker
+// registry OAuth 2 specification). Without refresh tokens, no other grant type can
+// be served.
 func decodeForm(ctx context.Context, r *http.Request) (IssueTokenRequest, error) {
 	form, err := readForm(r)
 	if err != nil {
@@ -107,6 +107,6 @@ func encodeJSON[Resp any](_ context.Context, w http.ResponseWriter, resp Resp) e
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n')) // a client that is gone needs no answer
+	_, _ = w.Write(append(body, '\n')) // the client may have left
 	return nil
 }
