@@ -20,10 +20,10 @@ type Check struct {
 		blob.Lister
 	}
 	Deep     bool                // read every live object and compare its digest
-	Progress func(objects int64) // called now and then; may be nil
+	Progress func(objects int64) // called from time to time; may be nil
 }
 
-// Summary says how much was looked at.
+// Summary counts what was checked.
 type Summary struct {
 	Objects int64 `json:"objects"` // rows of objects
 	Bytes   int64 `json:"bytes"`   // of live objects
@@ -33,8 +33,8 @@ type Summary struct {
 // checkPage is how many object rows are read at a time.
 const checkPage = 1000
 
-// Run reports every broken invariant it finds (protocol section 1). An error
-// means that the check itself could not be finished.
+// Run reports every broken invariant that it finds (protocol section 1). An error
+// means that the check itself failed.
 func (c Check) Run(ctx context.Context, report func(meta.Finding)) (Summary, error) {
 	var sum Summary
 	if err := c.Meta.CheckRows(ctx, report); err != nil {
@@ -125,7 +125,8 @@ func (c Check) objectHasRow(ctx context.Context, s blob.Stored, report func(meta
 	return err
 }
 
-// report reports what is wrong with an object, and where its blob is held.
+// report reports a broken invariant of an object, with the repositories of its
+// blob.
 func (c Check) report(ctx context.Context, row meta.ObjectRow, report func(meta.Finding), invariant, format string, args ...any) error {
 	place, err := c.Meta.LocateBlob(ctx, row.Key.Tenant, oci.Digest(row.Blob))
 	if err != nil {

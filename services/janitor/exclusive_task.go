@@ -14,29 +14,28 @@ const (
 	evictEvery         = 5 * time.Minute
 	sweepEvery         = 7 * 24 * time.Hour
 	reconcileEvery     = 24 * time.Hour
-	minFirstSweepDelay = time.Hour // after the start at the earliest, so that restarts do not add up
+	minFirstSweepDelay = time.Hour // after the start, so that restarts do not cause more sweeps
 )
 
-// maxTurnedAway is how often in a row a janitor leaves a task to another. Then it
-// does it anyway: a lease that is never granted must not stop the work,
-// which any number of janitors may do at once.
+// maxTurnedAway is how often in a row a janitor leaves a task to the holder of the
+// lease. Then it runs the task anyway: a lease that is never granted must not stop
+// the work, which any number of janitors may do at once.
 const maxTurnedAway = 3
 
 // exclusiveTask is work over the whole store that one janitor does for all. It keeps
-// the lease from one run to the next, so that the others are turned away whenever
-// theirs is due.
+// the lease between runs, so that the other janitors do not run it.
 type exclusiveTask struct {
 	key        lease.Key
 	leases     lease.Leases
 	held       lease.Lease // nil when it has none
-	turnedAway int         // times in a row that it was turned away
+	turnedAway int         // times in a row that the lease was refused
 }
 
 func newExclusiveTask(l lease.Leases, name string) *exclusiveTask {
 	return &exclusiveTask{leases: l, key: lease.Key{Kind: "janitor", Name: name}}
 }
 
-// shouldRun says whether this janitor runs the task now.
+// shouldRun reports whether this janitor runs the task now.
 func (d *exclusiveTask) shouldRun(ctx context.Context) bool {
 	if d.held != nil {
 		select {
@@ -58,7 +57,7 @@ func (d *exclusiveTask) shouldRun(ctx context.Context) bool {
 	return true
 }
 
-// release leaves the exclusiveTask to the others.
+// release releases the lease.
 func (d *exclusiveTask) release() {
 	if d.held != nil {
 		d.held.Release()

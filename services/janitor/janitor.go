@@ -1,10 +1,10 @@
-// Package janitor removes what may go: expired uploads, blobs nothing names,
-// condemned objects, and the content of deleted repositories, registries and
-// tenants. It also checks that everything that must be there still is.
+// Package janitor removes expired uploads, unreferenced blobs, condemned objects,
+// and the content of deleted repositories, registries and tenants. It also checks
+// the invariants of the stores.
 //
-// It never removes a hosted manifest (protocol section 6), and cached ones when
-// they were not pulled for long. Any number of
-// janitors may run: the store hands each row to one of them at a time.
+// It never removes a hosted manifest (protocol section 6); it removes cached ones
+// that were not pulled for long. Any number of janitors may run: the store gives
+// each row to one of them at a time.
 package janitor
 
 import (
@@ -33,20 +33,19 @@ type Config struct {
 	Interval time.Duration // between two passes; default 30 s
 	Batch    int           // rows per transaction; default 1,000
 
-	// Held says whether bytes that could be pulled a while ago must stay, as a
-	// backup needs it. May be nil: they need not.
+	// Held reports whether a backup needs recently condemned bytes. nil = never.
 	Held func() bool
 
-	// Leases spare many janitors the whole-store work that one of them does; by
-	// default this is the only one.
+	// Leases let one of many janitors do the whole-store work; by default this is the
+	// only janitor.
 	Leases lease.Leases
 
-	// Guard is asked before each run; its error ends the run before it has removed
-	// anything. nil = every run may begin.
+	// Guard is called before each run; its error prevents the run. nil = every run may
+	// begin.
 	Guard func(context.Context) error
 
-	// CondemnUnknown is an operator's word to condemn objects that no row knows,
-	// however many.
+	// CondemnUnknown is the operator's permission to condemn any number of objects
+	// without a row.
 	CondemnUnknown bool
 
 	Middlewares []kit.Middleware // around every phase, outermost first
@@ -54,14 +53,14 @@ type Config struct {
 	Metrics prometheus.Registerer // may be nil; takes the metrics of one Janitor only
 }
 
-// Meta is what a janitor may do with rows.
+// Meta is the part of meta.Store that a janitor needs.
 type Meta interface {
 	meta.Collector
 	meta.CacheCollector
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
 
-// Blobs is what a janitor may do with bytes.
+// Blobs is the part of blob.Store that a janitor needs.
 type Blobs interface {
 	blob.Deleter
 	blob.Lister
@@ -71,7 +70,7 @@ type Blobs interface {
 type Janitor struct {
 	cfg       Config
 	phases    []phase // of a pass
-	evictions []phase // end the time of what was pulled last where caches are over a limit: they cost as much as these hold
+	evictions []phase // expire the least recently pulled content of caches over a limit; their cost is in proportion to these caches
 	events    phase   // the last of them
 	count     phase
 	sweep     phase
@@ -81,8 +80,8 @@ type Janitor struct {
 	survey    atomic.Pointer[Survey] // of the last reconciliation; nil before the first
 }
 
-// phase is one kind of work: it takes the most rows to do and says how many it
-// did.
+// phase is one kind of work: it takes the maximum of rows to process and returns
+// how many it did.
 type phase = kit.Op[int, int]
 
 // New makes a janitor.
@@ -98,8 +97,8 @@ func New(cfg Config) *Janitor {
 	}
 	j := &Janitor{cfg: cfg, progress: newProgress(cfg.Metrics)}
 	mw := cfg.Middlewares
-	// The order lets one pass carry garbage all the way: what a purge or the end
-	// of a manifest's time releases is unlinked, dropped, and condemned.
+	// In this order one pass handles garbage completely: blobs released by a purge or
+	// an expired manifest are unlinked, dropped, and condemned.
 	j.phases = []phase{
 		kit.Wrap("janitor.reap", cfg.Meta.ReapUploads, mw...),
 		kit.Wrap("janitor.purge", cfg.Meta.PurgeDeleted, mw...),
@@ -121,16 +120,15 @@ func New(cfg Config) *Janitor {
 	return j
 }
 
-// Bounds of a round, so that work that comes in faster than a phase does it keeps no
-// other phase waiting.
+// Bounds of a round, so that a phase whose work never ends does not delay the other
+// phases.
 const (
 	phaseTimeout = 10 * time.Second // after which a phase leaves the rest to the next round
-	retryDelay   = 2 * time.Second  // until that round, where a phase left something
+	retryDelay   = 2 * time.Second  // before the next round, if a phase left something
 )
 
-// Run works until ctx ends. A failing phase is logged and tried again at the
-// next pass. Passes, evictions and what goes over the whole store do not wait for
-// each other.
+// Run works until ctx ends. It logs a failing phase and tries it again at the next
+// pass. Passes, evictions and whole-store tasks do not wait for each other.
 func (j *Janitor) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { j.runPasses(ctx) })
@@ -219,14 +217,14 @@ func (j *Janitor) runLogged(ctx context.Context, what string, run func(context.C
 }
 
 // Pass does the work that is due, a batch at a time, each phase for a bounded time.
-// Its cost is in proportion to the garbage, not to what is stored. A phase that fails
-// does not keep the others from their work.
+// Its cost is in proportion to the garbage, not to the stored content. A failing
+// phase does not stop the others.
 func (j *Janitor) Pass(ctx context.Context) error {
 	_, err := j.round(ctx, j.phases)
 	return err
 }
 
-// round has each phase do its work, and says whether one has some left.
+// round runs each phase, and reports whether one has work left.
 func (j *Janitor) round(ctx context.Context, phases []phase) (bool, error) {
 	if err := j.guard(ctx); err != nil {
 		return false, err
@@ -240,7 +238,7 @@ func (j *Janitor) round(ctx context.Context, phases []phase) (bool, error) {
 	return left, errors.Join(errs...)
 }
 
-// guard says whether a run may begin.
+// guard checks whether a run may begin.
 func (j *Janitor) guard(ctx context.Context) error {
 	if j.cfg.Guard == nil {
 		return nil
@@ -251,8 +249,7 @@ func (j *Janitor) guard(ctx context.Context) error {
 	return nil
 }
 
-// finish does what a phase has to do, tells what that was, and says whether some of it
-// is left.
+// finish runs a phase, records its progress, and reports whether work is left.
 func (j *Janitor) finish(ctx context.Context, p phase) (bool, error) {
 	began := time.Now()
 	total, left, err := j.exhaust(ctx, p)
@@ -266,7 +263,7 @@ func (j *Janitor) finish(ctx context.Context, p phase) (bool, error) {
 	return left, nil
 }
 
-// task is what metrics call the phase.
+// task is the name of the phase in metrics.
 func task(p phase) string { return strings.TrimPrefix(p.Name, "janitor.") }
 
 // runOnce runs a phase that does all its work in one call.
@@ -277,14 +274,14 @@ func (j *Janitor) runOnce(ctx context.Context, p phase) error {
 	return err
 }
 
-// exhaust runs a phase until it has done all its work, or its time is over: then some
-// may be left. It returns how much it did, and whether that is so.
+// exhaust runs a phase until it has no work or no time left. It returns how much it
+// did, and whether work may be left.
 func (j *Janitor) exhaust(ctx context.Context, p phase) (int, bool, error) {
 	total := 0
-	least := 1 // of a call after which there may be more
+	least := 1 // items of a call after which there may be more
 	if p.Name == j.events.Name {
-		// A call goes over all tenants, and counting many events takes longer than it
-		// takes a busy tenant to write one more.
+		// A call counts the events of all tenants, and a busy tenant writes more
+		// meanwhile.
 		least = j.cfg.Batch
 	}
 	for end := time.Now().Add(phaseTimeout); ; {
@@ -304,8 +301,8 @@ func (j *Janitor) exhaust(ctx context.Context, p phase) (int, bool, error) {
 
 func (j *Janitor) held() bool { return j.cfg.Held != nil && j.cfg.Held() }
 
-// deleteCondemned is phase D. No transaction is held over the store's call; an
-// object whose deletion fails keeps its row and is tried again.
+// deleteCondemned is phase D. It holds no transaction during the call to the blob
+// store; an object whose deletion fails keeps its row and is tried again.
 func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 	if j.held() {
 		return 0, nil
@@ -314,13 +311,13 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	end := time.Now().Add(phaseTimeout) // of a store that is slow; the claims run out by themselves
+	end := time.Now().Add(phaseTimeout) // for a slow store; the claims expire
 	for i, c := range due {
 		if !time.Now().Before(end) {
 			return i, nil
 		}
-		// Asked after the claim: what was live when the hold began is condemned, and
-		// claimed, later than that. The claim runs out by itself.
+		// Check after the claim: an object that was live when the hold began is condemned
+		// and claimed only later. The claim expires.
 		if j.held() {
 			return 0, nil
 		}
@@ -335,9 +332,8 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 	return len(due), nil
 }
 
-// Sweep marks unreferenced rows that carry no mark. There should be none
-// (invariant I13), so one is worth a warning. And it sets right what older versions
-// charged.
+// Sweep marks unreferenced rows that carry no mark. There should be none (invariant
+// I13), so it warns of any. It also corrects the charges of older versions.
 func (j *Janitor) Sweep(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
@@ -353,8 +349,8 @@ func (j *Janitor) sweepUnmarked(ctx context.Context, _ int) (int, error) {
 	return n, err
 }
 
-// Measure finds out how many bytes are stored, for the metric: it reads a row for
-// each tenant, and not when the metric is read.
+// Measure updates the metric of stored bytes. It reads a row for each tenant, so it
+// does not run when the metric is read.
 func (j *Janitor) Measure(ctx context.Context) error { return j.runOnce(ctx, j.measure) }
 
 func (j *Janitor) measureStored(ctx context.Context, _ int) (int, error) {

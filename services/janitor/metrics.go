@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// progress is what the janitor tells of its work. Each task has its last run,
-// on any node, and what it did in this process.
+// progress has the janitor's metrics: for each task its last run, on any node, and
+// its work in this process.
 type progress struct {
 	last     *prometheus.GaugeVec
 	duration *prometheus.GaugeVec
@@ -45,7 +45,7 @@ func newProgress(reg prometheus.Registerer) *progress {
 	return p
 }
 
-// observe notes the end of a run that began then and did so many items.
+// observe records the end of a run, with its begin and number of items.
 func (p *progress) observe(task string, began time.Time, items int, err error) {
 	p.duration.WithLabelValues(task).Set(time.Since(began).Seconds())
 	p.items.WithLabelValues(task).Add(float64(items))

@@ -10,27 +10,27 @@ import (
 )
 
 const (
-	// unknownAge is how old a stored object that no row knows must be before it is
-	// condemned: a paused writer may leak, and must never lose.
+	// unknownAge is the age from which a stored object without a row is condemned: a
+	// paused writer may leak bytes, but must never lose them.
 	unknownAge = 24 * time.Hour
 
 	// maxUnknown is how many keys one run remembers; the next run takes the rest.
 	maxUnknown = 100_000
 )
 
-// Survey is what a reconciliation has seen of the store.
+// Survey is the result of a reconciliation.
 type Survey struct {
 	Stored  int64 // objects
-	Unknown int64 // of these, old ones that no row knows
-	Refused bool  // they are too many to be condemned without an operator's word
+	Unknown int64 // of these, old ones without a row
+	Refused bool  // too many to be condemned without the operator's permission
 }
 
-// maxCondemned is how many of so many stored objects one run condemns by itself: a tenth,
-// or a few of a small store. A database that knows less of its store has lost
-// something, and so would the store.
+// maxCondemned is how many stored objects one run may condemn: a tenth, or a few of a
+// small store. If more have no row, the database has lost rows, and their objects must
+// stay.
 func maxCondemned(stored int64) int64 { return max(stored/10, min(10, stored/4)) }
 
-// Survey returns what the last reconciliation has seen.
+// Survey returns the result of the last reconciliation.
 func (j *Janitor) Survey() Survey {
 	if s := j.survey.Load(); s != nil {
 		return *s
@@ -38,8 +38,8 @@ func (j *Janitor) Survey() Survey {
 	return Survey{}
 }
 
-// Refusal says why the last reconciliation condemned nothing; nil when it did
-// what it had to do.
+// Refusal says why the last reconciliation refused to condemn objects; nil if it
+// did not.
 func (j *Janitor) Refusal() error {
 	s := j.Survey()
 	if !s.Refused {
@@ -49,8 +49,8 @@ func (j *Janitor) Refusal() error {
 		"look whether it is the right database, and whether it is complete; to have them removed, start once with condemn_unknown (--condemn-unknown)", s.Unknown, s.Stored)
 }
 
-// Reconcile condemns stored objects that no row knows (invariant I3), unless they
-// are more than a bounded share of the store.
+// Reconcile condemns stored objects without a row (invariant I3), unless they are
+// more than a bounded share of the store.
 func (j *Janitor) Reconcile(ctx context.Context) error {
 	if err := j.guard(ctx); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (j *Janitor) condemnUnknown(ctx context.Context, _ int) (int, error) {
 	if seen.Refused {
 		return 0, j.Refusal()
 	}
-	if err := j.guard(ctx); err != nil { // the look may have taken hours
+	if err := j.guard(ctx); err != nil { // listing may have taken hours
 		return 0, err
 	}
 	for _, k := range unknown {
@@ -82,7 +82,7 @@ func (j *Janitor) condemnUnknown(ctx context.Context, _ int) (int, error) {
 	return len(unknown), nil
 }
 
-// listUnknown lists the store, and the keys of old objects that no row knows.
+// listUnknown lists the store, and returns the keys of old objects without a row.
 func (j *Janitor) listUnknown(ctx context.Context) (Survey, []blob.Key, error) {
 	var seen Survey
 	var unknown []blob.Key
