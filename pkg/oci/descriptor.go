@@ -20,14 +20,14 @@ type Descriptor struct {
 	Annotations  map[string]string `json:"annotations,omitempty"`
 }
 
-// Foreign says that a registry need not hold the content: it may not be
-// distributed, or is fetched from elsewhere. A registry never follows URLs.
+// Foreign reports that a registry need not hold the content: it must not be
+// distributed, or is fetched from other URLs, which a registry never follows.
 func (d Descriptor) Foreign() bool {
 	return len(d.URLs) > 0 || foreignLayers[d.MediaType]
 }
 
-// descriptorMembers is a descriptor as written, with what need only be well
-// formed, so that no client fails on what we took.
+// descriptorMembers is a descriptor as written. Members that Berth does not use
+// must be well formed too, so that clients can read an accepted manifest.
 type descriptorMembers struct {
 	MediaType    string             `json:"mediaType"`
 	Digest       string             `json:"digest"`
@@ -54,9 +54,9 @@ var (
 	platformNames   = []string{"architecture", "os", "os.version", "os.features", "variant"}
 )
 
-// UnmarshalJSONFrom decodes and checks: media type, digest and size must be
-// there, the digest be one of ParseDigest, the size not negative, and no
-// member be a misspelt one.
+// UnmarshalJSONFrom decodes and checks: media type, digest and size are required,
+// ParseDigest accepts the digest, the size is not negative, and no member is
+// misspelt.
 func (d *Descriptor) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	var m descriptorMembers
 	if err := json.UnmarshalDecode(dec, &m); err != nil {
@@ -90,9 +90,9 @@ func (d *Descriptor) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return nil
 }
 
-// checkSpelling refuses a member whose name differs from a known one only in
-// case. Some decoders, Go's encoding/json for one, take "Layers" for "layers"
-// and would see other content than we account for.
+// checkSpelling refuses a member whose name differs from a known one only in case.
+// Some decoders, such as Go's encoding/json, read "Layers" as "layers" and would
+// see content that Berth does not check.
 func checkSpelling(others map[string]skipped, known []string) error {
 	for name := range others {
 		for _, k := range known {
@@ -104,7 +104,7 @@ func checkSpelling(others map[string]skipped, known []string) error {
 	return nil
 }
 
-// skipped is a value that is checked to be JSON and not kept.
+// skipped is a JSON value that is checked but not kept.
 type skipped struct{}
 
 func (*skipped) UnmarshalJSONFrom(dec *jsontext.Decoder) error { return dec.SkipValue() }

@@ -13,14 +13,13 @@ import (
 // "Registered algorithms").
 type Algorithm string
 
-// The algorithms a digest may have. Others, sha1 and md5 among them, are
-// refused everywhere.
+// The accepted algorithms. Others, such as sha1 and md5, are refused everywhere.
 const (
 	SHA256 Algorithm = "sha256"
 	SHA512 Algorithm = "sha512"
 )
 
-// ParseAlgorithm accepts "sha256" and "sha512", exactly so; anything else is
+// ParseAlgorithm accepts exactly "sha256" and "sha512"; anything else is
 // fault.DigestInvalid.
 func ParseAlgorithm(s string) (Algorithm, error) {
 	switch a := Algorithm(s); a {
@@ -72,8 +71,8 @@ func ParseDigest(s string) (Digest, error) {
 	return Digest(s), nil
 }
 
-// DigestOf computes the digest of content that is in memory. It panics on an
-// algorithm that did not come from ParseAlgorithm.
+// DigestOf computes the digest of content in memory. It panics on an algorithm that
+// did not come from ParseAlgorithm.
 func DigestOf(a Algorithm, content []byte) Digest {
 	h := NewHasher(a)
 	h.sum.Write(content)
@@ -119,9 +118,9 @@ func (d Digest) Hex() string {
 	return sum
 }
 
-// Bytes is the form in which digests are stored: one byte for the algorithm (1
-// sha256, 2 sha512), then the raw sum. It is nil for the empty Digest, and for
-// one that was not made by this package.
+// Bytes is the stored form of a digest: one byte for the algorithm (1 sha256, 2
+// sha512), then the raw sum. It is nil for the empty Digest, and for one that this
+// package did not make.
 func (d Digest) Bytes() []byte {
 	id := storedID(d.Algorithm())
 	if id == 0 {

@@ -11,10 +11,10 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// A stored hash state is: stateVersion, algorithm byte, number of bytes hashed
-// (8 bytes, big endian), the state as the standard library writes it, and a
-// CRC-32C of all that. The checksum is against faults of storage, which the
-// standard library would turn into a wrong digest; only this package writes states.
+// A stored hash state is: stateVersion, algorithm byte, number of bytes hashed (8
+// bytes, big endian), the state as the standard library writes it, and a CRC-32C of
+// all that. The checksum detects storage faults, which the standard library would
+// turn into a wrong digest; only this package writes states.
 const (
 	stateVersion = 1
 	stateHeader  = 2 + 8
@@ -44,10 +44,10 @@ func NewHasher(a Algorithm) *Hasher {
 	}
 }
 
-// ResumeHasher continues from what State returned; an empty state is that of
-// 0 bytes. A state that is damaged, or of another algorithm or version, is
-// fault.BlobUploadInvalid: hash the stored bytes again from the first one.
-// Compare Size with the offset the state is meant for.
+// ResumeHasher continues from a result of State; an empty state means 0 bytes. A
+// state that is damaged, or of another algorithm or version, is
+// fault.BlobUploadInvalid: hash the stored bytes again from the first one. Compare
+// Size with the offset the state is meant for.
 func ResumeHasher(a Algorithm, state []byte) (*Hasher, error) {
 	if _, err := ParseAlgorithm(string(a)); err != nil {
 		return nil, err
@@ -83,13 +83,13 @@ func (h *Hasher) Write(p []byte) (int, error) {
 // Size is the number of bytes hashed so far.
 func (h *Hasher) Size() int64 { return h.size }
 
-// Algorithm is that of the digest to come.
+// Algorithm is the algorithm of Digest.
 func (h *Hasher) Algorithm() Algorithm { return h.algorithm }
 
 // Digest is the digest of all bytes so far. Writing may continue afterwards.
 func (h *Hasher) Digest() Digest { return newDigest(h.algorithm, h.sum.Sum(nil)) }
 
-// State is what ResumeHasher takes. It is opaque, at most 256 bytes, and
+// State is the argument for ResumeHasher. It is opaque, at most 256 bytes, and
 // stays readable by later versions of this package.
 func (h *Hasher) State() []byte {
 	b := make([]byte, 0, 256)

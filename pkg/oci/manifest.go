@@ -12,15 +12,15 @@ import (
 
 // The limits of a manifest.
 const (
-	MaxManifest    = 4 << 20 // bytes; what the distribution-spec asks registries to take at least
+	MaxManifest    = 4 << 20 // bytes; the least that the distribution-spec requires
 	MaxDescriptors = 10_000  // entries of layers, blobs or manifests
-	maxType        = 255     // bytes of the type that a referrer is listed by: two names of 127 (RFC 6838, section 4.2)
+	maxType        = 255     // bytes of a referrer's type: two names of 127 (RFC 6838, section 4.2)
 	maxDepth       = 32      // nested objects and arrays
-	maxValues      = 150_000 // members and elements at all levels, told by their commas
+	maxValues      = 150_000 // members and elements at all levels, counted by commas
 )
 
-// Manifest is what a registry needs to know of a manifest. The bytes it was
-// parsed from are what is stored and served; it is never encoded again.
+// Manifest is the parsed part of a manifest that a registry needs. It is never
+// encoded: the original bytes are stored and served.
 type Manifest struct {
 	MediaType    string
 	ArtifactType string // as written; see ReferrerType
@@ -41,8 +41,8 @@ func (m *Manifest) ReferrerType() string {
 	return m.ArtifactType
 }
 
-// document has the members of every kind of manifest, so that a document that
-// is of two kinds at once is seen to be (CVE-2021-41190).
+// document has the members of all kinds of manifests, to detect a document of two
+// kinds (CVE-2021-41190).
 type document struct {
 	SchemaVersion int                `json:"schemaVersion"`
 	MediaType     string             `json:"mediaType"`
@@ -61,14 +61,14 @@ var documentNames = []string{
 	"schemaVersion", "mediaType", "artifactType", "config", "layers", "blobs", "manifests", "subject", "annotations", "fsLayers",
 }
 
-// ParseManifest parses what was pushed with the given Content-Type, which may
-// be empty if the document says its own type. It takes OCI image manifests and
-// indexes, Docker schema 2 manifests and lists, and OCI artifact manifests.
+// ParseManifest parses a manifest with the given Content-Type, which may be empty
+// if the document has a mediaType. It takes OCI image manifests and indexes, Docker
+// schema 2 manifests and lists, and OCI artifact manifests.
 //
-// It accepts only documents that every decoder reads alike: names in their
-// exact case and not repeated, one value, valid UTF-8, at most 32 levels deep,
-// and of one kind, which is that of Content-Type. Else fault.ManifestInvalid,
-// of kind TooLarge where MaxManifest or MaxDescriptors is exceeded.
+// It accepts only documents that every decoder reads alike: names in their exact
+// case and not repeated, one value, valid UTF-8, at most 32 levels deep, and of one
+// kind, that of Content-Type. Else it returns fault.ManifestInvalid, of kind
+// TooLarge beyond MaxManifest or MaxDescriptors.
 func ParseManifest(contentType string, payload []byte) (*Manifest, error) {
 	if len(payload) > MaxManifest {
 		return nil, tooLarge("a manifest has at most %d bytes", MaxManifest)
@@ -93,7 +93,7 @@ func ParseManifest(contentType string, payload []byte) (*Manifest, error) {
 	return doc.manifest(mediaType)
 }
 
-// resolveType is the media type by which the document is to be read.
+// resolveType is the media type of the document.
 func (doc *document) resolveType(contentType string) (string, error) {
 	declared, _, _ := strings.Cut(contentType, ";")
 	declared = strings.ToLower(strings.TrimSpace(declared))
@@ -162,9 +162,9 @@ func (doc *document) manifest(mediaType string) (*Manifest, error) {
 	return m, nil
 }
 
-// checkShape bounds nesting and the number of values before anything is
-// decoded, as each may cost many times its own size in memory. What is not
-// JSON at all is left to the decoder.
+// checkShape bounds nesting and the number of values before anything is decoded, as
+// each may cost many times its own size in memory. The decoder refuses invalid
+// JSON.
 func checkShape(payload []byte) error {
 	depth, values, inString := 0, 0, false
 	for i := 0; i < len(payload); i++ {

@@ -10,18 +10,18 @@ const (
 	MediaTypeDockerList    = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 	// MediaTypeArtifact was withdrawn before image-spec 1.1, but clients of its
-	// release candidates have pushed such manifests, and copying them must work.
+	// release candidates have pushed such manifests, which can still be copied.
 	MediaTypeArtifact = "application/vnd.oci.artifact.manifest.v1+json"
 )
 
-// Docker's manifests before schema 2: named only to be refused clearly.
+// Docker's manifests before schema 2, which are refused with a clear error.
 const (
 	mediaTypeSchema1       = "application/vnd.docker.distribution.manifest.v1+json"
 	mediaTypeSchema1Signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
 
-// isManifest says whether content of the type is pushed as a manifest. What is
-// not can only have been pushed as a blob, wherever it is referenced from.
+// isManifest reports whether content of the type is pushed as a manifest. Any other
+// content is a blob, even if an index lists it.
 func isManifest(mediaType string) bool {
 	switch mediaType {
 	case MediaTypeImageManifest, MediaTypeImageIndex, MediaTypeDocker, MediaTypeDockerList, MediaTypeArtifact,

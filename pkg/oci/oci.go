@@ -1,6 +1,6 @@
-// Package oci holds the nouns of the OCI specifications as a registry needs
-// them: digests, names, references and manifests, each with the one strict
-// parser that every border uses.
+// Package oci has the types of the OCI specifications that a registry needs:
+// digests, names, references and manifests, each with one strict parser for all
+// inputs.
 //
 // All errors are *fault.Error of kind Invalid or TooLarge.
 package oci

@@ -6,10 +6,10 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// MaxTag is the most characters a tag has.
+// MaxTag is the maximum length of a tag.
 const MaxTag = 128
 
-// CheckTag says whether s is a tag (distribution-spec, "Pulling manifests"):
+// CheckTag checks that s is a tag (distribution-spec, "Pulling manifests"):
 // letters, digits, '_', '.' and '-', the first not '.' or '-'. Anything else is
 // fault.TagInvalid.
 func CheckTag(s string) error {
@@ -34,8 +34,8 @@ type Reference struct {
 	Digest Digest
 }
 
-// ParseReference takes what has a colon for a digest, which no tag has, and
-// all else for a tag. Errors are those of ParseDigest and CheckTag.
+// ParseReference parses s as a digest if it has a colon, which no tag has, else as
+// a tag. Errors are those of ParseDigest and CheckTag.
 func ParseReference(s string) (Reference, error) {
 	if strings.Contains(s, ":") {
 		d, err := ParseDigest(s)
@@ -47,7 +47,7 @@ func ParseReference(s string) (Reference, error) {
 	return Reference{Tag: s}, nil
 }
 
-// String is what ParseReference takes.
+// String is the inverse of ParseReference.
 func (r Reference) String() string {
 	if r.Digest != "" {
 		return r.Digest.String()
@@ -55,13 +55,13 @@ func (r Reference) String() string {
 	return r.Tag
 }
 
-// MaxName is the most characters a repository name has.
+// MaxName is the maximum length of a repository name.
 const MaxName = 255
 
-// CheckName says whether s is a repository name (distribution-spec, "Pulling
-// manifests"): components of lower-case letters and digits, separated by
-// slashes, and inside them by one dot, one or two underscores, or any number
-// of hyphens. Anything else is fault.NameInvalid.
+// CheckName checks that s is a repository name (distribution-spec, "Pulling
+// manifests"): components of lower-case letters and digits, separated by slashes,
+// and inside them by one dot, one or two underscores, or any number of hyphens.
+// Anything else is fault.NameInvalid.
 func CheckName(s string) error {
 	if len(s) > MaxName {
 		return fault.New(fault.Invalid, fault.NameInvalid, "a repository name has at most %d characters, not %d", MaxName, len(s))
@@ -85,7 +85,7 @@ func isNameComponent(s string) bool {
 			continue
 		}
 		end := i + 1
-		for !isNameChar(s[end]) { // the last character is one, so this ends
+		for !isNameChar(s[end]) { // the last character is a nameChar, so this ends
 			end++
 		}
 		if !isNameSeparator(s[i:end]) {
