@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// defaultRetryAfter is said with 429 and 503 when the fault does not say.
+// defaultRetryAfter is the Retry-After of 429 and 503 if the fault has none.
 const defaultRetryAfter = time.Second
 
 // Status is the HTTP status of a kind; 500 for an unknown kind.
@@ -66,14 +66,14 @@ type errorEntry struct {
 	Detail  any          `json:"detail,omitempty"`
 }
 
-// WriteError answers the request with err: the status of its kind and the
-// error body of the spec, without one for HEAD, and tells the access line why.
-// It never tells the cause: log that before. Nothing may have been written to w yet; headers that are set
-// on it stay, except for those that describe another body.
+// WriteError responds with err: the status of its kind and the error body of the spec, without a
+// body for HEAD. It passes the reason to the access log, but never the cause: log that before.
+// Nothing may have been written to w yet; headers set on it stay, except those that describe
+// another body.
 //
-// 429 and 503 carry Retry-After (1 s if the fault does not say). 416 carries
-// the true offset of the upload in Range, as 408 does, unless Content-Range is set
-// and says that a read was out of range. What people should read is in Warning, too.
+// 429 and 503 have Retry-After (1 s if the fault has none). 416 and 408 have the
+// true offset of the upload in Range, unless Content-Range says that a read was out
+// of range. Messages for people are also in Warning.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := fault.From(err)
 	if e == nil {
@@ -89,7 +89,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	case fault.TooSlow:
 		if r.ProtoMajor == 1 {
-			h.Set("Connection", "close") // the rest of the body is not waited for
+			h.Set("Connection", "close") // the rest of the body is not read
 		}
 		if e.Offset > 0 {
 			h.Set("Range", FormatUploadRange(e.Offset))
@@ -111,7 +111,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(Status(e.Kind))
 	if r.Method != http.MethodHead {
-		// The client is gone when this fails; no one is left to tell.
+		// If this fails, the client has left.
 		_, _ = w.Write(body)
 	}
 }
@@ -125,15 +125,15 @@ func encodeError(e *fault.Error) []byte {
 		}
 	}
 	body, err := json.Marshal(errorBody{Errors: []errorEntry{entry}})
-	if err != nil { // only a detail can fail; the rest is strings
+	if err != nil { // only a detail can fail; all else is strings
 		entry.Detail = nil
 		body, _ = json.Marshal(errorBody{Errors: []errorEntry{entry}})
 	}
 	return append(body, '\n')
 }
 
-// RefusalOf is what the log says of an error: what the client is told, with the
-// reason that the detail gives, if it gives one.
+// RefusalOf is the log entry of an error: what the client receives, with the reason
+// in the detail, if any.
 func RefusalOf(err error) web.Refusal {
 	e := fault.From(err)
 	if e == nil {
@@ -158,13 +158,13 @@ func RefusalOf(err error) web.Refusal {
 	return r
 }
 
-// specCode is the code of the spec that a 4xx answer for one of Berth's own reasons
-// must carry ("Error Codes": a closed list); our reason goes into the detail.
+// specCode is the spec's code for one of Berth's own reasons in a 4xx response
+// ("Error Codes" is a closed list); Berth's reason goes into the detail.
 func specCode(e *fault.Error) (fault.Reason, bool) {
 	switch e.Reason {
 	case fault.TagInvalid:
 		if e.Kind == fault.NotFound {
-			return fault.ManifestUnknown, true // nothing can be under such a tag
+			return fault.ManifestUnknown, true // no manifest can have such a tag
 		}
 		return fault.ManifestInvalid, true
 	case fault.RequestInvalid, fault.RequestTimeout:
@@ -178,7 +178,7 @@ func specCode(e *fault.Error) (fault.Reason, bool) {
 	}
 }
 
-// retryAfter is d in whole seconds, rounded up: coming back early is refused again.
+// retryAfter is d in whole seconds, rounded up: an early retry is refused again.
 func retryAfter(d time.Duration) string {
 	if d <= 0 {
 		d = defaultRetryAfter

@@ -1,6 +1,6 @@
-// Package ocihttp is the HTTP face of package oci: the path grammar of the
-// distribution-spec, its ranges, pages and links, and the one place where
-// faults become its error body.
+// Package ocihttp is the HTTP part of package oci: the path grammar of the
+// distribution-spec, its ranges, pages and links, and the one place that turns
+// faults into its error body.
 package ocihttp
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Kind is which endpoint a path is (distribution-spec, "Endpoints").
+// Kind is the endpoint of a path (distribution-spec, "Endpoints").
 type Kind uint8
 
 // The endpoints. The zero Kind is invalid.
@@ -62,18 +62,17 @@ type Route struct {
 
 const prefix = "/v2/"
 
-// ParsePath parses an escaped path, as url.URL.EscapedPath returns it. The
-// escaped form matters: "a%2Fb" is not a name, and nothing that is not in the
-// grammar is ever decoded. The only escape it knows is %3A for the colon of a
-// digest.
+// ParsePath parses an escaped path, as url.URL.EscapedPath returns it. It does not
+// decode escapes, so "a%2Fb" is not a name. The only exception is %3A for the colon
+// of a digest.
 //
-// A name may contain the words of the grammar as components, so the path is
-// read from its end, where there is only one reading.
+// A name may contain the keywords of the grammar as components, so the path is
+// parsed from its end, where it is unambiguous.
 //
 // Errors: kind NotFound for a path that is not an endpoint; fault.NameInvalid and
-// fault.DigestInvalid, kind Invalid; fault.TagInvalid, but of kind NotFound,
-// as the spec wants 404 for a manifest that there cannot be;
-// fault.BlobUploadUnknown for a malformed upload id.
+// fault.DigestInvalid, kind Invalid; fault.TagInvalid, but of kind NotFound, as the
+// spec requires 404 for a manifest that cannot exist; fault.BlobUploadUnknown for a
+// malformed upload id.
 func ParsePath(escaped string) (Route, error) {
 	if escaped == "/v2" || escaped == prefix {
 		return Route{Kind: Base}, nil
@@ -104,13 +103,13 @@ func ParsePath(escaped string) (Route, error) {
 		}
 	}
 	if strings.Contains(rest, ":") {
-		// Only digests have colons, so this is one with slashes in it.
+		// Only digests have colons, so this is a digest with slashes in it.
 		return Route{}, fault.New(fault.Invalid, fault.DigestInvalid, "a digest is the last part of its path")
 	}
 	return Route{}, noEndpoint()
 }
 
-// Path is the canonical path of the route: what ParsePath takes. It is empty
+// Path is the canonical path of the route, the inverse of ParsePath. It is empty
 // for the zero Route.
 func (r Route) Path() string {
 	switch r.Kind {
@@ -159,7 +158,7 @@ func parseUpload(name, id string) (Route, error) {
 	if id == "" {
 		return named(Route{Kind: UploadStart, Name: name})
 	}
-	const canonical = 36 // uuid.Parse takes other spellings too, each of another length
+	const canonical = 36 // uuid.Parse also accepts other spellings, of other lengths
 	u, err := uuid.Parse(id)
 	if err != nil || len(id) != canonical {
 		return Route{}, fault.New(fault.NotFound, fault.BlobUploadUnknown, "upload session not found")
@@ -181,8 +180,8 @@ func cutLast(s string) (string, string) {
 	return s[:max(i, 0)], s[i+1:]
 }
 
-// unescapeColon undoes the one escape that clients are known to make, and
-// that RFC 3986 lets them make.
+// unescapeColon decodes the one escape that clients are known to send, which RFC
+// 3986 allows.
 func unescapeColon(s string) string {
 	if !strings.Contains(s, "%3") {
 		return s

@@ -15,11 +15,10 @@ import (
 const (
 	MaxQuery      = 8 << 10 // bytes, escaped
 	MaxParameters = 100     // keys with a value; a push may set tags
-	MaxPage       = 1000    // entries of a list; also how many there are when n is absent
+	MaxPage       = 1000    // entries of a list; also the default of n
 	maxLast       = 255     // no name, tag or digest is longer
 
-	// A token request has a scope for each of the repositories that a client works
-	// on, and clients keep those that they are done with.
+	// A token request has a scope for each repository that the client has used.
 	MaxTokenQuery      = 64 << 10
 	maxTokenParameters = 2000
 )
@@ -47,9 +46,9 @@ func parseQuery(raw string, bytes, parameters int) (url.Values, error) {
 	return q, nil
 }
 
-// plusInTypes keeps a plus as it is in artifactType, where it belongs to the types
-// ("application/vnd.example+json") and no client means a space by it. It is in the
-// value of no other parameter of the API.
+// plusInTypes keeps a plus in artifactType, where it is part of the type
+// ("application/vnd.example+json") and never a space. No other parameter of the API
+// has a plus.
 func plusInTypes(raw string) string {
 	if !strings.Contains(raw, "+") {
 		return raw
@@ -63,16 +62,15 @@ func plusInTypes(raw string) string {
 	return strings.Join(pairs, "&")
 }
 
-// Page is which part of a list is asked for (distribution-spec, "Listing Tags").
+// Page is the requested part of a list (distribution-spec, "Listing Tags").
 type Page struct {
-	N    int    // at most so many entries: 0 to MaxPage
+	N    int    // maximum number of entries: 0 to MaxPage
 	Last string // entries after this one; empty for the first page
 }
 
-// ParsePage reads n and last. An absent n means MaxPage, a greater one, however
-// many digits it has, is clamped to it, and 0 asks for an empty list. Anything
-// but digits, a parameter given twice, and a last that no entry can be are
-// fault.RequestInvalid.
+// ParsePage reads n and last. An absent n means MaxPage, a greater one of any
+// length is clamped to it, and 0 selects an empty list. Other characters, a
+// repeated parameter, and a last that no entry can equal are fault.RequestInvalid.
 func ParsePage(q url.Values) (Page, error) {
 	for _, key := range []string{"n", "last"} {
 		if len(q[key]) > 1 {
@@ -85,7 +83,7 @@ func ParsePage(q url.Values) (Page, error) {
 		if err != nil && !errors.Is(err, strconv.ErrRange) {
 			return Page{}, badQuery("n", "n must be a number that is not negative")
 		}
-		p.N = int(min(n, MaxPage)) // out of range, n is the largest number there is
+		p.N = int(min(n, MaxPage)) // out of range, n is math.MaxInt64
 	}
 	if len(p.Last) > maxLast || strings.ContainsFunc(p.Last, notPrintable) {
 		return Page{}, badQuery("last", "last must be at most %d printable ASCII characters", maxLast)
@@ -105,16 +103,15 @@ func badQuery(field, format string, args ...any) error {
 	return fault.New(fault.Invalid, fault.RequestInvalid, format, args...).WithField(field)
 }
 
-// HeaderHops counts, in what one registry asks another, through how many
-// registries the request came: by it a chain that leads back to where it began
-// comes to an end (contract row E12).
+// HeaderHops counts how many registries have forwarded a request. It ends a chain
+// that leads back to its start (contract row E12).
 const HeaderHops = "Berth-Hops"
 
-// MaxHops is how many registries may ask for one another.
+// MaxHops is how many registries may forward a request.
 const MaxHops = 5
 
-// ParseHops reads HeaderHops: 0 without the header, and more than MaxHops for
-// one that says so, or is malformed: either way the chain ends.
+// ParseHops reads HeaderHops: 0 without the header, more than MaxHops if malformed,
+// so that the chain ends.
 func ParseHops(h http.Header) int {
 	switch values := h[HeaderHops]; {
 	case len(values) == 0:
@@ -126,19 +123,19 @@ func ParseHops(h http.Header) int {
 	}
 }
 
-// maxNamespace is the longest host name with a port.
+// maxNamespace is the maximum length of a host name with a port.
 const maxNamespace = 253 + len(":65535")
 
-// HeaderNamespace says, in the answer to a request with the parameter ns, whose
-// content it is (distribution-spec, "Registry Proxying").
+// HeaderNamespace is the upstream's host in the response to a request with the
+// parameter ns (distribution-spec, "Registry Proxying").
 const HeaderNamespace = "OCI-Namespace"
 
-// ParseNamespace reads the parameter ns, by which clients tell a mirror which
-// registry they want the content of: a host as tenant.NormalizeHost makes it,
-// with the port that it was given with. It is empty without the parameter.
+// ParseNamespace reads the parameter ns, in which clients tell a mirror the
+// registry of the content: a host, normalized by tenant.NormalizeHost, with its
+// port if any. It is empty without the parameter.
 //
-// What is given twice, is empty or is no such host is fault.RequestInvalid. So
-// is an IPv6 address, which is not a component of a repository's name.
+// A repeated, empty or invalid parameter is fault.RequestInvalid. So is an IPv6
+// address, which cannot be a component of a repository's name.
 func ParseNamespace(q url.Values) (string, error) {
 	values, ok := q["ns"]
 	switch {
@@ -163,9 +160,8 @@ func badNamespace() error {
 	return badQuery("ns", "ns must be the host of a registry, such as docker.io or registry.example:5000")
 }
 
-// CheckContentEncoding refuses a request body that is encoded, with kind
-// MediaType (415): digests are of the bytes as sent, and nothing here ever
-// decompresses.
+// CheckContentEncoding refuses an encoded request body, with kind MediaType (415):
+// digests are of the bytes as sent, and Berth never decompresses.
 func CheckContentEncoding(r *http.Request) error {
 	for _, value := range r.Header.Values("Content-Encoding") {
 		for coding := range strings.SplitSeq(value, ",") {

@@ -9,15 +9,14 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// maxRanges is how many ranges of one content are answered. Each costs a request
-// to the store.
+// maxRanges is how many ranges a response may have. Each costs a request to the
+// store.
 const maxRanges = 16
 
-// CleanRange leaves in a Range header only what net/http and stores read alike:
-// ranges of bytes, in the form in which everyone writes them. What cannot be
-// understood, a unit that is not known, more than maxRanges, and ranges that
-// overlap ask for the whole (RFC 9110, section 14.2). Ranges that are well formed
-// stay where no content is so long: the answer to them is 416.
+// CleanRange rewrites a Range header to canonical byte ranges, which net/http and
+// stores read alike. It removes a malformed header, an unknown unit, more than
+// maxRanges, and overlapping ranges: they get the whole content (RFC 9110, section
+// 14.2). Well-formed ranges beyond any content stay, and get 416.
 func CleanRange(h http.Header) {
 	values := h["Range"]
 	if len(values) == 0 {
@@ -37,12 +36,12 @@ type span struct {
 	suffix      bool
 }
 
-// toTheEnd is the last byte of a range that has none.
+// toTheEnd is the last byte of an open range.
 const toTheEnd = math.MaxInt64
 
 func (s span) String() string {
 	switch {
-	case s.suffix && s.last == 0: // no byte: that can be satisfied nowhere
+	case s.suffix && s.last == 0: // no byte: never satisfiable
 		return strconv.FormatInt(math.MaxInt64, 10) + "-"
 	case s.suffix:
 		return "-" + strconv.FormatInt(s.last, 10)
@@ -53,8 +52,8 @@ func (s span) String() string {
 	}
 }
 
-// overlaps is false where that depends on the content's length; then net/http
-// sends no more than the whole.
+// overlaps is false if that depends on the content's length; then net/http sends at
+// most the whole content.
 func (s span) overlaps(other span) bool {
 	if s.suffix || other.suffix {
 		return s.suffix && other.suffix
@@ -107,18 +106,18 @@ func parseSpan(text string) (span, bool) {
 		if strings.Trim(number.text, "0123456789") != "" {
 			return span{}, false
 		}
-		// Out of range it is the largest number there is, as no content is so long.
+		// Out of range it is math.MaxInt64, which no content reaches.
 		*number.to, _ = strconv.ParseInt(number.text, 10, 64)
 	}
 	return s, s.suffix || s.first <= s.last
 }
 
-// ParseContentRange parses the Content-Range of an upload's chunk, which the
-// spec writes as "<start>-<end>", both inclusive ("Pushing a blob in chunks").
-// The form of RFC 9110, "bytes <start>-<end>/<size or *>", is taken too; the
-// size is not looked at. The chunk has end-start+1 bytes, which never
-// overflows. Errors are fault.BlobUploadInvalid, kind Invalid: whether the
-// start is the right one is not decided here.
+// ParseContentRange parses the Content-Range of an upload's chunk, which the spec
+// writes as "<start>-<end>", both inclusive ("Pushing a blob in chunks"). The form
+// of RFC 9110, "bytes <start>-<end>/<size or *>", is also accepted; the size is
+// ignored. The chunk has end-start+1 bytes, which never overflows. Errors are
+// fault.BlobUploadInvalid, kind Invalid. The caller checks whether the start is
+// right.
 func ParseContentRange(s string) (int64, int64, error) {
 	span := s
 	if rest, ok := strings.CutPrefix(s, "bytes "); ok {
@@ -134,15 +133,15 @@ func ParseContentRange(s string) (int64, int64, error) {
 	return start, end, nil
 }
 
-// FormatUploadRange is the Range header of an upload session that has offset
-// bytes. The spec has no way to say "none": an empty session answers "0-0", as
-// one with a single byte does.
+// FormatUploadRange is the Range header of an upload session that has offset bytes.
+// The spec has no form for "none": both an empty session and one with a single byte
+// have "0-0".
 func FormatUploadRange(offset int64) string {
 	return "0-" + strconv.FormatInt(max(offset-1, 0), 10)
 }
 
-// parseOffset takes digits only, and less than the largest int64, so that a
-// length computed from it fits.
+// parseOffset accepts only digits, below math.MaxInt64, so that a length computed
+// from it fits.
 func parseOffset(s string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil || n == math.MaxInt64 {

@@ -10,10 +10,9 @@ import (
 // allows 4096 for all of them ("Warnings").
 const maxWarning = 1024
 
-// warning is the value of the Warning header that repeats the message of e, or
-// empty. Clients show it to people, also for HEAD, which has no body. What
-// clients meet in every pull and push, a challenge or content that is not there
-// yet, has none: they would show it each time.
+// warning is the value of a Warning header with the message of e, or empty. Clients
+// show it to people, also for HEAD, which has no body. A challenge or absent
+// content has none, as clients would show it in every pull and push.
 func warning(e *fault.Error) string {
 	switch e.Kind {
 	case fault.Denied, fault.TooMany, fault.BadUpstream, fault.Unavailable, fault.UpstreamTimeout, fault.Full:
@@ -25,8 +24,7 @@ func warning(e *fault.Error) string {
 	return `299 - "` + quotable(e.Message) + `"`
 }
 
-// quotable is the text inside of a quoted string in a header (RFC 9110, section
-// 5.6.4).
+// quotable escapes text for a quoted string in a header (RFC 9110, section 5.6.4).
 func quotable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
