@@ -12,15 +12,15 @@ import (
 )
 
 // How many hosts a Directory remembers. Unknown hosts have their own, smaller
-// share, so that a scan of made-up names pushes no tenant out.
+// share, so that a scan of random names does not evict tenants.
 const (
 	knownHosts   = 16384
 	unknownHosts = 2048
 )
 
-// Directory resolves the hosts of requests and remembers the answers, also
-// that a host is unknown, for at most CacheTTL. Any number of requests for a
-// host that is not remembered cost one lookup. It is safe for concurrent use.
+// Directory resolves the hosts of requests and caches the results, unknown hosts
+// included, for at most CacheTTL. Concurrent requests for an uncached host share
+// one lookup. It is safe for concurrent use.
 type Directory struct {
 	finder  Finder
 	pattern Pattern
@@ -39,13 +39,13 @@ func NewDirectory(f Finder, p Pattern) *Directory {
 	return d
 }
 
-// Clear forgets all hosts. It is called after each change of a tenant, registry or
+// Clear empties the cache. It is called after each change of a tenant, registry or
 // domain in this process, so that the next request sees the change.
 func (d *Directory) Clear() { d.sites.Clear() }
 
 // Resolve returns the site of a Host header as it was sent. A host that is
-// malformed or unknown, or whose tenant or registry is gone, is fault.HostUnknown
-// with one and the same message; a suspended tenant's site is found.
+// malformed or unknown, or whose tenant or registry is deleted, is
+// fault.HostUnknown with the same message; a suspended tenant's site is found.
 func (d *Directory) Resolve(ctx context.Context, hostHeader string) (Site, error) {
 	host, err := NormalizeHost(hostHeader)
 	if err != nil {
@@ -61,35 +61,34 @@ func (d *Directory) lookUp(ctx context.Context, host string) (Site, error) {
 	}
 	site, err := d.finder.FindSite(ctx, l)
 	if fault.Is(err, fault.HostUnknown) {
-		err = errHost // the same for all, whatever the finder knows
+		err = errHost // the same in all cases
 	}
 	return site, err
 }
 
-// Changes tells the other processes of a deployment that what hosts lead to has
-// changed, so that they clear their Directory before CacheTTL does.
+// Changes tells the other processes of a deployment that sites have changed, so
+// that they clear their Directory before CacheTTL.
 type Changes interface {
-	// Announce is called after a change. It takes a moment at most, and a message
-	// may be lost: no process is wrong for longer than CacheTTL.
+	// Announce is called after a change. It must be quick. A message may be lost,
+	// since no process is outdated for longer than CacheTTL.
 	Announce(ctx context.Context)
 }
 
-// The longest host name and label of it (RFC 1035 section 2.3.4).
+// Maximum lengths of a host name and its labels (RFC 1035 section 2.3.4).
 const (
 	maxHost  = 253
 	maxLabel = 63
 )
 
-// errHost is the one answer to every host that leads nowhere, whatever is
-// wrong with it: it tells nothing about who is served here.
+// errHost is the same error for every host without a site, whatever the reason, so
+// that it does not show which tenants exist.
 var errHost = fault.New(fault.NotFound, fault.HostUnknown, "no registry answers at this host")
 
-// NormalizeHost is the one way from a Host header, a domain of the admin API
-// or a TLS server name to the form that hosts are compared in: lower case,
-// without port and without the trailing dot of a fully qualified name.
-// Internationalised names are taken in their ASCII form only. An IPv4 address
-// stays as it is, an IPv6 address is canonical and in brackets. The result
-// normalises to itself.
+// NormalizeHost converts a Host header, a domain of the admin API or a TLS server
+// name to the form in which hosts are compared: lower case, without port and
+// without the trailing dot of a fully qualified name. Internationalised names must
+// be in ASCII form. An IPv4 address is unchanged, an IPv6 address is canonical and
+// in brackets. The result normalises to itself.
 //
 // Anything else is fault.HostUnknown, always with the same message.
 func NormalizeHost(host string) (string, error) {
@@ -112,7 +111,7 @@ func NormalizeHost(host string) (string, error) {
 		last = label
 	}
 	if isNumber(last) {
-		// Resolvers read such a name as an IPv4 address, in odd spellings too.
+		// Resolvers read such a name as an IPv4 address, even in unusual spellings.
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is4() {
 			return "", errHost
 		}

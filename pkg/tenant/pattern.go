@@ -5,17 +5,16 @@ import (
 	"strings"
 )
 
-// The two shapes of a registry's host name. DashPattern fits a wildcard
+// The two patterns of a registry's host name. DashPattern works with a wildcard
 // certificate of one level.
 const (
 	DotPattern  = "{registry}.{tenant}.{base}"
 	DashPattern = "{registry}--{tenant}.{base}"
 )
 
-// Pattern says how tenants and registries become host names under the base
-// domain of a deployment. The main registry of a tenant is always at
-// {tenant}.{base}, and only there: a host leads to one registry and a registry
-// has one host of the pattern.
+// Pattern maps tenants and registries to host names under the base domain of a
+// deployment. The main registry of a tenant is only at {tenant}.{base}: a host has
+// one registry, and a registry one host of the pattern.
 type Pattern struct {
 	separator string // between registry and tenant
 	suffix    string // "." and the base domain
@@ -39,8 +38,8 @@ func NewPattern(pattern, base string) (Pattern, error) {
 	return p, nil
 }
 
-// Parse takes a normalised host apart into the slugs of tenant and registry;
-// false when it is not of the pattern. It does not say that they exist.
+// Parse splits a normalised host into the slugs of tenant and registry, which may
+// not exist; false if the host does not match the pattern.
 func (p Pattern) Parse(host string) (string, string, bool) {
 	name, ok := strings.CutSuffix(host, p.suffix)
 	if !ok {
@@ -56,7 +55,7 @@ func (p Pattern) Parse(host string) (string, string, bool) {
 	return tenant, registry, true
 }
 
-// Host is where the registry of the tenant answers, normalised.
+// Host is the normalised host of the tenant's registry.
 func (p Pattern) Host(tenant, registry string) string {
 	if registry == MainRegistry {
 		return tenant + p.suffix
@@ -64,8 +63,8 @@ func (p Pattern) Host(tenant, registry string) string {
 	return registry + p.separator + tenant + p.suffix
 }
 
-// Contains says whether a normalised host is the base domain or lies under it,
-// where only the pattern gives names: no tenant can claim one as its domain.
+// Contains reports whether a normalised host is the base domain or below it. Only
+// the pattern assigns names there: no tenant can add one as its domain.
 func (p Pattern) Contains(host string) bool {
 	return host == p.suffix[1:] || strings.HasSuffix(host, p.suffix)
 }

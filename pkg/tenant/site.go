@@ -1,5 +1,4 @@
-// Package tenant turns the host name of a request into the tenant and
-// registry it is for.
+// Package tenant resolves the host name of a request to its tenant and registry.
 package tenant
 
 import (
@@ -7,7 +6,7 @@ import (
 	"time"
 )
 
-// ID identifies a tenant for ever: it is never used again, unlike its slug.
+// ID identifies a tenant; it is never used again, unlike its slug.
 type ID int64
 
 // RegistryID identifies a registry; it is never used again, unlike its slug.
@@ -19,8 +18,8 @@ type UpstreamID int64
 // State is where a tenant, registry or repository is in its life.
 type State string
 
-// The states. Deleting is final: the janitor removes the content, a tenant's
-// row then stays as a tombstone in state Deleted.
+// The states. While Deleting, the janitor removes the content; a tenant's row then
+// stays as a tombstone in state Deleted.
 const (
 	Active    State = "active"
 	Suspended State = "suspended"
@@ -28,7 +27,7 @@ const (
 	Deleted   State = "deleted"
 )
 
-// Settings are a registry's own switches. The zero value is the safe one.
+// Settings are the settings of a registry. The zero value is the safe one.
 type Settings struct {
 	AnonymousPull bool `json:"anonymous_pull"`
 	AnonymousPush bool `json:"anonymous_push"`
@@ -45,44 +44,44 @@ type Settings struct {
 	// where the store can sign URLs.
 	RedirectBlobs bool `json:"redirect_blobs"`
 
-	// UpstreamGroup is the slug of the group that serves it for what the registry
-	// itself does not have; empty for none.
+	// UpstreamGroup is the slug of the group that is asked for content the registry
+	// does not have; empty for none.
 	UpstreamGroup string `json:"upstream_group,omitempty"`
 
-	// MirrorUpstreams are the slugs of upstreams that answer below proxy/ and to
+	// MirrorUpstreams are the slugs of upstreams that are served below proxy/ and for
 	// ?ns= in this registry, besides those of its chain.
 	MirrorUpstreams Slugs `json:"mirror_upstreams,omitempty"`
 }
 
-// Site is what one host name leads to: everything a request needs to know of
-// its tenant and registry before rights are decided.
+// Site is the tenant and registry of a host name, with all that a request needs
+// before rights are checked.
 type Site struct {
 	Host         string // normalised, without port; also the audience of tokens
 	Tenant       ID
 	TenantSlug   string
-	Epoch        int64 // grows when all tokens of the tenant must die
+	Epoch        int64 // grows to revoke all tokens of the tenant
 	Suspended    bool  // the tenant is suspended: 403 for everything
 	Registry     RegistryID
 	RegistrySlug string
 	Settings     Settings
 }
 
-// Lookup says where a normalised host leads: either by its name in the table
-// of domains or, when the host matches the deployment's pattern, by slugs.
+// Lookup is how to find the site of a normalised host: by its name in the table of
+// domains or, if it matches the deployment's pattern, by slugs.
 type Lookup struct {
 	Host                 string
 	TenantSlug, Registry string // both empty when the host does not match the pattern
 }
 
-// Finder finds the site of a host; fault.HostUnknown when no site has it,
-// including for tenants and registries that are being deleted.
+// Finder finds the site of a host; fault.HostUnknown if no site has it, or its
+// tenant or registry is being deleted.
 type Finder interface {
 	FindSite(ctx context.Context, l Lookup) (Site, error)
 }
 
-// MainRegistry is the registry that is made with a tenant and answers at the
-// tenant's own name.
+// MainRegistry is the registry that is created with a tenant and has the tenant's
+// own host name.
 const MainRegistry = "main"
 
-// CacheTTL bounds how long a node may answer from what it remembers of a host.
+// CacheTTL bounds how long a process may use its cached site of a host.
 const CacheTTL = 5 * time.Second

@@ -7,16 +7,16 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// The fewest and most characters of a slug.
+// The minimum and maximum length of a slug.
 const (
 	minSlug = 2
 	maxSlug = 31
 )
 
-// CheckSlug says whether s can name a tenant, registry or service account:
-// 2 to 31 lower-case letters, digits and hyphens, a letter first, no hyphen
-// last and no two in a row, so that it is a DNS label and "--" is free to
-// separate two of them. Anything else is fault.RequestInvalid.
+// CheckSlug checks that s can name a tenant, registry or service account: 2 to 31
+// lower-case letters, digits and hyphens, a letter first, no hyphen last and no two
+// in a row, so that it is a DNS label and "--" is free to separate two of them.
+// Anything else is fault.RequestInvalid.
 func CheckSlug(s string) error {
 	if isSlug(s) {
 		return nil
@@ -39,11 +39,11 @@ func isSlug(s string) bool {
 	return true
 }
 
-// Slugs is a list of slugs, with commas between them, which no slug has: so that
-// what holds it can be compared. In JSON it is an array.
+// Slugs is a list of slugs, separated by commas, so that structs with it are
+// comparable. In JSON it is an array.
 type Slugs string
 
-// SlugsOf is the list.
+// SlugsOf returns the list of the slugs.
 func SlugsOf(slugs []string) Slugs { return Slugs(strings.Join(slugs, ",")) }
 
 // All are the slugs, in order.
