@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// DialAdmin connects to the admin API of the server whose configuration this is, on
-// this machine. It trusts the certificates of admin_tls_certs themselves, whatever
-// signed them, and has the form of http.Transport's DialTLSContext.
+// DialAdmin connects to the admin API of the server with this configuration, on
+// this machine. It trusts exactly the certificates of admin_tls_certs, and has the
+// signature of http.Transport's DialTLSContext.
 func (c Config) DialAdmin(ctx context.Context, network, addr string) (net.Conn, error) {
 	set, err := readCerts(c.AdminTLSCerts, nil)
 	if err != nil {

@@ -1,3 +1,3 @@
-// Package boot is what every Berth process needs before it is a registry: its
-// configuration, logs, traces, metrics, health, listeners and orderly stop.
+// Package boot has what every Berth process needs: configuration, logs, traces,
+// metrics, health, listeners and an orderly stop.
 package boot

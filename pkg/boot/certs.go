@@ -21,31 +21,30 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// certPoll is how often the directory is read even if no change was reported:
-// network file systems report none.
+// certPoll is how often the directory is read without a reported change: network
+// file systems report none.
 const certPoll = time.Minute
 
 // certSettle is how long changes must pause before the directory is read, so
 // that a certificate is not read before its key is written.
 const certSettle = 200 * time.Millisecond
 
-// certificates serves those of a directory by the requested name, and reloads
-// changed files. A pair is name.crt (or name.pem) and
-// name.key, in the directory itself or in a directory of it, which is how
-// Kubernetes mounts secrets (tls.crt and tls.key); a .pem without a .key holds
-// both. It is safe for concurrent use.
+// certificates serves the certificates of a directory by the requested name, and
+// reloads changed files. A pair is name.crt (or name.pem) and name.key, in the
+// directory or a direct subdirectory, as Kubernetes mounts secrets (tls.crt and
+// tls.key); a .pem without a .key holds both. It is safe for concurrent use.
 type certificates struct {
 	certificateDir
 	base string // the base domain
 	log  *slog.Logger
-	own  *tls.Certificate // made at the start, of no name
+	own  *tls.Certificate // made at the start, without names
 	held atomic.Pointer[certSet]
 
 	authorities *authorities // reloaded together with the certificates; may be nil
 }
 
-// openCertificates reads the directory. At this first reading every pair must
-// be good and one must exist; the error names the file.
+// openCertificates reads the directory. At this first reading every pair must be
+// valid and one must exist; the error names the file.
 func openCertificates(at certificateDir, base string, log *slog.Logger) (*certificates, error) {
 	own, err := namelessCertificate()
 	if err != nil {
@@ -61,10 +60,9 @@ func openCertificates(at certificateDir, base string, log *slog.Logger) (*certif
 	return c, nil
 }
 
-// config is for a listener: TLS 1.2 at least, HTTP/2 and HTTP/1.1. A client
-// that asks for a name without certificate is refused with the alert
-// unrecognized_name. Whether that name is the Host of a request is for the
-// handler to see, in Request.TLS.ServerName.
+// config is for a listener: TLS 1.2 or later, HTTP/2 and HTTP/1.1. A client that
+// asks for a name without certificate gets the alert unrecognized_name. The handler
+// compares that name, Request.TLS.ServerName, with the Host of a request.
 func (c *certificates) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -73,8 +71,8 @@ func (c *certificates) config() *tls.Config {
 	}
 }
 
-// find picks an exact name before a wildcard, and what the client can use
-// before what it cannot. A client that names no server gets one without a tenant's
+// find prefers an exact name to a wildcard, and certificates that the client
+// supports. A client that names no server gets a certificate without a tenant's
 // name.
 func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	set := c.held.Load()
@@ -94,16 +92,16 @@ func (c *certificates) find(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 		}
 	}
 	if len(candidates) > 0 {
-		return candidates[0], nil // the handshake will say what does not fit
+		return candidates[0], nil // the handshake reports what does not fit
 	}
 	// With neither certificate nor error crypto/tls answers unrecognized_name.
 	return nil, nil
 }
 
-// unnamed lists what a client that names no server may see, which anyone who scans the
-// address does: the certificate that the operator has put there as default, then those
-// that name only addresses and the base domain, that of the address it came to first.
-// The last resort names nothing: probes that do not verify certificates keep working.
+// unnamed lists the certificates for clients that name no server, such as scanners:
+// first the operator's default, then those that name only addresses and the base
+// domain, with the connection's own address first. The last one has no names, so that
+// probes without verification work.
 func (c *certificates) unnamed(set *certSet, at net.Addr) []*tls.Certificate {
 	var chosen, of, others []*tls.Certificate
 	local := ""
@@ -129,8 +127,8 @@ func (c *certificates) unnamed(set *certSet, at net.Addr) []*tls.Certificate {
 // defaultPair is the name of the pair for clients that name no server.
 const defaultPair = "default"
 
-// isNeutral says whether the certificate names nothing below the base domain, nor a
-// domain of a tenant. Its subject counts too.
+// isNeutral reports whether the certificate, including its subject, names nothing
+// below the base domain and no domain of a tenant.
 func (c *certificates) isNeutral(leaf *x509.Certificate) bool {
 	names := namesOf(leaf)
 	if leaf.Subject.CommonName != "" {
@@ -141,7 +139,7 @@ func (c *certificates) isNeutral(leaf *x509.Certificate) bool {
 	})
 }
 
-// namelessCertificate makes one that no client trusts.
+// namelessCertificate makes a certificate that no client trusts.
 func namelessCertificate() (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -181,15 +179,14 @@ func (c *certificates) watch(ctx context.Context) error {
 			c.watchDirs(watcher)
 			c.reload()
 		case <-settle.C:
-			// First watch, then read: what changes in between is seen.
+			// Watch before reading, so that no change is missed.
 			c.watchDirs(watcher)
 			c.reload()
 		}
 	}
 }
 
-// watchDirs follows the directories that hold pairs; adding one again does
-// nothing.
+// watchDirs watches the directories with pairs; adding one again does nothing.
 func (c *certificates) watchDirs(watcher *fsnotify.Watcher) {
 	dirs, err := certDirs(c.dir)
 	if err != nil {

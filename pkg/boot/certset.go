@@ -19,9 +19,9 @@ type certSet struct {
 	byName map[string][]*tls.Certificate // by DNS name or IP address; newest first
 }
 
-// readCerts reads every pair. A bad one is replaced by the one of the same
-// path in old; the set is nil only if then none is left. With an old set both
-// results may be there.
+// readCerts reads every pair. An invalid one is replaced by that of the same path
+// in old; the set is nil only if no pair is left. With an old set, it may return
+// both a set and an error.
 func readCerts(dir string, old *certSet) (*certSet, error) {
 	dirs, err := certDirs(dir)
 	if err != nil {
@@ -95,8 +95,8 @@ func namesOf(leaf *x509.Certificate) []string {
 	return names
 }
 
-// certDirs lists dir and the directories in it. Names with a dot in front are
-// left out: Kubernetes keeps the versions of a mounted secret there.
+// certDirs lists dir and its subdirectories, except those with a leading dot:
+// Kubernetes keeps the versions of a mounted secret there.
 func certDirs(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

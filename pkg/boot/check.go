@@ -13,8 +13,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Check finds values that cannot work. The error is Problems. It checks that
-// named files exist, but does not read them.
+// Check finds invalid values. The error is Problems. It checks that named files
+// exist, but does not read them.
 func (c Config) Check() error {
 	var p Problems
 	c.checkStores(&p)
@@ -156,14 +156,14 @@ func (c Config) certificates() []certificateDir {
 // in flight when a blob is deleted end before its bytes do (contract row F1).
 const MinDeleteDelay = time.Hour
 
-// MinSigningKeyLife is far above the time that all processes take to hear of a
-// new key.
+// MinSigningKeyLife is far above the time until all processes know a new key.
 const MinSigningKeyLife = time.Hour
 
-// maxTransferPause is far below delete_delay: what is read stays there meanwhile.
+// maxTransferPause is far below delete_delay, so that a blob being read is not
+// deleted.
 const maxTransferPause = MinDeleteDelay / 2
 
-// maxLimit is the most of anything that a setting may let a tenant have.
+// maxLimit is the maximum of any limit of a tenant.
 const maxLimit = 1_000_000_000
 
 func (c Config) checkTimes(p *Problems) {

@@ -7,8 +7,8 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
-// What max_connections leaves of the file descriptors where it is not set. Half of the
-// others is for connections: each may need one more, for a file or for a server.
+// File descriptors that the default of max_connections leaves free. Half of the others
+// are for connections: each may need one more, for a file or a server.
 const (
 	keptDescriptors = 64  // the database, the listeners, the log
 	opsConnections  = 128 // of ops_addr: an operator and the probes get in whatever clients do
@@ -18,13 +18,14 @@ const (
 	maxConnections = 16 << 10 // unless it is set: each needs some 20 KiB of memory
 )
 
-// connectionsFor is max_connections where it is not set.
+// connectionsFor is the default of max_connections.
 func connectionsFor(files int) int {
 	free := files - keptDescriptors - opsConnections - 2*adminReserve
 	return min(max(free/2, minConnections), maxConnections)
 }
 
-// pools are those of the connections, by what they must not take from each other.
+// pools are the pools of connections, separated so that they do not starve each
+// other.
 type pools struct {
 	clients, ops, admin, adminGRPC *conns.Pool
 }
@@ -65,11 +66,11 @@ func (p *Process) limitConnections(c Config) {
 	p.Go("connections", func(ctx context.Context) error { p.Conns.Run(ctx); return nil })
 }
 
-// The least bits of a network of proxies that is not warned of.
+// The shortest prefix of a network of proxies without a warning.
 const minTrustedBits = 8
 
-// warnOfTrust tells of networks that hold more than proxies: a client from there may
-// name any address as its own, and has no share of the connections.
+// warnOfTrust warns of trusted networks that are too large to hold only proxies: a
+// client there can claim any address, and has no limit of connections.
 func warnOfTrust(c Config, log *slog.Logger) {
 	for _, n := range c.TrustedProxies {
 		if n.Bits() < minTrustedBits {

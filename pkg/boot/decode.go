@@ -20,8 +20,8 @@ var (
 	errNotNetwork  = errors.New("is not a network such as 10.0.0.0/8")
 )
 
-// decode turns what YAML or the environment gave into the field's type.
-// mapstructure's own conversions are off: they would take 30 for 30 ns.
+// decode converts a value of YAML or the environment to the field's type.
+// mapstructure's own conversions are off: they would read 30 as 30 ns.
 func decode(value any, field reflect.Value) error {
 	target := reflect.New(field.Type())
 	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
@@ -35,13 +35,13 @@ func decode(value any, field reflect.Value) error {
 		return explain(err, value, field.Type())
 	}
 	if target.Elem().Kind() == reflect.Slice && target.Elem().Len() == 0 {
-		target.Elem().SetZero() // [] and nothing are the same
+		target.Elem().SetZero() // [] is the same as no value
 	}
 	field.Set(target.Elem())
 	return nil
 }
 
-// splitList lets the environment write a list as a,b,c.
+// splitList parses a list written as a,b,c, as in the environment.
 func splitList(from, to reflect.Type, value any) (any, error) {
 	if from.Kind() != reflect.String || to.Kind() != reflect.Slice {
 		return value, nil
@@ -106,8 +106,8 @@ func parseText(from, to reflect.Type, value any) (any, error) {
 	return value, nil
 }
 
-// explain says what is wrong with a value, and shows the value
-// unless its type is one that may hold a secret.
+// explain says what is wrong with a value, and shows it unless its type may hold a
+// secret.
 func explain(err error, value any, t reflect.Type) error {
 	shown := fmt.Sprintf("%q ", fmt.Sprint(value))
 	if t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[URL]() {

@@ -9,7 +9,7 @@ import (
 func MaxFiles() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 1024 // the least that is usual
+		return 1024 // the usual minimum
 	}
 	return int(min(limit.Cur, math.MaxInt32))
 }

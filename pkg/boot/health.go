@@ -13,9 +13,9 @@ import (
 // checkTimeout bounds one readiness check.
 const checkTimeout = 2 * time.Second
 
-// Health knows whether a process can serve: each part it depends on adds a
-// check. Upstreams never do, since a process without its upstreams still
-// serves what it holds. The zero value is ready; it is safe for concurrent use.
+// Health reports whether a process can serve: each of its dependencies adds a
+// check. Upstreams never do, since a process without its upstreams still serves
+// stored content. The zero value is ready; it is safe for concurrent use.
 type Health struct {
 	mu       sync.Mutex
 	checks   []*check
@@ -31,7 +31,7 @@ type check struct {
 	current *checkRun // nil when none is running
 }
 
-// checkRun is one run of a check; err is for those who saw done closed.
+// checkRun is one run of a check; read err only after done is closed.
 type checkRun struct {
 	began time.Time
 	done  chan struct{}
@@ -39,15 +39,15 @@ type checkRun struct {
 	err   error
 }
 
-// Add registers a check under the name of the dependency it asks. run answers
-// nil when the dependency works and gives up with its context; its error is
-// shown to operators, so that it must hold no secret.
+// Add registers a check under the name of its dependency. run returns nil when the
+// dependency works, and ends with its context; its error is shown to operators, so
+// it must not contain secrets.
 func (h *Health) Add(name string, run func(context.Context) error) {
 	h.add(&check{name: name, run: undetailed(run)})
 }
 
-// AddOptional is Add for a dependency that the process does without: its state
-// is shown, and the process is ready anyway.
+// AddOptional is Add for an optional dependency: its state is shown, but does not
+// affect readiness.
 func (h *Health) AddOptional(name string, run func(context.Context) error) {
 	h.add(&check{name: name, optional: true, run: undetailed(run)})
 }
@@ -75,13 +75,13 @@ func (h *Health) add(c *check) {
 // Drain makes the process unready: it is about to stop.
 func (h *Health) Drain() { h.draining.Store(true) }
 
-// Readiness is the answer of /readyz.
+// Readiness is the response of /readyz.
 type Readiness struct {
 	Status string                `json:"status"` // ready, unready or draining
 	Checks map[string]Dependency `json:"checks"` // by name
 }
 
-// Dependency is what one check found.
+// Dependency is the result of one check.
 type Dependency struct {
 	Status    string  `json:"status"` // ok or failed
 	LatencyMS float64 `json:"latency_ms"`
@@ -117,10 +117,9 @@ func (h *Health) Ready(ctx context.Context) Readiness {
 
 var errCheckTimeout = errors.New("no answer within " + checkTimeout.String())
 
-// ask waits for the answer of the current run, or of a new one: probes that
-// come at once share it, so that a check that never comes back piles up
-// nothing. The run is shared: it continues when the probe that began it
-// leaves.
+// ask waits for the result of the current run, or of a new one. Concurrent probes
+// share a run, so that a check that hangs does not accumulate goroutines. The run
+// continues when the probe that began it leaves.
 func (c *check) ask(ctx context.Context) Dependency {
 	start := time.Now()
 	r := c.running(ctx)
@@ -173,6 +172,6 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if answer.Status != "ready" {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	// A probe that went away needs no answer.
+	// The probe may have left.
 	_ = json.NewEncoder(w).Encode(answer)
 }

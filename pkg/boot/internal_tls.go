@@ -17,12 +17,12 @@ import (
 // connect, its handshake included.
 const internalDialTimeout = 5 * time.Second
 
-// InternalTLS is the TLS of calls between the processes of a deployment, in which
-// both ends show a certificate of its own authorities (contract row S27). Files are
-// read again when they change. It is safe for concurrent use.
+// InternalTLS is the TLS of calls between the processes of a deployment: both ends
+// have a certificate of the deployment's authorities (contract row S27). Changed
+// files are reloaded. It is safe for concurrent use.
 type InternalTLS struct {
 	certs *certificates
-	name  string // that called processes must have; empty: the host that is called
+	name  string // required of called processes; empty: the called host
 }
 
 func openInternalTLS(c Config, log *slog.Logger) (*InternalTLS, error) {
@@ -39,8 +39,8 @@ func openInternalTLS(c Config, log *slog.Logger) (*InternalTLS, error) {
 	return &InternalTLS{certs, c.InternalTLSName}, nil
 }
 
-// Server is for the listener. Sessions are not resumed, so that certificates of
-// an authority that was removed are refused at once.
+// Server is for the listener. Sessions are not resumed, so that certificates of a
+// removed authority are refused at once.
 func (t *InternalTLS) Server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
@@ -57,11 +57,11 @@ func (t *InternalTLS) Server() *tls.Config {
 	}
 }
 
-// HTTP/1.1 only: calls are handed on in both directions at once, and end with
-// their connection where one of the two ends early.
+// HTTP/1.1 only: calls are copied in both directions at once, and end with their
+// connection if one direction ends early.
 var internalProtocols = []string{"http/1.1"}
 
-// Dial connects to another process. It has the form of http.Transport's
+// Dial connects to another process. It has the signature of http.Transport's
 // DialTLSContext.
 func (t *InternalTLS) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	name := t.name
@@ -89,8 +89,8 @@ func (t *InternalTLS) Dial(ctx context.Context, network, addr string) (net.Conn,
 	return c, nil
 }
 
-// findAny is find for a listener whose names are not secret: one of them is shown
-// whatever the client asked for.
+// findAny is find for a listener whose names are not secret: it returns a
+// certificate for any requested name.
 func (c *certificates) findAny(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	set := c.held.Load()
 	candidates := append(append([]*tls.Certificate(nil), set.byName[hello.ServerName]...), set.sorted()...)
@@ -99,10 +99,10 @@ func (c *certificates) findAny(hello *tls.ClientHelloInfo) (*tls.Certificate, er
 			return cert, nil
 		}
 	}
-	return candidates[0], nil // the client says what does not fit
+	return candidates[0], nil // the client reports what does not fit
 }
 
-// forServer is the newest certificate that the server takes.
+// forServer is the newest certificate that the server accepts.
 func (c *certificates) forServer(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	certs := c.held.Load().sorted()
 	for _, cert := range certs {
@@ -110,10 +110,10 @@ func (c *certificates) forServer(asked *tls.CertificateRequestInfo) (*tls.Certif
 			return cert, nil
 		}
 	}
-	return certs[0], nil // the server says why not
+	return certs[0], nil // the server reports the error
 }
 
-// authorities are those of a file.
+// authorities are the certificate authorities of a file.
 type authorities struct {
 	file string
 	held atomic.Pointer[authoritySet]
@@ -137,7 +137,7 @@ func readAuthorities(file string) (*authoritySet, error) {
 	return &authoritySet{text, pool}, nil
 }
 
-// reload reads the file again. What cannot be read leaves those that are held.
+// reload reads the file again. On an error the current authorities stay.
 func (a *authorities) reload(log *slog.Logger) {
 	set, err := readAuthorities(a.file)
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// InternalURL is where other nodes reach the internal listener of this process:
-// internal_url, or else internal_addr, with an address of this machine where that
-// is all of them. It is empty without an internal listener, where its port is only
-// known once it is open, and where internal_addr is a loopback address: another node
-// would reach itself there.
+// InternalURL is the URL of this process's internal listener for other nodes:
+// internal_url, or else internal_addr, with an address of this machine if it listens
+// on all. It is empty without an internal listener, if the port is only known once
+// it is open, and if internal_addr is a loopback address, where other nodes would
+// reach themselves.
 func (c Config) InternalURL() string {
 	if c.Embedded() || c.InternalKey.IsZero() {
 		return ""

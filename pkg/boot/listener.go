@@ -12,18 +12,17 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
-// Server answers on one listener; the *http.Server of web.NewServer is one.
+// Server serves one listener, such as the *http.Server of web.NewServer.
 type Server interface {
 	// Serve blocks until the server is shut down or fails.
 	Serve(net.Listener) error
-	// Shutdown stops accepting and waits for running requests, for as long as
-	// ctx lasts.
+	// Shutdown stops accepting and waits for running requests until ctx ends.
 	Shutdown(ctx context.Context) error
-	// Close cuts every connection.
+	// Close closes every connection.
 	Close() error
 }
 
-// Listener is an address and what answers there.
+// Listener is an address with its server.
 type Listener struct {
 	Setting string      // the setting the address is from, for messages
 	Addr    string      // host:port
@@ -31,7 +30,7 @@ type Listener struct {
 	Server  Server
 }
 
-// bind opens the listener's socket, whose connections are of the pool. The error names
+// bind opens the listener's socket, with its connections in the pool. The error names
 // the setting and says what to do.
 func (l Listener) bind(ctx context.Context, pool *conns.Pool) (net.Listener, error) {
 	var lc net.ListenConfig

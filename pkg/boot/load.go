@@ -48,9 +48,9 @@ type Loaded struct {
 	Origins map[string]Origin // by key
 }
 
-// Load reads the file, lays the environment over it and the flags over that.
-// The error is Problems, with one entry for each thing that is wrong; Load
-// looks only at form, see Config.Check for sense.
+// Load reads the file, which the environment overrides, and flags override both.
+// The error is Problems, with one entry for each mistake; Load checks only the
+// syntax, Config.Check the values.
 func Load(src Sources) (Loaded, error) {
 	l := loader{Loaded: Loaded{Config: Default(), Origins: map[string]Origin{}}}
 	for _, key := range Keys() {
@@ -97,7 +97,7 @@ func (l *loader) yaml(text []byte, path string) {
 		return
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		// A key without a value (`redis:`) says nothing, so the default stands.
+		// A key without a value (`redis:`) keeps the default.
 		if values[key] != nil {
 			l.set(key, values[key], FromFile, path)
 		}
@@ -121,7 +121,8 @@ func (l *loader) environ(environ []string) {
 // namespace in which a Service named berth, or berth-something, exists.
 var serviceLink = regexp.MustCompile(`^BERTH_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// standardEnv honours OpenTelemetry's own variables below all settings of Berth.
+// standardEnv reads OpenTelemetry's own variables, which all settings of Berth
+// override.
 func (l *loader) standardEnv(environ []string) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
 		if v := lookupEnv(environ, name); v != "" {
@@ -130,8 +131,7 @@ func (l *loader) standardEnv(environ []string) {
 	}
 }
 
-// set gives one setting its value; where names the file, variable or flag that
-// the value stands in.
+// set sets one setting; where names the file, variable or flag of the value.
 func (l *loader) set(key string, value any, from Origin, where string) {
 	field, ok := fieldOf(reflect.ValueOf(&l.Config).Elem(), key)
 	if !ok {
@@ -151,7 +151,7 @@ func (l *loader) set(key string, value any, from Origin, where string) {
 	l.Origins[key] = from
 }
 
-// secretFiles reads every secret that stands in a file of its own.
+// secretFiles reads every secret that has its own file.
 func (l *loader) secretFiles() {
 	for _, file := range Keys() {
 		if key, ok := strings.CutSuffix(file, "_file"); ok {
@@ -166,8 +166,8 @@ type secret interface {
 	UnmarshalText(text []byte) error
 }
 
-// secretFile reads one. The two settings exclude each other on one level;
-// across levels the stronger one wins.
+// secretFile reads one secret file. The secret and its file exclude each other at
+// one origin; between origins the stronger one wins.
 func (l *loader) secretFile(key, file string) {
 	config := reflect.ValueOf(&l.Config).Elem()
 	valueField, _ := fieldOf(config, key)
@@ -240,7 +240,7 @@ func readSmallFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// fileProblem drops the "open" and "stat" of the system's wording.
+// fileProblem drops "open" and "stat" from the system's error.
 func fileProblem(path string, err error) string {
 	var p *os.PathError
 	if errors.As(err, &p) {

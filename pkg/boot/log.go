@@ -11,10 +11,9 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
-// NewLogger writes to w in the configured format and level, and adds to each
-// line what its context carries (see package logs). Both formats escape line
-// breaks and control characters, so that one event is one line whatever a
-// client put into a header.
+// NewLogger writes to w in the configured format and level, and adds the attributes
+// of the context to each line (see package logs). Both formats escape line breaks
+// and control characters, so that one event is always one line.
 func NewLogger(w io.Writer, c Config) (*slog.Logger, error) {
 	level, err := parseLevel(c.LogLevel)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// newMetrics makes the registry of a process, with what Go and the operating
-// system tell of it and with berth_build_info.
+// newMetrics makes the metrics registry of a process, with the Go and process
+// collectors and berth_build_info.
 func newMetrics() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	v := ReadVersion()
@@ -27,15 +27,14 @@ func newMetrics() *prometheus.Registry {
 	return reg
 }
 
-// opsHandler serves the ops listener: /metrics for Prometheus, /healthz that
-// answers while the process lives, /readyz from health. It is never part of
-// the data listener.
+// opsHandler serves the ops listener: /metrics for Prometheus, /healthz while the
+// process runs, /readyz from health. It is never part of the data listener.
 func opsHandler(metrics *prometheus.Registry, health *Health, hosts web.Hosts) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 8}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		// A probe that went away needs no answer.
+		// The probe may have left.
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	mux.Handle("GET /readyz", health)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Network is where upstreams may be although it is not public: an entry of
+// Network is a network that is not public and may contain upstreams: an entry of
 // upstream_allow, [TENANT@]NETWORK[:PORT,…].
 //
 //	10.0.0.0/8:443,5000       these ports of this network, for all tenants
@@ -25,7 +25,7 @@ type Network struct {
 
 var errNotAllowed = errors.New("is not of the form [TENANT@]NETWORK:PORT,…, such as 10.0.0.0/8:443,5000, [fd00::/8]:443 or acme@10.1.2.0/24:443")
 
-// UnmarshalText reads what String writes.
+// UnmarshalText is the inverse of String.
 func (n *Network) UnmarshalText(text []byte) error {
 	whole := string(text)
 	var read Network
@@ -92,8 +92,7 @@ func (n Network) String() string {
 	return text
 }
 
-// joinPorts puts the ports of a network together that a list took apart at its
-// commas.
+// joinPorts joins the ports of a network that a list split at commas.
 func joinPorts(entries []string) []string {
 	var joined []string
 	for _, e := range entries {

@@ -8,11 +8,11 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// OperatorHosts are the hosts at which admin and ops listeners answer.
+// OperatorHosts are the hosts that admin and ops listeners accept.
 func (c Config) OperatorHosts() web.Hosts { return web.NewHosts(c.BaseDomain, c.AdminHosts) }
 
-// checkPages looks at what is said of web pages and of names that lead to the
-// listeners for operators.
+// checkPages checks the settings of web origins and of host names for the
+// operators' listeners.
 func (c Config) checkPages(p *Problems) {
 	for _, origin := range c.CORSOrigins {
 		u, err := url.Parse(origin)
@@ -31,7 +31,7 @@ func (c Config) checkPages(p *Problems) {
 	}
 }
 
-// ownPort says whether the URL writes the port that it would have without one.
+// ownPort reports whether the URL has the default port of its scheme.
 func ownPort(u *url.URL) bool {
 	return u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443"
 }

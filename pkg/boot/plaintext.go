@@ -21,8 +21,8 @@ const (
 	internalListener = "internal"
 )
 
-// checkPlaintext refuses listeners that other machines reach and where tokens, or
-// what clients push and pull, would pass without TLS (contract row S26).
+// checkPlaintext refuses listeners without TLS that other machines reach and that
+// carry tokens or content (contract row S26).
 func (c Config) checkPlaintext(p *Problems) {
 	for _, l := range c.PlaintextListeners {
 		if l != adminListener && l != internalListener {
@@ -60,8 +60,8 @@ func (c Config) exposed() []exposed {
 	return slices.DeleteFunc(all, func(l exposed) bool { return !reachable(l.addr) })
 }
 
-// warnOfPlaintext names the listeners that plaintext_listeners lets continue without
-// TLS: an image sets it, and does not know how its ports are published.
+// warnOfPlaintext logs the listeners that plaintext_listeners allows without TLS:
+// the container image sets it without knowing how its ports are published.
 func warnOfPlaintext(c Config, log *slog.Logger) {
 	var open []string
 	for _, l := range c.exposed() {
@@ -72,14 +72,14 @@ func warnOfPlaintext(c Config, log *slog.Logger) {
 	}
 }
 
-// reachable says whether other machines can reach a listener at the address. One
-// that is not an address at all is told of elsewhere.
+// reachable reports whether other machines can reach a listener at the address.
+// Another check refuses invalid addresses.
 func reachable(addr string) bool {
 	_, _, err := net.SplitHostPort(addr)
 	return err == nil && !Loopback(addr)
 }
 
-// Loopback says whether only this machine can reach the address.
+// Loopback reports whether only this machine can reach the address.
 func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -11,16 +11,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Print writes the configuration as YAML that Load reads again, with where
-// each value came from as a comment. Secrets are redacted; Check
-// refuses a file made of it until they are put back.
+// Print writes the configuration as YAML for Load, with the origin of each value as
+// a comment. Secrets are redacted; Check refuses such a file until they are
+// restored.
 func (l Loaded) Print(w io.Writer) error {
 	fields := reflect.ValueOf(&l.Config).Elem()
 	for _, file := range Keys() {
 		key, ok := strings.CutSuffix(file, "_file")
 		if path, _ := fieldOf(fields, file); ok && path.String() != "" {
 			value, _ := fieldOf(fields, key)
-			value.SetZero() // its file stands for it
+			value.SetZero() // its file is printed instead
 		}
 	}
 	doc := &yaml.Node{Kind: yaml.MappingNode}
@@ -43,7 +43,7 @@ func (l Loaded) Print(w io.Writer) error {
 }
 
 // DefaultText is the default of a setting as an operator would write it; empty
-// where nothing is set.
+// without one.
 func DefaultText(key string) string {
 	c := Default()
 	field, ok := fieldOf(reflect.ValueOf(&c).Elem(), key)
@@ -53,7 +53,7 @@ func DefaultText(key string) string {
 	return fmt.Sprint(plain(field.Interface()))
 }
 
-// plain turns a value into what YAML writes as an operator would.
+// plain converts a value so that YAML writes it as an operator would.
 func plain(v any) any {
 	switch v := v.(type) {
 	case time.Duration:

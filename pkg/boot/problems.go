@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong with the configuration: which setting,
-// and what is wrong with it or what to do.
+// Problem is one mistake in the configuration: the setting, and what is wrong or
+// what to do.
 type Problem struct {
 	Setting string
 	What    string
 }
 
-// String is one line.
+// String returns one line.
 func (p Problem) String() string { return p.Setting + ": " + p.What }
 
-// Problems is everything that is wrong with a configuration. As an error it
-// reads as one line for each problem.
+// Problems are all mistakes in a configuration. Its error text has one line for
+// each.
 type Problems []Problem
 
 // Error joins the lines.
@@ -28,7 +28,7 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// orNil is nil when nothing is wrong.
+// orNil is nil without problems.
 func (p Problems) orNil() error {
 	if len(p) == 0 {
 		return nil

@@ -55,8 +55,8 @@ type part struct {
 	close func(context.Context) error
 }
 
-// New makes a process that has logs, metrics, traces, health and the ops
-// listener, and serves nothing else yet. ctx is for making them only.
+// New makes a process with logs, metrics, traces, health and the ops listener. ctx
+// is only for making them.
 func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 	tracing, err := newTracing(ctx, c)
 	if err != nil {
@@ -71,8 +71,8 @@ func New(ctx context.Context, c Config, log *slog.Logger) (*Process, error) {
 	return p, nil
 }
 
-// DataTLS is what the data listener needs to speak TLS; nil where it does not. The
-// certificates are read again while the process runs.
+// DataTLS is the TLS configuration of the data listener; nil without TLS. The
+// process reloads changed certificates.
 func (p *Process) DataTLS(c Config) (*tls.Config, error) { return p.tls(settingDataCerts, c.TLSCerts) }
 
 // AdminTLS is DataTLS for the listeners of the admin API.
@@ -92,8 +92,7 @@ func (p *Process) tls(setting, dir string) (*tls.Config, error) {
 	return certs.config(), nil
 }
 
-// InternalTLS is what calls between processes need to be over TLS; nil where they
-// are not.
+// InternalTLS is the TLS of calls between processes; nil without TLS.
 func (p *Process) InternalTLS(c Config) (*InternalTLS, error) {
 	if c.InternalTLSCerts == "" {
 		return nil, nil
@@ -109,28 +108,28 @@ func (p *Process) InternalTLS(c Config) (*InternalTLS, error) {
 // Listen adds a listener. Run binds all before it serves any.
 func (p *Process) Listen(l Listener) { p.listeners = append(p.listeners, l) }
 
-// Go adds work that runs beside the listeners. run returns when its context
-// ends; when it returns earlier with an error, the process stops.
+// Go adds background work. run returns when its context ends; if it returns an
+// error earlier, the process stops.
 func (p *Process) Go(name string, run func(context.Context) error) {
 	p.loops = append(p.loops, loop{name, run})
 }
 
 // OnStop adds a part that is closed once all requests and background work have
-// ended. Parts close in the reverse of the order in which they were added.
+// ended. Parts close in reverse order.
 func (p *Process) OnStop(name string, close func(context.Context) error) {
 	p.parts = append(p.parts, part{name, close})
 }
 
-// OnDrain adds what to call when the process begins to stop, before its requests
-// have ended.
+// OnDrain adds a function to call when the process begins to stop, before its
+// requests have ended.
 func (p *Process) OnDrain(f func()) { p.draining = append(p.draining, f) }
 
-// OnReady sets what to call once every listener is bound and served, with the
-// bound address of each by its setting.
+// OnReady sets a function to call once every listener is served, with the bound
+// addresses by setting.
 func (p *Process) OnReady(f func(addrs map[string]net.Addr)) { p.ready = f }
 
-// Addrs are those that the process listens at; none before Run has bound them.
-// It is safe for concurrent use.
+// Addrs are the addresses of the listeners; none before Run has bound them. It is
+// safe for concurrent use.
 func (p *Process) Addrs() []net.Addr {
 	if addrs := p.bound.Load(); addrs != nil {
 		return *addrs
@@ -140,8 +139,8 @@ func (p *Process) Addrs() []net.Addr {
 
 // Run serves until ctx ends, a listener fails or background work fails. Then
 // /readyz turns 503, listeners stop accepting, running requests get the shutdown
-// timeout to finish, background work ends, parts close, and the ops listener
-// closes last. The error is nil after a stop that was asked for and went well.
+// timeout to finish, background work ends, parts close, and the ops listener closes
+// last. The error is nil after a requested stop without failures.
 func (p *Process) Run(ctx context.Context) error {
 	sockets, err := p.bind(ctx)
 	if err != nil {
@@ -215,8 +214,8 @@ func (p *Process) bind(ctx context.Context) ([]bound, error) {
 	return sockets, nil
 }
 
-// drain shuts all listeners but ops down at once, and cuts what is left when
-// the time is over.
+// drain shuts down all listeners but ops at once, and closes remaining connections
+// when the time is over.
 func (p *Process) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.shutdownTimeout)
 	defer cancel()

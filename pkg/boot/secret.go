@@ -5,7 +5,7 @@ import (
 	"net/url"
 )
 
-// Redacted stands wherever a secret would have been printed.
+// Redacted is printed instead of a secret.
 const Redacted = "[redacted]"
 
 // Secret is a string that no log, error, trace or dump shows: every way of
@@ -16,10 +16,10 @@ type Secret struct{ text string }
 // NewSecret wraps a secret text.
 func NewSecret(text string) Secret { return Secret{text} }
 
-// Reveal returns the text itself, for the one place that needs it.
+// Reveal returns the text itself.
 func (s Secret) Reveal() string { return s.text }
 
-// IsZero says whether there is no secret.
+// IsZero reports whether the secret is empty.
 func (s Secret) IsZero() bool { return s.text == "" }
 
 // String redacts.
@@ -42,8 +42,8 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // UnmarshalText takes the text as it is; it never fails.
 func (s *Secret) UnmarshalText(b []byte) error { s.text = string(b); return nil }
 
-// URL names a server or a bucket. It may carry credentials, so that printing
-// it shows everything but the password. The zero value means "local".
+// URL names a server or a bucket. It may contain credentials, which are redacted
+// when printed. The zero value means "local".
 type URL struct{ raw string }
 
 // NewURL wraps a URL as it was written.
@@ -55,8 +55,8 @@ func (u URL) Reveal() string { return u.raw }
 // IsZero says whether no URL was given.
 func (u URL) IsZero() bool { return u.raw == "" }
 
-// String redacts the password and the query, where S3 keys and the like are
-// put; text that does not parse as a URL is redacted altogether.
+// String redacts the password and the query, which may have S3 keys; text that does
+// not parse as a URL is redacted completely.
 func (u URL) String() string {
 	if u.raw == "" {
 		return ""
@@ -80,5 +80,5 @@ func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 // LogValue redacts slog attributes.
 func (u URL) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
-// UnmarshalText takes the text as it is; Config.Check looks at it.
+// UnmarshalText takes the text as it is; Config.Check validates it.
 func (u *URL) UnmarshalText(b []byte) error { u.raw = string(b); return nil }

@@ -18,18 +18,18 @@ const (
 
 var allServices = []string{RegistryService, UploadService, TokenService, AdminService, JanitorService, ProxyService}
 
-// Runs says whether this process runs the service.
+// Runs reports whether this process runs the service.
 func (c Config) Runs(service string) bool {
 	return len(c.Services) == 0 || slices.Contains(c.Services, service)
 }
 
-// Split says whether other processes run some of the services.
+// Split reports whether other processes run some of the services.
 func (c Config) Split() bool {
 	return slices.ContainsFunc(allServices, func(s string) bool { return !c.Runs(s) })
 }
 
-// checkServices refuses what cannot work, or not safely, once services are
-// spread over processes and machines.
+// checkServices refuses settings that cannot work, or not safely, with services in
+// several processes and machines.
 func (c Config) checkServices(p *Problems) {
 	for i, s := range c.Services {
 		switch {
@@ -51,7 +51,7 @@ func (c Config) checkServices(p *Problems) {
 	c.checkCalls(p)
 }
 
-// checkCalls looks at how split services reach each other.
+// checkCalls checks how split services reach each other.
 func (c Config) checkCalls(p *Problems) {
 	calls := false
 	for _, u := range []struct {
@@ -71,19 +71,19 @@ func (c Config) checkCalls(p *Problems) {
 	checkSecret(p, "internal_key", c.InternalKey)
 }
 
-// Joined says whether other processes can ask this one: services are split, or
-// nodes share what they fetch.
+// Joined reports whether other processes can call this one: services are split, or
+// nodes share fetches.
 func (c Config) Joined() bool {
 	return !c.InternalKey.IsZero() && (c.Split() || !c.Embedded() && !c.Redis.IsZero())
 }
 
-// RunsData says whether this process has a data listener, and, if it is joined, an
-// internal one.
+// RunsData reports whether this process has a data listener, and, if it is joined,
+// an internal one.
 func (c Config) RunsData() bool {
 	return c.Runs(RegistryService) || c.Runs(UploadService) || c.Runs(TokenService) || c.Runs(ProxyService)
 }
 
-// checkInternal refuses what is not the URL of an internal listener.
+// checkInternal refuses an invalid URL of an internal listener.
 func (c Config) checkInternal(p *Problems, key string, u URL) {
 	if u.IsZero() {
 		return

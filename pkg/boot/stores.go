@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Embedded says whether the deployment is the one process that may have its
-// data directory: it keeps metadata there.
+// Embedded reports whether the deployment is a single process that keeps metadata
+// in its data directory.
 func (c Config) Embedded() bool { return c.Meta.IsZero() }
 
-// store is a setting that names a server, or is empty for what is local.
+// store is a setting that names a server, or is empty for a local store.
 type store struct {
 	key     string
 	url     URL
@@ -18,15 +18,14 @@ type store struct {
 	example string
 }
 
-// CheckStores is Check for a command that only opens what is kept.
+// CheckStores is Check for a command that only opens the stores.
 func (c Config) CheckStores() error {
 	var p Problems
 	c.checkStores(&p)
 	return p.orNil()
 }
 
-// checkStores refuses addresses of another form, and stores that many processes
-// would share beside one that they cannot share.
+// checkStores refuses invalid addresses, and a mix of shared and local stores.
 func (c Config) checkStores(p *Problems) {
 	for _, s := range []store{
 		{"meta", c.Meta, []string{"postgres", "postgresql"}, "postgres://berth@db.example.com/berth"},
@@ -52,7 +51,7 @@ func (s store) check(p *Problems) {
 		p.add(s.key, "%s is not of the form %s; leave it empty to do without a server", s.url, s.example)
 		return
 	}
-	// What `config print` writes must not be taken for the real thing.
+	// Refuse redacted values of `config print`.
 	if password, _ := u.User.Password(); password == "xxxxx" || strings.Contains(u.RawQuery, "redacted") {
 		p.add(s.key, "%s is what was printed, without its secrets; put the URL itself", s.url)
 	}

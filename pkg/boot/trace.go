@@ -20,10 +20,9 @@ type Tracing struct {
 	close func(context.Context) error
 }
 
-// newTracing sends spans over OTLP gRPC to the configured receiver. Without
-// one it makes none at all. A receiver that is down costs spans, nothing else.
-// Headers, certificates and sampling are set by OpenTelemetry's own OTEL_…
-// environment variables.
+// newTracing sends spans over OTLP gRPC to the configured receiver; without one it
+// makes no spans. If the receiver is down, only spans are lost. OpenTelemetry's own
+// OTEL_… environment variables set headers, certificates and sampling.
 func newTracing(ctx context.Context, c Config) (*Tracing, error) {
 	if c.OTELEndpoint == "" {
 		return &Tracing{noop.NewTracerProvider(), func(context.Context) error { return nil }}, nil
@@ -48,7 +47,7 @@ func newTracing(ctx context.Context, c Config) (*Tracing, error) {
 	return &Tracing{p, p.Shutdown}, nil
 }
 
-// Close sends what is still held, for as long as ctx lasts.
+// Close sends remaining spans until ctx ends.
 func (t *Tracing) Close(ctx context.Context) error {
 	if err := t.close(ctx); err != nil {
 		return fmt.Errorf("send the last traces: %w", err)

@@ -17,16 +17,16 @@ const stallAfter = time.Second
 
 // Waiter is a request that may wait for its client.
 type Waiter interface {
-	// Stalled is for how long it has waited without enough progress; 0 where it does
-	// not wait, or may wait.
+	// Stalled is how long it has waited without enough progress; 0 if it does not
+	// wait, or may wait.
 	Stalled(now time.Time) time.Duration
-	// Stuck is for how long it should have ended because its client reads nothing; 0 if
+	// Stuck is how long ago it should have ended because its client reads nothing; 0 if
 	// it should not.
 	Stuck(now time.Time) time.Duration
 }
 
-// Conn is an accepted connection. It is a *net.TCPConn, so that a file still leaves
-// by sendfile.
+// Conn is an accepted connection. It embeds a *net.TCPConn, so that files are still
+// sent by sendfile.
 type Conn struct {
 	*net.TCPConn
 	pool     *Pool
@@ -38,17 +38,17 @@ type Conn struct {
 	slowed   atomic.Bool // the last request that ended did so because of its client, or is about to
 
 	mu        sync.Mutex
-	requests  int // all that have begun
+	requests  int // begun so far
 	running   int
-	transfers int // of them, such as may pause
+	transfers int // running ones that may pause
 	waiters   []Waiter
-	slow      int       // that are about to end because of their client
-	ended     time.Time // of the last request that did not end so
+	slow      int       // about to end because of their client
+	ended     time.Time // of the last request that did not end because of its client
 	onClose   func()
 }
 
-// Of returns the connection behind c, which may be that of TLS; nil where it is not
-// from a Pool.
+// Of returns the connection behind c, which may be a TLS connection; nil if it is
+// not from a Pool.
 func Of(c net.Conn) *Conn {
 	if secure, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = secure.NetConn()
@@ -57,8 +57,8 @@ func Of(c net.Conn) *Conn {
 	return conn
 }
 
-// Begin notes that a request begins, whose header is whole. It does nothing for nil,
-// and so do the other methods that take notes.
+// Begin records that a request begins, with its header complete. It does nothing for
+// nil, like the other methods that record.
 func (c *Conn) Begin() {
 	if c == nil {
 		return
@@ -68,11 +68,11 @@ func (c *Conn) Begin() {
 	c.requests++
 	c.running++
 	if c.transfers == 0 {
-		c.patient.Store(false) // what a transfer sent before was taken: its client asks for more
+		c.patient.Store(false) // a new request shows that the client has read the transfer before
 	}
 }
 
-// End notes that a request has ended.
+// End records that a request has ended.
 func (c *Conn) End() {
 	if c == nil {
 		return
@@ -89,8 +89,8 @@ func (c *Conn) End() {
 	c.ended = time.Now()
 }
 
-// Slow notes that a request is about to end because its client was too slow. That is not
-// a sign of life: the connection is as old as it was.
+// Slow records that a request is about to end because its client was too slow. That does
+// not count as activity of the connection.
 func (c *Conn) Slow() {
 	if c == nil {
 		return
@@ -119,7 +119,7 @@ func (c *Conn) AddWaiter(w Waiter) {
 	c.waiters = append(c.waiters, w)
 }
 
-// RemoveWaiter undoes AddWaiter.
+// RemoveWaiter is the inverse of AddWaiter.
 func (c *Conn) RemoveWaiter(w Waiter) {
 	if c == nil {
 		return
@@ -131,22 +131,22 @@ func (c *Conn) RemoveWaiter(w Waiter) {
 	}
 }
 
-// SetActive notes whether the first byte of a request has come.
+// SetActive records whether the first byte of a request has come.
 func (c *Conn) SetActive(is bool) {
 	if c != nil {
 		c.active.Store(is)
 	}
 }
 
-// OnClose sets what to call once the connection is closed.
+// OnClose sets a function to call once the connection is closed.
 func (c *Conn) OnClose(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.onClose = f
 }
 
-// BeginTransfer notes that a request may pause. Until another one begins after it, its
-// client may also take its time with the last bytes, which the system holds.
+// BeginTransfer records that a request may pause. Until the next request begins, its
+// client may also read the last bytes slowly, which the system holds.
 func (c *Conn) BeginTransfer() {
 	if c == nil {
 		return
@@ -157,7 +157,7 @@ func (c *Conn) BeginTransfer() {
 	c.patient.Store(true)
 }
 
-// EndTransfer undoes BeginTransfer.
+// EndTransfer is the inverse of BeginTransfer.
 func (c *Conn) EndTransfer() {
 	if c == nil {
 		return
@@ -188,9 +188,9 @@ func (c *Conn) notTaken(err error) {
 	}
 }
 
-// Close may be called again. What was sent before is still delivered, unless the
-// client does not take it within a time, or has not taken anything for some time
-// before: the system would hold it for many minutes.
+// Close may be called again. Sent bytes are still delivered, unless the client does
+// not read them within restTime, or has read nothing for some time: the system
+// would hold them for many minutes.
 func (c *Conn) Close() error {
 	if !c.patient.Load() {
 		if takesNothing(c.TCPConn) {
@@ -213,25 +213,25 @@ func (c *Conn) Close() error {
 // was closed.
 const restTime = 20 * time.Second
 
-// cut closes the connection without a TLS farewell, which a client that does not read
-// would not receive.
+// cut closes the connection without a TLS close alert, which a client that does not
+// read would not receive.
 func (c *Conn) cut() {
 	_ = c.SetLinger(0) // else it closes as usual
-	_ = c.Close()      // it is of no more use
+	_ = c.Close()      // the connection is unusable
 }
 
-// phase is what a connection does. The first are closed first to make room.
+// phase is the state of a connection. Earlier phases are closed first to make room.
 type phase int
 
 const (
-	silent  phase = iota // nothing of a request has come, TLS handshakes included
-	idle                 // it waits for the next request
-	header               // a request has begun, and its header is not whole
+	silent  phase = iota // no byte of a request has come; includes TLS handshakes
+	idle                 // waits for the next request
+	header               // the header of a request is incomplete
 	stalled              // all its requests wait for the client
 	busy
 )
 
-// state is the phase, and since when it lasts.
+// state is the phase and its begin.
 func (c *Conn) state(now time.Time) (phase, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -251,7 +251,7 @@ func (c *Conn) state(now time.Time) (phase, time.Time) {
 	return silent, since
 }
 
-// lastSign is when it was opened, or its client last had an answer.
+// lastSign is when the connection was opened, or its client last got a response.
 func (c *Conn) lastSign() time.Time {
 	if c.ended.IsZero() {
 		return c.opened
@@ -259,8 +259,8 @@ func (c *Conn) lastSign() time.Time {
 	return c.ended
 }
 
-// slowSince is since when requests end only because their client is slow; the zero
-// Time where the last one did not.
+// slowSince is the time since which all requests ended because of a slow client;
+// zero if the last one did not.
 func (c *Conn) slowSince() time.Time {
 	if !c.slowed.Load() {
 		return time.Time{}
@@ -294,14 +294,14 @@ func (c *Conn) stuckFor(now time.Time) time.Duration {
 	return longest
 }
 
-// mayTakeItsTime says whether the last request was a transfer and has ended.
+// mayTakeItsTime reports whether the last request was a transfer and has ended.
 func (c *Conn) mayTakeItsTime() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.running == 0 && c.patient.Load()
 }
 
-// hadRequest says whether a request has ever begun.
+// hadRequest reports whether a request has ever begun.
 func (c *Conn) hadRequest() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,20 +7,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// refusedDescriptors is why a connection is not accepted for now: the process has no
-// file descriptor left.
+// refusedDescriptors is the reason when the process has no file descriptor left.
 const refusedDescriptors = "descriptors"
 
 type countKey struct{ listener, reason string }
 
-// counts are what the metrics of a pool tell. The pool's lock guards them.
+// counts are the metrics of a pool. The pool's lock guards them.
 type counts struct {
 	open    map[string]int
 	turned  map[countKey]int64 // refused
 	removed map[countKey]int64 // closed by the pool
 }
 
-// add makes the series of a listener, so that they are there before the first event.
+// add creates the series of a listener, so that they exist before the first event.
 func (c *counts) add(listener string) {
 	if c.open == nil {
 		c.open, c.turned, c.removed = map[string]int{}, map[countKey]int64{}, map[countKey]int64{}
@@ -38,7 +37,7 @@ func (c *counts) opened(listener string, n int)   { c.open[listener] += n }
 func (c *counts) refused(listener, reason string) { c.turned[countKey{listener, reason}]++ }
 func (c *counts) closed(listener, reason string)  { c.removed[countKey{listener, reason}]++ }
 
-// figures are how many connections are open, and all that were refused.
+// figures are the numbers of open and of refused connections.
 func (p *Pool) figures() (int, map[countKey]int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,8 +82,8 @@ func (s *Set) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// How long a connection may be there without a request. Servers have bounds of their
-// own for most of it; these hold for all.
+// How long a connection may be open without a request. Servers have similar limits
+// of their own; these apply to all.
 const (
 	nextRequest  = 30 * time.Second  // also the first
 	proxyRequest = 130 * time.Second // that of a trusted proxy, which keeps connections for many clients, except for the first
@@ -116,7 +115,7 @@ func (p *Pool) reap(now time.Time) {
 	}
 }
 
-// overdue says why the connection is to be closed; "" where it is not.
+// overdue is the reason to close the connection; "" for none.
 func (c *Conn) overdue(now time.Time) string {
 	phase, since := c.state(now)
 	limit, why := nextRequest, closedSilent

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// scanCost is what looking at one connection may take of the time: a scan of n is not
-// repeated before n times as long has passed, so that a flood costs a bounded share of
-// a processor.
+// scanCost is the minimum time per connection between scans: a scan of n connections
+// is not repeated before n*scanCost, so that a flood costs a bounded share of a
+// processor.
 const scanCost = 4 * time.Microsecond
 
 // scanKept is how many of those found are kept at most, of each so many: what weighs
@@ -19,10 +19,10 @@ const (
 )
 
 // youngFor is how long a new connection is spared while others can be closed: until its
-// first byte is there, which takes three times the way to a client with TLS.
+// first byte, which with TLS takes several round trips.
 const youngFor = 500 * time.Millisecond
 
-// candidates are connections that may be closed, the least useful first.
+// candidates are the connections that may be closed, least useful first.
 type candidates struct {
 	list  []candidate
 	made  time.Time
@@ -37,8 +37,8 @@ type candidate struct {
 	rank   int // lower ranks are closed first
 }
 
-// rankOf is the order of phases, but that young silent connections come last. One with a
-// transfer, which has something to lose, is busy.
+// rankOf is the order of phases, except that young silent connections come last. A
+// connection with a transfer counts as busy.
 func rankOf(p phase, since, now time.Time) int {
 	if p == silent && now.Sub(since) < youngFor {
 		return int(stalled) + 1

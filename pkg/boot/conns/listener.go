@@ -31,8 +31,9 @@ type listener struct {
 	name string
 }
 
-// Accept returns the next connection that is admitted. That no descriptor is left is
-// not an error: servers would sleep for up to a second, and write a line each time.
+// Accept returns the next admitted connection. It does not return an error when no
+// descriptor is left: servers would sleep for up to a second, and log a line each
+// time.
 func (l listener) Accept() (net.Conn, error) {
 	for {
 		raw, err := l.Listener.Accept()
@@ -62,7 +63,7 @@ func (p *Pool) short(listener string) {
 	if p.set.relieve() {
 		wait = shortWait
 	}
-	<-time.After(wait) // nothing tells when there is a descriptor
+	<-time.After(wait) // no event signals a free descriptor
 }
 
 // origin is where a connection comes from, from narrow to wide: its address, which of
@@ -99,7 +100,7 @@ func (p *Pool) weigh(c *Conn) int {
 	return weight
 }
 
-// IsProxy says whether the connection comes from a trusted proxy.
+// IsProxy reports whether the connection comes from a trusted proxy.
 func (c *Conn) IsProxy() bool { return !c.origin[0].IsValid() }
 
 func addressOf(a net.Addr) netip.Addr {

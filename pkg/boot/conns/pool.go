@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Limits are those of a pool.
+// Limits are the limits of a pool.
 type Limits struct {
 	Max     int            // connections at once
 	Trusted []netip.Prefix // proxies, each of which carries many clients
-	Peers   string         // the listener where processes of this deployment come, of which no address has a share
+	Peers   string         // the listener for processes of this deployment, without shares by address
 }
 
-// Pool is what some listeners share. It never holds more than its limit. Once three
-// quarters are in use, an address or network that has more than its share of the pool
-// loses an old connection for each new one; at the limit those that weigh most do. It
-// is safe for concurrent use.
+// Pool is a bounded set of connections of some listeners. Once three quarters are in
+// use, an address or network beyond its share loses an old connection for each new
+// one; at the limit the origins with the largest weight do. It is safe for concurrent
+// use.
 type Pool struct {
 	Limits
 	set  *Set
@@ -31,7 +31,7 @@ type Pool struct {
 	full    time.Time // when one was last refused because the pool is full
 }
 
-// bucket is what one address, or network, has.
+// bucket has the connections of one address or network.
 type bucket struct {
 	conns   map[*Conn]struct{}
 	victims candidates
@@ -39,7 +39,7 @@ type bucket struct {
 
 // Why a connection is refused, or closed by the pool, as metrics call it.
 const (
-	refusedFull    = "full"    // and nothing can be closed
+	refusedFull    = "full"    // and no connection can be closed
 	refusedAddress = "address" // it, or its network, has more than its share, and nothing of it can be closed
 	closedRoom     = "room"    // another needed its place
 	closedSilent   = "silent"  // no request came
@@ -50,7 +50,7 @@ func newPool(s *Set, l Limits) *Pool {
 	return &Pool{Limits: l, set: s, seen: addressOf, conns: map[*Conn]struct{}{}, buckets: map[netip.Prefix]*bucket{}}
 }
 
-// admit takes a connection in; nil where it is refused and closed.
+// admit adds a connection to the pool; nil if it is refused and closed.
 func (p *Pool) admit(raw *net.TCPConn, listener string) *Conn {
 	c := &Conn{TCPConn: raw, pool: p, listener: listener, opened: time.Now(), origin: p.originOf(raw.RemoteAddr())}
 	p.mu.Lock()
@@ -78,7 +78,7 @@ func (p *Pool) admit(raw *net.TCPConn, listener string) *Conn {
 	return c
 }
 
-// makeRoom returns what must be closed for c, or why c is refused.
+// makeRoom returns the connection to close for c, or why c is refused.
 func (p *Pool) makeRoom(c *Conn) (*Conn, string) {
 	now := c.opened
 	if b := p.overShare(c); b != nil {
@@ -131,7 +131,7 @@ func (p *Pool) add(c *Conn) {
 	}
 }
 
-// drop takes a connection out, once.
+// drop removes a connection, once.
 func (p *Pool) drop(c *Conn) {
 	if _, held := p.conns[c]; !held {
 		return

@@ -1,6 +1,6 @@
-// Package conns bounds the connections of a process: how many there are, how many
-// of one address, and how long one may be there without a request. It closes the least
-// useful connection before it refuses a new one.
+// Package conns bounds the connections of a process: their number, in total and by
+// address, and their time without a request. It closes the least useful connection
+// before it refuses a new one.
 package conns
 
 import (
@@ -39,7 +39,7 @@ func NewSet(log *slog.Logger, limit int) *Set {
 	return &Set{log: log, limit: limit, countOpen: openDescriptors, told: map[countKey]int64{}}
 }
 
-// Pool makes a pool of its own. Make all before the process runs.
+// Pool makes a new pool. Make all pools before the process runs.
 func (s *Set) Pool(l Limits) *Pool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,16 +48,15 @@ func (s *Set) Pool(l Limits) *Pool {
 	return p
 }
 
-// OnShort adds what is called when no descriptor is left and no connection can be
-// closed; it says whether it gave one back.
+// OnShort adds a function that is called when no descriptor is left and no
+// connection can be closed; it returns whether it freed one.
 func (s *Set) OnShort(f func() bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onShort = append(s.onShort, f)
 }
 
-// Run closes connections whose time is over, and tells of refused ones, until ctx
-// ends.
+// Run closes overdue connections, and logs refused ones, until ctx ends.
 func (s *Set) Run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -80,7 +79,7 @@ func (s *Set) all() []*Pool {
 	return s.pools
 }
 
-// relieve gives one descriptor back, if it can.
+// relieve frees one descriptor, if it can.
 func (s *Set) relieve() bool {
 	s.shortAt.Store(time.Now().UnixNano())
 	for _, p := range s.all() {
@@ -104,7 +103,7 @@ func (s *Set) relieveOthers() bool {
 	return false
 }
 
-// tell writes what was refused since the last line, at most once a period.
+// tell logs the refused connections since the last line, at most once a period.
 func (s *Set) tell(ctx context.Context, now time.Time) {
 	if now.Sub(s.toldAt) < tellPeriod {
 		return
@@ -120,8 +119,8 @@ func (s *Set) tell(ctx context.Context, now time.Time) {
 	}
 }
 
-// Check is for readiness: it says how many descriptors and connections are in use, and
-// fails where the process cannot take another connection.
+// Check is for readiness: it returns how many descriptors and connections are in use,
+// and fails if the process cannot accept another connection.
 func (s *Set) Check(context.Context) (string, error) {
 	var said, connections string
 	left := s.limit

@@ -1,5 +1,5 @@
-// Package logs carries what is known of a request, such as its id and tenant,
-// into every log line written on its behalf.
+// Package logs adds attributes of a request, such as its id and tenant, to every
+// log line of the request.
 package logs
 
 import (
@@ -29,16 +29,15 @@ func With(ctx context.Context, attrs ...slog.Attr) context.Context {
 	return context.WithValue(ctx, key{}, all)
 }
 
-// Handler adds to each record what With put into the context, and the ids of
-// the running trace span. It clips every text that is too long, and leaves out lines
-// that repeat too often: the one place where what comes from outside is kept from
-// filling the log.
+// Handler adds to each record what With put into the context, and the ids of the
+// running trace span. It clips long texts, and drops lines that repeat too often, so
+// that clients cannot fill the log.
 type Handler struct {
 	next  slog.Handler
 	lines *Sampler[message]
 }
 
-// message is the kind of a line, whatever its attributes say.
+// message is the kind of a line, without its attributes.
 type message struct {
 	level slog.Level
 	text  string
@@ -56,11 +55,11 @@ func NewHandler(next slog.Handler) Handler {
 	)}
 }
 
-// Enabled asks the wrapped handler.
+// Enabled calls the wrapped handler.
 func (h Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
 
-// Handle adds the context's attributes and passes the record on. Lines of level Info are
-// written all: they are one for each request that is served, or for what an operator does.
+// Handle adds the context's attributes and passes the record on. It writes all lines of
+// level Info: one for each request, or each action of an operator.
 func (h Handler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level != slog.LevelInfo && !h.lines.May(message{r.Level, fault.Clip(r.Message)}) {
 		return nil
@@ -103,11 +102,10 @@ const stackMark = "\ngoroutine "
 // stackKey is the attribute that holds the stack of a panic, whole.
 const stackKey = "stack"
 
-// Clip shortens a text that is longer than MaxText, and says by how much.
+// Clip shortens a text that is longer than MaxText, and appends by how much.
 func Clip(text string) string { return fault.Clip(text) }
 
-// clipAttr returns the attribute with a text that is not too long, and whether
-// it is another one.
+// clipAttr returns the attribute with its text clipped, and whether it changed.
 func clipAttr(a slog.Attr) (slog.Attr, bool) {
 	switch a.Value.Kind() {
 	case slog.KindString:
@@ -133,7 +131,7 @@ func clipAttr(a slog.Attr) (slog.Attr, bool) {
 	return a, false
 }
 
-// clipAny is clipAttr for the types that a text may hide in.
+// clipAny is clipAttr for other types that contain text.
 func clipAny(a slog.Attr) (slog.Attr, bool) {
 	most := MaxText
 	var text string
@@ -154,7 +152,7 @@ func clipAny(a slog.Attr) (slog.Attr, bool) {
 	return slog.String(a.Key, fault.ClipTo(text, most)), true
 }
 
-// clipped returns the record with no text that is too long.
+// clipped returns the record with all texts clipped.
 func clipped(r slog.Record) slog.Record {
 	long := false
 	r.Attrs(func(a slog.Attr) bool {
@@ -166,7 +164,7 @@ func clipped(r slog.Record) slog.Record {
 	}
 	most := MaxText
 	if strings.Contains(r.Message, stackMark) {
-		most = maxError // net/http tells of a panic in one message
+		most = maxError // net/http logs a panic in one message
 	}
 	short := slog.NewRecord(r.Time, r.Level, fault.ClipTo(r.Message, most), r.PC)
 	r.Attrs(func(a slog.Attr) bool {

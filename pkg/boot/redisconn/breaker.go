@@ -11,15 +11,15 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// After this many calls in a row that Redis did not answer, all fail at once
-// for a while; then one call tries.
+// After this many calls without a response in a row, all calls fail at once for a
+// while; then one call tries.
 const (
 	breakAfter = 2
 	tryAgain   = time.Second
 )
 
-// breaker is a hook around every call of a client, also around those that set a
-// connection up. It bounds their time and stops asking a Redis that is gone.
+// breaker is a hook around every call of a client, including those that set up a
+// connection. It bounds their time and stops calling a Redis that is down.
 type breaker struct {
 	circuit *gobreaker.CircuitBreaker[struct{}]
 	timeout time.Duration
@@ -51,7 +51,7 @@ var errLeft = errors.New("the caller left")
 
 var errResting = errors.New("redis did not answer lately; it is asked again within a second")
 
-// answered says whether an error is Redis's own answer.
+// answered reports whether an error is a response of Redis.
 func answered(err error) bool {
 	var reply redis.Error
 	return err == nil || errors.As(err, &reply)

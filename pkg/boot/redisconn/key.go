@@ -6,9 +6,9 @@ import (
 	"encoding/binary"
 )
 
-// Key names something in Redis: use is a constant of the caller, such as
-// "lease", and parts are what tells one from another. Other parts give another
-// key, however they are cut (contract row B13), and all keys have one length.
+// Key is a key in Redis: use is a constant of the caller, such as "lease", and
+// parts identify the value. Different parts give different keys, even with the same
+// concatenation (contract row B13), and all keys have the same length.
 func Key(use string, parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

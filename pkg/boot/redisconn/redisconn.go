@@ -1,5 +1,5 @@
-// Package redisconn connects a process to Redis in such a way that a Redis which
-// is gone or slow costs a request a moment at most.
+// Package redisconn connects a process to Redis, and bounds the delay of requests
+// when Redis is down or slow.
 package redisconn
 
 import (
@@ -26,10 +26,10 @@ const connectTimeout = time.Second
 // poolSize bounds the connections of a process; subscriptions come on top.
 const poolSize = 16
 
-// Options say which Redis and how long it may take. Only URL must be there.
+// Options are the URL of Redis and limits. Only URL is required.
 type Options struct {
 	URL     string        // redis://, rediss:// or unix://
-	Log     *slog.Logger  // told when Redis stops answering and when it answers again; may be nil
+	Log     *slog.Logger  // of outages of Redis and their end; may be nil
 	Timeout time.Duration // bounds each call; default 50 ms
 }
 
@@ -40,12 +40,12 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// Open makes a client; everything in a process that has the same patience shares
-// it, and the caller closes it. The error is for a URL that can never be right, and
-// names the setting. A Redis that does not answer is logged, and is not an error:
-// from then on calls fail at once, except for one a second that tries again.
+// Open makes a client, which all users in a process with the same timeout share;
+// the caller closes it. The error is for an invalid URL, and names the setting. If
+// Redis does not respond, that is logged and not an error: then calls fail at once,
+// except for one retry a second.
 //
-// A call's error means that Redis could not be asked, unless it is redis.Nil.
+// Any error of a call but redis.Nil means that Redis did not respond.
 func Open(ctx context.Context, o Options) (*redis.Client, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
