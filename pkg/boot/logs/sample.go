@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// How many lines of one kind are written at most, in which time, and how many kinds are
-// distinguished: more share one count.
+// The maximum of lines of one kind, its period, and how many kinds are distinguished:
+// others share one count.
 const (
 	SampledLines = 100
 	SamplePeriod = 10 * time.Second
 	maxKinds     = 512
 )
 
-// Sampler keeps what clients, or a server that is down, can bring about again and again
-// from filling the log. It is safe for concurrent use.
+// Sampler keeps repeated lines, caused by clients or an outage, from filling the log.
+// It is safe for concurrent use.
 type Sampler[K comparable] struct {
 	others func(K) K
 	report func(k K, left int)
@@ -26,13 +26,13 @@ type Sampler[K comparable] struct {
 
 type sampleCount struct{ told, left int }
 
-// NewSampler makes a Sampler. others is the kind that counts for one that is not
-// distinguished, and report says how many lines of a kind a period left out.
+// NewSampler makes a Sampler. others returns the shared kind for kinds that are not
+// distinguished; report gets the number of lines of a kind that a period omitted.
 func NewSampler[K comparable](others func(K) K, report func(k K, left int)) *Sampler[K] {
 	return &Sampler[K]{others: others, report: report, counts: map[K]*sampleCount{}}
 }
 
-// May says whether a line of the kind is written.
+// May reports whether to write a line of the kind.
 func (s *Sampler[K]) May(k K) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *Sampler[K]) May(k K) bool {
 	return true
 }
 
-// End ends the period, as its time does, and reports what it left out.
+// End ends the period early, and reports omitted lines.
 func (s *Sampler[K]) End() {
 	s.mu.Lock()
 	counts := s.counts

@@ -9,13 +9,13 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// looks is how often in a grace a wait is looked at while it lasts, where the
-// connection tells how much the client takes meanwhile.
+// looks is how often per grace a running wait is checked, if the system reports how
+// much the client has received.
 const looks = 4
 
-// clock keeps what one direction of one request owes. It looks at the wait from
-// time to time instead of setting a deadline for each: small reads and writes do
-// not pay for it, and what the client took during one long write counts.
+// clock keeps the debt of one direction of one request. It checks the wait from
+// time to time instead of setting a deadline for each: small reads and writes stay
+// cheap, and bytes received during a long write count.
 type clock struct {
 	pace   Pace
 	rate   int64 // bytes per second that pay the debt off as time adds to it
@@ -170,14 +170,14 @@ func (c *clock) progress() {
 	c.seen, c.known = now, ok
 }
 
-// lift makes it that of a transfer.
+// lift makes the request a transfer.
 func (c *clock) lift(tenant int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.transfer, c.tenant = true, tenant
 }
 
-// lower takes lift back, and gives a grace from now on.
+// lower is the inverse of lift, and gives a grace from now on.
 func (c *clock) lower() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,7 +238,7 @@ func (c *clock) endedFor(now time.Time) time.Duration {
 	return now.Sub(c.failedAt)
 }
 
-// close lets go of the connection: it is another request's from now on.
+// close releases the connection to the next request.
 func (c *clock) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -254,7 +254,7 @@ var (
 	errTooMany = errors.New("too many transfers pause, and this one has for longest")
 )
 
-// slowBody is the answer for a body that was ended.
+// slowBody is the error for a body that was ended.
 func slowBody(cause error) error {
 	if errors.Is(cause, errTooMany) {
 		return fault.Wrap(cause, fault.TooSlow, fault.RequestTimeout, "the request body paused while too many others did; send it again")

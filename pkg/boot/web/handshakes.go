@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// How many TLS handshakes that failed are told of at most, in which time. A
-// scanner makes thousands of them.
+// The maximum of logged failed TLS handshakes, and its period. A scanner causes
+// thousands of them.
 const (
 	maxHandshakeLines = 10
 	handshakePeriod   = time.Minute
@@ -23,9 +23,9 @@ const (
 // client calls one.
 const maxServerName = 255
 
-// LogHandshakes makes the server tell of the TLS handshakes that fail on the
-// listener: a few a minute, with the number of those that it left out. It
-// returns the configuration to listen with. Call it before the server serves.
+// LogHandshakes makes the server log failed TLS handshakes of the listener: a few a
+// minute, with the number of omitted ones. It returns the configuration to listen
+// with. Call it before the server serves.
 func LogHandshakes(s *http.Server, c *tls.Config, m Middleware) *tls.Config {
 	h := &handshakes{Middleware: m, period: handshakePeriod, rest: s.ErrorLog}
 	s.ErrorLog = log.New(h, "", 0)
@@ -51,17 +51,17 @@ func LogHandshakes(s *http.Server, c *tls.Config, m Middleware) *tls.Config {
 	return c
 }
 
-// handshakes is the error log of a server: net/http says nowhere else that a
-// handshake failed.
+// handshakes is the error log of a server: net/http reports failed handshakes only
+// there.
 type handshakes struct {
 	Middleware
-	rest   *log.Logger // for all that is about something else
+	rest   *log.Logger // for all other lines
 	hellos sync.Map    // server name that the client asked for, by its address, while it is connected
 	period time.Duration
 
 	mu   sync.Mutex
 	told int // in this period; 0 before the first of a new one
-	left int // that were not told of
+	left int // that were not logged
 }
 
 // handshakePrefix begins net/http's words for one.
@@ -78,7 +78,8 @@ func (h *handshakes) Write(line []byte) (int, error) {
 	client, reason, _ := strings.Cut(rest, ": ")
 	name, greeted := h.hellos.Load(client)
 	if !greeted && !strings.HasPrefix(reason, "client sent") && !strings.HasPrefix(reason, "tls:") {
-		// It said nothing: a probe of the port, or a browser that did not need the connection.
+		// The client sent nothing: a probe of the port, or a browser that did not need
+		// the connection.
 		h.rest.Print(text)
 		return len(line), nil
 	}
@@ -91,8 +92,8 @@ func (h *handshakes) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// may says whether there is room for one more line. The first of a period begins
-// it; its end tells what was left out.
+// may reports whether another line may be written. The first line begins a period;
+// its end logs how many were omitted.
 func (h *handshakes) may() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

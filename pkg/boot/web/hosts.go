@@ -10,18 +10,18 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
-// Hosts are the names that lead to a listener for operators. A page of any site
-// can have a name of its own lead to this machine, and then reads what answers
-// there as if it came from that site (DNS rebinding). So a request for a name
-// that others may own is refused (contract row S62).
+// Hosts are the allowed host names of a listener for operators. Any web site can
+// point a name of its own at this machine, and its pages can then read responses as
+// if they were from that site (DNS rebinding). So requests for names that others
+// may own are refused (contract row S62).
 //
-// Names that no site of the web can have always lead here: addresses, names
-// without a dot, which are those of services and containers, and names below
-// the domains that are kept for private networks. So do the name of this
-// machine, the deployment's domain and what the operator adds.
+// Names that no web site can have are always allowed: addresses, names without a
+// dot, as of services and containers, and names below the domains for private
+// networks. So are the name of this machine, the deployment's domain and names that
+// the operator adds.
 type Hosts struct {
 	names   []string
-	domains []string // names below them lead here, too
+	domains []string // names below them are allowed, too
 }
 
 // privateDomains are in no public DNS: localhost and local by RFC 6761 and 6762,
@@ -46,7 +46,7 @@ func NewHosts(domain string, names []string) Hosts {
 	return h
 }
 
-// Has says whether a Host header, which may be empty as in HTTP/1.0, leads here.
+// Has reports whether a Host header, which may be empty as in HTTP/1.0, is allowed.
 func (h Hosts) Has(header string) bool {
 	host := hostOnly(header)
 	if !strings.Contains(host, ".") && !strings.Contains(host, ":") {
@@ -74,9 +74,8 @@ func hostOnly(header string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// Operators stands before a listener that is for operators and their programs:
-// it refuses names that lead there through DNS that others control, and pages of other
-// origins.
+// Operators protects a listener for operators and their programs: it refuses host
+// names that others control, and pages of other origins.
 type Operators struct {
 	Hosts  Hosts
 	Refuse func(w http.ResponseWriter, r *http.Request, status int, err error)
@@ -98,7 +97,7 @@ func (o Operators) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// ErrForeignPage refuses what Origins does not trust.
+// ErrForeignPage is the error for untrusted origins.
 func ErrForeignPage() error {
 	return fault.New(fault.Denied, fault.DeniedReason, "the request was sent by a web page of another origin without a token")
 }

@@ -8,9 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts the requests of all listeners. What OpenTelemetry's conventions
-// for HTTP servers have a name for is called by it. Labels are bounded: no host,
-// tenant or repository is among them.
+// Metrics counts the requests of all listeners. Names follow OpenTelemetry's
+// conventions for HTTP servers. Labels are bounded: no host, tenant or repository.
 type Metrics struct {
 	duration *prometheus.HistogramVec
 	received *prometheus.CounterVec
@@ -80,7 +79,7 @@ func (m *Metrics) observe(listener, method, route string, status int, took time.
 	m.sent.WithLabelValues(listener, route).Add(float64(out))
 }
 
-// refused counts an answer that is an error. Codes are constants of the code.
+// refused counts an error response. Codes are constants.
 func (m *Metrics) refused(listener, route string, status int, code string) {
 	m.errors.WithLabelValues(listener, route, statusLabel(status), code).Inc()
 }

@@ -1,9 +1,9 @@
-// Package web is what stands between a listener and the handlers of Berth:
-// request ids, access log, metrics, spans, trusted proxies, recovery from
-// panics and the pace a client must keep.
+// Package web is the middleware between a listener and the handlers of Berth:
+// request ids, access log, metrics, spans, trusted proxies, recovery from panics
+// and limits for slow clients.
 //
-// No wrapper here hides http.ResponseController or io.ReaderFrom, so that a
-// blob in a file still leaves by sendfile.
+// No wrapper here hides http.ResponseController or io.ReaderFrom, so that a blob in
+// a file is still sent by sendfile.
 package web
 
 import (
@@ -26,13 +26,13 @@ type Middleware struct {
 	Log      *slog.Logger
 	Tracer   trace.Tracer
 	Metrics  *Metrics
-	Scheme   string         // what clients speak to this listener: http or https
-	Proxies  []netip.Prefix // networks whose forwarded headers are believed
-	Peers    bool           // all that come are processes of this deployment, which sign what they send
+	Scheme   string         // of this listener: http or https
+	Proxies  []netip.Prefix // networks whose forwarded headers are trusted
+	Peers    bool           // all clients are processes of this deployment, which sign their requests
 	Pace     Pace
-	Pauses   *Pauses // those of the process; nil are the listener's own
+	Pauses   *Pauses // of the process; nil: the listener has its own
 
-	// Fail answers a request whose handler panicked before it had answered.
+	// Fail writes the response if a handler panicked before it had written one.
 	Fail func(w http.ResponseWriter, r *http.Request)
 }
 
@@ -54,8 +54,8 @@ func (m Middleware) Wrap(h http.Handler) http.Handler {
 	return observer{m, NewRefusalSampler(m.Listener, m.Log), h}
 }
 
-// stayEncrypted is how long a browser is to speak TLS only with a host that did: a
-// year. Whether that is so for hosts below it is not known here.
+// stayEncrypted makes browsers use only TLS with a host for a year. It excludes
+// subdomains, which may not have TLS.
 const stayEncrypted = "max-age=31536000"
 
 // transport says in the answer what follows from how the request came.
@@ -89,8 +89,9 @@ type recoverer struct {
 	next http.Handler
 }
 
-// ServeHTTP answers for a handler that panicked. When its answer had begun
-// already, only cutting the connection tells the client that it is not whole.
+// ServeHTTP recovers from a panic of the handler. If the response had begun
+// already, it closes the connection, so that the client sees that the response is
+// incomplete.
 func (c recoverer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		p := recover()
@@ -114,10 +115,10 @@ func (c recoverer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.next.ServeHTTP(w, r)
 }
 
-// RefusalSampler bounds the lines about refusals, and failures, of one address.
+// RefusalSampler bounds the log lines about refusals and failures of one address.
 type RefusalSampler struct{ lines *logs.Sampler[netip.Prefix] }
 
-// NewRefusalSampler makes one for the lines of a listener.
+// NewRefusalSampler makes a RefusalSampler for a listener.
 func NewRefusalSampler(listener string, log *slog.Logger) RefusalSampler {
 	return RefusalSampler{logs.NewSampler(
 		func(netip.Prefix) netip.Prefix { return netip.Prefix{} },
@@ -132,7 +133,7 @@ func NewRefusalSampler(listener string, log *slog.Logger) RefusalSampler {
 	)}
 }
 
-// May says whether the line of an answer is written.
+// May reports whether to write the line of a response.
 func (s RefusalSampler) May(client netip.Addr, status int) bool {
 	if status < http.StatusBadRequest {
 		return true

@@ -17,8 +17,8 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/logs"
 )
 
-// HeaderRequestID carries the request's id in the answer. An id that a client
-// sends is ignored: it could forge another request's lines in the log.
+// HeaderRequestID has the request's id in the response. An id from a client is
+// ignored: it could forge another request's log lines.
 const HeaderRequestID = "X-Request-Id"
 
 // unknownRoute is the route of a request that no handler named.
@@ -139,8 +139,8 @@ func (o observer) log(ctx context.Context, r *http.Request, req *request, status
 // lineAttrs is the most attributes of an access line besides its notes.
 const lineAttrs = 15
 
-// CountingWriter sees the status and counts the bytes of the body. It keeps all
-// powers of the writer it wraps: sendfile by ReadFrom, http.ResponseController by
+// CountingWriter records the status and counts the bytes of the body. It keeps all
+// features of the wrapped writer: sendfile by ReadFrom, http.ResponseController by
 // Unwrap.
 type CountingWriter struct {
 	http.ResponseWriter
@@ -150,7 +150,7 @@ type CountingWriter struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (w *CountingWriter) WriteHeader(status int) {
-	// 1xx answers come before the one that counts.
+	// 1xx responses precede the final one.
 	if w.Status == 0 && status >= http.StatusOK {
 		w.Status = status
 	}
@@ -183,7 +183,7 @@ func (w *CountingWriter) implicitOK() {
 func (w *CountingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // readFrom copies src into w by w's own ReadFrom, if it has one. io.Copy would
-// try src's WriteTo first, which for a file ends in the same place by a detour.
+// first try src's WriteTo, which for a file is only a detour.
 func readFrom(w http.ResponseWriter, src io.Reader) (int64, error) {
 	if rf, ok := w.(io.ReaderFrom); ok {
 		return rf.ReadFrom(src)

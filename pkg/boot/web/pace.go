@@ -9,16 +9,16 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/conns"
 )
 
-// Pace is how slow a client may be (contract rows A7 and Q1 to Q5). A request has
-// no limit of time, since an upload may rightly take hours. Waiting for the
-// client is a debt that each byte which moves pays off, and a request whose debt
-// is too large ends. The zero value means the defaults.
+// Pace limits how slow a client may be (contract rows A7 and Q1 to Q5). A request
+// has no time limit, since an upload may take hours. Waiting for the client adds to
+// a debt, which each transferred byte reduces; a request with too much debt ends.
+// The zero value means the defaults.
 type Pace struct {
-	Grace  time.Duration // how long a client may stand still; default 30 s
-	Bound  time.Duration // how long all waits of a request take together, for its body and its answer; default 45 s
-	Pause  time.Duration // how long a transfer may stand still, in place of Grace and Bound; default 5 min
-	MinIn  int64         // bytes per second a body must arrive with; default 1 KiB
-	MinOut int64         // bytes per second an answer must be taken with; default 16 KiB
+	Grace  time.Duration // how long a client may transfer nothing; default 30 s
+	Bound  time.Duration // sum of all waits of a request, for its body and its response; default 45 s
+	Pause  time.Duration // how long a transfer may pause, instead of Grace and Bound; default 5 min
+	MinIn  int64         // minimum bytes per second of a request body; default 1 KiB
+	MinOut int64         // minimum bytes per second of a response; default 16 KiB
 }
 
 func (p Pace) orDefault() Pace {
@@ -55,8 +55,8 @@ func (p Pace) Wrap(h http.Handler) http.Handler {
 }
 
 // AllowPause makes the request a transfer of the tenant: an upload into a session
-// that holds bytes, or a blob being read. It may stand still for Pace.Pause,
-// unless too many of the tenant do. Outside of Middleware it does nothing.
+// that holds bytes, or a blob being read. It may pause for Pace.Pause, unless too
+// many of the tenant do. Outside of Middleware it does nothing.
 func AllowPause(ctx context.Context, tenant int64) {
 	if r := requestOf(ctx); r != nil && r.pace != nil {
 		r.pace.in.lift(tenant)
@@ -65,8 +65,8 @@ func AllowPause(ctx context.Context, tenant int64) {
 	}
 }
 
-// EndPause takes AllowPause back for the body of the request, whose answer is
-// sent: waiting for the rest of it has the bounds of any other request.
+// EndPause ends AllowPause for the body of a request whose response is sent: the
+// rest of the body has the limits of any other request.
 func EndPause(ctx context.Context) {
 	if r := requestOf(ctx); r != nil && r.pace != nil {
 		r.pace.in.lower()
@@ -74,7 +74,7 @@ func EndPause(ctx context.Context) {
 	}
 }
 
-// TooSlow says that the body of the request was ended because its client was too
+// TooSlow reports that the request's body was ended because its client was too
 // slow. It is for handlers that lose the error of a Read.
 func TooSlow(ctx context.Context) bool {
 	r := requestOf(ctx)
@@ -102,13 +102,14 @@ func (s *pacing) endTransfer() {
 	}
 }
 
-// ended says whether one of them was ended.
+// ended reports whether one direction was ended.
 func (s *pacing) ended() bool { return s.in.ended() != nil || s.out.ended() != nil }
 
 // Stalled is for conns.Waiter.
 func (s *pacing) Stalled(now time.Time) time.Duration { return max(s.in.owed(now), s.out.owed(now)) }
 
-// Stuck is for conns.Waiter. One whose body was ended is not stuck: it may answer.
+// Stuck is for conns.Waiter. A request whose body was ended is not stuck: it may
+// still respond.
 func (s *pacing) Stuck(now time.Time) time.Duration { return s.out.endedFor(now) }
 
 type pacer struct {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// sendChunk is how much of a file goes out under one look of the clock: sendfile
-// tells nothing before it is done, and a whole blob may take hours.
+// sendChunk is how much of a file is sent between checks of the clock: sendfile
+// reports nothing before it is done, and a whole blob may take hours.
 const sendChunk = 1 << 20
 
-// passed is how much of what is not a file is sent at a time.
+// passed is how much of a source other than a file is sent at a time.
 const passed = 32 << 10
 
 type pacedBody struct {
@@ -30,8 +30,8 @@ func (b *pacedBody) arm(limit time.Duration) {
 	b.armed = b.set(time.Now().Add(limit)) == nil
 }
 
-// Read fails with a *fault.Error of kind TooSlow when the client was too slow;
-// the connection is then of no more use.
+// Read fails with a *fault.Error of kind TooSlow when the client was too slow; the
+// connection is then unusable.
 func (b *pacedBody) Read(p []byte) (int, error) {
 	if b.atEnd {
 		return b.ReadCloser.Read(p)
@@ -52,7 +52,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		b.atEnd = true
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = slowBody(err) // ended from elsewhere, such as by a later request for the session
+		err = slowBody(err) // ended by another goroutine, such as that of a later request for the session
 	}
 	return n, err
 }
@@ -147,8 +147,8 @@ func (w *pacedWriter) send(conn *http.ResponseController, piece []byte) (int, er
 	return n, err
 }
 
-// finish sends what net/http still holds of a transfer, which may pause to its
-// very end. What goes wrong is net/http's to find again.
+// finish sends what net/http still buffers of a transfer, which may pause until its
+// end. net/http finds errors again.
 func (w *pacedWriter) finish(conn *http.ResponseController) {
 	if !w.isTransfer() || w.start(0) != nil {
 		return

@@ -12,15 +12,14 @@ import (
 // defaultPauses is PauseLimits.Tenant unless it is given.
 const defaultPauses = 64
 
-// PauseLimits is how many transfers may pause at once. What is over them ends
-// those that have paused for longest. The zero value means the defaults.
+// PauseLimits is how many transfers may pause at once. Beyond it, those that have
+// paused for longest end. The zero value means the defaults.
 type PauseLimits struct {
 	Tenant int // of one tenant; default 64
 	All    int // of the process; default 16 times as many
 }
 
-// Pauses are the transfers of a process whose clients stand still. It is safe for
-// concurrent use.
+// Pauses are the paused transfers of a process. It is safe for concurrent use.
 type Pauses struct {
 	limits PauseLimits
 	cut    *prometheus.CounterVec
@@ -30,8 +29,8 @@ type Pauses struct {
 	each  map[int64]int
 }
 
-// NewPauses makes Pauses with no transfer standing still. reg may be nil; it panics when
-// reg has their metrics already.
+// NewPauses makes Pauses without transfers. reg may be nil; it panics when reg has their
+// metrics already.
 func NewPauses(l PauseLimits, reg prometheus.Registerer) *Pauses {
 	l.Tenant = cmp.Or(l.Tenant, defaultPauses)
 	l.All = cmp.Or(l.All, 16*l.Tenant)
@@ -55,8 +54,8 @@ func (p *Pauses) Count() int {
 	return len(p.order)
 }
 
-// Relieve ends the transfer that has paused for longest, of whichever tenant: the
-// process needs its connection. It says whether there was one.
+// Relieve ends the transfer of any tenant that has paused for longest, to free its
+// connection. It reports whether there was one.
 func (p *Pauses) Relieve() bool {
 	p.mu.Lock()
 	var longest *clock
@@ -71,7 +70,7 @@ func (p *Pauses) Relieve() bool {
 	return true
 }
 
-// add counts one more, and returns the one that must end for it.
+// add adds a transfer, and returns the one that must end for it.
 func (p *Pauses) add(c *clock) *clock {
 	p.mu.Lock()
 	defer p.mu.Unlock()

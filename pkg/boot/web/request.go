@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// request is what the middleware knows of the request it is serving. Only the
-// goroutine of the handler may use it.
+// request is the middleware's state of a request. Only the goroutine of the handler
+// may use it.
 type request struct {
 	id     string
 	route  string
@@ -31,8 +31,8 @@ func requestOf(ctx context.Context) *request {
 	return r
 }
 
-// RequestID returns the id that the answer carries as X-Request-Id; empty
-// outside of Middleware.
+// RequestID returns the id in the response's X-Request-Id; empty outside of
+// Middleware.
 func RequestID(ctx context.Context) string {
 	if r := requestOf(ctx); r != nil {
 		return r.id
@@ -58,9 +58,9 @@ func Scheme(ctx context.Context) string {
 	return "http"
 }
 
-// SetForwarded records that another process took the request in and forwarded it,
-// with its id there and its client. Call it from the handler's own goroutine; outside
-// of Middleware it does nothing.
+// SetForwarded records that another process forwarded the request, with its id there
+// and its client. Call it from the handler's own goroutine; outside of Middleware it
+// does nothing.
 func SetForwarded(ctx context.Context, id string, client netip.Addr) {
 	if r := requestOf(ctx); r != nil {
 		r.attrs = append(r.attrs, slog.String("handed_on_by", r.client.String()), slog.String("origin_request_id", id))
@@ -77,9 +77,8 @@ func SetRoute(ctx context.Context, route string) {
 	}
 }
 
-// SetPrincipal names for the access line and the span who makes the request.
-// Call it from the handler's own goroutine; outside of Middleware it does
-// nothing.
+// SetPrincipal sets the principal of the request for the access log and the span.
+// Call it from the handler's own goroutine; outside of Middleware it does nothing.
 func SetPrincipal(ctx context.Context, name string) {
 	if r := requestOf(ctx); r != nil {
 		r.principal = name
@@ -112,7 +111,7 @@ type refusal struct {
 	scope   string
 }
 
-// Why a login fails, as the metric calls it.
+// The reasons of failed logins, as labels of the metric.
 const (
 	WrongCredential = "credential" // no such account, or not this secret
 	TooManyFailures = "too_many"   // the account or the address failed too often
@@ -130,12 +129,12 @@ func SetRefusal(ctx context.Context, why Refusal) {
 	}
 }
 
-// StatusClientLeft is what metrics and log call a request whose client left before there
-// was an answer, as other servers do. It is never sent.
+// StatusClientLeft is the status in metrics and log of a request whose client left
+// before the response, as in other servers. It is never sent.
 const StatusClientLeft = 499
 
-// SetClientLeft says that the request has no answer since its client left: no failure of
-// Berth. Call it from the handler's own goroutine; outside of Middleware it does nothing.
+// SetClientLeft records that the client left before the response: no failure of Berth.
+// Call it from the handler's own goroutine; outside of Middleware it does nothing.
 func SetClientLeft(ctx context.Context) {
 	if r := requestOf(ctx); r != nil {
 		r.left = true
