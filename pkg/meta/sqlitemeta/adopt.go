@@ -54,7 +54,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 			missing = others
 		}
 		if len(adopted) == 0 {
-			return false, sqlmeta.ErrAlreadyDone // nothing of it shall remain
+			return false, sqlmeta.ErrAlreadyDone // roll back all of it
 		}
 		if _, err := t.exec(linkAdopted, to.Tenant, target.id, inJSON(adopted), t.after(s.life.Grace)); err != nil {
 			return false, err
@@ -79,8 +79,8 @@ SELECT m.digest, m.media_type, m.payload
   JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest = ?4
  WHERE t.id = ?1 AND t.state = 'active'`
 
-// FindAdoptable implements meta.Adopter: a lookup costs less than a longer
-// statement, so there is one for each repository.
+// FindAdoptable implements meta.Adopter, with one lookup for each repository, which
+// is cheaper than a longer statement.
 func (s *Store) FindAdoptable(ctx context.Context, from []meta.Repo, d oci.Digest) (meta.Manifest, error) {
 	var m meta.Manifest
 	for _, r := range from {

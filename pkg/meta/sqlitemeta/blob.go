@@ -45,7 +45,7 @@ SELECT b.size, b.incarnation, rb.keep_until
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0
  WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'`
 
-// CheckBlob implements meta.Blobs. It writes only when the blob's time is near,
+// CheckBlob implements meta.Blobs. It writes only when the blob is near its expiry,
 // and then decides again inside the transaction.
 func (s *Store) CheckBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
@@ -83,8 +83,8 @@ const prolongLink = `
 UPDATE repo_blobs SET keep_until = max(coalesce(keep_until, 0), ?4)
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND keep_until < ?5`
 
-// promiseBlob is the HEAD statement of protocol section 5: a blob that is
-// there, healthy, and stays for a while.
+// promiseBlob is the HEAD statement of protocol section 5: it finds a healthy blob
+// and prolongs it.
 func (t *tx) promiseBlob(id tenant.ID, repo int64, d oci.Digest, life meta.Lifetimes) (meta.Blob, error) {
 	b := newBlob(id, d)
 	found, err := t.find(heldBlob, []any{id, repo, d.Bytes()}, &b.Size, &b.Key.Incarnation)

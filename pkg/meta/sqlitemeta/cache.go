@@ -42,8 +42,8 @@ func (s *Store) putCached(ctx context.Context, p meta.CachedPut, fetched meta.Ma
 	})
 }
 
-// cached stores what an upstream gave, or prolongs it. Nothing of what it names
-// is held: bytes that go missing are fetched again.
+// cached stores a manifest of an upstream, or prolongs it. Its references are not
+// held: missing bytes are fetched again.
 func (p *put) cached(keep time.Duration) error {
 	isNew, err := p.manifest(p.after(keep))
 	if err != nil {
@@ -54,7 +54,7 @@ func (p *put) cached(keep time.Duration) error {
 		if err != nil || len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
 			return err
 		}
-		// It may have been linked in part: ahead of this, or by a process that ended.
+		// It may be linked partly: in steps before this, or by a process that ended.
 	}
 	if err := p.children(); err != nil {
 		return err
@@ -77,8 +77,8 @@ func (p *put) cached(keep time.Duration) error {
 
 const prolongManifest = `UPDATE manifests SET expire_at = ?4 WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
-// The manifest, the indexes that list it, and those that list them. A row that
-// was written a moment ago is not written again for each pull of many.
+// The manifest, the indexes that list it, and those that list them. Recently
+// written rows are skipped, so that many pulls do not cause many writes.
 const recordPull = `
 UPDATE manifests SET expire_at = ?4
  WHERE tenant_id = ?1 AND repo_id = ?2 AND expire_at NOT BETWEEN ?5 AND ?4 AND digest IN (
@@ -88,8 +88,8 @@ UPDATE manifests SET expire_at = ?4
             SELECT c.parent FROM up CROSS JOIN manifest_children c ON c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest)
        SELECT digest FROM up)`
 
-// momentAgo is how old a recorded pull may be that stands for another one: an
-// hour, or less of what is kept for less than a day.
+// momentAgo is the age up to which a recorded pull stands for a new one: an hour,
+// or less for content that is kept for less than a day.
 func momentAgo(keep time.Duration) time.Duration { return min(time.Hour, keep/24) }
 
 // RecordPulls implements meta.Cache.
@@ -115,7 +115,7 @@ func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error 
 	})
 }
 
-// The registry, too, since what was given up is to be found no more.
+// The registry, too, since a replaced cache must not be found.
 const activeCache = `
   FROM repositories r
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NOT NULL`

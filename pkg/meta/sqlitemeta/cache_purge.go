@@ -12,7 +12,7 @@ import (
 func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error {
 	gone := removal{tenant: r.Tenant, digest: ref.Digest}
 	err := s.writeFor(ctx, r.Tenant, func(t *tx) error {
-		// A repeated request may find the repository gone.
+		// A repeated request may find the repository deleted.
 		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}
@@ -62,8 +62,8 @@ func (t *tx) purgeCached(id tenant.ID, repo int64, ref oci.Reference, life meta.
 	return err
 }
 
-// What was fetched is promised to no client. What is hosted may be: a HEAD that
-// was answered 200 still holds for the manifest PUT that follows it.
+// Fetched blobs are not promised to clients. Hosted blobs may be: after a HEAD with
+// 200, the following manifest PUT must still find the blob.
 const releaseReferences = `
 UPDATE repo_blobs
    SET keep_until = CASE WHEN (SELECT g.upstream_id IS NULL FROM repositories r CROSS JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
@@ -72,8 +72,8 @@ UPDATE repo_blobs
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN
        (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)`
 
-// removeCached removes a manifest with its tags and makes the blobs that it
-// named candidates. It says how many rows it wrote: 0 without the manifest.
+// removeCached removes a manifest with its tags and makes its blobs candidates for
+// collection. It returns how many rows it wrote: 0 without the manifest.
 func (t *tx) removeCached(id tenant.ID, repo int64, d oci.Digest, life meta.Lifetimes) (int64, error) {
 	released, err := t.exec(releaseReferences, id, repo, d.Bytes(), t.now, t.after(life.Released))
 	if err != nil {

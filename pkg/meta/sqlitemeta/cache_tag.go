@@ -50,7 +50,7 @@ func (s *Store) ConfirmCachedTag(ctx context.Context, r meta.Repo, tag string, d
 }
 
 const (
-	// What was told of not long ago is not told again.
+	// A recent event is not repeated.
 	cachedTagReturns = `
 SELECT 1 FROM cache_tags
  WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND previous = ?4 AND manifest <> ?4 AND coalesce(told_at <= ?5, 1)`
@@ -63,8 +63,8 @@ ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET
    told_at = CASE WHEN ?6 THEN ?5 ELSE cache_tags.told_at END`
 )
 
-// moveCachedTag points a tag to a manifest that is there, checked now. Going
-// back to the one before may be an attack, so the audit log tells of it.
+// moveCachedTag points a tag to a stored manifest, checked now. A return to the
+// previous manifest may be an attack, so it writes an event.
 func (t *tx) moveCachedTag(id tenant.ID, repo repository, tag string, d oci.Digest) error {
 	var one int
 	returns, err := t.find(cachedTagReturns, []any{id, repo.id, tag, d.Bytes(), t.after(-meta.TellAgain)}, &one)

@@ -14,8 +14,7 @@ import (
 )
 
 // check is a query whose rows break an invariant: what is wrong, and the tenant,
-// repository, digest and object that it is about, where there are such. All of
-// them read whole tables.
+// repository, digest and object, if any. All checks read whole tables.
 type check struct {
 	invariant string
 	query     string
@@ -36,7 +35,7 @@ SELECT 'manifest ' || hex(m.manifest) || ' of repository ' || m.repo_id || ' hol
   LEFT JOIN repo_blobs rb ON rb.tenant_id = m.tenant_id AND rb.repo_id = m.held_repo_id AND rb.digest = m.digest
  WHERE m.held_repo_id IS NOT NULL AND rb.digest IS NULL` + inPlace
 
-// What is being deleted goes row by row, and what is cached may lack anything.
+// Deletions run row by row, and cached content may lack references.
 const checkChildren = findingsOf + `
 SELECT 'index ' || hex(c.parent) || ' of repository ' || c.repo_id || ' names manifest ' || hex(c.child) || ', which is not there' AS detail,
        c.tenant_id AS tenant_id, c.repo_id AS repo_id, c.child AS digest, NULL AS object
@@ -97,8 +96,8 @@ SELECT 'manifest ' || hex(m.digest) || ' of repository ' || m.repo_id || ' is ho
         OR EXISTS (SELECT 1 FROM tags t WHERE t.tenant_id = m.tenant_id AND t.repo_id = m.repo_id AND t.manifest = m.digest))` + inPlace
 )
 
-// What is cached is reached through the registry that its upstream names, and
-// through no other.
+// Cached content is only reachable through the cache registry that its upstream
+// names.
 const (
 	checkCaches = findingsOf + `
 SELECT 'registry ' || g.id || ' of tenant ' || g.tenant_id || ' is an active cache, but not that of upstream ' || g.upstream_id AS detail,
@@ -122,8 +121,8 @@ SELECT 'upload ' || lower(hex(u.id)) || ' is ' || u.state || ', but its object '
   LEFT JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation
  WHERE u.state IN ('open', 'sealed') AND o.state IS NOT 'S'` + inPlace
 
-// That a row is overdue says only that no janitor ran; what no janitor will
-// ever reach is a defect.
+// An overdue row only shows that no janitor ran; a row that no janitor will ever
+// find is a defect.
 const (
 	checkSessionTimes = findingsOf + `
 SELECT 'upload ' || lower(hex(id)) || ' expires later than any session can' AS detail,
@@ -136,9 +135,9 @@ SELECT 'object ' || lower(hex(incarnation)) || ' of tenant ' || tenant_id || ' i
   FROM objects WHERE state = 'D' AND max(delete_after, coalesce(next_try, 0)) > ?1` + inPlace
 )
 
-// Every unique key of a table of tenant data, and every foreign key to or from
-// one, starts with tenant_id. Ids alone are keys too, so that none is used
-// again; and who a host leads to is decided between tenants.
+// Every unique key of a table of tenant data, and every foreign key to or from one,
+// starts with tenant_id. Ids alone are keys too, so that they are not reused. Hosts
+// are unique between tenants.
 const (
 	checkUniqueKeys = findingsOf + `
 SELECT 'unique key ' || i.name || ' of ' || t.name || ' does not start with tenant_id' AS detail,
@@ -176,7 +175,7 @@ var rowChecks = []check{
 	{"I13", checkExpiry},
 }
 
-// slack is how much clocks may have differed.
+// slack is how much clocks may differ.
 const slack = time.Hour
 
 // CheckRows implements meta.Checker.

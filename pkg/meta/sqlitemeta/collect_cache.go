@@ -12,7 +12,7 @@ const expiredManifests = `
 SELECT tenant_id, repo_id, digest FROM manifests WHERE expire_at <= ?1 ORDER BY expire_at LIMIT ?2`
 
 // ExpireCached implements meta.CacheCollector. A manifest may name thousands of
-// blobs: their rows, too, are bounded by limit.
+// blobs: limit bounds their rows, too.
 func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 	work := 0
 	err := s.step(ctx, deployment, func(t *tx) error {
@@ -57,7 +57,7 @@ const listing = `
        SELECT c.parent FROM up CROSS JOIN manifest_children c ON c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest)`
 
 const (
-	// One that has no expiry, being hosted, keeps for good: until keepForGood.
+	// A hosted index without expiry keeps it for good: until keepForGood.
 	keptByIndex = listing + `
 SELECT max(coalesce(m.expire_at, 9223372036854775807))
   FROM up CROSS JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = up.digest AND coalesce(m.expire_at > ?4, 1)`
@@ -68,8 +68,8 @@ SELECT ?1, ?2, up.digest FROM up
  WHERE NOT EXISTS (SELECT 1 FROM manifest_children c WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest) LIMIT 1`
 )
 
-// expire removes a manifest past its time, after the indexes that list it. If
-// one of them stays, the manifest is kept as long as that.
+// expire removes an expired manifest, after the indexes that list it. If one of
+// them stays, the manifest is kept as long as that index.
 func (e *expiry) expire(l link) error {
 	var until sql.NullInt64
 	if _, err := e.find(keptByIndex, []any{l.tenant, l.repo, l.digest.Bytes(), e.now}, &until); err != nil {
@@ -94,7 +94,7 @@ func (e *expiry) expire(l link) error {
 			done, err := e.removeSome(r, e.life)
 			e.manifests++
 			if err != nil || !done || top[0] == l {
-				return err // the rest is the next call's
+				return err // the next call does the rest
 			}
 			continue
 		}

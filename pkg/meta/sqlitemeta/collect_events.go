@@ -8,9 +8,9 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// contentVerbs are what pushes, deletions and pulls write, and refusalVerbs what
-// those who are refused write. All else is administration. The index
-// events_beside_content names the first.
+// contentVerbs are the verbs of pushes, deletions and pulls, and refusalVerbs those
+// of refusals. All others are administration. The index events_beside_content has
+// the first list.
 const (
 	contentVerbs = `('blob.push', 'blob.mount', 'blob.delete', 'manifest.put', 'manifest.delete', 'tag.delete', 'repository.delete', 'cache.tag_rollback')`
 	refusalVerbs = `('login.fail', 'call.deny')`
@@ -82,7 +82,7 @@ func scanEventID(scan scan) (int64, error) {
 	return id, err
 }
 
-// trimEvents reads on the read pool, since counting many events takes a while.
+// trimEvents reads on the read pool, since counting many events takes long.
 func (s *Store) trimEvents(ctx context.Context, id tenant.ID, limit int) (int, error) {
 	cutoff := int64(0)
 	if s.life.Events > 0 {
@@ -131,8 +131,8 @@ func (s *Store) deleteEvents(ctx context.Context, id tenant.ID, due []int64) (in
 // trimBatch is how many events a step deletes.
 const trimBatch = 200
 
-// tooMany are the oldest events of a tenant beyond what is kept of their kind. As
-// long as all of them together are not too many, no kind is.
+// tooMany are the oldest events of a tenant beyond the limit of their kind. If all
+// events together are within the limit, so is every kind.
 func (s *Store) tooMany(ctx context.Context, id tenant.ID, limit int) ([]int64, error) {
 	most := s.opts.Limits.Events
 	if most < 0 {

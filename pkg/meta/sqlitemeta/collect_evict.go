@@ -20,8 +20,7 @@ func scanLimited(scan scan) (limited, error) {
 	return l, err
 }
 
-// These run on the read pool: they go through whole caches, and must not hold
-// up writes.
+// These run on the read pool: they read whole caches, and must not block writes.
 const (
 	limitedCaches = `
 SELECT u.tenant_id, u.cache_id, u.settings ->> 'max_bytes' FROM upstreams u INDEXED BY upstreams_limited
@@ -66,7 +65,7 @@ func (s *Store) EvictCached(ctx context.Context, limit int) (int, error) {
 	return work, err
 }
 
-// cachedManifest is one whose time is not over.
+// cachedManifest is an unexpired cached manifest.
 type cachedManifest struct {
 	repo     int64
 	digest   oci.Digest
@@ -79,8 +78,8 @@ func scanCachedManifest(scan scan) (cachedManifest, error) {
 	return m, err
 }
 
-// evict ends the time of manifests of one cache, of at most limit images and
-// indexes, and says of how many manifests.
+// evict expires manifests of one cache, of at most limit images and indexes, and
+// returns how many.
 func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 	now := s.opts.Now().UnixMicro()
 	var used int64
@@ -109,12 +108,12 @@ func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 type eviction struct {
 	*tx
 	tenant    tenant.ID
-	over      int64                                         // bytes that are still too many
-	freed     func(repo int64, d oci.Digest) (int64, error) // by the end of a manifest
-	manifests int                                           // ended so far
+	over      int64                                         // bytes still over the limit
+	freed     func(repo int64, d oci.Digest) (int64, error) // bytes freed by the expiry of a manifest
+	manifests int                                           // expired so far
 }
 
-// run ends the time of manifests, in their order, until enough is free.
+// run expires manifests in order until enough is free.
 func (e *eviction) run(oldest []cachedManifest) error {
 	for _, m := range oldest {
 		if e.over <= 0 || e.manifests > 0 && e.spent() {
@@ -127,7 +126,7 @@ func (e *eviction) run(oldest []cachedManifest) error {
 	return nil
 }
 
-// What an index lists that stays, stays with it.
+// Manifests that a kept index lists stay.
 const (
 	endManifest = `
 UPDATE manifests SET expire_at = ?5 WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND expire_at = ?4 AND expire_at > ?5`
@@ -140,8 +139,8 @@ UPDATE manifests SET expire_at = ?5
                     WHERE c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = manifests.digest AND p.expire_at > ?5)
 RETURNING digest`
 
-	// The blobs that the manifest named and no other one of the cache does whose
-	// time is not over; but what is hosted, too, did not count.
+	// The blobs of the manifest that no other unexpired manifest of the cache names.
+	// Hosted blobs did not count.
 	freedBytes = `
 SELECT coalesce(sum(b.size), 0)
   FROM manifest_blobs mb
@@ -160,8 +159,8 @@ SELECT coalesce(sum(b.size), 0)
                WHERE h.tenant_id = mb.tenant_id AND h.digest = mb.digest)`
 )
 
-// end ends the time of a manifest and of what it lists; false when the manifest
-// is not what it was. What a step has no time for keeps its own time.
+// end expires a manifest and the manifests that it lists; false if the manifest has
+// changed. Those that the step has no time for keep their expiry.
 func (e *eviction) end(m cachedManifest) (bool, error) {
 	n, err := e.exec(endManifest, e.tenant, m.repo, m.digest.Bytes(), m.expireAt, e.now)
 	if err != nil || n == 0 {

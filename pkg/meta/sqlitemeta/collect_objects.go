@@ -9,8 +9,8 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// A claim is a promise to delete the bytes soon. It needs no safety: an object
-// is never used again, so deleting it twice does no harm.
+// A claim reserves the deletion for one janitor. It is not needed for safety: an
+// object is never used again, so deleting it twice is harmless.
 const (
 	claimTime = 10 * time.Minute
 	maxClaims = 100
@@ -53,8 +53,8 @@ const condemnUnknown = `
 INSERT INTO objects (tenant_id, incarnation, state, created_at, delete_after) VALUES (?1, ?2, 'D', ?3, ?4)
 ON CONFLICT (tenant_id, incarnation) DO NOTHING`
 
-// CondemnUnknown implements meta.Collector. Nearly every key is known, so it
-// reads first and does not wait for the writer.
+// CondemnUnknown implements meta.Collector. Nearly every key has a row, so it reads
+// first and does not wait for the writer.
 func (s *Store) CondemnUnknown(ctx context.Context, k blob.Key) error {
 	if _, err := s.FindObject(ctx, k); !fault.Is(err, fault.ResourceUnknown) {
 		return err

@@ -12,8 +12,8 @@ const manifestsFrom = `
 SELECT tenant_id, repo_id, digest, refs IS NULL FROM manifests
  WHERE (tenant_id, repo_id, digest) > (?1, ?2, ?3) ORDER BY tenant_id, repo_id, digest LIMIT ?4`
 
-// countReferences charges them by a trigger, also where that is more than the
-// quota: what is there stays.
+// countReferences charges references by a trigger, even beyond the quota: stored
+// manifests stay.
 const countReferences = `
 UPDATE manifests SET refs =
        (SELECT count(*) FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)

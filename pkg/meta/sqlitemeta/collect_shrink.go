@@ -14,13 +14,13 @@ const activeCaches = `
  CROSS JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
  CROSS JOIN manifests m INDEXED BY manifests_cached ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > ?2`
 
-// These run on the read pool, as those of EvictCached do.
+// These run on the read pool, like those of EvictCached.
 const (
 	fullTenants = `
 SELECT tenant_id, lim, used + overhead - cached FROM usage WHERE lim > 0 AND cached > 0 AND used + overhead > lim - lim / ?1`
 
-	// What stays cached: repositories, manifests whose time is not over with their
-	// tags, and the blobs that they name.
+	// Content that stays cached: repositories, unexpired manifests with their tags,
+	// and their blobs.
 	stayingBytes = `
 SELECT (SELECT coalesce(sum(b.size + 512), 0) FROM blobs b
          WHERE b.tenant_id = ?1 AND b.cached = 1 AND b.digest IN (
@@ -82,8 +82,8 @@ func (s *Store) ShrinkCached(ctx context.Context, limit int) (int, error) {
 	return work, err
 }
 
-// shrink ends the time of manifests of one tenant, of at most limit images and
-// indexes, and says of how many manifests.
+// shrink expires manifests of one tenant, of at most limit images and indexes, and
+// returns how many.
 func (s *Store) shrink(ctx context.Context, f full, limit int) (int, error) {
 	now := s.opts.Now().UnixMicro()
 	var staying int64

@@ -2,7 +2,7 @@ package sqlitemeta
 
 import "context"
 
-// Both are full scans: they run on the read pool, where they hold up no writes.
+// Both are full scans: they run on the read pool, so as not to block writes.
 const (
 	unmarkedLinks = `
 SELECT rb.tenant_id, rb.repo_id, rb.digest FROM repo_blobs rb
@@ -28,8 +28,8 @@ UPDATE blobs SET keep_until = ?3
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = ?1 AND rb.digest = ?2)`
 )
 
-// SweepUnmarked implements meta.Collector. Since a HEAD may just have promised
-// a client a row without a mark, what is marked stays as long as a HEAD says.
+// SweepUnmarked implements meta.Collector. A HEAD may just have promised an
+// unmarked blob to a client, so marked blobs stay for Lifetimes.HeadGrace.
 func (s *Store) SweepUnmarked(ctx context.Context) (int, error) {
 	links, err := collect(ctx, s, scanLink, unmarkedLinks)
 	if err != nil {

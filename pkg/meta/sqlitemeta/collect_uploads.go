@@ -58,7 +58,7 @@ UPDATE uploads SET state = 'expired', epoch = epoch + 1, expires_at = ?3 WHERE t
 
 const forgetUpload = `DELETE FROM uploads WHERE tenant_id = ?1 AND id = ?2`
 
-// reap expires a session that was left, or forgets one that has ended.
+// reap expires an idle session, or removes an ended one.
 func (t *tx) reap(u dueUpload, life meta.Lifetimes) error {
 	if u.state == meta.UploadCommitted || u.state == meta.UploadExpired {
 		_, err := t.exec(forgetUpload, u.tenant, u.id[:])
@@ -70,8 +70,7 @@ func (t *tx) reap(u dueUpload, life meta.Lifetimes) error {
 	return t.condemnStaged(u.tenant, life, u.incarnation, u.tail)
 }
 
-// Staged objects that no session names: tails that were intended and never
-// recorded.
+// Staged objects without a session: tails that were intended and never recorded.
 const condemnOrphans = `
 UPDATE objects SET state = 'D', delete_after = ?2
  WHERE (tenant_id, incarnation) IN (

@@ -17,7 +17,7 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// micros is how a time is stored; the zero time is NULL.
+// micros is the stored form of a time; NULL for the zero time.
 func micros(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -54,8 +54,8 @@ func idOrNull(id uuid.UUID) any {
 	return id[:]
 }
 
-// translate makes a *fault.Error of what comes out of the driver: what may pass
-// is an outage, everything unforeseen is a defect.
+// translate makes a *fault.Error of a driver error: a temporary error is an outage,
+// any unexpected one a defect.
 func translate(err error) error {
 	var known *fault.Error
 	if err == nil {
@@ -77,7 +77,7 @@ func violates(err error, codes ...int) bool {
 	return slices.Contains(codes, code(err))
 }
 
-// violatesUnique says whether err is a row that is there already.
+// violatesUnique reports whether err is about an existing row.
 func violatesUnique(err error) bool {
 	return violates(err, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
@@ -103,8 +103,8 @@ func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driv
 // Driver implements driver.Connector.
 func (c connector) Driver() driver.Driver { return c.driver }
 
-// openDB opens a database in which the function berth_now answers the store's
-// time, in microseconds.
+// openDB opens a database in which the function berth_now returns the store's time,
+// in microseconds.
 func openDB(dsn string, now func() int64) (*sql.DB, error) {
 	d := &sqlite.Driver{}
 	err := d.RegisterScalarFunction("berth_now", 0, func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {

@@ -7,19 +7,19 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// deployment is the lane of what is done for no tenant: the janitor's work and the
+// deployment is the lane of work without a tenant: the janitor's and the
 // operator's.
 const deployment tenant.ID = 0
 
-// lanes are the jobs that wait for the writer, in a queue for each tenant. The
-// writer's time is shared between those that have work: next is always the lane
-// that was given the least, so that a tenant's single small write waits for one
-// job of another's long queue and not for the queue.
+// lanes are the jobs that wait for the writer, in one queue per tenant. Lanes with
+// work share the writer's time: the lane that used the least is next, so that a
+// small write waits for one job of another tenant's long queue and not for the
+// whole queue.
 type lanes struct {
 	mu      sync.Mutex
 	all     map[tenant.ID]*lane
 	waiting int
-	clock   time.Duration // what the lane had been given that was served last
+	clock   time.Duration // used time of the lane that was served last
 	ready   chan struct{} // holds a token while something may wait
 
 	// The lane that was served last, and the one before it: others are active.
@@ -49,8 +49,8 @@ func newLanes() *lanes {
 	return &lanes{all: map[tenant.ID]*lane{}, ready: make(chan struct{}, 1)}
 }
 
-// push adds a job at the end of its tenant's lane. A lane that had no work does
-// not save up time for later.
+// push adds a job at the end of its tenant's lane. An idle lane does not accumulate
+// time.
 func (l *lanes) push(owner tenant.ID, j *job) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,8 +94,8 @@ func (l *lanes) forget() {
 	}
 }
 
-// pop takes the next job that its caller still waits for, unless fits refuses it.
-// Without a job it says after which time there may be one; 0 is unknown.
+// pop takes the next job whose caller still waits, unless fits refuses it. Without
+// a job it returns the time until there may be one; 0 is unknown.
 func (l *lanes) pop(fits func(*job) bool) (*job, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,8 +122,8 @@ func (l *lanes) pop(fits func(*job) bool) (*job, time.Duration) {
 	}
 }
 
-// next is the lane with work that was given the least, of those that do not rest,
-// or how long the first of these still rests.
+// next is the lane with work that used the least, except resting ones, or the time
+// until the first of these ends its rest.
 func (l *lanes) next(now time.Time) (*lane, time.Duration) {
 	var next *lane
 	var rest time.Duration
@@ -144,7 +144,7 @@ func (l *lanes) next(now time.Time) (*lane, time.Duration) {
 	return next, rest
 }
 
-// charge notes how long a job held the writer, with its commit if it was alone.
+// charge records how long a job held the writer, with its commit if it was alone.
 func (l *lanes) charge(j *job, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -165,7 +165,7 @@ func (l *lanes) len() int {
 	return l.waiting
 }
 
-// oldest is since when the job waits that has waited longest; zero where none does.
+// oldest is when the longest waiting job began to wait; zero if no job waits.
 func (l *lanes) oldest() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()

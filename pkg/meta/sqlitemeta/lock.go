@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFile takes the lock that keeps a second process out of the directory. It
-// ends with the process, however that ends. flag is os.O_CREATE or 0.
+// lockFile takes the lock that keeps a second process out of the directory. The
+// lock ends with the process in any case. flag is os.O_CREATE or 0.
 func lockFile(path string, flag int) (*os.File, error) {
 	dir := filepath.Dir(path)
 	f, err := os.OpenFile(path, flag|os.O_RDWR|syscall.O_CLOEXEC, 0o600)

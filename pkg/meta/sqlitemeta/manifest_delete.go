@@ -8,9 +8,9 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// DeleteManifest implements meta.Manifests. The manifest goes at once, or, if it is
-// large, in steps; referrers that go with it go in steps. The first transaction
-// decides it, and writes the steps down.
+// DeleteManifest implements meta.Manifests. It removes the manifest at once, or, if
+// it is large, in steps, and its referrers in steps. The first transaction decides
+// the deletion and records the steps.
 func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) error {
 	id := del.Repo.Tenant
 	if err := s.untagAhead(ctx, del); err != nil {
@@ -70,7 +70,7 @@ const isManifest = `SELECT 1 FROM manifests WHERE tenant_id = ?1 AND repo_id = ?
 const namingIndexes = `
 SELECT parent FROM manifest_children WHERE tenant_id = ?1 AND repo_id = ?2 AND child = ?3 AND parent <> ?3 LIMIT ?4`
 
-// What lacks it by a forced deletion lacks it on purpose.
+// After a forced deletion the index may lack it.
 const releaseChild = `
 UPDATE manifest_children SET held = 0 WHERE tenant_id = ?1 AND repo_id = ?2 AND child = ?3 AND held IS NOT 0`
 
@@ -117,7 +117,7 @@ func (t *tx) refuseNamed(del meta.ManifestDelete, repo int64) error {
 	var one int
 	found, err := t.find(isManifest, []any{id, repo, key}, &one)
 	if err != nil || !found {
-		return err // an index may name what is not there
+		return err // an index may name a missing manifest
 	}
 	var parents []oci.Digest
 	err = t.list(namingIndexes, []any{id, repo, key, meta.MaxParents + 1}, func(scan scan) error {
@@ -132,8 +132,8 @@ func (t *tx) refuseNamed(del meta.ManifestDelete, repo int64) error {
 	return err
 }
 
-// What a deleted manifest referenced stays for a while, so that a HEAD that was
-// answered 200 still holds for the manifest PUT that follows it.
+// Blobs of a deleted manifest stay for a while, so that after a HEAD with 200 the
+// following manifest PUT still finds them.
 const keepReferences = `
 UPDATE repo_blobs SET keep_until = max(coalesce(keep_until, 0), ?4)
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN

@@ -95,8 +95,8 @@ type put struct {
 	expiring []oci.Digest // the manifest and those of its children that expire
 }
 
-// inJSON is how a set of digests goes into a statement: a JSON array of
-// hexadecimal text, read by json_each and unhex.
+// inJSON is a set of digests as an argument: a JSON array of hexadecimal text, read
+// by json_each and unhex.
 func inJSON(digests []oci.Digest) string {
 	text := []byte{'['}
 	for i, d := range digests {
@@ -114,8 +114,8 @@ SELECT rb.digest
   JOIN repo_blobs rb ON rb.tenant_id = ?1 AND rb.repo_id = ?2 AND rb.digest = unhex(j.value)
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0`
 
-// references splits what the manifest references into what the repository
-// holds and what it may lack. A suspect blob is absent.
+// references splits the referenced blobs into those that the repository holds and
+// those that it may lack. A suspect blob is absent.
 func (p *put) references() ([]oci.Digest, []oci.Digest, error) {
 	required := map[oci.Digest]bool{}
 	for _, d := range p.Parsed.Blobs {
@@ -161,8 +161,8 @@ SELECT mb.digest, mb.held_repo_id IS NOT NULL AND b.suspect = 0
 SELECT child, coalesce(held, 0) FROM manifest_children WHERE tenant_id = ?1 AND repo_id = ?2 AND parent = ?3`
 )
 
-// linked are the links that a manifest of many references has already, and whether
-// they are held; none are looked for where there are few.
+// linked are the existing links of a manifest of many references, and whether they
+// are held; it does not query for a manifest of few.
 func (p *put) linked(query string, references int) (map[oci.Digest]bool, error) {
 	if references <= aheadFrom {
 		return nil, nil
@@ -178,7 +178,7 @@ func (p *put) linked(query string, references int) (map[oci.Digest]bool, error) 
 	return links, err
 }
 
-// held says which of the blobs the repository holds.
+// held returns the blobs that the repository holds.
 func (t *tx) held(id tenant.ID, repo int64, digests []oci.Digest) (map[oci.Digest]bool, error) {
 	held := make(map[oci.Digest]bool, len(digests))
 	err := t.list(heldReferences, []any{id, repo, inJSON(digests)}, func(scan scan) error {
@@ -195,11 +195,11 @@ INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, ar
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING`
 
-// One that is there for good stays so.
+// A permanent manifest does not expire.
 const prolongProvisional = `
 UPDATE manifests SET expire_at = max(expire_at, ?4) WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND expire_at IS NOT NULL`
 
-// store stores a manifest that was pushed, or adopted for another one's sake.
+// store stores a pushed or adopted manifest.
 func (p *put) store(grace time.Duration) error {
 	if !p.Provisional {
 		if _, err := p.manifest(nil); err != nil {
@@ -221,8 +221,8 @@ const endExpiry = `
 UPDATE manifests SET expire_at = NULL
  WHERE tenant_id = ?1 AND repo_id = ?2 AND expire_at IS NOT NULL AND digest IN (SELECT unhex(j.value) FROM json_each(?3) j)`
 
-// stay makes what was provisional stay, the manifest itself and its children,
-// unless the manifest is provisional.
+// stay ends the expiry of the manifest and its children, unless the put is
+// provisional.
 func (p *put) stay() error {
 	if p.Provisional || len(p.expiring) == 0 {
 		return nil
@@ -233,7 +233,7 @@ func (p *put) stay() error {
 
 const storedMediaType = `SELECT media_type, expire_at IS NOT NULL FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
-// manifest stores the manifest unless it is there, and says whether it did.
+// manifest stores the manifest unless it exists, and reports whether it did.
 // expireAt is nil for a hosted one.
 func (p *put) manifest(expireAt any) (bool, error) {
 	var subject []byte
@@ -253,7 +253,7 @@ func (p *put) manifest(expireAt any) (bool, error) {
 	return n > 0, err
 }
 
-// sameType refuses a manifest that is there with another media type: it never
+// sameType refuses a manifest that is stored with another media type, which never
 // changes.
 func (p *put) sameType() error {
 	var stored string
@@ -276,14 +276,14 @@ SELECT m.digest, m.expire_at IS NOT NULL
   JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = unhex(j.value)
  WHERE NOT EXISTS (SELECT 1 FROM manifest_deletions d WHERE d.tenant_id = m.tenant_id AND d.repo_id = m.repo_id AND d.digest = m.digest)`
 
-// As for blobs: one that was lacking at an earlier PUT may be held now.
+// As for blobs: a child that was missing at an earlier PUT may be held now.
 const linkChildren = `
 INSERT INTO manifest_children (tenant_id, repo_id, parent, child, held)
 SELECT ?1, ?2, ?3, unhex(j.value), ?5 FROM json_each(?4) j WHERE true
 ON CONFLICT (tenant_id, repo_id, parent, child) DO UPDATE SET held = excluded.held
  WHERE manifest_children.held IS NOT 1 AND excluded.held = 1`
 
-// children links the manifests of an index, which must be there already.
+// children links the manifests of an index, which must exist already.
 func (p *put) children() error {
 	if len(p.Parsed.Children) == 0 {
 		return nil
@@ -317,7 +317,7 @@ func (p *put) children() error {
 	return p.linkChildren(held, lacking)
 }
 
-// presentChildren says which manifests are there, and notes those that expire.
+// presentChildren returns the existing manifests, and records those that expire.
 func (p *put) presentChildren(digests []oci.Digest) (map[oci.Digest]bool, error) {
 	present := make(map[oci.Digest]bool, len(digests))
 	err := p.list(presentChildren, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
@@ -348,7 +348,7 @@ func (p *put) linkAll(query string, digests []oci.Digest, held any) error {
 	return err
 }
 
-// A reference that was lacking at an earlier PUT may be held now.
+// A blob that was missing at an earlier PUT may be held now.
 const linkBlobs = `
 INSERT INTO manifest_blobs (tenant_id, repo_id, manifest, digest, held_repo_id)
 SELECT ?1, ?2, ?3, unhex(j.value), ?5 FROM json_each(?4) j WHERE true
@@ -367,8 +367,8 @@ INSERT INTO name_claims (tenant_id, registry_id, name, since) VALUES (?1, ?2, ?3
 
 const showRepository = `UPDATE repositories SET listed = 1 WHERE tenant_id = ?1 AND id = ?2 AND listed = 0`
 
-// claim makes the name the tenant's own: from its first committed manifest on
-// no upstream is asked for it, whatever is deleted later.
+// claim claims the name: from its first committed manifest on no upstream is asked
+// for it, even after deletions.
 func (p *put) claim() error {
 	if p.Provisional {
 		return nil

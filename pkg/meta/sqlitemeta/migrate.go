@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/migrations"
 )
 
-// migrate brings the schema forward; it never goes back.
+// migrate upgrades the schema; it never downgrades.
 func migrate(ctx context.Context, db *sql.DB) error {
 	steps, err := steps()
 	if err != nil {

@@ -40,7 +40,7 @@ UPDATE registries SET expire_at = NULL
  WHERE id IN (SELECT g.id FROM registries g WHERE g.state = 'deleting' AND g.expire_at <= ?1 ORDER BY g.id LIMIT ?2)`
 )
 
-// due gives up what cannot be taken back any more.
+// due begins the removal of what can no longer be restored.
 func (p purge) due() (int, error) {
 	var id tenant.ID
 	found, err := p.find(dueTenant, []any{p.now}, &id)
@@ -202,7 +202,7 @@ DELETE FROM name_claims WHERE (tenant_id, registry_id, name) IN
 	purgeRegistry = `DELETE FROM registries WHERE tenant_id = ?1 AND id = ?2 AND state = 'deleting'`
 )
 
-// registry deletes one registry, which holds no repository any more.
+// registry deletes one registry without repositories.
 func (p purge) registry() (int, error) {
 	var id tenant.ID
 	var registry tenant.RegistryID
@@ -222,8 +222,8 @@ DELETE FROM accounts WHERE id IN (SELECT a.id FROM accounts a WHERE a.tenant_id 
 	markTenantDeleted = `UPDATE tenants SET state = 'deleted', version = version + 1 WHERE id = ?1 AND state = 'deleting'`
 )
 
-// tenant deletes the rest of one tenant, which has no registry any more. Its
-// audit log stays, and its usage goes down to 0 as phase C drops the blobs.
+// tenant deletes the rest of one tenant without registries. Its audit log stays,
+// and its usage falls to 0 as phase C drops the blobs.
 func (p purge) tenant() (int, error) {
 	var id tenant.ID
 	found, err := p.find(deletingTenant, nil, &id)

@@ -84,16 +84,16 @@ UPDATE referrer_deletions SET after = ?5 WHERE tenant_id = ?1 AND repo_id = ?2 A
 	forgetKept = `DELETE FROM kept_referrers WHERE tenant_id = ?1 AND repo_id = ?2 AND op = ?3`
 )
 
-// referrerBatch is how many referrers are looked at together.
+// referrerBatch is how many referrers are read together.
 const referrerBatch = 50
 
-// referrer is one that a deletion comes to.
+// referrer is a referrer that a deletion visits.
 type referrer struct {
 	digest oci.Digest
 	stays  bool
 }
 
-// deleteReferrers is a step of a deletion, and says whether it was the last.
+// deleteReferrers is a step of a deletion, and reports whether it was the last.
 func (t *tx) deleteReferrers(d deletion, life meta.Lifetimes) (bool, error) {
 	for first := true; ; first = false {
 		var subject, after []byte

@@ -9,14 +9,14 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// repository is the row that a writing transaction begins with.
+// repository is the row with which a writing transaction begins.
 type repository struct {
 	id       int64
 	target   string // its name in the audit log
-	upstream string // slug of the upstream that a cached one is of
+	upstream string // slug of the upstream of a cached one
 }
 
-// cached says that an upstream gave what is in it.
+// cached reports whether its content is from an upstream.
 func (r repository) cached() bool { return r.upstream != "" }
 
 // kind is what a transaction is about: each kind of repositories does not exist
@@ -70,7 +70,7 @@ SELECT t.id, g.id, ?3, 'active', ?4
  WHERE t.id = ?1 AND t.state = 'active'
 ON CONFLICT DO NOTHING`
 
-// ensureRepository is repository for pushes, the first of which makes the row.
+// ensureRepository is repository for pushes; the first push inserts the row.
 func (t *tx) ensureRepository(r meta.Repo, k kind) (repository, error) {
 	row, err := t.repository(r, k)
 	if !fault.Is(err, fault.NameUnknown) {
@@ -89,8 +89,8 @@ func nameUnknown(r meta.Repo) error {
 const repositoryExists = `
 SELECT 1 FROM repositories WHERE tenant_id = ?1 AND registry_id = ?2 AND name = ?3 AND state = 'active'`
 
-// absent decides, for a read that found nothing, whether there is such a
-// repository at all: absence is the answer if there is.
+// absent is the error of a read that found nothing: absence if the repository
+// exists, else fault.NameUnknown.
 func (s *Store) absent(ctx context.Context, r meta.Repo, absence error) error {
 	var one int
 	found, err := s.find(ctx, repositoryExists, []any{r.Tenant, r.Registry, r.Name}, &one)
@@ -166,8 +166,7 @@ UPDATE repositories SET state = 'deleting', listed = 0 WHERE tenant_id = ?1 AND 
 // uploads or blobs can be deleted too.
 func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
 	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
-		// A repeated request finds the repository gone, so here the operation is
-		// looked at first.
+		// A repeated request finds the repository deleted, so check the operation first.
 		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}

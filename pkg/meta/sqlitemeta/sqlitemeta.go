@@ -1,5 +1,5 @@
-// Package sqlitemeta is the metadata store of the embedded shape: one SQLite
-// file, one process, one writer that commits for everyone who waits.
+// Package sqlitemeta is the metadata store of the embedded deployment: one SQLite
+// file, one process, one writer that commits for all waiting callers.
 //
 // It takes the steps of the storage protocol. Since writers run one after the
 // other, its row locks are not needed; the order of decisions, the
@@ -187,7 +187,7 @@ func (s *Store) close() error {
 	return errors.Join(errs...)
 }
 
-// Ping says whether the file can be read and the writer makes progress.
+// Ping checks that the file can be read and the writer makes progress.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.writer != nil && s.writer.stopped() {
 		return fault.Down(errClosed, "the metadata store")

@@ -6,8 +6,8 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// A tag's version only grows: that of a new row is the time, so that it is beyond
-// those of a deleted tag of the same name.
+// A tag's version only grows: a new row begins with the time, which is greater than
+// the versions of a deleted tag of the same name.
 const moveTag = `
 INSERT INTO tags (tenant_id, repo_id, name, manifest, version) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET manifest = excluded.manifest, version = tags.version + 1`

@@ -9,8 +9,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// One statement, so that all is of one moment. The third column says which
-// table a row is of.
+// One statement, so that all rows are of one snapshot. The third column is the
+// table of the row.
 const findTopology = `
 SELECT r.slug, r.id, 'registry', json_object('group', coalesce(r.settings ->> 'upstream_group', ''), 'mirrored', r.settings -> 'mirror_upstreams'), 0, 0, 0, 0
   FROM registries r WHERE r.tenant_id = ?1 AND r.state = 'active' AND r.upstream_id IS NULL

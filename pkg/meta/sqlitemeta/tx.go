@@ -16,15 +16,14 @@ type tx struct {
 	began time.Time // of the current member
 }
 
-// stepTime is how long a step works before it leaves the writer to others: they
-// wait for it, each once.
+// stepTime is how long a step may hold the writer.
 const stepTime = 5 * time.Millisecond
 
 // spent says whether the current step has had its time. What a step does before
 // it asks, it does whole: at least one piece of work.
 func (t *tx) spent() bool { return time.Since(t.began) > stepTime }
 
-// control runs a statement of transaction control.
+// control runs a transaction control statement.
 func (t *tx) control(statement string) error {
 	_, err := t.exec(statement)
 	return err
@@ -46,7 +45,7 @@ func (t *tx) statement(query string) (*sql.Stmt, error) {
 // The methods below run with a context that never ends: interrupting a
 // statement would roll back the whole group.
 
-// exec runs a writing statement and says how many rows it changed.
+// exec runs a writing statement and returns how many rows it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
 	st, err := t.statement(query)
 	if err != nil {
@@ -89,7 +88,7 @@ type usage struct{ limit, all, pushed int64 }
 
 func (t *tx) usage(id tenant.ID) (usage, error) {
 	var u usage
-	_, err := t.find(findUsage, []any{id}, &u.limit, &u.all, &u.pushed) // nothing is charged to a tenant that is not there
+	_, err := t.find(findUsage, []any{id}, &u.limit, &u.all, &u.pushed) // a missing tenant has no usage
 	return u, err
 }
 

@@ -20,13 +20,13 @@ func uploadUnknown(id uuid.UUID) error {
 	return fault.New(fault.NotFound, fault.BlobUploadUnknown, "upload %s not found in this repository", id)
 }
 
-// fenced says that another writer has the session; the true offset goes with it.
+// fenced is the error if another writer has the session, with the true offset.
 func fenced(offset int64) error {
 	return fault.Wrap(blob.ErrFenced, fault.OutOfRange, fault.BlobUploadInvalid,
 		"the upload stands at %d bytes and belongs to a later request", offset).WithOffset(offset)
 }
 
-// uploadRepository is repository for what is found under a session.
+// uploadRepository is repository for a session.
 func (t *tx) uploadRepository(r meta.Repo, id uuid.UUID) (repository, error) {
 	repo, err := t.repository(r, either)
 	if fault.Is(err, fault.NameUnknown) {
@@ -173,7 +173,7 @@ func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start
 		}
 		switch {
 		case n == 1:
-			return t.roomToStage(r.Tenant, repo.cached(), s.opts, 0, 1) // before any byte is taken in
+			return t.roomToStage(r.Tenant, repo.cached(), s.opts, 0, 1) // before any byte is accepted
 		case u.State == meta.UploadCommitted:
 			return uploadUnknown(id)
 		case u.State == meta.UploadSealed:

@@ -90,7 +90,7 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 	return b, err
 }
 
-// committedBefore answers a repeated commit from the session as it is now.
+// committedBefore returns the result of a repeated commit from the present session.
 func (t *tx) committedBefore(u meta.Upload, repo repository, life meta.Lifetimes) (meta.Blob, error) {
 	now, err := t.upload(u.Repo, u.ID)
 	if err != nil {
@@ -104,7 +104,7 @@ func (t *tx) committedBefore(u meta.Upload, repo repository, life meta.Lifetimes
 	}
 	b, err := t.promiseBlob(u.Repo.Tenant, repo.id, now.Digest, life)
 	if fault.Is(err, fault.BlobUnknown) {
-		err = uploadUnknown(u.ID) // deleted since: the client must upload again
+		err = uploadUnknown(u.ID) // deleted since; the client must upload again
 	}
 	return b, err
 }
@@ -137,7 +137,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 		return b, err
 	}
 	if n == 0 {
-		return b, uploadUnknown(c.id) // the reaper won
+		return b, uploadUnknown(c.id) // the reaper expired it
 	}
 	var suspect bool
 	_, err = c.find(upsertBlob, []any{c.tenant, c.digest.Bytes(), c.size, c.incarnation[:], c.after(c.life.Grace)}, &b.Key.Incarnation, &suspect)
@@ -151,7 +151,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 		err = c.healBlob(b.Key.Incarnation)
 		b.Key.Incarnation = c.incarnation
 	default:
-		// This object was never visible, so it goes like a staged one.
+		// This object was never visible, so it is deleted like a staged one.
 		err = c.condemnLive(c.tenant, c.incarnation, c.after(c.life.StagedDelay))
 	}
 	if err != nil {
@@ -171,7 +171,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 
 const pointBlob = `UPDATE blobs SET incarnation = ?3, suspect = 0 WHERE tenant_id = ?1 AND digest = ?2`
 
-// healBlob puts the pushed object in the place of one that is missing or wrong.
+// healBlob replaces a missing or wrong object by the pushed one.
 func (c commit) healBlob(old uuid.UUID) error {
 	if _, err := c.exec(pointBlob, c.tenant, c.digest.Bytes(), c.incarnation[:]); err != nil {
 		return err
@@ -187,5 +187,5 @@ func (t *tx) condemnLive(id tenant.ID, incarnation uuid.UUID, deleteAfter int64)
 	return err
 }
 
-// What its row costs is charged by a trigger.
+// A trigger charges the row.
 const chargeUsage = `UPDATE usage SET used = used + ?2 WHERE tenant_id = ?1`

@@ -13,7 +13,7 @@ import (
 const ownsUpload = `
 SELECT 1 FROM uploads WHERE tenant_id = ?1 AND id = ?2 AND repo_id = ?3 AND state = 'open' AND epoch = ?4`
 
-// owns begins a transaction of u's writer; fenced when there is another.
+// owns begins a transaction of u's writer; it returns fenced if there is another.
 func (t *tx) owns(u meta.Upload) error {
 	repo, err := t.uploadRepository(u.Repo, u.ID)
 	if err != nil {
@@ -27,8 +27,8 @@ func (t *tx) owns(u meta.Upload) error {
 	return t.sessionLostErr(u)
 }
 
-// sessionLostErr is the answer to a writer whose session is not its own any more.
-// It wraps blob.ErrFenced also when the session has ended.
+// sessionLostErr is the error for a writer that has lost its session. It wraps
+// blob.ErrFenced also when the session has ended.
 func (t *tx) sessionLostErr(u meta.Upload) error {
 	now, err := t.upload(u.Repo, u.ID)
 	if fault.Is(err, fault.BlobUploadUnknown) {

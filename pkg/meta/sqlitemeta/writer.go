@@ -72,7 +72,7 @@ func (w *writer) close() error {
 	return errors.Join(w.conn.Close(), w.db.Close())
 }
 
-// stuck says what is wrong with a writer that makes no progress.
+// stuck is the error of a writer that makes no progress.
 func (w *writer) stuck(bound time.Duration) error {
 	if at := w.began.Load(); at != 0 {
 		if held := time.Since(time.Unix(0, at)); held > bound {
@@ -87,7 +87,7 @@ func (w *writer) stuck(bound time.Duration) error {
 	return nil
 }
 
-// stopping says whether work in steps is to leave the rest for after the next start.
+// stopping reports whether work in steps must end until the next start.
 func (s *Store) stopping() bool { return s.writer.stopped() || s.quiet.Load() }
 
 // Quiesce lets work in steps end at its next step: the process is about to stop.
@@ -116,9 +116,8 @@ func (s *Store) writeFor(ctx context.Context, owner tenant.ID, fn func(*tx) erro
 	return s.observedWrite(ctx, owner, &job{run: fn})
 }
 
-// step is writeFor for work that outsiders make long: fn ends by itself when
-// tx.spent says so, and it is committed alone, so that others wait for nothing
-// but one step.
+// step is writeFor for work that clients can make long: fn ends when tx.spent, and
+// is committed alone, so that others wait for only one step.
 func (s *Store) step(ctx context.Context, owner tenant.ID, fn func(*tx) error) error {
 	return s.observedWrite(ctx, owner, &job{run: fn, alone: true})
 }
@@ -199,11 +198,11 @@ func (w *writer) loop() {
 
 func anyJob(*job) bool { return true }
 
-// fitsGroup keeps long jobs out of the groups of others.
+// fitsGroup keeps long jobs out of groups.
 func fitsGroup(j *job) bool { return !j.alone }
 
-// group runs first and what is queued behind it, commits once, and only then
-// answers everyone.
+// group runs first and the jobs queued behind it, commits once, and only then
+// reports to all callers.
 func (w *writer) group(first *job) {
 	t := &tx{w: w}
 	began := time.Now()
