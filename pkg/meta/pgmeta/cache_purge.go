@@ -11,7 +11,7 @@ import (
 // PurgeCached implements meta.Cache.
 func (s *Store) PurgeCached(ctx context.Context, by meta.Cause, r meta.Repo, ref oci.Reference) error {
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
-		// A repeated request may find the repository gone.
+		// A repeated request may find the repository deleted.
 		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}

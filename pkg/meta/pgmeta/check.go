@@ -16,8 +16,7 @@ import (
 )
 
 // check is a query whose rows break an invariant: what is wrong, and the tenant,
-// repository, digest and object that it is about, where there are such. All of
-// them read whole tables.
+// repository, digest and object, if any. All checks read whole tables.
 type check struct {
 	invariant string
 	query     string
@@ -38,7 +37,7 @@ SELECT 'manifest ' || encode(m.manifest, 'hex') || ' of repository ' || m.repo_i
   LEFT JOIN repo_blobs rb ON rb.tenant_id = m.tenant_id AND rb.repo_id = m.held_repo_id AND rb.digest = m.digest
  WHERE m.held_repo_id IS NOT NULL AND rb.digest IS NULL` + inPlace
 
-// What is being deleted goes row by row, and what is cached may lack anything.
+// Deletions run row by row, and cached content may lack references.
 const checkChildren = findingsOf + `
 SELECT 'index ' || encode(c.parent, 'hex') || ' of repository ' || c.repo_id || ' names manifest ' || encode(c.child, 'hex') || ', which is not there' AS detail,
        c.tenant_id AS tenant_id, c.repo_id AS repo_id, c.child AS digest, NULL::text AS object
@@ -124,8 +123,8 @@ SELECT 'upload ' || u.id || ' is ' || u.state || ', but its object ' || u.incarn
   LEFT JOIN objects o ON o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation
  WHERE u.state IN ('open', 'sealed') AND o.state IS DISTINCT FROM 'S'` + inPlace
 
-// That a row is overdue says only that no janitor ran; what no janitor will
-// ever reach is a defect.
+// An overdue row only shows that no janitor ran; a row that no janitor will ever
+// find is a defect.
 const (
 	checkSessionTimes = findingsOf + `
 SELECT 'upload ' || id || ' expires later than any session can' AS detail,
@@ -178,7 +177,7 @@ var rowChecks = []check{
 	{"I13", checkExpiry},
 }
 
-// slack is how much clocks may have differed.
+// slack is how much clocks may differ.
 const slack = time.Hour
 
 // CheckRows implements meta.Checker.

@@ -1,7 +1,7 @@
 package pgmeta
 
-// What the rows of a tenant cost (meta.BlobCost and the constants beside it), and
-// which part of it and of its bytes is only cached.
+// The charge of a tenant's rows (see meta.BlobCost), and the cached part of it and
+// of its bytes.
 const chargedRows = `
 SELECT tenant_id, cached AS is_cached, 512 * count(*) AS cost, sum(size) AS bytes FROM blobs GROUP BY tenant_id, cached
 UNION ALL
@@ -28,8 +28,8 @@ SELECT 'tenant ' || u.tenant_id || ' is charged ' || u.overhead || ' bytes for r
        ON c.tenant_id = u.tenant_id
  WHERE u.overhead <> coalesce(c.cost, 0) OR u.cached <> coalesce(c.cached, 0)` + inPlace
 
-// What a hosted repository links counts as pushed. What nothing links goes, and
-// may count as either.
+// Blobs that a hosted repository links count as pushed. Unlinked blobs are
+// collected, and may count as either.
 const checkCachedFlags = findingsOf + `
 SELECT 'blob ' || encode(b.digest, 'hex') || ' of tenant ' || b.tenant_id || ' counts as ' || CASE WHEN b.cached THEN 'cached, and is hosted' ELSE 'hosted, and is only cached' END AS detail,
        b.tenant_id AS tenant_id, NULL::bigint AS repo_id, b.digest AS digest, NULL AS object

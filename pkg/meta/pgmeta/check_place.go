@@ -21,8 +21,8 @@ const repositoryParents = `
   JOIN registries rg ON rg.tenant_id = r.tenant_id AND rg.id = r.registry_id
   LEFT JOIN upstreams ru ON ru.tenant_id = rg.tenant_id AND ru.id = rg.upstream_id`
 
-// findingsOf and inPlace go around a check: its rows name the tenant, and the
-// repository or, where the finding is about none, those that hold the digest.
+// findingsOf and inPlace enclose a check: they add the tenant, and the repository
+// or, if the finding has none, those that hold the digest.
 const findingsOf = `
 SELECT f.detail, t.slug, f.tenant_id, f.digest, f.object,
        CASE WHEN f.repo_id IS NOT NULL THEN
@@ -51,7 +51,7 @@ func scanFinding(scan scan) (meta.Finding, error) {
 		return f, err
 	}
 	f.Tenant = slug.String
-	if d, err := oci.DigestFromBytes(stored); err == nil { // what is not a digest is in the detail alone
+	if d, err := oci.DigestFromBytes(stored); err == nil { // an invalid digest is only in the detail
 		f.Digest = d.String()
 	}
 	if object.Valid {

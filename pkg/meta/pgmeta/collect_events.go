@@ -7,9 +7,9 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// contentVerbs are what pushes, deletions and pulls write, and refusalVerbs what
-// those who are refused write. All else is administration. The index
-// events_beside_content names the first.
+// contentVerbs are the verbs of pushes, deletions and pulls, and refusalVerbs those
+// of refusals. All others are administration. The index events_beside_content has
+// the first list.
 const (
 	contentVerbs = `('blob.push', 'blob.mount', 'blob.delete', 'manifest.put', 'manifest.delete', 'tag.delete', 'repository.delete', 'cache.tag_rollback')`
 	refusalVerbs = `('login.fail', 'call.deny')`
@@ -112,8 +112,8 @@ func (s *Store) deleteEvents(ctx context.Context, id tenant.ID, due []int64) (in
 	return int(n), err
 }
 
-// tooMany are the oldest events of a tenant beyond what is kept of their kind. As
-// long as all of them together are not too many, no kind is.
+// tooMany are the oldest events of a tenant beyond the limit of their kind. If all
+// events together are within the limit, so is every kind.
 func (s *Store) tooMany(ctx context.Context, id tenant.ID, limit int) ([]int64, error) {
 	most := s.opts.Limits.Events
 	if most < 0 {

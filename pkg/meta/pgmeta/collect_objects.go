@@ -8,8 +8,8 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// A claim is a promise to delete the bytes soon. It needs no safety: an object
-// is never used again, so deleting it twice does no harm.
+// A claim reserves the deletion for one janitor. It is not needed for safety: an
+// object is never used again, so deleting it twice is harmless.
 const (
 	claimTime = 10 * time.Minute
 	maxClaims = 100

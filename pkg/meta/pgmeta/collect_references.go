@@ -12,8 +12,8 @@ const manifestsFrom = `
 SELECT tenant_id, repo_id, digest, refs IS NULL FROM manifests
  WHERE (tenant_id, repo_id, digest) > ($1, $2, $3) ORDER BY tenant_id, repo_id, digest LIMIT $4`
 
-// countReferences charges them by a trigger, also where that is more than the
-// quota: what is there stays. What others have locked is left for the next time.
+// countReferences charges references by a trigger, even beyond the quota: stored
+// manifests stay. What others have locked is left for the next time.
 const countReferences = `
 WITH locked AS MATERIALIZED (
   SELECT due.tenant_id, due.repo_id, due.digest

@@ -33,8 +33,8 @@ UPDATE blobs SET keep_until = berth_now() + $3::interval
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = $1 AND rb.digest = $2)`
 )
 
-// SweepUnmarked implements meta.Collector. Since a HEAD may just have promised
-// a client a row without a mark, what is marked stays as long as a HEAD says.
+// SweepUnmarked implements meta.Collector. A HEAD may just have promised an
+// unmarked blob to a client, so marked blobs stay for Lifetimes.HeadGrace.
 func (s *Store) SweepUnmarked(ctx context.Context) (int, error) {
 	var found []link
 	read := func(scan scan) error {

@@ -6,8 +6,8 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// tagsFrom reads a page of all tags, and whether one is a row that a version before
-// kept of a deleted tag.
+// tagsFrom reads a page of all tags, with whether the row is of a deleted tag,
+// which older versions kept.
 const tagsFrom = `
 SELECT tenant_id, repo_id, name, manifest IS NULL FROM tags
  WHERE (tenant_id, repo_id, name) > ($1, $2, $3) ORDER BY tenant_id, repo_id, name LIMIT $4`
@@ -51,7 +51,7 @@ func scanKeptTag(scan scan) (keptTag, error) {
 	return g, err
 }
 
-// dropDeletedTags drops the rows of deleted tags, and says how many there were.
+// dropDeletedTags drops the rows of deleted tags, and returns how many.
 func (s *Store) dropDeletedTags(ctx context.Context) (int, error) {
 	dropped := 0
 	for last := (keptTag{}); ; {

@@ -89,8 +89,8 @@ WITH locked AS (
 UPDATE objects o SET state = 'D', delete_after = berth_now() + $3::interval
   FROM locked WHERE o.tenant_id = locked.tenant_id AND o.incarnation = locked.incarnation`
 
-// Staged objects that no session names: tails that were intended and never
-// recorded. Their sessions would have ended long ago.
+// Staged objects without a session: tails that were intended and never recorded.
+// Their sessions would have ended long ago.
 const condemnOrphans = `
 WITH orphans AS (
   SELECT o.tenant_id, o.incarnation FROM objects o

@@ -95,15 +95,15 @@ SELECT naming.child, naming.parent
          WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.child = doomed.digest AND c.parent <> doomed.digest
          LIMIT $4) AS naming`
 
-// What lacks it by a forced deletion lacks it on purpose.
+// After a forced deletion the index may lack it.
 const releaseChild = `
 UPDATE manifest_children c SET held = false
   FROM (SELECT l.parent FROM manifest_children l
          WHERE l.tenant_id = $1 AND l.repo_id = $2 AND l.child = $3 ORDER BY l.parent FOR NO KEY UPDATE) AS locked
  WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.parent = locked.parent AND c.child = $3`
 
-// What a deleted manifest referenced stays for a while, so that a HEAD that was
-// answered 200 still holds for the manifest PUT that follows it.
+// Blobs of a deleted manifest stay for a while, so that after a HEAD with 200 the
+// following manifest PUT still finds them.
 const keepReleased = `
 UPDATE repo_blobs SET keep_until = greatest(keep_until, berth_now() + $4::interval)
  WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`

@@ -171,7 +171,7 @@ SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11
 ON CONFLICT (tenant_id, repo_id, digest) DO NOTHING
 RETURNING xmax = 0`
 
-	// One that is there for good stays so.
+	// A permanent manifest does not expire.
 	insertProvisional = `
 INSERT INTO manifests (tenant_id, repo_id, digest, media_type, size, subject, artifact_type, annotations, created_at, payload, refs, expire_at)
 SELECT r.tenant_id, r.id, $4, $5, $6, $7, $8, $9, berth_now(), $10, $11, berth_now() + $12::interval
@@ -309,7 +309,7 @@ func (p *putting) endExpiry() {
 	}
 }
 
-// A reference that was lacking at an earlier PUT may be held now.
+// A blob that was missing at an earlier PUT may be held now.
 const linkBlobs = `
 INSERT INTO manifest_blobs (tenant_id, repo_id, manifest, digest, held_repo_id)
 SELECT $1, $2, $3, referenced.digest, $5 FROM unnest($4::bytea[]) AS referenced (digest) ORDER BY referenced.digest

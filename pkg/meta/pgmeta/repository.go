@@ -11,7 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// repository is the row that a writing transaction begins with.
+// repository is the row with which a writing transaction begins.
 type repository struct {
 	found  bool
 	id     int64
@@ -104,8 +104,8 @@ func nameUnknown(r meta.Repo) error {
 const repositoryExists = `
 SELECT 1 FROM repositories WHERE tenant_id = $1 AND registry_id = $2 AND name = $3 AND state = 'active'`
 
-// absent decides, for a read that found nothing, whether there is such a
-// repository at all: absence is the answer if there is.
+// absent is the error of a read that found nothing: absence if the repository
+// exists, else fault.NameUnknown.
 func (s *Store) absent(ctx context.Context, r meta.Repo, absence error) error {
 	var one int
 	found, err := s.find(ctx, r.Tenant, repositoryExists, []any{r.Tenant, r.Registry, r.Name}, &one)
@@ -190,8 +190,7 @@ UPDATE repositories SET state = 'deleting', listed = false WHERE tenant_id = $1 
 // uploads or blobs can be deleted too.
 func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
 	return s.write(ctx, r.Tenant, func(t *tx) error {
-		// A repeated request finds the repository gone, so here the operation is
-		// looked at first.
+		// A repeated request finds the repository deleted, so check the operation first.
 		if err := t.alreadyDone(by, r.Tenant); err != nil {
 			return err
 		}

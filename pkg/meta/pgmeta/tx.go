@@ -37,7 +37,7 @@ func (t *tx) flush() error {
 // onViolation says what to answer when a statement violates a constraint.
 func (t *tx) onViolation(constraint string, err error) { t.violations[constraint] = err }
 
-// exec runs a writing statement and says how many rows it changed.
+// exec runs a writing statement and returns how many rows it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
 	var n int64
 	t.queue(query, args...).Exec(counted(&n))

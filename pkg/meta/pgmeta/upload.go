@@ -17,7 +17,7 @@ func uploadUnknown(id uuid.UUID) error {
 	return fault.New(fault.NotFound, fault.BlobUploadUnknown, "upload %s not found in this repository", id)
 }
 
-// fenced says that another writer has the session; the true offset goes with it.
+// fenced is the error if another writer has the session, with the true offset.
 func fenced(offset int64) error {
 	return fault.Wrap(blob.ErrFenced, fault.OutOfRange, fault.BlobUploadInvalid,
 		"the upload stands at %d bytes and belongs to a later request", offset).WithOffset(offset)
@@ -179,7 +179,7 @@ UPDATE uploads u SET epoch = u.epoch + 1, expires_at = berth_now() + $5::interva
 func (s *Store) TakeUpload(ctx context.Context, r meta.Repo, id uuid.UUID, start int64) (meta.Upload, error) {
 	u, taken, err := s.changeUpload(ctx, r, id, func(t *tx, taken *int64) {
 		t.queue(takeUpload, r.Tenant, r.Registry, r.Name, pgUUID(id), s.life.UploadTTL, start).Exec(counted(taken))
-		t.roomToStage(r.Tenant, id, s.opts.MaxStaged, 1) // before any byte is taken in
+		t.roomToStage(r.Tenant, id, s.opts.MaxStaged, 1) // before any byte is accepted
 	})
 	switch {
 	case err != nil || taken == 1:

@@ -87,7 +87,7 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 			return errUndo
 		}
 		if c.live == 0 {
-			return uploadUnknown(u.ID) // the reaper won
+			return uploadUnknown(u.ID) // the reaper expired it
 		}
 		if !c.repo.cached || by.Op != uuid.Nil { // a fetch is not a push
 			var recorded int64
@@ -106,7 +106,7 @@ func (s *Store) CommitUpload(ctx context.Context, by meta.Cause, u meta.Upload, 
 	return b, err
 }
 
-// committedBefore answers a repeated commit from the session as it is now.
+// committedBefore returns the result of a repeated commit from the present session.
 func (s *Store) committedBefore(ctx context.Context, u meta.Upload) (meta.Blob, error) {
 	now, err := s.FindUpload(ctx, u.Repo, u.ID)
 	switch {
@@ -119,7 +119,7 @@ func (s *Store) committedBefore(ctx context.Context, u meta.Upload) (meta.Blob, 
 	}
 	b, err := s.CheckBlob(ctx, u.Repo, now.Digest)
 	if fault.Is(err, fault.BlobUnknown) {
-		err = uploadUnknown(u.ID) // deleted since: the client must upload again
+		err = uploadUnknown(u.ID) // deleted since; the client must upload again
 	}
 	return b, err
 }
@@ -158,7 +158,7 @@ const pointBlob = `UPDATE blobs SET incarnation = $3, suspect = false WHERE tena
 const condemnLive = `
 UPDATE objects SET state = 'D', delete_after = berth_now() + $3::interval WHERE tenant_id = $1 AND incarnation = $2 AND state = 'L'`
 
-// What its row costs is charged by a trigger.
+// A trigger charges the row.
 const chargeUsage = `UPDATE usage SET used = used + $2 WHERE tenant_id = $1`
 
 // settle queues the second batch and returns the incarnation that the blob has
@@ -174,7 +174,7 @@ func (c *committing) settle(heal bool) uuid.UUID {
 		c.queue(condemnLive, t, pgUUID(present), life.DeleteDelay)
 		present = c.incarnation
 	default:
-		// This object was never visible, so it goes like a staged one.
+		// This object was never visible, so it is deleted like a staged one.
 		c.queue(condemnLive, t, pgUUID(c.incarnation), life.StagedDelay)
 	}
 	c.condemnStaged(t, life, c.tail)

@@ -10,8 +10,8 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// sessionLostErr is the answer to a writer whose session is not its own any more.
-// It wraps blob.ErrFenced also when the session has ended.
+// sessionLostErr is the error for a writer that has lost its session. It wraps
+// blob.ErrFenced also when the session has ended.
 func (s *Store) sessionLostErr(ctx context.Context, u meta.Upload) error {
 	now, err := s.FindUpload(ctx, u.Repo, u.ID)
 	switch {
