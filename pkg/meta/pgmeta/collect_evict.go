@@ -24,11 +24,10 @@ func scanLimited(scan scan) (limited, error) {
 const limitedCaches = `
 SELECT tenant_id, cache_id, (settings ->> 'max_bytes')::bigint FROM upstreams WHERE settings ->> 'max_bytes' IS NOT NULL`
 
-// leastPulled reads a whole cache, whose limit is $3: the manifests whose time
-// must end, and when it would end. Blobs that are hosted, too, do not count. They are ranked by their last pull; what an
-// index lists goes with it, or with the last of several, unless it was pulled
-// since. A blob goes with the last manifest that names it, so that what stays
-// after a rank are the blobs whose last manifest is of a later one.
+// leastPulled reads a whole cache, whose limit is $3, and returns the manifests to expire, with
+// their present expiry. Hosted blobs do not count. Manifests are ranked by their last pull. A
+// manifest that an index lists has the rank of the last such index, unless it was pulled since. A
+// blob has the rank of the last manifest that names it, so that the blobs of later ranks stay.
 const leastPulled = `
 WITH RECURSIVE tree (repo_id, digest, expire_at, root, until) AS (
   SELECT m.repo_id, m.digest, m.expire_at, m.digest, m.expire_at
@@ -79,7 +78,7 @@ SELECT repo_id, digest, expire_at FROM ranked
  WHERE rank <= (SELECT max(last) FROM stays WHERE bytes > $3)
  ORDER BY rank, leads DESC LIMIT $4`
 
-// What was pulled, or evicted, since it was read stays as it is.
+// Manifests that were pulled or evicted since the read do not change.
 const endManifests = `
 WITH locked AS MATERIALIZED (
   SELECT due.repo_id, due.digest
@@ -109,12 +108,12 @@ func (s *Store) EvictCached(ctx context.Context, limit int) (int, error) {
 	return work, err
 }
 
-// evict ends the time of manifests of one cache, and says of how many.
+// evict expires manifests of one cache, and returns how many.
 func (s *Store) evict(ctx context.Context, l limited, limit int) (int, error) {
 	return s.endLeastPulled(ctx, l.tenant, leastPulled, l.tenant, l.cache, l.bytes, limit)
 }
 
-// endLeastPulled ends the time of the manifests of a tenant that a query finds.
+// endLeastPulled expires the manifests of a tenant that a query finds.
 func (s *Store) endLeastPulled(ctx context.Context, id tenant.ID, query string, args ...any) (int, error) {
 	var repos []int64
 	var digests [][]byte

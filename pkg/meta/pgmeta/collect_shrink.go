@@ -14,8 +14,8 @@ SELECT u.tenant_id, u.lim - u.lim / $1,
   FROM usage u WHERE u.lim > 0 AND u.cached > 0 AND u.used + u.overhead > u.lim - u.lim / $1`
 
 // leastPulledOfTenant is leastPulled for all caches of a tenant: they may keep $2
-// bytes of what is only cached, each manifest with what its row costs. Manifests
-// are ranked by their last pulls, which is when their time began.
+// bytes of only cached content, with the charge of each manifest. Manifests are
+// ranked by their last pulls.
 const leastPulledOfTenant = `
 WITH RECURSIVE tree (repo_id, digest, expire_at, pulled, root, until) AS (
   SELECT m.repo_id, m.digest, m.expire_at, m.expire_at - c.keep, m.digest, m.expire_at - c.keep

@@ -86,7 +86,8 @@ SELECT locked.digest
            FOR UPDATE) AS locked`
 
 // The indexes that name them, at most $4 for each. It comes after lockDoomed and
-// sees what that has waited for: a put of an index locks what it names.
+// sees the transactions that lockDoomed waited for: a put of an index locks the
+// manifests it names.
 const namingIndexes = `
 SELECT naming.child, naming.parent
   FROM unnest($3::bytea[]) AS doomed (digest)
@@ -112,14 +113,15 @@ const deleteTags = `DELETE FROM tags WHERE tenant_id = $1 AND repo_id = $2 AND n
 
 const deleteManifests = `DELETE FROM manifests WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
-// doomed are manifests that a transaction deletes, with what it has locked.
+// doomed are the manifests that a transaction deletes, with the rows that it has
+// locked.
 type doomed struct {
 	released, locked []oci.Digest                // blobs that they name, and they themselves
 	tags             []string                    // that point to them
 	parents          map[oci.Digest][]oci.Digest // indexes that name them
 }
 
-// lockToDelete locks manifests and what goes with them, in one batch.
+// lockToDelete locks manifests and the rows to delete with them, in one batch.
 func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest) (*doomed, error) {
 	d := &doomed{parents: map[oci.Digest][]oci.Digest{}}
 	t.queue(lockReleased, id, repo, stored(digests)).Query(each(readDigests(&d.released)))
@@ -147,9 +149,9 @@ func readDigests(to *[]oci.Digest) func(scan) error {
 	}
 }
 
-// queueDelete deletes what was locked.
+// queueDelete deletes the locked rows.
 func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, life meta.Lifetimes) {
-	// A tag that came to one of them after the tags were locked.
+	// A tag that was moved to one of them after the tags were locked.
 	t.onViolation("tags_point_to_manifests", sqlmeta.ErrRestart)
 	t.queue(keepReleased, id, repo, stored(d.released), life.Released)
 	t.queue(deleteTags, id, repo, d.tags)
@@ -191,10 +193,10 @@ const hideRepository = `
 UPDATE repositories SET listed = false
  WHERE tenant_id = $1 AND id = $2 AND listed AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = $2)`
 
-// hideEmpty takes a repository off the list that holds no manifest any more. It
-// needs the repository's row for itself, which the lock order gives only to a
-// transaction that begins so. A failure is not reported: the manifest is
-// deleted, and the next deletion or push puts the list right.
+// hideEmpty removes a repository without manifests from the list. It needs an
+// exclusive lock of the repository's row, which the lock order allows only as the
+// first lock. A failure is not reported: the manifest is deleted, and the next
+// deletion or push corrects the list.
 func (s *Store) hideEmpty(ctx context.Context, r meta.Repo) {
 	var repo int64
 	empty, err := s.find(ctx, r.Tenant, isEmptyListed, []any{r.Tenant, r.Registry, r.Name}, &repo)

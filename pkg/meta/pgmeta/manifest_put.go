@@ -21,7 +21,7 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		return translate(err)
 	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
-	again := false // a reference that was not seen is looked for once more
+	again := false // a missing reference is read once more
 	return s.write(ctx, p.Repo.Tenant, func(t *tx) error {
 		put := newPut(t, p, tags)
 		put.grace = s.life.Grace
@@ -63,16 +63,16 @@ type putting struct {
 	meta.ManifestPut
 	own      []byte
 	tags     []string
-	blobs    map[oci.Digest]bool // what it references, and whether it must be there
+	blobs    map[oci.Digest]bool // referenced, and whether each must exist
 	children map[oci.Digest]bool // likewise
 	repo     *repository
 	recorded int64
 	grace    time.Duration         // of a provisional manifest
 	held     map[oci.Digest]bool   // blobs that the repository holds
-	old      map[string][]byte     // what the tags point to
-	present  map[oci.Digest]string // media types of manifests that are there
+	old      map[string][]byte     // the present manifests of the tags
+	present  map[oci.Digest]string // media types of existing manifests
 	expiring []oci.Digest          // those of them that expire
-	inserted bool                  // the manifest was not there
+	inserted bool                  // the manifest is new
 }
 
 func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
@@ -185,7 +185,7 @@ RETURNING xmax = 0`
          WHERE wanted.digest >= $4` + lockWantedManifests
 )
 
-// reset forgets what an earlier run of the first batch saw.
+// reset discards the results of an earlier run of the first batch.
 func (p *putting) reset() {
 	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
 	p.expiring, p.inserted = nil, false
@@ -226,8 +226,8 @@ func (p *putting) lock() (bool, error) {
 	return p.repo.isHosted(), err
 }
 
-// lockManifests is the part of the first batch that is about manifests; insert
-// is insertManifest, or a statement like it that takes more.
+// lockManifests is the part of the first batch for manifests; insert is
+// insertManifest, or a similar statement with more arguments.
 func (p *putting) lockManifests(insert string, more ...any) {
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
 	children := stored(slices.Collect(maps.Keys(p.children)))
@@ -258,7 +258,7 @@ func (p *putting) lockManifests(insert string, more ...any) {
 	p.queue(lockManifestsFrom, t, g, n, p.own, children, p.tags).Query(remember)
 }
 
-// decide says what is wrong, if anything.
+// decide returns the error of the put, if any.
 func (p *putting) decide() error {
 	mediaType, there := p.present[p.Manifest.Digest]
 	switch {
@@ -282,8 +282,8 @@ func (p *putting) decide() error {
 	return missing.Fault()
 }
 
-// Both are for rows that this transaction holds by FOR KEY SHARE already, so that
-// none of them can go. Others that end an expiry come in the same order.
+// Both are for rows that this transaction has locked FOR KEY SHARE, so that they
+// cannot be deleted. Other transactions that end an expiry use the same order.
 const (
 	lockProvisional = `
 SELECT expiring.digest
@@ -300,8 +300,8 @@ UPDATE manifests m SET expire_at = NULL
  WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = named.digest AND m.expire_at IS NOT NULL`
 )
 
-// endExpiry makes what was provisional stay: the manifest itself and its children.
-// What a tag pointed to before does not expire.
+// endExpiry ends the expiry of the manifest and its children. The previous
+// manifests of tags do not expire.
 func (p *putting) endExpiry() {
 	if len(p.expiring) > 0 {
 		p.queue(lockProvisional, p.Repo.Tenant, p.repo.id, stored(p.expiring))
@@ -322,8 +322,8 @@ SELECT $1, $2, $3, listed.digest, $5 FROM unnest($4::bytea[]) AS listed (digest)
 ON CONFLICT (tenant_id, repo_id, parent, child) DO UPDATE SET held = excluded.held
  WHERE manifest_children.held IS NOT TRUE AND excluded.held`
 
-// A tag that is not what it was when it was locked gets no version, which its
-// column refuses.
+// A tag that changed since it was locked gets a NULL version, which its column
+// refuses.
 const moveTag = `
 UPDATE tags SET manifest = $4, version = CASE WHEN manifest IS NOT DISTINCT FROM $5 THEN version + 1 END
  WHERE tenant_id = $1 AND repo_id = $2 AND name = $3`
@@ -373,8 +373,8 @@ func (p *putting) link() {
 		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])
 	}
 	if !p.repo.listed && !p.repo.cached && !p.Provisional {
-		// From its first committed manifest on, the name is the tenant's own: no
-		// upstream is asked for it, whatever is deleted later.
+		// From its first committed manifest on the name is claimed: no upstream is asked
+		// for it, even after deletions.
 		p.queue(claimName, t, p.Repo.Registry, p.Repo.Name)
 		p.queue(showRepository, t, repo)
 	}

@@ -61,7 +61,7 @@ WITH due AS (
 UPDATE registries g SET expire_at = NULL FROM due WHERE g.tenant_id = due.tenant_id AND g.id = due.id`
 )
 
-// giveUpTenants gives up a tenant that cannot be taken back any more.
+// giveUpTenants begins the removal of a tenant that can no longer be restored.
 func (t *tx) giveUpTenants(int) (int, error) {
 	var id tenant.ID
 	found, err := t.find(dueTenants, nil, &id)
@@ -195,7 +195,7 @@ DELETE FROM repo_blobs rb USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) 
  WHERE rb.tenant_id = l.tenant_id AND rb.repo_id = l.repo_id AND rb.digest = l.digest`
 )
 
-// What holds nothing any more.
+// Repositories, registries and tenants without content.
 const (
 	purgeRepositories = `
 WITH doomed AS (
@@ -241,7 +241,7 @@ WITH doomed AS (
 )
 DELETE FROM upstream_groups g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.slug = doomed.slug`
 
-	// The audit log stays, and usage goes down to 0 as phase C drops the blobs.
+	// The audit log stays, and usage falls to 0 as phase C drops the blobs.
 	markTenantsDeleted = `
 WITH doomed AS (
   SELECT t.id FROM tenants t

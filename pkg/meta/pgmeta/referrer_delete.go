@@ -65,7 +65,7 @@ SELECT d.tenant_id, d.repo_id, d.op
 
 	lockRepositoryByID = `SELECT id FROM repositories WHERE tenant_id = $1 AND id = $2 AND state = 'active' FOR KEY SHARE`
 
-	// A step that another process is at is waited for.
+	// It waits for a step of another process.
 	lockGoneSubject = `
 SELECT subject, after FROM referrer_deletions WHERE tenant_id = $1 AND repo_id = $2 AND op = $3
  ORDER BY subject LIMIT 1 FOR NO KEY UPDATE`
@@ -82,7 +82,8 @@ SELECT m.digest, m.size,
  WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = $3 AND m.digest > $4
  ORDER BY m.digest LIMIT $6`
 
-	// It comes after the manifests' locks and sees what these have waited for.
+	// It comes after the manifests' locks and sees the transactions that these waited
+	// for.
 	keptOf = `
 SELECT k.digest FROM unnest($4::bytea[]) AS doomed (digest)
   JOIN kept_referrers k ON k.tenant_id = $1 AND k.repo_id = $2 AND k.op = $3 AND k.digest = doomed.digest`
@@ -113,7 +114,7 @@ const (
 	stepBytes     = 1 << 20
 )
 
-// deleteReferrers does a step of a deletion, and says whether there are more.
+// deleteReferrers does a step of a deletion, and reports whether there are more.
 func (s *Store) deleteReferrers(ctx context.Context, owner tenant.ID, d deletion) (bool, error) {
 	var active, found, ended bool
 	err := s.write(ctx, owner, func(t *tx) error {
@@ -147,7 +148,7 @@ func (s *Store) deleteReferrers(ctx context.Context, owner tenant.ID, d deletion
 	})
 }
 
-// deleteReferrersOf says whether it came to the end of the subject's referrers.
+// deleteReferrersOf reports whether it reached the end of the subject's referrers.
 func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Lifetimes) (bool, error) {
 	var digests []oci.Digest
 	seen, size := 0, int64(0)
@@ -191,7 +192,7 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 	return false, nil
 }
 
-// continueDeletion does a step of a deletion whose request has ended, and says
+// continueDeletion does a step of a deletion whose request has ended, and returns
 // how many.
 func (s *Store) continueDeletion(ctx context.Context) (int, error) {
 	var d deletion

@@ -19,8 +19,8 @@ type repository struct {
 	cached bool // of a cache registry
 }
 
-// What pushes do and what fetches do is refused in each other's repositories, as
-// if there were none.
+// Pushes are refused in cached repositories, and fetches in hosted ones, as if
+// these did not exist.
 func (r *repository) isHosted() bool { return r.found && !r.cached }
 func (r *repository) isCached() bool { return r.found && r.cached }
 
@@ -35,7 +35,7 @@ SELECT r.id, r.listed, g.upstream_id IS NOT NULL
  WHERE t.id = $1 AND t.state = 'active'
    FOR KEY SHARE OF r`
 
-// lockRepository begins a writing transaction: after the next flush, found says
+// lockRepository begins a writing transaction: after the next flush, found reports
 // whether the repository, its registry and its tenant are all active.
 func (t *tx) lockRepository(r meta.Repo) *repository {
 	row := new(repository)

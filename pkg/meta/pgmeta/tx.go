@@ -16,25 +16,25 @@ type tx struct {
 	ctx              context.Context
 	conn             *pgx.Conn
 	queued           *pgx.Batch
-	violations       map[string]error // what to answer, by the violated constraint
+	violations       map[string]error // the errors, by violated constraint
 	mayHaveCommitted bool             // an earlier attempt may have been committed
 	committed        bool
-	grew             bool // it makes a repository, or tags, that the tenant is charged for
+	grew             bool // it inserts a repository, or tags, that the tenant is charged for
 }
 
-// queue adds a statement; its answer is there after the next flush. What is
-// still queued when a transaction's function returns travels with COMMIT: such
-// a statement must raise an error where it must not be committed.
+// queue adds a statement; its result is available after the next flush. Statements
+// still queued when a transaction's function returns are sent with COMMIT: they
+// must raise an error if they must not be committed.
 func (t *tx) queue(query string, args ...any) *pgx.QueuedQuery { return t.queued.Queue(query, args...) }
 
-// flush sends what is queued, in one round trip.
+// flush sends the queued statements, in one round trip.
 func (t *tx) flush() error {
 	b := t.queued
 	t.queued = &pgx.Batch{}
 	return t.conn.SendBatch(t.ctx, b).Close()
 }
 
-// onViolation says what to answer when a statement violates a constraint.
+// onViolation sets the error for when a statement violates a constraint.
 func (t *tx) onViolation(constraint string, err error) { t.violations[constraint] = err }
 
 // exec runs a writing statement and returns how many rows it changed.
@@ -51,7 +51,7 @@ func (t *tx) find(query string, args []any, dest ...any) (bool, error) {
 	return found, t.flush()
 }
 
-// The functions below say what becomes of a queued statement's answer.
+// The functions below read the result of a queued statement.
 
 // scan copies the columns of a row.
 type scan = sqlmeta.Scan

@@ -61,7 +61,7 @@ func (s *Store) CreateUpload(ctx context.Context, r meta.Repo, a oci.Algorithm) 
 			s.life.UploadTTL, s.opts.MaxSessions, s.opts.MaxStaged).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&sessions, &staged, timeScanner{&u.ExpiresAt}, &stillOpen) })
 	}
-	// Nearly always the repository is there, and everything goes in one batch.
+	// Nearly always the repository exists, and one batch is enough.
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		batch(t)
 		return nil
@@ -117,7 +117,7 @@ SELECT u.state, u.epoch, u.off, u.algorithm, u.hash_state, u.incarnation,
   JOIN uploads u ON u.tenant_id = r.tenant_id AND u.id = $4 AND u.repo_id = r.id AND u.state <> 'expired'
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3`
 
-// uploadRow is where the columns of findUpload go.
+// uploadRow has the columns of findUpload.
 func uploadRow(u *meta.Upload) []any {
 	return []any{
 		&u.State, &u.Epoch, &u.Stage.Offset, &u.Algorithm, &u.HashState,

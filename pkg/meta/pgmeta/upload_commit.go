@@ -124,7 +124,7 @@ func (s *Store) committedBefore(ctx context.Context, u meta.Upload) (meta.Blob, 
 	return b, err
 }
 
-// committing is a session that becomes a live blob.
+// committing is a running CommitUpload.
 type committing struct {
 	*tx
 	store  *Store
@@ -136,7 +136,7 @@ type committing struct {
 	size              int64
 	incarnation, tail uuid.UUID
 	live              int64     // objects made live
-	present           uuid.UUID // where the tenant's blob points to
+	present           uuid.UUID // the object of the tenant's blob
 	suspect           bool
 	onlyCached        bool // the tenant has the blob, and only from an upstream
 }
@@ -161,15 +161,14 @@ UPDATE objects SET state = 'D', delete_after = berth_now() + $3::interval WHERE 
 // A trigger charges the row.
 const chargeUsage = `UPDATE usage SET used = used + $2 WHERE tenant_id = $1`
 
-// settle queues the second batch and returns the incarnation that the blob has
-// from then on.
+// settle queues the second batch and returns the new incarnation of the blob.
 func (c *committing) settle(heal bool) uuid.UUID {
 	t, life := c.upload.Repo.Tenant, c.store.life
 	present, isNew := c.present, c.present == c.incarnation
 	switch {
 	case isNew:
 	case c.suspect || heal:
-		// The pushed object takes the place of one that is missing or wrong.
+		// The pushed object replaces a missing or wrong one.
 		c.queue(pointBlob, t, c.digest.Bytes(), pgUUID(c.incarnation))
 		c.queue(condemnLive, t, pgUUID(present), life.DeleteDelay)
 		present = c.incarnation
