@@ -74,9 +74,9 @@ func ParseScopes(values []string) []Scope {
 var scopeType = regexp.MustCompile(`^([a-z0-9]+)(?:\([a-z0-9]+\))?$`)
 
 // hostPrefix is the hostname that resourcename may begin with, or that of the
-// registry which "proxy/" stands before. It counts where it has a port: without
-// one it is also a component of a plain name.
-var hostPrefix = regexp.MustCompile(`^(?:[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*|proxy/[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*):[0-9]{1,5}/`)
+// registry which "proxy/" stands before. It counts where it has a port or is an IPv6
+// address: else it is also a component of a plain name.
+var hostPrefix = regexp.MustCompile(`^(?:(?:[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*|proxy/[a-z0-9]+(?:(?:\.|-+)[a-z0-9]+)*):[0-9]{1,5}|proxy/\[[0-9a-f:.]{2,45}\](?::[0-9]{1,5})?)/`)
 
 // parseScope splits at the first and the last colon: a name may hold one.
 func parseScope(text string) (Scope, bool) {

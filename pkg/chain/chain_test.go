@@ -133,9 +133,47 @@ func TestByHost(t *testing.T) {
 		"docker.io": "hub", "index.docker.io": "hub", "Registry-1.Docker.io": "hub", "hub": "hub",
 		"ghcr.io": "ghcr", "github": "ghcr", "mirror.example:5000": "ghcr", "ghcr": "ghcr",
 		"mirror.example": "", "quay.io": "", "": "",
+		"docker.io:443": "hub", "registry-1.docker.io.:443": "hub", "docker.io:80": "", "docker.io:5000": "",
 	} {
 		if u, ok := chain.ByHost(acme(), host); u.Slug != want || ok != (want != "") {
 			t.Errorf("%q leads to %q, want %q", host, u.Slug, want)
+		}
+	}
+}
+
+// TestT60_NamesOfAnUpstream: ports that the scheme implies, and spellings of addresses,
+// name the same upstream.
+func TestT60_NamesOfAnUpstream(t *testing.T) {
+	for _, c := range []struct {
+		url, alias string
+		named      []string
+		not        []string
+	}{
+		{
+			"https://registry-1.docker.io", "hub",
+			[]string{"docker.io", "index.docker.io", "REGISTRY-1.docker.io", "docker.io:443", "docker.io.", "hub", "it"},
+			[]string{"docker.io:80", "hub.docker.io", "", "docker"},
+		},
+		{"https://reg.example:443", "", []string{"reg.example", "reg.example:443"}, []string{"reg.example:80"}},
+		{"http://reg.example", "", []string{"reg.example", "reg.example:80"}, []string{"reg.example:5000"}},
+		{"http://reg.example:80", "", []string{"reg.example", "reg.example:80"}, nil},
+		{"https://reg.example:5000", "reg.example", []string{"reg.example:5000", "reg.example"}, []string{"reg.example:5001"}},
+		{"https://[2001:DB8:0::1]:5000", "", []string{"[2001:db8::1]:5000"}, []string{"[2001:db8::1]", "[2001:db8::2]:5000"}},
+		{"https://mirror.example", "[0:0::1]:443", []string{"[::1]", "[::1]:443", "mirror.example"}, []string{"[::1]:5000"}},
+		{"http://my_host:5000", "", []string{"my_host:5000", "MY_HOST:5000"}, []string{"my_host"}},
+	} {
+		u := meta.Upstream{Slug: "it", Settings: meta.UpstreamSettings{URL: c.url}}
+		if c.alias != "" {
+			u.Settings.HostAliases = []string{c.alias}
+		}
+		one := meta.Topology{Upstreams: map[string]meta.Upstream{"it": u}}
+		for want, hosts := range map[bool][]string{true: c.named, false: c.not} {
+			for _, host := range hosts {
+				_, found := chain.ByHost(one, host)
+				if got := chain.IsNamed(&u, host); got != want || found != want {
+					t.Errorf("%s is named %q: %t, found by it: %t, want %t", c.url, host, got, found, want)
+				}
+			}
 		}
 	}
 }

@@ -7,16 +7,24 @@ import (
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // dockerHub is the canonical host of Docker Hub.
 const dockerHub = "docker.io"
 
 // CanonicalHost is the host, with its port if any, in the form in which hosts of
-// upstreams are compared: lower case, and one name for the three of Docker Hub.
+// upstreams are compared: lower case, one spelling of an address, without the port of
+// https, and one name for the three of Docker Hub.
 func CanonicalHost(host string) string {
 	host = strings.ToLower(host)
-	switch host {
+	if name, err := tenant.NormalizeHost(host); err == nil {
+		if port := (&url.URL{Host: host}).Port(); port != "" {
+			name += ":" + port
+		}
+		host = name
+	}
+	switch host = strings.TrimSuffix(host, ":443"); host {
 	case "index.docker.io", "registry-1.docker.io":
 		return dockerHub
 	default:
@@ -24,22 +32,39 @@ func CanonicalHost(host string) string {
 	}
 }
 
-// Hosts are the names that the upstream has in proxy/<name>/ and ?ns=, in
-// canonical form: its aliases, and then the host of its URL.
-func Hosts(u *meta.Upstream) []string {
-	hosts := make([]string, 0, len(u.Settings.HostAliases)+1)
+// aliases are in canonical form.
+func aliases(u *meta.Upstream) []string {
+	hosts := make([]string, 0, len(u.Settings.HostAliases))
 	for _, alias := range u.Settings.HostAliases {
 		hosts = append(hosts, CanonicalHost(alias))
 	}
-	return append(hosts, urlHost(u))
+	return hosts
 }
 
+// urlHost omits the port of the URL's scheme.
 func urlHost(u *meta.Upstream) string {
 	parsed, err := url.Parse(u.Settings.URL)
 	if err != nil {
 		return ""
 	}
+	if parsed.Scheme == "http" {
+		return strings.TrimSuffix(CanonicalHost(parsed.Host), ":80")
+	}
 	return CanonicalHost(parsed.Host)
+}
+
+// hasHost reports whether this canonical host is that of the URL, with or without its
+// port.
+func hasHost(u *meta.Upstream, host string) bool {
+	own := urlHost(u)
+	return own == host || strings.HasPrefix(u.Settings.URL, "http://") && own+":80" == host
+}
+
+// IsNamed reports whether the host is one of the names of the upstream: an alias, the
+// host of its URL, or its slug.
+func IsNamed(u *meta.Upstream, host string) bool {
+	host = CanonicalHost(host)
+	return slices.Contains(aliases(u), host) || hasHost(u, host) || u.Slug == host
 }
 
 // ByHost finds an upstream of the tenant by alias, host or slug. An alias takes
@@ -52,8 +77,8 @@ func ByHost(t meta.Topology, host string) (meta.Upstream, bool) {
 	}
 	slugs := slices.Sorted(maps.Keys(t.Upstreams))
 	for _, has := range []func(u *meta.Upstream) bool{
-		func(u *meta.Upstream) bool { return slices.Contains(Hosts(u)[:len(u.Settings.HostAliases)], host) },
-		func(u *meta.Upstream) bool { return urlHost(u) == host },
+		func(u *meta.Upstream) bool { return slices.Contains(aliases(u), host) },
+		func(u *meta.Upstream) bool { return hasHost(u, host) },
 		func(u *meta.Upstream) bool { return u.Slug == host },
 	} {
 		for _, slug := range slugs {

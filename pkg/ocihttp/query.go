@@ -1,6 +1,7 @@
 package ocihttp
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -126,38 +127,53 @@ func ParseHops(h http.Header) int {
 // maxNamespace is the maximum length of a host name with a port.
 const maxNamespace = 253 + len(":65535")
 
-// HeaderNamespace is the upstream's host in the response to a request with the
-// parameter ns (distribution-spec, "Registry Proxying").
+// HeaderNamespace is the registry of the content, in requests to a mirror and in their
+// responses (distribution-spec, "Registry Proxying").
 const HeaderNamespace = "OCI-Namespace"
 
-// ParseNamespace reads the parameter ns, in which clients tell a mirror the
-// registry of the content: a host, normalized by tenant.NormalizeHost, with its
-// port if any. It is empty without the parameter.
+// ParseNamespace reads the parameter ns, or the header HeaderNamespace, in which clients
+// tell a mirror the registry of the content: a host, normalized by tenant.NormalizeHost,
+// with its port if any. It is empty without both.
 //
-// A repeated, empty or invalid parameter is fault.RequestInvalid. So is an IPv6
-// address, which cannot be a component of a repository's name.
-func ParseNamespace(q url.Values) (string, error) {
-	values, ok := q["ns"]
+// A repeated, empty or invalid one is fault.RequestInvalid, and so are two that differ.
+func ParseNamespace(q url.Values, h http.Header) (string, error) {
+	asked, err := oneNamespace("ns", q["ns"])
+	if err != nil {
+		return "", err
+	}
+	sent, err := oneNamespace(HeaderNamespace, h.Values(HeaderNamespace))
 	switch {
-	case !ok:
+	case err != nil:
+		return "", err
+	case asked != "" && sent != "" && asked != sent:
+		return "", badQuery("ns", "ns and the header %s name different registries: send one of them", HeaderNamespace)
+	default:
+		return cmp.Or(asked, sent), nil
+	}
+}
+
+// oneNamespace is the host in the values of a parameter or header.
+func oneNamespace(field string, values []string) (string, error) {
+	switch {
+	case len(values) == 0:
 		return "", nil
 	case len(values) > 1:
-		return "", badQuery("ns", "ns is given more than once")
-	case len(values[0]) > maxNamespace, strings.HasPrefix(values[0], "["):
-		return "", badNamespace()
+		return "", badQuery(field, "%s is given more than once", field)
+	case len(values[0]) > maxNamespace:
+		return "", badNamespace(field)
 	}
 	host, err := tenant.NormalizeHost(values[0])
 	if err != nil {
-		return "", badNamespace()
+		return "", badNamespace(field)
 	}
-	if _, port, ok := strings.Cut(values[0], ":"); ok {
+	if port := (&url.URL{Host: values[0]}).Port(); port != "" {
 		host += ":" + port
 	}
 	return host, nil
 }
 
-func badNamespace() error {
-	return badQuery("ns", "ns must be the host of a registry, such as docker.io or registry.example:5000")
+func badNamespace(field string) error {
+	return badQuery(field, "%s must be the host of a registry, such as docker.io or registry.example:5000", field)
 }
 
 // CheckContentEncoding refuses an encoded request body, with kind MediaType (415):

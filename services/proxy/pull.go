@@ -19,6 +19,7 @@ type PullRequest struct {
 	TenantSlug string
 	Registry   string // slug
 	Upstream   string // host or alias, if the client names one; else the registry's chain is asked
+	Namespace  string // host, if the client names one besides Upstream
 	Name       string // in the registry or, with Upstream, at the upstream
 	Hops       int    // how many registries forwarded the request
 	Member     bool   // the caller may pull from every registry of the tenant
@@ -67,6 +68,10 @@ func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upst
 		return u, chain.ErrLogin
 	case !ok:
 		return u, fault.New(fault.NotFound, fault.NameUnknown, "upstream %q not found in this registry", req.Upstream)
+	case req.Namespace != "" && !chain.IsNamed(&u, req.Namespace):
+		return u, fault.New(fault.Invalid, fault.RequestInvalid,
+			"the path names upstream %q and ns names %q: send one of them, or, if they are the same registry, add %q to the upstream's host_aliases",
+			req.Upstream, req.Namespace, req.Namespace).WithField("ns")
 	default:
 		return u, nil
 	}

@@ -46,7 +46,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 func pullOf(c *front.Call) PullRequest {
 	return PullRequest{
 		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug,
-		Upstream: c.Upstream, Name: c.Name, Hops: c.Hops,
+		Upstream: c.Upstream, Namespace: c.Namespace(), Name: c.Name, Hops: c.Hops,
 		Member:    c.Principal.Tenant == c.Site.Tenant && c.Principal.Role.Actions().Has(access.Pull),
 		Anonymous: c.Principal.Anonymous(),
 	}

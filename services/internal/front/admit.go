@@ -135,7 +135,7 @@ func newPages(origins web.Origins, next http.Handler) http.Handler {
 				http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 			},
 			AllowedHeaders: []string{
-				"Accept", "Authorization", "Content-Range", "Content-Type", "If-None-Match", "Range",
+				"Accept", "Authorization", "Content-Range", "Content-Type", "If-None-Match", ocihttp.HeaderNamespace, "Range",
 			},
 			ExposedHeaders: []string{
 				"Age", "Docker-Content-Digest", "Docker-Distribution-API-Version", "ETag", "Link", "Location", "Range",

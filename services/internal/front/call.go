@@ -31,7 +31,8 @@ type Call struct {
 
 	claims           *access.Claims // nil without a bearer token: rights are the present ones then
 	realm            string         // the URL of the token endpoint as the client reaches it
-	namespace        string         // that ns gave, if it is not this registry: Upstream then
+	requested        string         // the name in the path
+	namespace        string         // that the client gave, if it is not this registry
 	forwardedToProxy bool           // a registry service does not host it and forwarded the call
 	internal         bool           // another process took the request in, and logs it as well
 	log              *slog.Logger

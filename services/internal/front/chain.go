@@ -87,25 +87,22 @@ const upstreamPrefix = "proxy/"
 // proxyService is what a Remote calls the service that Services.Proxy is.
 const proxyService = "proxy"
 
-// namespace is the registry that the parameter ns tells a mirror to answer for.
-// It is empty where that is the registry which is asked, under whichever of its
-// names. What has another port than the one that serves it is another server, as
-// is common on loopback; proxies before this one may have taken the port away.
+// namespace is the registry that a client names to a mirror, by the parameter ns or
+// by the header of the same meaning. It is empty where that is the registry which is
+// asked, under whichever of its names. What has another port than the one that serves
+// it is another server, as is common on loopback; proxies before this one may have
+// taken the port away.
 func (c Config) namespace(r *http.Request, call *Call) (string, error) {
 	if call.Route.Name == "" {
 		return "", nil
 	}
-	ns, err := ocihttp.ParseNamespace(call.Query)
+	ns, err := ocihttp.ParseNamespace(call.Query, r.Header)
 	if err != nil || ns == "" {
 		return "", err
 	}
-	host, port, _ := strings.Cut(ns, ":")
-	own := (&url.URL{Host: r.Host}).Port()
-	switch {
-	case port != "" && own != "" && port != own:
+	named, own := &url.URL{Host: ns}, &url.URL{Host: r.Host}
+	if named.Port() != "" && own.Port() != "" && named.Port() != own.Port() {
 		return ns, nil
-	case host == call.Site.Host:
-		return "", nil
 	}
 	site, err := c.Sites.Resolve(r.Context(), ns)
 	switch {
@@ -122,20 +119,28 @@ func (c Config) namespace(r *http.Request, call *Call) (string, error) {
 
 // resolveTarget decides by namespace and name whether the call is for an upstream, and
 // refuses operations of hosted repositories there. It uses only the call.
+//
+// containerd adds ns to each request, also where the mirror's path names the upstream.
+// The path decides then, as rights are about the name in it; the proxy service refuses
+// a namespace of another upstream (contract row T60). proxy/<name> without a third
+// component is not such a path.
 func (c *Call) resolveTarget(method, namespace string) error {
-	c.Name = c.Route.Name
-	if namespace != "" {
-		c.Upstream, c.namespace = namespace, namespace
+	c.Name, c.requested, c.namespace = c.Route.Name, c.Route.Name, namespace
+	rest, below := strings.CutPrefix(c.Route.Name, upstreamPrefix)
+	host, name, _ := strings.Cut(rest, "/")
+	switch {
+	case below && (namespace == "" || name != ""):
+		c.Upstream, c.Name = host, name
+	case namespace != "":
+		c.Upstream = namespace
 		c.Route.Name = upstreamPrefix + namespace + "/" + c.Name
 		if len(c.Route.Name) > oci.MaxName {
 			return fault.New(fault.Invalid, fault.NameInvalid, "%s/%s is too long for the name of a repository", namespace, c.Name)
 		}
-	} else if rest, ok := strings.CutPrefix(c.Route.Name, upstreamPrefix); ok {
-		c.Upstream, c.Name, _ = strings.Cut(rest, "/")
+	default:
+		return nil
 	}
 	switch {
-	case c.Upstream == "":
-		return nil
 	case !c.isPull(method):
 		return fault.New(fault.Denied, fault.DeniedReason, "this content belongs to another registry: it can be pulled here, but not pushed or deleted")
 	case c.Name == "":
@@ -157,12 +162,11 @@ func (c *Call) isPull(method string) bool {
 
 // RequestedName is the name of the repository as it stands in the path of the request,
 // to which a namespace adds nothing.
-func (c *Call) RequestedName() string {
-	if c.namespace != "" {
-		return c.Name
-	}
-	return c.Route.Name
-}
+func (c *Call) RequestedName() string { return c.requested }
+
+// Namespace is the registry that the client named besides the path; empty for none, or
+// for this registry.
+func (c *Call) Namespace() string { return c.namespace }
 
 // NextLink is the value of the Link header that leads to the page of the list
 // with that query, as the client asked for the list.

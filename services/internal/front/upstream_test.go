@@ -99,7 +99,9 @@ func TestWaysToAnUpstream(t *testing.T) {
 		{read, "/v2/a/tags/list?n=1&ns=localhost:5000", "proxy: a of localhost:5000 as proxy/localhost:5000/a, asked for a, after 0", "localhost:5000"},
 		{read, "/v2/a/referrers/" + digest + "?ns=127.0.0.1%3A80", "proxy: a of 127.0.0.1:80 as proxy/127.0.0.1:80/a, asked for a, after 0", "127.0.0.1:80"},
 		{read, "/v2/proxy/manifests/1?ns=docker.io", "proxy: proxy of docker.io as proxy/docker.io/proxy, asked for proxy, after 0", "docker.io"},
-		{read, "/v2/proxy/hub/a/manifests/1?ns=docker.io", "proxy: proxy/hub/a of docker.io as proxy/docker.io/proxy/hub/a, asked for proxy/hub/a, after 0", "docker.io"},
+		{read, "/v2/proxy/a/manifests/1?ns=docker.io", "proxy: proxy/a of docker.io as proxy/docker.io/proxy/a, asked for proxy/a, after 0", "docker.io"},
+		{read, "/v2/a/tags/list?ns=[::1]:5000", "proxy: a of [::1]:5000 as proxy/[::1]:5000/a, asked for a, after 0", "[::1]:5000"},
+		{read, "/v2/a/tags/list?ns=[0:0::1]", "proxy: a of [::1] as proxy/[::1]/a, asked for a, after 0", "[::1]"},
 		{write, "/v2/a/manifests/1?ns=docker.io", denied, ""},
 		{all, "/v2/a/blobs/uploads/?ns=docker.io", denied, ""},
 		{all, session + "?ns=docker.io", denied, ""},
@@ -123,7 +125,8 @@ func TestWaysToAnUpstream(t *testing.T) {
 		{all, "/v2/a/manifests/1?ns=acme.localhost&ns=docker.io", bad, ""},
 		{all, "/v2/a/manifests/1?ns=docker.io/library", bad, ""},
 		{all, "/v2/a/manifests/1?ns=..%2f..", bad, ""},
-		{all, "/v2/a/manifests/1?ns=[::1]:5000", bad, ""},
+		{all, "/v2/a/manifests/1?ns=::1", bad, ""},
+		{all, "/v2/a/manifests/1?ns=[::1]5000", bad, ""},
 		{all, "/v2/a/manifests/1?ns=" + strings.Repeat("a.", 200), bad, ""},
 		{all, "/v2/a/blobs/uploads/?ns=a_b", bad, ""},
 		// Where no repository is named it means nothing.
@@ -189,6 +192,8 @@ func TestContract_RightsOnWhatUpstreamsHave(t *testing.T) {
 		{"/v2/library/alpine/manifests/1?ns=docker.io", "proxy/docker.io/library/alpine"},
 		{"/v2/app/blobs/" + digest + "?ns=LOCALHOST:5000", "proxy/localhost:5000/app"},
 		{"/v2/a/b/tags/list?ns=xn--bcher-kva.example:443", "proxy/xn--bcher-kva.example:443/a/b"},
+		{"/v2/a/b/tags/list?ns=[2001:DB8::1]:5000", "proxy/[2001:db8::1]:5000/a/b"},
+		{"/v2/proxy/hub/a/b/tags/list?ns=docker.io", "proxy/hub/a/b"},
 	} {
 		do := func(s tenant.Site, basic, bearer string) fronttest.Answer {
 			return d.Do(fronttest.Request{Host: s.Host, Path: c.path, Basic: basic, Bearer: bearer, Header: fronttest.Headers("Want", "pull")})
@@ -347,7 +352,7 @@ func TestRemoteProxyMakesNoDifference(t *testing.T) {
 	bodies := map[string]bool{}
 	for _, path := range []string{
 		"/v2/proxy/hub/app/manifests/1", "/v2/app/manifests/1?ns=docker.io", "/v2/app/blobs/" + digest + "?ns=localhost%3A5000&a=b",
-		"/v2/app/tags/list?n=3&ns=Docker.io", "/v2/app/tags/list", "/v2/app/manifests/1?ns=acme.localhost", "/v2/app/manifests/1?ns=docker.io&ns=", "/v2/proxy/hub/tags/list",
+		"/v2/app/tags/list?n=3&ns=Docker.io", "/v2/proxy/hub/app/manifests/1?ns=docker.io", "/v2/app/manifests/1?ns=[::1]:5000", "/v2/app/tags/list", "/v2/app/manifests/1?ns=acme.localhost", "/v2/app/manifests/1?ns=docker.io&ns=", "/v2/proxy/hub/tags/list",
 	} {
 		for name, header := range headers {
 			for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut} {
@@ -414,6 +419,7 @@ func TestNextLinkIsForTheClientThatAsked(t *testing.T) {
 		"/v2/a/tags/list?ns=acme.localhost":          "</v2/a/tags/list?last=1%2F2&n=3>",
 		"/v2/proxy/hub/a/tags/list":                  "</v2/proxy/hub/a/tags/list?last=1%2F2&n=3>",
 		"/v2/a/tags/list?ns=docker.io":               "</v2/a/tags/list?last=1%2F2&n=3&ns=docker.io>",
+		"/v2/proxy/hub/a/tags/list?ns=docker.io":     "</v2/proxy/hub/a/tags/list?last=1%2F2&n=3&ns=docker.io>",
 		"/v2/a/referrers/" + digest + "?ns=Local:80": "</v2/a/referrers/" + digest + "?last=1%2F2&n=3&ns=local%3A80>",
 	} {
 		link := d.Do(fronttest.Request{Host: "acme.localhost", Path: path}).Header.Get("Link")
@@ -435,6 +441,9 @@ func FuzzWaysToAnUpstream(f *testing.F) {
 	var t *testing.T
 	reached := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		c := front.CallOf(r.Context())
+		if named := strings.HasPrefix(c.RequestedName(), "proxy/") && strings.Count(c.RequestedName(), "/") > 1; named && c.Route.Name != c.RequestedName() {
+			t.Errorf("%s: asked as %s", r.URL, c.Route.Name)
+		}
 		if c.Upstream == "" || c.Name == "" || c.Route.Name != "proxy/"+c.Upstream+"/"+c.Name || len(c.Route.Name) > oci.MaxName || oci.CheckName(c.Name) != nil {
 			t.Errorf("%s: %q of %q as %q", r.URL, c.Name, c.Upstream, c.Route.Name)
 		}
@@ -448,6 +457,8 @@ func FuzzWaysToAnUpstream(f *testing.F) {
 	f.Add("GET", "/v2/proxy/docker.io/a/b/tags/list", "ns=acme.localhost")
 	f.Add("HEAD", "/v2/proxy/a/b/blobs/"+digest, "ns=x--y.localhost.:5000&ns")
 	f.Add("PUT", "/v2/proxy/blobs/uploads/", "ns=[::1]")
+	f.Add("GET", "/v2/a/manifests/1", "ns=[::ffff:1.2.3.4]:5000")
+	f.Add("GET", "/v2/proxy/a/manifests/1", "ns=docker.io")
 	f.Add("POST", "/v2/a/blobs/uploads/", "from=proxy%2fdocker.io%2fa&mount="+digest)
 	f.Fuzz(func(now *testing.T, method, path, query string) {
 		t = now
