@@ -142,7 +142,7 @@ func (c signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	timer.Stop() // until the reader waits for more of the answer
-	answer.Body = responseBody{progressReader{answer.Body, timer, limit}, cancel}
+	answer.Body = &responseBody{progressReader{answer.Body, timer, limit}, cancel, time.Now(), 0}
 	return answer, nil
 }
 

@@ -95,21 +95,30 @@ func (s requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// maxBackoff is the longest time between two tries of a TCP sender.
+const maxBackoff = 2 * time.Minute
+
 // responseBody is the body of an answer: reading it waits for the other process.
 // With it the call ends.
 type responseBody struct {
 	progressReader
 	cancel context.CancelCauseFunc
+	read   time.Time     // when the last Read ended
+	paused time.Duration // sum of the times between two Reads
 }
 
-func (s responseBody) Read(p []byte) (int, error) {
-	s.timer.Reset(s.limit)
+// Read allows for the reader's pauses. While a TCP window is closed, its sender tries
+// at growing intervals: after a pause the next bytes may take as long again.
+func (s *responseBody) Read(p []byte) (int, error) {
+	s.paused += time.Since(s.read)
+	s.timer.Reset(s.limit + min(s.paused, maxBackoff))
 	n, err := s.ReadCloser.Read(p)
 	s.timer.Stop()
+	s.read = time.Now()
 	return n, err
 }
 
-func (s responseBody) Close() error {
+func (s *responseBody) Close() error {
 	s.timer.Stop()
 	err := s.progressReader.Close()
 	s.cancel(nil)
