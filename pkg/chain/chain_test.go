@@ -40,14 +40,14 @@ func TestOf_FollowsGroupsOfGroups(t *testing.T) {
 		t.Errorf("names are claimed by registries %s", got)
 	}
 	prod := &c.Members[0]
-	if prod.Takes("secret/a/b") || !prod.Takes("app") || !prod.ContinuesOnOutage() || prod.ContinuesOnDenied() {
+	if prod.Takes("secret/a/b") || !prod.Takes("app") || !prod.ContinuesOnOutage() || prod.ContinuesOnDenied(errDenied) {
 		t.Errorf("prod does not go by its entry: %+v", prod)
 	}
 	ghcr, hub := &prod.Members[0], &prod.Members[1]
-	if !ghcr.Takes("team-x/app") || ghcr.Takes("app") || !ghcr.ContinuesOnDenied() || ghcr.ContinuesOnOutage() {
+	if !ghcr.Takes("team-x/app") || ghcr.Takes("app") || !ghcr.ContinuesOnDenied(errDenied) || ghcr.ContinuesOnOutage() {
 		t.Errorf("ghcr does not go by its entry")
 	}
-	if !hub.ContinuesOnDenied() {
+	if !hub.ContinuesOnDenied(afterLogin{errDenied}) {
 		t.Error("hub stops although its entry says that it shall not")
 	}
 	if chain.AllowsClaimed(ghcr.Upstream, "library/a") || !chain.AllowsClaimed(hub.Upstream, "library/a") {
@@ -95,7 +95,7 @@ func TestMember_DeniedStopsWithCredential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Members[0].ContinuesOnDenied() || c.Members[1].ContinuesOnDenied() {
+	if !c.Members[0].ContinuesOnDenied(errDenied) || c.Members[1].ContinuesOnDenied(errDenied) {
 		t.Error("want ghcr, without a credential, to continue and hub to stop")
 	}
 }

@@ -38,16 +38,6 @@ func (m *Member) Takes(name string) bool {
 // one, which may have the content.
 func (m *Member) ContinuesOnOutage() bool { return m.entry.OnOutage == meta.Continue }
 
-// ContinuesOnDenied reports whether later members are asked after a denial of this
-// one. Without a credential, some registries deny access to absent content; with
-// one, a denial is a fault to be fixed.
-func (m *Member) ContinuesOnDenied() bool {
-	if m.entry.OnDenied == "" {
-		return m.Upstream != nil && m.Upstream.Settings.Username == ""
-	}
-	return m.entry.OnDenied == meta.Continue
-}
-
 // Answering are the members to ask for the name, as clients of the registry use it,
 // in order, with the repository's name there.
 func (c Chain) Answering(name string) iter.Seq2[*Member, string] {

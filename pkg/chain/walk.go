@@ -73,15 +73,20 @@ func (w *Walk) askInOrder(members []Member, ask AskFunc) error {
 	for i := range members {
 		m := &members[i]
 		err := w.askOne(m, ask)
-		w.Results = append(w.Results, Result{m, err})
 		outcome := OutcomeOf(err)
+		continues := outcome == Denied && m.ContinuesOnDenied(err)
+		if outcome == Denied && !continues {
+			err = m.explainDenial(err)
+		}
+		w.Results = append(w.Results, Result{m, err})
 		if outcome == NotHere && len(m.Members) > 0 { // a registry has the members of its own group
 			err = w.askInOrder(m.Members, ask)
 			outcome = OutcomeOf(err)
+			continues = outcome == Denied && m.ContinuesOnDenied(err)
 		}
 		switch {
 		case outcome == NotHere, outcome == Skipped:
-		case outcome == Denied && m.ContinuesOnDenied():
+		case continues:
 		case outcome == Outage && m.ContinuesOnOutage() && !errors.Is(err, ErrInternal):
 			if w.Passed == nil {
 				w.Passed = err

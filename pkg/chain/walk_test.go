@@ -64,7 +64,7 @@ func TestE10_OnlyNotHereGoesOnByItself(t *testing.T) {
 		{"so does a refused credential", stops, map[string]error{"hub": errDenied, "ghcr": nil}, "prod hub", errDenied},
 		{"an outage is passed over by policy", passes, map[string]error{"hub": errDown, "ghcr": nil}, "prod hub ghcr", nil},
 		{"but it is not known then whether it is there", passes, map[string]error{"hub": errDown}, "prod hub ghcr", errDown},
-		{"a refusal is passed over by policy", passes, map[string]error{"hub": errDenied}, "prod hub ghcr", chain.ErrNotHere},
+		{"a refusal is passed over by policy", passes, map[string]error{"hub": afterLogin{errDenied}}, "prod hub ghcr", chain.ErrNotHere},
 		{"no policy overrides an internal failure", passes, map[string]error{"hub": chain.Internal(errDown), "ghcr": nil}, "prod hub", chain.ErrInternal},
 		{"the policy of a registry is that of its group", outer, map[string]error{"hub": errDown, "ghcr": nil}, "prod hub ghcr", nil},
 	} {

@@ -2,12 +2,8 @@ package upstream
 
 import (
 	"context"
-	"encoding/base64"
+	"errors"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,13 +18,12 @@ const mostTokens = 512
 // that its scope does not suffice.
 const freshDenial = 30 * time.Second
 
-// renewInterval is the minimum time between renewals of a login that worked before
-// and is refused.
-const renewInterval = time.Minute
-
-// openInterval is how long the client does not ask /v2/ again after it did not require
-// the credential.
-const openInterval = 5 * time.Minute
+// How long the client does not ask /v2/ again: after it did not require the credential,
+// and after no usable response came.
+const (
+	openInterval   = 5 * time.Minute
+	failedInterval = 30 * time.Second
+)
 
 // authState is what a client knows about its upstream's authentication. With a
 // credential it learns from /v2/ before the first request: some registries require
@@ -44,7 +39,7 @@ type authState struct {
 	basic   bool       // the upstream takes the credential itself
 	bearer  *challenge // the upstream takes tokens; without scope
 	guessed bool       // from /v2/, not confirmed by a resource
-	open    time.Time  // until then the upstream counts as requiring no login
+	open    time.Time  // until then /v2/ is not asked for a challenge
 	renewed time.Time  // when a login was renewed last
 	tokens  *lru.Cache[string, token]
 	flight  singleflight.Group
@@ -56,13 +51,6 @@ func newAuthState(c *Client, most int) *authState {
 		panic("upstream: " + err.Error()) // only a size below 1 is refused
 	}
 	return &authState{client: c, ecr: newECRLogin(c), tokens: tokens}
-}
-
-// login is an Authorization header, and when it was issued; the zero value is no
-// login.
-type login struct {
-	header string
-	taken  time.Time // zero for a credential as it is configured
 }
 
 // known returns the login that the upstream is likely to accept for the repository.
@@ -97,7 +85,9 @@ func (l *authState) known(ctx context.Context, name string) (login, *challenge, 
 }
 
 // learn asks /v2/ how the upstream takes the credential, unless that is known. A
-// response without a challenge says nothing.
+// response without a challenge says nothing. Neither does a failure, such as a redirect
+// that is not followed: the first 401 of a resource may teach it, and an absence
+// without the login does not count while /v2/ fails (hidesAbsence).
 func (l *authState) learn(ctx context.Context) error {
 	l.mu.Lock()
 	known := l.basic || l.bearer != nil || time.Now().Before(l.open)
@@ -106,12 +96,17 @@ func (l *authState) learn(ctx context.Context) error {
 		return nil
 	}
 	g, err := l.client.greet(ctx, l.client.base)
-	if err != nil {
+	var e *Error
+	if errors.As(err, &e) && (e.left || e.Refused) {
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.basic || l.bearer != nil {
+	switch {
+	case l.basic || l.bearer != nil:
+		return nil
+	case err != nil:
+		l.open = time.Now().Add(failedInterval)
 		return nil
 	}
 	bearer, takesTokens := pick(g.offers, "bearer")
@@ -164,7 +159,7 @@ func (l *authState) answer(ctx context.Context, name string, sent login, h http.
 		}
 		return login{}, false, nil
 	}
-	if l.ecr != nil {
+	if l.ecr != nil && l.mayRenew(sent) {
 		l.ecr.forget(sent)
 	}
 	got, err := l.credential(ctx)
@@ -175,49 +170,6 @@ func (l *authState) answer(ctx context.Context, name string, sent login, h http.
 	l.basic, l.bearer = true, nil
 	l.mu.Unlock()
 	return got, true, nil
-}
-
-// renew returns a new login after a 403 to one that worked before: some registries refuse
-// expired tokens so. It makes one new login per renewInterval. Refused logins that were
-// issued before it may also be replaced (contract row T4).
-func (l *authState) renew(ctx context.Context, name string, sent login) (login, bool, error) {
-	l.mu.Lock()
-	bearer, now := l.bearer, time.Now()
-	outdated := sent.taken.Before(l.renewed)
-	if sent.taken.IsZero() || !outdated && now.Sub(l.renewed) < renewInterval {
-		l.mu.Unlock()
-		return login{}, false, nil
-	}
-	if !outdated {
-		l.renewed = now
-	}
-	l.mu.Unlock()
-	if bearer != nil && sent.bearer() != "" {
-		t, err := l.token(ctx, name, *bearer, sent.bearer())
-		return t.login(), true, err
-	}
-	if l.ecr == nil {
-		return login{}, false, nil
-	}
-	l.ecr.forget(sent)
-	got, err := l.ecr.login(ctx)
-	return got, true, err
-}
-
-func (l *authState) anonymous() bool { return l.guest || l.client.config.anonymous() }
-
-// credential is the Basic authorization for the upstream, or for a token endpoint
-// that may get it; none for an anonymous client.
-func (l *authState) credential(ctx context.Context) (login, error) {
-	cfg := l.client.config
-	switch {
-	case l.anonymous():
-		return login{}, nil
-	case l.ecr != nil:
-		return l.ecr.login(ctx)
-	default:
-		return login{header: "Basic " + base64.StdEncoding.EncodeToString([]byte(cfg.Username+":"+cfg.Password))}, nil
-	}
 }
 
 // insufficient reports that another token would not help: this one is new, and the
@@ -232,15 +184,6 @@ func (l *authState) insufficient(name, rejected string, ch challenge) bool {
 	return ok && t.value == rejected && time.Since(t.taken) < freshDenial
 }
 
-// bearer is the token of a Bearer login; empty for others.
-func (l login) bearer() string {
-	value, ok := strings.CutPrefix(l.header, "Bearer ")
-	if !ok {
-		return ""
-	}
-	return value
-}
-
 func withoutScope(ch challenge) *challenge {
 	return &challenge{scheme: ch.scheme, params: map[string]string{
 		"realm": ch.params["realm"], "service": ch.params["service"],
@@ -251,54 +194,4 @@ func withoutScope(ch challenge) *challenge {
 func (ch *challenge) sameRealm(h http.Header) bool {
 	other, ok := pick(parseChallenges(h.Values("Www-Authenticate")), "bearer")
 	return ok && other.params["realm"] == ch.params["realm"] && other.params["service"] == ch.params["service"]
-}
-
-// realm is the token endpoint, if the credential may be sent there: the upstream itself, a host in
-// auth_hosts, or a host known to belong to the upstream (contract E4). A client with a credential
-// asks no other host: an anonymous token may show less than the tenant may read.
-func (l *authState) realm(raw string) (*url.URL, error) {
-	c := l.client
-	u, problem := parseURL(raw)
-	if problem == "" && c.base.Scheme == "https" && u.Scheme != "https" {
-		problem = "is not https"
-	}
-	if problem != "" {
-		return nil, c.outage(nil, "names a token endpoint that cannot be used: its URL %s", problem)
-	}
-	u.Fragment, u.RawFragment = "", ""
-	if c.inside.Load() && !c.names(u) {
-		return nil, c.outage(nil, "names a token endpoint on another host, from a network that is not public: if that is right, add this host to auth_hosts")
-	}
-	if !l.anonymous() && !sameOrigin(u, c.base) && !pinned(u, c.base) && !slices.ContainsFunc(c.config.AuthHosts, isHost(u)) {
-		if _, err := netip.ParseAddr(u.Hostname()); err == nil {
-			return nil, c.outage(nil, "wants its credential sent to an address that is not in auth_hosts")
-		}
-		return nil, c.outage(nil, "wants its credential sent to %q: if that is right, add this host to auth_hosts", u.Host)
-	}
-	return u, nil
-}
-
-// isHost compares with a configured host; without a port it has that of the scheme.
-func isHost(u *url.URL) func(string) bool {
-	return func(s string) bool {
-		v, problem := parseURL(u.Scheme + "://" + s)
-		return problem == "" && v.Host == u.Host && v.Path == ""
-	}
-}
-
-// The registries that issue tokens at another host. Those of GitHub, Quay, Google,
-// Microsoft, AWS public and Red Hat use their own host; self-managed GitLab uses
-// one that only the tenant knows.
-const (
-	hubHost    = "registry-1.docker.io"
-	hubAuth    = "auth.docker.io"
-	gitlabHost = "registry.gitlab.com"
-	gitlabAuth = "gitlab.com"
-)
-
-func pinned(realm, base *url.URL) bool {
-	if realm.Scheme != "https" || base.Scheme != "https" {
-		return false
-	}
-	return base.Host == hubHost && realm.Host == hubAuth || base.Host == gitlabHost && realm.Host == gitlabAuth
 }

@@ -46,6 +46,7 @@ type Error struct {
 	Message     string        // safe for users: names the upstream, never an address
 
 	reason fault.Reason // of NotHere
+	proven bool         // Denied after the credential was accepted
 	paused bool         // not asked, after too many failures
 	broken bool         // suggests that the upstream is down
 	left   bool         // the caller went away
@@ -63,6 +64,11 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause; it may be nil.
 func (e *Error) Unwrap() error { return e.cause }
+
+// LoginAccepted reports whether a denial came after the upstream had accepted the
+// configured credential: its token endpoint issued a token for the repository to it, and
+// the registry answered 401 to that token.
+func (e *Error) LoginAccepted() bool { return e.Outcome == Denied && e.proven }
 
 // Fault is the error for Berth's clients: NotFound, Denied, TooMany,
 // UpstreamTimeout, Unavailable while the upstream is not asked because it is down,

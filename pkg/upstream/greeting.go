@@ -31,7 +31,11 @@ const (
 )
 
 func newGreetings(c *Client) *ttlcache.Cache[url.URL, greeting] {
-	return ttlcache.New(ttlcache.Options[url.URL, greeting]{Size: mostHosts, Now: time.Now, Life: greetingLife, Load: c.askGreeting})
+	return ttlcache.New(ttlcache.Options[url.URL, greeting]{
+		Size: mostHosts, Now: time.Now, Life: greetingLife, Load: c.askGreeting,
+		// A host that does not answer is not asked again by each request.
+		Misses: mostHosts, IsMiss: func(error) bool { return true },
+	})
 }
 
 // greet returns the greeting of the host of u.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // mostTries bounds the requests of a question, besides those for tokens and /v2/.
@@ -58,7 +60,7 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 			}
 			continue
 		case resp.StatusCode != http.StatusOK:
-			return nil, c.verdict(ctx, resp, away || q.auth.guest, rq.missing)
+			return nil, q.verdict(ctx, resp, away || q.auth.guest, rq.missing)
 		}
 		if err := c.decode(resp, rq.size); err != nil {
 			return nil, err
@@ -90,6 +92,16 @@ func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error)
 	return q, nil
 }
 
+// verdict is that of the client. A denial is proven if the upstream accepted the
+// credential before: 401 to a token that it had issued to it, and not as one that is
+// invalid (contract row T50).
+func (q *question) verdict(ctx context.Context, resp *http.Response, away bool, missing fault.Reason) *Error {
+	e := q.client.verdict(ctx, resp, away, missing)
+	ch, _ := pick(parseChallenges(resp.Header.Values("Www-Authenticate")), "bearer")
+	e.proven = q.login.proven && !away && e.Status == http.StatusUnauthorized && ch.params["error"] != "invalid_token"
+	return e
+}
+
 // nameOf is the repository's name at the upstream: Docker Hub keeps its official
 // images under "library/".
 func (c *Client) nameOf(name string) string {
@@ -106,7 +118,7 @@ func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bo
 	if q.headRefused && (status == http.StatusOK || status == http.StatusNotFound) {
 		q.client.headRefused.extend(q.kind, time.Now().Add(headRefusedFor))
 	}
-	if q.doubt != nil && (status != http.StatusUnauthorized || q.guess.sameRealm(resp.Header)) {
+	if q.doubt != nil && (away || status != http.StatusUnauthorized || q.guess.sameRealm(resp.Header)) {
 		return false, q.doubt // a response without the login does not count
 	}
 	q.doubt = nil
@@ -114,7 +126,7 @@ func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bo
 		return false, nil
 	}
 	switch {
-	case status == http.StatusUnauthorized && !q.loggedIn:
+	case status == http.StatusUnauthorized && (away || !q.loggedIn): // a login at the upstream is none at another host
 		if away && !q.moveTo(resp.Request.URL, resp.Header) {
 			return false, nil
 		}
@@ -140,7 +152,7 @@ func (q *question) moveTo(u *url.URL, h http.Header) bool {
 		return false
 	}
 	q.auth, q.login = c.guests.at(c, u), login{header: c.guests.token(u, q.name)}
-	q.out.url, q.out.led = u, !c.names(u)
+	q.out.url, q.out.led, q.loggedIn = u, !c.names(u), false
 	return true
 }
 

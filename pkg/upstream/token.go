@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -17,9 +18,12 @@ type token struct {
 	value   string
 	taken   time.Time
 	expires time.Time
+	proven  bool // issued to the configured credential
 }
 
-func (t token) login() login { return login{header: "Bearer " + t.value, taken: t.taken} }
+func (t token) login() login {
+	return login{header: "Bearer " + t.value, taken: t.taken, proven: t.proven}
+}
 
 // Tokens live as long as their endpoint says, within bounds, and expire a bit
 // earlier here.
@@ -127,7 +131,25 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	if err != nil {
 		return token{}, c.outage(err, "has a token endpoint that answered without a token")
 	}
+	t.proven = credential.header != "" && !away && !isAnonymous(t.value)
 	return t, nil
+}
+
+// isAnonymous reports whether a token is a JWT without a subject. Docker Hub issues such
+// tokens to anonymous clients.
+func isAnonymous(value string) bool {
+	parts := strings.Split(value, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil {
+		return false
+	}
+	var claims struct {
+		Subject *string `json:"sub"`
+	}
+	return json.Unmarshal(payload, &claims) == nil && claims.Subject != nil && *claims.Subject == ""
 }
 
 // parseToken reads the response of a token endpoint.

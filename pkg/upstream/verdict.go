@@ -41,7 +41,9 @@ func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, mi
 				"if that is how it says that something is not there, set its not_found to TRUST", c.config.Upstream)
 			break
 		}
-		if !away && !c.config.TrustNotFound && c.mayHide(ctx, resp) {
+		if !away && !c.config.TrustNotFound && c.hidesAbsence(ctx, resp) {
+			e.Message = fmt.Sprintf("upstream %q answered with status 404 to a request without its credential, and its /v2/ asks for one or fails: "+
+				"if it needs none for what it has, set its not_found to TRUST", c.config.Upstream)
 			break
 		}
 		e.Outcome, e.reason = NotHere, missing
@@ -72,19 +74,24 @@ func (c *Client) isOwnAnswer(ctx context.Context, resp *http.Response) bool {
 	}
 }
 
-// mayHide reports whether the response means nothing because the request lacked the
+// hidesAbsence reports whether the response means nothing because the request lacked the
 // configured credential: some registries require a login only at /v2/, and otherwise hide
 // everything from anonymous clients. It asks /v2/ after the response; a greeting during
-// an outage does not count (contract row T2).
-func (c *Client) mayHide(ctx context.Context, resp *http.Response) bool {
+// an outage does not count (contract row T2). If /v2/ requires the login now, the next
+// request begins with it.
+func (c *Client) hidesAbsence(ctx context.Context, resp *http.Response) bool {
 	if c.config.anonymous() || resp.Request.Header.Get("Authorization") != "" {
 		return false
 	}
 	g, err := c.greet(ctx, c.base)
-	if err == nil && len(g.offers) > 0 {
-		c.auth.askAgain()
+	if err != nil || !g.lasts {
+		return true
 	}
-	return err != nil || !g.lasts || len(g.offers) > 0
+	if len(g.offers) == 0 {
+		return false
+	}
+	c.auth.askAgain()
+	return true
 }
 
 // maxError bounds the bytes read of an error response.

@@ -92,7 +92,8 @@ func seedDefaultUpstreams(ctx context.Context, m meta.Store, t tenant.ID) error 
 	}
 	const group = "docker-library"
 	_, err := m.CreateGroup(ctx, by(), meta.Group{Tenant: t, Slug: group, Members: []meta.Member{
-		{Upstream: "docker-hub", Include: []string{"library/**"}},
+		// Docker Hub denies access to what it does not have, also with a credential.
+		{Upstream: "docker-hub", Include: []string{"library/**"}, OnDenied: meta.Continue},
 	}})
 	if err != nil && !fault.Is(err, fault.AlreadyExists) {
 		return err

@@ -163,8 +163,8 @@ func TestE10_DeniedStopsWithACredential(t *testing.T) {
 					return
 				}
 				for _, r := range requestsOf(testserver.ScriptedName, testserver.ScriptedTag, after.Image) {
-					if a := w.get(r.path); a.Status != http.StatusForbidden || a.Code() != "DENIED" || !strings.Contains(a.Body, "denies") {
-						t.Errorf("GET %s: %d %s, want 403 that names the upstream", r.path, a.Status, a.Body)
+					if a := w.get(r.path); a.Status != http.StatusForbidden || a.Code() != "DENIED" || !strings.Contains(a.Body, "denies") || !strings.Contains(a.Body, "on_denied") {
+						t.Errorf("GET %s: %d %s, want 403 that names the upstream and on_denied", r.path, a.Status, a.Body)
 					}
 				}
 				if n := after.Connections(); n != 0 {

@@ -755,7 +755,10 @@ type UpstreamGroup_Member struct {
 	// When it does not answer, or not as a registry does. What no other member
 	// has is answered with the failure anyway, and not as unknown.
 	OnOutage UpstreamGroup_Policy `protobuf:"varint,5,opt,name=on_outage,json=onOutage,proto3,enum=berth.admin.v1.UpstreamGroup_Policy" json:"on_outage,omitempty"`
-	// When it refuses: 401 or 403.
+	// When it refuses: 401 or 403. Docker Hub with a credential is an exception, since it
+	// refuses what it does not have. If it accepted the credential before, the next member
+	// is asked, except with STOP. If it refused the credential, or answers 403, no other
+	// member is asked, even with CONTINUE.
 	OnDenied      UpstreamGroup_Policy `protobuf:"varint,6,opt,name=on_denied,json=onDenied,proto3,enum=berth.admin.v1.UpstreamGroup_Policy" json:"on_denied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
