@@ -12,6 +12,7 @@ import (
 type CachedTag struct {
 	Manifest  Manifest
 	CheckedAt time.Time // the last time the upstream confirmed it
+	Doubted   bool      // see DoubtCachedTags
 }
 
 // CachedPut is a manifest from an upstream, to be stored.
@@ -60,6 +61,13 @@ type CachedTags interface {
 	// DropCachedTag removes a tag that the upstream no longer has, but not its
 	// manifest. A missing tag is not an error.
 	DropCachedTag(ctx context.Context, r Repo, tag string) error
+	// DoubtCachedTags marks every tag that leads to d, which the upstream no longer
+	// has, as doubted until PutCached or ConfirmCachedTag: the tag may have moved since
+	// it was checked. A tag leads to its manifest, and to all that this and its
+	// children reference.
+	DoubtCachedTags(ctx context.Context, r Repo, d oci.Digest) error
+	// ListCachedTags lists tags that were checked at or after since, by name.
+	ListCachedTags(ctx context.Context, r Repo, since time.Time, p Page) ([]string, error)
 }
 
 // CachedManifests keeps manifests and when they were pulled.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
@@ -34,6 +35,17 @@ func (p *pull) explain(ctx context.Context, notHere error) error {
 	message := fmt.Sprintf("%s; %s not asked, since registry %q claims the name %q by a push to it: release the claim, or name it in allow_claimed",
 		f.Message, upstreamsAre(notAsked), by, p.Name)
 	return fault.New(f.Kind, f.Reason, "%s", message).WithDetail(detail).WithWarning()
+}
+
+// gone adds to notHere that the upstream no longer has what a cached manifest of its own
+// names: its image has changed, and a new pull by tag gets the new one (contract row T10).
+func gone(notHere error, m *chain.Member, err error) error {
+	f := fault.From(notHere)
+	if f == nil || chain.OutcomeOf(err) != chain.NotHere {
+		return notHere
+	}
+	return fault.New(f.Kind, f.Reason, "%s; upstream %q no longer has it, although a manifest that it sent before names it: pull the image by its tag again, which is checked at the upstream now",
+		f.Message, m.Upstream.Slug).WithDetail(f.Detail).WithWarning()
 }
 
 // claimedBy is the slug of the registry that claims the name; empty if the caller

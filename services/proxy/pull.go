@@ -168,6 +168,7 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 		if chain.OutcomeOf(err) != chain.NotHere {
 			return err
 		}
+		notHere = gone(notHere, named, namedErr)
 	}
 	return p.find(ctx, notHere, asking{upstream: func(m *chain.Member, r *cache.Repository) error {
 		if m == named {

@@ -10,7 +10,7 @@ import (
 )
 
 const findCachedTag = `
-SELECT m.digest, m.media_type, m.payload, c.checked_at
+SELECT m.digest, m.media_type, m.payload, c.checked_at, c.doubted
   FROM registries g
   JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id AND r.name = $3 AND r.state = 'active'
   JOIN cache_tags c ON c.tenant_id = r.tenant_id AND c.repo_id = r.id AND c.name = $4
@@ -21,7 +21,7 @@ SELECT m.digest, m.media_type, m.payload, c.checked_at
 func (s *Store) FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error) {
 	var c meta.CachedTag
 	found, err := s.find(ctx, r.Tenant, findCachedTag, []any{r.Tenant, r.Registry, r.Name, tag},
-		digestScanner{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, timeScanner{&c.CheckedAt})
+		digestScanner{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, timeScanner{&c.CheckedAt}, &c.Doubted)
 	if err == nil && !found {
 		err = manifestUnknown(tag)
 	}
@@ -44,7 +44,7 @@ SELECT c.manifest, c.previous, coalesce(c.told_at > berth_now() - $5::interval, 
 INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) VALUES ($1, $2, $3, $4, berth_now())
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET
   previous = CASE WHEN cache_tags.manifest = excluded.manifest THEN cache_tags.previous ELSE cache_tags.manifest END,
-  manifest = excluded.manifest, checked_at = greatest(cache_tags.checked_at, excluded.checked_at),
+  manifest = excluded.manifest, checked_at = greatest(cache_tags.checked_at, excluded.checked_at), doubted = false,
   told_at = CASE WHEN $5 THEN berth_now() ELSE cache_tags.told_at END`
 )
 

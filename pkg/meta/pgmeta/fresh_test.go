@@ -116,6 +116,11 @@ func TestStatementsFindTheirRowsInAYoungDatabase(t *testing.T) {
 		}},
 		{"FindCachedTag", func() error { _, err := s.FindCachedTag(ctx, cached, "v1"); return err }},
 		{"ConfirmCachedTag", func() error { return s.ConfirmCachedTag(ctx, cached, "v2", fetched) }},
+		{"DoubtCachedTags", func() error { return s.DoubtCachedTags(ctx, cached, digestOf(content)) }},
+		{"ListCachedTags", func() error {
+			_, err := s.ListCachedTags(ctx, cached, time.Time{}, meta.Page{Size: 10})
+			return err
+		}},
 		{"FindNaming", func() error { _, err := s.FindNaming(ctx, cached, digestOf(content)); return err }},
 		{"LinkBlob", func() error { _, err := s.LinkBlob(ctx, cached, digestOf("config")); return err }},
 		{"RecordPulls", func() error {

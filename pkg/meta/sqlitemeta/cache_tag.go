@@ -13,7 +13,7 @@ import (
 )
 
 const findCachedTag = `
-SELECT m.digest, m.media_type, m.payload, x.checked_at` + activeCache + `
+SELECT m.digest, m.media_type, m.payload, x.checked_at, x.doubted` + activeCache + `
   JOIN cache_tags x ON x.tenant_id = r.tenant_id AND x.repo_id = r.id AND x.name = ?4
   JOIN manifests m ON m.tenant_id = x.tenant_id AND m.repo_id = x.repo_id AND m.digest = x.manifest` + ofRepo
 
@@ -21,7 +21,7 @@ SELECT m.digest, m.media_type, m.payload, x.checked_at` + activeCache + `
 func (s *Store) FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error) {
 	var c meta.CachedTag
 	found, err := s.find(ctx, findCachedTag, []any{r.Tenant, r.Registry, r.Name, tag},
-		digestScanner{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, sqlmeta.ScanTime(&c.CheckedAt))
+		digestScanner{&c.Manifest.Digest}, &c.Manifest.MediaType, &c.Manifest.Payload, sqlmeta.ScanTime(&c.CheckedAt), &c.Doubted)
 	if err == nil && !found {
 		err = manifestUnknown(tag)
 	}
@@ -59,7 +59,7 @@ SELECT 1 FROM cache_tags
 INSERT INTO cache_tags (tenant_id, repo_id, name, manifest, checked_at) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET
    previous = CASE WHEN cache_tags.manifest = excluded.manifest THEN cache_tags.previous ELSE cache_tags.manifest END,
-   manifest = excluded.manifest, checked_at = excluded.checked_at,
+   manifest = excluded.manifest, checked_at = excluded.checked_at, doubted = 0,
    told_at = CASE WHEN ?6 THEN ?5 ELSE cache_tags.told_at END`
 )
 

@@ -38,7 +38,7 @@ func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
 // Blob opens a blob that is not stored: it joins or begins its fetch. The bytes may
 // still be in flight. size is from a manifest; -1 if not known.
 func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respond.OpenBlobResponse, error) {
-	what := "blob " + d.String()
+	what := blobKey(d)
 	if r.isAbsent(what) {
 		return respond.OpenBlobResponse{}, chain.ErrNotHere
 	}
@@ -60,8 +60,7 @@ func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respon
 		return body, body.Size, nil
 	})
 	if err != nil {
-		r.noteAbsence(what, err)
-		return respond.OpenBlobResponse{}, fetchFailure(err)
+		return respond.OpenBlobResponse{}, fetchFailure(r.noteMissing(ctx, what, d, err))
 	}
 	return respond.OpenBlobResponse{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
 }
@@ -105,7 +104,7 @@ func (r *Repository) link(ctx context.Context, d oci.Digest) (meta.Blob, error) 
 
 // StatBlob asks the upstream whether it has a blob, without fetching it.
 func (r *Repository) StatBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {
-	what := "stat blob " + d.String() // a GET does not believe the 404 of a HEAD (E16)
+	what := statKey(d)
 	if r.isAbsent(what) {
 		return meta.Blob{}, chain.ErrNotHere
 	}

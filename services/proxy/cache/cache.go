@@ -131,6 +131,12 @@ func (r *Repository) key(what string) string {
 	return fmt.Sprintf("%d %s %s", r.Repo.Registry, r.Repo.Name, what)
 }
 
+func manifestKey(d oci.Digest) string { return "manifest " + d.String() }
+func blobKey(d oci.Digest) string     { return "blob " + d.String() }
+
+// statKey is not blobKey: a GET does not believe the 404 of a HEAD (E16).
+func statKey(d oci.Digest) string { return "stat blob " + d.String() }
+
 // isAbsent reports whether the upstream recently answered "not here" for it.
 func (r *Repository) isAbsent(what string) bool {
 	_, ok := r.caches.absent.Find(r.key(what))

@@ -32,7 +32,7 @@ func (r *Repository) StoredManifest(ctx context.Context, d oci.Digest) (Manifest
 // Manifest fetches a manifest that is not cached yet, by digest.
 func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, error) {
 	ref := oci.Reference{Digest: d}
-	what := "manifest " + ref.String()
+	what := manifestKey(d)
 	if r.isAbsent(what) {
 		return Manifest{}, chain.ErrNotHere
 	}
@@ -50,7 +50,7 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, erro
 // Refresh fetches a reference from the upstream now, even if it is cached.
 func (r *Repository) Refresh(ctx context.Context, ref oci.Reference) (Manifest, error) {
 	if ref.Digest != "" {
-		r.forgetAbsence("manifest " + ref.String())
+		r.forgetAbsence(manifestKey(ref.Digest))
 		return r.Manifest(ctx, ref.Digest)
 	}
 	r.forgetAbsence("tag " + ref.Tag)
@@ -61,8 +61,7 @@ func (r *Repository) Refresh(ctx context.Context, ref oci.Reference) (Manifest, 
 func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what string) (Manifest, error) {
 	got, err := r.client.Manifest(ctx, r.Repo.Name, ref)
 	if err != nil {
-		r.noteAbsence(what, err)
-		return Manifest{}, err
+		return Manifest{}, r.noteMissing(ctx, what, ref.Digest, err)
 	}
 	m := Manifest{
 		Manifest:  meta.Manifest{Digest: got.Digest, MediaType: got.MediaType, Payload: got.Payload},
@@ -73,6 +72,7 @@ func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what 
 		return Manifest{}, chain.Internal(fmt.Errorf("the client accepted an invalid manifest: %w", err))
 	}
 	r.forgetAbsence(what)
+	r.forgetAbsencesIn(parsed)
 	err = r.caches.Meta.PutCached(ctx, meta.CachedPut{Repo: r.Repo, Manifest: m.Manifest, Parsed: parsed, Tag: ref.Tag, Keep: r.Settings.Keep})
 	switch {
 	case notStored(err): // another cache registry has replaced this one

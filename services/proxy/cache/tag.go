@@ -52,7 +52,7 @@ func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest
 func (r *Repository) freshTag(ctx context.Context, tag string) (Manifest, error) {
 	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
 	switch {
-	case err == nil && r.caches.Now().Sub(c.CheckedAt) < r.Settings.TagTTL:
+	case err == nil && !c.Doubted && r.caches.Now().Sub(c.CheckedAt) < r.Settings.TagTTL:
 		r.pulled(c.Manifest.Digest)
 		return Manifest{Manifest: c.Manifest, Cached: true, CheckedAt: c.CheckedAt}, nil
 	case err != nil && !notStored(err):
