@@ -77,6 +77,27 @@ func Allowed(s tenant.Site, p Principal, repository string) Actions {
 	return a
 }
 
+// The types of resources that scopes name. Of RegistryType there is one
+// resource, CatalogName.
+const (
+	RepositoryType = "repository"
+	RegistryType   = "registry"
+	CatalogName    = "catalog"
+)
+
+// Scope asks for actions on one resource.
+type Scope struct {
+	Type    string // RepositoryType or RegistryType
+	Name    string // of the repository; CatalogName
+	Actions Actions
+}
+
+// Repository is the scope of actions on a repository.
+func Repository(name string, a Actions) Scope { return Scope{RepositoryType, name, a} }
+
+// Catalog is the scope of reading the list of repositories.
+var Catalog = Scope{RegistryType, CatalogName, Pull}
+
 // Actions is a set of rights on a repository.
 type Actions uint8
 

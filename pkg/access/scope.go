@@ -11,27 +11,6 @@ import (
 // MaxScopes is the most resources that one token request may name.
 const MaxScopes = 500
 
-// The types of resources that scopes name. Of RegistryType there is one
-// resource, CatalogName.
-const (
-	RepositoryType = "repository"
-	RegistryType   = "registry"
-	CatalogName    = "catalog"
-)
-
-// Scope asks for actions on one resource.
-type Scope struct {
-	Type    string // RepositoryType or RegistryType
-	Name    string // of the repository; CatalogName
-	Actions Actions
-}
-
-// Repository is the scope of actions on a repository.
-func Repository(name string, a Actions) Scope { return Scope{RepositoryType, name, a} }
-
-// Catalog is the scope of reading the list of repositories.
-var Catalog = Scope{RegistryType, CatalogName, Pull}
-
 // String writes the scope as challenges and token requests do:
 // "repository:a/b:pull,push", "registry:catalog:*".
 func (s Scope) String() string {

@@ -25,8 +25,6 @@ type Config struct {
 	TrustNotFound bool
 }
 
-func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" }
-
 // String omits the credential, so that it is not printed by mistake.
 func (c Config) String() string { return c.Tenant + "/" + c.Upstream + " at " + c.URL }
 

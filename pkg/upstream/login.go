@@ -30,6 +30,8 @@ func (l login) bearer() string {
 
 func (l *authState) anonymous() bool { return l.guest || l.client.config.anonymous() }
 
+func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" }
+
 // credential is the Basic authorization for the upstream, or for a token endpoint
 // that may get it; none for an anonymous client.
 func (l *authState) credential(ctx context.Context) (login, error) {

@@ -53,7 +53,7 @@ func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respon
 	}
 	content, err := r.caches.Fetches.Open(ctx, fetch.Target{Repo: r.Repo, Digest: d, Size: size, Hops: r.hops}, func(ctx context.Context) (io.ReadCloser, int64, error) {
 		body, err := r.client.Blob(ctx, r.Repo.Name, d, size)
-		r.caches.statuses.add(r.Upstream, r.client)
+		r.asked()
 		if err != nil {
 			return nil, 0, err
 		}

@@ -126,6 +126,14 @@ func (c *Caches) Repository(u *meta.Upstream, tenantSlug, name string, hops int)
 	}, nil
 }
 
+// asked notes that the upstream was asked, so that its status is recorded.
+func (r *Repository) asked() {
+	s := r.caches.statuses
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked[upstreamKey{r.Tenant, r.ID}] = r.client
+}
+
 // key is the unique name of a fetch from the repository, in all processes.
 func (r *Repository) key(what string) string {
 	return fmt.Sprintf("%d %s %s", r.Repo.Registry, r.Repo.Name, what)

@@ -107,13 +107,6 @@ func newStatuses() *statuses {
 	return &statuses{asked: map[upstreamKey]*upstream.Client{}, known: map[upstreamKey]meta.UpstreamStatus{}}
 }
 
-// add is called each time that u was asked.
-func (s *statuses) add(u *meta.Upstream, c *upstream.Client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked[upstreamKey{u.Tenant, u.ID}] = c
-}
-
 // statusInterval is the minimum time between writes of an unchanged status.
 const statusInterval = time.Minute
 

@@ -28,7 +28,7 @@ func singleFlight[T any](ctx context.Context, r *Repository, what string, f func
 		ctx, cancel := context.WithTimeout(shared, fetchTimeout)
 		defer cancel()
 		v, err := f(ctx)
-		r.caches.statuses.add(r.Upstream, r.client)
+		r.asked()
 		return v, err
 	})
 	var none T
