@@ -21,6 +21,7 @@ func (c Config) Check() error {
 	c.checkServices(&p)
 	c.checkNames(&p)
 	c.checkListeners(&p)
+	c.checkEgress(&p)
 	c.checkFiles(&p)
 	c.checkTimes(&p)
 	c.checkLogs(&p)
@@ -128,6 +129,11 @@ func (c Config) CheckCertificates() Problems {
 			for line := range strings.Lines(err.Error()) {
 				p.add(certs.setting, "%s", strings.TrimSpace(line))
 			}
+		}
+	}
+	if c.UpstreamCA != "" {
+		if _, err := readAuthorities(c.UpstreamCA); err != nil {
+			p.add("upstream_ca", "%s", err)
 		}
 	}
 	if c.InternalTLSCA != "" {

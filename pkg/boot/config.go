@@ -51,6 +51,14 @@ type Config struct {
 	CORSOrigins    []string       `setting:"cors_origins" name:"cors-origins" placeholder:"ORIGIN" help:"Origins of web pages that may use the registries, such as https://ui.example.com, comma-separated; empty allows none."`
 	AdminHosts     []string       `setting:"admin_hosts" placeholder:"HOST" help:"Host names at which admin_addr and ops_addr answer, comma-separated, *.DOMAIN for all below one. Addresses, names without a dot or below base_domain, localhost, local, internal and svc need not be named."`
 	UpstreamAllow  []Network      `setting:"upstream_allow" placeholder:"NETWORK" help:"Networks that are not public but that upstreams may nevertheless be in, comma-separated: [TENANT@]NETWORK[:PORT,…], such as 10.0.0.0/8:443,5000, [fd00::/8]:443 or acme@10.1.2.0/24:443. Without ports all are meant; :* says so without a warning. Listeners and servers of this deployment are never."`
+	UpstreamCA     string         `setting:"upstream_ca" name:"upstream-ca" placeholder:"FILE" help:"File with PEM certificates of authorities that upstreams and proxies may have certificates of, besides those that the system trusts."`
+
+	HTTPSProxy          URL      `setting:"https_proxy" name:"https-proxy" placeholder:"URL" help:"Forward proxy for upstreams that are reached by https and name no proxy of their own; else that of the variable HTTPS_PROXY. http or https, with a user and a password where it takes them. With ?resolve=proxy the proxy resolves names, without it Berth does."`
+	HTTPProxy           URL      `setting:"http_proxy" name:"http-proxy" placeholder:"URL" help:"Likewise for upstreams that are reached by http; else that of the variable HTTP_PROXY. It must allow CONNECT to their ports."`
+	NoProxy             string   `setting:"no_proxy" placeholder:"HOSTS" help:"Hosts that https_proxy and http_proxy are not for, comma-separated: names, with all below them, addresses and networks; else those of the variable NO_PROXY."`
+	UpstreamProxies     Proxies  `setting:"upstream_proxies" placeholder:"PROXY" help:"Forward proxies that upstreams choose by name, comma-separated: [TENANT@]NAME=URL, such as corp=http://proxy.example:3128, or NAME=direct for none. URLs are those of https_proxy."`
+	UpstreamProxiesFile string   `setting:"upstream_proxies_file" placeholder:"FILE" help:"File with the entries of upstream_proxies, one a line, since they may hold passwords."`
+	UpstreamDeny        []string `setting:"upstream_deny" placeholder:"HOST" help:"Names that no proxy is asked to resolve, comma-separated, *.DOMAIN for all below one. Addresses, localhost and names without a dot never are."`
 
 	OperatorToken     Secret        `setting:"operator_token" kong:"-"` // no flag: command lines are public on a machine
 	OperatorTokenFile string        `setting:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
@@ -103,6 +111,7 @@ func Default() Config {
 		AdminGRPCAddr:   "127.0.0.1:5081",
 		InternalAddr:    "127.0.0.1:5091",
 		OpsAddr:         "127.0.0.1:5090",
+		UpstreamDeny:    privateNames(),
 		LogLevel:        "info",
 		SigningKeyLife:  30 * 24 * time.Hour,
 		UploadTTL:       24 * time.Hour,
@@ -122,6 +131,15 @@ func Default() Config {
 		TransferPause:   5 * time.Minute,
 		PausedTransfers: 64,
 		ShutdownTimeout: 30 * time.Second,
+	}
+}
+
+// privateNames are domains that belong to private networks, and those whose names lead
+// to the address that they contain.
+func privateNames() []string {
+	return []string{
+		"*.local", "*.localdomain", "*.internal", "*.intranet", "*.private", "*.corp", "*.home", "*.lan", "*.home.arpa", "*.svc", "*.consul",
+		"*.nip.io", "*.sslip.io", "*.xip.io", "*.traefik.me", "localtest.me", "*.localtest.me", "lvh.me", "*.lvh.me",
 	}
 }
 

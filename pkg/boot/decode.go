@@ -110,10 +110,10 @@ func parseText(from, to reflect.Type, value any) (any, error) {
 // secret.
 func explain(err error, value any, t reflect.Type) error {
 	shown := fmt.Sprintf("%q ", fmt.Sprint(value))
-	if t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[URL]() {
+	if t == reflect.TypeFor[Secret]() || t == reflect.TypeFor[URL]() || t == reflect.TypeFor[Proxies]() {
 		shown = "the value "
 	}
-	for _, known := range []error{errNotSize, errNotDuration, errNotBool, errNotNumber, errNotAllowed} {
+	for _, known := range []error{errNotSize, errNotDuration, errNotBool, errNotNumber, errNotAllowed, errNotProxy} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s%w", shown, known)
 		}

@@ -121,12 +121,21 @@ func (l *loader) environ(environ []string) {
 // namespace in which a Service named berth, or berth-something, exists.
 var serviceLink = regexp.MustCompile(`^BERTH_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// standardEnv reads OpenTelemetry's own variables, which all settings of Berth
-// override.
+// standardEnv reads variables that other programs have, too; all settings of Berth
+// override them, and the last of a setting those before.
 func (l *loader) standardEnv(environ []string) {
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
-		if v := lookupEnv(environ, name); v != "" {
-			l.set("otel_endpoint", v, FromEnv, name)
+	for _, s := range []struct{ name, key string }{
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "otel_endpoint"},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel_endpoint"},
+		{"HTTPS_PROXY", "https_proxy"},
+		{"https_proxy", "https_proxy"},
+		{"HTTP_PROXY", "http_proxy"},
+		{"http_proxy", "http_proxy"},
+		{"NO_PROXY", "no_proxy"},
+		{"no_proxy", "no_proxy"},
+	} {
+		if v := lookupEnv(environ, s.name); v != "" {
+			l.set(s.key, v, FromEnv, s.name)
 		}
 	}
 }

@@ -70,6 +70,12 @@ func plain(v any) any {
 			texts[i] = v[i].String()
 		}
 		return texts
+	case Proxies:
+		texts := make([]string, len(v))
+		for i := range v {
+			texts[i] = v[i].String()
+		}
+		return texts
 	case fmt.Stringer:
 		return v.String()
 	}

@@ -44,6 +44,8 @@ type UpstreamSettings struct {
 	Keep         time.Duration `json:"keep"`                     // how long content is kept after its last pull
 	MaxBytes     int64         `json:"max_bytes,omitempty"`      // of cached blobs; 0 = no limit but the tenant's quota
 
+	Proxy string `json:"proxy,omitempty"` // name of a proxy of the deployment; empty: its default
+
 	// ServeAnonymous serves content fetched with the credential to callers who are not
 	// logged in. nil, of an older version, means true.
 	ServeAnonymous *bool `json:"serve_anonymous,omitempty"`

@@ -313,7 +313,7 @@ func TestR42_SlowTokenEndpoint(t *testing.T) {
 	s := &tokenServer{hold: make(chan struct{})}
 	defer close(s.hold)
 	c := startTokens(t, s, Config{})
-	c.owner.limits.answer, c.owner.limits.token = 100*time.Millisecond, 100*time.Millisecond
+	c.limits.answer, c.limits.token = 100*time.Millisecond, 100*time.Millisecond
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {

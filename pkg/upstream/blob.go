@@ -53,7 +53,7 @@ func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	slow := time.AfterFunc(c.owner.limits.answer, func() { cancel(errSlow) })
+	slow := time.AfterFunc(c.limits.answer, func() { cancel(errSlow) })
 	resp, err := c.exchange(ctx, rq)
 	if err == nil && size >= 0 && resp.ContentLength >= 0 && resp.ContentLength != size {
 		_ = resp.Body.Close()
@@ -129,7 +129,7 @@ func (b *Body) Read(p []byte) (int, error) {
 // timed reads, and ends the request if the present window lasts too long. A trickle
 // of bytes would hold a place for hours (contract E13).
 func (b *Body) timed(p []byte) (int, error) {
-	limits := b.client.owner.limits
+	limits := b.client.limits
 	start := time.Now()
 	b.slow.Reset(limits.window - b.spent)
 	n, err := b.body.Read(p)

@@ -20,6 +20,8 @@ import (
 type Client struct {
 	owner  *Clients
 	config Config
+	limits limits
+	ways   ways
 	base   *url.URL // scheme and host
 	auth   *authState
 	guests *guests
@@ -45,12 +47,14 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 	c := &Client{
 		owner:     cs,
 		config:    cfg,
+		limits:    cs.limits,
 		base:      base,
 		series:    cs.metrics.of(cfg.Tenant, cfg.Upstream),
 		pace:      rate.NewLimiter(rate.Limit(cs.limits.rate), cs.limits.burst),
 		documents: make(chan struct{}, cs.limits.documents),
 		blobs:     make(chan struct{}, cs.limits.blobs),
 	}
+	c.ways = cs.waysOf(cfg)
 	c.circuit = newCircuit(c)
 	c.auth, c.guests = newAuthState(c, mostTokens), newGuests()
 	c.greetings = newGreetings(c)
@@ -104,7 +108,7 @@ func (c *Client) document(ctx context.Context, rq request, use func(answer) erro
 		return err
 	}
 	defer permit.leave()
-	ctx, cancel := context.WithTimeoutCause(ctx, c.owner.limits.answer, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.limits.answer, errSlow)
 	defer cancel()
 	resp, err := c.exchange(ctx, rq)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -20,10 +21,14 @@ type Config struct {
 	Password  string   // for ECR with an access key id: the secret key
 	AuthHosts []string // "host" or "host:port": token endpoints, besides the upstream's own host, that may get the credential
 
+	Proxy string // name of the proxy in Options.Proxies; empty: Options.Environment decides
+
 	// TrustNotFound takes each 404 of the upstream's host as an absence, also one that
 	// may not be from a registry.
 	TrustNotFound bool
 }
+
+func (c Config) equal(d Config) bool { return reflect.DeepEqual(c, d) }
 
 // String omits the credential, so that it is not printed by mistake.
 func (c Config) String() string { return c.Tenant + "/" + c.Upstream + " at " + c.URL }

@@ -2,14 +2,12 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -18,7 +16,8 @@ import (
 type guard struct {
 	allow        []Network
 	own, servers AddressSet
-	tenant       string // owner of the upstream; empty if no network is allowed to it alone
+	deny         []string // names that a proxy must not resolve
+	tenant       string   // owner of the upstream; empty if no network is allowed to it alone
 }
 
 // of is the guard of one tenant's upstreams.
@@ -40,6 +39,10 @@ var (
 	errForbidden = errors.New("upstreams are connected to at public addresses by https, and in the networks of upstream_allow")
 	errOwn       = fmt.Errorf("upstreams are not this deployment itself: %w", errForbidden)
 	errInClear   = fmt.Errorf("http is for the networks of upstream_allow: %w", errForbidden)
+
+	// Those of names that a proxy would resolve.
+	errName        = fmt.Errorf("proxies resolve public names only: %w", errForbidden)
+	errClearByName = fmt.Errorf("http is not for proxies that resolve names: %w", errForbidden)
 )
 
 // check gets each address just before a socket connects to it, so that no name is
@@ -77,6 +80,32 @@ func (g guard) permits(at netip.AddrPort, inClear bool) error {
 	}
 }
 
+// permitsName checks a host that a proxy would resolve, so that its addresses cannot be
+// checked. The networks of upstream_allow are those of this process, not of the proxy:
+// no address is permitted, and nothing without TLS.
+func (g guard) permitsName(host string, inClear bool) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return fmt.Errorf("%w: %s is an address", errName, host)
+	}
+	local := host == "localhost" || strings.HasSuffix(host, ".localhost") || !strings.Contains(host, ".")
+	if local || slices.ContainsFunc(g.deny, func(pattern string) bool { return matchesHost(pattern, host) }) {
+		return fmt.Errorf("%w: %s", errName, host)
+	}
+	if inClear {
+		return fmt.Errorf("%w: %s", errClearByName, host)
+	}
+	return nil
+}
+
+// matchesHost compares a host with a name, or with "*.DOMAIN" for all names below the
+// domain.
+func matchesHost(pattern, host string) bool {
+	if domain, ok := strings.CutPrefix(pattern, "*"); ok {
+		return strings.HasPrefix(domain, ".") && strings.HasSuffix(host, domain)
+	}
+	return pattern == host
+}
+
 func (g guard) dialer(resolver *net.Resolver, timeout time.Duration, inClear bool) *net.Dialer {
 	return &net.Dialer{
 		Timeout:  timeout,
@@ -88,46 +117,6 @@ func (g guard) dialer(resolver *net.Resolver, timeout time.Duration, inClear boo
 			return g.check(address, inClear)
 		},
 	}
-}
-
-// byScheme is a transport with different dialers for connections with and without
-// TLS.
-type byScheme struct{ secure, clear *http.Transport }
-
-// newTransport makes the transport of every request: to registries, token
-// endpoints, targets of redirects and ECR's API. It uses no proxy or cookies,
-// follows no redirect and decompresses nothing. A nil roots means the system's.
-func newTransport(g guard, resolver *net.Resolver, l limits, roots *x509.CertPool) http.RoundTripper {
-	transport := func(inClear bool) *http.Transport {
-		return &http.Transport{
-			DialContext:            g.dialer(resolver, l.dial, inClear).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-			TLSHandshakeTimeout:    l.tls,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: maxHeader,
-			ForceAttemptHTTP2:      !inClear,
-			MaxIdleConns:           512,
-			MaxIdleConnsPerHost:    l.blobs,
-			IdleConnTimeout:        90 * time.Second,
-			// Detect dead connections, and bound what an upstream may send before it is
-			// read.
-			HTTP2: &http.HTTP2Config{
-				SendPingTimeout:               15 * time.Second,
-				PingTimeout:                   15 * time.Second,
-				MaxReceiveBufferPerConnection: 32 << 20,
-				MaxReceiveBufferPerStream:     4 << 20,
-			},
-		}
-	}
-	return byScheme{secure: transport(false), clear: transport(true)}
-}
-
-// RoundTrip implements http.RoundTripper.
-func (b byScheme) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme == "http" {
-		return b.clear.RoundTrip(r)
-	}
-	return b.secure.RoundTrip(r)
 }
 
 // public is the global unicast range of IPv6 (RFC 4291, section 2.4); IPv4

@@ -44,7 +44,7 @@ func newECRLogin(c *Client) *ecrLogin {
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: c.config.Username, SecretAccessKey: c.config.Password}, nil
 		}),
-		HTTPClient: boundedClient{c.owner.transportOf(c.config.Tenant, false)},
+		HTTPClient: boundedClient{c.ways.named},
 	}
 	if c.owner.ecrURL != "" {
 		o.BaseEndpoint = aws.String(c.owner.ecrURL)
@@ -59,7 +59,7 @@ func (l *ecrLogin) login(ctx context.Context) (login, error) {
 	if l.basic.header != "" && time.Now().Before(l.expires) {
 		return l.basic, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, l.client.owner.limits.token, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, l.client.limits.token, errSlow)
 	defer cancel()
 	out, err := l.api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {

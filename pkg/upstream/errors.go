@@ -132,6 +132,9 @@ func (c *Client) failed(ctx context.Context, cause error) *Error {
 	case errors.Is(cause, errForbidden):
 		e = c.outage(cause, "is refused by configuration: %s", refusal(cause))
 		e.Refused = true
+	case errors.Is(cause, errProxy):
+		e = c.outage(cause, "cannot be reached through its proxy")
+		e.silent, e.broken = true, true
 	default:
 		e.broken = true
 	}
@@ -162,6 +165,6 @@ func (c *Client) rateLimited(e *Error) {
 	e.RateLimited = true
 	e.Message = fmt.Sprintf("upstream %q allows no more requests for now, try again later", c.config.Upstream)
 	if e.RetryAfter == 0 {
-		e.RetryAfter = c.owner.limits.backOff
+		e.RetryAfter = c.limits.backOff
 	}
 }

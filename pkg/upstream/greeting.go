@@ -48,7 +48,7 @@ func (c *Client) greet(ctx context.Context, u *url.URL) (greeting, error) {
 }
 
 func (c *Client) askGreeting(ctx context.Context, at url.URL) (greeting, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, min(greetingPatience, c.owner.limits.token), errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, min(greetingPatience, c.limits.token), errSlow)
 	defer cancel()
 	resp, away, err := c.follow(ctx, outRequest{method: http.MethodGet, url: &at, header: hopHeader(ctx, ""), led: !c.names(&at)})
 	if err != nil {

@@ -67,7 +67,7 @@ func TestS67_PortsAndTenantsOfNetworks(t *testing.T) {
 		tenant, url string
 		good        bool
 	}{{"acme", acmes.URL, true}, {"evil", acmes.URL, false}, {"acme", other.URL, false}, {"evil", "http://127.0.0.1:2", true}, {"evil", "http://127.0.0.1", false}} {
-		if err := cs.CheckAddress(t.Context(), c.tenant, c.url); (err == nil) != c.good || err != nil && fault.From(err).Field != "url" {
+		if err := cs.CheckAddress(t.Context(), c.tenant, "", c.url); (err == nil) != c.good || err != nil && fault.From(err).Field != "url" {
 			t.Errorf("%s of %s: %v", c.url, c.tenant, err)
 		}
 	}
@@ -88,12 +88,12 @@ func TestS68_WhatBelongsToTheDeploymentIsRefused(t *testing.T) {
 		wantOutage(t, pull(t, cs, Config{Key: s.URL, Tenant: "acme", Upstream: "up", URL: s.URL}))
 		mapped := "http://[::ffff:127.0.0.1]:" + strconv.Itoa(int(addrOf(t, s).Port()))
 		wantOutage(t, pull(t, cs, Config{Key: mapped, Tenant: "acme", Upstream: "up", URL: mapped}))
-		if err := cs.CheckAddress(t.Context(), "acme", s.URL); err == nil || !strings.Contains(fault.From(err).Message, "its address belongs to this deployment") {
+		if err := cs.CheckAddress(t.Context(), "acme", "", s.URL); err == nil || !strings.Contains(fault.From(err).Message, "its address belongs to this deployment") {
 			t.Errorf("it is taken as an upstream, or refused for another reason: %v", err)
 		}
 		// Where it would be refused anyway, the words are those for any address there.
 		closed := newClients(Options{Own: set(own), Servers: set(server)}, patient())
-		if err := closed.CheckAddress(t.Context(), "acme", s.URL); err == nil || strings.Contains(fault.From(err).Message, "deployment") {
+		if err := closed.CheckAddress(t.Context(), "acme", "", s.URL); err == nil || strings.Contains(fault.From(err).Message, "deployment") {
 			t.Errorf("it tells where the deployment is: %v", err)
 		}
 	}
@@ -195,7 +195,7 @@ func TestS69_NamedHostsMayBeLedTo(t *testing.T) {
 func TestS69_PublicUpstreamsLeadToNoPrivateHost(t *testing.T) {
 	sink, connections := listen(t, "127.0.0.1:0")
 	w, cs := newWorld()
-	cs.led = newTransport(guard{allow: loopback}.public(), nil, patient(), nil)
+	cs.led = egress{guard: guard{allow: loopback}.public(), limits: patient()}.transport()
 	w.hosts[origin] = http.RedirectHandler("https://"+sink.Addr().String()+"/x", http.StatusTemporaryRedirect).ServeHTTP
 	_, err := clientOf(t, cs, Config{URL: origin}).Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)

@@ -47,7 +47,7 @@ func (c *Client) place(ctx context.Context, places chan struct{}) error {
 	default:
 	}
 	defer c.queued.Add(-1)
-	if c.queued.Add(1) > int64(c.owner.limits.queue) {
+	if c.queued.Add(1) > int64(c.limits.queue) {
 		e := c.outage(nil, "")
 		c.rateLimited(e)
 		return e
@@ -75,7 +75,7 @@ func (c *Client) admit(ctx context.Context, kind string) (func(error), error) {
 	done, err := c.circuit.Allow()
 	if err != nil {
 		e := c.outage(err, "failed several times in a row and is left alone for a moment")
-		e.paused, e.RetryAfter = true, c.owner.limits.breakFor
+		e.paused, e.RetryAfter = true, c.limits.breakFor
 		return nil, e
 	}
 	return done, nil
@@ -88,7 +88,7 @@ func (c *Client) wait(ctx context.Context) error {
 	if delay == 0 {
 		return nil
 	}
-	if delay > c.owner.limits.patience {
+	if delay > c.limits.patience {
 		r.Cancel()
 		e := c.outage(nil, "")
 		e.RetryAfter = delay
@@ -158,8 +158,8 @@ func (t *permit) leave() {
 func newCircuit(c *Client) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        c.config.Upstream,
-		Timeout:     c.owner.limits.breakFor,
-		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= c.owner.limits.breakAfter },
+		Timeout:     c.limits.breakFor,
+		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= c.limits.breakAfter },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			c.series.state(to)
 			switch {

@@ -21,6 +21,12 @@ func refusal(cause error) string {
 	switch {
 	case errors.Is(cause, errInClear):
 		return "http is for networks that the operator's upstream_allow names; use https"
+	case errors.Is(cause, errNoProxy):
+		return "its proxy is not one that the operator's upstream_proxies names for this tenant"
+	case errors.Is(cause, errClearByName):
+		return "http is not for a proxy that resolves names, since its addresses cannot be checked; use https"
+	case errors.Is(cause, errName):
+		return "its proxy resolves names, so its host must be a name that upstream_deny does not match, and no address, localhost or name without a dot"
 	case errors.Is(cause, errOwn):
 		return "its address belongs to this deployment, whatever upstream_allow says; registries are members of a group by themselves"
 	}
@@ -31,22 +37,37 @@ func refusal(cause error) string {
 // address, or a name with only forbidden addresses. A name that cannot be resolved
 // in a short time is not an error. It does not connect, so the result does not show
 // which ports are open (contract E1); each connection checks the address again (E2).
-// tenant is the slug of the upstream's tenant.
-func (cs *Clients) CheckAddress(ctx context.Context, tenant, raw string) error {
+// tenant is the slug of the upstream's tenant, proxy the name of the proxy that the upstream
+// chooses; an unknown one is fault.Invalid with the field "proxy".
+func (cs *Clients) CheckAddress(ctx context.Context, tenant, proxy, raw string) error {
 	u, err := baseURL(raw)
 	if err != nil {
 		return err
 	}
-	inClear, port := u.Scheme == "http", portOf(u)
-	for _, addr := range cs.addresses(ctx, u.Hostname()) {
-		if err = cs.guard.of(tenant).permits(netip.AddrPortFrom(addr, port), inClear); err == nil {
-			return nil
-		}
+	by, err := cs.route(tenant, proxy)(u)
+	if errors.Is(err, errNoProxy) {
+		return fault.Wrap(err, fault.Invalid, fault.RequestInvalid,
+			"%q is not a proxy that the operator's upstream_proxies names for this tenant", proxy).WithField("proxy")
 	}
-	if err != nil {
+	if err = cs.checkHost(ctx, cs.guard.of(tenant), by, u); err != nil {
 		return fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "%q is refused by configuration: %s", u.String(), refusal(err)).WithField("url")
 	}
 	return nil
+}
+
+// checkHost returns an error if the guard permits no connection to the host.
+func (cs *Clients) checkHost(ctx context.Context, g guard, by *proxy, u *url.URL) error {
+	inClear := u.Scheme == "http"
+	if by != nil && by.resolves {
+		return g.permitsName(u.Hostname(), inClear)
+	}
+	var err error
+	for _, addr := range cs.addresses(ctx, u.Hostname()) {
+		if err = g.permits(netip.AddrPortFrom(addr, portOf(u)), inClear); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // addresses are the addresses of the host; none if it cannot be resolved.

@@ -43,7 +43,7 @@ func TestN1_AddressesThatConfigurationRefuses(t *testing.T) {
 			Allow:    []Network{{Prefix: netip.MustParsePrefix("192.168.0.0/16")}},
 			Resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr { return names[host] }}),
 		}, patient())
-		err := cs.CheckAddress(t.Context(), "acme", c.url)
+		err := cs.CheckAddress(t.Context(), "acme", "", c.url)
 		switch {
 		case c.want == "" && err == nil:
 		case c.want == "" || err == nil:

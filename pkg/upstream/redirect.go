@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -50,10 +49,9 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 		}
 		inside := false // of a network that is not public
 		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
-			peer, err := netip.ParseAddrPort(i.Conn.RemoteAddr().String())
-			inside = err != nil || !isPublic(peer.Addr())
+			inside = isInside(i.Conn)
 		}})
-		resp, err := c.owner.transportOf(c.config.Tenant, led).RoundTrip(req.WithContext(traced))
+		resp, err := c.ways.to(led).RoundTrip(req.WithContext(traced))
 		if err != nil {
 			return nil, away, c.failed(ctx, err)
 		}

@@ -47,7 +47,7 @@ func (l *authState) token(ctx context.Context, name string, ch challenge, reject
 		if t, ok := l.cached(name, rejected); ok {
 			return t, nil
 		}
-		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), l.client.owner.limits.token, errSlow)
+		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), l.client.limits.token, errSlow)
 		defer cancel()
 		t, err := l.fetch(ctx, ch.params["realm"], ch.params["service"], scope)
 		if err != nil {

@@ -8,16 +8,18 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
+	"net/url"
 	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/net/http/httpproxy"
 
 	"github.com/berth-registry/berth/pkg/fairgate"
 )
@@ -36,6 +38,11 @@ type Options struct {
 	Log      *slog.Logger          // nil: nothing is logged
 	Resolver *net.Resolver         // nil: the system's
 	Patience time.Duration         // how long an upstream may take for its next step; 0: 30 seconds
+
+	Proxies     []Proxy          // that upstreams choose by name
+	Environment httpproxy.Config // proxies for upstreams that choose none; their URLs as Proxy has them
+	Authorities []byte           // certificates in PEM that are trusted besides those of the system
+	Deny        []string         // names that a proxy must not resolve; "*.DOMAIN" is all below one
 }
 
 // AddressSet reports whether it contains an address; nil contains none. It is
@@ -50,13 +57,19 @@ type Clients struct {
 	transport http.RoundTripper            // to configured upstreams
 	scoped    map[string]http.RoundTripper // likewise, for tenants with networks of their own
 	led       http.RoundTripper            // to hosts that responses name: only public addresses
+	ways      map[way]*sharedTransport     // of upstreams with settings of their own
 	guard     guard
-	resolver  *net.Resolver
-	limits    limits
-	metrics   *metrics
-	log       *slog.Logger
-	large     *fairgate.Gate[string] // of large documents in memory, by tenant
-	ecrURL    string                 // of ECR's API; empty: that of AWS
+	proxies   []Proxy
+
+	environment func(*url.URL) (*url.URL, error) // the proxy of a URL
+	roots       *x509.CertPool                   // nil: the system's
+
+	resolver *net.Resolver
+	limits   limits
+	metrics  *metrics
+	log      *slog.Logger
+	large    *fairgate.Gate[string] // of large documents in memory, by tenant
+	ecrURL   string                 // of ECR's API; empty: that of AWS
 
 	mu    sync.Mutex
 	known *lru.Cache[string, *Client]
@@ -73,7 +86,10 @@ func New(o Options) *Clients {
 }
 
 func newClients(o Options, l limits) *Clients {
-	known, err := lru.NewWithEvict(mostClients, func(_ string, c *Client) { c.series.forget() })
+	known, err := lru.NewWithEvict(mostClients, func(_ string, c *Client) {
+		c.series.forget()
+		c.release()
+	})
 	if err != nil {
 		panic("upstream: " + err.Error()) // only a size below 1 is refused
 	}
@@ -81,29 +97,31 @@ func newClients(o Options, l limits) *Clients {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	g, resolver := guard{allow: o.Allow, own: o.Own, servers: o.Servers}, o.Resolver
-	if resolver == nil {
-		resolver = net.DefaultResolver
+	cs := &Clients{
+		scoped:      map[string]http.RoundTripper{},
+		ways:        map[way]*sharedTransport{},
+		guard:       guard{allow: o.Allow, own: o.Own, servers: o.Servers, deny: o.Deny},
+		proxies:     o.Proxies,
+		environment: o.Environment.ProxyFunc(),
+		roots:       trusted(nil, o.Authorities),
+		resolver:    o.Resolver,
+		limits:      l,
+		large:       l.gateOfLarge(),
+		metrics:     newMetrics(o.Metrics),
+		log:         log,
+		known:       known,
 	}
+	if cs.resolver == nil {
+		cs.resolver = net.DefaultResolver
+	}
+	cs.transport, cs.led = cs.open(way{}), cs.open(way{led: true})
 	// A kept connection that was allowed to one tenant must not serve another tenant.
-	scoped := map[string]http.RoundTripper{}
 	for _, n := range o.Allow {
-		if n.Tenant != "" && scoped[n.Tenant] == nil {
-			scoped[n.Tenant] = newTransport(g.of(n.Tenant), resolver, l, nil)
+		if n.Tenant != "" && cs.scoped[n.Tenant] == nil {
+			cs.scoped[n.Tenant] = cs.open(way{tenant: n.Tenant})
 		}
 	}
-	return &Clients{
-		transport: newTransport(g, resolver, l, nil),
-		scoped:    scoped,
-		led:       newTransport(g.public(), resolver, l, nil),
-		guard:     g,
-		resolver:  resolver,
-		limits:    l,
-		large:     l.gateOfLarge(),
-		metrics:   newMetrics(o.Metrics),
-		log:       log,
-		known:     known,
-	}
+	return cs
 }
 
 // Client returns the client of a configured upstream, the same one for the same
@@ -112,36 +130,23 @@ func newClients(o Options, l limits) *Clients {
 func (cs *Clients) Client(cfg Config) (*Client, error) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if c, ok := cs.known.Get(cfg.Key); ok && c.config.equal(cfg) {
-		return c, nil
+	before, ok := cs.known.Get(cfg.Key)
+	if ok && before.config.equal(cfg) {
+		return before, nil
 	}
 	c, err := newClient(cs, cfg)
 	if err != nil {
 		return nil, err
 	}
+	if ok {
+		before.release()
+	}
 	cs.known.Add(cfg.Key, c)
 	return c, nil
 }
 
-func (c Config) equal(d Config) bool {
-	return c.Key == d.Key && c.Tenant == d.Tenant && c.Upstream == d.Upstream && c.URL == d.URL &&
-		c.Username == d.Username && c.Password == d.Password && slices.Equal(c.AuthHosts, d.AuthHosts) && c.TrustNotFound == d.TrustNotFound
-}
-
 // Large returns the statistics of large documents that waited for a place.
 func (cs *Clients) Large() fairgate.Stats { return cs.large.Stats() }
-
-// transportOf is the transport of a tenant's requests; led requests go to a host
-// that a response names, not the configuration.
-func (cs *Clients) transportOf(tenant string, led bool) http.RoundTripper {
-	if led {
-		return cs.led
-	}
-	if own := cs.scoped[tenant]; own != nil {
-		return own
-	}
-	return cs.transport
-}
 
 type hopsKey struct{}
 

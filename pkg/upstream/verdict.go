@@ -27,7 +27,7 @@ func (c *Client) verdict(ctx context.Context, resp *http.Response, away bool, mi
 	defer discard(resp)
 	e := c.outage(nil, "answered with status %d", resp.StatusCode)
 	e.Status = resp.StatusCode
-	e.RetryAfter = min(retryAfter(resp.Header, time.Now()), c.owner.limits.maxBackOff)
+	e.RetryAfter = min(retryAfter(resp.Header, time.Now()), c.limits.maxBackOff)
 	content := missing != ""
 	switch status := resp.StatusCode; {
 	case status == http.StatusTooManyRequests:

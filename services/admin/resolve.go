@@ -22,7 +22,7 @@ type Chains interface {
 	// CheckAddress is fault.Invalid, with Field "url", where the configuration of
 	// this deployment does not let an upstream at the URL be connected to. It asks
 	// the upstream for nothing.
-	CheckAddress(ctx context.Context, tenantSlug, url string) error
+	CheckAddress(ctx context.Context, tenantSlug, proxy, url string) error
 	// Refresh asks one upstream, however fresh what is kept may be.
 	Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error)
 }

@@ -37,7 +37,7 @@ func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, 
 	}, nil
 }
 
-func (*answers) CheckAddress(context.Context, string, string) error { return nil }
+func (*answers) CheckAddress(context.Context, string, string, string) error { return nil }
 
 func (a *answers) Refresh(_ context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error) {
 	a.tenant, a.upstream, a.name, a.reference = tenantSlug, u, name, ref

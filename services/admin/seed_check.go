@@ -14,8 +14,8 @@ import (
 // SeedCheck is what a seed file is held against, as far as that takes no store.
 type SeedCheck struct {
 	Pattern      tenant.Pattern
-	Secrets      *seal.Keyring                                           // empty: no passwords can be kept
-	CheckAddress func(ctx context.Context, tenantSlug, url string) error // see Chains
+	Secrets      *seal.Keyring                                                  // empty: no passwords can be kept
+	CheckAddress func(ctx context.Context, tenantSlug, proxy, url string) error // see Chains
 }
 
 // CheckSeed returns everything that is wrong with the file and, second, what it

@@ -63,9 +63,9 @@ func TestN12_SeedErrorsHaveFileAndLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := SeedCheck{Pattern: pattern, Secrets: secrets, CheckAddress: func(ctx context.Context, tenantSlug, url string) error {
+	check := SeedCheck{Pattern: pattern, Secrets: secrets, CheckAddress: func(ctx context.Context, tenantSlug, proxy, url string) error {
 		if strings.Contains(url, "10.0.0.1") {
-			return upstream.New(upstream.Options{}).CheckAddress(ctx, tenantSlug, url)
+			return upstream.New(upstream.Options{}).CheckAddress(ctx, tenantSlug, proxy, url)
 		}
 		return nil
 	}}

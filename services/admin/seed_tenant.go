@@ -166,5 +166,5 @@ func (k *seedChecker) upstream(tenantSlug string, u seedUpstream) error {
 	if err := k.service.configure(&row, m); err != nil || !u.Fields.has("url") {
 		return err
 	}
-	return k.CheckAddress(k.ctx, tenantSlug, row.Settings.URL)
+	return k.CheckAddress(k.ctx, tenantSlug, row.Settings.Proxy, row.Settings.URL)
 }

@@ -136,7 +136,7 @@ func (s *Service) setUpstream(ctx context.Context, t meta.Tenant, u *meta.Upstre
 	if err := checkPasswordNotRedirected(was, *u); err != nil {
 		return err
 	}
-	if was.Settings.URL != u.Settings.URL { // what is there already may be mended in all else
+	if was.Settings.URL != u.Settings.URL || was.Settings.Proxy != u.Settings.Proxy { // what is there already may be mended in all else
 		if err := s.checkAddress(ctx, t, *u); err != nil {
 			return err
 		}
@@ -164,6 +164,7 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 		AllowClaimed: set.AllowClaimed,
 		AuthHosts:    set.AuthHosts,
 		Status:       statusMessage(u.Status),
+		Proxy:        set.Proxy,
 
 		ServeAnonymous: set.ServeAnonymous,
 		NotFound:       pb.Upstream_VERIFY,

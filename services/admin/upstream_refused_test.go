@@ -17,8 +17,8 @@ type guarded struct {
 	allow []upstream.Network
 }
 
-func (g *guarded) CheckAddress(ctx context.Context, tenantSlug, url string) error {
-	return upstream.New(upstream.Options{Allow: g.allow}).CheckAddress(ctx, tenantSlug, url)
+func (g *guarded) CheckAddress(ctx context.Context, tenantSlug, proxy, url string) error {
+	return upstream.New(upstream.Options{Allow: g.allow}).CheckAddress(ctx, tenantSlug, proxy, url)
 }
 
 // TestN1_RefusedAddressesAreToldAtCreation, and at the update that brings one; an

@@ -41,7 +41,7 @@ const (
 func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 	is := meta.DefaultUpstreamSettings
 	is.URL, is.Username, is.Password = m.GetUrl(), m.GetUsername(), u.Settings.Password
-	is.NamePrefix, is.MaxBytes = m.GetNamePrefix(), m.GetMaxBytes()
+	is.NamePrefix, is.MaxBytes, is.Proxy = m.GetNamePrefix(), m.GetMaxBytes(), m.GetProxy()
 	is.Include, is.Exclude, is.AllowClaimed = m.GetInclude(), m.GetExclude(), m.GetAllowClaimed()
 	if err := upstream.CheckURL(is.URL); err != nil {
 		return fault.From(err).WithField(fieldUpstream + "url")
@@ -191,9 +191,9 @@ func clipped(s string) string {
 
 // checkAddress refuses an upstream that this deployment never connects to.
 func (s *Service) checkAddress(ctx context.Context, t meta.Tenant, u meta.Upstream) error {
-	err := s.chains.CheckAddress(ctx, t.Slug, u.Settings.URL)
-	if f := fault.From(err); f != nil && f.Field == "url" {
-		return f.WithField(fieldUpstream + "url")
+	err := s.chains.CheckAddress(ctx, t.Slug, u.Settings.Proxy, u.Settings.URL)
+	if f := fault.From(err); f != nil && f.Field != "" {
+		return f.WithField(fieldUpstream + f.Field)
 	}
 	return err
 }

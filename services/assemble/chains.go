@@ -44,7 +44,11 @@ func (b *builder) chains() error {
 		Name: "berth_fetches_running",
 		Help: "Blobs that are being fetched from upstreams, those included that wait for their turn.",
 	}, func() float64 { return float64(b.fetches.Running()) }))
-	b.clients = upstream.New(b.upstreams())
+	o, err := b.upstreams()
+	if err != nil {
+		return err
+	}
+	b.clients = upstream.New(o)
 	b.proxy = proxy.New(proxy.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.topologies, Metrics: b.Metrics,
 		Upstreams: b.clients,

@@ -29,10 +29,11 @@ func CheckFiles(ctx context.Context, c boot.Config) ([]error, error) {
 				return nil, err
 			}
 		}
-		check := admin.SeedCheck{
-			Pattern: pattern, Secrets: secrets,
-			CheckAddress: upstream.New(upstream.Options{Allow: allowed(c)}).CheckAddress,
+		o, err := egress(c)
+		if err != nil {
+			return nil, problems // they say so
 		}
+		check := admin.SeedCheck{Pattern: pattern, Secrets: secrets, CheckAddress: upstream.New(o).CheckAddress}
 		var wrong []error
 		wrong, notes = admin.CheckSeed(ctx, c.Seed, check)
 		for _, one := range wrong {

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-registry/berth/pkg/boot"
-	"github.com/berth-registry/berth/pkg/upstream"
 )
 
 // ownAddresses are those of this deployment: where this process listens, where
@@ -57,6 +56,9 @@ func newOwnAddresses(c boot.Config, listeners func() []net.Addr) *ownAddresses {
 		{c.InternalURL(), ""},
 	} {
 		o.servers = append(o.servers, serversOf(s.raw, s.port)...)
+	}
+	for _, proxy := range c.ProxyURLs() {
+		o.servers = append(o.servers, serversOf(proxy, "")...)
 	}
 	return o
 }
@@ -202,24 +204,4 @@ func (o *ownAddresses) addressesOf(host string) []netip.Addr {
 		return found.addrs, nil
 	})
 	return addrs.([]netip.Addr)
-}
-
-// upstreams are the options of what upstreams are asked with.
-func (b *builder) upstreams() upstream.Options {
-	own := newOwnAddresses(b.config, b.Addrs)
-	for _, n := range b.config.UpstreamAllow {
-		if n.Ports == nil && !n.Open {
-			b.Log.Warn("upstream_allow names a network without ports, which lets upstreams reach all services in it: name the ports of registries, or * for all", "network", n.String(), "better", boot.Network{Tenant: n.Tenant, Prefix: n.Prefix, Ports: []uint16{443}}.String())
-		}
-	}
-	return upstream.Options{Allow: allowed(b.config), Own: own.listens, Servers: own.serves, Metrics: b.Metrics, Log: b.Log}
-}
-
-// allowed is upstream_allow for the package that obeys it.
-func allowed(c boot.Config) []upstream.Network {
-	var networks []upstream.Network
-	for _, n := range c.UpstreamAllow {
-		networks = append(networks, upstream.Network{Tenant: n.Tenant, Prefix: n.Prefix, Ports: n.Ports})
-	}
-	return networks
 }

@@ -79,6 +79,13 @@ const impatient = 2 * time.Second
 
 func newWorldWith(t testing.TB, patience time.Duration) *world {
 	t.Helper()
+	return newWorldBy(t, upstream.Options{Patience: patience})
+}
+
+// newWorldBy makes a world whose upstreams, in loopback networks, are asked with the
+// options.
+func newWorldBy(t testing.TB, o upstream.Options) *world {
+	t.Helper()
 	w := &world{t: t, ahead: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 	d := fronttest.NewWith(t, sqlitemeta.Options{Now: now})
@@ -91,11 +98,10 @@ func newWorldWith(t testing.TB, patience time.Duration) *world {
 			t.Error(err)
 		}
 	})
+	o.Allow, o.Log = []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, d.Log
 	w.proxy = proxy.New(proxy.Config{
 		Meta: d.Meta, Blobs: d.Blobs, Secrets: plain{}, Leases: lease.NewMemory(), Fetches: w.fetches, Log: d.Log, Now: now,
-		Upstreams: upstream.New(upstream.Options{
-			Allow: []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, Log: d.Log, Patience: patience,
-		}),
+		Upstreams: upstream.New(o),
 	})
 	w.nodes = []http.Handler{proxy.NewHandler(w.proxy, d.Middlewares()...)}
 	h := front.BeforeProxy(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -63,8 +63,8 @@ func answerOf(m *chain.Member, found cache.Manifest, err error) chain.Answer {
 }
 
 // CheckAddress is that of upstream.Clients.
-func (s *Service) CheckAddress(ctx context.Context, tenantSlug, url string) error {
-	return s.upstreams.CheckAddress(ctx, tenantSlug, url)
+func (s *Service) CheckAddress(ctx context.Context, tenantSlug, proxy, url string) error {
+	return s.upstreams.CheckAddress(ctx, tenantSlug, proxy, url)
 }
 
 // Refresh fetches a reference from an upstream now, even if it is cached.

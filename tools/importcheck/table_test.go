@@ -87,7 +87,7 @@ var table = []row{
 	{pattern: "pkg/seal", never: noKit},
 	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
 	{pattern: "pkg/ocihttp", may: join(nouns, "pkg/boot/web"), never: noKit},
-	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp"), never: noKit},
+	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp"), never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/boot/logs", may: []string{"pkg/fault"}, never: noKit},
 	{pattern: "pkg/boot/redisconn", never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/boot/conns", never: noKit, tests: []string{"pkg/boot/web"}},

@@ -12,6 +12,7 @@
 package testserver
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -88,4 +89,12 @@ func freePort() (int, error) {
 		return 0, err
 	}
 	return strconv.Atoi(number)
+}
+
+// accepts reports whether a server takes connections at the address.
+func accepts(addr string) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		return err == nil && conn.Close() == nil
+	}
 }

@@ -106,7 +106,7 @@ func (c *Caches) Repository(u *meta.Upstream, tenantSlug, name string, hops int)
 		Key:    fmt.Sprintf("%d/%d", u.Tenant, u.ID),
 		Tenant: tenantSlug, Upstream: u.Slug,
 		URL: u.Settings.URL, Username: u.Settings.Username, AuthHosts: u.Settings.AuthHosts,
-		TrustNotFound: u.Settings.TrustNotFound,
+		TrustNotFound: u.Settings.TrustNotFound, Proxy: u.Settings.Proxy,
 	}
 	if len(u.Settings.Password) > 0 {
 		password, err := c.Secrets.Open(u.Settings.Password, meta.PasswordOf(*u))

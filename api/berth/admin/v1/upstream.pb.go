@@ -219,7 +219,11 @@ type Upstream struct {
 	Warning string `protobuf:"bytes,22,opt,name=warning,proto3" json:"warning,omitempty"`
 	// Absent means VERIFY: an edge that answers 404 while the registry behind it is away
 	// is an outage.
-	NotFound      Upstream_NotFound `protobuf:"varint,23,opt,name=not_found,json=notFound,proto3,enum=berth.admin.v1.Upstream_NotFound" json:"not_found,omitempty"`
+	NotFound Upstream_NotFound `protobuf:"varint,23,opt,name=not_found,json=notFound,proto3,enum=berth.admin.v1.Upstream_NotFound" json:"not_found,omitempty"`
+	// The name of a forward proxy that the operator's upstream_proxies has for this
+	// tenant: all requests for the upstream go through it. Absent means the proxy that
+	// https_proxy and http_proxy give to its host, or none.
+	Proxy         string `protobuf:"bytes,40,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,6 +417,13 @@ func (x *Upstream) GetNotFound() Upstream_NotFound {
 		return x.NotFound
 	}
 	return Upstream_NOT_FOUND_UNSPECIFIED
+}
+
+func (x *Upstream) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
 }
 
 type CreateUpstreamRequest struct {
@@ -1301,7 +1312,7 @@ var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\f\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\r\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1330,7 +1341,8 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"updateTime\x12,\n" +
 	"\x0fserve_anonymous\x18\x15 \x01(\bH\x00R\x0eserveAnonymous\x88\x01\x01\x12\x1e\n" +
 	"\awarning\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\awarning\x12>\n" +
-	"\tnot_found\x18\x17 \x01(\x0e2!.berth.admin.v1.Upstream.NotFoundR\bnotFound\x1a\xd7\x04\n" +
+	"\tnot_found\x18\x17 \x01(\x0e2!.berth.admin.v1.Upstream.NotFoundR\bnotFound\x12\x14\n" +
+	"\x05proxy\x18( \x01(\tR\x05proxy\x1a\xd7\x04\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
