@@ -25,8 +25,8 @@ type endpoints struct {
 	manifest  kit.Op[GetManifestRequest, cache.Manifest]
 	blob      kit.Op[OpenBlobRequest, respond.OpenBlobResponse]
 	statBlob  kit.Op[StatBlobRequest, meta.Blob]
-	tags      kit.Op[ListTagsRequest, respond.NamesResponse]
-	referrers kit.Op[ListReferrersRequest, respond.ReferrersResponse]
+	tags      kit.Op[ListTagsRequest, ListTagsResponse]
+	referrers kit.Op[ListReferrersRequest, ListReferrersResponse]
 }
 
 // newEndpoints puts mw around each operation, the first outermost; the rules are

@@ -51,21 +51,34 @@ func keepWalking(err error) error {
 	return err
 }
 
+// passed is the freshness of a list after a walk that continued after an outage: the
+// member that is out may have more.
+func (p *pull) passed() cache.Freshness {
+	return cache.Freshness{Stale: p.walk.Passed != nil, Incomplete: p.walk.Passed != nil}
+}
+
 // ListTagsRequest asks for one page of a repository's tags at all members.
 type ListTagsRequest struct {
 	PullRequest
 	Page meta.Page
 }
 
+// ListTagsResponse is a page of tags with its freshness.
+type ListTagsResponse struct {
+	respond.NamesResponse
+	cache.Freshness
+}
+
 // ListTags merges the tags of the members, sorted and without duplicates.
-func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (respond.NamesResponse, error) {
+func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (ListTagsResponse, error) {
 	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
 	if err != nil {
-		return respond.NamesResponse{}, err
+		return ListTagsResponse{}, err
 	}
 	page := respond.WithLookahead(req.Page)
 	var merged []string
 	known := false
+	var fresh cache.Freshness
 	add := func(names []string, err error) error {
 		known = known || err == nil
 		merged = append(merged, names...)
@@ -73,21 +86,25 @@ func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (respond.Na
 	}
 	err = p.mergeMembers(
 		func(r meta.Repo) error { return add(s.meta.ListTags(ctx, r, page)) },
-		func(r *cache.Repository) error { return add(r.Tags(ctx, page)) },
+		func(r *cache.Repository) error {
+			names, f, err := r.Tags(ctx, page)
+			fresh = fresh.With(f)
+			return add(names, err)
+		},
 		func() bool { return known })
 	if err != nil {
-		return respond.NamesResponse{}, err
+		return ListTagsResponse{}, err
 	}
 	if !known {
 		err := p.walk.NotHere()
 		if errors.Is(err, chain.ErrNotHere) {
 			err = fault.New(fault.NotFound, fault.NameUnknown, "repository %s not found in this registry or its upstreams", p.Name)
 		}
-		return respond.NamesResponse{}, err
+		return ListTagsResponse{}, err
 	}
 	slices.Sort(merged)
 	merged = slices.Compact(merged)
-	return respond.TrimPage(merged[:min(len(merged), page.Size)], req.Page.Size), nil
+	return ListTagsResponse{respond.TrimPage(merged[:min(len(merged), page.Size)], req.Page.Size), fresh.With(p.passed())}, nil
 }
 
 // ListReferrersRequest asks for one page of the manifests that have a subject, at
@@ -99,15 +116,22 @@ type ListReferrersRequest struct {
 	Page         meta.Page
 }
 
+// ListReferrersResponse is a page of referrers with its freshness.
+type ListReferrersResponse struct {
+	respond.ReferrersResponse
+	cache.Freshness
+}
+
 // ListReferrers merges the referrers of the members, by digest and without
 // duplicates.
-func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (respond.ReferrersResponse, error) {
+func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (ListReferrersResponse, error) {
 	ctx, p, err := s.resolveChain(ctx, req.PullRequest)
 	if err != nil {
-		return respond.ReferrersResponse{}, err
+		return ListReferrersResponse{}, err
 	}
 	page := respond.WithLookahead(req.Page)
 	var merged []meta.Referrer
+	var fresh cache.Freshness
 	var end oci.Digest // beyond it a member's list is unknown; empty: all is known
 	err = p.mergeMembers(
 		func(r meta.Repo) error {
@@ -120,7 +144,8 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 			return err
 		},
 		func(r *cache.Repository) error {
-			rows, err := r.Referrers(ctx, req.Subject)
+			rows, f, err := r.Referrers(ctx, req.Subject)
+			fresh = fresh.With(f)
 			for _, row := range rows {
 				if (req.ArtifactType == "" || row.ArtifactType == req.ArtifactType) && string(row.Digest) > req.Page.After {
 					merged = append(merged, row)
@@ -130,7 +155,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 		},
 		func() bool { return len(merged) > 0 })
 	if err != nil {
-		return respond.ReferrersResponse{}, err
+		return ListReferrersResponse{}, err
 	}
 	// Of duplicates, the first counts.
 	slices.SortStableFunc(merged, func(a, b meta.Referrer) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
@@ -140,5 +165,5 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 	}
 	found, err := respond.TrimReferrers(merged[:min(len(merged), page.Size)], req.Page.Size)
 	found.More = found.More || end != ""
-	return found, err
+	return ListReferrersResponse{found, fresh.With(p.passed())}, err
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/respond"
@@ -42,7 +41,6 @@ type Meta interface {
 	chains.Finder
 
 	FindNameClaim(ctx context.Context, r meta.Repo) (meta.NameClaim, error)
-	ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest, artifactType string, p meta.Page) ([]meta.Referrer, error)
 	ListTags(ctx context.Context, r meta.Repo, p meta.Page) ([]string, error)
 	MarkSuspect(ctx context.Context, b meta.Blob) error
 }

@@ -24,8 +24,8 @@ func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 	manifest := kit.Handler(e.manifest, decodeManifest, respond.Limited(s.budget, manifestSize, encodeManifest), fail)
 	blob := kit.Handler(e.blob, decodeBlob, s.blobs.Send, fail)
 	statBlob := kit.Handler(e.statBlob, decodeStatBlob, respond.WriteBlobHead, fail)
-	tags := kit.Handler(e.tags, decodeTags, respond.Limited(s.budget, respond.NamesSize, respond.WriteTags), fail)
-	referrers := kit.Handler(e.referrers, decodeReferrers, respond.Limited(s.budget, respond.ReferrersSize, respond.WriteReferrers), fail)
+	tags := kit.Handler(e.tags, decodeTags, respond.Limited(s.budget, tagsSize, encodeTags), fail)
+	referrers := kit.Handler(e.referrers, decodeReferrers, respond.Limited(s.budget, referrersSize, encodeReferrers), fail)
 
 	return front.Endpoints{
 		ocihttp.Manifest:  {http.MethodGet: manifest, http.MethodHead: manifest},
@@ -60,14 +60,36 @@ func decodeManifest(ctx context.Context, _ *http.Request) (GetManifestRequest, e
 // manifestSize is the size of m when sent.
 func manifestSize(m cache.Manifest) int64 { return respond.ManifestSize(m.Manifest) }
 
-// encodeManifest adds to a stale manifest a Warning (RFC 7234, section 5.5.1) and
-// its age.
 func encodeManifest(ctx context.Context, w http.ResponseWriter, m cache.Manifest) error {
-	if m.Stale {
-		w.Header().Set("Warning", `110 - "Response is Stale"`)
-		w.Header().Set("Age", strconv.FormatInt(int64(m.Age.Seconds()), 10))
-	}
+	warn(w.Header(), cache.Freshness{Stale: m.Stale, Age: m.Age})
 	return respond.WriteManifest(ctx, w, m.Manifest)
+}
+
+// warn adds to what is stale a Warning (RFC 7234, section 5.5) and its age.
+func warn(h http.Header, f cache.Freshness) {
+	if !f.Stale {
+		return
+	}
+	h.Set("Warning", `110 - "Response is Stale"`)
+	if f.Incomplete {
+		h.Add("Warning", `199 - "an upstream did not answer: the list may be incomplete"`)
+		return
+	}
+	h.Set("Age", strconv.FormatInt(int64(f.Age.Seconds()), 10))
+}
+
+func tagsSize(l ListTagsResponse) int64 { return respond.NamesSize(l.NamesResponse) }
+
+func encodeTags(ctx context.Context, w http.ResponseWriter, l ListTagsResponse) error {
+	warn(w.Header(), l.Freshness)
+	return respond.WriteTags(ctx, w, l.NamesResponse)
+}
+
+func referrersSize(l ListReferrersResponse) int64 { return respond.ReferrersSize(l.ReferrersResponse) }
+
+func encodeReferrers(ctx context.Context, w http.ResponseWriter, l ListReferrersResponse) error {
+	warn(w.Header(), l.Freshness)
+	return respond.WriteReferrers(ctx, w, l.ReferrersResponse)
 }
 
 func decodeBlob(ctx context.Context, r *http.Request) (OpenBlobRequest, error) {

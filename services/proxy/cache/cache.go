@@ -58,6 +58,7 @@ type Meta interface {
 
 	FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error)
 	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
+	ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest, artifactType string, p meta.Page) ([]meta.Referrer, error)
 	RecordStatus(ctx context.Context, t tenant.ID, id tenant.UpstreamID, s meta.UpstreamStatus) error
 }
 

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -10,8 +9,6 @@ import (
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/pkg/upstream"
 )
 
 // listsLife is how long a list is served during an outage of its upstream.
@@ -83,93 +80,44 @@ func (l *lists) drop(key string) {
 	l.known.Remove(key)
 }
 
-// listOf returns a fresh list from the cache, else the upstream's present list, or,
-// during an outage, its last one.
-func (r *Repository) listOf(ctx context.Context, what string, fetch func(ctx context.Context) (list, error)) (list, error) {
+// Freshness says how far a list may be relied on.
+type Freshness struct {
+	Stale      bool          // the upstream did not answer: the list is of before
+	Age        time.Duration // of a list that is stale and whole
+	Incomplete bool          // made of stored content: the upstream may have more
+}
+
+// With is the freshness of a list that is merged from two.
+func (f Freshness) With(g Freshness) Freshness {
+	return Freshness{Stale: f.Stale || g.Stale, Age: max(f.Age, g.Age), Incomplete: f.Incomplete || g.Incomplete}
+}
+
+// listOf returns a fresh list from the cache, else the upstream's present list, or, if
+// the upstream does not respond, its last one.
+func (r *Repository) listOf(ctx context.Context, what string, fetch func(ctx context.Context) (list, error)) (list, Freshness, error) {
 	known := r.caches.lists
 	key := r.key(what)
 	before, ok := known.find(key)
 	age := r.caches.Now().Sub(before.said)
 	if ok && age < r.Settings.TagTTL {
-		return before, nil
+		return before, Freshness{}, nil
 	}
 	if r.isAbsent(what) {
-		return list{}, chain.ErrNotHere
+		return list{}, Freshness{}, chain.ErrNotHere
 	}
 	now, err := singleFlight(ctx, r, what, fetch)
 	switch chain.OutcomeOf(err) {
 	case chain.Found:
 		now.said = r.caches.Now()
 		known.put(key, now)
-		return now, nil
+		return now, Freshness{}, nil
 	case chain.NotHere:
 		known.drop(key)
 		r.noteAbsence(what, err)
-	case chain.Outage:
-		if ok && age < min(listsLife, r.Settings.TagTTL+r.Settings.StaleIfError) {
-			return before, nil
-		}
-	}
-	return list{}, err
-}
-
-// Limits of an upstream's lists. Longer ones are errors: a truncated list would
-// look complete.
-const (
-	maxTags      = 100_000 // of a repository
-	maxReferrers = 1000    // of a subject
-)
-
-// Tags is a page of the upstream's tags.
-func (r *Repository) Tags(ctx context.Context, p meta.Page) ([]string, error) {
-	l, err := r.listOf(ctx, "tags", func(ctx context.Context) (list, error) {
-		tags, err := r.client.AllTags(ctx, r.Repo.Name, maxTags)
-		slices.Sort(tags)
-		return list{tags: slices.Compact(tags)}, err
-	})
-	if err != nil {
-		return nil, err
-	}
-	from, found := slices.BinarySearch(l.tags, p.After)
-	if found {
-		from++
-	}
-	return l.tags[from:min(from+p.Size, len(l.tags))], nil
-}
-
-// Referrers are all referrers of a subject at the upstream.
-func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.Referrer, error) {
-	l, err := r.listOf(ctx, "referrers "+subject.String(), func(ctx context.Context) (list, error) {
-		found, err := r.client.Referrers(ctx, r.Repo.Name, subject, maxReferrers)
-		rows := make([]meta.Referrer, len(found))
-		for i, f := range found {
-			rows[i] = meta.Referrer{Digest: f.Digest, MediaType: f.MediaType, Size: f.Size, ArtifactType: f.ArtifactType, Annotations: f.Annotations}
-		}
-		return list{referrers: rows}, err
-	})
-	switch chain.OutcomeOf(err) {
-	case chain.NotHere:
-		return nil, nil // an unknown subject has no referrers
-	case chain.Denied:
-		return nil, r.refusedReferrers(ctx, subject, err)
 	default:
-		return l.referrers, err
+		if ok && age < min(listsLife, r.Settings.TagTTL+r.staleLimit(err)) {
+			return before, Freshness{Stale: true, Age: age}, nil
+		}
 	}
-}
-
-// refusedReferrers turns a refused list into an outage if the upstream serves the subject:
-// an empty list would make an image look unsigned (contract row T7). If the upstream
-// refuses both, err stays a denial.
-func (r *Repository) refusedReferrers(ctx context.Context, subject oci.Digest, err error) error {
-	_, missing := r.StoredManifest(ctx, subject)
-	if notStored(missing) {
-		_, missing = r.Manifest(ctx, subject)
-	}
-	switch {
-	case chain.OutcomeOf(missing) == chain.Outage:
-		return missing // whether it serves the subject is unknown
-	case missing != nil:
-		return err
-	}
-	return upstream.Withheld(err, "refuses to list what refers to a manifest that it has, such as signatures")
+	return list{}, Freshness{}, err
 }

@@ -133,13 +133,18 @@ func (r *Repository) confirm(ctx context.Context, tag string, kept meta.CachedTa
 // (contract row E16).
 const deniedLimit = time.Hour
 
+// staleLimit is how much longer than its TTL something is served after err.
+func (r *Repository) staleLimit(err error) time.Duration {
+	if chain.OutcomeOf(err) == chain.Denied {
+		return min(r.Settings.StaleIfError, deniedLimit)
+	}
+	return r.Settings.StaleIfError
+}
+
 // stale returns the last manifest if the upstream's settings allow that and it is
 // not too old; else err.
 func (r *Repository) stale(kept meta.CachedTag, err error) (Manifest, error) {
-	limit := r.Settings.StaleIfError
-	if chain.OutcomeOf(err) == chain.Denied {
-		limit = min(limit, deniedLimit)
-	}
+	limit := r.staleLimit(err)
 	age := r.caches.Now().Sub(kept.CheckedAt)
 	if limit <= 0 || age > r.Settings.TagTTL+limit {
 		return Manifest{}, err
