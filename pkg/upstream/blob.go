@@ -156,8 +156,6 @@ func (b *Body) Close() error {
 	return nil
 }
 
-var gzipMagic = []byte{0x1f, 0x8b}
-
 // decode removes the gzip encoding that some hosts add unasked. Others declare it only
 // because the content itself is gzip: a body that is not gzip, and a blob of the
 // expected length, stay as they are (contract row T8). size is that of a blob, -1 if
@@ -179,7 +177,13 @@ func (c *Client) decode(resp *http.Response, size int64) error {
 		return nil
 	}
 	body := bufio.NewReader(resp.Body)
-	if start, _ := body.Peek(len(gzipMagic)); !bytes.Equal(start, gzipMagic) {
+	start, _ := body.Peek(len(gzipMagic))
+	isGzip := bytes.Equal(start, gzipMagic)
+	if isGzip && size != 0 && resp.ContentLength < 0 {
+		start, _ = body.Peek(peeked)
+		isGzip = isEncoding(start)
+	}
+	if !isGzip {
 		resp.Body = readCloser{body, resp.Body}
 		return nil
 	}

@@ -83,7 +83,7 @@ func (rq request) treatAsNotFound(err error) error {
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusNotImplemented:
 	default:
-		if !isRedirect(e.Status) {
+		if !e.elsewhere {
 			return err
 		}
 	}

@@ -45,13 +45,14 @@ type Error struct {
 	Upstream    string        // its slug
 	Message     string        // safe for users: names the upstream, never an address
 
-	reason fault.Reason // of NotHere
-	proven bool         // Denied after the credential was accepted
-	paused bool         // not asked, after too many failures
-	broken bool         // suggests that the upstream is down
-	left   bool         // the caller went away
-	silent bool         // no response
-	cause  error
+	reason    fault.Reason // of NotHere
+	proven    bool         // Denied after the credential was accepted
+	paused    bool         // not asked, after too many failures
+	broken    bool         // suggests that the upstream is down
+	left      bool         // the caller went away
+	silent    bool         // no response
+	elsewhere bool         // redirected to what is no resource of a registry
+	cause     error
 }
 
 // Error is for logs: it contains the cause.

@@ -24,7 +24,7 @@ func (p *pages) more() bool { return !p.ended }
 // fetchNext gets the next page, and passes it to use.
 func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 	p.rq.query = p.next
-	return p.client.document(ctx, p.rq, func(a answer) error {
+	err := p.client.document(ctx, p.rq, func(a answer) error {
 		p.count++
 		p.budget -= int64(len(a.body))
 		next, problem := nextPage(a.header.Values("Link"), p.client.base, p.rq.path)
@@ -41,6 +41,10 @@ func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 		p.next = next
 		return use(a)
 	})
+	if p.count > 0 && OutcomeOf(err) == NotHere {
+		return p.client.outage(err, "does not have a page of a list that another page leads to")
+	}
+	return err
 }
 
 // nextPage finds the query of the next page (RFC 8288, rel "next"); empty for none.

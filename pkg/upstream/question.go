@@ -76,8 +76,10 @@ func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error)
 		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
 		header: hopHeader(ctx, rq.accept),
 		name:   name,
-		stay:   rq.optional,
 	}}
+	if rq.optional {
+		q.out.only = rq.path
+	}
 	if q.out.method == http.MethodHead && c.headRefused.left(q.kind, time.Now()) > 0 {
 		q.out.method = http.MethodGet
 	}
@@ -115,7 +117,7 @@ func (c *Client) nameOf(name string) string {
 func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bool, error) {
 	q.tries++
 	status := resp.StatusCode
-	if q.headRefused && (status == http.StatusOK || status == http.StatusNotFound) {
+	if q.headRefused && status == http.StatusOK {
 		q.client.headRefused.extend(q.kind, time.Now().Add(headRefusedFor))
 	}
 	if q.doubt != nil && (away || status != http.StatusUnauthorized || q.guess.sameRealm(resp.Header)) {

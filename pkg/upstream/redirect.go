@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/ocihttp"
 )
@@ -22,7 +23,7 @@ type outRequest struct {
 	header http.Header // sent to every host
 	auth   string      // Authorization, only for the host of url
 	name   string      // of the repository, if it is about one
-	stay   bool        // return a redirect to another host as the response
+	only   string      // end of a path of registries that redirects to other hosts must keep; empty: any
 	led    bool        // a response named the host of url, not the configuration
 }
 
@@ -67,8 +68,10 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 		case problem != "":
 		case redirects == maxRedirects:
 			problem = "leads from host to host without end"
-		case t.stay && !sameOrigin(next, t.url):
-			problem = "leads to another host"
+		case t.only != "" && !sameOrigin(next, t.url) && !isRegistryPath(next.Path, t.only):
+			e := c.outage(errRedirect, "leads to another host")
+			e.Status, e.elsewhere = resp.StatusCode, true
+			return nil, away, e
 		case inside && !c.names(next):
 			problem = "leads from a network that is not public to another host: if that is right, add this host to auth_hosts"
 		}
@@ -80,6 +83,11 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 		away = away || !sameOrigin(next, t.url)
 		at, led = next, !c.names(next)
 	}
+}
+
+// isRegistryPath reports whether path is that of a registry's resource.
+func isRegistryPath(path, resource string) bool {
+	return strings.HasPrefix(path, "/v2/") && strings.HasSuffix(path, "/"+resource)
 }
 
 // names reports whether the configuration names the host: as the upstream's, at any

@@ -41,7 +41,7 @@ func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit
 			return err
 		})
 		switch {
-		case p.count <= 1 && (!known || OutcomeOf(err) == NotHere):
+		case p.count == 0 && OutcomeOf(err) == NotHere, p.count == 1 && !known:
 			return c.referrersByTag(ctx, name, d, limit)
 		case !known:
 			return nil, c.outage(nil, "sent a page of referrers that is not an index")

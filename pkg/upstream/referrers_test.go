@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/oci"
@@ -119,5 +120,66 @@ func TestReferrers_TagOfLongDigests(t *testing.T) {
 	}
 	if len(paths) != 2 || paths[1] != "/v2/a/b/manifests/sha512-"+subject.Hex()[:64] {
 		t.Errorf("asked %s", paths)
+	}
+}
+
+// TestT7_APageThatIsNotThere of a list that began is an outage: what was listed before is
+// not forgotten, nor looked for under the tag.
+func TestT7_APageThatIsNotThere(t *testing.T) {
+	subject := oci.DigestOf(oci.SHA256, []byte("subject"))
+	for _, status := range []int{404, 400, 405, 406, 501} {
+		asked := 0
+		c := serve(t, patient(), func(w http.ResponseWriter, r *http.Request) {
+			if asked++; r.URL.RawQuery == "" || strings.HasSuffix(r.URL.Path, "/tags/list") && r.URL.Query().Get("page") == "" {
+				w.Header().Set("Link", "<"+r.URL.Path+`?page=2>; rel="next"`)
+				if strings.HasSuffix(r.URL.Path, "/tags/list") {
+					fmt.Fprint(w, `{"tags":["a"]}`)
+					return
+				}
+				sendIndex(w, indexOf(2))
+				return
+			}
+			w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+			w.WriteHeader(status)
+		})
+		_, err := c.Referrers(t.Context(), "a/b", subject, 10)
+		if wantOutage(t, err); asked != 2 {
+			t.Errorf("%d: %d requests", status, asked)
+		}
+		_, err = c.AllTags(t.Context(), "a/b", 10)
+		wantOutage(t, err)
+	}
+}
+
+// TestT6_ReferrersBehindARedirect are those of the registry that the host leads to. A
+// redirect that is wrong in another way than to lead to a page is an outage.
+func TestT6_ReferrersBehindARedirect(t *testing.T) {
+	subject := oci.DigestOf(oci.SHA256, []byte("subject"))
+	w, cs := withRealm("https://ghcr.example.net", "https://auth.example.net/token", "https://auth.example.net")
+	w.hosts[origin] = func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, "https://ghcr.example.net"+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+	}
+	protected := w.hosts["https://ghcr.example.net"]
+	w.hosts["https://ghcr.example.net"] = func(rw http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/referrers/") && r.Header.Get("Authorization") != "" {
+			if r.URL.RawQuery == "" {
+				rw.Header().Set("Link", "<"+r.URL.Path+`?page=2>; rel="next"`)
+			}
+			sendIndex(rw, indexOf(2))
+			return
+		}
+		protected(rw, r)
+	}
+	client := clientOf(t, cs, Config{URL: origin})
+	if list, err := client.Referrers(t.Context(), "a/b", subject, 10); err != nil || len(list) != 4 {
+		t.Errorf("%d referrers, %v", len(list), err)
+	}
+	for _, to := range []string{"http://ghcr.example.net/v2/a/b/referrers/" + subject.String(), "", "https://u:p@ghcr.example.net/"} {
+		w.hosts[origin] = func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Location", to)
+			rw.WriteHeader(http.StatusTemporaryRedirect)
+		}
+		_, err := client.Referrers(t.Context(), "a/b", subject, 10)
+		wantOutage(t, err)
 	}
 }

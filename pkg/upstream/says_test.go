@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // asks counts what an upstream is asked, as "GET /v2/".
@@ -582,6 +583,54 @@ func TestT8_ExpiresIn(t *testing.T) {
 		got, err := parseToken([]byte(`{"token":"a","expires_in":`+said+`}`), now)
 		if want -= min(tokenSlack, want/5); err != nil || got.expires.Sub(now) != want {
 			t.Errorf("%s: %v, %v", said, got.expires.Sub(now), err)
+		}
+	}
+}
+
+// TestT8_ChunkedGzip has no length to show whether a gzip is the blob, or only how it was
+// sent.
+func TestT8_ChunkedGzip(t *testing.T) {
+	layer := ocitest.NewImage(1, 100_000).Layers[0].Bytes
+	for name, c := range map[string]struct{ sent, want []byte }{
+		"a layer, declared falsely":     {layer, layer},
+		"a layer that was sent in gzip": {ocitest.Gzip(layer, gzip.BestSpeed), layer},
+		"a config that was":             {ocitest.Gzip(image(), gzip.BestSpeed), image()},
+		"a layer of zstd that was":      {ocitest.Gzip(append(zstdMagic, layer...), gzip.BestSpeed), append(zstdMagic, layer...)},
+		"a short gzip, falsely":         {ocitest.Gzip([]byte("x"), gzip.BestSpeed), ocitest.Gzip([]byte("x"), gzip.BestSpeed)},
+	} {
+		for _, size := range []int64{int64(len(c.want)), -1} {
+			client, _ := plainly(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Encoding", "gzip")
+				_ = http.NewResponseController(w).Flush() // else the response has a length
+				_, _ = w.Write(c.sent)
+			})
+			b, err := client.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, c.want), size)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if got, err := readAndClose(t, b); err != nil || !bytes.Equal(got, c.want) {
+				t.Errorf("%s: %d bytes, want %d, %v", name, len(got), len(c.want), err)
+			}
+		}
+	}
+}
+
+// TestT3_ARefusedHeadOfWhatIsNotThere says nothing about other HEADs.
+func TestT3_ARefusedHeadOfWhatIsNotThere(t *testing.T) {
+	client, asked := plainly(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		says(404, "application/json", errorBody("MANIFEST_UNKNOWN"))(w, r)
+	})
+	for range 2 {
+		if _, err := client.HeadManifest(t.Context(), "a/b", "latest"); OutcomeOf(err) != NotHere {
+			t.Error(err)
+		}
+		if got := asked.take(); got != "HEAD manifests/latest, GET manifests/latest" {
+			t.Errorf("asked %s", got)
 		}
 	}
 }

@@ -178,6 +178,12 @@ func TestT6_AHostThatLeadsToARegistry(t *testing.T) {
 				t.Errorf("the credential went to %s", r.Path)
 			}
 		}
+		signature := referrer(up.Image.Index, "application/x.signature", 1)
+		up.PushManifest(testserver.ScriptedName, signature)
+		a := w.get("/v2/" + testserver.ScriptedName + "/referrers/" + up.Image.Index.Digest.String())
+		if a.Status != http.StatusOK || len(referrersIn([]byte(a.Body))) != 1 {
+			t.Errorf("referrers: %d %s", a.Status, a.Body)
+		}
 		if n := up.Count("", "/token"); n != 1 {
 			t.Errorf("%d tokens, want one", n)
 		}
