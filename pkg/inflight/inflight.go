@@ -35,7 +35,7 @@ type Options struct {
 // Stream is one blob in flight. Its bytes are in a temporary file, so that
 // memory does not grow with them, nor with how far apart the readers are.
 //
-// Write, Restart and Finish are for one goroutine, the writer's; everything
+// Write, Resume and Finish are for one goroutine, the writer's; everything
 // else is safe for concurrent use.
 type Stream struct {
 	digest oci.Digest

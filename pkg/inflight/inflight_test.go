@@ -189,7 +189,7 @@ func TestStream_MoreThanTheSize(t *testing.T) {
 	if n, err := s.Write(append(content[60:100:100], 0)); n != 0 || !fault.Is(err, fault.SizeInvalid) || fault.KindOf(err) != fault.BadUpstream {
 		t.Errorf("%d, %v", n, err)
 	}
-	s.Restart()
+	s.Resume(0)
 	write(t, s, content)
 	if n, err := s.Write([]byte{0}); n != 0 || !fault.Is(err, fault.SizeInvalid) {
 		t.Errorf("after all: %d, %v", n, err)
@@ -215,7 +215,7 @@ func TestR43_SourceDies(t *testing.T) {
 		}()
 		for range play.IntN(5) {
 			writeInPieces(t, s, content[:play.IntN(len(content)+1)], play)
-			s.Restart()
+			s.Resume(0)
 		}
 		writeInPieces(t, s, content, play)
 		if s.Written() != int64(len(content)) {
@@ -245,7 +245,7 @@ func TestE6_RestartProvesWhatWasSent(t *testing.T) {
 	wrong := bytes.Clone(content[:held])
 	wrong[7]++
 	write(t, s, wrong)
-	s.Restart()
+	s.Resume(0)
 	write(t, s, content)
 	if err := s.Finish(); !fault.Is(err, fault.DigestInvalid) {
 		t.Errorf("Finish: %v", err)
@@ -411,7 +411,7 @@ func TestR35_DiskFull(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	s.Restart()
+	s.Resume(0)
 	write(t, s, content)
 	finish(t, s)
 	rest, err := io.ReadAll(r)

@@ -161,16 +161,16 @@ func (s *Stream) advance(written int64) {
 	}
 }
 
-// Restart begins with a new source, the one before having died: what is written
-// next is its first byte. As many bytes as were written already are skipped,
+// Resume continues with a new source, the one before having died: what is written
+// next is byte from, at most Written. Bytes that were written already are skipped,
 // since readers may have sent them: it is those that Finish proves.
-func (s *Stream) Restart() { s.skip = s.hash.Size() }
+func (s *Stream) Resume(from int64) { s.skip = max(s.hash.Size()-from, 0) }
 
 // Finish ends the stream: the source has ended. Where the digest of what was
 // written is right, readers get the bytes held back. Else the stream fails, with
 // what Finish returns: fault.SizeInvalid for less than the stream's size,
 // fault.DigestInvalid for another digest, both of kind BadUpstream. To continue with
-// another source after a short one, call Restart instead.
+// another source after a short one, call Resume instead.
 func (s *Stream) Finish() error { return s.end(s.verify()) }
 
 func (s *Stream) verify() error {

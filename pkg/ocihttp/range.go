@@ -133,6 +133,26 @@ func ParseContentRange(s string) (int64, int64, error) {
 	return start, end, nil
 }
 
+// ParsePartRange parses the Content-Range of a 206 response (RFC 9110, section 14.4):
+// the first and the last byte of the part, and the size of the whole, -1 for "*". It
+// returns false for any other text, as of a range that was not satisfiable.
+func ParsePartRange(s string) (int64, int64, int64, bool) {
+	unit, rest, _ := strings.Cut(s, " ")
+	span, total, ok := strings.Cut(rest, "/")
+	first, last, dash := strings.Cut(span, "-")
+	start, okStart := parseOffset(first)
+	end, okEnd := parseOffset(last)
+	size, okSize := int64(-1), total == "*"
+	if !okSize {
+		size, okSize = parseOffset(total)
+	}
+	ok = ok && dash && okStart && okEnd && okSize && strings.EqualFold(unit, "bytes")
+	if !ok || end < start || size >= 0 && size <= end {
+		return 0, 0, 0, false
+	}
+	return start, end, size, true
+}
+
 // FormatUploadRange is the Range header of an upload session that has offset bytes.
 // The spec has no form for "none": both an empty session and one with a single byte
 // have "0-0".

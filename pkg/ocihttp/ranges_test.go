@@ -38,6 +38,42 @@ func TestParseContentRange(t *testing.T) {
 	}
 }
 
+func TestParsePartRange(t *testing.T) {
+	for s, want := range map[string][3]int64{
+		"bytes 0-9/10":     {0, 9, 10},
+		"bytes 5-9/100":    {5, 9, 100},
+		"bytes 5-9/*":      {5, 9, -1},
+		"Bytes 0-0/1":      {0, 0, 1},
+		"bytes 007-08/010": {7, 8, 10},
+	} {
+		start, end, size, ok := ocihttp.ParsePartRange(s)
+		if !ok || start != want[0] || end != want[1] || size != want[2] {
+			t.Errorf("ParsePartRange(%q) = %d, %d, %d, %v; want %v", s, start, end, size, ok, want)
+		}
+	}
+	for _, s := range []string{
+		"", "bytes", "bytes ", "0-9/10", "bytes=0-9/10", "items 0-9/10", "bytes */10", "bytes 0-9", "bytes 0-9/", "bytes 0-/10", "bytes -9/10",
+		"bytes 9-0/10", "bytes 0-10/10", "bytes 0-9/9", "bytes 0-9/-1", "bytes 0-9/**", "bytes +0-9/10", "bytes  0-9/10", "bytes 0-9/10 ", "bytes 0-9/10, 20-29/30",
+		"bytes 0-9223372036854775807/*", "bytes 0-9/9223372036854775808",
+	} {
+		if start, end, size, ok := ocihttp.ParsePartRange(s); ok || start != 0 || end != 0 || size != 0 {
+			t.Errorf("ParsePartRange(%q) = %d, %d, %d, %v", s, start, end, size, ok)
+		}
+	}
+}
+
+func FuzzParsePartRange(f *testing.F) {
+	for _, s := range []string{"", "bytes 0-9/10", "bytes 5-9/*", "bytes */10", "bytes 9-0/10", "bytes 0-9223372036854775806/9223372036854775807"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		start, end, size, ok := ocihttp.ParsePartRange(s)
+		if ok && (start < 0 || end < start || end-start+1 <= 0 || size < -1 || size >= 0 && size <= end) {
+			t.Fatalf("ParsePartRange(%q) = %d, %d, %d", s, start, end, size)
+		}
+	})
+}
+
 func TestFormatUploadRange(t *testing.T) {
 	for offset, want := range map[int64]string{-1: "0-0", 0: "0-0", 1: "0-0", 2: "0-1", 1024: "0-1023", math.MaxInt64: "0-9223372036854775806"} {
 		if got := ocihttp.FormatUploadRange(offset); got != want {

@@ -15,12 +15,13 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
-// Body is a blob in flight. Its bytes are not verified: the reader computes the
-// digest. Read returns io.EOF only after exactly the announced length, and *Error
-// for any other length or a slow upstream. The time between reads does not count.
+// Body is a blob in flight, or the rest of one. Its bytes are not verified: the reader
+// computes the digest. Read returns io.EOF only after exactly the announced length, and
+// *Error for any other length or a slow upstream. The time between reads does not count.
 // Close it; it is not safe for concurrent use.
 type Body struct {
-	Size int64 // in bytes; -1 when neither the caller nor the upstream knows it
+	Size int64 // of the whole blob, in bytes; -1 when neither the caller nor the upstream knows it
+	From int64 // its first byte
 
 	client *Client
 	ctx    context.Context
@@ -29,7 +30,7 @@ type Body struct {
 	body   io.ReadCloser
 	slow   *time.Timer // ends the request
 
-	read   int64
+	read   int64         // up to this byte of the blob
 	window int64         // bytes in the present window
 	spent  time.Duration // of reading, in the present window
 	err    error
@@ -40,40 +41,6 @@ var (
 	errClosed = errors.New("the body is closed")
 	errSize   = errors.New("wrong size")
 )
-
-// Blob gets a blob from its first byte; size is negative if the caller does not
-// know it. ctx must last until the body is closed.
-func (c *Client) Blob(ctx context.Context, name string, d oci.Digest, size int64) (*Body, error) {
-	if err := oci.CheckName(name); err != nil {
-		return nil, err
-	}
-	rq := request{method: http.MethodGet, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown, size: size}
-	permit, err := c.enter(ctx, c.blobs, rq.kind())
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	slow := time.AfterFunc(c.limits.answer, func() { cancel(errSlow) })
-	resp, err := c.exchange(ctx, rq)
-	if err == nil && size >= 0 && resp.ContentLength >= 0 && resp.ContentLength != size {
-		_ = resp.Body.Close()
-		err = c.outage(errSize, "has a blob of %d bytes where its manifest says %d", resp.ContentLength, size)
-	}
-	if err == nil && !slow.Stop() {
-		_ = resp.Body.Close()
-		err = c.failed(ctx, errSlow)
-	}
-	if err = permit.end(err); err != nil {
-		slow.Stop()
-		cancel(errClosed)
-		permit.leave()
-		return nil, err
-	}
-	if size < 0 {
-		size = resp.ContentLength
-	}
-	return &Body{Size: size, client: c, ctx: ctx, cancel: cancel, permit: permit, body: resp.Body, slow: slow}, nil
-}
 
 // HasBlob asks for the size of a blob in bytes; -1 when the upstream has the blob
 // but does not say its size.

@@ -70,6 +70,7 @@ type request struct {
 	accept   string
 	missing  fault.Reason // the reason of a 404
 	size     int64        // of a blob, in bytes; -1 if unknown, 0 for a document
+	from     int64        // the first byte of a blob that is asked for
 	limit    int64        // of the body, in bytes; 0 = none
 	optional bool         // about an API that registries need not have
 }

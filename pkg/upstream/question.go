@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,7 +38,7 @@ type question struct {
 }
 
 // exchange sends the request with its retries. The response is a 200 without content
-// encoding.
+// encoding, or a 206 if a part was asked for.
 func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
 	q, err := c.newQuestion(ctx, rq)
 	if err != nil {
@@ -59,6 +60,8 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 				return nil, err
 			}
 			continue
+		case resp.StatusCode == http.StatusPartialContent && rq.from > 0:
+			return resp, nil
 		case resp.StatusCode != http.StatusOK:
 			return nil, q.verdict(ctx, resp, away || q.auth.guest, rq.missing)
 		}
@@ -79,6 +82,9 @@ func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error)
 	}}
 	if rq.optional {
 		q.out.only = rq.path
+	}
+	if rq.from > 0 {
+		q.out.header.Set("Range", fmt.Sprintf("bytes=%d-", rq.from))
 	}
 	if q.out.method == http.MethodHead && c.headRefused.left(q.kind, time.Now()) > 0 {
 		q.out.method = http.MethodGet

@@ -167,7 +167,7 @@ func blobPaths(base string, img ocitest.Image) []string {
 
 // TestR43_NodeIsKilledWhileOthersReadFromIt kills the node that fetches a blob,
 // without a word: the clients of the others have half of it from there, get the
-// rest, and the upstream is asked once more at most.
+// rest, and the upstream is asked once more at most, for what they lack (contract row T23).
 func TestR43_NodeIsKilledWhileOthersReadFromIt(t *testing.T) {
 	up := testserver.StartScripted(t)
 	img := ocitest.NewImage(8, 8<<20)
@@ -216,13 +216,21 @@ func TestR43_NodeIsKilledWhileOthersReadFromIt(t *testing.T) {
 		t.Errorf("the upstream was asked %d times before the node died", n)
 	}
 	doomed.kill()
-	died := time.Now()
+	died, rest := time.Now(), ""
 	dead.Wait()
 	alive.Wait()
 	n := up.Count(http.MethodGet, path)
 	t.Logf("%d clients of 2 nodes had every byte %s after the third died; %d GET of the blob", len(begun), time.Since(died).Round(time.Millisecond), n)
 	if n > 2 {
 		t.Errorf("the upstream was asked %d times, want 2", n)
+	}
+	for _, r := range up.Requests()[1:] {
+		if r.Path == path && r.Method == http.MethodGet && r.Header.Get("Range") != "" {
+			rest = r.Header.Get("Range")
+		}
+	}
+	if rest == "" {
+		t.Error("the upstream was asked for the whole blob again")
 	}
 	for _, n := range living {
 		n.stop(t)

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -82,8 +83,8 @@ func TestFlights_AreForThisDeployment(t *testing.T) {
 	internal := w.node(lease.NewMemory(), known)
 	target := fetch.Target{Repo: cache, Digest: up.Image.Config.Digest, Size: -1}
 	for name, other := range map[string]*access.Internal{"another key": access.NewInternal("another"), "nothing in flight": known} {
-		if body, _, err := proxy.NewPeers(other, nil).Open(t.Context(), internal.URL, target); err == nil {
-			_ = body.Close() // it should not be there
+		if part, err := proxy.NewPeers(other, nil).Open(t.Context(), internal.URL, target, 0); err == nil {
+			_ = part.Body.Close() // it should not be there
 			t.Errorf("%s: something is answered", name)
 		}
 	}
@@ -115,6 +116,41 @@ func TestFlights_AreForThisDeployment(t *testing.T) {
 		_ = resp.Body.Close() // only the status matters
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("GET %s: %d", path, resp.StatusCode)
+		}
+	}
+}
+
+// TestT23_APeerSendsTheRest: a process that has some of a blob reads the rest from the one
+// that fetches it.
+func TestT23_APeerSendsTheRest(t *testing.T) {
+	w, up, cache := oneUpstream(t)
+	known := access.NewInternal("0123456789abcdef0123456789abcdef")
+	internal := w.node(lease.NewMemory(), known)
+	layer := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)[4]
+	up.Play(testserver.Script{Fault: testserver.FaultStallInBody, On: []testserver.Part{testserver.PartBlobs}, At: 150_000, Times: 1})
+	resp, err := w.open(t.Context(), layer.path, nodeHeader, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(len(layer.want.Bytes))
+	var parts []fetch.Part
+	for _, from := range []int64{0, 1, 100_000, size - 1} {
+		part, err := proxy.NewPeers(known, nil).Open(t.Context(), internal.URL, fetch.Target{Repo: cache, Digest: layer.want.Digest, Size: -1}, from)
+		if err != nil || part.From != from || part.Size != size {
+			t.Fatalf("from %d: %+v, %v", from, part, err)
+		}
+		defer part.Body.Close()
+		parts = append(parts, part)
+	}
+	up.Stop() // the connection breaks, and the rest is asked for
+	up.Start()
+	for _, p := range parts {
+		if got, err := io.ReadAll(p.Body); err != nil || string(got) != string(layer.want.Bytes[p.From:]) {
+			t.Errorf("from %d: %d bytes, %v", p.From, len(got), err)
 		}
 	}
 }

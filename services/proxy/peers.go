@@ -58,12 +58,31 @@ func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer content.Close()
 	web.AllowPause(r.Context(), int64(t.Repo.Tenant))
-	w.Header().Set("Content-Length", strconv.FormatInt(content.Size(), 10))
-	w.WriteHeader(http.StatusOK)
+	size := content.Size()
+	from, status := firstByte(r.Header.Get("Range"), size), http.StatusOK
+	if from > 0 {
+		if _, err := content.Seek(from, io.SeekStart); err != nil {
+			ocihttp.WriteError(w, r, fault.Down(err, "the content of this blob"))
+			return
+		}
+		status = http.StatusPartialContent
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, size-1, size))
+	}
+	w.Header().Set("Content-Length", strconv.FormatInt(size-from, 10))
+	w.WriteHeader(status)
 	if _, err := io.Copy(w, content); err != nil {
 		f.Log.DebugContext(r.Context(), "another process did not get all that is fetched here", "error", err)
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// firstByte is where the response to a range begins, as Peers asks for it; 0 for any other.
+func firstByte(header string, size int64) int64 {
+	var from int64
+	if _, err := fmt.Sscanf(header, "bytes=%d-", &from); err != nil || from < 0 || from >= size {
+		return 0
+	}
+	return from
 }
 
 func (f Flights) join(r *http.Request) (fetch.Target, blob.Content, error) {
@@ -142,17 +161,24 @@ func NewPeers(known *access.Internal, dialTLS func(ctx context.Context, network,
 }
 
 // Open implements fetch.Config.Peer.
-func (p *Peers) Open(ctx context.Context, at string, t fetch.Target) (io.ReadCloser, int64, error) {
+func (p *Peers) Open(ctx context.Context, at string, t fetch.Target, from int64) (fetch.Part, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+flightPath(t), nil)
 	if err != nil {
-		return nil, 0, err
+		return fetch.Part{}, err
+	}
+	if from > 0 {
+		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 	}
 	got, err := p.client.Do(r)
 	if err != nil {
-		return nil, 0, err
+		return fetch.Part{}, err
 	}
-	if got.StatusCode != http.StatusOK {
-		return nil, 0, errors.Join(fmt.Errorf("the process at %s answered %s", at, got.Status), got.Body.Close())
+	if got.StatusCode == http.StatusOK { // also of the previous version, which knows no ranges here
+		return fetch.Part{Body: got.Body, Size: got.ContentLength}, nil
 	}
-	return got.Body, got.ContentLength, nil
+	start, end, size, ok := ocihttp.ParsePartRange(got.Header.Get("Content-Range"))
+	if got.StatusCode != http.StatusPartialContent || !ok || start != from || end+1 != size {
+		return fetch.Part{}, errors.Join(fmt.Errorf("the process at %s answered %s", at, got.Status), got.Body.Close())
+	}
+	return fetch.Part{Body: got.Body, From: from, Size: size}, nil
 }

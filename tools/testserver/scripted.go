@@ -39,6 +39,8 @@ type Scripted struct {
 	redirect string // a URL to which a blob's digest is added; "" = blobs are sent
 	files    bool   // see ServeFiles
 	leadsTo  string // see LeadTo
+	cutAfter int64  // see CutBlobs
+	cuts     int    // how often they still break; -1 = always
 	auth     scriptedAuth
 }
 
@@ -222,6 +224,7 @@ func (s *Scripted) serveCDN(w http.ResponseWriter, r *http.Request) {
 
 // perform answers a request by answer, unless the script is played.
 func (s *Scripted) perform(w http.ResponseWriter, r *http.Request, a asked, answer func(http.ResponseWriter, *http.Request, asked)) {
+	w = s.line(w, a.part)
 	reach := s.reach(a.part)
 	if reach == reachNone {
 		answer(w, r, a)

@@ -139,6 +139,7 @@ func serveContent(w http.ResponseWriter, r *http.Request, c ocitest.Content) {
 	w.Header().Set("Content-Type", c.MediaType)
 	if c.Digest != "" {
 		w.Header().Set("Docker-Content-Digest", c.Digest.String())
+		w.Header().Set("Etag", `"`+c.Digest.String()+`"`)
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.Bytes))
 }
@@ -216,6 +217,7 @@ func (s *Scripted) answerCDN(w http.ResponseWriter, r *http.Request, a asked) {
 		http.Error(w, "nothing here", http.StatusNotFound)
 		return
 	}
+	w.Header().Set("Etag", `"cdn"`)
 	serveContent(w, r, given("application/octet-stream", "", b.Bytes))
 }
 

@@ -158,6 +158,7 @@ const (
 	reachRight        // of status 2xx
 	reachBodies       // of status 2xx to GET
 	reachHeads        // to HEAD
+	reachParts        // of status 206
 )
 
 // faultKind is what there is to know of a fault.
@@ -254,5 +255,6 @@ var faults = func() map[Fault]faultKind {
 		FaultTokenHuge:    {OutcomeOutage, tokens, reachAll, (*scene).hugeToken, nil},
 	}
 	maps.Copy(all, corruptions)
+	maps.Copy(all, rangeFaults)
 	return all
 }()

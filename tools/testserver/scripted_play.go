@@ -29,6 +29,8 @@ func (sc *scene) isIn(r reach) bool {
 		return true
 	case reachRight:
 		return right
+	case reachParts:
+		return sc.honest.Code == http.StatusPartialContent
 	case reachHeads:
 		return sc.r.Method == http.MethodHead
 	default:

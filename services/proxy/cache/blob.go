@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -51,18 +50,24 @@ func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respon
 	} else if !errors.Is(err, errUnknown) {
 		return respond.OpenBlobResponse{}, err
 	}
-	content, err := r.caches.Fetches.Open(ctx, fetch.Target{Repo: r.Repo, Digest: d, Size: size, Hops: r.hops}, func(ctx context.Context) (io.ReadCloser, int64, error) {
-		body, err := r.client.Blob(ctx, r.Repo.Name, d, size)
-		r.asked()
-		if err != nil {
-			return nil, 0, err
-		}
-		return body, body.Size, nil
-	})
+	content, err := r.caches.Fetches.Open(ctx, fetch.Target{Repo: r.Repo, Digest: d, Size: size, Hops: r.hops}, r.source(d, size))
 	if err != nil {
 		return respond.OpenBlobResponse{}, fetchFailure(r.noteMissing(ctx, what, d, err))
 	}
 	return respond.OpenBlobResponse{Blob: meta.Blob{Digest: d, Size: content.Size()}, Content: content}, nil
+}
+
+// source downloads a blob from the upstream.
+func (r *Repository) source(d oci.Digest, size int64) fetch.Source {
+	download := r.client.Download(r.Repo.Name, d, size)
+	return func(ctx context.Context, from int64) (fetch.Part, error) {
+		body, err := download.Open(ctx, from)
+		r.asked()
+		if err != nil {
+			return fetch.Part{}, err
+		}
+		return fetch.Part{Body: body, From: body.From, Size: body.Size}, nil
+	}
 }
 
 // fetchFailure marks failures of this deployment as internal, and leaves those of

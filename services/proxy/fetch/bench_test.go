@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/services/proxy/fetch"
 )
 
 // BenchmarkCold reads a blob that is not here yet, from an upstream over HTTP:
@@ -23,22 +24,22 @@ func BenchmarkCold(b *testing.B) {
 			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 		}))
 		b.Cleanup(hub.Close)
-		get := func(ctx context.Context) (io.ReadCloser, int64, error) {
+		get := func(ctx context.Context, _ int64) (fetch.Part, error) {
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, hub.URL, nil)
 			if err != nil {
-				return nil, 0, err
+				return fetch.Part{}, err
 			}
 			resp, err := hub.Client().Do(req)
 			if err != nil {
-				return nil, 0, err
+				return fetch.Part{}, err
 			}
-			return resp.Body, resp.ContentLength, nil
+			return fetch.Part{Body: resp.Body, Size: resp.ContentLength}, nil
 		}
 		name := strconv.Itoa(size>>10) + "KiB"
 		b.Run("direct/"+name, func(b *testing.B) {
 			measure(b, size, func() (io.ReadCloser, error) {
-				body, _, err := get(b.Context())
-				return body, err
+				part, err := get(b.Context(), 0)
+				return part.Body, err
 			}, func() {})
 		})
 		b.Run("fetch/"+name, func(b *testing.B) {

@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fairgate"
@@ -77,6 +78,16 @@ func (fl *flight) written() int64 {
 	return fl.stream.Written()
 }
 
+// next is the byte from which a source is asked. A range needs a byte, so the last one is
+// asked for again if it may be the last of the blob.
+func (fl *flight) next() int64 {
+	written := fl.written()
+	if written > 0 && (fl.size < 0 || written == fl.size) {
+		written--
+	}
+	return written
+}
+
 // fromStore uses a blob that has been stored since. If the store does not respond
 // or has lost the bytes, the blob counts as not stored: fetching repairs it.
 func (fl *flight) fromStore(ctx context.Context) (bool, error) {
@@ -101,10 +112,11 @@ func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 		close(fl.known)
 		return true, nil
 	}
-	if err := fl.beginSource(b.Size); err != nil {
-		return false, err
+	from, err := c.Seek(fl.next(), io.SeekStart)
+	if err != nil {
+		return false, nil // like one that cannot be opened
 	}
-	return fl.fromOther(c)
+	return fl.fromOther(Part{Body: c, From: from, Size: b.Size}, c)
 }
 
 // maxWaiting is how many flights of one tenant wait for a slot at a time.

@@ -33,11 +33,10 @@ type Config struct {
 	// Self is the URL of this process for other processes; empty if they cannot reach
 	// it.
 	Self string
-	// Peer reads the blob from a flight of the process whose Self is at, from byte 0,
-	// with its size, -1 if not known. It fails if that process has no such flight. It
-	// may wait for the first byte, but not longer than a second for a connection.
-	// Reading ends with ctx.
-	Peer    func(ctx context.Context, at string, t Target) (io.ReadCloser, int64, error)
+	// Peer reads the blob, from a byte on, from a flight of the process whose Self is at.
+	// It fails if that process has no such flight. It may wait for the first byte, but
+	// not longer than a second for a connection. Reading ends with ctx.
+	Peer    func(ctx context.Context, at string, t Target, from int64) (Part, error)
 	Dir     string // of temporary files; "" = the system's
 	Flights int    // at a time, besides the assured shares of tenants; 0 = 64
 	Log     *slog.Logger
@@ -68,9 +67,16 @@ type Target struct {
 	Hops int
 }
 
-// Source asks the upstream for the blob, from byte 0, and returns its body with its
-// size, -1 if not known. Reading ends with ctx.
-type Source func(ctx context.Context) (io.ReadCloser, int64, error)
+// Part is a blob from a byte on.
+type Part struct {
+	Body io.ReadCloser
+	From int64 // the first byte: the requested one, or 0 where that cannot be had
+	Size int64 // of the whole blob, in bytes; -1 = not known
+}
+
+// Source asks the upstream for the blob from a byte on. Reading ends with ctx. The
+// sources of a flight are asked one after the other.
+type Source func(ctx context.Context, from int64) (Part, error)
 
 // Fetches are the flights of a process. It is safe for concurrent use.
 type Fetches struct {

@@ -215,7 +215,7 @@ func TestClose_WaitsForWhatIsStored(t *testing.T) {
 	closed := make(chan error, 1)
 	go func() { closed <- f.Close(t.Context()) }()
 	await.True(t, 20*time.Second, "nothing is begun", func() bool {
-		_, err := f.Open(t.Context(), w.target([]byte("another")), func(context.Context) (io.ReadCloser, int64, error) { return nil, 0, errDown })
+		_, err := f.Open(t.Context(), w.target([]byte("another")), (&source{say: func(context.Context, int) (io.Reader, int64, error) { return nil, 0, errDown }}).Open)
 		return fault.KindOf(err) == fault.Unavailable
 	})
 	select {

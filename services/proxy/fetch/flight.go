@@ -22,6 +22,7 @@ type flight struct {
 	// Set before known is closed: one of the three.
 	known  chan struct{}
 	stream *inflight.Stream
+	size   int64     // of the stream; -1 = not known
 	stored meta.Blob // it was stored already
 	err    error     // it failed before there was a stream
 

@@ -141,23 +141,24 @@ func (w world) mustBeClean() {
 	}
 }
 
-// source is an upstream that counts how often it is asked; say answers.
+// source is an upstream that counts how often it is asked; say answers, always from the
+// first byte.
 type source struct {
 	mu    sync.Mutex
 	asked int
 	say   func(ctx context.Context, call int) (io.Reader, int64, error)
 }
 
-func (s *source) Open(ctx context.Context) (io.ReadCloser, int64, error) {
+func (s *source) Open(ctx context.Context, _ int64) (fetch.Part, error) {
 	s.mu.Lock()
 	s.asked++
 	call := s.asked
 	s.mu.Unlock()
 	r, size, err := s.say(ctx, call)
 	if err != nil {
-		return nil, 0, err
+		return fetch.Part{}, err
 	}
-	return io.NopCloser(r), size, nil
+	return fetch.Part{Body: io.NopCloser(r), Size: size}, nil
 }
 
 func (s *source) calls() int {

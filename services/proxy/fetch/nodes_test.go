@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -41,16 +42,19 @@ func newCluster(t testing.TB, n int, leases lease.Leases) *cluster {
 }
 
 // peer is the connection between nodes.
-func (c *cluster) peer(ctx context.Context, at string, t fetch.Target) (io.ReadCloser, int64, error) {
+func (c *cluster) peer(ctx context.Context, at string, t fetch.Target, from int64) (fetch.Part, error) {
 	f := c.nodes[at]
 	if f == nil || isClosed(c.cut[at]) {
-		return nil, 0, errors.New("connection refused")
+		return fetch.Part{}, errors.New("connection refused")
 	}
 	content, ok := f.Join(ctx, t)
 	if !ok {
-		return nil, 0, errors.New("404")
+		return fetch.Part{}, errors.New("404")
 	}
-	return connection{content, c.cut[at]}, content.Size(), nil
+	if _, err := content.Seek(from, io.SeekStart); err != nil {
+		return fetch.Part{}, errors.Join(err, content.Close())
+	}
+	return fetch.Part{Body: connection{content, c.cut[at]}, From: from, Size: content.Size()}, nil
 }
 
 func isClosed(c chan struct{}) bool {
@@ -223,6 +227,56 @@ func TestR43_LeaderIsKilled(t *testing.T) {
 	}
 }
 
+// TestT23_AnotherNodeContinues: when the node that fetches dies, another asks only for what
+// it lacks, and the third reads from there.
+func TestT23_AnotherNodeContinues(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, lease.NewMemory())
+	content := bytesOf(8*held + 5)
+	const at = 5 * held
+	var asked []int64
+	first, feed := io.Pipe()
+	src := func(ctx context.Context, from int64) (fetch.Part, error) {
+		asked = append(asked, from)
+		body := io.NopCloser(bytes.NewReader(content[from:]))
+		if len(asked) == 1 {
+			context.AfterFunc(ctx, func() { first.CloseWithError(context.Cause(ctx)) })
+			body = first
+		}
+		return fetch.Part{Body: body, From: from, Size: int64(len(content))}, nil
+	}
+	open := func(node string) blob.Content {
+		o, err := c.nodes[node].Open(t.Context(), c.target(content), src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { o.Close() })
+		return o
+	}
+	go func() { _, _ = feed.Write(content[:at]) }() // until the node is dead
+	doomed := open("http://node0")
+	living := []blob.Content{open("http://node1"), open("http://node2")}
+	for _, r := range living {
+		if _, err := io.ReadFull(r, make([]byte, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.kill("http://node0")
+	if _, err := io.ReadAll(doomed); err == nil {
+		t.Error("a reader of the dead node got all")
+	}
+	for _, r := range living {
+		if rest, err := io.ReadAll(r); err != nil || !bytes.Equal(rest, content[at:]) {
+			t.Errorf("then %d bytes, %v", len(rest), err)
+		}
+	}
+	c.settle()
+	if want := []int64{0, at}; !slices.Equal(asked, want) {
+		t.Errorf("the upstream was asked from %v, want %v", asked, want)
+	}
+	c.mustHold(content)
+}
+
 // TestR43_LeaderFallsSilent: a node that lost its power closes no connection.
 func TestR43_LeaderFallsSilent(t *testing.T) {
 	w := newWorld(t)
@@ -232,7 +286,7 @@ func TestR43_LeaderFallsSilent(t *testing.T) {
 	silent, asked := make(chan struct{}), make(chan struct{}, 1)
 	f := w.node(func(c *fetch.Config) {
 		c.Self, c.Leases = "http://node1", leases
-		c.Peer = func(ctx context.Context, _ string, _ fetch.Target) (io.ReadCloser, int64, error) {
+		c.Peer = func(ctx context.Context, _ string, _ fetch.Target, _ int64) (fetch.Part, error) {
 			r, feed := io.Pipe()
 			context.AfterFunc(ctx, func() { feed.CloseWithError(context.Cause(ctx)) })
 			go func() {
@@ -240,7 +294,7 @@ func TestR43_LeaderFallsSilent(t *testing.T) {
 				close(silent)
 			}()
 			asked <- struct{}{}
-			return r, int64(len(content)), nil
+			return fetch.Part{Body: r, Size: int64(len(content))}, nil
 		}
 	})
 	dead := lease.Key{Kind: "fetch", Tenant: w.repo.Tenant, Name: fmt.Sprintf("0 %d %s@%s", w.repo.Registry, w.repo.Name, w.target(content).Digest)}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/lease"
 )
 
@@ -27,26 +28,26 @@ func (fl *flight) fromPeer(ctx context.Context, key lease.Key, again bool, at st
 	if !again {
 		hurry.Stop()
 	}
-	body, size, err := fl.Peer(ctx, at, fl.target)
+	part, err := fl.Peer(ctx, at, fl.target, fl.next())
 	hurry.Stop()
 	if err != nil {
 		fl.Log.DebugContext(ctx, "a blob could not be read from the process that fetches it", "at", at, "digest", fl.target.Digest, "error", err)
 		return false, nil
 	}
-	defer body.Close()
-	if want := fl.target.Size; want >= 0 && size >= 0 && size != want {
-		return false, nil
-	}
-	if err := fl.beginSource(size); err != nil {
-		return false, err
-	}
-	return fl.fromOther(signalReader{body, came})
+	defer part.Body.Close()
+	return fl.fromOther(part, signalReader{part.Body, came})
 }
 
-// fromOther copies bytes that were fetched before; it returns false if r breaks
-// off.
-func (fl *flight) fromOther(r io.Reader) (bool, error) {
-	err := fl.copyFrom(r)
+// fromOther copies bytes of a part that were fetched before; it returns false if r
+// breaks off, or the part is not of this blob.
+func (fl *flight) fromOther(part Part, r io.Reader) (bool, error) {
+	err := fl.beginPart(part)
+	if fault.Is(err, fault.SizeInvalid) {
+		return false, nil
+	}
+	if err == nil {
+		_, err = fl.copyFrom(r)
+	}
 	if errors.Is(err, errBroken) {
 		return false, nil
 	}

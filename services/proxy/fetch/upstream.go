@@ -5,20 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/inflight"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/pause"
-)
-
-// Retries of a source that breaks off.
-const (
-	retries = 2
-	backoff = 250 * time.Millisecond // before the first; four times as long before each next
 )
 
 // errBroken marks a source that ended before the blob did.
@@ -47,51 +41,67 @@ func (fl *flight) fetchUpstream(ctx context.Context) error {
 	return err
 }
 
-// askWithRetries asks the source until it has sent all, or the error is final. It
-// calls begun whenever there is a stream.
+// askWithRetries asks the source, each time for the rest, until it has sent all, the
+// error is final, or the tries bring too little. It calls begun whenever there is a
+// stream.
 func (fl *flight) askWithRetries(ctx context.Context, begun func()) error {
-	for attempt, wait := 0, backoff; ; attempt, wait = attempt+1, 4*wait {
-		err := fl.ask(ctx, begun)
-		if !errors.Is(err, errBroken) || attempt == retries || ctx.Err() != nil {
+	var b budget
+	for {
+		before := fl.written()
+		came, err := fl.ask(ctx, begun)
+		if !errors.Is(err, errBroken) || ctx.Err() != nil {
 			return readerError(ctx, err)
 		}
-		fl.Log.WarnContext(ctx, "an upstream broke off while a blob was fetched; it is asked again",
-			"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "bytes", fl.stream.Written(), "error", err)
-		if err := pause.Between(ctx, wait/2, 3*wait/2); err != nil {
+		written := fl.written()
+		wait, again := b.spend(try{came: came, fresh: written - before, written: written, size: fl.size, err: err})
+		switch {
+		case !again:
+			return readerError(ctx, err)
+		case fl.abandoned():
+			return errAbandoned
+		}
+		level := slog.LevelDebug
+		if wait > 0 {
+			level = slog.LevelWarn
+		}
+		fl.Log.Log(ctx, level, "an upstream broke off while a blob was fetched; it is asked for the rest",
+			"repository", fl.target.Repo.Name, "digest", fl.target.Digest, "bytes", written, "wait", wait, "error", err)
+		if wait == 0 {
+			continue
+		}
+		if err := pause.Between(ctx, wait, 3*wait/2); err != nil {
 			return err
 		}
 	}
 }
 
-// ask asks the source once.
-func (fl *flight) ask(ctx context.Context, begun func()) error {
+// ask asks the source once, for what the stream lacks. It returns how many bytes came.
+func (fl *flight) ask(ctx context.Context, begun func()) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx) // it ends the source with this attempt
 	defer cancel()
-	body, size, err := fl.source(ctx)
+	part, err := fl.source(ctx, fl.next())
 	if err != nil {
 		if fl.stream == nil || isFinal(err) {
-			return err
+			return 0, err
 		}
-		return errors.Join(errBroken, err)
+		return 0, errors.Join(errBroken, err)
 	}
-	defer body.Close()
-	if want := fl.target.Size; want >= 0 && size >= 0 && size != want {
-		return fault.New(fault.BadUpstream, fault.SizeInvalid, "the upstream says that the blob has %d bytes, not %d", size, want)
-	}
-	if err := fl.beginSource(size); err != nil {
-		return err
+	defer part.Body.Close()
+	if err := fl.beginPart(part); err != nil {
+		return 0, err
 	}
 	begun()
-	if err := fl.copyFrom(body); err != nil {
-		return err
+	came, err := fl.copyFrom(part.Body)
+	if err != nil {
+		return came, err
 	}
-	return fl.stream.Finish()
+	return came, fl.stream.Finish()
 }
 
 // isFinal reports whether a retry is useless.
 func isFinal(err error) bool {
 	switch fault.KindOf(err) {
-	case fault.NotFound, fault.Denied, fault.TooMany:
+	case fault.NotFound, fault.Denied:
 		return true
 	default:
 		return false
@@ -111,13 +121,21 @@ func readerError(ctx context.Context, err error) error {
 	}
 }
 
-// beginSource begins a source, which starts at byte 0 and declares the size.
-func (fl *flight) beginSource(size int64) error {
+// beginPart begins a part of the blob; the first one begins the stream. It returns
+// a fault.SizeInvalid if the part is not of this blob.
+func (fl *flight) beginPart(p Part) error {
+	size := fl.target.Size
 	if fl.stream != nil {
-		fl.stream.Restart()
+		size = fl.size
+	}
+	if size >= 0 && p.Size >= 0 && p.Size != size {
+		return fault.New(fault.BadUpstream, fault.SizeInvalid, "the upstream says that the blob has %d bytes, not %d", p.Size, size)
+	}
+	if fl.stream != nil {
+		fl.stream.Resume(p.From)
 		return nil
 	}
-	size = max(size, fl.target.Size)
+	size = max(p.Size, size)
 	if err := checkDiskSpace(fl.Dir, size); err != nil {
 		return err
 	}
@@ -125,7 +143,7 @@ func (fl *flight) beginSource(size int64) error {
 	if err != nil {
 		return err
 	}
-	fl.stream = s
+	fl.stream, fl.size = s, size
 	close(fl.known)
 	return nil
 }
@@ -133,34 +151,36 @@ func (fl *flight) beginSource(size int64) error {
 // spaceCheckInterval is the number of bytes between checks of the disk space.
 const spaceCheckInterval = 64 << 20
 
-// copyFrom copies r to the stream. Errors of r wrap errBroken, as does an early end
-// of a blob of known size.
-func (fl *flight) copyFrom(r io.Reader) error {
+// copyFrom copies r to the stream, and returns how many bytes came. Errors of r wrap
+// errBroken, as does an early end of a blob of known size.
+func (fl *flight) copyFrom(r io.Reader) (int64, error) {
 	piece := make([]byte, 64<<10)
 	var came, looked int64
 	for {
 		if came-looked >= spaceCheckInterval { // others use the disk too, and the size may be unknown
 			if err := checkDiskSpace(fl.Dir, 0); err != nil {
-				return err
+				return came, err
 			}
 			looked = came
 		}
 		n, err := r.Read(piece)
 		if _, err := fl.stream.Write(piece[:n]); err != nil {
-			return err
+			return came, err
 		}
 		came += int64(n)
 		if fl.abandoned() {
-			return errAbandoned
+			return came, errAbandoned
 		}
-		switch {
-		case errors.Is(err, io.EOF):
-			if want := fl.target.Size; came < want {
-				return fmt.Errorf("%w: it has %d of %d bytes", errBroken, came, want)
-			}
-			return nil
-		case err != nil:
-			return errors.Join(errBroken, err)
+		if err == nil {
+			continue
+		}
+		switch written := fl.written(); {
+		case !errors.Is(err, io.EOF):
+			return came, errors.Join(errBroken, err)
+		case written < fl.size:
+			return came, fmt.Errorf("%w: it has %d of %d bytes", errBroken, written, fl.size)
+		default:
+			return came, nil
 		}
 	}
 }
