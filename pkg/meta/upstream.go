@@ -88,6 +88,7 @@ type UpstreamStatus struct {
 	RateLimit          int64     `json:"rate_limit,omitempty"`
 	RateLimitRemaining int64     `json:"rate_limit_remaining,omitempty"`
 	RateLimitWindow    int64     `json:"rate_limit_window,omitempty"` // seconds
+	RateLimitReset     time.Time `json:"rate_limit_reset,omitzero"`
 	CredentialUnused   bool      `json:"credential_unused,omitempty"` // the upstream never asked for it
 }
 

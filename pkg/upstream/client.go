@@ -34,6 +34,7 @@ type Client struct {
 	documents, blobs chan struct{}
 	queued           atomic.Int64 // requests that wait for a place
 	health           health
+	budget           *budget
 	headRefused      deadlines
 	greetings        *ttlcache.Cache[url.URL, greeting] // by the URL of /v2/
 	inside           atomic.Bool                        // the last response came from a network that is not public
@@ -58,6 +59,7 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 	c.circuit = newCircuit(c)
 	c.auth, c.guests = newAuthState(c, mostTokens), newGuests()
 	c.greetings = newGreetings(c)
+	c.budget = cs.budgets.of(c)
 	return c, nil
 }
 
@@ -104,7 +106,7 @@ type answer struct {
 // document fetches a whole document, a 200 without content encoding, and passes it
 // to use, whose error it returns.
 func (c *Client) document(ctx context.Context, rq request, use func(answer) error) error {
-	permit, err := c.enter(ctx, c.documents, rq.kind())
+	permit, err := c.enter(ctx, c.documents, rq)
 	if err != nil {
 		return err
 	}

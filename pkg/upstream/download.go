@@ -60,7 +60,7 @@ func (d *Download) Open(ctx context.Context, from int64) (*Body, error) {
 
 func (d *Download) open(ctx context.Context) (*Body, error) {
 	c := d.client
-	permit, err := c.enter(ctx, c.blobs, d.request.kind())
+	permit, err := c.enter(ctx, c.blobs, d.request)
 	if err != nil {
 		return nil, err
 	}

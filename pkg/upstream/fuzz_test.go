@@ -112,13 +112,23 @@ func FuzzToken(f *testing.F) {
 
 // FuzzHeaders reads what answers say of limits and of when to come back.
 func FuzzHeaders(f *testing.F) {
-	for _, s := range []string{"100;w=21600", "100", "1;w=;w=5", "-1", "99999999999999999999", ";w=3", "120", "Thu, 01 Jan 2043 00:00:00 GMT", "soon"} {
+	for _, s := range []string{"100;w=21600", "100", "1;w=;w=5", "-1", "99999999999999999999", ";w=3", "120", "100, 100;w=10, 1000;w=60", "limit=100, remaining=50, reset=5", `"burst";q=100;w=60,"daily";q=1000;w=86400`, `"burst";r=5;t=3`, "1800000300", "-9223372036854775808", "9223372036854775807", "Thu, 01 Jan 2043 00:00:00 GMT", "soon"} {
 		f.Add(s)
 	}
 	now := time.Unix(1_800_000_000, 0)
 	f.Fuzz(func(t *testing.T, s string) {
-		if n, window, _ := parseRateLimit(s); n < 0 || window < 0 {
-			t.Errorf("%d, %v", n, window)
+		for _, h := range []http.Header{
+			{"Ratelimit-Limit": {s}, "Ratelimit-Remaining": {s}, "Ratelimit-Reset": {s}},
+			{"X-Ratelimit-Limit": {"100"}, "X-Ratelimit-Remaining": {s}, "X-Ratelimit-Reset": {s}},
+			{"Ratelimit": {s}, "Ratelimit-Policy": {s}},
+			{"Ratelimit": {`"default";r=50;t=30`}, "Ratelimit-Policy": {s}},
+			{"Ratelimit": {s}, "Ratelimit-Policy": {`"default";q=100;w=60`}},
+		} {
+			l, ok := readRateLimit(h, now)
+			left := l.Reset.Sub(now)
+			if ok && (l.Limit < 1 || l.Remaining < 0 || l.Remaining > l.Limit || l.Window < 0 || l.Window > longestWindow || !l.Reset.IsZero() && (left < 0 || left > longestWindow)) {
+				t.Errorf("%v: %+v", h, l)
+			}
 		}
 		if d := retryAfter(http.Header{"Retry-After": {s}}, now); d < 0 {
 			t.Errorf("come back %v ago", d)

@@ -3,7 +3,6 @@ package upstream
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -15,7 +14,7 @@ type Status struct {
 	SucceededAt time.Time // the last response, a "not here" included; zero for none
 	FailedAt    time.Time // the last denial or outage; zero for none
 	Failure     string    // its message; safe for users
-	RateLimit   RateLimit
+	RateLimit   RateLimit // that of which the smallest share is left
 
 	// CredentialUnused says that the upstream never asked for the configured credential,
 	// which was not sent.
@@ -53,20 +52,13 @@ func (e *Error) health() Health {
 	}
 }
 
-// RateLimit is the rate limit that an upstream announced, as Docker Hub does. The
-// zero value means none.
-type RateLimit struct {
-	Limit     int64
-	Remaining int64
-	Window    time.Duration // that Limit is for; 0 = not said
-}
-
 // Status returns what is known now.
 func (c *Client) Status() Status {
 	c.health.mu.Lock()
 	s := c.health.status
 	c.health.mu.Unlock()
 	s.State = c.circuit.State().String()
+	s.RateLimit = c.budget.least()
 	s.CredentialUnused = s.Health == Healthy && c.auth.unused()
 	return s
 }
@@ -96,40 +88,6 @@ func (h *health) saw(e *Error, kind string, now time.Time) {
 	if !e.paused { // the health is that of the failures before
 		h.status.Health = e.health()
 	}
-}
-
-// sawLimits records the limits in a response header.
-func (h *health) sawLimits(c *Client, header http.Header) {
-	limit, window, ok := parseRateLimit(header.Get("Ratelimit-Limit"))
-	if !ok {
-		return
-	}
-	remaining, _, ok := parseRateLimit(header.Get("Ratelimit-Remaining"))
-	if !ok {
-		return
-	}
-	h.mu.Lock()
-	h.status.RateLimit = RateLimit{Limit: limit, Remaining: remaining, Window: window}
-	h.mu.Unlock()
-	c.series.remaining(remaining)
-}
-
-// parseRateLimit reads "100;w=21600", a count with the seconds it is for, as
-// Docker Hub sends it.
-func parseRateLimit(s string) (int64, time.Duration, bool) {
-	count, params, _ := strings.Cut(s, ";")
-	n, err := strconv.ParseUint(strings.TrimSpace(count), 10, 32)
-	if err != nil {
-		return 0, 0, false
-	}
-	for p := range strings.SplitSeq(params, ";") {
-		if w, ok := strings.CutPrefix(strings.TrimSpace(p), "w="); ok {
-			if seconds, err := strconv.ParseUint(w, 10, 32); err == nil {
-				return int64(n), time.Duration(seconds) * time.Second, true
-			}
-		}
-	}
-	return int64(n), 0, true
 }
 
 // retryAfter reads Retry-After (RFC 9110, section 10.2.3), seconds or a date; 0 for

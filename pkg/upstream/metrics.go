@@ -9,7 +9,9 @@ import (
 type metrics struct {
 	requests  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
+	limit     *prometheus.GaugeVec
 	remaining *prometheus.GaugeVec
+	reset     *prometheus.GaugeVec
 	state     *prometheus.GaugeVec
 }
 
@@ -26,9 +28,17 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help:    "Time that upstreams took for a document or the header of a blob, token and redirects included.",
 			Buckets: []float64{.01, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}, labels),
+		limit: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_upstream_ratelimit_limit",
+			Help: "Requests that the upstream said it allows in its window.",
+		}, labels),
 		remaining: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_upstream_ratelimit_remaining",
 			Help: "Requests that the upstream said it still allows.",
+		}, labels),
+		reset: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_upstream_ratelimit_reset_timestamp_seconds",
+			Help: "When the upstream allows all of them again, at the latest, as a Unix time; 0 if it did not say.",
 		}, labels),
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_upstream_breaker_state",
@@ -36,7 +46,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, labels),
 	}
 	if reg != nil {
-		reg.MustRegister(m.requests, m.seconds, m.remaining, m.state)
+		reg.MustRegister(m.requests, m.seconds, m.limit, m.remaining, m.reset, m.state)
 	}
 	return m
 }
@@ -58,12 +68,20 @@ func (s series) forget() {
 	labels := prometheus.Labels{"tenant": s.tenant, "upstream": s.upstream}
 	s.metrics.requests.DeletePartialMatch(labels)
 	s.metrics.seconds.DeletePartialMatch(labels)
+	s.metrics.limit.DeletePartialMatch(labels)
 	s.metrics.remaining.DeletePartialMatch(labels)
+	s.metrics.reset.DeletePartialMatch(labels)
 	s.metrics.state.DeletePartialMatch(labels)
 }
 
-func (s series) remaining(n int64) {
-	s.metrics.remaining.WithLabelValues(s.tenant, s.upstream).Set(float64(n))
+func (s series) rateLimit(l RateLimit) {
+	reset := 0.0
+	if !l.Reset.IsZero() {
+		reset = float64(l.Reset.Unix())
+	}
+	s.metrics.limit.WithLabelValues(s.tenant, s.upstream).Set(float64(l.Limit))
+	s.metrics.remaining.WithLabelValues(s.tenant, s.upstream).Set(float64(l.Remaining))
+	s.metrics.reset.WithLabelValues(s.tenant, s.upstream).Set(reset)
 }
 
 func (s series) state(to gobreaker.State) {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -23,19 +24,19 @@ type permit struct {
 
 // enter waits for a place and for the upstream's rate. It fails at once when the
 // upstream is down or limits requests.
-func (c *Client) enter(ctx context.Context, places chan struct{}, kind string) (*permit, error) {
+func (c *Client) enter(ctx context.Context, places chan struct{}, rq request) (*permit, error) {
 	if hopsOf(ctx) >= ocihttp.MaxHops {
 		return nil, c.outage(nil, "is part of a loop: the request came through %d registries already", ocihttp.MaxHops)
 	}
 	if err := c.place(ctx, places); err != nil {
 		return nil, err
 	}
-	done, err := c.admit(ctx, kind)
+	done, err := c.admit(ctx, rq)
 	if err != nil {
 		<-places
 		return nil, err
 	}
-	return &permit{client: c, kind: kind, places: places, done: done, started: time.Now()}, nil
+	return &permit{client: c, kind: rq.kind(), places: places, done: done, started: time.Now()}, nil
 }
 
 // place waits for a place. The number of waiting requests is bounded, as a wait may
@@ -61,9 +62,10 @@ func (c *Client) place(ctx context.Context, places chan struct{}) error {
 }
 
 // admit refuses requests of a kind that the upstream has limited: Docker Hub limits
-// manifests but not blobs (contract row T5).
-func (c *Client) admit(ctx context.Context, kind string) (func(error), error) {
-	if left := c.health.quiet.left(kind, time.Now()); left > 0 {
+// manifests but not blobs (contract row T5). It refuses those that would take another
+// tenant's share of the upstream's budget (T61).
+func (c *Client) admit(ctx context.Context, rq request) (func(error), error) {
+	if left := c.health.quiet.left(rq.kind(), time.Now()); left > 0 {
 		e := c.outage(nil, "")
 		e.RetryAfter = left
 		c.rateLimited(e)
@@ -72,8 +74,16 @@ func (c *Client) admit(ctx context.Context, kind string) (func(error), error) {
 	if err := c.wait(ctx); err != nil {
 		return nil, err
 	}
+	if !c.budget.spend(rq.kind(), rq.method, c.config.Tenant, time.Now()) {
+		e := c.outage(nil, "")
+		e.RetryAfter = c.limits.maxBackOff
+		c.rateLimited(e)
+		e.Message = fmt.Sprintf("upstream %q allows few more requests for now, and the rest is shared with other tenants: try again later", c.config.Upstream)
+		return nil, e
+	}
 	done, err := c.circuit.Allow()
 	if err != nil {
+		c.budget.refund(rq.kind(), rq.method, c.config.Tenant)
 		e := c.outage(err, "failed several times in a row and is left alone for a moment")
 		e.paused, e.RetryAfter = true, c.limits.breakFor
 		return nil, e

@@ -356,14 +356,20 @@ func TestStatus_RateLimit(t *testing.T) {
 			t.Errorf("after %d: %q, want %q", code, got, healths[i])
 		}
 	}
-	if got := c.Status().RateLimit; got != (RateLimit{Limit: 100, Remaining: 76, Window: 6 * time.Hour}) {
-		t.Errorf("%+v", got)
+	limit := c.Status().RateLimit
+	if left := time.Until(limit.Reset); left < 5*time.Hour || left > 6*time.Hour {
+		t.Errorf("resets in %v", left)
+	}
+	reset := limit.Reset
+	if limit.Reset = (time.Time{}); limit != (RateLimit{Limit: 100, Remaining: 76, Window: 6 * time.Hour}) {
+		t.Errorf("%+v", limit)
 	}
 	got := gather(t, reg)
 	for series, want := range map[string]float64{
 		"berth_upstream_requests_total found": 1, "berth_upstream_requests_total not_here": 1, "berth_upstream_requests_total denied": 1,
 		"berth_upstream_requests_total outage": 1, "berth_upstream_requests_total rate_limited": 1,
-		"berth_upstream_request_seconds": 5, "berth_upstream_ratelimit_remaining": 76, "berth_upstream_breaker_state": 0,
+		"berth_upstream_request_seconds": 5, "berth_upstream_ratelimit_remaining": 76,
+		"berth_upstream_ratelimit_limit": 100, "berth_upstream_ratelimit_reset_timestamp_seconds": float64(reset.Unix()), "berth_upstream_breaker_state": 0,
 	} {
 		if v, ok := got[series]; !ok || v != want {
 			t.Errorf("%s is %v", series, v)
@@ -382,7 +388,7 @@ func TestStatus_SeriesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.series.observe(nil, time.Second)
-		c.series.remaining(1)
+		c.series.rateLimit(RateLimit{Limit: 2, Remaining: 1})
 	}
 	families, err := reg.Gather()
 	if err != nil {

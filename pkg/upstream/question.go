@@ -50,7 +50,7 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 			return nil, err
 		}
 		if !away && !q.auth.guest {
-			c.health.sawLimits(c, resp.Header)
+			c.sawLimits(q.kind, q.out.method, resp.Header)
 		}
 		again, err := q.next(ctx, resp, away)
 		switch {
@@ -208,6 +208,9 @@ func (d *deadlines) left(kind string, now time.Time) time.Duration {
 	defer d.mu.Unlock()
 	return d.until[kind].Sub(now)
 }
+
+// kindManifests is the kind of requests that registries limit first.
+const kindManifests = "manifests"
 
 // kind is the kind of resource: "manifests", "blobs", "tags" or "referrers".
 func (rq request) kind() string {

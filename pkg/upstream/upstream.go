@@ -69,7 +69,8 @@ type Clients struct {
 	metrics  *metrics
 	log      *slog.Logger
 	large    *fairgate.Gate[string] // of large documents in memory, by tenant
-	ecrURL   string                 // of ECR's API; empty: that of AWS
+	budgets  budgets
+	ecrURL   string // of ECR's API; empty: that of AWS
 
 	mu    sync.Mutex
 	known *lru.Cache[string, *Client]
@@ -107,6 +108,7 @@ func newClients(o Options, l limits) *Clients {
 		resolver:    o.Resolver,
 		limits:      l,
 		large:       l.gateOfLarge(),
+		budgets:     newBudgets(),
 		metrics:     newMetrics(o.Metrics),
 		log:         log,
 		known:       known,

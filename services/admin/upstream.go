@@ -189,7 +189,7 @@ const servesAnonymous = "callers who are not logged in get what this upstream gi
 func statusMessage(s meta.UpstreamStatus) *pb.Upstream_Status {
 	m := &pb.Upstream_Status{
 		State: upstreamState(s), LastSuccessTime: moment(s.SucceededAt), LastFailureTime: moment(s.FailedAt), LastFailure: s.Failure,
-		RateLimit: s.RateLimit, RateLimitRemaining: s.RateLimitRemaining, CredentialUnused: s.CredentialUnused,
+		RateLimit: s.RateLimit, RateLimitRemaining: s.RateLimitRemaining, RateLimitResetTime: moment(s.RateLimitReset), CredentialUnused: s.CredentialUnused,
 	}
 	if s.RateLimitWindow > 0 {
 		m.RateLimitWindow = durationpb.New(time.Duration(s.RateLimitWindow) * time.Second)

@@ -42,6 +42,7 @@ type Scripted struct {
 	cutAfter int64  // see CutBlobs
 	cuts     int    // how often they still break; -1 = always
 	auth     scriptedAuth
+	budget   budget
 }
 
 type scriptedRepo struct {

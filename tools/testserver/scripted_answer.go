@@ -73,6 +73,8 @@ func (s *Scripted) answer(w http.ResponseWriter, r *http.Request, a asked) {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED")
 		return
+	case a.part == PartManifests && !s.charge(w, r):
+		return
 	}
 	found := s.find(r, a)
 	if found == nil && files {

@@ -107,7 +107,7 @@ func testUpstreams(t *testing.T, open Open) {
 		events := len(w.events("", 100))
 		u.Status = meta.UpstreamStatus{
 			State: "open", SucceededAt: w.Now(), FailedAt: w.Now().Add(time.Second), Failure: "no answer",
-			RateLimit: 100, RateLimitRemaining: 7, RateLimitWindow: 21600,
+			RateLimit: 100, RateLimitRemaining: 7, RateLimitWindow: 21600, RateLimitReset: time.Unix(1_800_000_000, 0).UTC(),
 		}
 		w.Advance(time.Minute)
 		w.must(w.Store.RecordStatus(t.Context(), w.tenant, u.ID, u.Status))

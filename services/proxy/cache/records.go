@@ -133,6 +133,7 @@ func (s *statuses) flush(ctx context.Context, m Meta) error {
 func same(a, b meta.UpstreamStatus) bool {
 	a.SucceededAt, b.SucceededAt = time.Time{}, time.Time{}
 	a.RateLimitRemaining, b.RateLimitRemaining = 0, 0
+	a.RateLimitReset, b.RateLimitReset = time.Time{}, time.Time{}
 	return a == b
 }
 
@@ -141,6 +142,7 @@ func statusOf(s upstream.Status) meta.UpstreamStatus {
 	return meta.UpstreamStatus{
 		State: string(s.Health), SucceededAt: s.SucceededAt, FailedAt: s.FailedAt, Failure: s.Failure,
 		RateLimit: s.RateLimit.Limit, RateLimitRemaining: s.RateLimit.Remaining, RateLimitWindow: int64(s.RateLimit.Window.Seconds()),
+		RateLimitReset:   s.RateLimit.Reset,
 		CredentialUnused: s.CredentialUnused,
 	}
 }

@@ -48,13 +48,17 @@ func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest
 	return r.askTag(ctx, tag, time.Time{})
 }
 
-// freshTag returns errUnknown if the upstream must be asked.
+// freshTag returns errUnknown if the upstream must be asked. While little is left of the
+// upstream's budget, tags are served for longer, as stale ones (contract row T61).
 func (r *Repository) freshTag(ctx context.Context, tag string) (Manifest, error) {
 	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
+	age := r.caches.Now().Sub(c.CheckedAt)
 	switch {
-	case err == nil && !c.Doubted && r.caches.Now().Sub(c.CheckedAt) < r.Settings.TagTTL:
+	case err == nil && !c.Doubted && age < r.Settings.TagTTL:
 		r.pulled(c.Manifest.Digest)
 		return Manifest{Manifest: c.Manifest, Cached: true, CheckedAt: c.CheckedAt}, nil
+	case err == nil && !c.Doubted && age < r.Settings.TagTTL*time.Duration(r.client.TagStretch()):
+		return r.stale(c, errUnknown)
 	case err != nil && !notStored(err):
 		return Manifest{}, chain.Internal(err)
 	case err != nil && r.isAbsent("tag "+tag):
@@ -87,16 +91,22 @@ func (r *Repository) tagSince(ctx context.Context, tag string, since time.Time) 
 }
 
 // revalidate asks the upstream for the tag: by HEAD if a manifest is cached, else
-// by GET at once, since an intermediate cache fetches only on GET.
+// by GET at once, since an intermediate cache fetches only on GET. Where a HEAD may save
+// a GET of a limited number, it is asked first for each tag.
 func (r *Repository) revalidate(ctx context.Context, tag string) (Manifest, error) {
 	kept, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
 	switch {
+	case notStored(err) && r.client.HeadFirst():
+		if head, err := r.client.HeadManifest(ctx, r.Repo.Name, tag); err == nil {
+			return r.pointTag(ctx, tag, head.Digest)
+		}
+		return r.fetchTag(ctx, tag)
 	case notStored(err):
-		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag)
+		return r.fetchTag(ctx, tag)
 	case err != nil:
 		return Manifest{}, chain.Internal(err)
 	}
-	m, err := r.confirm(ctx, tag, kept)
+	m, err := r.confirm(ctx, tag)
 	switch chain.OutcomeOf(err) {
 	case chain.Found:
 		return m, nil
@@ -111,21 +121,35 @@ func (r *Repository) revalidate(ctx context.Context, tag string) (Manifest, erro
 }
 
 // confirm asks whether the tag is unchanged, and fetches it if not.
-func (r *Repository) confirm(ctx context.Context, tag string, kept meta.CachedTag) (Manifest, error) {
+func (r *Repository) confirm(ctx context.Context, tag string) (Manifest, error) {
 	head, err := r.client.HeadManifest(ctx, r.Repo.Name, tag)
-	now := r.caches.Now()
-	if upstream.OutcomeOf(err) == upstream.NotHere || err == nil && head.Digest != kept.Manifest.Digest {
-		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag) // a 404 of a HEAD alone does not count (E16)
-	}
-	if err != nil {
+	switch {
+	case upstream.OutcomeOf(err) == upstream.NotHere:
+		return r.fetchTag(ctx, tag) // a 404 of a HEAD alone does not count (E16)
+	case err != nil:
 		return Manifest{}, err
+	default:
+		return r.pointTag(ctx, tag, head.Digest)
 	}
-	r.pulled(kept.Manifest.Digest)
-	err = r.caches.Meta.ConfirmCachedTag(ctx, r.Repo, tag, kept.Manifest.Digest)
-	if notStored(err) { // removed since
-		return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag)
+}
+
+// pointTag points the tag to the manifest that the upstream says it has. If that is not
+// cached, it fetches the tag.
+func (r *Repository) pointTag(ctx context.Context, tag string, d oci.Digest) (Manifest, error) {
+	now := r.caches.Now()
+	m, err := r.caches.Meta.FindManifest(ctx, r.Repo, oci.Reference{Digest: d})
+	if err == nil {
+		err = r.caches.Meta.ConfirmCachedTag(ctx, r.Repo, tag, d)
 	}
-	return Manifest{Manifest: kept.Manifest, CheckedAt: now}, chain.Internal(err)
+	if notStored(err) {
+		return r.fetchTag(ctx, tag)
+	}
+	r.pulled(d)
+	return Manifest{Manifest: m, CheckedAt: now}, chain.Internal(err)
+}
+
+func (r *Repository) fetchTag(ctx context.Context, tag string) (Manifest, error) {
+	return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag)
 }
 
 // deniedLimit is how long a tag is served at most after its upstream began to deny

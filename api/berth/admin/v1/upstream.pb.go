@@ -1210,11 +1210,14 @@ type Upstream_Status struct {
 	LastFailureTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_failure_time,json=lastFailureTime,proto3" json:"last_failure_time,omitempty"`
 	// The reason of that failure.
 	LastFailure string `protobuf:"bytes,4,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
-	// How many requests the upstream allows in rate_limit_window, if it says so.
+	// How many requests the upstream allows in rate_limit_window, if it says so: to its
+	// credential or, without one, to all anonymous requests of this deployment's address.
 	RateLimit int64 `protobuf:"varint,5,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
 	// How many of them are left.
 	RateLimitRemaining int64                `protobuf:"varint,6,opt,name=rate_limit_remaining,json=rateLimitRemaining,proto3" json:"rate_limit_remaining,omitempty"`
 	RateLimitWindow    *durationpb.Duration `protobuf:"bytes,7,opt,name=rate_limit_window,json=rateLimitWindow,proto3" json:"rate_limit_window,omitempty"`
+	// When all of them are allowed again, at the latest, if it says so.
+	RateLimitResetTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=rate_limit_reset_time,json=rateLimitResetTime,proto3" json:"rate_limit_reset_time,omitempty"`
 	// The upstream answers and never asked for the credential that is configured:
 	// it was not sent.
 	CredentialUnused bool `protobuf:"varint,9,opt,name=credential_unused,json=credentialUnused,proto3" json:"credential_unused,omitempty"`
@@ -1301,6 +1304,13 @@ func (x *Upstream_Status) GetRateLimitWindow() *durationpb.Duration {
 	return nil
 }
 
+func (x *Upstream_Status) GetRateLimitResetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RateLimitResetTime
+	}
+	return nil
+}
+
 func (x *Upstream_Status) GetCredentialUnused() bool {
 	if x != nil {
 		return x.CredentialUnused
@@ -1312,7 +1322,7 @@ var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\r\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\r\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1342,7 +1352,7 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x0fserve_anonymous\x18\x15 \x01(\bH\x00R\x0eserveAnonymous\x88\x01\x01\x12\x1e\n" +
 	"\awarning\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\awarning\x12>\n" +
 	"\tnot_found\x18\x17 \x01(\x0e2!.berth.admin.v1.Upstream.NotFoundR\bnotFound\x12\x14\n" +
-	"\x05proxy\x18( \x01(\tR\x05proxy\x1a\xd7\x04\n" +
+	"\x05proxy\x18( \x01(\tR\x05proxy\x1a\xa6\x05\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
@@ -1351,7 +1361,9 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
 	"rate_limit\x18\x05 \x01(\x03R\trateLimit\x120\n" +
 	"\x14rate_limit_remaining\x18\x06 \x01(\x03R\x12rateLimitRemaining\x12E\n" +
-	"\x11rate_limit_window\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0frateLimitWindow\x12+\n" +
+	"\x11rate_limit_window\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0frateLimitWindow\x12M\n" +
+	"\x15rate_limit_reset_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x12rateLimitResetTime\x12+\n" +
 	"\x11credential_unused\x18\t \x01(\bR\x10credentialUnused\"\x91\x01\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x06\n" +
@@ -1485,11 +1497,12 @@ var file_berth_admin_v1_upstream_proto_depIdxs = []int32{
 	17, // 15: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
 	17, // 16: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
 	16, // 17: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 18: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_proto_init() }
