@@ -44,7 +44,7 @@ type UpstreamSettings struct {
 	Keep         time.Duration `json:"keep"`                     // how long content is kept after its last pull
 	MaxBytes     int64         `json:"max_bytes,omitempty"`      // of cached blobs; 0 = no limit but the tenant's quota
 
-	Proxy string `json:"proxy,omitempty"` // name of a proxy of the deployment; empty: its default
+	UpstreamEgress
 
 	// ServeAnonymous serves content fetched with the credential to callers who are not
 	// logged in. nil, of an older version, means true.
@@ -57,7 +57,9 @@ type UpstreamSettings struct {
 
 // HasCredential reports whether requests use a credential. Content fetched with and
 // without one is kept separately (invariant I12).
-func (s UpstreamSettings) HasCredential() bool { return s.Username != "" || len(s.Password) > 0 }
+func (s UpstreamSettings) HasCredential() bool {
+	return s.Username != "" || len(s.Password) > 0 || s.UpstreamEgress.hasCredential()
+}
 
 // ServesAnonymous reports whether callers who are not logged in get content of the
 // upstream, fetched or cached.
@@ -183,6 +185,9 @@ type TopologyRegistry struct {
 }
 
 // PasswordOf is the name to which pkg/seal binds the password of an upstream.
-func PasswordOf(u Upstream) string {
-	return "tenants/" + strconv.FormatInt(int64(u.Tenant), 10) + "/upstreams/" + u.Slug + "/password"
+func PasswordOf(u Upstream) string { return SecretOf(u, "password") }
+
+// SecretOf is the name to which pkg/seal binds a secret of an upstream.
+func SecretOf(u Upstream, what string) string {
+	return "tenants/" + strconv.FormatInt(int64(u.Tenant), 10) + "/upstreams/" + u.Slug + "/" + what
 }

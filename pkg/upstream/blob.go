@@ -45,6 +45,10 @@ var (
 // HasBlob asks for the size of a blob in bytes; -1 when the upstream has the blob
 // but does not say its size.
 func (c *Client) HasBlob(ctx context.Context, name string, d oci.Digest) (int64, error) {
+	return anywhere(ctx, c, func(c *Client) (int64, error) { return c.hasBlob(ctx, name, d) })
+}
+
+func (c *Client) hasBlob(ctx context.Context, name string, d oci.Digest) (int64, error) {
 	if err := oci.CheckName(name); err != nil {
 		return 0, err
 	}

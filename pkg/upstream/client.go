@@ -22,7 +22,9 @@ type Client struct {
 	config Config
 	limits limits
 	ways   ways
-	base   *url.URL // scheme and host
+	others []*Client // of Config.Alternatives
+	spare  bool      // it is one of them
+	base   *url.URL  // scheme and host
 	auth   *authState
 	guests *guests
 	series series
@@ -45,21 +47,36 @@ func newClient(cs *Clients, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	l := cs.limits.with(cfg.Limits)
 	c := &Client{
 		owner:     cs,
 		config:    cfg,
-		limits:    cs.limits,
+		limits:    l,
 		base:      base,
 		series:    cs.metrics.of(cfg.Tenant, cfg.Upstream),
-		pace:      rate.NewLimiter(rate.Limit(cs.limits.rate), cs.limits.burst),
-		documents: make(chan struct{}, cs.limits.documents),
-		blobs:     make(chan struct{}, cs.limits.blobs),
+		pace:      rate.NewLimiter(rate.Limit(l.rate), l.burst),
+		documents: make(chan struct{}, l.documents),
+		blobs:     make(chan struct{}, l.blobs),
 	}
-	c.ways = cs.waysOf(cfg)
+	if cfg.Limits.Requests > 0 {
+		c.blobs = c.documents
+	}
+	if c.ways, err = cs.waysOf(cfg); err != nil {
+		return nil, err
+	}
 	c.circuit = newCircuit(c)
 	c.auth, c.guests = newAuthState(c, mostTokens), newGuests()
 	c.greetings = newGreetings(c)
 	c.budget = cs.budgets.of(c)
+	for _, at := range cfg.Alternatives {
+		other, err := newClient(cs, cfg.at(at))
+		if err != nil {
+			c.release()
+			return nil, err
+		}
+		other.spare = true
+		c.others = append(c.others, other)
+	}
 	return c, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 )
@@ -22,11 +23,35 @@ type Config struct {
 	AuthHosts []string // "host" or "host:port": token endpoints, besides the upstream's own host, that may get the credential
 
 	Proxy string // name of the proxy in Options.Proxies; empty: Options.Environment decides
+	CA    string // certificates in PEM that are trusted besides those of Options.Authorities
+
+	// For the upstream's own host only: the client certificate and its key in PEM, which
+	// the hosts of AuthHosts get too, and headers by name.
+	ClientCertificate, ClientKey string
+	Headers                      map[string]string
+
+	Limits Limits
+
+	// Alternatives are other URLs of the same registry. Each is asked if those before it
+	// do not answer, with its own credential.
+	Alternatives []Endpoint
 
 	// TrustNotFound takes each 404 of the upstream's host as an absence, also one that
 	// may not be from a registry.
 	TrustNotFound bool
 }
+
+// Limits are an upstream's own; zero values mean the defaults.
+type Limits struct {
+	Connect  time.Duration // to resolve and connect, and again for TLS
+	Response time.Duration // for a whole document, or the header of a blob; token and redirects included
+	Progress time.Duration // for the next part of a blob, at 1 KiB/s
+	Pace     float64       // requests per second, of this process
+	Requests int           // in flight, of this process
+}
+
+// Endpoint is another URL of an upstream.
+type Endpoint struct{ URL, Username, Password string }
 
 func (c Config) equal(d Config) bool { return reflect.DeepEqual(c, d) }
 

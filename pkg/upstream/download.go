@@ -22,14 +22,20 @@ type Download struct {
 	request   request
 	etag      string // of the last response; empty if unknown
 	restarted bool   // a response that did not fit made it start from byte 0
+
+	others []*Download // from Config.Alternatives
 }
 
 // Download begins the download of a blob; size is in bytes, negative if the caller
 // does not know it.
 func (c *Client) Download(name string, d oci.Digest, size int64) *Download {
-	return &Download{client: c, request: request{
+	down := &Download{client: c, request: request{
 		method: http.MethodGet, name: name, path: "blobs/" + d.String(), missing: fault.BlobUnknown, size: max(size, -1),
 	}}
+	for _, other := range c.others {
+		down.others = append(down.others, other.Download(name, d, size))
+	}
+	return down
 }
 
 // Blob gets a blob from its first byte, like Download.
@@ -46,6 +52,11 @@ func (d *Download) Open(ctx context.Context, from int64) (*Body, error) {
 	if err := oci.CheckName(d.request.name); err != nil {
 		return nil, err
 	}
+	return inOrder(ctx, d, d.others, func(d *Download) (*Body, error) { return d.openAt(ctx, from) })
+}
+
+// openAt is Open by one URL. ETags of different URLs are not compared.
+func (d *Download) openAt(ctx context.Context, from int64) (*Body, error) {
 	d.request.from = from
 	body, err := d.open(ctx)
 	if from == 0 || d.restarted || !refusesRange(err) {

@@ -23,6 +23,8 @@ type egress struct {
 	limits   limits
 	proxy    func(*url.URL) (*proxy, error) // of a request; a nil function: none
 	roots    *x509.CertPool                 // nil: the system's
+
+	certificate *tls.Certificate // for servers that want one; nil: none
 }
 
 // dial connects to an upstream; inClear is without TLS.
@@ -114,12 +116,17 @@ type byScheme struct{ secure, clear *http.Transport }
 // targets of redirects and ECR's API. It uses no cookies, follows no redirect and
 // decompresses nothing.
 func (e egress) transport() byScheme {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.roots}
+	if own := e.certificate; own != nil {
+		// Also for a server that names other authorities: its refusal is clearer.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
+	}
 	transport := func(inClear bool) *http.Transport {
 		return &http.Transport{
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				return e.dial(ctx, address, inClear)
 			},
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.roots},
+			TLSClientConfig:        config.Clone(),
 			TLSHandshakeTimeout:    e.limits.tls,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxHeader,

@@ -60,7 +60,7 @@ func (c *Client) Status() Status {
 	s.State = c.circuit.State().String()
 	s.RateLimit = c.budget.least()
 	s.CredentialUnused = s.Health == Healthy && c.auth.unused()
-	return s
+	return c.withAlternatives(s)
 }
 
 // health is a client's record of how its calls ended.

@@ -52,6 +52,30 @@ func defaultLimits() limits {
 	}
 }
 
+// with are the limits of one upstream.
+func (l limits) with(own Limits) limits {
+	if own.Connect > 0 {
+		l.dial, l.tls = own.Connect, own.Connect
+	}
+	if own.Response > 0 {
+		l.answer, l.token = own.Response, own.Response
+	}
+	if own.Progress > 0 {
+		l.window, l.windowBytes = own.Progress, bytesWithin(own.Progress)
+	}
+	if own.Pace > 0 {
+		l.rate, l.burst = own.Pace, 1
+		l.patience = max(l.patience, l.answer)
+	}
+	if own.Requests > 0 {
+		l.documents, l.blobs = own.Requests, own.Requests
+	}
+	return l
+}
+
+// bytesWithin is what arrives within d at 1 KiB/s.
+func bytesWithin(d time.Duration) int64 { return int64(max(1, d.Seconds()*(1<<10))) }
+
 // gateOfLarge reserves a quarter for tenants without a large document in memory: an
 // upstream may send one as slowly as the time limit allows.
 func (l limits) gateOfLarge() *fairgate.Gate[string] {

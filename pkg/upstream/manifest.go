@@ -34,6 +34,10 @@ type Descriptor struct {
 // the reference or, by tag, the sha256 of its bytes. A response that contradicts
 // itself is an Outage (contract E7).
 func (c *Client) Manifest(ctx context.Context, name string, ref oci.Reference) (Manifest, error) {
+	return anywhere(ctx, c, func(c *Client) (Manifest, error) { return c.getManifest(ctx, name, ref) })
+}
+
+func (c *Client) getManifest(ctx context.Context, name string, ref oci.Reference) (Manifest, error) {
 	var m Manifest
 	err := c.manifest(ctx, http.MethodGet, name, ref, func(a answer) error {
 		var err error
@@ -47,6 +51,10 @@ func (c *Client) Manifest(ctx context.Context, name string, ref oci.Reference) (
 // compare it with a digest that was computed from bytes. If the response has no
 // digest, it gets the manifest.
 func (c *Client) HeadManifest(ctx context.Context, name, tag string) (Descriptor, error) {
+	return anywhere(ctx, c, func(c *Client) (Descriptor, error) { return c.headManifest(ctx, name, tag) })
+}
+
+func (c *Client) headManifest(ctx context.Context, name, tag string) (Descriptor, error) {
 	ref := oci.Reference{Tag: tag}
 	var d Descriptor
 	err := c.manifest(ctx, http.MethodHead, name, ref, func(a answer) error {
@@ -64,7 +72,7 @@ func (c *Client) HeadManifest(ctx context.Context, name, tag string) (Descriptor
 	if err != nil || d.Digest != "" {
 		return d, err
 	}
-	m, err := c.Manifest(ctx, name, ref)
+	m, err := c.getManifest(ctx, name, ref)
 	if err != nil {
 		return Descriptor{}, err
 	}

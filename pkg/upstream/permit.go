@@ -171,7 +171,9 @@ func newCircuit(c *Client) *gobreaker.TwoStepCircuitBreaker[struct{}] {
 		Timeout:     c.limits.breakFor,
 		ReadyToTrip: func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= c.limits.breakAfter },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
-			c.series.state(to)
+			if !c.spare {
+				c.series.state(to)
+			}
 			switch {
 			case to == gobreaker.StateClosed:
 				c.owner.log.Info("upstream answers again", "upstream", c.config)

@@ -79,6 +79,7 @@ func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error)
 		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
 		header: hopHeader(ctx, rq.accept),
 		name:   name,
+		paid:   true,
 	}}
 	if rq.optional {
 		q.out.only = rq.path
@@ -122,6 +123,7 @@ func (c *Client) nameOf(name string) string {
 // next decides whether to retry after a response, and changes the request for that.
 func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bool, error) {
 	q.tries++
+	q.out.paid = false
 	status := resp.StatusCode
 	if q.headRefused && status == http.StatusOK {
 		q.client.headRefused.extend(q.kind, time.Now().Add(headRefusedFor))

@@ -25,6 +25,7 @@ type outRequest struct {
 	name   string      // of the repository, if it is about one
 	only   string      // end of a path of registries that redirects to other hosts must keep; empty: any
 	led    bool        // a response named the host of url, not the configuration
+	paid   bool        // the pace has counted its first request
 }
 
 // errRedirect is the cause for a redirect that is not followed.
@@ -41,6 +42,14 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 			Method: t.method, URL: at, Host: at.Host, Header: t.header.Clone(),
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		}
+		if !away && !led && sameOrigin(at, c.base) {
+			for name, value := range c.config.Headers {
+				req.Header.Set(name, value)
+			}
+		}
+		if !led && (redirects > 0 || !t.paid) {
+			c.pace.Reserve() // later questions wait for it
+		}
 		auth := t.auth
 		if away {
 			auth = c.guests.token(at, t.name)
@@ -52,7 +61,7 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 			inside = isInside(i.Conn)
 		}})
-		resp, err := c.ways.to(led).RoundTrip(req.WithContext(traced))
+		resp, err := c.transport(at, led).RoundTrip(req.WithContext(traced))
 		if err != nil {
 			return nil, away, c.failed(ctx, err)
 		}

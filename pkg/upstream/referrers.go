@@ -22,6 +22,10 @@ type Referrer struct {
 // ("Unavailable Referrers API"). GitHub lacks it, and redirects to a web page
 // instead of a 404.
 func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit int) ([]Referrer, error) {
+	return anywhere(ctx, c, func(c *Client) ([]Referrer, error) { return c.referrers(ctx, name, d, limit) })
+}
+
+func (c *Client) referrers(ctx context.Context, name string, d oci.Digest, limit int) ([]Referrer, error) {
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
 	}
@@ -57,7 +61,7 @@ func (c *Client) Referrers(ctx context.Context, name string, d oci.Digest, limit
 func (c *Client) referrersByTag(ctx context.Context, name string, d oci.Digest, limit int) ([]Referrer, error) {
 	const longest = 64 // of the digest, by the spec
 	tag := string(d.Algorithm()) + "-" + d.Hex()[:min(longest, len(d.Hex()))]
-	m, err := c.Manifest(ctx, name, oci.Reference{Tag: tag})
+	m, err := c.getManifest(ctx, name, oci.Reference{Tag: tag})
 	switch {
 	case OutcomeOf(err) == NotHere:
 		return nil, nil

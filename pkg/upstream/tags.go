@@ -23,6 +23,10 @@ const fewTags = 100
 // the upstream's order, without invalid entries. More than limit are an Outage: a
 // truncated list would look complete.
 func (c *Client) AllTags(ctx context.Context, name string, limit int) ([]string, error) {
+	return anywhere(ctx, c, func(c *Client) ([]string, error) { return c.allTags(ctx, name, limit) })
+}
+
+func (c *Client) allTags(ctx context.Context, name string, limit int) ([]string, error) {
 	if err := oci.CheckName(name); err != nil {
 		return nil, err
 	}

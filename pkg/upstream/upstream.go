@@ -80,8 +80,7 @@ type Clients struct {
 func New(o Options) *Clients {
 	l := defaultLimits()
 	if o.Patience > 0 {
-		l.answer, l.window, l.token = o.Patience, o.Patience, o.Patience
-		l.windowBytes = int64(max(1, o.Patience.Seconds()*(1<<10))) // still 1 KiB/s
+		l = l.with(Limits{Response: o.Patience, Progress: o.Patience})
 	}
 	return newClients(o, l)
 }
@@ -116,11 +115,11 @@ func newClients(o Options, l limits) *Clients {
 	if cs.resolver == nil {
 		cs.resolver = net.DefaultResolver
 	}
-	cs.transport, cs.led = cs.open(way{}), cs.open(way{led: true})
+	cs.transport, cs.led = cs.mustOpen(way{}), cs.mustOpen(way{led: true})
 	// A kept connection that was allowed to one tenant must not serve another tenant.
 	for _, n := range o.Allow {
 		if n.Tenant != "" && cs.scoped[n.Tenant] == nil {
-			cs.scoped[n.Tenant] = cs.open(way{tenant: n.Tenant})
+			cs.scoped[n.Tenant] = cs.mustOpen(way{tenant: n.Tenant})
 		}
 	}
 	return cs

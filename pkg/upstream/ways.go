@@ -1,16 +1,25 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // way is what distinguishes the connections of upstreams: no connection serves two
 // ways.
 type way struct {
-	tenant string // with networks or proxies of its own; else empty
-	led    bool   // to hosts that responses name
-	proxy  string
+	tenant    string // with networks or proxies of its own; else empty
+	led       bool   // to hosts that responses name
+	proxy     string
+	ca        string
+	cert, key string
+	connect   time.Duration
 }
 
 // sharedTransport is the transport of a way, with the number of clients that use it.
@@ -20,61 +29,117 @@ type sharedTransport struct {
 	users int
 }
 
-// ways are the transports of a client.
+// ways are the transports of a client: to its own hosts, which get the client
+// certificate, to others that the configuration names, and to those that responses name.
 type ways struct {
-	named, led http.RoundTripper // to hosts that the configuration names, and that responses name
-	held       []way
+	own, named, led http.RoundTripper
+	held            []way
 }
 
-func (w ways) to(led bool) http.RoundTripper {
-	if led {
-		return w.led
+// transport is for a request to u; led as in outRequest.
+func (c *Client) transport(u *url.URL, led bool) http.RoundTripper {
+	switch {
+	case led:
+		return c.ways.led
+	case c.config.ClientCertificate != "" && (sameOrigin(u, c.base) || slices.ContainsFunc(c.config.AuthHosts, isHost(u))):
+		return c.ways.own
+	default:
+		return c.ways.named
 	}
-	return w.named
 }
 
 // open makes the transport of a way.
-func (cs *Clients) open(w way) byScheme {
-	g := cs.guard.of(w.tenant)
-	if w.led {
-		g = g.public()
+func (cs *Clients) open(w way) (byScheme, error) {
+	e := egress{
+		guard: cs.guard.of(w.tenant), resolver: cs.resolver, limits: cs.limits.with(Limits{Connect: w.connect}),
+		proxy: cs.route(w.tenant, w.proxy), roots: trusted(cs.roots, []byte(w.ca)),
 	}
-	return egress{guard: g, resolver: cs.resolver, limits: cs.limits, proxy: cs.route(w.tenant, w.proxy), roots: cs.roots}.transport()
+	if w.led {
+		e.guard = e.guard.public()
+	}
+	if w.cert != "" {
+		pair, err := tls.X509KeyPair([]byte(w.cert), []byte(w.key))
+		if err != nil {
+			return byScheme{}, fault.Wrap(err, fault.Invalid, fault.RequestInvalid, "the client certificate and its key do not belong together").WithField("client_certificate")
+		}
+		e.certificate = &pair
+	}
+	return e.transport(), nil
+}
+
+// mustOpen is open for a way without a client certificate, which cannot fail.
+func (cs *Clients) mustOpen(w way) byScheme {
+	opened, err := cs.open(w)
+	if err != nil {
+		panic("upstream: " + err.Error())
+	}
+	return opened
 }
 
 // waysOf are the ways of a client of the configuration; release ends their use. The
 // caller holds mu.
-func (cs *Clients) waysOf(cfg Config) ways {
-	named := way{tenant: cfg.Tenant, proxy: cfg.Proxy}
+func (cs *Clients) waysOf(cfg Config) (ways, error) {
+	named := way{tenant: cfg.Tenant, proxy: cfg.Proxy, ca: cfg.CA, connect: cfg.Limits.Connect}
+	var w ways
 	if named == (way{tenant: cfg.Tenant}) {
-		w := ways{named: cs.transport, led: cs.led}
+		w.named, w.led = cs.transport, cs.led
 		if own := cs.scoped[cfg.Tenant]; own != nil {
 			w.named = own
 		}
-		return w
+	} else {
+		led := named
+		led.led = true
+		for _, one := range []struct {
+			way way
+			to  *http.RoundTripper
+		}{{named, &w.named}, {led, &w.led}} {
+			if err := cs.hold(one.way, &w, one.to); err != nil {
+				return ways{}, err
+			}
+		}
 	}
-	led := named
-	led.led = true
-	return ways{named: cs.hold(named), led: cs.hold(led), held: []way{named, led}}
+	if cfg.ClientCertificate != "" {
+		own := named
+		own.cert, own.key = cfg.ClientCertificate, cfg.ClientKey
+		if err := cs.hold(own, &w, &w.own); err != nil {
+			cs.letGo(w.held)
+			return ways{}, err
+		}
+	}
+	return w, nil
 }
 
-func (cs *Clients) hold(w way) http.RoundTripper {
+// hold sets the transport of a way, which the ways of a client then use.
+func (cs *Clients) hold(w way, by *ways, to *http.RoundTripper) error {
 	shared := cs.ways[w]
 	if shared == nil {
-		shared = &sharedTransport{byScheme: cs.open(w)}
+		opened, err := cs.open(w)
+		if err != nil {
+			return err
+		}
+		shared = &sharedTransport{byScheme: opened}
 		cs.ways[w] = shared
 	}
 	shared.users++
-	return shared
+	by.held = append(by.held, w)
+	*to = shared
+	return nil
 }
 
-// release ends the use of the client's ways. Requests in flight go on. The caller holds
-// the mu of the owner.
+// release ends the use of the client's ways; requests in flight end by themselves. The
+// caller holds the mu of the owner.
 func (c *Client) release() {
-	for _, w := range c.ways.held {
-		shared := c.owner.ways[w]
+	c.owner.letGo(c.ways.held)
+	for _, other := range c.others {
+		other.release()
+	}
+}
+
+func (cs *Clients) letGo(held []way) {
+	for _, w := range held {
+		shared := cs.ways[w]
 		if shared.users--; shared.users == 0 {
-			delete(c.owner.ways, w)
+			delete(cs.ways, w)
 			shared.CloseIdleConnections()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -22,7 +23,8 @@ const (
 // changesOf is what differs between two messages of a resource, without secrets.
 func changesOf(before, after proto.Message) []meta.Change {
 	descriptors := before.ProtoReflect().Descriptor().Fields()
-	old, now := fieldsOf(before), fieldsOf(after)
+	old, now := fieldsOf(settable(before, true)), fieldsOf(settable(after, true)) // to be compared
+	shownOld, shownNow := fieldsOf(settable(before, false)), fieldsOf(settable(after, false))
 	names := maps.Clone(old)
 	maps.Copy(names, now)
 	var changes []meta.Change
@@ -31,12 +33,41 @@ func changesOf(before, after proto.Message) []meta.Change {
 		if was == is || follows(descriptors.ByName(protoreflect.Name(field))) || len(changes) == maxChanges {
 			continue
 		}
-		if field == "password" {
-			was, is = "(secret)", "(another secret)"
+		if was, is = shownOld[field], shownNow[field]; was == is {
+			is += " (another secret)"
 		}
 		changes = append(changes, meta.Change{Field: field, Old: shortened(was), New: shortened(is)})
 	}
 	return changes
+}
+
+// settable is the message without the output-only fields of its parts. Unless secrets are
+// kept, "(secret)" stands for each field that is never shown.
+func settable(m proto.Message, secrets bool) proto.Message {
+	shown := proto.Clone(m)
+	keepSettable(shown.ProtoReflect(), secrets, false)
+	return shown
+}
+
+func keepSettable(m protoreflect.Message, secrets, part bool) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Kind() == protoreflect.StringKind && hasBehavior(f, annotations.FieldBehavior_INPUT_ONLY):
+			if !secrets {
+				m.Set(f, protoreflect.ValueOfString("(secret)"))
+			}
+		case part && outputOnly(f):
+			m.Clear(f)
+		case f.IsMap() || f.Kind() != protoreflect.MessageKind:
+		case f.IsList():
+			for i := range v.List().Len() {
+				keepSettable(v.List().Get(i).Message(), secrets, true)
+			}
+		default:
+			keepSettable(v.Message(), secrets, true)
+		}
+		return true
+	})
 }
 
 // follows says of a field that no client sets it. A state is set by a method of its

@@ -49,20 +49,27 @@ func (s *Service) eachUpstream(ctx context.Context, f func(name string, u meta.U
 	}
 }
 
-// reseal says whether the password of u needed it. Another request that changed u
+// reseal says whether secrets of u needed it. Another request that changed u
 // meanwhile did it, or deleted it.
 func (s *Service) reseal(ctx context.Context, u meta.Upstream) (bool, error) {
-	if !s.secrets.Stale(u.Settings.Password) {
+	stale := false
+	for _, one := range u.Secrets() {
+		if !s.secrets.Stale(*one.Value) {
+			continue
+		}
+		secret, err := s.secrets.Open(*one.Value, one.Bound)
+		if err != nil {
+			return false, err
+		}
+		if *one.Value, err = s.secrets.Seal(secret, one.Bound); err != nil {
+			return false, err
+		}
+		stale = true
+	}
+	if !stale {
 		return false, nil
 	}
-	password, err := s.secrets.Open(u.Settings.Password, meta.PasswordOf(u))
-	if err != nil {
-		return false, err
-	}
-	if u.Settings.Password, err = s.secrets.Seal(password, meta.PasswordOf(u)); err != nil {
-		return false, err
-	}
-	_, err = s.store.UpdateUpstream(ctx, cause(ctx), u, false)
+	_, err := s.store.UpdateUpstream(ctx, cause(ctx), u, false)
 	if fault.Is(err, fault.EtagMismatch) || fault.Is(err, fault.ResourceUnknown) {
 		return false, nil
 	}

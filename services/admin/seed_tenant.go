@@ -36,11 +36,12 @@ func (r seedResource) without(field string) seedResource {
 	return r
 }
 
-// seedUpstream may have its password in a file beside the seed file.
+// seedUpstream may have its secrets in files beside the seed file.
 type seedUpstream struct {
-	ID           string     `yaml:"id"`
-	Fields       seedFields `yaml:",inline"`
-	PasswordFile string     `yaml:"password_file"`
+	ID            string     `yaml:"id"`
+	Fields        seedFields `yaml:",inline"`
+	PasswordFile  string     `yaml:"password_file"`
+	ClientKeyFile string     `yaml:"client_key_file"`
 }
 
 func (k *seedChecker) tenant(at string, t seedTenant) {
@@ -132,15 +133,61 @@ func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResour
 	return apply(ctx, parent+"/registries/", r.ID, m, mask, s.reviveRegistry)
 }
 
-// read is the upstream's message, with its password, and which fields are given.
+// read is the upstream's message, with its secrets, and which fields are given.
 func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, error) {
-	m, mask, err := decoded[*pb.Upstream](u.Fields)
-	if err == nil && u.PasswordFile != "" {
-		m.Password, err = readSecret(dir, u.PasswordFile)
-		mask.Paths = append(mask.Paths, "password")
-		err = within("password_file", err)
+	fields, err := u.Fields.withSecrets(dir, "headers", "value")
+	if err == nil {
+		fields, err = fields.withSecrets(dir, "alternatives", "password")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	m, mask, err := decoded[*pb.Upstream](fields)
+	for _, secret := range []struct {
+		field, file string
+		to          *string
+	}{{"password", u.PasswordFile, &m.Password}, {"client_key", u.ClientKeyFile, &m.ClientKey}} {
+		if err != nil || secret.file == "" {
+			continue
+		}
+		*secret.to, err = readSecret(dir, secret.file)
+		mask.Paths = append(mask.Paths, secret.field)
+		err = within(secret.field+"_file", err)
 	}
 	return m, mask, err
+}
+
+// withSecrets reads the secrets of the parts in a list from the files that they name: as
+// value_file for the secret value.
+func (f seedFields) withSecrets(dir, list, secret string) (seedFields, error) {
+	parts, ok := f[list].([]any)
+	if !ok {
+		return f, nil
+	}
+	read := make([]any, len(parts))
+	for i, p := range parts {
+		part, ok := p.(map[string]any)
+		if !ok {
+			return f, nil // decoding says what is wrong
+		}
+		at := fmt.Sprintf("%s[%d].", list, i)
+		if _, inline := part[secret]; inline {
+			return nil, invalid(at+secret, "a secret does not stand in the file itself: put it into a file, and name that in %s_file", secret)
+		}
+		part = maps.Clone(part)
+		if file, named := part[secret+"_file"].(string); named {
+			text, err := readSecret(dir, file)
+			if err != nil {
+				return nil, within(at+secret+"_file", err)
+			}
+			delete(part, secret+"_file")
+			part[secret] = text
+		}
+		read[i] = part
+	}
+	f = maps.Clone(f)
+	f[list] = read
+	return f, nil
 }
 
 // Values of what a file leaves to the resource that the tenant has already, for

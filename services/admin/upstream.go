@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -66,11 +65,14 @@ func (s *Service) updateUpstream(ctx context.Context, req updateRequest, m *pb.U
 		return nil, err
 	}
 	before := upstreamMessage(t, u)
-	before.Password = unchangedPassword
+	before.Password, before.ClientKey = unchangedSecret, unchangedSecret
 	after := proto.CloneOf(before)
+	m = proto.CloneOf(m)
 	if m.GetPasswordSet() && m.GetPassword() == "" { // as it was read
-		m = proto.CloneOf(m)
-		m.Password = unchangedPassword
+		m.Password = unchangedSecret
+	}
+	if m.GetClientKeySet() && m.GetClientKey() == "" {
+		m.ClientKey = unchangedSecret
 	}
 	if err := merge("upstream", after, m, req.GetUpdateMask()); err != nil {
 		return nil, err
@@ -94,8 +96,7 @@ func (s *Service) updateUpstream(ctx context.Context, req updateRequest, m *pb.U
 // the URL could read a password there that the API does not show.
 func checkPasswordNotRedirected(before, after meta.Upstream) error {
 	a, b := before.Settings, after.Settings
-	sameHost := strings.EqualFold(strings.TrimSuffix(a.URL, "/"), strings.TrimSuffix(b.URL, "/"))
-	if len(b.Password) == 0 || sameHost || !slices.Equal(a.Password, b.Password) {
+	if len(b.Password) == 0 || sameURL(a.URL, b.URL) || !slices.Equal(a.Password, b.Password) {
 		return nil
 	}
 	return invalid(fieldUpstream+"password", "the password was given for %s: give the one for %s together with its url", a.URL, b.URL)
@@ -105,21 +106,25 @@ func checkPasswordNotRedirected(before, after meta.Upstream) error {
 // which it was decided who may have it (invariant I12).
 func (s *Service) invalidatesCache(before, after meta.Upstream) bool {
 	a, b := before.Settings, after.Settings
-	return a.URL != b.URL || a.Username != b.Username || !s.samePassword(before, after) || !slices.Equal(a.AuthHosts, b.AuthHosts)
+	return a.URL != b.URL || a.Username != b.Username || a.Certificate != b.Certificate || !s.sameSecrets(before, after) ||
+		!slices.Equal(a.AuthHosts, b.AuthHosts) || !slices.EqualFunc(a.Alternatives, b.Alternatives, sameLogin)
 }
 
-// samePassword takes one that cannot be opened for another.
-func (s *Service) samePassword(before, after meta.Upstream) bool {
-	a, b := before.Settings.Password, after.Settings.Password
-	if slices.Equal(a, b) {
-		return true
-	}
-	was, err := s.secrets.Open(a, meta.PasswordOf(before))
-	if err != nil {
-		return false
-	}
-	is, err := s.secrets.Open(b, meta.PasswordOf(after))
-	return err == nil && was == is
+func sameLogin(a, b meta.UpstreamEndpoint) bool { return a.URL == b.URL && a.Username == b.Username }
+
+// sameSecrets takes one that cannot be opened for another.
+func (s *Service) sameSecrets(before, after meta.Upstream) bool {
+	return slices.EqualFunc(before.Secrets(), after.Secrets(), func(a, b meta.SealedValue) bool {
+		if a.Bound != b.Bound || slices.Equal(*a.Value, *b.Value) {
+			return a.Bound == b.Bound
+		}
+		was, err := s.secrets.Open(*a.Value, a.Bound)
+		if err != nil {
+			return false
+		}
+		is, err := s.secrets.Open(*b.Value, b.Bound)
+		return err == nil && was == is
+	})
 }
 
 // DeleteUpstream deletes an upstream with what is kept of it.
@@ -136,10 +141,8 @@ func (s *Service) setUpstream(ctx context.Context, t meta.Tenant, u *meta.Upstre
 	if err := checkPasswordNotRedirected(was, *u); err != nil {
 		return err
 	}
-	if was.Settings.URL != u.Settings.URL || was.Settings.Proxy != u.Settings.Proxy { // what is there already may be mended in all else
-		if err := s.checkAddress(ctx, t, *u); err != nil {
-			return err
-		}
+	if err := s.checkAddresses(ctx, t, was.Settings, u.Settings); err != nil {
+		return err
 	}
 	return s.checkUpstreamNames(ctx, *u)
 }
@@ -164,11 +167,11 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 		AllowClaimed: set.AllowClaimed,
 		AuthHosts:    set.AuthHosts,
 		Status:       statusMessage(u.Status),
-		Proxy:        set.Proxy,
 
 		ServeAnonymous: set.ServeAnonymous,
 		NotFound:       pb.Upstream_VERIFY,
 	}
+	showEgress(m, set)
 	if set.TrustNotFound {
 		m.NotFound = pb.Upstream_TRUST
 	}

@@ -20,9 +20,9 @@ import (
 	"github.com/berth-registry/berth/pkg/upstream"
 )
 
-// unchangedPassword stands for a password that an update does not name. It is
-// longer than a password may be.
-var unchangedPassword = strings.Repeat("=", maxPassword+1)
+// unchangedSecret stands for a password or key that an update does not name. It is
+// longer than one may be.
+var unchangedSecret = strings.Repeat("=", maxPEM+1)
 
 // Limits of what an upstream is told.
 const (
@@ -41,12 +41,15 @@ const (
 func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 	is := meta.DefaultUpstreamSettings
 	is.URL, is.Username, is.Password = m.GetUrl(), m.GetUsername(), u.Settings.Password
-	is.NamePrefix, is.MaxBytes, is.Proxy = m.GetNamePrefix(), m.GetMaxBytes(), m.GetProxy()
+	is.NamePrefix, is.MaxBytes = m.GetNamePrefix(), m.GetMaxBytes()
 	is.Include, is.Exclude, is.AllowClaimed = m.GetInclude(), m.GetExclude(), m.GetAllowClaimed()
 	if err := upstream.CheckURL(is.URL); err != nil {
 		return fault.From(err).WithField(fieldUpstream + "url")
 	}
 	if err := s.setPassword(u, &is, m); err != nil {
+		return err
+	}
+	if err := s.setEgress(u, &is, m); err != nil {
 		return err
 	}
 	if p, ok := strings.CutSuffix(is.NamePrefix, "/"); is.NamePrefix != "" && (!ok || oci.CheckName(p) != nil) {
@@ -116,35 +119,6 @@ func anonymousChoice(before, after meta.UpstreamSettings, given *bool) *bool {
 	}
 }
 
-// setPassword seals the password that m has, if it has another.
-func (s *Service) setPassword(u *meta.Upstream, is *meta.UpstreamSettings, m *pb.Upstream) error {
-	if len(is.Username) > maxUsername || strings.ContainsFunc(is.Username, func(r rune) bool { return r < ' ' || r == 0x7f || r == ':' }) {
-		return invalid(fieldUpstream+"username", "%q has more than %d bytes, a colon or a control character", clipped(is.Username), maxUsername)
-	}
-	switch password := m.GetPassword(); {
-	case password == unchangedPassword:
-	case password == "":
-		is.Password = nil
-	case len(password) > maxPassword || strings.ContainsFunc(password, isControl):
-		return invalid(fieldUpstream+"password", "a password has at most %d bytes, and no control characters", maxPassword)
-	case s.secrets.Empty():
-		return invalid(fieldUpstream+"password", "this deployment has no key to keep passwords with: its operator must set secret_key_file")
-	default:
-		sealed, err := s.secrets.Seal(password, meta.PasswordOf(*u))
-		if err != nil {
-			return err
-		}
-		is.Password = sealed
-	}
-	if len(is.Password) > 0 && is.Username == "" {
-		return invalid(fieldUpstream+"username", "it is missing; a password needs a username")
-	}
-	return nil
-}
-
-// isControl leaves out what is in documents that serve as passwords.
-func isControl(r rune) bool { return r < ' ' && !strings.ContainsRune("\n\t\r", r) || r == 0x7f }
-
 func checkPatterns(field string, patterns []string) error {
 	if len(patterns) > maxPatterns {
 		return invalid(field, "%d patterns exceed the maximum of %d", len(patterns), maxPatterns)
@@ -187,15 +161,6 @@ func clipped(s string) string {
 		return s[:longest] + "…"
 	}
 	return s
-}
-
-// checkAddress refuses an upstream that this deployment never connects to.
-func (s *Service) checkAddress(ctx context.Context, t meta.Tenant, u meta.Upstream) error {
-	err := s.chains.CheckAddress(ctx, t.Slug, u.Settings.Proxy, u.Settings.URL)
-	if f := fault.From(err); f != nil && f.Field != "" {
-		return f.WithField(fieldUpstream + f.Field)
-	}
-	return err
 }
 
 // checkUpstreamNames compares the names of an upstream with those of the others

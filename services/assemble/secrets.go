@@ -87,7 +87,7 @@ func sealedPassword(ctx context.Context, m meta.Store) (string, error) {
 				return "", err
 			}
 			for _, u := range upstreams {
-				if len(u.Settings.Password) > 0 {
+				if len(u.Secrets()) > 0 {
 					return "tenants/" + t.Slug + "/upstreams/" + u.Slug, nil
 				}
 			}

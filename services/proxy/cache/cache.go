@@ -103,19 +103,9 @@ type Repository struct {
 
 // Repository returns a repository of an upstream, by its name there.
 func (c *Caches) Repository(u *meta.Upstream, tenantSlug, name string, hops int) (*Repository, error) {
-	config := upstream.Config{
-		Key:    fmt.Sprintf("%d/%d", u.Tenant, u.ID),
-		Tenant: tenantSlug, Upstream: u.Slug,
-		URL: u.Settings.URL, Username: u.Settings.Username, AuthHosts: u.Settings.AuthHosts,
-		TrustNotFound: u.Settings.TrustNotFound, Proxy: u.Settings.Proxy,
-	}
-	if len(u.Settings.Password) > 0 {
-		password, err := c.Secrets.Open(u.Settings.Password, meta.PasswordOf(*u))
-		if err != nil {
-			return nil, chain.Internal(fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
-				"the password of upstream %q cannot be opened with the secret_key of this deployment: give the password again, or set old_secret_key to the key before", u.Slug))
-		}
-		config.Password = password
+	config, err := c.configOf(*u, tenantSlug)
+	if err != nil {
+		return nil, err
 	}
 	client, err := c.Upstreams.Client(config)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/berth-registry/berth/pkg/pause"
 )
 
-// fetchTimeout bounds a shared fetch, which does not end with its first request.
-// Blobs have their own bounds.
-const fetchTimeout = 90 * time.Second
+// fetchSteps bounds a shared fetch, which does not end with its first request: it takes at
+// most as long as so many documents. Blobs have their own bounds.
+const fetchSteps = 3
 
 // work is the key of a fetch. It includes the hops: a request that a chain led back
 // here must not wait for the fetch that it is part of (contract row E12).
@@ -25,7 +25,7 @@ func (r *Repository) work(what string) string { return fmt.Sprintf("%d %s", r.ho
 func singleFlight[T any](ctx context.Context, r *Repository, what string, f func(ctx context.Context) (T, error)) (T, error) {
 	shared := context.WithoutCancel(ctx)
 	done := r.caches.flights.DoChan(r.work(what), func() (any, error) {
-		ctx, cancel := context.WithTimeout(shared, fetchTimeout)
+		ctx, cancel := context.WithTimeout(shared, fetchSteps*r.client.Patience())
 		defer cancel()
 		v, err := f(ctx)
 		r.asked()

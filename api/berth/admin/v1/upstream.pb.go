@@ -223,9 +223,41 @@ type Upstream struct {
 	// The name of a forward proxy that the operator's upstream_proxies has for this
 	// tenant: all requests for the upstream go through it. Absent means the proxy that
 	// https_proxy and http_proxy give to its host, or none.
-	Proxy         string `protobuf:"bytes,40,opt,name=proxy,proto3" json:"proxy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Proxy string `protobuf:"bytes,40,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// Certificates in PEM, at most 64 KiB, of authorities that are trusted for this upstream
+	// and what it leads to, besides those of the system and of the operator's upstream_ca.
+	CaCertificates string `protobuf:"bytes,41,opt,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// A client certificate in PEM with its chain, at most 64 KiB. The hosts of url and
+	// auth_hosts get it where they ask for one, no other host.
+	ClientCertificate string `protobuf:"bytes,42,opt,name=client_certificate,json=clientCertificate,proto3" json:"client_certificate,omitempty"`
+	// Input only. The private key of client_certificate in PEM. It is never answered. It
+	// belongs to url: another url needs it again.
+	ClientKey string `protobuf:"bytes,43,opt,name=client_key,json=clientKey,proto3" json:"client_key,omitempty"`
+	// Output only. Whether there is a key. Sent back as it was read, without a key, it keeps
+	// the one there is.
+	ClientKeySet bool `protobuf:"varint,44,opt,name=client_key_set,json=clientKeySet,proto3" json:"client_key_set,omitempty"`
+	// At most 20 headers of all requests to the host of url, no other host gets them.
+	Headers []*Upstream_Header `protobuf:"bytes,45,rep,name=headers,proto3" json:"headers,omitempty"`
+	// At most 5 other URLs of the same registry, asked in order while those before do not
+	// answer. What they do not have, or deny, counts for nothing.
+	Alternatives []*Upstream_Alternative `protobuf:"bytes,46,rep,name=alternatives,proto3" json:"alternatives,omitempty"`
+	// How long it may take to resolve the host and to connect, and again for TLS: 1s to 60s.
+	// Absent means 5s, and 10s for TLS.
+	ConnectTimeout *durationpb.Duration `protobuf:"bytes,47,opt,name=connect_timeout,json=connectTimeout,proto3" json:"connect_timeout,omitempty"`
+	// How long a whole document, or the first byte of a blob, may take, tokens and redirects
+	// included: 1s to 1800s. Absent means 30s. A fetch continues when its client has left: so
+	// a slow cache behind url needs minutes here, not in clients.
+	ResponseTimeout *durationpb.Duration `protobuf:"bytes,48,opt,name=response_timeout,json=responseTimeout,proto3" json:"response_timeout,omitempty"`
+	// How long a blob may send less than 1 KiB/s: 1s to 600s. Absent means 30s.
+	ProgressTimeout *durationpb.Duration `protobuf:"bytes,49,opt,name=progress_timeout,json=progressTimeout,proto3" json:"progress_timeout,omitempty"`
+	// How many requests are sent in a second by each process of this deployment, from 0.1 to
+	// 1000. 0 means 200, with bursts of 1000.
+	MaxRequestsPerSecond float64 `protobuf:"fixed64,50,opt,name=max_requests_per_second,json=maxRequestsPerSecond,proto3" json:"max_requests_per_second,omitempty"`
+	// How many requests of each process of this deployment are in flight, blobs included: 1 to
+	// 64. 0 means 64, and 32 blobs besides.
+	MaxConcurrentRequests int32 `protobuf:"varint,51,opt,name=max_concurrent_requests,json=maxConcurrentRequests,proto3" json:"max_concurrent_requests,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *Upstream) Reset() {
@@ -424,6 +456,83 @@ func (x *Upstream) GetProxy() string {
 		return x.Proxy
 	}
 	return ""
+}
+
+func (x *Upstream) GetCaCertificates() string {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return ""
+}
+
+func (x *Upstream) GetClientCertificate() string {
+	if x != nil {
+		return x.ClientCertificate
+	}
+	return ""
+}
+
+func (x *Upstream) GetClientKey() string {
+	if x != nil {
+		return x.ClientKey
+	}
+	return ""
+}
+
+func (x *Upstream) GetClientKeySet() bool {
+	if x != nil {
+		return x.ClientKeySet
+	}
+	return false
+}
+
+func (x *Upstream) GetHeaders() []*Upstream_Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Upstream) GetAlternatives() []*Upstream_Alternative {
+	if x != nil {
+		return x.Alternatives
+	}
+	return nil
+}
+
+func (x *Upstream) GetConnectTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ConnectTimeout
+	}
+	return nil
+}
+
+func (x *Upstream) GetResponseTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ResponseTimeout
+	}
+	return nil
+}
+
+func (x *Upstream) GetProgressTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ProgressTimeout
+	}
+	return nil
+}
+
+func (x *Upstream) GetMaxRequestsPerSecond() float64 {
+	if x != nil {
+		return x.MaxRequestsPerSecond
+	}
+	return 0
+}
+
+func (x *Upstream) GetMaxConcurrentRequests() int32 {
+	if x != nil {
+		return x.MaxConcurrentRequests
+	}
+	return 0
 }
 
 type CreateUpstreamRequest struct {
@@ -658,8 +767,8 @@ func (x *ListUpstreamsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Another url, username, password or other auth_hosts give up all that was
-// fetched so far: who may see it was decided by what they were.
+// Another url, username, password or other auth_hosts, headers, client_certificate or
+// alternatives give up all that was fetched so far: who may see it was decided by what they were.
 type UpdateUpstreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `upstream.name` says which one.
@@ -1318,11 +1427,151 @@ func (x *Upstream_Status) GetCredentialUnused() bool {
 	return false
 }
 
+// A header of requests to the upstream's own host.
+type Upstream_Header struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. Not a header that Berth or HTTP sets itself: Host, Authorization, Cookie,
+	// Range, Forwarded, Connection and the like, nor any that begins with Accept, Content-,
+	// If-, Proxy-, X-Forwarded- or Berth-.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Input only. At most 4 KiB. It is never answered. Empty keeps the value that the header
+	// has. It belongs to url: another url needs it again.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Output only. Whether there is a value.
+	ValueSet      bool `protobuf:"varint,3,opt,name=value_set,json=valueSet,proto3" json:"value_set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upstream_Header) Reset() {
+	*x = Upstream_Header{}
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upstream_Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upstream_Header) ProtoMessage() {}
+
+func (x *Upstream_Header) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upstream_Header.ProtoReflect.Descriptor instead.
+func (*Upstream_Header) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_upstream_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *Upstream_Header) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Upstream_Header) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Upstream_Header) GetValueSet() bool {
+	if x != nil {
+		return x.ValueSet
+	}
+	return false
+}
+
+// Another URL of the same registry, with a credential of its own.
+type Upstream_Alternative struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. As url of the upstream.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Empty: it is asked as anybody.
+	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	// Input only. It is never answered. Empty keeps the one that this url has for username.
+	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// Output only. Whether there is a password.
+	PasswordSet   bool `protobuf:"varint,4,opt,name=password_set,json=passwordSet,proto3" json:"password_set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upstream_Alternative) Reset() {
+	*x = Upstream_Alternative{}
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upstream_Alternative) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upstream_Alternative) ProtoMessage() {}
+
+func (x *Upstream_Alternative) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upstream_Alternative.ProtoReflect.Descriptor instead.
+func (*Upstream_Alternative) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_upstream_proto_rawDescGZIP(), []int{0, 2}
+}
+
+func (x *Upstream_Alternative) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Upstream_Alternative) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *Upstream_Alternative) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *Upstream_Alternative) GetPasswordSet() bool {
+	if x != nil {
+		return x.PasswordSet
+	}
+	return false
+}
+
 var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\r\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x14\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1352,7 +1601,19 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x0fserve_anonymous\x18\x15 \x01(\bH\x00R\x0eserveAnonymous\x88\x01\x01\x12\x1e\n" +
 	"\awarning\x18\x16 \x01(\tB\x04\xe2A\x01\x03R\awarning\x12>\n" +
 	"\tnot_found\x18\x17 \x01(\x0e2!.berth.admin.v1.Upstream.NotFoundR\bnotFound\x12\x14\n" +
-	"\x05proxy\x18( \x01(\tR\x05proxy\x1a\xa6\x05\n" +
+	"\x05proxy\x18( \x01(\tR\x05proxy\x12'\n" +
+	"\x0fca_certificates\x18) \x01(\tR\x0ecaCertificates\x12-\n" +
+	"\x12client_certificate\x18* \x01(\tR\x11clientCertificate\x12#\n" +
+	"\n" +
+	"client_key\x18+ \x01(\tB\x04\xe2A\x01\x04R\tclientKey\x12*\n" +
+	"\x0eclient_key_set\x18, \x01(\bB\x04\xe2A\x01\x03R\fclientKeySet\x129\n" +
+	"\aheaders\x18- \x03(\v2\x1f.berth.admin.v1.Upstream.HeaderR\aheaders\x12H\n" +
+	"\falternatives\x18. \x03(\v2$.berth.admin.v1.Upstream.AlternativeR\falternatives\x12B\n" +
+	"\x0fconnect_timeout\x18/ \x01(\v2\x19.google.protobuf.DurationR\x0econnectTimeout\x12D\n" +
+	"\x10response_timeout\x180 \x01(\v2\x19.google.protobuf.DurationR\x0fresponseTimeout\x12D\n" +
+	"\x10progress_timeout\x181 \x01(\v2\x19.google.protobuf.DurationR\x0fprogressTimeout\x125\n" +
+	"\x17max_requests_per_second\x182 \x01(\x01R\x14maxRequestsPerSecond\x126\n" +
+	"\x17max_concurrent_requests\x183 \x01(\x05R\x15maxConcurrentRequests\x1a\xa6\x05\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
@@ -1374,7 +1635,16 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
 	"\x06DENIED\x10\x05\x12\x10\n" +
 	"\fRATE_LIMITED\x10\x06\x12\x0f\n" +
-	"\vNEVER_ASKED\x10\aJ\x04\b\x01\x10\x02\"<\n" +
+	"\vNEVER_ASKED\x10\aJ\x04\b\x01\x10\x02\x1a[\n" +
+	"\x06Header\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\x05value\x18\x02 \x01(\tB\x04\xe2A\x01\x04R\x05value\x12!\n" +
+	"\tvalue_set\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\bvalueSet\x1a\x86\x01\n" +
+	"\vAlternative\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12 \n" +
+	"\bpassword\x18\x03 \x01(\tB\x04\xe2A\x01\x04R\bpassword\x12'\n" +
+	"\fpassword_set\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\vpasswordSet\"<\n" +
 	"\bNotFound\x12\x19\n" +
 	"\x15NOT_FOUND_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -1456,7 +1726,7 @@ func file_berth_admin_v1_upstream_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_upstream_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_berth_admin_v1_upstream_proto_goTypes = []any{
 	(Upstream_NotFound)(0),                 // 0: berth.admin.v1.Upstream.NotFound
 	(Upstream_Status_State)(0),             // 1: berth.admin.v1.Upstream.Status.State
@@ -1474,35 +1744,42 @@ var file_berth_admin_v1_upstream_proto_goTypes = []any{
 	(*ListCachedRepositoriesRequest)(nil),  // 13: berth.admin.v1.ListCachedRepositoriesRequest
 	(*ListCachedRepositoriesResponse)(nil), // 14: berth.admin.v1.ListCachedRepositoriesResponse
 	(*Upstream_Status)(nil),                // 15: berth.admin.v1.Upstream.Status
-	(*durationpb.Duration)(nil),            // 16: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),          // 17: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),          // 18: google.protobuf.FieldMask
+	(*Upstream_Header)(nil),                // 16: berth.admin.v1.Upstream.Header
+	(*Upstream_Alternative)(nil),           // 17: berth.admin.v1.Upstream.Alternative
+	(*durationpb.Duration)(nil),            // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),          // 19: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),          // 20: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_upstream_proto_depIdxs = []int32{
-	16, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
-	16, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
-	16, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
-	16, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
+	18, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
+	18, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
+	18, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
+	18, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
 	15, // 4: berth.admin.v1.Upstream.status:type_name -> berth.admin.v1.Upstream.Status
-	17, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
-	17, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
+	19, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
+	19, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: berth.admin.v1.Upstream.not_found:type_name -> berth.admin.v1.Upstream.NotFound
-	2,  // 8: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	2,  // 9: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
-	2,  // 10: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	18, // 11: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	17, // 12: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
-	11, // 13: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
-	1,  // 14: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
-	17, // 15: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
-	17, // 16: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
-	16, // 17: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
-	17, // 18: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	16, // 8: berth.admin.v1.Upstream.headers:type_name -> berth.admin.v1.Upstream.Header
+	17, // 9: berth.admin.v1.Upstream.alternatives:type_name -> berth.admin.v1.Upstream.Alternative
+	18, // 10: berth.admin.v1.Upstream.connect_timeout:type_name -> google.protobuf.Duration
+	18, // 11: berth.admin.v1.Upstream.response_timeout:type_name -> google.protobuf.Duration
+	18, // 12: berth.admin.v1.Upstream.progress_timeout:type_name -> google.protobuf.Duration
+	2,  // 13: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	2,  // 14: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
+	2,  // 15: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	20, // 16: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	19, // 17: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
+	11, // 18: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
+	1,  // 19: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
+	19, // 20: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
+	19, // 21: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
+	18, // 22: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
+	19, // 23: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_proto_init() }
@@ -1518,7 +1795,7 @@ func file_berth_admin_v1_upstream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_upstream_proto_rawDesc), len(file_berth_admin_v1_upstream_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
