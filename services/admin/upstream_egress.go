@@ -89,7 +89,7 @@ func checkCertificates(field, text string) error {
 // showEgress shows how an upstream is reached, without its secrets.
 func showEgress(m *pb.Upstream, set meta.UpstreamSettings) {
 	m.Proxy, m.CaCertificates, m.ClientCertificate, m.ClientKeySet = set.Proxy, set.CA, set.Certificate, len(set.Key) > 0
-	m.MaxRequestsPerSecond, m.MaxConcurrentRequests = set.Pace, int32(set.MaxRequests) //nolint:gosec // at most maxInFlight
+	m.MaxRequestsPerSecond, m.MaxConcurrentRequests = set.Pace, int32(set.MaxRequests)
 	for _, h := range set.Headers {
 		m.Headers = append(m.Headers, &pb.Upstream_Header{Name: h.Name, ValueSet: len(h.Value) > 0})
 	}

@@ -1,10 +1,13 @@
 package proxy_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -47,6 +50,89 @@ func TestT30_PullsThroughARealProxy(t *testing.T) {
 		t.Errorf("a proxy that is not configured: %d %s", a.Status, a.Body)
 	}
 	if len(up.Requests()) != asked {
+		t.Error("an outage led to the next member")
+	}
+}
+
+// TestT33_ASlowCacheNeedsTimeOfItsOwn: an upstream that takes longer than others may, for
+// each document and the first byte of each blob.
+func TestT33_ASlowCacheNeedsTimeOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorldWith(t, 300*time.Millisecond)
+	up := testserver.StartScripted(t)
+	up.SetLatency(600 * time.Millisecond)
+	w.upstream("slow", up.URL(), nil)
+	w.chain(meta.Member{Upstream: "slow"})
+	if a := w.get("/v2/library/app/manifests/1"); a.Status != http.StatusGatewayTimeout {
+		t.Errorf("without time of its own: %d %s", a.Status, a.Body)
+	}
+	w.upstream("patient", up.URL(), func(s *meta.UpstreamSettings) { s.Response, s.Progress = time.Minute, time.Minute })
+	w.rechain(meta.Member{Upstream: "patient"})
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+}
+
+// TestT38_AClientThatCannotWait leaves before the first byte of each document and blob, and
+// finds them later, without another request to the upstream.
+func TestT38_AClientThatCannotWait(t *testing.T) {
+	t.Parallel()
+	w := newWorldWith(t, 300*time.Millisecond)
+	up := testserver.StartScripted(t)
+	hub := w.upstream("hub", up.URL(), func(s *meta.UpstreamSettings) { s.Response, s.Progress = time.Minute, time.Minute })
+	w.chain(meta.Member{Upstream: "hub"})
+	up.SetLatency(500 * time.Millisecond)
+	requests := requestsOf(testserver.ScriptedName, testserver.ScriptedTag, up.Image)
+	for _, r := range requests {
+		ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if resp, err := w.open(ctx, r.path); err == nil {
+			t.Errorf("%s is answered %d before the upstream answers", r.path, resp.StatusCode)
+			_ = resp.Body.Close()
+		}
+		leave()
+		await.True(t, time.Minute, r.path+" is kept", func() bool {
+			asked := up.Count(http.MethodGet, r.path)
+			_, whole := w.fetch(r.path, r.want)
+			return whole && asked == 1
+		})
+	}
+	w.wantEverything(meta.Repo{Tenant: w.dev.Tenant, Registry: hub.Cache, Name: testserver.ScriptedName}, up.Image)
+	for _, r := range requests {
+		if n := up.Count(http.MethodGet, r.path); n != 1 {
+			t.Errorf("%s was asked for %d times", r.path, n)
+		}
+	}
+}
+
+// TestT36_OtherURLsServeDuringAnOutage: of tags, lists and blobs; and the next member is not asked
+// for what they do not have.
+func TestT36_OtherURLsServeDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, second := testserver.StartScripted(t), testserver.StartScripted(t)
+	after := lure(t, first)
+	second.RequireToken("bob", "secret")
+	w.upstream("up", first.URL(), func(s *meta.UpstreamSettings) {
+		s.Alternatives = []meta.UpstreamEndpoint{{URL: second.URL(), Username: "bob", Password: []byte("secret")}}
+		s.ServeAnonymous = new(bool)
+		*s.ServeAnonymous = true
+	})
+	w.upstream("after", after.URL(), nil)
+	w.chain(meta.Member{Upstream: "up"}, meta.Member{Upstream: "after"})
+	if a := w.get("/v2/library/other/manifests/1"); a.Status != http.StatusNotFound {
+		t.Errorf("absent: %d", a.Status)
+	}
+	if n := len(second.Requests()); n > 0 {
+		t.Errorf("%d requests to the second URL before an outage", n)
+	}
+	first.Stop()
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, second.Image)
+	if a := w.get("/v2/" + testserver.ScriptedName + "/tags/list"); a.Status != http.StatusOK {
+		t.Errorf("the list: %d %s", a.Status, a.Body)
+	}
+	asked := len(after.Requests())
+	if a := w.get("/v2/library/app/manifests/unknown"); a.Status != http.StatusBadGateway && a.Status != http.StatusServiceUnavailable {
+		t.Errorf("what the second URL does not have: %d %s", a.Status, a.Body)
+	}
+	if n := len(after.Requests()); n != asked {
 		t.Error("an outage led to the next member")
 	}
 }

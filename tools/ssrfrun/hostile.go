@@ -6,6 +6,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,8 @@ var places = []string{"realm", "manifest redirect", "blob redirect", "blob redir
 
 // hostile is an upstream that sends its clients elsewhere.
 type hostile struct {
+	secure *httptest.Server // the same with TLS, as hostileName
+
 	mu    sync.Mutex
 	place string
 	to    string
@@ -38,7 +41,22 @@ func serveHostile(ctx context.Context) (*hostile, error) {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(nowhere{}, "", 0)}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() { _ = server.Serve(l) }()
+	h.secure = httptest.NewUnstartedServer(h)
+	h.secure.Config.ErrorLog = server.ErrorLog
+	h.secure.StartTLS()
+	context.AfterFunc(ctx, h.secure.Close)
 	return h, nil
+}
+
+// hostileName is in the certificate of package httptest. Only the proxy knows where it is.
+const hostileName = "example.com"
+
+// url is where the upstream is for clients that take the way.
+func (h *hostile) url(way string) string {
+	if way == "names" {
+		return "https://" + hostileName
+	}
+	return "http://" + hostileAt
 }
 
 type nowhere struct{}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ type attempt struct {
 	refused int // forms that the admin API did not take
 	pulls   int
 	n       int
+	way     string            // of the upstreams that are made
 	words   map[string]string // of upstreams that configuration refuses: anyway
 }
 
@@ -50,12 +52,21 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if a.hostile, err = serveHostile(ctx); err != nil {
 		return err
 	}
+	if err := serveProxy(ctx, map[string]string{hostileName + ":443": a.hostile.secure.Listener.Addr().String()}); err != nil {
+		return err
+	}
+	authority := filepath.Join(dir, "authority.crt")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.hostile.secure.Certificate().Raw})
+	if err := os.WriteFile(authority, text, 0o600); err != nil {
+		return err
+	}
 	file := filepath.Join(dir, "operator-token")
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		return err
 	}
 	a.server, err = server.New(o.berth, dir, "BERTH_OPERATOR_TOKEN_FILE="+file, "BERTH_UPSTREAM_ALLOW="+hostileAddr+"/32:5001,"+allowedNetwork,
-		"BERTH_MAX_UPSTREAMS=10000") // deleted ones count until the janitor has been there
+		"BERTH_UPSTREAM_PROXIES="+proxies, "BERTH_UPSTREAM_DENY="+denied, "BERTH_UPSTREAM_CA="+authority,
+		"BERTH_MAX_UPSTREAMS=100000") // deleted ones count until the janitor has been there
 	if err != nil {
 		return err
 	}
@@ -70,6 +81,18 @@ func run(ctx context.Context, o options, out io.Writer) error {
 }
 
 func (a *attempt) all(ctx context.Context, fetches int) error {
+	for _, a.way = range ways {
+		if err := a.allBy(ctx, fetches); err != nil {
+			return fmt.Errorf("by way %q: %w", a.way, err)
+		}
+	}
+	fmt.Fprintf(a.out, "ok ssrfrun: %d forms in %d places by %d ways, %d not even taken, %d pulls: no connection into a network that is not public\n",
+		len(forms()), len(places)+1, len(ways), a.refused, a.pulls)
+	return nil
+}
+
+func (a *attempt) allBy(ctx context.Context, fetches int) error {
+	clear(a.words)
 	if err := a.control(ctx); err != nil {
 		return err
 	}
@@ -96,12 +119,10 @@ func (a *attempt) all(ctx context.Context, fetches int) error {
 			return err
 		}
 	}
-	if err := a.rebinding(ctx, fetches); err != nil {
-		return err
+	if a.way == "names" {
+		return nil // the proxy resolves: Berth sees no address that could change
 	}
-	fmt.Fprintf(a.out, "ok ssrfrun: %d forms in %d places, %d not even taken, %d pulls: no connection into a network that is not public\n",
-		len(all), len(places)+1, a.refused, a.pulls)
-	return nil
+	return a.rebinding(ctx, fetches)
 }
 
 // control shows that what is public is connected to, and counted.
@@ -157,7 +178,7 @@ func (a *attempt) asUpstream(ctx context.Context, f form) error {
 
 // throughHostile pulls all that there is from the hostile upstream.
 func (a *attempt) throughHostile(ctx context.Context, place string) error {
-	if ok, err := a.upstream(ctx, "http://"+hostileAt); err != nil || !ok {
+	if ok, err := a.upstream(ctx, a.hostile.url(a.way)); err != nil || !ok {
 		return fmt.Errorf("the hostile upstream is refused: %w", err)
 	}
 	what := map[string]string{
@@ -212,7 +233,7 @@ func (a *attempt) upstream(ctx context.Context, url string) (bool, error) {
 		}
 	}
 	a.n++
-	body, err := json.Marshal(map[string]string{"url": url})
+	body, err := json.Marshal(map[string]string{"url": url, "proxy": a.way})
 	if err != nil {
 		return false, err
 	}
