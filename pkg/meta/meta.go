@@ -37,6 +37,7 @@ type Store interface {
 	Cache
 	Collector
 	CacheCollector
+	CacheTrimmer
 	Checker
 
 	// Ping checks that the store is reachable, for readiness.
@@ -67,6 +68,7 @@ type Lifetimes struct {
 	Released    time.Duration // blobs of a deleted manifest
 	StagedDelay time.Duration // between condemning a staged object and its deletion
 	DeleteDelay time.Duration // between condemning a live object and its deletion: the restore window
+	Evicted     time.Duration // the same for content that was never hosted: longer than a redirect is valid
 	Committed   time.Duration // how long a committed session answers a repeated PUT
 	Quarantine  time.Duration // how long a deleted tenant's slug is reserved
 	Undelete    time.Duration // how long a deleted tenant or registry can be restored
@@ -81,6 +83,7 @@ var DefaultLifetimes = Lifetimes{
 	Released:    24 * time.Hour,
 	StagedDelay: 10 * time.Minute,
 	DeleteDelay: 26 * time.Hour,
+	Evicted:     10 * time.Minute,
 	Committed:   time.Hour,
 	Quarantine:  30 * 24 * time.Hour,
 	Undelete:    24 * time.Hour,

@@ -123,6 +123,11 @@ func disturbances() map[string]func(p adoptionPlay) {
 		"a collection":            func(p adoptionPlay) { p.fine(p.tryCollect()) },
 		"a late collection":       func(p adoptionPlay) { p.Advance(meta.DefaultLifetimes.Grace + time.Second); p.fine(p.tryCollect()) },
 		"the end of what is kept": func(p adoptionPlay) { p.Advance(keep + time.Second); p.fine(p.tryCollect()) },
+		"a trim": func(p adoptionPlay) {
+			_, err := p.Store.TrimCached(p.t.Context(), 0, 10)
+			p.fine(err)
+			p.fine(p.tryCollect())
+		},
 		"an eviction": func(p adoptionPlay) {
 			u, err := p.Store.FindUpstream(p.t.Context(), p.tenant, "ghcr")
 			p.fine(err)

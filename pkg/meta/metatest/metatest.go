@@ -97,6 +97,7 @@ func Run(t *testing.T, open Open) {
 		{"CachePurge", testCachePurge},
 		{"CacheCollector", testCacheCollector},
 		{"CacheEviction", testCacheEviction},
+		{"CacheTrim", testCacheTrim},
 		{"CacheRaces", testCacheRaces},
 		{"Adoption", testAdoption},
 		{"Provisional", testProvisional},

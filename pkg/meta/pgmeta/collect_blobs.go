@@ -136,7 +136,7 @@ SELECT b.tenant_id, 0::bigint, b.digest
 DELETE FROM blobs b USING unnest($1::bigint[], $2::bytea[]) AS l (tenant_id, digest)
  WHERE b.tenant_id = l.tenant_id AND b.digest = l.digest AND b.keep_until < berth_now()
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = b.tenant_id AND rb.digest = b.digest)
-RETURNING b.tenant_id, b.incarnation, b.size`
+RETURNING b.tenant_id, b.incarnation, b.size, b.hosted`
 
 	// What is still there of the locked ones is linked.
 	blobsAreLinked = `
@@ -144,14 +144,16 @@ UPDATE blobs b SET keep_until = NULL
   FROM unnest($1::bigint[], $2::bytea[]) AS l (tenant_id, digest)
  WHERE b.tenant_id = l.tenant_id AND b.digest = l.digest`
 
+	// Content that was never hosted does not wait for the restore window: after a
+	// restore it is fetched again.
 	condemnAllLive = `
 WITH locked AS (
-  SELECT o.tenant_id, o.incarnation
-    FROM unnest($1::bigint[], $2::uuid[]) AS due (tenant_id, incarnation)
+  SELECT o.tenant_id, o.incarnation, due.hosted
+    FROM unnest($1::bigint[], $2::uuid[], $3::boolean[]) AS due (tenant_id, incarnation, hosted)
     JOIN objects o ON o.tenant_id = due.tenant_id AND o.incarnation = due.incarnation AND o.state = 'L'
    ORDER BY o.tenant_id, o.incarnation FOR UPDATE OF o
 )
-UPDATE objects o SET state = 'D', delete_after = berth_now() + $3::interval
+UPDATE objects o SET state = 'D', cached = NOT locked.hosted, delete_after = berth_now() + CASE WHEN locked.hosted THEN $4::interval ELSE $5::interval END
   FROM locked WHERE o.tenant_id = locked.tenant_id AND o.incarnation = locked.incarnation`
 
 	lockUsage = `
@@ -178,6 +180,7 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 		var due links
 		var dropped keys
 		var sizes []int64
+		var hosted []bool
 		t.queue(lockDueBlobs, all.tenants, all.digests).Query(each(due.read()))
 		if err := t.flush(); err != nil {
 			return err
@@ -186,9 +189,10 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 		t.queue(dropUnlinked, due.tenants, due.digests).Query(each(func(scan scan) error {
 			var k blob.Key
 			var size int64
-			err := scan(&k.Tenant, uuidScanner{&k.Incarnation}, &size)
+			var wasHosted bool
+			err := scan(&k.Tenant, uuidScanner{&k.Incarnation}, &size, &wasHosted)
 			dropped.add(k)
-			sizes = append(sizes, size)
+			sizes, hosted = append(sizes, size), append(hosted, wasHosted)
 			return err
 		}))
 		if err := t.flush(); err != nil {
@@ -196,7 +200,7 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 		}
 		t.queue(blobsAreLinked, due.tenants, due.digests)
 		if dropped.len() > 0 {
-			t.queue(condemnAllLive, dropped.tenants, dropped.ids, s.life.DeleteDelay)
+			t.queue(condemnAllLive, dropped.tenants, dropped.ids, hosted, s.life.DeleteDelay, s.life.Evicted)
 			t.queue(lockUsage, dropped.tenants)
 			t.queue(dischargeUsage, dropped.tenants, sizes)
 		}

@@ -13,10 +13,10 @@ SELECT u.tenant_id, u.lim - u.lim / $1,
                                           WHERE g.tenant_id = u.tenant_id AND g.upstream_id IS NOT NULL)
   FROM usage u WHERE u.lim > 0 AND u.cached > 0 AND u.used + u.overhead > u.lim - u.lim / $1`
 
-// leastPulledOfTenant is leastPulled for all caches of a tenant: they may keep $2
-// bytes of only cached content, with the charge of each manifest. Manifests are
-// ranked by their last pulls.
-const leastPulledOfTenant = `
+// rankedOfTenant ranks the manifests of all caches of a tenant by their last pulls.
+// stays is what the manifests of a rank and of later ones take: only cached content,
+// with the charge of each manifest.
+const rankedOfTenant = `
 WITH RECURSIVE tree (repo_id, digest, expire_at, pulled, root, until) AS (
   SELECT m.repo_id, m.digest, m.expire_at, m.expire_at - c.keep, m.digest, m.expire_at - c.keep
     FROM (SELECT g.id, coalesce((u.settings ->> 'keep')::bigint, 0) / 1000 * interval '1 microsecond' AS keep
@@ -63,7 +63,10 @@ WITH RECURSIVE tree (repo_id, digest, expire_at, pulled, root, until) AS (
     FROM ranked k
 ), stays AS (
   SELECT c.rank AS last, sum(sum(c.bytes)) OVER (ORDER BY c.rank DESC) AS bytes FROM costs c GROUP BY c.rank
-)
+)`
+
+// leastPulledOfTenant returns what is to expire so that the rest takes at most $2 bytes.
+const leastPulledOfTenant = rankedOfTenant + `
 SELECT repo_id, digest, expire_at FROM ranked
  WHERE rank <= (SELECT max(last) FROM stays WHERE bytes > $2)
  ORDER BY rank, leads DESC LIMIT $3`

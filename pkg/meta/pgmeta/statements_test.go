@@ -39,7 +39,7 @@ type node struct {
 // is not there to find few rows.
 func (n node) walksAll() []string {
 	var found []string
-	few := strings.HasSuffix(n.Index, "_deleting") || n.Index == "upstreams_limited"
+	few := strings.HasSuffix(n.Index, "_deleting") || n.Index == "upstreams_limited" || n.Index == "objects_evicted" || n.Index == "uploads_staged"
 	scan := n.Type == "Seq Scan" || strings.Contains(n.Type, "Index") && strings.HasSuffix(n.Type, "Scan")
 	if scan && n.Condition == "" && !few {
 		found = append(found, n.Type+" of "+n.Relation+" by "+n.Index)
@@ -54,7 +54,7 @@ func (n node) walksAll() []string {
 // weekly sweep, and what has few rows.
 func walker(name string) bool {
 	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") ||
-		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "forgetStray" || name == "sumUsage" || name == "fullTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
+		name == "listSigningKeys" || name == "listVerifyKeys" || name == "listOpenSigningKeys" || name == "openKeys" || name == "unfinishedDeletion" || name == "forgetStray" || name == "sumUsage" || name == "fullTenants" || name == "cacheSize" || name == "cachingTenants" || name == "findDurability" || name == "schemaVersion" || strings.HasSuffix(name, "Migrations")
 }
 
 // large are rows of every table, so many that the planner weighs its ways.

@@ -64,8 +64,8 @@ UPDATE objects SET state = 'L', size = (SELECT off FROM uploads WHERE tenant_id 
    AND incarnation = (SELECT incarnation FROM uploads WHERE tenant_id = $1 AND id = $2 AND state = 'committed' AND epoch = $3::bigint + 1)`
 
 	upsertBlob = `
-INSERT INTO blobs (tenant_id, digest, size, incarnation, keep_until)
-SELECT u.tenant_id, u.digest, u.off, u.incarnation, berth_now() + $4::interval
+INSERT INTO blobs (tenant_id, digest, size, incarnation, keep_until, hosted)
+SELECT u.tenant_id, u.digest, u.off, u.incarnation, berth_now() + $4::interval, NOT u.cached
   FROM uploads u
  WHERE u.tenant_id = $1 AND u.id = $2 AND u.state = 'committed' AND u.epoch = $3::bigint + 1
    AND (SELECT o.state = 'L' FROM objects o WHERE o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation)
@@ -156,7 +156,7 @@ func (c *committing) lock() error {
 const pointBlob = `UPDATE blobs SET incarnation = $3, suspect = false WHERE tenant_id = $1 AND digest = $2`
 
 const condemnLive = `
-UPDATE objects SET state = 'D', delete_after = berth_now() + $3::interval WHERE tenant_id = $1 AND incarnation = $2 AND state = 'L'`
+UPDATE objects SET state = 'D', delete_after = berth_now() + $3::interval, cached = $4 WHERE tenant_id = $1 AND incarnation = $2 AND state = 'L'`
 
 // A trigger charges the row.
 const chargeUsage = `UPDATE usage SET used = used + $2 WHERE tenant_id = $1`
@@ -170,11 +170,11 @@ func (c *committing) settle(heal bool) uuid.UUID {
 	case c.suspect || heal:
 		// The pushed object replaces a missing or wrong one.
 		c.queue(pointBlob, t, c.digest.Bytes(), pgUUID(c.incarnation))
-		c.queue(condemnLive, t, pgUUID(present), life.DeleteDelay)
+		c.queue(condemnLive, t, pgUUID(present), life.DeleteDelay, false)
 		present = c.incarnation
 	default:
 		// This object was never visible, so it is deleted like a staged one.
-		c.queue(condemnLive, t, pgUUID(c.incarnation), life.StagedDelay)
+		c.queue(condemnLive, t, pgUUID(c.incarnation), life.StagedDelay, c.repo.cached)
 	}
 	c.condemnStaged(t, life, c.tail)
 	c.queue(linkBlob, t, c.repo.id, c.digest.Bytes(), life.Grace)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -79,7 +80,7 @@ const dropUnlinked = `
 DELETE FROM blobs
  WHERE tenant_id = ?1 AND digest = ?2
    AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = ?1 AND rb.digest = ?2)
-RETURNING incarnation, size`
+RETURNING incarnation, size, hosted`
 
 const blobIsLinked = `UPDATE blobs SET keep_until = NULL WHERE tenant_id = ?1 AND digest = ?2`
 
@@ -94,7 +95,7 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 			return err
 		}
 		for _, l := range candidates {
-			if err := t.drop(l, t.after(s.life.DeleteDelay)); err != nil {
+			if err := t.drop(l, s.life); err != nil {
 				return err
 			}
 			if work++; t.spent() {
@@ -106,10 +107,13 @@ func (s *Store) DropBlobs(ctx context.Context, limit int) (int, error) {
 	return work, err
 }
 
-func (t *tx) drop(l link, deleteAfter int64) error {
+// drop condemns the object of a blob that nothing links. Content that was never
+// hosted does not wait for the restore window: after a restore it is fetched again.
+func (t *tx) drop(l link, life meta.Lifetimes) error {
 	var incarnation uuid.UUID
 	var size int64
-	dropped, err := t.find(dropUnlinked, []any{l.tenant, l.digest.Bytes()}, &incarnation, &size)
+	var hosted bool
+	dropped, err := t.find(dropUnlinked, []any{l.tenant, l.digest.Bytes()}, &incarnation, &size, &hosted)
 	if err != nil {
 		return err
 	}
@@ -117,7 +121,11 @@ func (t *tx) drop(l link, deleteAfter int64) error {
 		_, err := t.exec(blobIsLinked, l.tenant, l.digest.Bytes())
 		return err
 	}
-	if err := t.condemnLive(l.tenant, incarnation, deleteAfter); err != nil {
+	delay := life.DeleteDelay
+	if !hosted {
+		delay = life.Evicted
+	}
+	if err := t.condemnLive(l.tenant, incarnation, t.after(delay), !hosted); err != nil {
 		return err
 	}
 	_, err = t.exec(dischargeUsage, l.tenant, size)

@@ -98,11 +98,16 @@ func (s *Store) shrink(ctx context.Context, f full, limit int) (int, error) {
 	if err != nil || len(oldest) == 0 {
 		return 0, err
 	}
+	return s.expireOfTenant(ctx, f.tenant, over, oldest)
+}
+
+// expireOfTenant expires manifests in order until over bytes are free.
+func (s *Store) expireOfTenant(ctx context.Context, id tenant.ID, over int64, oldest []cachedManifest) (int, error) {
 	work := 0
-	err = s.step(ctx, deployment, func(t *tx) error {
-		e := eviction{tx: t, tenant: f.tenant, over: over, freed: func(repo int64, d oci.Digest) (int64, error) {
+	err := s.step(ctx, deployment, func(t *tx) error {
+		e := eviction{tx: t, tenant: id, over: over, freed: func(repo int64, d oci.Digest) (int64, error) {
 			var bytes int64
-			_, err := t.find(freedOfTenant, []any{f.tenant, repo, d.Bytes(), t.now}, &bytes)
+			_, err := t.find(freedOfTenant, []any{id, repo, d.Bytes(), t.now}, &bytes)
 			return bytes + meta.ManifestCost, err
 		}}
 		err := e.run(oldest)

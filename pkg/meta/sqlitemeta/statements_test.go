@@ -34,7 +34,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "fullTenants"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "fullTenants" || name == "cacheSize" || name == "cachingTenants"
 }
 
 // plan is EXPLAIN QUERY PLAN, a line for each step.
@@ -113,6 +113,7 @@ var walks = map[string]string{
 	"countBesideContent":   "reads the few events beside content",
 	"oldEvents":            "has a LIMIT",
 
+	"unnamedLinks":        "goes through the caches of a tenant above its share",
 	"stayingBytes":        "goes through the caches of a tenant whose quota is used up",
 	"leastPulledOfTenant": "goes through the caches of a tenant whose quota is used up",
 }

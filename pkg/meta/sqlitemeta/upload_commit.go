@@ -125,7 +125,7 @@ type commit struct {
 const makeLive = `UPDATE objects SET state = 'L', size = ?3 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'S'`
 
 const upsertBlob = `
-INSERT INTO blobs (tenant_id, digest, size, incarnation, keep_until) VALUES (?1, ?2, ?3, ?4, ?5)
+INSERT INTO blobs (tenant_id, digest, size, incarnation, keep_until, hosted) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (tenant_id, digest) DO UPDATE SET keep_until = max(coalesce(blobs.keep_until, 0), excluded.keep_until)
 RETURNING incarnation, suspect`
 
@@ -140,7 +140,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 		return b, uploadUnknown(c.id) // the reaper expired it
 	}
 	var suspect bool
-	_, err = c.find(upsertBlob, []any{c.tenant, c.digest.Bytes(), c.size, c.incarnation[:], c.after(c.life.Grace)}, &b.Key.Incarnation, &suspect)
+	_, err = c.find(upsertBlob, []any{c.tenant, c.digest.Bytes(), c.size, c.incarnation[:], c.after(c.life.Grace), !repo.cached()}, &b.Key.Incarnation, &suspect)
 	if err != nil {
 		return b, err
 	}
@@ -152,7 +152,7 @@ func (c commit) run(repo repository) (meta.Blob, error) {
 		b.Key.Incarnation = c.incarnation
 	default:
 		// This object was never visible, so it is deleted like a staged one.
-		err = c.condemnLive(c.tenant, c.incarnation, c.after(c.life.StagedDelay))
+		err = c.condemnLive(c.tenant, c.incarnation, c.after(c.life.StagedDelay), repo.cached())
 	}
 	if err != nil {
 		return b, err
@@ -176,14 +176,14 @@ func (c commit) healBlob(old uuid.UUID) error {
 	if _, err := c.exec(pointBlob, c.tenant, c.digest.Bytes(), c.incarnation[:]); err != nil {
 		return err
 	}
-	return c.condemnLive(c.tenant, old, c.after(c.life.DeleteDelay))
+	return c.condemnLive(c.tenant, old, c.after(c.life.DeleteDelay), false)
 }
 
 const condemnLive = `
-UPDATE objects SET state = 'D', delete_after = ?3 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'L'`
+UPDATE objects SET state = 'D', delete_after = ?3, cached = ?4 WHERE tenant_id = ?1 AND incarnation = ?2 AND state = 'L'`
 
-func (t *tx) condemnLive(id tenant.ID, incarnation uuid.UUID, deleteAfter int64) error {
-	_, err := t.exec(condemnLive, id, incarnation[:], deleteAfter)
+func (t *tx) condemnLive(id tenant.ID, incarnation uuid.UUID, deleteAfter int64, cached bool) error {
+	_, err := t.exec(condemnLive, id, incarnation[:], deleteAfter, cached)
 	return err
 }
 

@@ -1,0 +1,224 @@
+// Package cacheroom bounds the disk space that cached content takes: what is fetched is
+// stored only in room that was reserved for it, and the janitor is told how much the
+// caches may keep.
+package cacheroom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/berth-registry/berth/pkg/blob"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/pause"
+)
+
+// Config is what a Room needs.
+type Config struct {
+	Meta interface {
+		CacheSize(ctx context.Context) (meta.CacheSize, error)
+	}
+	// Blobs is the blob store. If it is a blob.Measurer, the caches are bounded by its disk.
+	Blobs any
+	// Max is the most that the caches may take, in bytes; 0 is a share of the disk, and no
+	// bound where the store has no end.
+	Max int64
+	// Delay is how long evicted bytes stay in the store (meta.Lifetimes.Evicted).
+	Delay time.Duration
+	Log   *slog.Logger
+}
+
+// Room is the room for cached content. There is one per process. It is safe for
+// concurrent use. Several processes bound their caches together by what the metadata
+// store counts, so that they may exceed the bound by what they are storing.
+type Room struct {
+	Config
+	wanted chan struct{}
+	demand demand
+
+	mu       sync.Mutex
+	level    Level
+	measured time.Time // zero before the first measurement
+	running  int64     // reserved, and not released
+	stored   int64     // released since the measurement began
+	need     int64     // the largest reservation that waits
+	counts   Counts
+	warned   time.Time
+}
+
+// Counts are statistics of a Room.
+type Counts struct {
+	Refused int64 // blobs that were not stored for lack of room
+	Bytes   int64 // of these blobs
+}
+
+// Level is a measurement.
+type Level struct {
+	meta.CacheSize
+	Bound int64 // math.MaxInt64 = none
+}
+
+// String is for operators.
+func (l Level) String() string {
+	if l.Bound == math.MaxInt64 {
+		return humanize.IBytes(uint64(max(l.Total(), 0))) + " cached, without a bound"
+	}
+	return fmt.Sprintf("%s of %s cached, %s of it evicted and not deleted yet",
+		humanize.IBytes(uint64(max(l.Total(), 0))), humanize.IBytes(uint64(max(l.Bound, 0))), humanize.IBytes(uint64(max(l.Evicted, 0))))
+}
+
+// New makes a Room.
+func New(c Config) *Room { return &Room{Config: c, wanted: make(chan struct{}, 1)} }
+
+const (
+	// freshness is the age up to which a measurement is used again.
+	freshness = time.Second
+	// recheck is the time between two looks of a reservation that waits.
+	recheck = 50 * time.Millisecond
+	// patience is how long a reservation waits for the janitor.
+	patience = 2 * time.Second
+	// largest is the divisor for the part of the bound that one blob may take.
+	largest = 2
+)
+
+// ErrNoRoom is the cause of a reservation that found no room.
+var ErrNoRoom = errors.New("the cache has no room")
+
+// Reserve reserves room for n bytes that are about to be stored, and waits a moment for
+// the janitor if there is too little. The caller calls the returned function once they
+// are committed or given up. Without room the error is fault.Full, and wraps ErrNoRoom.
+func (r *Room) Reserve(ctx context.Context, n int64) (func(), error) {
+	r.demand.add(n)
+	age := freshness
+	for end := time.Now().Add(patience); ; age = recheck {
+		l, err := r.measure(ctx, age)
+		if err != nil {
+			return nil, err
+		}
+		if r.take(n) {
+			return sync.OnceFunc(func() { r.release(n) }), nil
+		}
+		r.Want(n)
+		if n > l.Bound/largest || r.Delay > patience || time.Now().After(end) {
+			return nil, r.refuse(ctx, n, l)
+		}
+		if err := pause.Between(ctx, recheck, 2*recheck); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// take reserves n bytes if they fit.
+func (r *Room) take(n int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n > r.level.Bound/largest || r.used()+n > r.level.Bound {
+		return false
+	}
+	r.running += n
+	return true
+}
+
+// used is the space that is taken or reserved. Staged bytes of this process are
+// reserved. The caller holds mu.
+func (r *Room) used() int64 {
+	return r.level.Cached + r.level.Evicted + max(r.level.Staged, r.running) + r.stored
+}
+
+func (r *Room) release(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running -= n
+	r.stored += n
+}
+
+// refuse counts and logs a blob that is not stored.
+func (r *Room) refuse(ctx context.Context, n int64, l Level) error {
+	r.mu.Lock()
+	r.counts.Refused++
+	r.counts.Bytes += n
+	tell := time.Since(r.warned) > time.Minute
+	if tell {
+		r.warned = time.Now()
+	}
+	counts := r.counts
+	r.mu.Unlock()
+	if tell {
+		r.Log.WarnContext(ctx, "the cache has no room: blobs are passed through and not stored (cache_max)",
+			"level", l.String(), "bytes", n, "refused", counts.Refused, "refused_bytes", counts.Bytes)
+	}
+	return fault.Wrap(fmt.Errorf("%w: %s, %d more bytes requested", ErrNoRoom, l, n), fault.Full, fault.StorageFull, "the cache has no room for a blob of %d bytes", n)
+}
+
+// Counts returns the statistics.
+func (r *Room) Counts() Counts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counts
+}
+
+// Measure measures now.
+func (r *Room) Measure(ctx context.Context) (Level, error) { return r.measure(ctx, 0) }
+
+// measure returns the last measurement, or a new one if that is older than age.
+func (r *Room) measure(ctx context.Context, age time.Duration) (Level, error) {
+	r.mu.Lock()
+	if l := r.level; !r.measured.IsZero() && time.Since(r.measured) < age {
+		r.mu.Unlock()
+		return l, nil
+	}
+	began, before := time.Now(), r.stored
+	r.mu.Unlock()
+	size, err := r.Meta.CacheSize(ctx)
+	if err != nil {
+		return Level{}, err
+	}
+	bound, err := r.bound(ctx, size)
+	if err != nil {
+		return Level{}, err
+	}
+	l := Level{size, bound}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if began.After(r.measured) { // else a later one ended first
+		r.level, r.measured = l, began
+		r.stored = max(r.stored-before, 0)
+	}
+	return l, nil
+}
+
+// Parts of the disk that is left for cached content, in sixteenths: the rest is for
+// blobs in flight and pushes, until the janitor has made room.
+const (
+	shareByDefault = 14
+	shareAtMost    = 15
+)
+
+// bound is the most that the caches may take now. Pushes come first: what they take
+// of the disk is lost to the caches.
+func (r *Room) bound(ctx context.Context, size meta.CacheSize) (int64, error) {
+	most := int64(math.MaxInt64)
+	if r.Max > 0 {
+		most = r.Max
+	}
+	m, ends := r.Blobs.(blob.Measurer)
+	if !ends {
+		return most, nil
+	}
+	space, err := m.Space(ctx)
+	if err != nil {
+		return 0, err
+	}
+	left := max(space.Free-space.Keep+size.Total(), 0)
+	if r.Max > 0 {
+		return min(most, left/16*shareAtMost), nil
+	}
+	return left / 16 * shareByDefault, nil
+}
