@@ -26,6 +26,10 @@ import (
 // an outage; any other error says nothing about existence.
 var ErrMissing = errors.New("blob: object is missing")
 
+// ErrInUse is returned by Delete for an object that is being read, in a store whose disk
+// the reader would keep full. The object stays; delete it later.
+var ErrInUse = errors.New("blob: object is being read")
+
 // ErrDamaged is what a Read of Content fails with when the store answers with
 // other bytes than were stored (fault R31).
 var ErrDamaged = errors.New("blob: object is not what was stored")
@@ -140,7 +144,7 @@ func ReadError(c Content) error {
 // Deleter removes objects.
 type Deleter interface {
 	// Delete removes the object and aborts its multipart upload if there is
-	// one. A missing object is success.
+	// one. A missing object is success; ErrInUse may be returned for one that is open.
 	Delete(ctx context.Context, k Key, multipart string) error
 }
 

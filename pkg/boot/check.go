@@ -202,6 +202,9 @@ func (c Config) checkTimes(p *Problems) {
 	if c.UndeleteWindow < 0 {
 		p.add("undelete_window", "%s is negative; 0s removes what is deleted at once", c.UndeleteWindow)
 	}
+	if c.CacheMax < 0 {
+		p.add("cache_max", "%s is negative; 0 is a share of the disk", c.CacheMax)
+	}
 	if c.MinFree < 0 {
 		p.add("min_free", "%s is negative; 0 is 1GiB, or 5 %% of a small disk", c.MinFree)
 	}

@@ -90,6 +90,7 @@ type Config struct {
 	MaxEvents       int           `setting:"max_events" placeholder:"NUMBER" help:"Events of pushes, pulls and deletions in a tenant that the audit log keeps, the newest; as many of refused logins and calls, and ten times as many of administration, apart; -1 is any number."`
 	EventAge        time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
 	MinFree         ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
+	CacheMax        ByteSize      `setting:"cache_max" placeholder:"SIZE" help:"Most that the cached content of all tenants may take of the blob store; above it, what was pulled least recently is evicted, first of the tenant with the most. 0 is seven eighths of what pushes leave of the disk of data_dir, and no bound in a bucket."`
 	Grace           time.Duration `setting:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
 	DeleteDelay     time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes are kept after their removal: a backup of the metadata that is younger can be restored."`
 	NameQuarantine  time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`

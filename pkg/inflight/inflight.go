@@ -78,6 +78,9 @@ func (s *Stream) Written() int64 {
 	return s.written
 }
 
+// Size is how many bytes the blob has; -1 = unknown.
+func (s *Stream) Size() int64 { return s.size }
+
 // Readers is how many are open.
 func (s *Stream) Readers() int {
 	s.mu.Lock()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // MaxAdopted is how many blobs one AdoptBlobs may take, so that its transaction
@@ -25,6 +26,10 @@ type Adopter interface {
 	// blobs count as missing. Nothing is charged: the tenant has the bytes already.
 	// More than MaxAdopted blobs are refused.
 	AdoptBlobs(ctx context.Context, by Cause, from []Repo, to Repo, blobs []oci.Digest) (missing []oci.Digest, err error)
+	// FindNeverHosted returns those of the blobs that no hosted repository of the tenant
+	// has ever linked, without suspect ones. After a restore of the metadata their
+	// bytes may be missing: the caller checks them before AdoptBlobs.
+	FindNeverHosted(ctx context.Context, t tenant.ID, blobs []oci.Digest) ([]Blob, error)
 	// FindAdoptable finds a manifest in the first of the repositories that holds it;
 	// fault.ManifestUnknown if it is in none of them.
 	FindAdoptable(ctx context.Context, from []Repo, d oci.Digest) (Manifest, error)

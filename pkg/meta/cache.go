@@ -29,6 +29,18 @@ type CachedPull struct {
 	Repo   Repo
 	Digest oci.Digest // of a manifest
 	Keep   time.Duration
+	// Grain is the age up to which a recorded pull stands for this one: at most, and by
+	// default, an hour, or a 24th of Keep if that is less.
+	Grain time.Duration
+}
+
+// Age is Grain within its limits.
+func (p CachedPull) Age() time.Duration {
+	most := min(time.Hour, p.Keep/24)
+	if p.Grain > 0 {
+		return min(most, p.Grain)
+	}
+	return most
 }
 
 // TellAgain is the minimum time between two rollback events of one tag in the audit
@@ -86,7 +98,7 @@ type CachedManifests interface {
 	FindNaming(ctx context.Context, r Repo, d oci.Digest) (Manifest, error)
 	// RecordPulls makes each manifest, and all indexes that list it, kept for
 	// CachedPull.Keep from now on. Missing manifests are ignored; so may be a pull
-	// less than an hour after a recorded one.
+	// less than CachedPull.Age after a recorded one.
 	RecordPulls(ctx context.Context, pulls []CachedPull) error
 }
 

@@ -56,7 +56,8 @@ type Collector interface {
 
 // Finding is one broken invariant of the storage protocol:
 //
-//	I1   the object behind a blob exists and has the blob's size and digest
+//	I1   the object behind a blob that was ever hosted exists; that of any blob has
+//	     the blob's size and digest
 //	I3   a stored object has a row, and rows of staged and condemned ones come to their end
 //	I4   condemned is final: no blob points to a condemned object
 //	I5   what a manifest holds is linked in its repository, and a manifest that an
@@ -96,6 +97,8 @@ type ObjectRow struct {
 	State byte   // 'S' staged, 'L' live, 'D' condemned
 	Size  int64  // of live objects
 	Blob  string // digest of the blob row that points to it, if any
+	// Cached says that the blob was never hosted: without its bytes it is fetched again.
+	Cached bool
 }
 
 // Checker is what fsck reads.

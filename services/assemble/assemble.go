@@ -18,6 +18,7 @@ import (
 	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/backup"
 	"github.com/berth-registry/berth/services/internal/audit"
+	"github.com/berth-registry/berth/services/internal/cacheroom"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/kit"
@@ -63,6 +64,7 @@ type builder struct {
 	*Deployment
 	config     boot.Config
 	stores     stores
+	room       *cacheroom.Room // for cached content
 	pattern    tenant.Pattern
 	sites      *tenant.Directory
 	topologies *chains.Topologies // caches the chains of tenants
@@ -110,6 +112,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	}
 	b := builder{
 		Deployment: d, config: c, stores: s,
+		room:       cacheroom.New(cacheroom.Config{Meta: s.meta, Blobs: s.blobs, Max: int64(c.CacheMax), Delay: lifetimes(c).Evicted, Log: d.Log}),
 		pattern:    pattern,
 		sites:      tenant.NewDirectory(finder, pattern),
 		topologies: chains.NewTopologies(s.meta),
@@ -154,6 +157,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	}
 	d.Health.Add("meta", s.meta.Ping)
 	b.reportSpace()
+	b.reportRoom()
 	d.Health.Add("blobs", func(ctx context.Context) error { return blob.Ping(ctx, s.blobs) })
 	d.Health.Add("identity", s.compare)
 	return nil
@@ -164,10 +168,19 @@ func (b builder) janitor() {
 	j := janitor.New(janitor.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases, Log: b.Log, Middlewares: b.around,
 		Metrics: b.Metrics, Guard: b.stores.compare, Held: b.held, CondemnUnknown: b.config.CondemnUnknown,
+		Room: b.room, EvictedDelay: lifetimes(b.config).Evicted, RecordPulls: b.recordPulls(),
 	})
 	b.Health.AddOptional(unknownCheck, func(context.Context) error { return j.Refusal() })
 	b.Metrics.MustRegister(unknownObjects(j)...)
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
+}
+
+// recordPulls is nil where nothing is pulled through this process.
+func (b builder) recordPulls() func(context.Context) {
+	if b.proxy == nil {
+		return nil
+	}
+	return b.proxy.RecordPulls
 }
 
 // callsPerConnection makes room for more calls than connections, so that silent

@@ -24,7 +24,7 @@ func (b *builder) chains() error {
 	}
 	f := fetch.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Leases: b.shared.leases,
-		Self: b.config.InternalURL(), Log: b.Log,
+		Self: b.config.InternalURL(), Room: b.room, Log: b.Log,
 	}
 	if f.Self == "" && b.config.Runs(boot.ProxyService) && !b.config.Embedded() && !b.config.Redis.IsZero() {
 		b.Log.Warn("other nodes cannot read what this one is fetching from an upstream, and fetch it too: set internal_key, the same for all, and internal_url, or internal_addr to an address that they reach")
@@ -51,7 +51,7 @@ func (b *builder) chains() error {
 	b.clients = upstream.New(o)
 	b.proxy = proxy.New(proxy.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.topologies, Metrics: b.Metrics,
-		Upstreams: b.clients,
+		Upstreams: b.clients, Turnover: b.room.Turnover,
 	})
 	b.Go("records of the cache", func(ctx context.Context) error { b.proxy.Run(ctx); return nil })
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
@@ -105,11 +106,18 @@ func (s stores) close() error { return errors.Join(s.blobs.Close(), s.meta.Close
 // What a redirect to the blob store leads to outlives it.
 const _ = uint64(boot.MinDeleteDelay - blob.MaxPresignLife - 1)
 
+// evictedFile is meta.Lifetimes.Evicted of files: redirects do not lead to them, and one
+// that is being read is not deleted.
+const evictedFile = time.Second
+
 func lifetimes(c boot.Config) meta.Lifetimes {
 	l := meta.DefaultLifetimes
 	l.UploadTTL = c.UploadTTL
 	l.Grace = c.Grace
 	l.DeleteDelay = c.DeleteDelay
+	if c.Blobs.IsZero() {
+		l.Evicted = evictedFile
+	}
 	l.Quarantine = c.NameQuarantine
 	l.Undelete = c.UndeleteWindow
 	l.Events = c.EventAge

@@ -78,6 +78,8 @@ func (c Check) rowsHaveObjects(ctx context.Context, sum *Summary, report func(me
 func (c Check) liveObject(ctx context.Context, row meta.ObjectRow, report func(meta.Finding)) error {
 	size, err := c.Blobs.Stat(ctx, row.Key)
 	switch {
+	case errors.Is(err, blob.ErrMissing) && row.Cached:
+		return nil // after a restore; the next pull fetches it again
 	case errors.Is(err, blob.ErrMissing):
 		return c.report(ctx, row, report, "I1", "object %s of blob %s is missing", row.Key, row.Blob)
 	case err != nil:

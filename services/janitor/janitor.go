@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +33,13 @@ type Config struct {
 	Log      *slog.Logger
 	Interval time.Duration // between two passes; default 30 s
 	Batch    int           // rows per transaction; default 1,000
+
+	// Room bounds the caches of all tenants; nil = nothing does. EvictedDelay is
+	// meta.Lifetimes.Evicted. RecordPulls writes what this process knows of pulls from
+	// caches, before something is evicted; it may be nil.
+	Room         Room
+	EvictedDelay time.Duration
+	RecordPulls  func(context.Context)
 
 	// Held reports whether a backup needs recently condemned bytes. nil = never.
 	Held func() bool
@@ -57,6 +65,7 @@ type Config struct {
 type Meta interface {
 	meta.Collector
 	meta.CacheCollector
+	meta.CacheTrimmer
 	FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, error)
 }
 
@@ -68,16 +77,18 @@ type Blobs interface {
 
 // Janitor runs the phases. Make one with New.
 type Janitor struct {
-	cfg       Config
-	phases    []phase // of a pass
-	evictions []phase // expire the least recently pulled content of caches over a limit; their cost is in proportion to these caches
-	events    phase   // the last of them
-	count     phase
-	sweep     phase
-	reconcile phase
-	measure   phase
-	progress  *progress
-	survey    atomic.Pointer[Survey] // of the last reconciliation; nil before the first
+	cfg        Config
+	phases     []phase // of a pass
+	collection []phase // of a pass: those that end with condemned objects
+	remove     phase   // of a pass: deletes the bytes of condemned objects
+	evictions  []phase // expire the least recently pulled content of caches over a limit; their cost is in proportion to these caches
+	events     phase   // the last of them
+	count      phase
+	sweep      phase
+	reconcile  phase
+	measure    phase
+	progress   *progress
+	survey     atomic.Pointer[Survey] // of the last reconciliation; nil before the first
 }
 
 // phase is one kind of work: it takes the maximum of rows to process and returns
@@ -99,14 +110,16 @@ func New(cfg Config) *Janitor {
 	mw := cfg.Middlewares
 	// In this order one pass handles garbage completely: blobs released by a purge or
 	// an expired manifest are unlinked, dropped, and condemned.
-	j.phases = []phase{
-		kit.Wrap("janitor.reap", cfg.Meta.ReapUploads, mw...),
-		kit.Wrap("janitor.purge", cfg.Meta.PurgeDeleted, mw...),
+	j.collection = []phase{
 		kit.Wrap("janitor.expire", cfg.Meta.ExpireCached, mw...),
 		kit.Wrap("janitor.unlink", cfg.Meta.UnlinkBlobs, mw...),
 		kit.Wrap("janitor.drop", cfg.Meta.DropBlobs, mw...),
-		kit.Wrap("janitor.delete", j.deleteCondemned, mw...),
 	}
+	j.remove = kit.Wrap("janitor.delete", j.deleteCondemned, mw...)
+	j.phases = slices.Concat([]phase{
+		kit.Wrap("janitor.reap", cfg.Meta.ReapUploads, mw...),
+		kit.Wrap("janitor.purge", cfg.Meta.PurgeDeleted, mw...),
+	}, j.collection, []phase{j.remove})
 	j.events = kit.Wrap("janitor.events", cfg.Meta.TrimEvents, mw...)
 	j.evictions = []phase{
 		kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...),
@@ -133,6 +146,7 @@ func (j *Janitor) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { j.runPasses(ctx) })
 	all.Go(func() { j.runEvictions(ctx) })
+	all.Go(func() { j.runTrims(ctx) })
 	all.Go(func() { j.runSweeps(ctx) })
 	all.Wait()
 }
@@ -321,7 +335,11 @@ func (j *Janitor) deleteCondemned(ctx context.Context, limit int) (int, error) {
 		if j.held() {
 			return 0, nil
 		}
-		if err := j.cfg.Blobs.Delete(ctx, c.Key, c.Multipart); err != nil {
+		err := j.cfg.Blobs.Delete(ctx, c.Key, c.Multipart)
+		if errors.Is(err, blob.ErrInUse) {
+			continue // the claim expires
+		}
+		if err != nil {
 			j.cfg.Log.WarnContext(ctx, "a condemned object could not be deleted and will be retried", "object", c.Key.String(), "error", err)
 			continue
 		}

@@ -32,6 +32,9 @@ type Config struct {
 	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Service only
 	Now       func() time.Time      // the clock; nil: time.Now
 
+	// Turnover is about how long the cache takes to be filled anew; nil = not known.
+	Turnover func() time.Duration
+
 	Topologies *chains.Topologies // the process's cache; nil: one of its own
 }
 
@@ -69,7 +72,7 @@ func New(c Config) *Service {
 		meta: c.Meta, blobs: blobs, upstreams: c.Upstreams, topologies: c.Topologies,
 		caches: cache.New(cache.Config{
 			Meta: c.Meta, Blobs: blobs, Upstreams: c.Upstreams, Secrets: c.Secrets, Leases: c.Leases, Fetches: c.Fetches,
-			Log: c.Log, Metrics: c.Metrics, Now: c.Now, Replaced: c.Topologies.Clear,
+			Log: c.Log, Metrics: c.Metrics, Now: c.Now, Turnover: c.Turnover, Replaced: c.Topologies.Clear,
 		}),
 		budget: respond.NewByteBudget(),
 	}
@@ -77,6 +80,9 @@ func New(c Config) *Service {
 
 // Run records pulls and the status of upstreams until ctx ends.
 func (s *Service) Run(ctx context.Context) { s.caches.Run(ctx) }
+
+// RecordPulls writes at once what is known of pulls from caches.
+func (s *Service) RecordPulls(ctx context.Context) { s.caches.RecordPulls(ctx) }
 
 // Clear empties Config.Topologies.
 func (s *Service) Clear() { s.topologies.Clear() }

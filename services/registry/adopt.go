@@ -101,6 +101,9 @@ func (a *adoption) adopt(ctx context.Context, p meta.ManifestPut, missing meta.M
 	}
 	var lacking meta.Missing
 	for some := range slices.Chunk(missing.Blobs, meta.MaxAdopted) {
+		if err := a.checkCached(ctx, p.Repo.Tenant, some); err != nil {
+			return lacking, err
+		}
 		others, err := a.meta.AdoptBlobs(ctx, a.cause(), a.from, p.Repo, some)
 		if err != nil {
 			return lacking, err

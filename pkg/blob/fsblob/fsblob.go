@@ -49,6 +49,7 @@ type Store struct {
 	extra     chan struct{} // one token for each buffer beyond an Append's first
 
 	writers turns.Table
+	readers readers
 
 	naming   sync.Mutex                // held while the identity is written
 	expected atomic.Pointer[uuid.UUID] // the deployment; nil = none

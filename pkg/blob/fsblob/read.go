@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"github.com/berth-registry/berth/pkg/blob"
 )
@@ -18,6 +19,25 @@ var errNoFile = errors.New("not a regular file")
 type content struct {
 	*os.File
 	size int64
+	open *atomic.Int32 // of the readers of the object
+}
+
+// Close ends the reading.
+func (c content) Close() error {
+	err := c.File.Close()
+	if !errors.Is(err, fs.ErrClosed) {
+		c.open.Add(-1)
+	}
+	return err
+}
+
+// readers count the open contents. Objects share counters, so that opening one takes no
+// lock: Delete may find an object in use that only shares its counter.
+type readers [1 << 12]atomic.Int32
+
+func (r *readers) of(k blob.Key) *atomic.Int32 {
+	last := len(k.Incarnation) - 1 // these bytes are random in every version of a UUID
+	return &r[(int(k.Incarnation[last-1])<<8|int(k.Incarnation[last]))%len(r)]
 }
 
 // Size is the length of the file when it was opened.
@@ -36,7 +56,9 @@ func (s *Store) Open(ctx context.Context, k blob.Key) (blob.Content, error) {
 	if err != nil {
 		return nil, errors.Join(down(err, "examine an object"), f.Close())
 	}
-	return content{File: f, size: info.Size()}, nil
+	open := s.readers.of(k)
+	open.Add(1)
+	return content{File: f, size: info.Size(), open: open}, nil
 }
 
 // OpenStaged opens the staged file, which may be longer than what counts of it

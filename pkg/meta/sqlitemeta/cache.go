@@ -88,10 +88,6 @@ UPDATE manifests SET expire_at = ?4
             SELECT c.parent FROM up CROSS JOIN manifest_children c ON c.tenant_id = ?1 AND c.repo_id = ?2 AND c.child = up.digest)
        SELECT digest FROM up)`
 
-// momentAgo is the age up to which a recorded pull stands for a new one: an hour,
-// or less for content that is kept for less than a day.
-func momentAgo(keep time.Duration) time.Duration { return min(time.Hour, keep/24) }
-
 // RecordPulls implements meta.Cache.
 func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error {
 	if len(pulls) == 0 {
@@ -106,7 +102,7 @@ func (s *Store) RecordPulls(ctx context.Context, pulls []meta.CachedPull) error 
 			if err != nil {
 				return err
 			}
-			_, err = t.exec(recordPull, p.Repo.Tenant, repo.id, p.Digest.Bytes(), t.after(p.Keep), t.after(p.Keep-momentAgo(p.Keep)))
+			_, err = t.exec(recordPull, p.Repo.Tenant, repo.id, p.Digest.Bytes(), t.after(p.Keep), t.after(p.Keep-p.Age()))
 			if err != nil {
 				return err
 			}

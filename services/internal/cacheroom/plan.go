@@ -27,7 +27,7 @@ func (r *Room) Plan(ctx context.Context) (Plan, error) {
 		return p, nil
 	}
 	// Evicted bytes stay for a while: by then as many will be wanted as lately.
-	free := min(max(l.Bound/headroom, r.demand.within(r.Delay)), l.Bound/largest)
+	free := min(max(l.Bound/headroom, r.demand.within(r.Delay)), l.Bound/4)
 	r.mu.Lock()
 	need := r.need
 	r.need = 0

@@ -50,6 +50,7 @@ type Room struct {
 	stored   int64     // released since the measurement began
 	need     int64     // the largest reservation that waits
 	counts   Counts
+	refused  time.Time // the last time
 	warned   time.Time
 }
 
@@ -144,6 +145,7 @@ func (r *Room) refuse(ctx context.Context, n int64, l Level) error {
 	r.mu.Lock()
 	r.counts.Refused++
 	r.counts.Bytes += n
+	r.refused = time.Now()
 	tell := time.Since(r.warned) > time.Minute
 	if tell {
 		r.warned = time.Now()
@@ -164,8 +166,26 @@ func (r *Room) Counts() Counts {
 	return r.counts
 }
 
-// Measure measures now.
-func (r *Room) Measure(ctx context.Context) (Level, error) { return r.measure(ctx, 0) }
+// Recent is a measurement that may be a second old.
+func (r *Room) Recent(ctx context.Context) (Level, error) { return r.measure(ctx, freshness) }
+
+// tellFor is how long Check fails after a blob was not stored.
+const tellFor = time.Minute
+
+// Check describes the level, and fails if blobs were not stored lately for lack of room.
+func (r *Room) Check(ctx context.Context) (string, error) {
+	l, err := r.Recent(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	lately := r.counts.Refused > 0 && time.Since(r.refused) < tellFor
+	r.mu.Unlock()
+	if lately {
+		return l.String(), errors.New("the cache has no room: blobs are passed through and not stored; raise cache_max, or give the disk more space")
+	}
+	return l.String(), nil
+}
 
 // measure returns the last measurement, or a new one if that is older than age.
 func (r *Room) measure(ctx context.Context, age time.Duration) (Level, error) {

@@ -45,22 +45,25 @@ func (s Sessions) Append(ctx context.Context, u meta.Upload, src blob.Source) (m
 	j := NewJournal(s.Meta, u)
 	err := s.Blobs.Append(ctx, StageOf(u), src, j)
 	if fault.KindOf(err) == fault.Full {
-		return j.Upload(), errors.Join(err, s.discardFull(ctx, u))
+		return j.Upload(), errors.Join(err, s.Drop(ctx, u)) // the disk is full of them
 	}
 	return j.Upload(), s.Failure(ctx, u, err)
 }
 
-// discardFull ends a session that the store has no room for, and deletes its
-// bytes at once: the disk is full of them. Once the session is over
-// they cannot become a blob, and a key is never reused.
-func (s Sessions) discardFull(ctx context.Context, u meta.Upload) error {
+// Drop is Discard that deletes the bytes at once, where Remove is set. Once the session
+// is over they cannot become a blob, and a key is never reused.
+func (s Sessions) Drop(ctx context.Context, u meta.Upload) error {
 	err := s.Discard(ctx, u)
 	if err != nil || s.Remove == nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
-	return s.Remove(ctx, u.Stage.Key)
+	err = s.Remove(ctx, u.Stage.Key)
+	if errors.Is(err, blob.ErrInUse) {
+		return nil // the janitor removes it
+	}
+	return err
 }
 
 // Commit makes a session, whose bytes were found to have the digest, a live

@@ -42,6 +42,8 @@ type Config struct {
 	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Caches only
 	Now       func() time.Time      // the clock
 
+	// Turnover is about how long the cache takes to be filled anew; nil = not known.
+	Turnover func() time.Duration
 	// Replaced is called when a write finds its cache registry replaced by another.
 	Replaced func()
 }

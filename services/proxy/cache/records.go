@@ -32,10 +32,25 @@ func (c *Caches) Run(ctx context.Context) {
 	}
 }
 
-func (c *Caches) flush(ctx context.Context) {
-	if err := c.pulls.flush(ctx, c.Meta); err != nil {
+// RecordPulls writes the pulls that were gathered.
+func (c *Caches) RecordPulls(ctx context.Context) {
+	if err := c.pulls.flush(ctx, c.Meta, c.grain()); err != nil {
 		c.Log.WarnContext(ctx, "pulls of cached content were not recorded; it may be removed earlier than it should", "error", err)
 	}
+}
+
+// grain is how exactly the order of pulls is recorded: the sooner what is not pulled is
+// evicted, the finer.
+func (c *Caches) grain() time.Duration {
+	const parts = 32 // of the time that the cache takes to be filled anew
+	if c.Turnover == nil {
+		return 0
+	}
+	return max(c.Turnover()/parts, time.Second)
+}
+
+func (c *Caches) flush(ctx context.Context) {
+	c.RecordPulls(ctx)
 	if err := c.statuses.flush(ctx, c.Meta); err != nil {
 		c.Log.WarnContext(ctx, "the status of upstreams was not recorded", "error", err)
 	}
@@ -70,7 +85,7 @@ func (p *pulls) add(pull meta.CachedPull) {
 // batchSize is how many pulls one call of the store takes.
 const batchSize = 1000
 
-func (p *pulls) flush(ctx context.Context, m Meta) error {
+func (p *pulls) flush(ctx context.Context, m Meta, grain time.Duration) error {
 	p.mu.Lock()
 	seen := p.seen
 	p.seen = map[pullKey]meta.CachedPull{}
@@ -78,6 +93,7 @@ func (p *pulls) flush(ctx context.Context, m Meta) error {
 
 	batch := make([]meta.CachedPull, 0, min(len(seen), batchSize))
 	for _, pull := range seen {
+		pull.Grain = grain
 		if batch = append(batch, pull); len(batch) == batchSize {
 			if err := m.RecordPulls(ctx, batch); err != nil {
 				return err

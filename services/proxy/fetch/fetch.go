@@ -25,7 +25,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
-// Config is what fetches need. Self, Peer, Dir and Flights are optional.
+// Config is what fetches need. Self, Peer, Room, Dir and Flights are optional.
 type Config struct {
 	Meta   Meta
 	Blobs  Blobs
@@ -36,7 +36,9 @@ type Config struct {
 	// Peer reads the blob, from a byte on, from a flight of the process whose Self is at.
 	// It fails if that process has no such flight. It may wait for the first byte, but
 	// not longer than a second for a connection. Reading ends with ctx.
-	Peer    func(ctx context.Context, at string, t Target, from int64) (Part, error)
+	Peer func(ctx context.Context, at string, t Target, from int64) (Part, error)
+	// Room bounds what is stored.
+	Room    Room
 	Dir     string // of temporary files; "" = the system's
 	Flights int    // at a time, besides the assured shares of tenants; 0 = 64
 	Log     *slog.Logger
@@ -48,6 +50,13 @@ type Meta interface {
 	meta.BlobLinker
 
 	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
+}
+
+// Room bounds the disk space that cached content takes.
+type Room interface {
+	// Reserve reserves room for n bytes until the returned function is called;
+	// fault.Full without room.
+	Reserve(ctx context.Context, n int64) (func(), error)
 }
 
 // Blobs is the part of blob.Store that fetches need.

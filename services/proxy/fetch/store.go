@@ -8,6 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/services/internal/cacheroom"
 )
 
 // store stores the blob while it arrives. Readers use the stream, so a store error
@@ -24,6 +25,10 @@ func (fl *flight) store(ctx context.Context) {
 		log.InfoContext(ctx, "a blob was passed through and not stored: the tenant's quota has no room for it")
 		return
 	}
+	if errors.Is(err, cacheroom.ErrNoRoom) {
+		log.DebugContext(ctx, "a blob was passed through and not stored: the cache has no room") // the room tells of it
+		return
+	}
 	log.WarnContext(ctx, "a blob was passed through and could not be stored")
 }
 
@@ -33,14 +38,36 @@ func (fl *flight) ingest(ctx context.Context) error {
 	if linked, err := fl.link(ctx); linked || err != nil {
 		return err
 	}
+	release, err := fl.reserve(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	u, err := fl.Meta.CreateUpload(ctx, fl.target.Repo, fl.target.Digest.Algorithm())
 	if err != nil {
 		return err
 	}
 	if err := fl.fill(ctx, u); err != nil {
-		return errors.Join(err, fl.sessions.Discard(ctx, u))
+		return errors.Join(err, fl.sessions.Drop(ctx, u))
 	}
 	return nil
+}
+
+// reserve reserves room for the blob. If its size is not known it waits for the end of
+// the stream.
+func (fl *flight) reserve(ctx context.Context) (func(), error) {
+	if fl.Room == nil {
+		return func() {}, nil
+	}
+	size := fl.stream.Size()
+	if size < 0 {
+		<-fl.stream.Done()
+		if err := fl.stream.Err(); err != nil {
+			return nil, err
+		}
+		size = fl.stream.Written()
+	}
+	return fl.Room.Reserve(ctx, size)
 }
 
 // link links a blob that the tenant has, once all bytes came from the upstream, which
