@@ -141,6 +141,13 @@ func ReadError(c Content) error {
 	return nil
 }
 
+// WholeOnly says whether c can be served only as a whole, from its beginning, so that a
+// range of it cannot.
+func WholeOnly(c Content) bool {
+	w, ok := c.(interface{ WholeOnly() bool })
+	return ok && w.WholeOnly()
+}
+
 // Deleter removes objects.
 type Deleter interface {
 	// Delete removes the object and aborts its multipart upload if there is

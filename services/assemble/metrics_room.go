@@ -52,5 +52,14 @@ func (b builder) reportRoom() {
 			Name: "berth_cache_refused_bytes_total",
 			Help: "Bytes of these blobs.",
 		}, func() float64 { return float64(b.room.Counts().Bytes) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "berth_cache_direct_total",
+			Help: "Blobs that this process passed through without a temporary file because the disk was full. Each client asks the upstream for itself then.",
+		}, func() float64 {
+			if b.fetches == nil {
+				return 0
+			}
+			return float64(b.fetches.Direct())
+		}),
 	)
 }

@@ -108,7 +108,7 @@ const _ = uint64(boot.MinDeleteDelay - blob.MaxPresignLife - 1)
 
 // evictedFile is meta.Lifetimes.Evicted of files: redirects do not lead to them, and one
 // that is being read is not deleted.
-const evictedFile = time.Second
+const evictedFile = 250 * time.Millisecond
 
 func lifetimes(c boot.Config) meta.Lifetimes {
 	l := meta.DefaultLifetimes

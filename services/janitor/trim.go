@@ -21,7 +21,7 @@ const (
 	planEvery = 10 * time.Second
 	// retryTrim is the time to the next look while evicted bytes wait to be deleted, at
 	// least.
-	retryTrim = time.Second
+	retryTrim = 250 * time.Millisecond
 )
 
 // runTrims keeps the caches within their bound.

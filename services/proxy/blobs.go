@@ -55,7 +55,7 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.Op
 		},
 		fetch: func(r *cache.Repository, size int64) error {
 			err := setter(&opened)(r.Blob(ctx, req.Digest, size))
-			if err == nil && req.Range != "" && !toTheEnd.MatchString(req.Range) {
+			if err == nil && req.Range != "" && !toTheEnd.MatchString(req.Range) && !blob.WholeOnly(opened.Content) {
 				err = waitForAll(opened.Content)
 			}
 			return r.CountAnswer("blob", cache.Miss, err)

@@ -51,7 +51,7 @@ func (c client) get(ctx context.Context, path string, want oci.Digest) error {
 	defer resp.Body.Close()
 	h := oci.NewHasher(oci.SHA256)
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) //nolint:errcheck // only a detail
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500))
 		return fmt.Errorf("%s: %s", resp.Status, text)
 	}
 	if _, err := io.Copy(h, resp.Body); err != nil {

@@ -53,6 +53,10 @@ func main() {
 	}
 }
 
+// share is the part of a disk that the cache may take, in percent: the database and
+// what is in flight lie there too.
+const share = 85
+
 const seedFile = `
 tenants:
   - id: acme
@@ -86,9 +90,11 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	settings := []string{"BERTH_SEED=" + seed, "BERTH_UPSTREAM_ALLOW=127.0.0.0/8"}
-	if !d.mounted {
-		settings = append(settings, fmt.Sprintf("BERTH_CACHE_MAX=%d", half))
+	bound := half
+	if d.mounted {
+		bound = half / 100 * share
 	}
+	settings = append(settings, fmt.Sprintf("BERTH_CACHE_MAX=%d", bound))
 	srv, err := server.New(o.berth, dir, settings...)
 	if err != nil {
 		return err
@@ -130,7 +136,7 @@ func play(ctx context.Context, o options, srv *server.Server, up *upstream, d *d
 
 // draw is which images are pulled. Which of them are popular is random.
 func draw(o options) []int {
-	r := rand.New(rand.NewPCG(o.seed, 2)) //nolint:gosec // a workload
+	r := rand.New(rand.NewPCG(o.seed, 2))
 	order := r.Perm(o.images)
 	zipf := rand.NewZipf(r, o.zipf, 1, uint64(o.images-1))
 	pulls := make([]int, o.requests)

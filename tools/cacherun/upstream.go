@@ -43,7 +43,7 @@ const manifestType = "application/vnd.oci.image.manifest.v1+json"
 
 func startUpstream(images int, seed uint64) (*upstream, error) {
 	u := &upstream{seed: seed, blobs: map[string]int{}}
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a workload
+	r := rand.New(rand.NewPCG(seed, 1))
 	for i := range images {
 		im := image{name: fmt.Sprintf("app%d", i), size: smallest + r.Int64N(biggest-smallest+1), config: fmt.Appendf(nil, `{"architecture":"amd64","os":"linux","image":%d}`, i)}
 		im.layer, im.configDigest = oci.DigestOf(oci.SHA256, u.content(i, im.size)), oci.DigestOf(oci.SHA256, im.config)

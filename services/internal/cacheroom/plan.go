@@ -26,8 +26,7 @@ func (r *Room) Plan(ctx context.Context) (Plan, error) {
 	if l.Bound == math.MaxInt64 {
 		return p, nil
 	}
-	// Evicted bytes stay for a while: by then as many will be wanted as lately.
-	free := min(max(l.Bound/headroom, r.demand.within(r.Delay)), l.Bound/4)
+	free := r.free(l.Bound)
 	r.mu.Lock()
 	need := r.need
 	r.need = 0
@@ -39,6 +38,15 @@ func (r *Room) Plan(ctx context.Context) (Plan, error) {
 		p.Keep = max(l.Bound-free, 0)
 	}
 	return p, nil
+}
+
+// reaction is how long the janitor takes to evict, about.
+const reaction = time.Second
+
+// free is how much eviction keeps free. Evicted bytes stay for a while: by then as many
+// will be wanted as lately.
+func (r *Room) free(bound int64) int64 {
+	return min(max(bound/headroom, r.demand.within(r.Delay+reaction)), bound/4)
 }
 
 // Want asks the janitor of this process to make room for n bytes.

@@ -84,7 +84,7 @@ const (
 	// recheck is the time between two looks of a reservation that waits.
 	recheck = 50 * time.Millisecond
 	// patience is how long a reservation waits for the janitor.
-	patience = 2 * time.Second
+	patience = time.Second
 	// largest is the divisor for the part of the bound that one blob may take.
 	largest = 2
 )
@@ -104,6 +104,9 @@ func (r *Room) Reserve(ctx context.Context, n int64) (func(), error) {
 			return nil, err
 		}
 		if r.take(n) {
+			if r.nearlyFull() {
+				r.Want(0)
+			}
 			return sync.OnceFunc(func() { r.release(n) }), nil
 		}
 		r.Want(n)
@@ -125,6 +128,13 @@ func (r *Room) take(n int64) bool {
 	}
 	r.running += n
 	return true
+}
+
+// nearlyFull reports whether it is time to evict.
+func (r *Room) nearlyFull() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.level.Bound < math.MaxInt64 && r.level.Cached+r.running+r.stored > r.level.Bound-r.free(r.level.Bound)/2
 }
 
 // used is the space that is taken or reserved. Staged bytes of this process are

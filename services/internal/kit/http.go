@@ -73,9 +73,13 @@ func Stream(ctx context.Context, log *slog.Logger, write func() error) {
 // ETag that is set) with Stream's promise: http.ServeContent swallows read
 // errors, so what was sent is held against the Content-Length it announced.
 // content's own type reaches the connection, so that a file goes out by
-// sendfile.
+// sendfile. Content with a method WholeOnly that returns true is not served in ranges.
 func ServeContent(ctx context.Context, log *slog.Logger, w http.ResponseWriter, content io.ReadSeeker) {
 	r := Request(ctx)
+	if w, ok := content.(interface{ WholeOnly() bool }); ok && w.WholeOnly() {
+		r = r.Clone(ctx)
+		r.Header.Del("Range") // the answer is the whole
+	}
 	out := &web.CountingWriter{ResponseWriter: w}
 	http.ServeContent(out, r, "", time.Time{}, content)
 	if r.Method == http.MethodHead || out.Status == http.StatusNotModified {

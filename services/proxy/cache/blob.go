@@ -100,7 +100,7 @@ func (r *Repository) link(ctx context.Context, d oci.Digest) (meta.Blob, error) 
 			return meta.Blob{}, errUnknown // a GET says why
 		}
 		b, err := r.caches.Meta.LinkSent(ctx, r.Repo, d)
-		if notStored(err) {
+		if notStored(err) || fault.KindOf(err) == fault.Full {
 			err = errUnknown
 		}
 		return b, chain.Internal(err)

@@ -78,8 +78,8 @@ func (r *Repository) fetchManifest(ctx context.Context, ref oci.Reference, what 
 	case notStored(err): // another cache registry has replaced this one
 		r.caches.Replaced()
 		err = nil
-	case fault.Is(err, fault.QuotaExceeded):
-		err = nil // serve it uncached: pushes may need the remaining quota
+	case fault.Is(err, fault.QuotaExceeded), fault.KindOf(err) == fault.Full:
+		err = nil // serve it uncached: pushes may need the remaining quota, or the disk is full
 	}
 	return m, chain.Internal(err)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
@@ -143,6 +144,9 @@ func (r *Repository) pointTag(ctx context.Context, tag string, d oci.Digest) (Ma
 	}
 	if notStored(err) {
 		return r.fetchTag(ctx, tag)
+	}
+	if fault.KindOf(err) == fault.Full {
+		err = nil // it was confirmed, and is again at the next pull
 	}
 	r.pulled(d)
 	return Manifest{Manifest: m, CheckedAt: now}, chain.Internal(err)

@@ -14,6 +14,8 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fairgate"
@@ -95,6 +97,8 @@ type Fetches struct {
 	ended    context.Context // by Close, at the latest
 	end      context.CancelCauseFunc
 	running  sync.WaitGroup
+	direct   atomic.Int64 // blobs that were passed through without a file
+	pending  atomic.Int64 // bytes that flights are going to write
 
 	mu      sync.Mutex
 	closed  bool
@@ -153,9 +157,16 @@ func (f *Fetches) Open(ctx context.Context, t Target, src Source) (blob.Content,
 	if err != nil {
 		return nil, err
 	}
-	defer fl.leave()
-	return fl.open(ctx)
+	c, err := fl.open(ctx)
+	fl.leave()
+	if errors.Is(err, errNoSpace) || errors.Is(err, syscall.ENOSPC) {
+		return f.openDirect(ctx, t, src)
+	}
+	return c, err
 }
+
+// Direct is how many blobs were passed through without a file, since the disk was full.
+func (f *Fetches) Direct() int64 { return f.direct.Load() }
 
 // Join is Open for other processes. It returns false unless this process asks the
 // upstream: otherwise two processes could read from each other and wait for ever.

@@ -27,6 +27,7 @@ type flight struct {
 	err    error     // it failed before there was a stream
 
 	storing atomic.Bool // it is being stored
+	claimed int64       // of Fetches.pending; only run uses it
 
 	// Guarded by Fetches.mu.
 	callers  int  // that may still open the stream
@@ -52,6 +53,7 @@ func (f *Fetches) begin(ctx context.Context, t Target, src Source) *flight {
 // run fetches the blob. The flight can be joined until the blob is stored, so that
 // every caller finds either.
 func (fl *flight) run(ctx context.Context) {
+	defer func() { fl.claim(-fl.claimed) }()
 	if err := fl.coordinate(ctx); err != nil {
 		fl.fail(err)
 		// Logged once here, however many callers get it.

@@ -79,6 +79,11 @@ func (fl *flight) askWithRetries(ctx context.Context, begun func()) error {
 func (fl *flight) ask(ctx context.Context, begun func()) (int64, error) {
 	ctx, cancel := context.WithCancel(ctx) // it ends the source with this attempt
 	defer cancel()
+	if fl.stream == nil && fl.target.Size > 0 {
+		if err := fl.checkSpace(fl.target.Size); err != nil {
+			return 0, err // without asking the upstream
+		}
+	}
 	part, err := fl.source(ctx, fl.next())
 	if err != nil {
 		if fl.stream == nil || isFinal(err) {
@@ -136,8 +141,11 @@ func (fl *flight) beginPart(p Part) error {
 		return nil
 	}
 	size = max(p.Size, size)
-	if err := checkDiskSpace(fl.Dir, size); err != nil {
+	if err := fl.checkSpace(size); err != nil {
 		return err
+	}
+	if size > 0 {
+		fl.claim(size)
 	}
 	s, err := inflight.New(inflight.Options{Digest: fl.target.Digest, Size: size, Dir: fl.Dir})
 	if err != nil {
@@ -148,13 +156,24 @@ func (fl *flight) beginPart(p Part) error {
 	return nil
 }
 
+// checkSpace refuses a blob that does not fit beside the other flights.
+func (fl *flight) checkSpace(size int64) error {
+	return checkDiskSpace(fl.Dir, max(size, 0)+fl.pending.Load())
+}
+
+// claim adds to the bytes that the flight is going to write, as far as they are known.
+func (fl *flight) claim(n int64) {
+	fl.claimed += n
+	fl.pending.Add(n)
+}
+
 // spaceCheckInterval is the number of bytes between checks of the disk space.
 const spaceCheckInterval = 64 << 20
 
 // copyFrom copies r to the stream, and returns how many bytes came. Errors of r wrap
 // errBroken, as does an early end of a blob of known size.
 func (fl *flight) copyFrom(r io.Reader) (int64, error) {
-	piece := make([]byte, 64<<10)
+	buffer := make([]byte, 64<<10)
 	var came, looked int64
 	for {
 		if came-looked >= spaceCheckInterval { // others use the disk too, and the size may be unknown
@@ -163,11 +182,12 @@ func (fl *flight) copyFrom(r io.Reader) (int64, error) {
 			}
 			looked = came
 		}
-		n, err := r.Read(piece)
-		if _, err := fl.stream.Write(piece[:n]); err != nil {
+		n, err := r.Read(buffer)
+		if _, err := fl.stream.Write(buffer[:n]); err != nil {
 			return came, err
 		}
 		came += int64(n)
+		fl.claim(-min(int64(n), fl.claimed))
 		if fl.abandoned() {
 			return came, errAbandoned
 		}
@@ -208,7 +228,7 @@ func checkDiskSpace(dir string, size int64) error {
 	block := uint64(fs.Bsize)
 	keep := min(minFree, fs.Blocks*block/16)
 	if free := fs.Bavail * block; uint64(max(size, 0))+keep > free {
-		return fault.Wrap(fmt.Errorf("%s has %d bytes free, of which %d stay so", dir, free, keep), fault.Unavailable, fault.UnavailableReason,
+		return fault.Wrap(fmt.Errorf("%w: %s has %d bytes free, of which %d stay so", errNoSpace, dir, free, keep), fault.Unavailable, fault.UnavailableReason,
 			"not enough space for a blob of %d bytes in flight", size)
 	}
 	return nil
