@@ -32,3 +32,20 @@ func TestP50_AMissingObjectNamesTheRepositoriesOfItsBlob(t *testing.T) {
 		t.Errorf("%+v, want %q", *found, want)
 	}
 }
+
+// TestT42_LostCachedBytesAreNoFinding: after a restore they are fetched again.
+func TestT42_LostCachedBytesAreNoFinding(t *testing.T) {
+	w := newWorld(t)
+	cached := w.cached("layer")
+	w.push("pushed")
+	w.must(w.Blobs.Delete(t.Context(), cached.Key, ""))
+	for _, f := range w.findings() {
+		if f.Invariant == "I1" {
+			t.Errorf("%+v", f)
+		}
+	}
+	w.push("layer") // which looks for the object first
+	if found := w.findings(); slices.ContainsFunc(found, func(f meta.Finding) bool { return f.Invariant == "I1" }) {
+		t.Errorf("after a push: %+v", found)
+	}
+}

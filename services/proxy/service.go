@@ -32,7 +32,7 @@ type Config struct {
 	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Service only
 	Now       func() time.Time      // the clock; nil: time.Now
 
-	// Turnover is about how long the cache takes to be filled anew; nil = not known.
+	// Turnover is about how long the cache takes to store as many bytes as it may hold; nil = not known.
 	Turnover func() time.Duration
 
 	Topologies *chains.Topologies // the process's cache; nil: one of its own

@@ -90,9 +90,6 @@ func (w *watcher) look(ctx context.Context, s *seen) {
 	bound := int64(metrics["berth_cache_bound_bytes"])
 	files := w.disk.files()
 	s.cached, s.bound = max(s.cached, files), min(s.bound, bound)
-	if os.Getenv("PROBE") != "" {
-		fmt.Printf("files %d bound %d cached %.0f evicted %.0f free %.0f reserved %.0f\n", files>>10, bound>>10, metrics["berth_cache_bytes"]/1024, metrics["berth_cache_evicted_bytes"]/1024, metrics["berth_storage_free_bytes"]/1024, metrics["berth_storage_reserved_bytes"]/1024)
-	}
 	if files > bound {
 		s.over++
 		s.by = max(s.by, files-bound)

@@ -90,8 +90,16 @@ func testCacheTrim(t *testing.T, open Open) {
 	t.Run("what was ever hosted waits for the restore window", func(t *testing.T) {
 		w, r := newCache(t, open)
 		w.cachedImage(r, kilobyte("a"))
-		_, err := w.Store.AdoptBlobs(t.Context(), cause(), []meta.Repo{r}, w.repo("app"), digestsOf(kilobyte("a")))
+		never, err := w.Store.FindNeverHosted(t.Context(), w.tenant, digestsOf(kilobyte("a"), kilobyte("unknown")))
 		w.must(err)
+		if len(never) != 1 || never[0].Digest != digestOf(kilobyte("a")) || never[0].Size != 1000 {
+			t.Errorf("never hosted: %+v", never)
+		}
+		_, err = w.Store.AdoptBlobs(t.Context(), cause(), []meta.Repo{r}, w.repo("app"), digestsOf(kilobyte("a")))
+		w.must(err)
+		if never, err = w.Store.FindNeverHosted(t.Context(), w.tenant, digestsOf(kilobyte("a"))); err != nil || len(never) > 0 {
+			t.Errorf("never hosted: %+v, %v", never, err)
+		}
 		w.must(w.Store.DeleteBlob(t.Context(), cause(), w.repo("app"), digestOf(kilobyte("a"))))
 		w.settle()
 		w.trim(0)

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -18,8 +19,9 @@ import (
 // has promised.
 func testRandom(t *testing.T, open Open) {
 	dice.Check(t, func(t *dice.T) {
-		m := &model{world: newWorld(t, open), play: t.T, repos: map[string]*modelRepo{}}
+		m := &model{world: newWorld(t, open), play: t.T, repos: map[string]*modelRepo{}, hosted: map[blob.Key]time.Time{}}
 		m.cache = newModelCache(m)
+		m.deleted = m.mayBeDeleted
 		actions := m.cache.actions()
 		maps.Copy(actions, m.actions())
 		t.Repeat(actions)
@@ -42,6 +44,28 @@ type model struct {
 	play  *rapid.T
 	repos map[string]*modelRepo
 	cache *modelCache
+
+	hosted map[blob.Key]time.Time // objects that were hosted, and when last
+}
+
+// noteHosted notes the objects that repositories hold now.
+func (m *model) noteHosted() {
+	m.t.Helper()
+	for _, r := range m.repos {
+		for _, content := range numbered("content %d", 8) {
+			if b, err := m.Store.FindBlob(m.t.Context(), r.repo, digestOf(content)); err == nil {
+				m.hosted[b.Key] = m.Now()
+			}
+		}
+	}
+}
+
+// mayBeDeleted fails the test if the bytes were hosted, and a restore still needs them.
+func (m *model) mayBeDeleted(k blob.Key) {
+	m.t.Helper()
+	if last, ok := m.hosted[k]; ok && m.Now().Sub(last) < meta.DefaultLifetimes.DeleteDelay {
+		m.t.Errorf("%s was hosted %s ago, and is deleted", k, m.Now().Sub(last))
+	}
 }
 
 type modelRepo struct {
@@ -128,6 +152,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			}
 		},
 		"let time pass": func(*rapid.T) {
+			m.noteHosted()
 			m.Advance(time.Duration(rapid.Int64Range(0, int64(30*time.Hour)).Draw(m.play, "time")))
 			m.collect()
 			m.cache.collected()

@@ -137,6 +137,19 @@ func (c *modelCache) actions() map[string]func(*rapid.T) {
 				c.pull(one)
 			}
 		},
+		"trim": func(*rapid.T) {
+			c.noteHosted()
+			size, err := c.Store.CacheSize(ctx)
+			c.must(err)
+			_, err = c.Store.TrimCached(ctx, rapid.Int64Range(0, size.Cached).Draw(c.play, "keep"), 10)
+			c.must(err)
+			c.trimmed()
+			if c.oneOf(2, "collected") {
+				c.Advance(time.Second)
+				c.collect()
+				c.collected()
+			}
+		},
 		"drop a cached tag": func(*rapid.T) {
 			tag := c.tag()
 			c.must(c.Store.DropCachedTag(ctx, c.at(), tag))
@@ -203,6 +216,14 @@ func (c *modelCache) pull(one *modelCached) {
 	for _, index := range c.listing(d) {
 		c.pull(index)
 	}
+}
+
+// trimmed forgets what had to be there: all of it may be evicted.
+func (c *modelCache) trimmed() {
+	for _, one := range c.manifests {
+		one.until = time.Time{}
+	}
+	clear(c.promised)
 }
 
 // remove forgets a manifest that is not there any more. It takes the promises of

@@ -24,6 +24,7 @@ type world struct {
 	t        testing.TB
 	tenant   tenant.ID
 	registry tenant.RegistryID
+	deleted  func(blob.Key) // is told of each object that is deleted; may be nil
 }
 
 func newWorld(t testing.TB, open Open) world { return newWorldWith(t, open, Options{}) }
@@ -279,6 +280,9 @@ func (w world) twice(phase func(ctx context.Context, limit int) (int, error)) in
 func (w world) deleteCondemned(limit int) (int, error) {
 	due, err := w.Store.ClaimCondemned(w.t.Context(), limit)
 	for _, c := range due {
+		if w.deleted != nil {
+			w.deleted(c.Key)
+		}
 		err = errors.Join(err, w.Store.ForgetObject(w.t.Context(), c.Key))
 	}
 	return len(due), err

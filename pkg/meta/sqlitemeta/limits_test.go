@@ -57,7 +57,7 @@ func TestR35_FullDisk(t *testing.T) {
 		Repo: r, Tags: []string{"large"}, By: meta.Cause{Op: uuid.New()}, Parsed: &oci.Manifest{},
 		Manifest: meta.Manifest{Digest: oci.DigestOf(oci.SHA256, payload), MediaType: oci.MediaTypeImageIndex, Payload: payload},
 	}
-	if err := s.PutManifest(t.Context(), put); fault.KindOf(err) != fault.Unavailable {
+	if err := s.PutManifest(t.Context(), put); fault.KindOf(err) != fault.Full {
 		t.Errorf("on a full disk: %v", err)
 	}
 	if _, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "v1"}); err != nil {

@@ -42,7 +42,7 @@ type Config struct {
 	Metrics   prometheus.Registerer // may be nil; takes the metrics of one Caches only
 	Now       func() time.Time      // the clock
 
-	// Turnover is about how long the cache takes to be filled anew; nil = not known.
+	// Turnover is about how long the cache takes to store as many bytes as it may hold; nil = not known.
 	Turnover func() time.Duration
 	// Replaced is called when a write finds its cache registry replaced by another.
 	Replaced func()

@@ -42,7 +42,7 @@ func (c *Caches) RecordPulls(ctx context.Context) {
 // grain is how exactly the order of pulls is recorded: the sooner what is not pulled is
 // evicted, the finer.
 func (c *Caches) grain() time.Duration {
-	const parts = 32 // of the time that the cache takes to be filled anew
+	const parts = 32 // of Config.Turnover
 	if c.Turnover == nil {
 		return 0
 	}

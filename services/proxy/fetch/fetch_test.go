@@ -330,8 +330,11 @@ func TestR35_NoRoom(t *testing.T) {
 	target := w.target([]byte("huge"))
 	target.Size = 1 << 60
 	s := &source{say: func(context.Context, int) (io.Reader, int64, error) { return bytes.NewReader(nil), -1, nil }}
-	if _, err := f.Open(t.Context(), target, s.Open); fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("Open: %v", err)
+	if _, err := f.Open(t.Context(), target, s.Open); fault.KindOf(err) != fault.BadUpstream {
+		t.Errorf("passed through, it breaks off: %v", err)
+	}
+	if s.calls() != 1 || f.Direct() != 0 {
+		t.Errorf("asked %d times, %d passed through", s.calls(), f.Direct())
 	}
 	missing := w.node(func(c *fetch.Config) { c.Dir += "/missing" })
 	if _, err := missing.Open(t.Context(), w.target([]byte("x")), gives([]byte("x")).Open); fault.KindOf(err) != fault.Unavailable {
