@@ -121,13 +121,17 @@ crowdrun: build ## crowds and attackers beside clients that work
 	tools/install deb:postgresql deb:redis-server versitygw
 	go run ./tools/crowdrun -berth bin/berth $(CROWDRUN)
 
+.PHONY: cacherun
+cacherun: build ## a cache on a disk of half the size of the images; as root on a disk of its own
+	go run ./tools/cacherun -berth bin/berth $(CACHERUN)
+
 .PHONY: browserrun
 browserrun: build ## what a foreign web page can do, in a real browser
 	tools/install deb:chromium
 	go run ./tools/browserrun -berth bin/berth $(BROWSERRUN)
 
 .PHONY: ci
-ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds
+ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache
 	$(MAKE) generated
 	$(MAKE) build
 	tools/side-by-side e2e crashrun
@@ -136,6 +140,7 @@ ci: test ## make test, generated code, a release, vulnerabilities, real clients,
 	$(MAKE) clusterrun
 	$(MAKE) memrun
 	$(MAKE) crowdrun
+	$(MAKE) cacherun CACHERUN="-images 200 -requests 2000"
 	$(MAKE) vulns VULNS=--if-reachable
 
 .PHONY: long

@@ -75,6 +75,14 @@ func translate(err error) error {
 	return fault.From(err)
 }
 
+// groupFailed is the fault of a failed BEGIN or COMMIT.
+func groupFailed(err error) error {
+	if code(err)&0xff == sqlite3.SQLITE_FULL {
+		return translate(err)
+	}
+	return fault.Down(err, "the metadata store")
+}
+
 // violates says whether err is one of the given extended constraint codes.
 func violates(err error, codes ...int) bool {
 	return slices.Contains(codes, code(err))

@@ -221,7 +221,7 @@ func (w *writer) group(first *job) {
 	if err != nil {
 		// SQLite may have rolled back by itself; then this fails and says so.
 		_ = t.control("ROLLBACK")
-		err = fault.Down(err, "the metadata store") // whatever each member met: none of it happened
+		err = groupFailed(err) // whatever each member met: none of it happened
 	}
 	if first.alone {
 		w.queue.charge(first, time.Since(began))

@@ -18,8 +18,8 @@ import (
 
 // sends is a source that sends content.
 func sends(content []byte, size int64) fetch.Source {
-	return func(context.Context) (io.ReadCloser, int64, error) {
-		return io.NopCloser(bytes.NewReader(content)), size, nil
+	return func(_ context.Context, from int64) (fetch.Part, error) {
+		return fetch.Part{Body: io.NopCloser(bytes.NewReader(content[min(from, int64(len(content))):])), From: from, Size: size}, nil
 	}
 }
 
