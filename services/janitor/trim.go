@@ -33,6 +33,8 @@ func (j *Janitor) runTrims(ctx context.Context) {
 	defer next.Stop()
 	trimmer := newExclusiveTask(j.cfg.Leases, "trim")
 	defer trimmer.release()
+	least := min(max(j.cfg.EvictedDelay/10, retryTrim), planEvery)
+	waiting, wait := int64(0), planEvery
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,13 +42,18 @@ func (j *Janitor) runTrims(ctx context.Context) {
 		case <-next.C:
 		case <-j.cfg.Room.Wanted():
 		}
-		wait := planEvery
 		if trimmer.shouldRun(ctx) {
 			j.runLogged(ctx, "trim", func(ctx context.Context) error {
 				evicted, err := j.trim(ctx)
-				if evicted > 0 {
-					wait = min(max(j.cfg.EvictedDelay/10, retryTrim), planEvery)
+				switch {
+				case evicted == 0:
+					wait = planEvery
+				case evicted == waiting: // it is being read, or a backup needs it
+					wait = min(2*wait, planEvery)
+				default:
+					wait = least
 				}
+				waiting = evicted
 				return err
 			})
 		}

@@ -29,6 +29,7 @@ type options struct {
 	images   int
 	requests int
 	clients  int
+	kills    int
 	zipf     float64
 	within   float64
 	seed     uint64
@@ -40,6 +41,7 @@ func main() {
 	flag.IntVar(&o.images, "images", 1000, "images at the upstream, of 100 KiB to 1 MiB")
 	flag.IntVar(&o.requests, "requests", 20_000, "images that are pulled")
 	flag.IntVar(&o.clients, "clients", 4, "clients at once")
+	flag.IntVar(&o.kills, "kills", 0, "how often the server is killed meanwhile, and started again")
 	flag.Float64Var(&o.zipf, "zipf", 1.1, "exponent of the distribution")
 	flag.Float64Var(&o.within, "within", 0.05, "how far below LRU's the hit rate may be")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the images and the pulls")
@@ -53,9 +55,12 @@ func main() {
 	}
 }
 
-// share is the part of a disk that the cache may take, in percent: the database and
-// what is in flight lie there too.
-const share = 85
+// What a disk is kept free of the cache, in percent and at least: the database and what
+// is in flight lie there too.
+const (
+	besides      = 15
+	leastBesides = 32 << 20
+)
 
 const seedFile = `
 tenants:
@@ -92,7 +97,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	settings := []string{"BERTH_SEED=" + seed, "BERTH_UPSTREAM_ALLOW=127.0.0.0/8"}
 	bound := half
 	if d.mounted {
-		bound = half / 100 * share
+		bound -= max(half/100*besides, leastBesides)
 	}
 	settings = append(settings, fmt.Sprintf("BERTH_CACHE_MAX=%d", bound))
 	srv, err := server.New(o.berth, dir, settings...)
@@ -106,7 +111,14 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		err = fmt.Errorf("%w\nend of the server's log:\n%s", err, srv.LogTail())
 	}
-	return errors.Join(err, srv.Stop())
+	if err := errors.Join(err, srv.Stop()); err != nil {
+		return err
+	}
+	if found, err := srv.Run(ctx, "fsck", "--deep"); err != nil {
+		return fmt.Errorf("%w\n%s", err, found)
+	}
+	fmt.Fprintln(out, "ok   fsck finds nothing")
+	return nil
 }
 
 // play pulls, and compares.
@@ -114,8 +126,12 @@ func play(ctx context.Context, o options, srv *server.Server, up *upstream, d *d
 	pulls := draw(o)
 	watch := d.watch(ctx, srv.Ops)
 	began := time.Now()
-	failed := pullAll(ctx, o.clients, srv.Data, up, pulls)
+	killer := startKiller(ctx, srv, o.kills, len(pulls))
+	failed := pullAll(ctx, o.clients, srv.Data, up, pulls, killer)
 	seen := watch.end()
+	if err := killer.end(); err != nil {
+		return err
+	}
 	hits := 1 - float64(up.layersSent())/float64(len(pulls))
 	best := hitRate(up, pulls, half)
 	fmt.Fprintf(out, "     %d pulls of %d images (%s) in %v: %.4f hits; LRU of %s: %.4f; on the disk at most %s of %s, cached at most %s of a bound of %s, %d blobs not stored\n",
@@ -147,7 +163,7 @@ func draw(o options) []int {
 }
 
 // pullAll pulls the images in order by some clients at once, and returns what failed.
-func pullAll(ctx context.Context, clients int, addr string, up *upstream, pulls []int) []string {
+func pullAll(ctx context.Context, clients int, addr string, up *upstream, pulls []int, k *killer) []string {
 	var (
 		running sync.WaitGroup
 		mu      sync.Mutex
@@ -158,7 +174,9 @@ func pullAll(ctx context.Context, clients int, addr string, up *upstream, pulls 
 		c := newClient(addr)
 		running.Go(func() {
 			for image := range next {
-				if err := c.pull(ctx, up, image); err != nil {
+				err := k.pull(ctx, c, up, image)
+				k.pulled()
+				if err != nil {
 					mu.Lock()
 					failed = append(failed, fmt.Sprintf("%s: %v", up.images[image].name, err))
 					mu.Unlock()
