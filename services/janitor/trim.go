@@ -45,10 +45,10 @@ func (j *Janitor) runTrims(ctx context.Context) {
 		if trimmer.shouldRun(ctx) {
 			j.runLogged(ctx, "trim", func(ctx context.Context) error {
 				evicted, err := j.trim(ctx)
-				switch {
-				case evicted == 0:
+				switch evicted {
+				case 0:
 					wait = planEvery
-				case evicted == waiting: // it is being read, or a backup needs it
+				case waiting: // it is being read, or a backup needs it
 					wait = min(2*wait, planEvery)
 				default:
 					wait = least

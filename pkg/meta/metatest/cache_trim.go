@@ -87,7 +87,7 @@ func testCacheTrim(t *testing.T, open Open) {
 		w.gone(r, first)
 		w.gone(r, third)
 	})
-	t.Run("what was ever hosted waits for the restore window", func(t *testing.T) {
+	t.Run("T41 what was ever hosted waits for the restore window", func(t *testing.T) {
 		w, r := newCache(t, open)
 		w.cachedImage(r, kilobyte("a"))
 		never, err := w.Store.FindNeverHosted(t.Context(), w.tenant, digestsOf(kilobyte("a"), kilobyte("unknown")))
@@ -112,7 +112,7 @@ func testCacheTrim(t *testing.T, open Open) {
 			t.Errorf("%d condemned objects, want 1", n)
 		}
 	})
-	t.Run("a blob that is linked meanwhile stays", func(t *testing.T) {
+	t.Run("T41 a blob that is linked meanwhile stays", func(t *testing.T) {
 		w, r := newCache(t, open)
 		w.cachedImage(r, kilobyte("a"))
 		w.pushImage(w.repo("app"), "v1", kilobyte("b"))

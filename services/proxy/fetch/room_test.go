@@ -23,14 +23,14 @@ func sends(content []byte, size int64) fetch.Source {
 	}
 }
 
-// TestT43_WithoutRoomNothingIsStored: clients get their bytes all the same, also where
-// the size is known only at the end.
+// TestT43_WithoutRoomNothingIsStored: clients get their bytes, also where the size is known
+// only at the end.
 func TestT43_WithoutRoomNothingIsStored(t *testing.T) {
 	w := newWorld(t)
 	content := ocitest.Noise(300_000, 1)
 	room := cacheroom.New(cacheroom.Config{Meta: w.Meta, Max: 500_000, Log: w.Log})
-	f := w.node(func(c *fetch.Config) { c.Room = room })
 	for _, size := range []int64{int64(len(content)), -1} {
+		f := w.node(func(c *fetch.Config) { c.Room = room })
 		target := w.target(content)
 		target.Size = size
 		c, err := f.Open(t.Context(), target, sends(content, size))
@@ -42,8 +42,8 @@ func TestT43_WithoutRoomNothingIsStored(t *testing.T) {
 			t.Errorf("read %d bytes, %v", len(got), err)
 		}
 		_ = c.Close()
+		w.settle(f)
 	}
-	w.settle(f)
 	w.mustLack(content)
 	if n := room.Counts(); n.Refused != 2 || n.Bytes != 2*int64(len(content)) {
 		t.Errorf("counted %+v", n)
