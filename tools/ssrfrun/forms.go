@@ -63,6 +63,23 @@ func forms() []form {
 		form{"file", "/etc/passwd"}, form{"ftp", "10.0.0.1"}, form{"unix", "/var/run/docker.sock"}, form{"HTTP", "10.0.0.1"}, form{"", "10.0.0.1"})
 }
 
+// plainForms are those that name a place in the one way that URLs of upstreams take: all
+// others are refused before it matters how the upstream would be reached.
+func plainForms() []form {
+	hosts := []string{"localhost", "foo.localhost", "ip6-localhost", "mixed.test", "cname.test", "metadata.google.internal"}
+	for _, text := range inside {
+		hosts = append(hosts, text, nameOf(text))
+	}
+	for _, text := range inside6 {
+		hosts = append(hosts, "["+text+"]", nameOf(text))
+	}
+	var all []form
+	for _, h := range hosts {
+		all = append(all, form{"http", h}, form{"https", h})
+	}
+	return all
+}
+
 // spellings are what resolvers, browsers and libraries have been known to take
 // for the address.
 func spellings(text string) []string {

@@ -19,6 +19,7 @@ import (
 type options struct {
 	berth   string
 	fetches int
+	ways    string
 }
 
 // insideVariable says that the namespace is there.
@@ -28,6 +29,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.berth, "berth", "bin/berth", "the server's binary")
 	flag.IntVar(&o.fetches, "fetches", 100, "how often a name is asked for that leads elsewhere each time")
+	flag.StringVar(&o.ways, "ways", ways, "how upstreams are reached, comma-separated")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

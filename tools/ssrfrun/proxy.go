@@ -9,8 +9,9 @@ import (
 	"sync"
 )
 
-// The ways to upstreams: directly, and through a proxy that gets addresses or names.
-var ways = []string{"", "addresses", "names"}
+// ways are those to upstreams, by the names that upstream_proxies has for them: directly, and
+// through a proxy that gets addresses or names.
+const ways = "direct,addresses,names"
 
 // proxyAt is where the proxy listens, which goes wherever it is told.
 const proxyAt = "127.0.0.3:3128"
@@ -18,7 +19,7 @@ const proxyAt = "127.0.0.3:3128"
 // proxies are the entries of upstream_proxies, and denied those of upstream_deny: names
 // that lead inside, which Berth cannot know where the proxy resolves them.
 const (
-	proxies = "addresses=http://" + proxyAt + ",names=http://" + proxyAt + "?resolve=proxy"
+	proxies = "direct=direct,addresses=http://" + proxyAt + ",names=http://" + proxyAt + "?resolve=proxy"
 	denied  = "*.addr.test,mixed.test,cname.test,*.internal"
 )
 

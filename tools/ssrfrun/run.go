@@ -73,21 +73,21 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := a.server.Start(ctx); err != nil {
 		return fmt.Errorf("%w\n%s", err, a.server.LogTail())
 	}
-	err = a.all(ctx, o.fetches)
+	err = a.all(ctx, strings.Split(o.ways, ","), o.fetches)
 	if stopped := a.server.Stop(); err == nil {
 		err = stopped
 	}
 	return err
 }
 
-func (a *attempt) all(ctx context.Context, fetches int) error {
+func (a *attempt) all(ctx context.Context, ways []string, fetches int) error {
 	for _, a.way = range ways {
 		if err := a.allBy(ctx, fetches); err != nil {
 			return fmt.Errorf("by way %q: %w", a.way, err)
 		}
 	}
-	fmt.Fprintf(a.out, "ok ssrfrun: %d forms in %d places by %d ways, %d not even taken, %d pulls: no connection into a network that is not public\n",
-		len(forms()), len(places)+1, len(ways), a.refused, a.pulls)
+	fmt.Fprintf(a.out, "ok ssrfrun: %d forms in %d places by the ways %s, %d not even taken, %d pulls: no connection into a network that is not public\n",
+		len(forms()), len(places)+1, strings.Join(ways, ", "), a.refused, a.pulls)
 	return nil
 }
 
@@ -97,6 +97,9 @@ func (a *attempt) allBy(ctx context.Context, fetches int) error {
 		return err
 	}
 	all := forms()
+	if a.way != "direct" {
+		all = plainForms()
+	}
 	for _, f := range all {
 		if err := a.asUpstream(ctx, f); err != nil {
 			return err
