@@ -137,7 +137,7 @@ func (c Config) checkEgress(p *Problems) {
 			continue
 		}
 		if problem := proxyProblem(withScheme(s.url.Reveal())); problem != "" {
-			p.add(s.key, "it %s; a proxy is like http://proxy.example:3128", problem)
+			p.add(s.key, "it %s; a proxy is like http://proxy.example:3128, and an empty value in the configuration file is none, whatever the environment says", problem)
 		}
 	}
 	known := map[[2]string]bool{}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,14 +135,19 @@ func TestT34_TheClientCertificateIsForItsHostOnly(t *testing.T) {
 	clients := testserver.NewAuthority(t)
 	cert, key := clientPair(t, clients)
 	store := wanting(t, tls.RequestClientCert, clients, sendImage, "store.example.com")
+	beside := wanting(t, tls.RequestClientCert, clients, sendImage, "up.example.com") // the same host, another port
 	site := wanting(t, tls.RequireAndVerifyClientCert, clients, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "beside") {
+			http.Redirect(w, r, "https://up.example.com:"+beside.port+r.URL.Path, http.StatusTemporaryRedirect)
+			return
+		}
 		if strings.HasSuffix(r.URL.Path, "latest") {
 			http.Redirect(w, r, "https://store.example.com:"+store.port+r.URL.Path, http.StatusTemporaryRedirect)
 			return
 		}
 		sendImage(w, r)
 	}, "up.example.com")
-	cs := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: append(site.pem(t), store.pem(t)...)}, patient())
+	cs := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: slices.Concat(site.pem(t), store.pem(t), beside.pem(t))}, patient())
 	cfg := Config{Key: "1", URL: "https://up.example.com:" + site.port, AuthHosts: []string{"named.example.com", "store.example.com:" + store.port}, ClientCertificate: cert, ClientKey: key}
 	one := oci.Reference{Tag: "1"}
 	if _, err := clientOf(t, cs, cfg).Manifest(t.Context(), "a/b", one); err != nil {
@@ -152,6 +158,12 @@ func TestT34_TheClientCertificateIsForItsHostOnly(t *testing.T) {
 	}
 	if got := store.requests()[0].TLS.PeerCertificates; len(got) != 1 {
 		t.Error("a host of auth_hosts got no certificate")
+	}
+	if _, err := clientOf(t, cs, cfg).Manifest(t.Context(), "a/b", oci.Reference{Tag: "beside"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := beside.requests()[0].TLS.PeerCertificates; len(got) != 0 {
+		t.Error("another port of the host got the certificate")
 	}
 	// A public upstream leads to a host that its tenant does not name.
 	cs = newClients(Options{Authorities: append(site.pem(t), store.pem(t)...), Proxies: []Proxy{{Name: "corp", URL: "http://" + leading(t, site, store) + "?resolve=proxy"}}}, patient())

@@ -127,6 +127,7 @@ var secretValues = map[string]string{
 	"operator-token":        "0123456789abcdef0123456789abcdef",
 	"internal-key":          "fedcba9876543210fedcba9876543210",
 	"secret-key":            "00112233445566778899aabbccddeeff",
+	"upstream-proxies":      "corp=http://berth:secret@proxy.example.com:3128,none=direct",
 	"AWS_ACCESS_KEY_ID":     "id",
 	"AWS_SECRET_ACCESS_KEY": "secret",
 }
