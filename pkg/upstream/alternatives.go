@@ -39,10 +39,11 @@ func inOrder[E, T any](ctx context.Context, first E, others []E, ask func(E) (T,
 	return v, err
 }
 
-// isOutage reports whether err is the upstream's, and not that of a caller who left.
+// isOutage reports whether err is the upstream's, and not for a caller who left or a limit
+// that Berth keeps itself.
 func isOutage(ctx context.Context, err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Outcome == Outage && !e.left && ctx.Err() == nil
+	return errors.As(err, &e) && e.Outcome == Outage && !e.left && !e.paced && ctx.Err() == nil
 }
 
 // Patience is how long a document may take, from all URLs.

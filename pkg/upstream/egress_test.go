@@ -343,6 +343,21 @@ func TestT37_ThePaceIsThatOfTheUpstream(t *testing.T) {
 	})
 }
 
+// TestT36_APaceIsNoOutage: the next URL is not asked to keep the pace of the one before.
+func TestT36_APaceIsNoOutage(t *testing.T) {
+	w, cs := newWorld()
+	const second = "https://second.example.com"
+	w.hosts[origin], w.hosts[second] = sendImage, sendImage
+	c := clientOf(t, cs, Config{URL: origin, Limits: Limits{Pace: 0.1}, Alternatives: []Endpoint{{URL: second}}})
+	for range 5 {
+		c.pace.Reserve()
+	}
+	_, err := c.Manifest(t.Context(), "a/b", latest)
+	if e := wantOutage(t, err); !e.RateLimited || len(w.requests()) > 0 {
+		t.Errorf("%v, %d requests", err, len(w.requests()))
+	}
+}
+
 // TestT37_RequestsInFlightAreBounded, documents and blobs together.
 func TestT37_RequestsInFlightAreBounded(t *testing.T) {
 	content := []byte("content")

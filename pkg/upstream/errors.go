@@ -48,6 +48,7 @@ type Error struct {
 	reason    fault.Reason // of NotHere
 	proven    bool         // Denied after the credential was accepted
 	paused    bool         // not asked, after too many failures
+	paced     bool         // not asked, for the limits that Berth keeps itself
 	broken    bool         // suggests that the upstream is down
 	left      bool         // the caller went away
 	silent    bool         // no response

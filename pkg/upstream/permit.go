@@ -50,6 +50,7 @@ func (c *Client) place(ctx context.Context, places chan struct{}) error {
 	defer c.queued.Add(-1)
 	if c.queued.Add(1) > int64(c.limits.queue) {
 		e := c.outage(nil, "")
+		e.paced = true
 		c.rateLimited(e)
 		return e
 	}
@@ -101,7 +102,7 @@ func (c *Client) wait(ctx context.Context) error {
 	if delay > c.limits.patience {
 		r.Cancel()
 		e := c.outage(nil, "")
-		e.RetryAfter = delay
+		e.RetryAfter, e.paced = delay, true
 		c.rateLimited(e)
 		return e
 	}

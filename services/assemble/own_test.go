@@ -23,6 +23,8 @@ func TestS68_OwnAddresses(t *testing.T) {
 	c.Blobs = boot.NewURL("s3://bucket?endpoint=http://10.0.0.10:9000")
 	c.Redis = boot.NewURL("redis://127.0.0.1/0")
 	c.ProxyURL = boot.NewURL("http://10.0.0.11:5091")
+	c.HTTPSProxy = boot.NewURL("10.0.0.13:3128")
+	c.UpstreamProxies = boot.Proxies{{Name: "corp", URL: boot.NewURL("http://bob:secret@10.0.0.14")}, {Name: "none"}}
 	o := newOwnAddresses(c, func() []net.Addr {
 		return []net.Addr{&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5090}, &net.TCPAddr{IP: net.IPv6unspecified, Port: 5000}, &net.TCPAddr{IP: net.IPv4(10, 9, 9, 9), Port: 5080}}
 	})
@@ -42,7 +44,7 @@ func TestS68_OwnAddresses(t *testing.T) {
 		}
 	}
 	for at, want := range map[string]bool{
-		"10.0.0.8:6432": true, "10.0.0.10:9000": true, "127.0.0.1:6379": true, "0.0.0.0:6379": true, "10.0.0.11:5091": true, "10.0.0.9:5555": true,
+		"10.0.0.8:6432": true, "10.0.0.10:9000": true, "127.0.0.1:6379": true, "0.0.0.0:6379": true, "10.0.0.11:5091": true, "10.0.0.9:5555": true, "10.0.0.13:3128": true, "10.0.0.14:80": true,
 		"10.0.0.10:9001": false, "10.0.0.12:5091": false, "127.0.0.1:6380": false,
 	} {
 		if got := o.serves(netip.MustParseAddrPort(at)); got != want {
