@@ -110,7 +110,7 @@ var table = []row{
 	},
 	{
 		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
-		tests: adapters,
+		tests: join(adapters, "tools/testserver"),
 	},
 	{
 		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,
