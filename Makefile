@@ -125,13 +125,18 @@ crowdrun: build ## crowds and attackers beside clients that work
 cacherun: build ## a cache on a disk of half the size of the images; as root on a disk of its own
 	go run ./tools/cacherun -berth bin/berth $(CACHERUN)
 
+.PHONY: cutrun
+cutrun: build ## blobs over lines that are cut, for many clients on three nodes
+	tools/install deb:postgresql deb:redis-server versitygw
+	go run ./tools/cutrun -berth bin/berth $(CUTRUN)
+
 .PHONY: browserrun
 browserrun: build ## what a foreign web page can do, in a real browser
 	tools/install deb:chromium
 	go run ./tools/browserrun -berth bin/berth $(BROWSERRUN)
 
 .PHONY: ci
-ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache
+ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache, cut lines
 	$(MAKE) generated
 	$(MAKE) build
 	tools/side-by-side e2e crashrun
@@ -141,6 +146,7 @@ ci: test ## make test, generated code, a release, vulnerabilities, real clients,
 	$(MAKE) memrun
 	$(MAKE) crowdrun
 	$(MAKE) cacherun CACHERUN="-images 400 -requests 4000 -kills 2 -within 0.1" # on this small disk the database takes a large part
+	$(MAKE) cutrun
 	$(MAKE) vulns VULNS=--if-reachable
 
 .PHONY: long

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 
 	"github.com/sony/gobreaker/v2"
@@ -92,6 +93,15 @@ type request struct {
 	from     int64        // the first byte of a blob that is asked for
 	limit    int64        // of the body, in bytes; 0 = none
 	optional bool         // about an API that registries need not have
+}
+
+// kindManifests is the kind of requests that registries limit first.
+const kindManifests = "manifests"
+
+// kind is the kind of resource: "manifests", "blobs", "tags" or "referrers".
+func (rq request) kind() string {
+	kind, _, _ := strings.Cut(rq.path, "/")
+	return kind
 }
 
 // treatAsNotFound turns the errors of registries without an optional API into a 404.

@@ -210,12 +210,3 @@ func (d *deadlines) left(kind string, now time.Time) time.Duration {
 	defer d.mu.Unlock()
 	return d.until[kind].Sub(now)
 }
-
-// kindManifests is the kind of requests that registries limit first.
-const kindManifests = "manifests"
-
-// kind is the kind of resource: "manifests", "blobs", "tags" or "referrers".
-func (rq request) kind() string {
-	kind, _, _ := strings.Cut(rq.path, "/")
-	return kind
-}

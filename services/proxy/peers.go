@@ -70,6 +70,9 @@ func (f Flights) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Length", strconv.FormatInt(size-from, 10))
 	w.WriteHeader(status)
+	// The other process may have more than this one by now; it knows from the header that the
+	// rest will come. A process that is gone is noticed by the copy.
+	_ = http.NewResponseController(w).Flush()
 	if _, err := io.Copy(w, content); err != nil {
 		f.Log.DebugContext(r.Context(), "another process did not get all that is fetched here", "error", err)
 		panic(http.ErrAbortHandler)

@@ -145,6 +145,7 @@ var table = []row{
 	// It runs the janitor alone, since a server's waits for days.
 	{pattern: "tools/crashrun", may: join(outside, "pkg/meta", "pkg/meta/*", "pkg/blob/*", "services/janitor", "tools/testserver")},
 	{pattern: "tools/crowdrun", may: join(outside, "tools/testserver")},
+	{pattern: "tools/cutrun", may: join(outside, "tools/testserver")},
 	{pattern: "tools/memrun", may: join(outside, "tools/testserver")},
 	{pattern: "tools/reference", may: []string{"pkg/boot"}},
 	{pattern: "tools/*", may: outside},

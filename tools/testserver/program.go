@@ -3,7 +3,9 @@ package testserver
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +38,21 @@ func NewS3() (string, error) {
 	}
 	address, _, err := server.bucket()
 	return address, err
+}
+
+// NewRedis starts an empty server, whose URL it returns, for a program that is not a
+// test. It goes with Stop.
+func NewRedis() (string, error) {
+	s, err := newRedis()
+	if err != nil {
+		return "", err
+	}
+	atStop(func() error { return os.RemoveAll(s.dir) })
+	if s.server, err = s.run(); err != nil {
+		return "", err
+	}
+	atStop(func() error { return s.server.stop(syscall.SIGKILL) })
+	return s.URL(), nil
 }
 
 // Program is the path of a program that tools/install installs; the test fails

@@ -28,21 +28,36 @@ type RedisServer struct {
 // StartRedis starts an empty server.
 func StartRedis(t testing.TB) *RedisServer {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
+	s, err := newRedis()
 	if err != nil {
-		t.Fatal(errors.New("this test needs Redis: run tools/install deb:redis-server"))
+		t.Fatal(err)
 	}
-	s := &RedisServer{t: t, path: path}
-	s.dir, err = account{}.directory("berth-redis")
-	s.must(err)
-	s.port, err = freePort()
-	s.must(err)
+	s.t = t
 	t.Cleanup(func() {
 		s.Kill()
 		s.must(os.RemoveAll(s.dir))
 	})
 	s.Start()
 	return s
+}
+
+// newRedis has a directory and a port; nothing runs yet.
+func newRedis() (*RedisServer, error) {
+	path, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, errors.New("this needs Redis: run tools/install deb:redis-server")
+	}
+	s := &RedisServer{path: path}
+	if s.dir, err = (account{}).directory("berth-redis"); err != nil {
+		return nil, err
+	}
+	s.port, err = freePort()
+	return s, err
+}
+
+func (s *RedisServer) run() (*process, error) {
+	cmd := account{}.command(s.dir, syscall.SIGKILL, s.path, "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	return start(cmd, "Ready to accept connections")
 }
 
 func (s *RedisServer) must(err error) {
@@ -61,9 +76,8 @@ func (s *RedisServer) URL() string { return "redis://" + s.Addr() }
 // Start starts the server where it is stopped; it has forgotten everything.
 func (s *RedisServer) Start() {
 	s.t.Helper()
-	cmd := account{}.command(s.dir, syscall.SIGKILL, s.path, "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
 	var err error
-	s.server, err = start(cmd, "Ready to accept connections")
+	s.server, err = s.run()
 	s.must(err)
 }
 

@@ -58,9 +58,8 @@ func (b *budget) spend(t try) (time.Duration, bool) {
 		cost = timeoutCost
 	}
 	b.debt = max(b.debt+cost*step-t.fresh, 0)
-	repeated := t.came - t.fresh
-	b.repeated += repeated
-	if b.debt > (mostTries-1)*step || repeated > 0 && b.repeated+t.written > mostRepeats*size {
+	b.repeated += t.came - t.fresh
+	if b.debt > (mostTries-1)*step || b.repeated > 0 && b.repeated+t.written > mostRepeats*size {
 		return 0, false
 	}
 	if b.debt == 0 {

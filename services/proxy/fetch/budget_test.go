@@ -67,7 +67,7 @@ func TestT21_NoUpstreamIsAskedWithoutEnd(t *testing.T) {
 			if most := mostTries + size/step; tries > most {
 				t.Fatalf("%d tries for %d bytes, more than %d", tries, size, most)
 			}
-			if came > (2+mostRepeats)*size {
+			if came > (1+mostRepeats)*size {
 				t.Fatalf("%d bytes came of a blob of %d", came, size)
 			}
 			if !more {

@@ -11,7 +11,6 @@ package fetch
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -77,17 +76,6 @@ type Target struct {
 	// itself (contract row E12).
 	Hops int
 }
-
-// Part is a blob from a byte on.
-type Part struct {
-	Body io.ReadCloser
-	From int64 // the first byte: the requested one, or 0 where that cannot be had
-	Size int64 // of the whole blob, in bytes; -1 = not known
-}
-
-// Source asks the upstream for the blob from a byte on. Reading ends with ctx. The
-// sources of a flight are asked one after the other.
-type Source func(ctx context.Context, from int64) (Part, error)
 
 // Fetches are the flights of a process. It is safe for concurrent use.
 type Fetches struct {

@@ -6,14 +6,23 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"syscall"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/inflight"
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/pause"
 )
+
+// Part is a blob from a byte on.
+type Part struct {
+	Body io.ReadCloser
+	From int64 // the first byte: the requested one, or 0
+	Size int64 // of the whole blob, in bytes; -1 = not known
+}
+
+// Source asks the upstream for the blob from a byte on. Reading ends with ctx. It is
+// called by one goroutine at a time.
+type Source func(ctx context.Context, from int64) (Part, error)
 
 // errBroken marks a source that ended before the blob did.
 var errBroken = errors.New("fetch: the source broke off")
@@ -156,20 +165,6 @@ func (fl *flight) beginPart(p Part) error {
 	return nil
 }
 
-// checkSpace refuses a blob that does not fit beside the other flights.
-func (fl *flight) checkSpace(size int64) error {
-	return checkDiskSpace(fl.Dir, max(size, 0)+fl.pending.Load())
-}
-
-// claim adds to the bytes that the flight is going to write, as far as they are known.
-func (fl *flight) claim(n int64) {
-	fl.claimed += n
-	fl.pending.Add(n)
-}
-
-// spaceCheckInterval is the number of bytes between checks of the disk space.
-const spaceCheckInterval = 64 << 20
-
 // copyFrom copies r to the stream, and returns how many bytes came. Errors of r wrap
 // errBroken, as does an early end of a blob of known size.
 func (fl *flight) copyFrom(r io.Reader) (int64, error) {
@@ -209,27 +204,4 @@ func (fl *flight) copyFrom(r io.Reader) (int64, error) {
 func (fl *flight) lease(kind string) lease.Key {
 	r := fl.target.Repo
 	return lease.Key{Kind: kind, Tenant: r.Tenant, Name: fmt.Sprintf("%d %d %s@%s", fl.target.Hops, r.Registry, r.Name, fl.target.Digest)}
-}
-
-// minFree is the disk space that a fetch leaves free; on a small disk it is a
-// sixteenth.
-const minFree = 1 << 30
-
-// checkDiskSpace refuses a blob that does not fit on the disk of dir: a full disk would
-// break all flights, and maybe more.
-func checkDiskSpace(dir string, size int64) error {
-	if dir == "" {
-		dir = os.TempDir()
-	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return fault.Down(err, "the space for content in flight")
-	}
-	block := uint64(fs.Bsize)
-	keep := min(minFree, fs.Blocks*block/16)
-	if free := fs.Bavail * block; uint64(max(size, 0))+keep > free {
-		return fault.Wrap(fmt.Errorf("%w: %s has %d bytes free, of which %d stay so", errNoSpace, dir, free, keep), fault.Unavailable, fault.UnavailableReason,
-			"not enough space for a blob of %d bytes in flight", size)
-	}
-	return nil
 }

@@ -1,0 +1,77 @@
+// Command cutrun pulls blobs through three nodes from an upstream whose line is cut again
+// and again (docs/contract.md, T20 to T23). It counts what the upstream sent, byte by byte.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// scenario is one blob, the line that it comes by, and its clients.
+type scenario struct {
+	name     string
+	size     int64   // of the blob
+	cut      int64   // after so many bytes the line is cut
+	pace     float64 // of the line, in bytes per second; 0 = as fast as it can
+	clients  int     // at once, on all nodes; every tenth asks for two ranges
+	kill     bool    // the node that asks the upstream is killed when it has half of the blob
+	hopeless bool    // no client gets it
+	most     float64 // how often a byte was asked of the upstream, on average
+}
+
+// scenarios are played in this order. The full ones are those of the contract.
+func scenarios(full bool) []scenario {
+	if full {
+		return []scenario{
+			{name: "large", size: 3 << 30, cut: 50e6, clients: 20, most: 1.05},
+			{name: "crowd", size: 64 << 20, cut: 4 << 20, clients: 1000, most: 1.05},
+			{name: "killed", size: 1 << 30, cut: 50e6, pace: 40e6, clients: 20, kill: true, most: 1.05},
+			{name: "hopeless", size: 64 << 20, cut: 1, clients: 100, hopeless: true},
+		}
+	}
+	return []scenario{
+		{name: "large", size: 200 << 20, cut: 10e6, clients: 20, most: 1.05},
+		{name: "crowd", size: 8 << 20, cut: 512 << 10, clients: 200, most: 1.05},
+		{name: "killed", size: 200 << 20, cut: 10e6, pace: 40e6, clients: 20, kill: true, most: 1.25},
+		{name: "hopeless", size: 8 << 20, cut: 1, clients: 20, hopeless: true},
+	}
+}
+
+func main() {
+	berth := flag.String("berth", "bin/berth", "the server's binary")
+	full := flag.Bool("full", false, "the full sizes, for minutes and 20 GB of disk; else about a tenth")
+	only := flag.String("only", "", "name of one scenario; empty is all")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, *berth, *only, scenarios(*full), os.Stdout)
+	testserver.Stop()
+	if err != nil {
+		fmt.Println("FAIL cutrun:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, berth, only string, all []scenario, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
+	defer cancel()
+	for _, s := range all {
+		if only != "" && s.name != only {
+			continue
+		}
+		began := time.Now()
+		if err := s.play(ctx, berth, out); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		fmt.Fprintf(out, "%s: ok in %s\n", s.name, time.Since(began).Round(time.Millisecond))
+	}
+	return nil
+}
