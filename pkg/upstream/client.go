@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -93,6 +94,15 @@ type request struct {
 	from     int64        // the first byte of a blob that is asked for
 	limit    int64        // of the body, in bytes; 0 = none
 	optional bool         // about an API that registries need not have
+}
+
+// header is sent to every host that the request comes to.
+func (rq request) header(ctx context.Context) http.Header {
+	h := hopHeader(ctx, rq.accept)
+	if rq.from > 0 {
+		h.Set("Range", fmt.Sprintf("bytes=%d-", rq.from))
+	}
+	return h
 }
 
 // kindManifests is the kind of requests that registries limit first.

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -77,15 +76,12 @@ func (c *Client) newQuestion(ctx context.Context, rq request) (*question, error)
 	q := &question{client: c, name: name, kind: rq.kind(), auth: c.auth, out: outRequest{
 		method: rq.method,
 		url:    &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: "/v2/" + name + "/" + rq.path, RawQuery: rq.query},
-		header: hopHeader(ctx, rq.accept),
+		header: rq.header(ctx),
 		name:   name,
 		paid:   true,
 	}}
 	if rq.optional {
 		q.out.only = rq.path
-	}
-	if rq.from > 0 {
-		q.out.header.Set("Range", fmt.Sprintf("bytes=%d-", rq.from))
 	}
 	if q.out.method == http.MethodHead && c.headRefused.left(q.kind, time.Now()) > 0 {
 		q.out.method = http.MethodGet
