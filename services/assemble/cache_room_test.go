@@ -36,10 +36,21 @@ func (n *node) ready(t *testing.T, check string) (int, string, string) {
 }
 
 // TestT46_AFullCacheIsTold: images are pulled, nothing is stored, and the process stays
-// ready.
+// ready, with files and with a bucket.
 func TestT46_AFullCacheIsTold(t *testing.T) {
-	up := testserver.StartScripted(t)
-	w := startEmbedded(t, stampedeSeed(up.URL()), chained, func(c *boot.Config) { c.CacheMax = 1000 })
+	small := func(c *boot.Config) { c.CacheMax = 1000 }
+	t.Run("embedded", func(t *testing.T) {
+		up := testserver.StartScripted(t)
+		tellsOfFullCache(t, up, startEmbedded(t, stampedeSeed(up.URL()), chained, small))
+	})
+	t.Run("servers", func(t *testing.T) {
+		up := testserver.StartScripted(t)
+		tellsOfFullCache(t, up, startOnServers(t, stampedeSeed(up.URL()), "", chained, small))
+	})
+}
+
+func tellsOfFullCache(t *testing.T, up *testserver.Scripted, w *world) {
+	t.Helper()
 	r := w.anybody(t, w.nodes...)[0]
 	for range 2 {
 		r.wantImage(t, testserver.ScriptedTag, up.Image)
