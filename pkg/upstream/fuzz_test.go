@@ -1,6 +1,10 @@
 package upstream
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -153,5 +157,37 @@ func FuzzURL(f *testing.F) {
 		if err != nil || again.String() != u.String() || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Path != "" {
 			t.Errorf("%q is %v, then %v, %v", s, u, again, err)
 		}
+	})
+}
+
+// FuzzProxyReply: whatever a proxy sends, a connection is only made after a 200 with
+// nothing behind it.
+func FuzzProxyReply(f *testing.F) {
+	for _, reply := range []string{
+		"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 Connection established\r\nVia: x\r\n\r\n", "HTTP/1.1 407 Login\r\nContent-Length: 1\r\n\r\nx", "HTTP/1.1 200 OK\r\n\r\nmore",
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/9.9 200\r\n\r\n", "", "\x16\x03\x01",
+	} {
+		f.Add([]byte(reply))
+	}
+	f.Fuzz(func(t *testing.T, reply []byte) {
+		here, there := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer there.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(there)); err == nil {
+				_, _ = there.Write(reply)
+			}
+		}()
+		p := newProxy(&url.URL{Scheme: "http", Host: "proxy.example.com"}, nil)
+		conn, err := p.ask(t.Context(), here, "up.example.com:443")
+		if err == nil && (conn != here || !bytes.Contains(reply, []byte(" 200"))) {
+			t.Errorf("connected after %q", reply)
+		}
+		if !errors.Is(err, errProxy) && err != nil {
+			t.Errorf("%v", err)
+		}
+		_ = here.Close()
+		<-done
 	})
 }
