@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // errNoSpace is the cause of a flight that the disk has no room for.
@@ -41,18 +42,20 @@ func (f *Fetches) openDirect(ctx context.Context, t Target, src Source) (blob.Co
 // direct is the content of a blob as the upstream sends it. It can be read once, from
 // its beginning.
 type direct struct {
-	ctx     context.Context // of Open: an io.Reader has none
-	source  Source
-	broke   int64 // up to where the source was read when it last broke off
-	body    io.ReadCloser
-	size    int64
-	digest  oci.Digest
-	hash    *oci.Hasher
-	ahead   []byte // read and not given
-	ended   bool   // all was read, and is right
-	failed  error
-	started bool // a byte was given
-	release func()
+	ctx      context.Context // of Open: an io.Reader has none
+	source   Source
+	budget   budget
+	broke    int64 // up to where the source was read when it last broke off
+	repeated int64 // bytes of the present body that had come before
+	body     io.ReadCloser
+	size     int64
+	digest   oci.Digest
+	hash     *oci.Hasher
+	ahead    []byte // read and not given
+	ended    bool   // all was read, and is right
+	failed   error
+	started  bool // a byte was given
+	release  func()
 }
 
 func beginDirect(ctx context.Context, t Target, src Source) (*direct, error) {
@@ -121,32 +124,45 @@ func (d *direct) fill() error {
 	return nil
 }
 
-// resume asks the upstream for the rest after it broke off, if more had come than the
-// last time.
+// resume asks the upstream for the rest after it broke off, within the bounds of contract
+// row T21.
 func (d *direct) resume(cause error) error {
-	if d.ctx.Err() != nil {
-		return context.Cause(d.ctx)
+	for {
+		if d.ctx.Err() != nil {
+			return context.Cause(d.ctx)
+		}
+		got := d.hash.Size()
+		broken := fault.Wrap(fmt.Errorf("%w: it has %d of %d bytes: %w", errBroken, got, d.size, cause), fault.BadUpstream, fault.UnavailableReason,
+			"the upstream broke off while this blob was fetched from it")
+		wait, again := d.budget.spend(try{came: got - d.broke + d.repeated, fresh: got - d.broke, written: got, size: d.size, err: cause})
+		if !again || got == 0 { // the client has nothing that it could lose
+			return broken
+		}
+		if wait > 0 {
+			if err := pause.Between(d.ctx, wait, 3*wait/2); err != nil {
+				return err
+			}
+		}
+		d.broke, d.repeated = got, 0
+		if cause = d.ask(got); cause == nil || isFinal(cause) || fault.Is(cause, fault.SizeInvalid) {
+			return cause
+		}
 	}
-	got := d.hash.Size()
-	broken := fault.Wrap(fmt.Errorf("%w: it has %d of %d bytes: %w", errBroken, got, d.size, cause), fault.BadUpstream, fault.UnavailableReason,
-		"the upstream broke off while this blob was fetched from it")
-	if got <= d.broke {
-		return broken
-	}
-	d.broke = got
-	part, err := d.source(d.ctx, got)
+}
+
+// ask asks the source for what comes after the first bytes, and skips what comes again.
+func (d *direct) ask(got int64) error {
+	_ = d.body.Close()                                       // it is broken
+	part, err := d.source(d.ctx, min(got, max(d.size-1, 0))) // a range needs a byte
 	if err != nil {
-		return errors.Join(broken, err)
+		return err
 	}
-	_ = d.body.Close() // it is broken
 	d.body = part.Body
 	if err := d.checkSize(part.Size); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, d.body, got-part.From); err != nil {
-		return errors.Join(broken, err)
-	}
-	return nil
+	d.repeated, err = io.CopyN(io.Discard, d.body, got-part.From)
+	return err
 }
 
 // Read implements io.Reader.
