@@ -118,7 +118,7 @@ func TestT11_RefusedReferrersOfTheKnown(t *testing.T) {
 }
 
 // TestT11_AMemberIsOut: its known entries are merged with those of the others. With
-// nothing known of it, only on_outage: CONTINUE goes on, and the list says so.
+// nothing known of it, only on_outage: CONTINUE continues, and the list says so.
 func TestT11_AMemberIsOut(t *testing.T) {
 	w := newWorld(t)
 	first, second := testserver.StartScripted(t), testserver.StartScripted(t)

@@ -124,7 +124,7 @@ func TestT10_InAnOutage(t *testing.T) {
 }
 
 // TestT10_AnotherMemberHasIt: the child is the same wherever it is from, and the tag of
-// the first member is doubted all the same.
+// the first member is doubted nevertheless.
 func TestT10_AnotherMemberHasIt(t *testing.T) {
 	w := newWorld(t)
 	first, second := testserver.StartScripted(t), testserver.StartScripted(t)
