@@ -89,7 +89,7 @@ func pullBlob(size int64) func(*testing.T, *Client) error {
 }
 
 func listTags(t *testing.T, c *Client) error {
-	_, err := c.AllTags(t.Context(), "a/b", 10_000)
+	_, err := allTags(t.Context(), c, 10_000)
 	return err
 }
 

@@ -72,7 +72,7 @@ func TestT50_ADenialIsProvenByALogin(t *testing.T) {
 		for _, ask := range []func() error{
 			func() error { _, err := client.Manifest(t.Context(), "acme/none", latest); return err },
 			func() error { _, err := client.HeadManifest(t.Context(), "acme/none", "latest"); return err },
-			func() error { _, err := client.AllTags(t.Context(), "acme/none", 10); return err },
+			func() error { _, err := allTagsOf(t.Context(), client, "acme/none", 10); return err },
 		} {
 			err := ask()
 			var e *Error

@@ -237,7 +237,7 @@ func TestR37_WhatFailuresComeTo(t *testing.T) {
 	if _, err := c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1); !fault.Is(err, fault.BlobUnknown) {
 		t.Error(err)
 	}
-	if _, err := c.AllTags(t.Context(), "a/b", 10); !fault.Is(err, fault.NameUnknown) {
+	if _, err := allTags(t.Context(), c, 10); !fault.Is(err, fault.NameUnknown) {
 		t.Error(err)
 	}
 }

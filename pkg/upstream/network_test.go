@@ -154,7 +154,7 @@ func TestS69_AnswersLeadToNoOtherPrivateHost(t *testing.T) {
 	}))
 	defer list.Close()
 	tags := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: list.URL})
-	if _, err := tags.AllTags(t.Context(), "a/b", 10); err == nil {
+	if _, err := allTags(t.Context(), tags, 10); err == nil {
 		t.Error("a list continues at another host")
 	}
 	if connections.Load() != 0 {

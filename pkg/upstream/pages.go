@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -21,28 +22,30 @@ type pages struct {
 
 func (p *pages) more() bool { return !p.ended }
 
-// fetchNext gets the next page, and passes it to use.
+// fetchNext gets the next page, and passes it to use. After an error it gets the same page
+// again.
 func (p *pages) fetchNext(ctx context.Context, use func(answer) error) error {
 	p.rq.query = p.next
 	err := p.client.document(ctx, p.rq, func(a answer) error {
-		p.count++
-		p.budget -= int64(len(a.body))
 		next, problem := nextPage(a.header.Values("Link"), p.client.base, p.rq.path)
-		switch {
-		case problem != "":
-		case next == "":
-			p.ended = true
-		case next == p.next || p.count == maxPages || p.budget <= 0:
+		left := p.budget - int64(len(a.body))
+		if problem == "" && next != "" && (next == p.next || p.count+1 == maxPages || left <= 0) {
 			problem = "has a list without end"
 		}
 		if problem != "" {
 			return p.client.outage(nil, "%s", problem)
 		}
-		p.next = next
-		return use(a)
+		if err := use(a); err != nil {
+			return err
+		}
+		p.count++
+		p.budget, p.next, p.ended = left, next, next == ""
+		return nil
 	})
 	if p.count > 0 && OutcomeOf(err) == NotHere {
-		return p.client.outage(err, "does not have a page of a list that another page leads to")
+		e := p.client.outage(err, "does not have a page of a list that another page leads to")
+		e.Status = http.StatusNotFound
+		return e
 	}
 	return err
 }

@@ -146,7 +146,7 @@ func TestT7_APageThatIsNotThere(t *testing.T) {
 		if wantOutage(t, err); asked != 2 {
 			t.Errorf("%d: %d requests", status, asked)
 		}
-		_, err = c.AllTags(t.Context(), "a/b", 10)
+		_, err = allTags(t.Context(), c, 10)
 		wantOutage(t, err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // list, which hosted and remote collect; found reports whether any member had a
 // part. If none had, and the walk continued after a failed member, it returns that
 // failure: the member may have had a part.
-func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache.Repository) error, found func() bool) error {
+func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(m *chain.Member, r *cache.Repository) error, found func() bool) error {
 	if !p.walk.Direct {
 		own := meta.Repo{Tenant: p.Tenant, Registry: p.walk.Registries[0], Name: p.Name}
 		if err := hosted(own); err != nil && chain.OutcomeOf(err) != chain.NotHere {
@@ -28,7 +28,7 @@ func (p *pull) mergeMembers(hosted func(r meta.Repo) error, remote func(r *cache
 	}
 	err := p.walk.Ask(p.walk.Members, p.members(asking{
 		hosted:   func(r meta.Repo) error { return keepWalking(hosted(r)) },
-		upstream: func(_ *chain.Member, r *cache.Repository) error { return keepWalking(remote(r)) },
+		upstream: func(m *chain.Member, r *cache.Repository) error { return keepWalking(remote(m, r)) },
 	}))
 	switch {
 	case errors.Is(err, chain.ErrLogin) && found(): // the list ends where a pull by the same caller would
@@ -49,6 +49,23 @@ func keepWalking(err error) error {
 		return chain.ErrNotHere
 	}
 	return err
+}
+
+// isAlone reports whether m, an upstream that is asked, is the only member that can have the
+// repository: registries have none whose name is not claimed.
+func (p *pull) isAlone(m *chain.Member) bool {
+	if p.walk.Direct {
+		return true
+	}
+	if chain.AllowsClaimed(m.Upstream, p.Name) {
+		return false
+	}
+	for other := range p.walk.Answering(p.Name) {
+		if other.Upstream != nil && other != m {
+			return false
+		}
+	}
+	return true
 }
 
 // passed is the freshness of a list after a walk that continued after an outage: the
@@ -86,8 +103,8 @@ func (s *Service) ListTags(ctx context.Context, req ListTagsRequest) (ListTagsRe
 	}
 	err = p.mergeMembers(
 		func(r meta.Repo) error { return add(s.meta.ListTags(ctx, r, page)) },
-		func(r *cache.Repository) error {
-			names, f, err := r.Tags(ctx, page)
+		func(m *chain.Member, r *cache.Repository) error {
+			names, f, err := r.Tags(ctx, page, p.isAlone(m))
 			fresh = fresh.With(f)
 			return add(names, err)
 		},
@@ -143,7 +160,7 @@ func (s *Service) ListReferrers(ctx context.Context, req ListReferrersRequest) (
 			merged = append(merged, rows...)
 			return err
 		},
-		func(r *cache.Repository) error {
+		func(_ *chain.Member, r *cache.Repository) error {
 			rows, f, err := r.Referrers(ctx, req.Subject)
 			fresh = fresh.With(f)
 			for _, row := range rows {

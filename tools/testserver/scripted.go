@@ -41,6 +41,7 @@ type Scripted struct {
 	leadsTo  string // see LeadTo
 	cutAfter int64  // see CutBlobs
 	cuts     int    // how often they still break; -1 = always
+	tagPages TagPages
 	auth     scriptedAuth
 	budget   budget
 }

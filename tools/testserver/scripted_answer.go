@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -115,7 +114,7 @@ func (s *Scripted) find(r *http.Request, a asked) reply {
 	case a.part == PartBlobs:
 		return s.findBlob(r, repo, oci.Digest(a.reference))
 	case a.part == PartTags:
-		return repo.listTags(r, a.name)
+		return s.listTags(r, repo, a.name)
 	default:
 		return repo.listReferrers(r, oci.Digest(a.reference))
 	}
@@ -177,27 +176,6 @@ func (s *Scripted) findBlob(r *http.Request, repo *scriptedRepo, d oci.Digest) r
 func redirect(w http.ResponseWriter, to string) {
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusTemporaryRedirect)
-}
-
-// listTags pages as the spec says.
-func (repo *scriptedRepo) listTags(r *http.Request, name string) reply {
-	tags := slices.Sorted(maps.Keys(repo.tags))
-	if last := r.FormValue("last"); last != "" {
-		tags = slices.DeleteFunc(tags, func(tag string) bool { return tag <= last })
-	}
-	link := ""
-	if n, err := strconv.Atoi(r.FormValue("n")); err == nil && n > 0 && n < len(tags) {
-		tags = tags[:n]
-		next := url.Values{"n": {strconv.Itoa(n)}, "last": {tags[n-1]}}
-		link = "<" + r.URL.Path + "?" + next.Encode() + `>; rel="next"`
-	}
-	list := given("application/json", "", encode(map[string]any{"name": name, "tags": tags}))
-	return func(w http.ResponseWriter) {
-		if link != "" {
-			w.Header().Set("Link", link)
-		}
-		serveContent(w, r, list)
-	}
 }
 
 func (repo *scriptedRepo) listReferrers(r *http.Request, subject oci.Digest) reply {

@@ -27,18 +27,15 @@ type lists struct {
 
 // list is a list of an upstream, and when it was fetched.
 type list struct {
-	tags      []string
+	tags      knownTags
 	referrers []meta.Referrer
-	said      time.Time
+	said      time.Time // of referrers
 }
 
 // size is about the memory that the list takes.
 func (l list) size() int {
 	const header = 64 // of an entry, and of an empty list
-	size := header
-	for _, tag := range l.tags {
-		size += header + len(tag)
-	}
+	size := header + l.tags.size()
 	for _, r := range l.referrers {
 		size += 4*header + len(r.Digest) + len(r.MediaType) + len(r.ArtifactType)
 		for key, value := range r.Annotations {
@@ -65,8 +62,15 @@ func (l *lists) find(key string) (list, bool) {
 }
 
 func (l *lists) put(key string, said list) {
+	l.change(key, func(list) list { return said })
+}
+
+// change puts what f makes of the list that is known.
+func (l *lists) change(key string, f func(list) list) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	before, _ := l.known.Peek(key)
+	said := f(before)
 	l.known.Remove(key)
 	l.known.Add(key, said)
 	for l.bytes += said.size(); l.bytes > knownBytes; {

@@ -34,9 +34,10 @@ func TestE14_AbsencesAreBounded(t *testing.T) {
 func TestListsAreBounded(t *testing.T) {
 	l := newLists()
 	tags := slices.Repeat([]string{"a-tag-of-some-length"}, maxTags)
-	one := list{tags: tags}.size()
+	long := list{tags: knownTags{start: tagRun{tags: tags}}}
+	one := long.size()
 	for i := range 4 * knownBytes / one {
-		l.put(fmt.Sprint(i%100), list{tags: tags})
+		l.put(fmt.Sprint(i%100), long)
 		l.put("small", list{referrers: []meta.Referrer{{Digest: "sha256:a", Annotations: map[string]string{"k": "v"}}}})
 		if l.bytes > knownBytes || l.bytes < 0 {
 			t.Fatalf("%d bytes of lists", l.bytes)
