@@ -112,12 +112,19 @@ func (c Config) checkFiles(p *Problems) {
 			p.add(certs.setting, "%s is not a directory; name the one that holds the certificates and keys", certs.dir)
 		}
 	}
-	if c.Seed != "" {
-		if info, err := os.Stat(c.Seed); err != nil {
-			p.add("seed", "%s", fileProblem(c.Seed, err))
-		} else if info.IsDir() {
-			p.add("seed", "%s is a directory; name a YAML file", c.Seed)
-		}
+	checkYAMLFile(p, "seed", c.Seed)
+	checkYAMLFile(p, "credential_helpers", c.CredentialHelpers)
+}
+
+// checkYAMLFile checks that the file exists, unless path is empty.
+func checkYAMLFile(p *Problems, setting, path string) {
+	if path == "" {
+		return
+	}
+	if info, err := os.Stat(path); err != nil {
+		p.add(setting, "%s", fileProblem(path, err))
+	} else if info.IsDir() {
+		p.add(setting, "%s is a directory; name a YAML file", path)
 	}
 }
 

@@ -60,6 +60,8 @@ type Config struct {
 	UpstreamProxiesFile string   `setting:"upstream_proxies_file" placeholder:"FILE" help:"File with the entries of upstream_proxies, one a line, since they may hold passwords."`
 	UpstreamDeny        []string `setting:"upstream_deny" placeholder:"HOST" help:"Names that no proxy is asked to resolve, comma-separated, *.DOMAIN for all below one. Addresses, localhost and names without a dot never are."`
 
+	CredentialHelpers string `setting:"credential_helpers" placeholder:"FILE" help:"YAML file with the credential helpers that upstreams of tenants may name: roles of AWS, identities of Google and Azure, token exchanges, programs and files. Read at the start; for the processes that run proxy or admin."`
+
 	OperatorToken     Secret        `setting:"operator_token" kong:"-"` // no flag: command lines are public on a machine
 	OperatorTokenFile string        `setting:"operator_token_file" placeholder:"FILE" help:"File with the admin API's operator token; empty makes one in the data directory."`
 	SecretKey         Secret        `setting:"secret_key" kong:"-"`

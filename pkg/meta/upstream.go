@@ -29,10 +29,15 @@ type Upstream struct {
 // UpstreamSettings are a tenant's settings of an upstream. Lists of names are
 // patterns of paths (`library/**`); an empty Include takes all.
 type UpstreamSettings struct {
-	URL          string        `json:"url"`
-	Username     string        `json:"username,omitempty"`
-	Password     []byte        `json:"password,omitempty"` // sealed with the deployment's key
-	AuthHosts    []string      `json:"auth_hosts,omitempty"`
+	URL       string   `json:"url"`
+	Username  string   `json:"username,omitempty"`
+	Password  []byte   `json:"password,omitempty"` // sealed with the deployment's key
+	AuthHosts []string `json:"auth_hosts,omitempty"`
+
+	// CredentialHelper is the operator's helper, by name, that the credential is from;
+	// Username and Password are empty then.
+	CredentialHelper string `json:"credential_helper,omitempty"`
+
 	HostAliases  []string      `json:"host_aliases,omitempty"` // other names in proxy/<host>/ and ?ns=, besides the host of URL
 	NamePrefix   string        `json:"name_prefix,omitempty"`  // put before a name to get the upstream's name
 	Include      []string      `json:"include,omitempty"`
@@ -58,7 +63,7 @@ type UpstreamSettings struct {
 // HasCredential reports whether requests use a credential. Content fetched with and
 // without one is kept separately (invariant I12).
 func (s UpstreamSettings) HasCredential() bool {
-	return s.Username != "" || len(s.Password) > 0 || s.UpstreamEgress.hasCredential()
+	return s.Username != "" || len(s.Password) > 0 || s.CredentialHelper != "" || s.UpstreamEgress.hasCredential()
 }
 
 // ServesAnonymous reports whether callers who are not logged in get content of the

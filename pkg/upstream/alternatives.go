@@ -11,6 +11,7 @@ import (
 func (c Config) at(e Endpoint) Config {
 	c.URL, c.Username, c.Password = e.URL, e.Username, e.Password
 	c.ClientCertificate, c.ClientKey, c.Headers, c.Alternatives = "", "", nil, nil
+	c.Helper = nil // its credential is for the host of the first URL only
 	return c
 }
 

@@ -32,8 +32,8 @@ const (
 // learns from it alone.
 type authState struct {
 	client *Client
-	guest  bool      // for a host that the upstream redirected to, which never gets the credential
-	ecr    *ecrLogin // nil unless the credential is one of AWS's API
+	guest  bool        // for a host that the upstream redirected to, which never gets the credential
+	source loginSource // nil if the credential is sent as it is configured
 
 	mu      sync.Mutex
 	basic   bool       // the upstream takes the credential itself
@@ -50,7 +50,7 @@ func newAuthState(c *Client, most int) *authState {
 	if err != nil {
 		panic("upstream: " + err.Error()) // only a size below 1 is refused
 	}
-	return &authState{client: c, ecr: newECRLogin(c), tokens: tokens}
+	return &authState{client: c, source: newLoginSource(c), tokens: tokens}
 }
 
 // known returns the login that the upstream is likely to accept for the repository.
@@ -159,10 +159,13 @@ func (l *authState) answer(ctx context.Context, name string, sent login, h http.
 		}
 		return login{}, false, nil
 	}
-	if l.ecr != nil && l.mayRenew(sent) {
-		l.ecr.forget(sent)
+	if l.source != nil && l.mayRenew(sent) {
+		l.source.Forget(l.client.asRegistry(), sent.found)
 	}
 	got, err := l.credential(ctx)
+	if err == nil && got.found.Refresh {
+		err = l.client.outage(nil, "asks for a password, and its credential helper has a refresh token")
+	}
 	if err != nil || got == sent {
 		return login{}, false, err
 	}

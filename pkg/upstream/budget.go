@@ -73,7 +73,7 @@ func (b budgets) of(c *Client) *budget {
 	key := budgetKey{origin: originOf(c.base)}
 	switch cfg := c.config; {
 	case !cfg.anonymous():
-		key.account = sha256.Sum256([]byte(cfg.Username + "\x00" + cfg.Password))
+		key.account = sha256.Sum256([]byte(cfg.Username + "\x00" + cfg.Password + "\x00" + cfg.helperName()))
 	case slices.ContainsFunc(c.owner.proxies, func(p Proxy) bool { return p.Tenant == cfg.Tenant && p.Name == cfg.Proxy }):
 		key.egress = cfg.Tenant + "/" + cfg.Proxy
 	default:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/credential"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -36,6 +37,11 @@ type Config struct {
 	// do not answer, with its own credential.
 	Alternatives []Endpoint
 
+	// Helper obtains the credential instead; nil for none. Username and Password are empty
+	// then, and only hosts that it lists, and not AuthHosts, get the credential besides the
+	// upstream's own.
+	Helper *credential.Helper
+
 	// TrustNotFound takes each 404 of the upstream's host as an absence, also one that
 	// may not be from a registry.
 	TrustNotFound bool
@@ -53,7 +59,11 @@ type Limits struct {
 // Endpoint is another URL of an upstream.
 type Endpoint struct{ URL, Username, Password string }
 
-func (c Config) equal(d Config) bool { return reflect.DeepEqual(c, d) }
+func (c Config) equal(d Config) bool {
+	same := c.Helper == d.Helper
+	c.Helper, d.Helper = nil, nil
+	return same && reflect.DeepEqual(c, d)
+}
 
 // String omits the credential, so that it is not printed by mistake.
 func (c Config) String() string { return c.Tenant + "/" + c.Upstream + " at " + c.URL }

@@ -29,7 +29,7 @@ func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 // at returns the state of the host, new if there is none.
 func (g *guests) at(c *Client, u *url.URL) *authState {
 	fresh := newAuthState(c, mostGuestTokens)
-	fresh.guest, fresh.ecr = true, nil
+	fresh.guest, fresh.source = true, nil
 	if known, ok, _ := g.hosts.PeekOrAdd(originOf(u), fresh); ok {
 		return known
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"strings"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/credential"
 )
 
 // renewInterval is the minimum time between renewals of a login that worked before
@@ -15,8 +17,9 @@ const renewInterval = time.Minute
 // login.
 type login struct {
 	header string
-	taken  time.Time // zero for a credential as it is configured
-	proven bool      // a token that was issued to the configured credential
+	taken  time.Time             // zero for a credential as it is configured
+	proven bool                  // a token that was issued to the configured credential
+	found  credential.Credential // of a source; the header is empty for a refresh token
 }
 
 // bearer is the token of a Bearer login; empty for others.
@@ -30,7 +33,7 @@ func (l login) bearer() string {
 
 func (l *authState) anonymous() bool { return l.guest || l.client.config.anonymous() }
 
-func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" }
+func (c Config) anonymous() bool { return c.Username == "" && c.Password == "" && c.Helper == nil }
 
 // credential is the Basic authorization for the upstream, or for a token endpoint
 // that may get it; none for an anonymous client.
@@ -39,8 +42,8 @@ func (l *authState) credential(ctx context.Context) (login, error) {
 	switch {
 	case l.anonymous():
 		return login{}, nil
-	case l.ecr != nil:
-		return l.ecr.login(ctx)
+	case l.source != nil:
+		return l.obtain(ctx)
 	default:
 		return login{header: "Basic " + base64.StdEncoding.EncodeToString([]byte(cfg.Username+":"+cfg.Password))}, nil
 	}
@@ -78,10 +81,10 @@ func (l *authState) renew(ctx context.Context, name string, sent login) (login, 
 		t, err := l.token(ctx, name, *bearer, sent.bearer())
 		return t.login(), true, err
 	}
-	if l.ecr == nil {
+	if l.source == nil {
 		return login{}, false, nil
 	}
-	l.ecr.forget(sent)
-	got, err := l.ecr.login(ctx)
-	return got, true, err
+	l.source.Forget(l.client.asRegistry(), sent.found)
+	got, err := l.obtain(ctx)
+	return got, err == nil && got != sent, err
 }

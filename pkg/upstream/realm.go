@@ -22,13 +22,25 @@ func (l *authState) realm(raw string) (*url.URL, error) {
 	if c.inside.Load() && !c.names(u) {
 		return nil, c.outage(nil, "names a token endpoint on another host, from a network that is not public: if that is right, add this host to auth_hosts")
 	}
-	if !l.anonymous() && !sameOrigin(u, c.base) && !pinned(u, c.base) && !slices.ContainsFunc(c.config.AuthHosts, isHost(u)) {
+	if !l.anonymous() && !sameOrigin(u, c.base) && !pinned(u, c.base) && !c.mayGetCredential(u) {
+		if h := c.config.Helper; h != nil {
+			return nil, c.outage(nil, "wants the credential of its helper %q sent to another host: if that is right, the operator must add it to the helper's hosts", h.Name)
+		}
 		if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 			return nil, c.outage(nil, "wants its credential sent to an address that is not in auth_hosts")
 		}
 		return nil, c.outage(nil, "wants its credential sent to %q: if that is right, add this host to auth_hosts", u.Host)
 	}
 	return u, nil
+}
+
+// mayGetCredential reports whether the configuration allows the credential at another
+// host: that of the upstream's tenant, or for a helper's credential that of the operator.
+func (c *Client) mayGetCredential(u *url.URL) bool {
+	if c.config.Helper != nil {
+		return c.config.Helper.Lists(u)
+	}
+	return slices.ContainsFunc(c.config.AuthHosts, isHost(u))
 }
 
 // isHost compares with a configured host; without a port it has that of the scheme.

@@ -26,6 +26,7 @@ type outRequest struct {
 	only   string      // end of a path of registries that redirects to other hosts must keep; empty: any
 	led    bool        // a response named the host of url, not the configuration
 	paid   bool        // the pace has counted its first request
+	form   url.Values  // the body, if any; such a request is never redirected
 }
 
 // errRedirect is the cause for a redirect that is not followed.
@@ -57,6 +58,11 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 		if auth != "" {
 			req.Header.Set("Authorization", auth)
 		}
+		if t.form != nil {
+			body := t.form.Encode()
+			req.Body, req.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
 		inside := false // of a network that is not public
 		traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
 			inside = isInside(i.Conn)
@@ -77,6 +83,8 @@ func (c *Client) follow(ctx context.Context, t outRequest) (*http.Response, bool
 		case problem != "":
 		case redirects == maxRedirects:
 			problem = "leads from host to host without end"
+		case t.form != nil:
+			problem = "redirects a request that has its credential"
 		case t.only != "" && !sameOrigin(next, t.url) && !isRegistryPath(next.Path, t.only):
 			e := c.outage(errRedirect, "leads to another host")
 			e.Status, e.elsewhere = resp.StatusCode, true

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,19 +102,18 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	if err != nil {
 		return token{}, err
 	}
-	q := u.Query()
-	if service != "" {
-		q.Set("service", service)
-	}
-	q.Set("scope", scope)
-	u.RawQuery = q.Encode()
 	credential, err := l.credential(ctx)
 	if err != nil {
 		return token{}, err
 	}
-	resp, away, err := c.follow(ctx, outRequest{
-		method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: credential.header, led: !c.names(u),
-	})
+	resp, away, err := c.follow(ctx, c.tokenRequest(ctx, u, service, scope, credential))
+	if err == nil && l.replaces(resp, credential, away) {
+		discard(resp)
+		if credential, err = l.credential(ctx); err != nil {
+			return token{}, err
+		}
+		resp, away, err = c.follow(ctx, c.tokenRequest(ctx, u, service, scope, credential))
+	}
 	if err != nil {
 		return token{}, err
 	}
@@ -131,8 +131,27 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	if err != nil {
 		return token{}, c.outage(err, "has a token endpoint that answered without a token")
 	}
-	t.proven = credential.header != "" && !away && !isAnonymous(t.value)
+	t.proven = (credential.header != "" || credential.found.Refresh) && !away && !isAnonymous(t.value)
 	return t, nil
+}
+
+// tokenRequest asks a token endpoint by GET or, with a refresh token, by POST
+// (distribution's "OAuth2 Token Authentication").
+func (c *Client) tokenRequest(ctx context.Context, u *url.URL, service, scope string, credential login) outRequest {
+	out := outRequest{method: http.MethodGet, url: u, header: hopHeader(ctx, "application/json"), auth: credential.header, led: !c.names(u)}
+	q := u.Query()
+	if credential.found.Refresh {
+		q = url.Values{"grant_type": {"refresh_token"}, "client_id": {"berth"}, "refresh_token": {credential.found.Secret}}
+		out.method, out.form = http.MethodPost, q
+	}
+	if service != "" {
+		q.Set("service", service)
+	}
+	q.Set("scope", scope)
+	if out.form == nil {
+		u.RawQuery = q.Encode()
+	}
+	return out
 }
 
 // isAnonymous reports whether a token is a JWT without a subject. Docker Hub issues such

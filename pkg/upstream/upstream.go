@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/berth-registry/berth/pkg/credential"
 	"github.com/berth-registry/berth/pkg/fairgate"
 )
 
@@ -34,6 +35,7 @@ type Options struct {
 	Allow    []Network             // networks that are not public and may contain upstreams
 	Own      AddressSet            // listeners of this process: always refused
 	Servers  AddressSet            // servers of this deployment: refused in networks that are not public
+	Helpers  credential.Helpers    // of the operator
 	Metrics  prometheus.Registerer // may be nil; takes the metrics of one Clients only
 	Log      *slog.Logger          // nil: nothing is logged
 	Resolver *net.Resolver         // nil: the system's
@@ -58,6 +60,7 @@ type Clients struct {
 	scoped    map[string]http.RoundTripper // likewise, for tenants with networks of their own
 	led       http.RoundTripper            // to hosts that responses name: only public addresses
 	ways      map[way]*sharedTransport     // of upstreams with settings of their own
+	helpers   credential.Helpers
 	guard     guard
 	proxies   []Proxy
 
@@ -100,6 +103,7 @@ func newClients(o Options, l limits) *Clients {
 	cs := &Clients{
 		scoped:      map[string]http.RoundTripper{},
 		ways:        map[way]*sharedTransport{},
+		helpers:     o.Helpers,
 		guard:       guard{allow: o.Allow, own: o.Own, servers: o.Servers, deny: o.Deny},
 		proxies:     o.Proxies,
 		environment: o.Environment.ProxyFunc(),
@@ -123,6 +127,23 @@ func newClients(o Options, l limits) *Clients {
 		}
 	}
 	return cs
+}
+
+// Helper returns the operator's credential helper of that name, if it is granted to the
+// tenant, by its slug, for the registry at the URL. Errors are of kind fault.Invalid, and
+// name the field "credential_helper" or "url".
+func (cs *Clients) Helper(name, tenant, raw string) (*credential.Helper, error) {
+	u, err := baseURL(raw)
+	if err != nil {
+		return nil, err
+	}
+	return cs.helpers.Find(name, tenant, u)
+}
+
+// CheckHelper is Helper, for its error only.
+func (cs *Clients) CheckHelper(name, tenant, raw string) error {
+	_, err := cs.Helper(name, tenant, raw)
+	return err
 }
 
 // Client returns the client of a configured upstream, the same one for the same

@@ -55,6 +55,7 @@ func (silent) Resolve(_ context.Context, _ tenant.ID, _, registry, name string, 
 }
 
 func (silent) CheckAddress(context.Context, string, string, string) error { return nil }
+func (silent) CheckHelper(string, string, string) error                   { return nil }
 
 func (silent) Refresh(_ context.Context, _ string, u meta.Upstream, _ string, _ oci.Reference) (chain.Answer, error) {
 	return chain.Answer{Member: "upstreams/" + u.Slug, Outcome: chain.NotHere}, nil

@@ -23,6 +23,9 @@ type Chains interface {
 	// this deployment does not let an upstream at the URL be connected to. It asks
 	// the upstream for nothing.
 	CheckAddress(ctx context.Context, tenantSlug, proxy, url string) error
+	// CheckHelper is fault.Invalid if the operator declares no credential helper of that
+	// name for this tenant and the registry at the URL.
+	CheckHelper(name, tenantSlug, url string) error
 	// Refresh asks one upstream, however fresh what is kept may be.
 	Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error)
 }

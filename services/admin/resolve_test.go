@@ -38,6 +38,7 @@ func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, 
 }
 
 func (*answers) CheckAddress(context.Context, string, string, string) error { return nil }
+func (*answers) CheckHelper(string, string, string) error                   { return nil }
 
 func (a *answers) Refresh(_ context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error) {
 	a.tenant, a.upstream, a.name, a.reference = tenantSlug, u, name, ref

@@ -16,6 +16,7 @@ type SeedCheck struct {
 	Pattern      tenant.Pattern
 	Secrets      *seal.Keyring                                                  // empty: no passwords can be kept
 	CheckAddress func(ctx context.Context, tenantSlug, proxy, url string) error // see Chains
+	CheckHelper  func(name, tenantSlug, url string) error                       // likewise
 }
 
 // CheckSeed returns everything that is wrong with the file and, second, what it

@@ -90,7 +90,7 @@ func (s *Service) withOthers(ctx context.Context, f *seedFile, first error) erro
 	if !errors.As(first, &refused) {
 		return first
 	}
-	check := SeedCheck{Pattern: s.pattern, Secrets: s.secrets, CheckAddress: s.chains.CheckAddress}
+	check := SeedCheck{Pattern: s.pattern, Secrets: s.secrets, CheckAddress: s.chains.CheckAddress, CheckHelper: s.chains.CheckHelper}
 	wrong := check.wrong(ctx, f)
 	for i, t := range f.Tenants {
 		for _, r := range s.dangling(ctx, t) {

@@ -206,12 +206,15 @@ func (k *seedChecker) upstream(tenantSlug string, u seedUpstream) error {
 	if !u.Fields.has("url") {
 		m.Url = someURL
 	}
-	if !u.Fields.has("username") {
+	if !u.Fields.has("username") && m.GetCredentialHelper() == "" {
 		m.Username = someUsername
 	}
 	row := meta.Upstream{Slug: u.ID}
 	if err := k.service.configure(&row, m); err != nil || !u.Fields.has("url") {
 		return err
 	}
-	return k.CheckAddress(k.ctx, tenantSlug, row.Settings.Proxy, row.Settings.URL)
+	if err := k.CheckAddress(k.ctx, tenantSlug, row.Settings.Proxy, row.Settings.URL); err != nil || row.Settings.CredentialHelper == "" {
+		return err
+	}
+	return k.CheckHelper(row.Settings.CredentialHelper, tenantSlug, row.Settings.URL)
 }

@@ -106,7 +106,7 @@ func checkPasswordNotRedirected(before, after meta.Upstream) error {
 // which it was decided who may have it (invariant I12).
 func (s *Service) invalidatesCache(before, after meta.Upstream) bool {
 	a, b := before.Settings, after.Settings
-	return a.URL != b.URL || a.Username != b.Username || a.Certificate != b.Certificate || !s.sameSecrets(before, after) ||
+	return a.URL != b.URL || a.Username != b.Username || a.CredentialHelper != b.CredentialHelper || a.Certificate != b.Certificate || !s.sameSecrets(before, after) ||
 		!slices.Equal(a.AuthHosts, b.AuthHosts) || !slices.EqualFunc(a.Alternatives, b.Alternatives, sameLogin)
 }
 
@@ -144,6 +144,11 @@ func (s *Service) setUpstream(ctx context.Context, t meta.Tenant, u *meta.Upstre
 	if err := s.checkAddresses(ctx, t, was.Settings, u.Settings); err != nil {
 		return err
 	}
+	if was.Settings.URL != u.Settings.URL || was.Settings.CredentialHelper != u.Settings.CredentialHelper {
+		if err := s.checkHelper(t, *u); err != nil {
+			return err
+		}
+	}
 	return s.checkUpstreamNames(ctx, *u)
 }
 
@@ -167,6 +172,8 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 		AllowClaimed: set.AllowClaimed,
 		AuthHosts:    set.AuthHosts,
 		Status:       statusMessage(u.Status),
+
+		CredentialHelper: set.CredentialHelper,
 
 		ServeAnonymous: set.ServeAnonymous,
 		NotFound:       pb.Upstream_VERIFY,

@@ -25,6 +25,9 @@ func (s *Service) setPassword(u *meta.Upstream, is *meta.UpstreamSettings, m *pb
 			return err
 		}
 	}
+	if is.CredentialHelper != "" && (is.Username != "" || len(is.Password) > 0) {
+		return invalid(fieldUpstream+"credential_helper", "a credential helper takes the place of username and password: leave both empty")
+	}
 	if len(is.Password) > 0 && is.Username == "" {
 		return needsUsername("")
 	}

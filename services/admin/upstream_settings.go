@@ -41,6 +41,7 @@ const (
 func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 	is := meta.DefaultUpstreamSettings
 	is.URL, is.Username, is.Password = m.GetUrl(), m.GetUsername(), u.Settings.Password
+	is.CredentialHelper = m.GetCredentialHelper()
 	is.NamePrefix, is.MaxBytes = m.GetNamePrefix(), m.GetMaxBytes()
 	is.Include, is.Exclude, is.AllowClaimed = m.GetInclude(), m.GetExclude(), m.GetAllowClaimed()
 	if err := upstream.CheckURL(is.URL); err != nil {
@@ -161,6 +162,18 @@ func clipped(s string) string {
 		return s[:longest] + "…"
 	}
 	return s
+}
+
+// checkHelper refuses a credential helper that this tenant may not use for the URL.
+func (s *Service) checkHelper(t meta.Tenant, u meta.Upstream) error {
+	if u.Settings.CredentialHelper == "" {
+		return nil
+	}
+	err := s.chains.CheckHelper(u.Settings.CredentialHelper, t.Slug, u.Settings.URL)
+	if f := fault.From(err); f != nil && f.Field != "" {
+		return f.WithField(fieldUpstream + f.Field)
+	}
+	return err
 }
 
 // checkUpstreamNames compares the names of an upstream with those of the others

@@ -3,6 +3,8 @@ package assemble
 import (
 	"context"
 	"crypto/rand"
+	"log/slog"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/seal"
@@ -17,6 +19,12 @@ import (
 // of upstreams. The first result is what the seed names but does not have.
 func CheckFiles(ctx context.Context, c boot.Config) ([]error, error) {
 	problems := c.CheckCertificates()
+	declared, err := helpers(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			problems = append(problems, boot.Problem{Setting: settingHelpers, What: strings.TrimSpace(line)})
+		}
+	}
 	var notes []error
 	if c.Seed != "" && c.Runs(boot.AdminService) {
 		pattern, err := tenant.NewPattern(c.HostPattern, c.BaseDomain)
@@ -33,7 +41,9 @@ func CheckFiles(ctx context.Context, c boot.Config) ([]error, error) {
 		if err != nil {
 			return nil, problems // they say so
 		}
-		check := admin.SeedCheck{Pattern: pattern, Secrets: secrets, CheckAddress: upstream.New(o).CheckAddress}
+		o.Helpers = declared
+		clients := upstream.New(o)
+		check := admin.SeedCheck{Pattern: pattern, Secrets: secrets, CheckAddress: clients.CheckAddress, CheckHelper: clients.CheckHelper}
 		var wrong []error
 		wrong, notes = admin.CheckSeed(ctx, c.Seed, check)
 		for _, one := range wrong {

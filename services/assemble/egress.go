@@ -1,6 +1,8 @@
 package assemble
 
 import (
+	"fmt"
+
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/berth-registry/berth/pkg/boot"
@@ -12,6 +14,9 @@ func (b *builder) upstreams() (upstream.Options, error) {
 	o, err := egress(b.config)
 	if err != nil {
 		return o, err
+	}
+	if o.Helpers, err = helpers(b.config, b.Log); err != nil {
+		return o, fmt.Errorf("read %s: %w", settingHelpers, err)
 	}
 	own := newOwnAddresses(b.config, b.Addrs)
 	for _, n := range b.config.UpstreamAllow {

@@ -67,6 +67,11 @@ func (s *Service) CheckAddress(ctx context.Context, tenantSlug, proxy, url strin
 	return s.upstreams.CheckAddress(ctx, tenantSlug, proxy, url)
 }
 
+// CheckHelper is that of upstream.Clients.
+func (s *Service) CheckHelper(name, tenantSlug, url string) error {
+	return s.upstreams.CheckHelper(name, tenantSlug, url)
+}
+
 // Refresh fetches a reference from an upstream now, even if it is cached.
 func (s *Service) Refresh(ctx context.Context, tenantSlug string, u meta.Upstream, name string, ref oci.Reference) (chain.Answer, error) {
 	m := chain.SingleUpstream(&u)

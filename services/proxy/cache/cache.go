@@ -109,6 +109,14 @@ func (c *Caches) Repository(u *meta.Upstream, tenantSlug, name string, hops int)
 	if err != nil {
 		return nil, err
 	}
+	if name := u.Settings.CredentialHelper; name != "" {
+		helper, err := c.Upstreams.Helper(name, tenantSlug, u.Settings.URL)
+		if err != nil {
+			return nil, chain.Internal(fault.Wrap(err, fault.Unavailable, fault.UnavailableReason,
+				"the credential helper %q of upstream %q cannot be used: its operator must declare it for this tenant and host", name, u.Slug))
+		}
+		config.Helper = helper
+	}
 	client, err := c.Upstreams.Client(config)
 	if err != nil {
 		return nil, chain.Internal(fault.Wrap(err, fault.Unavailable, fault.UnavailableReason, "upstream %q has an invalid configuration", u.Slug))

@@ -256,8 +256,13 @@ type Upstream struct {
 	// How many requests of each process of this deployment are in flight, blobs included: 1 to
 	// 64. 0 means 64, and 32 blobs besides.
 	MaxConcurrentRequests int32 `protobuf:"varint,51,opt,name=max_concurrent_requests,json=maxConcurrentRequests,proto3" json:"max_concurrent_requests,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// The credential helper that the credential is from, in place of username and password:
+	// a name that the operator declares in credential_helpers, and grants to the tenant for the
+	// host of url. It gives short-lived credentials of AWS, Google, Azure, a token exchange,
+	// a program or a file. auth_hosts do not get them; the operator's hosts do.
+	CredentialHelper string `protobuf:"bytes,60,opt,name=credential_helper,json=credentialHelper,proto3" json:"credential_helper,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Upstream) Reset() {
@@ -533,6 +538,13 @@ func (x *Upstream) GetMaxConcurrentRequests() int32 {
 		return x.MaxConcurrentRequests
 	}
 	return 0
+}
+
+func (x *Upstream) GetCredentialHelper() string {
+	if x != nil {
+		return x.CredentialHelper
+	}
+	return ""
 }
 
 type CreateUpstreamRequest struct {
@@ -1571,7 +1583,7 @@ var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x14\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x14\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1613,7 +1625,8 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x10response_timeout\x180 \x01(\v2\x19.google.protobuf.DurationR\x0fresponseTimeout\x12D\n" +
 	"\x10progress_timeout\x181 \x01(\v2\x19.google.protobuf.DurationR\x0fprogressTimeout\x125\n" +
 	"\x17max_requests_per_second\x182 \x01(\x01R\x14maxRequestsPerSecond\x126\n" +
-	"\x17max_concurrent_requests\x183 \x01(\x05R\x15maxConcurrentRequests\x1a\xa6\x05\n" +
+	"\x17max_concurrent_requests\x183 \x01(\x05R\x15maxConcurrentRequests\x12+\n" +
+	"\x11credential_helper\x18< \x01(\tR\x10credentialHelper\x1a\xa6\x05\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
