@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -24,7 +25,14 @@ import (
 // is assumed with these, or with the workload's own token.
 type ecrRole struct {
 	Declaration
-	client *http.Client
+	client *awshttp.BuildableClient // of the library, which adds the authorities of AWS_CA_BUNDLE
+}
+
+func newECRRole(d Declaration) *ecrRole {
+	client := awshttp.NewBuildableClient().WithTimeout(defaultTimeout).WithTransportOptions(func(t *http.Transport) {
+		t.Proxy, t.DisableKeepAlives = proxyOf, true
+	})
+	return &ecrRole{d, client}
 }
 
 func (e *ecrRole) key(r Registry) string { return e.region(r) }
@@ -45,7 +53,7 @@ func (e *ecrRole) obtain(ctx context.Context, r Registry) (Credential, error) {
 		config.WithHTTPClient(e.client), config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }), config.WithDefaultRegion(region),
 		config.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
 			if e.STSEndpoint != "" {
-				o.Client = e.sts(aws.Config{Region: region})
+				o.Client = e.sts(aws.Config{Region: region, HTTPClient: e.client})
 			}
 		}),
 	}
@@ -73,7 +81,7 @@ func (e *ecrRole) obtain(ctx context.Context, r Registry) (Credential, error) {
 			}
 		})
 	}
-	return ecrPassword(ctx, region, e.Endpoint, keys, e.client)
+	return ecrPassword(ctx, region, e.Endpoint, keys, loaded.HTTPClient)
 }
 
 // sessionName is how CloudTrail shows the role's calls.
@@ -81,7 +89,7 @@ const sessionName = "berth"
 
 func (e *ecrRole) sts(c aws.Config) *sts.Client {
 	return sts.NewFromConfig(c, func(o *sts.Options) {
-		o.HTTPClient, o.Retryer = e.client, aws.NopRetryer{}
+		o.Retryer = aws.NopRetryer{}
 		if e.STSEndpoint != "" {
 			o.BaseEndpoint = aws.String(e.STSEndpoint)
 		}

@@ -38,7 +38,7 @@ func newSource(d Declaration) source {
 	client := newClient()
 	switch d.Kind {
 	case ECR:
-		return &ecrRole{Declaration: d, client: client}
+		return newECRRole(d)
 	case Google:
 		return google{d, client}
 	case Azure:

@@ -54,7 +54,7 @@ func (p program) obtain(ctx context.Context, r Registry) (Credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.runTimeout())
 	defer cancel()
 	out := &limitedWriter{left: maxReply}
-	cmd := exec.CommandContext(ctx, p.Command[0], append(p.Command[1:len(p.Command):len(p.Command)], "get")...) //nolint:gosec // the operator's own
+	cmd := exec.CommandContext(ctx, p.Command[0], append(p.Command[1:len(p.Command):len(p.Command)], "get")...)
 	cmd.Stdin, cmd.Stdout = strings.NewReader(serverName(r.URL)+"\n"), out
 	cmd.Dir, cmd.Env = "/", p.environment()
 	// The program's children end with it.

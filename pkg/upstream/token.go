@@ -102,18 +102,7 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	if err != nil {
 		return token{}, err
 	}
-	credential, err := l.credential(ctx)
-	if err != nil {
-		return token{}, err
-	}
-	resp, away, err := c.follow(ctx, c.tokenRequest(ctx, u, service, scope, credential))
-	if err == nil && l.replaces(resp, credential, away) {
-		discard(resp)
-		if credential, err = l.credential(ctx); err != nil {
-			return token{}, err
-		}
-		resp, away, err = c.follow(ctx, c.tokenRequest(ctx, u, service, scope, credential))
-	}
+	resp, credential, away, err := l.askToken(ctx, u, service, scope)
 	if err != nil {
 		return token{}, err
 	}
@@ -133,6 +122,22 @@ func (l *authState) fetch(ctx context.Context, realm, service, scope string) (to
 	}
 	t.proven = (credential.header != "" || credential.found.Refresh) && !away && !isAnonymous(t.value)
 	return t, nil
+}
+
+// askToken sends the request to a token endpoint, once more if it refuses a credential
+// that can be replaced. It returns the credential that was sent.
+func (l *authState) askToken(ctx context.Context, u *url.URL, service, scope string) (*http.Response, login, bool, error) {
+	for again := false; ; again = true {
+		credential, err := l.credential(ctx)
+		if err != nil {
+			return nil, login{}, false, err
+		}
+		resp, away, err := l.client.follow(ctx, l.client.tokenRequest(ctx, u, service, scope, credential))
+		if err != nil || again || !l.replaces(resp, credential, away) {
+			return resp, credential, away, err
+		}
+		discard(resp)
+	}
 }
 
 // tokenRequest asks a token endpoint by GET or, with a refresh token, by POST

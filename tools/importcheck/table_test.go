@@ -18,7 +18,7 @@ var (
 	nouns     = []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/access", "pkg/identity", "pkg/fairgate", "pkg/ttlcache", "pkg/pause"}
 	contracts = []string{"pkg/blob", "pkg/meta", "pkg/lease", "pkg/limit"}
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
-	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream"}
+	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream", "pkg/credential"}
 	anything  = []string{"pkg/*", "api/*", "migrations", "services/*"}
 	forTests  = []string{"pkg/dice", "pkg/await", "pkg/oci/ocitest"}
 	outside   = join(forTests, "pkg/oci", "pkg/pause", "tools/internal/*")

@@ -61,6 +61,8 @@ func (s *Scripted) answer(w http.ResponseWriter, r *http.Request, a asked) {
 	case a.part != PartToken && s.target() != "":
 		redirect(w, s.target()+r.URL.RequestURI())
 		return
+	case s.exchange(w, r):
+		return
 	case files && a.part == PartPing:
 		http.NotFound(w, r)
 		return

@@ -16,6 +16,7 @@ type scriptedAuth struct {
 	challenge      string              // in place of its own; "" = its own
 	hidden         bool                // what is not authorized is a 404, but for /v2/
 	forbids        bool                // a token that is not good is a 403
+	refresh        string              // token that /oauth2/exchange gives for EntraToken; "" = no exchange
 	issued         map[string][]string // scopes by token
 }
 
@@ -92,18 +93,46 @@ func (s *Scripted) challenge(a asked) string {
 	return c
 }
 
+// ExchangeTokens answers /oauth2/exchange from now on as Azure's registries do: a token of
+// Microsoft Entra is exchanged for this refresh token.
+func (s *Scripted) ExchangeTokens(refresh string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auth.refresh = refresh
+}
+
+// exchange answers the exchange; false if the request is for something else.
+func (s *Scripted) exchange(w http.ResponseWriter, r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.URL.Path != "/oauth2/exchange" || s.auth.refresh == "" {
+		return false
+	}
+	if r.PostFormValue("access_token") != EntraToken || r.PostFormValue("service") != r.Host {
+		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED")
+		return true
+	}
+	_, _ = fmt.Fprintf(w, `{"refresh_token":%q}`, s.auth.refresh)
+	return true
+}
+
+// refreshed says whether the request has the account's password as a refresh token.
+func (s *Scripted) refreshed(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.PostFormValue("grant_type") == "refresh_token" && s.auth.user != "" && r.PostFormValue("refresh_token") == s.auth.password
+}
+
 // answerToken gives a token for the scopes that are asked for, in one parameter
 // or several.
 func (s *Scripted) answerToken(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	user, password, credentials := r.BasicAuth()
-	if (credentials || s.auth.user != "") && (user != s.auth.user || password != s.auth.password) {
+	if !s.refreshed(r) && (credentials || s.auth.user != "") && (user != s.auth.user || password != s.auth.password) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="tests"`)
 		refuse(w, http.StatusUnauthorized, "UNAUTHORIZED")
 		return
 	}
-	if err := r.ParseForm(); err != nil || r.Method != http.MethodGet {
+	if err := r.ParseForm(); err != nil || r.Method != http.MethodGet && r.Method != http.MethodPost {
 		refuse(w, http.StatusMethodNotAllowed, "UNSUPPORTED")
 		return
 	}
