@@ -79,27 +79,18 @@ const impatient = 2 * time.Second
 
 func newWorldWith(t testing.TB, patience time.Duration) *world {
 	t.Helper()
-<<<<<<< HEAD
 	return newWorldBy(t, upstream.Options{Patience: patience})
 }
 
 // newWorldBy makes a world whose upstreams, in loopback networks, are asked with the
 // options.
 func newWorldBy(t testing.TB, o upstream.Options) *world {
-=======
-	return newWorldOf(t, upstream.Options{Patience: patience})
-}
-
-// newWorldOf makes a world whose upstreams have these options, and may be on this machine.
-func newWorldOf(t testing.TB, o upstream.Options) *world {
->>>>>>> 073c15a (Play clouds in tests of credential helpers, and document them)
 	t.Helper()
 	w := &world{t: t, ahead: &atomic.Int64{}}
 	now := func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 	d := fronttest.NewWith(t, sqlitemeta.Options{Now: now})
 	w.Deployment = d
 	d.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
-	o.Allow, o.Log = []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, d.Log
 	w.sites("acme")
 	w.fetches = fetch.New(fetch.Config{Meta: d.Meta, Blobs: d.Blobs, Leases: lease.NewMemory(), Dir: t.TempDir(), Log: d.Log})
 	t.Cleanup(func() {

@@ -35,7 +35,7 @@ func helped(t *testing.T, up *testserver.Scripted, declaration string) *world {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w := newWorldOf(t, upstream.Options{Helpers: credential.New(declared, log)})
+	w := newWorldBy(t, upstream.Options{Helpers: credential.New(declared, log)})
 	w.upstream("hub", up.URL(), func(s *meta.UpstreamSettings) {
 		s.CredentialHelper, s.ServeAnonymous = "cloud", new(true)
 	})
