@@ -209,3 +209,33 @@ func TestT55_AHelpersCredentialStays(t *testing.T) {
 		t.Errorf("the other host saw %d requests", n)
 	}
 }
+
+// TestT55_AnAlternativeGetsNoCredentialOfAHelper: the tenant names it, and the operator
+// does not.
+func TestT55_AnAlternativeGetsNoCredentialOfAHelper(t *testing.T) {
+	clouds := testserver.StartClouds(t, cloudSecret)
+	up, alternative := testserver.StartScripted(t), testserver.StartScripted(t)
+	alternative.RequireToken("oauth2accesstoken", cloudSecret)
+	w := helped(t, up, "  kind: google\n  metadata_endpoint: "+clouds.URL())
+	u, err := w.Meta.FindUpstream(t.Context(), w.dev.Tenant, "hub")
+	if err == nil {
+		u.Settings.Alternatives = []meta.UpstreamEndpoint{{URL: alternative.URL()}}
+		_, err = w.Meta.UpdateUpstream(t.Context(), fronttest.By(), u, true)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.proxy.Clear()
+	up.Script(testserver.Fault500)
+	if a := w.get("/v2/" + testserver.ScriptedName + "/manifests/" + testserver.ScriptedTag); a.Status == http.StatusOK {
+		t.Error("the alternative answered by the helper's credential")
+	}
+	if alternative.Connections() == 0 {
+		t.Error("the alternative was not asked")
+	}
+	for _, r := range alternative.Requests() {
+		if r.Header.Get("Authorization") != "" && strings.HasPrefix(r.Header.Get("Authorization"), "Basic ") {
+			t.Errorf("%s was sent the credential of the helper", r.Path)
+		}
+	}
+}
