@@ -62,7 +62,7 @@ type Endpoint struct{ URL, Username, Password string }
 func (c Config) equal(d Config) bool {
 	same := c.Helper == d.Helper
 	c.Helper, d.Helper = nil, nil
-	return same && reflect.DeepEqual(c, d)
+	return same && reflect.DeepEqual(c, d) //nolint:govet // the errors are those of helpers, which are nil here
 }
 
 // String omits the credential, so that it is not printed by mistake.
