@@ -137,9 +137,9 @@ func (e SkipError) Error() string { return e.Why }
 var ErrNotOffered = SkipError{"the upstream is not asked for this name"}
 
 // Internal marks an error of a store of this deployment as ErrInternal, except for
-// an authoritative absence.
+// an authoritative absence and a denial by a rule.
 func Internal(err error) error {
-	if err == nil || fault.KindOf(err) == fault.NotFound {
+	if err == nil || fault.KindOf(err) == fault.NotFound || errors.Is(err, ErrRule) {
 		return err
 	}
 	return internalError{err}

@@ -7,6 +7,22 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
+// ErrRule is a denial by a rule of an upstream's settings. Members after it are asked
+// only if the member's on_denied says so: the same image must not come another way.
+var ErrRule = errors.New("chain: denied by a rule")
+
+// RuleError is ErrRule with its reason.
+type RuleError struct{ Fault *fault.Error }
+
+// Error is for logs.
+func (e RuleError) Error() string { return e.Fault.Error() }
+
+// Unwrap returns the reason.
+func (e RuleError) Unwrap() error { return e.Fault }
+
+// Is reports whether target is ErrRule.
+func (e RuleError) Is(target error) bool { return target == ErrRule }
+
 // loginAccepter is the error of an upstream that denied a request.
 type loginAccepter interface {
 	// LoginAccepted reports whether the upstream had accepted the credential: its token
@@ -23,6 +39,8 @@ type loginAccepter interface {
 // after a refused login (contract row T50).
 func (m *Member) ContinuesOnDenied(err error) bool {
 	switch policy := m.entry.OnDenied; {
+	case errors.Is(err, ErrRule):
+		return policy == meta.Continue
 	case m.isDockerHub() && !errors.Is(err, ErrLogin):
 		return policy != meta.Stop && acceptedLogin(err)
 	case policy == "":
@@ -51,6 +69,8 @@ func (m *Member) explainDenial(err error) error {
 	why := "members after it are not asked, because its on_denied is STOP"
 	switch {
 	case m.entry.OnDenied == meta.Stop:
+	case errors.Is(err, ErrRule):
+		why = "members after it are not asked; with on_denied CONTINUE they are"
 	case m.isDockerHub():
 		why = "correct the credential; until Docker Hub accepts it, members after it are not asked, whatever on_denied says"
 	default:

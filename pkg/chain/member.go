@@ -91,6 +91,8 @@ type Storage struct {
 	// Unclaimed says that it is used only while no registry of the chain has, or ever
 	// had, the name: it is of an upstream that may not serve claimed names.
 	Unclaimed bool
+	// Upstream is that of a cache; nil for a registry.
+	Upstream *meta.Upstream
 	// Withheld says that anonymous callers do not get its content.
 	Withheld bool
 }
@@ -102,7 +104,7 @@ func (c Chain) Storages(name string) []Storage {
 	for m, at := range c.Answering(name) {
 		s := Storage{Registry: m.Registry, Name: at}
 		if u := m.Upstream; u != nil {
-			s = Storage{Registry: u.Cache, Name: at, Unclaimed: !AllowsClaimed(u, name), Withheld: !u.Settings.ServesAnonymous()}
+			s = Storage{Registry: u.Cache, Name: at, Upstream: u, Unclaimed: !AllowsClaimed(u, name), Withheld: !u.Settings.ServesAnonymous()}
 		}
 		found = append(found, s)
 	}

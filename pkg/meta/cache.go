@@ -57,6 +57,7 @@ type Cache interface {
 	CachedTags
 	CachedManifests
 	CachedBlobs
+	CachedAges
 	CachePurger
 	ClaimFinder
 }
@@ -100,6 +101,23 @@ type CachedManifests interface {
 	// CachedPull.Keep from now on. Missing manifests are ignored; so may be a pull
 	// less than CachedPull.Age after a recorded one.
 	RecordPulls(ctx context.Context, pulls []CachedPull) error
+}
+
+// CachedAges knows since when content is cached.
+type CachedAges interface {
+	// Lineage is a manifest and the indexes of the repository that list it, or list
+	// others that do, the oldest first and MaxLineage at most. It is empty for a manifest
+	// that is not stored.
+	Lineage(ctx context.Context, r Repo, d oci.Digest) ([]Seen, error)
+}
+
+// MaxLineage bounds Lineage.
+const MaxLineage = 100
+
+// Seen is a manifest, and when it was stored first.
+type Seen struct {
+	Digest oci.Digest
+	At     time.Time
 }
 
 // CachedBlobs links blobs that the tenant has already.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -51,6 +52,14 @@ type UpstreamSettings struct {
 
 	UpstreamEgress
 
+	TagRules        []TagRule     `json:"tag_rules,omitempty"` // the first for a tag counts
+	KeepGone        bool          `json:"keep_gone,omitempty"` // a tag that the upstream deleted is served as it was
+	MinAge          time.Duration `json:"min_age,omitempty"`   // since a manifest was seen first, before it is served
+	ApprovedDigests []oci.Digest  `json:"approved_digests,omitempty"`
+	Platforms       []string      `json:"platforms,omitempty"` // patterns of os/architecture/variant
+	DeniedPlatforms []string      `json:"denied_platforms,omitempty"`
+	Licenses        []string      `json:"licenses,omitempty"` // SPDX identifiers
+
 	// ServeAnonymous serves content fetched with the credential to callers who are not
 	// logged in. nil, of an older version, means true.
 	ServeAnonymous *bool `json:"serve_anonymous,omitempty"`
@@ -58,6 +67,19 @@ type UpstreamSettings struct {
 	// TrustNotFound takes each 404 as an absence, also one that may not be from a
 	// registry.
 	TrustNotFound bool `json:"trust_not_found,omitempty"`
+}
+
+// TagRule is how long certain tags are served without asking again.
+type TagRule struct {
+	Tags      []string      `json:"tags,omitempty"`     // patterns
+	Versions  string        `json:"versions,omitempty"` // a range of Semantic Versions
+	TTL       time.Duration `json:"ttl,omitempty"`
+	Immutable bool          `json:"immutable,omitempty"` // never asked for again; TTL is 0
+}
+
+// HasRules reports whether manifests are checked before they are served.
+func (s UpstreamSettings) HasRules() bool {
+	return s.MinAge > 0 || len(s.Platforms)+len(s.DeniedPlatforms)+len(s.Licenses) > 0
 }
 
 // HasCredential reports whether requests use a credential. Content fetched with and

@@ -182,6 +182,7 @@ func upstreamMessage(t meta.Tenant, u meta.Upstream) *pb.Upstream {
 	if set.TrustNotFound {
 		m.NotFound = pb.Upstream_TRUST
 	}
+	showRules(m, set)
 	if set.AnonymousByDefault() {
 		m.Warning = servesAnonymous
 	}

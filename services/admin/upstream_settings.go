@@ -99,6 +99,9 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 		return invalid(fieldUpstream+"not_found", "not_found is one of VERIFY, TRUST")
 	}
 	is.TrustNotFound = m.GetNotFound() == pb.Upstream_TRUST
+	if err := setRules(&is, m); err != nil {
+		return err
+	}
 	is.ServeAnonymous = anonymousChoice(u.Settings, is, m.ServeAnonymous)
 	u.Settings = is
 	return nil

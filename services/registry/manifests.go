@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -95,7 +96,7 @@ func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut
 	if adoptFor == "" {
 		return s.meta.PutManifest(ctx, p)
 	}
-	a := adoption{Service: s, registry: adoptFor, by: p.By, anonymous: p.By.Actor == anonymous, seen: map[oci.Digest]bool{}}
+	a := adoption{Service: s, registry: adoptFor, by: p.By, anonymous: p.By.Actor == anonymous, seen: map[oci.Digest]bool{}, upstreams: map[tenant.RegistryID]*meta.Upstream{}}
 	return a.put(ctx, p, maxDepth)
 }
 

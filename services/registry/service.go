@@ -4,10 +4,12 @@ package registry
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/chains"
+	"github.com/berth-registry/berth/services/internal/policy"
 	"github.com/berth-registry/berth/services/internal/respond"
 )
 
@@ -16,6 +18,7 @@ type Config struct {
 	Meta  Meta
 	Blobs blob.Opener
 	Log   *slog.Logger
+	Now   func() time.Time // the clock; nil: time.Now
 
 	Topologies *chains.Topologies // the process's cache; nil: one of its own
 }
@@ -29,6 +32,7 @@ type Meta interface {
 	chains.Finder
 	meta.ClaimFinder
 	meta.Adopter
+	meta.CachedAges
 }
 
 // Service has one method per operation. The rules of its endpoints check rights
@@ -38,6 +42,7 @@ type Service struct {
 	blobs  respond.Blobs
 	budget *respond.ByteBudget
 	guard  chains.PushGuard
+	policy policy.Checker
 }
 
 // New makes the service.
@@ -45,10 +50,15 @@ func New(c Config) *Service {
 	if c.Topologies == nil {
 		c.Topologies = chains.NewTopologies(c.Meta)
 	}
-	return &Service{
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Service{
 		meta:   c.Meta,
 		blobs:  respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
 		budget: respond.NewByteBudget(),
 		guard:  chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 	}
+	s.policy = policy.Checker{Seen: c.Meta, Now: c.Now, Config: s.config}
+	return s
 }

@@ -101,6 +101,7 @@ var table = []row{
 	// It runs the data port for tests, so it may do what the composition root may.
 	{pattern: "services/internal/fronttest", may: join(nouns, join(contracts, join(faces, join(adapters, "pkg/seal", "services/internal/*")...)...)...), never: noStore},
 	{pattern: "services/internal/respond", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/front")...)...), never: noStore},
+	{pattern: "services/internal/policy", may: join(nouns, join(contracts, "pkg/chain")...), never: noStore},
 	{
 		pattern: "services/internal/chains", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/kit", "services/internal/front")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
@@ -117,7 +118,7 @@ var table = []row{
 		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),
 	},
-	{pattern: "services/proxy/cache", may: join(nouns, join(contracts, "pkg/chain", "pkg/upstream", "services/proxy/fetch", "services/internal/respond")...), never: noStore},
+	{pattern: "services/proxy/cache", may: join(nouns, join(contracts, "pkg/chain", "pkg/upstream", "services/proxy/fetch", "services/internal/respond", "services/internal/policy")...), never: noStore},
 	{
 		pattern: "services/proxy/fetch", may: join(nouns, join(contracts, "pkg/inflight", "services/internal/*")...), never: noStore,
 		tests: join(adapters, "tools/testserver"),

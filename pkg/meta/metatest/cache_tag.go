@@ -48,6 +48,7 @@ func testCachedTags(t *testing.T, open Open) {
 		w.must(w.Store.DropCachedTag(t.Context(), meta.Repo{Tenant: w.tenant, Registry: r.Registry, Name: "none"}, "v1"))
 	})
 	t.Run("T10 are doubted when what they lead to is gone", testDoubtedTags(open))
+	t.Run("T64 lead to manifests of known age", testLineage(open))
 	t.Run("T11 are listed", func(t *testing.T) {
 		w, r := newCache(t, open)
 		image := w.image(nil, described("one"))

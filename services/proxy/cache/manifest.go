@@ -23,10 +23,12 @@ type Manifest struct {
 // StoredManifest finds a cached manifest, by digest.
 func (r *Repository) StoredManifest(ctx context.Context, d oci.Digest) (Manifest, error) {
 	m, err := r.caches.Meta.FindManifest(ctx, r.Repo, oci.Reference{Digest: d})
+	found := Manifest{Manifest: m, Cached: true}
 	if err == nil {
 		r.pulled(m.Digest)
+		err = r.permits(ctx, found)
 	}
-	return Manifest{Manifest: m, Cached: true}, err
+	return found, err
 }
 
 // Manifest fetches a manifest that is not cached yet, by digest.
@@ -36,7 +38,7 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, erro
 	if r.isAbsent(what) {
 		return Manifest{}, chain.ErrNotHere
 	}
-	return acrossNodes(ctx, r, what,
+	found, err := acrossNodes(ctx, r, what,
 		func(ctx context.Context) (Manifest, error) {
 			m, err := r.caches.Meta.FindManifest(ctx, r.Repo, ref)
 			if notStored(err) {
@@ -45,6 +47,10 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, erro
 			return Manifest{Manifest: m, Cached: true}, chain.Internal(err)
 		},
 		func(ctx context.Context) (Manifest, error) { return r.fetchManifest(ctx, ref, what) })
+	if err == nil {
+		err = r.permits(ctx, found)
+	}
+	return found, err
 }
 
 // Refresh fetches a reference from the upstream now, even if it is cached.
@@ -54,7 +60,11 @@ func (r *Repository) Refresh(ctx context.Context, ref oci.Reference) (Manifest, 
 		return r.Manifest(ctx, ref.Digest)
 	}
 	r.forgetAbsence("tag " + ref.Tag)
-	return r.askTag(ctx, ref.Tag, r.caches.Now())
+	found, err := r.askTag(ctx, ref.Tag, r.caches.Now())
+	if err == nil {
+		err = r.permits(ctx, found)
+	}
+	return found, err
 }
 
 // fetchManifest fetches a manifest from the upstream and stores it.

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/policy"
 )
 
 // Tag finds the manifest of a tag: fresh from the cache, else from the upstream,
@@ -18,6 +19,9 @@ func (r *Repository) Tag(ctx context.Context, tag string) (Manifest, error) {
 	m, err := r.freshTag(ctx, tag)
 	if errors.Is(err, errUnknown) {
 		m, err = r.revalidateInTime(ctx, tag)
+	}
+	if err == nil {
+		err = r.permits(ctx, m)
 	}
 	result := Miss
 	switch {
@@ -42,7 +46,7 @@ func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest
 		return m, err
 	}
 	if kept, missing := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag); missing == nil {
-		if m, err := r.stale(kept, err); err == nil {
+		if m, err := r.stale(tag, kept, err); err == nil {
 			return m, nil
 		}
 	}
@@ -53,13 +57,15 @@ func (r *Repository) revalidateInTime(ctx context.Context, tag string) (Manifest
 // upstream's budget, tags are served for longer, as stale ones (contract row T61).
 func (r *Repository) freshTag(ctx context.Context, tag string) (Manifest, error) {
 	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
-	age := r.caches.Now().Sub(c.CheckedAt)
+	age, life := r.caches.Now().Sub(c.CheckedAt), policy.TagLife(&r.Settings, tag)
 	switch {
-	case err == nil && !c.Doubted && age < r.Settings.TagTTL:
+	case err == nil && !c.Doubted && age < life:
 		r.pulled(c.Manifest.Digest)
 		return Manifest{Manifest: c.Manifest, Cached: true, CheckedAt: c.CheckedAt}, nil
-	case err == nil && !c.Doubted && age < r.Settings.TagTTL*time.Duration(r.client.TagStretch()):
-		return r.stale(c, errUnknown)
+	case err == nil && !c.Doubted && age/time.Duration(r.client.TagStretch()) < life:
+		return r.stale(tag, c, errUnknown)
+	case err == nil && r.Settings.KeepGone && r.isAbsent("tag "+tag):
+		return r.lastOf(c), nil
 	case err != nil && !notStored(err):
 		return Manifest{}, chain.Internal(err)
 	case err != nil && r.isAbsent("tag "+tag):
@@ -107,31 +113,40 @@ func (r *Repository) revalidate(ctx context.Context, tag string) (Manifest, erro
 	case err != nil:
 		return Manifest{}, chain.Internal(err)
 	}
-	m, err := r.confirm(ctx, tag)
-	switch chain.OutcomeOf(err) {
-	case chain.Found:
+	m, err := r.confirm(ctx, tag, kept)
+	switch outcome := chain.OutcomeOf(err); {
+	case outcome == chain.Found:
 		return m, nil
-	case chain.NotHere:
+	case outcome == chain.NotHere && r.Settings.KeepGone:
+		return r.lastOf(kept), nil
+	case outcome == chain.NotHere:
 		if dropped := r.caches.Meta.DropCachedTag(ctx, r.Repo, tag); dropped != nil {
 			return m, chain.Internal(dropped)
 		}
 		return m, err
 	default:
-		return r.stale(kept, err)
+		return r.stale(tag, kept, err)
 	}
 }
 
 // confirm asks whether the tag is unchanged, and fetches it if not.
-func (r *Repository) confirm(ctx context.Context, tag string) (Manifest, error) {
+func (r *Repository) confirm(ctx context.Context, tag string, kept meta.CachedTag) (Manifest, error) {
 	head, err := r.client.HeadManifest(ctx, r.Repo.Name, tag)
 	switch {
 	case upstream.OutcomeOf(err) == upstream.NotHere:
 		return r.fetchTag(ctx, tag) // a 404 of a HEAD alone does not count (E16)
 	case err != nil:
 		return Manifest{}, err
-	default:
-		return r.pointTag(ctx, tag, head.Digest)
+	case r.Settings.MinAge > 0 && head.Digest != kept.Manifest.Digest:
+		young, err := r.isYoung(ctx, head.Digest)
+		if err != nil {
+			return Manifest{}, err
+		}
+		if young {
+			return r.pointTag(ctx, tag, kept.Manifest.Digest)
+		}
 	}
+	return r.pointTag(ctx, tag, head.Digest)
 }
 
 // pointTag points the tag to the manifest that the upstream says it has. If that is not
@@ -171,12 +186,18 @@ func (r *Repository) staleLimit(err error) time.Duration {
 
 // stale returns the last manifest if the upstream's settings allow that and it is
 // not too old; else err.
-func (r *Repository) stale(kept meta.CachedTag, err error) (Manifest, error) {
+func (r *Repository) stale(tag string, kept meta.CachedTag, err error) (Manifest, error) {
 	limit := r.staleLimit(err)
-	age := r.caches.Now().Sub(kept.CheckedAt)
-	if limit <= 0 || age > r.Settings.TagTTL+limit {
+	age, life := r.caches.Now().Sub(kept.CheckedAt), policy.TagLife(&r.Settings, tag)
+	if limit <= 0 || age-limit > life {
 		return Manifest{}, err
 	}
+	return r.lastOf(kept), nil
+}
+
+// lastOf is what the tag was last, as a stale manifest.
+func (r *Repository) lastOf(kept meta.CachedTag) Manifest {
 	r.pulled(kept.Manifest.Digest)
-	return Manifest{Manifest: kept.Manifest, Cached: true, CheckedAt: kept.CheckedAt, Stale: true, Age: age}, nil
+	age := r.caches.Now().Sub(kept.CheckedAt)
+	return Manifest{Manifest: kept.Manifest, Cached: true, CheckedAt: kept.CheckedAt, Stale: true, Age: age}
 }

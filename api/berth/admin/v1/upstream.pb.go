@@ -261,8 +261,31 @@ type Upstream struct {
 	// host of url. It gives short-lived credentials of AWS, Google, Azure, a token exchange,
 	// a program or a file. auth_hosts do not get them; the operator's hosts do.
 	CredentialHelper string `protobuf:"bytes,60,opt,name=credential_helper,json=credentialHelper,proto3" json:"credential_helper,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// How long certain tags are answered without asking again: the first rule for a tag
+	// counts, else tag_ttl. At most 50.
+	TagRules []*Upstream_TagRule `protobuf:"bytes,67,rep,name=tag_rules,json=tagRules,proto3" json:"tag_rules,omitempty"`
+	// A tag that the upstream deleted is served as it was, with a Warning, until it is
+	// removed here: by keep, max_bytes or a purge. Absent means false: it is not found.
+	KeepGone bool `protobuf:"varint,61,opt,name=keep_gone,json=keepGone,proto3" json:"keep_gone,omitempty"`
+	// How long a manifest must be known here before it is served. Until then a tag that
+	// moved to it is served as it was before, and all else is 403. The manifests in an
+	// index are as old as the index. At most keep; 0s or absent: no wait.
+	MinAge *durationpb.Duration `protobuf:"bytes,62,opt,name=min_age,json=minAge,proto3" json:"min_age,omitempty"`
+	// Digests of manifests that are served whatever the rules of this upstream say, with
+	// the manifests in them. At most 100.
+	ApprovedDigests []string `protobuf:"bytes,63,rep,name=approved_digests,json=approvedDigests,proto3" json:"approved_digests,omitempty"`
+	// Patterns of platforms whose images are served, as os/architecture or
+	// os/architecture/variant: `linux/*`, `linux/arm64`. Empty means all. It is the
+	// platform in the image's config that counts. Artifacts have none, and are served.
+	Platforms []string `protobuf:"bytes,64,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	// Patterns of platforms whose images are not served, even if platforms matches them.
+	DeniedPlatforms []string `protobuf:"bytes,65,rep,name=denied_platforms,json=deniedPlatforms,proto3" json:"denied_platforms,omitempty"`
+	// SPDX identifiers of licenses: an image is served only if its annotation or label
+	// `org.opencontainers.image.licenses` is an SPDX expression that they satisfy. Empty
+	// means all, also images that do not say any. At most 100.
+	Licenses      []string `protobuf:"bytes,66,rep,name=licenses,proto3" json:"licenses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Upstream) Reset() {
@@ -545,6 +568,55 @@ func (x *Upstream) GetCredentialHelper() string {
 		return x.CredentialHelper
 	}
 	return ""
+}
+
+func (x *Upstream) GetTagRules() []*Upstream_TagRule {
+	if x != nil {
+		return x.TagRules
+	}
+	return nil
+}
+
+func (x *Upstream) GetKeepGone() bool {
+	if x != nil {
+		return x.KeepGone
+	}
+	return false
+}
+
+func (x *Upstream) GetMinAge() *durationpb.Duration {
+	if x != nil {
+		return x.MinAge
+	}
+	return nil
+}
+
+func (x *Upstream) GetApprovedDigests() []string {
+	if x != nil {
+		return x.ApprovedDigests
+	}
+	return nil
+}
+
+func (x *Upstream) GetPlatforms() []string {
+	if x != nil {
+		return x.Platforms
+	}
+	return nil
+}
+
+func (x *Upstream) GetDeniedPlatforms() []string {
+	if x != nil {
+		return x.DeniedPlatforms
+	}
+	return nil
+}
+
+func (x *Upstream) GetLicenses() []string {
+	if x != nil {
+		return x.Licenses
+	}
+	return nil
 }
 
 type CreateUpstreamRequest struct {
@@ -1579,11 +1651,86 @@ func (x *Upstream_Alternative) GetPasswordSet() bool {
 	return false
 }
 
+// How long certain tags are answered without asking the upstream again.
+type Upstream_TagRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Patterns of tags: `latest`, `nightly-*`. At most 100.
+	Tags []string `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty"`
+	// A range of Semantic Versions: `>=1.0.0 <3.0.0`, `~1.27.0`. Tags that are a whole
+	// version in it, with or without a leading v, match too: `v1.27.3`, not `1.27`. `*`
+	// is all releases, `>=0.0.0-0` also those with a suffix.
+	Versions string `protobuf:"bytes,2,opt,name=versions,proto3" json:"versions,omitempty"`
+	// 0s means that each pull asks.
+	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// The upstream is never asked again, as for content by digest. Excludes ttl.
+	Immutable     bool `protobuf:"varint,4,opt,name=immutable,proto3" json:"immutable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upstream_TagRule) Reset() {
+	*x = Upstream_TagRule{}
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upstream_TagRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upstream_TagRule) ProtoMessage() {}
+
+func (x *Upstream_TagRule) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upstream_TagRule.ProtoReflect.Descriptor instead.
+func (*Upstream_TagRule) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_upstream_proto_rawDescGZIP(), []int{0, 3}
+}
+
+func (x *Upstream_TagRule) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Upstream_TagRule) GetVersions() string {
+	if x != nil {
+		return x.Versions
+	}
+	return ""
+}
+
+func (x *Upstream_TagRule) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *Upstream_TagRule) GetImmutable() bool {
+	if x != nil {
+		return x.Immutable
+	}
+	return false
+}
+
 var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x14\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x17\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1626,7 +1773,14 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x10progress_timeout\x181 \x01(\v2\x19.google.protobuf.DurationR\x0fprogressTimeout\x125\n" +
 	"\x17max_requests_per_second\x182 \x01(\x01R\x14maxRequestsPerSecond\x126\n" +
 	"\x17max_concurrent_requests\x183 \x01(\x05R\x15maxConcurrentRequests\x12+\n" +
-	"\x11credential_helper\x18< \x01(\tR\x10credentialHelper\x1a\xa6\x05\n" +
+	"\x11credential_helper\x18< \x01(\tR\x10credentialHelper\x12=\n" +
+	"\ttag_rules\x18C \x03(\v2 .berth.admin.v1.Upstream.TagRuleR\btagRules\x12\x1b\n" +
+	"\tkeep_gone\x18= \x01(\bR\bkeepGone\x122\n" +
+	"\amin_age\x18> \x01(\v2\x19.google.protobuf.DurationR\x06minAge\x12)\n" +
+	"\x10approved_digests\x18? \x03(\tR\x0fapprovedDigests\x12\x1c\n" +
+	"\tplatforms\x18@ \x03(\tR\tplatforms\x12)\n" +
+	"\x10denied_platforms\x18A \x03(\tR\x0fdeniedPlatforms\x12\x1a\n" +
+	"\blicenses\x18B \x03(\tR\blicenses\x1a\xa6\x05\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
@@ -1657,7 +1811,12 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12 \n" +
 	"\bpassword\x18\x03 \x01(\tB\x04\xe2A\x01\x04R\bpassword\x12'\n" +
-	"\fpassword_set\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\vpasswordSet\"<\n" +
+	"\fpassword_set\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\vpasswordSet\x1a\x84\x01\n" +
+	"\aTagRule\x12\x12\n" +
+	"\x04tags\x18\x01 \x03(\tR\x04tags\x12\x1a\n" +
+	"\bversions\x18\x02 \x01(\tR\bversions\x12+\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1c\n" +
+	"\timmutable\x18\x04 \x01(\bR\timmutable\"<\n" +
 	"\bNotFound\x12\x19\n" +
 	"\x15NOT_FOUND_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -1739,7 +1898,7 @@ func file_berth_admin_v1_upstream_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_upstream_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_berth_admin_v1_upstream_proto_goTypes = []any{
 	(Upstream_NotFound)(0),                 // 0: berth.admin.v1.Upstream.NotFound
 	(Upstream_Status_State)(0),             // 1: berth.admin.v1.Upstream.Status.State
@@ -1759,40 +1918,44 @@ var file_berth_admin_v1_upstream_proto_goTypes = []any{
 	(*Upstream_Status)(nil),                // 15: berth.admin.v1.Upstream.Status
 	(*Upstream_Header)(nil),                // 16: berth.admin.v1.Upstream.Header
 	(*Upstream_Alternative)(nil),           // 17: berth.admin.v1.Upstream.Alternative
-	(*durationpb.Duration)(nil),            // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),          // 19: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),          // 20: google.protobuf.FieldMask
+	(*Upstream_TagRule)(nil),               // 18: berth.admin.v1.Upstream.TagRule
+	(*durationpb.Duration)(nil),            // 19: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),          // 20: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),          // 21: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_upstream_proto_depIdxs = []int32{
-	18, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
-	18, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
-	18, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
-	18, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
+	19, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
+	19, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
+	19, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
+	19, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
 	15, // 4: berth.admin.v1.Upstream.status:type_name -> berth.admin.v1.Upstream.Status
-	19, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
-	19, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
+	20, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
+	20, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: berth.admin.v1.Upstream.not_found:type_name -> berth.admin.v1.Upstream.NotFound
 	16, // 8: berth.admin.v1.Upstream.headers:type_name -> berth.admin.v1.Upstream.Header
 	17, // 9: berth.admin.v1.Upstream.alternatives:type_name -> berth.admin.v1.Upstream.Alternative
-	18, // 10: berth.admin.v1.Upstream.connect_timeout:type_name -> google.protobuf.Duration
-	18, // 11: berth.admin.v1.Upstream.response_timeout:type_name -> google.protobuf.Duration
-	18, // 12: berth.admin.v1.Upstream.progress_timeout:type_name -> google.protobuf.Duration
-	2,  // 13: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	2,  // 14: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
-	2,  // 15: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	20, // 16: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	19, // 17: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
-	11, // 18: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
-	1,  // 19: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
-	19, // 20: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
-	19, // 21: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
-	18, // 22: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
-	19, // 23: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	19, // 10: berth.admin.v1.Upstream.connect_timeout:type_name -> google.protobuf.Duration
+	19, // 11: berth.admin.v1.Upstream.response_timeout:type_name -> google.protobuf.Duration
+	19, // 12: berth.admin.v1.Upstream.progress_timeout:type_name -> google.protobuf.Duration
+	18, // 13: berth.admin.v1.Upstream.tag_rules:type_name -> berth.admin.v1.Upstream.TagRule
+	19, // 14: berth.admin.v1.Upstream.min_age:type_name -> google.protobuf.Duration
+	2,  // 15: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	2,  // 16: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
+	2,  // 17: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	21, // 18: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	20, // 19: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
+	11, // 20: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
+	1,  // 21: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
+	20, // 22: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
+	20, // 23: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
+	19, // 24: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
+	20, // 25: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
+	19, // 26: berth.admin.v1.Upstream.TagRule.ttl:type_name -> google.protobuf.Duration
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_proto_init() }
@@ -1808,7 +1971,7 @@ func file_berth_admin_v1_upstream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_upstream_proto_rawDesc), len(file_berth_admin_v1_upstream_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
