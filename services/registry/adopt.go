@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"io"
 	"slices"
 
 	"github.com/google/uuid"
@@ -15,7 +14,6 @@ import (
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
-	"github.com/berth-registry/berth/services/internal/policy"
 )
 
 const (
@@ -157,43 +155,6 @@ func (a *adoption) adoptChild(ctx context.Context, p meta.ManifestPut, d oci.Dig
 		Repo: p.Repo, Manifest: m, Parsed: parsed, By: a.cause(),
 		AllowMissingReferences: p.AllowMissingReferences, Provisional: true,
 	}, depth-1)
-}
-
-// find finds a manifest in the first storage that holds it. What the rules of an upstream
-// do not let a pull have, no push takes over either.
-func (a *adoption) find(ctx context.Context, d oci.Digest) (meta.Manifest, error) {
-	hasRules := func(r meta.Repo) bool {
-		u := a.upstreams[r.Registry]
-		return u != nil && u.Settings.HasRules()
-	}
-	if !slices.ContainsFunc(a.from, hasRules) {
-		return a.meta.FindAdoptable(ctx, a.from, d)
-	}
-	for _, r := range a.from {
-		m, err := a.meta.FindAdoptable(ctx, []meta.Repo{r}, d)
-		if fault.Is(err, fault.ManifestUnknown) {
-			continue
-		}
-		if err == nil && hasRules(r) {
-			err = a.policy.Check(ctx, a.upstreams[r.Registry], r, m)
-		}
-		return m, err
-	}
-	return a.meta.FindAdoptable(ctx, nil, d)
-}
-
-// config reads a cached config, which a pull has fetched.
-func (s *Service) config(ctx context.Context, r meta.Repo, config oci.Descriptor) ([]byte, error) {
-	b, err := s.meta.FindBlob(ctx, r, config.Digest)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := s.blobs.Open(ctx, b, false, "")
-	if err != nil {
-		return nil, err
-	}
-	payload, err := io.ReadAll(io.LimitReader(opened.Content, policy.MaxConfig))
-	return payload, errors.Join(err, opened.Content.Close())
 }
 
 // cause is the cause of one step: each step is a separate operation.
