@@ -291,6 +291,7 @@ func unpack(t *testing.T, file, dir string) {
 // serve; then a bucket of another, an empty one, a new database and an older one
 // are refused.
 func TestH5_ServersThatDoNotBelongTogetherAreRefused(t *testing.T) {
+	t.Parallel()
 	c := serversWith(t, testserver.StartPostgres(t), "")
 	nodes := make([]*node, 4)
 	var all sync.WaitGroup
@@ -425,6 +426,7 @@ func TestH4_TheDatabaseOfTheVersionBefore(t *testing.T) {
 // A store that is gone while it is served is an outage; an object that is gone is
 // one that a push heals.
 func TestH6_AStoreThatIsGoneIsAnOutage(t *testing.T) {
+	t.Parallel()
 	content := []byte("bytes that go away")
 	d := digestOf(content)
 

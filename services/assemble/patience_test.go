@@ -85,6 +85,7 @@ func TestR14_RedisFailsInEveryWay(t *testing.T) {
 // TestR26_StandbyThatLags names a standby in the URL, which hears of nothing:
 // who pushed sees it at once.
 func TestR26_StandbyThatLags(t *testing.T) {
+	t.Parallel()
 	db := testserver.StartPostgres(t)
 	standby := db.Standby(false)
 	c := serversWith(t, db, "")

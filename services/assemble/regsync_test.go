@@ -24,6 +24,7 @@ import (
 // to push. regsync keeps the scopes of all repositories, the newest last, and
 // never asks again for one that it sent.
 func TestQ16_RegsyncOfManyRepositories(t *testing.T) {
+	t.Parallel()
 	const few, most, workers = 60, 300, 6
 	w := startEmbedded(t, conformanceSeed)
 	edge := startEdge(t, w.nodes[0])

@@ -67,6 +67,7 @@ func path(t *testing.T, location string) string {
 // An upload whose node or connection is gone continues at another node, from what
 // was acknowledged, within a second.
 func TestR2_UploadGoesOnAtAnotherNode(t *testing.T) {
+	t.Parallel()
 	const sent, whole = 37<<20 + 321, 40 << 20
 	random := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	w := startSplit(t, uploadsSeed, "", abrupt)
@@ -190,6 +191,7 @@ func TestR47_TwoClientsOnTwoNodes(t *testing.T) {
 // TestR55_ChunksOfAllSizesAtOtherNodes sends each chunk to another node, and
 // each again to yet another one (R48), and the last request twice (R8).
 func TestR55_ChunksOfAllSizesAtOtherNodes(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	w := startSplit(t, uploadsSeed, "")
 	var nodes []*world
