@@ -426,7 +426,6 @@ func TestH4_TheDatabaseOfTheVersionBefore(t *testing.T) {
 // A store that is gone while it is served is an outage; an object that is gone is
 // one that a push heals.
 func TestH6_AStoreThatIsGoneIsAnOutage(t *testing.T) {
-	t.Parallel()
 	content := []byte("bytes that go away")
 	d := digestOf(content)
 

@@ -94,7 +94,6 @@ func startNginxAs(t *testing.T, config, listen string, nodes ...*node) {
 // database now and then takes longer than that. What they are told is to try
 // again, and that succeeds.
 func TestR52_ImpatientProxy(t *testing.T) {
-	t.Parallel()
 	const clients, images = 4, 12
 	db := testserver.StartPostgres(t)
 	w := startOneWith(t, serversWith(t, db, ""), uploadsSeed)

@@ -67,7 +67,6 @@ func path(t *testing.T, location string) string {
 // An upload whose node or connection is gone continues at another node, from what
 // was acknowledged, within a second.
 func TestR2_UploadGoesOnAtAnotherNode(t *testing.T) {
-	t.Parallel()
 	const sent, whole = 37<<20 + 321, 40 << 20
 	random := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	w := startSplit(t, uploadsSeed, "", abrupt)
