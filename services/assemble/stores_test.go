@@ -8,9 +8,18 @@ import (
 )
 
 // The settings and the storage protocol name the same waits, in packages that
-// do not know each other.
+// do not know each other. Files differ in one.
 func TestDefaultLifetimesAgree(t *testing.T) {
-	if got := lifetimes(boot.Default()); got != meta.DefaultLifetimes {
-		t.Errorf("the default settings make %+v, want %+v", got, meta.DefaultLifetimes)
+	files := meta.DefaultLifetimes
+	files.Evicted = evictedFile
+	bucket := boot.Default()
+	bucket.Blobs = boot.NewURL("s3://bucket")
+	for _, c := range []struct {
+		config boot.Config
+		want   meta.Lifetimes
+	}{{boot.Default(), files}, {bucket, meta.DefaultLifetimes}} {
+		if got := lifetimes(c.config); got != c.want {
+			t.Errorf("the default settings with blobs in %q make %+v, want %+v", c.config.Blobs, got, c.want)
+		}
 	}
 }
