@@ -34,8 +34,10 @@ func (r *Room) Plan(ctx context.Context) (Plan, error) {
 	if need <= l.Bound/largest {
 		free = max(free, need)
 	}
-	if l.Cached > l.Bound-free/2 || need > 0 && l.Cached > l.Bound-free {
-		p.Keep = max(l.Bound-free, 0)
+	// Staged bytes take room, too: those of fetches, and what a killed process left.
+	room := l.Bound - l.Staged
+	if l.Cached > room-free/2 || need > 0 && l.Cached > room-free {
+		p.Keep = max(room-free, 0)
 	}
 	return p, nil
 }

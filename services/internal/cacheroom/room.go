@@ -116,7 +116,7 @@ func (r *Room) take(n int64) bool {
 func (r *Room) nearlyFull() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.level.Bound < math.MaxInt64 && r.level.Cached+r.running+r.stored > r.level.Bound-r.free(r.level.Bound)/2
+	return r.level.Bound < math.MaxInt64 && r.used()-r.level.Evicted > r.level.Bound-r.free(r.level.Bound)/2
 }
 
 // used is the space that is taken or reserved. Staged bytes of this process are
