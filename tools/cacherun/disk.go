@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,8 +43,7 @@ type seen struct {
 	cached, bound int64 // files of the blob store; bound is the smallest at that time
 	over          int   // times that the files were over the bound
 	by            int64
-	refused       int64   // blobs that the server did not store
-	lately        []int64 // bounds of the last looks
+	refused       int64 // blobs that the server did not store
 }
 
 // watcher measures the disk until its end.
@@ -57,13 +55,6 @@ type watcher struct {
 }
 
 const look = 100 * time.Millisecond
-
-// The bound follows the free disk, which the server measures once a second before it
-// evicts; files that are being read go later, and those of a killed server's fetches stay.
-const (
-	settled = 20 // how many looks long the files may be over a bound that has shrunk
-	reading = 50 // the divisor for the part of the bound that such files may be over it
-)
 
 func (d *disk) watch(ctx context.Context, ops string) *watcher {
 	ctx, stop := context.WithCancel(ctx)
@@ -99,11 +90,9 @@ func (w *watcher) look(ctx context.Context, s *seen) {
 	bound := int64(metrics["berth_cache_bound_bytes"])
 	files := w.disk.files()
 	s.cached, s.bound = max(s.cached, files), min(s.bound, bound)
-	s.lately = append(s.lately, bound)
-	s.lately = s.lately[max(len(s.lately)-settled, 0):]
-	if most := slices.Max(s.lately); files > most+most/reading {
+	if files > bound {
 		s.over++
-		s.by = max(s.by, files-most)
+		s.by = max(s.by, files-bound)
 	}
 	s.refused = int64(metrics["berth_cache_refused_total"])
 	var st unix.Statfs_t
