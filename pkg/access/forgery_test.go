@@ -258,6 +258,8 @@ func (r *realm) hostile() map[string]string {
 	}
 }
 
+// A process that waits for a core says nothing about the cost of a token, so the
+// fastest of the rounds counts.
 func TestB6_HostileTokensAreCheap(t *testing.T) {
 	r := newRealm(t)
 	for name, raw := range r.hostile() {
@@ -265,18 +267,31 @@ func TestB6_HostileTokensAreCheap(t *testing.T) {
 		const rounds = 50
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		start := time.Now()
+		fastest := time.Hour
 		for range rounds {
+			start := time.Now()
 			_, _ = r.verifier.Verify(raw, site)
+			fastest = min(fastest, time.Since(start))
 		}
-		took := time.Since(start) / rounds
 		runtime.ReadMemStats(&after)
 		if heap := (after.TotalAlloc - before.TotalAlloc) / rounds; heap >= 64<<10 {
 			t.Errorf("%s: %d bytes of heap", name, heap)
 		}
-		if took >= time.Millisecond {
-			t.Errorf("%s: %v", name, took)
+		if fastest >= time.Millisecond {
+			t.Errorf("%s: %v", name, fastest)
 		}
+	}
+}
+
+func BenchmarkVerifyHostile(b *testing.B) {
+	r := newRealm(b)
+	for name, raw := range r.hostile() {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = r.verifier.Verify(raw, site)
+			}
+		})
 	}
 }
 
