@@ -22,8 +22,8 @@ func acme() meta.Topology {
 			"outside":   {{Upstream: "ghcr", Include: []string{"team-*/**"}}, {Upstream: "hub", OnDenied: meta.Continue}},
 		},
 		Upstreams: map[string]meta.Upstream{
-			"ghcr": {Slug: "ghcr", Settings: meta.UpstreamSettings{URL: "https://ghcr.io", HostAliases: []string{"GitHub", "mirror.example:5000"}}},
-			"hub":  {Slug: "hub", Settings: meta.UpstreamSettings{URL: "https://registry-1.docker.io", Username: "acme", AllowClaimed: []string{"library/*"}}},
+			"ghcr": {Slug: "ghcr", Settings: meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://ghcr.io"}, HostAliases: []string{"GitHub", "mirror.example:5000"}}},
+			"hub":  {Slug: "hub", Settings: meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://registry-1.docker.io", Username: "acme"}, AllowClaimed: []string{"library/*"}}},
 		},
 	}
 }
@@ -162,7 +162,7 @@ func TestT60_NamesOfAnUpstream(t *testing.T) {
 		{"https://mirror.example", "[0:0::1]:443", []string{"[::1]", "[::1]:443", "mirror.example"}, []string{"[::1]:5000"}},
 		{"http://my_host:5000", "", []string{"my_host:5000", "MY_HOST:5000"}, []string{"my_host"}},
 	} {
-		u := meta.Upstream{Slug: "it", Settings: meta.UpstreamSettings{URL: c.url}}
+		u := meta.Upstream{Slug: "it", Settings: meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: c.url}}}
 		if c.alias != "" {
 			u.Settings.HostAliases = []string{c.alias}
 		}

@@ -2,7 +2,7 @@ package meta
 
 import (
 	"context"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
@@ -30,9 +30,8 @@ type Upstream struct {
 // UpstreamSettings are a tenant's settings of an upstream. Lists of names are
 // patterns of paths (`library/**`); an empty Include takes all.
 type UpstreamSettings struct {
-	URL       string   `json:"url"`
-	Username  string   `json:"username,omitempty"`
-	Password  []byte   `json:"password,omitempty"` // sealed with the deployment's key
+	UpstreamTarget
+
 	AuthHosts []string `json:"auth_hosts,omitempty"`
 
 	// CredentialHelper is the operator's helper, by name, that the credential is from;
@@ -85,7 +84,7 @@ func (s UpstreamSettings) HasRules() bool {
 // HasCredential reports whether requests use a credential. Content fetched with and
 // without one is kept separately (invariant I12).
 func (s UpstreamSettings) HasCredential() bool {
-	return s.Username != "" || len(s.Password) > 0 || s.CredentialHelper != "" || s.UpstreamEgress.hasCredential()
+	return s.CredentialHelper != "" || s.hasCredential() || slices.ContainsFunc(s.Alternatives, UpstreamTarget.hasCredential)
 }
 
 // ServesAnonymous reports whether callers who are not logged in get content of the
@@ -209,12 +208,4 @@ type TopologyRegistry struct {
 	Group string // slug of its group; empty for none
 	// Mirrored are the slugs of tenant.Settings.MirrorUpstreams.
 	Mirrored []string
-}
-
-// PasswordOf is the name to which pkg/seal binds the password of an upstream.
-func PasswordOf(u Upstream) string { return SecretOf(u, "password") }
-
-// SecretOf is the name to which pkg/seal binds a secret of an upstream.
-func SecretOf(u Upstream, what string) string {
-	return "tenants/" + strconv.FormatInt(int64(u.Tenant), 10) + "/upstreams/" + u.Slug + "/" + what
 }

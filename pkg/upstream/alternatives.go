@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// at is the configuration for another URL of the upstream. What is for the upstream's own
-// host does not apply there.
-func (c Config) at(e Endpoint) Config {
-	c.URL, c.Username, c.Password = e.URL, e.Username, e.Password
-	c.ClientCertificate, c.ClientKey, c.Headers, c.Alternatives = "", "", nil, nil
+// at is the configuration for another URL of the upstream, which gets nothing of the first
+// URL's.
+func (c Config) at(t Target) Config {
+	if t.CA == "" {
+		t.CA = c.CA // no secret
+	}
+	c.Target, c.Alternatives = t, nil
 	c.Helper = nil // its credential is for the host of the first URL only
 	return c
 }

@@ -103,7 +103,7 @@ func TestE4_CredentialsGoToPinnedRealmsOnly(t *testing.T) {
 				endpoint = append(endpoint, u.Scheme+"://"+u.Host)
 			}
 			w, cs := withRealm(base.String(), c.realm, endpoint...)
-			client := clientOf(t, cs, Config{URL: c.base, Username: "u", Password: "p", AuthHosts: hosts})
+			client := clientOf(t, cs, Config{Target: Target{URL: c.base, Username: "u", Password: "p"}, AuthHosts: hosts})
 			_, err = client.Manifest(t.Context(), "a/b", latest)
 			basic := 0
 			for _, r := range w.requests() {
@@ -136,7 +136,7 @@ func TestE4_AnonymousClientsAskAnyHTTPS(t *testing.T) {
 		"https://u@auth.example.net/token": false,
 	} {
 		w, cs := withRealm(origin, realm, "https://auth.example.net", "https://auth.example.net:1", "http://auth.example.net")
-		_, err := clientOf(t, cs, Config{URL: origin}).Manifest(t.Context(), "a/b", latest)
+		_, err := clientOf(t, cs, Config{Target: Target{URL: origin}}).Manifest(t.Context(), "a/b", latest)
 		if (err == nil) != asks || asks != (len(w.requests()) == 3) {
 			t.Errorf("%s: %v, %d requests", realm, err, len(w.requests()))
 		}
@@ -151,7 +151,7 @@ func TestE4_AnonymousClientsAskAnyHTTPS(t *testing.T) {
 // TestE4_ChangedRealm: what an upstream said first earns no later realm trust.
 func TestE4_ChangedRealm(t *testing.T) {
 	w, cs := withRealm(origin, origin+"/token", "https://evil.example.net")
-	c := clientOf(t, cs, Config{URL: origin, Username: "u", Password: "p"})
+	c := clientOf(t, cs, Config{Target: Target{URL: origin, Username: "u", Password: "p"}})
 	if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestR42_TokenEndpointFails(t *testing.T) {
 	} {
 		s := &tokenServer{}
 		s.status.Store(int64(status))
-		c := startTokens(t, s, Config{Username: "u", Password: "p"})
+		c := startTokens(t, s, Config{Target: Target{Username: "u", Password: "p"}})
 		_, err := c.Manifest(t.Context(), "a/b", latest)
 		if got := OutcomeOf(err); got != want {
 			t.Errorf("%d of the token endpoint: %s (%v)", status, got, err)
@@ -419,7 +419,7 @@ func TestLogin_Basic(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(handler))
 	defer s.Close()
 	cs := newClients(Options{Allow: loopback}, patient())
-	c := clientOf(t, cs, Config{Key: "1", URL: s.URL, Username: "_json_key", Password: `{"type":"service_account"}`})
+	c := clientOf(t, cs, Config{Key: "1", Target: Target{URL: s.URL, Username: "_json_key", Password: `{"type":"service_account"}`}})
 	for range 3 {
 		if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 			t.Fatal(err)
@@ -428,7 +428,7 @@ func TestLogin_Basic(t *testing.T) {
 	if asked != 4 {
 		t.Errorf("%d requests for 3 pulls", asked)
 	}
-	for key, cfg := range map[string]Config{"2": {Username: "_json_key", Password: "wrong"}, "3": {}} {
+	for key, cfg := range map[string]Config{"2": {Target: Target{Username: "_json_key", Password: "wrong"}}, "3": {}} {
 		cfg.Key, cfg.URL = key, s.URL
 		_, err := clientOf(t, cs, cfg).Manifest(t.Context(), "a/b", latest)
 		if OutcomeOf(err) != Denied || fault.KindOf(err) != fault.Denied || !strings.Contains(fault.From(err).Message, `"up"`) {
@@ -450,7 +450,7 @@ func TestLogin_ABrokenChallengeIsNoDenial(t *testing.T) {
 // TestLogin_DockerHub: its other name, its official images, its token endpoint.
 func TestLogin_DockerHub(t *testing.T) {
 	w, cs := withRealm("https://registry-1.docker.io", "https://auth.docker.io/token", "https://auth.docker.io")
-	c := clientOf(t, cs, Config{URL: "https://docker.io"})
+	c := clientOf(t, cs, Config{Target: Target{URL: "https://docker.io"}})
 	for _, name := range []string{"alpine", "library/alpine", "acme/app"} {
 		if _, err := c.Manifest(t.Context(), name, latest); err != nil {
 			t.Fatal(err)

@@ -242,7 +242,7 @@ func TestBlob_FollowsToACDN(t *testing.T) {
 		}
 		_, _ = rw.Write(content)
 	}
-	b, err := clientOf(t, cs, Config{URL: origin}).Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, content), int64(len(content)))
+	b, err := clientOf(t, cs, Config{Target: Target{URL: origin}}).Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, content), int64(len(content)))
 	if err != nil {
 		t.Fatal(err)
 	}

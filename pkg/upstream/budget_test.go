@@ -89,7 +89,7 @@ func startHub(t *testing.T, limit int64) *limitedHub {
 // of is the tenant's client, without a credential unless user is set.
 func (h *limitedHub) of(t *testing.T, cs *Clients, tenant, user, password string) *Client {
 	t.Helper()
-	c, err := cs.Client(Config{Key: tenant + "/hub", Tenant: tenant, Upstream: "hub", URL: h.url, Username: user, Password: password})
+	c, err := cs.Client(Config{Key: tenant + "/hub", Tenant: tenant, Upstream: "hub", Target: Target{URL: h.url, Username: user, Password: password}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestT61_BudgetsAreOfAccounts(t *testing.T) {
 	}
 	cs.proxies = []Proxy{{Name: "out"}, {Name: "out", Tenant: "b"}}
 	through := func(tenant, proxy string) *budget {
-		c, err := cs.Client(Config{Key: tenant + proxy, Tenant: tenant, Upstream: "hub", URL: h.url, Proxy: proxy})
+		c, err := cs.Client(Config{Key: tenant + proxy, Tenant: tenant, Upstream: "hub", Target: Target{URL: h.url}, Proxy: proxy})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,27 +15,23 @@ import (
 
 // Config is one upstream as its tenant configured it.
 type Config struct {
-	Key       string   // unique among the upstreams of a process; stays when the configuration changes
-	Tenant    string   // slug, for metrics
-	Upstream  string   // slug, for metrics and messages
-	URL       string   // as CheckURL takes it
-	Username  string   // both empty: anonymous. For ECR an access key id, or "AWS" with a password
-	Password  string   // for ECR with an access key id: the secret key
-	AuthHosts []string // "host" or "host:port": token endpoints, besides the upstream's own host, that may get the credential
+	Key      string // unique among the upstreams of a process; stays when the configuration changes
+	Tenant   string // slug, for metrics
+	Upstream string // slug, for metrics and messages
 
-	Proxy string // name of the proxy in Options.Proxies; empty: Options.Environment decides
-	CA    string // certificates in PEM that are trusted besides those of Options.Authorities
+	Target
 
-	// For the upstream's own host only: the client certificate and its key in PEM, which
-	// the hosts of AuthHosts get too, and headers by name.
-	ClientCertificate, ClientKey string
-	Headers                      map[string]string
+	// AuthHosts are "host" or "host:port": token endpoints, besides the upstream's own host,
+	// that may get the credential. They get the client certificate of Target, too.
+	AuthHosts []string
 
+	Proxy  string // name of the proxy in Options.Proxies; empty: Options.Environment decides
 	Limits Limits
 
 	// Alternatives are other URLs of the same registry. Each is asked if those before it
-	// do not answer, with its own credential.
-	Alternatives []Endpoint
+	// do not answer, with what it has itself; only an empty CA means that of Target. Its
+	// client certificate is for its own host alone.
+	Alternatives []Target
 
 	// Helper obtains the credential instead; nil for none. Username and Password are empty
 	// then, and only hosts that it lists, and not AuthHosts, get the credential besides the
@@ -56,8 +52,17 @@ type Limits struct {
 	Requests int           // in flight, of this process
 }
 
-// Endpoint is another URL of an upstream.
-type Endpoint struct{ URL, Username, Password string }
+// Target is a URL of an upstream, with the credentials that only its own host gets, and the
+// authorities that are trusted for it.
+type Target struct {
+	URL      string // as CheckURL takes it
+	Username string // both empty: anonymous. For ECR an access key id, or "AWS" with a password
+	Password string // for ECR with an access key id: the secret key
+	CA       string // certificates in PEM that are trusted besides those of Options.Authorities
+
+	ClientCertificate, ClientKey string            // in PEM
+	Headers                      map[string]string // by name
+}
 
 func (c Config) equal(d Config) bool {
 	same := c.Helper == d.Helper

@@ -79,7 +79,7 @@ func TestE1_NoConnectionIntoInternalNetworks(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		for _, host := range hosts {
 			for _, port := range []string{port, other} {
-				cfg := Config{Key: scheme + host + port, Upstream: "up", URL: scheme + "://" + host + ":" + port}
+				cfg := Config{Key: scheme + host + port, Upstream: "up", Target: Target{URL: scheme + "://" + host + ":" + port}}
 				c, err := cs.Client(cfg)
 				if err != nil {
 					if fault.KindOf(err) != fault.Invalid {
@@ -117,7 +117,7 @@ func TestE1_PortsLookAlike(t *testing.T) {
 	for _, allow := range [][]Network{nil, loopback} {
 		cs, said := newClients(Options{Allow: allow}, patient()), [2]*Error{}
 		for i, port := range ports {
-			_, err := clientOf(t, cs, Config{Key: port, URL: "https://" + port}).Manifest(t.Context(), "a/b", latest)
+			_, err := clientOf(t, cs, Config{Key: port, Target: Target{URL: "https://" + port}}).Manifest(t.Context(), "a/b", latest)
 			said[i] = wantOutage(t, err)
 		}
 		a, b := said[0], said[1]
@@ -158,7 +158,7 @@ func TestE1_RedirectsAndRealmsAreGuarded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(h)
 			defer s.Close()
-			c := clientOf(t, newClients(Options{Allow: allow}, patient()), Config{URL: s.URL})
+			c := clientOf(t, newClients(Options{Allow: allow}, patient()), Config{Target: Target{URL: s.URL}})
 			_, err := c.Manifest(t.Context(), "a/b", latest)
 			wantOutage(t, err)
 			_, err = c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
@@ -176,7 +176,7 @@ func TestE1_PasswordsOfECRAreAskedForThroughTheGuard(t *testing.T) {
 	sink, connections := listen(t, "127.0.0.1:0")
 	cs := newClients(Options{}, patient())
 	cs.ecrURL = "http://" + sink.Addr().String()
-	c := clientOf(t, cs, Config{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIA", Password: "secret"})
+	c := clientOf(t, cs, Config{Target: Target{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIA", Password: "secret"}})
 	_, err := c.auth.credential(t.Context())
 	wantOutage(t, err)
 	if connections.Load() != 0 {
@@ -190,7 +190,7 @@ func TestE1_NoProxyFromTheEnvironment(t *testing.T) {
 	for _, v := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"} {
 		t.Setenv(v, "http://"+proxy.Addr().String())
 	}
-	c := clientOf(t, newClients(Options{Allow: loopback, Resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr { return nil }})}, patient()), Config{URL: "http://up.example.com"})
+	c := clientOf(t, newClients(Options{Allow: loopback, Resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr { return nil }})}, patient()), Config{Target: Target{URL: "http://up.example.com"}})
 	_, err := c.Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)
 	if connections.Load() != 0 {
@@ -232,7 +232,7 @@ func TestE2_Rebinding(t *testing.T) {
 	limits.burst = 1 << 20
 	c := clientOf(t, newClients(Options{
 		Allow: []Network{{Prefix: netip.MustParsePrefix("127.0.0.2/32")}}, Resolver: resolver(t, d),
-	}, limits), Config{URL: "http://rebind.example.com:" + port})
+	}, limits), Config{Target: Target{URL: "http://rebind.example.com:" + port}})
 	found, outages := 0, 0
 	for range dice.Count(t, 210, 1000) {
 		if _, err := c.Manifest(t.Context(), "a/b", latest); err == nil {
@@ -257,7 +257,7 @@ func TestE15_CertificatesAreVerified(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	cs := newClients(Options{Allow: loopback}, patient())
-	_, err := clientOf(t, cs, Config{Key: "1", URL: s.URL}).Manifest(t.Context(), "a/b", latest)
+	_, err := clientOf(t, cs, Config{Key: "1", Target: Target{URL: s.URL}}).Manifest(t.Context(), "a/b", latest)
 	if e := wantOutage(t, err); !strings.Contains(e.Error(), "certificate") {
 		t.Errorf("the log says %v", e)
 	}
@@ -265,10 +265,10 @@ func TestE15_CertificatesAreVerified(t *testing.T) {
 	cs.transport = egress{guard: guard{allow: loopback}, limits: patient(), roots: roots, resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	}})}.transport()
-	if _, err := clientOf(t, cs, Config{Key: "2", URL: s.URL}).Manifest(t.Context(), "a/b", latest); err != nil {
+	if _, err := clientOf(t, cs, Config{Key: "2", Target: Target{URL: s.URL}}).Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Errorf("with the right authority: %v", err)
 	}
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
-	_, err = clientOf(t, cs, Config{Key: "3", URL: "https://other.invalid:" + port}).Manifest(t.Context(), "a/b", latest)
+	_, err = clientOf(t, cs, Config{Key: "3", Target: Target{URL: "https://other.invalid:" + port}}).Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)
 }

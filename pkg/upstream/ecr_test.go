@@ -42,7 +42,7 @@ func TestECR_AccessKeysBecomePasswords(t *testing.T) {
 		fmt.Fprintf(rw, `{"authorizationData":[{"authorizationToken":%q,"expiresAt":%d,"proxyEndpoint":%q}]}`,
 			base64.StdEncoding.EncodeToString([]byte("AWS:"+password)), expires.Unix(), ecrRegistry)
 	})
-	c := clientOf(t, cs, Config{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "the-secret-key"})
+	c := clientOf(t, cs, Config{Target: Target{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "the-secret-key"}})
 	for range 3 {
 		if err := pullManifest(t, c); err != nil {
 			t.Fatal(err)
@@ -87,7 +87,7 @@ func TestECR_WhatFailuresOfTheAPIComeTo(t *testing.T) {
 			rw.WriteHeader(c.status)
 			fmt.Fprint(rw, c.body)
 		})
-		err := pullManifest(t, clientOf(t, cs, Config{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "the-secret-key"}))
+		err := pullManifest(t, clientOf(t, cs, Config{Target: Target{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "the-secret-key"}}))
 		if fault.KindOf(err) != c.want || strings.Contains(fault.From(err).Message, "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -97,22 +97,22 @@ func TestECR_WhatFailuresOfTheAPIComeTo(t *testing.T) {
 // TestECR_OtherCredentialsAreSentAsTheyAre: a password that someone fetched, and
 // registries that are not ECR.
 func TestECR_OtherCredentialsAreSentAsTheyAre(t *testing.T) {
-	for _, cfg := range []Config{
+	for _, at := range []Target{
 		{URL: ecrRegistry, Username: "AWS", Password: "fetched"},
 		{URL: ecrRegistry},
 		{URL: "https://public.ecr.aws", Username: "AKIAEXAMPLE", Password: "x"},
 		{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.net", Username: "AKIAEXAMPLE", Password: "x"},
 		{URL: "https://evil.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIAEXAMPLE", Password: "x"},
 	} {
-		if c := clientOf(t, New(Options{}), cfg); c.auth.source != nil {
-			t.Errorf("%s is asked for a password", cfg)
+		if c := clientOf(t, New(Options{}), Config{Target: at}); c.auth.source != nil {
+			t.Errorf("%s is asked for a password", at.URL)
 		}
 	}
 	for _, host := range []string{
 		"123456789012.dkr.ecr.us-gov-west-1.amazonaws.com", "123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn",
 		"123456789012.dkr-ecr.us-west-2.on.aws",
 	} {
-		if c := clientOf(t, New(Options{}), Config{URL: "https://" + host, Username: "AKIAEXAMPLE", Password: "x"}); c.auth.source == nil {
+		if c := clientOf(t, New(Options{}), Config{Target: Target{URL: "https://" + host, Username: "AKIAEXAMPLE", Password: "x"}}); c.auth.source == nil {
 			t.Errorf("%s is not seen to be ECR", host)
 		}
 	}
@@ -127,7 +127,7 @@ func TestECR_OverTheWire(t *testing.T) {
 	defer s.Close()
 	cs := newClients(Options{Allow: loopback}, patient())
 	cs.ecrURL = s.URL
-	c := clientOf(t, cs, Config{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"})
+	c := clientOf(t, cs, Config{Target: Target{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"}})
 	if auth, err := c.auth.credential(t.Context()); err != nil || auth.header != "Basic "+base64.StdEncoding.EncodeToString([]byte("AWS:p")) {
 		t.Errorf("%v, %v", auth, err)
 	}

@@ -54,7 +54,7 @@ func TestT33_TimeoutsAreThoseOfTheUpstream(t *testing.T) {
 	l.dial, l.tls, l.answer, l.window, l.windowBytes = 400*time.Millisecond, 400*time.Millisecond, 400*time.Millisecond, 400*time.Millisecond, 409
 	cs := newClients(Options{Allow: loopback}, l)
 	ask := func(url string, own Limits, blob bool) error {
-		c := clientOf(t, cs, Config{Key: fmt.Sprint(url, own), URL: url, Limits: own})
+		c := clientOf(t, cs, Config{Key: fmt.Sprint(url, own), Target: Target{URL: url}, Limits: own})
 		if !blob {
 			_, err := c.Manifest(t.Context(), "a/b", latest)
 			return err
@@ -92,12 +92,12 @@ func TestT34_AuthoritiesOfAnUpstream(t *testing.T) {
 	site := serveSecure(t, sendImage, "up.example.com")
 	cs := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1")}, patient())
 	url := "https://up.example.com:" + site.port
-	with := clientOf(t, cs, Config{Key: "1", URL: url, CA: string(site.pem(t))})
+	with := clientOf(t, cs, Config{Key: "1", Target: Target{URL: url, CA: string(site.pem(t))}})
 	for range 2 {
 		if _, err := with.Manifest(t.Context(), "a/b", latest); err != nil {
 			t.Fatal(err)
 		}
-		_, err := clientOf(t, cs, Config{Key: "2", URL: url}).Manifest(t.Context(), "a/b", latest)
+		_, err := clientOf(t, cs, Config{Key: "2", Target: Target{URL: url}}).Manifest(t.Context(), "a/b", latest)
 		wantOutage(t, err)
 		var unknown x509.UnknownAuthorityError
 		if !errors.As(err, &unknown) {
@@ -148,7 +148,7 @@ func TestT34_TheClientCertificateIsForItsHostOnly(t *testing.T) {
 		sendImage(w, r)
 	}, "up.example.com")
 	cs := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: slices.Concat(site.pem(t), store.pem(t), beside.pem(t))}, patient())
-	cfg := Config{Key: "1", URL: "https://up.example.com:" + site.port, AuthHosts: []string{"named.example.com", "store.example.com:" + store.port}, ClientCertificate: cert, ClientKey: key}
+	cfg := Config{Key: "1", Target: Target{URL: "https://up.example.com:" + site.port, ClientCertificate: cert, ClientKey: key}, AuthHosts: []string{"named.example.com", "store.example.com:" + store.port}}
 	one := oci.Reference{Tag: "1"}
 	if _, err := clientOf(t, cs, cfg).Manifest(t.Context(), "a/b", one); err != nil {
 		t.Fatal(err)
@@ -217,8 +217,7 @@ func TestT35_HeadersAreForTheUpstreamsOwnHost(t *testing.T) {
 		http.Redirect(rw, r, origin+r.URL.Path+"?back", http.StatusTemporaryRedirect)
 	}
 	c := clientOf(t, cs, Config{
-		URL: origin, Username: "bob", Password: "secret", AuthHosts: []string{"auth.example.com"},
-		Headers: map[string]string{"Cf-Access-Client-Secret": "shh", "User-Agent": "chosen"},
+		Target: Target{URL: origin, Username: "bob", Password: "secret", Headers: map[string]string{"Cf-Access-Client-Secret": "shh", "User-Agent": "chosen"}}, AuthHosts: []string{"auth.example.com"},
 	})
 	if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Fatal(err)
@@ -273,18 +272,11 @@ func TestT36_OtherURLsAreAskedDuringAnOutageOnly(t *testing.T) {
 				if h == nil {
 					continue
 				}
-				w.hosts[at] = func(rw http.ResponseWriter, r *http.Request) {
-					if r.URL.Path == "/v2/" || r.Header.Get("Authorization") == "" {
-						rw.Header().Set("WWW-Authenticate", `Basic realm="x"`)
-						rw.WriteHeader(http.StatusUnauthorized)
-						return
-					}
-					h(rw, r)
-				}
+				w.hosts[at] = requireBasic(h)
 			}
 			client := clientOf(t, cs, Config{
-				URL: origin, Username: "first", Password: "1", Headers: map[string]string{"X-Secret": "shh"},
-				Alternatives: []Endpoint{{second, "second", "2"}, {third, "third", "3"}},
+				Target:       Target{URL: origin, Username: "first", Password: "1", Headers: map[string]string{"X-Secret": "shh"}},
+				Alternatives: []Target{{URL: second, Username: "second", Password: "2"}, {URL: third, Username: "third", Password: "3"}},
 			})
 			_, err := client.Manifest(t.Context(), "a/b", latest)
 			if got := OutcomeOf(err); got != c.want {
@@ -328,7 +320,7 @@ func TestT37_ThePaceIsThatOfTheUpstream(t *testing.T) {
 			}
 			sendImage(rw, r)
 		}
-		c := clientOf(t, cs, Config{URL: origin, Limits: Limits{Pace: 2}})
+		c := clientOf(t, cs, Config{Target: Target{URL: origin}, Limits: Limits{Pace: 2}})
 		if _, err := c.HeadManifest(t.Context(), "a/b", "1"); err != nil {
 			t.Fatal(err)
 		}
@@ -348,7 +340,7 @@ func TestT36_APaceIsNoOutage(t *testing.T) {
 	w, cs := newWorld()
 	const second = "https://second.example.com"
 	w.hosts[origin], w.hosts[second] = sendImage, sendImage
-	c := clientOf(t, cs, Config{URL: origin, Limits: Limits{Pace: 0.1}, Alternatives: []Endpoint{{URL: second}}})
+	c := clientOf(t, cs, Config{Target: Target{URL: origin}, Limits: Limits{Pace: 0.1}, Alternatives: []Target{{URL: second}}})
 	for range 5 {
 		c.pace.Reserve()
 	}
@@ -378,7 +370,7 @@ func TestT37_RequestsInFlightAreBounded(t *testing.T) {
 		sendImage(w, r)
 	}))
 	defer s.Close()
-	c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: s.URL, Limits: Limits{Requests: 2}})
+	c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{Target: Target{URL: s.URL}, Limits: Limits{Requests: 2}})
 	done := make(chan error)
 	for i := range 12 {
 		go func() {

@@ -28,7 +28,7 @@ func Example() {
 	clients := upstream.New(upstream.Options{
 		Allow: []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, // the one above is not public
 	})
-	c, err := clients.Client(upstream.Config{Key: "1", Tenant: "acme", Upstream: "ghcr", URL: registry.URL})
+	c, err := clients.Client(upstream.Config{Key: "1", Tenant: "acme", Upstream: "ghcr", Target: upstream.Target{URL: registry.URL}})
 	if err != nil {
 		log.Fatal(err)
 	}

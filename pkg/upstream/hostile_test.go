@@ -232,13 +232,13 @@ func TestE13_HostileUpstreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cs := newClients(Options{Allow: loopback}, impatient())
-			hostile := clientOf(t, cs, Config{Key: "hostile", URL: c.start(t)})
+			hostile := clientOf(t, cs, Config{Key: "hostile", Target: Target{URL: c.start(t)}})
 			good := httptest.NewServer(http.HandlerFunc(sendImage))
 			defer good.Close()
 			done := make(chan error, 1)
 			start := time.Now()
 			go func() { done <- c.pull(t, hostile) }()
-			if err := pullManifest(t, clientOf(t, cs, Config{Key: "good", URL: good.URL})); err != nil {
+			if err := pullManifest(t, clientOf(t, cs, Config{Key: "good", Target: Target{URL: good.URL}})); err != nil {
 				t.Errorf("another upstream suffers: %v", err)
 			}
 			wantOutage(t, <-done)
@@ -260,7 +260,7 @@ func TestE13_MemoryIsBounded(t *testing.T) {
 		fmt.Fprint(c, okManifest+"Transfer-Encoding: chunked\r\n\r\n")
 		forever(c, chunk)
 	})
-	c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: url})
+	c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{Target: Target{URL: url}})
 	for range 20 {
 		wantOutage(t, pullManifest(t, c))
 	}
@@ -340,7 +340,7 @@ func TestE13_BadHTTP2(t *testing.T) {
 			}()
 			cs := newClients(Options{Allow: loopback}, impatient())
 			cs.transport = egress{guard: guard{allow: loopback}, limits: impatient(), roots: roots}.transport()
-			c := clientOf(t, cs, Config{URL: "https://" + l.Addr().String()})
+			c := clientOf(t, cs, Config{Target: Target{URL: "https://" + l.Addr().String()}})
 			start := time.Now()
 			wantOutage(t, pullManifest(t, c))
 			if took := time.Since(start); took > 15*time.Second {

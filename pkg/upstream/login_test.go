@@ -51,8 +51,8 @@ func (h hub) world() (*world, *Clients) {
 
 // TestT50_ADenialIsProvenByALogin: which 401 says that the repository is not there.
 func TestT50_ADenialIsProvenByALogin(t *testing.T) {
-	account := Config{URL: "https://docker.io", Username: "u", Password: "p"}
-	wrong := Config{URL: "https://docker.io", Username: "u", Password: "wrong"}
+	account := Config{Target: Target{URL: "https://docker.io", Username: "u", Password: "p"}}
+	wrong := Config{Target: Target{URL: "https://docker.io", Username: "u", Password: "wrong"}}
 	for name, c := range map[string]struct {
 		hub    hub
 		config Config
@@ -64,7 +64,7 @@ func TestT50_ADenialIsProvenByALogin(t *testing.T) {
 		"an anonymous fallback":              {hub{fallback: true, errorCode: "insufficient_scope"}, wrong, false},
 		"403":                                {hub{subject: "u", status: http.StatusForbidden}, account, false},
 		"a token that is called invalid":     {hub{subject: "u", errorCode: "invalid_token"}, account, false},
-		"no credential":                      {hub{errorCode: "insufficient_scope", fallback: true}, Config{URL: "https://docker.io"}, false},
+		"no credential":                      {hub{errorCode: "insufficient_scope", fallback: true}, Config{Target: Target{URL: "https://docker.io"}}, false},
 		"a token of the account, not scoped": {hub{subject: "u"}, account, true},
 	} {
 		_, cs := c.hub.world()
@@ -153,7 +153,7 @@ func TestT52_ALoginBeforeARedirect(t *testing.T) {
 			http.Redirect(rw, r, "https://other.example.net"+r.URL.Path, http.StatusTemporaryRedirect)
 		}
 	}
-	client := clientOf(t, cs, Config{URL: origin})
+	client := clientOf(t, cs, Config{Target: Target{URL: origin}})
 	for range 2 {
 		if _, err := client.Manifest(t.Context(), "a/b", latest); err != nil {
 			t.Error(err)
@@ -175,7 +175,7 @@ func TestT52_AnotherHostSettlesNoDoubt(t *testing.T) {
 			http.Redirect(rw, r, "https://other.example.net"+r.URL.Path, http.StatusTemporaryRedirect)
 		}
 	}
-	client := clientOf(t, cs, Config{URL: origin, Username: "u", Password: "p"})
+	client := clientOf(t, cs, Config{Target: Target{URL: origin, Username: "u", Password: "p"}})
 	if _, err := client.Manifest(t.Context(), "a/b", latest); OutcomeOf(err) != Outage {
 		t.Errorf("%v, want an outage", err)
 	}
@@ -189,7 +189,7 @@ func TestT53_ARefusedPasswordOfECR(t *testing.T) {
 		rw.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		fmt.Fprintf(rw, `{"authorizationData":[{"authorizationToken":%q}]}`, base64.StdEncoding.EncodeToString([]byte("AWS:refused")))
 	})
-	c := clientOf(t, cs, Config{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"})
+	c := clientOf(t, cs, Config{Target: Target{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"}})
 	for range 10 {
 		if err := pullManifest(t, c); OutcomeOf(err) != Denied {
 			t.Error(err)

@@ -311,7 +311,7 @@ func TestManifest_OverHTTP2(t *testing.T) {
 	defer s.Close()
 	cs := newClients(Options{Allow: loopback}, patient())
 	cs.transport = egress{guard: guard{allow: loopback}, limits: patient(), roots: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}.transport()
-	if _, err := clientOf(t, cs, Config{URL: s.URL}).Manifest(t.Context(), "a/b", latest); err != nil {
+	if _, err := clientOf(t, cs, Config{Target: Target{URL: s.URL}}).Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Error(err)
 	}
 }

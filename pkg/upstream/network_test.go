@@ -54,11 +54,11 @@ func TestS67_PortsAndTenantsOfNetworks(t *testing.T) {
 		{Prefix: network, Ports: []uint16{1, 2}},
 	}}, patient())
 	for range 2 {
-		if err := pull(t, cs, Config{Key: "1", Tenant: "acme", Upstream: "up", URL: acmes.URL}); err != nil {
+		if err := pull(t, cs, Config{Key: "1", Tenant: "acme", Upstream: "up", Target: Target{URL: acmes.URL}}); err != nil {
 			t.Fatal(err)
 		}
-		wantOutage(t, pull(t, cs, Config{Key: "2", Tenant: "evil", Upstream: "up", URL: acmes.URL}))
-		wantOutage(t, pull(t, cs, Config{Key: "3", Tenant: "acme", Upstream: "up", URL: other.URL}))
+		wantOutage(t, pull(t, cs, Config{Key: "2", Tenant: "evil", Upstream: "up", Target: Target{URL: acmes.URL}}))
+		wantOutage(t, pull(t, cs, Config{Key: "3", Tenant: "acme", Upstream: "up", Target: Target{URL: other.URL}}))
 	}
 	if *n != 2 || *m != 0 {
 		t.Errorf("%d and %d requests", *n, *m)
@@ -85,9 +85,9 @@ func TestS68_WhatBelongsToTheDeploymentIsRefused(t *testing.T) {
 	}
 	cs := newClients(Options{Allow: loopback, Own: set(own), Servers: set(server)}, patient())
 	for _, s := range []*httptest.Server{own, server} {
-		wantOutage(t, pull(t, cs, Config{Key: s.URL, Tenant: "acme", Upstream: "up", URL: s.URL}))
+		wantOutage(t, pull(t, cs, Config{Key: s.URL, Tenant: "acme", Upstream: "up", Target: Target{URL: s.URL}}))
 		mapped := "http://[::ffff:127.0.0.1]:" + strconv.Itoa(int(addrOf(t, s).Port()))
-		wantOutage(t, pull(t, cs, Config{Key: mapped, Tenant: "acme", Upstream: "up", URL: mapped}))
+		wantOutage(t, pull(t, cs, Config{Key: mapped, Tenant: "acme", Upstream: "up", Target: Target{URL: mapped}}))
 		if err := cs.CheckAddress(t.Context(), "acme", "", s.URL); err == nil || !strings.Contains(fault.From(err).Message, "its address belongs to this deployment") {
 			t.Errorf("it is taken as an upstream, or refused for another reason: %v", err)
 		}
@@ -97,7 +97,7 @@ func TestS68_WhatBelongsToTheDeploymentIsRefused(t *testing.T) {
 			t.Errorf("it tells where the deployment is: %v", err)
 		}
 	}
-	if err := pull(t, cs, Config{Key: "good", Tenant: "acme", Upstream: "up", URL: good.URL}); err != nil {
+	if err := pull(t, cs, Config{Key: "good", Tenant: "acme", Upstream: "up", Target: Target{URL: good.URL}}); err != nil {
 		t.Error(err)
 	}
 	if *n+*m > 0 {
@@ -141,7 +141,7 @@ func TestS69_AnswersLeadToNoOtherPrivateHost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(h)
 			defer s.Close()
-			c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: s.URL})
+			c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{Target: Target{URL: s.URL}})
 			_, err := c.Manifest(t.Context(), "a/b", latest)
 			wantOutage(t, err)
 			_, err = c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
@@ -153,7 +153,7 @@ func TestS69_AnswersLeadToNoOtherPrivateHost(t *testing.T) {
 		_, _ = w.Write([]byte(`{"name":"a/b","tags":["a"]}`))
 	}))
 	defer list.Close()
-	tags := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: list.URL})
+	tags := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{Target: Target{URL: list.URL}})
 	if _, err := allTags(t.Context(), tags, 10); err == nil {
 		t.Error("a list continues at another host")
 	}
@@ -183,7 +183,7 @@ func TestS69_NamedHostsMayBeLedTo(t *testing.T) {
 	} {
 		before := int64(*n) + connections.Load()
 		s := httptest.NewServer(http.RedirectHandler(c.to+"/x", http.StatusTemporaryRedirect))
-		_, err := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: s.URL, AuthHosts: c.hosts}).Manifest(t.Context(), "a/b", latest)
+		_, err := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{Target: Target{URL: s.URL}, AuthHosts: c.hosts}).Manifest(t.Context(), "a/b", latest)
 		s.Close()
 		if got := int64(*n)+connections.Load() > before; got != c.tried {
 			t.Errorf("%s with %v is tried: %v, %v", c.to, c.hosts, got, err)
@@ -197,13 +197,13 @@ func TestS69_PublicUpstreamsLeadToNoPrivateHost(t *testing.T) {
 	w, cs := newWorld()
 	cs.led = egress{guard: guard{allow: loopback}.public(), limits: patient()}.transport()
 	w.hosts[origin] = http.RedirectHandler("https://"+sink.Addr().String()+"/x", http.StatusTemporaryRedirect).ServeHTTP
-	_, err := clientOf(t, cs, Config{URL: origin}).Manifest(t.Context(), "a/b", latest)
+	_, err := clientOf(t, cs, Config{Target: Target{URL: origin}}).Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)
 	w.hosts[origin] = func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("WWW-Authenticate", `Bearer realm="https://`+sink.Addr().String()+`/token"`)
 		rw.WriteHeader(http.StatusUnauthorized)
 	}
-	_, err = clientOf(t, cs, Config{Key: "2", URL: origin}).Manifest(t.Context(), "a/b", latest)
+	_, err = clientOf(t, cs, Config{Key: "2", Target: Target{URL: origin}}).Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)
 	if connections.Load() != 0 {
 		t.Errorf("%d connections", connections.Load())

@@ -84,7 +84,7 @@ func TestR37_AnswersDoNotOpenTheBreaker(t *testing.T) {
 
 func TestR37_DeadConnectionsOpenTheBreaker(t *testing.T) {
 	l, connections := listen(t, "127.0.0.1:0")
-	c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: "http://" + l.Addr().String()})
+	c := clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{Target: Target{URL: "http://" + l.Addr().String()}})
 	for range 50 {
 		_, err := c.Manifest(t.Context(), "a/b", latest)
 		wantOutage(t, err)
@@ -261,7 +261,7 @@ func TestE13_FewLargeDocumentsAtATime(t *testing.T) {
 		})
 	}
 	for i := range 3 { // two of them of one tenant
-		c, err := cs.Client(Config{Key: strconv.Itoa(i), Tenant: strconv.Itoa(i % 2), Upstream: "up", URL: s.URL})
+		c, err := cs.Client(Config{Key: strconv.Itoa(i), Tenant: strconv.Itoa(i % 2), Upstream: "up", Target: Target{URL: s.URL}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -344,7 +344,7 @@ func TestStatus_RateLimit(t *testing.T) {
 	}), ReadHeaderTimeout: time.Minute}
 	go func() { _ = s.Serve(l) }()
 	defer s.Close()
-	c := clientOf(t, cs, Config{URL: "http://" + l.Addr().String()})
+	c := clientOf(t, cs, Config{Target: Target{URL: "http://" + l.Addr().String()}})
 	if s := c.Status(); s != (Status{State: "closed"}) {
 		t.Errorf("before the first request: %+v", s)
 	}
@@ -383,7 +383,7 @@ func TestStatus_SeriesAreBounded(t *testing.T) {
 	cs := New(Options{Metrics: reg})
 	for i := range mostClients + 10 {
 		slug := fmt.Sprintf("u%d", i)
-		c, err := cs.Client(Config{Key: slug, Tenant: "acme", Upstream: slug, URL: "https://registry.example"})
+		c, err := cs.Client(Config{Key: slug, Tenant: "acme", Upstream: slug, Target: Target{URL: "https://registry.example"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -120,7 +120,7 @@ func TestT30_ProxiesGetTheCheckedAddress(t *testing.T) {
 		cs := newClients(Options{Allow: loopback, Resolver: r, Authorities: site.pem(t), Proxies: []Proxy{
 			{Name: "corp", URL: "http://bob:hunter%3A2@" + p.Addr() + query}, {Name: "none"},
 		}}, patient())
-		c := clientOf(t, cs, Config{URL: "https://up.example.com:" + site.port, Proxy: "corp"})
+		c := clientOf(t, cs, Config{Target: Target{URL: "https://up.example.com:" + site.port}, Proxy: "corp"})
 		if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 			t.Fatalf("%q: %v", query, err)
 		}
@@ -162,7 +162,7 @@ func TestT30_PlainUpstreamsAndSecureProxies(t *testing.T) {
 	}
 	p := testserver.StartScriptedProxy(t, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
 	cs := newClients(Options{Allow: loopback, Authorities: pem, Proxies: []Proxy{{Name: "corp", URL: "https://" + p.Addr()}}}, patient())
-	c := clientOf(t, cs, Config{URL: s.URL, Proxy: "corp"})
+	c := clientOf(t, cs, Config{Target: Target{URL: s.URL}, Proxy: "corp"})
 	if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestT30_PlainUpstreamsAndSecureProxies(t *testing.T) {
 		t.Errorf("the proxy got %q, want %q", got, want)
 	}
 	untrusted := newClients(Options{Allow: loopback, Proxies: []Proxy{{Name: "corp", URL: "https://" + p.Addr()}}}, patient())
-	_, err = clientOf(t, untrusted, Config{URL: s.URL, Proxy: "corp"}).Manifest(t.Context(), "a/b", latest)
+	_, err = clientOf(t, untrusted, Config{Target: Target{URL: s.URL}, Proxy: "corp"}).Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)
 }
 
@@ -195,7 +195,7 @@ func TestT30_TheEnvironmentAppliesToUpstreamsWithoutAProxy(t *testing.T) {
 		{"up.example.com", "corp", 1, 2},
 	} {
 		key := fmt.Sprint(i)
-		if err := pull(t, cs, Config{Key: key, Upstream: "up", Tenant: "acme", URL: "http://" + c.host + ":" + port, Proxy: c.proxy}); err != nil {
+		if err := pull(t, cs, Config{Key: key, Upstream: "up", Tenant: "acme", Target: Target{URL: "http://" + c.host + ":" + port}, Proxy: c.proxy}); err != nil {
 			t.Fatal(err)
 		}
 		if a, b := len(p.Requests()), len(other.Requests()); a != c.by || b != c.byOther {
@@ -223,7 +223,7 @@ func TestT31_ProxiesAreToldNoForbiddenPlace(t *testing.T) {
 		for _, scheme := range []string{"http", "https"} {
 			for _, host := range places {
 				at := scheme + "://" + host
-				if c, err := cs.Client(Config{Key: at, Upstream: "up", Tenant: "acme", URL: at, Proxy: "corp"}); err == nil {
+				if c, err := cs.Client(Config{Key: at, Upstream: "up", Tenant: "acme", Target: Target{URL: at}, Proxy: "corp"}); err == nil {
 					_, err = c.Manifest(t.Context(), "a/b", latest)
 					if e := wantOutage(t, err); !e.Refused {
 						t.Errorf("%s is not refused: %v", at, err)
@@ -261,7 +261,7 @@ func egressLed(t *testing.T, cs *Clients, place, to string) error {
 		rw.Header().Set("Location", to+r.URL.Path)
 		rw.WriteHeader(http.StatusTemporaryRedirect)
 	}}}
-	c := clientOf(t, cs, Config{Key: place + to, URL: origin, Proxy: "corp"})
+	c := clientOf(t, cs, Config{Key: place + to, Target: Target{URL: origin}, Proxy: "corp"})
 	c.ways.named = w
 	_, err := c.Manifest(t.Context(), "a/b", latest)
 	return err
@@ -278,7 +278,7 @@ func TestT31_RedirectsGoThroughTheProxy(t *testing.T) {
 	p.Hosts["up.example.com:"+site.port], p.Hosts["store.example.com:"+store.port] = site.Listener.Addr().String(), store.Listener.Addr().String()
 	both := append(site.pem(t), store.pem(t)...)
 	named := newClients(Options{Authorities: both, Proxies: []Proxy{{Name: "corp", URL: "http://" + p.Addr() + "?resolve=proxy"}}}, patient())
-	c := clientOf(t, named, Config{URL: "https://up.example.com:" + site.port, Proxy: "corp"})
+	c := clientOf(t, named, Config{Target: Target{URL: "https://up.example.com:" + site.port}, Proxy: "corp"})
 	if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Error(err)
 	}
@@ -288,7 +288,7 @@ func TestT31_RedirectsGoThroughTheProxy(t *testing.T) {
 	// The upstream is in a private network, and leads to another host.
 	checked := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: both, Proxies: []Proxy{{Name: "corp", URL: "http://" + p.Addr()}}}, patient())
 	before := len(p.Requests())
-	_, err := clientOf(t, checked, Config{URL: "https://up.example.com:" + site.port, Proxy: "corp"}).Manifest(t.Context(), "a/b", latest)
+	_, err := clientOf(t, checked, Config{Target: Target{URL: "https://up.example.com:" + site.port}, Proxy: "corp"}).Manifest(t.Context(), "a/b", latest)
 	if e := wantOutage(t, err); !strings.Contains(e.Message, "auth_hosts") || len(p.Requests()) != before+1 {
 		t.Errorf("%v, the proxy got %s", err, targets(p))
 	}
@@ -299,7 +299,7 @@ func TestT31_ECRIsAskedThroughTheProxy(t *testing.T) {
 	p := testserver.StartScriptedProxy(t, nil)
 	p.Play(testserver.ProxyRefuses)
 	cs := newClients(Options{Proxies: []Proxy{{Name: "corp", URL: "http://" + p.Addr() + "?resolve=proxy"}}}, patient())
-	c := clientOf(t, cs, Config{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIA", Password: "secret", Proxy: "corp"})
+	c := clientOf(t, cs, Config{Target: Target{URL: "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com", Username: "AKIA", Password: "secret"}, Proxy: "corp"})
 	_, err := c.auth.credential(t.Context())
 	wantOutage(t, err)
 	if got := targets(p); got != "CONNECT api.ecr.eu-west-1.amazonaws.com:443" {
@@ -321,7 +321,7 @@ func TestT32_FaultsOfProxiesAreOutages(t *testing.T) {
 			Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: site.pem(t),
 			Proxies: []Proxy{{Name: "corp", URL: "http://bob:hunter2@" + p.Addr()}},
 		}, l)
-		c := clientOf(t, cs, Config{URL: "https://up.example.com:" + site.port, Proxy: "corp", Username: "alice", Password: "secret"})
+		c := clientOf(t, cs, Config{Target: Target{URL: "https://up.example.com:" + site.port, Username: "alice", Password: "secret"}, Proxy: "corp"})
 		_, err := c.Manifest(t.Context(), "a/b", latest)
 		e := wantOutage(t, err)
 		if !e.broken || e.Fault().Kind != fault.BadUpstream || strings.Contains(err.Error(), "hunter2") {
@@ -350,7 +350,7 @@ func TestT32_OnlyProxiesOfTheTenantAreKnown(t *testing.T) {
 		general, acmes int
 		refused        bool
 	}{{"acme", "corp", 0, 1, false}, {"evil", "corp", 1, 1, false}, {"acme", "own", 1, 2, false}, {"evil", "own", 1, 2, true}, {"acme", "other", 1, 2, true}} {
-		err := pull(t, cs, Config{Key: fmt.Sprint(i), Tenant: c.tenant, Upstream: "up", URL: s.URL, Proxy: c.proxy})
+		err := pull(t, cs, Config{Key: fmt.Sprint(i), Tenant: c.tenant, Upstream: "up", Target: Target{URL: s.URL}, Proxy: c.proxy})
 		if c.refused {
 			if e := wantOutage(t, err); !e.Refused || !strings.Contains(e.Message, "upstream_proxies") {
 				t.Errorf("%v: %v", c, err)
@@ -370,7 +370,7 @@ func TestT32_OnlyProxiesOfTheTenantAreKnown(t *testing.T) {
 // TestT30_WaysEndWithTheirClients: a replaced configuration leaves no transport.
 func TestT30_WaysEndWithTheirClients(t *testing.T) {
 	cs := newClients(Options{Proxies: []Proxy{{Name: "a"}, {Name: "b"}}}, patient())
-	for _, cfg := range []Config{{Proxy: "a"}, {Proxy: "b"}, {Proxy: "b", Username: "x"}, {}} {
+	for _, cfg := range []Config{{Proxy: "a"}, {Proxy: "b"}, {Proxy: "b", Target: Target{Username: "x"}}, {}} {
 		cfg.URL, cfg.Key = "https://ghcr.io", "1"
 		clientOf(t, cs, cfg)
 		want := 0

@@ -59,7 +59,7 @@ func TestN1_AddressesThatConfigurationRefuses(t *testing.T) {
 
 // TestN1_HealthIsOneWord for what the last request came to.
 func TestN1_HealthIsOneWord(t *testing.T) {
-	c := clientOf(t, newClients(Options{}, patient()), Config{URL: "https://127.0.0.1:" + unused(t)})
+	c := clientOf(t, newClients(Options{}, patient()), Config{Target: Target{URL: "https://127.0.0.1:" + unused(t)}})
 	if got := c.Status().Health; got != NeverAsked {
 		t.Errorf("before the first request: %q", got)
 	}
@@ -72,7 +72,7 @@ func TestN1_HealthIsOneWord(t *testing.T) {
 	if s := c.Status(); s.Health != RefusedByConfiguration || s.State != "closed" {
 		t.Errorf("%+v", s)
 	}
-	c = clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{URL: "https://127.0.0.1:" + unused(t)})
+	c = clientOf(t, newClients(Options{Allow: loopback}, patient()), Config{Target: Target{URL: "https://127.0.0.1:" + unused(t)}})
 	_, err := c.Manifest(t.Context(), "a/b", latest)
 	wantOutage(t, err)
 	if s := c.Status(); s.Health != Unreachable {

@@ -100,7 +100,7 @@ func TestE3_RedirectsThatAreNotFollowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, cs := chain(places)
 			delete(w.hosts, "https://gone.example.net")
-			c := clientOf(t, cs, Config{URL: origin, Username: "u", Password: "p"})
+			c := clientOf(t, cs, Config{Target: Target{URL: origin, Username: "u", Password: "p"}})
 			start := time.Now()
 			_, err := c.Manifest(t.Context(), "a/b", latest)
 			e := wantOutage(t, err)
@@ -157,7 +157,7 @@ func TestE5_AuthorizationStaysAtTheOrigin(t *testing.T) {
 	} {
 		t.Run(strings.Join(places, " "), func(t *testing.T) {
 			w, cs := chain(places)
-			client := clientOf(t, cs, Config{URL: origin, Username: "u", Password: "p"})
+			client := clientOf(t, cs, Config{Target: Target{URL: origin, Username: "u", Password: "p"}})
 			if _, err := client.Manifest(t.Context(), "a/b", latest); err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +194,7 @@ func TestR41_OtherHostsDecideNothing(t *testing.T) {
 				}
 				rw.WriteHeader(status)
 			}
-			_, err := clientOf(t, cs, Config{URL: origin}).HasBlob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil))
+			_, err := clientOf(t, cs, Config{Target: Target{URL: origin}}).HasBlob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil))
 			want := Outage
 			switch {
 			case registry:

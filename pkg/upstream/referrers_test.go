@@ -170,7 +170,7 @@ func TestT6_ReferrersBehindARedirect(t *testing.T) {
 		}
 		protected(rw, r)
 	}
-	client := clientOf(t, cs, Config{URL: origin})
+	client := clientOf(t, cs, Config{Target: Target{URL: origin}})
 	if list, err := client.Referrers(t.Context(), "a/b", subject, 10); err != nil || len(list) != 4 {
 		t.Errorf("%d referrers, %v", len(list), err)
 	}

@@ -207,7 +207,7 @@ func bearer(guarded func(*http.Request) bool, otherwise http.HandlerFunc) http.H
 	}
 }
 
-var withCredential = Config{Username: "u", Password: "p"}
+var withCredential = Config{Target: Target{Username: "u", Password: "p"}}
 
 // TestT2_TheChallengeOfV2 is learned where there is a credential, and costs no more
 // than that of the manifest would.
@@ -484,7 +484,7 @@ func TestT4_ECRForbidsAnOldPassword(t *testing.T) {
 		}
 		asksForLogin(rw, r)
 	}
-	c := clientOf(t, cs, Config{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"})
+	c := clientOf(t, cs, Config{Target: Target{URL: ecrRegistry, Username: "AKIAEXAMPLE", Password: "x"}})
 	for i, p := range []string{"first", "second", "third"} {
 		password = p
 		want, logins := Found, i+1

@@ -44,7 +44,7 @@ func serve(t *testing.T, l limits, h http.HandlerFunc) *Client {
 		h(w, r)
 	}))
 	t.Cleanup(s.Close)
-	return clientOf(t, newClients(Options{Allow: loopback}, l), Config{URL: s.URL})
+	return clientOf(t, newClients(Options{Allow: loopback}, l), Config{Target: Target{URL: s.URL}})
 }
 
 func clientOf(t *testing.T, cs *Clients, cfg Config) *Client {
@@ -125,7 +125,7 @@ func wantOutage(t *testing.T, err error) *Error {
 
 func TestClients_SameConfigSameClient(t *testing.T) {
 	cs := New(Options{})
-	cfg := Config{Key: "1/2/3", Tenant: "acme", Upstream: "ghcr", URL: "https://ghcr.io", AuthHosts: []string{"a.example"}}
+	cfg := Config{Key: "1/2/3", Tenant: "acme", Upstream: "ghcr", Target: Target{URL: "https://ghcr.io"}, AuthHosts: []string{"a.example"}}
 	first, err := cs.Client(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -142,14 +142,14 @@ func TestClients_SameConfigSameClient(t *testing.T) {
 	if again, _ := cs.Client(changed); again != second {
 		t.Error("the changed config has no client that lasts")
 	}
-	_, err = cs.Client(Config{URL: "ftp://ghcr.io"})
+	_, err = cs.Client(Config{Target: Target{URL: "ftp://ghcr.io"}})
 	if fault.KindOf(err) != fault.Invalid || fault.From(err).Field != "url" {
 		t.Errorf("a URL that can never be used: %v", err)
 	}
 }
 
 func TestConfig_PrintsNoCredential(t *testing.T) {
-	cfg := Config{Tenant: "acme", Upstream: "ghcr", URL: "https://ghcr.io", Username: "bob-the-user", Password: "hunter2"}
+	cfg := Config{Tenant: "acme", Upstream: "ghcr", Target: Target{URL: "https://ghcr.io", Username: "bob-the-user", Password: "hunter2"}}
 	var out strings.Builder
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "upstream", cfg)
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "upstream", cfg)
@@ -217,7 +217,7 @@ func readAndClose(t *testing.T, b *Body) ([]byte, error) {
 func TestOptions_Patience(t *testing.T) {
 	stalls := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	t.Cleanup(stalls.Close)
-	c := clientOf(t, New(Options{Allow: loopback, Patience: 50 * time.Millisecond}), Config{URL: stalls.URL})
+	c := clientOf(t, New(Options{Allow: loopback, Patience: 50 * time.Millisecond}), Config{Target: Target{URL: stalls.URL}})
 	_, err := c.Manifest(t.Context(), "library/app", oci.Reference{Tag: "1"})
 	if got := fault.KindOf(err); got != fault.UpstreamTimeout {
 		t.Errorf("an upstream that stalls: %v, of kind %v", err, got)

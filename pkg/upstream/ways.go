@@ -41,7 +41,7 @@ func (c *Client) transport(u *url.URL, led bool) http.RoundTripper {
 	switch {
 	case led:
 		return c.ways.led
-	case c.config.ClientCertificate != "" && (sameOrigin(u, c.base) || slices.ContainsFunc(c.config.AuthHosts, isHost(u))):
+	case c.config.ClientCertificate != "" && (sameOrigin(u, c.base) || !c.spare && slices.ContainsFunc(c.config.AuthHosts, isHost(u))):
 		return c.ways.own
 	default:
 		return c.ways.named

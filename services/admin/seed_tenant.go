@@ -135,10 +135,7 @@ func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResour
 
 // read is the upstream's message, with its secrets, and which fields are given.
 func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, error) {
-	fields, err := u.Fields.withSecrets(dir, "headers", "value")
-	if err == nil {
-		fields, err = fields.withSecrets(dir, "alternatives", "password")
-	}
+	fields, err := u.Fields.withSecretsOfParts(dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,39 +152,6 @@ func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, er
 		err = within(secret.field+"_file", err)
 	}
 	return m, mask, err
-}
-
-// withSecrets reads the secrets of the parts in a list from the files that they name: as
-// value_file for the secret value.
-func (f seedFields) withSecrets(dir, list, secret string) (seedFields, error) {
-	parts, ok := f[list].([]any)
-	if !ok {
-		return f, nil
-	}
-	read := make([]any, len(parts))
-	for i, p := range parts {
-		part, ok := p.(map[string]any)
-		if !ok {
-			return f, nil // decoding says what is wrong
-		}
-		at := fmt.Sprintf("%s[%d].", list, i)
-		if _, inline := part[secret]; inline {
-			return nil, invalid(at+secret, "a secret does not stand in the file itself: put it into a file, and name that in %s_file", secret)
-		}
-		part = maps.Clone(part)
-		if file, named := part[secret+"_file"].(string); named {
-			text, err := readSecret(dir, file)
-			if err != nil {
-				return nil, within(at+secret+"_file", err)
-			}
-			delete(part, secret+"_file")
-			part[secret] = text
-		}
-		read[i] = part
-	}
-	f = maps.Clone(f)
-	f[list] = read
-	return f, nil
 }
 
 // Values of what a file leaves to the resource that the tenant has already, for

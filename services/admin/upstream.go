@@ -106,11 +106,9 @@ func checkPasswordNotRedirected(before, after meta.Upstream) error {
 // which it was decided who may have it (invariant I12).
 func (s *Service) invalidatesCache(before, after meta.Upstream) bool {
 	a, b := before.Settings, after.Settings
-	return a.URL != b.URL || a.Username != b.Username || a.CredentialHelper != b.CredentialHelper || a.Certificate != b.Certificate || !s.sameSecrets(before, after) ||
-		!slices.Equal(a.AuthHosts, b.AuthHosts) || !slices.EqualFunc(a.Alternatives, b.Alternatives, sameLogin)
+	return !sameAccess(a.UpstreamTarget, b.UpstreamTarget) || a.CredentialHelper != b.CredentialHelper || !s.sameSecrets(before, after) ||
+		!slices.Equal(a.AuthHosts, b.AuthHosts) || !slices.EqualFunc(a.Alternatives, b.Alternatives, sameAccess)
 }
-
-func sameLogin(a, b meta.UpstreamEndpoint) bool { return a.URL == b.URL && a.Username == b.Username }
 
 // sameSecrets takes one that cannot be opened for another.
 func (s *Service) sameSecrets(before, after meta.Upstream) bool {

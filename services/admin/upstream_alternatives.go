@@ -6,46 +6,55 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/upstream"
 )
 
-// setAlternatives seals the passwords of other URLs; those that are empty stay as they
-// are.
+// setAlternatives sets the other URLs. Secrets of theirs that are empty stay as they are.
 func (s *Service) setAlternatives(u *meta.Upstream, is *meta.UpstreamSettings, alternatives []*pb.Upstream_Alternative) error {
 	if len(alternatives) > maxAlternatives {
 		return invalid(fieldUpstream+"alternatives", "%d alternatives exceed the maximum of %d", len(alternatives), maxAlternatives)
 	}
 	taken := []string{is.URL}
 	for i, a := range alternatives {
-		field := fmt.Sprintf("alternatives[%d].", i)
-		next := meta.UpstreamEndpoint{URL: a.GetUrl(), Username: a.GetUsername()}
-		if err := upstream.CheckURL(next.URL); err != nil {
-			return fault.From(err).WithField(fieldUpstream + field + "url")
+		at := targetPlace{field: fmt.Sprintf("alternatives[%d].", i), names: meta.SecretsOfAlternative(*u, a.GetUrl())}
+		if known := slices.IndexFunc(u.Settings.Alternatives, func(t meta.UpstreamTarget) bool { return t.URL == a.GetUrl() }); known >= 0 {
+			at.was = u.Settings.Alternatives[known]
+			a = keepingSecrets(a, at.was)
 		}
-		if slices.ContainsFunc(taken, func(t string) bool { return sameURL(t, next.URL) }) {
-			return invalid(fieldUpstream+field+"url", "%q is named twice", clipped(next.URL))
-		}
-		taken = append(taken, next.URL)
-		if err := checkCredential(field, next.Username, a.GetPassword()); err != nil {
+		next, err := s.target(at, a)
+		if err != nil {
 			return err
 		}
-		if a.GetPassword() != "" {
-			var err error
-			if next.Password, err = s.sealed(field+"password", a.GetPassword(), meta.AlternativeOf(*u, next.URL)); err != nil {
-				return err
-			}
+		if slices.ContainsFunc(taken, func(t string) bool { return sameURL(t, next.URL) }) {
+			return at.invalid("url", "%q is named twice", clipped(next.URL))
 		}
-		for _, was := range u.Settings.Alternatives {
-			if a.GetPassword() == "" && was.URL == next.URL && was.Username == next.Username {
-				next.Password = was.Password
-			}
-		}
+		taken = append(taken, next.URL)
 		is.Alternatives = append(is.Alternatives, next)
 	}
 	return nil
+}
+
+// keepingSecrets is the alternative with unchangedSecret for what it leaves out.
+func keepingSecrets(a *pb.Upstream_Alternative, was meta.UpstreamTarget) *pb.Upstream_Alternative {
+	a = proto.CloneOf(a)
+	if a.GetPassword() == "" && a.GetUsername() == was.Username {
+		a.Password = unchangedSecret
+	}
+	if a.GetClientKey() == "" {
+		a.ClientKey = unchangedSecret
+	}
+	return a
+}
+
+func alternativeMessage(t meta.UpstreamTarget) *pb.Upstream_Alternative {
+	return &pb.Upstream_Alternative{
+		Url: t.URL, Username: t.Username, PasswordSet: len(t.Password) > 0, CaCertificates: t.CA,
+		ClientCertificate: t.Certificate, ClientKeySet: len(t.Key) > 0, Headers: headersMessage(t.Headers),
+	}
 }
 
 // sameURL ignores case and a slash at the end.
@@ -73,7 +82,7 @@ func (s *Service) checkAddresses(ctx context.Context, t meta.Tenant, before, aft
 		}
 	}
 	for i, a := range after.Alternatives {
-		known := slices.ContainsFunc(before.Alternatives, func(b meta.UpstreamEndpoint) bool { return a.URL == b.URL })
+		known := slices.ContainsFunc(before.Alternatives, func(b meta.UpstreamTarget) bool { return a.URL == b.URL })
 		if known && before.Proxy == after.Proxy {
 			continue
 		}

@@ -1,9 +1,6 @@
 package admin
 
 import (
-	"bytes"
-	"crypto/x509"
-	"encoding/pem"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -27,20 +24,10 @@ const (
 	maxInFlight     = 64
 )
 
-// setEgress makes the settings of how u is reached what a client may set, checked. Its
-// secrets are sealed for u.
+// setEgress makes the settings of how u is reached what a client may set, checked. The
+// secrets of alternatives are sealed for u.
 func (s *Service) setEgress(u *meta.Upstream, is *meta.UpstreamSettings, m *pb.Upstream) error {
-	is.Proxy, is.CA, is.Certificate = m.GetProxy(), m.GetCaCertificates(), m.GetClientCertificate()
-	is.Pace, is.MaxRequests = m.GetMaxRequestsPerSecond(), int(m.GetMaxConcurrentRequests())
-	if err := checkCertificates("ca_certificates", is.CA); err != nil {
-		return err
-	}
-	if err := s.setClientKey(u, is, m); err != nil {
-		return err
-	}
-	if err := s.setHeaders(u, is, m.GetHeaders()); err != nil {
-		return err
-	}
+	is.Proxy, is.Pace, is.MaxRequests = m.GetProxy(), m.GetMaxRequestsPerSecond(), int(m.GetMaxConcurrentRequests())
 	if err := s.setAlternatives(u, is, m.GetAlternatives()); err != nil {
 		return err
 	}
@@ -68,34 +55,11 @@ func (s *Service) setEgress(u *meta.Upstream, is *meta.UpstreamSettings, m *pb.U
 	return nil
 }
 
-// checkCertificates checks certificates in PEM; none is right.
-func checkCertificates(field, text string) error {
-	if len(text) > maxPEM {
-		return invalid(fieldUpstream+field, "%d bytes exceed the maximum of %d", len(text), maxPEM)
-	}
-	rest := []byte(text)
-	for len(bytes.TrimSpace(rest)) > 0 {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" {
-			return invalid(fieldUpstream+field, "it holds something other than certificates in PEM")
-		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return invalid(fieldUpstream+field, "it holds a certificate that cannot be parsed")
-		}
-	}
-	return nil
-}
-
 // showEgress shows how an upstream is reached, without its secrets.
 func showEgress(m *pb.Upstream, set meta.UpstreamSettings) {
 	m.Proxy, m.CaCertificates, m.ClientCertificate, m.ClientKeySet = set.Proxy, set.CA, set.Certificate, len(set.Key) > 0
 	m.MaxRequestsPerSecond, m.MaxConcurrentRequests = set.Pace, int32(set.MaxRequests)
-	for _, h := range set.Headers {
-		m.Headers = append(m.Headers, &pb.Upstream_Header{Name: h.Name, ValueSet: len(h.Value) > 0})
-	}
-	for _, a := range set.Alternatives {
-		m.Alternatives = append(m.Alternatives, &pb.Upstream_Alternative{Url: a.URL, Username: a.Username, PasswordSet: len(a.Password) > 0})
-	}
+	m.Headers, m.Alternatives = headersMessage(set.Headers), mapped(set.Alternatives, alternativeMessage)
 	for _, d := range []struct {
 		from time.Duration
 		to   **durationpb.Duration

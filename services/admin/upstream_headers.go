@@ -8,48 +8,51 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// setHeaders seals the values of headers; those that are empty stay as they are.
-func (s *Service) setHeaders(u *meta.Upstream, is *meta.UpstreamSettings, headers []*pb.Upstream_Header) error {
-	if len(headers) > maxOwnHeaders {
-		return invalid(fieldUpstream+"headers", "%d headers exceed the maximum of %d", len(headers), maxOwnHeaders)
+// headers are those of a target, with their values sealed; those that are empty stay as they
+// are.
+func (s *Service) headers(at targetPlace, m targetMessage) ([]meta.UpstreamHeader, error) {
+	given := m.GetHeaders()
+	if len(given) > maxOwnHeaders {
+		return nil, at.invalid("headers", "%d headers exceed the maximum of %d", len(given), maxOwnHeaders)
 	}
-	for i, h := range headers {
+	var all []meta.UpstreamHeader
+	for i, h := range given {
 		field := fmt.Sprintf("headers[%d].", i)
-		name := http.CanonicalHeaderKey(h.GetName())
-		taken := func(o meta.UpstreamHeader) bool { return o.Name == name }
+		next := meta.UpstreamHeader{Name: http.CanonicalHeaderKey(h.GetName())}
 		switch {
-		case len(name) > maxHeaderName || !httpguts.ValidHeaderFieldName(name):
-			return invalid(fieldUpstream+field+"name", "%q is not the name of a header of at most %d bytes", clipped(name), maxHeaderName)
-		case isReserved(name):
-			return invalid(fieldUpstream+field+"name", "%s is set by Berth or by HTTP itself, and cannot be chosen", name)
-		case slices.ContainsFunc(is.Headers, taken):
-			return invalid(fieldUpstream+field+"name", "%s is named twice", name)
+		case len(next.Name) > maxHeaderName || !httpguts.ValidHeaderFieldName(next.Name):
+			return nil, at.invalid(field+"name", "%q is not the name of a header of at most %d bytes", clipped(next.Name), maxHeaderName)
+		case isReserved(next.Name):
+			return nil, at.invalid(field+"name", "%s is set by Berth or by HTTP itself, and cannot be chosen", next.Name)
+		case slices.ContainsFunc(all, func(o meta.UpstreamHeader) bool { return o.Name == next.Name }):
+			return nil, at.invalid(field+"name", "%s is named twice", next.Name)
 		}
-		next := meta.UpstreamHeader{Name: name}
-		if value := h.GetValue(); value == "" {
-			known := slices.IndexFunc(u.Settings.Headers, taken)
-			switch {
-			case known < 0:
-				return invalid(fieldUpstream+field+"value", "it is missing; a header needs a value")
-			case !sameURL(u.Settings.URL, is.URL):
-				return givenFor(field+"value", *u, is)
-			}
-			next.Value = u.Settings.Headers[known].Value
-		} else if len(value) > maxHeaderValue || !httpguts.ValidHeaderFieldValue(value) {
-			return invalid(fieldUpstream+field+"value", "a value has at most %d bytes, and no control characters", maxHeaderValue)
-		} else {
-			var err error
-			if next.Value, err = s.sealed(field+"value", value, meta.HeaderOf(*u, name)); err != nil {
-				return err
-			}
+		var err error
+		if next.Value, err = s.headerValue(at, field+"value", next.Name, h.GetValue(), m.GetUrl()); err != nil {
+			return nil, err
 		}
-		is.Headers = append(is.Headers, next)
+		all = append(all, next)
 	}
-	return nil
+	return all, nil
+}
+
+func (s *Service) headerValue(at targetPlace, field, name, value, url string) ([]byte, error) {
+	known := slices.IndexFunc(at.was.Headers, func(h meta.UpstreamHeader) bool { return h.Name == name })
+	switch {
+	case value == "" && known < 0:
+		return nil, at.invalid(field, "it is missing; a header needs a value")
+	case value == "" && !sameURL(at.was.URL, url):
+		return nil, at.givenFor(field, url)
+	case value == "":
+		return at.was.Headers[known].Value, nil
+	case len(value) > maxHeaderValue || !httpguts.ValidHeaderFieldValue(value):
+		return nil, at.invalid(field, "a value has at most %d bytes, and no control characters", maxHeaderValue)
+	default:
+		return s.sealed(at, field, value, at.names.Header(name))
+	}
 }
 
 // isReserved refuses headers between two hops (RFC 9110, section 7.6.1), those that

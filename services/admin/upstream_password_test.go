@@ -34,7 +34,7 @@ func (a *api) kept() string {
 	if len(u.Settings.Password) == 0 {
 		return ""
 	}
-	plain, err := a.service.secrets.Open(u.Settings.Password, meta.PasswordOf(u))
+	plain, err := a.service.secrets.Open(u.Settings.Password, meta.SecretsOf(u).Password)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
-	"github.com/berth-registry/berth/pkg/upstream"
 )
 
 // unchangedSecret stands for a password or key that an update does not name. It is
@@ -40,15 +39,14 @@ const (
 // is sealed for u.
 func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 	is := meta.DefaultUpstreamSettings
-	is.URL, is.Username, is.Password = m.GetUrl(), m.GetUsername(), u.Settings.Password
-	is.CredentialHelper = m.GetCredentialHelper()
 	is.NamePrefix, is.MaxBytes = m.GetNamePrefix(), m.GetMaxBytes()
 	is.Include, is.Exclude, is.AllowClaimed = m.GetInclude(), m.GetExclude(), m.GetAllowClaimed()
-	if err := upstream.CheckURL(is.URL); err != nil {
-		return fault.From(err).WithField(fieldUpstream + "url")
-	}
-	if err := s.setPassword(u, &is, m); err != nil {
+	var err error
+	if is.UpstreamTarget, err = s.target(targetPlace{names: meta.SecretsOf(*u), was: u.Settings.UpstreamTarget}, m); err != nil {
 		return err
+	}
+	if is.CredentialHelper = m.GetCredentialHelper(); is.CredentialHelper != "" && (is.Username != "" || len(is.Password) > 0) {
+		return invalid(fieldUpstream+"credential_helper", "a credential helper takes the place of username and password: leave both empty")
 	}
 	if err := s.setEgress(u, &is, m); err != nil {
 		return err
@@ -72,7 +70,6 @@ func (s *Service) configure(u *meta.Upstream, m *pb.Upstream) error {
 		from  []string
 		to    *[]string
 	}{{"host_aliases", m.GetHostAliases(), &is.HostAliases}, {"auth_hosts", m.GetAuthHosts(), &is.AuthHosts}} {
-		var err error
 		if *hosts.to, err = checkHosts(fieldUpstream+hosts.field, hosts.from); err != nil {
 			return err
 		}

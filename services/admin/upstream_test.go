@@ -147,7 +147,7 @@ func TestPasswordsAreSealedAndNeverAnswered(t *testing.T) {
 	if got := a.call(200, "GET", upstreams+"/ghcr", ""); got["password_set"] != true || got["username"] != "robot" {
 		t.Errorf("%v", got)
 	}
-	if got, err := a.service.secrets.Open(u.Settings.Password, meta.PasswordOf(u)); err != nil || got != password {
+	if got, err := a.service.secrets.Open(u.Settings.Password, meta.SecretsOf(u).Password); err != nil || got != password {
 		t.Errorf("%q, %v", got, err)
 	}
 	// It stays when others change, and goes when it is cleared.
@@ -215,7 +215,7 @@ func TestPasswordsAreSealedAnewWithANewKey(t *testing.T) {
 		}
 	}
 	is := a.upstream("acme", "ghcr")
-	if got, err := next.Open(is.Settings.Password, meta.PasswordOf(is)); err != nil || got != password || is.Cache != was.Cache {
+	if got, err := next.Open(is.Settings.Password, meta.SecretsOf(is).Password); err != nil || got != password || is.Cache != was.Cache {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -306,7 +306,7 @@ func TestApplyChains(t *testing.T) {
 		}
 	}
 	u := a.upstream("acme", "ghcr")
-	if got, err := a.service.secrets.Open(u.Settings.Password, meta.PasswordOf(u)); err != nil || got != password || u.Settings.TagTTL != time.Minute {
+	if got, err := a.service.secrets.Open(u.Settings.Password, meta.SecretsOf(u).Password); err != nil || got != password || u.Settings.TagTTL != time.Minute {
 		t.Errorf("%q, %v, %v", got, err, u.Settings.TagTTL)
 	}
 	if got := a.call(200, "GET", "/v1/tenants/acme/registries/dev", ""); got["upstream_group"] != "chain" {

@@ -124,7 +124,7 @@ func TestPassRemovesGarbageAndNothingElse(t *testing.T) {
 func (w *world) cache(slug, layer string, keep time.Duration, most int64) meta.Repo {
 	w.t.Helper()
 	u, err := w.Meta.CreateUpstream(w.t.Context(), fronttest.By(), meta.Upstream{
-		Tenant: w.repo.Tenant, Slug: slug, Settings: meta.UpstreamSettings{URL: "https://registry.example", Keep: keep, MaxBytes: most},
+		Tenant: w.repo.Tenant, Slug: slug, Settings: meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://registry.example"}, Keep: keep, MaxBytes: most},
 	})
 	w.must(err)
 	r := meta.Repo{Tenant: u.Tenant, Registry: u.Cache, Name: "library/app"}

@@ -19,7 +19,7 @@ func (w *world) cached(content string) meta.Blob {
 	u, err := w.Meta.FindUpstream(w.t.Context(), w.repo.Tenant, "hub")
 	if err != nil {
 		u, err = w.Meta.CreateUpstream(w.t.Context(), fronttest.By(), meta.Upstream{
-			Tenant: w.repo.Tenant, Slug: "hub", Settings: meta.UpstreamSettings{URL: "https://hub.example", Keep: 24 * time.Hour},
+			Tenant: w.repo.Tenant, Slug: "hub", Settings: meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://hub.example"}, Keep: 24 * time.Hour},
 		})
 	}
 	w.must(err)

@@ -111,7 +111,7 @@ func TestT36_OtherURLsServeDuringAnOutage(t *testing.T) {
 	after := lure(t, first)
 	second.RequireToken("bob", "secret")
 	w.upstream("up", first.URL(), func(s *meta.UpstreamSettings) {
-		s.Alternatives = []meta.UpstreamEndpoint{{URL: second.URL(), Username: "bob", Password: []byte("secret")}}
+		s.Alternatives = []meta.UpstreamTarget{{URL: second.URL(), Username: "bob", Password: []byte("secret")}}
 		s.ServeAnonymous = new(bool)
 		*s.ServeAnonymous = true
 	})
@@ -134,6 +134,33 @@ func TestT36_OtherURLsServeDuringAnOutage(t *testing.T) {
 	}
 	if n := len(after.Requests()); n != asked {
 		t.Error("an outage led to the next member")
+	}
+}
+
+// TestT72_AnAlternativeGetsItsOwnHeadersOnly.
+func TestT72_AnAlternativeGetsItsOwnHeadersOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, second := testserver.StartScripted(t), testserver.StartScripted(t)
+	header := func(name string) []meta.UpstreamHeader {
+		return []meta.UpstreamHeader{{Name: name, Value: []byte("shh")}}
+	}
+	w.upstream("up", first.URL(), func(s *meta.UpstreamSettings) {
+		s.Headers, s.ServeAnonymous = header("X-First"), new(true)
+		s.Alternatives = []meta.UpstreamTarget{{URL: second.URL(), Headers: header("X-Second")}}
+	})
+	w.chain(meta.Member{Upstream: "up"})
+	first.Script(testserver.Fault503)
+	w.wantPull("", testserver.ScriptedName, testserver.ScriptedTag, second.Image)
+	for own, up := range map[string]*testserver.Scripted{"X-First": first, "X-Second": second} {
+		if len(up.Requests()) == 0 {
+			t.Errorf("no request with %s", own)
+		}
+		for _, r := range up.Requests() {
+			if r.Header.Get(own) != "shh" || r.Header.Get("X-First")+r.Header.Get("X-Second") != "shh" {
+				t.Errorf("%s %s: %v", r.Method, r.Path, r.Header)
+			}
+		}
 	}
 }
 

@@ -132,7 +132,7 @@ func (w *world) another(slug string) *world {
 func (w *world) upstream(slug, url string, change func(*meta.UpstreamSettings)) meta.Upstream {
 	w.t.Helper()
 	s := meta.UpstreamSettings{
-		URL: url, TagTTL: tagTTL, NegativeTTL: 30 * time.Second, StaleIfError: 24 * time.Hour, Keep: 24 * time.Hour,
+		UpstreamTarget: meta.UpstreamTarget{URL: url}, TagTTL: tagTTL, NegativeTTL: 30 * time.Second, StaleIfError: 24 * time.Hour, Keep: 24 * time.Hour,
 	}
 	if change != nil {
 		change(&s)

@@ -219,7 +219,7 @@ func TestT55_AnAlternativeGetsNoCredentialOfAHelper(t *testing.T) {
 	w := helped(t, up, "  kind: google\n  metadata_endpoint: "+clouds.URL())
 	u, err := w.Meta.FindUpstream(t.Context(), w.dev.Tenant, "hub")
 	if err == nil {
-		u.Settings.Alternatives = []meta.UpstreamEndpoint{{URL: alternative.URL()}}
+		u.Settings.Alternatives = []meta.UpstreamTarget{{URL: alternative.URL()}}
 		_, err = w.Meta.UpdateUpstream(t.Context(), fronttest.By(), u, true)
 	}
 	if err != nil {

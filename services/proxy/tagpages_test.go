@@ -218,7 +218,7 @@ func TestT12_ALongListAtAnotherURL(t *testing.T) {
 	}))
 	t.Cleanup(first.Close)
 	w := newWorld(t)
-	w.upstream("hub", first.URL, func(s *meta.UpstreamSettings) { s.Alternatives = []meta.UpstreamEndpoint{{URL: second.URL()}} })
+	w.upstream("hub", first.URL, func(s *meta.UpstreamSettings) { s.Alternatives = []meta.UpstreamTarget{{URL: second.URL()}} })
 	w.chain(meta.Member{Upstream: "hub"})
 	if got := w.tags(path, 150); !slices.Equal(got, tags) {
 		t.Errorf("%d tags, want %d", len(got), len(tags))

@@ -88,7 +88,7 @@ func newFamily(t *testing.T, dev tenant.Settings, members ...meta.Member) family
 	main := d.Tenant("acme", tenant.Settings{})
 	prod := d.Registry(main, "prod", tenant.Settings{})
 	u, err := d.Meta.CreateUpstream(t.Context(), fronttest.By(), meta.Upstream{
-		Tenant: main.Tenant, Slug: "ghcr", Settings: meta.UpstreamSettings{URL: "https://ghcr.io", NamePrefix: "library/", Keep: meta.DefaultUpstreamSettings.Keep},
+		Tenant: main.Tenant, Slug: "ghcr", Settings: meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://ghcr.io"}, NamePrefix: "library/", Keep: meta.DefaultUpstreamSettings.Keep},
 	})
 	if err != nil {
 		t.Fatal(err)

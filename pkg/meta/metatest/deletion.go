@@ -111,7 +111,7 @@ func testDeletion(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		w.addAccount("ci", access.Writer)
 		w.addKey("k", "secret")
-		ghcr := w.addUpstream("ghcr", meta.UpstreamSettings{URL: "https://ghcr.example", Password: []byte("sealed")})
+		ghcr := w.addUpstream("ghcr", meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://ghcr.example", Password: []byte("sealed")}})
 		w.addGroup("chain", meta.Member{Upstream: "ghcr"})
 		w.addRegistry("dev")
 		gone := w.addRegistry("gone")

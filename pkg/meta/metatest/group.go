@@ -197,7 +197,7 @@ func testTopology(t *testing.T, open Open) {
 		other := w
 		other.tenant, other.registry = w.addTenant("other", 0)
 		other.addUpstream("quay", meta.UpstreamSettings{})
-		ghcr := w.addUpstream("ghcr", meta.UpstreamSettings{URL: "https://ghcr.example", Password: []byte("sealed")})
+		ghcr := w.addUpstream("ghcr", meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://ghcr.example", Password: []byte("sealed")}})
 		members := []meta.Member{{Registry: tenant.MainRegistry}, {Upstream: "ghcr", OnOutage: meta.Continue}}
 		w.addGroup("chain", members...)
 		w.addGroup("nothing")

@@ -14,7 +14,7 @@ import (
 
 func testUpstreams(t *testing.T, open Open) {
 	settings := meta.UpstreamSettings{
-		URL: "https://ghcr.example", Username: "u", Password: []byte{0, 1, 255}, AuthHosts: []string{"auth.example"},
+		UpstreamTarget: meta.UpstreamTarget{URL: "https://ghcr.example", Username: "u", Password: []byte{0, 1, 255}}, AuthHosts: []string{"auth.example"},
 		HostAliases: []string{"ghcr"}, NamePrefix: "library/", Include: []string{"a/**"}, Exclude: []string{"a/b"}, AllowClaimed: []string{"c"},
 		TagTTL: time.Minute, NegativeTTL: time.Second, StaleIfError: time.Hour, Keep: 24 * time.Hour, MaxBytes: 7,
 	}

@@ -12,38 +12,48 @@ import (
 // configOf is how an upstream is asked, with its secrets opened.
 func (c *Caches) configOf(u meta.Upstream, tenantSlug string) (upstream.Config, error) {
 	set := u.Settings
+	own, err := c.target(u, "", set.UpstreamTarget, meta.SecretsOf(u))
+	if err != nil {
+		return upstream.Config{}, err
+	}
 	config := upstream.Config{
 		Key:    fmt.Sprintf("%d/%d", u.Tenant, u.ID),
 		Tenant: tenantSlug, Upstream: u.Slug,
-		URL: set.URL, Username: set.Username, AuthHosts: set.AuthHosts,
-		TrustNotFound: set.TrustNotFound, Proxy: set.Proxy, CA: set.CA, ClientCertificate: set.Certificate,
+		Target: own, AuthHosts: set.AuthHosts, TrustNotFound: set.TrustNotFound, Proxy: set.Proxy,
 		Limits: upstream.Limits{Connect: set.Connect, Response: set.Response, Progress: set.Progress, Pace: set.Pace, Requests: set.MaxRequests},
 	}
-	var err error
-	if config.Password, err = c.open(u, set.Password, "password", meta.PasswordOf(u)); err != nil {
-		return config, err
-	}
-	if config.ClientKey, err = c.open(u, set.Key, "client_key", meta.KeyOf(u)); err != nil {
-		return config, err
-	}
-	for _, h := range set.Headers {
-		value, err := c.open(u, h.Value, "value of a header", meta.HeaderOf(u, h.Name))
-		if err != nil {
-			return config, err
-		}
-		if config.Headers == nil {
-			config.Headers = map[string]string{}
-		}
-		config.Headers[h.Name] = value
-	}
 	for _, a := range set.Alternatives {
-		password, err := c.open(u, a.Password, "password of an alternative", meta.AlternativeOf(u, a.URL))
+		other, err := c.target(u, " of an alternative", a, meta.SecretsOfAlternative(u, a.URL))
 		if err != nil {
 			return config, err
 		}
-		config.Alternatives = append(config.Alternatives, upstream.Endpoint{URL: a.URL, Username: a.Username, Password: password})
+		config.Alternatives = append(config.Alternatives, other)
 	}
 	return config, nil
+}
+
+// target opens the secrets of a target of the upstream; where says which one it is, in
+// errors.
+func (c *Caches) target(u meta.Upstream, where string, t meta.UpstreamTarget, names meta.SecretNames) (upstream.Target, error) {
+	opened := upstream.Target{URL: t.URL, Username: t.Username, CA: t.CA, ClientCertificate: t.Certificate}
+	var err error
+	if opened.Password, err = c.open(u, t.Password, "password"+where, names.Password); err != nil {
+		return opened, err
+	}
+	if opened.ClientKey, err = c.open(u, t.Key, "client_key"+where, names.Key); err != nil {
+		return opened, err
+	}
+	for _, h := range t.Headers {
+		value, err := c.open(u, h.Value, "value of a header"+where, names.Header(h.Name))
+		if err != nil {
+			return opened, err
+		}
+		if opened.Headers == nil {
+			opened.Headers = map[string]string{}
+		}
+		opened.Headers[h.Name] = value
+	}
+	return opened, nil
 }
 
 // open opens a secret of the upstream; an empty one is empty.

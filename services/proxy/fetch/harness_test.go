@@ -47,7 +47,7 @@ func (w world) cacheOf(slug string) meta.Repo {
 	w.t.Helper()
 	site := w.Tenant(slug, tenant.Settings{})
 	u, err := w.Meta.CreateUpstream(w.t.Context(), fronttest.By(), meta.Upstream{
-		Tenant: site.Tenant, Slug: "hub", Settings: meta.UpstreamSettings{URL: "https://hub.example"},
+		Tenant: site.Tenant, Slug: "hub", Settings: meta.UpstreamSettings{UpstreamTarget: meta.UpstreamTarget{URL: "https://hub.example"}},
 	})
 	if err != nil {
 		w.t.Fatal(err)

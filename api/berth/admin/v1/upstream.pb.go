@@ -1511,7 +1511,7 @@ func (x *Upstream_Status) GetCredentialUnused() bool {
 	return false
 }
 
-// A header of requests to the upstream's own host.
+// A header of requests to the host of the url beside it.
 type Upstream_Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. Not a header that Berth or HTTP sets itself: Host, Authorization, Cookie,
@@ -1519,7 +1519,7 @@ type Upstream_Header struct {
 	// If-, Proxy-, X-Forwarded- or Berth-.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Input only. At most 4 KiB. It is never answered. Empty keeps the value that the header
-	// has. It belongs to url: another url needs it again.
+	// has. It belongs to the url beside it: another url needs it again.
 	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// Output only. Whether there is a value.
 	ValueSet      bool `protobuf:"varint,3,opt,name=value_set,json=valueSet,proto3" json:"value_set,omitempty"`
@@ -1578,7 +1578,7 @@ func (x *Upstream_Header) GetValueSet() bool {
 	return false
 }
 
-// Another URL of the same registry, with a credential of its own.
+// Another URL of the same registry. It gets nothing of url's, and url nothing of its own.
 type Upstream_Alternative struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. As url of the upstream.
@@ -1588,7 +1588,20 @@ type Upstream_Alternative struct {
 	// Input only. It is never answered. Empty keeps the one that this url has for username.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
 	// Output only. Whether there is a password.
-	PasswordSet   bool `protobuf:"varint,4,opt,name=password_set,json=passwordSet,proto3" json:"password_set,omitempty"`
+	PasswordSet bool `protobuf:"varint,4,opt,name=password_set,json=passwordSet,proto3" json:"password_set,omitempty"`
+	// Certificates in PEM, at most 64 KiB, of authorities that are trusted for this URL and
+	// what it leads to, in place of ca_certificates of the upstream. Empty means those.
+	CaCertificates string `protobuf:"bytes,5,opt,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// A client certificate in PEM with its chain, at most 64 KiB. Only the host of this url
+	// gets it, where it asks for one.
+	ClientCertificate string `protobuf:"bytes,6,opt,name=client_certificate,json=clientCertificate,proto3" json:"client_certificate,omitempty"`
+	// Input only. The private key of client_certificate in PEM. It is never answered. Empty
+	// keeps the one that this url has.
+	ClientKey string `protobuf:"bytes,7,opt,name=client_key,json=clientKey,proto3" json:"client_key,omitempty"`
+	// Output only. Whether there is a key.
+	ClientKeySet bool `protobuf:"varint,8,opt,name=client_key_set,json=clientKeySet,proto3" json:"client_key_set,omitempty"`
+	// At most 20 headers of all requests to the host of this url.
+	Headers       []*Upstream_Header `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1649,6 +1662,41 @@ func (x *Upstream_Alternative) GetPasswordSet() bool {
 		return x.PasswordSet
 	}
 	return false
+}
+
+func (x *Upstream_Alternative) GetCaCertificates() string {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return ""
+}
+
+func (x *Upstream_Alternative) GetClientCertificate() string {
+	if x != nil {
+		return x.ClientCertificate
+	}
+	return ""
+}
+
+func (x *Upstream_Alternative) GetClientKey() string {
+	if x != nil {
+		return x.ClientKey
+	}
+	return ""
+}
+
+func (x *Upstream_Alternative) GetClientKeySet() bool {
+	if x != nil {
+		return x.ClientKeySet
+	}
+	return false
+}
+
+func (x *Upstream_Alternative) GetHeaders() []*Upstream_Header {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
 }
 
 // How long certain tags are answered without asking the upstream again.
@@ -1730,7 +1778,7 @@ var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x17\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x19\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1806,12 +1854,18 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\x05value\x18\x02 \x01(\tB\x04\xe2A\x01\x04R\x05value\x12!\n" +
-	"\tvalue_set\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\bvalueSet\x1a\x86\x01\n" +
+	"\tvalue_set\x18\x03 \x01(\bB\x04\xe2A\x01\x03R\bvalueSet\x1a\xea\x02\n" +
 	"\vAlternative\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12 \n" +
 	"\bpassword\x18\x03 \x01(\tB\x04\xe2A\x01\x04R\bpassword\x12'\n" +
-	"\fpassword_set\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\vpasswordSet\x1a\x84\x01\n" +
+	"\fpassword_set\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\vpasswordSet\x12'\n" +
+	"\x0fca_certificates\x18\x05 \x01(\tR\x0ecaCertificates\x12-\n" +
+	"\x12client_certificate\x18\x06 \x01(\tR\x11clientCertificate\x12#\n" +
+	"\n" +
+	"client_key\x18\a \x01(\tB\x04\xe2A\x01\x04R\tclientKey\x12*\n" +
+	"\x0eclient_key_set\x18\b \x01(\bB\x04\xe2A\x01\x03R\fclientKeySet\x129\n" +
+	"\aheaders\x18\t \x03(\v2\x1f.berth.admin.v1.Upstream.HeaderR\aheaders\x1a\x84\x01\n" +
 	"\aTagRule\x12\x12\n" +
 	"\x04tags\x18\x01 \x03(\tR\x04tags\x12\x1a\n" +
 	"\bversions\x18\x02 \x01(\tR\bversions\x12+\n" +
@@ -1950,12 +2004,13 @@ var file_berth_admin_v1_upstream_proto_depIdxs = []int32{
 	20, // 23: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
 	19, // 24: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
 	20, // 25: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
-	19, // 26: berth.admin.v1.Upstream.TagRule.ttl:type_name -> google.protobuf.Duration
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	16, // 26: berth.admin.v1.Upstream.Alternative.headers:type_name -> berth.admin.v1.Upstream.Header
+	19, // 27: berth.admin.v1.Upstream.TagRule.ttl:type_name -> google.protobuf.Duration
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_proto_init() }
