@@ -19,42 +19,40 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/pause"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
 // TestT33_TimeoutsAreThoseOfTheUpstream: for the connection, the first byte and the next
 // bytes, each shorter and longer than the default.
 func TestT33_TimeoutsAreThoseOfTheUpstream(t *testing.T) {
+	const short, long = 30 * time.Millisecond, time.Minute
 	silent, _ := net.Listen("tcp", "127.0.0.1:0") // accepted by the kernel, and no handshake follows
 	defer silent.Close()
 	content := make([]byte, 4<<10)
 	digest := oci.DigestOf(oci.SHA256, content)
 	var hold atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		wait := time.NewTimer(time.Duration(hold.Load()))
-		defer wait.Stop()
-		if strings.Contains(r.URL.Path, "/blobs/") {
+		isBlob := strings.Contains(r.URL.Path, "/blobs/")
+		if isBlob {
 			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 			_, _ = w.Write(content[:10])
 			w.(http.Flusher).Flush()
 		}
-		select {
-		case <-wait.C:
-		case <-r.Context().Done():
+		if pause.For(r.Context(), time.Duration(hold.Load())) != nil {
 			return
 		}
-		if strings.Contains(r.URL.Path, "/blobs/") {
+		if isBlob {
 			_, _ = w.Write(content[10:])
 			return
 		}
 		sendImage(w, r)
 	}))
 	defer s.Close()
-	l := patient()
-	l.dial, l.tls, l.answer, l.window, l.windowBytes = 400*time.Millisecond, 400*time.Millisecond, 400*time.Millisecond, 400*time.Millisecond, 409
-	cs := newClients(Options{Allow: loopback}, l)
-	ask := func(url string, own Limits, blob bool) error {
-		c := clientOf(t, cs, Config{Key: fmt.Sprint(url, own), Target: Target{URL: url}, Limits: own})
+	ask := func(byDefault time.Duration, url string, own Limits, blob bool) error {
+		l := patient()
+		l.dial, l.tls, l.answer, l.window, l.windowBytes = byDefault, byDefault, byDefault, byDefault, 1<<10
+		c := clientOf(t, newClients(Options{Allow: loopback}, l), Config{Target: Target{URL: url}, Limits: own})
 		if !blob {
 			_, err := c.Manifest(t.Context(), "a/b", latest)
 			return err
@@ -67,20 +65,18 @@ func TestT33_TimeoutsAreThoseOfTheUpstream(t *testing.T) {
 		return err
 	}
 	start := time.Now()
-	wantOutage(t, ask("https://"+silent.Addr().String(), Limits{Connect: 20 * time.Millisecond}, false))
-	if took := time.Since(start); took > 380*time.Millisecond {
+	wantOutage(t, ask(long, "https://"+silent.Addr().String(), Limits{Connect: short}, false))
+	if took := time.Since(start); took > long/2 {
 		t.Errorf("the connection was given up after %v", took)
 	}
-	for _, blob := range []bool{false, true} {
-		hold.Store(int64(150 * time.Millisecond))
-		start = time.Now()
-		e := wantOutage(t, ask(s.URL, Limits{Response: 30 * time.Millisecond, Progress: 30 * time.Millisecond}, blob))
-		if took := time.Since(start); took > 140*time.Millisecond || !e.Timeout {
-			t.Errorf("blob %t: given up after %v, %v", blob, took, e)
+	for blob, own := range map[bool]Limits{false: {Response: short, Progress: long}, true: {Response: long, Progress: short}} {
+		hold.Store(int64(long / 2)) // then it succeeds
+		if e := wantOutage(t, ask(long, s.URL, own, blob)); !e.Timeout {
+			t.Errorf("blob %t: %v", blob, e)
 		}
-		hold.Store(int64(700 * time.Millisecond))
-		wantOutage(t, ask(s.URL, Limits{}, blob))
-		if err := ask(s.URL, Limits{Response: 20 * time.Second, Progress: 20 * time.Second}, blob); err != nil {
+		wantOutage(t, ask(short, s.URL, Limits{}, blob))
+		hold.Store(int64(10 * short))
+		if err := ask(short, s.URL, Limits{Connect: long, Response: long, Progress: long}, blob); err != nil {
 			t.Errorf("blob %t: a slow upstream that may be: %v", blob, err)
 		}
 	}

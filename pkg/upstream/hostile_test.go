@@ -238,7 +238,7 @@ func TestE13_HostileUpstreams(t *testing.T) {
 			done := make(chan error, 1)
 			start := time.Now()
 			go func() { done <- c.pull(t, hostile) }()
-			if err := pullManifest(t, clientOf(t, cs, Config{Key: "good", Target: Target{URL: good.URL}})); err != nil {
+			if err := pullManifest(t, clientOf(t, cs, Config{Key: "good", Target: Target{URL: good.URL}, Limits: Limits{Response: 20 * time.Second}})); err != nil {
 				t.Errorf("another upstream suffers: %v", err)
 			}
 			wantOutage(t, <-done)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,45 +25,51 @@ import (
 // TestR37_BreakerOpensAndCloses: an upstream that is down is left alone, and asked
 // again by one request at a time.
 func TestR37_BreakerOpensAndCloses(t *testing.T) {
-	var asked atomic.Int64
-	var down atomic.Bool
-	down.Store(true)
-	l := patient()
-	l.breakFor = 50 * time.Millisecond
-	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		if down.Load() {
-			w.WriteHeader(http.StatusBadGateway)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		asked, down, l := 0, true, patient()
+		c := inMemory(t, l, func(w http.ResponseWriter, r *http.Request) {
+			if asked++; down {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			sendImage(w, r)
+		})
+		pull := func() error {
+			_, err := c.Manifest(t.Context(), "a/b", latest)
+			return err
 		}
-		sendImage(w, r)
+		for range l.breakAfter {
+			if e := wantOutage(t, pull()); e.Status != http.StatusBadGateway || e.Fault().Kind != fault.BadUpstream {
+				t.Fatal(e)
+			}
+		}
+		for i := range 5 {
+			for range 100 {
+				e := wantOutage(t, pull())
+				if e.Status == 0 && (e.Fault().Kind != fault.Unavailable || e.Fault().RetryAfter <= 0) {
+					t.Fatal(e.Fault())
+				}
+			}
+			if want := int(l.breakAfter) + i; asked != want {
+				t.Errorf("asked %d times while down for %s, want %d", asked, time.Duration(i)*l.breakFor, want)
+			}
+			if s := c.Status(); s.State == "closed" || s.Failure == "" {
+				t.Errorf("%+v", s)
+			}
+			<-time.After(l.breakFor - 1)
+			if before := asked; pull() == nil || asked != before {
+				t.Error("asked too early")
+			}
+			<-time.After(2)
+		}
+		down = false
+		if err := pull(); err != nil {
+			t.Errorf("it is up again: %v", err)
+		}
+		if s := c.Status(); s.State != "closed" || s.SucceededAt.IsZero() {
+			t.Errorf("%+v", s)
+		}
 	})
-	pull := func() error {
-		_, err := c.Manifest(t.Context(), "a/b", latest)
-		return err
-	}
-	for range l.breakAfter {
-		if e := wantOutage(t, pull()); e.Status != http.StatusBadGateway || e.Fault().Kind != fault.BadUpstream {
-			t.Fatal(e)
-		}
-	}
-	for range 100 {
-		e := wantOutage(t, pull())
-		if e.Status == 0 && (e.Fault().Kind != fault.Unavailable || e.Fault().RetryAfter <= 0) {
-			t.Fatal(e.Fault())
-		}
-	}
-	if n := asked.Load(); n < 5 || n > 10 {
-		t.Errorf("asked %d times while down", n)
-	}
-	if s := c.Status(); s.State == "closed" || s.Failure == "" {
-		t.Errorf("%+v", s)
-	}
-	down.Store(false)
-	await.True(t, 30*time.Second, "pulls work again", func() bool { return pull() == nil })
-	if s := c.Status(); s.State != "closed" || s.SucceededAt.IsZero() {
-		t.Errorf("%+v", s)
-	}
 }
 
 // TestR37_AnswersDoNotOpenTheBreaker: an upstream that says no is well.
@@ -97,43 +104,56 @@ func TestR37_DeadConnectionsOpenTheBreaker(t *testing.T) {
 // TestR38_BacksOff: after a 429 the upstream is not asked for as long as it says,
 // or a while if it does not say.
 func TestR38_BacksOff(t *testing.T) {
-	for name, c2 := range map[string]struct {
+	for name, said := range map[string]struct {
 		retryAfter string
-		from, to   time.Duration
+		want       time.Duration
 	}{
-		"seconds":    {"120", 119 * time.Second, 120 * time.Second},
-		"date":       {time.Now().Add(2 * time.Minute).UTC().Format(http.TimeFormat), 110 * time.Second, 2 * time.Minute},
-		"none":       {"", 9 * time.Second, 10 * time.Second},
-		"garbage":    {"soon", 9 * time.Second, 10 * time.Second},
-		"far future": {"999999999", 299 * time.Second, 300 * time.Second},
-		"overflow":   {"99999999999999999999", 9 * time.Second, 10 * time.Second},
-		"negative":   {"-5", 9 * time.Second, 10 * time.Second},
-		"past":       {"Thu, 01 Jan 2015 00:00:00 GMT", 9 * time.Second, 10 * time.Second},
+		"seconds":    {"120", 2 * time.Minute},
+		"date":       {"Sat, 01 Jan 2000 00:02:00 GMT", 2 * time.Minute}, // the clock of synctest begins with the year 2000
+		"none":       {"", 10 * time.Second},
+		"garbage":    {"soon", 10 * time.Second},
+		"far future": {"999999999", 5 * time.Minute},
+		"overflow":   {"99999999999999999999", 10 * time.Second},
+		"negative":   {"-5", 10 * time.Second},
+		"past":       {"Fri, 01 Jan 1999 00:00:00 GMT", 10 * time.Second},
 	} {
-		var asked atomic.Int64
-		c := serve(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
-			asked.Add(1)
-			if c2.retryAfter != "" {
-				w.Header().Set("Retry-After", c2.retryAfter)
-			}
-			w.WriteHeader(http.StatusTooManyRequests)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { backsOff(t, said.retryAfter, said.want) })
 		})
-		for range 50 {
-			_, err := c.Manifest(t.Context(), "a/b", latest)
-			e := wantOutage(t, err)
-			f := e.Fault()
-			if !e.RateLimited || f.Kind != fault.TooMany || f.RetryAfter < c2.from || f.RetryAfter > c2.to {
-				t.Fatalf("%s: %+v", name, f)
-			}
-			_, err = c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
-			wantOutage(t, err)
+	}
+}
+
+func backsOff(t *testing.T, retryAfter string, want time.Duration) {
+	t.Helper()
+	asked := 0
+	c := inMemory(t, patient(), func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		if retryAfter != "" {
+			w.Header().Set("Retry-After", retryAfter)
 		}
-		if asked.Load() != 2 { // for the manifest, and for the blob (T5)
-			t.Errorf("%s: asked %d times", name, asked.Load())
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	ask := func() *fault.Error {
+		_, err := c.Manifest(t.Context(), "a/b", latest)
+		e := wantOutage(t, err)
+		if f := e.Fault(); !e.RateLimited || f.Kind != fault.TooMany {
+			t.Fatalf("%+v", f)
 		}
-		if s := c.Status(); s.State != "closed" || s.Failure == "" {
-			t.Errorf("%s: %+v", name, s)
+		_, err = c.Blob(t.Context(), "a/b", oci.DigestOf(oci.SHA256, nil), -1)
+		wantOutage(t, err)
+		return e.Fault()
+	}
+	for range 50 {
+		if f := ask(); f.RetryAfter != want {
+			t.Fatalf("%+v", f)
 		}
+	}
+	<-time.After(want - 1)
+	if ask(); asked != 2 { // for the manifest, and for the blob (T5)
+		t.Errorf("asked %d times", asked)
+	}
+	if s := c.Status(); s.State != "closed" || s.Failure == "" {
+		t.Errorf("%+v", s)
 	}
 }
 
@@ -160,34 +180,37 @@ func TestR38_AsksAgainAfterwards(t *testing.T) {
 // TestE14_Pace: more than the pace waits, and more than it would wait for is told
 // so at once.
 func TestE14_Pace(t *testing.T) {
-	var asked atomic.Int64
-	l := patient()
-	l.rate, l.burst, l.patience = 20, 5, 200*time.Millisecond
-	c := serve(t, l, func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
-		sendImage(w, r)
-	})
-	var all sync.WaitGroup
-	var limited atomic.Int64
-	for range 60 {
-		all.Go(func() {
-			if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
-				if f := fault.From(err); f.Kind != fault.TooMany || f.RetryAfter <= 0 {
-					t.Error(err)
-				}
-				limited.Add(1)
-			}
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		l := patient()
+		l.rate, l.burst, l.patience = 20, 5, 200*time.Millisecond
+		c := inMemory(t, l, func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			sendImage(w, r)
 		})
-	}
-	all.Wait()
-	if n := asked.Load(); n < 5 || n > 25 || n+limited.Load() != 60 {
-		t.Errorf("asked %d times, limited %d", n, limited.Load())
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := c.Manifest(ctx, "a/b", latest); err == nil {
-		t.Error("no caller waits, and it is asked")
-	}
+		var all sync.WaitGroup
+		var limited atomic.Int64
+		start := time.Now()
+		for range 60 {
+			all.Go(func() {
+				if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
+					if f := fault.From(err); f.Kind != fault.TooMany || f.RetryAfter <= 0 || time.Since(start) > 0 {
+						t.Errorf("%v after %v", err, time.Since(start))
+					}
+					limited.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := asked.Load(); n != 5+4 || n+limited.Load() != 60 || time.Since(start) != l.patience {
+			t.Errorf("asked %d times, limited %d, after %v", n, limited.Load(), time.Since(start))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.Manifest(ctx, "a/b", latest); err == nil {
+			t.Error("no caller waits, and it is asked")
+		}
+	})
 }
 
 // TestE14_PlacesAreBounded: documents and blobs each have their own, and waiting
