@@ -2,7 +2,6 @@ package boot
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 )
@@ -99,18 +98,6 @@ func (ps Proxies) String() string {
 		names[i] = p.String()
 	}
 	return strings.Join(names, ",")
-}
-
-// UpstreamAuthorities are the certificates in the file of upstream_ca; empty without it.
-func (c Config) UpstreamAuthorities() ([]byte, error) {
-	if c.UpstreamCA == "" {
-		return nil, nil
-	}
-	read, err := readAuthorities(c.UpstreamCA)
-	if err != nil {
-		return nil, fmt.Errorf("upstream_ca: %w", err)
-	}
-	return read.text, nil
 }
 
 // ProxyURLs are the URLs of all forward proxies, with their passwords.

@@ -264,7 +264,7 @@ func TestE15_CertificatesAreVerified(t *testing.T) {
 		t.Errorf("the log says %v", e)
 	}
 	roots := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	cs.transport = egress{guard: guard{allow: loopback}, limits: patient(), roots: roots, resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr {
+	cs.transport = egress{guard: guard{allow: loopback}, limits: patient(), roots: always(roots), resolver: resolver(t, &dnsServer{answer: func(int) []netip.Addr {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	}})}.transport()
 	if _, err := clientOf(t, cs, Config{Key: "2", Target: Target{URL: s.URL}}).Manifest(t.Context(), "a/b", latest); err != nil {

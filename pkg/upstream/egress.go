@@ -22,7 +22,7 @@ type egress struct {
 	resolver *net.Resolver
 	limits   limits
 	proxy    func(*url.URL) (*proxy, error) // of a request; a nil function: none
-	roots    *x509.CertPool                 // nil: the system's
+	roots    func() *x509.CertPool          // that the next connection trusts
 
 	certificate *tls.Certificate // for servers that want one; nil: none
 }
@@ -116,18 +116,12 @@ type byScheme struct{ secure, clear *http.Transport }
 // targets of redirects and ECR's API. It uses no cookies, follows no redirect and
 // decompresses nothing.
 func (e egress) transport() byScheme {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.roots}
-	if own := e.certificate; own != nil {
-		// Also for a server that names other authorities: its refusal is clearer.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
-	}
 	transport := func(inClear bool) *http.Transport {
 		return &http.Transport{
 			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 				return e.dial(ctx, address, inClear)
 			},
-			TLSClientConfig:        config.Clone(),
-			TLSHandshakeTimeout:    e.limits.tls,
+			DialTLSContext:         e.dialTLS,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: maxHeader,
 			ForceAttemptHTTP2:      !inClear,
@@ -145,6 +139,33 @@ func (e egress) transport() byScheme {
 		}
 	}
 	return byScheme{secure: transport(false), clear: transport(true)}
+}
+
+// dialTLS connects to an upstream by TLS. It is not left to http.Transport, which reads the
+// trusted authorities only once.
+func (e egress) dialTLS(ctx context.Context, _, address string) (net.Conn, error) {
+	conn, err := e.dial(ctx, address, false)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: e.roots(), ServerName: hostOf(address), NextProtos: []string{"h2", "http/1.1"},
+	}
+	if own := e.certificate; own != nil {
+		// Also for a server that names other authorities: its refusal is clearer.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own, nil }
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, e.limits.tls, errSlow)
+	defer cancel()
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return secure, nil
 }
 
 // RoundTrip implements http.RoundTripper.

@@ -143,7 +143,7 @@ func TestT34_TheClientCertificateIsForItsHostOnly(t *testing.T) {
 		}
 		sendImage(w, r)
 	}, "up.example.com")
-	cs := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: slices.Concat(site.pem(t), store.pem(t), beside.pem(t))}, patient())
+	cs := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: always(slices.Concat(site.pem(t), store.pem(t), beside.pem(t)))}, patient())
 	cfg := Config{Key: "1", Target: Target{URL: "https://up.example.com:" + site.port, ClientCertificate: cert, ClientKey: key}, AuthHosts: []string{"named.example.com", "store.example.com:" + store.port}}
 	one := oci.Reference{Tag: "1"}
 	if _, err := clientOf(t, cs, cfg).Manifest(t.Context(), "a/b", one); err != nil {
@@ -162,7 +162,7 @@ func TestT34_TheClientCertificateIsForItsHostOnly(t *testing.T) {
 		t.Error("another port of the host got the certificate")
 	}
 	// A public upstream leads to a host that its tenant does not name.
-	cs = newClients(Options{Authorities: append(site.pem(t), store.pem(t)...), Proxies: []Proxy{{Name: "corp", URL: "http://" + leading(t, site, store) + "?resolve=proxy"}}}, patient())
+	cs = newClients(Options{Authorities: always(append(site.pem(t), store.pem(t)...)), Proxies: []Proxy{{Name: "corp", URL: "http://" + leading(t, site, store) + "?resolve=proxy"}}}, patient())
 	cfg.AuthHosts, cfg.Proxy = nil, "corp"
 	if _, err := clientOf(t, cs, cfg).Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Fatal(err)

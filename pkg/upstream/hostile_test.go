@@ -339,7 +339,7 @@ func TestE13_BadHTTP2(t *testing.T) {
 				}
 			}()
 			cs := newClients(Options{Allow: loopback}, impatient())
-			cs.transport = egress{guard: guard{allow: loopback}, limits: impatient(), roots: roots}.transport()
+			cs.transport = egress{guard: guard{allow: loopback}, limits: impatient(), roots: always(roots)}.transport()
 			c := clientOf(t, cs, Config{Target: Target{URL: "https://" + l.Addr().String()}})
 			start := time.Now()
 			wantOutage(t, pullManifest(t, c))

@@ -310,7 +310,7 @@ func TestManifest_OverHTTP2(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	cs := newClients(Options{Allow: loopback}, patient())
-	cs.transport = egress{guard: guard{allow: loopback}, limits: patient(), roots: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}.transport()
+	cs.transport = egress{guard: guard{allow: loopback}, limits: patient(), roots: always(s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)}.transport()
 	if _, err := clientOf(t, cs, Config{Target: Target{URL: s.URL}}).Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Error(err)
 	}

@@ -30,12 +30,12 @@ type Proxy struct {
 // upstream gets its name. A nil *proxy is a direct connection.
 type proxy struct {
 	at       *url.URL
-	resolves bool           // it gets names instead of addresses
-	roots    *x509.CertPool // for a proxy that is reached by TLS; nil: the system's
+	resolves bool                  // it gets names instead of addresses
+	roots    func() *x509.CertPool // for a proxy that is reached by TLS
 }
 
 // newProxy reads the URL of a proxy, which is valid.
-func newProxy(u *url.URL, roots *x509.CertPool) *proxy {
+func newProxy(u *url.URL, roots func() *x509.CertPool) *proxy {
 	if u == nil || u.Host == "" {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (p *proxy) port() string {
 // ask sends CONNECT over a connection to the proxy.
 func (p *proxy) ask(ctx context.Context, conn net.Conn, target string) (net.Conn, error) {
 	if p.at.Scheme == "https" {
-		secure := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots, ServerName: p.at.Hostname()})
+		secure := tls.Client(conn, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.roots(), ServerName: p.at.Hostname()})
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("%w: %w", errProxy, err)
 		}

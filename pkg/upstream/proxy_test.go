@@ -80,6 +80,9 @@ func (s *secureSite) requests() []*http.Request {
 	return append([]*http.Request(nil), s.seen...)
 }
 
+// always is a setting that does not change.
+func always[T any](v T) func() T { return func() T { return v } }
+
 // leadTo is a resolver that leads every name to the addresses.
 func leadTo(t *testing.T, addrs ...string) *net.Resolver {
 	t.Helper()
@@ -117,7 +120,7 @@ func TestT30_ProxiesGetTheCheckedAddress(t *testing.T) {
 				return nil, net.ErrClosed
 			}}
 		}
-		cs := newClients(Options{Allow: loopback, Resolver: r, Authorities: site.pem(t), Proxies: []Proxy{
+		cs := newClients(Options{Allow: loopback, Resolver: r, Authorities: always(site.pem(t)), Proxies: []Proxy{
 			{Name: "corp", URL: "http://bob:hunter%3A2@" + p.Addr() + query}, {Name: "none"},
 		}}, patient())
 		c := clientOf(t, cs, Config{Target: Target{URL: "https://up.example.com:" + site.port}, Proxy: "corp"})
@@ -161,7 +164,7 @@ func TestT30_PlainUpstreamsAndSecureProxies(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := testserver.StartScriptedProxy(t, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
-	cs := newClients(Options{Allow: loopback, Authorities: pem, Proxies: []Proxy{{Name: "corp", URL: "https://" + p.Addr()}}}, patient())
+	cs := newClients(Options{Allow: loopback, Authorities: always(pem), Proxies: []Proxy{{Name: "corp", URL: "https://" + p.Addr()}}}, patient())
 	c := clientOf(t, cs, Config{Target: Target{URL: s.URL}, Proxy: "corp"})
 	if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Fatal(err)
@@ -277,7 +280,7 @@ func TestT31_RedirectsGoThroughTheProxy(t *testing.T) {
 	p := testserver.StartScriptedProxy(t, nil)
 	p.Hosts["up.example.com:"+site.port], p.Hosts["store.example.com:"+store.port] = site.Listener.Addr().String(), store.Listener.Addr().String()
 	both := append(site.pem(t), store.pem(t)...)
-	named := newClients(Options{Authorities: both, Proxies: []Proxy{{Name: "corp", URL: "http://" + p.Addr() + "?resolve=proxy"}}}, patient())
+	named := newClients(Options{Authorities: always(both), Proxies: []Proxy{{Name: "corp", URL: "http://" + p.Addr() + "?resolve=proxy"}}}, patient())
 	c := clientOf(t, named, Config{Target: Target{URL: "https://up.example.com:" + site.port}, Proxy: "corp"})
 	if _, err := c.Manifest(t.Context(), "a/b", latest); err != nil {
 		t.Error(err)
@@ -286,7 +289,7 @@ func TestT31_RedirectsGoThroughTheProxy(t *testing.T) {
 		t.Errorf("the proxy got %q, want %q", got, want)
 	}
 	// The upstream is in a private network, and leads to another host.
-	checked := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: both, Proxies: []Proxy{{Name: "corp", URL: "http://" + p.Addr()}}}, patient())
+	checked := newClients(Options{Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: always(both), Proxies: []Proxy{{Name: "corp", URL: "http://" + p.Addr()}}}, patient())
 	before := len(p.Requests())
 	_, err := clientOf(t, checked, Config{Target: Target{URL: "https://up.example.com:" + site.port}, Proxy: "corp"}).Manifest(t.Context(), "a/b", latest)
 	if e := wantOutage(t, err); !strings.Contains(e.Message, "auth_hosts") || len(p.Requests()) != before+1 {
@@ -318,7 +321,7 @@ func TestT32_FaultsOfProxiesAreOutages(t *testing.T) {
 		l := patient()
 		l.dial = 500 * time.Millisecond
 		cs := newClients(Options{
-			Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: site.pem(t),
+			Allow: loopback, Resolver: leadTo(t, "127.0.0.1"), Authorities: always(site.pem(t)),
 			Proxies: []Proxy{{Name: "corp", URL: "http://bob:hunter2@" + p.Addr()}},
 		}, l)
 		c := clientOf(t, cs, Config{Target: Target{URL: "https://up.example.com:" + site.port, Username: "alice", Password: "secret"}, Proxy: "corp"})

@@ -43,8 +43,12 @@ type Options struct {
 
 	Proxies     []Proxy          // that upstreams choose by name
 	Environment httpproxy.Config // proxies for upstreams that choose none; their URLs as Proxy has them
-	Authorities []byte           // certificates in PEM that are trusted besides those of the system
 	Deny        []string         // names that a proxy must not resolve; "*.DOMAIN" is all below one
+
+	// Authorities are certificates in PEM that are trusted besides those of the system, by
+	// connections that are made from now on; nil for none. It is called for each of them, and
+	// must be safe for concurrent use.
+	Authorities func() []byte
 }
 
 // AddressSet reports whether it contains an address; nil contains none. It is
@@ -65,7 +69,8 @@ type Clients struct {
 	proxies   []Proxy
 
 	environment func(*url.URL) (*url.URL, error) // the proxy of a URL
-	roots       *x509.CertPool                   // nil: the system's
+	authorities func() []byte                    // Options.Authorities
+	roots       func() *x509.CertPool            // that proxies may have certificates of
 
 	resolver *net.Resolver
 	limits   limits
@@ -107,7 +112,8 @@ func newClients(o Options, l limits) *Clients {
 		guard:       guard{allow: o.Allow, own: o.Own, servers: o.Servers, deny: o.Deny},
 		proxies:     o.Proxies,
 		environment: o.Environment.ProxyFunc(),
-		roots:       trusted(nil, o.Authorities),
+		authorities: o.Authorities,
+		roots:       (&roots{deployment: o.Authorities}).pool,
 		resolver:    o.Resolver,
 		limits:      l,
 		large:       l.gateOfLarge(),

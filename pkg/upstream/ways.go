@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"net/url"
 	"slices"
@@ -52,7 +51,7 @@ func (c *Client) transport(u *url.URL, led bool) http.RoundTripper {
 func (cs *Clients) open(w way) (byScheme, error) {
 	e := egress{
 		guard: cs.guard.of(w.tenant), resolver: cs.resolver, limits: cs.limits.with(Limits{Connect: w.connect}),
-		proxy: cs.route(w.tenant, w.proxy), roots: trusted(cs.roots, []byte(w.ca)),
+		proxy: cs.route(w.tenant, w.proxy), roots: (&roots{deployment: cs.authorities, own: w.ca}).pool,
 	}
 	if w.led {
 		e.guard = e.guard.public()
@@ -143,21 +142,4 @@ func (cs *Clients) letGo(held []way) {
 			shared.CloseIdleConnections()
 		}
 	}
-}
-
-// trusted are the certificates in PEM besides those of the pool; a nil pool is the
-// system's.
-func trusted(pool *x509.CertPool, more []byte) *x509.CertPool {
-	if len(more) == 0 {
-		return pool
-	}
-	if pool != nil {
-		pool = pool.Clone()
-	} else if system, err := x509.SystemCertPool(); err == nil {
-		pool = system
-	} else {
-		pool = x509.NewCertPool()
-	}
-	pool.AppendCertsFromPEM(more)
-	return pool
 }

@@ -37,7 +37,7 @@ func CheckFiles(ctx context.Context, c boot.Config) ([]error, error) {
 				return nil, err
 			}
 		}
-		o, err := egress(c)
+		o, err := egress(c, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return nil, problems // they say so
 		}

@@ -2,6 +2,7 @@ package assemble
 
 import (
 	"fmt"
+	"log/slog"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -11,7 +12,7 @@ import (
 
 // upstreams are the options of what upstreams are asked with.
 func (b *builder) upstreams() (upstream.Options, error) {
-	o, err := egress(b.config)
+	o, err := egress(b.config, b.Log)
 	if err != nil {
 		return o, err
 	}
@@ -29,15 +30,15 @@ func (b *builder) upstreams() (upstream.Options, error) {
 }
 
 // egress is what the configuration says of the ways to upstreams.
-func egress(c boot.Config) (upstream.Options, error) {
-	authorities, err := c.UpstreamAuthorities()
+func egress(c boot.Config, log *slog.Logger) (upstream.Options, error) {
+	authorities, err := c.UpstreamAuthorities(log)
 	if err != nil {
 		return upstream.Options{}, err
 	}
 	o := upstream.Options{
 		Environment: httpproxy.Config{HTTPSProxy: c.HTTPSProxy.Reveal(), HTTPProxy: c.HTTPProxy.Reveal(), NoProxy: c.NoProxy},
 		Deny:        c.UpstreamDeny,
-		Authorities: authorities,
+		Authorities: authorities.PEM,
 	}
 	for _, n := range c.UpstreamAllow {
 		o.Allow = append(o.Allow, upstream.Network{Tenant: n.Tenant, Prefix: n.Prefix, Ports: n.Ports})
