@@ -136,7 +136,7 @@ browserrun: build ## what a foreign web page can do, in a real browser
 	go run ./tools/browserrun -berth bin/berth $(BROWSERRUN)
 
 .PHONY: ci
-ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, cut lines
+ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache, cut lines
 	$(MAKE) generated
 	$(MAKE) build
 	tools/side-by-side e2e crashrun
@@ -145,6 +145,7 @@ ci: test ## make test, generated code, a release, vulnerabilities, real clients,
 	$(MAKE) clusterrun
 	$(MAKE) memrun
 	$(MAKE) crowdrun
+	$(MAKE) cacherun CACHERUN="-images 400 -requests 4000 -kills 2 -within 0.1" # on this small disk the database takes a large part
 	$(MAKE) cutrun
 	$(MAKE) vulns VULNS=--if-reachable
 

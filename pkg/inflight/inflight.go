@@ -30,6 +30,9 @@ type Options struct {
 	Digest oci.Digest // as oci.ParseDigest returns it
 	Size   int64      // in bytes; -1 = unknown
 	Dir    string     // of the temporary file, which has no name there; "" = the system's
+	// Held is told by how many bytes the temporary file grows, and a negative number once
+	// it is gone. It may be nil.
+	Held func(n int64)
 }
 
 // Stream is one blob in flight. Its bytes are in a temporary file, so that
@@ -41,6 +44,7 @@ type Stream struct {
 	digest oci.Digest
 	size   int64 // -1 = unknown
 	file   *os.File
+	held   func(n int64)
 	done   chan struct{}
 
 	// The writer's own.
@@ -63,8 +67,11 @@ func New(o Options) (*Stream, error) {
 	if err != nil {
 		return nil, down(err)
 	}
+	if o.Held == nil {
+		o.Held = func(int64) {}
+	}
 	return &Stream{
-		digest: o.Digest, size: o.Size, file: file, done: make(chan struct{}),
+		digest: o.Digest, size: o.Size, file: file, held: o.Held, done: make(chan struct{}),
 		hash: oci.NewHasher(o.Digest.Algorithm()), users: 1,
 	}, nil
 }
@@ -163,7 +170,8 @@ func (s *Stream) leave() {
 	last := s.users == 0
 	s.mu.Unlock()
 	if last {
-		_ = s.file.Close() // it has no name: nothing is lost
+		_ = s.file.Close()     // it has no name: nothing is lost
+		s.held(-s.hash.Size()) // the writer has ended
 	}
 }
 

@@ -330,7 +330,10 @@ func TestStream_FileGoesWithItsLastReader(t *testing.T) {
 	dir := t.TempDir()
 	content := bytesOf(2 * held)
 	before := openFiles(t)
-	s := startWith(t, inflight.Options{Digest: oci.DigestOf(oci.SHA256, content), Size: int64(len(content)), Dir: dir})
+	var taken int64
+	s := startWith(t, inflight.Options{
+		Digest: oci.DigestOf(oci.SHA256, content), Size: int64(len(content)), Dir: dir, Held: func(n int64) { taken += n },
+	})
 	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
 		t.Errorf("the file has a name: %v, %v", names, err)
 	}
@@ -343,6 +346,9 @@ func TestStream_FileGoesWithItsLastReader(t *testing.T) {
 		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, content) {
 			t.Errorf("after Release: %d bytes, %v", len(got), err)
 		}
+		if taken != int64(len(content)) {
+			t.Errorf("the file is said to take %d bytes", taken)
+		}
 		if err := errors.Join(r.Close(), r.Close()); err != nil {
 			t.Error(err)
 		}
@@ -350,8 +356,8 @@ func TestStream_FileGoesWithItsLastReader(t *testing.T) {
 			t.Errorf("read after Close: %v", err)
 		}
 	}
-	if after := openFiles(t); after != before {
-		t.Errorf("%d open files, %d before", after, before)
+	if after := openFiles(t); after != before || taken != 0 {
+		t.Errorf("%d open files, %d before; they are said to take %d bytes", after, before, taken)
 	}
 	late := s.Open(t.Context())
 	if _, err := io.ReadAll(late); !errors.Is(err, os.ErrClosed) || late.Size() != -1 {

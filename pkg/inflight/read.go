@@ -144,6 +144,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 	n, err := s.file.WriteAt(fresh, at)
 	if n > 0 {
 		_, _ = s.hash.Write(fresh[:n]) // it never fails
+		s.held(int64(n))
 		s.advance(s.hash.Size())
 	}
 	if err != nil {

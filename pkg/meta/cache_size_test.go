@@ -8,7 +8,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/berth-registry/berth/pkg/dice"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -16,9 +15,9 @@ import (
 // TestT44_Shares: what is kept fits, nothing is wasted, and no small cache pays for a
 // large one.
 func TestT44_Shares(t *testing.T) {
-	dice.Check(t, func(t *dice.T) {
-		held := rapid.SliceOfN(rapid.Int64Range(0, 1000), 1, 8).Draw(t.T, "held")
-		keep := rapid.Int64Range(-10, 5000).Draw(t.T, "keep")
+	rapid.Check(t, func(t *rapid.T) {
+		held := rapid.SliceOfN(rapid.Int64Range(0, 1000), 1, 8).Draw(t, "held")
+		keep := rapid.Int64Range(-10, 5000).Draw(t, "keep")
 		share := meta.Share(held, keep)
 		var kept, all int64
 		for _, bytes := range held {
@@ -45,6 +44,13 @@ func TestT44_TheFarthestOverItsShareIsTrimmedFirst(t *testing.T) {
 	})
 	if n != 3 || err != nil || !slices.Equal(order, []tenant.ID{2, 3}) || over != 600 {
 		t.Errorf("%d, %v: %v are %d bytes over", n, err, order, over)
+	}
+	order = nil
+	if _, err := meta.TrimShares(caches, 900, 9, func(t tenant.ID, _ int64, _ int) (int, error) {
+		order = append(order, t)
+		return 1, nil
+	}); err != nil || !slices.Equal(order, []tenant.ID{2, 3}) {
+		t.Errorf("%v are trimmed, and 1 is below its share: %v", order, err)
 	}
 	broken := errors.New("broken")
 	if n, err := meta.TrimShares(caches, 0, 9, func(tenant.ID, int64, int) (int, error) { return 1, broken }); n != 1 || !errors.Is(err, broken) {

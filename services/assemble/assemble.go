@@ -91,6 +91,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := s.establish(ctx, c, d.Log); err != nil {
 		return err
 	}
+	if err := s.removeFetches(ctx); err != nil {
+		return err
+	}
 	d.Go("identity", func(ctx context.Context) error { s.keepRaising(ctx, d.Log); return nil })
 	d.Metrics.MustRegister(s.metrics...)
 	var err error

@@ -33,7 +33,7 @@ func (b builder) reportRoom() {
 		}, of(func(l cacheroom.Level) int64 { return l.Evicted })),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "berth_cache_bound_bytes",
-			Help: "Most that cached content may take: cache_max, or a share of the disk; +Inf without a bound.",
+			Help: "Most that cached content may take: cache_max, or a share of the disk, which falls as content is evicted for pushes; +Inf without a bound.",
 		}, func() float64 {
 			l, err := b.room.Recent(context.Background())
 			switch {

@@ -13,7 +13,7 @@ import (
 func (s *Store) ReapUploads(ctx context.Context, limit int) (int, error) {
 	work := 0
 	err := s.step(ctx, deployment, func(t *tx) error {
-		due, err := t.dueUploads(limit)
+		due, err := t.uploads(dueUploads, t.now, limit)
 		if err != nil {
 			return err
 		}
@@ -42,9 +42,9 @@ type dueUpload struct {
 const dueUploads = `
 SELECT tenant_id, id, state, incarnation, tail FROM uploads WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2`
 
-func (t *tx) dueUploads(limit int) ([]dueUpload, error) {
+func (t *tx) uploads(query string, args ...any) ([]dueUpload, error) {
 	var due []dueUpload
-	err := t.list(dueUploads, []any{t.now, limit}, func(scan scan) error {
+	err := t.list(query, args, func(scan scan) error {
 		var u dueUpload
 		err := scan(&u.tenant, &u.id, &u.state, &u.incarnation, &u.tail)
 		due = append(due, u)

@@ -16,7 +16,15 @@ import (
 // Level is a measurement.
 type Level struct {
 	meta.CacheSize
-	Bound int64 // math.MaxInt64 = none
+	// Bound is the most that the caches may take; math.MaxInt64 = none.
+	Bound int64
+	// Target is what new content has to fit into, and what eviction works towards. It is
+	// below Bound where pushes have left less of the disk than is stored: Bound falls to it
+	// as what is stored is deleted, and never rises above it.
+	Target int64
+	// Aside is how much of the disk temporary files may take beside Target. What they take
+	// beyond counts like cached content.
+	Aside int64
 }
 
 // String is for operators.
@@ -62,18 +70,30 @@ func (r *Room) measure(ctx context.Context, age time.Duration) (Level, error) {
 	if err != nil {
 		return Level{}, err
 	}
-	bound, err := r.bound(ctx, size)
+	target, aside, err := r.target(ctx, size)
 	if err != nil {
 		return Level{}, err
 	}
-	l := Level{size, bound}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if began.After(r.measured) { // else a later one ended first
-		r.level, r.measured = l, began
+		bound := r.most()
+		if !r.measured.IsZero() {
+			bound = r.level.Bound
+		}
+		r.level, r.measured = Level{CacheSize: size, Target: target, Aside: aside}, began
 		r.stored = max(r.stored-before, 0)
+		r.level.Bound = max(target, min(bound, r.held()))
 	}
-	return l, nil
+	return r.level, nil
+}
+
+// most is what the operator allows at most.
+func (r *Room) most() int64 {
+	if r.Max > 0 {
+		return r.Max
+	}
+	return math.MaxInt64
 }
 
 // Parts of the disk that is left for cached content, in sixteenths: the rest is for
@@ -83,24 +103,23 @@ const (
 	shareAtMost    = 15
 )
 
-// bound is the most that the caches may take now. Pushes come first: what they take
-// of the disk is lost to the caches.
-func (r *Room) bound(ctx context.Context, size meta.CacheSize) (int64, error) {
-	most := int64(math.MaxInt64)
-	if r.Max > 0 {
-		most = r.Max
-	}
+// target returns the most that the caches are to take now, and what is set aside for
+// temporary files. Pushes come first: what they take of the disk is lost to the caches.
+// What fetches are writing is not, or each fetch would evict for its temporary file.
+func (r *Room) target(ctx context.Context, size meta.CacheSize) (int64, int64, error) {
 	m, ends := r.Blobs.(blob.Measurer)
 	if !ends {
-		return most, nil
+		return r.most(), math.MaxInt64, nil
 	}
 	space, err := m.Space(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	left := max(space.Free-space.Keep+size.Total(), 0)
+	growing := max(r.written.Load()-size.Staged, 0) // no row counts it yet
+	left := max(space.Free-space.Keep+size.Total()+growing+r.inFlight.Load(), 0)
+	target := left / 16 * shareByDefault
 	if r.Max > 0 {
-		return min(most, left/16*shareAtMost), nil
+		target = min(r.Max, left/16*shareAtMost)
 	}
-	return left / 16 * shareByDefault, nil
+	return target, (left - target) / 2, nil
 }

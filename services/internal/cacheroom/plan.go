@@ -13,7 +13,7 @@ type Plan struct {
 	Keep int64 // the bytes that the caches are to be trimmed to; -1 = nothing is to be evicted
 }
 
-// headroom is the divisor for the part of the bound that eviction keeps free.
+// headroom is the divisor for the part of the target that eviction keeps free.
 const headroom = 16
 
 // Plan measures, and decides how much the caches may keep.
@@ -23,19 +23,19 @@ func (r *Room) Plan(ctx context.Context) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Level: l, Keep: -1}
-	if l.Bound == math.MaxInt64 {
+	if l.Target == math.MaxInt64 {
 		return p, nil
 	}
-	free := r.free(l.Bound)
+	free := r.free(l.Target)
 	r.mu.Lock()
 	need := r.need
 	r.need = 0
 	r.mu.Unlock()
-	if need <= l.Bound/largest {
+	if need <= l.Target/largest {
 		free = max(free, need)
 	}
 	// Staged bytes take room, too: those of fetches, and what a killed process left.
-	room := l.Bound - l.Staged
+	room := l.Target - l.Staged - r.beside(l)
 	if l.Cached > room-free/2 || need > 0 && l.Cached > room-free {
 		p.Keep = max(room-free, 0)
 	}
@@ -47,8 +47,8 @@ const reaction = time.Second
 
 // free is how much eviction keeps free. Evicted bytes stay for a while: by then as many
 // will be wanted as lately.
-func (r *Room) free(bound int64) int64 {
-	return min(max(bound/headroom, r.demand.within(r.Delay+reaction)), bound/4)
+func (r *Room) free(target int64) int64 {
+	return min(max(target/headroom, r.demand.within(r.Delay+reaction)), target/4)
 }
 
 // Want asks the janitor of this process to make room for n bytes.
@@ -72,14 +72,14 @@ func (r *Room) Turnover() time.Duration {
 	r.mu.Lock()
 	l := r.level
 	r.mu.Unlock()
-	if l.Bound == math.MaxInt64 || l.Total() < l.Bound/2 {
+	if l.Target == math.MaxInt64 || l.Total() < l.Target/2 {
 		return most
 	}
 	rate := r.demand.within(time.Second)
-	if rate <= l.Bound/int64(most/time.Second) {
+	if rate <= l.Target/int64(most/time.Second) {
 		return most
 	}
-	return time.Duration(l.Bound/rate) * time.Second
+	return time.Duration(l.Target/rate) * time.Second
 }
 
 // demand is how many bytes were to be stored lately.

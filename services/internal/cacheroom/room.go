@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -39,6 +40,9 @@ type Room struct {
 	Config
 	wanted chan struct{}
 	demand demand
+
+	inFlight atomic.Int64 // bytes of temporary files
+	written  atomic.Int64 // of what is reserved
 
 	mu       sync.Mutex
 	level    Level
@@ -75,9 +79,9 @@ const (
 var ErrNoRoom = errors.New("the cache has no room")
 
 // Reserve reserves room for n bytes that are about to be stored, and waits a moment for
-// the janitor if there is too little. The caller calls the returned function once they
-// are committed or given up. Without room the error is fault.Full, and wraps ErrNoRoom.
-func (r *Room) Reserve(ctx context.Context, n int64) (func(), error) {
+// the janitor if there is too little. The caller ends the reservation once they are
+// committed or given up. Without room the error is fault.Full, and wraps ErrNoRoom.
+func (r *Room) Reserve(ctx context.Context, n int64) (*Reservation, error) {
 	r.demand.add(n)
 	age := freshness
 	for end := time.Now().Add(patience); ; age = recheck {
@@ -89,10 +93,10 @@ func (r *Room) Reserve(ctx context.Context, n int64) (func(), error) {
 			if r.nearlyFull() {
 				r.Want(0)
 			}
-			return sync.OnceFunc(func() { r.release(n) }), nil
+			return &Reservation{room: r, n: n}, nil
 		}
 		r.Want(n)
-		if n > l.Bound/largest || r.Delay > patience || time.Now().After(end) {
+		if n > l.Target/largest || r.Delay > patience || time.Now().After(end) {
 			return nil, r.refuse(ctx, n, l)
 		}
 		if err := pause.Between(ctx, recheck, 2*recheck); err != nil {
@@ -105,7 +109,7 @@ func (r *Room) Reserve(ctx context.Context, n int64) (func(), error) {
 func (r *Room) take(n int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n > r.level.Bound/largest || r.used()+n > r.level.Bound {
+	if n > r.level.Target/largest || r.used()+n > r.level.Target {
 		return false
 	}
 	r.running += n
@@ -116,21 +120,25 @@ func (r *Room) take(n int64) bool {
 func (r *Room) nearlyFull() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.level.Bound < math.MaxInt64 && r.used()-r.level.Evicted > r.level.Bound-r.free(r.level.Bound)/2
+	t := r.level.Target
+	return t < math.MaxInt64 && r.used()-r.level.Evicted > t-r.free(t)/2
 }
 
-// used is the space that is taken or reserved. Staged bytes of this process are
+// used is the room that is taken or reserved. The caller holds mu.
+func (r *Room) used() int64 { return r.held() + r.beside(r.level) }
+
+// held is what cached content takes, or is about to. Staged bytes of this process are
 // reserved. The caller holds mu.
-func (r *Room) used() int64 {
+func (r *Room) held() int64 {
 	return r.level.Cached + r.level.Evicted + max(r.level.Staged, r.running) + r.stored
 }
 
-func (r *Room) release(n int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.running -= n
-	r.stored += n
-}
+// beside is the room that temporary files take beyond what is set aside for them.
+func (r *Room) beside(l Level) int64 { return max(r.inFlight.Load()-l.Aside, 0) }
+
+// InFlight counts n more bytes of temporary files that lie on the disk of the blob store,
+// or fewer.
+func (r *Room) InFlight(n int64) { r.inFlight.Add(n) }
 
 // refuse counts and logs a blob that is not stored.
 func (r *Room) refuse(ctx context.Context, n int64, l Level) error {

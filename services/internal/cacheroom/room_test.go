@@ -20,6 +20,8 @@ import (
 type disk struct {
 	cached, evicted atomic.Int64
 	size            int64 // of the disk; 0 = it has no end
+	// What else lies there: pushes, temporary files, and blobs that no row counts yet.
+	pushed, inFlight, growing int64
 }
 
 func (d *disk) CacheSize(context.Context) (meta.CacheSize, error) {
@@ -30,7 +32,7 @@ func (d *disk) CacheSize(context.Context) (meta.CacheSize, error) {
 type measured struct{ *disk }
 
 func (d measured) Space(context.Context) (blob.Space, error) {
-	return blob.Space{Size: d.size, Free: d.size - d.cached.Load() - d.evicted.Load(), Keep: d.size / 20}, nil
+	return blob.Space{Size: d.size, Free: d.size - d.cached.Load() - d.evicted.Load() - d.pushed - d.inFlight - d.growing, Keep: d.size / 20}, nil
 }
 
 func roomOf(d *disk, most int64, delay time.Duration) *cacheroom.Room {
@@ -101,7 +103,7 @@ func TestT40_ReservationsNeverExceedTheBound(t *testing.T) {
 	var held, refused atomic.Int64
 	for range 50 {
 		running.Go(func() {
-			release, err := r.Reserve(t.Context(), 700)
+			room, err := r.Reserve(t.Context(), 700)
 			if err != nil {
 				if !errors.Is(err, cacheroom.ErrNoRoom) || fault.KindOf(err) != fault.Full {
 					t.Error(err)
@@ -113,8 +115,8 @@ func TestT40_ReservationsNeverExceedTheBound(t *testing.T) {
 				t.Errorf("%d bytes are stored", n)
 			}
 			d.cached.Add(700)
-			release()
-			release() // counts once
+			room.End()
+			room.End() // counts once
 		})
 	}
 	running.Wait()
@@ -126,10 +128,10 @@ func TestT40_ReservationsNeverExceedTheBound(t *testing.T) {
 	if _, err := r.Reserve(t.Context(), 5001); err == nil {
 		t.Error("one blob may take more than half")
 	}
-	if release, err := r.Reserve(t.Context(), 5000); err != nil {
+	if room, err := r.Reserve(t.Context(), 5000); err != nil {
 		t.Error(err)
 	} else {
-		release()
+		room.End()
 	}
 }
 
@@ -142,9 +144,9 @@ func TestT40_AReservationWaitsForTheJanitor(t *testing.T) {
 		<-r.Wanted()
 		d.cached.Store(500)
 	}()
-	release, err := r.Reserve(t.Context(), 100)
+	room, err := r.Reserve(t.Context(), 100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	release()
+	room.End()
 }

@@ -23,10 +23,11 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/cacheroom"
 	"github.com/berth-registry/berth/services/internal/ingest"
 )
 
-// Config is what fetches need. Self, Peer, Room, Dir and Flights are optional.
+// Config is what fetches need. Self, Peer, Room, Dir, Held and Flights are optional.
 type Config struct {
 	Meta   Meta
 	Blobs  Blobs
@@ -39,9 +40,11 @@ type Config struct {
 	// not longer than a second for a connection. Reading ends with ctx.
 	Peer func(ctx context.Context, at string, t Target, from int64) (Part, error)
 	// Room bounds what is stored.
-	Room    Room
-	Dir     string // of temporary files; "" = the system's
-	Flights int    // at a time, besides the assured shares of tenants; 0 = 64
+	Room Room
+	Dir  string // of temporary files; "" = the system's
+	// Held is told by how many bytes the temporary files grow, or shrink.
+	Held    func(n int64)
+	Flights int // at a time, besides the assured shares of tenants; 0 = 64
 	Log     *slog.Logger
 }
 
@@ -55,9 +58,9 @@ type Meta interface {
 
 // Room bounds the disk space that cached content takes.
 type Room interface {
-	// Reserve reserves room for n bytes until the returned function is called;
-	// fault.Full without room.
-	Reserve(ctx context.Context, n int64) (func(), error)
+	// Reserve reserves room for n bytes until the reservation ends; fault.Full without
+	// room.
+	Reserve(ctx context.Context, n int64) (*cacheroom.Reservation, error)
 }
 
 // Blobs is the part of blob.Store that fetches need.

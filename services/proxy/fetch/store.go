@@ -38,16 +38,16 @@ func (fl *flight) ingest(ctx context.Context) error {
 	if linked, err := fl.link(ctx); linked || err != nil {
 		return err
 	}
-	release, err := fl.reserve(ctx)
+	room, err := fl.reserve(ctx)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer room.End()
 	u, err := fl.Meta.CreateUpload(ctx, fl.target.Repo, fl.target.Digest.Algorithm())
 	if err != nil {
 		return err
 	}
-	if err := fl.fill(ctx, u); err != nil {
+	if err := fl.fill(ctx, u, room); err != nil {
 		return errors.Join(err, fl.sessions.Drop(ctx, u))
 	}
 	return nil
@@ -55,9 +55,9 @@ func (fl *flight) ingest(ctx context.Context) error {
 
 // reserve reserves room for the blob. If its size is not known it waits for the end of
 // the stream.
-func (fl *flight) reserve(ctx context.Context) (func(), error) {
+func (fl *flight) reserve(ctx context.Context) (*cacheroom.Reservation, error) {
 	if fl.Room == nil {
-		return func() {}, nil
+		return nil, nil
 	}
 	size := fl.stream.Size()
 	if size < 0 {
@@ -99,11 +99,11 @@ func (fl *flight) has(ctx context.Context) bool {
 	return err == nil && size == b.Size
 }
 
-func (fl *flight) fill(ctx context.Context, u meta.Upload) error {
+func (fl *flight) fill(ctx context.Context, u meta.Upload, room *cacheroom.Reservation) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	h := oci.NewHasher(u.Algorithm)
-	src := hashed{io.TeeReader(fl.stream.Source(reading), h), h, stop}
+	src := hashed{io.TeeReader(fl.stream.Source(reading), io.MultiWriter(h, room)), h, stop}
 	u, err := fl.sessions.Append(ctx, u, src)
 	if err != nil {
 		return err

@@ -156,7 +156,7 @@ func (fl *flight) beginPart(p Part) error {
 	if size > 0 {
 		fl.claim(size)
 	}
-	s, err := inflight.New(inflight.Options{Digest: fl.target.Digest, Size: size, Dir: fl.Dir})
+	s, err := inflight.New(inflight.Options{Digest: fl.target.Digest, Size: size, Dir: fl.Dir, Held: fl.Held})
 	if err != nil {
 		return err
 	}
