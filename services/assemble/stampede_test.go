@@ -19,24 +19,11 @@ import (
 
 // stampedeSeed makes a tenant whose main registry asks the upstream at the URL.
 func stampedeSeed(url string) string {
-	return fmt.Sprintf(`
-tenants:
-  - id: acme
-    registries:
-      - id: main
-        upstream_group: chain
-        anonymous_pull: true
-    upstreams:
-      - id: hub
-        url: %q
-    upstream_groups:
-      - id: chain
-        members: [{upstream: hub}]
-    service_accounts:
+	return testserver.CacheSeed(url) + `    service_accounts:
       - id: suite
         role: ADMIN
         keys: [{id: key, secret_file: secret}]
-`, url)
+`
 }
 
 const stampedeHost = "acme.localhost"

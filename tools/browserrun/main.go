@@ -12,12 +12,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/berth-registry/berth/tools/internal/command"
 	"github.com/berth-registry/berth/tools/internal/port"
 	"github.com/berth-registry/berth/tools/internal/server"
 )
@@ -26,14 +25,11 @@ func main() {
 	binary := flag.String("berth", "bin/berth", "the server's binary")
 	browser := flag.String("chromium", "chromium", "the browser's binary")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	if err := run(ctx, *binary, *browser, os.Stdout); err != nil {
-		fmt.Println("FAIL browserrun:", err)
-		os.Exit(1)
-	}
+	command.Run("browserrun", func(ctx context.Context, out io.Writer) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		defer cancel()
+		return run(ctx, *binary, *browser, out)
+	})
 }
 
 func run(ctx context.Context, binary, browser string, out io.Writer) (err error) {

@@ -12,15 +12,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/berth-registry/berth/tools/internal/command"
 	"github.com/berth-registry/berth/tools/internal/server"
 )
 
@@ -46,13 +45,7 @@ func main() {
 	flag.Float64Var(&o.within, "within", 0.05, "how far below LRU's the hit rate may be")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the images and the pulls")
 	flag.Parse()
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o, os.Stdout); err != nil {
-		fmt.Println("FAIL cacherun:", err)
-		os.Exit(1)
-	}
+	command.Run("cacherun", func(ctx context.Context, out io.Writer) error { return run(ctx, o, out) })
 }
 
 // What a disk is kept free of the cache, in percent and at least: the database and what

@@ -9,12 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/berth-registry/berth/tools/internal/command"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -52,15 +51,10 @@ func main() {
 	only := flag.String("only", "", "names of scenarios, separated by commas; empty is all")
 	flag.Usage = usage
 	flag.Parse()
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, o, *only, os.Stdout)
-	testserver.Stop()
-	if err != nil {
-		fmt.Println("FAIL crowdrun:", err)
-		os.Exit(1)
-	}
+	command.Run("crowdrun", func(ctx context.Context, out io.Writer) error {
+		defer testserver.Stop()
+		return run(ctx, o, *only, out)
+	})
 }
 
 func usage() {

@@ -7,11 +7,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
+	"github.com/berth-registry/berth/tools/internal/command"
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
@@ -50,14 +48,10 @@ func main() {
 	full := flag.Bool("full", false, "the full sizes, for minutes and 20 GB of disk; else about a tenth")
 	only := flag.String("only", "", "name of one scenario; empty is all")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, *berth, *only, scenarios(*full), os.Stdout)
-	testserver.Stop()
-	if err != nil {
-		fmt.Println("FAIL cutrun:", err)
-		os.Exit(1)
-	}
+	command.Run("cutrun", func(ctx context.Context, out io.Writer) error {
+		defer testserver.Stop()
+		return run(ctx, *berth, *only, scenarios(*full), out)
+	})
 }
 
 func run(ctx context.Context, berth, only string, all []scenario, out io.Writer) error {

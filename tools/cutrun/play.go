@@ -26,21 +26,6 @@ const (
 	mostTries = 8
 )
 
-const seed = `
-tenants:
-  - id: acme
-    registries:
-      - id: main
-        upstream_group: chain
-        anonymous_pull: true
-    upstreams:
-      - id: hub
-        url: %q
-    upstream_groups:
-      - id: chain
-        members: [{upstream: hub}]
-`
-
 // play plays the scenario on new nodes and servers.
 func (s scenario) play(ctx context.Context, berth string, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "cutrun")
@@ -106,7 +91,7 @@ func startNodes(ctx context.Context, berth, dir, upstream string) ([]*server.Ser
 		return nil, err
 	}
 	file := filepath.Join(dir, "seed.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, seed, upstream), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(testserver.CacheSeed(upstream)), 0o600); err != nil {
 		return nil, err
 	}
 	var running []*server.Server

@@ -13,13 +13,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/tools/internal/command"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 	"github.com/berth-registry/berth/tools/internal/workload"
@@ -44,12 +43,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "work here and leave the data behind")
 	flag.Parse()
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o, os.Stdout); err != nil {
-		fmt.Printf("FAIL killrun -seed %d: %v\n", o.seed, err)
-		os.Exit(1)
-	}
+	command.Run(fmt.Sprintf("killrun -seed %d", o.seed), func(ctx context.Context, out io.Writer) error { return run(ctx, o, out) })
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {

@@ -12,12 +12,11 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/tools/internal/command"
 	"github.com/berth-registry/berth/tools/internal/ociclient"
 	"github.com/berth-registry/berth/tools/internal/server"
 )
@@ -42,13 +41,7 @@ func main() {
 	flag.Int64Var(&o.limit, "limit", 128, "resident memory the server may reach, in MiB")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the content")
 	flag.Parse()
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o, os.Stdout); err != nil {
-		fmt.Println("FAIL memrun:", err)
-		os.Exit(1)
-	}
+	command.Run("memrun", func(ctx context.Context, out io.Writer) error { return run(ctx, o, out) })
 }
 
 func run(ctx context.Context, o options, out io.Writer) error {
