@@ -28,7 +28,7 @@ help: ## say what there is
 
 .PHONY: test
 test: vet lint ## everything a change must not break
-	tools/install deb:postgresql deb:redis-server deb:nginx deb:tinyproxy versitygw registry regsync
+	tools/install deb:postgresql deb:redis-server deb:nginx deb:tinyproxy versitygw registry regsync cosign
 	go test $(race) -p $$(($$(nproc) + 1)) -timeout 20m ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first
 
 .PHONY: vet

@@ -51,13 +51,14 @@ type UpstreamSettings struct {
 
 	UpstreamEgress
 
-	TagRules        []TagRule     `json:"tag_rules,omitempty"` // the first for a tag counts
-	KeepGone        bool          `json:"keep_gone,omitempty"` // a tag that the upstream deleted is served as it was
-	MinAge          time.Duration `json:"min_age,omitempty"`   // since a manifest was seen first, before it is served
-	ApprovedDigests []oci.Digest  `json:"approved_digests,omitempty"`
-	Platforms       []string      `json:"platforms,omitempty"` // patterns of os/architecture/variant
-	DeniedPlatforms []string      `json:"denied_platforms,omitempty"`
-	Licenses        []string      `json:"licenses,omitempty"` // SPDX identifiers
+	TagRules        []TagRule       `json:"tag_rules,omitempty"` // the first for a tag counts
+	KeepGone        bool            `json:"keep_gone,omitempty"` // a tag that the upstream deleted is served as it was
+	MinAge          time.Duration   `json:"min_age,omitempty"`   // since a manifest was seen first, before it is served
+	ApprovedDigests []oci.Digest    `json:"approved_digests,omitempty"`
+	Platforms       []string        `json:"platforms,omitempty"` // patterns of os/architecture/variant
+	DeniedPlatforms []string        `json:"denied_platforms,omitempty"`
+	Licenses        []string        `json:"licenses,omitempty"` // SPDX identifiers
+	Signatures      []SignatureRule `json:"signatures,omitempty"`
 
 	// ServeAnonymous serves content fetched with the credential to callers who are not
 	// logged in. nil, of an older version, means true.
@@ -76,9 +77,15 @@ type TagRule struct {
 	Immutable bool          `json:"immutable,omitempty"` // never asked for again; TTL is 0
 }
 
+// SignatureRule says by which keys manifests of repositories must be signed.
+type SignatureRule struct {
+	Repositories []string `json:"repositories,omitempty"` // patterns of the upstream's own names; empty takes all
+	Keys         []string `json:"keys"`                   // public keys in PEM, of which one suffices
+}
+
 // HasRules reports whether manifests are checked before they are served.
 func (s UpstreamSettings) HasRules() bool {
-	return s.MinAge > 0 || len(s.Platforms)+len(s.DeniedPlatforms)+len(s.Licenses) > 0
+	return s.MinAge > 0 || len(s.Platforms)+len(s.DeniedPlatforms)+len(s.Licenses)+len(s.Signatures) > 0
 }
 
 // HasCredential reports whether requests use a credential. Content fetched with and

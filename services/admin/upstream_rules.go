@@ -55,7 +55,10 @@ func setRules(is *meta.UpstreamSettings, m *pb.Upstream) error {
 	if err := checkTexts("denied_platforms", is.DeniedPlatforms, isPlatform, "a pattern of platforms, such as linux/amd64 or windows/*"); err != nil {
 		return err
 	}
-	return checkTexts("licenses", is.Licenses, policy.CheckLicense, "the SPDX identifier of a license, such as Apache-2.0")
+	if err := checkTexts("licenses", is.Licenses, policy.CheckLicense, "the SPDX identifier of a license, such as Apache-2.0"); err != nil {
+		return err
+	}
+	return setSignatures(is, m)
 }
 
 func tagRule(field string, m *pb.Upstream_TagRule) (meta.TagRule, error) {
@@ -113,5 +116,8 @@ func showRules(m *pb.Upstream, set meta.UpstreamSettings) {
 	}
 	m.KeepGone, m.Platforms, m.DeniedPlatforms, m.Licenses = set.KeepGone, set.Platforms, set.DeniedPlatforms, set.Licenses
 	m.MinAge = durationpb.New(set.MinAge)
+	m.Signatures = mapped(set.Signatures, func(rule meta.SignatureRule) *pb.Upstream_SignatureRule {
+		return &pb.Upstream_SignatureRule{Repositories: rule.Repositories, PublicKeys: rule.Keys}
+	})
 	m.ApprovedDigests = mapped(set.ApprovedDigests, func(d oci.Digest) string { return d.String() })
 }

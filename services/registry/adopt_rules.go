@@ -2,14 +2,11 @@ package registry
 
 import (
 	"context"
-	"errors"
-	"io"
 	"slices"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/services/internal/policy"
 )
 
 // find finds a manifest in the first storage that holds it. What the rules of an upstream
@@ -33,18 +30,4 @@ func (a *adoption) find(ctx context.Context, d oci.Digest) (meta.Manifest, error
 		return m, err
 	}
 	return a.meta.FindAdoptable(ctx, nil, d)
-}
-
-// config reads a cached config, which a pull has fetched.
-func (s *Service) config(ctx context.Context, r meta.Repo, config oci.Descriptor) ([]byte, error) {
-	b, err := s.meta.FindBlob(ctx, r, config.Digest)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := s.blobs.Open(ctx, b, false, "")
-	if err != nil {
-		return nil, err
-	}
-	payload, err := io.ReadAll(io.LimitReader(opened.Content, policy.MaxConfig))
-	return payload, errors.Join(err, opened.Content.Close())
 }

@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -59,6 +60,9 @@ func New(c Config) *Service {
 		budget: respond.NewByteBudget(),
 		guard:  chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 	}
-	s.policy = policy.Checker{Seen: c.Meta, Now: c.Now, Config: s.config}
+	s.policy = policy.Checker{
+		Seen: c.Meta, Now: c.Now, Verdicts: policy.NewVerdicts(c.Now), Stored: policy.Stored{Meta: c.Meta, Blobs: s.blobs},
+		Once: func(ctx context.Context, _ string, f func(ctx context.Context) error) error { return f(ctx) },
+	}
 	return s
 }

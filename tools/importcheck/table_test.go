@@ -20,7 +20,7 @@ var (
 	faces     = []string{"pkg/ocihttp", "pkg/boot/logs", "pkg/boot/web", "pkg/boot/conns"}
 	adapters  = []string{"pkg/blob/*", "pkg/meta/*", "pkg/lease/*", "pkg/limit/*", "pkg/tenant/*", "pkg/upstream", "pkg/credential"}
 	anything  = []string{"pkg/*", "api/*", "migrations", "services/*"}
-	forTests  = []string{"pkg/dice", "pkg/await", "pkg/oci/ocitest"}
+	forTests  = []string{"pkg/dice", "pkg/await", "pkg/oci/ocitest", "pkg/cosign/cosigntest"}
 	outside   = join(forTests, "pkg/oci", "pkg/pause", "tools/internal/*")
 )
 
@@ -85,6 +85,8 @@ var table = []row{
 		tests: []string{"tools/testserver"},
 	},
 	{pattern: "pkg/seal", never: noKit},
+	{pattern: "pkg/cosign/cosigntest", may: []string{"pkg/oci", "pkg/oci/ocitest", "pkg/cosign"}},
+	{pattern: "pkg/cosign", may: nouns, never: noKit},
 	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
 	{pattern: "pkg/ocihttp", may: join(nouns, "pkg/boot/web"), never: noKit},
 	{pattern: "pkg/credential", may: nouns, never: noKit, tests: []string{"tools/testserver"}},
@@ -101,7 +103,7 @@ var table = []row{
 	// It runs the data port for tests, so it may do what the composition root may.
 	{pattern: "services/internal/fronttest", may: join(nouns, join(contracts, join(faces, join(adapters, "pkg/seal", "services/internal/*")...)...)...), never: noStore},
 	{pattern: "services/internal/respond", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/front")...)...), never: noStore},
-	{pattern: "services/internal/policy", may: join(nouns, join(contracts, "pkg/chain")...), never: noStore},
+	{pattern: "services/internal/policy", may: join(nouns, join(contracts, "pkg/chain", "pkg/cosign", "services/internal/respond")...), never: noStore},
 	{
 		pattern: "services/internal/chains", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/kit", "services/internal/front")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
@@ -111,12 +113,12 @@ var table = []row{
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
+		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),
 	},
 	{
 		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,
-		tests: join(adapters, "tools/testserver"),
+		tests: join(adapters, "pkg/cosign", "tools/testserver"),
 	},
 	{pattern: "services/proxy/cache", may: join(nouns, join(contracts, "pkg/chain", "pkg/upstream", "services/proxy/fetch", "services/internal/respond", "services/internal/policy")...), never: noStore},
 	{

@@ -5,13 +5,9 @@ package policy
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/bmatcuk/doublestar/v4"
-	"github.com/github/go-spdx/v2/spdxexp"
 
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -21,14 +17,18 @@ import (
 
 // Checker decides by the settings of upstreams.
 type Checker struct {
-	Seen meta.CachedAges
-	Now  func() time.Time
-	// Config returns the bytes of a manifest's config. It is called if a rule needs it.
-	Config func(ctx context.Context, r meta.Repo, config oci.Descriptor) ([]byte, error)
-}
+	Seen     meta.CachedAges
+	Now      func() time.Time
+	Verdicts *Verdicts
+	Stored   Stored
+	Upstream Content // what is cached, else the upstream's; nil: the upstream is not asked
 
-// MaxConfig is the maximum size of a config that a rule reads, in bytes.
-const MaxConfig = 4 << 20
+	// Once calls f once for all concurrent callers with the same work, within a time limit
+	// and without the request that it began with.
+	Once func(ctx context.Context, work string, f func(ctx context.Context) error) error
+	// Pulled records that a cached manifest was needed for a pull; it may be nil.
+	Pulled func(d oci.Digest)
+}
 
 // Check returns nil if the upstream's rules let the manifest of its cache be served, a
 // denial that names the rule and its setting if not (chain.ErrRule), and any other error
@@ -38,6 +38,12 @@ func (c Checker) Check(ctx context.Context, u *meta.Upstream, r meta.Repo, m met
 	if !s.HasRules() {
 		return nil
 	}
+	rules := signatureRules(s, r.Name)
+	signed := len(rules) == 0 || c.isKnownSigned(r, m.Digest, rules)
+	aboutImages := len(s.Platforms)+len(s.DeniedPlatforms)+len(s.Licenses) > 0
+	if signed && !aboutImages && s.MinAge == 0 {
+		return nil
+	}
 	left, approved, err := c.age(ctx, u, r, m.Digest)
 	switch {
 	case err != nil, approved:
@@ -45,20 +51,16 @@ func (c Checker) Check(ctx context.Context, u *meta.Upstream, r meta.Repo, m met
 	case left > 0:
 		return denied(u, "min_age", m.Digest, "it is served from %s on, %s after it was seen first; an administrator can add it to approved_digests",
 			c.Now().Add(left).UTC().Format(time.RFC3339), s.MinAge)
-	case len(s.Platforms)+len(s.DeniedPlatforms)+len(s.Licenses) == 0:
+	}
+	if !signed {
+		if err := c.checkSigned(ctx, u, r, m, rules); err != nil {
+			return err
+		}
+	}
+	if !aboutImages {
 		return nil
 	}
-	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
-	switch {
-	case err != nil:
-		return chain.Internal(err) // it was parsed before it was stored
-	case parsed.Config == nil:
-		return checkIndex(u, m)
-	case !isImage(parsed.Config.MediaType):
-		return nil // an artifact has neither a platform nor a license
-	default:
-		return c.checkImage(ctx, u, r, m.Digest, parsed)
-	}
+	return c.checkContent(ctx, u, r, m)
 }
 
 // Young reports whether the manifest may not be served yet because of min_age.
@@ -88,101 +90,6 @@ func (c Checker) age(ctx context.Context, u *meta.Upstream, r meta.Repo, d oci.D
 	}
 	approved := slices.ContainsFunc(line, func(one meta.Seen) bool { return slices.Contains(s.ApprovedDigests, one.Digest) })
 	return since.Add(s.MinAge).Sub(c.Now()), approved, nil
-}
-
-// checkIndex refuses an index without a manifest of an allowed platform. Its manifests are
-// checked one by one when they are pulled.
-func checkIndex(u *meta.Upstream, m meta.Manifest) error {
-	var index struct {
-		Manifests []struct {
-			Platform *platform `json:"platform"`
-		} `json:"manifests"`
-	}
-	if err := json.Unmarshal(m.Payload, &index); err != nil {
-		return chain.Internal(err) // it was parsed before
-	}
-	for _, one := range index.Manifests {
-		if one.Platform == nil || allows(u, *one.Platform) {
-			return nil
-		}
-	}
-	if len(index.Manifests) == 0 {
-		return nil
-	}
-	return denied(u, "platforms", m.Digest, "it has no image of a platform that is allowed")
-}
-
-// image has what rules need of an image's config (image-spec, config.md).
-type image struct {
-	platform
-
-	Config struct {
-		Labels map[string]string
-	} `json:"config"`
-}
-
-type platform struct {
-	OS           string `json:"os"`
-	Architecture string `json:"architecture"`
-	Variant      string `json:"variant"`
-}
-
-func (p platform) String() string {
-	text := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		text += "/" + p.Variant
-	}
-	return text
-}
-
-// licenses is the annotation, and label, with an SPDX expression (image-spec,
-// annotations.md).
-const licenses = "org.opencontainers.image.licenses"
-
-func (c Checker) checkImage(ctx context.Context, u *meta.Upstream, r meta.Repo, d oci.Digest, m *oci.Manifest) error {
-	if m.Config.Size > MaxConfig {
-		return denied(u, "platforms and licenses", d, "its config has more than %d bytes", MaxConfig)
-	}
-	payload, err := c.Config(ctx, r, *m.Config)
-	if err != nil {
-		return err
-	}
-	var config image
-	if err := json.Unmarshal(payload, &config); err != nil {
-		return denied(u, "platforms and licenses", d, "its config is not that of an image")
-	}
-	if !allows(u, config.platform) {
-		return denied(u, "platforms", d, "its platform %q is not allowed", fault.Clip(config.platform.String()))
-	}
-	if len(u.Settings.Licenses) == 0 {
-		return nil
-	}
-	said := m.Annotations[licenses]
-	if said == "" {
-		said = config.Config.Labels[licenses]
-	}
-	if said == "" {
-		return denied(u, "licenses", d, "it does not say its licenses, in %s", licenses)
-	}
-	if ok, err := spdxexp.Satisfies(said, u.Settings.Licenses); err != nil || !ok {
-		return denied(u, "licenses", d, "its licenses %q are not allowed", fault.Clip(said))
-	}
-	return nil
-}
-
-// allows reports whether images of the platform are served. A pattern without a variant
-// stands for all variants.
-func allows(u *meta.Upstream, p platform) bool {
-	plain := platform{OS: p.OS, Architecture: p.Architecture}.String()
-	matches := func(pattern string) bool {
-		return doublestar.MatchUnvalidated(pattern, plain) || doublestar.MatchUnvalidated(pattern, p.String())
-	}
-	s := &u.Settings
-	return (len(s.Platforms) == 0 || slices.ContainsFunc(s.Platforms, matches)) && !slices.ContainsFunc(s.DeniedPlatforms, matches)
-}
-
-func isImage(mediaType string) bool {
-	return mediaType == "application/vnd.oci.image.config.v1+json" || mediaType == "application/vnd.docker.container.image.v1+json"
 }
 
 // denied is the refusal of a manifest by a rule. The detail is for programs.

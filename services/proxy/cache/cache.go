@@ -26,6 +26,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/ttlcache"
 	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/policy"
 	"github.com/berth-registry/berth/services/internal/respond"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
@@ -77,6 +78,7 @@ type Caches struct {
 	pulls    *pulls
 	statuses *statuses
 	answers  *answerMetrics
+	verdicts *policy.Verdicts
 	flights  singleflight.Group // of manifests and lists, by upstream and request
 }
 
@@ -89,6 +91,7 @@ func New(c Config) *Caches {
 		pulls:    newPulls(),
 		statuses: newStatuses(),
 		answers:  newAnswerMetrics(c.Metrics),
+		verdicts: policy.NewVerdicts(c.Now),
 	}
 }
 

@@ -33,12 +33,21 @@ func (r *Repository) StoredManifest(ctx context.Context, d oci.Digest) (Manifest
 
 // Manifest fetches a manifest that is not cached yet, by digest.
 func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, error) {
+	found, err := r.manifest(ctx, d)
+	if err == nil {
+		err = r.permits(ctx, found)
+	}
+	return found, err
+}
+
+// manifest is Manifest before the rules.
+func (r *Repository) manifest(ctx context.Context, d oci.Digest) (Manifest, error) {
 	ref := oci.Reference{Digest: d}
 	what := manifestKey(d)
 	if r.isAbsent(what) {
 		return Manifest{}, chain.ErrNotHere
 	}
-	found, err := acrossNodes(ctx, r, what,
+	return acrossNodes(ctx, r, what,
 		func(ctx context.Context) (Manifest, error) {
 			m, err := r.caches.Meta.FindManifest(ctx, r.Repo, ref)
 			if notStored(err) {
@@ -47,10 +56,6 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, erro
 			return Manifest{Manifest: m, Cached: true}, chain.Internal(err)
 		},
 		func(ctx context.Context) (Manifest, error) { return r.fetchManifest(ctx, ref, what) })
-	if err == nil {
-		err = r.permits(ctx, found)
-	}
-	return found, err
 }
 
 // Refresh fetches a reference from the upstream now, even if it is cached.

@@ -16,14 +16,7 @@ const maxReferrers = 1000
 // respond, or refuses, they are its last list, or those whose manifests are cached
 // (contract row T11).
 func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.Referrer, Freshness, error) {
-	l, fresh, err := r.listOf(ctx, "referrers "+subject.String(), func(ctx context.Context) (list, error) {
-		found, err := r.client.Referrers(ctx, r.Repo.Name, subject, maxReferrers)
-		rows := make([]meta.Referrer, len(found))
-		for i, f := range found {
-			rows[i] = meta.Referrer{Digest: f.Digest, MediaType: f.MediaType, Size: f.Size, ArtifactType: f.ArtifactType, Annotations: f.Annotations}
-		}
-		return list{referrers: rows}, err
-	})
+	l, fresh, err := r.listOf(ctx, "referrers "+subject.String(), func(ctx context.Context) (list, error) { return r.askReferrers(ctx, subject) })
 	switch chain.OutcomeOf(err) {
 	case chain.Found:
 		return l.referrers, fresh, nil
@@ -40,6 +33,15 @@ func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.
 		err = r.refusedReferrers(ctx, subject, err)
 	}
 	return nil, Freshness{}, err
+}
+
+func (r *Repository) askReferrers(ctx context.Context, subject oci.Digest) (list, error) {
+	found, err := r.client.Referrers(ctx, r.Repo.Name, subject, maxReferrers)
+	rows := make([]meta.Referrer, len(found))
+	for i, f := range found {
+		rows[i] = meta.Referrer{Digest: f.Digest, MediaType: f.MediaType, Size: f.Size, ArtifactType: f.ArtifactType, Annotations: f.Annotations}
+	}
+	return list{referrers: rows}, err
 }
 
 // referrerBytes bounds the manifests of the cached referrers that are listed: their

@@ -283,7 +283,12 @@ type Upstream struct {
 	// SPDX identifiers of licenses: an image is served only if its annotation or label
 	// `org.opencontainers.image.licenses` is an SPDX expression that they satisfy. Empty
 	// means all, also images that do not say any. At most 100.
-	Licenses      []string `protobuf:"bytes,66,rep,name=licenses,proto3" json:"licenses,omitempty"`
+	Licenses []string `protobuf:"bytes,66,rep,name=licenses,proto3" json:"licenses,omitempty"`
+	// Manifests of the repositories of a rule are served only if they, or an index that lists
+	// them, are signed as by `cosign sign --key`. Where several rules name a repository, each
+	// must be met. Signatures, attestations and SBOMs need no signature. Certificates
+	// (keyless signing) and transparency logs are not verified. At most 20.
+	Signatures    []*Upstream_SignatureRule `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -615,6 +620,13 @@ func (x *Upstream) GetDeniedPlatforms() []string {
 func (x *Upstream) GetLicenses() []string {
 	if x != nil {
 		return x.Licenses
+	}
+	return nil
+}
+
+func (x *Upstream) GetSignatures() []*Upstream_SignatureRule {
+	if x != nil {
+		return x.Signatures
 	}
 	return nil
 }
@@ -1774,11 +1786,69 @@ func (x *Upstream_TagRule) GetImmutable() bool {
 	return false
 }
 
+// By which keys the manifests of certain repositories must be signed.
+type Upstream_SignatureRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Patterns of the upstream's own names: `library/**`, `team-*/app`. At most 100. Empty
+	// means all.
+	Repositories []string `protobuf:"bytes,1,rep,name=repositories,proto3" json:"repositories,omitempty"`
+	// Required. Public keys in PEM, such as cosign.pub: ECDSA P-256 or P-384, Ed25519, or RSA
+	// of 2048 to 8192 bits. At most 4 KiB each, and 32 in all rules of the upstream. A
+	// signature by one of them suffices.
+	PublicKeys    []string `protobuf:"bytes,2,rep,name=public_keys,json=publicKeys,proto3" json:"public_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upstream_SignatureRule) Reset() {
+	*x = Upstream_SignatureRule{}
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upstream_SignatureRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upstream_SignatureRule) ProtoMessage() {}
+
+func (x *Upstream_SignatureRule) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_upstream_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upstream_SignatureRule.ProtoReflect.Descriptor instead.
+func (*Upstream_SignatureRule) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_upstream_proto_rawDescGZIP(), []int{0, 4}
+}
+
+func (x *Upstream_SignatureRule) GetRepositories() []string {
+	if x != nil {
+		return x.Repositories
+	}
+	return nil
+}
+
+func (x *Upstream_SignatureRule) GetPublicKeys() []string {
+	if x != nil {
+		return x.PublicKeys
+	}
+	return nil
+}
+
 var File_berth_admin_v1_upstream_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\n" +
-	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x19\n" +
+	"\x1dberth/admin/v1/upstream.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x1a\n" +
 	"\bUpstream\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x1a\n" +
@@ -1828,7 +1898,10 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x10approved_digests\x18? \x03(\tR\x0fapprovedDigests\x12\x1c\n" +
 	"\tplatforms\x18@ \x03(\tR\tplatforms\x12)\n" +
 	"\x10denied_platforms\x18A \x03(\tR\x0fdeniedPlatforms\x12\x1a\n" +
-	"\blicenses\x18B \x03(\tR\blicenses\x1a\xa6\x05\n" +
+	"\blicenses\x18B \x03(\tR\blicenses\x12F\n" +
+	"\n" +
+	"signatures\x18F \x03(\v2&.berth.admin.v1.Upstream.SignatureRuleR\n" +
+	"signatures\x1a\xa6\x05\n" +
 	"\x06Status\x12;\n" +
 	"\x05state\x18\b \x01(\x0e2%.berth.admin.v1.Upstream.Status.StateR\x05state\x12F\n" +
 	"\x11last_success_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
@@ -1870,7 +1943,11 @@ const file_berth_admin_v1_upstream_proto_rawDesc = "" +
 	"\x04tags\x18\x01 \x03(\tR\x04tags\x12\x1a\n" +
 	"\bversions\x18\x02 \x01(\tR\bversions\x12+\n" +
 	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1c\n" +
-	"\timmutable\x18\x04 \x01(\bR\timmutable\"<\n" +
+	"\timmutable\x18\x04 \x01(\bR\timmutable\x1aT\n" +
+	"\rSignatureRule\x12\"\n" +
+	"\frepositories\x18\x01 \x03(\tR\frepositories\x12\x1f\n" +
+	"\vpublic_keys\x18\x02 \x03(\tR\n" +
+	"publicKeys\"<\n" +
 	"\bNotFound\x12\x19\n" +
 	"\x15NOT_FOUND_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -1952,7 +2029,7 @@ func file_berth_admin_v1_upstream_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_upstream_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_berth_admin_v1_upstream_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_berth_admin_v1_upstream_proto_goTypes = []any{
 	(Upstream_NotFound)(0),                 // 0: berth.admin.v1.Upstream.NotFound
 	(Upstream_Status_State)(0),             // 1: berth.admin.v1.Upstream.Status.State
@@ -1973,44 +2050,46 @@ var file_berth_admin_v1_upstream_proto_goTypes = []any{
 	(*Upstream_Header)(nil),                // 16: berth.admin.v1.Upstream.Header
 	(*Upstream_Alternative)(nil),           // 17: berth.admin.v1.Upstream.Alternative
 	(*Upstream_TagRule)(nil),               // 18: berth.admin.v1.Upstream.TagRule
-	(*durationpb.Duration)(nil),            // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),          // 20: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),          // 21: google.protobuf.FieldMask
+	(*Upstream_SignatureRule)(nil),         // 19: berth.admin.v1.Upstream.SignatureRule
+	(*durationpb.Duration)(nil),            // 20: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),          // 21: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),          // 22: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_upstream_proto_depIdxs = []int32{
-	19, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
-	19, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
-	19, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
-	19, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
+	20, // 0: berth.admin.v1.Upstream.tag_ttl:type_name -> google.protobuf.Duration
+	20, // 1: berth.admin.v1.Upstream.negative_ttl:type_name -> google.protobuf.Duration
+	20, // 2: berth.admin.v1.Upstream.stale_if_error:type_name -> google.protobuf.Duration
+	20, // 3: berth.admin.v1.Upstream.keep:type_name -> google.protobuf.Duration
 	15, // 4: berth.admin.v1.Upstream.status:type_name -> berth.admin.v1.Upstream.Status
-	20, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
-	20, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
+	21, // 5: berth.admin.v1.Upstream.create_time:type_name -> google.protobuf.Timestamp
+	21, // 6: berth.admin.v1.Upstream.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: berth.admin.v1.Upstream.not_found:type_name -> berth.admin.v1.Upstream.NotFound
 	16, // 8: berth.admin.v1.Upstream.headers:type_name -> berth.admin.v1.Upstream.Header
 	17, // 9: berth.admin.v1.Upstream.alternatives:type_name -> berth.admin.v1.Upstream.Alternative
-	19, // 10: berth.admin.v1.Upstream.connect_timeout:type_name -> google.protobuf.Duration
-	19, // 11: berth.admin.v1.Upstream.response_timeout:type_name -> google.protobuf.Duration
-	19, // 12: berth.admin.v1.Upstream.progress_timeout:type_name -> google.protobuf.Duration
+	20, // 10: berth.admin.v1.Upstream.connect_timeout:type_name -> google.protobuf.Duration
+	20, // 11: berth.admin.v1.Upstream.response_timeout:type_name -> google.protobuf.Duration
+	20, // 12: berth.admin.v1.Upstream.progress_timeout:type_name -> google.protobuf.Duration
 	18, // 13: berth.admin.v1.Upstream.tag_rules:type_name -> berth.admin.v1.Upstream.TagRule
-	19, // 14: berth.admin.v1.Upstream.min_age:type_name -> google.protobuf.Duration
-	2,  // 15: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	2,  // 16: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
-	2,  // 17: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
-	21, // 18: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
-	20, // 19: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
-	11, // 20: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
-	1,  // 21: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
-	20, // 22: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
-	20, // 23: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
-	19, // 24: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
-	20, // 25: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
-	16, // 26: berth.admin.v1.Upstream.Alternative.headers:type_name -> berth.admin.v1.Upstream.Header
-	19, // 27: berth.admin.v1.Upstream.TagRule.ttl:type_name -> google.protobuf.Duration
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	20, // 14: berth.admin.v1.Upstream.min_age:type_name -> google.protobuf.Duration
+	19, // 15: berth.admin.v1.Upstream.signatures:type_name -> berth.admin.v1.Upstream.SignatureRule
+	2,  // 16: berth.admin.v1.CreateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	2,  // 17: berth.admin.v1.ListUpstreamsResponse.upstreams:type_name -> berth.admin.v1.Upstream
+	2,  // 18: berth.admin.v1.UpdateUpstreamRequest.upstream:type_name -> berth.admin.v1.Upstream
+	22, // 19: berth.admin.v1.UpdateUpstreamRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 20: berth.admin.v1.CachedRepository.create_time:type_name -> google.protobuf.Timestamp
+	11, // 21: berth.admin.v1.ListCachedRepositoriesResponse.repositories:type_name -> berth.admin.v1.CachedRepository
+	1,  // 22: berth.admin.v1.Upstream.Status.state:type_name -> berth.admin.v1.Upstream.Status.State
+	21, // 23: berth.admin.v1.Upstream.Status.last_success_time:type_name -> google.protobuf.Timestamp
+	21, // 24: berth.admin.v1.Upstream.Status.last_failure_time:type_name -> google.protobuf.Timestamp
+	20, // 25: berth.admin.v1.Upstream.Status.rate_limit_window:type_name -> google.protobuf.Duration
+	21, // 26: berth.admin.v1.Upstream.Status.rate_limit_reset_time:type_name -> google.protobuf.Timestamp
+	16, // 27: berth.admin.v1.Upstream.Alternative.headers:type_name -> berth.admin.v1.Upstream.Header
+	20, // 28: berth.admin.v1.Upstream.TagRule.ttl:type_name -> google.protobuf.Duration
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_upstream_proto_init() }
@@ -2026,7 +2105,7 @@ func file_berth_admin_v1_upstream_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_upstream_proto_rawDesc), len(file_berth_admin_v1_upstream_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

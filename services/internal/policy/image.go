@@ -1,0 +1,131 @@
+package policy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/github/go-spdx/v2/spdxexp"
+
+	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// maxConfig is the maximum size of a config that a rule reads, in bytes.
+const maxConfig = 4 << 20
+
+// checkContent decides by platform and license.
+func (c Checker) checkContent(ctx context.Context, u *meta.Upstream, r meta.Repo, m meta.Manifest) error {
+	parsed, err := oci.ParseManifest(m.MediaType, m.Payload)
+	switch {
+	case err != nil:
+		return chain.Internal(err) // it was parsed before it was stored
+	case parsed.Config == nil:
+		return checkIndex(u, m)
+	case !isImage(parsed.Config.MediaType):
+		return nil // an artifact has neither a platform nor a license
+	}
+	if evidence, err := c.isEvidence(ctx, r, m.Digest, parsed); err != nil || evidence {
+		return err
+	}
+	return c.checkImage(ctx, u, r, m.Digest, parsed)
+}
+
+// checkIndex refuses an index without a manifest of an allowed platform. Its manifests are
+// checked one by one when they are pulled.
+func checkIndex(u *meta.Upstream, m meta.Manifest) error {
+	var index struct {
+		Manifests []struct {
+			Platform *platform `json:"platform"`
+		} `json:"manifests"`
+	}
+	if err := json.Unmarshal(m.Payload, &index); err != nil {
+		return chain.Internal(err) // it was parsed before
+	}
+	for _, one := range index.Manifests {
+		if one.Platform == nil || allows(u, *one.Platform) {
+			return nil
+		}
+	}
+	if len(index.Manifests) == 0 {
+		return nil
+	}
+	return denied(u, "platforms", m.Digest, "it has no image of a platform that is allowed")
+}
+
+// image has what rules need of an image's config (image-spec, config.md).
+type image struct {
+	platform
+
+	Config struct {
+		Labels map[string]string
+	} `json:"config"`
+}
+
+type platform struct {
+	OS           string `json:"os"`
+	Architecture string `json:"architecture"`
+	Variant      string `json:"variant"`
+}
+
+func (p platform) String() string {
+	text := p.OS + "/" + p.Architecture
+	if p.Variant != "" {
+		text += "/" + p.Variant
+	}
+	return text
+}
+
+// licenses is the annotation, and label, with an SPDX expression (image-spec,
+// annotations.md).
+const licenses = "org.opencontainers.image.licenses"
+
+func (c Checker) checkImage(ctx context.Context, u *meta.Upstream, r meta.Repo, d oci.Digest, m *oci.Manifest) error {
+	payload, err := readBlob(ctx, c.content(), r, *m.Config, maxConfig)
+	switch {
+	case errors.Is(err, errTooLong):
+		return denied(u, "platforms and licenses", d, "its config has more than %d bytes", maxConfig)
+	case err != nil:
+		return err
+	}
+	var config image
+	if err := json.Unmarshal(payload, &config); err != nil {
+		return denied(u, "platforms and licenses", d, "its config is not that of an image")
+	}
+	if !allows(u, config.platform) {
+		return denied(u, "platforms", d, "its platform %q is not allowed", fault.Clip(config.platform.String()))
+	}
+	if len(u.Settings.Licenses) == 0 {
+		return nil
+	}
+	said := m.Annotations[licenses]
+	if said == "" {
+		said = config.Config.Labels[licenses]
+	}
+	if said == "" {
+		return denied(u, "licenses", d, "it does not say its licenses, in %s", licenses)
+	}
+	if ok, err := spdxexp.Satisfies(said, u.Settings.Licenses); err != nil || !ok {
+		return denied(u, "licenses", d, "its licenses %q are not allowed", fault.Clip(said))
+	}
+	return nil
+}
+
+// allows reports whether images of the platform are served. A pattern without a variant
+// stands for all variants.
+func allows(u *meta.Upstream, p platform) bool {
+	plain := platform{OS: p.OS, Architecture: p.Architecture}.String()
+	matches := func(pattern string) bool {
+		return doublestar.MatchUnvalidated(pattern, plain) || doublestar.MatchUnvalidated(pattern, p.String())
+	}
+	s := &u.Settings
+	return (len(s.Platforms) == 0 || slices.ContainsFunc(s.Platforms, matches)) && !slices.ContainsFunc(s.DeniedPlatforms, matches)
+}
+
+func isImage(mediaType string) bool {
+	return mediaType == "application/vnd.oci.image.config.v1+json" || mediaType == "application/vnd.docker.container.image.v1+json"
+}
