@@ -40,7 +40,7 @@ func ParseKey(text string) (Key, error) {
 	case block == nil:
 		return Key{}, errors.New("it is not PEM")
 	case strings.Contains(block.Type, "PRIVATE KEY"):
-		return Key{}, errors.New("it is a private key, which belongs to whoever signs: replace it if it was real")
+		return Key{}, errors.New("it is a private key, which must stay with its owner: replace it if it is in use")
 	case block.Type != "PUBLIC KEY":
 		return Key{}, errors.New("its PEM block is of another type")
 	case strings.TrimSpace(string(rest)) != "" || !strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN"):

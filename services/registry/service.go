@@ -34,6 +34,7 @@ type Meta interface {
 	meta.ClaimFinder
 	meta.Adopter
 	meta.CachedAges
+	FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error)
 }
 
 // Service has one method per operation. The rules of its endpoints check rights

@@ -132,7 +132,7 @@ var table = []row{
 	{pattern: "services/berth", may: join(anything), tests: []string{"tools/testserver"}},
 	{
 		pattern: "services/registry", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/*")...)...), never: noStore,
-		tests: join(adapters, "tools/testserver"),
+		tests: join(adapters, "pkg/cosign", "tools/testserver"),
 	},
 	// A backup is a data directory of the embedded shape, whatever the server's is.
 	{pattern: "services/backup", may: join(nouns, join(contracts, "pkg/blob/fsblob", "pkg/meta/sqlitemeta")...), never: noStore},

@@ -25,6 +25,7 @@ type Content interface {
 // StoredMeta is the part of meta.Store that Stored reads.
 type StoredMeta interface {
 	FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error)
+	FindCachedTag(ctx context.Context, r meta.Repo, tag string) (meta.CachedTag, error)
 	FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error)
 	ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest, artifactType string, p meta.Page) ([]meta.Referrer, error)
 }
@@ -37,6 +38,10 @@ type Stored struct {
 
 // FindManifest implements Content.
 func (s Stored) FindManifest(ctx context.Context, r meta.Repo, ref oci.Reference) (meta.Manifest, error) {
+	if ref.Digest == "" {
+		c, err := s.Meta.FindCachedTag(ctx, r, ref.Tag)
+		return c.Manifest, chain.Internal(err)
+	}
 	m, err := s.Meta.FindManifest(ctx, r, ref)
 	return m, chain.Internal(err)
 }

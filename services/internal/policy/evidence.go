@@ -42,8 +42,8 @@ func (c Checker) isEvidence(ctx context.Context, r meta.Repo, d oci.Digest, m *o
 // looksLikeEvidence reports whether a manifest is evidence about images, which clients need to
 // verify them, and which needs no signature itself: nothing of it can run.
 //
-// Names do not decide that. Whoever may push to the upstream can give an image the tag of a
-// signature, and cosign gives signatures the config of an image. So the layers decide: each
+// Names do not decide that. Those who may push to the upstream can give an image the tag of
+// a signature, and cosign gives signatures the config of an image. So the layers decide: each
 // must have a type that containerd does not unpack, and, since other clients try to unpack
 // all types, bytes that are no archive. For an index it suffices that it lists artifacts:
 // each of them is checked itself.
