@@ -11,9 +11,29 @@ func (c *Client) TagStretch() int {
 	b := c.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := b.of(kindManifests)
+	return b.of(kindManifests).stretch(time.Now())
+}
+
+// ListStretch is TagStretch for a list of tags or referrers. The budgets of manifests and of
+// both kinds of lists count: a registry with one budget for all of them may say so only
+// with some.
+func (c *Client) ListStretch() int {
+	b, now := c.budget, time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	most := 1
+	for _, kind := range []string{kindManifests, "tags", "referrers"} {
+		if a := b.kinds[kind]; a != nil {
+			most = max(most, a.stretch(now))
+		}
+	}
+	return most
+}
+
+// stretch is how many times longer than usual answers should be kept.
+func (a *allowance) stretch(now time.Time) int {
 	switch {
-	case !a.isCurrent(time.Now()) || a.Remaining*scarce >= a.Limit:
+	case !a.isCurrent(now) || a.Remaining*scarce >= a.Limit:
 		return 1
 	case a.Remaining == 0:
 		return mostStretch

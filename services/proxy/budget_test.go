@@ -94,6 +94,49 @@ func TestT61_TagsLiveLonger(t *testing.T) {
 	}
 }
 
+// TestT74_ListsLiveLonger: while little is left, lists of tags and referrers are served past
+// their life, each page of them, and say so, as far as stale_if_error allows.
+func TestT74_ListsLiveLonger(t *testing.T) {
+	w := newWorld(t)
+	up := testserver.StartScripted(t)
+	up.Push(testserver.ScriptedName, up.Image, "a", "b", "c")
+	up.Limit(100, 11) // 10 after the first pull: three times as long
+	w.upstream("hub", up.URL(), nil)
+	w.upstream("strict", up.URL(), func(s *meta.UpstreamSettings) { s.StaleIfError = 0 })
+	w.chain(meta.Member{Upstream: "hub"}, meta.Member{Upstream: "strict"})
+	paths := func(upstream string) []string {
+		at := "/v2/proxy/" + upstream + "/" + testserver.ScriptedName
+		return []string{at + "/tags/list?n=2", at + "/tags/list?n=2&last=b", at + "/tags/list", at + "/referrers/" + up.Image.Manifest.Digest.String()}
+	}
+	read := func(upstream string, stale bool) {
+		t.Helper()
+		for _, path := range paths(upstream) {
+			a := w.get(path)
+			if a.Status != http.StatusOK || (a.Header.Get("Warning") != "") != stale {
+				t.Errorf("%s: %d %v, want stale: %t", path, a.Status, a.Header, stale)
+			}
+		}
+	}
+	for _, upstream := range []string{"hub", "strict"} {
+		read(upstream, false)
+	}
+	if a := w.get("/v2/proxy/hub/" + testserver.ScriptedName + "/manifests/" + testserver.ScriptedTag); a.Status != http.StatusOK {
+		t.Fatal(a.Status)
+	}
+	up.Forget()
+	w.pass(tagTTL + time.Second)
+	read("hub", true)
+	if n := up.Count("", "*"); n != 0 {
+		t.Errorf("%d requests while little is left", n)
+	}
+	read("strict", false)
+	if n := up.Count("", "*"); n == 0 {
+		t.Error("with stale_if_error 0, stale lists are served")
+	}
+	w.pass(2 * tagTTL)
+	read("hub", false)
+}
+
 // TestT61_TenantsBehindOneAddress: a tenant that pulls a thousand images leaves another
 // one its share.
 func TestT61_TenantsBehindOneAddress(t *testing.T) {

@@ -96,6 +96,21 @@ func (f Freshness) With(g Freshness) Freshness {
 	return Freshness{Stale: f.Stale || g.Stale, Age: max(f.Age, g.Age), Incomplete: f.Incomplete || g.Incomplete}
 }
 
+// listLife is how long a list is served without asking. While little is left of the
+// upstream's budget that is longer, within the bounds of a stale list (contract row T74).
+func (r *Repository) listLife() time.Duration {
+	life := r.Settings.TagTTL
+	return max(life, min(life*time.Duration(r.client.ListStretch()), life+r.Settings.StaleIfError, listsLife))
+}
+
+// freshness is that of a list of this age, which is served without asking.
+func (r *Repository) freshness(age time.Duration) Freshness {
+	if age < r.Settings.TagTTL || age <= 0 {
+		return Freshness{}
+	}
+	return Freshness{Stale: true, Age: age}
+}
+
 // listOf returns a fresh list from the cache, else the upstream's present list, or, if
 // the upstream does not respond, its last one.
 func (r *Repository) listOf(ctx context.Context, what string, fetch func(ctx context.Context) (list, error)) (list, Freshness, error) {
@@ -103,8 +118,8 @@ func (r *Repository) listOf(ctx context.Context, what string, fetch func(ctx con
 	key := r.key(what)
 	before, ok := known.find(key)
 	age := r.caches.Now().Sub(before.said)
-	if ok && age < r.Settings.TagTTL {
-		return before, Freshness{}, nil
+	if ok && age < r.listLife() {
+		return before, r.freshness(age), nil
 	}
 	if r.isAbsent(what) {
 		return list{}, Freshness{}, chain.ErrNotHere

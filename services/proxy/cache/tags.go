@@ -31,7 +31,7 @@ func (r *Repository) Tags(ctx context.Context, p meta.Page, alone bool) ([]strin
 	for {
 		if !known.whole || run.ended() {
 			if tags, ok := run.page(p); ok {
-				return tags, Freshness{}, nil
+				return tags, r.freshness(now.Sub(run.said)), nil
 			}
 		}
 		if r.isAbsent(tagsKey) {
@@ -78,9 +78,9 @@ const continueWithin = time.Minute
 // isFresh reports whether a page may be served from a run at now, or read by continuing it.
 // To read the list may take longer than its TTL.
 func (r *Repository) isFresh(run tagRun, p meta.Page, now time.Time) bool {
-	life := r.Settings.TagTTL
-	if _, ok := run.page(p); !ok {
-		life = max(life, continueWithin)
+	life := max(r.Settings.TagTTL, continueWithin)
+	if _, ok := run.page(p); ok {
+		life = r.listLife()
 	}
 	return run.isRead() && now.Sub(run.said) < life && now.Sub(run.began) < life+listsLife
 }
