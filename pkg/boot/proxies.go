@@ -71,7 +71,7 @@ func (u URL) proxyText() string {
 // Proxies are the entries of upstream_proxies.
 type Proxies []Proxy
 
-// IsZero reports whether there are none.
+// IsZero reports whether no proxy is configured.
 func (ps Proxies) IsZero() bool { return len(ps) == 0 }
 
 // UnmarshalText reads one entry per line.
@@ -124,7 +124,7 @@ func (c Config) checkEgress(p *Problems) {
 			continue
 		}
 		if problem := proxyProblem(withScheme(s.url.Reveal())); problem != "" {
-			p.add(s.key, "it %s; a proxy is like http://proxy.example:3128, and an empty value in the configuration file is none, whatever the environment says", problem)
+			p.add(s.key, "it %s; a proxy is like http://proxy.example:3128, and an empty value in the configuration file means no proxy, even if the environment has one", problem)
 		}
 	}
 	known := map[[2]string]bool{}
@@ -170,7 +170,7 @@ func proxyProblem(raw string) string {
 	query.Del("resolve")
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
-		return "is neither http nor https"
+		return "is neither http nor https, the only kinds of proxies that are supported"
 	case u.Hostname() == "":
 		return "has no host"
 	case u.Path != "" && u.Path != "/" || u.Fragment != "":

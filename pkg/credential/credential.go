@@ -91,7 +91,7 @@ type entry struct {
 func hold(s source, life, timeout time.Duration) *Held {
 	known, err := lru.New[string, entry](mostKept)
 	if err != nil {
-		panic("credential: " + err.Error()) // only a size below 1 is refused
+		panic("credential: " + err.Error()) // only a size below 1 is an error, and mostKept is constant
 	}
 	return &Held{source: s, life: life, timeout: timeout, now: time.Now, known: known}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/await"
@@ -101,13 +102,17 @@ type counted struct {
 
 func (*counted) key(r Registry) string { return r.URL.Host }
 
-func (c *counted) obtain(context.Context, Registry) (Credential, error) {
+func (c *counted) obtain(ctx context.Context, _ Registry) (Credential, error) {
 	c.mu.Lock()
 	c.calls++
 	n, err, lasts := c.calls, c.err, c.lasts
 	c.mu.Unlock()
 	if c.gate != nil {
-		<-c.gate
+		select {
+		case <-c.gate:
+		case <-ctx.Done():
+			return Credential{}, ctx.Err()
+		}
 	}
 	found := Credential{Username: "u", Secret: fmt.Sprint(n)}
 	if lasts > 0 {
@@ -118,29 +123,32 @@ func (c *counted) obtain(context.Context, Registry) (Credential, error) {
 
 // TestT57_OneRequestForAll who wait, also if the first of them leaves.
 func TestT57_OneRequestForAll(t *testing.T) {
-	s := &counted{gate: make(chan struct{})}
-	h := hold(s, time.Minute, time.Minute)
-	ctx, leave := context.WithCancel(t.Context())
-	left := make(chan error)
-	go func() { _, err := h.Find(ctx, at("a.example")); left <- err }()
-	await.True(t, 10*time.Second, "the first request", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.calls == 1 })
-	leave()
-	if err := <-left; err == nil {
-		t.Error("the caller that left got a credential")
-	}
-	var all sync.WaitGroup
-	for range 20 {
-		all.Go(func() {
-			if c, err := h.Find(t.Context(), at("a.example")); err != nil || c.Secret != "1" {
-				t.Errorf("%q, %v", c.Secret, err)
-			}
-		})
-	}
-	close(s.gate)
-	all.Wait()
-	if s.calls != 1 {
-		t.Errorf("%d requests", s.calls)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &counted{gate: make(chan struct{})}
+		h := hold(s, time.Minute, time.Minute)
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() { _, err := h.Find(ctx, at("a.example")); left <- err }()
+		synctest.Wait()
+		leave()
+		if err := <-left; err == nil {
+			t.Error("the caller that left got a credential")
+		}
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				if c, err := h.Find(t.Context(), at("a.example")); err != nil || c.Secret != "1" {
+					t.Errorf("%q, %v", c.Secret, err)
+				}
+			})
+		}
+		synctest.Wait() // all of them wait for the first request
+		close(s.gate)
+		all.Wait()
+		if s.calls != 1 {
+			t.Errorf("%d requests", s.calls)
+		}
+	})
 }
 
 // TestT57_ALifetime: what is kept, and how often the source is asked.

@@ -46,11 +46,7 @@ type authState struct {
 }
 
 func newAuthState(c *Client, most int) *authState {
-	tokens, err := lru.New[string, token](most)
-	if err != nil {
-		panic("upstream: " + err.Error()) // only a size below 1 is refused
-	}
-	return &authState{client: c, source: newLoginSource(c), tokens: tokens}
+	return &authState{client: c, source: newLoginSource(c), tokens: newLRU[string, token](most, nil)}
 }
 
 // known returns the login that the upstream is likely to accept for the repository.
@@ -135,8 +131,8 @@ func (l *authState) unused() bool {
 	return !l.anonymous() && !l.basic && l.bearer == nil
 }
 
-// answer returns the login to try instead of sent, after a 401 with the header h;
-// false if there is none.
+// answer returns the login to try instead of sent, after a 401 with the header h. It
+// returns false if another login would not help.
 func (l *authState) answer(ctx context.Context, name string, sent login, h http.Header) (login, bool, error) {
 	offered := parseChallenges(h.Values("Www-Authenticate"))
 	if ch, ok := pick(offered, "bearer"); ok && ch.params["realm"] != "" {

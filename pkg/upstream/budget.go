@@ -61,11 +61,7 @@ type budgetKey struct {
 }
 
 func newBudgets() budgets {
-	known, err := lru.New[budgetKey, *budget](mostClients)
-	if err != nil {
-		panic("upstream: " + err.Error()) // only a size below 1 is refused
-	}
-	return budgets{known}
+	return budgets{newLRU[budgetKey, *budget](mostClients, nil)}
 }
 
 // of returns the budget of a client.

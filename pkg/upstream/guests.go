@@ -17,16 +17,12 @@ type guests struct {
 }
 
 func newGuests() *guests {
-	hosts, err := lru.New[string, *authState](mostHosts)
-	if err != nil {
-		panic("upstream: " + err.Error()) // only a size below 1 is refused
-	}
-	return &guests{hosts: hosts}
+	return &guests{hosts: newLRU[string, *authState](mostHosts, nil)}
 }
 
 func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// at returns the state of the host, new if there is none.
+// at returns the state of the host, or makes it.
 func (g *guests) at(c *Client, u *url.URL) *authState {
 	fresh := newAuthState(c, mostGuestTokens)
 	fresh.guest, fresh.source = true, nil

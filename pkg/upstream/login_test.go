@@ -14,7 +14,7 @@ import (
 // p, and what it does not have is a 401.
 type hub struct {
 	subject   string // of its tokens, which are JWTs
-	opaque    bool   // its tokens are none
+	opaque    bool   // its tokens are not JWTs
 	errorCode string // of the challenge to a token
 	status    int    // of what it does not have; 0 = 401
 	fallback  bool   // another password is anonymous, and not refused
@@ -139,8 +139,8 @@ func TestT51_AGreetingThatIsSlow(t *testing.T) {
 	}
 }
 
-// TestT52_ALoginBeforeARedirect is none at the registry that it leads to, which gives
-// tokens to all.
+// TestT52_ALoginBeforeARedirect does not count at the registry that it leads to, which
+// gives tokens to everyone.
 func TestT52_ALoginBeforeARedirect(t *testing.T) {
 	w, cs := withRealm("https://other.example.net", "https://auth.example.net/token", "https://auth.example.net")
 	w.hosts[origin] = func(rw http.ResponseWriter, r *http.Request) {

@@ -18,6 +18,9 @@ func TestT56_NoUpstreamIsAMetadataServer(t *testing.T) {
 				t.Errorf("%s:%d: %v, want it refused", addr, port, err)
 			}
 		}
+		if !isMetadata(netip.MustParseAddr(addr)) {
+			t.Errorf("%s is not known as a metadata server", addr)
+		}
 	}
 	for _, addr := range []string{"169.254.1.1", "10.0.0.1", "127.0.0.1", "fd00::1", "2001:4860::1"} {
 		if err := all.permits(netip.AddrPortFrom(netip.MustParseAddr(addr), 443), false); err != nil {

@@ -132,7 +132,7 @@ func (q *question) next(ctx context.Context, resp *http.Response, away bool) (bo
 		return false, nil
 	}
 	switch {
-	case status == http.StatusUnauthorized && (away || !q.loggedIn): // a login at the upstream is none at another host
+	case status == http.StatusUnauthorized && (away || !q.loggedIn): // the upstream's login does not count at another host
 		if away && !q.moveTo(resp.Request.URL, resp.Header) {
 			return false, nil
 		}

@@ -110,7 +110,7 @@ func TestT1_WhoSaysNotHere(t *testing.T) {
 		"another code":                    {says(404, json, errorBody("UNSUPPORTED")), settled, NotHere},
 		"another code, version":           {says(404, json, errorBody("UNSUPPORTED"), version...), always, NotHere},
 		"JSON of others":                  {says(404, json, `{"kind":"Status","code":404}`), settled, NotHere},
-		"errors that are none":            {says(404, json, `{"errors":["MANIFEST_UNKNOWN"]}`), settled, NotHere},
+		"errors that are not objects":     {says(404, json, `{"errors":["MANIFEST_UNKNOWN"]}`), settled, NotHere},
 		"page":                            {says(404, "text/html", page), settled, NotHere},
 		"page, version":                   {says(404, "text/html", page, version...), settled, NotHere},
 		"page without type, version":      {says(404, "", page, version...), settled, NotHere},
@@ -544,7 +544,7 @@ func TestT8_Gzip(t *testing.T) {
 	}{
 		"a manifest in gzip":          {zipped.Bytes(), image(), true, "gzip", Found},
 		"chunked":                     {zipped.Bytes(), image(), false, "x-gzip", Found},
-		"a manifest that is none":     {image(), image(), true, "gzip", Found},
+		"a manifest that is no gzip":  {image(), image(), true, "gzip", Found},
 		"a blob that is a gzip":       {zipped.Bytes(), zipped.Bytes(), true, "GZIP", Found},
 		"another encoding":            {image(), nil, true, "br", Outage},
 		"a gzip that breaks off":      {zipped.Bytes()[:zipped.Len()-9], image(), false, "gzip", Outage},

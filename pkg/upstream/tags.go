@@ -83,7 +83,7 @@ func (c *Client) Tags(ctx context.Context, name string, l TagList) ([]string, Ta
 }
 
 // Elsewhere is the whole list from the URLs of the upstream after that of l, which broke
-// off. It returns false if there are none.
+// off. It returns false if that was the last URL.
 func (c *Client) Elsewhere(l TagList) (TagList, bool) {
 	next := NewTagList("", l.n, l.limit)
 	next.skip = slices.Index(c.urls(), l.at) + 1

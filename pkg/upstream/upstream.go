@@ -94,13 +94,10 @@ func New(o Options) *Clients {
 }
 
 func newClients(o Options, l limits) *Clients {
-	known, err := lru.NewWithEvict(mostClients, func(_ string, c *Client) {
+	known := newLRU(mostClients, func(_ string, c *Client) {
 		c.series.forget()
 		c.release()
 	})
-	if err != nil {
-		panic("upstream: " + err.Error()) // only a size below 1 is refused
-	}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -125,11 +122,11 @@ func newClients(o Options, l limits) *Clients {
 	if cs.resolver == nil {
 		cs.resolver = net.DefaultResolver
 	}
-	cs.transport, cs.led = cs.mustOpen(way{}), cs.mustOpen(way{led: true})
+	cs.transport, cs.led = cs.egress(way{}).transport(), cs.egress(way{led: true}).transport()
 	// A kept connection that was allowed to one tenant must not serve another tenant.
 	for _, n := range o.Allow {
 		if n.Tenant != "" && cs.scoped[n.Tenant] == nil {
-			cs.scoped[n.Tenant] = cs.mustOpen(way{tenant: n.Tenant})
+			cs.scoped[n.Tenant] = cs.egress(way{tenant: n.Tenant}).transport()
 		}
 	}
 	return cs

@@ -47,8 +47,8 @@ func (c *Client) transport(u *url.URL, led bool) http.RoundTripper {
 	}
 }
 
-// open makes the transport of a way.
-func (cs *Clients) open(w way) (byScheme, error) {
+// egress is the egress of a way, without its client certificate.
+func (cs *Clients) egress(w way) egress {
 	e := egress{
 		guard: cs.guard.of(w.tenant), resolver: cs.resolver, limits: cs.limits.with(Limits{Connect: w.connect}),
 		proxy: cs.route(w.tenant, w.proxy), roots: (&roots{deployment: cs.authorities, own: w.ca}).pool,
@@ -56,6 +56,12 @@ func (cs *Clients) open(w way) (byScheme, error) {
 	if w.led {
 		e.guard = e.guard.public()
 	}
+	return e
+}
+
+// open makes the transport of a way.
+func (cs *Clients) open(w way) (byScheme, error) {
+	e := cs.egress(w)
 	if w.cert != "" {
 		pair, err := tls.X509KeyPair([]byte(w.cert), []byte(w.key))
 		if err != nil {
@@ -64,15 +70,6 @@ func (cs *Clients) open(w way) (byScheme, error) {
 		e.certificate = &pair
 	}
 	return e.transport(), nil
-}
-
-// mustOpen is open for a way without a client certificate, which cannot fail.
-func (cs *Clients) mustOpen(w way) byScheme {
-	opened, err := cs.open(w)
-	if err != nil {
-		panic("upstream: " + err.Error())
-	}
-	return opened
 }
 
 // waysOf are the ways of a client of the configuration; release ends their use. The

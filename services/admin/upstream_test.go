@@ -187,7 +187,7 @@ func TestE8_AnotherCredentialGivesUpWhatWasFetched(t *testing.T) {
 		}
 		was = is
 	}
-	// The same password again is none, whatever it is sealed as.
+	// The same password again is not another one, although it is sealed differently.
 	a.call(200, "PATCH", upstreams+"/ghcr", `{"username": "robot", "password": "same"}`)
 	was = a.upstream("acme", "ghcr").Cache
 	a.call(200, "PATCH", upstreams+"/ghcr", `{"username": "robot", "password": "same"}`)

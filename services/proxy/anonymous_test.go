@@ -99,7 +99,7 @@ func TestS73_OnlyUpstreamsThatTheRegistryNames(t *testing.T) {
 				unknown := reader(strings.ReplaceAll(path, slug, "nosuch"))
 				got.Body = strings.ReplaceAll(got.Body, slug, "nosuch")
 				if unknown.Status != got.Status || unknown.Body != got.Body {
-					t.Errorf("GET %s: %d %s, not as where there is none: %d %s", path, got.Status, got.Body, unknown.Status, unknown.Body)
+					t.Errorf("GET %s: %d %s, want the answer for an unknown name: %d %s", path, got.Status, got.Body, unknown.Status, unknown.Body)
 				}
 			}
 		}

@@ -139,7 +139,7 @@ func (s signing) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // peerTimeout is how long another process may take to connect or to respond, which
-// it does when it has the first bytes, or knows that there are none.
+// it does when it has the first bytes, or knows that it cannot get them.
 const peerTimeout = 2 * time.Second
 
 // NewPeers makes Peers that sign with the key of the deployment. With dialTLS they use

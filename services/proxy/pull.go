@@ -179,7 +179,7 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 }
 
 // naming finds the first upstream with a cached manifest that names the content,
-// and the size in that manifest. It returns nil if there is none.
+// and the size in that manifest. It returns nil if no upstream has one.
 func (p *pull) naming(ctx context.Context, d oci.Digest) (*chain.Member, int64, error) {
 	var named *chain.Member
 	size := int64(-1)

@@ -141,8 +141,8 @@ func (r *Repository) lastTags(ctx context.Context, p meta.Page, err error) ([]st
 	return r.cachedTags(ctx, p, err)
 }
 
-// cachedTags is a page of the cached tags that are not too old, or err if there are none,
-// on any page: an outage is no empty list.
+// cachedTags is a page of the cached tags that are not too old, or err if no page
+// has any: an outage is no empty list.
 func (r *Repository) cachedTags(ctx context.Context, p meta.Page, err error) ([]string, Freshness, error) {
 	limit := r.staleLimit(err)
 	if limit <= 0 {

@@ -48,7 +48,7 @@ type try struct {
 }
 
 // spend charges a try. It returns how long to wait before the next, 0 after enough
-// progress; false if there is none.
+// progress. It returns false if no try is left.
 func (b *budget) spend(t try) (time.Duration, bool) {
 	size := max(t.size, t.written)
 	step := min(max(size/steps, leastStep), mostStep)

@@ -109,6 +109,6 @@ func TestT43_WhatIsPassedThroughIsVerified(t *testing.T) {
 		})
 	}
 	if oci.DigestOf(oci.SHA256, right) == oci.DigestOf(oci.SHA256, flipped) {
-		t.Error("the play is none")
+		t.Error("the play did not happen")
 	}
 }

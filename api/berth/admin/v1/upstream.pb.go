@@ -161,7 +161,7 @@ type Upstream struct {
 	// Required. `https://ghcr.io`: scheme and host, and a port where it is not that
 	// of the scheme. `http` works only in networks that the operator allows.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
-	// Empty: the upstream is asked as anybody. For ECR the id of an access key.
+	// Empty: the upstream is asked anonymously. For ECR the id of an access key.
 	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
 	// Input only. A password or token; for ECR the secret access key. It is never
 	// answered. It belongs to url: another url needs it again.
@@ -1595,7 +1595,7 @@ type Upstream_Alternative struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. As url of the upstream.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// Empty: it is asked as anybody.
+	// Empty: it is asked anonymously.
 	Username string `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
 	// Input only. It is never answered. Empty keeps the one that this url has for username.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
