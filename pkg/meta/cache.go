@@ -59,7 +59,16 @@ type Cache interface {
 	CachedBlobs
 	CachedAges
 	CachePurger
+	CacheProver
 	ClaimFinder
+}
+
+// CacheProver takes over what was fetched with former passwords.
+type CacheProver interface {
+	// ProveCached takes over the repository that RotateUpstream kept, if there is one and
+	// the cache has none of that name: the upstream has just answered for this name under
+	// the present credential. A cache registry that was replaced takes over nothing.
+	ProveCached(ctx context.Context, r Repo) error
 }
 
 // CachedTags stores the tags of upstreams.
@@ -153,6 +162,9 @@ type CachePurger interface {
 	// reference, the whole repository. fault.ManifestUnknown or fault.NameUnknown if
 	// it is missing. The event is "cache.purge", with the target of PutCached.
 	PurgeCached(ctx context.Context, by Cause, r Repo, ref oci.Reference) error
+	// PurgeUnproved removes what RotateUpstream kept of a repository, and reports whether
+	// there was any.
+	PurgeUnproved(ctx context.Context, by Cause, u Upstream, name string) (bool, error)
 }
 
 // CacheCollector is the janitor's work on cached content and provisional manifests

@@ -20,7 +20,8 @@ type Upstream struct {
 	Tenant    tenant.ID
 	Slug      string
 	Settings  UpstreamSettings
-	Cache     tenant.RegistryID // of content fetched by the current configuration (invariant I12)
+	Cache     tenant.RegistryID // of content that the current credential may see (invariant I12)
+	Unproved  bool              // content fetched with former passwords is kept (RotateUpstream)
 	Status    UpstreamStatus
 	Version   int64
 	CreatedAt time.Time
@@ -127,6 +128,13 @@ type UpstreamStatus struct {
 	CredentialUnused   bool      `json:"credential_unused,omitempty"` // the upstream never asked for it
 }
 
+// KeepUnproved is how long fetched content is kept after another password, and
+// MaxUnproved for how many of them.
+const (
+	KeepUnproved = 7 * 24 * time.Hour
+	MaxUnproved  = 32
+)
+
 // Upstreams keeps the upstreams of a tenant, found by slug (fault.ResourceUnknown
 // if unknown).
 type Upstreams interface {
@@ -137,9 +145,14 @@ type Upstreams interface {
 	// ListUpstreams pages by slug.
 	ListUpstreams(ctx context.Context, t tenant.ID, p Page) ([]Upstream, error)
 	// UpdateUpstream changes Settings; Version as in UpdateTenant. renew discards all
-	// fetched content: a new cache registry replaces the old one in the same
+	// fetched content, also what RotateUpstream kept: a new cache registry replaces the old one in the same
 	// transaction, and the janitor removes the old one.
 	UpdateUpstream(ctx context.Context, by Cause, u Upstream, renew bool) (Upstream, error)
+	// RotateUpstream is UpdateUpstream for another password of the same account. A new
+	// cache registry replaces the old one, whose repositories are kept for
+	// Cache.ProveCached for KeepUnproved. So are those that were kept for the old one, for
+	// the rest of their time; of more than MaxUnproved passwords, the oldest are discarded.
+	RotateUpstream(ctx context.Context, by Cause, u Upstream) (Upstream, error)
 	// DeleteUpstream also discards fetched content; fault.InUse while a group names
 	// the upstream.
 	DeleteUpstream(ctx context.Context, by Cause, t tenant.ID, slug string, version int64) error

@@ -30,8 +30,9 @@ func (t UpstreamTarget) hasCredential() bool {
 
 // SealedValue is a secret of an upstream: where it is, and what pkg/seal binds it to.
 type SealedValue struct {
-	Value *[]byte
-	Bound string
+	Value    *[]byte
+	Bound    string
+	Password bool // of a username
 }
 
 // Secrets are all secrets of the upstream that are set. Their values may be replaced: u gets
@@ -48,10 +49,10 @@ func (u *Upstream) Secrets() []SealedValue {
 
 func (t *UpstreamTarget) secrets(names SecretNames) []SealedValue {
 	t.Headers = slices.Clone(t.Headers)
-	all := []SealedValue{{&t.Password, names.Password}, {&t.Key, names.Key}}
+	all := []SealedValue{{&t.Password, names.Password, true}, {&t.Key, names.Key, false}}
 	for i := range t.Headers {
 		h := &t.Headers[i]
-		all = append(all, SealedValue{&h.Value, names.Header(h.Name)})
+		all = append(all, SealedValue{&h.Value, names.Header(h.Name), false})
 	}
 	return all
 }

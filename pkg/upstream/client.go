@@ -105,8 +105,11 @@ func (rq request) header(ctx context.Context) http.Header {
 	return h
 }
 
-// kindManifests is the kind of requests that registries limit first.
-const kindManifests = "manifests"
+// Registries limit requests for manifests first, and redirect those for blobs.
+const (
+	kindManifests = "manifests"
+	kindBlobs     = "blobs"
+)
 
 // kind is the kind of resource: "manifests", "blobs", "tags" or "referrers".
 func (rq request) kind() string {
@@ -150,7 +153,7 @@ func (c *Client) document(ctx context.Context, rq request, use func(answer) erro
 	defer permit.leave()
 	ctx, cancel := context.WithTimeoutCause(ctx, c.limits.answer, errSlow)
 	defer cancel()
-	resp, err := c.exchange(ctx, rq)
+	resp, authenticated, err := c.exchange(ctx, rq)
 	if err != nil {
 		return permit.end(rq.treatAsNotFound(err))
 	}
@@ -162,7 +165,11 @@ func (c *Client) document(ctx context.Context, rq request, use func(answer) erro
 	} else {
 		discard(resp)
 	}
-	return permit.end(use(answer{method: resp.Request.Method, header: resp.Header, size: resp.ContentLength, body: body}))
+	err = use(answer{method: resp.Request.Method, header: resp.Header, size: resp.ContentLength, body: body})
+	if err == nil && authenticated {
+		witnessed(ctx)
+	}
+	return permit.end(err)
 }
 
 // readAll reads and closes the body. A large document waits for a place among the

@@ -77,7 +77,7 @@ func (d *Download) open(ctx context.Context) (*Body, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	slow := time.AfterFunc(c.limits.answer, func() { cancel(errSlow) })
-	resp, err := c.exchange(ctx, d.request)
+	resp, _, err := c.exchange(ctx, d.request)
 	var from, size int64
 	if err == nil {
 		if from, size, err = d.accept(resp); err != nil {

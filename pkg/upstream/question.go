@@ -37,16 +37,17 @@ type question struct {
 }
 
 // exchange sends the request with its retries. The response is a 200 without content
-// encoding, or a 206 if a part was asked for.
-func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, error) {
+// encoding, or a 206 if a part was asked for. Its second result says whether the upstream
+// gave it for the credential.
+func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, bool, error) {
 	q, err := c.newQuestion(ctx, rq)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for {
 		resp, away, err := c.follow(ctx, q.out)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if !away && !q.auth.guest {
 			c.sawLimits(q.kind, q.out.method, resp.Header)
@@ -56,18 +57,18 @@ func (c *Client) exchange(ctx context.Context, rq request) (*http.Response, erro
 		case again, err != nil:
 			discard(resp)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			continue
 		case resp.StatusCode == http.StatusPartialContent && rq.from > 0:
-			return resp, nil
+			return resp, q.authenticated(away), nil
 		case resp.StatusCode != http.StatusOK:
-			return nil, q.verdict(ctx, resp, away || q.auth.guest, rq.missing)
+			return nil, false, q.verdict(ctx, resp, away || q.auth.guest, rq.missing)
 		}
 		if err := c.decode(resp, rq.size); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		return resp, nil
+		return resp, q.authenticated(away), nil
 	}
 }
 

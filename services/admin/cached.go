@@ -75,7 +75,15 @@ func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamReques
 	if err != nil || req.GetValidateOnly() {
 		return &emptypb.Empty{}, err
 	}
-	return &emptypb.Empty{}, s.store.PurgeCached(ctx, cause(ctx), r, ref)
+	unproved, err := s.store.PurgeUnproved(ctx, cause(ctx), u, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	err = s.store.PurgeCached(ctx, cause(ctx), r, ref)
+	if unproved && fault.KindOf(err) == fault.NotFound {
+		err = nil
+	}
+	return &emptypb.Empty{}, err
 }
 
 // RefreshUpstream asks the upstream now, whatever the age of the cache.

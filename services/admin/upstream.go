@@ -81,11 +81,15 @@ func (s *Service) updateUpstream(ctx context.Context, req updateRequest, m *pb.U
 	if err := s.setUpstream(ctx, t, &u, after); err != nil {
 		return nil, err
 	}
-	renew := s.invalidatesCache(was, u)
-	if req.GetValidateOnly() || !renew && proto.Equal(upstreamMessage(t, was), upstreamMessage(t, u)) {
+	kept := s.keepsCache(was, u)
+	if req.GetValidateOnly() || kept == keptWhole && proto.Equal(upstreamMessage(t, was), upstreamMessage(t, u)) {
 		return upstreamMessage(t, u), nil
 	}
-	u, err = s.store.UpdateUpstream(ctx, caused(ctx, before, after), u, renew)
+	if kept == keptUnproved {
+		u, err = s.store.RotateUpstream(ctx, caused(ctx, before, after), u)
+	} else {
+		u, err = s.store.UpdateUpstream(ctx, caused(ctx, before, after), u, kept == keptNot)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -100,29 +104,6 @@ func checkPasswordNotRedirected(before, after meta.Upstream) error {
 		return nil
 	}
 	return invalid(fieldUpstream+"password", "the password was given for %s: give the one for %s together with its url", a.URL, b.URL)
-}
-
-// invalidatesCache says whether what was fetched so far is given up: something changed by
-// which it was decided who may have it (invariant I12).
-func (s *Service) invalidatesCache(before, after meta.Upstream) bool {
-	a, b := before.Settings, after.Settings
-	return !sameAccess(a.UpstreamTarget, b.UpstreamTarget) || a.CredentialHelper != b.CredentialHelper || !s.sameSecrets(before, after) ||
-		!slices.Equal(a.AuthHosts, b.AuthHosts) || !slices.EqualFunc(a.Alternatives, b.Alternatives, sameAccess)
-}
-
-// sameSecrets takes one that cannot be opened for another.
-func (s *Service) sameSecrets(before, after meta.Upstream) bool {
-	return slices.EqualFunc(before.Secrets(), after.Secrets(), func(a, b meta.SealedValue) bool {
-		if a.Bound != b.Bound || slices.Equal(*a.Value, *b.Value) {
-			return a.Bound == b.Bound
-		}
-		was, err := s.secrets.Open(*a.Value, a.Bound)
-		if err != nil {
-			return false
-		}
-		is, err := s.secrets.Open(*b.Value, b.Bound)
-		return err == nil && was == is
-	})
 }
 
 // DeleteUpstream deletes an upstream with what is kept of it.

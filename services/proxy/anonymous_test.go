@@ -259,7 +259,7 @@ func TestS76_WhatACredentialGotStaysIts(t *testing.T) {
 		}
 	}
 	u.Settings.Username, u.Settings.Password = "", nil
-	if _, err := w.Meta.UpdateUpstream(t.Context(), fronttest.By(), u, true); err != nil { // as the admin service does, by invalidatesCache
+	if _, err := w.Meta.UpdateUpstream(t.Context(), fronttest.By(), u, true); err != nil { // as the admin service does, by keepsCache
 		t.Fatal(err)
 	}
 	w.proxy.Clear()

@@ -94,6 +94,7 @@ func Run(t *testing.T, open Open) {
 		{"Cache", testCache},
 		{"CachedTags", testCachedTags},
 		{"CachedBlobs", testCachedBlobs},
+		{"CacheProof", testCacheProof},
 		{"CachePurge", testCachePurge},
 		{"CacheCollector", testCacheCollector},
 		{"CacheEviction", testCacheEviction},

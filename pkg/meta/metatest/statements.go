@@ -27,7 +27,7 @@ func Statements(t *testing.T) map[string]string {
 // that only the other one runs end with its name.
 func SharedStatements(t *testing.T, database string) map[string]string {
 	t.Helper()
-	locks := regexp.MustCompile(` FOR (UPDATE|KEY SHARE|NO KEY UPDATE)( OF g)?$`)
+	locks := regexp.MustCompile(` FOR (UPDATE|KEY SHARE|NO KEY UPDATE)( OF [gr])?$`)
 	out := statementsOf(t, "../sqlmeta", locks)
 	for name, text := range out {
 		for _, one := range []string{"Postgres", "SQLite"} {

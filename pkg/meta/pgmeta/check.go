@@ -108,6 +108,14 @@ SELECT 'cache registry ' || g.id || ' of tenant ' || g.tenant_id || ' is active,
  WHERE g.upstream_id IS NOT NULL AND g.state = 'active'
    AND NOT EXISTS (SELECT 1 FROM upstreams u WHERE u.tenant_id = g.tenant_id AND u.id = g.upstream_id AND u.cache_id = g.id)` + inPlace
 
+	// What could be taken over is of the same upstream, and is not served.
+	checkKept = findingsOf + `
+SELECT 'registry ' || k.id || ' of tenant ' || k.tenant_id || ' is kept for registry ' || g.id || ', and is not a former cache of its upstream' AS detail,
+       k.tenant_id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL::text AS object
+  FROM registries k
+  JOIN registries g ON g.tenant_id = k.tenant_id AND g.id = k.kept_for
+ WHERE k.state <> 'deleting' OR coalesce(k.upstream_id, 0) <> coalesce(g.upstream_id, 0)` + inPlace
+
 	checkUpstreams = findingsOf + `
 SELECT 'upstream ' || u.id || ' of tenant ' || u.tenant_id || ' has no active cache registry of its own' AS detail,
        u.tenant_id AS tenant_id, NULL::bigint AS repo_id, NULL::bytea AS digest, NULL::text AS object
@@ -174,6 +182,7 @@ var rowChecks = []check{
 	{"I13", checkUnmarkedBlobs},
 	{"I12", checkCaches},
 	{"I12", checkUpstreams},
+	{"I12", checkKept},
 	{"I13", checkExpiry},
 }
 

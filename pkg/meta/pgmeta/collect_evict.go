@@ -8,7 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// limited is a cache registry that has a limit, in bytes.
+// limited is a cache registry that has a limit, in bytes, with those that are kept for it.
 type limited struct {
 	tenant tenant.ID
 	cache  tenant.RegistryID
@@ -31,9 +31,10 @@ SELECT tenant_id, cache_id, (settings ->> 'max_bytes')::bigint FROM upstreams WH
 const leastPulled = `
 WITH RECURSIVE tree (repo_id, digest, expire_at, root, until) AS (
   SELECT m.repo_id, m.digest, m.expire_at, m.digest, m.expire_at
-    FROM repositories r
+    FROM registries g
+    JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
     JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > berth_now()
-   WHERE r.tenant_id = $1 AND r.registry_id = $2
+   WHERE g.tenant_id = $1 AND (g.id = $2 OR g.kept_for = $2)
      AND (SELECT NOT EXISTS (
          SELECT 1 FROM manifest_children c
           WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest

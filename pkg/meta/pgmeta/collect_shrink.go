@@ -21,7 +21,7 @@ WITH RECURSIVE tree (repo_id, digest, expire_at, pulled, root, until) AS (
   SELECT m.repo_id, m.digest, m.expire_at, m.expire_at - c.keep, m.digest, m.expire_at - c.keep
     FROM (SELECT g.id, coalesce((u.settings ->> 'keep')::bigint, 0) / 1000 * interval '1 microsecond' AS keep
             FROM registries g JOIN upstreams u ON u.tenant_id = g.tenant_id AND u.id = g.upstream_id
-           WHERE g.tenant_id = $1 AND g.state = 'active' OFFSET 0) AS c
+           WHERE g.tenant_id = $1 AND (g.state = 'active' OR g.kept_for IS NOT NULL) OFFSET 0) AS c
     JOIN repositories r ON r.tenant_id = $1 AND r.registry_id = c.id
     JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > berth_now()
    WHERE (SELECT NOT EXISTS (

@@ -20,7 +20,7 @@ SELECT slug, id, coalesce(settings ->> 'upstream_group', ''), coalesce(settings 
 	topologyGroups = `SELECT slug, members FROM upstream_groups WHERE tenant_id = $1`
 
 	topologyUpstreams = `
-SELECT id, tenant_id, slug, settings, cache_id, '{}'::json, version, created_at, updated_at FROM upstreams WHERE tenant_id = $1`
+SELECT id, tenant_id, slug, settings, cache_id, ` + sqlmeta.UnprovedCache + `, '{}'::json, version, created_at, updated_at FROM upstreams u WHERE tenant_id = $1`
 )
 
 // FindTopology implements meta.Groups, in one round trip.

@@ -106,6 +106,14 @@ SELECT 'registry ' || g.id || ' of tenant ' || g.tenant_id || ' is an active cac
   LEFT JOIN upstreams u ON u.tenant_id = g.tenant_id AND u.id = g.upstream_id
  WHERE g.upstream_id IS NOT NULL AND g.state = 'active' AND u.cache_id IS NOT g.id` + inPlace
 
+	// What could be taken over is of the same upstream, and is not served.
+	checkKept = findingsOf + `
+SELECT 'registry ' || k.id || ' of tenant ' || k.tenant_id || ' is kept for registry ' || g.id || ', and is not a former cache of its upstream' AS detail,
+       k.tenant_id AS tenant_id, NULL AS repo_id, NULL AS digest, NULL AS object
+  FROM registries k
+  JOIN registries g ON g.tenant_id = k.tenant_id AND g.id = k.kept_for
+ WHERE k.state <> 'deleting' OR coalesce(k.upstream_id, 0) <> coalesce(g.upstream_id, 0)` + inPlace
+
 	checkUpstreams = findingsOf + `
 SELECT 'upstream ' || u.id || ' of tenant ' || u.tenant_id || ' names registry ' || coalesce(u.cache_id, 'none') || ', which is not its cache' AS detail,
        u.tenant_id AS tenant_id, NULL AS repo_id, NULL AS digest, NULL AS object
@@ -170,6 +178,7 @@ var rowChecks = []check{
 	{"I10", checkForeignKeys},
 	{"I12", checkCaches},
 	{"I12", checkUpstreams},
+	{"I12", checkKept},
 	{"I13", checkUnmarkedLinks},
 	{"I13", checkUnmarkedBlobs},
 	{"I13", checkExpiry},

@@ -7,7 +7,7 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// limited is a cache registry that has a limit, in bytes.
+// limited is a cache registry that has a limit, in bytes, with those that are kept for it.
 type limited struct {
 	tenant tenant.ID
 	cache  tenant.RegistryID
@@ -30,11 +30,12 @@ SELECT u.tenant_id, u.cache_id, u.settings ->> 'max_bytes' FROM upstreams u INDE
 SELECT coalesce(sum(b.size), 0) FROM blobs b
  WHERE b.tenant_id = ?1 AND b.digest IN (
        SELECT rb.digest
-         FROM repositories r
+         FROM registries g
+        CROSS JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
         CROSS JOIN manifests m INDEXED BY manifests_cached ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > ?3
         CROSS JOIN manifest_blobs mb ON mb.tenant_id = m.tenant_id AND mb.repo_id = m.repo_id AND mb.manifest = m.digest
         CROSS JOIN repo_blobs rb ON rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest
-        WHERE r.tenant_id = ?1 AND r.registry_id = ?2
+        WHERE g.tenant_id = ?1 AND (g.id = ?2 OR g.kept_for = ?2)
           AND NOT EXISTS (SELECT 1 FROM repo_blobs h
                CROSS JOIN repositories hr ON hr.tenant_id = h.tenant_id AND hr.id = h.repo_id
                CROSS JOIN registries hg ON hg.tenant_id = hr.tenant_id AND hg.id = hr.registry_id AND hg.upstream_id IS NULL
@@ -42,9 +43,10 @@ SELECT coalesce(sum(b.size), 0) FROM blobs b
 
 	leastPulled = `
 SELECT m.repo_id, m.digest, m.expire_at
-  FROM repositories r
+  FROM registries g
+ CROSS JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
  CROSS JOIN manifests m INDEXED BY manifests_cached ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.expire_at > ?3
- WHERE r.tenant_id = ?1 AND r.registry_id = ?2
+ WHERE g.tenant_id = ?1 AND (g.id = ?2 OR g.kept_for = ?2)
    AND NOT EXISTS (SELECT 1 FROM manifest_children c CROSS JOIN manifests p ON p.tenant_id = c.tenant_id AND p.repo_id = c.repo_id AND p.digest = c.parent
                     WHERE c.tenant_id = m.tenant_id AND c.repo_id = m.repo_id AND c.child = m.digest AND p.expire_at > ?3)
  ORDER BY m.expire_at LIMIT ?4`
@@ -149,7 +151,8 @@ SELECT coalesce(sum(b.size), 0)
  WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3
    AND NOT EXISTS (SELECT 1
          FROM repo_blobs o
-        CROSS JOIN repositories r ON r.tenant_id = o.tenant_id AND r.id = o.repo_id AND r.registry_id = ?4
+        CROSS JOIN repositories r ON r.tenant_id = o.tenant_id AND r.id = o.repo_id
+        CROSS JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND (g.id = ?4 OR g.kept_for = ?4)
         CROSS JOIN manifest_blobs n ON n.tenant_id = o.tenant_id AND n.repo_id = o.repo_id AND n.digest = o.digest
         CROSS JOIN manifests m ON m.tenant_id = n.tenant_id AND m.repo_id = n.repo_id AND m.digest = n.manifest
         WHERE o.tenant_id = mb.tenant_id AND o.digest = mb.digest AND m.expire_at > ?5)

@@ -12,12 +12,12 @@ import (
 // One statement, so that all rows are of one snapshot. The third column is the
 // table of the row.
 const findTopology = `
-SELECT r.slug, r.id, 'registry', json_object('group', coalesce(r.settings ->> 'upstream_group', ''), 'mirrored', r.settings -> 'mirror_upstreams'), 0, 0, 0, 0
+SELECT r.slug, r.id, 'registry', json_object('group', coalesce(r.settings ->> 'upstream_group', ''), 'mirrored', r.settings -> 'mirror_upstreams'), 0, 0, 0, 0, 0
   FROM registries r WHERE r.tenant_id = ?1 AND r.state = 'active' AND r.upstream_id IS NULL
 UNION ALL
-SELECT g.slug, 0, 'group', g.members, 0, 0, 0, 0 FROM upstream_groups g WHERE g.tenant_id = ?1
+SELECT g.slug, 0, 'group', g.members, 0, 0, 0, 0, 0 FROM upstream_groups g WHERE g.tenant_id = ?1
 UNION ALL
-SELECT u.slug, u.id, 'upstream', u.settings, u.cache_id, u.version, u.created_at, u.updated_at FROM upstreams u WHERE u.tenant_id = ?1`
+SELECT u.slug, u.id, 'upstream', u.settings, u.cache_id, ` + sqlmeta.UnprovedCache + `, u.version, u.created_at, u.updated_at FROM upstreams u WHERE u.tenant_id = ?1`
 
 // FindTopology implements meta.Groups.
 func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, error) {
@@ -29,7 +29,7 @@ func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, e
 	err := s.list(ctx, findTopology, []any{t}, func(scan scan) error {
 		u := meta.Upstream{Tenant: t}
 		var kind, text string
-		err := scan(&u.Slug, &u.ID, &kind, &text, &u.Cache, &u.Version, sqlmeta.ScanTime(&u.CreatedAt), sqlmeta.ScanTime(&u.UpdatedAt))
+		err := scan(&u.Slug, &u.ID, &kind, &text, &u.Cache, &u.Unproved, &u.Version, sqlmeta.ScanTime(&u.CreatedAt), sqlmeta.ScanTime(&u.UpdatedAt))
 		if err != nil {
 			return err
 		}

@@ -9,9 +9,12 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
+// UnprovedCache is whether a cache is kept for that of an upstream u.
+const UnprovedCache = `EXISTS (SELECT 1 FROM registries k WHERE k.tenant_id = u.tenant_id AND k.kept_for = u.cache_id AND k.expire_at > berth_now())`
+
 const (
 	selectUpstream = `
-SELECT id, tenant_id, slug, settings, cache_id, status, version, created_at, updated_at FROM upstreams
+SELECT id, tenant_id, slug, settings, cache_id, ` + UnprovedCache + `, status, version, created_at, updated_at FROM upstreams u
 WHERE tenant_id = $1`
 
 	findUpstream  = selectUpstream + ` AND slug = $2`
@@ -48,7 +51,7 @@ RETURNING id`
 // ScanUpstream reads a row with the columns of selectUpstream.
 func ScanUpstream(scan Scan) (meta.Upstream, error) {
 	var u meta.Upstream
-	err := scan(&u.ID, &u.Tenant, &u.Slug, jsonScanner{&u.Settings}, &u.Cache, jsonScanner{&u.Status}, &u.Version,
+	err := scan(&u.ID, &u.Tenant, &u.Slug, jsonScanner{&u.Settings}, &u.Cache, &u.Unproved, jsonScanner{&u.Status}, &u.Version,
 		timeScanner{&u.CreatedAt}, timeScanner{&u.UpdatedAt})
 	return u, err
 }
@@ -81,7 +84,8 @@ func (s *Records) CreateUpstream(ctx context.Context, by meta.Cause, u meta.Upst
 		if err := checkLimit(t, s.limits.UpstreamLimit(), countUpstreams, u.Tenant); err != nil {
 			return err
 		}
-		return s.makeCache(t, u.Tenant, id)
+		_, err = s.makeCache(t, u.Tenant, id)
+		return err
 	})
 	if err != nil {
 		return meta.Upstream{}, err
@@ -91,21 +95,25 @@ func (s *Records) CreateUpstream(ctx context.Context, by meta.Cause, u meta.Upst
 
 // makeCache creates an empty cache registry for the present version of the
 // upstream.
-func (s *Records) makeCache(t Tx, id tenant.ID, u tenant.UpstreamID) error {
+func (s *Records) makeCache(t Tx, id tenant.ID, u tenant.UpstreamID) (tenant.RegistryID, error) {
 	var cache tenant.RegistryID
 	if _, err := t.Find(insertCache, []any{id, u}, &cache); err != nil {
-		return err
+		return 0, err
 	}
 	if err := t.Queue(pointUpstream, id, u, cache); err != nil {
-		return err
+		return 0, err
 	}
-	return checkLimit(t, s.limits.CacheLimit(), countCaches, id)
+	return cache, checkLimit(t, s.limits.CacheLimit(), countCaches, id)
 }
 
-// giveUpCache marks the cache registry of the upstream for removal.
+// giveUpCache marks the cache registry of the upstream, and those that are kept for it, for
+// removal.
 func giveUpCache(t Tx, id tenant.ID, u tenant.UpstreamID) error {
 	var cache tenant.RegistryID
 	if found, err := t.Find(t.Pick(findCache, lockCache), []any{id, u}, &cache); err != nil || !found {
+		return err
+	}
+	if err := t.Queue(giveUpKeptCaches, id, cache); err != nil {
 		return err
 	}
 	return t.Queue(deleteCache, id, cache)
@@ -147,7 +155,8 @@ func (s *Records) UpdateUpstream(ctx context.Context, by meta.Cause, u meta.Upst
 		if err := giveUpCache(t, u.Tenant, id); err != nil {
 			return err
 		}
-		return s.makeCache(t, u.Tenant, id)
+		_, err = s.makeCache(t, u.Tenant, id)
+		return err
 	})
 	if err != nil {
 		return meta.Upstream{}, err

@@ -82,14 +82,15 @@ func fetchFailure(err error) error {
 
 // link links a blob that this upstream has sent under another name, if a HEAD finds
 // it under this name, too: most images share their lowest layers. For a blob that
-// it never sent, a HEAD proves nothing (contract row S70). It returns errUnknown if
-// the blob must be fetched.
+// it never sent, a HEAD proves nothing (contract row S70). After another password, the
+// HEAD also proves the name, which may have the blob (T59). It returns errUnknown if the
+// blob must be fetched.
 func (r *Repository) link(ctx context.Context, d oci.Digest) (meta.Blob, error) {
 	sent, err := r.caches.Meta.WasSent(ctx, r.Repo, d)
 	switch {
 	case err != nil:
 		return meta.Blob{}, chain.Internal(err)
-	case !sent:
+	case !sent && !r.unproved():
 		return meta.Blob{}, errUnknown
 	}
 	return singleFlight(ctx, r, "link "+d.String(), func(ctx context.Context) (meta.Blob, error) {

@@ -74,6 +74,7 @@ const knownAbsences = 65536
 type Caches struct {
 	Config
 	absent   *ttlcache.Cache[string, struct{}] // what upstreams do not have
+	proved   *ttlcache.Cache[string, struct{}] // names, see proof.go
 	lists    *lists
 	pulls    *pulls
 	statuses *statuses
@@ -87,6 +88,7 @@ func New(c Config) *Caches {
 	return &Caches{
 		Config:   c,
 		absent:   ttlcache.New(ttlcache.Options[string, struct{}]{Size: knownAbsences, Now: c.Now}),
+		proved:   ttlcache.New(ttlcache.Options[string, struct{}]{Size: knownProofs, Now: c.Now}),
 		lists:    newLists(),
 		pulls:    newPulls(),
 		statuses: newStatuses(),

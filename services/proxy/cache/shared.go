@@ -27,7 +27,7 @@ func singleFlight[T any](ctx context.Context, r *Repository, what string, f func
 	done := r.caches.flights.DoChan(r.work(what), func() (any, error) {
 		ctx, cancel := context.WithTimeout(shared, fetchSteps*r.client.Patience())
 		defer cancel()
-		v, err := f(ctx)
+		v, err := f(r.withProof(ctx))
 		r.asked()
 		return v, err
 	})

@@ -101,6 +101,7 @@ func (r *Repository) tagSince(ctx context.Context, tag string, since time.Time) 
 // by GET at once, since an intermediate cache fetches only on GET. Where a HEAD may save
 // a GET of a limited number, it is asked first for each tag.
 func (r *Repository) revalidate(ctx context.Context, tag string) (Manifest, error) {
+	r.proveByTag(ctx, tag)
 	kept, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
 	switch {
 	case notStored(err) && r.client.HeadFirst():
