@@ -164,7 +164,9 @@ type Upstream struct {
 	// Empty: the upstream is asked anonymously. For ECR the id of an access key.
 	Username string `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
 	// Input only. A password or token; for ECR the secret access key. It is never
-	// answered. It belongs to url: another url needs it again.
+	// answered. It belongs to url: another url needs it again. After another password for
+	// the same url and username, what is cached of a name is served again once the upstream
+	// has answered for that name under the new password, for up to 7 days.
 	Password string `protobuf:"bytes,4,opt,name=password,proto3" json:"password,omitempty"`
 	// Output only. Whether there is a password. Sent back as it was read, without
 	// a password, it keeps the one there is.
@@ -863,8 +865,10 @@ func (x *ListUpstreamsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Another url, username, password or other auth_hosts, headers, client_certificate or
+// Another url, username, credential_helper, or other auth_hosts, headers, client_certificate or
 // alternatives give up all that was fetched so far: who may see it was decided by what they were.
+// So does a first password, or none any more. After another password, also of an alternative,
+// each name is served from the cache once the upstream has answered for it under the new password.
 type UpdateUpstreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `upstream.name` says which one.
