@@ -50,8 +50,9 @@ func (w *world) rotate(password string) {
 	w.proxy.Clear()
 }
 
-// fetched is how many manifests and blobs the upstream was asked for by GET.
-func fetched(up *testserver.Scripted) (manifests, blobs int) {
+// fetched is how many manifests, and how many blobs, the upstream was asked for by GET.
+func fetched(up *testserver.Scripted) (int, int) {
+	var manifests, blobs int
 	for _, r := range up.Requests() {
 		switch {
 		case r.Method != http.MethodGet:

@@ -44,10 +44,10 @@ func (w world) proved(r meta.Repo, m meta.ManifestPut, tag, content string) {
 }
 
 // newRotated is newCache with an image, before another password and after it.
-func newRotated(t *testing.T, open Open) (w world, before, after meta.Repo, image meta.ManifestPut) {
+func newRotated(t *testing.T, open Open) (world, meta.Repo, meta.Repo, meta.ManifestPut) {
 	t.Helper()
-	w, before = newCache(t, open)
-	image = w.image(nil, described("config"))
+	w, before := newCache(t, open)
+	image := w.image(nil, described("config"))
 	w.fetched(before, image, "v1")
 	w.fill(before, "config")
 	return w, before, w.rotate(before), image
