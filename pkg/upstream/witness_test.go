@@ -12,7 +12,7 @@ import (
 // TestT59_TheWitness sees what the upstream answers to the credential, and nothing else.
 func TestT59_TheWitness(t *testing.T) {
 	const cdn = "https://cdn.example.net"
-	bob := Config{Endpoint: Endpoint{URL: origin, Username: "bob", Password: "secret"}}
+	bob := Config{Target: Target{URL: origin, Username: "bob", Password: "secret"}}
 	basic := func(good http.HandlerFunc) http.HandlerFunc {
 		return func(rw http.ResponseWriter, r *http.Request) {
 			if user, password, _ := r.BasicAuth(); user != "bob" || password != "secret" {
@@ -41,9 +41,9 @@ func TestT59_TheWitness(t *testing.T) {
 	}{
 		"a manifest for the password":       {bob, basic(sendImage), manifest, 1},
 		"a HEAD for the password":           {bob, basic(sendImage), head, 1},
-		"another password":                  {Config{Endpoint: Endpoint{URL: origin, Username: "bob", Password: "wrong"}}, basic(sendImage), manifest, 0},
+		"another password":                  {Config{Target: Target{URL: origin, Username: "bob", Password: "wrong"}}, basic(sendImage), manifest, 0},
 		"no challenge":                      {bob, sendImage, manifest, 0},
-		"no credential":                     {Config{Endpoint: Endpoint{URL: origin}}, sendImage, manifest, 0},
+		"no credential":                     {Config{Target: Target{URL: origin}}, sendImage, manifest, 0},
 		"an absence":                        {bob, basic(http.NotFound), manifest, 0},
 		"a page":                            {bob, basic(page), manifest, 0},
 		"a page for a blob":                 {bob, basic(page), stat, 0},
@@ -65,7 +65,7 @@ func TestT59_TheWitness(t *testing.T) {
 	if _, err := clientOf(t, cs, bob).Manifest(ctx, "a/b", latest); err != nil || seen != 1 {
 		t.Errorf("a token that was issued to the credential: seen %d times, %v", seen, err)
 	}
-	if _, err := clientOf(t, cs, Config{Endpoint: Endpoint{URL: origin}}).Manifest(ctx, "a/b", latest); err != nil || seen != 1 {
+	if _, err := clientOf(t, cs, Config{Target: Target{URL: origin}}).Manifest(ctx, "a/b", latest); err != nil || seen != 1 {
 		t.Errorf("a token for anyone: seen %d times, %v", seen, err)
 	}
 	for _, r := range w.requests() {
