@@ -84,6 +84,7 @@ var broken = []metatest.Broken{
 	{SQL: `UPDATE objects SET state = 'D', delete_after = 4000000000000000 WHERE state = 'S'`, Invariant: "I3", Detail: "is condemned for later than any can be"},
 	{SQL: `INSERT INTO registries (tenant_id, slug, settings, state, version, created_at, updated_at, upstream_id) VALUES (1, 'upstream/1/1', '{}', 'active', 1, 0, 0, 1)`, Invariant: "I12", Detail: "not that of upstream 1"},
 	{SQL: `INSERT INTO upstreams (tenant_id, slug, settings, status, cache_id, version, created_at, updated_at) VALUES (1, 'ghcr', '{}', '{}', 1, 1, 0, 0)`, Invariant: "I12", Detail: "which is not its cache"},
+	{SQL: `UPDATE registries SET kept_for = id`, Invariant: "I12", Detail: "is not a former cache of its upstream"},
 	{SQL: `UPDATE registries SET upstream_id = 1`, Invariant: "I13", Detail: "is cached and never expires"},
 	{SQL: `UPDATE manifests SET expire_at = 1`, Invariant: "I13", Detail: "is hosted and expires"},
 }
