@@ -166,7 +166,7 @@ func (c *Client) document(ctx context.Context, rq request, use func(answer) erro
 		discard(resp)
 	}
 	err = use(answer{method: resp.Request.Method, header: resp.Header, size: resp.ContentLength, body: body})
-	if err == nil && authenticated {
+	if err == nil && authenticated && !isPage(resp.Header, body) {
 		witnessed(ctx)
 	}
 	return permit.end(err)

@@ -46,6 +46,7 @@ func TestT59_TheWitness(t *testing.T) {
 		"no credential":                     {Config{Target: Target{URL: origin}}, sendImage, manifest, 0},
 		"an absence":                        {bob, basic(http.NotFound), manifest, 0},
 		"a page":                            {bob, basic(page), manifest, 0},
+		"a page for a HEAD":                 {bob, basic(page), head, 0},
 		"a page for a blob":                 {bob, basic(page), stat, 0},
 		"a manifest of another host":        {bob, basic(leads), manifest, 0},
 		"a blob of the storage it leads to": {bob, basic(leads), stat, 1},
