@@ -12,9 +12,11 @@ import (
 // Role is what a service account may do in all registries of its tenant.
 type Role string
 
-// The roles. A reader pulls; a writer pulls and pushes; an admin deletes too,
-// and may use the admin API for its own tenant.
+// The roles. A member may do what access rules give it; a reader pulls everything; a
+// writer pulls and pushes; an admin deletes too, and may use the admin API for its own
+// tenant.
 const (
+	Member Role = "MEMBER"
 	Reader Role = "READER"
 	Writer Role = "WRITER"
 	Admin  Role = "ADMIN"
@@ -24,11 +26,11 @@ const (
 func (r Role) Actions() Actions {
 	switch r {
 	case Reader:
-		return Pull
+		return Pull | Fill
 	case Writer:
-		return Pull | Push
+		return Pull | Fill | Push
 	case Admin:
-		return Pull | Push | Delete
+		return Pull | Fill | Push | Delete
 	default:
 		return 0
 	}
@@ -101,22 +103,24 @@ var Catalog = Scope{RegistryType, CatalogName, Pull}
 // Actions is a set of rights on a repository.
 type Actions uint8
 
-// The actions of the Docker token protocol.
+// The actions. Tokens carry the first three, those of the Docker token protocol. Fill goes
+// with the right to pull: to pull what no registry of the chain hosts and the cache does
+// not have yet.
 const (
 	Pull Actions = 1 << iota
 	Push
 	Delete
+	Fill
 )
 
-// All is every action; "*" in a scope.
+// All is every action of a token; "*" in a scope.
 const All = Pull | Push | Delete
 
-// actionNames are the names of actions in scopes and tokens, in the order they
-// are written.
+// actionNames are the names of actions, in the order they are written.
 var actionNames = []struct {
 	action Actions
 	name   string
-}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}}
+}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}, {Fill, "fill"}}
 
 // Has says whether all of want is in a.
 func (a Actions) Has(want Actions) bool { return a&want == want }
@@ -134,14 +138,14 @@ func (a Actions) names() []string {
 	return names
 }
 
-// parseAction reads one word of a scope; an unknown one is not an action.
+// parseAction reads one word of a scope; what no token carries is not an action.
 func parseAction(word string) Actions {
 	if word == "*" {
 		return All
 	}
 	for _, n := range actionNames {
 		if n.name == word {
-			return n.action
+			return n.action & All
 		}
 	}
 	return 0

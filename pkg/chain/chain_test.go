@@ -178,19 +178,6 @@ func TestT60_NamesOfAnUpstream(t *testing.T) {
 	}
 }
 
-func TestCheckPattern(t *testing.T) {
-	for _, good := range []string{"library/**", "team-*/app", "**", "a", "b/[a-z]?"} {
-		if err := chain.CheckPattern(good); err != nil {
-			t.Errorf("%q: %v", good, err)
-		}
-	}
-	for _, bad := range []string{"", "[a", "{a,aa}{a,aa}b", `a\b`, strings.Repeat("a", 256)} {
-		if err := chain.CheckPattern(bad); fault.KindOf(err) != fault.Invalid {
-			t.Errorf("%q is taken: %v", bad, err)
-		}
-	}
-}
-
 // FuzzOffers holds what tenants write against what clients ask: no pattern may
 // take long or fail.
 func FuzzOffers(f *testing.F) {
@@ -198,7 +185,7 @@ func FuzzOffers(f *testing.F) {
 	f.Add("*a*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaa")
 	f.Add("**/**/**/**/**/**/x", "a/b/c/d/e/f/g/h")
 	f.Fuzz(func(t *testing.T, pattern, name string) {
-		if chain.CheckPattern(pattern) != nil {
+		if oci.CheckPattern(pattern) != nil {
 			return
 		}
 		u := meta.Upstream{Settings: meta.UpstreamSettings{Include: []string{pattern}, Exclude: []string{pattern}}}

@@ -2,12 +2,7 @@ package chain
 
 import (
 	"iter"
-	"slices"
-	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -111,30 +106,10 @@ func (c Chain) Storages(name string) []Storage {
 	return found
 }
 
-// maxPattern bounds a pattern, in bytes.
-const maxPattern = 255
-
-// CheckPattern checks a name pattern: a name in which * matches anything in one
-// component, ** any number of components, ? a character, [a-z] one of several.
-func CheckPattern(text string) error {
-	if text == "" || len(text) > maxPattern || strings.ContainsAny(text, `{}\`) || !doublestar.ValidatePattern(text) {
-		return fault.New(fault.Invalid, fault.RequestInvalid, "%q is not a valid name pattern, such as library/** or team-*/app, of at most %d bytes", text, maxPattern)
-	}
-	return nil
-}
-
-// matches reports whether one of the patterns matches the name.
-func matches(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		ok, err := doublestar.Match(p, name)
-		return ok && err == nil
-	})
-}
-
 // selects reports whether include and exclude lists select the name. An empty
 // include selects all names.
 func selects(include, exclude []string, name string) bool {
-	return (len(include) == 0 || matches(include, name)) && !matches(exclude, name)
+	return (len(include) == 0 || oci.MatchesAny(include, name)) && !oci.MatchesAny(exclude, name)
 }
 
 // Offers reports whether the settings select this name, which is the upstream's
@@ -153,5 +128,5 @@ func NameAt(u *meta.Upstream, name string) (string, bool) {
 // AllowsClaimed reports whether the upstream may be asked for the name, as clients
 // use it, although a registry of the tenant has or had it.
 func AllowsClaimed(u *meta.Upstream, name string) bool {
-	return matches(u.Settings.AllowClaimed, name)
+	return oci.MatchesAny(u.Settings.AllowClaimed, name)
 }

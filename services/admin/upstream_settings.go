@@ -125,7 +125,7 @@ func checkPatterns(field string, patterns []string) error {
 		return invalid(field, "%d patterns exceed the maximum of %d", len(patterns), maxPatterns)
 	}
 	for i, p := range patterns {
-		if err := chain.CheckPattern(p); err != nil {
+		if err := oci.CheckPattern(p); err != nil {
 			return fault.From(err).WithField(fmt.Sprintf("%s[%d]", field, i))
 		}
 	}

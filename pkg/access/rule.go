@@ -1,0 +1,42 @@
+package access
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Rule gives principals of a tenant rights, or takes them: these actions, on these
+// repositories of these registries.
+type Rule struct {
+	Slug         string
+	Deny         bool           // it takes the actions, whatever other rules and roles give
+	Principals   []string       // "serviceAccounts/ci", Authenticated, AnonymousPrincipal
+	Registries   []string       // slugs, or patterns of slugs; empty = every registry of the tenant
+	Repositories []string       // name patterns (oci.CheckPattern)
+	Actions      Actions        // what it gives or takes
+	Networks     []netip.Prefix // of the client's address; empty = any
+	Until        time.Time      // its end; zero = none
+}
+
+// Names that stand for many principals in a rule.
+const (
+	Authenticated      = "authenticated" // every principal of the tenant
+	AnonymousPrincipal = "anonymous"     // callers without a credential
+)
+
+// applies reports whether the rule counts for a client at an address, now.
+func (r *Rule) applies(from netip.Addr, now time.Time) bool {
+	if !r.Until.IsZero() && !now.Before(r.Until) {
+		return false
+	}
+	if len(r.Networks) == 0 {
+		return true
+	}
+	for _, n := range r.Networks {
+		if n.Contains(from) {
+			return true
+		}
+	}
+	// Where the address is not known a rule that takes rights counts, and one that gives none.
+	return r.Deny && !from.IsValid()
+}
