@@ -45,7 +45,7 @@ type Principal struct {
 
 // ServiceAccount is the principal of a tenant's service account.
 func ServiceAccount(t tenant.ID, slug string, r Role) Principal {
-	return Principal{Name: "serviceAccounts/" + slug, Tenant: t, Role: r}
+	return Principal{Name: accountPrefix + slug, Tenant: t, Role: r}
 }
 
 // Anonymous says that no credential was given.

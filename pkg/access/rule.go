@@ -2,6 +2,7 @@ package access
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,30 @@ const (
 	Authenticated      = "authenticated" // every principal of the tenant
 	AnonymousPrincipal = "anonymous"     // callers without a credential
 )
+
+// accountPrefix begins the names of service accounts as principals.
+const accountPrefix = "serviceAccounts/"
+
+// AccountOf returns the slug of the service account that a principal is; false for other
+// principals.
+func AccountOf(principal string) (string, bool) { return strings.CutPrefix(principal, accountPrefix) }
+
+// IsPattern reports whether an entry of Rule.Registries is a pattern, and not a slug.
+func IsPattern(registry string) bool { return strings.ContainsAny(registry, "*?[") }
+
+// RuleActions reads the words that Actions.String wrote, fill among them; unknown words
+// are not actions.
+func RuleActions(words string) Actions {
+	var a Actions
+	for word := range strings.SplitSeq(words, ",") {
+		for _, n := range actionNames {
+			if n.name == word {
+				a |= n.action
+			}
+		}
+	}
+	return a
+}
 
 // applies reports whether the rule counts for a client at an address, now.
 func (r *Rule) applies(from netip.Addr, now time.Time) bool {

@@ -222,6 +222,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_registries", c.MaxRegistries},
 		{"max_accounts", c.MaxAccounts},
 		{"max_account_keys", c.MaxAccountKeys},
+		{"max_access_rules", c.MaxAccessRules},
 		{"max_domains", c.MaxDomains},
 		{"max_upstreams", c.MaxUpstreams},
 		{"max_groups", c.MaxGroups},

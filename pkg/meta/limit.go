@@ -8,6 +8,7 @@ type Limits struct {
 	Registries  int
 	Accounts    int
 	AccountKeys int // of one account
+	AccessRules int
 	Domains     int
 	Upstreams   int
 	Groups      int
@@ -16,7 +17,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, AccountKeys: 100, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, AccountKeys: 100, AccessRules: 1000, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -29,6 +30,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.Registries, &DefaultLimits.Registries},
 		{&l.Accounts, &DefaultLimits.Accounts},
 		{&l.AccountKeys, &DefaultLimits.AccountKeys},
+		{&l.AccessRules, &DefaultLimits.AccessRules},
 		{&l.Domains, &DefaultLimits.Domains},
 		{&l.Upstreams, &DefaultLimits.Upstreams},
 		{&l.Groups, &DefaultLimits.Groups},
@@ -69,6 +71,11 @@ func (l Limits) AccountLimit() Limit {
 // KeyLimit is the limit of the keys of one account.
 func (l Limits) KeyLimit() Limit {
 	return Limit{l.AccountKeys, "keys of the service account", "max_account_keys", ""}
+}
+
+// AccessRuleLimit is the limit of access rules.
+func (l Limits) AccessRuleLimit() Limit {
+	return Limit{l.AccessRules, "access rules of the tenant", "max_access_rules", ""}
 }
 
 // DomainLimit is the limit of domains.

@@ -55,6 +55,8 @@ type Provisioning interface {
 	Domains
 	NameClaims
 	Accounts
+	AccessRules
+	AccessPolicies
 	Upstreams
 	Groups
 }

@@ -56,14 +56,15 @@ type Settings struct {
 // Site is the tenant and registry of a host name, with all that a request needs
 // before rights are checked.
 type Site struct {
-	Host         string // normalised, without port; also the audience of tokens
-	Tenant       ID
-	TenantSlug   string
-	Epoch        int64 // grows to revoke all tokens of the tenant
-	Suspended    bool  // the tenant is suspended: 403 for everything
-	Registry     RegistryID
-	RegistrySlug string
-	Settings     Settings
+	Host          string // normalised, without port; also the audience of tokens
+	Tenant        ID
+	TenantSlug    string
+	Epoch         int64 // grows to revoke all tokens of the tenant
+	AccessVersion int64 // of the tenant's access rules; 0 if it never had one
+	Suspended     bool  // the tenant is suspended: 403 for everything
+	Registry      RegistryID
+	RegistrySlug  string
+	Settings      Settings
 }
 
 // Lookup is how to find the site of a normalised host: by its name in the table of

@@ -95,11 +95,14 @@ func (s *Records) UpdateAccount(ctx context.Context, by meta.Cause, a meta.Accou
 // DeleteAccount implements meta.Accounts. Its keys go with it.
 func (s *Records) DeleteAccount(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
 	return s.engine.Write(ctx, id, func(t Tx) error {
-		if err := begin(t, by, id, "serviceAccount.delete", accountTarget(slug)); err != nil {
+		if err := beginAlone(t, by, id, "serviceAccount.delete", accountTarget(slug)); err != nil {
 			return err
 		}
 		account, err := accountID(t, id, slug, version)
 		if err != nil {
+			return err
+		}
+		if err := checkNoRuleNames(t, id, rulePrincipals, accountTarget(slug)); err != nil {
 			return err
 		}
 		return t.Queue(deleteAccount, id, account)

@@ -58,8 +58,8 @@ func begin(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 }
 
 // beginAlone is begin for changes that must be serialized per tenant: of resources
-// with a limit, and those that add names of registries, groups or upstreams, or
-// delete one. The statements that follow see the effects of all earlier ones.
+// with a limit, and those that add names of registries, accounts, groups or upstreams,
+// or delete one. The statements that follow see the effects of all earlier ones.
 func beginAlone(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 	return beginWith(t, t.Pick(tenantLives, lockTenant), by, id, verb, target)
 }
@@ -101,6 +101,7 @@ const (
 	countCaches      = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND kept_for IS NULL LIMIT $2) AS counted`
 	countAccounts    = `SELECT count(*) FROM (SELECT 1 FROM accounts WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countAccountKeys = `SELECT count(*) FROM (SELECT 1 FROM account_keys WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
+	countAccessRules = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countDomains     = `SELECT count(*) FROM (SELECT 1 FROM domains WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countUpstreams   = `SELECT count(*) FROM (SELECT 1 FROM upstreams WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countGroups      = `SELECT count(*) FROM (SELECT 1 FROM upstream_groups WHERE tenant_id = $1 LIMIT $2) AS counted`

@@ -1,13 +1,16 @@
 package sqlmeta
 
 import (
+	"fmt"
+
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Registries name groups and upstreams, groups name registries and upstreams. No
-// foreign key can check these names, which are in JSON. The functions below do, in
+// Registries name groups and upstreams, groups name registries and upstreams, access
+// rules name accounts and registries. No foreign key can check these names, which are in JSON. The functions below do, in
 // transactions that lock the tenant's row.
 
 const (
@@ -30,6 +33,15 @@ SELECT r.slug FROM registries r
 SELECT r.slug FROM registries r
  WHERE r.tenant_id = $1 AND r.state = 'active' AND r.upstream_id IS NULL
    AND EXISTS (SELECT 1 FROM json_each(r.settings, '$.mirror_upstreams') j WHERE j.value = $2) LIMIT 1`
+
+	ruleOfNamePostgres = `
+SELECT r.slug FROM access_rules r
+ WHERE r.tenant_id = $1 AND EXISTS (SELECT 1 FROM json_array_elements_text(r.body -> $2::text) AS named (name) WHERE named.name = $3)
+ ORDER BY r.slug LIMIT 1`
+	ruleOfNameSQLite = `
+SELECT r.slug FROM access_rules r
+ WHERE r.tenant_id = $1 AND EXISTS (SELECT 1 FROM json_each(r.body, '$.' || $2) j WHERE j.value = $3)
+ ORDER BY r.slug LIMIT 1`
 )
 
 // exists runs a statement that finds the id and version of a record by slug.
@@ -118,6 +130,47 @@ func checkNotMirrored(t Tx, id tenant.ID, slug string) error {
 	named, err := t.Find(t.Pick(registryOfMirroredSQLite, registryOfMirroredPostgres), []any{id, slug}, &registry)
 	if err == nil && named {
 		err = fault.New(fault.Conflict, fault.InUse, "registry %q names upstream %q in mirror_upstreams; take it out there first", registry, slug)
+	}
+	return err
+}
+
+// checkRuleNames refuses a rule that names an unknown account or registry.
+func checkRuleNames(t Tx, r meta.AccessRule) error {
+	for i, name := range r.Principals {
+		slug, ok := access.AccountOf(name)
+		if !ok {
+			continue
+		}
+		if found, err := exists(t, findAccountID, r.Tenant, slug); err != nil {
+			return err
+		} else if !found {
+			return notNamed("service account", slug, rulePrincipals, i)
+		}
+	}
+	for i, name := range r.Registries {
+		if access.IsPattern(name) {
+			continue
+		}
+		if found, err := exists(t, findRegistryID, r.Tenant, name); err != nil {
+			return err
+		} else if !found {
+			return notNamed("registry", name, ruleRegistries, i)
+		}
+	}
+	return nil
+}
+
+func notNamed(kind, slug, list string, i int) error {
+	return fault.New(fault.Invalid, fault.ResourceUnknown, "there is no %s %q", kind, slug).WithField(fmt.Sprintf("%s[%d]", list, i))
+}
+
+// checkNoRuleNames refuses to delete what a list of an access rule names, also of one
+// that is disabled or has ended: it may be enabled again.
+func checkNoRuleNames(t Tx, id tenant.ID, list, name string) error {
+	var rule string
+	named, err := t.Find(t.Pick(ruleOfNameSQLite, ruleOfNamePostgres), []any{id, list, name}, &rule)
+	if err == nil && named {
+		err = fault.New(fault.Conflict, fault.InUse, "access rule %q names %q in its %s; take it out there or delete the rule first", rule, name, list)
 	}
 	return err
 }

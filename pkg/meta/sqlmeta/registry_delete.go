@@ -87,6 +87,9 @@ func (s *Records) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.I
 		if err := checkNoGroupNames(t, id, "registry", slug); err != nil {
 			return err
 		}
+		if err := checkNoRuleNames(t, id, ruleRegistries, slug); err != nil {
+			return err
+		}
 		if err := checkEmpty(t, id, r, force); err != nil {
 			return err
 		}

@@ -21,6 +21,7 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 	forgetTenantExpiry = `UPDATE tenants SET expire_at = NULL WHERE id = $1`
 
 	deleteTenantDomains   = `DELETE FROM domains WHERE tenant_id = $1`
+	deleteTenantRules     = `DELETE FROM access_rules WHERE tenant_id = $1`
 	deleteTenantAccounts  = `DELETE FROM accounts WHERE tenant_id = $1`
 	deleteTenantGroups    = `DELETE FROM upstream_groups WHERE tenant_id = $1`
 	deleteTenantUpstreams = `DELETE FROM upstreams WHERE tenant_id = $1`
@@ -59,11 +60,12 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 }
 
 // GiveUpTenant begins the removal of a deleted tenant, which can then no longer be
-// restored. It first removes domains, accounts with their keys, and upstreams with
-// their credentials.
+// restored. It first removes domains, access rules, accounts with their keys, and upstreams
+// with their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
-		forgetTenantExpiry, deleteTenantDomains, deleteTenantAccounts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
+		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantAccounts,
+		deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
 	} {
 		if err := t.Queue(statement, id); err != nil {
 			return err
