@@ -96,6 +96,16 @@ var matrixRows = map[string]struct {
 	"ListServiceAccountKeys":  {&pb.ListServiceAccountKeysRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"DeleteServiceAccountKey": {&pb.DeleteServiceAccountKeyRequest{Name: "tenants/t-there/serviceAccounts/a-there/keys/k-{s}"}, false},
 
+	"CreateAccessRule": {&pb.CreateAccessRuleRequest{
+		Parent: "tenants/t-there", AccessRuleId: "ar-{s}", AccessRule: &pb.AccessRule{
+			Effect: pb.AccessRule_ALLOW, Principals: []string{"authenticated"}, Repositories: []string{"**"}, Actions: []pb.AccessRule_Action{pb.AccessRule_PULL},
+		},
+	}, true},
+	"GetAccessRule":    {&pb.GetAccessRuleRequest{Name: "tenants/t-there/accessRules/ar-{s}"}, false},
+	"ListAccessRules":  {&pb.ListAccessRulesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateAccessRule": {&pb.UpdateAccessRuleRequest{AccessRule: &pb.AccessRule{Name: "tenants/t-there/accessRules/ar-{s}", Disabled: true}}, false},
+	"DeleteAccessRule": {&pb.DeleteAccessRuleRequest{Name: "tenants/t-there/accessRules/ar-{s}"}, false},
+
 	"ListEvents": {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
 	"GetUsage":   {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
 
@@ -157,6 +167,7 @@ func principals(t *testing.T, a *api) map[string]string {
 		"operator":               "Bearer " + operatorToken,
 		"own admin":              key("t-there", "own-admin", access.Admin, false, time.Time{}),
 		"own writer":             key("t-there", "own-writer", access.Writer, false, time.Time{}),
+		"own member":             key("t-there", "own-member", access.Member, false, time.Time{}),
 		"own reader":             key("t-there", "own-reader", access.Reader, false, time.Time{}),
 		"own disabled admin":     key("t-there", "own-disabled", access.Admin, true, time.Time{}),
 		"own admin, expired key": key("t-there", "own-expired", access.Admin, false, time.Now().Add(-time.Hour)),
@@ -184,6 +195,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "DELETE", "/v1/tenants/t-there/registries/main/repositories/team/n-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
+		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, pullRule)
 	}
 	for _, state := range []string{"there", "deleting"} {
 		a.cache("t-there", "u-there", "team/c-"+state, "latest")
@@ -203,7 +215,7 @@ func resources(t *testing.T, a *api) {
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "registries/main/repositories/team/p-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}
@@ -220,7 +232,7 @@ func matrixWant(rpc, principal, state string) codes.Code {
 	switch principal {
 	case "anonymous", "wrong token", "own disabled admin", "own admin, expired key", "suspended one's admin":
 		return codes.Unauthenticated
-	case "own writer", "own reader", "another's admin":
+	case "own writer", "own reader", "own member", "another's admin":
 		return codes.PermissionDenied
 	}
 	row := matrixRows[rpc]
@@ -280,7 +292,7 @@ func TestC7_EveryRPCByEveryPrincipalInEveryState(t *testing.T) {
 			}
 		}
 	}
-	if want := len(rpcs()) * 10 * 3; cells != want {
+	if want := len(rpcs()) * 11 * 3; cells != want {
 		t.Errorf("%d cells, want %d", cells, want)
 	}
 }

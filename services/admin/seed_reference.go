@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -22,6 +23,7 @@ const (
 	kindUpstream = "upstream"
 	kindGroup    = "upstream group"
 	kindAccount  = "service account"
+	kindRule     = "access rule"
 )
 
 // elsewhere are the references to what the file does not have: the tenant may have
@@ -36,6 +38,9 @@ func (t seedTenant) elsewhere() []seedReference {
 	}
 	for _, g := range t.UpstreamGroups {
 		here[[2]string{kindGroup, g.ID}] = true
+	}
+	for _, a := range t.ServiceAccounts {
+		here[[2]string{kindAccount, a.ID}] = true
 	}
 	var out []seedReference
 	for _, r := range t.references() {
@@ -78,6 +83,31 @@ func (t seedTenant) references() []seedReference {
 	for i, a := range t.ServiceAccounts {
 		if !a.Fields.has("role") {
 			out = append(out, seedReference{fmt.Sprintf("service_accounts[%d].role", i), kindAccount, a.ID, "role"})
+		}
+	}
+	for i, r := range t.AccessRules {
+		out = append(out, ruleReferences(i, r)...)
+	}
+	return out
+}
+
+// ruleReferences are those of the access rule at i.
+func ruleReferences(i int, r seedResource) []seedReference {
+	var out []seedReference
+	m, _, _ := decoded[*pb.AccessRule](r.Fields)
+	for j, name := range m.GetPrincipals() {
+		if slug, ok := access.AccountOf(name); ok {
+			out = append(out, seedReference{path: fmt.Sprintf("access_rules[%d].principals[%d]", i, j), kind: kindAccount, id: slug})
+		}
+	}
+	for j, slug := range m.GetRegistries() {
+		if !access.IsPattern(slug) {
+			out = append(out, seedReference{path: fmt.Sprintf("access_rules[%d].registries[%d]", i, j), kind: kindRegistry, id: slug})
+		}
+	}
+	for _, field := range neededByRule {
+		if !r.Fields.has(field) {
+			out = append(out, seedReference{fmt.Sprintf("access_rules[%d].%s", i, field), kindRule, r.ID, field})
 		}
 	}
 	return out
@@ -130,6 +160,9 @@ func (s *Service) dangling(ctx context.Context, t seedTenant) []seedReference {
 			_, has = there.Groups[r.id]
 		case kindAccount:
 			_, err := s.store.FindAccount(ctx, found.ID, r.id)
+			has = !fault.Is(err, fault.ResourceUnknown)
+		case kindRule:
+			_, err := s.store.FindAccessRule(ctx, found.ID, r.id)
 			has = !fault.Is(err, fault.ResourceUnknown)
 		}
 		if !has {

@@ -21,9 +21,10 @@ type seedTenant struct {
 	UpstreamGroups  []seedResource `yaml:"upstream_groups"`
 	Domains         []seedResource `yaml:"domains"`
 	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
+	AccessRules     []seedResource `yaml:"access_rules"`
 }
 
-// seedResource is a registry, an upstream group or a domain.
+// seedResource is a registry, an upstream group, a domain or an access rule.
 type seedResource struct {
 	ID     string     `yaml:"id"`
 	Fields seedFields `yaml:",inline"`
@@ -65,6 +66,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	for i, a := range t.ServiceAccounts {
 		k.account(fmt.Sprintf("%s.service_accounts[%d]", at, i), a)
 	}
+	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
 }
 
 func (k *seedChecker) resources(path string, all []seedResource, check func(seedFields) error) {
@@ -89,7 +91,10 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 	if err := each("domains", t.Domains, func(d seedResource) error { return s.applyDomain(ctx, name, d) }); err != nil {
 		return err
 	}
-	return each("service_accounts", t.ServiceAccounts, func(a seedAccount) error { return s.applyAccount(ctx, name, a, dir) })
+	if err := each("service_accounts", t.ServiceAccounts, func(a seedAccount) error { return s.applyAccount(ctx, name, a, dir) }); err != nil {
+		return err
+	}
+	return each("access_rules", t.AccessRules, func(r seedResource) error { return s.applyAccessRule(ctx, name, r) })
 }
 
 // applyChains applies what names each other: registries without their groups,

@@ -12,6 +12,9 @@ import (
 // meanings are what the verbs of events say. The page fails to build where the
 // code and this list differ.
 var meanings = map[string]string{
+	"accessRule.create":     "An access rule was made.",
+	"accessRule.delete":     "An access rule was deleted.",
+	"accessRule.update":     "An access rule was changed.",
 	"blob.delete":           "A blob was removed from a repository.",
 	"blob.mount":            "A blob of another repository was linked.",
 	"blob.push":             "A blob was uploaded.",

@@ -69,6 +69,11 @@ const (
 	AdminService_CreateServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/CreateServiceAccountKey"
 	AdminService_ListServiceAccountKeys_FullMethodName  = "/berth.admin.v1.AdminService/ListServiceAccountKeys"
 	AdminService_DeleteServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/DeleteServiceAccountKey"
+	AdminService_CreateAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/CreateAccessRule"
+	AdminService_GetAccessRule_FullMethodName           = "/berth.admin.v1.AdminService/GetAccessRule"
+	AdminService_ListAccessRules_FullMethodName         = "/berth.admin.v1.AdminService/ListAccessRules"
+	AdminService_UpdateAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/UpdateAccessRule"
+	AdminService_DeleteAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/DeleteAccessRule"
 	AdminService_ListEvents_FullMethodName              = "/berth.admin.v1.AdminService/ListEvents"
 	AdminService_GetUsage_FullMethodName                = "/berth.admin.v1.AdminService/GetUsage"
 	AdminService_CreateBackup_FullMethodName            = "/berth.admin.v1.AdminService/CreateBackup"
@@ -115,7 +120,8 @@ type AdminServiceClient interface {
 	// Deletes a registry with its domains and content. Its hosts stop answering at
 	// once. For a set time it can be restored; until its content was removed it
 	// counts towards the quota, and its name cannot be taken. A registry with
-	// content is deleted with `force` only, `main` with its tenant only.
+	// content is deleted with `force` only, `main` with its tenant only. It fails while a
+	// group or an access rule names the registry.
 	DeleteRegistry(ctx context.Context, in *DeleteRegistryRequest, opts ...grpc.CallOption) (*Deletion, error)
 	// Restores a deleted registry completely. A domain that another
 	// tenant verified meanwhile is restored as unverified; one that the tenant itself
@@ -186,7 +192,7 @@ type AdminServiceClient interface {
 	ListServiceAccounts(ctx context.Context, in *ListServiceAccountsRequest, opts ...grpc.CallOption) (*ListServiceAccountsResponse, error)
 	// Changes a service account.
 	UpdateServiceAccount(ctx context.Context, in *UpdateServiceAccountRequest, opts ...grpc.CallOption) (*ServiceAccount, error)
-	// Deletes a service account with its keys.
+	// Deletes a service account with its keys. It fails while an access rule names it.
 	DeleteServiceAccount(ctx context.Context, in *DeleteServiceAccountRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(ctx context.Context, in *CreateServiceAccountKeyRequest, opts ...grpc.CallOption) (*ServiceAccountKey, error)
@@ -194,6 +200,16 @@ type AdminServiceClient interface {
 	ListServiceAccountKeys(ctx context.Context, in *ListServiceAccountKeysRequest, opts ...grpc.CallOption) (*ListServiceAccountKeysResponse, error)
 	// Deletes a key. Its secret is refused at once.
 	DeleteServiceAccountKey(ctx context.Context, in *DeleteServiceAccountKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates an access rule.
+	CreateAccessRule(ctx context.Context, in *CreateAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error)
+	// Gets an access rule.
+	GetAccessRule(ctx context.Context, in *GetAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error)
+	// Lists access rules, by name.
+	ListAccessRules(ctx context.Context, in *ListAccessRulesRequest, opts ...grpc.CallOption) (*ListAccessRulesResponse, error)
+	// Changes an access rule.
+	UpdateAccessRule(ctx context.Context, in *UpdateAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error)
+	// Deletes an access rule.
+	DeleteAccessRule(ctx context.Context, in *DeleteAccessRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
@@ -705,6 +721,56 @@ func (c *adminServiceClient) DeleteServiceAccountKey(ctx context.Context, in *De
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateAccessRule(ctx context.Context, in *CreateAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AccessRule)
+	err := c.cc.Invoke(ctx, AdminService_CreateAccessRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetAccessRule(ctx context.Context, in *GetAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AccessRule)
+	err := c.cc.Invoke(ctx, AdminService_GetAccessRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListAccessRules(ctx context.Context, in *ListAccessRulesRequest, opts ...grpc.CallOption) (*ListAccessRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAccessRulesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListAccessRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateAccessRule(ctx context.Context, in *UpdateAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AccessRule)
+	err := c.cc.Invoke(ctx, AdminService_UpdateAccessRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteAccessRule(ctx context.Context, in *DeleteAccessRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteAccessRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListEventsResponse)
@@ -794,7 +860,8 @@ type AdminServiceServer interface {
 	// Deletes a registry with its domains and content. Its hosts stop answering at
 	// once. For a set time it can be restored; until its content was removed it
 	// counts towards the quota, and its name cannot be taken. A registry with
-	// content is deleted with `force` only, `main` with its tenant only.
+	// content is deleted with `force` only, `main` with its tenant only. It fails while a
+	// group or an access rule names the registry.
 	DeleteRegistry(context.Context, *DeleteRegistryRequest) (*Deletion, error)
 	// Restores a deleted registry completely. A domain that another
 	// tenant verified meanwhile is restored as unverified; one that the tenant itself
@@ -865,7 +932,7 @@ type AdminServiceServer interface {
 	ListServiceAccounts(context.Context, *ListServiceAccountsRequest) (*ListServiceAccountsResponse, error)
 	// Changes a service account.
 	UpdateServiceAccount(context.Context, *UpdateServiceAccountRequest) (*ServiceAccount, error)
-	// Deletes a service account with its keys.
+	// Deletes a service account with its keys. It fails while an access rule names it.
 	DeleteServiceAccount(context.Context, *DeleteServiceAccountRequest) (*emptypb.Empty, error)
 	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(context.Context, *CreateServiceAccountKeyRequest) (*ServiceAccountKey, error)
@@ -873,6 +940,16 @@ type AdminServiceServer interface {
 	ListServiceAccountKeys(context.Context, *ListServiceAccountKeysRequest) (*ListServiceAccountKeysResponse, error)
 	// Deletes a key. Its secret is refused at once.
 	DeleteServiceAccountKey(context.Context, *DeleteServiceAccountKeyRequest) (*emptypb.Empty, error)
+	// Creates an access rule.
+	CreateAccessRule(context.Context, *CreateAccessRuleRequest) (*AccessRule, error)
+	// Gets an access rule.
+	GetAccessRule(context.Context, *GetAccessRuleRequest) (*AccessRule, error)
+	// Lists access rules, by name.
+	ListAccessRules(context.Context, *ListAccessRulesRequest) (*ListAccessRulesResponse, error)
+	// Changes an access rule.
+	UpdateAccessRule(context.Context, *UpdateAccessRuleRequest) (*AccessRule, error)
+	// Deletes an access rule.
+	DeleteAccessRule(context.Context, *DeleteAccessRuleRequest) (*emptypb.Empty, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
@@ -1039,6 +1116,21 @@ func (UnimplementedAdminServiceServer) ListServiceAccountKeys(context.Context, *
 }
 func (UnimplementedAdminServiceServer) DeleteServiceAccountKey(context.Context, *DeleteServiceAccountKeyRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteServiceAccountKey not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateAccessRule(context.Context, *CreateAccessRuleRequest) (*AccessRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateAccessRule not implemented")
+}
+func (UnimplementedAdminServiceServer) GetAccessRule(context.Context, *GetAccessRuleRequest) (*AccessRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAccessRule not implemented")
+}
+func (UnimplementedAdminServiceServer) ListAccessRules(context.Context, *ListAccessRulesRequest) (*ListAccessRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAccessRules not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateAccessRule(context.Context, *UpdateAccessRuleRequest) (*AccessRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAccessRule not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteAccessRule(context.Context, *DeleteAccessRuleRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteAccessRule not implemented")
 }
 func (UnimplementedAdminServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
@@ -1957,6 +2049,96 @@ func _AdminService_DeleteServiceAccountKey_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateAccessRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateAccessRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateAccessRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateAccessRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateAccessRule(ctx, req.(*CreateAccessRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetAccessRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAccessRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetAccessRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetAccessRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetAccessRule(ctx, req.(*GetAccessRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListAccessRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAccessRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListAccessRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListAccessRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListAccessRules(ctx, req.(*ListAccessRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateAccessRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAccessRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateAccessRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateAccessRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateAccessRule(ctx, req.(*UpdateAccessRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteAccessRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteAccessRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteAccessRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteAccessRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteAccessRule(ctx, req.(*DeleteAccessRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListEventsRequest)
 	if err := dec(in); err != nil {
@@ -2249,6 +2431,26 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteServiceAccountKey",
 			Handler:    _AdminService_DeleteServiceAccountKey_Handler,
+		},
+		{
+			MethodName: "CreateAccessRule",
+			Handler:    _AdminService_CreateAccessRule_Handler,
+		},
+		{
+			MethodName: "GetAccessRule",
+			Handler:    _AdminService_GetAccessRule_Handler,
+		},
+		{
+			MethodName: "ListAccessRules",
+			Handler:    _AdminService_ListAccessRules_Handler,
+		},
+		{
+			MethodName: "UpdateAccessRule",
+			Handler:    _AdminService_UpdateAccessRule_Handler,
+		},
+		{
+			MethodName: "DeleteAccessRule",
+			Handler:    _AdminService_DeleteAccessRule_Handler,
 		},
 		{
 			MethodName: "ListEvents",

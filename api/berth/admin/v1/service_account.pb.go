@@ -25,7 +25,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What the account may do in all registries of its tenant.
+// What the account may do in all registries of its tenant. Access rules give more, or
+// take some of it.
 type ServiceAccount_Role int32
 
 const (
@@ -36,6 +37,8 @@ const (
 	ServiceAccount_WRITER ServiceAccount_Role = 2
 	// Pull, push and delete, and the admin API of its own tenant.
 	ServiceAccount_ADMIN ServiceAccount_Role = 3
+	// What access rules give it, and no more.
+	ServiceAccount_MEMBER ServiceAccount_Role = 4
 )
 
 // Enum value maps for ServiceAccount_Role.
@@ -45,12 +48,14 @@ var (
 		1: "READER",
 		2: "WRITER",
 		3: "ADMIN",
+		4: "MEMBER",
 	}
 	ServiceAccount_Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
 		"READER":           1,
 		"WRITER":           2,
 		"ADMIN":            3,
+		"MEMBER":           4,
 	}
 )
 
@@ -891,7 +896,7 @@ var File_berth_admin_v1_service_account_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_service_account_proto_rawDesc = "" +
 	"\n" +
-	"$berth/admin/v1/service_account.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x02\n" +
+	"$berth/admin/v1/service_account.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n" +
 	"\x0eServiceAccount\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x127\n" +
@@ -901,14 +906,16 @@ const file_berth_admin_v1_service_account_proto_rawDesc = "" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\"?\n" +
+	"updateTime\"K\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
 	"\x06READER\x10\x01\x12\n" +
 	"\n" +
 	"\x06WRITER\x10\x02\x12\t\n" +
-	"\x05ADMIN\x10\x03\"\xd1\x01\n" +
+	"\x05ADMIN\x10\x03\x12\n" +
+	"\n" +
+	"\x06MEMBER\x10\x04\"\xd1\x01\n" +
 	"\x1bCreateServiceAccountRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12,\n" +
 	"\x12service_account_id\x18\x02 \x01(\tR\x10serviceAccountId\x12G\n" +
