@@ -41,7 +41,7 @@ func ruleWarnings(r access.Rule, registries []meta.Registry, now time.Time) []st
 func allowWarnings(r access.Rule, registries []meta.Registry) []string {
 	var out []string
 	if dangerous := r.Actions & (access.Push | access.Delete); dangerous != 0 && slices.Contains(r.Principals, access.AnonymousPrincipal) {
-		out = append(out, "it gives everybody "+strings.ToUpper(strings.ReplaceAll(dangerous.String(), ",", " and "))+
+		out = append(out, "it gives everybody "+strings.ReplaceAll(strings.ToUpper(dangerous.String()), ",", " and ")+
 			": anonymous stands for callers without a credential")
 	}
 	if r.Actions.Has(access.Push) && !r.Actions.Has(access.Pull) {
