@@ -1,13 +1,16 @@
 package metatest
 
 import (
+	"crypto/sha256"
 	"io/fs"
 	"maps"
 	"strings"
 	"testing"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // testSchema tests what the database itself does: the last lines of defence
@@ -73,5 +76,26 @@ func testSchema(t *testing.T, open Open) {
 			}
 		}
 		w.consistent()
+	})
+	t.Run("U1 keeps accounts, keys and sites when rules come", func(t *testing.T) {
+		w := newWorld(t, open)
+		ci := w.addAccount("ci", access.Writer)
+		w.addKey("k", "secret")
+		at := tenant.Lookup{Host: "acme.reg.example", TenantSlug: "acme", Registry: tenant.MainRegistry}
+		site, err := w.Store.FindSite(t.Context(), at)
+		w.must(err)
+		w.must(w.SQL.Exec(`DROP TABLE access_rules; ALTER TABLE tenants DROP COLUMN access_version;`)) // as it was before
+		step, err := fs.ReadFile(w.SQL.Steps, "0023_access_rules.sql")
+		w.must(err)
+		w.must(w.SQL.Exec(string(step)))
+		w.site(at, site)
+		w.policy(meta.AccessPolicy{})
+		if got, err := w.Store.FindAccountByKey(t.Context(), w.tenant, "ci", sha256.Sum256([]byte("secret"))); err != nil || got != ci {
+			t.Errorf("%+v, %v", got, err)
+		}
+		r := w.rule("rule")
+		r.Principals = []string{"serviceAccounts/ci"}
+		r = w.addRule(r)
+		w.policy(meta.AccessPolicy{Version: 1, Rules: []access.Rule{r.Rule}})
 	})
 }
