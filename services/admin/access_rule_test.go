@@ -154,7 +154,8 @@ func TestU2_BadRulesAreRefused(t *testing.T) {
 	} {
 		body := ruleWith(c.field, c.value)
 		for _, call := range [][2]string{
-			{"POST", ofRules + "?access_rule_id=bad"}, {"POST", ofRules + "?access_rule_id=bad&validate_only=true"},
+			{"POST", ofRules + "?access_rule_id=bad"},
+			{"POST", ofRules + "?access_rule_id=bad&validate_only=true"},
 			{"PATCH", ofRules + "/there?update_mask=*"},
 		} {
 			if call[0] == "PATCH" && c.field == "expire_time" {

@@ -47,7 +47,7 @@ func allowWarnings(r access.Rule, registries []meta.Registry) []string {
 	if r.Actions.Has(access.Push) && !r.Actions.Has(access.Pull) {
 		out = append(out, "it gives PUSH without PULL: docker push also pulls")
 	}
-	if (access.Pull|access.Fill).Has(r.Actions) && publicAlready(r, registries) {
+	if (access.Pull | access.Fill).Has(r.Actions) && publicAlready(r, registries) {
 		out = append(out, "it gives nothing new: anonymous_pull of its registries lets everybody pull")
 	}
 	return out
