@@ -32,7 +32,7 @@ func ruleWarnings(r access.Rule, registries []meta.Registry, now time.Time) []st
 		}
 	}
 	if !r.Until.IsZero() && !r.Until.After(now) {
-		out = append(out, "it does not count any more: its expire_time is over")
+		out = append(out, "it has ended: its expire_time is over")
 	}
 	return out
 }
