@@ -219,7 +219,7 @@ func testAccessRules(t *testing.T, open Open) {
 	})
 	t.Run("U3 are not left with names that go at the same moment", func(t *testing.T) {
 		w := newWorld(t, open)
-		for range 10 {
+		for range 40 {
 			w.addAccount("ci", access.Member)
 			r := w.rule("rule")
 			r.Principals = []string{"serviceAccounts/ci"}
