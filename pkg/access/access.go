@@ -59,26 +59,6 @@ func (p Principal) Actor() string {
 	return p.Name
 }
 
-// Allowed decides which actions the principal has on the repositories of the site. It uses
-// only its arguments, not whether the repository exists, so that private and missing cannot
-// be distinguished (contract section 1).
-func Allowed(s tenant.Site, p Principal, repository string) Actions {
-	var a Actions
-	if s.Settings.AnonymousPull {
-		a |= Pull
-	}
-	if s.Settings.AnonymousPush {
-		a |= Pull | Push
-	}
-	if !p.Anonymous() && p.Tenant == s.Tenant {
-		a |= p.Role.Actions()
-	}
-	if s.Settings.ReadOnly {
-		a &= Pull
-	}
-	return a
-}
-
 // The types of resources that scopes name. Of RegistryType there is one
 // resource, CatalogName.
 const (

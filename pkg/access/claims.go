@@ -19,18 +19,13 @@ type Claims struct {
 // granted or not.
 func (c Claims) Requested(resource Scope) Actions { return c.find(resource).Requested }
 
-// Allowed returns the granted actions that the site's settings still
-// allow.
-func (c Claims) Allowed(s tenant.Site, resource Scope) Actions {
+// Allowed returns the granted actions that the caller still has.
+func (c Claims) Allowed(r *Rights, resource Scope) Actions {
 	granted := c.find(resource).Actions
 	if granted == 0 {
 		return 0
 	}
-	name := resource.Name
-	if resource.Type == RegistryType {
-		name = ""
-	}
-	return granted & Allowed(s, c.Principal, name)
+	return granted & r.On(resource)
 }
 
 func (c Claims) find(resource Scope) Grant {

@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // Grants are the grants of one token. In JSON few are a list of them, which
@@ -132,19 +130,11 @@ type Grant struct {
 	Requested Actions `json:"asked"`
 }
 
-// decide grants from each scope only what the principal is allowed at the
-// site. The list of repositories may be read by callers who may pull.
-func decide(s tenant.Site, p Principal, scopes []Scope) Grants {
+// decide grants from each scope only what the caller is allowed.
+func decide(r *Rights, scopes []Scope) Grants {
 	grants := make(Grants, 0, len(scopes))
 	for _, scope := range scopes {
-		g := Grant{Type: scope.Type, Name: scope.Name, Requested: scope.Actions}
-		switch scope.Type {
-		case RepositoryType:
-			g.Actions = scope.Actions & Allowed(s, p, scope.Name)
-		case RegistryType:
-			g.Actions = scope.Actions & Allowed(s, p, "") & Pull
-		}
-		grants = append(grants, g)
+		grants = append(grants, Grant{Type: scope.Type, Name: scope.Name, Requested: scope.Actions, Actions: scope.Actions & r.On(scope)})
 	}
 	return grants
 }

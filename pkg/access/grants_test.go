@@ -27,7 +27,7 @@ func TestQ14_ManyScopesInOneToken(t *testing.T) {
 		{1, 255, 1}, {50, 30, 50}, {51, 20, 51}, {60, 60, 60}, {300, 60, 300}, {500, 14, 500}, {500, 60, 100},
 	} {
 		scopes := repositories(c.scopes, c.size)
-		token, err := r.issuer.Issue(site, writer, scopes)
+		token, err := r.issuer.Issue(rightsOf(site, writer), scopes)
 		if err != nil || len(token.Raw) > MaxToken {
 			t.Fatalf("%d scopes: %d bytes, %v", c.scopes, len(token.Raw), err)
 		}
@@ -44,7 +44,7 @@ func TestQ14_ManyScopesInOneToken(t *testing.T) {
 			if i < len(scopes)-n {
 				want = 0 // it was not asked for: the client may ask for it again
 			}
-			if got := claims.Allowed(site, scope); got != want || claims.Requested(scope) != want {
+			if got := claims.Allowed(rightsOf(site, writer), scope); got != want || claims.Requested(scope) != want {
 				t.Errorf("scope %d of %d: %v asked, %v allowed", i, c.scopes, claims.Requested(scope), got)
 			}
 		}
@@ -62,7 +62,7 @@ func TestQ14_TheLastScopesWin(t *testing.T) {
 		}
 		scopes = append(scopes, Repository(string(name), All))
 	}
-	token, err := r.issuer.Issue(site, writer, scopes)
+	token, err := r.issuer.Issue(rightsOf(site, writer), scopes)
 	if err != nil || len(token.Raw) > MaxToken {
 		t.Fatalf("%d bytes, %v", len(token.Raw), err)
 	}

@@ -45,7 +45,7 @@ func TestInternal_ACallArrivesAsItWasSent(t *testing.T) {
 func TestQ15_ACallWithManyScopesFitsInAHeader(t *testing.T) {
 	want := internalTestCall()
 	want.Path = "/token?service=x&scope=" + strings.Repeat("repository%3Aapp%3Apull+", 2700)
-	want.Claims.Grants = decide(site, writer, repositories(300, 40))
+	want.Claims.Grants = decide(rightsOf(site, writer), repositories(300, 40))
 	i := NewInternal(internalTestKey)
 	token, err := i.Sign(want)
 	if err != nil || len(token) > 24<<10 {

@@ -8,7 +8,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // Issuer signs tokens. Safe for concurrent use.
@@ -32,15 +31,15 @@ type Token struct {
 	Granted  []Scope // what it grants
 }
 
-// Issue signs the scopes that p is allowed at the site, for its host alone. If they do not
+// Issue signs the scopes that the caller is allowed at the site, for its host alone. If they do not
 // fit, the token carries the last ones, and a client that needs another one has to request
 // it.
-func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error) {
+func (i *Issuer) Issue(r *Rights, scopes []Scope) (Token, error) {
 	key, err := i.signer.signs()
 	if err != nil {
 		return Token{}, err
 	}
-	now := i.signer.now()
+	s, p, now := r.site, r.Principal, i.signer.now()
 	said := payload{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    i.name,
@@ -55,7 +54,7 @@ func (i *Issuer) Issue(s tenant.Site, p Principal, scopes []Scope) (Token, error
 		Tenant: s.Tenant,
 		Epoch:  s.Epoch,
 		Role:   p.Role,
-		Access: decide(s, p, scopes),
+		Access: decide(r, scopes),
 	}
 	raw, err := key.sign(&said)
 	if err == nil && len(raw) > maxIssued {

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -170,9 +171,15 @@ var (
 	writer = Principal{Name: "serviceAccounts/ci", Tenant: 7, Role: Writer}
 )
 
+// rightsOf are the rights of a principal in a tenant without access rules.
+func rightsOf(s tenant.Site, p Principal) *Rights {
+	r := NoRules.Rights(&s, p, netip.Addr{})
+	return &r
+}
+
 func (r *realm) issue(t testing.TB, s tenant.Site, p Principal, scopes ...Scope) string {
 	t.Helper()
-	token, err := r.issuer.Issue(s, p, scopes)
+	token, err := r.issuer.Issue(rightsOf(s, p), scopes)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func TestB9_GrantedEqualsModel(t *testing.T) {
 			{Name: "o", Tenant: 2, Role: Admin},
 			{Name: "x", Tenant: 1, Role: "ROOT"},
 		}[r.IntN(6)]
-		grants := decide(site, p, ParseScopes(values))
+		grants := decide(rightsOf(site, p), ParseScopes(values))
 		checkGrants(t, fmt.Sprintf("%q for %+v at %+v", values, p, site.Settings), asked, grants, site, p)
 	}
 }
@@ -216,7 +216,7 @@ func TestB9_GrantedEqualsModel(t *testing.T) {
 func checkGrants(t *testing.T, what string, asked model, grants []Grant, site tenant.Site, p Principal) {
 	t.Helper()
 	may := map[string]bool{}
-	for _, a := range strings.Split(Allowed(site, p, "").String(), ",") {
+	for _, a := range strings.Split(rightsOf(site, p).Allowed("").String(), ",") {
 		may[a] = true
 	}
 	got := model{}

@@ -93,7 +93,7 @@ func (f *fleet) live(d time.Duration) {
 func (f *fleet) exchange() {
 	f.t.Helper()
 	for _, i := range f.issuers {
-		token, err := i.Issue(site, writer, nil)
+		token, err := i.Issue(rightsOf(site, writer), nil)
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func TestS24_ALostSecretKeyMakesANewKey(t *testing.T) {
 		t.Errorf("a token in flight: %v", err)
 	}
 	// The new key is not known to the verifier, which looks.
-	token, err := NewIssuer(lost, r.keys, issuerName).Issue(site, writer, nil)
+	token, err := NewIssuer(lost, r.keys, issuerName).Issue(rightsOf(site, writer), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

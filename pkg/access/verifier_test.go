@@ -43,16 +43,16 @@ func TestVerify(t *testing.T) {
 		}{
 			{Repository("a/b", Push), All, Pull | Push}, {Repository("c", Push), Pull, Pull}, {Repository("d", Pull), 0, 0}, {Catalog, All, Pull},
 		} {
-			if claims.Requested(c.resource) != c.asked || claims.Allowed(s, c.resource) != c.allowed {
-				t.Errorf("%v: asked %v, allowed %v", c.resource, claims.Requested(c.resource), claims.Allowed(s, c.resource))
+			if claims.Requested(c.resource) != c.asked || claims.Allowed(rightsOf(s, writer), c.resource) != c.allowed {
+				t.Errorf("%v: asked %v, allowed %v", c.resource, claims.Requested(c.resource), claims.Allowed(rightsOf(s, writer), c.resource))
 			}
 		}
 	}
 	readOnly := s
 	readOnly.Settings.ReadOnly = true
 	claims, err := r.verifier.Verify(raw, readOnly)
-	if err != nil || claims.Allowed(readOnly, Repository("a/b", Push)) != Pull {
-		t.Errorf("a registry that became read-only allows %v, %v", claims.Allowed(readOnly, Repository("a/b", Push)), err)
+	if err != nil || claims.Allowed(rightsOf(readOnly, writer), Repository("a/b", Push)) != Pull {
+		t.Errorf("a registry that became read-only allows %v, %v", claims.Allowed(rightsOf(readOnly, writer), Repository("a/b", Push)), err)
 	}
 }
 
@@ -62,11 +62,11 @@ func TestVerify_Anonymous(t *testing.T) {
 	public.Settings.AnonymousPull = true
 	raw := r.issue(t, public, Principal{}, Repository("a", Pull|Push))
 	claims, err := r.verifier.Verify(raw, public)
-	if err != nil || !claims.Principal.Anonymous() || claims.Allowed(public, Repository("a", Pull)) != Pull {
+	if err != nil || !claims.Principal.Anonymous() || claims.Allowed(rightsOf(public, Principal{}), Repository("a", Pull)) != Pull {
 		t.Errorf("%+v, %v", claims, err)
 	}
 	// The switch is turned off: the token grants nothing any more.
-	if claims, err = r.verifier.Verify(raw, site); err != nil || claims.Allowed(site, Repository("a", Pull)) != 0 {
+	if claims, err = r.verifier.Verify(raw, site); err != nil || claims.Allowed(rightsOf(site, Principal{}), Repository("a", Pull)) != 0 {
 		t.Errorf("after the registry became private: %+v, %v", claims, err)
 	}
 }
@@ -113,7 +113,7 @@ func TestB4_TokenIsForOneSiteOfOneTenant(t *testing.T) {
 
 func TestB4_TokenOfAnotherIssuerOrUse(t *testing.T) {
 	r := newRealm(t)
-	other, err := NewIssuer(r.signer, r.keys, "other.example").Issue(site, writer, nil)
+	other, err := NewIssuer(r.signer, r.keys, "other.example").Issue(rightsOf(site, writer), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,7 @@ type builder struct {
 	room       *cacheroom.Room // for cached content
 	pattern    tenant.Pattern
 	sites      *tenant.Directory
+	policies   *access.Policies
 	topologies *chains.Topologies // caches the chains of tenants
 	shared     shared
 	web        *web.Metrics
@@ -118,6 +119,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		room:       cacheroom.New(cacheroom.Config{Meta: s.meta, Blobs: s.blobs, Max: int64(c.CacheMax), Delay: lifetimes(c).Evicted, Log: d.Log}),
 		pattern:    pattern,
 		sites:      tenant.NewDirectory(finder, pattern),
+		policies:   access.NewPolicies(s.meta.AccessRules),
 		topologies: chains.NewTopologies(s.meta),
 		web:        web.NewMetrics(d.Metrics),
 		pace:       web.Pace{Pause: c.TransferPause},

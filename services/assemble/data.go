@@ -35,7 +35,7 @@ func (b builder) data(ctx context.Context) error {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns(), Calls: b.callGate}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Policies: b.policies, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns(), Calls: b.callGate}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,
@@ -76,7 +76,7 @@ func (b builder) services(tokens *access.Issuer, accounts *token.Authenticator) 
 		return s, err
 	}
 	if b.config.Runs(boot.TokenService) {
-		s.Token = token.NewHandler(token.New(accounts, tokens), b.around...)
+		s.Token = token.NewHandler(token.New(accounts, b.policies, tokens), b.around...)
 	} else if s.Token, err = b.remoteService(boot.TokenService, "token_url", b.config.TokenURL); err != nil {
 		return s, err
 	}
@@ -105,7 +105,7 @@ func (b builder) internal(s front.Services) {
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,
 	}
-	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.Log, s, b.callGate))), b.Log)
+	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.policies, b.Log, s, b.callGate))), b.Log)
 	l := boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: server}
 	if b.tls != nil {
 		l.TLS = web.LogHandshakes(server, b.tls.Server(), m)

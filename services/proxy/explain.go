@@ -17,6 +17,10 @@ import (
 // the reason.
 func (p *pull) explain(ctx context.Context, notHere error) error {
 	f := fault.From(notHere)
+	if f != nil && p.CacheOnly {
+		return fault.New(f.Kind, f.Reason, "%s; no upstream was asked: you may pull what the cache has, and have no right to fill it", f.Message).
+			WithDetail(map[string]string{"reason": "NOT_FILLED"})
+	}
 	if len(p.walk.NotAsked) == 0 || f == nil {
 		return notHere
 	}
@@ -52,7 +56,7 @@ func gone(notHere error, m *chain.Member, err error) error {
 // may not know it, or on an error.
 func (p *pull) claimedBy(ctx context.Context) string {
 	for i, id := range p.walk.Registries {
-		if i > 0 && !p.Member {
+		if i > 0 && (p.MayPull == nil || !p.MayPull(p.walk.Slug(i))) {
 			return "" // the caller passed the rules of the first registry
 		}
 		_, err := p.service.meta.FindNameClaim(ctx, meta.Repo{Tenant: p.Tenant, Registry: id, Name: p.Name})

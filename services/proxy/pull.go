@@ -22,8 +22,11 @@ type PullRequest struct {
 	Namespace  string // host, if the client names one besides Upstream
 	Name       string // in the registry or, with Upstream, at the upstream
 	Hops       int    // how many registries forwarded the request
-	Member     bool   // the caller may pull from every registry of the tenant
 	Anonymous  bool   // the caller is not logged in
+	CacheOnly  bool   // the caller may not fill the caches of upstreams: they are not asked
+	// MayPull reports whether the caller, who is logged in, may pull Name from a registry
+	// of the tenant, by its slug.
+	MayPull func(registry string) bool
 }
 
 // pull is a PullRequest with its walk through the members.
@@ -104,6 +107,7 @@ func (p *pull) members(a asking) chain.AskFunc {
 			if err != nil {
 				return err
 			}
+			r.CacheOnly = p.CacheOnly
 			return a.upstream(m, r)
 		case a.hosted == nil:
 			return chain.ErrNotHere
@@ -155,9 +159,12 @@ func (p *pull) findByDigest(ctx context.Context, notHere error, b byDigest) erro
 	if chain.OutcomeOf(err) != chain.NotHere {
 		return err
 	}
-	named, size, err := p.naming(ctx, b.digest)
-	if err != nil {
-		return err
+	var named *chain.Member
+	size := int64(-1)
+	if !p.CacheOnly {
+		if named, size, err = p.naming(ctx, b.digest); err != nil {
+			return err
+		}
 	}
 	var namedErr error
 	if named != nil {

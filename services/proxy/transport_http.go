@@ -47,8 +47,9 @@ func pullOf(c *front.Call) PullRequest {
 	return PullRequest{
 		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug,
 		Upstream: c.Upstream, Namespace: c.Namespace(), Name: c.Name, Hops: c.Hops,
-		Member:    c.Principal.Tenant == c.Site.Tenant && c.Principal.Role.Actions().Has(access.Pull),
+		MayPull:   func(registry string) bool { return c.Rights.OwnIn(registry, c.Route.Name).Has(access.Pull) },
 		Anonymous: c.Principal.Anonymous(),
+		CacheOnly: !c.Rights.Allowed(c.Route.Name).Has(access.Fill),
 	}
 }
 

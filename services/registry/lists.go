@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -26,12 +27,42 @@ type ListRepositoriesRequest struct {
 	Tenant   tenant.ID
 	Registry tenant.RegistryID
 	Page     meta.Page
+	Rights   *access.Rights // the list shows repositories that the caller may pull from
 }
 
-// ListRepositories lists at most Page.Size repositories that hold a manifest.
+// hiddenBatch is how many names are read at a time where the caller does not see all.
+const hiddenBatch = 1000
+
+// ListRepositories lists at most Page.Size repositories that hold a manifest, among those
+// that the caller may pull from.
 func (s *Service) ListRepositories(ctx context.Context, req ListRepositoriesRequest) (respond.NamesResponse, error) {
-	names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, respond.WithLookahead(req.Page))
-	return respond.TrimPage(names, req.Page.Size), err
+	page := respond.WithLookahead(req.Page)
+	if req.Rights.SeesAll() {
+		names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, page)
+		return respond.TrimPage(names, req.Page.Size), err
+	}
+	var seen []string
+	after := page.After
+	for len(seen) < page.Size {
+		from, more := req.Rights.Seek(after)
+		if !more {
+			break
+		}
+		names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, meta.Page{After: from, Size: hiddenBatch})
+		if err != nil {
+			return respond.NamesResponse{}, err
+		}
+		for _, name := range names {
+			if len(seen) < page.Size && req.Rights.Allowed(name).Has(access.Pull) {
+				seen = append(seen, name)
+			}
+		}
+		if len(names) < hiddenBatch {
+			break
+		}
+		after = names[len(names)-1]
+	}
+	return respond.TrimPage(seen, req.Page.Size), nil
 }
 
 // Rows are fetched in batches: first a few, whose size then decides how many more.

@@ -167,7 +167,7 @@ func decodeListTags(ctx context.Context, _ *http.Request) (ListTagsRequest, erro
 func decodeListRepositories(ctx context.Context, _ *http.Request) (ListRepositoriesRequest, error) {
 	c := front.CallOf(ctx)
 	p, err := respond.Page(c)
-	return ListRepositoriesRequest{Tenant: c.Site.Tenant, Registry: c.Site.Registry, Page: p}, err
+	return ListRepositoriesRequest{Tenant: c.Site.Tenant, Registry: c.Site.Registry, Page: p, Rights: &c.Rights}, err
 }
 
 func decodeListReferrers(ctx context.Context, _ *http.Request) (ListReferrersRequest, error) {

@@ -16,12 +16,13 @@ import (
 // Service has one method per operation.
 type Service struct {
 	accounts *Authenticator
+	policies *access.Policies
 	issuer   *access.Issuer
 }
 
 // New makes the service.
-func New(accounts *Authenticator, issuer *access.Issuer) *Service {
-	return &Service{accounts: accounts, issuer: issuer}
+func New(accounts *Authenticator, policies *access.Policies, issuer *access.Issuer) *Service {
+	return &Service{accounts: accounts, policies: policies, issuer: issuer}
 }
 
 // IssueTokenRequest asks for a token.
@@ -52,8 +53,8 @@ type IssueTokenResponse struct {
 }
 
 // IssueToken signs the scopes that the caller is granted. Anonymous callers get a
-// token with the anonymous rights. That needs no store, so that public pulls continue
-// during its outage (contract row B14).
+// token with the anonymous rights. Where the tenant's access rules are known that needs no
+// store, so that public pulls continue during its outage (contract row B14).
 //
 // Granting less than requested is not an error: Scope has the granted scopes. A service
 // other than the host is fault.RequestInvalid; for credentials see
@@ -71,7 +72,12 @@ func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueT
 		}
 	}
 	web.SetPrincipal(ctx, p.Actor())
-	t, err := s.issuer.Issue(req.Site, p, access.ParseScopes(req.Scopes))
+	policy, err := s.policies.Of(ctx, &req.Site)
+	if err != nil {
+		return IssueTokenResponse{}, err
+	}
+	rights := policy.Rights(&req.Site, p, web.ClientAddr(ctx))
+	t, err := s.issuer.Issue(&rights, access.ParseScopes(req.Scopes))
 	if err != nil {
 		return IssueTokenResponse{}, err
 	}

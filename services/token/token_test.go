@@ -35,7 +35,7 @@ func serve(t testing.TB) *fronttest.Deployment {
 
 func handler(d *fronttest.Deployment) http.Handler {
 	accounts := token.NewAuthenticator(d.Meta, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
-	return token.NewHandler(token.New(accounts, d.Issuer), d.Middlewares()...)
+	return token.NewHandler(token.New(accounts, d.Policies, d.Issuer), d.Middlewares()...)
 }
 
 // guarded is an operation that takes what its method says of the repository.

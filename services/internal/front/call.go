@@ -23,6 +23,7 @@ import (
 type Call struct {
 	Site      tenant.Site
 	Principal access.Principal
+	Rights    access.Rights // of the principal at the site
 	Route     ocihttp.Route // with the full name of the repository, which rights are about: proxy/<upstream>/<name>
 	Query     url.Values
 	Upstream  string // host or alias of the registry that has the content; empty for the names of this one

@@ -16,7 +16,7 @@ import (
 // token carries: clients look for blobs with a pull-only token, and then push with
 // another one.
 func (c *Call) MayPush() bool {
-	return access.Allowed(c.Site, c.Principal, c.Route.Name).Has(access.Push)
+	return c.Rights.Allowed(c.Route.Name).Has(access.Push)
 }
 
 // CheckChain returns nil where other members of the chain may answer for what the

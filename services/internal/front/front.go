@@ -19,6 +19,7 @@ type Config struct {
 	Sites    Sites
 	Tokens   Tokens
 	Accounts Accounts
+	Policies *access.Policies
 	Log      *slog.Logger    // failures of Berth; refusals are in the access log only
 	Turns    *Turns          // of tenants; nil: no turns
 	Origins  web.Origins     // of web pages that may use the registry

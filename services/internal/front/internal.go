@@ -18,13 +18,14 @@ import (
 // NewInternal serves calls that the fronts of other processes forward: the host is
 // known, the caller authenticated. Rights are decided here, as behind New.
 // room limits running calls; nil: no limit.
-func NewInternal(known *access.Internal, log *slog.Logger, s Services, room *CallLimit) http.Handler {
-	return internal{known, log, s, room}
+func NewInternal(known *access.Internal, policies *access.Policies, log *slog.Logger, s Services, room *CallLimit) http.Handler {
+	return internal{known, policies, log, s, room}
 }
 
 type internal struct {
-	known *access.Internal
-	log   *slog.Logger
+	known    *access.Internal
+	policies *access.Policies
+	log      *slog.Logger
 	Services
 	room *CallLimit
 }
@@ -38,6 +39,9 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err == nil {
 			err = call.resolveTarget(r.Method, call.namespace)
 		}
+	}
+	if err == nil && !isToken(path) { // the token service authenticates the caller
+		err = call.decideBy(r.Context(), i.policies)
 	}
 	if err == nil {
 		call.Query, err = parseQuery(r.URL)
@@ -56,7 +60,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer i.room.leave(call.Site.Tenant, nil)
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
 	web.AddLogAttrs(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
-	if !isToken(path) { // the token service authenticates the caller
+	if !isToken(path) {
 		web.SetPrincipal(r.Context(), call.Principal.Actor())
 	}
 	if isToken(path) {

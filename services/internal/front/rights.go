@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
@@ -27,18 +28,27 @@ func Needs(want access.Actions) Rule {
 	return func(c *Call) error { return c.require(access.Repository(c.Route.Name, want)) }
 }
 
-// NeedsCatalog is the rule of listing the registry's repositories: only those
-// who may pull all of them see their names (contract row C10).
+// NeedsCatalog is the rule of listing the registry's repositories: the list shows those
+// that the caller may pull (contract row C10).
 func NeedsCatalog(c *Call) error { return c.require(access.Catalog) }
 
-// Allowed says what the caller may do with the resource: what the token grants
-// as far as the registry's settings still allow it; without a token, what the
-// account, or anybody, may do now.
+// decideBy sets the call's Rights: what its principal may do now. They bound what a token
+// was granted.
+func (c *Call) decideBy(ctx context.Context, policies *access.Policies) error {
+	policy, err := policies.Of(ctx, &c.Site)
+	if err == nil {
+		c.Rights = policy.Rights(&c.Site, c.Principal, web.ClientAddr(ctx))
+	}
+	return err
+}
+
+// Allowed says what the caller may do with the resource: what the token grants as far as
+// the caller still has the right; without a token, what the caller may do now.
 func (c *Call) Allowed(resource access.Scope) access.Actions {
 	if c.claims != nil {
-		return c.claims.Allowed(c.Site, resource)
+		return c.claims.Allowed(&c.Rights, resource)
 	}
-	return access.Allowed(c.Site, c.Principal, resource.Name)
+	return c.Rights.On(resource)
 }
 
 // require returns nil if the caller may do all that the scope says, else the
@@ -61,7 +71,7 @@ func (c *Call) require(want access.Scope) error {
 		}
 	case c.Principal.Anonymous():
 		return c.anonymousDenied(want)
-	case !access.Allowed(c.Site, c.Principal, want.Name).Has(access.Pull):
+	case !c.Rights.On(want).Has(access.Pull):
 		return fault.New(fault.NotFound, fault.NameUnknown, "repository not found, or you do not have pull access")
 	default:
 		return c.accessDenied(want)
@@ -80,6 +90,7 @@ func unauthenticated(scope access.Scope) error {
 const (
 	reasonReadOnly = "READ_ONLY"
 	reasonRole     = "ROLE"
+	reasonRule     = "RULE"
 	reasonToken    = "TOKEN"
 )
 
@@ -94,6 +105,9 @@ func (c *Call) accessDenied(want access.Scope) error {
 	case c.Site.Settings.ReadOnly:
 		detail["reason"] = reasonReadOnly
 		message = fmt.Sprintf("registry %q is read-only", c.Site.RegistrySlug)
+	case !c.Rights.On(want).Has(need) && (role == access.Member || role.Actions().Has(need)):
+		detail["reason"] = reasonRule
+		message = fmt.Sprintf("the access rules of this tenant do not let you %s here", verbs(need))
 	case !role.Actions().Has(need):
 		account := strings.TrimPrefix(c.Principal.Name, "serviceAccounts/")
 		detail["reason"], detail["account"], detail["role"] = reasonRole, account, string(role)
@@ -109,7 +123,7 @@ func (c *Call) accessDenied(want access.Scope) error {
 // off. The answer is about the registry, so it is the same for private and missing
 // repositories.
 func (c *Call) anonymousDenied(want access.Scope) error {
-	lacks := want.Actions &^ access.Allowed(c.Site, c.Principal, want.Name)
+	lacks := want.Actions &^ c.Rights.On(want)
 	why := "anonymous callers may not delete"
 	switch {
 	case lacks.Has(access.Pull):

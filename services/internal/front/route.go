@@ -60,6 +60,10 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	web.SetPrincipal(r.Context(), call.Principal.Actor())
+	if err := call.decideBy(r.Context(), s.Policies); err != nil {
+		WriteError(w, r, err)
+		return
+	}
 	s.serveRoute(w, r)
 }
 

@@ -43,8 +43,10 @@ type Deployment struct {
 	Dir    string // the blobs'
 	Sites  *tenant.Directory
 	Issuer *access.Issuer
-	Log    *slog.Logger
-	Server *httptest.Server // after Serve
+	// Policies are of the access rules in Meta.
+	Policies *access.Policies
+	Log      *slog.Logger
+	Server   *httptest.Server // after Serve
 
 	// Proxies are the networks whose forwarded headers are believed; set it
 	// before Serve.
@@ -101,6 +103,7 @@ func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *De
 		t.Fatal(err)
 	}
 	d.Sites = tenant.NewDirectory(d.Meta, pattern)
+	d.Policies = access.NewPolicies(d.Meta.AccessRules)
 	secrets, err := seal.New([]byte("the secret key of the tests"))
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +130,7 @@ func (d *Deployment) Handler(s front.Services) http.Handler {
 	return web.Middleware{
 		Listener: "data", Log: d.Log, Tracer: noop.NewTracerProvider().Tracer(""), Metrics: web.NewMetrics(d.registry),
 		Scheme: "http", Proxies: d.Proxies, Pace: d.Pace, Pauses: d.Pauses,
-	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Log: d.Log, Origins: d.Origins, Calls: d.Calls}, s))
+	}.Wrap(front.New(front.Config{Sites: d.Sites, Tokens: d.verifier, Accounts: accounts{d.Meta}, Policies: d.Policies, Log: d.Log, Origins: d.Origins, Calls: d.Calls}, s))
 }
 
 // Serve starts the data port; it stops with the test. A service that is nil
@@ -209,7 +212,12 @@ func Secret(slug string) string { return "secret-of-" + slug }
 // Token issues a token as the token endpoint would.
 func (d *Deployment) Token(s tenant.Site, p access.Principal, scopes ...access.Scope) string {
 	d.t.Helper()
-	token, err := d.Issuer.Issue(s, p, scopes)
+	policy, err := d.Policies.Of(context.Background(), &s)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	rights := policy.Rights(&s, p, netip.Addr{})
+	token, err := d.Issuer.Issue(&rights, scopes)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (r *Repository) Naming(ctx context.Context, d oci.Digest) (int64, error) {
 // still be in flight. size is from a manifest; -1 if not known.
 func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respond.OpenBlobResponse, error) {
 	what := blobKey(d)
-	if r.isAbsent(what) {
+	if r.CacheOnly || r.isAbsent(what) {
 		return respond.OpenBlobResponse{}, chain.ErrNotHere
 	}
 	linked, err := r.link(ctx, d)
@@ -111,7 +111,7 @@ func (r *Repository) link(ctx context.Context, d oci.Digest) (meta.Blob, error) 
 // StatBlob asks the upstream whether it has a blob, without fetching it.
 func (r *Repository) StatBlob(ctx context.Context, d oci.Digest) (meta.Blob, error) {
 	what := statKey(d)
-	if r.isAbsent(what) {
+	if r.CacheOnly || r.isAbsent(what) {
 		return meta.Blob{}, chain.ErrNotHere
 	}
 	size, err := singleFlight(ctx, r, what, func(ctx context.Context) (int64, error) {

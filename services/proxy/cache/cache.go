@@ -102,6 +102,8 @@ func New(c Config) *Caches {
 type Repository struct {
 	*meta.Upstream
 	Repo meta.Repo // in the upstream's cache registry
+	// CacheOnly says that the upstream is not asked: the caller may not fill the cache.
+	CacheOnly bool
 
 	caches *Caches
 	client *upstream.Client

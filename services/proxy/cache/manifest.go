@@ -44,7 +44,7 @@ func (r *Repository) Manifest(ctx context.Context, d oci.Digest) (Manifest, erro
 func (r *Repository) manifest(ctx context.Context, d oci.Digest) (Manifest, error) {
 	ref := oci.Reference{Digest: d}
 	what := manifestKey(d)
-	if r.isAbsent(what) {
+	if r.CacheOnly || r.isAbsent(what) {
 		return Manifest{}, chain.ErrNotHere
 	}
 	return acrossNodes(ctx, r, what,

@@ -16,6 +16,10 @@ const maxReferrers = 1000
 // respond, or refuses, they are its last list, or those whose manifests are cached
 // (contract row T11).
 func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.Referrer, Freshness, error) {
+	if r.CacheOnly {
+		rows, err := r.cachedReferrers(ctx, subject)
+		return rows, Freshness{Stale: true, Incomplete: true}, chain.Internal(err)
+	}
 	l, fresh, err := r.listOf(ctx, "referrers "+subject.String(), func(ctx context.Context) (list, error) { return r.askReferrers(ctx, subject) })
 	switch chain.OutcomeOf(err) {
 	case chain.Found:

@@ -17,7 +17,10 @@ import (
 // or, if the upstream does not respond, the last one.
 func (r *Repository) Tag(ctx context.Context, tag string) (Manifest, error) {
 	m, err := r.freshTag(ctx, tag)
-	if errors.Is(err, errUnknown) {
+	switch {
+	case errors.Is(err, errUnknown) && r.CacheOnly:
+		m, err = r.keptTag(ctx, tag)
+	case errors.Is(err, errUnknown):
 		m, err = r.revalidateInTime(ctx, tag)
 	}
 	if err == nil {
@@ -31,6 +34,19 @@ func (r *Repository) Tag(ctx context.Context, tag string) (Manifest, error) {
 		result = Hit
 	}
 	return m, r.CountAnswer("manifest", result, err)
+}
+
+// keptTag is what the tag was last, however long ago.
+func (r *Repository) keptTag(ctx context.Context, tag string) (Manifest, error) {
+	c, err := r.caches.Meta.FindCachedTag(ctx, r.Repo, tag)
+	switch {
+	case notStored(err), err == nil && c.Doubted:
+		return Manifest{}, chain.ErrNotHere
+	case err != nil:
+		return Manifest{}, chain.Internal(err)
+	default:
+		return r.lastOf(c), nil
+	}
 }
 
 // revalidateTimeout is how long a pull of a cached tag waits for the upstream, so

@@ -23,6 +23,9 @@ const tagsKey = "tags"
 // the list is read from there. If the upstream does not respond, the page is one of its
 // last list, or of the cached tags that a pull would get now (T11).
 func (r *Repository) Tags(ctx context.Context, p meta.Page, alone bool) ([]string, Freshness, error) {
+	if r.CacheOnly {
+		return r.cachedTags(ctx, p, time.Time{}, chain.ErrNotHere)
+	}
 	now := r.caches.Now()
 	known := r.knownTags()
 	fresh := func(run tagRun) bool { return r.isFresh(run, p, now) }
@@ -138,17 +141,16 @@ func (r *Repository) lastTags(ctx context.Context, p meta.Page, err error) ([]st
 			return tags, Freshness{Stale: true, Age: age}, nil
 		}
 	}
-	return r.cachedTags(ctx, p, err)
-}
-
-// cachedTags is a page of the cached tags that are not too old, or err if no page
-// has any: an outage is no empty list.
-func (r *Repository) cachedTags(ctx context.Context, p meta.Page, err error) ([]string, Freshness, error) {
 	limit := r.staleLimit(err)
 	if limit <= 0 {
 		return nil, Freshness{}, err
 	}
-	since := r.caches.Now().Add(-r.Settings.TagTTL - limit)
+	return r.cachedTags(ctx, p, now.Add(-r.Settings.TagTTL-limit), err)
+}
+
+// cachedTags is a page of the cached tags that were checked since then, or err if no page
+// has one: an outage is no empty list.
+func (r *Repository) cachedTags(ctx context.Context, p meta.Page, since time.Time, err error) ([]string, Freshness, error) {
 	tags, failed := r.caches.Meta.ListCachedTags(ctx, r.Repo, since, p)
 	if failed == nil && len(tags) == 0 && p.After != "" {
 		var any []string

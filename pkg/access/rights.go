@@ -1,0 +1,98 @@
+package access
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Rights are what one caller may do at a site while one request runs. They follow from the
+// site's settings, the caller's role and the access rules, and not from what exists, so
+// that private and missing cannot be distinguished (contract section 1).
+type Rights struct {
+	Principal Principal
+
+	site      *tenant.Site
+	policy    *Policy
+	own       *index // the rules about the principal; nil if there is none
+	everybody *index // the rules about callers without a credential
+	from      netip.Addr
+	now       time.Time
+}
+
+// member reports whether the caller is a principal of the site's tenant.
+func (r *Rights) member() bool {
+	return !r.Principal.Anonymous() && r.Principal.Tenant == r.site.Tenant
+}
+
+// Allowed returns the caller's actions on a repository. What callers without a credential
+// are given is given to all, and what is taken from them only to them: they could drop
+// their credential.
+func (r *Rights) Allowed(repository string) Actions {
+	everybody := r.everybody.of(repository, r.from, r.now)
+	if !r.member() {
+		return r.limit((r.anonymous() | everybody.given) &^ everybody.taken)
+	}
+	own := r.own.of(repository, r.from, r.now)
+	return r.limit((r.anonymous() | everybody.given | r.Principal.Role.Actions() | own.given) &^ own.taken)
+}
+
+// OwnIn returns the actions that role and rules give the caller on a repository of another
+// registry of the tenant: none to a caller without a credential.
+func (r *Rights) OwnIn(registry, repository string) Actions {
+	if !r.member() {
+		return 0
+	}
+	var own sum
+	if len(r.policy.rules) > 0 {
+		own = r.policy.choose(r.Principal.Name, registry).of(repository, r.from, r.now)
+	}
+	return (r.Principal.Role.Actions() | own.given) &^ own.taken
+}
+
+// Somewhere returns the caller's actions on some repository of the registry, at most: a
+// rule may take them from each that exists.
+func (r *Rights) Somewhere() Actions {
+	a := r.anonymous() | r.everybody.somewhere(r.from, r.now)
+	if r.member() {
+		a |= r.Principal.Role.Actions() | r.own.somewhere(r.from, r.now)
+	}
+	return r.limit(a)
+}
+
+// On returns the caller's actions on the resource of a scope. The list of repositories may
+// be read by callers who may pull one: it shows those.
+func (r *Rights) On(resource Scope) Actions {
+	switch resource.Type {
+	case RepositoryType:
+		return r.Allowed(resource.Name)
+	case RegistryType:
+		return r.Somewhere() & Pull
+	default:
+		return 0
+	}
+}
+
+// anonymous returns what the settings of the registry give all callers.
+func (r *Rights) anonymous() Actions {
+	var a Actions
+	if r.site.Settings.AnonymousPull {
+		a |= Pull | Fill
+	}
+	if r.site.Settings.AnonymousPush {
+		a |= Pull | Fill | Push
+	}
+	return a
+}
+
+// limit leaves what the settings of the registry let anybody do.
+func (r *Rights) limit(a Actions) Actions {
+	if r.site.Settings.ReadOnly {
+		a &= Pull | Fill
+	}
+	if !a.Has(Pull) {
+		a &^= Fill
+	}
+	return a
+}

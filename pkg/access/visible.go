@@ -1,0 +1,74 @@
+package access
+
+import "slices"
+
+// SeesAll reports whether the caller may pull from every repository of the registry, so
+// that a list of them needs no look at each.
+func (r *Rights) SeesAll() bool {
+	taken := r.everybody
+	given := r.anonymous() | r.everybody.everywhere()
+	if r.member() {
+		taken = r.own
+		given |= r.Principal.Role.Actions() | r.own.everywhere()
+	}
+	return r.limit(given).Has(Pull) && !taken.takes(Pull)
+}
+
+// everywhere returns what rules without an end and for any network give on all repositories.
+func (x *index) everywhere() Actions {
+	var given Actions
+	if x == nil {
+		return given
+	}
+	for _, p := range x.inside[""] {
+		if p.all && !p.rule.Deny && len(p.rule.Networks) == 0 && p.rule.Until.IsZero() {
+			given |= p.rule.Actions
+		}
+	}
+	return given
+}
+
+// takes reports whether a rule takes one of the actions somewhere.
+func (x *index) takes(a Actions) bool {
+	return x != nil && slices.ContainsFunc(x.rules, func(r *Rule) bool { return r.Deny && r.Actions&a != 0 })
+}
+
+// Seek returns the name after which the next repository may be that the caller may pull
+// from: after itself, or a later one, if all between them are hidden. It returns false if
+// all that follow are.
+func (r *Rights) Seek(after string) (string, bool) {
+	if r.anonymous().Has(Pull) || r.member() && r.Principal.Role.Actions().Has(Pull) {
+		return after, true
+	}
+	first, found := r.everybody.seek(after)
+	if !r.member() {
+		return first, found
+	}
+	own, also := r.own.seek(after)
+	if !found || also && own < first {
+		return own, also
+	}
+	return first, true
+}
+
+func (x *index) seek(after string) (string, bool) {
+	if x == nil {
+		return after, false
+	}
+	for _, folder := range x.folders {
+		switch {
+		case folder == "", after >= folder && after < folder+"0": // "0" follows "/"
+			return after, true
+		case after < folder:
+			return before(folder), true
+		}
+	}
+	return after, false
+}
+
+// before is a text less than a name, and greater than all names before it: no name has a
+// byte above "z".
+func before(name string) string {
+	last := len(name) - 1
+	return name[:last] + string(rune(name[last]-1)) + "~"
+}
