@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -65,6 +66,9 @@ func serveHere(t *testing.T, s front.Services) hop {
 	h.Serve(s)
 	return h
 }
+
+// noPolicies are those of tenants without access rules.
+var noPolicies = access.NewPolicies(func(context.Context, tenant.ID) ([]access.Rule, error) { return nil, nil })
 
 // listenInternal is the internal listener of a process.
 func listenInternal(t *testing.T, key string, logged *journal, s front.Services) *httptest.Server {
