@@ -1,0 +1,194 @@
+package assemble_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/tools/testserver"
+)
+
+// rulesSeed has the chain dev → prod, and an account that may do nothing before a rule
+// says so.
+const rulesSeed = `
+tenants:
+  - id: acme
+    registries:
+      - {id: dev, upstream_group: chain}
+      - {id: prod}
+    upstream_groups:
+      - {id: chain, members: [{registry: prod}]}
+    service_accounts:
+      - {id: suite, role: ADMIN, keys: [{id: key, secret_file: secret}]}
+      - {id: ci, role: MEMBER, keys: [{id: key, secret_file: secret}]}
+`
+
+const rulePath = "/v1/tenants/acme/accessRules"
+
+// giveRule gives ci the rule of the tests: pull and push foo/img/* in dev.
+func giveRule(t *testing.T, w *world) {
+	t.Helper()
+	w.admin(t, http.MethodPost, rulePath+"?access_rule_id=ci-images", map[string]any{
+		"effect": "ALLOW", "principals": []string{"serviceAccounts/ci"}, "registries": []string{"dev"},
+		"repositories": []string{"foo/img/*"}, "actions": []string{"PULL", "PUSH"},
+	}).want(t, http.StatusOK)
+}
+
+// TestU13_OneRuleHoldsEverywhere asks every endpoint for names that the rule has, and
+// does not have, by password and by token, in every shape.
+func TestU13_OneRuleHoldsEverywhere(t *testing.T) {
+	t.Parallel()
+	for shape, start := range map[string]func(*testing.T, string) *world{
+		"embedded": func(t *testing.T, seed string) *world { t.Helper(); return startEmbedded(t, seed) },
+		"whole":    func(t *testing.T, seed string) *world { t.Helper(); return startWhole(t, seed, "") },
+		"split":    func(t *testing.T, seed string) *world { t.Helper(); return startSplit(t, seed, "") },
+	} {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			w := start(t, rulesSeed)
+			giveRule(t, w)
+			img := ocitest.NewImage(31, 500, 1000)
+			for _, name := range []string{"foo/img/a", "foo/other", "bar/img/a", "foo/img/a/b", "foo/img"} {
+				w.repository(devHost, "suite", name).pushImage(t, img, "1")
+			}
+			for _, name := range []string{"foo/img/p", "foo/p"} {
+				w.repository(prodHost, "suite", name).pushImage(t, img, "1")
+			}
+			for credential, of := range map[string]func(host, name string) repository{
+				"password": func(host, name string) repository { return w.repository(host, "ci", name) },
+				"token":    func(host, name string) repository { return w.bearing(t, host, "ci", name) },
+			} {
+				t.Run(credential, func(t *testing.T) { wantRuled(t, of, img) })
+			}
+			w.stop(t)
+			w.wantSound(t)
+		})
+	}
+}
+
+// bearing is a repository as seen with a token for all actions on it and on those that
+// blobs are mounted from.
+func (w *world) bearing(t *testing.T, host, account, name string) repository {
+	t.Helper()
+	scopes := url.Values{"scope": {
+		"repository:" + name + ":*", "repository:bar/img/a:*", "repository:foo/img/a:*", "registry:catalog:*",
+	}}
+	var got struct{ Token string }
+	decode(t, w.as(account), w.registry(host)+"/token?"+scopes.Encode(), "", &got)
+	r := w.repository(host, account, name)
+	r.client = &http.Client{Transport: bearer{w.client.Transport, got.Token}}
+	return r
+}
+
+// bearer sends a token along.
+type bearer struct {
+	http.RoundTripper
+	token string
+}
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.token)
+	return b.RoundTripper.RoundTrip(r)
+}
+
+// wantRuled fails the test where the rule does not hold.
+func wantRuled(t *testing.T, of func(host, name string) repository, img ocitest.Image) {
+	t.Helper()
+	index, layer := img.Index.Digest.String(), img.Layers[0].Digest.String()
+	requests := []struct {
+		method, path string
+		allowed      int
+	}{
+		{http.MethodGet, "manifests/1", http.StatusOK},
+		{http.MethodHead, "manifests/1", http.StatusOK},
+		{http.MethodGet, "manifests/" + index, http.StatusOK},
+		{http.MethodGet, "blobs/" + layer, http.StatusOK},
+		{http.MethodHead, "blobs/" + layer, http.StatusOK},
+		{http.MethodGet, "tags/list", http.StatusOK},
+		{http.MethodGet, "referrers/" + index, http.StatusOK},
+		{http.MethodPost, "blobs/uploads/", http.StatusAccepted},
+		{http.MethodPut, "manifests/2", http.StatusCreated},
+		{http.MethodDelete, "manifests/1", http.StatusForbidden}, // it may pull, and not delete
+		{http.MethodDelete, "manifests/" + index, http.StatusForbidden},
+		{http.MethodDelete, "blobs/" + layer, http.StatusForbidden},
+	}
+	for _, c := range []struct {
+		host, name string
+		allowed    bool
+	}{
+		{devHost, "foo/img/a", true}, {devHost, "foo/other", false}, {devHost, "bar/img/a", false}, {devHost, "foo/img/a/b", false},
+		{devHost, "foo/img", false}, {devHost, "foo/p", false}, {devHost, "missing", false},
+		{prodHost, "foo/img/p", false}, {prodHost, "foo/p", false},
+	} {
+		r := of(c.host, c.name)
+		for _, q := range requests {
+			want := http.StatusNotFound
+			if c.allowed {
+				want = q.allowed
+			}
+			sent := request{method: q.method, target: r.at("%s", q.path)}
+			if q.method == http.MethodPut {
+				sent.body, sent.header = img.Index.Bytes, headers("Content-Type", img.Index.MediaType)
+			}
+			if a := r.send(t, sent); a.status != want {
+				t.Errorf("%s %s: %d, want %d: %s", c.host, a.what, a.status, want, clip(string(a.body)))
+			}
+		}
+	}
+	// A member of the chain that is hosted, under a name that the rule has.
+	of(devHost, "foo/img/p").get(t, "/v2/foo/img/p/manifests/1").want(t, http.StatusOK)
+	// What the caller may not pull it cannot mount.
+	d := digest.Digest(layer)
+	of(devHost, "foo/img/a").mount(t, d, "bar/img/a").want(t, http.StatusAccepted)
+	of(devHost, "foo/img/a").mount(t, d, "foo/img/a").want(t, http.StatusCreated)
+	// The rule is about names of this registry, not about those of upstreams.
+	of(devHost, "proxy/foo/img/a").get(t, "/v2/proxy/foo/img/a/manifests/1").want(t, http.StatusNotFound)
+	for host, want := range map[string]string{devHost: `{"repositories":["foo/img/a"]}` + "\n", prodHost: ""} {
+		a := of(host, "foo/img/a").get(t, "/v2/_catalog")
+		if want == "" && a.status == http.StatusOK || want != "" && string(a.body) != want {
+			t.Errorf("%s %s: %d %s", host, a.what, a.status, a.body)
+		}
+	}
+}
+
+// TestU14_ARuleTakenAwayIsGoneOnAllNodes takes it away while a token that was granted by
+// it is used on each node: within 5 s with Redis there, gone and lying.
+func TestU14_ARuleTakenAwayIsGoneOnAllNodes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []testserver.RedisMode{testserver.RedisHonest, testserver.RedisRefused, testserver.RedisDropRequests} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			redis := testserver.StartLyingRedis(t, testserver.StartRedis(t).Addr())
+			w := startWhole(t, rulesSeed, redis.URL())
+			img := ocitest.NewImage(32, 500)
+			w.repository(devHost, "suite", "foo/img/a").pushImage(t, img, "1")
+			giveRule(t, w)
+			var nodes []repository
+			await.True(t, 10*time.Second, "the rule acts everywhere", func() bool {
+				nodes = nil
+				for _, n := range w.nodes {
+					nodes = append(nodes, w.through(t, n).bearing(t, devHost, "ci", "foo/img/a"))
+				}
+				return !slices.ContainsFunc(nodes, func(r repository) bool { return r.get(t, r.at("manifests/1")).status != http.StatusOK })
+			})
+			redis.SetMode(t, mode)
+			w.admin(t, http.MethodDelete, rulePath+"/ci-images", nil).want(t, http.StatusOK)
+			for i, r := range nodes {
+				await.True(t, 5*time.Second, fmt.Sprintf("node %d refuses what the rule gave", i), func() bool {
+					push := request{method: http.MethodPost, target: r.at("blobs/uploads/")}
+					return r.get(t, r.at("manifests/1")).status == http.StatusNotFound && r.send(t, push).status == http.StatusNotFound
+				})
+			}
+			w.stop(t)
+			w.wantSound(t)
+		})
+	}
+}
