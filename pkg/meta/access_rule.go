@@ -45,3 +45,11 @@ type AccessPolicies interface {
 	// AccessPolicy returns fault.ResourceUnknown for a tenant that does not exist.
 	AccessPolicy(ctx context.Context, t tenant.ID) (AccessPolicy, error)
 }
+
+// RulesOf loads the rules of AccessPolicy, for access.NewPolicies.
+func RulesOf(s AccessPolicies) func(context.Context, tenant.ID) ([]access.Rule, error) {
+	return func(ctx context.Context, t tenant.ID) ([]access.Rule, error) {
+		p, err := s.AccessPolicy(ctx, t)
+		return p.Rules, err
+	}
+}

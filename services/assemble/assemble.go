@@ -13,6 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/blob"
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
@@ -119,7 +120,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		room:       cacheroom.New(cacheroom.Config{Meta: s.meta, Blobs: s.blobs, Max: int64(c.CacheMax), Delay: lifetimes(c).Evicted, Log: d.Log}),
 		pattern:    pattern,
 		sites:      tenant.NewDirectory(finder, pattern),
-		policies:   access.NewPolicies(s.meta.AccessRules),
+		policies:   access.NewPolicies(meta.RulesOf(s.meta)),
 		topologies: chains.NewTopologies(s.meta),
 		web:        web.NewMetrics(d.Metrics),
 		pace:       web.Pace{Pause: c.TransferPause},

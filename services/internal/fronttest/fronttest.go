@@ -103,7 +103,7 @@ func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *De
 		t.Fatal(err)
 	}
 	d.Sites = tenant.NewDirectory(d.Meta, pattern)
-	d.Policies = access.NewPolicies(d.Meta.AccessRules)
+	d.Policies = access.NewPolicies(meta.RulesOf(d.Meta))
 	secrets, err := seal.New([]byte("the secret key of the tests"))
 	if err != nil {
 		t.Fatal(err)
