@@ -84,5 +84,6 @@ type Finder interface {
 // own host name.
 const MainRegistry = "main"
 
-// CacheTTL bounds how long a process may use its cached site of a host.
-const CacheTTL = 5 * time.Second
+// CacheTTL bounds how long a process may use its cached site of a host: less than the 5 s
+// within which a right that is taken away is gone (contract row U14).
+const CacheTTL = 4 * time.Second

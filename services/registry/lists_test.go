@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"runtime"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/dice"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -108,7 +110,7 @@ func TestA8_ListSizesClamp(t *testing.T) {
 	}
 }
 
-func TestC10_CatalogIsForThoseWhoMayPullAll(t *testing.T) {
+func TestC10_CatalogIsForThoseWhoMayPull(t *testing.T) {
 	b := start(t, tenant.Settings{})
 	for _, repo := range []string{"b", "a/x", "a"} {
 		b.pushed("/v2/"+repo+"/manifests/1", b.image(repo, "layer"))
@@ -142,6 +144,47 @@ func TestC10_CatalogIsForThoseWhoMayPullAll(t *testing.T) {
 	public := b.Registry(b.site, "pub", tenant.Settings{AnonymousPull: true})
 	if got := b.Do(fronttest.Request{Host: public.Host, Path: "/v2/_catalog"}); got.Body != `{"repositories":[]}`+"\n" {
 		t.Errorf("a public registry lists its own: %d %s", got.Status, got.Body)
+	}
+}
+
+// TestU12_CatalogShowsWhatMayBePulled pages through more repositories than are read at a
+// time, few of which the caller may pull from.
+func TestU12_CatalogShowsWhatMayBePulled(t *testing.T) {
+	b := start(t, tenant.Settings{})
+	var want []string
+	for i := range 1200 {
+		name := fmt.Sprintf("hidden/%04d", i)
+		if i%100 == 7 {
+			name = fmt.Sprintf("hidden/%04d/shown", i)
+			want = append(want, name)
+		}
+		b.pushed("/v2/"+name+"/manifests/1", index())
+	}
+	b.pushed("/v2/open/a/manifests/1", index())
+	want = append(want, "open/a")
+	b.Account(b.site, "ci", access.Member)
+	b.Account(b.site, "none", access.Member)
+	if _, err := b.Meta.CreateAccessRule(t.Context(), fronttest.By(), meta.AccessRule{Tenant: b.site.Tenant, Rule: access.Rule{
+		Slug: "some", Principals: []string{"serviceAccounts/ci"}, Repositories: []string{"open/**", "hidden/*/shown"}, Actions: access.Pull,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	b.Sites.Clear()
+	var got []string
+	for path := "/v2/_catalog?n=5"; path != ""; {
+		a := b.Do(fronttest.Request{Host: b.site.Host, Path: path, Basic: "ci"})
+		var page struct{ Repositories []string }
+		if err := json.Unmarshal([]byte(a.Body), &page); err != nil || a.Status != http.StatusOK {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+		got = append(got, page.Repositories...)
+		path = next(t, a)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the catalog shows %v, want %v", got, want)
+	}
+	if a := b.Do(fronttest.Request{Host: b.site.Host, Path: "/v2/_catalog", Basic: "none"}); a.Status != http.StatusNotFound {
+		t.Errorf("an account without any right: %d %s", a.Status, a.Body)
 	}
 }
 
