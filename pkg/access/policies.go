@@ -24,8 +24,8 @@ type policyVersion struct {
 const (
 	// maxPolicies is how many policies are remembered.
 	maxPolicies = 4096
-	// policyLife is how long a policy is used before it is loaded again, as if it had
-	// changed: a restored database counts its versions anew.
+	// policyLife is how long a policy is used before it is loaded again without a change:
+	// in a restored database a version may stand for other rules.
 	policyLife = time.Minute
 )
 

@@ -124,9 +124,15 @@ func wantRuled(t *testing.T, of func(host, name string) repository, img ocitest.
 		host, name string
 		allowed    bool
 	}{
-		{devHost, "foo/img/a", true}, {devHost, "foo/other", false}, {devHost, "bar/img/a", false}, {devHost, "foo/img/a/b", false},
-		{devHost, "foo/img", false}, {devHost, "foo/p", false}, {devHost, "missing", false},
-		{prodHost, "foo/img/p", false}, {prodHost, "foo/p", false},
+		{devHost, "foo/img/a", true},
+		{devHost, "foo/other", false},
+		{devHost, "bar/img/a", false},
+		{devHost, "foo/img/a/b", false},
+		{devHost, "foo/img", false},
+		{devHost, "foo/p", false},
+		{devHost, "missing", false},
+		{prodHost, "foo/img/p", false},
+		{prodHost, "foo/p", false},
 	} {
 		r := of(c.host, c.name)
 		for _, q := range requests {

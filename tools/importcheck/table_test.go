@@ -45,7 +45,7 @@ var table = []row{
 	{pattern: "pkg/oci", may: []string{"pkg/fault"}, never: noIO},
 	{pattern: "pkg/ttlcache", may: []string{"pkg/fault"}, never: noIO},
 	{pattern: "pkg/tenant", may: []string{"pkg/fault", "pkg/oci", "pkg/ttlcache"}, never: noIO},
-	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant"}, never: noIO, tests: []string{"pkg/seal"}},
+	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/ttlcache"}, never: noIO, tests: []string{"pkg/seal"}},
 
 	{pattern: "pkg/identity", never: noIO},
 	{pattern: "pkg/fairgate", never: noIO},
@@ -95,7 +95,7 @@ var table = []row{
 	{pattern: "pkg/boot/redisconn", never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/boot/conns", never: noKit, tests: []string{"pkg/boot/web"}},
 	{pattern: "pkg/boot/web", may: join(nouns, "pkg/boot/logs", "pkg/boot/conns"), never: noKit},
-	{pattern: "pkg/boot", may: nouns, never: noKit},
+	{pattern: "pkg/boot", may: nouns, never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "migrations"},
 	{pattern: "api/*"},
 

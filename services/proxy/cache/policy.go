@@ -16,8 +16,10 @@ func (r *Repository) permits(ctx context.Context, m Manifest) error {
 
 func (r *Repository) checker() policy.Checker {
 	stored := policy.Stored{Meta: r.caches.Meta, Blobs: r.caches.Blobs}
+	asking := *r // what is decided counts for all callers, also for those that may not fill the cache
+	asking.CacheOnly = false
 	return policy.Checker{
-		Seen: r.caches.Meta, Now: r.caches.Now, Verdicts: r.caches.verdicts, Stored: stored, Upstream: evidence{r, stored},
+		Seen: r.caches.Meta, Now: r.caches.Now, Verdicts: r.caches.verdicts, Stored: stored, Upstream: evidence{&asking, stored},
 		Once: func(ctx context.Context, work string, f func(ctx context.Context) error) error {
 			_, err := singleFlight(ctx, r, work, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 			return err
