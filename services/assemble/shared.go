@@ -53,11 +53,10 @@ func (b *builder) share(ctx context.Context) error {
 	return nil
 }
 
-// leaseTimeout is how long Redis may take to grant a lease. The
-// work that a lease saves, such as the fetch of a blob, takes longer. On a node that
-// is overloaded because many clients want the same blob, Redis must not be taken for
-// down.
-const leaseTimeout = 500 * time.Millisecond
+// leaseTimeout is how long Redis may take to grant a lease. The work that a lease saves,
+// such as the fetch of a blob, takes longer. On a node that is overloaded because many
+// clients want the same blob, Redis must not be taken for down.
+const leaseTimeout = 2 * time.Second
 
 func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client, error) {
 	o.URL = b.config.Redis.Reveal()
