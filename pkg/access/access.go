@@ -83,9 +83,9 @@ var Catalog = Scope{RegistryType, CatalogName, Pull}
 // Actions is a set of rights on a repository.
 type Actions uint8
 
-// The actions. Tokens carry the first three, those of the Docker token protocol. Fill goes
-// with the right to pull: to pull what no registry of the chain hosts and the cache does
-// not have yet.
+// The actions. Tokens carry the first three, those of the Docker token protocol. Fill is to
+// pull what no registry of the chain hosts and the cache does not have yet; it counts only
+// together with Pull.
 const (
 	Pull Actions = 1 << iota
 	Push

@@ -31,9 +31,9 @@ type Token struct {
 	Granted  []Scope // what it grants
 }
 
-// Issue signs the scopes that the caller is allowed at the site, for its host alone. If they do not
-// fit, the token carries the last ones, and a client that needs another one has to request
-// it.
+// Issue signs the scopes that the caller is allowed at the site, for its host alone. If they
+// do not fit, the token carries the last ones, and a client that needs another one has to
+// request it.
 func (i *Issuer) Issue(r *Rights, scopes []Scope) (Token, error) {
 	key, err := i.signer.signs()
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"github.com/berth-registry/berth/pkg/ttlcache"
 )
 
-// Policies finds the policies of tenants and remembers them. A changed rule acts as soon
-// as a changed setting of a registry does: a site says which version of its tenant's rules
-// counts. It is safe for concurrent use.
+// Policies loads the policies of tenants and remembers them. A site says which version of
+// its tenant's rules counts, so that a changed rule acts as soon as a changed setting of a
+// registry does. It is safe for concurrent use.
 type Policies struct {
 	loaded *ttlcache.Cache[policyVersion, *Policy]
 }
@@ -24,8 +24,8 @@ type policyVersion struct {
 const (
 	// maxPolicies is how many policies are remembered.
 	maxPolicies = 4096
-	// policyLife is how long a policy is used before it is loaded again without a change:
-	// in a restored database a version may stand for other rules.
+	// policyLife is how long a policy is used before it is loaded again, even if its version
+	// is the same: in a restored database a version may stand for other rules.
 	policyLife = time.Minute
 )
 

@@ -12,14 +12,15 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Policy is what the access rules of a tenant were at one version of them. It is safe for
-// concurrent use.
+// Policy decides by the access rules of a tenant, as they are in one version. It is safe
+// for concurrent use.
 type Policy struct {
 	rules  []Rule
 	chosen *lru.Cache[choice, *index]
 }
 
-// choice is what chooses among rules before a repository is known.
+// choice is the key of an index: a principal and a registry choose among the rules before a
+// repository is known.
 type choice struct{ principal, registry string }
 
 // maxChoices is how many choices a Policy remembers.
@@ -78,14 +79,14 @@ func (r *Rule) covers(registry string) bool {
 // decision does not grow with the number of rules.
 type index struct {
 	rules   []*Rule
-	inside  map[string][]pattern // by the folder that all names it matches are in, or are
-	folders []string             // of the patterns with which a rule gives Pull, in order
+	inside  map[string][]pattern // by literalFolder
+	folders []string             // those of patterns that give Pull, sorted
 }
 
 // pattern is one pattern of a rule.
 type pattern struct {
 	text string
-	all  bool // it matches all in its folder, and the folder itself
+	all  bool // it matches its folder and all names in it
 	rule *Rule
 }
 
@@ -111,7 +112,8 @@ func newIndex(rules []Rule, chosen func(*Rule) bool) *index {
 	return x
 }
 
-// literalFolder is the longest part of a pattern, up to a slash, that only matches itself.
+// literalFolder is the longest part of a pattern, up to a slash, that only matches itself:
+// all names that the pattern matches are this folder, or in it.
 func literalFolder(text string) string {
 	first := strings.IndexAny(text, "*?[")
 	if first < 0 {

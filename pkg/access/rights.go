@@ -38,8 +38,9 @@ func (r *Rights) Allowed(repository string) Actions {
 	return r.limit((r.anonymous() | everybody.given | r.Principal.Role.Actions() | own.given) &^ own.taken)
 }
 
-// OwnIn returns the actions that role and rules give the caller on a repository of another
-// registry of the tenant: none to a caller without a credential.
+// OwnIn returns the actions that the caller's role and own rules give on a repository of any
+// registry of the tenant, whatever that registry's settings give everybody. A caller without
+// a credential has none.
 func (r *Rights) OwnIn(registry, repository string) Actions {
 	if !r.member() {
 		return 0
@@ -51,8 +52,8 @@ func (r *Rights) OwnIn(registry, repository string) Actions {
 	return (r.Principal.Role.Actions() | own.given) &^ own.taken
 }
 
-// Somewhere returns the caller's actions on some repository of the registry, at most: a
-// rule may take them from each that exists.
+// Somewhere returns all actions that the caller may have on some repository of the registry.
+// A rule may still take them from each repository that exists.
 func (r *Rights) Somewhere() Actions {
 	a := r.anonymous() | r.everybody.somewhere(r.from, r.now)
 	if r.member() {

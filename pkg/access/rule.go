@@ -10,7 +10,7 @@ import (
 // repositories of these registries.
 type Rule struct {
 	Slug         string
-	Deny         bool           // it takes the actions, whatever other rules and roles give
+	Deny         bool           // it takes the actions, whatever roles, settings and other rules give
 	Principals   []string       // "serviceAccounts/ci", Authenticated, AnonymousPrincipal
 	Registries   []string       // slugs, or patterns of slugs; empty = every registry of the tenant
 	Repositories []string       // name patterns (oci.CheckPattern)
@@ -35,8 +35,7 @@ func AccountOf(principal string) (string, bool) { return strings.CutPrefix(princ
 // IsPattern reports whether an entry of Rule.Registries is a pattern, and not a slug.
 func IsPattern(registry string) bool { return strings.ContainsAny(registry, "*?[") }
 
-// RuleActions reads the words that Actions.String wrote, fill among them; unknown words
-// are not actions.
+// RuleActions reads what Actions.String wrote. It ignores unknown words.
 func RuleActions(words string) Actions {
 	var a Actions
 	for word := range strings.SplitSeq(words, ",") {
@@ -62,6 +61,6 @@ func (r *Rule) applies(from netip.Addr, now time.Time) bool {
 			return true
 		}
 	}
-	// Where the address is not known a rule that takes rights counts, and one that gives none.
+	// An unknown address is in no network: then only a rule that takes rights counts.
 	return r.Deny && !from.IsValid()
 }

@@ -33,9 +33,9 @@ func (x *index) takes(a Actions) bool {
 	return x != nil && slices.ContainsFunc(x.rules, func(r *Rule) bool { return r.Deny && r.Actions&a != 0 })
 }
 
-// Seek returns the name after which the next repository may be that the caller may pull
-// from: after itself, or a later one, if all between them are hidden. It returns false if
-// all that follow are.
+// Seek skips names that the caller may not pull from. It returns the name after which a list
+// of repositories continues: after, or a later one if all names in between are hidden. It
+// returns false if all names that follow are hidden.
 func (r *Rights) Seek(after string) (string, bool) {
 	if r.anonymous().Has(Pull) || r.member() && r.Principal.Role.Actions().Has(Pull) {
 		return after, true

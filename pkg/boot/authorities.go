@@ -21,7 +21,7 @@ type AuthorityFile struct {
 	mu      sync.Mutex
 	checked time.Time
 	seen    fs.FileInfo // of the last reading; nil if the file was missing
-	held    []byte
+	held    []byte // what PEM returns
 }
 
 // UpstreamAuthorities opens the file of upstream_ca; nil without it.
@@ -39,8 +39,8 @@ func (c Config) UpstreamAuthorities(log *slog.Logger) (*AuthorityFile, error) {
 	return f, nil
 }
 
-// PEM returns the certificates. The caller must not change them. If the file cannot be read
-// any more, they are those of before.
+// PEM returns the certificates. The caller must not change them. If the file can no longer
+// be read, they are those that it had before.
 func (f *AuthorityFile) PEM() []byte {
 	if f == nil {
 		return nil

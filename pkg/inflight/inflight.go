@@ -30,8 +30,8 @@ type Options struct {
 	Digest oci.Digest // as oci.ParseDigest returns it
 	Size   int64      // in bytes; -1 = unknown
 	Dir    string     // of the temporary file, which has no name there; "" = the system's
-	// Held is told by how many bytes the temporary file grows, and a negative number once
-	// it is gone. It may be nil.
+	// Held is called with the number of bytes by which the temporary file grows, and with a
+	// negative number once it is gone. It may be nil.
 	Held func(n int64)
 }
 

@@ -65,9 +65,9 @@ type Cache interface {
 
 // CacheProver takes over what was fetched with former passwords.
 type CacheProver interface {
-	// ProveCached takes over the repository that RotateUpstream kept, if there is one and
-	// the cache has none of that name: the upstream has just answered for this name under
-	// the present credential. A cache registry that was replaced takes over nothing.
+	// ProveCached is called after the upstream has answered for this name under the present
+	// credential. It takes over the repository of that name that RotateUpstream kept, if there
+	// is one and the cache has none. A cache registry that was replaced takes over nothing.
 	ProveCached(ctx context.Context, r Repo) error
 }
 

@@ -128,8 +128,8 @@ type UpstreamStatus struct {
 	CredentialUnused   bool      `json:"credential_unused,omitempty"` // the upstream never asked for it
 }
 
-// KeepUnproved is how long fetched content is kept after another password, and
-// MaxUnproved for how many of them.
+// KeepUnproved is how long content is kept that was fetched with a former password, and
+// MaxUnproved is for how many former passwords.
 const (
 	KeepUnproved = 7 * 24 * time.Hour
 	MaxUnproved  = 32
@@ -145,8 +145,8 @@ type Upstreams interface {
 	// ListUpstreams pages by slug.
 	ListUpstreams(ctx context.Context, t tenant.ID, p Page) ([]Upstream, error)
 	// UpdateUpstream changes Settings; Version as in UpdateTenant. renew discards all
-	// fetched content, also what RotateUpstream kept: a new cache registry replaces the old one in the same
-	// transaction, and the janitor removes the old one.
+	// fetched content, also what RotateUpstream kept: a new cache registry replaces the old
+	// one in the same transaction, and the janitor removes the old one.
 	UpdateUpstream(ctx context.Context, by Cause, u Upstream, renew bool) (Upstream, error)
 	// RotateUpstream is UpdateUpstream for another password of the same account. A new
 	// cache registry replaces the old one, whose repositories are kept for

@@ -9,13 +9,13 @@ type witnessKey struct{}
 
 // WithWitness has f called for each document that the upstream gives for the configured
 // credential, after the document was checked and before it is returned. A response to an
-// anonymous request does not count, nor one by a host that the upstream redirects to,
-// unless it is that of a blob (contract row T59).
+// anonymous request does not count. Nor does one of a host that the upstream redirects to,
+// except for a blob (contract row T59).
 func WithWitness(ctx context.Context, f func(context.Context)) context.Context {
 	return context.WithValue(ctx, witnessKey{}, f)
 }
 
-// witnessed tells the witness of the context.
+// witnessed calls the function of WithWitness, if there is one.
 func witnessed(ctx context.Context) {
 	if f, ok := ctx.Value(witnessKey{}).(func(context.Context)); ok {
 		f(ctx)

@@ -15,10 +15,11 @@ import (
 // fieldRule begins the fields of an access rule in a request.
 const fieldRule = "access_rule."
 
-// maxOfRule is how many principals, registries, repositories or networks a rule has.
+// maxOfRule is how many principals, registries, repositories or networks a rule may have.
 const maxOfRule = 64
 
-// ruleOf is what a client may set, checked as far as it can be by itself.
+// ruleOf reads the rule that a client sets. It checks all but whether what the rule names is
+// there.
 func ruleOf(m *pb.AccessRule) (access.Rule, error) {
 	r := access.Rule{
 		Deny:       m.GetEffect() == pb.AccessRule_DENY,

@@ -67,7 +67,8 @@ func publicAlready(r access.Rule, registries []meta.Registry) bool {
 	return named > 0
 }
 
-// Names that no pattern but one for all matches together.
+// A list of patterns that matches all of these names is taken for one that matches every
+// name.
 var (
 	someRepositories = []string{"0", "q/0", "z/q/0/x9"}
 	someSlugs        = []string{"a0", "q-7", "zq9-x"}

@@ -15,9 +15,9 @@ const (
 	keptNot
 )
 
-// keepsCache says what becomes of what was fetched so far, if something changed by which
-// it was decided who may have it (invariant I12). Another password for the same account
-// gives up nothing for good.
+// keepsCache says what becomes of the content that was fetched so far. It is given up if
+// something changed by which it was decided who may have it (invariant I12), other than the
+// password of the same account.
 func (s *Service) keepsCache(before, after meta.Upstream) keeping {
 	a, b := before.Settings, after.Settings
 	if !sameAccess(a.UpstreamTarget, b.UpstreamTarget) || a.CredentialHelper != b.CredentialHelper ||
@@ -41,7 +41,8 @@ func (s *Service) keepsCache(before, after meta.Upstream) keeping {
 	return kept
 }
 
-// sameSecret takes one that cannot be opened for another.
+// sameSecret reports whether two sealed secrets are the same; one that cannot be opened is
+// not.
 func (s *Service) sameSecret(a, b meta.SealedValue) bool {
 	if slices.Equal(*a.Value, *b.Value) {
 		return true

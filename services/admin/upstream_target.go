@@ -27,7 +27,7 @@ type targetMessage interface {
 type targetPlace struct {
 	field string // before the names of its fields: "alternatives[0]."
 	names meta.SecretNames
-	was   meta.UpstreamTarget // the one that has its place now, whose secrets may be kept
+	was   meta.UpstreamTarget // what is there now: its secrets may be kept
 }
 
 // invalid is an error of a field of the target.
@@ -40,7 +40,7 @@ func (p targetPlace) givenFor(field, url string) error {
 	return p.invalid(field, "it was given for %s: give the one for %s together with its url", p.was.URL, url)
 }
 
-// target is what a client sets of a target, checked. Its secrets are sealed for their place.
+// target checks the target that a client sets, and seals its secrets for their place.
 func (s *Service) target(at targetPlace, m targetMessage) (meta.UpstreamTarget, error) {
 	is := meta.UpstreamTarget{URL: m.GetUrl(), Username: m.GetUsername(), CA: m.GetCaCertificates(), Certificate: m.GetClientCertificate()}
 	if err := upstream.CheckURL(is.URL); err != nil {

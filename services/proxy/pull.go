@@ -24,8 +24,8 @@ type PullRequest struct {
 	Hops       int    // how many registries forwarded the request
 	Anonymous  bool   // the caller is not logged in
 	CacheOnly  bool   // the caller may not fill the caches of upstreams: they are not asked
-	// MayPull reports whether the caller, who is logged in, may pull Name from a registry
-	// of the tenant, by its slug.
+	// MayPull reports whether the caller may pull Name from another registry of the tenant,
+	// by its slug, as one who is logged in. nil means no.
 	MayPull func(registry string) bool
 }
 

@@ -53,8 +53,8 @@ type IssueTokenResponse struct {
 }
 
 // IssueToken signs the scopes that the caller is granted. Anonymous callers get a
-// token with the anonymous rights. Where the tenant's access rules are known that needs no
-// store, so that public pulls continue during its outage (contract row B14).
+// token with the anonymous rights. Where the tenant's access rules are remembered, that needs
+// no store, so that public pulls continue during its outage (contract row B14).
 //
 // Granting less than requested is not an error: Scope has the granted scopes. A service
 // other than the host is fault.RequestInvalid; for credentials see

@@ -64,7 +64,7 @@ func encodeRule(r access.Rule) (string, error) {
 	return string(encoded), err
 }
 
-// ruleScanner reads a ruleBody; NULL is no rule.
+// ruleScanner reads a ruleBody into a rule; NULL leaves it as it is.
 type ruleScanner struct{ to *access.Rule }
 
 // Scan implements sql.Scanner.

@@ -10,8 +10,8 @@ import (
 )
 
 // Registries name groups and upstreams, groups name registries and upstreams, access
-// rules name accounts and registries. No foreign key can check these names, which are in JSON. The functions below do, in
-// transactions that lock the tenant's row.
+// rules name accounts and registries. No foreign key can check these names, which are in
+// JSON. The functions below do, in transactions that lock the tenant's row.
 
 const (
 	groupOfMemberPostgres = `

@@ -22,8 +22,8 @@ type Level struct {
 	// below Bound where pushes have left less of the disk than is stored: Bound falls to it
 	// as what is stored is deleted, and never rises above it.
 	Target int64
-	// Aside is how much of the disk temporary files may take beside Target. What they take
-	// beyond counts like cached content.
+	// Aside is how much of the disk temporary files may take besides Target. What they take
+	// beyond that counts like cached content.
 	Aside int64
 }
 
@@ -103,9 +103,9 @@ const (
 	shareAtMost    = 15
 )
 
-// target returns the most that the caches are to take now, and what is set aside for
-// temporary files. Pushes come first: what they take of the disk is lost to the caches.
-// What fetches are writing is not, or each fetch would evict for its temporary file.
+// target returns Level.Target and Level.Aside. Pushes come first: what they take of the disk
+// is lost to the caches. What fetches are writing is not, or each fetch would evict content
+// for its temporary file.
 func (r *Room) target(ctx context.Context, size meta.CacheSize) (int64, int64, error) {
 	m, ends := r.Blobs.(blob.Measurer)
 	if !ends {

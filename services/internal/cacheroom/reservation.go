@@ -1,7 +1,7 @@
 package cacheroom
 
-// Reservation is room for a blob that is being stored. Nil is one without a bound. It is
-// for one goroutine.
+// Reservation is room for a blob that is being stored. A nil *Reservation is that of a cache
+// without a bound. It is for one goroutine.
 type Reservation struct {
 	room    *Room
 	n       int64

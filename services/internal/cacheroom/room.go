@@ -42,7 +42,7 @@ type Room struct {
 	demand demand
 
 	inFlight atomic.Int64 // bytes of temporary files
-	written  atomic.Int64 // of what is reserved
+	written  atomic.Int64 // bytes of blobs that are being stored
 
 	mu       sync.Mutex
 	level    Level

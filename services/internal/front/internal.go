@@ -40,7 +40,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			err = call.resolveTarget(r.Method, call.namespace)
 		}
 	}
-	if err == nil && !isToken(path) { // the token service authenticates the caller
+	if err == nil && !isToken(path) { // the token service authenticates the caller, and decides
 		err = call.decideBy(r.Context(), i.policies)
 	}
 	if err == nil {

@@ -32,8 +32,8 @@ func Needs(want access.Actions) Rule {
 // that the caller may pull (contract row C10).
 func NeedsCatalog(c *Call) error { return c.require(access.Catalog) }
 
-// decideBy sets the call's Rights: what its principal may do now. They bound what a token
-// was granted.
+// decideBy sets the call's Rights: what its principal may do now, which is the most that a
+// token grants.
 func (c *Call) decideBy(ctx context.Context, policies *access.Policies) error {
 	policy, err := policies.Of(ctx, &c.Site)
 	if err == nil {
@@ -120,8 +120,8 @@ func (c *Call) accessDenied(want access.Scope) error {
 }
 
 // anonymousDenied challenges an anonymous caller and says which anonymous right is
-// off. The answer is about the registry, so it is the same for private and missing
-// repositories.
+// off. Like all decisions about rights it uses only the call, so that the answer is the
+// same for private and missing repositories.
 func (c *Call) anonymousDenied(want access.Scope) error {
 	lacks := want.Actions &^ c.Rights.On(want)
 	why := "anonymous callers may not delete"

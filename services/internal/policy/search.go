@@ -29,7 +29,7 @@ type search struct {
 	keys     map[string]cosign.Key // by their PEM
 	from     Content
 	found    int   // signatures that were looked at
-	why      error // the last that could not be used
+	why      error // of the last signature that could not be used
 }
 
 func newSearch(r meta.Repo, m meta.Manifest, rules []meta.SignatureRule, from Content) *search {
@@ -44,7 +44,8 @@ func newSearch(r meta.Repo, m meta.Manifest, rules []meta.SignatureRule, from Co
 	return s
 }
 
-// look is the search for the signatures of one manifest.
+// look is the part of a search that is about one manifest: the one that is to be served, or
+// an index that lists it.
 type look struct {
 	*search
 	subject oci.Digest

@@ -33,8 +33,8 @@ func signatureRules(s *meta.UpstreamSettings, name string) []meta.SignatureRule 
 	return rules
 }
 
-// isKnownSigned reports whether it is remembered that the manifest meets the rules. What
-// shows it counts as pulled, too, so that the cache keeps it as long.
+// isKnownSigned reports whether it is remembered that the manifest meets the rules. Its
+// signatures then count as pulled, too, so that the cache keeps them as long.
 func (c Checker) isKnownSigned(r meta.Repo, d oci.Digest, rules []meta.SignatureRule) bool {
 	v, ok := c.Verdicts.known.Find(keyOf(r, d))
 	if !ok || !v.serves(rules) {
@@ -111,8 +111,8 @@ func (c Checker) line(ctx context.Context, r meta.Repo, m meta.Manifest) ([]oci.
 	return line, nil
 }
 
-// verifyLine verifies the first of the manifests that meets the rules. The error is of one
-// that could not be looked up, if no other meets them.
+// verifyLine returns the verdict of the first of the manifests that meets the rules. If none
+// does, the error is of one that could not be looked up.
 func (c Checker) verifyLine(ctx context.Context, s *search, line []oci.Digest) (verdict, error) {
 	var failure error
 	for i, d := range line {

@@ -41,7 +41,7 @@ type verdict struct {
 	keys     []unique.Handle[string] // those in PEM that verified a signature
 	evidence bool                    // it needs no signature
 	by       []oci.Digest            // cached manifests that show it: signatures, and an index
-	refusal  error                   // else why it is not served
+	refusal  error                   // why it is not served; nil if it is
 	version  int64                   // of the upstream that was refused
 }
 
@@ -66,8 +66,8 @@ func (v *verdict) add(pem string, by oci.Digest) {
 	}
 }
 
-// maxRemembered is of how many manifests of an index it is remembered that they are signed
-// with it. For more, the index is looked up.
+// maxRemembered is for how many manifests in a signed index its verdict is remembered. For
+// the others, the index is looked up.
 const maxRemembered = 256
 
 // remember keeps the verdict of a manifest and, if it is that of a signed index, for those in

@@ -20,8 +20,8 @@ type evidence struct {
 	stored policy.Stored
 }
 
-// FindManifest implements policy.Content. A tag is asked for again after negative_ttl, since
-// an image is often signed just after it was pushed.
+// FindManifest implements policy.Content. A tag is asked for again after life, at most
+// negative_ttl, since an image is often signed just after it was pushed.
 func (e evidence) FindManifest(ctx context.Context, _ meta.Repo, ref oci.Reference) (meta.Manifest, error) {
 	var m Manifest
 	var err error
@@ -52,7 +52,7 @@ func (e evidence) findTag(ctx context.Context, tag string) (Manifest, error) {
 		func(ctx context.Context) (Manifest, error) { return e.fetchTag(ctx, tag) })
 }
 
-// life is how long an answer of the upstream counts.
+// life is how long what the upstream said of signatures counts.
 func (e evidence) life() time.Duration { return min(e.Settings.NegativeTTL, e.Settings.TagTTL) }
 
 // OpenBlob implements policy.Content.

@@ -11,8 +11,8 @@ import (
 // after the upstream has answered for that name under the new one (invariant I12). Until
 // then it is in a cache registry that is not read (meta.Upstreams.RotateUpstream).
 
-// provedFor is how long a process remembers that a name is proved, and knownProofs is how
-// many names. To prove one again is only work.
+// provedFor is how long a process remembers that a name is proved, and knownProofs is for
+// how many names. To prove one again changes nothing.
 const (
 	provedFor   = time.Hour
 	knownProofs = 65536

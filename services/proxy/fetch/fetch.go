@@ -42,7 +42,8 @@ type Config struct {
 	// Room bounds what is stored.
 	Room Room
 	Dir  string // of temporary files; "" = the system's
-	// Held is told by how many bytes the temporary files grow, or shrink.
+	// Held is called with the number of bytes by which the temporary files grow, or a negative
+	// one if they shrink.
 	Held    func(n int64)
 	Flights int // at a time, besides the assured shares of tenants; 0 = 64
 	Log     *slog.Logger
