@@ -21,7 +21,7 @@ type AuthorityFile struct {
 	mu      sync.Mutex
 	checked time.Time
 	seen    fs.FileInfo // of the last reading; nil if the file was missing
-	held    []byte // what PEM returns
+	held    []byte      // what PEM returns
 }
 
 // UpstreamAuthorities opens the file of upstream_ca; nil without it.

@@ -29,8 +29,8 @@ type Config struct {
 	Limits Limits
 
 	// Alternatives are other URLs of the same registry. Each is asked if those before it
-	// do not answer, with what it has itself; only an empty CA means that of Target. Its
-	// client certificate is for its own host alone.
+	// do not answer. It gets no credential of Target; without a CA of its own, that of Target
+	// applies. Only its own host gets its client certificate.
 	Alternatives []Target
 
 	// Helper obtains the credential instead; nil for none. Username and Password are empty
