@@ -2,7 +2,6 @@ package sqlmeta
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -62,15 +61,8 @@ UPDATE repositories r SET state = 'deleting', listed = false FROM kept WHERE r.t
 // RotateUpstream implements meta.Upstreams.
 func (s *Records) RotateUpstream(ctx context.Context, by meta.Cause, u meta.Upstream) (meta.Upstream, error) {
 	err := s.engine.Write(ctx, u.Tenant, func(t Tx) error {
-		settings, err := json.Marshal(u.Settings)
+		id, err := setUpstream(t, by, u)
 		if err != nil {
-			return err
-		}
-		id, err := beginUpstreamChange(t, by, "upstream.update", u.Tenant, u.Slug, u.Version)
-		if err != nil {
-			return err
-		}
-		if err := t.Queue(updateUpstream, u.Tenant, id, string(settings)); err != nil {
 			return err
 		}
 		var before tenant.RegistryID

@@ -138,18 +138,24 @@ func beginUpstreamChange(t Tx, by meta.Cause, verb string, id tenant.ID, slug st
 	}
 }
 
+// setUpstream changes the settings of the upstream, in the expected version.
+func setUpstream(t Tx, by meta.Cause, u meta.Upstream) (tenant.UpstreamID, error) {
+	settings, err := json.Marshal(u.Settings)
+	if err != nil {
+		return 0, err
+	}
+	id, err := beginUpstreamChange(t, by, "upstream.update", u.Tenant, u.Slug, u.Version)
+	if err != nil {
+		return 0, err
+	}
+	return id, t.Queue(updateUpstream, u.Tenant, id, string(settings))
+}
+
 // UpdateUpstream implements meta.Upstreams.
 func (s *Records) UpdateUpstream(ctx context.Context, by meta.Cause, u meta.Upstream, renew bool) (meta.Upstream, error) {
 	err := s.engine.Write(ctx, u.Tenant, func(t Tx) error {
-		settings, err := json.Marshal(u.Settings)
-		if err != nil {
-			return err
-		}
-		id, err := beginUpstreamChange(t, by, "upstream.update", u.Tenant, u.Slug, u.Version)
-		if err != nil {
-			return err
-		}
-		if err := t.Queue(updateUpstream, u.Tenant, id, string(settings)); err != nil || !renew {
+		id, err := setUpstream(t, by, u)
+		if err != nil || !renew {
 			return err
 		}
 		if err := giveUpCache(t, u.Tenant, id); err != nil {
