@@ -42,7 +42,7 @@ func (e evidence) findManifest(ctx context.Context, d oci.Digest) (Manifest, err
 }
 
 func (e evidence) findTag(ctx context.Context, tag string) (Manifest, error) {
-	what := "tag " + tag
+	what := tagKey(tag)
 	if e.isAbsent(what) {
 		return Manifest{}, chain.ErrNotHere
 	}
@@ -67,7 +67,7 @@ func (e evidence) OpenBlob(ctx context.Context, r meta.Repo, d oci.Descriptor) (
 
 // ListReferrers implements policy.Content.
 func (e evidence) ListReferrers(ctx context.Context, _ meta.Repo, subject oci.Digest) ([]meta.Referrer, error) {
-	what := "referrers " + subject.String()
+	what := referrersKey(subject)
 	known := e.caches.lists
 	if before, ok := known.find(e.key(what)); ok && e.caches.Now().Sub(before.said) < e.life() {
 		return before.referrers, nil

@@ -64,7 +64,7 @@ func (r *Repository) Refresh(ctx context.Context, ref oci.Reference) (Manifest, 
 		r.forgetAbsence(manifestKey(ref.Digest))
 		return r.Manifest(ctx, ref.Digest)
 	}
-	r.forgetAbsence("tag " + ref.Tag)
+	r.forgetAbsence(tagKey(ref.Tag))
 	found, err := r.askTag(ctx, ref.Tag, r.caches.Now())
 	if err == nil {
 		err = r.permits(ctx, found)

@@ -20,7 +20,7 @@ func (r *Repository) Referrers(ctx context.Context, subject oci.Digest) ([]meta.
 		rows, err := r.cachedReferrers(ctx, subject)
 		return rows, Freshness{Stale: true, Incomplete: true}, chain.Internal(err)
 	}
-	l, fresh, err := r.listOf(ctx, "referrers "+subject.String(), func(ctx context.Context) (list, error) { return r.askReferrers(ctx, subject) })
+	l, fresh, err := r.listOf(ctx, referrersKey(subject), func(ctx context.Context) (list, error) { return r.askReferrers(ctx, subject) })
 	switch chain.OutcomeOf(err) {
 	case chain.Found:
 		return l.referrers, fresh, nil

@@ -80,11 +80,11 @@ func (r *Repository) freshTag(ctx context.Context, tag string) (Manifest, error)
 		return Manifest{Manifest: c.Manifest, Cached: true, CheckedAt: c.CheckedAt}, nil
 	case err == nil && !c.Doubted && age/time.Duration(r.client.TagStretch()) < life:
 		return r.stale(tag, c, errUnknown)
-	case err == nil && r.Settings.KeepGone && r.isAbsent("tag "+tag):
+	case err == nil && r.Settings.KeepGone && r.isAbsent(tagKey(tag)):
 		return r.lastOf(c), nil
 	case err != nil && !notStored(err):
 		return Manifest{}, chain.Internal(err)
-	case err != nil && r.isAbsent("tag "+tag):
+	case err != nil && r.isAbsent(tagKey(tag)):
 		return Manifest{}, chain.ErrNotHere
 	}
 	return Manifest{}, errUnknown
@@ -97,7 +97,7 @@ func (r *Repository) askTag(ctx context.Context, tag string, since time.Time) (M
 	if !since.IsZero() {
 		cached = func(ctx context.Context) (Manifest, error) { return r.tagSince(ctx, tag, since) }
 	}
-	return acrossNodes(ctx, r, "tag "+tag, cached,
+	return acrossNodes(ctx, r, tagKey(tag), cached,
 		func(ctx context.Context) (Manifest, error) { return r.revalidate(ctx, tag) })
 }
 
@@ -185,7 +185,7 @@ func (r *Repository) pointTag(ctx context.Context, tag string, d oci.Digest) (Ma
 }
 
 func (r *Repository) fetchTag(ctx context.Context, tag string) (Manifest, error) {
-	return r.fetchManifest(ctx, oci.Reference{Tag: tag}, "tag "+tag)
+	return r.fetchManifest(ctx, oci.Reference{Tag: tag}, tagKey(tag))
 }
 
 // deniedLimit is how long a tag is served at most after its upstream began to deny
