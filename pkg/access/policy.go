@@ -9,6 +9,7 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -71,8 +72,7 @@ func (r *Rule) names(principal string) bool {
 
 // covers reports whether the rule is about the registry.
 func (r *Rule) covers(registry string) bool {
-	return len(r.Registries) == 0 ||
-		slices.ContainsFunc(r.Registries, func(p string) bool { return doublestar.MatchUnvalidated(p, registry) })
+	return len(r.Registries) == 0 || oci.MatchesAny(r.Registries, registry)
 }
 
 // index finds the rules that may match a repository by the folders of its name, so that a

@@ -30,7 +30,7 @@ func (b *builder) chains() error {
 		b.Log.Warn("other nodes cannot read what this one is fetching from an upstream, and fetch it too: set internal_key, the same for all, and internal_url, or internal_addr to an address that they reach")
 	}
 	if b.config.Embedded() { // the system's directory may be memory, or not there at all
-		f.Dir, f.Held = filepath.Join(b.config.DataDir, "tmp"), b.room.InFlight
+		f.Dir, f.Held = filepath.Join(b.config.DataDir, "tmp"), b.room.AddInFlight
 		if err := os.MkdirAll(f.Dir, 0o700); err != nil {
 			return fmt.Errorf("make the directory of content in flight: %w", err)
 		}

@@ -41,6 +41,12 @@ func (s *Service) ListRepositories(ctx context.Context, req ListRepositoriesRequ
 		names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, page)
 		return respond.TrimPage(names, req.Page.Size), err
 	}
+	names, err := s.listVisible(ctx, req, page)
+	return respond.TrimPage(names, req.Page.Size), err
+}
+
+// listVisible is the page for a caller who does not see all names: it reads them in batches.
+func (s *Service) listVisible(ctx context.Context, req ListRepositoriesRequest, page meta.Page) ([]string, error) {
 	var seen []string
 	after := page.After
 	for len(seen) < page.Size {
@@ -50,7 +56,7 @@ func (s *Service) ListRepositories(ctx context.Context, req ListRepositoriesRequ
 		}
 		names, err := s.meta.ListRepositories(ctx, req.Tenant, req.Registry, meta.Page{After: from, Size: hiddenBatch})
 		if err != nil {
-			return respond.NamesResponse{}, err
+			return nil, err
 		}
 		for _, name := range names {
 			if len(seen) < page.Size && req.Rights.Allowed(name).Has(access.Pull) {
@@ -62,7 +68,7 @@ func (s *Service) ListRepositories(ctx context.Context, req ListRepositoriesRequ
 		}
 		after = names[len(names)-1]
 	}
-	return respond.TrimPage(seen, req.Page.Size), nil
+	return seen, nil
 }
 
 // Rows are fetched in batches: first a few, whose size then decides how many more.

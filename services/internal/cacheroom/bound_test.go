@@ -21,7 +21,7 @@ func TestT71_FetchesDoNotMoveTheBound(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = room.Write(make([]byte, 600)) // never fails
-		r.InFlight(500)
+		r.AddInFlight(500)
 		d.growing, d.inFlight = 600, 500
 		if now := plan(t, r); now.Bound != before.Bound || now.Target != before.Bound {
 			t.Errorf("%d of %d, %d before", now.Target, now.Bound, before.Bound)
@@ -29,7 +29,7 @@ func TestT71_FetchesDoNotMoveTheBound(t *testing.T) {
 		d.cached.Store(1000)
 		d.growing, d.inFlight = 0, 0
 		room.End()
-		r.InFlight(-500)
+		r.AddInFlight(-500)
 		if now := plan(t, r); now.Bound != before.Bound || now.Target != before.Bound {
 			t.Errorf("%d of %d, %d before", now.Target, now.Bound, before.Bound)
 		}
@@ -46,7 +46,7 @@ func TestT71_ManyTemporaryFilesTakeRoom(t *testing.T) {
 		t.Errorf("%d of %d are to be kept", before.Keep, before.Bound)
 	}
 	d.inFlight = before.Aside + 800
-	r.InFlight(d.inFlight)
+	r.AddInFlight(d.inFlight)
 	now := plan(t, r)
 	if now.Bound != before.Bound || now.Keep < 0 || now.Keep > now.Bound-800 {
 		t.Errorf("beside 800 bytes, %d of %d are to be kept", now.Keep, now.Bound)
@@ -54,7 +54,7 @@ func TestT71_ManyTemporaryFilesTakeRoom(t *testing.T) {
 	if _, err := r.Reserve(t.Context(), 400); err == nil {
 		t.Error("temporary files and cached content share a room")
 	}
-	r.InFlight(-800)
+	r.AddInFlight(-800)
 	d.inFlight -= 800
 	if _, err := r.Reserve(t.Context(), 400); err != nil {
 		t.Error(err)
@@ -112,8 +112,8 @@ func TestT71_TheCacheIsNeverOverItsBound(t *testing.T) {
 			"remove": func(*rapid.T) { d.pushed -= number(d.pushed) },
 			"evict":  func(*rapid.T) { n := number(d.cached.Load()); d.cached.Add(-n); d.evicted.Add(n) },
 			"delete": func(*rapid.T) { d.evicted.Store(0) },
-			"spool":  func(*rapid.T) { n := number(free()); d.inFlight += n; r.InFlight(n) },
-			"drop":   func(*rapid.T) { n := number(d.inFlight); d.inFlight -= n; r.InFlight(-n) },
+			"spool":  func(*rapid.T) { n := number(free()); d.inFlight += n; r.AddInFlight(n) },
+			"drop":   func(*rapid.T) { n := number(d.inFlight); d.inFlight -= n; r.AddInFlight(-n) },
 			"reserve": func(*rapid.T) {
 				plan(t, r) // pushes are seen within a second
 				n := 1 + number(4000)

@@ -136,9 +136,9 @@ func (r *Room) held() int64 {
 // beside is the room that temporary files take beyond what is set aside for them.
 func (r *Room) beside(l Level) int64 { return max(r.inFlight.Load()-l.Aside, 0) }
 
-// InFlight counts n more bytes of temporary files that lie on the disk of the blob store,
+// AddInFlight counts n more bytes of temporary files that lie on the disk of the blob store,
 // or fewer.
-func (r *Room) InFlight(n int64) { r.inFlight.Add(n) }
+func (r *Room) AddInFlight(n int64) { r.inFlight.Add(n) }
 
 // refuse counts and logs a blob that is not stored.
 func (r *Room) refuse(ctx context.Context, n int64, l Level) error {

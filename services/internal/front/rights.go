@@ -107,9 +107,9 @@ func (c *Call) accessDenied(want access.Scope) error {
 		message = fmt.Sprintf("registry %q is read-only", c.Site.RegistrySlug)
 	case !c.Rights.On(want).Has(need) && (role == access.Member || role.Actions().Has(need)):
 		detail["reason"] = reasonRule
-		message = fmt.Sprintf("the access rules of this tenant do not let you %s here", verbs(need))
+		message = fmt.Sprintf("the access rules of this tenant do not let you %s here; its administrator can change them", verbs(need))
 	case !role.Actions().Has(need):
-		account := strings.TrimPrefix(c.Principal.Name, "serviceAccounts/")
+		account, _ := access.AccountOf(c.Principal.Name)
 		detail["reason"], detail["account"], detail["role"] = reasonRole, account, string(role)
 		message = fmt.Sprintf("account %q has role %s, which may not %s", account, role, verbs(need))
 	default:

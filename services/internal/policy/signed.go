@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/bmatcuk/doublestar/v4"
-
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -14,19 +12,9 @@ import (
 
 // signatureRules are the rules about signatures for a repository. Each must be met.
 func signatureRules(s *meta.UpstreamSettings, name string) []meta.SignatureRule {
-	if len(s.Signatures) == 0 {
-		return nil
-	}
-	concerns := func(rule meta.SignatureRule) bool {
-		return len(rule.Repositories) == 0 ||
-			slices.ContainsFunc(rule.Repositories, func(p string) bool { return doublestar.MatchUnvalidated(p, name) })
-	}
-	if all := s.Signatures; !slices.ContainsFunc(all, func(rule meta.SignatureRule) bool { return !concerns(rule) }) {
-		return all
-	}
 	var rules []meta.SignatureRule
 	for _, rule := range s.Signatures {
-		if concerns(rule) {
+		if len(rule.Repositories) == 0 || oci.MatchesAny(rule.Repositories, name) {
 			rules = append(rules, rule)
 		}
 	}
