@@ -63,7 +63,7 @@ func (s *Service) setAccessRule(ctx context.Context, t meta.Tenant, r *meta.Acce
 		return err
 	}
 	if r.Version == 0 && !rule.Until.IsZero() && !rule.Until.After(time.Now()) {
-		return invalid(fieldRule+"expire_time", "%s is in the past: the rule would never count", rule.Until.Format(time.RFC3339))
+		return invalid(fieldRule+"expire_time", "%s is in the past, and the rule would never count; leave it out for a rule without an end", rule.Until.Format(time.RFC3339))
 	}
 	if err := s.checkNamed(ctx, t, rule); err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 func (p *pull) explain(ctx context.Context, notHere error) error {
 	f := fault.From(notHere)
 	if f != nil && p.CacheOnly {
-		return fault.New(f.Kind, f.Reason, "%s; no upstream was asked: you may pull what the cache has, and have no right to fill it", f.Message).
+		return fault.New(f.Kind, f.Reason, "%s; no upstream was asked: you may pull what the cache has, and need the right to fill it for more", f.Message).
 			WithDetail(map[string]string{"reason": "NOT_FILLED"})
 	}
 	if len(p.walk.NotAsked) == 0 || f == nil {
