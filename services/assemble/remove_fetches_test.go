@@ -5,17 +5,14 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/blob"
-	"github.com/berth-registry/berth/pkg/blob/fsblob"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/ingest"
@@ -30,17 +27,7 @@ func (killed) Mark() ([]byte, error) { return nil, errors.New("the process was k
 // TestT71_AStartRemovesUnfinishedFetches: a killed process left files that no row counts.
 // Sessions of pushes stay.
 func TestT71_AStartRemovesUnfinishedFetches(t *testing.T) {
-	dir := t.TempDir()
-	m, err := sqlitemeta.Open(t.Context(), sqlitemeta.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	blobs, err := fsblob.Open(filepath.Join(dir, "blobs"), fsblob.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer blobs.Close()
+	m, blobs := storesIn(t, t.TempDir())
 	by := func() meta.Cause { return meta.Cause{Op: uuid.New()} }
 	who, err := m.CreateTenant(t.Context(), by(), meta.Tenant{Slug: "acme"}, tenant.Settings{})
 	if err != nil {

@@ -17,20 +17,27 @@ import (
 	"github.com/berth-registry/berth/services/janitor"
 )
 
-// That objects are not removed because they are too many is seen in the metrics
-// and in the readiness of a process, which serves anyway.
-func TestH7_UnknownObjectsAreTold(t *testing.T) {
-	dir := t.TempDir()
+// storesIn opens the stores of a data directory. They are closed with the test.
+func storesIn(t *testing.T, dir string) (*sqlitemeta.Store, *fsblob.Store) {
+	t.Helper()
 	m, err := sqlitemeta.Open(t.Context(), sqlitemeta.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() { _ = m.Close() })
 	blobs, err := fsblob.Open(filepath.Join(dir, "blobs"), fsblob.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer blobs.Close()
+	t.Cleanup(func() { _ = blobs.Close() })
+	return m, blobs
+}
+
+// That objects are not removed because they are too many is seen in the metrics
+// and in the readiness of a process, which serves anyway.
+func TestH7_UnknownObjectsAreTold(t *testing.T) {
+	dir := t.TempDir()
+	m, blobs := storesIn(t, dir)
 	stray := filepath.Join(dir, "blobs", "o", "1", "e4", "4e74db8a-61d7-40c1-8ed0-790f1d1e36e4")
 	then := time.Now().Add(-48 * time.Hour)
 	for _, err := range []error{os.MkdirAll(filepath.Dir(stray), 0o750), os.WriteFile(stray, nil, 0o600), os.Chtimes(stray, then, then)} {
