@@ -34,14 +34,8 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	call, err := i.accept(r) // before anything changes the request
 	ocihttp.CleanRange(r.Header)
-	if err == nil && !isToken(path) {
-		call.Route, err = ocihttp.ParsePath(path)
-		if err == nil {
-			err = call.resolveTarget(r.Method, call.namespace)
-		}
-	}
 	if err == nil && !isToken(path) { // the token service authenticates the caller, and decides
-		err = call.decideBy(r.Context(), i.policies)
+		err = i.resolve(r.Context(), call, r.Method, path)
 	}
 	if err == nil {
 		call.Query, err = parseQuery(r.URL)
@@ -60,15 +54,25 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer i.room.leave(call.Site.Tenant, nil)
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
 	web.AddLogAttrs(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
-	if !isToken(path) {
-		web.SetPrincipal(r.Context(), call.Principal.Actor())
-	}
 	if isToken(path) {
 		i.serveToken(w, r)
 		return
 	}
+	web.SetPrincipal(r.Context(), call.Principal.Actor())
 	web.SetRoute(r.Context(), call.Route.Kind.String())
 	i.serveRoute(w, r)
+}
+
+// resolve finds what a call is about, and the rights of its caller.
+func (i internal) resolve(ctx context.Context, call *Call, method, path string) error {
+	var err error
+	if call.Route, err = ocihttp.ParsePath(path); err != nil {
+		return err
+	}
+	if err := call.resolveTarget(method, call.namespace); err != nil {
+		return err
+	}
+	return call.decideBy(ctx, i.policies)
 }
 
 // accept reads the signed call. An invalid one is an outage and not a refusal:
