@@ -27,7 +27,7 @@ type AuthorityFile struct {
 // UpstreamAuthorities opens the file of upstream_ca; nil without it.
 func (c Config) UpstreamAuthorities(log *slog.Logger) (*AuthorityFile, error) {
 	if c.UpstreamCA == "" {
-		return nil, nil //nolint:nilnil // which has no certificates
+		return nil, nil // which has no certificates
 	}
 	f := &AuthorityFile{path: c.UpstreamCA, log: log, checked: time.Now()}
 	f.seen, _ = os.Stat(f.path) // before it is read, so that no change is missed

@@ -17,6 +17,6 @@ func Run(name string, check func(ctx context.Context, out io.Writer) error) {
 	defer stop()
 	if err := check(ctx, os.Stdout); err != nil {
 		fmt.Printf("FAIL %s: %v\n", name, err)
-		os.Exit(1) //nolint:gocritic // the signals end with the program
+		os.Exit(1) // the signals end with the program
 	}
 }
