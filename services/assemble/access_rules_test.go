@@ -3,7 +3,6 @@ package assemble_test
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -63,7 +62,9 @@ func TestU13_OneRuleHoldsEverywhere(t *testing.T) {
 			}
 			for credential, of := range map[string]func(host, name string) repository{
 				"password": func(host, name string) repository { return w.repository(host, "ci", name) },
-				"token":    func(host, name string) repository { return w.bearing(t, host, "ci", name) },
+				"token": func(host, name string) repository {
+					return w.withToken(t, w.repository(host, "ci", name), "bar/img/a", "foo/img/a")
+				},
 			} {
 				t.Run(credential, func(t *testing.T) { wantRuled(t, of, img) })
 			}
@@ -71,32 +72,6 @@ func TestU13_OneRuleHoldsEverywhere(t *testing.T) {
 			w.wantSound(t)
 		})
 	}
-}
-
-// bearing is a repository as seen with a token for all actions on it and on those that
-// blobs are mounted from.
-func (w *world) bearing(t *testing.T, host, account, name string) repository {
-	t.Helper()
-	scopes := url.Values{"scope": {
-		"repository:" + name + ":*", "repository:bar/img/a:*", "repository:foo/img/a:*", "registry:catalog:*",
-	}}
-	var got struct{ Token string }
-	decode(t, w.as(account), w.registry(host)+"/token?"+scopes.Encode(), "", &got)
-	r := w.repository(host, account, name)
-	r.client = &http.Client{Transport: bearer{w.client.Transport, got.Token}}
-	return r
-}
-
-// bearer sends a token along.
-type bearer struct {
-	http.RoundTripper
-	token string
-}
-
-func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+b.token)
-	return b.RoundTripper.RoundTrip(r)
 }
 
 // wantRuled fails the test where the rule does not hold.
@@ -181,7 +156,8 @@ func TestU14_ARuleTakenAwayIsGoneOnAllNodes(t *testing.T) {
 			await.True(t, 10*time.Second, "the rule acts everywhere", func() bool {
 				nodes = nil
 				for _, n := range w.nodes {
-					nodes = append(nodes, w.through(t, n).bearing(t, devHost, "ci", "foo/img/a"))
+					at := w.through(t, n)
+					nodes = append(nodes, at.withToken(t, at.repository(devHost, "ci", "foo/img/a")))
 				}
 				return !slices.ContainsFunc(nodes, func(r repository) bool { return r.get(t, r.at("manifests/1")).status != http.StatusOK })
 			})

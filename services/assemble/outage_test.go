@@ -37,11 +37,14 @@ func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // withToken is the repository as a client sees it that has asked for a token
-// for everything there.
-func (w *world) withToken(t *testing.T, r repository) repository {
+// for everything there, and in the other repositories.
+func (w *world) withToken(t *testing.T, r repository, others ...string) repository {
 	t.Helper()
 	var got struct{ Token string }
-	query := url.Values{"scope": {"repository:" + r.name + ":pull,push,delete", "registry:catalog:*"}}
+	query := url.Values{"scope": {"registry:catalog:*"}}
+	for _, name := range append(others, r.name) {
+		query.Add("scope", "repository:"+name+":pull,push,delete")
+	}
 	r.get(t, "/token?"+query.Encode()).want(t, http.StatusOK).decode(t, &got)
 	r.client = &http.Client{Transport: bearing{w.client.Transport, got.Token}}
 	return r
