@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -70,6 +71,40 @@ func TestN6_DenialsSayWhatWhoAndWhy(t *testing.T) {
 			} else {
 				d.Same(c.message, first, a)
 			}
+		}
+	}
+}
+
+// TestN6_DenialsByAccessRules say that a rule is the reason, and not a setting or a role
+// that would allow it.
+func TestN6_DenialsByAccessRules(t *testing.T) {
+	d := fronttest.New(t)
+	acme := d.Tenant("acme", tenant.Settings{AnonymousPull: true, AnonymousPush: true})
+	d.Account(acme, "writer", access.Writer)
+	for slug, rule := range map[string]access.Rule{
+		"no-pull": {Principals: []string{access.AnonymousPrincipal}, Repositories: []string{"secret/**"}, Actions: access.Pull},
+		"no-push": {Principals: []string{access.AnonymousPrincipal, access.Authenticated}, Repositories: []string{"frozen/**"}, Actions: access.Push},
+	} {
+		rule.Slug, rule.Deny = slug, true
+		if _, err := d.Meta.CreateAccessRule(t.Context(), fronttest.By(), meta.AccessRule{Tenant: acme.Tenant, Rule: rule}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acme = d.Site(acme.Host)
+	d.Serve(front.Services{Registry: http.HandlerFunc(guarded)})
+	for _, c := range []struct {
+		name, basic, want string
+		status            int
+		message           string
+	}{
+		{"secret/app", "", "pull", 401, "an access rule takes the right to pull this from anonymous callers"},
+		{"frozen/app", "", "push", 401, "an access rule takes the right to push this from anonymous callers"},
+		{"frozen/app", "writer", "push", 403, "access rules"},
+		{"app", "writer", "push", 204, ""},
+	} {
+		a := d.Do(fronttest.Request{Host: acme.Host, Path: "/v2/" + c.name + "/manifests/1", Basic: c.basic, Header: http.Header{"Want": {c.want}}})
+		if a.Status != c.status || !strings.Contains(a.Body, c.message) {
+			t.Errorf("%+v: %d %s", c, a.Status, a.Body)
 		}
 	}
 }

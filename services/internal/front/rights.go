@@ -90,7 +90,7 @@ func unauthenticated(scope access.Scope) error {
 const (
 	reasonReadOnly = "READ_ONLY"
 	reasonRole     = "ROLE"
-	reasonRule     = "RULE"
+	reasonRule     = "ACCESS_RULE"
 	reasonToken    = "TOKEN"
 )
 
@@ -123,13 +123,18 @@ func (c *Call) accessDenied(want access.Scope) error {
 // off. Like all decisions about rights it uses only the call, so that the answer is the
 // same for private and missing repositories.
 func (c *Call) anonymousDenied(want access.Scope) error {
+	settings := c.Site.Settings
 	lacks := want.Actions &^ c.Rights.On(want)
 	why := "anonymous callers may not delete"
 	switch {
+	case lacks.Has(access.Pull) && (settings.AnonymousPull || settings.AnonymousPush):
+		why = "an access rule takes the right to pull this from anonymous callers"
 	case lacks.Has(access.Pull):
 		why = "anonymous pull is off in this registry"
-	case c.Site.Settings.ReadOnly:
+	case settings.ReadOnly:
 		why = "this registry is read-only"
+	case lacks.Has(access.Push) && settings.AnonymousPush:
+		why = "an access rule takes the right to push this from anonymous callers"
 	case lacks.Has(access.Push):
 		why = "anonymous push is off in this registry"
 	case lacks == 0: // only the token does not say so
