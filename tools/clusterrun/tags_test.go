@@ -156,6 +156,10 @@ func (h *history) pushImages(n int) {
 	}
 }
 
+// lostPause is how long a client waits at most after it got no answer: about what
+// Retry-After says.
+const lostPause = time.Second
+
 // act does one thing and writes down what came of it.
 func (h *history) act(number int, rng *rand.Rand) {
 	ctx := context.WithoutCancel(h.t.Context()) // the end of the run cuts no request
@@ -178,7 +182,7 @@ func (h *history) act(number int, rng *rand.Rand) {
 	}
 	end := int64(time.Since(h.since))
 	if ociclient.IsLost(err) {
-		impatient(ctx)
+		_ = pause.Between(ctx, lostPause/2, lostPause) // each unknown outcome doubles the orders to look at
 		if a.kind == get {
 			return // it changed nothing, and told nothing
 		}
