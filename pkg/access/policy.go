@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -16,58 +17,66 @@ import (
 // Policy decides by the access rules of a tenant, as they are in one version. It is safe
 // for concurrent use.
 type Policy struct {
-	rules  []Rule
-	chosen *lru.Cache[choice, *index]
+	version int64
+	rules   []Rule
+	chosen  *lru.Cache[choice, *index]
+	held    *atomic.Int64 // patterns in chosen
 }
 
 // choice is the key of an index: a principal and a registry choose among the rules before a
 // repository is known.
 type choice struct{ principal, registry string }
 
-// maxChoices is how many choices a Policy remembers.
-const maxChoices = 1024
+// How many choices a Policy remembers, and how many patterns in all of them.
+const (
+	maxChoices  = 1024
+	maxPatterns = 1 << 17
+)
 
 // NoRules is the policy of a tenant without access rules.
-var NoRules = NewPolicy(nil)
+var NoRules = NewPolicy(0, nil)
 
-// NewPolicy makes the policy of these rules.
-func NewPolicy(rules []Rule) *Policy {
-	chosen, err := lru.New[choice, *index](maxChoices)
+// NewPolicy makes the policy of these rules, which are those of a version.
+func NewPolicy(version int64, rules []Rule) *Policy {
+	held := new(atomic.Int64)
+	chosen, err := lru.NewWithEvict(maxChoices, func(_ choice, x *index) { held.Add(-x.patterns) })
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Policy{rules: rules, chosen: chosen}
+	return &Policy{version: version, rules: rules, chosen: chosen, held: held}
 }
 
 // Rights are those of the principal at the site, for a client at this address, now.
 func (p *Policy) Rights(s *tenant.Site, who Principal, from netip.Addr) Rights {
-	r := Rights{Principal: who, site: s, policy: p, from: from.Unmap()}
+	r := Rights{Principal: who, site: s, policy: p, from: from.Unmap().WithZone("")}
 	if len(p.rules) == 0 {
 		return r
 	}
 	r.now = time.Now()
 	r.everybody = p.choose(AnonymousPrincipal, s.RegistrySlug)
 	if r.member() {
-		r.own = p.choose(who.Name, s.RegistrySlug)
+		r.own = p.own(who, s.RegistrySlug)
 	}
 	return r
 }
 
-// choose finds the rules of a principal in a registry.
+// own finds the rules about a principal in a registry.
+func (p *Policy) own(who Principal, registry string) indexes {
+	return indexes{p.choose(who.Name, registry), p.choose(Authenticated, registry)}
+}
+
+// choose finds the rules that name the principal, for a registry.
 func (p *Policy) choose(principal, registry string) *index {
 	key := choice{principal, registry}
 	if x, ok := p.chosen.Get(key); ok {
 		return x
 	}
-	x := newIndex(p.rules, func(r *Rule) bool { return r.names(principal) && r.covers(registry) })
+	x := newIndex(p.rules, func(r *Rule) bool { return slices.Contains(r.Principals, principal) && r.covers(registry) })
+	if p.held.Add(x.patterns) > maxPatterns {
+		p.chosen.Purge()
+	}
 	p.chosen.Add(key, x)
 	return x
-}
-
-// names reports whether the rule is about the principal.
-func (r *Rule) names(principal string) bool {
-	return slices.Contains(r.Principals, principal) ||
-		principal != AnonymousPrincipal && slices.Contains(r.Principals, Authenticated)
 }
 
 // covers reports whether the rule is about the registry.
@@ -81,6 +90,8 @@ type index struct {
 	rules   []*Rule
 	inside  map[string][]pattern // by literalFolder
 	folders []string             // those of patterns that give Pull, sorted
+
+	patterns int64 // how many it has
 }
 
 // pattern is one pattern of a rule.
@@ -100,9 +111,9 @@ func newIndex(rules []Rule, chosen func(*Rule) bool) *index {
 		x.rules = append(x.rules, r)
 		for _, text := range r.Repositories {
 			folder := literalFolder(text)
-			all := text == "**" || text == folder+"/**" && folder != ""
-			x.inside[folder] = append(x.inside[folder], pattern{text, all, r})
-			if !r.Deny && r.Actions.Has(Pull) {
+			x.inside[folder] = append(x.inside[folder], pattern{text, matchesAll(text, folder), r})
+			x.patterns++
+			if !r.Deny && r.Actions.Has(Pull) && (folder == "" || oci.CheckName(folder) == nil) {
 				x.folders = append(x.folders, folder)
 			}
 		}
@@ -120,6 +131,34 @@ func literalFolder(text string) string {
 		return text
 	}
 	return text[:max(strings.LastIndexByte(text[:first], '/'), 0)]
+}
+
+// MaxSlowPatterns is how many patterns with a * ? or [ inside of one folder a tenant may
+// have, but for those that match all in it: each decision about a name in that folder tries
+// them all.
+const MaxSlowPatterns = 256
+
+// Crowded returns a folder in which rules have more than MaxSlowPatterns, and whether one
+// was found. The folder is empty for patterns that begin with a * ? or [.
+func Crowded(rules []Rule) (string, bool) {
+	slow := map[string]int{}
+	for _, r := range rules {
+		for _, text := range r.Repositories {
+			folder := literalFolder(text)
+			if folder == text || matchesAll(text, folder) {
+				continue
+			}
+			if slow[folder]++; slow[folder] > MaxSlowPatterns {
+				return folder, true
+			}
+		}
+	}
+	return "", false
+}
+
+// matchesAll reports whether a pattern matches its folder and all names in it.
+func matchesAll(text, folder string) bool {
+	return text == "**" || folder != "" && text == folder+"/**"
 }
 
 // sum is what rules give and take.
@@ -165,4 +204,17 @@ func (x *index) somewhere(from netip.Addr, now time.Time) Actions {
 		}
 	}
 	return given
+}
+
+// indexes are of the rules about one principal: those that name it, and those about all who
+// are signed in.
+type indexes [2]*index
+
+func (x indexes) of(repository string, from netip.Addr, now time.Time) sum {
+	a, b := x[0].of(repository, from, now), x[1].of(repository, from, now)
+	return sum{a.given | b.given, a.taken | b.taken}
+}
+
+func (x indexes) somewhere(from netip.Addr, now time.Time) Actions {
+	return x[0].somewhere(from, now) | x[1].somewhere(from, now)
 }

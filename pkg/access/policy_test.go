@@ -44,6 +44,8 @@ func TestU10_Rules(t *testing.T) {
 	fromOffice.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	notFromOffice := deny(ci.Name, "**", Pull)
 	notFromOffice.Networks = fromOffice.Networks
+	notFromLink := deny(ci.Name, "**", Pull)
+	notFromLink.Networks = []netip.Prefix{netip.MustParsePrefix("fe80::/10")}
 	ended, running := allow(ci.Name, "**", Pull), allow(ci.Name, "**", Pull)
 	ended.Until, running.Until = time.Now().Add(-time.Second), time.Now().Add(time.Hour)
 	reader := ci
@@ -82,6 +84,7 @@ func TestU10_Rules(t *testing.T) {
 		"another network":                {[]Rule{fromOffice}, site, ci, netip.MustParseAddr("198.51.100.1"), "foo", 0},
 		"an unknown address":             {[]Rule{fromOffice}, site, ci, netip.Addr{}, "foo", 0},
 		"a denial, an unknown address":   {[]Rule{notFromOffice}, site, reader, netip.Addr{}, "foo", 0},
+		"a denial, an address of a link": {[]Rule{notFromLink}, site, reader, netip.MustParseAddr("fe80::1%eth0"), "foo", 0},
 		"ended":                          {[]Rule{ended}, site, ci, office, "foo", 0},
 		"running":                        {[]Rule{running}, site, ci, office, "foo", Pull},
 		"a read-only registry":           {[]Rule{allow(ci.Name, "**", Pull|Push|Delete|Fill)}, readOnly, ci, office, "foo", Pull | Fill},
@@ -90,7 +93,7 @@ func TestU10_Rules(t *testing.T) {
 		"a principal of another tenant":  {[]Rule{allow(Authenticated, "**", Pull)}, site, Principal{Name: ci.Name, Tenant: 8, Role: Admin}, office, "foo", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rights := NewPolicy(c.rules).Rights(&c.site, c.who, c.from)
+			rights := NewPolicy(1, c.rules).Rights(&c.site, c.who, c.from)
 			if got := rights.Allowed(c.repository); got != c.want {
 				t.Errorf("%v, want %v", got, c.want)
 			}
@@ -155,7 +158,7 @@ func TestU10_RulesAreTheModel(t *testing.T) {
 		s := site
 		s.Settings.AnonymousPull = r.IntN(4) == 0
 		who := []Principal{ci, other, {}, {Name: ci.Name, Tenant: 7, Role: Writer}}[r.IntN(4)]
-		rights := NewPolicy(rules).Rights(&s, who, office)
+		rights := NewPolicy(1, rules).Rights(&s, who, office)
 		for range 4 {
 			repository := pick(words, 4)
 			got, want := rights.Allowed(repository), modelAllowed(rules, &s, who, repository)
@@ -170,8 +173,8 @@ func TestU10_RulesAreTheModel(t *testing.T) {
 }
 
 func TestU11_PoliciesFollowTheVersion(t *testing.T) {
-	loads, rules := 0, []Rule{allow(ci.Name, "**", Pull)}
-	p := NewPolicies(func(context.Context, tenant.ID) ([]Rule, error) { loads++; return rules, nil })
+	loads, rules, stored := 0, []Rule{allow(ci.Name, "**", Pull)}, int64(1)
+	p := NewPolicies(func(context.Context, tenant.ID) ([]Rule, int64, error) { loads++; return rules, stored, nil })
 	may := func(version int64) Actions {
 		s := site
 		s.AccessVersion = version
@@ -190,9 +193,62 @@ func TestU11_PoliciesFollowTheVersion(t *testing.T) {
 			t.Errorf("requests by one version: %d loads", loads)
 		}
 	}
-	rules = nil
+	rules, stored = nil, 2
 	if may(2) != 0 || loads != 2 {
 		t.Errorf("after a change: %v, %d loads", may(2), loads)
+	}
+}
+
+// TestU16_PoliciesAreBounded in memory, however many principals come.
+func TestU16_PoliciesAreBounded(t *testing.T) {
+	var rules []Rule
+	for i := range 200 {
+		r := allow(Authenticated, fmt.Sprintf("team-%d/**", i), Pull)
+		for j := range 64 {
+			r.Principals = append(r.Principals, fmt.Sprintf("serviceAccounts/ci-%d", (i+j)%1000))
+			r.Repositories = append(r.Repositories, fmt.Sprintf("team-%d/app-%d", i, j))
+		}
+		rules = append(rules, r)
+	}
+	p := NewPolicy(1, rules)
+	for i := range 2000 {
+		who := ci
+		who.Name = fmt.Sprintf("serviceAccounts/ci-%d", i)
+		rights := p.Rights(&site, who, office)
+		if got := rights.Allowed("team-7/app-9"); got != Pull {
+			t.Fatalf("%s may %v", who.Name, got)
+		}
+		var held int64
+		for _, x := range p.chosen.Values() {
+			held += x.patterns
+		}
+		if held > maxPatterns || held != p.held.Load() {
+			t.Fatalf("after %d principals %d patterns are held, counted are %d", i+1, held, p.held.Load())
+		}
+	}
+}
+
+// TestU16_CrowdedFolders are refused before they make decisions slow.
+func TestU16_CrowdedFolders(t *testing.T) {
+	fill := func(format string, n int) []Rule {
+		var rules []Rule
+		for i := range n {
+			rules = append(rules, allow(ci.Name, fmt.Sprintf(format, i), Pull))
+		}
+		return rules
+	}
+	for format, want := range map[string]string{"*-%d/app": "", "a/b/*-%d": "a/b"} {
+		if folder, crowded := Crowded(fill(format, MaxSlowPatterns)); crowded {
+			t.Errorf("%s: %q is crowded", format, folder)
+		}
+		if folder, crowded := Crowded(fill(format, MaxSlowPatterns+1)); !crowded || folder != want {
+			t.Errorf("%s: %q, %v", format, folder, crowded)
+		}
+	}
+	for _, format := range []string{"team-%d/**", "team/app-%d", "team-%d/*"} {
+		if folder, crowded := Crowded(fill(format, 10*MaxSlowPatterns)); crowded {
+			t.Errorf("%s: %q is crowded", format, folder)
+		}
 	}
 }
 
@@ -201,7 +257,7 @@ func BenchmarkRights_1000Rules(b *testing.B) {
 	for i := range 1000 {
 		rules = append(rules, allow(fmt.Sprintf("serviceAccounts/ci-%d", i%50), fmt.Sprintf("team-%d/**", i), Pull|Push))
 	}
-	policy := NewPolicy(rules)
+	policy := NewPolicy(1, rules)
 	who := Principal{Name: "serviceAccounts/ci-7", Tenant: 7, Role: Member}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -215,7 +271,7 @@ func BenchmarkRights_1000Rules(b *testing.B) {
 // TestU12_SeekHidesNothing holds the jumps over hidden names against a list of all.
 func TestU12_SeekHidesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(dice.Seed(t), 0))
-	patterns := []string{"a/**", "b", "b-x/*", "c/d/**", "c/*/e", "team-*/a", "**", "b/c"}
+	patterns := []string{"a/**", "\x00", "é/**", "b", "b-x/*", "c/d/**", "c/*/e", "team-*/a", "**", "b/c"}
 	words := []string{"a", "b", "b-x", "b0", "c", "d", "e", "team-1"}
 	for range 2000 {
 		var rules []Rule
@@ -226,7 +282,7 @@ func TestU12_SeekHidesNothing(t *testing.T) {
 		}
 		s := site
 		s.Settings.AnonymousPull = r.IntN(6) == 0
-		rights := NewPolicy(rules).Rights(&s, []Principal{ci, {}}[r.IntN(2)], office)
+		rights := NewPolicy(1, rules).Rights(&s, []Principal{ci, {}}[r.IntN(2)], office)
 		var names []string
 		for range 30 {
 			name := words[r.IntN(len(words))]

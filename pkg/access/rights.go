@@ -15,8 +15,8 @@ type Rights struct {
 
 	site      *tenant.Site
 	policy    *Policy
-	own       *index // the rules about the principal; nil if there is none
-	everybody *index // the rules about callers without a credential
+	own       indexes // the rules about the principal
+	everybody *index  // the rules about callers without a credential; nil if there are none
 	from      netip.Addr
 	now       time.Time
 }
@@ -47,7 +47,7 @@ func (r *Rights) OwnIn(registry, repository string) Actions {
 	}
 	var own sum
 	if len(r.policy.rules) > 0 {
-		own = r.policy.choose(r.Principal.Name, registry).of(repository, r.from, r.now)
+		own = r.policy.own(r.Principal, registry).of(repository, r.from, r.now)
 	}
 	return (r.Principal.Role.Actions() | own.given) &^ own.taken
 }

@@ -5,13 +5,17 @@ import "slices"
 // SeesAll reports whether the caller may pull from every repository of the registry, so
 // that a list of them needs no look at each.
 func (r *Rights) SeesAll() bool {
-	taken := r.everybody
 	given := r.anonymous() | r.everybody.everywhere()
-	if r.member() {
-		taken = r.own
-		given |= r.Principal.Role.Actions() | r.own.everywhere()
+	if !r.member() {
+		return r.limit(given).Has(Pull) && !r.everybody.takes(Pull)
 	}
-	return r.limit(given).Has(Pull) && !taken.takes(Pull)
+	given |= r.Principal.Role.Actions()
+	for _, x := range r.own {
+		if given |= x.everywhere(); x.takes(Pull) {
+			return false
+		}
+	}
+	return r.limit(given).Has(Pull)
 }
 
 // everywhere returns what rules without an end and for any network give on all repositories.
@@ -40,15 +44,13 @@ func (r *Rights) Seek(after string) (string, bool) {
 	if r.anonymous().Has(Pull) || r.member() && r.Principal.Role.Actions().Has(Pull) {
 		return after, true
 	}
-	first, found := r.everybody.seek(after)
-	if !r.member() {
-		return first, found
+	next, found := r.everybody.seek(after)
+	for _, x := range r.own { // none of a caller without a credential
+		if own, also := x.seek(after); also && (!found || own < next) {
+			next, found = own, true
+		}
 	}
-	own, also := r.own.seek(after)
-	if !found || also && own < first {
-		return own, also
-	}
-	return first, true
+	return next, found
 }
 
 func (x *index) seek(after string) (string, bool) {

@@ -41,6 +41,9 @@ type Signature struct {
 	signatures [][]byte
 }
 
+// Count returns how many signatures there are, which VerifiedBy tries.
+func (s Signature) Count() int { return len(s.signatures) }
+
 // VerifiedBy reports whether one of the signatures is by the key.
 func (s Signature) VerifiedBy(k Key) bool {
 	return slices.ContainsFunc(s.signatures, func(one []byte) bool { return k.verifies(s.message, one) })

@@ -46,10 +46,10 @@ type AccessPolicies interface {
 	AccessPolicy(ctx context.Context, t tenant.ID) (AccessPolicy, error)
 }
 
-// RulesOf loads the rules of AccessPolicy, for access.NewPolicies.
-func RulesOf(s AccessPolicies) func(context.Context, tenant.ID) ([]access.Rule, error) {
-	return func(ctx context.Context, t tenant.ID) ([]access.Rule, error) {
+// RulesOf loads the rules and the version of AccessPolicy, for access.NewPolicies.
+func RulesOf(s AccessPolicies) func(context.Context, tenant.ID) ([]access.Rule, int64, error) {
+	return func(ctx context.Context, t tenant.ID) ([]access.Rule, int64, error) {
 		p, err := s.AccessPolicy(ctx, t)
-		return p.Rules, err
+		return p.Rules, p.Version, err
 	}
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -69,7 +70,24 @@ func (s *Service) setAccessRule(ctx context.Context, t meta.Tenant, r *meta.Acce
 		return err
 	}
 	rule.Slug = r.Slug
+	if err := s.checkCost(ctx, t, rule); err != nil {
+		return err
+	}
 	r.Rule, r.DisplayName, r.Disabled = rule, m.GetDisplayName(), m.GetDisabled()
+	return nil
+}
+
+// checkCost refuses a rule with which decisions would take long.
+func (s *Service) checkCost(ctx context.Context, t meta.Tenant, r access.Rule) error {
+	p, err := s.store.AccessPolicy(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	others := slices.DeleteFunc(p.Rules, func(one access.Rule) bool { return one.Slug == r.Slug })
+	if folder, crowded := access.Crowded(append(others, r)); crowded {
+		return invalid(fieldRule+"repositories", "the rules of this tenant have more than %d patterns with a * ? or [ in the folder %q, and each of them is compared with every name there; use patterns such as %q",
+			access.MaxSlowPatterns, folder, "team/**")
+	}
 	return nil
 }
 

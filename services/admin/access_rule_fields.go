@@ -15,6 +15,12 @@ import (
 // fieldRule begins the fields of an access rule in a request.
 const fieldRule = "access_rule."
 
+// How many ** and how many single * a pattern of names may have.
+const (
+	maxDeep  = 2
+	maxStars = 4
+)
+
 // maxOfRule is how many principals, registries, repositories or networks a rule may have.
 const maxOfRule = 64
 
@@ -103,6 +109,9 @@ func checkRuleRegistry(field, slug string) error {
 func checkRuleRepository(field, pattern string) error {
 	if oci.CheckPattern(pattern) != nil {
 		return invalid(field, "%q is not a valid name pattern, such as library/** or team-*/app, of at most %d bytes", clipped(pattern), oci.MaxPattern)
+	}
+	if strings.Count(pattern, "**") > maxDeep || strings.Count(strings.ReplaceAll(pattern, "**", ""), "*") > maxStars {
+		return invalid(field, "%q has more than %d ** or more than %d single *, and takes long to compare with names", clipped(pattern), maxDeep, maxStars)
 	}
 	return nil
 }

@@ -110,6 +110,20 @@ func TestU2_AccessRulesOverREST(t *testing.T) {
 	}
 }
 
+// TestU16_CrowdedFoldersAreRefused also where the patterns are of several rules.
+func TestU16_CrowdedFoldersAreRefused(t *testing.T) {
+	a := ruleAPI(t)
+	for i := range 4 {
+		a.call(200, "POST", fmt.Sprintf("%s?access_rule_id=full-%d", ofRules, i), ruleWith("repositories", many(64, fmt.Sprintf("x%d*%%d/a", i))))
+	}
+	got := a.call(400, "POST", ofRules+"?access_rule_id=more", ruleWith("repositories", `["*/app"]`))
+	if !strings.Contains(fmt.Sprint(got), "more than 256 patterns") {
+		t.Errorf("%v", got)
+	}
+	a.call(200, "POST", ofRules+"?access_rule_id=more", ruleWith("repositories", `["team/*"]`))
+	a.call(200, "PATCH", ofRules+"/full-0", `{"repositories": ["y*/a"]}`)
+}
+
 func TestU2_BadRulesAreRefused(t *testing.T) {
 	a := ruleAPI(t)
 	a.call(200, "POST", ofRules+"?access_rule_id=there", ruleWith("", ""))
@@ -136,6 +150,8 @@ func TestU2_BadRulesAreRefused(t *testing.T) {
 		{"repositories", `["{a,b}"]`, "repositories[0]", "name pattern"},
 		{"repositories", `[""]`, "repositories[0]", "name pattern"},
 		{"repositories", `["` + strings.Repeat("a", 256) + `"]`, "repositories[0]", "255"},
+		{"repositories", `["a/*b*c*d*e*f"]`, "repositories[0]", "takes long"},
+		{"repositories", `["a", "**/a/**/b/**"]`, "repositories[1]", "takes long"},
 		{"repositories", `["a/**", "b", "a/**"]`, "repositories[2]", "twice"},
 		{"repositories", many(65, "r%d"), "repositories", "maximum of 64"},
 		{"actions", ``, "actions", "at least one of PULL, FILL, PUSH, DELETE"},

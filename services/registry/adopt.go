@@ -30,9 +30,8 @@ const (
 // mayAdopt reports whether content may be adopted from the storage of the
 // registry's chain on behalf of the caller, as in a pull of the same name. As for a
 // pull, the right to pull from the registry of the host decides, also for anonymous
-// callers. Members are not checked separately, since roles and anonymous rights
-// cover all that a registry serves. A rule about members must be here and in the
-// walk of the proxy service.
+// callers: a group is the delegation (contract row C12). A rule about members must be here
+// and in the walk of the proxy service.
 func mayAdopt(c *front.Call) bool {
 	return hasGroup(c) && c.Allowed(access.Repository(c.Route.Name, access.Pull)).Has(access.Pull)
 }

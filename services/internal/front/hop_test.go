@@ -68,7 +68,7 @@ func serveHere(t *testing.T, s front.Services) hop {
 }
 
 // noPolicies are those of tenants without access rules.
-var noPolicies = access.NewPolicies(func(context.Context, tenant.ID) ([]access.Rule, error) { return nil, nil })
+var noPolicies = access.NewPolicies(func(context.Context, tenant.ID) ([]access.Rule, int64, error) { return nil, 0, nil })
 
 // listenInternal is the internal listener of a process.
 func listenInternal(t *testing.T, key string, logged *journal, s front.Services) *httptest.Server {

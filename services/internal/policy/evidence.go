@@ -63,6 +63,9 @@ func (c Checker) looksLikeEvidence(ctx context.Context, r meta.Repo, m *oci.Mani
 			return false, nil
 		}
 	}
+	if tooLarge(layers) {
+		return false, nil
+	}
 	for _, layer := range layers {
 		is, err := c.isDocument(ctx, r, layer)
 		if !is {
@@ -70,6 +73,19 @@ func (c Checker) looksLikeEvidence(ctx context.Context, r meta.Repo, m *oci.Mani
 		}
 	}
 	return true, nil
+}
+
+// maxDocuments is the most bytes of all layers of evidence, which are read to their end.
+const maxDocuments = 256 << 20
+
+func tooLarge(layers []oci.Descriptor) bool {
+	var size int64
+	for _, layer := range layers {
+		if size += layer.Size; layer.Size < 0 || size > maxDocuments {
+			return true
+		}
+	}
+	return false
 }
 
 // blockSize is that of a tar archive.
@@ -86,13 +102,14 @@ func (c Checker) isDocument(ctx context.Context, r meta.Repo, d oci.Descriptor) 
 		return false, err
 	}
 	head, err := io.ReadAll(io.LimitReader(content, blockSize))
+	rest := int64(0)
 	if err == nil {
-		_, err = io.Copy(io.Discard, content)
+		rest, err = io.Copy(io.Discard, io.LimitReader(content, maxDocuments+1))
 	}
 	if err = errors.Join(err, content.Close()); err != nil {
 		return false, fault.Down(err, "the content of this blob")
 	}
-	return beginsDocument(head), nil
+	return beginsDocument(head) && rest <= maxDocuments, nil
 }
 
 // beginsDocument reports whether no client can unpack what begins with these bytes. Clients

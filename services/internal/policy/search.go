@@ -29,8 +29,13 @@ type search struct {
 	keys     map[string]cosign.Key // by their PEM
 	from     Content
 	found    int   // signatures that were looked at
+	tries    int   // of a signature with a key
 	why      error // of the last signature that could not be used
 }
+
+// maxTries is how many signatures are compared with a key in one search: each takes up to a
+// millisecond, also after the client has left.
+const maxTries = 4000
 
 func newSearch(r meta.Repo, m meta.Manifest, rules []meta.SignatureRule, from Content) *search {
 	s := &search{repo: r, manifest: m, rules: rules, keys: map[string]cosign.Key{}, from: from}
@@ -135,6 +140,14 @@ func (l *look) readLayer(ctx context.Context, by oci.Digest, layer oci.Descripto
 		return
 	}
 	for text, key := range l.keys {
+		if ctx.Err() != nil {
+			l.fail(fault.From(ctx.Err()))
+			return
+		}
+		if l.tries += said.Count(); l.tries > maxTries {
+			l.why = errors.New("there are too many signatures to compare with the keys")
+			return
+		}
 		if said.VerifiedBy(key) {
 			l.verdict.add(text, by)
 		}
