@@ -15,8 +15,8 @@ type Rights struct {
 
 	site      *tenant.Site
 	policy    *Policy
-	own       indexes // the rules about the principal
-	everybody *index  // the rules about callers without a credential; nil if there are none
+	own       indexes // of the rules about the principal
+	everybody *index  // of the rules about callers without a credential; nil without rules
 	from      netip.Addr
 	now       time.Time
 }

@@ -64,7 +64,7 @@ func TestT69_ChildrenOfSignedIndexes(t *testing.T) {
 	up.PushManifest(name, unsigned, "unsigned")
 	w.refused("signatures", manifests+"unsigned")
 
-	// A signature of a manifest is none of an index that lists it.
+	// A signature of a manifest does not sign an index that lists it.
 	single := ocitest.NewImage(9, 10)
 	up.Push("single", single, "1")
 	sign(up, "single", single.Manifest, key)

@@ -1594,7 +1594,8 @@ func (x *Upstream_Header) GetValueSet() bool {
 	return false
 }
 
-// Another URL of the same registry. It gets nothing of url's, and url nothing of its own.
+// Another URL of the same registry, with a credential, client certificate and headers of
+// its own. Without ca_certificates of its own, those of the upstream count.
 type Upstream_Alternative struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. As url of the upstream.
