@@ -5,11 +5,9 @@ package access
 import (
 	"encoding/json"
 	"strings"
-
-	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Role is what a service account may do in all registries of its tenant.
+// Role is what an account may do in all registries of its tenant.
 type Role string
 
 // The roles. A member may do what access rules give it; a reader pulls everything; a
@@ -34,29 +32,6 @@ func (r Role) Actions() Actions {
 	default:
 		return 0
 	}
-}
-
-// Principal is the caller. The zero value is anonymous.
-type Principal struct {
-	Name   string // "serviceAccounts/ci"; empty for anonymous
-	Tenant tenant.ID
-	Role   Role
-}
-
-// ServiceAccount is the principal of a tenant's service account.
-func ServiceAccount(t tenant.ID, slug string, r Role) Principal {
-	return Principal{Name: accountPrefix + slug, Tenant: t, Role: r}
-}
-
-// Anonymous says that no credential was given.
-func (p Principal) Anonymous() bool { return p.Name == "" }
-
-// Actor is the principal's name for the audit log.
-func (p Principal) Actor() string {
-	if p.Anonymous() {
-		return "anonymous"
-	}
-	return p.Name
 }
 
 // The types of resources that scopes name. Of RegistryType there is one

@@ -18,7 +18,7 @@ import (
 const internalTestKey = "0123456789abcdef0123456789abcdef"
 
 func internalTestCall() InternalCall {
-	p := ServiceAccount(7, "ci", Writer)
+	p := ServiceAccount(7, 3, "ci", Writer)
 	return InternalCall{
 		InternalRequest: InternalRequest{Method: http.MethodPatch, Path: "/v2/app/blobs/uploads/x", Host: "dev.acme.localhost", Headers: "digest", Length: 7},
 		Site:            tenant.Site{Host: "dev.acme.localhost", Tenant: 7, Registry: 9, Settings: tenant.Settings{AnonymousPull: true}},

@@ -11,7 +11,7 @@ import (
 type Rule struct {
 	Slug         string
 	Deny         bool           // it takes the actions, whatever roles, settings and other rules give
-	Principals   []string       // "serviceAccounts/ci", Authenticated, AnonymousPrincipal
+	Principals   []string       // "serviceAccounts/ci", "users/alice", Authenticated, AnonymousPrincipal
 	Registries   []string       // slugs, or patterns of slugs; empty = every registry of the tenant
 	Repositories []string       // name patterns (oci.CheckPattern)
 	Actions      Actions        // what it gives or takes
@@ -24,13 +24,6 @@ const (
 	Authenticated      = "authenticated" // every principal of the tenant
 	AnonymousPrincipal = "anonymous"     // callers without a credential
 )
-
-// accountPrefix begins the names of service accounts as principals.
-const accountPrefix = "serviceAccounts/"
-
-// AccountOf returns the slug of the service account that a principal is; false for other
-// principals.
-func AccountOf(principal string) (string, bool) { return strings.CutPrefix(principal, accountPrefix) }
 
 // IsPattern reports whether an entry of Rule.Registries is a pattern, and not a slug.
 func IsPattern(registry string) bool { return strings.ContainsAny(registry, "*?[") }

@@ -8,20 +8,30 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// Account is a service account of a tenant.
+// Account is a service account or a user of a tenant. No two accounts of a tenant, of
+// whatever kind, have the same slug.
 type Account struct {
 	ID          int64
 	Tenant      tenant.ID
+	Kind        access.Kind
 	Slug        string
 	DisplayName string
 	Role        access.Role
 	Disabled    bool
+	Password    string // of a user, hashed with argon2id, in PHC form; empty = none
+	Epoch       int64  // grows when tokens issued for the account before must not count any more
 	Version     int64
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
 
-// AccountKey is one secret of a service account; only its SHA-256 is kept.
+// Principal is the account as the caller of a request.
+func (a Account) Principal() access.Principal {
+	return access.AccountPrincipal(a.Kind, a.Tenant, a.ID, a.Slug, a.Role)
+}
+
+// AccountKey is one secret of an account: a key of a service account or an access token of
+// a user. Only its SHA-256 is kept.
 type AccountKey struct {
 	Name      string // generated; unique in the account
 	Hash      [32]byte
@@ -29,38 +39,65 @@ type AccountKey struct {
 	ExpiresAt time.Time // zero = never
 }
 
-// Accounts keeps service accounts and their keys; absence is
-// fault.ResourceUnknown.
+// Login is an account that was found by a secret.
+type Login struct {
+	Account
+	Key string // the name of the key that has the secret
+}
+
+// Accounts keeps service accounts, users and their keys; absence is
+// fault.ResourceUnknown, also of an account of another kind.
 type Accounts interface {
-	ServiceAccounts
+	AccountRecords
 	AccountKeys
 	AccountFinder
+	Revocations
 }
 
-// ServiceAccounts keeps service accounts.
-type ServiceAccounts interface {
+// AccountRecords keeps accounts.
+type AccountRecords interface {
 	CreateAccount(ctx context.Context, by Cause, a Account) (Account, error)
-	FindAccount(ctx context.Context, t tenant.ID, slug string) (Account, error)
+	FindAccount(ctx context.Context, t tenant.ID, k access.Kind, slug string) (Account, error)
 	// ListAccounts pages by slug.
-	ListAccounts(ctx context.Context, t tenant.ID, p Page) ([]Account, error)
-	// UpdateAccount changes DisplayName, Role and Disabled; Version as in
-	// UpdateTenant.
+	ListAccounts(ctx context.Context, t tenant.ID, k access.Kind, p Page) ([]Account, error)
+	// UpdateAccount changes DisplayName, Role, Disabled and Password; Version as in
+	// UpdateTenant. A change of role or password, or disabling, revokes the tokens that
+	// were issued for the account.
 	UpdateAccount(ctx context.Context, by Cause, a Account) (Account, error)
-	DeleteAccount(ctx context.Context, by Cause, t tenant.ID, slug string, version int64) error
+	// DeleteAccount removes the account with its keys, and revokes its tokens.
+	DeleteAccount(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string, version int64) error
 }
 
-// AccountKeys keeps the keys of service accounts.
+// AccountKeys keeps the keys of accounts.
 type AccountKeys interface {
-	CreateAccountKey(ctx context.Context, by Cause, t tenant.ID, slug string, k AccountKey) (AccountKey, error)
-	ListAccountKeys(ctx context.Context, t tenant.ID, slug string) ([]AccountKey, error)
-	DeleteAccountKey(ctx context.Context, by Cause, t tenant.ID, slug, name string) error
+	CreateAccountKey(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string, key AccountKey) (AccountKey, error)
+	ListAccountKeys(ctx context.Context, t tenant.ID, k access.Kind, slug string) ([]AccountKey, error)
+	// DeleteAccountKey removes a key, and revokes the tokens that were issued for it.
+	DeleteAccountKey(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug, name string) error
 }
 
-// AccountFinder finds service accounts by their secrets.
+// AccountFinder finds accounts by their secrets.
 type AccountFinder interface {
 	// FindAccountByKey finds the enabled account, of an active tenant, that holds an
 	// unexpired key with this hash, in one statement; slug may be empty for callers
 	// that only have the secret; so may t be 0. Otherwise it returns
 	// fault.ResourceUnknown, at the same cost.
-	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Account, error)
+	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Login, error)
+}
+
+// Revocation says which tokens of an account count no more: those of a lower epoch.
+type Revocation struct {
+	Tenant  tenant.ID
+	Account int64
+	Key     string // only tokens that were issued for the key of this name; empty = all of the account
+	Epoch   int64  // the least that counts
+	At      time.Time
+}
+
+// Revocations says which tokens count no more. Each is written with the change that caused
+// it.
+type Revocations interface {
+	// ListRevocations returns the revocations younger than age, in no order. Of an account
+	// and a key there is at most one.
+	ListRevocations(ctx context.Context, age time.Duration) ([]Revocation, error)
 }

@@ -6,7 +6,8 @@ import "github.com/berth-registry/berth/pkg/fault"
 // DefaultLimits, less than 0 any number.
 type Limits struct {
 	Registries  int
-	Accounts    int
+	Accounts    int // service accounts
+	Users       int
 	AccountKeys int // of one account
 	AccessRules int
 	Domains     int
@@ -17,7 +18,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, AccountKeys: 100, AccessRules: 1000, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -29,6 +30,7 @@ func (l Limits) WithDefaults() Limits {
 	for _, one := range []struct{ of, otherwise *int }{
 		{&l.Registries, &DefaultLimits.Registries},
 		{&l.Accounts, &DefaultLimits.Accounts},
+		{&l.Users, &DefaultLimits.Users},
 		{&l.AccountKeys, &DefaultLimits.AccountKeys},
 		{&l.AccessRules, &DefaultLimits.AccessRules},
 		{&l.Domains, &DefaultLimits.Domains},
@@ -68,9 +70,14 @@ func (l Limits) AccountLimit() Limit {
 	return Limit{l.Accounts, "service accounts of the tenant", "max_accounts", ""}
 }
 
+// UserLimit is the limit of users.
+func (l Limits) UserLimit() Limit {
+	return Limit{l.Users, "users of the tenant", "max_users", ""}
+}
+
 // KeyLimit is the limit of the keys of one account.
 func (l Limits) KeyLimit() Limit {
-	return Limit{l.AccountKeys, "keys of the service account", "max_account_keys", ""}
+	return Limit{l.AccountKeys, "keys of the account", "max_account_keys", ""}
 }
 
 // AccessRuleLimit is the limit of access rules.

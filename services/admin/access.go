@@ -76,7 +76,7 @@ func tenantOf(message proto.Message) (string, bool) {
 // denied says who may not make a call and why. It does not say what the call is
 // about: the text is the same for another tenant and for a missing one.
 func (c caller) denied(a pb.Access) *fault.Error {
-	account := strings.TrimPrefix(c.principal.Name, "serviceAccounts/")
+	_, account, _ := access.AccountOf(c.principal.Name)
 	switch {
 	case c.operator:
 		return fault.New(fault.Denied, fault.DeniedReason, "no caller may do this")

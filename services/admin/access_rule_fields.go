@@ -85,14 +85,14 @@ func checkEntries(list string, entries []string, check func(field, entry string)
 }
 
 func checkPrincipal(field, name string) error {
-	slug, account := access.AccountOf(name)
+	_, slug, account := access.AccountOf(name)
 	switch {
 	case account:
 		return checkSlug(field, slug)
 	case name == access.Authenticated || name == access.AnonymousPrincipal:
 		return nil
 	default:
-		return invalid(field, "%q is not a principal; it is one of serviceAccounts/{service_account}, %s, %s", clipped(name), access.Authenticated, access.AnonymousPrincipal)
+		return invalid(field, "%q is not a principal; it is one of serviceAccounts/{service_account}, users/{user}, %s, %s", clipped(name), access.Authenticated, access.AnonymousPrincipal)
 	}
 }
 

@@ -131,7 +131,7 @@ func TestU2_BadRulesAreRefused(t *testing.T) {
 		{"effect", ``, "effect", "one of ALLOW, DENY"},
 		{"principals", ``, "principals", "missing"},
 		{"principals", `[]`, "principals", "missing"},
-		{"principals", `["anonymous", "users/anna"]`, "principals[1]", "serviceAccounts/{service_account}, authenticated, anonymous"},
+		{"principals", `["anonymous", "persons/anna"]`, "principals[1]", "serviceAccounts/{service_account}, users/{user}, authenticated, anonymous"},
 		{"principals", `["*"]`, "principals[0]", "not a principal"},
 		{"principals", `["tenants/acme/serviceAccounts/ci"]`, "principals[0]", "not a principal"},
 		{"principals", `["serviceAccounts/"]`, "principals[0]", ""},

@@ -10,21 +10,31 @@ import (
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 func (s *Service) accounts() collection[meta.Account, *pb.ServiceAccount] {
 	return collection[meta.Account, *pb.ServiceAccount]{
 		service: s, name: "serviceAccounts", noun: "service_account",
 		new: func(_ context.Context, t meta.Tenant, slug string) meta.Account {
-			return meta.Account{Tenant: t.ID, Slug: slug}
+			return meta.Account{Tenant: t.ID, Kind: access.ServiceKind, Slug: slug}
 		},
 		key: func(a meta.Account) (string, int64) { return a.Slug, a.Version },
 		set: func(_ context.Context, _ meta.Tenant, a *meta.Account, m *pb.ServiceAccount) error {
 			return setAccount(a, m)
 		},
 		show:  shown(accountMessage),
-		limit: s.limits.AccountLimit(), findRow: s.store.FindAccount, listRows: s.store.ListAccounts,
-		createRow: s.store.CreateAccount, updateRow: s.store.UpdateAccount, deleteRow: s.store.DeleteAccount,
+		limit: s.limits.AccountLimit(),
+		findRow: func(ctx context.Context, t tenant.ID, slug string) (meta.Account, error) {
+			return s.store.FindAccount(ctx, t, access.ServiceKind, slug)
+		},
+		listRows: func(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Account, error) {
+			return s.store.ListAccounts(ctx, t, access.ServiceKind, p)
+		},
+		createRow: s.store.CreateAccount, updateRow: s.store.UpdateAccount,
+		deleteRow: func(ctx context.Context, by meta.Cause, t tenant.ID, slug string, version int64) error {
+			return s.store.DeleteAccount(ctx, by, t, access.ServiceKind, slug, version)
+		},
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // caller is who makes a call. The zero value may do nothing.
 type caller struct {
 	operator  bool
-	principal access.Principal // of a service account; zero for the operator
+	principal access.Principal // of an account; zero for the operator
 }
 
 func (c caller) actor() string {
@@ -46,15 +46,13 @@ const headerCaller = "x-berth-caller-bin"
 
 // wireCaller is a caller as it goes through the pipe.
 type wireCaller struct {
-	Operator bool
-	Tenant   tenant.ID
-	Account  string
-	Role     access.Role
+	Operator  bool
+	Principal access.Principal
 }
 
 // onWire is the caller for the gRPC side.
 func (c caller) onWire() string {
-	text, _ := json.Marshal(wireCaller{c.operator, c.principal.Tenant, strings.TrimPrefix(c.principal.Name, "serviceAccounts/"), c.principal.Role}) // never fails: words and numbers
+	text, _ := json.Marshal(wireCaller{c.operator, c.principal}) // never fails: words and numbers
 	return string(text)
 }
 
@@ -74,7 +72,7 @@ func (s *Service) callerOfCall(ctx context.Context) (caller, error) {
 		if w.Operator {
 			return caller{operator: true}, nil
 		}
-		return caller{principal: access.ServiceAccount(w.Tenant, w.Account, w.Role)}, nil
+		return caller{principal: w.Principal}, nil
 	}
 	return s.authenticate(ctx, md.Get("authorization"))
 }
@@ -142,7 +140,7 @@ func (s *Service) authenticate(ctx context.Context, authorization []string) (cal
 	case err != nil:
 		return caller{}, err
 	}
-	return caller{principal: access.ServiceAccount(a.Tenant, a.Slug, a.Role)}, nil
+	return caller{principal: a.Principal()}, nil
 }
 
 func unauthenticated(message string) error {

@@ -23,7 +23,7 @@ type countingStore struct {
 	calls atomic.Int64
 }
 
-func (s *countingStore) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
+func (s *countingStore) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Login, error) {
 	s.calls.Add(1)
 	return s.testStore.FindAccountByKey(ctx, t, slug, hash)
 }

@@ -45,7 +45,7 @@ func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateSer
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateSer
 		return &pb.ServiceAccountKey{}, nil
 	}
 	secret := newSecret()
-	k, err := s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Slug, meta.AccountKey{
+	k, err := s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, meta.AccountKey{
 		Name:      strings.ToLower(rand.Text()[:12]),
 		Hash:      sha256.Sum256([]byte(secret)),
 		ExpiresAt: expires,
@@ -77,7 +77,7 @@ func (s *Service) ListServiceAccountKeys(ctx context.Context, req *pb.ListServic
 	}
 	rows, next, err := listPage(s, "keys", req.GetParent(), req,
 		func(p meta.Page) ([]meta.AccountKey, error) {
-			keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+			keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
 			if err != nil {
 				return nil, err
 			}
@@ -106,13 +106,13 @@ func (s *Service) DeleteServiceAccountKey(ctx context.Context, req *pb.DeleteSer
 		return deleted(err, req)
 	}
 	if req.GetValidateOnly() {
-		keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+		keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
 		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == ids[2] }) {
 			err = fault.New(fault.NotFound, fault.ResourceUnknown, "key not found")
 		}
 		return deleted(err, req)
 	}
-	return deleted(s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Slug, ids[2]), req)
+	return deleted(s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, ids[2]), req)
 }
 
 // expiry is when a key of this lifetime ends; the zero time for none.
@@ -171,7 +171,7 @@ func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir s
 	if err != nil {
 		return err
 	}
-	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Slug)
+	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
 	if err != nil {
 		return err
 	}
@@ -179,10 +179,10 @@ func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir s
 		if keys[i].Hash == hash {
 			return nil
 		}
-		if err := s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Slug, k.ID); err != nil {
+		if err := s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, k.ID); err != nil {
 			return err
 		}
 	}
-	_, err = s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Slug, meta.AccountKey{Name: k.ID, Hash: hash})
+	_, err = s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, meta.AccountKey{Name: k.ID, Hash: hash})
 	return err
 }

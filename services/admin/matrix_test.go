@@ -143,13 +143,13 @@ func principals(t *testing.T, a *api) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		account, err := a.store.CreateAccount(ctx, by(), meta.Account{Tenant: tn.ID, Slug: slug, Role: role})
+		account, err := a.store.CreateAccount(ctx, by(), meta.Account{Tenant: tn.ID, Kind: access.ServiceKind, Slug: slug, Role: role})
 		if err != nil {
 			t.Fatal(err)
 		}
 		secret := newSecret()
 		k := meta.AccountKey{Name: "k-there", Hash: sha256.Sum256([]byte(secret)), ExpiresAt: expires}
-		if _, err := a.store.CreateAccountKey(ctx, by(), tn.ID, slug, k); err != nil {
+		if _, err := a.store.CreateAccountKey(ctx, by(), tn.ID, access.ServiceKind, slug, k); err != nil {
 			t.Fatal(err)
 		}
 		if disabled {
@@ -208,7 +208,7 @@ func resources(t *testing.T, a *api) {
 	}
 	for _, name := range []string{"k-there", "k-deleting"} {
 		k := meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(newSecret()))}
-		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, "a-there", k); err != nil {
+		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, access.ServiceKind, "a-there", k); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -96,8 +96,8 @@ func ruleReferences(i int, r seedResource) []seedReference {
 	var out []seedReference
 	m, _, _ := decoded[*pb.AccessRule](r.Fields)
 	for j, name := range m.GetPrincipals() {
-		if slug, ok := access.AccountOf(name); ok {
-			out = append(out, seedReference{path: fmt.Sprintf("access_rules[%d].principals[%d]", i, j), kind: kindAccount, id: slug})
+		if kind, slug, ok := access.AccountOf(name); ok {
+			out = append(out, seedReference{path: fmt.Sprintf("access_rules[%d].principals[%d]", i, j), kind: kind.Noun(), id: slug})
 		}
 	}
 	for j, slug := range m.GetRegistries() {
@@ -159,7 +159,7 @@ func (s *Service) dangling(ctx context.Context, t seedTenant) []seedReference {
 		case kindGroup:
 			_, has = there.Groups[r.id]
 		case kindAccount:
-			_, err := s.store.FindAccount(ctx, found.ID, r.id)
+			_, err := s.store.FindAccount(ctx, found.ID, access.ServiceKind, r.id)
 			has = !fault.Is(err, fault.ResourceUnknown)
 		case kindRule:
 			_, err := s.store.FindAccessRule(ctx, found.ID, r.id)

@@ -162,7 +162,7 @@ func TestContract_DependencyDownIsNeverAbsence(t *testing.T) {
 	b := start(t, tenant.Settings{AnonymousPull: true})
 	image := b.image("app", "layer")
 	b.pushed("/v2/app/manifests/1", image)
-	token := b.Token(b.site, access.ServiceAccount(b.site.Tenant, "admin", access.Admin),
+	token := b.Token(b.site, access.ServiceAccount(b.site.Tenant, 0, "admin", access.Admin),
 		access.Repository("app", access.All), access.Catalog)
 	if err := b.Meta.Close(); err != nil {
 		t.Fatal(err)

@@ -136,15 +136,15 @@ type caller struct {
 }
 
 func reader(s tenant.Site) access.Principal {
-	return access.ServiceAccount(s.Tenant, "reader", access.Reader)
+	return access.ServiceAccount(s.Tenant, 0, "reader", access.Reader)
 }
 
 func writer(s tenant.Site) access.Principal {
-	return access.ServiceAccount(s.Tenant, "writer", access.Writer)
+	return access.ServiceAccount(s.Tenant, 0, "writer", access.Writer)
 }
 
 func admin(s tenant.Site) access.Principal {
-	return access.ServiceAccount(s.Tenant, "admin", access.Admin)
+	return access.ServiceAccount(s.Tenant, 0, "admin", access.Admin)
 }
 
 func none(s tenant.Site) access.Principal {

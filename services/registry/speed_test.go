@@ -104,7 +104,7 @@ func pull(ctx context.Context, b *bench, client *http.Client, token, path string
 func BenchmarkManifestGetByTag(b *testing.B) {
 	s := start(b, tenant.Settings{})
 	s.pushed("/v2/app/manifests/latest", s.image("app", "layer"))
-	token := s.Token(s.site, access.ServiceAccount(s.site.Tenant, "admin", access.Admin), access.Repository("app", access.Pull))
+	token := s.Token(s.site, access.ServiceAccount(s.site.Tenant, 0, "admin", access.Admin), access.Repository("app", access.Pull))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	b.ReportAllocs()
 	b.SetParallelism(64)
@@ -124,7 +124,7 @@ func BenchmarkManifestGetByTag(b *testing.B) {
 func BenchmarkManifestGetByTagServer(b *testing.B) {
 	s := start(b, tenant.Settings{})
 	s.pushed("/v2/app/manifests/latest", s.image("app", "layer"))
-	token := s.Token(s.site, access.ServiceAccount(s.site.Tenant, "admin", access.Admin), access.Repository("app", access.Pull))
+	token := s.Token(s.site, access.ServiceAccount(s.site.Tenant, 0, "admin", access.Admin), access.Repository("app", access.Pull))
 	h := s.Server.Config.Handler
 	b.ReportAllocs()
 	b.RunParallel(func(p *testing.PB) {
@@ -147,7 +147,7 @@ func BenchmarkBlobPull(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			s := start(b, tenant.Settings{})
 			blob := s.PutBlob(s.repo("app"), bytes.Repeat([]byte("0123456789abcdef"), size/16))
-			token := s.Token(s.site, access.ServiceAccount(s.site.Tenant, "admin", access.Admin), access.Repository("app", access.Pull))
+			token := s.Token(s.site, access.ServiceAccount(s.site.Tenant, 0, "admin", access.Admin), access.Repository("app", access.Pull))
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 			b.SetBytes(int64(size))
 			b.ResetTimer()

@@ -117,7 +117,7 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	switch {
 	case err == nil:
 		a.recent.Add(used, hash)
-		return access.ServiceAccount(account.Tenant, account.Slug, account.Role), nil
+		return account.Principal(), nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err
 	}
@@ -129,9 +129,9 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	return access.Principal{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the name or the secret is wrong")
 }
 
-func (a *Authenticator) find(ctx context.Context, t tenant.ID, name string, hash [sha256.Size]byte) (meta.Account, error) {
+func (a *Authenticator) find(ctx context.Context, t tenant.ID, name string, hash [sha256.Size]byte) (meta.Login, error) {
 	if name == "" { // the store takes it as any account
-		return meta.Account{}, fault.New(fault.NotFound, fault.ResourceUnknown, "no name was given")
+		return meta.Login{}, fault.New(fault.NotFound, fault.ResourceUnknown, "no name was given")
 	}
 	return a.accounts.FindAccountByKey(ctx, t, name, hash)
 }

@@ -28,7 +28,7 @@ type counted struct {
 	lookups atomic.Int64
 }
 
-func (c *counted) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
+func (c *counted) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Login, error) {
 	c.lookups.Add(1)
 	return c.AccountFinder.FindAccountByKey(ctx, t, slug, hash)
 }
@@ -42,7 +42,7 @@ func TestB10_UnknownAndKnownAccountsAreAlike(t *testing.T) {
 	acme := d.Tenant("acme", tenant.Settings{})
 	d.Account(acme, "ci", access.Writer)
 	a := d.Account(acme, "off", access.Writer)
-	if _, err := d.Meta.UpdateAccount(t.Context(), fronttest.By(), meta.Account{Tenant: a.Tenant, Slug: "off", Role: a.Role, Disabled: true}); err != nil {
+	if _, err := d.Meta.UpdateAccount(t.Context(), fronttest.By(), meta.Account{Tenant: a.Tenant, Kind: access.ServiceKind, Slug: "off", Role: a.Role, Disabled: true}); err != nil {
 		t.Fatal(err)
 	}
 	var first string
@@ -229,8 +229,8 @@ type broken struct{}
 
 var errBroken = errors.New("connection refused")
 
-func (broken) FindAccountByKey(context.Context, tenant.ID, string, [32]byte) (meta.Account, error) {
-	return meta.Account{}, fault.Down(errBroken, "the metadata store")
+func (broken) FindAccountByKey(context.Context, tenant.ID, string, [32]byte) (meta.Login, error) {
+	return meta.Login{}, fault.Down(errBroken, "the metadata store")
 }
 func (broken) Check(context.Context, limit.Key) error { return fault.Down(errBroken, "the limit") }
 func (broken) Add(context.Context, limit.Key) error   { return fault.Down(errBroken, "the limit") }

@@ -122,7 +122,7 @@ func TestK2_RefusedEarly(t *testing.T) {
 	isFull(t, "patch", c.patch(path, 0, []byte("new")))
 	c.mustHold(kept)
 	other := c.in("team/other")
-	other.auth = c.Token(c.site, access.ServiceAccount(c.site.Tenant, "writer", access.Writer),
+	other.auth = c.Token(c.site, access.ServiceAccount(c.site.Tenant, 0, "writer", access.Writer),
 		access.Repository("team/app", access.Pull|access.Push), access.Repository("team/other", access.Pull|access.Push))
 	a := other.send(http.MethodPost, other.uploads("?mount="+sha256Of(kept).String()+"&from=team/app"), "")
 	other.mustStored(a, sha256Of(kept)) // it takes no room

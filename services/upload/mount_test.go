@@ -25,7 +25,7 @@ func (c client) mount(d oci.Digest, from string) fronttest.Answer {
 
 // mayAlso adds a scope to the client's token.
 func (c client) mayAlso(s access.Scope) client {
-	p := access.ServiceAccount(c.site.Tenant, "writer", access.Writer)
+	p := access.ServiceAccount(c.site.Tenant, 0, "writer", access.Writer)
 	c.auth = c.Token(c.site, p, access.Repository(c.name, access.Pull|access.Push), s)
 	return c
 }

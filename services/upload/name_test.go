@@ -64,7 +64,7 @@ func TestG4_NamesOfUpstreamsAreNotForAnybody(t *testing.T) {
 		{"libraryx/app", ""},
 	} {
 		scope := access.Repository(r.name, access.Pull|access.Push)
-		anonymous, writer := c.Token(open, access.Principal{}, scope), c.Token(open, access.ServiceAccount(open.Tenant, "writer", access.Writer), scope)
+		anonymous, writer := c.Token(open, access.Principal{}, scope), c.Token(open, access.ServiceAccount(open.Tenant, 0, "writer", access.Writer), scope)
 		for what, query := range map[string]string{
 			"start": "", "whole": "?digest=" + digest.String(), "mount": "?mount=" + digest.String() + "&from=library/blob",
 		} {

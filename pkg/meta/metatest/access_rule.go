@@ -204,17 +204,17 @@ func testAccessRules(t *testing.T, open Open) {
 		r.Principals, r.Registries, r.Disabled = []string{access.Authenticated, "serviceAccounts/ci"}, []string{"main", "dev", "dev*"}, true
 		r = w.addRule(r)
 		for _, err := range []error{
-			w.Store.DeleteAccount(t.Context(), cause(), w.tenant, "ci", 0),
+			w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", 0),
 			w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0, true),
 		} {
 			w.refused(err, fault.Conflict, fault.InUse)
 		}
-		w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, "ci2", 0))
+		w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.ServiceKind, "ci2", 0))
 		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev2", 0, true)) // a pattern names nothing
 		r.Principals, r.Registries = []string{access.AnonymousPrincipal}, nil
 		_, err := w.Store.UpdateAccessRule(t.Context(), cause(), r)
 		w.must(err)
-		w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, "ci", 0))
+		w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", 0))
 		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "dev", 0, true))
 	})
 	t.Run("U3 are not left with names that go at the same moment", func(t *testing.T) {
@@ -226,14 +226,14 @@ func testAccessRules(t *testing.T, open Open) {
 			var made, gone error
 			together(
 				func() { _, made = w.Store.CreateAccessRule(t.Context(), cause(), r) },
-				func() { gone = w.Store.DeleteAccount(t.Context(), cause(), w.tenant, "ci", 0) },
+				func() { gone = w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", 0) },
 			)
 			if (made == nil) == (gone == nil) {
 				t.Fatalf("made: %v, deleted: %v", made, gone)
 			}
 			if made == nil {
 				w.must(w.Store.DeleteAccessRule(t.Context(), cause(), w.tenant, "rule", 0))
-				w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, "ci", 0))
+				w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", 0))
 			}
 		}
 	})

@@ -13,8 +13,8 @@ import (
 
 // testLimits tests how many of each noun a tenant may have.
 func testLimits(t *testing.T, open Open) {
-	few := meta.Limits{Registries: 3, Accounts: 3, AccountKeys: 3, AccessRules: 3, Domains: 3, Upstreams: 3, Groups: 3}
-	none := meta.Limits{Registries: -1, Accounts: -1, AccountKeys: -1, AccessRules: -1, Domains: -1, Upstreams: -1, Groups: -1}
+	few := meta.Limits{Registries: 3, Accounts: 3, Users: 3, AccountKeys: 3, AccessRules: 3, Domains: 3, Upstreams: 3, Groups: 3}
+	none := meta.Limits{Registries: -1, Accounts: -1, Users: -1, AccountKeys: -1, AccessRules: -1, Domains: -1, Upstreams: -1, Groups: -1}
 	for name, noun := range limitedNouns {
 		t.Run("S40 "+name, func(t *testing.T) {
 			w := newWorldWith(t, open, Options{Limits: few})
@@ -56,7 +56,7 @@ func testLimits(t *testing.T, open Open) {
 		r := w.repo("app")
 		w.pushImage(r, "v1", "config")
 		for i := range 20 { // of administration, between what pushes write
-			_, err := w.Store.CreateAccount(t.Context(), cause(), meta.Account{Tenant: w.tenant, Slug: fmt.Sprintf("a%02d", i), Role: access.Reader})
+			_, err := w.Store.CreateAccount(t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: fmt.Sprintf("a%02d", i), Role: access.Reader})
 			w.must(err)
 			w.push(r, fmt.Sprint("layer", i))
 			w.must(w.Store.RecordRefusals(t.Context(), map[meta.Refusal]int64{
@@ -90,7 +90,7 @@ func testLimits(t *testing.T, open Open) {
 		}
 		for n := range 2 * meta.AdministrationKept * 7 {
 			a := w.addAccount(fmt.Sprintf("more%03d", n), access.Reader)
-			w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, a.Slug, 0))
+			w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.ServiceKind, a.Slug, 0))
 		}
 		left = trim()
 		if n := left["serviceAccount.create"] + left["serviceAccount.delete"] + left["tenant.create"]; n != meta.AdministrationKept*7 {
@@ -165,28 +165,40 @@ var limitedNouns = map[string]limitedNoun{
 	"accounts": {
 		prepare: func(world) {},
 		make: func(w world, name string) error {
-			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Slug: name, Role: access.Reader})
+			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: name, Role: access.Reader})
 			return err
 		},
 		remove: func(w world) error {
-			all, err := w.Store.ListAccounts(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			all, err := w.Store.ListAccounts(w.t.Context(), w.tenant, access.ServiceKind, meta.Page{Size: 10})
 			w.must(err)
-			return w.Store.DeleteAccount(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
+			return w.Store.DeleteAccount(w.t.Context(), cause(), w.tenant, access.ServiceKind, all[0].Slug, 0)
+		},
+	},
+	"users": {
+		prepare: func(world) {},
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.UserKind, Slug: name, Role: access.Reader})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListAccounts(w.t.Context(), w.tenant, access.UserKind, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeleteAccount(w.t.Context(), cause(), w.tenant, access.UserKind, all[0].Slug, 0)
 		},
 	},
 	"keys": {
 		prepare: func(w world) {
-			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Slug: "ci", Role: access.Reader})
+			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Reader})
 			w.must(err)
 		},
 		make: func(w world, name string) error {
-			_, err := w.Store.CreateAccountKey(w.t.Context(), cause(), w.tenant, "ci", meta.AccountKey{Name: name})
+			_, err := w.Store.CreateAccountKey(w.t.Context(), cause(), w.tenant, access.ServiceKind, "ci", meta.AccountKey{Name: name})
 			return err
 		},
 		remove: func(w world) error {
-			all, err := w.Store.ListAccountKeys(w.t.Context(), w.tenant, "ci")
+			all, err := w.Store.ListAccountKeys(w.t.Context(), w.tenant, access.ServiceKind, "ci")
 			w.must(err)
-			return w.Store.DeleteAccountKey(w.t.Context(), cause(), w.tenant, "ci", all[0].Name)
+			return w.Store.DeleteAccountKey(w.t.Context(), cause(), w.tenant, access.ServiceKind, "ci", all[0].Name)
 		},
 	},
 	"access rules": {

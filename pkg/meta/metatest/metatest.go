@@ -60,6 +60,7 @@ func Run(t *testing.T, open Open) {
 		{"Domains", testDomains},
 		{"Sites", testSites},
 		{"Accounts", testAccounts},
+		{"Users", testUsers},
 		{"AccessRules", testAccessRules},
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},

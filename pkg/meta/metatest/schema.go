@@ -90,7 +90,7 @@ func testSchema(t *testing.T, open Open) {
 		w.must(w.SQL.Exec(string(step)))
 		w.site(at, site)
 		w.policy(meta.AccessPolicy{})
-		if got, err := w.Store.FindAccountByKey(t.Context(), w.tenant, "ci", sha256.Sum256([]byte("secret"))); err != nil || got != ci {
+		if got, err := w.Store.FindAccountByKey(t.Context(), w.tenant, "ci", sha256.Sum256([]byte("secret"))); err != nil || got.Account != ci || got.Key != "k" {
 			t.Errorf("%+v, %v", got, err)
 		}
 		r := w.rule("rule")

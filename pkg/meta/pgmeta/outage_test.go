@@ -66,7 +66,7 @@ func kinds(t *testing.T, s *Store, r meta.Repo) map[string]func(context.Context)
 			return absent(none(s.FindAccountByKey(ctx, r.Tenant, "ci", [32]byte{})), fault.ResourceUnknown)
 		},
 		"CreateAccount": func(ctx context.Context) error {
-			return none(s.CreateAccount(ctx, cause(), meta.Account{Tenant: r.Tenant, Slug: name(), Role: access.Reader}))
+			return none(s.CreateAccount(ctx, cause(), meta.Account{Tenant: r.Tenant, Kind: access.ServiceKind, Slug: name(), Role: access.Reader}))
 		},
 		"CreateUpstream": func(ctx context.Context) error {
 			return none(s.CreateUpstream(ctx, cause(), meta.Upstream{Tenant: r.Tenant, Slug: name()}))

@@ -3,6 +3,7 @@ package sqlmeta
 import (
 	"context"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -12,10 +13,10 @@ const (
 	selectAccountKey = `
 SELECT k.name, k.hash, k.created_at, k.expires_at
 FROM accounts a JOIN account_keys k ON k.tenant_id = a.tenant_id AND k.account_id = a.id
-WHERE a.tenant_id = $1 AND a.slug = $2`
+WHERE a.tenant_id = $1 AND a.kind = $2 AND a.slug = $3`
 
 	listAccountKeys = selectAccountKey + ` ORDER BY k.name`
-	findAccountKey  = selectAccountKey + ` AND k.name = $3`
+	findAccountKey  = selectAccountKey + ` AND k.name = $4`
 
 	insertAccountKey = `
 INSERT INTO account_keys (tenant_id, account_id, name, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, berth_now(), $5)
@@ -26,7 +27,7 @@ ON CONFLICT (tenant_id, account_id, name) DO NOTHING`
 	// It begins at the hash, so that its cost does not show whether the account exists
 	// (contract row B10).
 	findAccountByKey = `
-SELECT ` + accountColumns + `
+SELECT k.name, ` + accountColumns + `
 FROM account_keys k
 JOIN accounts a ON a.tenant_id = k.tenant_id AND a.id = k.account_id
 JOIN tenants t ON t.id = a.tenant_id
@@ -41,58 +42,77 @@ func scanAccountKey(scan Scan) (meta.AccountKey, error) {
 }
 
 // ListAccountKeys implements meta.Accounts.
-func (s *Records) ListAccountKeys(ctx context.Context, t tenant.ID, slug string) ([]meta.AccountKey, error) {
-	if _, err := s.FindAccount(ctx, t, slug); err != nil {
+func (s *Records) ListAccountKeys(ctx context.Context, t tenant.ID, k access.Kind, slug string) ([]meta.AccountKey, error) {
+	if _, err := s.FindAccount(ctx, t, k, slug); err != nil {
 		return nil, err
 	}
-	return list(ctx, s, t, scanAccountKey, listAccountKeys, t, slug)
+	return list(ctx, s, t, scanAccountKey, listAccountKeys, t, k, slug)
 }
 
 // CreateAccountKey implements meta.Accounts.
-func (s *Records) CreateAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug string, k meta.AccountKey) (meta.AccountKey, error) {
+func (s *Records) CreateAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, k access.Kind, slug string, key meta.AccountKey) (meta.AccountKey, error) {
 	err := s.engine.Write(ctx, id, func(t Tx) error {
-		if err := begin(t, by, id, "key.create", keyTarget(slug, k.Name)); err != nil {
+		if err := begin(t, by, id, eventOf(k, "key.create", "accessToken.create"), keyTarget(k, slug, key.Name)); err != nil {
 			return err
 		}
-		account, err := accountID(t, id, slug, 0)
+		account, err := lockedAccount(t, id, k, slug, 0)
 		if err != nil {
 			return err
 		}
-		taken := fault.New(fault.Conflict, fault.AlreadyExists, "service account %q has a key %q already", slug, k.Name)
-		if err := change(t, taken, insertAccountKey, id, account, k.Name, k.Hash[:], t.Time(k.ExpiresAt)); err != nil {
+		taken := fault.New(fault.Conflict, fault.AlreadyExists, "%s %q has a secret %q already", k.Noun(), slug, key.Name)
+		if err := change(t, taken, insertAccountKey, id, account.id, key.Name, key.Hash[:], t.Time(key.ExpiresAt)); err != nil {
 			return err
 		}
-		return checkLimit(t, s.limits.KeyLimit(), countAccountKeys, id, account)
+		return checkLimit(t, s.limits.KeyLimit(), countAccountKeys, id, account.id)
 	})
 	if err != nil {
 		return meta.AccountKey{}, err
 	}
-	return find(ctx, s, id, noKey(slug, k.Name), scanAccountKey, findAccountKey, id, slug, k.Name)
+	return find(ctx, s, id, noKey(k, slug, key.Name), scanAccountKey, findAccountKey, id, k, slug, key.Name)
 }
 
 // DeleteAccountKey implements meta.Accounts.
-func (s *Records) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, slug, name string) error {
+func (s *Records) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant.ID, k access.Kind, slug, name string) error {
 	return s.engine.Write(ctx, id, func(t Tx) error {
-		if err := begin(t, by, id, "key.delete", keyTarget(slug, name)); err != nil {
+		if err := begin(t, by, id, eventOf(k, "key.delete", "accessToken.delete"), keyTarget(k, slug, name)); err != nil {
 			return err
 		}
-		account, err := accountID(t, id, slug, 0)
+		account, err := lockedAccount(t, id, k, slug, 0)
 		if err != nil {
 			return err
 		}
-		return change(t, noKey(slug, name), deleteAccountKey, id, account, name)
+		if err := change(t, noKey(k, slug, name), deleteAccountKey, id, account.id, name); err != nil {
+			return err
+		}
+		return revoke(t, id, account, name)
 	})
 }
 
 // FindAccountByKey implements meta.Accounts. Keys of a suspended tenant are not
 // found.
-func (s *Records) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Account, error) {
-	unknown := fault.New(fault.NotFound, fault.ResourceUnknown, "no service account has this key")
-	return find(ctx, s, t, unknown, scanAccount, findAccountByKey, t, slug, hash[:])
+func (s *Records) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Login, error) {
+	unknown := fault.New(fault.NotFound, fault.ResourceUnknown, "no account has this key")
+	return find(ctx, s, t, unknown, scanLogin, findAccountByKey, t, slug, hash[:])
 }
 
-func keyTarget(slug, name string) string { return accountTarget(slug) + "/keys/" + name }
+func scanLogin(scan Scan) (meta.Login, error) {
+	var l meta.Login
+	err := scan(append([]any{&l.Key}, accountDest(&l.Account)...)...)
+	return l, err
+}
 
-func noKey(slug, name string) error {
-	return fault.New(fault.NotFound, fault.ResourceUnknown, "service account %q has no key %q", slug, name)
+func keyTarget(k access.Kind, slug, name string) string {
+	collection := "/keys/"
+	if k == access.UserKind {
+		collection = "/accessTokens/"
+	}
+	return k.PrincipalName(slug) + collection + name
+}
+
+func noKey(k access.Kind, slug, name string) error {
+	noun := "key"
+	if k == access.UserKind {
+		noun = "access token"
+	}
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "%s %q has no %s %q", k.Noun(), slug, noun, name)
 }

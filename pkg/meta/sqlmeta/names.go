@@ -137,14 +137,14 @@ func checkNotMirrored(t Tx, id tenant.ID, slug string) error {
 // checkRuleNames refuses a rule that names an unknown account or registry.
 func checkRuleNames(t Tx, r meta.AccessRule) error {
 	for i, name := range r.Principals {
-		slug, ok := access.AccountOf(name)
+		kind, slug, ok := access.AccountOf(name)
 		if !ok {
 			continue
 		}
-		if found, err := exists(t, findAccountID, r.Tenant, slug); err != nil {
+		if found, err := accountExists(t, r.Tenant, kind, slug); err != nil {
 			return err
 		} else if !found {
-			return notNamed("service account", slug, rulePrincipals, i)
+			return notNamed(kind.Noun(), slug, rulePrincipals, i)
 		}
 	}
 	for i, name := range r.Registries {
@@ -158,6 +158,11 @@ func checkRuleNames(t Tx, r meta.AccessRule) error {
 		}
 	}
 	return nil
+}
+
+func accountExists(t Tx, id tenant.ID, k access.Kind, slug string) (bool, error) {
+	var a accountRow
+	return a.find(t, findAccountRow, id, k, slug)
 }
 
 func notNamed(kind, slug, list string, i int) error {

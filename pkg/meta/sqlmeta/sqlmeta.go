@@ -142,6 +142,32 @@ func (s timeScanner) Scan(v any) error {
 // ScanTime reads a column of a time.
 func ScanTime(to *time.Time) sql.Scanner { return timeScanner{to} }
 
+// textScanner reads a text; NULL is the empty one.
+type textScanner struct{ to *string }
+
+// Scan implements sql.Scanner.
+func (s textScanner) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*s.to = ""
+	case string:
+		*s.to = v
+	case []byte:
+		*s.to = string(v)
+	default:
+		return fmt.Errorf("sqlmeta: %T is not a text", v)
+	}
+	return nil
+}
+
+// textOrNull is the argument for a text; NULL for the empty one.
+func textOrNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
 // jsonScanner decodes JSON into a pointer to a zero value.
 type jsonScanner struct{ to any }
 

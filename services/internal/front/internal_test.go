@@ -63,7 +63,7 @@ func TestRemoteMakesNoDifference(t *testing.T) {
 		},
 		"account": func(h hop) fronttest.Request { return fronttest.Request{Host: h.private.Host, Basic: "ci"} },
 		"token": func(h hop) fronttest.Request {
-			p := access.ServiceAccount(h.private.Tenant, "ci", access.Writer)
+			p := access.ServiceAccount(h.private.Tenant, 0, "ci", access.Writer)
 			return fronttest.Request{Host: h.private.Host, Bearer: h.Token(h.private, p, access.Repository("app", access.Pull))}
 		},
 		"anonymous token": func(h hop) fronttest.Request {
@@ -252,7 +252,7 @@ func TestA3_HeadersCannotTouchTheCall(t *testing.T) {
 func TestF5_DataPortTakesNoCalls(t *testing.T) {
 	h := serveHere(t, front.Services{Upload: http.HandlerFunc(guarded)})
 	signed, err := access.NewInternal(deploymentKey).Sign(access.InternalCall{
-		InternalRequest: access.InternalRequest{Method: http.MethodGet, Path: session}, Site: h.private, Principal: access.ServiceAccount(h.private.Tenant, "ci", access.Admin),
+		InternalRequest: access.InternalRequest{Method: http.MethodGet, Path: session}, Site: h.private, Principal: access.ServiceAccount(h.private.Tenant, 0, "ci", access.Admin),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -266,7 +266,7 @@ func TestF5_DataPortTakesNoCalls(t *testing.T) {
 // Refusals are those of the process that the client talks to (contract section 1).
 func TestContract_RefusalsAcrossTheHop(t *testing.T) {
 	h := newHop(t, front.Services{Upload: http.HandlerFunc(guarded)})
-	pulling := h.Token(h.private, access.ServiceAccount(h.private.Tenant, "ci", access.Writer), access.Repository("app", access.Pull))
+	pulling := h.Token(h.private, access.ServiceAccount(h.private.Tenant, 0, "ci", access.Writer), access.Repository("app", access.Pull))
 	for name, c := range map[string]struct {
 		req       fronttest.Request
 		want      string

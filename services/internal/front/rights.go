@@ -109,7 +109,7 @@ func (c *Call) accessDenied(want access.Scope) error {
 		detail["reason"] = reasonRule
 		message = fmt.Sprintf("the access rules of this tenant do not let you %s here; its administrator can change them", verbs(need))
 	case !role.Actions().Has(need):
-		account, _ := access.AccountOf(c.Principal.Name)
+		_, account, _ := access.AccountOf(c.Principal.Name)
 		detail["reason"], detail["account"], detail["role"] = reasonRole, account, string(role)
 		message = fmt.Sprintf("account %q has role %s, which may not %s", account, role, verbs(need))
 	default:

@@ -247,7 +247,7 @@ func scopeOf(t *testing.T, a fronttest.Answer) string {
 // more of it by asking: not even whether it needs a credential.
 func TestContract_PushesToUpstreamsAreTheSameForAll(t *testing.T) {
 	h := serveHere(t, ways())
-	writer := access.ServiceAccount(h.private.Tenant, "ci", access.Writer)
+	writer := access.ServiceAccount(h.private.Tenant, 0, "ci", access.Writer)
 	for _, path := range []string{"/v2/proxy/docker.io/app/manifests/1", "/v2/app/manifests/1?ns=docker.io", "/v2/proxy/docker.io/app/blobs/uploads/", session + "?ns=docker.io"} {
 		var first fronttest.Answer
 		for i, r := range []fronttest.Request{
@@ -341,7 +341,7 @@ func TestRemoteProxyMakesNoDifference(t *testing.T) {
 	other := listenInternal(t, deploymentKey, &journal{}, front.Services{Registry: says("wrong"), Upload: says("wrong"), Token: says("wrong"), Proxy: tells})
 	far := serveHere(t, beforeProxy(remoteProxy(t, other.URL)))
 	near := serveHere(t, beforeProxy(tells))
-	reader := access.ServiceAccount(far.private.Tenant, "ci", access.Writer)
+	reader := access.ServiceAccount(far.private.Tenant, 0, "ci", access.Writer)
 	headers := map[string]http.Header{
 		"plain":        {},
 		"hops":         {ocihttp.HeaderHops: {"3"}},

@@ -196,14 +196,15 @@ func (d *Deployment) Site(host string) tenant.Site {
 func (d *Deployment) Account(s tenant.Site, slug string, role access.Role) access.Principal {
 	d.t.Helper()
 	ctx := context.Background()
-	if _, err := d.Meta.CreateAccount(ctx, By(), meta.Account{Tenant: s.Tenant, Slug: slug, Role: role}); err != nil {
+	a, err := d.Meta.CreateAccount(ctx, By(), meta.Account{Tenant: s.Tenant, Kind: access.ServiceKind, Slug: slug, Role: role})
+	if err != nil {
 		d.t.Fatal(err)
 	}
 	key := meta.AccountKey{Name: "k", Hash: sha256.Sum256([]byte(Secret(slug)))}
-	if _, err := d.Meta.CreateAccountKey(ctx, By(), s.Tenant, slug, key); err != nil {
+	if _, err := d.Meta.CreateAccountKey(ctx, By(), s.Tenant, a.Kind, slug, key); err != nil {
 		d.t.Fatal(err)
 	}
-	return access.ServiceAccount(s.Tenant, slug, role)
+	return a.Principal()
 }
 
 // Secret is the secret of an account that Account made.
@@ -235,5 +236,5 @@ func (a accounts) Authenticate(ctx context.Context, s tenant.Site, name, secret 
 	if fault.KindOf(err) == fault.NotFound {
 		return access.Principal{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "wrong name or secret")
 	}
-	return access.ServiceAccount(found.Tenant, found.Slug, found.Role), err
+	return found.Principal(), err
 }

@@ -1,0 +1,91 @@
+package access
+
+import (
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Principal is the caller. The zero value is anonymous.
+type Principal struct {
+	Name   string // "serviceAccounts/ci", "users/alice"; empty for anonymous
+	ID     int64  // of the account; never used again, unlike the name
+	Tenant tenant.ID
+	Role   Role
+}
+
+// Kind is a kind of accounts.
+type Kind string
+
+// The kinds. The accounts of a tenant have one name space, so that a login needs no kind.
+const (
+	ServiceKind Kind = "service" // service accounts: machines, with keys
+	UserKind    Kind = "user"    // people, with a password and access tokens
+)
+
+// kinds are the words of the kinds: the collection, which begins the names of principals,
+// and the noun.
+var kinds = []struct {
+	kind             Kind
+	collection, noun string
+}{{ServiceKind, "serviceAccounts", "service account"}, {UserKind, "users", "user"}}
+
+// Noun names the kind in messages: "service account".
+func (k Kind) Noun() string {
+	for _, one := range kinds {
+		if one.kind == k {
+			return one.noun
+		}
+	}
+	return string(k)
+}
+
+// PrincipalName is the name of the account with this slug: "serviceAccounts/ci".
+func (k Kind) PrincipalName(slug string) string {
+	for _, one := range kinds {
+		if one.kind == k {
+			return one.collection + "/" + slug
+		}
+	}
+	return string(k) + "/" + slug
+}
+
+// AccountOf returns the kind and slug of the account that a principal is; false for other
+// principals.
+func AccountOf(principal string) (Kind, string, bool) {
+	collection, slug, found := strings.Cut(principal, "/")
+	if found {
+		for _, one := range kinds {
+			if one.collection == collection {
+				return one.kind, slug, true
+			}
+		}
+	}
+	return "", "", false
+}
+
+// AccountPrincipal is the principal of a tenant's account.
+func AccountPrincipal(k Kind, t tenant.ID, id int64, slug string, r Role) Principal {
+	return Principal{Name: k.PrincipalName(slug), ID: id, Tenant: t, Role: r}
+}
+
+// ServiceAccount is the principal of a tenant's service account.
+func ServiceAccount(t tenant.ID, id int64, slug string, r Role) Principal {
+	return AccountPrincipal(ServiceKind, t, id, slug, r)
+}
+
+// User is the principal of a tenant's user.
+func User(t tenant.ID, id int64, slug string, r Role) Principal {
+	return AccountPrincipal(UserKind, t, id, slug, r)
+}
+
+// Anonymous says that no credential was given.
+func (p Principal) Anonymous() bool { return p.Name == "" }
+
+// Actor is the principal's name for the audit log.
+func (p Principal) Actor() string {
+	if p.Anonymous() {
+		return "anonymous"
+	}
+	return p.Name
+}

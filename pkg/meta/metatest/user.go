@@ -1,0 +1,173 @@
+package metatest
+
+import (
+	"crypto/sha256"
+	"io/fs"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+func testUsers(t *testing.T, open Open) {
+	t.Run("U20 have one name space with service accounts, and nothing else", func(t *testing.T) {
+		w := newWorld(t, open)
+		a := meta.Account{Tenant: w.tenant, Kind: access.UserKind, Slug: "alice", DisplayName: "Alice", Role: access.Writer, Password: "$argon2id$one"}
+		made, err := w.Store.CreateAccount(t.Context(), cause(), a)
+		w.must(err)
+		want := a
+		want.ID, want.Version, want.CreatedAt, want.UpdatedAt = made.ID, made.Version, w.Now(), w.Now()
+		if made != want || made.Principal() != access.User(w.tenant, made.ID, "alice", access.Writer) {
+			t.Errorf("made %+v, want %+v; %+v", made, want, made.Principal())
+		}
+		a.Kind, a.Password = access.ServiceKind, ""
+		_, err = w.Store.CreateAccount(t.Context(), cause(), a)
+		w.refused(err, fault.Conflict, fault.AlreadyExists)
+		ci := w.addAccount("ci", access.Reader)
+		w.accounts([]string{"ci"}, "", 9)
+		users, err := w.Store.ListAccounts(t.Context(), w.tenant, access.UserKind, meta.Page{Size: 9})
+		if err != nil || !slices.Equal(users, []meta.Account{made}) {
+			t.Errorf("users %+v, %v", users, err)
+		}
+		_, err = w.Store.FindAccount(t.Context(), w.tenant, access.ServiceKind, "alice")
+		w.refused(err, fault.NotFound, fault.ResourceUnknown)
+		ci.Kind = access.UserKind
+		_, err = w.Store.UpdateAccount(t.Context(), cause(), ci)
+		w.refused(err, fault.NotFound, fault.ResourceUnknown)
+		w.refused(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.ServiceKind, "alice", 0), fault.NotFound, fault.ResourceUnknown)
+		_, err = w.Store.CreateAccountKey(t.Context(), cause(), w.tenant, access.ServiceKind, "alice", meta.AccountKey{Name: "k"})
+		w.refused(err, fault.NotFound, fault.ResourceUnknown)
+		w.refused(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "ci", "k"), fault.NotFound, fault.ResourceUnknown)
+	})
+	t.Run("U20 log in with their access tokens, and have events of their own", func(t *testing.T) {
+		w := newWorld(t, open)
+		alice := w.addUser("alice")
+		hash := sha256.Sum256([]byte("token"))
+		_, err := w.Store.CreateAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "alice", meta.AccountKey{Name: "laptop", Hash: hash})
+		w.must(err)
+		if got, err := w.Store.FindAccountByKey(t.Context(), w.tenant, "alice", hash); err != nil || got != (meta.Login{Account: alice, Key: "laptop"}) {
+			t.Errorf("%+v, %v", got, err)
+		}
+		w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "alice", "laptop"))
+		_, err = w.Store.UpdateAccount(t.Context(), cause(), alice)
+		w.must(err)
+		w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.UserKind, "alice", 0))
+		var got []string
+		for _, e := range w.events("", 5) {
+			got = append(got, e.Verb+" "+e.Target)
+		}
+		want := []string{
+			"user.delete users/alice", "user.update users/alice", "accessToken.delete users/alice/accessTokens/laptop",
+			"accessToken.create users/alice/accessTokens/laptop", "user.create users/alice",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("events %q, want %q", got, want)
+		}
+	})
+	t.Run("U21 are principals of access rules, by their kind", func(t *testing.T) {
+		w := newWorld(t, open)
+		w.addUser("alice")
+		r := w.rule("rule")
+		r.Principals = []string{"serviceAccounts/alice"}
+		_, err := w.Store.CreateAccessRule(t.Context(), cause(), r)
+		w.refused(err, fault.Invalid, fault.ResourceUnknown)
+		r.Principals = []string{"users/alice"}
+		w.addRule(r)
+		w.refused(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.UserKind, "alice", 0), fault.Conflict, fault.InUse)
+	})
+	t.Run("U22 a change that takes rights revokes tokens", func(t *testing.T) { testRevocations(t, open) })
+	t.Run("U22 an upgrade keeps accounts and keys", func(t *testing.T) {
+		w := newWorld(t, open)
+		ci := w.addAccount("ci", access.Writer)
+		key := w.addKey("k", "secret")
+		w.must(w.SQL.Exec(`DROP TABLE revocations;
+ALTER TABLE accounts DROP COLUMN kind; ALTER TABLE accounts DROP COLUMN password; ALTER TABLE accounts DROP COLUMN epoch;
+ALTER TABLE account_keys DROP COLUMN last_used_at; ALTER TABLE account_keys DROP COLUMN last_used_from;`)) // as it was before
+		step, err := fs.ReadFile(w.SQL.Steps, "0024_principals.sql")
+		w.must(err)
+		w.must(w.SQL.Exec(string(step)))
+		if got, err := w.Store.FindAccountByKey(t.Context(), w.tenant, "ci", key.Hash); err != nil || got.Account != ci {
+			t.Errorf("%+v, %v", got, err)
+		}
+		w.accounts([]string{"ci"}, "", 9)
+	})
+}
+
+// testRevocations makes each change of an account, and looks which tokens it revokes.
+func testRevocations(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	a := w.addUser("alice")
+	other := w.addAccount("ci", access.Writer)
+	key := w.addKey("k", "secret")
+	changed := func(change func(*meta.Account)) {
+		t.Helper()
+		change(&a)
+		var err error
+		a, err = w.Store.UpdateAccount(t.Context(), cause(), a)
+		w.must(err)
+	}
+	revoked := func(what string, want ...meta.Revocation) {
+		t.Helper()
+		got, err := w.Store.ListRevocations(t.Context(), time.Minute)
+		w.must(err)
+		slices.SortFunc(got, func(x, y meta.Revocation) int { return int(x.Account - y.Account) })
+		if len(got) != len(want) || !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+		w.Advance(time.Hour)
+	}
+	of := func(id int64, key string, epoch int64) meta.Revocation {
+		return meta.Revocation{Tenant: w.tenant, Account: id, Key: key, Epoch: epoch, At: w.Now()}
+	}
+	changed(func(a *meta.Account) { a.DisplayName = "A" })
+	revoked("another display name")
+	changed(func(a *meta.Account) { a.Role = access.Reader })
+	revoked("another role", of(a.ID, "", 1))
+	changed(func(a *meta.Account) { a.Password = "$argon2id$two" })
+	revoked("another password", of(a.ID, "", 2))
+	changed(func(a *meta.Account) { a.Disabled = true })
+	revoked("disabled", of(a.ID, "", 3))
+	changed(func(a *meta.Account) { a.Disabled = false })
+	revoked("enabled")
+	if a.Epoch != 3 {
+		t.Errorf("epoch %d after three revocations", a.Epoch)
+	}
+	w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", key.Name))
+	w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.UserKind, "alice", 0))
+	revoked("a key and an account deleted", of(a.ID, "", 4), of(other.ID, key.Name, 1))
+	by := cause()
+	for range 2 { // the same request again
+		_, err := w.Store.UpdateAccount(t.Context(), by, meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Admin})
+		w.must(err)
+	}
+	revoked("another role of an account whose key was deleted", of(other.ID, "", 2))
+	later := w.addUser("alice")
+	if later.ID == a.ID {
+		t.Errorf("a later user has the id of a deleted one")
+	}
+	w.refusedElsewhere(a)
+	revoked("nothing")
+}
+
+// refusedElsewhere tries changes that fail, which revoke nothing.
+func (w world) refusedElsewhere(a meta.Account) {
+	w.t.Helper()
+	other, _ := w.addTenant("other", 0)
+	a.Tenant, a.Role = other, access.Admin
+	_, err := w.Store.UpdateAccount(w.t.Context(), cause(), a)
+	w.refused(err, fault.NotFound, fault.ResourceUnknown)
+	a.Tenant, a.Version = w.tenant, 99
+	_, err = w.Store.UpdateAccount(w.t.Context(), cause(), a)
+	w.refused(err, fault.Conflict, fault.EtagMismatch)
+	w.refused(w.Store.DeleteAccountKey(w.t.Context(), cause(), w.tenant, access.ServiceKind, "ci", "none"), fault.NotFound, fault.ResourceUnknown)
+}
+
+func (w world) addUser(slug string) meta.Account {
+	w.t.Helper()
+	a, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.UserKind, Slug: slug, Role: access.Member, Password: "$argon2id$one"})
+	w.must(err)
+	return a
+}
