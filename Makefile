@@ -15,8 +15,9 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/berth-tools
 export PATH := $(cache)/bin:$(PATH)
 # The race detector needs cgo, the product does not.
 export CGO_ENABLED := 1
-# A checkout that git does not trust or know has no revision to stamp.
-export GOFLAGS := $(GOFLAGS) $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
+# Without the paths of this checkout in them, compiled packages serve every clone. A
+# checkout that git does not trust or know has no revision to stamp.
+export GOFLAGS := $(GOFLAGS) -trimpath $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 # The race detector watches everything but SQLite itself, which is C translated
 # to Go: it starts no goroutines, and watched it is four times slower.
@@ -29,7 +30,7 @@ help: ## say what there is
 .PHONY: test
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx deb:tinyproxy versitygw registry regsync cosign
-	go test $(race) -p $$(($$(nproc) + 1)) -timeout 20m ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first
+	go test $(race) $(if $(CI),-count=1) -p $$(($$(nproc) + 1)) -timeout 20m ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first
 
 .PHONY: vet
 vet:
