@@ -90,6 +90,7 @@ e2e: build ## real clients against a real server
 	tools/e2e bin/berth
 	tools/e2e-chains bin/berth
 	tools/e2e-pushes bin/berth
+	tools/e2e-logins bin/berth
 
 .PHONY: killrun
 killrun: build ## pushes and pulls while the server is killed

@@ -24,16 +24,18 @@ func warning(e *fault.Error) string {
 	return `299 - "` + quotable(e.Message) + `"`
 }
 
-// quotable escapes text for a quoted string in a header (RFC 9110, section 5.6.4).
+// quotable makes text fit for a quoted string in a header (RFC 9110, section 5.6.4). Quotes become
+// single ones: some clients end the string at the first quote, escaped or not.
 func quotable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
 		switch {
 		case b.Len() >= maxWarning:
 			return b.String()
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
+		case r == '"':
+			b.WriteByte('\'')
+		case r == '\\':
+			b.WriteString(`\\`)
 		case r < ' ' || r > '~':
 			b.WriteByte('?')
 		default:

@@ -9,14 +9,15 @@ import (
 )
 
 // TestN7_WarningsRepeatTheReason of what people should read, also for HEAD, which
-// has no body; what clients meet in every push has none.
+// has no body; what clients meet in every push has none. There are no quotes in the text:
+// regctl would show it up to the first.
 func TestN7_WarningsRepeatTheReason(t *testing.T) {
 	unknown := fault.New(fault.NotFound, fault.ManifestUnknown, "none")
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
-		{fault.New(fault.Denied, fault.DeniedReason, `account "ci" may not push`), `299 - "account \"ci\" may not push"`},
+		{fault.New(fault.Denied, fault.DeniedReason, `account "ci" may not push`), `299 - "account 'ci' may not push"`},
 		{fault.New(fault.Denied, fault.DeniedReason, "a\r\nB: c\\ä"), `299 - "a??B: c\\?"`},
 		{fault.New(fault.BadUpstream, fault.UnavailableReason, "out"), `299 - "out"`},
 		{fault.New(fault.TooMany, fault.TooManyRequests, "slow down"), `299 - "slow down"`},

@@ -165,7 +165,7 @@ func TestN2_RefusedByConfigurationIsSaid(t *testing.T) {
 	if pulled.Status != http.StatusBadGateway || !strings.Contains(pulled.Body, quoted) || !strings.Contains(pulled.Body, `"reason":"REFUSED_BY_CONFIGURATION"`) {
 		t.Errorf("%d %s", pulled.Status, pulled.Body)
 	}
-	if got := w.head("/v2/app/manifests/1").Header.Get("Warning"); got != `299 - "`+quoted+`"` {
+	if got := w.head("/v2/app/manifests/1").Header.Get("Warning"); got != `299 - "`+strings.ReplaceAll(want, `"`, "'")+`"` {
 		t.Errorf("Warning: %s", got)
 	}
 	a := w.resolve("app", "1")

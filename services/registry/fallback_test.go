@@ -90,7 +90,7 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 			{"regctl that looks before it pushes", fronttest.Request{}, writer, access.Pull, [6]int{up, up, up, 404, up, up}},
 			{"docker or containerd that pushes", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
 			{"token for all", fronttest.Request{}, admin, access.All, [6]int{up, 404, up, 404, up, up}},
-			{"reader that tries to push", fronttest.Request{}, reader, access.Pull | access.Push, [6]int{up, 403, up, 403, up, up}},
+			{"reader that tries to push", fronttest.Request{}, reader, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
 			{"token for push alone", fronttest.Request{}, writer, access.Push, [6]int{401, 401, 401, 401, up, up}},
 			{"token for nothing", fronttest.Request{}, writer, 0, [6]int{401, 401, 401, 401, up, up}},
 			{"someone without rights", fronttest.Request{}, none, access.All, [6]int{404, 404, 404, 404, up, up}},
@@ -102,7 +102,7 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 			{"docker or containerd that pulls", fronttest.Request{}, nobody, access.Pull, [6]int{up, up, up, up, up, up}},
 			{"docker that tries to push", fronttest.Request{}, nobody, access.Pull | access.Push, [6]int{up, 401, up, 401, up, up}},
 			{"containerd that pushes", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
-			{"someone without rights", fronttest.Request{}, none, access.All, [6]int{up, 403, up, 403, up, up}},
+			{"someone without rights", fronttest.Request{}, none, access.All, [6]int{up, 404, up, 404, up, up}},
 		}},
 		{tenant.Settings{AnonymousPush: true}, []caller{
 			{"containerd without an account, before it has a token", fronttest.Request{}, nil, 0, [6]int{up, 401, up, 401, up, up}},
@@ -111,7 +111,7 @@ func TestG1_PushIsNeverAnsweredByTheChain(t *testing.T) {
 			{"reader, with a password", fronttest.Request{Basic: "reader"}, nil, 0, [6]int{up, 404, up, 404, up, up}},
 		}},
 		{tenant.Settings{ReadOnly: true}, []caller{
-			{"someone who may push elsewhere", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 403, up, 403, up, up}},
+			{"someone who may push elsewhere", fronttest.Request{}, writer, access.Pull | access.Push, [6]int{up, 404, up, 404, up, up}},
 			{"and pulls here", fronttest.Request{}, writer, access.Pull, [6]int{up, up, up, up, up, up}},
 			{"with a password", fronttest.Request{Basic: "writer"}, nil, 0, [6]int{up, up, up, up, up, up}},
 		}},

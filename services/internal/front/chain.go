@@ -28,7 +28,9 @@ func (c *Call) MayPush() bool {
 //
 //   - Without a credential, a HEAD is refused with a challenge: the token that the
 //     client gets says what the HEAD is about.
-//   - A token that was asked to carry push, granted or not, sees hosted content.
+//   - A token that was asked to carry push, granted or not, sees hosted content. An account
+//     that may not push gets the reason by the request that follows: a HEAD has no body for it,
+//     and few clients show a header.
 //   - So does an account that may push, except for a HEAD of a manifest with a token
 //     for pull alone: that is a pull.
 func (c *Call) CheckChain(method string, notHere error) error {
@@ -46,7 +48,10 @@ func (c *Call) CheckChain(method string, notHere error) error {
 			scope: access.Repository(c.Route.Name, access.Pull),
 		}
 	case c.claims != nil && c.claims.Requested(push).Has(access.Push):
-		return cmp.Or(c.require(push), notHere)
+		if c.Principal.Anonymous() {
+			return cmp.Or(c.require(push), notHere)
+		}
+		return notHere
 	case c.claims != nil && c.Route.Kind == ocihttp.Manifest, !c.MayPush():
 		return nil
 	default:

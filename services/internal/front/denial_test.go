@@ -58,7 +58,7 @@ func TestN6_DenialsSayWhatWhoAndWhy(t *testing.T) {
 			req.Method = http.MethodHead
 			warning := ""
 			if c.status == http.StatusForbidden {
-				warning = `299 - "` + message + `"`
+				warning = `299 - "` + strings.ReplaceAll(c.message, `"`, "'") + `"`
 			}
 			if got := d.Do(req).Header.Get("Warning"); got != warning {
 				t.Errorf("%+v: Warning: %s", c, got)
