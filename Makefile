@@ -138,18 +138,19 @@ browserrun: build ## what a foreign web page can do, in a real browser
 	go run ./tools/browserrun -berth bin/berth $(BROWSERRUN)
 
 .PHONY: ci
+ci: export TIMEFORMAT := took %0R s
 ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache, cut lines
-	$(MAKE) generated
-	$(MAKE) build
-	tools/side-by-side e2e crashrun
-	tools/side-by-side release compose charts ssrfrun browserrun
-	$(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
-	$(MAKE) clusterrun
-	$(MAKE) memrun
-	$(MAKE) crowdrun
-	$(MAKE) cacherun CACHERUN="-images 400 -requests 4000 -kills 2 -within 0.1" # on this small disk the database takes a large part
-	$(MAKE) cutrun
-	$(MAKE) vulns VULNS=--if-reachable
+	time $(MAKE) generated
+	time $(MAKE) build
+	time tools/side-by-side e2e crashrun
+	time tools/side-by-side release compose charts ssrfrun browserrun
+	time $(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
+	time $(MAKE) clusterrun
+	time $(MAKE) memrun
+	time $(MAKE) crowdrun
+	time $(MAKE) cacherun CACHERUN="-images 400 -requests 4000 -kills 2 -within 0.1" # on this small disk the database takes a large part
+	time $(MAKE) cutrun
+	time $(MAKE) vulns VULNS=--if-reachable
 
 .PHONY: long
 long: build ## the full counts, for hours; continues where it stopped
