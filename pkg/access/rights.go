@@ -38,18 +38,13 @@ func (r *Rights) Allowed(repository string) Actions {
 	return r.limit((r.anonymous() | everybody.given | r.Principal.Role.Actions() | own.given) &^ own.taken)
 }
 
-// OwnIn returns the actions that the caller's role and own rules give on a repository of any
-// registry of the tenant, whatever that registry's settings give everybody. A caller without
-// a credential has none.
-func (r *Rights) OwnIn(registry, repository string) Actions {
-	if !r.member() {
-		return 0
-	}
-	var own sum
-	if len(r.policy.rules) > 0 {
-		own = r.policy.own(r.Principal, registry).of(repository, r.from, r.now)
-	}
-	return (r.Principal.Role.Actions() | own.given) &^ own.taken
+// In returns the caller's actions on a repository of another registry of the tenant, which
+// has these settings: what Allowed says to a request for that registry's host.
+func (r *Rights) In(registry string, settings tenant.Settings, repository string) Actions {
+	site := *r.site
+	site.RegistrySlug, site.Settings = registry, settings
+	there := r.policy.Rights(&site, r.Principal, r.from)
+	return there.Allowed(repository)
 }
 
 // Somewhere returns all actions that the caller may have on some repository of the registry.

@@ -24,11 +24,11 @@ type Chain struct {
 	// Registries are the registry itself and all registries in the chain. Their names
 	// are claimed.
 	Registries []tenant.RegistryID
-	slugs      []string // of Registries
+	known      []Registry // what is known of Registries
 }
 
-// Slug is that of the registry at index i of Registries.
-func (c Chain) Slug(i int) string { return c.slugs[i] }
+// Registry returns what rights in the registry at index i of Registries depend on.
+func (c Chain) Registry(i int) Registry { return c.known[i] }
 
 // Of builds the chain of a registry, by its slug. A registry without a group has an
 // empty chain. A cycle, too many members or an unknown name is an error: a partial
@@ -39,8 +39,8 @@ func Of(t meta.Topology, registry string) (Chain, error) {
 	if !ok {
 		return Chain{}, broken("there is no registry %q", registry)
 	}
-	f.chain = Chain{Registries: []tenant.RegistryID{r.ID}, slugs: []string{registry}}
-	members, err := f.follow(registry, r.Group)
+	f.chain = Chain{Registries: []tenant.RegistryID{r.ID}, known: []Registry{{registry, r}}}
+	members, err := f.follow(registry, r.Group, nil)
 	f.chain.Members = members
 	return f.chain, err
 }
@@ -53,7 +53,9 @@ type follower struct {
 	count    int
 }
 
-func (f *follower) follow(registry, group string) ([]Member, error) {
+// follow finds the members of a registry's group. Those that were checked on the way to it
+// are checked.
+func (f *follower) follow(registry, group string, checked []Registry) ([]Member, error) {
 	if group == "" {
 		return nil, nil
 	}
@@ -71,7 +73,7 @@ func (f *follower) follow(registry, group string) ([]Member, error) {
 		if f.count++; f.count > MaxMembers {
 			return nil, broken("the chain of registry %q has more than %d members, those of its members' groups included", f.path[0], MaxMembers)
 		}
-		m, err := f.member(entry)
+		m, err := f.member(entry, checked)
 		if err != nil {
 			return nil, err
 		}
@@ -80,23 +82,26 @@ func (f *follower) follow(registry, group string) ([]Member, error) {
 	return members, nil
 }
 
-func (f *follower) member(entry meta.Member) (Member, error) {
+func (f *follower) member(entry meta.Member, checked []Registry) (Member, error) {
 	if entry.Upstream != "" {
 		u, ok := f.topology.Upstreams[entry.Upstream]
 		if !ok {
 			return Member{}, broken("there is no upstream %q", entry.Upstream)
 		}
-		return Member{Name: "upstreams/" + entry.Upstream, Upstream: &u, entry: entry}, nil
+		return Member{Name: "upstreams/" + entry.Upstream, Upstream: &u, entry: entry, checked: checked}, nil
 	}
 	r, ok := f.topology.Registries[entry.Registry]
 	if !ok {
 		return Member{}, broken("there is no registry %q", entry.Registry)
 	}
 	if !slices.Contains(f.chain.Registries, r.ID) {
-		f.chain.Registries, f.chain.slugs = append(f.chain.Registries, r.ID), append(f.chain.slugs, entry.Registry)
+		f.chain.Registries, f.chain.known = append(f.chain.Registries, r.ID), append(f.chain.known, Registry{entry.Registry, r})
 	}
-	members, err := f.follow(entry.Registry, r.Group)
-	return Member{Name: "registries/" + entry.Registry, Registry: r.ID, Members: members, entry: entry}, err
+	if entry.Checked {
+		checked = append(slices.Clip(checked), Registry{entry.Registry, r})
+	}
+	members, err := f.follow(entry.Registry, r.Group, checked)
+	return Member{Name: "registries/" + entry.Registry, Registry: r.ID, Members: members, entry: entry, checked: checked}, err
 }
 
 func broken(format string, args ...any) error {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -93,14 +94,15 @@ func ByHost(t meta.Topology, host string) (meta.Upstream, bool) {
 // Reach is the topology with only the upstreams that the registry names, in its
 // chain or in its own list. Only they are served below proxy/ and for ?ns=: a
 // registry with anonymous pull must not expose upstreams for other purposes
-// (contract row S73). The chain must be valid for Of.
-func Reach(t meta.Topology, registry string) (meta.Topology, error) {
+// (contract row S73). The caller reaches those below a registry that is checked only with
+// the right to pull from it. The chain must be valid for Of.
+func Reach(t meta.Topology, registry string, caller Caller) (meta.Topology, error) {
 	c, err := Of(t, registry)
 	if err != nil {
 		return meta.Topology{}, err
 	}
 	reached := map[string]meta.Upstream{}
-	addReached(reached, c.Members)
+	addReached(reached, c.Members, caller)
 	for _, slug := range t.Registries[registry].Mirrored {
 		if u, ok := t.Upstreams[slug]; ok {
 			reached[slug] = u
@@ -110,11 +112,11 @@ func Reach(t meta.Topology, registry string) (meta.Topology, error) {
 	return t, nil
 }
 
-func addReached(reached map[string]meta.Upstream, members []Member) {
+func addReached(reached map[string]meta.Upstream, members []Member, caller Caller) {
 	for i := range members {
-		if u := members[i].Upstream; u != nil {
+		if u := members[i].Upstream; u != nil && members[i].Rights(caller).Has(access.Pull) {
 			reached[u.Slug] = *u
 		}
-		addReached(reached, members[i].Members)
+		addReached(reached, members[i].Members, caller)
 	}
 }

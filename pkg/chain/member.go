@@ -3,6 +3,7 @@ package chain
 import (
 	"iter"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -16,6 +17,7 @@ type Member struct {
 	Upstream *meta.Upstream    // nil for a registry
 	Members  []Member          // of the registry's own group
 	entry    meta.Member
+	checked  []Registry // where the caller's own rights count: on the way to it, and itself
 }
 
 // SingleUpstream is a member for one upstream, for all names.
@@ -68,10 +70,10 @@ func (c Chain) UpstreamOf(name string, claimed bool) (*meta.Upstream, bool) {
 }
 
 // Withholds reports whether a member for the name, as clients use it, does not
-// serve anonymous callers.
-func (c Chain) Withholds(name string) bool {
+// serve this caller, who is anonymous.
+func (c Chain) Withholds(name string, caller Caller) bool {
 	for m := range c.Answering(name) {
-		if m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous() {
+		if m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous() || !m.Rights(caller).Has(access.Pull) {
 			return true
 		}
 	}
@@ -94,9 +96,12 @@ type Storage struct {
 
 // Storages are those of the members to ask for the name, as clients of the registry
 // use it, in order.
-func (c Chain) Storages(name string) []Storage {
+func (c Chain) Storages(name string, caller Caller) []Storage {
 	var found []Storage
 	for m, at := range c.Answering(name) {
+		if !m.Rights(caller).Has(access.Pull) {
+			continue
+		}
 		s := Storage{Registry: m.Registry, Name: at}
 		if u := m.Upstream; u != nil {
 			s = Storage{Registry: u.Cache, Name: at, Upstream: u, Unclaimed: !AllowsClaimed(u, name), Withheld: !u.Settings.ServesAnonymous()}

@@ -30,7 +30,7 @@ func TestG10_StoragesAreThoseOfTheMembersThatAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		storages := made.Storages(c.name)
+		storages := made.Storages(c.name, nil)
 		for i, s := range storages {
 			if isCache := s.Registry >= 30; isCache != (s.Upstream != nil) || isCache && s.Upstream.Cache != s.Registry {
 				t.Errorf("the upstream of %d is %v", s.Registry, s.Upstream)
@@ -53,7 +53,7 @@ func TestStorages_LeaveNamesThatCannotBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := made.Storages("app"); len(got) != 0 {
+	if got := made.Storages("app", nil); len(got) != 0 {
 		t.Errorf("%+v", got)
 	}
 }

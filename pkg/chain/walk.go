@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
@@ -16,6 +17,7 @@ type Walk struct {
 	Name      string // as clients of the registry use it
 	Direct    bool   // the client named the upstream: Name is the upstream's own, and no registry claims it
 	Anonymous bool   // the caller is not logged in
+	Caller    Caller // where the group does not delegate
 	// Claimed says whether a registry of the chain has, or ever had, the name. It
 	// is looked up when the first upstream is reached, and remembered.
 	Claimed func() (bool, error)
@@ -63,7 +65,7 @@ func (w *Walk) Find(ask AskFunc) error {
 // NotHere is ErrNotHere, or ErrLogin if a member for the name serves only callers
 // who are logged in.
 func (w *Walk) NotHere() error {
-	if w.Anonymous && w.Withholds(w.Name) {
+	if w.Anonymous && w.Withholds(w.Name, w.Caller) {
 		return ErrLogin
 	}
 	return ErrNotHere
@@ -99,31 +101,61 @@ func (w *Walk) askInOrder(members []Member, ask AskFunc) error {
 }
 
 func (w *Walk) askOne(m *Member, ask AskFunc) error {
+	name, err := w.admits(m)
+	if err != nil {
+		return err
+	}
+	return ask(m, name)
+}
+
+// admits decides whether the member is asked, and returns the name that the repository has
+// there.
+func (w *Walk) admits(m *Member) (string, error) {
 	switch {
 	case !m.Takes(w.Name):
-		return SkipError{"the group does not ask it for this name"}
+		return "", SkipError{"the group does not ask it for this name"}
+	case !m.Rights(w.Caller).Has(access.Pull):
+		return "", errNotAllowed
 	case m.Upstream == nil:
-		return ask(m, w.Name)
+		return w.Name, nil
 	}
 	name, ok := w.nameAt(m.Upstream)
 	if !ok {
-		return ErrNotOffered
+		return "", ErrNotOffered
 	}
 	answers := !w.Anonymous || m.Upstream.Settings.ServesAnonymous()
 	claimed, err := w.isClaimed(m.Upstream)
 	switch {
 	case err != nil:
-		return Internal(err)
+		return "", Internal(err)
 	case claimed:
 		if answers {
 			w.NotAsked = append(w.NotAsked, m.Name)
 		}
-		return SkipError{"a registry of this tenant claims this name: it has, or had, a repository of that name"}
+		return "", SkipError{"a registry of this tenant claims this name: it has, or had, a repository of that name"}
 	case !answers:
-		return ErrLogin
+		return "", ErrLogin
 	default:
-		return ask(m, name)
+		return name, nil
 	}
+}
+
+// Foresee returns what Find would do with each member, without asking one: err is nil for a
+// member that would be asked, if no member before it has the content. Members of a
+// registry that would not be asked are not in it.
+func (w *Walk) Foresee() []Result {
+	return w.foresee(w.Members)
+}
+
+func (w *Walk) foresee(members []Member) []Result {
+	var out []Result
+	for i := range members {
+		_, err := w.admits(&members[i])
+		if out = append(out, Result{&members[i], err}); err == nil {
+			out = append(out, w.foresee(members[i].Members)...)
+		}
+	}
+	return out
 }
 
 // nameAt is the upstream's own name of the repository. It returns false if the

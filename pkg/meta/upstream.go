@@ -161,6 +161,10 @@ type Member struct {
 	Exclude  []string `json:"exclude,omitempty"`
 	OnOutage Policy   `json:"on_outage,omitempty"`
 	OnDenied Policy   `json:"on_denied,omitempty"`
+	// Checked says that Registry, and what its own group answers, is only for callers who
+	// have the right to pull from it themselves. Without it the group delegates that right,
+	// as all groups did before there was a choice.
+	Checked bool `json:"checked,omitempty"`
 }
 
 // Group is an ordered list of members that are asked for content a registry does
@@ -209,4 +213,6 @@ type TopologyRegistry struct {
 	Group string // slug of its group; empty for none
 	// Mirrored are the slugs of tenant.Settings.MirrorUpstreams.
 	Mirrored []string
+	// What everybody may do there, as in tenant.Settings.
+	AnonymousPull, AnonymousPush bool
 }

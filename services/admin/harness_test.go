@@ -47,7 +47,7 @@ type testStore interface {
 // silent are chains in which no one has anything.
 type silent struct{}
 
-func (silent) Resolve(_ context.Context, _ tenant.ID, _, registry, name string, ref oci.Reference, _ bool) (chain.Trace, error) {
+func (silent) Resolve(_ context.Context, _ tenant.ID, _, registry, name string, ref oci.Reference, _ bool, _ chain.Caller) (chain.Trace, error) {
 	return chain.Trace{
 		Name: name, Reference: ref.String(), Winner: -1, Outcome: chain.NotHere,
 		Answers: []chain.Answer{{Member: "registries/" + registry, Outcome: chain.NotHere}},

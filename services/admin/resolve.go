@@ -3,10 +3,12 @@ package admin
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -17,8 +19,8 @@ import (
 // Chains asks the members of chains as pulls do; the proxy service does.
 type Chains interface {
 	// Resolve finds a manifest and tells who was asked. That no one has it is not
-	// an error.
-	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Trace, error)
+	// an error. caller has its rights in the registries of the chain.
+	Resolve(ctx context.Context, t tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool, caller chain.Caller) (chain.Trace, error)
 	// CheckAddress is fault.Invalid, with Field "url", where the configuration of
 	// this deployment does not let an upstream at the URL be connected to. It asks
 	// the upstream for nothing.
@@ -44,7 +46,15 @@ func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReference
 	if err != nil {
 		return nil, fault.From(err).WithField("reference")
 	}
-	a, err := s.chains.Resolve(ctx, t.ID, t.Slug, r.Slug, name, ref, req.GetAnonymous())
+	caller := chain.PullsAll
+	if req.GetAnonymous() {
+		rights, err := s.rightsAt(ctx, t, r, access.Principal{}, netip.Addr{})
+		if err != nil {
+			return nil, err
+		}
+		caller = chain.CallerOf(&rights, name)
+	}
+	a, err := s.chains.Resolve(ctx, t.ID, t.Slug, r.Slug, name, ref, req.GetAnonymous(), caller)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +64,19 @@ func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReference
 		m.Answers[i].Wins = i == a.Winner
 	}
 	return m, nil
+}
+
+// rightsAt are those of a request to the registry: what the rules of this moment say.
+func (s *Service) rightsAt(ctx context.Context, t meta.Tenant, r meta.Registry, who access.Principal, from netip.Addr) (access.Rights, error) {
+	p, err := s.store.AccessPolicy(ctx, t.ID)
+	if err != nil {
+		return access.Rights{}, err
+	}
+	site := tenant.Site{
+		Tenant: t.ID, TenantSlug: t.Slug, AccessVersion: p.Version,
+		Registry: r.ID, RegistrySlug: r.Slug, Settings: r.Settings,
+	}
+	return access.NewPolicy(p.Version, p.Rules).Rights(&site, who, from), nil
 }
 
 // withoutHost takes the registry's own host from a reference as clients write it:

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -19,14 +20,15 @@ type answers struct {
 	tenant    string
 	registry  string
 	upstream  meta.Upstream
+	caller    chain.Caller
 }
 
 const answeredDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 var answeredAt = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 
-func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, name string, ref oci.Reference, _ bool) (chain.Trace, error) {
-	a.tenant, a.registry, a.name, a.reference = tenantSlug, registry, name, ref
+func (a *answers) Resolve(_ context.Context, _ tenant.ID, tenantSlug, registry, name string, ref oci.Reference, _ bool, caller chain.Caller) (chain.Trace, error) {
+	a.tenant, a.registry, a.name, a.reference, a.caller = tenantSlug, registry, name, ref, caller
 	return chain.Trace{
 		Name: name, Reference: ref.String(), Winner: 2, Outcome: chain.Found,
 		Answers: []chain.Answer{
@@ -80,6 +82,16 @@ func TestResolve(t *testing.T) {
 	}
 	for _, bad := range []string{"", ":1", "app:", "app@", "app@sha256:00", "UPPER:1", "app:1:2", "../x:1", "app:1@2@" + answeredDigest} {
 		a.call(400, "GET", "/v1/tenants/acme/registries/main:resolve?reference="+bad, "")
+	}
+	private := chain.Registry{Slug: "main"}
+	public := private
+	public.AnonymousPull = true
+	if a := asked.caller(private); !a.Has(access.Pull) {
+		t.Errorf("a caller who is logged in may %v", a)
+	}
+	a.call(200, "GET", "/v1/tenants/acme/registries/main:resolve?reference=app:1&anonymous=true", "")
+	if asked.caller(private) != 0 || !asked.caller(public).Has(access.Pull) {
+		t.Errorf("one who is not may %v, and %v where everybody may", asked.caller(private), asked.caller(public))
 	}
 	a.call(404, "GET", "/v1/tenants/acme/registries/none:resolve?reference=app:1", "")
 }

@@ -60,6 +60,7 @@ func (s *Service) setGroup(ctx context.Context, _ meta.Tenant, g *meta.Group, m 
 	if err != nil {
 		return err
 	}
+	keepDelegated(members, m, g.Members)
 	g.Members = members
 	return s.validateGroup(ctx, *g)
 }
@@ -87,6 +88,9 @@ func groupMembers(m *pb.UpstreamGroup) ([]meta.Member, error) {
 		if err := checkPatterns(at+".exclude", member.Exclude); err != nil {
 			return nil, err
 		}
+		if member.Upstream != "" && one.GetDelegate() {
+			return nil, invalid(at+".delegate", "it is for members that are registries: an upstream has no access rules")
+		}
 		var known [2]bool
 		member.OnOutage, known[0] = policies[one.GetOnOutage()]
 		member.OnDenied, known[1] = policies[one.GetOnDenied()]
@@ -96,6 +100,22 @@ func groupMembers(m *pb.UpstreamGroup) ([]meta.Member, error) {
 		members = append(members, member)
 	}
 	return members, nil
+}
+
+// keepDelegated decides for members that do not say so whether the right to pull is
+// delegated: a registry that is in the group already stays as it is, since who wrote the
+// group before there was a choice does not name the field, and a new one is checked.
+func keepDelegated(members []meta.Member, m *pb.UpstreamGroup, before []meta.Member) {
+	for i, one := range m.GetMembers() {
+		if members[i].Registry == "" {
+			continue
+		}
+		members[i].Checked = !one.GetDelegate()
+		if one.Delegate == nil {
+			at := slices.IndexFunc(before, func(b meta.Member) bool { return b.Registry == members[i].Registry })
+			members[i].Checked = at < 0 || before[at].Checked
+		}
+	}
 }
 
 var policies = map[pb.UpstreamGroup_Policy]meta.Policy{
@@ -163,6 +183,7 @@ func groupMessage(t meta.Tenant, g meta.Group) *pb.UpstreamGroup {
 			one.Kind = &pb.UpstreamGroup_Member_Upstream{Upstream: member.Upstream}
 		} else {
 			one.Kind = &pb.UpstreamGroup_Member_Registry{Registry: member.Registry}
+			one.Delegate = new(!member.Checked)
 		}
 		m.Members = append(m.Members, one)
 	}

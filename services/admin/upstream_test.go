@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/seal"
@@ -348,4 +350,44 @@ func TestT2_AnUnusedCredentialIsSaid(t *testing.T) {
 	if got := a.call(200, "GET", upstreams+"/ghcr", ""); got["status"].(map[string]any)["credential_unused"] != true {
 		t.Errorf("%v", got)
 	}
+}
+
+// TestU38_DelegateIsKeptUntilItIsNamed shows a group from before the field, and what clients
+// get that do not name it.
+func TestU38_DelegateIsKeptUntilItIsNamed(t *testing.T) {
+	a := withChain(t)
+	const group = "/v1/tenants/acme/upstreamGroups/chain"
+	wants := func(what, want string) {
+		t.Helper()
+		var got []any
+		for _, m := range a.call(200, "GET", group, "")["members"].([]any) {
+			got = append(got, m.(map[string]any)["delegate"])
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: delegate is %v, want %s", what, got, want)
+		}
+	}
+	wants("a new member", "[false <nil>]")
+	a.call(200, "PATCH", group, `{"members": [{"registry": "prod", "delegate": true}]}`)
+	wants("named", "[true]")
+	a.call(200, "PATCH", group, `{"members": [{"upstream": "ghcr"}, {"registry": "main"}, {"registry": "prod", "exclude": ["a"]}]}`)
+	wants("not named again, beside a new one", "[<nil> false true]")
+	a.call(200, "PATCH", group, `{"members": [{"registry": "prod", "delegate": false}]}`)
+	wants("taken back", "[false]")
+	got := a.call(400, "PATCH", group, `{"members": [{"upstream": "ghcr", "delegate": true}]}`)
+	if !strings.Contains(fmt.Sprint(got), "members[0].delegate") {
+		t.Errorf("an upstream: %v", got)
+	}
+	// As a version without the field stored it.
+	g, err := a.store.FindGroup(t.Context(), a.upstream("acme", "ghcr").Tenant, "chain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Members = []meta.Member{{Registry: "prod"}, {Upstream: "ghcr"}}
+	if _, err := a.store.UpdateGroup(t.Context(), meta.Cause{Op: uuid.New(), Actor: "test"}, g); err != nil {
+		t.Fatal(err)
+	}
+	wants("before the upgrade", "[true <nil>]")
+	a.call(200, "PATCH", group, `{"members": [{"registry": "prod"}, {"upstream": "ghcr"}]}`)
+	wants("a seed file that is applied again", "[true <nil>]")
 }

@@ -14,16 +14,17 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-// rulesSeed has the chain dev → prod, and an account that may do nothing before a rule
-// says so.
+// rulesSeed has the chain dev → prod, base, of which base is delegated, and an account that
+// may do nothing before a rule says so.
 const rulesSeed = `
 tenants:
   - id: acme
     registries:
       - {id: dev, upstream_group: chain}
       - {id: prod}
+      - {id: base}
     upstream_groups:
-      - {id: chain, members: [{registry: prod}]}
+      - {id: chain, members: [{registry: prod}, {registry: base, delegate: true}]}
     service_accounts:
       - {id: suite, role: ADMIN, keys: [{id: key, secret_file: secret}]}
       - {id: ci, role: MEMBER, keys: [{id: key, secret_file: secret}]}
@@ -60,6 +61,7 @@ func TestU13_OneRuleHoldsEverywhere(t *testing.T) {
 			for _, name := range []string{"foo/img/p", "foo/p"} {
 				w.repository(prodHost, "suite", name).pushImage(t, img, "1")
 			}
+			w.repository("base.acme.localhost", "suite", "foo/img/b").pushImage(t, img, "1")
 			for credential, of := range map[string]func(host, name string) repository{
 				"password": func(host, name string) repository { return w.repository(host, "ci", name) },
 				"token": func(host, name string) repository {
@@ -124,8 +126,9 @@ func wantRuled(t *testing.T, of func(host, name string) repository, img ocitest.
 			}
 		}
 	}
-	// A member of the chain that is hosted, under a name that the rule has.
-	of(devHost, "foo/img/p").get(t, "/v2/foo/img/p/manifests/1").want(t, http.StatusOK)
+	// Members of the chain, under names that the rule has: one that is delegated, and one that is not.
+	of(devHost, "foo/img/b").get(t, "/v2/foo/img/b/manifests/1").want(t, http.StatusOK)
+	of(devHost, "foo/img/p").get(t, "/v2/foo/img/p/manifests/1").want(t, http.StatusNotFound)
 	// What the caller may not pull it cannot mount.
 	d := digest.Digest(layer)
 	of(devHost, "foo/img/a").mount(t, d, "bar/img/a").want(t, http.StatusAccepted)

@@ -62,7 +62,7 @@ tenants:
     upstream_groups:
       - id: chain
         members:
-          - registry: prod
+          - {registry: prod, delegate: true}
           - upstream: ghcr
     service_accounts:
       - id: suite

@@ -68,7 +68,7 @@ tenants:
         upstream_group: chain
     upstream_groups:
       - id: chain
-        members: [{registry: main}]
+        members: [{registry: main, delegate: true}]
     service_accounts:
       - id: suite
         role: ADMIN

@@ -43,7 +43,7 @@ tenants:
       - {id: hub, url: "URL", host_aliases: [docker.io]}
     upstream_groups:
       - id: chain
-        members: [{registry: prod}, {upstream: hub, include: [library/**]}]
+        members: [{registry: prod, delegate: true}, {upstream: hub, include: [library/**]}]
     service_accounts:
       - {id: writer, role: WRITER, keys: [{id: key, secret_file: secret}]}
       - {id: reader, role: READER, keys: [{id: key, secret_file: secret}]}

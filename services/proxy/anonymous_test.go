@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
@@ -229,7 +230,7 @@ func TestS75_WithheldStopsAWalk(t *testing.T) {
 				t.Errorf("the private upstream was asked %d times", n)
 			}
 			for anonymous, want := range map[bool]string{true: "upstreams/private denied", false: "upstreams/private found!"} {
-				a, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", testserver.ScriptedName, oci.Reference{Tag: "1"}, anonymous)
+				a, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", testserver.ScriptedName, oci.Reference{Tag: "1"}, anonymous, chain.PullsAll)
 				if err != nil || !strings.Contains(story(a), want) {
 					t.Errorf("resolved, anonymous %t: %s, %v", anonymous, story(a), err)
 				}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -17,7 +18,7 @@ import (
 // the reason.
 func (p *pull) explain(ctx context.Context, notHere error) error {
 	f := fault.From(notHere)
-	if f != nil && p.CacheOnly {
+	if f != nil && (p.CacheOnly || p.unfilled) {
 		return fault.New(f.Kind, f.Reason, "%s; no upstream was asked: you may pull what the cache has, and need the right to fill it for more", f.Message).
 			WithDetail(map[string]string{"reason": "NOT_FILLED"})
 	}
@@ -56,12 +57,13 @@ func gone(notHere error, m *chain.Member, err error) error {
 // may not know it, or on an error.
 func (p *pull) claimedBy(ctx context.Context) string {
 	for i, id := range p.walk.Registries {
-		if i > 0 && (p.MayPull == nil || !p.MayPull(p.walk.Slug(i))) {
+		r := p.walk.Registry(i)
+		if i > 0 && (p.Anonymous || p.Caller == nil || !p.Caller(r).Has(access.Pull)) {
 			return "" // the caller passed the rules of the first registry
 		}
 		_, err := p.service.meta.FindNameClaim(ctx, meta.Repo{Tenant: p.Tenant, Registry: id, Name: p.Name})
 		if err == nil {
-			return p.walk.Slug(i)
+			return r.Slug
 		}
 		if !fault.Is(err, fault.ResourceUnknown) {
 			return ""

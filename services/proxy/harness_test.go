@@ -250,7 +250,7 @@ func (w *world) push(to tenant.Site, name, tag string, img ocitest.Image) {
 // resolve is how dev resolves a tag.
 func (w *world) resolve(name, tag string) chain.Trace {
 	w.t.Helper()
-	a, err := w.proxy.Resolve(w.t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, oci.Reference{Tag: tag}, false)
+	a, err := w.proxy.Resolve(w.t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, oci.Reference{Tag: tag}, false, chain.PullsAll)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -24,16 +25,17 @@ type PullRequest struct {
 	Hops       int    // how many registries forwarded the request
 	Anonymous  bool   // the caller is not logged in
 	CacheOnly  bool   // the caller may not fill the caches of upstreams: they are not asked
-	// MayPull reports whether the caller may pull Name from another registry of the tenant,
-	// by its slug, as one who is logged in. nil means no.
-	MayPull func(registry string) bool
+	// Caller is what the caller may do in other registries of the tenant, with the repository
+	// that the path of the request names.
+	Caller chain.Caller
 }
 
 // pull is a PullRequest with its walk through the members.
 type pull struct {
 	PullRequest
-	service *Service
-	walk    chain.Walk
+	service  *Service
+	walk     chain.Walk
+	unfilled bool // the cache of an upstream answered, which the caller may not fill
 }
 
 // resolveChain finds the members to ask.
@@ -41,7 +43,7 @@ func (s *Service) resolveChain(ctx context.Context, req PullRequest) (context.Co
 	ctx = upstream.WithHops(ctx, req.Hops)
 	p := &pull{PullRequest: req, service: s}
 	p.walk = chain.Walk{
-		Name: req.Name, Direct: req.Upstream != "", Anonymous: req.Anonymous,
+		Name: req.Name, Direct: req.Upstream != "", Anonymous: req.Anonymous, Caller: req.Caller,
 		Claimed: func() (bool, error) { return s.meta.ClaimedBy(ctx, req.Tenant, p.walk.Registries, req.Name) },
 	}
 	if !p.walk.Direct {
@@ -61,7 +63,7 @@ func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upst
 	if err != nil {
 		return meta.Upstream{}, err
 	}
-	reach, err := s.topologies.Reach(ctx, req.Tenant, req.Registry)
+	reach, err := s.topologies.Reach(ctx, req.Tenant, req.Registry, req.Caller)
 	if err != nil {
 		return meta.Upstream{}, err
 	}
@@ -107,7 +109,8 @@ func (p *pull) members(a asking) chain.AskFunc {
 			if err != nil {
 				return err
 			}
-			r.CacheOnly = p.CacheOnly
+			r.CacheOnly = p.CacheOnly || !m.Rights(p.Caller).Has(access.Fill)
+			p.unfilled = p.unfilled || r.CacheOnly
 			return a.upstream(m, r)
 		case a.hosted == nil:
 			return chain.ErrNotHere

@@ -13,11 +13,11 @@ import (
 )
 
 // Resolve finds a manifest as a pull would, by an anonymous caller or one who is
-// logged in. It returns the members that were asked and their results. If no member
+// logged in, with these rights in the registries of the chain. It returns the members that were asked and their results. If no member
 // has the manifest, that is in the trace and not an error.
-func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool) (chain.Trace, error) {
+func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registry, name string, ref oci.Reference, anonymous bool, caller chain.Caller) (chain.Trace, error) {
 	trace := chain.Trace{Name: name, Reference: ref.String(), Winner: -1}
-	ctx, p, err := s.resolveChain(ctx, PullRequest{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous})
+	ctx, p, err := s.resolveChain(ctx, PullRequest{Tenant: id, TenantSlug: tenantSlug, Registry: registry, Name: name, Anonymous: anonymous, Caller: caller})
 	if err != nil {
 		return trace, err
 	}
@@ -49,6 +49,9 @@ func answerOf(m *chain.Member, found cache.Manifest, err error) chain.Answer {
 	case err == nil:
 		if m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous() {
 			a.Detail = "for callers who are logged in: " + notLoggedIn
+		}
+		if a.Detail == "" && m.Checked() {
+			a.Detail = "for callers who may pull this from the registry itself: the group does not delegate that right"
 		}
 		a.Digest, a.Cached, a.Stale, a.CheckedAt = found.Digest.String(), found.Cached, found.Stale, found.CheckedAt
 	case errors.As(err, &skipped):

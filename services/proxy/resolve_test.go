@@ -45,7 +45,7 @@ func TestResolve_TellsWhatAPullGets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, ref, false)
+		a, err := w.proxy.Resolve(t.Context(), w.dev.Tenant, w.dev.TenantSlug, "dev", name, ref, false, chain.PullsAll)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,7 @@ func pullOf(c *front.Call) PullRequest {
 	return PullRequest{
 		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug,
 		Upstream: c.Upstream, Namespace: c.Namespace(), Name: c.Name, Hops: c.Hops,
-		MayPull:   func(registry string) bool { return c.Rights.OwnIn(registry, c.Route.Name).Has(access.Pull) },
+		Caller:    chain.CallerOf(&c.Rights, c.Route.Name),
 		Anonymous: c.Principal.Anonymous(),
 		CacheOnly: !c.Rights.Allowed(c.Route.Name).Has(access.Fill),
 	}

@@ -30,8 +30,9 @@ const (
 // mayAdopt reports whether content may be adopted from the storage of the
 // registry's chain on behalf of the caller, as in a pull of the same name. As for a
 // pull, the right to pull from the registry of the host decides, also for anonymous
-// callers: a group is the delegation (contract row C12). A rule about members must be here
-// and in the walk of the proxy service.
+// callers, and where the group does not delegate, the right to pull from the member
+// (contract row C12). A rule about members must be here and in the walk of the proxy
+// service.
 func mayAdopt(c *front.Call) bool {
 	return hasGroup(c) && c.Allowed(access.Repository(c.Route.Name, access.Pull)).Has(access.Pull)
 }
@@ -46,6 +47,7 @@ type adoption struct {
 	registry  string // slug
 	by        meta.Cause
 	anonymous bool                                 // the caller is not logged in
+	caller    chain.Caller                         // where the group does not delegate
 	from      []meta.Repo                          // the storage of the chain's members for the name
 	upstreams map[tenant.RegistryID]*meta.Upstream // of those that are caches
 	seen      map[oci.Digest]bool
@@ -177,7 +179,7 @@ func (a *adoption) sources(ctx context.Context, r meta.Repo) ([]meta.Repo, error
 	if err != nil {
 		return found, nil //nolint:nilerr // an invalid chain has no sources
 	}
-	storages := c.Storages(r.Name)
+	storages := c.Storages(r.Name, a.caller)
 	claimed := false
 	if slices.ContainsFunc(storages, func(s chain.Storage) bool { return s.Unclaimed }) {
 		if claimed, err = a.meta.ClaimedBy(ctx, r.Tenant, c.Registries[1:], r.Name); err != nil {

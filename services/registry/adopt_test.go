@@ -375,6 +375,35 @@ func (f family) mayHaveClaimed() {
 	f.configure(func(s *meta.UpstreamSettings) { s.AllowClaimed = []string{"app"} }, false)
 }
 
+// TestU37_AMemberThatIsNotDelegatedIsAdoptedFromWithTheRight to pull from it.
+func TestU37_AMemberThatIsNotDelegatedIsAdoptedFromWithTheRight(t *testing.T) {
+	f := newFamily(t, tenant.Settings{}, meta.Member{Registry: "prod", Checked: true}, meta.Member{Upstream: "ghcr"})
+	image := f.stores(f.prod, "config", "layer")
+	rule := func(slug string, registries ...string) {
+		t.Helper()
+		if _, err := f.Meta.CreateAccessRule(t.Context(), fronttest.By(), meta.AccessRule{Tenant: f.site.Tenant, Rule: access.Rule{
+			Slug: slug, Principals: []string{"serviceAccounts/member"}, Registries: registries, Repositories: []string{"app"}, Actions: access.Pull | access.Push,
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		f.site = f.Site(f.site.Host)
+	}
+	f.Account(f.site, "member", access.Member)
+	put := func(tag string) fronttest.Answer {
+		t.Helper()
+		return f.Do(fronttest.Request{Method: http.MethodPut, Host: f.site.Host, Path: "/v2/app/manifests/" + tag, Body: image, Basic: "member"})
+	}
+	rule("dev", "dev")
+	if a := put("1"); a.Status != http.StatusNotFound {
+		t.Errorf("with the right in dev alone: %d %s", a.Status, a.Body)
+	}
+	rule("prod", "prod")
+	if a := put("2"); a.Status != http.StatusCreated {
+		t.Errorf("with the right in prod: %d %s", a.Status, a.Body)
+	}
+	f.alone([]string{image}, []string{"config", "layer"})
+}
+
 // Who pushes with a token that does not let it pull gets nothing by it.
 func TestG12_OnlyForWhoMayPull(t *testing.T) {
 	f := newFamily(t, tenant.Settings{})

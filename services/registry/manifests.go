@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -32,10 +33,11 @@ type PutManifestRequest struct {
 	Reference              oci.Reference
 	Tags                   []string // besides that of Reference
 	ContentType            string
-	Body                   io.Reader // read only after the rights are checked
-	Length                 int64     // of Body as declared; -1 if not declared
-	AllowMissingReferences bool      // the registry takes manifests whose references it does not hold
-	AdoptFor               string    // slug of the registry whose chain missing references are adopted from; empty: none
+	Body                   io.Reader    // read only after the rights are checked
+	Length                 int64        // of Body as declared; -1 if not declared
+	AllowMissingReferences bool         // the registry takes manifests whose references it does not hold
+	AdoptFor               string       // slug of the registry whose chain missing references are adopted from; empty: none
+	Caller                 chain.Caller // of AdoptFor
 	By                     meta.Cause
 }
 
@@ -70,7 +72,7 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifestRequest) (PutM
 	} else if !slices.Contains(tags, req.Reference.Tag) {
 		tags = append([]string{req.Reference.Tag}, tags...)
 	}
-	err = s.store(ctx, req.AdoptFor, meta.ManifestPut{
+	err = s.store(ctx, req, meta.ManifestPut{
 		Repo:                   req.Repo,
 		Manifest:               meta.Manifest{Digest: digest, MediaType: parsed.MediaType, Payload: payload},
 		Parsed:                 parsed,
@@ -92,11 +94,14 @@ func (s *Service) PutManifest(ctx context.Context, req PutManifestRequest) (PutM
 var anonymous = access.Principal{}.Actor()
 
 // store puts a manifest, with references adopted from the registry's chain.
-func (s *Service) store(ctx context.Context, adoptFor string, p meta.ManifestPut) error {
-	if adoptFor == "" {
+func (s *Service) store(ctx context.Context, req PutManifestRequest, p meta.ManifestPut) error {
+	if req.AdoptFor == "" {
 		return s.meta.PutManifest(ctx, p)
 	}
-	a := adoption{Service: s, registry: adoptFor, by: p.By, anonymous: p.By.Actor == anonymous, seen: map[oci.Digest]bool{}, upstreams: map[tenant.RegistryID]*meta.Upstream{}}
+	a := adoption{
+		Service: s, registry: req.AdoptFor, by: p.By, anonymous: p.By.Actor == anonymous, caller: req.Caller,
+		seen: map[oci.Digest]bool{}, upstreams: map[tenant.RegistryID]*meta.Upstream{},
+	}
 	return a.put(ctx, p, maxDepth)
 }
 

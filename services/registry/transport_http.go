@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
@@ -90,6 +91,7 @@ func decodePutManifest(ctx context.Context, r *http.Request) (PutManifestRequest
 		Length:                 r.ContentLength,
 		AllowMissingReferences: c.Site.Settings.AllowMissingReferences,
 		AdoptFor:               adoptFor,
+		Caller:                 chain.CallerOf(&c.Rights, c.Route.Name),
 		By:                     c.Cause(ctx),
 	}, ocihttp.CheckContentEncoding(r)
 }

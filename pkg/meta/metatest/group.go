@@ -19,7 +19,7 @@ func testGroups(t *testing.T, open Open) {
 		by, g := cause(), meta.Group{Tenant: w.tenant, Slug: "chain", Members: []meta.Member{
 			{Registry: tenant.MainRegistry, Include: []string{"a/**"}, OnOutage: meta.Stop},
 			{Upstream: "ghcr", Exclude: []string{"b"}, OnDenied: meta.Continue},
-			{Registry: tenant.MainRegistry},
+			{Registry: tenant.MainRegistry, Checked: true},
 		}}
 		made, err := w.Store.CreateGroup(t.Context(), by, g)
 		w.must(err)
@@ -128,7 +128,7 @@ func testGroups(t *testing.T, open Open) {
 		_, err := w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "prod"})
 		w.must(err)
 		w.addGroup("chain", meta.Member{Registry: "prod"}, meta.Member{Upstream: "ghcr"})
-		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "chain"}})
+		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "chain", AnonymousPull: true}})
 		w.must(err)
 		w.refused(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "prod", 0, true), fault.Conflict, fault.InUse)
 		w.refused(w.Store.DeleteUpstream(t.Context(), cause(), w.tenant, "ghcr", 0), fault.Conflict, fault.InUse)
@@ -201,9 +201,11 @@ func testTopology(t *testing.T, open Open) {
 		members := []meta.Member{{Registry: tenant.MainRegistry}, {Upstream: "ghcr", OnOutage: meta.Continue}}
 		w.addGroup("chain", members...)
 		w.addGroup("nothing")
-		dev, err := w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "chain"}})
+		dev, err := w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "chain", AnonymousPull: true}})
 		w.must(err)
 		_, err = w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "gone"})
+		w.must(err)
+		drop, err := w.Store.CreateRegistry(t.Context(), cause(), meta.Registry{Tenant: w.tenant, Slug: "drop", Settings: tenant.Settings{AnonymousPush: true}})
 		w.must(err)
 		w.must(w.Store.DeleteRegistry(t.Context(), cause(), w.tenant, "gone", 0, true))
 		w.must(w.Store.RecordStatus(t.Context(), w.tenant, ghcr.ID, meta.UpstreamStatus{State: "open"}))
@@ -216,7 +218,7 @@ func testTopology(t *testing.T, open Open) {
 		if len(got.Upstreams) != 1 || len(got.Groups) != 2 || len(got.Groups["nothing"]) != 0 || !reflect.DeepEqual(got.Groups["chain"], members) {
 			t.Errorf("topology %+v", got)
 		}
-		if want := map[string]meta.TopologyRegistry{"main": {ID: w.registry}, "dev": {ID: dev.ID, Group: "chain"}}; !reflect.DeepEqual(got.Registries, want) {
+		if want := map[string]meta.TopologyRegistry{"main": {ID: w.registry}, "dev": {ID: dev.ID, Group: "chain", AnonymousPull: true}, "drop": {ID: drop.ID, AnonymousPush: true}}; !reflect.DeepEqual(got.Registries, want) {
 			t.Errorf("registries %+v, want %+v", got.Registries, want)
 		}
 		nobody, err := w.Store.FindTopology(t.Context(), 4711)

@@ -15,7 +15,9 @@ const beginSnapshot = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 
 const (
 	topologyRegistries = `
-SELECT slug, id, coalesce(settings ->> 'upstream_group', ''), coalesce(settings -> 'mirror_upstreams', 'null') FROM registries WHERE tenant_id = $1 AND state = 'active' AND upstream_id IS NULL`
+SELECT slug, id, coalesce(settings ->> 'upstream_group', ''), coalesce(settings -> 'mirror_upstreams', 'null'),
+       coalesce((settings ->> 'anonymous_pull')::boolean, false), coalesce((settings ->> 'anonymous_push')::boolean, false)
+  FROM registries WHERE tenant_id = $1 AND state = 'active' AND upstream_id IS NULL`
 
 	topologyGroups = `SELECT slug, members FROM upstream_groups WHERE tenant_id = $1`
 
@@ -37,7 +39,7 @@ func (s *Store) FindTopology(ctx context.Context, t tenant.ID) (meta.Topology, e
 		b.Queue(topologyRegistries, t).Query(each(func(scan scan) error {
 			var slug string
 			var r meta.TopologyRegistry
-			err := scan(&slug, &r.ID, &r.Group, &r.Mirrored)
+			err := scan(&slug, &r.ID, &r.Group, &r.Mirrored, &r.AnonymousPull, &r.AnonymousPush)
 			top.Registries[slug] = r
 			return err
 		}))

@@ -12,7 +12,8 @@ import (
 // One statement, so that all rows are of one snapshot. The third column is the
 // table of the row.
 const findTopology = `
-SELECT r.slug, r.id, 'registry', json_object('group', coalesce(r.settings ->> 'upstream_group', ''), 'mirrored', r.settings -> 'mirror_upstreams'), 0, 0, 0, 0, 0
+SELECT r.slug, r.id, 'registry', json_object('group', coalesce(r.settings ->> 'upstream_group', ''), 'mirrored', r.settings -> 'mirror_upstreams',
+       'AnonymousPull', r.settings -> 'anonymous_pull', 'AnonymousPush', r.settings -> 'anonymous_push'), 0, 0, 0, 0, 0
   FROM registries r WHERE r.tenant_id = ?1 AND r.state = 'active' AND r.upstream_id IS NULL
 UNION ALL
 SELECT g.slug, 0, 'group', g.members, 0, 0, 0, 0, 0 FROM upstream_groups g WHERE g.tenant_id = ?1

@@ -57,14 +57,14 @@ func (t *Topologies) Of(ctx context.Context, id tenant.ID, registry string) (cha
 	return c, nil
 }
 
-// Reach is the topology with no upstreams but those that the registry names. A
-// chain that cannot be followed to its end is an outage.
-func (t *Topologies) Reach(ctx context.Context, id tenant.ID, registry string) (meta.Topology, error) {
+// Reach is the topology with no upstreams but those that the caller reaches by the
+// registry. A chain that cannot be followed to its end is an outage.
+func (t *Topologies) Reach(ctx context.Context, id tenant.ID, registry string, caller chain.Caller) (meta.Topology, error) {
 	topology, err := t.Find(ctx, id)
 	if err != nil {
 		return topology, err
 	}
-	reached, err := chain.Reach(topology, registry)
+	reached, err := chain.Reach(topology, registry, caller)
 	if err != nil {
 		return reached, brokenChain(err)
 	}

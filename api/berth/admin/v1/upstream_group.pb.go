@@ -759,7 +759,14 @@ type UpstreamGroup_Member struct {
 	// refuses what it does not have. If it accepted the credential before, the next member
 	// is asked, except with STOP. If it refused the credential, or answers 403, no other
 	// member is asked, even with CONTINUE.
-	OnDenied      UpstreamGroup_Policy `protobuf:"varint,6,opt,name=on_denied,json=onDenied,proto3,enum=berth.admin.v1.UpstreamGroup_Policy" json:"on_denied,omitempty"`
+	OnDenied UpstreamGroup_Policy `protobuf:"varint,6,opt,name=on_denied,json=onDenied,proto3,enum=berth.admin.v1.UpstreamGroup_Policy" json:"on_denied,omitempty"`
+	// For a registry: callers who may pull a name from the registry that has this group
+	// may pull it from this member too, and from the members of its group. Without it they
+	// need the right to pull that name from this member itself; without that right it is
+	// not asked, as if it did not have the name, but names that it has, or had, stay
+	// claimed. Absent, it stays what it is for a registry that is a member already, and is
+	// false for a new member. Groups from before this field delegate.
+	Delegate      *bool `protobuf:"varint,7,opt,name=delegate,proto3,oneof" json:"delegate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -845,6 +852,13 @@ func (x *UpstreamGroup_Member) GetOnDenied() UpstreamGroup_Policy {
 		return x.OnDenied
 	}
 	return UpstreamGroup_POLICY_UNSPECIFIED
+}
+
+func (x *UpstreamGroup_Member) GetDelegate() bool {
+	if x != nil && x.Delegate != nil {
+		return *x.Delegate
+	}
+	return false
 }
 
 type isUpstreamGroup_Member_Kind interface {
@@ -976,7 +990,7 @@ var File_berth_admin_v1_upstream_group_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
 	"\n" +
-	"#berth/admin/v1/upstream_group.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x04\n" +
+	"#berth/admin/v1/upstream_group.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n" +
 	"\rUpstreamGroup\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12>\n" +
 	"\amembers\x18\x02 \x03(\v2$.berth.admin.v1.UpstreamGroup.MemberR\amembers\x12\x12\n" +
@@ -984,15 +998,17 @@ const file_berth_admin_v1_upstream_group_proto_rawDesc = "" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\x1a\x86\x02\n" +
+	"updateTime\x1a\xb4\x02\n" +
 	"\x06Member\x12\x1c\n" +
 	"\bregistry\x18\x01 \x01(\tH\x00R\bregistry\x12\x1c\n" +
 	"\bupstream\x18\x02 \x01(\tH\x00R\bupstream\x12\x18\n" +
 	"\ainclude\x18\x03 \x03(\tR\ainclude\x12\x18\n" +
 	"\aexclude\x18\x04 \x03(\tR\aexclude\x12A\n" +
 	"\ton_outage\x18\x05 \x01(\x0e2$.berth.admin.v1.UpstreamGroup.PolicyR\bonOutage\x12A\n" +
-	"\ton_denied\x18\x06 \x01(\x0e2$.berth.admin.v1.UpstreamGroup.PolicyR\bonDeniedB\x06\n" +
-	"\x04kind\"8\n" +
+	"\ton_denied\x18\x06 \x01(\x0e2$.berth.admin.v1.UpstreamGroup.PolicyR\bonDenied\x12\x1f\n" +
+	"\bdelegate\x18\a \x01(\bH\x01R\bdelegate\x88\x01\x01B\x06\n" +
+	"\x04kindB\v\n" +
+	"\t_delegate\"8\n" +
 	"\x06Policy\x12\x16\n" +
 	"\x12POLICY_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04STOP\x10\x01\x12\f\n" +
