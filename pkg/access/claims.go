@@ -43,13 +43,13 @@ const TokenTTL = 5 * time.Minute
 // leeway is the tolerated clock skew between issuer and verifier.
 const leeway = 30 * time.Second
 
-// MaxToken is the most bytes a token has; longer ones are refused unread. Issued
-// are somewhat shorter ones, which fit with the header's name in the 8 KiB that
-// proxies often have for a header.
-const (
-	MaxToken  = 8 << 10
-	maxIssued = 8000
-)
+// maxIssued is the most bytes of a token that is issued: proxies often have 8 KiB for all
+// headers of a request.
+const maxIssued = 4 << 10
+
+// MaxToken is the most bytes of a token that is verified; longer ones are refused unread.
+// Versions before issue up to 8,000 bytes, and run beside this one during an upgrade.
+const MaxToken = 8 << 10
 
 // useRegistry is the purpose of this package's tokens. Tokens for another purpose
 // under the same keys name another one.
@@ -63,12 +63,18 @@ type payload struct {
 	Tenant tenant.ID `json:"tid"` // never reused, unlike the name in aud
 	Epoch  int64     `json:"epoch"`
 	Role   Role      `json:"role,omitempty"`
-	Access Grants    `json:"access"`
+
+	// Versions before do not write these, and ignore them.
+	Account      int64  `json:"acc,omitempty"`
+	AccountEpoch int64  `json:"acc_epoch,omitempty"`
+	Key          string `json:"key,omitempty"`
+
+	Access Grants `json:"access"`
 }
 
 func (p *payload) claims() Claims {
 	return Claims{
-		Principal: Principal{Name: p.Subject, Tenant: p.Tenant, Role: p.Role},
+		Principal: Principal{Name: p.Subject, ID: p.Account, Tenant: p.Tenant, Role: p.Role, Epoch: p.AccountEpoch, Key: p.Key},
 		Grants:    p.Access,
 		ExpiresAt: p.ExpiresAt.Time,
 	}

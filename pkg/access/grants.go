@@ -12,8 +12,9 @@ import (
 // every version of Berth reads; many are packed.
 type Grants []Grant
 
-// maxListed is how many bytes a list of grants has in JSON at most.
-const maxListed = 4 << 10
+// maxListed is how many bytes a list of grants has in JSON at most. With the other claims
+// it fits in a token.
+const maxListed = 2 << 10
 
 // Granted are the scopes that the token grants.
 func (g Grants) Granted() []Scope {

@@ -54,6 +54,9 @@ func (i *Issuer) Issue(r *Rights, scopes []Scope) (Token, error) {
 		Tenant: s.Tenant,
 		Epoch:  s.Epoch,
 		Role:   p.Role,
+
+		Account: p.ID, AccountEpoch: p.Epoch, Key: p.Key,
+
 		Access: decide(r, scopes),
 	}
 	raw, err := key.sign(&said)

@@ -20,6 +20,7 @@ type memoryKeys struct {
 	lying []OpenSigningKey
 	reads int
 	down  bool
+	due   time.Time
 }
 
 var errDown = errors.New("the store is down")
@@ -76,6 +77,12 @@ func (m *memoryKeys) ListOpenSigningKeys(context.Context) ([]OpenSigningKey, err
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.lying), m.read()
+}
+
+func (m *memoryKeys) SigningKeysDue(context.Context) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.due, m.read()
 }
 
 func (m *memoryKeys) AdoptSigningKey(_ context.Context, k SigningKey) error {

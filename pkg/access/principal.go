@@ -12,6 +12,8 @@ type Principal struct {
 	ID     int64  // of the account; never used again, unlike the name
 	Tenant tenant.ID
 	Role   Role
+	Epoch  int64  // of the account, as it was when the secret was checked
+	Key    string // the name of the key whose secret it was; empty for passwords
 }
 
 // Kind is a kind of accounts.

@@ -38,6 +38,9 @@ type SigningKeyStore interface {
 	DeleteSigningKey(ctx context.Context, id string) error
 	// ListOpenSigningKeys lists the unsealed keys of older versions.
 	ListOpenSigningKeys(ctx context.Context) ([]OpenSigningKey, error)
+	// SigningKeysDue returns when the present keys were asked to be replaced: those from
+	// before are due. The zero time if never.
+	SigningKeysDue(ctx context.Context) (time.Time, error)
 	// AdoptSigningKey keeps the key in place of the open one with its id, which is
 	// gone then.
 	AdoptSigningKey(ctx context.Context, k SigningKey) error
@@ -96,6 +99,10 @@ func (s *Signer) tend(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the signing keys: %w", err)
 	}
+	due, err := s.store.SigningKeysDue(ctx)
+	if err != nil {
+		return fmt.Errorf("read whether signing keys are to be replaced: %w", err)
+	}
 	now := s.now()
 	var mine []*signer
 	var strangers []SigningKey
@@ -111,8 +118,11 @@ func (s *Signer) tend(ctx context.Context) error {
 		}
 	}
 	s.tell(strangers)
-	if !slices.ContainsFunc(mine, func(k *signer) bool { return k.RetiredAt.IsZero() && now.Sub(k.CreatedAt) < s.opts.Life }) {
-		fresh, err := s.make(ctx, mine, now)
+	young := func(k *signer) bool {
+		return k.RetiredAt.IsZero() && now.Sub(k.CreatedAt) < s.opts.Life && !k.CreatedAt.Before(due)
+	}
+	if !slices.ContainsFunc(mine, young) {
+		fresh, err := s.make(ctx, mine, now, due)
 		if err != nil {
 			return err
 		}
@@ -191,13 +201,14 @@ func (s *Signer) open(ctx context.Context, k SigningKey, now time.Time) (*signer
 }
 
 // make makes the next key. It signs once every process has read it, or, where
-// none signs now, at once.
-func (s *Signer) make(ctx context.Context, mine []*signer, now time.Time) (*signer, error) {
+// none signs now, at once. It is of due or later, also by a clock that is behind the
+// store's.
+func (s *Signer) make(ctx context.Context, mine []*signer, now, due time.Time) (*signer, error) {
 	fresh, der, err := newKey(now)
 	if err != nil {
 		return nil, err
 	}
-	fresh.SignsFrom = now
+	fresh.CreatedAt, fresh.SignsFrom = later(now, due), now
 	for _, k := range mine {
 		if k.RetiredAt.IsZero() || k.RetiredAt.After(now) {
 			fresh.SignsFrom = later(fresh.SignsFrom, later(now.Add(publishLead), k.RetiredAt.Add(-retireOverlap)))

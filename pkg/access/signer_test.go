@@ -143,6 +143,27 @@ func TestS20_KeysRotateAndNoTokenIsRefused(t *testing.T) {
 	}
 }
 
+// TestU55_KeysAreReplacedByCommand while no token is refused, once for each command, also by
+// processes whose clock is behind that of the store.
+func TestU55_KeysAreReplacedByCommand(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"same clock": 0, "the store's is ahead": 25 * time.Second, "the store's is behind": -25 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			r := newRealm(t)
+			r.store.keys = nil
+			f := newFleet(t, r, []string{testSecret}, []string{testSecret}, []string{testSecret})
+			f.live(2 * time.Minute)
+			for n := range 2 {
+				before := r.store.keys[0].ID
+				r.store.due = r.clock.Add(ahead)
+				f.live(20 * time.Minute)
+				if len(f.seen) != n+2 || len(r.store.keys) != 1 || r.store.keys[0].ID == before {
+					t.Errorf("signed: %v, kept: %v", f.seen, r.store.keys)
+				}
+			}
+		})
+	}
+}
+
 func TestS21_PrivatePartsAreSealedAndVerifiersHaveNone(t *testing.T) {
 	r := newRealm(t)
 	r.issue(t, site, writer)

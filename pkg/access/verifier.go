@@ -28,6 +28,7 @@ const (
 // Verifier checks tokens. Safe for concurrent use.
 type Verifier struct {
 	keys      *Keys
+	revoked   *Revocations // nil: none
 	validator *jwt.Validator
 	genuine   *lru.Cache[[sha256.Size]byte, *payload]
 }
@@ -49,12 +50,19 @@ func NewVerifier(keys *Keys, issuer string) *Verifier {
 	}
 }
 
+// WithRevocations has the Verifier refuse tokens that were revoked.
+func (v *Verifier) WithRevocations(r *Revocations) *Verifier {
+	v.revoked = r
+	return v
+}
+
 // Verify returns the claims of a token that is valid at this site now: signed by
 // a key of this deployment, for this host and this tenant, issued since the tenant's
-// tokens last died, and within its time. Anything else is
+// tokens last died, within its time, and not revoked. Anything else is
 // fault.UnauthorizedReason, always with the same message. It does no I/O except for
 // a token by an unknown key, which may be one that was just made; where that
-// cannot be read it is fault.UnavailableReason.
+// cannot be read, or the revocations could not be for too long, it is
+// fault.UnavailableReason.
 func (v *Verifier) Verify(raw string, s tenant.Site) (Claims, error) {
 	p, err := v.authentic(raw)
 	if err == nil {
@@ -88,7 +96,7 @@ func (v *Verifier) check(p *payload, s tenant.Site) error {
 	if p.IssuedAt == nil || p.ExpiresAt.Sub(p.IssuedAt.Time) > TokenTTL {
 		return errors.New("the token does not say when it was issued, or is valid for too long")
 	}
-	return nil
+	return v.revoked.check(p)
 }
 
 var errForged = errors.New("the token is not signed by a key of this deployment")

@@ -27,7 +27,9 @@ type Account struct {
 
 // Principal is the account as the caller of a request.
 func (a Account) Principal() access.Principal {
-	return access.AccountPrincipal(a.Kind, a.Tenant, a.ID, a.Slug, a.Role)
+	p := access.AccountPrincipal(a.Kind, a.Tenant, a.ID, a.Slug, a.Role)
+	p.Epoch = a.Epoch
+	return p
 }
 
 // AccountKey is one secret of an account: a key of a service account or an access token of
@@ -43,6 +45,13 @@ type AccountKey struct {
 type Login struct {
 	Account
 	Key string // the name of the key that has the secret
+}
+
+// Principal is the account, and the key, as the caller of a request.
+func (l Login) Principal() access.Principal {
+	p := l.Account.Principal()
+	p.Key = l.Key
+	return p
 }
 
 // Accounts keeps service accounts, users and their keys; absence is
@@ -64,6 +73,8 @@ type AccountRecords interface {
 	// UpdateTenant. A change of role or password, or disabling, revokes the tokens that
 	// were issued for the account.
 	UpdateAccount(ctx context.Context, by Cause, a Account) (Account, error)
+	// RevokeTokens revokes all tokens that were issued for the account.
+	RevokeTokens(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string) error
 	// DeleteAccount removes the account with its keys, and revokes its tokens.
 	DeleteAccount(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string, version int64) error
 }
@@ -85,19 +96,10 @@ type AccountFinder interface {
 	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Login, error)
 }
 
-// Revocation says which tokens of an account count no more: those of a lower epoch.
-type Revocation struct {
-	Tenant  tenant.ID
-	Account int64
-	Key     string // only tokens that were issued for the key of this name; empty = all of the account
-	Epoch   int64  // the least that counts
-	At      time.Time
-}
-
 // Revocations says which tokens count no more. Each is written with the change that caused
 // it.
 type Revocations interface {
-	// ListRevocations returns the revocations younger than age, in no order. Of an account
-	// and a key there is at most one.
-	ListRevocations(ctx context.Context, age time.Duration) ([]Revocation, error)
+	// ListRevocations returns the revocations younger than age, the newest first, and no more
+	// than most. Of an account and a key there is at most one.
+	ListRevocations(ctx context.Context, age time.Duration, most int) ([]access.Revocation, error)
 }

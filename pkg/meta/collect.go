@@ -49,6 +49,9 @@ type Collector interface {
 	// AdministrationKept times that limit. So no kind pushes out another. It reads up
 	// to that many events.
 	TrimEvents(ctx context.Context, limit int) (int, error)
+	// TrimTokens removes what no longer concerns any token of the data port: revocations,
+	// which are small, all at once.
+	TrimTokens(ctx context.Context, limit int) (int, error)
 	// StoredBytes is the sum of the bytes that all tenants are charged for. It reads a
 	// row for each tenant.
 	StoredBytes(ctx context.Context) (int64, error)

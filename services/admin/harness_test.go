@@ -42,6 +42,8 @@ type testStore interface {
 	Store
 	meta.Manifests
 	meta.Cache
+	meta.SigningKeys
+	meta.Identities
 }
 
 // silent are chains in which no one has anything.

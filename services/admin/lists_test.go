@@ -10,8 +10,9 @@ import (
 
 // lists are all that page, with the member that holds the rows.
 var lists = map[string]string{
-	"/v1/tenants":                                               "tenants",
-	"/v1/tenants/acme/registries":                               "registries",
+	"/v1/signingKeys":             "signing_keys",
+	"/v1/tenants":                 "tenants",
+	"/v1/tenants/acme/registries": "registries",
 	"/v1/tenants/acme/registries/main/repositories":             "repositories",
 	"/v1/tenants/acme/registries/main/repositories/r1:listTags": "tags",
 	"/v1/tenants/acme/domains":                                  "domains",
@@ -37,6 +38,7 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreamGroups?upstream_group_id=g%d", i), "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/accessRules?access_rule_id=a%d", i), pullRule)
 		a.cache("acme", "u1", fmt.Sprintf("r%d", i), "t1")
+		a.signingKey(fmt.Sprintf("k%d", i))
 		a.push("acme", "main", fmt.Sprintf("r%d", i), "t1", "t2", "t3", "t4", "t5")
 	}
 }

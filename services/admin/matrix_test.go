@@ -92,6 +92,7 @@ var matrixRows = map[string]struct {
 		UpdateMask:     &fieldmaskpb.FieldMask{Paths: []string{"disabled"}},
 	}, false},
 	"DeleteServiceAccount":    {&pb.DeleteServiceAccountRequest{Name: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"RevokeTokens":            {&pb.RevokeTokensRequest{Name: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"CreateServiceAccountKey": {&pb.CreateServiceAccountKeyRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"ListServiceAccountKeys":  {&pb.ListServiceAccountKeysRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"DeleteServiceAccountKey": {&pb.DeleteServiceAccountKeyRequest{Name: "tenants/t-there/serviceAccounts/a-there/keys/k-{s}"}, false},
@@ -108,6 +109,9 @@ var matrixRows = map[string]struct {
 
 	"ListEvents": {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
 	"GetUsage":   {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
+
+	"ListSigningKeys":   {&pb.ListSigningKeysRequest{}, false},
+	"RotateSigningKeys": {&pb.RotateSigningKeysRequest{}, false},
 
 	"CreateBackup": {&pb.CreateBackupRequest{}, false},
 	"RenewBackup":  {&pb.RenewBackupRequest{Name: "backups/b-{s}"}, false},
@@ -238,7 +242,7 @@ func matrixWant(rpc, principal, state string) codes.Code {
 	row := matrixRows[rpc]
 	if principal == "own admin" {
 		tenantName, _ := tenantOf(row.request)
-		if strings.HasSuffix(rpc, "Backup") {
+		if strings.HasSuffix(rpc, "Backup") || strings.HasSuffix(rpc, "SigningKeys") {
 			return codes.PermissionDenied
 		}
 		ofTenants := strings.HasSuffix(rpc, "Tenant") && rpc != "GetTenant" || rpc == "ListTenants"
@@ -247,7 +251,7 @@ func matrixWant(rpc, principal, state string) codes.Code {
 		}
 	}
 	switch {
-	case rpc == "ListTenants":
+	case rpc == "ListTenants", strings.HasSuffix(rpc, "SigningKeys"):
 		return codes.OK
 	case strings.HasSuffix(rpc, "Backup"):
 		return codes.FailedPrecondition // there are none on servers, as here

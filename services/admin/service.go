@@ -24,6 +24,7 @@ type Store interface {
 	meta.Repositories
 	meta.Events
 	meta.CachePurger
+	meta.VerifyKeys
 
 	// TagsBetween is that of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)

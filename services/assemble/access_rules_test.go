@@ -28,6 +28,11 @@ tenants:
     service_accounts:
       - {id: suite, role: ADMIN, keys: [{id: key, secret_file: secret}]}
       - {id: ci, role: MEMBER, keys: [{id: key, secret_file: secret}]}
+      - {id: key-deleted, role: READER, keys: [{id: key, secret_file: secret}]}
+      - {id: role-changed, role: READER, keys: [{id: key, secret_file: secret}]}
+      - {id: disabled, role: READER, keys: [{id: key, secret_file: secret}]}
+      - {id: revoked, role: READER, keys: [{id: key, secret_file: secret}]}
+      - {id: deleted, role: READER, keys: [{id: key, secret_file: secret}]}
 `
 
 const rulePath = "/v1/tenants/acme/accessRules"
@@ -164,7 +169,9 @@ func TestU14_ARuleTakenAwayIsGoneOnAllNodes(t *testing.T) {
 				}
 				return !slices.ContainsFunc(nodes, func(r repository) bool { return r.get(t, r.at("manifests/1")).status != http.StatusOK })
 			})
+			revoked := w.revocable(t, img)
 			redis.SetMode(t, mode)
+			revoked.wantRevoked(t)
 			w.admin(t, http.MethodDelete, rulePath+"/ci-images", nil).want(t, http.StatusOK)
 			end := time.Now().Add(5 * time.Second) // for all nodes
 			for i, r := range nodes {

@@ -69,6 +69,7 @@ type builder struct {
 	pattern    tenant.Pattern
 	sites      *tenant.Directory
 	policies   *access.Policies
+	revoked    *access.Revocations
 	topologies *chains.Topologies // caches the chains of tenants
 	shared     shared
 	web        *web.Metrics
@@ -121,6 +122,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pattern:    pattern,
 		sites:      tenant.NewDirectory(finder, pattern),
 		policies:   access.NewPolicies(meta.RulesOf(s.meta)),
+		revoked:    access.NewRevocations(s.meta.ListRevocations),
 		topologies: chains.NewTopologies(s.meta),
 		web:        web.NewMetrics(d.Metrics),
 		pace:       web.Pace{Pause: c.TransferPause},

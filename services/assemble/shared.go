@@ -67,8 +67,10 @@ func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client
 	return client, err
 }
 
-// clearCaches clears what this process caches of what the admin API can change.
+// clearCaches clears what this process caches of what the admin API can change, and has it
+// read which tokens were revoked.
 func (b *builder) clearCaches() {
+	b.revoked.Wake()
 	b.sites.Clear()
 	b.topologies.Clear()
 }

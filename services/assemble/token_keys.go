@@ -44,11 +44,32 @@ func (b builder) tokenKeys(ctx context.Context) (tokenKeys, error) {
 		return tokenKeys{}, err
 	}
 	b.Go("verifying keys", func(ctx context.Context) error { keys.Run(ctx, failed); return nil })
-	t := tokenKeys{verifier: access.NewVerifier(keys, issuer)}
+	if err := b.readRevocations(ctx); err != nil {
+		return tokenKeys{}, err
+	}
+	t := tokenKeys{verifier: access.NewVerifier(keys, issuer).WithRevocations(b.revoked)}
 	if signer != nil {
 		t.issuer = access.NewIssuer(signer, keys, issuer)
 	}
 	return t, nil
+}
+
+// readRevocations reads which tokens were revoked, and reads it again all the time.
+func (b builder) readRevocations(ctx context.Context) error {
+	if err := b.revoked.Read(ctx); err != nil {
+		return err
+	}
+	b.Go("revocations", func(ctx context.Context) error {
+		b.revoked.Run(ctx, func(err error) {
+			if err != nil {
+				b.Log.WarnContext(ctx, "which tokens were revoked could not be read; without that, requests with a token are refused after "+access.RevocationsStale.String(), "error", err)
+			} else {
+				b.Log.InfoContext(ctx, "which tokens were revoked can be read again")
+			}
+		})
+		return nil
+	})
+	return nil
 }
 
 func (b builder) openSigner(ctx context.Context) (*access.Signer, error) {

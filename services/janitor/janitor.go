@@ -124,6 +124,7 @@ func New(cfg Config) *Janitor {
 	j.evictions = []phase{
 		kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...),
 		kit.Wrap("janitor.shrink", cfg.Meta.ShrinkCached, mw...),
+		kit.Wrap("janitor.tokens", cfg.Meta.TrimTokens, mw...),
 		j.events,
 	}
 	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.SettleCharges(ctx) }, mw...)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/identity"
 )
 
 func testSigningKeys(t *testing.T, open Open) {
@@ -49,6 +51,31 @@ func testSigningKeys(t *testing.T, open Open) {
 		_, err = w.Store.PutSigningKey(t.Context(), retired)
 		w.must(err)
 		wantKeys(t, w, retired, first)
+	})
+
+	t.Run("U55 keys are due when they were asked to be replaced", func(t *testing.T) {
+		w := newWorld(t, open)
+		if due, err := w.Store.SigningKeysDue(t.Context()); err != nil || !due.IsZero() {
+			t.Errorf("due at %v, %v, before it was asked for", due, err)
+		}
+		if err := w.Store.ReplaceSigningKeys(t.Context()); !fault.Is(err, fault.ResourceUnknown) {
+			t.Errorf("without a deployment: %v", err)
+		}
+		_, err := w.Store.ClaimIdentity(t.Context(), identity.New())
+		w.must(err)
+		if due, err := w.Store.SigningKeysDue(t.Context()); err != nil || !due.IsZero() {
+			t.Errorf("due at %v, %v, before it was asked for", due, err)
+		}
+		var last time.Time
+		for range 2 {
+			w.must(w.Store.ReplaceSigningKeys(t.Context()))
+			due, err := w.Store.SigningKeysDue(t.Context())
+			if err != nil || !due.After(last) || w.Now().Sub(due).Abs() > time.Minute {
+				t.Errorf("due at %v, %v, now is %v", due, err, w.Now())
+			}
+			last = due
+			w.Advance(time.Second)
+		}
 	})
 
 	t.Run("an end is set once", func(t *testing.T) {

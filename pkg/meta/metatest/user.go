@@ -79,6 +79,7 @@ func testUsers(t *testing.T, open Open) {
 		w.refused(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.UserKind, "alice", 0), fault.Conflict, fault.InUse)
 	})
 	t.Run("U22 a change that takes rights revokes tokens", func(t *testing.T) { testRevocations(t, open) })
+	t.Run("U50 what is read of revocations is bounded", func(t *testing.T) { testRevocationBounds(t, open) })
 	t.Run("U22 an upgrade keeps accounts and keys", func(t *testing.T) {
 		w := newWorld(t, open)
 		ci := w.addAccount("ci", access.Writer)
@@ -109,18 +110,18 @@ func testRevocations(t *testing.T, open Open) {
 		a, err = w.Store.UpdateAccount(t.Context(), cause(), a)
 		w.must(err)
 	}
-	revoked := func(what string, want ...meta.Revocation) {
+	revoked := func(what string, want ...access.Revocation) {
 		t.Helper()
-		got, err := w.Store.ListRevocations(t.Context(), time.Minute)
+		got, err := w.Store.ListRevocations(t.Context(), time.Minute, 10)
 		w.must(err)
-		slices.SortFunc(got, func(x, y meta.Revocation) int { return int(x.Account - y.Account) })
+		slices.SortFunc(got, func(x, y access.Revocation) int { return int(x.Account - y.Account) })
 		if len(got) != len(want) || !slices.Equal(got, want) {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}
 		w.Advance(time.Hour)
 	}
-	of := func(id int64, key string, epoch int64) meta.Revocation {
-		return meta.Revocation{Tenant: w.tenant, Account: id, Key: key, Epoch: epoch, At: w.Now()}
+	of := func(id int64, key string, epoch int64) access.Revocation {
+		return access.Revocation{Tenant: w.tenant, Account: id, Key: key, Epoch: epoch, At: w.Now()}
 	}
 	changed(func(a *meta.Account) { a.DisplayName = "A" })
 	revoked("another display name")
@@ -135,9 +136,12 @@ func testRevocations(t *testing.T, open Open) {
 	if a.Epoch != 3 {
 		t.Errorf("epoch %d after three revocations", a.Epoch)
 	}
+	w.must(w.Store.RevokeTokens(t.Context(), cause(), w.tenant, access.UserKind, "alice"))
+	revoked("all revoked", of(a.ID, "", 4))
+	w.refused(w.Store.RevokeTokens(t.Context(), cause(), w.tenant, access.ServiceKind, "alice"), fault.NotFound, fault.ResourceUnknown)
 	w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", key.Name))
 	w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.UserKind, "alice", 0))
-	revoked("a key and an account deleted", of(a.ID, "", 4), of(other.ID, key.Name, 1))
+	revoked("a key and an account deleted", of(a.ID, "", 5), of(other.ID, key.Name, 1))
 	by := cause()
 	for range 2 { // the same request again
 		_, err := w.Store.UpdateAccount(t.Context(), by, meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Admin})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -16,7 +17,10 @@ INSERT INTO revocations (tenant_id, account_id, key_name, epoch, at) VALUES ($1,
 ON CONFLICT (tenant_id, account_id, key_name) DO UPDATE SET epoch = excluded.epoch, at = excluded.at`
 
 	listRevocations = `
-SELECT r.tenant_id, r.account_id, r.key_name, r.epoch, r.at FROM revocations r WHERE r.at > berth_now() - CAST($1 AS interval)`
+SELECT r.tenant_id, r.account_id, r.key_name, r.epoch, r.at FROM revocations r
+WHERE r.at > berth_now() - CAST($1 AS interval) ORDER BY r.at DESC LIMIT $2`
+
+	trimRevocations = `DELETE FROM revocations WHERE at < berth_now() - CAST($1 AS interval)`
 )
 
 // allKeys in place of a key's name means all tokens of an account.
@@ -31,13 +35,38 @@ func revoke(t Tx, id tenant.ID, r accountRow, key string) error {
 	return t.Queue(insertRevocation, id, r.id, key, r.epoch+1)
 }
 
-// ListRevocations implements meta.Revocations.
-func (s *Records) ListRevocations(ctx context.Context, age time.Duration) ([]meta.Revocation, error) {
-	return list(ctx, s, noTenant, scanRevocation, listRevocations, s.engine.Interval(age))
+// RevokeTokens implements meta.Accounts.
+func (s *Records) RevokeTokens(ctx context.Context, by meta.Cause, id tenant.ID, k access.Kind, slug string) error {
+	return s.engine.Write(ctx, id, func(t Tx) error {
+		if err := begin(t, by, id, eventOf(k, "serviceAccount.revoke", "user.revoke"), k.PrincipalName(slug)); err != nil {
+			return err
+		}
+		r, err := lockedAccount(t, id, k, slug, 0)
+		if err != nil {
+			return err
+		}
+		return revoke(t, id, r, allKeys)
+	})
 }
 
-func scanRevocation(scan Scan) (meta.Revocation, error) {
-	var r meta.Revocation
+// ListRevocations implements meta.Revocations.
+func (s *Records) ListRevocations(ctx context.Context, age time.Duration, most int) ([]access.Revocation, error) {
+	return list(ctx, s, noTenant, scanRevocation, listRevocations, s.engine.Interval(age), most)
+}
+
+func scanRevocation(scan Scan) (access.Revocation, error) {
+	var r access.Revocation
 	err := scan(&r.Tenant, &r.Account, &r.Key, &r.Epoch, timeScanner{&r.At})
 	return r, err
+}
+
+// TrimTokens implements meta.Collector.
+func (s *Records) TrimTokens(ctx context.Context, _ int) (int, error) {
+	var trimmed int64
+	err := s.engine.Write(ctx, noTenant, func(t Tx) error {
+		var err error
+		trimmed, err = t.Exec(trimRevocations, t.Interval(2*access.RevocationLife))
+		return err
+	})
+	return int(trimmed), err
 }

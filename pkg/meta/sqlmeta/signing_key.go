@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"context"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
 )
@@ -109,4 +110,29 @@ func (s *Records) ListOpenSigningKeys(ctx context.Context) ([]access.OpenSigning
 func AdoptSigningKey(t Tx, k access.SigningKey) error {
 	_, err := t.Exec(adoptSigningKey, signingKeyRow(t, k)...)
 	return err
+}
+
+const (
+	signingKeysDue     = `SELECT keys_due FROM deployment WHERE one = 1 AND keys_due IS NOT NULL`
+	replaceSigningKeys = `UPDATE deployment SET keys_due = berth_now() WHERE one = 1`
+)
+
+// SigningKeysDue implements meta.SigningKeys.
+func (s *Records) SigningKeysDue(ctx context.Context) (time.Time, error) {
+	times, err := list(ctx, s, noTenant, scanOneTime, signingKeysDue)
+	if err != nil || len(times) == 0 {
+		return time.Time{}, err
+	}
+	return times[0], nil
+}
+
+// ReplaceSigningKeys implements meta.SigningKeys.
+func (s *Records) ReplaceSigningKeys(ctx context.Context) error {
+	return s.engine.Write(ctx, noTenant, func(t Tx) error { return change(t, noIdentity(), replaceSigningKeys) })
+}
+
+func scanOneTime(scan Scan) (time.Time, error) {
+	var at time.Time
+	err := scan(timeScanner{&at})
+	return at, err
 }

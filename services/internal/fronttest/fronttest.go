@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,8 +117,22 @@ func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *De
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Issuer, d.verifier = access.NewIssuer(signer, keys, "test"), access.NewVerifier(keys, "test")
+	d.Issuer, d.verifier = access.NewIssuer(signer, keys, "test"), access.NewVerifier(keys, "test").WithRevocations(d.revocations())
 	return d
+}
+
+// revocations are those in Meta, read as in production until the test ends.
+func (d *Deployment) revocations() *access.Revocations {
+	d.t.Helper()
+	r := access.NewRevocations(d.Meta.ListRevocations)
+	if err := r.Read(context.Background()); err != nil {
+		d.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var reading sync.WaitGroup
+	reading.Go(func() { r.Run(ctx, func(error) {}) })
+	d.t.Cleanup(func() { cancel(); reading.Wait() })
+	return r
 }
 
 // Middlewares are those around every operation in production.

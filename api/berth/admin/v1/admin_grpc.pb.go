@@ -66,6 +66,7 @@ const (
 	AdminService_ListServiceAccounts_FullMethodName     = "/berth.admin.v1.AdminService/ListServiceAccounts"
 	AdminService_UpdateServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/UpdateServiceAccount"
 	AdminService_DeleteServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/DeleteServiceAccount"
+	AdminService_RevokeTokens_FullMethodName            = "/berth.admin.v1.AdminService/RevokeTokens"
 	AdminService_CreateServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/CreateServiceAccountKey"
 	AdminService_ListServiceAccountKeys_FullMethodName  = "/berth.admin.v1.AdminService/ListServiceAccountKeys"
 	AdminService_DeleteServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/DeleteServiceAccountKey"
@@ -76,6 +77,8 @@ const (
 	AdminService_DeleteAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/DeleteAccessRule"
 	AdminService_ListEvents_FullMethodName              = "/berth.admin.v1.AdminService/ListEvents"
 	AdminService_GetUsage_FullMethodName                = "/berth.admin.v1.AdminService/GetUsage"
+	AdminService_ListSigningKeys_FullMethodName         = "/berth.admin.v1.AdminService/ListSigningKeys"
+	AdminService_RotateSigningKeys_FullMethodName       = "/berth.admin.v1.AdminService/RotateSigningKeys"
 	AdminService_CreateBackup_FullMethodName            = "/berth.admin.v1.AdminService/CreateBackup"
 	AdminService_RenewBackup_FullMethodName             = "/berth.admin.v1.AdminService/RenewBackup"
 	AdminService_DeleteBackup_FullMethodName            = "/berth.admin.v1.AdminService/DeleteBackup"
@@ -194,6 +197,9 @@ type AdminServiceClient interface {
 	UpdateServiceAccount(ctx context.Context, in *UpdateServiceAccountRequest, opts ...grpc.CallOption) (*ServiceAccount, error)
 	// Deletes a service account with its keys. It fails while an access rule names it.
 	DeleteServiceAccount(ctx context.Context, in *DeleteServiceAccountRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes. Its keys
+	// and password stay, and get new ones.
+	RevokeTokens(ctx context.Context, in *RevokeTokensRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(ctx context.Context, in *CreateServiceAccountKeyRequest, opts ...grpc.CallOption) (*ServiceAccountKey, error)
 	// Lists an account's keys, without their secrets.
@@ -214,6 +220,11 @@ type AdminServiceClient interface {
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error)
+	// Lists the keys that sign tokens, by name.
+	ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error)
+	// Replaces the keys that sign tokens, within five minutes and without an outage: a new key
+	// signs once all processes know it, and tokens of the keys before stay valid until they expire.
+	RotateSigningKeys(ctx context.Context, in *RotateSigningKeysRequest, opts ...grpc.CallOption) (*RotateSigningKeysResponse, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.
 	CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (*Backup, error)
@@ -691,6 +702,16 @@ func (c *adminServiceClient) DeleteServiceAccount(ctx context.Context, in *Delet
 	return out, nil
 }
 
+func (c *adminServiceClient) RevokeTokens(ctx context.Context, in *RevokeTokensRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_RevokeTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateServiceAccountKey(ctx context.Context, in *CreateServiceAccountKeyRequest, opts ...grpc.CallOption) (*ServiceAccountKey, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ServiceAccountKey)
@@ -785,6 +806,26 @@ func (c *adminServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Usage)
 	err := c.cc.Invoke(ctx, AdminService_GetUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSigningKeysResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListSigningKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RotateSigningKeys(ctx context.Context, in *RotateSigningKeysRequest, opts ...grpc.CallOption) (*RotateSigningKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateSigningKeysResponse)
+	err := c.cc.Invoke(ctx, AdminService_RotateSigningKeys_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -934,6 +975,9 @@ type AdminServiceServer interface {
 	UpdateServiceAccount(context.Context, *UpdateServiceAccountRequest) (*ServiceAccount, error)
 	// Deletes a service account with its keys. It fails while an access rule names it.
 	DeleteServiceAccount(context.Context, *DeleteServiceAccountRequest) (*emptypb.Empty, error)
+	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes. Its keys
+	// and password stay, and get new ones.
+	RevokeTokens(context.Context, *RevokeTokensRequest) (*emptypb.Empty, error)
 	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(context.Context, *CreateServiceAccountKeyRequest) (*ServiceAccountKey, error)
 	// Lists an account's keys, without their secrets.
@@ -954,6 +998,11 @@ type AdminServiceServer interface {
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(context.Context, *GetUsageRequest) (*Usage, error)
+	// Lists the keys that sign tokens, by name.
+	ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error)
+	// Replaces the keys that sign tokens, within five minutes and without an outage: a new key
+	// signs once all processes know it, and tokens of the keys before stay valid until they expire.
+	RotateSigningKeys(context.Context, *RotateSigningKeysRequest) (*RotateSigningKeysResponse, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.
 	CreateBackup(context.Context, *CreateBackupRequest) (*Backup, error)
@@ -1108,6 +1157,9 @@ func (UnimplementedAdminServiceServer) UpdateServiceAccount(context.Context, *Up
 func (UnimplementedAdminServiceServer) DeleteServiceAccount(context.Context, *DeleteServiceAccountRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteServiceAccount not implemented")
 }
+func (UnimplementedAdminServiceServer) RevokeTokens(context.Context, *RevokeTokensRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeTokens not implemented")
+}
 func (UnimplementedAdminServiceServer) CreateServiceAccountKey(context.Context, *CreateServiceAccountKeyRequest) (*ServiceAccountKey, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateServiceAccountKey not implemented")
 }
@@ -1137,6 +1189,12 @@ func (UnimplementedAdminServiceServer) ListEvents(context.Context, *ListEventsRe
 }
 func (UnimplementedAdminServiceServer) GetUsage(context.Context, *GetUsageRequest) (*Usage, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedAdminServiceServer) ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSigningKeys not implemented")
+}
+func (UnimplementedAdminServiceServer) RotateSigningKeys(context.Context, *RotateSigningKeysRequest) (*RotateSigningKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateSigningKeys not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateBackup(context.Context, *CreateBackupRequest) (*Backup, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateBackup not implemented")
@@ -1995,6 +2053,24 @@ func _AdminService_DeleteServiceAccount_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_RevokeTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RevokeTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RevokeTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RevokeTokens(ctx, req.(*RevokeTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateServiceAccountKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateServiceAccountKeyRequest)
 	if err := dec(in); err != nil {
@@ -2171,6 +2247,42 @@ func _AdminService_GetUsage_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetUsage(ctx, req.(*GetUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListSigningKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSigningKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListSigningKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListSigningKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListSigningKeys(ctx, req.(*ListSigningKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RotateSigningKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateSigningKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RotateSigningKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RotateSigningKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RotateSigningKeys(ctx, req.(*RotateSigningKeysRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2421,6 +2533,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_DeleteServiceAccount_Handler,
 		},
 		{
+			MethodName: "RevokeTokens",
+			Handler:    _AdminService_RevokeTokens_Handler,
+		},
+		{
 			MethodName: "CreateServiceAccountKey",
 			Handler:    _AdminService_CreateServiceAccountKey_Handler,
 		},
@@ -2459,6 +2575,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsage",
 			Handler:    _AdminService_GetUsage_Handler,
+		},
+		{
+			MethodName: "ListSigningKeys",
+			Handler:    _AdminService_ListSigningKeys_Handler,
+		},
+		{
+			MethodName: "RotateSigningKeys",
+			Handler:    _AdminService_RotateSigningKeys_Handler,
 		},
 		{
 			MethodName: "CreateBackup",

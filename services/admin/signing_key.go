@@ -1,0 +1,59 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+const signingKeysCollection = "signingKeys"
+
+// ListSigningKeys pages by name.
+func (s *Service) ListSigningKeys(ctx context.Context, req *pb.ListSigningKeysRequest) (*pb.ListSigningKeysResponse, error) {
+	rows, next, err := listPage(s, signingKeysCollection, "", req,
+		func(p meta.Page) ([]access.VerifyKey, error) {
+			keys, err := s.store.ListVerifyKeys(ctx)
+			slices.SortFunc(keys, func(x, y access.VerifyKey) int { return strings.Compare(x.ID, y.ID) })
+			keys = slices.DeleteFunc(keys, func(k access.VerifyKey) bool { return k.ID <= p.After })
+			return keys[:min(len(keys), p.Size)], err
+		},
+		func(k access.VerifyKey) string { return k.ID })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListSigningKeysResponse{SigningKeys: mapped(rows, signingKeyMessage), NextPageToken: next}, nil
+}
+
+// RotateSigningKeys has the processes that issue tokens replace the keys that sign now. It
+// reads no private key, and writes none: the process of the admin API may have no right to.
+func (s *Service) RotateSigningKeys(ctx context.Context, req *pb.RotateSigningKeysRequest) (*pb.RotateSigningKeysResponse, error) {
+	keys, err := s.store.ListVerifyKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !req.GetValidateOnly() {
+		if err := s.store.ReplaceSigningKeys(ctx); err != nil {
+			return nil, err
+		}
+	}
+	keys = slices.DeleteFunc(keys, func(k access.VerifyKey) bool { return !k.RetiredAt.IsZero() })
+	return &pb.RotateSigningKeysResponse{SigningKeys: mapped(keys, signingKeyMessage)}, nil
+}
+
+func signingKeyMessage(k access.VerifyKey) *pb.SigningKey {
+	m := &pb.SigningKey{
+		Name:          signingKeysCollection + "/" + k.ID,
+		CreateTime:    timestamppb.New(k.CreatedAt),
+		SignStartTime: timestamppb.New(k.SignsFrom),
+	}
+	if !k.RetiredAt.IsZero() {
+		m.SignEndTime = timestamppb.New(k.RetiredAt)
+	}
+	return m
+}
