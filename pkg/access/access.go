@@ -10,14 +10,15 @@ import (
 // Role is what an account may do in all registries of its tenant.
 type Role string
 
-// The roles. A member may do what access rules give it; a reader pulls everything; a
-// writer pulls and pushes; an admin deletes too, and may use the admin API for its own
-// tenant.
+// The roles. A member may do what access rules give it; an auditor too, and reads
+// everything in the admin API of its tenant; a reader pulls everything; a writer pulls and
+// pushes; an admin deletes too, and may use the admin API for its own tenant.
 const (
-	Member Role = "MEMBER"
-	Reader Role = "READER"
-	Writer Role = "WRITER"
-	Admin  Role = "ADMIN"
+	Member  Role = "MEMBER"
+	Auditor Role = "AUDITOR"
+	Reader  Role = "READER"
+	Writer  Role = "WRITER"
+	Admin   Role = "ADMIN"
 )
 
 // Actions returns the rights of the role; an unknown role has none.
@@ -60,12 +61,13 @@ type Actions uint8
 
 // The actions. Tokens carry the first three, those of the Docker token protocol. Fill is to
 // pull what no registry of the chain hosts and the cache does not have yet; it counts only
-// together with Pull.
+// together with Pull. Manage is to use the admin API for a repository or registry.
 const (
-	Pull Actions = 1 << iota
-	Push
-	Delete
-	Fill
+	Pull   Actions = 1 << 0
+	Push   Actions = 1 << 1
+	Delete Actions = 1 << 2
+	Fill   Actions = 1 << 3
+	Manage Actions = 1 << 6
 )
 
 // All is every action of a token; "*" in a scope.
@@ -75,7 +77,7 @@ const All = Pull | Push | Delete
 var actionNames = []struct {
 	action Actions
 	name   string
-}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}, {Fill, "fill"}}
+}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}, {Fill, "fill"}, {Manage, "admin"}}
 
 // Has says whether all of want is in a.
 func (a Actions) Has(want Actions) bool { return a&want == want }

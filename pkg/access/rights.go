@@ -85,7 +85,7 @@ func (r *Rights) anonymous() Actions {
 // limit leaves what the settings of the registry let anybody do.
 func (r *Rights) limit(a Actions) Actions {
 	if r.site.Settings.ReadOnly {
-		a &= Pull | Fill
+		a &= Pull | Fill | Manage
 	}
 	if !a.Has(Pull) {
 		a &^= Fill

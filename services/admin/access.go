@@ -27,43 +27,93 @@ func accessOptions() map[string]pb.Access {
 	return rules
 }
 
+// need is what a rule asks of a principal of the tenant that a request names.
+type need struct {
+	words string        // for the log and for errors
+	roles []access.Role // one of them is enough
+	rule  bool          // so are access rules that give Manage on what the request names
+}
+
+var everyRole = []access.Role{access.Member, access.Auditor, access.Reader, access.Writer, access.Admin}
+
+// needs are what the rules for principals of tenants ask.
+var needs = map[pb.Access]need{
+	pb.Access_TENANT_ADMIN:   {words: "role ADMIN", roles: []access.Role{access.Admin}},
+	pb.Access_TENANT_READ:    {words: "role ADMIN or AUDITOR", roles: []access.Role{access.Admin, access.Auditor}},
+	pb.Access_REGISTRY_ADMIN: {words: "role ADMIN, or an access rule that gives ADMIN here", roles: []access.Role{access.Admin}, rule: true},
+	pb.Access_REGISTRY_READ:  {words: "role ADMIN or AUDITOR, or an access rule that gives ADMIN here", roles: []access.Role{access.Admin, access.Auditor}, rule: true},
+	pb.Access_MEMBER:         {words: "an account", roles: everyRole},
+}
+
 // scopeOf is what a call of the method needs, for the log.
 func scopeOf(method string) string {
-	switch rules[method] {
-	case pb.Access_OPERATOR:
+	a, known := rules[method]
+	switch n, ofTenant := needs[a]; {
+	case ofTenant:
+		return "operator, or in the tenant " + n.words
+	case known:
 		return "operator"
-	case pb.Access_TENANT_ADMIN:
-		return "operator, or ADMIN of the tenant"
 	default:
 		return "unknown"
 	}
 }
 
-// decide is the one decision on who may do what. A tenant's admin gets the same
-// answer for another tenant and for one that does not exist.
+// decide is the one decision on who may do what. A principal gets the same answer for
+// another tenant and for one that does not exist.
 func (s *Service) decide(ctx context.Context, a pb.Access, message proto.Message) error {
 	c := callerOf(ctx)
-	if c.operator && (a == pb.Access_OPERATOR || a == pb.Access_TENANT_ADMIN) {
+	n, ofTenant := needs[a]
+	if c.operator && (ofTenant || a == pb.Access_OPERATOR) {
 		return nil
 	}
-	denied := c.denied(a)
-	if a != pb.Access_TENANT_ADMIN || c.principal.Anonymous() || c.principal.Role != access.Admin {
-		return denied
+	byRole := c.has(n.roles)
+	if !ofTenant || c.principal.Anonymous() || !byRole && !n.rule {
+		return c.denied(a)
 	}
 	slug, ok := tenantOf(message)
 	if !ok {
-		return denied
+		return c.denied(a)
 	}
 	t, err := s.tenantBySlug(ctx, slug)
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):
-		return denied
+		return c.denied(a)
 	case err != nil:
 		return err
 	case t.ID != c.principal.Tenant:
-		return denied
+		return c.denied(a)
+	case byRole:
+		return nil
 	}
-	return nil
+	return s.decideByRules(ctx, a, resourceName(message.ProtoReflect()))
+}
+
+// decideByRules decides by the action ADMIN of access rules, from names alone: a missing
+// registry gets the answer of one that is there.
+func (s *Service) decideByRules(ctx context.Context, a pb.Access, name string) error {
+	v, err := s.viewByRules(ctx, name)
+	if err != nil {
+		return err
+	}
+	if registry, repository, ok := registryOf(name); ok && v.manages(registry, repository) {
+		return nil
+	}
+	return callerOf(ctx).denied(a)
+}
+
+// registryOf returns the registry of a resource name, and the repository, if it has one.
+func registryOf(name string) (string, string, bool) {
+	parts := strings.SplitN(name, "/", 6)
+	if len(parts) < 4 || parts[2] != "registries" || parts[3] == "" {
+		return "", "", false
+	}
+	switch {
+	case len(parts) == 4:
+		return parts[3], "", true
+	case len(parts) == 6 && (parts[4] == "repositories" || parts[4] == "nameClaims"):
+		return parts[3], parts[5], parts[5] != ""
+	}
+	return "", "", false
 }
 
 // tenantOf is the slug of the tenant whose resource the request names.
@@ -76,15 +126,15 @@ func tenantOf(message proto.Message) (string, bool) {
 // denied says who may not make a call and why. It does not say what the call is
 // about: the text is the same for another tenant and for a missing one.
 func (c caller) denied(a pb.Access) *fault.Error {
-	_, account, _ := access.AccountOf(c.principal.Name)
-	switch {
+	n, ofTenant := needs[a]
+	switch account := c.account(); {
 	case c.operator:
 		return fault.New(fault.Denied, fault.DeniedReason, "no caller may do this")
-	case c.principal.Role != access.Admin:
-		return fault.New(fault.Denied, fault.DeniedReason, "account %q has role %s; the admin API is for role ADMIN and the operator", account, c.principal.Role)
-	case a == pb.Access_TENANT_ADMIN:
+	case !ofTenant:
+		return fault.New(fault.Denied, fault.DeniedReason, "only operators may do this; account %q has role %s in its tenant", account, c.principal.Role)
+	case c.has(n.roles):
 		return fault.New(fault.Denied, fault.DeniedReason, "account %q may manage only its own tenant", account)
 	default:
-		return fault.New(fault.Denied, fault.DeniedReason, "only the operator may do this; account %q is an admin of its tenant", account)
+		return fault.New(fault.Denied, fault.DeniedReason, "account %q has role %s; this needs %s", account, c.principal.Role, n.words)
 	}
 }

@@ -122,12 +122,13 @@ var actionsOfRules = []struct {
 	action  access.Actions
 }{
 	{pb.AccessRule_PULL, access.Pull}, {pb.AccessRule_FILL, access.Fill}, {pb.AccessRule_PUSH, access.Push}, {pb.AccessRule_DELETE, access.Delete},
+	{pb.AccessRule_ADMIN, access.Manage},
 }
 
 func ruleActions(m *pb.AccessRule) (access.Actions, error) {
 	const field = fieldRule + "actions"
 	if len(m.GetActions()) == 0 {
-		return 0, invalid(field, "it is missing; name at least one of PULL, FILL, PUSH, DELETE")
+		return 0, invalid(field, "it is missing; name at least one of PULL, FILL, PUSH, DELETE, ADMIN")
 	}
 	var a access.Actions
 	for i, given := range m.GetActions() {
@@ -139,7 +140,7 @@ func ruleActions(m *pb.AccessRule) (access.Actions, error) {
 		}
 		switch {
 		case one == 0:
-			return 0, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is not an action; it is one of PULL, FILL, PUSH, DELETE", given)
+			return 0, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is not an action; it is one of PULL, FILL, PUSH, DELETE, ADMIN", given)
 		case a.Has(one):
 			return 0, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is there twice", given)
 		}
@@ -147,6 +148,9 @@ func ruleActions(m *pb.AccessRule) (access.Actions, error) {
 	}
 	if m.GetEffect() == pb.AccessRule_ALLOW && a.Has(access.Fill) && !a.Has(access.Pull) {
 		return 0, invalid(field, "FILL goes with PULL: add PULL")
+	}
+	if m.GetEffect() == pb.AccessRule_ALLOW && a.Has(access.Manage) && slices.Contains(m.GetPrincipals(), access.AnonymousPrincipal) {
+		return 0, invalid(field, "ADMIN is not for anonymous callers: the admin API is closed to them")
 	}
 	return a, nil
 }

@@ -72,6 +72,8 @@ func setAccount(a *meta.Account, m *pb.ServiceAccount) error {
 	switch m.GetRole() {
 	case pb.ServiceAccount_MEMBER:
 		a.Role = access.Member
+	case pb.ServiceAccount_AUDITOR:
+		a.Role = access.Auditor
 	case pb.ServiceAccount_READER:
 		a.Role = access.Reader
 	case pb.ServiceAccount_WRITER:
@@ -79,7 +81,7 @@ func setAccount(a *meta.Account, m *pb.ServiceAccount) error {
 	case pb.ServiceAccount_ADMIN:
 		a.Role = access.Admin
 	default:
-		return invalid("service_account.role", "%s is not a role; it is one of MEMBER, READER, WRITER, ADMIN", m.GetRole())
+		return invalid("service_account.role", "%s is not a role; it is one of MEMBER, AUDITOR, READER, WRITER, ADMIN", m.GetRole())
 	}
 	a.DisplayName, a.Disabled = m.GetDisplayName(), m.GetDisabled()
 	return nil

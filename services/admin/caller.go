@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,20 @@ import (
 type caller struct {
 	operator  bool
 	principal access.Principal // of an account; zero for the operator
+}
+
+// has reports whether the caller is a principal of a tenant with one of these roles.
+func (c caller) has(roles []access.Role) bool {
+	return !c.principal.Anonymous() && slices.Contains(roles, c.principal.Role)
+}
+
+// admin reports whether the caller may change everything in its tenant.
+func (c caller) admin() bool { return c.operator || c.principal.Role == access.Admin }
+
+// account is the caller's ID in its tenant.
+func (c caller) account() string {
+	_, id, _ := access.AccountOf(c.principal.Name)
+	return id
 }
 
 func (c caller) actor() string {

@@ -15,6 +15,13 @@ var nameForm = filterForm{
 
 // searchNames answers one page of a list of names.
 func searchNames(s *Service, list, parent string, req searchRequest, fetch func(meta.Between[string]) ([]string, error)) ([]string, string, error) {
+	return searchVisibleNames(s.pages, list, parent, req, fetch, nil)
+}
+
+// searchVisibleNames leaves out names that are not visible; nil: all are.
+func searchVisibleNames(tokens pageTokens, list, parent string, req searchRequest,
+	fetch func(meta.Between[string]) ([]string, error), visible func(string) bool,
+) ([]string, string, error) {
 	within, contains, err := nameRange(req)
 	if err != nil {
 		return nil, "", err
@@ -23,10 +30,15 @@ func searchNames(s *Service, list, parent string, req searchRequest, fetch func(
 		list: list, parent: parent, fetch: fetch,
 		key: func(name string) string { return name },
 	}
-	if contains.value != "" {
+	switch {
+	case contains.value == "":
+		names.matches = visible
+	case visible == nil:
 		names.matches = contains.is
+	default:
+		names.matches = func(name string) bool { return contains.is(name) && visible(name) }
 	}
-	return names.page(s.pages, req, within)
+	return names.page(tokens, req, within)
 }
 
 // nameRange turns filter and order into a part of an index, and what the names

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -62,7 +64,17 @@ func pageSize(req pageRequest) (int, error) {
 
 // pageTokens makes and checks page tokens: base64url of a MAC and the key of
 // the last row seen. The MAC keeps clients from making positions up.
-type pageTokens struct{ key []byte }
+type pageTokens struct {
+	key    []byte
+	hidden bool // tokens are encrypted
+}
+
+// secret are tokens whose key of a row is not for clients: it may be of one that they do not
+// see.
+func (p pageTokens) secret() pageTokens {
+	p.hidden = true
+	return p
+}
 
 const (
 	pageMAC          = 16   // bytes of HMAC-SHA256 that are kept
@@ -70,6 +82,9 @@ const (
 )
 
 func (p pageTokens) seal(list, parent, after string) string {
+	if p.hidden {
+		return base64.RawURLEncoding.EncodeToString(p.cipher().Seal(nil, nil, []byte(after), p.mac(list, parent)))
+	}
 	return base64.RawURLEncoding.EncodeToString(append(p.mac(list, parent, after), after...))
 }
 
@@ -86,11 +101,33 @@ func (p pageTokens) open(list, parent, token string) (string, error) {
 	if err != nil || len(raw) <= pageMAC {
 		return "", bad
 	}
+	if p.hidden {
+		after, err := p.cipher().Open(nil, nil, raw, p.mac(list, parent))
+		if err != nil {
+			return "", bad
+		}
+		return string(after), nil
+	}
 	after := string(raw[pageMAC:])
 	if !hmac.Equal(raw[:pageMAC], p.mac(list, parent, after)) {
 		return "", bad
 	}
 	return after, nil
+}
+
+// cipher encrypts under a key of its own, and chooses nonces.
+func (p pageTokens) cipher() cipher.AEAD {
+	key := hmac.New(sha256.New, p.key)
+	key.Write([]byte("hidden page tokens"))
+	block, err := aes.NewCipher(key.Sum(nil))
+	if err != nil {
+		panic(err) // only for a wrong length of the key
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // only for another size of blocks
+	}
+	return aead
 }
 
 // mac authenticates the three parts, each with its length before it so that

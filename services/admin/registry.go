@@ -41,12 +41,20 @@ func (s *Service) CreateRegistry(ctx context.Context, req *pb.CreateRegistryRequ
 // GetRegistry returns one registry with its hosts, also a deleted one that can be
 // restored.
 func (s *Service) GetRegistry(ctx context.Context, req *pb.GetRegistryRequest) (*pb.Registry, error) {
-	return s.registries().withDeleted().get(ctx, req.GetName())
+	v, err := s.viewOf(ctx, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return v.registries(s).withDeleted().get(ctx, req.GetName())
 }
 
 // ListRegistries pages by slug.
 func (s *Service) ListRegistries(ctx context.Context, req *pb.ListRegistriesRequest) (*pb.ListRegistriesResponse, error) {
-	c := s.registries()
+	v, err := s.viewOf(ctx, req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	c := v.registries(s)
 	if req.GetShowDeleted() {
 		c = c.withDeleted()
 	}
@@ -56,7 +64,31 @@ func (s *Service) ListRegistries(ctx context.Context, req *pb.ListRegistriesRequ
 
 // UpdateRegistry changes the registry's settings.
 func (s *Service) UpdateRegistry(ctx context.Context, req *pb.UpdateRegistryRequest) (*pb.Registry, error) {
-	return s.registries().update(ctx, req, req.GetRegistry())
+	c := s.registries()
+	if callerOf(ctx).admin() {
+		return c.update(ctx, req, req.GetRegistry())
+	}
+	if req.GetAllowMissing() {
+		return nil, errOnlyTenantAdmin("create a registry")
+	}
+	c.set = func(ctx context.Context, t meta.Tenant, r *meta.Registry, m *pb.Registry) error {
+		if next, err := registrySettings(m); err == nil && concernRights(r.Settings, next) {
+			return errOnlyTenantAdmin("change anonymous_pull, anonymous_push, upstream_group and mirror_upstreams")
+		}
+		return s.setRegistry(ctx, t, r, m)
+	}
+	return c.update(ctx, req, req.GetRegistry())
+}
+
+// concernRights reports whether a change of settings gives or takes rights: to callers
+// without a credential, or to what upstreams and other registries have.
+func concernRights(a, b tenant.Settings) bool {
+	return a.AnonymousPull != b.AnonymousPull || a.AnonymousPush != b.AnonymousPush ||
+		a.UpstreamGroup != b.UpstreamGroup || a.MirrorUpstreams != b.MirrorUpstreams
+}
+
+func errOnlyTenantAdmin(what string) error {
+	return fault.New(fault.Denied, fault.DeniedReason, "only role ADMIN may %s; an access rule with the action ADMIN does not give that", what)
 }
 
 // DeleteRegistry marks the registry; the janitor removes it when it cannot be

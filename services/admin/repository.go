@@ -14,13 +14,13 @@ import (
 
 // GetRepository returns one repository.
 func (s *Service) GetRepository(ctx context.Context, req *pb.GetRepositoryRequest) (*pb.Repository, error) {
-	r, err := s.findRepository(ctx, req.GetName())
+	r, v, err := s.visibleRepository(ctx, req.GetName())
 	if err != nil {
 		return nil, err
 	}
 	found, err := s.store.FindRepository(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, v.hidden(err)
 	}
 	return &pb.Repository{
 		Name:          req.GetName(),
@@ -33,14 +33,15 @@ func (s *Service) GetRepository(ctx context.Context, req *pb.GetRepositoryReques
 
 // ListRepositories pages by name, either way.
 func (s *Service) ListRepositories(ctx context.Context, req *pb.ListRepositoriesRequest) (*pb.ListRepositoriesResponse, error) {
-	t, r, err := s.registries().find(ctx, "parent", req.GetParent())
+	v, err := s.viewOf(ctx, req.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := searchNames(s, "repositories", req.GetParent(), req,
-		func(b meta.Between[string]) ([]string, error) {
-			return s.store.RepositoriesBetween(ctx, t.ID, r.ID, b)
-		})
+	_, r, err := v.registries(s).find(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	names, next, err := s.searchVisible(ctx, v, r, req.GetParent(), req)
 	if err != nil {
 		return nil, err
 	}
@@ -67,14 +68,14 @@ func (s *Service) DeleteRepository(ctx context.Context, req *pb.DeleteRepository
 
 // ListTags pages by tag, either way.
 func (s *Service) ListTags(ctx context.Context, req *pb.ListTagsRequest) (*pb.ListTagsResponse, error) {
-	r, err := s.findRepository(ctx, req.GetName())
+	r, v, err := s.visibleRepository(ctx, req.GetName())
 	if err != nil {
 		return nil, err
 	}
 	tags, next, err := searchNames(s, "tags", req.GetName(), req,
 		func(b meta.Between[string]) ([]string, error) { return s.store.TagsBetween(ctx, r, b) })
 	if err != nil {
-		return nil, err
+		return nil, v.hidden(err)
 	}
 	return &pb.ListTagsResponse{Tags: tags, NextPageToken: next}, nil
 }
@@ -82,16 +83,18 @@ func (s *Service) ListTags(ctx context.Context, req *pb.ListTagsRequest) (*pb.Li
 // findRepository finds the registry of a repository's resource name; whether
 // the repository is there is for the caller to ask.
 func (s *Service) findRepository(ctx context.Context, name string) (meta.Repo, error) {
+	_, repo, err := s.registryAndRepository(ctx, name)
+	return repo, err
+}
+
+func (s *Service) registryAndRepository(ctx context.Context, name string) (meta.Registry, meta.Repo, error) {
 	ids, err := splitName("name", name, "tenants", "registries", "repositories")
 	if err != nil {
-		return meta.Repo{}, err
+		return meta.Registry{}, meta.Repo{}, err
 	}
 	if err := oci.CheckName(ids[2]); err != nil {
-		return meta.Repo{}, fault.From(err).WithField("name")
+		return meta.Registry{}, meta.Repo{}, fault.From(err).WithField("name")
 	}
 	t, r, err := s.registries().find(ctx, "name", "tenants/"+ids[0]+"/registries/"+ids[1])
-	if err != nil {
-		return meta.Repo{}, err
-	}
-	return meta.Repo{Tenant: t.ID, Registry: r.ID, Name: ids[2]}, nil
+	return r, meta.Repo{Tenant: t.ID, Registry: r.ID, Name: ids[2]}, err
 }

@@ -85,8 +85,8 @@ func TestN6_DenialsOfTheAdminAPI(t *testing.T) {
 	}
 	writer, admin := a.account("acme", "ci", "WRITER"), a.account("acme", "boss", "ADMIN")
 	for _, c := range [][3]string{
-		{writer, "/v1/tenants/acme", `account "ci" has role WRITER; the admin API is for role ADMIN and the operator`},
-		{admin, "/v1/tenants", `only the operator may do this; account "boss" is an admin of its tenant`},
+		{writer, "/v1/tenants/acme", `account "ci" has role WRITER; this needs role ADMIN or AUDITOR`},
+		{admin, "/v1/tenants", `only operators may do this; account "boss" has role ADMIN in its tenant`},
 		{admin, "/v1/tenants/other", `account "boss" may manage only its own tenant`},
 		{admin, "/v1/tenants/none", `account "boss" may manage only its own tenant`},
 	} {

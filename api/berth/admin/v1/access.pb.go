@@ -22,16 +22,25 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Access says who may call a method.
+// Access says who may call a method. Operators may call every one.
 type Access int32
 
 const (
 	Access_ACCESS_UNSPECIFIED Access = 0
-	// The operator.
+	// Operators alone.
 	Access_OPERATOR Access = 1
-	// The operator, and service accounts with the role ADMIN of the tenant that the
-	// request names.
+	// Principals with the role ADMIN, in their own tenant.
 	Access_TENANT_ADMIN Access = 2
+	// Principals with the role ADMIN or AUDITOR, in their own tenant. For methods that change
+	// nothing and show no secret.
+	Access_TENANT_READ Access = 3
+	// As TENANT_ADMIN, and principals to whom access rules give the action ADMIN on the
+	// repository that the request names, or on all of the registry if it names no repository.
+	Access_REGISTRY_ADMIN Access = 4
+	// As TENANT_READ and REGISTRY_ADMIN. For methods that change nothing.
+	Access_REGISTRY_READ Access = 5
+	// All principals of the tenant. For methods that show only what the caller may see.
+	Access_MEMBER Access = 6
 )
 
 // Enum value maps for Access.
@@ -40,11 +49,19 @@ var (
 		0: "ACCESS_UNSPECIFIED",
 		1: "OPERATOR",
 		2: "TENANT_ADMIN",
+		3: "TENANT_READ",
+		4: "REGISTRY_ADMIN",
+		5: "REGISTRY_READ",
+		6: "MEMBER",
 	}
 	Access_value = map[string]int32{
 		"ACCESS_UNSPECIFIED": 0,
 		"OPERATOR":           1,
 		"TENANT_ADMIN":       2,
+		"TENANT_READ":        3,
+		"REGISTRY_ADMIN":     4,
+		"REGISTRY_READ":      5,
+		"MEMBER":             6,
 	}
 )
 
@@ -88,7 +105,8 @@ var file_berth_admin_v1_access_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.MethodOptions.
 var (
-	// Every method has one: the server does not start with a method that has none.
+	// Every method has one: the code of a method without it is not generated, and a server
+	// with one does not start.
 	//
 	// optional berth.admin.v1.Access access = 50100;
 	E_Access = &file_berth_admin_v1_access_proto_extTypes[0]
@@ -98,11 +116,16 @@ var File_berth_admin_v1_access_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/access.proto\x12\x0eberth.admin.v1\x1a google/protobuf/descriptor.proto*@\n" +
+	"\x1bberth/admin/v1/access.proto\x12\x0eberth.admin.v1\x1a google/protobuf/descriptor.proto*\x84\x01\n" +
 	"\x06Access\x12\x16\n" +
 	"\x12ACCESS_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bOPERATOR\x10\x01\x12\x10\n" +
-	"\fTENANT_ADMIN\x10\x02:P\n" +
+	"\fTENANT_ADMIN\x10\x02\x12\x0f\n" +
+	"\vTENANT_READ\x10\x03\x12\x12\n" +
+	"\x0eREGISTRY_ADMIN\x10\x04\x12\x11\n" +
+	"\rREGISTRY_READ\x10\x05\x12\n" +
+	"\n" +
+	"\x06MEMBER\x10\x06:P\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0e2\x16.berth.admin.v1.AccessR\x06accessB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (

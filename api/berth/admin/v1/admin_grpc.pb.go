@@ -118,7 +118,8 @@ type AdminServiceClient interface {
 	GetRegistry(ctx context.Context, in *GetRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Lists registries, by name.
 	ListRegistries(ctx context.Context, in *ListRegistriesRequest, opts ...grpc.CallOption) (*ListRegistriesResponse, error)
-	// Changes a registry.
+	// Changes a registry. Which callers it serves without a credential and which upstreams it
+	// has, only admins of the tenant change.
 	UpdateRegistry(ctx context.Context, in *UpdateRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Deletes a registry with its domains and content. Its hosts stop answering at
 	// once. For a set time it can be restored; until its content was removed it
@@ -896,7 +897,8 @@ type AdminServiceServer interface {
 	GetRegistry(context.Context, *GetRegistryRequest) (*Registry, error)
 	// Lists registries, by name.
 	ListRegistries(context.Context, *ListRegistriesRequest) (*ListRegistriesResponse, error)
-	// Changes a registry.
+	// Changes a registry. Which callers it serves without a credential and which upstreams it
+	// has, only admins of the tenant change.
 	UpdateRegistry(context.Context, *UpdateRegistryRequest) (*Registry, error)
 	// Deletes a registry with its domains and content. Its hosts stop answering at
 	// once. For a set time it can be restored; until its content was removed it

@@ -39,6 +39,9 @@ const (
 	ServiceAccount_ADMIN ServiceAccount_Role = 3
 	// What access rules give it, and no more.
 	ServiceAccount_MEMBER ServiceAccount_Role = 4
+	// Everything in the admin API of its own tenant that changes nothing and shows no
+	// secret. Of content, what access rules give it.
+	ServiceAccount_AUDITOR ServiceAccount_Role = 5
 )
 
 // Enum value maps for ServiceAccount_Role.
@@ -49,6 +52,7 @@ var (
 		2: "WRITER",
 		3: "ADMIN",
 		4: "MEMBER",
+		5: "AUDITOR",
 	}
 	ServiceAccount_Role_value = map[string]int32{
 		"ROLE_UNSPECIFIED": 0,
@@ -56,6 +60,7 @@ var (
 		"WRITER":           2,
 		"ADMIN":            3,
 		"MEMBER":           4,
+		"AUDITOR":          5,
 	}
 )
 
@@ -896,7 +901,7 @@ var File_berth_admin_v1_service_account_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_service_account_proto_rawDesc = "" +
 	"\n" +
-	"$berth/admin/v1/service_account.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n" +
+	"$berth/admin/v1/service_account.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x03\n" +
 	"\x0eServiceAccount\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x127\n" +
@@ -906,7 +911,7 @@ const file_berth_admin_v1_service_account_proto_rawDesc = "" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\"K\n" +
+	"updateTime\"X\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -915,7 +920,8 @@ const file_berth_admin_v1_service_account_proto_rawDesc = "" +
 	"\x06WRITER\x10\x02\x12\t\n" +
 	"\x05ADMIN\x10\x03\x12\n" +
 	"\n" +
-	"\x06MEMBER\x10\x04\"\xd1\x01\n" +
+	"\x06MEMBER\x10\x04\x12\v\n" +
+	"\aAUDITOR\x10\x05\"\xd1\x01\n" +
 	"\x1bCreateServiceAccountRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12,\n" +
 	"\x12service_account_id\x18\x02 \x01(\tR\x10serviceAccountId\x12G\n" +

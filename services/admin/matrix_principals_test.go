@@ -1,0 +1,105 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// matrixPrincipal is a kind of caller.
+type matrixPrincipal struct {
+	authorization []string // headers
+	known         bool     // else its credential is refused
+	operator      bool
+	own           bool // of the tenant t-there, that of most rows
+	role          access.Role
+	rule          string // which of matrixRules names it
+}
+
+func (p matrixPrincipal) secret() string { return strings.TrimPrefix(p.authorization[0], "Bearer ") }
+
+// matrixRules are access rules of which each gives one account something.
+var matrixRules = map[string]string{
+	"registry admin":   `"registries": ["main", "r-*"], "repositories": ["**"], "actions": ["ADMIN"]`,
+	"repository admin": `"registries": ["main"], "repositories": ["team/**"], "actions": ["ADMIN"]`,
+	"puller":           `"registries": ["main"], "repositories": ["team/**"], "actions": ["PULL"]`,
+}
+
+// principals makes one of each kind.
+func principals(t *testing.T, a *api) map[string]matrixPrincipal {
+	t.Helper()
+	all := map[string]matrixPrincipal{
+		"operator":       {authorization: []string{"Bearer " + operatorToken}, known: true, operator: true},
+		"wrong token":    {authorization: []string{"Bearer berth_" + strings.Repeat("A", 43)}},
+		"anonymous":      {},
+		"basic":          {authorization: []string{"Basic b3BlcmF0b3I6b3BlcmF0b3ItdG9rZW4tb2YtdGhlLXRlc3Rz"}},
+		"operator twice": {authorization: []string{"Bearer " + operatorToken, "Bearer " + operatorToken}},
+		"garbage":        {authorization: []string{"Bearer %00'--{}"}},
+	}
+	for _, slug := range []string{"t-there", "t-other", "t-stopped"} {
+		a.call(200, "POST", "/v1/tenants?tenant_id="+slug, "")
+	}
+	for _, slug := range []string{"t-there", "t-other"} {
+		for _, kind := range []access.Kind{access.ServiceKind, access.UserKind} {
+			tenantPrincipals(a, all, slug, kind)
+		}
+	}
+	all["suspended one's admin"] = matrixPrincipal{authorization: []string{"Bearer " + a.account("t-stopped", "admin", "ADMIN")}}
+	a.call(200, "POST", "/v1/tenants/t-stopped:suspend", "")
+	all["own disabled admin"] = matrixPrincipal{authorization: []string{"Bearer " + a.account("t-there", "own-disabled", "ADMIN")}}
+	a.call(200, "PATCH", "/v1/tenants/t-there/serviceAccounts/own-disabled", `{"disabled": true}`)
+	all["own deleted admin"] = matrixPrincipal{authorization: []string{"Bearer " + a.account("t-there", "own-deleted", "ADMIN")}}
+	a.call(200, "DELETE", "/v1/tenants/t-there/serviceAccounts/own-deleted", "")
+	all["own admin, expired key"] = matrixPrincipal{authorization: []string{"Bearer " + a.accountOf("t-there", access.ServiceKind, "own-expired", access.Admin, time.Now().Add(-time.Hour))}}
+	return all
+}
+
+// tenantPrincipals are accounts of one kind, with each role and each of matrixRules.
+func tenantPrincipals(a *api, all map[string]matrixPrincipal, slug string, kind access.Kind) {
+	whose := map[string]string{"t-there": "own ", "t-other": "another's "}[slug]
+	if kind == access.UserKind {
+		whose += "user, "
+	}
+	add := func(name string, role access.Role, rule string) string {
+		id := strings.ReplaceAll(string(kind)+"-"+name, " ", "-")
+		all[whose+name] = matrixPrincipal{
+			authorization: []string{"Bearer " + a.accountOf(slug, kind, id, role, time.Time{})},
+			known:         true, own: slug == "t-there", role: role, rule: rule,
+		}
+		return id
+	}
+	for _, role := range []access.Role{access.Member, access.Auditor, access.Reader, access.Writer, access.Admin} {
+		add(strings.ToLower(string(role)), role, "")
+	}
+	for rule, gives := range matrixRules {
+		id := add(rule, access.Member, rule)
+		a.call(200, "POST", "/v1/tenants/"+slug+"/accessRules?access_rule_id="+id,
+			fmt.Sprintf(`{"effect": "ALLOW", "principals": [%q], %s}`, kind.PrincipalName(id), gives))
+	}
+}
+
+// accountOf makes an account of the kind with a key, and returns the secret.
+func (a *api) accountOf(tenantID string, kind access.Kind, id string, role access.Role, expires time.Time) string {
+	a.t.Helper()
+	tn, err := a.store.FindTenant(a.t.Context(), tenantID)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	by := func() meta.Cause { return meta.Cause{Op: uuid.New(), Actor: "operator"} }
+	if _, err := a.store.CreateAccount(a.t.Context(), by(), meta.Account{Tenant: tn.ID, Kind: kind, Slug: id, Role: role}); err != nil {
+		a.t.Fatal(err)
+	}
+	secret := newSecret()
+	k := meta.AccountKey{Name: "k-there", Hash: sha256.Sum256([]byte(secret)), ExpiresAt: expires}
+	if _, err := a.store.CreateAccountKey(a.t.Context(), by(), tn.ID, kind, id, k); err != nil {
+		a.t.Fatal(err)
+	}
+	return secret
+}

@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/berth-registry/berth/pkg/access"
+)
+
+// What the contract says of each RPC, for a principal of the tenant; the service's own
+// tables say the same in other words.
+var (
+	operatorsOnly = []string{
+		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
+		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys",
+	}
+	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags"}
+	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "ReleaseNameClaim"}
+	ofRepository    = []string{"GetRepository", "ListTags", "DeleteRepository", "ReleaseNameClaim"} // of main/team/…
+	changing        = []string{"ResolveReference"}                                                  // though its name does not say so
+	takenBack       = []string{"GetTenant", "UndeleteTenant", "ListEvents", "GetRegistry", "UndeleteRegistry"}
+)
+
+// reads reports whether an auditor may call it.
+func reads(rpc string) bool {
+	return (strings.HasPrefix(rpc, "Get") || strings.HasPrefix(rpc, "List")) && !slices.Contains(changing, rpc)
+}
+
+// matrixWant is what an RPC about a resource in this state gives the principal.
+func matrixWant(rpc string, p matrixPrincipal, state string) codes.Code {
+	tenantName, _ := tenantOf(matrixRows[rpc].request)
+	switch {
+	case !p.known:
+		return codes.Unauthenticated
+	case p.operator:
+		return foundWant(rpc, state)
+	case !p.own, slices.Contains(operatorsOnly, rpc), tenantName == "t-{s}" && state != "there":
+		return codes.PermissionDenied
+	case p.role == access.Admin, p.role == access.Auditor && reads(rpc):
+		return foundWant(rpc, state)
+	case slices.Contains(shownToMembers, rpc):
+		return shownWant(rpc, p, state)
+	case !slices.Contains(ofRegistryAdmin, rpc):
+		return codes.PermissionDenied
+	case p.rule == "registry admin", p.rule == "repository admin" && slices.Contains(ofRepository, rpc):
+		return foundWant(rpc, state)
+	default:
+		return codes.PermissionDenied
+	}
+}
+
+// shownWant is for those who do not see everything: what they do not see is missing.
+func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
+	everywhere := p.role == access.Reader || p.role == access.Writer || p.rule == "registry admin"
+	switch {
+	case rpc == "ListRegistries": // of those that the caller sees
+		return codes.OK
+	case state != "there", p.rule == "" && !everywhere && p.role != access.Admin:
+		return codes.NotFound
+	case everywhere, slices.Contains(ofRepository, rpc):
+		return codes.OK
+	default:
+		return codes.NotFound
+	}
+}
+
+// foundWant is for those who see everything that is there.
+func foundWant(rpc, state string) codes.Code {
+	makes := matrixRows[rpc].makes
+	switch {
+	case rpc == "ListTenants", strings.HasSuffix(rpc, "SigningKeys"):
+		return codes.OK
+	case strings.HasSuffix(rpc, "Backup"):
+		return codes.FailedPrecondition // there are none on servers, as here
+	case strings.HasPrefix(rpc, "Undelete") && state == "there":
+		return codes.AlreadyExists
+	case state == "deleting" && slices.Contains(takenBack, rpc):
+		return codes.OK
+	case state == "deleting" && (rpc == "CreateTenant" || rpc == "CreateRegistry"):
+		return codes.AlreadyExists
+	case makes && state == "there":
+		return codes.AlreadyExists
+	case makes || state == "there":
+		return codes.OK
+	default:
+		return codes.NotFound
+	}
+}

@@ -1,0 +1,60 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// errHidden is the answer for a repository that is missing or that the caller does not see.
+func errHidden() error {
+	return fault.New(fault.NotFound, fault.NameUnknown, "repository not found, or you do not have pull access")
+}
+
+// hidden is the error err, without a difference between missing and invisible.
+func (v view) hidden(err error) error {
+	if !v.all && (fault.Is(err, fault.ResourceUnknown) || fault.Is(err, fault.NameUnknown)) {
+		return errHidden()
+	}
+	return err
+}
+
+// visibleRepository is findRepository for what the caller sees.
+func (s *Service) visibleRepository(ctx context.Context, name string) (meta.Repo, view, error) {
+	v, err := s.viewOf(ctx, name)
+	if err != nil {
+		return meta.Repo{}, v, err
+	}
+	r, repo, err := s.registryAndRepository(ctx, name)
+	if err == nil && !v.all {
+		if rights := v.in(r); rights.Allowed(repo.Name)&visible == 0 {
+			err = errHidden()
+		}
+	}
+	return repo, v, v.hidden(err)
+}
+
+// searchVisible answers one page of the repositories of a registry that the caller sees.
+// They are chosen before paging, and page tokens do not tell of others.
+func (s *Service) searchVisible(ctx context.Context, v view, r meta.Registry, parent string, req searchRequest) ([]string, string, error) {
+	fetch := func(b meta.Between[string]) ([]string, error) {
+		return s.store.RepositoriesBetween(ctx, r.Tenant, r.ID, b)
+	}
+	if v.all {
+		return searchNames(s, "repositories", parent, req, fetch)
+	}
+	rights := v.in(r)
+	seek := func(b meta.Between[string]) ([]string, error) {
+		if !b.Descending {
+			from, more := rights.Seek(b.After)
+			if !more {
+				return nil, nil
+			}
+			b.After = from
+		}
+		return fetch(b)
+	}
+	sees := func(name string) bool { return rights.Allowed(name)&visible != 0 }
+	return searchVisibleNames(s.pages.secret(), "repositories", parent, req, seek, sees)
+}
