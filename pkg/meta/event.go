@@ -8,7 +8,19 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Deployment is whose log has what operators do outside of tenants, and to tenants as
+// a whole: as if it was a tenant's, of an ID that no tenant has.
+const Deployment tenant.ID = 0
+
+// What is done to the deployment, as verbs of events.
+const (
+	BackupCreated   = "backup.create"
+	BackupDeleted   = "backup.delete"
+	SecretsResealed = "secrets.reseal"
 )
 
 // Event is one row of the audit log.
@@ -17,20 +29,37 @@ type Event struct {
 	Tenant    tenant.ID
 	At        time.Time
 	Actor     string
+	OnBehalf  string // of whom the actor did it; empty for itself
 	Verb      string // "manifest.put", "tag.delete", "registry.create", …
 	Target    string // "registries/dev/repositories/app", with tag or digest
 	RequestID string
 	Address   string // of the client; empty where it is not known
-	Changes   string // what an update changed, for DecodeChanges
+	UserAgent string // as the client said, clipped
+	Changes   string // what it set, changed or took away, for DecodeChanges
 	Times     int64  // occurrences within its minute; 1 except for refusals
 }
 
-// Change is one field of a resource that an update changed. It has no secrets, and
-// values are clipped.
+// Change is one field of a resource, or one tag, that a mutation set, changed or took
+// away: Old is empty where it was not there, New where it is gone. It has no secrets,
+// and values are clipped.
 type Change struct {
 	Field string `json:"field"`
 	Old   string `json:"old"`
 	New   string `json:"new"`
+}
+
+// MaxChanges is how many changes an event tells of.
+const MaxChanges = 32
+
+// TagMoves are the changes of tags that one mutation makes.
+type TagMoves struct{ Changes []Change }
+
+// Add adds a tag that pointed to old, and from now on to another manifest; to none, if
+// now is empty. A tag that was not there, or stays, is not a move.
+func (m *TagMoves) Add(tag string, old, now oci.Digest) {
+	if old != "" && old != now && len(m.Changes) < MaxChanges {
+		m.Changes = append(m.Changes, Change{Field: "tag " + tag, Old: old.String(), New: now.String()})
+	}
 }
 
 // EncodeChanges encodes changes for storage; empty for none.
@@ -64,6 +93,8 @@ type Refusal struct {
 	Address string
 	Target  string // the requested resource; empty for a login
 	Minute  time.Time
+
+	UserAgent string // that of one of them; it does not make a refusal another
 }
 
 // Op is the same for all refusals that one event counts.
@@ -80,6 +111,8 @@ type Events interface {
 	// RecordRefusals adds refusals and their counts to the audit log. A repeated call
 	// counts them again.
 	RecordRefusals(ctx context.Context, refusals map[Refusal]int64) error
+	// RecordEvent records what is done to the deployment, and changes no row.
+	RecordEvent(ctx context.Context, by Cause, verb, target string) error
 	// EventsBetween returns a part of the audit log by id.
 	EventsBetween(ctx context.Context, t tenant.ID, b Between[int64]) ([]Event, error)
 }

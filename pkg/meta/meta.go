@@ -34,6 +34,7 @@ type Store interface {
 	SigningKeys
 	Identities
 	Events
+	EventSinks
 	Cache
 	Collector
 	CacheCollector
@@ -98,9 +99,11 @@ var DefaultLifetimes = Lifetimes{
 type Cause struct {
 	Op        uuid.UUID
 	Actor     string // "operator", "serviceAccounts/ci", "anonymous"
+	OnBehalf  string // of whom the actor did it: "tenants/acme" where an operator acts in a tenant; empty for itself
 	RequestID string
 	Address   string   // of the client; empty where it is not known
-	Changes   []Change // what an update changed
+	UserAgent string   // as the client said, clipped; empty where it said none
+	Changes   []Change // what it set, changed or took away
 }
 
 // Repo names a repository of a registry. Methods find its row by name.

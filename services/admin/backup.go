@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -9,6 +10,7 @@ import (
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
 // Backups are the backups that are in flight. Each ends by itself when it is not
@@ -42,6 +44,9 @@ func (s *Service) CreateBackup(ctx context.Context, _ *pb.CreateBackupRequest) (
 	if err != nil {
 		return nil, err
 	}
+	if err := s.store.RecordEvent(ctx, causedBy(ctx, "name", "", backupsCollection+"/"+id), meta.BackupCreated, backupsCollection+"/"+id); err != nil {
+		return nil, errors.Join(err, s.backups.End(id))
+	}
 	return s.backup(id, until), nil
 }
 
@@ -62,7 +67,7 @@ func (s *Service) RenewBackup(_ context.Context, req *pb.RenewBackupRequest) (*p
 }
 
 // DeleteBackup ends it.
-func (s *Service) DeleteBackup(_ context.Context, req *pb.DeleteBackupRequest) (*emptypb.Empty, error) {
+func (s *Service) DeleteBackup(ctx context.Context, req *pb.DeleteBackupRequest) (*emptypb.Empty, error) {
 	ids, err := splitName("name", req.GetName(), backupsCollection)
 	if err != nil {
 		return nil, err
@@ -70,7 +75,10 @@ func (s *Service) DeleteBackup(_ context.Context, req *pb.DeleteBackupRequest) (
 	if s.backups == nil {
 		return nil, errNoBackups()
 	}
-	return deleted(s.backups.End(ids[0]), req)
+	if err := s.backups.End(ids[0]); err != nil {
+		return deleted(err, req)
+	}
+	return deleted(s.store.RecordEvent(ctx, causedBy(ctx, "name", req.GetName(), ""), meta.BackupDeleted, req.GetName()), req)
 }
 
 func (s *Service) backup(id string, until time.Time) *pb.Backup {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -68,18 +69,18 @@ func (s *Service) PurgeUpstream(ctx context.Context, req *pb.PurgeUpstreamReques
 		if req.GetValidateOnly() {
 			return &emptypb.Empty{}, nil
 		}
-		_, err := s.store.UpdateUpstream(ctx, cause(ctx), u, true)
+		_, err := s.store.UpdateUpstream(ctx, causedBy(ctx, "cache", "(all)", ""), u, true)
 		return &emptypb.Empty{}, err
 	}
 	r, ref, err := cachedReference(u, req)
 	if err != nil || req.GetValidateOnly() {
 		return &emptypb.Empty{}, err
 	}
-	unproved, err := s.store.PurgeUnproved(ctx, cause(ctx), u, r.Name)
+	unproved, err := s.store.PurgeUnproved(ctx, causedBy(ctx, "cache", r.Name+" (unproved)", ""), u, r.Name)
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.PurgeCached(ctx, cause(ctx), r, ref)
+	err = s.store.PurgeCached(ctx, causedBy(ctx, "cache", strings.TrimSpace(r.Name+" "+ref.String()), ""), r, ref)
 	if unproved && fault.KindOf(err) == fault.NotFound {
 		err = nil
 	}

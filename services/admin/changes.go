@@ -16,7 +16,7 @@ import (
 
 // Bounds of what the audit log keeps of one update.
 const (
-	maxChanges = 32
+	maxChanges = meta.MaxChanges
 	maxChanged = 256 // bytes of a value
 )
 

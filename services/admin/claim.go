@@ -47,7 +47,7 @@ func (s *Service) ReleaseNameClaim(ctx context.Context, req *pb.ReleaseNameClaim
 	}
 	repo := meta.Repo{Tenant: t.ID, Registry: r.ID, Name: ids[2]}
 	if !req.GetValidateOnly() {
-		return deleted(s.store.ReleaseNameClaim(ctx, cause(ctx), repo), req)
+		return deleted(s.store.ReleaseNameClaim(ctx, causedBy(ctx, "name", repo.Name, ""), repo), req)
 	}
 	c, err := s.store.FindNameClaim(ctx, repo)
 	if err == nil && c.InUse {

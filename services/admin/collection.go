@@ -90,7 +90,7 @@ func (c collection[R, M]) create(ctx context.Context, parent, id string, m M, va
 	if validateOnly {
 		err = c.mayAdd(ctx, t, id)
 	} else {
-		r, err = c.createRow(ctx, cause(ctx), r)
+		r, err = c.createRow(ctx, creating(ctx, show(r)), r)
 	}
 	if err != nil {
 		return none, err
@@ -215,7 +215,11 @@ func (c collection[R, M]) delete(ctx context.Context, req deleteRequest, etag st
 	if err := checkEtag(etag, version); err != nil || req.GetValidateOnly() {
 		return deleted(err, req)
 	}
-	return deleted(c.deleteRow(ctx, cause(ctx), t.ID, id, version), req)
+	show, err := c.show(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return deleted(c.deleteRow(ctx, deleting(ctx, show(r)), t.ID, id, version), req)
 }
 
 // find finds by resource name; field is where the request carries it.

@@ -77,7 +77,7 @@ func (s *Service) VerifyDomain(ctx context.Context, req *pb.VerifyDomainRequest)
 		d.Verified = true
 		return domainMessage(t, d), nil
 	}
-	d, err = s.store.VerifyDomain(ctx, cause(ctx), t.ID, d.Host)
+	d, err = s.store.VerifyDomain(ctx, causedBy(ctx, "verified", "false", "true"), t.ID, d.Host)
 	if err != nil {
 		return nil, err
 	}

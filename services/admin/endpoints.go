@@ -12,6 +12,7 @@ import (
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/services/internal/audit"
 	"github.com/berth-registry/berth/services/internal/kit"
 )
 
@@ -23,6 +24,8 @@ type gate struct {
 	metrics *web.Metrics // nil: nothing is counted
 	lines   web.RefusalSampler
 	mw      []kit.Middleware
+
+	refusals *audit.Refusals // nil: nothing is counted
 }
 
 // operations is the gRPC service, made of one go-kit operation per RPC.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -19,26 +20,39 @@ func (s *Service) ListEvents(ctx context.Context, req *pb.ListEventsRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	rows, next, err := s.searchEvents(ctx, t.ID, req)
+	return s.listEvents(ctx, t.ID, req.GetParent()+"/", req)
+}
+
+// ListOperatorEvents pages the log of the deployment itself.
+func (s *Service) ListOperatorEvents(ctx context.Context, req *pb.ListOperatorEventsRequest) (*pb.ListEventsResponse, error) {
+	return s.listEvents(ctx, meta.Deployment, "", req)
+}
+
+func (s *Service) listEvents(ctx context.Context, t tenant.ID, owner string, req eventsRequest) (*pb.ListEventsResponse, error) {
+	rows, next, err := s.searchEvents(ctx, t, owner, req)
 	if err != nil {
 		return nil, err
 	}
 	return &pb.ListEventsResponse{
-		Events: mapped(rows, func(e meta.Event) *pb.Event {
-			return &pb.Event{
-				Name:      req.GetParent() + "/events/" + strconv.FormatInt(e.ID, 10),
-				Time:      timestamppb.New(e.At),
-				Actor:     e.Actor,
-				Verb:      e.Verb,
-				Target:    e.Target,
-				RequestId: e.RequestID,
-				Address:   e.Address,
-				Changes:   changeMessages(e.Changes),
-				Times:     e.Times,
-			}
-		}),
+		Events:        mapped(rows, func(e meta.Event) *pb.Event { return eventMessage(owner, e) }),
 		NextPageToken: next,
 	}, nil
+}
+
+func eventMessage(owner string, e meta.Event) *pb.Event {
+	return &pb.Event{
+		Name:      owner + "events/" + strconv.FormatInt(e.ID, 10),
+		Time:      timestamppb.New(e.At),
+		Actor:     e.Actor,
+		OnBehalf:  e.OnBehalf,
+		Verb:      e.Verb,
+		Target:    e.Target,
+		RequestId: e.RequestID,
+		Address:   e.Address,
+		UserAgent: e.UserAgent,
+		Changes:   changeMessages(e.Changes),
+		Times:     e.Times,
+	}
 }
 
 // changeMessages are none where a row cannot be read: the event is still told.
@@ -52,9 +66,18 @@ func changeMessages(text string) []*pb.Event_Change {
 	})
 }
 
+type eventsRequest interface {
+	pageRequest
+	GetFilter() string
+	GetOrderBy() string
+}
+
+// eventsList is what page tokens of events are bound to.
+const eventsList = "events"
+
 // searchEvents goes by id, which is the order of time except for transactions that
 // were in flight together.
-func (s *Service) searchEvents(ctx context.Context, t tenant.ID, req *pb.ListEventsRequest) ([]meta.Event, string, error) {
+func (s *Service) searchEvents(ctx context.Context, t tenant.ID, owner string, req eventsRequest) ([]meta.Event, string, error) {
 	filter, err := parseEventFilter(req.GetFilter())
 	if err != nil {
 		return nil, "", err
@@ -68,7 +91,7 @@ func (s *Service) searchEvents(ctx context.Context, t tenant.ID, req *pb.ListEve
 		return nil, "", err
 	}
 	events := search[meta.Event, int64]{
-		list: "events", parent: req.GetParent(), fetch: fetch,
+		list: eventsList, parent: strings.TrimSuffix(owner, "/"), fetch: fetch,
 		key: func(e meta.Event) int64 { return e.ID },
 	}
 	if filter != (eventFilter{}) {

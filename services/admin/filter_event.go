@@ -10,6 +10,7 @@ import (
 var eventForm = filterForm{
 	{"verb", "=", `verb="manifest.put"`},
 	{"actor", "=", `actor="serviceAccounts/*"`},
+	{"address", "=", `address="192.0.2.1"`},
 	{"target", ":", `target:"dev"`},
 	{"time", ">=", `time>="2026-01-01T00:00:00Z"`},
 	{"time", "<", `time<"2026-02-01T00:00:00Z"`},
@@ -17,8 +18,8 @@ var eventForm = filterForm{
 
 // eventFilter is the filter of events; a condition without a field is not set.
 type eventFilter struct {
-	verb, actor, target condition
-	since, until        time.Time // until is exclusive; zero is not a bound
+	verb, actor, target, address condition
+	since, until                 time.Time // until is exclusive; zero is not a bound
 }
 
 func parseEventFilter(filter string) (eventFilter, error) {
@@ -35,6 +36,8 @@ func parseEventFilter(filter string) (eventFilter, error) {
 			f.actor = c
 		case "target":
 			f.target = c
+		case "address":
+			f.address = c
 		case "time":
 			at, err := time.Parse(time.RFC3339Nano, c.value)
 			if err != nil {
@@ -54,7 +57,7 @@ func (f eventFilter) matches(e meta.Event) bool {
 	for _, m := range []struct {
 		c    condition
 		text string
-	}{{f.verb, e.Verb}, {f.actor, e.Actor}, {f.target, e.Target}} {
+	}{{f.verb, e.Verb}, {f.actor, e.Actor}, {f.target, e.Target}, {f.address, e.Address}} {
 		if m.c.field != "" && !m.c.is(m.text) {
 			return false
 		}

@@ -56,11 +56,12 @@ func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateSer
 		return &pb.ServiceAccountKey{}, nil
 	}
 	secret := newSecret()
-	k, err := s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, meta.AccountKey{
+	k := meta.AccountKey{
 		Name:      strings.ToLower(rand.Text()[:12]),
 		Hash:      sha256.Sum256([]byte(secret)),
 		ExpiresAt: expires,
-	})
+	}
+	k, err = s.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)), t.ID, a.Kind, a.Slug, k)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,16 @@ func (s *Service) DeleteServiceAccountKey(ctx context.Context, req *pb.DeleteSer
 		}
 		return deleted(err, req)
 	}
-	return deleted(s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, ids[2]), req)
+	return deleted(s.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, meta.AccountKey{Name: ids[2]}), ""), t.ID, a.Kind, a.Slug, ids[2]), req)
+}
+
+// keyDetail says of a key which right it gives, and how long.
+func keyDetail(a meta.Account, k meta.AccountKey) string {
+	detail := k.Name + " of role " + string(a.Role)
+	if !k.ExpiresAt.IsZero() {
+		detail += " until " + k.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	return detail
 }
 
 // expiry is when a key of this lifetime ends; the zero time for none.
@@ -179,10 +189,11 @@ func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir s
 		if keys[i].Hash == hash {
 			return nil
 		}
-		if err := s.store.DeleteAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, k.ID); err != nil {
+		if err := s.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, keys[i]), ""), t.ID, a.Kind, a.Slug, k.ID); err != nil {
 			return err
 		}
 	}
-	_, err = s.store.CreateAccountKey(ctx, cause(ctx), t.ID, a.Kind, a.Slug, meta.AccountKey{Name: k.ID, Hash: hash})
+	made := meta.AccountKey{Name: k.ID, Hash: hash}
+	_, err = s.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, made)), t.ID, a.Kind, a.Slug, made)
 	return err
 }

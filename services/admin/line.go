@@ -18,10 +18,14 @@ import (
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
 // adminScope is what any call of this API needs before its method is known.
 const adminScope = "admin API"
+
+// unknownActor is the actor of a login with a credential that is not known.
+const unknownActor = "(unknown)"
 
 // What metrics and the log call the listeners.
 const (
@@ -56,7 +60,7 @@ func (l *line) end(ctx context.Context, err error) {
 	l.metrics.ObserveRPC(l.method, s.String(), took)
 	if s == codes.Unauthenticated && len(metadata.ValueFromIncomingContext(ctx, "authorization")) > 0 {
 		l.metrics.LoginFailed(grpcListener, web.WrongCredential)
-		l.loginFailed(ctx, grpcListener, client(ctx))
+		l.loginFailed(ctx, grpcListener, client(ctx), userAgent(ctx))
 	}
 	level := slog.LevelInfo
 	if err != nil && !clientLeft(ctx, err) && fault.KindOf(err).Failure() {
@@ -82,9 +86,11 @@ func (l *line) end(ctx context.Context, err error) {
 	l.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// loginFailed writes the line of a failed login. It belongs to no tenant, whose audit
-// log could have it: a credential that is not known is not known to belong to an account.
-func (g gate) loginFailed(ctx context.Context, listener string, client netip.Addr) {
+// loginFailed writes the line of a failed login, and counts it for the operators' audit
+// log. It belongs to no tenant: a credential that is not known is not known to belong
+// to an account.
+func (g gate) loginFailed(ctx context.Context, listener string, client netip.Addr, agent string) {
+	g.refusals.Add(meta.Refusal{Tenant: meta.Deployment, Login: true, Actor: unknownActor, Address: addressText(client), UserAgent: agent, Target: adminScope})
 	g.log.WarnContext(ctx, "a login at the admin API failed", "listener", listener, "client", client)
 }
 

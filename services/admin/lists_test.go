@@ -19,6 +19,7 @@ var lists = map[string]string{
 	"/v1/tenants/acme/serviceAccounts":                          "service_accounts",
 	"/v1/tenants/acme/serviceAccounts/s1/keys":                  "keys",
 	"/v1/tenants/acme/events":                                   "events",
+	"/v1/events":                                                "events",
 	"/v1/tenants/acme/upstreams":                                "upstreams",
 	"/v1/tenants/acme/upstreamGroups":                           "upstream_groups",
 	"/v1/tenants/acme/accessRules":                              "access_rules",

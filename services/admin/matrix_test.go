@@ -102,8 +102,9 @@ var matrixRows = map[string]struct {
 	"UpdateAccessRule": {&pb.UpdateAccessRuleRequest{AccessRule: &pb.AccessRule{Name: "tenants/t-there/accessRules/ar-{s}", Disabled: true}}, false},
 	"DeleteAccessRule": {&pb.DeleteAccessRuleRequest{Name: "tenants/t-there/accessRules/ar-{s}"}, false},
 
-	"ListEvents": {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
-	"GetUsage":   {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
+	"ListEvents":         {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
+	"ListOperatorEvents": {&pb.ListOperatorEventsRequest{}, false},
+	"GetUsage":           {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
 
 	"ListSigningKeys":   {&pb.ListSigningKeysRequest{}, false},
 	"RotateSigningKeys": {&pb.RotateSigningKeysRequest{}, false},

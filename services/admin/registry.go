@@ -116,7 +116,7 @@ func (s *Service) deleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequ
 	if req.GetValidateOnly() {
 		return s.deletion(d, time.Time{}, time.Time{}), nil
 	}
-	err = s.store.DeleteRegistry(ctx, cause(ctx), t.ID, r.Slug, r.Version, req.GetForce())
+	err = s.store.DeleteRegistry(ctx, deleting(ctx, s.registryMessage(t, r, nil)), t.ID, r.Slug, r.Version, req.GetForce())
 	if fault.Is(err, fault.NotEmpty) { // something was pushed after it was counted
 		err = s.force(ctx, &d, false)
 	}
@@ -147,7 +147,7 @@ func (s *Service) UndeleteRegistry(ctx context.Context, req *pb.UndeleteRegistry
 		return nil, fault.New(fault.Conflict, fault.AlreadyExists, "registry %q is not deleted", r.Slug)
 	}
 	if !req.GetValidateOnly() {
-		if r, err = s.store.UndeleteRegistry(ctx, cause(ctx), t.ID, r.Slug, r.Version); err != nil {
+		if r, err = s.store.UndeleteRegistry(ctx, causedBy(ctx, "state", stateDeleted, stateActive), t.ID, r.Slug, r.Version); err != nil {
 			return nil, err
 		}
 	}

@@ -63,7 +63,7 @@ func (s *Service) DeleteRepository(ctx context.Context, req *pb.DeleteRepository
 		_, err := s.store.FindRepository(ctx, r)
 		return deleted(err, req)
 	}
-	return deleted(s.store.DeleteRepository(ctx, cause(ctx), r), req)
+	return deleted(s.store.DeleteRepository(ctx, causedBy(ctx, "name", r.Name, ""), r), req)
 }
 
 // ListTags pages by tag, either way.

@@ -23,10 +23,14 @@ const headerClient = "x-berth-client"
 // known. Only the gateway, through the pipe, and trusted proxies can name another than
 // the peer's.
 func clientAddress(ctx context.Context) string {
-	if a := client(ctx); a.IsValid() {
-		return a.String()
+	return addressText(client(ctx))
+}
+
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
 	}
-	return ""
+	return a.Unmap().String()
 }
 
 func client(ctx context.Context) netip.Addr {
@@ -48,6 +52,27 @@ func client(ctx context.Context) netip.Addr {
 	}
 	proxies, _ := ctx.Value(proxiesKey{}).([]netip.Prefix)
 	return web.ClientBehind(at.Addr().Unmap(), proxies, md.Get("x-forwarded-for"))
+}
+
+// headerUserAgent carries what the client says of itself. It may be any text, which
+// only a header of this ending may hold.
+const headerUserAgent = "x-berth-user-agent-bin"
+
+// userAgent is what the client says of itself, clipped.
+func userAgent(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	header := "user-agent"
+	if p.Addr.Network() == pipeNetwork {
+		header = headerUserAgent
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	if v := md.Get(header); len(v) > 0 {
+		return web.ClipUserAgent(v[0])
+	}
+	return ""
 }
 
 type proxiesKey struct{}

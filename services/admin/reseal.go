@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -25,6 +26,10 @@ func (s *Service) Reseal(ctx context.Context) (int, error) {
 		}
 		return nil
 	})
+	if resealed > 0 {
+		by := causedBy(ctx, "secrets", "", strconv.Itoa(resealed)+" sealed again")
+		err = errors.Join(err, s.store.RecordEvent(ctx, by, meta.SecretsResealed, "secrets"))
+	}
 	return resealed, err
 }
 
@@ -69,7 +74,7 @@ func (s *Service) reseal(ctx context.Context, u meta.Upstream) (bool, error) {
 	if !stale {
 		return false, nil
 	}
-	_, err := s.store.UpdateUpstream(ctx, cause(ctx), u, false)
+	_, err := s.store.UpdateUpstream(ctx, causedBy(ctx, "secrets", "(secret)", "(sealed with another key)"), u, false)
 	if fault.Is(err, fault.EtagMismatch) || fault.Is(err, fault.ResourceUnknown) {
 		return false, nil
 	}

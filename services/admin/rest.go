@@ -44,12 +44,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 				web.SetRoute(ctx, name)
 				web.SetScope(ctx, scopeOf(name))
 			}
-			md := metadata.Pairs(headerCaller, callerOf(ctx).onWire())
-			if id := web.RequestID(ctx); id != "" {
-				md.Set(headerRequestID, id)
-				md.Set(headerClient, web.ClientAddr(ctx).Unmap().String())
-			}
-			return md
+			return outgoing(ctx)
 		}),
 		// The method is the request's, whatever its headers say.
 		runtime.WithDisableHTTPMethodOverride(),
@@ -61,7 +56,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	if err := pb.RegisterAdminServiceHandler(context.Background(), gateway, conn); err != nil {
 		return nil, fmt.Errorf("register the REST gateway: %w", err)
 	}
-	private := g.authenticated(gateway)
+	private := g.authenticated(newExporter(g, conn, gateway))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if description, ok := descriptions[r.URL.Path]; ok && r.Method == http.MethodGet {
 			web.SetRoute(r.Context(), "openapi")
@@ -71,6 +66,17 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 		}
 		private.ServeHTTP(w, r)
 	}), nil
+}
+
+// outgoing says to the gRPC side whose request it is.
+func outgoing(ctx context.Context) metadata.MD {
+	md := metadata.Pairs(headerCaller, callerOf(ctx).onWire())
+	if id := web.RequestID(ctx); id != "" {
+		md.Set(headerRequestID, id)
+		md.Set(headerClient, web.ClientAddr(ctx).Unmap().String())
+		md.Set(headerUserAgent, web.UserAgent(ctx))
+	}
+	return md
 }
 
 // descriptions are the API's own descriptions by path, in OpenAPI 2.0 and 3.1.
@@ -103,7 +109,7 @@ func (g gate) authenticated(next http.Handler) http.Handler {
 		if err != nil {
 			if len(credential) > 0 && fault.KindOf(err) == fault.Unauthenticated {
 				web.SetLoginFailed(r.Context(), web.WrongCredential, "")
-				g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()))
+				g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()), web.UserAgent(r.Context()))
 			}
 			writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
 			return

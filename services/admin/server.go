@@ -90,11 +90,11 @@ func NewServer(s *Service, o Options) (*Server, error) {
 		err := s.decide(ctx, a, req.(call).message)
 		if fault.KindOf(err) == fault.Denied {
 			c := callerOf(ctx)
-			o.Refusals.Add(meta.Refusal{Tenant: c.principal.Tenant, Actor: c.actor(), Address: clientAddress(ctx), Target: "admin API"})
+			o.Refusals.Add(meta.Refusal{Tenant: c.principal.Tenant, Actor: c.actor(), Address: clientAddress(ctx), UserAgent: userAgent(ctx), Target: adminScope})
 		}
 		return err
 	})
-	g := gate{service: s, log: o.Log, metrics: o.Metrics, lines: web.NewRefusalSampler(grpcListener, o.Log), mw: append(slices.Clip(o.Middlewares), access)}
+	g := gate{service: s, log: o.Log, metrics: o.Metrics, lines: web.NewRefusalSampler(grpcListener, o.Log), mw: append(slices.Clip(o.Middlewares), access), refusals: o.Refusals}
 
 	traced := []otelgrpc.Option{otelgrpc.WithTracerProvider(o.Tracer), otelgrpc.WithPropagators(propagation.TraceContext{})}
 	tracked := &trackedConns{}

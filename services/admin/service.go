@@ -105,12 +105,55 @@ func New(c Config) (*Service, error) {
 
 // cause is who makes the change this call makes, for the audit log.
 func cause(ctx context.Context) meta.Cause {
-	return meta.Cause{Op: uuid.New(), Actor: callerOf(ctx).actor(), RequestID: requestID(ctx), Address: clientAddress(ctx)}
+	return meta.Cause{
+		Op: uuid.New(), Actor: callerOf(ctx).actor(), OnBehalf: onBehalf(ctx),
+		RequestID: requestID(ctx), Address: clientAddress(ctx), UserAgent: userAgent(ctx),
+	}
+}
+
+// onBehalf is the tenant where an operator acts in one.
+func onBehalf(ctx context.Context) string {
+	known, _ := ctx.Value(tenantKey{}).(*meta.Tenant)
+	if known == nil || known.ID == 0 || !callerOf(ctx).operator {
+		return ""
+	}
+	return "tenants/" + known.Slug
 }
 
 // caused is the cause of an update, with what it changes.
 func caused(ctx context.Context, before, after proto.Message) meta.Cause {
 	by := cause(ctx)
 	by.Changes = changesOf(before, after)
+	return by
+}
+
+// causedBy is the cause of a mutation that changes one thing.
+func causedBy(ctx context.Context, field, before, after string) meta.Cause {
+	by := cause(ctx)
+	by.Changes = []meta.Change{{Field: field, Old: shortened(before), New: shortened(after)}}
+	return by
+}
+
+// The states of what is restored, for the audit log.
+const (
+	stateDeleted = "DELETED"
+	stateActive  = "ACTIVE"
+)
+
+// creating is the cause of a creation, with what is set.
+func creating(ctx context.Context, m message) meta.Cause {
+	by := caused(ctx, m.ProtoReflect().New().Interface(), m)
+	if len(by.Changes) == 0 {
+		by.Changes = []meta.Change{{Field: "name", New: m.GetName()}}
+	}
+	return by
+}
+
+// deleting is the cause of a deletion, with what was set.
+func deleting(ctx context.Context, m message) meta.Cause {
+	by := caused(ctx, m, m.ProtoReflect().New().Interface())
+	if len(by.Changes) == 0 {
+		by.Changes = []meta.Change{{Field: "name", Old: m.GetName()}}
+	}
 	return by
 }

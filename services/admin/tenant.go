@@ -32,7 +32,7 @@ func (s *Service) CreateTenant(ctx context.Context, req *pb.CreateTenantRequest)
 		}
 		return tenantMessage(t), nil
 	}
-	t, err := s.store.CreateTenant(ctx, cause(ctx), t, tenant.Settings{})
+	t, err := s.store.CreateTenant(ctx, creating(ctx, tenantMessage(t)), t, tenant.Settings{})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *Service) deleteTenant(ctx context.Context, req *pb.DeleteTenantRequest)
 	if req.GetValidateOnly() {
 		return s.deletion(d, time.Time{}, time.Time{}), nil
 	}
-	err = s.store.DeleteTenant(ctx, cause(ctx), t.Slug, t.Version, req.GetForce())
+	err = s.store.DeleteTenant(ctx, deleting(ctx, tenantMessage(t)), t.Slug, t.Version, req.GetForce())
 	if fault.Is(err, fault.NotEmpty) { // something was pushed after it was counted
 		err = s.force(ctx, &d, false)
 	}
@@ -158,7 +158,7 @@ func (s *Service) UndeleteTenant(ctx context.Context, req *pb.UndeleteTenantRequ
 	if req.GetValidateOnly() {
 		return nil, fault.New(fault.Conflict, fault.AlreadyExists, "tenant %q is not deleted", t.Slug)
 	}
-	t, err = s.store.UndeleteTenant(ctx, cause(ctx), t.Slug, t.Version)
+	t, err = s.store.UndeleteTenant(ctx, causedBy(ctx, "state", stateDeleted, stateActive), t.Slug, t.Version)
 	if err != nil {
 		return nil, err
 	}

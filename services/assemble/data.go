@@ -105,7 +105,7 @@ func (b builder) internal(s front.Services) {
 		Listener: "internal", Log: b.Log, Tracer: b.Tracing.Tracer("berth/internal"), Metrics: b.web,
 		Scheme: "http", Peers: true, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,
 	}
-	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.policies, b.Log, s, b.callGate))), b.Log)
+	server := web.NewServer(m.Wrap(b.withFlights(front.NewInternal(b.calls, b.policies, b.Log, s, b.callGate, b.refused))), b.Log)
 	l := boot.Listener{Setting: "internal_addr", Addr: b.config.InternalAddr, Server: server}
 	if b.tls != nil {
 		l.TLS = web.LogHandshakes(server, b.tls.Server(), m)

@@ -81,7 +81,7 @@ func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried s
 	if at := web.ClientAddr(ctx); at.IsValid() {
 		address = at.Unmap().String()
 	}
-	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: address})
+	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: address, UserAgent: web.UserAgent(ctx)})
 }
 
 // minSecret is less than the length of any secret of a deployment.

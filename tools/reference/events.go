@@ -17,6 +17,8 @@ var meanings = map[string]string{
 	"accessRule.update":     "An access rule was changed.",
 	"accessToken.create":    "An access token of a user was made.",
 	"accessToken.delete":    "An access token of a user was deleted.",
+	"backup.create":         "A backup was begun.",
+	"backup.delete":         "A backup was ended.",
 	"blob.delete":           "A blob was removed from a repository.",
 	"blob.mount":            "A blob of another repository was linked.",
 	"blob.push":             "A blob was uploaded.",
@@ -38,6 +40,7 @@ var meanings = map[string]string{
 	"registry.undelete":     "A deleted registry was brought back.",
 	"registry.update":       "A registry's settings were changed.",
 	"repository.delete":     "A repository was deleted with its content.",
+	"secrets.reseal":        "Passwords of upstreams were sealed with another secret_key.",
 	"serviceAccount.create": "A service account was made.",
 	"serviceAccount.delete": "A service account was deleted with its keys.",
 	"serviceAccount.revoke": "The tokens of a service account were revoked.",
@@ -69,7 +72,7 @@ var others = []string{"meta.db", "meta.lock", "tags.version"}
 func events(page *bytes.Buffer) error {
 	want := slices.Sorted(maps.Keys(meanings))
 	for _, store := range []string{"pkg/meta/sqlitemeta", "pkg/meta/pgmeta"} {
-		found, err := verbs(store, "pkg/meta/sqlmeta") // which both share
+		found, err := verbs(store, "pkg/meta/sqlmeta", "pkg/meta/event.go") // which both share
 		if err != nil {
 			return err
 		}
@@ -79,7 +82,8 @@ func events(page *bytes.Buffer) error {
 	}
 	page.WriteString("# Events\n\n" + generated +
 		"The audit log of a tenant, `GET /v1/tenants/{tenant}/events`, newest first. Each change is one row, written in the same transaction\n" +
-		"as the change itself, with its time, actor, target, request id and client address, and of an update what it changed. What is\n" +
+		"as the change itself, with its time, actor, target, request id, client address and user agent, and with what it set, changed or\n" +
+		"took away. `GET /v1/events` is the log of the operators: tenants as a whole, backups, and failed logins at the admin API. What is\n" +
 		"refused is counted: alike refusals of a minute are one row, and a tenant gets few rows a minute, however many callers try.\n\n" +
 		"| verb | what happened |\n| --- | --- |\n")
 	for _, v := range want {
@@ -107,6 +111,8 @@ func verbs(packages ...string) ([]string, error) {
 				values = n.Args
 			case *ast.AssignStmt:
 				values = n.Rhs
+			case *ast.ValueSpec:
+				values = n.Values
 			}
 			for _, value := range values {
 				if s, ok := text(value); ok && verb.MatchString(s) && !slices.Contains(others, s) {

@@ -33,7 +33,7 @@ type observer struct {
 func (o observer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	out := &CountingWriter{ResponseWriter: w}
-	req := &request{id: rand.Text(), route: unknownRoute, scheme: o.Scheme, out: out}
+	req := &request{id: rand.Text(), route: unknownRoute, scheme: o.Scheme, agent: r.UserAgent(), out: out}
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	ctx, span := o.Tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(start))
 	ctx = context.WithValue(ctx, requestKey{}, req)

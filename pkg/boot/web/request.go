@@ -15,6 +15,7 @@ type request struct {
 	id     string
 	route  string
 	client netip.Addr
+	agent  string // as the client says
 	scheme string
 	attrs  []slog.Attr
 	out    *CountingWriter
@@ -47,6 +48,26 @@ func ClientAddr(ctx context.Context) netip.Addr {
 		return r.client
 	}
 	return netip.Addr{}
+}
+
+// maxUserAgent is how much of a client's name for itself is kept, in bytes.
+const maxUserAgent = 256
+
+// UserAgent returns the name that the client gives itself, clipped; empty outside of
+// Middleware.
+func UserAgent(ctx context.Context) string {
+	if r := requestOf(ctx); r != nil {
+		return ClipUserAgent(r.agent)
+	}
+	return ""
+}
+
+// ClipUserAgent clips what a client says of itself.
+func ClipUserAgent(agent string) string {
+	if len(agent) > maxUserAgent {
+		agent = agent[:maxUserAgent]
+	}
+	return strings.ToValidUTF8(agent, "")
 }
 
 // Scheme returns the scheme the client used, http or https, as the listener's

@@ -65,6 +65,7 @@ func Run(t *testing.T, open Open) {
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},
 		{"Events", testEvents},
+		{"Audit", testAudit},
 		{"Repositories", testRepositories},
 		{"NameClaims", testNameClaims},
 		{"Uploads", testUploads},

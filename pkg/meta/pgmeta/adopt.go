@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -63,8 +64,9 @@ ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(rep
 // the registry, which may close once its repository is locked. A repeated attempt
 // finds them.
 const insertAdoptions = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address)
-SELECT r.tenant_id, adopted.op, berth_now(), $5, 'blob.mount', 'registries/' || g.slug || '/repositories/' || r.name || '@' || adopted.digest, $6, $7
+INSERT INTO events (tenant_id, op, at, actor, on_behalf, verb, target, request_id, address, user_agent, pending)
+SELECT r.tenant_id, adopted.op, berth_now(), $5, $6, 'blob.mount', 'registries/' || g.slug || '/repositories/' || r.name || '@' || adopted.digest, $7, $8, $9,
+       ` + sqlmeta.HasSink + `
   FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
  CROSS JOIN unnest($3::uuid[], $4::text[]) AS adopted (op, digest)
  WHERE r.tenant_id = $1 AND r.id = $2
@@ -152,7 +154,7 @@ func (a *adopting) link(by meta.Cause, adopted []oci.Digest) {
 		ops[i], digests[i] = pgUUID(meta.AdoptionOp(by, d)), d.String()
 	}
 	a.queue(linkAdopted, a.to.Tenant, a.target, stored(adopted), a.grace)
-	a.queue(insertAdoptions, a.to.Tenant, a.target, ops, digests, by.Actor, by.RequestID, by.Address)
+	a.queue(insertAdoptions, a.to.Tenant, a.target, ops, digests, by.Actor, by.OnBehalf, by.RequestID, by.Address, by.UserAgent)
 }
 
 // into notes the digest of each row.

@@ -112,8 +112,9 @@ func (s *Store) ClaimedBy(ctx context.Context, t tenant.ID, registries []tenant.
 
 // Without an actor it was the upstream.
 const insertCacheEvent = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address)
-SELECT u.tenant_id, $4, berth_now(), coalesce($5::text, 'upstreams/' || u.slug), $6, 'upstreams/' || u.slug || '/repositories/' || $3::text || $7::text, $8, $9
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, on_behalf, user_agent, changes, pending)
+SELECT u.tenant_id, $4, berth_now(), coalesce($5::text, 'upstreams/' || u.slug), $6, 'upstreams/' || u.slug || '/repositories/' || $3::text || $7::text, $8, $9, $10, $11, $12,
+       ` + sqlmeta.HasSink + `
   FROM registries g JOIN upstreams u ON u.tenant_id = g.tenant_id AND u.id = g.upstream_id
  WHERE g.tenant_id = $1 AND g.id = $2
 ON CONFLICT (tenant_id, op) DO NOTHING`
@@ -124,11 +125,11 @@ func (t *tx) cacheEvent(by meta.Cause, r meta.Repo, verb, suffix string, recorde
 	if by.Op == uuid.Nil {
 		return sqlmeta.ErrNoOperation
 	}
-	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address).Exec(counted(recorded))
+	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address, by.OnBehalf, by.UserAgent, meta.EncodeChanges(by.Changes)).Exec(counted(recorded))
 	return nil
 }
 
 // upstreamEvent queues the event of what an upstream did.
 func (t *tx) upstreamEvent(op uuid.UUID, r meta.Repo, verb, suffix string) {
-	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(op), nil, verb, suffix, "", "")
+	t.queue(insertCacheEvent, r.Tenant, r.Registry, r.Name, pgUUID(op), nil, verb, suffix, "", "", "", "", "")
 }

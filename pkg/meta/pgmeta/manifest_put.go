@@ -334,6 +334,18 @@ ON CONFLICT (tenant_id, registry_id, name) DO NOTHING`
 
 const showRepository = `UPDATE repositories SET listed = true WHERE tenant_id = $1 AND id = $2 AND NOT listed`
 
+// moved are the tags that pointed to other manifests.
+func (p *putting) moved() []meta.Change {
+	var moves meta.TagMoves
+	for _, tag := range p.tags {
+		old, err := oci.DigestFromBytes(p.old[tag])
+		if err == nil {
+			moves.Add(tag, old, p.Manifest.Digest)
+		}
+	}
+	return moves.Changes
+}
+
 // link queues the second batch.
 func (p *putting) link() {
 	t, repo := p.Repo.Tenant, p.repo.id
@@ -368,6 +380,7 @@ func (p *putting) link() {
 	if p.Parsed.Subject != nil {
 		p.queue(keepReferrer, t, repo, p.own)
 	}
+	p.eventChanges(p.By, t, p.moved())
 	p.onViolation("tags.version", sqlmeta.ErrRestart)
 	for _, tag := range p.tags {
 		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])

@@ -81,8 +81,8 @@ func (t *tx) ensureRepository(r meta.Repo, batch func() (bool, error)) error {
 // committed. That must not be said of a registry or tenant that was suspended or
 // deleted after the lock, so their states are not looked at.
 const insertRepositoryEvent = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address)
-SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || g.slug || '/repositories/' || r.name || $7::text, $8, $9
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, on_behalf, user_agent, changes, pending)
+SELECT r.tenant_id, $4, berth_now(), $5, $6, 'registries/' || g.slug || '/repositories/' || r.name || $7::text, $8, $9, $10, $11, $12, ` + sqlmeta.HasSink + `
   FROM repositories r JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
 ON CONFLICT (tenant_id, op) DO NOTHING`
@@ -93,8 +93,18 @@ func (t *tx) repositoryEvent(by meta.Cause, r meta.Repo, verb, suffix string, re
 	if by.Op == uuid.Nil {
 		return sqlmeta.ErrNoOperation
 	}
-	t.queue(insertRepositoryEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address).Exec(counted(recorded))
+	t.queue(insertRepositoryEvent, r.Tenant, r.Registry, r.Name, pgUUID(by.Op), by.Actor, verb, suffix, by.RequestID, by.Address, by.OnBehalf, by.UserAgent, meta.EncodeChanges(by.Changes)).Exec(counted(recorded))
 	return nil
+}
+
+const setEventChanges = `UPDATE events SET changes = $3 WHERE tenant_id = $1 AND op = $2`
+
+// eventChanges queues what the event of this transaction says more, where it was known
+// only after the event.
+func (t *tx) eventChanges(by meta.Cause, id tenant.ID, changes []meta.Change) {
+	if len(changes) > 0 {
+		t.queue(setEventChanges, id, pgUUID(by.Op), meta.EncodeChanges(changes))
+	}
 }
 
 func nameUnknown(r meta.Repo) error {

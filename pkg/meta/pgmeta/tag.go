@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 // The index leaves out the rows that versions before kept of deleted tags, of which
@@ -67,17 +68,20 @@ const deleteTag = `
 DELETE FROM tags g
  USING open_repositories r
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-   AND g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = $4 AND g.manifest IS NOT NULL`
+   AND g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = $4 AND g.manifest IS NOT NULL
+RETURNING g.manifest`
 
 // DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
 	return s.write(ctx, r.Tenant, func(t *tx) error {
-		var recorded, deleted int64
+		var recorded int64
+		var deleted bool
+		var was oci.Digest
 		repo := t.lockRepository(r)
 		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {
 			return err
 		}
-		t.queue(deleteTag, r.Tenant, r.Registry, r.Name, tag).Exec(counted(&deleted))
+		t.queue(deleteTag, r.Tenant, r.Registry, r.Name, tag).QueryRow(first(&deleted, digestScanner{&was}))
 		if err := t.flush(); err != nil {
 			return err
 		}
@@ -86,10 +90,12 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 			return nameUnknown(r)
 		case recorded == 0:
 			return sqlmeta.ErrAlreadyDone
-		case deleted == 0:
+		case !deleted:
 			return manifestUnknown(tag)
-		default:
-			return nil
 		}
+		var moves meta.TagMoves
+		moves.Add(tag, was, "")
+		t.eventChanges(by, r.Tenant, moves.Changes)
+		return nil
 	})
 }

@@ -50,7 +50,10 @@ SELECT id FROM (SELECT id, at FROM events WHERE tenant_id = ?1 ORDER BY id LIMIT
 
 // TrimEvents implements meta.Collector.
 func (s *Store) TrimEvents(ctx context.Context, limit int) (int, error) {
-	trimmed := 0
+	trimmed, err := s.trimEvents(ctx, meta.Deployment, limit)
+	if err != nil || trimmed >= limit {
+		return trimmed, err
+	}
 	for after := tenant.ID(0); ; {
 		ids, err := collect(ctx, s, scanTenantID, tenantsFrom, after, pageOfTenants)
 		if err != nil || len(ids) == 0 {
@@ -58,7 +61,7 @@ func (s *Store) TrimEvents(ctx context.Context, limit int) (int, error) {
 		}
 		for _, id := range ids {
 			after = id
-			n, err := s.trimEvents(ctx, id, limit)
+			n, err := s.trimEvents(ctx, id, limit-trimmed)
 			trimmed += n
 			if err != nil || trimmed >= limit {
 				return trimmed, err

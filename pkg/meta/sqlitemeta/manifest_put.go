@@ -40,7 +40,11 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 			return false, err
 		}
 		put := &put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
-		if err := t.event(p.By, p.Repo.Tenant, "manifest.put", target(repo, tags, p.Manifest.Digest)); err != nil {
+		by := p.By
+		if by.Changes, err = t.moves(p.Repo.Tenant, repo.id, tags, p.Manifest.Digest); err != nil {
+			return false, err
+		}
+		if err := t.event(by, p.Repo.Tenant, "manifest.put", target(repo, tags, p.Manifest.Digest)); err != nil {
 			return false, err
 		}
 		if err := put.store(s.life.Grace); err != nil {

@@ -139,7 +139,7 @@ var sorting = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited)|(up|doomed|held|links|d|counted)$|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited|pending)|(up|doomed|held|links|d|counted)$|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
 	for name, query := range statements(t) {
 		if wholeTables(name) {

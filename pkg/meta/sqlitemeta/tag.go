@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // A tag's version only grows: a new row begins with the time, which is greater than
@@ -64,11 +66,30 @@ func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[str
 const deleteTag = `
 DELETE FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3 AND manifest IS NOT NULL`
 
+const findTag = `SELECT manifest FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND name = ?3`
+
+// moves are the changes of tags that point to other manifests, and will to this one;
+// none: they are deleted.
+func (t *tx) moves(id tenant.ID, repo int64, tags []string, to oci.Digest) ([]meta.Change, error) {
+	var moves meta.TagMoves
+	for _, tag := range tags {
+		var old oci.Digest
+		if _, err := t.find(findTag, []any{id, repo, tag}, digestScanner{&old}); err != nil {
+			return nil, err
+		}
+		moves.Add(tag, old, to)
+	}
+	return moves.Changes, nil
+}
+
 // DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
 	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, hosted)
 		if err != nil {
+			return err
+		}
+		if by.Changes, err = t.moves(r.Tenant, repo.id, []string{tag}, ""); err != nil {
 			return err
 		}
 		if err := t.event(by, r.Tenant, "tag.delete", repo.target+":"+tag); err != nil {

@@ -13,8 +13,13 @@ import (
 // ErrNoOperation is a mutation without an operation id.
 var ErrNoOperation = errors.New("sqlmeta: a mutation needs an operation id")
 
+// HasSink says whether a process sends events to a sink: what it is told of is marked
+// in the event's own transaction, so that none is missed, in whatever order they commit.
+const HasSink = `EXISTS (SELECT 1 FROM audit_sinks WHERE name = 'audit' AND until > berth_now())`
+
 const insertEvent = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, changes) VALUES ($1, $2, berth_now(), $3, $4, $5, $6, $7, $8)
+INSERT INTO events (tenant_id, op, at, actor, on_behalf, verb, target, request_id, address, user_agent, changes, pending)
+VALUES ($1, $2, berth_now(), $3, $4, $5, $6, $7, $8, $9, $10, ` + HasSink + `)
 ON CONFLICT (tenant_id, op) DO NOTHING`
 
 // Event records a change of a tenant's resource. Call it right after the row that
@@ -24,11 +29,21 @@ func Event(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 	if by.Op == uuid.Nil {
 		return ErrNoOperation
 	}
-	n, err := t.Exec(insertEvent, id, by.Op[:], by.Actor, verb, target, by.RequestID, by.Address, meta.EncodeChanges(by.Changes))
+	n, err := t.Exec(insertEvent, id, by.Op[:], by.Actor, by.OnBehalf, verb, target, by.RequestID, by.Address, by.UserAgent, meta.EncodeChanges(by.Changes))
 	if err == nil && n == 0 {
 		err = ErrAlreadyDone
 	}
 	return err
+}
+
+// tenantEvent records a change of a tenant as a whole, which is in the log of the
+// deployment as well.
+func tenantEvent(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
+	by.OnBehalf = ""
+	if err := Event(t, by, id, verb, target); err != nil {
+		return err
+	}
+	return Event(t, by, meta.Deployment, verb, target)
 }
 
 // FindEvent finds the event of an operation.

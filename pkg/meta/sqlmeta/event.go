@@ -14,7 +14,7 @@ import (
 
 const (
 	selectEvent = `
-SELECT id, tenant_id, at, actor, verb, target, request_id, address, changes, times FROM events
+SELECT id, tenant_id, at, actor, on_behalf, verb, target, request_id, address, user_agent, changes, times FROM events
 WHERE tenant_id = $1`
 
 	listEvents   = selectEvent + ` AND id < $2 ORDER BY id DESC LIMIT $3`
@@ -22,13 +22,14 @@ WHERE tenant_id = $1`
 	newestEvents = selectEvent + ` AND id > $2 AND id < $3 ORDER BY id DESC LIMIT $4`
 
 	countRefusal = `
-INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, times) VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8)
-ON CONFLICT (tenant_id, op) DO UPDATE SET times = events.times + excluded.times`
+INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id, address, user_agent, times, pending)
+VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, ` + HasSink + `)
+ON CONFLICT (tenant_id, op) DO UPDATE SET times = events.times + excluded.times, pending = excluded.pending`
 )
 
 func scanEvent(scan Scan) (meta.Event, error) {
 	var e meta.Event
-	err := scan(&e.ID, &e.Tenant, timeScanner{&e.At}, &e.Actor, &e.Verb, &e.Target, &e.RequestID, &e.Address, &e.Changes, &e.Times)
+	err := scan(&e.ID, &e.Tenant, timeScanner{&e.At}, &e.Actor, &e.OnBehalf, &e.Verb, &e.Target, &e.RequestID, &e.Address, &e.UserAgent, &e.Changes, &e.Times)
 	return e, err
 }
 
@@ -53,6 +54,11 @@ func (s *Records) EventsBetween(ctx context.Context, t tenant.ID, b meta.Between
 	return list(ctx, s, t, scanEvent, query, t, b.After, b.Before, b.Size)
 }
 
+// RecordEvent implements meta.Events.
+func (s *Records) RecordEvent(ctx context.Context, by meta.Cause, verb, target string) error {
+	return s.engine.Write(ctx, noTenant, func(t Tx) error { return Event(t, by, meta.Deployment, verb, target) })
+}
+
 // RecordRefusals implements meta.Events, tenant by tenant. It locks the rows of a
 // tenant in the order of their operations.
 func (s *Records) RecordRefusals(ctx context.Context, refusals map[meta.Refusal]int64) error {
@@ -69,7 +75,7 @@ func (s *Records) RecordRefusals(ctx context.Context, refusals map[meta.Refusal]
 					verb = "login.fail"
 				}
 				op := r.Op()
-				if err := t.Queue(countRefusal, r.Tenant, op[:], t.Time(r.Minute), r.Actor, verb, r.Target, r.Address, refusals[r]); err != nil {
+				if err := t.Queue(countRefusal, r.Tenant, op[:], t.Time(r.Minute), r.Actor, verb, r.Target, r.Address, r.UserAgent, refusals[r]); err != nil {
 					return err
 				}
 			}

@@ -116,7 +116,7 @@ func (s *Records) CreateTenant(ctx context.Context, by meta.Cause, create meta.T
 		if _, err := t.Find(insertTenant, []any{create.Slug, create.DisplayName}, &id); err != nil {
 			return err
 		}
-		if err := Event(t, by, id, "tenant.create", tenantTarget(create.Slug)); err != nil {
+		if err := tenantEvent(t, by, id, "tenant.create", tenantTarget(create.Slug)); err != nil {
 			return err
 		}
 		if err := addRegistry(t, meta.Registry{Tenant: id, Slug: tenant.MainRegistry, Settings: main}); err != nil {
@@ -144,7 +144,7 @@ func checkSlug(t Tx, by meta.Cause, slug string, quarantine time.Duration) error
 	case o.state == tenant.Deleted:
 		return nil
 	}
-	if err := Event(t, by, o.id, "tenant.create", tenantTarget(slug)); err != nil {
+	if err := tenantEvent(t, by, o.id, "tenant.create", tenantTarget(slug)); err != nil {
 		return err
 	}
 	return fault.New(fault.Conflict, fault.AlreadyExists, "tenant %q exists already", slug)
@@ -197,7 +197,7 @@ func beginOwnerChange(t Tx, query string, by meta.Cause, verb, slug string) (slu
 	if err != nil {
 		return slugOwner{}, err
 	}
-	return o, Event(t, by, o.id, verb, tenantTarget(slug))
+	return o, tenantEvent(t, by, o.id, verb, tenantTarget(slug))
 }
 
 func tenantTarget(slug string) string { return "tenants/" + slug }

@@ -37,10 +37,20 @@ type Refusals struct {
 	now   func() time.Time
 
 	mu     sync.Mutex
-	counts map[meta.Refusal]int64
+	counts map[meta.Refusal]count
 	lost   int64                            // refusals since the last flush that there was no room for
 	kinds  map[minute]map[meta.Refusal]bool // told of a tenant's minute, flushed or not
 }
+
+// count is how often something was refused, and what its first client said of itself:
+// a caller may change that with every call, so it makes no kind.
+type count struct {
+	times int64
+	agent string
+}
+
+// several is the actor of refusals beyond those of a minute that have a row each.
+const several = "(several)"
 
 type minute struct {
 	tenant tenant.ID
@@ -49,24 +59,32 @@ type minute struct {
 
 // New makes Refusals on a store.
 func New(s Store, log *slog.Logger) *Refusals {
-	return &Refusals{store: s, log: log, now: time.Now, counts: map[meta.Refusal]int64{}, kinds: map[minute]map[meta.Refusal]bool{}}
+	return &Refusals{store: s, log: log, now: time.Now, counts: map[meta.Refusal]count{}, kinds: map[minute]map[meta.Refusal]bool{}}
 }
 
 // Add counts a refusal; its minute is the present one.
 func (r *Refusals) Add(refused meta.Refusal) {
-	if r == nil || refused.Tenant == 0 {
+	if r == nil {
 		return
 	}
+	agent := refused.UserAgent
+	refused.UserAgent = ""
 	refused.Minute = r.now().UTC().Truncate(time.Minute)
 	refused.Actor, refused.Target = logs.Clip(refused.Actor), logs.Clip(refused.Target)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	refused = r.kind(refused)
-	if _, counted := r.counts[refused]; !counted && len(r.counts) >= maxKinds {
+	count, counted := r.counts[refused]
+	switch {
+	case counted:
+	case len(r.counts) >= maxKinds:
 		r.lost++
 		return
+	case refused.Actor != several:
+		count.agent = agent
 	}
-	r.counts[refused]++
+	count.times++
+	r.counts[refused] = count
 }
 
 // kind is what the refusal is recorded as: itself, or one of several.
@@ -79,7 +97,7 @@ func (r *Refusals) kind(refused meta.Refusal) meta.Refusal {
 	switch {
 	case kinds[refused]:
 	case len(kinds) >= most:
-		return meta.Refusal{Tenant: refused.Tenant, Login: refused.Login, Minute: refused.Minute, Actor: "(several)"}
+		return meta.Refusal{Tenant: refused.Tenant, Login: refused.Login, Minute: refused.Minute, Actor: several}
 	case len(r.counts) < maxKinds:
 		if kinds == nil {
 			kinds = map[meta.Refusal]bool{}
@@ -94,7 +112,7 @@ func (r *Refusals) kind(refused meta.Refusal) meta.Refusal {
 func (r *Refusals) Flush(ctx context.Context) {
 	r.mu.Lock()
 	counts, lost := r.counts, r.lost
-	r.counts, r.lost = map[meta.Refusal]int64{}, 0
+	r.counts, r.lost = map[meta.Refusal]count{}, 0
 	for at := range r.kinds {
 		if r.now().Sub(at.at) > 2*time.Minute {
 			delete(r.kinds, at)
@@ -117,19 +135,14 @@ func (r *Refusals) Flush(ctx context.Context) {
 }
 
 // pieces bounds one write, so that refusals of many tenants do not block the store.
-func pieces(counts map[meta.Refusal]int64) []map[meta.Refusal]int64 {
-	if len(counts) <= perWrite {
-		if len(counts) == 0 {
-			return nil
-		}
-		return []map[meta.Refusal]int64{counts}
-	}
+func pieces(counts map[meta.Refusal]count) []map[meta.Refusal]int64 {
 	var all []map[meta.Refusal]int64
 	for refused, n := range counts {
+		refused.UserAgent = n.agent
 		if len(all) == 0 || len(all[len(all)-1]) >= perWrite {
 			all = append(all, make(map[meta.Refusal]int64, perWrite))
 		}
-		all[len(all)-1][refused] = n
+		all[len(all)-1][refused] = n.times
 	}
 	return all
 }

@@ -41,7 +41,8 @@ func TestS86_RefusalsDoNotFillTheLog(t *testing.T) {
 		now = now.Add(time.Minute)
 	}
 	r.Add(meta.Refusal{Tenant: 2, Actor: "serviceAccounts/ci", Target: "x"})
-	r.Add(meta.Refusal{Actor: "of no tenant"})
+	r.Add(meta.Refusal{Actor: "of no tenant", UserAgent: "curl/8"})
+	r.Add(meta.Refusal{Actor: "of no tenant", UserAgent: "curl/9"}) // which anyone can change
 	r.Flush(t.Context())
 	sum := int64(0)
 	for row, n := range rows {
@@ -49,8 +50,11 @@ func TestS86_RefusalsDoNotFillTheLog(t *testing.T) {
 			sum += n
 		}
 	}
-	if len(rows) != 60*(perMinute+1)+1 || sum != total {
-		t.Errorf("%d rows that count %d, want %d rows that count %d", len(rows), sum, 60*(perMinute+1)+1, total)
+	if len(rows) != 60*(perMinute+1)+2 || sum != total {
+		t.Errorf("%d rows that count %d, want %d rows that count %d", len(rows), sum, 60*(perMinute+1)+2, total)
+	}
+	if own := (meta.Refusal{Tenant: meta.Deployment, Actor: "of no tenant", UserAgent: "curl/8", Minute: now}); rows[own] != 2 {
+		t.Errorf("the deployment's own log has not %+v: %+v", own, rows)
 	}
 	if len(r.kinds) > 4 {
 		t.Errorf("%d minutes are remembered", len(r.kinds))

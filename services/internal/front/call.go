@@ -56,7 +56,7 @@ func (c *Call) Repo() meta.Repo {
 // Cause makes the cause of one mutation. Call it once per request: its Op is
 // what makes a repeated attempt take effect once.
 func (c *Call) Cause(ctx context.Context) meta.Cause {
-	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx), Address: addressText(web.ClientAddr(ctx))}
+	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx), Address: addressText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)}
 }
 
 // addressText is empty where the address is not known.
@@ -78,7 +78,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		c.logScope(r, err)
 		if fault.KindOf(err) == fault.Denied && !c.Principal.Anonymous() {
 			c.refusals.Add(meta.Refusal{
-				Tenant: c.Site.Tenant, Actor: c.Principal.Actor(), Address: addressText(web.ClientAddr(r.Context())),
+				Tenant: c.Site.Tenant, Actor: c.Principal.Actor(), Address: addressText(web.ClientAddr(r.Context())), UserAgent: web.UserAgent(r.Context()),
 				Target: r.Method + " registries/" + c.Site.RegistrySlug + "/repositories/" + c.Route.Name,
 			})
 		}

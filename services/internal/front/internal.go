@@ -12,14 +12,16 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/services/internal/audit"
 	"github.com/berth-registry/berth/services/internal/signedcall"
 )
 
 // NewInternal serves calls that the fronts of other processes forward: the host is
 // known, the caller authenticated. Rights are decided here, as behind New.
-// room limits running calls; nil: no limit.
-func NewInternal(known *access.Internal, policies *access.Policies, log *slog.Logger, s Services, room *CallLimit) http.Handler {
-	return internal{known, policies, log, s, room}
+// room limits running calls; nil: no limit. refusals counts what is denied; nil:
+// nothing is.
+func NewInternal(known *access.Internal, policies *access.Policies, log *slog.Logger, s Services, room *CallLimit, refusals *audit.Refusals) http.Handler {
+	return internal{known, policies, log, s, room, refusals}
 }
 
 type internal struct {
@@ -27,7 +29,8 @@ type internal struct {
 	policies *access.Policies
 	log      *slog.Logger
 	Services
-	room *CallLimit
+	room     *CallLimit
+	refusals *audit.Refusals
 }
 
 func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +91,7 @@ func (i internal) accept(r *http.Request) (*Call, error) {
 	web.SetForwarded(r.Context(), c.RequestID, c.Client)
 	return &Call{
 		Site: c.Site, Principal: c.Principal, Hops: c.Hops,
-		claims: c.Claims, realm: c.Realm, namespace: c.Namespace, forwardedToProxy: c.Service == proxyService, internal: true, log: i.log,
+		claims: c.Claims, realm: c.Realm, namespace: c.Namespace, forwardedToProxy: c.Service == proxyService, internal: true, log: i.log, refusals: i.refusals,
 	}, nil
 }
 

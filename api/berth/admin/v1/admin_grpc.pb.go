@@ -76,6 +76,7 @@ const (
 	AdminService_UpdateAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/UpdateAccessRule"
 	AdminService_DeleteAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/DeleteAccessRule"
 	AdminService_ListEvents_FullMethodName              = "/berth.admin.v1.AdminService/ListEvents"
+	AdminService_ListOperatorEvents_FullMethodName      = "/berth.admin.v1.AdminService/ListOperatorEvents"
 	AdminService_GetUsage_FullMethodName                = "/berth.admin.v1.AdminService/GetUsage"
 	AdminService_ListSigningKeys_FullMethodName         = "/berth.admin.v1.AdminService/ListSigningKeys"
 	AdminService_RotateSigningKeys_FullMethodName       = "/berth.admin.v1.AdminService/RotateSigningKeys"
@@ -219,6 +220,9 @@ type AdminServiceClient interface {
 	DeleteAccessRule(ctx context.Context, in *DeleteAccessRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// Lists the operators' own audit log, newest first: what was done to the deployment
+	// and to tenants as a whole, and failed logins at the admin API.
+	ListOperatorEvents(ctx context.Context, in *ListOperatorEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error)
 	// Lists the keys that sign tokens, by name.
@@ -803,6 +807,16 @@ func (c *adminServiceClient) ListEvents(ctx context.Context, in *ListEventsReque
 	return out, nil
 }
 
+func (c *adminServiceClient) ListOperatorEvents(ctx context.Context, in *ListOperatorEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListOperatorEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Usage)
@@ -998,6 +1012,9 @@ type AdminServiceServer interface {
 	DeleteAccessRule(context.Context, *DeleteAccessRuleRequest) (*emptypb.Empty, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// Lists the operators' own audit log, newest first: what was done to the deployment
+	// and to tenants as a whole, and failed logins at the admin API.
+	ListOperatorEvents(context.Context, *ListOperatorEventsRequest) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(context.Context, *GetUsageRequest) (*Usage, error)
 	// Lists the keys that sign tokens, by name.
@@ -1188,6 +1205,9 @@ func (UnimplementedAdminServiceServer) DeleteAccessRule(context.Context, *Delete
 }
 func (UnimplementedAdminServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedAdminServiceServer) ListOperatorEvents(context.Context, *ListOperatorEventsRequest) (*ListEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOperatorEvents not implemented")
 }
 func (UnimplementedAdminServiceServer) GetUsage(context.Context, *GetUsageRequest) (*Usage, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
@@ -2235,6 +2255,24 @@ func _AdminService_ListEvents_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListOperatorEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOperatorEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListOperatorEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListOperatorEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListOperatorEvents(ctx, req.(*ListOperatorEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetUsageRequest)
 	if err := dec(in); err != nil {
@@ -2573,6 +2611,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListEvents",
 			Handler:    _AdminService_ListEvents_Handler,
+		},
+		{
+			MethodName: "ListOperatorEvents",
+			Handler:    _AdminService_ListOperatorEvents_Handler,
 		},
 		{
 			MethodName: "GetUsage",

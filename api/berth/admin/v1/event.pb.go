@@ -26,7 +26,8 @@ const (
 // push. All fields are output only.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The resource name, `tenants/{tenant}/events/{event}`.
+	// The resource name, `tenants/{tenant}/events/{event}`; in the operators' log
+	// `events/{event}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// When it happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
@@ -34,18 +35,25 @@ type Event struct {
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	// What was done, such as `manifest.put` or `registry.create`.
 	Verb string `protobuf:"bytes,4,opt,name=verb,proto3" json:"verb,omitempty"`
-	// What it was done to, relative to the tenant.
+	// What it was done to, relative to the tenant; in the operators' log, to the
+	// deployment.
 	Target string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
 	// The id of the request, as the logs have it.
 	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The address of the client that did it, by the rules for X-Forwarded-For; empty
 	// where it is not known, as of what was done before it was kept.
 	Address string `protobuf:"bytes,7,opt,name=address,proto3" json:"address,omitempty"`
-	// The fields that an update changed.
+	// What it set, changed or took away: fields of a resource, and tags that moved.
 	Changes []*Event_Change `protobuf:"bytes,8,rep,name=changes,proto3" json:"changes,omitempty"`
 	// How often it happened within its minute. Refused logins and calls that are
 	// alike are one event; of everything else it is 1.
-	Times         int64 `protobuf:"varint,9,opt,name=times,proto3" json:"times,omitempty"`
+	Times int64 `protobuf:"varint,9,opt,name=times,proto3" json:"times,omitempty"`
+	// On whose behalf the actor did it: `tenants/{tenant}` where an operator acts in a
+	// tenant. Empty where the actor did it for itself.
+	OnBehalf string `protobuf:"bytes,10,opt,name=on_behalf,json=onBehalf,proto3" json:"on_behalf,omitempty"`
+	// What the client said of itself, in 256 bytes at most. Of refusals that are
+	// counted together, that of one of them.
+	UserAgent     string `protobuf:"bytes,11,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -143,6 +151,20 @@ func (x *Event) GetTimes() int64 {
 	return 0
 }
 
+func (x *Event) GetOnBehalf() string {
+	if x != nil {
+		return x.OnBehalf
+	}
+	return ""
+}
+
+func (x *Event) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
 type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}`. For the operator also a deleted tenant: by its
@@ -153,8 +175,9 @@ type ListEventsRequest struct {
 	// `next_page_token` of the page before, which had the same `filter` and
 	// `order_by`.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Which ones: `verb="manifest.put"`, `actor="serviceAccounts/ci"` (a `*` at the
-	// end stands for any rest), `target:"dev"` those that contain it,
+	// Which ones: `verb="manifest.put"`, `actor="serviceAccounts/ci"`,
+	// `address="192.0.2.1"` (a `*` at the end stands for any rest), `target:"dev"`
+	// those that contain it,
 	// `time>="2026-01-01T00:00:00Z"`, `time<"2026-02-01T00:00:00Z"`; joined by
 	// ` AND `. A page may then have fewer rows than its size, or none, and still a
 	// `next_page_token`.
@@ -230,6 +253,79 @@ func (x *ListEventsRequest) GetOrderBy() string {
 	return ""
 }
 
+type ListOperatorEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many; 0 means 100, more than 1000 means 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before, which had the same `filter` and
+	// `order_by`.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Which ones, as in ListEventsRequest.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// `time desc` (default), newest first, or `time`.
+	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOperatorEventsRequest) Reset() {
+	*x = ListOperatorEventsRequest{}
+	mi := &file_berth_admin_v1_event_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOperatorEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOperatorEventsRequest) ProtoMessage() {}
+
+func (x *ListOperatorEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_event_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOperatorEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListOperatorEventsRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListOperatorEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListOperatorEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListOperatorEventsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListOperatorEventsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 type ListEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first, unless `order_by` says otherwise.
@@ -242,7 +338,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_berth_admin_v1_event_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -254,7 +350,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_event_proto_msgTypes[2]
+	mi := &file_berth_admin_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -267,7 +363,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_berth_admin_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -284,11 +380,12 @@ func (x *ListEventsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// A field that an update changed.
+// A field, or a tag, that was set, changed or taken away.
 type Event_Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Field string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	// Before and after, in 256 bytes at most. Secrets are left out.
+	// Before and after, in 256 bytes at most. Secrets are left out. `old_value` is
+	// empty of what was not there, `new_value` of what is gone.
 	OldValue      string `protobuf:"bytes,2,opt,name=old_value,json=oldValue,proto3" json:"old_value,omitempty"`
 	NewValue      string `protobuf:"bytes,3,opt,name=new_value,json=newValue,proto3" json:"new_value,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -297,7 +394,7 @@ type Event_Change struct {
 
 func (x *Event_Change) Reset() {
 	*x = Event_Change{}
-	mi := &file_berth_admin_v1_event_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +406,7 @@ func (x *Event_Change) String() string {
 func (*Event_Change) ProtoMessage() {}
 
 func (x *Event_Change) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_event_proto_msgTypes[3]
+	mi := &file_berth_admin_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +447,7 @@ var File_berth_admin_v1_event_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/event.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x02\n" +
+	"\x1aberth/admin/v1/event.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x03\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -361,7 +458,11 @@ const file_berth_admin_v1_event_proto_rawDesc = "" +
 	"request_id\x18\x06 \x01(\tR\trequestId\x12\x18\n" +
 	"\aaddress\x18\a \x01(\tR\aaddress\x126\n" +
 	"\achanges\x18\b \x03(\v2\x1c.berth.admin.v1.Event.ChangeR\achanges\x12\x14\n" +
-	"\x05times\x18\t \x01(\x03R\x05times\x1aX\n" +
+	"\x05times\x18\t \x01(\x03R\x05times\x12\x1b\n" +
+	"\ton_behalf\x18\n" +
+	" \x01(\tR\bonBehalf\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\v \x01(\tR\tuserAgent\x1aX\n" +
 	"\x06Change\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x1b\n" +
 	"\told_value\x18\x02 \x01(\tR\boldValue\x12\x1b\n" +
@@ -372,7 +473,13 @@ const file_berth_admin_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x04 \x01(\tR\x06filter\x12\x19\n" +
-	"\border_by\x18\x05 \x01(\tR\aorderBy\"k\n" +
+	"\border_by\x18\x05 \x01(\tR\aorderBy\"\x8a\x01\n" +
+	"\x19ListOperatorEventsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x12\x19\n" +
+	"\border_by\x18\x04 \x01(\tR\aorderBy\"k\n" +
 	"\x12ListEventsResponse\x12-\n" +
 	"\x06events\x18\x01 \x03(\v2\x15.berth.admin.v1.EventR\x06events\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageTokenB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
@@ -389,17 +496,18 @@ func file_berth_admin_v1_event_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_event_proto_rawDescData
 }
 
-var file_berth_admin_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_berth_admin_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_berth_admin_v1_event_proto_goTypes = []any{
-	(*Event)(nil),                 // 0: berth.admin.v1.Event
-	(*ListEventsRequest)(nil),     // 1: berth.admin.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 2: berth.admin.v1.ListEventsResponse
-	(*Event_Change)(nil),          // 3: berth.admin.v1.Event.Change
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*Event)(nil),                     // 0: berth.admin.v1.Event
+	(*ListEventsRequest)(nil),         // 1: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil), // 2: berth.admin.v1.ListOperatorEventsRequest
+	(*ListEventsResponse)(nil),        // 3: berth.admin.v1.ListEventsResponse
+	(*Event_Change)(nil),              // 4: berth.admin.v1.Event.Change
+	(*timestamppb.Timestamp)(nil),     // 5: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_event_proto_depIdxs = []int32{
-	4, // 0: berth.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	3, // 1: berth.admin.v1.Event.changes:type_name -> berth.admin.v1.Event.Change
+	5, // 0: berth.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	4, // 1: berth.admin.v1.Event.changes:type_name -> berth.admin.v1.Event.Change
 	0, // 2: berth.admin.v1.ListEventsResponse.events:type_name -> berth.admin.v1.Event
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
@@ -419,7 +527,7 @@ func file_berth_admin_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_event_proto_rawDesc), len(file_berth_admin_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
