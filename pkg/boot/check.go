@@ -25,6 +25,7 @@ func (c Config) Check() error {
 	c.checkFiles(&p)
 	c.checkTimes(&p)
 	c.checkLogs(&p)
+	c.checkAuditSink(&p)
 	return p.orNil()
 }
 
@@ -169,6 +170,10 @@ func (c Config) certificates() []certificateDir {
 // in flight when a blob is deleted end before its bytes do (contract row F1).
 const MinDeleteDelay = time.Hour
 
+// minEventAge is far above the time in which a request is repeated: its event keeps it
+// from taking effect twice.
+const minEventAge = 6 * time.Hour
+
 // MinSigningKeyLife is far above the time until all processes know a new key.
 const MinSigningKeyLife = time.Hour
 
@@ -232,8 +237,11 @@ func (c Config) checkTimes(p *Problems) {
 			p.add(l.key, "%d is not a number from 1 to %d, nor -1 for any number", l.most, maxLimit)
 		}
 	}
-	if c.EventAge < 0 {
+	switch {
+	case c.EventAge < 0:
 		p.add("event_age", "%s is negative; 0s keeps events for good", c.EventAge)
+	case c.EventAge > 0 && c.EventAge < minEventAge:
+		p.add("event_age", "%s is too short: by its event a repeated request is known; take %s or more", c.EventAge, shortDuration(minEventAge))
 	}
 	if c.MaxStagedBytes <= 0 {
 		p.add("max_staged_bytes", "%s allows no push; name a size such as 256GiB", c.MaxStagedBytes)

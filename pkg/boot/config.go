@@ -73,6 +73,11 @@ type Config struct {
 	AnonymousPush     bool          `setting:"anonymous_push" help:"Allow anonymous pushes to the tenant default, where seed_default serves it."`
 	Seed              string        `setting:"seed" placeholder:"FILE" help:"YAML file of tenants and what they own, applied at every start."`
 
+	AuditSink          URL    `setting:"audit_sink" placeholder:"WHERE" help:"Where the audit log is sent besides, as JSON lines: stdout, file:/path, or the https URL of a webhook; empty sends it nowhere. Set it in all processes."`
+	AuditSinkToken     Secret `setting:"audit_sink_token" kong:"-"`
+	AuditSinkTokenFile string `setting:"audit_sink_token_file" placeholder:"FILE" help:"File with the bearer token that requests of the webhook have."`
+	AuditPulls         bool   `setting:"audit_pulls" help:"Send pulls to audit_sink, too: who, which digest, from where, by which client. They are not kept anywhere else."`
+
 	AcceptRestored bool `setting:"accept_restored" help:"Accept a database that is behind its blob store, such as one restored from a backup. For one start."`
 	AcceptStore    bool `setting:"accept_store" help:"Go on with a blob store that is not known to be this database's, and make it that. For one start."`
 	CondemnUnknown bool `setting:"condemn_unknown" help:"Let the janitor remove stored objects that the database does not know, however many there are. For one start."`

@@ -61,6 +61,9 @@ func (u URL) String() string {
 	if u.raw == "" {
 		return ""
 	}
+	if u.raw == AuditStdout {
+		return u.raw
+	}
 	p, err := url.Parse(u.raw)
 	if err != nil || p.Scheme == "" || p.Opaque != "" {
 		return Redacted

@@ -77,6 +77,7 @@ type builder struct {
 	pauses     *web.Pauses      // of all listeners
 	around     []kit.Middleware // every operation
 	refused    *audit.Refusals
+	pulls      *audit.Pulls      // nil where no sink is told of pulls
 	callGate   *front.CallLimit  // for calls of data and internal listeners
 	clients    *upstream.Clients // nil where chains are neither followed nor told of
 	secrets    *seal.Keyring     // nil where nothing is sealed or opened
@@ -95,6 +96,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		return err
 	}
 	if err := s.removeFetches(ctx); err != nil {
+		return err
+	}
+	if err := keepForSink(ctx, c, s.meta); err != nil { // before the first event
 		return err
 	}
 	d.Go("identity", func(ctx context.Context) error { s.keepRaising(ctx, d.Log); return nil })
@@ -135,6 +139,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	d.Conns.OnShort(b.relieve)
 	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })
 	if err := b.share(ctx); err != nil {
+		return err
+	}
+	if err := b.auditSink(); err != nil {
 		return err
 	}
 	if err := b.openSecrets(ctx); err != nil {

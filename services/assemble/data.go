@@ -35,7 +35,7 @@ func (b builder) data(ctx context.Context) error {
 		return err
 	}
 	b.internal(services)
-	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Policies: b.policies, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns(), Calls: b.callGate}, services)
+	h := front.New(front.Config{Sites: b.sites, Tokens: tokens.verifier, Accounts: accounts, Policies: b.policies, Log: b.Log, Origins: b.config.CORSOrigins, Refusals: b.refused, Turns: b.turns(), Calls: b.callGate, Pulls: b.pulls}, services)
 	m := web.Middleware{
 		Listener: "data", Log: b.Log, Tracer: b.Tracing.Tracer("berth/data"), Metrics: b.web,
 		Scheme: b.config.Scheme(), Proxies: b.config.TrustedProxies, Pace: b.pace, Pauses: b.pauses, Fail: writePanic,

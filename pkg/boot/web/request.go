@@ -141,6 +141,14 @@ const (
 // anonymous is the principal of a request before anyone is known.
 const anonymous = "anonymous"
 
+// Status is that of the answer; 0 before it, and outside of Middleware.
+func Status(ctx context.Context) int {
+	if r := requestOf(ctx); r != nil {
+		return r.out.Status
+	}
+	return 0
+}
+
 // SetRefusal says for the access line and the metric of errors why the request is
 // refused, or failed. Call it from the handler's own goroutine; outside of
 // Middleware it does nothing.

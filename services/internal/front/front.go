@@ -25,6 +25,7 @@ type Config struct {
 	Origins  web.Origins     // of web pages that may use the registry
 	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is
 	Calls    *CallLimit      // limits running calls; nil: no limit
+	Pulls    *audit.Pulls    // is told of pulls; nil: nothing is
 }
 
 // Sites finds the site of a Host header; *tenant.Directory does.

@@ -64,6 +64,9 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
+	if s.Pulls != nil {
+		defer s.tellPull(w.Header(), r, call) // a client that leaves before the end has pulled, too
+	}
 	s.serveRoute(w, r)
 }
 
