@@ -21,6 +21,7 @@ const (
 	BackupCreated   = "backup.create"
 	BackupDeleted   = "backup.delete"
 	SecretsResealed = "secrets.reseal"
+	KeysRotated     = "signingKeys.rotate"
 )
 
 // Event is one row of the audit log.

@@ -41,6 +41,9 @@ func (s *Service) RotateSigningKeys(ctx context.Context, req *pb.RotateSigningKe
 		if err := s.store.ReplaceSigningKeys(ctx); err != nil {
 			return nil, err
 		}
+		if err := s.store.RecordEvent(ctx, causedBy(ctx, "signing_keys", "(present)", "(new)"), meta.KeysRotated, signingKeysCollection); err != nil {
+			return nil, err
+		}
 	}
 	keys = slices.DeleteFunc(keys, func(k access.VerifyKey) bool { return !k.RetiredAt.IsZero() })
 	return &pb.RotateSigningKeysResponse{SigningKeys: mapped(keys, signingKeyMessage)}, nil

@@ -15,7 +15,7 @@ import (
 func (s *Service) RevokeTokens(ctx context.Context, req *pb.RevokeTokensRequest) (*emptypb.Empty, error) {
 	a, err := s.account(ctx, "name", req.GetName())
 	if err == nil && !req.GetValidateOnly() {
-		err = s.store.RevokeTokens(ctx, cause(ctx), a.Tenant, a.Kind, a.Slug)
+		err = s.store.RevokeTokens(ctx, causedBy(ctx, "tokens", "(all)", ""), a.Tenant, a.Kind, a.Slug)
 	}
 	if err != nil {
 		return nil, err

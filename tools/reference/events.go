@@ -45,6 +45,7 @@ var meanings = map[string]string{
 	"serviceAccount.delete": "A service account was deleted with its keys.",
 	"serviceAccount.revoke": "The tokens of a service account were revoked.",
 	"serviceAccount.update": "A service account was changed.",
+	"signingKeys.rotate":    "The keys that sign tokens were replaced.",
 	"tag.delete":            "A tag was deleted.",
 	"tenant.create":         "A tenant was made.",
 	"tenant.delete":         "A tenant was deleted.",

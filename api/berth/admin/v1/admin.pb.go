@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x8aE\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x87F\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -86,6 +86,10 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12j\n" +
 	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x7f\n" +
+	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
+	"\x12ListOperatorEvents\x12).berth.admin.v1.ListOperatorEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/events\x12j\n" +
+	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x7f\n" +
 	"\x0fListSigningKeys\x12&.berth.admin.v1.ListSigningKeysRequest\x1a'.berth.admin.v1.ListSigningKeysResponse\"\x1b\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/signingKeys\x12\x8f\x01\n" +
 	"\x11RotateSigningKeys\x12(.berth.admin.v1.RotateSigningKeysRequest\x1a).berth.admin.v1.RotateSigningKeysResponse\"%\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/signingKeys:rotate\x12g\n" +
 	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\"\x1a\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/backups\x12t\n" +
@@ -149,43 +153,44 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*UpdateAccessRuleRequest)(nil),        // 53: berth.admin.v1.UpdateAccessRuleRequest
 	(*DeleteAccessRuleRequest)(nil),        // 54: berth.admin.v1.DeleteAccessRuleRequest
 	(*ListEventsRequest)(nil),              // 55: berth.admin.v1.ListEventsRequest
-	(*GetUsageRequest)(nil),                // 56: berth.admin.v1.GetUsageRequest
-	(*ListSigningKeysRequest)(nil),         // 57: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),       // 58: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),            // 59: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),             // 60: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),            // 61: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                         // 62: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 63: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                       // 64: berth.admin.v1.Deletion
-	(*Registry)(nil),                       // 65: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 66: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 67: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 68: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                  // 69: google.protobuf.Empty
-	(*ListTagsResponse)(nil),               // 70: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 71: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 72: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 73: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 74: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 75: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 76: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 77: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 78: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 79: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 80: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 81: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 82: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 83: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 84: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 85: berth.admin.v1.ListServiceAccountKeysResponse
-	(*AccessRule)(nil),                     // 86: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),        // 87: berth.admin.v1.ListAccessRulesResponse
-	(*ListEventsResponse)(nil),             // 88: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 89: berth.admin.v1.Usage
-	(*ListSigningKeysResponse)(nil),        // 90: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),      // 91: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                         // 92: berth.admin.v1.Backup
+	(*ListOperatorEventsRequest)(nil),      // 56: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                // 57: berth.admin.v1.GetUsageRequest
+	(*ListSigningKeysRequest)(nil),         // 58: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),       // 59: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),            // 60: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),             // 61: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),            // 62: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                         // 63: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 64: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                       // 65: berth.admin.v1.Deletion
+	(*Registry)(nil),                       // 66: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 67: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 68: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 69: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                  // 70: google.protobuf.Empty
+	(*ListTagsResponse)(nil),               // 71: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 72: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 73: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 74: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 75: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 76: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 77: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 78: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 79: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 80: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 81: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 82: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 83: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 84: berth.admin.v1.ListServiceAccountsResponse
+	(*ServiceAccountKey)(nil),              // 85: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 86: berth.admin.v1.ListServiceAccountKeysResponse
+	(*AccessRule)(nil),                     // 87: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),        // 88: berth.admin.v1.ListAccessRulesResponse
+	(*ListEventsResponse)(nil),             // 89: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 90: berth.admin.v1.Usage
+	(*ListSigningKeysResponse)(nil),        // 91: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),      // 92: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                         // 93: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -244,76 +249,78 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	53, // 53: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
 	54, // 54: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
 	55, // 55: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	56, // 56: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	57, // 57: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	58, // 58: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	59, // 59: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	60, // 60: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	61, // 61: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	62, // 62: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	62, // 63: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	63, // 64: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	62, // 65: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	64, // 66: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	62, // 67: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	62, // 68: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	62, // 69: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	65, // 70: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	65, // 71: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	66, // 72: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	65, // 73: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	64, // 74: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	65, // 75: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	67, // 76: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	68, // 77: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	69, // 78: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	70, // 79: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	71, // 80: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	69, // 81: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	72, // 82: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	73, // 83: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	73, // 84: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	74, // 85: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	73, // 86: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	69, // 87: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	69, // 88: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	75, // 89: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	76, // 90: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	77, // 91: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	78, // 92: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	78, // 93: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	79, // 94: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	78, // 95: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	69, // 96: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	80, // 97: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	80, // 98: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	81, // 99: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	80, // 100: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	69, // 101: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	80, // 102: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	82, // 103: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	82, // 104: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	83, // 105: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	82, // 106: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	69, // 107: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	69, // 108: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	84, // 109: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	85, // 110: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	69, // 111: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	86, // 112: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	86, // 113: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	87, // 114: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	86, // 115: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	69, // 116: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	88, // 117: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	89, // 118: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	90, // 119: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	91, // 120: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	92, // 121: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	92, // 122: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	69, // 123: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	62, // [62:124] is the sub-list for method output_type
-	0,  // [0:62] is the sub-list for method input_type
+	56, // 56: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	57, // 57: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	58, // 58: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	59, // 59: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	60, // 60: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	61, // 61: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	62, // 62: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	63, // 63: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	63, // 64: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	64, // 65: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	63, // 66: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	65, // 67: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	63, // 68: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	63, // 69: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	63, // 70: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	66, // 71: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	66, // 72: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	67, // 73: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	66, // 74: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	65, // 75: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	66, // 76: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	68, // 77: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	69, // 78: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	70, // 79: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	71, // 80: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	72, // 81: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	70, // 82: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	73, // 83: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	74, // 84: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	74, // 85: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	75, // 86: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	74, // 87: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	70, // 88: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	70, // 89: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	76, // 90: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	77, // 91: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	78, // 92: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	79, // 93: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	79, // 94: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	80, // 95: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	79, // 96: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	70, // 97: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	81, // 98: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	81, // 99: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	82, // 100: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	81, // 101: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	70, // 102: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	81, // 103: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	83, // 104: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	83, // 105: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	84, // 106: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	83, // 107: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	70, // 108: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	70, // 109: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	85, // 110: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	86, // 111: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	70, // 112: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	87, // 113: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	87, // 114: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	88, // 115: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	87, // 116: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	70, // 117: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	89, // 118: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	89, // 119: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	90, // 120: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	91, // 121: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	92, // 122: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	93, // 123: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	93, // 124: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	70, // 125: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	63, // [63:126] is the sub-list for method output_type
+	0,  // [0:63] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
