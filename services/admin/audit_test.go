@@ -111,7 +111,7 @@ func (a *api) allEvents() map[int64]meta.Event {
 // TestU80_EveryMutationHasItsEvent calls every RPC that changes something.
 func TestU80_EveryMutationHasItsEvent(t *testing.T) {
 	a := newAPI(t, func(c *Config, _ *Options) { c.Backups = oneBackup{} })
-	admin := strings.TrimPrefix(principals(t, a)["own admin"], "Bearer ")
+	admin := strings.TrimPrefix(principals(t, a)["own admin"].authorization[0], "Bearer ")
 	resources(t, a)
 	if _, err := a.store.ClaimIdentity(t.Context(), identity.New()); err != nil { // whose keys are replaced
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestU81_OperatorsHaveALogOfTheirOwn(t *testing.T) {
 		refusals = audit.New(c.Store, slog.New(slog.DiscardHandler))
 		o.Refusals = refusals
 	})
-	admin := strings.TrimPrefix(principals(t, a)["own admin"], "Bearer ")
+	admin := strings.TrimPrefix(principals(t, a)["own admin"].authorization[0], "Bearer ")
 	conn, err := grpc.NewClient(a.addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUserAgent("walker/1"))
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestU81_OperatorsHaveALogOfTheirOwn(t *testing.T) {
 // line of the middle.
 func TestU83_ExportIsAWholeLog(t *testing.T) {
 	a := newAPI(t)
-	admin := strings.TrimPrefix(principals(t, a)["own admin"], "Bearer ")
+	admin := strings.TrimPrefix(principals(t, a)["own admin"].authorization[0], "Bearer ")
 	tn, err := a.store.FindTenant(t.Context(), "t-there")
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 var (
 	operatorsOnly = []string{
 		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
-		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys",
+		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys", "ListOperatorEvents",
 	}
 	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags"}
 	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "ReleaseNameClaim"}
@@ -70,7 +70,7 @@ func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
 func foundWant(rpc, state string) codes.Code {
 	makes := matrixRows[rpc].makes
 	switch {
-	case rpc == "ListTenants", strings.HasSuffix(rpc, "SigningKeys"):
+	case rpc == "ListTenants", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"):
 		return codes.OK
 	case strings.HasSuffix(rpc, "Backup"):
 		return codes.FailedPrecondition // there are none on servers, as here

@@ -84,12 +84,10 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x10UpdateAccessRule\x12'.berth.admin.v1.UpdateAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\"G\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02=:\vaccess_rule2./v1/{access_rule.name=tenants/*/accessRules/*}\x12\x83\x01\n" +
 	"\x10DeleteAccessRule\x12'.berth.admin.v1.DeleteAccessRuleRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/accessRules/*}\x12~\n" +
 	"\n" +
-	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12j\n" +
-	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x7f\n" +
-	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
+	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
 	"\x12ListOperatorEvents\x12).berth.admin.v1.ListOperatorEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/events\x12j\n" +
-	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x7f\n" +
+	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x7f\n" +
 	"\x0fListSigningKeys\x12&.berth.admin.v1.ListSigningKeysRequest\x1a'.berth.admin.v1.ListSigningKeysResponse\"\x1b\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/signingKeys\x12\x8f\x01\n" +
 	"\x11RotateSigningKeys\x12(.berth.admin.v1.RotateSigningKeysRequest\x1a).berth.admin.v1.RotateSigningKeysResponse\"%\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/signingKeys:rotate\x12g\n" +
 	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\"\x1a\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/backups\x12t\n" +
