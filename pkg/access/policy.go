@@ -19,13 +19,17 @@ import (
 type Policy struct {
 	version int64
 	rules   []Rule
+	groups  map[string]struct{} // those that rules name
 	chosen  *lru.Cache[choice, *index]
 	held    *atomic.Int64 // patterns in chosen
 }
 
-// choice is the key of an index: a principal and a registry choose among the rules before a
-// repository is known.
-type choice struct{ principal, registry string }
+// choice is the key of an index: a principal, or a set of groups, and a registry choose
+// among the rules before a repository is known.
+type choice struct {
+	principal, registry string
+	groups              Groups
+}
 
 // How many choices a Policy remembers, and how many patterns in all of them.
 const (
@@ -43,35 +47,46 @@ func NewPolicy(version int64, rules []Rule) *Policy {
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Policy{version: version, rules: rules, chosen: chosen, held: held}
+	return &Policy{version: version, rules: rules, groups: groupsIn(rules), chosen: chosen, held: held}
 }
 
-// Rights are those of the principal at the site, for a client at this address, now.
-func (p *Policy) Rights(s *tenant.Site, who Principal, from netip.Addr) Rights {
-	r := Rights{Principal: who, site: s, policy: p, from: from.Unmap().WithZone("")}
+// Rights are those of the principal, who is in these groups, at the site, for a client at
+// this address, now.
+func (p *Policy) Rights(s *tenant.Site, who Principal, from netip.Addr, groups ...string) Rights {
+	return p.rights(s, who, p.named(groups), from)
+}
+
+func (p *Policy) rights(s *tenant.Site, who Principal, groups Groups, from netip.Addr) Rights {
+	r := Rights{Principal: who, site: s, policy: p, groups: groups, from: from.Unmap().WithZone("")}
 	if len(p.rules) == 0 {
 		return r
 	}
 	r.now = time.Now()
-	r.everybody = p.choose(AnonymousPrincipal, s.RegistrySlug)
+	r.everybody = p.choose(choice{principal: AnonymousPrincipal, registry: s.RegistrySlug})
 	if r.member() {
-		r.own = p.own(who, s.RegistrySlug)
+		r.own = indexes{
+			p.choose(choice{principal: who.Name, registry: s.RegistrySlug}),
+			p.choose(choice{principal: Authenticated, registry: s.RegistrySlug}),
+		}
+		if !groups.none() {
+			r.own[2] = p.choose(choice{groups: groups, registry: s.RegistrySlug})
+		}
 	}
 	return r
 }
 
-// own finds the rules about a principal in a registry.
-func (p *Policy) own(who Principal, registry string) indexes {
-	return indexes{p.choose(who.Name, registry), p.choose(Authenticated, registry)}
-}
-
-// choose finds the rules that name the principal, for a registry.
-func (p *Policy) choose(principal, registry string) *index {
-	key := choice{principal, registry}
+// choose finds the rules that name the principal, or one of the groups, for a registry.
+func (p *Policy) choose(key choice) *index {
 	if x, ok := p.chosen.Get(key); ok {
 		return x
 	}
-	x := newIndex(p.rules, func(r *Rule) bool { return slices.Contains(r.Principals, principal) && r.covers(registry) })
+	names := map[string]bool{key.principal: true}
+	if key.principal == "" {
+		names = key.groups.names()
+	}
+	x := newIndex(p.rules, func(r *Rule) bool {
+		return r.covers(key.registry) && slices.ContainsFunc(r.Principals, func(name string) bool { return names[name] })
+	})
 	if p.held.Add(x.patterns) > maxPatterns {
 		p.chosen.Purge()
 	}
@@ -206,15 +221,20 @@ func (x *index) somewhere(from netip.Addr, now time.Time) Actions {
 	return given
 }
 
-// indexes are of the rules about one principal: those that name it, and those about all who
-// are signed in.
-type indexes [2]*index
+// indexes are of the rules about one principal: those that name it, those about all who
+// are signed in, and those about its groups, if there are any.
+type indexes [3]*index
 
 func (x indexes) of(repository string, from netip.Addr, now time.Time) sum {
-	a, b := x[0].of(repository, from, now), x[1].of(repository, from, now)
-	return sum{a.given | b.given, a.taken | b.taken}
+	var all sum
+	for _, one := range x {
+		s := one.of(repository, from, now)
+		all.given |= s.given
+		all.taken |= s.taken
+	}
+	return all
 }
 
 func (x indexes) somewhere(from netip.Addr, now time.Time) Actions {
-	return x[0].somewhere(from, now) | x[1].somewhere(from, now)
+	return x[0].somewhere(from, now) | x[1].somewhere(from, now) | x[2].somewhere(from, now)
 }

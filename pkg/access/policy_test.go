@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -102,7 +101,7 @@ func TestU10_Rules(t *testing.T) {
 }
 
 // modelAllowed decides as the definition says, rule by rule.
-func modelAllowed(rules []Rule, s *tenant.Site, who Principal, repository string) Actions {
+func modelAllowed(rules []Rule, s *tenant.Site, who Principal, groups []string, repository string) Actions {
 	given, taken := who.Role.Actions(), Actions(0)
 	if who.Anonymous() {
 		given = 0
@@ -112,7 +111,8 @@ func modelAllowed(rules []Rule, s *tenant.Site, who Principal, repository string
 	}
 	for _, r := range rules {
 		everybody := slices.Contains(r.Principals, AnonymousPrincipal)
-		own := !who.Anonymous() && (slices.Contains(r.Principals, who.Name) || slices.Contains(r.Principals, Authenticated))
+		named := slices.ContainsFunc(r.Principals, func(name string) bool { return name == who.Name || name == Authenticated || slices.Contains(groups, name) })
+		own := !who.Anonymous() && named
 		matches := func(p string) bool { return doublestar.MatchUnvalidated(p, repository) }
 		switch {
 		case !slices.ContainsFunc(r.Repositories, matches), len(r.Registries) > 0 && !slices.Contains(r.Registries, s.RegistrySlug):
@@ -141,7 +141,7 @@ func TestU10_RulesAreTheModel(t *testing.T) {
 		}
 		return text
 	}
-	principals := []string{ci.Name, other.Name, Authenticated, AnonymousPrincipal}
+	principals := []string{ci.Name, other.Name, Authenticated, AnonymousPrincipal, "groups/dev", "groups/ops"}
 	for range 4000 {
 		var rules []Rule
 		for range r.IntN(8) {
@@ -158,10 +158,11 @@ func TestU10_RulesAreTheModel(t *testing.T) {
 		s := site
 		s.Settings.AnonymousPull = r.IntN(4) == 0
 		who := []Principal{ci, other, {}, {Name: ci.Name, Tenant: 7, Role: Writer}}[r.IntN(4)]
-		rights := NewPolicy(1, rules).Rights(&s, who, office)
+		groups := []string{"groups/dev", "groups/ops", "groups/none"}[r.IntN(3):]
+		rights := NewPolicy(1, rules).Rights(&s, who, office, groups...)
 		for range 4 {
 			repository := pick(words, 4)
-			got, want := rights.Allowed(repository), modelAllowed(rules, &s, who, repository)
+			got, want := rights.Allowed(repository), modelAllowed(rules, &s, who, groups, repository)
 			if got != want {
 				t.Fatalf("%s may %v in %q, the model says %v\nrules %+v", who.Actor(), got, repository, want, rules)
 			}
@@ -173,29 +174,31 @@ func TestU10_RulesAreTheModel(t *testing.T) {
 }
 
 func TestU11_PoliciesFollowTheVersion(t *testing.T) {
-	loads, rules, stored := 0, []Rule{allow(ci.Name, "**", Pull)}, int64(1)
-	p := NewPolicies(func(context.Context, tenant.ID) ([]Rule, int64, error) { loads++; return rules, stored, nil })
+	l := &memoryLoader{rules: []Rule{allow(ci.Name, "**", Pull)}, version: 1}
+	p := NewPolicies(l)
 	may := func(version int64) Actions {
 		s := site
 		s.AccessVersion = version
-		policy, err := p.Of(t.Context(), &s)
+		rights, err := p.Rights(t.Context(), &s, ci, office)
 		if err != nil {
 			t.Fatal(err)
 		}
-		rights := policy.Rights(&s, ci, office)
 		return rights.Allowed("foo")
 	}
-	if may(0) != 0 || loads != 0 {
-		t.Errorf("a tenant that never had a rule: %d loads", loads)
+	if may(0) != 0 || l.loads != 0 {
+		t.Errorf("a tenant that never had a rule: %d loads", l.loads)
 	}
 	for range 2 {
-		if may(1) != Pull || loads != 1 {
-			t.Errorf("requests by one version: %d loads", loads)
+		if may(1) != Pull || l.loads != 1 {
+			t.Errorf("requests by one version: %d loads", l.loads)
 		}
 	}
-	rules, stored = nil, 2
-	if may(2) != 0 || loads != 2 {
-		t.Errorf("after a change: %v, %d loads", may(2), loads)
+	l.rules, l.version = nil, 2
+	if may(2) != 0 || l.loads != 2 {
+		t.Errorf("after a change: %v, %d loads", may(2), l.loads)
+	}
+	if l.memberLoads != 0 {
+		t.Errorf("groups were loaded %d times where no rule names one", l.memberLoads)
 	}
 }
 

@@ -16,6 +16,15 @@ type Principal struct {
 	Key    string // the name of the key whose secret it was; empty for passwords
 }
 
+// groupPrefix begins the names of groups as principals of rules.
+const groupPrefix = "groups/"
+
+// GroupName is the name of the group with this slug: "groups/dev".
+func GroupName(slug string) string { return groupPrefix + slug }
+
+// GroupOf returns the slug of the group that a principal of a rule is; false for others.
+func GroupOf(principal string) (string, bool) { return strings.CutPrefix(principal, groupPrefix) }
+
 // Kind is a kind of accounts.
 type Kind string
 

@@ -15,6 +15,7 @@ type Rights struct {
 
 	site      *tenant.Site
 	policy    *Policy
+	groups    Groups
 	own       indexes // of the rules about the principal
 	everybody *index  // of the rules about callers without a credential; nil without rules
 	from      netip.Addr
@@ -43,7 +44,7 @@ func (r *Rights) Allowed(repository string) Actions {
 func (r *Rights) In(registry string, settings tenant.Settings, repository string) Actions {
 	site := *r.site
 	site.RegistrySlug, site.Settings = registry, settings
-	there := r.policy.Rights(&site, r.Principal, r.from)
+	there := r.policy.rights(&site, r.Principal, r.groups, r.from)
 	return there.Allowed(repository)
 }
 

@@ -11,7 +11,7 @@ import (
 type Rule struct {
 	Slug         string
 	Deny         bool           // it takes the actions, whatever roles, settings and other rules give
-	Principals   []string       // "serviceAccounts/ci", "users/alice", Authenticated, AnonymousPrincipal
+	Principals   []string       // "serviceAccounts/ci", "users/alice", "groups/dev", Authenticated, AnonymousPrincipal
 	Registries   []string       // slugs, or patterns of slugs; empty = every registry of the tenant
 	Repositories []string       // name patterns (oci.CheckPattern)
 	Actions      Actions        // what it gives or takes

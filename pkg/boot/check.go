@@ -228,6 +228,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_accounts", c.MaxAccounts},
 		{"max_account_keys", c.MaxAccountKeys},
 		{"max_access_rules", c.MaxAccessRules},
+		{"max_principal_groups", c.MaxPrincipalGroups},
 		{"max_domains", c.MaxDomains},
 		{"max_upstreams", c.MaxUpstreams},
 		{"max_groups", c.MaxGroups},

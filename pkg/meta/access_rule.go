@@ -21,7 +21,7 @@ type AccessRule struct {
 }
 
 // AccessRules keeps access rules; absence is fault.ResourceUnknown. A rule names only
-// service accounts and registries of its tenant, which are not deleted while a rule
+// accounts, groups and registries of its tenant, which are not deleted while a rule
 // names them: a later one of the same slug must not inherit rights. Each change grows
 // the version of the tenant's AccessPolicy.
 type AccessRules interface {
@@ -46,10 +46,21 @@ type AccessPolicies interface {
 	AccessPolicy(ctx context.Context, t tenant.ID) (AccessPolicy, error)
 }
 
-// RulesOf loads the rules and the version of AccessPolicy, for access.NewPolicies.
-func RulesOf(s AccessPolicies) func(context.Context, tenant.ID) ([]access.Rule, int64, error) {
-	return func(ctx context.Context, t tenant.ID) ([]access.Rule, int64, error) {
-		p, err := s.AccessPolicy(ctx, t)
-		return p.Rules, p.Version, err
+// PolicyLoader loads from a store for access.NewPolicies.
+type PolicyLoader struct {
+	Store interface {
+		AccessPolicies
+		GroupsOf(ctx context.Context, t tenant.ID, principal string) ([]string, int64, error)
 	}
+}
+
+// RulesOf implements access.Loader.
+func (l PolicyLoader) RulesOf(ctx context.Context, t tenant.ID) ([]access.Rule, int64, error) {
+	p, err := l.Store.AccessPolicy(ctx, t)
+	return p.Rules, p.Version, err
+}
+
+// GroupsOf implements access.Loader.
+func (l PolicyLoader) GroupsOf(ctx context.Context, t tenant.ID, principal string) ([]string, int64, error) {
+	return l.Store.GroupsOf(ctx, t, principal)
 }

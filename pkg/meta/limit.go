@@ -5,20 +5,21 @@ import "github.com/berth-registry/berth/pkg/fault"
 // Limits are how many resources of each kind a tenant may have. 0 means that of
 // DefaultLimits, less than 0 any number.
 type Limits struct {
-	Registries  int
-	Accounts    int // service accounts
-	Users       int
-	AccountKeys int // of one account
-	AccessRules int
-	Domains     int
-	Upstreams   int
-	Groups      int
-	Events      int // of content in the audit log, and as many refusals; the oldest are removed
+	Registries      int
+	Accounts        int // service accounts
+	Users           int
+	AccountKeys     int // of one account
+	AccessRules     int
+	PrincipalGroups int
+	Domains         int
+	Upstreams       int
+	Groups          int
+	Events          int // of content in the audit log, and as many refusals; the oldest are removed
 }
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, PrincipalGroups: 1000, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -33,6 +34,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.Users, &DefaultLimits.Users},
 		{&l.AccountKeys, &DefaultLimits.AccountKeys},
 		{&l.AccessRules, &DefaultLimits.AccessRules},
+		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
 		{&l.Domains, &DefaultLimits.Domains},
 		{&l.Upstreams, &DefaultLimits.Upstreams},
 		{&l.Groups, &DefaultLimits.Groups},
@@ -83,6 +85,11 @@ func (l Limits) KeyLimit() Limit {
 // AccessRuleLimit is the limit of access rules.
 func (l Limits) AccessRuleLimit() Limit {
 	return Limit{l.AccessRules, "access rules of the tenant", "max_access_rules", ""}
+}
+
+// PrincipalGroupLimit is the limit of groups of accounts.
+func (l Limits) PrincipalGroupLimit() Limit {
+	return Limit{l.PrincipalGroups, "groups of the tenant", "max_principal_groups", ""}
 }
 
 // DomainLimit is the limit of domains.

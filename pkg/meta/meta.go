@@ -58,6 +58,7 @@ type Provisioning interface {
 	Accounts
 	AccessRules
 	AccessPolicies
+	PrincipalGroups
 	Upstreams
 	Groups
 }

@@ -100,6 +100,11 @@ func (s *Service) checkNamed(ctx context.Context, t meta.Tenant, r access.Rule) 
 		return err
 	}
 	for i, name := range r.Principals {
+		if slug, ok := access.GroupOf(name); ok {
+			if _, err := s.store.FindPrincipalGroup(ctx, t.ID, slug); err != nil {
+				return missing(err, kindPrincipalGroup, slug, "principals", i)
+			}
+		}
 		if kind, slug, ok := access.AccountOf(name); ok {
 			if _, err := s.store.FindAccount(ctx, t.ID, kind, slug); err != nil {
 				return missing(err, kind.Noun(), slug, "principals", i)

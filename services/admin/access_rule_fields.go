@@ -86,13 +86,16 @@ func checkEntries(list string, entries []string, check func(field, entry string)
 
 func checkPrincipal(field, name string) error {
 	_, slug, account := access.AccountOf(name)
+	group, isGroup := access.GroupOf(name)
 	switch {
+	case isGroup:
+		return checkSlug(field, group)
 	case account:
 		return checkSlug(field, slug)
 	case name == access.Authenticated || name == access.AnonymousPrincipal:
 		return nil
 	default:
-		return invalid(field, "%q is not a principal; it is one of serviceAccounts/{service_account}, users/{user}, %s, %s", clipped(name), access.Authenticated, access.AnonymousPrincipal)
+		return invalid(field, "%q is not a principal; it is one of groups/{group}, serviceAccounts/{service_account}, users/{user}, %s, %s", clipped(name), access.Authenticated, access.AnonymousPrincipal)
 	}
 }
 

@@ -23,6 +23,7 @@ var lists = map[string]string{
 	"/v1/tenants/acme/upstreams":                                "upstreams",
 	"/v1/tenants/acme/upstreamGroups":                           "upstream_groups",
 	"/v1/tenants/acme/accessRules":                              "access_rules",
+	"/v1/tenants/acme/groups":                                   "groups",
 	"/v1/tenants/acme/upstreams/u1/repositories":                "repositories",
 }
 
@@ -38,6 +39,7 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreams?upstream_id=u%d", i), `{"url": "https://ghcr.io"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreamGroups?upstream_group_id=g%d", i), "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/accessRules?access_rule_id=a%d", i), pullRule)
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/groups?group_id=g%d", i), "")
 		a.cache("acme", "u1", fmt.Sprintf("r%d", i), "t1")
 		a.signingKey(fmt.Sprintf("k%d", i))
 		a.push("acme", "main", fmt.Sprintf("r%d", i), "t1", "t2", "t3", "t4", "t5")

@@ -102,6 +102,12 @@ var matrixRows = map[string]struct {
 	"UpdateAccessRule": {&pb.UpdateAccessRuleRequest{AccessRule: &pb.AccessRule{Name: "tenants/t-there/accessRules/ar-{s}", Disabled: true}}, false},
 	"DeleteAccessRule": {&pb.DeleteAccessRuleRequest{Name: "tenants/t-there/accessRules/ar-{s}"}, false},
 
+	"CreateGroup": {&pb.CreateGroupRequest{Parent: "tenants/t-there", GroupId: "pg-{s}", Group: &pb.Group{}}, true},
+	"GetGroup":    {&pb.GetGroupRequest{Name: "tenants/t-there/groups/pg-{s}"}, false},
+	"ListGroups":  {&pb.ListGroupsRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateGroup": {&pb.UpdateGroupRequest{Group: &pb.Group{Name: "tenants/t-there/groups/pg-{s}", DisplayName: "Dev"}}, false},
+	"DeleteGroup": {&pb.DeleteGroupRequest{Name: "tenants/t-there/groups/pg-{s}"}, false},
+
 	"ListEvents":         {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
 	"ListOperatorEvents": {&pb.ListOperatorEventsRequest{}, false},
 	"GetUsage":           {&pb.GetUsageRequest{Name: "tenants/t-{s}/usage"}, false},
@@ -152,6 +158,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
+		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
 	}
 	for _, state := range []string{"there", "deleting"} {
 		a.cache("t-there", "u-there", "team/c-"+state, "latest")
@@ -171,7 +178,7 @@ func resources(t *testing.T, a *api) {
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "registries/main/repositories/team/p-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting", "groups/pg-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -76,7 +76,8 @@ func (s *Service) rightsAt(ctx context.Context, t meta.Tenant, r meta.Registry, 
 		Tenant: t.ID, TenantSlug: t.Slug, AccessVersion: p.Version,
 		Registry: r.ID, RegistrySlug: r.Slug, Settings: r.Settings,
 	}
-	return access.NewPolicy(p.Version, p.Rules).Rights(&site, who, from), nil
+	groups, err := s.groupsOf(ctx, t.ID, who)
+	return access.NewPolicy(p.Version, p.Rules).Rights(&site, who, from, groups...), err
 }
 
 // withoutHost takes the registry's own host from a reference as clients write it:

@@ -19,11 +19,12 @@ type seedReference struct{ path, kind, id, lacks string }
 
 // What a seedReference may name.
 const (
-	kindRegistry = "registry"
-	kindUpstream = "upstream"
-	kindGroup    = "upstream group"
-	kindAccount  = "service account"
-	kindRule     = "access rule"
+	kindRegistry       = "registry"
+	kindUpstream       = "upstream"
+	kindGroup          = "upstream group"
+	kindAccount        = "service account"
+	kindPrincipalGroup = "group"
+	kindRule           = "access rule"
 )
 
 // elsewhere are the references to what the file does not have: the tenant may have
@@ -38,6 +39,9 @@ func (t seedTenant) elsewhere() []seedReference {
 	}
 	for _, g := range t.UpstreamGroups {
 		here[[2]string{kindGroup, g.ID}] = true
+	}
+	for _, g := range t.Groups {
+		here[[2]string{kindPrincipalGroup, g.ID}] = true
 	}
 	for _, a := range t.ServiceAccounts {
 		here[[2]string{kindAccount, a.ID}] = true
@@ -85,6 +89,14 @@ func (t seedTenant) references() []seedReference {
 			out = append(out, seedReference{fmt.Sprintf("service_accounts[%d].role", i), kindAccount, a.ID, "role"})
 		}
 	}
+	for i, g := range t.Groups {
+		m, _, _ := decoded[*pb.Group](g.Fields)
+		for j, name := range m.GetMembers() {
+			if kind, slug, ok := access.AccountOf(name); ok {
+				out = append(out, seedReference{path: fmt.Sprintf("groups[%d].members[%d]", i, j), kind: kind.Noun(), id: slug})
+			}
+		}
+	}
 	for i, r := range t.AccessRules {
 		out = append(out, ruleReferences(i, r)...)
 	}
@@ -96,6 +108,9 @@ func ruleReferences(i int, r seedResource) []seedReference {
 	var out []seedReference
 	m, _, _ := decoded[*pb.AccessRule](r.Fields)
 	for j, name := range m.GetPrincipals() {
+		if slug, ok := access.GroupOf(name); ok {
+			out = append(out, seedReference{path: fmt.Sprintf("access_rules[%d].principals[%d]", i, j), kind: kindPrincipalGroup, id: slug})
+		}
 		if kind, slug, ok := access.AccountOf(name); ok {
 			out = append(out, seedReference{path: fmt.Sprintf("access_rules[%d].principals[%d]", i, j), kind: kind.Noun(), id: slug})
 		}
@@ -160,6 +175,9 @@ func (s *Service) dangling(ctx context.Context, t seedTenant) []seedReference {
 			_, has = there.Groups[r.id]
 		case kindAccount:
 			_, err := s.store.FindAccount(ctx, found.ID, access.ServiceKind, r.id)
+			has = !fault.Is(err, fault.ResourceUnknown)
+		case kindPrincipalGroup:
+			_, err := s.store.FindPrincipalGroup(ctx, found.ID, r.id)
 			has = !fault.Is(err, fault.ResourceUnknown)
 		case kindRule:
 			_, err := s.store.FindAccessRule(ctx, found.ID, r.id)

@@ -21,6 +21,7 @@ type seedTenant struct {
 	UpstreamGroups  []seedResource `yaml:"upstream_groups"`
 	Domains         []seedResource `yaml:"domains"`
 	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
+	Groups          []seedResource `yaml:"groups"`
 	AccessRules     []seedResource `yaml:"access_rules"`
 }
 
@@ -66,6 +67,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	for i, a := range t.ServiceAccounts {
 		k.account(fmt.Sprintf("%s.service_accounts[%d]", at, i), a)
 	}
+	k.resources(at+".groups", t.Groups, func(f seedFields) error { return checked(f, checkGroup) })
 	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
 }
 
@@ -92,6 +94,9 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 		return err
 	}
 	if err := each("service_accounts", t.ServiceAccounts, func(a seedAccount) error { return s.applyAccount(ctx, name, a, dir) }); err != nil {
+		return err
+	}
+	if err := each("groups", t.Groups, func(g seedResource) error { return s.applyGroup(ctx, name, g) }); err != nil {
 		return err
 	}
 	return each("access_rules", t.AccessRules, func(r seedResource) error { return s.applyAccessRule(ctx, name, r) })

@@ -18,6 +18,7 @@ type view struct {
 	all       bool // whatever the access rules are
 	principal access.Principal
 	policy    *access.Policy
+	groups    []string // of the principal
 	from      netip.Addr
 }
 
@@ -42,12 +43,23 @@ func (s *Service) viewByRules(ctx context.Context, name string) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	return view{principal: callerOf(ctx).principal, policy: access.NewPolicy(p.Version, p.Rules), from: client(ctx)}, nil
+	who := callerOf(ctx).principal
+	groups, err := s.groupsOf(ctx, t.ID, who)
+	return view{principal: who, policy: access.NewPolicy(p.Version, p.Rules), groups: groups, from: client(ctx)}, err
+}
+
+// groupsOf are the groups of a principal, as they are now.
+func (s *Service) groupsOf(ctx context.Context, t tenant.ID, who access.Principal) ([]string, error) {
+	if who.Anonymous() || who.Tenant != t {
+		return nil, nil
+	}
+	groups, _, err := s.store.GroupsOf(ctx, t, who.Name)
+	return groups, err
 }
 
 // in returns the caller's rights in a registry.
 func (v view) in(r meta.Registry) access.Rights {
-	return v.policy.Rights(&tenant.Site{Tenant: v.principal.Tenant, RegistrySlug: r.Slug, Settings: r.Settings}, v.principal, v.from)
+	return v.policy.Rights(&tenant.Site{Tenant: v.principal.Tenant, RegistrySlug: r.Slug, Settings: r.Settings}, v.principal, v.from, v.groups...)
 }
 
 // manages decides by access rules alone, from the registry's slug; an empty repository means

@@ -35,13 +35,18 @@ tenants:
       - {id: deleted, role: READER, keys: [{id: key, secret_file: secret}]}
 `
 
-const rulePath = "/v1/tenants/acme/accessRules"
+const (
+	rulePath  = "/v1/tenants/acme/accessRules"
+	groupPath = "/v1/tenants/acme/groups"
+)
 
-// giveRule gives ci the rule of the tests: pull and push foo/img/* in dev.
+// giveRule gives ci the rule of the tests, as a member of a group: pull and push foo/img/* in
+// dev.
 func giveRule(t *testing.T, w *world) {
 	t.Helper()
+	w.admin(t, http.MethodPost, groupPath+"?group_id=dev", map[string]any{"members": []string{"serviceAccounts/ci"}}).want(t, http.StatusOK)
 	w.admin(t, http.MethodPost, rulePath+"?access_rule_id=ci-images", map[string]any{
-		"effect": "ALLOW", "principals": []string{"serviceAccounts/ci"}, "registries": []string{"dev"},
+		"effect": "ALLOW", "principals": []string{"groups/dev"}, "registries": []string{"dev"},
 		"repositories": []string{"foo/img/*"}, "actions": []string{"PULL", "PUSH"},
 	}).want(t, http.StatusOK)
 }
@@ -148,8 +153,9 @@ func wantRuled(t *testing.T, of func(host, name string) repository, img ocitest.
 	}
 }
 
-// TestU14_ARuleTakenAwayIsGoneOnAllNodes takes it away while a token that was granted by
-// it is used on each node: within 5 s with Redis there, gone and lying.
+// TestU14_ARuleTakenAwayIsGoneOnAllNodes takes the caller out of the group, and then the
+// rule away, while a token that was granted by it is used on each node: within 5 s with
+// Redis there, gone and lying.
 func TestU14_ARuleTakenAwayIsGoneOnAllNodes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []testserver.RedisMode{testserver.RedisHonest, testserver.RedisRefused, testserver.RedisDropRequests} {
@@ -160,28 +166,46 @@ func TestU14_ARuleTakenAwayIsGoneOnAllNodes(t *testing.T) {
 			img := ocitest.NewImage(32, 500)
 			w.repository(devHost, "suite", "foo/img/a").pushImage(t, img, "1")
 			giveRule(t, w)
-			var nodes []repository
-			await.True(t, 10*time.Second, "the rule acts everywhere", func() bool {
-				nodes = nil
-				for _, n := range w.nodes {
-					at := w.through(t, n)
-					nodes = append(nodes, at.withToken(t, at.repository(devHost, "ci", "foo/img/a")))
-				}
-				return !slices.ContainsFunc(nodes, func(r repository) bool { return r.get(t, r.at("manifests/1")).status != http.StatusOK })
-			})
+			nodes := w.ruledNodes(t)
 			revoked := w.revocable(t, img)
 			redis.SetMode(t, mode)
 			revoked.wantRevoked(t)
+			w.admin(t, http.MethodPatch, groupPath+"/dev?update_mask=members", map[string]any{"members": []string{}}).want(t, http.StatusOK)
+			wantGone(t, nodes)
+			w.admin(t, http.MethodPatch, groupPath+"/dev", map[string]any{"members": []string{"serviceAccounts/ci"}}).want(t, http.StatusOK)
+			nodes = w.ruledNodes(t)
 			w.admin(t, http.MethodDelete, rulePath+"/ci-images", nil).want(t, http.StatusOK)
-			end := time.Now().Add(5 * time.Second) // for all nodes
-			for i, r := range nodes {
-				await.True(t, time.Until(end), fmt.Sprintf("node %d refuses what the rule gave", i), func() bool {
-					push := request{method: http.MethodPost, target: r.at("blobs/uploads/")}
-					return r.get(t, r.at("manifests/1")).status == http.StatusNotFound && r.send(t, push).status == http.StatusNotFound
-				})
-			}
+			wantGone(t, nodes)
 			w.stop(t)
 			w.wantSound(t)
+		})
+	}
+}
+
+// ruledNodes waits until the rule acts on all nodes, and returns the repository as seen
+// through each of them, with a token that was granted by the rule.
+func (w *world) ruledNodes(t *testing.T) []repository {
+	t.Helper()
+	var nodes []repository
+	await.True(t, 10*time.Second, "the rule acts everywhere", func() bool {
+		nodes = nil
+		for _, n := range w.nodes {
+			at := w.through(t, n)
+			nodes = append(nodes, at.withToken(t, at.repository(devHost, "ci", "foo/img/a")))
+		}
+		return !slices.ContainsFunc(nodes, func(r repository) bool { return r.get(t, r.at("manifests/1")).status != http.StatusOK })
+	})
+	return nodes
+}
+
+// wantGone fails the test unless all nodes refuse within 5 s what the rule gave.
+func wantGone(t *testing.T, nodes []repository) {
+	t.Helper()
+	end := time.Now().Add(5 * time.Second) // for all nodes
+	for i, r := range nodes {
+		await.True(t, time.Until(end), fmt.Sprintf("node %d refuses what the rule gave", i), func() bool {
+			push := request{method: http.MethodPost, target: r.at("blobs/uploads/")}
+			return r.get(t, r.at("manifests/1")).status == http.StatusNotFound && r.send(t, push).status == http.StatusNotFound
 		})
 	}
 }

@@ -125,7 +125,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		room:       cacheroom.New(cacheroom.Config{Meta: s.meta, Blobs: s.blobs, Max: int64(c.CacheMax), Delay: lifetimes(c).Evicted, Log: d.Log}),
 		pattern:    pattern,
 		sites:      tenant.NewDirectory(finder, pattern),
-		policies:   access.NewPolicies(meta.RulesOf(s.meta)),
+		policies:   access.NewPolicies(meta.PolicyLoader{Store: s.meta}),
 		revoked:    access.NewRevocations(s.meta.ListRevocations),
 		topologies: chains.NewTopologies(s.meta),
 		web:        web.NewMetrics(d.Metrics),

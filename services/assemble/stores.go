@@ -127,7 +127,8 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 func limits(c boot.Config) meta.Limits {
 	return meta.Limits{
 		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules,
-		Domains: c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, Events: c.MaxEvents,
+		PrincipalGroups: c.MaxPrincipalGroups,
+		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, Events: c.MaxEvents,
 	}
 }
 

@@ -72,11 +72,10 @@ func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueT
 		}
 	}
 	web.SetPrincipal(ctx, p.Actor())
-	policy, err := s.policies.Of(ctx, &req.Site)
+	rights, err := s.policies.Rights(ctx, &req.Site, p, web.ClientAddr(ctx))
 	if err != nil {
 		return IssueTokenResponse{}, err
 	}
-	rights := policy.Rights(&req.Site, p, web.ClientAddr(ctx))
 	t, err := s.issuer.Issue(&rights, access.ParseScopes(req.Scopes))
 	if err != nil {
 		return IssueTokenResponse{}, err

@@ -12,6 +12,9 @@ import (
 // meanings are what the verbs of events say. The page fails to build where the
 // code and this list differ.
 var meanings = map[string]string{
+	"group.create":          "A group of accounts was made.",
+	"group.delete":          "A group of accounts was deleted.",
+	"group.update":          "A group of accounts was changed.",
 	"accessRule.create":     "An access rule was made.",
 	"accessRule.delete":     "An access rule was deleted.",
 	"accessRule.update":     "An access rule was changed.",

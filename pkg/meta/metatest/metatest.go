@@ -62,6 +62,7 @@ func Run(t *testing.T, open Open) {
 		{"Accounts", testAccounts},
 		{"Users", testUsers},
 		{"AccessRules", testAccessRules},
+		{"PrincipalGroups", testPrincipalGroups},
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},
 		{"Events", testEvents},

@@ -152,6 +152,9 @@ func (s *Records) DeleteAccount(ctx context.Context, by meta.Cause, id tenant.ID
 		if err := checkNoRuleNames(t, id, rulePrincipals, k.PrincipalName(slug)); err != nil {
 			return err
 		}
+		if err := leaveGroups(t, id, k.PrincipalName(slug)); err != nil {
+			return err
+		}
 		if err := revoke(t, id, r, allKeys); err != nil {
 			return err
 		}

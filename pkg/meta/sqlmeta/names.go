@@ -134,9 +134,18 @@ func checkNotMirrored(t Tx, id tenant.ID, slug string) error {
 	return err
 }
 
-// checkRuleNames refuses a rule that names an unknown account or registry.
+// checkRuleNames refuses a rule that names an unknown account, group or registry.
 func checkRuleNames(t Tx, r meta.AccessRule) error {
 	for i, name := range r.Principals {
+		if slug, ok := access.GroupOf(name); ok {
+			var version int64
+			if found, err := t.Find(findPrincipalGroupVersion, []any{r.Tenant, slug}, &version); err != nil {
+				return err
+			} else if !found {
+				return notNamed("group", slug, rulePrincipals, i)
+			}
+			continue
+		}
 		kind, slug, ok := access.AccountOf(name)
 		if !ok {
 			continue

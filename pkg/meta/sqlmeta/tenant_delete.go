@@ -20,12 +20,13 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 
 	forgetTenantExpiry = `UPDATE tenants SET expire_at = NULL WHERE id = $1`
 
-	deleteTenantDomains   = `DELETE FROM domains WHERE tenant_id = $1`
-	deleteTenantRules     = `DELETE FROM access_rules WHERE tenant_id = $1`
-	deleteTenantAccounts  = `DELETE FROM accounts WHERE tenant_id = $1`
-	deleteTenantGroups    = `DELETE FROM upstream_groups WHERE tenant_id = $1`
-	deleteTenantUpstreams = `DELETE FROM upstreams WHERE tenant_id = $1`
-	deleteTenantCaches    = `
+	deleteTenantDomains         = `DELETE FROM domains WHERE tenant_id = $1`
+	deleteTenantRules           = `DELETE FROM access_rules WHERE tenant_id = $1`
+	deleteTenantPrincipalGroups = `DELETE FROM principal_groups WHERE tenant_id = $1` // with their members
+	deleteTenantAccounts        = `DELETE FROM accounts WHERE tenant_id = $1`
+	deleteTenantGroups          = `DELETE FROM upstream_groups WHERE tenant_id = $1`
+	deleteTenantUpstreams       = `DELETE FROM upstreams WHERE tenant_id = $1`
+	deleteTenantCaches          = `
 UPDATE registries SET state = 'deleting' WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND state = 'active'`
 
 	undeleteTenant = `
@@ -64,7 +65,7 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 // with their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
-		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantAccounts,
+		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantPrincipalGroups, deleteTenantAccounts,
 		deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
 	} {
 		if err := t.Queue(statement, id); err != nil {

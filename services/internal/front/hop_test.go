@@ -2,7 +2,6 @@ package front_test
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -68,7 +67,7 @@ func serveHere(t *testing.T, s front.Services) hop {
 }
 
 // noPolicies are those of tenants without access rules.
-var noPolicies = access.NewPolicies(func(context.Context, tenant.ID) ([]access.Rule, int64, error) { return nil, 0, nil })
+var noPolicies = access.NewPolicies(nil) // of tenants that never had a rule
 
 // listenInternal is the internal listener of a process.
 func listenInternal(t *testing.T, key string, logged *journal, s front.Services) *httptest.Server {

@@ -35,10 +35,8 @@ func NeedsCatalog(c *Call) error { return c.require(access.Catalog) }
 // decideBy sets the call's Rights: what its principal may do now, which is the most that a
 // token grants.
 func (c *Call) decideBy(ctx context.Context, policies *access.Policies) error {
-	policy, err := policies.Of(ctx, &c.Site)
-	if err == nil {
-		c.Rights = policy.Rights(&c.Site, c.Principal, web.ClientAddr(ctx))
-	}
+	var err error
+	c.Rights, err = policies.Rights(ctx, &c.Site, c.Principal, web.ClientAddr(ctx))
 	return err
 }
 

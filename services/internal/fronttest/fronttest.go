@@ -104,7 +104,7 @@ func NewIn(t testing.TB, dir string, o sqlitemeta.Options, b fsblob.Options) *De
 		t.Fatal(err)
 	}
 	d.Sites = tenant.NewDirectory(d.Meta, pattern)
-	d.Policies = access.NewPolicies(meta.RulesOf(d.Meta))
+	d.Policies = access.NewPolicies(meta.PolicyLoader{Store: d.Meta})
 	secrets, err := seal.New([]byte("the secret key of the tests"))
 	if err != nil {
 		t.Fatal(err)
@@ -228,11 +228,10 @@ func Secret(slug string) string { return "secret-of-" + slug }
 // Token issues a token as the token endpoint would.
 func (d *Deployment) Token(s tenant.Site, p access.Principal, scopes ...access.Scope) string {
 	d.t.Helper()
-	policy, err := d.Policies.Of(context.Background(), &s)
+	rights, err := d.Policies.Rights(context.Background(), &s, p, netip.Addr{})
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	rights := policy.Rights(&s, p, netip.Addr{})
 	token, err := d.Issuer.Issue(&rights, scopes)
 	if err != nil {
 		d.t.Fatal(err)

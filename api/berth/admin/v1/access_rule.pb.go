@@ -155,9 +155,10 @@ type AccessRule struct {
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Required.
 	Effect AccessRule_Effect `protobuf:"varint,3,opt,name=effect,proto3,enum=berth.admin.v1.AccessRule_Effect" json:"effect,omitempty"`
-	// Required, at most 64. `serviceAccounts/{service_account}` is an account of the
-	// tenant, `authenticated` all of its accounts, `anonymous` callers without a
-	// credential. An account that a rule names cannot be deleted.
+	// Required, at most 64. `groups/{group}` is a group of the tenant,
+	// `serviceAccounts/{service_account}` and `users/{user}` are accounts,
+	// `authenticated` all of its accounts, `anonymous` callers without a credential. A
+	// group or an account that a rule names cannot be deleted.
 	Principals []string `protobuf:"bytes,4,rep,name=principals,proto3" json:"principals,omitempty"`
 	// At most 64 slugs of registries, or patterns of slugs, such as `team-*`. Empty means
 	// all registries of the tenant, later ones too. A registry that a rule names by its

@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x87F\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xebJ\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -82,7 +82,13 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\rGetAccessRule\x12$.berth.admin.v1.GetAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=tenants/*/accessRules/*}\x12\x92\x01\n" +
 	"\x0fListAccessRules\x12&.berth.admin.v1.ListAccessRulesRequest\x1a'.berth.admin.v1.ListAccessRulesResponse\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=tenants/*}/accessRules\x12\xa0\x01\n" +
 	"\x10UpdateAccessRule\x12'.berth.admin.v1.UpdateAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\"G\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02=:\vaccess_rule2./v1/{access_rule.name=tenants/*/accessRules/*}\x12\x83\x01\n" +
-	"\x10DeleteAccessRule\x12'.berth.admin.v1.DeleteAccessRuleRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/accessRules/*}\x12~\n" +
+	"\x10DeleteAccessRule\x12'.berth.admin.v1.DeleteAccessRuleRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/accessRules/*}\x12z\n" +
+	"\vCreateGroup\x12\".berth.admin.v1.CreateGroupRequest\x1a\x15.berth.admin.v1.Group\"0\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02&:\x05group\"\x1d/v1/{parent=tenants/*}/groups\x12m\n" +
+	"\bGetGroup\x12\x1f.berth.admin.v1.GetGroupRequest\x1a\x15.berth.admin.v1.Group\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=tenants/*/groups/*}\x12~\n" +
+	"\n" +
+	"ListGroups\x12!.berth.admin.v1.ListGroupsRequest\x1a\".berth.admin.v1.ListGroupsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/groups\x12\x80\x01\n" +
+	"\vUpdateGroup\x12\".berth.admin.v1.UpdateGroupRequest\x1a\x15.berth.admin.v1.Group\"6\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02,:\x05group2#/v1/{group.name=tenants/*/groups/*}\x12t\n" +
+	"\vDeleteGroup\x12\".berth.admin.v1.DeleteGroupRequest\x1a\x16.google.protobuf.Empty\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/{name=tenants/*/groups/*}\x12~\n" +
 	"\n" +
 	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
 	"\x12ListOperatorEvents\x12).berth.admin.v1.ListOperatorEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -150,178 +156,195 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListAccessRulesRequest)(nil),         // 52: berth.admin.v1.ListAccessRulesRequest
 	(*UpdateAccessRuleRequest)(nil),        // 53: berth.admin.v1.UpdateAccessRuleRequest
 	(*DeleteAccessRuleRequest)(nil),        // 54: berth.admin.v1.DeleteAccessRuleRequest
-	(*ListEventsRequest)(nil),              // 55: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),      // 56: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                // 57: berth.admin.v1.GetUsageRequest
-	(*ListSigningKeysRequest)(nil),         // 58: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),       // 59: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),            // 60: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),             // 61: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),            // 62: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                         // 63: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 64: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                       // 65: berth.admin.v1.Deletion
-	(*Registry)(nil),                       // 66: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 67: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 68: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 69: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                  // 70: google.protobuf.Empty
-	(*ListTagsResponse)(nil),               // 71: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 72: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 73: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 74: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 75: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 76: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 77: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 78: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 79: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 80: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 81: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 82: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 83: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 84: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 85: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 86: berth.admin.v1.ListServiceAccountKeysResponse
-	(*AccessRule)(nil),                     // 87: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),        // 88: berth.admin.v1.ListAccessRulesResponse
-	(*ListEventsResponse)(nil),             // 89: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 90: berth.admin.v1.Usage
-	(*ListSigningKeysResponse)(nil),        // 91: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),      // 92: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                         // 93: berth.admin.v1.Backup
+	(*CreateGroupRequest)(nil),             // 55: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                // 56: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),              // 57: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),             // 58: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),             // 59: berth.admin.v1.DeleteGroupRequest
+	(*ListEventsRequest)(nil),              // 60: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),      // 61: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                // 62: berth.admin.v1.GetUsageRequest
+	(*ListSigningKeysRequest)(nil),         // 63: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),       // 64: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),            // 65: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),             // 66: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),            // 67: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                         // 68: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 69: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                       // 70: berth.admin.v1.Deletion
+	(*Registry)(nil),                       // 71: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 72: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 73: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 74: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                  // 75: google.protobuf.Empty
+	(*ListTagsResponse)(nil),               // 76: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 77: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 78: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 79: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 80: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 81: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 82: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 83: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 84: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 85: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 86: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 87: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 88: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 89: berth.admin.v1.ListServiceAccountsResponse
+	(*ServiceAccountKey)(nil),              // 90: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 91: berth.admin.v1.ListServiceAccountKeysResponse
+	(*AccessRule)(nil),                     // 92: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),        // 93: berth.admin.v1.ListAccessRulesResponse
+	(*Group)(nil),                          // 94: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),             // 95: berth.admin.v1.ListGroupsResponse
+	(*ListEventsResponse)(nil),             // 96: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 97: berth.admin.v1.Usage
+	(*ListSigningKeysResponse)(nil),        // 98: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),      // 99: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                         // 100: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
-	0,  // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
-	1,  // 1: berth.admin.v1.AdminService.GetTenant:input_type -> berth.admin.v1.GetTenantRequest
-	2,  // 2: berth.admin.v1.AdminService.ListTenants:input_type -> berth.admin.v1.ListTenantsRequest
-	3,  // 3: berth.admin.v1.AdminService.UpdateTenant:input_type -> berth.admin.v1.UpdateTenantRequest
-	4,  // 4: berth.admin.v1.AdminService.DeleteTenant:input_type -> berth.admin.v1.DeleteTenantRequest
-	5,  // 5: berth.admin.v1.AdminService.UndeleteTenant:input_type -> berth.admin.v1.UndeleteTenantRequest
-	6,  // 6: berth.admin.v1.AdminService.SuspendTenant:input_type -> berth.admin.v1.SuspendTenantRequest
-	7,  // 7: berth.admin.v1.AdminService.ResumeTenant:input_type -> berth.admin.v1.ResumeTenantRequest
-	8,  // 8: berth.admin.v1.AdminService.CreateRegistry:input_type -> berth.admin.v1.CreateRegistryRequest
-	9,  // 9: berth.admin.v1.AdminService.GetRegistry:input_type -> berth.admin.v1.GetRegistryRequest
-	10, // 10: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
-	11, // 11: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
-	12, // 12: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
-	13, // 13: berth.admin.v1.AdminService.UndeleteRegistry:input_type -> berth.admin.v1.UndeleteRegistryRequest
-	14, // 14: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
-	15, // 15: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
-	16, // 16: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
-	17, // 17: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	18, // 18: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
-	19, // 19: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
-	20, // 20: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	21, // 21: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	22, // 22: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	23, // 23: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	24, // 24: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	25, // 25: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	26, // 26: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	27, // 27: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	28, // 28: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	29, // 29: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	30, // 30: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	31, // 31: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	32, // 32: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	33, // 33: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	34, // 34: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	35, // 35: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	36, // 36: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	37, // 37: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	38, // 38: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	39, // 39: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	40, // 40: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	41, // 41: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	42, // 42: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	43, // 43: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	44, // 44: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	45, // 45: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	46, // 46: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	47, // 47: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	48, // 48: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	49, // 49: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	50, // 50: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	51, // 51: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	52, // 52: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	53, // 53: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	54, // 54: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	55, // 55: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	56, // 56: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	57, // 57: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	58, // 58: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	59, // 59: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	60, // 60: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	61, // 61: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	62, // 62: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	63, // 63: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	63, // 64: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	64, // 65: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	63, // 66: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	65, // 67: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	63, // 68: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	63, // 69: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	63, // 70: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	66, // 71: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	66, // 72: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	67, // 73: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	66, // 74: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	65, // 75: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	66, // 76: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	68, // 77: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	69, // 78: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	70, // 79: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	71, // 80: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	72, // 81: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	70, // 82: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	73, // 83: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	74, // 84: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	74, // 85: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	75, // 86: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	74, // 87: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	70, // 88: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	70, // 89: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	76, // 90: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	77, // 91: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	78, // 92: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	79, // 93: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	79, // 94: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	80, // 95: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	79, // 96: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	70, // 97: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	81, // 98: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	81, // 99: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	82, // 100: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	81, // 101: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	70, // 102: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	81, // 103: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	83, // 104: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	83, // 105: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	84, // 106: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	83, // 107: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	70, // 108: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	70, // 109: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	85, // 110: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	86, // 111: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	70, // 112: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	87, // 113: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	87, // 114: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	88, // 115: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	87, // 116: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	70, // 117: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	89, // 118: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	89, // 119: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	90, // 120: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	91, // 121: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	92, // 122: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	93, // 123: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	93, // 124: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	70, // 125: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	63, // [63:126] is the sub-list for method output_type
-	0,  // [0:63] is the sub-list for method input_type
-	0,  // [0:0] is the sub-list for extension type_name
-	0,  // [0:0] is the sub-list for extension extendee
-	0,  // [0:0] is the sub-list for field type_name
+	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
+	1,   // 1: berth.admin.v1.AdminService.GetTenant:input_type -> berth.admin.v1.GetTenantRequest
+	2,   // 2: berth.admin.v1.AdminService.ListTenants:input_type -> berth.admin.v1.ListTenantsRequest
+	3,   // 3: berth.admin.v1.AdminService.UpdateTenant:input_type -> berth.admin.v1.UpdateTenantRequest
+	4,   // 4: berth.admin.v1.AdminService.DeleteTenant:input_type -> berth.admin.v1.DeleteTenantRequest
+	5,   // 5: berth.admin.v1.AdminService.UndeleteTenant:input_type -> berth.admin.v1.UndeleteTenantRequest
+	6,   // 6: berth.admin.v1.AdminService.SuspendTenant:input_type -> berth.admin.v1.SuspendTenantRequest
+	7,   // 7: berth.admin.v1.AdminService.ResumeTenant:input_type -> berth.admin.v1.ResumeTenantRequest
+	8,   // 8: berth.admin.v1.AdminService.CreateRegistry:input_type -> berth.admin.v1.CreateRegistryRequest
+	9,   // 9: berth.admin.v1.AdminService.GetRegistry:input_type -> berth.admin.v1.GetRegistryRequest
+	10,  // 10: berth.admin.v1.AdminService.ListRegistries:input_type -> berth.admin.v1.ListRegistriesRequest
+	11,  // 11: berth.admin.v1.AdminService.UpdateRegistry:input_type -> berth.admin.v1.UpdateRegistryRequest
+	12,  // 12: berth.admin.v1.AdminService.DeleteRegistry:input_type -> berth.admin.v1.DeleteRegistryRequest
+	13,  // 13: berth.admin.v1.AdminService.UndeleteRegistry:input_type -> berth.admin.v1.UndeleteRegistryRequest
+	14,  // 14: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
+	15,  // 15: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
+	16,  // 16: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
+	17,  // 17: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
+	18,  // 18: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	19,  // 19: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	20,  // 20: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	21,  // 21: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	22,  // 22: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	23,  // 23: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	24,  // 24: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	25,  // 25: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	26,  // 26: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	27,  // 27: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	28,  // 28: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	29,  // 29: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	30,  // 30: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	31,  // 31: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	32,  // 32: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	33,  // 33: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	34,  // 34: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	35,  // 35: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	36,  // 36: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	37,  // 37: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	38,  // 38: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	39,  // 39: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	40,  // 40: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	41,  // 41: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	42,  // 42: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	43,  // 43: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	44,  // 44: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	45,  // 45: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	46,  // 46: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
+	47,  // 47: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	48,  // 48: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	49,  // 49: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	50,  // 50: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	51,  // 51: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	52,  // 52: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	53,  // 53: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	54,  // 54: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	55,  // 55: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	56,  // 56: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	57,  // 57: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	58,  // 58: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	59,  // 59: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	60,  // 60: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	61,  // 61: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	62,  // 62: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	63,  // 63: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	64,  // 64: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	65,  // 65: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	66,  // 66: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	67,  // 67: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	68,  // 68: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	68,  // 69: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	69,  // 70: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	68,  // 71: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	70,  // 72: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	68,  // 73: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	68,  // 74: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	68,  // 75: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	71,  // 76: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	71,  // 77: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	72,  // 78: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	71,  // 79: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	70,  // 80: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	71,  // 81: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	73,  // 82: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	74,  // 83: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	75,  // 84: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	76,  // 85: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	77,  // 86: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	75,  // 87: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	78,  // 88: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	79,  // 89: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	79,  // 90: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	80,  // 91: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	79,  // 92: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	75,  // 93: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	75,  // 94: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	81,  // 95: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	82,  // 96: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	83,  // 97: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	84,  // 98: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	84,  // 99: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	85,  // 100: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	84,  // 101: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	75,  // 102: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	86,  // 103: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	86,  // 104: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	87,  // 105: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	86,  // 106: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	75,  // 107: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	86,  // 108: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	88,  // 109: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	88,  // 110: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	89,  // 111: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	88,  // 112: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	75,  // 113: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	75,  // 114: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	90,  // 115: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	91,  // 116: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	75,  // 117: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	92,  // 118: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	92,  // 119: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	93,  // 120: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	92,  // 121: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	75,  // 122: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	94,  // 123: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	94,  // 124: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	95,  // 125: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	94,  // 126: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	75,  // 127: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	96,  // 128: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	96,  // 129: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	97,  // 130: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	98,  // 131: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	99,  // 132: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	100, // 133: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	100, // 134: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	75,  // 135: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	68,  // [68:136] is the sub-list for method output_type
+	0,   // [0:68] is the sub-list for method input_type
+	0,   // [0:0] is the sub-list for extension type_name
+	0,   // [0:0] is the sub-list for extension extendee
+	0,   // [0:0] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_admin_proto_init() }
@@ -335,6 +358,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_deletion_proto_init()
 	file_berth_admin_v1_domain_proto_init()
 	file_berth_admin_v1_event_proto_init()
+	file_berth_admin_v1_group_proto_init()
 	file_berth_admin_v1_name_claim_proto_init()
 	file_berth_admin_v1_registry_proto_init()
 	file_berth_admin_v1_repository_proto_init()

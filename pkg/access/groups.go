@@ -1,0 +1,57 @@
+package access
+
+import (
+	"slices"
+	"strings"
+	"unique"
+)
+
+// Groups are the groups of a principal that rules name. Principals with the same groups
+// have the same value. The zero value is none.
+type Groups struct{ joined unique.Handle[string] }
+
+var noGroups = Groups{unique.Make("")}
+
+// named returns those of the groups that rules of the policy name.
+func (p *Policy) named(groups []string) Groups {
+	var found []string
+	for _, name := range groups {
+		if _, ok := p.groups[name]; ok {
+			found = append(found, name)
+		}
+	}
+	if len(found) == 0 {
+		return noGroups
+	}
+	slices.Sort(found)
+	return Groups{unique.Make(strings.Join(slices.Compact(found), ","))}
+}
+
+// none reports whether there are none.
+func (g Groups) none() bool { return g == Groups{} || g == noGroups }
+
+// names are those of the groups.
+func (g Groups) names() map[string]bool {
+	names := map[string]bool{}
+	for name := range strings.SplitSeq(g.joined.Value(), ",") {
+		names[name] = true
+	}
+	return names
+}
+
+// groupsIn are the groups that rules name.
+func groupsIn(rules []Rule) map[string]struct{} {
+	var groups map[string]struct{}
+	for _, r := range rules {
+		for _, name := range r.Principals {
+			if _, ok := GroupOf(name); !ok {
+				continue
+			}
+			if groups == nil {
+				groups = map[string]struct{}{}
+			}
+			groups[name] = struct{}{}
+		}
+	}
+	return groups
+}
