@@ -108,8 +108,6 @@ func TestU41_GroupsAreLoadedOnce(t *testing.T) {
 func TestU41_SameGroupsShareAnIndex(t *testing.T) {
 	p := NewPolicy(1, []Rule{allow("groups/a", "**", Pull), allow("groups/b", "**", Pull)})
 	for i := range 100 {
-		who := ci
-		who.Name = fmt.Sprintf("users/u%d", i)
 		groups := []string{"groups/a", "groups/b", fmt.Sprintf("groups/own-%d", i)}
 		if i%2 == 0 {
 			slices.Reverse(groups)

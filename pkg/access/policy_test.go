@@ -111,7 +111,9 @@ func modelAllowed(rules []Rule, s *tenant.Site, who Principal, groups []string, 
 	}
 	for _, r := range rules {
 		everybody := slices.Contains(r.Principals, AnonymousPrincipal)
-		named := slices.ContainsFunc(r.Principals, func(name string) bool { return name == who.Name || name == Authenticated || slices.Contains(groups, name) })
+		named := slices.ContainsFunc(r.Principals, func(name string) bool {
+			return name == who.Name || name == Authenticated || slices.Contains(groups, name)
+		})
 		own := !who.Anonymous() && named
 		matches := func(p string) bool { return doublestar.MatchUnvalidated(p, repository) }
 		switch {
