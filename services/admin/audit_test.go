@@ -219,7 +219,7 @@ func TestU81_OperatorsHaveALogOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestU83_ExportIsAWholeLog exports logs that are longer than a page, and goes on from a
+// TestU83_ExportIsAWholeLog exports logs that are longer than a page, and continues from a
 // line of the middle.
 func TestU83_ExportIsAWholeLog(t *testing.T) {
 	a := newAPI(t)

@@ -45,7 +45,7 @@ var table = []row{
 	{pattern: "pkg/oci", may: []string{"pkg/fault"}, never: noIO},
 	{pattern: "pkg/ttlcache", may: []string{"pkg/fault"}, never: noIO},
 	{pattern: "pkg/tenant", may: []string{"pkg/fault", "pkg/oci", "pkg/ttlcache"}, never: noIO},
-	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/ttlcache"}, never: noIO, tests: []string{"pkg/seal"}},
+	{pattern: "pkg/access", may: []string{"pkg/fault", "pkg/oci", "pkg/tenant", "pkg/ttlcache", "pkg/pause"}, never: noIO, tests: []string{"pkg/seal"}},
 
 	{pattern: "pkg/identity", never: noIO},
 	{pattern: "pkg/fairgate", never: noIO},
@@ -107,6 +107,10 @@ var table = []row{
 	{
 		pattern: "services/internal/chains", may: join(nouns, join(contracts, join(faces, "pkg/chain", "services/internal/kit", "services/internal/front")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
+	},
+	{
+		pattern: "services/internal/audit", may: join(nouns, join(contracts, faces...)...), never: noStore,
+		tests: []string{"pkg/meta/sqlitemeta"},
 	},
 	{
 		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/audit", "services/internal/signedcall")...)...), never: noStore,
