@@ -124,7 +124,10 @@ var actionsOfRules = []struct {
 	message pb.AccessRule_Action
 	action  access.Actions
 }{
-	{pb.AccessRule_PULL, access.Pull}, {pb.AccessRule_FILL, access.Fill}, {pb.AccessRule_PUSH, access.Push}, {pb.AccessRule_DELETE, access.Delete},
+	{pb.AccessRule_PULL, access.Pull},
+	{pb.AccessRule_FILL, access.Fill},
+	{pb.AccessRule_PUSH, access.Push},
+	{pb.AccessRule_DELETE, access.Delete},
 	{pb.AccessRule_ADMIN, access.Manage},
 }
 

@@ -35,10 +35,7 @@ func TestU66_EveryRPCAndRouteByEveryPrincipalInEveryState(t *testing.T) {
 		for name, p := range who {
 			for _, state := range []string{"there", "missing", "deleting"} {
 				cells += 2
-				ctx := t.Context()
-				for _, v := range p.authorization {
-					ctx = metadata.AppendToOutgoingContext(ctx, "authorization", v)
-				}
+				ctx := metadata.NewOutgoingContext(t.Context(), metadata.MD{"authorization": p.authorization})
 				req, want := matrixRequest(t, rpc, state), matrixWant(rpc, p, state)
 				err := invoke(ctx, t, conn, rpc, req)
 				if got := status.Code(err); got != want {

@@ -16,7 +16,7 @@ var (
 		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
 		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys", "ListOperatorEvents",
 	}
-	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags"}
+	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ResolveReference"}
 	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "ReleaseNameClaim"}
 	ofRepository    = []string{"GetRepository", "ListTags", "DeleteRepository", "ReleaseNameClaim"} // of main/team/…
 	changing        = []string{"ResolveReference"}                                                  // though its name does not say so
@@ -57,6 +57,8 @@ func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
 	switch {
 	case rpc == "ListRegistries": // of those that the caller sees
 		return codes.OK
+	case rpc == "ResolveReference" && p.rule != "": // which gives no pull in that registry
+		return codes.NotFound
 	case state != "there", p.rule == "" && !everywhere && p.role != access.Admin:
 		return codes.NotFound
 	case everywhere, slices.Contains(ofRepository, rpc):

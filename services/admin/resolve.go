@@ -34,11 +34,18 @@ type Chains interface {
 
 // ResolveReference tells how a reference is resolved.
 func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReferenceRequest) (*pb.Resolution, error) {
-	t, r, err := s.registries().find(ctx, "name", req.GetName())
+	v := view{all: true}
+	if !callerOf(ctx).admin() { // not an auditor, either: what is resolved may be fetched
+		var err error
+		if v, err = s.viewByRules(ctx, req.GetName()); err != nil {
+			return nil, err
+		}
+	}
+	t, r, err := v.registries(s).find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	text, err := s.withoutHost(ctx, t, r, req.GetReference())
+	text, err := s.withoutHost(ctx, v, t, r, req.GetReference())
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +53,10 @@ func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReference
 	if err != nil {
 		return nil, fault.From(err).WithField("reference")
 	}
-	caller := chain.PullsAll
+	caller, err := v.resolver(r, name)
+	if err != nil {
+		return nil, err
+	}
 	if req.GetAnonymous() {
 		rights, err := s.rightsAt(ctx, t, r, access.Principal{}, netip.Addr{})
 		if err != nil {
@@ -60,8 +70,12 @@ func (s *Service) ResolveReference(ctx context.Context, req *pb.ResolveReference
 	}
 	m := &pb.Resolution{Repository: a.Name, Reference: a.Reference, Outcome: outcomes[a.Outcome]}
 	for i, one := range a.Answers {
-		m.Answers = append(m.Answers, answerMessage(one))
-		m.Answers[i].Wins = i == a.Winner
+		if !v.all && i > 0 && i != a.Winner {
+			continue
+		}
+		answer := answerMessage(one)
+		answer.Wins = i == a.Winner
+		m.Answers = append(m.Answers, answer)
 	}
 	return m, nil
 }
@@ -84,7 +98,7 @@ func (s *Service) rightsAt(ctx context.Context, t meta.Tenant, r meta.Registry, 
 // dev.acme.localhost:5000/app:1. Another host is an error where it is one for
 // sure: it has a port, is localhost, is of this deployment or of an upstream. Else
 // it is a part of a repository's name, which may have dots.
-func (s *Service) withoutHost(ctx context.Context, t meta.Tenant, r meta.Registry, reference string) (string, error) {
+func (s *Service) withoutHost(ctx context.Context, v view, t meta.Tenant, r meta.Registry, reference string) (string, error) {
 	first, rest, ok := strings.Cut(reference, "/")
 	if reference == "" {
 		return "", invalid("reference", "it is missing: …?reference=app:1")
@@ -104,6 +118,9 @@ func (s *Service) withoutHost(ctx context.Context, t meta.Tenant, r meta.Registr
 	own := s.registryMessage(t, r, domains).GetHosts()
 	if slices.Contains(own, name) {
 		return rest, nil
+	}
+	if !v.all { // other hosts are not for its eyes
+		return reference, nil
 	}
 	topology, err := s.store.FindTopology(ctx, t.ID)
 	if err != nil {

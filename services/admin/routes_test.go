@@ -10,7 +10,7 @@ import (
 )
 
 // shownToWriter is what a writer gets of routes that show content, of which there is none.
-var shownToWriter = map[string]int{"ListRegistries": 200, "GetRegistry": 404, "ListRepositories": 404, "GetRepository": 404, "ListTags": 404}
+var shownToWriter = map[string]int{"ListRegistries": 200, "GetRegistry": 404, "ListRepositories": 404, "GetRepository": 404, "ListTags": 404, "ResolveReference": 404}
 
 // Each route that the API description lists exists, is closed to those without
 // a credential, and to those whose role is not enough.

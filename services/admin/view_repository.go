@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
@@ -33,6 +35,21 @@ func (s *Service) visibleRepository(ctx context.Context, name string) (meta.Repo
 		}
 	}
 	return repo, v, v.hidden(err)
+}
+
+// resolver is the caller in the chain of a registry, for a repository that it resolves there.
+func (v view) resolver(r meta.Registry, name string) (chain.Caller, error) {
+	if v.all {
+		return chain.PullsAll, nil
+	}
+	rights := v.in(r)
+	switch a := rights.Allowed(name); {
+	case !a.Has(access.Pull):
+		return nil, errHidden()
+	case !a.Has(access.Fill):
+		return nil, fault.New(fault.Denied, fault.DeniedReason, "this may fetch what the cache does not have yet: it needs the action FILL of an access rule, besides PULL")
+	}
+	return chain.CallerOf(&rights, name), nil
 }
 
 // searchVisible answers one page of the repositories of a registry that the caller sees.

@@ -9,9 +9,9 @@ import (
 )
 
 // rule makes an access rule for one account.
-func (a *api) rule(tenantID, account, gives string) {
+func (a *api) rule(tenantID, account, gives string, id ...string) {
 	a.t.Helper()
-	a.call(200, "POST", "/v1/tenants/"+tenantID+"/accessRules?access_rule_id="+account,
+	a.call(200, "POST", "/v1/tenants/"+tenantID+"/accessRules?access_rule_id="+append(id, account)[0],
 		fmt.Sprintf(`{"effect": "ALLOW", "principals": ["serviceAccounts/%s"], %s}`, account, gives))
 }
 
@@ -67,6 +67,17 @@ func TestU67_AMemberSeesWhatItMayPull(t *testing.T) {
 	a.callAs(member, 200, "GET", dev+"/repositories/team/a", "")
 	a.callAs(member, 200, "GET", dev+"/repositories/team/a:listTags", "")
 
+	a.callAs(member, 403, "GET", dev+":resolve?reference=team/a:v1", "") // which may fill
+	a.rule("acme", "dev", `"registries": ["dev"], "repositories": ["team/*"], "actions": ["PULL", "FILL"]`, "fill")
+	for _, reference := range []string{"team/a:v1", "dev.acme.localhost/team/a:v1"} {
+		m := a.callAs(member, 200, "GET", dev+":resolve?reference="+reference, "")
+		if m["repository"] != "team/a" {
+			t.Errorf("%s: %v", reference, m)
+		}
+	}
+	a.callAs(member, 404, "GET", dev+":resolve?reference=m/secret:v1", "")
+	a.callAs(member, 404, "GET", dev+":resolve?reference=team/b/c:v1", "")
+
 	// Hidden and missing are the same, to the byte.
 	for _, tail := range []string{"", ":listTags"} {
 		var first string
@@ -86,6 +97,7 @@ func TestU67_AMemberSeesWhatItMayPull(t *testing.T) {
 	if _, missing := a.send(member, "GET", "/v1/tenants/acme/registries/missing", ""); string(hidden) != string(missing) {
 		t.Errorf("a hidden registry: %s, a missing one: %s", hidden, missing)
 	}
+	a.call(200, "DELETE", "/v1/tenants/acme/accessRules/fill", "")
 	a.call(200, "DELETE", "/v1/tenants/acme/accessRules/dev", "")
 	if got, _ := a.namesOf(member, "/v1/tenants/acme/registries?page_size=1", "registries"); got != nil {
 		t.Errorf("without the rule: registries %q", got)

@@ -151,7 +151,9 @@ type AdminServiceClient interface {
 	// Releases the claim to a name: upstreams are asked for it again. It fails
 	// while the registry holds a manifest under the name.
 	ReleaseNameClaim(ctx context.Context, in *ReleaseNameClaimRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Resolves a reference as a pull from the registry does, and explains the result.
+	// Resolves a reference as a pull from the registry does, and explains the result. Callers
+	// other than admins resolve what they may pull and fill, as their own pull does, and see of
+	// the members the registry and the one that answers.
 	ResolveReference(ctx context.Context, in *ResolveReferenceRequest, opts ...grpc.CallOption) (*Resolution, error)
 	// Creates an upstream.
 	CreateUpstream(ctx context.Context, in *CreateUpstreamRequest, opts ...grpc.CallOption) (*Upstream, error)
@@ -1003,7 +1005,9 @@ type AdminServiceServer interface {
 	// Releases the claim to a name: upstreams are asked for it again. It fails
 	// while the registry holds a manifest under the name.
 	ReleaseNameClaim(context.Context, *ReleaseNameClaimRequest) (*emptypb.Empty, error)
-	// Resolves a reference as a pull from the registry does, and explains the result.
+	// Resolves a reference as a pull from the registry does, and explains the result. Callers
+	// other than admins resolve what they may pull and fill, as their own pull does, and see of
+	// the members the registry and the one that answers.
 	ResolveReference(context.Context, *ResolveReferenceRequest) (*Resolution, error)
 	// Creates an upstream.
 	CreateUpstream(context.Context, *CreateUpstreamRequest) (*Upstream, error)
