@@ -39,7 +39,7 @@ type node struct {
 // is not there to find few rows.
 func (n node) walksAll() []string {
 	var found []string
-	few := strings.HasSuffix(n.Index, "_deleting") || n.Index == "upstreams_limited" || n.Index == "objects_evicted" || n.Index == "uploads_staged"
+	few := strings.HasSuffix(n.Index, "_deleting") || n.Index == "upstreams_limited" || n.Index == "objects_evicted" || n.Index == "uploads_staged" || n.Index == "events_pending"
 	scan := n.Type == "Seq Scan" || strings.Contains(n.Type, "Index") && strings.HasSuffix(n.Type, "Scan")
 	if scan && n.Condition == "" && !few {
 		found = append(found, n.Type+" of "+n.Relation+" by "+n.Index)
