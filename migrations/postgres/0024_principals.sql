@@ -8,7 +8,10 @@ ALTER TABLE accounts
   ADD COLUMN IF NOT EXISTS password text,                               -- argon2id in PHC form; NULL = none
   ADD COLUMN IF NOT EXISTS epoch    bigint NOT NULL DEFAULT 0;
 
+ALTER TABLE tenants ADD COLUMN IF NOT EXISTS no_passwords boolean NOT NULL DEFAULT false;  -- clients log in with keys only
+
 ALTER TABLE account_keys
+  ADD COLUMN IF NOT EXISTS description    text NOT NULL DEFAULT '',
   ADD COLUMN IF NOT EXISTS last_used_at   timestamptz,  -- NULL = not since this column came
   ADD COLUMN IF NOT EXISTS last_used_from text;         -- the client's address
 

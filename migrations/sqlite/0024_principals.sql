@@ -7,6 +7,9 @@ ALTER TABLE accounts ADD COLUMN kind     TEXT    NOT NULL DEFAULT 'service';  --
 ALTER TABLE accounts ADD COLUMN password TEXT;                                -- argon2id in PHC form; NULL = none
 ALTER TABLE accounts ADD COLUMN epoch    INTEGER NOT NULL DEFAULT 0;
 
+ALTER TABLE tenants ADD COLUMN no_passwords INTEGER NOT NULL DEFAULT 0 CHECK (no_passwords IN (0, 1));  -- clients log in with keys only
+
+ALTER TABLE account_keys ADD COLUMN description    TEXT NOT NULL DEFAULT '';
 ALTER TABLE account_keys ADD COLUMN last_used_at   INTEGER;  -- NULL = not since this column came
 ALTER TABLE account_keys ADD COLUMN last_used_from TEXT;     -- the client's address
 

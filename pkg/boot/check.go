@@ -227,6 +227,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_registries", c.MaxRegistries},
 		{"max_accounts", c.MaxAccounts},
 		{"max_account_keys", c.MaxAccountKeys},
+		{"max_users", c.MaxUsers},
 		{"max_access_rules", c.MaxAccessRules},
 		{"max_principal_groups", c.MaxPrincipalGroups},
 		{"max_domains", c.MaxDomains},

@@ -91,6 +91,7 @@ type Config struct {
 	MaxRegistries      int           `setting:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
 	MaxAccounts        int           `setting:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
 	MaxAccountKeys     int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys that a service account may have; -1 is any number."`
+	MaxUsers           int           `setting:"max_users" placeholder:"NUMBER" help:"Users that a tenant may have; -1 is any number."`
 	MaxAccessRules     int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
 	MaxPrincipalGroups int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
 	MaxDomains         int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
@@ -129,6 +130,7 @@ func Default() Config {
 		MaxRegistries:      100,
 		MaxAccounts:        1000,
 		MaxAccountKeys:     100,
+		MaxUsers:           1000,
 		MaxAccessRules:     1000,
 		MaxPrincipalGroups: 1000,
 		MaxDomains:         100,

@@ -37,14 +37,17 @@ func (a Account) Principal() access.Principal {
 type AccountKey struct {
 	Name      string // generated; unique in the account
 	Hash      [32]byte
+	Note      string // what it is for
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero = never
+	UsedAt    time.Time // exact to a minute; zero = not known
+	UsedFrom  string    // the address it was used from last
 }
 
 // Login is an account that was found by a secret.
 type Login struct {
 	Account
-	Key string // the name of the key that has the secret
+	Key string // the name of the key that has the secret; empty where none has
 }
 
 // Principal is the account, and the key, as the caller of a request.
@@ -60,6 +63,8 @@ type Accounts interface {
 	AccountRecords
 	AccountKeys
 	AccountFinder
+	Passwords
+	KeyUses
 	Revocations
 }
 
@@ -94,6 +99,33 @@ type AccountFinder interface {
 	// that only have the secret; so may t be 0. Otherwise it returns
 	// fault.ResourceUnknown, at the same cost.
 	FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Login, error)
+	// FindLogin finds the enabled account, of an active tenant, that has this slug, in one
+	// statement, with the name of its unexpired key that has this hash; without a name if
+	// it has none. Otherwise it returns fault.ResourceUnknown.
+	FindLogin(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (Login, error)
+}
+
+// Passwords renews hashes of passwords.
+type Passwords interface {
+	// RehashPassword replaces a hash of the same password, if it is still there. It is no
+	// change of the account: it has no event, and revokes nothing.
+	RehashPassword(ctx context.Context, t tenant.ID, account int64, old, renewed string) error
+}
+
+// KeyUse is the last use of a key of an account.
+type KeyUse struct {
+	Tenant  tenant.ID
+	Account int64
+	Key     string
+	At      time.Time
+	Address string // of the client; empty where it is not known
+}
+
+// KeyUses keeps when keys were used last.
+type KeyUses interface {
+	// RecordKeyUses keeps the uses that are later than what is known, in one statement.
+	// Keys that were deleted meanwhile are left out.
+	RecordKeyUses(ctx context.Context, uses []KeyUse) error
 }
 
 // Revocations says which tokens count no more. Each is written with the change that caused

@@ -17,6 +17,7 @@ type Tenant struct {
 	DisplayName string
 	State       tenant.State
 	Epoch       int64
+	NoPasswords bool  // clients log in with keys and access tokens only
 	Quota       int64 // bytes; 0 = none
 	Used        int64 // bytes of distinct live blobs
 	Overhead    int64 // the charge of its rows in bytes: see BlobCost
@@ -39,7 +40,7 @@ type Tenants interface {
 	FindTenant(ctx context.Context, slug string) (Tenant, error)
 	// ListTenants pages by slug.
 	ListTenants(ctx context.Context, p Page) ([]Tenant, error)
-	// UpdateTenant changes DisplayName, Quota and State (Active or Suspended) where
+	// UpdateTenant changes DisplayName, NoPasswords, Quota and State (Active or Suspended) where
 	// t.Version is still current, else fault.EtagMismatch. Version 0 matches any.
 	// Suspending raises the epoch, which revokes tokens.
 	UpdateTenant(ctx context.Context, by Cause, t Tenant) (Tenant, error)

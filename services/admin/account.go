@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -23,18 +24,10 @@ func (s *Service) accounts() collection[meta.Account, *pb.ServiceAccount] {
 		set: func(_ context.Context, _ meta.Tenant, a *meta.Account, m *pb.ServiceAccount) error {
 			return setAccount(a, m)
 		},
-		show:  shown(accountMessage),
-		limit: s.limits.AccountLimit(),
-		findRow: func(ctx context.Context, t tenant.ID, slug string) (meta.Account, error) {
-			return s.store.FindAccount(ctx, t, access.ServiceKind, slug)
-		},
-		listRows: func(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Account, error) {
-			return s.store.ListAccounts(ctx, t, access.ServiceKind, p)
-		},
-		createRow: s.store.CreateAccount, updateRow: s.store.UpdateAccount,
-		deleteRow: func(ctx context.Context, by meta.Cause, t tenant.ID, slug string, version int64) error {
-			return s.store.DeleteAccount(ctx, by, t, access.ServiceKind, slug, version)
-		},
+		show:    shown(accountMessage),
+		limit:   s.limits.AccountLimit(),
+		findRow: findOfKind(s.store, access.ServiceKind), listRows: listOfKind(s.store, access.ServiceKind),
+		createRow: s.store.CreateAccount, updateRow: s.store.UpdateAccount, deleteRow: deleteOfKind(s.store, access.ServiceKind),
 	}
 }
 
@@ -69,22 +62,53 @@ func setAccount(a *meta.Account, m *pb.ServiceAccount) error {
 	if err := checkDisplayName("service_account.display_name", m.GetDisplayName()); err != nil {
 		return err
 	}
-	switch m.GetRole() {
-	case pb.ServiceAccount_MEMBER:
-		a.Role = access.Member
-	case pb.ServiceAccount_AUDITOR:
-		a.Role = access.Auditor
-	case pb.ServiceAccount_READER:
-		a.Role = access.Reader
-	case pb.ServiceAccount_WRITER:
-		a.Role = access.Writer
-	case pb.ServiceAccount_ADMIN:
-		a.Role = access.Admin
-	default:
-		return invalid("service_account.role", "%s is not a role; it is one of MEMBER, AUDITOR, READER, WRITER, ADMIN", m.GetRole())
+	role, err := roleOf("service_account.role", m.GetRole())
+	if err != nil {
+		return err
 	}
-	a.DisplayName, a.Disabled = m.GetDisplayName(), m.GetDisabled()
+	a.DisplayName, a.Role, a.Disabled = m.GetDisplayName(), role, m.GetDisabled()
 	return nil
+}
+
+// roles are the roles that an account may have, in the order in which messages name them.
+var roles = []struct {
+	message pb.ServiceAccount_Role
+	role    access.Role
+}{
+	{pb.ServiceAccount_MEMBER, access.Member},
+	{pb.ServiceAccount_AUDITOR, access.Auditor},
+	{pb.ServiceAccount_READER, access.Reader},
+	{pb.ServiceAccount_WRITER, access.Writer},
+	{pb.ServiceAccount_ADMIN, access.Admin},
+}
+
+func roleOf(field string, given pb.ServiceAccount_Role) (access.Role, error) {
+	var names []string
+	for _, known := range roles {
+		if known.message == given {
+			return known.role, nil
+		}
+		names = append(names, string(known.role))
+	}
+	return "", invalid(field, "%s is not a role; it is one of %s", given, strings.Join(names, ", "))
+}
+
+func findOfKind(s meta.AccountRecords, k access.Kind) func(context.Context, tenant.ID, string) (meta.Account, error) {
+	return func(ctx context.Context, t tenant.ID, slug string) (meta.Account, error) {
+		return s.FindAccount(ctx, t, k, slug)
+	}
+}
+
+func listOfKind(s meta.AccountRecords, k access.Kind) func(context.Context, tenant.ID, meta.Page) ([]meta.Account, error) {
+	return func(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.Account, error) {
+		return s.ListAccounts(ctx, t, k, p)
+	}
+}
+
+func deleteOfKind(s meta.AccountRecords, k access.Kind) func(context.Context, meta.Cause, tenant.ID, string, int64) error {
+	return func(ctx context.Context, by meta.Cause, t tenant.ID, slug string, version int64) error {
+		return s.DeleteAccount(ctx, by, t, k, slug, version)
+	}
 }
 
 func accountMessage(t meta.Tenant, a meta.Account) *pb.ServiceAccount {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -155,6 +156,11 @@ func (s *Service) authenticate(ctx context.Context, authorization []string) (cal
 	case err != nil:
 		return caller{}, err
 	}
+	from := web.ClientAddr(ctx)
+	if !from.IsValid() {
+		from = client(ctx)
+	}
+	s.uses.Add(a, from)
 	return caller{principal: a.Principal()}, nil
 }
 

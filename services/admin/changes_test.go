@@ -18,7 +18,7 @@ func TestS85_EventsSayFromWhereAndWhatChanged(t *testing.T) {
 			t.Errorf("no %q in %s", want, log)
 		}
 	}
-	for _, secret := range []string{"quite another secret", password, "===="} {
+	for _, secret := range []string{"quite another secret", upstreamPassword, "===="} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log tells %q", secret)
 		}

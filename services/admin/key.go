@@ -6,16 +6,14 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
-	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/password"
 )
 
 // Lives of keys.
@@ -25,7 +23,7 @@ const (
 )
 
 // secretPrefix lets scanners of source code and logs recognise a secret.
-const secretPrefix = "berth_"
+const secretPrefix = password.SecretPrefix
 
 // newSecret makes a secret of 256 random bits. It is worth as much as its
 // randomness, so that one round of SHA-256 is enough to keep it.
@@ -35,35 +33,18 @@ func newSecret() string {
 	return secretPrefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
+func (s *Service) accountKeys() accountKeys {
+	return accountKeys{
+		service: s, owners: "serviceAccounts", name: "keys", noun: "a key", find: s.accounts().find,
+		shortest: minTTL, ttl: maxTTL, field: "key.ttl", limits: "1 second and 100 years",
+	}
+}
+
 // CreateServiceAccountKey creates a key and returns its secret, only here.
 func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateServiceAccountKeyRequest) (*pb.ServiceAccountKey, error) {
-	expires, err := expiry(req.GetKey().GetTtl())
-	if err != nil {
-		return nil, err
-	}
-	t, a, err := s.accounts().find(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.limits.KeyLimit().Check(len(keys) + 1); err != nil {
-		return nil, err
-	}
-	if req.GetValidateOnly() {
-		return &pb.ServiceAccountKey{}, nil
-	}
-	secret := newSecret()
-	k := meta.AccountKey{
-		Name:      strings.ToLower(rand.Text()[:12]),
-		Hash:      sha256.Sum256([]byte(secret)),
-		ExpiresAt: expires,
-	}
-	k, err = s.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)), t.ID, a.Kind, a.Slug, k)
-	if err != nil {
-		return nil, err
+	k, secret, err := s.accountKeys().create(ctx, req.GetParent(), "", req.GetKey().GetTtl(), req.GetValidateOnly())
+	if err != nil || req.GetValidateOnly() {
+		return &pb.ServiceAccountKey{}, err
 	}
 	m := keyMessage(req.GetParent(), k)
 	m.Secret = secret
@@ -72,79 +53,24 @@ func (s *Service) CreateServiceAccountKey(ctx context.Context, req *pb.CreateSer
 
 // ListServiceAccountKeys pages by name, without secrets.
 func (s *Service) ListServiceAccountKeys(ctx context.Context, req *pb.ListServiceAccountKeysRequest) (*pb.ListServiceAccountKeysResponse, error) {
-	t, a, err := s.accounts().find(ctx, "parent", req.GetParent())
-	if err != nil {
-		return nil, err
-	}
-	rows, next, err := listPage(s, "keys", req.GetParent(), req,
-		func(p meta.Page) ([]meta.AccountKey, error) {
-			keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
-			if err != nil {
-				return nil, err
-			}
-			slices.SortFunc(keys, func(x, y meta.AccountKey) int { return strings.Compare(x.Name, y.Name) })
-			keys = slices.DeleteFunc(keys, func(k meta.AccountKey) bool { return k.Name <= p.After })
-			return keys[:min(len(keys), p.Size)], nil
-		},
-		func(k meta.AccountKey) string { return k.Name })
-	if err != nil {
-		return nil, err
-	}
+	rows, next, err := s.accountKeys().list(ctx, req)
 	return &pb.ListServiceAccountKeysResponse{
 		Keys:          mapped(rows, func(k meta.AccountKey) *pb.ServiceAccountKey { return keyMessage(req.GetParent(), k) }),
 		NextPageToken: next,
-	}, nil
+	}, err
 }
 
 // DeleteServiceAccountKey removes a key; its secret is refused from then on.
 func (s *Service) DeleteServiceAccountKey(ctx context.Context, req *pb.DeleteServiceAccountKeyRequest) (*emptypb.Empty, error) {
-	ids, err := splitName("name", req.GetName(), "tenants", "serviceAccounts", "keys")
-	if err != nil {
-		return nil, err
-	}
-	t, a, err := s.accounts().find(ctx, "name", "tenants/"+ids[0]+"/serviceAccounts/"+ids[1])
-	if err != nil {
-		return deleted(err, req)
-	}
-	if req.GetValidateOnly() {
-		keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
-		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == ids[2] }) {
-			err = fault.New(fault.NotFound, fault.ResourceUnknown, "key not found")
-		}
-		return deleted(err, req)
-	}
-	return deleted(s.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, meta.AccountKey{Name: ids[2]}), ""), t.ID, a.Kind, a.Slug, ids[2]), req)
-}
-
-// keyDetail says of a key which right it gives, and how long.
-func keyDetail(a meta.Account, k meta.AccountKey) string {
-	detail := k.Name + " of role " + string(a.Role)
-	if !k.ExpiresAt.IsZero() {
-		detail += " until " + k.ExpiresAt.UTC().Format(time.RFC3339)
-	}
-	return detail
-}
-
-// expiry is when a key of this lifetime ends; the zero time for none.
-func expiry(ttl *durationpb.Duration) (time.Time, error) {
-	if ttl == nil {
-		return time.Time{}, nil
-	}
-	if d := ttl.AsDuration(); ttl.CheckValid() != nil || d < minTTL || d > maxTTL {
-		return time.Time{}, invalid("key.ttl", "the lifetime of a key is between 1 second and 100 years")
-	}
-	return time.Now().Add(ttl.AsDuration()), nil
+	return s.accountKeys().delete(ctx, req)
 }
 
 func keyMessage(account string, k meta.AccountKey) *pb.ServiceAccountKey {
-	m := &pb.ServiceAccountKey{
+	return &pb.ServiceAccountKey{
 		Name:       account + "/keys/" + k.Name,
-		CreateTime: timestamppb.New(k.CreatedAt),
+		CreateTime: timestamppb.New(k.CreatedAt), ExpireTime: timeOrNone(k.ExpiresAt),
+		LastUsedTime: timeOrNone(k.UsedAt), LastUsedAddress: k.UsedFrom,
 	}
-	if !k.ExpiresAt.IsZero() {
-		m.ExpireTime = timestamppb.New(k.ExpiresAt)
-	}
-	return m
 }
 
 // seedKey is a key whose secret is in a file beside the seed file.

@@ -18,6 +18,8 @@ var lists = map[string]string{
 	"/v1/tenants/acme/domains":                                  "domains",
 	"/v1/tenants/acme/serviceAccounts":                          "service_accounts",
 	"/v1/tenants/acme/serviceAccounts/s1/keys":                  "keys",
+	"/v1/tenants/acme/users":                                    "users",
+	"/v1/tenants/acme/users/u1/accessTokens":                    "access_tokens",
 	"/v1/tenants/acme/events":                                   "events",
 	"/v1/events":                                                "events",
 	"/v1/tenants/acme/upstreams":                                "upstreams",
@@ -36,6 +38,8 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/domains?domain_id=d%d.example", i), `{"registry": "main"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/serviceAccounts?service_account_id=s%d", i), `{"role": "READER"}`)
 		a.call(200, "POST", "/v1/tenants/acme/serviceAccounts/s1/keys", "")
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/users?user_id=u%d", i), `{"role": "READER"}`)
+		a.call(200, "POST", "/v1/tenants/acme/users/u1/accessTokens", "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreams?upstream_id=u%d", i), `{"url": "https://ghcr.io"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreamGroups?upstream_group_id=g%d", i), "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/accessRules?access_rule_id=a%d", i), pullRule)

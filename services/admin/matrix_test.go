@@ -92,6 +92,20 @@ var matrixRows = map[string]struct {
 	"ListServiceAccountKeys":  {&pb.ListServiceAccountKeysRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"DeleteServiceAccountKey": {&pb.DeleteServiceAccountKeyRequest{Name: "tenants/t-there/serviceAccounts/a-there/keys/k-{s}"}, false},
 
+	"CreateUser": {&pb.CreateUserRequest{
+		Parent: "tenants/t-there", UserId: "us-{s}", User: &pb.User{Role: pb.ServiceAccount_MEMBER},
+	}, true},
+	"GetUser":   {&pb.GetUserRequest{Name: "tenants/t-there/users/us-{s}"}, false},
+	"ListUsers": {&pb.ListUsersRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateUser": {&pb.UpdateUserRequest{
+		User:       &pb.User{Name: "tenants/t-there/users/us-{s}", Disabled: true},
+		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"disabled"}},
+	}, false},
+	"DeleteUser":        {&pb.DeleteUserRequest{Name: "tenants/t-there/users/us-{s}"}, false},
+	"CreateAccessToken": {&pb.CreateAccessTokenRequest{Parent: "tenants/t-there/users/us-{s}"}, false},
+	"ListAccessTokens":  {&pb.ListAccessTokensRequest{Parent: "tenants/t-there/users/us-{s}"}, false},
+	"DeleteAccessToken": {&pb.DeleteAccessTokenRequest{Name: "tenants/t-there/users/us-there/accessTokens/k-{s}"}, false},
+
 	"CreateAccessRule": {&pb.CreateAccessRuleRequest{
 		Parent: "tenants/t-there", AccessRuleId: "ar-{s}", AccessRule: &pb.AccessRule{
 			Effect: pb.AccessRule_ALLOW, Principals: []string{"authenticated"}, Repositories: []string{"**"}, Actions: []pb.AccessRule_Action{pb.AccessRule_PULL},
@@ -152,6 +166,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/registries?registry_id=r-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/domains?domain_id=d-"+state+".example", `{"registry": "main"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts?service_account_id=a-"+state, `{"role": "READER"}`)
+		a.call(200, "POST", "/v1/tenants/t-there/users?user_id=us-"+state, `{"role": "MEMBER"}`)
 		a.push("t-there", "main", "team/p-"+state, "latest")
 		a.push("t-there", "main", "team/n-"+state, "latest")
 		a.call(200, "DELETE", "/v1/tenants/t-there/registries/main/repositories/team/n-"+state, "")
@@ -174,10 +189,14 @@ func resources(t *testing.T, a *api) {
 		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, access.ServiceKind, "a-there", k); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, access.UserKind, "us-there", k); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "registries/main/repositories/team/p-deleting",
+		"users/us-deleting", "users/us-there/accessTokens/k-deleting",
 		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting", "groups/pg-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")

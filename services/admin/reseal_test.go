@@ -35,7 +35,7 @@ const (
 func TestC13_AMovedPasswordIsLeftAlone(t *testing.T) {
 	a := withPassword(t)
 	for _, slug := range []string{"aaa", "zzz"} {
-		a.call(200, "POST", upstreams+"?upstream_id="+slug, `{"url": "https://ghcr.io", "username": "robot", "password": "`+password+`"}`)
+		a.call(200, "POST", upstreams+"?upstream_id="+slug, `{"url": "https://ghcr.io", "username": "robot", "password": "`+upstreamPassword+`"}`)
 	}
 	moved := a.upstream("acme", "aaa")
 	moved.Settings.Password = a.upstream("acme", "zzz").Settings.Password
@@ -47,7 +47,7 @@ func TestC13_AMovedPasswordIsLeftAlone(t *testing.T) {
 	if n != 2 || err == nil || !strings.Contains(err.Error(), "tenants/acme/upstreams/aaa") || strings.Contains(err.Error(), "ghcr") {
 		t.Errorf("%d sealed again, %v", n, err)
 	}
-	if got := a.kept(); got != password {
+	if got := a.kept(); got != upstreamPassword {
 		t.Errorf("ghcr has %q", got)
 	}
 	events := fmt.Sprint(a.call(200, "GET", "/v1/tenants/acme/events", "")["events"])

@@ -24,6 +24,7 @@ const (
 	kindGroup          = "upstream group"
 	kindAccount        = "service account"
 	kindPrincipalGroup = "group"
+	kindUser           = "user"
 	kindRule           = "access rule"
 )
 
@@ -45,6 +46,9 @@ func (t seedTenant) elsewhere() []seedReference {
 	}
 	for _, a := range t.ServiceAccounts {
 		here[[2]string{kindAccount, a.ID}] = true
+	}
+	for _, u := range t.Users {
+		here[[2]string{kindUser, u.ID}] = true
 	}
 	var out []seedReference
 	for _, r := range t.references() {
@@ -87,6 +91,11 @@ func (t seedTenant) references() []seedReference {
 	for i, a := range t.ServiceAccounts {
 		if !a.Fields.has("role") {
 			out = append(out, seedReference{fmt.Sprintf("service_accounts[%d].role", i), kindAccount, a.ID, "role"})
+		}
+	}
+	for i, u := range t.Users {
+		if !u.Fields.has("role") {
+			out = append(out, seedReference{fmt.Sprintf("users[%d].role", i), kindUser, u.ID, "role"})
 		}
 	}
 	for i, g := range t.Groups {
@@ -175,6 +184,9 @@ func (s *Service) dangling(ctx context.Context, t seedTenant) []seedReference {
 			_, has = there.Groups[r.id]
 		case kindAccount:
 			_, err := s.store.FindAccount(ctx, found.ID, access.ServiceKind, r.id)
+			has = !fault.Is(err, fault.ResourceUnknown)
+		case kindUser:
+			_, err := s.store.FindAccount(ctx, found.ID, access.UserKind, r.id)
 			has = !fault.Is(err, fault.ResourceUnknown)
 		case kindPrincipalGroup:
 			_, err := s.store.FindPrincipalGroup(ctx, found.ID, r.id)

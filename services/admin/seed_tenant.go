@@ -20,6 +20,7 @@ type seedTenant struct {
 	Upstreams       []seedUpstream `yaml:"upstreams"`
 	UpstreamGroups  []seedResource `yaml:"upstream_groups"`
 	Domains         []seedResource `yaml:"domains"`
+	Users           []seedUser     `yaml:"users"`
 	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
 	Groups          []seedResource `yaml:"groups"`
 	AccessRules     []seedResource `yaml:"access_rules"`
@@ -67,6 +68,10 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	for i, a := range t.ServiceAccounts {
 		k.account(fmt.Sprintf("%s.service_accounts[%d]", at, i), a)
 	}
+	k.ids(at+".users", mapped(t.Users, func(u seedUser) string { return u.ID }))
+	for i, u := range t.Users {
+		k.note(fmt.Sprintf("%s.users[%d]", at, i), k.user(u))
+	}
 	k.resources(at+".groups", t.Groups, func(f seedFields) error { return checked(f, checkGroup) })
 	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
 }
@@ -94,6 +99,9 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 		return err
 	}
 	if err := each("service_accounts", t.ServiceAccounts, func(a seedAccount) error { return s.applyAccount(ctx, name, a, dir) }); err != nil {
+		return err
+	}
+	if err := each("users", t.Users, func(u seedUser) error { return s.applyUser(ctx, name, u, dir) }); err != nil {
 		return err
 	}
 	if err := each("groups", t.Groups, func(g seedResource) error { return s.applyGroup(ctx, name, g) }); err != nil {

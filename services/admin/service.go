@@ -14,8 +14,10 @@ import (
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/keyuse"
 )
 
 // Store is what the service needs of a meta.Store.
@@ -34,9 +36,11 @@ type Store interface {
 type Config struct {
 	Store         Store
 	Pattern       tenant.Pattern
-	OperatorToken string        // never empty: there is no open admin API
-	PageKey       []byte        // authenticates page tokens; the same on every node
-	Secrets       *seal.Keyring // of passwords of upstreams; nil: none can be kept
+	OperatorToken string           // never empty: there is no open admin API
+	PageKey       []byte           // authenticates page tokens; the same on every node
+	Passwords     *password.Hasher // of users; nil: one of its own
+	Uses          *keyuse.Uses     // of keys; nil: they are not noted
+	Secrets       *seal.Keyring    // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
 	Backups       Backups        // nil: this deployment is backed up by other means
 	Resolver      *net.Resolver  // looks up verification records; nil means the system's
@@ -52,15 +56,17 @@ type Config struct {
 // authentication put into the context and expect access to have been decided:
 // Server does both. It is safe for concurrent use.
 type Service struct {
-	store    Store
-	pattern  tenant.Pattern
-	own      func(tenantSlug, registry string, domains []string) bool
-	operator [sha256.Size]byte
-	pages    pageTokens
-	resolver *net.Resolver
-	secrets  *seal.Keyring
-	chains   Chains
-	backups  Backups
+	store     Store
+	pattern   tenant.Pattern
+	own       func(tenantSlug, registry string, domains []string) bool
+	operator  [sha256.Size]byte
+	pages     pageTokens
+	resolver  *net.Resolver
+	secrets   *seal.Keyring
+	passwords *password.Hasher
+	uses      *keyuse.Uses
+	chains    Chains
+	backups   Backups
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
 	limits               meta.Limits
@@ -86,16 +92,21 @@ func New(c Config) (*Service, error) {
 	if c.Secrets == nil {
 		c.Secrets = &seal.Keyring{}
 	}
+	if c.Passwords == nil {
+		c.Passwords = password.New(password.DefaultCost)
+	}
 	return &Service{
-		store:    c.Store,
-		pattern:  c.Pattern,
-		own:      c.OwnHostsOnly,
-		operator: sha256.Sum256([]byte(c.OperatorToken)),
-		pages:    pageTokens{key: c.PageKey},
-		resolver: resolver,
-		secrets:  c.Secrets,
-		chains:   c.Chains,
-		backups:  c.Backups,
+		store:     c.Store,
+		pattern:   c.Pattern,
+		own:       c.OwnHostsOnly,
+		operator:  sha256.Sum256([]byte(c.OperatorToken)),
+		pages:     pageTokens{key: c.PageKey},
+		resolver:  resolver,
+		secrets:   c.Secrets,
+		passwords: c.Passwords,
+		uses:      c.Uses,
+		chains:    c.Chains,
+		backups:   c.Backups,
 
 		undelete:   c.Lifetimes.Undelete,
 		quarantine: c.Lifetimes.Quarantine,

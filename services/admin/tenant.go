@@ -256,7 +256,7 @@ func setTenant(t *meta.Tenant, m *pb.Tenant) error {
 	if m.GetQuotaBytes() < 0 {
 		return invalid("tenant.quota_bytes", "a quota is not negative; 0 means no limit")
 	}
-	t.DisplayName, t.Quota = m.GetDisplayName(), m.GetQuotaBytes()
+	t.DisplayName, t.Quota, t.NoPasswords = m.GetDisplayName(), m.GetQuotaBytes(), m.GetDisablePasswordLogin()
 	return nil
 }
 
@@ -275,6 +275,8 @@ func tenantMessage(t meta.Tenant) *pb.Tenant {
 		DisplayName: t.DisplayName,
 		State:       state,
 		QuotaBytes:  t.Quota,
+
+		DisablePasswordLogin: t.NoPasswords,
 	}
 	if t.ID != 0 { // else it was only validated
 		m.Uid = strconv.FormatInt(int64(t.ID), 10)

@@ -43,7 +43,7 @@ func TestS78_WhetherAnybodyIsServedIsChosen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before("hub", `{"url": "https://hub.example", "username": "bob", "password": "`+password+`"}`)
+	before("hub", `{"url": "https://hub.example", "username": "bob", "password": "`+upstreamPassword+`"}`)
 	before("open", `{"url": "https://open.example"}`)
 	want("hub", nil, true)
 	want("open", nil, false)
@@ -57,7 +57,7 @@ func TestS78_WhetherAnybodyIsServedIsChosen(t *testing.T) {
 	// One that never had a credential served no one with one.
 	a.call(200, "PATCH", upstreams+"/open", `{"tag_ttl": "60s"}`)
 	want("open", nil, false)
-	a.call(200, "PATCH", upstreams+"/open", `{"username": "bob", "password": "`+password+`"}`)
+	a.call(200, "PATCH", upstreams+"/open", `{"username": "bob", "password": "`+upstreamPassword+`"}`)
 	want("open", false, false)
 }
 

@@ -15,7 +15,7 @@ func TestT59_WhatAChangeKeepsOfTheCache(t *testing.T) {
 		`{"password": "another"}`:                   keptUnproved,
 		`{"password": "another", "tag_ttl": "60s"}`: keptUnproved,
 		`{"alternatives": [{"url": "https://second.example", "username": "b", "password": "2"}]}`: keptUnproved,
-		`{"password": "` + password + `"}`:                                                        keptWhole,
+		`{"password": "` + upstreamPassword + `"}`:                                                keptWhole,
 		`{"tag_ttl": "60s"}`:                                                                      keptWhole,
 		`{"username": "other", "password": "another"}`:                                            keptNot,
 		`{"username": "other"}`:                                                                   keptNot,

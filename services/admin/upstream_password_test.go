@@ -23,7 +23,7 @@ func withPassword(t *testing.T) *api {
 	t.Helper()
 	a := newAPI(t)
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
-	a.call(200, "POST", upstreams+"?upstream_id=ghcr", `{"url": "https://ghcr.io", "username": "robot", "password": "`+password+`"}`)
+	a.call(200, "POST", upstreams+"?upstream_id=ghcr", `{"url": "https://ghcr.io", "username": "robot", "password": "`+upstreamPassword+`"}`)
 	return a
 }
 
@@ -52,7 +52,7 @@ func TestAnUpstreamAsItWasReadKeepsItsPassword(t *testing.T) {
 	was := a.upstream("acme", "ghcr")
 	for _, mask := range []string{"", "?update_mask=*", "?update_mask=username,password,tag_ttl"} {
 		a.call(200, "PATCH", upstreams+"/ghcr"+mask, string(read))
-		if is := a.upstream("acme", "ghcr"); a.kept() != password || is.Version != was.Version || is.Cache != was.Cache {
+		if is := a.upstream("acme", "ghcr"); a.kept() != upstreamPassword || is.Version != was.Version || is.Cache != was.Cache {
 			t.Errorf("mask %q: the password is %q, version %d after %d", mask, a.kept(), is.Version, was.Version)
 		}
 	}
@@ -68,7 +68,7 @@ func TestE4_APasswordDoesNotFollowTheURL(t *testing.T) {
 	was := a.upstream("acme", "ghcr")
 	for _, url := range []string{"https://evil.example", "http://ghcr.io", "https://ghcr.io:8443", "https://ghcr.io.evil.example"} {
 		got := a.call(400, "PATCH", upstreams+"/ghcr", `{"url": "`+url+`"}`)
-		if text := fmt.Sprint(got); !strings.Contains(text, "field:password") || strings.Contains(text, password) {
+		if text := fmt.Sprint(got); !strings.Contains(text, "field:password") || strings.Contains(text, upstreamPassword) {
 			t.Errorf("%s: %v", url, got)
 		}
 	}
@@ -76,7 +76,7 @@ func TestE4_APasswordDoesNotFollowTheURL(t *testing.T) {
 		t.Error("a refused change was made")
 	}
 	a.call(200, "PATCH", upstreams+"/ghcr", `{"url": "https://GHCR.io/"}`)
-	a.call(200, "PATCH", upstreams+"/ghcr", `{"url": "https://quay.io", "password": "`+password+`"}`)
+	a.call(200, "PATCH", upstreams+"/ghcr", `{"url": "https://quay.io", "password": "`+upstreamPassword+`"}`)
 	a.call(200, "PATCH", upstreams+"/ghcr", `{"url": "https://ghcr.io", "username": "", "password": ""}`)
 	a.call(200, "PATCH", upstreams+"/ghcr", `{"url": "https://quay.io"}`) // there is none to follow
 }

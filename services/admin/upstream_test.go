@@ -132,24 +132,24 @@ func TestWhatIsNamedCannotBeDeleted(t *testing.T) {
 	}
 }
 
-const password = "a password that must not be seen again"
+const upstreamPassword = "a password that must not be seen again"
 
 func TestPasswordsAreSealedAndNeverAnswered(t *testing.T) {
 	log := &strings.Builder{}
 	a := withChain(t, func(_ *Config, o *Options) { o.Log = slog.New(slog.NewTextHandler(log, nil)) })
-	body := `{"username": "robot", "password": "` + password + `"}`
+	body := `{"username": "robot", "password": "` + upstreamPassword + `"}`
 	seen := []any{
 		a.call(200, "PATCH", upstreams+"/ghcr", body), a.call(200, "GET", upstreams+"/ghcr", ""), a.call(200, "GET", upstreams, ""),
-		a.call(200, "GET", "/v1/tenants/acme/events", ""), a.call(400, "PATCH", upstreams+"/ghcr", `{"url": "x", "password": "`+password+`"}`),
+		a.call(200, "GET", "/v1/tenants/acme/events", ""), a.call(400, "PATCH", upstreams+"/ghcr", `{"url": "x", "password": "`+upstreamPassword+`"}`),
 	}
 	u := a.upstream("acme", "ghcr")
-	if all := fmt.Sprint(seen, log.String(), string(u.Settings.Password)); strings.Contains(all, password) {
+	if all := fmt.Sprint(seen, log.String(), string(u.Settings.Password)); strings.Contains(all, upstreamPassword) {
 		t.Errorf("the password can be read in %s", all)
 	}
 	if got := a.call(200, "GET", upstreams+"/ghcr", ""); got["password_set"] != true || got["username"] != "robot" {
 		t.Errorf("%v", got)
 	}
-	if got, err := a.service.secrets.Open(u.Settings.Password, meta.SecretsOf(u).Password); err != nil || got != password {
+	if got, err := a.service.secrets.Open(u.Settings.Password, meta.SecretsOf(u).Password); err != nil || got != upstreamPassword {
 		t.Errorf("%q, %v", got, err)
 	}
 	// It stays when others change, and goes when it is cleared.
@@ -175,7 +175,7 @@ func TestE8_AnotherCredentialGivesUpWhatWasFetched(t *testing.T) {
 	a := withChain(t)
 	was := a.upstream("acme", "ghcr").Cache
 	for _, body := range []string{
-		`{"username": "robot", "password": "` + password + `"}`, `{"password": "another"}`, `{"url": "https://other.example", "password": "another"}`,
+		`{"username": "robot", "password": "` + upstreamPassword + `"}`, `{"password": "another"}`, `{"url": "https://other.example", "password": "another"}`,
 		`{"auth_hosts": ["login.example"]}`, `{"username": "", "password": ""}`,
 	} {
 		path := upstreams + "/ghcr"
@@ -200,7 +200,7 @@ func TestE8_AnotherCredentialGivesUpWhatWasFetched(t *testing.T) {
 
 func TestPasswordsAreSealedAnewWithANewKey(t *testing.T) {
 	a := withChain(t)
-	a.call(200, "PATCH", upstreams+"/ghcr", `{"username": "robot", "password": "`+password+`"}`)
+	a.call(200, "PATCH", upstreams+"/ghcr", `{"username": "robot", "password": "`+upstreamPassword+`"}`)
 	was := a.upstream("acme", "ghcr")
 	rotated, err := seal.New([]byte("the next key of the tests"), []byte("the secret key of the tests"))
 	if err != nil {
@@ -217,7 +217,7 @@ func TestPasswordsAreSealedAnewWithANewKey(t *testing.T) {
 		}
 	}
 	is := a.upstream("acme", "ghcr")
-	if got, err := next.Open(is.Settings.Password, meta.SecretsOf(is).Password); err != nil || got != password || is.Cache != was.Cache {
+	if got, err := next.Open(is.Settings.Password, meta.SecretsOf(is).Password); err != nil || got != upstreamPassword || is.Cache != was.Cache {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -301,14 +301,14 @@ tenants:
 
 func TestApplyChains(t *testing.T) {
 	a := newAPI(t)
-	file := writeSeed(t, chainSeed, map[string]string{"ghcr.password": password})
+	file := writeSeed(t, chainSeed, map[string]string{"ghcr.password": upstreamPassword})
 	for range 2 {
 		if err := a.service.Apply(t.Context(), file); err != nil {
 			t.Fatal(err)
 		}
 	}
 	u := a.upstream("acme", "ghcr")
-	if got, err := a.service.secrets.Open(u.Settings.Password, meta.SecretsOf(u).Password); err != nil || got != password || u.Settings.TagTTL != time.Minute {
+	if got, err := a.service.secrets.Open(u.Settings.Password, meta.SecretsOf(u).Password); err != nil || got != upstreamPassword || u.Settings.TagTTL != time.Minute {
 		t.Errorf("%q, %v, %v", got, err, u.Settings.TagTTL)
 	}
 	if got := a.call(200, "GET", "/v1/tenants/acme/registries/dev", ""); got["upstream_group"] != "chain" {

@@ -31,7 +31,7 @@ func (b builder) admin(ctx context.Context) error {
 	}
 	service, err := admin.New(admin.Config{
 		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy,
-		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
+		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Passwords: b.passwords, Uses: b.uses, Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
@@ -22,6 +23,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/cacheroom"
 	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/internal/front"
+	"github.com/berth-registry/berth/services/internal/keyuse"
 	"github.com/berth-registry/berth/services/internal/kit"
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
@@ -77,7 +79,9 @@ type builder struct {
 	pauses     *web.Pauses      // of all listeners
 	around     []kit.Middleware // every operation
 	refused    *audit.Refusals
-	pulls      *audit.Pulls      // nil where no sink is told of pulls
+	pulls      *audit.Pulls // nil where no sink is told of pulls
+	uses       *keyuse.Uses
+	passwords  *password.Hasher
 	callGate   *front.CallLimit  // for calls of data and internal listeners
 	clients    *upstream.Clients // nil where chains are neither followed nor told of
 	secrets    *seal.Keyring     // nil where nothing is sealed or opened
@@ -132,11 +136,14 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pace:       web.Pace{Pause: c.TransferPause},
 		pauses:     web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		refused:    audit.New(s.meta, d.Log),
+		uses:       keyuse.New(s.meta, d.Log),
+		passwords:  password.New(password.DefaultCost),
 		calls:      access.NewInternal(c.InternalKey.Reveal()),
 		callGate:   front.NewCallLimit(callsPerConnection * d.Clients()),
 		around:     []kit.Middleware{kit.Tracing(d.Tracing), kit.Metrics(d.Metrics)},
 	}
 	d.Conns.OnShort(b.relieve)
+	d.Go("key uses", func(ctx context.Context) error { b.uses.Run(ctx); return nil })
 	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })
 	if err := b.share(ctx); err != nil {
 		return err

@@ -29,7 +29,7 @@ func (b builder) data(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	accounts := token.NewAuthenticator(b.stores.meta, b.shared.failures).WithRefusals(b.refused)
+	accounts := token.NewAuthenticator(b.stores.meta, b.passwords, b.shared.failures).WithRefusals(b.refused).WithUses(b.uses)
 	services, err := b.services(tokens.issuer, accounts)
 	if err != nil {
 		return err

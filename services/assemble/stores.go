@@ -126,7 +126,7 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 
 func limits(c boot.Config) meta.Limits {
 	return meta.Limits{
-		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules,
+		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, Users: c.MaxUsers, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules,
 		PrincipalGroups: c.MaxPrincipalGroups,
 		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, Events: c.MaxEvents,
 	}

@@ -2,6 +2,8 @@ package token
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
 	"net/netip"
@@ -13,9 +15,12 @@ import (
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/login"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/audit"
+	"github.com/berth-registry/berth/services/internal/keyuse"
 )
 
 // How many failed logins an account, or an address at one tenant, may have in a
@@ -28,31 +33,41 @@ const (
 // Authenticator checks names and secrets, for the token endpoint and for Basic
 // authorization on the data port. It is safe for concurrent use.
 type Authenticator struct {
-	accounts meta.AccountFinder
+	accounts login.Both
 	failures limit.Failures
-	recent   *lru.Cache[login, [sha256.Size]byte] // the hash of the last valid secret
+	recent   *lru.Cache[loginFrom, proven]
+	key      [sha256.Size]byte // of the hashes in recent
 	refusals *audit.Refusals
+	uses     *keyuse.Uses
 }
 
-// login is an account and the address it was used from.
-type login struct{ account, address limit.Key }
+// loginFrom is an account and the address it was used from.
+type loginFrom struct{ account, address limit.Key }
+
+// proven is the last valid secret of an account at an address.
+type proven struct {
+	secret [sha256.Size]byte // by Authenticator.hash
+	of     string            // login.Identity.Proof: the hash that it is the password of
+}
 
 // maxRecent is how many logins are remembered.
 const maxRecent = 16384
 
 // NewAuthenticator makes an Authenticator that refuses logins after too many
 // failures.
-func NewAuthenticator(a meta.AccountFinder, f limit.Failures) *Authenticator {
-	good, err := lru.New[login, [sha256.Size]byte](maxRecent)
+func NewAuthenticator(a login.Accounts, h *password.Hasher, f limit.Failures) *Authenticator {
+	good, err := lru.New[loginFrom, proven](maxRecent)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
-	return &Authenticator{accounts: a, failures: f, recent: good}
+	made := &Authenticator{accounts: login.Both{Passwords: login.Passwords{Accounts: a, Hasher: h}}, failures: f, recent: good}
+	_, _ = rand.Read(made.key[:]) // never fails: crypto/rand
+	return made
 }
 
-// Authenticate returns the service account of the site's tenant with this name and
-// secret. Any mismatch is fault.UnauthorizedReason, with the same message and code
-// path (contract row B10). After too many failures of the account, or from the
+// Authenticate returns the account of the site's tenant with this name and secret: a
+// service account, or a user. Any mismatch is fault.UnauthorizedReason, with the same message
+// and code path (contract row B10). After too many failures of the account, or from the
 // client's address at this tenant, it is fault.TooManyRequests, even with the right
 // secret. But failures of others do not lock an account out of the addresses that
 // it was used from, and a secret that was valid there is not counted (contract row
@@ -73,6 +88,12 @@ func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, s
 // WithRefusals counts refused logins in r, for the audit log.
 func (a *Authenticator) WithRefusals(r *audit.Refusals) *Authenticator {
 	a.refusals = r
+	return a
+}
+
+// WithUses notes in u which keys are used.
+func (a *Authenticator) WithUses(u *keyuse.Uses) *Authenticator {
+	a.uses = u
 	return a
 }
 
@@ -98,26 +119,32 @@ func loggableName(name, secret string) string {
 }
 
 func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
-	used := login{accountKey(s.Tenant, name), addressKey(s.Tenant, web.ClientAddr(ctx))}
-	hash := sha256.Sum256([]byte(secret))
+	from := web.ClientAddr(ctx)
+	used := loginFrom{accountKey(s.Tenant, name), addressKey(s.Tenant, from)}
 	limited := [...]limit.Key{used.address, used.account}
 	checked := limited[:]
-	if last, known := a.recent.Get(used); known {
+	last, known := a.recent.Get(used)
+	same := known && last.secret == a.hash(secret)
+	switch {
+	case same:
+		checked = nil
+	case known:
 		checked = limited[:1]
-		if last == hash {
-			checked = nil
-		}
 	}
 	for _, k := range checked {
 		if err := a.failures.Check(ctx, k); err != nil {
 			return access.Principal{}, err
 		}
 	}
-	account, err := a.find(ctx, s.Tenant, name, hash)
+	accounts := a.accounts
+	accounts.NoPasswords = s.NoPasswords
+	accounts.Proven = func(_ login.Attempt, hash string) bool { return same && last.of == hash }
+	id, err := accounts.Authenticate(ctx, login.Attempt{Tenant: s.Tenant, Name: name, Secret: secret, Address: from})
 	switch {
 	case err == nil:
-		a.recent.Add(used, hash)
-		return account.Principal(), nil
+		a.recent.Add(used, proven{a.hash(secret), id.Proof})
+		a.uses.Add(meta.Login{Account: meta.Account{Tenant: s.Tenant, ID: id.Principal.ID}, Key: id.Key}, from)
+		return id.Principal, nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err
 	}
@@ -126,14 +153,18 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 			return access.Principal{}, err
 		}
 	}
-	return access.Principal{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the name or the secret is wrong")
+	message := "the name or the secret is wrong"
+	if s.NoPasswords {
+		message += "; this tenant takes keys and access tokens only, not passwords"
+	}
+	return access.Principal{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "%s", message)
 }
 
-func (a *Authenticator) find(ctx context.Context, t tenant.ID, name string, hash [sha256.Size]byte) (meta.Login, error) {
-	if name == "" { // the store takes it as any account
-		return meta.Login{}, fault.New(fault.NotFound, fault.ResourceUnknown, "no name was given")
-	}
-	return a.accounts.FindAccountByKey(ctx, t, name, hash)
+// hash hides secrets in memory: passwords have too little chance for a plain hash.
+func (a *Authenticator) hash(secret string) [sha256.Size]byte {
+	h := hmac.New(sha256.New, a.key[:])
+	_, _ = h.Write([]byte(secret)) // never fails: hash.Hash
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // accountKey counts all invalid account names as one: they may have any length.

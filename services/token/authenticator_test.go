@@ -15,7 +15,9 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/login"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
@@ -24,17 +26,25 @@ import (
 
 // counted counts the lookups of the accounts behind it.
 type counted struct {
-	meta.AccountFinder
+	login.Accounts
 	lookups atomic.Int64
 }
 
 func (c *counted) FindAccountByKey(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Login, error) {
 	c.lookups.Add(1)
-	return c.AccountFinder.FindAccountByKey(ctx, t, slug, hash)
+	return c.Accounts.FindAccountByKey(ctx, t, slug, hash)
 }
 
-func authenticator(a meta.AccountFinder) *token.Authenticator {
-	return token.NewAuthenticator(a, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
+func (c *counted) FindLogin(ctx context.Context, t tenant.ID, slug string, hash [32]byte) (meta.Login, error) {
+	c.lookups.Add(1)
+	return c.Accounts.FindLogin(ctx, t, slug, hash)
+}
+
+// cheap hashes fast, for tests that make many wrong logins.
+var cheap = password.New(password.Cost{Memory: 64, Passes: 1, Lanes: 1})
+
+func authenticator(a login.Accounts) *token.Authenticator {
+	return token.NewAuthenticator(a, cheap, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
 }
 
 func TestB10_UnknownAndKnownAccountsAreAlike(t *testing.T) {
@@ -58,7 +68,7 @@ func TestB10_UnknownAndKnownAccountsAreAlike(t *testing.T) {
 		{"' OR 1=1 --", "x"},
 		{"ci", ""},
 	} {
-		accounts := &counted{AccountFinder: d.Meta}
+		accounts := &counted{Accounts: d.Meta}
 		_, err := authenticator(accounts).Authenticate(t.Context(), acme, c.name, c.secret)
 		e := fault.From(err)
 		if first == "" {
@@ -106,7 +116,7 @@ func TestB10_AccountIsLimitedFromAllAddresses(t *testing.T) {
 	for _, s := range []tenant.Site{acme, other} {
 		d.Account(s, "ci", access.Writer)
 	}
-	onlyAccounts := token.NewAuthenticator(d.Meta, addressless{limit.NewLocal(token.MaxFailures, token.FailurePeriod)})
+	onlyAccounts := token.NewAuthenticator(d.Meta, cheap, addressless{limit.NewLocal(token.MaxFailures, token.FailurePeriod)})
 	for i := range token.MaxFailures {
 		if _, err := onlyAccounts.Authenticate(t.Context(), acme, "ci", "wrong"); fault.KindOf(err) != fault.Unauthenticated {
 			t.Fatalf("try %d: %v", i+1, err)
@@ -232,13 +242,20 @@ var errBroken = errors.New("connection refused")
 func (broken) FindAccountByKey(context.Context, tenant.ID, string, [32]byte) (meta.Login, error) {
 	return meta.Login{}, fault.Down(errBroken, "the metadata store")
 }
+func (broken) FindLogin(context.Context, tenant.ID, string, [32]byte) (meta.Login, error) {
+	return meta.Login{}, fault.Down(errBroken, "the metadata store")
+}
+
+func (broken) RehashPassword(context.Context, tenant.ID, int64, string, string) error {
+	return fault.Down(errBroken, "the metadata store")
+}
 func (broken) Check(context.Context, limit.Key) error { return fault.Down(errBroken, "the limit") }
 func (broken) Add(context.Context, limit.Key) error   { return fault.Down(errBroken, "the limit") }
 
 func TestB14_AnonymousTokensNeedNoStore(t *testing.T) {
 	d := fronttest.New(t)
 	public := d.Tenant("open", tenant.Settings{AnonymousPull: true})
-	s := token.New(token.NewAuthenticator(broken{}, broken{}), d.Policies, d.Issuer)
+	s := token.New(token.NewAuthenticator(broken{}, cheap, broken{}), d.Policies, d.Issuer)
 	for range 1000 {
 		if _, err := s.IssueToken(t.Context(), token.IssueTokenRequest{Site: public, Scopes: []string{"repository:a:pull"}}); err != nil {
 			t.Fatal(err)

@@ -34,7 +34,7 @@ func serve(t testing.TB) *fronttest.Deployment {
 }
 
 func handler(d *fronttest.Deployment) http.Handler {
-	accounts := token.NewAuthenticator(d.Meta, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
+	accounts := token.NewAuthenticator(d.Meta, cheap, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
 	return token.NewHandler(token.New(accounts, d.Policies, d.Issuer), d.Middlewares()...)
 }
 

@@ -85,6 +85,12 @@ var table = []row{
 		tests: []string{"tools/testserver"},
 	},
 	{pattern: "pkg/seal", never: noKit},
+	{pattern: "pkg/password", may: nouns, never: noKit},
+	{pattern: "pkg/login/logintest", may: join(nouns, "pkg/login", "pkg/meta", "pkg/password"), never: noKit},
+	{
+		pattern: "pkg/login", may: join(nouns, "pkg/meta", "pkg/password"), never: noKit,
+		tests: []string{"pkg/login/logintest", "pkg/meta/*", "tools/testserver"},
+	},
 	{pattern: "pkg/cosign/cosigntest", may: []string{"pkg/oci", "pkg/oci/ocitest", "pkg/cosign"}},
 	{pattern: "pkg/cosign", may: nouns, never: noKit},
 	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
@@ -117,7 +123,7 @@ var table = []row{
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
+		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/password", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),
 	},
 	{

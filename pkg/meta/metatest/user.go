@@ -10,6 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 func testUsers(t *testing.T, open Open) {
@@ -67,6 +68,23 @@ func testUsers(t *testing.T, open Open) {
 			t.Errorf("events %q, want %q", got, want)
 		}
 	})
+	t.Run("U25 are found by name, with the key that fits", func(t *testing.T) { testLogins(t, open) })
+	t.Run("U28 know when a key was used last", func(t *testing.T) { testKeyUses(t, open) })
+	t.Run("U26 may be told not to use passwords, by tenant", func(t *testing.T) {
+		w := newWorld(t, open)
+		at := tenant.Lookup{Host: "acme.reg.example", TenantSlug: "acme", Registry: tenant.MainRegistry}
+		for _, off := range []bool{true, false} {
+			change := w.acme()
+			change.NoPasswords = off
+			changed, err := w.Store.UpdateTenant(t.Context(), cause(), change)
+			w.must(err)
+			site, err := w.Store.FindSite(t.Context(), at)
+			w.must(err)
+			if changed.NoPasswords != off || site.NoPasswords != off || changed.Epoch != change.Epoch {
+				t.Errorf("off %t: %+v, %+v", off, changed, site)
+			}
+		}
+	})
 	t.Run("U21 are principals of access rules, by their kind", func(t *testing.T) {
 		w := newWorld(t, open)
 		w.addUser("alice")
@@ -84,9 +102,9 @@ func testUsers(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		ci := w.addAccount("ci", access.Writer)
 		key := w.addKey("k", "secret")
-		w.must(w.SQL.Exec(`DROP TABLE revocations;
+		w.must(w.SQL.Exec(`DROP TABLE revocations; ALTER TABLE tenants DROP COLUMN no_passwords;
 ALTER TABLE accounts DROP COLUMN kind; ALTER TABLE accounts DROP COLUMN password; ALTER TABLE accounts DROP COLUMN epoch;
-ALTER TABLE account_keys DROP COLUMN last_used_at; ALTER TABLE account_keys DROP COLUMN last_used_from;`)) // as it was before
+ALTER TABLE account_keys DROP COLUMN description; ALTER TABLE account_keys DROP COLUMN last_used_at; ALTER TABLE account_keys DROP COLUMN last_used_from;`)) // as it was before
 		step, err := fs.ReadFile(w.SQL.Steps, "0024_principals.sql")
 		w.must(err)
 		w.must(w.SQL.Exec(string(step)))
@@ -95,6 +113,77 @@ ALTER TABLE account_keys DROP COLUMN last_used_at; ALTER TABLE account_keys DROP
 		}
 		w.accounts([]string{"ci"}, "", 9)
 	})
+}
+
+func testLogins(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	other, _ := w.addTenant("other", 0)
+	alice := w.addUser("alice")
+	ci := w.addAccount("ci", access.Writer)
+	w.addKey("k", "secret")
+	short := meta.AccountKey{Name: "short", Hash: sha256.Sum256([]byte("short")), ExpiresAt: w.Now().Add(time.Hour)}
+	_, err := w.Store.CreateAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "alice", short)
+	w.must(err)
+	found := func(slug, secret string, want meta.Login) {
+		t.Helper()
+		if got, err := w.Store.FindLogin(t.Context(), w.tenant, slug, sha256.Sum256([]byte(secret))); err != nil || got != want {
+			t.Errorf("%s with %q: %+v, %v", slug, secret, got, err)
+		}
+	}
+	missing := func(of tenant.ID, slug string) {
+		t.Helper()
+		_, err := w.Store.FindLogin(t.Context(), of, slug, sha256.Sum256([]byte("secret")))
+		w.refused(err, fault.NotFound, fault.ResourceUnknown)
+	}
+	found("ci", "secret", meta.Login{Account: ci, Key: "k"})
+	found("ci", "wrong", meta.Login{Account: ci})
+	found("alice", "secret", meta.Login{Account: alice})
+	found("alice", "short", meta.Login{Account: alice, Key: "short"})
+	missing(w.tenant, "")
+	missing(w.tenant, "none")
+	missing(other, "alice")
+	w.Advance(time.Hour)
+	found("alice", "short", meta.Login{Account: alice})
+
+	w.must(w.Store.RehashPassword(t.Context(), w.tenant, alice.ID, "$argon2id$none", "$argon2id$lost"))
+	found("alice", "", meta.Login{Account: alice})
+	w.must(w.Store.RehashPassword(t.Context(), w.tenant, alice.ID, alice.Password, "$argon2id$again"))
+	alice.Password = "$argon2id$again"
+	found("alice", "", meta.Login{Account: alice})
+
+	alice.Disabled = true
+	_, err = w.Store.UpdateAccount(t.Context(), cause(), alice)
+	w.must(err)
+	missing(w.tenant, "alice")
+	change := w.acme()
+	change.State = tenant.Suspended
+	_, err = w.Store.UpdateTenant(t.Context(), cause(), change)
+	w.must(err)
+	missing(w.tenant, "ci")
+}
+
+func testKeyUses(t *testing.T, open Open) {
+	w := newWorld(t, open)
+	ci := w.addAccount("ci", access.Writer)
+	w.addKey("k", "one")
+	w.addKey("unused", "two")
+	used := func(at time.Time, from, wantFrom string, want time.Time) {
+		t.Helper()
+		w.must(w.Store.RecordKeyUses(t.Context(), []meta.KeyUse{
+			{Tenant: w.tenant, Account: ci.ID, Key: "k", At: at, Address: from},
+			{Tenant: w.tenant, Account: ci.ID, Key: "gone", At: at}, {Tenant: w.tenant + 1, Account: ci.ID, Key: "unused", At: at},
+		}))
+		keys, err := w.Store.ListAccountKeys(t.Context(), w.tenant, access.ServiceKind, "ci")
+		w.must(err)
+		if len(keys) != 2 || !keys[0].UsedAt.Equal(want) || keys[0].UsedFrom != wantFrom || !keys[1].UsedAt.IsZero() || keys[1].UsedFrom != "" {
+			t.Errorf("keys %+v", keys)
+		}
+	}
+	at := w.Now().Truncate(time.Minute)
+	used(at, "192.0.2.1", "192.0.2.1", at)
+	used(at.Add(-time.Minute), "192.0.2.2", "192.0.2.1", at) // of a node that is late
+	used(at.Add(time.Minute), "", "", at.Add(time.Minute))
+	w.must(w.Store.RecordKeyUses(t.Context(), nil))
 }
 
 // testRevocations makes each change of an account, and looks which tokens it revokes.

@@ -586,9 +586,13 @@ type ServiceAccountKey struct {
 	// Output only. Absent means never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// Output only.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Output only. When a login last used it, to a minute; absent if none did.
+	LastUsedTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_used_time,json=lastUsedTime,proto3" json:"last_used_time,omitempty"`
+	// Output only. The address of the client that used it last.
+	LastUsedAddress string `protobuf:"bytes,7,opt,name=last_used_address,json=lastUsedAddress,proto3" json:"last_used_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ServiceAccountKey) Reset() {
@@ -654,6 +658,20 @@ func (x *ServiceAccountKey) GetCreateTime() *timestamppb.Timestamp {
 		return x.CreateTime
 	}
 	return nil
+}
+
+func (x *ServiceAccountKey) GetLastUsedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUsedTime
+	}
+	return nil
+}
+
+func (x *ServiceAccountKey) GetLastUsedAddress() string {
+	if x != nil {
+		return x.LastUsedAddress
+	}
+	return ""
 }
 
 type CreateServiceAccountKeyRequest struct {
@@ -725,7 +743,9 @@ type ListServiceAccountKeysRequest struct {
 	// At most this many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that expire before this time.
+	ExpireBefore  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_before,json=expireBefore,proto3" json:"expire_before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -779,6 +799,13 @@ func (x *ListServiceAccountKeysRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListServiceAccountKeysRequest) GetExpireBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireBefore
+	}
+	return nil
 }
 
 type ListServiceAccountKeysResponse struct {
@@ -947,7 +974,7 @@ const file_berth_admin_v1_service_account_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x84\x02\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\xfe\x02\n" +
 	"\x11ServiceAccountKey\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x1c\n" +
 	"\x06secret\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x06secret\x121\n" +
@@ -955,16 +982,19 @@ const file_berth_admin_v1_service_account_proto_rawDesc = "" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"expireTime\x12A\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"createTime\"\x92\x01\n" +
+	"createTime\x12F\n" +
+	"\x0elast_used_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\flastUsedTime\x120\n" +
+	"\x11last_used_address\x18\a \x01(\tB\x04\xe2A\x01\x03R\x0flastUsedAddress\"\x92\x01\n" +
 	"\x1eCreateServiceAccountKeyRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x123\n" +
 	"\x03key\x18\x02 \x01(\v2!.berth.admin.v1.ServiceAccountKeyR\x03key\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"s\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\xb4\x01\n" +
 	"\x1dListServiceAccountKeysRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x7f\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12?\n" +
+	"\rexpire_before\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fexpireBefore\"\x7f\n" +
 	"\x1eListServiceAccountKeysResponse\x125\n" +
 	"\x04keys\x18\x01 \x03(\v2!.berth.admin.v1.ServiceAccountKeyR\x04keys\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"~\n" +
@@ -1016,13 +1046,15 @@ var file_berth_admin_v1_service_account_proto_depIdxs = []int32{
 	15, // 7: berth.admin.v1.ServiceAccountKey.ttl:type_name -> google.protobuf.Duration
 	13, // 8: berth.admin.v1.ServiceAccountKey.expire_time:type_name -> google.protobuf.Timestamp
 	13, // 9: berth.admin.v1.ServiceAccountKey.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 10: berth.admin.v1.CreateServiceAccountKeyRequest.key:type_name -> berth.admin.v1.ServiceAccountKey
-	8,  // 11: berth.admin.v1.ListServiceAccountKeysResponse.keys:type_name -> berth.admin.v1.ServiceAccountKey
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 10: berth.admin.v1.ServiceAccountKey.last_used_time:type_name -> google.protobuf.Timestamp
+	8,  // 11: berth.admin.v1.CreateServiceAccountKeyRequest.key:type_name -> berth.admin.v1.ServiceAccountKey
+	13, // 12: berth.admin.v1.ListServiceAccountKeysRequest.expire_before:type_name -> google.protobuf.Timestamp
+	8,  // 13: berth.admin.v1.ListServiceAccountKeysResponse.keys:type_name -> berth.admin.v1.ServiceAccountKey
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_service_account_proto_init() }

@@ -112,9 +112,12 @@ type Tenant struct {
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// Output only. Until then a deleted tenant can be restored; unset for all
 	// others.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Clients of registries log in with keys and access tokens only, not with passwords of
+	// users.
+	DisablePasswordLogin bool `protobuf:"varint,11,opt,name=disable_password_login,json=disablePasswordLogin,proto3" json:"disable_password_login,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Tenant) Reset() {
@@ -215,6 +218,13 @@ func (x *Tenant) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *Tenant) GetDisablePasswordLogin() bool {
+	if x != nil {
+		return x.DisablePasswordLogin
+	}
+	return false
 }
 
 type CreateTenantRequest struct {
@@ -790,7 +800,7 @@ var File_berth_admin_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x04\n" +
+	"\x1bberth/admin/v1/tenant.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x04\n" +
 	"\x06Tenant\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x16\n" +
 	"\x03uid\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12!\n" +
@@ -807,7 +817,8 @@ const file_berth_admin_v1_tenant_proto_rawDesc = "" +
 	"deleteTime\x12A\n" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"expireTime\"R\n" +
+	"expireTime\x124\n" +
+	"\x16disable_password_login\x18\v \x01(\bR\x14disablePasswordLogin\"R\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +

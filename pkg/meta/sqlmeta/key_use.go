@@ -1,0 +1,41 @@
+package sqlmeta
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// keyUse is a meta.KeyUse as the statements read it.
+type keyUse struct {
+	Tenant  tenant.ID `json:"tenant"`
+	Account int64     `json:"account"`
+	Key     string    `json:"key"`
+	At      time.Time `json:"at"`
+	Micros  int64     `json:"micros"` // At, for SQLite
+	Address string    `json:"address"`
+}
+
+// RecordKeyUses implements meta.KeyUses. Rows are locked in one order, so that nodes do not
+// wait for each other in circles.
+func (s *Records) RecordKeyUses(ctx context.Context, uses []meta.KeyUse) error {
+	rows := make([]keyUse, len(uses))
+	for i, u := range uses {
+		rows[i] = keyUse{u.Tenant, u.Account, u.Key, u.At, u.At.UnixMicro(), u.Address}
+	}
+	slices.SortFunc(rows, func(a, b keyUse) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Key, b.Key))
+	})
+	body, err := json.Marshal(rows)
+	if err != nil {
+		return err
+	}
+	return s.engine.Write(ctx, noTenant, func(t Tx) error {
+		return t.Queue(t.Pick(recordKeyUsesSQLite, recordKeyUsesPostgres), string(body))
+	})
+}

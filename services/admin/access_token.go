@@ -1,0 +1,62 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// Lives of access tokens: people leave, and forget what they made.
+const (
+	defaultTokenTTL = 90 * 24 * time.Hour
+	maxTokenTTL     = 366 * 24 * time.Hour
+)
+
+func (s *Service) accessTokens() accountKeys {
+	return accountKeys{
+		service: s, owners: "users", name: "accessTokens", noun: "an access token", find: s.users().find,
+		defaultTTL: defaultTokenTTL, shortest: minTTL, ttl: maxTokenTTL, field: "access_token.ttl", limits: "1 second and 366 days",
+	}
+}
+
+// CreateAccessToken creates an access token and returns its secret, only here.
+func (s *Service) CreateAccessToken(ctx context.Context, req *pb.CreateAccessTokenRequest) (*pb.AccessToken, error) {
+	note := req.GetAccessToken().GetDescription()
+	if err := checkDisplayName("access_token.description", note); err != nil {
+		return nil, err
+	}
+	k, secret, err := s.accessTokens().create(ctx, req.GetParent(), note, req.GetAccessToken().GetTtl(), req.GetValidateOnly())
+	if err != nil || req.GetValidateOnly() {
+		return &pb.AccessToken{}, err
+	}
+	m := accessTokenMessage(req.GetParent(), k)
+	m.Secret = secret
+	return m, nil
+}
+
+// ListAccessTokens pages by name, without secrets.
+func (s *Service) ListAccessTokens(ctx context.Context, req *pb.ListAccessTokensRequest) (*pb.ListAccessTokensResponse, error) {
+	rows, next, err := s.accessTokens().list(ctx, req)
+	return &pb.ListAccessTokensResponse{
+		AccessTokens:  mapped(rows, func(k meta.AccountKey) *pb.AccessToken { return accessTokenMessage(req.GetParent(), k) }),
+		NextPageToken: next,
+	}, err
+}
+
+// DeleteAccessToken removes an access token; its secret is refused from then on.
+func (s *Service) DeleteAccessToken(ctx context.Context, req *pb.DeleteAccessTokenRequest) (*emptypb.Empty, error) {
+	return s.accessTokens().delete(ctx, req)
+}
+
+func accessTokenMessage(user string, k meta.AccountKey) *pb.AccessToken {
+	return &pb.AccessToken{
+		Name: user + "/accessTokens/" + k.Name, Description: k.Note,
+		CreateTime: timestamppb.New(k.CreatedAt), ExpireTime: timeOrNone(k.ExpiresAt),
+		LastUsedTime: timeOrNone(k.UsedAt), LastUsedAddress: k.UsedFrom,
+	}
+}

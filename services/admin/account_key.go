@@ -1,0 +1,142 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// accountKeys are the secrets of accounts of one kind: the keys of service accounts, or the
+// access tokens of users.
+type accountKeys struct {
+	service       *Service
+	owners, name  string // as in resource names: "serviceAccounts", "keys"
+	noun          string
+	defaultTTL    time.Duration // 0 = for ever
+	shortest, ttl time.Duration // the least and the most
+	field, limits string        // of the lifetime in a request, and in words
+	find          func(ctx context.Context, field, name string) (meta.Tenant, meta.Account, error)
+}
+
+// create makes a key of the account at parent, and returns its secret.
+func (c accountKeys) create(ctx context.Context, parent, note string, ttl *durationpb.Duration, validateOnly bool) (meta.AccountKey, string, error) {
+	expires, err := c.expiry(ttl)
+	if err != nil {
+		return meta.AccountKey{}, "", err
+	}
+	t, a, err := c.find(ctx, "parent", parent)
+	if err != nil {
+		return meta.AccountKey{}, "", err
+	}
+	keys, err := c.service.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+	if err != nil {
+		return meta.AccountKey{}, "", err
+	}
+	if err := c.service.limits.KeyLimit().Check(len(keys) + 1); err != nil || validateOnly {
+		return meta.AccountKey{}, "", err
+	}
+	secret := newSecret()
+	k := meta.AccountKey{
+		Name:      strings.ToLower(rand.Text()[:12]),
+		Hash:      sha256.Sum256([]byte(secret)),
+		Note:      note,
+		ExpiresAt: expires,
+	}
+	k, err = c.service.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)), t.ID, a.Kind, a.Slug, k)
+	return k, secret, err
+}
+
+// expiry is when a key of this lifetime ends; the zero time for none.
+func (c accountKeys) expiry(ttl *durationpb.Duration) (time.Time, error) {
+	switch {
+	case ttl == nil && c.defaultTTL == 0:
+		return time.Time{}, nil
+	case ttl == nil:
+		return time.Now().Add(c.defaultTTL), nil
+	}
+	if d := ttl.AsDuration(); ttl.CheckValid() != nil || d < c.shortest || d > c.ttl {
+		return time.Time{}, invalid(c.field, "the lifetime of %s is between %s", c.noun, c.limits)
+	}
+	return time.Now().Add(ttl.AsDuration()), nil
+}
+
+// keyListRequest lists the keys of an account.
+type keyListRequest interface {
+	listRequest
+	GetExpireBefore() *timestamppb.Timestamp
+}
+
+// list pages by name.
+func (c accountKeys) list(ctx context.Context, req keyListRequest) ([]meta.AccountKey, string, error) {
+	t, a, err := c.find(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, "", err
+	}
+	list, before := c.name, req.GetExpireBefore()
+	if before != nil {
+		if before.CheckValid() != nil {
+			return nil, "", invalid("expire_before", "it is not a time from the year 1 to 9999")
+		}
+		list += ", expiring before " + before.AsTime().Format(time.RFC3339Nano)
+	}
+	return listPage(c.service, list, req.GetParent(), req,
+		func(p meta.Page) ([]meta.AccountKey, error) {
+			keys, err := c.service.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+			if err != nil {
+				return nil, err
+			}
+			slices.SortFunc(keys, func(x, y meta.AccountKey) int { return strings.Compare(x.Name, y.Name) })
+			keys = slices.DeleteFunc(keys, func(k meta.AccountKey) bool {
+				return k.Name <= p.After || before != nil && (k.ExpiresAt.IsZero() || !k.ExpiresAt.Before(before.AsTime()))
+			})
+			return keys[:min(len(keys), p.Size)], nil
+		},
+		func(k meta.AccountKey) string { return k.Name })
+}
+
+// delete removes a key; its secret is refused from then on.
+func (c accountKeys) delete(ctx context.Context, req deleteRequest) (*emptypb.Empty, error) {
+	ids, err := splitName("name", req.GetName(), "tenants", c.owners, c.name)
+	if err != nil {
+		return nil, err
+	}
+	t, a, err := c.find(ctx, "name", "tenants/"+ids[0]+"/"+c.owners+"/"+ids[1])
+	if err != nil {
+		return deleted(err, req)
+	}
+	if req.GetValidateOnly() {
+		keys, err := c.service.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == ids[2] }) {
+			err = fault.New(fault.NotFound, fault.ResourceUnknown, "%s not found", strings.TrimPrefix(strings.TrimPrefix(c.noun, "a "), "an "))
+		}
+		return deleted(err, req)
+	}
+	return deleted(c.service.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, meta.AccountKey{Name: ids[2]}), ""), t.ID, a.Kind, a.Slug, ids[2]), req)
+}
+
+// keyDetail says of a key which right it gives, and how long.
+func keyDetail(a meta.Account, k meta.AccountKey) string {
+	detail := k.Name + " of role " + string(a.Role)
+	if !k.ExpiresAt.IsZero() {
+		detail += " until " + k.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	return detail
+}
+
+// timeOrNone is a time of a message; nil for the zero time.
+func timeOrNone(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
