@@ -143,7 +143,7 @@ func (b Both) Authenticate(ctx context.Context, a Attempt) (Identity, error) {
 
 // remembered reads the account of one attempt once.
 type remembered struct {
-	Accounts
+	Accounts // that are asked
 
 	asked bool
 	found meta.Login

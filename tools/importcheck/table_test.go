@@ -146,6 +146,10 @@ var table = []row{
 	},
 	// A backup is a data directory of the embedded shape, whatever the server's is.
 	{pattern: "services/backup", may: join(nouns, join(contracts, "pkg/blob/fsblob", "pkg/meta/sqlitemeta")...), never: noStore},
+	{
+		pattern: "services/token", may: join(nouns, join(contracts, join(faces, "pkg/login", "pkg/password", "services/internal/*")...)...), never: noStore,
+		tests: join(adapters, "tools/testserver"),
+	},
 	// No service imports another: one that did would know where it runs.
 	{
 		pattern: "services/*", may: join(nouns, join(contracts, join(faces, "services/internal/*")...)...), never: noStore,
