@@ -80,14 +80,14 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/*-/v1/{name=tenants/*/serviceAccounts/*/keys/*}\x12u\n" +
 	"\n" +
 	"CreateUser\x12!.berth.admin.v1.CreateUserRequest\x1a\x14.berth.admin.v1.User\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$:\x04user\"\x1c/v1/{parent=tenants/*}/users\x12i\n" +
-	"\aGetUser\x12\x1e.berth.admin.v1.GetUserRequest\x1a\x14.berth.admin.v1.User\"(\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=tenants/*/users/*}\x12z\n" +
-	"\tListUsers\x12 .berth.admin.v1.ListUsersRequest\x1a!.berth.admin.v1.ListUsersResponse\"(\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=tenants/*}/users\x12z\n" +
+	"\aGetUser\x12\x1e.berth.admin.v1.GetUserRequest\x1a\x14.berth.admin.v1.User\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=tenants/*/users/*}\x12z\n" +
+	"\tListUsers\x12 .berth.admin.v1.ListUsersRequest\x1a!.berth.admin.v1.ListUsersResponse\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{parent=tenants/*}/users\x12z\n" +
 	"\n" +
 	"UpdateUser\x12!.berth.admin.v1.UpdateUserRequest\x1a\x14.berth.admin.v1.User\"3\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02):\x04user2!/v1/{user.name=tenants/*/users/*}\x12q\n" +
 	"\n" +
 	"DeleteUser\x12!.berth.admin.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"(\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=tenants/*/users/*}\x12\xa1\x01\n" +
 	"\x11CreateAccessToken\x12(.berth.admin.v1.CreateAccessTokenRequest\x1a\x1b.berth.admin.v1.AccessToken\"E\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02;:\faccess_token\"+/v1/{parent=tenants/*/users/*}/accessTokens\x12\x9e\x01\n" +
-	"\x10ListAccessTokens\x12'.berth.admin.v1.ListAccessTokensRequest\x1a(.berth.admin.v1.ListAccessTokensResponse\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=tenants/*/users/*}/accessTokens\x12\x8e\x01\n" +
+	"\x10ListAccessTokens\x12'.berth.admin.v1.ListAccessTokensRequest\x1a(.berth.admin.v1.ListAccessTokensResponse\"7\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=tenants/*/users/*}/accessTokens\x12\x8e\x01\n" +
 	"\x11DeleteAccessToken\x12(.berth.admin.v1.DeleteAccessTokenRequest\x1a\x16.google.protobuf.Empty\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-*+/v1/{name=tenants/*/users/*/accessTokens/*}\x12\x94\x01\n" +
 	"\x10CreateAccessRule\x12'.berth.admin.v1.CreateAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\";\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x021:\vaccess_rule\"\"/v1/{parent=tenants/*}/accessRules\x12\x81\x01\n" +
 	"\rGetAccessRule\x12$.berth.admin.v1.GetAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=tenants/*/accessRules/*}\x12\x92\x01\n" +
