@@ -65,6 +65,7 @@ type Accounts interface {
 	AccountFinder
 	Passwords
 	KeyUses
+	RefreshTokens
 	Revocations
 }
 

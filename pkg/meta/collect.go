@@ -50,7 +50,7 @@ type Collector interface {
 	// to that many events.
 	TrimEvents(ctx context.Context, limit int) (int, error)
 	// TrimTokens removes what no longer concerns any token of the data port: revocations,
-	// which are small, all at once.
+	// and refresh tokens that have expired, which are small, all at once.
 	TrimTokens(ctx context.Context, limit int) (int, error)
 	// StoredBytes is the sum of the bytes that all tenants are charged for. It reads a
 	// row for each tenant.

@@ -57,8 +57,23 @@ func Status(k fault.Kind) int {
 
 // errorBody is the body of the spec ("Error Codes").
 type errorBody struct {
+	*OAuthError
 	Errors []errorEntry `json:"errors"`
 }
+
+// OAuthError is an error of the token endpoint for OAuth 2 clients, beside the body of the
+// spec (RFC 6749 section 5.2).
+type OAuthError struct {
+	Cause       error  `json:"-"`
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+// Error is that of the cause.
+func (o *OAuthError) Error() string { return o.Cause.Error() }
+
+// Unwrap returns the cause.
+func (o *OAuthError) Unwrap() error { return o.Cause }
 
 type errorEntry struct {
 	Code    fault.Reason `json:"code"`
@@ -104,7 +119,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if text := warning(e); text != "" {
 		h.Set("Warning", text)
 	}
-	body := encodeError(e)
+	var oauth *OAuthError
+	_ = errors.As(err, &oauth) // else nil
+	body := encodeError(e, oauth)
 	h.Del("Content-Encoding")
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
@@ -116,7 +133,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-func encodeError(e *fault.Error) []byte {
+func encodeError(e *fault.Error, oauth *OAuthError) []byte {
 	entry := errorEntry{Code: e.Reason, Message: e.Message, Detail: e.Detail}
 	if code, ours := specCode(e); ours {
 		entry.Code = code
@@ -124,10 +141,10 @@ func encodeError(e *fault.Error) []byte {
 			entry.Detail = map[string]fault.Reason{"reason": e.Reason}
 		}
 	}
-	body, err := json.Marshal(errorBody{Errors: []errorEntry{entry}})
+	body, err := json.Marshal(errorBody{oauth, []errorEntry{entry}})
 	if err != nil { // only a detail can fail; all else is strings
 		entry.Detail = nil
-		body, _ = json.Marshal(errorBody{Errors: []errorEntry{entry}})
+		body, _ = json.Marshal(errorBody{oauth, []errorEntry{entry}})
 	}
 	return append(body, '\n')
 }

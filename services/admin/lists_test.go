@@ -20,6 +20,7 @@ var lists = map[string]string{
 	"/v1/tenants/acme/serviceAccounts/s1/keys":                  "keys",
 	"/v1/tenants/acme/users":                                    "users",
 	"/v1/tenants/acme/users/u1/accessTokens":                    "access_tokens",
+	"/v1/tenants/acme/serviceAccounts/s1/refreshTokens":         "refresh_tokens",
 	"/v1/tenants/acme/events":                                   "events",
 	"/v1/events":                                                "events",
 	"/v1/tenants/acme/upstreams":                                "upstreams",
@@ -45,6 +46,7 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/accessRules?access_rule_id=a%d", i), pullRule)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/groups?group_id=g%d", i), "")
 		a.cache("acme", "u1", fmt.Sprintf("r%d", i), "t1")
+		a.refreshToken("acme", "s1", fmt.Sprintf("r%d", i))
 		a.signingKey(fmt.Sprintf("k%d", i))
 		a.push("acme", "main", fmt.Sprintf("r%d", i), "t1", "t2", "t3", "t4", "t5")
 	}

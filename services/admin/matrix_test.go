@@ -88,6 +88,8 @@ var matrixRows = map[string]struct {
 	}, false},
 	"DeleteServiceAccount":    {&pb.DeleteServiceAccountRequest{Name: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"RevokeTokens":            {&pb.RevokeTokensRequest{Name: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"ListRefreshTokens":       {&pb.ListRefreshTokensRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"DeleteRefreshToken":      {&pb.DeleteRefreshTokenRequest{Name: "tenants/t-there/serviceAccounts/a-there/refreshTokens/r-{s}"}, false},
 	"CreateServiceAccountKey": {&pb.CreateServiceAccountKeyRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"ListServiceAccountKeys":  {&pb.ListServiceAccountKeysRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"DeleteServiceAccountKey": {&pb.DeleteServiceAccountKeyRequest{Name: "tenants/t-there/serviceAccounts/a-there/keys/k-{s}"}, false},
@@ -184,6 +186,9 @@ func resources(t *testing.T, a *api) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range []string{"r-there", "r-deleting"} {
+		a.refreshToken("t-there", "a-there", name)
+	}
 	for _, name := range []string{"k-there", "k-deleting"} {
 		k := meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(newSecret()))}
 		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, access.ServiceKind, "a-there", k); err != nil {
@@ -195,7 +200,7 @@ func resources(t *testing.T, a *api) {
 	}
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
-		"serviceAccounts/a-there/keys/k-deleting", "registries/main/repositories/team/p-deleting",
+		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting",
 		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting", "groups/pg-deleting",
 	} {

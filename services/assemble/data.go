@@ -76,7 +76,7 @@ func (b builder) services(tokens *access.Issuer, accounts *token.Authenticator) 
 		return s, err
 	}
 	if b.config.Runs(boot.TokenService) {
-		s.Token = token.NewHandler(token.New(accounts, b.policies, tokens), b.around...)
+		s.Token = token.NewHandler(token.New(accounts, meta, b.policies, tokens), b.around...)
 	} else if s.Token, err = b.remoteService(boot.TokenService, "token_url", b.config.TokenURL); err != nil {
 		return s, err
 	}

@@ -255,13 +255,13 @@ func (broken) Add(context.Context, limit.Key) error   { return fault.Down(errBro
 func TestB14_AnonymousTokensNeedNoStore(t *testing.T) {
 	d := fronttest.New(t)
 	public := d.Tenant("open", tenant.Settings{AnonymousPull: true})
-	s := token.New(token.NewAuthenticator(broken{}, cheap, broken{}), d.Policies, d.Issuer)
+	s := token.New(token.NewAuthenticator(broken{}, cheap, broken{}), d.Meta, d.Policies, d.Issuer)
 	for range 1000 {
 		if _, err := s.IssueToken(t.Context(), token.IssueTokenRequest{Site: public, Scopes: []string{"repository:a:pull"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s = token.New(authenticator(broken{}), d.Policies, d.Issuer)
+	s = token.New(authenticator(broken{}), d.Meta, d.Policies, d.Issuer)
 	_, err := s.IssueToken(t.Context(), token.IssueTokenRequest{Site: public, Credential: &token.Credential{Name: "ci", Secret: "x"}})
 	if fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("a login without a store: %v; an outage is never a wrong password", err)

@@ -10,19 +10,21 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // Service has one method per operation.
 type Service struct {
 	accounts *Authenticator
+	tokens   meta.RefreshTokens
 	policies *access.Policies
 	issuer   *access.Issuer
 }
 
 // New makes the service.
-func New(accounts *Authenticator, policies *access.Policies, issuer *access.Issuer) *Service {
-	return &Service{accounts: accounts, policies: policies, issuer: issuer}
+func New(accounts *Authenticator, tokens meta.RefreshTokens, policies *access.Policies, issuer *access.Issuer) *Service {
+	return &Service{accounts: accounts, tokens: tokens, policies: policies, issuer: issuer}
 }
 
 // IssueTokenRequest asks for a token.
@@ -31,6 +33,10 @@ type IssueTokenRequest struct {
 	Service    string   // the registry's name at the client; empty, or the site's host
 	Scopes     []string // values of the scope parameters, in the grammar of access.ParseScopes
 	Credential *Credential
+	Refresh    string // a refresh token in place of Credential
+	Offline    bool   // the client wants a refresh token
+	NotForKeys bool   // but not in place of a key
+	Client     string // its name for itself
 }
 
 // Credential is a name and its secret.
@@ -50,6 +56,8 @@ type IssueTokenResponse struct {
 	ExpiresIn   int       `json:"expires_in"`   // seconds
 	IssuedAt    time.Time `json:"issued_at"`
 	Scope       string    `json:"scope"` // what was granted (RFC 6749, section 5.1)
+
+	RefreshToken string `json:"refresh_token,omitempty"`
 }
 
 // IssueToken signs the scopes that the caller is granted. Anonymous callers get a
@@ -64,12 +72,9 @@ func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueT
 		return IssueTokenResponse{}, fault.New(fault.Invalid, fault.RequestInvalid, "service must be %q, the host that was asked", req.Site.Host).WithField("service")
 	}
 	web.SetScope(ctx, strings.Join(req.Scopes, " "))
-	var p access.Principal
-	if req.Credential != nil {
-		var err error
-		if p, err = s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret); err != nil {
-			return IssueTokenResponse{}, err
-		}
+	p, err := s.authenticate(ctx, req)
+	if err != nil {
+		return IssueTokenResponse{}, err
 	}
 	web.SetPrincipal(ctx, p.Actor())
 	rights, err := s.policies.Rights(ctx, &req.Site, p, web.ClientAddr(ctx))
@@ -77,6 +82,10 @@ func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueT
 		return IssueTokenResponse{}, err
 	}
 	t, err := s.issuer.Issue(&rights, access.ParseScopes(req.Scopes))
+	if err != nil {
+		return IssueTokenResponse{}, err
+	}
+	refresh, err := s.refreshToken(ctx, req, p)
 	if err != nil {
 		return IssueTokenResponse{}, err
 	}
@@ -89,7 +98,21 @@ func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueT
 		ExpiresIn: int(t.Life / time.Second),
 		IssuedAt:  t.IssuedAt.UTC().Truncate(time.Second),
 		Scope:     strings.Join(granted, " "),
+
+		RefreshToken: refresh,
 	}, nil
+}
+
+// authenticate finds the caller of a request.
+func (s *Service) authenticate(ctx context.Context, req IssueTokenRequest) (access.Principal, error) {
+	switch {
+	case req.Refresh != "":
+		return s.refresh(ctx, req.Site, req.Refresh)
+	case req.Credential != nil:
+		return s.accounts.Authenticate(ctx, req.Site, req.Credential.Name, req.Credential.Secret)
+	default:
+		return access.Principal{}, nil
+	}
 }
 
 // ListKeysRequest asks for the keys.

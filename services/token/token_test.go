@@ -35,7 +35,7 @@ func serve(t testing.TB) *fronttest.Deployment {
 
 func handler(d *fronttest.Deployment) http.Handler {
 	accounts := token.NewAuthenticator(d.Meta, cheap, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
-	return token.NewHandler(token.New(accounts, d.Policies, d.Issuer), d.Middlewares()...)
+	return token.NewHandler(token.New(accounts, d.Meta, d.Policies, d.Issuer), d.Middlewares()...)
 }
 
 // guarded is an operation that takes what its method says of the repository.
@@ -200,7 +200,7 @@ func TestToken_Refusals(t *testing.T) {
 		"basic without colon":     {authorize("Basic Y2k="), 401, "UNAUTHORIZED"},
 		"two authorizations":      {authorize("Basic Y2k6eA==", "Basic Y2k6eA=="), 401, "UNAUTHORIZED"},
 		"empty authorization":     {authorize(""), 401, "UNAUTHORIZED"},
-		"refresh token":           {grant("refresh_token"), 400, "UNSUPPORTED"},
+		"refresh token":           {grant("refresh_token"), 400, "UNAUTHORIZED"},
 		"authorization code":      {grant("authorization_code"), 400, "UNSUPPORTED"},
 		"no grant type":           {grant(""), 400, "UNSUPPORTED"},
 		"JSON":                    {asJSON, 415, "UNSUPPORTED"},
@@ -421,7 +421,7 @@ func TestN7_TokenRefusalsCarryTheirReason(t *testing.T) {
 	}{
 		{wrong, 401, "UNAUTHORIZED", "the name or the secret is wrong"},
 		{get(s.Host, "service=elsewhere"), 400, "UNSUPPORTED", "service must be"},
-		{post(s.Host, url.Values{"grant_type": {"refresh_token"}}), 400, "UNSUPPORTED", "grant_type must be password"},
+		{post(s.Host, url.Values{"grant_type": {"client_credentials"}}), 400, "UNSUPPORTED", "grant_type must be password"},
 	} {
 		a := d.Do(c.req)
 		var body struct {

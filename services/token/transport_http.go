@@ -22,7 +22,7 @@ func NewHandler(s *Service, mw ...kit.Middleware) http.Handler {
 	fail := kit.Errors(front.WriteError)
 	tokens := front.Methods{
 		http.MethodGet:  kit.Handler(e.issueToken, decodeQuery, encodeToken, fail),
-		http.MethodPost: kit.Handler(e.issueToken, decodeForm, encodeToken, fail),
+		http.MethodPost: kit.Handler(e.issueToken, decodeForm, encodeToken, kit.Errors(writeOAuthError)),
 	}
 	keys := front.Methods{
 		http.MethodGet: kit.Handler(e.listKeys, decodeNothing, encodeJSON[access.JWKS], fail),
@@ -45,6 +45,11 @@ func decodeNothing(context.Context, *http.Request) (ListKeysRequest, error) {
 func decodeQuery(ctx context.Context, r *http.Request) (IssueTokenRequest, error) {
 	call := front.CallOf(ctx)
 	req := IssueTokenRequest{Site: call.Site, Service: call.Query.Get("service"), Scopes: call.Query["scope"]}
+	req.Offline, req.Client = call.Query.Get("offline_token") == "true", call.Query.Get("client_id")
+	// docker login keeps the refresh token in place of the secret. Other tools, such as pull
+	// secrets of Kubernetes, read its file and know names and secrets only, and a key can be
+	// ended as well as a refresh token.
+	req.NotForKeys = true
 	headers := r.Header["Authorization"]
 	if len(headers) == 0 {
 		return req, nil
@@ -62,24 +67,56 @@ func decodeQuery(ctx context.Context, r *http.Request) (IssueTokenRequest, error
 // formType is how OAuth 2 clients send their parameters (RFC 6749 section 4.3.2).
 const formType = "application/x-www-form-urlencoded"
 
-// decodeForm reads the request of OAuth 2 clients with name and password (Docker
-// registry OAuth 2 specification). Without refresh tokens, no other grant type can
-// be served.
+// decodeForm reads the request of OAuth 2 clients, with name and password or with a refresh
+// token (Docker registry OAuth 2 specification).
 func decodeForm(ctx context.Context, r *http.Request) (IssueTokenRequest, error) {
 	form, err := readForm(r)
 	if err != nil {
 		return IssueTokenRequest{}, err
 	}
-	if grant := form.Get("grant_type"); grant != "password" {
-		return IssueTokenRequest{}, fault.New(fault.Invalid, fault.RequestInvalid,
-			"grant_type must be password; send a service account's name and secret").WithField("grant_type")
+	req := IssueTokenRequest{
+		Site: front.CallOf(ctx).Site, Service: form.Get("service"), Scopes: form["scope"],
+		Offline: form.Get("access_type") == "offline", Client: form.Get("client_id"),
 	}
-	return IssueTokenRequest{
-		Site:       front.CallOf(ctx).Site,
-		Service:    form.Get("service"),
-		Scopes:     form["scope"],
-		Credential: &Credential{Name: form.Get("username"), Secret: form.Get("password")},
-	}, nil
+	switch form.Get("grant_type") {
+	case "password":
+		req.Credential = &Credential{Name: form.Get("username"), Secret: form.Get("password")}
+	case "refresh_token":
+		if req.Refresh = form.Get("refresh_token"); req.Refresh == "" {
+			return IssueTokenRequest{}, fault.New(fault.Invalid, fault.RequestInvalid, "refresh_token is missing").WithField("refresh_token")
+		}
+		req.Offline = true // the client may keep it
+	default:
+		return IssueTokenRequest{}, fault.New(fault.Invalid, fault.RequestInvalid,
+			"grant_type must be password, with a name and its secret, or refresh_token").WithField("grant_type")
+	}
+	return req, nil
+}
+
+// writeOAuthError answers in the form of OAuth 2 and in that of registries.
+func writeOAuthError(w http.ResponseWriter, r *http.Request, err error) {
+	e := fault.From(err)
+	if e == nil {
+		front.WriteError(w, r, err)
+		return
+	}
+	front.WriteError(w, r, &ocihttp.OAuthError{Cause: err, Code: oauthCode(e), Description: e.Message})
+}
+
+// oauthCode is the code of RFC 6749, sections 5.2 and 4.1.2.1.
+func oauthCode(e *fault.Error) string {
+	switch {
+	case e.Reason == fault.UnauthorizedReason:
+		return "invalid_grant"
+	case e.Field == "grant_type":
+		return "unsupported_grant_type"
+	case e.Kind == fault.Unavailable, e.Kind == fault.TooMany:
+		return "temporarily_unavailable"
+	case e.Kind.Failure():
+		return "server_error"
+	default:
+		return "invalid_request"
+	}
 }
 
 func readForm(r *http.Request) (url.Values, error) {

@@ -38,6 +38,7 @@ var meanings = map[string]string{
 	"manifest.delete":       "A manifest was deleted, with the tags on it.",
 	"manifest.put":          "A manifest was pushed.",
 	"nameClaim.release":     "A registry gave up a name, which its upstreams may answer for again.",
+	"refreshToken.delete":   "A refresh token was ended.",
 	"registry.create":       "A registry was made.",
 	"registry.delete":       "A registry was deleted.",
 	"registry.undelete":     "A deleted registry was brought back.",

@@ -130,6 +130,9 @@ func (s *Records) UpdateAccount(ctx context.Context, by meta.Cause, a meta.Accou
 			if err := revoke(t, a.Tenant, r, allKeys); err != nil {
 				return err
 			}
+			if err := endRefreshTokens(t, a, r); err != nil {
+				return err
+			}
 		}
 		return t.Queue(updateAccount, a.Tenant, r.id, a.DisplayName, a.Role, a.Disabled, textOrNull(a.Password))
 	})

@@ -45,6 +45,9 @@ func (s *Records) RevokeTokens(ctx context.Context, by meta.Cause, id tenant.ID,
 		if err != nil {
 			return err
 		}
+		if err := t.Queue(deleteRefreshTokens, id, r.id); err != nil {
+			return err
+		}
 		return revoke(t, id, r, allKeys)
 	})
 }
@@ -65,7 +68,11 @@ func (s *Records) TrimTokens(ctx context.Context, _ int) (int, error) {
 	var trimmed int64
 	err := s.engine.Write(ctx, noTenant, func(t Tx) error {
 		var err error
-		trimmed, err = t.Exec(trimRevocations, t.Interval(2*access.RevocationLife))
+		if trimmed, err = t.Exec(trimRevocations, t.Interval(2*access.RevocationLife)); err != nil {
+			return err
+		}
+		n, err := t.Exec(trimRefreshTokens)
+		trimmed += n
 		return err
 	})
 	return int(trimmed), err

@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x8eS\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xbbV\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -74,7 +74,9 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x13ListServiceAccounts\x12*.berth.admin.v1.ListServiceAccountsRequest\x1a+.berth.admin.v1.ListServiceAccountsResponse\"2\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02(\x12&/v1/{parent=tenants/*}/serviceAccounts\x12\xb8\x01\n" +
 	"\x14UpdateServiceAccount\x12+.berth.admin.v1.UpdateServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\"S\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02I:\x0fservice_account26/v1/{service_account.name=tenants/*/serviceAccounts/*}\x12\x8f\x01\n" +
 	"\x14DeleteServiceAccount\x12+.berth.admin.v1.DeleteServiceAccountRequest\x1a\x16.google.protobuf.Empty\"2\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02(*&/v1/{name=tenants/*/serviceAccounts/*}\x12\xbf\x01\n" +
-	"\fRevokeTokens\x12#.berth.admin.v1.RevokeTokensRequest\x1a\x16.google.protobuf.Empty\"r\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02h:\x01*Z.:\x01*\")/v1/{name=tenants/*/users/*}:revokeTokens\"3/v1/{name=tenants/*/serviceAccounts/*}:revokeTokens\x12\xac\x01\n" +
+	"\fRevokeTokens\x12#.berth.admin.v1.RevokeTokensRequest\x1a\x16.google.protobuf.Empty\"r\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02h:\x01*Z.:\x01*\")/v1/{name=tenants/*/users/*}:revokeTokens\"3/v1/{name=tenants/*/serviceAccounts/*}:revokeTokens\x12\xdc\x01\n" +
+	"\x11ListRefreshTokens\x12(.berth.admin.v1.ListRefreshTokensRequest\x1a).berth.admin.v1.ListRefreshTokensResponse\"r\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02hZ.\x12,/v1/{parent=tenants/*/users/*}/refreshTokens\x126/v1/{parent=tenants/*/serviceAccounts/*}/refreshTokens\x12\xcb\x01\n" +
+	"\x12DeleteRefreshToken\x12).berth.admin.v1.DeleteRefreshTokenRequest\x1a\x16.google.protobuf.Empty\"r\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02hZ.*,/v1/{name=tenants/*/users/*/refreshTokens/*}*6/v1/{name=tenants/*/serviceAccounts/*/refreshTokens/*}\x12\xac\x01\n" +
 	"\x17CreateServiceAccountKey\x12..berth.admin.v1.CreateServiceAccountKeyRequest\x1a!.berth.admin.v1.ServiceAccountKey\">\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x024:\x03key\"-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\xb2\x01\n" +
 	"\x16ListServiceAccountKeys\x12-.berth.admin.v1.ListServiceAccountKeysRequest\x1a..berth.admin.v1.ListServiceAccountKeysResponse\"9\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\x9c\x01\n" +
 	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/*-/v1/{name=tenants/*/serviceAccounts/*/keys/*}\x12u\n" +
@@ -159,72 +161,75 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*UpdateServiceAccountRequest)(nil),    // 44: berth.admin.v1.UpdateServiceAccountRequest
 	(*DeleteServiceAccountRequest)(nil),    // 45: berth.admin.v1.DeleteServiceAccountRequest
 	(*RevokeTokensRequest)(nil),            // 46: berth.admin.v1.RevokeTokensRequest
-	(*CreateServiceAccountKeyRequest)(nil), // 47: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),  // 48: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil), // 49: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateUserRequest)(nil),              // 50: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                 // 51: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),               // 52: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),              // 53: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),              // 54: berth.admin.v1.DeleteUserRequest
-	(*CreateAccessTokenRequest)(nil),       // 55: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),        // 56: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),       // 57: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),        // 58: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),           // 59: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),         // 60: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),        // 61: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),        // 62: berth.admin.v1.DeleteAccessRuleRequest
-	(*CreateGroupRequest)(nil),             // 63: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                // 64: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),              // 65: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),             // 66: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),             // 67: berth.admin.v1.DeleteGroupRequest
-	(*ListEventsRequest)(nil),              // 68: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),      // 69: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                // 70: berth.admin.v1.GetUsageRequest
-	(*ListSigningKeysRequest)(nil),         // 71: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),       // 72: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),            // 73: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),             // 74: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),            // 75: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                         // 76: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 77: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                       // 78: berth.admin.v1.Deletion
-	(*Registry)(nil),                       // 79: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 80: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 81: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 82: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                  // 83: google.protobuf.Empty
-	(*ListTagsResponse)(nil),               // 84: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 85: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 86: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 87: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 88: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 89: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 90: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 91: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 92: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 93: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 94: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 95: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 96: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 97: berth.admin.v1.ListServiceAccountsResponse
-	(*ServiceAccountKey)(nil),              // 98: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 99: berth.admin.v1.ListServiceAccountKeysResponse
-	(*User)(nil),                           // 100: berth.admin.v1.User
-	(*ListUsersResponse)(nil),              // 101: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                    // 102: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),       // 103: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                     // 104: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),        // 105: berth.admin.v1.ListAccessRulesResponse
-	(*Group)(nil),                          // 106: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),             // 107: berth.admin.v1.ListGroupsResponse
-	(*ListEventsResponse)(nil),             // 108: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 109: berth.admin.v1.Usage
-	(*ListSigningKeysResponse)(nil),        // 110: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),      // 111: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                         // 112: berth.admin.v1.Backup
+	(*ListRefreshTokensRequest)(nil),       // 47: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),      // 48: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil), // 49: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),  // 50: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil), // 51: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateUserRequest)(nil),              // 52: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                 // 53: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),               // 54: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),              // 55: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),              // 56: berth.admin.v1.DeleteUserRequest
+	(*CreateAccessTokenRequest)(nil),       // 57: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),        // 58: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),       // 59: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),        // 60: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),           // 61: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),         // 62: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),        // 63: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),        // 64: berth.admin.v1.DeleteAccessRuleRequest
+	(*CreateGroupRequest)(nil),             // 65: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                // 66: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),              // 67: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),             // 68: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),             // 69: berth.admin.v1.DeleteGroupRequest
+	(*ListEventsRequest)(nil),              // 70: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),      // 71: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                // 72: berth.admin.v1.GetUsageRequest
+	(*ListSigningKeysRequest)(nil),         // 73: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),       // 74: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),            // 75: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),             // 76: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),            // 77: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                         // 78: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 79: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                       // 80: berth.admin.v1.Deletion
+	(*Registry)(nil),                       // 81: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 82: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 83: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 84: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                  // 85: google.protobuf.Empty
+	(*ListTagsResponse)(nil),               // 86: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 87: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 88: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 89: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 90: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 91: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 92: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 93: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 94: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 95: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 96: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 97: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 98: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 99: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),      // 100: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),              // 101: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 102: berth.admin.v1.ListServiceAccountKeysResponse
+	(*User)(nil),                           // 103: berth.admin.v1.User
+	(*ListUsersResponse)(nil),              // 104: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                    // 105: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),       // 106: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                     // 107: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),        // 108: berth.admin.v1.ListAccessRulesResponse
+	(*Group)(nil),                          // 109: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),             // 110: berth.admin.v1.ListGroupsResponse
+	(*ListEventsResponse)(nil),             // 111: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 112: berth.admin.v1.Usage
+	(*ListSigningKeysResponse)(nil),        // 113: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),      // 114: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                         // 115: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -274,113 +279,117 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	44,  // 44: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
 	45,  // 45: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
 	46,  // 46: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	47,  // 47: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	48,  // 48: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	49,  // 49: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	50,  // 50: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	51,  // 51: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	52,  // 52: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	53,  // 53: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	54,  // 54: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	55,  // 55: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	56,  // 56: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	57,  // 57: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	58,  // 58: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	59,  // 59: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	60,  // 60: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	61,  // 61: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	62,  // 62: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	63,  // 63: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	64,  // 64: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	65,  // 65: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	66,  // 66: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	67,  // 67: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	68,  // 68: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	69,  // 69: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	70,  // 70: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	71,  // 71: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	72,  // 72: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	73,  // 73: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	74,  // 74: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	75,  // 75: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	76,  // 76: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	76,  // 77: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	77,  // 78: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	76,  // 79: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	78,  // 80: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	76,  // 81: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	76,  // 82: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	76,  // 83: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	79,  // 84: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	79,  // 85: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	80,  // 86: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	79,  // 87: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	78,  // 88: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	79,  // 89: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	81,  // 90: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	82,  // 91: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	83,  // 92: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	84,  // 93: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	85,  // 94: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	83,  // 95: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	86,  // 96: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	87,  // 97: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	87,  // 98: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	88,  // 99: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	87,  // 100: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	83,  // 101: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	83,  // 102: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	89,  // 103: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	90,  // 104: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	91,  // 105: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	92,  // 106: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	92,  // 107: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	93,  // 108: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	92,  // 109: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	83,  // 110: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	94,  // 111: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	94,  // 112: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	95,  // 113: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	94,  // 114: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	83,  // 115: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	94,  // 116: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	96,  // 117: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	96,  // 118: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	97,  // 119: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	96,  // 120: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	83,  // 121: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	83,  // 122: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	98,  // 123: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	99,  // 124: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	83,  // 125: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	100, // 126: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	100, // 127: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	101, // 128: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	100, // 129: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	83,  // 130: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	102, // 131: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	103, // 132: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	83,  // 133: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	104, // 134: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	104, // 135: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	105, // 136: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	104, // 137: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	83,  // 138: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	106, // 139: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	106, // 140: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	107, // 141: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	106, // 142: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	83,  // 143: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	108, // 144: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	108, // 145: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	109, // 146: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	110, // 147: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	111, // 148: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	112, // 149: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	112, // 150: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	83,  // 151: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	76,  // [76:152] is the sub-list for method output_type
-	0,   // [0:76] is the sub-list for method input_type
+	47,  // 47: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
+	48,  // 48: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
+	49,  // 49: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	50,  // 50: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	51,  // 51: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	52,  // 52: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	53,  // 53: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	54,  // 54: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	55,  // 55: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	56,  // 56: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	57,  // 57: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	58,  // 58: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	59,  // 59: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	60,  // 60: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	61,  // 61: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	62,  // 62: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	63,  // 63: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	64,  // 64: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	65,  // 65: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	66,  // 66: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	67,  // 67: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	68,  // 68: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	69,  // 69: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	70,  // 70: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	71,  // 71: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	72,  // 72: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	73,  // 73: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	74,  // 74: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	75,  // 75: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	76,  // 76: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	77,  // 77: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	78,  // 78: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	78,  // 79: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	79,  // 80: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	78,  // 81: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	80,  // 82: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	78,  // 83: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	78,  // 84: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	78,  // 85: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	81,  // 86: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	81,  // 87: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	82,  // 88: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	81,  // 89: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	80,  // 90: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	81,  // 91: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	83,  // 92: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	84,  // 93: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	85,  // 94: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	86,  // 95: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	87,  // 96: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	85,  // 97: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	88,  // 98: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	89,  // 99: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	89,  // 100: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	90,  // 101: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	89,  // 102: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	85,  // 103: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	85,  // 104: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	91,  // 105: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	92,  // 106: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	93,  // 107: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	94,  // 108: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	94,  // 109: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	95,  // 110: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	94,  // 111: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	85,  // 112: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	96,  // 113: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	96,  // 114: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	97,  // 115: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	96,  // 116: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	85,  // 117: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	96,  // 118: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	98,  // 119: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	98,  // 120: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	99,  // 121: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	98,  // 122: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	85,  // 123: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	85,  // 124: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	100, // 125: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	85,  // 126: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	101, // 127: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	102, // 128: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	85,  // 129: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	103, // 130: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	103, // 131: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	104, // 132: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	103, // 133: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	85,  // 134: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	105, // 135: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	106, // 136: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	85,  // 137: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	107, // 138: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	107, // 139: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	108, // 140: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	107, // 141: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	85,  // 142: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	109, // 143: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	109, // 144: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	110, // 145: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	109, // 146: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	85,  // 147: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	111, // 148: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	111, // 149: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	112, // 150: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	113, // 151: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	114, // 152: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	115, // 153: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	115, // 154: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	85,  // 155: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	78,  // [78:156] is the sub-list for method output_type
+	0,   // [0:78] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name

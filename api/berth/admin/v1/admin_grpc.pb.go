@@ -67,6 +67,8 @@ const (
 	AdminService_UpdateServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/UpdateServiceAccount"
 	AdminService_DeleteServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/DeleteServiceAccount"
 	AdminService_RevokeTokens_FullMethodName            = "/berth.admin.v1.AdminService/RevokeTokens"
+	AdminService_ListRefreshTokens_FullMethodName       = "/berth.admin.v1.AdminService/ListRefreshTokens"
+	AdminService_DeleteRefreshToken_FullMethodName      = "/berth.admin.v1.AdminService/DeleteRefreshToken"
 	AdminService_CreateServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/CreateServiceAccountKey"
 	AdminService_ListServiceAccountKeys_FullMethodName  = "/berth.admin.v1.AdminService/ListServiceAccountKeys"
 	AdminService_DeleteServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/DeleteServiceAccountKey"
@@ -217,6 +219,10 @@ type AdminServiceClient interface {
 	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes. Its keys
 	// and password stay, and get new ones.
 	RevokeTokens(ctx context.Context, in *RevokeTokensRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Lists the refresh tokens of a service account or a user, by name.
+	ListRefreshTokens(ctx context.Context, in *ListRefreshTokensRequest, opts ...grpc.CallOption) (*ListRefreshTokensResponse, error)
+	// Ends a refresh token. Tokens that it got last five minutes.
+	DeleteRefreshToken(ctx context.Context, in *DeleteRefreshTokenRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(ctx context.Context, in *CreateServiceAccountKeyRequest, opts ...grpc.CallOption) (*ServiceAccountKey, error)
 	// Lists an account's keys, without their secrets.
@@ -758,6 +764,26 @@ func (c *adminServiceClient) RevokeTokens(ctx context.Context, in *RevokeTokensR
 	return out, nil
 }
 
+func (c *adminServiceClient) ListRefreshTokens(ctx context.Context, in *ListRefreshTokensRequest, opts ...grpc.CallOption) (*ListRefreshTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRefreshTokensResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListRefreshTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteRefreshToken(ctx context.Context, in *DeleteRefreshTokenRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteRefreshToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateServiceAccountKey(ctx context.Context, in *CreateServiceAccountKeyRequest, opts ...grpc.CallOption) (*ServiceAccountKey, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ServiceAccountKey)
@@ -1167,6 +1193,10 @@ type AdminServiceServer interface {
 	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes. Its keys
 	// and password stay, and get new ones.
 	RevokeTokens(context.Context, *RevokeTokensRequest) (*emptypb.Empty, error)
+	// Lists the refresh tokens of a service account or a user, by name.
+	ListRefreshTokens(context.Context, *ListRefreshTokensRequest) (*ListRefreshTokensResponse, error)
+	// Ends a refresh token. Tokens that it got last five minutes.
+	DeleteRefreshToken(context.Context, *DeleteRefreshTokenRequest) (*emptypb.Empty, error)
 	// Creates a key and returns its secret, only here.
 	CreateServiceAccountKey(context.Context, *CreateServiceAccountKeyRequest) (*ServiceAccountKey, error)
 	// Lists an account's keys, without their secrets.
@@ -1377,6 +1407,12 @@ func (UnimplementedAdminServiceServer) DeleteServiceAccount(context.Context, *De
 }
 func (UnimplementedAdminServiceServer) RevokeTokens(context.Context, *RevokeTokensRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeTokens not implemented")
+}
+func (UnimplementedAdminServiceServer) ListRefreshTokens(context.Context, *ListRefreshTokensRequest) (*ListRefreshTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRefreshTokens not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteRefreshToken(context.Context, *DeleteRefreshTokenRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteRefreshToken not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateServiceAccountKey(context.Context, *CreateServiceAccountKeyRequest) (*ServiceAccountKey, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateServiceAccountKey not implemented")
@@ -2331,6 +2367,42 @@ func _AdminService_RevokeTokens_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListRefreshTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRefreshTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListRefreshTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListRefreshTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListRefreshTokens(ctx, req.(*ListRefreshTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteRefreshToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRefreshTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteRefreshToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteRefreshToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteRefreshToken(ctx, req.(*DeleteRefreshTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateServiceAccountKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateServiceAccountKeyRequest)
 	if err := dec(in); err != nil {
@@ -3047,6 +3119,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RevokeTokens",
 			Handler:    _AdminService_RevokeTokens_Handler,
+		},
+		{
+			MethodName: "ListRefreshTokens",
+			Handler:    _AdminService_ListRefreshTokens_Handler,
+		},
+		{
+			MethodName: "DeleteRefreshToken",
+			Handler:    _AdminService_DeleteRefreshToken_Handler,
 		},
 		{
 			MethodName: "CreateServiceAccountKey",

@@ -7,8 +7,10 @@
 package adminv1
 
 import (
+	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -76,14 +78,330 @@ func (x *RevokeTokensRequest) GetValidateOnly() bool {
 	return false
 }
 
+// A refresh token of a service account or a user, which `/token` gives to clients that log in,
+// such as `docker login`. It gets tokens as the secret does that it was got with.
+type RefreshToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Output only. The resource name,
+	// `tenants/{tenant}/serviceAccounts/{service_account}/refreshTokens/{refresh_token}` or
+	// `tenants/{tenant}/users/{user}/refreshTokens/{refresh_token}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Output only. The client's name for itself, such as `docker`.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Output only. The ID of the key that it was got with, and ends with; empty for a password.
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// Output only.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Output only. The address of the client that got it.
+	CreateAddress string `protobuf:"bytes,5,opt,name=create_address,json=createAddress,proto3" json:"create_address,omitempty"`
+	// Output only. Exact to a minute.
+	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	// Output only.
+	LastUseAddress string `protobuf:"bytes,7,opt,name=last_use_address,json=lastUseAddress,proto3" json:"last_use_address,omitempty"`
+	// Output only. 90 days after the last use.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshToken) Reset() {
+	*x = RefreshToken{}
+	mi := &file_berth_admin_v1_token_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshToken) ProtoMessage() {}
+
+func (x *RefreshToken) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_token_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshToken.ProtoReflect.Descriptor instead.
+func (*RefreshToken) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_token_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RefreshToken) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RefreshToken) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *RefreshToken) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RefreshToken) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *RefreshToken) GetCreateAddress() string {
+	if x != nil {
+		return x.CreateAddress
+	}
+	return ""
+}
+
+func (x *RefreshToken) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+func (x *RefreshToken) GetLastUseAddress() string {
+	if x != nil {
+		return x.LastUseAddress
+	}
+	return ""
+}
+
+func (x *RefreshToken) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+type ListRefreshTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/serviceAccounts/{service_account}` or
+	// `tenants/{tenant}/users/{user}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// At most this many; 0 means 100, more than 1000 means 1000.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefreshTokensRequest) Reset() {
+	*x = ListRefreshTokensRequest{}
+	mi := &file_berth_admin_v1_token_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefreshTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefreshTokensRequest) ProtoMessage() {}
+
+func (x *ListRefreshTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_token_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefreshTokensRequest.ProtoReflect.Descriptor instead.
+func (*ListRefreshTokensRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_token_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListRefreshTokensRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListRefreshTokensRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRefreshTokensRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListRefreshTokensResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RefreshTokens []*RefreshToken        `protobuf:"bytes,1,rep,name=refresh_tokens,json=refreshTokens,proto3" json:"refresh_tokens,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRefreshTokensResponse) Reset() {
+	*x = ListRefreshTokensResponse{}
+	mi := &file_berth_admin_v1_token_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRefreshTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRefreshTokensResponse) ProtoMessage() {}
+
+func (x *ListRefreshTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_token_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRefreshTokensResponse.ProtoReflect.Descriptor instead.
+func (*ListRefreshTokensResponse) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_token_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListRefreshTokensResponse) GetRefreshTokens() []*RefreshToken {
+	if x != nil {
+		return x.RefreshTokens
+	}
+	return nil
+}
+
+func (x *ListRefreshTokensResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type DeleteRefreshTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/serviceAccounts/{service_account}/refreshTokens/{refresh_token}` or
+	// `tenants/{tenant}/users/{user}/refreshTokens/{refresh_token}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Succeed if it does not exist.
+	AllowMissing bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRefreshTokenRequest) Reset() {
+	*x = DeleteRefreshTokenRequest{}
+	mi := &file_berth_admin_v1_token_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRefreshTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRefreshTokenRequest) ProtoMessage() {}
+
+func (x *DeleteRefreshTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_token_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRefreshTokenRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRefreshTokenRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_token_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DeleteRefreshTokenRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteRefreshTokenRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+func (x *DeleteRefreshTokenRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 var File_berth_admin_v1_token_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_token_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/token.proto\x12\x0eberth.admin.v1\"N\n" +
+	"\x1aberth/admin/v1/token.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n" +
 	"\x13RevokeTokensRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnlyB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x8c\x03\n" +
+	"\fRefreshToken\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
+	"\tclient_id\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\bclientId\x12\x16\n" +
+	"\x03key\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x03key\x12A\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12+\n" +
+	"\x0ecreate_address\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\rcreateAddress\x12D\n" +
+	"\rlast_use_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vlastUseTime\x12.\n" +
+	"\x10last_use_address\x18\a \x01(\tB\x04\xe2A\x01\x03R\x0elastUseAddress\x12A\n" +
+	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"expireTime\"n\n" +
+	"\x18ListRefreshTokensRequest\x12\x16\n" +
+	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x88\x01\n" +
+	"\x19ListRefreshTokensResponse\x12C\n" +
+	"\x0erefresh_tokens\x18\x01 \x03(\v2\x1c.berth.admin.v1.RefreshTokenR\rrefreshTokens\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"y\n" +
+	"\x19DeleteRefreshTokenRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
+	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnlyB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_berth_admin_v1_token_proto_rawDescOnce sync.Once
@@ -97,16 +415,25 @@ func file_berth_admin_v1_token_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_token_proto_rawDescData
 }
 
-var file_berth_admin_v1_token_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_berth_admin_v1_token_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_berth_admin_v1_token_proto_goTypes = []any{
-	(*RevokeTokensRequest)(nil), // 0: berth.admin.v1.RevokeTokensRequest
+	(*RevokeTokensRequest)(nil),       // 0: berth.admin.v1.RevokeTokensRequest
+	(*RefreshToken)(nil),              // 1: berth.admin.v1.RefreshToken
+	(*ListRefreshTokensRequest)(nil),  // 2: berth.admin.v1.ListRefreshTokensRequest
+	(*ListRefreshTokensResponse)(nil), // 3: berth.admin.v1.ListRefreshTokensResponse
+	(*DeleteRefreshTokenRequest)(nil), // 4: berth.admin.v1.DeleteRefreshTokenRequest
+	(*timestamppb.Timestamp)(nil),     // 5: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_token_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	5, // 0: berth.admin.v1.RefreshToken.create_time:type_name -> google.protobuf.Timestamp
+	5, // 1: berth.admin.v1.RefreshToken.last_use_time:type_name -> google.protobuf.Timestamp
+	5, // 2: berth.admin.v1.RefreshToken.expire_time:type_name -> google.protobuf.Timestamp
+	1, // 3: berth.admin.v1.ListRefreshTokensResponse.refresh_tokens:type_name -> berth.admin.v1.RefreshToken
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_token_proto_init() }
@@ -120,7 +447,7 @@ func file_berth_admin_v1_token_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_token_proto_rawDesc), len(file_berth_admin_v1_token_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

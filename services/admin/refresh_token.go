@@ -1,0 +1,67 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+const refreshTokensCollection = "refreshTokens"
+
+// ListRefreshTokens pages by name.
+func (s *Service) ListRefreshTokens(ctx context.Context, req *pb.ListRefreshTokensRequest) (*pb.ListRefreshTokensResponse, error) {
+	a, err := s.account(ctx, "parent", req.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := listPage(s, refreshTokensCollection, req.GetParent(), req,
+		func(p meta.Page) ([]meta.RefreshToken, error) {
+			tokens, err := s.store.ListRefreshTokens(ctx, a.Tenant, a.Kind, a.Slug)
+			tokens = slices.DeleteFunc(tokens, func(r meta.RefreshToken) bool { return r.Name <= p.After })
+			return tokens[:min(len(tokens), p.Size)], err
+		},
+		func(r meta.RefreshToken) string { return r.Name })
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListRefreshTokensResponse{
+		RefreshTokens: mapped(rows, func(r meta.RefreshToken) *pb.RefreshToken { return refreshTokenMessage(req.GetParent(), r) }),
+		NextPageToken: next,
+	}, nil
+}
+
+// DeleteRefreshToken ends a refresh token.
+func (s *Service) DeleteRefreshToken(ctx context.Context, req *pb.DeleteRefreshTokenRequest) (*emptypb.Empty, error) {
+	parent, name, found := strings.Cut(req.GetName(), "/"+refreshTokensCollection+"/")
+	if !found || name == "" {
+		return nil, badName("name", req.GetName(), []string{"tenants", "serviceAccounts", refreshTokensCollection})
+	}
+	a, err := s.account(ctx, "name", parent)
+	if err != nil {
+		return deleted(err, req)
+	}
+	if req.GetValidateOnly() {
+		tokens, err := s.store.ListRefreshTokens(ctx, a.Tenant, a.Kind, a.Slug)
+		if err == nil && !slices.ContainsFunc(tokens, func(r meta.RefreshToken) bool { return r.Name == name }) {
+			err = fault.New(fault.NotFound, fault.ResourceUnknown, "refresh token not found")
+		}
+		return deleted(err, req)
+	}
+	return deleted(s.store.DeleteRefreshToken(ctx, cause(ctx), a.Tenant, a.Kind, a.Slug, name), req)
+}
+
+func refreshTokenMessage(parent string, r meta.RefreshToken) *pb.RefreshToken {
+	return &pb.RefreshToken{
+		Name: parent + "/" + refreshTokensCollection + "/" + r.Name, ClientId: r.Client, Key: r.Key,
+		CreateTime: timestamppb.New(r.CreatedAt), CreateAddress: r.CreatedFrom,
+		LastUseTime: timestamppb.New(r.LastUsedAt), LastUseAddress: r.LastUsedFrom,
+		ExpireTime: timestamppb.New(r.ExpiresAt),
+	}
+}
