@@ -45,6 +45,8 @@ func mutations() []string {
 	})
 	rank := func(rpc string) int {
 		switch {
+		case rpc == "DeleteRefreshToken": // before RevokeTokens ends it
+			return -1
 		case rpc == "SuspendTenant":
 			return 1
 		case rpc == "ResumeTenant":

@@ -54,7 +54,7 @@ func (s *Service) DeleteRefreshToken(ctx context.Context, req *pb.DeleteRefreshT
 		}
 		return deleted(err, req)
 	}
-	return deleted(s.store.DeleteRefreshToken(ctx, cause(ctx), a.Tenant, a.Kind, a.Slug, name), req)
+	return deleted(s.store.DeleteRefreshToken(ctx, causedBy(ctx, "refresh_token", name, ""), a.Tenant, a.Kind, a.Slug, name), req)
 }
 
 func refreshTokenMessage(parent string, r meta.RefreshToken) *pb.RefreshToken {

@@ -51,7 +51,7 @@ func TestC13_AMovedPasswordIsLeftAlone(t *testing.T) {
 		t.Errorf("ghcr has %q", got)
 	}
 	events := fmt.Sprint(a.call(200, "GET", "/v1/tenants/acme/events", "")["events"])
-	if !strings.Contains(events, "upstream.update") || strings.Contains(events, "anonymous") {
+	if !strings.Contains(events, "upstream.update") || strings.Contains(events, "actor:anonymous") {
 		t.Errorf("events %s", events)
 	}
 }
