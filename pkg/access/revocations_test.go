@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/pause"
 )
 
 // revoking has the realm's verifier refuse what is in the rows, by the realm's clock.
@@ -117,7 +118,7 @@ func TestU51_WithoutRevocationsNoTokenCounts(t *testing.T) {
 			return err
 		}
 		wait := func(d time.Duration) {
-			time.Sleep(d)
+			_ = pause.For(ctx, d)
 			synctest.Wait()
 		}
 		if err := verify(writer); !fault.Is(err, fault.UnavailableReason) {

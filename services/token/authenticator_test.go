@@ -242,6 +242,7 @@ var errBroken = errors.New("connection refused")
 func (broken) FindAccountByKey(context.Context, tenant.ID, string, [32]byte) (meta.Login, error) {
 	return meta.Login{}, fault.Down(errBroken, "the metadata store")
 }
+
 func (broken) FindLogin(context.Context, tenant.ID, string, [32]byte) (meta.Login, error) {
 	return meta.Login{}, fault.Down(errBroken, "the metadata store")
 }

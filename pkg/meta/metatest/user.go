@@ -172,7 +172,8 @@ func testKeyUses(t *testing.T, open Open) {
 		t.Helper()
 		w.must(w.Store.RecordKeyUses(t.Context(), []meta.KeyUse{
 			{Tenant: w.tenant, Account: ci.ID, Key: "k", At: at, Address: from},
-			{Tenant: w.tenant, Account: ci.ID, Key: "gone", At: at}, {Tenant: w.tenant + 1, Account: ci.ID, Key: "unused", At: at},
+			{Tenant: w.tenant, Account: ci.ID, Key: "gone", At: at},
+			{Tenant: w.tenant + 1, Account: ci.ID, Key: "unused", At: at},
 		}))
 		keys, err := w.Store.ListAccountKeys(t.Context(), w.tenant, access.ServiceKind, "ci")
 		w.must(err)

@@ -132,7 +132,7 @@ var sorting = map[string]string{
 	"leastPulledOfTenant": "goes through the caches of a tenant, and keeps the first",
 
 	"findRefreshTokenOfKey": "sorts the few refresh tokens of an account",
-	"endOldRefreshTokens":   "sorts the few refresh tokens of an account",
+	"endOldRefreshes":       "sorts the few refresh tokens of an account",
 
 	"keepReferrer": "reads the few deletions that are in flight",
 	"countContent": "tells digests apart, up to a LIMIT",

@@ -103,7 +103,7 @@ func (s *Records) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant
 		if err := change(t, noKey(k, slug, name), deleteAccountKey, id, account.id, name); err != nil {
 			return err
 		}
-		if err := t.Queue(deleteRefreshTokensOfKey, id, account.id, name); err != nil {
+		if err := t.Queue(deleteRefreshesOfKey, id, account.id, name); err != nil {
 			return err
 		}
 		return revoke(t, id, account, name)

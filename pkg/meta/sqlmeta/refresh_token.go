@@ -11,23 +11,23 @@ import (
 )
 
 const (
-	refreshTokenColumns = `
+	refreshColumns = `
 r.name, r.hash, r.key_name, r.seed, r.client_id, r.created_at, r.created_from, r.last_used_at, r.last_used_from, r.expires_at`
 
 	listRefreshTokens = `
-SELECT ` + refreshTokenColumns + `
+SELECT ` + refreshColumns + `
 FROM accounts a JOIN refresh_tokens r ON r.tenant_id = a.tenant_id AND r.account_id = a.id
 WHERE a.tenant_id = $1 AND a.kind = $2 AND a.slug = $3 AND r.expires_at > berth_now() ORDER BY r.name`
 
 	findRefreshTokenOfKey = `
-SELECT ` + refreshTokenColumns + ` FROM refresh_tokens r
+SELECT ` + refreshColumns + ` FROM refresh_tokens r
 WHERE r.tenant_id = $1 AND r.account_id = $2 AND r.key_name = $3 AND r.client_id = $4 AND r.expires_at > berth_now()
 ORDER BY r.created_at DESC, r.name LIMIT 1`
 
 	// It begins at the hash, as findAccountByKey does. A key of the same name that was made
 	// later is another key.
 	findAccountByRefreshToken = `
-SELECT ` + accountColumns + `, ` + refreshTokenColumns + `
+SELECT ` + accountColumns + `, ` + refreshColumns + `
 FROM refresh_tokens r
 JOIN accounts a ON a.tenant_id = r.tenant_id AND a.id = r.account_id
 JOIN tenants t ON t.id = a.tenant_id
@@ -39,12 +39,12 @@ WHERE r.hash = $2 AND r.tenant_id = $1 AND r.expires_at > berth_now() AND NOT a.
 	findAccountEpoch = `SELECT epoch FROM accounts WHERE tenant_id = $1 AND id = $2 AND NOT disabled`
 	lockAccountEpoch = findAccountEpoch + ` FOR UPDATE`
 
-	insertRefreshToken = `
+	insertRefresh = `
 INSERT INTO refresh_tokens (tenant_id, account_id, name, hash, key_name, seed, client_id, created_at, created_from, last_used_at, last_used_from, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, berth_now(), $8, berth_now(), $8, berth_now() + CAST($9 AS interval))
 ON CONFLICT (tenant_id, account_id, name) DO NOTHING`
 
-	endOldRefreshTokens = `
+	endOldRefreshes = `
 DELETE FROM refresh_tokens WHERE tenant_id = $1 AND account_id = $2 AND name IN (
   SELECT o.name FROM refresh_tokens o WHERE o.tenant_id = $1 AND o.account_id = $2 ORDER BY o.last_used_at DESC, o.name LIMIT 1000 OFFSET $3)`
 
@@ -52,10 +52,10 @@ DELETE FROM refresh_tokens WHERE tenant_id = $1 AND account_id = $2 AND name IN 
 UPDATE refresh_tokens SET last_used_at = berth_now(), last_used_from = $4, expires_at = berth_now() + CAST($5 AS interval)
 WHERE tenant_id = $1 AND account_id = $2 AND name = $3 AND last_used_at <= berth_now() - CAST($6 AS interval)`
 
-	deleteRefreshToken       = `DELETE FROM refresh_tokens WHERE tenant_id = $1 AND account_id = $2 AND name = $3`
-	deleteRefreshTokens      = `DELETE FROM refresh_tokens WHERE tenant_id = $1 AND account_id = $2`
-	deleteRefreshTokensOfKey = deleteRefreshTokens + ` AND key_name = $3`
-	trimRefreshTokens        = `DELETE FROM refresh_tokens WHERE expires_at < berth_now()`
+	deleteRefresh        = `DELETE FROM refresh_tokens WHERE tenant_id = $1 AND account_id = $2 AND name = $3`
+	deleteRefreshes      = `DELETE FROM refresh_tokens WHERE tenant_id = $1 AND account_id = $2`
+	deleteRefreshesOfKey = deleteRefreshes + ` AND key_name = $3`
+	trimRefreshes        = `DELETE FROM refresh_tokens WHERE expires_at < berth_now()`
 )
 
 // refreshTokenUse is how exact LastUsedAt is.
@@ -63,8 +63,14 @@ const refreshTokenUse = time.Minute
 
 func refreshTokenDest(r *meta.RefreshToken) []any {
 	return []any{
-		&r.Name, hashScanner{&r.Hash}, &r.Key, &r.Seed, &r.Client, timeScanner{&r.CreatedAt}, &r.CreatedFrom,
-		timeScanner{&r.LastUsedAt}, &r.LastUsedFrom, timeScanner{&r.ExpiresAt},
+		&r.Name,
+		hashScanner{&r.Hash},
+		&r.Key, &r.Seed, &r.Client,
+		timeScanner{&r.CreatedAt},
+		&r.CreatedFrom,
+		timeScanner{&r.LastUsedAt},
+		&r.LastUsedFrom,
+		timeScanner{&r.ExpiresAt},
 	}
 }
 
@@ -85,10 +91,10 @@ func (s *Records) CreateRefreshToken(ctx context.Context, p access.Principal, r 
 		case !found || epoch != p.Epoch:
 			return fault.New(fault.NotFound, fault.ResourceUnknown, "the account was changed meanwhile; log in again")
 		}
-		if err := t.Queue(insertRefreshToken, p.Tenant, p.ID, r.Name, r.Hash[:], r.Key, append([]byte{}, r.Seed...), r.Client, r.CreatedFrom, t.Interval(life)); err != nil {
+		if err := t.Queue(insertRefresh, p.Tenant, p.ID, r.Name, r.Hash[:], r.Key, append([]byte{}, r.Seed...), r.Client, r.CreatedFrom, t.Interval(life)); err != nil {
 			return err
 		}
-		return t.Queue(endOldRefreshTokens, p.Tenant, p.ID, meta.MaxRefreshTokens)
+		return t.Queue(endOldRefreshes, p.Tenant, p.ID, meta.MaxRefreshTokens)
 	})
 }
 
@@ -139,7 +145,7 @@ func (s *Records) DeleteRefreshToken(ctx context.Context, by meta.Cause, id tena
 		if err != nil {
 			return err
 		}
-		return change(t, noRefreshToken(), deleteRefreshToken, id, r.id, name)
+		return change(t, noRefreshToken(), deleteRefresh, id, r.id, name)
 	})
 }
 
@@ -151,9 +157,9 @@ func noRefreshToken() error {
 func endRefreshTokens(t Tx, a meta.Account, r accountRow) error {
 	switch {
 	case a.Disabled:
-		return t.Queue(deleteRefreshTokens, a.Tenant, r.id)
+		return t.Queue(deleteRefreshes, a.Tenant, r.id)
 	case a.Password != r.password:
-		return t.Queue(deleteRefreshTokensOfKey, a.Tenant, r.id, "")
+		return t.Queue(deleteRefreshesOfKey, a.Tenant, r.id, "")
 	default:
 		return nil
 	}

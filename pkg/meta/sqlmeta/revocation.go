@@ -45,7 +45,7 @@ func (s *Records) RevokeTokens(ctx context.Context, by meta.Cause, id tenant.ID,
 		if err != nil {
 			return err
 		}
-		if err := t.Queue(deleteRefreshTokens, id, r.id); err != nil {
+		if err := t.Queue(deleteRefreshes, id, r.id); err != nil {
 			return err
 		}
 		return revoke(t, id, r, allKeys)
@@ -71,7 +71,7 @@ func (s *Records) TrimTokens(ctx context.Context, _ int) (int, error) {
 		if trimmed, err = t.Exec(trimRevocations, t.Interval(2*access.RevocationLife)); err != nil {
 			return err
 		}
-		n, err := t.Exec(trimRefreshTokens)
+		n, err := t.Exec(trimRefreshes)
 		trimmed += n
 		return err
 	})
