@@ -14,13 +14,16 @@ import (
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
-// sunk are the lines of the audit sink.
+// sunk are the whole lines of the audit sink, which may be at work on another.
 func sunk(t *testing.T, path string) []map[string]any {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	mustAll(t, err)
 	var lines []map[string]any
 	for line := range strings.Lines(string(text)) {
+		if !strings.HasSuffix(line, "\n") {
+			break
+		}
 		var one map[string]any
 		mustAll(t, json.Unmarshal([]byte(line), &one))
 		lines = append(lines, one)

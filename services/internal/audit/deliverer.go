@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -12,12 +13,12 @@ import (
 
 // How a Deliverer works.
 const (
-	perBatch   = 200 // events that are sent at once
-	pollEvery  = time.Second
-	mostPause  = time.Minute        // between attempts
-	keptFor    = 7 * 24 * time.Hour // events, after the last process that sends them has ended
-	keepEvery  = time.Hour
-	leftBehind = time.Minute // after which events are sent without the lease
+	perBatch      = 200 // events that are sent at once
+	pollEvery     = time.Second
+	mostPause     = time.Minute        // between attempts
+	keptFor       = 7 * 24 * time.Hour // events, after the last process that sends them has ended
+	keepEvery     = time.Hour
+	takeoverAfter = time.Minute // without progress, after which a batch is sent without the lease
 )
 
 // sinkKey is the lease of the process that sends.
@@ -34,6 +35,9 @@ type Deliverer struct {
 	now    func() time.Time
 	poll   time.Duration
 	held   lease.Lease // nil: another process sends
+
+	oldest int64     // the event that waits the longest, by its id
+	since  time.Time // when it was first seen as that
 
 	lag          atomic.Int64 // nanoseconds
 	sent, failed atomic.Int64
@@ -68,10 +72,13 @@ func (d *Deliverer) Run(ctx context.Context) {
 	pause := d.poll
 	for {
 		more, err := d.send(ctx)
-		if err == nil && d.now().Sub(kept) > keepEvery {
-			if err = Keep(ctx, d.store); err == nil {
-				kept = d.now()
+		// Above all while the sink is away: what happens meanwhile must wait for it.
+		if now := d.now(); now.Sub(kept) > keepEvery {
+			failed := Keep(ctx, d.store)
+			if failed == nil {
+				kept = now
 			}
+			err = errors.Join(err, failed)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -105,7 +112,7 @@ func (d *Deliverer) send(ctx context.Context) (bool, error) {
 		waiting = max(0, d.now().Sub(events[0].At))
 	}
 	d.lag.Store(int64(waiting))
-	if len(events) == 0 || !d.mine(ctx) && waiting < leftBehind {
+	if len(events) == 0 || !d.holdsLease(ctx) && !d.isStuck(events[0].ID) {
 		return false, nil
 	}
 	lines, err := encoded(events, recordOf)
@@ -119,8 +126,18 @@ func (d *Deliverer) send(ctx context.Context) (bool, error) {
 	return len(events) == perBatch, d.store.MarkSent(ctx, events)
 }
 
-// mine says whether this process has the lease.
-func (d *Deliverer) mine(ctx context.Context) bool {
+// isStuck says whether an event has been the oldest for so long that nobody seems to
+// send. Its age tells nothing: after an outage all are old, and one process sends them.
+func (d *Deliverer) isStuck(oldest int64) bool {
+	now := d.now()
+	if oldest != d.oldest {
+		d.oldest, d.since = oldest, now
+	}
+	return now.Sub(d.since) >= takeoverAfter
+}
+
+// holdsLease says whether this process has the lease.
+func (d *Deliverer) holdsLease(ctx context.Context) bool {
 	if d.held != nil {
 		select {
 		case <-d.held.Lost():
