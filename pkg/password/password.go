@@ -45,7 +45,7 @@ type Hasher struct {
 }
 
 // New makes a Hasher whose hashes cost this. At most half of the processors hash at a time,
-// but two, and one of them is left to other tenants.
+// but at least two, and one of these places is left to other tenants.
 func New(c Cost) *Hasher {
 	at := int64(max(2, runtime.GOMAXPROCS(0)/2))
 	h := &Hasher{cost: c, gate: fairgate.New[tenant.ID](fairgate.Options{Capacity: at, Most: at - 1, MaxWaiting: maxWaiting})}
