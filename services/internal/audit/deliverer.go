@@ -126,7 +126,7 @@ func (d *Deliverer) send(ctx context.Context) (bool, error) {
 	return len(events) == perBatch, d.store.MarkSent(ctx, events)
 }
 
-// isStuck says whether an event has been the oldest for so long that nobody seems to
+// isStuck says whether an event has been the oldest for so long that no process seems to
 // send. Its age tells nothing: after an outage all are old, and one process sends them.
 func (d *Deliverer) isStuck(oldest int64) bool {
 	now := d.now()
