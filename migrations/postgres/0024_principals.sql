@@ -1,6 +1,10 @@
+-- +goose NO TRANSACTION
+
 -- Users are accounts of their own kind, which may have a password. An account's epoch
 -- grows whenever the tokens issued for it before must not count any more; revocations
--- tell the nodes. A row about a key concerns the tokens issued for that key alone.
+-- tell the nodes. A row about a key concerns the tokens issued for that key alone. Nodes
+-- lock tenants before accounts, so no statement here keeps the lock of another. Every one
+-- can be run again.
 
 -- +goose Up
 ALTER TABLE accounts
