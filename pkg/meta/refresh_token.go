@@ -27,6 +27,9 @@ type RefreshToken struct {
 // that was used least recently ends.
 const MaxRefreshTokens = 100
 
+// RefreshTokenUse is how exact LastUsedAt is.
+const RefreshTokenUse = time.Minute
+
 // RefreshTokens keeps refresh tokens. Those of a password end when it changes, all end when
 // the account is disabled or its tokens are revoked; absence is fault.ResourceUnknown.
 type RefreshTokens interface {
@@ -36,10 +39,10 @@ type RefreshTokens interface {
 	// FindRefreshTokenOfKey finds the newest token that this client got with the key.
 	FindRefreshTokenOfKey(ctx context.Context, p access.Principal, client string) (RefreshToken, error)
 	// FindAccountByRefreshToken finds the enabled account, of an active tenant, that has a
-	// token with this hash whose key, if any, still counts.
+	// token with this hash whose key still counts; one of a password, if passwords do.
 	FindAccountByRefreshToken(ctx context.Context, t tenant.ID, hash [32]byte) (Login, RefreshToken, error)
 	// UseRefreshToken notes that a token was used, which lasts for life again. A use within
-	// a minute after the last one changes nothing.
+	// RefreshTokenUse after the last one changes nothing.
 	UseRefreshToken(ctx context.Context, p access.Principal, name, address string, life time.Duration) error
 
 	ListRefreshTokens(ctx context.Context, t tenant.ID, k access.Kind, slug string) ([]RefreshToken, error)

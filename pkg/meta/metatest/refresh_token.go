@@ -74,6 +74,13 @@ func testRefreshTokens(t *testing.T, open Open) {
 	}
 
 	w.addRefresh(alice.Principal(), "a2")
+	for _, off := range []bool{true, false} {
+		change := w.acme()
+		change.NoPasswords = off
+		_, err := w.Store.UpdateTenant(ctx, cause(), change)
+		w.must(err)
+		w.refreshes(fmt.Sprintf("no passwords: %t", off), map[string]bool{"a2": !off, "c1": true})
+	}
 	alice.Role = access.Reader
 	alice, err = w.Store.UpdateAccount(ctx, cause(), alice)
 	w.must(err)

@@ -32,6 +32,7 @@ FROM refresh_tokens r
 JOIN accounts a ON a.tenant_id = r.tenant_id AND a.id = r.account_id
 JOIN tenants t ON t.id = a.tenant_id
 WHERE r.hash = $2 AND r.tenant_id = $1 AND r.expires_at > berth_now() AND NOT a.disabled AND t.state = 'active'
+  AND (r.key_name <> '' OR NOT t.no_passwords)
   AND (r.key_name = '' OR EXISTS (
     SELECT 1 FROM account_keys k WHERE k.tenant_id = r.tenant_id AND k.account_id = r.account_id AND k.name = r.key_name
       AND k.created_at <= r.created_at AND (k.expires_at IS NULL OR k.expires_at > berth_now())))`
@@ -57,9 +58,6 @@ WHERE tenant_id = $1 AND account_id = $2 AND name = $3 AND last_used_at <= berth
 	deleteRefreshesOfKey = deleteRefreshes + ` AND key_name = $3`
 	trimRefreshes        = `DELETE FROM refresh_tokens WHERE expires_at < berth_now()`
 )
-
-// refreshTokenUse is how exact LastUsedAt is.
-const refreshTokenUse = time.Minute
 
 func refreshTokenDest(r *meta.RefreshToken) []any {
 	return []any{
@@ -123,7 +121,7 @@ func (s *Records) FindAccountByRefreshToken(ctx context.Context, t tenant.ID, ha
 // UseRefreshToken implements meta.RefreshTokens.
 func (s *Records) UseRefreshToken(ctx context.Context, p access.Principal, name, address string, life time.Duration) error {
 	return s.engine.Write(ctx, p.Tenant, func(t Tx) error {
-		return t.Queue(useRefreshToken, p.Tenant, p.ID, name, address, t.Interval(life), t.Interval(refreshTokenUse))
+		return t.Queue(useRefreshToken, p.Tenant, p.ID, name, address, t.Interval(life), t.Interval(meta.RefreshTokenUse))
 	})
 }
 
