@@ -38,8 +38,8 @@ func (s *Service) refresh(ctx context.Context, site tenant.Site, raw string) (ac
 	switch {
 	case err == nil:
 		p := login.Principal()
-		// Only the last use is lost where this fails.
-		_ = s.tokens.UseRefreshToken(ctx, p, token.Name, clientAddress(ctx), RefreshLife)
+		s.used(ctx, p, token)
+		s.accounts.uses.Add(login, web.ClientAddr(ctx))
 		return p, nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err
@@ -49,6 +49,14 @@ func (s *Service) refresh(ctx context.Context, site tenant.Site, raw string) (ac
 		return access.Principal{}, err
 	}
 	return access.Principal{}, fault.Wrap(err, fault.Invalid, fault.UnauthorizedReason, "the refresh token is not valid: it expired or was ended; log in again")
+}
+
+// used notes that a token was used, unless that changes nothing: a write for each token that
+// is issued would cost more than the rest of it. Only the last use is lost where it fails.
+func (s *Service) used(ctx context.Context, p access.Principal, r meta.RefreshToken) {
+	if time.Since(r.LastUsedAt) >= meta.RefreshTokenUse {
+		_ = s.tokens.UseRefreshToken(ctx, p, r.Name, clientAddress(ctx), RefreshLife)
+	}
 }
 
 // refreshFailed puts a failure in the access log, a metric and the audit log.
@@ -82,7 +90,7 @@ func (s *Service) refreshToken(ctx context.Context, req IssueTokenRequest, p acc
 		if err == nil {
 			raw := derive(req.Credential.Secret, known.Seed)
 			if sha256.Sum256([]byte(raw)) == known.Hash {
-				_ = s.tokens.UseRefreshToken(ctx, p, known.Name, clientAddress(ctx), RefreshLife)
+				s.used(ctx, p, known)
 				return raw, nil
 			}
 		} else if !fault.Is(err, fault.ResourceUnknown) {

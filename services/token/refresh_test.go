@@ -1,14 +1,20 @@
 package token_test
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/fronttest"
+	"github.com/berth-registry/berth/services/internal/keyuse"
 )
 
 // oauth is an answer of the token endpoint to an OAuth 2 client.
@@ -104,6 +110,67 @@ func TestU56_RefreshTokensGetTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantInvalid("account deleted", acme.Host, renewed)
+}
+
+// aged are refresh tokens that were used last a while ago, and count what is noted.
+type aged struct {
+	meta.RefreshTokens
+	ago   time.Duration
+	noted int
+}
+
+func (a *aged) FindAccountByRefreshToken(ctx context.Context, t tenant.ID, hash [32]byte) (meta.Login, meta.RefreshToken, error) {
+	l, r, err := a.RefreshTokens.FindAccountByRefreshToken(ctx, t, hash)
+	r.LastUsedAt = r.LastUsedAt.Add(-a.ago)
+	return l, r, err
+}
+
+func (a *aged) FindRefreshTokenOfKey(ctx context.Context, p access.Principal, client string) (meta.RefreshToken, error) {
+	r, err := a.RefreshTokens.FindRefreshTokenOfKey(ctx, p, client)
+	r.LastUsedAt = r.LastUsedAt.Add(-a.ago)
+	return r, err
+}
+
+func (a *aged) UseRefreshToken(ctx context.Context, p access.Principal, name, address string, life time.Duration) error {
+	a.noted++
+	return a.RefreshTokens.UseRefreshToken(ctx, p, name, address, life)
+}
+
+// TestU56_TheLastUseIsNotedOnceAMinute, and it is a use of the token's key.
+func TestU56_TheLastUseIsNotedOnceAMinute(t *testing.T) {
+	d := fronttest.New(t)
+	tokens := &aged{RefreshTokens: d.Meta}
+	uses := keyuse.New(d.Meta, slog.New(slog.DiscardHandler))
+	accounts := authenticator(d.Meta)
+	d.Serve(front.Services{Token: handlerOf(d, accounts, tokens), Registry: http.HandlerFunc(guarded)})
+	acme := d.Tenant("acme", tenant.Settings{})
+	d.Account(acme, "ci", access.Writer)
+	form := url.Values{
+		"grant_type": {"password"}, "username": {"ci"}, "password": {fronttest.Secret("ci")}, "client_id": {"docker"}, "access_type": {"offline"},
+	}
+	var login, got oauth
+	login.read(t, d.Do(post(acme.Host, form)))
+	accounts.WithUses(uses) // from here on, with no login by the key itself
+	refresh := func(ago time.Duration, want int) {
+		t.Helper()
+		tokens.ago, tokens.noted = ago, 0
+		if status := got.read(t, d.Do(post(acme.Host, refreshForm(login.RefreshToken)))); status != 200 || tokens.noted != want {
+			t.Errorf("used %v ago: %d, noted %d times, want %d", ago, status, tokens.noted, want)
+		}
+	}
+	refresh(0, 0)
+	refresh(time.Minute, 1)
+	uses.Flush(t.Context())
+	keys, err := d.Meta.ListAccountKeys(t.Context(), acme.Tenant, access.ServiceKind, "ci")
+	if err != nil || len(keys) != 1 || keys[0].UsedAt.IsZero() {
+		t.Errorf("the key: %+v, %v", keys, err)
+	}
+	for ago, want := range map[time.Duration]int{0: 0, time.Minute: 1} {
+		tokens.ago, tokens.noted = ago, 0
+		if got.read(t, d.Do(post(acme.Host, form))); got.RefreshToken != login.RefreshToken || tokens.noted != want {
+			t.Errorf("a login %v after: noted %d times, want %d", ago, tokens.noted, want)
+		}
+	}
 }
 
 func basic(name, secret string) http.Header {

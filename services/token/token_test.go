@@ -35,7 +35,11 @@ func serve(t testing.TB) *fronttest.Deployment {
 
 func handler(d *fronttest.Deployment) http.Handler {
 	accounts := token.NewAuthenticator(d.Meta, cheap, limit.NewLocal(token.MaxFailures, token.FailurePeriod))
-	return token.NewHandler(token.New(accounts, d.Meta, d.Policies, d.Issuer), d.Middlewares()...)
+	return handlerOf(d, accounts, d.Meta)
+}
+
+func handlerOf(d *fronttest.Deployment, accounts *token.Authenticator, tokens meta.RefreshTokens) http.Handler {
+	return token.NewHandler(token.New(accounts, tokens, d.Policies, d.Issuer), d.Middlewares()...)
 }
 
 // guarded is an operation that takes what its method says of the repository.
