@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -70,6 +71,9 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	}
 	k.ids(at+".users", mapped(t.Users, func(u seedUser) string { return u.ID }))
 	for i, u := range t.Users {
+		if u.ID != "" && slices.ContainsFunc(t.ServiceAccounts, func(a seedAccount) bool { return a.ID == u.ID }) {
+			k.note(fmt.Sprintf("%s.users[%d]", at, i), invalid("id", "%q is a service account, too; they log in by the same name", clipped(u.ID)))
+		}
 		k.note(fmt.Sprintf("%s.users[%d]", at, i), k.user(u))
 	}
 	k.resources(at+".groups", t.Groups, func(f seedFields) error { return checked(f, checkGroup) })

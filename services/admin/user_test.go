@@ -179,6 +179,10 @@ tenants:
 	if wrong, _ = CheckSeed(t.Context(), write("inline.yaml", "tenants: [{id: acme, users: [{id: alice, role: READER, password: inline-password}]}]"), SeedCheck{}); len(wrong) == 0 {
 		t.Error("a password in the file itself is taken")
 	}
+	twice := write("twice.yaml", "tenants: [{id: acme, service_accounts: [{id: ci, role: READER}, {id: bob, role: READER}], users: [{id: alice, role: READER}, {id: bob, role: READER}]}]")
+	if wrong, _ = CheckSeed(t.Context(), twice, SeedCheck{}); len(wrong) != 1 || !strings.Contains(wrong[0].Error(), `users[1].id: "bob" is a service account`) {
+		t.Errorf("a user with the id of a service account: %v", wrong)
+	}
 }
 
 // TestU28_KeysSayWhenTheyWereUsed, and from where.
