@@ -36,7 +36,9 @@ func (k Keys) Authenticate(ctx context.Context, a Attempt) (Identity, error) {
 	if found.Key == "" {
 		return Identity{}, ErrUnknown()
 	}
-	return identity(found), nil
+	id := identity(found)
+	id.Proof = "" // the key was compared, not the password: it must not be remembered as one
+	return id, nil
 }
 
 // noName is what no account is named.

@@ -34,7 +34,8 @@ type Identity struct {
 	Principal access.Principal
 	Key       string // the key or access token that was used; empty for others
 
-	// Proof changes when the secret that was used no longer counts. It is no secret.
+	// Proof changes when the secret that was used no longer counts. It is no secret. Empty
+	// for what is looked up at each login, as keys are.
 	Proof string
 }
 

@@ -2,6 +2,7 @@ package token_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 	"testing"
@@ -106,6 +107,21 @@ func TestU27_ARememberedLoginEndsWithItsPassword(t *testing.T) {
 	u.change(func(a *meta.Account) { a.Password = "" })
 	u.login("the second password", false)
 	u.login("", false)
+}
+
+// TestU27_AKeyIsNotRememberedAsAPassword of its user: it ends with its key.
+func TestU27_AKeyIsNotRememberedAsAPassword(t *testing.T) {
+	u := withAlice(t)
+	key := meta.AccountKey{Name: "k", Hash: sha256.Sum256([]byte("a secret of one's own"))}
+	if _, err := u.Meta.CreateAccountKey(t.Context(), fronttest.By(), u.acme.Tenant, access.UserKind, "alice", key); err != nil {
+		t.Fatal(err)
+	}
+	u.login("a secret of one's own", true)
+	if err := u.Meta.DeleteAccountKey(t.Context(), fronttest.By(), u.acme.Tenant, access.UserKind, "alice", "k"); err != nil {
+		t.Fatal(err)
+	}
+	u.login("a secret of one's own", false)
+	u.login("the first password", true)
 }
 
 // TestU26_KeysWorkWithoutPasswords, and the answer to a right password is that to a wrong
