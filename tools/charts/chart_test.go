@@ -128,6 +128,7 @@ var secretValues = map[string]string{
 	"internal-key":          "fedcba9876543210fedcba9876543210",
 	"secret-key":            "00112233445566778899aabbccddeeff",
 	"upstream-proxies":      "corp=http://berth:secret@proxy.example.com:3128,none=direct",
+	"audit-sink-token":      "the webhook's",
 	"AWS_ACCESS_KEY_ID":     "id",
 	"AWS_SECRET_ACCESS_KEY": "secret",
 }
@@ -214,6 +215,28 @@ func TestChartLeadsToWhatIsThere(t *testing.T) {
 	}
 	if calls == 0 {
 		t.Error("no service calls another")
+	}
+}
+
+// TestU85_ChartGivesAWebhookItsToken, and no other sink, which Berth would refuse.
+func TestU85_ChartGivesAWebhookItsToken(t *testing.T) {
+	for sink, want := range map[string]string{"stdout": "", "https://siem.example.com/berth": secretValues["audit-sink-token"]} {
+		served := 0
+		for _, o := range render(t, "settings.BERTH_AUDIT_SINK="+sink) {
+			for _, c := range o.Spec.Template.Spec.Containers {
+				if c.Args[0] != "serve" {
+					continue
+				}
+				served++
+				loaded := c.config(t)
+				if err := loaded.Check(); err != nil || loaded.AuditSinkToken.Reveal() != want {
+					t.Errorf("%s with %s: token %q, %v", o.Metadata.Name, sink, loaded.AuditSinkToken.Reveal(), err)
+				}
+			}
+		}
+		if served == 0 {
+			t.Error("the chart serves nothing")
+		}
 	}
 }
 

@@ -99,6 +99,9 @@ securityContext:
 - {name: AWS_ACCESS_KEY_ID, valueFrom: {secretKeyRef: {name: {{ . }}, key: AWS_ACCESS_KEY_ID}}}
 - {name: AWS_SECRET_ACCESS_KEY, valueFrom: {secretKeyRef: {name: {{ . }}, key: AWS_SECRET_ACCESS_KEY}}}
 {{- end }}
+{{- if hasPrefix "http" (get .Values.settings "BERTH_AUDIT_SINK" | toString) }}
+- {name: BERTH_AUDIT_SINK_TOKEN, valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: audit-sink-token, optional: true}}}
+{{- end }}
 - {name: TMPDIR, value: /spool}
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
