@@ -147,3 +147,37 @@ func BenchmarkRights_1000RulesAnd500Groups(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkVerify_1000RulesAnd500Groups verifies a token that was not seen before, and
+// decides what its caller may do, on all processors.
+func BenchmarkVerify_1000RulesAnd500Groups(b *testing.B) {
+	r := newRealm(b)
+	p, s := manyGroups(b)
+	from := netip.MustParseAddr("192.0.2.9")
+	resource := Repository("team-999/app", Pull|Push)
+	granted, err := p.Rights(b.Context(), &s, ci, from)
+	if err != nil {
+		b.Fatal(err)
+	}
+	token, err := r.issuer.Issue(&granted, []Scope{resource})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			r.verifier.genuine.Purge()
+			claims, err := r.verifier.Verify(token.Raw, s)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			rights, err := p.Rights(b.Context(), &s, claims.Principal, from)
+			if err != nil || claims.Allowed(&rights, resource) != resource.Actions {
+				b.Error(err, claims.Grants)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}

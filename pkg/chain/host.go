@@ -112,6 +112,23 @@ func Reach(t meta.Topology, registry string, caller Caller) (meta.Topology, erro
 	return t, nil
 }
 
+// Fills reports whether the caller may have content fetched from an upstream that the
+// registry names: by its own list, or below members that let the caller. The chain must be
+// valid for Of.
+func Fills(t meta.Topology, registry, upstream string, caller Caller) bool {
+	if slices.Contains(t.Registries[registry].Mirrored, upstream) {
+		return true
+	}
+	c, err := Of(t, registry)
+	return err == nil && fills(c.Members, upstream, caller)
+}
+
+func fills(members []Member, upstream string, caller Caller) bool {
+	return slices.ContainsFunc(members, func(m Member) bool {
+		return m.Upstream != nil && m.Upstream.Slug == upstream && m.Rights(caller).Has(access.Fill) || fills(m.Members, upstream, caller)
+	})
+}
+
 func addReached(reached map[string]meta.Upstream, members []Member, caller Caller) {
 	for i := range members {
 		if u := members[i].Upstream; u != nil && members[i].Rights(caller).Has(access.Pull) {

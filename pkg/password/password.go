@@ -44,10 +44,13 @@ type Hasher struct {
 	dummy phc
 }
 
+// maxAtOnce is how many hash at a time on any machine, so that they take 256 MiB at most.
+const maxAtOnce = 8
+
 // New makes a Hasher whose hashes cost this. At most half of the processors hash at a time,
-// but at least two, and one of these places is left to other tenants.
+// at least two and at most eight, and one of them is left to other tenants.
 func New(c Cost) *Hasher {
-	at := int64(max(2, runtime.GOMAXPROCS(0)/2))
+	at := int64(min(max(2, runtime.GOMAXPROCS(0)/2), maxAtOnce))
 	h := &Hasher{cost: c, gate: fairgate.New[tenant.ID](fairgate.Options{Capacity: at, Most: at - 1, MaxWaiting: maxWaiting})}
 	h.dummy = phc{cost: c, salt: random(saltBytes), key: random(keyBytes)}
 	return h

@@ -26,7 +26,7 @@ func (s *Service) RevokeTokens(ctx context.Context, req *pb.RevokeTokensRequest)
 // account finds a service account or a user by its name.
 func (s *Service) account(ctx context.Context, field, name string) (meta.Account, error) {
 	collection, kind := "serviceAccounts", access.ServiceKind
-	if strings.Contains(name, "/users/") {
+	if parts := strings.Split(name, "/"); len(parts) > 2 && parts[2] == "users" {
 		collection, kind = "users", access.UserKind
 	}
 	ids, err := splitName(field, name, "tenants", collection)

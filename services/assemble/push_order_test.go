@@ -126,7 +126,7 @@ func pushBeside(t *testing.T, start func(seed string) *world) {
 		regctl := dev.token(t, "writer", name, "pull").looks(t, "1", img)
 		wantAll(t, http.StatusOK, regctl[:2]) // its copy says that there is nothing to do, unless it is forced
 		wantAll(t, http.StatusNotFound, regctl[2:])
-		wantAll(t, http.StatusForbidden, dev.token(t, "reader", name, "pull,push").looks(t, "1", img))
+		wantAll(t, http.StatusNotFound, dev.token(t, "reader", name, "pull,push").looks(t, "1", img)) // its POST is refused, with the reason
 		wantAll(t, http.StatusUnauthorized, dev.token(t, "", name, "pull,push").looks(t, "1", img))
 
 		pushing := dev.token(t, "writer", name, "pull,push")

@@ -28,6 +28,8 @@ func (c *calls) ShrinkCached(context.Context, int) (int, error) { return 0, nil 
 
 func (c *calls) TrimEvents(context.Context, int) (int, error) { return 0, nil }
 
+func (c *calls) TrimTokens(context.Context, int) (int, error) { return 0, nil }
+
 func (c *calls) SettleCharges(context.Context) (int, error) { return 0, nil }
 
 func (c *calls) StoredBytes(context.Context) (int64, error) { return 0, nil }

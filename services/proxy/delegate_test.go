@@ -150,6 +150,12 @@ func TestU36_ClaimsOfAMemberStand(t *testing.T) {
 func TestU36_BelowAMemberItsOwnFillCounts(t *testing.T) {
 	d := newDelegation(t, true)
 	path := "/v2/" + testserver.ScriptedName + "/manifests/" + testserver.ScriptedTag
+	named := "proxy/hub/" + testserver.ScriptedName
+	for _, path := range []string{"/v2/" + named + "/manifests/" + testserver.ScriptedTag, path + "?ns=hub"} {
+		if a := d.by("cached", http.MethodGet, path, named); a.Status != http.StatusNotFound || !strings.Contains(a.Body, "NOT_FILLED") {
+			t.Errorf("%s, before it is cached: %d %s", path, a.Status, a.Body)
+		}
+	}
 	if a := d.by("cached", http.MethodGet, path, testserver.ScriptedName); a.Status != http.StatusNotFound || !strings.Contains(a.Body, "NOT_FILLED") {
 		t.Errorf("before it is cached: %d %s", a.Status, a.Body)
 	}

@@ -51,34 +51,42 @@ func (s *Service) resolveChain(ctx context.Context, req PullRequest) (context.Co
 		p.walk.Chain, err = s.topologies.Of(ctx, req.Tenant, req.Registry)
 		return ctx, p, err
 	}
-	u, err := s.namedUpstream(ctx, req)
+	u, fills, err := s.namedUpstream(ctx, req)
+	p.CacheOnly = p.CacheOnly || !fills
 	p.walk.Members = []chain.Member{chain.SingleUpstream(&u)}
 	return ctx, p, err
 }
 
 // namedUpstream is the upstream that the request names, if the registry names it
-// too.
-func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upstream, error) {
+// too, and whether the caller may have content fetched from it there.
+func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upstream, bool, error) {
 	all, err := s.topologies.Find(ctx, req.Tenant)
 	if err != nil {
-		return meta.Upstream{}, err
+		return meta.Upstream{}, false, err
 	}
 	reach, err := s.topologies.Reach(ctx, req.Tenant, req.Registry, req.Caller)
 	if err != nil {
-		return meta.Upstream{}, err
+		return meta.Upstream{}, false, err
 	}
 	u, ok := chain.ByHost(reach, req.Upstream)
+	err = mayName(&u, ok, req, all, reach)
+	return u, err == nil && chain.Fills(all, req.Registry, u.Slug, req.Caller), err
+}
+
+// mayName returns why the request must not name the upstream; found says whether the
+// caller reaches it.
+func mayName(u *meta.Upstream, found bool, req PullRequest, all, reach meta.Topology) error {
 	switch {
-	case req.Anonymous && ok && !u.Settings.ServesAnonymous(), req.Anonymous && !ok && hidesUpstream(all, reach):
-		return u, chain.ErrLogin
-	case !ok:
-		return u, fault.New(fault.NotFound, fault.NameUnknown, "upstream %q not found in this registry", req.Upstream)
-	case req.Namespace != "" && !chain.IsNamed(&u, req.Namespace):
-		return u, fault.New(fault.Invalid, fault.RequestInvalid,
+	case req.Anonymous && found && !u.Settings.ServesAnonymous(), req.Anonymous && !found && hidesUpstream(all, reach):
+		return chain.ErrLogin
+	case !found:
+		return fault.New(fault.NotFound, fault.NameUnknown, "upstream %q not found in this registry", req.Upstream)
+	case req.Namespace != "" && !chain.IsNamed(u, req.Namespace):
+		return fault.New(fault.Invalid, fault.RequestInvalid,
 			"the path names upstream %q and ns names %q: send one of them, or, if they are the same registry, add %q to the upstream's host_aliases",
 			req.Upstream, req.Namespace, req.Namespace).WithField("ns")
 	default:
-		return u, nil
+		return nil
 	}
 }
 

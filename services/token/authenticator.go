@@ -105,14 +105,10 @@ func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried s
 	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: address, UserAgent: web.UserAgent(ctx)})
 }
 
-// minSecret is less than the length of any secret of a deployment.
-const minSecret = 20
-
-// loggableName is the name of a failed login for the log. People paste secrets into
-// the name: unless it can be an account name or is too short for a secret, only its
-// length is logged.
+// loggableName is the name of a failed login for the log. People paste secrets and type
+// passwords into the name: unless it can be an account name, only its length is logged.
 func loggableName(name, secret string) string {
-	if name != secret && (tenant.CheckSlug(name) == nil || len(name) < minSecret) {
+	if name != secret && tenant.CheckSlug(name) == nil {
 		return name
 	}
 	return fmt.Sprintf("(%d characters, not a valid account name)", len(name))
@@ -147,6 +143,9 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 		return id.Principal, nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err
+	}
+	if same { // it is not valid any more: the next try counts like another's
+		a.recent.Add(used, proven{})
 	}
 	for _, k := range limited {
 		if err := a.failures.Add(ctx, k); err != nil {

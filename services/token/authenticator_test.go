@@ -130,6 +130,34 @@ func TestB10_AccountIsLimitedFromAllAddresses(t *testing.T) {
 	}
 }
 
+// A secret that was valid and is not any more is tried as often as any other.
+func TestB10_AFormerSecretIsLimited(t *testing.T) {
+	d := fronttest.New(t)
+	acme := d.Tenant("acme", tenant.Settings{})
+	d.Account(acme, "ci", access.Writer)
+	a := authenticator(d.Meta)
+	if _, err := a.Authenticate(t.Context(), acme, "ci", fronttest.Secret("ci")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Meta.DeleteAccountKey(t.Context(), fronttest.By(), acme.Tenant, access.ServiceKind, "ci", "k"); err != nil {
+		t.Fatal(err)
+	}
+	limited := 0
+	for range 2 * token.MaxFailures {
+		_, err := a.Authenticate(t.Context(), acme, "ci", fronttest.Secret("ci"))
+		switch fault.KindOf(err) {
+		case fault.Unauthenticated:
+		case fault.TooMany:
+			limited++
+		default:
+			t.Fatal(err)
+		}
+	}
+	if limited < token.MaxFailures-1 {
+		t.Errorf("%d of %d tries were limited", limited, 2*token.MaxFailures)
+	}
+}
+
 // Anyone who knows the name of an account could otherwise keep its owner out, at
 // the price of one failure every few seconds.
 func TestB10_StrangersDoNotLockAnAccountOut(t *testing.T) {

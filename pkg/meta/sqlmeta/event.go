@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -60,12 +61,13 @@ func (s *Records) RecordEvent(ctx context.Context, by meta.Cause, verb, target s
 }
 
 // RecordRefusals implements meta.Events, tenant by tenant. It locks the rows of a
-// tenant in the order of their operations.
+// tenant in the order of their operations. What fails of one tenant keeps out no other's.
 func (s *Records) RecordRefusals(ctx context.Context, refusals map[meta.Refusal]int64) error {
 	byTenant := map[tenant.ID][]meta.Refusal{}
 	for r := range refusals {
 		byTenant[r.Tenant] = append(byTenant[r.Tenant], r)
 	}
+	var failed []error
 	for id, rows := range byTenant {
 		slices.SortFunc(rows, func(a, b meta.Refusal) int { return strings.Compare(a.Op().String(), b.Op().String()) })
 		err := s.engine.Write(ctx, id, func(t Tx) error {
@@ -81,9 +83,7 @@ func (s *Records) RecordRefusals(ctx context.Context, refusals map[meta.Refusal]
 			}
 			return nil
 		})
-		if err != nil {
-			return err
-		}
+		failed = append(failed, err)
 	}
-	return nil
+	return errors.Join(failed...)
 }

@@ -6,8 +6,10 @@ package audit
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/berth-registry/berth/pkg/boot/logs"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -70,7 +72,7 @@ func (r *Refusals) Add(refused meta.Refusal) {
 	agent := refused.UserAgent
 	refused.UserAgent = ""
 	refused.Minute = r.now().UTC().Truncate(time.Minute)
-	refused.Actor, refused.Target = logs.Clip(refused.Actor), logs.Clip(refused.Target)
+	refused.Actor, refused.Target = printable(refused.Actor), printable(refused.Target)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	refused = r.kind(refused)
@@ -106,6 +108,16 @@ func (r *Refusals) kind(refused meta.Refusal) meta.Refusal {
 		kinds[refused] = true
 	}
 	return refused
+}
+
+// printable is text that every store and log can keep.
+func printable(text string) string {
+	return logs.Clip(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "")))
 }
 
 // Flush writes down what was counted. What cannot be written is counted in the log.

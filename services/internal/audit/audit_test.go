@@ -22,6 +22,22 @@ func (k kept) RecordRefusals(_ context.Context, refusals map[meta.Refusal]int64)
 	return nil
 }
 
+// TestU84_WhatIsTypedIsText: a name may have any bytes, of which databases refuse some.
+func TestU84_WhatIsTypedIsText(t *testing.T) {
+	rows := kept{}
+	r := New(rows, slog.New(slog.DiscardHandler))
+	r.Add(meta.Refusal{Tenant: 1, Login: true, Actor: "a\x00b\xff\nc", Target: "\x1b[2J/v2/"})
+	r.Flush(t.Context())
+	for row := range rows {
+		if row.Actor != "abc" || row.Target != "[2J/v2/" {
+			t.Errorf("%q %q", row.Actor, row.Target)
+		}
+	}
+	if len(rows) != 1 {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
 // TestS86_RefusalsDoNotFillTheLog refuses logins of one tenant from many addresses
 // for an hour.
 func TestS86_RefusalsDoNotFillTheLog(t *testing.T) {
