@@ -61,7 +61,7 @@ func refreshTokenMessage(parent string, r meta.RefreshToken) *pb.RefreshToken {
 	return &pb.RefreshToken{
 		Name: parent + "/" + refreshTokensCollection + "/" + r.Name, ClientId: r.Client, Key: r.Key,
 		CreateTime: timestamppb.New(r.CreatedAt), CreateAddress: r.CreatedFrom,
-		LastUseTime: timestamppb.New(r.LastUsedAt), LastUseAddress: r.LastUsedFrom,
+		LastUsedTime: timestamppb.New(r.LastUsedAt), LastUsedAddress: r.LastUsedFrom,
 		ExpireTime: timestamppb.New(r.ExpiresAt),
 	}
 }

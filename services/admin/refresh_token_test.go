@@ -45,7 +45,8 @@ func TestU58_RefreshTokensAreListedAndEnded(t *testing.T) {
 		t.Fatalf("%v", got)
 	}
 	r := got[0].(map[string]any)
-	if r["name"] != "tenants/acme/serviceAccounts/admin/refreshTokens/laptop" || r["client_id"] != "docker" || r["create_address"] != "192.0.2.1" || r["expire_time"] == nil {
+	if r["name"] != "tenants/acme/serviceAccounts/admin/refreshTokens/laptop" || r["client_id"] != "docker" || r["create_address"] != "192.0.2.1" ||
+		r["last_used_time"] == nil || r["last_used_address"] != "192.0.2.1" || r["expire_time"] == nil {
 		t.Errorf("%v", r)
 	}
 	if resp, text := a.send(refresh, "GET", parent, ""); resp.StatusCode != 401 {

@@ -30,7 +30,7 @@ type Group struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The resource name, `tenants/{tenant}/groups/{group}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// For people, at most 256 bytes.
+	// For people, at most 200 characters.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// `serviceAccounts/{service_account}` and `users/{user}`, at most 1000; shown in order.
 	// An account that is deleted leaves its groups.

@@ -95,9 +95,9 @@ type RefreshToken struct {
 	// Output only. The address of the client that got it.
 	CreateAddress string `protobuf:"bytes,5,opt,name=create_address,json=createAddress,proto3" json:"create_address,omitempty"`
 	// Output only. Exact to a minute.
-	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	LastUsedTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_used_time,json=lastUsedTime,proto3" json:"last_used_time,omitempty"`
 	// Output only.
-	LastUseAddress string `protobuf:"bytes,7,opt,name=last_use_address,json=lastUseAddress,proto3" json:"last_use_address,omitempty"`
+	LastUsedAddress string `protobuf:"bytes,7,opt,name=last_used_address,json=lastUsedAddress,proto3" json:"last_used_address,omitempty"`
 	// Output only. 90 days after the last use.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -169,16 +169,16 @@ func (x *RefreshToken) GetCreateAddress() string {
 	return ""
 }
 
-func (x *RefreshToken) GetLastUseTime() *timestamppb.Timestamp {
+func (x *RefreshToken) GetLastUsedTime() *timestamppb.Timestamp {
 	if x != nil {
-		return x.LastUseTime
+		return x.LastUsedTime
 	}
 	return nil
 }
 
-func (x *RefreshToken) GetLastUseAddress() string {
+func (x *RefreshToken) GetLastUsedAddress() string {
 	if x != nil {
-		return x.LastUseAddress
+		return x.LastUsedAddress
 	}
 	return ""
 }
@@ -378,16 +378,16 @@ const file_berth_admin_v1_token_proto_rawDesc = "" +
 	"\x1aberth/admin/v1/token.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n" +
 	"\x13RevokeTokensRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
-	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x8c\x03\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x90\x03\n" +
 	"\fRefreshToken\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\tclient_id\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\bclientId\x12\x16\n" +
 	"\x03key\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x03key\x12A\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12+\n" +
-	"\x0ecreate_address\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\rcreateAddress\x12D\n" +
-	"\rlast_use_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vlastUseTime\x12.\n" +
-	"\x10last_use_address\x18\a \x01(\tB\x04\xe2A\x01\x03R\x0elastUseAddress\x12A\n" +
+	"\x0ecreate_address\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\rcreateAddress\x12F\n" +
+	"\x0elast_used_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\flastUsedTime\x120\n" +
+	"\x11last_used_address\x18\a \x01(\tB\x04\xe2A\x01\x03R\x0flastUsedAddress\x12A\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"expireTime\"n\n" +
 	"\x18ListRefreshTokensRequest\x12\x16\n" +
@@ -426,7 +426,7 @@ var file_berth_admin_v1_token_proto_goTypes = []any{
 }
 var file_berth_admin_v1_token_proto_depIdxs = []int32{
 	5, // 0: berth.admin.v1.RefreshToken.create_time:type_name -> google.protobuf.Timestamp
-	5, // 1: berth.admin.v1.RefreshToken.last_use_time:type_name -> google.protobuf.Timestamp
+	5, // 1: berth.admin.v1.RefreshToken.last_used_time:type_name -> google.protobuf.Timestamp
 	5, // 2: berth.admin.v1.RefreshToken.expire_time:type_name -> google.protobuf.Timestamp
 	1, // 3: berth.admin.v1.ListRefreshTokensResponse.refresh_tokens:type_name -> berth.admin.v1.RefreshToken
 	4, // [4:4] is the sub-list for method output_type
