@@ -51,7 +51,7 @@ func TestQ15_ATokenOfManyScopesPassesTheEdge(t *testing.T) {
 			}
 			var got struct{ Token, Scope string }
 			decode(t, w.as("suite"), base+"/token?"+query, "", &got)
-			if len(got.Token) < 7<<9 || !strings.HasSuffix(got.Scope, scopes[len(scopes)-1]) {
+			if len(got.Token) < 7<<10 || !strings.HasSuffix(got.Scope, scopes[len(scopes)-1]) {
 				t.Fatalf("a token of %d bytes for %d scopes", len(got.Token), len(strings.Fields(got.Scope)))
 			}
 			// An upload, which an unsplit edge hands from registry to upload.

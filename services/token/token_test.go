@@ -159,7 +159,7 @@ func TestQ14_ManyRepositories(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := scopes[max(n-access.MaxScopes, 0):]
-			if len(raw) > 4<<10 || told.Scope != strings.Join(want, " ") {
+			if len(raw) > access.MaxToken || told.Scope != strings.Join(want, " ") {
 				t.Errorf("%d scopes: a token of %d bytes for %.100q", n, len(raw), told.Scope)
 			}
 			for _, i := range []int{n - len(want), n - 1} {
