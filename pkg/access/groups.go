@@ -7,7 +7,7 @@ import (
 )
 
 // Groups are the groups of a principal that rules name. Principals with the same groups
-// have the same value. The zero value is none.
+// have the same value. The zero value stands for no groups.
 type Groups struct{ joined unique.Handle[string] }
 
 var noGroups = Groups{unique.Make("")}
@@ -27,7 +27,7 @@ func (p *Policy) named(groups []string) Groups {
 	return Groups{unique.Make(strings.Join(slices.Compact(found), ","))}
 }
 
-// none reports whether there are none.
+// none reports whether no group is among them.
 func (g Groups) none() bool { return g == Groups{} || g == noGroups }
 
 // names are those of the groups.

@@ -85,11 +85,6 @@ func ServiceAccount(t tenant.ID, id int64, slug string, r Role) Principal {
 	return AccountPrincipal(ServiceKind, t, id, slug, r)
 }
 
-// User is the principal of a tenant's user.
-func User(t tenant.ID, id int64, slug string, r Role) Principal {
-	return AccountPrincipal(UserKind, t, id, slug, r)
-}
-
 // Anonymous says that no credential was given.
 func (p Principal) Anonymous() bool { return p.Name == "" }
 

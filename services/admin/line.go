@@ -90,7 +90,7 @@ func (l *line) end(ctx context.Context, err error) {
 // log. It belongs to no tenant: a credential that is not known is not known to belong
 // to an account.
 func (g gate) loginFailed(ctx context.Context, listener string, client netip.Addr, agent string) {
-	g.refusals.Add(meta.Refusal{Tenant: meta.Deployment, Login: true, Actor: unknownActor, Address: addressText(client), UserAgent: agent, Target: adminScope})
+	g.refusals.Add(meta.Refusal{Tenant: meta.Deployment, Login: true, Actor: unknownActor, Address: web.AddrText(client), UserAgent: agent, Target: adminScope})
 	g.log.WarnContext(ctx, "a login at the admin API failed", "listener", listener, "client", client)
 }
 

@@ -75,7 +75,7 @@ func foundWant(rpc, state string) codes.Code {
 	case rpc == "ListTenants", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"):
 		return codes.OK
 	case strings.HasSuffix(rpc, "Backup"):
-		return codes.FailedPrecondition // there are none on servers, as here
+		return codes.FailedPrecondition // only an embedded deployment makes backups
 	case strings.HasPrefix(rpc, "Undelete") && state == "there":
 		return codes.AlreadyExists
 	case state == "deleting" && slices.Contains(takenBack, rpc):

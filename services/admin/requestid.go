@@ -23,14 +23,7 @@ const headerClient = "x-berth-client"
 // known. Only the gateway, through the pipe, and trusted proxies can name another than
 // the peer's.
 func clientAddress(ctx context.Context) string {
-	return addressText(client(ctx))
-}
-
-func addressText(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.Unmap().String()
+	return web.AddrText(client(ctx))
 }
 
 func client(ctx context.Context) netip.Addr {

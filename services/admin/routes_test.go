@@ -9,7 +9,7 @@ import (
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 )
 
-// shownToWriter is what a writer gets of routes that show content, of which there is none.
+// shownToWriter is what a writer gets from routes that show content: the registry is empty.
 var shownToWriter = map[string]int{"ListRegistries": 200, "GetRegistry": 404, "ListRepositories": 404, "GetRepository": 404, "ListTags": 404, "ResolveReference": 404}
 
 // Each route that the API description lists exists, is closed to those without

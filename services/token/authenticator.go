@@ -98,11 +98,7 @@ func (a *Authenticator) WithUses(u *keyuse.Uses) *Authenticator {
 }
 
 func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried string) {
-	address := ""
-	if at := web.ClientAddr(ctx); at.IsValid() {
-		address = at.Unmap().String()
-	}
-	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: address, UserAgent: web.UserAgent(ctx)})
+	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)})
 }
 
 // loggableName is the name of a failed login for the log. People paste secrets and type

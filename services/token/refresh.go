@@ -55,7 +55,7 @@ func (s *Service) refresh(ctx context.Context, site tenant.Site, raw string) (ac
 // is issued would cost more than the rest of it. Only the last use is lost where it fails.
 func (s *Service) used(ctx context.Context, p access.Principal, r meta.RefreshToken) {
 	if time.Since(r.LastUsedAt) >= meta.RefreshTokenUse {
-		_ = s.tokens.UseRefreshToken(ctx, p, r.Name, clientAddress(ctx), RefreshLife)
+		_ = s.tokens.UseRefreshToken(ctx, p, r.Name, web.AddrText(web.ClientAddr(ctx)), RefreshLife)
 	}
 }
 
@@ -103,7 +103,7 @@ func (s *Service) refreshToken(ctx context.Context, req IssueTokenRequest, p acc
 func (s *Service) createRefresh(ctx context.Context, req IssueTokenRequest, p access.Principal, client string) (string, error) {
 	random := make([]byte, sha256.Size)
 	_, _ = rand.Read(random) // never fails: crypto/rand
-	made := meta.RefreshToken{Name: strings.ToLower(rand.Text()[:12]), Key: p.Key, Client: client, CreatedFrom: clientAddress(ctx)}
+	made := meta.RefreshToken{Name: strings.ToLower(rand.Text()[:12]), Key: p.Key, Client: client, CreatedFrom: web.AddrText(web.ClientAddr(ctx))}
 	raw := encodeRefresh(random)
 	if p.Key != "" {
 		made.Seed, raw = random, derive(req.Credential.Secret, random)
@@ -140,11 +140,4 @@ func clientName(name string) string {
 		}
 	}
 	return name
-}
-
-func clientAddress(ctx context.Context) string {
-	if at := web.ClientAddr(ctx); at.IsValid() {
-		return at.Unmap().String()
-	}
-	return ""
 }

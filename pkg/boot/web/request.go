@@ -50,6 +50,15 @@ func ClientAddr(ctx context.Context) netip.Addr {
 	return netip.Addr{}
 }
 
+// AddrText writes an address as events have it: IPv4 as such, and nothing for an address
+// that is not known.
+func AddrText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.Unmap().String()
+}
+
 // maxUserAgent is how much of a client's name for itself is kept, in bytes.
 const maxUserAgent = 256
 

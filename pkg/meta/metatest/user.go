@@ -21,7 +21,7 @@ func testUsers(t *testing.T, open Open) {
 		w.must(err)
 		want := a
 		want.ID, want.Version, want.CreatedAt, want.UpdatedAt = made.ID, made.Version, w.Now(), w.Now()
-		if made != want || made.Principal() != access.User(w.tenant, made.ID, "alice", access.Writer) {
+		if made != want || made.Principal() != access.AccountPrincipal(access.UserKind, w.tenant, made.ID, "alice", access.Writer) {
 			t.Errorf("made %+v, want %+v; %+v", made, want, made.Principal())
 		}
 		a.Kind, a.Password = access.ServiceKind, ""

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 
 	"github.com/google/uuid"
@@ -56,15 +55,7 @@ func (c *Call) Repo() meta.Repo {
 // Cause makes the cause of one mutation. Call it once per request: its Op is
 // what makes a repeated attempt take effect once.
 func (c *Call) Cause(ctx context.Context) meta.Cause {
-	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx), Address: addressText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)}
-}
-
-// addressText is empty where the address is not known.
-func addressText(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.Unmap().String()
+	return meta.Cause{Op: uuid.New(), Actor: c.Principal.Actor(), RequestID: web.RequestID(ctx), Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)}
 }
 
 // WriteError answers a request of the data port with err. A challenge becomes
@@ -78,7 +69,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		c.logScope(r, err)
 		if fault.KindOf(err) == fault.Denied && !c.Principal.Anonymous() {
 			c.refusals.Add(meta.Refusal{
-				Tenant: c.Site.Tenant, Actor: c.Principal.Actor(), Address: addressText(web.ClientAddr(r.Context())), UserAgent: web.UserAgent(r.Context()),
+				Tenant: c.Site.Tenant, Actor: c.Principal.Actor(), Address: web.AddrText(web.ClientAddr(r.Context())), UserAgent: web.UserAgent(r.Context()),
 				Target: r.Method + " registries/" + c.Site.RegistrySlug + "/repositories/" + c.Route.Name,
 			})
 		}

@@ -33,6 +33,6 @@ func (s router) tellPull(answer http.Header, r *http.Request, c *Call) {
 	s.Pulls.Add(audit.Record{
 		Time: time.Now().UTC(), Tenant: c.Site.TenantSlug, Actor: c.Principal.Actor(), Verb: verb,
 		Target: target + "@" + digest, Digest: digest, RequestID: web.RequestID(r.Context()),
-		Address: addressText(web.ClientAddr(r.Context())), UserAgent: web.UserAgent(r.Context()), Times: 1,
+		Address: web.AddrText(web.ClientAddr(r.Context())), UserAgent: web.UserAgent(r.Context()), Times: 1,
 	})
 }
