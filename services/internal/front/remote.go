@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
 	"time"
@@ -129,7 +130,7 @@ var errStalled = errors.New("it took too long for its next step")
 // header could remove the signature.
 func (c signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	limit := c.stepTimeout(r)
-	ctx, cancel := context.WithCancelCause(r.Context())
+	ctx, cancel := context.WithCancelCause(untraced{r.Context()})
 	timer := time.AfterFunc(limit, func() { cancel(errStalled) })
 	r = r.WithContext(ctx)
 	if r.Body != nil {
@@ -144,6 +145,18 @@ func (c signingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	timer.Stop() // until the reader waits for more of the answer
 	answer.Body = &responseBody{progressReader{answer.Body, timer, limit}, cancel, time.Now(), 0}
 	return answer, nil
+}
+
+// untraced hides the trace by which ReverseProxy forwards "100 Continue", and then clears
+// all headers of the response. The server itself says so when the body is first read.
+type untraced struct{ context.Context }
+
+func (c untraced) Value(key any) any {
+	value := c.Context.Value(key)
+	if _, ok := value.(*httptrace.ClientTrace); ok {
+		return nil
+	}
+	return value
 }
 
 // stepTimeout is how long the other process may take for a step.

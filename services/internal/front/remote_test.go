@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/await"
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -148,7 +149,7 @@ func TestRemoteExpectContinue(t *testing.T) {
 		return in
 	}
 	res, err := http.ReadResponse(ask(http.MethodPatch), nil)
-	if err != nil || res.StatusCode != http.StatusAccepted {
+	if err != nil || res.StatusCode != http.StatusAccepted || res.Header.Get(web.HeaderRequestID) == "" {
 		t.Fatalf("%v, %v", res, err)
 	}
 	res, err = http.ReadResponse(ask(http.MethodPut), nil)
