@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/berth-registry/berth/pkg/meta/metatest"
 )
 
@@ -31,7 +33,13 @@ type node struct {
 	Type      string `json:"Node Type"`
 	Relation  string `json:"Relation Name"`
 	Index     string `json:"Index Name"`
+	Alias     string
 	Condition string `json:"Index Cond"`
+	Recheck   string `json:"Recheck Cond"`
+	Filter    string
+	Hash      string `json:"Hash Cond"`
+	Merge     string `json:"Merge Cond"`
+	Join      string `json:"Join Filter"`
 	Plans     []node
 }
 
@@ -97,41 +105,61 @@ var large = []string{
 	`ANALYZE`,
 }
 
-// TestStatementsUseIndexes holds every statement to an index for each table
-// that it reads, with the plan that serves all parameters.
-func TestStatementsUseIndexes(t *testing.T) {
-	c := connect(t, migrated(t))
-	run := func(statement string) {
-		t.Helper()
-		if _, err := c.Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(`SET session_replication_role = replica`)
+// planner tells the plans of statements in a database with large tables.
+type planner struct {
+	c *pgx.Conn
+}
+
+func newPlanner(t *testing.T) planner {
+	t.Helper()
+	p := planner{connect(t, migrated(t))}
+	p.run(t, `SET session_replication_role = replica`)
 	for _, statement := range large {
-		run(statement)
+		p.run(t, statement)
 	}
-	run(`SET enable_seqscan = off`) // the shorter way through the smaller tables
-	run(`SET plan_cache_mode = force_generic_plan`)
-	parameter := regexp.MustCompile(`\$[0-9]+`)
+	p.run(t, `SET enable_seqscan = off`) // the shorter way through the smaller tables
+	p.run(t, `SET plan_cache_mode = force_generic_plan`)
+	return p
+}
+
+func (p planner) run(t *testing.T, statement string) {
+	t.Helper()
+	if _, err := p.c.Exec(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+var parameter = regexp.MustCompile(`\$[0-9]+`)
+
+// plan is the one that serves all parameters.
+func (p planner) plan(t *testing.T, query string) node {
+	t.Helper()
+	nulls := map[string]bool{}
+	for _, n := range parameter.FindAllString(query, -1) {
+		nulls[n] = true
+	}
+	p.run(t, "PREPARE planned AS "+query)
+	defer p.run(t, "DEALLOCATE planned")
+	explain := "EXPLAIN (FORMAT JSON, COSTS OFF) EXECUTE planned"
+	if len(nulls) > 0 {
+		explain += "(" + strings.TrimSuffix(strings.Repeat("NULL,", len(nulls)), ",") + ")"
+	}
+	var plans []struct{ Plan node }
+	if err := p.c.QueryRow(t.Context(), explain).Scan(&plans); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return plans[0].Plan
+}
+
+// TestStatementsUseIndexes holds every statement to an index for each table
+// that it reads.
+func TestStatementsUseIndexes(t *testing.T) {
+	p := newPlanner(t)
 	for name, query := range statements(t) {
 		if walker(name) {
 			continue
 		}
-		nulls := map[string]bool{}
-		for _, p := range parameter.FindAllString(query, -1) {
-			nulls[p] = true
-		}
-		run("PREPARE " + name + " AS " + query)
-		explain := "EXPLAIN (FORMAT JSON, COSTS OFF) EXECUTE " + name
-		if len(nulls) > 0 {
-			explain += "(" + strings.TrimSuffix(strings.Repeat("NULL,", len(nulls)), ",") + ")"
-		}
-		var plans []struct{ Plan node }
-		if err := c.QueryRow(t.Context(), explain).Scan(&plans); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		for _, step := range plans[0].Plan.walksAll() {
+		for _, step := range p.plan(t, query).walksAll() {
 			t.Errorf("%s: %s", name, step)
 		}
 	}
