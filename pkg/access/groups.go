@@ -33,10 +33,17 @@ func (g Groups) none() bool { return g == Groups{} || g == noGroups }
 // names are those of the groups.
 func (g Groups) names() map[string]bool {
 	names := map[string]bool{}
-	for name := range strings.SplitSeq(g.joined.Value(), ",") {
+	for _, name := range g.slice() {
 		names[name] = true
 	}
 	return names
+}
+
+func (g Groups) slice() []string {
+	if g.none() {
+		return nil
+	}
+	return strings.Split(g.joined.Value(), ",")
 }
 
 // groupsIn are the groups that rules name.

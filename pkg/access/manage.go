@@ -36,6 +36,6 @@ func (r *Rights) ManagesRepository(repository string) bool {
 	if !r.member() {
 		return false
 	}
-	own := r.own.of(repository, r.from, r.now)
+	own := r.own.of(repository, r)
 	return (own.given &^ own.taken).Has(Manage)
 }

@@ -116,6 +116,10 @@ type pattern struct {
 	rule *Rule
 }
 
+func (p *pattern) matches(repository string) bool {
+	return p.all || doublestar.MatchUnvalidated(p.text, repository)
+}
+
 func newIndex(rules []Rule, chosen func(*Rule) bool) *index {
 	x := &index{inside: map[string][]pattern{}}
 	for i := range rules {
@@ -179,30 +183,35 @@ func matchesAll(text, folder string) bool {
 // sum is what rules give and take.
 type sum struct{ given, taken Actions }
 
-// of adds up the rules that match a repository, for a client at an address, now.
-func (x *index) of(repository string, from netip.Addr, now time.Time) sum {
+// of adds up the rules that match a repository, for this caller, now.
+func (x *index) of(repository string, r *Rights) sum {
 	var s sum
 	if x == nil {
 		return s
 	}
-	s.add(x.inside[""], repository, from, now)
+	s.add(x.inside[""], repository, r)
 	for i := range len(repository) {
 		if repository[i] == '/' {
-			s.add(x.inside[repository[:i]], repository, from, now)
+			s.add(x.inside[repository[:i]], repository, r)
 		}
 	}
-	s.add(x.inside[repository], repository, from, now)
+	s.add(x.inside[repository], repository, r)
 	return s
 }
 
-func (s *sum) add(patterns []pattern, repository string, from netip.Addr, now time.Time) {
-	for _, p := range patterns {
+func (s *sum) add(patterns []pattern, repository string, r *Rights) {
+	for i := range patterns {
+		p := &patterns[i]
 		switch {
-		case !p.all && !doublestar.MatchUnvalidated(p.text, repository), !p.rule.applies(from, now):
+		case !p.matches(repository), !p.rule.applies(r.from, r.now):
+			continue
 		case p.rule.Deny:
 			s.taken |= p.rule.Actions
 		default:
 			s.given |= p.rule.Actions
+		}
+		if r.matched != nil {
+			*r.matched = append(*r.matched, p)
 		}
 	}
 }
@@ -225,10 +234,10 @@ func (x *index) somewhere(from netip.Addr, now time.Time) Actions {
 // are signed in, and those about its groups, if there are any.
 type indexes [3]*index
 
-func (x indexes) of(repository string, from netip.Addr, now time.Time) sum {
+func (x indexes) of(repository string, r *Rights) sum {
 	var all sum
 	for _, one := range x {
-		s := one.of(repository, from, now)
+		s := one.of(repository, r)
 		all.given |= s.given
 		all.taken |= s.taken
 	}

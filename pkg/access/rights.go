@@ -20,6 +20,7 @@ type Rights struct {
 	everybody *index  // of the rules about callers without a credential; nil without rules
 	from      netip.Addr
 	now       time.Time
+	matched   *[]*pattern // if not nil, decisions add what matched (Explain)
 }
 
 // member reports whether the caller is a principal of the site's tenant.
@@ -31,21 +32,26 @@ func (r *Rights) member() bool {
 // are given is given to all, and what is taken from them only to them: they could drop
 // their credential.
 func (r *Rights) Allowed(repository string) Actions {
-	everybody := r.everybody.of(repository, r.from, r.now)
+	everybody := r.everybody.of(repository, r)
 	if !r.member() {
 		return r.limit((r.anonymous() | everybody.given) &^ everybody.taken)
 	}
-	own := r.own.of(repository, r.from, r.now)
+	own := r.own.of(repository, r)
 	return r.limit((r.anonymous() | everybody.given | r.Principal.Role.Actions() | own.given) &^ own.taken)
 }
 
 // In returns the caller's actions on a repository of another registry of the tenant, which
 // has these settings: what Allowed says to a request for that registry's host.
 func (r *Rights) In(registry string, settings tenant.Settings, repository string) Actions {
+	there := r.At(registry, settings)
+	return there.Allowed(repository)
+}
+
+// At returns the caller's rights in another registry of the tenant, which has these settings.
+func (r *Rights) At(registry string, settings tenant.Settings) Rights {
 	site := *r.site
 	site.RegistrySlug, site.Settings = registry, settings
-	there := r.policy.rights(&site, r.Principal, r.groups, r.from)
-	return there.Allowed(repository)
+	return r.policy.rights(&site, r.Principal, r.groups, r.from)
 }
 
 // Somewhere returns all actions that the caller may have on some repository of the registry.
@@ -83,10 +89,13 @@ func (r *Rights) anonymous() Actions {
 	return a
 }
 
+// leftByReadOnly is what a registry with read_only still lets callers do.
+const leftByReadOnly = Pull | Fill | Manage
+
 // limit leaves what the settings of the registry let anybody do.
 func (r *Rights) limit(a Actions) Actions {
 	if r.site.Settings.ReadOnly {
-		a &= Pull | Fill | Manage
+		a &= leftByReadOnly
 	}
 	if !a.Has(Pull) {
 		a &^= Fill

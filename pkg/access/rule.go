@@ -43,9 +43,13 @@ func RuleActions(words string) Actions {
 
 // applies reports whether the rule counts for a client at an address, now.
 func (r *Rule) applies(from netip.Addr, now time.Time) bool {
-	if !r.Until.IsZero() && !now.Before(r.Until) {
-		return false
-	}
+	return !r.ended(now) && r.reaches(from)
+}
+
+func (r *Rule) ended(now time.Time) bool { return !r.Until.IsZero() && !now.Before(r.Until) }
+
+// reaches reports whether the rule counts for clients at an address.
+func (r *Rule) reaches(from netip.Addr) bool {
 	if len(r.Networks) == 0 {
 		return true
 	}

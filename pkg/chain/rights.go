@@ -12,6 +12,11 @@ type Registry struct {
 	meta.TopologyRegistry
 }
 
+// Settings are those that rights in the registry depend on, as far as a chain uses them.
+func (r Registry) Settings() tenant.Settings {
+	return tenant.Settings{AnonymousPull: r.AnonymousPull, AnonymousPush: r.AnonymousPush}
+}
+
 // Caller returns what a caller may do in a registry of the tenant, with the repository that
 // the request is about. nil may do nothing.
 type Caller func(Registry) access.Actions
@@ -19,10 +24,7 @@ type Caller func(Registry) access.Actions
 // CallerOf is the caller with these rights, for a repository as the path of a request names
 // it.
 func CallerOf(rights *access.Rights, repository string) Caller {
-	return func(r Registry) access.Actions {
-		settings := tenant.Settings{AnonymousPull: r.AnonymousPull, AnonymousPush: r.AnonymousPush}
-		return rights.In(r.Slug, settings, repository)
-	}
+	return func(r Registry) access.Actions { return rights.In(r.Slug, r.Settings(), repository) }
 }
 
 // PullsAll is a caller who may pull from every registry.
@@ -48,3 +50,10 @@ func (m *Member) Rights(c Caller) access.Actions {
 // Checked reports whether the caller's own rights decide about the member, or a registry on
 // the way to it.
 func (m *Member) Checked() bool { return len(m.checked) > 0 }
+
+// CheckedAt are the registries where the caller's own rights decide: on the way to the member,
+// and itself.
+func (m *Member) CheckedAt() []Registry { return m.checked }
+
+// Delegated reports whether the group delegates the right to pull from the member.
+func (m *Member) Delegated() bool { return !m.entry.Checked }

@@ -158,6 +158,22 @@ func (w *Walk) foresee(members []Member) []Result {
 	return out
 }
 
+// NotLoggedIn is why callers without a credential get nothing from an upstream, for people.
+const NotLoggedIn = "callers who are not logged in get nothing by its credential: its serve_anonymous is not set"
+
+// WhyNotAsked says for people why a member was not asked; empty if it was.
+func WhyNotAsked(err error) string {
+	var skipped SkipError
+	switch {
+	case errors.As(err, &skipped):
+		return skipped.Why
+	case errors.Is(err, ErrLogin):
+		return NotLoggedIn
+	default:
+		return ""
+	}
+}
+
 // nameAt is the upstream's own name of the repository. It returns false if the
 // settings exclude it.
 func (w *Walk) nameAt(u *meta.Upstream) (string, bool) {

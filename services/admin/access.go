@@ -32,6 +32,7 @@ type need struct {
 	words string        // for the log and for errors
 	roles []access.Role // one of them is enough
 	rule  bool          // so are access rules that give Manage on what the request names
+	self  bool          // so is to be the account that the request names
 }
 
 var everyRole = []access.Role{access.Member, access.Auditor, access.Reader, access.Writer, access.Admin}
@@ -43,12 +44,19 @@ var needs = map[pb.Access]need{
 	pb.Access_REGISTRY_ADMIN: {words: "role ADMIN, or an access rule that gives ADMIN here", roles: []access.Role{access.Admin}, rule: true},
 	pb.Access_REGISTRY_READ:  {words: "role ADMIN or AUDITOR, or an access rule that gives ADMIN here", roles: []access.Role{access.Admin, access.Auditor}, rule: true},
 	pb.Access_MEMBER:         {words: "an account", roles: everyRole},
+	pb.Access_ACCOUNT_ADMIN:  {words: "role ADMIN, or to be that account", roles: []access.Role{access.Admin}, self: true},
+	pb.Access_ACCOUNT_READ:   {words: "role ADMIN or AUDITOR, or to be that account", roles: []access.Role{access.Admin, access.Auditor}, self: true},
+	pb.Access_SELF:           {words: "to be that account", self: true},
 }
 
 // scopeOf is what a call of the method needs, for the log.
 func scopeOf(method string) string {
 	a, known := rules[method]
 	switch n, ofTenant := needs[a]; {
+	case a == pb.Access_CALLER:
+		return "a credential"
+	case a == pb.Access_SELF:
+		return "in the tenant " + n.words
 	case ofTenant:
 		return "operator, or in the tenant " + n.words
 	case known:
@@ -63,10 +71,13 @@ func scopeOf(method string) string {
 func (s *Service) decide(ctx context.Context, a pb.Access, message proto.Message) error {
 	c := callerOf(ctx)
 	n, ofTenant := needs[a]
-	if c.operator && (ofTenant || a == pb.Access_OPERATOR) {
+	switch {
+	case a == pb.Access_CALLER && (c.operator || !c.principal.Anonymous()):
+		return nil
+	case c.operator && a != pb.Access_SELF && (ofTenant || a == pb.Access_OPERATOR):
 		return nil
 	}
-	byRole := c.has(n.roles)
+	byRole := c.has(n.roles) || n.self && c.owns(resourceName(message.ProtoReflect()))
 	if !ofTenant || c.principal.Anonymous() || !byRole && !n.rule {
 		return c.denied(a)
 	}
@@ -86,6 +97,13 @@ func (s *Service) decide(ctx context.Context, a pb.Access, message proto.Message
 		return nil
 	}
 	return s.decideByRules(ctx, a, resourceName(message.ProtoReflect()))
+}
+
+// owns reports whether a resource name is of the caller's account, or of what the account has.
+// It does not compare tenants.
+func (c caller) owns(name string) bool {
+	parts := strings.SplitN(name, "/", 5)
+	return len(parts) >= 4 && !c.principal.Anonymous() && parts[2]+"/"+parts[3] == c.principal.Name
 }
 
 // decideByRules decides by the action ADMIN of access rules, from names alone: a missing
@@ -128,6 +146,8 @@ func tenantOf(message proto.Message) (string, bool) {
 func (c caller) denied(a pb.Access) *fault.Error {
 	n, ofTenant := needs[a]
 	switch account := c.account(); {
+	case c.operator && a == pb.Access_SELF:
+		return fault.New(fault.Denied, fault.DeniedReason, "only the account itself may do this")
 	case c.operator:
 		return fault.New(fault.Denied, fault.DeniedReason, "no caller may do this")
 	case !ofTenant:

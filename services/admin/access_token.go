@@ -30,13 +30,31 @@ func (s *Service) CreateAccessToken(ctx context.Context, req *pb.CreateAccessTok
 	if err := checkDisplayName("access_token.description", note); err != nil {
 		return nil, err
 	}
-	k, secret, err := s.accessTokens().create(ctx, req.GetParent(), note, req.GetAccessToken().GetTtl(), req.GetValidateOnly())
+	tokens := s.accessTokens()
+	var err error
+	if tokens.latest, err = s.latestToken(ctx); err != nil {
+		return nil, err
+	}
+	k, secret, err := tokens.create(ctx, req.GetParent(), note, req.GetAccessToken().GetTtl(), req.GetValidateOnly())
 	if err != nil || req.GetValidateOnly() {
 		return &pb.AccessToken{}, err
 	}
 	m := accessTokenMessage(req.GetParent(), k)
 	m.Secret = secret
 	return m, nil
+}
+
+// latestToken is when the last of the access tokens may end that the caller makes; zero where
+// nothing bounds it. A token that was stolen must not keep itself alive by making others. An
+// admin is not bound: it could make an account as well, or a key that never ends. Nor is a
+// caller that logged in with the password, which is asked for again from time to time.
+func (s *Service) latestToken(ctx context.Context) (time.Time, error) {
+	c := callerOf(ctx)
+	if c.admin() || c.principal.Key == "" {
+		return time.Time{}, nil
+	}
+	k, err := s.usedKey(ctx)
+	return k.ExpiresAt, err
 }
 
 // ListAccessTokens pages by name, without secrets.

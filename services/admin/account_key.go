@@ -25,6 +25,7 @@ type accountKeys struct {
 	defaultTTL    time.Duration // 0 = for ever
 	shortest, ttl time.Duration // the least and the most
 	field, limits string        // of the lifetime in a request, and in words
+	latest        time.Time     // no key may end later; zero = no bound
 	find          func(ctx context.Context, field, name string) (meta.Tenant, meta.Account, error)
 }
 
@@ -52,7 +53,7 @@ func (c accountKeys) create(ctx context.Context, parent, note string, ttl *durat
 		Note:      note,
 		ExpiresAt: expires,
 	}
-	k, err = c.service.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)), t.ID, a.Kind, a.Slug, k)
+	k, err = c.service.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)+madeWith(ctx)), t.ID, a.Kind, a.Slug, k)
 	return k, secret, err
 }
 
@@ -60,14 +61,23 @@ func (c accountKeys) create(ctx context.Context, parent, note string, ttl *durat
 func (c accountKeys) expiry(ttl *durationpb.Duration) (time.Time, error) {
 	switch {
 	case ttl == nil && c.defaultTTL == 0:
-		return time.Time{}, nil
+		return c.latest, nil
 	case ttl == nil:
-		return time.Now().Add(c.defaultTTL), nil
+		end := time.Now().Add(c.defaultTTL)
+		if !c.latest.IsZero() && c.latest.Before(end) {
+			end = c.latest
+		}
+		return end, nil
 	}
 	if d := ttl.AsDuration(); ttl.CheckValid() != nil || d < c.shortest || d > c.ttl {
 		return time.Time{}, invalid(c.field, "the lifetime of %s is between %s", c.noun, c.limits)
 	}
-	return time.Now().Add(ttl.AsDuration()), nil
+	end := time.Now().Add(ttl.AsDuration())
+	if !c.latest.IsZero() && end.After(c.latest) {
+		return time.Time{}, invalid(c.field, "the token that you call with ends at %s, and makes none that ends later; leave ttl out for one that ends with it",
+			c.latest.UTC().Format(time.RFC3339))
+	}
+	return end, nil
 }
 
 // keyListRequest lists the keys of an account.
@@ -131,6 +141,15 @@ func keyDetail(a meta.Account, k meta.AccountKey) string {
 		detail += " until " + k.ExpiresAt.UTC().Format(time.RFC3339)
 	}
 	return detail
+}
+
+// madeWith names the key or access token that the caller used: what it made outlives it, and is
+// to be found if it was stolen.
+func madeWith(ctx context.Context) string {
+	if with := callerOf(ctx).principal.Key; with != "" {
+		return ", made with " + with
+	}
+	return ""
 }
 
 // timeOrNone is a time of a message; nil for the zero time.

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/identity"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/services/internal/audit"
@@ -45,7 +46,7 @@ func mutations() []string {
 	})
 	rank := func(rpc string) int {
 		switch {
-		case rpc == "DeleteRefreshToken": // before RevokeTokens ends it
+		case rpc == "DeleteRefreshToken" || rpc == "ChangePassword": // before RevokeTokens ends it, and the user is disabled
 			return -1
 		case rpc == "SuspendTenant":
 			return 1
@@ -115,6 +116,7 @@ func TestU80_EveryMutationHasItsEvent(t *testing.T) {
 	a := newAPI(t, func(c *Config, _ *Options) { c.Backups = oneBackup{} })
 	admin := strings.TrimPrefix(principals(t, a)["own admin"].authorization[0], "Bearer ")
 	resources(t, a)
+	self := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+a.keyOf("t-there", access.UserKind, "us-there", "k-self", time.Time{}))
 	if _, err := a.store.ClaimIdentity(t.Context(), identity.New()); err != nil { // whose keys are replaced
 		t.Fatal(err)
 	}
@@ -129,7 +131,11 @@ func TestU80_EveryMutationHasItsEvent(t *testing.T) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+operatorToken)
 	for _, rpc := range mutations() {
 		before := a.allEvents()
-		if err := invoke(ctx, t, conn, rpc, mutation(t, rpc)); err != nil {
+		caller, actor := ctx, "operator"
+		if rules[rpc] == pb.Access_SELF {
+			caller, actor = self, "users/us-there"
+		}
+		if err := invoke(caller, t, conn, rpc, mutation(t, rpc)); err != nil {
 			t.Errorf("%s: %v", rpc, err)
 			continue
 		}
@@ -150,10 +156,10 @@ func TestU80_EveryMutationHasItsEvent(t *testing.T) {
 			t.Errorf("%s: the deployment's log has %+v, those of tenants %+v", rpc, logs[true], logs[false])
 		}
 		for _, e := range slices.Concat(logs[true], logs[false]) {
-			if e.Actor != "operator" || e.Address != "127.0.0.1" || !strings.HasPrefix(e.UserAgent, "walker/1") || e.RequestID == "" || e.Changes == "" {
+			if e.Actor != actor || e.Address != "127.0.0.1" || !strings.HasPrefix(e.UserAgent, "walker/1") || e.RequestID == "" || e.Changes == "" {
 				t.Errorf("%s: %+v", rpc, e)
 			}
-			if want := e.Tenant != meta.Deployment && !ofTenant; want != (e.OnBehalf != "") {
+			if want := e.Tenant != meta.Deployment && !ofTenant && actor == "operator"; want != (e.OnBehalf != "") {
 				t.Errorf("%s: on behalf of %q", rpc, e.OnBehalf)
 			}
 		}

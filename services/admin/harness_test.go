@@ -17,12 +17,15 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/berth-registry/berth/pkg/chain"
+	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/oci/ocitest"
+	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/token"
 )
 
 const operatorToken = "operator-token-of-the-tests"
@@ -44,6 +47,7 @@ type testStore interface {
 	meta.Cache
 	meta.SigningKeys
 	meta.Identities
+	tenant.Finder
 }
 
 // silent are chains in which no one has anything.
@@ -92,6 +96,7 @@ func serveAPI(t *testing.T, store testStore, change ...func(*Config, *Options)) 
 	c := Config{
 		Store: store, Pattern: pattern, OperatorToken: operatorToken, PageKey: []byte("page key of the tests"),
 		Secrets: secrets, Chains: silent{},
+		Logins: token.NewAuthenticator(store, password.New(password.DefaultCost), limit.NewLocal(token.MaxFailures, token.FailurePeriod)),
 	}
 	o := Options{Log: slog.New(slog.DiscardHandler), Tracer: noop.NewTracerProvider()}
 	for _, f := range change {

@@ -24,6 +24,7 @@ func TestU66_EveryRPCAndRouteByEveryPrincipalInEveryState(t *testing.T) {
 	a := newAPI(t)
 	who := principals(t, a)
 	resources(t, a)
+	selves(t, a, who)
 	conn, err := grpc.NewClient(a.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ type matrixPrincipal struct {
 	own           bool // of the tenant t-there, that of most rows
 	role          access.Role
 	rule          string // which of matrixRules names it
+	account       string // its name, if rows are about it
 }
 
 func (p matrixPrincipal) secret() string { return strings.TrimPrefix(p.authorization[0], "Bearer ") }
@@ -85,6 +86,24 @@ func tenantPrincipals(a *api, all map[string]matrixPrincipal, slug string, kind 
 	}
 }
 
+// selves are the accounts that rows are about, and one of another tenant with the same name.
+// They use keys of their own.
+func selves(t *testing.T, a *api, all map[string]matrixPrincipal) {
+	t.Helper()
+	for name, p := range map[string]matrixPrincipal{
+		"own user itself":            {account: "users/us-there", role: access.Member},
+		"own service account itself": {account: "serviceAccounts/a-there", role: access.Reader},
+	} {
+		kind, slug, _ := access.AccountOf(p.account)
+		p.known, p.own = true, true
+		p.authorization = []string{"Bearer " + a.keyOf("t-there", kind, slug, "k-self", time.Time{})}
+		all[name] = p
+		all["another's "+p.account] = matrixPrincipal{
+			authorization: []string{"Bearer " + a.accountOf("t-other", kind, slug, p.role, time.Time{})}, known: true, role: p.role, account: p.account,
+		}
+	}
+}
+
 // accountOf makes an account of the kind with a key, and returns the secret.
 func (a *api) accountOf(tenantID string, kind access.Kind, id string, role access.Role, expires time.Time) string {
 	a.t.Helper()
@@ -96,9 +115,19 @@ func (a *api) accountOf(tenantID string, kind access.Kind, id string, role acces
 	if _, err := a.store.CreateAccount(a.t.Context(), by(), meta.Account{Tenant: tn.ID, Kind: kind, Slug: id, Role: role}); err != nil {
 		a.t.Fatal(err)
 	}
+	return a.keyOf(tenantID, kind, id, "k-there", expires)
+}
+
+// keyOf makes a key of an account, and returns the secret.
+func (a *api) keyOf(tenantID string, kind access.Kind, id, name string, expires time.Time) string {
+	a.t.Helper()
+	tn, err := a.store.FindTenant(a.t.Context(), tenantID)
+	if err != nil {
+		a.t.Fatal(err)
+	}
 	secret := newSecret()
-	k := meta.AccountKey{Name: "k-there", Hash: sha256.Sum256([]byte(secret)), ExpiresAt: expires}
-	if _, err := a.store.CreateAccountKey(a.t.Context(), by(), tn.ID, kind, id, k); err != nil {
+	k := meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(secret)), ExpiresAt: expires}
+	if _, err := a.store.CreateAccountKey(a.t.Context(), meta.Cause{Op: uuid.New(), Actor: "operator"}, tn.ID, kind, id, k); err != nil {
 		a.t.Fatal(err)
 	}
 	return secret

@@ -104,6 +104,7 @@ var matrixRows = map[string]struct {
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"disabled"}},
 	}, false},
 	"DeleteUser":        {&pb.DeleteUserRequest{Name: "tenants/t-there/users/us-{s}"}, false},
+	"ChangePassword":    {&pb.ChangePasswordRequest{Name: "tenants/t-there/users/us-{s}", CurrentPassword: matrixPassword, NewPassword: "another of the matrix"}, false},
 	"CreateAccessToken": {&pb.CreateAccessTokenRequest{Parent: "tenants/t-there/users/us-{s}"}, false},
 	"ListAccessTokens":  {&pb.ListAccessTokensRequest{Parent: "tenants/t-there/users/us-{s}"}, false},
 	"DeleteAccessToken": {&pb.DeleteAccessTokenRequest{Name: "tenants/t-there/users/us-there/accessTokens/k-{s}"}, false},
@@ -118,11 +119,16 @@ var matrixRows = map[string]struct {
 	"UpdateAccessRule": {&pb.UpdateAccessRuleRequest{AccessRule: &pb.AccessRule{Name: "tenants/t-there/accessRules/ar-{s}", Disabled: true}}, false},
 	"DeleteAccessRule": {&pb.DeleteAccessRuleRequest{Name: "tenants/t-there/accessRules/ar-{s}"}, false},
 
+	"TestAccess": {&pb.TestAccessRequest{Name: "tenants/t-there", Principal: "serviceAccounts/a-{s}", Registry: "main", Reference: "app:1"}, false},
+
 	"CreateGroup": {&pb.CreateGroupRequest{Parent: "tenants/t-there", GroupId: "pg-{s}", Group: &pb.Group{}}, true},
 	"GetGroup":    {&pb.GetGroupRequest{Name: "tenants/t-there/groups/pg-{s}"}, false},
 	"ListGroups":  {&pb.ListGroupsRequest{Parent: "tenants/t-{s}"}, false},
 	"UpdateGroup": {&pb.UpdateGroupRequest{Group: &pb.Group{Name: "tenants/t-there/groups/pg-{s}", DisplayName: "Dev"}}, false},
 	"DeleteGroup": {&pb.DeleteGroupRequest{Name: "tenants/t-there/groups/pg-{s}"}, false},
+
+	"GetCaller":             {&pb.GetCallerRequest{}, false},
+	"ListCallerAccessRules": {&pb.ListCallerAccessRulesRequest{}, false},
 
 	"ListEvents":         {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
 	"ListOperatorEvents": {&pb.ListOperatorEventsRequest{}, false},
@@ -135,6 +141,9 @@ var matrixRows = map[string]struct {
 	"RenewBackup":  {&pb.RenewBackupRequest{Name: "backups/b-{s}"}, false},
 	"DeleteBackup": {&pb.DeleteBackupRequest{Name: "backups/b-{s}"}, false},
 }
+
+// matrixPassword is that of users/us-there.
+const matrixPassword = "password of the matrix"
 
 // matrixRequest is the row's request for one state. It changes nothing: whatever
 // could is marked validate_only.
@@ -168,7 +177,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/registries?registry_id=r-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/domains?domain_id=d-"+state+".example", `{"registry": "main"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts?service_account_id=a-"+state, `{"role": "READER"}`)
-		a.call(200, "POST", "/v1/tenants/t-there/users?user_id=us-"+state, `{"role": "MEMBER"}`)
+		a.call(200, "POST", "/v1/tenants/t-there/users?user_id=us-"+state, `{"role": "MEMBER", "password": "`+matrixPassword+`"}`)
 		a.push("t-there", "main", "team/p-"+state, "latest")
 		a.push("t-there", "main", "team/n-"+state, "latest")
 		a.call(200, "DELETE", "/v1/tenants/t-there/registries/main/repositories/team/n-"+state, "")

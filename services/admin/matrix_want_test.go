@@ -16,6 +16,9 @@ var (
 		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
 		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys", "ListOperatorEvents",
 	}
+	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}
+	ofSelf          = []string{"ChangePassword"}
+	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys")
 	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ResolveReference"}
 	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "ReleaseNameClaim"}
 	ofRepository    = []string{"GetRepository", "ListTags", "DeleteRepository", "ReleaseNameClaim"} // of main/team/…
@@ -25,7 +28,7 @@ var (
 
 // reads reports whether an auditor may call it.
 func reads(rpc string) bool {
-	return (strings.HasPrefix(rpc, "Get") || strings.HasPrefix(rpc, "List")) && !slices.Contains(changing, rpc)
+	return (strings.HasPrefix(rpc, "Get") || strings.HasPrefix(rpc, "List") || strings.HasPrefix(rpc, "Test")) && !slices.Contains(changing, rpc)
 }
 
 // matrixWant is what an RPC about a resource in this state gives the principal.
@@ -34,6 +37,12 @@ func matrixWant(rpc string, p matrixPrincipal, state string) codes.Code {
 	switch {
 	case !p.known:
 		return codes.Unauthenticated
+	case slices.Contains(ofCallers, rpc):
+		return codes.OK
+	case p.own && isAbout(rpc, p, state):
+		return foundWant(rpc, state)
+	case slices.Contains(ofSelf, rpc):
+		return codes.PermissionDenied
 	case p.operator:
 		return foundWant(rpc, state)
 	case !p.own, slices.Contains(operatorsOnly, rpc), tenantName == "t-{s}" && state != "there":
@@ -49,6 +58,15 @@ func matrixWant(rpc string, p matrixPrincipal, state string) codes.Code {
 	default:
 		return codes.PermissionDenied
 	}
+}
+
+// isAbout reports whether the row is about what the principal manages of its own.
+func isAbout(rpc string, p matrixPrincipal, state string) bool {
+	if rpc == "TestAccess" {
+		return p.account == "serviceAccounts/a-"+state
+	}
+	name := strings.ReplaceAll(resourceName(matrixRows[rpc].request.ProtoReflect()), "{s}", state)
+	return p.account != "" && slices.Contains(ofAccount, rpc) && strings.HasPrefix(name+"/", "tenants/t-there/"+p.account+"/")
 }
 
 // shownWant is for those who do not see everything: what they do not see is missing.

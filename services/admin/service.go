@@ -27,6 +27,7 @@ type Store interface {
 	meta.Events
 	meta.CachePurger
 	meta.VerifyKeys
+	meta.ClaimFinder
 
 	// TagsBetween is that of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)
@@ -39,6 +40,7 @@ type Config struct {
 	OperatorToken string           // never empty: there is no open admin API
 	PageKey       []byte           // authenticates page tokens; the same on every node
 	Passwords     *password.Hasher // of users; nil: one of its own
+	Logins        Logins           // check the passwords of users; nil: users change none
 	Uses          *keyuse.Uses     // of keys; nil: they are not noted
 	Secrets       *seal.Keyring    // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
@@ -64,6 +66,7 @@ type Service struct {
 	resolver  *net.Resolver
 	secrets   *seal.Keyring
 	passwords *password.Hasher
+	logins    Logins
 	uses      *keyuse.Uses
 	chains    Chains
 	backups   Backups
@@ -104,6 +107,7 @@ func New(c Config) (*Service, error) {
 		resolver:  resolver,
 		secrets:   c.Secrets,
 		passwords: c.Passwords,
+		logins:    c.Logins,
 		uses:      c.Uses,
 		chains:    c.Chains,
 		backups:   c.Backups,

@@ -95,7 +95,7 @@ func (v view) registries(s *Service) collection[meta.Registry, *pb.Registry] {
 			return r, nil
 		}
 		if err == nil || fault.Is(err, fault.ResourceUnknown) {
-			err = fault.New(fault.NotFound, fault.ResourceUnknown, "registry not found, or you do not have pull access")
+			err = errHiddenRegistry()
 		}
 		return meta.Registry{}, err
 	}
@@ -107,6 +107,11 @@ func (v view) registries(s *Service) collection[meta.Registry, *pb.Registry] {
 		return func(r meta.Registry) *pb.Registry { return v.trimmed(r, show(r)) }, err
 	}
 	return c
+}
+
+// errHiddenRegistry is the answer for a registry that is missing or that the caller does not see.
+func errHiddenRegistry() *fault.Error {
+	return fault.New(fault.NotFound, fault.ResourceUnknown, "registry not found, or you do not have pull access")
 }
 
 // listRegistries is a page of those that the caller sees. A tenant has few registries.

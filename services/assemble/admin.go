@@ -31,7 +31,7 @@ func (b builder) admin(ctx context.Context) error {
 	}
 	service, err := admin.New(admin.Config{
 		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy,
-		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Passwords: b.passwords, Uses: b.uses, Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
+		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Passwords: b.passwords, Logins: b.logins, Uses: b.uses, Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
 	})
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (b builder) warnOfAnonymous(ctx context.Context, service *admin.Service) {
 // and has the other processes clear theirs soon.
 func (b builder) invalidateCaches(op string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
-		for _, reading := range []string{"Get", "List", "Resolve", "Refresh"} {
+		for _, reading := range []string{"Get", "List", "Resolve", "Refresh", "Test"} {
 			if strings.HasPrefix(op, reading) {
 				return next
 			}

@@ -28,6 +28,7 @@ import (
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
+	"github.com/berth-registry/berth/services/token"
 )
 
 // Deployment is a process that is ready to run, with information for its
@@ -82,6 +83,7 @@ type builder struct {
 	pulls      *audit.Pulls // nil where no sink is told of pulls
 	uses       *keyuse.Uses
 	passwords  *password.Hasher
+	logins     *token.Authenticator
 	callGate   *front.CallLimit  // for calls of data and internal listeners
 	clients    *upstream.Clients // nil where chains are neither followed nor told of
 	secrets    *seal.Keyring     // nil where nothing is sealed or opened
@@ -148,6 +150,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	if err := b.share(ctx); err != nil {
 		return err
 	}
+	b.logins = token.NewAuthenticator(s.meta, b.passwords, b.shared.failures).WithRefusals(b.refused).WithUses(b.uses)
 	if err := b.auditSink(); err != nil {
 		return err
 	}

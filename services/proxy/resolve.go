@@ -38,27 +38,19 @@ func (s *Service) Resolve(ctx context.Context, id tenant.ID, tenantSlug, registr
 	return trace, nil
 }
 
-// notLoggedIn is the reason why an anonymous caller gets nothing from an upstream.
-const notLoggedIn = "callers who are not logged in get nothing by its credential: its serve_anonymous is not set"
-
 // answerOf is a member's result in a trace; found is valid if err is nil.
 func answerOf(m *chain.Member, found cache.Manifest, err error) chain.Answer {
-	a := chain.Answer{Member: m.Name, Outcome: chain.OutcomeOf(err)}
-	var skipped chain.SkipError
+	a := chain.Answer{Member: m.Name, Outcome: chain.OutcomeOf(err), Detail: chain.WhyNotAsked(err)}
 	switch {
 	case err == nil:
 		if m.Upstream != nil && !m.Upstream.Settings.ServesAnonymous() {
-			a.Detail = "for callers who are logged in: " + notLoggedIn
+			a.Detail = "for callers who are logged in: " + chain.NotLoggedIn
 		}
 		if a.Detail == "" && m.Checked() {
 			a.Detail = "for callers who may pull this from the registry itself: the group does not delegate that right"
 		}
 		a.Digest, a.Cached, a.Stale, a.CheckedAt = found.Digest.String(), found.Cached, found.Stale, found.CheckedAt
-	case errors.As(err, &skipped):
-		a.Detail = skipped.Why
-	case errors.Is(err, chain.ErrLogin):
-		a.Detail = notLoggedIn
-	case a.Outcome == chain.NotHere:
+	case a.Outcome == chain.NotHere, a.Detail != "":
 	default:
 		a.Detail = fault.From(err).Message
 	}

@@ -50,6 +50,12 @@ func ClientAddr(ctx context.Context) netip.Addr {
 	return netip.Addr{}
 }
 
+// WithClient returns a context in which ClientAddr and UserAgent are these: for a call that
+// did not come through Middleware.
+func WithClient(ctx context.Context, client netip.Addr, agent string) context.Context {
+	return context.WithValue(ctx, requestKey{}, &request{client: client, agent: agent})
+}
+
 // AddrText writes an address as events have it: IPv4 as such, and nothing for an address
 // that is not known.
 func AddrText(a netip.Addr) string {

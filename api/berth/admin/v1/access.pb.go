@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Access says who may call a method. Operators may call every one.
+// Access says who may call a method. Operators may call every one but those of SELF.
 type Access int32
 
 const (
@@ -41,18 +41,32 @@ const (
 	Access_REGISTRY_READ Access = 5
 	// All principals of the tenant. For methods that show only what the caller may see.
 	Access_MEMBER Access = 6
+	// As TENANT_ADMIN, and the account that the request names or whose resource it names. For
+	// what accounts manage of their own.
+	Access_ACCOUNT_ADMIN Access = 7
+	// As TENANT_READ and ACCOUNT_ADMIN. For methods that change nothing and show no secret.
+	Access_ACCOUNT_READ Access = 8
+	// The account that the request names, alone.
+	Access_SELF Access = 9
+	// All callers with a credential, of whichever tenant. For methods that show the caller what
+	// concerns itself.
+	Access_CALLER Access = 10
 )
 
 // Enum value maps for Access.
 var (
 	Access_name = map[int32]string{
-		0: "ACCESS_UNSPECIFIED",
-		1: "OPERATOR",
-		2: "TENANT_ADMIN",
-		3: "TENANT_READ",
-		4: "REGISTRY_ADMIN",
-		5: "REGISTRY_READ",
-		6: "MEMBER",
+		0:  "ACCESS_UNSPECIFIED",
+		1:  "OPERATOR",
+		2:  "TENANT_ADMIN",
+		3:  "TENANT_READ",
+		4:  "REGISTRY_ADMIN",
+		5:  "REGISTRY_READ",
+		6:  "MEMBER",
+		7:  "ACCOUNT_ADMIN",
+		8:  "ACCOUNT_READ",
+		9:  "SELF",
+		10: "CALLER",
 	}
 	Access_value = map[string]int32{
 		"ACCESS_UNSPECIFIED": 0,
@@ -62,6 +76,10 @@ var (
 		"REGISTRY_ADMIN":     4,
 		"REGISTRY_READ":      5,
 		"MEMBER":             6,
+		"ACCOUNT_ADMIN":      7,
+		"ACCOUNT_READ":       8,
+		"SELF":               9,
+		"CALLER":             10,
 	}
 )
 
@@ -116,7 +134,7 @@ var File_berth_admin_v1_access_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/access.proto\x12\x0eberth.admin.v1\x1a google/protobuf/descriptor.proto*\x84\x01\n" +
+	"\x1bberth/admin/v1/access.proto\x12\x0eberth.admin.v1\x1a google/protobuf/descriptor.proto*\xbf\x01\n" +
 	"\x06Access\x12\x16\n" +
 	"\x12ACCESS_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bOPERATOR\x10\x01\x12\x10\n" +
@@ -125,7 +143,13 @@ const file_berth_admin_v1_access_proto_rawDesc = "" +
 	"\x0eREGISTRY_ADMIN\x10\x04\x12\x11\n" +
 	"\rREGISTRY_READ\x10\x05\x12\n" +
 	"\n" +
-	"\x06MEMBER\x10\x06:P\n" +
+	"\x06MEMBER\x10\x06\x12\x11\n" +
+	"\rACCOUNT_ADMIN\x10\a\x12\x10\n" +
+	"\fACCOUNT_READ\x10\b\x12\b\n" +
+	"\x04SELF\x10\t\x12\n" +
+	"\n" +
+	"\x06CALLER\x10\n" +
+	":P\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0e2\x16.berth.admin.v1.AccessR\x06accessB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (

@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xbbV\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xc3Z\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -75,10 +75,10 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x14UpdateServiceAccount\x12+.berth.admin.v1.UpdateServiceAccountRequest\x1a\x1e.berth.admin.v1.ServiceAccount\"S\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02I:\x0fservice_account26/v1/{service_account.name=tenants/*/serviceAccounts/*}\x12\x8f\x01\n" +
 	"\x14DeleteServiceAccount\x12+.berth.admin.v1.DeleteServiceAccountRequest\x1a\x16.google.protobuf.Empty\"2\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02(*&/v1/{name=tenants/*/serviceAccounts/*}\x12\xbf\x01\n" +
 	"\fRevokeTokens\x12#.berth.admin.v1.RevokeTokensRequest\x1a\x16.google.protobuf.Empty\"r\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02h:\x01*Z.:\x01*\")/v1/{name=tenants/*/users/*}:revokeTokens\"3/v1/{name=tenants/*/serviceAccounts/*}:revokeTokens\x12\xdc\x01\n" +
-	"\x11ListRefreshTokens\x12(.berth.admin.v1.ListRefreshTokensRequest\x1a).berth.admin.v1.ListRefreshTokensResponse\"r\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02hZ.\x12,/v1/{parent=tenants/*/users/*}/refreshTokens\x126/v1/{parent=tenants/*/serviceAccounts/*}/refreshTokens\x12\xcb\x01\n" +
-	"\x12DeleteRefreshToken\x12).berth.admin.v1.DeleteRefreshTokenRequest\x1a\x16.google.protobuf.Empty\"r\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02hZ.*,/v1/{name=tenants/*/users/*/refreshTokens/*}*6/v1/{name=tenants/*/serviceAccounts/*/refreshTokens/*}\x12\xac\x01\n" +
+	"\x11ListRefreshTokens\x12(.berth.admin.v1.ListRefreshTokensRequest\x1a).berth.admin.v1.ListRefreshTokensResponse\"r\xa0\xbb\x18\b\x82\xd3\xe4\x93\x02hZ.\x12,/v1/{parent=tenants/*/users/*}/refreshTokens\x126/v1/{parent=tenants/*/serviceAccounts/*}/refreshTokens\x12\xcb\x01\n" +
+	"\x12DeleteRefreshToken\x12).berth.admin.v1.DeleteRefreshTokenRequest\x1a\x16.google.protobuf.Empty\"r\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02hZ.*,/v1/{name=tenants/*/users/*/refreshTokens/*}*6/v1/{name=tenants/*/serviceAccounts/*/refreshTokens/*}\x12\xac\x01\n" +
 	"\x17CreateServiceAccountKey\x12..berth.admin.v1.CreateServiceAccountKeyRequest\x1a!.berth.admin.v1.ServiceAccountKey\">\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x024:\x03key\"-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\xb2\x01\n" +
-	"\x16ListServiceAccountKeys\x12-.berth.admin.v1.ListServiceAccountKeysRequest\x1a..berth.admin.v1.ListServiceAccountKeysResponse\"9\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\x9c\x01\n" +
+	"\x16ListServiceAccountKeys\x12-.berth.admin.v1.ListServiceAccountKeysRequest\x1a..berth.admin.v1.ListServiceAccountKeysResponse\"9\xa0\xbb\x18\b\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\x9c\x01\n" +
 	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/*-/v1/{name=tenants/*/serviceAccounts/*/keys/*}\x12u\n" +
 	"\n" +
 	"CreateUser\x12!.berth.admin.v1.CreateUserRequest\x1a\x14.berth.admin.v1.User\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$:\x04user\"\x1c/v1/{parent=tenants/*}/users\x12i\n" +
@@ -87,21 +87,29 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"UpdateUser\x12!.berth.admin.v1.UpdateUserRequest\x1a\x14.berth.admin.v1.User\"3\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02):\x04user2!/v1/{user.name=tenants/*/users/*}\x12q\n" +
 	"\n" +
-	"DeleteUser\x12!.berth.admin.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"(\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=tenants/*/users/*}\x12\xa1\x01\n" +
-	"\x11CreateAccessToken\x12(.berth.admin.v1.CreateAccessTokenRequest\x1a\x1b.berth.admin.v1.AccessToken\"E\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02;:\faccess_token\"+/v1/{parent=tenants/*/users/*}/accessTokens\x12\x9e\x01\n" +
-	"\x10ListAccessTokens\x12'.berth.admin.v1.ListAccessTokensRequest\x1a(.berth.admin.v1.ListAccessTokensResponse\"7\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=tenants/*/users/*}/accessTokens\x12\x8e\x01\n" +
-	"\x11DeleteAccessToken\x12(.berth.admin.v1.DeleteAccessTokenRequest\x1a\x16.google.protobuf.Empty\"7\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02-*+/v1/{name=tenants/*/users/*/accessTokens/*}\x12\x94\x01\n" +
+	"DeleteUser\x12!.berth.admin.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"(\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=tenants/*/users/*}\x12\x8b\x01\n" +
+	"\x0eChangePassword\x12%.berth.admin.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\":\xa0\xbb\x18\t\x82\xd3\xe4\x93\x020:\x01*\"+/v1/{name=tenants/*/users/*}:changePassword\x12\xa1\x01\n" +
+	"\x11CreateAccessToken\x12(.berth.admin.v1.CreateAccessTokenRequest\x1a\x1b.berth.admin.v1.AccessToken\"E\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02;:\faccess_token\"+/v1/{parent=tenants/*/users/*}/accessTokens\x12\x9e\x01\n" +
+	"\x10ListAccessTokens\x12'.berth.admin.v1.ListAccessTokensRequest\x1a(.berth.admin.v1.ListAccessTokensResponse\"7\xa0\xbb\x18\b\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=tenants/*/users/*}/accessTokens\x12\x8e\x01\n" +
+	"\x11DeleteAccessToken\x12(.berth.admin.v1.DeleteAccessTokenRequest\x1a\x16.google.protobuf.Empty\"7\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02-*+/v1/{name=tenants/*/users/*/accessTokens/*}\x12\x94\x01\n" +
 	"\x10CreateAccessRule\x12'.berth.admin.v1.CreateAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\";\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x021:\vaccess_rule\"\"/v1/{parent=tenants/*}/accessRules\x12\x81\x01\n" +
 	"\rGetAccessRule\x12$.berth.admin.v1.GetAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=tenants/*/accessRules/*}\x12\x92\x01\n" +
 	"\x0fListAccessRules\x12&.berth.admin.v1.ListAccessRulesRequest\x1a'.berth.admin.v1.ListAccessRulesResponse\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=tenants/*}/accessRules\x12\xa0\x01\n" +
 	"\x10UpdateAccessRule\x12'.berth.admin.v1.UpdateAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\"G\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02=:\vaccess_rule2./v1/{access_rule.name=tenants/*/accessRules/*}\x12\x83\x01\n" +
-	"\x10DeleteAccessRule\x12'.berth.admin.v1.DeleteAccessRuleRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/accessRules/*}\x12z\n" +
+	"\x10DeleteAccessRule\x12'.berth.admin.v1.DeleteAccessRuleRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/accessRules/*}\x12\x83\x01\n" +
+	"\n" +
+	"TestAccess\x12!.berth.admin.v1.TestAccessRequest\x1a\".berth.admin.v1.TestAccessResponse\".\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=tenants/*}:testAccess\x12z\n" +
 	"\vCreateGroup\x12\".berth.admin.v1.CreateGroupRequest\x1a\x15.berth.admin.v1.Group\"0\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02&:\x05group\"\x1d/v1/{parent=tenants/*}/groups\x12m\n" +
 	"\bGetGroup\x12\x1f.berth.admin.v1.GetGroupRequest\x1a\x15.berth.admin.v1.Group\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{name=tenants/*/groups/*}\x12~\n" +
 	"\n" +
 	"ListGroups\x12!.berth.admin.v1.ListGroupsRequest\x1a\".berth.admin.v1.ListGroupsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/groups\x12\x80\x01\n" +
 	"\vUpdateGroup\x12\".berth.admin.v1.UpdateGroupRequest\x1a\x15.berth.admin.v1.Group\"6\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02,:\x05group2#/v1/{group.name=tenants/*/groups/*}\x12t\n" +
-	"\vDeleteGroup\x12\".berth.admin.v1.DeleteGroupRequest\x1a\x16.google.protobuf.Empty\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/{name=tenants/*/groups/*}\x12~\n" +
+	"\vDeleteGroup\x12\".berth.admin.v1.DeleteGroupRequest\x1a\x16.google.protobuf.Empty\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/{name=tenants/*/groups/*}\x12]\n" +
+	"\tGetCaller\x12 .berth.admin.v1.GetCallerRequest\x1a\x16.berth.admin.v1.Caller\"\x16\xa0\xbb\x18\n" +
+	"\x82\xd3\xe4\x93\x02\f\x12\n" +
+	"/v1/caller\x12\x92\x01\n" +
+	"\x15ListCallerAccessRules\x12,.berth.admin.v1.ListCallerAccessRulesRequest\x1a'.berth.admin.v1.ListAccessRulesResponse\"\"\xa0\xbb\x18\n" +
+	"\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/caller/accessRules\x12~\n" +
 	"\n" +
 	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
 	"\x12ListOperatorEvents\x12).berth.admin.v1.ListOperatorEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
@@ -171,65 +179,71 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListUsersRequest)(nil),               // 54: berth.admin.v1.ListUsersRequest
 	(*UpdateUserRequest)(nil),              // 55: berth.admin.v1.UpdateUserRequest
 	(*DeleteUserRequest)(nil),              // 56: berth.admin.v1.DeleteUserRequest
-	(*CreateAccessTokenRequest)(nil),       // 57: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),        // 58: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),       // 59: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),        // 60: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),           // 61: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),         // 62: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),        // 63: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),        // 64: berth.admin.v1.DeleteAccessRuleRequest
-	(*CreateGroupRequest)(nil),             // 65: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                // 66: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),              // 67: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),             // 68: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),             // 69: berth.admin.v1.DeleteGroupRequest
-	(*ListEventsRequest)(nil),              // 70: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),      // 71: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                // 72: berth.admin.v1.GetUsageRequest
-	(*ListSigningKeysRequest)(nil),         // 73: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),       // 74: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),            // 75: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),             // 76: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),            // 77: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                         // 78: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 79: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                       // 80: berth.admin.v1.Deletion
-	(*Registry)(nil),                       // 81: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 82: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 83: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 84: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                  // 85: google.protobuf.Empty
-	(*ListTagsResponse)(nil),               // 86: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 87: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 88: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 89: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 90: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 91: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 92: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 93: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 94: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 95: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 96: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 97: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 98: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 99: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),      // 100: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),              // 101: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 102: berth.admin.v1.ListServiceAccountKeysResponse
-	(*User)(nil),                           // 103: berth.admin.v1.User
-	(*ListUsersResponse)(nil),              // 104: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                    // 105: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),       // 106: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                     // 107: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),        // 108: berth.admin.v1.ListAccessRulesResponse
-	(*Group)(nil),                          // 109: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),             // 110: berth.admin.v1.ListGroupsResponse
-	(*ListEventsResponse)(nil),             // 111: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 112: berth.admin.v1.Usage
-	(*ListSigningKeysResponse)(nil),        // 113: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),      // 114: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                         // 115: berth.admin.v1.Backup
+	(*ChangePasswordRequest)(nil),          // 57: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),       // 58: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),        // 59: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),       // 60: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),        // 61: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),           // 62: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),         // 63: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),        // 64: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),        // 65: berth.admin.v1.DeleteAccessRuleRequest
+	(*TestAccessRequest)(nil),              // 66: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),             // 67: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                // 68: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),              // 69: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),             // 70: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),             // 71: berth.admin.v1.DeleteGroupRequest
+	(*GetCallerRequest)(nil),               // 72: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),   // 73: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListEventsRequest)(nil),              // 74: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),      // 75: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                // 76: berth.admin.v1.GetUsageRequest
+	(*ListSigningKeysRequest)(nil),         // 77: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),       // 78: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),            // 79: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),             // 80: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),            // 81: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                         // 82: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 83: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                       // 84: berth.admin.v1.Deletion
+	(*Registry)(nil),                       // 85: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 86: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 87: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 88: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                  // 89: google.protobuf.Empty
+	(*ListTagsResponse)(nil),               // 90: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 91: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 92: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 93: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 94: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 95: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 96: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 97: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 98: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 99: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 100: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 101: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 102: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 103: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),      // 104: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),              // 105: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 106: berth.admin.v1.ListServiceAccountKeysResponse
+	(*User)(nil),                           // 107: berth.admin.v1.User
+	(*ListUsersResponse)(nil),              // 108: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                    // 109: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),       // 110: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                     // 111: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),        // 112: berth.admin.v1.ListAccessRulesResponse
+	(*TestAccessResponse)(nil),             // 113: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                          // 114: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),             // 115: berth.admin.v1.ListGroupsResponse
+	(*Caller)(nil),                         // 116: berth.admin.v1.Caller
+	(*ListEventsResponse)(nil),             // 117: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 118: berth.admin.v1.Usage
+	(*ListSigningKeysResponse)(nil),        // 119: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),      // 120: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                         // 121: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -289,107 +303,115 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	54,  // 54: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
 	55,  // 55: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
 	56,  // 56: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	57,  // 57: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	58,  // 58: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	59,  // 59: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	60,  // 60: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	61,  // 61: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	62,  // 62: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	63,  // 63: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	64,  // 64: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	65,  // 65: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	66,  // 66: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	67,  // 67: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	68,  // 68: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	69,  // 69: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	70,  // 70: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	71,  // 71: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	72,  // 72: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	73,  // 73: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	74,  // 74: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	75,  // 75: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	76,  // 76: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	77,  // 77: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	78,  // 78: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	78,  // 79: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	79,  // 80: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	78,  // 81: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	80,  // 82: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	78,  // 83: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	78,  // 84: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	78,  // 85: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	81,  // 86: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	81,  // 87: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	82,  // 88: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	81,  // 89: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	80,  // 90: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	81,  // 91: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	83,  // 92: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	84,  // 93: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	85,  // 94: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	86,  // 95: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	87,  // 96: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	85,  // 97: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	88,  // 98: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	89,  // 99: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	89,  // 100: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	90,  // 101: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	89,  // 102: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	85,  // 103: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	85,  // 104: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	91,  // 105: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	92,  // 106: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	93,  // 107: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	94,  // 108: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	94,  // 109: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	95,  // 110: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	94,  // 111: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	85,  // 112: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	96,  // 113: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	96,  // 114: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	97,  // 115: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	96,  // 116: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	85,  // 117: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	96,  // 118: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	98,  // 119: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	98,  // 120: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	99,  // 121: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	98,  // 122: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	85,  // 123: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	85,  // 124: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	100, // 125: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	85,  // 126: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	101, // 127: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	102, // 128: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	85,  // 129: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	103, // 130: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	103, // 131: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	104, // 132: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	103, // 133: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	85,  // 134: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	105, // 135: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	106, // 136: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	85,  // 137: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	107, // 138: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	107, // 139: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	108, // 140: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	107, // 141: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	85,  // 142: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	109, // 143: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	109, // 144: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	110, // 145: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	109, // 146: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	85,  // 147: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	111, // 148: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	111, // 149: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	112, // 150: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	113, // 151: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	114, // 152: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	115, // 153: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	115, // 154: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	85,  // 155: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	78,  // [78:156] is the sub-list for method output_type
-	0,   // [0:78] is the sub-list for method input_type
+	57,  // 57: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	58,  // 58: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	59,  // 59: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	60,  // 60: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	61,  // 61: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	62,  // 62: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	63,  // 63: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	64,  // 64: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	65,  // 65: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	66,  // 66: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	67,  // 67: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	68,  // 68: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	69,  // 69: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	70,  // 70: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	71,  // 71: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	72,  // 72: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	73,  // 73: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	74,  // 74: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	75,  // 75: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	76,  // 76: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	77,  // 77: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	78,  // 78: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	79,  // 79: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	80,  // 80: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	81,  // 81: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	82,  // 82: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	82,  // 83: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	83,  // 84: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	82,  // 85: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	84,  // 86: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	82,  // 87: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	82,  // 88: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	82,  // 89: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	85,  // 90: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	85,  // 91: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	86,  // 92: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	85,  // 93: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	84,  // 94: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	85,  // 95: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	87,  // 96: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	88,  // 97: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	89,  // 98: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	90,  // 99: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	91,  // 100: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	89,  // 101: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	92,  // 102: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	93,  // 103: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	93,  // 104: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	94,  // 105: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	93,  // 106: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	89,  // 107: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	89,  // 108: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	95,  // 109: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	96,  // 110: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	97,  // 111: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	98,  // 112: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	98,  // 113: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	99,  // 114: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	98,  // 115: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	89,  // 116: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	100, // 117: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	100, // 118: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	101, // 119: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	100, // 120: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	89,  // 121: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	100, // 122: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	102, // 123: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	102, // 124: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	103, // 125: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	102, // 126: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	89,  // 127: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	89,  // 128: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	104, // 129: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	89,  // 130: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	105, // 131: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	106, // 132: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	89,  // 133: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	107, // 134: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	107, // 135: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	108, // 136: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	107, // 137: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	89,  // 138: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	89,  // 139: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	109, // 140: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	110, // 141: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	89,  // 142: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	111, // 143: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	111, // 144: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	112, // 145: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	111, // 146: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	89,  // 147: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	113, // 148: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	114, // 149: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	114, // 150: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	115, // 151: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	114, // 152: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	89,  // 153: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	116, // 154: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	112, // 155: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	117, // 156: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	117, // 157: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	118, // 158: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	119, // 159: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	120, // 160: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	121, // 161: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	121, // 162: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	89,  // 163: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	82,  // [82:164] is the sub-list for method output_type
+	0,   // [0:82] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -403,6 +425,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_access_proto_init()
 	file_berth_admin_v1_access_rule_proto_init()
 	file_berth_admin_v1_backup_proto_init()
+	file_berth_admin_v1_caller_proto_init()
 	file_berth_admin_v1_deletion_proto_init()
 	file_berth_admin_v1_domain_proto_init()
 	file_berth_admin_v1_event_proto_init()
@@ -413,6 +436,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_service_account_proto_init()
 	file_berth_admin_v1_signing_key_proto_init()
 	file_berth_admin_v1_tenant_proto_init()
+	file_berth_admin_v1_test_access_proto_init()
 	file_berth_admin_v1_token_proto_init()
 	file_berth_admin_v1_upstream_proto_init()
 	file_berth_admin_v1_upstream_group_proto_init()

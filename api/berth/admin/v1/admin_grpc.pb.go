@@ -77,6 +77,7 @@ const (
 	AdminService_ListUsers_FullMethodName               = "/berth.admin.v1.AdminService/ListUsers"
 	AdminService_UpdateUser_FullMethodName              = "/berth.admin.v1.AdminService/UpdateUser"
 	AdminService_DeleteUser_FullMethodName              = "/berth.admin.v1.AdminService/DeleteUser"
+	AdminService_ChangePassword_FullMethodName          = "/berth.admin.v1.AdminService/ChangePassword"
 	AdminService_CreateAccessToken_FullMethodName       = "/berth.admin.v1.AdminService/CreateAccessToken"
 	AdminService_ListAccessTokens_FullMethodName        = "/berth.admin.v1.AdminService/ListAccessTokens"
 	AdminService_DeleteAccessToken_FullMethodName       = "/berth.admin.v1.AdminService/DeleteAccessToken"
@@ -85,11 +86,14 @@ const (
 	AdminService_ListAccessRules_FullMethodName         = "/berth.admin.v1.AdminService/ListAccessRules"
 	AdminService_UpdateAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/UpdateAccessRule"
 	AdminService_DeleteAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/DeleteAccessRule"
+	AdminService_TestAccess_FullMethodName              = "/berth.admin.v1.AdminService/TestAccess"
 	AdminService_CreateGroup_FullMethodName             = "/berth.admin.v1.AdminService/CreateGroup"
 	AdminService_GetGroup_FullMethodName                = "/berth.admin.v1.AdminService/GetGroup"
 	AdminService_ListGroups_FullMethodName              = "/berth.admin.v1.AdminService/ListGroups"
 	AdminService_UpdateGroup_FullMethodName             = "/berth.admin.v1.AdminService/UpdateGroup"
 	AdminService_DeleteGroup_FullMethodName             = "/berth.admin.v1.AdminService/DeleteGroup"
+	AdminService_GetCaller_FullMethodName               = "/berth.admin.v1.AdminService/GetCaller"
+	AdminService_ListCallerAccessRules_FullMethodName   = "/berth.admin.v1.AdminService/ListCallerAccessRules"
 	AdminService_ListEvents_FullMethodName              = "/berth.admin.v1.AdminService/ListEvents"
 	AdminService_ListOperatorEvents_FullMethodName      = "/berth.admin.v1.AdminService/ListOperatorEvents"
 	AdminService_GetUsage_FullMethodName                = "/berth.admin.v1.AdminService/GetUsage"
@@ -239,7 +243,10 @@ type AdminServiceClient interface {
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Deletes a user with their access tokens. It fails while an access rule names the user.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Creates an access token and returns its secret, only here.
+	// Changes the user's own password. Tokens that clients have end; access tokens stay.
+	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates an access token and returns its secret, only here. A user who is not an admin and
+	// calls with an access token makes none that ends later than that one.
 	CreateAccessToken(ctx context.Context, in *CreateAccessTokenRequest, opts ...grpc.CallOption) (*AccessToken, error)
 	// Lists a user's access tokens, without their secrets.
 	ListAccessTokens(ctx context.Context, in *ListAccessTokensRequest, opts ...grpc.CallOption) (*ListAccessTokensResponse, error)
@@ -255,6 +262,10 @@ type AdminServiceClient interface {
 	UpdateAccessRule(ctx context.Context, in *UpdateAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error)
 	// Deletes an access rule.
 	DeleteAccessRule(ctx context.Context, in *DeleteAccessRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Says what a principal may do with a repository, by which rule or role, which rules came
+	// near, and how each member of the registry's chain decides. Accounts other than admins and
+	// auditors test only themselves.
+	TestAccess(ctx context.Context, in *TestAccessRequest, opts ...grpc.CallOption) (*TestAccessResponse, error)
 	// Creates a group.
 	CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error)
 	// Gets a group.
@@ -265,6 +276,11 @@ type AdminServiceClient interface {
 	UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error)
 	// Deletes a group that no access rule names.
 	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Says who the caller is.
+	GetCaller(ctx context.Context, in *GetCallerRequest, opts ...grpc.CallOption) (*Caller, error)
+	// Lists the access rules that name the caller, its groups or all accounts, by name; also
+	// those that are disabled or have ended. Of `principals`, those are shown that the caller is.
+	ListCallerAccessRules(ctx context.Context, in *ListCallerAccessRulesRequest, opts ...grpc.CallOption) (*ListAccessRulesResponse, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Lists the operators' own audit log, newest first: what was done to the deployment
@@ -864,6 +880,16 @@ func (c *adminServiceClient) DeleteUser(ctx context.Context, in *DeleteUserReque
 	return out, nil
 }
 
+func (c *adminServiceClient) ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_ChangePassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateAccessToken(ctx context.Context, in *CreateAccessTokenRequest, opts ...grpc.CallOption) (*AccessToken, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AccessToken)
@@ -944,6 +970,16 @@ func (c *adminServiceClient) DeleteAccessRule(ctx context.Context, in *DeleteAcc
 	return out, nil
 }
 
+func (c *adminServiceClient) TestAccess(ctx context.Context, in *TestAccessRequest, opts ...grpc.CallOption) (*TestAccessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestAccessResponse)
+	err := c.cc.Invoke(ctx, AdminService_TestAccess_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateGroup(ctx context.Context, in *CreateGroupRequest, opts ...grpc.CallOption) (*Group, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Group)
@@ -988,6 +1024,26 @@ func (c *adminServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, AdminService_DeleteGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetCaller(ctx context.Context, in *GetCallerRequest, opts ...grpc.CallOption) (*Caller, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Caller)
+	err := c.cc.Invoke(ctx, AdminService_GetCaller_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListCallerAccessRules(ctx context.Context, in *ListCallerAccessRulesRequest, opts ...grpc.CallOption) (*ListAccessRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAccessRulesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListCallerAccessRules_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1213,7 +1269,10 @@ type AdminServiceServer interface {
 	UpdateUser(context.Context, *UpdateUserRequest) (*User, error)
 	// Deletes a user with their access tokens. It fails while an access rule names the user.
 	DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error)
-	// Creates an access token and returns its secret, only here.
+	// Changes the user's own password. Tokens that clients have end; access tokens stay.
+	ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error)
+	// Creates an access token and returns its secret, only here. A user who is not an admin and
+	// calls with an access token makes none that ends later than that one.
 	CreateAccessToken(context.Context, *CreateAccessTokenRequest) (*AccessToken, error)
 	// Lists a user's access tokens, without their secrets.
 	ListAccessTokens(context.Context, *ListAccessTokensRequest) (*ListAccessTokensResponse, error)
@@ -1229,6 +1288,10 @@ type AdminServiceServer interface {
 	UpdateAccessRule(context.Context, *UpdateAccessRuleRequest) (*AccessRule, error)
 	// Deletes an access rule.
 	DeleteAccessRule(context.Context, *DeleteAccessRuleRequest) (*emptypb.Empty, error)
+	// Says what a principal may do with a repository, by which rule or role, which rules came
+	// near, and how each member of the registry's chain decides. Accounts other than admins and
+	// auditors test only themselves.
+	TestAccess(context.Context, *TestAccessRequest) (*TestAccessResponse, error)
 	// Creates a group.
 	CreateGroup(context.Context, *CreateGroupRequest) (*Group, error)
 	// Gets a group.
@@ -1239,6 +1302,11 @@ type AdminServiceServer interface {
 	UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error)
 	// Deletes a group that no access rule names.
 	DeleteGroup(context.Context, *DeleteGroupRequest) (*emptypb.Empty, error)
+	// Says who the caller is.
+	GetCaller(context.Context, *GetCallerRequest) (*Caller, error)
+	// Lists the access rules that name the caller, its groups or all accounts, by name; also
+	// those that are disabled or have ended. Of `principals`, those are shown that the caller is.
+	ListCallerAccessRules(context.Context, *ListCallerAccessRulesRequest) (*ListAccessRulesResponse, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// Lists the operators' own audit log, newest first: what was done to the deployment
@@ -1438,6 +1506,9 @@ func (UnimplementedAdminServiceServer) UpdateUser(context.Context, *UpdateUserRe
 func (UnimplementedAdminServiceServer) DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteUser not implemented")
 }
+func (UnimplementedAdminServiceServer) ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangePassword not implemented")
+}
 func (UnimplementedAdminServiceServer) CreateAccessToken(context.Context, *CreateAccessTokenRequest) (*AccessToken, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateAccessToken not implemented")
 }
@@ -1462,6 +1533,9 @@ func (UnimplementedAdminServiceServer) UpdateAccessRule(context.Context, *Update
 func (UnimplementedAdminServiceServer) DeleteAccessRule(context.Context, *DeleteAccessRuleRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteAccessRule not implemented")
 }
+func (UnimplementedAdminServiceServer) TestAccess(context.Context, *TestAccessRequest) (*TestAccessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestAccess not implemented")
+}
 func (UnimplementedAdminServiceServer) CreateGroup(context.Context, *CreateGroupRequest) (*Group, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateGroup not implemented")
 }
@@ -1476,6 +1550,12 @@ func (UnimplementedAdminServiceServer) UpdateGroup(context.Context, *UpdateGroup
 }
 func (UnimplementedAdminServiceServer) DeleteGroup(context.Context, *DeleteGroupRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) GetCaller(context.Context, *GetCallerRequest) (*Caller, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCaller not implemented")
+}
+func (UnimplementedAdminServiceServer) ListCallerAccessRules(context.Context, *ListCallerAccessRulesRequest) (*ListAccessRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCallerAccessRules not implemented")
 }
 func (UnimplementedAdminServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
@@ -2547,6 +2627,24 @@ func _AdminService_DeleteUser_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ChangePassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangePasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ChangePassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ChangePassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ChangePassword(ctx, req.(*ChangePasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateAccessToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateAccessTokenRequest)
 	if err := dec(in); err != nil {
@@ -2691,6 +2789,24 @@ func _AdminService_DeleteAccessRule_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_TestAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).TestAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_TestAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).TestAccess(ctx, req.(*TestAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateGroupRequest)
 	if err := dec(in); err != nil {
@@ -2777,6 +2893,42 @@ func _AdminService_DeleteGroup_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).DeleteGroup(ctx, req.(*DeleteGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetCaller_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCallerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetCaller(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetCaller_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetCaller(ctx, req.(*GetCallerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListCallerAccessRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCallerAccessRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListCallerAccessRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListCallerAccessRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListCallerAccessRules(ctx, req.(*ListCallerAccessRulesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3161,6 +3313,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_DeleteUser_Handler,
 		},
 		{
+			MethodName: "ChangePassword",
+			Handler:    _AdminService_ChangePassword_Handler,
+		},
+		{
 			MethodName: "CreateAccessToken",
 			Handler:    _AdminService_CreateAccessToken_Handler,
 		},
@@ -3193,6 +3349,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_DeleteAccessRule_Handler,
 		},
 		{
+			MethodName: "TestAccess",
+			Handler:    _AdminService_TestAccess_Handler,
+		},
+		{
 			MethodName: "CreateGroup",
 			Handler:    _AdminService_CreateGroup_Handler,
 		},
@@ -3211,6 +3371,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteGroup",
 			Handler:    _AdminService_DeleteGroup_Handler,
+		},
+		{
+			MethodName: "GetCaller",
+			Handler:    _AdminService_GetCaller_Handler,
+		},
+		{
+			MethodName: "ListCallerAccessRules",
+			Handler:    _AdminService_ListCallerAccessRules_Handler,
 		},
 		{
 			MethodName: "ListEvents",

@@ -526,6 +526,78 @@ func (x *DeleteUserRequest) GetValidateOnly() bool {
 	return false
 }
 
+type ChangePasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/users/{user}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Required. The password until now. Wrong ones count as failed logins of the user.
+	CurrentPassword string `protobuf:"bytes,2,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
+	// Required. The password from now on, as in User.
+	NewPassword string `protobuf:"bytes,3,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePasswordRequest) Reset() {
+	*x = ChangePasswordRequest{}
+	mi := &file_berth_admin_v1_user_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePasswordRequest) ProtoMessage() {}
+
+func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_user_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePasswordRequest.ProtoReflect.Descriptor instead.
+func (*ChangePasswordRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChangePasswordRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetCurrentPassword() string {
+	if x != nil {
+		return x.CurrentPassword
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetNewPassword() string {
+	if x != nil {
+		return x.NewPassword
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 // An access token is a secret of a user, for a client of theirs: the password of
 // `docker login`, and a Bearer token of this API.
 type AccessToken struct {
@@ -538,7 +610,8 @@ type AccessToken struct {
 	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
 	// What it is for, at most 200 characters.
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// Input only. How long it is good for, from 1 s to 366 days; absent means 90 days.
+	// Input only. How long it is good for, from 1 s to 366 days; absent means 90 days, or as long
+	// as the access token that it is made with, if that ends earlier.
 	Ttl *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Output only.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -554,7 +627,7 @@ type AccessToken struct {
 
 func (x *AccessToken) Reset() {
 	*x = AccessToken{}
-	mi := &file_berth_admin_v1_user_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +639,7 @@ func (x *AccessToken) String() string {
 func (*AccessToken) ProtoMessage() {}
 
 func (x *AccessToken) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_user_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +652,7 @@ func (x *AccessToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessToken.ProtoReflect.Descriptor instead.
 func (*AccessToken) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{7}
+	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AccessToken) GetName() string {
@@ -651,7 +724,7 @@ type CreateAccessTokenRequest struct {
 
 func (x *CreateAccessTokenRequest) Reset() {
 	*x = CreateAccessTokenRequest{}
-	mi := &file_berth_admin_v1_user_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +736,7 @@ func (x *CreateAccessTokenRequest) String() string {
 func (*CreateAccessTokenRequest) ProtoMessage() {}
 
 func (x *CreateAccessTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_user_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +749,7 @@ func (x *CreateAccessTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAccessTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateAccessTokenRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{8}
+	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateAccessTokenRequest) GetParent() string {
@@ -716,7 +789,7 @@ type ListAccessTokensRequest struct {
 
 func (x *ListAccessTokensRequest) Reset() {
 	*x = ListAccessTokensRequest{}
-	mi := &file_berth_admin_v1_user_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +801,7 @@ func (x *ListAccessTokensRequest) String() string {
 func (*ListAccessTokensRequest) ProtoMessage() {}
 
 func (x *ListAccessTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_user_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +814,7 @@ func (x *ListAccessTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessTokensRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{9}
+	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListAccessTokensRequest) GetParent() string {
@@ -783,7 +856,7 @@ type ListAccessTokensResponse struct {
 
 func (x *ListAccessTokensResponse) Reset() {
 	*x = ListAccessTokensResponse{}
-	mi := &file_berth_admin_v1_user_proto_msgTypes[10]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +868,7 @@ func (x *ListAccessTokensResponse) String() string {
 func (*ListAccessTokensResponse) ProtoMessage() {}
 
 func (x *ListAccessTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_user_proto_msgTypes[10]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +881,7 @@ func (x *ListAccessTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessTokensResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{10}
+	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListAccessTokensResponse) GetAccessTokens() []*AccessToken {
@@ -839,7 +912,7 @@ type DeleteAccessTokenRequest struct {
 
 func (x *DeleteAccessTokenRequest) Reset() {
 	*x = DeleteAccessTokenRequest{}
-	mi := &file_berth_admin_v1_user_proto_msgTypes[11]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +924,7 @@ func (x *DeleteAccessTokenRequest) String() string {
 func (*DeleteAccessTokenRequest) ProtoMessage() {}
 
 func (x *DeleteAccessTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_user_proto_msgTypes[11]
+	mi := &file_berth_admin_v1_user_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +937,7 @@ func (x *DeleteAccessTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAccessTokenRequest.ProtoReflect.Descriptor instead.
 func (*DeleteAccessTokenRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{11}
+	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteAccessTokenRequest) GetName() string {
@@ -930,6 +1003,11 @@ const file_berth_admin_v1_user_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\xaa\x01\n" +
+	"\x15ChangePasswordRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x10current_password\x18\x02 \x01(\tB\x04\xe2A\x01\x04R\x0fcurrentPassword\x12'\n" +
+	"\fnew_password\x18\x03 \x01(\tB\x04\xe2A\x01\x04R\vnewPassword\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x9a\x03\n" +
 	"\vAccessToken\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x1c\n" +
@@ -972,7 +1050,7 @@ func file_berth_admin_v1_user_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_user_proto_rawDescData
 }
 
-var file_berth_admin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_berth_admin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_berth_admin_v1_user_proto_goTypes = []any{
 	(*User)(nil),                     // 0: berth.admin.v1.User
 	(*CreateUserRequest)(nil),        // 1: berth.admin.v1.CreateUserRequest
@@ -981,31 +1059,32 @@ var file_berth_admin_v1_user_proto_goTypes = []any{
 	(*ListUsersResponse)(nil),        // 4: berth.admin.v1.ListUsersResponse
 	(*UpdateUserRequest)(nil),        // 5: berth.admin.v1.UpdateUserRequest
 	(*DeleteUserRequest)(nil),        // 6: berth.admin.v1.DeleteUserRequest
-	(*AccessToken)(nil),              // 7: berth.admin.v1.AccessToken
-	(*CreateAccessTokenRequest)(nil), // 8: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),  // 9: berth.admin.v1.ListAccessTokensRequest
-	(*ListAccessTokensResponse)(nil), // 10: berth.admin.v1.ListAccessTokensResponse
-	(*DeleteAccessTokenRequest)(nil), // 11: berth.admin.v1.DeleteAccessTokenRequest
-	(ServiceAccount_Role)(0),         // 12: berth.admin.v1.ServiceAccount.Role
-	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),    // 14: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),      // 15: google.protobuf.Duration
+	(*ChangePasswordRequest)(nil),    // 7: berth.admin.v1.ChangePasswordRequest
+	(*AccessToken)(nil),              // 8: berth.admin.v1.AccessToken
+	(*CreateAccessTokenRequest)(nil), // 9: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),  // 10: berth.admin.v1.ListAccessTokensRequest
+	(*ListAccessTokensResponse)(nil), // 11: berth.admin.v1.ListAccessTokensResponse
+	(*DeleteAccessTokenRequest)(nil), // 12: berth.admin.v1.DeleteAccessTokenRequest
+	(ServiceAccount_Role)(0),         // 13: berth.admin.v1.ServiceAccount.Role
+	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),    // 15: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),      // 16: google.protobuf.Duration
 }
 var file_berth_admin_v1_user_proto_depIdxs = []int32{
-	12, // 0: berth.admin.v1.User.role:type_name -> berth.admin.v1.ServiceAccount.Role
-	13, // 1: berth.admin.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	13, // 2: berth.admin.v1.User.update_time:type_name -> google.protobuf.Timestamp
+	13, // 0: berth.admin.v1.User.role:type_name -> berth.admin.v1.ServiceAccount.Role
+	14, // 1: berth.admin.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	14, // 2: berth.admin.v1.User.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: berth.admin.v1.CreateUserRequest.user:type_name -> berth.admin.v1.User
 	0,  // 4: berth.admin.v1.ListUsersResponse.users:type_name -> berth.admin.v1.User
 	0,  // 5: berth.admin.v1.UpdateUserRequest.user:type_name -> berth.admin.v1.User
-	14, // 6: berth.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	15, // 7: berth.admin.v1.AccessToken.ttl:type_name -> google.protobuf.Duration
-	13, // 8: berth.admin.v1.AccessToken.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 9: berth.admin.v1.AccessToken.create_time:type_name -> google.protobuf.Timestamp
-	13, // 10: berth.admin.v1.AccessToken.last_used_time:type_name -> google.protobuf.Timestamp
-	7,  // 11: berth.admin.v1.CreateAccessTokenRequest.access_token:type_name -> berth.admin.v1.AccessToken
-	13, // 12: berth.admin.v1.ListAccessTokensRequest.expire_before:type_name -> google.protobuf.Timestamp
-	7,  // 13: berth.admin.v1.ListAccessTokensResponse.access_tokens:type_name -> berth.admin.v1.AccessToken
+	15, // 6: berth.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 7: berth.admin.v1.AccessToken.ttl:type_name -> google.protobuf.Duration
+	14, // 8: berth.admin.v1.AccessToken.expire_time:type_name -> google.protobuf.Timestamp
+	14, // 9: berth.admin.v1.AccessToken.create_time:type_name -> google.protobuf.Timestamp
+	14, // 10: berth.admin.v1.AccessToken.last_used_time:type_name -> google.protobuf.Timestamp
+	8,  // 11: berth.admin.v1.CreateAccessTokenRequest.access_token:type_name -> berth.admin.v1.AccessToken
+	14, // 12: berth.admin.v1.ListAccessTokensRequest.expire_before:type_name -> google.protobuf.Timestamp
+	8,  // 13: berth.admin.v1.ListAccessTokensResponse.access_tokens:type_name -> berth.admin.v1.AccessToken
 	14, // [14:14] is the sub-list for method output_type
 	14, // [14:14] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
@@ -1025,7 +1104,7 @@ func file_berth_admin_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_user_proto_rawDesc), len(file_berth_admin_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
