@@ -2,13 +2,23 @@ package admin
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/services/internal/audit"
+	"github.com/berth-registry/berth/services/token"
 )
 
 // TestU95_ACallerLearnsWhoItIs, whatever its role is, and an operator, too.
@@ -188,11 +198,33 @@ func TestU97_UsersChangeTheirOwnPassword(t *testing.T) {
 	change(user, 400, second, first)
 }
 
-// TestU97_WrongPasswordsAreLimited, so that a stolen access token does not guess the password.
+// TestU97_WrongPasswordsAreLimited, so that a stolen access token does not guess the password, and
+// are failed logins in the audit log.
 func TestU97_WrongPasswordsAreLimited(t *testing.T) {
-	a := newRightsAPI(t)
+	var refusals *audit.Refusals
+	a := newRightsAPI(t, func(c *Config, _ *Options) {
+		refusals = audit.New(c.Store, slog.New(slog.DiscardHandler))
+		c.Logins = c.Logins.(*token.Authenticator).WithRefusals(refusals)
+	})
 	a.call(200, "PATCH", ofUsers+"/alice", `{"password": "correct horse battery"}`)
 	user := a.keyOf("acme", access.UserKind, "alice", "laptop", time.Time{})
+	conn, err := grpc.NewClient(a.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+user)
+	_, err = pb.NewAdminServiceClient(conn).ChangePassword(ctx, &pb.ChangePasswordRequest{
+		Name: "tenants/acme/users/alice", CurrentPassword: "a wrong password", NewPassword: "another password", ValidateOnly: true,
+	})
+	if status.Code(err) != codes.InvalidArgument {
+		t.Errorf("only validated: %v", err)
+	}
+	refusals.Flush(t.Context())
+	_, events := a.send(operatorToken, "GET", "/v1/tenants/acme/events?filter="+url.QueryEscape(`verb="login.fail" AND address="127.0.0.1"`), "")
+	if !strings.Contains(string(events), `"alice"`) {
+		t.Errorf("a wrong password is not in the log: %s", events)
+	}
 	last := 0
 	for i := 0; i < 20 && last != 429; i++ {
 		resp, _ := a.send(user, "POST", ofUsers+"/alice:changePassword", `{"current_password": "a wrong password", "new_password": "another password"}`)

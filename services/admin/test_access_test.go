@@ -20,9 +20,9 @@ import (
 )
 
 // newRightsAPI has the tenant acme: dev with a chain over prod and an upstream, and accounts.
-func newRightsAPI(t *testing.T) *api {
+func newRightsAPI(t *testing.T, change ...func(*Config, *Options)) *api {
 	t.Helper()
-	a := newAPI(t)
+	a := newAPI(t, change...)
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 	for _, id := range []string{"dev", "prod", "base"} {
 		a.call(200, "POST", "/v1/tenants/acme/registries?registry_id="+id, "")
