@@ -11,8 +11,9 @@ import (
 type Role string
 
 // The roles. A member may do what access rules give it; an auditor too, and reads
-// everything in the admin API of its tenant; a reader pulls everything; a writer pulls and
-// pushes; an admin deletes too, and may use the admin API for its own tenant.
+// everything in the admin API of its tenant; a reader pulls everything; a writer pulls,
+// pushes and promotes; an admin deletes and undeletes too, and may use the admin API for
+// its own tenant.
 const (
 	Member  Role = "MEMBER"
 	Auditor Role = "AUDITOR"
@@ -27,9 +28,9 @@ func (r Role) Actions() Actions {
 	case Reader:
 		return Pull | Fill
 	case Writer:
-		return Pull | Fill | Push
+		return Pull | Fill | Push | Promote
 	case Admin:
-		return Pull | Fill | Push | Delete
+		return Pull | Fill | Push | Promote | Delete | Undelete
 	default:
 		return 0
 	}
@@ -61,13 +62,17 @@ type Actions uint8
 
 // The actions. Tokens carry the first three, those of the Docker token protocol. Fill is to
 // pull what no registry of the chain hosts and the cache does not have yet; it counts only
-// together with Pull. Manage is to use the admin API for a repository or registry.
+// together with Pull. The others are of the admin API: Promote is to bring in what another
+// registry of the tenant has, Undelete to bring back what was deleted, Manage to use it for
+// a repository or registry.
 const (
-	Pull   Actions = 1 << 0
-	Push   Actions = 1 << 1
-	Delete Actions = 1 << 2
-	Fill   Actions = 1 << 3
-	Manage Actions = 1 << 6
+	Pull     Actions = 1 << 0
+	Push     Actions = 1 << 1
+	Delete   Actions = 1 << 2
+	Fill     Actions = 1 << 3
+	Promote  Actions = 1 << 4
+	Undelete Actions = 1 << 5
+	Manage   Actions = 1 << 6
 )
 
 // All is every action of a token; "*" in a scope.
@@ -77,7 +82,7 @@ const All = Pull | Push | Delete
 var actionNames = []struct {
 	action Actions
 	name   string
-}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}, {Fill, "fill"}, {Manage, "admin"}}
+}{{Pull, "pull"}, {Push, "push"}, {Delete, "delete"}, {Fill, "fill"}, {Promote, "promote"}, {Undelete, "undelete"}, {Manage, "admin"}}
 
 // Has says whether all of want is in a.
 func (a Actions) Has(want Actions) bool { return a&want == want }

@@ -128,13 +128,20 @@ var actionsOfRules = []struct {
 	{pb.AccessRule_FILL, access.Fill},
 	{pb.AccessRule_PUSH, access.Push},
 	{pb.AccessRule_DELETE, access.Delete},
+	{pb.AccessRule_PROMOTE, access.Promote},
+	{pb.AccessRule_UNDELETE, access.Undelete},
 	{pb.AccessRule_ADMIN, access.Manage},
 }
+
+const namesOfActions = "PULL, FILL, PUSH, DELETE, PROMOTE, UNDELETE, ADMIN"
+
+// ofAdminAPI are the actions that only the admin API needs.
+const ofAdminAPI = access.Promote | access.Undelete | access.Manage
 
 func ruleActions(m *pb.AccessRule) (access.Actions, error) {
 	const field = fieldRule + "actions"
 	if len(m.GetActions()) == 0 {
-		return 0, invalid(field, "it is missing; name at least one of PULL, FILL, PUSH, DELETE, ADMIN")
+		return 0, invalid(field, "it is missing; name at least one of "+namesOfActions)
 	}
 	var a access.Actions
 	for i, given := range m.GetActions() {
@@ -146,7 +153,7 @@ func ruleActions(m *pb.AccessRule) (access.Actions, error) {
 		}
 		switch {
 		case one == 0:
-			return 0, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is not an action; it is one of PULL, FILL, PUSH, DELETE, ADMIN", given)
+			return 0, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is not an action; it is one of "+namesOfActions, given)
 		case a.Has(one):
 			return 0, invalid(fmt.Sprintf("%s[%d]", field, i), "%s is there twice", given)
 		}
@@ -155,10 +162,15 @@ func ruleActions(m *pb.AccessRule) (access.Actions, error) {
 	if m.GetEffect() == pb.AccessRule_ALLOW && a.Has(access.Fill) && !a.Has(access.Pull) {
 		return 0, invalid(field, "FILL goes with PULL: add PULL")
 	}
-	if m.GetEffect() == pb.AccessRule_ALLOW && a.Has(access.Manage) && slices.Contains(m.GetPrincipals(), access.AnonymousPrincipal) {
-		return 0, invalid(field, "ADMIN is not for anonymous callers: the admin API is closed to them")
+	if closed := a & ofAdminAPI; m.GetEffect() == pb.AccessRule_ALLOW && closed != 0 && slices.Contains(m.GetPrincipals(), access.AnonymousPrincipal) {
+		return 0, invalid(field, "%s cannot be given to anonymous callers: the admin API is closed to them", wordsOfRule(closed))
 	}
 	return a, nil
+}
+
+// wordsOfRule names actions as rules do: "PUSH and DELETE".
+func wordsOfRule(a access.Actions) string {
+	return strings.ReplaceAll(strings.ToUpper(a.String()), ",", " and ")
 }
 
 func actionMessages(a access.Actions) []pb.AccessRule_Action {

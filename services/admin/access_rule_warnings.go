@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
@@ -15,8 +14,11 @@ import (
 // ruleWarnings says what a rule of a tenant with these registries may do by mistake.
 func ruleWarnings(r access.Rule, registries []meta.Registry, now time.Time) []string {
 	var out []string
-	if !r.Deny {
+	switch {
+	case !r.Deny:
 		out = allowWarnings(r, registries)
+	case r.Actions.Has(access.Promote) && !r.Actions.Has(access.Push):
+		out = append(out, "it takes PROMOTE and leaves PUSH: principals that may push can pull an image elsewhere and push it here")
 	}
 	if matchesAll(r.Repositories, someRepositories) && (len(r.Registries) == 0 || matchesAll(r.Registries, someSlugs)) {
 		out = append(out, "it matches every repository of every registry of the tenant, later ones too")
@@ -41,7 +43,7 @@ func ruleWarnings(r access.Rule, registries []meta.Registry, now time.Time) []st
 func allowWarnings(r access.Rule, registries []meta.Registry) []string {
 	var out []string
 	if dangerous := r.Actions & (access.Push | access.Delete); dangerous != 0 && slices.Contains(r.Principals, access.AnonymousPrincipal) {
-		out = append(out, "it gives everybody "+strings.ReplaceAll(strings.ToUpper(dangerous.String()), ",", " and ")+
+		out = append(out, "it gives everybody "+wordsOfRule(dangerous)+
 			": anonymous stands for callers without a credential")
 	}
 	if r.Actions.Has(access.Push) && !r.Actions.Has(access.Pull) {

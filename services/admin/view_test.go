@@ -178,7 +178,7 @@ func TestU68_AnonymousCallersManageNothing(t *testing.T) {
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 	m := a.call(400, "POST", "/v1/tenants/acme/accessRules?access_rule_id=all",
 		`{"effect": "ALLOW", "principals": ["anonymous"], "repositories": ["**"], "actions": ["ADMIN"]}`)
-	if got := m["message"].(string); !strings.HasPrefix(got, "actions: ADMIN is not for anonymous") {
+	if got := m["message"].(string); !strings.HasPrefix(got, "actions: ADMIN cannot be given to anonymous") {
 		t.Error(got)
 	}
 }

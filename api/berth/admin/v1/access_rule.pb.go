@@ -90,6 +90,12 @@ const (
 	AccessRule_PUSH AccessRule_Action = 3
 	// To delete.
 	AccessRule_DELETE AccessRule_Action = 4
+	// To promote: to bring in, by the admin API, what another registry of the tenant has
+	// and the principal may pull there. Not to `anonymous`. No method needs it yet.
+	AccessRule_PROMOTE AccessRule_Action = 5
+	// To bring back, by the admin API, what was deleted. Not to `anonymous`. No method
+	// needs it yet.
+	AccessRule_UNDELETE AccessRule_Action = 6
 	// To manage by the admin API: to delete repositories and release claims to names. With
 	// the pattern `**`, also the settings of a registry that concern no rights. It does not
 	// give the other actions, and not to `anonymous`.
@@ -104,6 +110,8 @@ var (
 		2: "FILL",
 		3: "PUSH",
 		4: "DELETE",
+		5: "PROMOTE",
+		6: "UNDELETE",
 		7: "ADMIN",
 	}
 	AccessRule_Action_value = map[string]int32{
@@ -112,6 +120,8 @@ var (
 		"FILL":               2,
 		"PUSH":               3,
 		"DELETE":             4,
+		"PROMOTE":            5,
+		"UNDELETE":           6,
 		"ADMIN":              7,
 	}
 )
@@ -700,7 +710,7 @@ var File_berth_admin_v1_access_rule_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_access_rule_proto_rawDesc = "" +
 	"\n" +
-	" berth/admin/v1/access_rule.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x05\n" +
+	" berth/admin/v1/access_rule.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xff\x05\n" +
 	"\n" +
 	"AccessRule\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
@@ -728,14 +738,16 @@ const file_berth_admin_v1_access_rule_proto_rawDesc = "" +
 	"\x06Effect\x12\x16\n" +
 	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05ALLOW\x10\x01\x12\b\n" +
-	"\x04DENY\x10\x02\"U\n" +
+	"\x04DENY\x10\x02\"p\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04PULL\x10\x01\x12\b\n" +
 	"\x04FILL\x10\x02\x12\b\n" +
 	"\x04PUSH\x10\x03\x12\n" +
 	"\n" +
-	"\x06DELETE\x10\x04\x12\t\n" +
+	"\x06DELETE\x10\x04\x12\v\n" +
+	"\aPROMOTE\x10\x05\x12\f\n" +
+	"\bUNDELETE\x10\x06\x12\t\n" +
 	"\x05ADMIN\x10\a\"\xb9\x01\n" +
 	"\x17CreateAccessRuleRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12$\n" +

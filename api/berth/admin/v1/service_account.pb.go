@@ -33,9 +33,9 @@ const (
 	ServiceAccount_ROLE_UNSPECIFIED ServiceAccount_Role = 0
 	// Pull.
 	ServiceAccount_READER ServiceAccount_Role = 1
-	// Pull and push.
+	// Pull, push and promote.
 	ServiceAccount_WRITER ServiceAccount_Role = 2
-	// Pull, push and delete, and the admin API of its own tenant.
+	// Pull, push, promote, delete and undelete, and the admin API of its own tenant.
 	ServiceAccount_ADMIN ServiceAccount_Role = 3
 	// What access rules give it, and no more.
 	ServiceAccount_MEMBER ServiceAccount_Role = 4
