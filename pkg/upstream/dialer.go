@@ -65,7 +65,7 @@ func (g guard) permits(at netip.AddrPort, inClear bool) error {
 	own := g.own.has(at) || !public && g.servers.has(at)
 	allowed := slices.ContainsFunc(g.allow, func(n Network) bool { return n.has(g.tenant, at) })
 	switch {
-	case isMetadata(at.Addr()):
+	case IsMetadata(at.Addr()):
 		return fmt.Errorf("%w: %s is a metadata server", errForbidden, at)
 	case own && (public || allowed):
 		return fmt.Errorf("%w: %s", errOwn, at)

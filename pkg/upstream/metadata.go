@@ -24,9 +24,9 @@ var metadataServers = []netip.Addr{
 	netip.MustParseAddr("fe80::a9fe:a9fe"), // OpenStack, by IPv6
 }
 
-// isMetadata reports whether the address is that of a metadata server, in any of the ways
+// IsMetadata reports whether the address is that of a metadata server, in any of the ways
 // in which an IPv6 address can name an IPv4 one.
-func isMetadata(addr netip.Addr) bool {
+func IsMetadata(addr netip.Addr) bool {
 	addr = addr.WithZone("").Unmap()
 	if addr.Is6() {
 		b := addr.As16()

@@ -18,7 +18,7 @@ func TestT56_NoUpstreamIsAMetadataServer(t *testing.T) {
 				t.Errorf("%s:%d: %v, want it refused", addr, port, err)
 			}
 		}
-		if !isMetadata(netip.MustParseAddr(addr)) {
+		if !IsMetadata(netip.MustParseAddr(addr)) {
 			t.Errorf("%s is not known as a metadata server", addr)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/internal/audit"
 )
 
@@ -18,12 +19,18 @@ func keepForSink(ctx context.Context, c boot.Config, store meta.EventSinks) erro
 	return audit.Keep(ctx, store)
 }
 
+// openAuditSink opens the sink of the configuration, which is at no metadata server, as
+// upstreams are not.
+func openAuditSink(c boot.Config) (audit.Sink, error) {
+	return audit.OpenSink(c.AuditSink.Reveal(), c.AuditSinkToken.Reveal(), upstream.IsMetadata)
+}
+
 // auditSink sends the audit log, and pulls, where the configuration says.
 func (b *builder) auditSink() error {
 	if b.config.AuditSink.IsZero() {
 		return nil
 	}
-	sink, err := audit.OpenSink(b.config.AuditSink.Reveal(), b.config.AuditSinkToken.Reveal())
+	sink, err := openAuditSink(b.config)
 	if err != nil {
 		return err
 	}
@@ -42,6 +49,10 @@ func (b *builder) auditSink() error {
 			Name: "berth_audit_sink_failures_total",
 			Help: "Attempts of this process to send events that failed. The events wait in the database.",
 		}, func() float64 { return float64(d.Failed()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "berth_audit_sink_given_up_total",
+			Help: "Events that audit_sink refused again and again while it took others. They are in the log of this process and in the database.",
+		}, func() float64 { return float64(d.GivenUp()) }),
 	)
 	if b.config.AuditPulls {
 		b.pulls = audit.NewPulls(sink, b.Log)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -36,16 +37,19 @@ type Deliverer struct {
 	poll   time.Duration
 	held   lease.Lease // nil: another process sends
 
-	oldest int64     // the event that waits the longest, by its id
-	since  time.Time // when it was first seen as that
+	waiting []int64   // the ids of the events that wait
+	since   time.Time // when one of them was seen to be gone
 
-	lag          atomic.Int64 // nanoseconds
-	sent, failed atomic.Int64
+	most     int // events that are sent at once
+	setAside refusals
+
+	lag                 atomic.Int64 // nanoseconds
+	sent, failed, given atomic.Int64
 }
 
 // NewDeliverer makes one; Run sends.
 func NewDeliverer(store meta.EventSinks, sink Sink, leases lease.Leases, log *slog.Logger) *Deliverer {
-	return &Deliverer{store: store, sink: sink, leases: leases, log: log, now: time.Now, poll: pollEvery}
+	return &Deliverer{store: store, sink: sink, leases: leases, log: log, now: time.Now, poll: pollEvery, most: perBatch}
 }
 
 // Lag is how long the oldest event has been waiting, as far as this process knows.
@@ -56,6 +60,9 @@ func (d *Deliverer) Sent() int64 { return d.sent.Load() }
 
 // Failed is how many attempts failed.
 func (d *Deliverer) Failed() int64 { return d.failed.Load() }
+
+// GivenUp is how many events this process has given up, since the sink refused them.
+func (d *Deliverer) GivenUp() int64 { return d.given.Load() }
 
 // Keep makes events wait for a sink from now on. Call it before the first event that
 // matters; Run calls it again.
@@ -103,7 +110,7 @@ func (d *Deliverer) Run(ctx context.Context) {
 
 // send sends one batch; more says that there may be another.
 func (d *Deliverer) send(ctx context.Context) (bool, error) {
-	events, err := d.store.PendingEvents(ctx, perBatch)
+	events, err := d.store.PendingEvents(ctx, perBatch+len(d.setAside.events))
 	if err != nil {
 		return false, err
 	}
@@ -112,26 +119,63 @@ func (d *Deliverer) send(ctx context.Context) (bool, error) {
 		waiting = max(0, d.now().Sub(events[0].At))
 	}
 	d.lag.Store(int64(waiting))
-	if len(events) == 0 || !d.holdsLease(ctx) && !d.isStuck(events[0].ID) {
+	if len(events) == 0 || !d.holdsLease(ctx) && !d.isStuck(events) {
 		return false, nil
 	}
-	lines, err := encoded(events, recordOf)
+	more, err := d.sendSome(ctx, events)
+	if err != nil && d.held != nil { // the sink of another process may work
+		d.held.Release()
+		d.held = nil
+	}
+	return more, err
+}
+
+// sendSome sends the first of the events that are not set aside, as many as the sink seems
+// to take at once, or looks at those that are.
+func (d *Deliverer) sendSome(ctx context.Context, events []meta.PendingEvent) (bool, error) {
+	fresh, again := d.setAside.split(events)
+	if len(again) > 0 && (len(fresh) == 0 || d.setAside.due(d.now())) {
+		return len(fresh) > 0, d.sendAgain(ctx, again)
+	}
+	if len(fresh) == 0 {
+		return false, nil
+	}
+	lines, n, err := encoded(fresh[:min(len(fresh), d.most)], recordOf)
 	if err != nil {
 		return false, err
 	}
-	if err := d.sink.Write(ctx, lines); err != nil {
-		return false, err
+	err = d.sink.Write(ctx, lines)
+	switch {
+	case err == nil:
+		d.setAside.accepted()
+		d.most = min(2*d.most, perBatch)
+		return len(fresh) > n, d.markSent(ctx, fresh[:n])
+	case errors.Is(err, errRefused) && n == 1:
+		return true, d.sendShort(ctx, fresh[0])
 	}
-	d.sent.Add(int64(len(events)))
-	return len(events) == perBatch, d.store.MarkSent(ctx, events)
+	d.most = max(n/2, 1) // it may be too much at once, even if the sink does not say so
+	if errors.Is(err, errRefused) {
+		return true, nil
+	}
+	return false, err
 }
 
-// isStuck says whether an event has been the oldest for so long that no process seems to
-// send. Its age tells nothing: after an outage all are old, and one process sends them.
-func (d *Deliverer) isStuck(oldest int64) bool {
-	now := d.now()
-	if oldest != d.oldest {
-		d.oldest, d.since = oldest, now
+func (d *Deliverer) markSent(ctx context.Context, events []meta.PendingEvent) error {
+	d.sent.Add(int64(len(events)))
+	return d.store.MarkSent(ctx, events)
+}
+
+// isStuck says whether for so long none of the events that wait was sent that no process
+// seems to send. Their age tells nothing: after an outage all are old, and one process
+// sends them. Nor does the oldest one: the sink may refuse it.
+func (d *Deliverer) isStuck(events []meta.PendingEvent) bool {
+	now, there := d.now(), make([]int64, len(events))
+	for i, e := range events {
+		there[i] = e.ID
+	}
+	gone := func(id int64) bool { return !slices.Contains(there, id) }
+	if len(d.waiting) == 0 || slices.ContainsFunc(d.waiting, gone) {
+		d.waiting, d.since = there, now
 	}
 	return now.Sub(d.since) >= takeoverAfter
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,7 @@ type delivery struct {
 	store *sqlitemeta.Store
 }
 
-func newDelivery(t *testing.T, hook *receiver, leases lease.Leases) delivery {
+func newDelivery(t *testing.T, hook http.Handler, leases lease.Leases) delivery {
 	t.Helper()
 	c := &clock{}
 	c.advance(20_000 * 24 * time.Hour)
@@ -44,7 +45,7 @@ func newDelivery(t *testing.T, hook *receiver, leases lease.Leases) delivery {
 	t.Cleanup(func() { _ = store.Close() })
 	server := httptest.NewServer(hook)
 	t.Cleanup(server.Close)
-	sink, err := OpenSink(server.URL, "")
+	sink, err := OpenSink(server.URL, "", noAddress)
 	if err != nil {
 		t.Fatal(err)
 	}

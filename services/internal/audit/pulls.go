@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -93,12 +94,27 @@ func (p *Pulls) next(ctx context.Context) []Record {
 	return batch
 }
 
-// send tries a few times; meanwhile others wait in the queue, or are dropped.
+// send tries a few times; meanwhile others wait in the queue, or are dropped. What the sink
+// refuses is sent in halves, and dropped if it is one pull.
 func (p *Pulls) send(ctx context.Context, batch []Record) {
-	lines, err := encoded(batch, func(r Record) Record { return r })
+	lines, n, err := encoded(batch, func(r Record) Record { return r })
+	if n < len(batch) && err == nil {
+		p.send(ctx, batch[:n])
+		p.send(ctx, batch[n:])
+		return
+	}
 	for attempt := 0; err == nil && attempt < pullAttempts; attempt++ {
-		if p.write(ctx, lines) == nil {
+		failed := p.write(ctx, lines)
+		if failed == nil {
 			return
+		}
+		if errors.Is(failed, errRefused) {
+			if n > 1 {
+				p.send(ctx, batch[:n/2])
+				p.send(ctx, batch[n/2:])
+				return
+			}
+			break
 		}
 		select {
 		case <-ctx.Done():

@@ -24,6 +24,8 @@ type Record struct {
 	UserAgent string    `json:"user_agent"`
 	Changes   []change  `json:"changes,omitempty"`
 	Times     int64     `json:"times"`
+
+	ChangesOmitted bool `json:"changes_omitted,omitempty"` // the sink refused the event with its changes
 }
 
 // change is a meta.Change by the names that the admin API has.
@@ -52,15 +54,23 @@ func recordOf(e meta.PendingEvent) Record {
 	return r
 }
 
-// encoded are the records as JSON lines.
-func encoded[R any](rows []R, of func(R) Record) ([]byte, error) {
+// maxBody is how many bytes are written at once, if they are several lines: less than the
+// 1 MiB that servers and proxies often take at most.
+const maxBody = 512 << 10
+
+// encoded are the first of the records as JSON lines, up to maxBody, and how many those are.
+func encoded[R any](rows []R, of func(R) Record) ([]byte, int, error) {
 	var lines bytes.Buffer
 	encoder := json.NewEncoder(&lines)
 	encoder.SetEscapeHTML(false)
-	for _, row := range rows {
+	for i, row := range rows {
+		before := lines.Len()
 		if err := encoder.Encode(of(row)); err != nil {
-			return nil, err
+			return nil, 0, err
+		}
+		if lines.Len() > maxBody && i > 0 {
+			return lines.Bytes()[:before], i, nil
 		}
 	}
-	return lines.Bytes(), nil
+	return lines.Bytes(), len(rows), nil
 }

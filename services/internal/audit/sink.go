@@ -2,26 +2,35 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"net/url"
 	"os"
-	"sync"
+	"time"
 )
 
 // Sink takes the lines of the audit log to a place outside of the database. It is safe
 // for concurrent use.
 type Sink interface {
 	// Write takes whole lines; they are kept once it returns nil. After an error they
-	// may be kept, in whole or in part, and come again.
+	// may be kept, in whole or in part, and come again. errRefused says that the sink
+	// does not take these lines, though it may take others.
 	Write(ctx context.Context, lines []byte) error
 }
 
+var (
+	errRefused = errors.New("the audit sink refuses what it gets")
+	errHangs   = errors.New("the audit sink hangs")
+)
+
 // OpenSink is the sink of a setting that was checked: stdout, file:/path, or the URL of
-// a webhook, whose requests have the token, unless it is empty.
-func OpenSink(where, token string) (Sink, error) {
+// a webhook, whose requests have the token, unless it is empty, and which is at no address
+// that is denied.
+func OpenSink(where, token string, denied func(netip.Addr) bool) (Sink, error) {
 	if where == "stdout" {
-		return &stream{to: os.Stdout}, nil
+		return newBounded(&stream{to: os.Stdout}), nil
 	}
 	u, err := url.Parse(where)
 	switch {
@@ -29,24 +38,55 @@ func OpenSink(where, token string) (Sink, error) {
 		return nil, err
 	case u.Scheme == "file":
 		f := &file{path: u.Path}
-		return f, f.ensure()
+		return newBounded(f), f.ensure()
 	case u.Scheme == "https", u.Scheme == "http":
-		return newWebhook(where, token), nil
+		return newWebhook(where, token, denied), nil
 	default:
 		return nil, fmt.Errorf("%q is no audit sink", u.Scheme)
 	}
 }
 
-// stream writes to what a process always has.
-type stream struct {
-	mu sync.Mutex
-	to io.Writer
+// How long a disk or a pipe may take for one write, and the write before it to end.
+const (
+	writeTimeout = 30 * time.Second
+	turnTimeout  = time.Second
+)
+
+// bounded returns from a write in time even if the sink does not, such as one on a disk
+// that is away. It writes nothing more until that write has ended, so that lines do not mix.
+type bounded struct {
+	to   Sink
+	turn chan struct{}
 }
+
+func newBounded(to Sink) *bounded { return &bounded{to, make(chan struct{}, 1)} }
+
+// Write implements Sink.
+func (b *bounded) Write(ctx context.Context, lines []byte) error {
+	select {
+	case b.turn <- struct{}{}:
+	case <-time.After(turnTimeout):
+		return errHangs
+	}
+	written := make(chan error, 1)
+	go func() {
+		defer func() { <-b.turn }()
+		written <- b.to.Write(ctx, lines)
+	}()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+	case <-time.After(writeTimeout):
+	}
+	return errHangs
+}
+
+// stream writes to what a process always has.
+type stream struct{ to io.Writer }
 
 // Write implements Sink.
 func (s *stream) Write(_ context.Context, lines []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	_, err := s.to.Write(lines)
 	return err
 }
@@ -54,15 +94,11 @@ func (s *stream) Write(_ context.Context, lines []byte) error {
 // file appends to a file, which others may move away at any time: then it makes another.
 type file struct {
 	path string
-
-	mu   sync.Mutex
 	open *os.File
 }
 
 // Write implements Sink. It returns after the lines are on disk.
 func (f *file) Write(_ context.Context, lines []byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if err := f.ensure(); err != nil {
 		return err
 	}

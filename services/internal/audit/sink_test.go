@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,7 +32,7 @@ func TestU86_FilesMayBeMovedAway(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"unfin`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sink, err := OpenSink("file:"+path, "")
+	sink, err := OpenSink("file:"+path, "", noAddress)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +54,9 @@ func TestU86_FilesMayBeMovedAway(t *testing.T) {
 		}
 	}
 }
+
+// noAddress denies none.
+func noAddress(netip.Addr) bool { return false }
 
 // receiver is a webhook that refuses its first requests.
 type receiver struct {
@@ -96,7 +100,7 @@ func TestU85_EventsReachAWebhook(t *testing.T) {
 	hook := &receiver{refuse: 2}
 	server := httptest.NewServer(hook)
 	t.Cleanup(server.Close)
-	sink, err := OpenSink(server.URL, "secret")
+	sink, err := OpenSink(server.URL, "secret", noAddress)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,9 +146,10 @@ func TestU85_WebhooksLeadNowhereElse(t *testing.T) {
 	for at, want := range map[string]string{
 		server.URL + "/secret-path":          "307",
 		"http://169.254.169.254/secret-path": "an audit sink is not at",
+		"http://192.0.2.7/secret-path":       "an audit sink is not at",
 		"http://127.0.0.1:1/secret-path":     "refused",
 	} {
-		sink, err := OpenSink(at, "")
+		sink, err := OpenSink(at, "", func(at netip.Addr) bool { return at == netip.MustParseAddr("192.0.2.7") })
 		if err != nil {
 			t.Fatal(err)
 		}

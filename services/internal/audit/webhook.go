@@ -19,6 +19,8 @@ const (
 	webhookTimeout = 30 * time.Second
 	connectTimeout = 5 * time.Second
 	maxReply       = 64 << 10
+	expectFrom     = 32 << 10 // bytes, from which the answer is waited for before they are sent
+	expectTimeout  = time.Second
 )
 
 // webhook posts lines to a URL. Where that leads is the operator's choice, but it is
@@ -28,25 +30,27 @@ type webhook struct {
 	client     *http.Client
 }
 
-func newWebhook(at, token string) *webhook {
-	dialer := &net.Dialer{Timeout: connectTimeout, ControlContext: refuseMetadata}
+func newWebhook(at, token string, denied func(netip.Addr) bool) *webhook {
+	dialer := &net.Dialer{Timeout: connectTimeout, ControlContext: refuse(denied)}
 	return &webhook{at, token, &http.Client{
 		Timeout:       webhookTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout: connectTimeout, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true,
+			TLSHandshakeTimeout: connectTimeout, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, ExpectContinueTimeout: expectTimeout,
 		},
 	}}
 }
 
-// refuseMetadata keeps a name from leading to the metadata server of a cloud.
-func refuseMetadata(_ context.Context, _, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil || at.Addr().Unmap().IsLinkLocalUnicast() {
-		return fmt.Errorf("an audit sink is not at %s", address)
+// refuse keeps a name from leading to an address that is denied, or of a link.
+func refuse(denied func(netip.Addr) bool) func(context.Context, string, string, syscall.RawConn) error {
+	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil || at.Addr().Unmap().IsLinkLocalUnicast() || denied(at.Addr()) {
+			return fmt.Errorf("an audit sink is not at %s", address)
+		}
+		return nil
 	}
-	return nil
 }
 
 // Write implements Sink. Only a status of 2xx says that the lines are kept.
@@ -57,6 +61,9 @@ func (h *webhook) Write(ctx context.Context, lines []byte) error {
 	}
 	req.Header.Set("Content-Type", "application/jsonl")
 	req.Header.Set("User-Agent", "berth")
+	if len(lines) > expectFrom {
+		req.Header.Set("Expect", "100-continue") // a server that closes the connection early would not be understood
+	}
 	if h.token != "" {
 		req.Header.Set("Authorization", "Bearer "+h.token)
 	}
@@ -66,6 +73,10 @@ func (h *webhook) Write(ctx context.Context, lines []byte) error {
 	}
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReply)) // so that the connection is used again
 	_ = resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusRequestEntityTooLarge, http.StatusBadRequest, http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w: it answers %s", errRefused, resp.Status)
+	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("the audit sink answers %s", resp.Status)
 	}
