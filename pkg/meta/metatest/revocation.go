@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // testRevocationBounds: what is read of revocations is bounded, the newest come
@@ -48,5 +50,50 @@ func testRevocationBounds(t *testing.T, open Open) {
 	}
 	if got := listed(9); !slices.Equal(got, []string{"k1", "k0"}) {
 		t.Errorf("left are %v", got)
+	}
+}
+
+// testManyRevocations makes and deletes keys of one tenant in a loop: its revocations stay
+// few, all of its tokens end by its epoch, and another tenant notices nothing.
+func testManyRevocations(t *testing.T, open Open) {
+	const most = 500
+	w := newWorld(t, open)
+	w.addAccount("ci", access.Writer)
+	other, err := w.Store.CreateTenant(t.Context(), cause(), meta.Tenant{Slug: "other"}, tenant.Settings{})
+	w.must(err)
+	_, err = w.Store.CreateAccount(t.Context(), cause(), meta.Account{Tenant: other.ID, Kind: access.ServiceKind, Slug: "ci", Role: access.Writer})
+	w.must(err)
+	w.must(w.Store.RevokeTokens(t.Context(), cause(), other.ID, access.ServiceKind, "ci"))
+	state := func() (int, int64, int64) {
+		t.Helper()
+		rows, err := w.Store.ListRevocations(t.Context(), access.RevocationLife, 2*most)
+		w.must(err)
+		own := slices.DeleteFunc(slices.Clone(rows), func(r access.Revocation) bool { return r.Tenant != w.tenant })
+		if len(rows) != len(own)+1 {
+			t.Fatalf("another tenant has %d revocations, want 1", len(rows)-len(own))
+		}
+		after, err := w.Store.FindTenant(t.Context(), "other")
+		w.must(err)
+		return len(own), w.acme().Epoch, after.Epoch
+	}
+	_, first, firstOther := state()
+	revoke := func(i int) {
+		name := fmt.Sprintf("k%d", i)
+		w.addKey(name, name)
+		w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", name))
+	}
+	for i := range most {
+		revoke(i)
+	}
+	if n, epoch, _ := state(); n != most || epoch != first {
+		t.Errorf("%d revocations in epoch %d, want %d in epoch %d", n, epoch, most, first)
+	}
+	revoke(most)
+	if n, epoch, others := state(); n != 0 || epoch != first+1 || others != firstOther {
+		t.Errorf("%d revocations in epoch %d, want none in epoch %d; the other tenant's grew by %d", n, epoch, first+1, others-firstOther)
+	}
+	revoke(most + 1)
+	if n, epoch, _ := state(); n != 1 || epoch != first+1 {
+		t.Errorf("%d revocations in epoch %d, want 1 in epoch %d", n, epoch, first+1)
 	}
 }

@@ -99,6 +99,7 @@ func testUsers(t *testing.T, open Open) {
 	t.Run("U22 a change that takes rights revokes tokens", func(t *testing.T) { testRevocations(t, open) })
 	t.Run("U56 refresh tokens", func(t *testing.T) { testRefreshTokens(t, open) })
 	t.Run("U50 what is read of revocations is bounded", func(t *testing.T) { testRevocationBounds(t, open) })
+	t.Run("U115 the epoch of a tenant takes the place of many", func(t *testing.T) { testManyRevocations(t, open) })
 	t.Run("U22 an upgrade keeps accounts and keys", func(t *testing.T) {
 		w := newWorld(t, open)
 		ci := w.addAccount("ci", access.Writer)

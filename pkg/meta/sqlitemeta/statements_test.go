@@ -108,6 +108,8 @@ var walks = map[string]string{
 	"countPrincipalGroups":        "has a LIMIT",
 	"deleteTenantPrincipalGroups": "deletes them all",
 	"countGroups":                 "has a LIMIT",
+	"countRevocations":            "has a LIMIT",
+	"dropRevocations":             "deletes the few of a tenant",
 
 	"deleteSomeTags":     "has a LIMIT",
 	"dropSomeCachedTags": "has a LIMIT",

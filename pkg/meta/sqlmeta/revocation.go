@@ -20,19 +20,37 @@ ON CONFLICT (tenant_id, account_id, key_name) DO UPDATE SET epoch = excluded.epo
 SELECT r.tenant_id, r.account_id, r.key_name, r.epoch, r.at FROM revocations r
 WHERE r.at > berth_now() - CAST($1 AS interval) ORDER BY r.at DESC LIMIT $2`
 
+	countRevocations = `SELECT count(*) FROM (SELECT 1 FROM revocations WHERE tenant_id = $1 LIMIT $2) AS counted`
+	dropRevocations  = `DELETE FROM revocations WHERE tenant_id = $1`
+
 	trimRevocations = `DELETE FROM revocations WHERE at < berth_now() - CAST($1 AS interval)`
 )
 
 // allKeys in place of a key's name means all tokens of an account.
 const allKeys = ""
 
+// maxRevocations is how many revocations a tenant has. All nodes read those of all tenants
+// all the time, and one that makes and deletes keys in a loop must not make that dear.
+const maxRevocations = 500
+
 // revoke raises the epoch of a locked account, so that tokens that were issued before count
-// no more: those for a key, or all.
+// no more: those for a key, or all. With more than maxRevocations, the epoch of the tenant
+// takes the place of them: all of its tokens are refused, and clients get others.
 func revoke(t Tx, id tenant.ID, r accountRow, key string) error {
 	if err := t.Queue(raiseAccountEpoch, id, r.id, r.epoch+1); err != nil {
 		return err
 	}
-	return t.Queue(insertRevocation, id, r.id, key, r.epoch+1)
+	if err := t.Queue(insertRevocation, id, r.id, key, r.epoch+1); err != nil {
+		return err
+	}
+	var n int
+	if _, err := t.Find(countRevocations, []any{id, maxRevocations + 1}, &n); err != nil || n <= maxRevocations {
+		return err
+	}
+	if err := t.Queue(dropRevocations, id); err != nil {
+		return err
+	}
+	return t.Queue(raiseEpoch, id)
 }
 
 // RevokeTokens implements meta.Accounts.
