@@ -61,7 +61,7 @@ func TestU41_GroupsHaveRights(t *testing.T) {
 		if !rights.Somewhere().Has(c.want) {
 			t.Errorf("%s of %v may %v somewhere", c.who.Actor(), c.groups, rights.Somewhere())
 		}
-		if _, found := rights.Seek(""); c.want.Has(Pull) && !found {
+		if _, found := rights.Seek("", Pull); c.want.Has(Pull) && !found {
 			t.Errorf("%s of %v: the catalog hides %s", c.who.Actor(), c.groups, c.repository)
 		}
 	}

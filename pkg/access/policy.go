@@ -104,7 +104,7 @@ func (r *Rule) covers(registry string) bool {
 type index struct {
 	rules   []*Rule
 	inside  map[string][]pattern // by literalFolder
-	folders []string             // those of patterns that give Pull, sorted
+	folders map[Actions][]string // those of patterns that give one of visible, sorted
 
 	patterns int64 // how many it has
 }
@@ -121,7 +121,7 @@ func (p *pattern) matches(repository string) bool {
 }
 
 func newIndex(rules []Rule, chosen func(*Rule) bool) *index {
-	x := &index{inside: map[string][]pattern{}}
+	x := &index{inside: map[string][]pattern{}, folders: map[Actions][]string{}}
 	for i := range rules {
 		r := &rules[i]
 		if !chosen(r) {
@@ -132,13 +132,17 @@ func newIndex(rules []Rule, chosen func(*Rule) bool) *index {
 			folder := literalFolder(text)
 			x.inside[folder] = append(x.inside[folder], pattern{text, matchesAll(text, folder), r})
 			x.patterns++
-			if !r.Deny && r.Actions.Has(Pull) && (folder == "" || oci.CheckName(folder) == nil) {
-				x.folders = append(x.folders, folder)
+			for _, a := range visible {
+				if !r.Deny && r.Actions.Has(a) && (folder == "" || oci.CheckName(folder) == nil) {
+					x.folders[a] = append(x.folders[a], folder)
+				}
 			}
 		}
 	}
-	slices.Sort(x.folders)
-	x.folders = slices.Compact(x.folders)
+	for a, folders := range x.folders {
+		slices.Sort(folders)
+		x.folders[a] = slices.Compact(folders)
+	}
 	return x
 }
 

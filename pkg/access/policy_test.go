@@ -273,7 +273,8 @@ func BenchmarkRights_1000Rules(b *testing.B) {
 	}
 }
 
-// TestU12_SeekHidesNothing holds the jumps over hidden names against a list of all.
+// TestU12_SeekHidesNothing holds the jumps over hidden names against a list of all, of those
+// that the caller may pull from, and of those that it may manage, too.
 func TestU12_SeekHidesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(dice.Seed(t), 0))
 	patterns := []string{"a/**", "\x00", "é/**", "b", "b-x/*", "c/d/**", "c/*/e", "team-*/a", "**", "b/c"}
@@ -281,7 +282,7 @@ func TestU12_SeekHidesNothing(t *testing.T) {
 	for range 2000 {
 		var rules []Rule
 		for range r.IntN(4) {
-			rule := allow([]string{ci.Name, AnonymousPrincipal}[r.IntN(2)], patterns[r.IntN(len(patterns))], Pull)
+			rule := allow([]string{ci.Name, AnonymousPrincipal}[r.IntN(2)], patterns[r.IntN(len(patterns))], []Actions{Pull, Manage, Pull | Manage}[r.IntN(3)])
 			rule.Deny = r.IntN(4) == 0
 			rules = append(rules, rule)
 		}
@@ -298,9 +299,10 @@ func TestU12_SeekHidesNothing(t *testing.T) {
 		}
 		slices.Sort(names)
 		names = slices.Compact(names)
+		actions := []Actions{Pull, Pull | Manage}[r.IntN(2)]
 		var want, got []string
 		for _, name := range names {
-			if rights.Allowed(name).Has(Pull) {
+			if rights.Allowed(name)&actions != 0 {
 				want = append(want, name)
 			}
 		}
@@ -308,7 +310,7 @@ func TestU12_SeekHidesNothing(t *testing.T) {
 			t.Fatalf("%v of %v are visible, and SeesAll\nrules %+v", want, names, rules)
 		}
 		for after := ""; ; {
-			from, more := rights.Seek(after)
+			from, more := rights.Seek(after, actions)
 			if !more {
 				break
 			}
@@ -322,7 +324,7 @@ func TestU12_SeekHidesNothing(t *testing.T) {
 			if i == len(names) {
 				break
 			}
-			if after = names[i]; rights.Allowed(after).Has(Pull) {
+			if after = names[i]; rights.Allowed(after)&actions != 0 {
 				got = append(got, after)
 			}
 		}

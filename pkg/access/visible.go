@@ -37,27 +37,35 @@ func (x *index) takes(a Actions) bool {
 	return x != nil && slices.ContainsFunc(x.rules, func(r *Rule) bool { return r.Deny && r.Actions&a != 0 })
 }
 
-// Seek skips names that the caller may not pull from. It returns the name after which a list
-// of repositories continues: after, or a later one if all names in between are hidden. It
-// returns false if all names that follow are hidden.
-func (r *Rights) Seek(after string) (string, bool) {
-	if r.anonymous().Has(Pull) || r.member() && r.Principal.Role.Actions().Has(Pull) {
+// visible are the actions of which each may show a repository.
+var visible = []Actions{Pull, Manage}
+
+// Seek skips names of which the caller has none of the actions, which are of visible. It
+// returns the name after which a list of repositories continues: after, or a later one if
+// all names in between are hidden. It returns false if all names that follow are hidden.
+func (r *Rights) Seek(after string, actions Actions) (string, bool) {
+	if r.anonymous()&actions != 0 || r.member() && r.Principal.Role.Actions()&actions != 0 {
 		return after, true
 	}
-	next, found := r.everybody.seek(after)
-	for _, x := range r.own { // none of a caller without a credential
-		if own, also := x.seek(after); also && (!found || own < next) {
-			next, found = own, true
+	next, found := after, false
+	for _, a := range visible {
+		if !actions.Has(a) {
+			continue
+		}
+		for _, x := range append(r.own[:], r.everybody) { // only the last one of a caller without a credential
+			if one, also := x.seek(after, a); also && (!found || one < next) {
+				next, found = one, true
+			}
 		}
 	}
 	return next, found
 }
 
-func (x *index) seek(after string) (string, bool) {
+func (x *index) seek(after string, a Actions) (string, bool) {
 	if x == nil {
 		return after, false
 	}
-	for _, folder := range x.folders {
+	for _, folder := range x.folders[a] {
 		switch {
 		case folder == "", after >= folder && after < folder+"0": // "0" follows "/"
 			return after, true

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -70,7 +71,7 @@ type pageTokens struct {
 }
 
 // secret are tokens whose key of a row is not for clients: it may be of one that they do not
-// see.
+// see. All of them are of one length, whatever the key is.
 func (p pageTokens) secret() pageTokens {
 	p.hidden = true
 	return p
@@ -79,11 +80,13 @@ func (p pageTokens) secret() pageTokens {
 const (
 	pageMAC          = 16   // bytes of HMAC-SHA256 that are kept
 	longestPageToken = 1024 // characters
+	hiddenKey        = 512  // bytes of the key of a row in a secret token, filled up with zeros
 )
 
 func (p pageTokens) seal(list, parent, after string) string {
 	if p.hidden {
-		return base64.RawURLEncoding.EncodeToString(p.cipher().Seal(nil, nil, []byte(after), p.mac(list, parent)))
+		padded := append([]byte(after), make([]byte, max(hiddenKey-len(after), 0))...)
+		return base64.RawURLEncoding.EncodeToString(p.cipher().Seal(nil, nil, padded, p.mac(list, parent)))
 	}
 	return base64.RawURLEncoding.EncodeToString(append(p.mac(list, parent, after), after...))
 }
@@ -106,7 +109,7 @@ func (p pageTokens) open(list, parent, token string) (string, error) {
 		if err != nil {
 			return "", bad
 		}
-		return string(after), nil
+		return strings.TrimRight(string(after), "\x00"), nil
 	}
 	after := string(raw[pageMAC:])
 	if !hmac.Equal(raw[:pageMAC], p.mac(list, parent, after)) {

@@ -64,7 +64,7 @@ func (s *Service) searchVisible(ctx context.Context, v view, r meta.Registry, pa
 	rights := v.in(r)
 	seek := func(b meta.Between[string]) ([]string, error) {
 		if !b.Descending {
-			from, more := rights.Seek(b.After)
+			from, more := rights.Seek(b.After, visible)
 			if !more {
 				return nil, nil
 			}

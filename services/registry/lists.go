@@ -50,7 +50,7 @@ func (s *Service) listVisible(ctx context.Context, req ListRepositoriesRequest, 
 	var seen []string
 	after := page.After
 	for len(seen) < page.Size {
-		from, more := req.Rights.Seek(after)
+		from, more := req.Rights.Seek(after, access.Pull)
 		if !more {
 			break
 		}

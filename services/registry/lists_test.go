@@ -188,6 +188,44 @@ func TestU12_CatalogShowsWhatMayBePulled(t *testing.T) {
 	}
 }
 
+// TestU117_ListsShowNothingToManagers: the action ADMIN without PULL shows nothing on the
+// data port.
+func TestU117_ListsShowNothingToManagers(t *testing.T) {
+	b := start(t, tenant.Settings{})
+	for _, name := range []string{"team/a", "team/b", "z"} {
+		b.pushed("/v2/"+name+"/manifests/1", index())
+	}
+	b.Account(b.site, "keeper", access.Member)
+	rule := func(slug, repositories string, a access.Actions) {
+		t.Helper()
+		if _, err := b.Meta.CreateAccessRule(t.Context(), fronttest.By(), meta.AccessRule{Tenant: b.site.Tenant, Rule: access.Rule{
+			Slug: slug, Principals: []string{"serviceAccounts/keeper"}, Repositories: []string{repositories}, Actions: a,
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		b.Sites.Clear()
+	}
+	get := func(path string) fronttest.Answer {
+		return b.Do(fronttest.Request{Host: b.site.Host, Path: path, Basic: "keeper"})
+	}
+	rule("keeps", "team/**", access.Manage)
+	for _, path := range []string{"/v2/_catalog", "/v2/team/a/tags/list", "/v2/team/missing/tags/list", "/v2/z/tags/list"} {
+		if a := get(path); a.Status != http.StatusNotFound || strings.Contains(a.Body, "team") {
+			t.Errorf("%s: %d %s", path, a.Status, a.Body)
+		}
+	}
+	rule("pulls", "team/b", access.Pull)
+	if a := get("/v2/_catalog?n=1"); a.Body != `{"repositories":["team/b"]}`+"\n" || next(t, a) != "" {
+		t.Errorf("the catalog: %d %s, then %s", a.Status, a.Body, next(t, a))
+	}
+	if a := get("/v2/team/b/tags/list"); a.Status != http.StatusOK {
+		t.Errorf("tags: %d %s", a.Status, a.Body)
+	}
+	if a := get("/v2/team/a/tags/list"); a.Status != http.StatusNotFound {
+		t.Errorf("tags of another: %d %s", a.Status, a.Body)
+	}
+}
+
 func TestReferrers(t *testing.T) {
 	b := start(t, tenant.Settings{})
 	image := b.image("app", "layer")
