@@ -17,6 +17,6 @@ type SigningKeys interface {
 type VerifyKeys interface {
 	access.KeyStore
 	// ReplaceSigningKeys makes the present keys due: those who sign replace them, as they do
-	// when a key's life is over.
-	ReplaceSigningKeys(ctx context.Context) error
+	// when a key's life is over. The event is in the log of the deployment.
+	ReplaceSigningKeys(ctx context.Context, by Cause) error
 }

@@ -32,7 +32,7 @@ type oneBackup struct{}
 
 func (oneBackup) Begin(context.Context) (string, time.Time, error) { return "b-there", time.Now(), nil }
 func (oneBackup) Renew(string) (time.Time, error)                  { return time.Now(), nil }
-func (oneBackup) End(string) error                                 { return nil }
+func (oneBackup) End(_ string, record func() error) error          { return record() }
 func (oneBackup) Snapshot(string) string                           { return "" }
 
 // changesNothing are the RPCs that record no event, by how their names begin.

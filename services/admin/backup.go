@@ -21,8 +21,8 @@ type Backups interface {
 	Begin(ctx context.Context) (id string, until time.Time, err error)
 	// Renew moves the end into the future.
 	Renew(id string) (until time.Time, err error)
-	// End ends it now.
-	End(id string) error
+	// End ends it now, after record, and not if that fails.
+	End(id string, record func() error) error
 	// Snapshot is the file of the metadata, below the data directory.
 	Snapshot(id string) string
 }
@@ -45,7 +45,7 @@ func (s *Service) CreateBackup(ctx context.Context, _ *pb.CreateBackupRequest) (
 		return nil, err
 	}
 	if err := s.store.RecordEvent(ctx, causedBy(ctx, "name", "", backupsCollection+"/"+id), meta.BackupCreated, backupsCollection+"/"+id); err != nil {
-		return nil, errors.Join(err, s.backups.End(id))
+		return nil, errors.Join(err, s.backups.End(id, func() error { return nil }))
 	}
 	return s.backup(id, until), nil
 }
@@ -75,10 +75,9 @@ func (s *Service) DeleteBackup(ctx context.Context, req *pb.DeleteBackupRequest)
 	if s.backups == nil {
 		return nil, errNoBackups()
 	}
-	if err := s.backups.End(ids[0]); err != nil {
-		return deleted(err, req)
-	}
-	return deleted(s.store.RecordEvent(ctx, causedBy(ctx, "name", req.GetName(), ""), meta.BackupDeleted, req.GetName()), req)
+	return deleted(s.backups.End(ids[0], func() error {
+		return s.store.RecordEvent(ctx, causedBy(ctx, "name", req.GetName(), ""), meta.BackupDeleted, req.GetName())
+	}), req)
 }
 
 func (s *Service) backup(id string, until time.Time) *pb.Backup {

@@ -38,10 +38,7 @@ func (s *Service) RotateSigningKeys(ctx context.Context, req *pb.RotateSigningKe
 		return nil, err
 	}
 	if !req.GetValidateOnly() {
-		if err := s.store.ReplaceSigningKeys(ctx); err != nil {
-			return nil, err
-		}
-		if err := s.store.RecordEvent(ctx, causedBy(ctx, "signing_keys", "(present)", "(new)"), meta.KeysRotated, signingKeysCollection); err != nil {
+		if err := s.store.ReplaceSigningKeys(ctx, causedBy(ctx, "signing_keys", "(present)", "(new)")); err != nil {
 			return nil, err
 		}
 	}

@@ -40,7 +40,7 @@ type Keeper struct {
 	cfg Config
 
 	mu    sync.Mutex
-	until map[string]time.Time // when each backup ends; zero while its snapshot is made
+	until map[string]time.Time // when each backup ends; zero while its snapshot is made, and while it ends
 }
 
 // Config is what a Keeper needs.
@@ -109,17 +109,24 @@ func (k *Keeper) Renew(id string) (time.Time, error) {
 	return k.until[id], nil
 }
 
-// End ends a backup and removes its snapshot.
-func (k *Keeper) End(id string) error {
+// End ends a backup and removes its snapshot, after record. If that fails, the backup stays.
+func (k *Keeper) End(id string, record func() error) error {
 	k.mu.Lock()
-	known := !k.until[id].IsZero()
-	if known {
-		delete(k.until, id)
+	until := k.until[id]
+	if !until.IsZero() {
+		k.until[id] = time.Time{}
 	}
 	k.mu.Unlock()
-	if !known {
+	if until.IsZero() {
 		return unknown(id)
 	}
+	if err := record(); err != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.until[id] = until
+		return err
+	}
+	k.forget(id)
 	k.cfg.Log.Info("a backup has ended", "backup", id)
 	if err := k.remove(id); err != nil {
 		return fault.Down(err, "the removal of the snapshot")

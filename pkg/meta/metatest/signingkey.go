@@ -2,12 +2,14 @@ package metatest
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/identity"
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
 func testSigningKeys(t *testing.T, open Open) {
@@ -58,7 +60,7 @@ func testSigningKeys(t *testing.T, open Open) {
 		if due, err := w.Store.SigningKeysDue(t.Context()); err != nil || !due.IsZero() {
 			t.Errorf("due at %v, %v, before it was asked for", due, err)
 		}
-		if err := w.Store.ReplaceSigningKeys(t.Context()); !fault.Is(err, fault.ResourceUnknown) {
+		if err := w.Store.ReplaceSigningKeys(t.Context(), cause()); !fault.Is(err, fault.ResourceUnknown) {
 			t.Errorf("without a deployment: %v", err)
 		}
 		_, err := w.Store.ClaimIdentity(t.Context(), identity.New())
@@ -68,13 +70,42 @@ func testSigningKeys(t *testing.T, open Open) {
 		}
 		var last time.Time
 		for range 2 {
-			w.must(w.Store.ReplaceSigningKeys(t.Context()))
+			w.must(w.Store.ReplaceSigningKeys(t.Context(), cause()))
 			due, err := w.Store.SigningKeysDue(t.Context())
 			if err != nil || !due.After(last) || w.Now().Sub(due).Abs() > time.Minute {
 				t.Errorf("due at %v, %v, now is %v", due, err, w.Now())
 			}
 			last = due
 			w.Advance(time.Second)
+		}
+	})
+
+	t.Run("U119 a replacement is an event of its transaction", func(t *testing.T) {
+		w := newWorld(t, open)
+		rotations := func() int {
+			events, err := w.Store.ListEvents(t.Context(), meta.Deployment, meta.Page{Size: 10})
+			w.must(err)
+			return len(slices.DeleteFunc(events, func(e meta.Event) bool { return e.Verb != meta.KeysRotated || e.Target != "signingKeys" }))
+		}
+		if err := w.Store.ReplaceSigningKeys(t.Context(), cause()); err == nil || rotations() != 0 {
+			t.Errorf("%d events of a replacement that failed, %v", rotations(), err)
+		}
+		_, err := w.Store.ClaimIdentity(t.Context(), identity.New())
+		w.must(err)
+		if err := w.Store.ReplaceSigningKeys(t.Context(), meta.Cause{Actor: "operator"}); err == nil {
+			t.Error("keys were replaced without an event")
+		}
+		if due, err := w.Store.SigningKeysDue(t.Context()); err != nil || !due.IsZero() {
+			t.Errorf("without an event keys are due at %v, %v", due, err)
+		}
+		by := cause()
+		w.must(w.Store.ReplaceSigningKeys(t.Context(), by))
+		first, err := w.Store.SigningKeysDue(t.Context())
+		w.must(err)
+		w.Advance(time.Second)
+		w.must(w.Store.ReplaceSigningKeys(t.Context(), by)) // the same operation again
+		if again, err := w.Store.SigningKeysDue(t.Context()); err != nil || !again.Equal(first) || first.IsZero() || rotations() != 1 {
+			t.Errorf("due at %v, then %v, with %d events, %v", first, again, rotations(), err)
 		}
 	})
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/meta"
 )
 
 const (
@@ -127,8 +128,13 @@ func (s *Records) SigningKeysDue(ctx context.Context) (time.Time, error) {
 }
 
 // ReplaceSigningKeys implements meta.SigningKeys.
-func (s *Records) ReplaceSigningKeys(ctx context.Context) error {
-	return s.engine.Write(ctx, noTenant, func(t Tx) error { return change(t, noIdentity(), replaceSigningKeys) })
+func (s *Records) ReplaceSigningKeys(ctx context.Context, by meta.Cause) error {
+	return s.engine.Write(ctx, noTenant, func(t Tx) error {
+		if err := change(t, noIdentity(), replaceSigningKeys); err != nil {
+			return err
+		}
+		return Event(t, by, meta.Deployment, meta.KeysRotated, "signingKeys")
+	})
 }
 
 func scanOneTime(scan Scan) (time.Time, error) {
