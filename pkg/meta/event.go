@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -60,6 +61,21 @@ type TagMoves struct{ Changes []Change }
 func (m *TagMoves) Add(tag string, old, now oci.Digest) {
 	if old != "" && old != now && len(m.Changes) < MaxChanges {
 		m.Changes = append(m.Changes, Change{Field: "tag " + tag, Old: old.String(), New: now.String()})
+	}
+}
+
+// AddGone adds the tags that go with a manifest: names, of which one more than MaxChanges
+// says that there are others.
+func (m *TagMoves) AddGone(names []string, manifest oci.Digest) {
+	told := slices.Sorted(slices.Values(names))
+	if len(told) > MaxChanges {
+		told = told[:MaxChanges-1]
+	}
+	for _, name := range told {
+		m.Changes = append(m.Changes, Change{Field: "tag " + name, Old: manifest.String()})
+	}
+	if len(told) < len(names) {
+		m.Changes = append(m.Changes, Change{Field: "tags", Old: "(others)"})
 	}
 }
 

@@ -54,6 +54,7 @@ func testAudit(t *testing.T, open Open) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	})
+	t.Run("U120 name the tags that went with a manifest", func(t *testing.T) { testGoneTags(t, open) })
 	t.Run("U81 are the deployment's own where no tenant's", func(t *testing.T) { testDeploymentLog(t, open) })
 	t.Run("U85 wait for a sink until they are sent", func(t *testing.T) { testPendingEvents(t, open) })
 }

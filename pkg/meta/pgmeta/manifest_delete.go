@@ -174,6 +174,9 @@ func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, life meta.Lifetimes)
 	case len(named) > 0:
 		t.queue(releaseChild, id, repo, del.Digest.Bytes())
 	}
+	var gone meta.TagMoves
+	gone.AddGone(d.tags, del.Digest)
+	t.eventChanges(del.By, id, gone.Changes)
 	t.queueDelete(id, repo, d, life)
 	if del.Referrers {
 		t.queue(beginDeletion, id, repo, pgUUID(del.By.Op), stored([]oci.Digest{del.Digest}))

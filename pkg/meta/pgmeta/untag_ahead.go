@@ -87,6 +87,9 @@ func (t *tx) untag(by meta.Cause, del meta.ManifestDelete) error {
 	if len(parents) > 0 && !del.Force {
 		return meta.NamedByIndex(del.Digest, parents)
 	}
+	var gone meta.TagMoves
+	gone.AddGone(names, del.Digest)
+	t.eventChanges(by, r.Tenant, gone.Changes)
 	t.queue(deleteTags, r.Tenant, repo.id, names)
 	return nil
 }

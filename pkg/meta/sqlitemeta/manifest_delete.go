@@ -26,7 +26,11 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 			return err
 		}
 		gone.repo = r.id
-		if err := t.event(del.By, id, "manifest.delete", target(r, nil, del.Digest)); err != nil {
+		by := del.By
+		if by.Changes, err = t.goneWith(id, r.id, del.Digest); err != nil {
+			return err
+		}
+		if err := t.event(by, id, "manifest.delete", target(r, nil, del.Digest)); err != nil {
 			return err
 		}
 		if err := t.refuseNamed(del, r.id); err != nil {

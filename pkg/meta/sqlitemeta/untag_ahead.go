@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // A manifest that more than untagFrom tags point to loses them in steps, before
@@ -20,6 +21,10 @@ const (
 const (
 	countTags = `
 SELECT count(*) FROM (SELECT 1 FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3 LIMIT ?4)`
+
+	// Those that deleteSomeTags deletes first.
+	someTags = `
+SELECT g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 AND g.manifest = ?3 LIMIT ?4`
 
 	deleteSomeTags = `
 DELETE FROM tags
@@ -51,6 +56,9 @@ func (s *Store) untagAhead(ctx context.Context, del meta.ManifestDelete) error {
 			}
 			by := del.By
 			by.Op = uuid.NewSHA1(del.By.Op, []byte(strconv.Itoa(n)))
+			if by.Changes, err = t.goneWith(del.Repo.Tenant, repo.id, del.Digest); err != nil {
+				return err
+			}
 			if err := t.event(by, del.Repo.Tenant, "tag.delete", target(repo, nil, del.Digest)); err != nil {
 				return err
 			}
@@ -69,6 +77,19 @@ func (t *tx) hasManyTags(repo repository, del meta.ManifestDelete) (bool, error)
 	var n int
 	_, err := t.find(countTags, []any{del.Repo.Tenant, repo.id, del.Digest.Bytes(), untagFrom + 1}, &n)
 	return n > untagFrom, err
+}
+
+// goneWith are the changes of tags that a transaction deletes with their manifest.
+func (t *tx) goneWith(id tenant.ID, repo int64, d oci.Digest) ([]meta.Change, error) {
+	var names []string
+	err := t.list(someTags, []any{id, repo, d.Bytes(), meta.MaxChanges + 1}, func(scan scan) error {
+		name, err := scanName(scan)
+		names = append(names, name)
+		return err
+	})
+	var gone meta.TagMoves
+	gone.AddGone(names, d)
+	return gone.Changes, err
 }
 
 func (t *tx) deleteSomeTags(repo repository, r meta.Repo, d oci.Digest) error {
