@@ -105,6 +105,8 @@ type Cause struct {
 	Address   string   // of the client; empty where it is not known
 	UserAgent string   // as the client said, clipped; empty where it said none
 	Changes   []Change // what it set, changed or took away
+
+	ValidateOnly bool // a deletion of a configured record only says whether it is possible
 }
 
 // Repo names a repository of a registry. Methods find its row by name.

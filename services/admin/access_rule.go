@@ -54,17 +54,22 @@ func (s *Service) DeleteAccessRule(ctx context.Context, req *pb.DeleteAccessRule
 	return s.accessRules().delete(ctx, req, req.GetEtag())
 }
 
-// setAccessRule takes over what a client may set.
+// setAccessRule takes over what a client may set. A new rule that has ended is a mistake.
 func (s *Service) setAccessRule(ctx context.Context, t meta.Tenant, r *meta.AccessRule, m *pb.AccessRule) error {
+	if end := m.GetExpireTime(); r.Version == 0 && end.IsValid() && !end.AsTime().After(time.Now()) {
+		return invalid(fieldRule+"expire_time", "%s is in the past, and the rule would never count; leave it out for a rule without an end", end.AsTime().Format(time.RFC3339))
+	}
+	return s.setAnyRule(ctx, t, r, m)
+}
+
+// setAnyRule is setAccessRule for a rule that may have ended.
+func (s *Service) setAnyRule(ctx context.Context, t meta.Tenant, r *meta.AccessRule, m *pb.AccessRule) error {
 	if err := checkDisplayName(fieldRule+"display_name", m.GetDisplayName()); err != nil {
 		return err
 	}
 	rule, err := ruleOf(m)
 	if err != nil {
 		return err
-	}
-	if r.Version == 0 && !rule.Until.IsZero() && !rule.Until.After(time.Now()) {
-		return invalid(fieldRule+"expire_time", "%s is in the past, and the rule would never count; leave it out for a rule without an end", rule.Until.Format(time.RFC3339))
 	}
 	if err := s.checkNamed(ctx, t, rule); err != nil {
 		return err
@@ -166,37 +171,4 @@ func accessRuleMessage(t meta.Tenant, r meta.AccessRule) *pb.AccessRule {
 		m.CreateTime, m.UpdateTime = timestamppb.New(r.CreatedAt), timestamppb.New(r.UpdatedAt)
 	}
 	return m
-}
-
-// neededByRule are the fields that a new rule needs.
-var neededByRule = []string{"effect", "principals", "repositories", "actions"}
-
-// checkSeedRule checks a rule of a seed file, which may leave what it does not change to
-// the rule that the tenant has already.
-func checkSeedRule(f seedFields) error {
-	return checked(f, func(m *pb.AccessRule) error {
-		for field, fill := range map[string]func(){
-			"effect":       func() { m.Effect = pb.AccessRule_DENY }, // which may have any actions
-			"principals":   func() { m.Principals = []string{access.Authenticated} },
-			"repositories": func() { m.Repositories = []string{"**"} },
-			"actions":      func() { m.Actions = []pb.AccessRule_Action{pb.AccessRule_PULL} },
-		} {
-			if !f.has(field) {
-				fill()
-			}
-		}
-		if err := checkDisplayName("display_name", m.GetDisplayName()); err != nil {
-			return err
-		}
-		_, err := ruleOf(m)
-		return err
-	})
-}
-
-func (s *Service) applyAccessRule(ctx context.Context, parent string, r seedResource) error {
-	m, mask, err := decoded[*pb.AccessRule](r.Fields)
-	if err != nil {
-		return err
-	}
-	return apply(ctx, parent+"/accessRules/", r.ID, m, mask, s.accessRules().update)
 }

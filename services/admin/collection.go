@@ -212,14 +212,16 @@ func (c collection[R, M]) delete(ctx context.Context, req deleteRequest, etag st
 		return deleted(err, req)
 	}
 	id, version := c.key(r)
-	if err := checkEtag(etag, version); err != nil || req.GetValidateOnly() {
+	if err := checkEtag(etag, version); err != nil {
 		return deleted(err, req)
 	}
 	show, err := c.show(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	return deleted(c.deleteRow(ctx, deleting(ctx, show(r)), t.ID, id, version), req)
+	by := deleting(ctx, show(r))
+	by.ValidateOnly = req.GetValidateOnly()
+	return deleted(c.deleteRow(ctx, by, t.ID, id, version), req)
 }
 
 // find finds by resource name; field is where the request carries it.

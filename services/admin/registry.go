@@ -113,15 +113,17 @@ func (s *Service) deleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequ
 	if err := s.force(ctx, &d, req.GetForce()); err != nil {
 		return nil, err
 	}
-	if req.GetValidateOnly() {
-		return s.deletion(d, time.Time{}, time.Time{}), nil
-	}
-	err = s.store.DeleteRegistry(ctx, deleting(ctx, s.registryMessage(t, r, nil)), t.ID, r.Slug, r.Version, req.GetForce())
+	by := deleting(ctx, s.registryMessage(t, r, nil))
+	by.ValidateOnly = req.GetValidateOnly()
+	err = s.store.DeleteRegistry(ctx, by, t.ID, r.Slug, r.Version, req.GetForce())
 	if fault.Is(err, fault.NotEmpty) { // something was pushed after it was counted
 		err = s.force(ctx, &d, false)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if by.ValidateOnly {
+		return s.deletion(d, time.Time{}, time.Time{}), nil
 	}
 	r, err = s.store.FindAnyRegistry(ctx, t.ID, r.Slug)
 	if fault.Is(err, fault.ResourceUnknown) { // it cannot be taken back

@@ -119,7 +119,7 @@ func (s *Records) UpdateAccessRule(ctx context.Context, by meta.Cause, r meta.Ac
 
 // DeleteAccessRule implements meta.AccessRules.
 func (s *Records) DeleteAccessRule(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.engine.Write(ctx, id, func(t Tx) error {
+	return s.remove(ctx, by, id, func(t Tx) error {
 		if err := beginAccessRuleChange(t, by, "accessRule.delete", id, slug, version); err != nil {
 			return err
 		}

@@ -144,7 +144,7 @@ func (s *Records) UpdateAccount(ctx context.Context, by meta.Cause, a meta.Accou
 
 // DeleteAccount implements meta.Accounts. Its keys go with it.
 func (s *Records) DeleteAccount(ctx context.Context, by meta.Cause, id tenant.ID, k access.Kind, slug string, version int64) error {
-	return s.engine.Write(ctx, id, func(t Tx) error {
+	return s.remove(ctx, by, id, func(t Tx) error {
 		if err := beginAlone(t, by, id, eventOf(k, "serviceAccount.delete", "user.delete"), k.PrincipalName(slug)); err != nil {
 			return err
 		}

@@ -13,6 +13,9 @@ import (
 // ErrNoOperation is a mutation without an operation id.
 var ErrNoOperation = errors.New("sqlmeta: a mutation needs an operation id")
 
+// errNotValidated is a mutation that cannot be validated only.
+var errNotValidated = errors.New("sqlmeta: only deletions can be validated alone")
+
 // HasSink says whether a process sends events to a sink: what it is told of is marked
 // in the event's own transaction, so that none is missed, in whatever order they commit.
 const HasSink = `EXISTS (SELECT 1 FROM audit_sinks WHERE name = 'audit' AND until > berth_now())`
@@ -28,6 +31,9 @@ ON CONFLICT (tenant_id, op) DO NOTHING`
 func Event(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 	if by.Op == uuid.Nil {
 		return ErrNoOperation
+	}
+	if _, dry := t.(dryRun); dry != by.ValidateOnly {
+		return errNotValidated
 	}
 	n, err := t.Exec(insertEvent, id, by.Op[:], by.Actor, by.OnBehalf, verb, target, by.RequestID, by.Address, by.UserAgent, meta.EncodeChanges(by.Changes))
 	if err == nil && n == 0 {

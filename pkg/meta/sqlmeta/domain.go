@@ -137,7 +137,7 @@ func (s *Records) VerifyDomain(ctx context.Context, by meta.Cause, id tenant.ID,
 
 // DeleteDomain implements meta.Domains.
 func (s *Records) DeleteDomain(ctx context.Context, by meta.Cause, id tenant.ID, host string) error {
-	return s.engine.Write(ctx, id, func(t Tx) error {
+	return s.remove(ctx, by, id, func(t Tx) error {
 		if err := begin(t, by, id, "domain.delete", domainTarget(host)); err != nil {
 			return err
 		}

@@ -120,7 +120,7 @@ func (s *Records) UpdateGroup(ctx context.Context, by meta.Cause, g meta.Group) 
 
 // DeleteGroup implements meta.Groups.
 func (s *Records) DeleteGroup(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.engine.Write(ctx, id, func(t Tx) error {
+	return s.remove(ctx, by, id, func(t Tx) error {
 		if err := beginGroupChange(t, by, "upstreamGroup.delete", id, slug, version); err != nil {
 			return err
 		}

@@ -164,7 +164,7 @@ func (s *Records) UpdatePrincipalGroup(ctx context.Context, by meta.Cause, g met
 
 // DeletePrincipalGroup implements meta.PrincipalGroups.
 func (s *Records) DeletePrincipalGroup(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.engine.Write(ctx, id, func(t Tx) error {
+	return s.remove(ctx, by, id, func(t Tx) error {
 		if err := beginPrincipalGroupChange(t, by, "group.delete", id, slug, version); err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ func checkEmpty(t Tx, id tenant.ID, r tenant.RegistryID, force bool) error {
 // DeleteRegistry implements meta.Registries. It raises the tenant's epoch: its
 // clients fetch new tokens, and the deleted host gets no new one.
 func (s *Records) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64, force bool) error {
-	return s.engine.Write(ctx, id, func(t Tx) error {
+	return s.remove(ctx, by, id, func(t Tx) error {
 		// The tenant's row is locked before the registry's.
 		if _, err := t.Exec(raiseEpoch, id); err != nil {
 			return err

@@ -172,7 +172,7 @@ func (s *Records) UpdateUpstream(ctx context.Context, by meta.Cause, u meta.Upst
 
 // DeleteUpstream implements meta.Upstreams.
 func (s *Records) DeleteUpstream(ctx context.Context, by meta.Cause, id tenant.ID, slug string, version int64) error {
-	return s.engine.Write(ctx, id, func(t Tx) error {
+	return s.remove(ctx, by, id, func(t Tx) error {
 		u, err := beginUpstreamChange(t, by, "upstream.delete", id, slug, version)
 		if err != nil {
 			return err
