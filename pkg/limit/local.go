@@ -2,6 +2,7 @@ package limit
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -18,6 +19,7 @@ type Local struct {
 	burst int
 	now   func() time.Time
 	keys  *lru.Cache[Key, *rate.Limiter]
+	adds  sync.Mutex
 }
 
 var _ Failures = (*Local)(nil)
@@ -46,6 +48,10 @@ func (l *Local) Check(_ context.Context, k Key) error {
 	return Refused(wait)
 }
 
+// MaxOwed is how many full allowances can be owed: what fails beyond that, side by side,
+// is forgotten.
+const MaxOwed = 10
+
 // Add implements Failures. Attempts that ran side by side were all let in by
 // Check; what of them goes beyond the allowance is owed, and waited for.
 func (l *Local) Add(_ context.Context, k Key) error {
@@ -53,6 +59,11 @@ func (l *Local) Add(_ context.Context, k Key) error {
 	if known, ok, _ := l.keys.PeekOrAdd(k, bucket); ok {
 		bucket = known
 	}
-	bucket.ReserveN(l.now(), 1)
+	l.adds.Lock()
+	defer l.adds.Unlock()
+	now := l.now()
+	if owed := float64(l.burst) - bucket.TokensAt(now); owed+1 <= MaxOwed*float64(l.burst) {
+		bucket.ReserveN(now, 1)
+	}
 	return nil
 }

@@ -93,6 +93,35 @@ func TestB10_ParallelFailuresAreOwed(t *testing.T) {
 	}
 }
 
+// TestU123_DebtIsBounded: however many fail side by side, a key waits for no more than ten
+// allowances.
+func TestU123_DebtIsBounded(t *testing.T) {
+	for _, failures := range []int{99, 100, 101, 5000} {
+		l, clock := newLocal()
+		k := Key{Kind: "address", Name: "192.0.2.1"}
+		var all sync.WaitGroup
+		for range failures {
+			all.Go(func() {
+				if err := l.Add(t.Context(), k); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		owed := time.Duration(min(failures, MaxOwed*10)-9) * 6 * time.Second // until the first comes back
+		if err := l.Check(t.Context(), k); fault.KindOf(err) != fault.TooMany || (fault.From(err).RetryAfter-owed).Abs() > time.Millisecond {
+			t.Errorf("%d failures: %v, retry after %s, want %s", failures, err, fault.From(err).RetryAfter, owed)
+		}
+		*clock = clock.Add(owed + time.Millisecond)
+		if err := fail(t, l, k); err != nil {
+			t.Errorf("%d failures, %s later: %v", failures, owed, err)
+		}
+		if err := l.Check(t.Context(), k); fault.KindOf(err) != fault.TooMany {
+			t.Errorf("%d failures, after one more: %v", failures, err)
+		}
+	}
+}
+
 func TestLocal_IsBounded(t *testing.T) {
 	l, _ := newLocal()
 	for i := range localKeys + 100 {

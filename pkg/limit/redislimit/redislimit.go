@@ -57,10 +57,6 @@ func (l *Limit) Add(ctx context.Context, k limit.Key) error {
 	return nil
 }
 
-// maxOwed is how many full allowances can be owed: what fails beyond that, side
-// by side, is forgotten.
-const maxOwed = 10
-
 // count is the generic cell rate algorithm: the key holds the time at which all
 // attempts will have come back, in microseconds of Redis's clock. (redis_rate
 // does the same otherwise, but forgets what failed beyond the allowance.)
@@ -81,7 +77,7 @@ return math.floor(owed)`)
 // ask adds failures and returns the time in which all will have come back.
 func (l *Limit) ask(ctx context.Context, k limit.Key, failures int) (time.Duration, error) {
 	key := redisconn.Key("failures", k.Kind, strconv.FormatInt(int64(k.Tenant), 10), k.Name)
-	most := maxOwed * time.Duration(l.burst) * l.every
+	most := limit.MaxOwed * time.Duration(l.burst) * l.every
 	owed, err := count.Run(ctx, l.redis, []string{key}, failures, l.every.Microseconds(), most.Microseconds()).Int64()
 	return time.Duration(min(owed, most.Microseconds())) * time.Microsecond, err
 }
