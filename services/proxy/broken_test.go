@@ -83,11 +83,14 @@ func TestR39_ABlobThatAlwaysBreaksOff(t *testing.T) {
 	}
 }
 
+// patience is longer than a busy machine lets this process stand still.
+const patience = 3 * time.Second
+
 // breaking is an impatient world with an upstream, its cache, and a layer whose manifest is
 // cached.
 func breaking(t *testing.T) (*world, *testserver.Scripted, meta.Repo, request) {
 	t.Helper()
-	w := newWorldWith(t, time.Second)
+	w := newWorldWith(t, patience)
 	up := testserver.StartScripted(t)
 	cache := meta.Repo{Tenant: w.dev.Tenant, Registry: w.upstream("hub", up.URL(), nil).Cache, Name: testserver.ScriptedName}
 	w.chain(meta.Member{Upstream: "hub"})

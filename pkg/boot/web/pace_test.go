@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -133,46 +132,6 @@ func TestA7_SlowReaderIsCut(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-// A client that keeps the pace may take many times the grace, whichever way
-// the bytes go, and so may a handler that thinks.
-func TestA7_SteadyClientsAreServed(t *testing.T) {
-	t.Parallel()
-	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		n, err := io.Copy(io.Discard, r.Body)
-		if err != nil {
-			t.Error(err)
-		}
-		if r.Method == http.MethodPatch { // thinks for longer than the grace, and the client is still there
-			select {
-			case <-time.After(2 * quick.Grace):
-			case <-r.Context().Done():
-				t.Error("the request was cancelled")
-			}
-		}
-		fmt.Fprint(w, n)
-	})
-	c := dial(t, s)
-	fmt.Fprint(c, "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 40960\r\n\r\n")
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for range 40 { // two seconds
-		<-tick.C
-		if _, err := c.Write(bytes.Repeat([]byte("a"), 1024)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	expectAnswer(t, c, "40960")
-	// The connection lives on; deadlines of the first request do not touch
-	// the second, which starts with an answer by net/http itself.
-	fmt.Fprint(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
-	buf := make([]byte, 25)
-	if _, err := io.ReadFull(c, buf); err != nil || !strings.HasPrefix(string(buf), "HTTP/1.1 100 Continue") {
-		t.Fatalf("%q %v", buf, err)
-	}
-	fmt.Fprint(c, "ab")
-	expectAnswer(t, c, "2")
-}
 
 func expectAnswer(t *testing.T, c net.Conn, want string) {
 	t.Helper()

@@ -323,52 +323,57 @@ func TestQ2_DownloadPausesAndGoesOn(t *testing.T) {
 // takes them steadily is neither ended nor counted as one that pauses.
 func TestQ3_SteadyReaderIsNeverCut(t *testing.T) {
 	t.Parallel()
-	const size, each = 16 << 20, 128 << 10
 	strict := lenient
 	strict.Pause = strict.Grace // no more than others
 	for _, secure := range []bool{false, true} {
 		for _, fromFile := range []bool{true, false} {
 			t.Run(fmt.Sprint("TLS: ", secure, " from a file: ", fromFile), func(t *testing.T) {
 				t.Parallel()
-				var failed atomic.Value
-				pauses := NewPauses(PauseLimits{}, nil)
-				s := httptest.NewUnstartedServer(nil)
-				m, _ := newMiddleware(io.Discard)
-				m.Pace, m.Pauses = strict, pauses
-				s.Config = NewServer(m.Wrap(giveOut(t, size, fromFile, &failed)), slog.New(slog.DiscardHandler))
-				if secure {
-					s.StartTLS()
-				} else {
-					s.Start()
-				}
-				defer s.Close()
-				c := dial(t, s)
-				if secure {
-					trust := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-					c = tls.Client(c, &tls.Config{RootCAs: trust, ServerName: "example.com", MinVersion: tls.VersionTLS13})
-				}
-				fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-				resp, err := http.ReadResponse(bufio.NewReaderSize(c, 4<<10), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				tick := time.NewTicker(50 * time.Millisecond) // two and a half times the pace
-				defer tick.Stop()
-				var total int64
-				for total < size {
-					<-tick.C
-					n, err := io.CopyN(io.Discard, resp.Body, each)
-					total += n
-					if err != nil && !errors.Is(err, io.EOF) {
-						t.Fatalf("after %d bytes: %v, the handler: %v", total, err, failed.Load())
-					}
-				}
-				if n := pauses.Count(); n != 0 {
-					t.Errorf("%d pause", n)
-				}
+				await.Undisturbed(t, strict.Grace/3, func() error { return readSteadily(t, strict, secure, fromFile) })
 			})
 		}
 	}
+}
+
+func readSteadily(t *testing.T, strict Pace, secure, fromFile bool) error {
+	const size, each = 16 << 20, 128 << 10
+	var failed atomic.Value
+	pauses := NewPauses(PauseLimits{}, nil)
+	s := httptest.NewUnstartedServer(nil)
+	m, _ := newMiddleware(io.Discard)
+	m.Pace, m.Pauses = strict, pauses
+	s.Config = NewServer(m.Wrap(giveOut(t, size, fromFile, &failed)), slog.New(slog.DiscardHandler))
+	if secure {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	defer s.Close()
+	c := dial(t, s)
+	if secure {
+		trust := s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+		c = tls.Client(c, &tls.Config{RootCAs: trust, ServerName: "example.com", MinVersion: tls.VersionTLS13})
+	}
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReaderSize(c, 4<<10), nil)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(50 * time.Millisecond) // two and a half times the pace
+	defer tick.Stop()
+	var total int64
+	for total < size {
+		<-tick.C
+		n, err := io.CopyN(io.Discard, resp.Body, each)
+		total += n
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("after %d bytes: %w, the handler: %v", total, err, failed.Load())
+		}
+	}
+	if n := pauses.Count(); n != 0 {
+		return fmt.Errorf("%d pause", n)
+	}
+	return nil
 }
 
 // A transfer that pauses for longer than it may ends: the upload with 408.

@@ -205,23 +205,19 @@ func TestR16_LyingRedis(t *testing.T) {
 			proxy := testserver.StartLyingRedis(t, server.Addr())
 			nodes := []lease.Leases{node(t, proxy.URL(), 0, 0), node(t, proxy.URL(), 0, 0)}
 			proxy.SetMode(t, mode)
-			w := &workers{took: make([]time.Duration, 0, 1<<12)}
-			rounds := dice.Count(t, 100, 10_000)
-			var all sync.WaitGroup
-			for i := range 8 {
-				all.Go(func() {
-					for n := range rounds {
-						w.round(t, nodes[i%2], fmt.Sprintf("%d", n%5))
-					}
-				})
-			}
-			all.Wait()
-			slices.Sort(w.took)
-			p99 := w.took[len(w.took)*99/100]
-			t.Logf("%d calls, done %d, twice at once %d, turned away %d, p99 %s", len(w.took), w.done, w.twice, w.away, p99)
-			if p99 > 100*time.Millisecond {
-				t.Errorf("p99 of acquiring and releasing is %s", p99)
-			}
+			const most = 100 * time.Millisecond
+			var w *workers
+			await.Undisturbed(t, most/4, func() error {
+				w = &workers{took: make([]time.Duration, 0, 1<<12)}
+				w.work(t, nodes)
+				slices.Sort(w.took)
+				p99 := w.took[len(w.took)*99/100]
+				t.Logf("%d calls, done %d, twice at once %d, turned away %d, p99 %s", len(w.took), w.done, w.twice, w.away, p99)
+				if p99 > most {
+					return fmt.Errorf("p99 of acquiring and releasing is %s", p99)
+				}
+				return nil
+			})
 			if mode == testserver.RedisDenyAll {
 				if w.away == 0 {
 					t.Error("no caller was refused")
@@ -239,6 +235,21 @@ type workers struct {
 	done, twice, away int
 	doing             map[string]int
 	took              []time.Duration
+}
+
+// work has eight workers on two nodes go for the same pieces of work.
+func (w *workers) work(t *testing.T, nodes []lease.Leases) {
+	t.Helper()
+	rounds := dice.Count(t, 100, 10_000)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range rounds {
+				w.round(t, nodes[i%2], fmt.Sprintf("%d", n%5))
+			}
+		})
+	}
+	all.Wait()
 }
 
 func (w *workers) count(name string, by int) {

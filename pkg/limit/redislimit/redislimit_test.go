@@ -119,10 +119,28 @@ func TestB10_AttemptsComeBack(t *testing.T) {
 			t.Fatalf("after %s: %v, retry after %s", waited, err, wait)
 		}
 	}
-	if n := server.Do("DBSIZE"); n != int64(1) {
-		t.Errorf("%v keys", n)
-	}
 	for server.Do("DBSIZE") != int64(0) { // keys go by themselves
+	}
+}
+
+// A key lives as long as something is owed, to the millisecond.
+func TestB10_KeysLiveWhileSomethingIsOwed(t *testing.T) {
+	server := testserver.StartRedis(t)
+	l := node(t, server.URL(), patient)
+	begun := time.Now()
+	for range 3 {
+		if err := l.Add(t.Context(), account); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, ok := server.Do("KEYS", "*").([]any)
+	if !ok || len(keys) != 1 {
+		t.Fatalf("keys %v", keys)
+	}
+	left, _ := server.Do("PTTL", fmt.Sprint(keys[0])).(int64)
+	owed := 3 * period / allowed
+	if life := time.Duration(left) * time.Millisecond; life > owed || life < owed-time.Since(begun)-time.Millisecond {
+		t.Errorf("the key lives for %s, and %s are owed", life, owed)
 	}
 }
 
