@@ -113,9 +113,9 @@ type Passwords interface {
 	RehashPassword(ctx context.Context, t tenant.ID, account int64, old, renewed string) error
 }
 
-// KeyUse is the last use of a key of an account.
+// KeyUse is the last use of a key of an account, or of a token of an operator.
 type KeyUse struct {
-	Tenant  tenant.ID
+	Tenant  tenant.ID // Deployment for an operator
 	Account int64
 	Key     string
 	At      time.Time

@@ -82,6 +82,11 @@ func (l Limits) KeyLimit() Limit {
 	return Limit{l.AccountKeys, "keys of the account", "max_account_keys", ""}
 }
 
+// OperatorTokenLimit is the limit of the tokens of one operator.
+func (l Limits) OperatorTokenLimit() Limit {
+	return Limit{l.AccountKeys, "tokens of the operator", "max_account_keys", ""}
+}
+
 // AccessRuleLimit is the limit of access rules.
 func (l Limits) AccessRuleLimit() Limit {
 	return Limit{l.AccessRules, "access rules of the tenant", "max_access_rules", ""}

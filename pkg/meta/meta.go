@@ -56,6 +56,8 @@ type Provisioning interface {
 	Domains
 	NameClaims
 	Accounts
+	Operators
+	Sessions
 	AccessRules
 	AccessPolicies
 	PrincipalGroups
@@ -99,12 +101,13 @@ var DefaultLifetimes = Lifetimes{
 // repeated Op takes effect once and succeeds.
 type Cause struct {
 	Op        uuid.UUID
-	Actor     string // "operator", "serviceAccounts/ci", "anonymous"
+	Actor     string // "operators/alice", "operator", "serviceAccounts/ci", "anonymous"
 	OnBehalf  string // of whom the actor did it: "tenants/acme" where an operator acts in a tenant; empty for itself
 	RequestID string
 	Address   string   // of the client; empty where it is not known
 	UserAgent string   // as the client said, clipped; empty where it said none
 	Changes   []Change // what it set, changed or took away
+	Session   string   // the name of the session that made it; a change of the password of its own account does not end it
 
 	ValidateOnly bool // a deletion of a configured record only says whether it is possible
 }

@@ -9,6 +9,9 @@ import (
 // ID identifies a tenant; it is never used again, unlike its slug.
 type ID int64
 
+// Unknown is the ID of no tenant: what is asked of it is not found, as of one that was deleted.
+const Unknown ID = -1
+
 // RegistryID identifies a registry; it is never used again, unlike its slug.
 type RegistryID int64
 

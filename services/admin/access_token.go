@@ -19,7 +19,8 @@ const (
 
 func (s *Service) accessTokens() accountKeys {
 	return accountKeys{
-		service: s, owners: "users", name: "accessTokens", noun: "an access token", find: s.users().find,
+		service: s, store: s.store, limit: s.limits.KeyLimit(), find: s.users().find,
+		owners: []string{"tenants", "users"}, name: "accessTokens", noun: "an access token", prefix: secretPrefix,
 		defaultTTL: defaultTokenTTL, shortest: minTTL, ttl: maxTokenTTL, field: "access_token.ttl", limits: "1 second and 366 days",
 	}
 }

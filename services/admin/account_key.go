@@ -16,12 +16,16 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// accountKeys are the secrets of accounts of one kind: the keys of service accounts, or the
-// access tokens of users.
+// accountKeys are the secrets of accounts of one kind: the keys of service accounts, the
+// access tokens of users, or the tokens of operators, which are accounts here.
 type accountKeys struct {
 	service       *Service
-	owners, name  string // as in resource names: "serviceAccounts", "keys"
+	store         meta.AccountKeys
+	limit         meta.Limit
+	owners        []string // as in resource names: "tenants", "serviceAccounts"
+	name          string   // as in resource names: "keys"
 	noun          string
+	prefix        string        // of the secrets
 	defaultTTL    time.Duration // 0 = for ever
 	shortest, ttl time.Duration // the least and the most
 	field, limits string        // of the lifetime in a request, and in words
@@ -39,21 +43,21 @@ func (c accountKeys) create(ctx context.Context, parent, note string, ttl *durat
 	if err != nil {
 		return meta.AccountKey{}, "", err
 	}
-	keys, err := c.service.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+	keys, err := c.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
 	if err != nil {
 		return meta.AccountKey{}, "", err
 	}
-	if err := c.service.limits.KeyLimit().Check(len(keys) + 1); err != nil || validateOnly {
+	if err := c.limit.Check(len(keys) + 1); err != nil || validateOnly {
 		return meta.AccountKey{}, "", err
 	}
-	secret := newSecret()
+	secret := newSecret(c.prefix)
 	k := meta.AccountKey{
 		Name:      strings.ToLower(rand.Text()[:12]),
 		Hash:      sha256.Sum256([]byte(secret)),
 		Note:      note,
 		ExpiresAt: expires,
 	}
-	k, err = c.service.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)+madeWith(ctx)), t.ID, a.Kind, a.Slug, k)
+	k, err = c.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)+madeWith(ctx)), t.ID, a.Kind, a.Slug, k)
 	return k, secret, err
 }
 
@@ -101,7 +105,7 @@ func (c accountKeys) list(ctx context.Context, req keyListRequest) ([]meta.Accou
 	}
 	return listPage(c.service, list, req.GetParent(), req,
 		func(p meta.Page) ([]meta.AccountKey, error) {
-			keys, err := c.service.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+			keys, err := c.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
 			if err != nil {
 				return nil, err
 			}
@@ -116,22 +120,23 @@ func (c accountKeys) list(ctx context.Context, req keyListRequest) ([]meta.Accou
 
 // delete removes a key; its secret is refused from then on.
 func (c accountKeys) delete(ctx context.Context, req deleteRequest) (*emptypb.Empty, error) {
-	ids, err := splitName("name", req.GetName(), "tenants", c.owners, c.name)
+	ids, err := splitName("name", req.GetName(), append(slices.Clip(c.owners), c.name)...)
 	if err != nil {
 		return nil, err
 	}
-	t, a, err := c.find(ctx, "name", "tenants/"+ids[0]+"/"+c.owners+"/"+ids[1])
+	id := ids[len(ids)-1]
+	t, a, err := c.find(ctx, "name", strings.TrimSuffix(req.GetName(), "/"+c.name+"/"+id))
 	if err != nil {
 		return deleted(err, req)
 	}
 	if req.GetValidateOnly() {
-		keys, err := c.service.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
-		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == ids[2] }) {
+		keys, err := c.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == id }) {
 			err = fault.New(fault.NotFound, fault.ResourceUnknown, "%s not found", strings.TrimPrefix(strings.TrimPrefix(c.noun, "a "), "an "))
 		}
 		return deleted(err, req)
 	}
-	return deleted(c.service.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, meta.AccountKey{Name: ids[2]}), ""), t.ID, a.Kind, a.Slug, ids[2]), req)
+	return deleted(c.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, meta.AccountKey{Name: id}), ""), t.ID, a.Kind, a.Slug, id), req)
 }
 
 // keyDetail says of a key which right it gives, and how long.

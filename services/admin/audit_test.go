@@ -46,6 +46,8 @@ func mutations() []string {
 	})
 	rank := func(rpc string) int {
 		switch {
+		case rpc == "DeleteSession": // before ChangePassword ends it
+			return -2
 		case rpc == "DeleteRefreshToken" || rpc == "ChangePassword": // before RevokeTokens ends it, and the user is disabled
 			return -1
 		case rpc == "SuspendTenant":
@@ -54,7 +56,7 @@ func mutations() []string {
 			return 2
 		case rpc == "DeleteTenant":
 			return 6
-		case rpc == "DeleteServiceAccount" || rpc == "DeleteUser" || rpc == "DeleteRegistry":
+		case rpc == "DeleteServiceAccount" || rpc == "DeleteUser" || rpc == "DeleteOperator" || rpc == "DeleteRegistry":
 			return 5
 		case strings.HasPrefix(rpc, "Delete") || strings.HasPrefix(rpc, "Release"):
 			return 4

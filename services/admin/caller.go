@@ -22,7 +22,11 @@ import (
 // caller is who makes a call. The zero value may do nothing.
 type caller struct {
 	operator  bool
-	principal access.Principal // of an account; zero for the operator
+	name      string           // of an operator; empty for the operator token of the configuration
+	id        int64            // of an operator; 0 for the operator token of the configuration
+	token     string           // the name of an operator's token, if it made the call
+	principal access.Principal // of an account; zero for an operator
+	session   string           // the name of the session, if the call belongs to one
 }
 
 // has reports whether the caller is a principal of a tenant with one of these roles.
@@ -40,10 +44,14 @@ func (c caller) account() string {
 }
 
 func (c caller) actor() string {
-	if c.operator {
+	switch {
+	case !c.operator:
+		return c.principal.Actor()
+	case c.name == "":
 		return "operator"
+	default:
+		return meta.OperatorName(c.name)
 	}
-	return c.principal.Actor()
 }
 
 type callerKey struct{}
@@ -63,12 +71,14 @@ const headerCaller = "x-berth-caller-bin"
 // wireCaller is a caller as it goes through the pipe.
 type wireCaller struct {
 	Operator  bool
+	Name      string
+	Session   string
 	Principal access.Principal
 }
 
 // onWire is the caller for the gRPC side.
 func (c caller) onWire() string {
-	text, _ := json.Marshal(wireCaller{c.operator, c.principal}) // never fails: words and numbers
+	text, _ := json.Marshal(wireCaller{c.operator, c.name, c.session, c.principal}) // never fails: words and numbers
 	return string(text)
 }
 
@@ -85,10 +95,7 @@ func (s *Service) callerOfCall(ctx context.Context) (caller, error) {
 		if err := json.Unmarshal([]byte(v[0]), &w); err != nil {
 			return caller{}, err
 		}
-		if w.Operator {
-			return caller{operator: true}, nil
-		}
-		return caller{principal: w.Principal}, nil
+		return caller{operator: w.Operator, name: w.Name, session: w.Session, principal: w.Principal}, nil
 	}
 	return s.authenticate(ctx, md.Get("authorization"))
 }
@@ -145,11 +152,16 @@ func (s *Service) authenticate(ctx context.Context, authorization []string) (cal
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return caller{}, unauthenticated("the admin API takes `Authorization: Bearer` credentials only")
 	}
+	return s.callerByBearer(ctx, token)
+}
+
+// callerByBearer finds whose token this is.
+func (s *Service) callerByBearer(ctx context.Context, token string) (caller, error) {
 	hash := sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(hash[:], s.operator[:]) == 1 {
-		return caller{operator: true}, nil
+		return caller{operator: true, token: s.operatorKey()}, nil
 	}
-	a, err := s.store.FindAccountByKey(ctx, 0, "", hash)
+	c, used, err := s.callerByToken(ctx, token, hash)
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):
 		return caller{}, unauthenticated("the token is not valid")
@@ -160,8 +172,19 @@ func (s *Service) authenticate(ctx context.Context, authorization []string) (cal
 	if !from.IsValid() {
 		from = client(ctx)
 	}
-	s.uses.Add(a, from)
-	return caller{principal: a.Principal()}, nil
+	s.uses.Add(used, from)
+	return c, nil
+}
+
+// callerByToken finds the operator or the account that has a token, in one statement, and
+// whose use is to be noted.
+func (s *Service) callerByToken(ctx context.Context, token string, hash [sha256.Size]byte) (caller, meta.Login, error) {
+	if strings.HasPrefix(token, operatorPrefix) {
+		o, err := s.store.FindOperatorByToken(ctx, hash)
+		return caller{operator: true, name: o.Slug, id: o.ID, token: o.Token}, meta.Login{Account: meta.Account{Tenant: meta.Deployment, ID: o.ID}, Key: o.Token}, err
+	}
+	a, err := s.store.FindAccountByKey(ctx, 0, "", hash)
+	return caller{principal: a.Principal()}, a, err
 }
 
 func unauthenticated(message string) error {

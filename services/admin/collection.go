@@ -12,13 +12,15 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// collection is the resources of one kind that a tenant has. It says what is
-// particular to them; its methods create, get, list, update and delete them all
+// collection is the resources of one kind that a tenant has, or the deployment. It says
+// what is particular to them; its methods create, get, list, update and delete them all
 // alike. R is a resource as the store has it, M its message.
 type collection[R any, M message] struct {
 	service *Service
 	name    string // as in the names of its resources: "serviceAccounts"
 	noun    string // as in the fields of requests: "service_account"
+
+	ofDeployment bool // they are of no tenant: their names begin with the collection's
 
 	id  func(ctx context.Context, given string) (string, error) // checks the ID of a new one; nil: it is a slug
 	new func(ctx context.Context, t meta.Tenant, id string) R
@@ -75,7 +77,7 @@ func (c collection[R, M]) create(ctx context.Context, parent, id string, m M, va
 	if err != nil {
 		return none, err
 	}
-	t, err := c.service.findTenant(ctx, "parent", parent)
+	t, err := c.owner(ctx, parent)
 	if err != nil {
 		return none, err
 	}
@@ -127,7 +129,7 @@ type listRequest interface {
 
 // list pages by ID.
 func (c collection[R, M]) list(ctx context.Context, req listRequest) ([]M, string, error) {
-	t, err := c.service.findTenant(ctx, "parent", req.GetParent())
+	t, err := c.owner(ctx, req.GetParent())
 	if err != nil {
 		return nil, "", err
 	}
@@ -190,16 +192,6 @@ func (c collection[R, M]) update(ctx context.Context, req updateRequest, m M) (M
 	return show(r), nil
 }
 
-// createNamed creates the resource by the name that an update has.
-func (c collection[R, M]) createNamed(ctx context.Context, m M, validateOnly bool) (M, error) {
-	ids, err := splitName(c.noun+".name", m.GetName(), "tenants", c.name)
-	if err != nil {
-		var none M
-		return none, err
-	}
-	return c.create(ctx, "tenants/"+ids[0], ids[1], m, validateOnly)
-}
-
 type deleteRequest interface {
 	GetName() string
 	GetAllowMissing() bool
@@ -222,19 +214,4 @@ func (c collection[R, M]) delete(ctx context.Context, req deleteRequest, etag st
 	by := deleting(ctx, show(r))
 	by.ValidateOnly = req.GetValidateOnly()
 	return deleted(c.deleteRow(ctx, by, t.ID, id, version), req)
-}
-
-// find finds by resource name; field is where the request carries it.
-func (c collection[R, M]) find(ctx context.Context, field, name string) (meta.Tenant, R, error) {
-	var none R
-	ids, err := splitName(field, name, "tenants", c.name)
-	if err != nil {
-		return meta.Tenant{}, none, err
-	}
-	t, err := c.service.tenantBySlug(ctx, ids[0])
-	if err != nil {
-		return meta.Tenant{}, none, err
-	}
-	r, err := c.findRow(ctx, t.ID, ids[1])
-	return t, r, err
 }

@@ -25,17 +25,21 @@ const (
 // secretPrefix lets scanners of source code and logs recognise a secret.
 const secretPrefix = password.SecretPrefix
 
-// newSecret makes a secret of 256 random bits. It is worth as much as its
+// operatorPrefix begins the tokens of operators, so that they are looked up as such alone.
+const operatorPrefix = secretPrefix + "operator_"
+
+// newSecret makes a secret of 256 random bits after a prefix. It is worth as much as its
 // randomness, so that one round of SHA-256 is enough to keep it.
-func newSecret() string {
+func newSecret(prefix string) string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand
-	return secretPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 func (s *Service) accountKeys() accountKeys {
 	return accountKeys{
-		service: s, owners: "serviceAccounts", name: "keys", noun: "a key", find: s.accounts().find,
+		service: s, store: s.store, limit: s.limits.KeyLimit(), find: s.accounts().find,
+		owners: []string{"tenants", "serviceAccounts"}, name: "keys", noun: "a key", prefix: secretPrefix,
 		shortest: minTTL, ttl: maxTTL, field: "key.ttl", limits: "1 second and 100 years",
 	}
 }

@@ -10,10 +10,12 @@ import (
 
 // lists are all that page, with the member that holds the rows.
 var lists = map[string]string{
-	"/v1/signingKeys":             "signing_keys",
-	"/v1/tenants":                 "tenants",
-	"/v1/tenants/acme/registries": "registries",
-	"/v1/tenants/acme/registries/main/repositories":             "repositories",
+	"/v1/signingKeys":                               "signing_keys",
+	"/v1/operators":                                 "operators",
+	"/v1/operators/o1/tokens":                       "tokens",
+	"/v1/tenants":                                   "tenants",
+	"/v1/tenants/acme/registries":                   "registries",
+	"/v1/tenants/acme/registries/main/repositories": "repositories",
 	"/v1/tenants/acme/registries/main/repositories/r1:listTags": "tags",
 	"/v1/tenants/acme/domains":                                  "domains",
 	"/v1/tenants/acme/serviceAccounts":                          "service_accounts",
@@ -21,6 +23,7 @@ var lists = map[string]string{
 	"/v1/tenants/acme/users":                                    "users",
 	"/v1/tenants/acme/users/u1/accessTokens":                    "access_tokens",
 	"/v1/tenants/acme/serviceAccounts/s1/refreshTokens":         "refresh_tokens",
+	"/v1/tenants/acme/users/u1/sessions":                        "sessions",
 	"/v1/tenants/acme/events":                                   "events",
 	"/v1/events":                                                "events",
 	"/v1/tenants/acme/upstreams":                                "upstreams",
@@ -35,6 +38,8 @@ func fillLists(a *api) {
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
 	for i := 1; i <= 5; i++ {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants?tenant_id=t%d", i), "")
+		a.call(200, "POST", fmt.Sprintf("/v1/operators?operator_id=o%d", i), "")
+		a.call(200, "POST", "/v1/operators/o1/tokens", "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/registries?registry_id=r%d", i), "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/domains?domain_id=d%d.example", i), `{"registry": "main"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/serviceAccounts?service_account_id=s%d", i), `{"role": "READER"}`)
@@ -47,6 +52,7 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/groups?group_id=g%d", i), "")
 		a.cache("acme", "u1", fmt.Sprintf("r%d", i), "t1")
 		a.refreshToken("acme", "s1", fmt.Sprintf("r%d", i))
+		a.storedSession("acme", "u1", fmt.Sprintf("s%d", i))
 		a.signingKey(fmt.Sprintf("k%d", i))
 		a.push("acme", "main", fmt.Sprintf("r%d", i), "t1", "t2", "t3", "t4", "t5")
 	}

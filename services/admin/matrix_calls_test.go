@@ -10,6 +10,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -36,14 +37,19 @@ func TestU66_EveryRPCAndRouteByEveryPrincipalInEveryState(t *testing.T) {
 		for name, p := range who {
 			for _, state := range []string{"there", "missing", "deleting"} {
 				cells += 2
-				ctx := metadata.NewOutgoingContext(t.Context(), metadata.MD{"authorization": p.authorization})
+				md := metadata.MD{"authorization": p.authorization}
 				req, want := matrixRequest(t, rpc, state), matrixWant(rpc, p, state)
-				err := invoke(ctx, t, conn, rpc, req)
-				if got := status.Code(err); got != want {
-					t.Errorf("%s by %s, %s: %v, want %v", rpc, name, state, err, want)
+				wantRPC := want
+				if p.cookie != "" {
+					md.Set("cookie", p.cookie)
+					wantRPC = codes.Unauthenticated
+				}
+				err := invoke(metadata.NewOutgoingContext(t.Context(), md), t, conn, rpc, req)
+				if got := status.Code(err); got != wantRPC {
+					t.Errorf("%s by %s, %s: %v, want %v", rpc, name, state, err, wantRPC)
 				}
 				method, path, body := route(t, rpc, req)
-				var headers []string
+				headers := []string{"Cookie: " + p.cookie}
 				for _, v := range p.authorization {
 					headers = append(headers, "Authorization: "+v)
 				}

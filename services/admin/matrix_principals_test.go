@@ -16,6 +16,7 @@ import (
 // matrixPrincipal is a kind of caller.
 type matrixPrincipal struct {
 	authorization []string // headers
+	cookie        string   // of a session, which counts over REST alone
 	known         bool     // else its credential is refused
 	operator      bool
 	own           bool // of the tenant t-there, that of most rows
@@ -44,6 +45,7 @@ func principals(t *testing.T, a *api) map[string]matrixPrincipal {
 		"operator twice": {authorization: []string{"Bearer " + operatorToken, "Bearer " + operatorToken}},
 		"garbage":        {authorization: []string{"Bearer %00'--{}"}},
 	}
+	operatorPrincipals(a, all)
 	for _, slug := range []string{"t-there", "t-other", "t-stopped"} {
 		a.call(200, "POST", "/v1/tenants?tenant_id="+slug, "")
 	}
@@ -58,8 +60,66 @@ func principals(t *testing.T, a *api) map[string]matrixPrincipal {
 	a.call(200, "PATCH", "/v1/tenants/t-there/serviceAccounts/own-disabled", `{"disabled": true}`)
 	all["own deleted admin"] = matrixPrincipal{authorization: []string{"Bearer " + a.account("t-there", "own-deleted", "ADMIN")}}
 	a.call(200, "DELETE", "/v1/tenants/t-there/serviceAccounts/own-deleted", "")
+	sessionPrincipals(a, all)
 	all["own admin, expired key"] = matrixPrincipal{authorization: []string{"Bearer " + a.accountOf("t-there", access.ServiceKind, "own-expired", access.Admin, time.Now().Add(-time.Hour))}}
 	return all
+}
+
+// operatorPrincipals are operators with names, of each kind.
+func operatorPrincipals(a *api, all map[string]matrixPrincipal) {
+	bearer := func(slug string, ttl time.Duration) []string { return []string{"Bearer " + a.operator(slug, ttl)} }
+	all["named operator"] = matrixPrincipal{authorization: bearer("alice", time.Hour), known: true, operator: true}
+	all["disabled operator"] = matrixPrincipal{authorization: bearer("disabled", time.Hour)}
+	a.call(200, "PATCH", "/v1/operators/disabled", `{"disabled": true}`)
+	all["deleted operator"] = matrixPrincipal{authorization: bearer("deleted", time.Hour)}
+	a.call(200, "DELETE", "/v1/operators/deleted", "")
+	all["operator, expired token"] = matrixPrincipal{authorization: bearer("expired", -time.Hour)}
+	all["operator, deleted token"] = matrixPrincipal{authorization: bearer("ended", time.Hour)}
+	a.call(200, "DELETE", "/v1/operators/ended/tokens/k-there", "")
+}
+
+// sessionPrincipals are sessions of some of the others, and of ended ones.
+func sessionPrincipals(a *api, all map[string]matrixPrincipal) {
+	for _, of := range []string{
+		"operator", "named operator", "own user, admin", "own user, member", "own user, registry admin", "own auditor", "another's user, admin",
+	} {
+		p := all[of]
+		p.cookie, p.authorization = a.session(`{"token": "`+p.secret()+`"}`), nil
+		all["session of "+of] = p
+	}
+	ended := a.session(`{"token": "` + operatorToken + `"}`)
+	a.call(200, "DELETE", "/v1/sessions", "") // of the operator token
+	p := all["operator"]
+	p.cookie, p.authorization = a.session(`{"token": "`+operatorToken+`"}`), nil
+	all["session of operator"] = p
+	all["ended session"] = matrixPrincipal{cookie: ended}
+	all["session by TLS, in the clear"] = matrixPrincipal{cookie: secureCookie + strings.TrimPrefix(p.cookie, loopbackCookie)}
+	all["session twice"] = matrixPrincipal{cookie: p.cookie + "; " + p.cookie}
+	all["session, wrong secret"] = matrixPrincipal{cookie: loopbackCookie + "=" + newSecret(operatorSessionPrefix)}
+	all["session and wrong token"] = matrixPrincipal{cookie: p.cookie, authorization: []string{"Bearer wrong"}}
+}
+
+// session logs in, and returns the header Cookie of what the browser sends from then on.
+func (a *api) session(body string) string {
+	a.t.Helper()
+	resp, text := a.send("", "POST", "/v1/sessions", body)
+	if cookies := resp.Cookies(); resp.StatusCode == 200 && len(cookies) == 1 {
+		return cookies[0].Name + "=" + cookies[0].Value
+	}
+	a.t.Fatalf("%s: %s", resp.Status, text)
+	return ""
+}
+
+// operator makes an operator with a token, and returns its secret.
+func (a *api) operator(slug string, ttl time.Duration) string {
+	a.t.Helper()
+	a.call(200, "POST", "/v1/operators?operator_id="+slug, "")
+	secret := newSecret(operatorPrefix)
+	k := meta.AccountKey{Name: "k-there", Hash: sha256.Sum256([]byte(secret)), ExpiresAt: time.Now().Add(ttl)}
+	if _, err := a.store.CreateOperatorToken(a.t.Context(), meta.Cause{Op: uuid.New(), Actor: "operator"}, slug, k); err != nil {
+		a.t.Fatal(err)
+	}
+	return secret
 }
 
 // tenantPrincipals are accounts of one kind, with each role and each of matrixRules.
@@ -125,7 +185,7 @@ func (a *api) keyOf(tenantID string, kind access.Kind, id, name string, expires 
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	secret := newSecret()
+	secret := newSecret(secretPrefix)
 	k := meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(secret)), ExpiresAt: expires}
 	if _, err := a.store.CreateAccountKey(a.t.Context(), meta.Cause{Op: uuid.New(), Actor: "operator"}, tn.ID, kind, id, k); err != nil {
 		a.t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -129,6 +130,18 @@ var matrixRows = map[string]struct {
 
 	"GetCaller":             {&pb.GetCallerRequest{}, false},
 	"ListCallerAccessRules": {&pb.ListCallerAccessRulesRequest{}, false},
+	"ListSessions":          {&pb.ListSessionsRequest{Parent: "tenants/t-there/users/us-{s}"}, false},
+	"DeleteSession":         {&pb.DeleteSessionRequest{Name: "tenants/t-there/users/us-there/sessions/s-{s}"}, false},
+
+	"CreateOperator": {&pb.CreateOperatorRequest{OperatorId: "o-{s}"}, true},
+	"GetOperator":    {&pb.GetOperatorRequest{Name: "operators/o-{s}"}, false},
+	"ListOperators":  {&pb.ListOperatorsRequest{}, false},
+	"UpdateOperator": {&pb.UpdateOperatorRequest{Operator: &pb.Operator{Name: "operators/o-{s}", DisplayName: "O"}}, false},
+	"DeleteOperator": {&pb.DeleteOperatorRequest{Name: "operators/o-{s}"}, false},
+
+	"CreateOperatorToken": {&pb.CreateOperatorTokenRequest{Parent: "operators/o-{s}"}, false},
+	"ListOperatorTokens":  {&pb.ListOperatorTokensRequest{Parent: "operators/o-{s}"}, false},
+	"DeleteOperatorToken": {&pb.DeleteOperatorTokenRequest{Name: "operators/o-there/tokens/k-{s}"}, false},
 
 	"ListEvents":         {&pb.ListEventsRequest{Parent: "tenants/t-{s}"}, false},
 	"ListOperatorEvents": {&pb.ListOperatorEventsRequest{}, false},
@@ -185,6 +198,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
 		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
+		a.call(200, "POST", "/v1/operators?operator_id=o-"+state, "")
 	}
 	for _, state := range []string{"there", "deleting"} {
 		a.cache("t-there", "u-there", "team/c-"+state, "latest")
@@ -199,18 +213,26 @@ func resources(t *testing.T, a *api) {
 		a.refreshToken("t-there", "a-there", name)
 	}
 	for _, name := range []string{"k-there", "k-deleting"} {
-		k := meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(newSecret()))}
+		k := meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(newSecret(secretPrefix))), ExpiresAt: time.Now().Add(time.Hour)}
 		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, access.ServiceKind, "a-there", k); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.store.CreateOperatorToken(ctx, meta.Cause{Op: uuid.New()}, "o-there", k); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := a.store.CreateAccountKey(ctx, meta.Cause{Op: uuid.New()}, tn.ID, access.UserKind, "us-there", k); err != nil {
 			t.Fatal(err)
 		}
 	}
+	for _, name := range []string{"s-there", "s-deleting"} {
+		a.storedSession("t-there", "us-there", name)
+	}
+	a.call(200, "DELETE", "/v1/operators/o-deleting", "")
+	a.call(200, "DELETE", "/v1/operators/o-there/tokens/k-deleting", "")
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
-		"users/us-deleting", "users/us-there/accessTokens/k-deleting",
+		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
 		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting", "groups/pg-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")

@@ -15,10 +15,11 @@ var (
 	operatorsOnly = []string{
 		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
 		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys", "ListOperatorEvents",
+		"CreateOperator", "GetOperator", "ListOperators", "UpdateOperator", "DeleteOperator", "CreateOperatorToken", "ListOperatorTokens", "DeleteOperatorToken",
 	}
 	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}
 	ofSelf          = []string{"ChangePassword"}
-	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys")
+	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys", "ListSessions", "DeleteSession")
 	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ResolveReference"}
 	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "ReleaseNameClaim"}
 	ofRepository    = []string{"GetRepository", "ListTags", "DeleteRepository", "ReleaseNameClaim"} // of main/team/…
@@ -90,7 +91,7 @@ func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
 func foundWant(rpc, state string) codes.Code {
 	makes := matrixRows[rpc].makes
 	switch {
-	case rpc == "ListTenants", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"):
+	case rpc == "ListTenants", rpc == "ListOperators", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"):
 		return codes.OK
 	case strings.HasSuffix(rpc, "Backup"):
 		return codes.FailedPrecondition // only an embedded deployment makes backups

@@ -56,12 +56,16 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 	if err := pb.RegisterAdminServiceHandler(context.Background(), gateway, conn); err != nil {
 		return nil, fmt.Errorf("register the REST gateway: %w", err)
 	}
-	private := g.authenticated(newExporter(g, conn, gateway))
+	private := g.authenticated(ownSessions{g, newExporter(g, conn, gateway)})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if description, ok := descriptions[r.URL.Path]; ok && r.Method == http.MethodGet {
 			web.SetRoute(r.Context(), "openapi")
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(description)
+			return
+		}
+		if r.URL.Path == sessionsPath && r.Method == http.MethodPost {
+			g.login(w, r)
 			return
 		}
 		private.ServeHTTP(w, r)
@@ -97,17 +101,21 @@ func (w wholeLines) Marshal(v any) ([]byte, error) {
 
 func noHeader(string) (string, bool) { return "", false }
 
+// closeToOthers keeps an answer out of caches, and from being taken for what it is not.
+func closeToOthers(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+}
+
 // authenticated refuses callers without a credential before anything of their
 // request is looked at. The gRPC side decides what they may do.
 func (g gate) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		closeToOthers(w)
 		web.SetScope(r.Context(), adminScope)
-		credential := r.Header.Values("Authorization")
-		c, err := g.service.authenticate(r.Context(), credential)
+		c, err := g.callerOfRequest(r)
 		if err != nil {
-			if len(credential) > 0 && fault.KindOf(err) == fault.Unauthenticated {
+			if len(r.Header.Values("Authorization")) > 0 && fault.KindOf(err) == fault.Unauthenticated {
 				web.SetLoginFailed(r.Context(), web.WrongCredential, "")
 				g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()), web.UserAgent(r.Context()))
 			}

@@ -40,7 +40,7 @@ type Config struct {
 	OperatorToken string           // never empty: there is no open admin API
 	PageKey       []byte           // authenticates page tokens; the same on every node
 	Passwords     *password.Hasher // of users; nil: one of its own
-	Logins        Logins           // check the passwords of users; nil: users change none
+	Logins        Logins           // check the passwords of users; nil: users change none, and no browser logs in by one
 	Uses          *keyuse.Uses     // of keys; nil: they are not noted
 	Secrets       *seal.Keyring    // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
@@ -123,6 +123,7 @@ func cause(ctx context.Context) meta.Cause {
 	return meta.Cause{
 		Op: uuid.New(), Actor: callerOf(ctx).actor(), OnBehalf: onBehalf(ctx),
 		RequestID: requestID(ctx), Address: clientAddress(ctx), UserAgent: userAgent(ctx),
+		Session: callerOf(ctx).session,
 	}
 }
 

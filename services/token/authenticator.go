@@ -97,8 +97,9 @@ func (a *Authenticator) WithUses(u *keyuse.Uses) *Authenticator {
 	return a
 }
 
+// countRefusal counts a login at a tenant that does not exist for the deployment.
 func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried string) {
-	a.refusals.Add(meta.Refusal{Tenant: s.Tenant, Login: true, Actor: tried, Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)})
+	a.refusals.Add(meta.Refusal{Tenant: max(s.Tenant, meta.Deployment), Login: true, Actor: tried, Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)})
 }
 
 // loggableName is the name of a failed login for the log. People paste secrets and type

@@ -7,7 +7,7 @@ async (targets, ownName) => {
   const paths = {
     data: ['/v2/', '/v2/_catalog', '/v2/private/app/tags/list', '/v2/private/app/manifests/keep-this-to-yourself', '/v2/evil/app/blobs/uploads/',
       '/v2/evil/app/manifests/1', '/v2/library/alpine/manifests/latest', '/token?service=localhost&scope=repository:evil/app:push', '/token'],
-    admin: ['/v1/tenants', '/v1/tenants?tenant_id=evil', '/v1/tenants/default', '/openapi.json'],
+    admin: ['/v1/sessions', '/v1/sessions/current', '/v1/operators?operator_id=evil', '/v1/tenants', '/v1/tenants?tenant_id=evil', '/v1/tenants/default', '/openapi.json'],
     grpc: ['/', '/berth.admin.v1.AdminService/ListTenants'],
     ops: ['/metrics', '/healthz', '/readyz'],
   }
@@ -22,13 +22,15 @@ async (targets, ownName) => {
         for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']) {
           for (const type of [null, 'text/plain', 'application/vnd.oci.image.index.v1+json']) {
             if (type && method !== 'POST' && (method !== 'PUT' || type === 'text/plain')) continue
-            attempt(url, async () => {
-              const body = method === 'GET' || method === 'HEAD' ? undefined : manifest
-              const answer = await fetch(url, {method, mode, body, credentials: mode === 'cors' ? 'omit' : 'include', headers: type ? {'Content-Type': type} : {}})
-              if (answer.type === 'opaque') return
-              // By its own name a page reads what it gets: that must be a refusal.
-              if (!ownName || answer.ok) got.push(`${method} ${url} (${mode}, ${type}): read status ${answer.status}`)
-            })
+            for (const credentials of mode === 'cors' ? ['omit', 'include'] : ['include']) {
+              attempt(url, async () => {
+                const body = method === 'GET' || method === 'HEAD' ? undefined : manifest
+                const answer = await fetch(url, {method, mode, body, credentials, headers: type ? {'Content-Type': type} : {}})
+                if (answer.type === 'opaque') return
+                // By its own name a page reads what it gets: that must be a refusal.
+                if (!ownName || answer.ok) got.push(`${method} ${url} (${mode}, ${type}): read status ${answer.status}`)
+              })
+            }
           }
         }
       }

@@ -41,8 +41,9 @@ func openBrowser(ctx context.Context, binary, profile string) (context.Context, 
 	return tab, closeAll, nil
 }
 
-// attack plays the page of another origin, and then one page for each listener
-// that has the listener's own origin, by a name that leads there.
+// attack plays the page of another site, that of another origin of the same site, to which
+// the browser sends its cookies, and then one page for each listener that has the
+// listener's own origin, by a name that leads there.
 func attack(tab context.Context, v *victim) ([]string, int, error) {
 	targets := map[string]string{}
 	for name, at := range v.listeners() {
@@ -59,9 +60,19 @@ func attack(tab context.Context, v *victim) ([]string, int, error) {
 	})}
 	defer foreign.Close()
 	go func() { _ = foreign.Serve(l) }()
-	found, tried, err := play(tab, "http://evil.test"+l.Addr().String()[strings.LastIndex(l.Addr().String(), ":"):]+"/", targets, false)
-	if err != nil {
-		return nil, 0, err
+	var found []string
+	tried := 0
+	for _, name := range []string{"evil.test", "localhost"} {
+		at := "http://" + name + l.Addr().String()[strings.LastIndex(l.Addr().String(), ":"):] + "/"
+		got, n, err := play(tab, at, targets, false)
+		if err != nil {
+			return nil, 0, fmt.Errorf("the page of %s: %w", name, err)
+		}
+		found, tried = append(found, got...), tried+n
+		if n, err = navigate(tab, at, v); err != nil {
+			return nil, 0, fmt.Errorf("the page of %s: %w", name, err)
+		}
+		tried += n
 	}
 	for name, at := range v.listeners() {
 		own := "http://rebound.test" + at[strings.LastIndex(at, ":"):]

@@ -1,8 +1,9 @@
 // Command browserrun lets a web page of a stranger try what it can do to a Berth
 // on the same machine, in a real browser: read, push, delete, and call the admin
 // API, on every listener, from another origin and by a name of its own that it
-// leads there (contract row S63). Berth is as a first start leaves it, so that
-// everyone on the machine may push without an account.
+// leads there (contract row S63), while the browser has a session of the operator (U105).
+// Berth is as a first start leaves it, so that everyone on the machine may push without an
+// account.
 package main
 
 import (
@@ -26,7 +27,7 @@ func main() {
 	browser := flag.String("chromium", "chromium", "the browser's binary")
 	flag.Parse()
 	command.Run("browserrun", func(ctx context.Context, out io.Writer) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 		defer cancel()
 		return run(ctx, *binary, *browser, out)
 	})
@@ -54,14 +55,17 @@ func run(ctx context.Context, binary, browser string, out io.Writer) (err error)
 	if v.token, err = os.ReadFile(filepath.Join(dir, "data", "operator-token")); err != nil {
 		return err
 	}
-	if err := v.fill(ctx); err != nil {
-		return err
-	}
 	tab, closeTab, err := openBrowser(ctx, browser, filepath.Join(dir, "profile"))
 	if err != nil {
 		return err
 	}
 	defer closeTab()
+	if err := logIn(tab, v); err != nil {
+		return err
+	}
+	if err := v.fill(ctx); err != nil {
+		return err
+	}
 	start := time.Now()
 	found, tried, err := attack(tab, v)
 	if err != nil {
@@ -69,6 +73,9 @@ func run(ctx context.Context, binary, browser string, out io.Writer) (err error)
 	}
 	changed, err := v.changes(ctx)
 	if err != nil {
+		return err
+	}
+	if err := logOut(tab, v); err != nil {
 		return err
 	}
 	for _, f := range append(found, changed...) {

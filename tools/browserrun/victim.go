@@ -85,7 +85,7 @@ func (v *victim) operations(ctx context.Context) (map[string]string, error) {
 	lines := bufio.NewScanner(strings.NewReader(body))
 	for lines.Scan() {
 		name, n, _ := strings.Cut(lines.Text(), " ")
-		for _, op := range []string{"Manifest", "Blob", "Upload", "Tags", "Repositories", "Referrers", "Token", "Tenant", "Registry"} {
+		for _, op := range []string{"Manifest", "Blob", "Upload", "Tags", "Repositories", "Referrers", "Token", "Tenant", "Registry", "Session", "Operator"} {
 			if strings.HasPrefix(name, "berth_operation_seconds_count{") && strings.Contains(name, op) {
 				counts[name] = n
 			}

@@ -38,6 +38,11 @@ var meanings = map[string]string{
 	"manifest.delete":       "A manifest was deleted, with the tags on it.",
 	"manifest.put":          "A manifest was pushed.",
 	"nameClaim.release":     "A registry gave up a name, which its upstreams may answer for again.",
+	"operator.create":       "An operator was made.",
+	"operator.delete":       "An operator was deleted with its tokens.",
+	"operator.update":       "An operator was changed.",
+	"operatorToken.create":  "An access token of an operator was made.",
+	"operatorToken.delete":  "An access token of an operator was deleted.",
 	"refreshToken.delete":   "A refresh token was ended.",
 	"registry.create":       "A registry was made.",
 	"registry.delete":       "A registry was deleted.",
@@ -49,6 +54,8 @@ var meanings = map[string]string{
 	"serviceAccount.delete": "A service account was deleted with its keys.",
 	"serviceAccount.revoke": "The tokens of a service account were revoked.",
 	"serviceAccount.update": "A service account was changed.",
+	"session.create":        "A session of a browser was made.",
+	"session.delete":        "Sessions of browsers were ended.",
 	"signingKeys.rotate":    "The keys that sign tokens were replaced.",
 	"tag.delete":            "A tag was deleted.",
 	"tenant.create":         "A tenant was made.",
@@ -88,7 +95,8 @@ func events(page *bytes.Buffer) error {
 	page.WriteString("# Events\n\n" + generated +
 		"The audit log of a tenant, `GET /v1/tenants/{tenant}/events`, newest first. Each change is one row, written in the same transaction\n" +
 		"as the change itself, with its time, actor, target, request id, client address and user agent, and with what it set, changed or\n" +
-		"took away. `GET /v1/events` is the log of the operators: tenants as a whole, backups, and failed logins at the admin API. What is\n" +
+		"took away. `GET /v1/events` is the log of the operators: tenants as a whole, operators, backups, and failed logins at the admin\n" +
+		"API. What is\n" +
 		"refused is counted: alike refusals of a minute are one row, and a tenant gets few rows a minute, however many callers try.\n\n" +
 		"| verb | what happened |\n| --- | --- |\n")
 	for _, v := range want {

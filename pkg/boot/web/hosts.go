@@ -48,7 +48,7 @@ func NewHosts(domain string, names []string) Hosts {
 
 // Has reports whether a Host header, which may be empty as in HTTP/1.0, is allowed.
 func (h Hosts) Has(header string) bool {
-	host := hostOnly(header)
+	host := HostOnly(header)
 	if !strings.Contains(host, ".") && !strings.Contains(host, ":") {
 		return true
 	}
@@ -62,9 +62,9 @@ func (h Hosts) Has(header string) bool {
 	return slices.ContainsFunc(privateDomains, below) || slices.ContainsFunc(h.domains, below)
 }
 
-// hostOnly is the host of a header in lower case, without port, brackets and the
+// HostOnly is the host of a header in lower case, without port, brackets and the
 // dot of a fully qualified name.
-func hostOnly(header string) string {
+func HostOnly(header string) string {
 	host := header
 	if rest, ok := strings.CutPrefix(host, "["); ok {
 		host, _, _ = strings.Cut(rest, "]")

@@ -61,6 +61,8 @@ func Run(t *testing.T, open Open) {
 		{"Sites", testSites},
 		{"Accounts", testAccounts},
 		{"Users", testUsers},
+		{"Operators", testOperators},
+		{"Sessions", testSessions},
 		{"AccessRules", testAccessRules},
 		{"PrincipalGroups", testPrincipalGroups},
 		{"SigningKeys", testSigningKeys},

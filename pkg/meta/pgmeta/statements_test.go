@@ -76,6 +76,10 @@ var large = []string{
 	`INSERT INTO accounts (tenant_id, id, slug, display_name, role, disabled, version, created_at, updated_at) OVERRIDING SYSTEM VALUE
 	 SELECT i / 4 + 1, i, 'a' || i, '', 'reader', false, 1, now(), now() FROM generate_series(1, 8000) i`,
 	`INSERT INTO account_keys SELECT i / 4 + 1, i, 'k', sha256(i::text::bytea), now(), NULL FROM generate_series(1, 8000) i`,
+	`INSERT INTO operators (id, slug, display_name, disabled, version, created_at, updated_at) OVERRIDING SYSTEM VALUE
+	 SELECT i, 'o' || i, '', false, 1, now(), now() FROM generate_series(1, 2000) i`,
+	`INSERT INTO operator_tokens SELECT i / 4 + 1, 'k' || i, sha256(i::text::bytea), '', now(), now() FROM generate_series(1, 7000) i`,
+	`INSERT INTO sessions SELECT i / 4 + 1, i, 's', sha256(i::text::bytea), '', '', now(), '', now(), '', now() + i * interval '1 second' FROM generate_series(1, 8000) i`,
 	`INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id) SELECT i % 2000 + 1, gen_random_uuid(), now(), '', '', '', '' FROM generate_series(1, 20000) i`,
 	`INSERT INTO repositories (tenant_id, id, registry_id, name, state, listed, created_at) OVERRIDING SYSTEM VALUE
 	 SELECT i / 10 / 2 + 1, i, i / 10 + 1, 'n' || i, CASE WHEN i % 1000 = 0 THEN 'deleting' ELSE 'active' END, true, now() FROM generate_series(1, 30000) i`,

@@ -43,6 +43,11 @@ var begins = map[string]string{
 	"tagsFrom":         "tags",
 	"trimRefreshes":    "refresh_tokens",
 	"trimRevocations":  "revocations",
+	"trimSessions":     "sessions",
+
+	// Whose a session is.
+	"findAccountSession":  "s",
+	"findOperatorSession": "s",
 
 	// Of operators, and of every process.
 	"findHolder":      "t",

@@ -88,6 +88,7 @@ var walks = map[string]string{
 	"ruleOfNameSQLite":     "reads the rules of a tenant, when what they could name is deleted",
 
 	"closeTenantDomains":      "changes them all",
+	"deleteTenantSessions":    "deletes them all",
 	"openTenantDomainsSQLite": "changes them all",
 	"anyContentSQLite":        "stops at the first row",
 	"countContent":            "has a LIMIT",
@@ -102,6 +103,7 @@ var walks = map[string]string{
 	"countRegistries":             "has a LIMIT",
 	"countCaches":                 "has a LIMIT",
 	"countAccounts":               "has a LIMIT",
+	"countOperatorKeys":           "has a LIMIT",
 	"countDomains":                "has a LIMIT",
 	"countAccessRules":            "has a LIMIT",
 	"countUpstreams":              "has a LIMIT",
@@ -135,6 +137,7 @@ var sorting = map[string]string{
 
 	"findRefreshTokenOfKey": "sorts the few refresh tokens of an account",
 	"endOldRefreshes":       "sorts the few refresh tokens of an account",
+	"endOldSessions":        "sorts the few sessions of an owner",
 
 	"keepReferrer": "reads the few deletions that are in flight",
 	"countContent": "tells digests apart, up to a LIMIT",

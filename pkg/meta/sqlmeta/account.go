@@ -133,6 +133,9 @@ func (s *Records) UpdateAccount(ctx context.Context, by meta.Cause, a meta.Accou
 			if err := endRefreshTokens(t, a, r); err != nil {
 				return err
 			}
+			if err := endSessions(t, by, a, r); err != nil {
+				return err
+			}
 		}
 		return t.Queue(updateAccount, a.Tenant, r.id, a.DisplayName, a.Role, a.Disabled, textOrNull(a.Password))
 	})
@@ -159,6 +162,9 @@ func (s *Records) DeleteAccount(ctx context.Context, by meta.Cause, id tenant.ID
 			return err
 		}
 		if err := revoke(t, id, r, allKeys); err != nil {
+			return err
+		}
+		if err := t.Queue(deleteSessions, id, r.id); err != nil {
 			return err
 		}
 		return t.Queue(deleteAccount, id, r.id)

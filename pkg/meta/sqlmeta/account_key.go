@@ -106,6 +106,9 @@ func (s *Records) DeleteAccountKey(ctx context.Context, by meta.Cause, id tenant
 		if err := t.Queue(deleteRefreshesOfKey, id, account.id, name); err != nil {
 			return err
 		}
+		if err := t.Queue(deleteSessionsOfKey, id, account.id, name); err != nil {
+			return err
+		}
 		return revoke(t, id, account, name)
 	})
 }

@@ -24,9 +24,26 @@ type keyUse struct {
 // RecordKeyUses implements meta.KeyUses. Rows are locked in one order, so that nodes do not
 // wait for each other in circles.
 func (s *Records) RecordKeyUses(ctx context.Context, uses []meta.KeyUse) error {
-	rows := make([]keyUse, len(uses))
-	for i, u := range uses {
-		rows[i] = keyUse{u.Tenant, u.Account, u.Key, u.At, u.At.UnixMicro(), u.Address}
+	var ofAccounts, ofOperators []keyUse
+	for _, u := range uses {
+		row := keyUse{u.Tenant, u.Account, u.Key, u.At, u.At.UnixMicro(), u.Address}
+		if u.Tenant == meta.Deployment {
+			ofOperators = append(ofOperators, row)
+		} else {
+			ofAccounts = append(ofAccounts, row)
+		}
+	}
+	return s.engine.Write(ctx, noTenant, func(t Tx) error {
+		if err := queueUses(t, ofAccounts, t.Pick(recordKeyUsesSQLite, recordKeyUsesPostgres)); err != nil {
+			return err
+		}
+		return queueUses(t, ofOperators, t.Pick(recordTokenUsesSQLite, recordTokenUsesPostgres))
+	})
+}
+
+func queueUses(t Tx, rows []keyUse, statement string) error {
+	if len(rows) == 0 {
+		return nil
 	}
 	slices.SortFunc(rows, func(a, b keyUse) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Key, b.Key))
@@ -35,7 +52,5 @@ func (s *Records) RecordKeyUses(ctx context.Context, uses []meta.KeyUse) error {
 	if err != nil {
 		return err
 	}
-	return s.engine.Write(ctx, noTenant, func(t Tx) error {
-		return t.Queue(t.Pick(recordKeyUsesSQLite, recordKeyUsesPostgres), string(body))
-	})
+	return t.Queue(statement, string(body))
 }

@@ -81,13 +81,8 @@ func scanRefreshToken(scan Scan) (meta.RefreshToken, error) {
 // CreateRefreshToken implements meta.RefreshTokens.
 func (s *Records) CreateRefreshToken(ctx context.Context, p access.Principal, r meta.RefreshToken, life time.Duration) error {
 	return s.engine.Write(ctx, p.Tenant, func(t Tx) error {
-		var epoch int64
-		found, err := t.Find(t.Pick(findAccountEpoch, lockAccountEpoch), []any{p.Tenant, p.ID}, &epoch)
-		switch {
-		case err != nil:
+		if err := checkEpoch(t, p.Tenant, p.ID, p.Epoch); err != nil {
 			return err
-		case !found || epoch != p.Epoch:
-			return fault.New(fault.NotFound, fault.ResourceUnknown, "the account was changed meanwhile; log in again")
 		}
 		if err := t.Queue(insertRefresh, p.Tenant, p.ID, r.Name, r.Hash[:], r.Key, append([]byte{}, r.Seed...), r.Client, r.CreatedFrom, t.Interval(life)); err != nil {
 			return err

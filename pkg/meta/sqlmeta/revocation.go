@@ -66,6 +66,9 @@ func (s *Records) RevokeTokens(ctx context.Context, by meta.Cause, id tenant.ID,
 		if err := t.Queue(deleteRefreshes, id, r.id); err != nil {
 			return err
 		}
+		if err := t.Queue(deleteSessions, id, r.id); err != nil {
+			return err
+		}
 		return revoke(t, id, r, allKeys)
 	})
 }
@@ -89,9 +92,14 @@ func (s *Records) TrimTokens(ctx context.Context, _ int) (int, error) {
 		if trimmed, err = t.Exec(trimRevocations, t.Interval(2*access.RevocationLife)); err != nil {
 			return err
 		}
-		n, err := t.Exec(trimRefreshes)
-		trimmed += n
-		return err
+		for _, statement := range []string{trimRefreshes, trimSessions} {
+			n, err := t.Exec(statement)
+			if err != nil {
+				return err
+			}
+			trimmed += n
+		}
+		return nil
 	})
 	return int(trimmed), err
 }

@@ -53,6 +53,9 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 		if err := t.Queue(deleteTenant, o.id, t.Interval(s.lifetimes.Undelete)); err != nil {
 			return err
 		}
+		if err := t.Queue(deleteTenantSessions, o.id); err != nil {
+			return err
+		}
 		if err := t.Queue(closeTenantDomains, o.id); err != nil || s.lifetimes.Undelete > 0 {
 			return err
 		}

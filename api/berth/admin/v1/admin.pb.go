@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xc3Z\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xe0e\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -109,12 +109,22 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/caller\x12\x92\x01\n" +
 	"\x15ListCallerAccessRules\x12,.berth.admin.v1.ListCallerAccessRulesRequest\x1a'.berth.admin.v1.ListAccessRulesResponse\"\"\xa0\xbb\x18\n" +
-	"\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/caller/accessRules\x12~\n" +
+	"\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/caller/accessRules\x12\xc3\x01\n" +
+	"\fListSessions\x12#.berth.admin.v1.ListSessionsRequest\x1a$.berth.admin.v1.ListSessionsResponse\"h\xa0\xbb\x18\b\x82\xd3\xe4\x93\x02^Z)\x12'/v1/{parent=tenants/*/users/*}/sessions\x121/v1/{parent=tenants/*/serviceAccounts/*}/sessions\x12\xb7\x01\n" +
+	"\rDeleteSession\x12$.berth.admin.v1.DeleteSessionRequest\x1a\x16.google.protobuf.Empty\"h\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02^Z)*'/v1/{name=tenants/*/users/*/sessions/*}*1/v1/{name=tenants/*/serviceAccounts/*/sessions/*}\x12~\n" +
 	"\n" +
 	"ListEvents\x12!.berth.admin.v1.ListEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/events\x12{\n" +
 	"\x12ListOperatorEvents\x12).berth.admin.v1.ListOperatorEventsRequest\x1a\".berth.admin.v1.ListEventsResponse\"\x16\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/events\x12j\n" +
-	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12\x7f\n" +
+	"\bGetUsage\x12\x1f.berth.admin.v1.GetUsageRequest\x1a\x15.berth.admin.v1.Usage\"&\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/{name=tenants/*/usage}\x12v\n" +
+	"\x0eCreateOperator\x12%.berth.admin.v1.CreateOperatorRequest\x1a\x18.berth.admin.v1.Operator\"#\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x19:\boperator\"\r/v1/operators\x12o\n" +
+	"\vGetOperator\x12\".berth.admin.v1.GetOperatorRequest\x1a\x18.berth.admin.v1.Operator\"\"\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=operators/*}\x12w\n" +
+	"\rListOperators\x12$.berth.admin.v1.ListOperatorsRequest\x1a%.berth.admin.v1.ListOperatorsResponse\"\x19\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/operators\x12\x88\x01\n" +
+	"\x0eUpdateOperator\x12%.berth.admin.v1.UpdateOperatorRequest\x1a\x18.berth.admin.v1.Operator\"5\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02+:\boperator2\x1f/v1/{operator.name=operators/*}\x12s\n" +
+	"\x0eDeleteOperator\x12%.berth.admin.v1.DeleteOperatorRequest\x1a\x16.google.protobuf.Empty\"\"\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=operators/*}\x12\x94\x01\n" +
+	"\x13CreateOperatorToken\x12*.berth.admin.v1.CreateOperatorTokenRequest\x1a\x1d.berth.admin.v1.OperatorToken\"2\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02(:\x05token\"\x1f/v1/{parent=operators/*}/tokens\x12\x98\x01\n" +
+	"\x12ListOperatorTokens\x12).berth.admin.v1.ListOperatorTokensRequest\x1a*.berth.admin.v1.ListOperatorTokensResponse\"+\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=operators/*}/tokens\x12\x86\x01\n" +
+	"\x13DeleteOperatorToken\x12*.berth.admin.v1.DeleteOperatorTokenRequest\x1a\x16.google.protobuf.Empty\"+\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=operators/*/tokens/*}\x12\x7f\n" +
 	"\x0fListSigningKeys\x12&.berth.admin.v1.ListSigningKeysRequest\x1a'.berth.admin.v1.ListSigningKeysResponse\"\x1b\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/signingKeys\x12\x8f\x01\n" +
 	"\x11RotateSigningKeys\x12(.berth.admin.v1.RotateSigningKeysRequest\x1a).berth.admin.v1.RotateSigningKeysResponse\"%\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/signingKeys:rotate\x12g\n" +
 	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\"\x1a\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/backups\x12t\n" +
@@ -196,54 +206,69 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*DeleteGroupRequest)(nil),             // 71: berth.admin.v1.DeleteGroupRequest
 	(*GetCallerRequest)(nil),               // 72: berth.admin.v1.GetCallerRequest
 	(*ListCallerAccessRulesRequest)(nil),   // 73: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListEventsRequest)(nil),              // 74: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),      // 75: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                // 76: berth.admin.v1.GetUsageRequest
-	(*ListSigningKeysRequest)(nil),         // 77: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),       // 78: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),            // 79: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),             // 80: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),            // 81: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                         // 82: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 83: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                       // 84: berth.admin.v1.Deletion
-	(*Registry)(nil),                       // 85: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 86: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 87: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 88: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                  // 89: google.protobuf.Empty
-	(*ListTagsResponse)(nil),               // 90: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 91: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 92: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 93: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 94: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 95: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 96: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 97: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 98: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 99: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 100: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 101: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 102: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 103: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),      // 104: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),              // 105: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 106: berth.admin.v1.ListServiceAccountKeysResponse
-	(*User)(nil),                           // 107: berth.admin.v1.User
-	(*ListUsersResponse)(nil),              // 108: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                    // 109: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),       // 110: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                     // 111: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),        // 112: berth.admin.v1.ListAccessRulesResponse
-	(*TestAccessResponse)(nil),             // 113: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                          // 114: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),             // 115: berth.admin.v1.ListGroupsResponse
-	(*Caller)(nil),                         // 116: berth.admin.v1.Caller
-	(*ListEventsResponse)(nil),             // 117: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 118: berth.admin.v1.Usage
-	(*ListSigningKeysResponse)(nil),        // 119: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),      // 120: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                         // 121: berth.admin.v1.Backup
+	(*ListSessionsRequest)(nil),            // 74: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),           // 75: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),              // 76: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),      // 77: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                // 78: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),          // 79: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),             // 80: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),           // 81: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),          // 82: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),          // 83: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),     // 84: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),      // 85: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),     // 86: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),         // 87: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),       // 88: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),            // 89: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),             // 90: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),            // 91: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                         // 92: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),            // 93: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                       // 94: berth.admin.v1.Deletion
+	(*Registry)(nil),                       // 95: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),         // 96: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                     // 97: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),       // 98: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                  // 99: google.protobuf.Empty
+	(*ListTagsResponse)(nil),               // 100: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),         // 101: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                     // 102: berth.admin.v1.Resolution
+	(*Upstream)(nil),                       // 103: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),          // 104: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),              // 105: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),               // 106: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil), // 107: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                  // 108: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),     // 109: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                         // 110: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),            // 111: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                 // 112: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),    // 113: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),      // 114: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),              // 115: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil), // 116: berth.admin.v1.ListServiceAccountKeysResponse
+	(*User)(nil),                           // 117: berth.admin.v1.User
+	(*ListUsersResponse)(nil),              // 118: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                    // 119: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),       // 120: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                     // 121: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),        // 122: berth.admin.v1.ListAccessRulesResponse
+	(*TestAccessResponse)(nil),             // 123: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                          // 124: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),             // 125: berth.admin.v1.ListGroupsResponse
+	(*Caller)(nil),                         // 126: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),           // 127: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),             // 128: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                          // 129: berth.admin.v1.Usage
+	(*Operator)(nil),                       // 130: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),          // 131: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                  // 132: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),     // 133: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),        // 134: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),      // 135: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                         // 136: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -320,98 +345,118 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	71,  // 71: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
 	72,  // 72: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
 	73,  // 73: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	74,  // 74: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	75,  // 75: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	76,  // 76: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	77,  // 77: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	78,  // 78: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	79,  // 79: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	80,  // 80: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	81,  // 81: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	82,  // 82: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	82,  // 83: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	83,  // 84: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	82,  // 85: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	84,  // 86: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	82,  // 87: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	82,  // 88: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	82,  // 89: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	85,  // 90: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	85,  // 91: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	86,  // 92: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	85,  // 93: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	84,  // 94: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	85,  // 95: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	87,  // 96: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	88,  // 97: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	89,  // 98: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	90,  // 99: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	91,  // 100: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	89,  // 101: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	92,  // 102: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	93,  // 103: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	93,  // 104: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	94,  // 105: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	93,  // 106: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	89,  // 107: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	89,  // 108: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	95,  // 109: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	96,  // 110: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	97,  // 111: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	98,  // 112: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	98,  // 113: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	99,  // 114: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	98,  // 115: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	89,  // 116: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	100, // 117: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	100, // 118: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	101, // 119: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	100, // 120: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	89,  // 121: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	100, // 122: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	102, // 123: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	102, // 124: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	103, // 125: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	102, // 126: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	89,  // 127: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	89,  // 128: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	104, // 129: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	89,  // 130: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	105, // 131: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	106, // 132: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	89,  // 133: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	107, // 134: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	107, // 135: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	108, // 136: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	107, // 137: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	89,  // 138: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	89,  // 139: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	109, // 140: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	110, // 141: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	89,  // 142: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	111, // 143: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	111, // 144: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	112, // 145: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	111, // 146: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	89,  // 147: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	113, // 148: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	114, // 149: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	114, // 150: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	115, // 151: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	114, // 152: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	89,  // 153: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	116, // 154: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	112, // 155: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	117, // 156: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	117, // 157: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	118, // 158: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	119, // 159: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	120, // 160: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	121, // 161: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	121, // 162: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	89,  // 163: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	82,  // [82:164] is the sub-list for method output_type
-	0,   // [0:82] is the sub-list for method input_type
+	74,  // 74: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	75,  // 75: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	76,  // 76: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	77,  // 77: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	78,  // 78: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	79,  // 79: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	80,  // 80: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	81,  // 81: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	82,  // 82: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	83,  // 83: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	84,  // 84: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	85,  // 85: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	86,  // 86: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	87,  // 87: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	88,  // 88: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	89,  // 89: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	90,  // 90: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	91,  // 91: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	92,  // 92: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	92,  // 93: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	93,  // 94: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	92,  // 95: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	94,  // 96: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	92,  // 97: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	92,  // 98: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	92,  // 99: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	95,  // 100: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	95,  // 101: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	96,  // 102: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	95,  // 103: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	94,  // 104: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	95,  // 105: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	97,  // 106: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	98,  // 107: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	99,  // 108: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	100, // 109: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	101, // 110: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	99,  // 111: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	102, // 112: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	103, // 113: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	103, // 114: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	104, // 115: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	103, // 116: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	99,  // 117: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	99,  // 118: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	105, // 119: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	106, // 120: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	107, // 121: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	108, // 122: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	108, // 123: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	109, // 124: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	108, // 125: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	99,  // 126: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	110, // 127: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	110, // 128: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	111, // 129: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	110, // 130: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	99,  // 131: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	110, // 132: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	112, // 133: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	112, // 134: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	113, // 135: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	112, // 136: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	99,  // 137: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	99,  // 138: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	114, // 139: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	99,  // 140: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	115, // 141: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	116, // 142: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	99,  // 143: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	117, // 144: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	117, // 145: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	118, // 146: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	117, // 147: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	99,  // 148: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	99,  // 149: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	119, // 150: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	120, // 151: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	99,  // 152: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	121, // 153: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	121, // 154: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	122, // 155: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	121, // 156: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	99,  // 157: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	123, // 158: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	124, // 159: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	124, // 160: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	125, // 161: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	124, // 162: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	99,  // 163: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	126, // 164: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	122, // 165: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	127, // 166: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	99,  // 167: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	128, // 168: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	128, // 169: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	129, // 170: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	130, // 171: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	130, // 172: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	131, // 173: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	130, // 174: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	99,  // 175: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	132, // 176: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	133, // 177: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	99,  // 178: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	134, // 179: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	135, // 180: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	136, // 181: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	136, // 182: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	99,  // 183: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	92,  // [92:184] is the sub-list for method output_type
+	0,   // [0:92] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -431,9 +476,11 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_event_proto_init()
 	file_berth_admin_v1_group_proto_init()
 	file_berth_admin_v1_name_claim_proto_init()
+	file_berth_admin_v1_operator_proto_init()
 	file_berth_admin_v1_registry_proto_init()
 	file_berth_admin_v1_repository_proto_init()
 	file_berth_admin_v1_service_account_proto_init()
+	file_berth_admin_v1_session_proto_init()
 	file_berth_admin_v1_signing_key_proto_init()
 	file_berth_admin_v1_tenant_proto_init()
 	file_berth_admin_v1_test_access_proto_init()

@@ -94,9 +94,19 @@ const (
 	AdminService_DeleteGroup_FullMethodName             = "/berth.admin.v1.AdminService/DeleteGroup"
 	AdminService_GetCaller_FullMethodName               = "/berth.admin.v1.AdminService/GetCaller"
 	AdminService_ListCallerAccessRules_FullMethodName   = "/berth.admin.v1.AdminService/ListCallerAccessRules"
+	AdminService_ListSessions_FullMethodName            = "/berth.admin.v1.AdminService/ListSessions"
+	AdminService_DeleteSession_FullMethodName           = "/berth.admin.v1.AdminService/DeleteSession"
 	AdminService_ListEvents_FullMethodName              = "/berth.admin.v1.AdminService/ListEvents"
 	AdminService_ListOperatorEvents_FullMethodName      = "/berth.admin.v1.AdminService/ListOperatorEvents"
 	AdminService_GetUsage_FullMethodName                = "/berth.admin.v1.AdminService/GetUsage"
+	AdminService_CreateOperator_FullMethodName          = "/berth.admin.v1.AdminService/CreateOperator"
+	AdminService_GetOperator_FullMethodName             = "/berth.admin.v1.AdminService/GetOperator"
+	AdminService_ListOperators_FullMethodName           = "/berth.admin.v1.AdminService/ListOperators"
+	AdminService_UpdateOperator_FullMethodName          = "/berth.admin.v1.AdminService/UpdateOperator"
+	AdminService_DeleteOperator_FullMethodName          = "/berth.admin.v1.AdminService/DeleteOperator"
+	AdminService_CreateOperatorToken_FullMethodName     = "/berth.admin.v1.AdminService/CreateOperatorToken"
+	AdminService_ListOperatorTokens_FullMethodName      = "/berth.admin.v1.AdminService/ListOperatorTokens"
+	AdminService_DeleteOperatorToken_FullMethodName     = "/berth.admin.v1.AdminService/DeleteOperatorToken"
 	AdminService_ListSigningKeys_FullMethodName         = "/berth.admin.v1.AdminService/ListSigningKeys"
 	AdminService_RotateSigningKeys_FullMethodName       = "/berth.admin.v1.AdminService/RotateSigningKeys"
 	AdminService_CreateBackup_FullMethodName            = "/berth.admin.v1.AdminService/CreateBackup"
@@ -281,6 +291,11 @@ type AdminServiceClient interface {
 	// Lists the access rules that name the caller, its groups or all accounts, by name; also
 	// those that are disabled or have ended. Of `principals`, those are shown that the caller is.
 	ListCallerAccessRules(ctx context.Context, in *ListCallerAccessRulesRequest, opts ...grpc.CallOption) (*ListAccessRulesResponse, error)
+	// Lists the sessions of browsers that a service account or a user has, by name. Callers
+	// list their own at `/v1/sessions`.
+	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
+	// Ends a session. Callers end their own at `/v1/sessions`.
+	DeleteSession(ctx context.Context, in *DeleteSessionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Lists the operators' own audit log, newest first: what was done to the deployment
@@ -288,6 +303,24 @@ type AdminServiceClient interface {
 	ListOperatorEvents(ctx context.Context, in *ListOperatorEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*Usage, error)
+	// Creates an operator without a token.
+	CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*Operator, error)
+	// Gets an operator.
+	GetOperator(ctx context.Context, in *GetOperatorRequest, opts ...grpc.CallOption) (*Operator, error)
+	// Lists operators, by name.
+	ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error)
+	// Changes an operator. The tokens of one that is disabled are refused at once. No operator
+	// disables itself.
+	UpdateOperator(ctx context.Context, in *UpdateOperatorRequest, opts ...grpc.CallOption) (*Operator, error)
+	// Deletes an operator with its tokens, which are refused at once. No operator deletes
+	// itself.
+	DeleteOperator(ctx context.Context, in *DeleteOperatorRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates a token of an operator and returns its secret, only here.
+	CreateOperatorToken(ctx context.Context, in *CreateOperatorTokenRequest, opts ...grpc.CallOption) (*OperatorToken, error)
+	// Lists an operator's tokens, without their secrets.
+	ListOperatorTokens(ctx context.Context, in *ListOperatorTokensRequest, opts ...grpc.CallOption) (*ListOperatorTokensResponse, error)
+	// Deletes a token of an operator. It is refused at once.
+	DeleteOperatorToken(ctx context.Context, in *DeleteOperatorTokenRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the keys that sign tokens, by name.
 	ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error)
 	// Replaces the keys that sign tokens, within five minutes and without an outage: a new key
@@ -1050,6 +1083,26 @@ func (c *adminServiceClient) ListCallerAccessRules(ctx context.Context, in *List
 	return out, nil
 }
 
+func (c *adminServiceClient) ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSessionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteSession(ctx context.Context, in *DeleteSessionRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListEventsResponse)
@@ -1074,6 +1127,86 @@ func (c *adminServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Usage)
 	err := c.cc.Invoke(ctx, AdminService_GetUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateOperator(ctx context.Context, in *CreateOperatorRequest, opts ...grpc.CallOption) (*Operator, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operator)
+	err := c.cc.Invoke(ctx, AdminService_CreateOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetOperator(ctx context.Context, in *GetOperatorRequest, opts ...grpc.CallOption) (*Operator, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operator)
+	err := c.cc.Invoke(ctx, AdminService_GetOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListOperators(ctx context.Context, in *ListOperatorsRequest, opts ...grpc.CallOption) (*ListOperatorsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOperatorsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListOperators_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateOperator(ctx context.Context, in *UpdateOperatorRequest, opts ...grpc.CallOption) (*Operator, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operator)
+	err := c.cc.Invoke(ctx, AdminService_UpdateOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteOperator(ctx context.Context, in *DeleteOperatorRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteOperator_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateOperatorToken(ctx context.Context, in *CreateOperatorTokenRequest, opts ...grpc.CallOption) (*OperatorToken, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OperatorToken)
+	err := c.cc.Invoke(ctx, AdminService_CreateOperatorToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListOperatorTokens(ctx context.Context, in *ListOperatorTokensRequest, opts ...grpc.CallOption) (*ListOperatorTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOperatorTokensResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListOperatorTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteOperatorToken(ctx context.Context, in *DeleteOperatorTokenRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteOperatorToken_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1307,6 +1440,11 @@ type AdminServiceServer interface {
 	// Lists the access rules that name the caller, its groups or all accounts, by name; also
 	// those that are disabled or have ended. Of `principals`, those are shown that the caller is.
 	ListCallerAccessRules(context.Context, *ListCallerAccessRulesRequest) (*ListAccessRulesResponse, error)
+	// Lists the sessions of browsers that a service account or a user has, by name. Callers
+	// list their own at `/v1/sessions`.
+	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
+	// Ends a session. Callers end their own at `/v1/sessions`.
+	DeleteSession(context.Context, *DeleteSessionRequest) (*emptypb.Empty, error)
 	// Lists the tenant's audit log, newest first.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// Lists the operators' own audit log, newest first: what was done to the deployment
@@ -1314,6 +1452,24 @@ type AdminServiceServer interface {
 	ListOperatorEvents(context.Context, *ListOperatorEventsRequest) (*ListEventsResponse, error)
 	// Gets the usage of a tenant.
 	GetUsage(context.Context, *GetUsageRequest) (*Usage, error)
+	// Creates an operator without a token.
+	CreateOperator(context.Context, *CreateOperatorRequest) (*Operator, error)
+	// Gets an operator.
+	GetOperator(context.Context, *GetOperatorRequest) (*Operator, error)
+	// Lists operators, by name.
+	ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error)
+	// Changes an operator. The tokens of one that is disabled are refused at once. No operator
+	// disables itself.
+	UpdateOperator(context.Context, *UpdateOperatorRequest) (*Operator, error)
+	// Deletes an operator with its tokens, which are refused at once. No operator deletes
+	// itself.
+	DeleteOperator(context.Context, *DeleteOperatorRequest) (*emptypb.Empty, error)
+	// Creates a token of an operator and returns its secret, only here.
+	CreateOperatorToken(context.Context, *CreateOperatorTokenRequest) (*OperatorToken, error)
+	// Lists an operator's tokens, without their secrets.
+	ListOperatorTokens(context.Context, *ListOperatorTokensRequest) (*ListOperatorTokensResponse, error)
+	// Deletes a token of an operator. It is refused at once.
+	DeleteOperatorToken(context.Context, *DeleteOperatorTokenRequest) (*emptypb.Empty, error)
 	// Lists the keys that sign tokens, by name.
 	ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error)
 	// Replaces the keys that sign tokens, within five minutes and without an outage: a new key
@@ -1557,6 +1713,12 @@ func (UnimplementedAdminServiceServer) GetCaller(context.Context, *GetCallerRequ
 func (UnimplementedAdminServiceServer) ListCallerAccessRules(context.Context, *ListCallerAccessRulesRequest) (*ListAccessRulesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCallerAccessRules not implemented")
 }
+func (UnimplementedAdminServiceServer) ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSessions not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteSession(context.Context, *DeleteSessionRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSession not implemented")
+}
 func (UnimplementedAdminServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
 }
@@ -1565,6 +1727,30 @@ func (UnimplementedAdminServiceServer) ListOperatorEvents(context.Context, *List
 }
 func (UnimplementedAdminServiceServer) GetUsage(context.Context, *GetUsageRequest) (*Usage, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateOperator(context.Context, *CreateOperatorRequest) (*Operator, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateOperator not implemented")
+}
+func (UnimplementedAdminServiceServer) GetOperator(context.Context, *GetOperatorRequest) (*Operator, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOperator not implemented")
+}
+func (UnimplementedAdminServiceServer) ListOperators(context.Context, *ListOperatorsRequest) (*ListOperatorsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOperators not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateOperator(context.Context, *UpdateOperatorRequest) (*Operator, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateOperator not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteOperator(context.Context, *DeleteOperatorRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteOperator not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateOperatorToken(context.Context, *CreateOperatorTokenRequest) (*OperatorToken, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateOperatorToken not implemented")
+}
+func (UnimplementedAdminServiceServer) ListOperatorTokens(context.Context, *ListOperatorTokensRequest) (*ListOperatorTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOperatorTokens not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteOperatorToken(context.Context, *DeleteOperatorTokenRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteOperatorToken not implemented")
 }
 func (UnimplementedAdminServiceServer) ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSigningKeys not implemented")
@@ -2933,6 +3119,42 @@ func _AdminService_ListCallerAccessRules_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListSessions(ctx, req.(*ListSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteSession(ctx, req.(*DeleteSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListEventsRequest)
 	if err := dec(in); err != nil {
@@ -2983,6 +3205,150 @@ func _AdminService_GetUsage_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetUsage(ctx, req.(*GetUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateOperator(ctx, req.(*CreateOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetOperator(ctx, req.(*GetOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListOperators_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOperatorsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListOperators(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListOperators_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListOperators(ctx, req.(*ListOperatorsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateOperator(ctx, req.(*UpdateOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteOperator_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteOperatorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteOperator(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteOperator_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteOperator(ctx, req.(*DeleteOperatorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateOperatorToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateOperatorTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateOperatorToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateOperatorToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateOperatorToken(ctx, req.(*CreateOperatorTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListOperatorTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOperatorTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListOperatorTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListOperatorTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListOperatorTokens(ctx, req.(*ListOperatorTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteOperatorToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteOperatorTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteOperatorToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteOperatorToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteOperatorToken(ctx, req.(*DeleteOperatorTokenRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3381,6 +3747,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_ListCallerAccessRules_Handler,
 		},
 		{
+			MethodName: "ListSessions",
+			Handler:    _AdminService_ListSessions_Handler,
+		},
+		{
+			MethodName: "DeleteSession",
+			Handler:    _AdminService_DeleteSession_Handler,
+		},
+		{
 			MethodName: "ListEvents",
 			Handler:    _AdminService_ListEvents_Handler,
 		},
@@ -3391,6 +3765,38 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetUsage",
 			Handler:    _AdminService_GetUsage_Handler,
+		},
+		{
+			MethodName: "CreateOperator",
+			Handler:    _AdminService_CreateOperator_Handler,
+		},
+		{
+			MethodName: "GetOperator",
+			Handler:    _AdminService_GetOperator_Handler,
+		},
+		{
+			MethodName: "ListOperators",
+			Handler:    _AdminService_ListOperators_Handler,
+		},
+		{
+			MethodName: "UpdateOperator",
+			Handler:    _AdminService_UpdateOperator_Handler,
+		},
+		{
+			MethodName: "DeleteOperator",
+			Handler:    _AdminService_DeleteOperator_Handler,
+		},
+		{
+			MethodName: "CreateOperatorToken",
+			Handler:    _AdminService_CreateOperatorToken_Handler,
+		},
+		{
+			MethodName: "ListOperatorTokens",
+			Handler:    _AdminService_ListOperatorTokens_Handler,
+		},
+		{
+			MethodName: "DeleteOperatorToken",
+			Handler:    _AdminService_DeleteOperatorToken_Handler,
 		},
 		{
 			MethodName: "ListSigningKeys",

@@ -31,7 +31,8 @@ type Event struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// When it happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
-	// Who did it: `operator`, `serviceAccounts/ci`, `anonymous`.
+	// Who did it: `operators/alice`, `operator` for the operator token of the
+	// configuration, `serviceAccounts/ci`, `users/alice`, `anonymous`.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	// What was done, such as `manifest.put` or `registry.create`.
 	Verb string `protobuf:"bytes,4,opt,name=verb,proto3" json:"verb,omitempty"`

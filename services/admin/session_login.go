@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// maxLogin is the longest body of a login in bytes.
+const maxLogin = 8 << 10
+
+// loginBody is the body of a login: an account of a tenant, or a token that says by itself
+// whose it is.
+type loginBody struct {
+	Tenant   string `json:"tenant"`
+	Login    string `json:"login"`
+	Password string `json:"password"` // or an access token, or a key
+	Token    string `json:"token"`    // of an operator, or of an account
+}
+
+// login answers POST /v1/sessions: it makes a session and sets its cookie.
+func (g gate) login(w http.ResponseWriter, r *http.Request) {
+	closeToOthers(w)
+	web.SetRoute(r.Context(), "CreateSession")
+	web.SetScope(r.Context(), adminScope)
+	cookie, made, err := g.makeSession(w, r)
+	if err != nil {
+		writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
+		return
+	}
+	http.SetCookie(w, cookie)
+	g.answerSession(w, r, made)
+}
+
+func (g gate) makeSession(w http.ResponseWriter, r *http.Request) (*http.Cookie, meta.Session, error) {
+	name, err := cookieName(r) // first: without a cookie to set, no secret is compared
+	if err != nil {
+		return nil, meta.Session{}, err
+	}
+	if crossOrigin.Check(r) != nil {
+		return nil, meta.Session{}, web.ErrForeignPage()
+	}
+	var body loginBody
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLogin))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&body); err != nil {
+		return nil, meta.Session{}, fault.New(fault.Invalid, fault.RequestInvalid, `the body is not {"tenant": …, "login": …, "password": …} or {"token": …}`)
+	}
+	c, err := g.callerOfLogin(r, body)
+	if err != nil {
+		return nil, meta.Session{}, err
+	}
+	web.SetPrincipal(r.Context(), c.actor())
+	secret, made, err := g.service.createSession(r.Context(), c)
+	return &http.Cookie{
+		Name: name, Value: secret, Path: "/", Secure: name == secureCookie, HttpOnly: true,
+		SameSite: http.SameSiteStrictMode, MaxAge: int(meta.SessionLife.Seconds()),
+	}, made, err
+}
+
+// callerOfLogin finds whose login it is.
+func (g gate) callerOfLogin(r *http.Request, body loginBody) (caller, error) {
+	ctx := r.Context()
+	byName := body.Tenant != "" || body.Login != "" || body.Password != ""
+	if byName == (body.Token != "") {
+		return caller{}, fault.New(fault.Invalid, fault.RequestInvalid, "a login has tenant, login and password, or a token alone")
+	}
+	if byName {
+		return g.service.callerByPassword(ctx, body)
+	}
+	c, err := g.service.callerByBearer(ctx, body.Token)
+	if fault.KindOf(err) == fault.Unauthenticated {
+		web.SetLoginFailed(ctx, web.WrongCredential, "")
+		g.loginFailed(ctx, restListener, web.ClientAddr(ctx), web.UserAgent(ctx))
+	}
+	return c, err
+}
+
+// callerByPassword logs an account in. A tenant that does not exist, or is suspended, gets the
+// same answer as an unknown account, at the same cost. disable_password_login is about clients
+// of registries: here people log in to make access tokens for those.
+func (s *Service) callerByPassword(ctx context.Context, body loginBody) (caller, error) {
+	site := tenant.Site{Tenant: tenant.Unknown}
+	if tenant.CheckSlug(body.Tenant) == nil {
+		t, err := s.store.FindTenant(ctx, body.Tenant)
+		switch {
+		case err == nil:
+			site.Tenant = t.ID
+		case !fault.Is(err, fault.ResourceUnknown):
+			return caller{}, err
+		}
+	}
+	if s.logins == nil {
+		return caller{}, fault.New(fault.Unsupported, fault.UnsupportedReason, "browsers log in with tokens here")
+	}
+	p, err := s.logins.Authenticate(ctx, site, body.Login, body.Password)
+	return caller{principal: p}, err
+}
+
+// createSession makes a session of the caller, and returns its secret.
+func (s *Service) createSession(ctx context.Context, c caller) (string, meta.Session, error) {
+	prefix, key := sessionPrefix, c.principal.Key
+	if c.operator {
+		prefix, key = operatorSessionPrefix, c.token
+	}
+	secret := newSecret(prefix)
+	m := meta.Session{
+		SessionOwner: c.owner(), Name: strings.ToLower(rand.Text()[:12]), Hash: sha256.Sum256([]byte(secret)), Key: key,
+		UserAgent: web.UserAgent(ctx), CreatedFrom: web.AddrText(web.ClientAddr(ctx)),
+	}
+	err := s.store.CreateSession(ctx, sessionCause(ctx, c, "", m.Name), m, c.principal.Epoch)
+	if fault.Is(err, fault.ResourceUnknown) {
+		err = unauthenticated("the account was changed meanwhile; log in again")
+	}
+	if err != nil {
+		return "", meta.Session{}, err
+	}
+	made, err := s.sessionNamed(ctx, m.SessionOwner, m.Name)
+	return secret, made, err
+}
+
+// sessionCause is the cause of a change of the caller's own sessions.
+func sessionCause(ctx context.Context, c caller, before, after string) meta.Cause {
+	return meta.Cause{
+		Op: uuid.New(), Actor: c.actor(), RequestID: web.RequestID(ctx), Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx),
+		Changes: []meta.Change{{Field: "session", Old: before, New: after}}, Session: c.session,
+	}
+}
