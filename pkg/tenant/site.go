@@ -3,14 +3,20 @@ package tenant
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 )
 
 // ID identifies a tenant; it is never used again, unlike its slug.
 type ID int64
 
-// Unknown is the ID of no tenant: what is asked of it is not found, as of one that was deleted.
-const Unknown ID = -1
+// Unknown is an ID of no tenant: what is asked of it is not found, as of one that was deleted.
+// Each slug has its own, so that limits and queues do not tell unknown tenants from others.
+func Unknown(slug string) ID {
+	sum := sha256.Sum256([]byte(slug))
+	return -1 - ID(binary.BigEndian.Uint64(sum[:])>>1)
+}
 
 // RegistryID identifies a registry; it is never used again, unlike its slug.
 type RegistryID int64

@@ -93,6 +93,8 @@ func (s *Service) decide(ctx context.Context, a pb.Access, message proto.Message
 		return err
 	case t.ID != c.principal.Tenant:
 		return c.denied(a)
+	case byRole && (a == pb.Access_ACCOUNT_ADMIN || a == pb.Access_SELF):
+		return s.countOwnChange(ctx)
 	case byRole:
 		return nil
 	}

@@ -148,13 +148,20 @@ func keyDetail(a meta.Account, k meta.AccountKey) string {
 	return detail
 }
 
-// madeWith names the key or access token that the caller used: what it made outlives it, and is
-// to be found if it was stolen.
+// madeWith names the session, key or token that the caller used: what it made outlives it, and
+// is to be found if it was stolen.
 func madeWith(ctx context.Context) string {
-	if with := callerOf(ctx).principal.Key; with != "" {
-		return ", made with " + with
+	c := callerOf(ctx)
+	switch {
+	case c.session != "":
+		return ", made in session " + c.session
+	case c.principal.Key != "":
+		return ", made with " + c.principal.Key
+	case c.name != "":
+		return ", made with " + c.token
+	default:
+		return ""
 	}
-	return ""
 }
 
 // timeOrNone is a time of a message; nil for the zero time.

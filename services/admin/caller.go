@@ -72,13 +72,14 @@ const headerCaller = "x-berth-caller-bin"
 type wireCaller struct {
 	Operator  bool
 	Name      string
+	Token     string
 	Session   string
 	Principal access.Principal
 }
 
 // onWire is the caller for the gRPC side.
 func (c caller) onWire() string {
-	text, _ := json.Marshal(wireCaller{c.operator, c.name, c.session, c.principal}) // never fails: words and numbers
+	text, _ := json.Marshal(wireCaller{c.operator, c.name, c.token, c.session, c.principal}) // never fails: words and numbers
 	return string(text)
 }
 
@@ -95,7 +96,7 @@ func (s *Service) callerOfCall(ctx context.Context) (caller, error) {
 		if err := json.Unmarshal([]byte(v[0]), &w); err != nil {
 			return caller{}, err
 		}
-		return caller{operator: w.Operator, name: w.Name, session: w.Session, principal: w.Principal}, nil
+		return caller{operator: w.Operator, name: w.Name, token: w.Token, session: w.Session, principal: w.Principal}, nil
 	}
 	return s.authenticate(ctx, md.Get("authorization"))
 }

@@ -19,6 +19,9 @@ type Logins interface {
 	// Authenticate returns the account of the site's tenant; for a wrong secret
 	// fault.Unauthenticated, for too many fault.TooMany.
 	Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error)
+	// AuthenticateAtAnyTenant is Authenticate for clients that name the tenant themselves:
+	// failures of an address at all tenants count together.
+	AuthenticateAtAnyTenant(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error)
 }
 
 // ChangePassword changes the caller's own password, after the one until now: an access token

@@ -7,12 +7,15 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
+	"github.com/berth-registry/berth/pkg/fairgate"
+	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/seal"
@@ -70,6 +73,8 @@ type Service struct {
 	uses      *keyuse.Uses
 	chains    Chains
 	backups   Backups
+	changes   *limit.Local               // of accounts to what is their own
+	turns     *fairgate.Gate[netip.Addr] // of logins by password
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
 	limits               meta.Limits
@@ -108,6 +113,8 @@ func New(c Config) (*Service, error) {
 		secrets:   c.Secrets,
 		passwords: c.Passwords,
 		logins:    c.Logins,
+		changes:   limit.NewLocal(maxOwnChanges, ownChangesPeriod),
+		turns:     fairgate.New[netip.Addr](fairgate.Options{Capacity: loginsAtOnce, MaxWaiting: loginsWaiting}),
 		uses:      c.Uses,
 		chains:    c.Chains,
 		backups:   c.Backups,

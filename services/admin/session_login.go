@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -14,6 +15,15 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// How many logins by password are checked at a time, and wait per address and for how long:
+// fewer than a tenant's turn in package password holds, so that no queue tells which tenants
+// there are.
+const (
+	loginsAtOnce  = 4
+	loginsWaiting = 16
+	loginWait     = 10 * time.Second
 )
 
 // maxLogin is the longest body of a login in bytes.
@@ -61,6 +71,9 @@ func (g gate) makeSession(w http.ResponseWriter, r *http.Request) (*http.Cookie,
 		return nil, meta.Session{}, err
 	}
 	web.SetPrincipal(r.Context(), c.actor())
+	if err := g.service.countChangeOf(r.Context(), c); err != nil {
+		return nil, meta.Session{}, err
+	}
 	secret, made, err := g.service.createSession(r.Context(), c)
 	return &http.Cookie{
 		Name: name, Value: secret, Path: "/", Secure: name == secureCookie, HttpOnly: true,
@@ -90,7 +103,7 @@ func (g gate) callerOfLogin(r *http.Request, body loginBody) (caller, error) {
 // same answer as an unknown account, at the same cost. disable_password_login is about clients
 // of registries: here people log in to make access tokens for those.
 func (s *Service) callerByPassword(ctx context.Context, body loginBody) (caller, error) {
-	site := tenant.Site{Tenant: tenant.Unknown}
+	site := tenant.Site{Tenant: tenant.Unknown(body.Tenant)}
 	if tenant.CheckSlug(body.Tenant) == nil {
 		t, err := s.store.FindTenant(ctx, body.Tenant)
 		switch {
@@ -103,7 +116,13 @@ func (s *Service) callerByPassword(ctx context.Context, body loginBody) (caller,
 	if s.logins == nil {
 		return caller{}, fault.New(fault.Unsupported, fault.UnsupportedReason, "browsers log in with tokens here")
 	}
-	p, err := s.logins.Authenticate(ctx, site, body.Login, body.Password)
+	from := web.ClientAddr(ctx)
+	if err := s.turns.AcquireWithin(ctx, from, 1, loginWait); err != nil {
+		busy := fault.Wrap(err, fault.Unavailable, fault.Busy, "too many logins wait to be checked; retry later, or log in with a token")
+		return caller{}, busy.WithRetryAfter(loginWait)
+	}
+	defer s.turns.Release(from, 1)
+	p, err := s.logins.AuthenticateAtAnyTenant(ctx, site, body.Login, body.Password)
 	return caller{principal: p}, err
 }
 

@@ -39,6 +39,12 @@ func (o ownSessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	web.SetScope(ctx, "any credential")
 	var answer proto.Message = &emptypb.Empty{}
 	var err error
+	if r.Method == http.MethodDelete {
+		if err := o.service.countOwnChange(ctx); err != nil {
+			writeStatus(w, r, 0, toStatus(ctx, o.log, err))
+			return
+		}
+	}
 	switch {
 	case r.Method == http.MethodGet && !one:
 		web.SetRoute(ctx, "ListOwnSessions")

@@ -101,10 +101,8 @@ func (b builder) warnOfAnonymous(ctx context.Context, service *admin.Service) {
 // and has the other processes clear theirs soon.
 func (b builder) invalidateCaches(op string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
-		for _, reading := range []string{"Get", "List", "Resolve", "Refresh", "Test"} {
-			if strings.HasPrefix(op, reading) {
-				return next
-			}
+		if changesNoCache(op) {
+			return next
 		}
 		return func(ctx context.Context, req any) (any, error) {
 			answer, err := next(ctx, req)
@@ -115,6 +113,21 @@ func (b builder) invalidateCaches(op string) endpoint.Middleware {
 			return answer, err
 		}
 	}
+}
+
+// ownAccount are the methods by which an account changes what is its own. What they end is
+// looked up at each use or read as revoked (pkg/access), not remembered by hosts.
+var ownAccount = []string{"CreateAccessToken", "DeleteAccessToken", "DeleteRefreshToken", "DeleteSession", "ChangePassword"}
+
+// changesNoCache reports whether a method changes nothing that is remembered by hosts. Any
+// account could else keep the caches of all tenants empty (contract row S88).
+func changesNoCache(op string) bool {
+	for _, reading := range []string{"Get", "List", "Resolve", "Refresh", "Test"} {
+		if strings.HasPrefix(op, reading) {
+			return true
+		}
+	}
+	return slices.Contains(ownAccount, op)
 }
 
 // mayHaveChanged says whether the call changed anything, for all that is known: a

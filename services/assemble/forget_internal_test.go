@@ -11,6 +11,14 @@ import (
 // TestS88_OnlyChangesClearCaches tells calls that may have changed something from
 // all others.
 func TestS88_OnlyChangesClearCaches(t *testing.T) {
+	for op, want := range map[string]bool{
+		"GetTenant": true, "ListUsers": true, "ResolveReference": true, "CreateAccessToken": true, "DeleteAccessToken": true,
+		"DeleteRefreshToken": true, "DeleteSession": true, "ChangePassword": true, "UpdateUser": false, "DeleteUser": false, "CreateServiceAccountKey": false, "RevokeTokens": false,
+	} {
+		if changesNoCache(op) != want {
+			t.Errorf("%s: %t, want %t", op, !want, want)
+		}
+	}
 	change, trial := &pb.UpdateTenantRequest{}, &pb.UpdateTenantRequest{ValidateOnly: true}
 	for _, c := range []struct {
 		req  any

@@ -73,7 +73,18 @@ func NewAuthenticator(a login.Accounts, h *password.Hasher, f limit.Failures) *A
 // it was used from, and a secret that was valid there is not counted (contract row
 // S55). A failure is in the access log and a metric.
 func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
-	p, err := a.authenticate(ctx, s, name, secret)
+	return a.answer(ctx, s, name, secret)
+}
+
+// AuthenticateAtAnyTenant is Authenticate for clients that name the tenant themselves: failures
+// of an address at all tenants count together, too. Else it could have many passwords compared,
+// at tenants that it makes up.
+func (a *Authenticator) AuthenticateAtAnyTenant(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
+	return a.answer(ctx, s, name, secret, addressKey(meta.Deployment, web.ClientAddr(ctx)))
+}
+
+func (a *Authenticator) answer(ctx context.Context, s tenant.Site, name, secret string, also ...limit.Key) (access.Principal, error) {
+	p, err := a.authenticate(ctx, s, name, secret, also)
 	switch fault.KindOf(err) {
 	case fault.Unauthenticated:
 		web.SetLoginFailed(ctx, web.WrongCredential, loggableName(name, secret))
@@ -111,18 +122,20 @@ func loggableName(name, secret string) string {
 	return fmt.Sprintf("(%d characters, not a valid account name)", len(name))
 }
 
-func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
+// authenticate counts failures by the account, by the address at this tenant, and by what else
+// is given.
+func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, secret string, also []limit.Key) (access.Principal, error) {
 	from := web.ClientAddr(ctx)
 	used := loginFrom{accountKey(s.Tenant, name), addressKey(s.Tenant, from)}
-	limited := [...]limit.Key{used.address, used.account}
-	checked := limited[:]
+	limited := append(also, used.address, used.account)
+	checked := limited
 	last, known := a.recent.Get(used)
 	same := known && last.secret == a.hash(secret)
 	switch {
 	case same:
 		checked = nil
 	case known:
-		checked = limited[:1]
+		checked = limited[:len(limited)-1]
 	}
 	for _, k := range checked {
 		if err := a.failures.Check(ctx, k); err != nil {

@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"testing"
@@ -56,15 +57,18 @@ func testRevocationBounds(t *testing.T, open Open) {
 // testManyRevocations makes and deletes keys of one tenant in a loop: its revocations stay
 // few, all of its tokens end by its epoch, and another tenant notices nothing.
 func testManyRevocations(t *testing.T, open Open) {
-	const most = 500
+	const most, mostOfOne = 500, 50
 	w := newWorld(t, open)
-	w.addAccount("ci", access.Writer)
+	for i := range most/mostOfOne + 2 {
+		_, err := w.Store.CreateAccount(t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: fmt.Sprintf("c%d", i), Role: access.Writer})
+		w.must(err)
+	}
 	other, err := w.Store.CreateTenant(t.Context(), cause(), meta.Tenant{Slug: "other"}, tenant.Settings{})
 	w.must(err)
 	_, err = w.Store.CreateAccount(t.Context(), cause(), meta.Account{Tenant: other.ID, Kind: access.ServiceKind, Slug: "ci", Role: access.Writer})
 	w.must(err)
 	w.must(w.Store.RevokeTokens(t.Context(), cause(), other.ID, access.ServiceKind, "ci"))
-	state := func() (int, int64, int64) {
+	state := func() ([]access.Revocation, int64, int64) {
 		t.Helper()
 		rows, err := w.Store.ListRevocations(t.Context(), access.RevocationLife, 2*most)
 		w.must(err)
@@ -74,26 +78,37 @@ func testManyRevocations(t *testing.T, open Open) {
 		}
 		after, err := w.Store.FindTenant(t.Context(), "other")
 		w.must(err)
-		return len(own), w.acme().Epoch, after.Epoch
+		return own, w.acme().Epoch, after.Epoch
 	}
 	_, first, firstOther := state()
-	revoke := func(i int) {
-		name := fmt.Sprintf("k%d", i)
-		w.addKey(name, name)
-		w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.ServiceKind, "ci", name))
+	made := 0
+	revoke := func(account int) {
+		t.Helper()
+		made++
+		slug, name := fmt.Sprintf("c%d", account), fmt.Sprintf("k%d", made)
+		_, err := w.Store.CreateAccountKey(t.Context(), cause(), w.tenant, access.ServiceKind, slug, meta.AccountKey{Name: name, Hash: sha256.Sum256([]byte(name))})
+		w.must(err)
+		w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.ServiceKind, slug, name))
 	}
 	for i := range most {
-		revoke(i)
+		revoke(i / mostOfOne)
 	}
-	if n, epoch, _ := state(); n != most || epoch != first {
-		t.Errorf("%d revocations in epoch %d, want %d in epoch %d", n, epoch, most, first)
+	if own, epoch, _ := state(); len(own) != most || epoch != first {
+		t.Errorf("%d revocations in epoch %d, want %d in epoch %d", len(own), epoch, most, first)
 	}
-	revoke(most)
-	if n, epoch, others := state(); n != 0 || epoch != first+1 || others != firstOther {
-		t.Errorf("%d revocations in epoch %d, want none in epoch %d; the other tenant's grew by %d", n, epoch, first+1, others-firstOther)
+	revoke(0) // one account's become one, of all its tokens
+	own, epoch, _ := state()
+	if all := slices.IndexFunc(own, func(r access.Revocation) bool { return r.Key == "" }); len(own) != most-mostOfOne+1 || epoch != first || all < 0 {
+		t.Errorf("%d revocations in epoch %d, want %d in epoch %d, one of them of a whole account", len(own), epoch, most-mostOfOne+1, first)
 	}
-	revoke(most + 1)
-	if n, epoch, _ := state(); n != 1 || epoch != first+1 {
-		t.Errorf("%d revocations in epoch %d, want 1 in epoch %d", n, epoch, first+1)
+	for range mostOfOne {
+		revoke(most / mostOfOne)
+	}
+	if own, epoch, others := state(); len(own) != 0 || epoch != first+1 || others != firstOther {
+		t.Errorf("%d revocations in epoch %d, want none in epoch %d; the other tenant's grew by %d", len(own), epoch, first+1, others-firstOther)
+	}
+	revoke(most/mostOfOne + 1)
+	if own, epoch, _ := state(); len(own) != 1 || epoch != first+1 {
+		t.Errorf("%d revocations in epoch %d, want 1 in epoch %d", len(own), epoch, first+1)
 	}
 }

@@ -20,6 +20,9 @@ ON CONFLICT (tenant_id, account_id, key_name) DO UPDATE SET epoch = excluded.epo
 SELECT r.tenant_id, r.account_id, r.key_name, r.epoch, r.at FROM revocations r
 WHERE r.at > berth_now() - CAST($1 AS interval) ORDER BY r.at DESC LIMIT $2`
 
+	countOfAccount = `SELECT count(*) FROM (SELECT 1 FROM revocations WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
+	dropOfAccount  = `DELETE FROM revocations WHERE tenant_id = $1 AND account_id = $2`
+
 	countRevocations = `SELECT count(*) FROM (SELECT 1 FROM revocations WHERE tenant_id = $1 LIMIT $2) AS counted`
 	dropRevocations  = `DELETE FROM revocations WHERE tenant_id = $1`
 
@@ -33,8 +36,12 @@ const allKeys = ""
 // all the time, and one that makes and deletes keys in a loop must not make that dear.
 const maxRevocations = 500
 
+// maxOfAccount is how many of them one account has: users delete keys of their own, and must
+// not end the tokens of others by it.
+const maxOfAccount = 50
+
 // revoke raises the epoch of a locked account, so that tokens that were issued before count
-// no more: those for a key, or all. With more than maxRevocations, the epoch of the tenant
+// no more: those for a key, or all. With more than maxOfAccount it is all. With more than maxRevocations, the epoch of the tenant
 // takes the place of them: all of its tokens are refused, and clients get others.
 func revoke(t Tx, id tenant.ID, r accountRow, key string) error {
 	if err := t.Queue(raiseAccountEpoch, id, r.id, r.epoch+1); err != nil {
@@ -44,6 +51,17 @@ func revoke(t Tx, id tenant.ID, r accountRow, key string) error {
 		return err
 	}
 	var n int
+	if _, err := t.Find(countOfAccount, []any{id, r.id, maxOfAccount + 1}, &n); err != nil {
+		return err
+	}
+	if n > maxOfAccount {
+		if err := t.Queue(dropOfAccount, id, r.id); err != nil {
+			return err
+		}
+		if err := t.Queue(insertRevocation, id, r.id, allKeys, r.epoch+1); err != nil {
+			return err
+		}
+	}
 	if _, err := t.Find(countRevocations, []any{id, maxRevocations + 1}, &n); err != nil || n <= maxRevocations {
 		return err
 	}

@@ -157,10 +157,11 @@ func (s *Records) DeleteSession(ctx context.Context, by meta.Cause, o meta.Sessi
 // DeleteSessions implements meta.Sessions.
 func (s *Records) DeleteSessions(ctx context.Context, by meta.Cause, o meta.SessionOwner) error {
 	return s.engine.Write(ctx, o.Tenant, func(t Tx) error {
-		if err := beginOwned(t, by, o, "session.delete", sessionTarget(o, "-")); err != nil {
-			return err
+		n, err := t.Exec(deleteSessions, o.Tenant, o.Account)
+		if err != nil || n == 0 {
+			return err // an event of nothing would fill the log
 		}
-		return t.Queue(deleteSessions, o.Tenant, o.Account)
+		return beginOwned(t, by, o, "session.delete", sessionTarget(o, "-"))
 	})
 }
 

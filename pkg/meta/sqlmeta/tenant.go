@@ -166,6 +166,11 @@ func (s *Records) UpdateTenant(ctx context.Context, by meta.Cause, change meta.T
 		if err := t.Queue(updateTenant, o.id, change.DisplayName, change.State, change.NoPasswords); err != nil {
 			return err
 		}
+		if change.State == tenant.Suspended {
+			if err := t.Queue(deleteTenantSessions, o.id); err != nil {
+				return err
+			}
+		}
 		return t.Queue(updateQuota, o.id, change.Quota)
 	})
 	if err != nil {
