@@ -25,17 +25,18 @@ type Logins interface {
 }
 
 // ChangePassword changes the caller's own password, after the one until now: an access token
-// alone, which may be stolen, must not get a secret that outlives it.
+// alone, which may be stolen, must not get a secret that outlives it. disable_password_login is
+// about clients of registries: browsers still log in by password.
 func (s *Service) ChangePassword(ctx context.Context, req *pb.ChangePasswordRequest) (*emptypb.Empty, error) {
+	if s.logins == nil {
+		return nil, fault.New(fault.Unsupported, fault.UnsupportedReason, "this server compares no passwords")
+	}
 	if err := checkPassword("new_password", req.GetNewPassword()); err != nil {
 		return nil, err
 	}
 	t, a, err := s.users().find(ctx, "name", req.GetName())
 	if err != nil {
 		return nil, err
-	}
-	if t.NoPasswords || s.logins == nil {
-		return nil, fault.New(fault.Conflict, fault.RequestInvalid, "this tenant takes keys and access tokens only, not passwords")
 	}
 	if err := s.checkCurrentPassword(ctx, tenant.Site{Tenant: t.ID, TenantSlug: t.Slug}, a.Slug, req.GetCurrentPassword()); err != nil {
 		return nil, err
