@@ -90,7 +90,7 @@ type Config struct {
 	MaxStagedBytes     ByteSize      `setting:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
 	MaxRegistries      int           `setting:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
 	MaxAccounts        int           `setting:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
-	MaxAccountKeys     int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys that a service account may have; -1 is any number."`
+	MaxAccountKeys     int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys of a service account, access tokens of a user and tokens of an operator, of each; -1 is any number."`
 	MaxUsers           int           `setting:"max_users" placeholder:"NUMBER" help:"Users that a tenant may have; -1 is any number."`
 	MaxAccessRules     int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
 	MaxPrincipalGroups int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`

@@ -77,9 +77,11 @@ type AccountRecords interface {
 	ListAccounts(ctx context.Context, t tenant.ID, k access.Kind, p Page) ([]Account, error)
 	// UpdateAccount changes DisplayName, Role, Disabled and Password; Version as in
 	// UpdateTenant. A change of role or password, or disabling, revokes the tokens that
-	// were issued for the account.
+	// were issued for the account. A change of password ends the refresh tokens that a
+	// password got, and the sessions but for Cause.Session; disabling ends all.
 	UpdateAccount(ctx context.Context, by Cause, a Account) (Account, error)
-	// RevokeTokens revokes all tokens that were issued for the account.
+	// RevokeTokens revokes all tokens that were issued for the account, and ends its refresh
+	// tokens and sessions. Keys and password stay.
 	RevokeTokens(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string) error
 	// DeleteAccount removes the account with its keys, and revokes its tokens.
 	DeleteAccount(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string, version int64) error

@@ -53,7 +53,7 @@ func (g gate) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, 
 	if err == nil {
 		l.principal = c.actor()
 		if !c.operator && c.principal.Role != access.Admin {
-			err = fault.New(fault.Denied, fault.DeniedReason, "this needs the operator token, or a key of an account with the role ADMIN")
+			err = fault.New(fault.Denied, fault.DeniedReason, "this needs a token of an operator, or a key or access token of an account with the role ADMIN")
 		}
 	}
 	if err != nil {

@@ -82,8 +82,7 @@ func setOperator(ctx context.Context, o *meta.Operator, m *pb.Operator) error {
 	return nil
 }
 
-// errOneself refuses what would leave its caller without access. So after each change of
-// operators there is one: its caller.
+// errOneself refuses a change that would end its caller's own access.
 func errOneself(does string) error {
 	return fault.New(fault.Conflict, fault.UnsupportedReason, "no operator %s itself; let another operator do it, or use the operator token of the configuration", does)
 }

@@ -230,8 +230,8 @@ type AdminServiceClient interface {
 	UpdateServiceAccount(ctx context.Context, in *UpdateServiceAccountRequest, opts ...grpc.CallOption) (*ServiceAccount, error)
 	// Deletes a service account with its keys. It fails while an access rule names it.
 	DeleteServiceAccount(ctx context.Context, in *DeleteServiceAccountRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes. Its keys
-	// and password stay, and get new ones.
+	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes, and ends
+	// its refresh tokens and sessions. Its keys and password stay.
 	RevokeTokens(ctx context.Context, in *RevokeTokensRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the refresh tokens of a service account or a user, by name.
 	ListRefreshTokens(ctx context.Context, in *ListRefreshTokensRequest, opts ...grpc.CallOption) (*ListRefreshTokensResponse, error)
@@ -253,7 +253,8 @@ type AdminServiceClient interface {
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Deletes a user with their access tokens. It fails while an access rule names the user.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// Changes the user's own password. Tokens that clients have end; access tokens stay.
+	// Changes the user's own password. Refresh tokens that a password got end, and all sessions
+	// but for the one that makes the call; access tokens stay.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates an access token and returns its secret, only here. A user who is not an admin and
 	// calls with an access token makes none that ends later than that one.
@@ -1379,8 +1380,8 @@ type AdminServiceServer interface {
 	UpdateServiceAccount(context.Context, *UpdateServiceAccountRequest) (*ServiceAccount, error)
 	// Deletes a service account with its keys. It fails while an access rule names it.
 	DeleteServiceAccount(context.Context, *DeleteServiceAccountRequest) (*emptypb.Empty, error)
-	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes. Its keys
-	// and password stay, and get new ones.
+	// Revokes all tokens of a service account or a user, within 5 seconds on all nodes, and ends
+	// its refresh tokens and sessions. Its keys and password stay.
 	RevokeTokens(context.Context, *RevokeTokensRequest) (*emptypb.Empty, error)
 	// Lists the refresh tokens of a service account or a user, by name.
 	ListRefreshTokens(context.Context, *ListRefreshTokensRequest) (*ListRefreshTokensResponse, error)
@@ -1402,7 +1403,8 @@ type AdminServiceServer interface {
 	UpdateUser(context.Context, *UpdateUserRequest) (*User, error)
 	// Deletes a user with their access tokens. It fails while an access rule names the user.
 	DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error)
-	// Changes the user's own password. Tokens that clients have end; access tokens stay.
+	// Changes the user's own password. Refresh tokens that a password got end, and all sessions
+	// but for the one that makes the call; access tokens stay.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*emptypb.Empty, error)
 	// Creates an access token and returns its secret, only here. A user who is not an admin and
 	// calls with an access token makes none that ends later than that one.

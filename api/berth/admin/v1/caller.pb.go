@@ -72,7 +72,8 @@ type Caller struct {
 	Role ServiceAccount_Role `protobuf:"varint,4,opt,name=role,proto3,enum=berth.admin.v1.ServiceAccount_Role" json:"role,omitempty"`
 	// The groups of the account, `groups/{group}`.
 	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
-	// The key or access token that the caller used, by its resource name; empty for an operator.
+	// The key or access token that the caller used, or that its session was made with, by its
+	// resource name; empty for an operator, and for a session made with a password.
 	Credential string `protobuf:"bytes,6,opt,name=credential,proto3" json:"credential,omitempty"`
 	// When the credential ends; absent means never, or that it is not known.
 	CredentialExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=credential_expire_time,json=credentialExpireTime,proto3" json:"credential_expire_time,omitempty"`

@@ -15,7 +15,7 @@ import (
 
 // A client lists the tenants of a server, page by page.
 func Example() {
-	addr, token := serve(), "operator token or key of a service account"
+	addr, token := serve(), "a token of an operator"
 
 	// A server with admin_tls_certs needs credentials.NewTLS.
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))

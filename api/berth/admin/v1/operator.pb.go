@@ -25,9 +25,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// An operator runs the deployment: it may call every method, in all tenants. It has tokens
-// for this API, and no rights on the data port. The operator token of the configuration
-// belongs to none of these; events show it as `operator`.
+// An operator runs the deployment: it may call every method but `:changePassword`, in all
+// tenants. It has tokens for this API, and no rights on the data port. The operator token of
+// the configuration belongs to none of these; events show it as `operator`.
 type Operator struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Output only. The resource name, `operators/{operator}`: the actor of its events.
