@@ -101,8 +101,8 @@ func (w wholeLines) Marshal(v any) ([]byte, error) {
 
 func noHeader(string) (string, bool) { return "", false }
 
-// closeToOthers keeps an answer out of caches, and from being taken for what it is not.
-func closeToOthers(w http.ResponseWriter) {
+// setPrivateHeaders keeps an answer out of caches, and from being taken for what it is not.
+func setPrivateHeaders(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 }
@@ -111,7 +111,7 @@ func closeToOthers(w http.ResponseWriter) {
 // request is looked at. The gRPC side decides what they may do.
 func (g gate) authenticated(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		closeToOthers(w)
+		setPrivateHeaders(w)
 		web.SetScope(r.Context(), adminScope)
 		c, err := g.callerOfRequest(r)
 		if err != nil {

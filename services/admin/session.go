@@ -27,9 +27,9 @@ const (
 	loopbackCookie = "berth-session"
 )
 
-// cookieName is the name of the cookie for requests that come as this one does. By plain HTTP
-// a session would be for everyone on the way to see, so that there is one only where there is no
-// way: within a machine.
+// cookieName is the name of the cookie for requests that come as this one does. Over plain
+// HTTP anyone on the network could read the cookie, so sessions need TLS unless client and
+// server are on one machine.
 func cookieName(r *http.Request) (string, error) {
 	switch {
 	case web.Scheme(r.Context()) == "https":
@@ -63,29 +63,33 @@ func isLoopback(address string) bool {
 	return err == nil && at.Addr().Unmap().IsLoopback()
 }
 
-// crossOrigin refuses what pages of other origins change with a browser's cookie.
+// sessionCookie is the cookie of a session; a negative maxAge takes it from the browser.
+func sessionCookie(name, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: name, Value: value, Path: "/", Secure: name == secureCookie, HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: maxAge,
+	}
+}
+
+// crossOrigin refuses what pages of other origins change with a browser's cookie. A second
+// wall behind web.Operators, in case a handler is served without it.
 var crossOrigin = http.NewCrossOriginProtection()
 
 // callerOfRequest authenticates a REST request: by its Authorization header or, without one,
 // by the cookie of a session.
 func (g gate) callerOfRequest(r *http.Request) (caller, error) {
 	credential := r.Header.Values("Authorization")
-	if len(credential) > 0 {
+	if len(credential) > 0 || len(r.CookiesNamed(secureCookie))+len(r.CookiesNamed(loopbackCookie)) == 0 {
 		return g.service.authenticate(r.Context(), credential)
 	}
-	var sent []*http.Cookie
 	name, err := cookieName(r)
-	if err == nil {
-		sent = r.CookiesNamed(name)
-	}
-	switch {
-	case err != nil && len(r.CookiesNamed(secureCookie))+len(r.CookiesNamed(loopbackCookie)) > 0:
+	if err != nil {
 		return caller{}, err
-	case len(sent) == 0:
-		return g.service.authenticate(r.Context(), nil)
-	case len(sent) > 1:
-		return caller{}, unauthenticated("the request has more than one session")
-	case crossOrigin.Check(r) != nil:
+	}
+	sent := r.CookiesNamed(name)
+	if len(sent) != 1 {
+		return caller{}, unauthenticated("the request needs one cookie " + name)
+	}
+	if crossOrigin.Check(r) != nil {
 		return caller{}, web.ErrForeignPage()
 	}
 	return g.service.callerBySession(r.Context(), sent[0].Value)

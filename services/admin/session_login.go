@@ -40,7 +40,7 @@ type loginBody struct {
 
 // login answers POST /v1/sessions: it makes a session and sets its cookie.
 func (g gate) login(w http.ResponseWriter, r *http.Request) {
-	closeToOthers(w)
+	setPrivateHeaders(w)
 	web.SetRoute(r.Context(), "CreateSession")
 	web.SetScope(r.Context(), adminScope)
 	cookie, made, err := g.makeSession(w, r)
@@ -49,7 +49,7 @@ func (g gate) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.SetCookie(w, cookie)
-	g.answerSession(w, r, made)
+	g.writeSession(w, r, made)
 }
 
 func (g gate) makeSession(w http.ResponseWriter, r *http.Request) (*http.Cookie, meta.Session, error) {
@@ -75,10 +75,7 @@ func (g gate) makeSession(w http.ResponseWriter, r *http.Request) (*http.Cookie,
 		return nil, meta.Session{}, err
 	}
 	secret, made, err := g.service.createSession(r.Context(), c)
-	return &http.Cookie{
-		Name: name, Value: secret, Path: "/", Secure: name == secureCookie, HttpOnly: true,
-		SameSite: http.SameSiteStrictMode, MaxAge: int(meta.SessionLife.Seconds()),
-	}, made, err
+	return sessionCookie(name, secret, int(meta.SessionLife.Seconds())), made, err
 }
 
 // callerOfLogin finds whose login it is.
@@ -139,7 +136,7 @@ func (s *Service) createSession(ctx context.Context, c caller) (string, meta.Ses
 	}
 	err := s.store.CreateSession(ctx, sessionCause(ctx, c, "", m.Name), m, c.principal.Epoch)
 	if fault.Is(err, fault.ResourceUnknown) {
-		err = unauthenticated("the account was changed meanwhile; log in again")
+		err = fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the account was modified during the login; log in again")
 	}
 	if err != nil {
 		return "", meta.Session{}, err

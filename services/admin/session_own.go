@@ -30,8 +30,8 @@ type ownSessions struct {
 }
 
 func (o ownSessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name, one := strings.CutPrefix(r.URL.Path, sessionsPath+"/")
-	if r.URL.Path != sessionsPath && (!one || name == "" || strings.Contains(name, "/")) {
+	name, named := strings.CutPrefix(r.URL.Path, sessionsPath+"/")
+	if r.URL.Path != sessionsPath && (!named || name == "" || strings.Contains(name, "/")) {
 		o.next.ServeHTTP(w, r)
 		return
 	}
@@ -46,32 +46,32 @@ func (o ownSessions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	switch {
-	case r.Method == http.MethodGet && !one:
+	case r.Method == http.MethodGet && !named:
 		web.SetRoute(ctx, "ListOwnSessions")
 		answer, err = o.service.listOwnSessions(ctx, c)
-	case r.Method == http.MethodDelete && !one:
+	case r.Method == http.MethodDelete && !named:
 		web.SetRoute(ctx, "DeleteOwnSessions")
 		err = o.service.store.DeleteSessions(ctx, sessionCause(ctx, c, "(all)", ""), c.owner())
 	case r.Method == http.MethodDelete:
 		web.SetRoute(ctx, "DeleteOwnSession")
 		err = o.service.deleteOwnSession(ctx, c, name)
 	default:
-		o.wrongMethod(w, r, one)
+		o.wrongMethod(w, r, named)
 		return
 	}
 	if err != nil {
 		writeStatus(w, r, 0, toStatus(ctx, o.log, err))
 		return
 	}
-	if r.Method == http.MethodDelete && (!one || name == currentSession || name == c.session) {
+	if r.Method == http.MethodDelete && (!named || name == currentSession || name == c.session) {
 		forgetCookie(w, r)
 	}
-	o.answer(w, r, answer)
+	o.writeMessage(w, r, answer)
 }
 
-func (o ownSessions) wrongMethod(w http.ResponseWriter, r *http.Request, one bool) {
+func (o ownSessions) wrongMethod(w http.ResponseWriter, r *http.Request, named bool) {
 	methods := "GET, POST, DELETE"
-	if one {
+	if named {
 		methods = "DELETE"
 	}
 	w.Header().Set("Allow", methods)
@@ -110,14 +110,14 @@ func (s *Service) sessionNamed(ctx context.Context, o meta.SessionOwner, name st
 	return meta.Session{}, fault.New(fault.NotFound, fault.ResourceUnknown, "session not found")
 }
 
-func (g gate) answerSession(w http.ResponseWriter, r *http.Request, made meta.Session) {
+func (g gate) writeSession(w http.ResponseWriter, r *http.Request, made meta.Session) {
 	m := sessionMessage("sessions/", made)
 	m.Current = true
-	g.answer(w, r, m)
+	g.writeMessage(w, r, m)
 }
 
-// answer writes a message as the gateway does.
-func (g gate) answer(w http.ResponseWriter, r *http.Request, m proto.Message) {
+// writeMessage writes a message as the gateway does.
+func (g gate) writeMessage(w http.ResponseWriter, r *http.Request, m proto.Message) {
 	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
 	if err != nil {
 		writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
@@ -130,7 +130,7 @@ func (g gate) answer(w http.ResponseWriter, r *http.Request, m proto.Message) {
 // forgetCookie takes the cookie of a session that ended from the browser.
 func forgetCookie(w http.ResponseWriter, r *http.Request) {
 	if name, err := cookieName(r); err == nil {
-		http.SetCookie(w, &http.Cookie{Name: name, Path: "/", Secure: name == secureCookie, HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: -1})
+		http.SetCookie(w, sessionCookie(name, "", -1))
 	}
 }
 

@@ -111,7 +111,7 @@ func (s *Service) createRefresh(ctx context.Context, req IssueTokenRequest, p ac
 	made.Hash = sha256.Sum256([]byte(raw))
 	err := s.tokens.CreateRefreshToken(ctx, p, made, RefreshLife)
 	if fault.Is(err, fault.ResourceUnknown) {
-		err = fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the account was changed meanwhile; log in again")
+		err = fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "the account was modified during the login; log in again")
 	}
 	return raw, err
 }

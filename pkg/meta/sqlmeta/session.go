@@ -182,7 +182,7 @@ func checkEpoch(t Tx, id tenant.ID, account, epoch int64) error {
 	var have int64
 	found, err := t.Find(t.Pick(findAccountEpoch, lockAccountEpoch), []any{id, account}, &have)
 	if err == nil && (!found || have != epoch) {
-		err = fault.New(fault.NotFound, fault.ResourceUnknown, "the account was changed meanwhile; log in again")
+		err = fault.New(fault.NotFound, fault.ResourceUnknown, "the account was modified or deleted")
 	}
 	return err
 }
