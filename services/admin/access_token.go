@@ -19,9 +19,9 @@ const (
 
 func (s *Service) accessTokens() accountKeys {
 	return accountKeys{
-		service: s, store: s.store, limit: s.limits.KeyLimit(), find: s.users().find,
+		service: s, limit: s.limits.KeyLimit(), find: s.accountOwner(s.users().find),
 		owners: []string{"tenants", "users"}, name: "accessTokens", noun: "an access token", prefix: secretPrefix,
-		defaultTTL: defaultTokenTTL, shortest: minTTL, ttl: maxTokenTTL, field: "access_token.ttl", limits: "1 second and 366 days",
+		defaultTTL: defaultTokenTTL, shortest: minTTL, longest: maxTokenTTL, field: "access_token.ttl", limits: "1 second and 366 days",
 	}
 }
 

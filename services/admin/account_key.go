@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"slices"
 	"strings"
@@ -16,34 +15,60 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// accountKeys are the secrets of accounts of one kind: the keys of service accounts, the
-// access tokens of users, or the tokens of operators, which are accounts here.
+// accountKeys are the secrets of owners of one kind: the keys of service accounts, the access
+// tokens of users, or the tokens of operators.
 type accountKeys struct {
-	service       *Service
-	store         meta.AccountKeys
-	limit         meta.Limit
-	owners        []string // as in resource names: "tenants", "serviceAccounts"
-	name          string   // as in resource names: "keys"
-	noun          string
-	prefix        string        // of the secrets
-	defaultTTL    time.Duration // 0 = for ever
-	shortest, ttl time.Duration // the least and the most
-	field, limits string        // of the lifetime in a request, and in words
-	latest        time.Time     // no key may end later; zero = no bound
-	find          func(ctx context.Context, field, name string) (meta.Tenant, meta.Account, error)
+	service           *Service
+	limit             meta.Limit
+	owners            []string // as in resource names: "tenants", "serviceAccounts"
+	name              string   // as in resource names: "keys"
+	noun              string
+	prefix            string        // of the secrets
+	defaultTTL        time.Duration // 0 = for ever
+	shortest, longest time.Duration
+	field, limits     string    // of the lifetime in a request, and in words
+	latest            time.Time // no key may end later; zero = no bound
+	find              func(ctx context.Context, field, name string) (keyOwner, error)
 }
 
-// create makes a key of the account at parent, and returns its secret.
+// keyOwner has keys: an account, or an operator.
+type keyOwner struct {
+	right  string // that its keys give, for the audit log
+	list   func(context.Context) ([]meta.AccountKey, error)
+	create func(context.Context, meta.Cause, meta.AccountKey) (meta.AccountKey, error)
+	delete func(ctx context.Context, by meta.Cause, key string) error
+}
+
+// accountOwner makes of a lookup of accounts one of owners.
+func (s *Service) accountOwner(find func(ctx context.Context, field, name string) (meta.Tenant, meta.Account, error)) func(context.Context, string, string) (keyOwner, error) {
+	return func(ctx context.Context, field, name string) (keyOwner, error) {
+		_, a, err := find(ctx, field, name)
+		return keyOwner{
+			right: "role " + string(a.Role),
+			list: func(ctx context.Context) ([]meta.AccountKey, error) {
+				return s.store.ListAccountKeys(ctx, a.Tenant, a.Kind, a.Slug)
+			},
+			create: func(ctx context.Context, by meta.Cause, k meta.AccountKey) (meta.AccountKey, error) {
+				return s.store.CreateAccountKey(ctx, by, a.Tenant, a.Kind, a.Slug, k)
+			},
+			delete: func(ctx context.Context, by meta.Cause, key string) error {
+				return s.store.DeleteAccountKey(ctx, by, a.Tenant, a.Kind, a.Slug, key)
+			},
+		}, err
+	}
+}
+
+// create makes a key of the owner at parent, and returns its secret.
 func (c accountKeys) create(ctx context.Context, parent, note string, ttl *durationpb.Duration, validateOnly bool) (meta.AccountKey, string, error) {
 	expires, err := c.expiry(ttl)
 	if err != nil {
 		return meta.AccountKey{}, "", err
 	}
-	t, a, err := c.find(ctx, "parent", parent)
+	owner, err := c.find(ctx, "parent", parent)
 	if err != nil {
 		return meta.AccountKey{}, "", err
 	}
-	keys, err := c.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+	keys, err := owner.list(ctx)
 	if err != nil {
 		return meta.AccountKey{}, "", err
 	}
@@ -52,12 +77,12 @@ func (c accountKeys) create(ctx context.Context, parent, note string, ttl *durat
 	}
 	secret := newSecret(c.prefix)
 	k := meta.AccountKey{
-		Name:      strings.ToLower(rand.Text()[:12]),
+		Name:      newName(),
 		Hash:      sha256.Sum256([]byte(secret)),
 		Note:      note,
 		ExpiresAt: expires,
 	}
-	k, err = c.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, k)+madeWith(ctx)), t.ID, a.Kind, a.Slug, k)
+	k, err = owner.create(ctx, causedBy(ctx, "key", "", owner.detail(k)+madeWith(ctx)), k)
 	return k, secret, err
 }
 
@@ -73,7 +98,7 @@ func (c accountKeys) expiry(ttl *durationpb.Duration) (time.Time, error) {
 		}
 		return end, nil
 	}
-	if d := ttl.AsDuration(); ttl.CheckValid() != nil || d < c.shortest || d > c.ttl {
+	if d := ttl.AsDuration(); ttl.CheckValid() != nil || d < c.shortest || d > c.longest {
 		return time.Time{}, invalid(c.field, "the lifetime of %s is between %s", c.noun, c.limits)
 	}
 	end := time.Now().Add(ttl.AsDuration())
@@ -84,7 +109,7 @@ func (c accountKeys) expiry(ttl *durationpb.Duration) (time.Time, error) {
 	return end, nil
 }
 
-// keyListRequest lists the keys of an account.
+// keyListRequest lists the keys of an owner.
 type keyListRequest interface {
 	listRequest
 	GetExpireBefore() *timestamppb.Timestamp
@@ -92,7 +117,7 @@ type keyListRequest interface {
 
 // list pages by name.
 func (c accountKeys) list(ctx context.Context, req keyListRequest) ([]meta.AccountKey, string, error) {
-	t, a, err := c.find(ctx, "parent", req.GetParent())
+	owner, err := c.find(ctx, "parent", req.GetParent())
 	if err != nil {
 		return nil, "", err
 	}
@@ -103,19 +128,14 @@ func (c accountKeys) list(ctx context.Context, req keyListRequest) ([]meta.Accou
 		}
 		list += ", expiring before " + before.AsTime().Format(time.RFC3339Nano)
 	}
-	return listPage(c.service, list, req.GetParent(), req,
-		func(p meta.Page) ([]meta.AccountKey, error) {
-			keys, err := c.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
-			if err != nil {
-				return nil, err
-			}
-			slices.SortFunc(keys, func(x, y meta.AccountKey) int { return strings.Compare(x.Name, y.Name) })
-			keys = slices.DeleteFunc(keys, func(k meta.AccountKey) bool {
-				return k.Name <= p.After || before != nil && (k.ExpiresAt.IsZero() || !k.ExpiresAt.Before(before.AsTime()))
-			})
-			return keys[:min(len(keys), p.Size)], nil
-		},
-		func(k meta.AccountKey) string { return k.Name })
+	keys, err := owner.list(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	keys = slices.DeleteFunc(keys, func(k meta.AccountKey) bool {
+		return before != nil && (k.ExpiresAt.IsZero() || !k.ExpiresAt.Before(before.AsTime()))
+	})
+	return pageOfAll(c.service, list, req.GetParent(), req, keys, func(k meta.AccountKey) string { return k.Name })
 }
 
 // delete removes a key; its secret is refused from then on.
@@ -125,23 +145,23 @@ func (c accountKeys) delete(ctx context.Context, req deleteRequest) (*emptypb.Em
 		return nil, err
 	}
 	id := ids[len(ids)-1]
-	t, a, err := c.find(ctx, "name", strings.TrimSuffix(req.GetName(), "/"+c.name+"/"+id))
+	owner, err := c.find(ctx, "name", strings.TrimSuffix(req.GetName(), "/"+c.name+"/"+id))
 	if err != nil {
 		return deleted(err, req)
 	}
 	if req.GetValidateOnly() {
-		keys, err := c.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+		keys, err := owner.list(ctx)
 		if err == nil && !slices.ContainsFunc(keys, func(k meta.AccountKey) bool { return k.Name == id }) {
 			err = fault.New(fault.NotFound, fault.ResourceUnknown, "%s not found", strings.TrimPrefix(strings.TrimPrefix(c.noun, "a "), "an "))
 		}
 		return deleted(err, req)
 	}
-	return deleted(c.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, meta.AccountKey{Name: id}), ""), t.ID, a.Kind, a.Slug, id), req)
+	return deleted(owner.delete(ctx, causedBy(ctx, "key", owner.detail(meta.AccountKey{Name: id}), ""), id), req)
 }
 
-// keyDetail says of a key which right it gives, and how long.
-func keyDetail(a meta.Account, k meta.AccountKey) string {
-	detail := k.Name + " of role " + string(a.Role)
+// detail says of a key which right it gives, and how long.
+func (o keyOwner) detail(k meta.AccountKey) string {
+	detail := k.Name + " of " + o.right
 	if !k.ExpiresAt.IsZero() {
 		detail += " until " + k.ExpiresAt.UTC().Format(time.RFC3339)
 	}

@@ -14,8 +14,8 @@ func (c collection[R, M]) owner(ctx context.Context, parent string) (meta.Tenant
 	return c.service.findTenant(ctx, "parent", parent)
 }
 
-// split returns the tenant's slug, if there is a tenant, and the ID in a resource name; field
-// is where the request carries it.
+// split returns the parent, which is empty for what is the deployment's, and the ID of a
+// resource name; field is where the request carries it.
 func (c collection[R, M]) split(field, name string) (string, string, error) {
 	if c.ofDeployment {
 		ids, err := splitName(field, name, c.name)
@@ -28,31 +28,29 @@ func (c collection[R, M]) split(field, name string) (string, string, error) {
 	if err != nil {
 		return "", "", err
 	}
-	return ids[0], ids[1], nil
+	return "tenants/" + ids[0], ids[1], nil
 }
 
 // createNamed creates the resource by the name that an update has.
 func (c collection[R, M]) createNamed(ctx context.Context, m M, validateOnly bool) (M, error) {
-	slug, id, err := c.split(c.noun+".name", m.GetName())
+	parent, id, err := c.split(c.noun+".name", m.GetName())
 	if err != nil {
 		var none M
 		return none, err
 	}
-	return c.create(ctx, "tenants/"+slug, id, m, validateOnly)
+	return c.create(ctx, parent, id, m, validateOnly)
 }
 
 // find finds by resource name; field is where the request carries it.
 func (c collection[R, M]) find(ctx context.Context, field, name string) (meta.Tenant, R, error) {
 	var none R
-	slug, id, err := c.split(field, name)
+	parent, id, err := c.split(field, name)
 	if err != nil {
 		return meta.Tenant{}, none, err
 	}
-	var t meta.Tenant
-	if !c.ofDeployment {
-		if t, err = c.service.tenantBySlug(ctx, slug); err != nil {
-			return meta.Tenant{}, none, err
-		}
+	t, err := c.owner(ctx, parent)
+	if err != nil {
+		return meta.Tenant{}, none, err
 	}
 	r, err := c.findRow(ctx, t.ID, id)
 	return t, r, err

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -36,11 +37,14 @@ func newSecret(prefix string) string {
 	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
+// newName makes the name of a secret, which is unique for its owner.
+func newName() string { return strings.ToLower(rand.Text()[:12]) }
+
 func (s *Service) accountKeys() accountKeys {
 	return accountKeys{
-		service: s, store: s.store, limit: s.limits.KeyLimit(), find: s.accounts().find,
+		service: s, limit: s.limits.KeyLimit(), find: s.accountOwner(s.accounts().find),
 		owners: []string{"tenants", "serviceAccounts"}, name: "keys", noun: "a key", prefix: secretPrefix,
-		shortest: minTTL, ttl: maxTTL, field: "key.ttl", limits: "1 second and 100 years",
+		shortest: minTTL, longest: maxTTL, field: "key.ttl", limits: "1 second and 100 years",
 	}
 }
 
@@ -107,11 +111,11 @@ func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir s
 	if err != nil {
 		return err
 	}
-	t, a, err := s.accounts().find(ctx, "name", account)
+	owner, err := s.accountKeys().find(ctx, "name", account)
 	if err != nil {
 		return err
 	}
-	keys, err := s.store.ListAccountKeys(ctx, t.ID, a.Kind, a.Slug)
+	keys, err := owner.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -119,11 +123,11 @@ func (s *Service) applyKey(ctx context.Context, account string, k seedKey, dir s
 		if keys[i].Hash == hash {
 			return nil
 		}
-		if err := s.store.DeleteAccountKey(ctx, causedBy(ctx, "key", keyDetail(a, keys[i]), ""), t.ID, a.Kind, a.Slug, k.ID); err != nil {
+		if err := owner.delete(ctx, causedBy(ctx, "key", owner.detail(keys[i]), ""), k.ID); err != nil {
 			return err
 		}
 	}
 	made := meta.AccountKey{Name: k.ID, Hash: hash}
-	_, err = s.store.CreateAccountKey(ctx, causedBy(ctx, "key", "", keyDetail(a, made)), t.ID, a.Kind, a.Slug, made)
+	_, err = owner.create(ctx, causedBy(ctx, "key", "", owner.detail(made)), made)
 	return err
 }

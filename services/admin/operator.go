@@ -21,7 +21,7 @@ func (s *Service) operators() collection[meta.Operator, *pb.Operator] {
 			return setOperator(ctx, o, m)
 		},
 		show:  shown(func(_ meta.Tenant, o meta.Operator) *pb.Operator { return operatorMessage(o) }),
-		limit: meta.Limit{Most: -1}, // operators make them, as they make tenants
+		limit: noLimit, // operators make them, as they make tenants
 		findRow: func(ctx context.Context, _ tenant.ID, slug string) (meta.Operator, error) {
 			return s.store.FindOperator(ctx, slug)
 		},

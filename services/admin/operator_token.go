@@ -7,39 +7,30 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
-	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/tenant"
 )
-
-// operatorKeys are the tokens of operators as keys of accounts.
-type operatorKeys struct{ meta.Operators }
-
-// CreateAccountKey implements meta.AccountKeys.
-func (o operatorKeys) CreateAccountKey(ctx context.Context, by meta.Cause, _ tenant.ID, _ access.Kind, slug string, k meta.AccountKey) (meta.AccountKey, error) {
-	return o.CreateOperatorToken(ctx, by, slug, k)
-}
-
-// ListAccountKeys implements meta.AccountKeys.
-func (o operatorKeys) ListAccountKeys(ctx context.Context, _ tenant.ID, _ access.Kind, slug string) ([]meta.AccountKey, error) {
-	return o.ListOperatorTokens(ctx, slug)
-}
-
-// DeleteAccountKey implements meta.AccountKeys.
-func (o operatorKeys) DeleteAccountKey(ctx context.Context, by meta.Cause, _ tenant.ID, _ access.Kind, slug, name string) error {
-	return o.DeleteOperatorToken(ctx, by, slug, name)
-}
 
 func (s *Service) operatorTokens() accountKeys {
 	return accountKeys{
-		service: s, store: operatorKeys{s.store}, limit: s.limits.OperatorTokenLimit(),
-		find: func(ctx context.Context, field, name string) (meta.Tenant, meta.Account, error) {
-			_, o, err := s.operators().find(ctx, field, name)
-			return meta.Tenant{}, meta.Account{Slug: o.Slug, Role: "OPERATOR"}, err
-		},
+		service: s, limit: s.limits.OperatorTokenLimit(), find: s.operatorOwner,
 		owners: []string{"operators"}, name: "tokens", noun: "an operator token", prefix: operatorPrefix,
-		defaultTTL: defaultTokenTTL, shortest: minTTL, ttl: maxTokenTTL, field: "token.ttl", limits: "1 second and 366 days",
+		defaultTTL: defaultTokenTTL, shortest: minTTL, longest: maxTokenTTL, field: "token.ttl", limits: "1 second and 366 days",
 	}
+}
+
+// operatorOwner finds an operator as the owner of tokens.
+func (s *Service) operatorOwner(ctx context.Context, field, name string) (keyOwner, error) {
+	_, o, err := s.operators().find(ctx, field, name)
+	return keyOwner{
+		right: "an operator",
+		list:  func(ctx context.Context) ([]meta.AccountKey, error) { return s.store.ListOperatorTokens(ctx, o.Slug) },
+		create: func(ctx context.Context, by meta.Cause, k meta.AccountKey) (meta.AccountKey, error) {
+			return s.store.CreateOperatorToken(ctx, by, o.Slug, k)
+		},
+		delete: func(ctx context.Context, by meta.Cause, key string) error {
+			return s.store.DeleteOperatorToken(ctx, by, o.Slug, key)
+		},
+	}, err
 }
 
 // CreateOperatorToken creates a token of an operator and returns its secret, only here.

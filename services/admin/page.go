@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -47,6 +48,15 @@ func listPage[T any](s *Service, list, parent string, req pageRequest,
 	}
 	rows = rows[:size]
 	return rows, s.pages.seal(list, parent, key(rows[size-1])), nil
+}
+
+// pageOfAll answers one page of a list that is here as a whole, in any order.
+func pageOfAll[T any](s *Service, list, parent string, req pageRequest, all []T, key func(T) string) ([]T, string, error) {
+	return listPage(s, list, parent, req, func(p meta.Page) ([]T, error) {
+		rest := slices.DeleteFunc(all, func(row T) bool { return key(row) <= p.After })
+		slices.SortFunc(rest, func(x, y T) int { return strings.Compare(key(x), key(y)) })
+		return rest[:min(len(rest), p.Size)], nil
+	}, key)
 }
 
 // pageSize is how many rows the caller wants at most.

@@ -21,13 +21,11 @@ func (s *Service) ListRefreshTokens(ctx context.Context, req *pb.ListRefreshToke
 	if err != nil {
 		return nil, err
 	}
-	rows, next, err := listPage(s, refreshTokensCollection, req.GetParent(), req,
-		func(p meta.Page) ([]meta.RefreshToken, error) {
-			tokens, err := s.store.ListRefreshTokens(ctx, a.Tenant, a.Kind, a.Slug)
-			tokens = slices.DeleteFunc(tokens, func(r meta.RefreshToken) bool { return r.Name <= p.After })
-			return tokens[:min(len(tokens), p.Size)], err
-		},
-		func(r meta.RefreshToken) string { return r.Name })
+	tokens, err := s.store.ListRefreshTokens(ctx, a.Tenant, a.Kind, a.Slug)
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := pageOfAll(s, refreshTokensCollection, req.GetParent(), req, tokens, func(r meta.RefreshToken) string { return r.Name })
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,9 @@ func mapped[T, M any](rows []T, f func(T) M) []M {
 	return out
 }
 
+// noLimit is that of resources of which there may be any number.
+var noLimit = meta.Limit{Most: -1}
+
 // room says for a creation that is only validated what the store would say of one
 // more of what list lists.
 func room[T any](l meta.Limit, list func(meta.Page) ([]T, error)) error {

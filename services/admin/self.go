@@ -87,12 +87,8 @@ func (s *Service) ListCallerAccessRules(ctx context.Context, req *pb.ListCallerA
 	if err != nil {
 		return nil, err
 	}
-	rows, next, err := listPage(s, "callerAccessRules", t.Slug+"/"+p.Name, req,
-		func(page meta.Page) ([]meta.AccessRule, error) {
-			named := slices.DeleteFunc(all, func(r meta.AccessRule) bool { return r.Slug <= page.After || len(r.Naming(p, groups)) == 0 })
-			return named[:min(len(named), page.Size)], nil
-		},
-		func(r meta.AccessRule) string { return r.Slug })
+	naming := slices.DeleteFunc(all, func(r meta.AccessRule) bool { return len(r.Naming(p, groups)) == 0 })
+	rows, next, err := pageOfAll(s, "callerAccessRules", t.Slug+"/"+p.Name, req, naming, func(r meta.AccessRule) string { return r.Slug })
 	m.AccessRules = mapped(rows, func(r meta.AccessRule) *pb.AccessRule { return ownRuleMessage(t, r, r.Naming(p, groups)) })
 	m.NextPageToken = next
 	return m, err

@@ -24,15 +24,11 @@ func (s *Service) ListSessions(ctx context.Context, req *pb.ListSessionsRequest)
 	if err != nil {
 		return nil, err
 	}
-	rows, next, err := listPage(s, sessionsCollection, req.GetParent(), req,
-		func(p meta.Page) ([]meta.Session, error) {
-			rows, err := s.store.ListSessions(ctx, o)
-			for len(rows) > 0 && rows[0].Name <= p.After {
-				rows = rows[1:]
-			}
-			return rows[:min(len(rows), p.Size)], err
-		},
-		func(m meta.Session) string { return m.Name })
+	all, err := s.store.ListSessions(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := pageOfAll(s, sessionsCollection, req.GetParent(), req, all, func(m meta.Session) string { return m.Name })
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,9 @@ package admin
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -131,7 +129,7 @@ func (s *Service) createSession(ctx context.Context, c caller) (string, meta.Ses
 	}
 	secret := newSecret(prefix)
 	m := meta.Session{
-		SessionOwner: c.owner(), Name: strings.ToLower(rand.Text()[:12]), Hash: sha256.Sum256([]byte(secret)), Key: key,
+		SessionOwner: c.owner(), Name: newName(), Hash: sha256.Sum256([]byte(secret)), Key: key,
 		UserAgent: web.UserAgent(ctx), CreatedFrom: web.AddrText(web.ClientAddr(ctx)),
 	}
 	err := s.store.CreateSession(ctx, sessionCause(ctx, c, "", m.Name), m, c.principal.Epoch)

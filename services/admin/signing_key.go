@@ -3,27 +3,22 @@ package admin
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
-	"github.com/berth-registry/berth/pkg/meta"
 )
 
 const signingKeysCollection = "signingKeys"
 
 // ListSigningKeys pages by name.
 func (s *Service) ListSigningKeys(ctx context.Context, req *pb.ListSigningKeysRequest) (*pb.ListSigningKeysResponse, error) {
-	rows, next, err := listPage(s, signingKeysCollection, "", req,
-		func(p meta.Page) ([]access.VerifyKey, error) {
-			keys, err := s.store.ListVerifyKeys(ctx)
-			slices.SortFunc(keys, func(x, y access.VerifyKey) int { return strings.Compare(x.ID, y.ID) })
-			keys = slices.DeleteFunc(keys, func(k access.VerifyKey) bool { return k.ID <= p.After })
-			return keys[:min(len(keys), p.Size)], err
-		},
-		func(k access.VerifyKey) string { return k.ID })
+	keys, err := s.store.ListVerifyKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := pageOfAll(s, signingKeysCollection, "", req, keys, func(k access.VerifyKey) string { return k.ID })
 	if err != nil {
 		return nil, err
 	}
