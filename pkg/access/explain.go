@@ -10,12 +10,12 @@ import (
 type Explanation struct {
 	Allowed Actions // what Rights.Allowed returns, with Manage as Rights.ManagesRepository says
 
-	giving, taking []Cause
+	giving, taking []Reason
 }
 
-// Cause is one thing that gives a caller actions, or takes them.
-type Cause struct {
-	Kind    CauseKind
+// Reason is one thing that gives a caller actions, or takes them.
+type Reason struct {
+	Kind    ReasonKind
 	Actions Actions
 	Match   // of ByRule
 }
@@ -27,12 +27,12 @@ type Match struct {
 	Principal string // of the rule, that is the caller, a group of it, or stands for it
 }
 
-// CauseKind says what a Cause is.
-type CauseKind int
+// ReasonKind says what a Reason is.
+type ReasonKind int
 
-// The causes.
+// The reasons.
 const (
-	ByRule CauseKind = iota + 1
+	ByRule ReasonKind = iota + 1
 	ByRole
 	ByAnonymousPull // a setting of the registry
 	ByAnonymousPush // a setting of the registry
@@ -51,20 +51,20 @@ func (r *Rights) Explain(repository string) Explanation {
 	}
 	settings := r.site.Settings
 	if settings.AnonymousPull {
-		e.giving = append(e.giving, Cause{Kind: ByAnonymousPull, Actions: Pull | Fill})
+		e.giving = append(e.giving, Reason{Kind: ByAnonymousPull, Actions: givenByAnonymousPull})
 	}
 	if settings.AnonymousPush {
-		e.giving = append(e.giving, Cause{Kind: ByAnonymousPush, Actions: Pull | Fill | Push})
+		e.giving = append(e.giving, Reason{Kind: ByAnonymousPush, Actions: givenByAnonymousPush})
 	}
 	if role := r.Principal.Role.Actions(); r.member() && role != 0 {
-		e.giving = append(e.giving, Cause{Kind: ByRole, Actions: role})
+		e.giving = append(e.giving, Reason{Kind: ByRole, Actions: role})
 	}
 	e.addRules(r, matched)
 	if settings.ReadOnly {
-		e.taking = append(e.taking, Cause{Kind: ByReadOnly, Actions: ^leftByReadOnly})
+		e.taking = append(e.taking, Reason{Kind: ByReadOnly, Actions: ^leftByReadOnly})
 	}
 	if !e.Allowed.Has(Pull) {
-		e.taking = append(e.taking, Cause{Kind: WithoutPull, Actions: Fill})
+		e.taking = append(e.taking, Reason{Kind: WithoutPull, Actions: Fill})
 	}
 	return e
 }
@@ -79,22 +79,22 @@ func (e *Explanation) addRules(r *Rights, matched []*pattern) {
 			continue
 		}
 		last = p.rule
-		c := Cause{ByRule, p.rule.Actions, Match{p.rule, p.text, names[0]}}
-		if c.Principal == AnonymousPrincipal {
-			c.Actions &^= Manage
+		why := Reason{ByRule, p.rule.Actions, Match{p.rule, p.text, names[0]}}
+		if why.Principal == AnonymousPrincipal {
+			why.Actions &^= Manage
 		}
 		if p.rule.Deny {
-			e.taking = append(e.taking, c)
+			e.taking = append(e.taking, why)
 		} else {
-			e.giving = append(e.giving, c)
+			e.giving = append(e.giving, why)
 		}
 	}
 }
 
 // Because returns what decides about one action: what gives it, or, if something takes it,
 // what takes it, of which the rules come first. It is empty if nothing gives it.
-func (e Explanation) Because(action Actions) []Cause {
-	given, taken := causes(e.giving, action), causes(e.taking, action)
+func (e Explanation) Because(action Actions) []Reason {
+	given, taken := reasonsFor(e.giving, action), reasonsFor(e.taking, action)
 	if e.Allowed.Has(action) || len(given) == 0 {
 		return given
 	}
@@ -102,18 +102,18 @@ func (e Explanation) Because(action Actions) []Cause {
 }
 
 // Overruled returns the rules that give an action in vain: something takes it.
-func (e Explanation) Overruled(action Actions) []Cause {
+func (e Explanation) Overruled(action Actions) []Reason {
 	if e.Allowed.Has(action) {
 		return nil
 	}
-	return slices.DeleteFunc(causes(e.giving, action), func(c Cause) bool { return c.Kind != ByRule })
+	return slices.DeleteFunc(reasonsFor(e.giving, action), func(r Reason) bool { return r.Kind != ByRule })
 }
 
-func causes(all []Cause, action Actions) []Cause {
-	var found []Cause
-	for _, c := range all {
-		if c.Actions.Has(action) {
-			found = append(found, c)
+func reasonsFor(all []Reason, action Actions) []Reason {
+	var found []Reason
+	for _, r := range all {
+		if r.Actions.Has(action) {
+			found = append(found, r)
 		}
 	}
 	return found
@@ -143,10 +143,10 @@ func (r *Rule) Naming(who Principal, groups []string) []string {
 	return names
 }
 
-// Miss is a set of reasons why a rule does not count in a decision.
+// Miss is a set of conditions of a rule that a decision does not meet, so that it does not count.
 type Miss uint8
 
-// The reasons.
+// The conditions.
 const (
 	MissPrincipal  Miss = 1 << iota // it is about others
 	MissRegistry                    // it is about other registries

@@ -30,7 +30,7 @@ func TestU93_AnExplanationIsTheDecision(t *testing.T) {
 			t.Fatalf("explained is %v, decided %v", e.Allowed, got)
 		}
 		for i := range rules {
-			counts := slices.ContainsFunc(slices.Concat(e.giving, e.taking), func(c Cause) bool { return c.Kind == ByRule && c.Rule.Slug == rules[i].Slug })
+			counts := slices.ContainsFunc(slices.Concat(e.giving, e.taking), func(r Reason) bool { return r.Kind == ByRule && r.Rule.Slug == rules[i].Slug })
 			if misses := rights.Misses(&rules[i], repository, groups); counts != (misses == 0) {
 				t.Fatalf("%+v counts for %s in %q: %t, and misses %b", rules[i], who.Actor(), repository, counts, misses)
 			}
@@ -41,9 +41,9 @@ func TestU93_AnExplanationIsTheDecision(t *testing.T) {
 				t.Fatalf("%v is allowed for no reason\nrules %+v", n.name, rules)
 			}
 			left := slices.DeleteFunc(slices.Clone(rules), func(rule Rule) bool {
-				return slices.ContainsFunc(because, func(c Cause) bool { return c.Kind == ByRule && c.Rule.Slug == rule.Slug })
+				return slices.ContainsFunc(because, func(r Reason) bool { return r.Kind == ByRule && r.Rule.Slug == rule.Slug })
 			})
-			byRulesAlone := len(because) > 0 && !slices.ContainsFunc(because, func(c Cause) bool { return c.Kind != ByRule })
+			byRulesAlone := len(because) > 0 && !slices.ContainsFunc(because, func(r Reason) bool { return r.Kind != ByRule })
 			without := decide(left)
 			if after := without.Explain(repository).Allowed; byRulesAlone && after.Has(n.action) == e.Allowed.Has(n.action) {
 				t.Fatalf("%v is decided by %+v, and without these it is the same\nrules %+v", n.name, because, rules)
@@ -82,8 +82,8 @@ func randomRules(r *rand.Rand) []Rule {
 	return rules
 }
 
-// TestU93_CausesSayWhatDecides, case by case.
-func TestU93_CausesSayWhatDecides(t *testing.T) {
+// TestU93_ReasonsSayWhatDecides, case by case.
+func TestU93_ReasonsSayWhatDecides(t *testing.T) {
 	named := func(slug string, r Rule) Rule {
 		r.Slug = slug
 		return r
@@ -97,7 +97,7 @@ func TestU93_CausesSayWhatDecides(t *testing.T) {
 	s.Settings.AnonymousPull = true
 	rights := NewPolicy(1, rules).Rights(&s, ci, office, "groups/dev")
 	e := rights.Explain("foo/img")
-	for action, want := range map[Actions][]Cause{
+	for action, want := range map[Actions][]Reason{
 		Pull:   {{Kind: ByAnonymousPull}, {Kind: ByRule, Match: Match{&rules[0], "foo/**", "groups/dev"}}},
 		Push:   {{Kind: ByRule, Match: Match{&rules[1], "foo/img", Authenticated}}},
 		Delete: nil,

@@ -77,14 +77,20 @@ func (r *Rights) On(resource Scope) Actions {
 	}
 }
 
+// What the settings anonymous_pull and anonymous_push of a registry give all callers.
+const (
+	givenByAnonymousPull = Pull | Fill
+	givenByAnonymousPush = Pull | Fill | Push
+)
+
 // anonymous returns what the settings of the registry give all callers.
 func (r *Rights) anonymous() Actions {
 	var a Actions
 	if r.site.Settings.AnonymousPull {
-		a |= Pull | Fill
+		a |= givenByAnonymousPull
 	}
 	if r.site.Settings.AnonymousPush {
-		a |= Pull | Fill | Push
+		a |= givenByAnonymousPush
 	}
 	return a
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
+// upstreamPrefix begins the names of repositories by which clients name an upstream themselves.
+const upstreamPrefix = "proxy/"
+
 // accessTest is a question about rights: who, where, and which repository.
 type accessTest struct {
 	view     view // of the caller
@@ -58,7 +61,7 @@ func (s *Service) accessTest(ctx context.Context, req *pb.TestAccessRequest) (ac
 	if q.view, err = s.viewOf(ctx, req.GetName()); err != nil {
 		return q, err
 	}
-	if q.who, q.blocked, err = s.tested(ctx, q, req.GetPrincipal()); err != nil {
+	if q.who, q.blocked, err = s.testedPrincipal(ctx, q, req.GetPrincipal()); err != nil {
 		return q, err
 	}
 	if q.registry, err = s.testedRegistry(ctx, q, req); err != nil {
@@ -84,9 +87,9 @@ func (s *Service) accessTest(ctx context.Context, req *pb.TestAccessRequest) (ac
 	return q, err
 }
 
-// tested is the principal of a test, and why no request of it is served. Only those who read
+// testedPrincipal is the principal of a test, and why no request of it is served. Only those who read
 // everything test others.
-func (s *Service) tested(ctx context.Context, q accessTest, name string) (access.Principal, string, error) {
+func (s *Service) testedPrincipal(ctx context.Context, q accessTest, name string) (access.Principal, string, error) {
 	none := access.Principal{}
 	c := callerOf(ctx)
 	if name == "" {
@@ -171,10 +174,11 @@ func (s *Service) allAccessRules(ctx context.Context, t tenant.ID) ([]meta.Acces
 	}
 }
 
-// namedUpstream is the upstream that the name of the repository leads to; false for a repository
-// of the registry.
-func (q accessTest) namedUpstream() (string, string, bool) {
-	rest, below := strings.CutPrefix(q.name, "proxy/")
-	host, name, _ := strings.Cut(rest, "/")
-	return host, name, below
+// ofUpstream reports whether the name of the repository leads to an upstream, past the registry.
+func (q accessTest) ofUpstream() bool { return strings.HasPrefix(q.name, upstreamPrefix) }
+
+// namedUpstream is the host of that upstream, and the name that the repository has there.
+func (q accessTest) namedUpstream() (string, string) {
+	host, name, _ := strings.Cut(strings.TrimPrefix(q.name, upstreamPrefix), "/")
+	return host, name
 }

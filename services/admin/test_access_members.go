@@ -28,7 +28,8 @@ func (s *Service) testMembers(ctx context.Context, q accessTest) ([]*pb.TestAcce
 		Claimed: func() (bool, error) { return s.store.ClaimedBy(ctx, q.tenant.ID, c.Registries, q.name) },
 	}
 	fills := true
-	if host, name, direct := q.namedUpstream(); direct {
+	if q.ofUpstream() {
+		host, name := q.namedUpstream()
 		reach, err := chain.Reach(topology, q.registry.Slug, caller)
 		if err != nil {
 			return nil, err
@@ -92,26 +93,20 @@ func (q accessTest) memberVerdict(m *chain.Member, action access.Actions) *pb.Te
 		return v
 	}
 	caller := chain.CallerOf(&q.rights, q.name)
-	v.Allowed = q.rights.Allowed(q.name).Has(action) && m.Rights(caller).Has(action)
-	own := q.rights.Explain(q.name)
-	if !own.Allowed.Has(action) {
+	own, decides := q.rights.Explain(q.name), m.CheckedAt()
+	v.Allowed = own.Allowed.Has(action) && m.Rights(caller).Has(action)
+	switch {
+	case !own.Allowed.Has(action), len(decides) == 0 && m.Upstream != nil:
 		v.Reasons = q.reasons(q.registry.Slug, own.Because(action))
-		return v
-	}
-	decides := m.CheckedAt()
-	if len(decides) == 0 && m.Upstream == nil {
+	case len(decides) == 0:
 		v.Reasons = []*pb.TestAccessResponse_Reason{{Kind: pb.TestAccessResponse_Reason_DELEGATE}}
-		return v
+	default:
+		at := decides[len(decides)-1]
+		if i := slices.IndexFunc(decides, func(r chain.Registry) bool { return !caller(r).Has(action) }); i >= 0 {
+			at = decides[i]
+		}
+		there := q.rights.At(at.Slug, at.Settings())
+		v.Reasons = q.reasons(at.Slug, there.Explain(q.name).Because(action))
 	}
-	if len(decides) == 0 {
-		v.Reasons = q.reasons(q.registry.Slug, own.Because(action))
-		return v
-	}
-	at := decides[len(decides)-1]
-	if i := slices.IndexFunc(decides, func(r chain.Registry) bool { return !caller(r).Has(action) }); i >= 0 {
-		at = decides[i]
-	}
-	there := q.rights.At(at.Slug, at.Settings())
-	v.Reasons = q.reasons(at.Slug, there.Explain(q.name).Because(action))
 	return v
 }

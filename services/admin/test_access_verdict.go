@@ -20,10 +20,9 @@ const (
 // verdict says whether an action is allowed in the tested registry.
 func (q accessTest) verdict(action access.Actions, e access.Explanation) *pb.TestAccessResponse_Verdict {
 	v := &pb.TestAccessResponse_Verdict{Action: actionMessages(action)[0]}
-	_, _, ofUpstream := q.namedUpstream()
 	switch {
 	case q.blocked != "":
-	case ofUpstream && action&(access.Pull|access.Fill) == 0:
+	case q.ofUpstream() && action&(access.Pull|access.Fill) == 0:
 		v.Reasons = []*pb.TestAccessResponse_Reason{{Kind: pb.TestAccessResponse_Reason_OTHER_REGISTRY}}
 	case action == access.Manage && slices.Contains(needs[pb.Access_REGISTRY_ADMIN].roles, q.who.Role):
 		v.Allowed = true
@@ -36,17 +35,17 @@ func (q accessTest) verdict(action access.Actions, e access.Explanation) *pb.Tes
 	return v
 }
 
-var reasonKinds = map[access.CauseKind]pb.TestAccessResponse_Reason_Kind{
+var reasonKinds = map[access.ReasonKind]pb.TestAccessResponse_Reason_Kind{
 	access.ByRule: pb.TestAccessResponse_Reason_ACCESS_RULE, access.ByRole: pb.TestAccessResponse_Reason_ROLE,
 	access.ByAnonymousPull: pb.TestAccessResponse_Reason_ANONYMOUS_PULL, access.ByAnonymousPush: pb.TestAccessResponse_Reason_ANONYMOUS_PUSH,
 	access.ByReadOnly: pb.TestAccessResponse_Reason_READ_ONLY, access.WithoutPull: pb.TestAccessResponse_Reason_WITHOUT_PULL,
 }
 
-func (q accessTest) reasons(registry string, causes []access.Cause) []*pb.TestAccessResponse_Reason {
-	return mapped(causes[:min(len(causes), maxReasons)], func(c access.Cause) *pb.TestAccessResponse_Reason {
-		m := &pb.TestAccessResponse_Reason{Kind: reasonKinds[c.Kind], Principal: c.Principal, Pattern: c.Pattern, Registry: "registries/" + registry}
-		if c.Rule != nil {
-			m.AccessRule = q.ruleName(c.Rule.Slug)
+func (q accessTest) reasons(registry string, all []access.Reason) []*pb.TestAccessResponse_Reason {
+	return mapped(all[:min(len(all), maxReasons)], func(r access.Reason) *pb.TestAccessResponse_Reason {
+		m := &pb.TestAccessResponse_Reason{Kind: reasonKinds[r.Kind], Principal: r.Principal, Pattern: r.Pattern, Registry: "registries/" + registry}
+		if r.Rule != nil {
+			m.AccessRule = q.ruleName(r.Rule.Slug)
 		}
 		return m
 	})
@@ -83,7 +82,7 @@ func (q accessTest) nearMisses(action access.Actions, e access.Explanation) []*p
 			continue
 		}
 		why := whyNot(rule, q.misses[i], action)
-		if len(why) == 0 && slices.ContainsFunc(e.Overruled(action), func(c access.Cause) bool { return c.Rule.Slug == rule.Slug }) {
+		if len(why) == 0 && slices.ContainsFunc(e.Overruled(action), func(r access.Reason) bool { return r.Rule.Slug == rule.Slug }) {
 			why = []pb.TestAccessResponse_NearMiss_Why{pb.TestAccessResponse_NearMiss_OVERRULED}
 		}
 		if len(why) == 0 || len(why) > maxWhy || !q.view.all && slices.Contains(why, pb.TestAccessResponse_NearMiss_PRINCIPAL) {
