@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
-	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 func testSessions(t *testing.T, open Open) {
 	t.Run("U103 end when they are not used, and in any case", func(t *testing.T) { testSessionTimes(t, open) })
-	t.Run("U104 of an account end with what it loses", func(t *testing.T) { testAccountSessions(t, open) })
+	t.Run("U104 of an account end with the key", func(t *testing.T) { testSessionsOfKey(t, open) })
+	t.Run("U104 of an account end with what it loses", func(t *testing.T) { testSessionsOfAccount(t, open) })
+	t.Run("U104 of an account end with its tenant", func(t *testing.T) { testSessionsOfTenant(t, open) })
 	t.Run("U104 of an operator end with what it loses", func(t *testing.T) { testOperatorSessions(t, open) })
 	t.Run("U103 are so many and no more", func(t *testing.T) {
 		w := newWorld(t, open)
@@ -122,104 +122,6 @@ func testSessionTimes(t *testing.T, open Open) {
 		t.Errorf("%d rows are removed, %v", n, err)
 	}
 	w.refused(w.Store.DeleteSession(t.Context(), cause(), o, "s"), fault.NotFound, fault.ResourceUnknown)
-}
-
-func testAccountSessions(t *testing.T, open Open) {
-	w := newWorld(t, open)
-	alice, bob := w.addUser("alice"), w.addUser("bob")
-	hash := sha256.Sum256([]byte("token"))
-	token := meta.AccountKey{Name: "laptop", Hash: hash, ExpiresAt: w.Now().Add(time.Hour)}
-	key := func() {
-		_, err := w.Store.CreateAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "alice", token)
-		w.must(err)
-	}
-	update := func(by meta.Cause, change func(*meta.Account)) {
-		t.Helper()
-		change(&alice)
-		var err error
-		alice, err = w.Store.UpdateAccount(t.Context(), by, alice)
-		w.must(err)
-	}
-	key()
-	w.session(bob, "other", "")
-	both := func(password, byKey bool) {
-		t.Helper()
-		w.found(alice, "password", password)
-		w.found(alice, "key", byKey)
-		w.found(bob, "other", true)
-	}
-	again := func() {
-		t.Helper()
-		w.session(alice, "password", "")
-		w.session(alice, "key", "laptop")
-		both(true, true)
-	}
-	again()
-	update(cause(), func(a *meta.Account) { a.Role, a.DisplayName = access.Admin, "A" })
-	if login, _, err := w.Store.FindAccountSession(t.Context(), secretOf(ownerOf(alice), "key")); err != nil || login.Role != access.Admin {
-		t.Errorf("a role counts at once: %+v, %v", login, err)
-	}
-	w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "alice", "laptop"))
-	alice.Epoch++
-	both(true, false)
-	key() // another of the name
-	both(true, false)
-	w.session(alice, "key", "laptop")
-	w.Advance(time.Hour) // the token ends
-	both(true, false)
-	token.Name, token.ExpiresAt = "laptop", time.Time{}
-	w.must(w.Store.DeleteAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "alice", "laptop"))
-	alice.Epoch++
-	key()
-	again()
-	own := cause()
-	own.Session = "key"
-	update(own, func(a *meta.Account) { a.Password = "$argon2id$two" })
-	both(false, true)
-	update(cause(), func(a *meta.Account) { a.Password = "$argon2id$three" })
-	both(false, false)
-	again()
-	update(cause(), func(a *meta.Account) { a.Disabled = true })
-	update(cause(), func(a *meta.Account) { a.Disabled = false })
-	both(false, false)
-	again()
-	w.must(w.Store.RevokeTokens(t.Context(), cause(), w.tenant, access.UserKind, "alice"))
-	both(false, false)
-	o := ownerOf(alice)
-	w.refused(w.Store.CreateSession(t.Context(), cause(), meta.Session{SessionOwner: o, Name: "late", Hash: secretOf(o, "late")}, alice.Epoch), fault.NotFound, fault.ResourceUnknown)
-	alice.Epoch++
-	again()
-	w.must(w.Store.DeleteSession(t.Context(), cause(), o, "key"))
-	both(true, false)
-	w.must(w.Store.DeleteSessions(t.Context(), cause(), o))
-	both(false, false)
-	ended := w.events("", 1)[0]
-	if ended.Verb != "session.delete" || ended.Target != "users/alice/sessions/-" {
-		t.Errorf("%+v", ended)
-	}
-	w.must(w.Store.DeleteSessions(t.Context(), cause(), o)) // of nothing there is no event
-	if e := w.events("", 1)[0]; e.ID != ended.ID {
-		t.Errorf("%+v", e)
-	}
-	again()
-	acme := w.acme()
-	acme.State = tenant.Suspended
-	acme, err := w.Store.UpdateTenant(t.Context(), cause(), acme)
-	w.must(err)
-	w.found(alice, "key", false)
-	acme.State = tenant.Active
-	_, err = w.Store.UpdateTenant(t.Context(), cause(), acme)
-	w.must(err)
-	w.found(bob, "other", false)
-	w.session(bob, "other", "")
-	both(false, false)
-	again()
-	w.must(w.Store.DeleteAccount(t.Context(), cause(), w.tenant, access.UserKind, "alice", 0))
-	both(false, false)
-	w.must(w.Store.DeleteTenant(t.Context(), cause(), "acme", 0, true))
-	_, err = w.Store.UndeleteTenant(t.Context(), cause(), "acme", 0)
-	w.must(err)
-	w.found(bob, "other", false)
 }
 
 func testOperatorSessions(t *testing.T, open Open) {

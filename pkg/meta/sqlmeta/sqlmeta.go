@@ -87,23 +87,6 @@ func New(e Engine, limits meta.Limits, lifetimes meta.Lifetimes) *Records {
 	return &Records{engine: e, limits: limits, lifetimes: lifetimes}
 }
 
-// dryRun is a transaction that is taken back.
-type dryRun struct{ Tx }
-
-// remove runs fn as one transaction, which is a deletion, and takes it back where it is only
-// to be validated.
-func (s *Records) remove(ctx context.Context, by meta.Cause, owner tenant.ID, fn func(Tx) error) error {
-	return s.engine.Write(ctx, owner, func(t Tx) error {
-		if !by.ValidateOnly {
-			return fn(t)
-		}
-		if err := fn(dryRun{t}); err != nil {
-			return err
-		}
-		return ErrAlreadyDone
-	})
-}
-
 // list reads all rows of a query.
 func list[T any](ctx context.Context, s *Records, owner tenant.ID, read func(Scan) (T, error), query string, args ...any) ([]T, error) {
 	var rows []T
