@@ -1,6 +1,8 @@
 package access
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -42,9 +44,8 @@ const (
 
 // Explain decides about a repository, and returns why.
 func (r *Rights) Explain(repository string) Explanation {
-	var matched []*pattern
 	traced := *r
-	traced.matched = &matched
+	traced.matched = matches{}
 	e := Explanation{Allowed: traced.Allowed(repository) &^ Manage}
 	if r.ManagesRepository(repository) {
 		e.Allowed |= Manage
@@ -59,7 +60,7 @@ func (r *Rights) Explain(repository string) Explanation {
 	if role := r.Principal.Role.Actions(); r.member() && role != 0 {
 		e.giving = append(e.giving, Reason{Kind: ByRole, Actions: role})
 	}
-	e.addRules(r, matched)
+	e.addRules(r, traced.matched)
 	if settings.ReadOnly {
 		e.taking = append(e.taking, Reason{Kind: ByReadOnly, Actions: ^leftByReadOnly})
 	}
@@ -69,21 +70,28 @@ func (r *Rights) Explain(repository string) Explanation {
 	return e
 }
 
-// addRules adds the rules that matched, each once, by slug.
-func (e *Explanation) addRules(r *Rights, matched []*pattern) {
-	slices.SortStableFunc(matched, func(a, b *pattern) int { return strings.Compare(a.rule.Slug, b.rule.Slug) })
-	var last *Rule
-	for _, p := range matched {
-		names := p.rule.Naming(r.asMember(), r.groups.slice())
-		if p.rule == last || len(names) == 0 {
+// matches are the rules that matched in a decision, each with the first pattern that did.
+type matches map[*Rule]string
+
+func (m matches) add(p *pattern) {
+	if _, known := m[p.rule]; !known {
+		m[p.rule] = p.text
+	}
+}
+
+// addRules adds the rules that matched, by slug.
+func (e *Explanation) addRules(r *Rights, matched matches) {
+	who, groups := r.asMember(), r.groups.names()
+	for _, rule := range slices.SortedFunc(maps.Keys(matched), func(a, b *Rule) int { return strings.Compare(a.Slug, b.Slug) }) {
+		name := rule.named(who, groups)
+		if name == "" {
 			continue
 		}
-		last = p.rule
-		why := Reason{ByRule, p.rule.Actions, Match{p.rule, p.text, names[0]}}
+		why := Reason{ByRule, rule.Actions, Match{rule, matched[rule], name}}
 		if why.Principal == AnonymousPrincipal {
 			why.Actions &^= Manage
 		}
-		if p.rule.Deny {
+		if rule.Deny {
 			e.taking = append(e.taking, why)
 		} else {
 			e.giving = append(e.giving, why)
@@ -94,11 +102,11 @@ func (e *Explanation) addRules(r *Rights, matched []*pattern) {
 // Because returns what decides about one action: what gives it, or, if something takes it,
 // what takes it, of which the rules come first. It is empty if nothing gives it.
 func (e Explanation) Because(action Actions) []Reason {
-	given, taken := reasonsFor(e.giving, action), reasonsFor(e.taking, action)
+	given := reasonsFor(e.giving, action)
 	if e.Allowed.Has(action) || len(given) == 0 {
 		return given
 	}
-	return taken
+	return reasonsFor(e.taking, action)
 }
 
 // Overruled returns the rules that give an action in vain: something takes it.
@@ -129,18 +137,30 @@ func (r *Rights) asMember() Principal {
 
 // Naming returns the principals of the rule that stand for a principal of its tenant, who is in
 // these groups. AnonymousPrincipal is the last of them.
-func (r *Rule) Naming(who Principal, groups []string) []string {
-	var names []string
-	for _, name := range r.Principals {
-		if !who.Anonymous() && (name == who.Name || name == Authenticated || slices.Contains(groups, name)) {
-			names = append(names, name)
+func (r *Rule) Naming(who Principal, groups GroupSet) []string {
+	return slices.Collect(r.naming(who, groups))
+}
+
+func (r *Rule) naming(who Principal, groups GroupSet) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, name := range r.Principals {
+			if !who.Anonymous() && (name == who.Name || name == Authenticated || groups[name]) && !yield(name) {
+				return
+			}
+		}
+		// What is taken from callers without a credential, only they lose.
+		if (who.Anonymous() || !r.Deny) && slices.Contains(r.Principals, AnonymousPrincipal) {
+			yield(AnonymousPrincipal)
 		}
 	}
-	// What is taken from callers without a credential, only they lose.
-	if (who.Anonymous() || !r.Deny) && slices.Contains(r.Principals, AnonymousPrincipal) {
-		names = append(names, AnonymousPrincipal)
+}
+
+// named returns the first of Naming; empty if no principal of the rule stands for this one.
+func (r *Rule) named(who Principal, groups GroupSet) string {
+	for name := range r.naming(who, groups) {
+		return name
 	}
-	return names
+	return ""
 }
 
 // Miss is a set of conditions of a rule that a decision does not meet, so that it does not count.
@@ -157,19 +177,19 @@ const (
 
 // Misses returns why a rule does not count for a repository; 0 if it counts. groups are all that
 // the principal is in: a rule that does not count may name others than those that do.
-func (r *Rights) Misses(rule *Rule, repository string, groups []string) Miss {
+func (r *Rights) Misses(rule *Rule, repository string, groups GroupSet) Miss {
 	var m Miss
 	now := r.now
 	if now.IsZero() { // the policy has no rules
 		now = time.Now()
 	}
-	if len(rule.Naming(r.asMember(), groups)) == 0 {
+	if rule.named(r.asMember(), groups) == "" {
 		m |= MissPrincipal
 	}
 	if !rule.covers(r.site.RegistrySlug) {
 		m |= MissRegistry
 	}
-	if !slices.ContainsFunc(rule.Repositories, func(text string) bool { return (&pattern{text: text}).matches(repository) }) {
+	if _, ok := rule.matching(repository); !ok {
 		m |= MissRepository
 	}
 	if !rule.reaches(r.from) {

@@ -31,7 +31,7 @@ func TestU93_AnExplanationIsTheDecision(t *testing.T) {
 		}
 		for i := range rules {
 			counts := slices.ContainsFunc(slices.Concat(e.giving, e.taking), func(r Reason) bool { return r.Kind == ByRule && r.Rule.Slug == rules[i].Slug })
-			if misses := rights.Misses(&rules[i], repository, groups); counts != (misses == 0) {
+			if misses := rights.Misses(&rules[i], repository, SetOfGroups(groups)); counts != (misses == 0) {
 				t.Fatalf("%+v counts for %s in %q: %t, and misses %b", rules[i], who.Actor(), repository, counts, misses)
 			}
 		}

@@ -30,20 +30,24 @@ func (p *Policy) named(groups []string) Groups {
 // none reports whether no group is among them.
 func (g Groups) none() bool { return g == Groups{} || g == noGroups }
 
-// names are those of the groups.
-func (g Groups) names() map[string]bool {
-	names := map[string]bool{}
-	for _, name := range g.slice() {
-		names[name] = true
+// GroupSet is a set of groups, by their names.
+type GroupSet map[string]bool
+
+// SetOfGroups is the set of these groups.
+func SetOfGroups(groups []string) GroupSet {
+	set := GroupSet{}
+	for _, name := range groups {
+		set[name] = true
 	}
-	return names
+	return set
 }
 
-func (g Groups) slice() []string {
+// names are those of the groups.
+func (g Groups) names() GroupSet {
 	if g.none() {
 		return nil
 	}
-	return strings.Split(g.joined.Value(), ",")
+	return SetOfGroups(strings.Split(g.joined.Value(), ","))
 }
 
 // groupsIn are the groups that rules name.

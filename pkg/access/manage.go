@@ -1,10 +1,12 @@
 package access
 
+import "slices"
+
 // Manages reports whether rules let the caller manage the registry as a whole: they give
 // Manage on all of its repositories, and none of them takes it from one. What is given to
 // callers without a credential does not count.
 func (r *Rights) Manages() bool {
-	var given Actions
+	given := false
 	if !r.member() {
 		return false
 	}
@@ -12,23 +14,16 @@ func (r *Rights) Manages() bool {
 		if x.takes(Manage) {
 			return false
 		}
-		given |= x.now(r)
-	}
-	return given.Has(Manage)
-}
-
-// now returns what the rules about all repositories give this caller.
-func (x *index) now(r *Rights) Actions {
-	var given Actions
-	if x == nil {
-		return given
-	}
-	for _, p := range x.inside[""] {
-		if p.all && !p.rule.Deny && p.rule.applies(r.from, r.now) {
-			given |= p.rule.Actions
-		}
+		given = given || x.managesAll(r)
 	}
 	return given
+}
+
+// managesAll reports whether a rule gives this caller Manage on all repositories.
+func (x *index) managesAll(r *Rights) bool {
+	return x != nil && slices.ContainsFunc(x.rules, func(rule *Rule) bool {
+		return !rule.Deny && rule.Actions.Has(Manage) && rule.applies(r.from, r.now) && slices.Contains(rule.Repositories, "**")
+	})
 }
 
 // ManagesRepository is Manages for one repository.

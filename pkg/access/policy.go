@@ -3,11 +3,9 @@ package access
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/bmatcuk/doublestar/v4"
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/berth-registry/berth/pkg/oci"
@@ -80,12 +78,12 @@ func (p *Policy) choose(key choice) *index {
 	if x, ok := p.chosen.Get(key); ok {
 		return x
 	}
-	names := map[string]bool{key.principal: true}
+	names := GroupSet{key.principal: true}
 	if key.principal == "" {
 		names = key.groups.names()
 	}
 	x := newIndex(p.rules, func(r *Rule) bool {
-		return r.covers(key.registry) && slices.ContainsFunc(r.Principals, func(name string) bool { return names[name] })
+		return slices.ContainsFunc(r.Principals, func(name string) bool { return names[name] }) && r.covers(key.registry)
 	})
 	if p.held.Add(x.patterns) > maxPatterns {
 		p.chosen.Purge()
@@ -99,89 +97,33 @@ func (r *Rule) covers(registry string) bool {
 	return len(r.Registries) == 0 || oci.MatchesAny(r.Registries, registry)
 }
 
-// index finds the rules that may match a repository by the folders of its name, so that a
-// decision does not grow with the number of rules.
+// index is the rules that may decide about a principal in a registry.
 type index struct {
-	rules   []*Rule
-	inside  map[string][]pattern // by literalFolder
-	folders map[Actions][]string // those of patterns that give one of visible, sorted
+	rules    []*Rule
+	patterns int64 // how many they have
 
-	patterns int64 // how many it has
-}
-
-// pattern is one pattern of a rule.
-type pattern struct {
-	text string
-	all  bool // it matches its folder and all names in it
-	rule *Rule
-}
-
-func (p *pattern) matches(repository string) bool {
-	return p.all || doublestar.MatchUnvalidated(p.text, repository)
+	made atomic.Pointer[tree] // of the patterns, once a decision needed it
 }
 
 func newIndex(rules []Rule, chosen func(*Rule) bool) *index {
-	x := &index{inside: map[string][]pattern{}, folders: map[Actions][]string{}}
+	x := &index{}
 	for i := range rules {
-		r := &rules[i]
-		if !chosen(r) {
-			continue
+		if r := &rules[i]; chosen(r) {
+			x.rules = append(x.rules, r)
+			x.patterns += int64(len(r.Repositories))
 		}
-		x.rules = append(x.rules, r)
-		for _, text := range r.Repositories {
-			folder := literalFolder(text)
-			x.inside[folder] = append(x.inside[folder], pattern{text, matchesAll(text, folder), r})
-			x.patterns++
-			for _, a := range visible {
-				if !r.Deny && r.Actions.Has(a) && (folder == "" || oci.CheckName(folder) == nil) {
-					x.folders[a] = append(x.folders[a], folder)
-				}
-			}
-		}
-	}
-	for a, folders := range x.folders {
-		slices.Sort(folders)
-		x.folders[a] = slices.Compact(folders)
 	}
 	return x
 }
 
-// literalFolder is the longest part of a pattern, up to a slash, that only matches itself:
-// all names that the pattern matches are this folder, or in it.
-func literalFolder(text string) string {
-	first := strings.IndexAny(text, "*?[")
-	if first < 0 {
-		return text
+// tree is made late: what does not depend on repositories, such as Somewhere, needs none.
+func (x *index) tree() *tree {
+	if t := x.made.Load(); t != nil {
+		return t
 	}
-	return text[:max(strings.LastIndexByte(text[:first], '/'), 0)]
-}
-
-// MaxSlowPatterns is how many patterns with a * ? or [ inside of one folder a tenant may
-// have, but for those that match all in it: each decision about a name in that folder tries
-// them all.
-const MaxSlowPatterns = 256
-
-// Crowded returns a folder in which rules have more than MaxSlowPatterns, and whether one
-// was found. The folder is empty for patterns that begin with a * ? or [.
-func Crowded(rules []Rule) (string, bool) {
-	slow := map[string]int{}
-	for _, r := range rules {
-		for _, text := range r.Repositories {
-			folder := literalFolder(text)
-			if folder == text || matchesAll(text, folder) {
-				continue
-			}
-			if slow[folder]++; slow[folder] > MaxSlowPatterns {
-				return folder, true
-			}
-		}
-	}
-	return "", false
-}
-
-// matchesAll reports whether a pattern matches its folder and all names in it.
-func matchesAll(text, folder string) bool {
-	return text == "**" || folder != "" && text == folder+"/**"
+	t := newTree(x.rules)
+	x.made.Store(t) // one that was made at the same time is the same
+	return t
 }
 
 // sum is what rules give and take.
@@ -193,13 +135,14 @@ func (x *index) of(repository string, r *Rights) sum {
 	if x == nil {
 		return s
 	}
-	s.add(x.inside[""], repository, r)
+	inside := x.tree().inside
+	s.add(inside[""], repository, r)
 	for i := range len(repository) {
 		if repository[i] == '/' {
-			s.add(x.inside[repository[:i]], repository, r)
+			s.add(inside[repository[:i]], repository, r)
 		}
 	}
-	s.add(x.inside[repository], repository, r)
+	s.add(inside[repository], repository, r)
 	return s
 }
 
@@ -215,7 +158,7 @@ func (s *sum) add(patterns []pattern, repository string, r *Rights) {
 			s.given |= p.rule.Actions
 		}
 		if r.matched != nil {
-			*r.matched = append(*r.matched, p)
+			r.matched.add(p)
 		}
 	}
 }

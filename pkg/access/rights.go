@@ -20,7 +20,7 @@ type Rights struct {
 	everybody *index  // of the rules about callers without a credential; nil without rules
 	from      netip.Addr
 	now       time.Time
-	matched   *[]*pattern // if not nil, decisions add what matched (Explain)
+	matched   matches // if not nil, decisions add what matched (Explain)
 }
 
 // member reports whether the caller is a principal of the site's tenant.
@@ -52,6 +52,20 @@ func (r *Rights) At(registry string, settings tenant.Settings) Rights {
 	site := *r.site
 	site.RegistrySlug, site.Settings = registry, settings
 	return r.policy.rights(&site, r.Principal, r.groups, r.from)
+}
+
+// About returns rights by which the same is decided about one repository, and nothing about
+// others: by the rules that match it, each with its first pattern that does. So explaining
+// them in many registries costs what the rules do, however many patterns they have.
+func (r *Rights) About(repository string) Rights {
+	var rules []Rule
+	for _, rule := range r.policy.rules {
+		if text, ok := rule.matching(repository); ok {
+			rule.Repositories = []string{text}
+			rules = append(rules, rule)
+		}
+	}
+	return NewPolicy(r.policy.version, rules).rights(r.site, r.Principal, r.groups, r.from)
 }
 
 // Somewhere returns all actions that the caller may have on some repository of the registry.

@@ -61,3 +61,13 @@ func (r *Rule) reaches(from netip.Addr) bool {
 	// An unknown address is in no network: then only a rule that takes rights counts.
 	return r.Deny && !from.IsValid()
 }
+
+// matching returns the first pattern of the rule that matches a repository.
+func (r *Rule) matching(repository string) (string, bool) {
+	for _, text := range r.Repositories {
+		if (&pattern{text: text}).matches(repository) {
+			return text, true
+		}
+	}
+	return "", false
+}

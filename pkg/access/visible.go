@@ -24,7 +24,7 @@ func (x *index) everywhere() Actions {
 	if x == nil {
 		return given
 	}
-	for _, p := range x.inside[""] {
+	for _, p := range x.tree().inside[""] {
 		if p.all && !p.rule.Deny && len(p.rule.Networks) == 0 && p.rule.Until.IsZero() {
 			given |= p.rule.Actions
 		}
@@ -65,7 +65,7 @@ func (x *index) seek(after string, a Actions) (string, bool) {
 	if x == nil {
 		return after, false
 	}
-	for _, folder := range x.folders[a] {
+	for _, folder := range x.tree().folders[a] {
 		switch {
 		case folder == "", after >= folder && after < folder+"0": // "0" follows "/"
 			return after, true

@@ -79,10 +79,11 @@ func (s *Service) ListCallerAccessRules(ctx context.Context, req *pb.ListCallerA
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.groupsOf(ctx, t.ID, p)
+	names, err := s.groupsOf(ctx, t.ID, p)
 	if err != nil {
 		return nil, err
 	}
+	groups := access.SetOfGroups(names)
 	all, err := s.allAccessRules(ctx, t.ID)
 	if err != nil {
 		return nil, err

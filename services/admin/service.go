@@ -75,6 +75,7 @@ type Service struct {
 	backups   Backups
 	changes   *limit.Local               // of accounts to what is their own
 	turns     *fairgate.Gate[netip.Addr] // of logins by password
+	tests     *fairgate.Gate[tenant.ID]  // of TestAccess
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
 	limits               meta.Limits
@@ -118,6 +119,7 @@ func New(c Config) (*Service, error) {
 		uses:      c.Uses,
 		chains:    c.Chains,
 		backups:   c.Backups,
+		tests:     newTestGate(),
 
 		undelete:   c.Lifetimes.Undelete,
 		quarantine: c.Lifetimes.Quarantine,

@@ -23,16 +23,26 @@ type accessTest struct {
 	registry meta.Registry
 	name     string // of the repository, as the path of a request has it
 	who      access.Principal
-	groups   []string // of the principal
-	blocked  string   // why no request of the principal is served
-	rights   access.Rights
-	rules    []meta.AccessRule // all of the tenant
-	misses   []access.Miss     // of rules
+	groups   []string                      // of the principal
+	blocked  string                        // why no request of the principal is served
+	rights   access.Rights                 // about the repository alone
+	rules    []meta.AccessRule             // all of the tenant
+	misses   []access.Miss                 // of rules
+	own      access.Explanation            // in the tested registry
+	others   map[string]access.Explanation // in other registries, by slug
 }
 
 // TestAccess says what a principal may do with a repository, and why.
 func (s *Service) TestAccess(ctx context.Context, req *pb.TestAccessRequest) (*pb.TestAccessResponse, error) {
-	q, err := s.accessTest(ctx, req)
+	t, err := s.findTenant(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.enterTest(ctx, t.ID); err != nil {
+		return nil, err
+	}
+	defer s.tests.Release(t.ID, 1)
+	q, err := s.accessTest(ctx, t, req)
 	if err != nil {
 		return nil, err
 	}
@@ -45,19 +55,15 @@ func (s *Service) TestAccess(ctx context.Context, req *pb.TestAccessRequest) (*p
 		Principal: q.who.Actor(), Role: pb.ServiceAccount_Role(pb.ServiceAccount_Role_value[string(q.who.Role)]),
 		Groups: q.groups, Blocked: q.blocked, Members: members,
 	}
-	e := q.rights.Explain(q.name)
 	for _, known := range actionsOfRules {
-		m.Verdicts = append(m.Verdicts, q.verdict(known.action, e))
+		m.Verdicts = append(m.Verdicts, q.verdict(known.action))
 	}
 	return m, nil
 }
 
-func (s *Service) accessTest(ctx context.Context, req *pb.TestAccessRequest) (accessTest, error) {
-	var q accessTest
+func (s *Service) accessTest(ctx context.Context, t meta.Tenant, req *pb.TestAccessRequest) (accessTest, error) {
+	q := accessTest{tenant: t, others: map[string]access.Explanation{}}
 	var err error
-	if q.tenant, err = s.findTenant(ctx, "name", req.GetName()); err != nil {
-		return q, err
-	}
 	if q.view, err = s.viewOf(ctx, req.GetName()); err != nil {
 		return q, err
 	}
@@ -76,15 +82,26 @@ func (s *Service) accessTest(ctx context.Context, req *pb.TestAccessRequest) (ac
 			return q, invalid("address", "%q is not an IP address, such as 192.0.2.1", clipped(text))
 		}
 	}
-	if q.rights, err = s.rightsAt(ctx, q.tenant, q.registry, q.who, address); err != nil {
+	rights, err := s.rightsAt(ctx, q.tenant, q.registry, q.who, address)
+	if err != nil {
 		return q, err
 	}
+	q.rights = rights.About(q.name)
+	q.own = q.rights.Explain(q.name)
 	if q.groups, err = s.groupsOf(ctx, q.tenant.ID, q.who); err != nil {
 		return q, err
 	}
-	q.rules, err = s.allAccessRules(ctx, q.tenant.ID)
-	q.misses = mapped(q.rules, func(r meta.AccessRule) access.Miss { return q.rights.Misses(&r.Rule, q.name, q.groups) })
-	return q, err
+	if q.rules, err = s.allAccessRules(ctx, q.tenant.ID); err != nil {
+		return q, err
+	}
+	groups := access.SetOfGroups(q.groups)
+	for i := range q.rules {
+		if err := ctx.Err(); err != nil {
+			return q, err
+		}
+		q.misses = append(q.misses, q.rights.Misses(&q.rules[i].Rule, q.name, groups))
+	}
+	return q, nil
 }
 
 // testedPrincipal is the principal of a test, and why no request of it is served. Only those who read

@@ -22,7 +22,12 @@ func (s *Service) testMembers(ctx context.Context, q accessTest) ([]*pb.TestAcce
 	if err != nil {
 		return nil, err
 	}
-	caller := chain.CallerOf(&q.rights, q.name)
+	caller := func(r chain.Registry) access.Actions {
+		if ctx.Err() != nil {
+			return 0 // the call ends below
+		}
+		return q.in(r).Allowed
+	}
 	w := chain.Walk{
 		Chain: c, Name: q.name, Anonymous: q.who.Anonymous(), Caller: caller,
 		Claimed: func() (bool, error) { return s.store.ClaimedBy(ctx, q.tenant.ID, c.Registries, q.name) },
@@ -36,13 +41,16 @@ func (s *Service) testMembers(ctx context.Context, q accessTest) ([]*pb.TestAcce
 		}
 		u, ok := chain.ByHost(reach, host)
 		if !ok {
-			return nil, nil
+			return nil, ctx.Err()
 		}
 		fills = chain.Fills(topology, q.registry.Slug, u.Slug, caller)
 		w.Name, w.Direct, w.Members = name, true, []chain.Member{chain.SingleUpstream(&u)}
 	}
 	var members []*pb.TestAccessResponse_Member
 	for _, r := range w.Foresee() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if errors.Is(r.Err, chain.ErrInternal) {
 			return nil, r.Err
 		}
@@ -50,7 +58,18 @@ func (s *Service) testMembers(ctx context.Context, q accessTest) ([]*pb.TestAcce
 			members = append(members, q.member(r, fills))
 		}
 	}
-	return members, nil
+	return members, ctx.Err()
+}
+
+// in is the decision in another registry of the tenant.
+func (q accessTest) in(r chain.Registry) access.Explanation {
+	e, known := q.others[r.Slug]
+	if !known {
+		there := q.rights.At(r.Slug, r.Settings())
+		e = there.Explain(q.name)
+		q.others[r.Slug] = e
+	}
+	return e
 }
 
 // shows reports whether the caller sees the member.
@@ -72,7 +91,7 @@ func (q accessTest) member(r chain.Result, fills bool) *pb.TestAccessResponse_Me
 	switch {
 	case q.blocked != "":
 		m.Detail = q.blocked
-	case !q.rights.Allowed(q.name).Has(access.Pull):
+	case !q.own.Allowed.Has(access.Pull):
 		m.Detail = "the principal may not pull this from registry " + q.registry.Slug
 	default:
 		m.Asked = r.Err == nil
@@ -92,12 +111,12 @@ func (q accessTest) memberVerdict(m *chain.Member, action access.Actions) *pb.Te
 	if q.blocked != "" {
 		return v
 	}
-	caller := chain.CallerOf(&q.rights, q.name)
-	own, decides := q.rights.Explain(q.name), m.CheckedAt()
-	v.Allowed = own.Allowed.Has(action) && m.Rights(caller).Has(action)
+	caller := func(r chain.Registry) access.Actions { return q.in(r).Allowed }
+	decides := m.CheckedAt()
+	v.Allowed = q.own.Allowed.Has(action) && m.Rights(caller).Has(action)
 	switch {
-	case !own.Allowed.Has(action), len(decides) == 0 && m.Upstream != nil:
-		v.Reasons = q.reasons(q.registry.Slug, own.Because(action))
+	case !q.own.Allowed.Has(action), len(decides) == 0 && m.Upstream != nil:
+		v.Reasons = q.reasons(q.registry.Slug, q.own.Because(action))
 	case len(decides) == 0:
 		v.Reasons = []*pb.TestAccessResponse_Reason{{Kind: pb.TestAccessResponse_Reason_DELEGATE}}
 	default:
@@ -105,8 +124,7 @@ func (q accessTest) memberVerdict(m *chain.Member, action access.Actions) *pb.Te
 		if i := slices.IndexFunc(decides, func(r chain.Registry) bool { return !caller(r).Has(action) }); i >= 0 {
 			at = decides[i]
 		}
-		there := q.rights.At(at.Slug, at.Settings())
-		v.Reasons = q.reasons(at.Slug, there.Explain(q.name).Because(action))
+		v.Reasons = q.reasons(at.Slug, q.in(at).Because(action))
 	}
 	return v
 }

@@ -18,7 +18,7 @@ const (
 )
 
 // verdict says whether an action is allowed in the tested registry.
-func (q accessTest) verdict(action access.Actions, e access.Explanation) *pb.TestAccessResponse_Verdict {
+func (q accessTest) verdict(action access.Actions) *pb.TestAccessResponse_Verdict {
 	v := &pb.TestAccessResponse_Verdict{Action: actionMessages(action)[0]}
 	switch {
 	case q.blocked != "":
@@ -28,9 +28,9 @@ func (q accessTest) verdict(action access.Actions, e access.Explanation) *pb.Tes
 		v.Allowed = true
 		v.Reasons = []*pb.TestAccessResponse_Reason{{Kind: pb.TestAccessResponse_Reason_ROLE}}
 	default:
-		v.Allowed = e.Allowed.Has(action)
-		v.Reasons = q.reasons(q.registry.Slug, e.Because(action))
-		v.NearMisses = q.nearMisses(action, e)
+		v.Allowed = q.own.Allowed.Has(action)
+		v.Reasons = q.reasons(q.registry.Slug, q.own.Because(action))
+		v.NearMisses = q.nearMisses(action)
 	}
 	return v
 }
@@ -69,11 +69,15 @@ var whyOfMiss = []struct {
 
 // nearMisses are the rules that would make the decision another one. Those who do not read
 // all rules see those that name them.
-func (q accessTest) nearMisses(action access.Actions, e access.Explanation) []*pb.TestAccessResponse_NearMiss {
-	allowed := e.Allowed.Has(action)
+func (q accessTest) nearMisses(action access.Actions) []*pb.TestAccessResponse_NearMiss {
+	allowed := q.own.Allowed.Has(action)
 	effect := pb.AccessRule_ALLOW
 	if allowed {
 		effect = pb.AccessRule_DENY
+	}
+	overruled := map[string]bool{}
+	for _, c := range q.own.Overruled(action) {
+		overruled[c.Rule.Slug] = true
 	}
 	var near []*pb.TestAccessResponse_NearMiss
 	for i := range q.rules {
@@ -82,7 +86,7 @@ func (q accessTest) nearMisses(action access.Actions, e access.Explanation) []*p
 			continue
 		}
 		why := whyNot(rule, q.misses[i], action)
-		if len(why) == 0 && slices.ContainsFunc(e.Overruled(action), func(r access.Reason) bool { return r.Rule.Slug == rule.Slug }) {
+		if len(why) == 0 && overruled[rule.Slug] {
 			why = []pb.TestAccessResponse_NearMiss_Why{pb.TestAccessResponse_NearMiss_OVERRULED}
 		}
 		if len(why) == 0 || len(why) > maxWhy || !q.view.all && slices.Contains(why, pb.TestAccessResponse_NearMiss_PRINCIPAL) {
