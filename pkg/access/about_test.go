@@ -15,12 +15,12 @@ import (
 // one repository, in the registry and in another one.
 func TestU124_AboutOneRepositoryTheSameIsDecided(t *testing.T) {
 	r := rand.New(rand.NewPCG(dice.Seed(t), 0))
-	slugs := func(causes []Reason) string {
+	slugs := func(reasons []Reason) string {
 		var words []string
-		for _, c := range causes {
-			words = append(words, fmt.Sprint(c.Kind, c.Actions, c.Principal))
-			if c.Rule != nil {
-				words = append(words, c.Rule.Slug)
+		for _, why := range reasons {
+			words = append(words, fmt.Sprint(why.Kind, why.Actions, why.Principal))
+			if why.Rule != nil {
+				words = append(words, why.Rule.Slug)
 			}
 		}
 		return strings.Join(words, " ")
@@ -46,9 +46,9 @@ func TestU124_AboutOneRepositoryTheSameIsDecided(t *testing.T) {
 			if got.Allowed != want.Allowed || slugs(got.giving) != slugs(want.giving) || slugs(got.taking) != slugs(want.taking) {
 				t.Fatalf("%s of %s: %+v, want %+v\nrules %+v", repository, registry, got, want, rules)
 			}
-			for _, c := range slices.Concat(got.giving, got.taking) {
-				if c.Rule != nil && !slices.Contains(rules[c.Rule.Slug[0]-'a'].Repositories, c.Pattern) {
-					t.Fatalf("%q is not a pattern of %+v", c.Pattern, c.Rule)
+			for _, why := range slices.Concat(got.giving, got.taking) {
+				if why.Rule != nil && !slices.Contains(rules[why.Rule.Slug[0]-'a'].Repositories, why.Pattern) {
+					t.Fatalf("%q is not a pattern of %+v", why.Pattern, why.Rule)
 				}
 			}
 		}

@@ -76,8 +76,8 @@ func (q accessTest) nearMisses(action access.Actions) []*pb.TestAccessResponse_N
 		effect = pb.AccessRule_DENY
 	}
 	overruled := map[string]bool{}
-	for _, c := range q.own.Overruled(action) {
-		overruled[c.Rule.Slug] = true
+	for _, r := range q.own.Overruled(action) {
+		overruled[r.Rule.Slug] = true
 	}
 	var near []*pb.TestAccessResponse_NearMiss
 	for i := range q.rules {
