@@ -27,7 +27,7 @@ func TestU106_LoginsFailAlike(t *testing.T) {
 	var first string
 	for _, body := range []string{
 		`{"tenant": "acme", "login": "alice", "password": "wrong horse"}`,
-		`{"tenant": "acme", "login": "nobody", "password": "wrong horse"}`,
+		`{"tenant": "acme", "login": "missing", "password": "wrong horse"}`,
 		`{"tenant": "acme", "login": "nopass", "password": ""}`,
 		`{"tenant": "none", "login": "alice", "password": "correct horse"}`,
 		`{"tenant": "stopped", "login": "alice", "password": "correct horse"}`,
