@@ -118,6 +118,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{opts: o, life: o.Lifetimes, connGate: newConnGate(int64(config.MaxConns))}
 	s.Records = sqlmeta.New(records{store: s}, o.Limits, o.Lifetimes)
+	config.AfterConnect = func(context.Context, *pgx.Conn) error {
+		s.answers.Add(1)
+		return nil
+	}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, refusal(err)
 	}
@@ -135,7 +139,8 @@ func (s *Store) Close() error {
 }
 
 // Ping says whether the server answers. Where all connections are in use, or the
-// one that was idle does not answer, it asks by one of its own: neither is an outage.
+// one that was idle does not answer, it asks by one of its own: neither is an
+// outage, nor is one that does not come while the server answers others.
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
@@ -152,7 +157,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	c, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	switch {
-	case s.crowded(err, answers):
+	case s.crowded(err, answers), s.slow(err, answers):
 		return nil
 	case err != nil:
 		return down(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/berth-registry/berth/pkg/await"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -183,6 +184,43 @@ func TestS56_AnOutageEndsTheWaits(t *testing.T) {
 	if _, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "v1"}); err != nil {
 		t.Errorf("when it is over: %v", err)
 	}
+}
+
+// A server that cannot start connections in time, but answers on those that it
+// has, is waited for: with pre_auth_delay none comes before connectTime is over.
+func TestS56_SlowConnectionsAreNoOutage(t *testing.T) {
+	t.Parallel()
+	server := testserver.StartPostgres(t)
+	s, r := onServer(t, server, Options{MaxConns: 4})
+	for s.pool.Stat().TotalConns() > 1 {
+		one, err := s.pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = one.Conn().Close(t.Context())
+		one.Release()
+	}
+	server.Exec(`ALTER SYSTEM SET pre_auth_delay = 3`)
+	server.Exec(`SELECT pg_reload_conf()`)
+	await.True(t, 30*time.Second, "new connections are slow", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
+		if err == nil {
+			_ = c.Close(ctx)
+		}
+		return err != nil
+	})
+	var calls sync.WaitGroup
+	for range 12 {
+		calls.Go(func() {
+			_, err := s.find(context.Background(), r.Tenant, `SELECT 1 FROM pg_sleep(0.25)`, nil, new(int))
+			if err != nil {
+				t.Errorf("a call while another one was answered: %v", err)
+			}
+		})
+	}
+	calls.Wait()
 }
 
 // A server that has no room for all connections of the store is worked with by

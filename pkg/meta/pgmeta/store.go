@@ -26,12 +26,9 @@ const (
 // firstWait is about how long the first repetition waits for what was in the way.
 const firstWait = 20 * time.Millisecond
 
-// A server that had no room for a connection is asked again after crowdedWait to
-// two times that, and so often that it is about busyTime in all.
-const (
-	crowdedWait = 100 * time.Millisecond
-	maxCrowded  = int(busyTime / (crowdedWait * 3 / 2))
-)
+// crowdedWait to two times that is how long a call waits before it asks again for
+// a connection that the server, which answers others, had no room or time for.
+const crowdedWait = 100 * time.Millisecond
 
 // write runs fn as one transaction, on a connection of the tenant's share, and
 // returns after it is durable. fn may run several times, each time in a
@@ -122,31 +119,37 @@ func (c conn) release() {
 }
 
 // acquire waits for a share of the connections as enter does, and then for a
-// connection, which a server that is well has at once. A proven one has just
-// answered: where one connection was lost, the others may be dead too.
+// connection, which a server that is well has at once; while the server answers
+// others, it waits for up to busyTime. A proven one has just answered: where one
+// connection was lost, the others may be dead too.
 func (s *Store) acquire(ctx context.Context, owner tenant.ID, proven bool) (conn, error) {
 	if err := s.enter(ctx, owner); err != nil {
 		return conn{}, err
 	}
-	answers := s.answers.Load()
-	c, err := s.connect(ctx, proven)
-	for tries := 0; tries < maxCrowded && s.crowded(err, answers) && pause.Between(ctx, crowdedWait, 2*crowdedWait) == nil; tries++ {
-		c, err = s.connect(ctx, proven)
-	}
-	switch {
-	case err == nil:
-		return conn{c.Conn(), c, s.connGate, owner}, nil
-	case s.crowded(err, answers):
-		err = busy(err)
-	default:
-		// Neither a client that went away nor one connection too many is an outage.
-		if ctx.Err() == nil && s.answers.Load() == answers {
-			s.connGate.Expel(errDown{err})
+	first, began := s.answers.Load(), time.Now()
+	for {
+		answers := s.answers.Load()
+		c, err := s.connect(ctx, proven)
+		if err == nil {
+			return conn{c.Conn(), c, s.connGate, owner}, nil
 		}
-		err = down(err)
+		occupied := s.crowded(err, first) || s.slow(err, answers)
+		if occupied && time.Since(began) < busyTime && pause.Between(ctx, crowdedWait, 2*crowdedWait) == nil {
+			continue
+		}
+		// Neither a client that went away nor one connection too many is an outage.
+		switch {
+		case occupied:
+			err = busy(err)
+		case ctx.Err() == nil && s.answers.Load() == answers:
+			s.connGate.Expel(errDown{err})
+			fallthrough
+		default:
+			err = down(err)
+		}
+		s.connGate.Release(owner, 1)
+		return conn{}, err
 	}
-	s.connGate.Release(owner, 1)
-	return conn{}, err
 }
 
 // connect waits for a connection for connectTime at most.
@@ -172,6 +175,12 @@ func (s *Store) crowded(err error, answers int64) bool {
 	}
 	pool := s.pool.Stat()
 	return pool.AcquiredConns()+pool.IdleConns() > 0 || s.answers.Load() != answers
+}
+
+// slow says whether err is that a connection was not there in time, while the
+// server answered others: since it had given so many answers.
+func (s *Store) slow(err error, answers int64) bool {
+	return errors.Is(err, context.DeadlineExceeded) && s.answers.Load() != answers
 }
 
 // find scans the first row into dest; false without rows.
