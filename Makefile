@@ -20,8 +20,9 @@ export CGO_ENABLED := 1
 export GOFLAGS := $(GOFLAGS) -trimpath $(shell git rev-parse HEAD >/dev/null 2>&1 || echo -buildvcs=false)
 
 # The race detector watches everything but SQLite itself, which is C translated
-# to Go: it starts no goroutines, and watched it is four times slower.
-race := -race -gcflags=modernc.org/sqlite/lib=-race=false
+# to Go, and argon2: they share nothing between goroutines, and watched they are
+# four times slower.
+export RACE := -race $(addsuffix =-race=false,$(addprefix -gcflags=,modernc.org/sqlite/lib modernc.org/libc modernc.org/memory golang.org/x/crypto/argon2 golang.org/x/crypto/blake2b))
 
 .PHONY: help
 help: ## say what there is
@@ -30,8 +31,8 @@ help: ## say what there is
 .PHONY: test
 test: vet lint ## everything a change must not break
 	tools/install deb:postgresql deb:redis-server deb:nginx deb:tinyproxy versitygw registry regsync cosign
-	go list $(race) -export -test -deps work >/dev/null # compiles first: tests that measure do not run beside the compiler
-	go test $(race) $(if $(CI),-count=1) -p $$(($$(nproc) + 1)) -timeout 40m ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first
+	go list $(RACE) -export -test -deps work >/dev/null # compiles first: tests that measure do not run beside the compiler
+	go test $(RACE) $(if $(CI),-count=1) -p $$(($$(nproc) + 1)) -timeout 40m ./services/assemble $$(go list work | grep -vE '/tools/(clusterrun|charts)$$') # these have targets of their own; what takes longest begins first
 
 .PHONY: vet
 vet:
@@ -154,8 +155,8 @@ ci: test ## make test, generated code, a release, vulnerabilities, real clients,
 	time $(MAKE) vulns VULNS=--if-reachable
 
 .PHONY: long
-long: build ## the full counts, for hours; continues where it stopped
-	tools/long
+long: build ## the full counts, for hours; continues where it stopped, unless LONG=--again
+	tools/long $(LONG)
 
 .PHONY: bench
 bench: build ## Go benchmarks, then side by side with distribution

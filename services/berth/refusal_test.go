@@ -199,6 +199,9 @@ func TestServeRefusesAPortThatIsTakenOnServers(t *testing.T) {
 	good := map[string]string{
 		"BERTH_META": testserver.StartPostgres(t).URL(), "BERTH_BLOBS": testserver.S3(t), "BERTH_OPERATOR_TOKEN": password + password, "BERTH_SECRET_KEY": password + password,
 	}
+	if code, _, errs := berth(t, []string{"BERTH_META=" + good["BERTH_META"]}, "migrate"); code != exitOK { // else the first start does it
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
 	for _, setting := range []string{"data_addr", "admin_addr", "admin_grpc_addr", "ops_addr"} {
 		attempt{want: setting + " " + taken.Addr().String() + ": address already in use", setting: map[string]string{
 			"BERTH_" + strings.ToUpper(setting): taken.Addr().String(),
