@@ -88,6 +88,10 @@ var table = []row{
 	{pattern: "pkg/password", may: nouns, never: noKit},
 	{pattern: "pkg/login/logintest", may: join(nouns, "pkg/login", "pkg/meta", "pkg/password"), never: noKit},
 	{
+		pattern: "pkg/login/*", may: join(nouns, "pkg/login"), never: noKit,
+		tests: []string{"tools/testserver"},
+	},
+	{
 		pattern: "pkg/login", may: join(nouns, "pkg/meta", "pkg/password"), never: noKit,
 		tests: []string{"pkg/login/logintest", "pkg/meta/*", "tools/testserver"},
 	},
