@@ -94,6 +94,7 @@ type Config struct {
 	MaxUsers           int           `setting:"max_users" placeholder:"NUMBER" help:"Users that a tenant may have; -1 is any number."`
 	MaxAccessRules     int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
 	MaxPrincipalGroups int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
+	MaxProviders       int           `setting:"max_identity_providers" placeholder:"NUMBER" help:"Identity providers that a tenant may have; -1 is any number."`
 	MaxDomains         int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
 	MaxUpstreams       int           `setting:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
 	MaxGroups          int           `setting:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
@@ -133,6 +134,7 @@ func Default() Config {
 		MaxUsers:           1000,
 		MaxAccessRules:     1000,
 		MaxPrincipalGroups: 1000,
+		MaxProviders:       20,
 		MaxDomains:         100,
 		MaxUpstreams:       100,
 		MaxGroups:          100,

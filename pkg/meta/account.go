@@ -81,7 +81,8 @@ type AccountRecords interface {
 	// password got, and the sessions but for Cause.Session; disabling ends all.
 	UpdateAccount(ctx context.Context, by Cause, a Account) (Account, error)
 	// RevokeTokens revokes all tokens that were issued for the account, and ends its refresh
-	// tokens and sessions. Keys and password stay.
+	// tokens and sessions. Keys and password stay. What an identity provider said of the
+	// account's groups ends, until it is read again.
 	RevokeTokens(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string) error
 	// DeleteAccount removes the account with its keys, and revokes its tokens.
 	DeleteAccount(ctx context.Context, by Cause, t tenant.ID, k access.Kind, slug string, version int64) error

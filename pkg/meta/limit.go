@@ -11,6 +11,7 @@ type Limits struct {
 	AccountKeys     int // of one account
 	AccessRules     int
 	PrincipalGroups int
+	Providers       int // of identities
 	Domains         int
 	Upstreams       int
 	Groups          int
@@ -19,7 +20,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, PrincipalGroups: 1000, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -35,6 +36,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.AccountKeys, &DefaultLimits.AccountKeys},
 		{&l.AccessRules, &DefaultLimits.AccessRules},
 		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
+		{&l.Providers, &DefaultLimits.Providers},
 		{&l.Domains, &DefaultLimits.Domains},
 		{&l.Upstreams, &DefaultLimits.Upstreams},
 		{&l.Groups, &DefaultLimits.Groups},
@@ -95,6 +97,11 @@ func (l Limits) AccessRuleLimit() Limit {
 // PrincipalGroupLimit is the limit of groups of accounts.
 func (l Limits) PrincipalGroupLimit() Limit {
 	return Limit{l.PrincipalGroups, "groups of the tenant", "max_principal_groups", ""}
+}
+
+// IdentityProviderLimit is the limit of identity providers.
+func (l Limits) IdentityProviderLimit() Limit {
+	return Limit{l.Providers, "identity providers of the tenant", "max_identity_providers", ""}
 }
 
 // DomainLimit is the limit of domains.

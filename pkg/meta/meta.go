@@ -56,6 +56,8 @@ type Provisioning interface {
 	Domains
 	NameClaims
 	Accounts
+	IdentityProviders
+	People
 	Operators
 	Sessions
 	AccessRules

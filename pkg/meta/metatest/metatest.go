@@ -65,6 +65,8 @@ func Run(t *testing.T, open Open) {
 		{"Sessions", testSessions},
 		{"AccessRules", testAccessRules},
 		{"PrincipalGroups", testPrincipalGroups},
+		{"IdentityProviders", testIdentityProviders},
+		{"People", testPeople},
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},
 		{"Events", testEvents},

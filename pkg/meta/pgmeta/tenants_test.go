@@ -49,6 +49,16 @@ var begins = map[string]string{
 	"findAccountSession":  "s",
 	"findOperatorSession": "s",
 
+	// Of identity providers, which people of several tenants may have.
+	"duePeople":                "i",
+	"endGroupsPostgres":        "i",
+	"findIdentityProviderByID": "p",
+	"forgetProvider":           "account_identities",
+	"groupOfProvider":          "g",
+	"postponePeople":           "account_identities",
+	"raiseVersionsOfProvider":  "g",
+	"wakePeople":               "account_identities",
+
 	// Of operators, and of every process.
 	"findHolder":      "t",
 	"findTenant":      "t",

@@ -108,6 +108,8 @@ var walks = map[string]string{
 	"countAccessRules":            "has a LIMIT",
 	"countUpstreams":              "has a LIMIT",
 	"countPrincipalGroups":        "has a LIMIT",
+	"countProviders":              "has a LIMIT",
+	"deleteTenantProviders":       "deletes them all",
 	"deleteTenantPrincipalGroups": "deletes them all",
 	"countGroups":                 "has a LIMIT",
 	"countRevocations":            "has a LIMIT",
@@ -139,6 +141,9 @@ var sorting = map[string]string{
 	"endOldRefreshes":       "sorts the few refresh tokens of an account",
 	"endOldSessions":        "sorts the few sessions of an owner",
 
+	"duePeople":            "sorts one page, which has a LIMIT",
+	"selectGroupsOfSQLite": "sorts the groups of one principal",
+
 	"keepReferrer": "reads the few deletions that are in flight",
 	"countContent": "tells digests apart, up to a LIMIT",
 }
@@ -149,7 +154,7 @@ var sorting = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited|pending)|(up|doomed|held|links|d|counted)$|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited|pending)|(up|doomed|held|links|d|counted|due)$|said LEFT-JOIN|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
 	for name, query := range statements(t) {
 		if wholeTables(name) {

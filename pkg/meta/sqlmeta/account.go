@@ -137,6 +137,11 @@ func (s *Records) UpdateAccount(ctx context.Context, by meta.Cause, a meta.Accou
 				return err
 			}
 		}
+		if a.Disabled != r.disabled {
+			if err := t.Queue(resumePerson, a.Tenant, r.id); err != nil {
+				return err
+			}
+		}
 		return t.Queue(updateAccount, a.Tenant, r.id, a.DisplayName, a.Role, a.Disabled, textOrNull(a.Password))
 	})
 	if err != nil {

@@ -82,6 +82,9 @@ func (s *Records) CreateAccountKey(ctx context.Context, by meta.Cause, id tenant
 		if err := change(t, taken, insertAccountKey, id, account.id, key.Name, key.Hash[:], t.Time(key.ExpiresAt), key.Note); err != nil {
 			return err
 		}
+		if err := t.Queue(wakePerson, id, account.id); err != nil {
+			return err
+		}
 		return checkLimit(t, s.limits.KeyLimit(), countAccountKeys, id, account.id)
 	})
 	if err != nil {

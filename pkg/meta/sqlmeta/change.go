@@ -124,6 +124,7 @@ const (
 	countAccountKeys     = `SELECT count(*) FROM (SELECT 1 FROM account_keys WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
 	countAccessRules     = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPrincipalGroups = `SELECT count(*) FROM (SELECT 1 FROM principal_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countProviders       = `SELECT count(*) FROM (SELECT 1 FROM identity_providers WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countDomains         = `SELECT count(*) FROM (SELECT 1 FROM domains WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countUpstreams       = `SELECT count(*) FROM (SELECT 1 FROM upstreams WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countGroups          = `SELECT count(*) FROM (SELECT 1 FROM upstream_groups WHERE tenant_id = $1 LIMIT $2) AS counted`

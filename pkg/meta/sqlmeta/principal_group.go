@@ -15,16 +15,19 @@ import (
 const (
 	principalGroupColumns = `SELECT g.tenant_id, g.slug, g.display_name, g.version, g.created_at, g.updated_at, `
 	ofTheGroup            = `FROM group_members m WHERE m.tenant_id = g.tenant_id AND m.group_slug = g.slug`
+	identitiesOfTheGroup  = `FROM group_identities i WHERE i.tenant_id = g.tenant_id AND i.group_slug = g.slug`
 	fromPrincipalGroups   = ` FROM principal_groups g WHERE g.tenant_id = $1`
 	oneBySlug             = ` AND g.slug = $2`
 	pageBySlug            = ` AND g.slug > $2 ORDER BY g.slug LIMIT $3`
 
-	selectPrincipalGroupPostgres = principalGroupColumns + `(SELECT coalesce(json_agg(m.member), '[]') ` + ofTheGroup + `)` + fromPrincipalGroups
-	selectPrincipalGroupSQLite   = principalGroupColumns + `(SELECT json_group_array(m.member) ` + ofTheGroup + `)` + fromPrincipalGroups
-	findPrincipalGroupPostgres   = selectPrincipalGroupPostgres + oneBySlug
-	findPrincipalGroupSQLite     = selectPrincipalGroupSQLite + oneBySlug
-	listPrincipalGroupsPostgres  = selectPrincipalGroupPostgres + pageBySlug
-	listPrincipalGroupsSQLite    = selectPrincipalGroupSQLite + pageBySlug
+	selectPrincipalGroupPostgres = principalGroupColumns + `(SELECT coalesce(json_agg(m.member), '[]') ` + ofTheGroup + `),
+ (SELECT coalesce(json_agg(json_build_object('provider', i.provider_id, 'group', i.directory_group)), '[]') ` + identitiesOfTheGroup + `)` + fromPrincipalGroups
+	selectPrincipalGroupSQLite = principalGroupColumns + `(SELECT json_group_array(m.member) ` + ofTheGroup + `),
+ (SELECT json_group_array(json_object('provider', i.provider_id, 'group', i.directory_group)) ` + identitiesOfTheGroup + `)` + fromPrincipalGroups
+	findPrincipalGroupPostgres  = selectPrincipalGroupPostgres + oneBySlug
+	findPrincipalGroupSQLite    = selectPrincipalGroupSQLite + oneBySlug
+	listPrincipalGroupsPostgres = selectPrincipalGroupPostgres + pageBySlug
+	listPrincipalGroupsSQLite   = selectPrincipalGroupSQLite + pageBySlug
 
 	insertPrincipalGroup = `
 INSERT INTO principal_groups (tenant_id, slug, display_name, version, created_at, updated_at) VALUES ($1, $2, $3, 1, berth_now(), berth_now())`
@@ -44,6 +47,15 @@ SELECT $1::bigint, n.value ->> 'name', $2::text FROM json_array_elements($3::jso
 	insertGroupMembersSQLite = `
 INSERT INTO group_members (tenant_id, member, group_slug) SELECT $1, j.value ->> 'name', $2 FROM json_each($3) j`
 
+	deleteGroupIdentities = `DELETE FROM group_identities WHERE tenant_id = $1 AND group_slug = $2`
+
+	insertGroupIdentitiesPostgres = `
+INSERT INTO group_identities (tenant_id, provider_id, directory_group, group_slug)
+SELECT $1::bigint, CAST(n.value ->> 'provider' AS bigint), n.value ->> 'group', $2::text FROM json_array_elements($3::json) AS n (value)`
+	insertGroupIdentitiesSQLite = `
+INSERT INTO group_identities (tenant_id, provider_id, directory_group, group_slug)
+SELECT $1, j.value ->> 'provider', j.value ->> 'group', $2 FROM json_each($3) j`
+
 	// The index of the first member that is not an account of the tenant.
 	missingMemberPostgres = `
 SELECT n.at - 1 FROM json_array_elements($2::json) WITH ORDINALITY AS n (value, at)
@@ -56,8 +68,11 @@ SELECT j.key FROM json_each($2) j
 
 func scanPrincipalGroup(scan Scan) (meta.PrincipalGroup, error) {
 	var g meta.PrincipalGroup
-	err := scan(&g.Tenant, &g.Slug, &g.DisplayName, &g.Version, timeScanner{&g.CreatedAt}, timeScanner{&g.UpdatedAt}, jsonScanner{&g.Members})
+	err := scan(&g.Tenant, &g.Slug, &g.DisplayName, &g.Version, timeScanner{&g.CreatedAt}, timeScanner{&g.UpdatedAt}, jsonScanner{&g.Members}, jsonScanner{&g.Identities})
 	slices.Sort(g.Members)
+	if slices.SortFunc(g.Identities, meta.GroupIdentity.Compare); len(g.Identities) == 0 {
+		g.Identities = nil
+	}
 	return g, err
 }
 
@@ -78,7 +93,7 @@ type memberAccount struct {
 	Slug string      `json:"slug"`
 }
 
-// putMembers makes these the members of a group, which has none. An unknown one is refused.
+// putMembers makes these the members of a group, by name and by identity, which has none. An unknown one is refused.
 func putMembers(t Tx, g meta.PrincipalGroup) error {
 	accounts := make([]memberAccount, len(g.Members))
 	for i, name := range g.Members {
@@ -98,6 +113,13 @@ func putMembers(t Tx, g meta.PrincipalGroup) error {
 		return fault.New(fault.Invalid, fault.ResourceUnknown, "there is no account %q", g.Members[at]).WithField(fmt.Sprintf("members[%d]", at))
 	}
 	if err := t.Queue(t.Pick(insertGroupMembersSQLite, insertGroupMembersPostgres), g.Tenant, g.Slug, string(encoded)); err != nil {
+		return err
+	}
+	identities, err := json.Marshal(append([]meta.GroupIdentity{}, g.Identities...)) // never null
+	if err != nil {
+		return err
+	}
+	if err := t.Queue(t.Pick(insertGroupIdentitiesSQLite, insertGroupIdentitiesPostgres), g.Tenant, g.Slug, string(identities)); err != nil {
 		return err
 	}
 	return t.Queue(raiseAccessVersion, g.Tenant)
@@ -151,8 +173,10 @@ func (s *Records) UpdatePrincipalGroup(ctx context.Context, by meta.Cause, g met
 		if err := t.Queue(updatePrincipalGroup, g.Tenant, g.Slug, g.DisplayName); err != nil {
 			return err
 		}
-		if err := t.Queue(deleteGroupMembers, g.Tenant, g.Slug); err != nil {
-			return err
+		for _, statement := range []string{deleteGroupMembers, deleteGroupIdentities} {
+			if err := t.Queue(statement, g.Tenant, g.Slug); err != nil {
+				return err
+			}
 		}
 		return putMembers(t, g)
 	})

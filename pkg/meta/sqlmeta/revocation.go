@@ -74,7 +74,7 @@ func revoke(t Tx, id tenant.ID, r accountRow, key string) error {
 // RevokeTokens implements meta.Accounts.
 func (s *Records) RevokeTokens(ctx context.Context, by meta.Cause, id tenant.ID, k access.Kind, slug string) error {
 	return s.engine.Write(ctx, id, func(t Tx) error {
-		if err := begin(t, by, id, eventOf(k, "serviceAccount.revoke", "user.revoke"), k.PrincipalName(slug)); err != nil {
+		if err := beginAlone(t, by, id, eventOf(k, "serviceAccount.revoke", "user.revoke"), k.PrincipalName(slug)); err != nil {
 			return err
 		}
 		r, err := lockedAccount(t, id, k, slug, 0)
@@ -86,6 +86,13 @@ func (s *Records) RevokeTokens(ctx context.Context, by meta.Cause, id tenant.ID,
 		}
 		if err := t.Queue(deleteSessions, id, r.id); err != nil {
 			return err
+		}
+		if n, err := t.Exec(forgetReading, id, r.id); err != nil {
+			return err
+		} else if n > 0 {
+			if err := t.Queue(raiseAccessVersion, id); err != nil {
+				return err
+			}
 		}
 		return revoke(t, id, r, allKeys)
 	})

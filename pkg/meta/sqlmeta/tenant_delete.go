@@ -23,6 +23,7 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 	deleteTenantDomains         = `DELETE FROM domains WHERE tenant_id = $1`
 	deleteTenantRules           = `DELETE FROM access_rules WHERE tenant_id = $1`
 	deleteTenantPrincipalGroups = `DELETE FROM principal_groups WHERE tenant_id = $1` // with their members
+	deleteTenantProviders       = `DELETE FROM identity_providers WHERE tenant_id = $1`
 	deleteTenantAccounts        = `DELETE FROM accounts WHERE tenant_id = $1`
 	deleteTenantGroups          = `DELETE FROM upstream_groups WHERE tenant_id = $1`
 	deleteTenantUpstreams       = `DELETE FROM upstreams WHERE tenant_id = $1`
@@ -64,11 +65,11 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 }
 
 // GiveUpTenant begins the removal of a deleted tenant, which can then no longer be
-// restored. It first removes domains, access rules, accounts with their keys, and upstreams
-// with their credentials.
+// restored. It first removes domains, access rules, identity providers, accounts with their
+// keys, and upstreams with their credentials.
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
-		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantPrincipalGroups, deleteTenantAccounts,
+		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
 		deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
 	} {
 		if err := t.Queue(statement, id); err != nil {
