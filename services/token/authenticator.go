@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"net/netip"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -39,6 +38,7 @@ type Authenticator struct {
 	key      [sha256.Size]byte // of the hashes in recent
 	refusals *audit.Refusals
 	uses     *keyuse.Uses
+	people   login.Authenticator // nil: no one has a password at an identity provider
 }
 
 // loginFrom is an account and the address it was used from.
@@ -108,6 +108,12 @@ func (a *Authenticator) WithUses(u *keyuse.Uses) *Authenticator {
 	return a
 }
 
+// WithPeople also asks p for names and secrets that are of no account here.
+func (a *Authenticator) WithPeople(p login.Authenticator) *Authenticator {
+	a.people = p
+	return a
+}
+
 // countRefusal counts a login at a tenant that does not exist for the deployment.
 func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried string) {
 	a.refusals.Add(meta.Refusal{Tenant: max(s.Tenant, meta.Deployment), Login: true, Actor: tried, Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)})
@@ -145,7 +151,11 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	accounts := a.accounts
 	accounts.NoPasswords = s.NoPasswords
 	accounts.Proven = func(_ login.Attempt, hash string) bool { return same && last.of == hash }
-	id, err := accounts.Authenticate(ctx, login.Attempt{Tenant: s.Tenant, Name: name, Secret: secret, Address: from})
+	attempt := login.Attempt{Tenant: s.Tenant, Name: name, Secret: secret, Address: from}
+	id, err := accounts.Authenticate(ctx, attempt)
+	if fault.Is(err, fault.ResourceUnknown) && a.people != nil && !s.NoPasswords {
+		id, err = a.people.Authenticate(ctx, attempt)
+	}
 	switch {
 	case err == nil:
 		a.recent.Add(used, proven{a.hash(secret), id.Proof})
@@ -174,23 +184,4 @@ func (a *Authenticator) hash(secret string) [sha256.Size]byte {
 	h := hmac.New(sha256.New, a.key[:])
 	_, _ = h.Write([]byte(secret)) // never fails: hash.Hash
 	return [sha256.Size]byte(h.Sum(nil))
-}
-
-// accountKey counts all invalid account names as one: they may have any length.
-func accountKey(t tenant.ID, name string) limit.Key {
-	if tenant.CheckSlug(name) != nil {
-		name = ""
-	}
-	return limit.Key{Kind: "account", Tenant: t, Name: name}
-}
-
-// addressKey counts an IPv6 client's network as one address, separately for each
-// tenant: tenants may share a NAT, and must not lock each other out.
-func addressKey(t tenant.ID, a netip.Addr) limit.Key {
-	a = a.Unmap()
-	if !a.Is6() {
-		return limit.Key{Kind: "address", Tenant: t, Name: a.String()}
-	}
-	network := netip.PrefixFrom(a.WithZone(""), 64).Masked()
-	return limit.Key{Kind: "address", Tenant: t, Name: network.String()}
 }

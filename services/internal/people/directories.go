@@ -1,0 +1,116 @@
+// Package people logs in people of identity providers, and reads again what the providers say
+// of them.
+package people
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/login"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/ttlcache"
+)
+
+// Store is what the package needs of a meta.Store.
+type Store interface {
+	meta.People
+	FindIdentityProviderByID(ctx context.Context, id int64) (meta.IdentityProvider, error)
+	ListIdentityProviders(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.IdentityProvider, error)
+}
+
+// Open makes the client of a provider. One with a method Close is closed when the provider was
+// changed; what runs then ends by itself.
+type Open func(ctx context.Context, p meta.IdentityProvider) (login.Directory, error)
+
+// Directories are the clients of all providers. Safe for concurrent use.
+type Directories struct {
+	store     Store
+	open      Open
+	providers *ttlcache.Cache[tenant.ID, []meta.IdentityProvider]
+
+	mu      sync.Mutex
+	clients map[int64]client // by IdentityProvider.ID
+}
+
+// client is that of one version of a provider.
+type client struct {
+	version   int64
+	directory login.Directory
+}
+
+// How many tenants' providers are remembered, and how many a tenant may use.
+const (
+	maxTenants   = 4096
+	maxProviders = 1000
+)
+
+// NewDirectories makes Directories; changes of providers act within tenant.CacheTTL.
+func NewDirectories(s Store, o Open) *Directories {
+	d := &Directories{store: s, open: o, clients: map[int64]client{}}
+	d.providers = ttlcache.New(ttlcache.Options[tenant.ID, []meta.IdentityProvider]{Size: maxTenants, Now: time.Now, Life: tenant.CacheTTL, Load: d.load})
+	return d
+}
+
+// Clear forgets which providers there are, but not their clients.
+func (d *Directories) Clear() { d.providers.Clear() }
+
+// load finds the providers by which people of the tenant may log in, its own first.
+func (d *Directories) load(ctx context.Context, t tenant.ID) ([]meta.IdentityProvider, error) {
+	var all []meta.IdentityProvider
+	for _, owner := range []tenant.ID{t, meta.Deployment} {
+		found, err := d.store.ListIdentityProviders(ctx, owner, meta.Page{Size: maxProviders})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return slices.DeleteFunc(all, func(p meta.IdentityProvider) bool { return p.Disabled || !p.OfferedTo(t) }), nil
+}
+
+// of returns the providers of a tenant.
+func (d *Directories) of(ctx context.Context, t tenant.ID) ([]meta.IdentityProvider, error) {
+	if t <= meta.Deployment { // a tenant that does not exist
+		return nil, nil
+	}
+	return d.providers.Get(ctx, t)
+}
+
+// directory returns the client of a provider. A version that is older than one seen before
+// counts no more.
+func (d *Directories) directory(ctx context.Context, p meta.IdentityProvider) (login.Directory, error) {
+	if c, ok := d.known(p); ok {
+		return c, nil
+	}
+	made, err := d.open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, ok := d.clients[p.ID]
+	if ok && before.version >= p.Version { // another caller was faster
+		end(made)
+		return before.directory, nil
+	}
+	if ok {
+		end(before.directory)
+	}
+	d.clients[p.ID] = client{p.Version, made}
+	return made, nil
+}
+
+func (d *Directories) known(p meta.IdentityProvider) (login.Directory, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, ok := d.clients[p.ID]
+	return c.directory, ok && c.version >= p.Version
+}
+
+func end(d login.Directory) {
+	if c, ok := d.(interface{ Close() }); ok {
+		c.Close()
+	}
+}

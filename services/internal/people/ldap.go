@@ -1,0 +1,22 @@
+package people
+
+import (
+	"github.com/berth-registry/berth/pkg/login/ldaplogin"
+	"github.com/berth-registry/berth/pkg/meta"
+)
+
+// LDAPSettings are those of the client of a directory.
+func LDAPSettings(s meta.LDAPSettings, password string) ldaplogin.Settings {
+	return ldaplogin.Settings{
+		Servers: s.Servers, CA: []byte(s.CA), Insecure: s.Insecure,
+		BindDN: s.BindDN, BindPassword: password, UserDN: s.UserDN, UserBase: s.UserBase, UserFilter: s.UserFilter, DisabledFilter: s.DisabledFilter,
+		Schema: ldaplogin.Schema(s.Schema), Name: s.Name, DisplayName: s.DisplayName, Email: s.Email, Subject: s.Subject, MemberOf: s.MemberOf,
+		GroupBase: s.GroupBase, GroupFilter: s.GroupFilter, Nested: ldaplogin.Nesting(s.Nested), GroupsByDN: s.GroupsByDN,
+		Timeout: s.Timeout,
+	}
+}
+
+// Searches reports whether people can be found at the provider without their passwords.
+func Searches(p meta.IdentityProvider) bool {
+	return p.Settings.LDAP == nil || p.Settings.LDAP.BindDN != ""
+}

@@ -1,0 +1,186 @@
+package people
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/login"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/password"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Provider is what login.Identity says of people of identity providers.
+const Provider = "identityProviders"
+
+// longestName is how long a name may be that a provider is asked for.
+const longestName = 256
+
+// memory is how long the client of a directory may remember what the directory said. What is
+// in the store and younger is newer.
+const memory = 90 * time.Second
+
+// People logs in people by the names and passwords that they have at identity providers. It
+// implements login.Authenticator.
+type People struct {
+	store       Store
+	directories *Directories
+	now         func() time.Time
+}
+
+var _ login.Authenticator = (*People)(nil)
+
+// New makes People.
+func New(s Store, d *Directories) *People { return &People{store: s, directories: d, now: time.Now} }
+
+// Provider implements login.Authenticator.
+func (*People) Provider() string { return Provider }
+
+// Authenticate implements login.Authenticator. No provider gets the name and the secret of an
+// account that stands for no person. Where one provider cannot be asked, the others still are; only
+// when none of them knows the person it is an outage.
+func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Identity, error) {
+	if a.Name == "" || len(a.Name) > longestName || !password.Possible(a.Secret) {
+		return login.Identity{}, login.ErrUnknown()
+	}
+	providers, err := p.directories.of(ctx, a.Tenant)
+	if err != nil {
+		return login.Identity{}, err
+	}
+	if len(providers) == 0 {
+		return login.Identity{}, login.ErrUnknown()
+	}
+	known, err := p.account(ctx, a)
+	if err != nil {
+		return login.Identity{}, err
+	}
+	failed := login.ErrUnknown()
+	for _, provider := range inOrder(providers, known) {
+		name := a.Name
+		if provider.ID == known.Provider && a.Name == known.Slug {
+			name = known.LoginName
+		}
+		id, err := p.ask(ctx, a, provider, name)
+		if err == nil {
+			return id, nil
+		}
+		if !fault.Is(err, fault.ResourceUnknown) {
+			failed = err
+		}
+	}
+	return login.Identity{}, failed
+}
+
+// account finds the account with the name, in whatever case it was typed; the zero value without
+// one. One that stands for no person is login.ErrUnknown.
+func (p *People) account(ctx context.Context, a login.Attempt) (meta.Person, error) {
+	slug := strings.ToLower(a.Name)
+	if tenant.CheckSlug(slug) != nil {
+		return meta.Person{}, nil
+	}
+	known, err := p.store.FindPerson(ctx, a.Tenant, slug)
+	switch {
+	case fault.Is(err, fault.ResourceUnknown):
+		return meta.Person{}, nil
+	case err != nil:
+		return meta.Person{}, err
+	case known.Provider == 0:
+		return meta.Person{}, login.ErrUnknown()
+	default:
+		return known, nil
+	}
+}
+
+// inOrder are the providers, with that of the person first.
+func inOrder(providers []meta.IdentityProvider, known meta.Person) []meta.IdentityProvider {
+	i := slices.IndexFunc(providers, func(p meta.IdentityProvider) bool { return p.ID == known.Provider })
+	if i < 0 {
+		return providers
+	}
+	rest := slices.Delete(slices.Clone(providers), i, i+1)
+	return append([]meta.IdentityProvider{providers[i]}, rest...)
+}
+
+func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, name string) (login.Identity, error) {
+	d, err := p.directories.directory(ctx, provider)
+	if err != nil {
+		return login.Identity{}, err
+	}
+	said, err := d.Authenticate(ctx, name, a.Secret)
+	if err != nil {
+		return login.Identity{}, err
+	}
+	found, err := p.admit(ctx, a.Tenant, provider, said)
+	if err != nil {
+		return login.Identity{}, err
+	}
+	return login.Identity{Provider: Provider, Subject: provider.Name() + "/" + said.Subject, Principal: found.Principal()}, nil
+}
+
+// admit returns the account of a person who has logged in, and keeps what the provider said.
+func (p *People) admit(ctx context.Context, t tenant.ID, provider meta.IdentityProvider, said login.Person) (meta.Person, error) {
+	reading := readingOf(provider, said)
+	reading.Login = true
+	found, err := p.store.FindPersonBySubject(ctx, t, provider.ID, said.Subject)
+	switch {
+	case fault.Is(err, fault.ResourceUnknown):
+		made := meta.Person{Account: meta.Account{Tenant: t, DisplayName: displayName(said)}, Provider: provider.ID, Subject: said.Subject}
+		return p.store.CreatePerson(ctx, causeOf(ctx, provider, meta.Change{Field: "login_name", New: said.Name}), made, slugs(said.Name, provider.ID, said.Subject), reading)
+	case err != nil:
+		return meta.Person{}, err
+	case found.Disabled && (found.EndedAt.IsZero() || p.now().Sub(found.EndedAt) < memory):
+		return meta.Person{}, login.ErrUnknown()
+	case found.Disabled:
+		if err := p.store.ReturnPerson(ctx, causeOf(ctx, provider), found); err != nil {
+			return meta.Person{}, err
+		}
+	case p.now().Sub(found.ReadAt) < memory:
+		return found, nil
+	}
+	return found, p.store.RecordPerson(ctx, causeOf(ctx, provider), found, reading)
+}
+
+// readingOf is what is kept of what a provider says of a person.
+func readingOf(provider meta.IdentityProvider, said login.Person) meta.PersonReading {
+	s := provider.Settings
+	return meta.PersonReading{LoginName: said.Name, Groups: GroupNames(provider.Kind, said.Groups), Next: s.Refresh, Hold: s.Refresh + s.Grace}
+}
+
+// GroupNames are the names of groups at a provider of the kind in the form that they are
+// compared in, sorted, each once.
+func GroupNames(kind string, names []string) []string {
+	out := slices.Clone(names)
+	if kind == meta.LDAP { // whose names differ by more than their case
+		for i := range out {
+			out[i] = strings.ToLower(out[i])
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// displayName leaves out what a display name may not have.
+func displayName(said login.Person) string {
+	const longest = 200
+	clean := []rune(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(said.DisplayName, "")))
+	return string(clean[:min(len(clean), longest)])
+}
+
+// causeOf is the cause of what a provider changes.
+func causeOf(ctx context.Context, provider meta.IdentityProvider, changes ...meta.Change) meta.Cause {
+	return meta.Cause{
+		Op: uuid.New(), Actor: provider.Name(), RequestID: web.RequestID(ctx),
+		Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx), Changes: changes,
+	}
+}

@@ -1,0 +1,37 @@
+package token
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"strings"
+
+	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// accountKey counts all invalid account names as one: they may have any length. But people have
+// names at identity providers that no account has, and must not be kept out by the failures of
+// others.
+func accountKey(t tenant.ID, name string) limit.Key {
+	const longest, enough = 256, 16
+	switch {
+	case len(name) > longest:
+		name = ""
+	case tenant.CheckSlug(name) != nil:
+		sum := sha256.Sum256([]byte(strings.ToLower(name)))
+		name = "~" + hex.EncodeToString(sum[:enough])
+	}
+	return limit.Key{Kind: "account", Tenant: t, Name: name}
+}
+
+// addressKey counts an IPv6 client's network as one address, separately for each
+// tenant: tenants may share a NAT, and must not lock each other out.
+func addressKey(t tenant.ID, a netip.Addr) limit.Key {
+	a = a.Unmap()
+	if !a.Is6() {
+		return limit.Key{Kind: "address", Tenant: t, Name: a.String()}
+	}
+	network := netip.PrefixFrom(a.WithZone(""), 64).Masked()
+	return limit.Key{Kind: "address", Tenant: t, Name: network.String()}
+}
