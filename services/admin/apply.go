@@ -25,7 +25,10 @@ func (s *Service) Apply(ctx context.Context, file string) error {
 		return err
 	}
 	ctx = withCaller(ctx, caller{operator: true})
-	err = each("tenants", f.Tenants, func(t seedTenant) error { return s.applyWithRetry(ctx, t, filepath.Dir(file)) })
+	dir := filepath.Dir(file)
+	if err = s.applyProviders(ctx, f.seed, dir); err == nil {
+		err = each("tenants", f.Tenants, func(t seedTenant) error { return s.applyWithRetry(ctx, t, dir) })
+	}
 	if err != nil {
 		return s.withOthers(ctx, f, f.locate(err))
 	}

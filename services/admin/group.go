@@ -26,7 +26,7 @@ func (s *Service) principalGroups() collection[meta.PrincipalGroup, *pb.Group] {
 			return meta.PrincipalGroup{Tenant: t.ID, Slug: slug}
 		},
 		key: func(g meta.PrincipalGroup) (string, int64) { return g.Slug, g.Version },
-		set: s.setPrincipalGroup, show: shown(principalGroupMessage),
+		set: s.setPrincipalGroup, show: s.showPrincipalGroup,
 		limit: s.limits.PrincipalGroupLimit(), findRow: s.store.FindPrincipalGroup, listRows: s.store.ListPrincipalGroups,
 		createRow: s.store.CreatePrincipalGroup, updateRow: s.store.UpdatePrincipalGroup, deleteRow: s.store.DeletePrincipalGroup,
 	}
@@ -48,7 +48,7 @@ func (s *Service) ListGroups(ctx context.Context, req *pb.ListGroupsRequest) (*p
 	return &pb.ListGroupsResponse{Groups: rows, NextPageToken: next}, err
 }
 
-// UpdateGroup changes display name and members.
+// UpdateGroup changes display name, members and groups of identity providers.
 func (s *Service) UpdateGroup(ctx context.Context, req *pb.UpdateGroupRequest) (*pb.Group, error) {
 	return s.principalGroups().update(ctx, req, req.GetGroup())
 }
@@ -76,7 +76,11 @@ func (s *Service) setPrincipalGroup(ctx context.Context, t meta.Tenant, g *meta.
 			return err
 		}
 	}
-	g.DisplayName, g.Members = m.GetDisplayName(), slices.Sorted(slices.Values(m.GetMembers()))
+	identities, err := s.groupIdentities(ctx, t, m.GetIdentityGroups())
+	if err != nil {
+		return err
+	}
+	g.DisplayName, g.Members, g.Identities = m.GetDisplayName(), slices.Sorted(slices.Values(m.GetMembers())), identities
 	return nil
 }
 
@@ -103,16 +107,30 @@ func checkGroup(m *pb.Group) error {
 		}
 		seen[name] = true
 	}
-	return nil
+	return checkIdentityGroups(m.GetIdentityGroups())
 }
 
-func principalGroupMessage(t meta.Tenant, g meta.PrincipalGroup) *pb.Group {
-	m := &pb.Group{Name: "tenants/" + t.Slug + "/groups/" + g.Slug, DisplayName: g.DisplayName, Members: g.Members}
-	if g.Version != 0 { // else it was only validated
-		m.Etag = etag(g.Version)
-		m.CreateTime, m.UpdateTime = timestamppb.New(g.CreatedAt), timestamppb.New(g.UpdatedAt)
+// showPrincipalGroup finds out how the providers are called that groups name.
+func (s *Service) showPrincipalGroup(ctx context.Context, t meta.Tenant) (func(meta.PrincipalGroup) *pb.Group, error) {
+	providers, err := s.providersOf(ctx, t)
+	if err != nil {
+		return nil, err
 	}
-	return m
+	names := map[int64]string{}
+	for name, p := range providers {
+		names[p.ID] = name
+	}
+	return func(g meta.PrincipalGroup) *pb.Group {
+		m := &pb.Group{Name: "tenants/" + t.Slug + "/groups/" + g.Slug, DisplayName: g.DisplayName, Members: g.Members}
+		for _, i := range g.Identities {
+			m.IdentityGroups = append(m.IdentityGroups, &pb.Group_IdentityGroup{Provider: names[i.Provider], Group: i.Group})
+		}
+		if g.Version != 0 { // else it was only validated
+			m.Etag = etag(g.Version)
+			m.CreateTime, m.UpdateTime = timestamppb.New(g.CreatedAt), timestamppb.New(g.UpdatedAt)
+		}
+		return m
+	}, nil
 }
 
 func (s *Service) applyGroup(ctx context.Context, parent string, r seedResource) error {

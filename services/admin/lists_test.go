@@ -30,6 +30,9 @@ var lists = map[string]string{
 	"/v1/tenants/acme/upstreamGroups":                           "upstream_groups",
 	"/v1/tenants/acme/accessRules":                              "access_rules",
 	"/v1/tenants/acme/groups":                                   "groups",
+	"/v1/tenants/acme/identityProviders":                        "identity_providers",
+	"/v1/tenants/acme/identityProviders:listOffered":            "identity_providers",
+	"/v1/identityProviders":                                     "identity_providers",
 	"/v1/tenants/acme/upstreams/u1/repositories":                "repositories",
 }
 
@@ -50,6 +53,8 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreamGroups?upstream_group_id=g%d", i), "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/accessRules?access_rule_id=a%d", i), pullRule)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/groups?group_id=g%d", i), "")
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/identityProviders?identity_provider_id=p%d", i), corpDirectory)
+		a.call(200, "POST", fmt.Sprintf("/v1/identityProviders?identity_provider_id=p%d", i), corpDirectory)
 		a.cache("acme", "u1", fmt.Sprintf("r%d", i), "t1")
 		a.refreshToken("acme", "s1", fmt.Sprintf("r%d", i))
 		a.storedSession("acme", "u1", fmt.Sprintf("s%d", i))

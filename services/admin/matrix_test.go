@@ -128,6 +128,13 @@ var matrixRows = map[string]struct {
 	"UpdateGroup": {&pb.UpdateGroupRequest{Group: &pb.Group{Name: "tenants/t-there/groups/pg-{s}", DisplayName: "Dev"}}, false},
 	"DeleteGroup": {&pb.DeleteGroupRequest{Name: "tenants/t-there/groups/pg-{s}"}, false},
 
+	"CreateIdentityProvider":       {&pb.CreateIdentityProviderRequest{Parent: "tenants/t-there", IdentityProviderId: "ip-{s}", IdentityProvider: &pb.IdentityProvider{Ldap: matrixLDAP}}, true},
+	"GetIdentityProvider":          {&pb.GetIdentityProviderRequest{Name: "tenants/t-there/identityProviders/ip-{s}"}, false},
+	"ListIdentityProviders":        {&pb.ListIdentityProvidersRequest{Parent: "tenants/t-{s}"}, false},
+	"ListOfferedIdentityProviders": {&pb.ListOfferedIdentityProvidersRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateIdentityProvider":       {&pb.UpdateIdentityProviderRequest{IdentityProvider: &pb.IdentityProvider{Name: "tenants/t-there/identityProviders/ip-{s}", DisplayName: "Corp"}}, false},
+	"DeleteIdentityProvider":       {&pb.DeleteIdentityProviderRequest{Name: "tenants/t-there/identityProviders/ip-{s}"}, false},
+
 	"GetCaller":             {&pb.GetCallerRequest{}, false},
 	"ListCallerAccessRules": {&pb.ListCallerAccessRulesRequest{}, false},
 	"ListSessions":          {&pb.ListSessionsRequest{Parent: "tenants/t-there/users/us-{s}"}, false},
@@ -154,6 +161,12 @@ var matrixRows = map[string]struct {
 	"RenewBackup":  {&pb.RenewBackupRequest{Name: "backups/b-{s}"}, false},
 	"DeleteBackup": {&pb.DeleteBackupRequest{Name: "backups/b-{s}"}, false},
 }
+
+// matrixLDAP is a directory, as people bind to by themselves.
+var matrixLDAP = &pb.IdentityProvider_Ldap{Servers: []string{"ldaps://ldap.example"}, UserDn: "uid={name},ou=people,dc=example"}
+
+// corpDirectory is the same, over REST.
+const corpDirectory = `{"ldap": {"servers": ["ldaps://ldap.example"], "user_dn": "uid={name},ou=people,dc=example"}}`
 
 // matrixPassword is that of users/us-there.
 const matrixPassword = "password of the matrix"
@@ -198,6 +211,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
 		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
+		a.call(200, "POST", "/v1/tenants/t-there/identityProviders?identity_provider_id=ip-"+state, corpDirectory)
 		a.call(200, "POST", "/v1/operators?operator_id=o-"+state, "")
 	}
 	for _, state := range []string{"there", "deleting"} {
@@ -233,7 +247,7 @@ func resources(t *testing.T, a *api) {
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting", "groups/pg-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
-// Reseal seals passwords again that were sealed with a key from before the present
+// Reseal seals passwords of upstreams and identity providers again that were sealed with a key from before the present
 // one, and says how many. It is for the start of a process, which errors need not
 // stop: what they name is as it was.
 func (s *Service) Reseal(ctx context.Context) (int, error) {
@@ -26,6 +27,8 @@ func (s *Service) Reseal(ctx context.Context) (int, error) {
 		}
 		return nil
 	})
+	n, failed := s.resealProviders(ctx)
+	resealed, err = resealed+n, errors.Join(err, failed)
 	if resealed > 0 {
 		by := causedBy(ctx, "secrets", "", strconv.Itoa(resealed)+" sealed again")
 		err = errors.Join(err, s.store.RecordEvent(ctx, by, meta.SecretsResealed, "secrets"))
@@ -79,4 +82,52 @@ func (s *Service) reseal(ctx context.Context, u meta.Upstream) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// resealProviders is Reseal for identity providers, the operator's and those of tenants.
+func (s *Service) resealProviders(ctx context.Context) (int, error) {
+	resealed := 0
+	failed := s.eachIdentityProvider(ctx, func(p meta.IdentityProvider) error {
+		if !s.secrets.Stale(p.Secret) {
+			return nil
+		}
+		secret, err := s.secrets.Open(p.Secret, p.SecretName())
+		if err == nil {
+			p.Secret, err = s.secrets.Seal(secret, p.SecretName())
+		}
+		if err == nil {
+			_, err = s.store.UpdateIdentityProvider(ctx, causedBy(ctx, "secrets", "(secret)", "(sealed with another key)"), p)
+		}
+		if err == nil {
+			resealed++
+		}
+		if fault.Is(err, fault.EtagMismatch) || fault.Is(err, fault.ResourceUnknown) {
+			return nil // another request changed or deleted it
+		}
+		return err
+	})
+	return resealed, failed
+}
+
+// eachIdentityProvider is eachUpstream for identity providers.
+func (s *Service) eachIdentityProvider(ctx context.Context, f func(meta.IdentityProvider) error) error {
+	names, err := s.tenantNames(ctx)
+	if err != nil {
+		return err
+	}
+	names[meta.Deployment] = ""
+	var failed error
+	for owner, name := range names {
+		if strings.HasSuffix(name, " (deleted)") {
+			continue
+		}
+		found, err := s.store.ListIdentityProviders(ctx, owner, meta.Page{Size: largestPage})
+		failed = errors.Join(failed, err)
+		for _, p := range found {
+			if err := f(p); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s: %w", providerName(meta.Tenant{Slug: strings.TrimPrefix(name, "tenants/")}, p), err))
+			}
+		}
+	}
+	return failed
 }

@@ -23,7 +23,8 @@ import (
 // seed is a file of resources. Each has its id and, beside it, the fields that
 // the API takes; what a file does not name stays as it is.
 type seed struct {
-	Tenants []seedTenant `yaml:"tenants"`
+	Tenants   []seedTenant   `yaml:"tenants"`
+	Providers []seedProvider `yaml:"identity_providers"` // the operator's
 }
 
 // seedFields are fields of a resource by their names in the API.

@@ -44,6 +44,7 @@ func CheckSeed(ctx context.Context, file string, c SeedCheck) ([]error, []error)
 // wrong is everything that is wrong with the file.
 func (c SeedCheck) wrong(ctx context.Context, f *seedFile) []error {
 	k := seedChecker{SeedCheck: c, ctx: ctx, file: f, dir: filepath.Dir(f.name), service: &Service{pattern: c.Pattern, secrets: c.Secrets}}
+	k.providers("identity_providers", "", f.Providers)
 	for i, t := range f.Tenants {
 		k.tenant(fmt.Sprintf("tenants[%d]", i), t)
 	}

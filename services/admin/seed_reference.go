@@ -1,14 +1,11 @@
 package admin
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"strings"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
-	"github.com/berth-registry/berth/pkg/fault"
-	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -26,6 +23,7 @@ const (
 	kindPrincipalGroup = "group"
 	kindUser           = "user"
 	kindRule           = "access rule"
+	kindProvider       = "identity provider"
 )
 
 // elsewhere are the references to what the file does not have: the tenant may have
@@ -43,6 +41,9 @@ func (t seedTenant) elsewhere() []seedReference {
 	}
 	for _, g := range t.Groups {
 		here[[2]string{kindPrincipalGroup, g.ID}] = true
+	}
+	for _, p := range t.Providers {
+		here[[2]string{kindProvider, p.ID}] = true
 	}
 	for _, a := range t.ServiceAccounts {
 		here[[2]string{kindAccount, a.ID}] = true
@@ -105,6 +106,11 @@ func (t seedTenant) references() []seedReference {
 				out = append(out, seedReference{path: fmt.Sprintf("groups[%d].members[%d]", i, j), kind: kind.Noun(), id: slug})
 			}
 		}
+		for j, of := range m.GetIdentityGroups() {
+			if slug, own := strings.CutPrefix(of.GetProvider(), "tenants/"+t.ID+"/"+providersCollection+"/"); own {
+				add(kindProvider, slug, "groups[%d].identity_groups[%d].provider", i, j)
+			}
+		}
 	}
 	for i, r := range t.AccessRules {
 		out = append(out, ruleReferences(i, r)...)
@@ -132,71 +138,6 @@ func ruleReferences(i int, r seedResource) []seedReference {
 	for _, field := range neededByRule {
 		if !r.Fields.has(field) {
 			out = append(out, seedReference{fmt.Sprintf("access_rules[%d].%s", i, field), kindRule, r.ID, field})
-		}
-	}
-	return out
-}
-
-// withOthers adds to the error that a seed file was refused with what else is
-// wrong with the file.
-func (s *Service) withOthers(ctx context.Context, f *seedFile, first error) error {
-	var refused *seedError
-	if !errors.As(first, &refused) {
-		return first
-	}
-	check := SeedCheck{Pattern: s.pattern, Secrets: s.secrets, CheckAddress: s.chains.CheckAddress, CheckHelper: s.chains.CheckHelper}
-	wrong := check.wrong(ctx, f)
-	for i, t := range f.Tenants {
-		for _, r := range s.dangling(ctx, t) {
-			wrong = append(wrong, f.locate(within(fmt.Sprintf("tenants[%d].%s", i, r.path), invalid("", "%s %q not found in this tenant", r.kind, clipped(r.id)))))
-		}
-	}
-	all := []error{first}
-	for _, err := range wrong {
-		var other *seedError
-		if errors.As(err, &other) && other.path != refused.path {
-			all = append(all, err)
-		}
-	}
-	return errors.Join(all...)
-}
-
-// dangling are the references to what neither the file nor the tenant has; none
-// where the store does not answer.
-func (s *Service) dangling(ctx context.Context, t seedTenant) []seedReference {
-	var there meta.Topology
-	found, err := s.tenantBySlug(ctx, t.ID)
-	if err == nil {
-		there, err = s.store.FindTopology(ctx, found.ID)
-	}
-	if err != nil && !fault.Is(err, fault.ResourceUnknown) {
-		return nil
-	}
-	var out []seedReference
-	for _, r := range t.elsewhere() {
-		var has bool
-		switch r.kind {
-		case kindRegistry:
-			_, has = there.Registries[r.id]
-		case kindUpstream:
-			_, has = there.Upstreams[r.id]
-		case kindGroup:
-			_, has = there.Groups[r.id]
-		case kindAccount:
-			_, err := s.store.FindAccount(ctx, found.ID, access.ServiceKind, r.id)
-			has = !fault.Is(err, fault.ResourceUnknown)
-		case kindUser:
-			_, err := s.store.FindAccount(ctx, found.ID, access.UserKind, r.id)
-			has = !fault.Is(err, fault.ResourceUnknown)
-		case kindPrincipalGroup:
-			_, err := s.store.FindPrincipalGroup(ctx, found.ID, r.id)
-			has = !fault.Is(err, fault.ResourceUnknown)
-		case kindRule:
-			_, err := s.store.FindAccessRule(ctx, found.ID, r.id)
-			has = !fault.Is(err, fault.ResourceUnknown)
-		}
-		if !has {
-			out = append(out, r)
 		}
 	}
 	return out

@@ -5,14 +5,22 @@ import (
 	"maps"
 )
 
-// secretsOfParts are the secrets of the parts in a list of an upstream.
-var secretsOfParts = map[string][]string{"headers": {"value"}, "alternatives": {"password", "client_key"}}
+// secretsOfParts are the secrets of the parts of an upstream or an identity provider, and of those
+// in its lists.
+var secretsOfParts = map[string][]string{"headers": {"value"}, "alternatives": {"password", "client_key"}, "ldap": {"bind_password"}}
 
-// withSecretsOfParts reads the secrets of an upstream's parts, and of their own parts, from
+// withSecretsOfParts reads the secrets of a resource's parts, and of their own parts, from
 // the files that they name: value_file for the secret value.
 func (f seedFields) withSecretsOfParts(dir string) (seedFields, error) {
 	f = maps.Clone(f)
 	for list, secrets := range secretsOfParts {
+		if part, ok := f[list].(map[string]any); ok {
+			filled, err := seedFields(part).withSecrets(dir, secrets)
+			if err != nil {
+				return nil, within(list, err)
+			}
+			f[list] = map[string]any(filled)
+		}
 		parts, ok := f[list].([]any)
 		if !ok {
 			continue

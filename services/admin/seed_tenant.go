@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"google.golang.org/protobuf/types/known/fieldmaskpb"
-
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/meta"
 )
@@ -23,6 +21,7 @@ type seedTenant struct {
 	Domains         []seedResource `yaml:"domains"`
 	Users           []seedUser     `yaml:"users"`
 	ServiceAccounts []seedAccount  `yaml:"service_accounts"`
+	Providers       []seedProvider `yaml:"identity_providers"`
 	Groups          []seedResource `yaml:"groups"`
 	AccessRules     []seedResource `yaml:"access_rules"`
 }
@@ -38,14 +37,6 @@ func (r seedResource) without(field string) seedResource {
 	r.Fields = maps.Clone(r.Fields)
 	delete(r.Fields, field)
 	return r
-}
-
-// seedUpstream may have its secrets in files beside the seed file.
-type seedUpstream struct {
-	ID            string     `yaml:"id"`
-	Fields        seedFields `yaml:",inline"`
-	PasswordFile  string     `yaml:"password_file"`
-	ClientKeyFile string     `yaml:"client_key_file"`
 }
 
 func (k *seedChecker) tenant(at string, t seedTenant) {
@@ -76,6 +67,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 		}
 		k.note(fmt.Sprintf("%s.users[%d]", at, i), k.user(u))
 	}
+	k.providers(at+".identity_providers", t.ID, t.Providers)
 	k.resources(at+".groups", t.Groups, func(f seedFields) error { return checked(f, checkGroup) })
 	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
 }
@@ -88,14 +80,10 @@ func (k *seedChecker) resources(path string, all []seedResource, check func(seed
 }
 
 func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) error {
-	m, mask, err := decoded[*pb.Tenant](t.Fields)
-	if err == nil {
-		err = apply(ctx, "tenants/", t.ID, m, mask, s.reviveTenant)
-	}
-	if err != nil {
+	if err := s.applyTenantAlone(ctx, t); err != nil {
 		return err
 	}
-	name := m.GetName()
+	name := "tenants/" + t.ID
 	if err := s.applyChains(ctx, name, t, dir); err != nil {
 		return err
 	}
@@ -108,10 +96,22 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 	if err := each("users", t.Users, func(u seedUser) error { return s.applyUser(ctx, name, u, dir) }); err != nil {
 		return err
 	}
+	if err := each("identity_providers", t.Providers, func(p seedProvider) error { return s.applyProvider(ctx, name+"/", p, dir) }); err != nil {
+		return err
+	}
 	if err := each("groups", t.Groups, func(g seedResource) error { return s.applyGroup(ctx, name, g) }); err != nil {
 		return err
 	}
 	return each("access_rules", t.AccessRules, func(r seedResource) error { return s.applyAccessRule(ctx, name, r) })
+}
+
+// applyTenantAlone applies a tenant without what it has.
+func (s *Service) applyTenantAlone(ctx context.Context, t seedTenant) error {
+	m, mask, err := decoded[*pb.Tenant](t.Fields)
+	if err != nil {
+		return err
+	}
+	return apply(ctx, "tenants/", t.ID, m, mask, s.reviveTenant)
 }
 
 // applyChains applies what names each other: registries without their groups,
@@ -153,54 +153,4 @@ func (s *Service) applyRegistry(ctx context.Context, parent string, r seedResour
 		return err
 	}
 	return apply(ctx, parent+"/registries/", r.ID, m, mask, s.reviveRegistry)
-}
-
-// read is the upstream's message, with its secrets, and which fields are given.
-func (u seedUpstream) read(dir string) (*pb.Upstream, *fieldmaskpb.FieldMask, error) {
-	fields, err := u.Fields.withSecretsOfParts(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	m, mask, err := decoded[*pb.Upstream](fields)
-	for _, secret := range []struct {
-		field, file string
-		to          *string
-	}{{"password", u.PasswordFile, &m.Password}, {"client_key", u.ClientKeyFile, &m.ClientKey}} {
-		if err != nil || secret.file == "" {
-			continue
-		}
-		*secret.to, err = readSecret(dir, secret.file)
-		mask.Paths = append(mask.Paths, secret.field)
-		err = within(secret.field+"_file", err)
-	}
-	return m, mask, err
-}
-
-// Values of what a file leaves to the resource that the tenant has already, for
-// checking the rest.
-const (
-	someURL      = "https://upstream.invalid"
-	someUsername = "user"
-	someRole     = pb.ServiceAccount_READER
-)
-
-func (k *seedChecker) upstream(tenantSlug string, u seedUpstream) error {
-	m, _, err := u.read(k.dir)
-	if err != nil {
-		return err
-	}
-	if !u.Fields.has("url") {
-		m.Url = someURL
-	}
-	if !u.Fields.has("username") && m.GetCredentialHelper() == "" {
-		m.Username = someUsername
-	}
-	row := meta.Upstream{Slug: u.ID}
-	if err := k.service.configure(&row, m); err != nil || !u.Fields.has("url") {
-		return err
-	}
-	if err := k.CheckAddress(k.ctx, tenantSlug, row.Settings.Proxy, row.Settings.URL); err != nil || row.Settings.CredentialHelper == "" {
-		return err
-	}
-	return k.CheckHelper(row.Settings.CredentialHelper, tenantSlug, row.Settings.URL)
 }

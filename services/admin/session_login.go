@@ -102,8 +102,9 @@ func (s *Service) callerByPassword(ctx context.Context, body loginBody) (caller,
 	if tenant.CheckSlug(body.Tenant) == nil {
 		t, err := s.store.FindTenant(ctx, body.Tenant)
 		switch {
-		case err == nil:
+		case err == nil && t.State == tenant.Active: // a suspended one must not reach its identity providers
 			site.Tenant = t.ID
+		case err == nil:
 		case !fault.Is(err, fault.ResourceUnknown):
 			return caller{}, err
 		}

@@ -36,9 +36,14 @@ func (s *Service) CreateUser(ctx context.Context, req *pb.CreateUserRequest) (*p
 	return s.users().create(ctx, req.GetParent(), req.GetUserId(), req.GetUser(), req.GetValidateOnly())
 }
 
-// GetUser returns one user.
+// GetUser returns one user, with what an identity provider says of the person.
 func (s *Service) GetUser(ctx context.Context, req *pb.GetUserRequest) (*pb.User, error) {
-	return s.users().get(ctx, req.GetName())
+	t, a, err := s.users().find(ctx, "name", req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	m := userMessage(t, a)
+	return m, s.showIdentity(ctx, t, a.Slug, m)
 }
 
 // ListUsers pages by slug.
@@ -107,6 +112,9 @@ func (s *Service) setUser(ctx context.Context, a *meta.Account, m *pb.User) erro
 		a.Password = ""
 		return nil
 	default:
+		if err := s.checkHasNoProvider(ctx, *a); err != nil {
+			return err
+		}
 		return s.setPassword(ctx, a, given)
 	}
 }

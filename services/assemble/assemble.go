@@ -25,6 +25,7 @@ import (
 	"github.com/berth-registry/berth/services/internal/front"
 	"github.com/berth-registry/berth/services/internal/keyuse"
 	"github.com/berth-registry/berth/services/internal/kit"
+	"github.com/berth-registry/berth/services/internal/people"
 	"github.com/berth-registry/berth/services/janitor"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
@@ -66,32 +67,34 @@ func New(ctx context.Context, c boot.Config, log *slog.Logger) (*Deployment, err
 // builder holds what the ports of a process share.
 type builder struct {
 	*Deployment
-	config     boot.Config
-	stores     stores
-	room       *cacheroom.Room // for cached content
-	pattern    tenant.Pattern
-	sites      *tenant.Directory
-	policies   *access.Policies
-	revoked    *access.Revocations
-	topologies *chains.Topologies // caches the chains of tenants
-	shared     shared
-	web        *web.Metrics
-	pace       web.Pace
-	pauses     *web.Pauses      // of all listeners
-	around     []kit.Middleware // every operation
-	refused    *audit.Refusals
-	pulls      *audit.Pulls // nil where no sink is told of pulls
-	uses       *keyuse.Uses
-	passwords  *password.Hasher
-	logins     *token.Authenticator
-	callGate   *front.CallLimit  // for calls of data and internal listeners
-	clients    *upstream.Clients // nil where chains are neither followed nor told of
-	secrets    *seal.Keyring     // nil where nothing is sealed or opened
-	proxy      *proxy.Service    // nil where chains are neither followed nor told of
-	fetches    *fetch.Fetches    // likewise
-	calls      *access.Internal  // the one that signs, and knows which calls were taken
-	tls        *boot.InternalTLS // nil where processes call each other without TLS
-	backups    *backup.Keeper    // nil where the metadata is on a server
+	config      boot.Config
+	stores      stores
+	room        *cacheroom.Room // for cached content
+	pattern     tenant.Pattern
+	sites       *tenant.Directory
+	policies    *access.Policies
+	revoked     *access.Revocations
+	topologies  *chains.Topologies // caches the chains of tenants
+	shared      shared
+	web         *web.Metrics
+	pace        web.Pace
+	pauses      *web.Pauses      // of all listeners
+	around      []kit.Middleware // every operation
+	refused     *audit.Refusals
+	pulls       *audit.Pulls // nil where no sink is told of pulls
+	uses        *keyuse.Uses
+	passwords   *password.Hasher
+	logins      *token.Authenticator
+	directories *people.Directories // of people
+	dial        upstream.Dial       // for identity providers of tenants
+	callGate    *front.CallLimit    // for calls of data and internal listeners
+	clients     *upstream.Clients   // nil where chains are neither followed nor told of
+	secrets     *seal.Keyring       // nil where nothing is sealed or opened
+	proxy       *proxy.Service      // nil where chains are neither followed nor told of
+	fetches     *fetch.Fetches      // likewise
+	calls       *access.Internal    // the one that signs, and knows which calls were taken
+	tls         *boot.InternalTLS   // nil where processes call each other without TLS
+	backups     *backup.Keeper      // nil where the metadata is on a server
 }
 
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
@@ -147,6 +150,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	d.Conns.OnShort(b.relieve)
 	d.Go("key uses", func(ctx context.Context) error { b.uses.Run(ctx); return nil })
 	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })
+	b.directories = people.NewDirectories(s.meta, b.openDirectory)
 	if err := b.share(ctx); err != nil {
 		return err
 	}
@@ -155,6 +159,9 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		return err
 	}
 	if err := b.openSecrets(ctx); err != nil {
+		return err
+	}
+	if err := b.people(); err != nil {
 		return err
 	}
 	if b.tls, err = b.InternalTLS(c); err != nil {

@@ -13,17 +13,15 @@ import (
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/seal"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // secretKeyFile is in the data directory.
 const secretKeyFile = "secret-key"
 
-// openSecrets opens the keyring of the services that seal or open: passwords of
-// upstreams, and keys that sign tokens.
+// openSecrets opens the keyring: for passwords of upstreams and identity providers, and keys that
+// sign tokens.
 func (b *builder) openSecrets(ctx context.Context) error {
-	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) && !b.config.Runs(boot.TokenService) {
-		return nil
-	}
 	var err error
 	b.secrets, err = keyring(b.config, func() (string, error) { return sealedPassword(ctx, b.stores.meta) })
 	return err
@@ -73,9 +71,12 @@ func notLost(file string, sealed func() (string, error)) error {
 		"Put the file back from a backup of data_dir, or set secret_key_file to a new key (`openssl rand -hex 32`) and give the passwords of all upstreams again", file, name)
 }
 
-// sealedPassword names an upstream that has a password; empty for none.
+// sealedPassword names an upstream or an identity provider that has a password; empty for none.
 func sealedPassword(ctx context.Context, m meta.Store) (string, error) {
 	const size = 1000
+	if name, err := sealedProvider(ctx, m, meta.Deployment); err != nil || name != "" {
+		return name, err
+	}
 	for page := (meta.Page{Size: size}); ; {
 		tenants, err := m.ListTenants(ctx, page)
 		if err != nil || len(tenants) == 0 {
@@ -91,9 +92,24 @@ func sealedPassword(ctx context.Context, m meta.Store) (string, error) {
 					return "tenants/" + t.Slug + "/upstreams/" + u.Slug, nil
 				}
 			}
+			if name, err := sealedProvider(ctx, m, t.ID); err != nil || name != "" {
+				return "tenants/" + t.Slug + "/" + name, err // never both
+			}
 		}
 		page.After = tenants[len(tenants)-1].Slug
 	}
+}
+
+// sealedProvider names an identity provider of a tenant that has a password; empty for none.
+func sealedProvider(ctx context.Context, m meta.Store, t tenant.ID) (string, error) {
+	const size = 1000
+	found, err := m.ListIdentityProviders(ctx, t, meta.Page{Size: size})
+	for _, p := range found {
+		if len(p.Secret) > 0 {
+			return "identityProviders/" + p.Slug, nil
+		}
+	}
+	return "", err
 }
 
 // minSecret is the least length of a secret in characters, as of one that is

@@ -72,6 +72,7 @@ func (b *builder) redis(ctx context.Context, o redisconn.Options) (*redis.Client
 func (b *builder) clearCaches() {
 	b.revoked.Wake()
 	b.sites.Clear()
+	b.directories.Clear()
 	b.topologies.Clear()
 }
 

@@ -123,11 +123,15 @@ var table = []row{
 		tests: []string{"pkg/meta/sqlitemeta"},
 	},
 	{
+		pattern: "services/internal/people", may: join(nouns, join(contracts, "pkg/login", "pkg/login/ldaplogin", "pkg/password", "pkg/boot/web")...), never: noStore,
+		tests: []string{"pkg/login/logintest", "pkg/meta/sqlitemeta", "pkg/await", "tools/testserver"},
+	},
+	{
 		pattern: "services/internal/*", may: join(nouns, join(contracts, join(faces, "services/internal/kit", "services/internal/audit", "services/internal/signedcall")...)...), never: noStore,
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/password", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
+		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/login/ldaplogin", "pkg/password", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver", "services/token"), // which checks passwords
 	},
 	{

@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xe0e\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xd6o\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -104,7 +104,13 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"ListGroups\x12!.berth.admin.v1.ListGroupsRequest\x1a\".berth.admin.v1.ListGroupsResponse\")\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/{parent=tenants/*}/groups\x12\x80\x01\n" +
 	"\vUpdateGroup\x12\".berth.admin.v1.UpdateGroupRequest\x1a\x15.berth.admin.v1.Group\"6\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02,:\x05group2#/v1/{group.name=tenants/*/groups/*}\x12t\n" +
-	"\vDeleteGroup\x12\".berth.admin.v1.DeleteGroupRequest\x1a\x16.google.protobuf.Empty\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/{name=tenants/*/groups/*}\x12]\n" +
+	"\vDeleteGroup\x12\".berth.admin.v1.DeleteGroupRequest\x1a\x16.google.protobuf.Empty\")\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x1f*\x1d/v1/{name=tenants/*/groups/*}\x12\xde\x01\n" +
+	"\x16CreateIdentityProvider\x12-.berth.admin.v1.CreateIdentityProviderRequest\x1a .berth.admin.v1.IdentityProvider\"s\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02i:\x11identity_providerZ*:\x11identity_provider\"\x15/v1/identityProviders\"(/v1/{parent=tenants/*}/identityProviders\x12\xbb\x01\n" +
+	"\x13GetIdentityProvider\x12*.berth.admin.v1.GetIdentityProviderRequest\x1a .berth.admin.v1.IdentityProvider\"V\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02LZ \x12\x1e/v1/{name=identityProviders/*}\x12(/v1/{name=tenants/*/identityProviders/*}\x12\xc3\x01\n" +
+	"\x15ListIdentityProviders\x12,.berth.admin.v1.ListIdentityProvidersRequest\x1a-.berth.admin.v1.ListIdentityProvidersResponse\"M\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02CZ\x17\x12\x15/v1/identityProviders\x12(/v1/{parent=tenants/*}/identityProviders\x12\xc4\x01\n" +
+	"\x1cListOfferedIdentityProviders\x123.berth.admin.v1.ListOfferedIdentityProvidersRequest\x1a-.berth.admin.v1.ListIdentityProvidersResponse\"@\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x026\x124/v1/{parent=tenants/*}/identityProviders:listOffered\x12\x8d\x02\n" +
+	"\x16UpdateIdentityProvider\x12-.berth.admin.v1.UpdateIdentityProviderRequest\x1a .berth.admin.v1.IdentityProvider\"\xa1\x01\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02\x96\x01:\x11identity_providerZE:\x11identity_provider20/v1/{identity_provider.name=identityProviders/*}2:/v1/{identity_provider.name=tenants/*/identityProviders/*}\x12\xb7\x01\n" +
+	"\x16DeleteIdentityProvider\x12-.berth.admin.v1.DeleteIdentityProviderRequest\x1a\x16.google.protobuf.Empty\"V\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02LZ *\x1e/v1/{name=identityProviders/*}*(/v1/{name=tenants/*/identityProviders/*}\x12]\n" +
 	"\tGetCaller\x12 .berth.admin.v1.GetCallerRequest\x1a\x16.berth.admin.v1.Caller\"\x16\xa0\xbb\x18\n" +
 	"\x82\xd3\xe4\x93\x02\f\x12\n" +
 	"/v1/caller\x12\x92\x01\n" +
@@ -132,143 +138,151 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\fDeleteBackup\x12#.berth.admin.v1.DeleteBackupRequest\x1a\x16.google.protobuf.Empty\" \xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=backups/*}B<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var file_berth_admin_v1_admin_proto_goTypes = []any{
-	(*CreateTenantRequest)(nil),            // 0: berth.admin.v1.CreateTenantRequest
-	(*GetTenantRequest)(nil),               // 1: berth.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),             // 2: berth.admin.v1.ListTenantsRequest
-	(*UpdateTenantRequest)(nil),            // 3: berth.admin.v1.UpdateTenantRequest
-	(*DeleteTenantRequest)(nil),            // 4: berth.admin.v1.DeleteTenantRequest
-	(*UndeleteTenantRequest)(nil),          // 5: berth.admin.v1.UndeleteTenantRequest
-	(*SuspendTenantRequest)(nil),           // 6: berth.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),            // 7: berth.admin.v1.ResumeTenantRequest
-	(*CreateRegistryRequest)(nil),          // 8: berth.admin.v1.CreateRegistryRequest
-	(*GetRegistryRequest)(nil),             // 9: berth.admin.v1.GetRegistryRequest
-	(*ListRegistriesRequest)(nil),          // 10: berth.admin.v1.ListRegistriesRequest
-	(*UpdateRegistryRequest)(nil),          // 11: berth.admin.v1.UpdateRegistryRequest
-	(*DeleteRegistryRequest)(nil),          // 12: berth.admin.v1.DeleteRegistryRequest
-	(*UndeleteRegistryRequest)(nil),        // 13: berth.admin.v1.UndeleteRegistryRequest
-	(*GetRepositoryRequest)(nil),           // 14: berth.admin.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),        // 15: berth.admin.v1.ListRepositoriesRequest
-	(*DeleteRepositoryRequest)(nil),        // 16: berth.admin.v1.DeleteRepositoryRequest
-	(*ListTagsRequest)(nil),                // 17: berth.admin.v1.ListTagsRequest
-	(*ListNameClaimsRequest)(nil),          // 18: berth.admin.v1.ListNameClaimsRequest
-	(*ReleaseNameClaimRequest)(nil),        // 19: berth.admin.v1.ReleaseNameClaimRequest
-	(*ResolveReferenceRequest)(nil),        // 20: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),          // 21: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),             // 22: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),           // 23: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),          // 24: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),          // 25: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),           // 26: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),         // 27: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),     // 28: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),  // 29: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),     // 30: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),        // 31: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),      // 32: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),     // 33: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),     // 34: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateDomainRequest)(nil),            // 35: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),               // 36: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),             // 37: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),            // 38: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),            // 39: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),            // 40: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),    // 41: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),       // 42: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),     // 43: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),    // 44: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),    // 45: berth.admin.v1.DeleteServiceAccountRequest
-	(*RevokeTokensRequest)(nil),            // 46: berth.admin.v1.RevokeTokensRequest
-	(*ListRefreshTokensRequest)(nil),       // 47: berth.admin.v1.ListRefreshTokensRequest
-	(*DeleteRefreshTokenRequest)(nil),      // 48: berth.admin.v1.DeleteRefreshTokenRequest
-	(*CreateServiceAccountKeyRequest)(nil), // 49: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),  // 50: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil), // 51: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateUserRequest)(nil),              // 52: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                 // 53: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),               // 54: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),              // 55: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),              // 56: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),          // 57: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),       // 58: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),        // 59: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),       // 60: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),        // 61: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),           // 62: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),         // 63: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),        // 64: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),        // 65: berth.admin.v1.DeleteAccessRuleRequest
-	(*TestAccessRequest)(nil),              // 66: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),             // 67: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                // 68: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),              // 69: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),             // 70: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),             // 71: berth.admin.v1.DeleteGroupRequest
-	(*GetCallerRequest)(nil),               // 72: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),   // 73: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),            // 74: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),           // 75: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),              // 76: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),      // 77: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                // 78: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),          // 79: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),             // 80: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),           // 81: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),          // 82: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),          // 83: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),     // 84: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),      // 85: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),     // 86: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),         // 87: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),       // 88: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),            // 89: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),             // 90: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),            // 91: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                         // 92: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),            // 93: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                       // 94: berth.admin.v1.Deletion
-	(*Registry)(nil),                       // 95: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),         // 96: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                     // 97: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),       // 98: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                  // 99: google.protobuf.Empty
-	(*ListTagsResponse)(nil),               // 100: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),         // 101: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                     // 102: berth.admin.v1.Resolution
-	(*Upstream)(nil),                       // 103: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),          // 104: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),              // 105: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),               // 106: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil), // 107: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                  // 108: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),     // 109: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                         // 110: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),            // 111: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                 // 112: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),    // 113: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),      // 114: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),              // 115: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil), // 116: berth.admin.v1.ListServiceAccountKeysResponse
-	(*User)(nil),                           // 117: berth.admin.v1.User
-	(*ListUsersResponse)(nil),              // 118: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                    // 119: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),       // 120: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                     // 121: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),        // 122: berth.admin.v1.ListAccessRulesResponse
-	(*TestAccessResponse)(nil),             // 123: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                          // 124: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),             // 125: berth.admin.v1.ListGroupsResponse
-	(*Caller)(nil),                         // 126: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),           // 127: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),             // 128: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                          // 129: berth.admin.v1.Usage
-	(*Operator)(nil),                       // 130: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),          // 131: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                  // 132: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),     // 133: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),        // 134: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),      // 135: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                         // 136: berth.admin.v1.Backup
+	(*CreateTenantRequest)(nil),                 // 0: berth.admin.v1.CreateTenantRequest
+	(*GetTenantRequest)(nil),                    // 1: berth.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),                  // 2: berth.admin.v1.ListTenantsRequest
+	(*UpdateTenantRequest)(nil),                 // 3: berth.admin.v1.UpdateTenantRequest
+	(*DeleteTenantRequest)(nil),                 // 4: berth.admin.v1.DeleteTenantRequest
+	(*UndeleteTenantRequest)(nil),               // 5: berth.admin.v1.UndeleteTenantRequest
+	(*SuspendTenantRequest)(nil),                // 6: berth.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),                 // 7: berth.admin.v1.ResumeTenantRequest
+	(*CreateRegistryRequest)(nil),               // 8: berth.admin.v1.CreateRegistryRequest
+	(*GetRegistryRequest)(nil),                  // 9: berth.admin.v1.GetRegistryRequest
+	(*ListRegistriesRequest)(nil),               // 10: berth.admin.v1.ListRegistriesRequest
+	(*UpdateRegistryRequest)(nil),               // 11: berth.admin.v1.UpdateRegistryRequest
+	(*DeleteRegistryRequest)(nil),               // 12: berth.admin.v1.DeleteRegistryRequest
+	(*UndeleteRegistryRequest)(nil),             // 13: berth.admin.v1.UndeleteRegistryRequest
+	(*GetRepositoryRequest)(nil),                // 14: berth.admin.v1.GetRepositoryRequest
+	(*ListRepositoriesRequest)(nil),             // 15: berth.admin.v1.ListRepositoriesRequest
+	(*DeleteRepositoryRequest)(nil),             // 16: berth.admin.v1.DeleteRepositoryRequest
+	(*ListTagsRequest)(nil),                     // 17: berth.admin.v1.ListTagsRequest
+	(*ListNameClaimsRequest)(nil),               // 18: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),             // 19: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),             // 20: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),               // 21: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),                  // 22: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),                // 23: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),               // 24: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),               // 25: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),                // 26: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),              // 27: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),          // 28: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),       // 29: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),          // 30: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),             // 31: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),           // 32: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),          // 33: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),          // 34: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateDomainRequest)(nil),                 // 35: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),                    // 36: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),                  // 37: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),                 // 38: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),                 // 39: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),                 // 40: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),         // 41: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),            // 42: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),          // 43: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),         // 44: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),         // 45: berth.admin.v1.DeleteServiceAccountRequest
+	(*RevokeTokensRequest)(nil),                 // 46: berth.admin.v1.RevokeTokensRequest
+	(*ListRefreshTokensRequest)(nil),            // 47: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),           // 48: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil),      // 49: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),       // 50: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil),      // 51: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateUserRequest)(nil),                   // 52: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 53: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 54: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 55: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 56: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 57: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 58: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 59: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 60: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 61: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 62: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 63: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 64: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 65: berth.admin.v1.DeleteAccessRuleRequest
+	(*TestAccessRequest)(nil),                   // 66: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 67: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 68: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 69: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 70: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 71: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 72: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 73: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 74: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 75: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 76: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 77: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 78: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 79: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 80: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 81: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 82: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 83: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 84: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 85: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 86: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 87: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 88: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 89: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 90: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 91: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 92: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 93: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 94: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),                 // 95: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 96: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 97: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 98: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 99: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 100: berth.admin.v1.Deletion
+	(*Registry)(nil),                            // 101: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),              // 102: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 103: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 104: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 105: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 106: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),              // 107: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 108: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 109: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 110: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 111: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 112: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 113: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 114: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 115: berth.admin.v1.ListUpstreamGroupsResponse
+	(*Domain)(nil),                              // 116: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 117: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 118: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 119: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 120: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 121: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 122: berth.admin.v1.ListServiceAccountKeysResponse
+	(*User)(nil),                                // 123: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 124: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 125: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 126: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 127: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 128: berth.admin.v1.ListAccessRulesResponse
+	(*TestAccessResponse)(nil),                  // 129: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 130: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 131: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 132: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 133: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 134: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 135: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 136: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 137: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 138: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 139: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 140: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 141: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 142: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 143: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                              // 144: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -343,120 +357,132 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	69,  // 69: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
 	70,  // 70: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
 	71,  // 71: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	72,  // 72: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	73,  // 73: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	74,  // 74: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	75,  // 75: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	76,  // 76: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	77,  // 77: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	78,  // 78: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	79,  // 79: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	80,  // 80: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	81,  // 81: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	82,  // 82: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	83,  // 83: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	84,  // 84: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	85,  // 85: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	86,  // 86: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	87,  // 87: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	88,  // 88: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	89,  // 89: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	90,  // 90: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	91,  // 91: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	92,  // 92: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	92,  // 93: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	93,  // 94: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	92,  // 95: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	94,  // 96: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	92,  // 97: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	92,  // 98: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	92,  // 99: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	95,  // 100: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	95,  // 101: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	96,  // 102: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	95,  // 103: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	94,  // 104: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	95,  // 105: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	97,  // 106: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	98,  // 107: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	99,  // 108: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	100, // 109: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	101, // 110: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	99,  // 111: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	102, // 112: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	103, // 113: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	103, // 114: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	104, // 115: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	103, // 116: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	99,  // 117: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	99,  // 118: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	105, // 119: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	106, // 120: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	107, // 121: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	108, // 122: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	108, // 123: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	109, // 124: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	108, // 125: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	99,  // 126: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	110, // 127: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	110, // 128: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	111, // 129: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	110, // 130: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	99,  // 131: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	110, // 132: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	112, // 133: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	112, // 134: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	113, // 135: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	112, // 136: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	99,  // 137: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	99,  // 138: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	114, // 139: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	99,  // 140: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	115, // 141: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	116, // 142: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	99,  // 143: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	117, // 144: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	117, // 145: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	118, // 146: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	117, // 147: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	99,  // 148: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	99,  // 149: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	119, // 150: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	120, // 151: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	99,  // 152: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	121, // 153: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	121, // 154: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	122, // 155: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	121, // 156: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	99,  // 157: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	123, // 158: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	124, // 159: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	124, // 160: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	125, // 161: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	124, // 162: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	99,  // 163: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	126, // 164: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	122, // 165: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	127, // 166: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	99,  // 167: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	128, // 168: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	128, // 169: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	129, // 170: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	130, // 171: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	130, // 172: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	131, // 173: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	130, // 174: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	99,  // 175: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	132, // 176: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	133, // 177: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	99,  // 178: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	134, // 179: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	135, // 180: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	136, // 181: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	136, // 182: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	99,  // 183: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	92,  // [92:184] is the sub-list for method output_type
-	0,   // [0:92] is the sub-list for method input_type
+	72,  // 72: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	73,  // 73: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	74,  // 74: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	75,  // 75: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	76,  // 76: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	77,  // 77: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	78,  // 78: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	79,  // 79: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	80,  // 80: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	81,  // 81: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	82,  // 82: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	83,  // 83: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	84,  // 84: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	85,  // 85: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	86,  // 86: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	87,  // 87: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	88,  // 88: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	89,  // 89: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	90,  // 90: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	91,  // 91: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	92,  // 92: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	93,  // 93: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	94,  // 94: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	95,  // 95: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	96,  // 96: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	97,  // 97: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	98,  // 98: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	98,  // 99: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	99,  // 100: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	98,  // 101: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	100, // 102: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	98,  // 103: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	98,  // 104: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	98,  // 105: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	101, // 106: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	101, // 107: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	102, // 108: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	101, // 109: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	100, // 110: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	101, // 111: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	103, // 112: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	104, // 113: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	105, // 114: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	106, // 115: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	107, // 116: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	105, // 117: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	108, // 118: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	109, // 119: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	109, // 120: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	110, // 121: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	109, // 122: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	105, // 123: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	105, // 124: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	111, // 125: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	112, // 126: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	113, // 127: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	114, // 128: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	114, // 129: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	115, // 130: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	114, // 131: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	105, // 132: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	116, // 133: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	116, // 134: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	117, // 135: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	116, // 136: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	105, // 137: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	116, // 138: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	118, // 139: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	118, // 140: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	119, // 141: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	118, // 142: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	105, // 143: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	105, // 144: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	120, // 145: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	105, // 146: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	121, // 147: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	122, // 148: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	105, // 149: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	123, // 150: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	123, // 151: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	124, // 152: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	123, // 153: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	105, // 154: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	105, // 155: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	125, // 156: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	126, // 157: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	105, // 158: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	127, // 159: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	127, // 160: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	128, // 161: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	127, // 162: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	105, // 163: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	129, // 164: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	130, // 165: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	130, // 166: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	131, // 167: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	130, // 168: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	105, // 169: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	132, // 170: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	132, // 171: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	133, // 172: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	133, // 173: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	132, // 174: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	105, // 175: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	134, // 176: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	128, // 177: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	135, // 178: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	105, // 179: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	136, // 180: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	136, // 181: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	137, // 182: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	138, // 183: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	138, // 184: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	139, // 185: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	138, // 186: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	105, // 187: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	140, // 188: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	141, // 189: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	105, // 190: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	142, // 191: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	143, // 192: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	144, // 193: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	144, // 194: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	105, // 195: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	98,  // [98:196] is the sub-list for method output_type
+	0,   // [0:98] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -475,6 +501,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_domain_proto_init()
 	file_berth_admin_v1_event_proto_init()
 	file_berth_admin_v1_group_proto_init()
+	file_berth_admin_v1_identity_provider_proto_init()
 	file_berth_admin_v1_name_claim_proto_init()
 	file_berth_admin_v1_operator_proto_init()
 	file_berth_admin_v1_registry_proto_init()

@@ -20,98 +20,104 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_CreateTenant_FullMethodName            = "/berth.admin.v1.AdminService/CreateTenant"
-	AdminService_GetTenant_FullMethodName               = "/berth.admin.v1.AdminService/GetTenant"
-	AdminService_ListTenants_FullMethodName             = "/berth.admin.v1.AdminService/ListTenants"
-	AdminService_UpdateTenant_FullMethodName            = "/berth.admin.v1.AdminService/UpdateTenant"
-	AdminService_DeleteTenant_FullMethodName            = "/berth.admin.v1.AdminService/DeleteTenant"
-	AdminService_UndeleteTenant_FullMethodName          = "/berth.admin.v1.AdminService/UndeleteTenant"
-	AdminService_SuspendTenant_FullMethodName           = "/berth.admin.v1.AdminService/SuspendTenant"
-	AdminService_ResumeTenant_FullMethodName            = "/berth.admin.v1.AdminService/ResumeTenant"
-	AdminService_CreateRegistry_FullMethodName          = "/berth.admin.v1.AdminService/CreateRegistry"
-	AdminService_GetRegistry_FullMethodName             = "/berth.admin.v1.AdminService/GetRegistry"
-	AdminService_ListRegistries_FullMethodName          = "/berth.admin.v1.AdminService/ListRegistries"
-	AdminService_UpdateRegistry_FullMethodName          = "/berth.admin.v1.AdminService/UpdateRegistry"
-	AdminService_DeleteRegistry_FullMethodName          = "/berth.admin.v1.AdminService/DeleteRegistry"
-	AdminService_UndeleteRegistry_FullMethodName        = "/berth.admin.v1.AdminService/UndeleteRegistry"
-	AdminService_GetRepository_FullMethodName           = "/berth.admin.v1.AdminService/GetRepository"
-	AdminService_ListRepositories_FullMethodName        = "/berth.admin.v1.AdminService/ListRepositories"
-	AdminService_DeleteRepository_FullMethodName        = "/berth.admin.v1.AdminService/DeleteRepository"
-	AdminService_ListTags_FullMethodName                = "/berth.admin.v1.AdminService/ListTags"
-	AdminService_ListNameClaims_FullMethodName          = "/berth.admin.v1.AdminService/ListNameClaims"
-	AdminService_ReleaseNameClaim_FullMethodName        = "/berth.admin.v1.AdminService/ReleaseNameClaim"
-	AdminService_ResolveReference_FullMethodName        = "/berth.admin.v1.AdminService/ResolveReference"
-	AdminService_CreateUpstream_FullMethodName          = "/berth.admin.v1.AdminService/CreateUpstream"
-	AdminService_GetUpstream_FullMethodName             = "/berth.admin.v1.AdminService/GetUpstream"
-	AdminService_ListUpstreams_FullMethodName           = "/berth.admin.v1.AdminService/ListUpstreams"
-	AdminService_UpdateUpstream_FullMethodName          = "/berth.admin.v1.AdminService/UpdateUpstream"
-	AdminService_DeleteUpstream_FullMethodName          = "/berth.admin.v1.AdminService/DeleteUpstream"
-	AdminService_PurgeUpstream_FullMethodName           = "/berth.admin.v1.AdminService/PurgeUpstream"
-	AdminService_RefreshUpstream_FullMethodName         = "/berth.admin.v1.AdminService/RefreshUpstream"
-	AdminService_GetCachedRepository_FullMethodName     = "/berth.admin.v1.AdminService/GetCachedRepository"
-	AdminService_ListCachedRepositories_FullMethodName  = "/berth.admin.v1.AdminService/ListCachedRepositories"
-	AdminService_CreateUpstreamGroup_FullMethodName     = "/berth.admin.v1.AdminService/CreateUpstreamGroup"
-	AdminService_GetUpstreamGroup_FullMethodName        = "/berth.admin.v1.AdminService/GetUpstreamGroup"
-	AdminService_ListUpstreamGroups_FullMethodName      = "/berth.admin.v1.AdminService/ListUpstreamGroups"
-	AdminService_UpdateUpstreamGroup_FullMethodName     = "/berth.admin.v1.AdminService/UpdateUpstreamGroup"
-	AdminService_DeleteUpstreamGroup_FullMethodName     = "/berth.admin.v1.AdminService/DeleteUpstreamGroup"
-	AdminService_CreateDomain_FullMethodName            = "/berth.admin.v1.AdminService/CreateDomain"
-	AdminService_GetDomain_FullMethodName               = "/berth.admin.v1.AdminService/GetDomain"
-	AdminService_ListDomains_FullMethodName             = "/berth.admin.v1.AdminService/ListDomains"
-	AdminService_UpdateDomain_FullMethodName            = "/berth.admin.v1.AdminService/UpdateDomain"
-	AdminService_DeleteDomain_FullMethodName            = "/berth.admin.v1.AdminService/DeleteDomain"
-	AdminService_VerifyDomain_FullMethodName            = "/berth.admin.v1.AdminService/VerifyDomain"
-	AdminService_CreateServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/CreateServiceAccount"
-	AdminService_GetServiceAccount_FullMethodName       = "/berth.admin.v1.AdminService/GetServiceAccount"
-	AdminService_ListServiceAccounts_FullMethodName     = "/berth.admin.v1.AdminService/ListServiceAccounts"
-	AdminService_UpdateServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/UpdateServiceAccount"
-	AdminService_DeleteServiceAccount_FullMethodName    = "/berth.admin.v1.AdminService/DeleteServiceAccount"
-	AdminService_RevokeTokens_FullMethodName            = "/berth.admin.v1.AdminService/RevokeTokens"
-	AdminService_ListRefreshTokens_FullMethodName       = "/berth.admin.v1.AdminService/ListRefreshTokens"
-	AdminService_DeleteRefreshToken_FullMethodName      = "/berth.admin.v1.AdminService/DeleteRefreshToken"
-	AdminService_CreateServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/CreateServiceAccountKey"
-	AdminService_ListServiceAccountKeys_FullMethodName  = "/berth.admin.v1.AdminService/ListServiceAccountKeys"
-	AdminService_DeleteServiceAccountKey_FullMethodName = "/berth.admin.v1.AdminService/DeleteServiceAccountKey"
-	AdminService_CreateUser_FullMethodName              = "/berth.admin.v1.AdminService/CreateUser"
-	AdminService_GetUser_FullMethodName                 = "/berth.admin.v1.AdminService/GetUser"
-	AdminService_ListUsers_FullMethodName               = "/berth.admin.v1.AdminService/ListUsers"
-	AdminService_UpdateUser_FullMethodName              = "/berth.admin.v1.AdminService/UpdateUser"
-	AdminService_DeleteUser_FullMethodName              = "/berth.admin.v1.AdminService/DeleteUser"
-	AdminService_ChangePassword_FullMethodName          = "/berth.admin.v1.AdminService/ChangePassword"
-	AdminService_CreateAccessToken_FullMethodName       = "/berth.admin.v1.AdminService/CreateAccessToken"
-	AdminService_ListAccessTokens_FullMethodName        = "/berth.admin.v1.AdminService/ListAccessTokens"
-	AdminService_DeleteAccessToken_FullMethodName       = "/berth.admin.v1.AdminService/DeleteAccessToken"
-	AdminService_CreateAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/CreateAccessRule"
-	AdminService_GetAccessRule_FullMethodName           = "/berth.admin.v1.AdminService/GetAccessRule"
-	AdminService_ListAccessRules_FullMethodName         = "/berth.admin.v1.AdminService/ListAccessRules"
-	AdminService_UpdateAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/UpdateAccessRule"
-	AdminService_DeleteAccessRule_FullMethodName        = "/berth.admin.v1.AdminService/DeleteAccessRule"
-	AdminService_TestAccess_FullMethodName              = "/berth.admin.v1.AdminService/TestAccess"
-	AdminService_CreateGroup_FullMethodName             = "/berth.admin.v1.AdminService/CreateGroup"
-	AdminService_GetGroup_FullMethodName                = "/berth.admin.v1.AdminService/GetGroup"
-	AdminService_ListGroups_FullMethodName              = "/berth.admin.v1.AdminService/ListGroups"
-	AdminService_UpdateGroup_FullMethodName             = "/berth.admin.v1.AdminService/UpdateGroup"
-	AdminService_DeleteGroup_FullMethodName             = "/berth.admin.v1.AdminService/DeleteGroup"
-	AdminService_GetCaller_FullMethodName               = "/berth.admin.v1.AdminService/GetCaller"
-	AdminService_ListCallerAccessRules_FullMethodName   = "/berth.admin.v1.AdminService/ListCallerAccessRules"
-	AdminService_ListSessions_FullMethodName            = "/berth.admin.v1.AdminService/ListSessions"
-	AdminService_DeleteSession_FullMethodName           = "/berth.admin.v1.AdminService/DeleteSession"
-	AdminService_ListEvents_FullMethodName              = "/berth.admin.v1.AdminService/ListEvents"
-	AdminService_ListOperatorEvents_FullMethodName      = "/berth.admin.v1.AdminService/ListOperatorEvents"
-	AdminService_GetUsage_FullMethodName                = "/berth.admin.v1.AdminService/GetUsage"
-	AdminService_CreateOperator_FullMethodName          = "/berth.admin.v1.AdminService/CreateOperator"
-	AdminService_GetOperator_FullMethodName             = "/berth.admin.v1.AdminService/GetOperator"
-	AdminService_ListOperators_FullMethodName           = "/berth.admin.v1.AdminService/ListOperators"
-	AdminService_UpdateOperator_FullMethodName          = "/berth.admin.v1.AdminService/UpdateOperator"
-	AdminService_DeleteOperator_FullMethodName          = "/berth.admin.v1.AdminService/DeleteOperator"
-	AdminService_CreateOperatorToken_FullMethodName     = "/berth.admin.v1.AdminService/CreateOperatorToken"
-	AdminService_ListOperatorTokens_FullMethodName      = "/berth.admin.v1.AdminService/ListOperatorTokens"
-	AdminService_DeleteOperatorToken_FullMethodName     = "/berth.admin.v1.AdminService/DeleteOperatorToken"
-	AdminService_ListSigningKeys_FullMethodName         = "/berth.admin.v1.AdminService/ListSigningKeys"
-	AdminService_RotateSigningKeys_FullMethodName       = "/berth.admin.v1.AdminService/RotateSigningKeys"
-	AdminService_CreateBackup_FullMethodName            = "/berth.admin.v1.AdminService/CreateBackup"
-	AdminService_RenewBackup_FullMethodName             = "/berth.admin.v1.AdminService/RenewBackup"
-	AdminService_DeleteBackup_FullMethodName            = "/berth.admin.v1.AdminService/DeleteBackup"
+	AdminService_CreateTenant_FullMethodName                 = "/berth.admin.v1.AdminService/CreateTenant"
+	AdminService_GetTenant_FullMethodName                    = "/berth.admin.v1.AdminService/GetTenant"
+	AdminService_ListTenants_FullMethodName                  = "/berth.admin.v1.AdminService/ListTenants"
+	AdminService_UpdateTenant_FullMethodName                 = "/berth.admin.v1.AdminService/UpdateTenant"
+	AdminService_DeleteTenant_FullMethodName                 = "/berth.admin.v1.AdminService/DeleteTenant"
+	AdminService_UndeleteTenant_FullMethodName               = "/berth.admin.v1.AdminService/UndeleteTenant"
+	AdminService_SuspendTenant_FullMethodName                = "/berth.admin.v1.AdminService/SuspendTenant"
+	AdminService_ResumeTenant_FullMethodName                 = "/berth.admin.v1.AdminService/ResumeTenant"
+	AdminService_CreateRegistry_FullMethodName               = "/berth.admin.v1.AdminService/CreateRegistry"
+	AdminService_GetRegistry_FullMethodName                  = "/berth.admin.v1.AdminService/GetRegistry"
+	AdminService_ListRegistries_FullMethodName               = "/berth.admin.v1.AdminService/ListRegistries"
+	AdminService_UpdateRegistry_FullMethodName               = "/berth.admin.v1.AdminService/UpdateRegistry"
+	AdminService_DeleteRegistry_FullMethodName               = "/berth.admin.v1.AdminService/DeleteRegistry"
+	AdminService_UndeleteRegistry_FullMethodName             = "/berth.admin.v1.AdminService/UndeleteRegistry"
+	AdminService_GetRepository_FullMethodName                = "/berth.admin.v1.AdminService/GetRepository"
+	AdminService_ListRepositories_FullMethodName             = "/berth.admin.v1.AdminService/ListRepositories"
+	AdminService_DeleteRepository_FullMethodName             = "/berth.admin.v1.AdminService/DeleteRepository"
+	AdminService_ListTags_FullMethodName                     = "/berth.admin.v1.AdminService/ListTags"
+	AdminService_ListNameClaims_FullMethodName               = "/berth.admin.v1.AdminService/ListNameClaims"
+	AdminService_ReleaseNameClaim_FullMethodName             = "/berth.admin.v1.AdminService/ReleaseNameClaim"
+	AdminService_ResolveReference_FullMethodName             = "/berth.admin.v1.AdminService/ResolveReference"
+	AdminService_CreateUpstream_FullMethodName               = "/berth.admin.v1.AdminService/CreateUpstream"
+	AdminService_GetUpstream_FullMethodName                  = "/berth.admin.v1.AdminService/GetUpstream"
+	AdminService_ListUpstreams_FullMethodName                = "/berth.admin.v1.AdminService/ListUpstreams"
+	AdminService_UpdateUpstream_FullMethodName               = "/berth.admin.v1.AdminService/UpdateUpstream"
+	AdminService_DeleteUpstream_FullMethodName               = "/berth.admin.v1.AdminService/DeleteUpstream"
+	AdminService_PurgeUpstream_FullMethodName                = "/berth.admin.v1.AdminService/PurgeUpstream"
+	AdminService_RefreshUpstream_FullMethodName              = "/berth.admin.v1.AdminService/RefreshUpstream"
+	AdminService_GetCachedRepository_FullMethodName          = "/berth.admin.v1.AdminService/GetCachedRepository"
+	AdminService_ListCachedRepositories_FullMethodName       = "/berth.admin.v1.AdminService/ListCachedRepositories"
+	AdminService_CreateUpstreamGroup_FullMethodName          = "/berth.admin.v1.AdminService/CreateUpstreamGroup"
+	AdminService_GetUpstreamGroup_FullMethodName             = "/berth.admin.v1.AdminService/GetUpstreamGroup"
+	AdminService_ListUpstreamGroups_FullMethodName           = "/berth.admin.v1.AdminService/ListUpstreamGroups"
+	AdminService_UpdateUpstreamGroup_FullMethodName          = "/berth.admin.v1.AdminService/UpdateUpstreamGroup"
+	AdminService_DeleteUpstreamGroup_FullMethodName          = "/berth.admin.v1.AdminService/DeleteUpstreamGroup"
+	AdminService_CreateDomain_FullMethodName                 = "/berth.admin.v1.AdminService/CreateDomain"
+	AdminService_GetDomain_FullMethodName                    = "/berth.admin.v1.AdminService/GetDomain"
+	AdminService_ListDomains_FullMethodName                  = "/berth.admin.v1.AdminService/ListDomains"
+	AdminService_UpdateDomain_FullMethodName                 = "/berth.admin.v1.AdminService/UpdateDomain"
+	AdminService_DeleteDomain_FullMethodName                 = "/berth.admin.v1.AdminService/DeleteDomain"
+	AdminService_VerifyDomain_FullMethodName                 = "/berth.admin.v1.AdminService/VerifyDomain"
+	AdminService_CreateServiceAccount_FullMethodName         = "/berth.admin.v1.AdminService/CreateServiceAccount"
+	AdminService_GetServiceAccount_FullMethodName            = "/berth.admin.v1.AdminService/GetServiceAccount"
+	AdminService_ListServiceAccounts_FullMethodName          = "/berth.admin.v1.AdminService/ListServiceAccounts"
+	AdminService_UpdateServiceAccount_FullMethodName         = "/berth.admin.v1.AdminService/UpdateServiceAccount"
+	AdminService_DeleteServiceAccount_FullMethodName         = "/berth.admin.v1.AdminService/DeleteServiceAccount"
+	AdminService_RevokeTokens_FullMethodName                 = "/berth.admin.v1.AdminService/RevokeTokens"
+	AdminService_ListRefreshTokens_FullMethodName            = "/berth.admin.v1.AdminService/ListRefreshTokens"
+	AdminService_DeleteRefreshToken_FullMethodName           = "/berth.admin.v1.AdminService/DeleteRefreshToken"
+	AdminService_CreateServiceAccountKey_FullMethodName      = "/berth.admin.v1.AdminService/CreateServiceAccountKey"
+	AdminService_ListServiceAccountKeys_FullMethodName       = "/berth.admin.v1.AdminService/ListServiceAccountKeys"
+	AdminService_DeleteServiceAccountKey_FullMethodName      = "/berth.admin.v1.AdminService/DeleteServiceAccountKey"
+	AdminService_CreateUser_FullMethodName                   = "/berth.admin.v1.AdminService/CreateUser"
+	AdminService_GetUser_FullMethodName                      = "/berth.admin.v1.AdminService/GetUser"
+	AdminService_ListUsers_FullMethodName                    = "/berth.admin.v1.AdminService/ListUsers"
+	AdminService_UpdateUser_FullMethodName                   = "/berth.admin.v1.AdminService/UpdateUser"
+	AdminService_DeleteUser_FullMethodName                   = "/berth.admin.v1.AdminService/DeleteUser"
+	AdminService_ChangePassword_FullMethodName               = "/berth.admin.v1.AdminService/ChangePassword"
+	AdminService_CreateAccessToken_FullMethodName            = "/berth.admin.v1.AdminService/CreateAccessToken"
+	AdminService_ListAccessTokens_FullMethodName             = "/berth.admin.v1.AdminService/ListAccessTokens"
+	AdminService_DeleteAccessToken_FullMethodName            = "/berth.admin.v1.AdminService/DeleteAccessToken"
+	AdminService_CreateAccessRule_FullMethodName             = "/berth.admin.v1.AdminService/CreateAccessRule"
+	AdminService_GetAccessRule_FullMethodName                = "/berth.admin.v1.AdminService/GetAccessRule"
+	AdminService_ListAccessRules_FullMethodName              = "/berth.admin.v1.AdminService/ListAccessRules"
+	AdminService_UpdateAccessRule_FullMethodName             = "/berth.admin.v1.AdminService/UpdateAccessRule"
+	AdminService_DeleteAccessRule_FullMethodName             = "/berth.admin.v1.AdminService/DeleteAccessRule"
+	AdminService_TestAccess_FullMethodName                   = "/berth.admin.v1.AdminService/TestAccess"
+	AdminService_CreateGroup_FullMethodName                  = "/berth.admin.v1.AdminService/CreateGroup"
+	AdminService_GetGroup_FullMethodName                     = "/berth.admin.v1.AdminService/GetGroup"
+	AdminService_ListGroups_FullMethodName                   = "/berth.admin.v1.AdminService/ListGroups"
+	AdminService_UpdateGroup_FullMethodName                  = "/berth.admin.v1.AdminService/UpdateGroup"
+	AdminService_DeleteGroup_FullMethodName                  = "/berth.admin.v1.AdminService/DeleteGroup"
+	AdminService_CreateIdentityProvider_FullMethodName       = "/berth.admin.v1.AdminService/CreateIdentityProvider"
+	AdminService_GetIdentityProvider_FullMethodName          = "/berth.admin.v1.AdminService/GetIdentityProvider"
+	AdminService_ListIdentityProviders_FullMethodName        = "/berth.admin.v1.AdminService/ListIdentityProviders"
+	AdminService_ListOfferedIdentityProviders_FullMethodName = "/berth.admin.v1.AdminService/ListOfferedIdentityProviders"
+	AdminService_UpdateIdentityProvider_FullMethodName       = "/berth.admin.v1.AdminService/UpdateIdentityProvider"
+	AdminService_DeleteIdentityProvider_FullMethodName       = "/berth.admin.v1.AdminService/DeleteIdentityProvider"
+	AdminService_GetCaller_FullMethodName                    = "/berth.admin.v1.AdminService/GetCaller"
+	AdminService_ListCallerAccessRules_FullMethodName        = "/berth.admin.v1.AdminService/ListCallerAccessRules"
+	AdminService_ListSessions_FullMethodName                 = "/berth.admin.v1.AdminService/ListSessions"
+	AdminService_DeleteSession_FullMethodName                = "/berth.admin.v1.AdminService/DeleteSession"
+	AdminService_ListEvents_FullMethodName                   = "/berth.admin.v1.AdminService/ListEvents"
+	AdminService_ListOperatorEvents_FullMethodName           = "/berth.admin.v1.AdminService/ListOperatorEvents"
+	AdminService_GetUsage_FullMethodName                     = "/berth.admin.v1.AdminService/GetUsage"
+	AdminService_CreateOperator_FullMethodName               = "/berth.admin.v1.AdminService/CreateOperator"
+	AdminService_GetOperator_FullMethodName                  = "/berth.admin.v1.AdminService/GetOperator"
+	AdminService_ListOperators_FullMethodName                = "/berth.admin.v1.AdminService/ListOperators"
+	AdminService_UpdateOperator_FullMethodName               = "/berth.admin.v1.AdminService/UpdateOperator"
+	AdminService_DeleteOperator_FullMethodName               = "/berth.admin.v1.AdminService/DeleteOperator"
+	AdminService_CreateOperatorToken_FullMethodName          = "/berth.admin.v1.AdminService/CreateOperatorToken"
+	AdminService_ListOperatorTokens_FullMethodName           = "/berth.admin.v1.AdminService/ListOperatorTokens"
+	AdminService_DeleteOperatorToken_FullMethodName          = "/berth.admin.v1.AdminService/DeleteOperatorToken"
+	AdminService_ListSigningKeys_FullMethodName              = "/berth.admin.v1.AdminService/ListSigningKeys"
+	AdminService_RotateSigningKeys_FullMethodName            = "/berth.admin.v1.AdminService/RotateSigningKeys"
+	AdminService_CreateBackup_FullMethodName                 = "/berth.admin.v1.AdminService/CreateBackup"
+	AdminService_RenewBackup_FullMethodName                  = "/berth.admin.v1.AdminService/RenewBackup"
+	AdminService_DeleteBackup_FullMethodName                 = "/berth.admin.v1.AdminService/DeleteBackup"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -287,6 +293,20 @@ type AdminServiceClient interface {
 	UpdateGroup(ctx context.Context, in *UpdateGroupRequest, opts ...grpc.CallOption) (*Group, error)
 	// Deletes a group that no access rule names.
 	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates an identity provider of a tenant or, without a parent, of the operator.
+	CreateIdentityProvider(ctx context.Context, in *CreateIdentityProviderRequest, opts ...grpc.CallOption) (*IdentityProvider, error)
+	// Gets an identity provider. Its password is never shown.
+	GetIdentityProvider(ctx context.Context, in *GetIdentityProviderRequest, opts ...grpc.CallOption) (*IdentityProvider, error)
+	// Lists the identity providers of a tenant or, without a parent, of the operator, by name.
+	ListIdentityProviders(ctx context.Context, in *ListIdentityProvidersRequest, opts ...grpc.CallOption) (*ListIdentityProvidersResponse, error)
+	// Lists the identity providers of the operator that are offered to a tenant, with name, display
+	// name and kind alone.
+	ListOfferedIdentityProviders(ctx context.Context, in *ListOfferedIdentityProvidersRequest, opts ...grpc.CallOption) (*ListIdentityProvidersResponse, error)
+	// Changes an identity provider.
+	UpdateIdentityProvider(ctx context.Context, in *UpdateIdentityProviderRequest, opts ...grpc.CallOption) (*IdentityProvider, error)
+	// Deletes an identity provider that no group names. Its groups end at once, and the users
+	// that it made are disabled within minutes.
+	DeleteIdentityProvider(ctx context.Context, in *DeleteIdentityProviderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Says who the caller is.
 	GetCaller(ctx context.Context, in *GetCallerRequest, opts ...grpc.CallOption) (*Caller, error)
 	// Lists the access rules that name the caller, its groups or all accounts, by name; also
@@ -1064,6 +1084,66 @@ func (c *adminServiceClient) DeleteGroup(ctx context.Context, in *DeleteGroupReq
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateIdentityProvider(ctx context.Context, in *CreateIdentityProviderRequest, opts ...grpc.CallOption) (*IdentityProvider, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IdentityProvider)
+	err := c.cc.Invoke(ctx, AdminService_CreateIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetIdentityProvider(ctx context.Context, in *GetIdentityProviderRequest, opts ...grpc.CallOption) (*IdentityProvider, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IdentityProvider)
+	err := c.cc.Invoke(ctx, AdminService_GetIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListIdentityProviders(ctx context.Context, in *ListIdentityProvidersRequest, opts ...grpc.CallOption) (*ListIdentityProvidersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIdentityProvidersResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListIdentityProviders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListOfferedIdentityProviders(ctx context.Context, in *ListOfferedIdentityProvidersRequest, opts ...grpc.CallOption) (*ListIdentityProvidersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIdentityProvidersResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListOfferedIdentityProviders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateIdentityProvider(ctx context.Context, in *UpdateIdentityProviderRequest, opts ...grpc.CallOption) (*IdentityProvider, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(IdentityProvider)
+	err := c.cc.Invoke(ctx, AdminService_UpdateIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteIdentityProvider(ctx context.Context, in *DeleteIdentityProviderRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteIdentityProvider_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetCaller(ctx context.Context, in *GetCallerRequest, opts ...grpc.CallOption) (*Caller, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Caller)
@@ -1437,6 +1517,20 @@ type AdminServiceServer interface {
 	UpdateGroup(context.Context, *UpdateGroupRequest) (*Group, error)
 	// Deletes a group that no access rule names.
 	DeleteGroup(context.Context, *DeleteGroupRequest) (*emptypb.Empty, error)
+	// Creates an identity provider of a tenant or, without a parent, of the operator.
+	CreateIdentityProvider(context.Context, *CreateIdentityProviderRequest) (*IdentityProvider, error)
+	// Gets an identity provider. Its password is never shown.
+	GetIdentityProvider(context.Context, *GetIdentityProviderRequest) (*IdentityProvider, error)
+	// Lists the identity providers of a tenant or, without a parent, of the operator, by name.
+	ListIdentityProviders(context.Context, *ListIdentityProvidersRequest) (*ListIdentityProvidersResponse, error)
+	// Lists the identity providers of the operator that are offered to a tenant, with name, display
+	// name and kind alone.
+	ListOfferedIdentityProviders(context.Context, *ListOfferedIdentityProvidersRequest) (*ListIdentityProvidersResponse, error)
+	// Changes an identity provider.
+	UpdateIdentityProvider(context.Context, *UpdateIdentityProviderRequest) (*IdentityProvider, error)
+	// Deletes an identity provider that no group names. Its groups end at once, and the users
+	// that it made are disabled within minutes.
+	DeleteIdentityProvider(context.Context, *DeleteIdentityProviderRequest) (*emptypb.Empty, error)
 	// Says who the caller is.
 	GetCaller(context.Context, *GetCallerRequest) (*Caller, error)
 	// Lists the access rules that name the caller, its groups or all accounts, by name; also
@@ -1708,6 +1802,24 @@ func (UnimplementedAdminServiceServer) UpdateGroup(context.Context, *UpdateGroup
 }
 func (UnimplementedAdminServiceServer) DeleteGroup(context.Context, *DeleteGroupRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateIdentityProvider(context.Context, *CreateIdentityProviderRequest) (*IdentityProvider, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateIdentityProvider not implemented")
+}
+func (UnimplementedAdminServiceServer) GetIdentityProvider(context.Context, *GetIdentityProviderRequest) (*IdentityProvider, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetIdentityProvider not implemented")
+}
+func (UnimplementedAdminServiceServer) ListIdentityProviders(context.Context, *ListIdentityProvidersRequest) (*ListIdentityProvidersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIdentityProviders not implemented")
+}
+func (UnimplementedAdminServiceServer) ListOfferedIdentityProviders(context.Context, *ListOfferedIdentityProvidersRequest) (*ListIdentityProvidersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOfferedIdentityProviders not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateIdentityProvider(context.Context, *UpdateIdentityProviderRequest) (*IdentityProvider, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateIdentityProvider not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteIdentityProvider(context.Context, *DeleteIdentityProviderRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteIdentityProvider not implemented")
 }
 func (UnimplementedAdminServiceServer) GetCaller(context.Context, *GetCallerRequest) (*Caller, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCaller not implemented")
@@ -3085,6 +3197,114 @@ func _AdminService_DeleteGroup_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateIdentityProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateIdentityProvider(ctx, req.(*CreateIdentityProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetIdentityProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetIdentityProvider(ctx, req.(*GetIdentityProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListIdentityProviders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListIdentityProvidersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListIdentityProviders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListIdentityProviders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListIdentityProviders(ctx, req.(*ListIdentityProvidersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListOfferedIdentityProviders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOfferedIdentityProvidersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListOfferedIdentityProviders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListOfferedIdentityProviders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListOfferedIdentityProviders(ctx, req.(*ListOfferedIdentityProvidersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateIdentityProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateIdentityProvider(ctx, req.(*UpdateIdentityProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteIdentityProvider_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteIdentityProviderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteIdentityProvider(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteIdentityProvider_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteIdentityProvider(ctx, req.(*DeleteIdentityProviderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetCaller_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetCallerRequest)
 	if err := dec(in); err != nil {
@@ -3739,6 +3959,30 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteGroup",
 			Handler:    _AdminService_DeleteGroup_Handler,
+		},
+		{
+			MethodName: "CreateIdentityProvider",
+			Handler:    _AdminService_CreateIdentityProvider_Handler,
+		},
+		{
+			MethodName: "GetIdentityProvider",
+			Handler:    _AdminService_GetIdentityProvider_Handler,
+		},
+		{
+			MethodName: "ListIdentityProviders",
+			Handler:    _AdminService_ListIdentityProviders_Handler,
+		},
+		{
+			MethodName: "ListOfferedIdentityProviders",
+			Handler:    _AdminService_ListOfferedIdentityProviders_Handler,
+		},
+		{
+			MethodName: "UpdateIdentityProvider",
+			Handler:    _AdminService_UpdateIdentityProvider_Handler,
+		},
+		{
+			MethodName: "DeleteIdentityProvider",
+			Handler:    _AdminService_DeleteIdentityProvider_Handler,
 		},
 		{
 			MethodName: "GetCaller",

@@ -41,9 +41,12 @@ type Group struct {
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// At most 100. People of these groups are members, as long as what the provider says of them
+	// counts.
+	IdentityGroups []*Group_IdentityGroup `protobuf:"bytes,7,rep,name=identity_groups,json=identityGroups,proto3" json:"identity_groups,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Group) Reset() {
@@ -114,6 +117,13 @@ func (x *Group) GetCreateTime() *timestamppb.Timestamp {
 func (x *Group) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Group) GetIdentityGroups() []*Group_IdentityGroup {
+	if x != nil {
+		return x.IdentityGroups
 	}
 	return nil
 }
@@ -495,11 +505,68 @@ func (x *DeleteGroupRequest) GetValidateOnly() bool {
 	return false
 }
 
+// A group of an identity provider.
+type Group_IdentityGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/identityProviders/{identity_provider}` of this tenant, or
+	// `identityProviders/{identity_provider}` of the operator's that are offered to it.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Required. The name of the group at the provider, at most 1024 bytes. Of an LDAP directory
+	// it is in lower case, and may be given in any.
+	Group         string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group_IdentityGroup) Reset() {
+	*x = Group_IdentityGroup{}
+	mi := &file_berth_admin_v1_group_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group_IdentityGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group_IdentityGroup) ProtoMessage() {}
+
+func (x *Group_IdentityGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_group_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group_IdentityGroup.ProtoReflect.Descriptor instead.
+func (*Group_IdentityGroup) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_group_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *Group_IdentityGroup) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Group_IdentityGroup) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
 var File_berth_admin_v1_group_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/group.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x01\n" +
+	"\x1aberth/admin/v1/group.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x03\n" +
 	"\x05Group\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x18\n" +
@@ -508,7 +575,11 @@ const file_berth_admin_v1_group_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\"\x99\x01\n" +
+	"updateTime\x12L\n" +
+	"\x0fidentity_groups\x18\a \x03(\v2#.berth.admin.v1.Group.IdentityGroupR\x0eidentityGroups\x1aA\n" +
+	"\rIdentityGroup\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\"\x99\x01\n" +
 	"\x12CreateGroupRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x19\n" +
 	"\bgroup_id\x18\x02 \x01(\tR\agroupId\x12+\n" +
@@ -548,7 +619,7 @@ func file_berth_admin_v1_group_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_group_proto_rawDescData
 }
 
-var file_berth_admin_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_berth_admin_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_berth_admin_v1_group_proto_goTypes = []any{
 	(*Group)(nil),                 // 0: berth.admin.v1.Group
 	(*CreateGroupRequest)(nil),    // 1: berth.admin.v1.CreateGroupRequest
@@ -557,21 +628,23 @@ var file_berth_admin_v1_group_proto_goTypes = []any{
 	(*ListGroupsResponse)(nil),    // 4: berth.admin.v1.ListGroupsResponse
 	(*UpdateGroupRequest)(nil),    // 5: berth.admin.v1.UpdateGroupRequest
 	(*DeleteGroupRequest)(nil),    // 6: berth.admin.v1.DeleteGroupRequest
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 8: google.protobuf.FieldMask
+	(*Group_IdentityGroup)(nil),   // 7: berth.admin.v1.Group.IdentityGroup
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
 }
 var file_berth_admin_v1_group_proto_depIdxs = []int32{
-	7, // 0: berth.admin.v1.Group.create_time:type_name -> google.protobuf.Timestamp
-	7, // 1: berth.admin.v1.Group.update_time:type_name -> google.protobuf.Timestamp
-	0, // 2: berth.admin.v1.CreateGroupRequest.group:type_name -> berth.admin.v1.Group
-	0, // 3: berth.admin.v1.ListGroupsResponse.groups:type_name -> berth.admin.v1.Group
-	0, // 4: berth.admin.v1.UpdateGroupRequest.group:type_name -> berth.admin.v1.Group
-	8, // 5: berth.admin.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8, // 0: berth.admin.v1.Group.create_time:type_name -> google.protobuf.Timestamp
+	8, // 1: berth.admin.v1.Group.update_time:type_name -> google.protobuf.Timestamp
+	7, // 2: berth.admin.v1.Group.identity_groups:type_name -> berth.admin.v1.Group.IdentityGroup
+	0, // 3: berth.admin.v1.CreateGroupRequest.group:type_name -> berth.admin.v1.Group
+	0, // 4: berth.admin.v1.ListGroupsResponse.groups:type_name -> berth.admin.v1.Group
+	0, // 5: berth.admin.v1.UpdateGroupRequest.group:type_name -> berth.admin.v1.Group
+	9, // 6: berth.admin.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_group_proto_init() }
@@ -585,7 +658,7 @@ func file_berth_admin_v1_group_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_group_proto_rawDesc), len(file_berth_admin_v1_group_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -51,7 +51,10 @@ type User struct {
 	// Output only.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Output only. Of a person of an identity provider, who has no password here. Lists leave it
+	// out.
+	Identity      *User_Identity `protobuf:"bytes,10,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -145,6 +148,13 @@ func (x *User) GetCreateTime() *timestamppb.Timestamp {
 func (x *User) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *User) GetIdentity() *User_Identity {
+	if x != nil {
+		return x.Identity
 	}
 	return nil
 }
@@ -961,11 +971,104 @@ func (x *DeleteAccessTokenRequest) GetValidateOnly() bool {
 	return false
 }
 
+// What an identity provider says of a person.
+type User_Identity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider, `tenants/{tenant}/identityProviders/{identity_provider}`, or
+	// `identityProviders/{identity_provider}` of the operator's; empty if it was deleted.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The name that the person logs in with there.
+	LoginName string `protobuf:"bytes,2,opt,name=login_name,json=loginName,proto3" json:"login_name,omitempty"`
+	// The groups there, in order.
+	Groups []string `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	// When they count no more, unless they are read again before.
+	GroupsExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=groups_expire_time,json=groupsExpireTime,proto3" json:"groups_expire_time,omitempty"`
+	// When they were read.
+	ReadTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=read_time,json=readTime,proto3" json:"read_time,omitempty"`
+	// When the provider disabled or removed the person, which disabled the user; absent if it
+	// did not. The next login enables the user, unless an administrator disables it.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *User_Identity) Reset() {
+	*x = User_Identity{}
+	mi := &file_berth_admin_v1_user_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *User_Identity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*User_Identity) ProtoMessage() {}
+
+func (x *User_Identity) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_user_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use User_Identity.ProtoReflect.Descriptor instead.
+func (*User_Identity) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_user_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *User_Identity) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *User_Identity) GetLoginName() string {
+	if x != nil {
+		return x.LoginName
+	}
+	return ""
+}
+
+func (x *User_Identity) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *User_Identity) GetGroupsExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GroupsExpireTime
+	}
+	return nil
+}
+
+func (x *User_Identity) GetReadTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReadTime
+	}
+	return nil
+}
+
+func (x *User_Identity) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
 var File_berth_admin_v1_user_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x19berth/admin/v1/user.proto\x12\x0eberth.admin.v1\x1a$berth/admin/v1/service_account.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x02\n" +
+	"\x19berth/admin/v1/user.proto\x12\x0eberth.admin.v1\x1a$berth/admin/v1/service_account.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x05\n" +
 	"\x04User\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x127\n" +
@@ -977,7 +1080,17 @@ const file_berth_admin_v1_user_proto_rawDesc = "" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\"\x93\x01\n" +
+	"updateTime\x12?\n" +
+	"\bidentity\x18\n" +
+	" \x01(\v2\x1d.berth.admin.v1.User.IdentityB\x04\xe2A\x01\x03R\bidentity\x1a\x97\x02\n" +
+	"\bIdentity\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x1d\n" +
+	"\n" +
+	"login_name\x18\x02 \x01(\tR\tloginName\x12\x16\n" +
+	"\x06groups\x18\x03 \x03(\tR\x06groups\x12H\n" +
+	"\x12groups_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x10groupsExpireTime\x127\n" +
+	"\tread_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\breadTime\x125\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\x93\x01\n" +
 	"\x11CreateUserRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12(\n" +
@@ -1050,7 +1163,7 @@ func file_berth_admin_v1_user_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_user_proto_rawDescData
 }
 
-var file_berth_admin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_berth_admin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_berth_admin_v1_user_proto_goTypes = []any{
 	(*User)(nil),                     // 0: berth.admin.v1.User
 	(*CreateUserRequest)(nil),        // 1: berth.admin.v1.CreateUserRequest
@@ -1065,31 +1178,36 @@ var file_berth_admin_v1_user_proto_goTypes = []any{
 	(*ListAccessTokensRequest)(nil),  // 10: berth.admin.v1.ListAccessTokensRequest
 	(*ListAccessTokensResponse)(nil), // 11: berth.admin.v1.ListAccessTokensResponse
 	(*DeleteAccessTokenRequest)(nil), // 12: berth.admin.v1.DeleteAccessTokenRequest
-	(ServiceAccount_Role)(0),         // 13: berth.admin.v1.ServiceAccount.Role
-	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),    // 15: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),      // 16: google.protobuf.Duration
+	(*User_Identity)(nil),            // 13: berth.admin.v1.User.Identity
+	(ServiceAccount_Role)(0),         // 14: berth.admin.v1.ServiceAccount.Role
+	(*timestamppb.Timestamp)(nil),    // 15: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),    // 16: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),      // 17: google.protobuf.Duration
 }
 var file_berth_admin_v1_user_proto_depIdxs = []int32{
-	13, // 0: berth.admin.v1.User.role:type_name -> berth.admin.v1.ServiceAccount.Role
-	14, // 1: berth.admin.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	14, // 2: berth.admin.v1.User.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 3: berth.admin.v1.CreateUserRequest.user:type_name -> berth.admin.v1.User
-	0,  // 4: berth.admin.v1.ListUsersResponse.users:type_name -> berth.admin.v1.User
-	0,  // 5: berth.admin.v1.UpdateUserRequest.user:type_name -> berth.admin.v1.User
-	15, // 6: berth.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	16, // 7: berth.admin.v1.AccessToken.ttl:type_name -> google.protobuf.Duration
-	14, // 8: berth.admin.v1.AccessToken.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 9: berth.admin.v1.AccessToken.create_time:type_name -> google.protobuf.Timestamp
-	14, // 10: berth.admin.v1.AccessToken.last_used_time:type_name -> google.protobuf.Timestamp
-	8,  // 11: berth.admin.v1.CreateAccessTokenRequest.access_token:type_name -> berth.admin.v1.AccessToken
-	14, // 12: berth.admin.v1.ListAccessTokensRequest.expire_before:type_name -> google.protobuf.Timestamp
-	8,  // 13: berth.admin.v1.ListAccessTokensResponse.access_tokens:type_name -> berth.admin.v1.AccessToken
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	14, // 0: berth.admin.v1.User.role:type_name -> berth.admin.v1.ServiceAccount.Role
+	15, // 1: berth.admin.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	15, // 2: berth.admin.v1.User.update_time:type_name -> google.protobuf.Timestamp
+	13, // 3: berth.admin.v1.User.identity:type_name -> berth.admin.v1.User.Identity
+	0,  // 4: berth.admin.v1.CreateUserRequest.user:type_name -> berth.admin.v1.User
+	0,  // 5: berth.admin.v1.ListUsersResponse.users:type_name -> berth.admin.v1.User
+	0,  // 6: berth.admin.v1.UpdateUserRequest.user:type_name -> berth.admin.v1.User
+	16, // 7: berth.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	17, // 8: berth.admin.v1.AccessToken.ttl:type_name -> google.protobuf.Duration
+	15, // 9: berth.admin.v1.AccessToken.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 10: berth.admin.v1.AccessToken.create_time:type_name -> google.protobuf.Timestamp
+	15, // 11: berth.admin.v1.AccessToken.last_used_time:type_name -> google.protobuf.Timestamp
+	8,  // 12: berth.admin.v1.CreateAccessTokenRequest.access_token:type_name -> berth.admin.v1.AccessToken
+	15, // 13: berth.admin.v1.ListAccessTokensRequest.expire_before:type_name -> google.protobuf.Timestamp
+	8,  // 14: berth.admin.v1.ListAccessTokensResponse.access_tokens:type_name -> berth.admin.v1.AccessToken
+	15, // 15: berth.admin.v1.User.Identity.groups_expire_time:type_name -> google.protobuf.Timestamp
+	15, // 16: berth.admin.v1.User.Identity.read_time:type_name -> google.protobuf.Timestamp
+	15, // 17: berth.admin.v1.User.Identity.end_time:type_name -> google.protobuf.Timestamp
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_user_proto_init() }
@@ -1104,7 +1222,7 @@ func file_berth_admin_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_user_proto_rawDesc), len(file_berth_admin_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
