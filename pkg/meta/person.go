@@ -57,8 +57,8 @@ type People interface {
 	// groups.
 	EndPerson(ctx context.Context, by Cause, p Person) error
 	// DuePeople returns people of all tenants that have been due for reading for so long, the
-	// longest due first, at most 200. PostponePerson takes one out until the next login, or until the
-	// account gets a token or is enabled.
+	// longest due first, at most 200, with what reading them needs. PostponePerson takes one out
+	// until the next login, or until the account gets a token or is enabled.
 	DuePeople(ctx context.Context, since time.Duration, limit int) ([]Person, error)
 	PostponePerson(ctx context.Context, p Person) error
 	// PostponePeople puts off those of a provider that are due.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
+	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
@@ -41,20 +42,49 @@ func merge(noun string, dst, src proto.Message, mask *fieldmaskpb.FieldMask) err
 		if outputOnly(field) {
 			ignored = top
 		}
+		if nested && slices.Contains(settable, top) && isPart(field) {
+			if err := mergePart(to, from, field, path); err != nil {
+				return err
+			}
+			copied++
+		}
 		if !slices.Contains(settable, path) {
 			continue
 		}
 		copied++
-		if from.Has(field) {
-			to.Set(field, from.Get(field))
-		} else {
-			to.Clear(field)
-		}
+		copyField(to, from, field)
 	}
 	if copied == 0 && ignored != "" {
 		return invalid(noun+"."+ignored, "this field is output only and cannot be set; give a field that can: %s", strings.Join(settable, ", "))
 	}
 	return nil
+}
+
+// isPart reports whether a field is a message of this API, whose fields are changed one by one.
+func isPart(f protoreflect.FieldDescriptor) bool {
+	return f.Kind() == protoreflect.MessageKind && !f.IsList() && !f.IsMap() && f.Message().ParentFile().Package() == pb.File_berth_admin_v1_admin_proto.Package()
+}
+
+// mergePart copies the field of a part that the path names.
+func mergePart(to, from protoreflect.Message, part protoreflect.FieldDescriptor, path string) error {
+	name := strings.TrimPrefix(path, string(part.Name())+".")
+	fields := settableFields(part.Message())
+	field := part.Message().Fields().ByName(protoreflect.Name(name))
+	switch {
+	case field == nil:
+		return unknownField("update_mask", path, fields)
+	case slices.Contains(fields, name):
+		copyField(to.Mutable(part).Message(), from.Get(part).Message(), field)
+	}
+	return nil
+}
+
+func copyField(to, from protoreflect.Message, field protoreflect.FieldDescriptor) {
+	if from.Has(field) {
+		to.Set(field, from.Get(field))
+	} else {
+		to.Clear(field)
+	}
 }
 
 // given are the fields that are set, but for the name, which says what to change.

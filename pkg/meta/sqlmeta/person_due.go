@@ -4,19 +4,22 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
 const (
 	// How many rows there are is a constant, so that the planner knows that they are few.
 	duePeople = `
-SELECT ` + personColumns + `,
+SELECT due.tenant_id, due.account_id,
+       (SELECT a.slug FROM accounts a WHERE a.tenant_id = due.tenant_id AND a.id = due.account_id),
+       (SELECT a.disabled FROM accounts a WHERE a.tenant_id = due.tenant_id AND a.id = due.account_id),
+       due.provider_id, due.subject, due.read_at,
        due.seen_at > berth_now() - CAST($3 AS interval)
     OR EXISTS (SELECT 1 FROM account_keys k WHERE k.tenant_id = due.tenant_id AND k.account_id = due.account_id)
     OR EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = due.tenant_id AND r.account_id = due.account_id)
     OR EXISTS (SELECT 1 FROM sessions s WHERE s.tenant_id = due.tenant_id AND s.account_id = due.account_id)
 FROM (SELECT i.* FROM account_identities i WHERE i.due_at <= berth_now() - CAST($1 AS interval) ORDER BY i.due_at LIMIT 200) due
-JOIN accounts a ON a.tenant_id = due.tenant_id AND a.id = due.account_id
 ORDER BY due.due_at LIMIT $2`
 
 	restPerson = `UPDATE account_identities SET due_at = NULL WHERE tenant_id = $1 AND account_id = $2`
@@ -28,8 +31,8 @@ UPDATE account_identities SET due_at = berth_now() + CAST($2 AS interval) WHERE 
 // DuePeople implements meta.People.
 func (s *Records) DuePeople(ctx context.Context, since time.Duration, limit int) ([]meta.Person, error) {
 	return list(ctx, s, noTenant, func(scan Scan) (meta.Person, error) {
-		var p meta.Person
-		err := scan(append(personDest(&p), &p.Active)...)
+		p := meta.Person{Account: meta.Account{Kind: access.UserKind}}
+		err := scan(&p.Tenant, &p.ID, &p.Slug, &p.Disabled, &p.Provider, &p.Subject, timeScanner{&p.ReadAt}, &p.Active)
 		return p, err
 	}, duePeople, s.engine.Interval(since), limit, s.engine.Interval(meta.PersonSeen))
 }

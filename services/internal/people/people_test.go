@@ -119,6 +119,8 @@ func TestV23_GroupsAreReadAgainAndEndWithTheirAge(t *testing.T) {
 	w := newWorld(t)
 	w.corp.put("max", "DEV", "staff")
 	w.enters("max", "max")
+	_, err := w.CreateAccountKey(t.Context(), by(), w.tenant, access.UserKind, "max", meta.AccountKey{Name: "laptop"})
+	w.must(err)
 	if !w.inDev("max") {
 		t.Fatal("not in dev after the login")
 	}

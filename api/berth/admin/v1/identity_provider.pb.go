@@ -622,7 +622,7 @@ type UpdateIdentityProviderRequest struct {
 	// Required. `identity_provider.name` says which one.
 	IdentityProvider *IdentityProvider `protobuf:"bytes,1,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
 	// The fields to change, separated by commas over REST; `*` means all. Absent,
-	// it means the fields of the body. `ldap` is changed as a whole.
+	// it means the fields of the body. Of `ldap`, `ldap.user_base` is one field.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// Create the provider if it does not exist.
 	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
