@@ -20,10 +20,18 @@ import (
 // The entries that each Slapd begins with: two directories, of the shapes of OpenLDAP and of
 // Active Directory. The service may read them, a person the own entry only.
 const (
-	SlapdBase, SlapdPeople, SlapdGroups = "dc=example,dc=org", "ou=people,dc=example,dc=org", "ou=groups,dc=example,dc=org"
-	ADBase, ADPeople, ADGroups          = "dc=corp,dc=test", "ou=users,dc=corp,dc=test", "ou=groups,dc=corp,dc=test"
-	SlapdService, SlapdServiceSecret    = "cn=berth,dc=example,dc=org", "secret of the service"
-	slapdRoot, slapdRootSecret          = "cn=root,dc=example,dc=org", "secret of the root"
+	SlapdBase          = "dc=example,dc=org"
+	SlapdPeople        = "ou=people,dc=example,dc=org"
+	SlapdGroups        = "ou=groups,dc=example,dc=org"
+	SlapdService       = "cn=berth,dc=example,dc=org"
+	SlapdServiceSecret = "secret of the service"
+
+	ADBase   = "dc=corp,dc=test"
+	ADPeople = "ou=users,dc=corp,dc=test"
+	ADGroups = "ou=groups,dc=corp,dc=test"
+
+	slapdRoot       = "cn=root,dc=example,dc=org"
+	slapdRootSecret = "secret of the root"
 )
 
 // Slapd is an OpenLDAP server of one test's own, with the overlays memberof and ppolicy. Its

@@ -1,7 +1,6 @@
 package ldaplogin_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -109,7 +108,7 @@ func TestV9_ManyGroups(t *testing.T) {
 		}
 	}
 	c, _ := open(t, bySearch(s))
-	if p, err := c.Authenticate(context.Background(), "over", "the secret of over"); !isOutage(err) || errors.Is(err, login.ErrGone) {
+	if p, err := c.Authenticate(t.Context(), "over", "the secret of over"); !isOutage(err) || errors.Is(err, login.ErrGone) {
 		t.Errorf("more than 10,000 groups: %d, %v", len(p.Groups), err)
 	}
 	found(t, c, "bob", bobSecret) // others are not affected

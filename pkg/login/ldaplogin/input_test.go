@@ -99,8 +99,17 @@ func TestB11_EmptyPasswordsAreNeverSent(t *testing.T) {
 		for _, settings := range []ldaplogin.Settings{settings, at} {
 			c, _ := open(t, settings)
 			for _, a := range [][2]string{
-				{"alice", ""}, {"", ""}, {"", aliceSecret}, {"alice\x00", aliceSecret}, {"\x00", "x"}, {"alice", aliceSecret + "\x00"}, {"alice", "\x00"},
-				{strings.Repeat("a", 257), "x"}, {"alice", strings.Repeat("x", 1025)}, {"al\xffice", "x"}, {"alice\n", "x"},
+				{"alice", ""},
+				{"", ""},
+				{"", aliceSecret},
+				{"alice\x00", aliceSecret},
+				{"\x00", "x"},
+				{"alice", aliceSecret + "\x00"},
+				{"alice", "\x00"},
+				{strings.Repeat("a", 257), "x"},
+				{"alice", strings.Repeat("x", 1025)},
+				{"al\xffice", "x"},
+				{"alice\n", "x"},
 			} {
 				refused(t, c, a[0], a[1])
 			}

@@ -33,7 +33,7 @@ const (
 	InChain                  // one search, by Active Directory's LDAP_MATCHING_RULE_IN_CHAIN
 )
 
-// SubjectDN, as the subject attribute, takes the distinguished name as the subject: for
+// SubjectDN as the subject attribute takes the distinguished name as the subject: for
 // directories without a better one. A person who is moved becomes another one.
 const SubjectDN = "dn"
 
