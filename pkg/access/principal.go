@@ -85,6 +85,10 @@ func ServiceAccount(t tenant.ID, id int64, slug string, r Role) Principal {
 	return AccountPrincipal(ServiceKind, t, id, slug, r)
 }
 
+// MirrorHost is the principal of requests by a mirror host. It is no account: in registries
+// it has what callers without a credential have.
+func MirrorHost(slug string) Principal { return Principal{Name: "mirrorHosts/" + slug} }
+
 // Anonymous says that no credential was given.
 func (p Principal) Anonymous() bool { return p.Name == "" }
 

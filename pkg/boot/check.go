@@ -234,6 +234,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_domains", c.MaxDomains},
 		{"max_upstreams", c.MaxUpstreams},
 		{"max_groups", c.MaxGroups},
+		{"max_mirror_hosts", c.MaxMirrorHosts},
 		{"max_events", c.MaxEvents},
 	} {
 		if l.most < -1 || l.most == 0 || l.most > maxLimit {

@@ -98,6 +98,7 @@ type Config struct {
 	MaxDomains         int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
 	MaxUpstreams       int           `setting:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
 	MaxGroups          int           `setting:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
+	MaxMirrorHosts     int           `setting:"max_mirror_hosts" placeholder:"NUMBER" help:"Mirror hosts that a tenant may have; -1 is any number."`
 	MaxEvents          int           `setting:"max_events" placeholder:"NUMBER" help:"Events of pushes, pulls and deletions in a tenant that the audit log keeps, the newest; as many of refused logins and calls, and ten times as many of administration, apart; -1 is any number."`
 	EventAge           time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
 	MinFree            ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
@@ -138,6 +139,7 @@ func Default() Config {
 		MaxDomains:         100,
 		MaxUpstreams:       100,
 		MaxGroups:          100,
+		MaxMirrorHosts:     100,
 		MaxEvents:          1_000_000,
 		EventAge:           9600 * time.Hour,
 		Grace:              25 * time.Hour,

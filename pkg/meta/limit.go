@@ -15,12 +15,13 @@ type Limits struct {
 	Domains         int
 	Upstreams       int
 	Groups          int
+	MirrorHosts     int
 	Events          int // of content in the audit log, and as many refusals; the oldest are removed
 }
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -40,6 +41,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.Domains, &DefaultLimits.Domains},
 		{&l.Upstreams, &DefaultLimits.Upstreams},
 		{&l.Groups, &DefaultLimits.Groups},
+		{&l.MirrorHosts, &DefaultLimits.MirrorHosts},
 		{&l.Events, &DefaultLimits.Events},
 	} {
 		if *one.of == 0 {
@@ -117,6 +119,11 @@ func (l Limits) UpstreamLimit() Limit {
 // GroupLimit is the limit of upstream groups.
 func (l Limits) GroupLimit() Limit {
 	return Limit{l.Groups, "upstream groups of the tenant", "max_groups", ""}
+}
+
+// MirrorHostLimit is the limit of mirror hosts.
+func (l Limits) MirrorHostLimit() Limit {
+	return Limit{l.MirrorHosts, "mirror hosts of the tenant", "max_mirror_hosts", ""}
 }
 
 // Read is how many rows to count to find out whether there are too many.

@@ -65,6 +65,7 @@ type Provisioning interface {
 	PrincipalGroups
 	Upstreams
 	Groups
+	MirrorHosts
 }
 
 // Lifetimes are the waits of the storage protocol. The zero value means the

@@ -56,7 +56,9 @@ func (d *Directory) Resolve(ctx context.Context, hostHeader string) (Site, error
 
 func (d *Directory) lookUp(ctx context.Context, host string) (Site, error) {
 	l := Lookup{Host: host}
-	if t, r, ok := d.pattern.Parse(host); ok {
+	if label, ok := d.pattern.mirrorLabel(host); ok {
+		l = Lookup{Host: d.pattern.MirrorHost(RedactedMirror), Mirror: MirrorHash(label)}
+	} else if t, r, ok := d.pattern.Parse(host); ok {
 		l.TenantSlug, l.Registry = t, r
 	}
 	site, err := d.finder.FindSite(ctx, l)

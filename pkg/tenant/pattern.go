@@ -63,6 +63,16 @@ func (p Pattern) Host(tenant, registry string) string {
 	return registry + p.separator + tenant + p.suffix
 }
 
+// MirrorHost is the host of a mirror host with this label: one level below the base domain,
+// so that one wildcard certificate is for all of them, and no certificate has the name.
+func (p Pattern) MirrorHost(label string) string { return label + p.suffix }
+
+// mirrorLabel is the label of a normalised host that may be a mirror host; false for others.
+func (p Pattern) mirrorLabel(host string) (string, bool) {
+	label, ok := strings.CutSuffix(host, p.suffix)
+	return label, ok && isMirrorLabel(label)
+}
+
 // Contains reports whether a normalised host is the base domain or below it. Only
 // the pattern assigns names there: no tenant can add one as its domain.
 func (p Pattern) Contains(host string) bool {

@@ -75,13 +75,16 @@ type Site struct {
 	Registry      RegistryID
 	RegistrySlug  string
 	Settings      Settings
+	Mirror        Mirror `json:",omitzero"` // what a mirror host answers for
 }
 
 // Lookup is how to find the site of a normalised host: by its name in the table of
-// domains or, if it matches the deployment's pattern, by slugs.
+// domains; if it matches the deployment's pattern, by slugs; if it may be a mirror host, by
+// the hash of its label.
 type Lookup struct {
-	Host                 string
-	TenantSlug, Registry string // both empty when the host does not match the pattern
+	Host                 string   // without the label of a mirror host, which is a secret
+	TenantSlug, Registry string   // both empty when the host does not match the pattern
+	Mirror               [32]byte // zero when the host is no mirror host
 }
 
 // Finder finds the site of a host; fault.HostUnknown if no site has it, or its

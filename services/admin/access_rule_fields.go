@@ -47,7 +47,7 @@ func ruleOf(m *pb.AccessRule) (access.Rule, error) {
 		if len(list.entries) == 0 && list.needed != "" {
 			return r, invalid(fieldRule+list.name, "it is missing; name at least one, such as %s", list.needed)
 		}
-		if err := checkEntries(list.name, list.entries, list.check); err != nil {
+		if err := checkEntries(fieldRule+list.name, list.entries, list.check); err != nil {
 			return r, err
 		}
 	}
@@ -55,7 +55,7 @@ func ruleOf(m *pb.AccessRule) (access.Rule, error) {
 	if r.Actions, err = ruleActions(m); err != nil {
 		return r, err
 	}
-	if r.Networks, err = ruleNetworks(m.GetNetworks()); err != nil {
+	if r.Networks, err = networksOf(fieldRule+"networks", m.GetNetworks()); err != nil {
 		return r, err
 	}
 	if end := m.GetExpireTime(); end != nil {
@@ -70,10 +70,10 @@ func ruleOf(m *pb.AccessRule) (access.Rule, error) {
 // checkEntries checks each entry of a list, and that none is there twice.
 func checkEntries(list string, entries []string, check func(field, entry string) error) error {
 	if len(entries) > maxOfRule {
-		return invalid(fieldRule+list, "%d %s exceed the maximum of %d", len(entries), list, maxOfRule)
+		return invalid(list, "%d %s exceed the maximum of %d", len(entries), list[strings.LastIndexByte(list, '.')+1:], maxOfRule)
 	}
 	for i, entry := range entries {
-		field := fmt.Sprintf("%s%s[%d]", fieldRule, list, i)
+		field := fmt.Sprintf("%s[%d]", list, i)
 		if err := check(field, entry); err != nil {
 			return err
 		}
@@ -183,9 +183,9 @@ func actionMessages(a access.Actions) []pb.AccessRule_Action {
 	return out
 }
 
-// ruleNetworks are the networks in the form in which the addresses of clients are
+// networksOf are the networks of a field in the form in which the addresses of clients are
 // compared with them.
-func ruleNetworks(texts []string) ([]netip.Prefix, error) {
+func networksOf(field string, texts []string) ([]netip.Prefix, error) {
 	var networks []netip.Prefix
 	check := func(field, text string) error {
 		n, err := netip.ParsePrefix(text)
@@ -202,5 +202,5 @@ func ruleNetworks(texts []string) ([]netip.Prefix, error) {
 		networks = append(networks, n)
 		return nil
 	}
-	return networks, checkEntries("networks", texts, check)
+	return networks, checkEntries(field, texts, check)
 }

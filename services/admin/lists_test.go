@@ -28,6 +28,7 @@ var lists = map[string]string{
 	"/v1/events":                                                "events",
 	"/v1/tenants/acme/upstreams":                                "upstreams",
 	"/v1/tenants/acme/upstreamGroups":                           "upstream_groups",
+	"/v1/tenants/acme/mirrorHosts":                              "mirror_hosts",
 	"/v1/tenants/acme/accessRules":                              "access_rules",
 	"/v1/tenants/acme/groups":                                   "groups",
 	"/v1/tenants/acme/identityProviders":                        "identity_providers",
@@ -50,6 +51,7 @@ func fillLists(a *api) {
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/users?user_id=u%d", i), `{"role": "READER"}`)
 		a.call(200, "POST", "/v1/tenants/acme/users/u1/accessTokens", "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreams?upstream_id=u%d", i), `{"url": "https://ghcr.io"}`)
+		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/mirrorHosts?mirror_host_id=m%d", i), `{"upstream": "u1"}`)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/upstreamGroups?upstream_group_id=g%d", i), "")
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/accessRules?access_rule_id=a%d", i), pullRule)
 		a.call(200, "POST", fmt.Sprintf("/v1/tenants/acme/groups?group_id=g%d", i), "")

@@ -71,6 +71,15 @@ var matrixRows = map[string]struct {
 	"UpdateUpstreamGroup": {&pb.UpdateUpstreamGroupRequest{UpstreamGroup: &pb.UpstreamGroup{Name: "tenants/t-there/upstreamGroups/g-{s}", Members: []*pb.UpstreamGroup_Member{{Kind: &pb.UpstreamGroup_Member_Registry{Registry: "r-there"}}}}}, false},
 	"DeleteUpstreamGroup": {&pb.DeleteUpstreamGroupRequest{Name: "tenants/t-there/upstreamGroups/g-{s}"}, false},
 
+	"CreateMirrorHost": {&pb.CreateMirrorHostRequest{
+		Parent: "tenants/t-there", MirrorHostId: "mh-{s}", MirrorHost: &pb.MirrorHost{Target: &pb.MirrorHost_Upstream{Upstream: "u-mirrored"}},
+	}, true},
+	"GetMirrorHost":    {&pb.GetMirrorHostRequest{Name: "tenants/t-there/mirrorHosts/mh-{s}"}, false},
+	"ListMirrorHosts":  {&pb.ListMirrorHostsRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateMirrorHost": {&pb.UpdateMirrorHostRequest{MirrorHost: &pb.MirrorHost{Name: "tenants/t-there/mirrorHosts/mh-{s}", CachedOnly: true}}, false},
+	"RotateMirrorHost": {&pb.RotateMirrorHostRequest{Name: "tenants/t-there/mirrorHosts/mh-{s}"}, false},
+	"DeleteMirrorHost": {&pb.DeleteMirrorHostRequest{Name: "tenants/t-there/mirrorHosts/mh-{s}"}, false},
+
 	"CreateDomain": {&pb.CreateDomainRequest{Parent: "tenants/t-there", DomainId: "d-{s}.example", Domain: &pb.Domain{Registry: "main"}}, true},
 	"GetDomain":    {&pb.GetDomainRequest{Name: "tenants/t-there/domains/d-{s}.example"}, false},
 	"ListDomains":  {&pb.ListDomainsRequest{Parent: "tenants/t-{s}"}, false},
@@ -199,7 +208,9 @@ func resources(t *testing.T, a *api) {
 	ctx := t.Context()
 	a.call(200, "POST", "/v1/tenants?tenant_id=t-deleting", "")
 	a.call(200, "DELETE", "/v1/tenants/t-deleting", "")
+	a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-mirrored", `{"url": "https://registry.example"}`)
 	for _, state := range []string{"there", "deleting"} {
+		a.call(200, "POST", "/v1/tenants/t-there/mirrorHosts?mirror_host_id=mh-"+state, `{"upstream": "u-mirrored"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/registries?registry_id=r-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/domains?domain_id=d-"+state+".example", `{"registry": "main"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts?service_account_id=a-"+state, `{"role": "READER"}`)
@@ -247,7 +258,7 @@ func resources(t *testing.T, a *api) {
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "accessRules/ar-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -81,6 +81,7 @@ type builder struct {
 	pauses      *web.Pauses      // of all listeners
 	around      []kit.Middleware // every operation
 	refused     *audit.Refusals
+	mirrors     *audit.Mirrors
 	pulls       *audit.Pulls // nil where no sink is told of pulls
 	uses        *keyuse.Uses
 	passwords   *password.Hasher
@@ -141,6 +142,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 		pace:       web.Pace{Pause: c.TransferPause},
 		pauses:     web.NewPauses(web.PauseLimits{Tenant: c.PausedTransfers, All: boot.MaxFiles() / 4}, d.Metrics),
 		refused:    audit.New(s.meta, d.Log),
+		mirrors:    audit.NewMirrors(s.meta, d.Log),
 		uses:       keyuse.New(s.meta, d.Log),
 		passwords:  password.New(password.DefaultCost),
 		calls:      access.NewInternal(c.InternalKey.Reveal()),
@@ -151,6 +153,7 @@ func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {
 	d.Go("key uses", func(ctx context.Context) error { b.uses.Run(ctx); return nil })
 	d.Go("refusals", func(ctx context.Context) error { b.refused.Run(ctx); return nil })
 	b.directories = people.NewDirectories(s.meta, b.openDirectory)
+	d.Go("mirror uses", func(ctx context.Context) error { b.mirrors.Run(ctx); return nil })
 	if err := b.share(ctx); err != nil {
 		return err
 	}

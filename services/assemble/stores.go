@@ -129,7 +129,7 @@ func limits(c boot.Config) meta.Limits {
 		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, Users: c.MaxUsers, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules,
 		PrincipalGroups: c.MaxPrincipalGroups,
 		Providers:       c.MaxProviders,
-		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, Events: c.MaxEvents,
+		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, MirrorHosts: c.MaxMirrorHosts, Events: c.MaxEvents,
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
-	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/services/internal/chains"
 	"github.com/berth-registry/berth/services/proxy/cache"
 )
 
@@ -18,13 +18,14 @@ import (
 type PullRequest struct {
 	Tenant     tenant.ID
 	TenantSlug string
-	Registry   string // slug
-	Upstream   string // host or alias, if the client names one; else the registry's chain is asked
-	Namespace  string // host, if the client names one besides Upstream
-	Name       string // in the registry or, with Upstream, at the upstream
-	Hops       int    // how many registries forwarded the request
-	Anonymous  bool   // the caller is not logged in
-	CacheOnly  bool   // the caller may not fill the caches of upstreams: they are not asked
+	Registry   string        // slug
+	Mirror     tenant.Mirror // the host's, which then counts in place of Registry
+	Upstream   string        // host or alias, if the client names one; else the registry's chain is asked
+	Namespace  string        // host, if the client names one besides Upstream
+	Name       string        // in the registry or, with Upstream, at the upstream
+	Hops       int           // how many registries forwarded the request
+	Anonymous  bool          // the caller is not logged in
+	CacheOnly  bool          // the caller may not fill the caches of upstreams: they are not asked
 	// Caller is what the caller may do in other registries of the tenant, with the repository
 	// that the path of the request names.
 	Caller chain.Caller
@@ -46,59 +47,18 @@ func (s *Service) resolveChain(ctx context.Context, req PullRequest) (context.Co
 		Name: req.Name, Direct: req.Upstream != "", Anonymous: req.Anonymous, Caller: req.Caller,
 		Claimed: func() (bool, error) { return s.meta.ClaimedBy(ctx, req.Tenant, p.walk.Registries, req.Name) },
 	}
-	if !p.walk.Direct {
-		var err error
-		p.walk.Chain, err = s.topologies.Of(ctx, req.Tenant, req.Registry)
+	all, registry, err := s.topology(ctx, req)
+	if err != nil {
 		return ctx, p, err
 	}
-	u, fills, err := s.namedUpstream(ctx, req)
+	if !p.walk.Direct {
+		p.walk.Chain, err = chains.Follow(all, registry)
+		return ctx, p, err
+	}
+	u, fills, err := namedUpstream(all, registry, req)
 	p.CacheOnly = p.CacheOnly || !fills
 	p.walk.Members = []chain.Member{chain.SingleUpstream(&u)}
 	return ctx, p, err
-}
-
-// namedUpstream is the upstream that the request names, if the registry names it
-// too, and whether the caller may have content fetched from it there.
-func (s *Service) namedUpstream(ctx context.Context, req PullRequest) (meta.Upstream, bool, error) {
-	all, err := s.topologies.Find(ctx, req.Tenant)
-	if err != nil {
-		return meta.Upstream{}, false, err
-	}
-	reach, err := s.topologies.Reach(ctx, req.Tenant, req.Registry, req.Caller)
-	if err != nil {
-		return meta.Upstream{}, false, err
-	}
-	u, ok := chain.ByHost(reach, req.Upstream)
-	err = mayName(&u, ok, req, all, reach)
-	return u, err == nil && chain.Fills(all, req.Registry, u.Slug, req.Caller), err
-}
-
-// mayName returns why the request must not name the upstream; found says whether the
-// caller reaches it.
-func mayName(u *meta.Upstream, found bool, req PullRequest, all, reach meta.Topology) error {
-	switch {
-	case req.Anonymous && found && !u.Settings.ServesAnonymous(), req.Anonymous && !found && hidesUpstream(all, reach):
-		return chain.ErrLogin
-	case !found:
-		return fault.New(fault.NotFound, fault.NameUnknown, "upstream %q not found in this registry", req.Upstream)
-	case req.Namespace != "" && !chain.IsNamed(u, req.Namespace):
-		return fault.New(fault.Invalid, fault.RequestInvalid,
-			"the path names upstream %q and ns names %q: send one of them, or, if they are the same registry, add %q to the upstream's host_aliases",
-			req.Upstream, req.Namespace, req.Namespace).WithField("ns")
-	default:
-		return nil
-	}
-}
-
-// hidesUpstream reports whether the tenant has an upstream that anonymous callers
-// do not reach: they must not learn which ones exist.
-func hidesUpstream(all, reach meta.Topology) bool {
-	for slug, u := range all.Upstreams {
-		if _, ok := reach.Upstreams[slug]; !ok || !u.Settings.ServesAnonymous() {
-			return true
-		}
-	}
-	return false
 }
 
 // asking has one function for each kind of member.

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/chain"
 	"github.com/berth-registry/berth/pkg/ocihttp"
 	"github.com/berth-registry/berth/services/internal/front"
@@ -45,11 +44,11 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 
 func pullOf(c *front.Call) PullRequest {
 	return PullRequest{
-		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug,
+		Tenant: c.Site.Tenant, TenantSlug: c.Site.TenantSlug, Registry: c.Site.RegistrySlug, Mirror: c.Site.Mirror,
 		Upstream: c.Upstream, Namespace: c.Namespace(), Name: c.Name, Hops: c.Hops,
 		Caller:    chain.CallerOf(&c.Rights, c.Route.Name),
 		Anonymous: c.Principal.Anonymous(),
-		CacheOnly: !c.Rights.Allowed(c.Route.Name).Has(access.Fill),
+		CacheOnly: !c.MayFill(),
 	}
 }
 

@@ -101,7 +101,7 @@ var table = []row{
 	{pattern: "pkg/ocihttp", may: join(nouns, "pkg/boot/web"), never: noKit},
 	{pattern: "pkg/credential", may: nouns, never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/upstream", may: join(nouns, "pkg/ocihttp", "pkg/credential"), never: noKit, tests: []string{"tools/testserver"}},
-	{pattern: "pkg/boot/logs", may: []string{"pkg/fault"}, never: noKit},
+	{pattern: "pkg/boot/logs", may: []string{"pkg/fault", "pkg/tenant"}, never: noKit},
 	{pattern: "pkg/boot/redisconn", never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/boot/conns", never: noKit, tests: []string{"pkg/boot/web"}},
 	{pattern: "pkg/boot/web", may: join(nouns, "pkg/boot/logs", "pkg/boot/conns"), never: noKit},

@@ -58,7 +58,7 @@ block() { # <name>: writes to block.<name> the code block of a document that fol
 readme() {
   [[ ! -e variables ]] || source ./variables
   source "./block.$1"
-  { declare -p token api secret; declare -f post patch; } 2>/dev/null >variables || true
+  { declare -p token api secret mirror_host; declare -f post patch; } 2>/dev/null >variables || true
 }
 
 same() { [[ $1 == "$2" ]] || { echo "have: $1"; echo "want: $2"; return 1; }; }

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 type key struct{}
@@ -61,7 +62,7 @@ func (h Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next
 // Handle adds the context's attributes and passes the record on. It writes all lines of
 // level Info: one for each request, or each action of an operator.
 func (h Handler) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level != slog.LevelInfo && !h.lines.May(message{r.Level, fault.Clip(r.Message)}) {
+	if r.Level != slog.LevelInfo && !h.lines.May(message{r.Level, Clip(r.Message)}) {
 		return nil
 	}
 	held, _ := ctx.Value(key{}).([]slog.Attr)
@@ -102,15 +103,23 @@ const stackMark = "\ngoroutine "
 // stackKey is the attribute that holds the stack of a panic, whole.
 const stackKey = "stack"
 
-// Clip shortens a text that is longer than MaxText, and appends by how much.
-func Clip(text string) string { return fault.Clip(text) }
+// Clip shortens a text that is longer than MaxText, and appends by how much. It leaves out
+// what may be the secret name of a mirror host.
+func Clip(text string) string { return clipTo(text, MaxText) }
 
-// clipAttr returns the attribute with its text clipped, and whether it changed.
+func clipTo(text string, most int) string { return fault.ClipTo(tenant.RedactMirrors(text), most) }
+
+// clipAttr returns the attribute with its text as Clip has it, and whether it changed.
 func clipAttr(a slog.Attr) (slog.Attr, bool) {
 	switch a.Value.Kind() {
 	case slog.KindString:
-		if s := a.Value.String(); len(s) > MaxText && a.Key != stackKey {
-			return slog.String(a.Key, Clip(s)), true
+		s := a.Value.String()
+		most := MaxText
+		if a.Key == stackKey {
+			most = len(s)
+		}
+		if short := clipTo(s, most); short != s {
+			return slog.String(a.Key, short), true
 		}
 	case slog.KindAny:
 		return clipAny(a)
@@ -146,10 +155,11 @@ func clipAny(a slog.Attr) (slog.Attr, bool) {
 	default:
 		text = fmt.Sprint(v)
 	}
-	if len(text) <= most {
+	short := clipTo(text, most)
+	if short == text {
 		return a, false
 	}
-	return slog.String(a.Key, fault.ClipTo(text, most)), true
+	return slog.String(a.Key, short), true
 }
 
 // clipped returns the record with all texts clipped.
@@ -159,14 +169,15 @@ func clipped(r slog.Record) slog.Record {
 		_, long = clipAttr(a)
 		return !long
 	})
-	if !long && len(r.Message) <= MaxText {
-		return r
-	}
 	most := MaxText
 	if strings.Contains(r.Message, stackMark) {
 		most = maxError // net/http logs a panic in one message
 	}
-	short := slog.NewRecord(r.Time, r.Level, fault.ClipTo(r.Message, most), r.PC)
+	text := clipTo(r.Message, most)
+	if !long && text == r.Message {
+		return r
+	}
+	short := slog.NewRecord(r.Time, r.Level, text, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
 		a, _ = clipAttr(a)
 		short.AddAttrs(a)

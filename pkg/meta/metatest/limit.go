@@ -9,12 +9,13 @@ import (
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // testLimits tests how many of each noun a tenant may have.
 func testLimits(t *testing.T, open Open) {
-	few := meta.Limits{Registries: 3, Accounts: 3, Users: 3, AccountKeys: 3, AccessRules: 3, PrincipalGroups: 3, Providers: 3, Domains: 3, Upstreams: 3, Groups: 3}
-	none := meta.Limits{Registries: -1, Accounts: -1, Users: -1, AccountKeys: -1, AccessRules: -1, PrincipalGroups: -1, Providers: -1, Domains: -1, Upstreams: -1, Groups: -1}
+	few := meta.Limits{Registries: 3, Accounts: 3, Users: 3, AccountKeys: 3, AccessRules: 3, PrincipalGroups: 3, Providers: 3, Domains: 3, Upstreams: 3, Groups: 3, MirrorHosts: 3}
+	none := meta.Limits{Registries: -1, Accounts: -1, Users: -1, AccountKeys: -1, AccessRules: -1, PrincipalGroups: -1, Providers: -1, Domains: -1, Upstreams: -1, Groups: -1, MirrorHosts: -1}
 	for name, noun := range limitedNouns {
 		t.Run("S40 "+name, func(t *testing.T) {
 			w := newWorldWith(t, open, Options{Limits: few})
@@ -235,6 +236,19 @@ var limitedNouns = map[string]limitedNoun{
 			all, err := w.Store.ListIdentityProviders(w.t.Context(), w.tenant, meta.Page{Size: 10})
 			w.must(err)
 			return w.Store.DeleteIdentityProvider(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
+		},
+	},
+	"mirror hosts": {
+		prepare: func(w world) { w.addUpstream("hub", meta.UpstreamSettings{}) },
+		make: func(w world, name string) error {
+			h := meta.MirrorHost{Tenant: w.tenant, Slug: name, Registry: tenant.MainRegistry, Upstream: "hub"}
+			_, err := w.Store.CreateMirrorHost(w.t.Context(), cause(), h, meta.MirrorName{Hash: tenant.MirrorHash(name), ExpiresAt: w.Now().Add(time.Hour)})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListMirrorHosts(w.t.Context(), w.tenant, meta.Page{Size: 10})
+			w.must(err)
+			return w.Store.DeleteMirrorHost(w.t.Context(), cause(), w.tenant, all[0].Slug, 0)
 		},
 	},
 	"domains": {

@@ -67,6 +67,7 @@ func Run(t *testing.T, open Open) {
 		{"PrincipalGroups", testPrincipalGroups},
 		{"IdentityProviders", testIdentityProviders},
 		{"People", testPeople},
+		{"MirrorHosts", testMirrorHosts},
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},
 		{"Events", testEvents},

@@ -105,6 +105,9 @@ var large = []string{
 	 SELECT tenant_id, id, 'u' || id, CASE WHEN id % 10 = 0 THEN '{"max_bytes": 1}' ELSE '{}' END::json, '{}', id, 1, now(), now() FROM registries WHERE id % 4 = 0`,
 	`UPDATE registries SET upstream_id = id WHERE id % 4 = 0`,
 	`INSERT INTO upstream_groups SELECT i / 2 + 1, 'g' || i, '[]', 1, now(), now() FROM generate_series(1, 4000) i`,
+	`INSERT INTO mirror_hosts SELECT i / 2 + 1, 'm' || i, 'main', 'u', '', false, '', '', 1, now(), now() FROM generate_series(1, 4000) i`,
+	`INSERT INTO mirror_names SELECT tenant_id, slug, true, sha256(slug::bytea), now() FROM mirror_hosts`,
+	`INSERT INTO mirror_addresses SELECT tenant_id, slug, '192.0.2.' || i, now() FROM mirror_hosts, generate_series(1, 9) i`,
 	`UPDATE manifests m SET expire_at = now() - random() * interval '60 days' + interval '30 days'
 	   FROM repositories r WHERE r.tenant_id = m.tenant_id AND r.id = m.repo_id AND r.registry_id % 4 = 0`,
 	`INSERT INTO cache_tags SELECT tenant_id, repo_id, 'v' || row_number() OVER (), digest, NULL, now() FROM manifests WHERE expire_at IS NOT NULL`,

@@ -95,6 +95,10 @@ var walks = map[string]string{
 
 	"deleteTenantUpstreams":    "deletes them all",
 	"deleteTenantGroups":       "deletes them all",
+	"deleteTenantMirrorHosts":  "deletes them all",
+	"mirrorHostOfRegistry":     "reads the few mirror hosts of a tenant",
+	"mirrorHostOfUpstream":     "reads the few mirror hosts of a tenant",
+	"mirrorHostOfGroup":        "reads the few mirror hosts of a tenant",
 	"findTopology":             "returns them all",
 	"groupOfMemberSQLite":      "reads the few groups of a tenant",
 	"registryOfGroup":          "reads the few registries of a tenant",
@@ -112,6 +116,7 @@ var walks = map[string]string{
 	"deleteTenantProviders":       "deletes them all",
 	"deleteTenantPrincipalGroups": "deletes them all",
 	"countGroups":                 "has a LIMIT",
+	"countMirrorHosts":            "has a LIMIT",
 	"countRevocations":            "has a LIMIT",
 	"dropRevocations":             "deletes the few of a tenant",
 

@@ -127,6 +127,7 @@ const (
 	countProviders       = `SELECT count(*) FROM (SELECT 1 FROM identity_providers WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countDomains         = `SELECT count(*) FROM (SELECT 1 FROM domains WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countUpstreams       = `SELECT count(*) FROM (SELECT 1 FROM upstreams WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countMirrorHosts     = `SELECT count(*) FROM (SELECT 1 FROM mirror_hosts WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countGroups          = `SELECT count(*) FROM (SELECT 1 FROM upstream_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
 )
 

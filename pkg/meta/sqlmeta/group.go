@@ -132,6 +132,9 @@ func (s *Records) DeleteGroup(ctx context.Context, by meta.Cause, id tenant.ID, 
 		if named {
 			return fault.New(fault.Conflict, fault.InUse, "registry %q names upstream group %q; set its upstream_group to \"\" or to another first", registry, slug)
 		}
+		if err := checkNoMirrorHost(t, id, mirrorHostOfGroup, "upstream group", slug); err != nil {
+			return err
+		}
 		return t.Queue(deleteGroup, id, slug)
 	})
 }

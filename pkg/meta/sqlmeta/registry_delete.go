@@ -90,6 +90,9 @@ func (s *Records) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.I
 		if err := checkNoRuleNames(t, id, ruleRegistries, slug); err != nil {
 			return err
 		}
+		if err := checkNoMirrorHost(t, id, mirrorHostOfRegistry, "registry", slug); err != nil {
+			return err
+		}
 		if err := checkEmpty(t, id, r, force); err != nil {
 			return err
 		}

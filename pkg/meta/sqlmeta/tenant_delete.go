@@ -26,6 +26,7 @@ UPDATE domains SET verified = false, was_verified = true, version = version + 1 
 	deleteTenantProviders       = `DELETE FROM identity_providers WHERE tenant_id = $1`
 	deleteTenantAccounts        = `DELETE FROM accounts WHERE tenant_id = $1`
 	deleteTenantGroups          = `DELETE FROM upstream_groups WHERE tenant_id = $1`
+	deleteTenantMirrorHosts     = `DELETE FROM mirror_hosts WHERE tenant_id = $1` // with their names
 	deleteTenantUpstreams       = `DELETE FROM upstreams WHERE tenant_id = $1`
 	deleteTenantCaches          = `
 UPDATE registries SET state = 'deleting' WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND state = 'active'`
@@ -70,7 +71,7 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
 		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
-		deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
+		deleteTenantMirrorHosts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
 	} {
 		if err := t.Queue(statement, id); err != nil {
 			return err

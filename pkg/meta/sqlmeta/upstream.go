@@ -183,6 +183,9 @@ func (s *Records) DeleteUpstream(ctx context.Context, by meta.Cause, id tenant.I
 		if err := checkNotMirrored(t, id, slug); err != nil {
 			return err
 		}
+		if err := checkNoMirrorHost(t, id, mirrorHostOfUpstream, "upstream", slug); err != nil {
+			return err
+		}
 		if err := giveUpCache(t, id, u); err != nil {
 			return err
 		}

@@ -160,17 +160,19 @@ func pieces(counts map[meta.Refusal]count) []map[meta.Refusal]int64 {
 }
 
 // Run flushes until ctx ends, and then once more.
-func (r *Refusals) Run(ctx context.Context) {
-	tick := time.NewTicker(flushes)
+func (r *Refusals) Run(ctx context.Context) { flushEvery(ctx, flushes, r.Flush) }
+
+func flushEvery(ctx context.Context, period time.Duration, flush func(context.Context)) {
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			r.Flush(ctx)
+			flush(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushes)
 			defer cancel()
-			r.Flush(last)
+			flush(last)
 			return
 		}
 	}

@@ -50,6 +50,12 @@ func (t *Topologies) Of(ctx context.Context, id tenant.ID, registry string) (cha
 	if err != nil {
 		return chain.Chain{}, err
 	}
+	return Follow(topology, registry)
+}
+
+// Follow is the chain of the registry, by its slug. One that cannot be followed to its
+// end is an outage.
+func Follow(topology meta.Topology, registry string) (chain.Chain, error) {
 	c, err := chain.Of(topology, registry)
 	if err != nil {
 		return chain.Chain{}, brokenChain(err)
@@ -59,11 +65,7 @@ func (t *Topologies) Of(ctx context.Context, id tenant.ID, registry string) (cha
 
 // Reach is the topology with no upstreams but those that the caller reaches by the
 // registry. A chain that cannot be followed to its end is an outage.
-func (t *Topologies) Reach(ctx context.Context, id tenant.ID, registry string, caller chain.Caller) (meta.Topology, error) {
-	topology, err := t.Find(ctx, id)
-	if err != nil {
-		return topology, err
-	}
+func Reach(topology meta.Topology, registry string, caller chain.Caller) (meta.Topology, error) {
 	reached, err := chain.Reach(topology, registry, caller)
 	if err != nil {
 		return reached, brokenChain(err)

@@ -34,6 +34,9 @@ func (a admission) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
+	if call.Site.IsMirror() {
+		r.Host = call.Site.Host // from here on without the secret
+	}
 	web.AddLogAttrs(r.Context(), slog.String("tenant", call.Site.TenantSlug), slog.String("registry", call.Site.RegistrySlug))
 	if call.Site.Suspended {
 		WriteError(w, r, fault.New(fault.Denied, fault.DeniedReason, "this tenant is suspended; the operator of this deployment can resume it"))
@@ -74,6 +77,9 @@ func (a admission) admit(r *http.Request) (*Call, error) {
 	site, err := a.Sites.Resolve(r.Context(), r.Host)
 	if err != nil {
 		return nil, err
+	}
+	if site.IsMirror() {
+		return a.admitMirror(r, site)
 	}
 	if err := a.checkServerName(r, site); err != nil {
 		return nil, err

@@ -77,7 +77,7 @@ func (c *challenge) Unwrap() error { return c.error }
 // its port: what the token's audience will be.
 func (c *Call) setChallenge(h http.Header, err error) {
 	var ch *challenge
-	if !errors.As(err, &ch) {
+	if !errors.As(err, &ch) || c.Site.IsMirror() {
 		return
 	}
 	var b strings.Builder

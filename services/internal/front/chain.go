@@ -10,6 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/ocihttp"
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // MayPush says whether the account may push to the repository now, whatever the
@@ -17,6 +18,14 @@ import (
 // another one.
 func (c *Call) MayPush() bool {
 	return c.Rights.Allowed(c.Route.Name).Has(access.Push)
+}
+
+// MayFill says whether the caller may have content fetched from upstreams.
+func (c *Call) MayFill() bool {
+	if c.Site.IsMirror() {
+		return !c.Site.Mirror.CachedOnly
+	}
+	return c.Rights.Allowed(c.Route.Name).Has(access.Fill)
 }
 
 // CheckChain returns nil where other members of the chain may answer for what the
@@ -39,7 +48,7 @@ func (c *Call) CheckChain(method string, notHere error) error {
 	case c.Hops > ocihttp.MaxHops:
 		return fault.New(fault.BadUpstream, fault.UnavailableReason,
 			"the request passed through more than %d registries; an upstream of one of them leads back to it", ocihttp.MaxHops)
-	case c.Upstream != "", method != http.MethodHead, !c.isContent():
+	case c.Upstream != "", c.Site.IsMirror(), method != http.MethodHead, !c.isContent():
 		return nil
 	case c.claims == nil && c.Principal.Anonymous():
 		return &challenge{
@@ -142,10 +151,15 @@ func (c *Call) resolveTarget(method, namespace string) error {
 		if len(c.Route.Name) > oci.MaxName {
 			return fault.New(fault.Invalid, fault.NameInvalid, "%s/%s is too long for the name of a repository", namespace, c.Name)
 		}
+	case c.Site.Mirror.Upstream != "":
+		c.Upstream = c.Site.Mirror.Upstream
+		c.Route.Name = upstreamPrefix + c.Upstream + "/" + c.Name
 	default:
 		return nil
 	}
 	switch {
+	case tenant.RedactMirrors(c.Upstream) != c.Upstream: // a secret, which no answer repeats
+		return fault.New(fault.NotFound, fault.NameUnknown, "the upstream is not found in this registry")
 	case !c.isPull(method):
 		return fault.New(fault.Denied, fault.DeniedReason, "this content belongs to another registry: it can be pulled here, but not pushed or deleted")
 	case c.Name == "":

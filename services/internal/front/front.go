@@ -24,6 +24,7 @@ type Config struct {
 	Turns    *Turns          // of tenants; nil: no turns
 	Origins  web.Origins     // of web pages that may use the registry
 	Refusals *audit.Refusals // counts calls that accounts have no right to; nil: nothing is
+	Mirrors  *audit.Mirrors  // counts uses of mirror hosts; nil: nothing is
 	Calls    *CallLimit      // limits running calls; nil: no limit
 	Pulls    *audit.Pulls    // is told of pulls; nil: nothing is
 }

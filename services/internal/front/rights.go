@@ -43,6 +43,9 @@ func (c *Call) decideBy(ctx context.Context, policies *access.Policies) error {
 // Allowed says what the caller may do with the resource: what the token grants as far as
 // the caller still has the right; without a token, what the caller may do now.
 func (c *Call) Allowed(resource access.Scope) access.Actions {
+	if c.Site.IsMirror() {
+		return c.mirrorAllows(resource)
+	}
 	if c.claims != nil {
 		return c.claims.Allowed(&c.Rights, resource)
 	}

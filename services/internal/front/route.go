@@ -28,6 +28,10 @@ type router struct {
 }
 
 func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if CallOf(r.Context()).Site.IsMirror() {
+		s.serveMirror(w, r)
+		return
+	}
 	path := r.URL.EscapedPath()
 	if isToken(path) {
 		s.serveToken(w, r)
@@ -126,6 +130,11 @@ func serveBase(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, unauthenticated(access.Scope{}))
 		return
 	}
+	writeBase(w, r)
+}
+
+// writeBase says that this is a registry.
+func writeBase(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(emptyObject)))

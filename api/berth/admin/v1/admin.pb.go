@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xd6o\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xc3v\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -62,7 +62,13 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x10GetUpstreamGroup\x12'.berth.admin.v1.GetUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\"1\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02'\x12%/v1/{name=tenants/*/upstreamGroups/*}\x12\x9e\x01\n" +
 	"\x12ListUpstreamGroups\x12).berth.admin.v1.ListUpstreamGroupsRequest\x1a*.berth.admin.v1.ListUpstreamGroupsResponse\"1\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*}/upstreamGroups\x12\xb2\x01\n" +
 	"\x13UpdateUpstreamGroup\x12*.berth.admin.v1.UpdateUpstreamGroupRequest\x1a\x1d.berth.admin.v1.UpstreamGroup\"P\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02F:\x0eupstream_group24/v1/{upstream_group.name=tenants/*/upstreamGroups/*}\x12\x8c\x01\n" +
-	"\x13DeleteUpstreamGroup\x12*.berth.admin.v1.DeleteUpstreamGroupRequest\x1a\x16.google.protobuf.Empty\"1\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02'*%/v1/{name=tenants/*/upstreamGroups/*}\x12\x7f\n" +
+	"\x13DeleteUpstreamGroup\x12*.berth.admin.v1.DeleteUpstreamGroupRequest\x1a\x16.google.protobuf.Empty\"1\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02'*%/v1/{name=tenants/*/upstreamGroups/*}\x12\x94\x01\n" +
+	"\x10CreateMirrorHost\x12'.berth.admin.v1.CreateMirrorHostRequest\x1a\x1a.berth.admin.v1.MirrorHost\";\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x021:\vmirror_host\"\"/v1/{parent=tenants/*}/mirrorHosts\x12\x81\x01\n" +
+	"\rGetMirrorHost\x12$.berth.admin.v1.GetMirrorHostRequest\x1a\x1a.berth.admin.v1.MirrorHost\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=tenants/*/mirrorHosts/*}\x12\x92\x01\n" +
+	"\x0fListMirrorHosts\x12&.berth.admin.v1.ListMirrorHostsRequest\x1a'.berth.admin.v1.ListMirrorHostsResponse\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=tenants/*}/mirrorHosts\x12\xa0\x01\n" +
+	"\x10UpdateMirrorHost\x12'.berth.admin.v1.UpdateMirrorHostRequest\x1a\x1a.berth.admin.v1.MirrorHost\"G\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02=:\vmirror_host2./v1/{mirror_host.name=tenants/*/mirrorHosts/*}\x12\x91\x01\n" +
+	"\x10RotateMirrorHost\x12'.berth.admin.v1.RotateMirrorHostRequest\x1a\x1a.berth.admin.v1.MirrorHost\"8\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=tenants/*/mirrorHosts/*}:rotate\x12\x83\x01\n" +
+	"\x10DeleteMirrorHost\x12'.berth.admin.v1.DeleteMirrorHostRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/mirrorHosts/*}\x12\x7f\n" +
 	"\fCreateDomain\x12#.berth.admin.v1.CreateDomainRequest\x1a\x16.berth.admin.v1.Domain\"2\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02(:\x06domain\"\x1e/v1/{parent=tenants/*}/domains\x12q\n" +
 	"\tGetDomain\x12 .berth.admin.v1.GetDomainRequest\x1a\x16.berth.admin.v1.Domain\"*\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=tenants/*/domains/*}\x12\x82\x01\n" +
 	"\vListDomains\x12\".berth.admin.v1.ListDomainsRequest\x1a#.berth.admin.v1.ListDomainsResponse\"*\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=tenants/*}/domains\x12\x86\x01\n" +
@@ -173,116 +179,124 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListUpstreamGroupsRequest)(nil),           // 32: berth.admin.v1.ListUpstreamGroupsRequest
 	(*UpdateUpstreamGroupRequest)(nil),          // 33: berth.admin.v1.UpdateUpstreamGroupRequest
 	(*DeleteUpstreamGroupRequest)(nil),          // 34: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateDomainRequest)(nil),                 // 35: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),                    // 36: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),                  // 37: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),                 // 38: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),                 // 39: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),                 // 40: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),         // 41: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),            // 42: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),          // 43: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),         // 44: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),         // 45: berth.admin.v1.DeleteServiceAccountRequest
-	(*RevokeTokensRequest)(nil),                 // 46: berth.admin.v1.RevokeTokensRequest
-	(*ListRefreshTokensRequest)(nil),            // 47: berth.admin.v1.ListRefreshTokensRequest
-	(*DeleteRefreshTokenRequest)(nil),           // 48: berth.admin.v1.DeleteRefreshTokenRequest
-	(*CreateServiceAccountKeyRequest)(nil),      // 49: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),       // 50: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil),      // 51: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateUserRequest)(nil),                   // 52: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                      // 53: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),                    // 54: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),                   // 55: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),                   // 56: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),               // 57: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),            // 58: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),             // 59: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),            // 60: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),             // 61: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),                // 62: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),              // 63: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),             // 64: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),             // 65: berth.admin.v1.DeleteAccessRuleRequest
-	(*TestAccessRequest)(nil),                   // 66: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 67: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 68: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 69: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 70: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 71: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 72: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 73: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 74: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 75: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 76: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 77: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 78: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 79: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 80: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 81: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 82: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 83: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 84: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 85: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 86: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 87: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 88: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 89: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 90: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 91: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 92: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 93: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 94: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),                 // 95: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 96: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 97: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 98: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 99: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 100: berth.admin.v1.Deletion
-	(*Registry)(nil),                            // 101: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),              // 102: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 103: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 104: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 105: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 106: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),              // 107: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 108: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 109: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 110: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 111: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 112: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 113: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 114: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 115: berth.admin.v1.ListUpstreamGroupsResponse
-	(*Domain)(nil),                              // 116: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 117: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 118: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 119: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 120: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 121: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 122: berth.admin.v1.ListServiceAccountKeysResponse
-	(*User)(nil),                                // 123: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 124: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 125: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 126: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 127: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 128: berth.admin.v1.ListAccessRulesResponse
-	(*TestAccessResponse)(nil),                  // 129: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 130: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 131: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 132: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 133: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 134: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 135: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 136: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 137: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 138: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 139: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 140: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 141: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 142: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 143: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                              // 144: berth.admin.v1.Backup
+	(*CreateMirrorHostRequest)(nil),             // 35: berth.admin.v1.CreateMirrorHostRequest
+	(*GetMirrorHostRequest)(nil),                // 36: berth.admin.v1.GetMirrorHostRequest
+	(*ListMirrorHostsRequest)(nil),              // 37: berth.admin.v1.ListMirrorHostsRequest
+	(*UpdateMirrorHostRequest)(nil),             // 38: berth.admin.v1.UpdateMirrorHostRequest
+	(*RotateMirrorHostRequest)(nil),             // 39: berth.admin.v1.RotateMirrorHostRequest
+	(*DeleteMirrorHostRequest)(nil),             // 40: berth.admin.v1.DeleteMirrorHostRequest
+	(*CreateDomainRequest)(nil),                 // 41: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),                    // 42: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),                  // 43: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),                 // 44: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),                 // 45: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),                 // 46: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),         // 47: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),            // 48: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),          // 49: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),         // 50: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),         // 51: berth.admin.v1.DeleteServiceAccountRequest
+	(*RevokeTokensRequest)(nil),                 // 52: berth.admin.v1.RevokeTokensRequest
+	(*ListRefreshTokensRequest)(nil),            // 53: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),           // 54: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil),      // 55: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),       // 56: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil),      // 57: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateUserRequest)(nil),                   // 58: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 59: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 60: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 61: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 62: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 63: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 64: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 65: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 66: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 67: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 68: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 69: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 70: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 71: berth.admin.v1.DeleteAccessRuleRequest
+	(*TestAccessRequest)(nil),                   // 72: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 73: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 74: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 75: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 76: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 77: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 78: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 79: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 80: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 81: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 82: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 83: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 84: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 85: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 86: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 87: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 88: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 89: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 90: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 91: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 92: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 93: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 94: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 95: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 96: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 97: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 98: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 99: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 100: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),                 // 101: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 102: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 103: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 104: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 105: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 106: berth.admin.v1.Deletion
+	(*Registry)(nil),                            // 107: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),              // 108: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 109: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 110: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 111: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 112: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),              // 113: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 114: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 115: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 116: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 117: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 118: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 119: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 120: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 121: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 122: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 123: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 124: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 125: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 126: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 127: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 128: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 129: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 130: berth.admin.v1.ListServiceAccountKeysResponse
+	(*User)(nil),                                // 131: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 132: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 133: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 134: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 135: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 136: berth.admin.v1.ListAccessRulesResponse
+	(*TestAccessResponse)(nil),                  // 137: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 138: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 139: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 140: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 141: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 142: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 143: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 144: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 145: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 146: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 147: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 148: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 149: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 150: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 151: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                              // 152: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -320,169 +334,181 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	32,  // 32: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
 	33,  // 33: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
 	34,  // 34: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	35,  // 35: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	36,  // 36: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	37,  // 37: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	38,  // 38: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	39,  // 39: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	40,  // 40: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	41,  // 41: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	42,  // 42: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	43,  // 43: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	44,  // 44: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	45,  // 45: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	46,  // 46: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	47,  // 47: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
-	48,  // 48: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
-	49,  // 49: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	50,  // 50: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	51,  // 51: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	52,  // 52: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	53,  // 53: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	54,  // 54: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	55,  // 55: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	56,  // 56: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	57,  // 57: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
-	58,  // 58: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	59,  // 59: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	60,  // 60: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	61,  // 61: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	62,  // 62: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	63,  // 63: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	64,  // 64: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	65,  // 65: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	66,  // 66: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	67,  // 67: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	68,  // 68: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	69,  // 69: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	70,  // 70: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	71,  // 71: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	72,  // 72: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	73,  // 73: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	74,  // 74: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	75,  // 75: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	76,  // 76: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	77,  // 77: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	78,  // 78: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	79,  // 79: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	80,  // 80: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	81,  // 81: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	82,  // 82: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	83,  // 83: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	84,  // 84: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	85,  // 85: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	86,  // 86: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	87,  // 87: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	88,  // 88: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	89,  // 89: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	90,  // 90: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	91,  // 91: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	92,  // 92: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	93,  // 93: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	94,  // 94: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	95,  // 95: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	96,  // 96: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	97,  // 97: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	98,  // 98: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	98,  // 99: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	99,  // 100: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	98,  // 101: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	100, // 102: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	98,  // 103: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	98,  // 104: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	98,  // 105: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	101, // 106: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	101, // 107: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	102, // 108: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	101, // 109: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	100, // 110: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	101, // 111: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	103, // 112: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	104, // 113: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	105, // 114: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	106, // 115: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	107, // 116: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	105, // 117: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	108, // 118: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	109, // 119: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	109, // 120: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	110, // 121: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	109, // 122: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	105, // 123: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	105, // 124: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	111, // 125: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	112, // 126: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	113, // 127: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	114, // 128: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	114, // 129: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	115, // 130: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	114, // 131: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	105, // 132: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	116, // 133: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	116, // 134: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	117, // 135: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	116, // 136: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	105, // 137: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	116, // 138: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	118, // 139: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	118, // 140: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	119, // 141: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	118, // 142: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	105, // 143: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	105, // 144: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	120, // 145: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	105, // 146: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	121, // 147: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	122, // 148: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	105, // 149: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	123, // 150: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	123, // 151: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	124, // 152: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	123, // 153: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	105, // 154: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	105, // 155: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	125, // 156: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	126, // 157: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	105, // 158: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	127, // 159: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	127, // 160: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	128, // 161: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	127, // 162: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	105, // 163: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	129, // 164: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	130, // 165: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	130, // 166: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	131, // 167: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	130, // 168: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	105, // 169: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	132, // 170: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	132, // 171: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	133, // 172: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	133, // 173: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	132, // 174: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	105, // 175: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	134, // 176: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	128, // 177: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	135, // 178: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	105, // 179: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	136, // 180: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	136, // 181: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	137, // 182: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	138, // 183: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	138, // 184: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	139, // 185: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	138, // 186: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	105, // 187: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	140, // 188: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	141, // 189: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	105, // 190: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	142, // 191: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	143, // 192: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	144, // 193: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	144, // 194: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	105, // 195: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	98,  // [98:196] is the sub-list for method output_type
-	0,   // [0:98] is the sub-list for method input_type
+	35,  // 35: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
+	36,  // 36: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
+	37,  // 37: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
+	38,  // 38: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
+	39,  // 39: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
+	40,  // 40: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
+	41,  // 41: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	42,  // 42: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	43,  // 43: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	44,  // 44: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	45,  // 45: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	46,  // 46: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	47,  // 47: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	48,  // 48: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	49,  // 49: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	50,  // 50: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	51,  // 51: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	52,  // 52: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
+	53,  // 53: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
+	54,  // 54: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
+	55,  // 55: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	56,  // 56: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	57,  // 57: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	58,  // 58: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	59,  // 59: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	60,  // 60: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	61,  // 61: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	62,  // 62: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	63,  // 63: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	64,  // 64: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	65,  // 65: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	66,  // 66: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	67,  // 67: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	68,  // 68: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	69,  // 69: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	70,  // 70: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	71,  // 71: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	72,  // 72: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	73,  // 73: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	74,  // 74: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	75,  // 75: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	76,  // 76: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	77,  // 77: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	78,  // 78: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	79,  // 79: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	80,  // 80: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	81,  // 81: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	82,  // 82: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	83,  // 83: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	84,  // 84: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	85,  // 85: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	86,  // 86: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	87,  // 87: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	88,  // 88: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	89,  // 89: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	90,  // 90: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	91,  // 91: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	92,  // 92: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	93,  // 93: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	94,  // 94: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	95,  // 95: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	96,  // 96: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	97,  // 97: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	98,  // 98: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	99,  // 99: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	100, // 100: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	101, // 101: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	102, // 102: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	103, // 103: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	104, // 104: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	104, // 105: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	105, // 106: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	104, // 107: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	106, // 108: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	104, // 109: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	104, // 110: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	104, // 111: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	107, // 112: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	107, // 113: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	108, // 114: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	107, // 115: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	106, // 116: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	107, // 117: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	109, // 118: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	110, // 119: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	111, // 120: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	112, // 121: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	113, // 122: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	111, // 123: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	114, // 124: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	115, // 125: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	115, // 126: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	116, // 127: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	115, // 128: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	111, // 129: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	111, // 130: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	117, // 131: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	118, // 132: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	119, // 133: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	120, // 134: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	120, // 135: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	121, // 136: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	120, // 137: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	111, // 138: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	122, // 139: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	122, // 140: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	123, // 141: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	122, // 142: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	122, // 143: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	111, // 144: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	124, // 145: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	124, // 146: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	125, // 147: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	124, // 148: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	111, // 149: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	124, // 150: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	126, // 151: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	126, // 152: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	127, // 153: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	126, // 154: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	111, // 155: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	111, // 156: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	128, // 157: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	111, // 158: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	129, // 159: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	130, // 160: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	111, // 161: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	131, // 162: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	131, // 163: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	132, // 164: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	131, // 165: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	111, // 166: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	111, // 167: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	133, // 168: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	134, // 169: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	111, // 170: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	135, // 171: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	135, // 172: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	136, // 173: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	135, // 174: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	111, // 175: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	137, // 176: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	138, // 177: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	138, // 178: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	139, // 179: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	138, // 180: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	111, // 181: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	140, // 182: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	140, // 183: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	141, // 184: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	141, // 185: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	140, // 186: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	111, // 187: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	142, // 188: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	136, // 189: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	143, // 190: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	111, // 191: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	144, // 192: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	144, // 193: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	145, // 194: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	146, // 195: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	146, // 196: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	147, // 197: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	146, // 198: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	111, // 199: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	148, // 200: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	149, // 201: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	111, // 202: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	150, // 203: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	151, // 204: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	152, // 205: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	152, // 206: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	111, // 207: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	104, // [104:208] is the sub-list for method output_type
+	0,   // [0:104] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -502,6 +528,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_event_proto_init()
 	file_berth_admin_v1_group_proto_init()
 	file_berth_admin_v1_identity_provider_proto_init()
+	file_berth_admin_v1_mirror_host_proto_init()
 	file_berth_admin_v1_name_claim_proto_init()
 	file_berth_admin_v1_operator_proto_init()
 	file_berth_admin_v1_registry_proto_init()

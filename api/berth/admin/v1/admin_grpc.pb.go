@@ -55,6 +55,12 @@ const (
 	AdminService_ListUpstreamGroups_FullMethodName           = "/berth.admin.v1.AdminService/ListUpstreamGroups"
 	AdminService_UpdateUpstreamGroup_FullMethodName          = "/berth.admin.v1.AdminService/UpdateUpstreamGroup"
 	AdminService_DeleteUpstreamGroup_FullMethodName          = "/berth.admin.v1.AdminService/DeleteUpstreamGroup"
+	AdminService_CreateMirrorHost_FullMethodName             = "/berth.admin.v1.AdminService/CreateMirrorHost"
+	AdminService_GetMirrorHost_FullMethodName                = "/berth.admin.v1.AdminService/GetMirrorHost"
+	AdminService_ListMirrorHosts_FullMethodName              = "/berth.admin.v1.AdminService/ListMirrorHosts"
+	AdminService_UpdateMirrorHost_FullMethodName             = "/berth.admin.v1.AdminService/UpdateMirrorHost"
+	AdminService_RotateMirrorHost_FullMethodName             = "/berth.admin.v1.AdminService/RotateMirrorHost"
+	AdminService_DeleteMirrorHost_FullMethodName             = "/berth.admin.v1.AdminService/DeleteMirrorHost"
 	AdminService_CreateDomain_FullMethodName                 = "/berth.admin.v1.AdminService/CreateDomain"
 	AdminService_GetDomain_FullMethodName                    = "/berth.admin.v1.AdminService/GetDomain"
 	AdminService_ListDomains_FullMethodName                  = "/berth.admin.v1.AdminService/ListDomains"
@@ -213,6 +219,19 @@ type AdminServiceClient interface {
 	UpdateUpstreamGroup(ctx context.Context, in *UpdateUpstreamGroupRequest, opts ...grpc.CallOption) (*UpstreamGroup, error)
 	// Deletes an upstream group. It fails while a registry names it.
 	DeleteUpstreamGroup(ctx context.Context, in *DeleteUpstreamGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates a mirror host and returns its secret name, only here.
+	CreateMirrorHost(ctx context.Context, in *CreateMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error)
+	// Gets a mirror host, without its secret name.
+	GetMirrorHost(ctx context.Context, in *GetMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error)
+	// Lists mirror hosts, by name, without their secret names.
+	ListMirrorHosts(ctx context.Context, in *ListMirrorHostsRequest, opts ...grpc.CallOption) (*ListMirrorHostsResponse, error)
+	// Changes a mirror host. Its secret name stays.
+	UpdateMirrorHost(ctx context.Context, in *UpdateMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error)
+	// Gives a mirror host another secret name and returns it, only here. The one before stays
+	// valid for a while.
+	RotateMirrorHost(ctx context.Context, in *RotateMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error)
+	// Deletes a mirror host. Its names end within 5 s.
+	DeleteMirrorHost(ctx context.Context, in *DeleteMirrorHostRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Adds a host name.
 	CreateDomain(ctx context.Context, in *CreateDomainRequest, opts ...grpc.CallOption) (*Domain, error)
 	// Gets a domain.
@@ -708,6 +727,66 @@ func (c *adminServiceClient) DeleteUpstreamGroup(ctx context.Context, in *Delete
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, AdminService_DeleteUpstreamGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateMirrorHost(ctx context.Context, in *CreateMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MirrorHost)
+	err := c.cc.Invoke(ctx, AdminService_CreateMirrorHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetMirrorHost(ctx context.Context, in *GetMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MirrorHost)
+	err := c.cc.Invoke(ctx, AdminService_GetMirrorHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListMirrorHosts(ctx context.Context, in *ListMirrorHostsRequest, opts ...grpc.CallOption) (*ListMirrorHostsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMirrorHostsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListMirrorHosts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateMirrorHost(ctx context.Context, in *UpdateMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MirrorHost)
+	err := c.cc.Invoke(ctx, AdminService_UpdateMirrorHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RotateMirrorHost(ctx context.Context, in *RotateMirrorHostRequest, opts ...grpc.CallOption) (*MirrorHost, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MirrorHost)
+	err := c.cc.Invoke(ctx, AdminService_RotateMirrorHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteMirrorHost(ctx context.Context, in *DeleteMirrorHostRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteMirrorHost_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1437,6 +1516,19 @@ type AdminServiceServer interface {
 	UpdateUpstreamGroup(context.Context, *UpdateUpstreamGroupRequest) (*UpstreamGroup, error)
 	// Deletes an upstream group. It fails while a registry names it.
 	DeleteUpstreamGroup(context.Context, *DeleteUpstreamGroupRequest) (*emptypb.Empty, error)
+	// Creates a mirror host and returns its secret name, only here.
+	CreateMirrorHost(context.Context, *CreateMirrorHostRequest) (*MirrorHost, error)
+	// Gets a mirror host, without its secret name.
+	GetMirrorHost(context.Context, *GetMirrorHostRequest) (*MirrorHost, error)
+	// Lists mirror hosts, by name, without their secret names.
+	ListMirrorHosts(context.Context, *ListMirrorHostsRequest) (*ListMirrorHostsResponse, error)
+	// Changes a mirror host. Its secret name stays.
+	UpdateMirrorHost(context.Context, *UpdateMirrorHostRequest) (*MirrorHost, error)
+	// Gives a mirror host another secret name and returns it, only here. The one before stays
+	// valid for a while.
+	RotateMirrorHost(context.Context, *RotateMirrorHostRequest) (*MirrorHost, error)
+	// Deletes a mirror host. Its names end within 5 s.
+	DeleteMirrorHost(context.Context, *DeleteMirrorHostRequest) (*emptypb.Empty, error)
 	// Adds a host name.
 	CreateDomain(context.Context, *CreateDomainRequest) (*Domain, error)
 	// Gets a domain.
@@ -1691,6 +1783,24 @@ func (UnimplementedAdminServiceServer) UpdateUpstreamGroup(context.Context, *Upd
 }
 func (UnimplementedAdminServiceServer) DeleteUpstreamGroup(context.Context, *DeleteUpstreamGroupRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteUpstreamGroup not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateMirrorHost(context.Context, *CreateMirrorHostRequest) (*MirrorHost, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateMirrorHost not implemented")
+}
+func (UnimplementedAdminServiceServer) GetMirrorHost(context.Context, *GetMirrorHostRequest) (*MirrorHost, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMirrorHost not implemented")
+}
+func (UnimplementedAdminServiceServer) ListMirrorHosts(context.Context, *ListMirrorHostsRequest) (*ListMirrorHostsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMirrorHosts not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateMirrorHost(context.Context, *UpdateMirrorHostRequest) (*MirrorHost, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateMirrorHost not implemented")
+}
+func (UnimplementedAdminServiceServer) RotateMirrorHost(context.Context, *RotateMirrorHostRequest) (*MirrorHost, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateMirrorHost not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteMirrorHost(context.Context, *DeleteMirrorHostRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteMirrorHost not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateDomain(context.Context, *CreateDomainRequest) (*Domain, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateDomain not implemented")
@@ -2527,6 +2637,114 @@ func _AdminService_DeleteUpstreamGroup_Handler(srv interface{}, ctx context.Cont
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).DeleteUpstreamGroup(ctx, req.(*DeleteUpstreamGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateMirrorHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateMirrorHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateMirrorHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateMirrorHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateMirrorHost(ctx, req.(*CreateMirrorHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetMirrorHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMirrorHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetMirrorHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetMirrorHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetMirrorHost(ctx, req.(*GetMirrorHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListMirrorHosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMirrorHostsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListMirrorHosts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListMirrorHosts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListMirrorHosts(ctx, req.(*ListMirrorHostsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateMirrorHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateMirrorHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateMirrorHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateMirrorHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateMirrorHost(ctx, req.(*UpdateMirrorHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RotateMirrorHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateMirrorHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RotateMirrorHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RotateMirrorHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RotateMirrorHost(ctx, req.(*RotateMirrorHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteMirrorHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteMirrorHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteMirrorHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteMirrorHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteMirrorHost(ctx, req.(*DeleteMirrorHostRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3811,6 +4029,30 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteUpstreamGroup",
 			Handler:    _AdminService_DeleteUpstreamGroup_Handler,
+		},
+		{
+			MethodName: "CreateMirrorHost",
+			Handler:    _AdminService_CreateMirrorHost_Handler,
+		},
+		{
+			MethodName: "GetMirrorHost",
+			Handler:    _AdminService_GetMirrorHost_Handler,
+		},
+		{
+			MethodName: "ListMirrorHosts",
+			Handler:    _AdminService_ListMirrorHosts_Handler,
+		},
+		{
+			MethodName: "UpdateMirrorHost",
+			Handler:    _AdminService_UpdateMirrorHost_Handler,
+		},
+		{
+			MethodName: "RotateMirrorHost",
+			Handler:    _AdminService_RotateMirrorHost_Handler,
+		},
+		{
+			MethodName: "DeleteMirrorHost",
+			Handler:    _AdminService_DeleteMirrorHost_Handler,
 		},
 		{
 			MethodName: "CreateDomain",
