@@ -9,16 +9,17 @@ import (
 )
 
 const (
-	// How many rows there are is a constant, so that the planner knows that they are few.
+	// How many rows there are is a constant, so that the planner knows that they are few. It could
+	// read whole tables for EXISTS.
 	duePeople = `
 SELECT due.tenant_id, due.account_id,
        (SELECT a.slug FROM accounts a WHERE a.tenant_id = due.tenant_id AND a.id = due.account_id),
        (SELECT a.disabled FROM accounts a WHERE a.tenant_id = due.tenant_id AND a.id = due.account_id),
        due.provider_id, due.subject, due.read_at,
        due.seen_at > berth_now() - CAST($3 AS interval)
-    OR EXISTS (SELECT 1 FROM account_keys k WHERE k.tenant_id = due.tenant_id AND k.account_id = due.account_id)
-    OR EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = due.tenant_id AND r.account_id = due.account_id)
-    OR EXISTS (SELECT 1 FROM sessions s WHERE s.tenant_id = due.tenant_id AND s.account_id = due.account_id)
+    OR coalesce((SELECT TRUE FROM account_keys k WHERE k.tenant_id = due.tenant_id AND k.account_id = due.account_id LIMIT 1), FALSE)
+    OR coalesce((SELECT TRUE FROM refresh_tokens r WHERE r.tenant_id = due.tenant_id AND r.account_id = due.account_id LIMIT 1), FALSE)
+    OR coalesce((SELECT TRUE FROM sessions s WHERE s.tenant_id = due.tenant_id AND s.account_id = due.account_id LIMIT 1), FALSE)
 FROM (SELECT i.* FROM account_identities i WHERE i.due_at <= berth_now() - CAST($1 AS interval) ORDER BY i.due_at LIMIT 200) due
 ORDER BY due.due_at LIMIT $2`
 
