@@ -13,8 +13,18 @@ type Principal struct {
 	Tenant tenant.ID
 	Role   Role
 	Epoch  int64  // of the account, as it was when the secret was checked
-	Key    string // the name of the key whose secret it was; empty for passwords
+	Key    string // the name of the key whose secret it was, or TrustKey; empty for passwords
 }
+
+// trustPrefix begins Principal.Key of callers with a job's token. No key has such a name.
+const trustPrefix = "trusts/"
+
+// TrustKey is Principal.Key of those who logged in by the trust of this name.
+func TrustKey(name string) string { return trustPrefix + name }
+
+// TrustOf returns the name of the trust that a Principal.Key, or that of a use, is; false for
+// keys.
+func TrustOf(key string) (string, bool) { return strings.CutPrefix(key, trustPrefix) }
 
 // groupPrefix begins the names of groups as principals of rules.
 const groupPrefix = "groups/"

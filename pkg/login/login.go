@@ -18,6 +18,9 @@ type Attempt struct {
 	Name    string
 	Secret  string
 	Address netip.Addr // of the client; invalid where it is not known
+
+	TenantSlug string
+	Host       string // of the registry that is asked; empty where none is
 }
 
 // String keeps the secret out of logs and dumps.
@@ -32,7 +35,9 @@ type Identity struct {
 	Provider  string // Authenticator.Provider
 	Subject   string // never empty; stays, and is never used for another identity
 	Principal access.Principal
-	Key       string // the key or access token that was used; empty for others
+	Key       string // the key, access token or trust that was used; empty for others
+
+	Job string // the subject of a job's token, as its issuer says; empty for others
 
 	// Proof changes when the secret that was used no longer counts. It is no secret. Empty
 	// for what is looked up at each login, as keys are.

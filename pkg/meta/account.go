@@ -65,6 +65,7 @@ type Accounts interface {
 	AccountFinder
 	Passwords
 	KeyUses
+	Trusts
 	RefreshTokens
 	Revocations
 }
@@ -116,11 +117,11 @@ type Passwords interface {
 	RehashPassword(ctx context.Context, t tenant.ID, account int64, old, renewed string) error
 }
 
-// KeyUse is the last use of a key of an account, or of a token of an operator.
+// KeyUse is the last use of a key or trust of an account, or of a token of an operator.
 type KeyUse struct {
 	Tenant  tenant.ID // Deployment for an operator
 	Account int64
-	Key     string
+	Key     string // as access.Principal has it
 	At      time.Time
 	Address string // of the client; empty where it is not known
 }

@@ -86,6 +86,11 @@ func (l Limits) KeyLimit() Limit {
 	return Limit{l.AccountKeys, "keys of the account", "max_account_keys", ""}
 }
 
+// TrustLimit is the limit of the trusts of one account.
+func (l Limits) TrustLimit() Limit {
+	return Limit{l.AccountKeys, "trusts of the account", "max_account_keys", ""}
+}
+
 // OperatorTokenLimit is the limit of the tokens of one operator.
 func (l Limits) OperatorTokenLimit() Limit {
 	return Limit{l.AccountKeys, "tokens of the operator", "max_account_keys", ""}

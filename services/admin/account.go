@@ -127,12 +127,13 @@ func accountMessage(t meta.Tenant, a meta.Account) *pb.ServiceAccount {
 
 // seedAccount is a service account of a seed file.
 type seedAccount struct {
-	ID     string     `yaml:"id"`
-	Fields seedFields `yaml:",inline"`
-	Keys   []seedKey  `yaml:"keys"`
+	ID     string         `yaml:"id"`
+	Fields seedFields     `yaml:",inline"`
+	Keys   []seedKey      `yaml:"keys"`
+	Trusts []seedResource `yaml:"trusts"`
 }
 
-func (k *seedChecker) account(at string, a seedAccount) {
+func (k *seedChecker) account(at, tenantSlug string, a seedAccount) {
 	k.note(at, checked(a.Fields, func(m *pb.ServiceAccount) error {
 		if !a.Fields.has("role") {
 			m.Role = someRole
@@ -144,6 +145,10 @@ func (k *seedChecker) account(at string, a seedAccount) {
 		_, err := key.hash(k.dir)
 		k.note(fmt.Sprintf("%s.keys[%d]", at, i), err)
 	}
+	k.ids(at+".trusts", mapped(a.Trusts, func(r seedResource) string { return r.ID }))
+	for i, r := range a.Trusts {
+		k.note(fmt.Sprintf("%s.trusts[%d]", at, i), k.trust(tenantSlug, r))
+	}
 }
 
 func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount, dir string) error {
@@ -154,5 +159,8 @@ func (s *Service) applyAccount(ctx context.Context, parent string, a seedAccount
 	if err != nil {
 		return err
 	}
-	return each("keys", a.Keys, func(k seedKey) error { return s.applyKey(ctx, m.GetName(), k, dir) })
+	if err := each("keys", a.Keys, func(k seedKey) error { return s.applyKey(ctx, m.GetName(), k, dir) }); err != nil {
+		return err
+	}
+	return each("trusts", a.Trusts, func(r seedResource) error { return s.applyTrust(ctx, m.GetName(), r) })
 }

@@ -104,6 +104,14 @@ var matrixRows = map[string]struct {
 	"ListServiceAccountKeys":  {&pb.ListServiceAccountKeysRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
 	"DeleteServiceAccountKey": {&pb.DeleteServiceAccountKeyRequest{Name: "tenants/t-there/serviceAccounts/a-there/keys/k-{s}"}, false},
 
+	"CreateTrust": {&pb.CreateTrustRequest{
+		Parent: "tenants/t-there/serviceAccounts/a-there", TrustId: "tr-{s}",
+		Trust: &pb.Trust{Issuer: "https://issuer.example", Condition: `claims.sub == "job"`},
+	}, true},
+	"GetTrust":    {&pb.GetTrustRequest{Name: "tenants/t-there/serviceAccounts/a-there/trusts/tr-{s}"}, false},
+	"ListTrusts":  {&pb.ListTrustsRequest{Parent: "tenants/t-there/serviceAccounts/a-{s}"}, false},
+	"DeleteTrust": {&pb.DeleteTrustRequest{Name: "tenants/t-there/serviceAccounts/a-there/trusts/tr-{s}"}, false},
+
 	"CreateUser": {&pb.CreateUserRequest{
 		Parent: "tenants/t-there", UserId: "us-{s}", User: &pb.User{Role: pb.ServiceAccount_MEMBER},
 	}, true},
@@ -226,6 +234,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/operators?operator_id=o-"+state, "")
 	}
 	for _, state := range []string{"there", "deleting"} {
+		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts/a-there/trusts?trust_id=tr-"+state, `{"issuer": "https://issuer.example", "condition": "claims.sub == 'job'"}`)
 		a.cache("t-there", "u-there", "team/c-"+state, "latest")
 	}
 	a.call(200, "POST", "/v1/tenants/t-there/registries/main/nameClaims/team/n-deleting:release", "{}")
@@ -256,7 +265,7 @@ func resources(t *testing.T, a *api) {
 	a.call(200, "DELETE", "/v1/operators/o-there/tokens/k-deleting", "")
 	for _, path := range []string{
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
-		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
+		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/trusts/tr-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
 		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {

@@ -19,7 +19,7 @@ var (
 	}
 	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}
 	ofSelf          = []string{"ChangePassword"}
-	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys", "ListSessions", "DeleteSession")
+	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys", "GetTrust", "ListTrusts", "ListSessions", "DeleteSession")
 	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ResolveReference"}
 	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "ReleaseNameClaim"}
 	ofRepository    = []string{"GetRepository", "ListTags", "DeleteRepository", "ReleaseNameClaim"} // of main/team/…

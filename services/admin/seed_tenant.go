@@ -58,7 +58,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	}
 	k.ids(at+".service_accounts", mapped(t.ServiceAccounts, func(a seedAccount) string { return a.ID }))
 	for i, a := range t.ServiceAccounts {
-		k.account(fmt.Sprintf("%s.service_accounts[%d]", at, i), a)
+		k.account(fmt.Sprintf("%s.service_accounts[%d]", at, i), t.ID, a)
 	}
 	k.ids(at+".users", mapped(t.Users, func(u seedUser) string { return u.ID }))
 	for i, u := range t.Users {

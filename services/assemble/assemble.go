@@ -89,7 +89,7 @@ type builder struct {
 	directories *people.Directories // of people
 	dial        upstream.Dial       // for identity providers of tenants
 	callGate    *front.CallLimit    // for calls of data and internal listeners
-	clients     *upstream.Clients   // nil where chains are neither followed nor told of
+	clients     *upstream.Clients   // nil where neither the data port nor the admin API is
 	secrets     *seal.Keyring       // nil where nothing is sealed or opened
 	proxy       *proxy.Service      // nil where chains are neither followed nor told of
 	fetches     *fetch.Fetches      // likewise

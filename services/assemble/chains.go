@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/berth-registry/berth/pkg/boot"
-	"github.com/berth-registry/berth/pkg/upstream"
 	"github.com/berth-registry/berth/services/proxy"
 	"github.com/berth-registry/berth/services/proxy/fetch"
 )
@@ -19,6 +18,9 @@ import (
 // chains builds what answers for chains: the proxy service, and the part of the
 // admin API that tells how it would.
 func (b *builder) chains() error {
+	if err := b.openEgress(); err != nil {
+		return err
+	}
 	if !b.config.Runs(boot.ProxyService) && !b.config.Runs(boot.AdminService) {
 		return nil
 	}
@@ -44,11 +46,6 @@ func (b *builder) chains() error {
 		Name: "berth_fetches_running",
 		Help: "Blobs that are being fetched from upstreams, those included that wait for their turn.",
 	}, func() float64 { return float64(b.fetches.Running()) }))
-	o, err := b.upstreams()
-	if err != nil {
-		return err
-	}
-	b.clients = upstream.New(o)
 	b.proxy = proxy.New(proxy.Config{
 		Meta: b.stores.meta, Blobs: b.stores.blobs, Secrets: b.secrets, Leases: b.shared.leases, Fetches: b.fetches, Log: b.Log, Topologies: b.topologies, Metrics: b.Metrics,
 		Upstreams: b.clients, Turnover: b.room.Turnover,

@@ -8,7 +8,23 @@ import (
 
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/upstream"
+	"github.com/berth-registry/berth/pkg/workload"
 )
+
+// openEgress opens the ways to upstreams and to the issuers of jobs' tokens, and takes these
+// tokens.
+func (b *builder) openEgress() error {
+	if !b.config.RunsData() && !b.config.Runs(boot.AdminService) {
+		return nil
+	}
+	o, err := b.upstreams()
+	if err != nil {
+		return err
+	}
+	b.clients = upstream.New(o)
+	b.logins.WithJobs(workload.New(workload.Config{Trusts: b.stores.meta, Named: b.clients.Transport, Led: b.clients.PublicTransport()}))
+	return nil
+}
 
 // upstreams are the options of what upstreams are asked with.
 func (b *builder) upstreams() (upstream.Options, error) {

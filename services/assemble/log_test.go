@@ -49,7 +49,7 @@ func (j *journal) access(t *testing.T) []map[string]any {
 }
 
 // startJournaled is startEmbedded with a log to look at.
-func startJournaled(t *testing.T, seed string) (*world, *journal) {
+func startJournaled(t *testing.T, seed string, edits ...edit) (*world, *journal) {
 	t.Helper()
 	c := seeded(t, boot.Default(), seed)
 	c.DataDir = filepath.Join(t.TempDir(), "data")
@@ -59,7 +59,7 @@ func startJournaled(t *testing.T, seed string) (*world, *journal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := launchLogging(log, onFreePorts(edited(t, c, nil)))
+	n, err := launchLogging(log, onFreePorts(edited(t, c, edits)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,10 +2,10 @@ package token
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -18,6 +18,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/pkg/workload"
 	"github.com/berth-registry/berth/services/internal/audit"
 	"github.com/berth-registry/berth/services/internal/keyuse"
 )
@@ -33,6 +34,7 @@ const (
 // authorization on the data port. It is safe for concurrent use.
 type Authenticator struct {
 	accounts login.Both
+	jobs     *workload.Authenticator // nil: tokens of jobs are not taken
 	failures limit.Failures
 	recent   *lru.Cache[loginFrom, proven]
 	key      [sha256.Size]byte // of the hashes in recent
@@ -66,7 +68,7 @@ func NewAuthenticator(a login.Accounts, h *password.Hasher, f limit.Failures) *A
 }
 
 // Authenticate returns the account of the site's tenant with this name and secret: a
-// service account, or a user. Any mismatch is fault.UnauthorizedReason, with the same message
+// service account, also by the token of a job that it trusts, or a user. Any mismatch is fault.UnauthorizedReason, with the same message
 // and code path (contract row B10). After too many failures of the account, or from the
 // client's address at this tenant, it is fault.TooManyRequests, even with the right
 // secret. But failures of others do not lock an account out of the addresses that
@@ -114,6 +116,12 @@ func (a *Authenticator) WithPeople(p login.Authenticator) *Authenticator {
 	return a
 }
 
+// WithJobs also takes the tokens of jobs, by j.
+func (a *Authenticator) WithJobs(j *workload.Authenticator) *Authenticator {
+	a.jobs = j
+	return a
+}
+
 // countRefusal counts a login at a tenant that does not exist for the deployment.
 func (a *Authenticator) countRefusal(ctx context.Context, s tenant.Site, tried string) {
 	a.refusals.Add(meta.Refusal{Tenant: max(s.Tenant, meta.Deployment), Login: true, Actor: tried, Address: web.AddrText(web.ClientAddr(ctx)), UserAgent: web.UserAgent(ctx)})
@@ -148,21 +156,21 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 			return access.Principal{}, err
 		}
 	}
-	accounts := a.accounts
-	accounts.NoPasswords = s.NoPasswords
-	accounts.Proven = func(_ login.Attempt, hash string) bool { return same && last.of == hash }
-	attempt := login.Attempt{Tenant: s.Tenant, Name: name, Secret: secret, Address: from}
-	id, err := accounts.Authenticate(ctx, attempt)
-	if fault.Is(err, fault.ResourceUnknown) && a.people != nil && !s.NoPasswords {
-		id, err = a.people.Authenticate(ctx, attempt)
-	}
+	attempt := login.Attempt{Tenant: s.Tenant, Name: name, Secret: secret, Address: from, TenantSlug: s.TenantSlug, Host: s.Host}
+	id, err := a.find(ctx, s, attempt, func(hash string) bool { return same && last.of == hash })
 	switch {
 	case err == nil:
 		a.recent.Add(used, proven{a.hash(secret), id.Proof})
 		a.uses.Add(meta.Login{Account: meta.Account{Tenant: s.Tenant, ID: id.Principal.ID}, Key: id.Key}, from)
+		if id.Job != "" {
+			web.AddLogAttrs(ctx, slog.String("job", id.Job))
+		}
 		return id.Principal, nil
 	case !fault.Is(err, fault.ResourceUnknown):
 		return access.Principal{}, err
+	}
+	if why := workload.Why(err); why != "" {
+		web.AddLogAttrs(ctx, slog.String("job_refused", why))
 	}
 	if same { // it is not valid any more: the next try counts like another's
 		a.recent.Add(used, proven{})
@@ -179,9 +187,18 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	return access.Principal{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "%s", message)
 }
 
-// hash hides secrets in memory: passwords have too little chance for a plain hash.
-func (a *Authenticator) hash(secret string) [sha256.Size]byte {
-	h := hmac.New(sha256.New, a.key[:])
-	_, _ = h.Write([]byte(secret)) // never fails: hash.Hash
-	return [sha256.Size]byte(h.Sum(nil))
+// find asks each that may know the attempt. A job's token is compared with no password, here or
+// in a directory.
+func (a *Authenticator) find(ctx context.Context, s tenant.Site, at login.Attempt, proven func(hash string) bool) (login.Identity, error) {
+	if a.jobs != nil && workload.IsToken(at.Secret) {
+		return a.jobs.Authenticate(ctx, at)
+	}
+	accounts := a.accounts
+	accounts.NoPasswords = s.NoPasswords
+	accounts.Proven = func(_ login.Attempt, hash string) bool { return proven(hash) }
+	id, err := accounts.Authenticate(ctx, at)
+	if fault.Is(err, fault.ResourceUnknown) && a.people != nil && !s.NoPasswords {
+		return a.people.Authenticate(ctx, at)
+	}
+	return id, err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
+	"github.com/berth-registry/berth/services/internal/front"
 )
 
 // Service has one method per operation.
@@ -76,7 +77,7 @@ func (s *Service) IssueToken(ctx context.Context, req IssueTokenRequest) (IssueT
 	if err != nil {
 		return IssueTokenResponse{}, err
 	}
-	web.SetPrincipal(ctx, p.Actor())
+	front.LogPrincipal(ctx, p)
 	rights, err := s.policies.Rights(ctx, &req.Site, p, web.ClientAddr(ctx))
 	if err != nil {
 		return IssueTokenResponse{}, err

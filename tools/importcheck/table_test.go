@@ -95,6 +95,10 @@ var table = []row{
 		pattern: "pkg/login", may: join(nouns, "pkg/meta", "pkg/password"), never: noKit,
 		tests: []string{"pkg/login/logintest", "pkg/meta/*", "tools/testserver"},
 	},
+	{
+		pattern: "pkg/workload", may: join(nouns, "pkg/meta", "pkg/login"), never: noKit,
+		tests: []string{"pkg/login/logintest", "pkg/meta/*", "pkg/password", "pkg/upstream", "tools/testserver"},
+	},
 	{pattern: "pkg/cosign/cosigntest", may: []string{"pkg/oci", "pkg/oci/ocitest", "pkg/cosign"}},
 	{pattern: "pkg/cosign", may: nouns, never: noKit},
 	{pattern: "pkg/chain", may: join(nouns, "pkg/meta"), never: noKit},
@@ -131,7 +135,7 @@ var table = []row{
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/login/ldaplogin", "pkg/password", "pkg/seal", "pkg/upstream", "services/internal/*", "api/*")...)...), never: noStore,
+		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/login/ldaplogin", "pkg/password", "pkg/seal", "pkg/upstream", "pkg/workload", "services/internal/*", "api/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver", "services/token"), // which checks passwords
 	},
 	{
@@ -155,7 +159,7 @@ var table = []row{
 	// A backup is a data directory of the embedded shape, whatever the server's is.
 	{pattern: "services/backup", may: join(nouns, join(contracts, "pkg/blob/fsblob", "pkg/meta/sqlitemeta")...), never: noStore},
 	{
-		pattern: "services/token", may: join(nouns, join(contracts, join(faces, "pkg/login", "pkg/password", "services/internal/*")...)...), never: noStore,
+		pattern: "services/token", may: join(nouns, join(contracts, join(faces, "pkg/login", "pkg/password", "pkg/workload", "services/internal/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),
 	},
 	// No service imports another: one that did would know where it runs.

@@ -71,6 +71,8 @@ var meanings = map[string]string{
 	"tenant.delete":           "A tenant was deleted.",
 	"tenant.undelete":         "A deleted tenant was brought back.",
 	"tenant.update":           "A tenant was changed, suspended or resumed.",
+	"trust.create":            "A trust of a service account was made: jobs log in by it.",
+	"trust.delete":            "A trust of a service account was deleted.",
 	"user.create":             "A user was made.",
 	"user.delete":             "A user was deleted with its access tokens.",
 	"user.end":                "An identity provider has disabled or removed a person: the user was disabled, and its tokens and sessions were ended.",

@@ -3,6 +3,7 @@
 package logintest
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"testing"
@@ -25,6 +26,8 @@ type Harness struct {
 	Break   func(broken bool)         // begins and ends an outage of what the authenticator asks
 	Asked   func() int                // how often it asked; nil: it is not counted
 	Remake  func(name string) Account // deletes an account of the first tenant, and makes one of that name again
+
+	Wrong string // a secret of no account, which the authenticator has to look up; empty: "wrong-secret"
 }
 
 // Account is a name with its secret.
@@ -57,7 +60,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("tells an outage from a wrong secret", func(t *testing.T) {
 		h := open(t)
 		h.Break(true)
-		for _, secret := range []string{h.Bob.Secret, "wrong-secret"} {
+		for _, secret := range []string{h.Bob.Secret, cmp.Or(h.Wrong, "wrong-secret")} {
 			_, err := h.try(t.Context(), h.Tenant, h.Bob.Name, secret)
 			if fault.Is(err, fault.ResourceUnknown) || fault.KindOf(err) != fault.Unavailable {
 				t.Errorf("during an outage: %v", err)
@@ -122,7 +125,7 @@ func (h Harness) asked() int {
 }
 
 func (h Harness) try(ctx context.Context, t tenant.ID, name, secret string) (login.Identity, error) {
-	return h.Authenticator.Authenticate(ctx, login.Attempt{Tenant: t, Name: name, Secret: secret})
+	return h.Authenticator.Authenticate(ctx, login.Attempt{Tenant: t, Name: name, Secret: secret, Host: "acme.example.com"})
 }
 
 func (h Harness) refused(t *testing.T, of tenant.ID, a Account) {

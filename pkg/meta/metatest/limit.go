@@ -187,6 +187,18 @@ var limitedNouns = map[string]limitedNoun{
 			return w.Store.DeleteAccount(w.t.Context(), cause(), w.tenant, access.UserKind, all[0].Slug, 0)
 		},
 	},
+	"trusts": {
+		prepare: func(w world) { w.addAccount("ci", access.Reader) },
+		make: func(w world, name string) error {
+			_, err := w.Store.CreateTrust(w.t.Context(), cause(), w.tenant, "ci", meta.Trust{Name: name})
+			return err
+		},
+		remove: func(w world) error {
+			all, err := w.Store.ListTrusts(w.t.Context(), w.tenant, "ci")
+			w.must(err)
+			return w.Store.DeleteTrust(w.t.Context(), cause(), w.tenant, "ci", all[0].Name)
+		},
+	},
 	"keys": {
 		prepare: func(w world) {
 			_, err := w.Store.CreateAccount(w.t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Reader})

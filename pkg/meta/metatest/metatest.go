@@ -61,6 +61,7 @@ func Run(t *testing.T, open Open) {
 		{"Sites", testSites},
 		{"Accounts", testAccounts},
 		{"Users", testUsers},
+		{"Trusts", testTrusts},
 		{"Operators", testOperators},
 		{"Sessions", testSessions},
 		{"AccessRules", testAccessRules},

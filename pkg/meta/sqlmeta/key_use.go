@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -24,17 +25,25 @@ type keyUse struct {
 // RecordKeyUses implements meta.KeyUses. Rows are locked in one order, so that nodes do not
 // wait for each other in circles.
 func (s *Records) RecordKeyUses(ctx context.Context, uses []meta.KeyUse) error {
-	var ofAccounts, ofOperators []keyUse
+	var ofAccounts, ofTrusts, ofOperators []keyUse
 	for _, u := range uses {
 		row := keyUse{u.Tenant, u.Account, u.Key, u.At, u.At.UnixMicro(), u.Address}
-		if u.Tenant == meta.Deployment {
+		trust, isTrust := access.TrustOf(u.Key)
+		switch {
+		case u.Tenant == meta.Deployment:
 			ofOperators = append(ofOperators, row)
-		} else {
+		case isTrust:
+			row.Key = trust
+			ofTrusts = append(ofTrusts, row)
+		default:
 			ofAccounts = append(ofAccounts, row)
 		}
 	}
 	return s.engine.Write(ctx, noTenant, func(t Tx) error {
 		if err := queueUses(t, ofAccounts, t.Pick(recordKeyUsesSQLite, recordKeyUsesPostgres)); err != nil {
+			return err
+		}
+		if err := queueUses(t, ofTrusts, t.Pick(recordTrustUsesSQLite, recordTrustUsesPostgres)); err != nil {
 			return err
 		}
 		return queueUses(t, ofOperators, t.Pick(recordTokenUsesSQLite, recordTokenUsesPostgres))

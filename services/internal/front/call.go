@@ -90,3 +90,11 @@ func (c *Call) logFailure(r *http.Request, err error) {
 	}
 	c.log.Log(r.Context(), level, "the request failed", "error", err)
 }
+
+// LogPrincipal says in the access log who sent a request, and which trust let a job in.
+func LogPrincipal(ctx context.Context, p access.Principal) {
+	web.SetPrincipal(ctx, p.Actor())
+	if trust, ok := access.TrustOf(p.Key); ok {
+		web.AddLogAttrs(ctx, slog.String("trust", trust))
+	}
+}

@@ -61,7 +61,7 @@ func (i internal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.serveToken(w, r)
 		return
 	}
-	web.SetPrincipal(r.Context(), call.Principal.Actor())
+	LogPrincipal(r.Context(), call.Principal)
 	web.SetRoute(r.Context(), call.Route.Kind.String())
 	i.serveRoute(w, r)
 }

@@ -63,7 +63,7 @@ func (s router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, err)
 		return
 	}
-	web.SetPrincipal(r.Context(), call.Principal.Actor())
+	LogPrincipal(r.Context(), call.Principal)
 	if err := call.decideBy(r.Context(), s.Policies); err != nil {
 		WriteError(w, r, err)
 		return

@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xc3v\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xefz\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -85,7 +85,12 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x12DeleteRefreshToken\x12).berth.admin.v1.DeleteRefreshTokenRequest\x1a\x16.google.protobuf.Empty\"r\xa0\xbb\x18\a\x82\xd3\xe4\x93\x02hZ.*,/v1/{name=tenants/*/users/*/refreshTokens/*}*6/v1/{name=tenants/*/serviceAccounts/*/refreshTokens/*}\x12\xac\x01\n" +
 	"\x17CreateServiceAccountKey\x12..berth.admin.v1.CreateServiceAccountKeyRequest\x1a!.berth.admin.v1.ServiceAccountKey\">\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x024:\x03key\"-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\xb2\x01\n" +
 	"\x16ListServiceAccountKeys\x12-.berth.admin.v1.ListServiceAccountKeysRequest\x1a..berth.admin.v1.ListServiceAccountKeysResponse\"9\xa0\xbb\x18\b\x82\xd3\xe4\x93\x02/\x12-/v1/{parent=tenants/*/serviceAccounts/*}/keys\x12\x9c\x01\n" +
-	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/*-/v1/{name=tenants/*/serviceAccounts/*/keys/*}\x12u\n" +
+	"\x17DeleteServiceAccountKey\x12..berth.admin.v1.DeleteServiceAccountKeyRequest\x1a\x16.google.protobuf.Empty\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/*-/v1/{name=tenants/*/serviceAccounts/*/keys/*}\x12\x8c\x01\n" +
+	"\vCreateTrust\x12\".berth.admin.v1.CreateTrustRequest\x1a\x15.berth.admin.v1.Trust\"B\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x028:\x05trust\"//v1/{parent=tenants/*/serviceAccounts/*}/trusts\x12\x7f\n" +
+	"\bGetTrust\x12\x1f.berth.admin.v1.GetTrustRequest\x1a\x15.berth.admin.v1.Trust\";\xa0\xbb\x18\b\x82\xd3\xe4\x93\x021\x12//v1/{name=tenants/*/serviceAccounts/*/trusts/*}\x12\x90\x01\n" +
+	"\n" +
+	"ListTrusts\x12!.berth.admin.v1.ListTrustsRequest\x1a\".berth.admin.v1.ListTrustsResponse\";\xa0\xbb\x18\b\x82\xd3\xe4\x93\x021\x12//v1/{parent=tenants/*/serviceAccounts/*}/trusts\x12\x86\x01\n" +
+	"\vDeleteTrust\x12\".berth.admin.v1.DeleteTrustRequest\x1a\x16.google.protobuf.Empty\";\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x021*//v1/{name=tenants/*/serviceAccounts/*/trusts/*}\x12u\n" +
 	"\n" +
 	"CreateUser\x12!.berth.admin.v1.CreateUserRequest\x1a\x14.berth.admin.v1.User\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$:\x04user\"\x1c/v1/{parent=tenants/*}/users\x12i\n" +
 	"\aGetUser\x12\x1e.berth.admin.v1.GetUserRequest\x1a\x14.berth.admin.v1.User\"(\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/{name=tenants/*/users/*}\x12z\n" +
@@ -202,101 +207,107 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*CreateServiceAccountKeyRequest)(nil),      // 55: berth.admin.v1.CreateServiceAccountKeyRequest
 	(*ListServiceAccountKeysRequest)(nil),       // 56: berth.admin.v1.ListServiceAccountKeysRequest
 	(*DeleteServiceAccountKeyRequest)(nil),      // 57: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateUserRequest)(nil),                   // 58: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                      // 59: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),                    // 60: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),                   // 61: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),                   // 62: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),               // 63: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),            // 64: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),             // 65: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),            // 66: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),             // 67: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),                // 68: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),              // 69: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),             // 70: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),             // 71: berth.admin.v1.DeleteAccessRuleRequest
-	(*TestAccessRequest)(nil),                   // 72: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 73: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 74: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 75: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 76: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 77: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 78: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 79: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 80: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 81: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 82: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 83: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 84: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 85: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 86: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 87: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 88: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 89: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 90: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 91: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 92: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 93: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 94: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 95: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 96: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 97: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 98: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 99: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 100: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),                 // 101: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 102: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 103: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 104: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 105: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 106: berth.admin.v1.Deletion
-	(*Registry)(nil),                            // 107: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),              // 108: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 109: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 110: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 111: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 112: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),              // 113: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 114: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 115: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 116: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 117: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 118: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 119: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 120: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 121: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 122: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 123: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 124: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 125: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 126: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 127: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 128: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 129: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 130: berth.admin.v1.ListServiceAccountKeysResponse
-	(*User)(nil),                                // 131: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 132: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 133: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 134: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 135: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 136: berth.admin.v1.ListAccessRulesResponse
-	(*TestAccessResponse)(nil),                  // 137: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 138: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 139: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 140: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 141: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 142: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 143: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 144: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 145: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 146: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 147: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 148: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 149: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 150: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 151: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                              // 152: berth.admin.v1.Backup
+	(*CreateTrustRequest)(nil),                  // 58: berth.admin.v1.CreateTrustRequest
+	(*GetTrustRequest)(nil),                     // 59: berth.admin.v1.GetTrustRequest
+	(*ListTrustsRequest)(nil),                   // 60: berth.admin.v1.ListTrustsRequest
+	(*DeleteTrustRequest)(nil),                  // 61: berth.admin.v1.DeleteTrustRequest
+	(*CreateUserRequest)(nil),                   // 62: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 63: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 64: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 65: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 66: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 67: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 68: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 69: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 70: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 71: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 72: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 73: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 74: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 75: berth.admin.v1.DeleteAccessRuleRequest
+	(*TestAccessRequest)(nil),                   // 76: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 77: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 78: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 79: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 80: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 81: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 82: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 83: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 84: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 85: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 86: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 87: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 88: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 89: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 90: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 91: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 92: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 93: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 94: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 95: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 96: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 97: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 98: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 99: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 100: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 101: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 102: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 103: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 104: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),                 // 105: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 106: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 107: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 108: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 109: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 110: berth.admin.v1.Deletion
+	(*Registry)(nil),                            // 111: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),              // 112: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 113: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 114: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 115: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 116: berth.admin.v1.ListTagsResponse
+	(*ListNameClaimsResponse)(nil),              // 117: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 118: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 119: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 120: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 121: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 122: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 123: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 124: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 125: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 126: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 127: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 128: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 129: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 130: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 131: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 132: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 133: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 134: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 135: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 136: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 137: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 138: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 139: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 140: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 141: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 142: berth.admin.v1.ListAccessRulesResponse
+	(*TestAccessResponse)(nil),                  // 143: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 144: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 145: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 146: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 147: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 148: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 149: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 150: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 151: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 152: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 153: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 154: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 155: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 156: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 157: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                              // 158: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -357,158 +368,166 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	55,  // 55: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
 	56,  // 56: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
 	57,  // 57: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	58,  // 58: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	59,  // 59: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	60,  // 60: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	61,  // 61: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	62,  // 62: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	63,  // 63: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
-	64,  // 64: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	65,  // 65: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	66,  // 66: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	67,  // 67: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	68,  // 68: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	69,  // 69: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	70,  // 70: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	71,  // 71: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	72,  // 72: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	73,  // 73: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	74,  // 74: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	75,  // 75: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	76,  // 76: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	77,  // 77: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	78,  // 78: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	79,  // 79: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	80,  // 80: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	81,  // 81: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	82,  // 82: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	83,  // 83: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	84,  // 84: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	85,  // 85: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	86,  // 86: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	87,  // 87: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	88,  // 88: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	89,  // 89: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	90,  // 90: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	91,  // 91: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	92,  // 92: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	93,  // 93: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	94,  // 94: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	95,  // 95: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	96,  // 96: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	97,  // 97: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	98,  // 98: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	99,  // 99: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	100, // 100: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	101, // 101: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	102, // 102: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	103, // 103: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	104, // 104: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	104, // 105: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	105, // 106: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	104, // 107: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	106, // 108: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	104, // 109: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	104, // 110: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	104, // 111: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	107, // 112: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	107, // 113: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	108, // 114: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	107, // 115: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	106, // 116: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	107, // 117: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	109, // 118: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	110, // 119: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	111, // 120: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	112, // 121: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	113, // 122: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	111, // 123: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	114, // 124: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	115, // 125: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	115, // 126: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	116, // 127: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	115, // 128: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	111, // 129: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	111, // 130: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	117, // 131: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	118, // 132: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	119, // 133: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	120, // 134: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	120, // 135: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	121, // 136: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	120, // 137: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	111, // 138: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	122, // 139: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	122, // 140: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	123, // 141: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	122, // 142: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	122, // 143: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	111, // 144: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	124, // 145: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	124, // 146: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	125, // 147: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	124, // 148: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	111, // 149: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	124, // 150: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	126, // 151: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	126, // 152: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	127, // 153: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	126, // 154: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	111, // 155: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	111, // 156: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	128, // 157: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	111, // 158: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	129, // 159: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	130, // 160: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	111, // 161: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	131, // 162: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	131, // 163: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	132, // 164: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	131, // 165: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	111, // 166: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	111, // 167: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	133, // 168: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	134, // 169: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	111, // 170: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	135, // 171: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	135, // 172: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	136, // 173: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	135, // 174: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	111, // 175: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	137, // 176: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	138, // 177: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	138, // 178: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	139, // 179: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	138, // 180: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	111, // 181: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	140, // 182: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	140, // 183: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	141, // 184: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	141, // 185: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	140, // 186: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	111, // 187: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	142, // 188: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	136, // 189: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	143, // 190: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	111, // 191: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	144, // 192: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	144, // 193: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	145, // 194: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	146, // 195: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	146, // 196: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	147, // 197: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	146, // 198: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	111, // 199: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	148, // 200: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	149, // 201: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	111, // 202: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	150, // 203: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	151, // 204: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	152, // 205: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	152, // 206: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	111, // 207: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	104, // [104:208] is the sub-list for method output_type
-	0,   // [0:104] is the sub-list for method input_type
+	58,  // 58: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
+	59,  // 59: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
+	60,  // 60: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
+	61,  // 61: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
+	62,  // 62: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	63,  // 63: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	64,  // 64: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	65,  // 65: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	66,  // 66: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	67,  // 67: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	68,  // 68: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	69,  // 69: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	70,  // 70: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	71,  // 71: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	72,  // 72: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	73,  // 73: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	74,  // 74: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	75,  // 75: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	76,  // 76: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	77,  // 77: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	78,  // 78: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	79,  // 79: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	80,  // 80: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	81,  // 81: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	82,  // 82: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	83,  // 83: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	84,  // 84: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	85,  // 85: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	86,  // 86: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	87,  // 87: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	88,  // 88: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	89,  // 89: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	90,  // 90: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	91,  // 91: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	92,  // 92: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	93,  // 93: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	94,  // 94: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	95,  // 95: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	96,  // 96: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	97,  // 97: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	98,  // 98: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	99,  // 99: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	100, // 100: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	101, // 101: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	102, // 102: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	103, // 103: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	104, // 104: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	105, // 105: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	106, // 106: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	107, // 107: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	108, // 108: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	108, // 109: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	109, // 110: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	108, // 111: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	110, // 112: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	108, // 113: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	108, // 114: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	108, // 115: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	111, // 116: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	111, // 117: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	112, // 118: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	111, // 119: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	110, // 120: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	111, // 121: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	113, // 122: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	114, // 123: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	115, // 124: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	116, // 125: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	117, // 126: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	115, // 127: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	118, // 128: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	119, // 129: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	119, // 130: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	120, // 131: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	119, // 132: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	115, // 133: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	115, // 134: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	121, // 135: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	122, // 136: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	123, // 137: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	124, // 138: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	124, // 139: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	125, // 140: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	124, // 141: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	115, // 142: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	126, // 143: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	126, // 144: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	127, // 145: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	126, // 146: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	126, // 147: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	115, // 148: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	128, // 149: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	128, // 150: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	129, // 151: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	128, // 152: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	115, // 153: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	128, // 154: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	130, // 155: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	130, // 156: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	131, // 157: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	130, // 158: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	115, // 159: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	115, // 160: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	132, // 161: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	115, // 162: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	133, // 163: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	134, // 164: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	115, // 165: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	135, // 166: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	135, // 167: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	136, // 168: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	115, // 169: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	137, // 170: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	137, // 171: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	138, // 172: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	137, // 173: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	115, // 174: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	115, // 175: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	139, // 176: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	140, // 177: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	115, // 178: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	141, // 179: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	141, // 180: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	142, // 181: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	141, // 182: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	115, // 183: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	143, // 184: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	144, // 185: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	144, // 186: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	145, // 187: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	144, // 188: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	115, // 189: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	146, // 190: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	146, // 191: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	147, // 192: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	147, // 193: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	146, // 194: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	115, // 195: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	148, // 196: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	142, // 197: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	149, // 198: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	115, // 199: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	150, // 200: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	150, // 201: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	151, // 202: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	152, // 203: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	152, // 204: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	153, // 205: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	152, // 206: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	115, // 207: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	154, // 208: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	155, // 209: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	115, // 210: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	156, // 211: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	157, // 212: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	158, // 213: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	158, // 214: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	115, // 215: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	108, // [108:216] is the sub-list for method output_type
+	0,   // [0:108] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -539,6 +558,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_tenant_proto_init()
 	file_berth_admin_v1_test_access_proto_init()
 	file_berth_admin_v1_token_proto_init()
+	file_berth_admin_v1_trust_proto_init()
 	file_berth_admin_v1_upstream_proto_init()
 	file_berth_admin_v1_upstream_group_proto_init()
 	file_berth_admin_v1_usage_proto_init()

@@ -78,6 +78,10 @@ const (
 	AdminService_CreateServiceAccountKey_FullMethodName      = "/berth.admin.v1.AdminService/CreateServiceAccountKey"
 	AdminService_ListServiceAccountKeys_FullMethodName       = "/berth.admin.v1.AdminService/ListServiceAccountKeys"
 	AdminService_DeleteServiceAccountKey_FullMethodName      = "/berth.admin.v1.AdminService/DeleteServiceAccountKey"
+	AdminService_CreateTrust_FullMethodName                  = "/berth.admin.v1.AdminService/CreateTrust"
+	AdminService_GetTrust_FullMethodName                     = "/berth.admin.v1.AdminService/GetTrust"
+	AdminService_ListTrusts_FullMethodName                   = "/berth.admin.v1.AdminService/ListTrusts"
+	AdminService_DeleteTrust_FullMethodName                  = "/berth.admin.v1.AdminService/DeleteTrust"
 	AdminService_CreateUser_FullMethodName                   = "/berth.admin.v1.AdminService/CreateUser"
 	AdminService_GetUser_FullMethodName                      = "/berth.admin.v1.AdminService/GetUser"
 	AdminService_ListUsers_FullMethodName                    = "/berth.admin.v1.AdminService/ListUsers"
@@ -268,6 +272,15 @@ type AdminServiceClient interface {
 	ListServiceAccountKeys(ctx context.Context, in *ListServiceAccountKeysRequest, opts ...grpc.CallOption) (*ListServiceAccountKeysResponse, error)
 	// Deletes a key. Its secret is refused at once.
 	DeleteServiceAccountKey(ctx context.Context, in *DeleteServiceAccountKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Lets jobs log in as a service account by tokens of an issuer.
+	CreateTrust(ctx context.Context, in *CreateTrustRequest, opts ...grpc.CallOption) (*Trust, error)
+	// Gets a trust.
+	GetTrust(ctx context.Context, in *GetTrustRequest, opts ...grpc.CallOption) (*Trust, error)
+	// Lists an account's trusts, by name.
+	ListTrusts(ctx context.Context, in *ListTrustsRequest, opts ...grpc.CallOption) (*ListTrustsResponse, error)
+	// Deletes a trust. No job logs in by it any more, and tokens that were issued by it end
+	// within seconds.
+	DeleteTrust(ctx context.Context, in *DeleteTrustRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Creates a user.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error)
 	// Gets a user.
@@ -963,6 +976,46 @@ func (c *adminServiceClient) DeleteServiceAccountKey(ctx context.Context, in *De
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateTrust(ctx context.Context, in *CreateTrustRequest, opts ...grpc.CallOption) (*Trust, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Trust)
+	err := c.cc.Invoke(ctx, AdminService_CreateTrust_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetTrust(ctx context.Context, in *GetTrustRequest, opts ...grpc.CallOption) (*Trust, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Trust)
+	err := c.cc.Invoke(ctx, AdminService_GetTrust_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListTrusts(ctx context.Context, in *ListTrustsRequest, opts ...grpc.CallOption) (*ListTrustsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTrustsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListTrusts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteTrust(ctx context.Context, in *DeleteTrustRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteTrust_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*User, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(User)
@@ -1565,6 +1618,15 @@ type AdminServiceServer interface {
 	ListServiceAccountKeys(context.Context, *ListServiceAccountKeysRequest) (*ListServiceAccountKeysResponse, error)
 	// Deletes a key. Its secret is refused at once.
 	DeleteServiceAccountKey(context.Context, *DeleteServiceAccountKeyRequest) (*emptypb.Empty, error)
+	// Lets jobs log in as a service account by tokens of an issuer.
+	CreateTrust(context.Context, *CreateTrustRequest) (*Trust, error)
+	// Gets a trust.
+	GetTrust(context.Context, *GetTrustRequest) (*Trust, error)
+	// Lists an account's trusts, by name.
+	ListTrusts(context.Context, *ListTrustsRequest) (*ListTrustsResponse, error)
+	// Deletes a trust. No job logs in by it any more, and tokens that were issued by it end
+	// within seconds.
+	DeleteTrust(context.Context, *DeleteTrustRequest) (*emptypb.Empty, error)
 	// Creates a user.
 	CreateUser(context.Context, *CreateUserRequest) (*User, error)
 	// Gets a user.
@@ -1852,6 +1914,18 @@ func (UnimplementedAdminServiceServer) ListServiceAccountKeys(context.Context, *
 }
 func (UnimplementedAdminServiceServer) DeleteServiceAccountKey(context.Context, *DeleteServiceAccountKeyRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteServiceAccountKey not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateTrust(context.Context, *CreateTrustRequest) (*Trust, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateTrust not implemented")
+}
+func (UnimplementedAdminServiceServer) GetTrust(context.Context, *GetTrustRequest) (*Trust, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTrust not implemented")
+}
+func (UnimplementedAdminServiceServer) ListTrusts(context.Context, *ListTrustsRequest) (*ListTrustsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTrusts not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteTrust(context.Context, *DeleteTrustRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteTrust not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateUser(context.Context, *CreateUserRequest) (*User, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
@@ -3055,6 +3129,78 @@ func _AdminService_DeleteServiceAccountKey_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateTrust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateTrustRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateTrust(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateTrust_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateTrust(ctx, req.(*CreateTrustRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetTrust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTrustRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetTrust(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetTrust_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetTrust(ctx, req.(*GetTrustRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListTrusts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTrustsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListTrusts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListTrusts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListTrusts(ctx, req.(*ListTrustsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteTrust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteTrustRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteTrust(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteTrust_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteTrust(ctx, req.(*DeleteTrustRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateUserRequest)
 	if err := dec(in); err != nil {
@@ -4121,6 +4267,22 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteServiceAccountKey",
 			Handler:    _AdminService_DeleteServiceAccountKey_Handler,
+		},
+		{
+			MethodName: "CreateTrust",
+			Handler:    _AdminService_CreateTrust_Handler,
+		},
+		{
+			MethodName: "GetTrust",
+			Handler:    _AdminService_GetTrust_Handler,
+		},
+		{
+			MethodName: "ListTrusts",
+			Handler:    _AdminService_ListTrusts_Handler,
+		},
+		{
+			MethodName: "DeleteTrust",
+			Handler:    _AdminService_DeleteTrust_Handler,
 		},
 		{
 			MethodName: "CreateUser",
