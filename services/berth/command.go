@@ -30,6 +30,8 @@ type commandLine struct {
 	Backup  backupCommand  `cmd:"" help:"Copy metadata and blobs of the data directory, also while it is served."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory of a backup."`
 	Version versionCommand `cmd:"" help:"Show which Berth this is."`
+
+	CredentialProvider credentialProviderCommand `cmd:"" help:"Let nodes of Kubernetes pull by the tokens of pods."`
 }
 
 const description = `Berth is a registry for container images and other OCI artifacts, for many tenants.
@@ -46,12 +48,13 @@ type env struct {
 	ctx     context.Context
 	environ []string
 	flags   map[string]any // settings given as flags, by key
+	stdin   io.Reader
 	stdout  io.Writer
 	stderr  io.Writer
 }
 
 // run is the whole command; it returns the exit code.
-func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var cli commandLine
 	exited := -1
 	parser, err := kong.New(&cli,
@@ -77,7 +80,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintf(stderr, "berth: %s\n%s see --help.\n", err, commandOf(err))
 		return exitUsage
 	}
-	err = parsed.Run(&env{ctx, environ, settingsOf(parsed), stdout, stderr})
+	err = parsed.Run(&env{ctx, environ, settingsOf(parsed), stdin, stdout, stderr})
 	if err != nil {
 		complain(stderr, err)
 		if errors.Is(err, errUnfinished) {

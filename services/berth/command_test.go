@@ -20,7 +20,7 @@ import (
 func berth(t *testing.T, environ []string, args ...string) (int, string, string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code := run(t.Context(), args, environ, &out, &errs)
+	code := run(t.Context(), args, environ, strings.NewReader(""), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -68,7 +68,7 @@ func TestP4_HelpHasEveryDefault(t *testing.T) {
 			t.Errorf("%s does not say that its default is %q: %s", flag, want, rest)
 		}
 	}
-	for _, command := range [][]string{{"serve"}, {"migrate"}, {"config", "print"}, {"config", "check"}, {"fsck"}, {"version"}} {
+	for _, command := range [][]string{{"serve"}, {"migrate"}, {"config", "print"}, {"config", "check"}, {"fsck"}, {"version"}, {"credential-provider"}} {
 		code, out, errs := berth(t, nil, append(command, "--help")...)
 		if code != exitOK || errs != "" || strings.Count(out, "  berth "+strings.Join(command, " ")) == 0 {
 			t.Errorf("%v --help has no example: exit code %d\n%s%s", command, code, out, errs)
@@ -193,7 +193,7 @@ func TestServeUntilToldToStop(t *testing.T) {
 	args := []string{"serve", "--data-dir", dir, "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}
 	var out bytes.Buffer
 	go func() {
-		done <- run(ctx, args, nil, &out, w)
+		done <- run(ctx, args, nil, nil, &out, w)
 		w.Close()
 	}()
 	// Logs are JSON where there is no terminal.

@@ -97,7 +97,7 @@ func serving(t *testing.T, dir string, do func(addr string)) {
 	r, w := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"serve", "--data-dir", dir, "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}, nil, io.Discard, w)
+		done <- run(ctx, []string{"serve", "--data-dir", dir, "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}, nil, nil, io.Discard, w)
 		w.Close()
 	}()
 	var said struct {

@@ -14,5 +14,5 @@ func main() {
 	// After the first signal the second one kills the process as usual; what
 	// was acknowledged is on disk by then.
 	context.AfterFunc(ctx, release)
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }

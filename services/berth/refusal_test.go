@@ -218,7 +218,7 @@ func TestServeRefusesADirectoryInUse(t *testing.T) {
 	done := make(chan int, 1)
 	args := []string{"serve", "--data-dir", dir, "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}
 	go func() {
-		done <- run(ctx, args, nil, io.Discard, w)
+		done <- run(ctx, args, nil, nil, io.Discard, w)
 		w.Close()
 	}()
 	lines := bufio.NewScanner(r)
