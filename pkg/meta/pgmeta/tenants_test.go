@@ -70,6 +70,7 @@ var begins = map[string]string{
 	// A host's tenant; and whose a domain is.
 	"domainIsTakenPostgres":       "domains",
 	"findSiteByDomainPostgres":    "d",
+	"findSiteByMirror":            "n",
 	"findSiteBySlugs":             "t",
 	"openRegistryDomainsPostgres": "other",
 	"openTenantDomainsPostgres":   "other",
