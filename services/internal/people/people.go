@@ -81,7 +81,7 @@ func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Ident
 // one. One that stands for no person is login.ErrUnknown.
 func (p *People) account(ctx context.Context, a login.Attempt) (meta.Person, error) {
 	slug := strings.ToLower(a.Name)
-	if tenant.CheckSlug(slug) != nil {
+	if possible := tenant.CheckSlug(slug) == nil; !possible {
 		return meta.Person{}, nil
 	}
 	known, err := p.store.FindPerson(ctx, a.Tenant, slug)
