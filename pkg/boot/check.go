@@ -230,7 +230,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_users", c.MaxUsers},
 		{"max_access_rules", c.MaxAccessRules},
 		{"max_principal_groups", c.MaxPrincipalGroups},
-		{"max_identity_providers", c.MaxProviders},
+		{"max_identity_providers", c.MaxIdentityProviders},
 		{"max_domains", c.MaxDomains},
 		{"max_upstreams", c.MaxUpstreams},
 		{"max_groups", c.MaxGroups},

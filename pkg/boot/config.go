@@ -86,69 +86,69 @@ type Config struct {
 	LogLevel     string `setting:"log_level" placeholder:"LEVEL" help:"debug, info, warn or error."`
 	LogFormat    string `setting:"log_format" placeholder:"FORMAT" help:"text or json; empty is text on a terminal, else json."`
 
-	UploadTTL          time.Duration `setting:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may be idle before it is removed."`
-	MaxStagedBytes     ByteSize      `setting:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
-	MaxRegistries      int           `setting:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
-	MaxAccounts        int           `setting:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
-	MaxAccountKeys     int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys of a service account, access tokens of a user and tokens of an operator, of each; -1 is any number."`
-	MaxUsers           int           `setting:"max_users" placeholder:"NUMBER" help:"Users that a tenant may have; -1 is any number."`
-	MaxAccessRules     int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
-	MaxPrincipalGroups int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
-	MaxProviders       int           `setting:"max_identity_providers" placeholder:"NUMBER" help:"Identity providers that a tenant may have; -1 is any number."`
-	MaxDomains         int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
-	MaxUpstreams       int           `setting:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
-	MaxGroups          int           `setting:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
-	MaxMirrorHosts     int           `setting:"max_mirror_hosts" placeholder:"NUMBER" help:"Mirror hosts that a tenant may have; -1 is any number."`
-	MaxEvents          int           `setting:"max_events" placeholder:"NUMBER" help:"Events of pushes, pulls and deletions in a tenant that the audit log keeps, the newest; as many of refused logins and calls, and ten times as many of administration, apart; -1 is any number."`
-	EventAge           time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
-	MinFree            ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
-	CacheMax           ByteSize      `setting:"cache_max" placeholder:"SIZE" help:"Most that the cached content of all tenants may take of the blob store; above it, what was pulled least recently is evicted, first of the tenant with the most. 0 is seven eighths of what pushes leave of the disk of data_dir, and no bound in a bucket."`
-	Grace              time.Duration `setting:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
-	DeleteDelay        time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes are kept after their removal: a backup of the metadata that is younger can be restored."`
-	NameQuarantine     time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
-	UndeleteWindow     time.Duration `setting:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
-	TransferPause      time.Duration `setting:"transfer_pause" placeholder:"TIME" help:"How long a client may pause within an upload that holds bytes, or a blob that it reads."`
-	PausedTransfers    int           `setting:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may pause at once in a process; above that, those that paused longest end."`
-	MaxConnections     int           `setting:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 256, at most 16384."`
-	ShutdownTimeout    time.Duration `setting:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
+	UploadTTL            time.Duration `setting:"upload_ttl" name:"upload-ttl" placeholder:"TIME" help:"How long an upload may be idle before it is removed."`
+	MaxStagedBytes       ByteSize      `setting:"max_staged_bytes" placeholder:"SIZE" help:"Bytes a tenant may have in unfinished uploads."`
+	MaxRegistries        int           `setting:"max_registries" placeholder:"NUMBER" help:"Registries that a tenant may have, deleted ones that are not removed yet among them; -1 is any number."`
+	MaxAccounts          int           `setting:"max_accounts" placeholder:"NUMBER" help:"Service accounts that a tenant may have; -1 is any number."`
+	MaxAccountKeys       int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys of a service account, access tokens of a user and tokens of an operator, of each; -1 is any number."`
+	MaxUsers             int           `setting:"max_users" placeholder:"NUMBER" help:"Users that a tenant may have; -1 is any number."`
+	MaxAccessRules       int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
+	MaxPrincipalGroups   int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
+	MaxIdentityProviders int           `setting:"max_identity_providers" placeholder:"NUMBER" help:"Identity providers that a tenant may have; -1 is any number."`
+	MaxDomains           int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
+	MaxUpstreams         int           `setting:"max_upstreams" placeholder:"NUMBER" help:"Upstreams that a tenant may have; -1 is any number."`
+	MaxGroups            int           `setting:"max_groups" placeholder:"NUMBER" help:"Upstream groups that a tenant may have; -1 is any number."`
+	MaxMirrorHosts       int           `setting:"max_mirror_hosts" placeholder:"NUMBER" help:"Mirror hosts that a tenant may have; -1 is any number."`
+	MaxEvents            int           `setting:"max_events" placeholder:"NUMBER" help:"Events of pushes, pulls and deletions in a tenant that the audit log keeps, the newest; as many of refused logins and calls, and ten times as many of administration, apart; -1 is any number."`
+	EventAge             time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
+	MinFree              ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
+	CacheMax             ByteSize      `setting:"cache_max" placeholder:"SIZE" help:"Most that the cached content of all tenants may take of the blob store; above it, what was pulled least recently is evicted, first of the tenant with the most. 0 is seven eighths of what pushes leave of the disk of data_dir, and no bound in a bucket."`
+	Grace                time.Duration `setting:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
+	DeleteDelay          time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes are kept after their removal: a backup of the metadata that is younger can be restored."`
+	NameQuarantine       time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
+	UndeleteWindow       time.Duration `setting:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
+	TransferPause        time.Duration `setting:"transfer_pause" placeholder:"TIME" help:"How long a client may pause within an upload that holds bytes, or a blob that it reads."`
+	PausedTransfers      int           `setting:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may pause at once in a process; above that, those that paused longest end."`
+	MaxConnections       int           `setting:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 256, at most 16384."`
+	ShutdownTimeout      time.Duration `setting:"shutdown_timeout" placeholder:"TIME" help:"How long running requests may take to finish at a stop."`
 }
 
 // Default returns the configuration of a first start: embedded, on loopback.
 func Default() Config {
 	return Config{
-		DataDir:            "./berth-data",
-		BaseDomain:         "localhost",
-		HostPattern:        tenant.DotPattern,
-		DataAddr:           "127.0.0.1:5000",
-		AdminAddr:          "127.0.0.1:5080",
-		AdminGRPCAddr:      "127.0.0.1:5081",
-		InternalAddr:       "127.0.0.1:5091",
-		OpsAddr:            "127.0.0.1:5090",
-		UpstreamDeny:       privateNames(),
-		LogLevel:           "info",
-		SigningKeyLife:     30 * 24 * time.Hour,
-		UploadTTL:          24 * time.Hour,
-		MaxStagedBytes:     256 << 30,
-		MaxRegistries:      100,
-		MaxAccounts:        1000,
-		MaxAccountKeys:     100,
-		MaxUsers:           1000,
-		MaxAccessRules:     1000,
-		MaxPrincipalGroups: 1000,
-		MaxProviders:       20,
-		MaxDomains:         100,
-		MaxUpstreams:       100,
-		MaxGroups:          100,
-		MaxMirrorHosts:     100,
-		MaxEvents:          1_000_000,
-		EventAge:           9600 * time.Hour,
-		Grace:              25 * time.Hour,
-		DeleteDelay:        26 * time.Hour,
-		NameQuarantine:     720 * time.Hour,
-		UndeleteWindow:     24 * time.Hour,
-		TransferPause:      5 * time.Minute,
-		PausedTransfers:    64,
-		ShutdownTimeout:    30 * time.Second,
+		DataDir:              "./berth-data",
+		BaseDomain:           "localhost",
+		HostPattern:          tenant.DotPattern,
+		DataAddr:             "127.0.0.1:5000",
+		AdminAddr:            "127.0.0.1:5080",
+		AdminGRPCAddr:        "127.0.0.1:5081",
+		InternalAddr:         "127.0.0.1:5091",
+		OpsAddr:              "127.0.0.1:5090",
+		UpstreamDeny:         privateNames(),
+		LogLevel:             "info",
+		SigningKeyLife:       30 * 24 * time.Hour,
+		UploadTTL:            24 * time.Hour,
+		MaxStagedBytes:       256 << 30,
+		MaxRegistries:        100,
+		MaxAccounts:          1000,
+		MaxAccountKeys:       100,
+		MaxUsers:             1000,
+		MaxAccessRules:       1000,
+		MaxPrincipalGroups:   1000,
+		MaxIdentityProviders: 20,
+		MaxDomains:           100,
+		MaxUpstreams:         100,
+		MaxGroups:            100,
+		MaxMirrorHosts:       100,
+		MaxEvents:            1_000_000,
+		EventAge:             9600 * time.Hour,
+		Grace:                25 * time.Hour,
+		DeleteDelay:          26 * time.Hour,
+		NameQuarantine:       720 * time.Hour,
+		UndeleteWindow:       24 * time.Hour,
+		TransferPause:        5 * time.Minute,
+		PausedTransfers:      64,
+		ShutdownTimeout:      30 * time.Second,
 	}
 }
 

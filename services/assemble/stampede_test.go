@@ -44,8 +44,8 @@ func (w *world) anybody(t *testing.T, nodes ...*node) []repository {
 // once for each manifest and blob; where Redis is out or lies, at most once by
 // each node (R16, R44). Every client gets every byte.
 func TestE14_StampedeOnThreeNodes(t *testing.T) {
-	clients := dice.Count(t, 150, 1000) // more at once than two processors with the race detector serve in time
-	without := dice.Count(t, 45, 1000)  // where Redis does not help
+	clients := dice.Count(t, 60, 1000) // more at once than two processors with the race detector serve in time
+	without := dice.Count(t, 30, 1000) // where Redis does not help
 	idle := func(*testing.T) {}
 	lying := func(m testserver.RedisMode) func(t *testing.T) (string, func(*testing.T)) {
 		return func(t *testing.T) (string, func(*testing.T)) {

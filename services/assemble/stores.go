@@ -128,7 +128,7 @@ func limits(c boot.Config) meta.Limits {
 	return meta.Limits{
 		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, Users: c.MaxUsers, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules,
 		PrincipalGroups: c.MaxPrincipalGroups,
-		Providers:       c.MaxProviders,
+		Providers:       c.MaxIdentityProviders,
 		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, MirrorHosts: c.MaxMirrorHosts, Events: c.MaxEvents,
 	}
 }

@@ -123,6 +123,20 @@ func (a *attacker) get(path string) {
 	a.next += 2
 }
 
+// first reads until bytes of a body came.
+func (a *attacker) first() {
+	a.Helper()
+	for {
+		f, err := a.ReadFrame()
+		if err != nil {
+			a.Fatal(err)
+		}
+		if _, ok := f.(*http2.DataFrame); ok {
+			return
+		}
+	}
+}
+
 // take reads until an answer is whole.
 func (a *attacker) take() {
 	a.Helper()
@@ -162,6 +176,8 @@ func TestS99_APausedBlobProtectsOnlyItself(t *testing.T) {
 	alone.get("/large-blob")
 	crowded.get("/large-blob")
 	await.True(g, patience, "all have begun", func() bool { return g.large.Load() == 2 })
+	alone.first() // before that it is no transfer
+	crowded.first()
 	for range 20 {
 		crowded.get("/manifest")
 	}

@@ -126,30 +126,38 @@ func (s *Store) acquire(ctx context.Context, owner tenant.ID, proven bool) (conn
 	if err := s.enter(ctx, owner); err != nil {
 		return conn{}, err
 	}
-	first, began := s.answers.Load(), time.Now()
-	for {
-		answers := s.answers.Load()
-		c, err := s.connect(ctx, proven)
-		if err == nil {
-			return conn{c.Conn(), c, s.connGate, owner}, nil
+	first := s.answers.Load()
+	answers := first
+	c, err := s.connect(ctx, proven)
+	if s.occupied(err, first, answers) {
+		waiting, cancel := context.WithTimeout(ctx, busyTime)
+		defer cancel()
+		for s.occupied(err, first, answers) && pause.Between(waiting, crowdedWait, 2*crowdedWait) == nil {
+			answers = s.answers.Load()
+			c, err = s.connect(ctx, proven)
 		}
-		occupied := s.crowded(err, first) || s.slow(err, answers)
-		if occupied && time.Since(began) < busyTime && pause.Between(ctx, crowdedWait, 2*crowdedWait) == nil {
-			continue
-		}
-		// Neither a client that went away nor one connection too many is an outage.
-		switch {
-		case occupied:
-			err = busy(err)
-		case ctx.Err() == nil && s.answers.Load() == answers:
-			s.connGate.Expel(errDown{err})
-			fallthrough
-		default:
-			err = down(err)
-		}
-		s.connGate.Release(owner, 1)
-		return conn{}, err
 	}
+	if err == nil {
+		return conn{c.Conn(), c, s.connGate, owner}, nil
+	}
+	if s.occupied(err, first, answers) {
+		err = busy(err)
+	} else {
+		// Neither a client that went away nor one connection too many is an outage.
+		if ctx.Err() == nil && s.answers.Load() == answers {
+			s.connGate.Expel(errDown{err})
+		}
+		err = down(err)
+	}
+	s.connGate.Release(owner, 1)
+	return conn{}, err
+}
+
+// occupied says whether err is that the server, which answers others, had no room or no time
+// for a connection since it had given so many answers: first when the call began, and then
+// answers when it asked last.
+func (s *Store) occupied(err error, first, answers int64) bool {
+	return s.crowded(err, first) || s.slow(err, answers)
 }
 
 // connect waits for a connection for connectTime at most.
