@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -22,6 +23,7 @@ type postgres struct {
 
 	mu        sync.Mutex // one CREATE DATABASE at a time
 	admin     *pgx.Conn
+	strategy  string // of copies
 	made      int
 	templates map[string]error // by name: whether preparing it failed
 }
@@ -65,7 +67,7 @@ func (p *postgres) create(template string, prepare func(ctx context.Context, url
 	defer p.mu.Unlock()
 	ctx := context.Background()
 	copyOf := func(from, to string) error {
-		_, err := p.admin.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{to}.Sanitize()+" TEMPLATE "+pgx.Identifier{from}.Sanitize())
+		_, err := p.admin.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{to}.Sanitize()+" TEMPLATE "+pgx.Identifier{from}.Sanitize()+p.strategy)
 		return err
 	}
 	if prepare != nil {
@@ -115,6 +117,12 @@ func startPostgres() (*postgres, error) {
 	p := &postgres{port: port, templates: map[string]error{}}
 	if p.admin, err = pgx.Connect(context.Background(), p.url("postgres")); err != nil {
 		return nil, err
+	}
+	// Copying files takes a third of the time of writing a log of them; before version 15
+	// there is no other way.
+	version, _, _ := strings.Cut(p.admin.PgConn().ParameterStatus("server_version"), ".")
+	if major, err := strconv.Atoi(version); err == nil && major >= 15 {
+		p.strategy = " STRATEGY FILE_COPY"
 	}
 	return p, nil
 }
