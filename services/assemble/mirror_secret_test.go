@@ -97,7 +97,7 @@ func TestV63_V64_TheNameIsNowhere(t *testing.T) {
 	w.byTLS(strings.ToUpper(label)+".reg.example", "library/app").wantImage(t, "1", img)
 
 	soon(t, "the short one to end", func() bool { return w.byTLS(short, "x").get(t, "/v2/").status == http.StatusNotFound })
-	unknown := w.byTLS("nobody.reg.example", "library/app").get(t, "/v2/").want(t, http.StatusNotFound)
+	unknown := w.byTLS("unknown.reg.example", "library/app").get(t, "/v2/").want(t, http.StatusNotFound)
 	bodies := string(unknown.body)
 	typo, last := label[:len(label)-1], "a"
 	if label[len(typo):] == last {

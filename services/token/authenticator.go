@@ -68,12 +68,12 @@ func NewAuthenticator(a login.Accounts, h *password.Hasher, f limit.Failures) *A
 }
 
 // Authenticate returns the account of the site's tenant with this name and secret: a
-// service account, also by the token of a job that it trusts, or a user. Any mismatch is fault.UnauthorizedReason, with the same message
-// and code path (contract row B10). After too many failures of the account, or from the
-// client's address at this tenant, it is fault.TooManyRequests, even with the right
-// secret. But failures of others do not lock an account out of the addresses that
-// it was used from, and a secret that was valid there is not counted (contract row
-// S55). A failure is in the access log and a metric.
+// service account, also by the token of a job that it trusts, or a user, also a person of an
+// identity provider. Any mismatch is fault.UnauthorizedReason, with the same message (contract
+// row B10). After too many failures of the account, or from the client's address at this tenant,
+// it is fault.TooManyRequests, even with the right secret. But failures of others do not lock an
+// account out of the addresses that it was used from, and a secret that was valid there is not
+// counted (contract row S55). A failure is in the access log and a metric.
 func (a *Authenticator) Authenticate(ctx context.Context, s tenant.Site, name, secret string) (access.Principal, error) {
 	return a.answer(ctx, s, name, secret)
 }

@@ -60,7 +60,7 @@ func (r *remembered) find(key digest) (login.Person, error, bool) { //nolint:rev
 	return login.Person{}, nil, false
 }
 
-// put remembers an answer; an outage is none.
+// put remembers an answer. An outage is not remembered.
 func (r *remembered) put(key digest, p login.Person, err error) {
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):

@@ -96,8 +96,8 @@ func (c *Client) order() []*server {
 	return append(up, down...)
 }
 
-// ask runs f with the first server that can be asked. An outage of one is none of the
-// directory, unless it is one of all.
+// ask runs f with the first server that can be asked. The directory has an outage only if none
+// of its servers can be.
 func (c *Client) ask(ctx context.Context, f func(context.Context, *server) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.settings.Timeout*time.Duration(len(c.servers)+1)) // also for what waits
 	defer cancel()

@@ -57,10 +57,11 @@ func NewDirectories(s Store, o Open) *Directories {
 // Clear forgets which providers there are, but not their clients.
 func (d *Directories) Clear() { d.providers.Clear() }
 
-// load finds the providers by which people of the tenant may log in, its own first.
+// load finds the providers by which people of the tenant may log in, the operator's first: so the
+// passwords of their people do not reach those of the tenant.
 func (d *Directories) load(ctx context.Context, t tenant.ID) ([]meta.IdentityProvider, error) {
 	var all []meta.IdentityProvider
-	for _, owner := range []tenant.ID{t, meta.Deployment} {
+	for _, owner := range []tenant.ID{meta.Deployment, t} {
 		found, err := d.store.ListIdentityProviders(ctx, owner, meta.Page{Size: maxProviders})
 		if err != nil {
 			return nil, err

@@ -61,7 +61,7 @@ func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Ident
 		return login.Identity{}, err
 	}
 	failed := login.ErrUnknown()
-	for _, provider := range inOrder(providers, known) {
+	for _, provider := range askable(providers, known) {
 		name := a.Name
 		if provider.ID == known.Provider && a.Name == known.Slug {
 			name = known.LoginName
@@ -97,14 +97,24 @@ func (p *People) account(ctx context.Context, a login.Attempt) (meta.Person, err
 	}
 }
 
-// inOrder are the providers, with that of the person first.
-func inOrder(providers []meta.IdentityProvider, known meta.Person) []meta.IdentityProvider {
-	i := slices.IndexFunc(providers, func(p meta.IdentityProvider) bool { return p.ID == known.Provider })
-	if i < 0 {
+// askable are the providers that may see a password for the name of the person, that of the
+// person first. One of the tenant never sees what may be the password of a person of the operator's.
+func askable(providers []meta.IdentityProvider, known meta.Person) []meta.IdentityProvider {
+	if known.Provider == 0 {
 		return providers
 	}
-	rest := slices.Delete(slices.Clone(providers), i, i+1)
-	return append([]meta.IdentityProvider{providers[i]}, rest...)
+	i := slices.IndexFunc(providers, func(p meta.IdentityProvider) bool { return p.ID == known.Provider })
+	if i < 0 {
+		return nil // the person's is disabled or offered no longer
+	}
+	own := providers[i]
+	asked := []meta.IdentityProvider{own}
+	for _, other := range providers {
+		if other.ID != own.ID && (other.Tenant == meta.Deployment || own.Tenant != meta.Deployment) {
+			asked = append(asked, other)
+		}
+	}
+	return asked
 }
 
 func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, name string) (login.Identity, error) {

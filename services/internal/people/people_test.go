@@ -80,6 +80,33 @@ func TestV21_APersonBecomesAUserAndTakesOverNone(t *testing.T) {
 	}
 }
 
+// A tenant's provider sees no password that may be of a person of the operator's, also where it is
+// wrong or the operator's cannot be asked.
+func TestV21_ATenantsProviderSeesNoPasswordOfTheOperatorsPeople(t *testing.T) {
+	w := newWorld(t)
+	provider, operators := w.addProvider(meta.Deployment, "head")
+	operators.put("boss")
+	w.corp.put("max")
+	w.corp.put("boss")
+	w.enters("boss", "boss")
+	w.refused("boss", "a wrong password")
+	operators.outage(true)
+	if _, err := w.login("boss", "password of boss"); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("during an outage: %v", err)
+	}
+	operators.outage(false)
+	w.enters("max", "max")
+	asked := w.corp.count()
+	provider.Disabled = true
+	_, err := w.UpdateIdentityProvider(t.Context(), by(), provider)
+	w.must(err)
+	w.people.directories.Clear()
+	w.refused("boss", "password of boss")
+	if n := w.corp.count(); asked != 1 || n != asked {
+		t.Errorf("the tenant's provider was asked %d times, and %d in all", asked, n)
+	}
+}
+
 func TestV21_SlugsAreValidAndAPersonsOwn(t *testing.T) {
 	for _, name := range []string{"a", "", "Ünal", "max--muster", "x-", "0", strings.Repeat("ab-", 20), "DOMAIN\\user", "user@example.org"} {
 		one, other := slugs(name, 1, "s-1"), slugs(name, 1, "s-2")
