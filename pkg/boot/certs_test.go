@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // issuer makes certificates, and is what clients trust.
@@ -309,5 +311,43 @@ func TestS11_HandshakeWithoutANameTellsNone(t *testing.T) {
 	add("default", 6, "any.test")
 	if names := look(); !slices.Contains(names, "any.test") {
 		t.Errorf("the operator's choice is not served: %v", names)
+	}
+}
+
+// TestV96_ACertificateThatNamesAMirrorHostIsRefused at the start, and when it is read again: then
+// what was served before stays.
+func TestV96_ACertificateThatNamesAMirrorHostIsRefused(t *testing.T) {
+	ca := issuer{x509.NewCertPool()}
+	label := tenant.NewMirrorLabel()
+	for _, names := range [][]string{
+		{label + ".registry.test"},
+		{"a.test", strings.ToUpper(label) + ".registry.test"},
+		{"*." + label + ".registry.test"},
+		{"a.test", "*.a.test", label + ".elsewhere.test"},
+	} {
+		dir := t.TempDir()
+		cert, key := ca.pair(t, 1, names...)
+		put(t, filepath.Join(dir, "a.crt"), cert)
+		put(t, filepath.Join(dir, "a.key"), key)
+		_, err := openCertificates(certificateDir{settingDataCerts, dir}, "registry.test", slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), "a.crt: the certificate names the mirror host") || strings.Contains(strings.ToLower(err.Error()), label) {
+			t.Errorf("%q: %v", names, err)
+		}
+	}
+	var out bytes.Buffer
+	dir := t.TempDir()
+	cert, key := ca.pair(t, 1, "*.registry.test")
+	put(t, filepath.Join(dir, "a.crt"), cert)
+	put(t, filepath.Join(dir, "a.key"), key)
+	certs, err := openCertificates(certificateDir{settingDataCerts, dir}, "registry.test", slog.New(slog.NewTextHandler(&out, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = ca.pair(t, 2, "*.registry.test", label+".registry.test")
+	put(t, filepath.Join(dir, "a.crt"), cert)
+	put(t, filepath.Join(dir, "a.key"), key)
+	certs.reload()
+	if got, err := ca.handshake(t, certs.config(), label+".registry.test"); err != nil || got != 1 || !strings.Contains(out.String(), "names the mirror host") || strings.Contains(out.String(), label) {
+		t.Errorf("certificate %d, error %v:\n%s", got, err, out.String())
 	}
 }

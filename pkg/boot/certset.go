@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // certSet is one reading of the directory.
@@ -143,5 +145,19 @@ func readPair(certFile string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s with %s: %w", certFile, keyFile, err)
 	}
+	if err := checkNamesNoMirror(cert.Leaf); err != nil {
+		return nil, fmt.Errorf("%s: %w", certFile, err)
+	}
 	return &cert, nil
+}
+
+// checkNamesNoMirror refuses a certificate that names a mirror host, also a wildcard below one.
+func checkNamesNoMirror(leaf *x509.Certificate) error {
+	for _, name := range append(namesOf(leaf), leaf.Subject.CommonName) {
+		if tenant.HasMirrorLabel(name) {
+			return fmt.Errorf("the certificate names the mirror host %s; the name of a mirror host is a secret, and authorities publish those of certificates: delete that mirror host or rotate it, and use a wildcard certificate, which covers all of them",
+				tenant.RedactMirrors(name))
+		}
+	}
+	return nil
 }

@@ -92,6 +92,17 @@ func isMirrorLabel(s string) bool {
 	return ok && len(random) == mirrorChars && strings.Trim(random, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
+// HasMirrorLabel reports whether a name, in any case, has a label that may be that of a mirror
+// host, at any level. What publishes names must not have one.
+func HasMirrorLabel(name string) bool {
+	for label := range strings.SplitSeq(strings.ToLower(name), ".") {
+		if isMirrorLabel(label) {
+			return true
+		}
+	}
+	return false
+}
+
 // minRedacted is how many letters and digits make a text that may be a label, also where it
 // was cut or misspelled.
 const minRedacted = 24

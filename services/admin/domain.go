@@ -94,6 +94,9 @@ func (s *Service) checkHost(id string, byOperator bool) (string, error) {
 	if err != nil || !strings.EqualFold(host, strings.TrimSuffix(id, ".")) {
 		return "", invalid("domain_id", "%q is not a host name without port, in ASCII form, such as registry.acme.example", clipped(id))
 	}
+	if tenant.HasMirrorLabel(host) {
+		return "", invalid("domain_id", "the name has the form of a mirror host; mirrorHosts gives such names, and no domain has one")
+	}
 	if _, _, ok := s.pattern.Parse(host); ok || !byOperator && s.pattern.Contains(host) {
 		return "", invalid("domain_id", "%q belongs to the base domain, whose names are given by tenant and registry", host)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 const hubMirror = `{"upstream": "hub", "networks": ["10.1.0.0/8"]}`
@@ -95,4 +97,16 @@ func TestV60_AMirrorHostRefusesWhatItCannotMean(t *testing.T) {
 	a.call(409, "POST", mirrorHosts+"/engines:rotate", fmt.Sprintf(`{"etag": %q}`, made["etag"]))
 	a.call(404, "POST", mirrorHosts+"/none:rotate", `{}`)
 	a.call(400, "DELETE", "/v1/tenants/acme/upstreams/hub", "") // in use
+}
+
+// TestV96_NoDomainHasTheNameOfAMirrorHost, an operator's neither.
+func TestV96_NoDomainHasTheNameOfAMirrorHost(t *testing.T) {
+	a := newMirrored(t)
+	label := tenant.NewMirrorLabel()
+	for _, host := range []string{label + ".localhost", "a." + label + ".localhost", strings.ToUpper(label) + ".elsewhere.example"} {
+		got := fmt.Sprint(a.call(400, "POST", "/v1/tenants/acme/domains?domain_id="+host, `{"registry": "main"}`))
+		if !strings.Contains(got, "domain_id") || strings.Contains(strings.ToLower(got), label) {
+			t.Errorf("%s: %s", host, got)
+		}
+	}
 }
