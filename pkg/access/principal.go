@@ -13,7 +13,7 @@ type Principal struct {
 	Tenant tenant.ID
 	Role   Role
 	Epoch  int64  // of the account, as it was when the secret was checked
-	Key    string // the name of the key whose secret it was, or TrustKey; empty for passwords
+	Key    string // the name of the key whose secret it was, TrustKey or PersonTokenKey; empty for passwords
 }
 
 // trustPrefix begins Principal.Key of callers with a job's token. No key has such a name.
@@ -25,6 +25,16 @@ func TrustKey(name string) string { return trustPrefix + name }
 // TrustOf returns the name of the trust that a Principal.Key, or that of a use, is; false for
 // keys.
 func TrustOf(key string) (string, bool) { return strings.CutPrefix(key, trustPrefix) }
+
+// personTokenPrefix begins Principal.Key of people with a token for all tenants.
+const personTokenPrefix = "personTokens/"
+
+// PersonTokenKey is Principal.Key of those who logged in by the token of this name that is a
+// person's for all tenants.
+func PersonTokenKey(name string) string { return personTokenPrefix + name }
+
+// PersonTokenOf is TrustOf for PersonTokenKey.
+func PersonTokenOf(key string) (string, bool) { return strings.CutPrefix(key, personTokenPrefix) }
 
 // groupPrefix begins the names of groups as principals of rules.
 const groupPrefix = "groups/"

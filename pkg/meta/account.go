@@ -42,6 +42,8 @@ type AccountKey struct {
 	ExpiresAt time.Time // zero = never
 	UsedAt    time.Time // exact to a minute; zero = not known
 	UsedFrom  string    // the address it was used from last
+
+	AllTenants bool // it is one of PersonTokens
 }
 
 // Login is an account that was found by a secret.

@@ -58,6 +58,7 @@ type Provisioning interface {
 	Accounts
 	IdentityProviders
 	People
+	PersonTokens
 	Operators
 	Sessions
 	AccessRules

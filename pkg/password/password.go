@@ -25,6 +25,9 @@ const (
 // so, and what does is never tried as one.
 const SecretPrefix = "berth_"
 
+// PersonPrefix begins access tokens of people that count in all tenants.
+const PersonPrefix = SecretPrefix + "person_"
+
 // Possible reports whether a secret can be a password.
 func Possible(secret string) bool {
 	return secret != "" && len(secret) <= MaxLength && !strings.HasPrefix(secret, SecretPrefix)

@@ -19,7 +19,7 @@ const (
 
 func (s *Service) accessTokens() accountKeys {
 	return accountKeys{
-		service: s, limit: s.limits.KeyLimit(), find: s.accountOwner(s.users().find),
+		service: s, limit: s.limits.KeyLimit(), find: s.tokenOwner,
 		owners: []string{"tenants", "users"}, name: "accessTokens", noun: "an access token", prefix: secretPrefix,
 		defaultTTL: defaultTokenTTL, shortest: minTTL, longest: maxTokenTTL, field: "access_token.ttl", limits: "1 second and 366 days",
 	}
@@ -32,6 +32,9 @@ func (s *Service) CreateAccessToken(ctx context.Context, req *pb.CreateAccessTok
 		return nil, err
 	}
 	tokens := s.accessTokens()
+	if req.GetAccessToken().GetAllTenants() {
+		tokens = s.personTokens()
+	}
 	var err error
 	if tokens.latest, err = s.latestToken(ctx); err != nil {
 		return nil, err
@@ -76,6 +79,6 @@ func accessTokenMessage(user string, k meta.AccountKey) *pb.AccessToken {
 	return &pb.AccessToken{
 		Name: user + "/accessTokens/" + k.Name, Description: k.Note,
 		CreateTime: timestamppb.New(k.CreatedAt), ExpireTime: timeOrNone(k.ExpiresAt),
-		LastUsedTime: timeOrNone(k.UsedAt), LastUsedAddress: k.UsedFrom,
+		LastUsedTime: timeOrNone(k.UsedAt), LastUsedAddress: k.UsedFrom, AllTenants: k.AllTenants,
 	}
 }

@@ -43,18 +43,23 @@ type keyOwner struct {
 func (s *Service) accountOwner(find func(ctx context.Context, field, name string) (meta.Tenant, meta.Account, error)) func(context.Context, string, string) (keyOwner, error) {
 	return func(ctx context.Context, field, name string) (keyOwner, error) {
 		_, a, err := find(ctx, field, name)
-		return keyOwner{
-			right: "role " + string(a.Role),
-			list: func(ctx context.Context) ([]meta.AccountKey, error) {
-				return s.store.ListAccountKeys(ctx, a.Tenant, a.Kind, a.Slug)
-			},
-			create: func(ctx context.Context, by meta.Cause, k meta.AccountKey) (meta.AccountKey, error) {
-				return s.store.CreateAccountKey(ctx, by, a.Tenant, a.Kind, a.Slug, k)
-			},
-			delete: func(ctx context.Context, by meta.Cause, key string) error {
-				return s.store.DeleteAccountKey(ctx, by, a.Tenant, a.Kind, a.Slug, key)
-			},
-		}, err
+		return s.keysOf(a), err
+	}
+}
+
+// keysOf is an account as the owner of keys.
+func (s *Service) keysOf(a meta.Account) keyOwner {
+	return keyOwner{
+		right: "role " + string(a.Role),
+		list: func(ctx context.Context) ([]meta.AccountKey, error) {
+			return s.store.ListAccountKeys(ctx, a.Tenant, a.Kind, a.Slug)
+		},
+		create: func(ctx context.Context, by meta.Cause, k meta.AccountKey) (meta.AccountKey, error) {
+			return s.store.CreateAccountKey(ctx, by, a.Tenant, a.Kind, a.Slug, k)
+		},
+		delete: func(ctx context.Context, by meta.Cause, key string) error {
+			return s.store.DeleteAccountKey(ctx, by, a.Tenant, a.Kind, a.Slug, key)
+		},
 	}
 }
 

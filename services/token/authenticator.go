@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -188,10 +189,13 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 }
 
 // find asks each that may know the attempt. A job's token is compared with no password, here or
-// in a directory.
+// in a directory. A person's token for all tenants is of no account, and no password.
 func (a *Authenticator) find(ctx context.Context, s tenant.Site, at login.Attempt, proven func(hash string) bool) (login.Identity, error) {
 	if a.jobs != nil && workload.IsToken(at.Secret) {
 		return a.jobs.Authenticate(ctx, at)
+	}
+	if a.people != nil && strings.HasPrefix(at.Secret, password.PersonPrefix) {
+		return a.people.Authenticate(ctx, at)
 	}
 	accounts := a.accounts
 	accounts.NoPasswords = s.NoPasswords

@@ -8,6 +8,7 @@ import (
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/login"
+	"github.com/berth-registry/berth/pkg/password"
 	"github.com/berth-registry/berth/pkg/tenant"
 	"github.com/berth-registry/berth/services/internal/fronttest"
 	"github.com/berth-registry/berth/services/token"
@@ -58,5 +59,17 @@ func TestV32_FailuresOfANameKeepNoOtherNameOut(t *testing.T) {
 	}
 	if p, err := a.Authenticate(t.Context(), acme, "Max.Muster", "secret of max"); err != nil {
 		t.Errorf("another name: %+v, %v", p, err)
+	}
+}
+
+// TestV92_PersonTokensReachOnlyPeople: they are of no account, and no password of one.
+func TestV92_PersonTokensReachOnlyPeople(t *testing.T) {
+	d := fronttest.New(t)
+	acme := d.Tenant("acme", tenant.Settings{})
+	acme.NoPasswords = true
+	people := &oneName{}
+	a := authenticator(d.Meta).WithPeople(people)
+	if _, err := a.Authenticate(t.Context(), acme, "max", password.PersonPrefix+"x"); fault.KindOf(err) != fault.Unauthenticated || len(people.asked) != 1 {
+		t.Errorf("%v, asked for %q", err, people.asked)
 	}
 }

@@ -78,9 +78,10 @@ func (s *Service) findRefresh(ctx context.Context, t tenant.ID, raw string) (met
 // the same one, so that those of a hundred builds do not end it for the machine beside them.
 // A password gets another one each time: only a random secret may be what a token is made of.
 func (s *Service) refreshToken(ctx context.Context, req IssueTokenRequest, p access.Principal) (string, error) {
-	_, job := access.TrustOf(p.Key) // its own token ends soon, and so do its rights
+	_, job := access.TrustOf(p.Key)              // its own token ends soon, and so do its rights
+	_, everywhere := access.PersonTokenOf(p.Key) // it ends in all tenants at once
 	switch {
-	case !req.Offline, p.Anonymous(), job, req.NotForKeys && p.Key != "":
+	case !req.Offline, p.Anonymous(), job, everywhere, req.NotForKeys && p.Key != "":
 		return "", nil
 	case req.Refresh != "":
 		return req.Refresh, nil

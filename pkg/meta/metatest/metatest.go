@@ -68,6 +68,7 @@ func Run(t *testing.T, open Open) {
 		{"PrincipalGroups", testPrincipalGroups},
 		{"IdentityProviders", testIdentityProviders},
 		{"People", testPeople},
+		{"PersonTokens", testPersonTokens},
 		{"MirrorHosts", testMirrorHosts},
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},

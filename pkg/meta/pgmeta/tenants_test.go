@@ -53,10 +53,14 @@ var begins = map[string]string{
 	"duePeople":                "i",
 	"endGroupsPostgres":        "i",
 	"findIdentityProviderByID": "p",
+	"accountsOfPerson":         "i",
 	"forgetProvider":           "account_identities",
 	"groupOfProvider":          "g",
 	"postponePeople":           "account_identities",
+	"raiseEpochsOfPerson":      "i",
 	"raiseVersionsOfProvider":  "g",
+	"revokePerson":             "i",
+	"wakeAccountsOfPerson":     "account_identities",
 	"wakePeople":               "account_identities",
 
 	// Of operators, and of every process.

@@ -122,6 +122,7 @@ const (
 	countCaches          = `SELECT count(*) FROM (SELECT 1 FROM registries WHERE tenant_id = $1 AND upstream_id IS NOT NULL AND kept_for IS NULL LIMIT $2) AS counted`
 	countAccounts        = `SELECT count(*) FROM (SELECT 1 FROM accounts WHERE tenant_id = $1 AND kind = $2 LIMIT $3) AS counted`
 	countAccountKeys     = `SELECT count(*) FROM (SELECT 1 FROM account_keys WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
+	countPersonKeys      = `SELECT count(*) FROM (SELECT 1 FROM person_tokens WHERE provider_id = $1 AND subject = $2 LIMIT $3) AS counted`
 	countTrusts          = `SELECT count(*) FROM (SELECT 1 FROM account_trusts WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
 	countAccessRules     = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPrincipalGroups = `SELECT count(*) FROM (SELECT 1 FROM principal_groups WHERE tenant_id = $1 LIMIT $2) AS counted`

@@ -182,8 +182,10 @@ func (s *Records) DeleteIdentityProvider(ctx context.Context, by meta.Cause, own
 		if named {
 			return fault.New(fault.Conflict, fault.InUse, "the identity provider is named by group %q; take it out of that first", group)
 		}
-		if err := t.Queue(forgetProvider, id); err != nil {
-			return err
+		for _, statement := range []string{forgetProvider, deleteKeysOfProvider} {
+			if err := t.Queue(statement, id); err != nil {
+				return err
+			}
 		}
 		return t.Queue(deleteIdentityProvider, owner, id)
 	})

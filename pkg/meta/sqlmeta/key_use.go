@@ -25,16 +25,20 @@ type keyUse struct {
 // RecordKeyUses implements meta.KeyUses. Rows are locked in one order, so that nodes do not
 // wait for each other in circles.
 func (s *Records) RecordKeyUses(ctx context.Context, uses []meta.KeyUse) error {
-	var ofAccounts, ofTrusts, ofOperators []keyUse
+	var ofAccounts, ofTrusts, ofPeople, ofOperators []keyUse
 	for _, u := range uses {
 		row := keyUse{u.Tenant, u.Account, u.Key, u.At, u.At.UnixMicro(), u.Address}
 		trust, isTrust := access.TrustOf(u.Key)
+		token, isPersons := access.PersonTokenOf(u.Key)
 		switch {
 		case u.Tenant == meta.Deployment:
 			ofOperators = append(ofOperators, row)
 		case isTrust:
 			row.Key = trust
 			ofTrusts = append(ofTrusts, row)
+		case isPersons:
+			row.Key = token
+			ofPeople = append(ofPeople, row)
 		default:
 			ofAccounts = append(ofAccounts, row)
 		}
@@ -46,8 +50,17 @@ func (s *Records) RecordKeyUses(ctx context.Context, uses []meta.KeyUse) error {
 		if err := queueUses(t, ofTrusts, t.Pick(recordTrustUsesSQLite, recordTrustUsesPostgres)); err != nil {
 			return err
 		}
+		if err := queueUses(t, latestOfEach(ofPeople), t.Pick(recordPersonUsesSQLite, recordPersonUsesPostgres)); err != nil {
+			return err
+		}
 		return queueUses(t, ofOperators, t.Pick(recordTokenUsesSQLite, recordTokenUsesPostgres))
 	})
+}
+
+// latestOfEach leaves one use of each token, which may have been used in many tenants.
+func latestOfEach(uses []keyUse) []keyUse {
+	slices.SortFunc(uses, func(a, b keyUse) int { return cmp.Or(cmp.Compare(a.Key, b.Key), b.At.Compare(a.At)) })
+	return slices.CompactFunc(uses, func(a, b keyUse) bool { return a.Key == b.Key })
 }
 
 func queueUses(t Tx, rows []keyUse, statement string) error {

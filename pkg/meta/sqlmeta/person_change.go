@@ -134,6 +134,9 @@ func (s *Records) EndPerson(ctx context.Context, by meta.Cause, p meta.Person) e
 		if err := t.Queue(switchAccount, p.Tenant, r.id, true); err != nil {
 			return err
 		}
+		if err := t.Queue(deletePersonKeys, p.Provider, p.Subject); err != nil {
+			return err
+		}
 		return revoke(t, p.Tenant, r, allKeys)
 	})
 }

@@ -18,6 +18,7 @@ SELECT due.tenant_id, due.account_id,
        due.provider_id, due.subject, due.read_at,
        due.seen_at > berth_now() - CAST($3 AS interval)
     OR coalesce((SELECT TRUE FROM account_keys k WHERE k.tenant_id = due.tenant_id AND k.account_id = due.account_id LIMIT 1), FALSE)
+    OR coalesce((SELECT TRUE FROM person_tokens x WHERE x.provider_id = due.provider_id AND x.subject = due.subject LIMIT 1), FALSE)
     OR coalesce((SELECT TRUE FROM refresh_tokens r WHERE r.tenant_id = due.tenant_id AND r.account_id = due.account_id LIMIT 1), FALSE)
     OR coalesce((SELECT TRUE FROM sessions s WHERE s.tenant_id = due.tenant_id AND s.account_id = due.account_id LIMIT 1), FALSE)
 FROM (SELECT i.* FROM account_identities i WHERE i.due_at <= berth_now() - CAST($1 AS interval) ORDER BY i.due_at LIMIT 200) due

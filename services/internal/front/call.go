@@ -91,10 +91,14 @@ func (c *Call) logFailure(r *http.Request, err error) {
 	c.log.Log(r.Context(), level, "the request failed", "error", err)
 }
 
-// LogPrincipal says in the access log who sent a request, and which trust let a job in.
+// LogPrincipal says in the access log who sent a request, and which trust let a job in, or which
+// token for all tenants a person.
 func LogPrincipal(ctx context.Context, p access.Principal) {
 	web.SetPrincipal(ctx, p.Actor())
 	if trust, ok := access.TrustOf(p.Key); ok {
 		web.AddLogAttrs(ctx, slog.String("trust", trust))
+	}
+	if token, ok := access.PersonTokenOf(p.Key); ok {
+		web.AddLogAttrs(ctx, slog.String("person_token", token))
 	}
 }

@@ -17,6 +17,7 @@ import (
 // Store is what the package needs of a meta.Store.
 type Store interface {
 	meta.People
+	meta.PersonTokens
 	FindIdentityProviderByID(ctx context.Context, id int64) (meta.IdentityProvider, error)
 	ListIdentityProviders(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.IdentityProvider, error)
 }

@@ -46,6 +46,9 @@ func (*People) Provider() string { return Provider }
 // account that stands for no person. Where one provider cannot be asked, the others still are; only
 // when none of them knows the person it is an outage.
 func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Identity, error) {
+	if a.Name != "" && strings.HasPrefix(a.Secret, password.PersonPrefix) {
+		return p.byToken(ctx, a)
+	}
 	if a.Name == "" || len(a.Name) > longestName || !password.Possible(a.Secret) {
 		return login.Identity{}, login.ErrUnknown()
 	}
@@ -135,13 +138,10 @@ func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.Identit
 
 // admit returns the account of a person who has logged in, and keeps what the provider said.
 func (p *People) admit(ctx context.Context, t tenant.ID, provider meta.IdentityProvider, said login.Person) (meta.Person, error) {
-	reading := readingOf(provider, said)
-	reading.Login = true
 	found, err := p.store.FindPersonBySubject(ctx, t, provider.ID, said.Subject)
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):
-		made := meta.Person{Account: meta.Account{Tenant: t, DisplayName: displayName(said)}, Provider: provider.ID, Subject: said.Subject}
-		return p.store.CreatePerson(ctx, causeOf(ctx, provider, meta.Change{Field: "login_name", New: said.Name}), made, slugs(said.Name, provider.ID, said.Subject), reading)
+		return p.create(ctx, t, provider, said)
 	case err != nil:
 		return meta.Person{}, err
 	case found.Disabled && (found.EndedAt.IsZero() || p.now().Sub(found.EndedAt) < memory):
@@ -153,7 +153,16 @@ func (p *People) admit(ctx context.Context, t tenant.ID, provider meta.IdentityP
 	case p.now().Sub(found.ReadAt) < memory:
 		return found, nil
 	}
+	reading := readingOf(provider, said)
+	reading.Login = true
 	return found, p.store.RecordPerson(ctx, causeOf(ctx, provider), found, reading)
+}
+
+// create makes the account of a person who has none.
+func (p *People) create(ctx context.Context, t tenant.ID, provider meta.IdentityProvider, said login.Person) (meta.Person, error) {
+	made := meta.Person{Account: meta.Account{Tenant: t, DisplayName: displayName(said)}, Provider: provider.ID, Subject: said.Subject}
+	by := causeOf(ctx, provider, meta.Change{Field: "login_name", New: said.Name})
+	return p.store.CreatePerson(ctx, by, made, slugs(said.Name, provider.ID, said.Subject), readingOf(provider, said))
 }
 
 // readingOf is what is kept of what a provider says of a person.

@@ -157,7 +157,7 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 	case err == nil:
 		return b.store.RecordPerson(ctx, causeOf(ctx, provider), p, readingOf(provider, said))
 	case errors.Is(err, login.ErrGone):
-		return b.store.EndPerson(ctx, causeOf(ctx, provider), p)
+		return b.end(ctx, provider, p)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -166,6 +166,24 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 	}
 	b.log.WarnContext(ctx, "an identity provider cannot be asked; what it said of people counts for its directory_grace", "provider", provider.Name(), "tenant", provider.Tenant, "error", err)
 	return b.store.PostponePeople(ctx, provider.ID, retryIn)
+}
+
+// end ends the account of a person, and those in other tenants, if the provider is the operator's:
+// what it says of a person is about all of them.
+func (b *batch) end(ctx context.Context, provider meta.IdentityProvider, p meta.Person) error {
+	accounts := []meta.Person{p}
+	if provider.Tenant == meta.Deployment {
+		var err error
+		if accounts, err = b.store.AccountsOfPerson(ctx, provider.ID, p.Subject); err != nil {
+			return err
+		}
+	}
+	for _, one := range accounts {
+		if err := b.store.EndPerson(ctx, causeOf(ctx, provider), one); err != nil && !fault.Is(err, fault.ResourceUnknown) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *batch) find(ctx context.Context, provider meta.IdentityProvider, p meta.Person) (login.Person, error) {

@@ -631,8 +631,13 @@ type AccessToken struct {
 	LastUsedTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_used_time,json=lastUsedTime,proto3" json:"last_used_time,omitempty"`
 	// Output only. The address of the client that used it last.
 	LastUsedAddress string `protobuf:"bytes,8,opt,name=last_used_address,json=lastUsedAddress,proto3" json:"last_used_address,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// It belongs to the person, and logs in at the registries of every tenant that the person's
+	// identity provider, which is the operator's, is offered to. Only the person makes, sees and
+	// deletes such tokens, in a session that began with the password at the provider, at any of
+	// these tenants. Deleting one revokes all tokens that were issued for the person.
+	AllTenants    bool `protobuf:"varint,9,opt,name=all_tenants,json=allTenants,proto3" json:"all_tenants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AccessToken) Reset() {
@@ -719,6 +724,13 @@ func (x *AccessToken) GetLastUsedAddress() string {
 		return x.LastUsedAddress
 	}
 	return ""
+}
+
+func (x *AccessToken) GetAllTenants() bool {
+	if x != nil {
+		return x.AllTenants
+	}
+	return false
 }
 
 type CreateAccessTokenRequest struct {
@@ -1121,7 +1133,7 @@ const file_berth_admin_v1_user_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x10current_password\x18\x02 \x01(\tB\x04\xe2A\x01\x04R\x0fcurrentPassword\x12'\n" +
 	"\fnew_password\x18\x03 \x01(\tB\x04\xe2A\x01\x04R\vnewPassword\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x9a\x03\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\xbb\x03\n" +
 	"\vAccessToken\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x1c\n" +
 	"\x06secret\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x06secret\x12 \n" +
@@ -1132,7 +1144,9 @@ const file_berth_admin_v1_user_proto_rawDesc = "" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12F\n" +
 	"\x0elast_used_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\flastUsedTime\x120\n" +
-	"\x11last_used_address\x18\b \x01(\tB\x04\xe2A\x01\x03R\x0flastUsedAddress\"\x97\x01\n" +
+	"\x11last_used_address\x18\b \x01(\tB\x04\xe2A\x01\x03R\x0flastUsedAddress\x12\x1f\n" +
+	"\vall_tenants\x18\t \x01(\bR\n" +
+	"allTenants\"\x97\x01\n" +
 	"\x18CreateAccessTokenRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12>\n" +
 	"\faccess_token\x18\x02 \x01(\v2\x1b.berth.admin.v1.AccessTokenR\vaccessToken\x12#\n" +
