@@ -127,18 +127,6 @@ func startPostgres() (*postgres, error) {
 	return p, nil
 }
 
-// initPostgres makes the files of a server under dir/data.
-func initPostgres(who account, bin, dir string) error {
-	// An order of words that is not the order of bytes shows where one is meant
-	// and the other is used.
-	initdb := who.command(dir, syscall.SIGKILL, filepath.Join(bin, "initdb"), "-D", filepath.Join(dir, "data"), "-A", "trust", "-U", "postgres",
-		"--no-sync", "-E", "UTF8", "--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en-US")
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	return nil
-}
-
 // runPostgres starts a new server that goes with Stop, and returns its port.
 func runPostgres(settings ...string) (int, error) {
 	bin, err := findPostgres()
@@ -154,7 +142,7 @@ func runPostgres(settings ...string) (int, error) {
 		return 0, err
 	}
 	atStop(func() error { return os.RemoveAll(dir) })
-	if err := initPostgres(who, bin, dir); err != nil {
+	if err := postgresFiles(who, dir); err != nil {
 		return 0, err
 	}
 	port, err := freePort()

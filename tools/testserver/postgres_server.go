@@ -36,7 +36,7 @@ type PostgresServer struct {
 func StartPostgres(t testing.TB) *PostgresServer {
 	t.Helper()
 	s := newPostgresServer(t)
-	s.must(initPostgres(s.who, s.bin, s.dir))
+	s.must(postgresFiles(s.who, s.dir))
 	s.Start()
 	s.Exec(`CREATE DATABASE berth TEMPLATE template0`)
 	return s
