@@ -69,10 +69,20 @@ type clock struct {
 // newClock stops the store's time.
 func newClock(t testing.TB, s *Store) *clock {
 	t.Helper()
-	c := &clock{t: t, store: s, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-	mustRun(t, s, `CREATE TABLE test_clock AS SELECT $1::timestamptz AS now`, c.now)
+	c := &clock{store: s}
+	mustRun(t, s, `CREATE TABLE test_clock AS SELECT now()`)
 	mustRun(t, s, `CREATE OR REPLACE FUNCTION berth_now() RETURNS timestamptz LANGUAGE sql STABLE AS 'SELECT now FROM test_clock'`)
+	c.lend(t)
 	return c
+}
+
+// lend sets the clock to where every test begins, and is for t from now on.
+func (c *clock) lend(t testing.TB) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t, c.now = t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	mustRun(t, c.store, `UPDATE test_clock SET now = $1`, c.now)
 }
 
 func (c *clock) Now() time.Time {
