@@ -34,6 +34,8 @@ type ProviderSettings struct {
 	Refresh time.Duration `json:"refresh"` // how often what it says of a person is read again
 	Grace   time.Duration `json:"grace"`   // how long it counts longer than that while the provider cannot be asked
 	LDAP    *LDAPSettings `json:"ldap,omitempty"`
+
+	Mappings []Mapping `json:"mappings,omitempty"`
 }
 
 // LDAPSettings say how a directory is asked, as those of package ldaplogin do, but for the

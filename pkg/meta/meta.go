@@ -57,6 +57,7 @@ type Provisioning interface {
 	NameClaims
 	Accounts
 	IdentityProviders
+	Mappings
 	People
 	PersonTokens
 	Operators

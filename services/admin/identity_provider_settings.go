@@ -82,6 +82,9 @@ func (s *Service) configureProvider(p *meta.IdentityProvider, m *pb.IdentityProv
 	if err != nil {
 		return err
 	}
+	if is.Mappings, err = mappingsOf(*p, m.GetMappings()); err != nil {
+		return err
+	}
 	is.LDAP = &settings
 	p.DisplayName, p.Disabled, p.Settings, p.Secret = m.GetDisplayName(), m.GetDisabled(), is, secret
 	return nil

@@ -35,6 +35,7 @@ var meanings = map[string]string{
 	"domain.verify":           "A host name was proved to be the tenant's.",
 	"identityProvider.create": "An identity provider was made.",
 	"identityProvider.delete": "An identity provider was deleted.",
+	"identityProvider.skip":   "A mapping of an identity provider made nothing for a group.",
 	"identityProvider.update": "An identity provider was changed.",
 	"key.create":              "A key of a service account was made.",
 	"key.delete":              "A key of a service account was deleted.",

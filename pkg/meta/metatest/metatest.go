@@ -69,6 +69,7 @@ func Run(t *testing.T, open Open) {
 		{"IdentityProviders", testIdentityProviders},
 		{"People", testPeople},
 		{"PersonTokens", testPersonTokens},
+		{"Mappings", testMappings},
 		{"MirrorHosts", testMirrorHosts},
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},

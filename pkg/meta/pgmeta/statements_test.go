@@ -80,6 +80,8 @@ var large = []string{
 	 SELECT i / 2 + 1, i, 'p' || i, 'LDAP', '', false, '{}', '', '[]', 1, now(), now() FROM generate_series(1, 4000) i`,
 	`INSERT INTO account_identities SELECT i / 4 + 1, i, i % 400 + 1, 's' || i, '', '[]', now(), now(), now(), now() + i * interval '1 second', NULL FROM generate_series(1, 8000) i`,
 	`INSERT INTO person_tokens SELECT i % 400 + 1, 's' || i, 'k', sha256(i::text::bytea), '', '', now(), now() FROM generate_series(1, 8000) i`,
+	`INSERT INTO mapped_groups SELECT i % 400 + 1, i % 2000 + 1, sha256(''), 'g' || i, now() FROM generate_series(1, 8000) i`,
+	`INSERT INTO mapping_made SELECT i % 400 + 1, i % 2000 + 1, i FROM generate_series(1, 8000) i`,
 	`INSERT INTO group_identities SELECT i / 4 + 1, i % 400 + 1, 'd' || i, 'g' || i FROM generate_series(1, 8000) i`,
 	`INSERT INTO account_trusts SELECT i / 4 + 1, i, 'k', 'https://issuer.example', '[]', 'c', '', now(), NULL, NULL, NULL FROM generate_series(1, 8000) i`,
 	`INSERT INTO operators (id, slug, display_name, disabled, version, created_at, updated_at) OVERRIDING SYSTEM VALUE

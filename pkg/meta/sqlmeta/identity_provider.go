@@ -182,7 +182,7 @@ func (s *Records) DeleteIdentityProvider(ctx context.Context, by meta.Cause, own
 		if named {
 			return fault.New(fault.Conflict, fault.InUse, "the identity provider is named by group %q; take it out of that first", group)
 		}
-		for _, statement := range []string{forgetProvider, deleteKeysOfProvider} {
+		for _, statement := range []string{forgetProvider, deleteKeysOfProvider, deleteMappedOfProvider, deleteMadeByProvider} {
 			if err := t.Queue(statement, id); err != nil {
 				return err
 			}

@@ -71,7 +71,7 @@ func (s *Records) DeleteTenant(ctx context.Context, by meta.Cause, slug string, 
 func GiveUpTenant(t Tx, id tenant.ID) error {
 	for _, statement := range []string{
 		forgetTenantExpiry, deleteTenantDomains, deleteTenantRules, deleteTenantPrincipalGroups, deleteTenantProviders, deleteTenantAccounts,
-		deleteTenantMirrorHosts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches,
+		deleteTenantMirrorHosts, deleteTenantGroups, deleteTenantUpstreams, deleteTenantCaches, deleteMappedInTenant, deleteMadeInTenant,
 	} {
 		if err := t.Queue(statement, id); err != nil {
 			return err

@@ -18,6 +18,15 @@ import (
 type Store interface {
 	meta.People
 	meta.PersonTokens
+	meta.Mappings
+	FindTenant(ctx context.Context, slug string) (meta.Tenant, error)
+	CreateTenant(ctx context.Context, by meta.Cause, t meta.Tenant, main tenant.Settings) (meta.Tenant, error)
+	FindRegistry(ctx context.Context, t tenant.ID, slug string) (meta.Registry, error)
+	CreateRegistry(ctx context.Context, by meta.Cause, r meta.Registry) (meta.Registry, error)
+	CreatePrincipalGroup(ctx context.Context, by meta.Cause, g meta.PrincipalGroup) (meta.PrincipalGroup, error)
+	FindPrincipalGroup(ctx context.Context, t tenant.ID, slug string) (meta.PrincipalGroup, error)
+	FindAccessRule(ctx context.Context, t tenant.ID, slug string) (meta.AccessRule, error)
+	CreateAccessRule(ctx context.Context, by meta.Cause, r meta.AccessRule) (meta.AccessRule, error)
 	FindIdentityProviderByID(ctx context.Context, id int64) (meta.IdentityProvider, error)
 	ListIdentityProviders(ctx context.Context, t tenant.ID, p meta.Page) ([]meta.IdentityProvider, error)
 }

@@ -2,6 +2,7 @@ package people
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -132,6 +133,9 @@ func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.Identit
 	found, err := p.admit(ctx, a.Tenant, provider, said)
 	if err != nil {
 		return login.Identity{}, err
+	}
+	if err := applyMappings(ctx, p.store, provider, a.Tenant, GroupNames(provider.Kind, said.Groups)); err != nil { // no login fails by it
+		web.AddLogAttrs(ctx, slog.String("mapping_failed", err.Error()))
 	}
 	return login.Identity{Provider: Provider, Subject: provider.Name() + "/" + said.Subject, Principal: found.Principal()}, nil
 }

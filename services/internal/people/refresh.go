@@ -155,6 +155,9 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 	said, err := b.find(ctx, provider, p)
 	switch {
 	case err == nil:
+		if err := applyMappings(ctx, b.store, provider, p.Tenant, GroupNames(provider.Kind, said.Groups)); err != nil {
+			b.log.WarnContext(ctx, "a mapping of an identity provider could not be applied", "provider", provider.Name(), "tenant", p.Tenant, "error", err)
+		}
 		return b.store.RecordPerson(ctx, causeOf(ctx, provider), p, readingOf(provider, said))
 	case errors.Is(err, login.ErrGone):
 		return b.end(ctx, provider, p)

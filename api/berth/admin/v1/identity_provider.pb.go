@@ -204,6 +204,8 @@ type IdentityProvider struct {
 	DirectoryGrace *durationpb.Duration `protobuf:"bytes,7,opt,name=directory_grace,json=directoryGrace,proto3" json:"directory_grace,omitempty"`
 	// Required.
 	Ldap *IdentityProvider_Ldap `protobuf:"bytes,8,opt,name=ldap,proto3" json:"ldap,omitempty"`
+	// At most 20.
+	Mappings []*IdentityProvider_Mapping `protobuf:"bytes,20,rep,name=mappings,proto3" json:"mappings,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
 	// the update fail with 409 if the resource was modified meanwhile.
 	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -297,6 +299,13 @@ func (x *IdentityProvider) GetDirectoryGrace() *durationpb.Duration {
 func (x *IdentityProvider) GetLdap() *IdentityProvider_Ldap {
 	if x != nil {
 		return x.Ldap
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetMappings() []*IdentityProvider_Mapping {
+	if x != nil {
+		return x.Mappings
 	}
 	return nil
 }
@@ -995,11 +1004,108 @@ func (x *IdentityProvider_Ldap) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+// What is made for groups of the provider when they become known of a person, by a login or by
+// reading it again: a registry, a group of accounts with the people of that group, and an access
+// rule for it. Each mapping is applied to a group once. What is there already and was made by no
+// mapping of the provider stays as it is, and an event `identityProvider.skip` says so.
+type IdentityProvider_Mapping struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. A regular expression (RE2) for the whole name of a group, such as
+	// `berth-(?P<name>[a-z0-9-]+)-dev`. Names of LDAP groups are in lower case.
+	GroupPattern string `protobuf:"bytes,1,opt,name=group_pattern,json=groupPattern,proto3" json:"group_pattern,omitempty"`
+	// Of the operator's, which is offered to all tenants: the ID of a tenant, which is made if it
+	// is missing. In this and the following `{name}` is what the named group of the pattern found.
+	// Empty means the tenant where the person logs in.
+	Tenant string `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Required. The ID of a registry, such as `{name}`.
+	Registry string `protobuf:"bytes,3,opt,name=registry,proto3" json:"registry,omitempty"`
+	// Required. The ID of the group of accounts, and of the access rule, such as `{name}-dev`.
+	Group string `protobuf:"bytes,4,opt,name=group,proto3" json:"group,omitempty"`
+	// Required. What the rule allows.
+	Actions []AccessRule_Action `protobuf:"varint,5,rep,packed,name=actions,proto3,enum=berth.admin.v1.AccessRule_Action" json:"actions,omitempty"`
+	// Patterns of the rule's repositories; empty means all.
+	Repositories  []string `protobuf:"bytes,6,rep,name=repositories,proto3" json:"repositories,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityProvider_Mapping) Reset() {
+	*x = IdentityProvider_Mapping{}
+	mi := &file_berth_admin_v1_identity_provider_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityProvider_Mapping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityProvider_Mapping) ProtoMessage() {}
+
+func (x *IdentityProvider_Mapping) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_identity_provider_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityProvider_Mapping.ProtoReflect.Descriptor instead.
+func (*IdentityProvider_Mapping) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_identity_provider_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *IdentityProvider_Mapping) GetGroupPattern() string {
+	if x != nil {
+		return x.GroupPattern
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Mapping) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Mapping) GetRegistry() string {
+	if x != nil {
+		return x.Registry
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Mapping) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Mapping) GetActions() []AccessRule_Action {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *IdentityProvider_Mapping) GetRepositories() []string {
+	if x != nil {
+		return x.Repositories
+	}
+	return nil
+}
+
 var File_berth_admin_v1_identity_provider_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	"&berth/admin/v1/identity_provider.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\f\n" +
+	"&berth/admin/v1/identity_provider.proto\x12\x0eberth.admin.v1\x1a berth/admin/v1/access_rule.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x0e\n" +
 	"\x10IdentityProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12?\n" +
@@ -1008,7 +1114,8 @@ const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\atenants\x18\x05 \x03(\tR\atenants\x12D\n" +
 	"\x10refresh_interval\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x0frefreshInterval\x12B\n" +
 	"\x0fdirectory_grace\x18\a \x01(\v2\x19.google.protobuf.DurationR\x0edirectoryGrace\x129\n" +
-	"\x04ldap\x18\b \x01(\v2%.berth.admin.v1.IdentityProvider.LdapR\x04ldap\x12\x12\n" +
+	"\x04ldap\x18\b \x01(\v2%.berth.admin.v1.IdentityProvider.LdapR\x04ldap\x12D\n" +
+	"\bmappings\x18\x14 \x03(\v2(.berth.admin.v1.IdentityProvider.MappingR\bmappings\x12\x12\n" +
 	"\x04etag\x18\t \x01(\tR\x04etag\x12A\n" +
 	"\vcreate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
@@ -1048,7 +1155,14 @@ const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\aNesting\x12\x17\n" +
 	"\x13NESTING_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04WALK\x10\x01\x12\f\n" +
-	"\bIN_CHAIN\x10\x02\"&\n" +
+	"\bIN_CHAIN\x10\x02\x1a\xd9\x01\n" +
+	"\aMapping\x12#\n" +
+	"\rgroup_pattern\x18\x01 \x01(\tR\fgroupPattern\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x1a\n" +
+	"\bregistry\x18\x03 \x01(\tR\bregistry\x12\x14\n" +
+	"\x05group\x18\x04 \x01(\tR\x05group\x12;\n" +
+	"\aactions\x18\x05 \x03(\x0e2!.berth.admin.v1.AccessRule.ActionR\aactions\x12\"\n" +
+	"\frepositories\x18\x06 \x03(\tR\frepositories\"&\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04LDAP\x10\x01\"\xdd\x01\n" +
@@ -1097,7 +1211,7 @@ func file_berth_admin_v1_identity_provider_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_identity_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_berth_admin_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_berth_admin_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_berth_admin_v1_identity_provider_proto_goTypes = []any{
 	(IdentityProvider_Kind)(0),                  // 0: berth.admin.v1.IdentityProvider.Kind
 	(IdentityProvider_Ldap_Schema)(0),           // 1: berth.admin.v1.IdentityProvider.Ldap.Schema
@@ -1111,29 +1225,33 @@ var file_berth_admin_v1_identity_provider_proto_goTypes = []any{
 	(*UpdateIdentityProviderRequest)(nil),       // 9: berth.admin.v1.UpdateIdentityProviderRequest
 	(*DeleteIdentityProviderRequest)(nil),       // 10: berth.admin.v1.DeleteIdentityProviderRequest
 	(*IdentityProvider_Ldap)(nil),               // 11: berth.admin.v1.IdentityProvider.Ldap
-	(*durationpb.Duration)(nil),                 // 12: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),               // 13: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),               // 14: google.protobuf.FieldMask
+	(*IdentityProvider_Mapping)(nil),            // 12: berth.admin.v1.IdentityProvider.Mapping
+	(*durationpb.Duration)(nil),                 // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),               // 14: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),               // 15: google.protobuf.FieldMask
+	(AccessRule_Action)(0),                      // 16: berth.admin.v1.AccessRule.Action
 }
 var file_berth_admin_v1_identity_provider_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.IdentityProvider.kind:type_name -> berth.admin.v1.IdentityProvider.Kind
-	12, // 1: berth.admin.v1.IdentityProvider.refresh_interval:type_name -> google.protobuf.Duration
-	12, // 2: berth.admin.v1.IdentityProvider.directory_grace:type_name -> google.protobuf.Duration
+	13, // 1: berth.admin.v1.IdentityProvider.refresh_interval:type_name -> google.protobuf.Duration
+	13, // 2: berth.admin.v1.IdentityProvider.directory_grace:type_name -> google.protobuf.Duration
 	11, // 3: berth.admin.v1.IdentityProvider.ldap:type_name -> berth.admin.v1.IdentityProvider.Ldap
-	13, // 4: berth.admin.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
-	13, // 5: berth.admin.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 6: berth.admin.v1.CreateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
-	3,  // 7: berth.admin.v1.ListIdentityProvidersResponse.identity_providers:type_name -> berth.admin.v1.IdentityProvider
-	3,  // 8: berth.admin.v1.UpdateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
-	14, // 9: berth.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 10: berth.admin.v1.IdentityProvider.Ldap.schema:type_name -> berth.admin.v1.IdentityProvider.Ldap.Schema
-	2,  // 11: berth.admin.v1.IdentityProvider.Ldap.nested:type_name -> berth.admin.v1.IdentityProvider.Ldap.Nesting
-	12, // 12: berth.admin.v1.IdentityProvider.Ldap.timeout:type_name -> google.protobuf.Duration
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 4: berth.admin.v1.IdentityProvider.mappings:type_name -> berth.admin.v1.IdentityProvider.Mapping
+	14, // 5: berth.admin.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
+	14, // 6: berth.admin.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 7: berth.admin.v1.CreateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
+	3,  // 8: berth.admin.v1.ListIdentityProvidersResponse.identity_providers:type_name -> berth.admin.v1.IdentityProvider
+	3,  // 9: berth.admin.v1.UpdateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
+	15, // 10: berth.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 11: berth.admin.v1.IdentityProvider.Ldap.schema:type_name -> berth.admin.v1.IdentityProvider.Ldap.Schema
+	2,  // 12: berth.admin.v1.IdentityProvider.Ldap.nested:type_name -> berth.admin.v1.IdentityProvider.Ldap.Nesting
+	13, // 13: berth.admin.v1.IdentityProvider.Ldap.timeout:type_name -> google.protobuf.Duration
+	16, // 14: berth.admin.v1.IdentityProvider.Mapping.actions:type_name -> berth.admin.v1.AccessRule.Action
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_identity_provider_proto_init() }
@@ -1141,13 +1259,14 @@ func file_berth_admin_v1_identity_provider_proto_init() {
 	if File_berth_admin_v1_identity_provider_proto != nil {
 		return
 	}
+	file_berth_admin_v1_access_rule_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_identity_provider_proto_rawDesc), len(file_berth_admin_v1_identity_provider_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
