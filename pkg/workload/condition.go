@@ -7,33 +7,46 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/overloads"
 
 	"github.com/berth-registry/berth/pkg/fault"
 )
 
 // Bounds of conditions.
 const (
-	maxCondition = 4 << 10 // bytes
-	maxNodes     = 1000    // of the expression, macros expanded
-	maxCost      = 100_000 // in CEL's units, estimated when it is written and counted when it runs: a few milliseconds
-	maxMemory    = 100_000 // in CEL's units
-	maxRegex     = 1000    // instructions of a regular expression
-	maxTime      = time.Second
-	usualSize    = 256 // characters of a claim, or its elements: what the estimate supposes
+	maxCondition = 4 << 10     // bytes
+	maxNodes     = 1000        // of the expression, macros expanded
+	maxCost      = 100_000     // in CEL's units, estimated when it is written and counted when it runs: less than 100 ms
+	maxMatch     = 25_000      // of one regular expression on one text
+	maxMemory    = 100_000     // in CEL's units
+	maxRegex     = 1000        // instructions of all regular expressions
+	maxTime      = time.Second // for all conditions of a login
+	usualSize    = 256         // characters of a claim, or its elements: what the estimate supposes
+)
+
+// What a compiled condition takes in memory, about, for each byte of the text and each
+// instruction of regular expressions.
+const (
+	bytesOfAll         = 4 << 10
+	bytesOfOne         = 64
+	bytesOfInstruction = 256
 )
 
 // claimsName is the one variable of conditions.
 const claimsName = "claims"
 
 // Condition decides about the claims of a token. It is safe for concurrent use.
-type Condition struct{ program cel.Program }
+type Condition struct {
+	program cel.Program
+	bytes   int // that it takes in memory, about
+}
 
 var environment = newEnvironment()
 
 func newEnvironment() *cel.Env {
 	e, err := cel.NewEnv(
 		cel.Variable(claimsName, cel.MapType(cel.StringType, cel.DynType)),
-		cel.ParserExpressionSizeLimit(maxCondition), cel.ExpressionNodeLimit(maxNodes), cel.RegexProgramSizeLimit(maxRegex),
+		cel.ParserExpressionSizeLimit(maxCondition), cel.ExpressionNodeLimit(maxNodes),
 		cel.CrossTypeNumericComparisons(true), // numbers of JSON are doubles
 	)
 	if err != nil {
@@ -57,18 +70,23 @@ func Compile(text string) (*Condition, error) {
 	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) {
 		return nil, refused("its value is of type %s; it must be bool: compare the claim with something, as in %s", out, exampleCondition)
 	}
-	estimate, err := environment.EstimateCost(ast, usualClaims{})
+	found, size, err := findPatterns(ast)
+	if err != nil {
+		return nil, err
+	}
+	estimate, err := environment.EstimateCost(ast, usualClaims{found})
 	if err != nil {
 		return nil, refused("its cost cannot be estimated: %s", firstLine(err))
 	}
 	if estimate.Max > maxCost {
 		return nil, refused("its cost may be %d and exceeds the maximum of %d; lists within lists and long regular expressions cost most", estimate.Max, maxCost)
 	}
-	program, err := environment.Program(ast, cel.CostLimit(maxCost), cel.MemoryLimit(maxMemory), cel.InterruptCheckFrequency(100), cel.EvalOptions(cel.OptOptimize))
+	program, err := environment.Program(ast, cel.CostLimit(maxCost), cel.CostTracking(found), found.bounded(),
+		cel.MemoryLimit(maxMemory), cel.InterruptCheckFrequency(100), cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
 		return nil, refused("it cannot be run: %s", firstLine(err))
 	}
-	return &Condition{program}, nil
+	return &Condition{program: program, bytes: bytesOfAll + bytesOfOne*len(text) + bytesOfInstruction*int(size)}, nil
 }
 
 const exampleCondition = `claims.repository == "acme/web" && claims.ref == "refs/heads/main"`
@@ -94,8 +112,6 @@ func Check(issuer, text string) error {
 // Holds reports whether claims meet the condition. A claim that is missing, or of another
 // type, and a cost beyond the bound make it false; the error says why.
 func (c *Condition) Holds(ctx context.Context, claims map[string]any) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, maxTime)
-	defer cancel()
 	out, _, err := c.program.ContextEval(ctx, map[string]any{claimsName: claims})
 	if err != nil {
 		return false, err
@@ -105,7 +121,7 @@ func (c *Condition) Holds(ctx context.Context, claims map[string]any) (bool, err
 }
 
 // usualClaims supposes that no claim is long: one that is ends the run at maxCost.
-type usualClaims struct{}
+type usualClaims struct{ patterns }
 
 // EstimateSize implements cost.Estimator.
 func (usualClaims) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
@@ -116,8 +132,12 @@ func (usualClaims) EstimateSize(n cost.AstNode) *cost.SizeEstimate {
 }
 
 // EstimateCallCost implements cost.Estimator.
-func (usualClaims) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
-	return nil
+func (u usualClaims) EstimateCallCost(function, _ string, _ *cost.AstNode, args []cost.AstNode) *cost.CallEstimate {
+	if function != overloads.Matches {
+		return nil
+	}
+	pattern, _ := literal(args[len(args)-1].Expr())
+	return cost.NewCallEstimate(cost.FixedCostEstimate(matchCost(usualSize, u.patterns[pattern])), nil)
 }
 
 func refused(format string, args ...any) *fault.Error {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/berth-registry/berth/pkg/fault"
@@ -24,7 +22,7 @@ const (
 	RetryAfter = 10 * time.Second
 
 	readPatience = 8 * time.Second // for both documents
-	maxIssuers   = 4096            // whose keys are remembered
+	maxIssuers   = 4096            // whose keys are remembered, of all tenants
 )
 
 // errNoKey is a token that was signed by no key of its issuer.
@@ -39,8 +37,7 @@ type keySets struct {
 	now  func() time.Time
 
 	reading singleflight.Group
-	mu      sync.Mutex
-	known   *lru.Cache[issuer, keySet]
+	known   *fairCache[string, keySet] // by issuer.url
 }
 
 // keySet is what is known of the keys of one issuer.
@@ -52,18 +49,14 @@ type keySet struct {
 }
 
 func newKeySets(read func(context.Context, issuer) ([]jose.JSONWebKey, error), now func() time.Time) *keySets {
-	known, err := lru.New[issuer, keySet](maxIssuers)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return &keySets{read: read, now: now, known: known}
+	return &keySets{read: read, now: now, known: newFairCache[string](maxIssuers, func(keySet) int { return 1 })}
 }
 
 // find returns the key of the ID; an empty one is that of an issuer with a single key. An
 // issuer that has no such key is asked again, but not too often. errNoKey says that it has
 // none, any other error that it could not be asked.
 func (s *keySets) find(ctx context.Context, of issuer, kid string) (jose.JSONWebKey, error) {
-	set := s.get(of)
+	set, _ := s.known.get(of.tenant, of.url)
 	key, ok := set.key(kid)
 	if ok && s.now().Sub(set.readAt) < KeysFresh {
 		return key, nil
@@ -85,32 +78,23 @@ func (s *keySets) find(ctx context.Context, of issuer, kid string) (jose.JSONWeb
 	}
 }
 
-func (s *keySets) get(of issuer) keySet {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	set, _ := s.known.Get(of)
-	return set
-}
-
 // refresh reads the keys, once for all that wait for them.
 func (s *keySets) refresh(ctx context.Context, of issuer) (keySet, error) {
 	shared := context.WithoutCancel(ctx)
 	done := s.reading.DoChan(fmt.Sprintf("%q", of), func() (any, error) {
-		if before := s.get(of); s.now().Sub(before.triedAt) < RetryAfter {
+		if before, _ := s.known.get(of.tenant, of.url); s.now().Sub(before.triedAt) < RetryAfter {
 			return before, nil // another one has just ended
 		}
 		ctx, cancel := context.WithTimeout(shared, readPatience)
 		defer cancel()
 		keys, err := s.read(ctx, of)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		set, _ := s.known.Get(of)
-		set.triedAt, set.failed = s.now(), err
-		if err == nil {
-			set.keys, set.readAt = keys, set.triedAt
-		}
-		s.known.Add(of, set)
-		return set, nil
+		return s.known.update(of.tenant, of.url, func(set keySet) keySet {
+			set.triedAt, set.failed = s.now(), err
+			if err == nil {
+				set.keys, set.readAt = keys, set.triedAt
+			}
+			return set
+		}), nil
 	})
 	select {
 	case <-ctx.Done():

@@ -14,16 +14,14 @@ import (
 	"strconv"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/login"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// maxConditions is how many conditions are kept compiled.
-const maxConditions = 4096
+// maxCompiled is how many bytes compiled conditions of all tenants may take.
+const maxCompiled = 64 << 20
 
 // Config is what an Authenticator is made of.
 type Config struct {
@@ -38,7 +36,7 @@ type Authenticator struct {
 	trusts     meta.TrustFinder
 	keys       *keySets
 	now        func() time.Time
-	conditions *lru.Cache[string, *Condition]
+	conditions *fairCache[string, *Condition] // by their text
 }
 
 var _ login.Authenticator = (*Authenticator)(nil)
@@ -48,12 +46,8 @@ func New(c Config) *Authenticator {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	conditions, err := lru.New[string, *Condition](maxConditions)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
 	return &Authenticator{
-		trusts: c.Trusts, now: c.Now, conditions: conditions,
+		trusts: c.Trusts, now: c.Now, conditions: newFairCache[string](maxCompiled, func(c *Condition) int { return c.bytes }),
 		keys: newKeySets(discovery{named: c.Named, led: c.Led}.keys, c.Now),
 	}
 }
@@ -97,6 +91,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, at login.Attempt) (log
 
 // match finds the first trust that takes the claims.
 func (a *Authenticator) match(ctx context.Context, at login.Attempt, trusts []meta.TrustedAccount, c claims) (login.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
 	var refusals []error
 	for _, one := range trusts {
 		audiences := one.Audiences
@@ -107,13 +103,19 @@ func (a *Authenticator) match(ctx context.Context, at login.Attempt, trusts []me
 			refusals = append(refusals, fmt.Errorf("trust %s: the audience is %.200q", one.Trust.Name, []string(c.Audience)))
 			continue
 		}
-		holds, err := a.holds(ctx, one.Condition, c.all)
+		if ctx.Err() != nil { // what was not run says nothing about the job
+			break
+		}
+		holds, err := a.holds(ctx, at.TenantSlug, one.Condition, c.all)
 		if !holds {
 			refusals = append(refusals, errors.Join(fmt.Errorf("trust %s: its condition is false", one.Trust.Name), err))
 			continue
 		}
 		p := one.Principal()
 		return login.Identity{Provider: login.Local, Subject: strconv.FormatInt(one.ID, 10), Principal: p, Key: p.Key, Job: fault.ClipTo(c.Subject, maxSubject)}, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return login.Identity{}, fault.Down(err, "the check of conditions")
 	}
 	return login.Identity{}, unknown("of %.200q: %w", c.Subject, errors.Join(refusals...))
 }
@@ -122,14 +124,14 @@ func (a *Authenticator) match(ctx context.Context, at login.Attempt, trusts []me
 const maxSubject = 256
 
 // holds runs a condition. One that an older version took and this one does not is false.
-func (a *Authenticator) holds(ctx context.Context, text string, all map[string]any) (bool, error) {
-	compiled, known := a.conditions.Get(text)
+func (a *Authenticator) holds(ctx context.Context, tenantSlug, text string, all map[string]any) (bool, error) {
+	compiled, known := a.conditions.get(tenantSlug, text)
 	if !known {
 		var err error
 		if compiled, err = Compile(text); err != nil {
 			return false, err
 		}
-		a.conditions.Add(text, compiled)
+		a.conditions.update(tenantSlug, text, func(*Condition) *Condition { return compiled })
 	}
 	return compiled.Holds(ctx, all)
 }
