@@ -37,7 +37,9 @@ type PersonReading struct {
 	Login     bool          // the person logs in
 }
 
-// People keeps people of identity providers; absence is fault.ResourceUnknown.
+// People keeps people of identity providers; absence is fault.ResourceUnknown, as is a provider
+// that was deleted, is disabled or is not offered to the tenant any more, where a reading of a
+// person is kept: what is under way meanwhile does not count.
 type People interface {
 	// FindPerson finds the account with this slug, of any kind and also a disabled one, and the
 	// person that it stands for.
@@ -49,7 +51,8 @@ type People interface {
 	// person has one, that is returned.
 	CreatePerson(ctx context.Context, by Cause, p Person, slugs []string, r PersonReading) (Person, error)
 	// RecordPerson keeps what a provider says of a person. Other groups than before, or again
-	// after they had ended, grow the version of the tenant's AccessPolicy and are an event.
+	// after they had ended, grow the version of the tenant's AccessPolicy and are an event. What
+	// was said before Person.ReadAt changed is not kept.
 	RecordPerson(ctx context.Context, by Cause, p Person, r PersonReading) error
 	// ReturnPerson enables the account of a person that EndPerson disabled.
 	ReturnPerson(ctx context.Context, by Cause, p Person) error
@@ -58,7 +61,8 @@ type People interface {
 	EndPerson(ctx context.Context, by Cause, p Person) error
 	// DuePeople returns people of all tenants that have been due for reading for so long, the
 	// longest due first, at most 200, with what reading them needs. PostponePerson takes one out
-	// until the next login, or until the account gets a token or is enabled.
+	// until the next login, or until the account gets a token or a session or is enabled; groups
+	// end whose provider does not count any more.
 	DuePeople(ctx context.Context, since time.Duration, limit int) ([]Person, error)
 	PostponePerson(ctx context.Context, p Person) error
 	// PostponePeople puts off those of a provider that are due.

@@ -91,13 +91,14 @@ func testPersonGroups(t *testing.T, open Open) {
 	w.groupsOf("users/max", 3, "groups/both", "groups/dev")
 	w.Advance(2 * time.Second)
 	w.groupsOf("users/max", 3, "groups/both") // by name alone
-	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, ofDev))
-	w.groupsOf("users/max", 4, "groups/both", "groups/dev") // which had ended
-	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, ofDev))
+	w.record("max", ofDev)
+	w.groupsOf("users/max", 4, "groups/both", "groups/dev")                            // which had ended
+	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, meta.PersonReading{})) // said before that
+	w.record("max", ofDev)
 	w.groupsOf("users/max", 4, "groups/both", "groups/dev") // nothing changed
 	left := ofDev
 	left.Groups, left.LoginName = []string{"staff"}, "max.m"
-	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, left))
+	w.record("max", left)
 	w.groupsOf("users/max", 5, "groups/both")
 	if p := w.person("max"); p.LoginName != "max.m" || !slices.Equal(p.Groups, left.Groups) {
 		t.Errorf("%+v", p)
@@ -106,7 +107,7 @@ func testPersonGroups(t *testing.T, open Open) {
 	if e := w.events("", 1)[0]; err != nil || e.Verb != "user.groups" || e.Target != "users/max" || !slices.Equal(changes, []meta.Change{{Field: "groups", Old: "dev"}}) {
 		t.Errorf("%+v, %v, %v", e, changes, err)
 	}
-	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, meta.PersonReading{LoginName: "max", Next: time.Minute, Hold: time.Minute}))
+	w.record("max", meta.PersonReading{LoginName: "max", Next: time.Minute, Hold: time.Minute})
 	w.groupsOf("users/max", 6, "groups/both") // by name
 }
 
@@ -145,7 +146,7 @@ func testPersonEnds(t *testing.T, open Open) {
 	w.groupsOf("users/max", 1)
 
 	w.must(w.Store.ReturnPerson(t.Context(), cause(), ended))
-	w.must(w.Store.RecordPerson(t.Context(), cause(), ended, ofDev))
+	w.record("max", ofDev)
 	w.groupsOf("users/max", 2, "groups/dev")
 	back := w.person("max")
 	if back.Disabled || !back.EndedAt.IsZero() {
@@ -164,38 +165,71 @@ func testProviderEnds(t *testing.T, open Open) {
 	w := newWorld(t, open)
 	corp := w.addProvider(meta.Deployment, "corp")
 	w.addIdentityGroup("dev", corp, "dev")
-	somebody := w.addPerson(corp, "max", "s-max")
+	w.addPerson(corp, "max", "s-max")
 	other, _ := w.addTenant("other", 0)
 	version := int64(1)
+	offered := corp
+	offered.Version = 0
 	for name, change := range map[string]func(*meta.IdentityProvider){
 		"disabled":    func(p *meta.IdentityProvider) { p.Disabled = true },
 		"not offered": func(p *meta.IdentityProvider) { p.Tenants = []tenant.ID{other} },
 	} {
-		w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, ofDev))
+		_, err := w.Store.UpdateIdentityProvider(t.Context(), cause(), offered)
+		w.must(err)
+		w.Advance(time.Second)
+		w.record("max", ofDev)
 		_, version, _ = w.Store.GroupsOf(t.Context(), w.tenant, "users/max")
 		w.groupsOf("users/max", version, "groups/dev")
-		changed := corp
-		changed.Version = 0
+		changed := offered
 		change(&changed)
-		_, err := w.Store.UpdateIdentityProvider(t.Context(), cause(), changed)
+		_, err = w.Store.UpdateIdentityProvider(t.Context(), cause(), changed)
 		w.must(err)
 		if groups, now, err := w.Store.GroupsOf(t.Context(), w.tenant, "users/max"); err != nil || len(groups) != 0 || now <= version {
 			t.Errorf("%s: %q at version %d after %d, %v", name, groups, now, version, err)
 		}
+		w.refusesReadings("max")
 	}
-	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, ofDev))
+	_, err := w.Store.UpdateIdentityProvider(t.Context(), cause(), offered)
+	w.must(err)
+	before := w.person("max")
+	w.record("max", ofDev)
 	w.Advance(time.Minute)
 	w.must(w.Store.RevokeTokens(t.Context(), cause(), w.tenant, access.UserKind, "max"))
 	groups, now, err := w.Store.GroupsOf(t.Context(), w.tenant, "users/max")
 	if due, failed := w.Store.DuePeople(t.Context(), 0, 9); err != nil || failed != nil || len(groups) != 0 || now <= version || len(due) != 1 || !due[0].ReadAt.Equal(w.Now()) {
 		t.Errorf("revoked: %q, due %+v, %v, %v", groups, due, err, failed)
 	}
+	w.must(w.Store.RecordPerson(t.Context(), cause(), before, ofDev)) // said before that
+	w.groupsOf("users/max", now)
 	w.must(w.Store.DeletePrincipalGroup(t.Context(), cause(), w.tenant, "dev", 0))
 	w.must(w.Store.DeleteIdentityProvider(t.Context(), cause(), meta.Deployment, "corp", 0))
 	due, err := w.Store.DuePeople(t.Context(), 0, 9)
 	if err != nil || len(due) != 1 || due[0].Provider != -corp.ID || due[0].Slug != "max" {
 		t.Errorf("due %+v, %v", due, err)
 	}
+	w.refusesReadings("max")
+	w.must(w.Store.PostponePerson(t.Context(), before)) // by what was known before it was deleted
+	w.due(0, "max")
+}
+
+// record keeps what the provider says of a person now.
+func (w world) record(slug string, r meta.PersonReading) {
+	w.t.Helper()
+	w.must(w.Store.RecordPerson(w.t.Context(), cause(), w.person(slug), r))
+}
+
+// refusesReadings checks that what the person's provider says is not kept, also where it is said of
+// others, or was under way.
+func (w world) refusesReadings(slug string) {
+	w.t.Helper()
+	p := w.person(slug)
+	provider := max(p.Provider, -p.Provider)
+	p.Provider = provider
+	w.refused(w.Store.RecordPerson(w.t.Context(), cause(), p, ofDev), fault.NotFound, fault.ResourceUnknown)
+	w.refused(w.Store.ReturnPerson(w.t.Context(), cause(), p), fault.NotFound, fault.ResourceUnknown)
+	another := meta.Person{Account: meta.Account{Tenant: w.tenant}, Provider: provider, Subject: "s-another"}
+	_, err := w.Store.CreatePerson(w.t.Context(), cause(), another, []string{"another"}, ofDev)
+	w.refused(err, fault.NotFound, fault.ResourceUnknown)
 }
 
 func (w world) person(slug string) meta.Person {

@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"crypto/sha256"
 	"slices"
 	"testing"
 	"time"
@@ -27,9 +28,9 @@ func testDuePeople(t *testing.T, open Open) {
 
 	early := ofDev
 	early.Login = true
-	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, early)) // a login reads what may be remembered
+	w.record("max", early) // a login reads what may be remembered
 	w.due(0, "max", "eve")
-	w.must(w.Store.RecordPerson(t.Context(), cause(), somebody, ofDev))
+	w.record("max", ofDev)
 	w.due(0, "eve")
 
 	w.Advance(meta.PersonSeen)
@@ -44,6 +45,20 @@ func testDuePeople(t *testing.T, open Open) {
 	_, err = w.Store.CreateAccountKey(t.Context(), cause(), w.tenant, access.UserKind, "max", meta.AccountKey{Name: "phone"})
 	w.must(err)
 	w.due(0, "max")
+	hash := sha256.Sum256([]byte("token"))
+	for _, login := range []func() error{
+		func() error {
+			return w.Store.CreateRefreshToken(t.Context(), somebody.Principal(), meta.RefreshToken{Name: "r", Hash: hash}, time.Hour)
+		},
+		func() error {
+			return w.Store.CreateSession(t.Context(), cause(), meta.Session{SessionOwner: meta.SessionOwner{Tenant: w.tenant, Account: somebody.ID, Actor: "users/max"}, Name: "s", Hash: hash}, somebody.Epoch)
+		},
+	} {
+		w.must(w.Store.PostponePerson(t.Context(), somebody))
+		w.due(0)
+		w.must(login())
+		w.due(0, "max")
+	}
 	w.must(w.Store.PostponePerson(t.Context(), somebody))
 	_, err = w.Store.UpdateIdentityProvider(t.Context(), cause(), corp)
 	w.must(err)

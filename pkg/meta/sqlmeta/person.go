@@ -61,6 +61,9 @@ func (s *Records) FindPersonBySubject(ctx context.Context, t tenant.ID, provider
 // CreatePerson implements meta.People.
 func (s *Records) CreatePerson(ctx context.Context, by meta.Cause, p meta.Person, slugs []string, r meta.PersonReading) (meta.Person, error) {
 	err := s.engine.Write(ctx, p.Tenant, func(t Tx) error {
+		if err := lockProvider(t, p); err != nil {
+			return err
+		}
 		slug, err := freeSlug(t, p.Tenant, slugs)
 		if err != nil {
 			return err

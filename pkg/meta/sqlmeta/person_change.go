@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/fault"
@@ -12,13 +13,13 @@ import (
 
 const (
 	findReading = `
-SELECT directory_groups, groups_until > berth_now() FROM account_identities WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL`
+SELECT directory_groups, groups_until > berth_now(), read_at FROM account_identities WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL`
 
 	recordReading = `
 UPDATE account_identities SET login_name = $3, directory_groups = $4, read_at = berth_now(), groups_until = berth_now() + CAST($5 AS interval),
        due_at = CASE WHEN $7 AND due_at < berth_now() + CAST($6 AS interval) THEN due_at ELSE berth_now() + CAST($6 AS interval) END,
        seen_at = CASE WHEN $7 THEN berth_now() ELSE seen_at END
- WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL`
+ WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL AND read_at = $8`
 
 	switchAccount = `UPDATE accounts SET disabled = $3, version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
 
@@ -44,10 +45,14 @@ UPDATE account_identities SET due_at = berth_now() WHERE tenant_id = $1 AND acco
 // RecordPerson implements meta.People.
 func (s *Records) RecordPerson(ctx context.Context, by meta.Cause, p meta.Person, r meta.PersonReading) error {
 	return s.engine.Write(ctx, p.Tenant, func(t Tx) error {
+		if err := lockProvider(t, p); err != nil {
+			return err
+		}
 		var had []string
 		var count bool
-		found, err := t.Find(findReading, []any{p.Tenant, p.ID}, jsonScanner{&had}, &count)
-		if err != nil || !found {
+		var readAt time.Time
+		found, err := t.Find(findReading, []any{p.Tenant, p.ID}, jsonScanner{&had}, &count, timeScanner{&readAt})
+		if err != nil || !found || !readAt.Equal(p.ReadAt) {
 			return err
 		}
 		if !slices.Equal(had, r.Groups) {
@@ -65,7 +70,11 @@ func (s *Records) RecordPerson(ctx context.Context, by meta.Cause, p meta.Person
 				return err
 			}
 		}
-		return t.Queue(recordReading, p.Tenant, p.ID, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), r.Login)
+		changed, err := t.Exec(recordReading, p.Tenant, p.ID, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), r.Login, t.Time(p.ReadAt))
+		if err == nil && changed == 0 {
+			return ErrRestart // something newer was recorded meanwhile
+		}
+		return err
 	})
 }
 
@@ -85,6 +94,9 @@ func groupsChange(had, has []string) meta.Change {
 // ReturnPerson implements meta.People.
 func (s *Records) ReturnPerson(ctx context.Context, by meta.Cause, p meta.Person) error {
 	return s.engine.Write(ctx, p.Tenant, func(t Tx) error {
+		if err := lockProvider(t, p); err != nil {
+			return err
+		}
 		by.Changes = []meta.Change{{Field: "disabled", Old: "true", New: "false"}}
 		if err := begin(t, by, p.Tenant, "user.update", p.Account.Principal().Name); err != nil {
 			return err
@@ -116,7 +128,7 @@ func (s *Records) EndPerson(ctx context.Context, by meta.Cause, p meta.Person) e
 			return err
 		}
 		if r.disabled { // by an administrator, or before
-			return t.Queue(restPerson, p.Tenant, r.id)
+			return t.Queue(restPerson, p.Tenant, r.id, p.Provider)
 		}
 		by.Changes = []meta.Change{{Field: "disabled", Old: "false", New: "true"}}
 		if err := begin(t, by, p.Tenant, "user.end", p.Account.Principal().Name); err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 )
 
@@ -24,7 +25,7 @@ SELECT due.tenant_id, due.account_id,
 FROM (SELECT i.* FROM account_identities i WHERE i.due_at <= berth_now() - CAST($1 AS interval) ORDER BY i.due_at LIMIT 200) due
 ORDER BY due.due_at LIMIT $2`
 
-	restPerson = `UPDATE account_identities SET due_at = NULL WHERE tenant_id = $1 AND account_id = $2`
+	restPerson = `UPDATE account_identities SET due_at = NULL WHERE tenant_id = $1 AND account_id = $2 AND provider_id = $3`
 
 	postponePeople = `
 UPDATE account_identities SET due_at = berth_now() + CAST($2 AS interval) WHERE provider_id = $1 AND due_at <= berth_now()`
@@ -41,7 +42,16 @@ func (s *Records) DuePeople(ctx context.Context, since time.Duration, limit int)
 
 // PostponePerson implements meta.People.
 func (s *Records) PostponePerson(ctx context.Context, p meta.Person) error {
-	return s.engine.Write(ctx, p.Tenant, func(t Tx) error { return t.Queue(restPerson, p.Tenant, p.ID) })
+	return s.engine.Write(ctx, p.Tenant, func(t Tx) error {
+		err := lockProvider(t, p)
+		if fault.Is(err, fault.ResourceUnknown) {
+			err = endReading(t, p)
+		}
+		if err != nil {
+			return err
+		}
+		return t.Queue(restPerson, p.Tenant, p.ID, p.Provider)
+	})
 }
 
 // PostponePeople implements meta.People.

@@ -87,6 +87,9 @@ func (s *Records) CreateRefreshToken(ctx context.Context, p access.Principal, r 
 		if err := t.Queue(insertRefresh, p.Tenant, p.ID, r.Name, r.Hash[:], r.Key, append([]byte{}, r.Seed...), r.Client, r.CreatedFrom, t.Interval(life)); err != nil {
 			return err
 		}
+		if err := t.Queue(wakePerson, p.Tenant, p.ID); err != nil {
+			return err
+		}
 		return t.Queue(endOldRefreshes, p.Tenant, p.ID, meta.MaxRefreshTokens)
 	})
 }

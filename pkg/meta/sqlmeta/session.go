@@ -92,6 +92,9 @@ func (s *Records) CreateSession(ctx context.Context, by meta.Cause, m meta.Sessi
 		if err := t.Queue(insertSession, m.Tenant, m.Account, m.Name, m.Hash[:], m.Key, m.UserAgent, m.CreatedFrom, t.Interval(meta.SessionIdle)); err != nil {
 			return err
 		}
+		if err := t.Queue(wakePerson, m.Tenant, m.Account); err != nil { // no person has the ID of an operator's session
+			return err
+		}
 		return t.Queue(endOldSessions, m.Tenant, m.Account, meta.MaxSessions)
 	})
 }

@@ -25,9 +25,11 @@ type directory struct {
 	secrets map[string]string
 	down    bool
 	asked   int
+	late    func() // runs when an answer is on its way
 }
 
 func (d *directory) Authenticate(_ context.Context, name, secret string) (login.Person, error) {
+	defer d.answered()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked++
@@ -42,6 +44,7 @@ func (d *directory) Authenticate(_ context.Context, name, secret string) (login.
 }
 
 func (d *directory) Find(_ context.Context, subject string) (login.Person, error) {
+	defer d.answered()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.down {
@@ -53,6 +56,21 @@ func (d *directory) Find(_ context.Context, subject string) (login.Person, error
 		}
 	}
 	return login.Person{}, login.ErrGone
+}
+
+func (d *directory) answered() {
+	d.mu.Lock()
+	late := d.late
+	d.mu.Unlock()
+	if late != nil {
+		late()
+	}
+}
+
+func (d *directory) onAnswer(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.late = f
 }
 
 func (d *directory) put(name string, groups ...string) {
@@ -115,6 +133,7 @@ func newWorld(t testing.TB) *world {
 	w.people = New(store, directories)
 	w.people.now = func() time.Time { return w.now }
 	w.refresher = NewRefresher(store, directories, lease.NewMemory(), slog.New(slog.DiscardHandler))
+	w.refresher.now = func() time.Time { return w.now }
 	_, err = store.CreatePrincipalGroup(t.Context(), by(), meta.PrincipalGroup{Tenant: w.tenant, Slug: "dev", Identities: []meta.GroupIdentity{{Provider: w.provider.ID, Group: "dev"}}})
 	w.must(err)
 	return w

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,10 +19,15 @@ import (
 const (
 	pollEvery = 2 * time.Second
 	perBatch  = 200
-	atOnce    = 8                // people who are read at a time
+	aLot      = perBatch / 10
 	overdue   = 20 * time.Second // after which a process reads without the lease
 	findTime  = 15 * time.Second
 	retryIn   = 15 * time.Second // after a provider could not be asked
+
+	// A slow provider holds up no others.
+	perProvider  = 2               // people of it who are read at a time
+	providerTime = 5 * time.Second // after which no others of it are read in a round
+	maxAtOnce    = 50              // providers that are asked at a time
 )
 
 // Refresher reads people again when they are due, so that who left a group, or is gone, loses
@@ -33,12 +38,13 @@ type Refresher struct {
 	directories *Directories
 	leases      lease.Leases
 	log         *slog.Logger
+	now         func() time.Time
 	held        lease.Lease // nil: another process reads
 }
 
 // NewRefresher makes one; Run reads.
 func NewRefresher(s Store, d *Directories, l lease.Leases, log *slog.Logger) *Refresher {
-	return &Refresher{store: s, directories: d, leases: l, log: log}
+	return &Refresher{store: s, directories: d, leases: l, log: log, now: time.Now}
 }
 
 // Run reads until ctx ends.
@@ -96,14 +102,17 @@ func (r *Refresher) Round(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	b := batch{Refresher: r, providers: map[int64]meta.IdentityProvider{}}
-	var g errgroup.Group
-	g.SetLimit(atOnce)
+	of := map[int64][]meta.Person{}
 	for _, p := range due {
+		of[p.Provider] = append(of[p.Provider], p)
+	}
+	var g errgroup.Group
+	g.SetLimit(maxAtOnce)
+	for id, people := range of {
 		g.Go(func() error {
-			err := b.read(ctx, p)
-			if fault.Is(err, fault.ResourceUnknown) { // the tenant or the account is being deleted
-				err = b.store.PostponePerson(ctx, p)
+			err := r.readAll(ctx, id, people)
+			if err == nil && len(due) == perBatch && len(people) >= aLot { // others may be due behind them
+				err = r.store.PostponePeople(ctx, id, pollEvery)
 			}
 			return err
 		})
@@ -111,48 +120,51 @@ func (r *Refresher) Round(ctx context.Context) (bool, error) {
 	return len(due) == perBatch, g.Wait()
 }
 
-// batch is what a round has found out.
+// readAll reads people of one provider.
+func (r *Refresher) readAll(ctx context.Context, id int64, people []meta.Person) error {
+	provider, err := r.store.FindIdentityProviderByID(ctx, id) // the zero value if it was deleted
+	if err != nil && !fault.Is(err, fault.ResourceUnknown) {
+		return err
+	}
+	b := batch{Refresher: r, provider: provider, until: r.now().Add(providerTime)}
+	var g errgroup.Group
+	g.SetLimit(perProvider)
+	for _, p := range people {
+		g.Go(func() error {
+			err := b.read(ctx, p)
+			if fault.Is(err, fault.ResourceUnknown) { // the tenant or the account is being deleted, or the provider does not count any more
+				err = b.store.PostponePerson(ctx, p)
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// batch are people of one provider.
 type batch struct {
 	*Refresher
 
-	mu        sync.Mutex
-	providers map[int64]meta.IdentityProvider
-	down      sync.Map // of IDs of providers that could not be asked
-}
-
-// provider finds a provider once; the zero value if it is gone.
-func (b *batch) provider(ctx context.Context, id int64) (meta.IdentityProvider, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if p, ok := b.providers[id]; ok {
-		return p, nil
-	}
-	p, err := b.store.FindIdentityProviderByID(ctx, id)
-	if err != nil && !fault.Is(err, fault.ResourceUnknown) {
-		return p, err
-	}
-	b.providers[id] = p
-	return p, nil
+	provider meta.IdentityProvider // the zero value: it was deleted
+	until    time.Time
+	stopped  atomic.Bool // no others are read in this round
 }
 
 func (b *batch) read(ctx context.Context, p meta.Person) error {
-	if p.Disabled {
-		return b.store.PostponePerson(ctx, p)
-	}
-	if p.Provider < 0 { // it was deleted
-		return b.store.EndPerson(ctx, causeOf(ctx, meta.IdentityProvider{Tenant: p.Tenant, Slug: "-"}), p)
-	}
-	provider, err := b.provider(ctx, p.Provider)
+	provider := b.provider
 	switch {
-	case err != nil || provider.ID == 0:
-		return err
+	case p.Disabled:
+		return b.store.PostponePerson(ctx, p)
+	case provider.ID == 0:
+		return b.store.EndPerson(ctx, causeOf(ctx, meta.IdentityProvider{Tenant: p.Tenant, Slug: "-"}), p)
 	case !p.Active || provider.Disabled || !provider.OfferedTo(p.Tenant) || !Searches(provider):
 		return b.store.PostponePerson(ctx, p)
-	}
-	if _, down := b.down.Load(provider.ID); down {
+	case b.stopped.Load():
 		return nil
+	case b.now().After(b.until):
+		return b.stop(ctx, "an identity provider answers slowly; what it said of people counts for its directory_grace")
 	}
-	said, err := b.find(ctx, provider, p)
+	said, err := b.find(ctx, p)
 	switch {
 	case err == nil:
 		if err := applyMappings(ctx, b.store, provider, p.Tenant, GroupNames(provider.Kind, said.Groups)); err != nil {
@@ -160,39 +172,44 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 		}
 		return b.store.RecordPerson(ctx, causeOf(ctx, provider), p, readingOf(provider, said))
 	case errors.Is(err, login.ErrGone):
-		return b.end(ctx, provider, p)
+		return b.end(ctx, p)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	if _, known := b.down.LoadOrStore(provider.ID, true); known {
-		return nil
-	}
-	b.log.WarnContext(ctx, "an identity provider cannot be asked; what it said of people counts for its directory_grace", "provider", provider.Name(), "tenant", provider.Tenant, "error", err)
-	return b.store.PostponePeople(ctx, provider.ID, retryIn)
+	return b.stop(ctx, "an identity provider cannot be asked; what it said of people counts for its directory_grace", "error", err)
 }
 
 // end ends the account of a person, and those in other tenants, if the provider is the operator's:
 // what it says of a person is about all of them.
-func (b *batch) end(ctx context.Context, provider meta.IdentityProvider, p meta.Person) error {
+func (b *batch) end(ctx context.Context, p meta.Person) error {
 	accounts := []meta.Person{p}
-	if provider.Tenant == meta.Deployment {
+	if b.provider.Tenant == meta.Deployment {
 		var err error
-		if accounts, err = b.store.AccountsOfPerson(ctx, provider.ID, p.Subject); err != nil {
+		if accounts, err = b.store.AccountsOfPerson(ctx, b.provider.ID, p.Subject); err != nil {
 			return err
 		}
 	}
 	for _, one := range accounts {
-		if err := b.store.EndPerson(ctx, causeOf(ctx, provider), one); err != nil && !fault.Is(err, fault.ResourceUnknown) {
+		if err := b.store.EndPerson(ctx, causeOf(ctx, b.provider), one); err != nil && !fault.Is(err, fault.ResourceUnknown) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *batch) find(ctx context.Context, provider meta.IdentityProvider, p meta.Person) (login.Person, error) {
+// stop puts off all others of the provider.
+func (b *batch) stop(ctx context.Context, why string, args ...any) error {
+	if b.stopped.Swap(true) {
+		return nil
+	}
+	b.log.WarnContext(ctx, why, append(args, "provider", b.provider.Name(), "tenant", b.provider.Tenant)...)
+	return b.store.PostponePeople(ctx, b.provider.ID, retryIn)
+}
+
+func (b *batch) find(ctx context.Context, p meta.Person) (login.Person, error) {
 	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
-	d, err := b.directories.directory(ctx, provider)
+	d, err := b.directories.directory(ctx, b.provider)
 	if err != nil {
 		return login.Person{}, err
 	}
