@@ -25,6 +25,13 @@ type Person struct {
 	Active bool
 }
 
+// Namesake is an account that a name may be of, and the person that it stands for.
+type Namesake struct {
+	Slug      string
+	Provider  int64 // as of Person
+	LoginName string
+}
+
 // PersonSeen is how long a person is active after a login.
 const PersonSeen = time.Hour
 
@@ -44,6 +51,9 @@ type People interface {
 	// FindPerson finds the account with this slug, of any kind and also a disabled one, and the
 	// person that it stands for.
 	FindPerson(ctx context.Context, t tenant.ID, slug string) (Person, error)
+	// FindNamesakes finds the accounts, of any kind, whose ID is the name as FoldName makes it, and
+	// the people who log in with such a name.
+	FindNamesakes(ctx context.Context, t tenant.ID, folded string) ([]Namesake, error)
 	// FindPersonBySubject finds a person of a provider.
 	FindPersonBySubject(ctx context.Context, t tenant.ID, provider int64, subject string) (Person, error)
 	// CreatePerson makes a user with Account.DisplayName and the role MEMBER, with the first of

@@ -142,15 +142,18 @@ func loggableName(name, secret string) string {
 func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, secret string, also []limit.Key) (access.Principal, error) {
 	from := web.ClientAddr(ctx)
 	used := loginFrom{accountKey(s.Tenant, name), addressKey(s.Tenant, from)}
-	limited := append(also, used.address, used.account)
+	limited := append(also, used.address)
 	checked := limited
 	last, known := a.recent.Get(used)
 	same := known && last.secret == a.hash(secret)
+	if !a.isJob(secret) { // a signature cannot be guessed, and who sends wrong ones keeps no job out
+		limited = append(limited, used.account)
+	}
 	switch {
 	case same:
 		checked = nil
-	case known:
-		checked = limited[:len(limited)-1]
+	case !known:
+		checked = limited
 	}
 	for _, k := range checked {
 		if err := a.failures.Check(ctx, k); err != nil {
@@ -188,10 +191,13 @@ func (a *Authenticator) authenticate(ctx context.Context, s tenant.Site, name, s
 	return access.Principal{}, fault.Wrap(err, fault.Unauthenticated, fault.UnauthorizedReason, "%s", message)
 }
 
+// isJob reports whether a secret is taken for the token of a job.
+func (a *Authenticator) isJob(secret string) bool { return a.jobs != nil && workload.IsToken(secret) }
+
 // find asks each that may know the attempt. A job's token is compared with no password, here or
 // in a directory. A person's token for all tenants is of no account, and no password.
 func (a *Authenticator) find(ctx context.Context, s tenant.Site, at login.Attempt, proven func(hash string) bool) (login.Identity, error) {
-	if a.jobs != nil && workload.IsToken(at.Secret) {
+	if a.isJob(at.Secret) {
 		return a.jobs.Authenticate(ctx, at)
 	}
 	if a.people != nil && strings.HasPrefix(at.Secret, password.PersonPrefix) {

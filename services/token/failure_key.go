@@ -4,22 +4,22 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
-	"strings"
 
 	"github.com/berth-registry/berth/pkg/limit"
+	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// accountKey counts all invalid account names as one: they may have any length. But people have
-// names at identity providers that no account has, and must not be kept out by the failures of
-// others.
+// accountKey counts names as one that a directory may take for the same, and all that are too
+// long. But people have names at identity providers that no account has, and must not be kept out
+// by the failures of others.
 func accountKey(t tenant.ID, name string) limit.Key {
 	const longest, enough = 256, 16
-	switch {
-	case len(name) > longest:
+	if len(name) > longest {
 		name = ""
-	case tenant.CheckSlug(name) != nil:
-		sum := sha256.Sum256([]byte(strings.ToLower(name)))
+	}
+	if name = meta.FoldName(name); tenant.CheckSlug(name) != nil {
+		sum := sha256.Sum256([]byte(name))
 		name = "~" + hex.EncodeToString(sum[:enough])
 	}
 	return limit.Key{Kind: "account", Tenant: t, Name: name}

@@ -28,6 +28,8 @@ type jobs struct {
 	issuer *testserver.Issuer
 	auth   *token.Authenticator
 	uses   *keyuse.Uses
+
+	workload *workload.Authenticator
 }
 
 func withJobs(t *testing.T) jobs {
@@ -37,8 +39,8 @@ func withJobs(t *testing.T) jobs {
 	clients := upstream.New(upstream.Options{
 		Allow: []upstream.Network{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}, Authorities: func() []byte { return j.issuer.CA },
 	})
-	j.auth = token.NewAuthenticator(d.Meta, cheap, limit.NewLocal(token.MaxFailures, token.FailurePeriod)).WithUses(j.uses).
-		WithJobs(workload.New(workload.Config{Trusts: d.Meta, Named: clients.Transport, Led: clients.PublicTransport()}))
+	j.workload = workload.New(workload.Config{Trusts: d.Meta, Named: clients.Transport, Led: clients.PublicTransport()})
+	j.auth = token.NewAuthenticator(d.Meta, cheap, limit.NewLocal(token.MaxFailures, token.FailurePeriod)).WithUses(j.uses).WithJobs(j.workload)
 	d.Serve(front.Services{Token: handlerOf(d, j.auth, d.Meta)})
 	d.Account(j.acme, "ci", access.Writer)
 	k := meta.Trust{Name: "github", Issuer: j.issuer.URL, Condition: `claims.repository == "acme/web"`}
@@ -106,7 +108,7 @@ func TestV50_JobsDoNotDependOnPasswords(t *testing.T) {
 	}
 }
 
-// TestV50_WrongTokensCountAsFailures, say the same as wrong passwords, and lock as they do.
+// TestV50_WrongTokensCountAsFailures of their address, and say the same as wrong passwords.
 func TestV50_WrongTokensCountAsFailures(t *testing.T) {
 	j := withJobs(t)
 	_, want := j.auth.Authenticate(t.Context(), j.acme, "ci", "a wrong password")
@@ -123,5 +125,30 @@ func TestV50_WrongTokensCountAsFailures(t *testing.T) {
 	}
 	if _, err := j.auth.Authenticate(t.Context(), j.acme, "ci", j.token(t)); fault.KindOf(err) != fault.TooMany {
 		t.Errorf("after too many: %v", err)
+	}
+}
+
+// TestV50_WrongTokensKeepNoJobOut that comes from another address, as wrong passwords do.
+func TestV50_WrongTokensKeepNoJobOut(t *testing.T) {
+	j := withJobs(t)
+	wrong := j.issuer.Token(t, testserver.GitHub(j.acme.Host, "mallory/web", "main"))
+	auth := token.NewAuthenticator(j.Meta, cheap, addressless{limit.NewLocal(token.MaxFailures, token.FailurePeriod)}).WithJobs(j.workload)
+	try := func(secret string) fault.Kind {
+		_, err := auth.Authenticate(t.Context(), j.acme, "ci", secret)
+		return fault.KindOf(err)
+	}
+	for i := range 2 * token.MaxFailures {
+		if kind := try(wrong); kind != fault.Unauthenticated {
+			t.Fatalf("try %d: %v", i, kind)
+		}
+	}
+	for range token.MaxFailures {
+		try("a wrong password")
+	}
+	if kind := try("a wrong password"); kind != fault.TooMany {
+		t.Errorf("a password after too many: %v", kind)
+	}
+	if _, err := auth.Authenticate(t.Context(), j.acme, "ci", j.token(t)); err != nil {
+		t.Errorf("a job: %v", err)
 	}
 }

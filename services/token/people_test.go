@@ -54,8 +54,10 @@ func TestV32_FailuresOfANameKeepNoOtherNameOut(t *testing.T) {
 			t.Fatalf("try %d: %v", i, err)
 		}
 	}
-	if _, err := a.Authenticate(t.Context(), acme, "EVE.MUSTER", "wrong"); fault.KindOf(err) != fault.TooMany {
-		t.Errorf("the name in another case: %v", err)
+	for _, name := range []string{"EVE.MUSTER", "eve.muster ", "eve.mu\u00adster", "ｅve.muster", "éve.muster"} {
+		if _, err := a.Authenticate(t.Context(), acme, name, "wrong"); fault.KindOf(err) != fault.TooMany {
+			t.Errorf("the name as %q: %v", name, err)
+		}
 	}
 	if p, err := a.Authenticate(t.Context(), acme, "Max.Muster", "secret of max"); err != nil {
 		t.Errorf("another name: %+v, %v", p, err)

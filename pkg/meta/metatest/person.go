@@ -26,7 +26,7 @@ func testPeople(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		w.addUser("alice")
 		w.must(w.SQL.Exec(`DROP TABLE account_identities; DROP TABLE group_identities; DROP TABLE identity_providers;`)) // as it was before
-		for _, name := range []string{"0032_identity_providers.sql", "0033_people.sql"} {
+		for _, name := range []string{"0032_identity_providers.sql", "0033_people.sql", "0044_login_names.sql"} {
 			step, err := fs.ReadFile(w.SQL.Steps, name)
 			w.must(err)
 			w.must(w.SQL.Exec(string(step)))
@@ -59,6 +59,11 @@ func testFirstLogins(t *testing.T, open Open) {
 	p.Subject = "s-another"
 	_, err = w.Store.CreatePerson(t.Context(), cause(), p, []string{"alice", "max"}, ofDev)
 	w.refused(err, fault.Conflict, fault.AlreadyExists)
+	for name, want := range map[string]meta.Namesake{"max": {Slug: "max", Provider: corp.ID, LoginName: "Max"}, "alice": {Slug: "alice"}} {
+		if found, err := w.Store.FindNamesakes(t.Context(), w.tenant, name); err != nil || !slices.Contains(found, want) || slices.ContainsFunc(found, func(n meta.Namesake) bool { return n != want }) {
+			t.Errorf("%s: %+v, %v", name, found, err)
+		}
+	}
 	if local := w.person("alice"); local.Provider != 0 || local.Password == "" {
 		t.Errorf("%+v", local)
 	}
@@ -100,6 +105,9 @@ func testPersonGroups(t *testing.T, open Open) {
 	left.Groups, left.LoginName = []string{"staff"}, "max.m"
 	w.record("max", left)
 	w.groupsOf("users/max", 5, "groups/both")
+	if found, err := w.Store.FindNamesakes(t.Context(), w.tenant, "max.m"); err != nil || len(found) != 1 || found[0].Slug != "max" {
+		t.Errorf("%+v, %v", found, err)
+	}
 	if p := w.person("max"); p.LoginName != "max.m" || !slices.Equal(p.Groups, left.Groups) {
 		t.Errorf("%+v", p)
 	}

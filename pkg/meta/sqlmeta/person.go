@@ -20,6 +20,15 @@ SELECT ` + accountColumns + `, coalesce(i.provider_id, 0), coalesce(i.subject, '
 FROM accounts a LEFT JOIN account_identities i ON i.tenant_id = a.tenant_id AND i.account_id = a.id
 WHERE a.tenant_id = $1 AND a.slug = $2`
 
+	findNamesakes = `
+SELECT a.slug, coalesce(i.provider_id, 0), coalesce(i.login_name, '')
+FROM accounts a LEFT JOIN account_identities i ON i.tenant_id = a.tenant_id AND i.account_id = a.id
+WHERE a.tenant_id = $1 AND a.slug = $2
+UNION ALL
+SELECT a.slug, i.provider_id, i.login_name
+FROM account_identities i JOIN accounts a ON a.tenant_id = i.tenant_id AND a.id = i.account_id
+WHERE i.tenant_id = $1 AND i.login_key = $2`
+
 	findPersonBySubject = `
 SELECT ` + personColumns + `
 FROM account_identities i JOIN accounts a ON a.tenant_id = i.tenant_id AND a.id = i.account_id
@@ -30,8 +39,8 @@ WHERE i.tenant_id = $1 AND i.provider_id = $2 AND i.subject = $3`
 	slugIsTaken = `SELECT 1 FROM accounts WHERE tenant_id = $1 AND slug = $2`
 
 	insertPerson = `
-INSERT INTO account_identities (tenant_id, account_id, provider_id, subject, login_name, directory_groups, groups_until, read_at, seen_at, due_at)
-VALUES ($1, $2, $3, $4, $5, $6, berth_now() + CAST($7 AS interval), berth_now(), berth_now(), berth_now() + CAST($8 AS interval))`
+INSERT INTO account_identities (tenant_id, account_id, provider_id, subject, login_name, login_key, directory_groups, groups_until, read_at, seen_at, due_at)
+VALUES ($1, $2, $3, $4, $5, $9, $6, berth_now() + CAST($7 AS interval), berth_now(), berth_now(), berth_now() + CAST($8 AS interval))`
 )
 
 // personDest is where personColumns are scanned to.
@@ -50,6 +59,15 @@ func scanPerson(scan Scan) (meta.Person, error) {
 func (s *Records) FindPerson(ctx context.Context, t tenant.ID, slug string) (meta.Person, error) {
 	missing := fault.New(fault.NotFound, fault.ResourceUnknown, "there is no account %q", slug)
 	return find(ctx, s, t, missing, scanPerson, findPerson, t, slug)
+}
+
+// FindNamesakes implements meta.People.
+func (s *Records) FindNamesakes(ctx context.Context, t tenant.ID, folded string) ([]meta.Namesake, error) {
+	return list(ctx, s, t, func(scan Scan) (meta.Namesake, error) {
+		var n meta.Namesake
+		err := scan(&n.Slug, &n.Provider, &n.LoginName)
+		return n, err
+	}, findNamesakes, t, folded)
 }
 
 // FindPersonBySubject implements meta.People.
@@ -87,7 +105,7 @@ func (s *Records) CreatePerson(ctx context.Context, by meta.Cause, p meta.Person
 		if err != nil {
 			return err
 		}
-		if err := t.Queue(insertPerson, p.Tenant, row.id, p.Provider, p.Subject, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next)); err != nil {
+		if err := t.Queue(insertPerson, p.Tenant, row.id, p.Provider, p.Subject, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), meta.FoldName(r.LoginName)); err != nil {
 			return err
 		}
 		return checkLimit(t, s.accountLimit(access.UserKind), countAccounts, p.Tenant, access.UserKind)

@@ -16,7 +16,7 @@ const (
 SELECT directory_groups, groups_until > berth_now(), read_at FROM account_identities WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL`
 
 	recordReading = `
-UPDATE account_identities SET login_name = $3, directory_groups = $4, read_at = berth_now(), groups_until = berth_now() + CAST($5 AS interval),
+UPDATE account_identities SET login_name = $3, login_key = $9, directory_groups = $4, read_at = berth_now(), groups_until = berth_now() + CAST($5 AS interval),
        due_at = CASE WHEN $7 AND due_at < berth_now() + CAST($6 AS interval) THEN due_at ELSE berth_now() + CAST($6 AS interval) END,
        seen_at = CASE WHEN $7 THEN berth_now() ELSE seen_at END
  WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL AND read_at = $8`
@@ -70,7 +70,7 @@ func (s *Records) RecordPerson(ctx context.Context, by meta.Cause, p meta.Person
 				return err
 			}
 		}
-		changed, err := t.Exec(recordReading, p.Tenant, p.ID, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), r.Login, t.Time(p.ReadAt))
+		changed, err := t.Exec(recordReading, p.Tenant, p.ID, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), r.Login, t.Time(p.ReadAt), meta.FoldName(r.LoginName))
 		if err == nil && changed == 0 {
 			return ErrRestart // something newer was recorded meanwhile
 		}

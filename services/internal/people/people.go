@@ -44,8 +44,9 @@ func New(s Store, d *Directories) *People { return &People{store: s, directories
 func (*People) Provider() string { return Provider }
 
 // Authenticate implements login.Authenticator. No provider gets the name and the secret of an
-// account that stands for no person. Where one provider cannot be asked, the others still are; only
-// when none of them knows the person it is an outage.
+// account that stands for no person. The operator's providers are asked first: a tenant's sees no
+// secret that one of them takes, or could take if it answered. Where one provider cannot be asked,
+// others still are; only when none of them knows the person it is an outage.
 func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Identity, error) {
 	if a.Name != "" && strings.HasPrefix(a.Secret, password.PersonPrefix) {
 		return p.byToken(ctx, a)
@@ -60,19 +61,18 @@ func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Ident
 	if len(providers) == 0 {
 		return login.Identity{}, login.ErrUnknown()
 	}
-	known, err := p.account(ctx, a)
+	known, err := p.store.FindNamesakes(ctx, a.Tenant, meta.FoldName(a.Name))
 	if err != nil {
 		return login.Identity{}, err
 	}
 	failed := login.ErrUnknown()
 	for _, provider := range askable(providers, known) {
-		name := a.Name
-		if provider.ID == known.Provider && a.Name == known.Slug {
-			name = known.LoginName
+		if provider.Tenant != meta.Deployment && !fault.Is(failed, fault.ResourceUnknown) {
+			break // the person may be of the operator's provider that could not be asked
 		}
-		id, err := p.ask(ctx, a, provider, name)
+		said, err := p.ask(ctx, a, provider, nameAt(provider, a.Name, known))
 		if err == nil {
-			return id, nil
+			return p.enter(ctx, a, provider, said)
 		}
 		if !fault.Is(err, fault.ResourceUnknown) {
 			failed = err
@@ -81,58 +81,43 @@ func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Ident
 	return login.Identity{}, failed
 }
 
-// account finds the account with the name, in whatever case it was typed; the zero value without
-// one. One that stands for no person is login.ErrUnknown.
-func (p *People) account(ctx context.Context, a login.Attempt) (meta.Person, error) {
-	slug := strings.ToLower(a.Name)
-	if possible := tenant.CheckSlug(slug) == nil; !possible {
-		return meta.Person{}, nil
-	}
-	known, err := p.store.FindPerson(ctx, a.Tenant, slug)
-	switch {
-	case fault.Is(err, fault.ResourceUnknown):
-		return meta.Person{}, nil
-	case err != nil:
-		return meta.Person{}, err
-	case known.Provider == 0:
-		return meta.Person{}, login.ErrUnknown()
-	default:
-		return known, nil
-	}
-}
-
-// askable are the providers that may see a password for the name of the person, that of the
-// person first. One of the tenant never sees what may be the password of a person of the operator's.
-func askable(providers []meta.IdentityProvider, known meta.Person) []meta.IdentityProvider {
-	if known.Provider == 0 {
-		return providers
-	}
-	i := slices.IndexFunc(providers, func(p meta.IdentityProvider) bool { return p.ID == known.Provider })
-	if i < 0 {
-		return nil // the person's is disabled or offered no longer
-	}
-	own := providers[i]
-	asked := []meta.IdentityProvider{own}
-	for _, other := range providers {
-		if other.ID != own.ID && (other.Tenant == meta.Deployment || own.Tenant != meta.Deployment) {
-			asked = append(asked, other)
+// askable are the providers that may see a password for a name, the operator's first: none where an
+// account here has the name, and only the operator's where it may be of a person of theirs.
+func askable(providers []meta.IdentityProvider, known []meta.Namesake) []meta.IdentityProvider {
+	ofTenants := true
+	for _, one := range known {
+		if one.Provider == 0 {
+			return nil
 		}
+		ofTenants = ofTenants && slices.ContainsFunc(providers, func(p meta.IdentityProvider) bool {
+			return p.ID == one.Provider && p.Tenant != meta.Deployment // and not one that is disabled, offered no longer or deleted
+		})
 	}
-	return asked
+	return slices.DeleteFunc(slices.Clone(providers), func(p meta.IdentityProvider) bool { return p.Tenant != meta.Deployment && !ofTenants })
 }
 
-func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, name string) (login.Identity, error) {
+// nameAt is the name to ask a provider for: people may log in by the IDs that they have here.
+func nameAt(provider meta.IdentityProvider, name string, known []meta.Namesake) string {
+	i := slices.IndexFunc(known, func(n meta.Namesake) bool { return n.Provider == provider.ID && n.Slug == name })
+	if i < 0 {
+		return name
+	}
+	return known[i].LoginName
+}
+
+func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, name string) (login.Person, error) {
 	d, err := p.directories.directory(ctx, provider)
 	if err != nil {
-		return login.Identity{}, err
+		return login.Person{}, err
 	}
-	said, err := d.Authenticate(ctx, name, a.Secret)
-	if err != nil {
-		return login.Identity{}, err
-	}
+	return d.Authenticate(ctx, name, a.Secret)
+}
+
+// enter is the identity of a person whose secret a provider took.
+func (p *People) enter(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, said login.Person) (login.Identity, error) {
 	found, err := p.admit(ctx, a.Tenant, provider, said)
 	if err != nil {
-		return login.Identity{}, err
+		return login.Identity{}, unknownOr(err)
 	}
 	if err := applyMappings(ctx, p.store, provider, a.Tenant, GroupNames(provider.Kind, said.Groups)); err != nil { // no login fails by it
 		web.AddLogAttrs(ctx, slog.String("mapping_failed", err.Error()))
