@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -34,6 +35,7 @@ type Client struct {
 	roots    *x509.CertPool // nil: those of the system
 	servers  []*server
 	tasks    chan struct{}
+	waiting  atomic.Int64 // for tasks, those that run with them
 
 	logins     singleflight.Group
 	remembered *remembered

@@ -10,6 +10,7 @@ import (
 
 const (
 	maxGroups = 10_000
+	maxNames  = 1 << 20 // bytes of all groups' names
 	// A walk is bounded beside the time it takes: groups may contain each other.
 	maxLevels = 20
 	batch     = 50 // groups whose groups are found by one search
@@ -20,6 +21,7 @@ type memberships struct {
 	byDN  bool
 	seen  map[string]bool   // distinguished names without case
 	names map[string]string // by the name without case
+	bytes int               // of names
 }
 
 // add returns whether the group was not there yet.
@@ -42,6 +44,10 @@ func (m *memberships) add(dn string) (bool, error) {
 	m.seen[key] = true
 	if _, known := m.names[strings.ToLower(name)]; !known {
 		m.names[strings.ToLower(name)] = name
+		m.bytes += len(name)
+	}
+	if m.bytes > maxNames {
+		return false, unusable("the names of the person's groups have more than %d bytes", maxNames)
 	}
 	return true, nil
 }

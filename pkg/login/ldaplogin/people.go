@@ -80,16 +80,24 @@ func (c *Client) bindAs(ctx context.Context, s *server, dn, secret string) (*con
 	return person, nil
 }
 
-// entry reads the entry of a person who has just been bound.
+// entry reads the entry of a person who has just been bound. One that may not log in is
+// login.ErrUnknown: the name is in the distinguished name, all else that UserFilter asks for is not.
 func (c *Client) entry(ctx context.Context, reader *conn, dn string) (*ldap.Entry, error) {
-	entries, err := reader.searchFew(ctx, query(dn, ldap.ScopeBaseObject, 1, "(objectClass=*)", c.settings.attributes()...))
+	entries, err := reader.searchFew(ctx, query(dn, ldap.ScopeBaseObject, 1, anyName(c.settings.UserFilter), c.settings.attributes()...))
 	if err != nil {
 		return nil, failed(err, "the search for the entry of a person")
 	}
-	if len(entries) != 1 {
+	if len(entries) == 1 {
+		return entries[0], nil
+	}
+	entries, err = reader.searchFew(ctx, query(dn, ldap.ScopeBaseObject, 1, "(objectClass=*)"))
+	switch {
+	case err != nil:
+		return nil, failed(err, "the search for the entry of a person")
+	case len(entries) == 0:
 		return nil, unusable("a person may not read the own entry; set bind_dn")
 	}
-	return entries[0], nil
+	return nil, login.ErrUnknown()
 }
 
 // read makes a person of an entry; login.ErrGone for one who is disabled.

@@ -3,6 +3,7 @@ package ldaplogin
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,23 +15,29 @@ const (
 	idleFor  = time.Minute
 	maxIdle  = 2 // connections of a server that wait for the next task
 	maxTasks = 8 // at once; each has at most two connections
+
+	maxWaiting = 256 // tasks, those that run with them: what waits may be of clients that have left
 )
+
+var errBusy = errors.New("too many logins wait for it")
 
 // server is one of the servers of a directory.
 type server struct {
 	address, host string
 	security      security
 
-	mu     sync.Mutex
-	down   time.Time // until then
-	idle   []idle
-	closed bool
+	mu      sync.Mutex
+	down    time.Time // until then
+	idle    []idle
+	idleFor time.Duration
+	closed  bool
 }
 
 // idle is a connection that is bound as the service.
 type idle struct {
 	*conn
 	since time.Time
+	end   *time.Timer // closes it
 }
 
 // take returns a connection that waits, or nil.
@@ -40,7 +47,8 @@ func (s *server) take(now time.Time) *conn {
 	for len(s.idle) > 0 {
 		last := s.idle[len(s.idle)-1]
 		s.idle = s.idle[:len(s.idle)-1]
-		if !last.ldap.IsClosing() && now.Sub(last.since) < idleFor {
+		last.end.Stop()
+		if !last.ldap.IsClosing() && now.Sub(last.since) < s.idleFor {
 			last.reused = true
 			return last.conn
 		}
@@ -57,7 +65,17 @@ func (s *server) give(c *conn, now time.Time) {
 		c.close()
 		return
 	}
-	s.idle = append(s.idle, idle{c, now})
+	s.idle = append(s.idle, idle{c, now, time.AfterFunc(s.idleFor, func() { s.drop(c) })})
+}
+
+// drop closes a connection that has waited for too long.
+func (s *server) drop(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.IndexFunc(s.idle, func(one idle) bool { return one.conn == c }); i >= 0 {
+		s.idle = slices.Delete(s.idle, i, i+1)
+		c.close()
+	}
 }
 
 func (s *server) close() {
@@ -65,6 +83,7 @@ func (s *server) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, c := range s.idle {
+		c.end.Stop()
 		c.close()
 	}
 	s.idle = nil
@@ -101,6 +120,10 @@ func (c *Client) order() []*server {
 func (c *Client) ask(ctx context.Context, f func(context.Context, *server) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.settings.Timeout*time.Duration(len(c.servers)+1)) // also for what waits
 	defer cancel()
+	defer c.waiting.Add(-1)
+	if c.waiting.Add(1) > maxWaiting {
+		return fault.Down(errBusy, "the directory")
+	}
 	select {
 	case c.tasks <- struct{}{}:
 		defer func() { <-c.tasks }()

@@ -193,7 +193,7 @@ func (s Settings) parseServer(raw string) (*server, error) {
 		u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, invalid("servers", "%q is not ldaps://HOST[:PORT] or ldap://HOST[:PORT]", raw)
 	}
-	found := &server{host: u.Hostname(), security: overTLS}
+	found := &server{host: u.Hostname(), security: overTLS, idleFor: idleFor}
 	port := ldap.DefaultLdapsPort
 	if u.Scheme == "ldap" {
 		port, found.security = ldap.DefaultLdapPort, startsTLS

@@ -124,6 +124,13 @@ func (w world) addProvider(owner tenant.ID, slug string) meta.IdentityProvider {
 	return p
 }
 
+func (w world) offerToAll(p meta.IdentityProvider) {
+	w.t.Helper()
+	p.Tenants, p.Version = nil, 0
+	_, err := w.Store.UpdateIdentityProvider(w.t.Context(), cause(), p)
+	w.must(err)
+}
+
 // addIdentityGroup makes a group of the people in a group of the provider.
 func (w world) addIdentityGroup(slug string, p meta.IdentityProvider, groups ...string) {
 	w.t.Helper()

@@ -52,6 +52,7 @@ func testPersonTokenCounts(t *testing.T, open Open) {
 	w.refused(err, fault.Conflict, fault.LimitReached)
 	at := w.Now().Truncate(time.Minute)
 	elsewhere := meta.Person{Account: meta.Account{Tenant: other}, Provider: corp.ID, Subject: "s-max"}
+	w.offerToAll(corp)
 	elsewhere, err = w.Store.CreatePerson(t.Context(), cause(), elsewhere, []string{"max-m"}, ofDev)
 	w.must(err)
 	w.must(w.Store.RecordKeyUses(t.Context(), []meta.KeyUse{
@@ -78,6 +79,7 @@ func testPersonTokenEnds(t *testing.T, open Open) {
 	corp := w.addProvider(meta.Deployment, "corp")
 	somebody := w.addPerson(corp, "max", "s-max")
 	other, _ := w.addTenant("other", 0)
+	w.offerToAll(corp)
 	elsewhere, err := w.Store.CreatePerson(t.Context(), cause(), meta.Person{Account: meta.Account{Tenant: other}, Provider: corp.ID, Subject: "s-max"}, []string{"max-m"}, ofDev)
 	w.must(err)
 	w.addPerson(corp, "eve", "s-eve")

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
 	"github.com/berth-registry/berth/pkg/login"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -42,11 +44,12 @@ type Directories struct {
 	providers *ttlcache.Cache[tenant.ID, []meta.IdentityProvider]
 
 	mu      sync.Mutex
-	clients map[int64]client // by IdentityProvider.ID
+	clients *simplelru.LRU[int64, client] // by IdentityProvider.ID
 }
 
 // client is that of one version of a provider.
 type client struct {
+	owner     tenant.ID
 	version   int64
 	directory login.Directory
 }
@@ -55,11 +58,16 @@ type client struct {
 const (
 	maxTenants   = 4096
 	maxProviders = 1000
+	maxClients   = 1000 // that are kept, of all tenants
 )
 
 // NewDirectories makes Directories; changes of providers act within tenant.CacheTTL.
 func NewDirectories(s Store, o Open) *Directories {
-	d := &Directories{store: s, open: o, clients: map[int64]client{}}
+	clients, err := simplelru.NewLRU(maxClients, func(_ int64, c client) { end(c.directory) })
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	d := &Directories{store: s, open: o, clients: clients}
 	d.providers = ttlcache.New(ttlcache.Options[tenant.ID, []meta.IdentityProvider]{Size: maxTenants, Now: time.Now, Life: tenant.CacheTTL, Load: d.load})
 	return d
 }
@@ -76,9 +84,23 @@ func (d *Directories) load(ctx context.Context, t tenant.ID) ([]meta.IdentityPro
 		if err != nil {
 			return nil, err
 		}
+		d.closeOthers(owner, found)
 		all = append(all, found...)
 	}
 	return slices.DeleteFunc(all, func(p meta.IdentityProvider) bool { return p.Disabled || !p.OfferedTo(t) }), nil
+}
+
+// closeOthers closes the clients of providers that the owner does not have any more. One that was
+// made since they were read is made again.
+func (d *Directories) closeOthers(owner tenant.ID, have []meta.IdentityProvider) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range d.clients.Keys() {
+		c, _ := d.clients.Peek(id)
+		if c.owner == owner && !slices.ContainsFunc(have, func(p meta.IdentityProvider) bool { return p.ID == id && !p.Disabled }) {
+			d.clients.Remove(id)
+		}
+	}
 }
 
 // of returns the providers of a tenant.
@@ -101,22 +123,20 @@ func (d *Directories) directory(ctx context.Context, p meta.IdentityProvider) (l
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	before, ok := d.clients[p.ID]
+	before, ok := d.clients.Get(p.ID)
 	if ok && before.version >= p.Version { // another caller was faster
 		end(made)
 		return before.directory, nil
 	}
-	if ok {
-		end(before.directory)
-	}
-	d.clients[p.ID] = client{p.Version, made}
+	d.clients.Remove(p.ID) // an older one
+	d.clients.Add(p.ID, client{p.Tenant, p.Version, made})
 	return made, nil
 }
 
 func (d *Directories) known(p meta.IdentityProvider) (login.Directory, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, ok := d.clients[p.ID]
+	c, ok := d.clients.Get(p.ID)
 	return c.directory, ok && c.version >= p.Version
 }
 
