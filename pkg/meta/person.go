@@ -46,7 +46,7 @@ type PersonReading struct {
 
 // People keeps people of identity providers; absence is fault.ResourceUnknown, as is a provider
 // that was deleted, is disabled or is not offered to the tenant any more, where a reading of a
-// person is kept: what is under way meanwhile does not count.
+// person is kept: what is said meanwhile does not count.
 type People interface {
 	// FindPerson finds the account with this slug, of any kind and also a disabled one, and the
 	// person that it stands for.

@@ -15,7 +15,7 @@ import (
 	"github.com/berth-registry/berth/tools/testserver"
 )
 
-// TestV7_UserFilterCountsForLoginsByBind, whoever reads the entry.
+// TestV7_UserFilterCountsForLoginsByBind, by the person and by the service.
 func TestV7_UserFilterCountsForLoginsByBind(t *testing.T) {
 	s := start(t)
 	self := byDN(s)

@@ -227,7 +227,7 @@ func (w world) record(slug string, r meta.PersonReading) {
 }
 
 // refusesReadings checks that what the person's provider says is not kept, also where it is said of
-// others, or was under way.
+// others, or was said before.
 func (w world) refusesReadings(slug string) {
 	w.t.Helper()
 	p := w.person(slug)

@@ -25,7 +25,7 @@ type directory struct {
 	secrets map[string]string
 	down    bool
 	asked   int
-	late    func() // runs when an answer is on its way
+	late    func() // runs after the answer was found, before it is returned
 	closed  int
 }
 

@@ -15,7 +15,7 @@ import (
 
 // What a provider says while an administrator disables it, or while tokens are revoked, was said
 // before that.
-func TestV110_WhatIsUnderWayDoesNotCount(t *testing.T) {
+func TestV110_WhatIsSaidMeanwhileDoesNotCount(t *testing.T) {
 	disable := func(w *world) {
 		p := w.provider
 		p.Disabled = true
