@@ -48,7 +48,7 @@ func TestV9_NamesOfGroupsAreBounded(t *testing.T) {
 	}
 	s := start(t, long)
 	settings := bySearch(s)
-	settings.GroupsByDN = true
+	settings.GroupsByDN, settings.Timeout = true, 30*time.Second
 	c, _ := open(t, settings)
 	if p, err := c.Authenticate(t.Context(), "long", "the secret of long"); !isOutage(err) || !strings.Contains(err.Error(), "bytes") {
 		t.Errorf("%d groups, %v", len(p.Groups), err)
