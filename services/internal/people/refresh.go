@@ -167,10 +167,13 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 	said, err := b.find(ctx, p)
 	switch {
 	case err == nil:
+		if err := b.store.RecordPerson(ctx, causeOf(ctx, provider), p, readingOf(provider, said)); err != nil {
+			return err
+		}
 		if err := applyMappings(ctx, b.store, provider, p.Tenant, GroupNames(provider.Kind, said.Groups)); err != nil {
 			b.log.WarnContext(ctx, "a mapping of an identity provider could not be applied", "provider", provider.Name(), "tenant", p.Tenant, "error", err)
 		}
-		return b.store.RecordPerson(ctx, causeOf(ctx, provider), p, readingOf(provider, said))
+		return nil
 	case errors.Is(err, login.ErrGone):
 		return b.end(ctx, p)
 	case ctx.Err() != nil:

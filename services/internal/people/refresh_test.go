@@ -69,6 +69,25 @@ func TestV110_ALoginWhoseProviderIsDeletedMeanwhileMakesNoAccount(t *testing.T) 
 	}
 }
 
+func TestV110_WhatIsSaidMeanwhileMakesNothing(t *testing.T) {
+	w := newMapped(t, perTeam)
+	w.corp.put("max")
+	w.enters("max", "max")
+	w.corp.put("max", "berth-web-dev")
+	w.now = w.now.Add(5 * time.Minute)
+	w.corp.onAnswer(func() {
+		p := w.provider
+		p.Disabled, p.Version = true, 0
+		_, err := w.UpdateIdentityProvider(t.Context(), by(), p)
+		w.must(err)
+	})
+	_, err := w.refresher.Round(t.Context())
+	w.must(err)
+	if r, err := w.FindRegistry(t.Context(), w.tenant, "web"); !fault.Is(err, fault.ResourceUnknown) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // secondTenant has a provider of its own, with vic.
 func (w *world) secondTenant() (tenant.ID, *directory) {
 	w.t.Helper()
