@@ -20,6 +20,9 @@ type Person struct {
 	ReadAt      time.Time // when the provider said so; what it said before that counts no more
 	EndedAt     time.Time // when the provider disabled or removed the person; zero: it did not
 
+	Refresh        []byte    // by which the provider is asked again, sealed; empty = it is not needed, or there is none
+	RefreshTriedAt time.Time // since when the provider may have replaced it; zero: it has not
+
 	// Active says of a person that DuePeople returned whether there is anything to decide: a
 	// login within the last PersonSeen, a session, or a token to log in with.
 	Active bool
@@ -42,12 +45,15 @@ type PersonReading struct {
 	Next      time.Duration // until it is to be read again
 	Hold      time.Duration // for how long Groups count
 	Login     bool          // the person logs in
+	Refresh   []byte        // of a login: takes the place of Person.Refresh
 }
 
 // People keeps people of identity providers; absence is fault.ResourceUnknown, as is a provider
 // that was deleted, is disabled or is not offered to the tenant any more, where a reading of a
 // person is kept: what is said meanwhile does not count.
 type People interface {
+	PersonRefreshes
+
 	// FindPerson finds the account with this slug, of any kind and also a disabled one, and the
 	// person that it stands for.
 	FindPerson(ctx context.Context, t tenant.ID, slug string) (Person, error)

@@ -100,9 +100,43 @@ func verifies(key jose.JSONWebKey) bool {
 	return true
 }
 
+// NewHTTPClient makes a client for what issuers publish: it follows redirects within their host
+// alone, and fails on bodies that are longer than such documents are.
+func NewHTTPClient(by http.RoundTripper) *http.Client {
+	return &http.Client{Transport: bounded{by}, CheckRedirect: withinHost}
+}
+
+// bounded is a way to issuers that bounds their documents.
+type bounded struct{ by http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.by.RoundTrip(r)
+	if err == nil {
+		resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxDocument}
+	}
+	return resp, err
+}
+
+// boundedBody fails after a number of bytes.
+type boundedBody struct {
+	io.ReadCloser
+
+	left int
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p[:min(len(p), b.left+1)])
+	if b.left -= n; b.left < 0 {
+		return 0, fmt.Errorf("the document has more than %d bytes", maxDocument)
+	}
+	return n, err
+}
+
 // document reads a JSON document into v.
 func (d discovery) document(ctx context.Context, by http.RoundTripper, at string, v any) error {
-	client := &http.Client{Transport: by, CheckRedirect: withinHost}
+	client := NewHTTPClient(by)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return err
@@ -117,12 +151,9 @@ func (d discovery) document(ctx context.Context, by http.RoundTripper, at string
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: status %d", at, resp.StatusCode)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", at, err)
-	}
-	if len(body) > maxDocument {
-		return fmt.Errorf("%s has more than %d bytes", at, maxDocument)
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		return fmt.Errorf("%s: %w", at, err)

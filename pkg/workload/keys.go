@@ -115,3 +115,33 @@ func (k keySet) key(kid string) (jose.JSONWebKey, bool) {
 	}
 	return jose.JSONWebKey{}, false
 }
+
+// Keys are the keys of issuers of people's tokens, under the rules for those of jobs. Safe for
+// concurrent use.
+type Keys struct{ sets *keySets }
+
+// NewKeys makes Keys; of the Config its ways and its clock count.
+func NewKeys(c Config) *Keys {
+	return &Keys{newKeySets(discovery{named: c.Named, led: c.Led}.keys, c.Now)}
+}
+
+// Verify returns what a token that the issuer has signed says. Its claims are not checked. An
+// issuer that cannot be asked is fault.Unavailable.
+func (k *Keys) Verify(ctx context.Context, tenantSlug, of, raw string) ([]byte, error) {
+	signed, err := jose.ParseSigned(raw, algorithms)
+	if err != nil {
+		return nil, err
+	}
+	if len(signed.Signatures) != 1 {
+		return nil, errors.New("it has not exactly one signature")
+	}
+	header := signed.Signatures[0].Header
+	key, err := k.sets.find(ctx, issuer{tenantSlug, of}, header.KeyID)
+	if err != nil {
+		return nil, err
+	}
+	if key.Algorithm != "" && key.Algorithm != header.Algorithm {
+		return nil, fmt.Errorf("the key is for %s, and the token signed by %s", key.Algorithm, header.Algorithm)
+	}
+	return signed.Verify(key.Key)
+}

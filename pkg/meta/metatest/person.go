@@ -22,11 +22,13 @@ func testPeople(t *testing.T, open Open) {
 	t.Run("V19 end with all that they have, and return unless an administrator disabled them", func(t *testing.T) { testPersonEnds(t, open) })
 	t.Run("V20 are due when there is anything to decide", func(t *testing.T) { testDuePeople(t, open) })
 	t.Run("V18 lose what a provider said when it is disabled, not offered, deleted or revoked", func(t *testing.T) { testProviderEnds(t, open) })
+	t.Run("V78 have a refresh token that one process uses at a time", func(t *testing.T) { testRefreshes(t, open) })
+	t.Run("V73 finish a login once", func(t *testing.T) { testFinishedLogins(t, open) })
 	t.Run("V15 come with an upgrade", func(t *testing.T) {
 		w := newWorld(t, open)
 		w.addUser("alice")
-		w.must(w.SQL.Exec(`DROP TABLE account_identities; DROP TABLE group_identities; DROP TABLE identity_providers;`)) // as it was before
-		for _, name := range []string{"0032_identity_providers.sql", "0033_people.sql", "0044_login_names.sql"} {
+		w.must(w.SQL.Exec(`DROP TABLE account_identities; DROP TABLE group_identities; DROP TABLE identity_providers; DROP TABLE finished_logins;`)) // as it was before
+		for _, name := range []string{"0032_identity_providers.sql", "0033_people.sql", "0036_issuers.sql", "0044_login_names.sql"} {
 			step, err := fs.ReadFile(w.SQL.Steps, name)
 			w.must(err)
 			w.must(w.SQL.Exec(string(step)))

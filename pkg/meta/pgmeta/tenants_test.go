@@ -43,6 +43,7 @@ var begins = map[string]string{
 	"tagsFrom":         "tags",
 	"trimRefreshes":    "refresh_tokens",
 	"trimRevocations":  "revocations",
+	"trimLogins":       "finished_logins",
 	"trimSessions":     "sessions",
 
 	// Whose a session is.

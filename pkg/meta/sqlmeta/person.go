@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	personColumns = accountColumns + `, provider_id, subject, login_name, directory_groups, groups_until, read_at, ended_at`
+	personColumns = accountColumns + `, provider_id, subject, login_name, directory_groups, groups_until, read_at, ended_at, refresh_token, refresh_tried_at`
 
 	findPerson = `
 SELECT ` + accountColumns + `, coalesce(i.provider_id, 0), coalesce(i.subject, ''), coalesce(i.login_name, ''), coalesce(i.directory_groups, '[]'),
-       i.groups_until, i.read_at, i.ended_at
+       i.groups_until, i.read_at, i.ended_at, i.refresh_token, i.refresh_tried_at
 FROM accounts a LEFT JOIN account_identities i ON i.tenant_id = a.tenant_id AND i.account_id = a.id
 WHERE a.tenant_id = $1 AND a.slug = $2`
 
@@ -39,14 +39,14 @@ WHERE i.tenant_id = $1 AND i.provider_id = $2 AND i.subject = $3`
 	slugIsTaken = `SELECT 1 FROM accounts WHERE tenant_id = $1 AND slug = $2`
 
 	insertPerson = `
-INSERT INTO account_identities (tenant_id, account_id, provider_id, subject, login_name, login_key, directory_groups, groups_until, read_at, seen_at, due_at)
-VALUES ($1, $2, $3, $4, $5, $9, $6, berth_now() + CAST($7 AS interval), berth_now(), berth_now(), berth_now() + CAST($8 AS interval))`
+INSERT INTO account_identities (tenant_id, account_id, provider_id, subject, login_name, login_key, directory_groups, groups_until, read_at, seen_at, due_at, refresh_token)
+VALUES ($1, $2, $3, $4, $5, $9, $6, berth_now() + CAST($7 AS interval), berth_now(), berth_now(), berth_now() + CAST($8 AS interval), $10)`
 )
 
 // personDest is where personColumns are scanned to.
 func personDest(p *meta.Person) []any {
 	return append(accountDest(&p.Account), &p.Provider, &p.Subject, &p.LoginName, jsonScanner{&p.Groups},
-		timeScanner{&p.GroupsUntil}, timeScanner{&p.ReadAt}, timeScanner{&p.EndedAt})
+		timeScanner{&p.GroupsUntil}, timeScanner{&p.ReadAt}, timeScanner{&p.EndedAt}, &p.Refresh, timeScanner{&p.RefreshTriedAt})
 }
 
 func scanPerson(scan Scan) (meta.Person, error) {
@@ -105,7 +105,7 @@ func (s *Records) CreatePerson(ctx context.Context, by meta.Cause, p meta.Person
 		if err != nil {
 			return err
 		}
-		if err := t.Queue(insertPerson, p.Tenant, row.id, p.Provider, p.Subject, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), meta.FoldName(r.LoginName)); err != nil {
+		if err := t.Queue(insertPerson, p.Tenant, row.id, p.Provider, p.Subject, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), meta.FoldName(r.LoginName), r.Refresh); err != nil {
 			return err
 		}
 		return checkLimit(t, s.accountLimit(access.UserKind), countAccounts, p.Tenant, access.UserKind)

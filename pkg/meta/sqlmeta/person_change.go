@@ -18,13 +18,15 @@ SELECT directory_groups, groups_until > berth_now(), read_at FROM account_identi
 	recordReading = `
 UPDATE account_identities SET login_name = $3, login_key = $9, directory_groups = $4, read_at = berth_now(), groups_until = berth_now() + CAST($5 AS interval),
        due_at = CASE WHEN $7 AND due_at < berth_now() + CAST($6 AS interval) THEN due_at ELSE berth_now() + CAST($6 AS interval) END,
-       seen_at = CASE WHEN $7 THEN berth_now() ELSE seen_at END
+       seen_at = CASE WHEN $7 THEN berth_now() ELSE seen_at END,
+       refresh_token = CASE WHEN $7 THEN $10 ELSE refresh_token END,
+       refresh_tried_at = CASE WHEN $7 THEN NULL ELSE refresh_tried_at END
  WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL AND read_at = $8`
 
 	switchAccount = `UPDATE accounts SET disabled = $3, version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
 
 	endPerson = `
-UPDATE account_identities SET ended_at = berth_now(), due_at = NULL, groups_until = berth_now(), directory_groups = '[]'
+UPDATE account_identities SET ended_at = berth_now(), due_at = NULL, groups_until = berth_now(), directory_groups = '[]', refresh_token = NULL, refresh_tried_at = NULL
  WHERE tenant_id = $1 AND account_id = $2`
 
 	personHasEnded = `SELECT 1 FROM account_identities WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NOT NULL`
@@ -70,7 +72,7 @@ func (s *Records) RecordPerson(ctx context.Context, by meta.Cause, p meta.Person
 				return err
 			}
 		}
-		changed, err := t.Exec(recordReading, p.Tenant, p.ID, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), r.Login, t.Time(p.ReadAt), meta.FoldName(r.LoginName))
+		changed, err := t.Exec(recordReading, p.Tenant, p.ID, r.LoginName, groups, t.Interval(r.Hold), t.Interval(r.Next), r.Login, t.Time(p.ReadAt), meta.FoldName(r.LoginName), r.Refresh)
 		if err == nil && changed == 0 {
 			return ErrRestart // something newer was recorded meanwhile
 		}

@@ -117,7 +117,7 @@ func (s *Records) TrimTokens(ctx context.Context, _ int) (int, error) {
 		if trimmed, err = t.Exec(trimRevocations, t.Interval(2*access.RevocationLife)); err != nil {
 			return err
 		}
-		for _, statement := range []string{trimRefreshes, trimSessions} {
+		for _, statement := range []string{trimRefreshes, trimSessions, trimLogins} {
 			n, err := t.Exec(statement)
 			if err != nil {
 				return err
