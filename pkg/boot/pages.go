@@ -23,6 +23,9 @@ func (c Config) checkPages(p *Problems) {
 			p.add("cors_origins", "%q is not an origin as browsers send it, such as https://ui.example.com: scheme, host in lower case, and port unless it is the scheme's own", origin)
 		}
 	}
+	if u, err := url.Parse(c.LoginURL); c.LoginURL != "" && (err != nil || u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost") || u.Host == "" || c.LoginURL != strings.ToLower(u.Scheme+"://"+u.Host) || ownPort(u)) {
+		p.add("login_url", "%q is not an https URL without path, such as https://berth.example.com: scheme, host in lower case, and port unless it is the scheme's own", c.LoginURL)
+	}
 	for _, host := range c.AdminHosts {
 		name := strings.TrimPrefix(host, "*.")
 		if normal, err := tenant.NormalizeHost(name); err != nil || normal != name {

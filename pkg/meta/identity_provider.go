@@ -9,8 +9,11 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// LDAP is the kind of providers that are reached by LDAP.
-const LDAP = "LDAP"
+// The kinds of providers.
+const (
+	LDAP = "LDAP"
+	OIDC = "OIDC" // an OpenID Connect issuer
+)
 
 // IdentityProvider knows people, who log in by what it says of them. It belongs to a tenant,
 // or to the operator, who offers it to tenants.
@@ -34,8 +37,20 @@ type ProviderSettings struct {
 	Refresh time.Duration `json:"refresh"` // how often what it says of a person is read again
 	Grace   time.Duration `json:"grace"`   // how long it counts longer than that while the provider cannot be asked
 	LDAP    *LDAPSettings `json:"ldap,omitempty"`
+	OIDC    *OIDCSettings `json:"oidc,omitempty"`
 
 	Mappings []Mapping `json:"mappings,omitempty"`
+}
+
+// OIDCSettings say how an issuer is asked, as those of package oidclogin do, but for the secret.
+type OIDCSettings struct {
+	Issuer   string   `json:"issuer"`
+	ClientID string   `json:"client_id"`
+	Scopes   []string `json:"scopes,omitempty"`
+	Username string   `json:"username,omitempty"` // claims
+	Groups   string   `json:"groups,omitempty"`
+
+	GroupsMaxAge time.Duration `json:"groups_max_age"` // how long groups count after a login without a refresh token
 }
 
 // LDAPSettings say how a directory is asked, as those of package ldaplogin do, but for the

@@ -9,7 +9,7 @@ import (
 // logins have ended. A token counts only while it is Person.Refresh: a later login replaces it.
 type PersonRefreshes interface {
 	// TryRefresh notes, before it is used, that the person's refresh token is used, so that no
-	// other process uses it within RefreshTry. False where one does, or where it counts no more.
+	// other process uses it within RefreshTry, after which the person is due again. False where one does, or where it counts no more.
 	TryRefresh(ctx context.Context, p Person) (bool, error)
 	// KeepRefresh puts a refresh token in the place of the person's.
 	KeepRefresh(ctx context.Context, p Person, refresh []byte) error

@@ -128,7 +128,7 @@ func NewKeys(c Config) *Keys {
 // Verify returns what a token that the issuer has signed says. Its claims are not checked. An
 // issuer that cannot be asked is fault.Unavailable.
 func (k *Keys) Verify(ctx context.Context, tenantSlug, of, raw string) ([]byte, error) {
-	signed, err := jose.ParseSigned(raw, algorithms)
+	signed, err := jose.ParseSignedCompact(raw, algorithms)
 	if err != nil {
 		return nil, err
 	}

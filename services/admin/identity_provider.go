@@ -23,7 +23,7 @@ func (s *Service) identityProviders(at string) collection[meta.IdentityProvider,
 	c := collection[meta.IdentityProvider, *pb.IdentityProvider]{
 		service: s, name: providersCollection, noun: "identity_provider", ofDeployment: !strings.HasPrefix(at, "tenants/"), // UpdateIdentityProvider does without updateRow
 		new: func(_ context.Context, t meta.Tenant, slug string) meta.IdentityProvider {
-			return meta.IdentityProvider{Tenant: t.ID, Slug: slug, Kind: meta.LDAP}
+			return meta.IdentityProvider{Tenant: t.ID, Slug: slug}
 		},
 		key: func(p meta.IdentityProvider) (string, int64) { return p.Slug, p.Version },
 		set: s.setIdentityProvider, show: s.showIdentityProvider,
@@ -105,7 +105,7 @@ func (s *Service) updateIdentityProvider(ctx context.Context, req updateRequest,
 	}
 	before := show(p)
 	if len(p.Secret) > 0 {
-		before.Ldap.BindPassword = unchangedSecret
+		setSecret(before, unchangedSecret)
 	}
 	after := proto.CloneOf(before)
 	if err := merge("identity_provider", after, m, req.GetUpdateMask()); err != nil {
@@ -115,12 +115,12 @@ func (s *Service) updateIdentityProvider(ctx context.Context, req updateRequest,
 	if err := s.setIdentityProvider(ctx, t, &p, after); err != nil {
 		return nil, err
 	}
-	given := after.GetLdap().GetBindPassword()
+	given := givenSecret(after)
 	if req.GetValidateOnly() || (given == "" || given == unchangedSecret) && proto.Equal(show(was), show(p)) {
 		return show(p), nil
 	}
 	if given == "" && len(p.Secret) > 0 {
-		after.Ldap.BindPassword = unchangedSecret
+		setSecret(after, unchangedSecret)
 	}
 	if p, err = s.store.UpdateIdentityProvider(ctx, caused(ctx, before, after), p); err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (s *Service) showIdentityProvider(ctx context.Context, t meta.Tenant) (func
 			Name: providerName(t, p), DisplayName: p.DisplayName, Kind: kindOf(p), Disabled: p.Disabled,
 			Tenants:         mapped(p.Tenants, func(id tenant.ID) string { return names[id] }),
 			RefreshInterval: durationpb.New(p.Settings.Refresh), DirectoryGrace: durationpb.New(p.Settings.Grace),
-			Ldap: ldapMessage(p), Mappings: mappingMessages(p.Settings.Mappings),
+			Ldap: ldapMessage(p), Oidc: oidcMessage(p), Mappings: mappingMessages(p.Settings.Mappings),
 		}
 		if p.ID != 0 { // else it was only validated
 			m.Etag = etag(p.Version)
@@ -183,6 +183,22 @@ func providerName(t meta.Tenant, p meta.IdentityProvider) string {
 		return providersCollection + "/" + p.Slug
 	}
 	return "tenants/" + t.Slug + "/" + providersCollection + "/" + p.Slug
+}
+
+// givenSecret is the secret in a message of either kind.
+func givenSecret(m *pb.IdentityProvider) string {
+	if m.GetOidc() != nil {
+		return m.GetOidc().GetClientSecret()
+	}
+	return m.GetLdap().GetBindPassword()
+}
+
+func setSecret(m *pb.IdentityProvider, secret string) {
+	if m.GetOidc() != nil {
+		m.Oidc.ClientSecret = secret
+	} else {
+		m.Ldap.BindPassword = secret
+	}
 }
 
 func kindOf(p meta.IdentityProvider) pb.IdentityProvider_Kind {

@@ -36,12 +36,15 @@ func (k *seedChecker) providers(at, tenantSlug string, all []seedProvider) {
 
 func (k *seedChecker) provider(tenantSlug string, p seedProvider) error {
 	m, _, err := p.read(k.dir)
-	if err != nil || !p.Fields.has("ldap") { // which the provider has already
+	if err != nil || !p.Fields.has("ldap") && !p.Fields.has("oidc") { // which the provider has already
 		return err
 	}
-	row := meta.IdentityProvider{Slug: p.ID, Kind: meta.LDAP}
+	row := meta.IdentityProvider{Slug: p.ID}
 	if err := k.service.configureProvider(&row, m); err != nil || tenantSlug == "" {
 		return err
+	}
+	if row.Settings.OIDC != nil {
+		return checkProviderIssuer(k.ctx, k.CheckAddress, tenantSlug, *row.Settings.OIDC)
 	}
 	return checkServers(k.ctx, k.CheckAddress, tenantSlug, *row.Settings.LDAP)
 }

@@ -42,7 +42,12 @@ func (s *Service) setIdentityProvider(ctx context.Context, t meta.Tenant, p *met
 	if err := s.configureProvider(p, m); err != nil {
 		return err
 	}
-	if p.Tenant == meta.Deployment || was.Settings.LDAP != nil && slices.Equal(was.Settings.LDAP.Servers, p.Settings.LDAP.Servers) && was.Settings.LDAP.Insecure == p.Settings.LDAP.Insecure {
+	switch {
+	case p.Tenant == meta.Deployment:
+		return nil
+	case p.Settings.OIDC != nil:
+		return checkProviderIssuer(ctx, s.chains.CheckAddress, t.Slug, *p.Settings.OIDC)
+	case was.Settings.LDAP != nil && slices.Equal(was.Settings.LDAP.Servers, p.Settings.LDAP.Servers) && was.Settings.LDAP.Insecure == p.Settings.LDAP.Insecure:
 		return nil
 	}
 	return checkServers(ctx, s.chains.CheckAddress, t.Slug, *p.Settings.LDAP)
@@ -54,8 +59,9 @@ func (s *Service) configureProvider(p *meta.IdentityProvider, m *pb.IdentityProv
 	if err := checkDisplayName(fieldProvider+"display_name", m.GetDisplayName()); err != nil {
 		return err
 	}
-	if m.GetLdap() == nil {
-		return invalid(fieldProvider+"ldap", "it is missing; it says which directory is asked")
+	kind, err := kindGiven(*p, m)
+	if err != nil {
+		return err
 	}
 	is := meta.ProviderSettings{Refresh: defaultRefresh, Grace: defaultGrace}
 	for _, d := range []struct {
@@ -74,20 +80,45 @@ func (s *Service) configureProvider(p *meta.IdentityProvider, m *pb.IdentityProv
 			return invalid(fieldProvider+d.field, "%s is out of range: from %s to %s", d.from.AsDuration(), d.min, d.max)
 		}
 	}
-	settings, err := ldapSettings(m.GetLdap())
-	if err != nil {
-		return err
+	var secret []byte
+	if kind == meta.OIDC {
+		secret, err = s.configureOIDC(*p, &is, m.GetOidc())
+	} else {
+		secret, err = s.configureLDAP(*p, &is, m.GetLdap())
 	}
-	secret, err := s.bindPassword(*p, settings, m.GetLdap().GetBindPassword())
 	if err != nil {
 		return err
 	}
 	if is.Mappings, err = mappingsOf(*p, m.GetMappings()); err != nil {
 		return err
 	}
-	is.LDAP = &settings
-	p.DisplayName, p.Disabled, p.Settings, p.Secret = m.GetDisplayName(), m.GetDisabled(), is, secret
+	p.Kind, p.DisplayName, p.Disabled, p.Settings, p.Secret = kind, m.GetDisplayName(), m.GetDisabled(), is, secret
 	return nil
+}
+
+// kindGiven is the kind that a message is of, which stays.
+func kindGiven(was meta.IdentityProvider, m *pb.IdentityProvider) (string, error) {
+	kind, field := meta.LDAP, "ldap"
+	if m.GetOidc() != nil {
+		kind, field = meta.OIDC, "oidc"
+	}
+	switch {
+	case m.GetLdap() == nil && m.GetOidc() == nil:
+		return "", invalid(fieldProvider+"ldap", "it is missing, and so is oidc; one of them says who is asked")
+	case m.GetLdap() != nil && m.GetOidc() != nil, was.Kind != "" && was.Kind != kind:
+		return "", invalid(fieldProvider+field, "an identity provider has one of ldap and oidc, and keeps it: make another provider")
+	default:
+		return kind, nil
+	}
+}
+
+func (s *Service) configureLDAP(was meta.IdentityProvider, is *meta.ProviderSettings, m *pb.IdentityProvider_Ldap) ([]byte, error) {
+	settings, err := ldapSettings(m)
+	if err != nil {
+		return nil, err
+	}
+	is.LDAP = &settings
+	return s.bindPassword(was, settings, m.GetBindPassword())
 }
 
 // bindPassword is the sealed password of a directory, checked together with its settings. What

@@ -68,7 +68,14 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 			g.login(w, r)
 			return
 		}
-		private.ServeHTTP(w, r)
+		switch r.URL.Path {
+		case loginPath:
+			g.serveLogin(w, r, "BeginLogin", g.beginLogin)
+		case callbackPath:
+			g.serveLogin(w, r, "FinishLogin", g.finishLogin)
+		default:
+			private.ServeHTTP(w, r)
+		}
 	}), nil
 }
 

@@ -7,7 +7,7 @@ import (
 
 // secretsOfParts are the secrets of the parts of an upstream or an identity provider, and of those
 // in its lists.
-var secretsOfParts = map[string][]string{"headers": {"value"}, "alternatives": {"password", "client_key"}, "ldap": {"bind_password"}}
+var secretsOfParts = map[string][]string{"headers": {"value"}, "alternatives": {"password", "client_key"}, "ldap": {"bind_password"}, "oidc": {"client_secret"}}
 
 // withSecretsOfParts reads the secrets of a resource's parts, and of their own parts, from
 // the files that they name: value_file for the secret value.

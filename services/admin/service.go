@@ -44,6 +44,9 @@ type Config struct {
 	PageKey       []byte           // authenticates page tokens; the same on every node
 	Passwords     *password.Hasher // of users; nil: one of its own
 	Logins        Logins           // check the passwords of users; nil: users change none, and no browser logs in by one
+	Issuers       Issuers          // log in people at issuers; nil: no browser does
+	LoginURL      string           // of this API, as browsers reach it; empty: any that a browser asks
+	LoginKeys     *seal.Keyring    // seal what a browser keeps during a login; the same on every node
 	Uses          *keyuse.Uses     // of keys; nil: they are not noted
 	Secrets       *seal.Keyring    // of passwords of upstreams; nil: none can be kept
 	Chains        Chains
@@ -70,11 +73,15 @@ type Service struct {
 	secrets   *seal.Keyring
 	passwords *password.Hasher
 	logins    Logins
+	issuers   Issuers
+	loginURL  string
+	loginKeys *seal.Keyring
 	uses      *keyuse.Uses
 	chains    Chains
 	backups   Backups
 	changes   *limit.Local               // of accounts to what is their own
 	turns     *fairgate.Gate[netip.Addr] // of logins by password
+	issuing   *fairgate.Gate[netip.Addr] // of logins at issuers
 	tests     *fairgate.Gate[tenant.ID]  // of TestAccess
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
@@ -114,8 +121,12 @@ func New(c Config) (*Service, error) {
 		secrets:   c.Secrets,
 		passwords: c.Passwords,
 		logins:    c.Logins,
+		issuers:   c.Issuers,
+		loginURL:  c.LoginURL,
+		loginKeys: c.LoginKeys,
 		changes:   limit.NewLocal(maxOwnChanges, ownChangesPeriod),
 		turns:     fairgate.New[netip.Addr](fairgate.Options{Capacity: loginsAtOnce, MaxWaiting: loginsWaiting}),
+		issuing:   fairgate.New[netip.Addr](fairgate.Options{Capacity: issuersAtOnce, MaxWaiting: issuersAtOnce}),
 		uses:      c.Uses,
 		chains:    c.Chains,
 		backups:   c.Backups,

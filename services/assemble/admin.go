@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/boot"
 	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/services/admin"
 )
 
@@ -29,9 +30,17 @@ func (b builder) admin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	loginKey, err := hkdf.Key(sha256.New, []byte(operatorToken), nil, "logins of browsers", sha256.Size)
+	if err != nil {
+		return err
+	}
+	loginKeys, err := seal.New(loginKey)
+	if err != nil {
+		return err
+	}
 	service, err := admin.New(admin.Config{
 		Store: b.stores.meta, Pattern: b.pattern, OperatorToken: operatorToken, PageKey: pageKey, Secrets: b.secrets, Chains: b.proxy,
-		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Passwords: b.passwords, Logins: b.logins, Uses: b.uses, Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
+		Lifetimes: lifetimes(b.config), Limits: limits(b.config), Passwords: b.passwords, Logins: b.logins, Issuers: b.issuers, LoginURL: b.config.LoginURL, LoginKeys: loginKeys, Uses: b.uses, Backups: b.adminBackups(), OwnHostsOnly: b.ownHostsOnly(),
 	})
 	if err != nil {
 		return err

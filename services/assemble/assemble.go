@@ -87,15 +87,18 @@ type builder struct {
 	passwords   *password.Hasher
 	logins      *token.Authenticator
 	directories *people.Directories // of people
-	dial        upstream.Dial       // for identity providers of tenants
-	callGate    *front.CallLimit    // for calls of data and internal listeners
-	clients     *upstream.Clients   // nil where neither the data port nor the admin API is
-	secrets     *seal.Keyring       // nil where nothing is sealed or opened
-	proxy       *proxy.Service      // nil where chains are neither followed nor told of
-	fetches     *fetch.Fetches      // likewise
-	calls       *access.Internal    // the one that signs, and knows which calls were taken
-	tls         *boot.InternalTLS   // nil where processes call each other without TLS
-	backups     *backup.Keeper      // nil where the metadata is on a server
+	issuers     *people.Issuers
+	toIssuers   *upstream.Clients // of tenants
+	toOperators *upstream.Clients // to those of the operator
+	dial        upstream.Dial     // for identity providers of tenants
+	callGate    *front.CallLimit  // for calls of data and internal listeners
+	clients     *upstream.Clients // nil where neither the data port nor the admin API is
+	secrets     *seal.Keyring     // nil where nothing is sealed or opened
+	proxy       *proxy.Service    // nil where chains are neither followed nor told of
+	fetches     *fetch.Fetches    // likewise
+	calls       *access.Internal  // the one that signs, and knows which calls were taken
+	tls         *boot.InternalTLS // nil where processes call each other without TLS
+	backups     *backup.Keeper    // nil where the metadata is on a server
 }
 
 func (d *Deployment) build(ctx context.Context, c boot.Config, s stores) error {

@@ -88,6 +88,10 @@ var table = []row{
 	{pattern: "pkg/password", may: nouns, never: noKit},
 	{pattern: "pkg/login/logintest", may: join(nouns, "pkg/login", "pkg/meta", "pkg/password"), never: noKit},
 	{
+		pattern: "pkg/login/oidclogin", may: join(nouns, "pkg/login", "pkg/workload"), never: noKit,
+		tests: []string{"pkg/upstream", "tools/testserver"},
+	},
+	{
 		pattern: "pkg/login/*", may: join(nouns, "pkg/login"), never: noKit,
 		tests: []string{"tools/testserver"},
 	},
@@ -127,7 +131,7 @@ var table = []row{
 		tests: []string{"pkg/meta/sqlitemeta"},
 	},
 	{
-		pattern: "services/internal/people", may: join(nouns, join(contracts, "pkg/login", "pkg/login/ldaplogin", "pkg/password", "pkg/boot/web")...), never: noStore,
+		pattern: "services/internal/people", may: join(nouns, join(contracts, "pkg/login", "pkg/login/ldaplogin", "pkg/login/oidclogin", "pkg/password", "pkg/seal", "pkg/boot/web")...), never: noStore,
 		tests: []string{"pkg/login/logintest", "pkg/meta/sqlitemeta", "pkg/await", "tools/testserver"},
 	},
 	{
@@ -135,8 +139,8 @@ var table = []row{
 		tests: []string{"services/internal/fronttest"},
 	},
 	{
-		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/login/ldaplogin", "pkg/password", "pkg/seal", "pkg/upstream", "pkg/workload", "services/internal/*", "api/*")...)...), never: noStore,
-		tests: join(adapters, "tools/testserver", "services/token"), // which checks passwords
+		pattern: "services/admin", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/cosign", "pkg/login/ldaplogin", "pkg/login/oidclogin", "pkg/password", "pkg/seal", "pkg/upstream", "pkg/workload", "services/internal/*", "api/*")...)...), never: noStore,
+		tests: join(adapters, "pkg/login", "tools/testserver", "services/token"), // which checks passwords
 	},
 	{
 		pattern: "services/proxy", may: join(nouns, join(contracts, join(faces, "pkg/chain", "pkg/seal", "pkg/upstream", "services/internal/*")...)...), never: noStore,

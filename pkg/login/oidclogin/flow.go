@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -91,6 +92,9 @@ func (c *Client) Refresh(ctx context.Context, subject, refresh string, keep func
 		return login.Person{}, login.ErrGone
 	}
 	if err != nil {
+		if unused(err) {
+			err = errors.Join(err, keep(refresh))
+		}
 		return login.Person{}, down(withoutBody(err))
 	}
 	if err := keep(t.RefreshToken); err != nil {
@@ -106,6 +110,13 @@ func (c *Client) Refresh(ctx context.Context, subject, refresh string, keep func
 	return a.Person, nil
 }
 
+// unused reports whether the issuer cannot have replaced the refresh token that it was sent.
+func unused(err error) bool {
+	var said *oauth2.RetrieveError
+	var lost *net.OpError
+	return errors.As(err, &said) || errors.As(err, &lost) && lost.Op == "dial"
+}
+
 // exchangeFault is why an issuer gave no tokens.
 func (c *Client) exchangeFault(err error) error {
 	var said *oauth2.RetrieveError
@@ -113,7 +124,7 @@ func (c *Client) exchangeFault(err error) error {
 		return down(err)
 	}
 	switch said.ErrorCode {
-	case "invalid_grant", "access_denied", "expired_token":
+	case "invalid_grant", "invalid_request", "access_denied", "expired_token":
 		return refusal("the issuer refuses it: %s", said.ErrorCode)
 	default: // it is not about the person
 		return down(withoutBody(err))

@@ -10,7 +10,7 @@ import (
 
 const (
 	tryRefresh = `
-UPDATE account_identities SET refresh_tried_at = berth_now()
+UPDATE account_identities SET refresh_tried_at = berth_now(), due_at = berth_now() + CAST($4 AS interval)
  WHERE tenant_id = $1 AND account_id = $2 AND refresh_token = $3 AND (refresh_tried_at IS NULL OR refresh_tried_at <= berth_now() - CAST($4 AS interval))`
 
 	keepRefresh = `

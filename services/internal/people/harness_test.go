@@ -15,6 +15,7 @@ import (
 	"github.com/berth-registry/berth/pkg/login"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
+	"github.com/berth-registry/berth/pkg/seal"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -140,7 +141,7 @@ func newWorld(t testing.TB) *world {
 	})
 	w.people = New(store, directories)
 	w.people.now = func() time.Time { return w.now }
-	w.refresher = NewRefresher(store, directories, lease.NewMemory(), slog.New(slog.DiscardHandler))
+	w.refresher = NewRefresher(store, directories, lease.NewMemory(), &seal.Keyring{}, slog.New(slog.DiscardHandler))
 	w.refresher.now = func() time.Time { return w.now }
 	_, err = store.CreatePrincipalGroup(t.Context(), by(), meta.PrincipalGroup{Tenant: w.tenant, Slug: "dev", Identities: []meta.GroupIdentity{{Provider: w.provider.ID, Group: "dev"}}})
 	w.must(err)

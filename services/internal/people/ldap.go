@@ -16,7 +16,12 @@ func LDAPSettings(s meta.LDAPSettings, password string) ldaplogin.Settings {
 	}
 }
 
-// Searches reports whether people can be found at the provider without their passwords.
-func Searches(p meta.IdentityProvider) bool {
-	return p.Settings.LDAP == nil || p.Settings.LDAP.BindDN != ""
+// searches reports whether people can be found at the provider without a login.
+func searches(p meta.IdentityProvider) bool {
+	return p.Kind != meta.OIDC && (p.Settings.LDAP == nil || p.Settings.LDAP.BindDN != "")
+}
+
+// readable reports whether the provider can be asked of the person again without a login.
+func readable(provider meta.IdentityProvider, p meta.Person) bool {
+	return searches(provider) || provider.Kind == meta.OIDC && len(p.Refresh) > 0
 }

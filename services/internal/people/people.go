@@ -119,39 +119,48 @@ func (p *People) enter(ctx context.Context, a login.Attempt, provider meta.Ident
 	if err != nil {
 		return login.Identity{}, unknownOr(err)
 	}
-	if err := applyMappings(ctx, p.store, provider, a.Tenant, GroupNames(provider.Kind, said.Groups)); err != nil { // no login fails by it
+	p.applyMappings(ctx, provider, a.Tenant, said)
+	return login.Identity{Provider: Provider, Subject: provider.Name() + "/" + said.Subject, Principal: found.Principal()}, nil
+}
+
+// applyMappings is that of a login. No login fails by it.
+func (p *People) applyMappings(ctx context.Context, provider meta.IdentityProvider, t tenant.ID, said login.Person) {
+	if err := applyMappings(ctx, p.store, provider, t, GroupNames(provider.Kind, said.Groups)); err != nil {
 		web.AddLogAttrs(ctx, slog.String("mapping_failed", err.Error()))
 	}
-	return login.Identity{Provider: Provider, Subject: provider.Name() + "/" + said.Subject, Principal: found.Principal()}, nil
 }
 
 // admit returns the account of a person who has logged in, and keeps what the provider said.
 func (p *People) admit(ctx context.Context, t tenant.ID, provider meta.IdentityProvider, said login.Person) (meta.Person, error) {
+	return p.keep(ctx, t, provider, said, readingOf(provider, said))
+}
+
+// keep is admit for a reading.
+func (p *People) keep(ctx context.Context, t tenant.ID, provider meta.IdentityProvider, said login.Person, reading meta.PersonReading) (meta.Person, error) {
+	reading.Login = true
 	found, err := p.store.FindPersonBySubject(ctx, t, provider.ID, said.Subject)
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):
-		return p.create(ctx, t, provider, said)
+		return p.create(ctx, t, provider, said, reading)
 	case err != nil:
 		return meta.Person{}, err
-	case found.Disabled && (found.EndedAt.IsZero() || p.now().Sub(found.EndedAt) < memory):
+	case found.Disabled && (found.EndedAt.IsZero() || provider.Kind == meta.LDAP && p.now().Sub(found.EndedAt) < memory):
 		return meta.Person{}, login.ErrUnknown()
 	case found.Disabled:
 		if err := p.store.ReturnPerson(ctx, causeOf(ctx, provider), found); err != nil {
 			return meta.Person{}, err
 		}
-	case p.now().Sub(found.ReadAt) < memory:
+	case provider.Kind == meta.LDAP && p.now().Sub(found.ReadAt) < memory:
 		return found, nil
 	}
-	reading := readingOf(provider, said)
-	reading.Login = true
 	return found, p.store.RecordPerson(ctx, causeOf(ctx, provider), found, reading)
 }
 
 // create makes the account of a person who has none.
-func (p *People) create(ctx context.Context, t tenant.ID, provider meta.IdentityProvider, said login.Person) (meta.Person, error) {
+func (p *People) create(ctx context.Context, t tenant.ID, provider meta.IdentityProvider, said login.Person, reading meta.PersonReading) (meta.Person, error) {
 	made := meta.Person{Account: meta.Account{Tenant: t, DisplayName: displayName(said)}, Provider: provider.ID, Subject: said.Subject}
 	by := causeOf(ctx, provider, meta.Change{Field: "login_name", New: said.Name})
-	return p.store.CreatePerson(ctx, by, made, slugs(said.Name, provider.ID, said.Subject), readingOf(provider, said))
+	return p.store.CreatePerson(ctx, by, made, slugs(said.Name, provider.ID, said.Subject), reading)
 }
 
 // readingOf is what is kept of what a provider says of a person.

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-registry/berth/pkg/lease"
 	"github.com/berth-registry/berth/pkg/login"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/seal"
 )
 
 // How a Refresher works.
@@ -37,14 +38,15 @@ type Refresher struct {
 	store       Store
 	directories *Directories
 	leases      lease.Leases
+	secrets     *seal.Keyring
 	log         *slog.Logger
 	now         func() time.Time
 	held        lease.Lease // nil: another process reads
 }
 
 // NewRefresher makes one; Run reads.
-func NewRefresher(s Store, d *Directories, l lease.Leases, log *slog.Logger) *Refresher {
-	return &Refresher{store: s, directories: d, leases: l, log: log, now: time.Now}
+func NewRefresher(s Store, d *Directories, l lease.Leases, secrets *seal.Keyring, log *slog.Logger) *Refresher {
+	return &Refresher{store: s, directories: d, leases: l, secrets: secrets, log: log, now: time.Now}
 }
 
 // Run reads until ctx ends.
@@ -157,15 +159,17 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 		return b.store.PostponePerson(ctx, p)
 	case provider.ID == 0:
 		return b.store.EndPerson(ctx, causeOf(ctx, meta.IdentityProvider{Tenant: p.Tenant, Slug: "-"}), p)
-	case !p.Active || provider.Disabled || !provider.OfferedTo(p.Tenant) || !Searches(provider):
+	case !p.Active || provider.Disabled || !provider.OfferedTo(p.Tenant) || !readable(provider, p):
 		return b.store.PostponePerson(ctx, p)
 	case b.stopped.Load():
 		return nil
 	case b.now().After(b.until):
 		return b.stop(ctx, "an identity provider answers slowly; what it said of people counts for its directory_grace")
 	}
-	said, err := b.find(ctx, p)
+	said, found, err := b.find(ctx, p)
 	switch {
+	case err == nil && !found:
+		return nil
 	case err == nil:
 		if err := b.store.RecordPerson(ctx, causeOf(ctx, provider), p, readingOf(provider, said)); err != nil {
 			return err
@@ -183,10 +187,10 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 }
 
 // end ends the account of a person, and those in other tenants, if the provider is the operator's:
-// what it says of a person is about all of them.
+// what it says of a person is about all of them. What an issuer says is about one refresh token.
 func (b *batch) end(ctx context.Context, p meta.Person) error {
 	accounts := []meta.Person{p}
-	if b.provider.Tenant == meta.Deployment {
+	if b.provider.Tenant == meta.Deployment && b.provider.Kind != meta.OIDC {
 		var err error
 		if accounts, err = b.store.AccountsOfPerson(ctx, b.provider.ID, p.Subject); err != nil {
 			return err
@@ -209,12 +213,17 @@ func (b *batch) stop(ctx context.Context, why string, args ...any) error {
 	return b.store.PostponePeople(ctx, b.provider.ID, retryIn)
 }
 
-func (b *batch) find(ctx context.Context, p meta.Person) (login.Person, error) {
+// find asks the provider; false: another process does, or it can be asked no longer.
+func (b *batch) find(ctx context.Context, p meta.Person) (login.Person, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
+	if b.provider.Kind == meta.OIDC {
+		return b.refresh(ctx, b.provider, p)
+	}
 	d, err := b.directories.directory(ctx, b.provider)
 	if err != nil {
-		return login.Person{}, err
+		return login.Person{}, false, err
 	}
-	return d.Find(ctx, p.Subject)
+	said, err := d.Find(ctx, p.Subject)
+	return said, true, err
 }

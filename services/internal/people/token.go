@@ -61,7 +61,7 @@ func (p *People) offered(ctx context.Context, a login.Attempt, id int64) (meta.I
 // firstByToken makes the account of a person. Where people are found by their passwords only, they
 // log in by them once at each tenant.
 func (p *People) firstByToken(ctx context.Context, provider meta.IdentityProvider, who meta.Person) error {
-	if !Searches(provider) {
+	if !searches(provider) {
 		return login.ErrUnknown()
 	}
 	d, err := p.directories.directory(ctx, provider)
@@ -75,7 +75,7 @@ func (p *People) firstByToken(ctx context.Context, provider meta.IdentityProvide
 	if err != nil {
 		return err
 	}
-	_, err = p.create(ctx, who.Tenant, provider, said)
+	_, err = p.create(ctx, who.Tenant, provider, said, readingOf(provider, said))
 	return err
 }
 

@@ -32,6 +32,8 @@ const (
 	IdentityProvider_KIND_UNSPECIFIED IdentityProvider_Kind = 0
 	// An LDAP directory, such as OpenLDAP or Active Directory.
 	IdentityProvider_LDAP IdentityProvider_Kind = 1
+	// An OpenID Connect issuer, such as Keycloak, Entra ID or Okta.
+	IdentityProvider_OIDC IdentityProvider_Kind = 2
 )
 
 // Enum value maps for IdentityProvider_Kind.
@@ -39,10 +41,12 @@ var (
 	IdentityProvider_Kind_name = map[int32]string{
 		0: "KIND_UNSPECIFIED",
 		1: "LDAP",
+		2: "OIDC",
 	}
 	IdentityProvider_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"LDAP":             1,
+		"OIDC":             2,
 	}
 )
 
@@ -179,8 +183,8 @@ func (IdentityProvider_Ldap_Nesting) EnumDescriptor() ([]byte, []int) {
 	return file_berth_admin_v1_identity_provider_proto_rawDescGZIP(), []int{0, 0, 1}
 }
 
-// An identity provider knows people, who log in with the name and password that they have
-// there. It belongs to a tenant, or to the operator, who offers it to tenants. At the first
+// An identity provider knows people, who log in by what it says of them: at an LDAP directory with
+// the name and password that they have there, at an OpenID Connect issuer in a browser. It belongs to a tenant, or to the operator, who offers it to tenants. At the first
 // login a person becomes a user of the tenant with the role MEMBER. Names that are accounts
 // without a provider are never looked up at one.
 type IdentityProvider struct {
@@ -202,7 +206,7 @@ type IdentityProvider struct {
 	// For how long that counts on while the provider cannot be asked, at most 7 days; absent
 	// means 3600 s.
 	DirectoryGrace *durationpb.Duration `protobuf:"bytes,7,opt,name=directory_grace,json=directoryGrace,proto3" json:"directory_grace,omitempty"`
-	// Required.
+	// One of ldap and oidc is required. It stays the one that the provider was created with.
 	Ldap *IdentityProvider_Ldap `protobuf:"bytes,8,opt,name=ldap,proto3" json:"ldap,omitempty"`
 	// At most 20.
 	Mappings []*IdentityProvider_Mapping `protobuf:"bytes,20,rep,name=mappings,proto3" json:"mappings,omitempty"`
@@ -213,6 +217,7 @@ type IdentityProvider struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// Output only.
 	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	Oidc          *IdentityProvider_Oidc `protobuf:"bytes,12,opt,name=oidc,proto3" json:"oidc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -327,6 +332,13 @@ func (x *IdentityProvider) GetCreateTime() *timestamppb.Timestamp {
 func (x *IdentityProvider) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetOidc() *IdentityProvider_Oidc {
+	if x != nil {
+		return x.Oidc
 	}
 	return nil
 }
@@ -1101,11 +1113,127 @@ func (x *IdentityProvider_Mapping) GetRepositories() []string {
 	return nil
 }
 
+// An OpenID Connect issuer with discovery, at which Berth is a client. Its redirect URI is
+// `/v1/login/callback` at `login_url` of the settings. A person is the `sub` of one issuer.
+type IdentityProvider_Oidc struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required, unchangeable. The https URL that tokens have in `iss`. Those of a tenant are reached
+	// as its upstreams are: at public addresses, and in the networks of `upstream_allow`.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Required. The client ID that the issuer gave for Berth.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Input only. The secret of the client; empty for a public one. An update that leaves it out
+	// keeps it, unless client_id changes.
+	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// Output only. Whether there is a secret.
+	ClientSecretSet bool `protobuf:"varint,4,opt,name=client_secret_set,json=clientSecretSet,proto3" json:"client_secret_set,omitempty"`
+	// At most 16 besides `openid`, `profile` and, where the issuer has it, `offline_access`, by which
+	// groups are read again without a login.
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The claim with the name, of which the ID of the user is made; empty means
+	// `preferred_username`. Where it is missing it is `sub`.
+	UsernameClaim string `protobuf:"bytes,6,opt,name=username_claim,json=usernameClaim,proto3" json:"username_claim,omitempty"`
+	// The claim with the groups: a name or a list of at most 10,000 names. The parts of a path are
+	// separated by dots, as in `realm_access.roles`. Empty means that there are none.
+	GroupsClaim string `protobuf:"bytes,7,opt,name=groups_claim,json=groupsClaim,proto3" json:"groups_claim,omitempty"`
+	// How long groups count after a login where the issuer gave no refresh token, from 300 s to 30
+	// days; absent means 43200 s.
+	GroupsMaxAge  *durationpb.Duration `protobuf:"bytes,8,opt,name=groups_max_age,json=groupsMaxAge,proto3" json:"groups_max_age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityProvider_Oidc) Reset() {
+	*x = IdentityProvider_Oidc{}
+	mi := &file_berth_admin_v1_identity_provider_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityProvider_Oidc) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityProvider_Oidc) ProtoMessage() {}
+
+func (x *IdentityProvider_Oidc) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_identity_provider_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityProvider_Oidc.ProtoReflect.Descriptor instead.
+func (*IdentityProvider_Oidc) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_identity_provider_proto_rawDescGZIP(), []int{0, 2}
+}
+
+func (x *IdentityProvider_Oidc) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Oidc) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Oidc) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Oidc) GetClientSecretSet() bool {
+	if x != nil {
+		return x.ClientSecretSet
+	}
+	return false
+}
+
+func (x *IdentityProvider_Oidc) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *IdentityProvider_Oidc) GetUsernameClaim() string {
+	if x != nil {
+		return x.UsernameClaim
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Oidc) GetGroupsClaim() string {
+	if x != nil {
+		return x.GroupsClaim
+	}
+	return ""
+}
+
+func (x *IdentityProvider_Oidc) GetGroupsMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.GroupsMaxAge
+	}
+	return nil
+}
+
 var File_berth_admin_v1_identity_provider_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	"&berth/admin/v1/identity_provider.proto\x12\x0eberth.admin.v1\x1a berth/admin/v1/access_rule.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x0e\n" +
+	"&berth/admin/v1/identity_provider.proto\x12\x0eberth.admin.v1\x1a berth/admin/v1/access_rule.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x11\n" +
 	"\x10IdentityProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12?\n" +
@@ -1121,7 +1249,8 @@ const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\x1a\xe6\a\n" +
+	"updateTime\x129\n" +
+	"\x04oidc\x18\f \x01(\v2%.berth.admin.v1.IdentityProvider.OidcR\x04oidc\x1a\xe6\a\n" +
 	"\x04Ldap\x12\x18\n" +
 	"\aservers\x18\x01 \x03(\tR\aservers\x12'\n" +
 	"\x0fca_certificates\x18\x02 \x01(\tR\x0ecaCertificates\x12\x1a\n" +
@@ -1162,10 +1291,20 @@ const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\bregistry\x18\x03 \x01(\tR\bregistry\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\tR\x05group\x12;\n" +
 	"\aactions\x18\x05 \x03(\x0e2!.berth.admin.v1.AccessRule.ActionR\aactions\x12\"\n" +
-	"\frepositories\x18\x06 \x03(\tR\frepositories\"&\n" +
+	"\frepositories\x18\x06 \x03(\tR\frepositories\x1a\xbb\x02\n" +
+	"\x04Oidc\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12)\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\x04\xe2A\x01\x04R\fclientSecret\x120\n" +
+	"\x11client_secret_set\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\x0fclientSecretSet\x12\x16\n" +
+	"\x06scopes\x18\x05 \x03(\tR\x06scopes\x12%\n" +
+	"\x0eusername_claim\x18\x06 \x01(\tR\rusernameClaim\x12!\n" +
+	"\fgroups_claim\x18\a \x01(\tR\vgroupsClaim\x12?\n" +
+	"\x0egroups_max_age\x18\b \x01(\v2\x19.google.protobuf.DurationR\fgroupsMaxAge\"0\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\b\n" +
-	"\x04LDAP\x10\x01\"\xdd\x01\n" +
+	"\x04LDAP\x10\x01\x12\b\n" +
+	"\x04OIDC\x10\x02\"\xdd\x01\n" +
 	"\x1dCreateIdentityProviderRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x120\n" +
 	"\x14identity_provider_id\x18\x02 \x01(\tR\x12identityProviderId\x12M\n" +
@@ -1211,7 +1350,7 @@ func file_berth_admin_v1_identity_provider_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_identity_provider_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_berth_admin_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_berth_admin_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_berth_admin_v1_identity_provider_proto_goTypes = []any{
 	(IdentityProvider_Kind)(0),                  // 0: berth.admin.v1.IdentityProvider.Kind
 	(IdentityProvider_Ldap_Schema)(0),           // 1: berth.admin.v1.IdentityProvider.Ldap.Schema
@@ -1226,32 +1365,35 @@ var file_berth_admin_v1_identity_provider_proto_goTypes = []any{
 	(*DeleteIdentityProviderRequest)(nil),       // 10: berth.admin.v1.DeleteIdentityProviderRequest
 	(*IdentityProvider_Ldap)(nil),               // 11: berth.admin.v1.IdentityProvider.Ldap
 	(*IdentityProvider_Mapping)(nil),            // 12: berth.admin.v1.IdentityProvider.Mapping
-	(*durationpb.Duration)(nil),                 // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),               // 14: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),               // 15: google.protobuf.FieldMask
-	(AccessRule_Action)(0),                      // 16: berth.admin.v1.AccessRule.Action
+	(*IdentityProvider_Oidc)(nil),               // 13: berth.admin.v1.IdentityProvider.Oidc
+	(*durationpb.Duration)(nil),                 // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),               // 15: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),               // 16: google.protobuf.FieldMask
+	(AccessRule_Action)(0),                      // 17: berth.admin.v1.AccessRule.Action
 }
 var file_berth_admin_v1_identity_provider_proto_depIdxs = []int32{
 	0,  // 0: berth.admin.v1.IdentityProvider.kind:type_name -> berth.admin.v1.IdentityProvider.Kind
-	13, // 1: berth.admin.v1.IdentityProvider.refresh_interval:type_name -> google.protobuf.Duration
-	13, // 2: berth.admin.v1.IdentityProvider.directory_grace:type_name -> google.protobuf.Duration
+	14, // 1: berth.admin.v1.IdentityProvider.refresh_interval:type_name -> google.protobuf.Duration
+	14, // 2: berth.admin.v1.IdentityProvider.directory_grace:type_name -> google.protobuf.Duration
 	11, // 3: berth.admin.v1.IdentityProvider.ldap:type_name -> berth.admin.v1.IdentityProvider.Ldap
 	12, // 4: berth.admin.v1.IdentityProvider.mappings:type_name -> berth.admin.v1.IdentityProvider.Mapping
-	14, // 5: berth.admin.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
-	14, // 6: berth.admin.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
-	3,  // 7: berth.admin.v1.CreateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
-	3,  // 8: berth.admin.v1.ListIdentityProvidersResponse.identity_providers:type_name -> berth.admin.v1.IdentityProvider
-	3,  // 9: berth.admin.v1.UpdateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
-	15, // 10: berth.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 11: berth.admin.v1.IdentityProvider.Ldap.schema:type_name -> berth.admin.v1.IdentityProvider.Ldap.Schema
-	2,  // 12: berth.admin.v1.IdentityProvider.Ldap.nested:type_name -> berth.admin.v1.IdentityProvider.Ldap.Nesting
-	13, // 13: berth.admin.v1.IdentityProvider.Ldap.timeout:type_name -> google.protobuf.Duration
-	16, // 14: berth.admin.v1.IdentityProvider.Mapping.actions:type_name -> berth.admin.v1.AccessRule.Action
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	15, // 5: berth.admin.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
+	15, // 6: berth.admin.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
+	13, // 7: berth.admin.v1.IdentityProvider.oidc:type_name -> berth.admin.v1.IdentityProvider.Oidc
+	3,  // 8: berth.admin.v1.CreateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
+	3,  // 9: berth.admin.v1.ListIdentityProvidersResponse.identity_providers:type_name -> berth.admin.v1.IdentityProvider
+	3,  // 10: berth.admin.v1.UpdateIdentityProviderRequest.identity_provider:type_name -> berth.admin.v1.IdentityProvider
+	16, // 11: berth.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 12: berth.admin.v1.IdentityProvider.Ldap.schema:type_name -> berth.admin.v1.IdentityProvider.Ldap.Schema
+	2,  // 13: berth.admin.v1.IdentityProvider.Ldap.nested:type_name -> berth.admin.v1.IdentityProvider.Ldap.Nesting
+	14, // 14: berth.admin.v1.IdentityProvider.Ldap.timeout:type_name -> google.protobuf.Duration
+	17, // 15: berth.admin.v1.IdentityProvider.Mapping.actions:type_name -> berth.admin.v1.AccessRule.Action
+	14, // 16: berth.admin.v1.IdentityProvider.Oidc.groups_max_age:type_name -> google.protobuf.Duration
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_identity_provider_proto_init() }
@@ -1266,7 +1408,7 @@ func file_berth_admin_v1_identity_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_identity_provider_proto_rawDesc), len(file_berth_admin_v1_identity_provider_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

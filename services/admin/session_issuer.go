@@ -1,0 +1,297 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/berth-registry/berth/pkg/access"
+	"github.com/berth-registry/berth/pkg/boot/web"
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/login/oidclogin"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// Paths of logins at issuers.
+const (
+	loginPath    = "/v1/login"
+	callbackPath = "/v1/login/callback"
+)
+
+// How long a login at an issuer may take, and how many requests wait for issuers at a time.
+const (
+	loginLife     = 10 * time.Minute
+	issuersAtOnce = 64
+)
+
+// Issuers log in people at OpenID Connect issuers; see package people.
+type Issuers interface {
+	Find(ctx context.Context, t tenant.ID, provider string) (int64, error)
+	Begin(ctx context.Context, t tenant.ID, provider int64, f oidclogin.Flow) (string, error)
+	Finish(ctx context.Context, t tenant.ID, provider int64, f oidclogin.Flow, code, iss string, life time.Duration) (access.Principal, error)
+}
+
+// loginState is what a browser keeps of a login at an issuer, sealed, in a cookie. The issuer gets
+// its State alone: a response counts only in the browser that began the login, for the tenant and
+// the provider that it began with, at the URL that the issuer was told.
+type loginState struct {
+	Tenant   string
+	TenantID tenant.ID
+	Provider int64
+	Flow     oidclogin.Flow
+	Return   string // path, to which the browser goes in the end
+	Ends     time.Time
+}
+
+// loginStates is the name to which a loginState is sealed.
+const loginStates = "logins of browsers"
+
+// serveLogin runs a step of a login.
+func (g gate) serveLogin(w http.ResponseWriter, r *http.Request, route string, step func(http.ResponseWriter, *http.Request) error) {
+	setPrivateHeaders(w)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	web.SetRoute(r.Context(), route)
+	web.SetScope(r.Context(), adminScope)
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		err := fault.New(fault.Unsupported, fault.UnsupportedReason, "this path accepts only GET")
+		writeStatus(w, r, http.StatusMethodNotAllowed, toStatus(r.Context(), g.log, err))
+		return
+	}
+	err := g.inTurn(r, func() error { return step(w, r) })
+	if fault.KindOf(err) == fault.Unauthenticated {
+		web.SetLoginFailed(r.Context(), web.WrongCredential, "")
+		g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()), web.UserAgent(r.Context()))
+	}
+	if err != nil {
+		writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
+	}
+}
+
+// inTurn bounds how many requests wait for issuers.
+func (g gate) inTurn(r *http.Request, step func() error) error {
+	s, from := g.service, web.ClientAddr(r.Context())
+	if s.issuers == nil {
+		return fault.New(fault.Unsupported, fault.UnsupportedReason, "browsers do not log in at identity providers here")
+	}
+	if len(r.URL.RawQuery) > maxQuery {
+		return fault.New(fault.Invalid, fault.RequestInvalid, "a query has at most %d bytes", maxQuery)
+	}
+	if err := s.issuing.AcquireWithin(r.Context(), from, 1, loginWait); err != nil {
+		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many logins wait for identity providers; retry later").WithRetryAfter(loginWait)
+	}
+	defer s.issuing.Release(from, 1)
+	return step()
+}
+
+// beginLogin sends a browser to the issuer.
+func (g gate) beginLogin(w http.ResponseWriter, r *http.Request) error {
+	if _, err := cookieName(r); err != nil {
+		return err
+	}
+	query, err := single(r, "tenant", "provider", "return")
+	if err != nil {
+		return err
+	}
+	if at := g.service.loginURL; at != "" && at != baseURL(r) {
+		http.Redirect(w, r, at+loginPath+"?"+query.Encode(), http.StatusSeeOther)
+		return nil
+	}
+	if !isLocalPath(query.Get("return")) {
+		return fault.New(fault.Invalid, fault.RequestInvalid, "return is a path at this host, such as /").WithField("return")
+	}
+	ctx := r.Context()
+	t, err := g.service.tenantOfLogin(ctx, query.Get("tenant"))
+	if err != nil {
+		return err
+	}
+	provider, err := g.service.issuers.Find(ctx, t.ID, query.Get("provider"))
+	if err != nil {
+		return err
+	}
+	state := loginState{
+		Tenant: t.Slug, TenantID: t.ID, Provider: provider, Return: query.Get("return"), Ends: time.Now().Add(loginLife),
+		Flow: oidclogin.Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Redirect: baseURL(r) + callbackPath},
+	}
+	at, err := g.service.issuers.Begin(ctx, t.ID, provider, state.Flow)
+	if err != nil {
+		return err
+	}
+	cookie, err := g.service.sealLogin(r, state)
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, cookie)
+	http.Redirect(w, r, at, http.StatusSeeOther)
+	return nil
+}
+
+// tenantOfLogin finds an active tenant. Others read as one that has no such provider.
+func (s *Service) tenantOfLogin(ctx context.Context, slug string) (meta.Tenant, error) {
+	unknown := fault.New(fault.NotFound, fault.ResourceUnknown, "the tenant has no such identity provider of the kind OIDC")
+	if tenant.CheckSlug(slug) != nil {
+		return meta.Tenant{}, unknown
+	}
+	t, err := s.store.FindTenant(ctx, slug)
+	if err == nil && t.State != tenant.Active || fault.Is(err, fault.ResourceUnknown) {
+		return meta.Tenant{}, unknown
+	}
+	return t, err
+}
+
+// finishLogin takes a browser back from the issuer, and makes a session.
+func (g gate) finishLogin(w http.ResponseWriter, r *http.Request) error {
+	session, err := cookieName(r)
+	if err != nil {
+		return err
+	}
+	query, err := single(r, "state", "code", "iss", "error")
+	if err != nil {
+		return err
+	}
+	state, err := g.service.openLogin(r, query.Get("state"))
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, loginCookie(r, "", -1))
+	p, err := g.service.finishLogin(r.Context(), state, query)
+	if err != nil {
+		return err
+	}
+	web.SetPrincipal(r.Context(), p.Name)
+	c := caller{principal: p}
+	if err := g.service.countChangeOf(r.Context(), c); err != nil {
+		return err
+	}
+	secret, _, err := g.service.createSession(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, sessionCookie(session, secret, int(meta.SessionLife.Seconds())))
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'")
+	return loggedIn.Execute(w, struct{ Name, Return string }{p.Name, state.Return})
+}
+
+// loggedIn is a page, and no redirect: to one that began at the issuer, browsers would not send the
+// session's cookie, which is SameSite=Strict.
+var loggedIn = template.Must(template.New("").Parse(`<!doctype html>
+<meta charset="utf-8"><title>Berth</title>{{if .Return}}
+<meta http-equiv="refresh" content="0; url={{.Return}}">{{end}}
+<p>You are logged in as {{.Name}}.{{if .Return}} <a href="{{.Return}}">Continue</a>{{end}}
+`))
+
+func (s *Service) finishLogin(ctx context.Context, state loginState, query url.Values) (access.Principal, error) {
+	switch said := query.Get("error"); {
+	case said != "":
+		return access.Principal{}, fault.New(fault.Unauthenticated, fault.UnauthorizedReason, "the identity provider refuses the login: %q", clipped(said))
+	case query.Get("code") == "":
+		return access.Principal{}, fault.New(fault.Invalid, fault.RequestInvalid, "code is missing").WithField("code")
+	}
+	t, err := s.tenantOfLogin(ctx, state.Tenant)
+	if err != nil {
+		return access.Principal{}, err
+	}
+	if t.ID != state.TenantID {
+		return access.Principal{}, loginEnded("the tenant is another one now")
+	}
+	return s.issuers.Finish(ctx, t.ID, state.Provider, state.Flow, query.Get("code"), query.Get("iss"), time.Until(state.Ends))
+}
+
+// loginEnded is the answer to a response that is of no login of this browser.
+func loginEnded(why string) error {
+	return fault.New(fault.Invalid, fault.RequestInvalid, "this is not the response to a login that this browser began here within the last %s: %s; begin another one", loginLife, why)
+}
+
+// sealLogin is the cookie with the state of a login.
+func (s *Service) sealLogin(r *http.Request, state loginState) (*http.Cookie, error) {
+	text, err := json.Marshal(state)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := s.loginKeys.Seal(string(text), loginStates)
+	return loginCookie(r, base64.RawURLEncoding.EncodeToString(sealed), int(loginLife.Seconds())), err
+}
+
+// openLogin returns the login that this browser began, where the response is to it.
+func (s *Service) openLogin(r *http.Request, response string) (loginState, error) {
+	var state loginState
+	sent := r.CookiesNamed(loginCookie(r, "", 0).Name)
+	if len(sent) != 1 {
+		return state, loginEnded("it has no cookie of one")
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(sent[0].Value)
+	if err != nil {
+		return state, loginEnded("its cookie is not valid")
+	}
+	text, err := s.loginKeys.Open(sealed, loginStates)
+	if err != nil || json.Unmarshal([]byte(text), &state) != nil {
+		return state, loginEnded("its cookie is not valid")
+	}
+	switch {
+	case subtle.ConstantTimeCompare([]byte(state.Flow.State), []byte(response)) != 1:
+		return state, loginEnded("its state is that of another one")
+	case time.Now().After(state.Ends):
+		return state, loginEnded("it took too long")
+	case state.Flow.Redirect != baseURL(r)+callbackPath:
+		return state, loginEnded("it began at another host")
+	default:
+		return state, nil
+	}
+}
+
+// loginCookie is the cookie of a login. It comes back with the navigation from the issuer, which
+// SameSite=Strict would not let it.
+func loginCookie(r *http.Request, value string, maxAge int) *http.Cookie {
+	secure := web.Scheme(r.Context()) == "https"
+	name := "berth-login"
+	if secure {
+		name = "__Host-berth-login"
+	}
+	return &http.Cookie{Name: name, Value: value, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: maxAge}
+}
+
+// baseURL is this API as the browser asks it. The listener has checked the host.
+func baseURL(r *http.Request) string {
+	return web.Scheme(r.Context()) + "://" + strings.ToLower(r.Host)
+}
+
+// single are parameters of the query, each of which is there at most once.
+func single(r *http.Request, names ...string) (url.Values, error) {
+	all, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, fault.RequestInvalid, "the query is not well-formed")
+	}
+	found := url.Values{}
+	for _, name := range names {
+		if len(all[name]) > 1 {
+			return nil, fault.New(fault.Invalid, fault.RequestInvalid, "%s is there more than once", name).WithField(name)
+		}
+		if all.Has(name) {
+			found.Set(name, all.Get(name))
+		}
+	}
+	return found, nil
+}
+
+// isLocalPath reports whether a browser that goes there stays at this host.
+func isLocalPath(path string) bool {
+	const longest = 500
+	if path == "" {
+		return true
+	}
+	u, err := url.Parse(path)
+	return err == nil && len(path) <= longest && u.Scheme == "" && u.Host == "" && u.Opaque == "" && path[0] == '/' &&
+		!strings.HasPrefix(path, "//") && !strings.ContainsFunc(path, func(r rune) bool { return r == '\\' || r <= ' ' || r == 0x7f })
+}
