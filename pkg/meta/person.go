@@ -23,6 +23,9 @@ type Person struct {
 	Refresh        []byte    // by which the provider is asked again, sealed; empty = it is not needed, or there is none
 	RefreshTriedAt time.Time // since when the provider may have replaced it; zero: it has not
 
+	// DueAt is when a person that DuePeople returned became due.
+	DueAt time.Time
+
 	// Active says of a person that DuePeople returned whether there is anything to decide: a
 	// login within the last PersonSeen, a session, or a token to log in with.
 	Active bool

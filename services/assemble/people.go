@@ -33,7 +33,7 @@ func (b *builder) people() error {
 	b.logins = b.logins.WithPeople(known)
 	b.issuers = people.NewIssuers(known, b.secrets)
 	if b.config.Runs(boot.JanitorService) {
-		r := people.NewRefresher(b.stores.meta, b.directories, b.shared.leases, b.secrets, b.Log)
+		r := people.NewRefresher(b.stores.meta, b.directories, b.shared.leases, b.secrets, b.Log).WithMetrics(b.Metrics)
 		b.Go("people", func(ctx context.Context) error { r.Run(ctx); return nil })
 	}
 	return nil

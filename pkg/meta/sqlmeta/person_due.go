@@ -16,7 +16,7 @@ const (
 SELECT due.tenant_id, due.account_id,
        (SELECT a.slug FROM accounts a WHERE a.tenant_id = due.tenant_id AND a.id = due.account_id),
        (SELECT a.disabled FROM accounts a WHERE a.tenant_id = due.tenant_id AND a.id = due.account_id),
-       due.provider_id, due.subject, due.read_at, due.refresh_token, due.refresh_tried_at,
+       due.provider_id, due.subject, due.read_at, due.refresh_token, due.refresh_tried_at, due.due_at,
        due.seen_at > berth_now() - CAST($3 AS interval)
     OR coalesce((SELECT TRUE FROM account_keys k WHERE k.tenant_id = due.tenant_id AND k.account_id = due.account_id LIMIT 1), FALSE)
     OR coalesce((SELECT TRUE FROM person_tokens x WHERE x.provider_id = due.provider_id AND x.subject = due.subject LIMIT 1), FALSE)
@@ -35,7 +35,7 @@ UPDATE account_identities SET due_at = berth_now() + CAST($2 AS interval) WHERE 
 func (s *Records) DuePeople(ctx context.Context, since time.Duration, limit int) ([]meta.Person, error) {
 	return list(ctx, s, noTenant, func(scan Scan) (meta.Person, error) {
 		p := meta.Person{Account: meta.Account{Kind: access.UserKind}}
-		err := scan(&p.Tenant, &p.ID, &p.Slug, &p.Disabled, &p.Provider, &p.Subject, timeScanner{&p.ReadAt}, &p.Refresh, timeScanner{&p.RefreshTriedAt}, &p.Active)
+		err := scan(&p.Tenant, &p.ID, &p.Slug, &p.Disabled, &p.Provider, &p.Subject, timeScanner{&p.ReadAt}, &p.Refresh, timeScanner{&p.RefreshTriedAt}, timeScanner{&p.DueAt}, &p.Active)
 		return p, err
 	}, duePeople, s.engine.Interval(since), limit, s.engine.Interval(meta.PersonSeen))
 }

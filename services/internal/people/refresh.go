@@ -42,6 +42,8 @@ type Refresher struct {
 	log         *slog.Logger
 	now         func() time.Time
 	held        lease.Lease // nil: another process reads
+
+	readings
 }
 
 // NewRefresher makes one; Run reads.
@@ -103,6 +105,9 @@ func (r *Refresher) Round(ctx context.Context) (bool, error) {
 	due, err := r.store.DuePeople(ctx, since, perBatch)
 	if err != nil {
 		return false, err
+	}
+	if since == 0 {
+		r.due(due, r.now())
 	}
 	of := map[int64][]meta.Person{}
 	for _, p := range due {
@@ -171,6 +176,7 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 	case err == nil && !found:
 		return nil
 	case err == nil:
+		b.answered(provider.Kind, "known")
 		if err := b.store.RecordPerson(ctx, causeOf(ctx, provider), p, readingOf(provider, said)); err != nil {
 			return err
 		}
@@ -179,6 +185,7 @@ func (b *batch) read(ctx context.Context, p meta.Person) error {
 		}
 		return nil
 	case errors.Is(err, login.ErrGone):
+		b.answered(provider.Kind, "gone")
 		return b.end(ctx, p)
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -209,6 +216,7 @@ func (b *batch) stop(ctx context.Context, why string, args ...any) error {
 	if b.stopped.Swap(true) {
 		return nil
 	}
+	b.outage(b.provider.Kind)
 	b.log.WarnContext(ctx, why, append(args, "provider", b.provider.Name(), "tenant", b.provider.Tenant)...)
 	return b.store.PostponePeople(ctx, b.provider.ID, retryIn)
 }
