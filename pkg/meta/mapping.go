@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 
-	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -13,12 +12,12 @@ import (
 // with the people of that group, and an access rule for it. Templates have the texts of named
 // groups of Pattern for their names in braces.
 type Mapping struct {
-	Pattern      string         `json:"pattern"`          // RE2, of a whole name
-	Tenant       string         `json:"tenant,omitempty"` // template; empty: the tenant where the person logs in
-	Registry     string         `json:"registry"`         // template
-	Group        string         `json:"group"`            // template, also of the rule's ID
-	Actions      access.Actions `json:"actions"`
-	Repositories []string       `json:"repositories,omitempty"` // patterns; empty = all
+	Pattern      string   `json:"pattern"`                // RE2, of a whole name
+	Tenant       string   `json:"tenant,omitempty"`       // template; empty: the tenant where the person logs in
+	Registry     string   `json:"registry"`               // template
+	Group        string   `json:"group"`                  // template, also of the rule's ID
+	Actions      string   `json:"actions"`                // as access.Actions.String writes them, read by access.RuleActions
+	Repositories []string `json:"repositories,omitempty"` // patterns; empty = all
 }
 
 // Hash identifies a mapping by what it says.

@@ -52,9 +52,13 @@ func mappingOf(field string, p meta.IdentityProvider, m *pb.IdentityProvider_Map
 			return made, invalid(field+t.field, "%q is not a template of an ID, such as {name}, with names that group_pattern has: %s", clipped(t.template), err)
 		}
 	}
+	repositories := made.Repositories
+	if len(repositories) == 0 {
+		repositories = []string{"**"} // as people.applyMappings takes it
+	}
 	rule, err := ruleOf(&pb.AccessRule{
 		Effect: pb.AccessRule_ALLOW, Principals: []string{access.Authenticated}, Registries: []string{tenant.MainRegistry},
-		Actions: m.GetActions(), Repositories: append([]string{}, made.Repositories...),
+		Actions: m.GetActions(), Repositories: repositories,
 	})
 	if err != nil {
 		if f := fault.From(err); f != nil {
@@ -62,7 +66,7 @@ func mappingOf(field string, p meta.IdentityProvider, m *pb.IdentityProvider_Map
 		}
 		return made, err
 	}
-	made.Actions = rule.Actions
+	made.Actions = rule.Actions.String()
 	return made, nil
 }
 
@@ -80,7 +84,7 @@ func checkTemplate(pattern *regexp.Regexp, template string) error {
 func mappingMessages(all []meta.Mapping) []*pb.IdentityProvider_Mapping {
 	return mapped(all, func(m meta.Mapping) *pb.IdentityProvider_Mapping {
 		return &pb.IdentityProvider_Mapping{
-			GroupPattern: m.Pattern, Tenant: m.Tenant, Registry: m.Registry, Group: m.Group, Actions: actionMessages(m.Actions), Repositories: m.Repositories,
+			GroupPattern: m.Pattern, Tenant: m.Tenant, Registry: m.Registry, Group: m.Group, Actions: actionMessages(access.RuleActions(m.Actions)), Repositories: m.Repositories,
 		}
 	})
 }

@@ -137,7 +137,7 @@ func (m mapper) make(ctx context.Context, mapping meta.Mapping, group string, na
 	if len(repositories) == 0 {
 		repositories = []string{"**"}
 	}
-	rule := access.Rule{Slug: local, Principals: []string{access.GroupName(local)}, Registries: []string{registry}, Repositories: repositories, Actions: mapping.Actions}
+	rule := access.Rule{Slug: local, Principals: []string{access.GroupName(local)}, Registries: []string{registry}, Repositories: repositories, Actions: access.RuleActions(mapping.Actions)}
 	_, err := m.CreateAccessRule(ctx, causeOf(ctx, m.provider, meta.Change{Field: "principals", New: access.GroupName(local)}), meta.AccessRule{Rule: rule, Tenant: t})
 	return err
 }

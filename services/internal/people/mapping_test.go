@@ -14,7 +14,7 @@ import (
 )
 
 // perTeam makes a registry for each group berth-NAME-dev.
-var perTeam = meta.Mapping{Pattern: "berth-(?P<name>[a-z0-9-]+)-dev", Registry: "{name}", Group: "{name}-dev", Actions: access.Pull | access.Push, Repositories: []string{"img/**"}}
+var perTeam = meta.Mapping{Pattern: "berth-(?P<name>[a-z0-9-]+)-dev", Registry: "{name}", Group: "{name}-dev", Actions: (access.Pull | access.Fill | access.Push).String(), Repositories: []string{"img/**"}}
 
 func newMapped(t *testing.T, mappings ...meta.Mapping) *world {
 	w := newWorld(t)
@@ -50,7 +50,7 @@ func TestV99_MappingsMakeWhatIsMissingOnce(t *testing.T) {
 		t.Errorf("%q, %v", groups, err)
 	}
 	rule, err := w.FindAccessRule(t.Context(), w.tenant, "web-dev")
-	if err != nil || rule.Deny || !slices.Equal(rule.Principals, groups) || !slices.Equal(rule.Registries, []string{"web"}) || !slices.Equal(rule.Repositories, []string{"img/**"}) || rule.Actions != perTeam.Actions {
+	if err != nil || rule.Deny || !slices.Equal(rule.Principals, groups) || !slices.Equal(rule.Registries, []string{"web"}) || !slices.Equal(rule.Repositories, []string{"img/**"}) || rule.Actions != access.Pull|access.Fill|access.Push {
 		t.Errorf("%+v, %v", rule, err)
 	}
 	registries, err := w.ListRegistries(t.Context(), w.tenant, meta.Page{Size: 9})
@@ -90,7 +90,7 @@ func TestV99_MappingsMakeWhatIsMissingOnce(t *testing.T) {
 
 func TestV100_MappingsTakeOverNothing(t *testing.T) {
 	read := perTeam
-	read.Pattern, read.Group, read.Actions = "berth-(?P<name>.+)-read", "{name}-read", access.Pull
+	read.Pattern, read.Group, read.Actions = "berth-(?P<name>.+)-read", "{name}-read", access.Pull.String()
 	w := newMapped(t, perTeam, read)
 	_, err := w.CreateRegistry(t.Context(), by(), meta.Registry{Tenant: w.tenant, Slug: "prod"})
 	w.must(err)
