@@ -28,11 +28,8 @@ func startWithIssuer(t *testing.T, start func(*testing.T, string, edit) *world) 
 		t.Fatal(err)
 	}
 	w := start(t, rulesSeed, func(c *boot.Config) { c.UpstreamCA = file })
-	sso.RedirectTo(w.adminURL(t) + "/v1/login/callback")
+	w.addIssuer(t, "corp", sso)
 	sso.LogsIn("s-max", "max", map[string]any{"groups": []string{"dev"}})
-	w.admin(t, http.MethodPost, "/v1/identityProviders?identity_provider_id=corp", map[string]any{"oidc": map[string]any{
-		"issuer": sso.URL, "client_id": testserver.OpenIDClient, "client_secret": testserver.OpenIDSecret, "groups_claim": "groups",
-	}}).want(t, http.StatusOK)
 	w.admin(t, http.MethodPost, groupPath+"?group_id=dev", map[string]any{
 		"identity_groups": []map[string]any{{"provider": "identityProviders/corp", "group": "dev"}},
 	}).want(t, http.StatusOK)
@@ -41,6 +38,31 @@ func startWithIssuer(t *testing.T, start func(*testing.T, string, edit) *world) 
 		"repositories": []string{"foo/img/*"}, "actions": []string{"PULL", "PUSH"},
 	}).want(t, http.StatusOK)
 	return w, sso
+}
+
+// addIssuer makes an issuer one of the operator's providers.
+func (w *world) addIssuer(t *testing.T, id string, sso *testserver.OpenID) {
+	t.Helper()
+	sso.RedirectTo(w.adminURL(t) + "/v1/login/callback")
+	w.admin(t, http.MethodPost, "/v1/identityProviders?identity_provider_id="+id, map[string]any{"oidc": map[string]any{
+		"issuer": sso.URL, "client_id": testserver.OpenIDClient, "client_secret": testserver.OpenIDSecret, "groups_claim": "groups",
+	}}).want(t, http.StatusOK)
+}
+
+// tokenByBrowser logs in at an issuer, and returns the secret of an access token that user makes then.
+func (w *world) tokenByBrowser(t *testing.T, sso *testserver.OpenID, login, user string) string {
+	t.Helper()
+	at := repository{deployment: deployment{base: w.adminURL(t), client: browser(t, sso)}}
+	if a := at.get(t, login).want(t, http.StatusOK); !strings.Contains(string(a.body), "logged in as users/"+user+".") {
+		t.Fatalf("%s", a.body)
+	}
+	var mine struct{ Secret string }
+	made := at.send(t, request{
+		method: http.MethodPost, target: usersPath + "/" + user + "/accessTokens", body: []byte("{}"),
+		header: headers("Content-Type", "application/json"),
+	})
+	mustAll(t, json.Unmarshal(made.want(t, http.StatusOK).body, &mine))
+	return mine.Secret
 }
 
 func (w *world) adminURL(t *testing.T) string {
@@ -79,15 +101,9 @@ func TestV71_APersonLogsInByABrowser(t *testing.T) {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
 			w, sso := startWithIssuer(t, start)
-			at := repository{deployment: deployment{base: w.adminURL(t), client: browser(t, sso)}}
-			if a := at.get(t, corpLogin).want(t, http.StatusOK); !strings.Contains(string(a.body), "logged in as users/max.") {
-				t.Fatalf("%s", a.body)
-			}
-			var mine struct{ Secret string }
-			made := at.send(t, request{method: http.MethodPost, target: usersPath + "/max/accessTokens", body: []byte("{}"), header: headers("Content-Type", "application/json")})
-			mustAll(t, json.Unmarshal(made.want(t, http.StatusOK).body, &mine))
+			secret := w.tokenByBrowser(t, sso, corpLogin, "max")
 			as := func(name string) repository {
-				return repository{deployment{base: w.registry(devHost), client: &http.Client{Transport: authorized{w.client.Transport, "max", mine.Secret}}}, name}
+				return repository{deployment{base: w.registry(devHost), client: &http.Client{Transport: authorized{w.client.Transport, "max", secret}}}, name}
 			}
 			img := ocitest.NewImage(71, 500)
 			as("foo/img/a").pushImage(t, img, "1")
@@ -99,6 +115,16 @@ func TestV71_APersonLogsInByABrowser(t *testing.T) {
 	}
 }
 
+// silentUntil takes requests, and answers none before the end.
+func silentUntil(end <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-end:
+		case <-r.Context().Done():
+		}
+	})
+}
+
 // TestV76_NothingElseDependsOnAnIssuer that hangs, also at the start: who logs in otherwise does not
 // notice, and its own logins are told to come back.
 func TestV76_NothingElseDependsOnAnIssuer(t *testing.T) {
@@ -106,14 +132,7 @@ func TestV76_NothingElseDependsOnAnIssuer(t *testing.T) {
 	w, sso := startWithIssuer(t, func(t *testing.T, seed string, e edit) *world { t.Helper(); return startEmbedded(t, seed, e) })
 	hanging := make(chan struct{})
 	t.Cleanup(func() { close(hanging) })
-	sso.Between(func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			select {
-			case <-hanging:
-			case <-r.Context().Done():
-			}
-		})
-	})
+	sso.Between(func(http.Handler) http.Handler { return silentUntil(hanging) })
 	at := repository{deployment: deployment{base: w.adminURL(t), client: browser(t, sso)}}
 	waits := make(chan answer, 1)
 	go func() {

@@ -56,14 +56,20 @@ func (p *pulls) pull(t *testing.T, w *world, img ocitest.Image) {
 	}
 }
 
-// TestV98_B14_HalfAnHourWithoutIdentity: while the directory, the issuer of jobs and Redis take
+// TestV98_B14_HalfAnHourWithoutIdentity: while the directory, the issuers of people and of jobs, and Redis take
 // connections and answer nothing, for half an hour of the store's clock, every request of those
 // who do not need them now is answered.
 func TestV98_B14_HalfAnHourWithoutIdentity(t *testing.T) {
 	t.Parallel()
 	db, redis, issuer := testserver.StartPostgres(t), testserver.StartRedis(t), testserver.StartIssuer(t, "")
-	w := startOneWith(t, serversWith(t, db, redis.URL()), fmt.Sprintf(identityOutageSeed, issuer.URL), trusting(t, issuer))
+	sso := testserver.StartOpenID(t)
+	w := startOneWith(t, serversWith(t, db, redis.URL()), fmt.Sprintf(identityOutageSeed, issuer.URL), trusting(t, issuer.CA, sso.CA))
 	slapd := giveDirectory(t, w)
+	w.addIssuer(t, "sso", sso)
+	w.admin(t, http.MethodPatch, groupPath+"/dev?update_mask=identity_groups", map[string]any{"identity_groups": []map[string]any{
+		{"provider": "identityProviders/corp", "group": "dev"}, {"provider": "identityProviders/sso", "group": "dev"},
+	}}).want(t, http.StatusOK)
+	sso.LogsIn("s-ann", "ann", map[string]any{"groups": []string{"dev"}})
 	img := ocitest.NewImage(98, 500)
 	w.repository(devHost, "suite", "foo/img/a").pushImage(t, img, "1")
 	w.repository("public.acme.localhost", "suite", "app").pushImage(t, img, "1")
@@ -75,6 +81,10 @@ func TestV98_B14_HalfAnHourWithoutIdentity(t *testing.T) {
 	w.admin(t, http.MethodPost, usersPath+"/max/accessTokens", map[string]any{}).want(t, http.StatusOK).decode(t, &mine)
 	byAccessToken := person
 	byAccessToken.client = &http.Client{Transport: authorized{w.client.Transport, "max", mine.Secret}}
+	byIssuer := person
+	byIssuer.client = &http.Client{Transport: authorized{
+		w.client.Transport, "ann", w.tokenByBrowser(t, sso, "/v1/login?tenant=acme&provider=operator/identityProviders/sso", "ann"),
+	}}
 	suite := w.repository(devHost, "suite", "foo/img/a")
 	all := []*pulls{
 		{kind: "anonymous", from: repository{deployment{base: w.registry("public.acme.localhost"), client: w.client}, "app"}, login: true},
@@ -82,18 +92,16 @@ func TestV98_B14_HalfAnHourWithoutIdentity(t *testing.T) {
 		{kind: "a key at /token", from: suite, login: true},
 		{kind: "an access token, by a group of the directory", from: byAccessToken},
 		{kind: "an access token at /token", from: byAccessToken, login: true},
+		{kind: "an access token, by a group of an issuer", from: byIssuer},
+		{kind: "an access token of a person of an issuer, at /token", from: byIssuer, login: true},
 		{kind: "a token issued before, to a person", from: byPassword},
 		{kind: "a token issued before, to a job", from: byJob},
 		{kind: "a job, whose issuer's keys are known", from: job},
 	}
 
 	silence := make(chan struct{})
-	issuer.Answer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-silence:
-		case <-r.Context().Done():
-		}
-	}))
+	issuer.Answer(silentUntil(silence))
+	sso.Between(func(http.Handler) http.Handler { return silentUntil(silence) })
 	slapd.Pause()
 	redis.Pause()
 	const rounds, step = 15, 10 * time.Minute
@@ -127,6 +135,7 @@ func TestV98_B14_HalfAnHourWithoutIdentity(t *testing.T) {
 
 	close(silence)
 	issuer.Answer(nil)
+	sso.Between(nil)
 	slapd.Resume()
 	redis.Resume()
 	await.True(t, time.Minute, "eve logs in", func() bool {

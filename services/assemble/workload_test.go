@@ -1,6 +1,7 @@
 package assemble_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -39,11 +40,11 @@ tenants:
         trusts: [{id: github, issuer: %q, condition: claims.repository == "acme/web"}]
 `
 
-// trusting lets the deployment ask the issuer for its keys.
-func trusting(t *testing.T, issuer *testserver.Issuer) edit {
+// trusting lets the deployment ask issuers whose certificates are by the authorities.
+func trusting(t *testing.T, authorities ...[]byte) edit {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "issuer.crt")
-	if err := os.WriteFile(file, issuer.CA, 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "issuers.crt")
+	if err := os.WriteFile(file, bytes.Join(authorities, nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return func(c *boot.Config) { chained(c); c.UpstreamCA = file }
@@ -65,7 +66,7 @@ func TestV41_AJobPushesWithoutAStoredSecret(t *testing.T) {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
 			issuer := testserver.StartIssuer(t, "")
-			w := start(t, fmt.Sprintf(workloadSeed, issuer.URL, issuer.URL), trusting(t, issuer))
+			w := start(t, fmt.Sprintf(workloadSeed, issuer.URL, issuer.URL), trusting(t, issuer.CA))
 			img := ocitest.NewImage(41, 500)
 			good := issuer.Token(t, testserver.GitHub(devHost, "acme/web", "main"))
 			w.job(devHost, "acme/web/app", good).pushImage(t, img, "1")
@@ -104,7 +105,7 @@ func TestV46_NothingElseDependsOnTheIssuer(t *testing.T) {
 	t.Parallel()
 	issuer := testserver.StartIssuer(t, "")
 	issuer.Answer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-	w := startEmbedded(t, fmt.Sprintf(workloadSeed, issuer.URL, issuer.URL), trusting(t, issuer))
+	w := startEmbedded(t, fmt.Sprintf(workloadSeed, issuer.URL, issuer.URL), trusting(t, issuer.CA))
 	img := ocitest.NewImage(46, 500)
 	w.repository(devHost, "suite", "acme/web/app").pushImage(t, img, "1")
 	w.repository("public.acme.localhost", "suite", "app").pushImage(t, img, "1")
@@ -132,7 +133,7 @@ func TestV46_NothingElseDependsOnTheIssuer(t *testing.T) {
 func TestV48_ADeletedTrustEndsItsTokens(t *testing.T) {
 	t.Parallel()
 	issuer := testserver.StartIssuer(t, "")
-	w, log := startJournaled(t, fmt.Sprintf(workloadSeed, issuer.URL, issuer.URL), trusting(t, issuer))
+	w, log := startJournaled(t, fmt.Sprintf(workloadSeed, issuer.URL, issuer.URL), trusting(t, issuer.CA))
 	img := ocitest.NewImage(48, 500)
 	w.repository(devHost, "suite", "acme/web/app").pushImage(t, img, "1")
 	secret := issuer.Token(t, testserver.GitHub(devHost, "acme/web", "main"))

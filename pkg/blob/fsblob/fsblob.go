@@ -78,7 +78,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	t, err := openTree(dir, lock, o.Existing)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("blob directory %s cannot be used: %w", dir, err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("blob directory %s cannot be used: %w", dir, err), unlockDir(lock))
 	}
 	return &Store{
 		tree:      t,
@@ -94,7 +94,7 @@ func Open(dir string, o Options) (*Store, error) {
 // files and gives the directory free. Open contents stay readable.
 func (s *Store) Close() error {
 	s.writers.Close()
-	return errors.Join(s.tree.close(), s.lock.Close())
+	return errors.Join(s.tree.close(), unlockDir(s.lock))
 }
 
 // down says that the file system failed while doing something.

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir takes the directory for this process. The lock ends when the
-// returned file is closed, at the latest with the process. A reader next to that
+// lockDir takes the directory for this process. The lock ends with
+// unlockDir, at the latest with the process. A reader next to that
 // process only opens the directory.
 func lockDir(dir string, beside bool) (*os.File, error) {
 	f, err := os.Open(dir)
@@ -27,4 +27,10 @@ func lockDir(dir string, beside bool) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("blob directory %s cannot be locked: %w", dir, err), f.Close())
 	}
 	return f, nil
+}
+
+// unlockDir ends the lock. To close the directory does not, while a process that this one is
+// just starting still has it.
+func unlockDir(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 }

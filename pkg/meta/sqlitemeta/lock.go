@@ -25,3 +25,9 @@ func lockFile(path string, flag int) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlockFile ends the lock. To close the file does not, while a process that this one is just
+// starting still has it.
+func unlockFile(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

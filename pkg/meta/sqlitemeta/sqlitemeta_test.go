@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +70,24 @@ func TestOpenRefusesADirectoryInUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "already in use by another process") {
 		t.Fatalf("second Open: %v", err)
 	}
+}
+
+// A process that is being started has the files of its parent for a moment.
+func TestCloseEndsTheLockWhileAnotherProcessHasTheFile(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(t.Context(), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inherited, err := syscall.Dup(int(s.lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(inherited)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, Options{Dir: dir})
 }
 
 func TestOpenRefusesANewerSchema(t *testing.T) {
