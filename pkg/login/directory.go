@@ -9,8 +9,9 @@ import (
 // concurrent use.
 type Directory interface {
 	// Authenticate returns the person with this name and password. ErrUnknown is for any
-	// mismatch, also of a person who is disabled; fault.Unavailable while the directory cannot
-	// be asked, which says nothing about the attempt.
+	// mismatch, also of a person who is disabled; ErrNoName where the directory can tell that it
+	// has no such name, whatever the password; fault.Unavailable while the directory cannot be
+	// asked, which says nothing about the attempt.
 	Authenticate(ctx context.Context, name, secret string) (Person, error)
 	// Find returns a person of an earlier login by the subject, without a password. ErrGone
 	// where the directory says with authority that the person is gone or disabled;

@@ -5,6 +5,7 @@ package login
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"github.com/berth-registry/berth/pkg/access"
@@ -58,4 +59,19 @@ type Authenticator interface {
 // ErrUnknown is the answer to an attempt that is of no account.
 func ErrUnknown() error {
 	return fault.New(fault.NotFound, fault.ResourceUnknown, "the name or the secret is wrong")
+}
+
+// unnamed is ErrUnknown, and reads as that does.
+type unnamed struct{ error }
+
+// Unwrap returns the error.
+func (n unnamed) Unwrap() error { return n.error }
+
+// ErrNoName is ErrUnknown of a Directory that has no such name. To clients both are the same.
+func ErrNoName() error { return unnamed{ErrUnknown()} }
+
+// SaysNoName reports whether an error is ErrNoName.
+func SaysNoName(err error) bool {
+	var n unnamed
+	return errors.As(err, &n)
 }

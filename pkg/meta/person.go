@@ -23,6 +23,8 @@ type Person struct {
 	Refresh        []byte    // by which the provider is asked again, sealed; empty = it is not needed, or there is none
 	RefreshTriedAt time.Time // since when the provider may have replaced it; zero: it has not
 
+	Apart string // what RecordApart kept
+
 	// DueAt is when a person that DuePeople returned became due.
 	DueAt time.Time
 
@@ -36,6 +38,7 @@ type Namesake struct {
 	Slug      string
 	Provider  int64 // as of Person
 	LoginName string
+	Apart     string // as of Person
 }
 
 // PersonSeen is how long a person is active after a login.
@@ -73,6 +76,10 @@ type People interface {
 	// after they had ended, grow the version of the tenant's AccessPolicy and are an event. What
 	// was said before Person.ReadAt changed is not kept.
 	RecordPerson(ctx context.Context, by Cause, p Person, r PersonReading) error
+	// RecordApart keeps what says that no provider of the operator's has the name that the person
+	// logged in with, and which providers those were; "" = one may have it. What RecordPerson
+	// keeps leaves it as it is.
+	RecordApart(ctx context.Context, p Person, apart string) error
 	// ReturnPerson enables the account of a person that EndPerson disabled.
 	ReturnPerson(ctx context.Context, by Cause, p Person) error
 	// EndPerson disables the account and ends its tokens, refresh tokens and sessions, and its

@@ -7,10 +7,12 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/login"
 )
 
-// loginBySearch finds a person by the name, and binds with what was found.
+// loginBySearch finds a person by the name, and binds with what was found. It is the only login
+// that can tell that the directory has no such name.
 func (c *Client) loginBySearch(ctx context.Context, s *server, name, secret string) (login.Person, error) {
 	var found login.Person
 	err := c.asService(ctx, s, func(service *conn) error {
@@ -26,7 +28,10 @@ func (c *Client) loginBySearch(ctx context.Context, s *server, name, secret stri
 			dn = entries[0].DN
 		}
 		person, err := c.bindAs(ctx, s, dn, secret)
-		if err != nil {
+		switch {
+		case len(entries) == 0 && fault.Is(err, fault.ResourceUnknown):
+			return login.ErrNoName()
+		case err != nil:
 			return err
 		}
 		defer person.close()

@@ -29,14 +29,14 @@ type digest [sha256.Size]byte
 type remembered struct {
 	secret []byte
 	good   *ttlcache.Cache[digest, login.Person]
-	bad    *ttlcache.Cache[digest, struct{}]
+	bad    *ttlcache.Cache[digest, error] // login.ErrUnknown or login.ErrNoName
 }
 
 func newRemembered(now func() time.Time, secret []byte) *remembered {
 	return &remembered{
 		secret: secret,
 		good:   ttlcache.New(ttlcache.Options[digest, login.Person]{Size: maxGood, Now: now}),
-		bad:    ttlcache.New(ttlcache.Options[digest, struct{}]{Size: maxBad, Now: now}),
+		bad:    ttlcache.New(ttlcache.Options[digest, error]{Size: maxBad, Now: now}),
 	}
 }
 
@@ -54,8 +54,8 @@ func (r *remembered) find(key digest) (login.Person, error, bool) { //nolint:rev
 	if p, ok := r.good.Find(key); ok {
 		return p, nil, true
 	}
-	if _, ok := r.bad.Find(key); ok {
-		return login.Person{}, login.ErrUnknown(), true
+	if err, ok := r.bad.Find(key); ok {
+		return login.Person{}, err, true
 	}
 	return login.Person{}, nil, false
 }
@@ -64,7 +64,7 @@ func (r *remembered) find(key digest) (login.Person, error, bool) { //nolint:rev
 func (r *remembered) put(key digest, p login.Person, err error) {
 	switch {
 	case fault.Is(err, fault.ResourceUnknown):
-		r.bad.Put(key, struct{}{}, badFor)
+		r.bad.Put(key, err, badFor)
 	case err == nil && sizeOf(p) <= maxRemembered:
 		r.good.Put(key, p, goodFor)
 	}

@@ -19,6 +19,7 @@ var ofDev = meta.PersonReading{LoginName: "Max", Groups: []string{"dev", "staff"
 func testPeople(t *testing.T, open Open) {
 	t.Run("V17 get an account at the first login, and take over none", func(t *testing.T) { testFirstLogins(t, open) })
 	t.Run("V18 are in groups by what the provider says, while that counts", func(t *testing.T) { testPersonGroups(t, open) })
+	t.Run("V22 keep that no provider of the operator's has the name", func(t *testing.T) { testApart(t, open) })
 	t.Run("V19 end with all that they have, and return unless an administrator disabled them", func(t *testing.T) { testPersonEnds(t, open) })
 	t.Run("V20 are due when there is anything to decide", func(t *testing.T) { testDuePeople(t, open) })
 	t.Run("V18 lose what a provider said when it is disabled, not offered, deleted or revoked", func(t *testing.T) { testProviderEnds(t, open) })
@@ -28,7 +29,7 @@ func testPeople(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		w.addUser("alice")
 		w.must(w.SQL.Exec(`DROP TABLE account_identities; DROP TABLE group_identities; DROP TABLE identity_providers; DROP TABLE finished_logins;`)) // as it was before
-		for _, name := range []string{"0032_identity_providers.sql", "0033_people.sql", "0036_issuers.sql", "0044_login_names.sql"} {
+		for _, name := range []string{"0032_identity_providers.sql", "0033_people.sql", "0036_issuers.sql", "0044_login_names.sql", "0045_apart.sql"} {
 			step, err := fs.ReadFile(w.SQL.Steps, name)
 			w.must(err)
 			w.must(w.SQL.Exec(string(step)))

@@ -12,20 +12,20 @@ import (
 )
 
 const (
-	personColumns = accountColumns + `, provider_id, subject, login_name, directory_groups, groups_until, read_at, ended_at, refresh_token, refresh_tried_at`
+	personColumns = accountColumns + `, provider_id, subject, login_name, directory_groups, groups_until, read_at, ended_at, refresh_token, refresh_tried_at, apart`
 
 	findPerson = `
 SELECT ` + accountColumns + `, coalesce(i.provider_id, 0), coalesce(i.subject, ''), coalesce(i.login_name, ''), coalesce(i.directory_groups, '[]'),
-       i.groups_until, i.read_at, i.ended_at, i.refresh_token, i.refresh_tried_at
+       i.groups_until, i.read_at, i.ended_at, i.refresh_token, i.refresh_tried_at, coalesce(i.apart, '')
 FROM accounts a LEFT JOIN account_identities i ON i.tenant_id = a.tenant_id AND i.account_id = a.id
 WHERE a.tenant_id = $1 AND a.slug = $2`
 
 	findNamesakes = `
-SELECT a.slug, coalesce(i.provider_id, 0), coalesce(i.login_name, '')
+SELECT a.slug, coalesce(i.provider_id, 0), coalesce(i.login_name, ''), coalesce(i.apart, '')
 FROM accounts a LEFT JOIN account_identities i ON i.tenant_id = a.tenant_id AND i.account_id = a.id
 WHERE a.tenant_id = $1 AND a.slug = $2
 UNION ALL
-SELECT a.slug, i.provider_id, i.login_name
+SELECT a.slug, i.provider_id, i.login_name, i.apart
 FROM account_identities i JOIN accounts a ON a.tenant_id = i.tenant_id AND a.id = i.account_id
 WHERE i.tenant_id = $1 AND i.login_key = $2`
 
@@ -46,7 +46,7 @@ VALUES ($1, $2, $3, $4, $5, $9, $6, berth_now() + CAST($7 AS interval), berth_no
 // personDest is where personColumns are scanned to.
 func personDest(p *meta.Person) []any {
 	return append(accountDest(&p.Account), &p.Provider, &p.Subject, &p.LoginName, jsonScanner{&p.Groups},
-		timeScanner{&p.GroupsUntil}, timeScanner{&p.ReadAt}, timeScanner{&p.EndedAt}, &p.Refresh, timeScanner{&p.RefreshTriedAt})
+		timeScanner{&p.GroupsUntil}, timeScanner{&p.ReadAt}, timeScanner{&p.EndedAt}, &p.Refresh, timeScanner{&p.RefreshTriedAt}, &p.Apart)
 }
 
 func scanPerson(scan Scan) (meta.Person, error) {
@@ -65,7 +65,7 @@ func (s *Records) FindPerson(ctx context.Context, t tenant.ID, slug string) (met
 func (s *Records) FindNamesakes(ctx context.Context, t tenant.ID, folded string) ([]meta.Namesake, error) {
 	return list(ctx, s, t, func(scan Scan) (meta.Namesake, error) {
 		var n meta.Namesake
-		err := scan(&n.Slug, &n.Provider, &n.LoginName)
+		err := scan(&n.Slug, &n.Provider, &n.LoginName, &n.Apart)
 		return n, err
 	}, findNamesakes, t, folded)
 }

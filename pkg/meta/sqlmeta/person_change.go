@@ -23,6 +23,8 @@ UPDATE account_identities SET login_name = $3, login_key = $9, directory_groups 
        refresh_tried_at = CASE WHEN $7 THEN NULL ELSE refresh_tried_at END
  WHERE tenant_id = $1 AND account_id = $2 AND ended_at IS NULL AND read_at = $8`
 
+	recordApart = `UPDATE account_identities SET apart = $3 WHERE tenant_id = $1 AND account_id = $2`
+
 	switchAccount = `UPDATE accounts SET disabled = $3, version = version + 1, updated_at = berth_now() WHERE tenant_id = $1 AND id = $2`
 
 	endPerson = `
@@ -78,6 +80,11 @@ func (s *Records) RecordPerson(ctx context.Context, by meta.Cause, p meta.Person
 		}
 		return err
 	})
+}
+
+// RecordApart implements meta.People.
+func (s *Records) RecordApart(ctx context.Context, p meta.Person, apart string) error {
+	return s.engine.Write(ctx, p.Tenant, func(t Tx) error { return t.Queue(recordApart, p.Tenant, p.ID, apart) })
 }
 
 // groupsChange says which groups a person left and joined.

@@ -25,6 +25,7 @@ type directory struct {
 	people  map[string]login.Person // by name
 	secrets map[string]string
 	down    bool
+	vague   bool // it cannot tell that it has no such name
 	asked   int
 	late    func() // runs after the answer was found, before it is returned
 	closed  int
@@ -46,6 +47,8 @@ func (d *directory) Authenticate(_ context.Context, name, secret string) (login.
 	switch {
 	case d.down:
 		return login.Person{}, fault.Down(errors.New("it does not answer"), "the directory")
+	case !ok && !d.vague:
+		return login.Person{}, login.ErrNoName()
 	case !ok || d.secrets[name] != secret:
 		return login.Person{}, login.ErrUnknown()
 	}

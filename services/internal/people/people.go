@@ -46,7 +46,8 @@ func (*People) Provider() string { return Provider }
 // Authenticate implements login.Authenticator. No provider gets the name and the secret of an
 // account that stands for no person. The operator's providers are asked first: a tenant's sees no
 // secret that one of them takes, or could take if it answered. Where one provider cannot be asked,
-// others still are; only when none of them knows the person it is an outage.
+// others still are, a tenant's in place of the operator's for people apart; only when none of them
+// knows the person it is an outage.
 func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Identity, error) {
 	if a.Name != "" && strings.HasPrefix(a.Secret, password.PersonPrefix) {
 		return p.byToken(ctx, a)
@@ -65,44 +66,24 @@ func (p *People) Authenticate(ctx context.Context, a login.Attempt) (login.Ident
 	if err != nil {
 		return login.Identity{}, err
 	}
-	failed := login.ErrUnknown()
+	mark := apartFrom(a.Name, providers)
+	failed, away := login.ErrUnknown(), false
 	for _, provider := range askable(providers, known) {
-		if provider.Tenant != meta.Deployment && !fault.Is(failed, fault.ResourceUnknown) {
+		operators := provider.Tenant == meta.Deployment
+		if away && !operators && !apart(known, mark) {
 			break // the person may be of the operator's provider that could not be asked
 		}
 		said, err := p.ask(ctx, a, provider, nameAt(provider, a.Name, known))
-		if err == nil {
-			return p.enter(ctx, a, provider, said)
-		}
-		if !fault.Is(err, fault.ResourceUnknown) {
-			failed = err
+		switch {
+		case err == nil:
+			return p.enter(ctx, a, provider, said, mark)
+		case !fault.Is(err, fault.ResourceUnknown):
+			failed, away = err, away || operators
+		case operators && !login.SaysNoName(err):
+			mark = ""
 		}
 	}
 	return login.Identity{}, failed
-}
-
-// askable are the providers that may see a password for a name, the operator's first: none where an
-// account here has the name, and only the operator's where it may be of a person of theirs.
-func askable(providers []meta.IdentityProvider, known []meta.Namesake) []meta.IdentityProvider {
-	ofTenants := true
-	for _, one := range known {
-		if one.Provider == 0 {
-			return nil
-		}
-		ofTenants = ofTenants && slices.ContainsFunc(providers, func(p meta.IdentityProvider) bool {
-			return p.ID == one.Provider && p.Tenant != meta.Deployment // and not one that is disabled, offered no longer or deleted
-		})
-	}
-	return slices.DeleteFunc(slices.Clone(providers), func(p meta.IdentityProvider) bool { return p.Tenant != meta.Deployment && !ofTenants })
-}
-
-// nameAt is the name to ask a provider for: people may log in by the IDs that they have here.
-func nameAt(provider meta.IdentityProvider, name string, known []meta.Namesake) string {
-	i := slices.IndexFunc(known, func(n meta.Namesake) bool { return n.Provider == provider.ID && n.Slug == name })
-	if i < 0 {
-		return name
-	}
-	return known[i].LoginName
 }
 
 func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, name string) (login.Person, error) {
@@ -113,9 +94,13 @@ func (p *People) ask(ctx context.Context, a login.Attempt, provider meta.Identit
 	return d.Authenticate(ctx, name, a.Secret)
 }
 
-// enter is the identity of a person whose secret a provider took.
-func (p *People) enter(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, said login.Person) (login.Identity, error) {
+// enter is the identity of a person whose secret a provider took. mark is kept with a person of a
+// tenant's provider.
+func (p *People) enter(ctx context.Context, a login.Attempt, provider meta.IdentityProvider, said login.Person, mark string) (login.Identity, error) {
 	found, err := p.admit(ctx, a.Tenant, provider, said)
+	if err == nil && provider.Tenant != meta.Deployment && found.Apart != mark {
+		err = p.store.RecordApart(ctx, found, mark)
+	}
 	if err != nil {
 		return login.Identity{}, unknownOr(err)
 	}
