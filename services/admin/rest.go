@@ -57,6 +57,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 		return nil, fmt.Errorf("register the REST gateway: %w", err)
 	}
 	private := g.authenticated(ownSessions{g, newExporter(g, conn, gateway)})
+	devices := deviceLogins{g, pb.NewAdminServiceClient(conn)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if description, ok := descriptions[r.URL.Path]; ok && r.Method == http.MethodGet {
 			web.SetRoute(r.Context(), "openapi")
@@ -70,9 +71,13 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 		}
 		switch r.URL.Path {
 		case loginPath:
-			g.serveLogin(w, r, "BeginLogin", g.beginLogin)
+			g.serveLogin(w, r, http.MethodGet, "BeginLogin", g.inTurn(g.beginLogin))
 		case callbackPath:
-			g.serveLogin(w, r, "FinishLogin", g.finishLogin)
+			g.serveLogin(w, r, http.MethodGet, "FinishLogin", g.inTurn(g.finishLogin))
+		case devicePath:
+			g.serveLogin(w, r, http.MethodPost, "BeginDeviceLogin", devices.begin)
+		case deviceTokenPath:
+			g.serveLogin(w, r, http.MethodPost, "FinishDeviceLogin", devices.finish)
 		default:
 			private.ServeHTTP(w, r)
 		}

@@ -82,6 +82,8 @@ type Service struct {
 	changes   *limit.Local               // of accounts to what is their own
 	turns     *fairgate.Gate[netip.Addr] // of logins by password
 	issuing   *fairgate.Gate[netip.Addr] // of logins at issuers
+	begun     *limit.Local               // logins of devices
+	asked     *devicePace                // whether those have ended
 	tests     *fairgate.Gate[tenant.ID]  // of TestAccess
 
 	undelete, quarantine time.Duration // as meta.Lifetimes has them
@@ -127,6 +129,8 @@ func New(c Config) (*Service, error) {
 		changes:   limit.NewLocal(maxOwnChanges, ownChangesPeriod),
 		turns:     fairgate.New[netip.Addr](fairgate.Options{Capacity: loginsAtOnce, MaxWaiting: loginsWaiting}),
 		issuing:   fairgate.New[netip.Addr](fairgate.Options{Capacity: issuersAtOnce, MaxWaiting: issuersAtOnce}),
+		begun:     limit.NewLocal(maxDeviceLogins, deviceLoginsPeriod),
+		asked:     newDevicePace(),
 		uses:      c.Uses,
 		chains:    c.Chains,
 		backups:   c.Backups,

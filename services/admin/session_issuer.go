@@ -39,6 +39,10 @@ type Issuers interface {
 	Find(ctx context.Context, t tenant.ID, provider string) (int64, error)
 	Begin(ctx context.Context, t tenant.ID, provider int64, f oidclogin.Flow) (string, error)
 	Finish(ctx context.Context, t tenant.ID, provider int64, f oidclogin.Flow, code, iss string, life time.Duration) (access.Principal, error)
+
+	FindOnly(ctx context.Context, t tenant.ID) (int64, error)
+	BeginDevice(ctx context.Context, t tenant.ID, provider int64) (oidclogin.Device, error)
+	FinishDevice(ctx context.Context, t tenant.ID, provider int64, id, code string, life time.Duration) (access.Principal, error)
 }
 
 // loginState is what a browser keeps of a login at an issuer, sealed, in a cookie. The issuer gets
@@ -55,44 +59,6 @@ type loginState struct {
 
 // loginStates is the name to which a loginState is sealed.
 const loginStates = "logins of browsers"
-
-// serveLogin runs a step of a login.
-func (g gate) serveLogin(w http.ResponseWriter, r *http.Request, route string, step func(http.ResponseWriter, *http.Request) error) {
-	setPrivateHeaders(w)
-	w.Header().Set("Referrer-Policy", "no-referrer")
-	web.SetRoute(r.Context(), route)
-	web.SetScope(r.Context(), adminScope)
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		err := fault.New(fault.Unsupported, fault.UnsupportedReason, "this path accepts only GET")
-		writeStatus(w, r, http.StatusMethodNotAllowed, toStatus(r.Context(), g.log, err))
-		return
-	}
-	err := g.inTurn(r, func() error { return step(w, r) })
-	if fault.KindOf(err) == fault.Unauthenticated {
-		web.SetLoginFailed(r.Context(), web.WrongCredential, "")
-		g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()), web.UserAgent(r.Context()))
-	}
-	if err != nil {
-		writeStatus(w, r, 0, toStatus(r.Context(), g.log, err))
-	}
-}
-
-// inTurn bounds how many requests wait for issuers.
-func (g gate) inTurn(r *http.Request, step func() error) error {
-	s, from := g.service, web.ClientAddr(r.Context())
-	if s.issuers == nil {
-		return fault.New(fault.Unsupported, fault.UnsupportedReason, "browsers do not log in at identity providers here")
-	}
-	if len(r.URL.RawQuery) > maxQuery {
-		return fault.New(fault.Invalid, fault.RequestInvalid, "a query has at most %d bytes", maxQuery)
-	}
-	if err := s.issuing.AcquireWithin(r.Context(), from, 1, loginWait); err != nil {
-		return fault.Wrap(err, fault.Unavailable, fault.Busy, "too many logins wait for identity providers; retry later").WithRetryAfter(loginWait)
-	}
-	defer s.issuing.Release(from, 1)
-	return step()
-}
 
 // beginLogin sends a browser to the issuer.
 func (g gate) beginLogin(w http.ResponseWriter, r *http.Request) error {

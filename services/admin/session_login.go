@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -59,10 +58,8 @@ func (g gate) makeSession(w http.ResponseWriter, r *http.Request) (*http.Cookie,
 		return nil, meta.Session{}, web.ErrForeignPage()
 	}
 	var body loginBody
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLogin))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&body); err != nil {
-		return nil, meta.Session{}, fault.New(fault.Invalid, fault.RequestInvalid, `the body is not {"tenant": …, "login": …, "password": …} or {"token": …}`)
+	if err := readLogin(w, r, &body, `{"tenant": …, "login": …, "password": …} or {"token": …}`); err != nil {
+		return nil, meta.Session{}, err
 	}
 	c, err := g.callerOfLogin(r, body)
 	if err != nil {

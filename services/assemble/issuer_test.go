@@ -153,3 +153,44 @@ func TestV76_NothingElseDependsOnAnIssuer(t *testing.T) {
 	sso.Between(nil)
 	w.stop(t)
 }
+
+// TestV80_ADevicePullsWithItsToken: who logs in at a real issuer for a terminal gets an access token,
+// which pushes and pulls what the group may.
+func TestV80_ADevicePullsWithItsToken(t *testing.T) {
+	t.Parallel()
+	for shape, start := range map[string]func(*testing.T, string, edit) *world{
+		"embedded": func(t *testing.T, seed string, e edit) *world { t.Helper(); return startEmbedded(t, seed, e) },
+		"split":    func(t *testing.T, seed string, e edit) *world { t.Helper(); return startSplit(t, seed, "", e) },
+	} {
+		t.Run(shape, func(t *testing.T) {
+			t.Parallel()
+			w, sso := startWithIssuer(t, start)
+			at := repository{deployment: deployment{base: w.adminURL(t), client: browser(t, sso)}}
+			post := func(path, body string) answer {
+				return at.send(t, request{method: http.MethodPost, target: path, body: []byte(body)}).want(t, http.StatusOK)
+			}
+			var begun struct {
+				Code string `json:"device_code"`
+				At   string `json:"verification_uri_complete"`
+			}
+			mustAll(t, json.Unmarshal(post("/v1/login/device", `{"tenant": "acme"}`).body, &begun))
+			person := repository{deployment: deployment{base: sso.URL, client: at.client}}
+			person.get(t, strings.TrimPrefix(begun.At, sso.URL)).want(t, http.StatusOK)
+			var done struct {
+				User  string
+				Token struct{ Secret string } `json:"access_token"`
+			}
+			mustAll(t, json.Unmarshal(post("/v1/login/device/token", `{"device_code": "`+begun.Code+`"}`).body, &done))
+			if done.User != "users/max" {
+				t.Errorf("%+v", done)
+			}
+			as := repository{deployment{base: w.registry(devHost), client: &http.Client{Transport: authorized{w.client.Transport, "max", done.Token.Secret}}}, "foo/img/a"}
+			as.pushImage(t, ocitest.NewImage(80, 500), "1")
+			as.get(t, as.at("manifests/1")).want(t, http.StatusOK)
+			stranger := repository{deployment{base: w.registry(devHost), client: &http.Client{Transport: authorized{w.client.Transport, "max", done.Token.Secret + "x"}}}, "foo/img/a"}
+			stranger.send(t, request{method: http.MethodGet, target: stranger.at("manifests/1")}).want(t, http.StatusUnauthorized)
+			w.stop(t)
+			w.wantSound(t)
+		})
+	}
+}

@@ -29,6 +29,7 @@ type commandLine struct {
 	Fsck    fsckCommand    `cmd:"" help:"Check the stored data."`
 	Backup  backupCommand  `cmd:"" help:"Copy metadata and blobs of the data directory, also while it is served."`
 	Restore restoreCommand `cmd:"" help:"Make a data directory of a backup."`
+	Login   loginCommand   `cmd:"" help:"Log in from a terminal, and get an access token for docker login."`
 	Version versionCommand `cmd:"" help:"Show which Berth this is."`
 
 	CredentialProvider credentialProviderCommand `cmd:"" help:"Let nodes of Kubernetes pull by the tokens of pods."`

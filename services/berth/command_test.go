@@ -68,7 +68,7 @@ func TestP4_HelpHasEveryDefault(t *testing.T) {
 			t.Errorf("%s does not say that its default is %q: %s", flag, want, rest)
 		}
 	}
-	for _, command := range [][]string{{"serve"}, {"migrate"}, {"config", "print"}, {"config", "check"}, {"fsck"}, {"version"}, {"credential-provider"}} {
+	for _, command := range [][]string{{"serve"}, {"migrate"}, {"config", "print"}, {"config", "check"}, {"fsck"}, {"version"}, {"login"}, {"credential-provider"}} {
 		code, out, errs := berth(t, nil, append(command, "--help")...)
 		if code != exitOK || errs != "" || strings.Count(out, "  berth "+strings.Join(command, " ")) == 0 {
 			t.Errorf("%v --help has no example: exit code %d\n%s%s", command, code, out, errs)

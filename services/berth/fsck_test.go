@@ -92,17 +92,25 @@ func TestP50_FsckNamesRepositories(t *testing.T) {
 // serving runs a server on a directory while do uses its data port.
 func serving(t *testing.T, dir string, do func(addr string)) {
 	t.Helper()
+	servingBoth(t, dir, func(data, _ string) { do(data) })
+}
+
+// servingBoth is serving with more flags, for the data port and the port of the admin API.
+func servingBoth(t *testing.T, dir string, do func(data, admin string), flags ...string) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	r, w := io.Pipe()
 	done := make(chan int, 1)
 	go func() {
-		done <- run(ctx, []string{"serve", "--data-dir", dir, "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}, nil, nil, io.Discard, w)
+		args := []string{"serve", "--data-dir", dir, "--data-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--admin-grpc-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0"}
+		done <- run(ctx, append(args, flags...), nil, nil, io.Discard, w)
 		w.Close()
 	}()
 	var said struct {
-		Msg  string `json:"msg"`
-		Addr string `json:"data_addr"`
+		Msg   string `json:"msg"`
+		Addr  string `json:"data_addr"`
+		Admin string `json:"admin_addr"`
 	}
 	lines := bufio.NewScanner(r)
 	for said.Msg != "serving" && lines.Scan() {
@@ -112,7 +120,7 @@ func serving(t *testing.T, dir string, do func(addr string)) {
 	if said.Addr == "" {
 		t.Fatal("it does not serve")
 	}
-	do(said.Addr)
+	do(said.Addr, said.Admin)
 	stop()
 	if code := <-done; code != exitOK {
 		t.Fatalf("the server ended with %d", code)

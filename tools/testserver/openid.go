@@ -63,7 +63,7 @@ func StartOpenID(t testing.TB, redirects ...string) *OpenID {
 		"another":    storage.WebClient("another", OpenIDSecret),
 	})}
 	p, err := op.NewProvider(&op.Config{CodeMethodS256: true, AuthMethodPost: true, GrantTypeRefreshToken: true, DeviceAuthorization: op.DeviceAuthorizationConfig{
-		Lifetime: time.Minute, PollInterval: time.Second, UserFormPath: "/device", UserCode: op.UserCodeBase20,
+		Lifetime: time.Minute, PollInterval: time.Second, UserFormPath: openIDDevicePage, UserCode: op.UserCodeBase20,
 	}}, o.storage, op.StaticIssuer(o.URL), op.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +78,7 @@ func StartOpenID(t testing.TB, redirects ...string) *OpenID {
 		}
 		http.Redirect(w, r, op.AuthCallbackURL(p)(op.ContextWithIssuer(r.Context(), o.URL), id), http.StatusFound)
 	})
+	pages.HandleFunc(openIDDevicePage, o.serveDevice)
 	o.provider = pages
 	return o
 }
@@ -160,6 +161,12 @@ func (o *OpenID) PublicKey(t testing.TB) any {
 		t.Fatal(len(keys), err)
 	}
 	return keys[0].Key()
+}
+
+func (o *OpenID) subject() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now
 }
 
 func (o *OpenID) person() OpenIDPerson {

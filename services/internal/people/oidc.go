@@ -29,8 +29,8 @@ type Issuers struct {
 // NewIssuers makes Issuers.
 func NewIssuers(p *People, secrets *seal.Keyring) *Issuers { return &Issuers{p, secrets} }
 
-// Find returns the ID of the tenant's provider with the name, as the tenant's log has it, which
-// people log in to by a browser. fault.ResourceUnknown without one.
+// Find returns the ID of the tenant's provider with the name, as the tenant's log has it, at which
+// people log in by a browser. fault.ResourceUnknown without one.
 func (i *Issuers) Find(ctx context.Context, t tenant.ID, name string) (int64, error) {
 	p, err := i.find(ctx, t, func(p meta.IdentityProvider) bool { return p.Name() == name })
 	return p.ID, err
@@ -87,11 +87,7 @@ func (i *Issuers) Finish(ctx context.Context, t tenant.ID, provider int64, f oid
 	if err != nil {
 		return access.Principal{}, err
 	}
-	err = i.people.store.FinishLogin(ctx, sha256.Sum256([]byte(f.State)), life)
-	if fault.Is(err, fault.AlreadyExists) {
-		return access.Principal{}, fault.New(fault.Invalid, fault.RequestInvalid, "%s", fault.From(err).Message)
-	}
-	if err != nil {
+	if err := i.once(ctx, f.State, life); err != nil {
 		return access.Principal{}, err
 	}
 	said, err := c.Finish(ctx, f, code, iss)
@@ -99,6 +95,15 @@ func (i *Issuers) Finish(ctx context.Context, t tenant.ID, provider int64, f oid
 		return access.Principal{}, err
 	}
 	return i.admit(ctx, t, p, said)
+}
+
+// once is fault.Invalid for a login that has ended before, at whatever node.
+func (i *Issuers) once(ctx context.Context, id string, life time.Duration) error {
+	err := i.people.store.FinishLogin(ctx, sha256.Sum256([]byte(id)), life)
+	if fault.Is(err, fault.AlreadyExists) {
+		return fault.New(fault.Invalid, fault.RequestInvalid, "%s", fault.From(err).Message)
+	}
+	return err
 }
 
 // admit returns the account of a person who has logged in at an issuer.
