@@ -76,7 +76,7 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 			g.serveLogin(w, r, http.MethodGet, "FinishLogin", g.inTurn(g.finishLogin))
 		case devicePath:
 			g.serveLogin(w, r, http.MethodPost, "BeginDeviceLogin", devices.begin)
-		case deviceTokenPath:
+		case deviceEndPath:
 			g.serveLogin(w, r, http.MethodPost, "FinishDeviceLogin", devices.finish)
 		default:
 			private.ServeHTTP(w, r)

@@ -24,8 +24,8 @@ import (
 
 // Paths of logins of devices, which are terminals without a browser (RFC 8628).
 const (
-	devicePath      = "/v1/login/device"
-	deviceTokenPath = "/v1/login/device/token"
+	devicePath    = "/v1/login/device"
+	deviceEndPath = "/v1/login/device/token"
 )
 
 // How many logins of devices an address may begin at a tenant in a period, at one node.

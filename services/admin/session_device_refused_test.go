@@ -55,7 +55,7 @@ func TestV84_LoginsOfDevicesAreBounded(t *testing.T) {
 			t.Errorf("%.100s: %s %s", c.body, resp.Status, text)
 		}
 	}
-	for _, path := range []string{devicePath, deviceTokenPath} {
+	for _, path := range []string{devicePath, deviceEndPath} {
 		if resp, _ := w.send("", "GET", path, ""); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "POST" {
 			t.Errorf("GET %s: %s", path, resp.Status)
 		}
@@ -86,7 +86,7 @@ func TestV84_LoginsOfDevicesAreBounded(t *testing.T) {
 		r.RemoteAddr, r.Host = "192.0.2.1:4711", "127.0.0.1:5080"
 		handler.ServeHTTP(rw, r)
 	}))
-	for _, path := range []string{devicePath, deviceTokenPath} {
+	for _, path := range []string{devicePath, deviceEndPath} {
 		if resp, text := w.send("", "POST", path, deviceOfCorp); resp.StatusCode != http.StatusForbidden || !strings.Contains(string(text), "logins need TLS") {
 			t.Errorf("%s by plain HTTP: %s %s", path, resp.Status, text)
 		}

@@ -41,7 +41,7 @@ func (d *atDevice) ask() (*http.Response, map[string]any) {
 
 func (d *atDevice) askNow() (*http.Response, map[string]any) {
 	d.t.Helper()
-	resp, text := d.send("", "POST", deviceTokenPath, `{"device_code": "`+d.Code+`"}`)
+	resp, text := d.send("", "POST", deviceEndPath, `{"device_code": "`+d.Code+`"}`)
 	var said map[string]any
 	if err := json.Unmarshal(text, &said); err != nil {
 		d.t.Fatalf("%s, %v", text, err)
@@ -206,7 +206,7 @@ func TestV82_ACodeOfADeviceIsOfOneLogin(t *testing.T) {
 	d.token("max")
 	second := serveAPI(t, w.store, func(c *Config, _ *Options) { c.Issuers, c.LoginKeys = w.service.issuers, w.service.loginKeys })
 	second.listener("http")
-	if resp, text := second.send("", "POST", deviceTokenPath, `{"device_code": "`+d.Code+`"}`); resp.StatusCode != http.StatusBadRequest || strings.Contains(string(text), "secret") {
+	if resp, text := second.send("", "POST", deviceEndPath, `{"device_code": "`+d.Code+`"}`); resp.StatusCode != http.StatusBadRequest || strings.Contains(string(text), "secret") {
 		t.Errorf("at another node: %s %s", resp.Status, text)
 	}
 }
