@@ -144,7 +144,7 @@ ci: export TIMEFORMAT := took %0R s
 ci: test ## make test, generated code, a release, vulnerabilities, real clients, chart, compose file, kills, clusters, addresses, a browser, memory, crowds, a cache, cut lines
 	time $(MAKE) generated
 	time $(MAKE) build
-	time tools/side-by-side e2e crashrun
+	time CRASHRUN='-runs 150' tools/side-by-side e2e crashrun
 	time tools/side-by-side release compose charts ssrfrun browserrun
 	time $(MAKE) killrun KILLRUN="-duration 20s -clients 16 -kills 3"
 	time $(MAKE) clusterrun
