@@ -147,7 +147,7 @@ func (s *Service) showIdentityProvider(ctx context.Context, t meta.Tenant) (func
 			Name: providerName(t, p), DisplayName: p.DisplayName, Kind: kindOf(p), Disabled: p.Disabled,
 			Tenants:         mapped(p.Tenants, func(id tenant.ID) string { return names[id] }),
 			RefreshInterval: durationpb.New(p.Settings.Refresh), DirectoryGrace: durationpb.New(p.Settings.Grace),
-			Ldap: ldapMessage(p), Oidc: oidcMessage(p), Mappings: mappingMessages(p.Settings.Mappings),
+			Ldap: ldapMessage(p), Oidc: s.oidcMessage(p), Mappings: mappingMessages(p.Settings.Mappings),
 		}
 		if p.ID != 0 { // else it was only validated
 			m.Etag = etag(p.Version)

@@ -75,13 +75,17 @@ func checkProviderIssuer(ctx context.Context, check func(ctx context.Context, te
 }
 
 // oidcMessage shows all but the secret.
-func oidcMessage(p meta.IdentityProvider) *pb.IdentityProvider_Oidc {
+func (s *Service) oidcMessage(p meta.IdentityProvider) *pb.IdentityProvider_Oidc {
 	is := p.Settings.OIDC
 	if is == nil {
 		return nil
 	}
+	redirect := ""
+	if p.ID != 0 { // else it was only validated
+		redirect = s.loginURL + callbackPath(p.ID)
+	}
 	return &pb.IdentityProvider_Oidc{
 		Issuer: is.Issuer, ClientId: is.ClientID, ClientSecretSet: len(p.Secret) > 0, Scopes: is.Scopes,
-		UsernameClaim: is.Username, GroupsClaim: is.Groups, GroupsMaxAge: durationpb.New(is.GroupsMaxAge),
+		UsernameClaim: is.Username, GroupsClaim: is.Groups, GroupsMaxAge: durationpb.New(is.GroupsMaxAge), RedirectUri: redirect,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -13,8 +14,9 @@ const corpIssuer = `{"display_name": "Corp", "oidc": {
 
 // TestV70_IssuersAreIdentityProviders of their own kind, whose secret is sealed and never shown.
 func TestV70_IssuersAreIdentityProviders(t *testing.T) {
-	a := newAPI(t)
+	a := newAPI(t, func(c *Config, _ *Options) { c.LoginURL = "https://berth.example.com" })
 	a.call(200, "POST", "/v1/tenants?tenant_id=acme", "")
+	redirects := map[string]bool{}
 	for path, parent := range map[string]string{providersPath: "tenants/acme/", "/v1/identityProviders": ""} {
 		made := a.call(200, "POST", path+"?identity_provider_id=corp", corpIssuer)
 		is := made["oidc"].(map[string]any)
@@ -22,12 +24,17 @@ func TestV70_IssuersAreIdentityProviders(t *testing.T) {
 			is["groups_max_age"] != "43200s" || made["refresh_interval"] != "300s" || made["directory_grace"] != "3600s" || is["groups_claim"] != "realm_access.roles" {
 			t.Errorf("%v", made)
 		}
+		redirect := is["redirect_uri"].(string)
+		if redirects[redirect] || !regexp.MustCompile(`^https://berth\.example\.com/v1/login/callback/\d+$`).MatchString(redirect) {
+			t.Errorf("the redirect URI %s", redirect)
+		}
+		redirects[redirect] = true
 		path += "/corp"
 		if same := a.call(200, "PATCH", path, `{"oidc": {"issuer": "https://login.example.org/realms/corp", "client_id": "berth", "scopes": ["groups"], "groups_claim": "realm_access.roles"}}`); same["etag"] != made["etag"] {
 			t.Errorf("%v", same)
 		}
 		changed := a.call(200, "PATCH", path+"?update_mask=oidc.groups_claim", `{"oidc": {"groups_claim": "groups"}}`)
-		if is := changed["oidc"].(map[string]any); is["groups_claim"] != "groups" || is["client_secret_set"] != true || is["client_id"] != "berth" {
+		if is := changed["oidc"].(map[string]any); is["groups_claim"] != "groups" || is["client_secret_set"] != true || is["client_id"] != "berth" || is["redirect_uri"] != redirect {
 			t.Errorf("%v", changed)
 		}
 		for body, field := range map[string]string{

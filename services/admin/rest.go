@@ -69,14 +69,14 @@ func newREST(g gate, conn *grpc.ClientConn) (http.Handler, error) {
 			g.login(w, r)
 			return
 		}
-		switch r.URL.Path {
-		case loginPath:
+		switch path := r.URL.Path; {
+		case path == loginPath:
 			g.serveLogin(w, r, http.MethodGet, "BeginLogin", g.inTurn(g.beginLogin))
-		case callbackPath:
+		case strings.HasPrefix(path, callbacksPath):
 			g.serveLogin(w, r, http.MethodGet, "FinishLogin", g.inTurn(g.finishLogin))
-		case devicePath:
+		case path == devicePath:
 			g.serveLogin(w, r, http.MethodPost, "BeginDeviceLogin", devices.begin)
-		case deviceEndPath:
+		case path == deviceEndPath:
 			g.serveLogin(w, r, http.MethodPost, "FinishDeviceLogin", devices.finish)
 		default:
 			private.ServeHTTP(w, r)

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,8 +25,8 @@ import (
 
 // Paths of logins at issuers.
 const (
-	loginPath    = "/v1/login"
-	callbackPath = "/v1/login/callback"
+	loginPath     = "/v1/login"
+	callbacksPath = "/v1/login/callback/" // with the ID of a provider
 )
 
 // How long a login at an issuer may take, and how many requests wait for issuers at a time.
@@ -87,7 +88,7 @@ func (g gate) beginLogin(w http.ResponseWriter, r *http.Request) error {
 	}
 	state := loginState{
 		Tenant: t.Slug, TenantID: t.ID, Provider: provider, Return: query.Get("return"), Ends: time.Now().Add(loginLife),
-		Flow: oidclogin.Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Redirect: baseURL(r) + callbackPath},
+		Flow: oidclogin.Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Redirect: baseURL(r) + callbackPath(provider)},
 	}
 	at, err := g.service.issuers.Begin(ctx, t.ID, provider, state.Flow)
 	if err != nil {
@@ -210,7 +211,9 @@ func (s *Service) openLogin(r *http.Request, response string) (loginState, error
 		return state, loginEnded("its state is that of another one")
 	case time.Now().After(state.Ends):
 		return state, loginEnded("it took too long")
-	case state.Flow.Redirect != baseURL(r)+callbackPath:
+	case r.URL.Path != callbackPath(state.Provider):
+		return state, loginEnded("it began at another identity provider")
+	case state.Flow.Redirect != baseURL(r)+r.URL.Path:
 		return state, loginEnded("it began at another host")
 	default:
 		return state, nil
@@ -226,6 +229,12 @@ func loginCookie(r *http.Request, value string, maxAge int) *http.Cookie {
 		name = "__Host-berth-login"
 	}
 	return &http.Cookie{Name: name, Value: value, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: maxAge}
+}
+
+// callbackPath is where the issuer of a provider sends browsers back to, and no other one may: an
+// issuer that sends a person on to another one must not get that one's code (RFC 9700, section 4.4).
+func callbackPath(provider int64) string {
+	return callbacksPath + strconv.FormatInt(provider, 10)
 }
 
 // baseURL is this API as the browser asks it. The listener has checked the host.

@@ -60,7 +60,7 @@ func withIssuers(t *testing.T, change ...func(*Config, *Options)) *issuers {
 // issuer starts one that knows max, by whom all its logins are.
 func (w *issuers) issuer() *testserver.OpenID {
 	w.t.Helper()
-	o := testserver.StartOpenID(w.t, w.url+callbackPath, w.url+"/elsewhere")
+	o := testserver.StartOpenID(w.t)
 	w.way.TLSClientConfig.RootCAs.AppendCertsFromPEM(o.CA)
 	o.LogsIn("s-max", "Max", map[string]any{"groups": []string{"dev"}, "email": "max@example.org", "email_verified": false})
 	return o
@@ -68,14 +68,16 @@ func (w *issuers) issuer() *testserver.OpenID {
 
 func (w *issuers) provider(parent, slug string, o *testserver.OpenID) {
 	w.t.Helper()
-	w.call(200, "POST", parent+"?identity_provider_id="+slug, fmt.Sprintf(
+	made := w.call(200, "POST", parent+"?identity_provider_id="+slug, fmt.Sprintf(
 		`{"oidc": {"issuer": %q, "client_id": %q, "client_secret": %q, "groups_claim": "groups"}}`, o.URL, testserver.OpenIDClient, testserver.OpenIDSecret))
+	o.RedirectTo(w.url+made["oidc"].(map[string]any)["redirect_uri"].(string), w.url+"/elsewhere")
 }
 
 // browser has cookies of its own.
 type browser struct {
 	*issuers
 	client *http.Client
+	came   string // where an issuer sent it back to
 }
 
 func (w *issuers) browser() *browser {
@@ -84,7 +86,7 @@ func (w *issuers) browser() *browser {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return &browser{w, &http.Client{Transport: w.way, Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+	return &browser{issuers: w, client: &http.Client{Transport: w.way, Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if strings.HasPrefix(r.URL.String(), w.url) || strings.Contains(r.URL.Path, "/elsewhere") {
 			return http.ErrUseLastResponse // the test decides what comes back
 		}
@@ -126,7 +128,7 @@ func (b *browser) first(query string) (*http.Response, string) {
 	b.t.Helper()
 	stay := *b.client
 	stay.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return (&browser{b.issuers, &stay}).get(b.url + loginPath + "?" + query)
+	return (&browser{issuers: b.issuers, client: &stay}).get(b.url + loginPath + "?" + query)
 }
 
 // logIn logs in at the issuer, and returns what the browser is sent back with.
@@ -137,6 +139,7 @@ func (b *browser) logIn(at *url.URL) url.Values {
 	if err != nil {
 		b.t.Fatalf("%s %s, %v", resp.Status, text, err)
 	}
+	b.came = back.Path
 	return back.Query()
 }
 
@@ -153,7 +156,7 @@ func (b *browser) back(query string) url.Values {
 
 func (b *browser) callback(with url.Values) (*http.Response, string) {
 	b.t.Helper()
-	return b.get(b.url + callbackPath + "?" + with.Encode())
+	return b.get(b.url + b.came + "?" + with.Encode())
 }
 
 // enters is a whole login, as the account.

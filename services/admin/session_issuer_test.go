@@ -61,8 +61,14 @@ func TestB12_OnlyTheWholeFlowOfOneBrowserCounts(t *testing.T) {
 			b.setState(back.Get("state"), func(s *loginState) { s.Flow.Verifier += "x" })
 		},
 		"another host": func(b *browser, back url.Values) {
-			b.setState(back.Get("state"), func(s *loginState) { s.Flow.Redirect = "http://localhost/v1/login/callback" })
+			b.setState(back.Get("state"), func(s *loginState) { s.Flow.Redirect = "http://localhost" + b.came })
 		},
+		"at the redirect URI of another": func(b *browser, _ url.Values) {
+			other := w.browser()
+			other.back(atSecond)
+			b.came = other.came
+		},
+		"without its redirect URI": func(b *browser, _ url.Values) { b.came = "/v1/login/callback/" },
 		"another nonce": func(b *browser, back url.Values) {
 			b.setState(back.Get("state"), func(s *loginState) { s.Flow.Nonce = "another" })
 		},

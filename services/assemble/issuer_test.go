@@ -43,10 +43,15 @@ func startWithIssuer(t *testing.T, start func(*testing.T, string, edit) *world) 
 // addIssuer makes an issuer one of the operator's providers.
 func (w *world) addIssuer(t *testing.T, id string, sso *testserver.OpenID) {
 	t.Helper()
-	sso.RedirectTo(w.adminURL(t) + "/v1/login/callback")
-	w.admin(t, http.MethodPost, "/v1/identityProviders?identity_provider_id="+id, map[string]any{"oidc": map[string]any{
+	var made struct {
+		OIDC struct {
+			Redirect string `json:"redirect_uri"`
+		}
+	}
+	mustAll(t, json.Unmarshal(w.admin(t, http.MethodPost, "/v1/identityProviders?identity_provider_id="+id, map[string]any{"oidc": map[string]any{
 		"issuer": sso.URL, "client_id": testserver.OpenIDClient, "client_secret": testserver.OpenIDSecret, "groups_claim": "groups",
-	}}).want(t, http.StatusOK)
+	}}).want(t, http.StatusOK).body, &made))
+	sso.RedirectTo(w.adminURL(t) + made.OIDC.Redirect)
 }
 
 // tokenByBrowser logs in at an issuer, and returns the secret of an access token that user makes then.

@@ -1113,8 +1113,8 @@ func (x *IdentityProvider_Mapping) GetRepositories() []string {
 	return nil
 }
 
-// An OpenID Connect issuer with discovery, at which Berth is a client. Its redirect URI is
-// `/v1/login/callback` at `login_url` of the settings. A person is the `sub` of one issuer.
+// An OpenID Connect issuer with discovery, at which Berth is a client. A person is the `sub`
+// of one issuer.
 type IdentityProvider_Oidc struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required, unchangeable. The https URL that tokens have in `iss`. Those of a tenant are reached
@@ -1138,7 +1138,11 @@ type IdentityProvider_Oidc struct {
 	GroupsClaim string `protobuf:"bytes,7,opt,name=groups_claim,json=groupsClaim,proto3" json:"groups_claim,omitempty"`
 	// How long groups count after a login where the issuer gave no refresh token, from 300 s to 30
 	// days; absent means 43200 s.
-	GroupsMaxAge  *durationpb.Duration `protobuf:"bytes,8,opt,name=groups_max_age,json=groupsMaxAge,proto3" json:"groups_max_age,omitempty"`
+	GroupsMaxAge *durationpb.Duration `protobuf:"bytes,8,opt,name=groups_max_age,json=groupsMaxAge,proto3" json:"groups_max_age,omitempty"`
+	// Output only. The redirect URI to register at the issuer. No other provider has it, and it stays.
+	// Where `login_url` of the settings is empty it is a path, at each URL of this API that people
+	// log in by.
+	RedirectUri   string `protobuf:"bytes,9,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1229,11 +1233,18 @@ func (x *IdentityProvider_Oidc) GetGroupsMaxAge() *durationpb.Duration {
 	return nil
 }
 
+func (x *IdentityProvider_Oidc) GetRedirectUri() string {
+	if x != nil {
+		return x.RedirectUri
+	}
+	return ""
+}
+
 var File_berth_admin_v1_identity_provider_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	"&berth/admin/v1/identity_provider.proto\x12\x0eberth.admin.v1\x1a berth/admin/v1/access_rule.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x11\n" +
+	"&berth/admin/v1/identity_provider.proto\x12\x0eberth.admin.v1\x1a berth/admin/v1/access_rule.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x12\n" +
 	"\x10IdentityProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12?\n" +
@@ -1291,7 +1302,7 @@ const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\bregistry\x18\x03 \x01(\tR\bregistry\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\tR\x05group\x12;\n" +
 	"\aactions\x18\x05 \x03(\x0e2!.berth.admin.v1.AccessRule.ActionR\aactions\x12\"\n" +
-	"\frepositories\x18\x06 \x03(\tR\frepositories\x1a\xbb\x02\n" +
+	"\frepositories\x18\x06 \x03(\tR\frepositories\x1a\xe4\x02\n" +
 	"\x04Oidc\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
 	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12)\n" +
@@ -1300,7 +1311,8 @@ const file_berth_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\x06scopes\x18\x05 \x03(\tR\x06scopes\x12%\n" +
 	"\x0eusername_claim\x18\x06 \x01(\tR\rusernameClaim\x12!\n" +
 	"\fgroups_claim\x18\a \x01(\tR\vgroupsClaim\x12?\n" +
-	"\x0egroups_max_age\x18\b \x01(\v2\x19.google.protobuf.DurationR\fgroupsMaxAge\"0\n" +
+	"\x0egroups_max_age\x18\b \x01(\v2\x19.google.protobuf.DurationR\fgroupsMaxAge\x12'\n" +
+	"\fredirect_uri\x18\t \x01(\tB\x04\xe2A\x01\x03R\vredirectUri\"0\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04LDAP\x10\x01\x12\b\n" +
