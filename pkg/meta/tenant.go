@@ -41,7 +41,8 @@ type Tenants interface {
 	// ListTenants pages by slug.
 	ListTenants(ctx context.Context, p Page) ([]Tenant, error)
 	// UpdateTenant changes DisplayName, NoPasswords, Quota and State (Active or Suspended) where
-	// t.Version is still current, else fault.EtagMismatch. Version 0 matches any.
+	// t.Version is still current, else fault.EtagMismatch. Version 0 matches any. Where another one has the slug of what was
+	// read, which was deleted meanwhile, it is fault.ResourceUnknown.
 	// Suspending raises the epoch, which revokes tokens.
 	UpdateTenant(ctx context.Context, by Cause, t Tenant) (Tenant, error)
 	// DeleteTenant marks it deleting: its hosts are refused and its tokens revoked at

@@ -71,10 +71,10 @@ func (s *Service) tokenOwner(ctx context.Context, field, name string) (keyOwner,
 // callersPerson is the person of an operator's provider that the account stands for, if the person
 // calls; else the zero value. Only a session that began with the password shows that: an access
 // token of the account, which administrators of the tenant may make, must not lead to other
-// tenants.
+// tenants; nor does an account with a password here, which somebody else may know.
 func (s *Service) callersPerson(ctx context.Context, a meta.Account) (meta.Person, error) {
 	c := callerOf(ctx)
-	if c.session == "" || c.principal.Key != "" || c.principal.ID != a.ID || c.principal.Tenant != a.Tenant || a.Kind != access.UserKind {
+	if c.session == "" || c.principal.Key != "" || c.principal.ID != a.ID || c.principal.Tenant != a.Tenant || a.Kind != access.UserKind || a.Password != "" {
 		return meta.Person{}, nil
 	}
 	p, err := s.store.FindPerson(ctx, a.Tenant, a.Slug)

@@ -99,3 +99,31 @@ func TestV95_PeopleManageTheirTokensForAllTenants(t *testing.T) {
 		t.Errorf("%s", events)
 	}
 }
+
+// TestV95_AnAccountWithAPasswordHereShowsNoPerson: who logs in with that one may be another.
+func TestV95_AnAccountWithAPasswordHereShowsNoPerson(t *testing.T) {
+	a, _, atOther, _ := withMax(t)
+	const path = "/v1/tenants/acme/users/max/accessTokens"
+	at, err := a.store.FindTenant(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := a.store.FindAccount(t.Context(), at.ID, access.UserKind, "max")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.with(atOther, 200, "POST", "/v1/tenants/other/users/max-m/accessTokens", `{"all_tenants": true, "description": "laptop"}`)
+	account.Password = "$argon2id$known"
+	if account, err = a.store.UpdateAccount(t.Context(), meta.Cause{Op: uuid.New()}, account); err != nil {
+		t.Fatal(err)
+	}
+	secret, _, err := a.service.createSession(t.Context(), caller{principal: account.Principal()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := loopbackCookie + "=" + secret
+	a.with(session, 400, "POST", path, `{"all_tenants": true}`)
+	if text := a.with(session, 200, "GET", path, ""); strings.Contains(text, "laptop") {
+		t.Errorf("those for all tenants: %s", text)
+	}
+}

@@ -196,8 +196,13 @@ func TestS65_AnUpgradeClosesWhatOthersReach(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			opened, err := s.FindRegistry(t.Context(), holder.ID, tenant.MainRegistry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opened.Settings = own
 			by := meta.Cause{Op: uuid.New(), Actor: "operator"}
-			if _, err := s.UpdateRegistry(t.Context(), by, meta.Registry{Tenant: holder.ID, Slug: tenant.MainRegistry, Settings: own}); err != nil {
+			if _, err := s.UpdateRegistry(t.Context(), by, opened); err != nil {
 				t.Fatal(err)
 			}
 			if found, _ := settled(t, s, c); !found["default."+c.BaseDomain].AnonymousPull {

@@ -52,7 +52,7 @@ func TestB10_UnknownAndKnownAccountsAreAlike(t *testing.T) {
 	acme := d.Tenant("acme", tenant.Settings{})
 	d.Account(acme, "ci", access.Writer)
 	a := d.Account(acme, "off", access.Writer)
-	if _, err := d.Meta.UpdateAccount(t.Context(), fronttest.By(), meta.Account{Tenant: a.Tenant, Kind: access.ServiceKind, Slug: "off", Role: a.Role, Disabled: true}); err != nil {
+	if _, err := d.Meta.UpdateAccount(t.Context(), fronttest.By(), meta.Account{ID: a.ID, Tenant: a.Tenant, Kind: access.ServiceKind, Slug: "off", Role: a.Role, Disabled: true}); err != nil {
 		t.Fatal(err)
 	}
 	var first string

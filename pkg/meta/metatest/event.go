@@ -19,7 +19,7 @@ func testEvents(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		by := cause()
 		by.Address, by.Changes = "192.0.2.1", []meta.Change{{Field: "read_only", Old: "false", New: "true"}}
-		_, err := w.Store.UpdateRegistry(t.Context(), by, meta.Registry{Tenant: w.tenant, Slug: tenant.MainRegistry, Settings: tenant.Settings{ReadOnly: true}})
+		_, err := w.Store.UpdateRegistry(t.Context(), by, meta.Registry{ID: w.registry, Tenant: w.tenant, Slug: tenant.MainRegistry, Settings: tenant.Settings{ReadOnly: true}})
 		w.must(err)
 		login := meta.Refusal{Tenant: w.tenant, Login: true, Actor: "ci", Address: "192.0.2.2", Minute: time.Unix(1_700_000_040, 0).UTC()}
 		call := meta.Refusal{Tenant: w.tenant, Actor: "serviceAccounts/ci", Address: "192.0.2.3", Target: "admin API", Minute: login.Minute}
@@ -74,11 +74,11 @@ func testEvents(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		ctx := t.Context()
 		w.addTenant("other", 0)
-		_, err := w.Store.CreateRegistry(ctx, cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})
+		dev, err := w.Store.CreateRegistry(ctx, cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})
 		w.must(err)
 		_, err = w.Store.CreateRegistry(ctx, cause(), meta.Registry{Tenant: w.tenant, Slug: "dev"})
 		w.refused(err, fault.Conflict, fault.AlreadyExists)
-		_, err = w.Store.UpdateRegistry(ctx, cause(), meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{ReadOnly: true}})
+		_, err = w.Store.UpdateRegistry(ctx, cause(), meta.Registry{ID: dev.ID, Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{ReadOnly: true}})
 		w.must(err)
 		w.addDomain("a.com", "dev", false)
 		_, err = w.Store.VerifyDomain(ctx, cause(), w.tenant, "a.com")

@@ -115,10 +115,10 @@ func testGroups(t *testing.T, open Open) {
 		r := meta.Registry{Tenant: w.tenant, Slug: "dev", Settings: tenant.Settings{UpstreamGroup: "none"}}
 		_, err := w.Store.CreateRegistry(t.Context(), cause(), r)
 		unknown(err, "upstream_group")
-		r.Slug = tenant.MainRegistry
+		r.ID, r.Slug = w.registry, tenant.MainRegistry
 		_, err = w.Store.UpdateRegistry(t.Context(), cause(), r)
 		unknown(err, "upstream_group")
-		r.Tenant, r.Settings.UpstreamGroup = other.tenant, "chain"
+		r.ID, r.Tenant, r.Settings.UpstreamGroup = other.registry, other.tenant, "chain"
 		_, err = w.Store.UpdateRegistry(t.Context(), cause(), r)
 		unknown(err, "upstream_group")
 	})

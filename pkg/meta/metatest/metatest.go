@@ -70,6 +70,7 @@ func Run(t *testing.T, open Open) {
 		{"People", testPeople},
 		{"PersonTokens", testPersonTokens},
 		{"Mappings", testMappings},
+		{"MadeAgain", testMadeAgain},
 		{"MirrorHosts", testMirrorHosts},
 		{"SigningKeys", testSigningKeys},
 		{"Identities", testIdentities},

@@ -132,7 +132,7 @@ func testFindTrusts(t *testing.T, open Open) {
 	_, err := w.Store.UpdateAccount(t.Context(), cause(), ci)
 	w.must(err)
 	found(w.tenant, "ci", trustIssuer)
-	_, err = w.Store.UpdateAccount(t.Context(), cause(), meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Writer})
+	_, err = w.Store.UpdateAccount(t.Context(), cause(), meta.Account{ID: ci.ID, Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Writer})
 	w.must(err)
 	ci, err = w.Store.FindAccount(t.Context(), w.tenant, access.ServiceKind, "ci")
 	w.must(err)

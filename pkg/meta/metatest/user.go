@@ -236,7 +236,7 @@ func testRevocations(t *testing.T, open Open) {
 	revoked("a key and an account deleted", of(a.ID, "", 5), of(other.ID, key.Name, 1))
 	by := cause()
 	for range 2 { // the same request again
-		_, err := w.Store.UpdateAccount(t.Context(), by, meta.Account{Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Admin})
+		_, err := w.Store.UpdateAccount(t.Context(), by, meta.Account{ID: other.ID, Tenant: w.tenant, Kind: access.ServiceKind, Slug: "ci", Role: access.Admin})
 		w.must(err)
 	}
 	revoked("another role of an account whose key was deleted", of(other.ID, "", 2))

@@ -75,6 +75,17 @@ func (f *fetching) fill(ctx context.Context, r meta.Repo, content string) error 
 	return err
 }
 
+// change gives the upstream other settings, whatever others do meanwhile.
+func (f *fetching) change(ctx context.Context, bytes int64, renew bool) error {
+	u, err := f.s.FindUpstream(ctx, f.r.Tenant, "hub")
+	if err != nil {
+		return err
+	}
+	u.Version, u.Settings = 0, meta.UpstreamSettings{MaxBytes: bytes}
+	_, err = f.s.UpdateUpstream(ctx, meta.Cause{Op: uuid.New()}, u, renew)
+	return err
+}
+
 // step does one thing. What is not there is no error.
 func (f *fetching) step(ctx context.Context, d *rand.Rand) error {
 	r, err := f.cached(ctx, d)
@@ -112,9 +123,7 @@ func (f *fetching) step(ctx context.Context, d *rand.Rand) error {
 		err = f.s.PurgeCached(ctx, meta.Cause{Op: uuid.New()}, r, ref)
 	case 12:
 		if d.IntN(10) == 0 {
-			_, err = f.s.UpdateUpstream(ctx, meta.Cause{Op: uuid.New()}, meta.Upstream{
-				Tenant: r.Tenant, Slug: "hub", Settings: meta.UpstreamSettings{MaxBytes: int64(d.IntN(40))},
-			}, d.IntN(2) == 0)
+			err = f.change(ctx, int64(d.IntN(40)), d.IntN(2) == 0)
 		}
 	default:
 		err = f.sweep(ctx)

@@ -126,6 +126,9 @@ func (s *Records) UpdateAccount(ctx context.Context, by meta.Cause, a meta.Accou
 		if err != nil {
 			return err
 		}
+		if err := checkSame(r.id, a.ID, noAccount(a.Kind, a.Slug)); err != nil {
+			return err
+		}
 		if r.role != a.Role || a.Disabled && !r.disabled || r.password != a.Password {
 			if err := revoke(t, a.Tenant, r, allKeys); err != nil {
 				return err

@@ -105,6 +105,15 @@ func checkVersion(have, want int64) error {
 	return fault.New(fault.Conflict, fault.EtagMismatch, "the resource was modified; fetch it and retry").WithField("etag")
 }
 
+// checkSame refuses to change a resource that was deleted since it was read, where another one has
+// its slug now, maybe in the same version.
+func checkSame[ID comparable](have, read ID, deleted error) error {
+	if have == read {
+		return nil
+	}
+	return deleted
+}
+
 // change runs a statement that changes one row; missing is the error when it
 // changes none.
 func change(t Tx, missing error, query string, args ...any) error {

@@ -147,6 +147,9 @@ func (s *Records) UpdateIdentityProvider(ctx context.Context, by meta.Cause, p m
 		if err != nil {
 			return err
 		}
+		if err := checkSame(id, p.ID, noIdentityProvider(p.Slug)); err != nil {
+			return err
+		}
 		if err := t.Queue(updateIdentityProvider, p.Tenant, id, p.DisplayName, p.Disabled, settings, append([]byte{}, p.Secret...), tenants); err != nil {
 			return err
 		}

@@ -86,6 +86,9 @@ func (s *Records) UpdateOperator(ctx context.Context, by meta.Cause, o meta.Oper
 		if err != nil {
 			return err
 		}
+		if err := checkSame(id, o.ID, noOperator(o.Slug)); err != nil {
+			return err
+		}
 		if o.Disabled {
 			if err := t.Queue(deleteSessions, meta.Deployment, id); err != nil {
 				return err

@@ -129,6 +129,9 @@ func (s *Records) UpdateRegistry(ctx context.Context, by meta.Cause, r meta.Regi
 		if err != nil {
 			return err
 		}
+		if err := checkSame(id, r.ID, noRegistry(r.Slug)); err != nil {
+			return err
+		}
 		if err := checkNames(t, r.Tenant, r.Settings); err != nil {
 			return err
 		}

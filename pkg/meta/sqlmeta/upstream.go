@@ -148,6 +148,9 @@ func setUpstream(t Tx, by meta.Cause, u meta.Upstream) (tenant.UpstreamID, error
 	if err != nil {
 		return 0, err
 	}
+	if err := checkSame(id, u.ID, noUpstream(u.Slug)); err != nil {
+		return 0, err
+	}
 	return id, t.Queue(updateUpstream, u.Tenant, id, string(settings))
 }
 
