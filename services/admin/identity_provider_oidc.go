@@ -48,7 +48,10 @@ func (s *Service) configureOIDC(was meta.IdentityProvider, is *meta.ProviderSett
 
 // clientSecret is what is kept of a secret, or the one that is kept already.
 func (s *Service) clientSecret(was meta.IdentityProvider, is meta.OIDCSettings, given string) ([]byte, error) {
-	kept := given == unchangedSecret || given == "" && len(was.Secret) > 0
+	kept := len(was.Secret) > 0 && (given == unchangedSecret || given == "")
+	if given == unchangedSecret {
+		given = ""
+	}
 	switch {
 	case kept && was.Settings.OIDC.ClientID != is.ClientID:
 		return nil, invalid(fieldClientSecret, "it was given for another client_id: give it together with this")

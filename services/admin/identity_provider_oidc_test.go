@@ -67,6 +67,10 @@ func TestV70_IssuersAreIdentityProviders(t *testing.T) {
 	if public["oidc"].(map[string]any)["client_secret_set"] != false {
 		t.Errorf("%v", public)
 	}
+	placeholder := a.call(200, "POST", providersPath+"?identity_provider_id=placeholder", fmt.Sprintf(`{"oidc": {"issuer": "https://login.example.org", "client_id": "berth", "client_secret": %q}}`, unchangedSecret))
+	if placeholder["oidc"].(map[string]any)["client_secret_set"] != false {
+		t.Errorf("%v", placeholder)
+	}
 	given := a.call(200, "PATCH", providersPath+"/public?update_mask=oidc.client_secret", `{"oidc": {"client_secret": "secret of berth"}}`)
 	if given["oidc"].(map[string]any)["client_secret_set"] != true || given["etag"] == public["etag"] {
 		t.Errorf("%v", given)

@@ -37,10 +37,10 @@ func (g gate) noteRefusedLogin(r *http.Request) {
 	g.loginFailed(r.Context(), restListener, web.ClientAddr(r.Context()), web.UserAgent(r.Context()))
 }
 
-// inTurn bounds how many requests wait for issuers.
+// inTurn bounds how many requests of an address wait for issuers.
 func (g gate) inTurn(step loginStep) loginStep {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		s, from := g.service, web.ClientAddr(r.Context())
+		s, from := g.service, web.Network(web.ClientAddr(r.Context()))
 		if s.issuers == nil {
 			return fault.New(fault.Unsupported, fault.UnsupportedReason, "people do not log in at identity providers here")
 		}

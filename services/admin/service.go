@@ -82,6 +82,8 @@ type Service struct {
 	changes   *limit.Local               // of accounts to what is their own
 	turns     *fairgate.Gate[netip.Addr] // of logins by password
 	issuing   *fairgate.Gate[netip.Addr] // of logins at issuers
+	atIssuer  *fairgate.Gate[int64]      // of those at one provider
+	unproven  *limit.Local               // logins at issuers that were refused
 	begun     *limit.Local               // logins of devices
 	asked     *devicePace                // whether those have ended
 	tests     *fairgate.Gate[tenant.ID]  // of TestAccess
@@ -128,7 +130,9 @@ func New(c Config) (*Service, error) {
 		loginKeys: c.LoginKeys,
 		changes:   limit.NewLocal(maxOwnChanges, ownChangesPeriod),
 		turns:     fairgate.New[netip.Addr](fairgate.Options{Capacity: loginsAtOnce, MaxWaiting: loginsWaiting}),
-		issuing:   fairgate.New[netip.Addr](fairgate.Options{Capacity: issuersAtOnce, MaxWaiting: issuersAtOnce}),
+		issuing:   newIssuing(),
+		atIssuer:  newAtIssuer(),
+		unproven:  limit.NewLocal(maxRefusedLogins, refusedLoginsPeriod),
 		begun:     limit.NewLocal(maxDeviceLogins, deviceLoginsPeriod),
 		asked:     newDevicePace(),
 		uses:      c.Uses,

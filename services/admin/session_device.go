@@ -123,7 +123,7 @@ func (s *Service) beginDevice(ctx context.Context, body deviceBody) (deviceAnswe
 	if err != nil {
 		return deviceAnswer{}, err
 	}
-	key := limit.Key{Kind: "logins of devices", Tenant: t.ID, Name: web.AddrText(web.ClientAddr(ctx))}
+	key := limit.Key{Kind: "logins of devices", Tenant: t.ID, Name: web.Network(web.ClientAddr(ctx)).String()}
 	if err := s.begun.Check(ctx, key); err != nil {
 		return deviceAnswer{}, fault.New(fault.TooMany, fault.TooManyRequests, "too many logins of devices were begun from this address; retry later").
 			WithRetryAfter(fault.From(err).RetryAfter)
@@ -135,6 +135,11 @@ func (s *Service) beginDevice(ctx context.Context, body deviceBody) (deviceAnswe
 	if err != nil {
 		return deviceAnswer{}, err
 	}
+	leave, err := s.enterIssuer(ctx, provider)
+	if err != nil {
+		return deviceAnswer{}, err
+	}
+	defer leave()
 	said, err := s.issuers.BeginDevice(ctx, t.ID, provider)
 	if err != nil {
 		return deviceAnswer{}, err
@@ -202,6 +207,11 @@ func (s *Service) finishDevice(ctx context.Context, state deviceState) (access.P
 	case s.asked.early(state.ID, state.Interval, now):
 		return access.Principal{}, oidclogin.DeviceSlowDown
 	}
+	leave, err := s.enterIssuer(ctx, state.Provider)
+	if err != nil {
+		return access.Principal{}, err
+	}
+	defer leave()
 	return s.issuers.FinishDevice(ctx, t.ID, state.Provider, state.ID, state.Code, state.Ends.Sub(now)+time.Minute)
 }
 

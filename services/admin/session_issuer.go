@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -29,11 +28,8 @@ const (
 	callbacksPath = "/v1/login/callback/" // with the ID of a provider
 )
 
-// How long a login at an issuer may take, and how many requests wait for issuers at a time.
-const (
-	loginLife     = 10 * time.Minute
-	issuersAtOnce = 64
-)
+// loginLife is how long a login at an issuer may take.
+const loginLife = 10 * time.Minute
 
 // Issuers log in people at OpenID Connect issuers; see package people.
 type Issuers interface {
@@ -86,6 +82,14 @@ func (g gate) beginLogin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if fromAnotherSite(r) {
+		return askFirst(w, t.Slug, query)
+	}
+	leave, err := g.service.enterIssuer(ctx, provider)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	state := loginState{
 		Tenant: t.Slug, TenantID: t.ID, Provider: provider, Return: query.Get("return"), Ends: time.Now().Add(loginLife),
 		Flow: oidclogin.Flow{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Redirect: baseURL(r) + callbackPath(provider)},
@@ -145,19 +149,9 @@ func (g gate) finishLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	http.SetCookie(w, sessionCookie(session, secret, int(meta.SessionLife.Seconds())))
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'")
+	setPageHeaders(w)
 	return loggedIn.Execute(w, struct{ Name, Return string }{p.Name, state.Return})
 }
-
-// loggedIn is a page, and no redirect: to one that began at the issuer, browsers would not send the
-// session's cookie, which is SameSite=Strict.
-var loggedIn = template.Must(template.New("").Parse(`<!doctype html>
-<meta charset="utf-8"><title>Berth</title>{{if .Return}}
-<meta http-equiv="refresh" content="0; url={{.Return}}">{{end}}
-<p>You are logged in as {{.Name}}.{{if .Return}} <a href="{{.Return}}">Continue</a>{{end}}
-`))
 
 func (s *Service) finishLogin(ctx context.Context, state loginState, query url.Values) (access.Principal, error) {
 	switch said := query.Get("error"); {
@@ -173,7 +167,14 @@ func (s *Service) finishLogin(ctx context.Context, state loginState, query url.V
 	if t.ID != state.TenantID {
 		return access.Principal{}, loginEnded("the tenant is another one now")
 	}
-	return s.issuers.Finish(ctx, t.ID, state.Provider, state.Flow, query.Get("code"), query.Get("iss"), time.Until(state.Ends))
+	return s.counted(ctx, t.ID, func() (access.Principal, error) {
+		leave, err := s.enterIssuer(ctx, state.Provider)
+		if err != nil {
+			return access.Principal{}, err
+		}
+		defer leave()
+		return s.issuers.Finish(ctx, t.ID, state.Provider, state.Flow, query.Get("code"), query.Get("iss"), time.Until(state.Ends))
+	})
 }
 
 // loginEnded is the answer to a response that is of no login of this browser.

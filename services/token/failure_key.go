@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 
+	"github.com/berth-registry/berth/pkg/boot/web"
 	"github.com/berth-registry/berth/pkg/limit"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -28,10 +29,5 @@ func accountKey(t tenant.ID, name string) limit.Key {
 // addressKey counts an IPv6 client's network as one address, separately for each
 // tenant: tenants may share a NAT, and must not lock each other out.
 func addressKey(t tenant.ID, a netip.Addr) limit.Key {
-	a = a.Unmap()
-	if !a.Is6() {
-		return limit.Key{Kind: "address", Tenant: t, Name: a.String()}
-	}
-	network := netip.PrefixFrom(a.WithZone(""), 64).Masked()
-	return limit.Key{Kind: "address", Tenant: t, Name: network.String()}
+	return limit.Key{Kind: "address", Tenant: t, Name: web.Network(a).String()}
 }

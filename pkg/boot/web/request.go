@@ -65,6 +65,16 @@ func AddrText(a netip.Addr) string {
 	return a.Unmap().String()
 }
 
+// Network is the address that a client is counted by. Who has an IPv6 address has the whole
+// network of 64 bits that it is in.
+func Network(a netip.Addr) netip.Addr {
+	const one = 64
+	if a = a.Unmap(); !a.Is6() {
+		return a
+	}
+	return netip.PrefixFrom(a.WithZone(""), one).Masked().Addr()
+}
+
 // maxUserAgent is how much of a client's name for itself is kept, in bytes.
 const maxUserAgent = 256
 
