@@ -179,7 +179,7 @@ func TestV77_ARefreshTokenAsksAgain(t *testing.T) {
 		t.Errorf("one that was replaced: %+v, %v", p, err)
 	}
 	second := k.token
-	if _, err := w.client.Refresh(t.Context(), "s-max", second, func(string) error { return context.Canceled }); err == nil {
+	if _, err := w.client.Refresh(t.Context(), "s-max", second, func(string, bool) error { return context.Canceled }); err == nil {
 		t.Error("a token that was not kept was used")
 	}
 	k.token = w.wantIn().Refresh

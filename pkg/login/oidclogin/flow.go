@@ -78,11 +78,11 @@ func (c *Client) Finish(ctx context.Context, f Flow, code, iss string) (Answer, 
 
 // Refresh asks again by a refresh token. login.ErrGone where the issuer says that it has ended.
 // keep gets the refresh token that counts from here on, before anything is made of what the
-// issuer says.
-func (c *Client) Refresh(ctx context.Context, subject, refresh string, keep func(refresh string) error) (login.Person, error) {
+// issuer says; with used false, the same one, which the issuer cannot have replaced.
+func (c *Client) Refresh(ctx context.Context, subject, refresh string, keep func(refresh string, used bool) error) (login.Person, error) {
 	p, err := c.provider(ctx)
 	if err != nil {
-		return login.Person{}, err
+		return login.Person{}, errors.Join(err, keep(refresh, false))
 	}
 	ctx, cancel := c.within(ctx)
 	defer cancel()
@@ -93,11 +93,11 @@ func (c *Client) Refresh(ctx context.Context, subject, refresh string, keep func
 	}
 	if err != nil {
 		if unused(err) {
-			err = errors.Join(err, keep(refresh))
+			err = errors.Join(err, keep(refresh, false))
 		}
 		return login.Person{}, down(withoutBody(err))
 	}
-	if err := keep(t.RefreshToken); err != nil {
+	if err := keep(t.RefreshToken, true); err != nil {
 		return login.Person{}, err
 	}
 	a, err := c.read(ctx, p, t, func(*oidc.IDToken) error { return nil })

@@ -148,6 +148,6 @@ func (w *world) answering(path string, change func(body map[string]any)) {
 // kept remembers the refresh token that counts.
 type kept struct{ token string }
 
-func (k *kept) keep(token string) error { k.token = token; return nil }
+func (k *kept) keep(token string, _ bool) error { k.token = token; return nil }
 
 func encoded(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }

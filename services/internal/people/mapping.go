@@ -54,7 +54,8 @@ func MappingPattern(pattern string) (*regexp.Regexp, error) {
 // applyMappings makes what the mappings of the provider say of the groups of a person, each once:
 // what an administrator deletes is not made again. What is there and was made by none of them is
 // left alone, and so is all that would belong to it: a directory where people make groups
-// themselves must not open registries by a name.
+// themselves must not open registries by a name. It does open those that mappings of the provider
+// made: all who may make a group with a name that matches get the rights of that mapping on them.
 func applyMappings(ctx context.Context, s Store, provider meta.IdentityProvider, at tenant.ID, groups []string) error {
 	m := mapper{s, provider, at}
 	looked, made := 0, 0

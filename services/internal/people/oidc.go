@@ -144,17 +144,16 @@ func (b *batch) refresh(ctx context.Context, provider meta.IdentityProvider, p m
 	if err != nil {
 		return login.Person{}, false, b.store.LoseRefresh(ctx, p)
 	}
+	// A token that the issuer has replaced is kept whatever happens to those who wait: Run, too, ends
+	// after that.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTime)
+	defer cancel()
+	keep := func(next string, used bool) error { return b.keepRefresh(ctx, provider, p, next, used) }
 	c, err := b.directories.issuer(ctx, provider)
 	if err != nil {
-		return login.Person{}, false, err
+		return login.Person{}, false, errors.Join(err, keep(token, false))
 	}
-	said, err := c.Refresh(ctx, p.Subject, token, func(next string) error {
-		sealed, err := b.secrets.Seal(next, refreshName(provider, p.Subject))
-		if err != nil {
-			return err
-		}
-		return b.store.KeepRefresh(ctx, p, sealed)
-	})
+	said, err := c.Refresh(ctx, p.Subject, token, keep)
 	if !errors.Is(err, login.ErrGone) {
 		return said, err == nil, err
 	}
@@ -168,4 +167,19 @@ func (b *batch) refresh(ctx context.Context, provider meta.IdentityProvider, p m
 		return said, false, err
 	}
 	return said, false, login.ErrGone
+}
+
+// keepRefresh keeps the refresh token that counts from here on. One that was not used stays in doubt
+// if another process may have used it before.
+func (b *batch) keepRefresh(ctx context.Context, provider meta.IdentityProvider, p meta.Person, next string, used bool) error {
+	if !used && !p.RefreshTriedAt.IsZero() {
+		return nil
+	}
+	sealed, err := b.secrets.Seal(next, refreshName(provider, p.Subject))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	return b.store.KeepRefresh(ctx, p, sealed)
 }

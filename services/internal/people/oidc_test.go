@@ -30,6 +30,7 @@ type atIssuer struct {
 	issuers  *Issuers
 	way      *http.Transport
 	logins   int
+	closed   error // of who opens the client
 }
 
 // newIssuer has an issuer; without a key, refresh tokens are not kept.
@@ -53,6 +54,9 @@ func newIssuer(t *testing.T, keys ...[]byte) *atIssuer {
 	_, err = w.UpdatePrincipalGroup(t.Context(), by(), group)
 	w.must(err)
 	directories := NewDirectories(w.Store, func(_ context.Context, p meta.IdentityProvider) (login.Directory, error) {
+		if w.closed != nil {
+			return nil, w.closed
+		}
 		return oidclogin.New(oidclogin.Options{Settings: OIDCSettings(*p.Settings.OIDC, testserver.OpenIDSecret), Named: w.way, Led: w.way, Now: time.Now})
 	})
 	secrets, err := seal.New(keys...)
@@ -226,6 +230,6 @@ func (w *atIssuer) rotate(p meta.Person) {
 	w.must(err)
 	c, err := w.people.directories.issuer(w.t.Context(), w.provider)
 	w.must(err)
-	_, err = c.Refresh(w.t.Context(), p.Subject, token, func(string) error { return nil })
+	_, err = c.Refresh(w.t.Context(), p.Subject, token, func(string, bool) error { return nil })
 	w.must(err)
 }

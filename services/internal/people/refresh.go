@@ -23,7 +23,10 @@ const (
 	aLot      = perBatch / 10
 	overdue   = 20 * time.Second // after which a process reads without the lease
 	findTime  = 15 * time.Second
-	retryIn   = 15 * time.Second // after a provider could not be asked
+	// Of a refresh token, also while the process stops.
+	exchangeTime = 20 * time.Second // longer than oidclogin has patience
+	keepTime     = 5 * time.Second
+	retryIn      = 15 * time.Second // after a provider could not be asked
 
 	// A slow provider holds up no others.
 	perProvider  = 2               // people of it who are read at a time
@@ -51,7 +54,8 @@ func NewRefresher(s Store, d *Directories, l lease.Leases, secrets *seal.Keyring
 	return &Refresher{store: s, directories: d, leases: l, secrets: secrets, log: log, now: time.Now}
 }
 
-// Run reads until ctx ends.
+// Run reads until ctx ends. It returns when the refresh tokens that are being used are kept, within
+// exchangeTime and keepTime.
 func (r *Refresher) Run(ctx context.Context) {
 	defer r.release()
 	for {
