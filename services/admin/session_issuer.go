@@ -25,7 +25,7 @@ import (
 // Paths of logins at issuers.
 const (
 	loginPath     = "/v1/login"
-	callbacksPath = "/v1/login/callback/" // with the ID of a provider
+	callbacksPath = web.CallbacksPath // with the ID of a provider
 )
 
 // loginLife is how long a login at an issuer may take.

@@ -54,6 +54,28 @@ func TestS60_PagesOfOtherOriginsAreNotTrusted(t *testing.T) {
 	}
 }
 
+// An issuer may send a browser back by a script, without a click; no page gets the answer.
+func TestS60_IssuersSendBrowsersBack(t *testing.T) {
+	back := page("Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document")
+	framed := page("Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe")
+	for _, c := range []struct {
+		method, path string
+		header       http.Header
+		want         bool
+	}{
+		{"GET", "/v1/login/callback/7?code=c&state=s", back, true},
+		{"GET", "/v1/login/callback/7?code=c&state=s", framed, false},
+		{"POST", "/v1/login/callback/7", back, false},
+		{"GET", "/v1/login", back, false},
+	} {
+		r := httptest.NewRequest(c.method, "http://reg.test:5000"+c.path, nil)
+		r.Header = c.header
+		if got := (Origins{}).Trusts(r); got != c.want {
+			t.Errorf("%s %s: trusted %v, want %v", c.method, c.path, got, c.want)
+		}
+	}
+}
+
 func TestS62_NamesOfOthersDoNotLeadToOperatorsListeners(t *testing.T) {
 	h := NewHosts("reg.example.com", []string{"berth.corp.example", "*.ops.example"})
 	for header, want := range map[string]bool{

@@ -93,13 +93,14 @@ type Origins []string
 //
 // A bearer token is not part of that position: browsers never add one by
 // themselves, as they add a Basic credential that they once were given. So a
-// request with a token is judged by its token. And a person may follow a link.
+// request with a token is judged by its token. And a person may follow a link, or
+// come back from an issuer.
 func (o Origins) Trusts(r *http.Request) bool {
 	origins, sites := r.Header["Origin"], r.Header["Sec-Fetch-Site"]
 	if len(origins) == 0 && len(sites) == 0 {
 		return true
 	}
-	if o.Named(r) || hasBearer(r) || followsLink(r) {
+	if o.Named(r) || hasBearer(r) || followsLink(r) || returnsFromIssuer(r) {
 		return true
 	}
 	own := func(origin string) bool { return strings.EqualFold(origin, Scheme(r.Context())+"://"+r.Host) }
@@ -133,10 +134,22 @@ func hasBearer(r *http.Request) bool {
 
 // followsLink says whether a person opens the address in a tab: the answer is
 // shown to that person and to no page.
-func followsLink(r *http.Request) bool {
+func followsLink(r *http.Request) bool { return opensTab(r) && r.Header.Get("Sec-Fetch-User") == "?1" }
+
+// CallbacksPath begins the paths that OpenID Connect issuers send browsers back to.
+const CallbacksPath = "/v1/login/callback/"
+
+// returnsFromIssuer says whether an issuer sends a browser back, which some do by a script:
+// no click comes with it. What such a request may do, its cookie and its state decide.
+func returnsFromIssuer(r *http.Request) bool {
+	return opensTab(r) && strings.HasPrefix(r.URL.Path, CallbacksPath)
+}
+
+// opensTab says whether the answer is shown in a tab, and to no page.
+func opensTab(r *http.Request) bool {
 	h := r.Header
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && len(h["Origin"]) == 0 &&
-		h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document" && h.Get("Sec-Fetch-User") == "?1"
+		h.Get("Sec-Fetch-Mode") == "navigate" && h.Get("Sec-Fetch-Dest") == "document"
 }
 
 // sameOrigin is the value of KeepFromPages.
