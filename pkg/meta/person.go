@@ -20,7 +20,7 @@ type Person struct {
 	ReadAt      time.Time // when the provider said so; what it said before that counts no more
 	EndedAt     time.Time // when the provider disabled or removed the person; zero: it did not
 
-	Refresh        []byte    // by which the provider is asked again, sealed; empty = it is not needed, or there is none
+	Refresh        []byte    // by which the provider is asked again, sealed; empty: not needed, or not given
 	RefreshTriedAt time.Time // since when the provider may have replaced it; zero: it has not
 
 	Apart string // what RecordApart kept

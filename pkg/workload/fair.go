@@ -43,7 +43,7 @@ func (c *fairCache[K, V]) get(tenant string, k K) (V, bool) {
 	return none, false
 }
 
-// update replaces a value by what change makes of it; of the zero value where there is none.
+// update replaces a value by what change makes of it; of the zero value where it is missing.
 func (c *fairCache[K, V]) update(tenant string, k K, change func(V) V) V {
 	c.mu.Lock()
 	defer c.mu.Unlock()

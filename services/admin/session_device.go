@@ -58,7 +58,7 @@ type deviceAnswer struct {
 	Interval        int    `json:"interval"`   // s
 }
 
-// deviceTokenAnswer is that to a request for the token: with it, or with the reason why there is none.
+// deviceTokenAnswer answers a request for the token: with the token, or with the reason why not yet, or never.
 type deviceTokenAnswer struct {
 	State string          `json:"state"`
 	User  string          `json:"user,omitempty"`

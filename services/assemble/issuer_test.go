@@ -40,6 +40,12 @@ func startWithIssuer(t *testing.T, start func(*testing.T, string, edit) *world) 
 	return w, sso
 }
 
+// startsWithIssuer are the smallest and the largest shape, for startWithIssuer.
+var startsWithIssuer = map[string]func(*testing.T, string, edit) *world{
+	"embedded": func(t *testing.T, seed string, e edit) *world { t.Helper(); return startEmbedded(t, seed, e) },
+	"split":    func(t *testing.T, seed string, e edit) *world { t.Helper(); return startSplit(t, seed, "", e) },
+}
+
 // addIssuer makes an issuer one of the operator's providers.
 func (w *world) addIssuer(t *testing.T, id string, sso *testserver.OpenID) {
 	t.Helper()
@@ -99,10 +105,7 @@ func browser(t *testing.T, sso *testserver.OpenID) *http.Client {
 // the group may push.
 func TestV71_APersonLogsInByABrowser(t *testing.T) {
 	t.Parallel()
-	for shape, start := range map[string]func(*testing.T, string, edit) *world{
-		"embedded": func(t *testing.T, seed string, e edit) *world { t.Helper(); return startEmbedded(t, seed, e) },
-		"split":    func(t *testing.T, seed string, e edit) *world { t.Helper(); return startSplit(t, seed, "", e) },
-	} {
+	for shape, start := range startsWithIssuer {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
 			w, sso := startWithIssuer(t, start)
@@ -163,10 +166,7 @@ func TestV76_NothingElseDependsOnAnIssuer(t *testing.T) {
 // which pushes and pulls what the group may.
 func TestV80_ADevicePullsWithItsToken(t *testing.T) {
 	t.Parallel()
-	for shape, start := range map[string]func(*testing.T, string, edit) *world{
-		"embedded": func(t *testing.T, seed string, e edit) *world { t.Helper(); return startEmbedded(t, seed, e) },
-		"split":    func(t *testing.T, seed string, e edit) *world { t.Helper(); return startSplit(t, seed, "", e) },
-	} {
+	for shape, start := range startsWithIssuer {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
 			w, sso := startWithIssuer(t, start)
