@@ -242,6 +242,10 @@ func (c Config) checkTimes(p *Problems) {
 		}
 	}
 	switch {
+	case c.ScrubRate < 0:
+		p.add("scrub_rate", "%s is negative; 0 reads no bytes", c.ScrubRate)
+	case c.ScrubInterval < 0:
+		p.add("scrub_interval", "%s is negative; 0s leaves each scrub to the operator", c.ScrubInterval)
 	case c.EventAge < 0:
 		p.add("event_age", "%s is negative; 0s keeps events for good", c.EventAge)
 	case c.EventAge > 0 && c.EventAge < minEventAge:

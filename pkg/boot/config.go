@@ -104,6 +104,9 @@ type Config struct {
 	EventAge             time.Duration `setting:"event_age" placeholder:"TIME" help:"How long the audit log keeps events; 0s keeps them for good."`
 	MinFree              ByteSize      `setting:"min_free" placeholder:"SIZE" help:"What uploads leave free of the disk of data_dir, so that the database can still record deletions; 0 is 1GiB, or 5 % of a small disk."`
 	CacheMax             ByteSize      `setting:"cache_max" placeholder:"SIZE" help:"Most that the cached content of all tenants may take of the blob store; above it, what was pulled least recently is evicted, first of the tenant with the most. 0 is seven eighths of what pushes leave of the disk of data_dir, and no bound in a bucket."`
+	ScrubRate            ByteSize      `setting:"scrub_rate" placeholder:"SIZE" help:"Bytes a second that the scrub reads of the blob store, to compare them with their digests; 0 reads none and looks only whether all objects exist."`
+	ScrubInterval        time.Duration `setting:"scrub_interval" placeholder:"TIME" help:"From the end of a scrub to the next one; 0s leaves each to the operator."`
+	VerifyPulls          bool          `setting:"verify_pulls" help:"Compare every blob with its digest while it is pulled, so that damage that no scrub has found yet ends the connection. It takes processor time, and no range of a blob is served, nor a redirect to the blob store."`
 	Grace                time.Duration `setting:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
 	DeleteDelay          time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes are kept after their removal: a backup of the metadata that is younger can be restored."`
 	NameQuarantine       time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
@@ -143,6 +146,8 @@ func Default() Config {
 		MaxMirrorHosts:       100,
 		MaxEvents:            1_000_000,
 		EventAge:             9600 * time.Hour,
+		ScrubRate:            16 << 20,
+		ScrubInterval:        720 * time.Hour,
 		Grace:                25 * time.Hour,
 		DeleteDelay:          26 * time.Hour,
 		NameQuarantine:       720 * time.Hour,

@@ -13,6 +13,9 @@ type Blob struct {
 	Digest oci.Digest
 	Size   int64
 	Key    blob.Key // of its object
+	// Suspect says that a read found the object missing or wrong; FindBlob alone tells.
+	Suspect bool
+	Damage  Damage // that was reported; FindBlob alone tells
 }
 
 // Blobs records which blobs a repository holds. A blob exists in a registry only if

@@ -102,6 +102,8 @@ type ObjectRow struct {
 	Blob  string // digest of the blob row that points to it, if any
 	// Cached says that the blob was never hosted: without its bytes it is fetched again.
 	Cached bool
+	// Suspect says that a read found the object missing or wrong.
+	Suspect bool
 }
 
 // Checker is what fsck reads.

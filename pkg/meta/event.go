@@ -23,7 +23,22 @@ const (
 	BackupDeleted   = "backup.delete"
 	SecretsResealed = "secrets.reseal"
 	KeysRotated     = "signingKeys.rotate"
+	StartedScrub    = "scrub.start"
+	StoppedScrub    = "scrub.stop"
 )
+
+// ScrubTarget is the target of events of the scrub.
+const ScrubTarget = "scrub"
+
+// What was found of the object of a blob, as verbs of events of its tenant.
+const (
+	BlobLost      = "blob.lost"
+	BlobRotten    = "blob.rotten"
+	BlobRecovered = "blob.recover"
+)
+
+// BlobTarget is the target of events of a blob in all repositories of a tenant.
+func BlobTarget(d oci.Digest) string { return "blobs/" + d.String() }
 
 // Event is one row of the audit log.
 type Event struct {

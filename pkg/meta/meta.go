@@ -40,6 +40,7 @@ type Store interface {
 	CacheCollector
 	CacheTrimmer
 	Checker
+	Scrubs
 
 	// Ping checks that the store is reachable, for readiness.
 	Ping(ctx context.Context) error

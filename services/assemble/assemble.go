@@ -211,6 +211,7 @@ func (b builder) janitor() {
 	b.Health.AddOptional(unknownCheck, func(context.Context) error { return j.Refusal() })
 	b.Metrics.MustRegister(unknownObjects(j)...)
 	b.Go("janitor", func(ctx context.Context) error { j.Run(ctx); return nil })
+	b.scrub()
 }
 
 // recordPulls is nil where nothing is pulled through this process.

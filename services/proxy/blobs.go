@@ -47,7 +47,13 @@ func (s *Service) OpenBlob(ctx context.Context, req OpenBlobRequest) (respond.Op
 		digest: req.Digest,
 		hosted: open,
 		stored: func(r *cache.Repository) error {
-			err := open(r.Repo)
+			b, err := s.meta.FindBlob(ctx, r.Repo, req.Digest)
+			if err == nil && b.Suspect {
+				err = respond.ErrContentLost
+			}
+			if err == nil {
+				opened, err = s.blobs.Open(ctx, b, req.Redirect, req.Range)
+			}
 			if errors.Is(err, respond.ErrContentLost) {
 				err = chain.ErrNotHere // the upstream has it again
 			}

@@ -36,6 +36,8 @@ type Config struct {
 	Turnover func() time.Duration
 
 	Topologies *chains.Topologies // the process's cache; nil: one of its own
+
+	Verify bool // compare each stored blob with its digest while it is sent
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -67,7 +69,7 @@ func New(c Config) *Service {
 	if c.Topologies == nil {
 		c.Topologies = chains.NewTopologies(c.Meta)
 	}
-	blobs := respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log}
+	blobs := respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log, Verify: c.Verify}
 	return &Service{
 		meta: c.Meta, blobs: blobs, upstreams: c.Upstreams, topologies: c.Topologies,
 		caches: cache.New(cache.Config{

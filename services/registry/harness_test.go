@@ -32,8 +32,16 @@ func start(t testing.TB, s tenant.Settings) *bench {
 // startBefore is start with another proxy service than none.
 func startBefore(t testing.TB, proxy http.Handler, s tenant.Settings) *bench {
 	t.Helper()
+	return startConfigured(t, proxy, s, func(*registry.Config) {})
+}
+
+// startConfigured is startBefore with another configuration.
+func startConfigured(t testing.TB, proxy http.Handler, s tenant.Settings, edit func(*registry.Config)) *bench {
+	t.Helper()
 	d := fronttest.New(t)
-	svc := registry.New(registry.Config{Meta: d.Meta, Blobs: d.Blobs, Log: d.Log})
+	c := registry.Config{Meta: d.Meta, Blobs: d.Blobs, Log: d.Log}
+	edit(&c)
+	svc := registry.New(c)
 	d.Serve(front.Services{Registry: registry.NewHandler(svc, proxy, d.Middlewares()...), Proxy: proxy})
 	b := &bench{Deployment: d, t: t, site: d.Tenant("acme", s)}
 	d.Account(b.site, "admin", access.Admin)

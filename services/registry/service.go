@@ -22,6 +22,8 @@ type Config struct {
 	Now   func() time.Time // the clock; nil: time.Now
 
 	Topologies *chains.Topologies // the process's cache; nil: one of its own
+
+	Verify bool // compare each blob with its digest while it is sent
 }
 
 // Meta is the part of meta.Store that the service needs.
@@ -57,7 +59,7 @@ func New(c Config) *Service {
 	}
 	s := &Service{
 		meta:   c.Meta,
-		blobs:  respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log},
+		blobs:  respond.Blobs{Store: c.Blobs, Meta: c.Meta, Log: c.Log, Verify: c.Verify},
 		budget: respond.NewByteBudget(),
 		guard:  chains.PushGuard{Topologies: c.Topologies, Claims: c.Meta},
 	}

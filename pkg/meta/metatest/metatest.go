@@ -93,6 +93,8 @@ func Run(t *testing.T, open Open) {
 		{"Tags", testTags},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
+		{"Scrubs", testScrubs},
+		{"Damage", testDamage},
 		{"Purge", testPurge},
 		{"Findings", testFindings},
 		{"Schema", testSchema},

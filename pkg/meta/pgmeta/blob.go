@@ -19,7 +19,8 @@ func blobUnknown(d oci.Digest) error {
 }
 
 const findBlob = `
-SELECT b.size, b.incarnation
+SELECT b.size, b.incarnation, b.suspect,
+       CASE WHEN b.suspect THEN coalesce((SELECT d.damage FROM damaged_objects d WHERE d.tenant_id = b.tenant_id AND d.incarnation = b.incarnation), '') ELSE '' END
   FROM repositories r
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = $4
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
@@ -28,7 +29,7 @@ SELECT b.size, b.incarnation
 // FindBlob implements meta.Blobs.
 func (s *Store) FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
 	b := newBlob(r.Tenant, d)
-	found, err := s.find(ctx, r.Tenant, findBlob, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, &b.Size, uuidScanner{&b.Key.Incarnation})
+	found, err := s.find(ctx, r.Tenant, findBlob, []any{r.Tenant, r.Registry, r.Name, d.Bytes()}, &b.Size, uuidScanner{&b.Key.Incarnation}, &b.Suspect, &b.Damage)
 	if err == nil && !found {
 		err = blobUnknown(d)
 	}

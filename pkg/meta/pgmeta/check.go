@@ -219,7 +219,8 @@ func (s *Store) check(ctx context.Context, report func(meta.Finding), c check, a
 const listObjects = `
 SELECT o.tenant_id, o.incarnation, o.state, o.size,
        (SELECT b.digest FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1),
-       coalesce((SELECT NOT b.hosted FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1), false)
+       coalesce((SELECT NOT b.hosted FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1), false),
+       coalesce((SELECT b.suspect FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1), false)
   FROM objects o
  WHERE (o.tenant_id, o.incarnation) > ($1, $2)
  ORDER BY o.tenant_id, o.incarnation LIMIT $3`
@@ -232,7 +233,8 @@ func (s *Store) ListObjects(ctx context.Context, after blob.Key, limit int) ([]m
 const findObject = `
 SELECT o.tenant_id, o.incarnation, o.state, o.size,
        (SELECT b.digest FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1),
-       coalesce((SELECT NOT b.hosted FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1), false)
+       coalesce((SELECT NOT b.hosted FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1), false),
+       coalesce((SELECT b.suspect FROM blobs b WHERE b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation LIMIT 1), false)
   FROM objects o
  WHERE o.tenant_id = $1 AND o.incarnation = $2`
 
@@ -245,7 +247,7 @@ func (s *Store) FindObject(ctx context.Context, k blob.Key) (meta.ObjectRow, err
 func scanObject(scan scan) (meta.ObjectRow, error) {
 	var row meta.ObjectRow
 	var d oci.Digest
-	err := scan(&row.Key.Tenant, uuidScanner{&row.Key.Incarnation}, &row.State, &row.Size, digestScanner{&d}, &row.Cached)
+	err := scan(&row.Key.Tenant, uuidScanner{&row.Key.Incarnation}, &row.State, &row.Size, digestScanner{&d}, &row.Cached, &row.Suspect)
 	row.Blob = d.String()
 	return row, err
 }

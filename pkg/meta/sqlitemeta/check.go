@@ -214,7 +214,7 @@ func (s *Store) check(ctx context.Context, report func(meta.Finding), c check, a
 }
 
 const listObjects = `
-SELECT o.tenant_id, o.incarnation, o.state, o.size, b.digest, coalesce(b.hosted = 0, 0)
+SELECT o.tenant_id, o.incarnation, o.state, o.size, b.digest, coalesce(b.hosted = 0, 0), coalesce(b.suspect, 0)
   FROM objects o
   LEFT JOIN blobs b ON b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation AND b.ostate = 'L'
  WHERE (o.tenant_id, o.incarnation) > (?1, ?2)
@@ -226,7 +226,7 @@ func (s *Store) ListObjects(ctx context.Context, after blob.Key, limit int) ([]m
 }
 
 const findObject = `
-SELECT o.tenant_id, o.incarnation, o.state, o.size, b.digest, coalesce(b.hosted = 0, 0)
+SELECT o.tenant_id, o.incarnation, o.state, o.size, b.digest, coalesce(b.hosted = 0, 0), coalesce(b.suspect, 0)
   FROM objects o
   LEFT JOIN blobs b ON b.tenant_id = o.tenant_id AND b.incarnation = o.incarnation AND b.ostate = 'L'
  WHERE o.tenant_id = ?1 AND o.incarnation = ?2`
@@ -243,7 +243,7 @@ func scanObject(scan scan) (meta.ObjectRow, error) {
 		state string
 		d     oci.Digest
 	)
-	err := scan(&row.Key.Tenant, &row.Key.Incarnation, &state, &row.Size, digestScanner{&d}, &row.Cached)
+	err := scan(&row.Key.Tenant, &row.Key.Incarnation, &state, &row.Size, digestScanner{&d}, &row.Cached, &row.Suspect)
 	if err == nil {
 		row.State, row.Blob = state[0], d.String()
 	}

@@ -34,7 +34,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "fullTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions"
 }
 
 // plan is EXPLAIN QUERY PLAN, a line for each step.

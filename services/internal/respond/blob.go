@@ -49,6 +49,8 @@ type Blobs struct {
 		MarkSuspect(ctx context.Context, b meta.Blob) error
 	}
 	Log *slog.Logger
+	// Verify compares every blob with its digest while it is sent.
+	Verify bool
 }
 
 // Open opens a blob that Meta found. One whose bytes the store has lost, or has
@@ -57,8 +59,15 @@ type Blobs struct {
 // found" would be believed. redirect rather says where the bytes
 // are, where the store lets clients fetch them; ranges is the Range header, as a
 // hint for the store what will be read. A request for several ranges
-// is not redirected: the store would send the whole.
+// is not redirected: the store would send the whole. A suspect blob is sent as a whole and
+// verified while it is, and so is every other with Verify; one that the scrub found rotten is not.
 func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges string) (OpenBlobResponse, error) {
+	if b.Damage == meta.Rotten {
+		return OpenBlobResponse{}, contentLost(b, errors.New("the scrub found it rotten"))
+	}
+	if b.Suspect || s.Verify {
+		redirect, ranges = false, ""
+	}
 	if redirect && !strings.Contains(ranges, ",") {
 		if to, err := s.redirect(ctx, b); err != nil || to.URL != "" {
 			return to, err
@@ -70,6 +79,9 @@ func (s Blobs) Open(ctx context.Context, b meta.Blob, redirect bool, ranges stri
 	}
 	if err := s.checkSize(ctx, b, content.Size()); err != nil {
 		return OpenBlobResponse{}, errors.Join(err, content.Close())
+	}
+	if b.Suspect || s.Verify {
+		content = verify(content, b.Digest)
 	}
 	return OpenBlobResponse{Blob: b, Content: content}, nil
 }
@@ -106,8 +118,14 @@ func (s Blobs) checkSize(ctx context.Context, b meta.Blob, size int64) error {
 }
 
 func (s Blobs) markSuspect(ctx context.Context, b meta.Blob, cause error) error {
-	cause = fmt.Errorf("blob %s at %s: %w", b.Digest, b.Key, errors.Join(ErrContentLost, cause, s.Meta.MarkSuspect(ctx, b)))
-	return fault.Down(cause, "the content of this blob")
+	return contentLost(b, errors.Join(cause, s.Meta.MarkSuspect(ctx, b)))
+}
+
+// contentLost is the answer where the bytes of a blob are missing or wrong.
+func contentLost(b meta.Blob, cause error) error {
+	cause = fmt.Errorf("blob %s at %s: %w", b.Digest, b.Key, errors.Join(ErrContentLost, cause))
+	return fault.Wrap(cause, fault.Unavailable, fault.UnavailableReason,
+		"the stored content of this blob is lost or damaged; a push of the blob repairs it, or retry later")
 }
 
 // Send streams a blob: Range, several ranges and If-Range are net/http's.

@@ -42,12 +42,12 @@ func (r *Repository) Blob(ctx context.Context, d oci.Digest, size int64) (respon
 		return respond.OpenBlobResponse{}, chain.ErrNotHere
 	}
 	linked, err := r.link(ctx, d)
-	if err == nil {
+	if err == nil && !linked.Suspect {
 		var opened respond.OpenBlobResponse
 		if opened, err = r.caches.Blobs.Open(ctx, linked, false, ""); err == nil || !errors.Is(err, respond.ErrContentLost) {
 			return opened, chain.Internal(err)
 		}
-	} else if !errors.Is(err, errUnknown) {
+	} else if err != nil && !errors.Is(err, errUnknown) {
 		return respond.OpenBlobResponse{}, err
 	}
 	content, err := r.caches.Fetches.Open(ctx, fetch.Target{Repo: r.Repo, Digest: d, Size: size, Hops: r.hops}, r.source(d, size))

@@ -98,6 +98,9 @@ func (fl *flight) fromStore(ctx context.Context) (bool, error) {
 		}
 		return false, nil
 	}
+	if b.Suspect {
+		return false, nil
+	}
 	c, err := fl.Blobs.Open(ctx, b.Key)
 	if err != nil {
 		fl.Log.WarnContext(ctx, "a stored blob cannot be opened; it is fetched", "digest", b.Digest, "key", b.Key, "error", err)
