@@ -10,6 +10,7 @@ type Limits struct {
 	Users           int
 	AccountKeys     int // of one account
 	AccessRules     int
+	TagRules        int // each push of a tag reads them
 	PrincipalGroups int
 	Providers       int // of identities
 	Domains         int
@@ -21,7 +22,7 @@ type Limits struct {
 
 // DefaultLimits are far above what customers use, and low enough that the largest
 // topology of a tenant is read in a few milliseconds.
-var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
+var DefaultLimits = Limits{Registries: 100, Accounts: 1000, Users: 1000, AccountKeys: 100, AccessRules: 1000, TagRules: 100, PrincipalGroups: 1000, Providers: 20, Domains: 100, Upstreams: 100, Groups: 100, MirrorHosts: 100, Events: 1_000_000}
 
 // AdministrationKept times Limits.Events administration events are kept. They are
 // removed by age; this only bounds the disk. An administrator would need weeks to
@@ -36,6 +37,7 @@ func (l Limits) WithDefaults() Limits {
 		{&l.Users, &DefaultLimits.Users},
 		{&l.AccountKeys, &DefaultLimits.AccountKeys},
 		{&l.AccessRules, &DefaultLimits.AccessRules},
+		{&l.TagRules, &DefaultLimits.TagRules},
 		{&l.PrincipalGroups, &DefaultLimits.PrincipalGroups},
 		{&l.Providers, &DefaultLimits.Providers},
 		{&l.Domains, &DefaultLimits.Domains},
@@ -99,6 +101,11 @@ func (l Limits) OperatorTokenLimit() Limit {
 // AccessRuleLimit is the limit of access rules.
 func (l Limits) AccessRuleLimit() Limit {
 	return Limit{l.AccessRules, "access rules of the tenant", "max_access_rules", ""}
+}
+
+// TagRuleLimit is the limit of tag rules.
+func (l Limits) TagRuleLimit() Limit {
+	return Limit{l.TagRules, "tag rules of the tenant", "max_tag_rules", ""}
 }
 
 // PrincipalGroupLimit is the limit of groups of accounts.

@@ -65,6 +65,7 @@ type Provisioning interface {
 	Sessions
 	AccessRules
 	AccessPolicies
+	TagRules
 	PrincipalGroups
 	Upstreams
 	Groups
@@ -115,7 +116,9 @@ type Cause struct {
 	Changes   []Change // what it set, changed or took away
 	Session   string   // the name of the session that made it; a change of the password of its own account does not end it
 
-	ValidateOnly bool // a deletion of a configured record only says whether it is possible
+	ValidateOnly bool // a deletion of a configured record, a repository or a tag only says whether it is possible
+
+	OverrideTagRules bool // a deletion also takes what tag rules protect, and its event says so
 }
 
 // Repo names a repository of a registry. Methods find its row by name.

@@ -52,14 +52,14 @@ type UpstreamSettings struct {
 
 	UpstreamEgress
 
-	TagRules        []TagRule       `json:"tag_rules,omitempty"` // the first for a tag counts
-	KeepGone        bool            `json:"keep_gone,omitempty"` // a tag that the upstream deleted is served as it was
-	MinAge          time.Duration   `json:"min_age,omitempty"`   // since a manifest was seen first, before it is served
-	ApprovedDigests []oci.Digest    `json:"approved_digests,omitempty"`
-	Platforms       []string        `json:"platforms,omitempty"` // patterns of os/architecture/variant
-	DeniedPlatforms []string        `json:"denied_platforms,omitempty"`
-	Licenses        []string        `json:"licenses,omitempty"` // SPDX identifiers
-	Signatures      []SignatureRule `json:"signatures,omitempty"`
+	TagRules        []UpstreamTagRule `json:"tag_rules,omitempty"` // the first for a tag counts
+	KeepGone        bool              `json:"keep_gone,omitempty"` // a tag that the upstream deleted is served as it was
+	MinAge          time.Duration     `json:"min_age,omitempty"`   // since a manifest was seen first, before it is served
+	ApprovedDigests []oci.Digest      `json:"approved_digests,omitempty"`
+	Platforms       []string          `json:"platforms,omitempty"` // patterns of os/architecture/variant
+	DeniedPlatforms []string          `json:"denied_platforms,omitempty"`
+	Licenses        []string          `json:"licenses,omitempty"` // SPDX identifiers
+	Signatures      []SignatureRule   `json:"signatures,omitempty"`
 
 	// ServeAnonymous serves content fetched with the credential to callers who are not
 	// logged in. nil, of an older version, means true.

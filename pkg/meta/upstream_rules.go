@@ -2,8 +2,8 @@ package meta
 
 import "time"
 
-// TagRule is how long certain tags are served without asking again.
-type TagRule struct {
+// UpstreamTagRule is how long certain tags are served without asking again.
+type UpstreamTagRule struct {
 	Tags      []string      `json:"tags,omitempty"`     // patterns
 	Versions  string        `json:"versions,omitempty"` // a range of Semantic Versions
 	TTL       time.Duration `json:"ttl,omitempty"`

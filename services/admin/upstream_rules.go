@@ -61,8 +61,8 @@ func setRules(is *meta.UpstreamSettings, m *pb.Upstream) error {
 	return setSignatures(is, m)
 }
 
-func tagRule(field string, m *pb.Upstream_TagRule) (meta.TagRule, error) {
-	rule := meta.TagRule{Tags: m.GetTags(), Versions: m.GetVersions(), TTL: m.GetTtl().AsDuration(), Immutable: m.GetImmutable()}
+func tagRule(field string, m *pb.Upstream_TagRule) (meta.UpstreamTagRule, error) {
+	rule := meta.UpstreamTagRule{Tags: m.GetTags(), Versions: m.GetVersions(), TTL: m.GetTtl().AsDuration(), Immutable: m.GetImmutable()}
 	switch d := m.GetTtl(); {
 	case len(rule.Tags) == 0 && rule.Versions == "":
 		return rule, invalid(field, "a rule needs tags or versions")

@@ -31,7 +31,7 @@ const manifests = "/v2/" + testserver.ScriptedName + "/manifests/"
 // by tag_ttl.
 func TestT62_TagsLiveByRule(t *testing.T) {
 	w, up := newRules(t, func(s *meta.UpstreamSettings) {
-		s.TagRules = []meta.TagRule{{Tags: []string{"latest", "edge-*"}, TTL: time.Minute}, {Versions: "*", Immutable: true}}
+		s.TagRules = []meta.UpstreamTagRule{{Tags: []string{"latest", "edge-*"}, TTL: time.Minute}, {Versions: "*", Immutable: true}}
 	})
 	tags := []string{"latest", "edge-1", "v1.2.3", "1.2.3", "1.2", "1.2.3-rc1"}
 	up.Push(testserver.ScriptedName, up.Image, tags...)

@@ -2,10 +2,12 @@ package pgmeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -19,7 +21,9 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 	var id int64
 	err := s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
+		var rules tagrule.Rules
 		repo := t.lockRepository(r)
+		t.queueTagRules(r, &rules)
 		if err := t.repositoryEvent(del.By, r, "manifest.delete", suffix(nil, del.Digest), &recorded); err != nil {
 			return err
 		}
@@ -34,7 +38,7 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 			return sqlmeta.ErrAlreadyDone
 		}
 		id = repo.id
-		return t.deleteOne(del, repo.id, s.life)
+		return t.deleteOne(del, repo.id, rules, s.life)
 	})
 	if err != nil {
 		return err
@@ -121,8 +125,9 @@ type doomed struct {
 	parents          map[oci.Digest][]oci.Digest // indexes that name them
 }
 
-// lockToDelete locks manifests and the rows to delete with them, in one batch.
-func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest) (*doomed, error) {
+// lockToDelete locks manifests and the rows to delete with them, in one batch, and the
+// manifests above, which stay.
+func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest, above ...oci.Digest) (*doomed, error) {
 	d := &doomed{parents: map[oci.Digest][]oci.Digest{}}
 	t.queue(lockReleased, id, repo, stored(digests)).Query(each(readDigests(&d.released)))
 	t.queue(lockPointingTags, id, repo, stored(digests)).Query(each(func(scan scan) error {
@@ -130,6 +135,9 @@ func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest) (*doom
 		d.tags = append(d.tags, name)
 		return err
 	}))
+	if len(above) > 0 {
+		t.queue(lockDoomed, id, repo, stored(above))
+	}
 	t.queue(lockDoomed, id, repo, stored(digests)).Query(each(readDigests(&d.locked)))
 	t.queue(namingIndexes, id, repo, stored(digests), meta.MaxParents+1).Query(each(func(scan scan) error {
 		var child, parent oci.Digest
@@ -159,9 +167,18 @@ func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, life meta.Lifetime
 }
 
 // deleteOne deletes the manifest of del, in two batches.
-func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, life meta.Lifetimes) error {
+func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, rules tagrule.Rules, life meta.Lifetimes) error {
 	id := del.Repo.Tenant
-	d, err := t.lockToDelete(id, repo, []oci.Digest{del.Digest})
+	guard := meta.GuardTags(rules, tagrule.Delete, del.Repo.Name)
+	above, err := t.manifestsAbove(guard, del, repo)
+	if err != nil {
+		return err
+	}
+	d, err := t.lockToDelete(id, repo, []oci.Digest{del.Digest}, above...)
+	if err != nil {
+		return err
+	}
+	overridden, err := t.guardDeletion(guard, del, repo, above)
 	if err != nil {
 		return err
 	}
@@ -176,7 +193,7 @@ func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, life meta.Lifetimes)
 	}
 	var gone meta.TagMoves
 	gone.AddGone(d.tags, del.Digest)
-	t.eventChanges(del.By, id, gone.Changes)
+	t.eventChanges(del.By, id, slices.Concat(overridden, gone.Changes))
 	t.queueDelete(id, repo, d, life)
 	if del.Referrers {
 		t.queue(beginDeletion, id, repo, pgUUID(del.By.Op), stored([]oci.Digest{del.Digest}))

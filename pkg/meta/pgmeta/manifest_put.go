@@ -11,6 +11,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 )
 
 // PutManifest implements meta.Manifests; the order is that of protocol section
@@ -70,6 +71,7 @@ type putting struct {
 	grace    time.Duration         // of a provisional manifest
 	held     map[oci.Digest]bool   // blobs that the repository holds
 	old      map[string][]byte     // the present manifests of the tags
+	rules    tagrule.Rules         // that may protect them
 	present  map[oci.Digest]string // media types of existing manifests
 	expiring []oci.Digest          // those of them that expire
 	inserted bool                  // the manifest is new
@@ -207,6 +209,7 @@ func (p *putting) lock() (bool, error) {
 		return err
 	}))
 	if len(p.tags) > 0 {
+		p.queueTagRules(p.Repo, &p.rules)
 		p.queue(insertTags, t, g, n, p.tags).Exec(counted(&made))
 		p.queue(lockTags, t, g, n, p.tags).Query(each(func(scan scan) error {
 			var name string
@@ -267,6 +270,9 @@ func (p *putting) decide() error {
 	case mediaType != p.Manifest.MediaType:
 		return fault.New(fault.Invalid, fault.ManifestInvalid, "manifest %s is known here as %q and cannot become %q",
 			p.Manifest.Digest, mediaType, p.Manifest.MediaType)
+	}
+	if err := p.refuseOverwrite(); err != nil {
+		return err
 	}
 	var missing meta.Missing
 	for _, d := range slices.Sorted(maps.Keys(p.blobs)) {

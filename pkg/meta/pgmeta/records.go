@@ -57,6 +57,12 @@ func (t recordTx) Find(query string, args []any, dest ...any) (bool, error) {
 	return t.tx.find(query, args, dest...)
 }
 
+// List implements sqlmeta.Tx.
+func (t recordTx) List(query string, args []any, read func(sqlmeta.Scan) error) error {
+	t.tx.queue(query, args...).Query(each(read))
+	return t.tx.flush()
+}
+
 // OnViolation implements sqlmeta.Tx.
 func (t recordTx) OnViolation(constraint string, err error) { t.tx.onViolation(constraint, err) }
 

@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -97,13 +98,11 @@ func (t *tx) repositoryEvent(by meta.Cause, r meta.Repo, verb, suffix string, re
 	return nil
 }
 
-const setEventChanges = `UPDATE events SET changes = $3 WHERE tenant_id = $1 AND op = $2`
-
 // eventChanges queues what the event of this transaction says more, where it was known
 // only after the event.
 func (t *tx) eventChanges(by meta.Cause, id tenant.ID, changes []meta.Change) {
 	if len(changes) > 0 {
-		t.queue(setEventChanges, id, pgUUID(by.Op), meta.EncodeChanges(changes))
+		t.queue(sqlmeta.SetEventChanges, id, pgUUID(by.Op), meta.EncodeChanges(changes))
 	}
 }
 
@@ -212,7 +211,16 @@ func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo
 		if !found {
 			return nameUnknown(r)
 		}
-		if err := t.repositoryEvent(by, r, "repository.delete", "", &recorded); err != nil {
+		overridden, err := sqlmeta.GuardRepository(t.records(), by, r, repo)
+		if err != nil {
+			return err
+		}
+		if by.ValidateOnly {
+			return sqlmeta.ErrAlreadyDone
+		}
+		caused := by
+		caused.Changes = slices.Concat(by.Changes, overridden)
+		if err := t.repositoryEvent(caused, r, "repository.delete", "", &recorded); err != nil {
 			return err
 		}
 		if err := t.flush(); err != nil {

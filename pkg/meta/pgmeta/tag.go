@@ -2,10 +2,12 @@ package pgmeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 )
 
 // The index leaves out the rows that versions before kept of deleted tags, of which
@@ -77,7 +79,9 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		var recorded int64
 		var deleted bool
 		var was oci.Digest
+		var rules tagrule.Rules
 		repo := t.lockRepository(r)
+		t.queueTagRules(r, &rules)
 		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {
 			return err
 		}
@@ -93,9 +97,18 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		case !deleted:
 			return manifestUnknown(tag)
 		}
+		g := meta.GuardTags(rules, tagrule.Delete, r.Name)
+		g.Add(tag)
+		overridden, err := g.Decide(by)
+		if err != nil {
+			return err
+		}
+		if by.ValidateOnly {
+			return sqlmeta.ErrAlreadyDone
+		}
 		var moves meta.TagMoves
 		moves.Add(tag, was, "")
-		t.eventChanges(by, r.Tenant, moves.Changes)
+		t.eventChanges(by, r.Tenant, slices.Concat(overridden, moves.Changes))
 		return nil
 	})
 }

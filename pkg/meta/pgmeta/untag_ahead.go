@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -9,6 +10,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 )
 
 // A manifest that more than untagFrom tags point to loses them in transactions of
@@ -45,17 +47,21 @@ func (s *Store) untagAhead(ctx context.Context, del meta.ManifestDelete) error {
 		}
 		by := del.By
 		by.Op = uuid.NewSHA1(del.By.Op, []byte(strconv.Itoa(n)))
-		err = s.write(ctx, r.Tenant, func(t *tx) error { return t.untag(by, del) })
+		err = s.write(ctx, r.Tenant, func(t *tx) error { return t.untag(by, del, n == 0) })
 		if err != nil {
 			return err
 		}
 	}
 }
 
-func (t *tx) untag(by meta.Cause, del meta.ManifestDelete) error {
+// untag is one of these transactions. The first one decides about all tags that lead to
+// the manifest, so that what is refused changes nothing.
+func (t *tx) untag(by meta.Cause, del meta.ManifestDelete, first bool) error {
 	r := del.Repo
 	var recorded int64
+	var rules tagrule.Rules
 	repo := t.lockRepository(r)
+	t.queueTagRules(r, &rules)
 	if err := t.repositoryEvent(by, r, "tag.delete", suffix(nil, del.Digest), &recorded); err != nil {
 		return err
 	}
@@ -68,13 +74,19 @@ func (t *tx) untag(by meta.Cause, del meta.ManifestDelete) error {
 	case recorded == 0:
 		return sqlmeta.ErrAlreadyDone
 	}
+	guard := meta.GuardTags(rules, tagrule.Delete, r.Name)
 	var names []string
 	var parents []oci.Digest
 	t.queue(lockSomeTags, r.Tenant, repo.id, del.Digest.Bytes(), untagFrom).Query(each(func(scan scan) error {
 		name, err := scanName(scan)
-		names = append(names, name)
+		if names = append(names, name); !first {
+			guard.Add(name)
+		}
 		return err
 	}))
+	if first && !guard.Idle() {
+		t.queueTagsAbove(guard, r.Tenant, repo.id, del.Digest)
+	}
 	t.queue(namingIndexes, r.Tenant, repo.id, stored([]oci.Digest{del.Digest}), meta.MaxParents+1).Query(each(func(scan scan) error {
 		var child, parent oci.Digest
 		err := scan(digestScanner{&child}, digestScanner{&parent})
@@ -84,12 +96,16 @@ func (t *tx) untag(by meta.Cause, del meta.ManifestDelete) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
+	overridden, err := guard.Decide(by)
+	if err != nil {
+		return err
+	}
 	if len(parents) > 0 && !del.Force {
 		return meta.NamedByIndex(del.Digest, parents)
 	}
 	var gone meta.TagMoves
 	gone.AddGone(names, del.Digest)
-	t.eventChanges(by, r.Tenant, gone.Changes)
+	t.eventChanges(by, r.Tenant, slices.Concat(overridden, gone.Changes))
 	t.queue(deleteTags, r.Tenant, repo.id, names)
 	return nil
 }

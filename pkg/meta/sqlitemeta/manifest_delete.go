@@ -33,6 +33,9 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 		if err := t.event(by, id, "manifest.delete", target(r, nil, del.Digest)); err != nil {
 			return err
 		}
+		if err := t.guardDeletion(by, del, r.id); err != nil {
+			return err
+		}
 		if err := t.refuseNamed(del, r.id); err != nil {
 			return err
 		}

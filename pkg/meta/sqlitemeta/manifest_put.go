@@ -47,6 +47,9 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 		if err := t.event(by, p.Repo.Tenant, "manifest.put", target(repo, tags, p.Manifest.Digest)); err != nil {
 			return false, err
 		}
+		if err := t.refuseOverwrite(p, repo.id); err != nil {
+			return false, err
+		}
 		if err := put.store(s.life.Grace); err != nil {
 			return false, err
 		}

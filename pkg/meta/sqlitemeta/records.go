@@ -54,6 +54,11 @@ func (t *recordTx) Find(query string, args []any, dest ...any) (bool, error) {
 	return found, t.explain(err)
 }
 
+// List implements sqlmeta.Tx.
+func (t *recordTx) List(query string, args []any, each func(sqlmeta.Scan) error) error {
+	return t.explain(t.tx.list(query, args, each))
+}
+
 // OnViolation implements sqlmeta.Tx. SQLite does not name a constraint: it is that
 // of the statement which follows.
 func (t *recordTx) OnViolation(_ string, err error) { t.violation = err }

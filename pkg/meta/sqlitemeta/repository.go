@@ -2,6 +2,7 @@ package sqlitemeta
 
 import (
 	"context"
+	"slices"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -174,7 +175,16 @@ func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo
 		if err != nil {
 			return err
 		}
-		if err := t.event(by, r.Tenant, "repository.delete", repo.target); err != nil {
+		overridden, err := sqlmeta.GuardRepository(t.records(), by, r, repo.id)
+		if err != nil {
+			return err
+		}
+		if by.ValidateOnly {
+			return sqlmeta.ErrAlreadyDone
+		}
+		caused := by
+		caused.Changes = slices.Concat(by.Changes, overridden)
+		if err := t.event(caused, r.Tenant, "repository.delete", repo.target); err != nil {
 			return err
 		}
 		_, err = t.exec(markRepositoryDeleting, r.Tenant, repo.id)

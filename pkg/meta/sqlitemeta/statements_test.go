@@ -110,6 +110,9 @@ var walks = map[string]string{
 	"countOperatorKeys":           "has a LIMIT",
 	"countDomains":                "has a LIMIT",
 	"countAccessRules":            "has a LIMIT",
+	"countTagRules":               "has a LIMIT",
+	"ActiveTagRules":              "reads the few tag rules of a tenant",
+	"deleteTenantTagRules":        "deletes them all",
 	"countUpstreams":              "has a LIMIT",
 	"countPrincipalGroups":        "has a LIMIT",
 	"countProviders":              "has a LIMIT",
@@ -159,7 +162,7 @@ var sorting = map[string]string{
 // repository, and no list sorts.
 func TestStatementsUseIndexes(t *testing.T) {
 	s := open(t, Options{})
-	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited|pending)|(up|doomed|held|links|d|counted|due)$|said LEFT-JOIN|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
+	bounded := regexp.MustCompile(`^SCAN (j (EXISTS )?VIRTUAL TABLE|[a-z_]+ USING (COVERING )?INDEX [a-z_]+_(deleting|limited|pending)|(up|above|doomed|held|links|d|counted|due)$|said LEFT-JOIN|signing_keys|token_keys|manifest_deletions|CONSTANT ROW|\(subquery)`)
 	walk := regexp.MustCompile(`^SEARCH .*\((tenant_id=\?|tenant_id=\? AND repo_id=\?)\)`)
 	for name, query := range statements(t) {
 		if wholeTables(name) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -84,6 +85,8 @@ func (t *tx) moves(id tenant.ID, repo int64, tags []string, to oci.Digest) ([]me
 
 // DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
+	validateOnly := by.ValidateOnly
+	by.ValidateOnly = false // its event is taken back, too
 	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
 		repo, err := t.repository(r, hosted)
 		if err != nil {
@@ -99,6 +102,12 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		if err == nil && n == 0 {
 			err = manifestUnknown(tag)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		if err := t.guardTag(by, r, tag); err != nil || !validateOnly {
+			return err
+		}
+		return sqlmeta.ErrAlreadyDone
 	})
 }

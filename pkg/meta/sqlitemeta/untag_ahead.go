@@ -2,12 +2,14 @@ package sqlitemeta
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -36,12 +38,22 @@ DELETE FROM tags
 // Each step is a deletion of tags of its own, with its event: a request that ends
 // between two has deleted these tags, and the manifest is there.
 func (s *Store) untagAhead(ctx context.Context, del meta.ManifestDelete) error {
+	var overridden []meta.Change
 	for n := 0; ; n++ {
 		more := false
 		err := s.writeFor(ctx, del.Repo.Tenant, func(t *tx) error {
 			repo, err := t.repository(del.Repo, hosted)
 			if err != nil {
 				return err
+			}
+			if n == 0 { // all of them, so that what is refused changes nothing
+				guard, err := t.guardAbove(del, repo.id)
+				if err != nil {
+					return err
+				}
+				if overridden, err = guard.Decide(del.By); err != nil {
+					return err
+				}
 			}
 			more, err = t.hasManyTags(repo, del)
 			return err
@@ -59,13 +71,14 @@ func (s *Store) untagAhead(ctx context.Context, del meta.ManifestDelete) error {
 			if by.Changes, err = t.goneWith(del.Repo.Tenant, repo.id, del.Digest); err != nil {
 				return err
 			}
+			by.Changes = slices.Concat(overridden, by.Changes)
 			if err := t.event(by, del.Repo.Tenant, "tag.delete", target(repo, nil, del.Digest)); err != nil {
 				return err
 			}
 			if err := t.refuseNamed(del, repo.id); err != nil {
 				return err
 			}
-			return t.deleteSomeTags(repo, del.Repo, del.Digest)
+			return t.deleteSomeTags(repo, del)
 		})
 		if err != nil {
 			return err
@@ -92,9 +105,29 @@ func (t *tx) goneWith(id tenant.ID, repo int64, d oci.Digest) ([]meta.Change, er
 	return gone.Changes, err
 }
 
-func (t *tx) deleteSomeTags(repo repository, r meta.Repo, d oci.Digest) error {
+// deleteSomeTags refuses to delete protected ones: they may be younger than the first
+// decision.
+func (t *tx) deleteSomeTags(repo repository, del meta.ManifestDelete) error {
+	id, key := del.Repo.Tenant, del.Digest.Bytes()
+	guard, err := t.tagGuard(del.Repo, tagrule.Delete)
+	if err != nil {
+		return err
+	}
 	for {
-		n, err := t.exec(deleteSomeTags, r.Tenant, repo.id, d.Bytes(), untagBatch)
+		if !guard.Idle() {
+			err := t.list(someTags, []any{id, repo.id, key, untagBatch}, func(scan scan) error {
+				name, err := scanName(scan)
+				guard.Add(name)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if _, err := guard.Decide(del.By); err != nil {
+				return err
+			}
+		}
+		n, err := t.exec(deleteSomeTags, id, repo.id, key, untagBatch)
 		if err != nil || n < untagBatch || t.spent() {
 			return err
 		}

@@ -2,6 +2,7 @@ package sqlmeta
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -40,6 +41,18 @@ func Event(t Tx, by meta.Cause, id tenant.ID, verb, target string) error {
 		err = ErrAlreadyDone
 	}
 	return err
+}
+
+// SetEventChanges sets what the event of an operation says, where it was known only after
+// the event.
+const SetEventChanges = `UPDATE events SET changes = $3 WHERE tenant_id = $1 AND op = $2`
+
+// addChanges adds to what the event of this transaction says.
+func addChanges(t Tx, by meta.Cause, id tenant.ID, changes []meta.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	return t.Queue(SetEventChanges, id, by.Op[:], meta.EncodeChanges(slices.Concat(by.Changes, changes)))
 }
 
 // tenantEvent records a change of a tenant as a whole, which is in the log of the
@@ -134,6 +147,7 @@ const (
 	countPersonKeys      = `SELECT count(*) FROM (SELECT 1 FROM person_tokens WHERE provider_id = $1 AND subject = $2 LIMIT $3) AS counted`
 	countTrusts          = `SELECT count(*) FROM (SELECT 1 FROM account_trusts WHERE tenant_id = $1 AND account_id = $2 LIMIT $3) AS counted`
 	countAccessRules     = `SELECT count(*) FROM (SELECT 1 FROM access_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
+	countTagRules        = `SELECT count(*) FROM (SELECT 1 FROM tag_rules WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countPrincipalGroups = `SELECT count(*) FROM (SELECT 1 FROM principal_groups WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countProviders       = `SELECT count(*) FROM (SELECT 1 FROM identity_providers WHERE tenant_id = $1 LIMIT $2) AS counted`
 	countDomains         = `SELECT count(*) FROM (SELECT 1 FROM domains WHERE tenant_id = $1 LIMIT $2) AS counted`

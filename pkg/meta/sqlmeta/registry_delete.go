@@ -93,6 +93,13 @@ func (s *Records) DeleteRegistry(ctx context.Context, by meta.Cause, id tenant.I
 		if err := checkNoMirrorHost(t, id, mirrorHostOfRegistry, "registry", slug); err != nil {
 			return err
 		}
+		overridden, err := guardRegistry(t, by, id, r)
+		if err != nil {
+			return err
+		}
+		if err := addChanges(t, by, id, overridden); err != nil {
+			return err
+		}
 		if err := checkEmpty(t, id, r, force); err != nil {
 			return err
 		}

@@ -53,6 +53,9 @@ type Tx interface {
 	Queue(query string, args ...any) error
 	// Find scans the first row into dest; false without rows.
 	Find(query string, args []any, dest ...any) (bool, error)
+	// List calls each for every row. It reads all of them before another statement runs,
+	// so each must not use the transaction.
+	List(query string, args []any, each func(Scan) error) error
 	// OnViolation sets the error of the transaction if a later statement violates the
 	// constraint.
 	OnViolation(constraint string, err error)

@@ -31,7 +31,7 @@ func TagLife(s *meta.UpstreamSettings, tag string) time.Duration {
 	return s.TagTTL
 }
 
-func concerns(rule meta.TagRule, tag string) bool {
+func concerns(rule meta.UpstreamTagRule, tag string) bool {
 	if slices.ContainsFunc(rule.Tags, func(p string) bool { return doublestar.MatchUnvalidated(p, tag) }) {
 		return true
 	}

@@ -1,0 +1,46 @@
+package tagrule
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// Class is what a tag is as a version. Each tag has one class.
+type Class string
+
+// The classes. A leading v is allowed.
+const (
+	Release    Class = "RELEASE"    // a full version: 1.2.3
+	Prerelease Class = "PRERELEASE" // 1.2.3-RC1, and any other pre-release of SemVer
+	Snapshot   Class = "SNAPSHOT"   // whatever ends with -SNAPSHOT: it is written again and again
+	Floating   Class = "FLOATING"   // no full version: latest, 1, 1.2, main
+)
+
+// Classes are all of them.
+var Classes = []Class{Release, Prerelease, Snapshot, Floating}
+
+// ClassOf is the class of a tag.
+func ClassOf(tag string) Class {
+	if strings.HasSuffix(strings.ToUpper(tag), "-SNAPSHOT") {
+		return Snapshot
+	}
+	v, err := semver.StrictNewVersion(strings.TrimPrefix(tag, "v"))
+	switch {
+	case err != nil:
+		return Floating
+	case v.Prerelease() != "":
+		return Prerelease
+	default:
+		return Release
+	}
+}
+
+// companion is what cosign names signatures, attestations and SBOMs by, and the tag of
+// the referrers tag schema (distribution-spec, "Referrers Tag Schema").
+var companion = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}([0-9a-f]{64})?(\.(sig|att|sbom))?$`)
+
+// IsCompanion reports whether a tag is named by the digest of what it accompanies, such
+// as sha256-….sig. No rule selects it.
+func IsCompanion(tag string) bool { return companion.MatchString(tag) }
