@@ -18,6 +18,12 @@ import (
 func filled(t testing.TB, o Options) (*Store, meta.Repo) {
 	t.Helper()
 	s := open(t, o)
+	return s, fill(t, s)
+}
+
+// fill puts them into an empty store, and returns the image's repository.
+func fill(t testing.TB, s *Store) meta.Repo {
+	t.Helper()
 	ctx := t.Context()
 	made, err := s.CreateTenant(ctx, meta.Cause{Op: uuid.New()}, meta.Tenant{Slug: "acme"}, tenant.Settings{})
 	if err != nil {
@@ -33,7 +39,7 @@ func filled(t testing.TB, o Options) (*Store, meta.Repo) {
 	}
 	pushBlob(t, s, r, "config")
 	putImage(t, s, r, "config", "v1")
-	return s, r
+	return r
 }
 
 func pushBlob(t testing.TB, s *Store, r meta.Repo, content string) meta.Blob {

@@ -1,0 +1,135 @@
+package pgmeta
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// contest lets two actors meet in one database, each with a store of its own, and
+// decides whose next statement the server gets.
+type contest struct {
+	t       testing.TB
+	bell    chan struct{}
+	stiles  [2]*turnstile
+	stores  [2]*Store
+	asks    *pgx.Conn // who waits for a lock
+	blocked bool      // whether the last answer was that somebody does
+}
+
+func newContest(t testing.TB, url string) *contest {
+	t.Helper()
+	c := &contest{t: t, bell: make(chan struct{}, 1), asks: connect(t, url)}
+	for i := range c.stiles {
+		c.stiles[i] = &turnstile{bell: c.bell}
+		c.stores[i] = open(t, Options{URL: url + "&lock_timeout=0&idle_in_transaction_session_timeout=0", Timeout: time.Minute})
+		config := c.stores[i].pool.Config()
+		dial := config.ConnConfig.DialFunc
+		config.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return &steppedConn{Conn: conn, stile: c.stiles[i], texts: map[string]string{}}, err
+		}
+		c.stores[i].pool.Close()
+		var err error
+		if c.stores[i].pool, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// meeting is how two operations went.
+type meeting struct {
+	answers  [2]error
+	steps    []string // "A SELECT …", as the server got them
+	taken    [2]int   // statements of each
+	deadlock bool
+	codes    []string // of errors that the server answered
+}
+
+func (m *meeting) String() string {
+	return strings.Join(m.steps, "\n")
+}
+
+// run lets both operations run, in an order.
+func (c *contest) run(operations [2]func(*Store) error, choose func(can [2]bool) int) *meeting {
+	c.t.Helper()
+	m := &meeting{}
+	for i, g := range c.stiles {
+		g.close()
+		go func() {
+			m.answers[i] = operations[i](c.stores[i])
+			g.end()
+		}()
+	}
+	for {
+		can, more := c.settle(m)
+		if !more {
+			break
+		}
+		i := choose(can)
+		if err := c.stiles[i].step(); err != nil {
+			c.t.Fatal(err)
+		}
+		m.taken[i]++
+		m.steps = append(m.steps, fmt.Sprintf("%c %s", 'A'+i, c.stiles[i].last()))
+	}
+	m.codes = slices.Concat(c.stiles[0].codes, c.stiles[1].codes)
+	return m
+}
+
+// patience is how long a statement may run before the server is asked whether it waits
+// for a lock.
+const patience = time.Millisecond
+
+// settle waits until each actor is at its turnstile, has ended, or waits for a lock that
+// the other one holds, and says which can go on, and whether any is left.
+func (c *contest) settle(m *meeting) ([2]bool, bool) {
+	c.t.Helper()
+	late := time.After(time.Minute)
+	for waited := false; ; waited = true {
+		var running []int32
+		var can [2]bool
+		for i, g := range c.stiles {
+			rests, over := g.rest()
+			can[i] = rests && !over
+			if !rests {
+				running = append(running, int32(g.backend()))
+			}
+		}
+		switch {
+		case len(running) == 0:
+			return can, can[0] || can[1]
+		case waited || c.blocked:
+			c.blocked = c.wait(running)
+			m.deadlock = m.deadlock || c.blocked && len(running) == 2
+			if c.blocked && (can[0] || can[1]) {
+				return can, true
+			}
+		}
+		select {
+		case <-c.bell:
+		case <-time.After(patience):
+		case <-late:
+			c.t.Fatalf("it does not come to an end:\n%s", m)
+		}
+	}
+}
+
+// wait says whether all of these processes of the server wait for a lock.
+func (c *contest) wait(processes []int32) bool {
+	c.t.Helper()
+	var wait bool
+	err := c.asks.QueryRow(c.t.Context(), `SELECT bool_and(cardinality(pg_blocking_pids(p)) > 0) FROM unnest($1::int[]) p`, processes).Scan(&wait)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return wait
+}

@@ -1,0 +1,123 @@
+package pgmeta
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// contestTime does not end with a test: an operation that meets another runs in a
+// goroutine of its own.
+var contestTime = context.Background()
+
+// move is an operation in the arena: one call of the store, or several of one client,
+// of which each relies on the one before.
+type move struct {
+	name  string
+	calls []call
+	again bool // it leaves what others have locked to its next call
+}
+
+type call func(a *arena, s *Store) error
+
+// phase is one of the janitor's.
+type phase func(ctx context.Context, limit int) (int, error)
+
+// all makes the calls until one fails.
+func (m move) all(a *arena) func(*Store) error {
+	return func(s *Store) error {
+		for _, call := range m.calls {
+			if err := call(a, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func one(name string, single call) move { return move{name: name, calls: []call{single}} }
+
+func fresh() meta.Cause { return meta.Cause{Op: uuid.New()} }
+
+// putting is a push of an image, under more tags.
+func putImageMove(name, image string, tags ...string) move {
+	return one(name, func(a *arena, s *Store) error { return a.put(s, image, tags...) })
+}
+
+func commitMove(name, content string) move {
+	return one(name, func(a *arena, s *Store) error {
+		_, err := s.CommitUpload(contestTime, fresh(), a.sessions[content], false)
+		return err
+	})
+}
+
+func deleteMove(name string, del meta.ManifestDelete) move {
+	return one(name, func(a *arena, s *Store) error {
+		del := del
+		del.Repo, del.Digest, del.By = a.app, a.images["v1"].Manifest.Digest, fresh()
+		return s.DeleteManifest(contestTime, del)
+	})
+}
+
+// janitorMove is a step of the janitor, which finds several things to do.
+func janitorMove(name string, of func(s *Store) phase) move {
+	m := one(name, func(_ *arena, s *Store) error {
+		_, err := of(s)(contestTime, 10)
+		return err
+	})
+	m.again = true
+	return m
+}
+
+// moves are the core transactions of the storage protocol.
+var moves = []move{
+	commitMove("commit", "new"),
+	commitMove("commit-loose", "loose"),
+	commitMove("commit-dropped", "dropped"),
+	putImageMove("put-image", "both", "v1"),
+	putImageMove("put-again", "v1"),
+	putImageMove("put-index", "index"),
+	putImageMove("put-referrer", "approval"),
+	putImageMove("move-tag", "moved", "v1"),
+	one("mount", func(a *arena, s *Store) error {
+		_, err := s.MountBlob(contestTime, fresh(), a.source, a.app, digestOf("loose"))
+		return err
+	}),
+	{name: "adopt-then-put", calls: []call{
+		func(a *arena, s *Store) error {
+			missing, err := s.AdoptBlobs(contestTime, fresh(), []meta.Repo{a.source}, a.app, []oci.Digest{digestOf("loose")})
+			if err == nil && len(missing) > 0 {
+				return fault.New(fault.NotFound, fault.ManifestBlobUnknown, "missing")
+			}
+			return err
+		},
+		func(a *arena, s *Store) error {
+			p := a.images["loose"]
+			p.By, p.Provisional = fresh(), true
+			return s.PutManifest(contestTime, p)
+		},
+	}},
+	{name: "head-then-put", calls: []call{
+		func(a *arena, s *Store) error {
+			_, err := s.CheckBlob(contestTime, a.app, digestOf("loose"))
+			return err
+		},
+		func(a *arena, s *Store) error { return a.put(s, "loose", "head") },
+	}},
+	deleteMove("delete-manifest", meta.ManifestDelete{}),
+	deleteMove("delete-with-referrers", meta.ManifestDelete{Referrers: true}),
+	deleteMove("delete-forced", meta.ManifestDelete{Force: true}),
+	one("delete-tag", func(a *arena, s *Store) error { return s.DeleteTag(contestTime, fresh(), a.app, "v1") }),
+	one("delete-blob", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, fresh(), a.app, digestOf("loose")) }),
+	one("delete-repository", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.app) }),
+	one("delete-source", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.source) }),
+	janitorMove("unlink", func(s *Store) phase { return s.UnlinkBlobs }),
+	janitorMove("drop", func(s *Store) phase { return s.DropBlobs }),
+	janitorMove("reap", func(s *Store) phase { return s.ReapUploads }),
+	janitorMove("expire", func(s *Store) phase { return s.ExpireCached }),
+	janitorMove("purge", func(s *Store) phase { return s.PurgeDeleted }),
+}

@@ -1,0 +1,168 @@
+package pgmeta
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/berth-registry/berth/pkg/dice"
+)
+
+// order says which of two actors goes on, statement by statement: first makes so many
+// statements, then the other one so many, then first all that are left. With a seed it
+// is left to chance. An actor that waits for a lock lets the other one go on.
+type order struct {
+	first, before, between int
+	seed                   uint64
+}
+
+func (o order) String() string {
+	return fmt.Sprintf("%d/%d/%d/%d", o.first, o.before, o.between, o.seed)
+}
+
+func parseOrder(s string) (order, error) {
+	var o order
+	_, err := fmt.Sscanf(s, "%d/%d/%d/%d", &o.first, &o.before, &o.between, &o.seed)
+	return o, err
+}
+
+// chooser chooses for one meeting.
+func (o order) chooser() func(can [2]bool) int {
+	taken := [2]int{}
+	d := rand.New(rand.NewPCG(o.seed, 0))
+	return func(can [2]bool) int {
+		next, other := o.first, 1-o.first
+		switch {
+		case o.seed != 0:
+			next = d.IntN(2)
+		case taken[o.first] >= o.before && taken[other] < o.between:
+			next = other
+		}
+		if !can[next] {
+			next = 1 - next
+		}
+		taken[next]++
+		return next
+	}
+}
+
+// whole is more statements than an operation has.
+const whole = 1 << 30
+
+// after lets one actor do everything before the other.
+func after(first int) order { return order{first: first, before: whole} }
+
+// orders are those with at most three switches between two operations that take so
+// many statements, and are not one after the other.
+func orders(taken [2]int) []order {
+	var all []order
+	for first := range 2 {
+		for before := 1; before < taken[first]; before++ {
+			for between := 1; between <= taken[1-first]; between++ {
+				all = append(all, order{first: first, before: before, between: between})
+			}
+		}
+	}
+	return all
+}
+
+// pair is two moves that meet.
+type pair struct{ a, b int }
+
+func (p pair) String() string { return moves[p.a].name + "+" + moves[p.b].name }
+
+// pairs are those of all moves, each also with itself.
+func pairs() []pair {
+	var all []pair
+	for a := range moves {
+		for b := a; b < len(moves); b++ {
+			all = append(all, pair{a, b})
+		}
+	}
+	return all
+}
+
+var (
+	meetFlag  = flag.String("meet", "", "only this pair of TestR50_PairsInAllOrders: put-image+unlink")
+	orderFlag = flag.String("order", "", "with -meet, only this order: first/before/between/seed")
+)
+
+// The random orders of the long run.
+const randomOrders = 100_000
+
+// TestR50_PairsInAllOrders lets every two core transactions meet on Postgres, in all
+// orders of their statements with at most three switches, and in many that chance
+// makes. CI takes a tenth of the orders of a tenth of the pairs.
+func TestR50_PairsInAllOrders(t *testing.T) {
+	t.Parallel()
+	all := pairs()
+	d := rand.New(rand.NewPCG(dice.Seed(t), 0))
+	d.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	chance := randomOrders / len(all)
+	some := all[:dice.Count(t, len(all)/10, len(all))]
+	tenth := len(some) < len(all)
+	if *meetFlag != "" {
+		some, tenth = named(t, all), false
+	}
+	var made atomic.Int64
+	t.Cleanup(func() { t.Logf("count %d orders of %d pairs", made.Load(), len(some)) })
+	next := make(chan pair, len(some))
+	for _, p := range some {
+		next <- p
+	}
+	close(next)
+	for range min(runtime.GOMAXPROCS(0), len(some)) {
+		d := rand.New(rand.NewPCG(d.Uint64(), 0))
+		t.Run("database", func(t *testing.T) {
+			t.Parallel()
+			b := newBout(t)
+			for p := range next {
+				made.Add(int64(b.all(p, tenth, chance, d)))
+			}
+		})
+	}
+}
+
+// named is the pair of the flag.
+func named(t *testing.T, all []pair) []pair {
+	t.Helper()
+	for _, p := range all {
+		if p.String() == *meetFlag {
+			return []pair{p}
+		}
+	}
+	t.Fatalf("no two moves are called %q", *meetFlag)
+	return nil
+}
+
+// all lets a pair meet in all its orders or a tenth of them, and in so many that chance
+// makes, until something is wrong. It returns how many these were.
+func (b *bout) all(p pair, tenth bool, chance int, d *rand.Rand) int {
+	b.t.Helper()
+	outcomes, taken := b.serially(p)
+	all := orders(taken)
+	for range chance {
+		all = append(all, order{seed: d.Uint64() | 1})
+	}
+	if *orderFlag != "" {
+		o, err := parseOrder(*orderFlag)
+		if err != nil {
+			b.t.Fatalf("-order %s: %v", *orderFlag, err)
+		}
+		all = []order{o}
+	}
+	made := 0
+	for _, o := range all {
+		if tenth && d.IntN(10) != 0 {
+			continue
+		}
+		made++
+		if !b.holds(p, o, outcomes, !tenth || made%10 == 0) {
+			break
+		}
+	}
+	return made
+}
