@@ -211,6 +211,9 @@ func (c Config) checkTimes(p *Problems) {
 	if c.NameQuarantine < 0 {
 		p.add("name_quarantine", "%s is negative; 0s frees names at once", c.NameQuarantine)
 	}
+	if c.TagHistory <= 0 {
+		p.add("tag_history", "%s is not a time; 2160h keeps the history of tags for 90 days", c.TagHistory)
+	}
 	if c.UndeleteWindow < 0 {
 		p.add("undelete_window", "%s is negative; 0s removes what is deleted at once", c.UndeleteWindow)
 	}
@@ -229,6 +232,7 @@ func (c Config) checkTimes(p *Problems) {
 		{"max_account_keys", c.MaxAccountKeys},
 		{"max_users", c.MaxUsers},
 		{"max_access_rules", c.MaxAccessRules},
+		{"max_tag_rules", c.MaxTagRules},
 		{"max_principal_groups", c.MaxPrincipalGroups},
 		{"max_identity_providers", c.MaxIdentityProviders},
 		{"max_domains", c.MaxDomains},

@@ -94,6 +94,7 @@ type Config struct {
 	MaxAccountKeys       int           `setting:"max_account_keys" placeholder:"NUMBER" help:"Keys of a service account, access tokens of a user and tokens of an operator, of each; -1 is any number."`
 	MaxUsers             int           `setting:"max_users" placeholder:"NUMBER" help:"Users that a tenant may have; -1 is any number."`
 	MaxAccessRules       int           `setting:"max_access_rules" placeholder:"NUMBER" help:"Access rules that a tenant may have; -1 is any number."`
+	MaxTagRules          int           `setting:"max_tag_rules" placeholder:"NUMBER" help:"Tag rules that a tenant may have; -1 is any number. Each push of a tag reads them."`
 	MaxPrincipalGroups   int           `setting:"max_principal_groups" placeholder:"NUMBER" help:"Groups of accounts that a tenant may have; -1 is any number."`
 	MaxIdentityProviders int           `setting:"max_identity_providers" placeholder:"NUMBER" help:"Identity providers that a tenant may have; -1 is any number."`
 	MaxDomains           int           `setting:"max_domains" placeholder:"NUMBER" help:"Domains that a tenant may have; -1 is any number."`
@@ -111,6 +112,7 @@ type Config struct {
 	DeleteDelay          time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes are kept after their removal: a backup of the metadata that is younger can be restored."`
 	NameQuarantine       time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
 	UndeleteWindow       time.Duration `setting:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be taken back; 0s removes its content at once."`
+	TagHistory           time.Duration `setting:"tag_history" placeholder:"TIME" help:"How long the history of tags is kept: what they pointed to, and who moved them."`
 	TransferPause        time.Duration `setting:"transfer_pause" placeholder:"TIME" help:"How long a client may pause within an upload that holds bytes, or a blob that it reads."`
 	PausedTransfers      int           `setting:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may pause at once in a process; above that, those that paused longest end."`
 	MaxConnections       int           `setting:"max_connections" placeholder:"NUMBER" help:"How many connections data_addr and internal_addr may have at once; 0 is half of the file descriptors that are left after 256, at most 16384."`
@@ -138,6 +140,7 @@ func Default() Config {
 		MaxAccountKeys:       100,
 		MaxUsers:             1000,
 		MaxAccessRules:       1000,
+		MaxTagRules:          100,
 		MaxPrincipalGroups:   1000,
 		MaxIdentityProviders: 20,
 		MaxDomains:           100,
@@ -152,6 +155,7 @@ func Default() Config {
 		DeleteDelay:          26 * time.Hour,
 		NameQuarantine:       720 * time.Hour,
 		UndeleteWindow:       24 * time.Hour,
+		TagHistory:           90 * 24 * time.Hour,
 		TransferPause:        5 * time.Minute,
 		PausedTransfers:      64,
 		ShutdownTimeout:      30 * time.Second,

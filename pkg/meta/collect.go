@@ -49,6 +49,8 @@ type Collector interface {
 	// AdministrationKept times that limit. So no kind pushes out another. It reads up
 	// to that many events.
 	TrimEvents(ctx context.Context, limit int) (int, error)
+	// TrimTagHistory removes changes of tags older than Lifetimes.TagHistory.
+	TrimTagHistory(ctx context.Context, limit int) (int, error)
 	// TrimTokens removes what no longer concerns any token of the data port: revocations,
 	// and refresh tokens that have expired, which are small, all at once.
 	TrimTokens(ctx context.Context, limit int) (int, error)

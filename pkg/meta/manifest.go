@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -29,7 +30,11 @@ type ManifestPut struct {
 	// expire. A later put that is not provisional, or of an index that names it, ends
 	// the expiry in its own transaction.
 	Provisional bool
+	Verb        TagVerb // in the history of its tags; empty: TagPushed
 }
+
+// TagVerb is Verb, or its default.
+func (p ManifestPut) TagVerb() TagVerb { return cmp.Or(p.Verb, TagPushed) }
 
 // ManifestDelete is a manifest to delete, with all tags that point to it.
 type ManifestDelete struct {

@@ -30,6 +30,7 @@ type Store interface {
 	Uploads
 	Manifests
 	Tags
+	TagHistory
 	Adopter
 	SigningKeys
 	Identities
@@ -85,6 +86,7 @@ type Lifetimes struct {
 	Committed   time.Duration // how long a committed session answers a repeated PUT
 	Quarantine  time.Duration // how long a deleted tenant's slug is reserved
 	Undelete    time.Duration // how long a deleted tenant or registry can be restored
+	TagHistory  time.Duration // how long the history of tags is kept
 	Events      time.Duration // how long the audit log is kept; 0 = for good
 }
 
@@ -100,6 +102,7 @@ var DefaultLifetimes = Lifetimes{
 	Committed:   time.Hour,
 	Quarantine:  30 * 24 * time.Hour,
 	Undelete:    24 * time.Hour,
+	TagHistory:  90 * 24 * time.Hour,
 	Events:      400 * 24 * time.Hour,
 }
 

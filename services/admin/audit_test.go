@@ -50,6 +50,8 @@ func mutations() []string {
 			return -2
 		case rpc == "DeleteRefreshToken" || rpc == "ChangePassword": // before RevokeTokens ends it, and the user is disabled
 			return -1
+		case rpc == "DeleteTag": // before its repository goes
+			return 3
 		case rpc == "SuspendTenant":
 			return 1
 		case rpc == "ResumeTenant":

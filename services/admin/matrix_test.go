@@ -46,6 +46,8 @@ var matrixRows = map[string]struct {
 	"GetRepository":    {&pb.GetRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 	"ListRepositories": {&pb.ListRepositoriesRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
 	"DeleteRepository": {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"ListTagHistory":   {&pb.ListTagHistoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
+	"DeleteTag":        {&pb.DeleteTagRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
 	"ListTags":         {&pb.ListTagsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 
 	"ListNameClaims":   {&pb.ListNameClaimsRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
@@ -136,6 +138,12 @@ var matrixRows = map[string]struct {
 	"ListAccessRules":  {&pb.ListAccessRulesRequest{Parent: "tenants/t-{s}"}, false},
 	"UpdateAccessRule": {&pb.UpdateAccessRuleRequest{AccessRule: &pb.AccessRule{Name: "tenants/t-there/accessRules/ar-{s}", Disabled: true}}, false},
 	"DeleteAccessRule": {&pb.DeleteAccessRuleRequest{Name: "tenants/t-there/accessRules/ar-{s}"}, false},
+
+	"CreateTagRule": {&pb.CreateTagRuleRequest{Parent: "tenants/t-there", TagRuleId: "tl-{s}", TagRule: &pb.TagRule{NoDelete: true, Disabled: true}}, true},
+	"GetTagRule":    {&pb.GetTagRuleRequest{Name: "tenants/t-there/tagRules/tl-{s}"}, false},
+	"ListTagRules":  {&pb.ListTagRulesRequest{Parent: "tenants/t-{s}"}, false},
+	"UpdateTagRule": {&pb.UpdateTagRuleRequest{TagRule: &pb.TagRule{Name: "tenants/t-there/tagRules/tl-{s}", DisplayName: "Idle"}}, false},
+	"DeleteTagRule": {&pb.DeleteTagRuleRequest{Name: "tenants/t-there/tagRules/tl-{s}"}, false},
 
 	"TestAccess": {&pb.TestAccessRequest{Name: "tenants/t-there", Principal: "serviceAccounts/a-{s}", Registry: "main", Reference: "app:1"}, false},
 
@@ -229,6 +237,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/upstreamGroups?upstream_group_id=g-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/accessRules?access_rule_id=ar-"+state, idleRule)
+		a.call(200, "POST", "/v1/tenants/t-there/tagRules?tag_rule_id=tl-"+state, `{"no_delete": true, "disabled": true}`)
 		a.call(200, "POST", "/v1/tenants/t-there/groups?group_id=pg-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/identityProviders?identity_provider_id=ip-"+state, corpDirectory)
 		a.call(200, "POST", "/v1/operators?operator_id=o-"+state, "")
@@ -267,7 +276,7 @@ func resources(t *testing.T, a *api) {
 		"registries/r-deleting", "domains/d-deleting.example", "serviceAccounts/a-deleting",
 		"serviceAccounts/a-there/keys/k-deleting", "serviceAccounts/a-there/trusts/tr-deleting", "serviceAccounts/a-there/refreshTokens/r-deleting", "registries/main/repositories/team/p-deleting",
 		"users/us-deleting", "users/us-there/accessTokens/k-deleting", "users/us-there/sessions/s-deleting",
-		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
+		"upstreams/u-deleting", "upstreamGroups/g-deleting", "mirrorHosts/mh-deleting", "accessRules/ar-deleting", "tagRules/tl-deleting", "groups/pg-deleting", "identityProviders/ip-deleting",
 	} {
 		a.call(200, "DELETE", "/v1/tenants/t-there/"+path, "")
 	}

@@ -20,10 +20,10 @@ var (
 	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}
 	ofSelf          = []string{"ChangePassword"}
 	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys", "GetTrust", "ListTrusts", "ListSessions", "DeleteSession")
-	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ResolveReference"}
-	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "ReleaseNameClaim"}
-	ofRepository    = []string{"GetRepository", "ListTags", "DeleteRepository", "ReleaseNameClaim"} // of main/team/…
-	changing        = []string{"ResolveReference"}                                                  // though its name does not say so
+	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ListTagHistory", "ResolveReference"}
+	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"}
+	ofRepository    = []string{"GetRepository", "ListTags", "ListTagHistory", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
+	changing        = []string{"ResolveReference"}                                                                                 // though its name does not say so
 	takenBack       = []string{"GetTenant", "UndeleteTenant", "ListEvents", "GetRegistry", "UndeleteRegistry"}
 )
 

@@ -113,7 +113,10 @@ func (s *Service) deleteRegistry(ctx context.Context, req *pb.DeleteRegistryRequ
 	if err := s.force(ctx, &d, req.GetForce()); err != nil {
 		return nil, err
 	}
-	by := deleting(ctx, s.registryMessage(t, r, nil))
+	by, err := overriding(ctx, deleting(ctx, s.registryMessage(t, r, nil)), req.GetOverrideTagRules())
+	if err != nil {
+		return nil, err
+	}
 	by.ValidateOnly = req.GetValidateOnly()
 	err = s.store.DeleteRegistry(ctx, by, t.ID, r.Slug, r.Version, req.GetForce())
 	if fault.Is(err, fault.NotEmpty) { // something was pushed after it was counted

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 
-	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
@@ -51,19 +50,6 @@ func (s *Service) ListRepositories(ctx context.Context, req *pb.ListRepositories
 		}),
 		NextPageToken: next,
 	}, nil
-}
-
-// DeleteRepository marks the repository; the janitor removes its content.
-func (s *Service) DeleteRepository(ctx context.Context, req *pb.DeleteRepositoryRequest) (*emptypb.Empty, error) {
-	r, err := s.findRepository(ctx, req.GetName())
-	if err != nil {
-		return deleted(err, req)
-	}
-	if req.GetValidateOnly() {
-		_, err := s.store.FindRepository(ctx, r)
-		return deleted(err, req)
-	}
-	return deleted(s.store.DeleteRepository(ctx, causedBy(ctx, "name", r.Name, ""), r), req)
 }
 
 // ListTags pages by tag, either way.

@@ -115,6 +115,10 @@ func (t seedTenant) references() []seedReference {
 	for i, r := range t.AccessRules {
 		out = append(out, ruleReferences(i, r)...)
 	}
+	for i, r := range t.TagRules {
+		m, _, _ := decoded[*pb.TagRule](r.Fields)
+		add(kindRegistry, m.GetRegistry(), "tag_rules[%d].registry", i)
+	}
 	return out
 }
 

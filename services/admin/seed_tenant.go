@@ -24,9 +24,10 @@ type seedTenant struct {
 	Providers       []seedProvider `yaml:"identity_providers"`
 	Groups          []seedResource `yaml:"groups"`
 	AccessRules     []seedResource `yaml:"access_rules"`
+	TagRules        []seedResource `yaml:"tag_rules"`
 }
 
-// seedResource is a registry, an upstream group, a domain or an access rule.
+// seedResource is a registry, an upstream group, a domain, an access rule or a tag rule.
 type seedResource struct {
 	ID     string     `yaml:"id"`
 	Fields seedFields `yaml:",inline"`
@@ -70,6 +71,7 @@ func (k *seedChecker) tenant(at string, t seedTenant) {
 	k.providers(at+".identity_providers", t.ID, t.Providers)
 	k.resources(at+".groups", t.Groups, func(f seedFields) error { return checked(f, checkGroup) })
 	k.resources(at+".access_rules", t.AccessRules, checkSeedRule)
+	k.resources(at+".tag_rules", t.TagRules, checkSeedTagRule)
 }
 
 func (k *seedChecker) resources(path string, all []seedResource, check func(seedFields) error) {
@@ -102,7 +104,10 @@ func (s *Service) applyTenant(ctx context.Context, t seedTenant, dir string) err
 	if err := each("groups", t.Groups, func(g seedResource) error { return s.applyGroup(ctx, name, g) }); err != nil {
 		return err
 	}
-	return each("access_rules", t.AccessRules, func(r seedResource) error { return s.applyAccessRule(ctx, name, r) })
+	if err := each("access_rules", t.AccessRules, func(r seedResource) error { return s.applyAccessRule(ctx, name, r) }); err != nil {
+		return err
+	}
+	return each("tag_rules", t.TagRules, func(r seedResource) error { return s.applyTagRule(ctx, name, r) })
 }
 
 // applyTenantAlone applies a tenant without what it has.

@@ -31,9 +31,11 @@ type Store interface {
 	meta.CachePurger
 	meta.VerifyKeys
 	meta.ClaimFinder
+	meta.TagHistory
 
-	// TagsBetween is that of meta.Tags.
+	// Both are those of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)
+	DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error
 }
 
 // Config is what a Service is made of.

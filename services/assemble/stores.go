@@ -120,13 +120,14 @@ func lifetimes(c boot.Config) meta.Lifetimes {
 	}
 	l.Quarantine = c.NameQuarantine
 	l.Undelete = c.UndeleteWindow
+	l.TagHistory = c.TagHistory
 	l.Events = c.EventAge
 	return l
 }
 
 func limits(c boot.Config) meta.Limits {
 	return meta.Limits{
-		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, Users: c.MaxUsers, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules,
+		Registries: c.MaxRegistries, Accounts: c.MaxAccounts, Users: c.MaxUsers, AccountKeys: c.MaxAccountKeys, AccessRules: c.MaxAccessRules, TagRules: c.MaxTagRules,
 		PrincipalGroups: c.MaxPrincipalGroups,
 		Providers:       c.MaxIdentityProviders,
 		Domains:         c.MaxDomains, Upstreams: c.MaxUpstreams, Groups: c.MaxGroups, MirrorHosts: c.MaxMirrorHosts, Events: c.MaxEvents,

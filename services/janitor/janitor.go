@@ -125,6 +125,7 @@ func New(cfg Config) *Janitor {
 		kit.Wrap("janitor.evict", cfg.Meta.EvictCached, mw...),
 		kit.Wrap("janitor.shrink", cfg.Meta.ShrinkCached, mw...),
 		kit.Wrap("janitor.tokens", cfg.Meta.TrimTokens, mw...),
+		kit.Wrap("janitor.history", cfg.Meta.TrimTagHistory, mw...),
 		j.events,
 	}
 	j.count = kit.Wrap("janitor.count", func(ctx context.Context, _ int) (int, error) { return cfg.Meta.SettleCharges(ctx) }, mw...)

@@ -94,6 +94,7 @@ func Run(t *testing.T, open Open) {
 		{"Referrers", testReferrers},
 		{"ReferrerDeletion", testReferrerDeletion},
 		{"Tags", testTags},
+		{"TagHistory", testTagHistory},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
 		{"Scrubs", testScrubs},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -113,8 +115,6 @@ const keepReleased = `
 UPDATE repo_blobs SET keep_until = greatest(keep_until, berth_now() + $4::interval)
  WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
-const deleteTags = `DELETE FROM tags WHERE tenant_id = $1 AND repo_id = $2 AND name = ANY ($3::text[])`
-
 const deleteManifests = `DELETE FROM manifests WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
 // doomed are the manifests that a transaction deletes, with the rows that it has
@@ -157,12 +157,12 @@ func readDigests(to *[]oci.Digest) func(scan) error {
 	}
 }
 
-// queueDelete deletes the locked rows.
-func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, life meta.Lifetimes) {
+// queueDelete deletes the locked rows, by the operation op.
+func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, op uuid.UUID, life meta.Lifetimes) {
 	// A tag that was moved to one of them after the tags were locked.
 	t.onViolation("tags_point_to_manifests", sqlmeta.ErrRestart)
 	t.queue(keepReleased, id, repo, stored(d.released), life.Released)
-	t.queue(deleteTags, id, repo, d.tags)
+	t.queue(deleteTags, id, repo, d.tags, pgUUID(op))
 	t.queue(deleteManifests, id, repo, stored(d.locked))
 }
 
@@ -194,7 +194,7 @@ func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, rules tagrule.Rules,
 	var gone meta.TagMoves
 	gone.AddGone(d.tags, del.Digest)
 	t.eventChanges(del.By, id, slices.Concat(overridden, gone.Changes))
-	t.queueDelete(id, repo, d, life)
+	t.queueDelete(id, repo, d, del.By.Op, life)
 	if del.Referrers {
 		t.queue(beginDeletion, id, repo, pgUUID(del.By.Op), stored([]oci.Digest{del.Digest}))
 	}

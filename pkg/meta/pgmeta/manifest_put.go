@@ -112,11 +112,13 @@ SELECT held.digest
         OFFSET 0
            FOR KEY SHARE OF rb) AS held`
 
-// A tag's version only grows: that of a new row is the time, in microseconds, so
-// that it is beyond those of a deleted tag of the same name.
+// A tag's version only grows: that of a new row is the last one of its history, or the
+// time, in microseconds, so that it is beyond those of a deleted tag of the same name.
 const insertTags = `
 INSERT INTO tags (tenant_id, repo_id, name, manifest, version)
-SELECT r.tenant_id, r.id, wanted.name, NULL, (extract(epoch FROM berth_now()) * 1000000)::bigint
+SELECT r.tenant_id, r.id, wanted.name, NULL,
+       coalesce((SELECT max(h.version) FROM tag_history h WHERE h.tenant_id = r.tenant_id AND h.repo_id = r.id AND h.name = wanted.name),
+                (extract(epoch FROM berth_now()) * 1000000)::bigint)
   FROM open_repositories r, unnest($4::text[]) AS wanted (name)
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
  ORDER BY wanted.name COLLATE "C"
@@ -328,12 +330,6 @@ SELECT $1, $2, $3, listed.digest, $5 FROM unnest($4::bytea[]) AS listed (digest)
 ON CONFLICT (tenant_id, repo_id, parent, child) DO UPDATE SET held = excluded.held
  WHERE manifest_children.held IS NOT TRUE AND excluded.held`
 
-// A tag that changed since it was locked gets a NULL version, which its column
-// refuses.
-const moveTag = `
-UPDATE tags SET manifest = $4, version = CASE WHEN manifest IS NOT DISTINCT FROM $5 THEN version + 1 END
- WHERE tenant_id = $1 AND repo_id = $2 AND name = $3`
-
 const claimName = `
 INSERT INTO name_claims (tenant_id, registry_id, name, since) VALUES ($1, $2, $3, berth_now())
 ON CONFLICT (tenant_id, registry_id, name) DO NOTHING`
@@ -387,10 +383,7 @@ func (p *putting) link() {
 		p.queue(keepReferrer, t, repo, p.own)
 	}
 	p.eventChanges(p.By, t, p.moved())
-	p.onViolation("tags.version", sqlmeta.ErrRestart)
-	for _, tag := range p.tags {
-		p.queue(moveTag, t, repo, tag, p.own, p.old[tag])
-	}
+	p.moveTags()
 	if !p.repo.listed && !p.repo.cached && !p.Provisional {
 		// From its first committed manifest on the name is claimed: no upstream is asked
 		// for it, even after deletions.

@@ -24,6 +24,7 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		rows(purgeKept),
 		s.purgeUploads,
 		rows(purgeTags),
+		rows(purgeTagHistory),
 		rows(purgeCachedTags),
 		rows(purgeReferences),
 		rows(purgeChildren),
@@ -130,6 +131,13 @@ DELETE FROM kept_referrers d USING doomed
    ORDER BY g.tenant_id, g.repo_id, g.name LIMIT $1 FOR UPDATE OF g SKIP LOCKED
 )
 DELETE FROM tags g USING doomed WHERE g.tenant_id = doomed.tenant_id AND g.repo_id = doomed.repo_id AND g.name = doomed.name`
+
+	purgeTagHistory = deletingRepositories + `, doomed AS (
+  SELECT h.tenant_id, h.repo_id, h.name, h.version FROM deleting r JOIN tag_history h ON h.tenant_id = r.tenant_id AND h.repo_id = r.id
+   ORDER BY h.tenant_id, h.repo_id, h.name, h.version LIMIT $1 FOR UPDATE OF h SKIP LOCKED
+)
+DELETE FROM tag_history h USING doomed
+ WHERE h.tenant_id = doomed.tenant_id AND h.repo_id = doomed.repo_id AND h.name = doomed.name AND h.version = doomed.version`
 
 	purgeCachedTags = deletingRepositories + `, doomed AS (
   SELECT g.tenant_id, g.repo_id, g.name FROM deleting r JOIN cache_tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id

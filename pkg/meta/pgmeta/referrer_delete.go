@@ -185,7 +185,7 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 		if len(kept)+len(locked.parents) > 0 {
 			return false, sqlmeta.ErrRestart // one that was pushed, or named by an index, since it was found
 		}
-		t.queueDelete(d.tenant, d.repo, locked, life)
+		t.queueDelete(d.tenant, d.repo, locked, d.op, life)
 		t.queue(beginDeletion, d.tenant, d.repo, pgUUID(d.op), stored(digests))
 	}
 	t.queue(advanceDeletion, d.tenant, d.repo, pgUUID(d.op), subject, after)

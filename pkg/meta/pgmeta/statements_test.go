@@ -102,6 +102,7 @@ var large = []string{
 	`INSERT INTO manifest_blobs SELECT m.tenant_id, m.repo_id, m.digest, rb.digest, m.repo_id FROM manifests m JOIN repo_blobs rb USING (tenant_id, repo_id)`,
 	`INSERT INTO manifest_children SELECT tenant_id, repo_id, digest, digest FROM manifests`,
 	`INSERT INTO tags SELECT tenant_id, repo_id, 'v' || row_number() OVER (), digest, 1 FROM manifests`,
+	`INSERT INTO tag_history SELECT tenant_id, repo_id, name, n, manifest, manifest, 'push', '', now() - n * interval '1 day' FROM tags, generate_series(1, 2) n`,
 	`INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at)
 	 SELECT o.tenant_id, gen_random_uuid(), r.id, 'open', 1, 1, '', o.incarnation, now() + interval '1 hour' FROM objects o JOIN repositories r USING (tenant_id) WHERE o.state = 'S' AND r.id % 10 = 1`,
 	`INSERT INTO upload_parts SELECT tenant_id, id, 1, 1, '' FROM uploads`,

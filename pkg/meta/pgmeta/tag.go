@@ -66,13 +66,6 @@ func (s *Store) TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[str
 	return tags, err
 }
 
-const deleteTag = `
-DELETE FROM tags g
- USING open_repositories r
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
-   AND g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.name = $4 AND g.manifest IS NOT NULL
-RETURNING g.manifest`
-
 // DeleteTag implements meta.Tags.
 func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag string) error {
 	return s.write(ctx, r.Tenant, func(t *tx) error {
@@ -85,7 +78,7 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 		if err := t.repositoryEvent(by, r, "tag.delete", ":"+tag, &recorded); err != nil {
 			return err
 		}
-		t.queue(deleteTag, r.Tenant, r.Registry, r.Name, tag).QueryRow(first(&deleted, digestScanner{&was}))
+		t.queue(deleteTag, r.Tenant, r.Registry, r.Name, tag, by.Actor).QueryRow(first(&deleted, digestScanner{&was}))
 		if err := t.flush(); err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ var begins = map[string]string{
 	"purgeReferences":    "repositories",
 	"purgeRegistries":    "g_1",
 	"purgeRepositories":  "r_1",
+	"purgeTagHistory":    "repositories",
 	"purgeTags":          "repositories",
 	"uploadsToPurge":     "repositories",
 
@@ -48,6 +49,7 @@ var begins = map[string]string{
 	"trimRevocations":  "revocations",
 	"trimLogins":       "finished_logins",
 	"trimSessions":     "sessions",
+	"trimTagHistory":   "h_1",
 
 	// Whose a session is.
 	"findAccountSession":  "s",

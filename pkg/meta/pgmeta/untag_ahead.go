@@ -106,6 +106,6 @@ func (t *tx) untag(by meta.Cause, del meta.ManifestDelete, first bool) error {
 	var gone meta.TagMoves
 	gone.AddGone(names, del.Digest)
 	t.eventChanges(by, r.Tenant, slices.Concat(overridden, gone.Changes))
-	t.queue(deleteTags, r.Tenant, repo.id, names)
+	t.queue(deleteTags, r.Tenant, repo.id, names, pgUUID(by.Op))
 	return nil
 }

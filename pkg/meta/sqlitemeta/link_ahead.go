@@ -80,7 +80,7 @@ func (s *Store) takeBack(ctx context.Context, a ahead) {
 		if large, err := t.beginRemoval(r); err != nil || large {
 			return err
 		}
-		if _, err := t.deleteManifest(r.tenant, r.repo, r.digest, s.life); err != nil {
+		if _, err := t.deleteManifest(r, s.life); err != nil {
 			return err
 		}
 		_, err = t.exec(hideRepository, r.tenant, r.repo)

@@ -5,7 +5,6 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
-	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // DeleteManifest implements meta.Manifests. It removes the manifest at once, or, if
@@ -39,12 +38,13 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 		if err := t.refuseNamed(del, r.id); err != nil {
 			return err
 		}
+		gone.op = by.Op
 		large, err := t.beginRemoval(gone)
 		if err != nil {
 			return err
 		}
 		if !large {
-			found, err := t.deleteManifest(id, r.id, del.Digest, s.life)
+			found, err := t.deleteManifest(gone, s.life)
 			if err != nil {
 				return err
 			}
@@ -146,21 +146,18 @@ UPDATE repo_blobs SET keep_until = max(coalesce(keep_until, 0), ?4)
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN
        (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)`
 
-const deleteTags = `
-DELETE FROM tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3`
-
 const deleteManifest = `DELETE FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
 // deleteManifest deletes one manifest with its tags; false when it does not exist.
-func (t *tx) deleteManifest(id tenant.ID, repo int64, d oci.Digest, life meta.Lifetimes) (bool, error) {
-	key := d.Bytes()
-	if _, err := t.exec(keepReferences, id, repo, key, t.after(life.Released)); err != nil {
+func (t *tx) deleteManifest(r removal, life meta.Lifetimes) (bool, error) {
+	key := r.digest.Bytes()
+	if _, err := t.exec(keepReferences, r.tenant, r.repo, key, t.after(life.Released)); err != nil {
 		return false, err
 	}
-	if _, err := t.exec(deleteTags, id, repo, key); err != nil {
+	if _, err := t.untagSome(r.tenant, r.repo, r.digest, r.op, allTags); err != nil {
 		return false, err
 	}
-	n, err := t.exec(deleteManifest, id, repo, key)
+	n, err := t.exec(deleteManifest, r.tenant, r.repo, key)
 	return n > 0, err
 }
 

@@ -74,10 +74,8 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 		if err := put.link(held, lacking); err != nil {
 			return false, err
 		}
-		for _, tag := range tags {
-			if _, err := t.exec(moveTag, p.Repo.Tenant, repo.id, tag, put.own, t.now); err != nil {
-				return false, err
-			}
+		if err := put.moveTags(tags); err != nil {
+			return false, err
 		}
 		return false, put.claim()
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/google/uuid"
+
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
@@ -25,6 +27,7 @@ type removal struct {
 	tenant tenant.ID
 	repo   int64
 	digest oci.Digest
+	op     uuid.UUID // that deletes it; zero for cached ones
 }
 
 const (
@@ -39,9 +42,9 @@ SELECT count(*) FROM (
        SELECT 1 FROM (SELECT 1 FROM cache_tags WHERE tenant_id = ?1 AND repo_id = ?2 AND manifest = ?3 LIMIT ?4))`
 
 	beginRemoval = `
-INSERT INTO manifest_deletions (tenant_id, repo_id, digest) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING`
+INSERT INTO manifest_deletions (tenant_id, repo_id, digest, op) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`
 
-	findRemoval = `SELECT 1 FROM manifest_deletions WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+	findRemoval = `SELECT op FROM manifest_deletions WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
 	anyRemoval = `SELECT tenant_id, repo_id, digest FROM manifest_deletions ORDER BY tenant_id, repo_id, digest LIMIT 1`
 )
@@ -54,14 +57,14 @@ func (t *tx) beginRemoval(r removal) (bool, error) {
 	if _, err := t.find(countParts, []any{r.tenant, r.repo, key, removeFrom + 1}, &parts); err != nil || parts <= removeFrom {
 		return false, err
 	}
-	_, err := t.exec(beginRemoval, r.tenant, r.repo, key)
+	_, err := t.exec(beginRemoval, r.tenant, r.repo, key, r.op[:])
 	return true, err
 }
 
 // finishRemoval does the steps of a removal that was written down, if it was. What
 // it cannot do, because the process stops or the client has gone, the janitor does.
 func (s *Store) finishRemoval(ctx context.Context, r removal) error {
-	found, err := s.find(ctx, findRemoval, []any{r.tenant, r.repo, r.digest.Bytes()}, new(int))
+	found, err := s.find(ctx, findRemoval, []any{r.tenant, r.repo, r.digest.Bytes()}, new([]byte))
 	for found && err == nil {
 		if s.stopping() {
 			return fault.Down(errClosed, "the metadata store")
@@ -104,10 +107,12 @@ DELETE FROM cache_tags
 // removeSome is a step of a removal that was written down, and says whether it was
 // the last, or there was none.
 func (t *tx) removeSome(r removal, life meta.Lifetimes) (bool, error) {
-	found, err := t.find(findRemoval, []any{r.tenant, r.repo, r.digest.Bytes()}, new(int))
+	var op []byte
+	found, err := t.find(findRemoval, []any{r.tenant, r.repo, r.digest.Bytes()}, &op)
 	if err != nil || !found {
 		return true, err
 	}
+	copy(r.op[:], op)
 	for {
 		n, err := t.removeParts(r, life)
 		switch {
@@ -125,7 +130,10 @@ func (t *tx) removeSome(r removal, life meta.Lifetimes) (bool, error) {
 // is left to be removed has no tag.
 func (t *tx) removeParts(r removal, life meta.Lifetimes) (int64, error) {
 	key := r.digest.Bytes()
-	for _, batch := range []string{deleteSomeTags, dropSomeCachedTags, disownSome} {
+	if n, err := t.untagSome(r.tenant, r.repo, r.digest, r.op, removeBatch); err != nil || n > 0 {
+		return n, err
+	}
+	for _, batch := range []string{dropSomeCachedTags, disownSome} {
 		if n, err := t.exec(batch, r.tenant, r.repo, key, removeBatch); err != nil || n > 0 {
 			return n, err
 		}
@@ -159,7 +167,7 @@ func (t *tx) endRemoval(r removal) error {
 var errGoing = errors.New("sqlitemeta: the manifest is being removed")
 
 func (t *tx) refuseGoing(id tenant.ID, repo int64, d oci.Digest) error {
-	found, err := t.find(findRemoval, []any{id, repo, d.Bytes()}, new(int))
+	found, err := t.find(findRemoval, []any{id, repo, d.Bytes()}, new([]byte))
 	if err == nil && found {
 		err = errGoing
 	}

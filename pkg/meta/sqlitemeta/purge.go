@@ -99,6 +99,9 @@ const (
 	purgeTags = `
 DELETE FROM tags WHERE (tenant_id, repo_id, name) IN
        (SELECT g.tenant_id, g.repo_id, g.name FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = ?2 LIMIT ?3)`
+	purgeTagHistory = `
+DELETE FROM tag_history WHERE (tenant_id, repo_id, name, version) IN
+       (SELECT h.tenant_id, h.repo_id, h.name, h.version FROM tag_history h WHERE h.tenant_id = ?1 AND h.repo_id = ?2 LIMIT ?3)`
 	purgeDeletions = `
 DELETE FROM referrer_deletions WHERE (tenant_id, repo_id, op, subject) IN
        (SELECT d.tenant_id, d.repo_id, d.op, d.subject FROM referrer_deletions d WHERE d.tenant_id = ?1 AND d.repo_id = ?2 LIMIT ?3)`
@@ -137,6 +140,7 @@ func (p purge) repository() (int, error) {
 		p.batches(purgeKept, id, repo),
 		func() (int, error) { return p.uploads(id, repo) },
 		p.batches(purgeTags, id, repo),
+		p.batches(purgeTagHistory, id, repo),
 		p.batches(purgeCacheTags, id, repo),
 		p.batches(purgeReferences, id, repo),
 		p.batches(purgeChildren, id, repo),

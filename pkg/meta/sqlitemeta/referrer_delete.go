@@ -156,13 +156,13 @@ func (t *tx) deleteReferrer(d deletion, referrer oci.Digest, life meta.Lifetimes
 	if _, err := t.exec(beginDeletion, d.tenant, d.repo, d.op[:], referrer.Bytes()); err != nil {
 		return false, err
 	}
-	r := removal{tenant: d.tenant, repo: d.repo, digest: referrer}
+	r := removal{tenant: d.tenant, repo: d.repo, digest: referrer, op: d.op}
 	if large, err := t.beginRemoval(r); err != nil {
 		return false, err
 	} else if large {
 		return t.removeSome(r, life)
 	}
-	_, err := t.deleteManifest(d.tenant, d.repo, referrer, life)
+	_, err := t.deleteManifest(r, life)
 	return true, err
 }
 

@@ -73,6 +73,7 @@ var walks = map[string]string{
 	"purgeKept":            "has a LIMIT",
 	"keepReferrer":         "reads the few deletions that are in flight",
 	"purgeTags":            "has a LIMIT",
+	"purgeTagHistory":      "has a LIMIT",
 	"purgeCacheTags":       "has a LIMIT",
 	"purgeReferences":      "has a LIMIT",
 	"purgeChildren":        "has a LIMIT",

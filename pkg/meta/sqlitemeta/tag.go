@@ -9,10 +9,11 @@ import (
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
-// A tag's version only grows: a new row begins with the time, which is greater than
-// the versions of a deleted tag of the same name.
+// A tag's version only grows: a new row continues its history, or begins with the time,
+// which is greater than the versions of a deleted tag of the same name.
 const moveTag = `
-INSERT INTO tags (tenant_id, repo_id, name, manifest, version) VALUES (?1, ?2, ?3, ?4, ?5)
+INSERT INTO tags (tenant_id, repo_id, name, manifest, version)
+SELECT ?1, ?2, ?3, ?4, coalesce((SELECT max(h.version) FROM tag_history h WHERE h.tenant_id = ?1 AND h.repo_id = ?2 AND h.name = ?3), ?5) + 1 WHERE true
 ON CONFLICT (tenant_id, repo_id, name) DO UPDATE SET manifest = excluded.manifest, version = tags.version + 1`
 
 // The index leaves out the rows that versions before kept of deleted tags, of which
@@ -96,6 +97,9 @@ func (s *Store) DeleteTag(ctx context.Context, by meta.Cause, r meta.Repo, tag s
 			return err
 		}
 		if err := t.event(by, r.Tenant, "tag.delete", repo.target+":"+tag); err != nil {
+			return err
+		}
+		if _, err := t.exec(recordTagDeletion, r.Tenant, repo.id, tag, by.Actor, t.now); err != nil {
 			return err
 		}
 		n, err := t.exec(deleteTag, r.Tenant, repo.id, tag)

@@ -78,7 +78,7 @@ func (s *Store) untagAhead(ctx context.Context, del meta.ManifestDelete) error {
 			if err := t.refuseNamed(del, repo.id); err != nil {
 				return err
 			}
-			return t.deleteSomeTags(repo, del)
+			return t.deleteSomeTags(repo, del, by.Op)
 		})
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func (t *tx) goneWith(id tenant.ID, repo int64, d oci.Digest) ([]meta.Change, er
 
 // deleteSomeTags refuses to delete protected ones: they may be younger than the first
 // decision.
-func (t *tx) deleteSomeTags(repo repository, del meta.ManifestDelete) error {
+func (t *tx) deleteSomeTags(repo repository, del meta.ManifestDelete, op uuid.UUID) error {
 	id, key := del.Repo.Tenant, del.Digest.Bytes()
 	guard, err := t.tagGuard(del.Repo, tagrule.Delete)
 	if err != nil {
@@ -127,7 +127,7 @@ func (t *tx) deleteSomeTags(repo repository, del meta.ManifestDelete) error {
 				return err
 			}
 		}
-		n, err := t.exec(deleteSomeTags, id, repo.id, key, untagBatch)
+		n, err := t.untagSome(id, repo.id, del.Digest, op, untagBatch)
 		if err != nil || n < untagBatch || t.spent() {
 			return err
 		}

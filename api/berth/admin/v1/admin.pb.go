@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xefz\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2Ȃ\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -45,7 +45,9 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"=\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x023\x121/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa3\x01\n" +
 	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\"<\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x022\x120/v1/{parent=tenants/*/registries/*}/repositories\x12\x92\x01\n" +
 	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\"=\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x023*1/v1/{name=tenants/*/registries/*/repositories/**}\x12\x95\x01\n" +
-	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\"F\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02<\x12:/v1/{name=tenants/*/registries/*/repositories/**}:listTags\x12\x9b\x01\n" +
+	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\"F\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02<\x12:/v1/{name=tenants/*/registries/*/repositories/**}:listTags\x12\xad\x01\n" +
+	"\x0eListTagHistory\x12%.berth.admin.v1.ListTagHistoryRequest\x1a&.berth.admin.v1.ListTagHistoryResponse\"L\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02B\x12@/v1/{name=tenants/*/registries/*/repositories/**}:listTagHistory\x12\x91\x01\n" +
+	"\tDeleteTag\x12 .berth.admin.v1.DeleteTagRequest\x1a\x16.google.protobuf.Empty\"J\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02@:\x01*\";/v1/{name=tenants/*/registries/*/repositories/**}:deleteTag\x12\x9b\x01\n" +
 	"\x0eListNameClaims\x12%.berth.admin.v1.ListNameClaimsRequest\x1a&.berth.admin.v1.ListNameClaimsResponse\":\xa0\xbb\x18\x05\x82\xd3\xe4\x93\x020\x12./v1/{parent=tenants/*/registries/*}/nameClaims\x12\x9b\x01\n" +
 	"\x10ReleaseNameClaim\x12'.berth.admin.v1.ReleaseNameClaimRequest\x1a\x16.google.protobuf.Empty\"F\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02<:\x01*\"7/v1/{name=tenants/*/registries/*/nameClaims/**}:release\x12\x8e\x01\n" +
 	"\x10ResolveReference\x12'.berth.admin.v1.ResolveReferenceRequest\x1a\x1a.berth.admin.v1.Resolution\"5\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02+\x12)/v1/{name=tenants/*/registries/*}:resolve\x12\x89\x01\n" +
@@ -107,7 +109,13 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\rGetAccessRule\x12$.berth.admin.v1.GetAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=tenants/*/accessRules/*}\x12\x92\x01\n" +
 	"\x0fListAccessRules\x12&.berth.admin.v1.ListAccessRulesRequest\x1a'.berth.admin.v1.ListAccessRulesResponse\".\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=tenants/*}/accessRules\x12\xa0\x01\n" +
 	"\x10UpdateAccessRule\x12'.berth.admin.v1.UpdateAccessRuleRequest\x1a\x1a.berth.admin.v1.AccessRule\"G\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02=:\vaccess_rule2./v1/{access_rule.name=tenants/*/accessRules/*}\x12\x83\x01\n" +
-	"\x10DeleteAccessRule\x12'.berth.admin.v1.DeleteAccessRuleRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/accessRules/*}\x12\x83\x01\n" +
+	"\x10DeleteAccessRule\x12'.berth.admin.v1.DeleteAccessRuleRequest\x1a\x16.google.protobuf.Empty\".\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02$*\"/v1/{name=tenants/*/accessRules/*}\x12\x85\x01\n" +
+	"\rCreateTagRule\x12$.berth.admin.v1.CreateTagRuleRequest\x1a\x17.berth.admin.v1.TagRule\"5\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02+:\btag_rule\"\x1f/v1/{parent=tenants/*}/tagRules\x12u\n" +
+	"\n" +
+	"GetTagRule\x12!.berth.admin.v1.GetTagRuleRequest\x1a\x17.berth.admin.v1.TagRule\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=tenants/*/tagRules/*}\x12\x86\x01\n" +
+	"\fListTagRules\x12#.berth.admin.v1.ListTagRulesRequest\x1a$.berth.admin.v1.ListTagRulesResponse\"+\xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=tenants/*}/tagRules\x12\x8e\x01\n" +
+	"\rUpdateTagRule\x12$.berth.admin.v1.UpdateTagRuleRequest\x1a\x17.berth.admin.v1.TagRule\">\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x024:\btag_rule2(/v1/{tag_rule.name=tenants/*/tagRules/*}\x12z\n" +
+	"\rDeleteTagRule\x12$.berth.admin.v1.DeleteTagRuleRequest\x1a\x16.google.protobuf.Empty\"+\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=tenants/*/tagRules/*}\x12\x83\x01\n" +
 	"\n" +
 	"TestAccess\x12!.berth.admin.v1.TestAccessRequest\x1a\".berth.admin.v1.TestAccessResponse\".\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=tenants/*}:testAccess\x12z\n" +
 	"\vCreateGroup\x12\".berth.admin.v1.CreateGroupRequest\x1a\x15.berth.admin.v1.Group\"0\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02&:\x05group\"\x1d/v1/{parent=tenants/*}/groups\x12m\n" +
@@ -167,147 +175,157 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*ListRepositoriesRequest)(nil),             // 15: berth.admin.v1.ListRepositoriesRequest
 	(*DeleteRepositoryRequest)(nil),             // 16: berth.admin.v1.DeleteRepositoryRequest
 	(*ListTagsRequest)(nil),                     // 17: berth.admin.v1.ListTagsRequest
-	(*ListNameClaimsRequest)(nil),               // 18: berth.admin.v1.ListNameClaimsRequest
-	(*ReleaseNameClaimRequest)(nil),             // 19: berth.admin.v1.ReleaseNameClaimRequest
-	(*ResolveReferenceRequest)(nil),             // 20: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),               // 21: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),                  // 22: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),                // 23: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),               // 24: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),               // 25: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),                // 26: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),              // 27: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),          // 28: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),       // 29: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),          // 30: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),             // 31: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),           // 32: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),          // 33: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),          // 34: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateMirrorHostRequest)(nil),             // 35: berth.admin.v1.CreateMirrorHostRequest
-	(*GetMirrorHostRequest)(nil),                // 36: berth.admin.v1.GetMirrorHostRequest
-	(*ListMirrorHostsRequest)(nil),              // 37: berth.admin.v1.ListMirrorHostsRequest
-	(*UpdateMirrorHostRequest)(nil),             // 38: berth.admin.v1.UpdateMirrorHostRequest
-	(*RotateMirrorHostRequest)(nil),             // 39: berth.admin.v1.RotateMirrorHostRequest
-	(*DeleteMirrorHostRequest)(nil),             // 40: berth.admin.v1.DeleteMirrorHostRequest
-	(*CreateDomainRequest)(nil),                 // 41: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),                    // 42: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),                  // 43: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),                 // 44: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),                 // 45: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),                 // 46: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),         // 47: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),            // 48: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),          // 49: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),         // 50: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),         // 51: berth.admin.v1.DeleteServiceAccountRequest
-	(*RevokeTokensRequest)(nil),                 // 52: berth.admin.v1.RevokeTokensRequest
-	(*ListRefreshTokensRequest)(nil),            // 53: berth.admin.v1.ListRefreshTokensRequest
-	(*DeleteRefreshTokenRequest)(nil),           // 54: berth.admin.v1.DeleteRefreshTokenRequest
-	(*CreateServiceAccountKeyRequest)(nil),      // 55: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),       // 56: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil),      // 57: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateTrustRequest)(nil),                  // 58: berth.admin.v1.CreateTrustRequest
-	(*GetTrustRequest)(nil),                     // 59: berth.admin.v1.GetTrustRequest
-	(*ListTrustsRequest)(nil),                   // 60: berth.admin.v1.ListTrustsRequest
-	(*DeleteTrustRequest)(nil),                  // 61: berth.admin.v1.DeleteTrustRequest
-	(*CreateUserRequest)(nil),                   // 62: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                      // 63: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),                    // 64: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),                   // 65: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),                   // 66: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),               // 67: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),            // 68: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),             // 69: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),            // 70: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),             // 71: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),                // 72: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),              // 73: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),             // 74: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),             // 75: berth.admin.v1.DeleteAccessRuleRequest
-	(*TestAccessRequest)(nil),                   // 76: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 77: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 78: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 79: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 80: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 81: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 82: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 83: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 84: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 85: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 86: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 87: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 88: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 89: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 90: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 91: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 92: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 93: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 94: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 95: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 96: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 97: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 98: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 99: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 100: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 101: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 102: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 103: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 104: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),                 // 105: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 106: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 107: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 108: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 109: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 110: berth.admin.v1.Deletion
-	(*Registry)(nil),                            // 111: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),              // 112: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 113: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 114: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 115: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 116: berth.admin.v1.ListTagsResponse
-	(*ListNameClaimsResponse)(nil),              // 117: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 118: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 119: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 120: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 121: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 122: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 123: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 124: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 125: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 126: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 127: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 128: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 129: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 130: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 131: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 132: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 133: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 134: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 135: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 136: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 137: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 138: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 139: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 140: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 141: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 142: berth.admin.v1.ListAccessRulesResponse
-	(*TestAccessResponse)(nil),                  // 143: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 144: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 145: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 146: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 147: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 148: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 149: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 150: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 151: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 152: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 153: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 154: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 155: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 156: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 157: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                              // 158: berth.admin.v1.Backup
+	(*ListTagHistoryRequest)(nil),               // 18: berth.admin.v1.ListTagHistoryRequest
+	(*DeleteTagRequest)(nil),                    // 19: berth.admin.v1.DeleteTagRequest
+	(*ListNameClaimsRequest)(nil),               // 20: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),             // 21: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),             // 22: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),               // 23: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),                  // 24: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),                // 25: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),               // 26: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),               // 27: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),                // 28: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),              // 29: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),          // 30: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),       // 31: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),          // 32: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),             // 33: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),           // 34: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),          // 35: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),          // 36: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateMirrorHostRequest)(nil),             // 37: berth.admin.v1.CreateMirrorHostRequest
+	(*GetMirrorHostRequest)(nil),                // 38: berth.admin.v1.GetMirrorHostRequest
+	(*ListMirrorHostsRequest)(nil),              // 39: berth.admin.v1.ListMirrorHostsRequest
+	(*UpdateMirrorHostRequest)(nil),             // 40: berth.admin.v1.UpdateMirrorHostRequest
+	(*RotateMirrorHostRequest)(nil),             // 41: berth.admin.v1.RotateMirrorHostRequest
+	(*DeleteMirrorHostRequest)(nil),             // 42: berth.admin.v1.DeleteMirrorHostRequest
+	(*CreateDomainRequest)(nil),                 // 43: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),                    // 44: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),                  // 45: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),                 // 46: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),                 // 47: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),                 // 48: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),         // 49: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),            // 50: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),          // 51: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),         // 52: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),         // 53: berth.admin.v1.DeleteServiceAccountRequest
+	(*RevokeTokensRequest)(nil),                 // 54: berth.admin.v1.RevokeTokensRequest
+	(*ListRefreshTokensRequest)(nil),            // 55: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),           // 56: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil),      // 57: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),       // 58: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil),      // 59: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateTrustRequest)(nil),                  // 60: berth.admin.v1.CreateTrustRequest
+	(*GetTrustRequest)(nil),                     // 61: berth.admin.v1.GetTrustRequest
+	(*ListTrustsRequest)(nil),                   // 62: berth.admin.v1.ListTrustsRequest
+	(*DeleteTrustRequest)(nil),                  // 63: berth.admin.v1.DeleteTrustRequest
+	(*CreateUserRequest)(nil),                   // 64: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 65: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 66: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 67: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 68: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 69: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 70: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 71: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 72: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 73: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 74: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 75: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 76: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 77: berth.admin.v1.DeleteAccessRuleRequest
+	(*CreateTagRuleRequest)(nil),                // 78: berth.admin.v1.CreateTagRuleRequest
+	(*GetTagRuleRequest)(nil),                   // 79: berth.admin.v1.GetTagRuleRequest
+	(*ListTagRulesRequest)(nil),                 // 80: berth.admin.v1.ListTagRulesRequest
+	(*UpdateTagRuleRequest)(nil),                // 81: berth.admin.v1.UpdateTagRuleRequest
+	(*DeleteTagRuleRequest)(nil),                // 82: berth.admin.v1.DeleteTagRuleRequest
+	(*TestAccessRequest)(nil),                   // 83: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 84: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 85: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 86: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 87: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 88: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 89: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 90: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 91: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 92: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 93: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 94: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 95: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 96: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 97: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 98: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 99: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 100: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 101: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 102: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 103: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 104: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 105: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 106: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 107: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 108: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 109: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 110: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 111: berth.admin.v1.RotateSigningKeysRequest
+	(*CreateBackupRequest)(nil),                 // 112: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 113: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 114: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 115: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 116: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 117: berth.admin.v1.Deletion
+	(*Registry)(nil),                            // 118: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),              // 119: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 120: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 121: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 122: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 123: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryResponse)(nil),              // 124: berth.admin.v1.ListTagHistoryResponse
+	(*ListNameClaimsResponse)(nil),              // 125: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 126: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 127: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 128: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 129: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 130: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 131: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 132: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 133: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 134: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 135: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 136: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 137: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 138: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 139: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 140: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 141: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 142: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 143: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 144: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 145: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 146: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 147: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 148: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 149: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 150: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 151: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 152: berth.admin.v1.ListTagRulesResponse
+	(*TestAccessResponse)(nil),                  // 153: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 154: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 155: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 156: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 157: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 158: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 159: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 160: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 161: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 162: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 163: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 164: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 165: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 166: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 167: berth.admin.v1.RotateSigningKeysResponse
+	(*Backup)(nil),                              // 168: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -328,206 +346,220 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	15,  // 15: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
 	16,  // 16: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
 	17,  // 17: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	18,  // 18: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
-	19,  // 19: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
-	20,  // 20: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	21,  // 21: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	22,  // 22: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	23,  // 23: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	24,  // 24: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	25,  // 25: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	26,  // 26: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	27,  // 27: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	28,  // 28: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	29,  // 29: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	30,  // 30: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	31,  // 31: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	32,  // 32: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	33,  // 33: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	34,  // 34: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	35,  // 35: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
-	36,  // 36: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
-	37,  // 37: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
-	38,  // 38: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
-	39,  // 39: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
-	40,  // 40: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
-	41,  // 41: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	42,  // 42: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	43,  // 43: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	44,  // 44: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	45,  // 45: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	46,  // 46: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	47,  // 47: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	48,  // 48: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	49,  // 49: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	50,  // 50: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	51,  // 51: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	52,  // 52: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	53,  // 53: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
-	54,  // 54: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
-	55,  // 55: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	56,  // 56: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	57,  // 57: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	58,  // 58: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
-	59,  // 59: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
-	60,  // 60: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
-	61,  // 61: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
-	62,  // 62: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	63,  // 63: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	64,  // 64: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	65,  // 65: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	66,  // 66: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	67,  // 67: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
-	68,  // 68: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	69,  // 69: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	70,  // 70: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	71,  // 71: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	72,  // 72: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	73,  // 73: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	74,  // 74: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	75,  // 75: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	76,  // 76: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	77,  // 77: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	78,  // 78: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	79,  // 79: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	80,  // 80: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	81,  // 81: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	82,  // 82: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	83,  // 83: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	84,  // 84: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	85,  // 85: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	86,  // 86: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	87,  // 87: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	88,  // 88: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	89,  // 89: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	90,  // 90: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	91,  // 91: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	92,  // 92: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	93,  // 93: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	94,  // 94: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	95,  // 95: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	96,  // 96: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	97,  // 97: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	98,  // 98: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	99,  // 99: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	100, // 100: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	101, // 101: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	102, // 102: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	103, // 103: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	104, // 104: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	105, // 105: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	106, // 106: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	107, // 107: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	108, // 108: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	108, // 109: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	109, // 110: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	108, // 111: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	110, // 112: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	108, // 113: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	108, // 114: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	108, // 115: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	111, // 116: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	111, // 117: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	112, // 118: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	111, // 119: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	110, // 120: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	111, // 121: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	113, // 122: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	114, // 123: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	115, // 124: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	116, // 125: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	117, // 126: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	115, // 127: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	118, // 128: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	119, // 129: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	119, // 130: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	120, // 131: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	119, // 132: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	115, // 133: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	115, // 134: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	121, // 135: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	122, // 136: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	123, // 137: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	124, // 138: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	124, // 139: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	125, // 140: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	124, // 141: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	115, // 142: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	126, // 143: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	126, // 144: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	127, // 145: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	126, // 146: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	126, // 147: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	115, // 148: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	128, // 149: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	128, // 150: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	129, // 151: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	128, // 152: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	115, // 153: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	128, // 154: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	130, // 155: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	130, // 156: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	131, // 157: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	130, // 158: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	115, // 159: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	115, // 160: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	132, // 161: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	115, // 162: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	133, // 163: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	134, // 164: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	115, // 165: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	135, // 166: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	135, // 167: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	136, // 168: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	115, // 169: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	137, // 170: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	137, // 171: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	138, // 172: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	137, // 173: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	115, // 174: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	115, // 175: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	139, // 176: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	140, // 177: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	115, // 178: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	141, // 179: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	141, // 180: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	142, // 181: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	141, // 182: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	115, // 183: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	143, // 184: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	144, // 185: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	144, // 186: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	145, // 187: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	144, // 188: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	115, // 189: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	146, // 190: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	146, // 191: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	147, // 192: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	147, // 193: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	146, // 194: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	115, // 195: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	148, // 196: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	142, // 197: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	149, // 198: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	115, // 199: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	150, // 200: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	150, // 201: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	151, // 202: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	152, // 203: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	152, // 204: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	153, // 205: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	152, // 206: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	115, // 207: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	154, // 208: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	155, // 209: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	115, // 210: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	156, // 211: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	157, // 212: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	158, // 213: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	158, // 214: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	115, // 215: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	108, // [108:216] is the sub-list for method output_type
-	0,   // [0:108] is the sub-list for method input_type
+	18,  // 18: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
+	19,  // 19: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
+	20,  // 20: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	21,  // 21: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	22,  // 22: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	23,  // 23: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	24,  // 24: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	25,  // 25: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	26,  // 26: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	27,  // 27: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	28,  // 28: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	29,  // 29: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	30,  // 30: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	31,  // 31: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	32,  // 32: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	33,  // 33: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	34,  // 34: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	35,  // 35: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	36,  // 36: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	37,  // 37: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
+	38,  // 38: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
+	39,  // 39: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
+	40,  // 40: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
+	41,  // 41: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
+	42,  // 42: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
+	43,  // 43: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	44,  // 44: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	45,  // 45: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	46,  // 46: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	47,  // 47: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	48,  // 48: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	49,  // 49: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	50,  // 50: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	51,  // 51: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	52,  // 52: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	53,  // 53: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	54,  // 54: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
+	55,  // 55: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
+	56,  // 56: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
+	57,  // 57: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	58,  // 58: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	59,  // 59: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	60,  // 60: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
+	61,  // 61: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
+	62,  // 62: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
+	63,  // 63: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
+	64,  // 64: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	65,  // 65: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	66,  // 66: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	67,  // 67: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	68,  // 68: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	69,  // 69: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	70,  // 70: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	71,  // 71: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	72,  // 72: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	73,  // 73: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	74,  // 74: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	75,  // 75: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	76,  // 76: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	77,  // 77: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	78,  // 78: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
+	79,  // 79: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
+	80,  // 80: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
+	81,  // 81: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
+	82,  // 82: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
+	83,  // 83: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	84,  // 84: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	85,  // 85: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	86,  // 86: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	87,  // 87: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	88,  // 88: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	89,  // 89: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	90,  // 90: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	91,  // 91: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	92,  // 92: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	93,  // 93: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	94,  // 94: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	95,  // 95: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	96,  // 96: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	97,  // 97: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	98,  // 98: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	99,  // 99: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	100, // 100: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	101, // 101: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	102, // 102: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	103, // 103: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	104, // 104: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	105, // 105: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	106, // 106: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	107, // 107: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	108, // 108: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	109, // 109: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	110, // 110: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	111, // 111: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	112, // 112: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	113, // 113: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	114, // 114: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	115, // 115: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	115, // 116: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	116, // 117: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	115, // 118: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	117, // 119: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	115, // 120: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	115, // 121: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	115, // 122: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	118, // 123: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	118, // 124: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	119, // 125: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	118, // 126: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	117, // 127: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	118, // 128: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	120, // 129: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	121, // 130: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	122, // 131: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	123, // 132: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	124, // 133: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	122, // 134: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	125, // 135: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	122, // 136: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	126, // 137: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	127, // 138: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	127, // 139: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	128, // 140: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	127, // 141: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	122, // 142: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	122, // 143: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	129, // 144: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	130, // 145: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	131, // 146: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	132, // 147: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	132, // 148: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	133, // 149: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	132, // 150: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	122, // 151: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	134, // 152: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	134, // 153: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	135, // 154: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	134, // 155: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	134, // 156: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	122, // 157: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	136, // 158: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	136, // 159: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	137, // 160: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	136, // 161: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	122, // 162: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	136, // 163: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	138, // 164: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	138, // 165: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	139, // 166: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	138, // 167: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	122, // 168: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	122, // 169: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	140, // 170: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	122, // 171: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	141, // 172: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	142, // 173: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	122, // 174: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	143, // 175: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	143, // 176: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	144, // 177: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	122, // 178: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	145, // 179: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	145, // 180: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	146, // 181: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	145, // 182: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	122, // 183: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	122, // 184: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	147, // 185: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	148, // 186: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	122, // 187: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	149, // 188: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	149, // 189: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	150, // 190: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	149, // 191: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	122, // 192: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	151, // 193: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	151, // 194: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	152, // 195: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	151, // 196: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	122, // 197: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	153, // 198: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	154, // 199: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	154, // 200: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	155, // 201: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	154, // 202: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	122, // 203: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	156, // 204: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	156, // 205: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	157, // 206: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	157, // 207: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	156, // 208: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	122, // 209: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	158, // 210: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	150, // 211: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	159, // 212: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	122, // 213: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	160, // 214: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	160, // 215: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	161, // 216: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	162, // 217: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	162, // 218: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	163, // 219: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	162, // 220: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	122, // 221: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	164, // 222: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	165, // 223: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	122, // 224: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	166, // 225: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	167, // 226: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	168, // 227: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	168, // 228: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	122, // 229: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	115, // [115:230] is the sub-list for method output_type
+	0,   // [0:115] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -555,6 +587,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_service_account_proto_init()
 	file_berth_admin_v1_session_proto_init()
 	file_berth_admin_v1_signing_key_proto_init()
+	file_berth_admin_v1_tag_rule_proto_init()
 	file_berth_admin_v1_tenant_proto_init()
 	file_berth_admin_v1_test_access_proto_init()
 	file_berth_admin_v1_token_proto_init()

@@ -38,6 +38,8 @@ const (
 	AdminService_ListRepositories_FullMethodName             = "/berth.admin.v1.AdminService/ListRepositories"
 	AdminService_DeleteRepository_FullMethodName             = "/berth.admin.v1.AdminService/DeleteRepository"
 	AdminService_ListTags_FullMethodName                     = "/berth.admin.v1.AdminService/ListTags"
+	AdminService_ListTagHistory_FullMethodName               = "/berth.admin.v1.AdminService/ListTagHistory"
+	AdminService_DeleteTag_FullMethodName                    = "/berth.admin.v1.AdminService/DeleteTag"
 	AdminService_ListNameClaims_FullMethodName               = "/berth.admin.v1.AdminService/ListNameClaims"
 	AdminService_ReleaseNameClaim_FullMethodName             = "/berth.admin.v1.AdminService/ReleaseNameClaim"
 	AdminService_ResolveReference_FullMethodName             = "/berth.admin.v1.AdminService/ResolveReference"
@@ -96,6 +98,11 @@ const (
 	AdminService_ListAccessRules_FullMethodName              = "/berth.admin.v1.AdminService/ListAccessRules"
 	AdminService_UpdateAccessRule_FullMethodName             = "/berth.admin.v1.AdminService/UpdateAccessRule"
 	AdminService_DeleteAccessRule_FullMethodName             = "/berth.admin.v1.AdminService/DeleteAccessRule"
+	AdminService_CreateTagRule_FullMethodName                = "/berth.admin.v1.AdminService/CreateTagRule"
+	AdminService_GetTagRule_FullMethodName                   = "/berth.admin.v1.AdminService/GetTagRule"
+	AdminService_ListTagRules_FullMethodName                 = "/berth.admin.v1.AdminService/ListTagRules"
+	AdminService_UpdateTagRule_FullMethodName                = "/berth.admin.v1.AdminService/UpdateTagRule"
+	AdminService_DeleteTagRule_FullMethodName                = "/berth.admin.v1.AdminService/DeleteTagRule"
 	AdminService_TestAccess_FullMethodName                   = "/berth.admin.v1.AdminService/TestAccess"
 	AdminService_CreateGroup_FullMethodName                  = "/berth.admin.v1.AdminService/CreateGroup"
 	AdminService_GetGroup_FullMethodName                     = "/berth.admin.v1.AdminService/GetGroup"
@@ -186,6 +193,10 @@ type AdminServiceClient interface {
 	DeleteRepository(ctx context.Context, in *DeleteRepositoryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the tags of a repository, by name.
 	ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error)
+	// Lists the changes of a tag, also of a deleted one, the newest first.
+	ListTagHistory(ctx context.Context, in *ListTagHistoryRequest, opts ...grpc.CallOption) (*ListTagHistoryResponse, error)
+	// Deletes a tag of a repository. The manifest stays.
+	DeleteTag(ctx context.Context, in *DeleteTagRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the names that a registry claims, by name.
 	ListNameClaims(ctx context.Context, in *ListNameClaimsRequest, opts ...grpc.CallOption) (*ListNameClaimsResponse, error)
 	// Releases the claim to a name: upstreams are asked for it again. It fails
@@ -311,6 +322,16 @@ type AdminServiceClient interface {
 	UpdateAccessRule(ctx context.Context, in *UpdateAccessRuleRequest, opts ...grpc.CallOption) (*AccessRule, error)
 	// Deletes an access rule.
 	DeleteAccessRule(ctx context.Context, in *DeleteAccessRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Creates a tag rule.
+	CreateTagRule(ctx context.Context, in *CreateTagRuleRequest, opts ...grpc.CallOption) (*TagRule, error)
+	// Gets a tag rule.
+	GetTagRule(ctx context.Context, in *GetTagRuleRequest, opts ...grpc.CallOption) (*TagRule, error)
+	// Lists tag rules, by name.
+	ListTagRules(ctx context.Context, in *ListTagRulesRequest, opts ...grpc.CallOption) (*ListTagRulesResponse, error)
+	// Changes a tag rule.
+	UpdateTagRule(ctx context.Context, in *UpdateTagRuleRequest, opts ...grpc.CallOption) (*TagRule, error)
+	// Deletes a tag rule.
+	DeleteTagRule(ctx context.Context, in *DeleteTagRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -570,6 +591,26 @@ func (c *adminServiceClient) ListTags(ctx context.Context, in *ListTagsRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListTagsResponse)
 	err := c.cc.Invoke(ctx, AdminService_ListTags_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListTagHistory(ctx context.Context, in *ListTagHistoryRequest, opts ...grpc.CallOption) (*ListTagHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTagHistoryResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListTagHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteTag(ctx context.Context, in *DeleteTagRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteTag_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1156,6 +1197,56 @@ func (c *adminServiceClient) DeleteAccessRule(ctx context.Context, in *DeleteAcc
 	return out, nil
 }
 
+func (c *adminServiceClient) CreateTagRule(ctx context.Context, in *CreateTagRuleRequest, opts ...grpc.CallOption) (*TagRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TagRule)
+	err := c.cc.Invoke(ctx, AdminService_CreateTagRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetTagRule(ctx context.Context, in *GetTagRuleRequest, opts ...grpc.CallOption) (*TagRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TagRule)
+	err := c.cc.Invoke(ctx, AdminService_GetTagRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListTagRules(ctx context.Context, in *ListTagRulesRequest, opts ...grpc.CallOption) (*ListTagRulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTagRulesResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListTagRules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateTagRule(ctx context.Context, in *UpdateTagRuleRequest, opts ...grpc.CallOption) (*TagRule, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TagRule)
+	err := c.cc.Invoke(ctx, AdminService_UpdateTagRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteTagRule(ctx context.Context, in *DeleteTagRuleRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteTagRule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) TestAccess(ctx context.Context, in *TestAccessRequest, opts ...grpc.CallOption) (*TestAccessResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TestAccessResponse)
@@ -1532,6 +1623,10 @@ type AdminServiceServer interface {
 	DeleteRepository(context.Context, *DeleteRepositoryRequest) (*emptypb.Empty, error)
 	// Lists the tags of a repository, by name.
 	ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error)
+	// Lists the changes of a tag, also of a deleted one, the newest first.
+	ListTagHistory(context.Context, *ListTagHistoryRequest) (*ListTagHistoryResponse, error)
+	// Deletes a tag of a repository. The manifest stays.
+	DeleteTag(context.Context, *DeleteTagRequest) (*emptypb.Empty, error)
 	// Lists the names that a registry claims, by name.
 	ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error)
 	// Releases the claim to a name: upstreams are asked for it again. It fails
@@ -1657,6 +1752,16 @@ type AdminServiceServer interface {
 	UpdateAccessRule(context.Context, *UpdateAccessRuleRequest) (*AccessRule, error)
 	// Deletes an access rule.
 	DeleteAccessRule(context.Context, *DeleteAccessRuleRequest) (*emptypb.Empty, error)
+	// Creates a tag rule.
+	CreateTagRule(context.Context, *CreateTagRuleRequest) (*TagRule, error)
+	// Gets a tag rule.
+	GetTagRule(context.Context, *GetTagRuleRequest) (*TagRule, error)
+	// Lists tag rules, by name.
+	ListTagRules(context.Context, *ListTagRulesRequest) (*ListTagRulesResponse, error)
+	// Changes a tag rule.
+	UpdateTagRule(context.Context, *UpdateTagRuleRequest) (*TagRule, error)
+	// Deletes a tag rule.
+	DeleteTagRule(context.Context, *DeleteTagRuleRequest) (*emptypb.Empty, error)
 	// Says what a principal may do with a repository, by which rule or role, which rules came
 	// near, and how each member of the registry's chain decides. Accounts other than admins and
 	// auditors test only themselves.
@@ -1794,6 +1899,12 @@ func (UnimplementedAdminServiceServer) DeleteRepository(context.Context, *Delete
 }
 func (UnimplementedAdminServiceServer) ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTags not implemented")
+}
+func (UnimplementedAdminServiceServer) ListTagHistory(context.Context, *ListTagHistoryRequest) (*ListTagHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTagHistory not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteTag(context.Context, *DeleteTagRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteTag not implemented")
 }
 func (UnimplementedAdminServiceServer) ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNameClaims not implemented")
@@ -1968,6 +2079,21 @@ func (UnimplementedAdminServiceServer) UpdateAccessRule(context.Context, *Update
 }
 func (UnimplementedAdminServiceServer) DeleteAccessRule(context.Context, *DeleteAccessRuleRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteAccessRule not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateTagRule(context.Context, *CreateTagRuleRequest) (*TagRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateTagRule not implemented")
+}
+func (UnimplementedAdminServiceServer) GetTagRule(context.Context, *GetTagRuleRequest) (*TagRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTagRule not implemented")
+}
+func (UnimplementedAdminServiceServer) ListTagRules(context.Context, *ListTagRulesRequest) (*ListTagRulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTagRules not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateTagRule(context.Context, *UpdateTagRuleRequest) (*TagRule, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateTagRule not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteTagRule(context.Context, *DeleteTagRuleRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteTagRule not implemented")
 }
 func (UnimplementedAdminServiceServer) TestAccess(context.Context, *TestAccessRequest) (*TestAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestAccess not implemented")
@@ -2405,6 +2531,42 @@ func _AdminService_ListTags_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ListTags(ctx, req.(*ListTagsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListTagHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTagHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListTagHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListTagHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListTagHistory(ctx, req.(*ListTagHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteTag_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteTagRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteTag(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteTag_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteTag(ctx, req.(*DeleteTagRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3453,6 +3615,96 @@ func _AdminService_DeleteAccessRule_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_CreateTagRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateTagRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateTagRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateTagRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateTagRule(ctx, req.(*CreateTagRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetTagRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTagRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetTagRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetTagRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetTagRule(ctx, req.(*GetTagRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListTagRules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTagRulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListTagRules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListTagRules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListTagRules(ctx, req.(*ListTagRulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateTagRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateTagRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateTagRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateTagRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateTagRule(ctx, req.(*UpdateTagRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteTagRule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteTagRuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteTagRule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteTagRule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteTagRule(ctx, req.(*DeleteTagRuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_TestAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TestAccessRequest)
 	if err := dec(in); err != nil {
@@ -4109,6 +4361,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_ListTags_Handler,
 		},
 		{
+			MethodName: "ListTagHistory",
+			Handler:    _AdminService_ListTagHistory_Handler,
+		},
+		{
+			MethodName: "DeleteTag",
+			Handler:    _AdminService_DeleteTag_Handler,
+		},
+		{
 			MethodName: "ListNameClaims",
 			Handler:    _AdminService_ListNameClaims_Handler,
 		},
@@ -4339,6 +4599,26 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteAccessRule",
 			Handler:    _AdminService_DeleteAccessRule_Handler,
+		},
+		{
+			MethodName: "CreateTagRule",
+			Handler:    _AdminService_CreateTagRule_Handler,
+		},
+		{
+			MethodName: "GetTagRule",
+			Handler:    _AdminService_GetTagRule_Handler,
+		},
+		{
+			MethodName: "ListTagRules",
+			Handler:    _AdminService_ListTagRules_Handler,
+		},
+		{
+			MethodName: "UpdateTagRule",
+			Handler:    _AdminService_UpdateTagRule_Handler,
+		},
+		{
+			MethodName: "DeleteTagRule",
+			Handler:    _AdminService_DeleteTagRule_Handler,
 		},
 		{
 			MethodName: "TestAccess",

@@ -644,9 +644,11 @@ type DeleteRegistryRequest struct {
 	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// Delete the registry with its content. Without it, a registry that holds a
 	// manifest is not deleted.
-	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Force bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	// Delete also what tag rules protect. Needs the role ADMIN.
+	OverrideTagRules bool `protobuf:"varint,6,opt,name=override_tag_rules,json=overrideTagRules,proto3" json:"override_tag_rules,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *DeleteRegistryRequest) Reset() {
@@ -710,6 +712,13 @@ func (x *DeleteRegistryRequest) GetValidateOnly() bool {
 func (x *DeleteRegistryRequest) GetForce() bool {
 	if x != nil {
 		return x.Force
+	}
+	return false
+}
+
+func (x *DeleteRegistryRequest) GetOverrideTagRules() bool {
+	if x != nil {
+		return x.OverrideTagRules
 	}
 	return false
 }
@@ -838,13 +847,14 @@ const file_berth_admin_v1_registry_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\x9f\x01\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\xcd\x01\n" +
 	"\x15DeleteRegistryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12\x14\n" +
-	"\x05force\x18\x05 \x01(\bR\x05force\"f\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\x12,\n" +
+	"\x12override_tag_rules\x18\x06 \x01(\bR\x10overrideTagRules\"f\n" +
 	"\x17UndeleteRegistryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +

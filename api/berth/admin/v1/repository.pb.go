@@ -23,6 +23,66 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// How a tag is changed.
+type TagChange_Verb int32
+
+const (
+	TagChange_VERB_UNSPECIFIED TagChange_Verb = 0
+	// By a push.
+	TagChange_PUSH TagChange_Verb = 1
+	// By a promotion. No method makes one yet.
+	TagChange_PROMOTE TagChange_Verb = 2
+	// By a deletion of the tag, or of its manifest.
+	TagChange_DELETE TagChange_Verb = 3
+	// By an undelete.
+	TagChange_UNDELETE TagChange_Verb = 4
+)
+
+// Enum value maps for TagChange_Verb.
+var (
+	TagChange_Verb_name = map[int32]string{
+		0: "VERB_UNSPECIFIED",
+		1: "PUSH",
+		2: "PROMOTE",
+		3: "DELETE",
+		4: "UNDELETE",
+	}
+	TagChange_Verb_value = map[string]int32{
+		"VERB_UNSPECIFIED": 0,
+		"PUSH":             1,
+		"PROMOTE":          2,
+		"DELETE":           3,
+		"UNDELETE":         4,
+	}
+)
+
+func (x TagChange_Verb) Enum() *TagChange_Verb {
+	p := new(TagChange_Verb)
+	*p = x
+	return p
+}
+
+func (x TagChange_Verb) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TagChange_Verb) Descriptor() protoreflect.EnumDescriptor {
+	return file_berth_admin_v1_repository_proto_enumTypes[0].Descriptor()
+}
+
+func (TagChange_Verb) Type() protoreflect.EnumType {
+	return &file_berth_admin_v1_repository_proto_enumTypes[0]
+}
+
+func (x TagChange_Verb) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TagChange_Verb.Descriptor instead.
+func (TagChange_Verb) EnumDescriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{10, 0}
+}
+
 // A repository is a name inside a registry. It comes into being with its first
 // push.
 type Repository struct {
@@ -300,9 +360,11 @@ type DeleteRepositoryRequest struct {
 	// Succeed if it does not exist.
 	AllowMissing bool `protobuf:"varint,2,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
 	// Check everything, change nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Delete also what tag rules protect. Needs the role ADMIN.
+	OverrideTagRules bool `protobuf:"varint,4,opt,name=override_tag_rules,json=overrideTagRules,proto3" json:"override_tag_rules,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *DeleteRepositoryRequest) Reset() {
@@ -356,6 +418,94 @@ func (x *DeleteRepositoryRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *DeleteRepositoryRequest) GetOverrideTagRules() bool {
+	if x != nil {
+		return x.OverrideTagRules
+	}
+	return false
+}
+
+type DeleteTagRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Required. The tag to delete.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Succeed if it does not exist.
+	AllowMissing bool `protobuf:"varint,3,opt,name=allow_missing,json=allowMissing,proto3" json:"allow_missing,omitempty"`
+	// Check everything, change nothing.
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Delete it although a tag rule protects it. Needs the role ADMIN.
+	OverrideTagRules bool `protobuf:"varint,5,opt,name=override_tag_rules,json=overrideTagRules,proto3" json:"override_tag_rules,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *DeleteTagRequest) Reset() {
+	*x = DeleteTagRequest{}
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTagRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTagRequest) ProtoMessage() {}
+
+func (x *DeleteTagRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTagRequest.ProtoReflect.Descriptor instead.
+func (*DeleteTagRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeleteTagRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteTagRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *DeleteTagRequest) GetAllowMissing() bool {
+	if x != nil {
+		return x.AllowMissing
+	}
+	return false
+}
+
+func (x *DeleteTagRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *DeleteTagRequest) GetOverrideTagRules() bool {
+	if x != nil {
+		return x.OverrideTagRules
+	}
+	return false
+}
+
 type ListTagsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
@@ -377,7 +527,7 @@ type ListTagsRequest struct {
 
 func (x *ListTagsRequest) Reset() {
 	*x = ListTagsRequest{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -389,7 +539,7 @@ func (x *ListTagsRequest) String() string {
 func (*ListTagsRequest) ProtoMessage() {}
 
 func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -402,7 +552,7 @@ func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsRequest.ProtoReflect.Descriptor instead.
 func (*ListTagsRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{5}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListTagsRequest) GetName() string {
@@ -451,7 +601,7 @@ type ListTagsResponse struct {
 
 func (x *ListTagsResponse) Reset() {
 	*x = ListTagsResponse{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +613,7 @@ func (x *ListTagsResponse) String() string {
 func (*ListTagsResponse) ProtoMessage() {}
 
 func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +626,7 @@ func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsResponse.ProtoReflect.Descriptor instead.
 func (*ListTagsResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{6}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListTagsResponse) GetTags() []string {
@@ -491,6 +641,220 @@ func (x *ListTagsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+type ListTagHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Required. The tag, which may be deleted.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// At most this many; 0 means 100, more than 1000 means 1000.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTagHistoryRequest) Reset() {
+	*x = ListTagHistoryRequest{}
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTagHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTagHistoryRequest) ProtoMessage() {}
+
+func (x *ListTagHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTagHistoryRequest.ProtoReflect.Descriptor instead.
+func (*ListTagHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListTagHistoryRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListTagHistoryRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *ListTagHistoryRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTagHistoryRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListTagHistoryResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Changes []*TagChange           `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTagHistoryResponse) Reset() {
+	*x = ListTagHistoryResponse{}
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTagHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTagHistoryResponse) ProtoMessage() {}
+
+func (x *ListTagHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTagHistoryResponse.ProtoReflect.Descriptor instead.
+func (*ListTagHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListTagHistoryResponse) GetChanges() []*TagChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ListTagHistoryResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// A change of a tag: it was made, moved to another manifest, or deleted.
+type TagChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version of the tag from then on. Each change adds 1.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// What the tag points to from then on. Empty: it was deleted.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// What it pointed to before. Empty: it was not there.
+	PreviousDigest string         `protobuf:"bytes,3,opt,name=previous_digest,json=previousDigest,proto3" json:"previous_digest,omitempty"`
+	Verb           TagChange_Verb `protobuf:"varint,4,opt,name=verb,proto3,enum=berth.admin.v1.TagChange_Verb" json:"verb,omitempty"`
+	// Who did it, as in the audit log. Empty where the log no longer says so.
+	Actor         string                 `protobuf:"bytes,5,opt,name=actor,proto3" json:"actor,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagChange) Reset() {
+	*x = TagChange{}
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagChange) ProtoMessage() {}
+
+func (x *TagChange) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagChange.ProtoReflect.Descriptor instead.
+func (*TagChange) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TagChange) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *TagChange) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *TagChange) GetPreviousDigest() string {
+	if x != nil {
+		return x.PreviousDigest
+	}
+	return ""
+}
+
+func (x *TagChange) GetVerb() TagChange_Verb {
+	if x != nil {
+		return x.Verb
+	}
+	return TagChange_VERB_UNSPECIFIED
+}
+
+func (x *TagChange) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *TagChange) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
 }
 
 var File_berth_admin_v1_repository_proto protoreflect.FileDescriptor
@@ -522,11 +886,18 @@ const file_berth_admin_v1_repository_proto_rawDesc = "" +
 	"\border_by\x18\x05 \x01(\tR\aorderBy\"\x82\x01\n" +
 	"\x18ListRepositoriesResponse\x12>\n" +
 	"\frepositories\x18\x01 \x03(\v2\x1a.berth.admin.v1.RepositoryR\frepositories\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"w\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n" +
 	"\x17DeleteRepositoryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\x94\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12,\n" +
+	"\x12override_tag_rules\x18\x04 \x01(\bR\x10overrideTagRules\"\xb0\x01\n" +
+	"\x10DeleteTagRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12#\n" +
+	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12,\n" +
+	"\x12override_tag_rules\x18\x05 \x01(\bR\x10overrideTagRules\"\x94\x01\n" +
 	"\x0fListTagsRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -536,7 +907,30 @@ const file_berth_admin_v1_repository_proto_rawDesc = "" +
 	"\border_by\x18\x05 \x01(\tR\aorderBy\"N\n" +
 	"\x10ListTagsResponse\x12\x12\n" +
 	"\x04tags\x18\x01 \x03(\tR\x04tags\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageTokenB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"y\n" +
+	"\x15ListTagHistoryRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"u\n" +
+	"\x16ListTagHistoryResponse\x123\n" +
+	"\achanges\x18\x01 \x03(\v2\x19.berth.admin.v1.TagChangeR\achanges\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaf\x02\n" +
+	"\tTagChange\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12'\n" +
+	"\x0fprevious_digest\x18\x03 \x01(\tR\x0epreviousDigest\x122\n" +
+	"\x04verb\x18\x04 \x01(\x0e2\x1e.berth.admin.v1.TagChange.VerbR\x04verb\x12\x14\n" +
+	"\x05actor\x18\x05 \x01(\tR\x05actor\x12.\n" +
+	"\x04time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"M\n" +
+	"\x04Verb\x12\x14\n" +
+	"\x10VERB_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04PUSH\x10\x01\x12\v\n" +
+	"\aPROMOTE\x10\x02\x12\n" +
+	"\n" +
+	"\x06DELETE\x10\x03\x12\f\n" +
+	"\bUNDELETE\x10\x04B<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (
 	file_berth_admin_v1_repository_proto_rawDescOnce sync.Once
@@ -550,25 +944,34 @@ func file_berth_admin_v1_repository_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_repository_proto_rawDescData
 }
 
-var file_berth_admin_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_berth_admin_v1_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_berth_admin_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_berth_admin_v1_repository_proto_goTypes = []any{
-	(*Repository)(nil),               // 0: berth.admin.v1.Repository
-	(*GetRepositoryRequest)(nil),     // 1: berth.admin.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),  // 2: berth.admin.v1.ListRepositoriesRequest
-	(*ListRepositoriesResponse)(nil), // 3: berth.admin.v1.ListRepositoriesResponse
-	(*DeleteRepositoryRequest)(nil),  // 4: berth.admin.v1.DeleteRepositoryRequest
-	(*ListTagsRequest)(nil),          // 5: berth.admin.v1.ListTagsRequest
-	(*ListTagsResponse)(nil),         // 6: berth.admin.v1.ListTagsResponse
-	(*timestamppb.Timestamp)(nil),    // 7: google.protobuf.Timestamp
+	(TagChange_Verb)(0),              // 0: berth.admin.v1.TagChange.Verb
+	(*Repository)(nil),               // 1: berth.admin.v1.Repository
+	(*GetRepositoryRequest)(nil),     // 2: berth.admin.v1.GetRepositoryRequest
+	(*ListRepositoriesRequest)(nil),  // 3: berth.admin.v1.ListRepositoriesRequest
+	(*ListRepositoriesResponse)(nil), // 4: berth.admin.v1.ListRepositoriesResponse
+	(*DeleteRepositoryRequest)(nil),  // 5: berth.admin.v1.DeleteRepositoryRequest
+	(*DeleteTagRequest)(nil),         // 6: berth.admin.v1.DeleteTagRequest
+	(*ListTagsRequest)(nil),          // 7: berth.admin.v1.ListTagsRequest
+	(*ListTagsResponse)(nil),         // 8: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryRequest)(nil),    // 9: berth.admin.v1.ListTagHistoryRequest
+	(*ListTagHistoryResponse)(nil),   // 10: berth.admin.v1.ListTagHistoryResponse
+	(*TagChange)(nil),                // 11: berth.admin.v1.TagChange
+	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_repository_proto_depIdxs = []int32{
-	7, // 0: berth.admin.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
-	0, // 1: berth.admin.v1.ListRepositoriesResponse.repositories:type_name -> berth.admin.v1.Repository
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	12, // 0: berth.admin.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 1: berth.admin.v1.ListRepositoriesResponse.repositories:type_name -> berth.admin.v1.Repository
+	11, // 2: berth.admin.v1.ListTagHistoryResponse.changes:type_name -> berth.admin.v1.TagChange
+	0,  // 3: berth.admin.v1.TagChange.verb:type_name -> berth.admin.v1.TagChange.Verb
+	12, // 4: berth.admin.v1.TagChange.time:type_name -> google.protobuf.Timestamp
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_repository_proto_init() }
@@ -582,13 +985,14 @@ func file_berth_admin_v1_repository_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_repository_proto_rawDesc), len(file_berth_admin_v1_repository_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      1,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_berth_admin_v1_repository_proto_goTypes,
 		DependencyIndexes: file_berth_admin_v1_repository_proto_depIdxs,
+		EnumInfos:         file_berth_admin_v1_repository_proto_enumTypes,
 		MessageInfos:      file_berth_admin_v1_repository_proto_msgTypes,
 	}.Build()
 	File_berth_admin_v1_repository_proto = out.File
