@@ -90,11 +90,12 @@ func (g *TagGuard) Refusal() error {
 	for _, f := range g.found {
 		all += f.tags
 	}
-	others := ""
-	if all > 1 {
+	others := " is"
+	switch {
+	case all == 2:
+		others = " and 1 other are"
+	case all > 2:
 		others = fmt.Sprintf(" and %d others are", all-1)
-	} else {
-		others = " is"
 	}
 	return fault.New(fault.Denied, fault.DeniedReason, "tag %s%s protected by tag rule %s (%s)", first.first, others, first.rule, g.op).
 		WithDetail(map[string]any{"tag_rule": first.rule, "tag": first.first, "protected_tags": all})
