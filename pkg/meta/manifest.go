@@ -31,6 +31,9 @@ type ManifestPut struct {
 	// the expiry in its own transaction.
 	Provisional bool
 	Verb        TagVerb // in the history of its tags; empty: TagPushed
+	// Undelete puts what is in the trash of the repository: the same transaction finds it
+	// there, and refuses tags that point to another manifest. UndeleteManifest sets it.
+	Undelete bool
 }
 
 // TagVerb is Verb, or its default.

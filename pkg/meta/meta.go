@@ -29,6 +29,7 @@ type Store interface {
 	Blobs
 	Uploads
 	Manifests
+	Trash
 	Tags
 	TagHistory
 	Adopter
@@ -79,13 +80,13 @@ type Lifetimes struct {
 	UploadTTL   time.Duration // of an idle upload session
 	Grace       time.Duration // a committed blob that no manifest names yet; at least 1 h plus the longest push
 	HeadGrace   time.Duration // how long a blob stays after a HEAD with push rights
-	Released    time.Duration // blobs of a deleted manifest
+	Released    time.Duration // blobs of a deleted manifest; without a trash only, since HeadGrace is enough where there is one
 	StagedDelay time.Duration // between condemning a staged object and its deletion
 	DeleteDelay time.Duration // between condemning a live object and its deletion: the restore window
 	Evicted     time.Duration // the same for content that was never hosted: longer than a redirect is valid
 	Committed   time.Duration // how long a committed session answers a repeated PUT
 	Quarantine  time.Duration // how long a deleted tenant's slug is reserved
-	Undelete    time.Duration // how long a deleted tenant or registry can be restored
+	Undelete    time.Duration // how long what was deleted can be restored; 0 = not at all
 	TagHistory  time.Duration // how long the history of tags is kept
 	Events      time.Duration // how long the audit log is kept; 0 = for good
 }

@@ -47,6 +47,7 @@ var meanings = map[string]string{
 	"key.delete":              "A key of a service account was deleted.",
 	"manifest.delete":         "A manifest was deleted, with the tags on it.",
 	"manifest.put":            "A manifest was pushed.",
+	"manifest.undelete":       "A deleted manifest was restored, by itself or with another one.",
 	"mirrorHost.create":       "A mirror host was made.",
 	"mirrorHost.delete":       "A mirror host was deleted with its names.",
 	"mirrorHost.first_use":    "A mirror host was used from an address for the first time; of up to 256 addresses.",

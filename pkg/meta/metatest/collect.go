@@ -68,7 +68,7 @@ func testCollector(t *testing.T, open Open) {
 		w.Advance(life.Grace + time.Hour)
 		w.collect()
 		w.must(w.tryDelete(r, m.Digest))
-		w.Advance(life.Released - time.Second)
+		w.Advance(life.HeadGrace - time.Second)
 		w.collect()
 		_, err := w.Store.FindBlob(t.Context(), r, digestOf("config"))
 		w.must(err)

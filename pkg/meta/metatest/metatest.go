@@ -93,6 +93,8 @@ func Run(t *testing.T, open Open) {
 		{"Children", testChildren},
 		{"Referrers", testReferrers},
 		{"ReferrerDeletion", testReferrerDeletion},
+		{"Trash", testTrash},
+		{"TrashQuota", testTrashQuota},
 		{"Tags", testTags},
 		{"TagHistory", testTagHistory},
 		{"Collector", testCollector},

@@ -48,9 +48,15 @@ func testCharges(t *testing.T, open Open) {
 
 		w.must(w.tryDelete(r, index.Manifest.Digest))
 		w.must(w.Store.DeleteTag(t.Context(), cause(), r, "v3"))
-		want -= meta.ChargeOf(index.Manifest, 1) + meta.TagCost
+		want -= meta.TagCost
 		if got, _ := w.charged("acme"); got != want {
 			t.Errorf("charged %d after a deletion, want %d", got, want)
+		}
+		w.Advance(meta.DefaultLifetimes.Undelete)
+		w.collect()
+		want -= meta.ChargeOf(index.Manifest, 1)
+		if got, _ := w.charged("acme"); got != want {
+			t.Errorf("charged %d once the trash has ended, want %d", got, want)
 		}
 		w.must(w.Store.DeleteRepository(t.Context(), cause(), r))
 		w.collectAll()

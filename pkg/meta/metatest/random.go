@@ -74,6 +74,8 @@ type modelRepo struct {
 	tags      map[string]oci.Digest
 	promised  map[string]time.Time // until when a content is held, by promise
 
+	trash map[oci.Digest]modelTrash
+
 	provisional map[string]bool // contents that a provisional manifest named, which may be gone
 }
 
@@ -87,7 +89,7 @@ type modelManifest struct {
 func (m *model) pick() *modelRepo {
 	name := rapid.SampledFrom([]string{"a", "b/c"}).Draw(m.play, "repository")
 	if m.repos[name] == nil {
-		m.repos[name] = &modelRepo{m.repo(name), map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}, map[string]bool{}}
+		m.repos[name] = &modelRepo{m.repo(name), map[oci.Digest]modelManifest{}, map[string]oci.Digest{}, map[string]time.Time{}, map[oci.Digest]modelTrash{}, map[string]bool{}}
 	}
 	return m.repos[name]
 }
@@ -170,6 +172,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		"put an index":      func(*rapid.T) { m.putIndex(m.pick()) },
 		"move a tag":        func(*rapid.T) { m.moveTag(m.pick()) },
 		"delete a manifest": func(*rapid.T) { m.deleteManifest(m.pick()) },
+		"undelete":          func(*rapid.T) { m.undeleteOne(m.pick()) },
 		"delete a blob":     func(*rapid.T) { m.deleteBlob(m.pick(), m.content()) },
 		"adopt":             func(*rapid.T) { m.adopt(m.pick(), m.contents()...) },
 		"compare":           func(*rapid.T) { m.compare() },
@@ -201,7 +204,7 @@ func (m *model) putImage(r *modelRepo, contents ...string) {
 	image := m.imageOf(contents)
 	tag := rapid.SampledFrom(numbered("v%d", 4)).Draw(m.play, "tag")
 	if m.expect(m.tryPut(r.repo, image, tag), r.holds(m.Now(), contents...), fault.ManifestBlobUnknown) {
-		r.manifests[image.Manifest.Digest] = modelManifest{put: image, contents: contents}
+		r.live(image.Manifest.Digest, modelManifest{put: image, contents: contents})
 		r.tags[tag] = image.Manifest.Digest
 	}
 }
@@ -218,7 +221,7 @@ func (m *model) putIndex(r *modelRepo) {
 	}
 	index := m.index(children...)
 	m.put(r.repo, index, "index")
-	r.manifests[index.Manifest.Digest] = modelManifest{put: index, children: digests}
+	r.live(index.Manifest.Digest, modelManifest{put: index, children: digests})
 	r.tags["index"] = index.Manifest.Digest
 }
 
@@ -265,10 +268,11 @@ func (m *model) deleteManifest(r *modelRepo) {
 		return
 	}
 	m.must(m.tryDelete(r.repo, d))
+	m.toTrash(r, d, one)
 	delete(r.manifests, d)
 	maps.DeleteFunc(r.tags, func(_ string, at oci.Digest) bool { return at == d })
 	for _, c := range one.contents {
-		r.promise(c, m.Now().Add(meta.DefaultLifetimes.Released))
+		r.promise(c, m.Now().Add(meta.DefaultLifetimes.HeadGrace))
 	}
 }
 
@@ -297,6 +301,7 @@ func (m *model) compare() {
 	m.consistent()
 	m.cache.compareCached()
 	for name, r := range m.repos {
+		m.compareTrash(r)
 		for d, one := range r.manifests {
 			if _, err := m.Store.FindManifest(m.t.Context(), r.repo, oci.Reference{Digest: d}); err != nil {
 				m.t.Errorf("%s@%s: %v", name, d, err)

@@ -40,8 +40,8 @@ func (m *model) adopt(r *modelRepo, contents ...string) {
 	if steps == 4 {
 		index := m.index(image.Manifest)
 		m.put(r.repo, index, "index")
-		r.manifests[image.Manifest.Digest] = modelManifest{put: m.imageOf(contents), contents: contents}
-		r.manifests[index.Manifest.Digest] = modelManifest{put: index, children: []oci.Digest{image.Manifest.Digest}}
+		r.live(image.Manifest.Digest, modelManifest{put: m.imageOf(contents), contents: contents})
+		r.live(index.Manifest.Digest, modelManifest{put: index, children: []oci.Digest{image.Manifest.Digest}})
 		r.tags["index"] = index.Manifest.Digest
 	}
 }

@@ -98,6 +98,8 @@ func testTags(t *testing.T, open Open) {
 		}
 		w.put(r, m, "many-1", "many-2")
 		w.must(w.tryDelete(r, m.Manifest.Digest))
+		w.Advance(meta.DefaultLifetimes.Undelete)
+		w.collect()
 		if after, _ := w.charged("acme"); after != before-meta.ChargeOf(m.Manifest, 1) {
 			t.Errorf("charged %d once the manifest is deleted with its tags", after)
 		}

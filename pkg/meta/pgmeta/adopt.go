@@ -51,14 +51,14 @@ SELECT held.digest
          ORDER BY repo.id, named.digest OFFSET 0) AS wanted
  CROSS JOIN LATERAL (
         SELECT rb.digest FROM repo_blobs rb
-         WHERE rb.tenant_id = $1 AND rb.repo_id = wanted.id AND rb.digest = wanted.digest
+         WHERE rb.tenant_id = $1 AND rb.repo_id = wanted.id AND rb.digest = wanted.digest AND ` + visibleLink + `
         OFFSET 0
            FOR KEY SHARE OF rb) AS held`
 
 const linkAdopted = `
 INSERT INTO repo_blobs (tenant_id, repo_id, digest, keep_until)
 SELECT $1, $2, adopted.digest, berth_now() + $4::interval FROM unnest($3::bytea[]) AS adopted (digest) ORDER BY adopted.digest
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(repo_blobs.keep_until, excluded.keep_until)`
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(repo_blobs.keep_until, excluded.keep_until), trashed = false`
 
 // As those of mounts, one for each blob; like them they do not look at the state of
 // the registry, which may close once its repository is locked. A repeated attempt

@@ -18,13 +18,20 @@ func blobUnknown(d oci.Digest) error {
 		WithDetail(map[string]string{"digest": d.String()})
 }
 
+// What a delete released is found for a while: pulls in flight end, and what a HEAD
+// answered holds. The mark may be left on what a manifest holds again, for which
+// phase B takes it away.
+const visibleLink = `(NOT rb.trashed OR rb.keep_until > berth_now() OR EXISTS (
+       SELECT 1 FROM manifest_blobs live WHERE live.tenant_id = rb.tenant_id AND live.held_repo_id = rb.repo_id AND live.digest = rb.digest))`
+
 const findBlob = `
 SELECT b.size, b.incarnation, b.suspect,
        CASE WHEN b.suspect THEN coalesce((SELECT d.damage FROM damaged_objects d WHERE d.tenant_id = b.tenant_id AND d.incarnation = b.incarnation), '') ELSE '' END
   FROM repositories r
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = $4
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'`
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
+   AND ` + visibleLink
 
 // FindBlob implements meta.Blobs.
 func (s *Store) FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
@@ -53,6 +60,7 @@ WITH hit AS (
     JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = $4
     JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND NOT b.suspect
    WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'
+     AND ` + visibleLink + `
 ), bump AS (
   UPDATE repo_blobs x SET keep_until = greatest(x.keep_until, berth_now() + $5::interval)
     FROM hit
@@ -87,7 +95,7 @@ SELECT r.registry_id, r.name
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND NOT b.suspect
   JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'active'
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NULL
- WHERE rb.tenant_id = $1 AND rb.digest = $2
+ WHERE rb.tenant_id = $1 AND rb.digest = $2 AND ` + visibleLink + `
  ORDER BY rb.repo_id LIMIT $3`
 
 // FindSources implements meta.Blobs.
@@ -108,6 +116,7 @@ SELECT 1
   FROM open_repositories r
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = $4
  WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+   AND ` + visibleLink + `
    FOR UPDATE OF rb`
 
 // It sees what was committed while the locks were waited for. Whether the registry
@@ -116,9 +125,17 @@ const isNamed = `
 SELECT EXISTS (
   SELECT 1 FROM repositories r
     JOIN manifest_blobs m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest = $4
+   WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active'),
+       EXISTS (
+  SELECT 1 FROM repositories r
+    JOIN trashed_blobs m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id AND m.digest = $4
    WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND r.state = 'active')`
 
 const unlinkBlob = `DELETE FROM repo_blobs WHERE tenant_id = $1 AND repo_id = $2 AND digest = $3`
+
+// What is in the trash needs the link.
+const trashLink = `
+UPDATE repo_blobs SET trashed = true, keep_until = NULL WHERE tenant_id = $1 AND repo_id = $2 AND digest = $3`
 
 // The deletion of a link makes its blob a candidate for phase C.
 const releaseBlob = `UPDATE blobs SET keep_until = berth_now() WHERE tenant_id = $1 AND digest = $2`
@@ -127,7 +144,7 @@ const releaseBlob = `UPDATE blobs SET keep_until = berth_now() WHERE tenant_id =
 func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oci.Digest) error {
 	return s.write(ctx, r.Tenant, func(t *tx) error {
 		var recorded int64
-		var held, linked, named bool
+		var held, linked, named, trashed bool
 		var one int
 		repo := t.lockRepository(r)
 		if err := t.repositoryEvent(by, r, "blob.delete", "@"+d.String(), &recorded); err != nil {
@@ -135,7 +152,7 @@ func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oc
 		}
 		t.queue(lockBlobToDelete, r.Tenant, d.Bytes()).QueryRow(first(&held, &one))
 		t.queue(lockLinkToDelete, r.Tenant, r.Registry, r.Name, d.Bytes()).QueryRow(first(&linked, &one))
-		t.queue(isNamed, r.Tenant, r.Registry, r.Name, d.Bytes()).QueryRow(func(row pgx.Row) error { return row.Scan(&named) })
+		t.queue(isNamed, r.Tenant, r.Registry, r.Name, d.Bytes()).QueryRow(func(row pgx.Row) error { return row.Scan(&named, &trashed) })
 		if err := t.flush(); err != nil {
 			return err
 		}
@@ -148,6 +165,10 @@ func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oc
 			return blobUnknown(d)
 		case named:
 			return fault.New(fault.Unsupported, fault.UnsupportedReason, "blob %s is named by a manifest of this repository; delete that first", d)
+		}
+		if trashed {
+			t.queue(trashLink, r.Tenant, repo.id, d.Bytes())
+			return nil
 		}
 		t.queue(unlinkBlob, r.Tenant, repo.id, d.Bytes())
 		t.queue(releaseBlob, r.Tenant, d.Bytes())

@@ -28,12 +28,12 @@ const lockSource = `
 SELECT 1
   FROM open_repositories r
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = $4
- WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND ` + visibleLink + `
    FOR KEY SHARE OF rb`
 
 const linkBlob = `
 INSERT INTO repo_blobs (tenant_id, repo_id, digest, keep_until) VALUES ($1, $2, $3, berth_now() + $4::interval)
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(repo_blobs.keep_until, excluded.keep_until)`
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = greatest(repo_blobs.keep_until, excluded.keep_until), trashed = false`
 
 // MountBlob implements meta.Blobs.
 func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo, d oci.Digest) (meta.Blob, error) {

@@ -69,6 +69,7 @@ SELECT 'blob ' || encode(rb.digest, 'hex') || ' is linked in repository ' || rb.
   FROM repo_blobs rb
  WHERE rb.keep_until IS NULL
    AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
    AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')` + inPlace
 
 const checkUnmarkedBlobs = findingsOf + `
@@ -172,10 +173,11 @@ var rowChecks = []check{
 	{"I4", checkPointers},
 	{"I5", checkHeld},
 	{"I5", checkChildren},
+	{"I5", checkTrashHeld},
 	{"I6", checkTags},
 	{"I7", checkUsage},
 	{"I7", checkCharges},
-	{"I7", checkCachedFlags},
+	{"I7", checkFlags},
 	{"I10", checkUniqueKeys},
 	{"I10", checkForeignKeys},
 	{"I13", checkUnmarkedLinks},
@@ -184,6 +186,7 @@ var rowChecks = []check{
 	{"I12", checkUpstreams},
 	{"I12", checkKept},
 	{"I13", checkExpiry},
+	{"I13", checkTrashedLinks},
 }
 
 // slack is how much clocks may differ.
@@ -200,7 +203,7 @@ func (s *Store) CheckRows(ctx context.Context, report func(meta.Finding)) error 
 	return errors.Join(
 		s.check(ctx, report, check{"I3", checkSessionTimes}, latest(s.life.UploadTTL, s.life.Committed)),
 		s.check(ctx, report, check{"I3", checkCondemnedTimes}, latest(s.life.StagedDelay, s.life.DeleteDelay, claimTime)),
-		s.check(ctx, report, check{"I13", checkProvisional}, latest(s.life.Grace)),
+		s.check(ctx, report, check{"I13", checkProvisional}, latest(s.life.Grace, s.life.Undelete)),
 	)
 }
 

@@ -72,11 +72,14 @@ SELECT rb.tenant_id, rb.repo_id, rb.digest
 DELETE FROM repo_blobs rb USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
  WHERE rb.tenant_id = l.tenant_id AND rb.repo_id = l.repo_id AND rb.digest = l.digest AND rb.keep_until < berth_now()
    AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
 RETURNING rb.tenant_id, rb.repo_id, rb.digest`
 
-	// What is still there of the locked ones is named by a manifest.
+	// What is still there of the locked ones is named by a manifest. What only the
+	// trash names is trashed, whatever it was: a push may have come to nothing.
 	linksAreNamed = `
-UPDATE repo_blobs rb SET keep_until = NULL
+UPDATE repo_blobs rb SET keep_until = NULL,
+       trashed = NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
   FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
  WHERE rb.tenant_id = l.tenant_id AND rb.repo_id = l.repo_id AND rb.digest = l.digest`
 

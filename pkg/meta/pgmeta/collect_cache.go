@@ -29,7 +29,14 @@ WITH listed AS (
              FOR NO KEY UPDATE SKIP LOCKED) AS stale
 )
 UPDATE manifests m SET expire_at = nullif(locked.until, 'infinity')
-  FROM locked WHERE m.tenant_id = locked.tenant_id AND m.repo_id = locked.repo_id AND m.digest = locked.digest`
+  FROM locked WHERE m.tenant_id = locked.tenant_id AND m.repo_id = locked.repo_id AND m.digest = locked.digest
+RETURNING m.tenant_id, m.repo_id, m.digest`
+
+// What was restored with its index stays for good.
+const leaveTrashOfListed = `
+DELETE FROM trashed_manifests x USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS l (tenant_id, repo_id, digest)
+ WHERE x.tenant_id = l.tenant_id AND x.repo_id = l.repo_id AND x.digest = l.digest
+   AND (SELECT m.expire_at IS NULL FROM manifests m WHERE m.tenant_id = x.tenant_id AND m.repo_id = x.repo_id AND m.digest = x.digest)`
 
 const expiredManifests = `
 SELECT m.tenant_id, m.repo_id, m.digest FROM manifests m
@@ -114,13 +121,16 @@ func (s *Store) ExpireCached(ctx context.Context, limit int) (int, error) {
 	if err != nil || removed >= limit {
 		return removed, err
 	}
-	var kept int64
+	var kept links
 	err = s.write(ctx, noTenant, func(t *tx) error {
-		var err error
-		kept, err = t.exec(keepListed, limit-removed)
-		return err
+		t.queue(keepListed, limit-removed).Query(each(kept.read()))
+		if err := t.flush(); err != nil {
+			return err
+		}
+		t.queue(leaveTrashOfListed, kept.tenants, kept.repos, kept.digests)
+		return nil
 	})
-	return removed + int(kept), err
+	return removed + kept.len(), err
 }
 
 // removeExpired removes manifests that no index lists.

@@ -9,6 +9,7 @@ const (
 SELECT rb.tenant_id, rb.repo_id, rb.digest FROM repo_blobs rb
  WHERE rb.keep_until IS NULL
    AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT (rb.trashed AND EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest))
    AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')`
 
 	unmarkedBlobs = `
@@ -25,7 +26,8 @@ const (
 	markLink = `
 UPDATE repo_blobs SET keep_until = berth_now() + $4::interval
  WHERE tenant_id = $1 AND repo_id = $2 AND digest = $3 AND keep_until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = $3)`
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = $3)
+   AND NOT (trashed AND EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = $3))`
 
 	markBlob = `
 UPDATE blobs SET keep_until = berth_now() + $3::interval

@@ -14,7 +14,7 @@ WITH held AS MATERIALIZED (
      AND r.state = 'active' AND r.listed
    LIMIT $3
 ), links AS MATERIALIZED (
-  SELECT b.digest FROM held JOIN repo_blobs b ON b.tenant_id = held.tenant_id AND b.repo_id = held.id LIMIT $3
+  SELECT b.digest FROM held JOIN repo_blobs b ON b.tenant_id = held.tenant_id AND b.repo_id = held.id AND NOT b.trashed LIMIT $3
 )
 SELECT (SELECT count(*) FROM held),
        (SELECT count(*) FROM (SELECT 1 FROM held JOIN manifests m ON m.tenant_id = held.tenant_id AND m.repo_id = held.id LIMIT $3) AS m),

@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -52,7 +53,22 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 	return nil
 }
 
-// These three lock as those of PutManifest do: from the sorted names to the rows.
+// These lock as those of PutManifest do: from the sorted names to the rows. To release
+// a link may change what its blob counts as, so blobs are locked first.
+
+const lockBlobsOfDoomed = `
+SELECT held.digest
+  FROM (SELECT DISTINCT named.digest
+          FROM unnest($3::bytea[]) AS doomed (digest)
+         CROSS JOIN LATERAL (
+                SELECT mb.digest FROM manifest_blobs mb
+                 WHERE mb.tenant_id = $1 AND mb.repo_id = $2 AND mb.manifest = doomed.digest OFFSET 0) AS named
+         ORDER BY named.digest OFFSET 0) AS wanted
+ CROSS JOIN LATERAL (
+        SELECT b.digest FROM blobs b
+         WHERE b.tenant_id = $1 AND b.digest = wanted.digest
+        OFFSET 0
+           FOR NO KEY UPDATE) AS held`
 
 const lockReleased = `
 SELECT held.digest
@@ -91,6 +107,13 @@ SELECT locked.digest
         OFFSET 0
            FOR UPDATE) AS locked`
 
+// Of a manifest that came back between the locks, links may not be locked.
+const linksOfDoomed = `
+SELECT DISTINCT rb.digest
+  FROM unnest($3::bytea[]) AS doomed (digest)
+  JOIN manifest_blobs mb ON mb.tenant_id = $1 AND mb.repo_id = $2 AND mb.manifest = doomed.digest
+  JOIN repo_blobs rb ON rb.tenant_id = mb.tenant_id AND rb.repo_id = mb.repo_id AND rb.digest = mb.digest`
+
 // The indexes that name them, at most $4 for each. It comes after lockDoomed and
 // sees the transactions that lockDoomed waited for: a put of an index locks the
 // manifests it names.
@@ -110,10 +133,12 @@ UPDATE manifest_children c SET held = false
  WHERE c.tenant_id = $1 AND c.repo_id = $2 AND c.parent = locked.parent AND c.child = $3`
 
 // Blobs of a deleted manifest stay for a while, so that after a HEAD with 200 the
-// following manifest PUT still finds them.
+// following manifest PUT still finds them. With a trash ($5), what no other manifest
+// holds is trashed; a push in flight may hold it after all, which phase B finds.
 const keepReleased = `
-UPDATE repo_blobs SET keep_until = greatest(keep_until, berth_now() + $4::interval)
- WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
+UPDATE repo_blobs rb SET keep_until = greatest(rb.keep_until, berth_now() + $4::interval),
+       trashed = rb.trashed OR $5 AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = $1 AND m.held_repo_id = $2 AND m.digest = rb.digest)
+ WHERE rb.tenant_id = $1 AND rb.repo_id = $2 AND rb.digest = ANY ($3::bytea[])`
 
 const deleteManifests = `DELETE FROM manifests WHERE tenant_id = $1 AND repo_id = $2 AND digest = ANY ($3::bytea[])`
 
@@ -129,6 +154,7 @@ type doomed struct {
 // manifests above, which stay.
 func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest, above ...oci.Digest) (*doomed, error) {
 	d := &doomed{parents: map[oci.Digest][]oci.Digest{}}
+	t.queue(lockBlobsOfDoomed, id, repo, stored(digests))
 	t.queue(lockReleased, id, repo, stored(digests)).Query(each(readDigests(&d.released)))
 	t.queue(lockPointingTags, id, repo, stored(digests)).Query(each(func(scan scan) error {
 		name, err := scanName(scan)
@@ -139,13 +165,21 @@ func (t *tx) lockToDelete(id tenant.ID, repo int64, digests []oci.Digest, above 
 		t.queue(lockDoomed, id, repo, stored(above))
 	}
 	t.queue(lockDoomed, id, repo, stored(digests)).Query(each(readDigests(&d.locked)))
+	var linked []oci.Digest
+	t.queue(linksOfDoomed, id, repo, stored(digests)).Query(each(readDigests(&linked)))
 	t.queue(namingIndexes, id, repo, stored(digests), meta.MaxParents+1).Query(each(func(scan scan) error {
 		var child, parent oci.Digest
 		err := scan(digestScanner{&child}, digestScanner{&parent})
 		d.parents[child] = append(d.parents[child], parent)
 		return err
 	}))
-	return d, t.flush()
+	err := t.flush()
+	for _, one := range linked {
+		if !slices.Contains(d.released, one) {
+			return d, errors.Join(err, sqlmeta.ErrRestart)
+		}
+	}
+	return d, err
 }
 
 func readDigests(to *[]oci.Digest) func(scan) error {
@@ -159,11 +193,16 @@ func readDigests(to *[]oci.Digest) func(scan) error {
 
 // queueDelete deletes the locked rows, by the operation op.
 func (t *tx) queueDelete(id tenant.ID, repo int64, d *doomed, op uuid.UUID, life meta.Lifetimes) {
+	released := life.Released
+	if life.Undelete > 0 {
+		released = life.HeadGrace // trash that is ended early has to make room
+		t.queueTrash(id, repo, op, d.locked, life.Undelete)
+	}
 	// A tag that was moved to one of them after the tags were locked.
 	t.onViolation("tags_point_to_manifests", sqlmeta.ErrRestart)
-	t.queue(keepReleased, id, repo, stored(d.released), life.Released)
 	t.queue(deleteTags, id, repo, d.tags, pgUUID(op))
 	t.queue(deleteManifests, id, repo, stored(d.locked))
+	t.queue(keepReleased, id, repo, stored(d.released), released, life.Undelete > 0)
 }
 
 // deleteOne deletes the manifest of del, in two batches.

@@ -22,15 +22,20 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		return translate(err)
 	}
 	tags := slices.Compact(slices.Sorted(slices.Values(p.Tags)))
-	again := false // a missing reference is read once more
+	again := false         // a missing reference is read once more
+	reviving := p.Undelete // of links that a delete released
 	return s.write(ctx, p.Repo.Tenant, func(t *tx) error {
 		put := newPut(t, p, tags)
-		put.grace = s.life.Grace
+		put.grace, put.reviving = s.life.Grace, reviving
 		if err := t.ensureRepository(p.Repo, put.lock); err != nil {
 			return err
 		}
 		if put.recorded == 0 {
 			return sqlmeta.ErrAlreadyDone
+		}
+		if put.released && !reviving {
+			reviving = true
+			return sqlmeta.ErrRestart
 		}
 		if err := put.decide(); err != nil {
 			if fault.Is(err, fault.ManifestBlobUnknown) && !again {
@@ -39,10 +44,16 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 			}
 			return err
 		}
+		if reviving {
+			put.reviveLinks()
+		}
 		if !p.Provisional {
 			put.endExpiry()
 		}
 		put.link()
+		if !p.Provisional {
+			put.leaveTrash()
+		}
 		if t.grew {
 			t.withinQuota(p.Repo.Tenant, false)
 		}
@@ -75,6 +86,10 @@ type putting struct {
 	present  map[oci.Digest]string // media types of existing manifests
 	expiring []oci.Digest          // those of them that expire
 	inserted bool                  // the manifest is new
+	trashRow
+	released bool         // it names links that a delete released
+	reviving bool         // it has locked them for that
+	trashed  []oci.Digest // existing manifests that are in the trash, too
 }
 
 func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
@@ -97,18 +112,18 @@ func newPut(t *tx, p meta.ManifestPut, tags []string) *putting {
 // looks cheap as long as a young table has no statistics. The locks are taken in
 // the order of the names.
 
-// A suspect blob is absent.
+// A suspect blob is absent, but for what is restored ($5): it was held.
 const lockReferences = `
-SELECT held.digest
+SELECT held.digest, held.trashed
   FROM (SELECT r.tenant_id, r.id, named.digest
           FROM open_repositories r
          CROSS JOIN unnest($4::bytea[]) AS named (digest)
          WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3
          ORDER BY named.digest OFFSET 0) AS wanted
  CROSS JOIN LATERAL (
-        SELECT rb.digest FROM repo_blobs rb
+        SELECT rb.digest, rb.trashed FROM repo_blobs rb
          WHERE rb.tenant_id = wanted.tenant_id AND rb.repo_id = wanted.id AND rb.digest = wanted.digest
-           AND (SELECT NOT b.suspect FROM blobs b WHERE b.tenant_id = rb.tenant_id AND b.digest = rb.digest)
+           AND (SELECT $5 OR NOT b.suspect FROM blobs b WHERE b.tenant_id = rb.tenant_id AND b.digest = rb.digest)
         OFFSET 0
            FOR KEY SHARE OF rb) AS held`
 
@@ -153,13 +168,15 @@ WITH repo AS MATERIALIZED (
   UNION
   SELECT $4::bytea
 )
-SELECT locked.digest, locked.media_type, locked.expires
+SELECT locked.digest, locked.media_type, locked.expires, locked.trashed
   FROM (SELECT repo.tenant_id, repo.id, wanted.digest FROM repo CROSS JOIN wanted`
 
 	lockWantedManifests = `
          ORDER BY wanted.digest OFFSET 0) AS wanted
  CROSS JOIN LATERAL (
-        SELECT m.digest, m.media_type, m.expire_at IS NOT NULL AS expires FROM manifests m
+        SELECT m.digest, m.media_type, m.expire_at IS NOT NULL AS expires,
+               (SELECT EXISTS (SELECT 1 FROM trashed_manifests x WHERE x.tenant_id = m.tenant_id AND x.repo_id = m.repo_id AND x.digest = m.digest)) AS trashed
+          FROM manifests m
          WHERE m.tenant_id = wanted.tenant_id AND m.repo_id = wanted.id AND m.digest = wanted.digest
         OFFSET 0
            FOR KEY SHARE OF m) AS locked`
@@ -192,7 +209,7 @@ RETURNING xmax = 0`
 // reset discards the results of an earlier run of the first batch.
 func (p *putting) reset() {
 	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
-	p.expiring, p.inserted = nil, false
+	p.expiring, p.inserted, p.trashRow, p.released, p.trashed = nil, false, trashRow{}, false, nil
 }
 
 // lock is the first batch.
@@ -201,13 +218,25 @@ func (p *putting) lock() (bool, error) {
 	var made int64
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
 	p.repo = p.lockRepository(p.Repo)
-	if err := p.repositoryEvent(p.By, p.Repo, "manifest.put", suffix(p.tags, p.Manifest.Digest), &p.recorded); err != nil {
+	if p.Undelete {
+		p.stopDeletion()
+	}
+	verb := "manifest.put"
+	if p.Undelete {
+		verb = "manifest.undelete"
+	}
+	if err := p.repositoryEvent(p.By, p.Repo, verb, suffix(p.tags, p.Manifest.Digest), &p.recorded); err != nil {
 		return false, err
 	}
-	p.queue(lockReferences, t, g, n, stored(slices.Collect(maps.Keys(p.blobs)))).Query(each(func(scan scan) error {
+	blobs := stored(slices.Collect(maps.Keys(p.blobs)))
+	if p.reviving {
+		p.lockToRevive(blobs)
+	}
+	p.queue(lockReferences, t, g, n, blobs, p.Undelete).Query(each(func(scan scan) error {
 		var d oci.Digest
-		err := scan(digestScanner{&d})
-		p.held[d] = true
+		var released bool
+		err := scan(digestScanner{&d}, &released)
+		p.held[d], p.released = true, p.released || released
 		return err
 	}))
 	if len(p.tags) > 0 {
@@ -226,8 +255,11 @@ func (p *putting) lock() (bool, error) {
 	} else {
 		p.lockManifests(insertManifest)
 	}
+	if p.Undelete {
+		p.lockTrash()
+	}
 	err := p.flush()
-	p.grew = p.grew || p.inserted || made > 0
+	p.grew = p.grew || p.inserted || made > 0 || p.released
 	return p.repo.isHosted(), err
 }
 
@@ -239,9 +271,12 @@ func (p *putting) lockManifests(insert string, more ...any) {
 	remember := each(func(scan scan) error {
 		var d oci.Digest
 		var mediaType string
-		var expires bool
-		err := scan(digestScanner{&d}, &mediaType, &expires)
+		var expires, trashed bool
+		err := scan(digestScanner{&d}, &mediaType, &expires, &trashed)
 		p.present[d] = mediaType
+		if trashed {
+			p.trashed = append(p.trashed, d)
+		}
 		if expires {
 			p.expiring = append(p.expiring, d)
 		}
@@ -267,6 +302,8 @@ func (p *putting) lockManifests(insert string, more ...any) {
 func (p *putting) decide() error {
 	mediaType, there := p.present[p.Manifest.Digest]
 	switch {
+	case p.Undelete && !p.restorable:
+		return meta.NotInTrash(p.Manifest.Digest)
 	case !there, len(p.old) < len(p.tags):
 		return sqlmeta.ErrRestart // deleted between the insert and the lock, or its registry was closed
 	case mediaType != p.Manifest.MediaType:
@@ -283,11 +320,14 @@ func (p *putting) decide() error {
 		}
 	}
 	for _, d := range slices.Sorted(maps.Keys(p.children)) {
-		if _, there := p.present[d]; p.children[d] && !there {
+		if _, there := p.present[d]; (p.children[d] || slices.Contains(p.mustHold, d)) && !there {
 			missing.Children = append(missing.Children, d)
 		}
 	}
-	return missing.Fault()
+	if err := missing.Fault(); err != nil || !p.Undelete {
+		return err
+	}
+	return p.refuseTaken()
 }
 
 // Both are for rows that this transaction has locked FOR KEY SHARE, so that they

@@ -29,6 +29,8 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 		rows(purgeReferences),
 		rows(purgeChildren),
 		rows(purgeManifests),
+		rows(purgeTrashedBlobs),
+		rows(purgeTrash),
 		(*tx).purgeLinks,
 		rows(purgeRepositories),
 		rows(purgeClaims),
@@ -47,7 +49,13 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 			return work, err
 		}
 	}
-	return s.continueDeletion(ctx)
+	if work, err := s.continueDeletion(ctx); err != nil || work > 0 {
+		return work, err
+	}
+	if work, err := s.endCrowded(ctx); err != nil || work > 0 {
+		return work, err
+	}
+	return s.endTrash(ctx, limit)
 }
 
 const (
@@ -188,6 +196,7 @@ SELECT rb.tenant_id, rb.repo_id, rb.digest
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
  WHERE NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
+   AND NOT EXISTS (SELECT 1 FROM trashed_manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
  ORDER BY b.tenant_id, b.digest LIMIT $1
    FOR NO KEY UPDATE OF b SKIP LOCKED`
 
@@ -212,6 +221,7 @@ WITH doomed AS (
      AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.tenant_id = r.tenant_id AND u.repo_id = r.id)
      AND NOT EXISTS (SELECT 1 FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id)
      AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
+     AND NOT EXISTS (SELECT 1 FROM trashed_manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id)
      AND NOT EXISTS (SELECT 1 FROM repo_blobs rb WHERE rb.tenant_id = r.tenant_id AND rb.repo_id = r.id)
    ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE SKIP LOCKED
 )

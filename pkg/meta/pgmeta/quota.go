@@ -2,6 +2,7 @@ package pgmeta
 
 import (
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/tenant"
@@ -12,16 +13,16 @@ const (
 	// this, at once.
 	chargeNow = `SET CONSTRAINTS ALL IMMEDIATE`
 
-	checkQuota = `SELECT berth_quota($1, $2)`
+	checkQuota = `SELECT berth_room($1, $2)`
 )
 
 // withinQuota queues the refusal of what grew the tenant's charge past its quota:
 // for what is cached, of all that is charged, and for pushes, of all but what is
-// only cached. It comes last: from here on, the row of usage is locked.
+// only cached, or in the trash. It comes last: from here on, the row of usage is locked.
 func (t *tx) withinQuota(id tenant.ID, cached bool) {
 	t.onViolation("usage_in_limit", quotaExceeded("the tenant has no room for it; delete what is not needed, or ask the operator for more"))
 	t.queue(chargeNow)
-	t.queue(checkQuota, id, cached)
+	t.queue(checkQuota, id, cached).QueryRow(func(row pgx.Row) error { return row.Scan(&t.crowded) })
 }
 
 const checkStaged = `SELECT berth_staged($1, u.cached, $3, $4) FROM uploads u WHERE u.tenant_id = $1 AND u.id = $2 AND u.state = 'open'`

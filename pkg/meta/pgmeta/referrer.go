@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 )
 
@@ -35,13 +36,9 @@ SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
 
 // ListReferrers implements meta.Manifests.
 func (s *Store) ListReferrers(ctx context.Context, r meta.Repo, subject oci.Digest, artifactType string, p meta.Page) ([]meta.Referrer, error) {
-	after := []byte{0} // less than every stored digest
-	if p.After != "" {
-		d, err := oci.ParseDigest(p.After)
-		if err != nil {
-			return nil, err
-		}
-		after = d.Bytes()
+	after, err := sqlmeta.DigestAfter(p)
+	if err != nil {
+		return nil, err
 	}
 	query, args := listReferrers, []any{r.Tenant, r.Registry, r.Name, subject.Bytes(), after, p.Size, meta.MaxReferrerBytes}
 	if artifactType != "" {

@@ -49,8 +49,11 @@ func (s *Store) write(ctx context.Context, owner tenant.ID, fn func(*tx) error) 
 func (s *Store) transact(ctx context.Context, owner tenant.ID, fn func(*tx) error) error {
 	var waits, restarts, losses int
 	for {
-		err := s.attempt(ctx, owner, fn, losses > 0)
+		crowded, err := s.attempt(ctx, owner, fn, losses > 0)
 		switch {
+		case err == nil && crowded:
+			s.makeRoom(ctx, owner)
+			return nil
 		case err == nil, errors.Is(err, sqlmeta.ErrAlreadyDone), errors.Is(err, errUndo):
 			return nil
 		case errors.Is(err, sqlmeta.ErrRestart) && restarts < maxRestarts:
@@ -69,11 +72,13 @@ func (s *Store) transact(ctx context.Context, owner tenant.ID, fn func(*tx) erro
 	}
 }
 
-func (s *Store) attempt(ctx context.Context, owner tenant.ID, fn func(*tx) error, mayHaveCommitted bool) error {
-	return s.withConn(ctx, owner, mayHaveCommitted, func(ctx context.Context, c *pgx.Conn) error {
-		t := &tx{ctx: ctx, conn: c, queued: &pgx.Batch{}, violations: map[string]error{}, mayHaveCommitted: mayHaveCommitted}
+func (s *Store) attempt(ctx context.Context, owner tenant.ID, fn func(*tx) error, mayHaveCommitted bool) (bool, error) {
+	var t *tx
+	err := s.withConn(ctx, owner, mayHaveCommitted, func(ctx context.Context, c *pgx.Conn) error {
+		t = &tx{ctx: ctx, conn: c, queued: &pgx.Batch{}, violations: map[string]error{}, mayHaveCommitted: mayHaveCommitted}
 		return t.run(fn)
 	})
+	return err == nil && t.crowded, err
 }
 
 // withConn runs fn on a connection, for Options.Timeout at most. A connection

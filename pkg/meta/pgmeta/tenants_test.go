@@ -28,12 +28,15 @@ var begins = map[string]string{
 	"purgeRepositories":  "r_1",
 	"purgeTagHistory":    "repositories",
 	"purgeTags":          "repositories",
+	"purgeTrash":         "repositories",
+	"purgeTrashedBlobs":  "repositories",
 	"uploadsToPurge":     "repositories",
 
 	// The janitor's other work, and what fsck reads.
 	"blobCandidates":   "blobs",
 	"claimCondemned":   "o_1",
 	"condemnOrphans":   "o_1",
+	"dueTrash":         "trashed_manifests",
 	"dueUploads":       "uploads",
 	"expiredManifests": "m",
 	"keepListed":       "m_1",

@@ -19,6 +19,7 @@ type tx struct {
 	violations       map[string]error // the errors, by violated constraint
 	mayHaveCommitted bool             // an earlier attempt may have been committed
 	committed        bool
+	crowded          bool // what was deleted has to go sooner, for what the tenant pushed
 	grew             bool // it inserts a repository, or tags, that the tenant is charged for
 }
 

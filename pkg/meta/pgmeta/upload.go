@@ -34,7 +34,7 @@ WITH repo AS (
 ), allowed AS (
   SELECT repo.id, repo.cached FROM repo, staged, usage
    WHERE ($8::bigint < 0 OR staged.sessions < $8) AND ($9::bigint < 0 OR staged.bytes < $9) AND usage.tenant_id = $1
-     AND (usage.lim = 0 OR usage.used + usage.overhead + CASE WHEN repo.cached THEN staged.bytes ELSE staged.pushed - usage.cached END < usage.lim)
+     AND (usage.lim = 0 OR usage.used + usage.overhead + CASE WHEN repo.cached THEN staged.bytes ELSE staged.pushed - usage.cached - least(usage.trash, usage.lim) END < usage.lim)
 ), upload AS (
   INSERT INTO uploads (tenant_id, id, repo_id, state, epoch, off, algorithm, incarnation, expires_at, cached)
   SELECT $1, $4, allowed.id, 'open', 0, 0, $5, $6, berth_now() + $7::interval, allowed.cached FROM allowed

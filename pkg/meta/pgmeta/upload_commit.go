@@ -70,7 +70,7 @@ SELECT u.tenant_id, u.digest, u.off, u.incarnation, berth_now() + $4::interval, 
  WHERE u.tenant_id = $1 AND u.id = $2 AND u.state = 'committed' AND u.epoch = $3::bigint + 1
    AND (SELECT o.state = 'L' FROM objects o WHERE o.tenant_id = u.tenant_id AND o.incarnation = u.incarnation)
 ON CONFLICT (tenant_id, digest) DO UPDATE SET keep_until = greatest(blobs.keep_until, excluded.keep_until)
-RETURNING incarnation, suspect, cached`
+RETURNING incarnation, suspect, cached OR trash`
 )
 
 // CommitUpload implements meta.Uploads; the order is that of protocol section
@@ -138,7 +138,7 @@ type committing struct {
 	live              int64     // objects made live
 	present           uuid.UUID // the object of the tenant's blob
 	suspect           bool
-	onlyCached        bool // the tenant has the blob, and only from an upstream
+	notLive           bool // the tenant has the blob, and only from an upstream or in the trash
 }
 
 // lock is the first batch.
@@ -149,7 +149,7 @@ func (c *committing) lock() error {
 		QueryRow(first(&c.sealed, digestScanner{&c.digest}, &c.size, uuidScanner{&c.incarnation}, uuidScanner{&c.tail}))
 	c.queue(makeLive, u.Repo.Tenant, pgUUID(u.ID), u.Epoch).Exec(counted(&c.live))
 	var upserted bool
-	c.queue(upsertBlob, u.Repo.Tenant, pgUUID(u.ID), u.Epoch, life.Grace).QueryRow(first(&upserted, uuidScanner{&c.present}, &c.suspect, &c.onlyCached))
+	c.queue(upsertBlob, u.Repo.Tenant, pgUUID(u.ID), u.Epoch, life.Grace).QueryRow(first(&upserted, uuidScanner{&c.present}, &c.suspect, &c.notLive))
 	return c.flush()
 }
 
@@ -181,7 +181,7 @@ func (c *committing) settle(heal bool) uuid.UUID {
 	if isNew {
 		c.queue(chargeUsage, t, c.size)
 	}
-	if isNew || c.onlyCached && !c.repo.cached {
+	if isNew || c.notLive && !c.repo.cached {
 		c.withinQuota(t, c.repo.cached)
 	}
 	return present

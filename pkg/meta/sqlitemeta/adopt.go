@@ -12,7 +12,10 @@ import (
 
 const linkAdopted = `
 INSERT INTO repo_blobs (tenant_id, repo_id, digest, keep_until) SELECT ?1, ?2, unhex(j.value), ?4 FROM json_each(?3) j WHERE true
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = max(coalesce(repo_blobs.keep_until, 0), excluded.keep_until)`
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = max(coalesce(repo_blobs.keep_until, 0), excluded.keep_until), trashed = 0`
+
+const visibleReferences = heldReferences + `
+ WHERE ` + visibleLink
 
 // AdoptBlobs implements meta.Adopter.
 func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo, to meta.Repo, blobs []oci.Digest) ([]oci.Digest, error) {
@@ -39,7 +42,7 @@ func (s *Store) AdoptBlobs(ctx context.Context, by meta.Cause, from []meta.Repo,
 			if err != nil {
 				return false, err
 			}
-			held, err := t.held(to.Tenant, source.id, missing)
+			held, _, err := t.held(visibleReferences, to.Tenant, source.id, missing, false)
 			if err != nil {
 				return false, err
 			}

@@ -15,13 +15,20 @@ func blobUnknown(d oci.Digest) error {
 		WithDetail(map[string]string{"digest": d.String()})
 }
 
+// What a delete released is found for a while: pulls in flight end, and what a HEAD
+// answered holds. The mark may be left on what a manifest holds again, for which
+// phase B takes it away.
+const visibleLink = `(rb.trashed = 0 OR rb.keep_until > berth_now() OR EXISTS (
+       SELECT 1 FROM manifest_blobs live WHERE live.tenant_id = rb.tenant_id AND live.held_repo_id = rb.repo_id AND live.digest = rb.digest))`
+
 const findBlob = `
 SELECT b.size, b.incarnation, b.suspect,
        CASE WHEN b.suspect = 1 THEN coalesce((SELECT d.damage FROM damaged_objects d WHERE d.tenant_id = b.tenant_id AND d.incarnation = b.incarnation), '') ELSE '' END
   FROM repositories r
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = ?4
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
- WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'`
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'
+   AND ` + visibleLink
 
 // FindBlob implements meta.Blobs.
 func (s *Store) FindBlob(ctx context.Context, r meta.Repo, d oci.Digest) (meta.Blob, error) {
@@ -44,7 +51,8 @@ SELECT b.size, b.incarnation, rb.keep_until
   FROM repositories r
   JOIN repo_blobs rb ON rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.digest = ?4
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0
- WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'`
+ WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active'
+   AND ` + visibleLink
 
 // CheckBlob implements meta.Blobs. It writes only when the blob is near its expiry,
 // and then decides again inside the transaction.
@@ -78,7 +86,7 @@ const heldBlob = `
 SELECT b.size, b.incarnation
   FROM repo_blobs rb
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0
- WHERE rb.tenant_id = ?1 AND rb.repo_id = ?2 AND rb.digest = ?3`
+ WHERE rb.tenant_id = ?1 AND rb.repo_id = ?2 AND rb.digest = ?3 AND ` + visibleLink
 
 const prolongLink = `
 UPDATE repo_blobs SET keep_until = max(coalesce(keep_until, 0), ?4)
@@ -105,7 +113,7 @@ SELECT r.registry_id, r.name
   JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0
   JOIN repositories r ON r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'active'
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.state = 'active' AND g.upstream_id IS NULL
- WHERE rb.tenant_id = ?1 AND rb.digest = ?2
+ WHERE rb.tenant_id = ?1 AND rb.digest = ?2 AND ` + visibleLink + `
  ORDER BY rb.repo_id LIMIT ?3`
 
 // FindSources implements meta.Blobs.
@@ -120,7 +128,7 @@ func (s *Store) FindSources(ctx context.Context, t tenant.ID, d oci.Digest, limi
 
 const linkBlob = `
 INSERT INTO repo_blobs (tenant_id, repo_id, digest, keep_until) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = max(coalesce(repo_blobs.keep_until, 0), excluded.keep_until)`
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET keep_until = max(coalesce(repo_blobs.keep_until, 0), excluded.keep_until), trashed = 0`
 
 // MountBlob implements meta.Blobs.
 func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo, d oci.Digest) (meta.Blob, error) {
@@ -157,11 +165,16 @@ func (s *Store) MountBlob(ctx context.Context, by meta.Cause, from, to meta.Repo
 }
 
 const isNamed = `
-SELECT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+SELECT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest),
+       EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
   FROM repo_blobs rb
- WHERE rb.tenant_id = ?1 AND rb.repo_id = ?2 AND rb.digest = ?3`
+ WHERE rb.tenant_id = ?1 AND rb.repo_id = ?2 AND rb.digest = ?3 AND ` + visibleLink
 
 const unlinkBlob = `DELETE FROM repo_blobs WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+
+// What is in the trash needs the link.
+const trashLink = `
+UPDATE repo_blobs SET trashed = 1, keep_until = NULL WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
 // The deletion of a link makes its blob a candidate for phase C.
 const releaseBlob = `UPDATE blobs SET keep_until = ?3 WHERE tenant_id = ?1 AND digest = ?2`
@@ -179,8 +192,8 @@ func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oc
 		if err := t.event(by, r.Tenant, "blob.delete", repo.target+"@"+d.String()); err != nil {
 			return err
 		}
-		var named bool
-		found, err := t.find(isNamed, []any{r.Tenant, repo.id, d.Bytes()}, &named)
+		var named, trashed bool
+		found, err := t.find(isNamed, []any{r.Tenant, repo.id, d.Bytes()}, &named, &trashed)
 		switch {
 		case err != nil:
 			return err
@@ -188,6 +201,10 @@ func (s *Store) DeleteBlob(ctx context.Context, by meta.Cause, r meta.Repo, d oc
 			return blobUnknown(d)
 		case named:
 			return fault.New(fault.Unsupported, fault.UnsupportedReason, "blob %s is named by a manifest of this repository; delete that first", d)
+		}
+		if trashed {
+			_, err := t.exec(trashLink, r.Tenant, repo.id, d.Bytes())
+			return err
 		}
 		if _, err := t.exec(unlinkBlob, r.Tenant, repo.id, d.Bytes()); err != nil {
 			return err

@@ -65,7 +65,8 @@ SELECT 'blob ' || hex(rb.digest) || ' is linked in repository ' || rb.repo_id ||
        rb.tenant_id AS tenant_id, rb.repo_id AS repo_id, rb.digest AS digest, NULL AS object
   FROM repo_blobs rb
  WHERE rb.keep_until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)` + inPlace
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)` + inPlace
 
 const checkUnmarkedBlobs = findingsOf + `
 SELECT 'blob ' || hex(b.digest) || ' of tenant ' || b.tenant_id || ' is linked nowhere and not marked' AS detail,
@@ -170,10 +171,11 @@ var rowChecks = []check{
 	{"I4", checkPointers},
 	{"I5", checkHeld},
 	{"I5", checkChildren},
+	{"I5", checkTrashHeld},
 	{"I6", checkTags},
 	{"I7", checkUsage},
 	{"I7", checkCharges},
-	{"I7", checkCachedFlags},
+	{"I7", checkFlags},
 	{"I10", checkUniqueKeys},
 	{"I10", checkForeignKeys},
 	{"I12", checkCaches},
@@ -182,6 +184,7 @@ var rowChecks = []check{
 	{"I13", checkUnmarkedLinks},
 	{"I13", checkUnmarkedBlobs},
 	{"I13", checkExpiry},
+	{"I13", checkTrashedLinks},
 }
 
 // slack is how much clocks may differ.
@@ -198,7 +201,7 @@ func (s *Store) CheckRows(ctx context.Context, report func(meta.Finding)) error 
 	return errors.Join(
 		s.check(ctx, report, check{"I3", checkSessionTimes}, latest(s.life.UploadTTL, s.life.Committed)),
 		s.check(ctx, report, check{"I3", checkCondemnedTimes}, latest(s.life.StagedDelay, s.life.DeleteDelay, claimTime)),
-		s.check(ctx, report, check{"I13", checkProvisional}, latest(s.life.Grace)),
+		s.check(ctx, report, check{"I13", checkProvisional}, latest(s.life.Grace, s.life.Undelete)),
 	)
 }
 

@@ -39,9 +39,14 @@ SELECT tenant_id, repo_id, digest FROM repo_blobs WHERE keep_until < ?1 ORDER BY
 const unlinkUnnamed = `
 DELETE FROM repo_blobs
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3
-   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3)`
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3)
+   AND NOT EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3)`
 
-const linkIsNamed = `UPDATE repo_blobs SET keep_until = NULL WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+// What only the trash names is trashed, whatever it was: a push may have come to nothing.
+const linkIsNamed = `
+UPDATE repo_blobs SET keep_until = NULL,
+       trashed = NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3)
+ WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
 // UnlinkBlobs implements meta.Collector: phase B.
 func (s *Store) UnlinkBlobs(ctx context.Context, limit int) (int, error) {

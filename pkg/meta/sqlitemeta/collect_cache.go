@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 const expiredManifests = `
@@ -79,7 +80,10 @@ func (e *expiry) expire(l link) error {
 		until.Valid = until.Int64 != keepForGood // NULL has no expiry
 		n, err := e.exec(prolongManifest, l.tenant, l.repo, l.digest.Bytes(), until)
 		e.manifests += int(n)
-		return err
+		if err != nil || until.Valid {
+			return err
+		}
+		return e.leaveTrash(l.tenant, l.repo, []oci.Digest{l.digest}) // it was restored with its index, and stays for good
 	}
 	for !e.full() {
 		top, err := e.links(topIndex, l.tenant, l.repo, l.digest.Bytes())

@@ -7,7 +7,8 @@ const (
 	unmarkedLinks = `
 SELECT rb.tenant_id, rb.repo_id, rb.digest FROM repo_blobs rb
  WHERE rb.keep_until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)`
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT (rb.trashed = 1 AND EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest))`
 
 	unmarkedBlobs = `
 SELECT b.tenant_id, 0, b.digest FROM blobs b
@@ -20,7 +21,8 @@ const (
 	markLink = `
 UPDATE repo_blobs SET keep_until = ?4
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND keep_until IS NULL
-   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3)`
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3)
+   AND NOT (trashed = 1 AND EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3))`
 
 	markBlob = `
 UPDATE blobs SET keep_until = ?3

@@ -104,7 +104,7 @@ func (s *Store) linkFetchedAhead(ctx context.Context, p meta.ManifestPut, keep t
 func (s *Store) linkInSteps(ctx context.Context, a *ahead) error {
 	begun := false
 	for len(a.blobs.digests)+len(a.children.digests) > 0 {
-		err := s.step(ctx, a.Repo.Tenant, charged(a.Repo.Tenant, func(t *tx) (bool, error) {
+		err := s.step(ctx, a.Repo.Tenant, charged(a.Repo.Tenant, new(bool), func(t *tx) (bool, error) {
 			if !begun {
 				_, err := a.begin(t)
 				return a.kind == cached, err
@@ -144,21 +144,21 @@ func (s *Store) complete(ctx context.Context, a ahead) (bool, error) {
 		return false, err
 	}
 	there := map[oci.Digest]bool{}
-	read := func(scan scan) error {
-		var d oci.Digest
-		err := scan(digestScanner{&d})
-		there[d] = true
-		return err
+	read := func(more ...any) func(scan) error {
+		return func(scan scan) error {
+			var d oci.Digest
+			err := scan(append([]any{digestScanner{&d}}, more...)...)
+			there[d] = true
+			return err
+		}
 	}
-	if err := s.list(ctx, heldReferences, []any{a.Repo.Tenant, r.id, inJSON(a.blobs.digests)}, read); err != nil {
+	var ignored, also bool
+	if err := s.list(ctx, heldReferences, []any{a.Repo.Tenant, r.id, inJSON(a.blobs.digests), a.Undelete}, read(&ignored)); err != nil {
 		return false, err
 	}
 	missing := meta.Missing{Blobs: a.blobs.lacking(there)}
 	clear(there)
-	err = s.list(ctx, presentChildren, []any{a.Repo.Tenant, r.id, inJSON(a.children.digests)}, func(scan scan) error {
-		var expires bool
-		return read(func(dest ...any) error { return scan(append(dest, &expires)...) })
-	})
+	err = s.list(ctx, presentChildren, []any{a.Repo.Tenant, r.id, inJSON(a.children.digests)}, read(&ignored, &also))
 	if err != nil {
 		return false, err
 	}
@@ -237,7 +237,7 @@ func (a *ahead) linkBlobs(p *put, batch []oci.Digest) error {
 	if a.kind == cached {
 		return p.link(nil, batch) // nothing of what it names is held
 	}
-	present, err := p.held(a.Repo.Tenant, p.repo, batch)
+	present, err := p.revived(batch)
 	if err != nil {
 		return err
 	}

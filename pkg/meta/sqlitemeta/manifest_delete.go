@@ -39,6 +39,9 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 			return err
 		}
 		gone.op = by.Op
+		if err := t.trashManifest(gone, s.life); err != nil {
+			return err
+		}
 		large, err := t.beginRemoval(gone)
 		if err != nil {
 			return err
@@ -140,9 +143,13 @@ func (t *tx) refuseNamed(del meta.ManifestDelete, repo int64) error {
 }
 
 // Blobs of a deleted manifest stay for a while, so that after a HEAD with 200 the
-// following manifest PUT still finds them.
+// following manifest PUT still finds them. With a trash (?5), what no other manifest
+// holds is trashed.
 const keepReferences = `
-UPDATE repo_blobs SET keep_until = max(coalesce(keep_until, 0), ?4)
+UPDATE repo_blobs SET keep_until = max(coalesce(keep_until, 0), ?4),
+       trashed = trashed OR ?5 AND NOT EXISTS (
+           SELECT 1 FROM manifest_blobs live
+            WHERE live.tenant_id = ?1 AND live.held_repo_id = ?2 AND live.digest = repo_blobs.digest AND live.manifest <> ?3)
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN
        (SELECT mb.digest FROM manifest_blobs mb WHERE mb.tenant_id = ?1 AND mb.repo_id = ?2 AND mb.manifest = ?3)`
 
@@ -151,7 +158,10 @@ const deleteManifest = `DELETE FROM manifests WHERE tenant_id = ?1 AND repo_id =
 // deleteManifest deletes one manifest with its tags; false when it does not exist.
 func (t *tx) deleteManifest(r removal, life meta.Lifetimes) (bool, error) {
 	key := r.digest.Bytes()
-	if _, err := t.exec(keepReferences, r.tenant, r.repo, key, t.after(life.Released)); err != nil {
+	if err := t.trashHeld(r, life); err != nil {
+		return false, err
+	}
+	if _, err := t.exec(keepReferences, r.tenant, r.repo, key, t.after(released(life)), life.Undelete > 0); err != nil {
 		return false, err
 	}
 	if _, err := t.untagSome(r.tenant, r.repo, r.digest, r.op, allTags); err != nil {

@@ -40,11 +40,18 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 			return false, err
 		}
 		put := &put{tx: t, ManifestPut: p, repo: repo.id, own: p.Manifest.Digest.Bytes()}
+		verb := "manifest.put"
+		if p.Undelete {
+			verb = "manifest.undelete"
+		}
 		by := p.By
 		if by.Changes, err = t.moves(p.Repo.Tenant, repo.id, tags, p.Manifest.Digest); err != nil {
 			return false, err
 		}
-		if err := t.event(by, p.Repo.Tenant, "manifest.put", target(repo, tags, p.Manifest.Digest)); err != nil {
+		if err := t.event(by, p.Repo.Tenant, verb, target(repo, tags, p.Manifest.Digest)); err != nil {
+			return false, err
+		}
+		if err := put.takeFromTrash(tags); err != nil {
 			return false, err
 		}
 		if err := t.refuseOverwrite(p, repo.id); err != nil {
@@ -98,6 +105,8 @@ type put struct {
 	own      []byte
 	missing  meta.Missing
 	expiring []oci.Digest // the manifest and those of its children that expire
+	trashed  []oci.Digest // those that are in the trash, too
+	mustHold []oci.Digest // the children that it held, if it is restored
 }
 
 // inJSON is a set of digests as an argument: a JSON array of hexadecimal text, read
@@ -114,13 +123,14 @@ func inJSON(digests []oci.Digest) string {
 }
 
 const heldReferences = `
-SELECT rb.digest
+SELECT rb.digest, rb.trashed
   FROM json_each(?3) j
   JOIN repo_blobs rb ON rb.tenant_id = ?1 AND rb.repo_id = ?2 AND rb.digest = unhex(j.value)
-  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND b.suspect = 0`
+  JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest AND (b.suspect = 0 OR ?4)`
 
 // references splits the referenced blobs into those that the repository holds and
-// those that it may lack. A suspect blob is absent.
+// those that it may lack. A suspect blob is absent, but for what is restored: it was
+// held.
 func (p *put) references() ([]oci.Digest, []oci.Digest, error) {
 	required := map[oci.Digest]bool{}
 	for _, d := range p.Parsed.Blobs {
@@ -136,7 +146,7 @@ func (p *put) references() ([]oci.Digest, []oci.Digest, error) {
 			unsure = append(unsure, d)
 		}
 	}
-	present, err := p.held(p.Repo.Tenant, p.repo, unsure)
+	present, err := p.revived(unsure)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,16 +193,22 @@ func (p *put) linked(query string, references int) (map[oci.Digest]bool, error) 
 	return links, err
 }
 
-// held returns the blobs that the repository holds.
-func (t *tx) held(id tenant.ID, repo int64, digests []oci.Digest) (map[oci.Digest]bool, error) {
+// held returns the blobs that the repository holds, by a statement like heldReferences,
+// and those of them that a delete released.
+func (t *tx) held(query string, id tenant.ID, repo int64, digests []oci.Digest, suspect bool) (map[oci.Digest]bool, []oci.Digest, error) {
 	held := make(map[oci.Digest]bool, len(digests))
-	err := t.list(heldReferences, []any{id, repo, inJSON(digests)}, func(scan scan) error {
+	var released []oci.Digest
+	err := t.list(query, []any{id, repo, inJSON(digests), suspect}, func(scan scan) error {
 		var d oci.Digest
-		err := scan(digestScanner{&d})
+		var trashed bool
+		err := scan(digestScanner{&d}, &trashed)
 		held[d] = true
+		if trashed {
+			released = append(released, d)
+		}
 		return err
 	})
-	return held, err
+	return held, released, err
 }
 
 const insertManifest = `
@@ -226,17 +242,24 @@ const endExpiry = `
 UPDATE manifests SET expire_at = NULL
  WHERE tenant_id = ?1 AND repo_id = ?2 AND expire_at IS NOT NULL AND digest IN (SELECT unhex(j.value) FROM json_each(?3) j)`
 
-// stay ends the expiry of the manifest and its children, unless the put is
-// provisional.
+// stay ends the expiry of the manifest and its children, and their trash, unless the
+// put is provisional.
 func (p *put) stay() error {
-	if p.Provisional || len(p.expiring) == 0 {
+	if p.Provisional {
 		return nil
 	}
-	_, err := p.exec(endExpiry, p.Repo.Tenant, p.repo, inJSON(p.expiring))
-	return err
+	if len(p.expiring) > 0 {
+		if _, err := p.exec(endExpiry, p.Repo.Tenant, p.repo, inJSON(p.expiring)); err != nil {
+			return err
+		}
+	}
+	return p.leaveTrash(p.Repo.Tenant, p.repo, p.trashed)
 }
 
-const storedMediaType = `SELECT media_type, expire_at IS NOT NULL FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
+const storedMediaType = `
+SELECT media_type, expire_at IS NOT NULL,
+       EXISTS (SELECT 1 FROM trashed_manifests x WHERE x.tenant_id = ?1 AND x.repo_id = ?2 AND x.digest = ?3)
+  FROM manifests WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3`
 
 // manifest stores the manifest unless it exists, and reports whether it did.
 // expireAt is nil for a hosted one.
@@ -262,9 +285,12 @@ func (p *put) manifest(expireAt any) (bool, error) {
 // changes.
 func (p *put) sameType() error {
 	var stored string
-	var expires bool
-	if _, err := p.find(storedMediaType, []any{p.Repo.Tenant, p.repo, p.own}, &stored, &expires); err != nil {
+	var expires, trashed bool
+	if _, err := p.find(storedMediaType, []any{p.Repo.Tenant, p.repo, p.own}, &stored, &expires, &trashed); err != nil {
 		return err
+	}
+	if trashed {
+		p.trashed = append(p.trashed, p.Manifest.Digest)
 	}
 	if expires {
 		p.expiring = append(p.expiring, p.Manifest.Digest)
@@ -276,7 +302,8 @@ func (p *put) sameType() error {
 }
 
 const presentChildren = `
-SELECT m.digest, m.expire_at IS NOT NULL
+SELECT m.digest, m.expire_at IS NOT NULL,
+       EXISTS (SELECT 1 FROM trashed_manifests x WHERE x.tenant_id = m.tenant_id AND x.repo_id = m.repo_id AND x.digest = m.digest)
   FROM json_each(?3) j
   JOIN manifests m ON m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = unhex(j.value)
  WHERE NOT EXISTS (SELECT 1 FROM manifest_deletions d WHERE d.tenant_id = m.tenant_id AND d.repo_id = m.repo_id AND d.digest = m.digest)`
@@ -295,7 +322,7 @@ func (p *put) children() error {
 	}
 	required := map[oci.Digest]bool{}
 	for _, d := range p.Parsed.Children {
-		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences
+		required[d.Digest] = required[d.Digest] || !d.Foreign() && !p.AllowMissingReferences || slices.Contains(p.mustHold, d.Digest)
 	}
 	digests := slices.Sorted(maps.Keys(required))
 	present, err := p.presentChildren(digests)
@@ -327,9 +354,12 @@ func (p *put) presentChildren(digests []oci.Digest) (map[oci.Digest]bool, error)
 	present := make(map[oci.Digest]bool, len(digests))
 	err := p.list(presentChildren, []any{p.Repo.Tenant, p.repo, inJSON(digests)}, func(scan scan) error {
 		var d oci.Digest
-		var expires bool
-		err := scan(digestScanner{&d}, &expires)
+		var expires, trashed bool
+		err := scan(digestScanner{&d}, &expires, &trashed)
 		present[d] = true
+		if trashed {
+			p.trashed = append(p.trashed, d)
+		}
 		if expires {
 			p.expiring = append(p.expiring, d)
 		}

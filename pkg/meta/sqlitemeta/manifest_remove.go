@@ -86,7 +86,10 @@ SELECT digest FROM manifest_blobs WHERE tenant_id = ?1 AND repo_id = ?2 AND mani
 UPDATE repo_blobs
    SET keep_until = CASE WHEN (SELECT g.upstream_id IS NULL FROM repositories r CROSS JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id
                                 WHERE r.tenant_id = ?1 AND r.id = ?2)
-                    THEN max(coalesce(keep_until, 0), ?5) ELSE ?4 END
+                    THEN max(coalesce(keep_until, 0), ?5) ELSE ?4 END,
+       trashed = trashed OR ?6 AND NOT EXISTS (
+           SELECT 1 FROM manifest_blobs live
+            WHERE live.tenant_id = ?1 AND live.held_repo_id = ?2 AND live.digest = repo_blobs.digest AND live.manifest <> ?7)
  WHERE tenant_id = ?1 AND repo_id = ?2 AND digest IN (SELECT unhex(j.value) FROM json_each(?3) j)`
 
 	unlinkSome = `
@@ -148,7 +151,15 @@ func (t *tx) removeParts(r removal, life meta.Lifetimes) (int64, error) {
 	if err != nil || len(some) == 0 {
 		return 0, err
 	}
-	if _, err := t.exec(releaseSome, r.tenant, r.repo, inJSON(some), t.now, t.after(life.Released)); err != nil {
+	inTrash, err := t.trashSome(r, some)
+	if err != nil {
+		return 0, err
+	}
+	keep := life.Released
+	if inTrash {
+		keep = released(life)
+	}
+	if _, err := t.exec(releaseSome, r.tenant, r.repo, inJSON(some), t.now, t.after(keep), inTrash, key); err != nil {
 		return 0, err
 	}
 	return t.exec(unlinkSome, r.tenant, r.repo, key, inJSON(some))

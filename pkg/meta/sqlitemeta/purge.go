@@ -19,10 +19,13 @@ func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	err := s.step(ctx, deployment, func(t *tx) error {
 		p := purge{tx: t, life: s.life, limit: limit}
 		var err error
-		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant, p.removals, p.deletions)
+		work, err = p.steps(p.due, p.marks, p.repository, p.registry, p.tenant, p.removals, p.deletions, p.trash)
 		return err
 	})
-	return work, err
+	if err != nil || work > 0 {
+		return work, err
+	}
+	return s.endCrowded(ctx)
 }
 
 // purge is one call of PurgeDeleted.
@@ -145,6 +148,8 @@ func (p purge) repository() (int, error) {
 		p.batches(purgeReferences, id, repo),
 		p.batches(purgeChildren, id, repo),
 		p.batches(purgeManifests, id, repo),
+		p.batches(purgeTrashedBlobs, id, repo),
+		p.batches(purgeTrash, id, repo),
 		func() (int, error) { return p.links(id, repo) },
 		p.change(purgeRepository, id, repo),
 	)

@@ -157,6 +157,9 @@ func (t *tx) deleteReferrer(d deletion, referrer oci.Digest, life meta.Lifetimes
 		return false, err
 	}
 	r := removal{tenant: d.tenant, repo: d.repo, digest: referrer, op: d.op}
+	if err := t.trashManifest(r, life); err != nil {
+		return false, err
+	}
 	if large, err := t.beginRemoval(r); err != nil {
 		return false, err
 	} else if large {

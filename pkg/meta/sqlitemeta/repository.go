@@ -144,7 +144,7 @@ SELECT r.name, r.created_at,
        (SELECT count(*) FROM manifests m WHERE m.tenant_id = r.tenant_id AND m.repo_id = r.id),
        (SELECT count(*) FROM tags g WHERE g.tenant_id = r.tenant_id AND g.repo_id = r.id AND g.manifest IS NOT NULL),
        (SELECT coalesce(sum(b.size), 0) FROM repo_blobs rb JOIN blobs b ON b.tenant_id = rb.tenant_id AND b.digest = rb.digest
-         WHERE rb.tenant_id = r.tenant_id AND rb.repo_id = r.id)
+         WHERE rb.tenant_id = r.tenant_id AND rb.repo_id = r.id AND rb.trashed = 0)
   FROM repositories r
  WHERE r.tenant_id = ?1 AND r.registry_id = ?2 AND r.name = ?3 AND r.state = 'active' AND r.listed = 1`
 

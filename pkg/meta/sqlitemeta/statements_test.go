@@ -34,7 +34,7 @@ func TestStatementsPrepare(t *testing.T) {
 // wholeTables are the statements that read whole tables on purpose: fsck and
 // the weekly sweep.
 func wholeTables(name string) bool {
-	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions"
+	return strings.HasPrefix(name, "check") && name != "checkBlob" || strings.HasPrefix(name, "unmarked") || name == "sumUsage" || name == "sumTotal" || name == "fullTenants" || name == "crowdedTenants" || name == "cacheSize" || name == "cachingTenants" || name == "fetchSessions"
 }
 
 // plan is EXPLAIN QUERY PLAN, a line for each step.
@@ -78,6 +78,9 @@ var walks = map[string]string{
 	"purgeReferences":      "has a LIMIT",
 	"purgeChildren":        "has a LIMIT",
 	"purgeManifests":       "has a LIMIT",
+	"purgeTrashedBlobs":    "has a LIMIT",
+	"purgeTrash":           "has a LIMIT",
+	"endDeletionsOf":       "reads the few deletions that are in flight",
 	"purgeAccounts":        "has a LIMIT",
 	"linksOf":              "has a LIMIT",
 	"uploadsOf":            "has a LIMIT",
@@ -145,6 +148,7 @@ var sorting = map[string]string{
 	"leastPulled":   "goes through a whole cache, and keeps the first",
 
 	"leastPulledOfTenant": "goes through the caches of a tenant, and keeps the first",
+	"oldestTrash":         "goes through the trash of a tenant above its quota",
 
 	"findRefreshTokenOfKey": "sorts the few refresh tokens of an account",
 	"endOldRefreshes":       "sorts the few refresh tokens of an account",
@@ -153,8 +157,9 @@ var sorting = map[string]string{
 	"duePeople":            "sorts one page, which has a LIMIT",
 	"selectGroupsOfSQLite": "sorts the groups of one principal",
 
-	"keepReferrer": "reads the few deletions that are in flight",
-	"countContent": "tells digests apart, up to a LIMIT",
+	"keepReferrer":  "reads the few deletions that are in flight",
+	"trashManifest": "sorts the tags of one manifest, at most 500",
+	"countContent":  "tells digests apart, up to a LIMIT",
 }
 
 // TestStatementsUseIndexes holds the cost of every statement, with the lookups

@@ -80,15 +80,21 @@ func (t *tx) list(query string, args []any, each func(scan scan) error) error {
 // after is a moment d from now, in microseconds.
 func (t *tx) after(d time.Duration) int64 { return t.now + d.Microseconds() }
 
-const findUsage = `SELECT lim, used + overhead, used + overhead - cached FROM usage WHERE tenant_id = ?1`
+const findUsage = `
+SELECT lim, used + overhead, used + overhead - cached - min(trash, lim), lim > 0 AND trash > 0 AND used + overhead - cached > lim
+  FROM usage WHERE tenant_id = ?1`
 
 // usage is what a tenant is charged. Cached content has what pushes leave: it
-// counts for itself, and for pushes it does not.
-type usage struct{ limit, all, pushed int64 }
+// counts for itself, and for pushes it does not. What was deleted may take as much as
+// the quota beside them; crowded says that it has to go sooner.
+type usage struct {
+	limit, all, pushed int64
+	crowded            bool
+}
 
 func (t *tx) usage(id tenant.ID) (usage, error) {
 	var u usage
-	_, err := t.find(findUsage, []any{id}, &u.limit, &u.all, &u.pushed) // a missing tenant has no usage
+	_, err := t.find(findUsage, []any{id}, &u.limit, &u.all, &u.pushed, &u.crowded) // a missing tenant has no usage
 	return u, err
 }
 
@@ -104,11 +110,17 @@ func (u usage) charged(cached bool) int64 {
 // it grows what the tenant is charged past the quota. fn says whether it was
 // about cached content.
 func (s *Store) writeCharged(ctx context.Context, id tenant.ID, fn func(*tx) (cached bool, err error)) error {
-	return s.writeFor(ctx, id, charged(id, fn))
+	crowded := false
+	err := s.writeFor(ctx, id, charged(id, &crowded, fn))
+	if err == nil && crowded {
+		s.makeRoom(ctx, id)
+	}
+	return err
 }
 
-// charged is the refusal of writeCharged around one transaction.
-func charged(id tenant.ID, fn func(*tx) (cached bool, err error)) func(*tx) error {
+// charged is the refusal of writeCharged around one transaction. crowded is set where the
+// tenant's trash has to make room.
+func charged(id tenant.ID, crowded *bool, fn func(*tx) (cached bool, err error)) func(*tx) error {
 	return func(t *tx) error {
 		before, err := t.usage(id)
 		if err != nil {
@@ -122,6 +134,7 @@ func charged(id tenant.ID, fn func(*tx) (cached bool, err error)) func(*tx) erro
 		if err != nil {
 			return err
 		}
+		*crowded = after.crowded && !cached
 		if n := after.charged(cached); after.limit > 0 && n > after.limit && n > before.charged(cached) {
 			return quotaExceeded("the tenant would be charged %d bytes, and its quota is %d", n, after.limit)
 		}

@@ -1,0 +1,19 @@
+package pgmeta
+
+// What the trash holds stays, as what live manifests hold.
+const checkTrashHeld = findingsOf + `
+SELECT 'trashed manifest ' || encode(m.manifest, 'hex') || ' of repository ' || m.repo_id || ' holds blob ' || encode(m.digest, 'hex') || ', which is not linked there' AS detail,
+       m.tenant_id AS tenant_id, m.repo_id AS repo_id, m.digest AS digest, NULL::text AS object
+  FROM trashed_blobs m
+  LEFT JOIN repo_blobs rb ON rb.tenant_id = m.tenant_id AND rb.repo_id = m.repo_id AND rb.digest = m.digest
+ WHERE rb.digest IS NULL` + inPlace
+
+// Phase B marks what only the trash names.
+const checkTrashedLinks = findingsOf + `
+SELECT 'blob ' || encode(rb.digest, 'hex') || ' is linked in repository ' || rb.repo_id || ', named only by the trash, and counts as live' AS detail,
+       rb.tenant_id AS tenant_id, rb.repo_id AS repo_id, rb.digest AS digest, NULL::text AS object
+  FROM repo_blobs rb
+ WHERE rb.keep_until IS NULL AND NOT rb.trashed
+   AND EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
+   AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')` + inPlace

@@ -1,0 +1,97 @@
+package pgmeta
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-registry/berth/pkg/tenant"
+)
+
+// endForRoom ends the restore time of the oldest trash of a tenant, so that what can
+// still be restored fits into the quota beside what is live. A blob goes with the
+// youngest trash that holds it. What has ended the janitor removes.
+const endForRoom = `
+WITH ranked AS MATERIALIZED (
+  SELECT m.repo_id, m.digest, 1024 + m.size + 512 * m.refs AS cost, row_number() OVER (ORDER BY m.restore_until DESC, m.repo_id, m.digest) AS rank
+    FROM trashed_manifests m
+   WHERE m.tenant_id = $1 AND m.restore_until > berth_now()
+), held AS (
+  SELECT b.digest, min(k.rank) AS rank
+    FROM ranked k
+   CROSS JOIN LATERAL (
+          SELECT mb.digest FROM trashed_blobs mb
+           WHERE mb.tenant_id = $1 AND mb.repo_id = k.repo_id AND mb.manifest = k.digest OFFSET 0) AS b
+   GROUP BY b.digest
+), costs (rank, bytes) AS (
+  SELECT k.rank, k.cost FROM ranked k
+  UNION ALL
+  SELECT h.rank, b.size + 512
+    FROM held h
+   CROSS JOIN LATERAL (SELECT blobs.size FROM blobs WHERE blobs.tenant_id = $1 AND blobs.digest = h.digest AND blobs.trash OFFSET 0) AS b
+), stays AS (
+  SELECT c.rank, sum(sum(c.bytes)) OVER (ORDER BY c.rank) AS bytes FROM costs c GROUP BY c.rank
+), doomed AS (
+  SELECT locked.repo_id, locked.digest
+    FROM (SELECT k.repo_id, k.digest
+            FROM ranked k
+           WHERE k.rank >= (SELECT min(s.rank) FROM stays s
+                             WHERE s.bytes > (SELECT u.lim - (u.used + u.overhead - u.cached - u.trash) FROM usage u WHERE u.tenant_id = $1 AND u.lim > 0))
+           ORDER BY k.rank DESC LIMIT $2) AS oldest
+   CROSS JOIN LATERAL (
+          SELECT m.repo_id, m.digest FROM trashed_manifests m
+           WHERE m.tenant_id = $1 AND m.repo_id = oldest.repo_id AND m.digest = oldest.digest
+          OFFSET 0
+             FOR NO KEY UPDATE SKIP LOCKED) AS locked
+)
+UPDATE trashed_manifests m SET restore_until = berth_now()
+  FROM doomed WHERE m.tenant_id = $1 AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest`
+
+// roomTime is how long a push makes room after its COMMIT. The janitor does the rest.
+const (
+	roomTime  = time.Second
+	roomBatch = 1000
+)
+
+// makeRoom follows a push by which the tenant has more than its quota, with its trash.
+// It is not reported: the push is acknowledged.
+func (s *Store) makeRoom(ctx context.Context, id tenant.ID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roomTime)
+	defer cancel()
+	for more := true; more && ctx.Err() == nil && !s.quiet.Load(); {
+		n, err := s.endForRoom(ctx, id)
+		more = err == nil && n >= roomBatch
+	}
+}
+
+func (s *Store) endForRoom(ctx context.Context, id tenant.ID) (int, error) {
+	var n int64
+	err := s.write(ctx, id, func(t *tx) error {
+		var err error
+		n, err = t.exec(endForRoom, id, roomBatch)
+		return err
+	})
+	return int(n), err
+}
+
+const crowdedTenants = `
+SELECT u.tenant_id FROM usage u WHERE u.lim > 0 AND u.trash > 0 AND u.used + u.overhead - u.cached > u.lim`
+
+// endCrowded is makeRoom by the janitor.
+func (s *Store) endCrowded(ctx context.Context) (int, error) {
+	tenants, err := collect(ctx, s, noTenant, scanTenant, crowdedTenants)
+	work := 0
+	for _, id := range tenants {
+		var n int
+		if err == nil {
+			n, err = s.endForRoom(ctx, id)
+		}
+		work += n
+	}
+	return work, err
+}
+
+func scanTenant(scan scan) (tenant.ID, error) {
+	var id tenant.ID
+	err := scan(&id)
+	return id, err
+}

@@ -1,0 +1,68 @@
+package meta
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/berth-registry/berth/pkg/fault"
+	"github.com/berth-registry/berth/pkg/oci"
+)
+
+// Trashed is a manifest that was deleted and can be restored.
+type Trashed struct {
+	Digest       oci.Digest
+	MediaType    string
+	Size         int64
+	Subject      oci.Digest // may be empty
+	Tags         []string   // that pointed to it
+	Actor        string     // who deleted it
+	DeletedAt    time.Time
+	RestoreUntil time.Time
+}
+
+// ManifestUndelete is a manifest to restore.
+type ManifestUndelete struct {
+	Repo   Repo
+	Digest oci.Digest
+	Tags   []string // that it takes instead of those that it had; nil: those
+	By     Cause
+}
+
+// Trash keeps the hosted manifests that were deleted, for Lifetimes.Undelete
+// (protocol section 12). Nothing else finds them. A push of the same manifest takes it
+// out of the trash, and a push that needs the room ends the oldest.
+type Trash interface {
+	// ListTrash pages what can be restored in a repository by its digest (Page.After is
+	// a digest in text form); fault.NameUnknown if the repository does not exist.
+	ListTrash(ctx context.Context, r Repo, p Page) ([]Trashed, error)
+	// UndeleteManifest restores a manifest with the children that it held, and the
+	// referrers that were deleted with it. Everything but the referrers is as it was, or
+	// nothing is. fault.ManifestUnknown if it is not in the trash, or no longer;
+	// fault.ManifestBlobUnknown, whose cause is a *Missing, if a child is neither there
+	// nor in the trash; fault.AlreadyExists if a tag points to another manifest.
+	// A referrer takes those of its tags that are free.
+	UndeleteManifest(ctx context.Context, u ManifestUndelete) error
+}
+
+// UndeletionOp is the operation ID of restoring a child or referrer with another
+// manifest: the same for a repeated attempt.
+func UndeletionOp(by Cause, d oci.Digest) uuid.UUID {
+	return uuid.NewSHA1(by.Op, []byte("undelete "+d))
+}
+
+// NotInTrash is the error for restoring what is not in the trash.
+func NotInTrash(d oci.Digest) error {
+	return fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s is not in the trash of this repository", d).
+		WithDetail(map[string]string{"reference": d.String()})
+}
+
+// TagsTaken is the error for restoring a manifest whose tags point to others by now.
+func TagsTaken(tags []string) error {
+	tags = slices.Sorted(slices.Values(tags))
+	return fault.New(fault.Conflict, fault.AlreadyExists,
+		"%d of its tags, such as %s, point to other manifests by now; restore it under other tags", len(tags), tags[0]).
+		WithDetail(map[string][]string{"tags": tags})
+}
