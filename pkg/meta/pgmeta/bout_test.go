@@ -104,7 +104,7 @@ func merges(n, m int) [][]int {
 	return all
 }
 
-// holds lets a pair meet, and holds it to the protocol: nobody is answered with a
+// holds lets a pair meet, and holds it to the protocol: no answer is a
 // defect, nothing deadlocks, what comes of it also comes of one call after the other,
 // and what there is then can be read, and stays when everything was collected. Deep, it
 // looks for rows that contradict each other too, which takes as long as the rest.

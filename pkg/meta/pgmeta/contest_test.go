@@ -21,7 +21,7 @@ type contest struct {
 	stiles  [2]*turnstile
 	stores  [2]*Store
 	asks    *pgx.Conn // who waits for a lock
-	blocked bool      // whether the last answer was that somebody does
+	blocked bool      // whether the last answer was that one does
 }
 
 func newContest(t testing.TB, url string) *contest {
@@ -90,7 +90,7 @@ func (c *contest) run(operations [2]func(*Store) error, choose func(can [2]bool)
 const patience = time.Millisecond
 
 // settle waits until each actor is at its turnstile, has ended, or waits for a lock that
-// the other one holds, and says which can go on, and whether any is left.
+// the other one holds, and says which can continue, and whether any is left.
 func (c *contest) settle(m *meeting) ([2]bool, bool) {
 	c.t.Helper()
 	late := time.After(time.Minute)

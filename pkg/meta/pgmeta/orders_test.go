@@ -11,9 +11,9 @@ import (
 	"github.com/berth-registry/berth/pkg/dice"
 )
 
-// order says which of two actors goes on, statement by statement: first makes so many
+// order says which of two actors continues, statement by statement: first makes so many
 // statements, then the other one so many, then first all that are left. With a seed it
-// is left to chance. An actor that waits for a lock lets the other one go on.
+// is left to chance. An actor that waits for a lock lets the other one continue.
 type order struct {
 	first, before, between int
 	seed                   uint64
