@@ -3,11 +3,13 @@ package metatest
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 func testTagHistory(t *testing.T, open Open) {
@@ -99,26 +101,40 @@ func testTagHistory(t *testing.T, open Open) {
 		w := newWorld(t, open)
 		r := w.repo("app")
 		const writers, pushes = 32, 3
-		images := make([]meta.ManifestPut, writers)
+		images := make([]meta.ManifestPut, writers*pushes)
 		for i := range images {
 			images[i] = w.image(nil, w.push(r, fmt.Sprint(i)))
 		}
+		began, ended := make([]int64, len(images)), make([]int64, len(images))
+		var clock atomic.Int64
 		together(times(writers, func(i int) {
-			for range pushes {
-				w.by(fmt.Sprintf("users/%d", i), r, images[i], "v1")
-				if i == 0 {
+			for n := i; n < len(images); n += writers {
+				began[n] = clock.Add(1)
+				w.by(fmt.Sprintf("users/%d", i), r, images[n], "v1")
+				if ended[n] = clock.Add(1); i == 0 {
 					w.fine(w.Store.DeleteTag(t.Context(), cause(), r, "v1"))
 				}
 			}
 		})...)
 		all, err := w.Store.ListTagHistory(t.Context(), r, "v1", meta.Page{Size: 1000})
 		w.must(err)
-		if len(all) == 0 || all[0].Digest != w.tagged(r, "v1") {
+		if len(all) != len(images)+pushes || all[0].Digest != w.tagged(r, "v1") {
 			t.Fatalf("the last of %d changes is not what the tag points to", len(all))
 		}
 		for i, change := range all[1:] {
 			if next := all[i]; next.Version != change.Version+1 || next.Previous != change.Digest {
 				t.Errorf("%+v follows %+v", next, change)
+			}
+		}
+		version := map[oci.Digest]int64{}
+		for _, change := range all {
+			version[change.Digest] = change.Version
+		}
+		for a, first := range images {
+			for b, second := range images {
+				if ended[a] < began[b] && version[first.Manifest.Digest] >= version[second.Manifest.Digest] {
+					t.Errorf("push %d ended before %d began, and comes after it", a, b)
+				}
 			}
 		}
 		w.consistent()
