@@ -182,6 +182,10 @@ var matrixRows = map[string]struct {
 	"ListSigningKeys":   {&pb.ListSigningKeysRequest{}, false},
 	"RotateSigningKeys": {&pb.RotateSigningKeysRequest{}, false},
 
+	"GetScrub":   {&pb.GetScrubRequest{}, false},
+	"StartScrub": {&pb.StartScrubRequest{}, false},
+	"StopScrub":  {&pb.StopScrubRequest{}, false},
+
 	"CreateBackup": {&pb.CreateBackupRequest{}, false},
 	"RenewBackup":  {&pb.RenewBackupRequest{Name: "backups/b-{s}"}, false},
 	"DeleteBackup": {&pb.DeleteBackupRequest{Name: "backups/b-{s}"}, false},

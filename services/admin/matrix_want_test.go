@@ -15,6 +15,7 @@ var (
 	operatorsOnly = []string{
 		"CreateTenant", "ListTenants", "UpdateTenant", "DeleteTenant", "UndeleteTenant", "SuspendTenant", "ResumeTenant",
 		"CreateBackup", "RenewBackup", "DeleteBackup", "ListSigningKeys", "RotateSigningKeys", "ListOperatorEvents",
+		"GetScrub", "StartScrub", "StopScrub",
 		"CreateOperator", "GetOperator", "ListOperators", "UpdateOperator", "DeleteOperator", "CreateOperatorToken", "ListOperatorTokens", "DeleteOperatorToken",
 	}
 	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}
@@ -91,7 +92,7 @@ func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
 func foundWant(rpc, state string) codes.Code {
 	makes := matrixRows[rpc].makes
 	switch {
-	case rpc == "ListTenants", rpc == "ListOperators", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"):
+	case rpc == "ListTenants", rpc == "ListOperators", rpc == "ListOperatorEvents", strings.HasSuffix(rpc, "SigningKeys"), strings.HasSuffix(rpc, "Scrub"):
 		return codes.OK
 	case strings.HasSuffix(rpc, "Backup"):
 		return codes.FailedPrecondition // only an embedded deployment makes backups

@@ -32,6 +32,7 @@ type Store interface {
 	meta.VerifyKeys
 	meta.ClaimFinder
 	meta.TagHistory
+	meta.Scrubs
 
 	// Both are those of meta.Tags.
 	TagsBetween(ctx context.Context, r meta.Repo, b meta.Between[string]) ([]string, error)

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta/sqlitemeta"
 	"github.com/berth-registry/berth/services/admin"
 	"github.com/berth-registry/berth/services/backup"
+	"github.com/berth-registry/berth/services/internal/adminclient"
 )
 
 // snapshotter is a metadata store that can be copied while it is used.
@@ -67,11 +68,7 @@ func Backup(ctx context.Context, c boot.Config, copying backup.Copy) (backup.Sum
 	if err != nil {
 		return backup.Summary{}, err
 	}
-	var dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
-	if c.AdminTLSCerts != "" {
-		dialTLS = c.DialAdmin
-	}
-	server := backup.NewClient(c.AdminAddr, token, dialTLS)
+	server := &backup.Client{Client: adminClient(c, token)}
 	id, err := server.Begin(ctx)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return backupStopped(ctx, c, copying, err)
@@ -80,6 +77,15 @@ func Backup(ctx context.Context, c boot.Config, copying backup.Copy) (backup.Sum
 		return backup.Summary{}, err
 	}
 	return backupServed(ctx, c, copying, server, id)
+}
+
+// adminClient asks the server on this machine.
+func adminClient(c boot.Config, token string) *adminclient.Client {
+	var dialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
+	if c.AdminTLSCerts != "" {
+		dialTLS = c.DialAdmin
+	}
+	return adminclient.New(c.AdminAddr, token, dialTLS)
 }
 
 // inside says whether a path, which may be missing yet, is a directory or leads

@@ -17,18 +17,22 @@ import (
 type fsckCommand struct {
 	settings
 	Deep   bool   `help:"Also read every blob and compare its digest."`
+	Repair bool   `help:"Read every blob, mark what is lost or damaged, so that the next push repairs it, and have upstreams give again what came from them. A running server does it."`
 	Output string `short:"o" enum:"table,json" default:"table" help:"table for people, json for programs (one finding a line, the summary last)."`
 }
 
 // Help is the longer text of --help.
 func (fsckCommand) Help() string {
-	return `Examines metadata and blobs and reports everything that is not as it must be: pointers to bytes that are missing or of another size, tags without a manifest, a quota that does not add up, bytes nothing knows. It changes nothing. A cluster may be in use meanwhile. Where data_dir holds the data, stop the server first: one process at a time may have it.
+	return `Examines metadata and blobs and reports everything that is not as it must be: pointers to bytes that are missing or of another size, tags without a manifest, a quota that does not add up, bytes nothing knows. Without --repair it changes nothing. A cluster may be in use meanwhile. Where data_dir holds the data, stop the server first: one process at a time may have it.
 
   berth fsck
   berth fsck --deep --data-dir /var/lib/berth
+  berth fsck --repair
   berth fsck -o json | jq -r '.repositories[]?'
 
-The exit code is 0 when there are no problems, 1 when something was found, and 3 when the check could not be finished: then it says nothing about what is whole.`
+With --repair a server that answers at admin_addr scrubs, within its scrub_rate, and names up to 100 damaged blobs; if none answers, this process scrubs, and checks the rest as without it.
+
+The exit code is 0 when there are no problems, 1 when something was found, also if the next push repairs it, and 3 when the check could not be finished: then it says nothing about what is whole.`
 }
 
 // errUnfinished is what fsck fails with that could not check everything.
@@ -50,6 +54,9 @@ func (c fsckCommand) Run(e *env) error {
 	report := func(f meta.Finding) {
 		found++
 		c.print(e.stdout, f)
+	}
+	if c.Repair {
+		return c.repair(e, loaded.Config, report, &found)
 	}
 	progress := func(objects int64) { fmt.Fprintf(e.stderr, "%s objects checked\n", humanize.Comma(objects)) }
 	sum, err := assemble.Check(e.ctx, loaded.Config, c.Deep, progress, report)

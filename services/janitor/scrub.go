@@ -131,6 +131,26 @@ func (s *Scrubber) Step(ctx context.Context) error {
 	return s.count(ctx)
 }
 
+// Finish calls Step until no round runs.
+func (s *Scrubber) Finish(ctx context.Context) error {
+	tick := time.NewTicker(scrubPoll)
+	defer tick.Stop()
+	for {
+		if err := s.Step(ctx); err != nil {
+			return err
+		}
+		now, err := s.Meta.FindScrub(ctx)
+		if err != nil || now.State != meta.ScrubRunning {
+			return err
+		}
+		select { // another worker has it
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
 func (s *Scrubber) guard(ctx context.Context) error {
 	if s.Guard == nil {
 		return nil

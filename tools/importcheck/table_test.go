@@ -162,7 +162,7 @@ var table = []row{
 		tests: join(adapters, "pkg/cosign", "tools/testserver"),
 	},
 	// A backup is a data directory of the embedded shape, whatever the server's is.
-	{pattern: "services/backup", may: join(nouns, join(contracts, "pkg/blob/fsblob", "pkg/meta/sqlitemeta")...), never: noStore},
+	{pattern: "services/backup", may: join(nouns, join(contracts, "pkg/blob/fsblob", "pkg/meta/sqlitemeta", "services/internal/adminclient")...), never: noStore},
 	{
 		pattern: "services/token", may: join(nouns, join(contracts, join(faces, "pkg/login", "pkg/password", "pkg/workload", "services/internal/*")...)...), never: noStore,
 		tests: join(adapters, "tools/testserver"),

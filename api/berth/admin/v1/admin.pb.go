@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2Ȃ\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xf0\x84\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -151,7 +151,11 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x12ListOperatorTokens\x12).berth.admin.v1.ListOperatorTokensRequest\x1a*.berth.admin.v1.ListOperatorTokensResponse\"+\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=operators/*}/tokens\x12\x86\x01\n" +
 	"\x13DeleteOperatorToken\x12*.berth.admin.v1.DeleteOperatorTokenRequest\x1a\x16.google.protobuf.Empty\"+\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=operators/*/tokens/*}\x12\x7f\n" +
 	"\x0fListSigningKeys\x12&.berth.admin.v1.ListSigningKeysRequest\x1a'.berth.admin.v1.ListSigningKeysResponse\"\x1b\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/signingKeys\x12\x8f\x01\n" +
-	"\x11RotateSigningKeys\x12(.berth.admin.v1.RotateSigningKeysRequest\x1a).berth.admin.v1.RotateSigningKeysResponse\"%\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/signingKeys:rotate\x12g\n" +
+	"\x11RotateSigningKeys\x12(.berth.admin.v1.RotateSigningKeysRequest\x1a).berth.admin.v1.RotateSigningKeysResponse\"%\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/signingKeys:rotate\x12Y\n" +
+	"\bGetScrub\x12\x1f.berth.admin.v1.GetScrubRequest\x1a\x15.berth.admin.v1.Scrub\"\x15\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\v\x12\t/v1/scrub\x12f\n" +
+	"\n" +
+	"StartScrub\x12!.berth.admin.v1.StartScrubRequest\x1a\x15.berth.admin.v1.Scrub\"\x1e\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/scrub:start\x12c\n" +
+	"\tStopScrub\x12 .berth.admin.v1.StopScrubRequest\x1a\x15.berth.admin.v1.Scrub\"\x1d\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/scrub:stop\x12g\n" +
 	"\fCreateBackup\x12#.berth.admin.v1.CreateBackupRequest\x1a\x16.berth.admin.v1.Backup\"\x1a\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/backups\x12t\n" +
 	"\vRenewBackup\x12\".berth.admin.v1.RenewBackupRequest\x1a\x16.berth.admin.v1.Backup\")\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=backups/*}:renew\x12m\n" +
 	"\fDeleteBackup\x12#.berth.admin.v1.DeleteBackupRequest\x1a\x16.google.protobuf.Empty\" \xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=backups/*}B<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
@@ -269,63 +273,67 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*DeleteOperatorTokenRequest)(nil),          // 109: berth.admin.v1.DeleteOperatorTokenRequest
 	(*ListSigningKeysRequest)(nil),              // 110: berth.admin.v1.ListSigningKeysRequest
 	(*RotateSigningKeysRequest)(nil),            // 111: berth.admin.v1.RotateSigningKeysRequest
-	(*CreateBackupRequest)(nil),                 // 112: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 113: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 114: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 115: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 116: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 117: berth.admin.v1.Deletion
-	(*Registry)(nil),                            // 118: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),              // 119: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 120: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 121: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 122: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 123: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryResponse)(nil),              // 124: berth.admin.v1.ListTagHistoryResponse
-	(*ListNameClaimsResponse)(nil),              // 125: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 126: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 127: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 128: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 129: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 130: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 131: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 132: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 133: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 134: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 135: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 136: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 137: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 138: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 139: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 140: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 141: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 142: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 143: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 144: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 145: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 146: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 147: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 148: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 149: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 150: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 151: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 152: berth.admin.v1.ListTagRulesResponse
-	(*TestAccessResponse)(nil),                  // 153: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 154: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 155: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 156: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 157: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 158: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 159: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 160: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 161: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 162: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 163: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 164: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 165: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 166: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 167: berth.admin.v1.RotateSigningKeysResponse
-	(*Backup)(nil),                              // 168: berth.admin.v1.Backup
+	(*GetScrubRequest)(nil),                     // 112: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 113: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 114: berth.admin.v1.StopScrubRequest
+	(*CreateBackupRequest)(nil),                 // 115: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 116: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 117: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 118: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 119: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 120: berth.admin.v1.Deletion
+	(*Registry)(nil),                            // 121: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),              // 122: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 123: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 124: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 125: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 126: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryResponse)(nil),              // 127: berth.admin.v1.ListTagHistoryResponse
+	(*ListNameClaimsResponse)(nil),              // 128: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 129: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 130: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 131: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 132: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 133: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 134: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 135: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 136: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 137: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 138: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 139: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 140: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 141: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 142: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 143: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 144: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 145: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 146: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 147: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 148: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 149: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 150: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 151: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 152: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 153: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 154: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 155: berth.admin.v1.ListTagRulesResponse
+	(*TestAccessResponse)(nil),                  // 156: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 157: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 158: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 159: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 160: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 161: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 162: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 163: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 164: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 165: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 166: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 167: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 168: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 169: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 170: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 171: berth.admin.v1.Scrub
+	(*Backup)(nil),                              // 172: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -440,126 +448,132 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	109, // 109: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
 	110, // 110: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
 	111, // 111: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	112, // 112: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	113, // 113: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	114, // 114: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	115, // 115: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	115, // 116: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	116, // 117: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	115, // 118: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	117, // 119: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	115, // 120: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	115, // 121: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	115, // 122: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	118, // 123: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	118, // 124: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	119, // 125: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	118, // 126: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	117, // 127: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	118, // 128: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	120, // 129: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	121, // 130: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	122, // 131: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	123, // 132: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	124, // 133: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	122, // 134: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	125, // 135: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	122, // 136: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	126, // 137: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	127, // 138: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	127, // 139: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	128, // 140: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	127, // 141: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	122, // 142: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	122, // 143: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	129, // 144: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	130, // 145: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	131, // 146: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	132, // 147: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	132, // 148: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	133, // 149: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	132, // 150: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	122, // 151: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	134, // 152: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	134, // 153: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	135, // 154: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	134, // 155: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	134, // 156: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	122, // 157: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	136, // 158: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	136, // 159: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	137, // 160: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	136, // 161: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	122, // 162: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	136, // 163: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	138, // 164: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	138, // 165: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	139, // 166: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	138, // 167: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	122, // 168: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	122, // 169: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	140, // 170: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	122, // 171: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	141, // 172: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	142, // 173: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	122, // 174: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	143, // 175: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	143, // 176: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	144, // 177: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	122, // 178: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	145, // 179: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	145, // 180: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	146, // 181: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	145, // 182: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	122, // 183: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	122, // 184: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	147, // 185: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	148, // 186: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	122, // 187: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	149, // 188: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	149, // 189: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	150, // 190: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	149, // 191: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	122, // 192: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	151, // 193: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	151, // 194: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	152, // 195: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	151, // 196: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	122, // 197: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	153, // 198: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	154, // 199: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	154, // 200: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	155, // 201: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	154, // 202: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	122, // 203: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	156, // 204: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	156, // 205: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	157, // 206: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	157, // 207: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	156, // 208: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	122, // 209: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	158, // 210: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	150, // 211: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	159, // 212: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	122, // 213: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	160, // 214: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	160, // 215: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	161, // 216: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	162, // 217: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	162, // 218: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	163, // 219: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	162, // 220: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	122, // 221: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	164, // 222: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	165, // 223: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	122, // 224: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	166, // 225: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	167, // 226: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	168, // 227: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	168, // 228: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	122, // 229: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	115, // [115:230] is the sub-list for method output_type
-	0,   // [0:115] is the sub-list for method input_type
+	112, // 112: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	113, // 113: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	114, // 114: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	115, // 115: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	116, // 116: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	117, // 117: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	118, // 118: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	118, // 119: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	119, // 120: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	118, // 121: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	120, // 122: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	118, // 123: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	118, // 124: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	118, // 125: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	121, // 126: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	121, // 127: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	122, // 128: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	121, // 129: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	120, // 130: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	121, // 131: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	123, // 132: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	124, // 133: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	125, // 134: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	126, // 135: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	127, // 136: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	125, // 137: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	128, // 138: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	125, // 139: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	129, // 140: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	130, // 141: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	130, // 142: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	131, // 143: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	130, // 144: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	125, // 145: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	125, // 146: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	132, // 147: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	133, // 148: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	134, // 149: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	135, // 150: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	135, // 151: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	136, // 152: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	135, // 153: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	125, // 154: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	137, // 155: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	137, // 156: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	138, // 157: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	137, // 158: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	137, // 159: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	125, // 160: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	139, // 161: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	139, // 162: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	140, // 163: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	139, // 164: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	125, // 165: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	139, // 166: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	141, // 167: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	141, // 168: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	142, // 169: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	141, // 170: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	125, // 171: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	125, // 172: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	143, // 173: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	125, // 174: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	144, // 175: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	145, // 176: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	125, // 177: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	146, // 178: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	146, // 179: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	147, // 180: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	125, // 181: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	148, // 182: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	148, // 183: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	149, // 184: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	148, // 185: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	125, // 186: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	125, // 187: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	150, // 188: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	151, // 189: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	125, // 190: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	152, // 191: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	152, // 192: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	153, // 193: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	152, // 194: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	125, // 195: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	154, // 196: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	154, // 197: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	155, // 198: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	154, // 199: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	125, // 200: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	156, // 201: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	157, // 202: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	157, // 203: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	158, // 204: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	157, // 205: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	125, // 206: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	159, // 207: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	159, // 208: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	160, // 209: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	160, // 210: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	159, // 211: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	125, // 212: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	161, // 213: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	153, // 214: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	162, // 215: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	125, // 216: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	163, // 217: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	163, // 218: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	164, // 219: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	165, // 220: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	165, // 221: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	166, // 222: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	165, // 223: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	125, // 224: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	167, // 225: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	168, // 226: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	125, // 227: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	169, // 228: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	170, // 229: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	171, // 230: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	171, // 231: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	171, // 232: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	172, // 233: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	172, // 234: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	125, // 235: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	118, // [118:236] is the sub-list for method output_type
+	0,   // [0:118] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name
@@ -584,6 +598,7 @@ func file_berth_admin_v1_admin_proto_init() {
 	file_berth_admin_v1_operator_proto_init()
 	file_berth_admin_v1_registry_proto_init()
 	file_berth_admin_v1_repository_proto_init()
+	file_berth_admin_v1_scrub_proto_init()
 	file_berth_admin_v1_service_account_proto_init()
 	file_berth_admin_v1_session_proto_init()
 	file_berth_admin_v1_signing_key_proto_init()

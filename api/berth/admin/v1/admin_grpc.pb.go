@@ -132,6 +132,9 @@ const (
 	AdminService_DeleteOperatorToken_FullMethodName          = "/berth.admin.v1.AdminService/DeleteOperatorToken"
 	AdminService_ListSigningKeys_FullMethodName              = "/berth.admin.v1.AdminService/ListSigningKeys"
 	AdminService_RotateSigningKeys_FullMethodName            = "/berth.admin.v1.AdminService/RotateSigningKeys"
+	AdminService_GetScrub_FullMethodName                     = "/berth.admin.v1.AdminService/GetScrub"
+	AdminService_StartScrub_FullMethodName                   = "/berth.admin.v1.AdminService/StartScrub"
+	AdminService_StopScrub_FullMethodName                    = "/berth.admin.v1.AdminService/StopScrub"
 	AdminService_CreateBackup_FullMethodName                 = "/berth.admin.v1.AdminService/CreateBackup"
 	AdminService_RenewBackup_FullMethodName                  = "/berth.admin.v1.AdminService/RenewBackup"
 	AdminService_DeleteBackup_FullMethodName                 = "/berth.admin.v1.AdminService/DeleteBackup"
@@ -400,6 +403,12 @@ type AdminServiceClient interface {
 	// Replaces the keys that sign tokens, within five minutes and without an outage: a new key
 	// signs once all processes know it, and tokens of the keys before stay valid until they expire.
 	RotateSigningKeys(ctx context.Context, in *RotateSigningKeysRequest, opts ...grpc.CallOption) (*RotateSigningKeysResponse, error)
+	// Gets the scrub, which compares all stored objects with their blobs, and what it found.
+	GetScrub(ctx context.Context, in *GetScrubRequest, opts ...grpc.CallOption) (*Scrub, error)
+	// Starts the scrub: begins a round, unless one is running, or continues one that was stopped.
+	StartScrub(ctx context.Context, in *StartScrubRequest, opts ...grpc.CallOption) (*Scrub, error)
+	// Stops the scrub until it is started.
+	StopScrub(ctx context.Context, in *StopScrubRequest, opts ...grpc.CallOption) (*Scrub, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.
 	CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (*Backup, error)
@@ -1537,6 +1546,36 @@ func (c *adminServiceClient) RotateSigningKeys(ctx context.Context, in *RotateSi
 	return out, nil
 }
 
+func (c *adminServiceClient) GetScrub(ctx context.Context, in *GetScrubRequest, opts ...grpc.CallOption) (*Scrub, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Scrub)
+	err := c.cc.Invoke(ctx, AdminService_GetScrub_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) StartScrub(ctx context.Context, in *StartScrubRequest, opts ...grpc.CallOption) (*Scrub, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Scrub)
+	err := c.cc.Invoke(ctx, AdminService_StartScrub_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) StopScrub(ctx context.Context, in *StopScrubRequest, opts ...grpc.CallOption) (*Scrub, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Scrub)
+	err := c.cc.Invoke(ctx, AdminService_StopScrub_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (*Backup, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Backup)
@@ -1830,6 +1869,12 @@ type AdminServiceServer interface {
 	// Replaces the keys that sign tokens, within five minutes and without an outage: a new key
 	// signs once all processes know it, and tokens of the keys before stay valid until they expire.
 	RotateSigningKeys(context.Context, *RotateSigningKeysRequest) (*RotateSigningKeysResponse, error)
+	// Gets the scrub, which compares all stored objects with their blobs, and what it found.
+	GetScrub(context.Context, *GetScrubRequest) (*Scrub, error)
+	// Starts the scrub: begins a round, unless one is running, or continues one that was stopped.
+	StartScrub(context.Context, *StartScrubRequest) (*Scrub, error)
+	// Stops the scrub until it is started.
+	StopScrub(context.Context, *StopScrubRequest) (*Scrub, error)
 	// Begins a backup: makes a snapshot of the metadata, and holds what it names. A
 	// cluster is backed up with the tools of its database and its bucket.
 	CreateBackup(context.Context, *CreateBackupRequest) (*Backup, error)
@@ -2181,6 +2226,15 @@ func (UnimplementedAdminServiceServer) ListSigningKeys(context.Context, *ListSig
 }
 func (UnimplementedAdminServiceServer) RotateSigningKeys(context.Context, *RotateSigningKeysRequest) (*RotateSigningKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateSigningKeys not implemented")
+}
+func (UnimplementedAdminServiceServer) GetScrub(context.Context, *GetScrubRequest) (*Scrub, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetScrub not implemented")
+}
+func (UnimplementedAdminServiceServer) StartScrub(context.Context, *StartScrubRequest) (*Scrub, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartScrub not implemented")
+}
+func (UnimplementedAdminServiceServer) StopScrub(context.Context, *StopScrubRequest) (*Scrub, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopScrub not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateBackup(context.Context, *CreateBackupRequest) (*Backup, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateBackup not implemented")
@@ -4227,6 +4281,60 @@ func _AdminService_RotateSigningKeys_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetScrub_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetScrubRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetScrub(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetScrub_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetScrub(ctx, req.(*GetScrubRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_StartScrub_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartScrubRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).StartScrub(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_StartScrub_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).StartScrub(ctx, req.(*StartScrubRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_StopScrub_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopScrubRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).StopScrub(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_StopScrub_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).StopScrub(ctx, req.(*StopScrubRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_CreateBackup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateBackupRequest)
 	if err := dec(in); err != nil {
@@ -4735,6 +4843,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RotateSigningKeys",
 			Handler:    _AdminService_RotateSigningKeys_Handler,
+		},
+		{
+			MethodName: "GetScrub",
+			Handler:    _AdminService_GetScrub_Handler,
+		},
+		{
+			MethodName: "StartScrub",
+			Handler:    _AdminService_StartScrub_Handler,
+		},
+		{
+			MethodName: "StopScrub",
+			Handler:    _AdminService_StopScrub_Handler,
 		},
 		{
 			MethodName: "CreateBackup",
