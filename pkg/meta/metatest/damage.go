@@ -114,7 +114,8 @@ func testDamage(t *testing.T, open Open) {
 			w.must(w.Store.MarkSuspect(t.Context(), blobs[len(blobs)-1]))
 		}
 		w.push(r, "sound")
-		suspects := func() (found []blob.Key) {
+		suspects := func() []blob.Key {
+			var found []blob.Key
 			var after blob.Key
 			for {
 				page, err := w.Store.ListSuspects(t.Context(), after, 1)

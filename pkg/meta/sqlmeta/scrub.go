@@ -52,7 +52,10 @@ var firstKey = make([]byte, 16)
 
 func scrubInto(s *meta.Scrub) []any {
 	return []any{
-		&s.State, &s.Round, timeScanner{&s.StartedAt}, timeScanner{&s.EndedAt}, &s.Total,
+		&s.State, &s.Round,
+		timeScanner{&s.StartedAt},
+		timeScanner{&s.EndedAt},
+		&s.Total,
 		&s.Cursor.Tenant, &s.Cursor.Incarnation, &s.Objects, &s.Bytes, &s.Found, &s.Repaired,
 	}
 }
