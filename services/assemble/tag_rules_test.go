@@ -73,10 +73,10 @@ func wantCell(t *testing.T, w *world, account, op, reference, state string) {
 	}
 	r := w.repository(devHost, account, name)
 	var a answer
-	switch {
-	case op == "create":
+	switch op {
+	case "create":
 		a = r.putManifest(t, target, second)
-	case op == "update":
+	case "update":
 		a = r.putManifest(t, target, first)
 	default:
 		a = r.remove(t, r.at("manifests/%s", target))

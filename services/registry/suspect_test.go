@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/berth-registry/berth/pkg/meta"
@@ -60,7 +61,7 @@ func TestD8_W76_WrongBytesAreNeverAWholeAnswer(t *testing.T) {
 	}
 	got := b.do("GET", path)
 	b.expect("rotten", got, 503, "UNAVAILABLE")
-	if got.Header.Get("Retry-After") == "" || !bytes.Contains([]byte(got.Body), []byte("a push of the blob repairs it")) {
+	if got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, "a push of the blob repairs it") {
 		t.Errorf("%v %s", got.Header, got.Body)
 	}
 	b.PutBlob(b.repo("app"), []byte(content))
