@@ -27,7 +27,19 @@ type node struct {
 // at the end of the test.
 func startNode(t *testing.T, c boot.Config) *node {
 	t.Helper()
-	n, err := launch(t, onFreePorts(c))
+	return startAt(t, onFreePorts(c))
+}
+
+// startLasting is startNode on ports that no other process takes while the node is down.
+func startLasting(t *testing.T, c boot.Config) *node {
+	t.Helper()
+	return startAt(t, onPorts(c, func() string { return testserver.FreeAddr(t) }))
+}
+
+// startAt starts one where its configuration says.
+func startAt(t *testing.T, c boot.Config) *node {
+	t.Helper()
+	n, err := launch(t, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,11 +48,16 @@ func startNode(t *testing.T, c boot.Config) *node {
 }
 
 func onFreePorts(c boot.Config) boot.Config {
+	return onPorts(c, func() string { return "127.0.0.1:0" })
+}
+
+// onPorts gives each listener an address of its own.
+func onPorts(c boot.Config, address func() string) boot.Config {
 	for _, addr := range []*string{&c.DataAddr, &c.AdminAddr, &c.AdminGRPCAddr, &c.OpsAddr} {
-		*addr = "127.0.0.1:0"
+		*addr = address()
 	}
 	if c.InternalAt.IsZero() {
-		c.InternalAddr = "127.0.0.1:0"
+		c.InternalAddr = address()
 	}
 	return c
 }
@@ -102,12 +119,7 @@ func (n *node) again(t *testing.T) *node {
 			*addr = bound.String()
 		}
 	}
-	fresh, err := launch(t, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { fresh.stop(t) })
-	return fresh
+	return startAt(t, c)
 }
 
 // at is the address of the listener.

@@ -128,6 +128,11 @@ func TestR13_RollingRestart(t *testing.T) {
 	l := &load{t: t, w: w, name: "rolling"}
 	stop := make(chan struct{})
 	working := l.run(clients, 1_000_000, stop)
+	end := sync.OnceFunc(func() {
+		close(stop)
+		working.Wait()
+	})
+	defer end()
 	for i, n := range w.nodes {
 		if n.config.Runs(boot.AdminService) || n.config.Runs(boot.JanitorService) {
 			continue
@@ -141,8 +146,7 @@ func TestR13_RollingRestart(t *testing.T) {
 		}
 		w.nodes[i] = n.again(t)
 	}
-	close(stop)
-	working.Wait()
+	end()
 	t.Logf("%d images, %d failed requests", l.pushed.Load(), l.failed.Load())
 	if failed := l.failed.Load(); failed > clients*restarts {
 		t.Errorf("%d requests failed: more than can have been in flight", failed)

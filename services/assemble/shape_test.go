@@ -142,7 +142,7 @@ func startSplitWith(t *testing.T, c boot.Config, seed string, edits ...edit) *wo
 	run := func(c boot.Config, service string) *node {
 		t.Helper()
 		c.Services = []string{service}
-		n := startNode(t, edited(t, c, edits))
+		n := startLasting(t, edited(t, c, edits))
 		w.nodes = append(w.nodes, n)
 		return n
 	}

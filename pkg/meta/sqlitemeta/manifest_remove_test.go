@@ -158,17 +158,26 @@ func TestS37_ALargeDeletionThatStopsIsFinished(t *testing.T) {
 		t.Errorf("an index of what is being deleted: %v", err)
 	}
 	mustPut(t, s, put)
-	var links, held int
-	if _, err := s.find(t.Context(), `SELECT count(*), count(held_repo_id) FROM manifest_blobs WHERE manifest = ?1`,
-		[]any{put.Manifest.Digest.Bytes()}, &links, &held); err != nil || links != len(blobs) || held != links {
-		t.Errorf("%d links, %d held, of %d, %v", links, held, len(blobs), err)
+	wantAllHeld := func() {
+		t.Helper()
+		var links, held int
+		if _, err := s.find(t.Context(), `SELECT count(*), count(held_repo_id) FROM manifest_blobs WHERE manifest = ?1`,
+			[]any{put.Manifest.Digest.Bytes()}, &links, &held); err != nil || links != len(blobs) || held != links {
+			t.Errorf("%d links, %d held, of %d, %v", links, held, len(blobs), err)
+		}
 	}
+	wantAllHeld()
 	if found, err := s.FindManifest(t.Context(), r, oci.Reference{Tag: "large"}); err != nil || found.Digest != put.Manifest.Digest {
 		t.Errorf("%+v, %v", found.Digest, err)
 	}
-	if n, err := s.PurgeDeleted(t.Context(), 100); n != 0 || err != nil {
-		t.Errorf("%d, %v are left to be done", n, err)
+	// What is left is to take it out of the trash, which changes nothing of it.
+	for n := 1; n > 0; {
+		var err error
+		if n, err = s.PurgeDeleted(t.Context(), 100); err != nil {
+			t.Fatal(err)
+		}
 	}
+	wantAllHeld()
 	if found := findings(t, s); len(found) > 0 {
 		t.Error(found)
 	}
