@@ -69,7 +69,7 @@ var table = []row{
 	},
 	{pattern: "pkg/limit/*", may: join(nouns, "pkg/limit", "pkg/boot/redisconn"), never: noKit, tests: []string{"tools/testserver"}},
 	{pattern: "pkg/tenant/*", may: nouns, never: noKit, tests: []string{"pkg/boot/redisconn", "tools/testserver"}},
-	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "pkg/dice", "pkg/oci/ocitest"), never: noKit},
+	{pattern: "pkg/meta/metatest", may: join(nouns, "pkg/blob", "pkg/meta", "pkg/await", "pkg/dice", "pkg/oci/ocitest"), never: noKit},
 	{
 		pattern: "pkg/meta/sqlmeta", may: join(nouns, "pkg/meta"), never: join(noKit, "github.com/jackc/*", "modernc.org/*"),
 	},
