@@ -28,7 +28,7 @@ func flip(t *testing.T, b *bench, content string) {
 	}
 }
 
-// broken fails the test unless the answer breaks off, or is none.
+// broken fails the test unless the answer breaks off, or never begins.
 func (b *bench) broken(what, path string, headers ...string) {
 	b.t.Helper()
 	a, err := b.Send(fronttest.Request{Method: "GET", Host: b.site.Host, Path: path, Basic: "admin", Header: fronttest.Headers(headers...)})
