@@ -26,6 +26,7 @@ type Store interface {
 	tenant.Finder
 	Provisioning
 	Repositories
+	DeletedRepositories
 	Blobs
 	Uploads
 	Manifests

@@ -27,6 +27,7 @@ type Repositories interface {
 	RepositoriesBetween(ctx context.Context, t tenant.ID, r tenant.RegistryID, b Between[string]) ([]string, error)
 	// FindRepository returns fault.NameUnknown when it does not exist.
 	FindRepository(ctx context.Context, r Repo) (Repository, error)
-	// DeleteRepository marks it deleting; the janitor removes the content.
+	// DeleteRepository frees the name at once. The content can be restored for
+	// Lifetimes.Undelete (DeletedRepositories); then the janitor removes it.
 	DeleteRepository(ctx context.Context, by Cause, r Repo) error
 }

@@ -26,6 +26,7 @@ CREATE TABLE wrong (tenant_id bigint, tag bigint, FOREIGN KEY (tag, tenant_id) R
 		Invariant: "I10", Detail: "a foreign key of wrong to repositories",
 	},
 	{SQL: `UPDATE repo_blobs SET keep_until = NULL; DELETE FROM tags; DELETE FROM manifest_blobs`, Invariant: "I13", Detail: "named by no manifest and not marked"},
+	{SQL: `UPDATE repositories SET state = 'deleted', listed = FALSE`, Invariant: "I13", Detail: "was deleted, and ends later than any can, or never", Where: &meta.Finding{Place: appPlace}},
 	{SQL: `UPDATE blobs SET keep_until = NULL; DELETE FROM manifest_blobs; DELETE FROM repo_blobs`, Invariant: "I13", Detail: "is linked nowhere and not marked"},
 }
 
@@ -57,6 +58,8 @@ func testFindings(t *testing.T, open Open) {
 			name + `NULL` + from:         1,
 			name + `NULL` + from + allow: 0,
 			name + `true` + from + `UPDATE repositories SET state = 'deleting'`: 0,
+
+			name + `true` + from + `UPDATE repositories SET state = 'deleted', expire_at = created_at`: 1,
 		} {
 			w, _ := filled(t, open)
 			w.must(w.SQL.Exec(statements))

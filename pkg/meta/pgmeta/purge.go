@@ -13,13 +13,14 @@ import (
 // marks go down from tenants to repositories, the rows go up from the content
 // of a repository to its tenant, which stays as a tombstone. Janitors that meet
 // in a step share its rows. What can still be taken back has its expire_at, and
-// no step but the first two looks at it.
+// no step but the first ones looks at it.
 func (s *Store) PurgeDeleted(ctx context.Context, limit int) (int, error) {
 	for _, step := range []func(t *tx, limit int) (int, error){
 		(*tx).giveUpTenants,
 		rows(giveUpRegistries),
 		rows(markRegistries),
 		rows(markRepositories),
+		rows(giveUpRepositories),
 		rows(purgeDeletions),
 		rows(purgeKept),
 		s.purgeUploads,
@@ -96,9 +97,17 @@ UPDATE registries g SET state = 'deleting', expire_at = NULL FROM doomed WHERE g
 	markRepositories = `
 WITH doomed AS (
   SELECT r.tenant_id, r.id FROM registries g JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
-   WHERE g.state = 'deleting' AND g.expire_at IS NULL AND r.state = 'active' ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE OF r
+   WHERE g.state = 'deleting' AND g.expire_at IS NULL AND r.state IN ('active', 'deleted') ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE OF r
 )
 UPDATE repositories r SET state = 'deleting', listed = false FROM doomed WHERE r.tenant_id = doomed.tenant_id AND r.id = doomed.id`
+
+	// What can no longer be restored.
+	giveUpRepositories = `
+WITH due AS (
+  SELECT r.tenant_id, r.id FROM repositories r
+   WHERE r.state = 'deleted' AND r.expire_at <= berth_now() ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE repositories r SET state = 'deleting' FROM due WHERE r.tenant_id = due.tenant_id AND r.id = due.id`
 )
 
 // The content of a few repositories at a time, which are looked up first.
@@ -283,7 +292,18 @@ func rows(query string) func(t *tx, limit int) (int, error) {
 // purgeUploads deletes sessions and condemns what they staged.
 func (s *Store) purgeUploads(t *tx, limit int) (int, error) {
 	var sessions, staged keys
-	t.queue(uploadsToPurge, limit).Query(each(func(scan scan) error {
+	t.queue(uploadsToPurge, limit).Query(each(readSessions(&sessions, &staged)))
+	if err := t.flush(); err != nil || sessions.len() == 0 {
+		return 0, err
+	}
+	t.queue(condemnAllStaged, staged.tenants, staged.ids, s.life.StagedDelay)
+	t.queue(forgetUploads, sessions.tenants, sessions.ids)
+	return sessions.len(), nil
+}
+
+// readSessions reads upload sessions and what they staged.
+func readSessions(sessions, staged *keys) func(scan) error {
+	return func(scan scan) error {
 		var u, object, tail blob.Key
 		if err := scan(&u.Tenant, uuidScanner{&u.Incarnation}, uuidScanner{&object.Incarnation}, uuidScanner{&tail.Incarnation}); err != nil {
 			return err
@@ -293,13 +313,7 @@ func (s *Store) purgeUploads(t *tx, limit int) (int, error) {
 		staged.add(object)
 		staged.add(tail)
 		return nil
-	}))
-	if err := t.flush(); err != nil || sessions.len() == 0 {
-		return 0, err
 	}
-	t.queue(condemnAllStaged, staged.tenants, staged.ids, s.life.StagedDelay)
-	t.queue(forgetUploads, sessions.tenants, sessions.ids)
-	return sessions.len(), nil
 }
 
 // purgeLinks unlinks blobs and makes them candidates for phase C.

@@ -2,7 +2,6 @@ package pgmeta
 
 import (
 	"context"
-	"slices"
 
 	"github.com/google/uuid"
 
@@ -181,55 +180,4 @@ func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repositor
 		err = nameUnknown(r)
 	}
 	return out, err
-}
-
-// It waits for the writers in flight.
-const lockRepositoryToDelete = `
-SELECT r.id
-  FROM tenants t
-  JOIN registries g ON g.tenant_id = t.id AND g.id = $2 AND g.state = 'active' AND g.upstream_id IS NULL
-  JOIN repositories r ON r.tenant_id = t.id AND r.registry_id = g.id AND r.name = $3 AND r.state = 'active'
- WHERE t.id = $1 AND t.state = 'active'
-   FOR UPDATE OF r`
-
-const markRepositoryDeleting = `
-UPDATE repositories SET state = 'deleting', listed = false WHERE tenant_id = $1 AND id = $2 AND state = 'active'`
-
-// DeleteRepository implements meta.Repositories. A repository that holds only
-// uploads or blobs can be deleted too.
-func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
-	return s.write(ctx, r.Tenant, func(t *tx) error {
-		// A repeated request finds the repository deleted, so check the operation first.
-		if err := t.alreadyDone(by, r.Tenant); err != nil {
-			return err
-		}
-		var repo, recorded int64
-		found, err := t.find(lockRepositoryToDelete, []any{r.Tenant, r.Registry, r.Name}, &repo)
-		if err != nil {
-			return err
-		}
-		if !found {
-			return nameUnknown(r)
-		}
-		overridden, err := sqlmeta.GuardRepository(t.records(), by, r, repo)
-		if err != nil {
-			return err
-		}
-		if by.ValidateOnly {
-			return sqlmeta.ErrAlreadyDone
-		}
-		caused := by
-		caused.Changes = slices.Concat(by.Changes, overridden)
-		if err := t.repositoryEvent(caused, r, "repository.delete", "", &recorded); err != nil {
-			return err
-		}
-		if err := t.flush(); err != nil {
-			return err
-		}
-		if recorded == 0 {
-			return sqlmeta.ErrAlreadyDone
-		}
-		t.queue(markRepositoryDeleting, r.Tenant, repo)
-		return nil
-	})
 }

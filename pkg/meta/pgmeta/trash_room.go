@@ -8,43 +8,71 @@ import (
 )
 
 // endForRoom ends the restore time of the oldest trash of a tenant, so that what can
-// still be restored fits into the quota beside what is live. A blob goes with the
-// youngest trash that holds it. What has ended the janitor removes.
+// still be restored fits into the quota beside what is live. A deleted repository is
+// trash as a whole, with an empty digest. A blob goes with the youngest trash that holds
+// it. What has ended the janitor removes.
 const endForRoom = `
 WITH ranked AS MATERIALIZED (
-  SELECT m.repo_id, m.digest, 1024 + m.size + 512 * m.refs AS cost, row_number() OVER (ORDER BY m.restore_until DESC, m.repo_id, m.digest) AS rank
-    FROM trashed_manifests m
-   WHERE m.tenant_id = $1 AND m.restore_until > berth_now()
+  SELECT due.repo_id, due.digest, due.cost, row_number() OVER (ORDER BY due.until DESC, due.repo_id, due.digest) AS rank
+    FROM (SELECT m.repo_id, m.digest, m.restore_until AS until, 1024 + m.size + 512 * m.refs AS cost
+            FROM trashed_manifests m
+           WHERE m.tenant_id = $1 AND m.restore_until > berth_now()
+           UNION ALL
+          SELECT r.id, ''::bytea, r.expire_at,
+                 2048 + (SELECT coalesce(sum(1024 + m.size + 512 * coalesce(m.refs, 0)), 0) FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = r.id)
+               + 512 * (SELECT count(*) FROM tags g WHERE g.tenant_id = $1 AND g.repo_id = r.id)
+            FROM repositories r
+           WHERE r.tenant_id = $1 AND r.state <> 'active' AND r.expire_at > berth_now() AND r.state = 'deleted') AS due
 ), held AS (
   SELECT b.digest, min(k.rank) AS rank
     FROM ranked k
    CROSS JOIN LATERAL (
           SELECT mb.digest FROM trashed_blobs mb
-           WHERE mb.tenant_id = $1 AND mb.repo_id = k.repo_id AND mb.manifest = k.digest OFFSET 0) AS b
+           WHERE mb.tenant_id = $1 AND mb.repo_id = k.repo_id AND mb.manifest = k.digest
+           UNION ALL
+          SELECT rb.digest FROM repo_blobs rb
+           WHERE rb.tenant_id = $1 AND rb.repo_id = k.repo_id AND k.digest = '' OFFSET 0) AS b
    GROUP BY b.digest
 ), costs (rank, bytes) AS (
   SELECT k.rank, k.cost FROM ranked k
   UNION ALL
   SELECT h.rank, b.size + 512
     FROM held h
-   CROSS JOIN LATERAL (SELECT blobs.size FROM blobs WHERE blobs.tenant_id = $1 AND blobs.digest = h.digest AND blobs.trash OFFSET 0) AS b
+   CROSS JOIN LATERAL (
+          SELECT blobs.size FROM blobs
+           WHERE blobs.tenant_id = $1 AND blobs.digest = h.digest AND NOT blobs.cached AND (blobs.trash OR NOT berth_is_live($1, h.digest)) OFFSET 0) AS b
 ), stays AS (
   SELECT c.rank, sum(sum(c.bytes)) OVER (ORDER BY c.rank) AS bytes FROM costs c GROUP BY c.rank
-), doomed AS (
-  SELECT locked.repo_id, locked.digest
-    FROM (SELECT k.repo_id, k.digest
-            FROM ranked k
-           WHERE k.rank >= (SELECT min(s.rank) FROM stays s
-                             WHERE s.bytes > (SELECT u.lim - (u.used + u.overhead - u.cached - u.trash) FROM usage u WHERE u.tenant_id = $1 AND u.lim > 0))
-           ORDER BY k.rank DESC LIMIT $2) AS oldest
+), oldest AS MATERIALIZED (
+  SELECT k.repo_id, k.digest
+    FROM ranked k
+   WHERE k.rank >= (SELECT min(s.rank) FROM stays s
+                     WHERE s.bytes > (SELECT u.lim - (u.used + u.overhead - u.cached - u.trash - berth_deleted($1)) FROM usage u WHERE u.tenant_id = $1 AND u.lim > 0))
+   ORDER BY k.rank DESC LIMIT $2
+), deleted AS (
+  SELECT locked.id
+    FROM (SELECT o.repo_id FROM oldest o WHERE o.digest = '' ORDER BY o.repo_id OFFSET 0) AS wanted
    CROSS JOIN LATERAL (
-          SELECT m.repo_id, m.digest FROM trashed_manifests m
-           WHERE m.tenant_id = $1 AND m.repo_id = oldest.repo_id AND m.digest = oldest.digest
+          SELECT r.id FROM repositories r
+           WHERE r.tenant_id = $1 AND r.id = wanted.repo_id AND r.state = 'deleted'
           OFFSET 0
              FOR NO KEY UPDATE SKIP LOCKED) AS locked
+), ended AS (
+  UPDATE repositories r SET expire_at = berth_now() FROM deleted WHERE r.tenant_id = $1 AND r.id = deleted.id RETURNING 1
+), doomed AS (
+  SELECT locked.repo_id, locked.digest
+    FROM (SELECT o.repo_id, o.digest FROM oldest o WHERE o.digest <> '' ORDER BY o.repo_id, o.digest OFFSET 0) AS wanted
+   CROSS JOIN LATERAL (
+          SELECT m.repo_id, m.digest FROM trashed_manifests m
+           WHERE m.tenant_id = $1 AND m.repo_id = wanted.repo_id AND m.digest = wanted.digest
+          OFFSET 0
+             FOR NO KEY UPDATE SKIP LOCKED) AS locked
+), gone AS (
+  UPDATE trashed_manifests m SET restore_until = berth_now()
+    FROM doomed WHERE m.tenant_id = $1 AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest
+  RETURNING 1
 )
-UPDATE trashed_manifests m SET restore_until = berth_now()
-  FROM doomed WHERE m.tenant_id = $1 AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest`
+SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM gone)`
 
 // roomTime is how long a push makes room after its COMMIT. The janitor does the rest.
 const (
@@ -66,15 +94,16 @@ func (s *Store) makeRoom(ctx context.Context, id tenant.ID) {
 func (s *Store) endForRoom(ctx context.Context, id tenant.ID) (int, error) {
 	var n int64
 	err := s.write(ctx, id, func(t *tx) error {
-		var err error
-		n, err = t.exec(endForRoom, id, roomBatch)
+		_, err := t.find(endForRoom, []any{id, roomBatch}, &n)
 		return err
 	})
 	return int(n), err
 }
 
 const crowdedTenants = `
-SELECT u.tenant_id FROM usage u WHERE u.lim > 0 AND u.trash > 0 AND u.used + u.overhead - u.cached > u.lim`
+SELECT u.tenant_id FROM usage u
+ WHERE u.lim > 0 AND u.used + u.overhead - u.cached > u.lim
+   AND (u.trash > 0 OR EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = u.tenant_id AND r.state = 'deleted'))`
 
 // endCrowded is makeRoom by the janitor.
 func (s *Store) endCrowded(ctx context.Context) (int, error) {

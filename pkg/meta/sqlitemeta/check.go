@@ -40,7 +40,7 @@ const checkChildren = findingsOf + `
 SELECT 'index ' || hex(c.parent) || ' of repository ' || c.repo_id || ' names manifest ' || hex(c.child) || ', which is not there' AS detail,
        c.tenant_id AS tenant_id, c.repo_id AS repo_id, c.child AS digest, NULL AS object
   FROM manifest_children c
-  JOIN repositories r ON r.tenant_id = c.tenant_id AND r.id = c.repo_id AND r.state = 'active'
+  JOIN repositories r ON r.tenant_id = c.tenant_id AND r.id = c.repo_id AND r.state <> 'deleting'
   JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
   LEFT JOIN manifests m ON m.tenant_id = c.tenant_id AND m.repo_id = c.repo_id AND m.digest = c.child
  WHERE m.digest IS NULL AND coalesce(c.held, g.settings ->> 'allow_missing_references' IS NOT 1)` + inPlace
@@ -202,6 +202,7 @@ func (s *Store) CheckRows(ctx context.Context, report func(meta.Finding)) error 
 		s.check(ctx, report, check{"I3", checkSessionTimes}, latest(s.life.UploadTTL, s.life.Committed)),
 		s.check(ctx, report, check{"I3", checkCondemnedTimes}, latest(s.life.StagedDelay, s.life.DeleteDelay, claimTime)),
 		s.check(ctx, report, check{"I13", checkProvisional}, latest(s.life.Grace, s.life.Undelete)),
+		s.check(ctx, report, check{"I13", checkDeleted}, latest(s.life.Undelete)),
 	)
 }
 

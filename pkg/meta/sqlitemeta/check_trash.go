@@ -17,3 +17,10 @@ SELECT 'blob ' || hex(rb.digest) || ' is linked in repository ' || rb.repo_id ||
    AND EXISTS (SELECT 1 FROM trashed_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
    AND NOT EXISTS (SELECT 1 FROM manifest_blobs m WHERE m.tenant_id = rb.tenant_id AND m.repo_id = rb.repo_id AND m.digest = rb.digest)
    AND NOT EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = rb.tenant_id AND r.id = rb.repo_id AND r.state = 'deleting')` + inPlace
+
+// What was deleted ends at a time that the janitor finds.
+const checkDeleted = findingsOf + `
+SELECT 'repository ' || r.id || ' was deleted, and ends later than any can, or never' AS detail,
+       r.tenant_id AS tenant_id, r.id AS repo_id, NULL AS digest, NULL AS object
+  FROM repositories r
+ WHERE r.state = 'deleted' AND coalesce(r.expire_at > ?1, 1)` + inPlace

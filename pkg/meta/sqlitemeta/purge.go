@@ -41,6 +41,10 @@ const (
 	giveUpRegistries = `
 UPDATE registries SET expire_at = NULL
  WHERE id IN (SELECT g.id FROM registries g WHERE g.state = 'deleting' AND g.expire_at <= ?1 ORDER BY g.id LIMIT ?2)`
+
+	giveUpRepositories = `
+UPDATE repositories SET state = 'deleting'
+ WHERE id IN (SELECT r.id FROM repositories r WHERE r.state = 'deleted' AND r.expire_at <= ?1 LIMIT ?2)`
 )
 
 // due begins the removal of what can no longer be restored.
@@ -53,7 +57,7 @@ func (p purge) due() (int, error) {
 	case found:
 		return 1, sqlmeta.GiveUpTenant(p.records(), id)
 	default:
-		return p.change(giveUpRegistries, p.now, p.limit)()
+		return p.steps(p.change(giveUpRegistries, p.now, p.limit), p.change(giveUpRepositories, p.now, p.limit))
 	}
 }
 
@@ -67,7 +71,7 @@ UPDATE registries SET state = 'deleting', expire_at = NULL
 	markRepositories = `
 UPDATE repositories SET state = 'deleting', listed = 0
  WHERE id IN (SELECT r.id FROM registries g CROSS JOIN repositories r ON r.tenant_id = g.tenant_id AND r.registry_id = g.id
-               WHERE g.state = 'deleting' AND g.expire_at IS NULL AND r.state = 'active' LIMIT ?1)`
+               WHERE g.state = 'deleting' AND g.expire_at IS NULL AND r.state IN ('active', 'deleted') LIMIT ?1)`
 )
 
 func (p purge) marks() (int, error) {

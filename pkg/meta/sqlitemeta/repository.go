@@ -2,7 +2,6 @@ package sqlitemeta
 
 import (
 	"context"
-	"slices"
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
@@ -158,36 +157,4 @@ func (s *Store) FindRepository(ctx context.Context, r meta.Repo) (meta.Repositor
 		err = nameUnknown(r)
 	}
 	return out, err
-}
-
-const markRepositoryDeleting = `
-UPDATE repositories SET state = 'deleting', listed = 0 WHERE tenant_id = ?1 AND id = ?2 AND state = 'active'`
-
-// DeleteRepository implements meta.Repositories. A repository that holds only
-// uploads or blobs can be deleted too.
-func (s *Store) DeleteRepository(ctx context.Context, by meta.Cause, r meta.Repo) error {
-	return s.writeFor(ctx, r.Tenant, func(t *tx) error {
-		// A repeated request finds the repository deleted, so check the operation first.
-		if err := t.alreadyDone(by, r.Tenant); err != nil {
-			return err
-		}
-		repo, err := t.repository(r, hosted)
-		if err != nil {
-			return err
-		}
-		overridden, err := sqlmeta.GuardRepository(t.records(), by, r, repo.id)
-		if err != nil {
-			return err
-		}
-		if by.ValidateOnly {
-			return sqlmeta.ErrAlreadyDone
-		}
-		caused := by
-		caused.Changes = slices.Concat(by.Changes, overridden)
-		if err := t.event(caused, r.Tenant, "repository.delete", repo.target); err != nil {
-			return err
-		}
-		_, err = t.exec(markRepositoryDeleting, r.Tenant, repo.id)
-		return err
-	})
 }

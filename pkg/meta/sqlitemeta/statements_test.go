@@ -83,6 +83,13 @@ var walks = map[string]string{
 	"endDeletionsOf":       "reads the few deletions that are in flight",
 	"purgeAccounts":        "has a LIMIT",
 	"linksOf":              "has a LIMIT",
+	"openUploadsOf":        "changes them all",
+	"DeleteRepository":     "stops at the first row",
+	"restoreRepository":    "stops at the first row",
+	"holdsContent":         "stops at the first row",
+	"findUsage":            "stops at the first row",
+	"deletedBytes":         "has a LIMIT",
+	"oldestTrash":          "goes through the deleted repositories of a tenant above its quota",
 	"uploadsOf":            "has a LIMIT",
 	"markRegistries":       "has a LIMIT",
 	"deleteTenantAccounts": "deletes them all",
@@ -149,6 +156,8 @@ var sorting = map[string]string{
 
 	"leastPulledOfTenant": "goes through the caches of a tenant, and keeps the first",
 	"oldestTrash":         "goes through the trash of a tenant above its quota",
+	"deletedBytes":        "tells digests apart, up to a LIMIT",
+	"lastDeleted":         "sorts the few that had one name",
 
 	"findRefreshTokenOfKey": "sorts the few refresh tokens of an account",
 	"endOldRefreshes":       "sorts the few refresh tokens of an account",

@@ -11,36 +11,60 @@ import (
 // writes.
 const (
 	crowdedTenants = `
-SELECT tenant_id FROM usage WHERE lim > 0 AND trash > 0 AND used + overhead - cached > lim`
+SELECT u.tenant_id FROM usage u
+ WHERE u.lim > 0 AND u.used + u.overhead - u.cached > u.lim
+   AND (u.trash > 0 OR EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = u.tenant_id AND r.state = 'deleted'))`
 
 	// The oldest trash of a tenant, until what can still be restored fits into the
-	// quota beside what is live. A blob goes with the youngest trash that holds it.
+	// quota beside what is live. A deleted repository is trash as a whole, without a
+	// digest. A blob goes with the youngest trash that holds it.
 	oldestTrash = `
 WITH ranked AS MATERIALIZED (
-  SELECT m.repo_id, m.digest, m.restore_until, 1024 + m.size + 512 * m.refs AS cost, row_number() OVER (ORDER BY m.restore_until DESC, m.repo_id, m.digest) AS rank
-    FROM trashed_manifests m
-   WHERE m.tenant_id = ?1 AND m.restore_until > ?2
+  SELECT due.repo_id, due.digest, due.until, due.cost, row_number() OVER (ORDER BY due.until DESC, due.repo_id, due.digest) AS rank
+    FROM (SELECT m.repo_id, m.digest, m.restore_until AS until, 1024 + m.size + 512 * m.refs AS cost
+            FROM trashed_manifests m
+           WHERE m.tenant_id = ?1 AND m.restore_until > ?2
+           UNION ALL
+          SELECT r.id, NULL, r.expire_at,
+                 2048 + (SELECT coalesce(sum(1024 + m.size + 512 * coalesce(m.refs, 0)), 0) FROM manifests m WHERE m.tenant_id = ?1 AND m.repo_id = r.id)
+               + 512 * (SELECT count(*) FROM tags g WHERE g.tenant_id = ?1 AND g.repo_id = r.id)
+            FROM repositories r
+           WHERE r.tenant_id = ?1 AND r.state <> 'active' AND r.expire_at IS NOT NULL AND r.expire_at > ?2 AND r.state = 'deleted') AS due
 ), blobs_by_rank AS (
-  SELECT mb.digest, min(due.rank) AS rank
-    FROM ranked due CROSS JOIN trashed_blobs mb ON mb.tenant_id = ?1 AND mb.repo_id = due.repo_id AND mb.manifest = due.digest
-   GROUP BY mb.digest
+  SELECT held.digest, min(held.rank) AS rank
+    FROM (SELECT mb.digest, due.rank
+            FROM ranked due CROSS JOIN trashed_blobs mb ON mb.tenant_id = ?1 AND mb.repo_id = due.repo_id AND mb.manifest = due.digest
+           UNION ALL
+          SELECT rb.digest, due.rank
+            FROM ranked due CROSS JOIN repo_blobs rb ON rb.tenant_id = ?1 AND rb.repo_id = due.repo_id
+           WHERE due.digest IS NULL) AS held
+   GROUP BY held.digest
 ), costs (rank, bytes) AS (
   SELECT due.rank, due.cost FROM ranked due
   UNION ALL
-  SELECT held.rank, b.size + 512 FROM blobs_by_rank held CROSS JOIN blobs b ON b.tenant_id = ?1 AND b.digest = held.digest AND b.trash = 1
+  SELECT held.rank, b.size + 512
+    FROM blobs_by_rank held
+   CROSS JOIN blobs b ON b.tenant_id = ?1 AND b.digest = held.digest AND b.cached = 0
+   WHERE b.trash = 1 OR NOT EXISTS (SELECT 1 FROM repo_blobs h
+          CROSS JOIN repositories r ON r.tenant_id = h.tenant_id AND r.id = h.repo_id AND r.state = 'active'
+          CROSS JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
+          WHERE h.tenant_id = ?1 AND h.digest = held.digest AND h.trashed = 0)
 ), stays AS (
   SELECT counted.rank, sum(sum(counted.bytes)) OVER (ORDER BY counted.rank) AS bytes FROM costs counted GROUP BY counted.rank
 )
-SELECT due.repo_id, due.digest, due.restore_until
+SELECT due.repo_id, due.digest, due.until
   FROM ranked due
  WHERE due.rank >= (SELECT min(s.rank) FROM stays s
-                     WHERE s.bytes > (SELECT u.lim - (u.used + u.overhead - u.cached - u.trash) FROM usage u WHERE u.tenant_id = ?1 AND u.lim > 0))
+                     WHERE s.bytes > (SELECT u.lim - (u.used + u.overhead - u.cached - u.trash - ?3) FROM usage u WHERE u.tenant_id = ?1 AND u.lim > 0))
  ORDER BY due.rank DESC`
 )
 
 // It may have been restored and deleted again since.
 const endRestoreTime = `
 UPDATE trashed_manifests SET restore_until = ?5 WHERE tenant_id = ?1 AND repo_id = ?2 AND digest = ?3 AND restore_until = ?4`
+
+const endDeleted = `
+UPDATE repositories SET expire_at = ?4 WHERE tenant_id = ?1 AND id = ?2 AND state = 'deleted' AND expire_at = ?3`
 
 // roomTime is how long a push makes room after its COMMIT. The janitor does the rest.
 const roomTime = time.Second
@@ -53,7 +77,7 @@ func (s *Store) makeRoom(ctx context.Context, id tenant.ID) {
 	_, _ = s.endOldest(ctx, id)
 }
 
-// oldTrash is trash whose restore time ends early.
+// oldTrash is trash whose restore time ends early. Without a digest it is a repository.
 type oldTrash struct {
 	link
 	until int64
@@ -62,17 +86,20 @@ type oldTrash struct {
 // endOldest ends the restore time of the oldest trash of a tenant, as much as has to
 // make room. What has ended the janitor removes.
 func (s *Store) endOldest(ctx context.Context, id tenant.ID) (int, error) {
+	var deleted int64
+	if _, err := s.find(ctx, deletedBytes, []any{id}, &deleted); err != nil {
+		return 0, err
+	}
 	oldest, err := collect(ctx, s, func(scan scan) (oldTrash, error) {
 		one := oldTrash{link: link{tenant: id}}
 		err := scan(&one.repo, digestScanner{&one.digest}, &one.until)
 		return one, err
-	}, oldestTrash, id, s.opts.Now().UnixMicro())
+	}, oldestTrash, id, s.opts.Now().UnixMicro(), deleted)
 	ended := 0
 	for err == nil && ended < len(oldest) && !s.stopping() {
 		err = s.step(ctx, id, func(t *tx) error {
 			for ended < len(oldest) {
-				m := oldest[ended]
-				if _, err := t.exec(endRestoreTime, id, m.repo, m.digest.Bytes(), m.until, min(t.now, m.until)); err != nil {
+				if err := t.end(oldest[ended]); err != nil {
 					return err
 				}
 				if ended++; t.spent() {
@@ -83,6 +110,17 @@ func (s *Store) endOldest(ctx context.Context, id tenant.ID) (int, error) {
 		})
 	}
 	return ended, err
+}
+
+// end ends the restore time of one.
+func (t *tx) end(m oldTrash) error {
+	now := min(t.now, m.until)
+	if m.digest == "" {
+		_, err := t.exec(endDeleted, m.tenant, m.repo, m.until, now)
+		return err
+	}
+	_, err := t.exec(endRestoreTime, m.tenant, m.repo, m.digest.Bytes(), m.until, now)
+	return err
 }
 
 // endCrowded is makeRoom by the janitor.

@@ -81,20 +81,22 @@ func (t *tx) list(query string, args []any, each func(scan scan) error) error {
 func (t *tx) after(d time.Duration) int64 { return t.now + d.Microseconds() }
 
 const findUsage = `
-SELECT lim, used + overhead, used + overhead - cached - min(trash, lim), lim > 0 AND trash > 0 AND used + overhead - cached > lim
+SELECT lim, used + overhead, used + overhead - cached - min(trash, lim), trash,
+       lim > 0 AND used + overhead - cached > lim
+   AND (trash > 0 OR EXISTS (SELECT 1 FROM repositories r WHERE r.tenant_id = ?1 AND r.state = 'deleted'))
   FROM usage WHERE tenant_id = ?1`
 
 // usage is what a tenant is charged. Cached content has what pushes leave: it
 // counts for itself, and for pushes it does not. What was deleted may take as much as
 // the quota beside them; crowded says that it has to go sooner.
 type usage struct {
-	limit, all, pushed int64
-	crowded            bool
+	limit, all, pushed, trash int64
+	crowded                   bool
 }
 
 func (t *tx) usage(id tenant.ID) (usage, error) {
 	var u usage
-	_, err := t.find(findUsage, []any{id}, &u.limit, &u.all, &u.pushed, &u.crowded) // a missing tenant has no usage
+	_, err := t.find(findUsage, []any{id}, &u.limit, &u.all, &u.pushed, &u.trash, &u.crowded) // a missing tenant has no usage
 	return u, err
 }
 
@@ -135,11 +137,18 @@ func charged(id tenant.ID, crowded *bool, fn func(*tx) (cached bool, err error))
 			return err
 		}
 		*crowded = after.crowded && !cached
-		if n := after.charged(cached); after.limit > 0 && n > after.limit && n > before.charged(cached) {
-			return quotaExceeded("the tenant would be charged %d bytes, and its quota is %d", n, after.limit)
+		if n := after.charged(cached); after.limit == 0 || n <= after.limit || n <= before.charged(cached) {
+			return nil
 		}
-		return nil
+		if cached {
+			return overQuota(after.all, after.limit)
+		}
+		return t.fits(id, after)
 	}
+}
+
+func overQuota(n, limit int64) error {
+	return quotaExceeded("the tenant would be charged %d bytes, and its quota is %d", n, limit)
 }
 
 func quotaExceeded(format string, args ...any) error {

@@ -88,7 +88,15 @@ func (t *tx) roomToStage(id tenant.ID, cached bool, o Options, sessions, bytes i
 	if cached {
 		pushed = staged
 	}
-	if left := u.limit - u.charged(cached); pushed+bytes > left {
+	left := u.limit - u.charged(cached)
+	if pushed+bytes > left && !cached {
+		deleted, err := t.deleted(id, u)
+		if err != nil {
+			return err
+		}
+		left += deleted
+	}
+	if pushed+bytes > left {
 		return quotaExceeded("unfinished uploads hold %d bytes, and %d are left of the quota; finish or cancel some, or delete what is not needed", pushed, max(0, left))
 	}
 	return nil
