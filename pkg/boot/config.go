@@ -111,7 +111,7 @@ type Config struct {
 	Grace                time.Duration `setting:"grace" placeholder:"TIME" help:"How long a pushed blob is kept for the manifest that will name it: one hour more than the longest push."`
 	DeleteDelay          time.Duration `setting:"delete_delay" placeholder:"TIME" help:"How long bytes are kept after their removal: a backup of the metadata that is younger can be restored."`
 	NameQuarantine       time.Duration `setting:"name_quarantine" placeholder:"TIME" help:"How long the name of a deleted tenant stays reserved."`
-	UndeleteWindow       time.Duration `setting:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant or registry can be restored, and a deleted manifest stays in the trash; 0s removes its content at once."`
+	UndeleteWindow       time.Duration `setting:"undelete_window" placeholder:"TIME" help:"How long a deleted tenant, registry or repository can be restored, and a deleted manifest stays in the trash; 0s removes its content at once."`
 	TagHistory           time.Duration `setting:"tag_history" placeholder:"TIME" help:"How long the history of tags is kept: what they pointed to, and who moved them."`
 	TransferPause        time.Duration `setting:"transfer_pause" placeholder:"TIME" help:"How long a client may pause within an upload that holds bytes, or a blob that it reads."`
 	PausedTransfers      int           `setting:"paused_transfers" placeholder:"NUMBER" help:"How many transfers of a tenant may pause at once in a process; above that, those that paused longest end."`

@@ -153,7 +153,7 @@ func TestJ3_CollectionWaitsForABackup(t *testing.T) {
 	shortLived(&c)
 	serveOnce(t, c, func(n *node) { n.open(t, "app").push(t, n.open(t, "app").image(t, nil), "1") })
 	life := meta.DefaultLifetimes
-	life.Grace, life.DeleteDelay = time.Microsecond, time.Microsecond
+	life.Grace, life.DeleteDelay, life.Undelete = time.Microsecond, time.Microsecond, 0
 	m, err := sqlitemeta.Open(t.Context(), sqlitemeta.Options{Dir: c.DataDir, Lifetimes: life})
 	mustAll(t, err)
 	defer m.Close()

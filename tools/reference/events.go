@@ -66,6 +66,7 @@ var meanings = map[string]string{
 	"registry.undelete":       "A deleted registry was brought back.",
 	"registry.update":         "A registry's settings were changed.",
 	"repository.delete":       "A repository was deleted with its content.",
+	"repository.undelete":     "A deleted repository was restored.",
 	"scrub.start":             "The scrub was started by an operator.",
 	"scrub.stop":              "The scrub was stopped by an operator.",
 	"secrets.reseal":          "Passwords of upstreams were sealed with another secret_key.",

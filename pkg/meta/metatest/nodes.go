@@ -17,7 +17,7 @@ import (
 var Hasty = meta.Lifetimes{
 	UploadTTL: time.Minute, Grace: 300 * time.Millisecond, HeadGrace: 300 * time.Millisecond, Released: 50 * time.Millisecond,
 	StagedDelay: time.Millisecond, DeleteDelay: 10 * time.Millisecond, Evicted: time.Millisecond,
-	Committed: time.Minute, Quarantine: time.Minute, Undelete: time.Minute,
+	Committed: time.Minute, Quarantine: time.Minute, Undelete: 10 * time.Second,
 }
 
 // keptBytes is a store of objects that deletes them now, later, or twice.

@@ -28,6 +28,7 @@ func testSchema(t *testing.T, open Open) {
 			"I7 a negative charge":                                 `UPDATE usage SET used = -1`,
 			"to hold a blob through another repository":            `UPDATE manifest_blobs SET held_repo_id = 2`,
 			"a repository of no registry":                          `UPDATE repositories SET registry_id = NULL`,
+			"a repository in a state of no version":                `UPDATE repositories SET state = 'gone'`,
 			"to delete a repository that holds anything":           `DELETE FROM repositories`,
 			"to delete a registry that holds repositories":         `DELETE FROM registries`,
 			"a condemned object that is never due":                 `UPDATE objects SET state = 'D' WHERE state = 'S'`,

@@ -60,6 +60,8 @@ func newArena(t testing.TB, url string) *arena {
 		a.sessions[content] = sealed(t, s, app, content)
 	}
 	a.pass(t, 27*time.Hour)
+	_, err := s.PurgeDeleted(t.Context(), 10) // gives up what can no longer be restored, and no more
+	must(err)
 	a.saved = save(t, s)
 	return a
 }

@@ -105,7 +105,7 @@ UPDATE repositories r SET state = 'deleting', listed = false FROM doomed WHERE r
 	giveUpRepositories = `
 WITH due AS (
   SELECT r.tenant_id, r.id FROM repositories r
-   WHERE r.state = 'deleted' AND r.expire_at <= berth_now() ORDER BY r.tenant_id, r.id LIMIT $1 FOR UPDATE SKIP LOCKED
+   WHERE r.state = 'deleted' AND r.expire_at <= berth_now() ORDER BY r.expire_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
 UPDATE repositories r SET state = 'deleting' FROM due WHERE r.tenant_id = due.tenant_id AND r.id = due.id`
 )

@@ -11,6 +11,7 @@ import (
 var begins = map[string]string{
 	// The deletion of tenants, registries and repositories, bit by bit.
 	"giveUpRegistries":   "g_1",
+	"giveUpRepositories": "r_1",
 	"lockBlobsToPurge":   "repositories",
 	"markRegistries":     "t",
 	"markRepositories":   "g",

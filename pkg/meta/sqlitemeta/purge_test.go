@@ -14,7 +14,9 @@ import (
 // One transaction of a purge takes as many rows as it may, also of what hangs
 // on a manifest: until it ends no other one writes.
 func TestPurgeTakesReferencesInBatches(t *testing.T) {
-	s, r := filled(t, Options{})
+	life := meta.DefaultLifetimes
+	life.Undelete = 0
+	s, r := filled(t, Options{Lifetimes: life})
 	const references, batch = 50, 10
 	index := &oci.Manifest{MediaType: oci.MediaTypeImageIndex}
 	for i := range references {
