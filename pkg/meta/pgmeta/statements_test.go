@@ -89,8 +89,9 @@ var large = []string{
 	`INSERT INTO operator_tokens SELECT i / 4 + 1, 'k' || i, sha256(i::text::bytea), '', now(), now() FROM generate_series(1, 7000) i`,
 	`INSERT INTO sessions SELECT i / 4 + 1, i, 's', sha256(i::text::bytea), '', '', now(), '', now(), '', now() + i * interval '1 second' FROM generate_series(1, 8000) i`,
 	`INSERT INTO events (tenant_id, op, at, actor, verb, target, request_id) SELECT i % 2000 + 1, gen_random_uuid(), now(), '', '', '', '' FROM generate_series(1, 20000) i`,
-	`INSERT INTO repositories (tenant_id, id, registry_id, name, state, listed, created_at) OVERRIDING SYSTEM VALUE
-	 SELECT i / 10 / 2 + 1, i, i / 10 + 1, 'n' || i, CASE WHEN i % 1000 = 0 THEN 'deleting' ELSE 'active' END, true, now() FROM generate_series(1, 30000) i`,
+	`INSERT INTO repositories (tenant_id, id, registry_id, name, state, listed, created_at, expire_at) OVERRIDING SYSTEM VALUE
+	 SELECT i / 10 / 2 + 1, i, i / 10 + 1, 'n' || i, CASE WHEN i % 1000 = 0 THEN 'deleting' WHEN i % 50 = 1 THEN 'deleted' ELSE 'active' END, true, now(),
+	        CASE WHEN i % 50 = 1 THEN now() + random() * interval '1 day' END FROM generate_series(1, 30000) i`,
 	`INSERT INTO name_claims SELECT tenant_id, registry_id, name, now() FROM repositories`,
 	`INSERT INTO objects (tenant_id, incarnation, state, created_at, delete_after)
 	 SELECT tenant_id, gen_random_uuid(), s.state, now(), CASE WHEN s.state = 'D' THEN now() END FROM repositories r, unnest(ARRAY['L', 'L', 'S', 'D']::"char"[]) AS s (state)`,
