@@ -34,6 +34,7 @@ type ManifestPut struct {
 	// Undelete puts what is in the trash of the repository: the same transaction finds it
 	// there, and refuses tags that point to another manifest. UndeleteManifest sets it.
 	Undelete bool
+	Seen     int64 // of an Undelete, not 0: its one tag moves, as by TagMove
 }
 
 // TagVerb is Verb, or its default.

@@ -121,9 +121,9 @@ type Cause struct {
 	Changes   []Change // what it set, changed or took away
 	Session   string   // the name of the session that made it; a change of the password of its own account does not end it
 
-	ValidateOnly bool // a deletion of a configured record, a repository or a tag only says whether it is possible
+	ValidateOnly bool // a deletion of a configured record, a repository or a tag, or an undelete of content, only says whether it is possible
 
-	OverrideTagRules bool // a deletion also takes what tag rules protect, and its event says so
+	OverrideTagRules bool // a deletion, or the undelete of a tag, also takes what tag rules protect, and its event says so
 }
 
 // Repo names a repository of a registry. Methods find its row by name.

@@ -39,4 +39,12 @@ type TagHistory interface {
 	// first; Page.After is the version of the last one seen, in decimal. A tag that never
 	// was has none. fault.NameUnknown if the repository does not exist.
 	ListTagHistory(ctx context.Context, r Repo, tag string, p Page) ([]TagChange, error)
+	// UndeleteTag points a tag to what it pointed to before, and returns that. If that
+	// manifest is in the trash, it is restored with the tag, as by UndeleteManifest. It is
+	// an overwrite where the tag points to another manifest: tag rules decide, unless
+	// Cause.OverrideTagRules. What the tag has already is no change.
+	// fault.ManifestUnknown if the history or the manifest is gone; fault.AlreadyExists
+	// if the last change was an undelete, and the request names neither version nor
+	// digest. Cause.ValidateOnly decides all but the quota, and changes nothing.
+	UndeleteTag(ctx context.Context, u TagUndelete) (oci.Digest, error)
 }

@@ -2,7 +2,9 @@ package meta
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +30,7 @@ type ManifestUndelete struct {
 	Repo   Repo
 	Digest oci.Digest
 	Tags   []string // that it takes instead of those that it had; nil: those
+	Seen   int64    // not 0: its one tag moves to it, as by TagMove
 	By     Cause
 }
 
@@ -43,7 +46,8 @@ type Trash interface {
 	// nothing is. fault.ManifestUnknown if it is not in the trash, or no longer;
 	// fault.ManifestBlobUnknown, whose cause is a *Missing, if a child is neither there
 	// nor in the trash; fault.AlreadyExists if a tag points to another manifest.
-	// A referrer takes those of its tags that are free.
+	// A referrer takes those of its tags that are free. Cause.ValidateOnly decides all of
+	// this but the quota, and changes nothing.
 	UndeleteManifest(ctx context.Context, u ManifestUndelete) error
 }
 
@@ -55,14 +59,24 @@ func UndeletionOp(by Cause, d oci.Digest) uuid.UUID {
 
 // NotInTrash is the error for restoring what is not in the trash.
 func NotInTrash(d oci.Digest) error {
-	return fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s is not in the trash of this repository", d).
+	return fault.New(fault.NotFound, fault.ManifestUnknown, "manifest %s is not in the trash of this repository; :listDeletedManifests shows what is", d).
 		WithDetail(map[string]string{"reference": d.String()})
 }
 
-// TagsTaken is the error for restoring a manifest whose tags point to others by now.
+// maxTaken is how many tags the message of TagsTaken names.
+const maxTaken = 10
+
+// TagsTaken is the error for restoring a manifest whose tags, at least one, point to
+// others by now.
 func TagsTaken(tags []string) error {
 	tags = slices.Sorted(slices.Values(tags))
-	return fault.New(fault.Conflict, fault.AlreadyExists,
-		"%d of its tags, such as %s, point to other manifests by now; restore it under other tags", len(tags), tags[0]).
-		WithDetail(map[string][]string{"tags": tags})
+	named, verb := strings.Join(tags[:min(len(tags), maxTaken)], ", "), "point"
+	switch more := len(tags) - maxTaken; {
+	case more > 0:
+		named += fmt.Sprintf(" and %d more", more)
+	case len(tags) == 1:
+		verb = "points"
+	}
+	return fault.New(fault.Conflict, fault.AlreadyExists, "%s %s to another manifest by now; name other tags to restore it under", named, verb).
+		WithDetail(map[string]string{"tags": strings.Join(tags, ",")})
 }

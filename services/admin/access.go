@@ -29,10 +29,11 @@ func accessOptions() map[string]pb.Access {
 
 // need is what a rule asks of a principal of the tenant that a request names.
 type need struct {
-	words string        // for the log and for errors
-	roles []access.Role // one of them is enough
-	rule  bool          // so are access rules that give Manage on what the request names
-	self  bool          // so is to be the account that the request names
+	words string         // for the log and for errors
+	roles []access.Role  // one of them is enough
+	rule  bool           // so are access rules that give Manage on what the request names
+	self  bool           // so is to be the account that the request names
+	only  access.Actions // if not 0: the caller's rights on the repository decide, which rules also take from roles
 }
 
 var everyRole = []access.Role{access.Member, access.Auditor, access.Reader, access.Writer, access.Admin}
@@ -47,6 +48,8 @@ var needs = map[pb.Access]need{
 	pb.Access_ACCOUNT_ADMIN:  {words: "role ADMIN, or to be that account", roles: []access.Role{access.Admin}, self: true},
 	pb.Access_ACCOUNT_READ:   {words: "role ADMIN or AUDITOR, or to be that account", roles: []access.Role{access.Admin, access.Auditor}, self: true},
 	pb.Access_SELF:           {words: "to be that account", self: true},
+
+	pb.Access_REPOSITORY_UNDELETE: {words: "the action UNDELETE here, by role ADMIN or an access rule", only: access.Undelete},
 }
 
 // scopeOf is what a call of the method needs, for the log.
@@ -78,7 +81,7 @@ func (s *Service) decide(ctx context.Context, a pb.Access, message proto.Message
 		return nil
 	}
 	byRole := c.has(n.roles) || n.self && c.owns(resourceName(message.ProtoReflect()))
-	if !ofTenant || c.principal.Anonymous() || !byRole && !n.rule {
+	if !ofTenant || c.principal.Anonymous() || !byRole && !n.rule && n.only == 0 {
 		return c.denied(a)
 	}
 	slug, ok := tenantOf(message)
@@ -108,17 +111,20 @@ func (c caller) owns(name string) bool {
 	return len(parts) >= 4 && !c.principal.Anonymous() && parts[2]+"/"+parts[3] == c.principal.Name
 }
 
-// decideByRules decides by the action ADMIN of access rules, from names alone: a missing
-// registry gets the answer of one that is there.
+// decideByRules decides by the action ADMIN of access rules, or by the action that the
+// method needs, from names alone: a missing registry gets the answer of one that is there.
 func (s *Service) decideByRules(ctx context.Context, a pb.Access, name string) error {
 	v, err := s.viewByRules(ctx, name)
 	if err != nil {
 		return err
 	}
-	if registry, repository, ok := registryOf(name); ok && v.manages(registry, repository) {
+	registry, repository, ok := registryOf(name)
+	switch only := needs[a].only; {
+	case ok && only != 0 && v.may(only, registry, repository), ok && only == 0 && v.manages(registry, repository):
 		return nil
+	default:
+		return callerOf(ctx).denied(a)
 	}
-	return callerOf(ctx).denied(a)
 }
 
 // registryOf returns the registry of a resource name, and the repository, if it has one.

@@ -77,7 +77,7 @@ func mutation(t *testing.T, rpc string) proto.Message {
 	switch {
 	case matrixRows[rpc].makes:
 		state = "missing"
-	case strings.HasPrefix(rpc, "Undelete"):
+	case rpc == "UndeleteTenant" || rpc == "UndeleteRegistry":
 		state = "deleting"
 	}
 	req := matrixRequest(t, rpc, state)

@@ -203,6 +203,12 @@ func (a *api) account(tenantID, id, role string) string {
 // repository.
 func (a *api) push(tenantID, registryID, name string, tags ...string) {
 	a.t.Helper()
+	a.pushContent(tenantID, registryID, name, ocitest.Index(), tags...)
+}
+
+// pushContent puts a manifest that holds nothing into a registry.
+func (a *api) pushContent(tenantID, registryID, name string, m ocitest.Content, tags ...string) meta.Repo {
+	a.t.Helper()
 	t, err := a.store.FindTenant(a.t.Context(), tenantID)
 	if err != nil {
 		a.t.Fatal(err)
@@ -211,15 +217,27 @@ func (a *api) push(tenantID, registryID, name string, tags ...string) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	m, parsed := a.index()
-	err = a.store.PutManifest(a.t.Context(), meta.ManifestPut{
+	parsed, err := oci.ParseManifest("", m.Bytes)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	put := meta.ManifestPut{
 		Repo:     meta.Repo{Tenant: t.ID, Registry: r.ID, Name: name},
-		Manifest: m,
+		Manifest: meta.Manifest{Digest: m.Digest, MediaType: m.MediaType, Payload: m.Bytes},
 		Parsed:   parsed,
 		Tags:     tags,
 		By:       meta.Cause{Op: uuid.New(), Actor: "serviceAccounts/ci", RequestID: "push"},
-	})
-	if err != nil {
+	}
+	if err := a.store.PutManifest(a.t.Context(), put); err != nil {
+		a.t.Fatal(err)
+	}
+	return put.Repo
+}
+
+// delete deletes a manifest.
+func (a *api) delete(r meta.Repo, d oci.Digest) {
+	a.t.Helper()
+	if err := a.store.DeleteManifest(a.t.Context(), meta.ManifestDelete{Repo: r, Digest: d, By: meta.Cause{Op: uuid.New(), Actor: "serviceAccounts/ci"}}); err != nil {
 		a.t.Fatal(err)
 	}
 }

@@ -31,6 +31,7 @@ func (p matrixPrincipal) secret() string { return strings.TrimPrefix(p.authoriza
 var matrixRules = map[string]string{
 	"registry admin":   `"registries": ["main", "r-*"], "repositories": ["**"], "actions": ["ADMIN"]`,
 	"repository admin": `"registries": ["main"], "repositories": ["team/**"], "actions": ["ADMIN"]`,
+	"undeleter":        `"registries": ["main"], "repositories": ["team/**"], "actions": ["UNDELETE"]`,
 	"puller":           `"registries": ["main"], "repositories": ["team/**"], "actions": ["PULL"]`,
 }
 

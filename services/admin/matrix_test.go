@@ -17,6 +17,7 @@ import (
 	pb "github.com/berth-registry/berth/api/berth/admin/v1"
 	"github.com/berth-registry/berth/pkg/access"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // matrixRows has one request per RPC, by the state of the resource it is about:
@@ -43,12 +44,15 @@ var matrixRows = map[string]struct {
 	"DeleteRegistry":   {&pb.DeleteRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
 	"UndeleteRegistry": {&pb.UndeleteRegistryRequest{Name: "tenants/t-there/registries/r-{s}"}, false},
 
-	"GetRepository":    {&pb.GetRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
-	"ListRepositories": {&pb.ListRepositoriesRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
-	"DeleteRepository": {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
-	"ListTagHistory":   {&pb.ListTagHistoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
-	"DeleteTag":        {&pb.DeleteTagRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
-	"ListTags":         {&pb.ListTagsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"GetRepository":        {&pb.GetRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"ListRepositories":     {&pb.ListRepositoriesRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
+	"DeleteRepository":     {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"ListTagHistory":       {&pb.ListTagHistoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
+	"DeleteTag":            {&pb.DeleteTagRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
+	"ListDeletedManifests": {&pb.ListDeletedManifestsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"UndeleteManifest":     {&pb.UndeleteManifestRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Digest: matrixDeleted.Digest.String()}, false},
+	"UndeleteTag":          {&pb.UndeleteTagRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "old"}, false},
+	"ListTags":             {&pb.ListTagsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 
 	"ListNameClaims":   {&pb.ListNameClaimsRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
 	"ReleaseNameClaim": {&pb.ReleaseNameClaimRequest{Name: "tenants/t-there/registries/main/nameClaims/team/n-{s}"}, false},
@@ -197,6 +201,9 @@ var matrixLDAP = &pb.IdentityProvider_Ldap{Servers: []string{"ldaps://ldap.examp
 // corpDirectory is the same, over REST.
 const corpDirectory = `{"ldap": {"servers": ["ldaps://ldap.example"], "user_dn": "uid={name},ou=people,dc=example"}}`
 
+// matrixDeleted is a manifest in the trash of the repositories that rows are about.
+var matrixDeleted = ocitest.Extra{ArtifactType: "application/vnd.berth.gone"}.Index()
+
 // matrixPassword is that of users/us-there.
 const matrixPassword = "password of the matrix"
 
@@ -235,7 +242,9 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/domains?domain_id=d-"+state+".example", `{"registry": "main"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts?service_account_id=a-"+state, `{"role": "READER"}`)
 		a.call(200, "POST", "/v1/tenants/t-there/users?user_id=us-"+state, `{"role": "MEMBER", "password": "`+matrixPassword+`"}`)
-		a.push("t-there", "main", "team/p-"+state, "latest")
+		a.push("t-there", "main", "team/p-"+state, "latest", "old")
+		a.call(200, "POST", "/v1/tenants/t-there/registries/main/repositories/team/p-"+state+":deleteTag", `{"tag": "old"}`)
+		a.delete(a.pushContent("t-there", "main", "team/p-"+state, matrixDeleted, "gone"), matrixDeleted.Digest)
 		a.push("t-there", "main", "team/n-"+state, "latest")
 		a.call(200, "DELETE", "/v1/tenants/t-there/registries/main/repositories/team/n-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)

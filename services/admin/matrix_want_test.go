@@ -21,10 +21,11 @@ var (
 	ofCallers       = []string{"GetCaller", "ListCallerAccessRules"}
 	ofSelf          = []string{"ChangePassword"}
 	ofAccount       = append(ofSelf, "CreateAccessToken", "ListAccessTokens", "DeleteAccessToken", "ListRefreshTokens", "DeleteRefreshToken", "ListServiceAccountKeys", "GetTrust", "ListTrusts", "ListSessions", "DeleteSession")
-	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ListTagHistory", "ResolveReference"}
+	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ListTagHistory", "ListDeletedManifests", "ResolveReference"}
 	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"}
-	ofRepository    = []string{"GetRepository", "ListTags", "ListTagHistory", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
-	changing        = []string{"ResolveReference"}                                                                                 // though its name does not say so
+	ofRepository    = []string{"GetRepository", "ListTags", "ListTagHistory", "ListDeletedManifests", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
+	ofUndelete      = []string{"UndeleteManifest", "UndeleteTag"}
+	changing        = []string{"ResolveReference"} // though its name does not say so
 	takenBack       = []string{"GetTenant", "UndeleteTenant", "ListEvents", "GetRegistry", "UndeleteRegistry"}
 )
 
@@ -50,6 +51,8 @@ func matrixWant(rpc string, p matrixPrincipal, state string) codes.Code {
 	case !p.own, slices.Contains(operatorsOnly, rpc), tenantName == "t-{s}" && state != "there":
 		return codes.PermissionDenied
 	case p.role == access.Admin, p.role == access.Auditor && reads(rpc):
+		return foundWant(rpc, state)
+	case p.rule == "undeleter" && slices.Contains(ofUndelete, rpc):
 		return foundWant(rpc, state)
 	case slices.Contains(shownToMembers, rpc):
 		return shownWant(rpc, p, state)
@@ -77,7 +80,7 @@ func shownWant(rpc string, p matrixPrincipal, state string) codes.Code {
 	switch {
 	case rpc == "ListRegistries": // of those that the caller sees
 		return codes.OK
-	case rpc == "ResolveReference" && p.rule != "": // which gives no pull in that registry
+	case p.rule == "undeleter", rpc == "ResolveReference" && p.rule != "": // which gives no pull in that registry
 		return codes.NotFound
 	case state != "there", p.rule == "" && !everywhere && p.role != access.Admin:
 		return codes.NotFound
@@ -96,7 +99,7 @@ func foundWant(rpc, state string) codes.Code {
 		return codes.OK
 	case strings.HasSuffix(rpc, "Backup"):
 		return codes.FailedPrecondition // only an embedded deployment makes backups
-	case strings.HasPrefix(rpc, "Undelete") && state == "there":
+	case (rpc == "UndeleteTenant" || rpc == "UndeleteRegistry") && state == "there":
 		return codes.AlreadyExists
 	case state == "deleting" && slices.Contains(takenBack, rpc):
 		return codes.OK

@@ -32,6 +32,7 @@ type Store interface {
 	meta.VerifyKeys
 	meta.ClaimFinder
 	meta.TagHistory
+	meta.Trash
 	meta.Scrubs
 
 	// Both are those of meta.Tags.

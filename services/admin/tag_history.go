@@ -37,3 +37,32 @@ func tagChangeMessage(c meta.TagChange) *pb.TagChange {
 		Verb: pb.TagChange_Verb(pb.TagChange_Verb_value[strings.ToUpper(string(c.Verb))]),
 	}
 }
+
+// UndeleteTag restores a tag by its history.
+func (s *Service) UndeleteTag(ctx context.Context, req *pb.UndeleteTagRequest) (*pb.UndeleteTagResponse, error) {
+	if err := oci.CheckTag(req.GetTag()); err != nil {
+		return nil, fault.From(err).WithField("tag")
+	}
+	u := meta.TagUndelete{Tag: req.GetTag(), Version: req.GetVersion(), Digest: oci.Digest(req.GetDigest())}
+	switch {
+	case u.Version != 0 && u.Digest != "":
+		return nil, invalid("digest", "name a version or a digest, not both")
+	case u.Digest != "":
+		if _, err := oci.ParseDigest(req.GetDigest()); err != nil {
+			return nil, fault.From(err).WithField("digest")
+		}
+	}
+	var err error
+	if u.Repo, err = s.writableRepository(ctx, req.GetName()); err != nil {
+		return nil, err
+	}
+	if u.By, err = overriding(ctx, cause(ctx), req.GetOverrideTagRules()); err != nil {
+		return nil, err
+	}
+	u.By.ValidateOnly = req.GetValidateOnly()
+	d, err := s.store.UndeleteTag(ctx, u)
+	if err != nil {
+		return nil, missingNamed(err)
+	}
+	return &pb.UndeleteTagResponse{Digest: d.String()}, nil
+}

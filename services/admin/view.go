@@ -72,6 +72,13 @@ func (v view) manages(registry, repository string) bool {
 	return rights.ManagesRepository(repository)
 }
 
+// may reports whether the caller has actions that no setting of a registry gives, from
+// names alone.
+func (v view) may(a access.Actions, registry, repository string) bool {
+	rights := v.in(meta.Registry{Slug: registry})
+	return repository != "" && rights.Allowed(repository).Has(a)
+}
+
 // visible are the actions of which each shows a repository to a caller.
 const visible = access.Pull | access.Manage
 

@@ -78,6 +78,7 @@ var meanings = map[string]string{
 	"session.delete":          "Sessions of browsers were ended.",
 	"signingKeys.rotate":      "The keys that sign tokens were replaced.",
 	"tag.delete":              "A tag was deleted.",
+	"tag.undelete":            "A tag was restored by its history.",
 	"tenant.create":           "A tenant was made.",
 	"tenant.delete":           "A tenant was deleted.",
 	"tenant.undelete":         "A deleted tenant was brought back.",

@@ -100,6 +100,7 @@ func Run(t *testing.T, open Open) {
 		{"DeletedRepositoryRaces", testDeletedRepositoryRaces},
 		{"Tags", testTags},
 		{"TagHistory", testTagHistory},
+		{"TagUndelete", testTagUndelete},
 		{"Collector", testCollector},
 		{"LocateBlob", testLocateBlob},
 		{"Scrubs", testScrubs},

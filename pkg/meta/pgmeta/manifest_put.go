@@ -44,6 +44,9 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 			}
 			return err
 		}
+		if p.By.ValidateOnly {
+			return sqlmeta.ErrAlreadyDone
+		}
 		if reviving {
 			put.reviveLinks()
 		}
@@ -73,19 +76,21 @@ func suffix(tags []string, d oci.Digest) string {
 type putting struct {
 	*tx
 	meta.ManifestPut
-	own      []byte
-	tags     []string
-	blobs    map[oci.Digest]bool // referenced, and whether each must exist
-	children map[oci.Digest]bool // likewise
-	repo     *repository
-	recorded int64
-	grace    time.Duration         // of a provisional manifest
-	held     map[oci.Digest]bool   // blobs that the repository holds
-	old      map[string][]byte     // the present manifests of the tags
-	rules    tagrule.Rules         // that may protect them
-	present  map[oci.Digest]string // media types of existing manifests
-	expiring []oci.Digest          // those of them that expire
-	inserted bool                  // the manifest is new
+	own        []byte
+	tags       []string
+	blobs      map[oci.Digest]bool // referenced, and whether each must exist
+	children   map[oci.Digest]bool // likewise
+	repo       *repository
+	recorded   int64
+	grace      time.Duration         // of a provisional manifest
+	held       map[oci.Digest]bool   // blobs that the repository holds
+	old        map[string][]byte     // the present manifests of the tags
+	rules      tagrule.Rules         // that may protect them
+	changed    int64                 // version of the last change of the one tag of an undelete
+	overridden []meta.Change         // what the event says of rules
+	present    map[oci.Digest]string // media types of existing manifests
+	expiring   []oci.Digest          // those of them that expire
+	inserted   bool                  // the manifest is new
 	trashRow
 	released bool         // it names links that a delete released
 	reviving bool         // it has locked them for that
@@ -209,7 +214,7 @@ RETURNING xmax = 0`
 // reset discards the results of an earlier run of the first batch.
 func (p *putting) reset() {
 	p.held, p.old, p.present = map[oci.Digest]bool{}, map[string][]byte{}, map[oci.Digest]string{}
-	p.expiring, p.inserted, p.trashRow, p.released, p.trashed = nil, false, trashRow{}, false, nil
+	p.expiring, p.inserted, p.trashRow, p.released, p.trashed, p.changed = nil, false, trashRow{}, false, nil, 0
 }
 
 // lock is the first batch.
@@ -240,15 +245,7 @@ func (p *putting) lock() (bool, error) {
 		return err
 	}))
 	if len(p.tags) > 0 {
-		p.queueTagRules(p.Repo, &p.rules)
-		p.queue(insertTags, t, g, n, p.tags).Exec(counted(&made))
-		p.queue(lockTags, t, g, n, p.tags).Query(each(func(scan scan) error {
-			var name string
-			var manifest []byte
-			err := scan(&name, &manifest)
-			p.old[name] = manifest
-			return err
-		}))
+		p.lockTags(&made)
 	}
 	if p.Provisional {
 		p.lockManifests(insertProvisional, p.grace)
@@ -263,25 +260,29 @@ func (p *putting) lock() (bool, error) {
 	return p.repo.isHosted(), err
 }
 
+// lockTags is the part of the first batch for tags; made is how many were not there.
+func (p *putting) lockTags(made *int64) {
+	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
+	p.queueTagRules(p.Repo, &p.rules)
+	p.queue(insertTags, t, g, n, p.tags).Exec(counted(made))
+	p.queue(lockTags, t, g, n, p.tags).Query(each(func(scan scan) error {
+		var name string
+		var manifest []byte
+		err := scan(&name, &manifest)
+		p.old[name] = manifest
+		return err
+	}))
+	if p.Seen != 0 {
+		p.lastChange()
+	}
+}
+
 // lockManifests is the part of the first batch for manifests; insert is
 // insertManifest, or a similar statement with more arguments.
 func (p *putting) lockManifests(insert string, more ...any) {
 	t, g, n := p.Repo.Tenant, p.Repo.Registry, p.Repo.Name
 	children := stored(slices.Collect(maps.Keys(p.children)))
-	remember := each(func(scan scan) error {
-		var d oci.Digest
-		var mediaType string
-		var expires, trashed bool
-		err := scan(digestScanner{&d}, &mediaType, &expires, &trashed)
-		p.present[d] = mediaType
-		if trashed {
-			p.trashed = append(p.trashed, d)
-		}
-		if expires {
-			p.expiring = append(p.expiring, d)
-		}
-		return err
-	})
+	remember := each(p.remember)
 	var subject []byte
 	annotations := map[string]string{}
 	if p.Parsed.Subject != nil {
@@ -296,6 +297,22 @@ func (p *putting) lockManifests(insert string, more ...any) {
 	var touched bool // inserted, or prolonged: then it has an xmax
 	p.queue(insert, append(row, more...)...).QueryRow(first(&touched, &p.inserted))
 	p.queue(lockManifestsFrom, t, g, n, p.own, children, p.tags).Query(remember)
+}
+
+// remember reads a manifest that is locked.
+func (p *putting) remember(scan scan) error {
+	var d oci.Digest
+	var mediaType string
+	var expires, trashed bool
+	err := scan(digestScanner{&d}, &mediaType, &expires, &trashed)
+	p.present[d] = mediaType
+	if trashed {
+		p.trashed = append(p.trashed, d)
+	}
+	if expires {
+		p.expiring = append(p.expiring, d)
+	}
+	return err
 }
 
 // decide returns the error of the put, if any.
@@ -313,6 +330,18 @@ func (p *putting) decide() error {
 	if err := p.refuseOverwrite(); err != nil {
 		return err
 	}
+	if err := p.missing().Fault(); err != nil || !p.Undelete {
+		return err
+	}
+	if p.Seen != 0 {
+		return p.refuseChanged()
+	}
+	return p.refuseTaken()
+}
+
+// missing are the references that must be there and are not. An undelete that is only
+// validated has looked for its children, and does not restore them.
+func (p *putting) missing() *meta.Missing {
 	var missing meta.Missing
 	for _, d := range slices.Sorted(maps.Keys(p.blobs)) {
 		if p.blobs[d] && !p.held[d] {
@@ -320,14 +349,11 @@ func (p *putting) decide() error {
 		}
 	}
 	for _, d := range slices.Sorted(maps.Keys(p.children)) {
-		if _, there := p.present[d]; (p.children[d] || slices.Contains(p.mustHold, d)) && !there {
+		if _, there := p.present[d]; (p.children[d] || slices.Contains(p.mustHold, d)) && !there && !p.By.ValidateOnly {
 			missing.Children = append(missing.Children, d)
 		}
 	}
-	if err := missing.Fault(); err != nil || !p.Undelete {
-		return err
-	}
-	return p.refuseTaken()
+	return &missing
 }
 
 // Both are for rows that this transaction has locked FOR KEY SHARE, so that they
@@ -388,6 +414,17 @@ func (p *putting) moved() []meta.Change {
 	return moves.Changes
 }
 
+// changeEvent queues what the event says more than its cause.
+func (p *putting) changeEvent() {
+	more := slices.Concat(p.overridden, p.moved())
+	if p.Seen != 0 {
+		more = p.overridden // the cause says how its tag moves
+	}
+	if len(more) > 0 {
+		p.eventChanges(p.By, p.Repo.Tenant, slices.Concat(more, p.By.Changes))
+	}
+}
+
 // link queues the second batch.
 func (p *putting) link() {
 	t, repo := p.Repo.Tenant, p.repo.id
@@ -422,7 +459,7 @@ func (p *putting) link() {
 	if p.Parsed.Subject != nil {
 		p.queue(keepReferrer, t, repo, p.own)
 	}
-	p.eventChanges(p.By, t, p.moved())
+	p.changeEvent()
 	p.moveTags()
 	if !p.repo.listed && !p.repo.cached && !p.Provisional {
 		// From its first committed manifest on the name is claimed: no upstream is asked

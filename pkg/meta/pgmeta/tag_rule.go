@@ -18,7 +18,8 @@ func (t *tx) queueTagRules(r meta.Repo, to *tagrule.Rules) {
 	t.queue(sqlmeta.ActiveTagRules, r.Tenant, r.Registry).Query(each(sqlmeta.ReadTagRules(to)))
 }
 
-// refuseOverwrite refuses to move tags that are protected. Their rows are locked.
+// refuseOverwrite refuses to move tags that are protected, unless the cause overrides
+// rules. Their rows are locked.
 func (p *putting) refuseOverwrite() error {
 	g := meta.GuardTags(p.rules, tagrule.Overwrite, p.Repo.Name)
 	for _, tag := range p.tags {
@@ -26,7 +27,9 @@ func (p *putting) refuseOverwrite() error {
 			g.Add(tag)
 		}
 	}
-	return g.Refusal()
+	var err error
+	p.overridden, err = g.Decide(p.By)
+	return err
 }
 
 // The manifest itself, if it exists, and the indexes that name it, directly or through

@@ -50,6 +50,25 @@ func (p *putting) lockTrash() {
 	p.queue(lockTrash, p.Repo.Tenant, p.Repo.Registry, p.Repo.Name, p.own).QueryRow(first(&p.restorable, sqlmeta.ScanDigests(&p.mustHold)))
 }
 
+const lastChange = `
+SELECT coalesce(max(h.version), 0)
+  FROM open_repositories r JOIN tag_history h ON h.tenant_id = r.tenant_id AND h.repo_id = r.id
+ WHERE r.tenant_id = $1 AND r.registry_id = $2 AND r.name = $3 AND h.name = ANY ($4::text[])`
+
+// lastChange reads the history of the one tag, which is locked.
+func (p *putting) lastChange() {
+	var found bool
+	p.queue(lastChange, p.Repo.Tenant, p.Repo.Registry, p.Repo.Name, p.tags).QueryRow(first(&found, &p.changed))
+}
+
+// refuseChanged refuses to move a tag that was changed since its history was read.
+func (p *putting) refuseChanged() error {
+	if p.changed != p.Seen {
+		return meta.TagChangedSince(p.tags[0])
+	}
+	return nil
+}
+
 // refuseTaken refuses tags that point to another manifest.
 func (p *putting) refuseTaken() error {
 	var taken []string

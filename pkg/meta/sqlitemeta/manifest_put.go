@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/fault"
 	"github.com/berth-registry/berth/pkg/meta"
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
@@ -22,7 +23,7 @@ func (s *Store) PutManifest(ctx context.Context, p meta.ManifestPut) error {
 		return translate(err)
 	}
 	return s.afterRemoval(ctx, p.Repo, p.Manifest.Digest, func() error {
-		if len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
+		if p.By.ValidateOnly || len(p.Parsed.Blobs)+len(p.Parsed.Children) <= aheadFrom {
 			return s.putManifest(ctx, p)
 		}
 		return s.putInSteps(ctx, p)
@@ -45,8 +46,13 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 			verb = "manifest.undelete"
 		}
 		by := p.By
-		if by.Changes, err = t.moves(p.Repo.Tenant, repo.id, tags, p.Manifest.Digest); err != nil {
-			return false, err
+		by.ValidateOnly = false // its event is taken back, too
+		if p.Seen == 0 {
+			moves, err := t.moves(p.Repo.Tenant, repo.id, tags, p.Manifest.Digest)
+			if err != nil {
+				return false, err
+			}
+			by.Changes = slices.Concat(by.Changes, moves)
 		}
 		if err := t.event(by, p.Repo.Tenant, verb, target(repo, tags, p.Manifest.Digest)); err != nil {
 			return false, err
@@ -54,8 +60,11 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 		if err := put.takeFromTrash(tags); err != nil {
 			return false, err
 		}
-		if err := t.refuseOverwrite(p, repo.id); err != nil {
+		if err := t.refuseOverwrite(by, p, repo.id); err != nil {
 			return false, err
+		}
+		if p.By.ValidateOnly {
+			return false, sqlmeta.ErrAlreadyDone
 		}
 		if err := put.store(s.life.Grace); err != nil {
 			return false, err

@@ -17,8 +17,9 @@ func (t *tx) tagGuard(r meta.Repo, o tagrule.Op) (*meta.TagGuard, error) {
 	return meta.GuardTags(rules, o, r.Name), err
 }
 
-// refuseOverwrite refuses to move tags that are protected.
-func (t *tx) refuseOverwrite(p meta.ManifestPut, repo int64) error {
+// refuseOverwrite refuses to move tags that are protected, unless the cause of the event
+// by overrides rules.
+func (t *tx) refuseOverwrite(by meta.Cause, p meta.ManifestPut, repo int64) error {
 	if len(p.Tags) == 0 {
 		return nil
 	}
@@ -35,7 +36,7 @@ func (t *tx) refuseOverwrite(p meta.ManifestPut, repo int64) error {
 			g.Add(tag)
 		}
 	}
-	return g.Refusal()
+	return t.decide(g, by, p.Repo.Tenant)
 }
 
 // The tags of a manifest that exists, and of the indexes that name it, directly or

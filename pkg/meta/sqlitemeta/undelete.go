@@ -40,6 +40,19 @@ func (p *put) takeFromTrash(tags []string) error {
 	if !found {
 		return meta.NotInTrash(p.Manifest.Digest)
 	}
+	if err := p.refuseTags(tags); err != nil || p.Provisional {
+		return err
+	}
+	_, err = p.exec(endDeletionsOf, p.Repo.Tenant, p.repo, p.own)
+	return err
+}
+
+// refuseTags refuses tags that point to another manifest, or, if the one tag moves, that
+// changed since its history was read.
+func (p *put) refuseTags(tags []string) error {
+	if p.Seen != 0 {
+		return p.refuseChanged(p.Repo.Tenant, p.repo, tags[0], p.Seen)
+	}
 	named, err := json.Marshal(append([]string{}, tags...))
 	if err != nil {
 		return err
@@ -56,11 +69,7 @@ func (p *put) takeFromTrash(tags []string) error {
 	if len(taken) > 0 {
 		return meta.TagsTaken(taken)
 	}
-	if p.Provisional {
-		return nil
-	}
-	_, err = p.exec(endDeletionsOf, p.Repo.Tenant, p.repo, p.own)
-	return err
+	return nil
 }
 
 const reviveLinks = `

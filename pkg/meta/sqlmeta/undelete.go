@@ -33,7 +33,7 @@ func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
 		return err
 	}
 	m, err := s.find(ctx, r, u.Digest)
-	if fault.Is(err, fault.ManifestUnknown) || err == nil && len(done) > 0 {
+	if fault.Is(err, fault.ManifestUnknown) && u.Seen == 0 || err == nil && len(done) > 0 {
 		return s.resume(ctx, u, len(done) > 0, err)
 	}
 	if err != nil {
@@ -42,10 +42,12 @@ func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
 	if u.Tags == nil {
 		u.Tags = m.tags
 	}
-	if _, taken, err := s.split(ctx, u); err != nil {
-		return err
-	} else if len(taken) > 0 {
-		return meta.TagsTaken(taken)
+	if u.Seen == 0 {
+		if _, taken, err := s.split(ctx, u); err != nil {
+			return err
+		} else if len(taken) > 0 {
+			return meta.TagsTaken(taken)
+		}
 	}
 	p := plan{seen: map[oci.Digest]bool{}}
 	if err := s.plan(ctx, r, m, &p); err != nil {
@@ -53,6 +55,9 @@ func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
 	}
 	if err := p.missing.Fault(); err != nil {
 		return err
+	}
+	if u.By.ValidateOnly {
+		return s.putAgain(ctx, u, m, false)
 	}
 	if err := s.restore(ctx, u, m, p); err != nil {
 		return err
@@ -95,7 +100,7 @@ func (s undelete) putAgain(ctx context.Context, u meta.ManifestUndelete, m trash
 		return err
 	}
 	return s.put(ctx, meta.ManifestPut{
-		Repo: u.Repo, Tags: u.Tags, By: u.By, Parsed: parsed, Undelete: true, Provisional: provisional, Verb: meta.TagUndeleted,
+		Repo: u.Repo, Tags: u.Tags, By: u.By, Parsed: parsed, Undelete: true, Seen: u.Seen, Provisional: provisional, Verb: meta.TagUndeleted,
 		Manifest:               meta.Manifest{Digest: u.Digest, MediaType: m.mediaType, Payload: m.payload},
 		AllowMissingReferences: true, // the trash has what it held
 	})
@@ -162,6 +167,8 @@ func (s undelete) resume(ctx context.Context, u meta.ManifestUndelete, done bool
 	switch {
 	case err != nil:
 		return err
+	case len(ops) > 0 && u.By.ValidateOnly:
+		return nil
 	case len(ops) > 0:
 		return s.referrers(ctx, u, ops[0])
 	case done:

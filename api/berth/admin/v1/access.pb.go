@@ -51,6 +51,9 @@ const (
 	// All callers with a credential, of whichever tenant. For methods that show the caller what
 	// concerns itself.
 	Access_CALLER Access = 10
+	// Principals that have the action UNDELETE on the repository that the request names, by the
+	// role ADMIN or by access rules.
+	Access_REPOSITORY_UNDELETE Access = 11
 )
 
 // Enum value maps for Access.
@@ -67,19 +70,21 @@ var (
 		8:  "ACCOUNT_READ",
 		9:  "SELF",
 		10: "CALLER",
+		11: "REPOSITORY_UNDELETE",
 	}
 	Access_value = map[string]int32{
-		"ACCESS_UNSPECIFIED": 0,
-		"OPERATOR":           1,
-		"TENANT_ADMIN":       2,
-		"TENANT_READ":        3,
-		"REGISTRY_ADMIN":     4,
-		"REGISTRY_READ":      5,
-		"MEMBER":             6,
-		"ACCOUNT_ADMIN":      7,
-		"ACCOUNT_READ":       8,
-		"SELF":               9,
-		"CALLER":             10,
+		"ACCESS_UNSPECIFIED":  0,
+		"OPERATOR":            1,
+		"TENANT_ADMIN":        2,
+		"TENANT_READ":         3,
+		"REGISTRY_ADMIN":      4,
+		"REGISTRY_READ":       5,
+		"MEMBER":              6,
+		"ACCOUNT_ADMIN":       7,
+		"ACCOUNT_READ":        8,
+		"SELF":                9,
+		"CALLER":              10,
+		"REPOSITORY_UNDELETE": 11,
 	}
 )
 
@@ -134,7 +139,7 @@ var File_berth_admin_v1_access_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_access_proto_rawDesc = "" +
 	"\n" +
-	"\x1bberth/admin/v1/access.proto\x12\x0eberth.admin.v1\x1a google/protobuf/descriptor.proto*\xbf\x01\n" +
+	"\x1bberth/admin/v1/access.proto\x12\x0eberth.admin.v1\x1a google/protobuf/descriptor.proto*\xd8\x01\n" +
 	"\x06Access\x12\x16\n" +
 	"\x12ACCESS_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bOPERATOR\x10\x01\x12\x10\n" +
@@ -149,7 +154,8 @@ const file_berth_admin_v1_access_proto_rawDesc = "" +
 	"\x04SELF\x10\t\x12\n" +
 	"\n" +
 	"\x06CALLER\x10\n" +
-	":P\n" +
+	"\x12\x17\n" +
+	"\x13REPOSITORY_UNDELETE\x10\v:P\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0e2\x16.berth.admin.v1.AccessR\x06accessB<Z:github.com/berth-registry/berth/api/berth/admin/v1;adminv1b\x06proto3"
 
 var (

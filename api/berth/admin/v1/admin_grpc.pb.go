@@ -40,6 +40,9 @@ const (
 	AdminService_ListTags_FullMethodName                     = "/berth.admin.v1.AdminService/ListTags"
 	AdminService_ListTagHistory_FullMethodName               = "/berth.admin.v1.AdminService/ListTagHistory"
 	AdminService_DeleteTag_FullMethodName                    = "/berth.admin.v1.AdminService/DeleteTag"
+	AdminService_UndeleteTag_FullMethodName                  = "/berth.admin.v1.AdminService/UndeleteTag"
+	AdminService_ListDeletedManifests_FullMethodName         = "/berth.admin.v1.AdminService/ListDeletedManifests"
+	AdminService_UndeleteManifest_FullMethodName             = "/berth.admin.v1.AdminService/UndeleteManifest"
 	AdminService_ListNameClaims_FullMethodName               = "/berth.admin.v1.AdminService/ListNameClaims"
 	AdminService_ReleaseNameClaim_FullMethodName             = "/berth.admin.v1.AdminService/ReleaseNameClaim"
 	AdminService_ResolveReference_FullMethodName             = "/berth.admin.v1.AdminService/ResolveReference"
@@ -200,6 +203,15 @@ type AdminServiceClient interface {
 	ListTagHistory(ctx context.Context, in *ListTagHistoryRequest, opts ...grpc.CallOption) (*ListTagHistoryResponse, error)
 	// Deletes a tag of a repository. The manifest stays.
 	DeleteTag(ctx context.Context, in *DeleteTagRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Restores a tag by its history: a deleted tag is there again, and one that was moved
+	// points to what it did before. Where the manifest was deleted, it is restored with the tag.
+	UndeleteTag(ctx context.Context, in *UndeleteTagRequest, opts ...grpc.CallOption) (*UndeleteTagResponse, error)
+	// Lists the manifests of a repository that were deleted and can be restored, by digest.
+	ListDeletedManifests(ctx context.Context, in *ListDeletedManifestsRequest, opts ...grpc.CallOption) (*ListDeletedManifestsResponse, error)
+	// Restores a deleted manifest with all that it held: as an index with its children, and
+	// with the referrers that were deleted with it. Refused with `ALREADY_EXISTS` while one
+	// of its tags points to another manifest, and in a registry that is read-only.
+	UndeleteManifest(ctx context.Context, in *UndeleteManifestRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Lists the names that a registry claims, by name.
 	ListNameClaims(ctx context.Context, in *ListNameClaimsRequest, opts ...grpc.CallOption) (*ListNameClaimsResponse, error)
 	// Releases the claim to a name: upstreams are asked for it again. It fails
@@ -620,6 +632,36 @@ func (c *adminServiceClient) DeleteTag(ctx context.Context, in *DeleteTagRequest
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, AdminService_DeleteTag_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UndeleteTag(ctx context.Context, in *UndeleteTagRequest, opts ...grpc.CallOption) (*UndeleteTagResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndeleteTagResponse)
+	err := c.cc.Invoke(ctx, AdminService_UndeleteTag_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListDeletedManifests(ctx context.Context, in *ListDeletedManifestsRequest, opts ...grpc.CallOption) (*ListDeletedManifestsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeletedManifestsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListDeletedManifests_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UndeleteManifest(ctx context.Context, in *UndeleteManifestRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_UndeleteManifest_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1666,6 +1708,15 @@ type AdminServiceServer interface {
 	ListTagHistory(context.Context, *ListTagHistoryRequest) (*ListTagHistoryResponse, error)
 	// Deletes a tag of a repository. The manifest stays.
 	DeleteTag(context.Context, *DeleteTagRequest) (*emptypb.Empty, error)
+	// Restores a tag by its history: a deleted tag is there again, and one that was moved
+	// points to what it did before. Where the manifest was deleted, it is restored with the tag.
+	UndeleteTag(context.Context, *UndeleteTagRequest) (*UndeleteTagResponse, error)
+	// Lists the manifests of a repository that were deleted and can be restored, by digest.
+	ListDeletedManifests(context.Context, *ListDeletedManifestsRequest) (*ListDeletedManifestsResponse, error)
+	// Restores a deleted manifest with all that it held: as an index with its children, and
+	// with the referrers that were deleted with it. Refused with `ALREADY_EXISTS` while one
+	// of its tags points to another manifest, and in a registry that is read-only.
+	UndeleteManifest(context.Context, *UndeleteManifestRequest) (*emptypb.Empty, error)
 	// Lists the names that a registry claims, by name.
 	ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error)
 	// Releases the claim to a name: upstreams are asked for it again. It fails
@@ -1950,6 +2001,15 @@ func (UnimplementedAdminServiceServer) ListTagHistory(context.Context, *ListTagH
 }
 func (UnimplementedAdminServiceServer) DeleteTag(context.Context, *DeleteTagRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteTag not implemented")
+}
+func (UnimplementedAdminServiceServer) UndeleteTag(context.Context, *UndeleteTagRequest) (*UndeleteTagResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteTag not implemented")
+}
+func (UnimplementedAdminServiceServer) ListDeletedManifests(context.Context, *ListDeletedManifestsRequest) (*ListDeletedManifestsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeletedManifests not implemented")
+}
+func (UnimplementedAdminServiceServer) UndeleteManifest(context.Context, *UndeleteManifestRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteManifest not implemented")
 }
 func (UnimplementedAdminServiceServer) ListNameClaims(context.Context, *ListNameClaimsRequest) (*ListNameClaimsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNameClaims not implemented")
@@ -2621,6 +2681,60 @@ func _AdminService_DeleteTag_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).DeleteTag(ctx, req.(*DeleteTagRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UndeleteTag_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteTagRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UndeleteTag(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UndeleteTag_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UndeleteTag(ctx, req.(*UndeleteTagRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListDeletedManifests_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeletedManifestsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListDeletedManifests(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListDeletedManifests_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListDeletedManifests(ctx, req.(*ListDeletedManifestsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UndeleteManifest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteManifestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UndeleteManifest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UndeleteManifest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UndeleteManifest(ctx, req.(*UndeleteManifestRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -4475,6 +4589,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteTag",
 			Handler:    _AdminService_DeleteTag_Handler,
+		},
+		{
+			MethodName: "UndeleteTag",
+			Handler:    _AdminService_UndeleteTag_Handler,
+		},
+		{
+			MethodName: "ListDeletedManifests",
+			Handler:    _AdminService_ListDeletedManifests_Handler,
+		},
+		{
+			MethodName: "UndeleteManifest",
+			Handler:    _AdminService_UndeleteManifest_Handler,
 		},
 		{
 			MethodName: "ListNameClaims",

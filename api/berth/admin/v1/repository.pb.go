@@ -80,7 +80,7 @@ func (x TagChange_Verb) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TagChange_Verb.Descriptor instead.
 func (TagChange_Verb) EnumDescriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{10, 0}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // A repository is a name inside a registry. It comes into being with its first
@@ -506,6 +506,143 @@ func (x *DeleteTagRequest) GetOverrideTagRules() bool {
 	return false
 }
 
+type UndeleteTagRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Required. The tag, which may be deleted.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// What the tag pointed to from this version of its history on.
+	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// What the tag points to then; the history of the tag has to name it. Without `version` and
+	// `digest` the tag points to what it did before its last change, unless that was an
+	// undelete. At most one of them may be set.
+	Digest string `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Check everything but the quota, change nothing.
+	ValidateOnly bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Move it although a tag rule protects it. Needs the role ADMIN.
+	OverrideTagRules bool `protobuf:"varint,6,opt,name=override_tag_rules,json=overrideTagRules,proto3" json:"override_tag_rules,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *UndeleteTagRequest) Reset() {
+	*x = UndeleteTagRequest{}
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteTagRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteTagRequest) ProtoMessage() {}
+
+func (x *UndeleteTagRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteTagRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteTagRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UndeleteTagRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UndeleteTagRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *UndeleteTagRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *UndeleteTagRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *UndeleteTagRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *UndeleteTagRequest) GetOverrideTagRules() bool {
+	if x != nil {
+		return x.OverrideTagRules
+	}
+	return false
+}
+
+type UndeleteTagResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the tag points to.
+	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteTagResponse) Reset() {
+	*x = UndeleteTagResponse{}
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteTagResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteTagResponse) ProtoMessage() {}
+
+func (x *UndeleteTagResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteTagResponse.ProtoReflect.Descriptor instead.
+func (*UndeleteTagResponse) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UndeleteTagResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
 type ListTagsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
@@ -527,7 +664,7 @@ type ListTagsRequest struct {
 
 func (x *ListTagsRequest) Reset() {
 	*x = ListTagsRequest{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +676,7 @@ func (x *ListTagsRequest) String() string {
 func (*ListTagsRequest) ProtoMessage() {}
 
 func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +689,7 @@ func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsRequest.ProtoReflect.Descriptor instead.
 func (*ListTagsRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{6}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListTagsRequest) GetName() string {
@@ -601,7 +738,7 @@ type ListTagsResponse struct {
 
 func (x *ListTagsResponse) Reset() {
 	*x = ListTagsResponse{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +750,7 @@ func (x *ListTagsResponse) String() string {
 func (*ListTagsResponse) ProtoMessage() {}
 
 func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +763,7 @@ func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsResponse.ProtoReflect.Descriptor instead.
 func (*ListTagsResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{7}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListTagsResponse) GetTags() []string {
@@ -659,7 +796,7 @@ type ListTagHistoryRequest struct {
 
 func (x *ListTagHistoryRequest) Reset() {
 	*x = ListTagHistoryRequest{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -671,7 +808,7 @@ func (x *ListTagHistoryRequest) String() string {
 func (*ListTagHistoryRequest) ProtoMessage() {}
 
 func (x *ListTagHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -684,7 +821,7 @@ func (x *ListTagHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListTagHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{8}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListTagHistoryRequest) GetName() string {
@@ -726,7 +863,7 @@ type ListTagHistoryResponse struct {
 
 func (x *ListTagHistoryResponse) Reset() {
 	*x = ListTagHistoryResponse{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +875,7 @@ func (x *ListTagHistoryResponse) String() string {
 func (*ListTagHistoryResponse) ProtoMessage() {}
 
 func (x *ListTagHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +888,7 @@ func (x *ListTagHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListTagHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{9}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListTagHistoryResponse) GetChanges() []*TagChange {
@@ -787,7 +924,7 @@ type TagChange struct {
 
 func (x *TagChange) Reset() {
 	*x = TagChange{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +936,7 @@ func (x *TagChange) String() string {
 func (*TagChange) ProtoMessage() {}
 
 func (x *TagChange) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +949,7 @@ func (x *TagChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagChange.ProtoReflect.Descriptor instead.
 func (*TagChange) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{10}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TagChange) GetVersion() int64 {
@@ -897,7 +1034,16 @@ const file_berth_admin_v1_repository_proto_rawDesc = "" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12#\n" +
 	"\rallow_missing\x18\x03 \x01(\bR\fallowMissing\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x12,\n" +
-	"\x12override_tag_rules\x18\x05 \x01(\bR\x10overrideTagRules\"\x94\x01\n" +
+	"\x12override_tag_rules\x18\x05 \x01(\bR\x10overrideTagRules\"\xbf\x01\n" +
+	"\x12UndeleteTagRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\tR\x06digest\x12#\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\x12,\n" +
+	"\x12override_tag_rules\x18\x06 \x01(\bR\x10overrideTagRules\"-\n" +
+	"\x13UndeleteTagResponse\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"\x94\x01\n" +
 	"\x0fListTagsRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
@@ -945,7 +1091,7 @@ func file_berth_admin_v1_repository_proto_rawDescGZIP() []byte {
 }
 
 var file_berth_admin_v1_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_berth_admin_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_berth_admin_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_berth_admin_v1_repository_proto_goTypes = []any{
 	(TagChange_Verb)(0),              // 0: berth.admin.v1.TagChange.Verb
 	(*Repository)(nil),               // 1: berth.admin.v1.Repository
@@ -954,19 +1100,21 @@ var file_berth_admin_v1_repository_proto_goTypes = []any{
 	(*ListRepositoriesResponse)(nil), // 4: berth.admin.v1.ListRepositoriesResponse
 	(*DeleteRepositoryRequest)(nil),  // 5: berth.admin.v1.DeleteRepositoryRequest
 	(*DeleteTagRequest)(nil),         // 6: berth.admin.v1.DeleteTagRequest
-	(*ListTagsRequest)(nil),          // 7: berth.admin.v1.ListTagsRequest
-	(*ListTagsResponse)(nil),         // 8: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryRequest)(nil),    // 9: berth.admin.v1.ListTagHistoryRequest
-	(*ListTagHistoryResponse)(nil),   // 10: berth.admin.v1.ListTagHistoryResponse
-	(*TagChange)(nil),                // 11: berth.admin.v1.TagChange
-	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
+	(*UndeleteTagRequest)(nil),       // 7: berth.admin.v1.UndeleteTagRequest
+	(*UndeleteTagResponse)(nil),      // 8: berth.admin.v1.UndeleteTagResponse
+	(*ListTagsRequest)(nil),          // 9: berth.admin.v1.ListTagsRequest
+	(*ListTagsResponse)(nil),         // 10: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryRequest)(nil),    // 11: berth.admin.v1.ListTagHistoryRequest
+	(*ListTagHistoryResponse)(nil),   // 12: berth.admin.v1.ListTagHistoryResponse
+	(*TagChange)(nil),                // 13: berth.admin.v1.TagChange
+	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_repository_proto_depIdxs = []int32{
-	12, // 0: berth.admin.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
+	14, // 0: berth.admin.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: berth.admin.v1.ListRepositoriesResponse.repositories:type_name -> berth.admin.v1.Repository
-	11, // 2: berth.admin.v1.ListTagHistoryResponse.changes:type_name -> berth.admin.v1.TagChange
+	13, // 2: berth.admin.v1.ListTagHistoryResponse.changes:type_name -> berth.admin.v1.TagChange
 	0,  // 3: berth.admin.v1.TagChange.verb:type_name -> berth.admin.v1.TagChange.Verb
-	12, // 4: berth.admin.v1.TagChange.time:type_name -> google.protobuf.Timestamp
+	14, // 4: berth.admin.v1.TagChange.time:type_name -> google.protobuf.Timestamp
 	5,  // [5:5] is the sub-list for method output_type
 	5,  // [5:5] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
@@ -986,7 +1134,7 @@ func file_berth_admin_v1_repository_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_repository_proto_rawDesc), len(file_berth_admin_v1_repository_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
