@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/oci/ocitest"
 )
 
 // arena is a small state in which any two operations meet, long after it was pushed:
@@ -28,7 +29,9 @@ type arena struct {
 
 // What is in the arena. app holds layer, which the images v1 and moved name, loose,
 // which nothing names, and lost, whose manifest has expired; a signature refers to v1.
-// source holds loose too. dropped is a blob without links.
+// In its trash are deleted, a note that was deleted with it, an index of it, and ended,
+// which can no longer be restored: only they name held and over. source holds loose too.
+// dropped is a blob without links.
 func newArena(t testing.TB, url string) *arena {
 	t.Helper()
 	s := open(t, Options{URL: url})
@@ -36,8 +39,8 @@ func newArena(t testing.TB, url string) *arena {
 	app := fill(t, s)
 	a := &arena{store: s, app: app, source: app, images: map[string]meta.ManifestPut{}, sessions: map[string]meta.Upload{}}
 	a.source.Name = "source"
-	a.draw()
-	for _, content := range []string{"layer", "loose", "lost", "dropped"} {
+	a.draw(t)
+	for _, content := range []string{"layer", "loose", "lost", "dropped", "over"} {
 		pushBlob(t, s, app, content)
 	}
 	must := func(err error) {
@@ -46,9 +49,10 @@ func newArena(t testing.TB, url string) *arena {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"v1", "moved", "signature", "expired"} {
+	for _, name := range []string{"v1", "moved", "signature", "expired", "ended"} {
 		must(a.put(s, name))
 	}
+	must(a.delete(s, "ended", meta.ManifestDelete{}))
 	pushBlob(t, s, a.source, "loose")
 	must(s.DeleteBlob(t.Context(), meta.Cause{Op: uuid.New()}, app, digestOf("dropped")))
 	gone := app
@@ -56,10 +60,17 @@ func newArena(t testing.TB, url string) *arena {
 	pushBlob(t, s, gone, "layer")
 	putImage(t, s, gone, "layer", "v1")
 	must(s.DeleteRepository(t.Context(), meta.Cause{Op: uuid.New()}, gone))
-	for _, content := range []string{"new", "loose", "dropped"} {
+	for _, content := range []string{"new", "loose", "dropped", "held"} {
 		a.sessions[content] = sealed(t, s, app, content)
 	}
-	a.pass(t, 27*time.Hour)
+	a.pass(t, 20*time.Hour)
+	pushBlob(t, s, app, "held")
+	must(a.put(s, "deleted"))
+	must(a.put(s, "note"))
+	must(a.put(s, "index-of-deleted"))
+	must(a.delete(s, "index-of-deleted", meta.ManifestDelete{}))
+	must(a.delete(s, "deleted", meta.ManifestDelete{Referrers: true}))
+	a.pass(t, 7*time.Hour)
 	_, err := s.PurgeDeleted(t.Context(), 10) // gives up what can no longer be restored, and no more
 	must(err)
 	a.saved = save(t, s)
@@ -67,44 +78,49 @@ func newArena(t testing.TB, url string) *arena {
 }
 
 // draw makes the images.
-func (a *arena) draw() {
-	image := func(name, subject string, contents ...string) {
-		p := meta.ManifestPut{Repo: a.app, Manifest: meta.Manifest{MediaType: oci.MediaTypeImageManifest}, Parsed: &oci.Manifest{}}
-		for _, c := range contents {
-			p.Parsed.Blobs = append(p.Parsed.Blobs, oci.Descriptor{Digest: digestOf(c), Size: int64(len(c))})
+func (a *arena) draw(t testing.TB) {
+	t.Helper()
+	add := func(name string, c ocitest.Content, tags ...string) {
+		parsed, err := oci.ParseManifest(c.MediaType, c.Bytes)
+		if err != nil {
+			t.Fatal(err)
 		}
+		a.images[name] = meta.ManifestPut{
+			Repo: a.app, Tags: tags, Parsed: parsed, Provisional: name == "expired",
+			Manifest: meta.Manifest{Digest: c.Digest, MediaType: c.MediaType, Payload: c.Bytes},
+		}
+	}
+	image := func(name, subject, config string, layers ...string) ocitest.Content {
+		extra := ocitest.Extra{Annotations: map[string]string{"name": name}}
 		if subject != "" {
-			p.Parsed.Subject = &oci.Descriptor{Digest: a.images[subject].Manifest.Digest}
+			extra.Subject = &oci.Descriptor{Digest: a.images[subject].Manifest.Digest, MediaType: oci.MediaTypeImageManifest, Size: 1}
 		}
-		p.Manifest.Payload = fmt.Appendf(nil, "%s of %s for %s", name, contents, subject)
-		p.Manifest.Digest = digestOf(string(p.Manifest.Payload))
-		a.images[name] = p
+		var contents []ocitest.Content
+		for _, l := range layers {
+			contents = append(contents, ocitest.Layer([]byte(l)))
+		}
+		return extra.Manifest(ocitest.Config([]byte(config)), contents...)
 	}
-	image("v1", "", "layer")
-	image("moved", "", "layer")
-	image("both", "", "layer", "loose")
-	image("loose", "", "loose")
-	image("expired", "", "lost")
-	image("signature", "v1", "layer")
-	image("approval", "v1", "layer")
-	index := meta.ManifestPut{Repo: a.app, Manifest: meta.Manifest{MediaType: oci.MediaTypeImageIndex, Payload: []byte("index of v1")}, Parsed: &oci.Manifest{}}
-	index.Manifest.Digest = digestOf(string(index.Manifest.Payload))
-	index.Parsed.Children = []oci.Descriptor{{Digest: a.images["v1"].Manifest.Digest}}
-	a.images["index"] = index
-	expired := a.images["expired"]
-	expired.Provisional = true
-	a.images["expired"] = expired
-	for _, name := range []string{"v1", "index"} {
-		p := a.images[name]
-		p.Tags = []string{name}
-		a.images[name] = p
-	}
+	v1 := image("v1", "", "layer")
+	add("v1", v1, "v1")
+	add("moved", image("moved", "", "layer"))
+	add("both", image("both", "", "layer", "loose"))
+	add("loose", image("loose", "", "loose"))
+	add("expired", image("expired", "", "lost"))
+	add("signature", image("signature", "v1", "layer"))
+	add("approval", image("approval", "v1", "layer"))
+	add("index", ocitest.Index(v1), "index")
+	add("ended", image("ended", "", "layer", "over"), "ended")
+	deleted := image("deleted", "", "layer", "held")
+	add("deleted", deleted, "deleted")
+	add("note", image("note", "deleted", "held"))
+	add("index-of-deleted", ocitest.Index(deleted))
 	a.images["filled"] = imagePut(a.app, "config", "v1")
 	a.named = map[oci.Digest]string{}
 	for name, p := range a.images {
 		a.named[p.Manifest.Digest] = name
 	}
-	for _, content := range []string{"layer", "loose", "lost", "dropped", "new", "config"} {
+	for _, content := range []string{"layer", "loose", "lost", "dropped", "new", "config", "held", "over"} {
 		a.named[digestOf(content)] = content
 	}
 }
@@ -116,19 +132,33 @@ func (a *arena) put(s *Store, name string, tags ...string) error {
 	return s.PutManifest(contestTime, p)
 }
 
+// delete deletes an image.
+func (a *arena) delete(s *Store, name string, d meta.ManifestDelete) error {
+	d.Repo, d.Digest, d.By = a.app, a.images[name].Manifest.Digest, fresh()
+	return s.DeleteManifest(contestTime, d)
+}
+
+// undelete restores an image, under its tags or those.
+func (a *arena) undelete(s *Store, name string, tags ...string) error {
+	return s.UndeleteManifest(contestTime, meta.ManifestUndelete{Repo: a.app, Digest: a.images[name].Manifest.Digest, Tags: tags, By: fresh()})
+}
+
 // pass lets time pass.
 func (a *arena) pass(t testing.TB, d time.Duration) {
 	t.Helper()
 	mustRun(t, a.store, `UPDATE test_clock SET now = now + $1::interval`, d)
 }
 
-// everything is what clients can see, and which blobs repositories hold.
+// everything is what clients can see or restore, and which blobs repositories hold.
 const everything = `
 SELECT r.name || '@' || encode(m.digest, 'hex') || CASE WHEN m.expire_at IS NULL THEN '' ELSE ' provisional' END
   FROM open_repositories r JOIN manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id
 UNION ALL
 SELECT r.name || ':' || g.name || ' ' || encode(g.manifest, 'hex')
   FROM open_repositories r JOIN tags g ON g.tenant_id = r.tenant_id AND g.repo_id = r.id WHERE g.manifest IS NOT NULL
+UNION ALL
+SELECT r.name || ' could restore ' || encode(m.digest, 'hex')
+  FROM open_repositories r JOIN trashed_manifests m ON m.tenant_id = r.tenant_id AND m.repo_id = r.id WHERE m.restore_until > berth_now()
 UNION ALL
 SELECT r.name || ' listed' FROM open_repositories r WHERE r.listed
 UNION ALL
@@ -159,11 +189,19 @@ func (a *arena) view(t testing.TB) []string {
 }
 
 // unreadable says what of the manifests in a view cannot be read: their bytes, and the
-// blobs that they name. Whether their children are there is seen in the view.
+// blobs that they name, which those in the trash need as well. Whether their children
+// are there is seen in the view.
 func (a *arena) unreadable(t testing.TB, view []string) []string {
 	t.Helper()
 	var lost []string
 	for name, p := range a.images {
+		if slices.Contains(view, "app could restore "+name) {
+			for _, b := range p.Parsed.Blobs {
+				if held := "app holds " + a.named[b.Digest]; !slices.Contains(view, held) {
+					lost = append(lost, fmt.Sprintf("of %s in the trash: %s", name, a.named[b.Digest]))
+				}
+			}
+		}
 		if !slices.Contains(view, "app@"+name) {
 			continue
 		}
@@ -195,7 +233,7 @@ func (a *arena) unsettled(t testing.TB, before []string) []string {
 		}
 	}
 	for _, line := range before {
-		if !strings.Contains(line, " holds ") && !strings.HasSuffix(line, " provisional") {
+		if !strings.Contains(line, " holds ") && !strings.Contains(line, " could restore ") && !strings.HasSuffix(line, " provisional") {
 			want = append(want, line)
 		}
 	}

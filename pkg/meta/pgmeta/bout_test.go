@@ -152,7 +152,7 @@ func (b *bout) collect(deep bool) []string {
 	}
 	for range 2 { // the links of what expired stay for a day
 		b.arena.pass(b.t, 49*time.Hour)
-		for _, phase := range []phase{s.ExpireCached, s.UnlinkBlobs, s.DropBlobs} {
+		for _, phase := range []phase{s.endTrash, s.ExpireCached, s.UnlinkBlobs, s.DropBlobs} {
 			work(phase)
 		}
 	}

@@ -56,11 +56,11 @@ func commitMove(name, content string) move {
 }
 
 func deleteMove(name string, del meta.ManifestDelete) move {
-	return one(name, func(a *arena, s *Store) error {
-		del := del
-		del.Repo, del.Digest, del.By = a.app, a.images["v1"].Manifest.Digest, fresh()
-		return s.DeleteManifest(contestTime, del)
-	})
+	return one(name, func(a *arena, s *Store) error { return a.delete(s, "v1", del) })
+}
+
+func undeleteMove(name, image string, tags ...string) move {
+	return one(name, func(a *arena, s *Store) error { return a.undelete(s, image, tags...) })
 }
 
 // janitorMove is a step of the janitor, which finds several things to do.
@@ -78,11 +78,21 @@ var moves = []move{
 	commitMove("commit", "new"),
 	commitMove("commit-loose", "loose"),
 	commitMove("commit-dropped", "dropped"),
+	commitMove("commit-held", "held"),
 	putImageMove("put-image", "both", "v1"),
 	putImageMove("put-again", "v1"),
 	putImageMove("put-index", "index"),
 	putImageMove("put-referrer", "approval"),
 	putImageMove("move-tag", "moved", "v1"),
+	putImageMove("take-tag", "moved", "deleted"),
+	putImageMove("put-deleted", "deleted"),
+	undeleteMove("undelete", "deleted"),
+	undeleteMove("undelete-as", "deleted", "v2"),
+	undeleteMove("undelete-index", "index-of-deleted"),
+	{name: "delete-then-undelete", calls: []call{
+		func(a *arena, s *Store) error { return a.delete(s, "v1", meta.ManifestDelete{Referrers: true}) },
+		func(a *arena, s *Store) error { return a.undelete(s, "v1") },
+	}},
 	one("mount", func(a *arena, s *Store) error {
 		_, err := s.MountBlob(contestTime, fresh(), a.source, a.app, digestOf("loose"))
 		return err
@@ -113,11 +123,13 @@ var moves = []move{
 	deleteMove("delete-forced", meta.ManifestDelete{Force: true}),
 	one("delete-tag", func(a *arena, s *Store) error { return s.DeleteTag(contestTime, fresh(), a.app, "v1") }),
 	one("delete-blob", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, fresh(), a.app, digestOf("loose")) }),
+	one("delete-held", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, fresh(), a.app, digestOf("held")) }),
 	one("delete-repository", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.app) }),
 	one("delete-source", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.source) }),
 	janitorMove("unlink", func(s *Store) phase { return s.UnlinkBlobs }),
 	janitorMove("drop", func(s *Store) phase { return s.DropBlobs }),
 	janitorMove("reap", func(s *Store) phase { return s.ReapUploads }),
 	janitorMove("expire", func(s *Store) phase { return s.ExpireCached }),
+	janitorMove("end-trash", func(s *Store) phase { return s.endTrash }),
 	janitorMove("purge", func(s *Store) phase { return s.PurgeDeleted }),
 }
