@@ -252,10 +252,10 @@ func (p *putting) lock() (bool, error) {
 	} else {
 		p.lockManifests(insertManifest)
 	}
-	if p.Undelete {
-		p.lockTrash()
-	}
 	err := p.flush()
+	if err == nil && p.Undelete && p.repo.isHosted() {
+		err = p.lockTrash()
+	}
 	p.grew = p.grew || p.inserted || made > 0 || p.released
 	return p.repo.isHosted(), err
 }
@@ -378,9 +378,13 @@ UPDATE manifests m SET expire_at = NULL
 // manifests of tags do not expire.
 func (p *putting) endExpiry() {
 	if len(p.expiring) > 0 {
-		p.queue(lockProvisional, p.Repo.Tenant, p.repo.id, stored(p.expiring))
+		p.lockExpiring()
 		p.queue(endExpiry, p.Repo.Tenant, p.repo.id, stored(p.expiring))
 	}
+}
+
+func (p *putting) lockExpiring() {
+	p.queue(lockProvisional, p.Repo.Tenant, p.repo.id, stored(p.expiring))
 }
 
 // A blob that was missing at an earlier PUT may be held now.

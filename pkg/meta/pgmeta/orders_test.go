@@ -160,7 +160,7 @@ func (b *bout) all(p pair, tenth bool, chance int, d *rand.Rand) int {
 			continue
 		}
 		made++
-		if !b.holds(p, o, outcomes, !tenth || made%10 == 0) {
+		if !b.holds(p, o, outcomes, made%10 == 0) {
 			break
 		}
 	}

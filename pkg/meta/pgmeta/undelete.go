@@ -46,8 +46,14 @@ func (p *putting) stopDeletion() {
 	p.queue(lockDeletionsOf, p.Repo.Tenant, p.Repo.Registry, p.Repo.Name, p.own)
 }
 
-func (p *putting) lockTrash() {
+// lockTrash locks the row of the trash after all manifests, also those whose expiry
+// ends.
+func (p *putting) lockTrash() error {
+	if !p.Provisional && len(p.expiring) > 0 {
+		p.lockExpiring()
+	}
 	p.queue(lockTrash, p.Repo.Tenant, p.Repo.Registry, p.Repo.Name, p.own).QueryRow(first(&p.restorable, sqlmeta.ScanDigests(&p.mustHold)))
+	return p.flush()
 }
 
 const lastChange = `

@@ -59,7 +59,11 @@ func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
 	if u.By.ValidateOnly {
 		return s.putAgain(ctx, u, m, false)
 	}
-	if err := s.restore(ctx, u, m, p); err != nil {
+	err = s.restore(ctx, u, m, p)
+	switch {
+	case fault.Is(err, fault.ManifestUnknown): // it left the trash since it was read
+		return s.resume(ctx, u, false, err)
+	case err != nil:
 		return err
 	}
 	return s.referrers(ctx, u, m.op)
@@ -119,20 +123,15 @@ func (s undelete) plan(ctx context.Context, r meta.Repo, m trashed, p *plan) err
 			continue
 		}
 		p.seen[d] = true
-		live, err := list(ctx, s.Records, r.Tenant, scanDigest, isLive, r.Tenant, r.Registry, r.Name, d.Bytes())
-		if err != nil {
-			return err
-		}
-		if len(live) > 0 {
-			continue
-		}
-		child, err := s.find(ctx, r, d)
+		child, live, err := s.child(ctx, r, d)
 		switch {
 		case fault.Is(err, fault.ManifestUnknown):
 			p.missing.Children = append(p.missing.Children, d)
 			continue
 		case err != nil:
 			return err
+		case live:
+			continue
 		}
 		if err := s.plan(ctx, r, child, p); err != nil {
 			return err
@@ -140,6 +139,27 @@ func (s undelete) plan(ctx context.Context, r meta.Repo, m trashed, p *plan) err
 		p.children = append(p.children, child)
 	}
 	return nil
+}
+
+// child returns what the trash has of a manifest that is not live. One that leaves the
+// trash between two reads is live then.
+func (s undelete) child(ctx context.Context, r meta.Repo, d oci.Digest) (trashed, bool, error) {
+	live, err := s.isLive(ctx, r, d)
+	if err != nil || live {
+		return trashed{}, live, err
+	}
+	m, err := s.find(ctx, r, d)
+	if fault.Is(err, fault.ManifestUnknown) {
+		if live, again := s.isLive(ctx, r, d); again != nil || live {
+			return trashed{}, live, again
+		}
+	}
+	return m, false, err
+}
+
+func (s undelete) isLive(ctx context.Context, r meta.Repo, d oci.Digest) (bool, error) {
+	live, err := list(ctx, s.Records, r.Tenant, scanDigest, isLive, r.Tenant, r.Registry, r.Name, d.Bytes())
+	return len(live) > 0, err
 }
 
 // split returns those of the tags that are free, or the manifest's already, and the others.
