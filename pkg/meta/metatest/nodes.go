@@ -17,7 +17,7 @@ import (
 var Hasty = meta.Lifetimes{
 	UploadTTL: time.Minute, Grace: 300 * time.Millisecond, HeadGrace: 300 * time.Millisecond, Released: 50 * time.Millisecond,
 	StagedDelay: time.Millisecond, DeleteDelay: 10 * time.Millisecond, Evicted: time.Millisecond,
-	Committed: time.Minute, Quarantine: time.Minute, Undelete: 10 * time.Second,
+	Committed: time.Minute, Quarantine: time.Minute, Undelete: time.Second,
 }
 
 // keptBytes is a store of objects that deletes them now, later, or twice.
@@ -51,7 +51,7 @@ func (k *keptBytes) remove(key blob.Key, play *rand.Rand) {
 }
 
 // RunNodes lets clients of several nodes over one database push, mount, adopt, look,
-// move tags and delete at random while all nodes collect what is due, which is so
+// move tags, delete and undelete at random while all nodes collect what is due, which is so
 // after moments: the stores have the lifetimes Hasty. Each client has a repository of
 // its own, so that it knows what is in it; all share their blobs. Calls of the store
 // are counted.

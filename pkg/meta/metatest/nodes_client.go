@@ -24,15 +24,16 @@ type client struct {
 	repo   meta.Repo
 	others []meta.Repo
 
-	manifests map[oci.Digest]modelManifest
-	tags      map[string]oci.Digest
+	books
+	deleted *deletedBooks
+	unsure  map[string]bool // blobs that an undelete which failed may have left named for a while
 }
 
 func newClient(w world, i, n int, nodes []meta.Store, kept *keptBytes, left *atomic.Int64, seed uint64) *client {
 	c := &client{
 		world: w, nodes: nodes, kept: kept, left: left, repo: w.repo(fmt.Sprint("client", i)),
-		play:      rand.New(rand.NewPCG(seed, uint64(i))),
-		manifests: map[oci.Digest]modelManifest{}, tags: map[string]oci.Digest{},
+		play:  rand.New(rand.NewPCG(seed, uint64(i))),
+		books: newBooks(), unsure: map[string]bool{},
 	}
 	for other := range n {
 		if other != i {
@@ -45,7 +46,7 @@ func newClient(w world, i, n int, nodes []meta.Store, kept *keptBytes, left *ato
 func (c *client) run() {
 	steps := []func(){
 		c.pushImage, c.pushImage, c.pushImage, c.pushIndex, c.pushAgain, c.pushAgain, c.compare,
-		c.deleteManifest, c.deleteManifest, c.deleteTag, c.deleteBlob, c.deleteRepository,
+		c.deleteManifest, c.deleteManifest, c.undeleteManifest, c.undeleteManifest, c.deleteTag, c.deleteBlob, c.deleteRepository, c.undeleteRepository,
 	}
 	for c.left.Load() > 0 && !c.t.Failed() {
 		steps[c.play.IntN(len(steps))]()
@@ -129,7 +130,7 @@ func (c *client) pushImage() {
 	err := c.tryPut(c.repo, image, tag)
 	switch {
 	case err == nil:
-		c.manifests[image.Manifest.Digest] = modelManifest{put: image, contents: contents}
+		c.live(image.Manifest.Digest, modelManifest{put: image, contents: contents})
 		c.tags[tag] = image.Manifest.Digest
 	case time.Since(promised) < Hasty.Grace, !fault.Is(err, fault.ManifestBlobUnknown):
 		c.wrong("%s is refused after %s: %v", contents, time.Since(promised), err)
@@ -149,7 +150,7 @@ func (c *client) pushIndex() {
 	if d, child := c.any(); d != "" {
 		index := c.index(child.put.Manifest)
 		c.pushed(index, "index")
-		c.manifests[index.Manifest.Digest] = modelManifest{put: index, children: []oci.Digest{d}}
+		c.live(index.Manifest.Digest, modelManifest{put: index, children: []oci.Digest{d}})
 	}
 }
 
@@ -176,12 +177,12 @@ func (c *client) deleteManifest() {
 	}
 	named := slices.ContainsFunc(slices.Collect(maps.Values(c.manifests)), func(m modelManifest) bool { return slices.Contains(m.children, d) })
 	c.anywhere()
+	from := time.Now()
 	if err := c.tryDelete(c.repo, d); (err != nil) != named {
 		c.wrong("%s, named by an index: %t, is deleted: %v", d, named, err)
 	}
 	if !named {
-		delete(c.manifests, d)
-		maps.DeleteFunc(c.tags, func(_ string, at oci.Digest) bool { return at == d })
+		c.gone(d, from)
 	}
 }
 
@@ -199,6 +200,7 @@ func (c *client) deleteBlob() {
 	named := slices.ContainsFunc(slices.Collect(maps.Values(c.manifests)), func(m modelManifest) bool { return slices.Contains(m.contents, content) })
 	err := c.anywhere().DeleteBlob(c.t.Context(), cause(), c.repo, digestOf(content))
 	switch {
+	case c.unsure[content] && fault.Is(err, fault.UnsupportedReason):
 	case named && !fault.Is(err, fault.UnsupportedReason), !named && err != nil && fault.KindOf(err) != fault.NotFound:
 		c.wrong("%s, named: %t, is deleted: %v", content, named, err)
 	}
@@ -209,12 +211,12 @@ func (c *client) deleteRepository() {
 	if c.play.IntN(10) > 0 {
 		return
 	}
+	from := time.Now()
 	err := c.anywhere().DeleteRepository(c.t.Context(), cause(), c.repo)
 	if err != nil && (len(c.manifests) > 0 || fault.KindOf(err) != fault.NotFound) {
 		c.wrong("with %d manifests, is deleted: %v", len(c.manifests), err)
 	}
-	clear(c.manifests)
-	clear(c.tags)
+	c.repositoryGone(from)
 }
 
 // compare reads all that the books say is there, down to the bytes.

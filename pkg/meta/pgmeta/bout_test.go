@@ -64,6 +64,13 @@ func (b *bout) serially(p pair) ([]string, [2]int) {
 	note := func(answers [2]error) {
 		outcome, _ := b.outcome(p, answers)
 		outcomes = append(outcomes, outcome)
+		for i := range answers {
+			if p.continues(i) {
+				answers[i] = nil
+				outcome, _ := b.outcome(p, answers)
+				outcomes = append(outcomes, outcome)
+			}
+		}
 	}
 	for first := range 2 {
 		m := b.meet(p, after(first))

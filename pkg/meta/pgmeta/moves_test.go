@@ -20,6 +20,8 @@ type move struct {
 	name  string
 	calls []call
 	again bool // it leaves what others have locked to its next call
+
+	undeletes bool // the image "deleted"
 }
 
 type call func(a *arena, s *Store) error
@@ -60,7 +62,9 @@ func deleteMove(name string, del meta.ManifestDelete) move {
 }
 
 func undeleteMove(name, image string, tags ...string) move {
-	return one(name, func(a *arena, s *Store) error { return a.undelete(s, image, tags...) })
+	m := one(name, func(a *arena, s *Store) error { return a.undelete(s, image, tags...) })
+	m.undeletes = image == "deleted"
+	return m
 }
 
 // janitorMove is a step of the janitor, which finds several things to do.

@@ -74,6 +74,13 @@ type pair struct{ a, b int }
 
 func (p pair) String() string { return moves[p.a].name + "+" + moves[p.b].name }
 
+// continues says whether a move may end what the other one began, and is answered that
+// it is done: an undelete, under the same tags.
+func (p pair) continues(i int) bool {
+	both := [2]move{moves[p.a], moves[p.b]}
+	return both[0].undeletes && both[1].undeletes && (p.a == p.b || both[i].name == "undelete")
+}
+
 // pairs are those of all moves, each also with itself.
 func pairs() []pair {
 	var all []pair

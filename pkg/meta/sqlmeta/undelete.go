@@ -39,6 +39,7 @@ func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
 	if err != nil {
 		return err
 	}
+	asked := u
 	if u.Tags == nil {
 		u.Tags = m.tags
 	}
@@ -54,6 +55,9 @@ func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
 		return err
 	}
 	if err := p.missing.Fault(); err != nil {
+		if _, gone := s.find(ctx, r, u.Digest); gone != nil {
+			return gone // with its repository
+		}
 		return err
 	}
 	if u.By.ValidateOnly {
@@ -61,8 +65,8 @@ func (s undelete) manifest(ctx context.Context, u meta.ManifestUndelete) error {
 	}
 	err = s.restore(ctx, u, m, p)
 	switch {
-	case fault.Is(err, fault.ManifestUnknown): // it left the trash since it was read
-		return s.resume(ctx, u, false, err)
+	case fault.Is(err, fault.ManifestUnknown) && u.Seen == 0: // it left the trash since it was read
+		return s.resume(ctx, asked, false, err)
 	case err != nil:
 		return err
 	}
@@ -164,13 +168,13 @@ func (s undelete) isLive(ctx context.Context, r meta.Repo, d oci.Digest) (bool, 
 
 // split returns those of the tags that are free, or the manifest's already, and the others.
 func (s undelete) split(ctx context.Context, u meta.ManifestUndelete) ([]string, []string, error) {
-	r, free, taken := u.Repo, []string{}, []string(nil)
+	free, taken := []string{}, []string(nil)
 	for _, tag := range u.Tags {
-		at, err := list(ctx, s.Records, r.Tenant, scanDigest, tagOf, r.Tenant, r.Registry, r.Name, tag)
+		at, err := s.tag(ctx, u.Repo, tag)
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(at) > 0 && at[0] != u.Digest {
+		if at != "" && at != u.Digest {
 			taken = append(taken, tag)
 		} else {
 			free = append(free, tag)
@@ -179,23 +183,50 @@ func (s undelete) split(ctx context.Context, u meta.ManifestUndelete) ([]string,
 	return free, taken, nil
 }
 
-// resume continues an undelete that restored the manifest and ended before its
-// referrers. The event of the delete says that it was the manifest's.
+// resume continues an undelete that restored the manifest, under the tags that this one
+// names, and ended before its referrers. The event of the delete says that it was the
+// manifest's.
 func (s undelete) resume(ctx context.Context, u meta.ManifestUndelete, done bool, missing error) error {
 	r := u.Repo
 	ops, err := list(ctx, s.Records, r.Tenant, scanOp, leftReferrers, r.Tenant, r.Registry, r.Name, u.Digest.Bytes(), "@"+u.Digest.String())
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case len(ops) > 0 && u.By.ValidateOnly:
-		return nil
-	case len(ops) > 0:
-		return s.referrers(ctx, u, ops[0])
-	case done:
-		return nil
-	default:
+	}
+	if done {
+		missing = nil
+	}
+	if len(ops) == 0 {
 		return missing
 	}
+	if !u.By.ValidateOnly {
+		if err := s.referrers(ctx, u, ops[0]); err != nil {
+			return err
+		}
+	}
+	return s.tagged(ctx, u, missing)
+}
+
+// tagged returns missing unless the tags that the caller names lead to the manifest.
+func (s undelete) tagged(ctx context.Context, u meta.ManifestUndelete, missing error) error {
+	for _, tag := range u.Tags {
+		at, err := s.tag(ctx, u.Repo, tag)
+		if err != nil {
+			return err
+		}
+		if at != u.Digest {
+			return missing
+		}
+	}
+	return nil
+}
+
+// tag returns what a tag points to; empty if it does not exist.
+func (s undelete) tag(ctx context.Context, r meta.Repo, name string) (oci.Digest, error) {
+	at, err := list(ctx, s.Records, r.Tenant, scanDigest, tagOf, r.Tenant, r.Registry, r.Name, name)
+	if err != nil || len(at) == 0 {
+		return "", err
+	}
+	return at[0], nil
 }
 
 // referrersPage is how many referrers are read together.
