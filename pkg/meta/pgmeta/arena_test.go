@@ -22,6 +22,7 @@ type arena struct {
 	store       *Store // that nothing holds back
 	saved       *saved
 	app, source meta.Repo
+	late        meta.Repo // that was deleted, and can be restored
 	images      map[string]meta.ManifestPut
 	sessions    map[string]meta.Upload // sealed, by what they hold
 	named       map[oci.Digest]string
@@ -55,11 +56,15 @@ func newArena(t testing.TB, url string) *arena {
 	must(a.delete(s, "ended", meta.ManifestDelete{}))
 	pushBlob(t, s, a.source, "loose")
 	must(s.DeleteBlob(t.Context(), meta.Cause{Op: uuid.New()}, app, digestOf("dropped")))
-	gone := app
-	gone.Name = "gone"
-	pushBlob(t, s, gone, "layer")
-	putImage(t, s, gone, "layer", "v1")
-	must(s.DeleteRepository(t.Context(), meta.Cause{Op: uuid.New()}, gone))
+	deleted := func(name string) meta.Repo {
+		r := app
+		r.Name = name
+		pushBlob(t, s, r, "layer")
+		putImage(t, s, r, "layer", "v1")
+		must(s.DeleteRepository(t.Context(), meta.Cause{Op: uuid.New()}, r))
+		return r
+	}
+	deleted("gone")
 	for _, content := range []string{"new", "loose", "dropped", "held"} {
 		a.sessions[content] = sealed(t, s, app, content)
 	}
@@ -70,6 +75,7 @@ func newArena(t testing.TB, url string) *arena {
 	must(a.put(s, "index-of-deleted"))
 	must(a.delete(s, "index-of-deleted", meta.ManifestDelete{}))
 	must(a.delete(s, "deleted", meta.ManifestDelete{Referrers: true}))
+	a.late = deleted("late")
 	a.pass(t, 7*time.Hour)
 	_, err := s.PurgeDeleted(t.Context(), 10) // gives up what can no longer be restored, and no more
 	must(err)
@@ -236,6 +242,9 @@ func (a *arena) unsettled(t testing.TB, before []string) []string {
 		if !strings.Contains(line, " holds ") && !strings.Contains(line, " could restore ") && !strings.HasSuffix(line, " provisional") {
 			want = append(want, line)
 		}
+	}
+	if slices.Contains(before, "late listed") {
+		want = append(want, "late holds layer")
 	}
 	slices.Sort(want)
 	if want = slices.Compact(want); !slices.Equal(want, now) {

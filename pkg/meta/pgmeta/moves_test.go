@@ -129,6 +129,9 @@ var moves = []move{
 	one("delete-blob", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, fresh(), a.app, digestOf("loose")) }),
 	one("delete-held", func(a *arena, s *Store) error { return s.DeleteBlob(contestTime, fresh(), a.app, digestOf("held")) }),
 	one("delete-repository", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.app) }),
+	one("undelete-repository", func(a *arena, s *Store) error {
+		return s.UndeleteRepository(contestTime, meta.RepositoryUndelete{Repo: a.late, By: fresh()})
+	}),
 	one("delete-source", func(a *arena, s *Store) error { return s.DeleteRepository(contestTime, fresh(), a.source) }),
 	janitorMove("unlink", func(s *Store) phase { return s.UnlinkBlobs }),
 	janitorMove("drop", func(s *Store) phase { return s.DropBlobs }),
