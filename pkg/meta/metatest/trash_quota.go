@@ -66,6 +66,38 @@ func testTrashQuota(t *testing.T, open Open) {
 		w.must(w.undelete(r, first.Digest))
 		w.consistent()
 	})
+	t.Run("W17 many pushes at once have room made, and later ones find it", func(t *testing.T) {
+		w := newWorld(t, open)
+		w.tenant, w.registry = w.addTenant("small", 20*layer)
+		r := w.repo("app")
+		for i := range 12 {
+			m := w.pushImage(r, "old", large(fmt.Sprint("old", i), layer))
+			w.must(w.tryDelete(r, m.Digest))
+			w.Advance(time.Second)
+		}
+		together(times(8, func(i int) {
+			_, err := w.tryPush(r, large(fmt.Sprint("new", i), layer))
+			w.fine(err)
+		})...)
+		fits := func(n int) { // 20 layers, of which n are live and one is for the rows
+			t.Helper()
+			if left := len(w.trash(r)); left > 19-n || left < 18-n {
+				t.Errorf("%d can be restored beside %d new ones", left, n)
+			}
+		}
+		fits(8)
+		for i := range 6 {
+			_, err := w.tryPush(r, large(fmt.Sprint("more", i), layer))
+			w.must(err)
+			fits(9 + i)
+		}
+		m := w.put(r, w.image(nil, meta.Blob{Digest: digestOf(large("new0", layer)), Size: int64(len(large("new0", layer)))}), "again")
+		w.must(w.tryDelete(r, m.Digest))
+		_, err := w.tryPush(r, large("last", layer))
+		w.must(err)
+		fits(14)
+		w.consistent()
+	})
 	t.Run("W10 the oldest trash gives way first", func(t *testing.T) {
 		w := newWorld(t, open)
 		w.tenant, w.registry = w.addTenant("small", 10*layer)

@@ -94,6 +94,7 @@ type Store struct {
 	answers  atomic.Int64              // of the server; see acquire
 	quiet    atomic.Bool               // see Quiesce
 	closed   atomic.Bool
+	rooms    sqlmeta.Rooms
 }
 
 // Open brings the schema up to date and makes a store over the database; any

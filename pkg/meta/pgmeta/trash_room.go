@@ -4,12 +4,14 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
 // endForRoom ends the restore time of the oldest trash of a tenant, so that what can
-// still be restored fits into the quota beside what is live. A deleted repository is
-// trash as a whole, with an empty digest. A blob goes with the youngest trash that holds
+// still be restored fits into the quota beside what is live, and returns how much, and the
+// bytes of what could be restored before. A deleted repository is trash as a whole, with
+// an empty digest. A blob goes with the youngest trash that holds
 // it. What has ended the janitor removes.
 const endForRoom = `
 WITH ranked AS MATERIALIZED (
@@ -72,7 +74,7 @@ WITH ranked AS MATERIALIZED (
     FROM doomed WHERE m.tenant_id = $1 AND m.repo_id = doomed.repo_id AND m.digest = doomed.digest
   RETURNING 1
 )
-SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM gone)`
+SELECT (SELECT count(*) FROM ended) + (SELECT count(*) FROM gone), (SELECT coalesce(max(s.bytes), 0) FROM stays s)::bigint`
 
 // roomTime is how long a push makes room after its COMMIT. The janitor does the rest.
 const (
@@ -85,19 +87,30 @@ const (
 func (s *Store) makeRoom(ctx context.Context, id tenant.ID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roomTime)
 	defer cancel()
-	for more := true; more && ctx.Err() == nil && !s.quiet.Load(); {
-		n, err := s.endForRoom(ctx, id)
-		more = err == nil && n >= roomBatch
+	look := func() (sqlmeta.Room, error) {
+		var r sqlmeta.Room
+		_, err := s.find(ctx, id, sqlmeta.FindRoom, []any{id}, r.Dest()...)
+		return r, err
 	}
+	_ = s.rooms.Make(id, look, func() (int, int64, error) {
+		all := 0
+		for {
+			n, restorable, err := s.endForRoom(ctx, id)
+			all += n
+			if err != nil || n < roomBatch || s.quiet.Load() {
+				return all, restorable, err
+			}
+		}
+	})
 }
 
-func (s *Store) endForRoom(ctx context.Context, id tenant.ID) (int, error) {
-	var n int64
+func (s *Store) endForRoom(ctx context.Context, id tenant.ID) (int, int64, error) {
+	var n, restorable int64
 	err := s.write(ctx, id, func(t *tx) error {
-		_, err := t.find(endForRoom, []any{id, roomBatch}, &n)
+		_, err := t.find(endForRoom, []any{id, roomBatch}, &n, &restorable)
 		return err
 	})
-	return int(n), err
+	return int(n), restorable, err
 }
 
 const crowdedTenants = `
@@ -112,7 +125,7 @@ func (s *Store) endCrowded(ctx context.Context) (int, error) {
 	for _, id := range tenants {
 		var n int
 		if err == nil {
-			n, err = s.endForRoom(ctx, id)
+			n, _, err = s.endForRoom(ctx, id)
 		}
 		work += n
 	}

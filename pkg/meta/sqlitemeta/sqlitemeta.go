@@ -86,6 +86,7 @@ type Store struct {
 	lock   *os.File
 	writer *writer
 	reader *reader
+	rooms  sqlmeta.Rooms
 
 	quiet   atomic.Bool // see Quiesce
 	closing sync.Once

@@ -144,6 +144,8 @@ var walks = map[string]string{
 	"countBesideContent":   "reads the few events beside content",
 	"oldEvents":            "has a LIMIT",
 
+	"FindRoom": "reads the last entry of a tenant in an index",
+
 	"unnamedLinks":        "goes through the caches of a tenant above its share",
 	"stayingBytes":        "goes through the caches of a tenant whose quota is used up",
 	"leastPulledOfTenant": "goes through the caches of a tenant whose quota is used up",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -17,7 +18,8 @@ SELECT u.tenant_id FROM usage u
 
 	// The oldest trash of a tenant, until what can still be restored fits into the
 	// quota beside what is live. A deleted repository is trash as a whole, without a
-	// digest. A blob goes with the youngest trash that holds it.
+	// digest. A blob goes with the youngest trash that holds it. The last row has the
+	// bytes of what can be restored now.
 	oldestTrash = `
 WITH ranked AS MATERIALIZED (
   SELECT due.repo_id, due.digest, due.until, due.cost, row_number() OVER (ORDER BY due.until DESC, due.repo_id, due.digest) AS rank
@@ -49,14 +51,16 @@ WITH ranked AS MATERIALIZED (
           CROSS JOIN repositories r ON r.tenant_id = h.tenant_id AND r.id = h.repo_id AND r.state = 'active'
           CROSS JOIN registries g ON g.tenant_id = r.tenant_id AND g.id = r.registry_id AND g.upstream_id IS NULL
           WHERE h.tenant_id = ?1 AND h.digest = held.digest AND h.trashed = 0)
-), stays AS (
+), stays AS MATERIALIZED (
   SELECT counted.rank, sum(sum(counted.bytes)) OVER (ORDER BY counted.rank) AS bytes FROM costs counted GROUP BY counted.rank
 )
-SELECT due.repo_id, due.digest, due.until
+SELECT due.repo_id, due.digest, due.until, due.rank, 0
   FROM ranked due
  WHERE due.rank >= (SELECT min(s.rank) FROM stays s
                      WHERE s.bytes > (SELECT u.lim - (u.used + u.overhead - u.cached - u.trash - ?3) FROM usage u WHERE u.tenant_id = ?1 AND u.lim > 0))
- ORDER BY due.rank DESC`
+ UNION ALL
+SELECT 0, NULL, 0, 0, coalesce(max(s.bytes), 0) FROM stays s
+ ORDER BY 4 DESC`
 )
 
 // It may have been restored and deleted again since.
@@ -74,7 +78,12 @@ const roomTime = time.Second
 func (s *Store) makeRoom(ctx context.Context, id tenant.ID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roomTime)
 	defer cancel()
-	_, _ = s.endOldest(ctx, id)
+	look := func() (sqlmeta.Room, error) {
+		var r sqlmeta.Room
+		_, err := s.find(ctx, sqlmeta.FindRoom, []any{id}, r.Dest()...)
+		return r, err
+	}
+	_ = s.rooms.Make(id, look, func() (int, int64, error) { return s.endOldest(ctx, id) })
 }
 
 // oldTrash is trash whose restore time ends early. Without a digest it is a repository.
@@ -84,17 +93,20 @@ type oldTrash struct {
 }
 
 // endOldest ends the restore time of the oldest trash of a tenant, as much as has to
-// make room. What has ended the janitor removes.
-func (s *Store) endOldest(ctx context.Context, id tenant.ID) (int, error) {
-	var deleted int64
+// make room. It returns how much, and the bytes of what could be restored before. What has
+// ended the janitor removes.
+func (s *Store) endOldest(ctx context.Context, id tenant.ID) (int, int64, error) {
+	var deleted, restorable int64
 	if _, err := s.find(ctx, deletedBytes, []any{id}, &deleted); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	oldest, err := collect(ctx, s, func(scan scan) (oldTrash, error) {
 		one := oldTrash{link: link{tenant: id}}
-		err := scan(&one.repo, digestScanner{&one.digest}, &one.until)
+		var rank int64
+		err := scan(&one.repo, digestScanner{&one.digest}, &one.until, &rank, &restorable)
 		return one, err
 	}, oldestTrash, id, s.opts.Now().UnixMicro(), deleted)
+	oldest = oldest[:max(len(oldest)-1, 0)] // without the row of restorable
 	ended := 0
 	for err == nil && ended < len(oldest) && !s.stopping() {
 		err = s.step(ctx, id, func(t *tx) error {
@@ -109,7 +121,7 @@ func (s *Store) endOldest(ctx context.Context, id tenant.ID) (int, error) {
 			return nil
 		})
 	}
-	return ended, err
+	return ended, restorable, err
 }
 
 // end ends the restore time of one.
@@ -134,7 +146,7 @@ func (s *Store) endCrowded(ctx context.Context) (int, error) {
 	for _, id := range tenants {
 		var n int
 		if err == nil {
-			n, err = s.endOldest(ctx, id)
+			n, _, err = s.endOldest(ctx, id)
 		}
 		work += n
 	}
