@@ -45,7 +45,7 @@ type ManifestDelete struct {
 	Repo      Repo
 	Digest    oci.Digest
 	By        Cause
-	Referrers bool // also delete its referrers, recursively, except those that an index names
+	Referrers bool // also delete its referrers, and what only companion tags of it point to, recursively, except what an index names
 	Force     bool // delete it although an index names it
 }
 

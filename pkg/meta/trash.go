@@ -18,7 +18,7 @@ type Trashed struct {
 	Digest       oci.Digest
 	MediaType    string
 	Size         int64
-	Subject      oci.Digest // may be empty
+	Subject      oci.Digest // or what it accompanied by its tags; may be empty
 	Tags         []string   // that pointed to it
 	Actor        string     // who deleted it
 	DeletedAt    time.Time

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+
+	"github.com/berth-registry/berth/pkg/oci"
 )
 
 // Class is what a tag is as a version. Each tag has one class.
@@ -44,3 +46,9 @@ var companion = regexp.MustCompile(`^sha(256|512)-[0-9a-f]{64}([0-9a-f]{64})?(\.
 // IsCompanion reports whether a tag is named by the digest of what it accompanies, such
 // as sha256-….sig. No rule selects it.
 func IsCompanion(tag string) bool { return companion.MatchString(tag) }
+
+// Companions are the tags that are named by the digest of a manifest.
+func Companions(d oci.Digest) []string {
+	base := string(d.Algorithm()) + "-" + d.Hex()
+	return []string{base, base + ".att", base + ".sbom", base + ".sig"}
+}

@@ -93,6 +93,7 @@ func Run(t *testing.T, open Open) {
 		{"Children", testChildren},
 		{"Referrers", testReferrers},
 		{"ReferrerDeletion", testReferrerDeletion},
+		{"Companions", testCompanions},
 		{"Trash", testTrash},
 		{"TrashQuota", testTrashQuota},
 		{"DeletedRepositories", testDeletedRepositories},

@@ -235,7 +235,7 @@ func (t *tx) deleteOne(del meta.ManifestDelete, repo int64, rules tagrule.Rules,
 	t.eventChanges(del.By, id, slices.Concat(overridden, gone.Changes))
 	t.queueDelete(id, repo, d, del.By.Op, life)
 	if del.Referrers {
-		t.queue(beginDeletion, id, repo, pgUUID(del.By.Op), stored([]oci.Digest{del.Digest}))
+		t.beginDeletion(deletion{tenant: id, repo: repo, op: del.By.Op}, []oci.Digest{del.Digest})
 	}
 	return nil
 }

@@ -460,7 +460,7 @@ func (p *putting) link() {
 	if len(lacking) > 0 {
 		p.queue(linkChildren, t, repo, p.own, stored(lacking), false)
 	}
-	if p.Parsed.Subject != nil {
+	if p.Parsed.Subject != nil || slices.ContainsFunc(p.tags, tagrule.IsCompanion) {
 		p.queue(keepReferrer, t, repo, p.own)
 	}
 	p.changeEvent()

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -48,6 +49,12 @@ INSERT INTO referrer_deletions (tenant_id, repo_id, op, subject, after)
 SELECT $1, $2, $3, gone.digest, ''
   FROM unnest($4::bytea[]) AS gone (digest)
  WHERE (SELECT EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = $1 AND m.repo_id = $2 AND m.subject = gone.digest))
+    OR gone.digest IN (
+       SELECT named.subject
+         FROM unnest($5::bytea[], $6::text[]) AS named (subject, tag)
+        CROSS JOIN LATERAL (
+               SELECT 1 FROM tags g
+                WHERE g.tenant_id = $1 AND g.repo_id = $2 AND g.name = named.tag AND g.manifest IS NOT NULL OFFSET 0) AS there)
 ON CONFLICT DO NOTHING`
 
 	// What is pushed while a deletion is running stays, whether it is new or was
@@ -148,8 +155,26 @@ func (s *Store) deleteReferrers(ctx context.Context, owner tenant.ID, d deletion
 	})
 }
 
+// beginDeletion queues that what refers to these goes with them.
+func (t *tx) beginDeletion(d deletion, gone []oci.Digest) {
+	var subjects []oci.Digest
+	var names []string
+	for _, one := range gone {
+		for _, tag := range tagrule.Companions(one) {
+			subjects, names = append(subjects, one), append(names, tag)
+		}
+	}
+	t.queue(beginDeletion, d.tenant, d.repo, pgUUID(d.op), stored(gone), stored(subjects), names)
+}
+
 // deleteReferrersOf reports whether it reached the end of the subject's referrers.
 func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Lifetimes) (bool, error) {
+	if len(after) == 0 {
+		if found, err := t.deleteCompanions(d, subject, life); err != nil || found {
+			return false, err
+		}
+		after = afterCompanions
+	}
 	var digests []oci.Digest
 	seen, size := 0, int64(0)
 	t.queue(nextReferrers, d.tenant, d.repo, subject, after, pgUUID(d.op), referrerBatch).Query(each(func(scan scan) error {
@@ -186,7 +211,7 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 			return false, sqlmeta.ErrRestart // one that was pushed, or named by an index, since it was found
 		}
 		t.queueDelete(d.tenant, d.repo, locked, d.op, life)
-		t.queue(beginDeletion, d.tenant, d.repo, pgUUID(d.op), stored(digests))
+		t.beginDeletion(d, digests)
 	}
 	t.queue(advanceDeletion, d.tenant, d.repo, pgUUID(d.op), subject, after)
 	return false, nil

@@ -24,7 +24,7 @@ SELECT m.tenant_id, m.repo_id, m.digest, m.media_type, m.size, coalesce(m.refs, 
   FROM unnest($3::bytea[]) AS doomed (digest)
   JOIN manifests m ON m.tenant_id = $1 AND m.repo_id = $2 AND m.digest = doomed.digest AND m.expire_at IS NULL
  ORDER BY m.digest
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET tags = excluded.tags, children = excluded.children,
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET subject = excluded.subject, tags = excluded.tags, children = excluded.children,
    op = excluded.op, actor = excluded.actor, deleted_at = excluded.deleted_at, restore_until = excluded.restore_until`
 
 	trashHeld = `

@@ -56,7 +56,7 @@ func (s *Store) DeleteManifest(ctx context.Context, del meta.ManifestDelete) err
 			}
 		}
 		if del.Referrers {
-			if _, err := t.exec(beginDeletion, id, r.id, del.By.Op[:], del.Digest.Bytes()); err != nil {
+			if err := t.beginDeletion(deletion{tenant: id, repo: r.id, op: del.By.Op}, del.Digest); err != nil {
 				return err
 			}
 		}

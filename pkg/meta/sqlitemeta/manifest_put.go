@@ -14,6 +14,7 @@ import (
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/meta/sqlmeta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -82,7 +83,7 @@ func (s *Store) putManifest(ctx context.Context, p meta.ManifestPut) error {
 		if err := put.stay(); err != nil {
 			return false, err
 		}
-		if p.Parsed.Subject != nil {
+		if p.Parsed.Subject != nil || slices.ContainsFunc(tags, tagrule.IsCompanion) {
 			if _, err := t.exec(keepReferrer, p.Repo.Tenant, repo.id, put.own); err != nil {
 				return false, err
 			}

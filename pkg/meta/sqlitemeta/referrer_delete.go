@@ -2,12 +2,14 @@ package sqlitemeta
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/berth-registry/berth/pkg/meta"
 	"github.com/berth-registry/berth/pkg/oci"
+	"github.com/berth-registry/berth/pkg/tagrule"
 	"github.com/berth-registry/berth/pkg/tenant"
 )
 
@@ -48,6 +50,7 @@ const (
 INSERT INTO referrer_deletions (tenant_id, repo_id, op, subject, after)
 SELECT ?1, ?2, ?3, ?4, x''
  WHERE EXISTS (SELECT 1 FROM manifests m WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.subject = ?4)
+    OR EXISTS (SELECT 1 FROM json_each(?5) j CROSS JOIN tags g ON g.tenant_id = ?1 AND g.repo_id = ?2 AND g.name = j.value AND g.manifest IS NOT NULL)
 ON CONFLICT DO NOTHING`
 
 	// What is pushed while a deletion is running stays, whether it is new or was
@@ -114,7 +117,23 @@ func (t *tx) deleteReferrers(d deletion, life meta.Lifetimes) (bool, error) {
 	}
 }
 
+// beginDeletion writes down that what refers to the manifest goes with it.
+func (t *tx) beginDeletion(d deletion, gone oci.Digest) error {
+	names, err := json.Marshal(tagrule.Companions(gone))
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(beginDeletion, d.tenant, d.repo, d.op[:], gone.Bytes(), string(names))
+	return err
+}
+
 func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Lifetimes) error {
+	if len(after) == 0 {
+		if found, err := t.deleteCompanions(d, subject, life); err != nil || found {
+			return err
+		}
+		after = afterCompanions
+	}
 	var next []referrer
 	err := t.list(nextReferrers, []any{d.tenant, d.repo, subject, after, d.op[:], referrerBatch}, func(scan scan) error {
 		var r referrer
@@ -153,7 +172,7 @@ func (t *tx) deleteReferrersOf(d deletion, subject, after []byte, life meta.Life
 
 // deleteReferrer deletes one referrer; false where it is large, and some is left.
 func (t *tx) deleteReferrer(d deletion, referrer oci.Digest, life meta.Lifetimes) (bool, error) {
-	if _, err := t.exec(beginDeletion, d.tenant, d.repo, d.op[:], referrer.Bytes()); err != nil {
+	if err := t.beginDeletion(d, referrer); err != nil {
 		return false, err
 	}
 	r := removal{tenant: d.tenant, repo: d.repo, digest: referrer, op: d.op}

@@ -168,6 +168,7 @@ var sorting = map[string]string{
 	"duePeople":            "sorts one page, which has a LIMIT",
 	"selectGroupsOfSQLite": "sorts the groups of one principal",
 
+	"companionsOf":  "sorts what the four companion tags of a subject point to",
 	"keepReferrer":  "reads the few deletions that are in flight",
 	"trashManifest": "sorts the tags of one manifest, at most 500",
 	"countContent":  "tells digests apart, up to a LIMIT",

@@ -22,7 +22,7 @@ SELECT m.tenant_id, m.repo_id, m.digest, m.media_type, m.size, coalesce(m.refs, 
   FROM manifests m
  WHERE m.tenant_id = ?1 AND m.repo_id = ?2 AND m.digest = ?3 AND m.expire_at IS NULL
    AND NOT EXISTS (SELECT 1 FROM manifest_deletions d WHERE d.tenant_id = ?1 AND d.repo_id = ?2 AND d.digest = ?3)
-ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET tags = excluded.tags, children = excluded.children,
+ON CONFLICT (tenant_id, repo_id, digest) DO UPDATE SET subject = excluded.subject, tags = excluded.tags, children = excluded.children,
    op = excluded.op, actor = excluded.actor, deleted_at = excluded.deleted_at, restore_until = excluded.restore_until`
 
 	// A child that would expire before its index comes back.

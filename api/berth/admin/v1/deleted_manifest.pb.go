@@ -29,7 +29,8 @@ type DeletedManifest struct {
 	MediaType string                 `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
 	// The bytes of the manifest alone.
 	SizeBytes int64 `protobuf:"varint,3,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	// The digest of its subject. Empty: it has none.
+	// The digest of its subject, or of the manifest that it accompanied by its tags and was
+	// deleted with. Empty: it has none.
 	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The tags that pointed to it, up to 500.
 	Tags []string `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty"`

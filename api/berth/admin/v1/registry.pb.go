@@ -143,7 +143,8 @@ type Registry struct {
 	ReadOnly bool `protobuf:"varint,5,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	// Unspecified means REJECT.
 	MissingReferences Registry_MissingReferences `protobuf:"varint,6,opt,name=missing_references,json=missingReferences,proto3,enum=berth.admin.v1.Registry_MissingReferences" json:"missing_references,omitempty"`
-	// Deleting a manifest deletes the manifests whose subject it is.
+	// Deleting a manifest deletes the manifests whose subject it is, and those that only
+	// tags like `sha256-….sig`, `.att`, `.sbom`, named by its digest, point to.
 	DeleteReferrers bool `protobuf:"varint,7,opt,name=delete_referrers,json=deleteReferrers,proto3" json:"delete_referrers,omitempty"`
 	// Changes with every change of the resource. Sent back in an update, it makes
 	// the update fail with 409 if the resource was modified meanwhile.
