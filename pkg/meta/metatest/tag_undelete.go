@@ -165,6 +165,35 @@ func testTagUndelete(t *testing.T, open Open) {
 		}
 		w.consistent()
 	})
+	t.Run("W16 against what takes its manifest out of the trash it is done", func(t *testing.T) {
+		w := newWorld(t, open)
+		r := w.repo("app")
+		image := w.image(nil, w.push(r, "config"))
+		d := image.Manifest.Digest
+		for i := range 20 {
+			w.put(r, image, "v1")
+			w.must(w.tryDelete(r, d))
+			together(
+				func() {
+					_, err := w.back(r, "v1", toDigest(d))
+					w.fine(err)
+				},
+				func() {
+					if i%2 == 0 {
+						w.fine(w.tryPut(r, image, "pushed"))
+						return
+					}
+					if err := w.undelete(r, d, "restored"); err != nil && !fault.Is(err, fault.ManifestUnknown) {
+						t.Error(err)
+					}
+				},
+			)
+			if w.tagged(r, "v1") != d {
+				t.Fatalf("v1 is %q", w.tagged(r, "v1"))
+			}
+			w.consistent()
+		}
+	})
 	t.Run("W16 against pushes and deletes of the tag and its manifest it is one line", func(t *testing.T) {
 		w := newWorld(t, open)
 		r := w.repo("app")

@@ -54,11 +54,11 @@ func (s *Records) undeleteTag(ctx context.Context, u meta.TagUndelete, put func(
 	}
 	seen := changes[0].Version
 	u.By.Changes = []meta.Change{{Field: "tag " + u.Tag, Old: changes[0].Digest.String(), New: d.String()}}
-	live, err := list(ctx, s, r.Tenant, scanDigest, isPermanent, r.Tenant, r.Registry, r.Name, d.Bytes())
+	live, err := s.isPermanent(ctx, r, d)
 	switch {
 	case err != nil:
 		return d, err
-	case len(live) > 0:
+	case live:
 		err = move(ctx, meta.TagMove{Repo: r, Tag: u.Tag, Digest: d, Seen: seen, By: u.By})
 		if fault.Is(err, fault.ManifestUnknown) {
 			err = meta.TagChangedSince(u.Tag) // deleted since: it may be in the trash
@@ -66,8 +66,21 @@ func (s *Records) undeleteTag(ctx context.Context, u meta.TagUndelete, put func(
 		return d, err
 	}
 	err = undelete{s, put}.manifest(ctx, meta.ManifestUndelete{Repo: r, Digest: d, Tags: []string{u.Tag}, Seen: seen, By: u.By})
-	if fault.Is(err, fault.ManifestUnknown) {
-		err = meta.GoneForGood(u.Tag, d)
+	if !fault.Is(err, fault.ManifestUnknown) {
+		return d, err
 	}
-	return d, err
+	live, err = s.isPermanent(ctx, r, d)
+	switch {
+	case err != nil:
+		return d, err
+	case live:
+		return d, meta.TagChangedSince(u.Tag) // pushed or restored since
+	default:
+		return d, meta.GoneForGood(u.Tag, d)
+	}
+}
+
+func (s *Records) isPermanent(ctx context.Context, r meta.Repo, d oci.Digest) (bool, error) {
+	live, err := list(ctx, s, r.Tenant, scanDigest, isPermanent, r.Tenant, r.Registry, r.Name, d.Bytes())
+	return len(live) > 0, err
 }
