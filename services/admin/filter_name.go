@@ -30,13 +30,11 @@ func searchVisibleNames(tokens pageTokens, list, parent string, req searchReques
 		list: list, parent: parent, fetch: fetch,
 		key: func(name string) string { return name },
 	}
-	switch {
-	case contains.value == "":
-		names.matches = visible
-	case visible == nil:
-		names.matches = contains.is
-	default:
-		names.matches = func(name string) bool { return contains.is(name) && visible(name) }
+	if contains.value != "" || visible != nil {
+		names.matches = func(key string) bool {
+			name, _ := meta.ParseDeletedKey(key)
+			return (contains.value == "" || contains.is(name)) && (visible == nil || visible(name))
+		}
 	}
 	return names.page(tokens, req, within)
 }
@@ -64,8 +62,9 @@ func nameRange(req searchRequest) (meta.Between[string], condition, error) {
 		prefix, star := c.prefix()
 		switch {
 		case !star:
-			// Nothing but the name itself lies between these.
-			within.After, within.Before = before(c.value), c.value+"\x01"
+			// Nothing lies between these but the name itself, and keys of deleted
+			// repositories that had it.
+			within.After, within.Before = before(c.value), c.value+"\x02"
 		case prefix != "":
 			within.After, within.Before = before(prefix), prefix+meta.LastName
 		}

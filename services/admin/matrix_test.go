@@ -47,6 +47,7 @@ var matrixRows = map[string]struct {
 	"GetRepository":        {&pb.GetRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
 	"ListRepositories":     {&pb.ListRepositoriesRequest{Parent: "tenants/t-there/registries/r-{s}"}, false},
 	"DeleteRepository":     {&pb.DeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
+	"UndeleteRepository":   {&pb.UndeleteRepositoryRequest{Name: "tenants/t-there/registries/main/repositories/team/u-{s}"}, false},
 	"ListTagHistory":       {&pb.ListTagHistoryRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
 	"DeleteTag":            {&pb.DeleteTagRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}", Tag: "latest"}, false},
 	"ListDeletedManifests": {&pb.ListDeletedManifestsRequest{Name: "tenants/t-there/registries/main/repositories/team/p-{s}"}, false},
@@ -245,6 +246,7 @@ func resources(t *testing.T, a *api) {
 		a.push("t-there", "main", "team/p-"+state, "latest", "old")
 		a.call(200, "POST", "/v1/tenants/t-there/registries/main/repositories/team/p-"+state+":deleteTag", `{"tag": "old"}`)
 		a.delete(a.pushContent("t-there", "main", "team/p-"+state, matrixDeleted, "gone"), matrixDeleted.Digest)
+		a.push("t-there", "main", "team/u-"+state, "latest")
 		a.push("t-there", "main", "team/n-"+state, "latest")
 		a.call(200, "DELETE", "/v1/tenants/t-there/registries/main/repositories/team/n-"+state, "")
 		a.call(200, "POST", "/v1/tenants/t-there/upstreams?upstream_id=u-"+state, `{"url": "https://registry.example"}`)
@@ -259,6 +261,7 @@ func resources(t *testing.T, a *api) {
 		a.call(200, "POST", "/v1/tenants/t-there/serviceAccounts/a-there/trusts?trust_id=tr-"+state, `{"issuer": "https://issuer.example", "condition": "claims.sub == 'job'"}`)
 		a.cache("t-there", "u-there", "team/c-"+state, "latest")
 	}
+	a.call(200, "DELETE", "/v1/tenants/t-there/registries/main/repositories/team/u-there", "")
 	a.call(200, "POST", "/v1/tenants/t-there/registries/main/nameClaims/team/n-deleting:release", "{}")
 	a.call(200, "POST", "/v1/tenants/t-there/upstreams/u-there:purge", `{"repository": "team/c-deleting"}`)
 	tn, err := a.store.FindTenant(ctx, "t-there")

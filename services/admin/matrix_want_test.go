@@ -24,7 +24,7 @@ var (
 	shownToMembers  = []string{"GetRegistry", "ListRegistries", "GetRepository", "ListRepositories", "ListTags", "ListTagHistory", "ListDeletedManifests", "ResolveReference"}
 	ofRegistryAdmin = []string{"UpdateRegistry", "ListNameClaims", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"}
 	ofRepository    = []string{"GetRepository", "ListTags", "ListTagHistory", "ListDeletedManifests", "DeleteRepository", "DeleteTag", "ReleaseNameClaim"} // of main/team/…
-	ofUndelete      = []string{"UndeleteManifest", "UndeleteTag"}
+	ofUndelete      = []string{"UndeleteManifest", "UndeleteTag", "UndeleteRepository"}
 	changing        = []string{"ResolveReference"} // though its name does not say so
 	takenBack       = []string{"GetTenant", "UndeleteTenant", "ListEvents", "GetRegistry", "UndeleteRegistry"}
 )

@@ -27,6 +27,7 @@ func (s *Service) GetRepository(ctx context.Context, req *pb.GetRepositoryReques
 		TagCount:      &found.Tags,
 		SizeBytes:     &found.Size,
 		CreateTime:    timestamppb.New(found.CreatedAt),
+		State:         pb.Repository_ACTIVE,
 	}, nil
 }
 
@@ -40,16 +41,16 @@ func (s *Service) ListRepositories(ctx context.Context, req *pb.ListRepositories
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := s.searchVisible(ctx, v, r, req.GetParent(), req)
+	found := repositoryList{service: s, ctx: ctx, registry: r, parent: req.GetParent()}
+	list, fetch := "repositories", found.active
+	if req.GetShowDeleted() {
+		list, fetch = "repositories, deleted ones too", found.all
+	}
+	keys, next, err := s.searchVisible(v, r, list, req.GetParent(), req, fetch)
 	if err != nil {
 		return nil, err
 	}
-	return &pb.ListRepositoriesResponse{
-		Repositories: mapped(names, func(name string) *pb.Repository {
-			return &pb.Repository{Name: req.GetParent() + "/repositories/" + name}
-		}),
-		NextPageToken: next,
-	}, nil
+	return &pb.ListRepositoriesResponse{Repositories: mapped(keys, found.message), NextPageToken: next}, nil
 }
 
 // ListTags pages by tag, either way.

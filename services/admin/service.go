@@ -27,6 +27,7 @@ import (
 type Store interface {
 	meta.Provisioning
 	meta.Repositories
+	meta.DeletedRepositories
 	meta.Events
 	meta.CachePurger
 	meta.VerifyKeys

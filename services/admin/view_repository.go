@@ -54,12 +54,11 @@ func (v view) resolver(r meta.Registry, name string) (chain.Caller, error) {
 
 // searchVisible answers one page of the repositories of a registry that the caller sees.
 // They are chosen before paging, and page tokens do not tell of others.
-func (s *Service) searchVisible(ctx context.Context, v view, r meta.Registry, parent string, req searchRequest) ([]string, string, error) {
-	fetch := func(b meta.Between[string]) ([]string, error) {
-		return s.store.RepositoriesBetween(ctx, r.Tenant, r.ID, b)
-	}
+func (s *Service) searchVisible(v view, r meta.Registry, list, parent string, req searchRequest,
+	fetch func(meta.Between[string]) ([]string, error),
+) ([]string, string, error) {
 	if v.all {
-		return searchNames(s, "repositories", parent, req, fetch)
+		return searchNames(s, list, parent, req, fetch)
 	}
 	rights := v.in(r)
 	seek := func(b meta.Between[string]) ([]string, error) {
@@ -73,5 +72,5 @@ func (s *Service) searchVisible(ctx context.Context, v view, r meta.Registry, pa
 		return fetch(b)
 	}
 	sees := func(name string) bool { return rights.Allowed(name)&visible != 0 }
-	return searchVisibleNames(s.pages.secret(), "repositories", parent, req, seek, sees)
+	return searchVisibleNames(s.pages.secret(), list, parent, req, seek, sees)
 }

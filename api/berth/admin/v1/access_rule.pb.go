@@ -93,7 +93,7 @@ const (
 	// To promote: to bring in, by the admin API, what another registry of the tenant has
 	// and the principal may pull there. Not to `anonymous`. No method needs it yet.
 	AccessRule_PROMOTE AccessRule_Action = 5
-	// To restore, by the admin API, manifests that were deleted. Not to `anonymous`.
+	// To restore, by the admin API, what was deleted in a registry. Not to `anonymous`.
 	AccessRule_UNDELETE AccessRule_Action = 6
 	// To manage by the admin API: to delete repositories and release claims to names. With
 	// the pattern `**`, also the settings of a registry that concern no rights. It does not

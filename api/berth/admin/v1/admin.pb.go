@@ -26,7 +26,7 @@ var File_berth_admin_v1_admin_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\x88\x89\x01\n" +
+	"\x1aberth/admin/v1/admin.proto\x12\x0eberth.admin.v1\x1a\x1bberth/admin/v1/access.proto\x1a berth/admin/v1/access_rule.proto\x1a\x1bberth/admin/v1/backup.proto\x1a\x1bberth/admin/v1/caller.proto\x1a%berth/admin/v1/deleted_manifest.proto\x1a\x1dberth/admin/v1/deletion.proto\x1a\x1bberth/admin/v1/domain.proto\x1a\x1aberth/admin/v1/event.proto\x1a\x1aberth/admin/v1/group.proto\x1a&berth/admin/v1/identity_provider.proto\x1a berth/admin/v1/mirror_host.proto\x1a\x1fberth/admin/v1/name_claim.proto\x1a\x1dberth/admin/v1/operator.proto\x1a\x1dberth/admin/v1/registry.proto\x1a\x1fberth/admin/v1/repository.proto\x1a\x1aberth/admin/v1/scrub.proto\x1a$berth/admin/v1/service_account.proto\x1a\x1cberth/admin/v1/session.proto\x1a berth/admin/v1/signing_key.proto\x1a\x1dberth/admin/v1/tag_rule.proto\x1a\x1bberth/admin/v1/tenant.proto\x1a berth/admin/v1/test_access.proto\x1a\x1aberth/admin/v1/token.proto\x1a\x1aberth/admin/v1/trust.proto\x1a\x1dberth/admin/v1/upstream.proto\x1a#berth/admin/v1/upstream_group.proto\x1a\x1aberth/admin/v1/usage.proto\x1a\x19berth/admin/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto2\xb1\x8a\x01\n" +
 	"\fAdminService\x12l\n" +
 	"\fCreateTenant\x12#.berth.admin.v1.CreateTenantRequest\x1a\x16.berth.admin.v1.Tenant\"\x1f\xa0\xbb\x18\x01\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12g\n" +
 	"\tGetTenant\x12 .berth.admin.v1.GetTenantRequest\x1a\x16.berth.admin.v1.Tenant\" \xa0\xbb\x18\x03\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12o\n" +
@@ -44,7 +44,8 @@ const file_berth_admin_v1_admin_proto_rawDesc = "" +
 	"\x10UndeleteRegistry\x12'.berth.admin.v1.UndeleteRegistryRequest\x1a\x18.berth.admin.v1.Registry\"9\xa0\xbb\x18\x02\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{name=tenants/*/registries/*}:undelete\x12\x90\x01\n" +
 	"\rGetRepository\x12$.berth.admin.v1.GetRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"=\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x023\x121/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa3\x01\n" +
 	"\x10ListRepositories\x12'.berth.admin.v1.ListRepositoriesRequest\x1a(.berth.admin.v1.ListRepositoriesResponse\"<\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x022\x120/v1/{parent=tenants/*/registries/*}/repositories\x12\x92\x01\n" +
-	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\"=\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x023*1/v1/{name=tenants/*/registries/*/repositories/**}\x12\x95\x01\n" +
+	"\x10DeleteRepository\x12'.berth.admin.v1.DeleteRepositoryRequest\x1a\x16.google.protobuf.Empty\"=\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x023*1/v1/{name=tenants/*/registries/*/repositories/**}\x12\xa6\x01\n" +
+	"\x12UndeleteRepository\x12).berth.admin.v1.UndeleteRepositoryRequest\x1a\x1a.berth.admin.v1.Repository\"I\xa0\xbb\x18\v\x82\xd3\xe4\x93\x02?:\x01*\":/v1/{name=tenants/*/registries/*/repositories/**}:undelete\x12\x95\x01\n" +
 	"\bListTags\x12\x1f.berth.admin.v1.ListTagsRequest\x1a .berth.admin.v1.ListTagsResponse\"F\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02<\x12:/v1/{name=tenants/*/registries/*/repositories/**}:listTags\x12\xad\x01\n" +
 	"\x0eListTagHistory\x12%.berth.admin.v1.ListTagHistoryRequest\x1a&.berth.admin.v1.ListTagHistoryResponse\"L\xa0\xbb\x18\x06\x82\xd3\xe4\x93\x02B\x12@/v1/{name=tenants/*/registries/*/repositories/**}:listTagHistory\x12\x91\x01\n" +
 	"\tDeleteTag\x12 .berth.admin.v1.DeleteTagRequest\x1a\x16.google.protobuf.Empty\"J\xa0\xbb\x18\x04\x82\xd3\xe4\x93\x02@:\x01*\";/v1/{name=tenants/*/registries/*/repositories/**}:deleteTag\x12\xa4\x01\n" +
@@ -181,167 +182,168 @@ var file_berth_admin_v1_admin_proto_goTypes = []any{
 	(*GetRepositoryRequest)(nil),                // 14: berth.admin.v1.GetRepositoryRequest
 	(*ListRepositoriesRequest)(nil),             // 15: berth.admin.v1.ListRepositoriesRequest
 	(*DeleteRepositoryRequest)(nil),             // 16: berth.admin.v1.DeleteRepositoryRequest
-	(*ListTagsRequest)(nil),                     // 17: berth.admin.v1.ListTagsRequest
-	(*ListTagHistoryRequest)(nil),               // 18: berth.admin.v1.ListTagHistoryRequest
-	(*DeleteTagRequest)(nil),                    // 19: berth.admin.v1.DeleteTagRequest
-	(*UndeleteTagRequest)(nil),                  // 20: berth.admin.v1.UndeleteTagRequest
-	(*ListDeletedManifestsRequest)(nil),         // 21: berth.admin.v1.ListDeletedManifestsRequest
-	(*UndeleteManifestRequest)(nil),             // 22: berth.admin.v1.UndeleteManifestRequest
-	(*ListNameClaimsRequest)(nil),               // 23: berth.admin.v1.ListNameClaimsRequest
-	(*ReleaseNameClaimRequest)(nil),             // 24: berth.admin.v1.ReleaseNameClaimRequest
-	(*ResolveReferenceRequest)(nil),             // 25: berth.admin.v1.ResolveReferenceRequest
-	(*CreateUpstreamRequest)(nil),               // 26: berth.admin.v1.CreateUpstreamRequest
-	(*GetUpstreamRequest)(nil),                  // 27: berth.admin.v1.GetUpstreamRequest
-	(*ListUpstreamsRequest)(nil),                // 28: berth.admin.v1.ListUpstreamsRequest
-	(*UpdateUpstreamRequest)(nil),               // 29: berth.admin.v1.UpdateUpstreamRequest
-	(*DeleteUpstreamRequest)(nil),               // 30: berth.admin.v1.DeleteUpstreamRequest
-	(*PurgeUpstreamRequest)(nil),                // 31: berth.admin.v1.PurgeUpstreamRequest
-	(*RefreshUpstreamRequest)(nil),              // 32: berth.admin.v1.RefreshUpstreamRequest
-	(*GetCachedRepositoryRequest)(nil),          // 33: berth.admin.v1.GetCachedRepositoryRequest
-	(*ListCachedRepositoriesRequest)(nil),       // 34: berth.admin.v1.ListCachedRepositoriesRequest
-	(*CreateUpstreamGroupRequest)(nil),          // 35: berth.admin.v1.CreateUpstreamGroupRequest
-	(*GetUpstreamGroupRequest)(nil),             // 36: berth.admin.v1.GetUpstreamGroupRequest
-	(*ListUpstreamGroupsRequest)(nil),           // 37: berth.admin.v1.ListUpstreamGroupsRequest
-	(*UpdateUpstreamGroupRequest)(nil),          // 38: berth.admin.v1.UpdateUpstreamGroupRequest
-	(*DeleteUpstreamGroupRequest)(nil),          // 39: berth.admin.v1.DeleteUpstreamGroupRequest
-	(*CreateMirrorHostRequest)(nil),             // 40: berth.admin.v1.CreateMirrorHostRequest
-	(*GetMirrorHostRequest)(nil),                // 41: berth.admin.v1.GetMirrorHostRequest
-	(*ListMirrorHostsRequest)(nil),              // 42: berth.admin.v1.ListMirrorHostsRequest
-	(*UpdateMirrorHostRequest)(nil),             // 43: berth.admin.v1.UpdateMirrorHostRequest
-	(*RotateMirrorHostRequest)(nil),             // 44: berth.admin.v1.RotateMirrorHostRequest
-	(*DeleteMirrorHostRequest)(nil),             // 45: berth.admin.v1.DeleteMirrorHostRequest
-	(*CreateDomainRequest)(nil),                 // 46: berth.admin.v1.CreateDomainRequest
-	(*GetDomainRequest)(nil),                    // 47: berth.admin.v1.GetDomainRequest
-	(*ListDomainsRequest)(nil),                  // 48: berth.admin.v1.ListDomainsRequest
-	(*UpdateDomainRequest)(nil),                 // 49: berth.admin.v1.UpdateDomainRequest
-	(*DeleteDomainRequest)(nil),                 // 50: berth.admin.v1.DeleteDomainRequest
-	(*VerifyDomainRequest)(nil),                 // 51: berth.admin.v1.VerifyDomainRequest
-	(*CreateServiceAccountRequest)(nil),         // 52: berth.admin.v1.CreateServiceAccountRequest
-	(*GetServiceAccountRequest)(nil),            // 53: berth.admin.v1.GetServiceAccountRequest
-	(*ListServiceAccountsRequest)(nil),          // 54: berth.admin.v1.ListServiceAccountsRequest
-	(*UpdateServiceAccountRequest)(nil),         // 55: berth.admin.v1.UpdateServiceAccountRequest
-	(*DeleteServiceAccountRequest)(nil),         // 56: berth.admin.v1.DeleteServiceAccountRequest
-	(*RevokeTokensRequest)(nil),                 // 57: berth.admin.v1.RevokeTokensRequest
-	(*ListRefreshTokensRequest)(nil),            // 58: berth.admin.v1.ListRefreshTokensRequest
-	(*DeleteRefreshTokenRequest)(nil),           // 59: berth.admin.v1.DeleteRefreshTokenRequest
-	(*CreateServiceAccountKeyRequest)(nil),      // 60: berth.admin.v1.CreateServiceAccountKeyRequest
-	(*ListServiceAccountKeysRequest)(nil),       // 61: berth.admin.v1.ListServiceAccountKeysRequest
-	(*DeleteServiceAccountKeyRequest)(nil),      // 62: berth.admin.v1.DeleteServiceAccountKeyRequest
-	(*CreateTrustRequest)(nil),                  // 63: berth.admin.v1.CreateTrustRequest
-	(*GetTrustRequest)(nil),                     // 64: berth.admin.v1.GetTrustRequest
-	(*ListTrustsRequest)(nil),                   // 65: berth.admin.v1.ListTrustsRequest
-	(*DeleteTrustRequest)(nil),                  // 66: berth.admin.v1.DeleteTrustRequest
-	(*CreateUserRequest)(nil),                   // 67: berth.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                      // 68: berth.admin.v1.GetUserRequest
-	(*ListUsersRequest)(nil),                    // 69: berth.admin.v1.ListUsersRequest
-	(*UpdateUserRequest)(nil),                   // 70: berth.admin.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),                   // 71: berth.admin.v1.DeleteUserRequest
-	(*ChangePasswordRequest)(nil),               // 72: berth.admin.v1.ChangePasswordRequest
-	(*CreateAccessTokenRequest)(nil),            // 73: berth.admin.v1.CreateAccessTokenRequest
-	(*ListAccessTokensRequest)(nil),             // 74: berth.admin.v1.ListAccessTokensRequest
-	(*DeleteAccessTokenRequest)(nil),            // 75: berth.admin.v1.DeleteAccessTokenRequest
-	(*CreateAccessRuleRequest)(nil),             // 76: berth.admin.v1.CreateAccessRuleRequest
-	(*GetAccessRuleRequest)(nil),                // 77: berth.admin.v1.GetAccessRuleRequest
-	(*ListAccessRulesRequest)(nil),              // 78: berth.admin.v1.ListAccessRulesRequest
-	(*UpdateAccessRuleRequest)(nil),             // 79: berth.admin.v1.UpdateAccessRuleRequest
-	(*DeleteAccessRuleRequest)(nil),             // 80: berth.admin.v1.DeleteAccessRuleRequest
-	(*CreateTagRuleRequest)(nil),                // 81: berth.admin.v1.CreateTagRuleRequest
-	(*GetTagRuleRequest)(nil),                   // 82: berth.admin.v1.GetTagRuleRequest
-	(*ListTagRulesRequest)(nil),                 // 83: berth.admin.v1.ListTagRulesRequest
-	(*UpdateTagRuleRequest)(nil),                // 84: berth.admin.v1.UpdateTagRuleRequest
-	(*DeleteTagRuleRequest)(nil),                // 85: berth.admin.v1.DeleteTagRuleRequest
-	(*TestAccessRequest)(nil),                   // 86: berth.admin.v1.TestAccessRequest
-	(*CreateGroupRequest)(nil),                  // 87: berth.admin.v1.CreateGroupRequest
-	(*GetGroupRequest)(nil),                     // 88: berth.admin.v1.GetGroupRequest
-	(*ListGroupsRequest)(nil),                   // 89: berth.admin.v1.ListGroupsRequest
-	(*UpdateGroupRequest)(nil),                  // 90: berth.admin.v1.UpdateGroupRequest
-	(*DeleteGroupRequest)(nil),                  // 91: berth.admin.v1.DeleteGroupRequest
-	(*CreateIdentityProviderRequest)(nil),       // 92: berth.admin.v1.CreateIdentityProviderRequest
-	(*GetIdentityProviderRequest)(nil),          // 93: berth.admin.v1.GetIdentityProviderRequest
-	(*ListIdentityProvidersRequest)(nil),        // 94: berth.admin.v1.ListIdentityProvidersRequest
-	(*ListOfferedIdentityProvidersRequest)(nil), // 95: berth.admin.v1.ListOfferedIdentityProvidersRequest
-	(*UpdateIdentityProviderRequest)(nil),       // 96: berth.admin.v1.UpdateIdentityProviderRequest
-	(*DeleteIdentityProviderRequest)(nil),       // 97: berth.admin.v1.DeleteIdentityProviderRequest
-	(*GetCallerRequest)(nil),                    // 98: berth.admin.v1.GetCallerRequest
-	(*ListCallerAccessRulesRequest)(nil),        // 99: berth.admin.v1.ListCallerAccessRulesRequest
-	(*ListSessionsRequest)(nil),                 // 100: berth.admin.v1.ListSessionsRequest
-	(*DeleteSessionRequest)(nil),                // 101: berth.admin.v1.DeleteSessionRequest
-	(*ListEventsRequest)(nil),                   // 102: berth.admin.v1.ListEventsRequest
-	(*ListOperatorEventsRequest)(nil),           // 103: berth.admin.v1.ListOperatorEventsRequest
-	(*GetUsageRequest)(nil),                     // 104: berth.admin.v1.GetUsageRequest
-	(*CreateOperatorRequest)(nil),               // 105: berth.admin.v1.CreateOperatorRequest
-	(*GetOperatorRequest)(nil),                  // 106: berth.admin.v1.GetOperatorRequest
-	(*ListOperatorsRequest)(nil),                // 107: berth.admin.v1.ListOperatorsRequest
-	(*UpdateOperatorRequest)(nil),               // 108: berth.admin.v1.UpdateOperatorRequest
-	(*DeleteOperatorRequest)(nil),               // 109: berth.admin.v1.DeleteOperatorRequest
-	(*CreateOperatorTokenRequest)(nil),          // 110: berth.admin.v1.CreateOperatorTokenRequest
-	(*ListOperatorTokensRequest)(nil),           // 111: berth.admin.v1.ListOperatorTokensRequest
-	(*DeleteOperatorTokenRequest)(nil),          // 112: berth.admin.v1.DeleteOperatorTokenRequest
-	(*ListSigningKeysRequest)(nil),              // 113: berth.admin.v1.ListSigningKeysRequest
-	(*RotateSigningKeysRequest)(nil),            // 114: berth.admin.v1.RotateSigningKeysRequest
-	(*GetScrubRequest)(nil),                     // 115: berth.admin.v1.GetScrubRequest
-	(*StartScrubRequest)(nil),                   // 116: berth.admin.v1.StartScrubRequest
-	(*StopScrubRequest)(nil),                    // 117: berth.admin.v1.StopScrubRequest
-	(*CreateBackupRequest)(nil),                 // 118: berth.admin.v1.CreateBackupRequest
-	(*RenewBackupRequest)(nil),                  // 119: berth.admin.v1.RenewBackupRequest
-	(*DeleteBackupRequest)(nil),                 // 120: berth.admin.v1.DeleteBackupRequest
-	(*Tenant)(nil),                              // 121: berth.admin.v1.Tenant
-	(*ListTenantsResponse)(nil),                 // 122: berth.admin.v1.ListTenantsResponse
-	(*Deletion)(nil),                            // 123: berth.admin.v1.Deletion
-	(*Registry)(nil),                            // 124: berth.admin.v1.Registry
-	(*ListRegistriesResponse)(nil),              // 125: berth.admin.v1.ListRegistriesResponse
-	(*Repository)(nil),                          // 126: berth.admin.v1.Repository
-	(*ListRepositoriesResponse)(nil),            // 127: berth.admin.v1.ListRepositoriesResponse
-	(*emptypb.Empty)(nil),                       // 128: google.protobuf.Empty
-	(*ListTagsResponse)(nil),                    // 129: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryResponse)(nil),              // 130: berth.admin.v1.ListTagHistoryResponse
-	(*UndeleteTagResponse)(nil),                 // 131: berth.admin.v1.UndeleteTagResponse
-	(*ListDeletedManifestsResponse)(nil),        // 132: berth.admin.v1.ListDeletedManifestsResponse
-	(*ListNameClaimsResponse)(nil),              // 133: berth.admin.v1.ListNameClaimsResponse
-	(*Resolution)(nil),                          // 134: berth.admin.v1.Resolution
-	(*Upstream)(nil),                            // 135: berth.admin.v1.Upstream
-	(*ListUpstreamsResponse)(nil),               // 136: berth.admin.v1.ListUpstreamsResponse
-	(*Resolution_Answer)(nil),                   // 137: berth.admin.v1.Resolution.Answer
-	(*CachedRepository)(nil),                    // 138: berth.admin.v1.CachedRepository
-	(*ListCachedRepositoriesResponse)(nil),      // 139: berth.admin.v1.ListCachedRepositoriesResponse
-	(*UpstreamGroup)(nil),                       // 140: berth.admin.v1.UpstreamGroup
-	(*ListUpstreamGroupsResponse)(nil),          // 141: berth.admin.v1.ListUpstreamGroupsResponse
-	(*MirrorHost)(nil),                          // 142: berth.admin.v1.MirrorHost
-	(*ListMirrorHostsResponse)(nil),             // 143: berth.admin.v1.ListMirrorHostsResponse
-	(*Domain)(nil),                              // 144: berth.admin.v1.Domain
-	(*ListDomainsResponse)(nil),                 // 145: berth.admin.v1.ListDomainsResponse
-	(*ServiceAccount)(nil),                      // 146: berth.admin.v1.ServiceAccount
-	(*ListServiceAccountsResponse)(nil),         // 147: berth.admin.v1.ListServiceAccountsResponse
-	(*ListRefreshTokensResponse)(nil),           // 148: berth.admin.v1.ListRefreshTokensResponse
-	(*ServiceAccountKey)(nil),                   // 149: berth.admin.v1.ServiceAccountKey
-	(*ListServiceAccountKeysResponse)(nil),      // 150: berth.admin.v1.ListServiceAccountKeysResponse
-	(*Trust)(nil),                               // 151: berth.admin.v1.Trust
-	(*ListTrustsResponse)(nil),                  // 152: berth.admin.v1.ListTrustsResponse
-	(*User)(nil),                                // 153: berth.admin.v1.User
-	(*ListUsersResponse)(nil),                   // 154: berth.admin.v1.ListUsersResponse
-	(*AccessToken)(nil),                         // 155: berth.admin.v1.AccessToken
-	(*ListAccessTokensResponse)(nil),            // 156: berth.admin.v1.ListAccessTokensResponse
-	(*AccessRule)(nil),                          // 157: berth.admin.v1.AccessRule
-	(*ListAccessRulesResponse)(nil),             // 158: berth.admin.v1.ListAccessRulesResponse
-	(*TagRule)(nil),                             // 159: berth.admin.v1.TagRule
-	(*ListTagRulesResponse)(nil),                // 160: berth.admin.v1.ListTagRulesResponse
-	(*TestAccessResponse)(nil),                  // 161: berth.admin.v1.TestAccessResponse
-	(*Group)(nil),                               // 162: berth.admin.v1.Group
-	(*ListGroupsResponse)(nil),                  // 163: berth.admin.v1.ListGroupsResponse
-	(*IdentityProvider)(nil),                    // 164: berth.admin.v1.IdentityProvider
-	(*ListIdentityProvidersResponse)(nil),       // 165: berth.admin.v1.ListIdentityProvidersResponse
-	(*Caller)(nil),                              // 166: berth.admin.v1.Caller
-	(*ListSessionsResponse)(nil),                // 167: berth.admin.v1.ListSessionsResponse
-	(*ListEventsResponse)(nil),                  // 168: berth.admin.v1.ListEventsResponse
-	(*Usage)(nil),                               // 169: berth.admin.v1.Usage
-	(*Operator)(nil),                            // 170: berth.admin.v1.Operator
-	(*ListOperatorsResponse)(nil),               // 171: berth.admin.v1.ListOperatorsResponse
-	(*OperatorToken)(nil),                       // 172: berth.admin.v1.OperatorToken
-	(*ListOperatorTokensResponse)(nil),          // 173: berth.admin.v1.ListOperatorTokensResponse
-	(*ListSigningKeysResponse)(nil),             // 174: berth.admin.v1.ListSigningKeysResponse
-	(*RotateSigningKeysResponse)(nil),           // 175: berth.admin.v1.RotateSigningKeysResponse
-	(*Scrub)(nil),                               // 176: berth.admin.v1.Scrub
-	(*Backup)(nil),                              // 177: berth.admin.v1.Backup
+	(*UndeleteRepositoryRequest)(nil),           // 17: berth.admin.v1.UndeleteRepositoryRequest
+	(*ListTagsRequest)(nil),                     // 18: berth.admin.v1.ListTagsRequest
+	(*ListTagHistoryRequest)(nil),               // 19: berth.admin.v1.ListTagHistoryRequest
+	(*DeleteTagRequest)(nil),                    // 20: berth.admin.v1.DeleteTagRequest
+	(*UndeleteTagRequest)(nil),                  // 21: berth.admin.v1.UndeleteTagRequest
+	(*ListDeletedManifestsRequest)(nil),         // 22: berth.admin.v1.ListDeletedManifestsRequest
+	(*UndeleteManifestRequest)(nil),             // 23: berth.admin.v1.UndeleteManifestRequest
+	(*ListNameClaimsRequest)(nil),               // 24: berth.admin.v1.ListNameClaimsRequest
+	(*ReleaseNameClaimRequest)(nil),             // 25: berth.admin.v1.ReleaseNameClaimRequest
+	(*ResolveReferenceRequest)(nil),             // 26: berth.admin.v1.ResolveReferenceRequest
+	(*CreateUpstreamRequest)(nil),               // 27: berth.admin.v1.CreateUpstreamRequest
+	(*GetUpstreamRequest)(nil),                  // 28: berth.admin.v1.GetUpstreamRequest
+	(*ListUpstreamsRequest)(nil),                // 29: berth.admin.v1.ListUpstreamsRequest
+	(*UpdateUpstreamRequest)(nil),               // 30: berth.admin.v1.UpdateUpstreamRequest
+	(*DeleteUpstreamRequest)(nil),               // 31: berth.admin.v1.DeleteUpstreamRequest
+	(*PurgeUpstreamRequest)(nil),                // 32: berth.admin.v1.PurgeUpstreamRequest
+	(*RefreshUpstreamRequest)(nil),              // 33: berth.admin.v1.RefreshUpstreamRequest
+	(*GetCachedRepositoryRequest)(nil),          // 34: berth.admin.v1.GetCachedRepositoryRequest
+	(*ListCachedRepositoriesRequest)(nil),       // 35: berth.admin.v1.ListCachedRepositoriesRequest
+	(*CreateUpstreamGroupRequest)(nil),          // 36: berth.admin.v1.CreateUpstreamGroupRequest
+	(*GetUpstreamGroupRequest)(nil),             // 37: berth.admin.v1.GetUpstreamGroupRequest
+	(*ListUpstreamGroupsRequest)(nil),           // 38: berth.admin.v1.ListUpstreamGroupsRequest
+	(*UpdateUpstreamGroupRequest)(nil),          // 39: berth.admin.v1.UpdateUpstreamGroupRequest
+	(*DeleteUpstreamGroupRequest)(nil),          // 40: berth.admin.v1.DeleteUpstreamGroupRequest
+	(*CreateMirrorHostRequest)(nil),             // 41: berth.admin.v1.CreateMirrorHostRequest
+	(*GetMirrorHostRequest)(nil),                // 42: berth.admin.v1.GetMirrorHostRequest
+	(*ListMirrorHostsRequest)(nil),              // 43: berth.admin.v1.ListMirrorHostsRequest
+	(*UpdateMirrorHostRequest)(nil),             // 44: berth.admin.v1.UpdateMirrorHostRequest
+	(*RotateMirrorHostRequest)(nil),             // 45: berth.admin.v1.RotateMirrorHostRequest
+	(*DeleteMirrorHostRequest)(nil),             // 46: berth.admin.v1.DeleteMirrorHostRequest
+	(*CreateDomainRequest)(nil),                 // 47: berth.admin.v1.CreateDomainRequest
+	(*GetDomainRequest)(nil),                    // 48: berth.admin.v1.GetDomainRequest
+	(*ListDomainsRequest)(nil),                  // 49: berth.admin.v1.ListDomainsRequest
+	(*UpdateDomainRequest)(nil),                 // 50: berth.admin.v1.UpdateDomainRequest
+	(*DeleteDomainRequest)(nil),                 // 51: berth.admin.v1.DeleteDomainRequest
+	(*VerifyDomainRequest)(nil),                 // 52: berth.admin.v1.VerifyDomainRequest
+	(*CreateServiceAccountRequest)(nil),         // 53: berth.admin.v1.CreateServiceAccountRequest
+	(*GetServiceAccountRequest)(nil),            // 54: berth.admin.v1.GetServiceAccountRequest
+	(*ListServiceAccountsRequest)(nil),          // 55: berth.admin.v1.ListServiceAccountsRequest
+	(*UpdateServiceAccountRequest)(nil),         // 56: berth.admin.v1.UpdateServiceAccountRequest
+	(*DeleteServiceAccountRequest)(nil),         // 57: berth.admin.v1.DeleteServiceAccountRequest
+	(*RevokeTokensRequest)(nil),                 // 58: berth.admin.v1.RevokeTokensRequest
+	(*ListRefreshTokensRequest)(nil),            // 59: berth.admin.v1.ListRefreshTokensRequest
+	(*DeleteRefreshTokenRequest)(nil),           // 60: berth.admin.v1.DeleteRefreshTokenRequest
+	(*CreateServiceAccountKeyRequest)(nil),      // 61: berth.admin.v1.CreateServiceAccountKeyRequest
+	(*ListServiceAccountKeysRequest)(nil),       // 62: berth.admin.v1.ListServiceAccountKeysRequest
+	(*DeleteServiceAccountKeyRequest)(nil),      // 63: berth.admin.v1.DeleteServiceAccountKeyRequest
+	(*CreateTrustRequest)(nil),                  // 64: berth.admin.v1.CreateTrustRequest
+	(*GetTrustRequest)(nil),                     // 65: berth.admin.v1.GetTrustRequest
+	(*ListTrustsRequest)(nil),                   // 66: berth.admin.v1.ListTrustsRequest
+	(*DeleteTrustRequest)(nil),                  // 67: berth.admin.v1.DeleteTrustRequest
+	(*CreateUserRequest)(nil),                   // 68: berth.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                      // 69: berth.admin.v1.GetUserRequest
+	(*ListUsersRequest)(nil),                    // 70: berth.admin.v1.ListUsersRequest
+	(*UpdateUserRequest)(nil),                   // 71: berth.admin.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),                   // 72: berth.admin.v1.DeleteUserRequest
+	(*ChangePasswordRequest)(nil),               // 73: berth.admin.v1.ChangePasswordRequest
+	(*CreateAccessTokenRequest)(nil),            // 74: berth.admin.v1.CreateAccessTokenRequest
+	(*ListAccessTokensRequest)(nil),             // 75: berth.admin.v1.ListAccessTokensRequest
+	(*DeleteAccessTokenRequest)(nil),            // 76: berth.admin.v1.DeleteAccessTokenRequest
+	(*CreateAccessRuleRequest)(nil),             // 77: berth.admin.v1.CreateAccessRuleRequest
+	(*GetAccessRuleRequest)(nil),                // 78: berth.admin.v1.GetAccessRuleRequest
+	(*ListAccessRulesRequest)(nil),              // 79: berth.admin.v1.ListAccessRulesRequest
+	(*UpdateAccessRuleRequest)(nil),             // 80: berth.admin.v1.UpdateAccessRuleRequest
+	(*DeleteAccessRuleRequest)(nil),             // 81: berth.admin.v1.DeleteAccessRuleRequest
+	(*CreateTagRuleRequest)(nil),                // 82: berth.admin.v1.CreateTagRuleRequest
+	(*GetTagRuleRequest)(nil),                   // 83: berth.admin.v1.GetTagRuleRequest
+	(*ListTagRulesRequest)(nil),                 // 84: berth.admin.v1.ListTagRulesRequest
+	(*UpdateTagRuleRequest)(nil),                // 85: berth.admin.v1.UpdateTagRuleRequest
+	(*DeleteTagRuleRequest)(nil),                // 86: berth.admin.v1.DeleteTagRuleRequest
+	(*TestAccessRequest)(nil),                   // 87: berth.admin.v1.TestAccessRequest
+	(*CreateGroupRequest)(nil),                  // 88: berth.admin.v1.CreateGroupRequest
+	(*GetGroupRequest)(nil),                     // 89: berth.admin.v1.GetGroupRequest
+	(*ListGroupsRequest)(nil),                   // 90: berth.admin.v1.ListGroupsRequest
+	(*UpdateGroupRequest)(nil),                  // 91: berth.admin.v1.UpdateGroupRequest
+	(*DeleteGroupRequest)(nil),                  // 92: berth.admin.v1.DeleteGroupRequest
+	(*CreateIdentityProviderRequest)(nil),       // 93: berth.admin.v1.CreateIdentityProviderRequest
+	(*GetIdentityProviderRequest)(nil),          // 94: berth.admin.v1.GetIdentityProviderRequest
+	(*ListIdentityProvidersRequest)(nil),        // 95: berth.admin.v1.ListIdentityProvidersRequest
+	(*ListOfferedIdentityProvidersRequest)(nil), // 96: berth.admin.v1.ListOfferedIdentityProvidersRequest
+	(*UpdateIdentityProviderRequest)(nil),       // 97: berth.admin.v1.UpdateIdentityProviderRequest
+	(*DeleteIdentityProviderRequest)(nil),       // 98: berth.admin.v1.DeleteIdentityProviderRequest
+	(*GetCallerRequest)(nil),                    // 99: berth.admin.v1.GetCallerRequest
+	(*ListCallerAccessRulesRequest)(nil),        // 100: berth.admin.v1.ListCallerAccessRulesRequest
+	(*ListSessionsRequest)(nil),                 // 101: berth.admin.v1.ListSessionsRequest
+	(*DeleteSessionRequest)(nil),                // 102: berth.admin.v1.DeleteSessionRequest
+	(*ListEventsRequest)(nil),                   // 103: berth.admin.v1.ListEventsRequest
+	(*ListOperatorEventsRequest)(nil),           // 104: berth.admin.v1.ListOperatorEventsRequest
+	(*GetUsageRequest)(nil),                     // 105: berth.admin.v1.GetUsageRequest
+	(*CreateOperatorRequest)(nil),               // 106: berth.admin.v1.CreateOperatorRequest
+	(*GetOperatorRequest)(nil),                  // 107: berth.admin.v1.GetOperatorRequest
+	(*ListOperatorsRequest)(nil),                // 108: berth.admin.v1.ListOperatorsRequest
+	(*UpdateOperatorRequest)(nil),               // 109: berth.admin.v1.UpdateOperatorRequest
+	(*DeleteOperatorRequest)(nil),               // 110: berth.admin.v1.DeleteOperatorRequest
+	(*CreateOperatorTokenRequest)(nil),          // 111: berth.admin.v1.CreateOperatorTokenRequest
+	(*ListOperatorTokensRequest)(nil),           // 112: berth.admin.v1.ListOperatorTokensRequest
+	(*DeleteOperatorTokenRequest)(nil),          // 113: berth.admin.v1.DeleteOperatorTokenRequest
+	(*ListSigningKeysRequest)(nil),              // 114: berth.admin.v1.ListSigningKeysRequest
+	(*RotateSigningKeysRequest)(nil),            // 115: berth.admin.v1.RotateSigningKeysRequest
+	(*GetScrubRequest)(nil),                     // 116: berth.admin.v1.GetScrubRequest
+	(*StartScrubRequest)(nil),                   // 117: berth.admin.v1.StartScrubRequest
+	(*StopScrubRequest)(nil),                    // 118: berth.admin.v1.StopScrubRequest
+	(*CreateBackupRequest)(nil),                 // 119: berth.admin.v1.CreateBackupRequest
+	(*RenewBackupRequest)(nil),                  // 120: berth.admin.v1.RenewBackupRequest
+	(*DeleteBackupRequest)(nil),                 // 121: berth.admin.v1.DeleteBackupRequest
+	(*Tenant)(nil),                              // 122: berth.admin.v1.Tenant
+	(*ListTenantsResponse)(nil),                 // 123: berth.admin.v1.ListTenantsResponse
+	(*Deletion)(nil),                            // 124: berth.admin.v1.Deletion
+	(*Registry)(nil),                            // 125: berth.admin.v1.Registry
+	(*ListRegistriesResponse)(nil),              // 126: berth.admin.v1.ListRegistriesResponse
+	(*Repository)(nil),                          // 127: berth.admin.v1.Repository
+	(*ListRepositoriesResponse)(nil),            // 128: berth.admin.v1.ListRepositoriesResponse
+	(*emptypb.Empty)(nil),                       // 129: google.protobuf.Empty
+	(*ListTagsResponse)(nil),                    // 130: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryResponse)(nil),              // 131: berth.admin.v1.ListTagHistoryResponse
+	(*UndeleteTagResponse)(nil),                 // 132: berth.admin.v1.UndeleteTagResponse
+	(*ListDeletedManifestsResponse)(nil),        // 133: berth.admin.v1.ListDeletedManifestsResponse
+	(*ListNameClaimsResponse)(nil),              // 134: berth.admin.v1.ListNameClaimsResponse
+	(*Resolution)(nil),                          // 135: berth.admin.v1.Resolution
+	(*Upstream)(nil),                            // 136: berth.admin.v1.Upstream
+	(*ListUpstreamsResponse)(nil),               // 137: berth.admin.v1.ListUpstreamsResponse
+	(*Resolution_Answer)(nil),                   // 138: berth.admin.v1.Resolution.Answer
+	(*CachedRepository)(nil),                    // 139: berth.admin.v1.CachedRepository
+	(*ListCachedRepositoriesResponse)(nil),      // 140: berth.admin.v1.ListCachedRepositoriesResponse
+	(*UpstreamGroup)(nil),                       // 141: berth.admin.v1.UpstreamGroup
+	(*ListUpstreamGroupsResponse)(nil),          // 142: berth.admin.v1.ListUpstreamGroupsResponse
+	(*MirrorHost)(nil),                          // 143: berth.admin.v1.MirrorHost
+	(*ListMirrorHostsResponse)(nil),             // 144: berth.admin.v1.ListMirrorHostsResponse
+	(*Domain)(nil),                              // 145: berth.admin.v1.Domain
+	(*ListDomainsResponse)(nil),                 // 146: berth.admin.v1.ListDomainsResponse
+	(*ServiceAccount)(nil),                      // 147: berth.admin.v1.ServiceAccount
+	(*ListServiceAccountsResponse)(nil),         // 148: berth.admin.v1.ListServiceAccountsResponse
+	(*ListRefreshTokensResponse)(nil),           // 149: berth.admin.v1.ListRefreshTokensResponse
+	(*ServiceAccountKey)(nil),                   // 150: berth.admin.v1.ServiceAccountKey
+	(*ListServiceAccountKeysResponse)(nil),      // 151: berth.admin.v1.ListServiceAccountKeysResponse
+	(*Trust)(nil),                               // 152: berth.admin.v1.Trust
+	(*ListTrustsResponse)(nil),                  // 153: berth.admin.v1.ListTrustsResponse
+	(*User)(nil),                                // 154: berth.admin.v1.User
+	(*ListUsersResponse)(nil),                   // 155: berth.admin.v1.ListUsersResponse
+	(*AccessToken)(nil),                         // 156: berth.admin.v1.AccessToken
+	(*ListAccessTokensResponse)(nil),            // 157: berth.admin.v1.ListAccessTokensResponse
+	(*AccessRule)(nil),                          // 158: berth.admin.v1.AccessRule
+	(*ListAccessRulesResponse)(nil),             // 159: berth.admin.v1.ListAccessRulesResponse
+	(*TagRule)(nil),                             // 160: berth.admin.v1.TagRule
+	(*ListTagRulesResponse)(nil),                // 161: berth.admin.v1.ListTagRulesResponse
+	(*TestAccessResponse)(nil),                  // 162: berth.admin.v1.TestAccessResponse
+	(*Group)(nil),                               // 163: berth.admin.v1.Group
+	(*ListGroupsResponse)(nil),                  // 164: berth.admin.v1.ListGroupsResponse
+	(*IdentityProvider)(nil),                    // 165: berth.admin.v1.IdentityProvider
+	(*ListIdentityProvidersResponse)(nil),       // 166: berth.admin.v1.ListIdentityProvidersResponse
+	(*Caller)(nil),                              // 167: berth.admin.v1.Caller
+	(*ListSessionsResponse)(nil),                // 168: berth.admin.v1.ListSessionsResponse
+	(*ListEventsResponse)(nil),                  // 169: berth.admin.v1.ListEventsResponse
+	(*Usage)(nil),                               // 170: berth.admin.v1.Usage
+	(*Operator)(nil),                            // 171: berth.admin.v1.Operator
+	(*ListOperatorsResponse)(nil),               // 172: berth.admin.v1.ListOperatorsResponse
+	(*OperatorToken)(nil),                       // 173: berth.admin.v1.OperatorToken
+	(*ListOperatorTokensResponse)(nil),          // 174: berth.admin.v1.ListOperatorTokensResponse
+	(*ListSigningKeysResponse)(nil),             // 175: berth.admin.v1.ListSigningKeysResponse
+	(*RotateSigningKeysResponse)(nil),           // 176: berth.admin.v1.RotateSigningKeysResponse
+	(*Scrub)(nil),                               // 177: berth.admin.v1.Scrub
+	(*Backup)(nil),                              // 178: berth.admin.v1.Backup
 }
 var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	0,   // 0: berth.admin.v1.AdminService.CreateTenant:input_type -> berth.admin.v1.CreateTenantRequest
@@ -361,233 +363,235 @@ var file_berth_admin_v1_admin_proto_depIdxs = []int32{
 	14,  // 14: berth.admin.v1.AdminService.GetRepository:input_type -> berth.admin.v1.GetRepositoryRequest
 	15,  // 15: berth.admin.v1.AdminService.ListRepositories:input_type -> berth.admin.v1.ListRepositoriesRequest
 	16,  // 16: berth.admin.v1.AdminService.DeleteRepository:input_type -> berth.admin.v1.DeleteRepositoryRequest
-	17,  // 17: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
-	18,  // 18: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
-	19,  // 19: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
-	20,  // 20: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
-	21,  // 21: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
-	22,  // 22: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
-	23,  // 23: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
-	24,  // 24: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
-	25,  // 25: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
-	26,  // 26: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
-	27,  // 27: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
-	28,  // 28: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
-	29,  // 29: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
-	30,  // 30: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
-	31,  // 31: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
-	32,  // 32: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
-	33,  // 33: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
-	34,  // 34: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
-	35,  // 35: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
-	36,  // 36: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
-	37,  // 37: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
-	38,  // 38: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
-	39,  // 39: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
-	40,  // 40: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
-	41,  // 41: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
-	42,  // 42: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
-	43,  // 43: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
-	44,  // 44: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
-	45,  // 45: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
-	46,  // 46: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
-	47,  // 47: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
-	48,  // 48: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
-	49,  // 49: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
-	50,  // 50: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
-	51,  // 51: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
-	52,  // 52: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
-	53,  // 53: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
-	54,  // 54: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
-	55,  // 55: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
-	56,  // 56: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
-	57,  // 57: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
-	58,  // 58: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
-	59,  // 59: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
-	60,  // 60: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
-	61,  // 61: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
-	62,  // 62: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
-	63,  // 63: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
-	64,  // 64: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
-	65,  // 65: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
-	66,  // 66: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
-	67,  // 67: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
-	68,  // 68: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
-	69,  // 69: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
-	70,  // 70: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
-	71,  // 71: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
-	72,  // 72: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
-	73,  // 73: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
-	74,  // 74: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
-	75,  // 75: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
-	76,  // 76: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
-	77,  // 77: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
-	78,  // 78: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
-	79,  // 79: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
-	80,  // 80: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
-	81,  // 81: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
-	82,  // 82: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
-	83,  // 83: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
-	84,  // 84: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
-	85,  // 85: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
-	86,  // 86: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
-	87,  // 87: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
-	88,  // 88: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
-	89,  // 89: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
-	90,  // 90: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
-	91,  // 91: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
-	92,  // 92: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
-	93,  // 93: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
-	94,  // 94: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
-	95,  // 95: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
-	96,  // 96: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
-	97,  // 97: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
-	98,  // 98: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
-	99,  // 99: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
-	100, // 100: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
-	101, // 101: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
-	102, // 102: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
-	103, // 103: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
-	104, // 104: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
-	105, // 105: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
-	106, // 106: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
-	107, // 107: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
-	108, // 108: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
-	109, // 109: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
-	110, // 110: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
-	111, // 111: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
-	112, // 112: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
-	113, // 113: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
-	114, // 114: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
-	115, // 115: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
-	116, // 116: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
-	117, // 117: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
-	118, // 118: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
-	119, // 119: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
-	120, // 120: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
-	121, // 121: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
-	121, // 122: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
-	122, // 123: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
-	121, // 124: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
-	123, // 125: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
-	121, // 126: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
-	121, // 127: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
-	121, // 128: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
-	124, // 129: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
-	124, // 130: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
-	125, // 131: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
-	124, // 132: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
-	123, // 133: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
-	124, // 134: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
-	126, // 135: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
-	127, // 136: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
-	128, // 137: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
-	129, // 138: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
-	130, // 139: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
-	128, // 140: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
-	131, // 141: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
-	132, // 142: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
-	128, // 143: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
-	133, // 144: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
-	128, // 145: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
-	134, // 146: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
-	135, // 147: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
-	135, // 148: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
-	136, // 149: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
-	135, // 150: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
-	128, // 151: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
-	128, // 152: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
-	137, // 153: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
-	138, // 154: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
-	139, // 155: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
-	140, // 156: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	140, // 157: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	141, // 158: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
-	140, // 159: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
-	128, // 160: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
-	142, // 161: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	142, // 162: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	143, // 163: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
-	142, // 164: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	142, // 165: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
-	128, // 166: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
-	144, // 167: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
-	144, // 168: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
-	145, // 169: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
-	144, // 170: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
-	128, // 171: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
-	144, // 172: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
-	146, // 173: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	146, // 174: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	147, // 175: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
-	146, // 176: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
-	128, // 177: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
-	128, // 178: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
-	148, // 179: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
-	128, // 180: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
-	149, // 181: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
-	150, // 182: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
-	128, // 183: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
-	151, // 184: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
-	151, // 185: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
-	152, // 186: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
-	128, // 187: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
-	153, // 188: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
-	153, // 189: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
-	154, // 190: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
-	153, // 191: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
-	128, // 192: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
-	128, // 193: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
-	155, // 194: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
-	156, // 195: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
-	128, // 196: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
-	157, // 197: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
-	157, // 198: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
-	158, // 199: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	157, // 200: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
-	128, // 201: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
-	159, // 202: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
-	159, // 203: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
-	160, // 204: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
-	159, // 205: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
-	128, // 206: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
-	161, // 207: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
-	162, // 208: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
-	162, // 209: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
-	163, // 210: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
-	162, // 211: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
-	128, // 212: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	164, // 213: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	164, // 214: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	165, // 215: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	165, // 216: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
-	164, // 217: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
-	128, // 218: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
-	166, // 219: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
-	158, // 220: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
-	167, // 221: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
-	128, // 222: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
-	168, // 223: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
-	168, // 224: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
-	169, // 225: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
-	170, // 226: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
-	170, // 227: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
-	171, // 228: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
-	170, // 229: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
-	128, // 230: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
-	172, // 231: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
-	173, // 232: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
-	128, // 233: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
-	174, // 234: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
-	175, // 235: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
-	176, // 236: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
-	176, // 237: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
-	176, // 238: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
-	177, // 239: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
-	177, // 240: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
-	128, // 241: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
-	121, // [121:242] is the sub-list for method output_type
-	0,   // [0:121] is the sub-list for method input_type
+	17,  // 17: berth.admin.v1.AdminService.UndeleteRepository:input_type -> berth.admin.v1.UndeleteRepositoryRequest
+	18,  // 18: berth.admin.v1.AdminService.ListTags:input_type -> berth.admin.v1.ListTagsRequest
+	19,  // 19: berth.admin.v1.AdminService.ListTagHistory:input_type -> berth.admin.v1.ListTagHistoryRequest
+	20,  // 20: berth.admin.v1.AdminService.DeleteTag:input_type -> berth.admin.v1.DeleteTagRequest
+	21,  // 21: berth.admin.v1.AdminService.UndeleteTag:input_type -> berth.admin.v1.UndeleteTagRequest
+	22,  // 22: berth.admin.v1.AdminService.ListDeletedManifests:input_type -> berth.admin.v1.ListDeletedManifestsRequest
+	23,  // 23: berth.admin.v1.AdminService.UndeleteManifest:input_type -> berth.admin.v1.UndeleteManifestRequest
+	24,  // 24: berth.admin.v1.AdminService.ListNameClaims:input_type -> berth.admin.v1.ListNameClaimsRequest
+	25,  // 25: berth.admin.v1.AdminService.ReleaseNameClaim:input_type -> berth.admin.v1.ReleaseNameClaimRequest
+	26,  // 26: berth.admin.v1.AdminService.ResolveReference:input_type -> berth.admin.v1.ResolveReferenceRequest
+	27,  // 27: berth.admin.v1.AdminService.CreateUpstream:input_type -> berth.admin.v1.CreateUpstreamRequest
+	28,  // 28: berth.admin.v1.AdminService.GetUpstream:input_type -> berth.admin.v1.GetUpstreamRequest
+	29,  // 29: berth.admin.v1.AdminService.ListUpstreams:input_type -> berth.admin.v1.ListUpstreamsRequest
+	30,  // 30: berth.admin.v1.AdminService.UpdateUpstream:input_type -> berth.admin.v1.UpdateUpstreamRequest
+	31,  // 31: berth.admin.v1.AdminService.DeleteUpstream:input_type -> berth.admin.v1.DeleteUpstreamRequest
+	32,  // 32: berth.admin.v1.AdminService.PurgeUpstream:input_type -> berth.admin.v1.PurgeUpstreamRequest
+	33,  // 33: berth.admin.v1.AdminService.RefreshUpstream:input_type -> berth.admin.v1.RefreshUpstreamRequest
+	34,  // 34: berth.admin.v1.AdminService.GetCachedRepository:input_type -> berth.admin.v1.GetCachedRepositoryRequest
+	35,  // 35: berth.admin.v1.AdminService.ListCachedRepositories:input_type -> berth.admin.v1.ListCachedRepositoriesRequest
+	36,  // 36: berth.admin.v1.AdminService.CreateUpstreamGroup:input_type -> berth.admin.v1.CreateUpstreamGroupRequest
+	37,  // 37: berth.admin.v1.AdminService.GetUpstreamGroup:input_type -> berth.admin.v1.GetUpstreamGroupRequest
+	38,  // 38: berth.admin.v1.AdminService.ListUpstreamGroups:input_type -> berth.admin.v1.ListUpstreamGroupsRequest
+	39,  // 39: berth.admin.v1.AdminService.UpdateUpstreamGroup:input_type -> berth.admin.v1.UpdateUpstreamGroupRequest
+	40,  // 40: berth.admin.v1.AdminService.DeleteUpstreamGroup:input_type -> berth.admin.v1.DeleteUpstreamGroupRequest
+	41,  // 41: berth.admin.v1.AdminService.CreateMirrorHost:input_type -> berth.admin.v1.CreateMirrorHostRequest
+	42,  // 42: berth.admin.v1.AdminService.GetMirrorHost:input_type -> berth.admin.v1.GetMirrorHostRequest
+	43,  // 43: berth.admin.v1.AdminService.ListMirrorHosts:input_type -> berth.admin.v1.ListMirrorHostsRequest
+	44,  // 44: berth.admin.v1.AdminService.UpdateMirrorHost:input_type -> berth.admin.v1.UpdateMirrorHostRequest
+	45,  // 45: berth.admin.v1.AdminService.RotateMirrorHost:input_type -> berth.admin.v1.RotateMirrorHostRequest
+	46,  // 46: berth.admin.v1.AdminService.DeleteMirrorHost:input_type -> berth.admin.v1.DeleteMirrorHostRequest
+	47,  // 47: berth.admin.v1.AdminService.CreateDomain:input_type -> berth.admin.v1.CreateDomainRequest
+	48,  // 48: berth.admin.v1.AdminService.GetDomain:input_type -> berth.admin.v1.GetDomainRequest
+	49,  // 49: berth.admin.v1.AdminService.ListDomains:input_type -> berth.admin.v1.ListDomainsRequest
+	50,  // 50: berth.admin.v1.AdminService.UpdateDomain:input_type -> berth.admin.v1.UpdateDomainRequest
+	51,  // 51: berth.admin.v1.AdminService.DeleteDomain:input_type -> berth.admin.v1.DeleteDomainRequest
+	52,  // 52: berth.admin.v1.AdminService.VerifyDomain:input_type -> berth.admin.v1.VerifyDomainRequest
+	53,  // 53: berth.admin.v1.AdminService.CreateServiceAccount:input_type -> berth.admin.v1.CreateServiceAccountRequest
+	54,  // 54: berth.admin.v1.AdminService.GetServiceAccount:input_type -> berth.admin.v1.GetServiceAccountRequest
+	55,  // 55: berth.admin.v1.AdminService.ListServiceAccounts:input_type -> berth.admin.v1.ListServiceAccountsRequest
+	56,  // 56: berth.admin.v1.AdminService.UpdateServiceAccount:input_type -> berth.admin.v1.UpdateServiceAccountRequest
+	57,  // 57: berth.admin.v1.AdminService.DeleteServiceAccount:input_type -> berth.admin.v1.DeleteServiceAccountRequest
+	58,  // 58: berth.admin.v1.AdminService.RevokeTokens:input_type -> berth.admin.v1.RevokeTokensRequest
+	59,  // 59: berth.admin.v1.AdminService.ListRefreshTokens:input_type -> berth.admin.v1.ListRefreshTokensRequest
+	60,  // 60: berth.admin.v1.AdminService.DeleteRefreshToken:input_type -> berth.admin.v1.DeleteRefreshTokenRequest
+	61,  // 61: berth.admin.v1.AdminService.CreateServiceAccountKey:input_type -> berth.admin.v1.CreateServiceAccountKeyRequest
+	62,  // 62: berth.admin.v1.AdminService.ListServiceAccountKeys:input_type -> berth.admin.v1.ListServiceAccountKeysRequest
+	63,  // 63: berth.admin.v1.AdminService.DeleteServiceAccountKey:input_type -> berth.admin.v1.DeleteServiceAccountKeyRequest
+	64,  // 64: berth.admin.v1.AdminService.CreateTrust:input_type -> berth.admin.v1.CreateTrustRequest
+	65,  // 65: berth.admin.v1.AdminService.GetTrust:input_type -> berth.admin.v1.GetTrustRequest
+	66,  // 66: berth.admin.v1.AdminService.ListTrusts:input_type -> berth.admin.v1.ListTrustsRequest
+	67,  // 67: berth.admin.v1.AdminService.DeleteTrust:input_type -> berth.admin.v1.DeleteTrustRequest
+	68,  // 68: berth.admin.v1.AdminService.CreateUser:input_type -> berth.admin.v1.CreateUserRequest
+	69,  // 69: berth.admin.v1.AdminService.GetUser:input_type -> berth.admin.v1.GetUserRequest
+	70,  // 70: berth.admin.v1.AdminService.ListUsers:input_type -> berth.admin.v1.ListUsersRequest
+	71,  // 71: berth.admin.v1.AdminService.UpdateUser:input_type -> berth.admin.v1.UpdateUserRequest
+	72,  // 72: berth.admin.v1.AdminService.DeleteUser:input_type -> berth.admin.v1.DeleteUserRequest
+	73,  // 73: berth.admin.v1.AdminService.ChangePassword:input_type -> berth.admin.v1.ChangePasswordRequest
+	74,  // 74: berth.admin.v1.AdminService.CreateAccessToken:input_type -> berth.admin.v1.CreateAccessTokenRequest
+	75,  // 75: berth.admin.v1.AdminService.ListAccessTokens:input_type -> berth.admin.v1.ListAccessTokensRequest
+	76,  // 76: berth.admin.v1.AdminService.DeleteAccessToken:input_type -> berth.admin.v1.DeleteAccessTokenRequest
+	77,  // 77: berth.admin.v1.AdminService.CreateAccessRule:input_type -> berth.admin.v1.CreateAccessRuleRequest
+	78,  // 78: berth.admin.v1.AdminService.GetAccessRule:input_type -> berth.admin.v1.GetAccessRuleRequest
+	79,  // 79: berth.admin.v1.AdminService.ListAccessRules:input_type -> berth.admin.v1.ListAccessRulesRequest
+	80,  // 80: berth.admin.v1.AdminService.UpdateAccessRule:input_type -> berth.admin.v1.UpdateAccessRuleRequest
+	81,  // 81: berth.admin.v1.AdminService.DeleteAccessRule:input_type -> berth.admin.v1.DeleteAccessRuleRequest
+	82,  // 82: berth.admin.v1.AdminService.CreateTagRule:input_type -> berth.admin.v1.CreateTagRuleRequest
+	83,  // 83: berth.admin.v1.AdminService.GetTagRule:input_type -> berth.admin.v1.GetTagRuleRequest
+	84,  // 84: berth.admin.v1.AdminService.ListTagRules:input_type -> berth.admin.v1.ListTagRulesRequest
+	85,  // 85: berth.admin.v1.AdminService.UpdateTagRule:input_type -> berth.admin.v1.UpdateTagRuleRequest
+	86,  // 86: berth.admin.v1.AdminService.DeleteTagRule:input_type -> berth.admin.v1.DeleteTagRuleRequest
+	87,  // 87: berth.admin.v1.AdminService.TestAccess:input_type -> berth.admin.v1.TestAccessRequest
+	88,  // 88: berth.admin.v1.AdminService.CreateGroup:input_type -> berth.admin.v1.CreateGroupRequest
+	89,  // 89: berth.admin.v1.AdminService.GetGroup:input_type -> berth.admin.v1.GetGroupRequest
+	90,  // 90: berth.admin.v1.AdminService.ListGroups:input_type -> berth.admin.v1.ListGroupsRequest
+	91,  // 91: berth.admin.v1.AdminService.UpdateGroup:input_type -> berth.admin.v1.UpdateGroupRequest
+	92,  // 92: berth.admin.v1.AdminService.DeleteGroup:input_type -> berth.admin.v1.DeleteGroupRequest
+	93,  // 93: berth.admin.v1.AdminService.CreateIdentityProvider:input_type -> berth.admin.v1.CreateIdentityProviderRequest
+	94,  // 94: berth.admin.v1.AdminService.GetIdentityProvider:input_type -> berth.admin.v1.GetIdentityProviderRequest
+	95,  // 95: berth.admin.v1.AdminService.ListIdentityProviders:input_type -> berth.admin.v1.ListIdentityProvidersRequest
+	96,  // 96: berth.admin.v1.AdminService.ListOfferedIdentityProviders:input_type -> berth.admin.v1.ListOfferedIdentityProvidersRequest
+	97,  // 97: berth.admin.v1.AdminService.UpdateIdentityProvider:input_type -> berth.admin.v1.UpdateIdentityProviderRequest
+	98,  // 98: berth.admin.v1.AdminService.DeleteIdentityProvider:input_type -> berth.admin.v1.DeleteIdentityProviderRequest
+	99,  // 99: berth.admin.v1.AdminService.GetCaller:input_type -> berth.admin.v1.GetCallerRequest
+	100, // 100: berth.admin.v1.AdminService.ListCallerAccessRules:input_type -> berth.admin.v1.ListCallerAccessRulesRequest
+	101, // 101: berth.admin.v1.AdminService.ListSessions:input_type -> berth.admin.v1.ListSessionsRequest
+	102, // 102: berth.admin.v1.AdminService.DeleteSession:input_type -> berth.admin.v1.DeleteSessionRequest
+	103, // 103: berth.admin.v1.AdminService.ListEvents:input_type -> berth.admin.v1.ListEventsRequest
+	104, // 104: berth.admin.v1.AdminService.ListOperatorEvents:input_type -> berth.admin.v1.ListOperatorEventsRequest
+	105, // 105: berth.admin.v1.AdminService.GetUsage:input_type -> berth.admin.v1.GetUsageRequest
+	106, // 106: berth.admin.v1.AdminService.CreateOperator:input_type -> berth.admin.v1.CreateOperatorRequest
+	107, // 107: berth.admin.v1.AdminService.GetOperator:input_type -> berth.admin.v1.GetOperatorRequest
+	108, // 108: berth.admin.v1.AdminService.ListOperators:input_type -> berth.admin.v1.ListOperatorsRequest
+	109, // 109: berth.admin.v1.AdminService.UpdateOperator:input_type -> berth.admin.v1.UpdateOperatorRequest
+	110, // 110: berth.admin.v1.AdminService.DeleteOperator:input_type -> berth.admin.v1.DeleteOperatorRequest
+	111, // 111: berth.admin.v1.AdminService.CreateOperatorToken:input_type -> berth.admin.v1.CreateOperatorTokenRequest
+	112, // 112: berth.admin.v1.AdminService.ListOperatorTokens:input_type -> berth.admin.v1.ListOperatorTokensRequest
+	113, // 113: berth.admin.v1.AdminService.DeleteOperatorToken:input_type -> berth.admin.v1.DeleteOperatorTokenRequest
+	114, // 114: berth.admin.v1.AdminService.ListSigningKeys:input_type -> berth.admin.v1.ListSigningKeysRequest
+	115, // 115: berth.admin.v1.AdminService.RotateSigningKeys:input_type -> berth.admin.v1.RotateSigningKeysRequest
+	116, // 116: berth.admin.v1.AdminService.GetScrub:input_type -> berth.admin.v1.GetScrubRequest
+	117, // 117: berth.admin.v1.AdminService.StartScrub:input_type -> berth.admin.v1.StartScrubRequest
+	118, // 118: berth.admin.v1.AdminService.StopScrub:input_type -> berth.admin.v1.StopScrubRequest
+	119, // 119: berth.admin.v1.AdminService.CreateBackup:input_type -> berth.admin.v1.CreateBackupRequest
+	120, // 120: berth.admin.v1.AdminService.RenewBackup:input_type -> berth.admin.v1.RenewBackupRequest
+	121, // 121: berth.admin.v1.AdminService.DeleteBackup:input_type -> berth.admin.v1.DeleteBackupRequest
+	122, // 122: berth.admin.v1.AdminService.CreateTenant:output_type -> berth.admin.v1.Tenant
+	122, // 123: berth.admin.v1.AdminService.GetTenant:output_type -> berth.admin.v1.Tenant
+	123, // 124: berth.admin.v1.AdminService.ListTenants:output_type -> berth.admin.v1.ListTenantsResponse
+	122, // 125: berth.admin.v1.AdminService.UpdateTenant:output_type -> berth.admin.v1.Tenant
+	124, // 126: berth.admin.v1.AdminService.DeleteTenant:output_type -> berth.admin.v1.Deletion
+	122, // 127: berth.admin.v1.AdminService.UndeleteTenant:output_type -> berth.admin.v1.Tenant
+	122, // 128: berth.admin.v1.AdminService.SuspendTenant:output_type -> berth.admin.v1.Tenant
+	122, // 129: berth.admin.v1.AdminService.ResumeTenant:output_type -> berth.admin.v1.Tenant
+	125, // 130: berth.admin.v1.AdminService.CreateRegistry:output_type -> berth.admin.v1.Registry
+	125, // 131: berth.admin.v1.AdminService.GetRegistry:output_type -> berth.admin.v1.Registry
+	126, // 132: berth.admin.v1.AdminService.ListRegistries:output_type -> berth.admin.v1.ListRegistriesResponse
+	125, // 133: berth.admin.v1.AdminService.UpdateRegistry:output_type -> berth.admin.v1.Registry
+	124, // 134: berth.admin.v1.AdminService.DeleteRegistry:output_type -> berth.admin.v1.Deletion
+	125, // 135: berth.admin.v1.AdminService.UndeleteRegistry:output_type -> berth.admin.v1.Registry
+	127, // 136: berth.admin.v1.AdminService.GetRepository:output_type -> berth.admin.v1.Repository
+	128, // 137: berth.admin.v1.AdminService.ListRepositories:output_type -> berth.admin.v1.ListRepositoriesResponse
+	129, // 138: berth.admin.v1.AdminService.DeleteRepository:output_type -> google.protobuf.Empty
+	127, // 139: berth.admin.v1.AdminService.UndeleteRepository:output_type -> berth.admin.v1.Repository
+	130, // 140: berth.admin.v1.AdminService.ListTags:output_type -> berth.admin.v1.ListTagsResponse
+	131, // 141: berth.admin.v1.AdminService.ListTagHistory:output_type -> berth.admin.v1.ListTagHistoryResponse
+	129, // 142: berth.admin.v1.AdminService.DeleteTag:output_type -> google.protobuf.Empty
+	132, // 143: berth.admin.v1.AdminService.UndeleteTag:output_type -> berth.admin.v1.UndeleteTagResponse
+	133, // 144: berth.admin.v1.AdminService.ListDeletedManifests:output_type -> berth.admin.v1.ListDeletedManifestsResponse
+	129, // 145: berth.admin.v1.AdminService.UndeleteManifest:output_type -> google.protobuf.Empty
+	134, // 146: berth.admin.v1.AdminService.ListNameClaims:output_type -> berth.admin.v1.ListNameClaimsResponse
+	129, // 147: berth.admin.v1.AdminService.ReleaseNameClaim:output_type -> google.protobuf.Empty
+	135, // 148: berth.admin.v1.AdminService.ResolveReference:output_type -> berth.admin.v1.Resolution
+	136, // 149: berth.admin.v1.AdminService.CreateUpstream:output_type -> berth.admin.v1.Upstream
+	136, // 150: berth.admin.v1.AdminService.GetUpstream:output_type -> berth.admin.v1.Upstream
+	137, // 151: berth.admin.v1.AdminService.ListUpstreams:output_type -> berth.admin.v1.ListUpstreamsResponse
+	136, // 152: berth.admin.v1.AdminService.UpdateUpstream:output_type -> berth.admin.v1.Upstream
+	129, // 153: berth.admin.v1.AdminService.DeleteUpstream:output_type -> google.protobuf.Empty
+	129, // 154: berth.admin.v1.AdminService.PurgeUpstream:output_type -> google.protobuf.Empty
+	138, // 155: berth.admin.v1.AdminService.RefreshUpstream:output_type -> berth.admin.v1.Resolution.Answer
+	139, // 156: berth.admin.v1.AdminService.GetCachedRepository:output_type -> berth.admin.v1.CachedRepository
+	140, // 157: berth.admin.v1.AdminService.ListCachedRepositories:output_type -> berth.admin.v1.ListCachedRepositoriesResponse
+	141, // 158: berth.admin.v1.AdminService.CreateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	141, // 159: berth.admin.v1.AdminService.GetUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	142, // 160: berth.admin.v1.AdminService.ListUpstreamGroups:output_type -> berth.admin.v1.ListUpstreamGroupsResponse
+	141, // 161: berth.admin.v1.AdminService.UpdateUpstreamGroup:output_type -> berth.admin.v1.UpstreamGroup
+	129, // 162: berth.admin.v1.AdminService.DeleteUpstreamGroup:output_type -> google.protobuf.Empty
+	143, // 163: berth.admin.v1.AdminService.CreateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	143, // 164: berth.admin.v1.AdminService.GetMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	144, // 165: berth.admin.v1.AdminService.ListMirrorHosts:output_type -> berth.admin.v1.ListMirrorHostsResponse
+	143, // 166: berth.admin.v1.AdminService.UpdateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	143, // 167: berth.admin.v1.AdminService.RotateMirrorHost:output_type -> berth.admin.v1.MirrorHost
+	129, // 168: berth.admin.v1.AdminService.DeleteMirrorHost:output_type -> google.protobuf.Empty
+	145, // 169: berth.admin.v1.AdminService.CreateDomain:output_type -> berth.admin.v1.Domain
+	145, // 170: berth.admin.v1.AdminService.GetDomain:output_type -> berth.admin.v1.Domain
+	146, // 171: berth.admin.v1.AdminService.ListDomains:output_type -> berth.admin.v1.ListDomainsResponse
+	145, // 172: berth.admin.v1.AdminService.UpdateDomain:output_type -> berth.admin.v1.Domain
+	129, // 173: berth.admin.v1.AdminService.DeleteDomain:output_type -> google.protobuf.Empty
+	145, // 174: berth.admin.v1.AdminService.VerifyDomain:output_type -> berth.admin.v1.Domain
+	147, // 175: berth.admin.v1.AdminService.CreateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	147, // 176: berth.admin.v1.AdminService.GetServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	148, // 177: berth.admin.v1.AdminService.ListServiceAccounts:output_type -> berth.admin.v1.ListServiceAccountsResponse
+	147, // 178: berth.admin.v1.AdminService.UpdateServiceAccount:output_type -> berth.admin.v1.ServiceAccount
+	129, // 179: berth.admin.v1.AdminService.DeleteServiceAccount:output_type -> google.protobuf.Empty
+	129, // 180: berth.admin.v1.AdminService.RevokeTokens:output_type -> google.protobuf.Empty
+	149, // 181: berth.admin.v1.AdminService.ListRefreshTokens:output_type -> berth.admin.v1.ListRefreshTokensResponse
+	129, // 182: berth.admin.v1.AdminService.DeleteRefreshToken:output_type -> google.protobuf.Empty
+	150, // 183: berth.admin.v1.AdminService.CreateServiceAccountKey:output_type -> berth.admin.v1.ServiceAccountKey
+	151, // 184: berth.admin.v1.AdminService.ListServiceAccountKeys:output_type -> berth.admin.v1.ListServiceAccountKeysResponse
+	129, // 185: berth.admin.v1.AdminService.DeleteServiceAccountKey:output_type -> google.protobuf.Empty
+	152, // 186: berth.admin.v1.AdminService.CreateTrust:output_type -> berth.admin.v1.Trust
+	152, // 187: berth.admin.v1.AdminService.GetTrust:output_type -> berth.admin.v1.Trust
+	153, // 188: berth.admin.v1.AdminService.ListTrusts:output_type -> berth.admin.v1.ListTrustsResponse
+	129, // 189: berth.admin.v1.AdminService.DeleteTrust:output_type -> google.protobuf.Empty
+	154, // 190: berth.admin.v1.AdminService.CreateUser:output_type -> berth.admin.v1.User
+	154, // 191: berth.admin.v1.AdminService.GetUser:output_type -> berth.admin.v1.User
+	155, // 192: berth.admin.v1.AdminService.ListUsers:output_type -> berth.admin.v1.ListUsersResponse
+	154, // 193: berth.admin.v1.AdminService.UpdateUser:output_type -> berth.admin.v1.User
+	129, // 194: berth.admin.v1.AdminService.DeleteUser:output_type -> google.protobuf.Empty
+	129, // 195: berth.admin.v1.AdminService.ChangePassword:output_type -> google.protobuf.Empty
+	156, // 196: berth.admin.v1.AdminService.CreateAccessToken:output_type -> berth.admin.v1.AccessToken
+	157, // 197: berth.admin.v1.AdminService.ListAccessTokens:output_type -> berth.admin.v1.ListAccessTokensResponse
+	129, // 198: berth.admin.v1.AdminService.DeleteAccessToken:output_type -> google.protobuf.Empty
+	158, // 199: berth.admin.v1.AdminService.CreateAccessRule:output_type -> berth.admin.v1.AccessRule
+	158, // 200: berth.admin.v1.AdminService.GetAccessRule:output_type -> berth.admin.v1.AccessRule
+	159, // 201: berth.admin.v1.AdminService.ListAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	158, // 202: berth.admin.v1.AdminService.UpdateAccessRule:output_type -> berth.admin.v1.AccessRule
+	129, // 203: berth.admin.v1.AdminService.DeleteAccessRule:output_type -> google.protobuf.Empty
+	160, // 204: berth.admin.v1.AdminService.CreateTagRule:output_type -> berth.admin.v1.TagRule
+	160, // 205: berth.admin.v1.AdminService.GetTagRule:output_type -> berth.admin.v1.TagRule
+	161, // 206: berth.admin.v1.AdminService.ListTagRules:output_type -> berth.admin.v1.ListTagRulesResponse
+	160, // 207: berth.admin.v1.AdminService.UpdateTagRule:output_type -> berth.admin.v1.TagRule
+	129, // 208: berth.admin.v1.AdminService.DeleteTagRule:output_type -> google.protobuf.Empty
+	162, // 209: berth.admin.v1.AdminService.TestAccess:output_type -> berth.admin.v1.TestAccessResponse
+	163, // 210: berth.admin.v1.AdminService.CreateGroup:output_type -> berth.admin.v1.Group
+	163, // 211: berth.admin.v1.AdminService.GetGroup:output_type -> berth.admin.v1.Group
+	164, // 212: berth.admin.v1.AdminService.ListGroups:output_type -> berth.admin.v1.ListGroupsResponse
+	163, // 213: berth.admin.v1.AdminService.UpdateGroup:output_type -> berth.admin.v1.Group
+	129, // 214: berth.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	165, // 215: berth.admin.v1.AdminService.CreateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	165, // 216: berth.admin.v1.AdminService.GetIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	166, // 217: berth.admin.v1.AdminService.ListIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	166, // 218: berth.admin.v1.AdminService.ListOfferedIdentityProviders:output_type -> berth.admin.v1.ListIdentityProvidersResponse
+	165, // 219: berth.admin.v1.AdminService.UpdateIdentityProvider:output_type -> berth.admin.v1.IdentityProvider
+	129, // 220: berth.admin.v1.AdminService.DeleteIdentityProvider:output_type -> google.protobuf.Empty
+	167, // 221: berth.admin.v1.AdminService.GetCaller:output_type -> berth.admin.v1.Caller
+	159, // 222: berth.admin.v1.AdminService.ListCallerAccessRules:output_type -> berth.admin.v1.ListAccessRulesResponse
+	168, // 223: berth.admin.v1.AdminService.ListSessions:output_type -> berth.admin.v1.ListSessionsResponse
+	129, // 224: berth.admin.v1.AdminService.DeleteSession:output_type -> google.protobuf.Empty
+	169, // 225: berth.admin.v1.AdminService.ListEvents:output_type -> berth.admin.v1.ListEventsResponse
+	169, // 226: berth.admin.v1.AdminService.ListOperatorEvents:output_type -> berth.admin.v1.ListEventsResponse
+	170, // 227: berth.admin.v1.AdminService.GetUsage:output_type -> berth.admin.v1.Usage
+	171, // 228: berth.admin.v1.AdminService.CreateOperator:output_type -> berth.admin.v1.Operator
+	171, // 229: berth.admin.v1.AdminService.GetOperator:output_type -> berth.admin.v1.Operator
+	172, // 230: berth.admin.v1.AdminService.ListOperators:output_type -> berth.admin.v1.ListOperatorsResponse
+	171, // 231: berth.admin.v1.AdminService.UpdateOperator:output_type -> berth.admin.v1.Operator
+	129, // 232: berth.admin.v1.AdminService.DeleteOperator:output_type -> google.protobuf.Empty
+	173, // 233: berth.admin.v1.AdminService.CreateOperatorToken:output_type -> berth.admin.v1.OperatorToken
+	174, // 234: berth.admin.v1.AdminService.ListOperatorTokens:output_type -> berth.admin.v1.ListOperatorTokensResponse
+	129, // 235: berth.admin.v1.AdminService.DeleteOperatorToken:output_type -> google.protobuf.Empty
+	175, // 236: berth.admin.v1.AdminService.ListSigningKeys:output_type -> berth.admin.v1.ListSigningKeysResponse
+	176, // 237: berth.admin.v1.AdminService.RotateSigningKeys:output_type -> berth.admin.v1.RotateSigningKeysResponse
+	177, // 238: berth.admin.v1.AdminService.GetScrub:output_type -> berth.admin.v1.Scrub
+	177, // 239: berth.admin.v1.AdminService.StartScrub:output_type -> berth.admin.v1.Scrub
+	177, // 240: berth.admin.v1.AdminService.StopScrub:output_type -> berth.admin.v1.Scrub
+	178, // 241: berth.admin.v1.AdminService.CreateBackup:output_type -> berth.admin.v1.Backup
+	178, // 242: berth.admin.v1.AdminService.RenewBackup:output_type -> berth.admin.v1.Backup
+	129, // 243: berth.admin.v1.AdminService.DeleteBackup:output_type -> google.protobuf.Empty
+	122, // [122:244] is the sub-list for method output_type
+	0,   // [0:122] is the sub-list for method input_type
 	0,   // [0:0] is the sub-list for extension type_name
 	0,   // [0:0] is the sub-list for extension extendee
 	0,   // [0:0] is the sub-list for field type_name

@@ -37,6 +37,7 @@ const (
 	AdminService_GetRepository_FullMethodName                = "/berth.admin.v1.AdminService/GetRepository"
 	AdminService_ListRepositories_FullMethodName             = "/berth.admin.v1.AdminService/ListRepositories"
 	AdminService_DeleteRepository_FullMethodName             = "/berth.admin.v1.AdminService/DeleteRepository"
+	AdminService_UndeleteRepository_FullMethodName           = "/berth.admin.v1.AdminService/UndeleteRepository"
 	AdminService_ListTags_FullMethodName                     = "/berth.admin.v1.AdminService/ListTags"
 	AdminService_ListTagHistory_FullMethodName               = "/berth.admin.v1.AdminService/ListTagHistory"
 	AdminService_DeleteTag_FullMethodName                    = "/berth.admin.v1.AdminService/DeleteTag"
@@ -195,8 +196,13 @@ type AdminServiceClient interface {
 	GetRepository(ctx context.Context, in *GetRepositoryRequest, opts ...grpc.CallOption) (*Repository, error)
 	// Lists repositories, by name.
 	ListRepositories(ctx context.Context, in *ListRepositoriesRequest, opts ...grpc.CallOption) (*ListRepositoriesResponse, error)
-	// Deletes a repository with its content.
+	// Deletes a repository with its content. `:undelete` restores it until its `expire_time`,
+	// if it holds a manifest.
 	DeleteRepository(ctx context.Context, in *DeleteRepositoryRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Restores a deleted repository with all that it held, but for unfinished uploads. Refused
+	// with `ALREADY_EXISTS` while another one has the name and holds content, and in a registry
+	// that is read-only.
+	UndeleteRepository(ctx context.Context, in *UndeleteRepositoryRequest, opts ...grpc.CallOption) (*Repository, error)
 	// Lists the tags of a repository, by name.
 	ListTags(ctx context.Context, in *ListTagsRequest, opts ...grpc.CallOption) (*ListTagsResponse, error)
 	// Lists the changes of a tag, also of a deleted one, the newest first.
@@ -602,6 +608,16 @@ func (c *adminServiceClient) DeleteRepository(ctx context.Context, in *DeleteRep
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, AdminService_DeleteRepository_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UndeleteRepository(ctx context.Context, in *UndeleteRepositoryRequest, opts ...grpc.CallOption) (*Repository, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Repository)
+	err := c.cc.Invoke(ctx, AdminService_UndeleteRepository_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1700,8 +1716,13 @@ type AdminServiceServer interface {
 	GetRepository(context.Context, *GetRepositoryRequest) (*Repository, error)
 	// Lists repositories, by name.
 	ListRepositories(context.Context, *ListRepositoriesRequest) (*ListRepositoriesResponse, error)
-	// Deletes a repository with its content.
+	// Deletes a repository with its content. `:undelete` restores it until its `expire_time`,
+	// if it holds a manifest.
 	DeleteRepository(context.Context, *DeleteRepositoryRequest) (*emptypb.Empty, error)
+	// Restores a deleted repository with all that it held, but for unfinished uploads. Refused
+	// with `ALREADY_EXISTS` while another one has the name and holds content, and in a registry
+	// that is read-only.
+	UndeleteRepository(context.Context, *UndeleteRepositoryRequest) (*Repository, error)
 	// Lists the tags of a repository, by name.
 	ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error)
 	// Lists the changes of a tag, also of a deleted one, the newest first.
@@ -1992,6 +2013,9 @@ func (UnimplementedAdminServiceServer) ListRepositories(context.Context, *ListRe
 }
 func (UnimplementedAdminServiceServer) DeleteRepository(context.Context, *DeleteRepositoryRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteRepository not implemented")
+}
+func (UnimplementedAdminServiceServer) UndeleteRepository(context.Context, *UndeleteRepositoryRequest) (*Repository, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndeleteRepository not implemented")
 }
 func (UnimplementedAdminServiceServer) ListTags(context.Context, *ListTagsRequest) (*ListTagsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListTags not implemented")
@@ -2627,6 +2651,24 @@ func _AdminService_DeleteRepository_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).DeleteRepository(ctx, req.(*DeleteRepositoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UndeleteRepository_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndeleteRepositoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UndeleteRepository(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UndeleteRepository_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UndeleteRepository(ctx, req.(*UndeleteRepositoryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -4577,6 +4619,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteRepository",
 			Handler:    _AdminService_DeleteRepository_Handler,
+		},
+		{
+			MethodName: "UndeleteRepository",
+			Handler:    _AdminService_UndeleteRepository_Handler,
 		},
 		{
 			MethodName: "ListTags",

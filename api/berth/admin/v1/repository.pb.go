@@ -23,6 +23,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether it is there.
+type Repository_State int32
+
+const (
+	Repository_STATE_UNSPECIFIED Repository_State = 0
+	// It is there.
+	Repository_ACTIVE Repository_State = 1
+	// It was deleted, and `:undelete` restores it until `expire_time`. Its name is free.
+	Repository_DELETED Repository_State = 2
+)
+
+// Enum value maps for Repository_State.
+var (
+	Repository_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "ACTIVE",
+		2: "DELETED",
+	}
+	Repository_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"ACTIVE":            1,
+		"DELETED":           2,
+	}
+)
+
+func (x Repository_State) Enum() *Repository_State {
+	p := new(Repository_State)
+	*p = x
+	return p
+}
+
+func (x Repository_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Repository_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_berth_admin_v1_repository_proto_enumTypes[0].Descriptor()
+}
+
+func (Repository_State) Type() protoreflect.EnumType {
+	return &file_berth_admin_v1_repository_proto_enumTypes[0]
+}
+
+func (x Repository_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Repository_State.Descriptor instead.
+func (Repository_State) EnumDescriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{0, 0}
+}
+
 // How a tag is changed.
 type TagChange_Verb int32
 
@@ -67,11 +119,11 @@ func (x TagChange_Verb) String() string {
 }
 
 func (TagChange_Verb) Descriptor() protoreflect.EnumDescriptor {
-	return file_berth_admin_v1_repository_proto_enumTypes[0].Descriptor()
+	return file_berth_admin_v1_repository_proto_enumTypes[1].Descriptor()
 }
 
 func (TagChange_Verb) Type() protoreflect.EnumType {
-	return &file_berth_admin_v1_repository_proto_enumTypes[0]
+	return &file_berth_admin_v1_repository_proto_enumTypes[1]
 }
 
 func (x TagChange_Verb) Number() protoreflect.EnumNumber {
@@ -80,7 +132,7 @@ func (x TagChange_Verb) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TagChange_Verb.Descriptor instead.
 func (TagChange_Verb) EnumDescriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{12, 0}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // A repository is a name inside a registry. It comes into being with its first
@@ -99,7 +151,14 @@ type Repository struct {
 	// share. Not in lists.
 	SizeBytes *int64 `protobuf:"varint,4,opt,name=size_bytes,json=sizeBytes,proto3,oneof" json:"size_bytes,omitempty"`
 	// Output only. Not in lists.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Output only.
+	State Repository_State `protobuf:"varint,6,opt,name=state,proto3,enum=berth.admin.v1.Repository_State" json:"state,omitempty"`
+	// Output only. When it was deleted. Of several that had one name it says which.
+	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	// Output only. Until when it can be restored, unless a push of the tenant needs its room
+	// earlier.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -169,6 +228,27 @@ func (x *Repository) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Repository) GetState() Repository_State {
+	if x != nil {
+		return x.State
+	}
+	return Repository_STATE_UNSPECIFIED
+}
+
+func (x *Repository) GetDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteTime
+	}
+	return nil
+}
+
+func (x *Repository) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 type GetRepositoryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
@@ -229,7 +309,9 @@ type ListRepositoriesRequest struct {
 	// its size, or none, and still a `next_page_token`.
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// `name` (default) or `name desc`.
-	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	OrderBy string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Also those that were deleted and can be restored. Several may have had one name.
+	ShowDeleted   bool `protobuf:"varint,6,opt,name=show_deleted,json=showDeleted,proto3" json:"show_deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,9 +381,16 @@ func (x *ListRepositoriesRequest) GetOrderBy() string {
 	return ""
 }
 
+func (x *ListRepositoriesRequest) GetShowDeleted() bool {
+	if x != nil {
+		return x.ShowDeleted
+	}
+	return false
+}
+
 type ListRepositoriesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names only.
+	// Names and states only.
 	Repositories []*Repository `protobuf:"bytes,1,rep,name=repositories,proto3" json:"repositories,omitempty"`
 	// Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -425,6 +514,80 @@ func (x *DeleteRepositoryRequest) GetOverrideTagRules() bool {
 	return false
 }
 
+type UndeleteRepositoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`, by the name
+	// that it had.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Which of those that had the name, by the time of its deletion. Empty means the one that
+	// was deleted last.
+	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
+	// The name that it gets, without its parent. Empty means the one that it had.
+	RestoreAs string `protobuf:"bytes,3,opt,name=restore_as,json=restoreAs,proto3" json:"restore_as,omitempty"`
+	// Check everything but the quota, change nothing.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndeleteRepositoryRequest) Reset() {
+	*x = UndeleteRepositoryRequest{}
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndeleteRepositoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndeleteRepositoryRequest) ProtoMessage() {}
+
+func (x *UndeleteRepositoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndeleteRepositoryRequest.ProtoReflect.Descriptor instead.
+func (*UndeleteRepositoryRequest) Descriptor() ([]byte, []int) {
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UndeleteRepositoryRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UndeleteRepositoryRequest) GetDeleteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeleteTime
+	}
+	return nil
+}
+
+func (x *UndeleteRepositoryRequest) GetRestoreAs() string {
+	if x != nil {
+		return x.RestoreAs
+	}
+	return ""
+}
+
+func (x *UndeleteRepositoryRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 type DeleteTagRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required. `tenants/{tenant}/registries/{registry}/repositories/{repository}`.
@@ -443,7 +606,7 @@ type DeleteTagRequest struct {
 
 func (x *DeleteTagRequest) Reset() {
 	*x = DeleteTagRequest{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +618,7 @@ func (x *DeleteTagRequest) String() string {
 func (*DeleteTagRequest) ProtoMessage() {}
 
 func (x *DeleteTagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[5]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +631,7 @@ func (x *DeleteTagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTagRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTagRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{5}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteTagRequest) GetName() string {
@@ -528,7 +691,7 @@ type UndeleteTagRequest struct {
 
 func (x *UndeleteTagRequest) Reset() {
 	*x = UndeleteTagRequest{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +703,7 @@ func (x *UndeleteTagRequest) String() string {
 func (*UndeleteTagRequest) ProtoMessage() {}
 
 func (x *UndeleteTagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[6]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +716,7 @@ func (x *UndeleteTagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteTagRequest.ProtoReflect.Descriptor instead.
 func (*UndeleteTagRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{6}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UndeleteTagRequest) GetName() string {
@@ -608,7 +771,7 @@ type UndeleteTagResponse struct {
 
 func (x *UndeleteTagResponse) Reset() {
 	*x = UndeleteTagResponse{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +783,7 @@ func (x *UndeleteTagResponse) String() string {
 func (*UndeleteTagResponse) ProtoMessage() {}
 
 func (x *UndeleteTagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[7]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +796,7 @@ func (x *UndeleteTagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteTagResponse.ProtoReflect.Descriptor instead.
 func (*UndeleteTagResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{7}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UndeleteTagResponse) GetDigest() string {
@@ -664,7 +827,7 @@ type ListTagsRequest struct {
 
 func (x *ListTagsRequest) Reset() {
 	*x = ListTagsRequest{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +839,7 @@ func (x *ListTagsRequest) String() string {
 func (*ListTagsRequest) ProtoMessage() {}
 
 func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[8]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +852,7 @@ func (x *ListTagsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsRequest.ProtoReflect.Descriptor instead.
 func (*ListTagsRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{8}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListTagsRequest) GetName() string {
@@ -738,7 +901,7 @@ type ListTagsResponse struct {
 
 func (x *ListTagsResponse) Reset() {
 	*x = ListTagsResponse{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +913,7 @@ func (x *ListTagsResponse) String() string {
 func (*ListTagsResponse) ProtoMessage() {}
 
 func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[9]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +926,7 @@ func (x *ListTagsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagsResponse.ProtoReflect.Descriptor instead.
 func (*ListTagsResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{9}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListTagsResponse) GetTags() []string {
@@ -796,7 +959,7 @@ type ListTagHistoryRequest struct {
 
 func (x *ListTagHistoryRequest) Reset() {
 	*x = ListTagHistoryRequest{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +971,7 @@ func (x *ListTagHistoryRequest) String() string {
 func (*ListTagHistoryRequest) ProtoMessage() {}
 
 func (x *ListTagHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[10]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +984,7 @@ func (x *ListTagHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ListTagHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{10}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListTagHistoryRequest) GetName() string {
@@ -863,7 +1026,7 @@ type ListTagHistoryResponse struct {
 
 func (x *ListTagHistoryResponse) Reset() {
 	*x = ListTagHistoryResponse{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[11]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1038,7 @@ func (x *ListTagHistoryResponse) String() string {
 func (*ListTagHistoryResponse) ProtoMessage() {}
 
 func (x *ListTagHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[11]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1051,7 @@ func (x *ListTagHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTagHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ListTagHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{11}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListTagHistoryResponse) GetChanges() []*TagChange {
@@ -924,7 +1087,7 @@ type TagChange struct {
 
 func (x *TagChange) Reset() {
 	*x = TagChange{}
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[12]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1099,7 @@ func (x *TagChange) String() string {
 func (*TagChange) ProtoMessage() {}
 
 func (x *TagChange) ProtoReflect() protoreflect.Message {
-	mi := &file_berth_admin_v1_repository_proto_msgTypes[12]
+	mi := &file_berth_admin_v1_repository_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1112,7 @@ func (x *TagChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagChange.ProtoReflect.Descriptor instead.
 func (*TagChange) Descriptor() ([]byte, []int) {
-	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{12}
+	return file_berth_admin_v1_repository_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TagChange) GetVersion() int64 {
@@ -998,7 +1161,7 @@ var File_berth_admin_v1_repository_proto protoreflect.FileDescriptor
 
 const file_berth_admin_v1_repository_proto_rawDesc = "" +
 	"\n" +
-	"\x1fberth/admin/v1/repository.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x02\n" +
+	"\x1fberth/admin/v1/repository.proto\x12\x0eberth.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x04\n" +
 	"\n" +
 	"Repository\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x120\n" +
@@ -1007,20 +1170,31 @@ const file_berth_admin_v1_repository_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x04 \x01(\x03B\x04\xe2A\x01\x03H\x02R\tsizeBytes\x88\x01\x01\x12A\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"createTimeB\x11\n" +
+	"createTime\x12<\n" +
+	"\x05state\x18\x06 \x01(\x0e2 .berth.admin.v1.Repository.StateB\x04\xe2A\x01\x03R\x05state\x12A\n" +
+	"\vdelete_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"deleteTime\x12A\n" +
+	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"expireTime\"7\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06ACTIVE\x10\x01\x12\v\n" +
+	"\aDELETED\x10\x02B\x11\n" +
 	"\x0f_manifest_countB\f\n" +
 	"\n" +
 	"_tag_countB\r\n" +
 	"\v_size_bytes\"*\n" +
 	"\x14GetRepositoryRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\xa0\x01\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xc3\x01\n" +
 	"\x17ListRepositoriesRequest\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x04 \x01(\tR\x06filter\x12\x19\n" +
-	"\border_by\x18\x05 \x01(\tR\aorderBy\"\x82\x01\n" +
+	"\border_by\x18\x05 \x01(\tR\aorderBy\x12!\n" +
+	"\fshow_deleted\x18\x06 \x01(\bR\vshowDeleted\"\x82\x01\n" +
 	"\x18ListRepositoriesResponse\x12>\n" +
 	"\frepositories\x18\x01 \x03(\v2\x1a.berth.admin.v1.RepositoryR\frepositories\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n" +
@@ -1029,6 +1203,13 @@ const file_berth_admin_v1_repository_proto_rawDesc = "" +
 	"\rallow_missing\x18\x02 \x01(\bR\fallowMissing\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12,\n" +
 	"\x12override_tag_rules\x18\x04 \x01(\bR\x10overrideTagRules\"\xb0\x01\n" +
+	"\x19UndeleteRepositoryRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12;\n" +
+	"\vdelete_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deleteTime\x12\x1d\n" +
+	"\n" +
+	"restore_as\x18\x03 \x01(\tR\trestoreAs\x12#\n" +
+	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\"\xb0\x01\n" +
 	"\x10DeleteTagRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12#\n" +
@@ -1090,36 +1271,42 @@ func file_berth_admin_v1_repository_proto_rawDescGZIP() []byte {
 	return file_berth_admin_v1_repository_proto_rawDescData
 }
 
-var file_berth_admin_v1_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_berth_admin_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_berth_admin_v1_repository_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_berth_admin_v1_repository_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_berth_admin_v1_repository_proto_goTypes = []any{
-	(TagChange_Verb)(0),              // 0: berth.admin.v1.TagChange.Verb
-	(*Repository)(nil),               // 1: berth.admin.v1.Repository
-	(*GetRepositoryRequest)(nil),     // 2: berth.admin.v1.GetRepositoryRequest
-	(*ListRepositoriesRequest)(nil),  // 3: berth.admin.v1.ListRepositoriesRequest
-	(*ListRepositoriesResponse)(nil), // 4: berth.admin.v1.ListRepositoriesResponse
-	(*DeleteRepositoryRequest)(nil),  // 5: berth.admin.v1.DeleteRepositoryRequest
-	(*DeleteTagRequest)(nil),         // 6: berth.admin.v1.DeleteTagRequest
-	(*UndeleteTagRequest)(nil),       // 7: berth.admin.v1.UndeleteTagRequest
-	(*UndeleteTagResponse)(nil),      // 8: berth.admin.v1.UndeleteTagResponse
-	(*ListTagsRequest)(nil),          // 9: berth.admin.v1.ListTagsRequest
-	(*ListTagsResponse)(nil),         // 10: berth.admin.v1.ListTagsResponse
-	(*ListTagHistoryRequest)(nil),    // 11: berth.admin.v1.ListTagHistoryRequest
-	(*ListTagHistoryResponse)(nil),   // 12: berth.admin.v1.ListTagHistoryResponse
-	(*TagChange)(nil),                // 13: berth.admin.v1.TagChange
-	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
+	(Repository_State)(0),             // 0: berth.admin.v1.Repository.State
+	(TagChange_Verb)(0),               // 1: berth.admin.v1.TagChange.Verb
+	(*Repository)(nil),                // 2: berth.admin.v1.Repository
+	(*GetRepositoryRequest)(nil),      // 3: berth.admin.v1.GetRepositoryRequest
+	(*ListRepositoriesRequest)(nil),   // 4: berth.admin.v1.ListRepositoriesRequest
+	(*ListRepositoriesResponse)(nil),  // 5: berth.admin.v1.ListRepositoriesResponse
+	(*DeleteRepositoryRequest)(nil),   // 6: berth.admin.v1.DeleteRepositoryRequest
+	(*UndeleteRepositoryRequest)(nil), // 7: berth.admin.v1.UndeleteRepositoryRequest
+	(*DeleteTagRequest)(nil),          // 8: berth.admin.v1.DeleteTagRequest
+	(*UndeleteTagRequest)(nil),        // 9: berth.admin.v1.UndeleteTagRequest
+	(*UndeleteTagResponse)(nil),       // 10: berth.admin.v1.UndeleteTagResponse
+	(*ListTagsRequest)(nil),           // 11: berth.admin.v1.ListTagsRequest
+	(*ListTagsResponse)(nil),          // 12: berth.admin.v1.ListTagsResponse
+	(*ListTagHistoryRequest)(nil),     // 13: berth.admin.v1.ListTagHistoryRequest
+	(*ListTagHistoryResponse)(nil),    // 14: berth.admin.v1.ListTagHistoryResponse
+	(*TagChange)(nil),                 // 15: berth.admin.v1.TagChange
+	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
 }
 var file_berth_admin_v1_repository_proto_depIdxs = []int32{
-	14, // 0: berth.admin.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 1: berth.admin.v1.ListRepositoriesResponse.repositories:type_name -> berth.admin.v1.Repository
-	13, // 2: berth.admin.v1.ListTagHistoryResponse.changes:type_name -> berth.admin.v1.TagChange
-	0,  // 3: berth.admin.v1.TagChange.verb:type_name -> berth.admin.v1.TagChange.Verb
-	14, // 4: berth.admin.v1.TagChange.time:type_name -> google.protobuf.Timestamp
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	16, // 0: berth.admin.v1.Repository.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 1: berth.admin.v1.Repository.state:type_name -> berth.admin.v1.Repository.State
+	16, // 2: berth.admin.v1.Repository.delete_time:type_name -> google.protobuf.Timestamp
+	16, // 3: berth.admin.v1.Repository.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 4: berth.admin.v1.ListRepositoriesResponse.repositories:type_name -> berth.admin.v1.Repository
+	16, // 5: berth.admin.v1.UndeleteRepositoryRequest.delete_time:type_name -> google.protobuf.Timestamp
+	15, // 6: berth.admin.v1.ListTagHistoryResponse.changes:type_name -> berth.admin.v1.TagChange
+	1,  // 7: berth.admin.v1.TagChange.verb:type_name -> berth.admin.v1.TagChange.Verb
+	16, // 8: berth.admin.v1.TagChange.time:type_name -> google.protobuf.Timestamp
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_berth_admin_v1_repository_proto_init() }
@@ -1133,8 +1320,8 @@ func file_berth_admin_v1_repository_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_berth_admin_v1_repository_proto_rawDesc), len(file_berth_admin_v1_repository_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   13,
+			NumEnums:      2,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
